@@ -1,0 +1,63 @@
+# make demo [IMAGES=folder]   train the authors' super-resolution net on pictures, and show what it does
+# make test                   lint, types, import rules, and the default tests
+# make test-all               the same with the slow tests
+# make check | bench | proto
+#
+# PYTHON names the interpreter that creates the environment, VENV the environment's folder.
+
+PYTHON ?= python3
+VENV ?= .venv
+IMAGES ?=
+OUT ?= demo_out
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
+DEFINITION := setup.py pyproject.toml constraints.txt
+
+.PHONY: help demo test test-all check bench proto clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# setuptools comes first so that building needs no second, unpinned environment.
+$(VENV)/.demo: $(DEFINITION) | $(BIN)/python
+	$(PIP) setuptools wheel
+	$(PIP) --no-build-isolation -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(DEFINITION) | $(BIN)/python
+	$(PIP) setuptools wheel
+	$(PIP) --no-build-isolation -e '.[demo,dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	$(BIN)/lq-emotion demo --out $(OUT) $(if $(IMAGES),--images $(IMAGES))
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# pytest's own summary is the last thing printed.
+test: check
+	$(BIN)/python -m pytest
+
+test-all: check
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+bench: $(VENV)/.dev
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# The generated module is committed; grpcio-tools 1.62 carries the 4.25 compiler, whose output every supported runtime reads.
+proto:
+	$(PYTHON) -m venv $(VENV)-proto
+	$(VENV)-proto/bin/python -m pip install --quiet 'grpcio-tools==1.62.3' 'setuptools<82'
+	$(VENV)-proto/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. caffe_compat/proto/caffe.proto
+
+clean:
+	rm -rf build dist demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""The authors' network and solver definitions, under the authors' folder and file names."""

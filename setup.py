@@ -1,0 +1,90 @@
+"""Packaging: the folders ``models`` and ``prototxt`` install below ``caffe_compat``.
+
+Those two names are too common to claim in site-packages. ``package_dir`` installs them as ``caffe_compat.models`` and
+``caffe_compat.prototxt``; the committed symlinks of the same names inside ``caffe_compat`` make a checkout look alike.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = "0.1.0"
+
+# Lower bounds are the releases whose behaviour the code relies on; exact versions for a reproducible environment are in
+# constraints.txt.
+REQUIRES = [
+    "torch>=2.6,<3",  # torch.export in its settled form, torch.load(weights_only=True) as the default
+    "protobuf>=4.25,<8",  # the generated module is the 4.25 compiler's; tried up to 7.36
+    "numpy>=2.0,<3",
+    "scipy>=1.13",
+    "h5py>=3.11",
+    "opencv-python>=4.10,<5",
+    "matplotlib>=3.9",
+    "tqdm>=4.66",
+]
+DEMO = ["scikit-image>=0.25"]
+DEV = [
+    "build>=1.2",
+    "hypothesis>=6.100",
+    "import-linter>=2.3",
+    "mypy>=1.13",
+    "pytest>=8.3",
+    "pytest-xdist>=3.6",
+    "ruff>=0.8",
+    "setuptools>=77.0.3",
+    "types-protobuf>=4.25",
+    "types-tqdm>=4.66",
+    "wheel>=0.45",
+]
+
+
+def below(top: str, package: str) -> list[str]:
+    """Name the packages of the folder ``top`` as they install: below ``package``."""
+    return [package, *(f"{package}.{name}" for name in find_packages(top))]
+
+
+ENGINE = find_packages(
+    include=["caffe_compat", "caffe_compat.*"],
+    exclude=["caffe_compat.models", "caffe_compat.models.*", "caffe_compat.prototxt", "caffe_compat.prototxt.*"],
+)
+PORTS = find_packages(include=["matlab_ports", "matlab_ports.*"])
+MODELS = below("models", "caffe_compat.models")
+PROTOTXT = ["caffe_compat.prototxt"]
+
+setup(
+    name="caffe-compat",
+    version=VERSION,
+    description="Run, convert, train and verify legacy Caffe networks on PyTorch, number for number.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=ENGINE + PORTS + MODELS + PROTOTXT,
+    package_dir={"caffe_compat.models": "models", "caffe_compat.prototxt": "prototxt"},
+    include_package_data=False,
+    package_data={
+        "caffe_compat": ["py.typed"],
+        "caffe_compat.proto": ["*.proto", "*.pyi"],
+        "caffe_compat.prototxt": ["**/*.prototxt"],
+        "matlab_ports": ["py.typed"],
+    },
+    install_requires=REQUIRES,
+    extras_require={"demo": DEMO, "dev": DEV + DEMO},
+    entry_points={
+        "console_scripts": [
+            "caffe-compat = caffe_compat.cli:main",
+            "lq-emotion = caffe_compat.models.robust_lq_emotion.cli:main",
+        ]
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    zip_safe=False,
+)

@@ -1,0 +1,53 @@
+"""What all tests share: recorded data, quiet threads, the same random numbers every time."""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+# Before NumPy or torch start their thread pools; a worker of pytest-xdist has one core to itself.
+_THREADS = "1" if os.environ.get("PYTEST_XDIST_WORKER") else "2"
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, _THREADS)
+
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of recorded data beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"recorded data is not beside the checkout: {SHARED} does not exist")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def reference(shared: Path) -> Path:
+    """What genuine Caffe and MATLAB computed."""
+    folder = shared / "reference"
+    if not folder.is_dir():
+        pytest.skip(f"recorded data is not beside the checkout: {folder} does not exist")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Small records that every clone has."""
+    return ROOT / "tests" / "golden"
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
