@@ -1,0 +1,67 @@
+"""What feeds data layers: HDF5 files now; one file here per Caffe data layer type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from caffe_compat.data import hdf5 as _hdf5  # noqa: F401  (registers HDF5Data)
+from caffe_compat.data.shuffle import CRand, Randomness, shuffle
+from caffe_compat.data.source import DATA_LAYER_TYPES, DataSource, open_source, register, sources
+from caffe_compat.errors import CaffeCompatError, raise_together
+
+if TYPE_CHECKING:
+    from caffe_compat.proto.caffe_pb2 import LayerParameter, NetParameter
+
+__all__ = [
+    "DATA_LAYER_TYPES",
+    "CRand",
+    "DataSource",
+    "Randomness",
+    "open_layers",
+    "open_source",
+    "open_sources",
+    "register",
+    "shuffle",
+    "sources",
+]
+
+
+def open_layers(
+    layers: Iterable[LayerParameter], *, base_dir: str | PathLike[str] = ".", rng: Randomness | None = None
+) -> list[DataSource]:
+    """Open what feeds each of some data layers, in their order; every problem is reported in one error."""
+    stream = CRand() if rng is None else rng
+    opened: list[DataSource] = []
+    problems: list[CaffeCompatError] = []
+    for layer in layers:
+        try:
+            opened.append(open_source(layer, base_dir=base_dir, rng=stream))
+        except CaffeCompatError as error:
+            problems.append(error)
+    raise_together(problems)
+    return opened
+
+
+def open_sources(
+    net: NetParameter, *, base_dir: str | PathLike[str] = ".", rng: Randomness | None = None
+) -> list[DataSource]:
+    """Open what feeds a net.
+
+    Parameters
+    ----------
+    net : definition, upgraded and filtered for its phase.
+    base_dir : folder of the definition, where sources are looked for if they are not in the working directory.
+    rng : stream for shuffling; by default C's ``rand()`` as Caffe finds it at its start.
+
+    Returns
+    -------
+    One source for every data layer, in the net's order.
+
+    Raises
+    ------
+    DataError
+        for a data layer type there is no source for, or data that cannot be used.
+    """
+    return open_layers((layer for layer in net.layer if layer.type in DATA_LAYER_TYPES), base_dir=base_dir, rng=rng)

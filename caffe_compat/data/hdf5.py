@@ -1,0 +1,248 @@
+"""HDF5Data: rows of datasets named like the tops, from a list of files, as Caffe 1.0 reads them.
+
+Facts from BVLC Caffe 9b89154, hdf5_data_layer.cpp and util/hdf5.cpp: names in the list are separated by white space;
+one file is held at a time; rows go on from file to file and from the last to the first, so a batch may span files or
+exceed one; a file's datasets share their number of rows; float and integer datasets are read as float32;
+transform_param is refused. With shuffle the order of files is drawn at the start and after every pass, the order of
+rows when a file is opened and once more when reading goes on to it.
+
+Relative names are looked up in the working directory (Caffe's rule), then beside the file that names them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from caffe_compat.data.shuffle import Randomness, shuffle
+from caffe_compat.data.source import DataSource, find_input, register
+from caffe_compat.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from caffe_compat.proto.caffe_pb2 import LayerParameter
+
+# A file whose rows need more than this as float32 is read batch by batch instead of being held in memory.
+HELD_BYTES = 2 << 30
+
+
+class _Table:
+    """The datasets of one open file, held in memory from the first reading on if they fit."""
+
+    def __init__(self, path: Path, tops: Sequence[str], held_bytes: int) -> None:
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise DataError(f"cannot be read as HDF5: {_reason(error)}", file=path, hint="write it again") from None
+        try:
+            self._datasets = [self._dataset(top) for top in tops]
+            self.row_shapes = [tuple(map(int, data.shape[1:])) for data in self._datasets]
+            self.rows = self._count_rows(tops)
+        except BaseException:
+            self._file.close()
+            raise
+        size = 4 * self.rows * sum(math.prod(shape) for shape in self.row_shapes)
+        self._hold = size <= held_bytes
+        self._held: list[npt.NDArray[np.float32]] = []
+
+    def _dataset(self, top: str) -> h5py.Dataset:
+        found = self._file.get(top)
+        if found is None:
+            names = [name for name, item in self._file.items() if isinstance(item, h5py.Dataset)]
+            hint = did_you_mean(top, names) or f"it has {', '.join(names) or 'none'}"
+            raise DataError("no such dataset; there must be one for every top", file=self.path, value=top, hint=hint)
+        if not isinstance(found, h5py.Dataset):
+            raise DataError("is a group where a dataset is needed", file=self.path, value=top)
+        if found.ndim < 1:
+            raise DataError("the dataset is a scalar", file=self.path, value=top, hint="the first axis counts rows")
+        if found.dtype.kind not in "fiu":
+            raise DataError(
+                f"the dataset holds {found.dtype}", file=self.path, value=top, hint="float and integer types work"
+            )
+        return found
+
+    def _count_rows(self, tops: Sequence[str]) -> int:
+        counts = {top: int(data.shape[0]) for top, data in zip(tops, self._datasets, strict=True)}
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise DataError(
+                f"its datasets have different numbers of rows: {told}", file=self.path, hint="they must agree"
+            )
+        rows = next(iter(counts.values()))
+        if rows == 0:
+            raise DataError("it holds no rows", file=self.path, hint="leave it out of the list")
+        return rows
+
+    def _read(self, data: h5py.Dataset, start: int, stop: int) -> npt.NDArray[np.float32]:
+        values = np.empty((stop - start, *data.shape[1:]), np.float32)
+        try:
+            if values.size:
+                data.read_direct(values, np.s_[start:stop])  # HDF5 converts, as in Caffe
+        except OSError as error:
+            name = str(data.name).lstrip("/")
+            raise DataError(f"its rows cannot be read: {_reason(error)}", file=self.path, value=name) from None
+        return values
+
+    def take(self, top: int, order: npt.NDArray[np.int64] | None, start: int, out: npt.NDArray[np.float32]) -> None:
+        """Put rows `start`.. of dataset number `top` (of the permutation `order`) into `out`."""
+        stop = start + len(out)
+        if self._hold and not self._held:
+            self._held = [self._read(data, 0, self.rows) for data in self._datasets]
+            self._file.close()
+        if self._held:
+            held = self._held[top]
+            if order is None:
+                out[:] = held[start:stop]
+            else:
+                np.take(held, order[start:stop], axis=0, out=out)
+        elif order is None:
+            out[:] = self._read(self._datasets[top], start, stop)
+        else:
+            for place, row in enumerate(order[start:stop].tolist()):
+                out[place] = self._read(self._datasets[top], row, row + 1)[0]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@register
+class HDF5Source(DataSource):
+    """Batches of an HDF5Data layer.
+
+    Parameters
+    ----------
+    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
+    held_bytes : larger files are read batch by batch.
+
+    Notes
+    -----
+    Caffe lets rows of another shape in a later file through and reads beyond them; here they are refused.
+    """
+
+    type = "HDF5Data"
+
+    def __init__(self, layer: LayerParameter, *, base_dir: Path, rng: Randomness, held_bytes: int = HELD_BYTES) -> None:
+        self.tops = tuple(layer.top)
+        self._layer = layer.name
+        self._batch = int(layer.hdf5_data_param.batch_size)
+        self._shuffled = bool(layer.hdf5_data_param.shuffle)
+        self._rng = rng
+        self._held_bytes = held_bytes
+        self._table: _Table | None = None
+        self.shapes = {}
+        self._check(layer)
+        self.files = self._read_list(layer.hdf5_data_param.source, base_dir)
+        self._order = np.arange(len(self.files))
+        self.reset()
+        rows = self._open_table.row_shapes
+        self.shapes = {top: (self._batch, *shape) for top, shape in zip(self.tops, rows, strict=True)}
+
+    def _check(self, layer: LayerParameter) -> None:
+        if not self.tops:
+            raise DataError("a data layer needs at least one top", layer=layer.name, field="top")
+        if layer.HasField("transform_param"):
+            raise DataError(
+                "HDF5Data does not transform data", layer=layer.name, field="transform_param", hint="remove it"
+            )
+        if self._batch < 1:
+            raise DataError(
+                "must be at least 1", layer=layer.name, field="hdf5_data_param.batch_size", value=self._batch
+            )
+
+    def _read_list(self, source: str, base_dir: Path) -> list[Path]:
+        field = "hdf5_data_param.source"
+        listing = find_input(source, base_dir) if source else None
+        if listing is None or not listing.is_file():
+            hint = f"looked in {Path.cwd()} and {base_dir.absolute()}; a list of HDF5 files, one a line"
+            raise DataError("no such list of files", layer=self._layer, field=field, value=source, hint=hint)
+        try:
+            names = listing.read_text(encoding="utf-8").split()
+        except UnicodeDecodeError:
+            raise DataError(
+                "the list is not text", layer=self._layer, field=field, value=source, hint="one file name a line"
+            ) from None
+        if not names:
+            raise DataError(
+                "the list is empty", layer=self._layer, field=field, value=source, hint="name at least one HDF5 file"
+            )
+        return [self._find(name, listing) for name in names]
+
+    @staticmethod
+    def _find(name: str, listing: Path) -> Path:
+        found = find_input(name, listing.parent)
+        if found is None:
+            hint = f"looked in {Path.cwd()} and {listing.parent.absolute()}"
+            raise DataError("no such HDF5 file", file=listing, value=name, hint=hint)
+        return found
+
+    def reset(self) -> None:
+        """Start again from the first file."""
+        self._file = 0
+        self._order[:] = np.arange(len(self.files))
+        if self._shuffled:
+            shuffle(self._order, self._rng)
+        self._load()
+        self._row = 0
+
+    def next(self) -> dict[str, torch.Tensor]:
+        """Return the next batch; on an error nothing is returned and the source is of no further use."""
+        batch = {top: np.empty(self.shapes[top], np.float32) for top in self.tops}
+        filled = 0
+        while filled < self._batch:
+            table = self._open_table
+            count = min(self._batch - filled, table.rows - self._row)
+            for number, values in enumerate(batch.values()):
+                table.take(number, self._rows, self._row, values[filled : filled + count])
+            filled += count
+            self._row += count
+            if self._row == table.rows:
+                self._advance()
+        return {top: torch.from_numpy(values) for top, values in batch.items()}
+
+    @property
+    def _open_table(self) -> _Table:
+        assert self._table is not None
+        return self._table
+
+    def _advance(self) -> None:
+        self._row = 0
+        if len(self.files) > 1:
+            self._file += 1
+            if self._file == len(self.files):
+                self._file = 0
+                if self._shuffled:
+                    shuffle(self._order, self._rng)
+            self._load()
+        if self._rows is not None:
+            shuffle(self._rows, self._rng)
+
+    def _load(self) -> None:
+        if self._table is not None:
+            self._table.close()
+            self._table = None
+        table = _Table(self.files[int(self._order[self._file])], self.tops, self._held_bytes)
+        self._table = table
+        self._rows = np.arange(table.rows) if self._shuffled else None
+        if self._rows is not None:
+            shuffle(self._rows, self._rng)
+        self._check_shapes(table)
+
+    def _check_shapes(self, table: _Table) -> None:
+        for top, shape in zip(self.tops, table.row_shapes, strict=True):
+            first = self.shapes.get(top, (0, *shape))[1:]
+            if shape != first:
+                raise DataError(
+                    f"its rows have the shape {shape}, those of the first file {first}", file=table.path, value=top
+                )
+
+
+def _reason(error: OSError) -> str:
+    text = str(error)
+    return text[text.find("(") + 1 : text.rfind(")")] if "(" in text else text

@@ -1,0 +1,68 @@
+"""The shuffling of Caffe's HDF5Data layer: C's ``rand()`` and ``std::random_shuffle``.
+
+Caffe shuffles files and rows with ``std::random_shuffle``, which draws from the process-wide ``rand()`` of the C
+library. Nothing in Caffe seeds it (``random_seed`` seeds another generator), so a Caffe built with GCC on Linux
+shuffles the same way in every run. :class:`CRand` is glibc's generator, :func:`shuffle` is libstdc++'s order of swaps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+_MODULUS = 2147483647
+_MULTIPLIER = 16807
+
+
+class Randomness(Protocol):
+    """What shuffling needs: a stream of integers from 0 to 2**31 - 1."""
+
+    def rand(self) -> int:
+        """Return the next integer."""
+        ...
+
+
+class CRand:
+    """glibc's ``rand()``: an additive feedback generator over the last 31 numbers.
+
+    Parameters
+    ----------
+    seed : the argument of ``srand``; 1 where a program never calls it, as Caffe does not.
+    """
+
+    def __init__(self, seed: int = 1) -> None:
+        state = [seed % 2**32 or 1]
+        for _ in range(30):
+            state.append(_MULTIPLIER * _signed(state[-1]) % _MODULUS)
+        self._state = deque(state[-31:], maxlen=31)
+        # glibc's r[31..33] repeat r[0..2]; the next number is always r[i-3] + r[i-31].
+        for first in state[:3]:
+            self._state.append(first)
+        for _ in range(310):
+            self._next()
+
+    def rand(self) -> int:
+        """Return the next integer from 0 to 2**31 - 1."""
+        return self._next() >> 1
+
+    def _next(self) -> int:
+        state = self._state
+        value = (state[0] + state[-3]) & 0xFFFFFFFF
+        state.append(value)
+        return value
+
+
+def _signed(value: int) -> int:
+    return value - 2**32 if value >= 2**31 else value
+
+
+def shuffle(items: npt.NDArray[np.int64], rng: Randomness) -> None:
+    """Permute in place, swap for swap as libstdc++'s ``std::random_shuffle``."""
+    values = items.tolist()
+    for i in range(1, len(values)):
+        j = rng.rand() % (i + 1)
+        values[i], values[j] = values[j], values[i]
+    items[:] = values

@@ -1,0 +1,277 @@
+"""HDF5Data: rows, batches, files and shuffles as Caffe's layer gives them."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from caffe_compat.data import CRand, open_source, open_sources, shuffle
+from caffe_compat.data.hdf5 import HDF5Source
+from caffe_compat.errors import DataError, ProblemsError
+from caffe_compat.proto import caffe_pb2
+
+
+def write(path, rows, *, first=0, **extra):
+    data = np.arange(first, first + rows, dtype="f4")[:, None, None, None] + np.zeros((1, 1, 2, 3), "f4")
+    with h5py.File(path, "w") as file:
+        file["data"] = data
+        file["label"] = -np.arange(first, first + rows, dtype="f4")[:, None]
+        for name, value in extra.items():
+            file[name] = value
+
+
+def layer(source="list.txt", batch=4, tops=("data", "label"), shuffled=False):
+    message = caffe_pb2.LayerParameter(name="feed", type="HDF5Data", top=tops)
+    message.hdf5_data_param.source = str(source)
+    message.hdf5_data_param.batch_size = batch
+    message.hdf5_data_param.shuffle = shuffled
+    return message
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path / "a.h5", 5)
+    write(tmp_path / "b.h5", 3, first=5)
+    (tmp_path / "list.txt").write_text("a.h5\nb.h5\n")
+    return tmp_path
+
+
+def opened(folder, rng=None, **kwargs):
+    return open_source(layer(**kwargs), base_dir=folder, rng=rng or CRand())
+
+
+def taken(source, batches):
+    found = []
+    for _ in range(batches):
+        batch = source.next()
+        found += batch["data"][:, 0, 0, 0].int().tolist()
+        assert torch.equal(batch["label"][:, 0], -batch["data"][:, 0, 1, 2])
+    return found
+
+
+def rows_as_caffe_takes_them(counts, total, *, shuffled, rng):
+    """Row by row, as the layer's Next(): a list of (file, row)."""
+    order, current, row = np.arange(len(counts)), 0, 0
+    if shuffled:
+        shuffle(order, rng)
+
+    def load():
+        rows = np.arange(counts[order[current]])
+        if shuffled:
+            shuffle(rows, rng)
+        return rows
+
+    rows, found = load(), []
+    for _ in range(total):
+        found.append((int(order[current]), int(rows[row])))
+        row += 1
+        if row == counts[order[current]]:
+            if len(counts) > 1:
+                current += 1
+                if current == len(counts):
+                    current = 0
+                    if shuffled:
+                        shuffle(order, rng)
+                rows = load()
+            row = 0
+            if shuffled:
+                shuffle(rows, rng)
+    return found
+
+
+def test_rows_go_on_from_file_to_file_and_around(folder):
+    source = opened(folder)
+    assert source.tops == ("data", "label")
+    assert source.shapes == {"data": (4, 1, 2, 3), "label": (4, 1)}
+    assert taken(source, 4) == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_batch_may_be_larger_than_all_files_together(folder):
+    assert taken(opened(folder, batch=19), 1) == [*range(8), *range(8), 0, 1, 2]
+
+
+def test_batches_are_float32_tensors_of_their_own(folder):
+    source = opened(folder, batch=8)
+    first = source.next()
+    first["data"].zero_()
+    again = source.next()
+    assert again["data"].dtype == torch.float32
+    assert again["data"][:, 0, 0, 0].tolist() == [*range(8)]
+
+
+def test_reset_starts_from_the_first_row(folder):
+    source = opened(folder)
+    taken(source, 2)
+    source.reset()
+    assert taken(source, 1) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("counts", [(7,), (5, 3), (4, 1, 6)])
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("held_bytes", [0, 1 << 20])
+def test_order_is_caffes_row_for_row(tmp_path, counts, shuffled, held_bytes):
+    firsts = np.cumsum([0, *counts])
+    for number, count in enumerate(counts):
+        write(tmp_path / f"{number}.h5", count, first=int(firsts[number]))
+    (tmp_path / "list.txt").write_text(" ".join(f"{number}.h5" for number in range(len(counts))))
+    rng = CRand()
+    source = HDF5Source(layer(batch=3, shuffled=shuffled), base_dir=tmp_path, rng=rng, held_bytes=held_bytes)
+    expected = rows_as_caffe_takes_them(counts, 60, shuffled=shuffled, rng=CRand())
+    assert taken(source, 20) == [int(firsts[file]) + row for file, row in expected]
+
+
+def test_shuffled_sources_of_one_run_share_the_random_stream(folder):
+    net = caffe_pb2.NetParameter(layer=[layer(shuffled=True), layer(shuffled=True)])
+    first, second = open_sources(net, base_dir=folder)
+    assert taken(first, 2) != taken(second, 2)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8", "u1", "i4", "i8"])
+def test_float_and_integer_datasets_are_read_as_float32(tmp_path, dtype):
+    values = np.array([[0, 1], [100, 3]], dtype)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = values
+    (tmp_path / "list.txt").write_text("a.h5")
+    found = opened(tmp_path, batch=2, tops=["x"]).next()["x"]
+    assert found.dtype == torch.float32
+    assert found.tolist() == [[0, 1], [100, 3]]
+
+
+def test_one_dimensional_and_compressed_datasets_work(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.arange(5.0), chunks=(2,), compression="gzip")
+    (tmp_path / "list.txt").write_text("a.h5")
+    source = opened(tmp_path, batch=3, tops=["x"])
+    assert source.shapes == {"x": (3,)}
+    assert source.next()["x"].tolist() == [0, 1, 2]
+
+
+def test_names_are_looked_up_in_the_working_directory_then_beside_the_file_that_has_them(folder, monkeypatch):
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    assert taken(opened(folder), 1) == [0, 1, 2, 3]
+    monkeypatch.chdir(elsewhere)
+    write(elsewhere / "a.h5", 4, first=100)
+    assert taken(opened(folder), 2) == [100, 101, 102, 103, 5, 6, 7, 100]
+    (elsewhere / "list.txt").write_text(str(folder / "b.h5"))
+    assert taken(opened(folder, batch=3), 1) == [5, 6, 7]
+
+
+def problem(folder, kind=DataError, **kwargs):
+    with pytest.raises(kind) as caught:
+        opened(folder, **kwargs).next()
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_missing_list_is_named_with_where_it_was_looked_for(folder):
+    assert problem(folder, source="PATH/TO/train.txt").startswith(
+        "layer 'feed': hdf5_data_param.source = 'PATH/TO/train.txt': no such list of files (looked in "
+    )
+    assert "no such list of files" in problem(folder, source="")
+    assert "no such list of files" in problem(folder, source=".")
+
+
+def test_empty_list_is_refused(folder):
+    (folder / "list.txt").write_text(" \n\n")
+    assert "the list is empty" in problem(folder)
+
+
+def test_a_list_that_is_an_hdf5_file_is_refused(folder):
+    assert "the list is not text" in problem(folder, source="a.h5")
+
+
+def test_missing_file_is_refused_before_any_row_is_read(folder):
+    (folder / "list.txt").write_text("a.h5\ngone.h5")
+    text = problem(folder)
+    assert text.startswith(f"{folder / 'list.txt'}: 'gone.h5': no such HDF5 file (looked in ")
+
+
+def test_missing_dataset_is_refused_with_the_nearest_name(folder):
+    assert problem(folder, tops=["data", "labels"]) == (
+        f"{folder / 'a.h5'}: 'labels': no such dataset; there must be one for every top (did you mean 'label'?)"
+    )
+    assert "(it has data, label)" in problem(folder, tops=["zzz"])
+
+
+def test_different_numbers_of_rows_are_refused(folder):
+    write(folder / "a.h5", 5, more=np.zeros((4, 2)))
+    assert "different numbers of rows: data 5, more 4" in problem(folder, tops=["data", "more"])
+
+
+def test_truncated_file_is_refused(folder):
+    content = (folder / "a.h5").read_bytes()
+    (folder / "a.h5").write_bytes(content[: len(content) // 2])
+    assert problem(folder).startswith(f"{folder / 'a.h5'}: cannot be read as HDF5: truncated file")
+
+
+def test_damaged_rows_are_refused(folder):
+    with h5py.File(folder / "a.h5", "w") as file:
+        file.create_dataset("data", data=np.zeros((9, 9)), chunks=(3, 9), compression="gzip", fletcher32=True)
+    with h5py.File(folder / "a.h5") as file:
+        chunk = file["data"].id.get_chunk_info(1)
+    content = bytearray((folder / "a.h5").read_bytes())
+    content[chunk.byte_offset + 3] ^= 255
+    (folder / "a.h5").write_bytes(content)
+    assert "'data': its rows cannot be read" in problem(folder, tops=["data"])
+
+
+def test_what_is_no_hdf5_file_is_refused(folder):
+    (folder / "a.h5").write_text("hello")
+    assert "cannot be read as HDF5" in problem(folder)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (np.float32(3), "the dataset is a scalar"),
+        (np.array([True, False]), "the dataset holds bool"),
+        (np.array([b"a", b"b"]), "the dataset holds |S1"),
+        (np.zeros((0, 3)), "it holds no rows"),
+    ],
+)
+def test_datasets_caffe_cannot_feed_are_refused(folder, value, told):
+    write(folder / "a.h5", 2, odd=value)
+    assert told in problem(folder, tops=["odd"])
+
+
+def test_group_in_place_of_a_dataset_is_refused(folder):
+    with h5py.File(folder / "a.h5", "a") as file:
+        file.create_group("odd")
+    assert "is a group" in problem(folder, tops=["odd"])
+
+
+def test_rows_of_another_shape_in_a_later_file_are_refused(folder):
+    with h5py.File(folder / "b.h5", "w") as file:
+        file["data"] = np.zeros((3, 1, 3, 2))
+        file["label"] = np.zeros((3, 1))
+    source = opened(folder)
+    with pytest.raises(DataError, match=r"b\.h5: 'data': its rows have the shape \(1, 3, 2\), those of the first"):
+        taken(source, 2)
+
+
+def test_definitions_that_say_nothing_are_refused(folder):
+    assert "batch_size = 0: must be at least 1" in problem(folder, batch=0)
+    assert "needs at least one top" in problem(folder, tops=[])
+    message = layer()
+    message.transform_param.scale = 2
+    with pytest.raises(DataError, match="HDF5Data does not transform data"):
+        open_source(message, base_dir=folder, rng=CRand())
+
+
+def test_unsupported_data_layers_are_refused_by_name_and_all_together():
+    net = caffe_pb2.NetParameter()
+    net.layer.add(name="one", type="ImageData", top=["data"])
+    with pytest.raises(DataError, match="layer 'one': type = 'ImageData': this data layer type is not supported"):
+        open_sources(net)
+    net.layer.add(name="two", type="WindowData", top=["data"])
+    with pytest.raises(ProblemsError, match=r"'one'(.|\n)*'two'"):
+        open_sources(net)
+
+
+def test_layers_that_are_fed_by_nobody_open_nothing():
+    net = caffe_pb2.NetParameter()
+    net.layer.add(name="in", type="Input", top=["data"])
+    net.layer.add(name="noise", type="DummyData", top=["noise"])
+    assert open_sources(net) == []
