@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from caffe_compat import prototxt
 from caffe_compat.proto import caffe_pb2
 
-# The first 128 bits of the sha256 of the deterministic serialisation of the authors' own file, parsed (repository at dde3c1c).
+# The first 128 bits of the sha256 of the deterministic serialisation of the authors' own file at dde3c1c, parsed.
 AUTHORS = {
     "experiments/network/model_1F_CNN+D.prototxt": "77c49d7c6c9013047e31cfe216ae6c0c",
     "experiments/network/model_1F_CNN+D_vlqr.prototxt": "8d3e878f1a4993b41081c08177aca7e0",
