@@ -1,0 +1,238 @@
+"""What rides inside a message besides its fields: unknown fields of forks, where a layer was written, where a blob's values are.
+
+A mark is a protobuf unknown field under one private number, so it survives ``CopyFrom``, an upgrade and serialisation.
+:func:`forks` lists what Caffe 1.0 does not know; :func:`where` tells the line of a layer; :func:`plain` takes marks out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from caffe_compat.errors import CaffeCompatError, NetError, nearest, raise_together
+
+MARK_NUMBER = 536870911  # the largest field number there is: no schema of Caffe or of a fork uses it
+FORK, WHERE, BLOB = b"F", b"W", b"B"
+_WIRE_NAMES = {0: "varint", 1: "fixed64", 2: "bytes", 3: "group", 5: "fixed32"}
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True)
+class Where:
+    """The place a message was read from (1-based line)."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A field, or the identifier of an enum, that Caffe 1.0 does not know.
+
+    Attributes
+    ----------
+    file, line, column : where it was written; None for a field of a binary file.
+    field : its name; of a binary file the field's number.
+    text : all of it, in text format.
+    value : None for an unknown field; the identifier where the field is known and the identifier is not.
+    meant : the known field or identifier nearest to it, or None.
+    """
+
+    file: str | None
+    line: int | None
+    column: int | None
+    field: str
+    text: str
+    value: str | None = None
+    meant: str | None = None
+
+    def error(self, kind: type[CaffeCompatError] = NetError, *, layer: str | None = None) -> CaffeCompatError:
+        """Return the error that refuses this field."""
+        problem = "Caffe 1.0 has no such field" if self.value is None else f"Caffe 1.0 has no such value: {self.value}"
+        hint = f"did you mean {self.meant!r}?" if self.meant else "it belongs to a fork of Caffe"
+        return kind(
+            problem, file=self.file, line=self.line, column=self.column, layer=layer, field=self.field, hint=hint
+        )
+
+
+def varint(value: int) -> bytes:
+    """Return the base-128 form of a non-negative integer."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+_MARK_TAG = varint(MARK_NUMBER << 3 | 2)
+
+
+def mark_bytes(kind: bytes, payload: bytes) -> bytes:
+    """Return a mark as it stands in a serialised message."""
+    return _MARK_TAG + varint(len(payload) + 1) + kind + payload
+
+
+def add_mark(message: Message, kind: bytes, payload: bytes) -> None:
+    """Put a mark into `message`."""
+    message.MergeFromString(mark_bytes(kind, payload))
+
+
+def marks(message: Message, kind: bytes) -> list[bytes]:
+    """Return the payloads of the marks of one kind directly in `message`, oldest first."""
+    return [
+        field.data[1:]
+        for field in UnknownFieldSet(message)
+        if field.field_number == MARK_NUMBER and field.wire_type == 2 and field.data[:1] == kind
+    ]
+
+
+def add_fork(message: Message, file: str, line: int, column: int, field: str, text: str) -> None:
+    """Keep inside `message` a field it has no place for."""
+    add_mark(message, FORK, "\0".join((file, str(line), str(column), field, text)).encode("utf-8", "surrogateescape"))
+
+
+def add_where(message: Message, file: str, line: int) -> None:
+    """Note where `message` was written."""
+    add_mark(message, WHERE, f"{file}\0{line}".encode("utf-8", "surrogateescape"))
+
+
+def where(message: Message) -> Where | None:
+    """Return the file and line a layer was read from, or None.
+
+    Layers (current and V1) read from text carry it, through copies and upgrades.
+    """
+    for payload in reversed(marks(message, WHERE)):
+        file, _, line = payload.decode("utf-8", "surrogateescape").rpartition("\0")
+        if line.isdecimal():
+            return Where(file, int(line))
+    return None
+
+
+def forks(message: Message) -> tuple[Fork, ...]:
+    """Return what directly in `message` is not known to Caffe 1.0.
+
+    Unknown fields and enum identifiers of a text file come with their place; of a binary file, only the field's number is known.
+    """
+    found = []
+    for field in UnknownFieldSet(message):
+        if field.field_number != MARK_NUMBER:
+            found.append(_numbered(message.DESCRIPTOR, field.field_number, field.wire_type, field.data))
+        elif field.wire_type == 2 and field.data[:1] == FORK:
+            parts = field.data[1:].decode("utf-8", "surrogateescape").split("\0", 4)
+            if len(parts) == 5 and parts[1].isdecimal() and parts[2].isdecimal():
+                file, line, column, name, text = parts
+                value, meant = _meant(message.DESCRIPTOR, name, text)
+                found.append(Fork(file, int(line), int(column), name, text, value, meant))
+    return tuple(found)
+
+
+def all_forks(message: Message, path: str = "") -> tuple[tuple[str, Fork], ...]:
+    """Return (path of the message, fork) for everything in `message`, at any depth, that is not known to Caffe 1.0.
+
+    A path reads ``layer[3].pooling_param``; the outermost message's is empty.
+    """
+    return tuple((where_, fork) for where_, part in walk(message, path) for fork in forks(part))
+
+
+def refuse_forks(message: Message, kind: type[CaffeCompatError] = NetError, *, layer: str | None = None) -> None:
+    """Raise one error naming everything in `message` that is not known to Caffe 1.0; nothing if all is known."""
+    problems = []
+    for path, fork in all_forks(message):
+        error = fork.error(kind, layer=layer)
+        error.field = f"{path}.{fork.field}" if path else fork.field
+        problems.append(error)
+    raise_together(problems)
+
+
+def walk(message: Message, path: str = "") -> Iterator[tuple[str, Message]]:
+    """Yield (path, message) for `message` and every message inside it, outermost first."""
+    yield path, message
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        prefix = f"{path}.{field.name}" if path else field.name
+        if repeated(field):
+            for index, part in enumerate(value):
+                yield from walk(part, f"{prefix}[{index}]")
+        else:
+            yield from walk(value, prefix)
+
+
+def plain(message: M, *, keep_forks: bool = True) -> M:
+    """Return a copy of `message` without the notes of where its layers were written.
+
+    Parameters
+    ----------
+    keep_forks : whether unknown fields stay.
+    """
+    copy = type(message)()
+    copy.CopyFrom(message)
+    if not keep_forks:
+        copy.DiscardUnknownFields()
+        return copy
+    parts = [(part, _kept(part)) for _, part in walk(copy)]
+    copy.DiscardUnknownFields()
+    for part, kept in parts:
+        if kept:
+            part.MergeFromString(kept)
+    return copy
+
+
+def same(first: Message, second: Message) -> bool:
+    """Whether two messages say the same, wherever they were written; unknown fields of forks count by their text."""
+    if first.DESCRIPTOR.full_name != second.DESCRIPTOR.full_name:
+        return False
+    if plain(first, keep_forks=False) != plain(second, keep_forks=False):
+        return False
+    mine, others = ([(path, fork.field, fork.text) for path, fork in all_forks(m)] for m in (first, second))
+    return mine == others
+
+
+def repeated(field: FieldDescriptor) -> bool:
+    """Whether a field is repeated (spelled differently by the protobuf runtimes 4 to 7)."""
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    return bool(field.label == FieldDescriptor.LABEL_REPEATED)
+
+
+def encode_unknown(number: int, wire_type: int, data: object) -> bytes:
+    """Return an unknown field as it stood in the file."""
+    tag = varint(number << 3 | wire_type)
+    if isinstance(data, bytes):
+        return tag + varint(len(data)) + data
+    if isinstance(data, int):
+        return tag + (varint(data) if wire_type == 0 else data.to_bytes(8 if wire_type == 1 else 4, "little"))
+    inner = b"".join(encode_unknown(f.field_number, f.wire_type, f.data) for f in data)  # type: ignore[attr-defined]
+    return tag + inner + varint(number << 3 | 4)
+
+
+def _kept(message: Message) -> bytes:
+    return b"".join(
+        encode_unknown(f.field_number, f.wire_type, f.data)
+        for f in UnknownFieldSet(message)
+        if not (f.field_number == MARK_NUMBER and f.wire_type == 2 and f.data[:1] in (WHERE, BLOB))
+    )
+
+
+def _meant(descriptor: Descriptor, name: str, text: str) -> tuple[str | None, str | None]:
+    field = descriptor.fields_by_name.get(name)
+    if field is None:
+        return None, nearest(name, descriptor.fields_by_name)
+    value = text.partition(":")[2].strip()
+    return value, None if field.enum_type is None else nearest(value, field.enum_type.values_by_name)
+
+
+def _numbered(descriptor: Descriptor, number: int, wire_type: int, data: object) -> Fork:
+    size = f"{len(data)} bytes" if isinstance(data, bytes) else str(data) if isinstance(data, int) else "group"
+    known = descriptor.fields_by_number.get(number)
+    name = str(number) if known is None else known.name
+    text = f"{name}: {size} ({_WIRE_NAMES.get(wire_type)})"
+    value = size if known is not None and known.enum_type is not None else None
+    return Fork(None, None, None, name, text, value)

@@ -1,0 +1,39 @@
+"""What a file is, when it is not what it should be."""
+
+from __future__ import annotations
+
+_MAGIC = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"PK\x03\x04", "a zip archive, perhaps a PyTorch or NumPy file"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"MATLAB ", "a MATLAB file"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"version https://git-lfs", "a Git LFS pointer: the file itself was not fetched (git lfs pull)"),
+)
+_MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")
+
+
+def kind_of(head: bytes) -> str | None:
+    """Return what a file that begins with `head` surely is, if it is no file of Caffe's; else None."""
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return kind
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "a Python pickle, perhaps a PyTorch file"
+    if head[257:262] == b"ustar":
+        return "a tar archive"
+    if head[8:10] == b'{"' and head[4:8] == bytes(4):
+        return "a safetensors file"
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_MARKUP):
+        return "a web page, perhaps an error page saved in place of a download"
+    return None
+
+
+def is_text(head: bytes) -> bool:
+    """Whether `head` has no byte that a text does not have."""
+    return not any(byte < 32 and byte not in b"\t\n\v\f\r" or byte == 127 for byte in head)
