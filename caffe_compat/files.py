@@ -1,7 +1,7 @@
 """The only module that opens model files: prototxt, caffemodel, binaryproto, solverstate, and the HDF5 snapshot forms.
 
-Text gives a message; a binary file gives a hollow message and a :class:`BlobStore` with its arrays. Nothing is upgraded here
-(:mod:`caffe_compat.upgrade` does that). Everything is written beside its final name first, and renamed when it is complete.
+Text gives a message; a binary file gives a hollow message and a :class:`BlobStore` with its arrays. Nothing is upgraded
+here (:mod:`caffe_compat.upgrade` does that). A file is written beside its final name, and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ from caffe_compat.errors import FileError, ParseError
 from caffe_compat.proto import snapshots
 from caffe_compat.proto.blobs import SIZE_LIMIT, Array, BlobStore, blob_shape, fill, splice
 from caffe_compat.proto.caffe_pb2 import NetParameter, SolverParameter, SolverState
-from caffe_compat.proto.marks import Fork, Where, all_forks, forks, plain, refuse_forks, same, where
+from caffe_compat.proto.marks import (
+    Fork,
+    Where,
+    all_forks,
+    forks,
+    missing_fields,
+    plain,
+    refuse_forks,
+    same,
+    where,
+)
 from caffe_compat.proto.printer import format_text
 from caffe_compat.proto.sniff import is_text, kind_of
 from caffe_compat.proto.text import parse_text
@@ -168,13 +178,13 @@ def _read_hollow(descriptor: int, size: int, name: str, cls: type[M]) -> tuple[M
     except DecodeError as error:
         raise ParseError(f"not a {cls.DESCRIPTOR.name}: {error}", file=name) from None
     if not message.IsInitialized():
-        missing = ", ".join(message.FindInitializationErrors())
+        missing = ", ".join(missing_fields(message))
         raise ParseError(f"required field missing: {missing}", file=name)
     if not message.ListFields() and not hollow.payloads:
         raise ParseError(f"nothing in this file belongs to a {cls.DESCRIPTOR.name}", file=name)
 
     def read_into(start: int, array: Array) -> None:
-        view = memoryview(array)
+        view = memoryview(array.data)
         while view:
             count = os.preadv(descriptor, [view], start)
             if not count:
@@ -205,7 +215,7 @@ def write_binary(message: Message, path: PathLike, store: BlobStore | None = Non
         raise FileError(problem, file=os.fspath(path), hint="HDF5 has no such limit")
     with atomic_path(path) as partial, partial.open("wb") as file:
         for part in spliced.parts:
-            file.write(part if isinstance(part, bytes) else memoryview(part.view(np.uint8)))
+            file.write(part if isinstance(part, bytes) else part.view(np.uint8).data)
 
 
 # Snapshots.
@@ -295,7 +305,7 @@ def write_solverstate_h5(snapshot: SolverSnapshot, path: PathLike) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place, complete and on disk, when the block ends without an error.
+    """Yield a temporary path that takes the place of `path`, complete and on disk, when the block ends without error.
 
     A link is followed. What is neither a file nor absent (``/dev/stdout``) is written directly. A killed process leaves
     at most a file whose name ends in ``.partial``.

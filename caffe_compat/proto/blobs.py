@@ -10,12 +10,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from caffe_compat.errors import FileError, ParseError
 from caffe_compat.proto.caffe_pb2 import BlobProto
-from caffe_compat.proto.marks import BLOB, MARK_NUMBER, WHERE, add_mark, marks, varint
+from caffe_compat.proto.marks import BLOB, MARK_NUMBER, WHERE, Descriptor, add_mark, marks, varint
 from caffe_compat.proto.wire import PAYLOADS, Payload, Segment, Window, known_fields
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -37,8 +36,8 @@ def blob_shape(blob: BlobProto) -> tuple[int, ...]:
 class BlobStore:
     """The arrays that hollow messages refer to.
 
-    A hollow message is one whose blobs have their values here instead of in protobuf's own lists. Copies and upgrades of
-    the message refer to the same arrays.
+    A hollow message is one whose blobs have their values here instead of in protobuf's own lists. Copies and upgrades
+    of the message refer to the same arrays.
     """
 
     def __init__(self) -> None:

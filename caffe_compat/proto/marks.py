@@ -1,16 +1,15 @@
-"""What rides inside a message besides its fields: unknown fields of forks, where a layer was written, where a blob's values are.
+"""What rides inside a message besides its fields: what forks add, where a layer was written, where a blob's values are.
 
 A mark is a protobuf unknown field under one private number, so it survives ``CopyFrom``, an upgrade and serialisation.
-:func:`forks` lists what Caffe 1.0 does not know; :func:`where` tells the line of a layer; :func:`plain` takes marks out.
+:func:`forks` lists what Caffe 1.0 does not know, :func:`where` tells a layer's line, :func:`plain` takes marks out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -21,6 +20,9 @@ FORK, WHERE, BLOB = b"F", b"W", b"B"
 _WIRE_NAMES = {0: "varint", 1: "fixed64", 2: "bytes", 3: "group", 5: "fixed32"}
 
 M = TypeVar("M", bound=Message)
+Descriptor: TypeAlias = Any
+"""Of a message; the runtimes 4 to 7 have the same interface, but not the same class."""
+FieldDescriptor: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Fork:
     meant: str | None = None
 
     def error(self, kind: type[CaffeCompatError] = NetError, *, layer: str | None = None) -> CaffeCompatError:
-        """Return the error that refuses this field."""
+        """Return the error that refuses this."""
         problem = "Caffe 1.0 has no such field" if self.value is None else f"Caffe 1.0 has no such value: {self.value}"
         hint = f"did you mean {self.meant!r}?" if self.meant else "it belongs to a fork of Caffe"
         return kind(
@@ -88,7 +90,7 @@ def marks(message: Message, kind: bytes) -> list[bytes]:
     """Return the payloads of the marks of one kind directly in `message`, oldest first."""
     return [
         field.data[1:]
-        for field in UnknownFieldSet(message)
+        for field in _fields(message)
         if field.field_number == MARK_NUMBER and field.wire_type == 2 and field.data[:1] == kind
     ]
 
@@ -118,10 +120,10 @@ def where(message: Message) -> Where | None:
 def forks(message: Message) -> tuple[Fork, ...]:
     """Return what directly in `message` is not known to Caffe 1.0.
 
-    Unknown fields and enum identifiers of a text file come with their place; of a binary file, only the field's number is known.
+    Unknown fields and enum identifiers of a text file come with their place; a binary file tells a field's number only.
     """
     found = []
-    for field in UnknownFieldSet(message):
+    for field in _fields(message):
         if field.field_number != MARK_NUMBER:
             found.append(_numbered(message.DESCRIPTOR, field.field_number, field.wire_type, field.data))
         elif field.wire_type == 2 and field.data[:1] == FORK:
@@ -129,7 +131,7 @@ def forks(message: Message) -> tuple[Fork, ...]:
             if len(parts) == 5 and parts[1].isdecimal() and parts[2].isdecimal():
                 file, line, column, name, text = parts
                 value, meant = _meant(message.DESCRIPTOR, name, text)
-                found.append(Fork(file, int(line), int(column), name, text, value, meant))
+                found.append(Fork(file or None, int(line) or None, int(column) or None, name, text, value, meant))
     return tuple(found)
 
 
@@ -177,7 +179,7 @@ def plain(message: M, *, keep_forks: bool = True) -> M:
     if not keep_forks:
         copy.DiscardUnknownFields()
         return copy
-    parts = [(part, _kept(part)) for _, part in walk(copy)]
+    parts = [(part, _unknown(part, without=(WHERE, BLOB))) for _, part in walk(copy)]
     copy.DiscardUnknownFields()
     for part, kept in parts:
         if kept:
@@ -199,26 +201,43 @@ def repeated(field: FieldDescriptor) -> bool:
     """Whether a field is repeated (spelled differently by the protobuf runtimes 4 to 7)."""
     if hasattr(field, "is_repeated"):
         return bool(field.is_repeated)
-    return bool(field.label == FieldDescriptor.LABEL_REPEATED)
+    return bool(field.label == field.LABEL_REPEATED)
 
 
-def encode_unknown(number: int, wire_type: int, data: object) -> bytes:
+def required(field: FieldDescriptor) -> bool:
+    """Whether a field is required."""
+    if hasattr(field, "is_required"):
+        return bool(field.is_required)
+    return bool(field.label == field.LABEL_REQUIRED)
+
+
+def copy_unknown(source: Message, target: Message) -> None:
+    """Add to `target` all that rides in `source`, a message of the same type."""
+    target.MergeFromString(_unknown(source))
+
+
+def _fields(message: Message) -> Iterator[Any]:
+    found: Any = UnknownFieldSet(message)
+    yield from found
+
+
+def _unknown(message: Message, without: tuple[bytes, ...] = ()) -> bytes:
+    return b"".join(
+        _encoded(f.field_number, f.wire_type, f.data)
+        for f in _fields(message)
+        if not (f.field_number == MARK_NUMBER and f.wire_type == 2 and f.data[:1] in without)
+    )
+
+
+def _encoded(number: int, wire_type: int, data: object) -> bytes:
     """Return an unknown field as it stood in the file."""
     tag = varint(number << 3 | wire_type)
     if isinstance(data, bytes):
         return tag + varint(len(data)) + data
     if isinstance(data, int):
         return tag + (varint(data) if wire_type == 0 else data.to_bytes(8 if wire_type == 1 else 4, "little"))
-    inner = b"".join(encode_unknown(f.field_number, f.wire_type, f.data) for f in data)  # type: ignore[attr-defined]
+    inner = b"".join(_encoded(f.field_number, f.wire_type, f.data) for f in data)  # type: ignore[attr-defined]
     return tag + inner + varint(number << 3 | 4)
-
-
-def _kept(message: Message) -> bytes:
-    return b"".join(
-        encode_unknown(f.field_number, f.wire_type, f.data)
-        for f in UnknownFieldSet(message)
-        if not (f.field_number == MARK_NUMBER and f.wire_type == 2 and f.data[:1] in (WHERE, BLOB))
-    )
 
 
 def _meant(descriptor: Descriptor, name: str, text: str) -> tuple[str | None, str | None]:
@@ -236,3 +255,13 @@ def _numbered(descriptor: Descriptor, number: int, wire_type: int, data: object)
     text = f"{name}: {size} ({_WIRE_NAMES.get(wire_type)})"
     value = size if known is not None and known.enum_type is not None else None
     return Fork(None, None, None, name, text, value)
+
+
+def missing_fields(message: Message) -> list[str]:
+    """Return the paths of required fields that `message` lacks."""
+    return [
+        f"{path}.{field.name}" if path else field.name
+        for path, part in walk(message)
+        for field in part.DESCRIPTOR.fields
+        if required(field) and not part.HasField(field.name)
+    ]

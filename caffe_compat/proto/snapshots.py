@@ -1,7 +1,7 @@
 """The HDF5 forms of Caffe's snapshots, in files opened by :mod:`caffe_compat.files`.
 
-Weights: groups ``data/<layer>`` (and ``diff/<layer>``) with datasets ``0``, ``1``, ...; a layer without blobs is an empty group.
-Solver state: ``iter`` and ``current_step`` (one int each), ``learned_net`` (a null-terminated string), ``history/0``, ...
+Weights: groups ``data/<layer>`` (and ``diff/<layer>``) with datasets ``0``, ``1``, ...; an empty group without blobs.
+Solver state: ``iter`` and ``current_step`` (one int each), ``learned_net`` (null-terminated), ``history/0``, ...
 """
 
 from __future__ import annotations

@@ -36,4 +36,4 @@ def kind_of(head: bytes) -> str | None:
 
 def is_text(head: bytes) -> bool:
     """Whether `head` has no byte that a text does not have."""
-    return not any(byte < 32 and byte not in b"\t\n\v\f\r" or byte == 127 for byte in head)
+    return not any((byte < 32 and byte not in b"\t\n\v\f\r") or byte == 127 for byte in head)

@@ -6,18 +6,19 @@ Everything else that ``google::protobuf::TextFormat`` refuses is refused here, w
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor as F
 from google.protobuf.message import Message
 
 from caffe_compat.errors import ParseError, did_you_mean
-from caffe_compat.proto.marks import add_fork, add_where, repeated
+from caffe_compat.proto.marks import Descriptor, FieldDescriptor, add_fork, add_where, missing_fields, repeated
+from caffe_compat.proto.old_names import V1_TYPES
 from caffe_compat.proto.tokens import Source, Token, tokenize, unquote
 
 DEPTH_LIMIT = 100  # protobuf's own limit for binary messages
 M = TypeVar("M", bound=Message)
-F = FieldDescriptor
 
 _RANGES = {
     F.TYPE_INT32: (-(2**31), 2**31 - 1),
@@ -25,6 +26,7 @@ _RANGES = {
     F.TYPE_UINT32: (0, 2**32 - 1),
     F.TYPE_UINT64: (0, 2**64 - 1),
 }
+_INTEGER = re.compile("0x[0-9a-f]{1,40}|0[0-7]{0,40}|[1-9][0-9]{0,40}")
 _FLOATS = (F.TYPE_FLOAT, F.TYPE_DOUBLE)
 _BOOLS = {"true": True, "t": True, "True": True, "1": True, "false": False, "f": False, "False": False, "0": False}
 _CLOSES = {"{": "}", "<": ">"}
@@ -48,9 +50,8 @@ def parse_text(text: str, cls: type[M], *, file: str = "<string>") -> M:
     source = Source(text.removeprefix("\ufeff"), file)
     message = cls()
     _Parser(source).fields(message, None)
-    missing = message.FindInitializationErrors()
-    if missing:
-        raise ParseError("required field missing", file=file, field=missing[0])
+    if not message.IsInitialized():
+        raise ParseError("required field missing", file=file, field=missing_fields(message)[0])
     return message
 
 
@@ -129,7 +130,7 @@ class _Parser:
             add_where(part, self.source.file, self.source.position(name.start)[0])
         self.fields(part, _CLOSES[opening.text])
         if not part.IsInitialized():
-            missing = ", ".join(part.FindInitializationErrors())
+            missing = ", ".join(missing_fields(part))
             raise self.error(name, f"required field missing: {missing}", field=True)
 
     def scalar_field(self, message: Message, field: FieldDescriptor, token: Token) -> None:
@@ -181,7 +182,7 @@ class _Parser:
 
     def string(self, token: Token, *, text: bool) -> str | bytes:
         if token.kind != "string":
-            hint = f'write "{token.text}"' if token.kind in ("name", "number") else None
+            hint = f'write "{V1_TYPES.get(token.text, token.text)}"' if token.kind in ("name", "number") else None
             raise self.error(token, f"a string in quotes is expected, not {_shown(token)}", field=True, hint=hint)
         value = unquote(self.source, token)
         while self.tokens[self.place].kind == "string":
@@ -207,13 +208,9 @@ class _Parser:
         start = token
         sign, token = self.sign(token)
         word = token.text.lower()
-        try:
-            if token.kind != "number" or len(word) > 40:
-                raise ValueError
-            base = 16 if word.startswith("0x") else 8 if word[0] == "0" else 10
-            value = sign * int(word, base)
-        except ValueError:
-            raise self.error(token, f"an integer is expected, not {_shown(token)}", field=True) from None
+        if token.kind != "number" or not _INTEGER.fullmatch(word):
+            raise self.error(token, f"an integer is expected, not {_shown(token)}", field=True)
+        value = sign * int(word, 16 if word.startswith("0x") else 8 if word[0] == "0" else 10)
         if not low <= value <= high:
             raise self.error(start, f"{value} is out of range", field=True, hint=f"{low} to {high}")
         return value

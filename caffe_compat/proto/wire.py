@@ -1,7 +1,7 @@
 """Walk protobuf's wire format by descriptors, taking the float payload of every blob out, or putting it back.
 
-Reading looks only at tags and lengths: the values of a blob are never parsed, just located. What remains, the hollow message,
-is small and goes through protobuf. Writing splices the values in again, in the order of field numbers, as Caffe writes them.
+Reading looks only at tags and lengths: the values of a blob are never parsed, just located. What remains, the hollow
+message, is small and goes through protobuf. Writing splices the values in again, in the order of field numbers.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor as F
 
 from caffe_compat.errors import ParseError
-from caffe_compat.proto.marks import BLOB, MARK_NUMBER, WHERE, mark_bytes, repeated, varint
+from caffe_compat.proto.marks import BLOB, MARK_NUMBER, WHERE, Descriptor, mark_bytes, repeated, varint
 
 DEPTH_LIMIT = 100  # protobuf's own
-PAYLOADS = {5: np.dtype("<f4"), 6: np.dtype("<f4"), 8: np.dtype("<f8"), 9: np.dtype("<f8")}
+PAYLOADS: dict[int, np.dtype[Any]] = {5: np.dtype("<f4"), 6: np.dtype("<f4"), 8: np.dtype("<f8"), 9: np.dtype("<f8")}
 """Fields of BlobProto that hold values: data, diff, double_data, double_diff."""
 
 _WINDOW = 1 << 16
 _RUN = 1 << 18
 _FIXED = {1: 8, 5: 4}
-F = FieldDescriptor
 _WIRE_TYPES = {F.TYPE_DOUBLE: 1, F.TYPE_FLOAT: 5, F.TYPE_STRING: 2, F.TYPE_BYTES: 2, F.TYPE_MESSAGE: 2}
 
 
