@@ -35,7 +35,7 @@ from caffe_compat.proto.marks import (
     where,
 )
 from caffe_compat.proto.printer import format_text
-from caffe_compat.proto.sniff import is_text, kind_of
+from caffe_compat.proto.sniff import is_text, kind_of, looks_like
 from caffe_compat.proto.text import parse_text
 from caffe_compat.proto.wire import Hollow, Window
 
@@ -162,8 +162,7 @@ def read_binary(path: PathLike, cls: type[M]) -> tuple[M, BlobStore]:
         try:
             return _read_hollow(descriptor, size, name, cls)
         except ParseError as error:
-            if error.hint is None and is_text(head):
-                error.hint = "this looks like text, perhaps a prototxt"
+            error.hint = error.hint or looks_like(head, cls.DESCRIPTOR.name)
             raise
 
 

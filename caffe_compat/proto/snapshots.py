@@ -76,9 +76,8 @@ def write_state(file: h5py.File, iteration: int, learned_net: str, step: int, hi
 
 def _write(folder: h5py.Group, key: str, array: Array) -> None:
     values = np.asarray(array)
-    folder.create_dataset(
-        key, data=np.ascontiguousarray(values, np.float64 if values.dtype == np.float64 else np.float32)
-    )
+    kind = np.float64 if values.dtype == np.float64 else np.float32
+    folder.create_dataset(key, data=np.asarray(values, kind, order="C"))
 
 
 def _group(parent: h5py.Group, key: str, name: str) -> h5py.Group:

@@ -35,5 +35,23 @@ def kind_of(head: bytes) -> str | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether `head` has no byte that a text does not have."""
-    return not any((byte < 32 and byte not in b"\t\n\v\f\r") or byte == 127 for byte in head)
+    """Whether `head` reads like a text: no control characters, and UTF-8 or mostly ASCII."""
+    if any((byte < 32 and byte not in b"\t\n\v\f\r") or byte == 127 for byte in head):
+        return False
+    try:
+        head[:-3].decode()
+    except UnicodeDecodeError:
+        return sum(byte > 127 for byte in head) * 4 < len(head)
+    return True
+
+
+def looks_like(head: bytes, expected: str) -> str | None:
+    """Return what a file that is not a binary message called `expected` might be, or None."""
+    if is_text(head):
+        return "this looks like text, perhaps a prototxt"
+    first = head[:1]
+    if expected == "NetParameter" and first == b"\x08":
+        return "this looks like a solverstate or a mean image, not like weights"
+    if expected != "NetParameter" and first in (b"\x0a", b"\xa2"):
+        return "this looks like weights, a caffemodel"
+    return None
