@@ -1,0 +1,10 @@
+"""Training as Caffe's solvers do it: learning rate policies, update rules, the loop with its log and snapshots."""
+
+from __future__ import annotations
+
+from caffe_compat.solver import adaptive as _adaptive  # noqa: F401  (registers the rules besides SGD)
+from caffe_compat.solver.log import Log
+from caffe_compat.solver.loop import Solver
+from caffe_compat.solver.signals import Action, SignalActions
+
+__all__ = ["Action", "Log", "SignalActions", "Solver"]

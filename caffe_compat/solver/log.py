@@ -1,0 +1,91 @@
+"""Log lines as Caffe's binary writes them, so that the tools people have for Caffe logs read ours.
+
+A line is glog's: ``I1121 03:41:46.123456 12345 solver.cpp:239] Iteration 0 ...``. The place named is where Caffe 1.0
+(9b89154) writes the line: old scripts match on it. Numbers are written as C++ streams write a float: six digits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TextIO
+
+from tqdm import tqdm
+
+from caffe_compat.solver.rules import product
+
+
+def number(value: float) -> str:
+    """Format a number as a C++ stream does by default."""
+    return f"{value:g}"
+
+
+class Log:
+    """Writes lines to any number of streams, and a progress bar to the first that is a terminal.
+
+    Parameters
+    ----------
+    streams : where every line goes; none for silence.
+    now : the clock, for tests.
+    """
+
+    def __init__(self, *streams: TextIO, now: Callable[[], datetime] = datetime.now) -> None:
+        self._streams = streams
+        self._now = now
+        self._terminal = next((stream for stream in streams if stream.isatty()), None)
+        self._bar: tqdm[None] | None = None
+
+    def line(self, place: str, text: str) -> None:
+        """Write one entry; `place` is ``file:line`` of Caffe's source."""
+        stamp = f"{self._now():I%m%d %H:%M:%S.%f}"
+        entry = f"{stamp} {threading.get_native_id():5d} {place}] {text}"
+        for stream in self._streams:
+            if self._bar is not None and stream is self._terminal:
+                self._bar.write(entry, file=stream)
+            else:
+                stream.write(entry + "\n")
+            stream.flush()
+
+    @contextmanager
+    def progress(self, total: int, done: int, label: str) -> Iterator[Callable[[int], None]]:
+        """Show how far a run is, on a terminal only.
+
+        Yields
+        ------
+        A function that takes the number of iterations done.
+        """
+        if self._terminal is None:
+            yield lambda _: None
+            return
+        bar: tqdm[None] = tqdm(
+            total=total, initial=done, desc=label, unit="it", file=self._terminal, dynamic_ncols=True, leave=False
+        )
+        self._bar = bar
+        try:
+            yield lambda current: _move(bar, current)
+        finally:
+            self._bar = None
+            bar.close()
+
+
+def _move(bar: tqdm[None], current: int) -> None:
+    bar.update(current - bar.n)
+
+
+def score(kind: str, index: int, name: str, value: float, weight: float) -> str:
+    """Return a line about one number of an output blob, with its part of the loss where it has a weight.
+
+    Parameters
+    ----------
+    kind : ``Train`` or ``Test``.
+    index : number of the value, counted through all output blobs.
+    """
+    return f"    {kind} net output #{index}: {named(name, value, weight)}"
+
+
+def named(name: str, value: float, weight: float) -> str:
+    """Return ``name = value``, and what it adds to the loss where it has a weight."""
+    part = f" (* {number(weight)} = {number(product(weight, value))} loss)" if weight else ""
+    return f"{name} = {number(value)}{part}"

@@ -1,0 +1,303 @@
+"""The solver: trains a net, tests it, logs, takes snapshots and goes on from them, as Caffe's Solver does.
+
+Facts from BVLC Caffe 9b89154, solver.cpp and sgd_solver.cpp. Resuming restores weights, history, iteration and step;
+the data starts from the beginning.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from os import PathLike, fspath
+from pathlib import Path
+
+import torch
+
+from caffe_compat.data import CRand
+from caffe_compat.files import SolverSnapshot, format_text, read_solverstate, write_solverstate
+from caffe_compat.net import CaffeNet
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.solver.fields import check_solver
+from caffe_compat.solver.log import Log, number, score
+from caffe_compat.solver.nets import Definition, FedNet, redirect, test_definitions, train_definition
+from caffe_compat.solver.policy import rate
+from caffe_compat.solver.signals import Action
+from caffe_compat.solver.smoothing import SmoothedLoss
+from caffe_compat.solver.snapshot import check_prefix, find_weights, fit_history, snapshot_path
+from caffe_compat.solver.testing import mean_scores
+from caffe_compat.solver.update import Updater
+from caffe_compat.upgrade import upgrade_solver
+from caffe_compat.weights import copy_weights, save_weights, share_weights
+
+
+class Solver:
+    """Caffe's solver on torch.
+
+    Parameters
+    ----------
+    param : solver definition, any version.
+    base_dir : folder where nets and data are looked for if they are not in the working directory. Snapshots are
+        written relative to the working directory, as Caffe does.
+    device : ``"cpu"``, ``"cuda"``, ``"cuda:1"``; solver_mode and device_id are for callers to heed.
+    log : where log lines go; silent by default.
+    sources : by phase, "TRAIN" or "TEST", what replaces the source of the net's only data layer.
+    action : asked after every iteration and before every test batch what to do.
+
+    Attributes
+    ----------
+    iter : number of updates done.
+    net : the module being trained.
+    test_nets : modules that share its weights while they are tested.
+    outputs : the output blobs of the last training batch.
+
+    Raises
+    ------
+    CaffeCompatError
+        for anything about the definition, the nets, the data or the weights that cannot be used.
+
+    Notes
+    -----
+    random_seed seeds torch's global generator, as it seeds Caffe's; HDF5Data's shuffle does not depend on it.
+    """
+
+    def __init__(
+        self,
+        param: pb.SolverParameter,
+        *,
+        base_dir: str | PathLike[str] = ".",
+        device: str | torch.device = "cpu",
+        log: Log | None = None,
+        sources: Mapping[str, str] | None = None,
+        action: Callable[[], Action] = lambda: Action.NONE,
+    ) -> None:
+        self.param = upgrade_solver(param)
+        self.iter = 0
+        self.outputs: dict[str, torch.Tensor] = {}
+        self._base_dir = Path(base_dir)
+        self._device = torch.device(device)
+        self._log = log or Log()
+        self._action = action
+        self._stopped = False
+        self._step = 0
+        check_solver(self.param)
+        if self.param.snapshot:
+            check_prefix(self.param)
+        self._say("solver.cpp:45", "Initializing solver from parameters: \n" + format_text(self.param))
+        self._make_nets(sources or {})
+        self._params = self.net.params
+        self._updater = Updater(self.param, self._params)
+        self._shown = (0, time.perf_counter())
+        self._say("solver.cpp:57", "Solver scaffolding done.")
+
+    def _make_nets(self, sources: Mapping[str, str]) -> None:
+        train = train_definition(self.param, self._base_dir)
+        tests = test_definitions(self.param, self._base_dir)
+        if "TRAIN" in sources:
+            train = redirect(train, sources["TRAIN"])
+        if "TEST" in sources:
+            tests = [redirect(test, sources["TEST"]) for test in tests]
+        seed = int(self.param.random_seed) if self.param.random_seed >= 0 else None
+        if seed is not None:
+            torch.manual_seed(seed)
+        rng = CRand()
+
+        def made(definition: Definition, place: str) -> FedNet:
+            self._say(place, definition.told)
+            fed = FedNet(definition, rng=rng, seed=seed, device=self._device)
+            self._say("net.cpp:257", "Network initialization done.")
+            return fed
+
+        self._train = made(train, "solver.cpp:102")
+        self._tests = [made(test, "solver.cpp:190") for test in tests]
+        for listed in self.param.weights:
+            for name in listed.split(","):
+                self.load_weights(name.strip())
+
+    @property
+    def net(self) -> CaffeNet:
+        """The module being trained."""
+        return self._train.net
+
+    @property
+    def test_nets(self) -> tuple[CaffeNet, ...]:
+        """The modules tested with."""
+        return tuple(test.net for test in self._tests)
+
+    @property
+    def history(self) -> list[torch.Tensor]:
+        """What the rule remembers, in the order of Caffe's snapshots."""
+        return self._updater.history
+
+    def load_weights(self, path: str | PathLike[str]) -> None:
+        """Copy weights by layer name into all nets, as for finetuning."""
+        for net in (self.net, *self.test_nets):
+            self._say("solver.cpp:72", f"Finetuning from {fspath(path)}")
+            report = copy_weights(net, path)
+            for name in report.ignored:
+                self._say("net.cpp:746", f"Ignoring source layer {name}")
+
+    def step(self, count: int) -> None:
+        """Train for some iterations, testing, logging and taking snapshots where they are due."""
+        param = self.param
+        stop = self.iter + count
+        self._losses = SmoothedLoss(param.average_loss)
+        self._shown = (self._shown[0], time.perf_counter())
+        with self._log.progress(stop, self.iter, self.net.caffe.name) as show:
+            while self.iter < stop:
+                due = param.test_interval and self.iter % param.test_interval == 0
+                if due and (self.iter > 0 or param.test_initialization):
+                    self.test_all()
+                    if self._stopped:
+                        break
+                self._forward_backward()
+                if self._displays():
+                    self._report()
+                self._update()
+                show(self.iter)
+                request = self._action()
+                if request is Action.SNAPSHOT or (param.snapshot and self.iter % param.snapshot == 0):
+                    self.snapshot()
+                if request is Action.STOP:
+                    self._stopped = True
+                    break
+
+    def solve(self) -> bool:
+        """Train until max_iter, with the snapshot, training loss and test at the end.
+
+        Returns
+        -------
+        False where it was stopped early.
+        """
+        param = self.param
+        if param.snapshot_after_train:
+            check_prefix(param)
+        self._say("solver.cpp:289", f"Solving {self.net.caffe.name}")
+        self._say("solver.cpp:290", f"Learning Rate Policy: {param.lr_policy}")
+        self._stopped = False
+        self.step(param.max_iter - self.iter)
+        if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
+            self.snapshot()
+        if self._stopped:
+            self._say("solver.cpp:311", "Optimization stopped early.")
+            return False
+        if self._displays():
+            with torch.no_grad():
+                self.outputs, loss = self._train.forward()
+            self._losses.add(loss)
+            self._say("solver.cpp:327", f"Iteration {self.iter}, loss = {number(self._losses.value)}")
+        if param.test_interval and self.iter % param.test_interval == 0:
+            self.test_all()
+        self._say("solver.cpp:332", "Optimization Done.")
+        return not self._stopped
+
+    def _displays(self) -> bool:
+        return bool(self.param.display) and self.iter % self.param.display == 0
+
+    def _forward_backward(self) -> None:
+        for item in self._params:
+            item.tensor.grad = None
+        total: torch.Tensor | None = None
+        for _ in range(self.param.iter_size):
+            outputs, loss = self._train.forward()
+            if loss.requires_grad:
+                torch.autograd.backward([loss])
+            self.outputs = {name: blob.detach() for name, blob in outputs.items()}
+            loss = loss.detach()
+            total = loss if total is None else total + loss
+        assert total is not None
+        self._losses.add(total / self.param.iter_size)
+
+    def _report(self) -> None:
+        before, since = self._shown
+        now = time.perf_counter()
+        lapse = now - since
+        speed = (self.iter - before) / (lapse or 1.0)
+        timing = f"({number(speed)} iter/s, {number(lapse)}s/{self.param.display} iters)"
+        self._say("solver.cpp:239", f"Iteration {self.iter} {timing}, loss = {number(self._losses.value)}")
+        self._shown = (self.iter, now)
+        values = ((name, float(value)) for name, blob in self.outputs.items() for value in blob.flatten())
+        for index, (name, value) in enumerate(values):
+            self._say("solver.cpp:258", score("Train", index, name, value, self._train.weights[name]))
+
+    def _update(self) -> None:
+        step = self._step
+        now, self._step = rate(self.param, self.iter, step)
+        if self.param.lr_policy == "multistep" and self._step != step:
+            self._say("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {self._step}")
+        if self._displays():
+            self._say("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {number(now)}")
+        clipped = self._updater.apply(now, self.iter)
+        if clipped is not None:
+            norm, factor = map(number, clipped)
+            limit = number(self.param.clip_gradients)
+            text = f"scaling down gradients (L2 norm {norm} > {limit}) by scale factor {factor}"
+            self._say("sgd_solver.cpp:99", f"Gradient clipping: {text}")
+        self.iter += 1
+
+    def test_all(self) -> None:
+        """Test with every test net in turn, until asked to stop."""
+        for number_of_net in range(len(self._tests)):
+            if not self._stopped:
+                self.test(number_of_net)
+
+    def test(self, which: int) -> None:
+        """Run one test net for its test_iter batches and log the mean of every output."""
+        self._say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{which})")
+        tested = self._tests[which]
+        share_weights(tested.net, self.net)
+        found = mean_scores(tested, self.param.test_iter[which], self._goes_on)
+        if found is None:
+            self._say("solver.cpp:396", "Test interrupted.")
+            return
+        if self.param.test_compute_loss:
+            self._say("solver.cpp:401", f"Test loss: {number(found.loss)}")
+        for index, (name, value) in enumerate(found.scores):
+            self._say("solver.cpp:414", score("Test", index, name, value, tested.weights[name]))
+
+    def _goes_on(self) -> bool:
+        while (request := self._action()) is not Action.NONE:
+            if request is Action.SNAPSHOT:
+                self.snapshot()
+            else:
+                self._stopped = True
+        return not self._stopped
+
+    def snapshot(self) -> Path:
+        """Write the weights and the solver's state; return the path of the state.
+
+        Each file appears under its name only when it is complete, the weights first.
+        """
+        check_prefix(self.param)
+        hdf5 = self.param.snapshot_format == pb.SolverParameter.HDF5
+        kind, suffix, fmt = ("HDF5", ".h5", "HDF5") if hdf5 else ("binary proto", "", "BINARYPROTO")
+        weights = snapshot_path(self.param, self.iter, ".caffemodel" + suffix)
+        self._say("solver.cpp:474" if hdf5 else "solver.cpp:464", f"Snapshotting to {kind} file {weights}")
+        if self.param.snapshot_diff:
+            self._updater.show_updates()
+        save_weights(self.net, weights, fmt, diffs=self.param.snapshot_diff)
+        state = snapshot_path(self.param, self.iter, ".solverstate" + suffix)
+        place = "sgd_solver.cpp:296" if hdf5 else "sgd_solver.cpp:284"
+        self._say(place, f"Snapshotting solver state to {kind} file {state}")
+        record = SolverSnapshot(self.iter, fspath(weights), self._step, self._updater.history_blobs())
+        write_solverstate(record, state, fmt)
+        return state
+
+    def restore(self, path: str | PathLike[str]) -> None:
+        """Go on from a solver state of either format; its weights may have moved along with it.
+
+        Raises
+        ------
+        FileError, SolverError, WeightsError
+        """
+        file = Path(path)
+        state = read_solverstate(file)
+        history = fit_history(state.history, self._updater.history_shapes, file)
+        if state.learned_net:
+            copy_weights(self.net, find_weights(state.learned_net, file))
+        self._say("sgd_solver.cpp:336", "SGDSolver: restoring history")
+        self._updater.restore_history(history)
+        self.iter, self._step = state.iter, state.current_step
+        self._shown = (self.iter, time.perf_counter())
+
+    def _say(self, place: str, text: str) -> None:
+        self._log.line(place, text)

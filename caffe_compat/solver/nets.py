@@ -1,0 +1,186 @@
+"""Which nets a solver trains and tests, by Caffe's rules, and nets that feed themselves from their data layers.
+
+Facts from BVLC Caffe 9b89154, solver.cpp: exactly one of net, net_param, train_net, train_net_param; test nets from
+test_net_param, then test_net, then as often from the generic net (net or net_param) as test_iter values remain; the
+state of a net is the phase, then what the net says itself, then train_state or test_state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from caffe_compat.data import DATA_LAYER_TYPES, DataSource, Randomness, open_sources
+from caffe_compat.data.source import find_input
+from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
+from caffe_compat.files import read_net
+from caffe_compat.graph import build_graph
+from caffe_compat.net import CaffeNet, build_net
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.state import filter_net
+from caffe_compat.upgrade import upgrade_net
+
+_TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A net of a solver before it is built.
+
+    Attributes
+    ----------
+    net : upgraded and filtered, its state written into it.
+    base_dir : folder of the file it was read from; data is looked for there after the working directory.
+    told : where it came from, in the words of Caffe's log.
+    """
+
+    net: pb.NetParameter
+    base_dir: Path
+    told: str
+
+
+def train_definition(param: pb.SolverParameter, base_dir: Path) -> Definition:
+    """Return the net to train.
+
+    Raises
+    ------
+    SolverError
+        where none or several are given, or the file does not exist.
+    """
+    given = [name for name in _TRAIN_FIELDS if param.HasField(name)]
+    if len(given) != 1:
+        problem = f"gives {' and '.join(given)}" if given else "gives no net to train"
+        raise SolverError(f"the solver {problem}", hint=f"exactly one of {', '.join(_TRAIN_FIELDS)}")
+    (name,) = given
+    if name.endswith("_param"):
+        net, folder, told = getattr(param, name), base_dir, f"specified in {name}."
+    else:
+        net, folder, told = _read(name, getattr(param, name), base_dir)
+        told = f"from {name} file: {told}"
+    return definition(net, "TRAIN", param.train_state, folder, f"Creating training net {told}")
+
+
+def test_definitions(param: pb.SolverParameter, base_dir: Path) -> list[Definition]:
+    """Return the nets to test with, in Caffe's order.
+
+    Raises
+    ------
+    SolverError
+        where test_iter, test_state or test_interval do not fit the nets.
+    """
+    found = [(net, base_dir, "test_net_param") for net in param.test_net_param]
+    for name in param.test_net:
+        net, folder, told = _read("test_net", name, base_dir)
+        found.append((net, folder, f"test_net file: {told}"))
+    generic = param.HasField("net") or param.HasField("net_param")
+    _check_counts(param, len(found), generic=generic)
+    for _ in range(len(param.test_iter) - len(found)):
+        if param.HasField("net"):
+            net, folder, told = _read("net", param.net, base_dir)
+            found.append((net, folder, f"net file: {told}"))
+        else:
+            found.append((param.net_param, base_dir, "net_param"))
+    states = param.test_state or [pb.NetState()] * len(found)
+    return [
+        definition(net, "TEST", state, folder, f"Creating test net (#{number}) specified by {told}")
+        for number, ((net, folder, told), state) in enumerate(zip(found, states, strict=True))
+    ]
+
+
+def _check_counts(param: pb.SolverParameter, named: int, *, generic: bool) -> None:
+    problems: list[CaffeCompatError] = []
+    count = len(param.test_iter)
+    if count < named or (count > named and not generic):
+        problem = f"{named} test nets are given and {count} values of test_iter"
+        problems.append(SolverError(problem, field="test_iter", hint="one value for each test net"))
+    if any(value < 1 for value in param.test_iter):
+        problems.append(SolverError("must be at least 1", field="test_iter", value=min(param.test_iter)))
+    if param.test_state and len(param.test_state) != count:
+        problem = f"given {len(param.test_state)} times for {count} test nets"
+        problems.append(SolverError(problem, field="test_state", hint="leave it out or give one for each"))
+    if count and param.test_interval <= 0:
+        problems.append(
+            SolverError("there are test nets, so it must be positive", field="test_interval", value=param.test_interval)
+        )
+    raise_together(problems)
+
+
+def _read(field: str, name: str, base_dir: Path) -> tuple[pb.NetParameter, Path, str]:
+    path = find_input(name, base_dir)
+    if path is None or not path.is_file():
+        hint = f"looked in {Path.cwd()} and {base_dir.absolute()}; --net=FILE trains another"
+        raise SolverError("no such file", field=field, value=name, hint=hint)
+    return read_net(path), path.parent, str(path)
+
+
+def definition(net: pb.NetParameter, phase: str, state: pb.NetState, base_dir: Path, told: str = "") -> Definition:
+    """Return the definition of a net of any age in a phase; what the net says of its state ranks below `state`."""
+    upgraded = upgrade_net(net)
+    merged = pb.NetState(phase=phase)
+    merged.MergeFrom(upgraded.state)
+    merged.MergeFrom(state)
+    return Definition(filter_net(upgraded, merged), base_dir, told)
+
+
+def redirect(definition: Definition, source: str) -> Definition:
+    """Return the definition with the source of its only data layer replaced.
+
+    Raises
+    ------
+    SolverError
+        where the net has no data layer or several.
+    """
+    net = pb.NetParameter()
+    net.CopyFrom(definition.net)
+    layers = [layer for layer in net.layer if layer.type in DATA_LAYER_TYPES]
+    if len(layers) != 1:
+        names = ", ".join(layer.name for layer in layers) or "none"
+        raise SolverError("a source is given for a net without exactly one data layer", value=source, hint=names)
+    for described, message in layers[0].ListFields():
+        if described.message_type is not None and "source" in described.message_type.fields_by_name:
+            message.source = source
+    return Definition(net, definition.base_dir, definition.told)
+
+
+class FedNet:
+    """A net and what feeds it.
+
+    Attributes
+    ----------
+    net : the module.
+    sources : one for every data layer.
+    weights : the loss weight of each output blob, 0 where it has none.
+    """
+
+    def __init__(self, definition: Definition, *, rng: Randomness, seed: int | None, device: torch.device) -> None:
+        self.sources: list[DataSource] = open_sources(definition.net, base_dir=definition.base_dir, rng=rng)
+        shapes = {top: source.shapes[top] for source in self.sources for top in source.tops}
+        state = definition.net.state
+        graph = build_graph(
+            definition.net,
+            phase=pb.Phase.Name(state.phase),
+            stages=tuple(state.stage),
+            level=state.level,
+            input_shapes=shapes,
+        )
+        unfed = [name for name in graph.inputs if name not in shapes]
+        if unfed:
+            hint = "a solver's nets take all their data from data layers"
+            raise SolverError(f"nothing feeds the input {unfed[0]!r} of net {graph.name!r}", hint=hint)
+        self.net: CaffeNet = build_net(graph, seed=seed).to(device)
+        self.device = device
+        losses = dict(self.net.losses)
+        self.weights: Mapping[str, float] = {name: losses.get(name, 0.0) for name in graph.outputs}
+
+    def forward(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Run the next batch; return every output blob and the total loss."""
+        inputs: dict[str, torch.Tensor] = {}
+        for source in self.sources:
+            inputs |= source.next()
+        if self.device.type != "cpu":
+            inputs = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
+        found = self.net.forward_dict(inputs)
+        return {name: found[name] for name in self.weights}, self.net.total_loss(found)

@@ -1,0 +1,142 @@
+"""How gradients become updates: one class per Caffe solver type, plain tensors in and out.
+
+Facts from BVLC Caffe 9b89154, solvers/*.cpp. One iteration is: clip by the norm of all gradients together; divide by
+iter_size; add the decay; let the rule turn each gradient into the value that is subtracted from the parameter. Decay is
+thus seen by the rule like any gradient, and the clip does not see the decay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import numpy as np
+import torch
+
+from caffe_compat.errors import SolverError, did_you_mean
+
+if TYPE_CHECKING:
+    from caffe_compat.proto.caffe_pb2 import SolverParameter
+
+Tensors = list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share their multipliers, and what the rule remembers about each.
+
+    Attributes
+    ----------
+    lr_mult, decay_mult : as in the definition.
+    values : the parameters.
+    history : for every history of the rule, one tensor per parameter.
+    """
+
+    lr_mult: float
+    decay_mult: float
+    values: Tensors
+    history: tuple[Tensors, ...] = field(default=())
+
+
+class Rule:
+    """Caffe's SGD: momentum carries the rate, ``v = momentum v + rate g; w -= v``; the other rules derive from it.
+
+    Attributes
+    ----------
+    type : Caffe's name of the solver.
+    histories : how many tensors a parameter's history takes; a snapshot lists all firsts, then all seconds.
+    rate_in_history : whether a gradient enters the history multiplied by its rate, so that lr_mult 0 leaves it alone.
+    """
+
+    type: ClassVar[str] = "SGD"
+    histories: ClassVar[int] = 1
+    rate_in_history: ClassVar[bool] = True
+
+    def __init__(self, param: SolverParameter) -> None:
+        self.momentum = param.momentum
+        self.delta = param.delta
+        self.check(param)
+
+    def check(self, param: SolverParameter) -> None:
+        """Refuse values Caffe's constructor refuses."""
+
+    def updates(self, grads: Tensors, history: tuple[Tensors, ...], rate: float, iteration: int) -> Tensors:
+        """Return what is to be subtracted; `grads` may be overwritten, `history` goes on.
+
+        Parameters
+        ----------
+        grads : gradients of one group, decay included.
+        history : what this rule keeps, see :class:`Group`.
+        rate : learning rate times lr_mult, a float32 value.
+        iteration : number of updates done before this one.
+        """
+        del iteration
+        (momentum,) = history
+        torch._foreach_mul_(momentum, self.momentum)
+        torch._foreach_add_(momentum, grads, alpha=rate)
+        return momentum
+
+
+_Rule = TypeVar("_Rule", bound=type[Rule])
+_registry: dict[str, type[Rule]] = {"SGD": Rule}
+
+
+def register(cls: _Rule) -> _Rule:
+    """Make a rule known under Caffe's name of its solver."""
+    assert cls.type not in _registry, cls.type
+    _registry[cls.type] = cls
+    return cls
+
+
+def rules() -> Mapping[str, type[Rule]]:
+    """Return the rules by Caffe's solver type."""
+    return MappingProxyType(_registry)
+
+
+def make_rule(param: SolverParameter) -> Rule:
+    """Return the rule a solver asks for; `param` is upgraded (``type``, not ``solver_type``).
+
+    Raises
+    ------
+    SolverError
+        for an unknown type, or values the rule cannot use.
+    """
+    cls = _registry.get(param.type)
+    if cls is None:
+        hint = did_you_mean(param.type, _registry) or f"one of {', '.join(_registry)}"
+        raise SolverError("no such solver type", field="type", value=param.type, hint=hint)
+    if param.regularization_type not in {"L1", "L2"}:
+        raise SolverError(
+            "no such regularization", field="regularization_type", value=param.regularization_type, hint="L1 or L2"
+        )
+    if param.iter_size < 1:
+        raise SolverError("must be at least 1", field="iter_size", value=param.iter_size)
+    return cls(param)
+
+
+def clip_scale(grads: Sequence[torch.Tensor], limit: float) -> tuple[float, float] | None:
+    """Return the L2 norm of all gradients and the factor that brings it to `limit`; None where it need not.
+
+    A negative limit never clips.
+    """
+    if limit < 0 or not grads:
+        return None
+    squares = torch.stack(torch._foreach_norm(list(grads))).square_()
+    norm = np.sqrt(np.float32(float(squares.sum())))
+    if not norm > np.float32(limit):
+        return None
+    return float(norm), float(np.float32(limit) / norm)
+
+
+def regularize(grads: Tensors, values: Tensors, decay: float, kind: str) -> None:
+    """Add decay times the parameters (L2) or their signs (L1) to the gradients, in place."""
+    if decay:
+        terms = values if kind == "L2" else [value.sign() for value in values]
+        torch._foreach_add_(grads, terms, alpha=decay)
+
+
+def product(first: float, second: float) -> float:
+    """Multiply as floats of 32 bits."""
+    return float(np.float32(first) * np.float32(second))

@@ -1,0 +1,97 @@
+"""Snapshots by Caffe's names, written whole or not at all, and reading them back."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import SolverError
+
+if TYPE_CHECKING:
+    from caffe_compat.proto.caffe_pb2 import SolverParameter
+
+
+def check_prefix(param: SolverParameter) -> None:
+    """Refuse a snapshot_prefix nothing can be written to, before training starts.
+
+    Raises
+    ------
+    SolverError
+    """
+    if not param.HasField("snapshot_prefix"):
+        raise SolverError(
+            "snapshots are to be written and there is no snapshot_prefix",
+            field="snapshot_prefix",
+            hint="give one, or snapshot: 0 with snapshot_after_train: false",
+        )
+    folder = Path(param.snapshot_prefix + "_iter_0").parent
+    hint = "make the folder, or give another with --snapshot_prefix=PREFIX"
+    if not folder.is_dir():
+        raise SolverError("there is no such folder", field="snapshot_prefix", value=param.snapshot_prefix, hint=hint)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SolverError(
+            f"cannot write there: {error.strerror}", field="snapshot_prefix", value=param.snapshot_prefix, hint=hint
+        ) from None
+
+
+def snapshot_path(param: SolverParameter, iteration: int, extension: str) -> Path:
+    """Return PREFIX_iter_N and the extension, as Caffe names its snapshots."""
+    return Path(f"{param.snapshot_prefix}_iter_{iteration}{extension}")
+
+
+def find_weights(learned_net: str, state_path: Path) -> Path:
+    """Return the weights a solver state belongs to: where it says, else beside it under the same name.
+
+    Raises
+    ------
+    SolverError
+    """
+    for candidate in (Path(learned_net), state_path.parent / Path(learned_net).name):
+        if candidate.is_file():
+            return candidate
+    raise SolverError(
+        "the weights it belongs to are missing",
+        file=state_path,
+        field="learned_net",
+        value=learned_net,
+        hint=f"put {Path(learned_net).name} beside it",
+    )
+
+
+def fit_history(
+    history: Sequence[npt.NDArray[np.float32]], shapes: Sequence[tuple[int, ...]], state_path: Path
+) -> list[npt.NDArray[np.float32]]:
+    """Return the history in the shapes of the parameters; old Caffe wrote four axes, leading ones included.
+
+    Raises
+    ------
+    SolverError
+    """
+    if len(history) != len(shapes):
+        raise SolverError(
+            f"it keeps {len(history)} histories, this solver {len(shapes)}",
+            file=state_path,
+            hint="it belongs to another solver type or net",
+        )
+    for number, (found, shape) in enumerate(zip(history, shapes, strict=True)):
+        if _without_leading_ones(found.shape) != _without_leading_ones(shape):
+            raise SolverError(
+                f"history {number} has the shape {found.shape}, its parameter {shape}",
+                file=state_path,
+                hint="it belongs to another net",
+            )
+
+    return [found.reshape(shape) for found, shape in zip(history, shapes, strict=True)]
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    first = next((axis for axis, size in enumerate(shape) if size != 1), len(shape))
+    return shape[first:]
