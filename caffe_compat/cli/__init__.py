@@ -1,0 +1,45 @@
+"""``caffe-compat``: the engine from the command line, with the flags of Caffe's own binary."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from caffe_compat.cli.parser import parse
+from caffe_compat.errors import CaffeCompatError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    0, 1 where the command failed (one error on stderr, no traceback), 2 for wrong usage.
+    """
+    try:
+        args = parse(sys.argv[1:] if argv is None else argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return _failed("interrupted", 130)
+    except MemoryError:
+        return _failed("out of memory")
+    except (CaffeCompatError, OSError) as error:
+        return _failed(str(error))
+    return code
+
+
+def _failed(problem: str, code: int = 1) -> int:
+    sys.stderr.write(f"caffe-compat: error: {problem}\n")
+    return code

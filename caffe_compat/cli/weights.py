@@ -1,0 +1,106 @@
+"""``convert``: weights from one format to another."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from argparse import Namespace
+from pathlib import Path
+from zipfile import BadZipFile
+
+import torch
+
+from caffe_compat.errors import CaffeCompatError, FileError, WeightsError, did_you_mean, raise_together
+from caffe_compat.files import atomic_path, is_hdf5, read_binary, write_weights_h5
+from caffe_compat.net import CaffeNet, load_net
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.upgrade import upgrade_net
+from caffe_compat.weights import copy_weights, save_weights
+
+_TORCH, _HDF5, _BINARY = "a PyTorch state_dict", "HDF5 weights", "a caffemodel"
+_SUFFIXES = {".pt": _TORCH, ".pth": _TORCH, ".h5": _HDF5, ".hdf5": _HDF5, ".caffemodel": _BINARY}
+
+
+def convert(args: Namespace) -> int:
+    """Convert a file of weights; the target's name says the format."""
+    source, target = Path(args.source), Path(args.target)
+    wanted = _SUFFIXES.get(target.suffix)
+    if wanted is None:
+        raise FileError("its name does not say the format", file=target, hint=f"one of {', '.join(_SUFFIXES)}")
+    if not target.absolute().parent.is_dir():
+        raise FileError("there is no such folder", file=target)
+    if not args.model:
+        _without_net(source, target, wanted)
+    else:
+        net = _filled(args, source)
+        if wanted is _TORCH:
+            _save_state_dict(net, target)
+        else:
+            save_weights(net, target, "HDF5" if wanted is _HDF5 else "BINARYPROTO")
+    sys.stdout.write(f"{target}: {wanted}, {target.stat().st_size} bytes\n")
+    return 0
+
+
+def _without_net(source: Path, target: Path, wanted: str) -> None:
+    found = _format(source)
+    if found is not _BINARY or wanted is not _HDF5:
+        raise WeightsError(f"to make {wanted} of {found} the net must be known", file=source, hint="give --model=FILE")
+    message, store = read_binary(source, pb.NetParameter)
+    layers = upgrade_net(message).layer
+    write_weights_h5(target, {layer.name: [store.data(blob) for blob in layer.blobs] for layer in layers})
+
+
+def _format(source: Path) -> str:
+    if not source.is_file():
+        raise FileError("no such file", file=source)
+    if is_hdf5(source):
+        return _HDF5
+    with source.open("rb") as file:
+        return _TORCH if file.read(4) == b"PK\x03\x04" else _BINARY
+
+
+def _filled(args: Namespace, source: Path) -> CaffeNet:
+    """Return the net with every blob from the source."""
+    found = _format(source)
+    net = load_net(args.model, losses=True, input_shapes=dict(args.input) or None)
+    if found is _TORCH:
+        _load_state_dict(net, source)
+        return net
+    report = copy_weights(net, source)
+    for layer in report.ignored:
+        sys.stderr.write(f"layer {layer!r} of {source} is not in the net: left out\n")
+    if report.left_at_filler:
+        raise WeightsError(f"has no values for {', '.join(report.left_at_filler)}", file=source, hint="another net?")
+    return net
+
+
+def _save_state_dict(net: CaffeNet, target: Path) -> None:
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in net.state_dict().items()}
+    with atomic_path(target) as partial:
+        torch.save(state, partial)
+
+
+def _load_state_dict(net: CaffeNet, source: Path) -> None:
+    try:
+        state = torch.load(source, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, BadZipFile, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise FileError(f"cannot be read as a state_dict: {reason}", file=source) from None
+    own = net.state_dict()
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise FileError("is not a state_dict of tensors", file=source, hint="torch.save(net.state_dict(), ...)")
+    problems: list[CaffeCompatError] = [
+        WeightsError("missing", file=source, field=key, hint=did_you_mean(key, set(state) - set(own)))
+        for key in own.keys() - state.keys()
+    ]
+    problems += [
+        WeightsError("the net has no such key", file=source, field=key, hint=did_you_mean(key, own))
+        for key in state.keys() - own.keys()
+    ]
+    problems += [
+        WeightsError(f"shape {tuple(state[key].shape)}, the net's is {tuple(own[key].shape)}", file=source, field=key)
+        for key in own.keys() & state.keys()
+        if state[key].shape != own[key].shape
+    ]
+    raise_together(problems)
+    net.load_state_dict(state)
