@@ -141,6 +141,7 @@ def _upgrade_v0_layer(old: V1LayerParameter, new: V1LayerParameter) -> list[Caff
             new.type = V1LayerParameter.LayerType.Value(V0_TYPES[kind])  # type: ignore[assignment]
         else:
             problems.append(_v0_error(old, "no V0 layer type", "type", kind, did_you_mean(kind, V0_TYPES)))
+            return problems
     for blob in layer.blobs:
         new.blobs.add().CopyFrom(blob)
     new.blobs_lr.extend(layer.blobs_lr)
