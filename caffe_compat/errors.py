@@ -1,0 +1,127 @@
+"""Errors that name where the problem is and what would work.
+
+Every error a user can cause is a :class:`CaffeCompatError`; its text is one line:
+``file:line:column: layer 'conv1': convolution_param.pad = -1: problem (what would work)``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from os import PathLike, fspath
+
+
+class CaffeCompatError(Exception):
+    """Something in the user's input that cannot be used.
+
+    Parameters
+    ----------
+    problem : what is wrong, one phrase.
+    file, line, column : where (1-based), if known.
+    layer : name of the layer concerned.
+    field : the message field or option concerned, dotted below the layer.
+    value : the offending value.
+    hint : what would work.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | PathLike[str] | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        layer: str | None = None,
+        field: str | None = None,
+        value: object = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.file = None if file is None else fspath(file)
+        self.line = line
+        self.column = column
+        self.layer = layer
+        self.field = field
+        self.value = value
+        self.hint = hint
+
+    def __str__(self) -> str:
+        parts = []
+        if self.file is not None:
+            parts.append(":".join(str(p) for p in (self.file, self.line, self.column) if p is not None))
+        elif self.line is not None:
+            parts.append(f"line {self.line}")
+        if self.layer is not None:
+            parts.append(f"layer {self.layer!r}")
+        if self.field is not None:
+            parts.append(self.field if self.value is None else f"{self.field} = {_short(self.value)}")
+        elif self.value is not None:
+            parts.append(_short(self.value))
+        parts.append(self.problem)
+        text = ": ".join(parts).replace("\n", " ")
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class FileError(CaffeCompatError):
+    """A file that is missing, truncated, or not what it should be."""
+
+
+class ParseError(FileError):
+    """Text or bytes that do not follow their format."""
+
+
+class NetError(CaffeCompatError):
+    """A net that cannot be built."""
+
+
+class WeightsError(CaffeCompatError):
+    """Weights that do not fit the net."""
+
+
+class DataError(CaffeCompatError):
+    """Training or test data that cannot be read."""
+
+
+class SolverError(CaffeCompatError):
+    """A solver definition or state that cannot be used."""
+
+
+class ProblemsError(CaffeCompatError):
+    """Several problems found in one pass, one per line."""
+
+    def __init__(self, problems: Sequence[CaffeCompatError]) -> None:
+        super().__init__(f"{len(problems)} problems")
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n  ".join([f"{len(self.problems)} problems:", *map(str, self.problems)])
+
+
+def raise_together(problems: Sequence[CaffeCompatError]) -> None:
+    """Raise nothing, the only problem, or one error that lists them all."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ProblemsError(problems)
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate a typist most likely meant, or None."""
+    names = sorted(set(candidates))
+    folded = {c.lower(): c for c in reversed(names)}
+    if name.lower() in folded:
+        return folded[name.lower()]
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
+    """Return ``did you mean 'x'?`` for the nearest candidate, or None."""
+    found = nearest(name, candidates)
+    return None if found is None else f"did you mean {found!r}?"
+
+
+def _short(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

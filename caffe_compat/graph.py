@@ -1,0 +1,408 @@
+"""From a NetParameter to a frozen graph: every layer known, every blob with its shape, every fault reported together.
+
+Source of the rules: Caffe 1.0, Net::Init, AppendTop, AppendBottom, AppendParam and InsertSplits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_together
+from caffe_compat.layers import REGISTRY, BlobDef, Layer, LayerSpec, Shape
+from caffe_compat.layers.base import count, rejections
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.marks import all_forks
+from caffe_compat.state import filter_net, net_state
+from caffe_compat.upgrade import upgrade_net
+
+InputShapes = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One parameter blob in its place.
+
+    Attributes
+    ----------
+    layer, index : the layer's name and the blob's number in it.
+    key : its name in the state_dict, ``<layer>.<attribute>``.
+    blob : shape, filler and orientation.
+    lr_mult, decay_mult : what the solver multiplies its rate and decay by.
+    owner : key of the slot it shares its values with (parameters of one name); None where it owns them.
+    """
+
+    layer: str
+    index: int
+    key: str
+    blob: BlobDef
+    lr_mult: float
+    decay_mult: float
+    owner: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One layer in its place.
+
+    Attributes
+    ----------
+    key : the layer's name as an attribute of the torch module.
+    layer, spec : the type and what it is asked about.
+    bottoms, tops : blob names.
+    loss_weights : one per top.
+    slots : its parameter blobs.
+    message : the layer as a snapshot holds it.
+    """
+
+    key: str
+    layer: Layer
+    spec: LayerSpec
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    loss_weights: tuple[float, ...]
+    slots: tuple[Slot, ...]
+    message: pb.LayerParameter
+
+    @property
+    def name(self) -> str:
+        """Return the layer's name."""
+        return self.spec.param.name
+
+    @property
+    def type(self) -> str:
+        """Return the layer's type."""
+        return self.layer.type
+
+
+@dataclass(frozen=True)
+class NetGraph:
+    """A net in one phase, checked and shaped.
+
+    Attributes
+    ----------
+    name, phase : as given.
+    nodes : the layers in order; Split layers stand where Caffe inserts them.
+    inputs : blobs to feed: the tops of Input layers and of data layers, in order.
+    outputs : tops that no layer takes, in Caffe's (alphabetical) order.
+    shapes : blob -> shape, in the order the blobs are made.
+    losses : (blob, weight) of every top with a loss weight.
+    """
+
+    name: str
+    phase: str
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    shapes: Mapping[str, Shape]
+    losses: tuple[tuple[str, float], ...]
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Return every parameter blob in Caffe's order."""
+        return tuple(slot for node in self.nodes for slot in node.slots)
+
+    @property
+    def data_layers(self) -> tuple[pb.LayerParameter, ...]:
+        """Return the layers, other than Input, whose tops must be fed."""
+        return tuple(n.spec.param for n in self.nodes if n.layer.is_data and n.type != "Input")
+
+    def parameter_count(self) -> int:
+        """Return the number of parameters, shared ones once."""
+        return sum(count(slot.blob.shape) for slot in self.slots if slot.owner is None)
+
+
+def build_graph(
+    net: pb.NetParameter,
+    *,
+    phase: str = "TEST",
+    stages: Sequence[str] = (),
+    level: int = 0,
+    input_shapes: InputShapes | None = None,
+) -> NetGraph:
+    """Check a net and give every blob its shape.
+
+    Parameters
+    ----------
+    net : a net of any age; it is upgraded and filtered here.
+    phase, stages, level : the state it is built in.
+    input_shapes : blob -> shape for blobs that are fed; needed for data layers, replaces the shapes of Input layers.
+
+    Raises
+    ------
+    NetError, ProblemsError
+        Everything found wrong, in one error.
+    """
+    kept = filter_net(upgrade_net(net), net_state(phase, stages=stages, level=level))
+    return _Builder(insert_splits(kept), phase, dict(input_shapes or {})).graph()
+
+
+@dataclass
+class _Builder:
+    net: pb.NetParameter
+    phase: str
+    input_shapes: dict[str, Sequence[int]]
+    problems: list[CaffeCompatError] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    shapes: dict[str, Shape | None] = field(default_factory=dict)
+    available: set[str] = field(default_factory=set)
+    owners: dict[str, Slot] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
+
+    def graph(self) -> NetGraph:
+        self.problems += [f.error(NetError) for f in self._net_forks()]
+        for param in self.net.layer:
+            self._add(param)
+        fed = {top for node in self.nodes if node.layer.is_data for top in node.tops}
+        for blob in self.input_shapes.keys() - fed:
+            hint = did_you_mean(blob, fed) or f"inputs are {', '.join(sorted(fed)) or 'none'}"
+            self.problems.append(NetError("no such input", field="input_shapes", value=blob, hint=hint))
+        raise_together(self.problems)
+        return NetGraph(
+            name=self.net.name,
+            phase=self.phase,
+            nodes=tuple(self.nodes),
+            inputs=tuple(top for node in self.nodes if node.layer.is_data for top in node.tops),
+            outputs=tuple(sorted(self.available)),
+            shapes={blob: shape for blob, shape in self.shapes.items() if shape is not None},
+            losses=tuple(
+                (top, weight)
+                for node in self.nodes
+                for top, weight in zip(node.tops, node.loss_weights, strict=True)
+                if weight
+            ),
+        )
+
+    def _net_forks(self) -> Iterable[object]:
+        layers = ("layer", "layers")
+        return [fork for path, fork in all_forks(self.net) if not path.startswith(layers)]
+
+    def _add(self, param: pb.LayerParameter) -> None:
+        spec = LayerSpec(param, (), self.phase)
+        faults = [fork.error(NetError, layer=param.name) for _, fork in all_forks(param)]
+        layer = REGISTRY.get(param.type)
+        if layer is None:
+            hint = did_you_mean(param.type, REGISTRY) or "`caffe-compat layers` lists the supported types"
+            faults.append(spec.error("no such layer type", "type", param.type, hint))
+        shapes = [self._bottom(spec, blob, faults) for blob in param.bottom]
+        node = None
+        if layer is not None and not faults and None not in shapes:
+            try:
+                node = self._node(layer, param, tuple(s for s in shapes if s is not None), faults)
+            except CaffeCompatError as error:
+                faults.append(error)
+        self.problems += faults
+        tops = node.tops if node else tuple(param.top)
+        made = dict(zip(tops, self._top_shapes(node), strict=True)) if node else dict.fromkeys(tops)
+        for index, top in enumerate(tops):
+            self._top(spec, index, top, made[top])
+        if node:
+            self.nodes.append(node)
+
+    def _bottom(self, spec: LayerSpec, blob: str, faults: list[CaffeCompatError]) -> Shape | None:
+        if blob not in self.available:
+            taken = "; another layer took it" if blob in self.shapes else ""
+            faults.append(
+                spec.error(f"no layer above makes this blob{taken}", "bottom", blob, did_you_mean(blob, self.shapes))
+            )
+        self.available.discard(blob)
+        return self.shapes.get(blob)
+
+    def _top(self, spec: LayerSpec, index: int, top: str, shape: Shape | None) -> None:
+        in_place = index < len(spec.param.bottom) and spec.param.bottom[index] == top
+        if top in self.shapes and not in_place:
+            self.problems.append(
+                spec.error("another layer makes this blob already", "top", top, "an in-place blob can have one reader")
+            )
+        self.shapes[top] = shape
+        if top in spec.param.top:  # an automatic top is no output
+            self.available.add(top)
+
+    def _node(
+        self, layer: Layer, param: pb.LayerParameter, bottoms: tuple[Shape, ...], faults: list[CaffeCompatError]
+    ) -> Node | None:
+        message = pb.LayerParameter()
+        message.CopyFrom(param)
+        if not message.HasField("phase"):
+            message.phase = pb.Phase.Value(self.phase)
+        layer.setup(message)
+        full = message
+        if layer.is_loss and not param.top:
+            full = pb.LayerParameter()
+            full.CopyFrom(message)
+            full.top.append(f"{param.name} (automatic)")
+        spec = LayerSpec(full, bottoms, self.phase)
+        faults += self._arity(layer, spec)
+        if not faults:
+            faults += [*rejections(layer, spec), *layer.check(spec)]
+        if faults:
+            return None
+        key = self._key(param.name)
+        weights = [*full.loss_weight, *[0.0] * (len(full.top) - len(full.loss_weight))]
+        slots = tuple(self._slots(layer, spec, key))
+        return Node(key, layer, spec, tuple(full.bottom), tuple(full.top), tuple(weights), slots, message)
+
+    def _arity(self, layer: Layer, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        param = spec.param
+        if not layer.bottoms.allows(len(param.bottom)):
+            yield spec.error(f"{layer.type} takes {layer.bottoms} bottoms", "bottom", list(param.bottom))
+        if not layer.tops.allows(len(param.top)):
+            yield spec.error(f"{layer.type} makes {layer.tops} tops", "top", list(param.top))
+        if len(param.loss_weight) > len(param.top) and not layer.is_loss:
+            yield spec.error("more loss weights than tops", "loss_weight", list(param.loss_weight))
+        if len(param.propagate_down) not in (0, len(param.bottom)):
+            yield spec.error("one per bottom, or none", "propagate_down", list(param.propagate_down))
+
+    def _key(self, name: str) -> str:
+        """Return a name that a torch module accepts: no dot, none of its own attributes, unique."""
+        import torch.fx
+
+        key = name.replace(".", "_") or "layer"
+        while hasattr(torch.fx.GraphModule, key) or key in {"training", "graph", "meta"}:
+            key += "_"
+        first, number = key, 1
+        while key in self.keys:
+            number += 1
+            key = f"{first}_{number}"
+        self.keys.add(key)
+        return key
+
+    def _slots(self, layer: Layer, spec: LayerSpec, key: str) -> Iterator[Slot]:
+        blobs, params = layer.blobs(spec), spec.param.param
+        if len(params) > len(blobs):
+            raise spec.error(f"the layer has {len(blobs)} parameter blobs", "param", len(params), "as many or fewer")
+        for index, blob in enumerate(blobs):
+            given = params[index] if index < len(params) else pb.ParamSpec()
+            slot = Slot(spec.param.name, index, f"{key}.{blob.name}", blob, given.lr_mult, given.decay_mult)
+            yield self._shared(spec, slot, given) if given.name else slot
+
+    def _shared(self, spec: LayerSpec, slot: Slot, given: pb.ParamSpec) -> Slot:
+        owner = self.owners.setdefault(given.name, slot)
+        if owner is slot:
+            return slot
+        mine, theirs = slot.blob.shape, owner.blob.shape
+        if mine != theirs:
+            permitted = given.share_mode == pb.ParamSpec.PERMISSIVE and count(mine) == count(theirs)
+            problem = (
+                "sharing one blob in two shapes is not supported" if permitted else "the shared blobs differ in shape"
+            )
+            raise spec.error(f"{problem}: {mine} here, {theirs} in {owner.layer!r}", "param.name", given.name)
+        return Slot(slot.layer, slot.index, slot.key, slot.blob, slot.lr_mult, slot.decay_mult, owner.key)
+
+    def _top_shapes(self, node: Node) -> tuple[Shape | None, ...]:
+        if not node.layer.is_data:
+            return node.layer.top_shapes(node.spec)
+        given = node.type == "Input" and len(node.spec.param.input_param.shape) > 0
+        own: tuple[Shape | None, ...] = node.layer.top_shapes(node.spec) if given else (None,) * len(node.tops)
+        return tuple(self._fed_shape(node.spec, top, shape) for top, shape in zip(node.tops, own, strict=True))
+
+    def _fed_shape(self, spec: LayerSpec, top: str, own: Shape | None) -> Shape | None:
+        if top in self.input_shapes:
+            own = tuple(int(dim) for dim in self.input_shapes[top])
+            if any(dim < 1 for dim in own):
+                self.problems.append(spec.error("dimensions must be positive", f"input_shapes[{top!r}]", own))
+        elif own is None:
+            hint = f"give input_shapes={{{top!r}: (N, ...)}}"
+            self.problems.append(spec.error("the shape of this input is not known", "top", top, hint))
+        return own
+
+
+def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
+    """Return the net with a Split layer behind every top that several layers (or a layer and the loss) take.
+
+    The names are Caffe's: layer ``<blob>_<layer>_<i>_split``, tops ``..._split_0`` and so on.
+    """
+    source: dict[str, tuple[int, int]] = {}
+    readers: Counter[tuple[int, int]] = Counter()
+    bottoms: dict[tuple[int, int], tuple[int, int]] = {}
+    weights: dict[tuple[int, int], float] = {}
+    for i, layer in enumerate(net.layer):
+        for j, blob in enumerate(layer.bottom):
+            if blob in source:
+                bottoms[i, j] = source[blob]
+                readers[source[blob]] += 1
+        for j, blob in enumerate(layer.top):
+            source[blob] = (i, j)
+        for j, weight in enumerate(layer.loss_weight[: len(layer.top)]):
+            if weight:
+                weights[i, j] = weight
+                readers[i, j] += 1
+    out = pb.NetParameter()
+    out.CopyFrom(net)
+    out.ClearField("layer")
+    used: Counter[tuple[int, int]] = Counter()
+    for i, layer in enumerate(net.layer):
+        copy = out.layer.add()
+        copy.CopyFrom(layer)
+        for j, blob in enumerate(layer.bottom):
+            top = bottoms.get((i, j))
+            if top is not None and readers[top] > 1:
+                copy.bottom[j] = f"{blob}_{net.layer[top[0]].name}_{top[1]}_split_{used[top]}"
+                used[top] += 1
+        for j, blob in enumerate(layer.top):
+            if readers[i, j] > 1:
+                name = f"{blob}_{layer.name}_{j}_split"
+                split = out.layer.add(name=name, type="Split", bottom=[blob])
+                split.top.extend(f"{name}_{k}" for k in range(readers[i, j]))
+                if (i, j) in weights:
+                    copy.ClearField("loss_weight")
+                    split.loss_weight.extend([weights[i, j], *[0.0] * (readers[i, j] - 1)])
+                    used[i, j] += 1
+    return out
+
+
+def inference_net(net: pb.NetParameter) -> pb.NetParameter:
+    """Return a filtered, upgraded net with what only training needs taken out.
+
+    Losses, Accuracy and Silence leave, and with them the layers that feed nothing else (the labels' side);
+    data layers become Input layers with the tops still wanted. What the losses compared becomes the output.
+    """
+    learned = _learned_blobs(net)
+    taken = {blob for layer in net.layer for blob in layer.bottom}
+    wanted: set[str] = set()
+    for layer in net.layer:
+        if _trains_only(layer):
+            if layer.type != "Silence":
+                wanted |= {blob for blob in layer.bottom if blob in learned} or set(layer.bottom[:1])
+        else:
+            wanted |= {top for top in layer.top if top not in taken}
+    kept: list[pb.LayerParameter] = []
+    for layer in reversed(net.layer):
+        if _trains_only(layer) or not wanted & set(layer.top):
+            continue
+        wanted |= set(layer.bottom)
+        kept.append(_fed(layer, wanted))
+    out = pb.NetParameter()
+    out.CopyFrom(net)
+    out.ClearField("layer")
+    out.layer.extend(reversed(kept))
+    return out
+
+
+def _trains_only(layer: pb.LayerParameter) -> bool:
+    known = REGISTRY.get(layer.type)
+    return known is not None and not known.inference
+
+
+def _learned_blobs(net: pb.NetParameter) -> set[str]:
+    """Return the blobs that some layer with parameters has had a part in."""
+    learned: set[str] = set()
+    for layer in net.layer:
+        known = REGISTRY.get(layer.type)
+        if learned & set(layer.bottom) or (known and type(known).blobs is not Layer.blobs):
+            learned |= set(layer.top)
+    return learned
+
+
+def _fed(layer: pb.LayerParameter, wanted: set[str]) -> pb.LayerParameter:
+    """Return a data layer as an Input layer of its wanted tops, any other layer as it is."""
+    known = REGISTRY.get(layer.type)
+    if known is None or not known.is_data:
+        return layer
+    out = pb.LayerParameter(name=layer.name, type="Input", top=[top for top in layer.top if top in wanted])
+    if layer.type == "Input":
+        shapes = list(layer.input_param.shape)
+        keep = [i for i, top in enumerate(layer.top) if top in wanted]
+        out.input_param.shape.extend(shapes if len(shapes) == 1 else [shapes[i] for i in keep if i < len(shapes)])
+    return out

@@ -1,0 +1,21 @@
+"""Every layer type: one class each, registered by importing this package."""
+
+from caffe_compat.layers import (  # noqa: F401  (importing registers)
+    accuracy,
+    batch_norm,
+    concat,
+    convolution,
+    data,
+    dropout,
+    eltwise,
+    inner_product,
+    loss,
+    lrn,
+    pooling,
+    relu,
+    scale,
+    softmax,
+)
+from caffe_compat.layers.base import REGISTRY, Account, Arity, BlobDef, Layer, LayerSpec, Shape, exactly, register
+
+__all__ = ["REGISTRY", "Account", "Arity", "BlobDef", "Layer", "LayerSpec", "Shape", "exactly", "register"]

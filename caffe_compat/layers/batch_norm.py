@@ -1,0 +1,84 @@
+"""BatchNorm: normalisation only; Caffe's Scale layer does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, constant, register
+from caffe_compat.proto import caffe_pb2 as pb
+
+
+class BatchNormModule(nn.Module):
+    """(x - mean) / sqrt(var + eps) with Caffe's three statistics as buffers.
+
+    ``mean`` and ``variance`` are sums weighted by the moving average, ``factor`` is the sum of the weights: the values
+    that count are ``mean / factor`` and ``variance / factor`` (0 where factor is 0).
+    """
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+    factor: torch.Tensor
+
+    def __init__(self, channels: int, eps: float, fraction: float, use_global_stats: bool | None) -> None:
+        super().__init__()
+        self.eps, self.fraction, self.use_global_stats = eps, fraction, use_global_stats
+        for name, size in (("mean", channels), ("variance", channels), ("factor", 1)):
+            self.register_buffer(name, torch.zeros(size))
+
+    def forward(
+        self, x: torch.Tensor, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Normalise (N, C, ...); `weight` and `bias` are those of a Scale layer that follows, if any."""
+        y = x.unsqueeze(1) if x.dim() == 1 else x
+        fixed = not self.training if self.use_global_stats is None else self.use_global_stats
+        if fixed:
+            scale = torch.where(self.factor == 0, 0, 1 / self.factor)
+            mean, variance = self.mean * scale, self.variance * scale
+            return torch.batch_norm(y, weight, bias, mean, variance, False, 0, self.eps, True).view_as(x)
+        mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
+        y = torch.batch_norm(y, weight, bias, mean, variance, True, 1, self.eps, True)
+        self._update(mean, variance, x.numel() // mean.numel())
+        return y.view_as(x)
+
+    @torch.no_grad()
+    def _update(self, mean: torch.Tensor, variance: torch.Tensor, samples: int) -> None:
+        if samples == 1:  # torch divides by samples - 1, Caffe does not
+            variance = torch.zeros_like(variance)
+        self.factor.mul_(self.fraction).add_(1)
+        self.mean.mul_(self.fraction).add_(mean)
+        self.variance.mul_(self.fraction).add_(variance)
+
+
+@register
+class BatchNorm(Layer):
+    """Normalise each channel by its mean and variance."""
+
+    type = "BatchNorm"
+    summary = "normalisation by batch (TRAIN) or moving (TEST) statistics"
+    accounts = {"batch_norm_param": Account(read=("use_global_stats", "moving_average_fraction", "eps"))}
+
+    def setup(self, param: pb.LayerParameter) -> None:
+        while len(param.param) < 3:
+            param.param.add(lr_mult=0)
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        if any(p.lr_mult for p in spec.param.param):
+            yield spec.error("the statistics of BatchNorm are not learned", "param.lr_mult", hint="0")
+        if not spec.bottoms[0]:
+            yield spec.error("the bottom is a scalar", "bottom", spec.bottoms[0])
+
+    def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
+        shape = spec.bottoms[0]
+        channels = shape[1] if len(shape) > 1 else 1
+        sizes = (("mean", channels), ("variance", channels), ("factor", 1))
+        return tuple(BlobDef(name, (size,), constant(), buffer=True) for name, size in sizes)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.param.batch_norm_param
+        given = message.use_global_stats if message.HasField("use_global_stats") else None
+        channels = self.blobs(spec)[0].shape[0]
+        return BatchNormModule(channels, message.eps, message.moving_average_fraction, given)

@@ -1,0 +1,173 @@
+"""Convolution, over one to three spatial axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, register
+
+_CONVS: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_PAIRS = {"kernel_size": ("kernel_h", "kernel_w"), "stride": ("stride_h", "stride_w"), "pad": ("pad_h", "pad_w")}
+_DEFAULTS = {"stride": 1, "pad": 0, "dilation": 1}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a convolution's kernel goes: one number per spatial axis."""
+
+    axis: int
+    kernel: Shape
+    stride: Shape
+    pad: Shape
+    dilation: Shape
+
+    def output(self, spatial: Shape) -> Shape:
+        """Return the spatial shape of the top (rounded down)."""
+        return tuple(
+            (size + 2 * p - (d * (k - 1) + 1)) // s + 1
+            for size, k, s, p, d in zip(spatial, self.kernel, self.stride, self.pad, self.dilation, strict=True)
+        )
+
+
+def _per_axis(spec: LayerSpec, name: str, axes: int) -> Shape:
+    """Return a repeated field (once, or once per spatial axis) or its _h/_w pair."""
+    message = spec.param.convolution_param
+    values = list(getattr(message, name))
+    pair = _PAIRS.get(name, ())
+    where = f"convolution_param.{name}"
+    if any(message.HasField(p) for p in pair):
+        if axes != 2:
+            raise spec.error("the _h and _w forms need two spatial axes", where, axes)
+        if values:
+            raise spec.error(f"given beside {pair[0]} and {pair[1]}", where, values, "keep one form")
+        values = [getattr(message, p) for p in pair]
+    elif not values and name in _DEFAULTS:
+        values = [_DEFAULTS[name]]
+    if len(values) == 1:
+        values *= axes
+    if len(values) != axes:
+        raise spec.error("must be given once, or once per spatial axis", where, values, f"1 or {axes} values")
+    if min(values) < (0 if name == "pad" else 1):
+        raise spec.error("must be positive", where, values)
+    return tuple(values)
+
+
+def window(spec: LayerSpec) -> Window:
+    """Return the window of a Convolution layer."""
+    axis = spec.axis(spec.param.convolution_param.axis, "convolution_param.axis")
+    axes = len(spec.bottoms[0]) - axis - 1
+    if axes not in _CONVS:
+        raise spec.error(
+            f"the bottom {spec.bottoms[0]} has {axes} spatial axes", "convolution_param.axis", axis, "one to three"
+        )
+    names = ("kernel_size", "stride", "pad", "dilation")
+    return Window(axis, *(_per_axis(spec, name, axes) for name in names))
+
+
+class ManyConvolutions(nn.Module):
+    """Mixed into a torch convolution: several bottoms through one kernel, channels at any axis."""
+
+    channel_axis = 1
+
+    def forward(self, *bottoms: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Convolve every bottom."""
+        lead = self.channel_axis
+        tops = tuple(super(ManyConvolutions, self).forward(x.flatten(0, lead - 1)) for x in bottoms)
+        tops = tuple(y.unflatten(0, x.shape[:lead]) for x, y in zip(bottoms, tops, strict=True))
+        return tops if len(tops) > 1 else tops[0]
+
+
+_MANY = {axes: type(f"ManyConv{axes}d", (ManyConvolutions, conv), {}) for axes, conv in _CONVS.items()}
+
+
+@register
+class Convolution(Layer):
+    """Cross-correlation with learned filters, as torch's Conv1d, Conv2d or Conv3d."""
+
+    type = "Convolution"
+    summary = "N-d convolution: stride, pad, dilation, group (1 to 3 spatial axes)"
+    bottoms = Arity(1, None)
+    tops = Arity(1, None)
+    accounts = {
+        "convolution_param": Account(
+            read=(
+                "num_output",
+                "bias_term",
+                "pad",
+                "kernel_size",
+                "group",
+                "stride",
+                "dilation",
+                "weight_filler",
+                "bias_filler",
+                "axis",
+                "pad_h",
+                "pad_w",
+                "kernel_h",
+                "kernel_w",
+                "stride_h",
+                "stride_w",
+            ),
+            ignored={
+                "engine": "chooses among kernels that compute the same",
+                "force_nd_im2col": "chooses among kernels that compute the same",
+            },
+        )
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message = spec.param.convolution_param
+        if len(spec.param.top) != len(spec.bottoms):
+            yield spec.error(f"{len(spec.bottoms)} bottoms give as many tops", "top", list(spec.param.top))
+        if any(shape != spec.bottoms[0] for shape in spec.bottoms):
+            yield spec.error("all bottoms must have one shape", "bottom", spec.bottoms)
+        if message.num_output < 1:
+            yield spec.error("must be positive", "convolution_param.num_output", message.num_output)
+        group = message.group
+        channels = spec.bottoms[0][spec.axis(message.axis, "convolution_param.axis")]
+        if group < 1 or channels % group or message.num_output % group:
+            yield spec.error(
+                f"must divide the {channels} channels and num_output {message.num_output}",
+                "convolution_param.group",
+                group,
+            )
+        at = window(spec)
+        spatial = spec.bottoms[0][at.axis + 1 :]
+        if min(at.output(spatial)) < 1:
+            yield spec.error(f"the kernel is larger than the bottom {spec.bottoms[0]}", "convolution_param", at.kernel)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        at = window(spec)
+        return tuple(
+            (*shape[: at.axis], spec.param.convolution_param.num_output, *at.output(shape[at.axis + 1 :]))
+            for shape in spec.bottoms
+        )
+
+    def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
+        message, at = spec.param.convolution_param, window(spec)
+        channels = spec.bottoms[0][at.axis] // message.group
+        weight = BlobDef("weight", (message.num_output, channels, *at.kernel), message.weight_filler)
+        bias = BlobDef("bias", (message.num_output,), message.bias_filler)
+        return (weight, bias) if message.bias_term else (weight,)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message, at = spec.param.convolution_param, window(spec)
+        plain = len(spec.bottoms) == 1 and at.axis == 1
+        conv = (_CONVS if plain else _MANY)[len(at.kernel)](
+            spec.bottoms[0][at.axis],
+            message.num_output,
+            at.kernel,
+            stride=at.stride,
+            padding=at.pad,
+            dilation=at.dilation,
+            groups=message.group,
+            bias=message.bias_term,
+        )
+        if not plain:
+            conv.channel_axis = at.axis
+        return conv

@@ -1,0 +1,27 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+
+
+@register
+class Dropout(Layer):
+    """In TRAIN, zero a fraction of the values and scale the rest by 1 / (1 - ratio); in TEST, the identity."""
+
+    type = "Dropout"
+    summary = "scaled while training, identity while testing"
+    accounts = {"dropout_param": Account(read=("dropout_ratio",))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        ratio = spec.param.dropout_param.dropout_ratio
+        if not 0 <= ratio < 1:
+            yield spec.error("must be at least 0 and below 1", "dropout_param.dropout_ratio", ratio)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return nn.Dropout(spec.param.dropout_param.dropout_ratio)

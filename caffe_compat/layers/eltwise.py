@@ -1,0 +1,76 @@
+"""Eltwise: sum, product or maximum of blobs of one shape."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, register
+from caffe_compat.proto import caffe_pb2 as pb
+
+
+class Sum(nn.Module):
+    """Weighted sum of the bottoms, left to right."""
+
+    def __init__(self, coefficients: tuple[float, ...]) -> None:
+        super().__init__()
+        self.coefficients = coefficients
+
+    def forward(self, *bottoms: torch.Tensor) -> torch.Tensor:
+        """Return sum c_i x_i."""
+        first, *rest = (x if c == 1 else x * c for x, c in zip(bottoms, self.coefficients, strict=True))
+        return functools.reduce(operator.add, rest, first)
+
+
+class Product(nn.Module):
+    """Product of the bottoms, left to right."""
+
+    def forward(self, *bottoms: torch.Tensor) -> torch.Tensor:
+        """Return x_1 x_2 ..."""
+        return functools.reduce(operator.mul, bottoms)
+
+
+class Maximum(nn.Module):
+    """Maximum of the bottoms; where equal, the gradient goes where Caffe sends it."""
+
+    def forward(self, *bottoms: torch.Tensor) -> torch.Tensor:
+        """Return the maxima: of the first two a tie takes the second, of later ones the earlier."""
+        top = torch.where(bottoms[0] > bottoms[1], bottoms[0], bottoms[1])
+        for x in bottoms[2:]:
+            top = torch.where(x > top, x, top)
+        return top
+
+
+@register
+class Eltwise(Layer):
+    """Combine blobs of one shape element by element."""
+
+    type = "Eltwise"
+    summary = "SUM with coeff, PROD, MAX"
+    bottoms = Arity(2, None)
+    accounts = {
+        "eltwise_param": Account(
+            read=("operation", "coeff"),
+            ignored={"stable_prod_grad": "the gradient is always the stable one"},
+        )
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message = spec.param.eltwise_param
+        if len(message.coeff) not in (0, len(spec.bottoms)):
+            yield spec.error("one coefficient per bottom", "eltwise_param.coeff", list(message.coeff))
+        if message.coeff and message.operation == pb.EltwiseParameter.PROD:
+            yield spec.error("only a sum takes coefficients", "eltwise_param.coeff", list(message.coeff))
+        if any(shape != spec.bottoms[0] for shape in spec.bottoms):
+            yield spec.error("the bottoms differ in shape", "bottom", spec.bottoms, "one shape")
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message, ops = spec.param.eltwise_param, pb.EltwiseParameter
+        if message.operation == ops.SUM:
+            return Sum(tuple(message.coeff) or (1.0,) * len(spec.bottoms))
+        return Product() if message.operation == ops.PROD else Maximum()

@@ -1,0 +1,62 @@
+"""InnerProduct, Caffe's fully connected layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, count, register
+
+
+class FlattenLinear(nn.Linear):
+    """A Linear over all axes from `axis` on."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool, axis: int) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.axis = axis
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x[..., flattened] weight' + bias."""
+        if x.dim() == self.axis:  # a scalar per row
+            x = x.unsqueeze(-1)
+        return super().forward(x.flatten(self.axis))
+
+
+@register
+class InnerProduct(Layer):
+    """y = W x + b over the axes from `axis` on."""
+
+    type = "InnerProduct"
+    summary = "fully connected; axis, transpose"
+    accounts = {
+        "inner_product_param": Account(
+            read=("num_output", "bias_term", "weight_filler", "bias_filler", "axis", "transpose")
+        )
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        if spec.param.inner_product_param.num_output < 1:
+            value = spec.param.inner_product_param.num_output
+            yield spec.error("must be positive", "inner_product_param.num_output", value)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return ((*spec.bottoms[0][: self._axis(spec)], spec.param.inner_product_param.num_output),)
+
+    def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
+        message = spec.param.inner_product_param
+        shape = (message.num_output, count(spec.bottoms[0][self._axis(spec) :]))
+        weight = BlobDef(
+            "weight", shape[::-1] if message.transpose else shape, message.weight_filler, transposed=message.transpose
+        )
+        bias = BlobDef("bias", (message.num_output,), message.bias_filler)
+        return (weight, bias) if message.bias_term else (weight,)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message, axis = spec.param.inner_product_param, self._axis(spec)
+        return FlattenLinear(count(spec.bottoms[0][axis:]), message.num_output, message.bias_term, axis)
+
+    def _axis(self, spec: LayerSpec) -> int:
+        return spec.axis(spec.param.inner_product_param.axis, "inner_product_param.axis")

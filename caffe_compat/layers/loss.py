@@ -1,0 +1,114 @@
+"""EuclideanLoss and SoftmaxWithLoss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.labels import check_labels, class_indices
+from caffe_compat.proto import caffe_pb2 as pb
+
+_LOG_FLT_MIN = -87.33654475055310  # ln of the smallest normal float32: Caffe caps the loss of one sample there
+
+
+class EuclideanLossModule(nn.Module):
+    """Sum of squared differences over twice the batch size."""
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Return the scalar loss of (N, ...) and (N, ...)."""
+        difference = a.flatten() - b.flatten()
+        return difference.dot(difference) / (2 * a.shape[0])
+
+
+@register
+class EuclideanLoss(Layer):
+    """1/(2N) sum (a - b)^2."""
+
+    type = "EuclideanLoss"
+    summary = "1/(2N) sum of squared differences"
+    bottoms = exactly(2)
+    is_loss = True
+    inference = False
+    accounts = {
+        "loss_param": Account(
+            ignored=dict.fromkeys(("ignore_label", "normalization", "normalize"), "Caffe does not read it here")
+        )
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        a, b = spec.bottoms
+        if not a or not b or a[0] != b[0] or count(a) != count(b):
+            yield spec.error("the bottoms differ in size", "bottom", f"{a} and {b}", "the same batch and count")
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return ((),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return EuclideanLossModule()
+
+
+class SoftmaxWithLossModule(nn.Module):
+    """Cross entropy of the softmax, normalised as Caffe does."""
+
+    def __init__(self, axis: int, ignore: int | None, normalization: int, probabilities: bool) -> None:
+        super().__init__()
+        self.axis, self.ignore, self.probabilities = axis, ignore, probabilities
+        self.normalization = pb.LossParameter.NormalizationMode.Name(normalization)
+
+    def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Return the scalar loss (and the probabilities) of scores and class labels."""
+        scores = x.flatten(0, self.axis - 1) if self.axis else x.unsqueeze(0)
+        scores = scores.flatten(2) if scores.dim() > 2 else scores.unsqueeze(2)  # outer, class, inner
+        logs = scores.log_softmax(1)
+        index, keep = class_indices(label, scores, self.ignore)
+        loss = -logs.gather(1, index.unsqueeze(1)).squeeze(1)
+        loss = loss + (loss.clamp(max=-_LOG_FLT_MIN) - loss).detach()  # the cap has no gradient of its own in Caffe
+        loss = torch.where(keep, loss, 0).sum() / self._normalizer(keep)
+        return (loss, logs.exp().view(x.shape)) if self.probabilities else loss
+
+    def _normalizer(self, keep: torch.Tensor) -> float | torch.Tensor:
+        if self.normalization == "VALID":
+            return keep.sum().clamp(min=1)
+        return max(1, {"FULL": keep.numel(), "BATCH_SIZE": keep.shape[0], "NONE": 1}[self.normalization])
+
+
+@register
+class SoftmaxWithLoss(Layer):
+    """-log softmax(x)[label], summed and normalised."""
+
+    type = "SoftmaxWithLoss"
+    summary = "softmax cross entropy; ignore_label, normalization; second top: probabilities"
+    bottoms = exactly(2)
+    tops = Arity(1, 2)
+    is_loss = True
+    inference = False
+    accounts = {
+        "loss_param": Account(read=("ignore_label", "normalization", "normalize")),
+        "softmax_param": Account(read=("axis",), ignored={"engine": "chooses among kernels that compute the same"}),
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        axis = spec.axis(spec.param.softmax_param.axis, "softmax_param.axis")
+        if not spec.bottoms[1] or spec.bottoms[0][0] != spec.bottoms[1][0]:
+            yield spec.error("scores and labels differ in batch size", "bottom", spec.bottoms)
+        yield from check_labels(spec, axis)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return ((), spec.bottoms[0])[: len(spec.param.top)]
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.param.loss_param
+        modes = pb.LossParameter
+        normalization = message.normalization
+        if not message.HasField("normalization") and message.HasField("normalize"):
+            normalization = modes.VALID if message.normalize else modes.BATCH_SIZE
+        return SoftmaxWithLossModule(
+            spec.axis(spec.param.softmax_param.axis, "softmax_param.axis"),
+            message.ignore_label if message.HasField("ignore_label") else None,
+            normalization,
+            len(spec.param.top) > 1,
+        )

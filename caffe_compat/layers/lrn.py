@@ -1,0 +1,52 @@
+"""LRN, local response normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+from caffe_compat.proto import caffe_pb2 as pb
+
+
+class WithinChannel(nn.Module):
+    """x (1 + alpha mean(x^2 over a size x size window))^-beta; the window counts its zero padding."""
+
+    def __init__(self, size: int, alpha: float, beta: float) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta = size, alpha, beta
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise (N, C, H, W)."""
+        mean = F.avg_pool2d(x.square(), self.size, 1, self.size // 2)
+        return x * (1 + self.alpha * mean).pow(-self.beta)
+
+
+@register
+class LRN(Layer):
+    """Divide by the local energy, across channels or within a channel."""
+
+    type = "LRN"
+    summary = "across channels or within a channel"
+    accounts = {
+        "lrn_param": Account(
+            read=("local_size", "alpha", "beta", "norm_region", "k"),
+            ignored={"engine": "chooses among kernels that compute the same"},
+        )
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        if spec.param.lrn_param.local_size % 2 == 0:
+            yield spec.error("must be odd", "lrn_param.local_size", spec.param.lrn_param.local_size)
+        if len(spec.bottoms[0]) != 4:
+            yield spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0])
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.param.lrn_param
+        if message.norm_region == pb.LRNParameter.WITHIN_CHANNEL:  # Caffe does not read k here
+            return WithinChannel(message.local_size, message.alpha, message.beta)
+        return nn.LocalResponseNorm(message.local_size, message.alpha, message.beta, message.k)

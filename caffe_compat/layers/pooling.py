@@ -1,0 +1,180 @@
+"""Pooling, with Caffe's rounding, clipping and average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
+from caffe_compat.proto import caffe_pb2 as pb
+
+_FLT_MAX = float(torch.finfo(torch.float32).max)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A pooling window: (height, width) of kernel, stride and pad; `ceil` is Caffe's default rounding."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+    ceil: bool
+
+    def output(self, size: int, axis: int) -> int:
+        """Return the pooled size of one axis (0: height, 1: width).
+
+        Rounded up; where there is padding, the last window is dropped if it starts in the padding behind the map.
+        """
+        k, s, p = self.kernel[axis], self.stride[axis], self.pad[axis]
+        steps = size + 2 * p - k
+        out = (-(-steps // s) if self.ceil else steps // s) + 1
+        return out - 1 if any(self.pad) and (out - 1) * s >= size + p else out
+
+    def native(self) -> bool:
+        """Tell whether torch's own pooling has the same windows for every size of map."""
+        same_padding = all(2 * p <= k for p, k in zip(self.pad, self.kernel, strict=True))
+        same_count = (
+            not self.ceil or any(self.pad) or all(s <= k for s, k in zip(self.stride, self.kernel, strict=True))
+        )
+        return same_padding and same_count
+
+    def extent(self, size: int, axis: int) -> int:
+        """Return how far the windows reach, counted from the first one's start."""
+        return (self.output(size, axis) - 1) * self.stride[axis] + self.kernel[axis]
+
+    def padded(self, x: torch.Tensor, value: float) -> torch.Tensor:
+        """Return `x` padded or cropped to just what the windows cover."""
+        h, w = x.shape[2:]
+        bottom = self.extent(h, 0) - h - self.pad[0]
+        right = self.extent(w, 1) - w - self.pad[1]
+        return F.pad(x, (self.pad[1], right, self.pad[0], bottom), value=value)
+
+
+class MaxPool(nn.Module):
+    """Max pooling for the windows that torch's own does not have, and for the mask top."""
+
+    def __init__(self, window: Window, mask: bool) -> None:
+        super().__init__()
+        self.window, self.mask = window, mask
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Return the maxima; with `mask` also the index of each within its map (as a float)."""
+        window = self.window
+        y = window.padded(x, -_FLT_MAX)
+        top, index = F.max_pool2d(y, window.kernel, window.stride, return_indices=True)
+        if not self.mask:
+            return top
+        row = index.div(y.shape[3], rounding_mode="floor") - window.pad[0]
+        column = index % y.shape[3] - window.pad[1]
+        return top, (row * x.shape[3] + column).to(x.dtype)
+
+
+class AvgPool(nn.Module):
+    """Average pooling for the windows that torch's own does not have."""
+
+    def __init__(self, window: Window) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the means over each window clipped to the padded map."""
+        window = self.window
+        total = F.avg_pool2d(window.padded(x, 0), window.kernel, window.stride, divisor_override=1)
+        areas = [self._lengths(size, axis, x) for axis, size in enumerate(x.shape[2:])]
+        return total / (areas[0][:, None] * areas[1])
+
+    def _lengths(self, size: int, axis: int, like: torch.Tensor) -> torch.Tensor:
+        window = self.window
+        start = torch.arange(window.output(size, axis), device=like.device) * window.stride[axis] - window.pad[axis]
+        end = (start + window.kernel[axis]).clamp(max=size + window.pad[axis])
+        return (end - start).to(like.dtype)
+
+
+def _pair(spec: LayerSpec, name: str, high: str, wide: str) -> tuple[int, int]:
+    message = spec.param.pooling_param
+    has = [message.HasField(f) for f in (name, high, wide)]
+    if has[1] != has[2] or (has[0] and has[1]):
+        raise spec.error(f"give either {name} or both {high} and {wide}", f"pooling_param.{name}")
+    if has[1]:
+        return getattr(message, high), getattr(message, wide)
+    return (getattr(message, name),) * 2
+
+
+def window(spec: LayerSpec) -> Window:
+    """Return the window of a Pooling layer (for global pooling, the whole map)."""
+    message = spec.param.pooling_param
+    if len(spec.bottoms[0]) != 4:
+        raise spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0], "num, channels, height, width")
+    kernel = _pair(spec, "kernel_size", "kernel_h", "kernel_w")
+    stride = _pair(spec, "stride", "stride_h", "stride_w")
+    pad = _pair(spec, "pad", "pad_h", "pad_w")
+    if message.global_pooling:
+        if any(message.HasField(f) for f in ("kernel_size", "kernel_h", "kernel_w")):
+            raise spec.error("global pooling has no kernel size", "pooling_param.global_pooling", True)
+        if any(pad) or stride != (1, 1):
+            raise spec.error("global pooling has pad 0 and stride 1", "pooling_param.global_pooling", True)
+        kernel = (spec.bottoms[0][2], spec.bottoms[0][3])
+    if min(kernel) < 1 or min(stride) < 1:
+        raise spec.error("kernel and stride must be positive", "pooling_param.kernel_size", kernel)
+    return Window(kernel, stride, pad, ceil=message.round_mode == pb.PoolingParameter.CEIL)
+
+
+@register
+class Pooling(Layer):
+    """Max or average over windows."""
+
+    type = "Pooling"
+    summary = "MAX (with mask top) and AVE, ceil or floor, global"
+    tops = Arity(1, 2)
+    accounts = {
+        "pooling_param": Account(
+            read=(
+                "pool",
+                "pad",
+                "pad_h",
+                "pad_w",
+                "kernel_size",
+                "kernel_h",
+                "kernel_w",
+                "stride",
+                "stride_h",
+                "stride_w",
+                "global_pooling",
+                "round_mode",
+            ),
+            ignored={"engine": "chooses among kernels that compute the same"},
+        )
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        at, pool = window(spec), spec.param.pooling_param.pool
+        if pool == pb.PoolingParameter.STOCHASTIC:
+            yield spec.error("not supported: Caffe itself has it on GPU only", "pooling_param.pool", "STOCHASTIC")
+        if len(spec.param.top) > 1 and pool != pb.PoolingParameter.MAX:
+            yield spec.error("only MAX pooling has a mask top", "top", list(spec.param.top))
+        if any(p >= k for p, k in zip(at.pad, at.kernel, strict=True)):
+            yield spec.error("must be smaller than the kernel", "pooling_param.pad", at.pad, f"kernel {at.kernel}")
+        elif min(self.top_shapes(spec)[0]) < 1:
+            yield spec.error(
+                f"the kernel is larger than the bottom {spec.bottoms[0]}", "pooling_param.kernel_size", at.kernel
+            )
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        at, shape = window(spec), spec.bottoms[0]
+        top = (*shape[:2], at.output(shape[2], 0), at.output(shape[3], 1))
+        return (top,) * len(spec.param.top)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message, at = spec.param.pooling_param, window(spec)
+        largest, mask = message.pool == pb.PoolingParameter.MAX, len(spec.param.top) > 1
+        if message.global_pooling and not mask:
+            return nn.AdaptiveMaxPool2d(1) if largest else nn.AdaptiveAvgPool2d(1)
+        if not at.native() or mask:
+            return MaxPool(at, mask) if largest else AvgPool(at)
+        kind = nn.MaxPool2d if largest else nn.AvgPool2d
+        return kind(at.kernel, at.stride, at.pad, ceil_mode=at.ceil)

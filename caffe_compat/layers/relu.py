@@ -1,0 +1,24 @@
+"""ReLU."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+
+
+@register
+class ReLU(Layer):
+    """max(x, 0) + negative_slope min(x, 0)."""
+
+    type = "ReLU"
+    summary = "rectified linear, leaky with negative_slope"
+    accounts = {
+        "relu_param": Account(
+            read=("negative_slope",), ignored={"engine": "chooses among kernels that compute the same"}
+        )
+    }
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        slope = spec.param.relu_param.negative_slope
+        return nn.LeakyReLU(slope) if slope else nn.ReLU()

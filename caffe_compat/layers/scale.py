@@ -1,0 +1,84 @@
+"""Scale: a product along some axes, with an optional bias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, register
+
+
+class ScaleModule(nn.Module):
+    """x * weight + bias, both broadcast from `axis` on; the weight may come as a second bottom."""
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, shape: Shape, axis: int, rank: int, learned: bool, bias: bool) -> None:
+        super().__init__()
+        self.axis = axis
+        self.view = (*shape, *[1] * (rank - axis - len(shape)))
+        self.register_parameter("weight", nn.Parameter(torch.empty(shape)) if learned else None)
+        self.register_parameter("bias", nn.Parameter(torch.empty(shape)) if bias else None)
+
+    def per_channel(self) -> bool:
+        """Tell whether it scales axis 1 alone, as a batch norm's weight does."""
+        return self.axis == 1 and self.weight is not None and self.weight.dim() == 1
+
+    def forward(self, x: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
+        """Scale `x` by the learned weight, or by `scale`."""
+        scale = self.weight if scale is None else scale
+        assert scale is not None, "a Scale layer has a weight or a second bottom"
+        scale = scale.reshape(self.view if self.weight is not None else (*scale.shape, *self.view[scale.dim() :]))
+        if self.bias is None:
+            return x * scale
+        return torch.addcmul(self.bias.view(self.view), x, scale)
+
+
+@register
+class Scale(Layer):
+    """Multiply by a learned or given blob, add a learned bias."""
+
+    type = "Scale"
+    summary = "product along axes, learned or from a second bottom; bias_term"
+    bottoms = Arity(1, 2)
+    accounts = {"scale_param": Account(read=("axis", "num_axes", "filler", "bias_term", "bias_filler"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message, shape = spec.param.scale_param, self._shape(spec)
+        axis = self._axis(spec)
+        if len(spec.bottoms) == 1 and message.num_axes < -1:
+            yield spec.error("must be -1 or more", "scale_param.num_axes", message.num_axes)
+        if axis + max(message.num_axes, len(shape)) > len(spec.bottoms[0]) and len(spec.bottoms) == 1:
+            yield spec.error(f"extends past the bottom {spec.bottoms[0]}", "scale_param.num_axes", message.num_axes)
+        elif spec.bottoms[0][axis : axis + len(shape)] != shape:
+            yield spec.error(
+                f"does not fit the bottom {spec.bottoms[0]} from axis {axis} on", "bottom", shape, "equal dimensions"
+            )
+
+    def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
+        message, shape = spec.param.scale_param, self._shape(spec)
+        filler = message.filler if message.HasField("filler") else constant(1)
+        weight = [BlobDef("weight", shape, filler)] if len(spec.bottoms) == 1 else []
+        bias = [BlobDef("bias", shape, message.bias_filler)] if message.bias_term else []
+        return (*weight, *bias)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        learned = len(spec.bottoms) == 1
+        return ScaleModule(
+            self._shape(spec), self._axis(spec), len(spec.bottoms[0]), learned, spec.param.scale_param.bias_term
+        )
+
+    def _axis(self, spec: LayerSpec) -> int:
+        if len(spec.bottoms) == 2 and not spec.bottoms[1]:
+            return 0
+        return spec.axis(spec.param.scale_param.axis, "scale_param.axis")
+
+    def _shape(self, spec: LayerSpec) -> Shape:
+        if len(spec.bottoms) == 2:
+            return spec.bottoms[1]
+        start, axes = self._axis(spec), spec.param.scale_param.num_axes
+        return spec.bottoms[0][start:] if axes == -1 else spec.bottoms[0][start : start + axes]

@@ -1,0 +1,98 @@
+"""Rewrites that make a net faster without changing a value or a gradient.
+
+1. BatchNorm followed only by a Scale over its channels: one torch batch_norm with weight and bias.
+2. ReLU followed only by MAX pooling: pool first. max and ReLU commute, gradients included (both send them to the first
+   maximum if it is positive and nowhere else), and the ReLU then has fewer values to touch.
+3. A ReLU that is the only reader of what the layer above made: in place, where no backward pass needs the old value.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import fx, nn
+
+from caffe_compat.layers.batch_norm import BatchNormModule
+from caffe_compat.layers.eltwise import Sum
+from caffe_compat.layers.inner_product import FlattenLinear
+from caffe_compat.layers.scale import ScaleModule
+
+_KEEP_NO_OUTPUT = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    FlattenLinear,
+    BatchNormModule,
+    ScaleModule,
+    Sum,
+    nn.MaxPool2d,
+    nn.AdaptiveMaxPool2d,
+)
+"""Modules whose backward pass reads their inputs, never their output, and whose output is memory of their own."""
+
+
+def optimise(net: fx.GraphModule) -> None:
+    """Apply every rewrite to a net, in place."""
+    for rewrite in (_fuse_scale, _pool_first, _in_place):
+        for node in list(net.graph.nodes):
+            if node.op == "call_module":
+                rewrite(net, node)
+    net.graph.lint()
+    net.recompile()
+
+
+def _module(net: fx.GraphModule, node: object) -> nn.Module | None:
+    """Return the module that `node` calls, or None."""
+    if isinstance(node, fx.Node) and node.op == "call_module":
+        return net.get_submodule(str(node.target))
+    return None
+
+
+def _sole(node: fx.Node) -> fx.Node | None:
+    """Return the only reader of a value, or None."""
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _fuse_scale(net: fx.GraphModule, norm: fx.Node) -> None:
+    scale = _sole(norm)
+    module = _module(net, scale)
+    if scale is None or not isinstance(_module(net, norm), BatchNormModule) or not isinstance(module, ScaleModule):
+        return
+    if len(scale.args) != 1 or not module.per_channel() or module.weight is None:
+        return
+    with net.graph.inserting_before(scale):
+        attributes = ["weight"] if module.bias is None else ["weight", "bias"]
+        values = [net.graph.get_attr(f"{scale.target}.{name}") for name in attributes]
+        fused = net.graph.create_node("call_module", norm.target, (norm.args[0], *values), {}, scale.name)
+    scale.replace_all_uses_with(fused)
+    net.graph.erase_node(scale)
+    net.graph.erase_node(norm)
+
+
+def _pool_first(net: fx.GraphModule, relu: fx.Node) -> None:
+    pool = _sole(relu)
+    if pool is None or not isinstance(_module(net, relu), nn.ReLU):
+        return
+    if not isinstance(_module(net, pool), nn.MaxPool2d | nn.AdaptiveMaxPool2d):
+        return
+    pool.args = relu.args
+    with net.graph.inserting_after(pool):
+        last = net.graph.create_node("call_module", relu.target, (pool,), {}, relu.name)
+    pool.replace_all_uses_with(last, delete_user_cb=lambda user: user is not last)
+    net.graph.erase_node(relu)
+
+
+def _in_place(net: fx.GraphModule, relu: fx.Node) -> None:
+    module, source = _module(net, relu), relu.args[0]
+    if not isinstance(module, nn.ReLU | nn.LeakyReLU) or not isinstance(source, fx.Node) or _sole(source) is None:
+        return
+    if not isinstance(_module(net, source), _KEEP_NO_OUTPUT):
+        return
+    slope = module.negative_slope if isinstance(module, nn.LeakyReLU) else 0.0
+    if slope < 0:
+        return  # torch cannot take the gradient of that one in place
+    with net.graph.inserting_before(relu):
+        function = nn.functional.leaky_relu_ if slope else torch.relu_
+        args = (source, slope) if slope else (source,)
+        done = net.graph.create_node("call_function", function, args, {}, str(relu.target))
+    relu.replace_all_uses_with(done)
+    net.graph.erase_node(relu)

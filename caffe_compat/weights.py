@@ -1,0 +1,249 @@
+"""Blobs to state_dict and back: by layer name, with Caffe's rules, without losing a bit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError, WeightsError, raise_together
+from caffe_compat.files import is_hdf5, read_binary, read_weights_h5, write_binary, write_weights_h5
+from caffe_compat.graph import NetGraph, Slot
+from caffe_compat.layers.base import Shape
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.blobs import BlobStore
+from caffe_compat.proto.marks import plain
+from caffe_compat.upgrade import upgrade_net
+
+Array = npt.NDArray[Any]
+PathLike = str | os.PathLike[str]
+Weights = PathLike | Mapping[str, Sequence[Array | None]]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What happened to each blob.
+
+    Attributes
+    ----------
+    copied : state_dict keys that got their values from the file.
+    ignored : layers of the file that the net does not have (Caffe ignores them).
+    left_at_filler : state_dict keys the file says nothing about.
+    """
+
+    copied: tuple[str, ...]
+    ignored: tuple[str, ...]
+    left_at_filler: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.copied)} blobs copied"]
+        if self.ignored:
+            parts.append(f"layers ignored: {', '.join(self.ignored)}")
+        if self.left_at_filler:
+            parts.append(f"left at their fillers: {', '.join(self.left_at_filler)}")
+        return "; ".join(parts)
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, list[Array | None]]:
+    """Return the blobs of a .caffemodel (of any age) or .caffemodel.h5 by layer name.
+
+    Of two layers of one name the last counts, as it is the last that Caffe copies.
+    """
+    if is_hdf5(path):
+        return read_weights_h5(path)
+    message, store = read_binary(path, pb.NetParameter)
+    layers = upgrade_net(message).layer
+    if not layers:
+        raise WeightsError("holds no layers", file=path, hint="a .caffemodel or .caffemodel.h5")
+    return {layer.name: [store.data(blob) for blob in layer.blobs] for layer in layers}
+
+
+def copy_weights(net: nn.Module, weights: Weights) -> LoadReport:
+    """Copy blobs into a net by layer name.
+
+    Parameters
+    ----------
+    net : a module made by :func:`caffe_compat.net.build_net` or load_net.
+    weights : path of a .caffemodel or .caffemodel.h5, or arrays by layer name (None leaves a blob as it is).
+
+    Returns
+    -------
+    What was copied, ignored and left alone.
+
+    Raises
+    ------
+    WeightsError, ProblemsError
+        A blob count or a shape does not fit; nothing has been copied then. A shape fits if it is the net's, or
+        the net's with ones in front up to four axes (the form of old Caffe: 1x1x300x6400 for a 300x6400 blob).
+    """
+    file = weights if isinstance(weights, str | os.PathLike) else None
+    blobs = weights if isinstance(weights, Mapping) else read_weights(weights)
+    graph: NetGraph = net.meta["caffe"]
+    layers: dict[str, list[Slot]] = {}
+    taken = set()
+    for node in graph.nodes:
+        if node.name not in taken:  # of two layers of one name Caffe fills the first
+            taken.add(node.name)
+            layers[node.name] = list(node.slots)
+    problems: list[CaffeCompatError] = []
+    copies: list[tuple[Slot, Array]] = []
+    for name, arrays in blobs.items():
+        if name in layers:
+            problems += _fit(layers[name], arrays, copies, file)
+    raise_together(problems)
+    for slot, array in copies:
+        place(net, slot, torch.from_numpy(np.ascontiguousarray(array)).float())
+    copied = {slot.key for slot, _ in copies}
+    return LoadReport(
+        copied=tuple(slot.key for slot, _ in copies),
+        ignored=tuple(name for name, arrays in blobs.items() if name not in layers and arrays),
+        left_at_filler=tuple(s.key for s in graph.slots if s.key not in copied and s.owner is None),
+    )
+
+
+def _fit(
+    slots: Sequence[Slot], arrays: Sequence[Array | None], copies: list[tuple[Slot, Array]], file: object
+) -> list[CaffeCompatError]:
+    """Add to `copies` what fits; return what does not."""
+    where: Any = {"file": file, "layer": slots[0].layer if slots else None}
+    if len(slots) != len(arrays):
+        problem = f"the file has {len(arrays)} blobs, the net {len(slots)}"
+        return [WeightsError(problem, **where, field="blobs", hint="rename the layer to leave it out")]
+    problems: list[CaffeCompatError] = []
+    for slot, array in zip(slots, arrays, strict=True):
+        if array is None:
+            continue
+        if not fits(array.shape, slot.blob.shape):
+            problem = f"the file has shape {_x(array.shape)}, the net {_x(slot.blob.shape)}"
+            problems.append(
+                WeightsError(problem, **where, field=f"blobs[{slot.index}]", hint="rename the layer to train it anew")
+            )
+        else:
+            copies.append((slot, array.reshape(slot.blob.shape)))
+    return problems
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Tell whether a stored shape stands for `wanted`: the same, or its four-axis form with ones in front."""
+    if tuple(shape) == tuple(wanted):
+        return True
+    return len(shape) == 4 and len(wanted) < 4 and tuple(shape) == (1,) * (4 - len(wanted)) + tuple(wanted)
+
+
+def tensor_of(net: nn.Module, key: str) -> torch.Tensor:
+    """Return the parameter or buffer of a state_dict key."""
+    module, _, name = key.rpartition(".")
+    tensor: torch.Tensor = getattr(net.get_submodule(module), name)
+    return tensor
+
+
+def tie(net: nn.Module, key: str, tensor: torch.Tensor) -> None:
+    """Make a state_dict key stand for an existing parameter or buffer."""
+    module, _, name = key.rpartition(".")
+    setattr(net.get_submodule(module), name, tensor)
+
+
+def _x(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def place(net: nn.Module, slot: Slot, blob: torch.Tensor) -> None:
+    """Give a slot its values: in place, or as new memory where it has none yet."""
+    path, _, name = slot.key.rpartition(".")
+    module = net.get_submodule(path)
+    value = slot.blob.to_torch(blob)
+    old: torch.Tensor = getattr(module, name)
+    if not old.is_meta:
+        with torch.no_grad():
+            old.copy_(value)
+        return
+    if value.dim() == 4 and isinstance(module, nn.Conv2d):
+        value = value.contiguous(memory_format=torch.channels_last)  # the layout torch's CPU kernels are fastest in
+    if slot.blob.buffer:
+        module.register_buffer(name, value)
+    else:
+        value = value.contiguous() if slot.blob.transposed else value
+        module.register_parameter(name, nn.Parameter(value, requires_grad=slot.lr_mult != 0))
+
+
+def caffe_blobs(net: nn.Module) -> dict[str, list[torch.Tensor]]:
+    """Return every layer's blobs in Caffe's order, shape and layout; detached, on the CPU."""
+    graph: NetGraph = net.meta["caffe"]
+    out: dict[str, list[torch.Tensor]] = {}
+    for node in graph.nodes:
+        out.setdefault(node.name, [])
+        for slot in node.slots:
+            out[node.name].append(slot.blob.to_caffe(tensor_of(net, slot.key).detach()).cpu().contiguous())
+    return out
+
+
+def to_message(net: nn.Module, *, diffs: bool = False) -> tuple[pb.NetParameter, BlobStore]:
+    """Return the net as Caffe's ToProto gives it: name, layers as set up, blobs (values in the store)."""
+    graph: NetGraph = net.meta["caffe"]
+    message, store = pb.NetParameter(name=graph.name), BlobStore()
+    for node in graph.nodes:
+        layer = message.layer.add()
+        layer.CopyFrom(plain(node.message))
+        layer.ClearField("blobs")
+        for slot in node.slots:
+            value, grad = _value_and_grad(net, slot)
+            store.attach(layer.blobs.add(), value, grad if diffs else None)
+    return message, store
+
+
+def save_weights(
+    net: nn.Module, path: str | os.PathLike[str], fmt: str = "BINARYPROTO", *, diffs: bool = False
+) -> None:
+    """Write a .caffemodel ("BINARYPROTO") or .caffemodel.h5 ("HDF5"), complete or not at all; values bit for bit."""
+    if fmt not in ("BINARYPROTO", "HDF5"):
+        raise WeightsError("no such format", field="fmt", value=fmt, hint="'BINARYPROTO' or 'HDF5'")
+    if fmt == "BINARYPROTO":
+        message, store = to_message(net, diffs=diffs)
+        write_binary(message, path, store)
+        return
+    graph: NetGraph = net.meta["caffe"]
+    values: dict[str, list[Array | None]] = {node.name: [] for node in graph.nodes}
+    grads: dict[str, list[Array | None]] = {node.name: [] for node in graph.nodes}
+    for node in graph.nodes:
+        for slot in node.slots:
+            value, grad = _value_and_grad(net, slot)
+            values[node.name].append(value if slot.owner is None else None)
+            grads[node.name].append(grad if slot.owner is None else None)
+    write_weights_h5(path, values, grads if diffs else None)
+
+
+def share_weights(net: nn.Module, source: nn.Module) -> None:
+    """Make `net` use the very tensors of `source` in layers of the same name.
+
+    Raises
+    ------
+    WeightsError
+        A layer of that name has other blobs.
+    """
+    mine: NetGraph = net.meta["caffe"]
+    theirs: NetGraph = source.meta["caffe"]
+    slots = {(slot.layer, slot.index): slot for slot in theirs.slots}
+    problems: list[CaffeCompatError] = []
+    for slot in mine.slots:
+        other = slots.get((slot.layer, slot.index))
+        if other is None:
+            continue
+        if other.blob.shape != slot.blob.shape or other.blob.transposed != slot.blob.transposed:
+            problem = f"cannot be shared: {_x(slot.blob.shape)} in one net, {_x(other.blob.shape)} in the other"
+            problems.append(WeightsError(problem, layer=slot.layer, field=f"blobs[{slot.index}]"))
+            continue
+        tie(net, slot.key, tensor_of(source, other.key))
+    raise_together(problems)
+
+
+def _value_and_grad(net: nn.Module, slot: Slot) -> tuple[Array, Array]:
+    tensor = tensor_of(net, slot.key)
+    grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+    value, grad = (slot.blob.to_caffe(t.detach()).cpu().contiguous() for t in (tensor, grad))
+    return value.numpy(), grad.numpy()
