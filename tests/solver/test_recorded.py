@@ -17,7 +17,7 @@ ELSEWHERE = (
     *("adadelta", "adagrad", "adam_hdf5", "nesterov", "rmsprop", "sgd_clip", "sgd_frozen_conv", "sgd_inv", "sgd_l1"),
     *("sgd_legacy_type", "sgd_multistep", "sgd_step"),
 )
-# Relative to the largest value of the array: summation order differs between BLAS libraries, and a run adds up to thirty
+# Relative to the largest value of the array: summation order differs between BLAS libraries, and a run adds up thirty
 # iterations of it. Measured: losses 9.6e-7, weights 1.2e-5 (a bias near 0), resumed weights 1.1e-6.
 LOSS, WEIGHTS, HISTORY = 5e-6, 1e-4, 1e-3
 

@@ -1,0 +1,222 @@
+"""caffe-compat train and test: Caffe's flags, exit codes, signals, and what is left after a kill."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from caffe_compat.cli import main
+from tests.solver.case import NET, SOLVER, write_case
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return write_case(tmp_path)
+
+
+def failed(capsys, *argv, code=1):
+    assert main(argv) == code
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    return err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["train", "--solver=solver.prototxt"],
+        ["train", "-solver", "solver.prototxt", "-gpu="],
+        ["-solver=solver.prototxt", "train"],
+        ["train", "--solver", "solver.prototxt", "--sigint-effect=none", "-sighup_effect", "stop", "--level=0"],
+    ],
+)
+def test_flags_are_spelled_as_caffes(folder, capsys, argv):
+    assert main(argv) == 0
+    err = capsys.readouterr().err
+    assert err.rstrip().endswith("caffe.cpp:250] Optimization Done.")
+    assert (folder / "snap_iter_12.caffemodel").is_file()
+
+
+def test_the_command_line_stands_in_for_the_files_placeholders(folder, capsys):
+    (folder / "net.prototxt").write_text(NET.replace('source: "', 'source: "PATH/TO/'))
+    text = SOLVER.replace('"net.prototxt"', '"PATH/TO/net.prototxt"').replace('"snap"', '"PATH/TO/snap"')
+    (folder / "solver.prototxt").write_text(text)
+    argv = ["train", "--solver=solver.prototxt"]
+    assert "snapshot_prefix = 'PATH/TO/snap'" in failed(capsys, *argv)
+    argv += ["--snapshot_prefix=mine"]
+    assert "net = 'PATH/TO/net.prototxt'" in failed(capsys, *argv)
+    argv += ["--net=net.prototxt"]
+    assert "PATH/TO/train.txt" in failed(capsys, *argv)
+    argv += ["--train_source=train.txt", "--test-source=test.txt", "--max_iter=3", "--set=display: 1 base_lr: 0.5"]
+    assert main(argv) == 0
+    assert "Iteration 2, lr = 0.5" in capsys.readouterr().err
+    assert sorted(file.name for file in folder.glob("mine*")) == ["mine_iter_3.caffemodel", "mine_iter_3.solverstate"]
+
+
+def test_snapshot_prefix_defaults_to_the_solvers_name(folder):
+    text = SOLVER.replace('snapshot_prefix: "snap"', "")
+    (folder / "solver.prototxt").write_text(text)
+    assert main(["train", "--solver=solver.prototxt"]) == 0
+    assert (folder / "solver_iter_12.caffemodel").is_file()
+
+
+def test_training_resumes_and_finetunes(folder, capsys):
+    assert main(["train", "--solver=solver.prototxt"]) == 0
+    whole = (folder / "snap_iter_12.caffemodel").read_bytes()
+    (folder / "snap_iter_12.caffemodel").unlink()
+    assert main(["train", "--solver=solver.prototxt", "--snapshot=snap_iter_5.solverstate"]) == 0
+    assert "Resuming from snap_iter_5.solverstate" in capsys.readouterr().err
+    assert (folder / "snap_iter_12.caffemodel").read_bytes() == whole
+    assert main(["train", "--solver=solver.prototxt", "--weights=snap_iter_5.caffemodel,snap_iter_10.caffemodel"]) == 0
+    assert "Finetuning from snap_iter_10.caffemodel" in capsys.readouterr().err
+
+
+def test_snapshot_and_weights_together_are_refused(folder, capsys):
+    text = failed(capsys, "train", "--solver=solver.prototxt", "--snapshot=a", "--weights=b")
+    assert text == "caffe-compat: error: give a snapshot to resume training or weights to finetune, but not both"
+
+
+def test_log_goes_to_a_file_as_well(folder, capsys):
+    assert main(["train", "--solver=solver.prototxt", "--log=train.log"]) == 0
+    assert (folder / "train.log").read_text() == capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--solver=gone.prototxt"], "gone.prototxt"),
+        (["--solver=solver.prototxt", "--snapshot=gone.solverstate"], "gone.solverstate"),
+        (["--solver=solver.prototxt", "--weights=gone.caffemodel"], "gone.caffemodel"),
+        (["--solver=train.h5"], "train.h5"),
+        (["--solver=solver.prototxt", "--device=tpu0"], "--device = 'tpu0': no such device"),
+        (["--solver=solver.prototxt", "--gpu=99"], "CUDA devices here"),
+        (["--solver=solver.prototxt", "--gpu=0,1"], "several are not supported"),
+        (["--solver=solver.prototxt", "--set=base_lrr: 1"], "base_lrr"),
+        (["--solver=solver.prototxt", "--set=base_lr: x"], "base_lr"),
+    ],
+)
+def test_what_cannot_be_used_is_one_error_and_exit_code_1(folder, capsys, argv, told):
+    before = sorted(folder.iterdir())
+    text = failed(capsys, "train", *argv)
+    assert text.startswith("caffe-compat: error: ")
+    assert told in text
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["trian"],
+        ["train"],
+        ["train", "--solver"],
+        ["train", "--solver=a", "--sigint_effect=x"],
+        ["train", "--solver=a", "--solve=b"],
+        ["test", "--model=a"],
+        ["test", "--model=a", "--weights=b", "--iterations=0"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(argv, capsys):
+    assert main(argv) == 2
+    assert "usage: caffe-compat" in capsys.readouterr().err
+
+
+def test_test_scores_batches_and_means(folder, capsys):
+    assert main(["train", "--solver=solver.prototxt"]) == 0
+    train = capsys.readouterr().err
+    assert main(["test", "--model=net.prototxt", "--weights=snap_iter_12.caffemodel", "-iterations", "3"]) == 0
+    lines = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert lines[:2] == ["Use CPU.", "Running for 3 iterations."]
+    batches = [float(line.split("= ")[1]) for line in lines[2:5]]
+    assert [line.split("=")[0] for line in lines[2:5]] == [f"Batch {n}, loss " for n in range(3)]
+    mean = float(lines[5].removeprefix("Loss: "))
+    assert mean == pytest.approx(sum(batches) / 3, rel=1e-5)
+    shown = lines[5].removeprefix("Loss: ")
+    assert lines[6] == f"loss = {shown} (* 1 = {shown} loss)"
+    assert re.findall(r"Test net output #0: loss = (\S+)", train)[-1] == shown
+
+
+def test_running_as_a_module_is_the_same_command(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "caffe_compat", "train", "--solver=gone"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("caffe-compat: error: gone: ")
+
+
+def started(folder, *argv):
+    return subprocess.Popen(
+        [sys.executable, "-m", "caffe_compat", "train", "--solver=solver.prototxt", *argv],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def wait_for(folder, pattern, process):
+    end = time.monotonic() + 60
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def endless(folder):
+    text = SOLVER.replace("max_iter: 12", "max_iter: 100000000").replace("display: 4", "display: 0")
+    (folder / "solver.prototxt").write_text(text)
+    return folder
+
+
+def test_sigint_snapshots_and_stops_and_sighup_snapshots(endless):
+    process = started(endless, "--set=snapshot: 0 test_interval: 1000000000")
+    for line in process.stderr:
+        if "Starting Optimization" in line:
+            break
+    time.sleep(0.2)
+    process.send_signal(signal.SIGHUP)
+    wait_for(endless, "*.solverstate", process)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Optimization stopped early." in err
+    assert len(list(endless.glob("*.solverstate"))) == 2
+
+
+def test_a_killed_run_leaves_whole_snapshots_and_goes_on(endless, capsys):
+    """Snapshots in every iteration, so that the kill most likely comes while one is written."""
+    for delay in (0.0, 0.003, 0.011):
+        process = started(endless, "--set=snapshot: 1")
+        wait_for(endless, "*_1?.solverstate", process)
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        states = list(endless.glob("*.solverstate"))
+        last = max(states, key=lambda path: int(path.stem.rpartition("_")[2]))
+        done = int(last.stem.rpartition("_")[2])
+        argv = [
+            "train",
+            "--solver=solver.prototxt",
+            f"--snapshot={last}",
+            "--set=snapshot: 0",
+            f"--max_iter={done + 2}",
+        ]
+        assert main(argv) == 0
+        for path in endless.glob("snap*"):
+            if path.suffix == ".caffemodel":
+                assert main(["show", str(path)]) == 0
+            path.unlink()

@@ -1,0 +1,333 @@
+"""The solver's loop: nets by Caffe's rules, tests, log lines, snapshots, interruption."""
+
+import io
+import re
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from caffe_compat.errors import CaffeCompatError, DataError, FileError, NetError, ProblemsError, SolverError
+from caffe_compat.files import parse_text, read_binary, read_solverstate
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.solver import Action, Log, Solver
+from caffe_compat.solver.fields import IGNORED, READ, REFUSED
+from tests.solver.case import NET, SOLVER, write_case
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return write_case(tmp_path)
+
+
+def param(**fields):
+    message = parse_text(SOLVER, pb.SolverParameter)
+    for name, value in fields.items():
+        if value is None:
+            message.ClearField(name)
+        elif isinstance(value, list):
+            message.ClearField(name)
+            getattr(message, name).extend(value)
+        else:
+            setattr(message, name, value)
+    return message
+
+
+def logged(message, **kwargs):
+    """Solve, and return the log without the stamps, and the solver."""
+    stream = io.StringIO()
+    solver = Solver(message, log=Log(stream), **kwargs)
+    solver.solve()
+    return re.findall(r"^I\d{4} [\d:.]+ +\d+ (\S+:\d+\] .*)$", stream.getvalue(), re.MULTILINE), solver
+
+
+def weight(solver):
+    return solver.net.state_dict()["ip.weight"].clone()
+
+
+def test_the_log_tells_what_caffes_would(folder):
+    lines, _ = logged(param())
+    start = next(i for i, line in enumerate(lines) if "Solving" in line)
+    numbers = re.compile(r"(?<!#)(?<!_)[-+]?\b\d+(\.\d+)?(e[-+]\d+)?(?= |$|,|\)|s/)")
+    kinds = [numbers.sub("N", line.partition("] ")[2]) for line in lines[start:]]
+    display = [
+        "Iteration N (N iter/s, Ns/N iters), loss = N",
+        "    Train net output #0: loss = N (* N = N loss)",
+        "Iteration N, lr = N",
+    ]
+    tested = ["Iteration N, Testing net (#0)", "    Test net output #0: loss = N (* N = N loss)"]
+
+    def saved(iteration):
+        return [
+            f"Snapshotting to binary proto file snap_iter_{iteration}.caffemodel",
+            f"Snapshotting solver state to binary proto file snap_iter_{iteration}.solverstate",
+        ]
+
+    assert kinds == [
+        "Solving tiny",
+        "Learning Rate Policy: fixed",
+        *tested,
+        *display,
+        *display,
+        *saved(5),
+        *tested,
+        *display,
+        *saved(10),
+        *saved(12),
+        "Iteration N, loss = N",
+        *tested,
+        "Optimization Done.",
+    ]
+    assert lines[0].startswith("solver.cpp:45] Initializing solver from parameters")
+
+
+def test_test_scores_are_means_over_the_test_data_with_the_weights_of_the_moment(folder):
+    lines, solver = logged(param(test_compute_loss=True))
+    with h5py.File("test.h5") as file:
+        data, label = torch.tensor(file["data"][()]), torch.tensor(file["label"][()])
+    with torch.no_grad():
+        state = solver.net.state_dict()
+        loss = ((data @ state["ip.weight"].T + state["ip.bias"] - label) ** 2).sum() / 2 / 15
+    last = [line for line in lines if "Test net output" in line][-1]
+    assert float(re.search(r"loss = (\S+)", last)[1]) == pytest.approx(float(loss), rel=1e-4)
+    assert sum("Test loss: " in line for line in lines) == 3
+
+
+def test_average_loss_smooths_what_is_shown_only(folder):
+    shown, plain = ([line for line in logged(param(average_loss=n, display=1))[0] if "), loss" in line] for n in (4, 1))
+    values = [float(line.split("= ")[1]) for line in plain]
+    smoothed = [float(line.split("= ")[1]) for line in shown]
+    expected = [np.mean(values[max(0, i - 3) : i + 1]) for i in range(12)]
+    assert smoothed == pytest.approx(expected, rel=1e-4)
+
+
+def test_no_test_before_training_where_test_initialization_is_off(folder):
+    lines, _ = logged(param(test_initialization=False))
+    assert [line for line in lines if "Testing net" in line] == [
+        f"solver.cpp:347] Iteration {n}, Testing net (#0)" for n in (6, 12)
+    ]
+
+
+def test_random_seed_repeats_a_run(folder):
+    assert torch.equal(weight(Solver(param())), weight(Solver(param())))
+    assert not torch.equal(weight(Solver(param(random_seed=2))), weight(Solver(param())))
+
+
+def test_resuming_goes_on_to_the_same_end_where_the_data_starts_anew_as_well(folder):
+    """10 rows in batches of 4: after 5 iterations the data is at its beginning."""
+    _, whole = logged(param())
+    resumed = Solver(param())
+    resumed.restore("snap_iter_5.solverstate")
+    assert resumed.iter == 5
+    resumed.solve()
+    assert torch.equal(weight(whole), weight(resumed))
+
+
+@pytest.mark.parametrize("fmt", ["BINARYPROTO", "HDF5"])
+def test_a_snapshot_keeps_every_bit(folder, fmt):
+    message = param()
+    message.snapshot_format = pb.SolverParameter.SnapshotFormat.Value(fmt)
+    solver = Solver(message)
+    solver.step(3)
+    path = solver.snapshot()
+    assert path.name == "snap_iter_3.solverstate" + (".h5" if fmt == "HDF5" else "")
+    again = Solver(message)
+    again.restore(path)
+    assert torch.equal(weight(solver), weight(again))
+    assert all(torch.equal(a, b) for a, b in zip(solver.history, again.history, strict=True))
+    assert read_solverstate(path).learned_net == str(path).replace("solverstate", "caffemodel")
+
+
+def test_snapshot_diff_writes_the_last_update(folder):
+    solver = Solver(param(snapshot_diff=True))
+    solver.step(1)
+    before = weight(solver)
+    solver.step(1)
+    solver.snapshot()
+    message, store = read_binary("snap_iter_2.caffemodel", pb.NetParameter)
+    (layer,) = [layer for layer in message.layer if layer.name == "ip"]
+    diff = store.diff(layer.blobs[0])
+    assert np.allclose(diff, (before - weight(solver)).numpy(), rtol=1e-4, atol=1e-8)
+    solver.step(1)  # the written update is not taken for a gradient
+
+
+def test_no_snapshot_where_none_is_wanted(folder):
+    logged(param(snapshot=0, snapshot_after_train=False, snapshot_prefix=None))
+    assert not list(folder.glob("snap*"))
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_stop_ends_after_the_iteration_with_a_snapshot(folder, after):
+    asked = iter([Action.NONE] * (3 + after - 1) + [Action.STOP])  # three test batches come first
+    lines, solver = logged(param(), action=lambda: next(asked, Action.NONE))
+    assert solver.iter == after
+    assert lines[-1] == "solver.cpp:311] Optimization stopped early."
+    assert (folder / f"snap_iter_{after}.solverstate").is_file()
+
+
+def test_stop_during_a_test_interrupts_it(folder):
+    asked = iter([Action.NONE, Action.STOP])
+    lines, solver = logged(param(), action=lambda: next(asked, Action.NONE))
+    assert solver.iter == 0
+    assert "solver.cpp:396] Test interrupted." in lines
+
+
+def test_snapshot_on_request_goes_on_training(folder):
+    asked = iter([Action.NONE] * 4 + [Action.SNAPSHOT])
+    _, solver = logged(param(), action=lambda: next(asked, Action.NONE))
+    assert solver.iter == 12
+    assert (folder / "snap_iter_2.caffemodel").is_file()
+
+
+def test_sources_replace_those_of_the_definition(folder):
+    (folder / "net.prototxt").write_text(NET.replace("train.txt", "PATH/TO/train.txt").replace("test.txt", "PATH/TO/x"))
+    with pytest.raises(DataError, match=r"PATH/TO/train\.txt"):
+        Solver(param())
+    Solver(param(), sources={"TRAIN": "train.txt", "TEST": "train.txt"}).step(1)
+
+
+def test_files_are_looked_for_beside_the_solver_as_well(folder, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    Solver(param(), base_dir=folder).step(1)
+
+
+def test_net_fields_are_taken_as_caffe_does(folder):
+    net = parse_text(NET, pb.NetParameter)
+    for fields in (
+        {"train_net": "net.prototxt", "test_net": ["net.prototxt"]},
+        {"train_net_param": net, "test_net_param": [net]},
+        {"net_param": net},
+    ):
+        message = param(net=None)
+        for name, value in fields.items():
+            if isinstance(value, list):
+                getattr(message, name).extend(value)
+            elif isinstance(value, str):
+                setattr(message, name, value)
+            else:
+                getattr(message, name).CopyFrom(value)
+        assert len(Solver(message).test_nets) == 1
+
+
+def test_stages_of_train_and_test_state_choose_layers(folder):
+    staged = NET.replace('name: "ip"', 'name: "ip" include { stage: "a" } include { stage: "b" }')
+    (folder / "net.prototxt").write_text(staged)
+    message = param()
+    message.train_state.stage.append("a")
+    with pytest.raises(CaffeCompatError):
+        Solver(message)
+    message.test_state.add(stage=["b"])
+    Solver(message)
+
+
+def test_several_test_nets_have_their_own_iterations(folder):
+    lines, _ = logged(param(test_iter=[1, 2]))
+    assert "solver.cpp:347] Iteration 6, Testing net (#1)" in lines
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"net": None}, r"the solver gives no net to train \(exactly one of net, net_param"),
+        ({"train_net": "net.prototxt"}, "the solver gives net and train_net"),
+        ({"net": "PATH/TO/net.prototxt"}, r"net = 'PATH/TO/net.prototxt': no such file .*--net=FILE"),
+        ({"test_interval": 0}, "there are test nets, so it must be positive"),
+        ({"test_iter": [0]}, "test_iter = 0: must be at least 1"),
+        ({"test_net": ["net.prototxt"], "test_iter": []}, "1 test nets are given and 0 values of test_iter"),
+        ({"snapshot_prefix": "no/such/folder/snap"}, "snapshot_prefix = .*: there is no such folder"),
+        ({"snapshot_prefix": None}, "there is no snapshot_prefix"),
+        ({"lr_policy": "stpe"}, "did you mean 'step'"),
+        ({"type": "sgd"}, "did you mean 'SGD'"),
+        ({"debug_info": True}, "debug_info = True: is not supported"),
+        ({"average_loss": 0}, "average_loss = 0: must be at least 1"),
+        ({"weights": ["gone.caffemodel"]}, "gone.caffemodel"),
+    ],
+)
+def test_definitions_that_cannot_work_are_refused_before_anything_is_written(folder, fields, told):
+    before = sorted(folder.iterdir())
+    with pytest.raises(CaffeCompatError, match=told):
+        Solver(param(**fields))
+    assert sorted(folder.iterdir()) == before
+
+
+def test_the_prefix_of_the_last_snapshot_is_checked_before_training(folder):
+    solver = Solver(param(snapshot=0, snapshot_prefix="gone/snap"))
+    with pytest.raises(SolverError, match="no such folder"):
+        solver.solve()
+    assert solver.iter == 0
+
+
+def test_fields_of_forks_are_refused_by_name_and_line(folder):
+    message = parse_text(SOLVER + "\nclip_gradient: 3 eval_type: 'x'\n", pb.SolverParameter, file="solver.prototxt")
+    told = r"solver.prototxt:7:1: clip_gradient: .*did you mean 'clip_gradients'(.|\n)*eval_type"
+    with pytest.raises(ProblemsError, match=told):
+        Solver(message)
+
+
+def test_a_net_with_an_input_nobody_feeds_is_refused(folder):
+    (folder / "net.prototxt").write_text(
+        NET + 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 } } }'
+    )
+    with pytest.raises(SolverError, match="nothing feeds the input 'x' of net 'tiny'"):
+        Solver(param())
+
+
+def test_every_field_of_the_solver_is_accounted_for_once():
+    names = [field.name for field in pb.SolverParameter.DESCRIPTOR.fields]
+    assert sorted([*READ, *IGNORED, *REFUSED]) == sorted(names)
+
+
+def snapshot(folder):
+    solver = Solver(param())
+    solver.step(1)
+    return solver.snapshot()
+
+
+def test_missing_weights_of_a_state_are_named(folder):
+    path = snapshot(folder)
+    (folder / "snap_iter_1.caffemodel").unlink()
+    told = r"learned_net = 'snap_iter_1.caffemodel': .*put snap_iter_1.caffemodel beside"
+    with pytest.raises(SolverError, match=told):
+        Solver(param()).restore(path)
+
+
+def test_a_state_of_another_solver_or_net_is_refused(folder):
+    path = snapshot(folder)
+    with pytest.raises(SolverError, match="it keeps 2 histories, this solver 4"):
+        Solver(param(type="Adam")).restore(path)
+    changed = NET.replace("num_output: 1", "num_output: 2").replace('type: "EuclideanLoss"', 'type: "Silence"')
+    (folder / "net.prototxt").write_text(changed.replace('top: "loss"', ""))
+    with pytest.raises(SolverError, match=r"history 0 has the shape \(1, 3\), its parameter \(2, 3\)"):
+        Solver(param()).restore(path)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 30])
+def test_truncated_states_are_refused(folder, keep):
+    path = snapshot(folder)
+    path.write_bytes(path.read_bytes()[:keep])
+    solver = Solver(param())
+    before = weight(solver)
+    with pytest.raises((FileError, SolverError)):
+        solver.restore(path)
+    assert torch.equal(before, weight(solver))
+
+
+def test_the_history_of_old_caffe_with_four_axes_is_taken(folder):
+    path = snapshot(folder)
+    state, store = read_binary(path, pb.SolverState)
+    raw = pb.SolverState.FromString(path.read_bytes())
+    for blob, old in zip(raw.history, ((1, 1, 1, 3), (1, 1, 1, 1)), strict=True):
+        blob.ClearField("shape")
+        blob.num, blob.channels, blob.height, blob.width = old
+    path.write_bytes(raw.SerializeToString())
+    solver = Solver(param())
+    solver.restore(path)
+    assert np.array_equal(solver.history[0].numpy(), store.data(state.history[0]))
+
+
+def test_nets_that_cannot_be_built_are_refused(folder):
+    (folder / "net.prototxt").write_text(NET.replace("InnerProduct", "InnerProdukt"))
+    with pytest.raises(NetError, match="did you mean 'InnerProduct'"):
+        Solver(param())
