@@ -21,6 +21,8 @@ _ESCAPE = re.compile(
     r"|(?P<plain>[abfnrtv\\'\"?])|(?P<bad>.?))",
     re.DOTALL,
 )
+# Those from U+DC80 to U+DCFF stand for bytes that are not UTF-8.
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _PLAIN = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
 
 
@@ -58,6 +60,9 @@ class Source:
 def tokenize(source: Source) -> list[Token]:
     """Return the tokens of a text, comments and spaces left out, an ``end`` token last."""
     text, match = source.text, _TOKEN.match
+    half = _HALF.search(text)
+    if half:
+        raise source.error(half.start(), "half of a surrogate pair is no character")
     tokens, place = [], 0
     while place < len(text):
         found = match(text, place)

@@ -10,7 +10,15 @@ import time
 import pytest
 
 from caffe_compat.errors import FileError
-from caffe_compat.files import PARTIAL, atomic_path, read_net, write_text
+from caffe_compat.files import (
+    PARTIAL,
+    atomic_path,
+    read_binary,
+    read_net,
+    read_solverstate,
+    read_weights_h5,
+    write_text,
+)
 from caffe_compat.proto.caffe_pb2 import NetParameter
 from tests.conftest import ROOT
 
@@ -71,8 +79,8 @@ def test_a_long_name_still_fits(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-SCRIPT = """
-import sys
+WRITER = """
+import os, sys
 import numpy as np
 from caffe_compat.files import BlobStore, SolverSnapshot, write_binary, write_solverstate, write_weights_h5
 from caffe_compat.proto.caffe_pb2 import NetParameter
@@ -81,39 +89,47 @@ net, store = NetParameter(), BlobStore()
 values = np.random.default_rng(0).standard_normal(500_000).astype(np.float32)
 for i in range(8):
     store.attach(net.layer.add(name=str(i)).blobs.add(), values)
-print("ready", flush=True)
-while True:
-    write_binary(net, sys.argv[1] + "/w.caffemodel", store)
-    write_weights_h5(sys.argv[1] + "/w.caffemodel.h5", {str(i): [values] for i in range(8)})
-    write_solverstate(SolverSnapshot(1, "w", 0, [values] * 8), sys.argv[1] + "/s.solverstate.h5", "HDF5")
+for _ in sys.stdin:  # for every line one process that writes until it is killed
+    child = os.fork()
+    while not child:
+        write_binary(net, sys.argv[1] + "/w.caffemodel", store)
+        write_weights_h5(sys.argv[1] + "/w.caffemodel.h5", {str(i): [values] for i in range(8)})
+        write_solverstate(SolverSnapshot(1, "w", 0, [values] * 8), sys.argv[1] + "/s.solverstate.h5", "HDF5")
+    print(child, flush=True)
+    os.waitpid(child, 0)
 """
 
 
 def test_kill_9_leaves_no_half_file_under_a_final_name(tmp_path):
-    from caffe_compat.files import read_binary, read_solverstate, read_weights_h5
-
     stopped_inside = 0
-    for attempt in range(8):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path)],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        process.stdout.readline()
-        time.sleep(0.03 + 0.017 * attempt)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        stopped_inside += any(p.name.endswith(PARTIAL) for p in tmp_path.iterdir())
-        for path in tmp_path.iterdir():
-            if path.name == "w.caffemodel":
-                net, store = read_binary(path, NetParameter)
-                assert [store.data(layer.blobs[0]).size for layer in net.layer] == [500_000] * 8
-            elif path.name == "w.caffemodel.h5":
-                assert [b[0].size for b in read_weights_h5(path).values()] == [500_000] * 8
-            elif path.name == "s.solverstate.h5":
-                assert len(read_solverstate(path).history) == 8
-            else:
-                assert path.name.endswith(PARTIAL)
-                path.unlink()
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+    ) as writer:
+        for attempt in range(12):
+            writer.stdin.write("go\n")
+            writer.stdin.flush()
+            child = int(writer.stdout.readline())
+            time.sleep(0.03 + 0.017 * attempt)
+            os.kill(child, signal.SIGKILL)
+            time.sleep(0.01)
+            stopped_inside += any(p.name.endswith(PARTIAL) for p in tmp_path.iterdir())
+            for path in tmp_path.iterdir():
+                check_whole(path)
     assert stopped_inside
+
+
+def check_whole(path):
+    if path.name == "w.caffemodel":
+        net, store = read_binary(path, NetParameter)
+        assert [store.data(layer.blobs[0]).size for layer in net.layer] == [500_000] * 8
+    elif path.name == "w.caffemodel.h5":
+        assert [b[0].size for b in read_weights_h5(path).values()] == [500_000] * 8
+    elif path.name == "s.solverstate.h5":
+        assert len(read_solverstate(path).history) == 8
+    else:
+        assert path.name.endswith(PARTIAL)
+        path.unlink()

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import text_format
 
 from caffe_compat.errors import ParseError
-from caffe_compat.files import format_text, parse_text, plain, same
+from caffe_compat.files import format_text, parse_text, plain, read_net, same, write_text
 from caffe_compat.proto.caffe_pb2 import BlobProto, Datum, NetParameter, SolverParameter
 
 
@@ -202,3 +202,15 @@ def test_a_net_of_thousands_of_lines_is_read_in_a_moment():
 def test_values_may_be_given_in_text():
     blob = parse_text("shape { dim: 2 } data: [1.5, -2]", BlobProto)
     assert list(blob.data) == [1.5, -2]
+
+
+def test_half_a_surrogate_pair_is_no_character():
+    assert refusal("name: '\ud800'") == "a.prototxt:1:8: half of a surrogate pair is no character"
+
+
+def test_an_unknown_value_may_hold_bytes_that_are_not_utf_8(tmp_path):
+    (tmp_path / "f").write_bytes(b"own: 'gr\xf6\xdfe'\nlayer { }\n")
+    message = read_net(tmp_path / "f")
+    write_text(message, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == b"layer {\n}\nown: 'gr\xf6\xdfe'\n"
+    assert same(read_net(tmp_path / "again"), message)
