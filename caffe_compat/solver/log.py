@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TextIO
+from typing import Never, TextIO
 
 from tqdm import tqdm
 
@@ -35,7 +35,7 @@ class Log:
         self._streams = streams
         self._now = now
         self._terminal = next((stream for stream in streams if stream.isatty()), None)
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Never] | None = None
 
     def line(self, place: str, text: str) -> None:
         """Write one entry; `place` is ``file:line`` of Caffe's source."""
@@ -59,7 +59,7 @@ class Log:
         if self._terminal is None:
             yield lambda _: None
             return
-        bar: tqdm[None] = tqdm(
+        bar: tqdm[Never] = tqdm(
             total=total, initial=done, desc=label, unit="it", file=self._terminal, dynamic_ncols=True, leave=False
         )
         self._bar = bar
@@ -70,7 +70,7 @@ class Log:
             bar.close()
 
 
-def _move(bar: tqdm[None], current: int) -> None:
+def _move(bar: tqdm[Never], current: int) -> None:
     bar.update(current - bar.n)
 
 

@@ -23,7 +23,7 @@ from caffe_compat.solver.nets import Definition, FedNet, redirect, test_definiti
 from caffe_compat.solver.policy import rate
 from caffe_compat.solver.signals import Action
 from caffe_compat.solver.smoothing import SmoothedLoss
-from caffe_compat.solver.snapshot import check_prefix, find_weights, fit_history, snapshot_path
+from caffe_compat.solver.snapshot import check_layer_names, check_prefix, find_weights, fit_history, snapshot_path
 from caffe_compat.solver.testing import mean_scores
 from caffe_compat.solver.update import Updater
 from caffe_compat.upgrade import upgrade_solver
@@ -84,6 +84,8 @@ class Solver:
             check_prefix(self.param)
         self._say("solver.cpp:45", "Initializing solver from parameters: \n" + format_text(self.param))
         self._make_nets(sources or {})
+        if self.param.snapshot or self.param.snapshot_after_train:
+            check_layer_names([node.name for node in self.net.caffe.nodes], self.param)
         self._params = self.net.params
         self._updater = Updater(self.param, self._params)
         self._shown = (0, time.perf_counter())

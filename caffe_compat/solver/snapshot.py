@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import SolverError
+from caffe_compat.proto.snapshots import check_names
 
 if TYPE_CHECKING:
     from caffe_compat.proto.caffe_pb2 import SolverParameter
@@ -40,6 +41,17 @@ def check_prefix(param: SolverParameter) -> None:
         raise SolverError(
             f"cannot write there: {error.strerror}", field="snapshot_prefix", value=param.snapshot_prefix, hint=hint
         ) from None
+
+
+def check_layer_names(names: Iterable[str], param: SolverParameter) -> None:
+    """Refuse layer names that the wanted form of snapshots cannot hold, before training starts.
+
+    Raises
+    ------
+    FileError
+    """
+    if param.snapshot_format == param.HDF5:
+        check_names(names, str(snapshot_path(param, 0, ".caffemodel.h5")))
 
 
 def snapshot_path(param: SolverParameter, iteration: int, extension: str) -> Path:

@@ -13,6 +13,7 @@ from caffe_compat.files import parse_text, read_binary, read_solverstate
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, Solver
 from caffe_compat.solver.fields import IGNORED, READ, REFUSED
+from caffe_compat.weights import caffe_blobs
 from tests.solver.case import NET, SOLVER, write_case
 
 
@@ -331,3 +332,51 @@ def test_nets_that_cannot_be_built_are_refused(folder):
     (folder / "net.prototxt").write_text(NET.replace("InnerProduct", "InnerProdukt"))
     with pytest.raises(NetError, match="did you mean 'InnerProduct'"):
         Solver(param())
+
+
+def test_layer_names_hdf5_cannot_hold_are_refused_at_the_start(folder):
+    (folder / "net.prototxt").write_text(NET.replace('name: "ip"', 'name: "block/ip"'))
+    Solver(param())
+    message = param()
+    message.snapshot_format = pb.SolverParameter.HDF5
+    with pytest.raises(FileError, match="block/ip"):
+        Solver(message)
+
+
+def test_statistics_of_batch_norm_are_moved_by_the_forward_pass_alone(folder):
+    normed = NET.replace('bottom: "ip" bottom: "label"', 'bottom: "norm" bottom: "label"')
+    layer = 'layer { name: "norm" type: "BatchNorm" bottom: "ip" top: "norm" }\n'
+    (folder / "net.prototxt").write_text(normed.replace('layer { name: "loss"', layer + 'layer { name: "loss"'))
+    found = []
+    for decay in (0.0, 0.5):
+        solver = Solver(param(weight_decay=decay, base_lr=0.0, weights=[]))
+        solver.step(3)
+        found.append(caffe_blobs(solver.net)["norm"])
+        assert float(found[-1][2]) == pytest.approx(1 + 0.999 + 0.999**2, rel=1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_layers_that_share_weights_move_as_one(folder):
+    shared = 'param { name: "w" } param { name: "b" lr_mult: 2 decay_mult: 0 }'
+    first = NET.replace("param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }", shared)
+    twin = 'layer { name: "twin" type: "InnerProduct" bottom: "data" top: "twin" inner_product_param { num_output: 1 } '
+    loss = 'layer { name: "loss2" type: "EuclideanLoss" bottom: "twin" bottom: "label" top: "loss2" }'
+    (folder / "net.prototxt").write_text(first + twin + shared.replace("lr_mult: 2 decay_mult: 0", "") + "}" + loss)
+    solver = Solver(param(weight_decay=0.0))
+    (folder / "net.prototxt").write_text(NET.replace('top: "loss"', 'top: "loss" loss_weight: 2'))
+    alone = Solver(param(weight_decay=0.0))
+    alone.net.load_state_dict({key: value for key, value in solver.net.state_dict().items() if key.startswith("ip")})
+    solver.step(5)
+    alone.step(5)
+    assert torch.allclose(weight(solver), weight(alone), rtol=1e-5)
+    assert torch.equal(solver.net.state_dict()["twin.weight"], weight(solver))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_on_a_gpu_agrees_with_one_on_the_cpu(folder):
+    ends = []
+    for device in ("cpu", "cuda"):
+        solver = Solver(param(), device=device)
+        solver.solve()
+        ends.append(weight(solver).cpu())
+    assert torch.allclose(*ends, rtol=1e-4)
