@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # A file whose rows need more than this as float32 is read batch by batch instead of being held in memory.
 HELD_BYTES = 2 << 30
+# What h5py raises, besides OSError, where the bytes of a file make no sense.
+_DAMAGE = (RuntimeError, KeyError, ValueError, TypeError)
 
 
 class _Table:
@@ -39,12 +41,16 @@ class _Table:
         self.path = path
         try:
             self._file = h5py.File(path, "r")
-        except OSError as error:
+        except (OSError, *_DAMAGE) as error:
             raise DataError(f"cannot be read as HDF5: {_reason(error)}", file=path, hint="write it again") from None
         try:
             self._datasets = [self._dataset(top) for top in tops]
             self.row_shapes = [tuple(map(int, data.shape[1:])) for data in self._datasets]
             self.rows = self._count_rows(tops)
+        except (OSError, *_DAMAGE) as error:
+            self._file.close()
+            problem = f"this HDF5 file is damaged: {_reason(error)}"
+            raise DataError(problem, file=path, hint="write it again") from None
         except BaseException:
             self._file.close()
             raise
@@ -85,7 +91,7 @@ class _Table:
         try:
             if values.size:
                 data.read_direct(values, np.s_[start:stop])  # HDF5 converts, as in Caffe
-        except OSError as error:
+        except (OSError, *_DAMAGE) as error:
             name = str(data.name).lstrip("/")
             raise DataError(f"its rows cannot be read: {_reason(error)}", file=self.path, value=name) from None
         return values
@@ -243,6 +249,7 @@ class HDF5Source(DataSource):
                 )
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: Exception) -> str:
     text = str(error)
-    return text[text.find("(") + 1 : text.rfind(")")] if "(" in text else text
+    inner = text[text.find("(") + 1 : text.rfind(")")] if "(" in text else text
+    return inner.partition(": time =")[0]

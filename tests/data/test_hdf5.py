@@ -275,3 +275,26 @@ def test_layers_that_are_fed_by_nobody_open_nothing():
     net.layer.add(name="in", type="Input", top=["data"])
     net.layer.add(name="noise", type="DummyData", top=["noise"])
     assert open_sources(net) == []
+
+
+@pytest.mark.parametrize("storage", [{}, {"chunks": (2, 4), "compression": "gzip"}])
+def test_whatever_happened_to_the_bytes_there_is_one_error_or_a_batch(tmp_path, storage):
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        file.create_dataset("data", data=np.ones((9, 4)), **storage)
+    (tmp_path / "list.txt").write_text("a.h5")
+    content = (tmp_path / "whole.h5").read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(content[: random.integers(1, 2 * len(content))])
+        for place in random.integers(0, min(len(damaged), 2000), 3):
+            damaged[place] = random.integers(256)
+        (tmp_path / "a.h5").write_bytes(damaged)
+        try:
+            batch = opened(tmp_path, tops=["data"]).next()
+        except DataError as error:
+            assert "a.h5" in str(error)
+            refused += 1
+        else:
+            assert batch["data"].shape[0] == 4
+    assert refused > 100
