@@ -14,6 +14,7 @@ from torch import fx, nn
 
 from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
 from caffe_compat.errors import CaffeCompatError, NetError
+from caffe_compat.exact import sum_as_caffe
 from caffe_compat.files import read_net
 from caffe_compat.fillers import fill
 from caffe_compat.graph import InputShapes, NetGraph, Node, Slot, build_graph, inference_net
@@ -60,7 +61,8 @@ class CaffeNet(fx.GraphModule):
     """A net as a torch module.
 
     ``forward`` takes the inputs in the order of `inputs` and returns the output, or a dict of them by blob
-    where there are several. The module is in ``train()`` mode when built for TRAIN and in ``eval()`` mode when built for TEST.
+    where there are several. The module is in ``train()`` mode when built for TRAIN and in ``eval()`` mode when
+    built for TEST.
     """
 
     @property
@@ -134,6 +136,7 @@ def load_net(
     level: int = 0,
     input_shapes: InputShapes | PathLike | None = None,
     losses: bool | None = None,
+    exact: bool = False,
     seed: int | None = None,
 ) -> CaffeNet:
     """Build a net from a prototxt and, if given, a caffemodel.
@@ -148,6 +151,7 @@ def load_net(
         shape is that of its first HDF5 file.
     losses : keep losses, Accuracy and Silence (and the label inputs). By default only in TRAIN: a TEST net is for
         inference.
+    exact : add up convolutions in genuine Caffe's order: its very bits, slower (see :mod:`caffe_compat.exact`).
     seed : of the fillers and only of them.
 
     Returns
@@ -167,12 +171,15 @@ def load_net(
     folder = Path() if isinstance(prototxt, pb.NetParameter) else Path(prototxt).parent
     kept = filter_net(upgrade_net(message), net_state(phase, stages=stages, level=level))
     wanted = kept if (phase == "TRAIN" if losses is None else losses) else inference_net(kept)
-    shapes = _input_shapes(input_shapes)
+    left = {top for layer in kept.layer for top in layer.top} - {top for layer in wanted.layer for top in layer.top}
+    shapes = {blob: shape for blob, shape in _input_shapes(input_shapes).items() if blob not in left}
     shapes |= _data_shapes(kept, wanted, shapes, folder)
     graph = build_graph(wanted, phase=phase, stages=stages, level=level, input_shapes=shapes)
     net = build_net(graph, empty=True)
     net.meta["report"] = None if weights is None else copy_weights(net, weights)
     fill_net(net, seed=seed)
+    if exact:
+        sum_as_caffe(net)
     return net
 
 

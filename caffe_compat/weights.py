@@ -163,7 +163,7 @@ def place(net: nn.Module, slot: Slot, blob: torch.Tensor) -> None:
         with torch.no_grad():
             old.copy_(value)
         return
-    if value.dim() == 4 and isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d) and value.dim() == 4:
         value = value.contiguous(memory_format=torch.channels_last)  # the layout torch's CPU kernels are fastest in
     if slot.blob.buffer:
         module.register_buffer(name, value)

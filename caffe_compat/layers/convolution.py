@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, register
+from caffe_compat.layers.few_outputs import FewOutputsConv2d, suits
 
 _CONVS: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _PAIRS = {"kernel_size": ("kernel_h", "kernel_w"), "stride": ("stride_h", "stride_w"), "pad": ("pad_h", "pad_w")}
@@ -158,7 +160,8 @@ class Convolution(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message, at = spec.param.convolution_param, window(spec)
         plain = len(spec.bottoms) == 1 and at.axis == 1
-        conv = (_CONVS if plain else _MANY)[len(at.kernel)](
+        make = functools.partial(
+            (_CONVS if plain else _MANY)[len(at.kernel)],
             spec.bottoms[0][at.axis],
             message.num_output,
             at.kernel,
@@ -168,6 +171,9 @@ class Convolution(Layer):
             groups=message.group,
             bias=message.bias_term,
         )
+        conv = make()
+        if suits(conv):
+            return FewOutputsConv2d(*make.args, **make.keywords)
         if not plain:
             conv.channel_axis = at.axis
         return conv
