@@ -293,8 +293,7 @@ def test_whatever_happened_to_the_bytes_there_is_one_error_or_a_batch(tmp_path, 
         try:
             batch = opened(tmp_path, tops=["data"]).next()
         except DataError as error:
-            assert "a.h5" in str(error)
-            refused += 1
+            refused += str(error).startswith(f"{tmp_path / 'a.h5'}: ")
         else:
             assert batch["data"].shape[0] == 4
     assert refused > 100
