@@ -7,13 +7,11 @@ here (:mod:`caffe_compat.upgrade` does that). A file is written beside its final
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import secrets
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import BinaryIO, TypeAlias, TypeVar
 
 import h5py
 import numpy as np
@@ -21,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 
 from caffe_compat.errors import FileError, ParseError
 from caffe_compat.proto import snapshots
+from caffe_compat.proto.atomic import PARTIAL, atomic_path
 from caffe_compat.proto.blobs import SIZE_LIMIT, Array, BlobStore, blob_shape, fill, splice
 from caffe_compat.proto.caffe_pb2 import NetParameter, SolverParameter, SolverState
 from caffe_compat.proto.marks import (
@@ -40,6 +39,7 @@ from caffe_compat.proto.text import parse_text
 from caffe_compat.proto.wire import Hollow, Window
 
 __all__ = [
+    "PARTIAL",
     "BlobStore",
     "Fork",
     "SolverSnapshot",
@@ -71,8 +71,6 @@ __all__ = [
 
 PathLike: TypeAlias = str | os.PathLike[str]
 M = TypeVar("M", bound=Message)
-PARTIAL = ".partial"
-"""Ends the name of a file that is being written; one that a killed run left behind may be deleted."""
 
 
 @dataclass
@@ -106,8 +104,8 @@ def read_text(path: PathLike, cls: type[M]) -> M:
     ParseError
         If the text does not follow the format: with line, column and field.
     """
-    with _opened(path) as descriptor:
-        content = _read_all(descriptor)
+    with _opened(path) as file:
+        content = file.read()
     name = os.fspath(path)
     problem = kind_of(content[:1024])
     if problem is None and not is_text(content[:4096]):
@@ -151,24 +149,38 @@ def read_binary(path: PathLike, cls: type[M]) -> tuple[M, BlobStore]:
         If the file is truncated or malformed, or a blob's shape does not fit its values: with byte and message.
     """
     name = os.fspath(path)
-    with _opened(path) as descriptor:
-        size = os.fstat(descriptor).st_size
-        head = os.pread(descriptor, 4096, 0)
+    with _opened(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        head = file.read(4096)
         if not head:
             raise FileError("the file is empty", file=name)
         problem = kind_of(head)
         if problem:
             raise FileError(f"this is {problem}; a binary {cls.DESCRIPTOR.name} is expected", file=name)
         try:
-            return _read_hollow(descriptor, size, name, cls)
+            return _read_hollow(file, size, name, cls)
         except ParseError as error:
             error.hint = error.hint or looks_like(head, cls.DESCRIPTOR.name)
             raise
 
 
-def _read_hollow(descriptor: int, size: int, name: str, cls: type[M]) -> tuple[M, BlobStore]:
+def _read_hollow(file: BinaryIO, size: int, name: str, cls: type[M]) -> tuple[M, BlobStore]:
+    def read(start: int, count: int) -> bytes:
+        file.seek(start)
+        return file.read(count)
+
+    def read_into(start: int, array: Array) -> None:
+        file.seek(start)
+        view = array.data
+        while view:
+            count = file.readinto(view)  # type: ignore[attr-defined]
+            if not count:
+                raise ParseError(f"byte {start}: the file became shorter while it was read", file=name)
+            view, start = view[count:], start + count
+
     store = BlobStore()
-    window = Window(lambda start, count: os.pread(descriptor, count, start), size, name)
+    window = Window(read, size, name)
     hollow = Hollow(window, store.key)
     content = hollow.message(cls.DESCRIPTOR)
     message = cls()
@@ -181,14 +193,6 @@ def _read_hollow(descriptor: int, size: int, name: str, cls: type[M]) -> tuple[M
         raise ParseError(f"required field missing: {missing}", file=name)
     if not message.ListFields() and not hollow.payloads:
         raise ParseError(f"nothing in this file belongs to a {cls.DESCRIPTOR.name}", file=name)
-
-    def read_into(start: int, array: Array) -> None:
-        view = memoryview(array.data)
-        while view:
-            count = os.preadv(descriptor, [view], start)
-            if not count:
-                raise ParseError(f"byte {start}: the file became shorter while it was read", file=name)
-            view, start = view[count:], start + count
 
     for index, payload in enumerate(hollow.payloads):
         store.put(store.key(index), fill(payload, read_into, name))
@@ -222,8 +226,8 @@ def write_binary(message: Message, path: PathLike, store: BlobStore | None = Non
 
 def is_hdf5(path: PathLike) -> bool:
     """Whether a file is HDF5, whatever its name."""
-    with _opened(path) as descriptor:
-        return os.pread(descriptor, 8, 0) == b"\x89HDF\r\n\x1a\n"
+    with _opened(path) as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"
 
 
 def read_weights_h5(path: PathLike) -> dict[str, list[Array | None]]:
@@ -303,67 +307,16 @@ def write_solverstate_h5(snapshot: SolverSnapshot, path: PathLike) -> None:
 
 
 @contextlib.contextmanager
-def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary path that takes the place of `path`, complete and on disk, when the block ends without error.
-
-    A link is followed. What is neither a file nor absent (``/dev/stdout``) is written directly. A killed process leaves
-    at most a file whose name ends in ``.partial``.
-
-    Raises
-    ------
-    FileError
-        If the folder does not exist or cannot be written, or the disk is full.
-    """
-    final = Path(os.path.realpath(path))
+def _opened(path: PathLike) -> Iterator[BinaryIO]:
+    """Open a file to read, unbuffered; what cannot be sought in (a pipe) is read first."""
+    name = os.fspath(path)
     try:
-        mode = final.stat().st_mode
-    except OSError:
-        mode = None
-    if mode is not None and stat.S_ISDIR(mode):
-        raise FileError("this is a folder; a file is to be written", file=os.fspath(path))
-    if mode is not None and not stat.S_ISREG(mode):
-        yield final
-        return
-    partial = final.with_name(f".{final.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
-    try:
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else stat.S_IMODE(mode)))
-        yield partial
-        _sync(partial)
-        partial.replace(final)
-        _sync(final.parent)
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            yield file if file.seekable() else io.BytesIO(file.read())
+    except IsADirectoryError:
+        raise FileError("this is a folder; a file is expected", file=name) from None
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise FileError(f"cannot be written: {error.strerror or error}", file=os.fspath(path)) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _opened(path: PathLike) -> Iterator[int]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror}", file=os.fspath(path)) from error
-    try:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise FileError("this is a folder; a file is expected", file=os.fspath(path))
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _read_all(descriptor: int) -> bytes:
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        return file.read()
+        raise FileError(f"cannot be read: {error.strerror or error}", file=name) from error
 
 
 @contextlib.contextmanager
@@ -374,11 +327,15 @@ def _hdf5(path: PathLike) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise FileError(f"this HDF5 file is damaged: {error}", file=name) from error
 
 
 @contextlib.contextmanager
 def _new_hdf5(path: PathLike) -> Iterator[h5py.File]:
-    with atomic_path(path) as partial, h5py.File(partial, "w") as file:
-        yield file
+    with atomic_path(path) as partial:
+        try:
+            with h5py.File(partial, "w") as file:
+                yield file
+        except (OSError, RuntimeError) as error:  # a full disk may only show when the file is closed
+            raise FileError(f"cannot be written: {error}", file=os.fspath(path)) from error

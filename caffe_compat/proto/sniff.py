@@ -12,6 +12,8 @@ _MAGIC = (
     (b"\x93NUMPY", "a NumPy array"),
     (b"MATLAB ", "a MATLAB file"),
     (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xfe", "text in UTF-16; save it as UTF-8"),
+    (b"\xfe\xff", "text in UTF-16; save it as UTF-8"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"version https://git-lfs", "a Git LFS pointer: the file itself was not fetched (git lfs pull)"),
 )

@@ -1,7 +1,10 @@
 """A file that is something else is named for what it is."""
 
 import io
+import os
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -22,6 +25,7 @@ from caffe_compat.files import (
     write_weights_h5,
 )  # fmt: skip
 from caffe_compat.proto.caffe_pb2 import NetParameter, SolverState
+from tests.conftest import ROOT
 
 
 def zipped():
@@ -40,6 +44,7 @@ WRONG = {
     "tar": (b"a" * 257 + b"ustar\0" + b"0" * 249, "a tar archive"),
     "safetensors": (b"\x40\0\0\0\0\0\0\0" + b'{"a":' + b" " * 60, "a safetensors file"),
     "mat": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "a MATLAB file"),
+    "utf-16": ("\ufeffname: 'a'".encode("utf-16-le"), "text in UTF-16; save it as UTF-8"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file"),
 }
 
@@ -119,3 +124,55 @@ def test_text_in_an_old_encoding_is_read_while_only_comments_have_it(tmp_path):
     (tmp_path / "f").write_bytes('name: "größe"'.encode("latin-1"))
     with pytest.raises(CaffeCompatError, match=r"f:1:7: name: this string is not UTF-8"):
         read_text(tmp_path / "f", NetParameter)
+
+
+def test_a_pipe_is_read_like_a_file(golden):
+    content = (golden / "files/sgd_fixed_snap_iter_10.caffemodel").read_bytes()
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    try:
+        net, store = read_binary(f"/dev/fd/{reading}", NetParameter)
+    finally:
+        os.close(reading)
+    expected = NetParameter.FromString(content)
+    blobs = [b for layer in net.layer for b in layer.blobs]
+    assert [store.data(b).ravel().tolist() for b in blobs] == [list(b.data) for v in expected.layer for b in v.blobs]
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from caffe_compat.errors import FileError
+from caffe_compat.files import BlobStore, SolverSnapshot, write_binary, write_solverstate, write_weights_h5, write_text
+from caffe_compat.proto.caffe_pb2 import NetParameter
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+array = np.zeros(100_000, np.float32)
+for write in (
+    lambda p: write_weights_h5(p, {"a": [array]}),
+    lambda p: write_solverstate(SolverSnapshot(history=[array]), p, "HDF5"),
+    lambda p: write_solverstate(SolverSnapshot(history=[array]), p),
+    lambda p: write_text(NetParameter(name="n" * 50_000), p),
+):
+    try:
+        write(sys.argv[1])
+    except FileError as error:
+        print(error)
+"""
+
+
+def test_a_file_that_cannot_grow_is_one_error_and_leaves_nothing(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path / "f")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith(f"{tmp_path / 'f'}: cannot be written: ") for line in lines)
+    assert list(tmp_path.iterdir()) == []
