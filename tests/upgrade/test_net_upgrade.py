@@ -21,6 +21,7 @@ from caffe_compat.files import (
     write_binary,
 )  # fmt: skip
 from caffe_compat.proto.caffe_pb2 import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
+from caffe_compat.proto.old_names import V0_FIELDS, V0_TRANSFORMATIONS, V0_TYPES, V1_TYPES
 from caffe_compat.upgrade import needs_upgrade, upgrade_net
 
 
@@ -199,14 +200,14 @@ def test_every_parameter_of_a_v0_layer_finds_its_place(before, after):
 
 def test_no_field_of_a_v0_layer_is_forgotten():
     known = {"name", "type", "blobs", "blobs_lr", "weight_decay", "hdf5_output_param", "new_num", "new_channels"}
-    known |= set(upgrade.V0_FIELDS) | set(upgrade.V0_TRANSFORMATIONS)
+    known |= set(V0_FIELDS) | set(V0_TRANSFORMATIONS)
     assert known == set(V0LayerParameter.DESCRIPTOR.fields_by_name)
 
 
-@pytest.mark.parametrize("kind", upgrade.V0_TYPES)
+@pytest.mark.parametrize("kind", V0_TYPES)
 def test_every_v0_type_becomes_a_type_of_today(kind):
     (layer,) = upgrade_net(net(f'layers {{ layer {{ type: "{kind}" }} }}')).layer
-    assert layer.type in upgrade.V1_TYPES.values()
+    assert layer.type in V1_TYPES.values()
 
 
 def test_all_that_a_v0_net_cannot_carry_over_is_named_at_once():
@@ -255,14 +256,14 @@ def test_transformations_move_out_of_a_data_layers_own_parameters(kind, param):
 @pytest.mark.parametrize("kind", V1LayerParameter.LayerType.keys())
 def test_every_v1_type_becomes_a_string(kind):
     (layer,) = upgrade_net(net(f"layers {{ type: {kind} }}")).layer
-    assert layer.type == upgrade.V1_TYPES[kind]
+    assert layer.type == V1_TYPES[kind]
     assert layer.HasField("type")
 
 
 def test_v1_types_are_spelled_as_caffe_registers_them():
-    names = set(upgrade.V1_TYPES.values())
+    names = set(V1_TYPES.values())
     assert {"HDF5Data", "SoftmaxWithLoss", "BNLL", "MVN", "LRN", "TanH", "ReLU", "Im2col", "AbsVal", "ArgMax"} <= names
-    assert len(names) == len(upgrade.V1_TYPES) == 40
+    assert len(names) == len(V1_TYPES) == 40
 
 
 def test_multipliers_names_and_sharing_become_params():
@@ -419,3 +420,9 @@ def test_unknown_fields_of_old_binary_layers_do_not_turn_into_others():
     (new,) = upgrade_net(NetParameter(layers=[layer])).layer
     assert not new.HasField("flatten_param")
     assert [(f.field, f.file) for f in forks(new)] == [("135", None)]
+
+
+def test_the_number_of_an_unknown_v1_type_is_told(tmp_path):
+    layer = V1LayerParameter(name="a")
+    layer.MergeFromString(b"\x28\x63")  # type: 99
+    assert upgrade_net(NetParameter(layers=[layer])).layer[0].type == "V1_99"
