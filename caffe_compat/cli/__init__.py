@@ -33,11 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return _failed("interrupted", 130)
-    except MemoryError:
-        return _failed("out of memory")
     except (CaffeCompatError, OSError) as error:
         return _failed(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        return _failed(f"out of memory: {str(error).splitlines()[0]} (a smaller batch_size needs less)")
     return code
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Tell whether an error is that of NumPy, torch on the CPU, or torch on a GPU."""
+    told = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in told or "out of memory" in told
 
 
 def _failed(problem: str, code: int = 1) -> int:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from caffe_compat.data.shuffle import Randomness, shuffle
-from caffe_compat.data.source import DataSource, find_input, register
+from caffe_compat.data.source import DataSource, find_input, looked_in, register
 from caffe_compat.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class HDF5Source(DataSource):
         field = "hdf5_data_param.source"
         listing = find_input(source, base_dir) if source else None
         if listing is None or not listing.is_file():
-            hint = f"looked in {Path.cwd()} and {base_dir.absolute()}; a list of HDF5 files, one a line"
+            hint = f"{looked_in(base_dir)}; a list of HDF5 files, one a line"
             raise DataError("no such list of files", layer=self._layer, field=field, value=source, hint=hint)
         try:
             names = listing.read_text(encoding="utf-8").split()
@@ -184,8 +184,7 @@ class HDF5Source(DataSource):
     def _find(name: str, listing: Path) -> Path:
         found = find_input(name, listing.parent)
         if found is None:
-            hint = f"looked in {Path.cwd()} and {listing.parent.absolute()}"
-            raise DataError("no such HDF5 file", file=listing, value=name, hint=hint)
+            raise DataError("no such HDF5 file", file=listing, value=name, hint=looked_in(listing.parent))
         return found
 
     def reset(self) -> None:

@@ -73,6 +73,12 @@ def find_input(name: str, base_dir: Path) -> Path | None:
     return None
 
 
+def looked_in(base_dir: Path) -> str:
+    """Tell where :func:`find_input` looks for a relative name."""
+    folders = dict.fromkeys(str(folder) for folder in (Path.cwd(), base_dir.absolute()))
+    return f"looked in {' and '.join(folders)}"
+
+
 def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", rng: Randomness) -> DataSource:
     """Open what feeds one data layer.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from caffe_compat.data import DATA_LAYER_TYPES, DataSource, Randomness, open_sources
-from caffe_compat.data.source import find_input
+from caffe_compat.data.source import find_input, looked_in
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
 from caffe_compat.files import read_net
 from caffe_compat.graph import build_graph
@@ -111,7 +111,7 @@ def _check_counts(param: pb.SolverParameter, named: int, *, generic: bool) -> No
 def _read(field: str, name: str, base_dir: Path) -> tuple[pb.NetParameter, Path, str]:
     path = find_input(name, base_dir)
     if path is None or not path.is_file():
-        hint = f"looked in {Path.cwd()} and {base_dir.absolute()}; --net=FILE trains another"
+        hint = f"{looked_in(base_dir)}; --net=FILE trains another"
         raise SolverError("no such file", field=field, value=name, hint=hint)
     return read_net(path), path.parent, str(path)
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,18 @@ def test_a_killed_run_leaves_whole_snapshots_and_goes_on(endless, capsys):
             if path.suffix == ".caffemodel":
                 assert main(["show", str(path)]) == 0
             path.unlink()
+
+
+def test_lack_of_memory_is_an_error_as_any_other(monkeypatch, capsys):
+    def lacking(_args):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr("caffe_compat.cli.parse", lambda _argv: Namespace(run=lacking))
+    assert "DefaultCPUAllocator" in failed(capsys)
+
+    def broken(_args):
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr("caffe_compat.cli.parse", lambda _argv: Namespace(run=broken))
+    with pytest.raises(RuntimeError, match="a bug of ours"):
+        main([])
