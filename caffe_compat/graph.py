@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from torch import fx
+
 from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_together
 from caffe_compat.layers import REGISTRY, BlobDef, Layer, LayerSpec, Shape
 from caffe_compat.layers.base import count, rejections
@@ -16,6 +18,12 @@ from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.marks import all_forks
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
+
+RESERVED = frozenset(
+    ("training", "graph", "meta", "code", "caffe", "inputs", "returns", "losses", "params")
+    + ("forward_dict", "total_loss", "every_blob")
+)
+"""Names a layer's module cannot have beside those of torch.fx.GraphModule: they are CaffeNet's own."""
 
 InputShapes = Mapping[str, Sequence[int]]
 
@@ -256,10 +264,8 @@ class _Builder:
 
     def _key(self, name: str) -> str:
         """Return a name that a torch module accepts: no dot, none of its own attributes, unique."""
-        import torch.fx
-
         key = name.replace(".", "_") or "layer"
-        while hasattr(torch.fx.GraphModule, key) or key in {"training", "graph", "meta"}:
+        while hasattr(fx.GraphModule, key) or key in RESERVED:
             key += "_"
         first, number = key, 1
         while key in self.keys:

@@ -98,8 +98,7 @@ class CaffeNet(fx.GraphModule):
 
     def forward_dict(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run on inputs by blob and return everything in `returns` by blob."""
-        result = self(*_ordered(self.caffe, inputs))
-        return result if isinstance(result, dict) else {self.returns[0]: result}
+        return _by_name(self.returns, self(*_ordered(self.caffe, inputs)))
 
     def total_loss(self, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the weighted sum of the losses among `outputs`."""
@@ -114,8 +113,11 @@ class CaffeNet(fx.GraphModule):
         graph = self.caffe
         blobs = tuple(graph.shapes)
         plain = fx.GraphModule(self, _assemble(graph, blobs))
-        found: dict[str, torch.Tensor] = plain(*_ordered(graph, inputs))
-        return found
+        return _by_name(blobs, plain(*_ordered(graph, inputs)))
+
+
+def _by_name(blobs: Sequence[str], result: torch.Tensor | dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return result if isinstance(result, dict) else {blobs[0]: result}
 
 
 def _ordered(graph: NetGraph, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:

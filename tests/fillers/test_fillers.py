@@ -1,0 +1,90 @@
+"""The seven fillers: their distributions, and bilinear's exact numbers."""
+
+import math
+
+import pytest
+import torch
+
+from caffe_compat.errors import NetError
+from caffe_compat.fillers import FILLERS, fill
+from caffe_compat.proto import caffe_pb2 as pb
+
+SHAPE = (50, 40, 5, 5)
+
+
+def _fill(shape: tuple[int, ...] = SHAPE, **fields: object) -> torch.Tensor:
+    return fill(torch.full(shape, float("nan")), pb.FillerParameter(**fields), torch.Generator().manual_seed(0))
+
+
+def test_there_are_caffes_seven() -> None:
+    assert set(FILLERS) == {"constant", "uniform", "gaussian", "xavier", "msra", "positive_unitball", "bilinear"}
+
+
+def test_constant_is_its_value() -> None:
+    assert _fill((3,), type="constant", value=2.5).tolist() == [2.5] * 3
+
+
+def test_uniform_lies_between_min_and_max() -> None:
+    values = _fill(type="uniform", min=-1, max=3)
+    assert -1 <= values.min() < -0.99
+    assert 2.99 < values.max() <= 3
+    assert values.mean().item() == pytest.approx(1, abs=0.02)
+
+
+def test_gaussian_has_its_mean_and_deviation() -> None:
+    values = _fill(type="gaussian", mean=1, std=0.5)
+    assert values.mean().item() == pytest.approx(1, abs=0.01)
+    assert values.std().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_sparse_gaussian_keeps_sparse_over_outputs_of_its_values() -> None:
+    values = _fill(type="gaussian", std=1, sparse=10)
+    assert (values != 0).float().mean().item() == pytest.approx(10 / 50, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("norm", "n"), [("FAN_IN", 40 * 25), ("FAN_OUT", 50 * 25), ("AVERAGE", (40 * 25 + 50 * 25) / 2)]
+)
+def test_xavier_and_msra_scale_with_the_fan(norm: str, n: float) -> None:
+    scale = math.sqrt(3 / n)
+    values = _fill(type="xavier", variance_norm=norm)
+    assert 0.99 * scale < values.abs().max() <= scale
+    assert _fill(type="msra", variance_norm=norm).std().item() == pytest.approx(math.sqrt(2 / n), rel=0.02)
+
+
+def test_a_vector_has_the_fan_in_of_one_and_the_fan_out_of_its_count() -> None:
+    assert _fill((9,), type="xavier").abs().max() <= math.sqrt(3)
+    assert _fill((300,), type="xavier", variance_norm="FAN_OUT").abs().max() <= math.sqrt(3 / 300)
+
+
+def test_positive_unitball_rows_sum_to_one() -> None:
+    values = _fill(type="positive_unitball")
+    assert values.min() >= 0
+    torch.testing.assert_close(values.view(50, -1).sum(1), torch.ones(50))
+
+
+def test_bilinear_is_the_interpolation_kernel() -> None:
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    expected = (line[:, None] * line).expand(2, 3, 4, 4)
+    torch.testing.assert_close(_fill((2, 3, 4, 4), type="bilinear"), expected)
+    odd = torch.tensor([1 / 2, 1.0, 1 / 2])
+    torch.testing.assert_close(_fill((1, 1, 3, 3), type="bilinear")[0, 0], odd[:, None] * odd)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"type": "xaver"}, "filler.type = 'xaver': unknown filler .did you mean 'xavier'"),
+        ({"type": "constant", "sparse": 3}, "only the gaussian"),
+        ({"type": "uniform", "min": 2, "max": 1}, "min is above max"),
+        ({"type": "gaussian", "std": -1}, "not a standard deviation"),
+    ],
+)
+def test_a_filler_that_cannot_be_is_refused(fields: dict[str, object], problem: str) -> None:
+    with pytest.raises(NetError, match=problem):
+        _fill(**fields)
+
+
+def test_bilinear_needs_a_square_kernel() -> None:
+    with pytest.raises(NetError, match="square kernel"):
+        _fill((2, 3), type="bilinear")

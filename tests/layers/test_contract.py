@@ -1,0 +1,245 @@
+"""What every registered layer type must keep: its account, its shapes, its blobs, and that what it reads matters."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from caffe_compat.errors import NetError
+from caffe_compat.graph import build_graph
+from caffe_compat.layers import REGISTRY, Account, Layer, register
+from caffe_compat.layers.base import parameter_descriptor
+from caffe_compat.net import CaffeNet, build_net
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.text import parse_text
+from caffe_compat.weights import caffe_blobs, copy_weights
+
+
+@dataclass(frozen=True)
+class Example:
+    """A layer that works, and for each field it reads a change that must show."""
+
+    text: str
+    inputs: tuple[str, ...] = ("2 4 6 7",)
+    changes: dict[str, str] = field(default_factory=dict)
+    phase: str = "TEST"
+    classes: int = 0
+
+
+def _param(name: str, changes: dict[str, str]) -> dict[str, str]:
+    return {f"{name}.{fld}": text for fld, text in changes.items()}
+
+
+CONV = (
+    "num_output: 4 kernel_size: 3 weight_filler { type: 'gaussian' std: 1 } bias_filler { type: 'constant' value: 1 }"
+)
+CONV_W = "num_output: 4 weight_filler { type: 'gaussian' std: 1 }"
+IP = "num_output: 3 weight_filler { type: 'gaussian' std: 1 }"
+SCALE = "filler { type: 'gaussian' std: 1 }"
+
+EXAMPLES: dict[str, Example] = {
+    "Accuracy": Example(
+        "", ("4 5 5", "4 5"), _param("accuracy_param", {"top_k": "top_k: 4", "axis": "axis: 2", "ignore_label": "ignore_label: 1"}),
+        classes=5,
+    ),
+    "BatchNorm": Example(
+        "", ("3 4 5",), _param("batch_norm_param", {"use_global_stats": "use_global_stats: true",
+        "moving_average_fraction": "moving_average_fraction: 0.5", "eps": "eps: 0.5"}), phase="TRAIN",
+    ),
+    "Concat": Example("", ("2 2 2", "2 2 2"), _param("concat_param", {"axis": "axis: 2", "concat_dim": "concat_dim: 0"})),
+    "Convolution": Example(
+        CONV, changes=_param("convolution_param", {
+            "num_output": CONV.replace("4", "6", 1), "bias_term": CONV + " bias_term: false", "pad": CONV + " pad: 1",
+            "kernel_size": CONV.replace("3", "2", 1), "group": CONV + " group: 2", "stride": CONV + " stride: 2",
+            "dilation": CONV + " dilation: 2", "pad_h": CONV + " pad_h: 1", "pad_w": CONV + " pad_w: 1",
+            "kernel_h": CONV_W + " kernel_h: 2 kernel_w: 2", "kernel_w": CONV_W + " kernel_h: 1 kernel_w: 3",
+            "stride_h": CONV + " stride_h: 2 stride_w: 1", "stride_w": CONV + " stride_h: 1 stride_w: 2",
+            "weight_filler": CONV.replace("std: 1", "std: 2"), "bias_filler": CONV.replace("value: 1", "value: 2"),
+            "axis": CONV + " axis: 2",
+        }),
+    ),
+    "Dropout": Example("", changes=_param("dropout_param", {"dropout_ratio": "dropout_ratio: 0.1"}), phase="TRAIN"),
+    "Eltwise": Example(
+        "", ("2 3", "2 3"), _param("eltwise_param", {"operation": "operation: PROD", "coeff": "coeff: 1 coeff: -1"})
+    ),
+    "EuclideanLoss": Example("", ("2 3", "2 3")),
+    "HDF5Data": Example("", ()),
+    "InnerProduct": Example(
+        IP, changes=_param("inner_product_param", {
+            "num_output": IP.replace("3", "2", 1), "bias_term": IP + " bias_term: false",
+            "weight_filler": IP.replace("std: 1", "std: 2"), "axis": IP + " axis: 2", "transpose": IP + " transpose: true",
+            "bias_filler": IP + " bias_filler { type: 'constant' value: 3 }",
+        }),
+    ),
+    "Input": Example("shape { dim: 2 }", (), {"input_param.shape": "shape { dim: 3 dim: 3 }"}),
+    "LRN": Example(
+        "alpha: 1", changes=_param("lrn_param", {"local_size": "alpha: 1 local_size: 3", "alpha": "alpha: 2",
+        "beta": "alpha: 1 beta: 0.5", "norm_region": "alpha: 1 norm_region: WITHIN_CHANNEL", "k": "alpha: 1 k: 2"}),
+    ),
+    "Pooling": Example(
+        "kernel_size: 2 stride: 2", changes=_param("pooling_param", {
+            "pool": "kernel_size: 2 stride: 2 pool: AVE", "pad": "kernel_size: 2 stride: 2 pad: 1",
+            "pad_h": "kernel_size: 2 stride: 2 pad_h: 1 pad_w: 0", "pad_w": "kernel_size: 2 stride: 2 pad_h: 0 pad_w: 1",
+            "kernel_size": "kernel_size: 3 stride: 2", "kernel_h": "kernel_h: 3 kernel_w: 2 stride: 2",
+            "kernel_w": "kernel_h: 2 kernel_w: 3 stride: 2", "stride": "kernel_size: 2",
+            "stride_h": "kernel_size: 2 stride_h: 1 stride_w: 2", "stride_w": "kernel_size: 2 stride_h: 2 stride_w: 1",
+            "global_pooling": "global_pooling: true", "round_mode": "kernel_size: 2 stride: 2 round_mode: FLOOR",
+        }),
+    ),
+    "ReLU": Example("", changes={"relu_param.negative_slope": "negative_slope: 0.1"}),
+    "Scale": Example(
+        SCALE, changes=_param("scale_param", {
+            "axis": SCALE + " axis: 2", "num_axes": SCALE + " num_axes: 2", "filler": SCALE.replace("1", "2"),
+            "bias_term": SCALE + " bias_term: true",
+            "bias_filler": SCALE + " bias_term: true bias_filler { type: 'constant' value: 2 }",
+        }),
+    ),
+    "Silence": Example(""),
+    "Softmax": Example("", changes={"softmax_param.axis": "axis: 2"}),
+    "SoftmaxWithLoss": Example(
+        "", ("4 5 5", "4 5"), {
+            "loss_param.ignore_label": "ignore_label: 1", "loss_param.normalization": "normalization: NONE",
+            "loss_param.normalize": "normalize: false", "softmax_param.axis": "axis: 2",
+        }, classes=5,
+    ),
+    "Split": Example(""),
+}  # fmt: skip
+READ_BY_DATA = {"hdf5_data_param.source", "hdf5_data_param.batch_size", "hdf5_data_param.shuffle"}
+"""Read where files are opened: tests/data shows what they change."""
+
+
+def _message_field(type_: str) -> str:
+    return next(iter(REGISTRY[type_].accounts), "")
+
+
+def _net(type_: str, text: str, message: str) -> CaffeNet:
+    example = EXAMPLES[type_]
+    tops = {"Silence": (), "Split": ("y", "z")}.get(type_, ("y",))
+    body = f"{message} {{ {text} }}" if message else ""
+    lines = [
+        f'layer {{ name: "in{i}" type: "Input" top: "x{i}" input_param {{ shape {{ {" ".join(f"dim: {d}" for d in dims.split())} }} }} }}'
+        for i, dims in enumerate(example.inputs)
+    ]
+    bottoms = " ".join(f'bottom: "x{i}"' for i in range(len(example.inputs)))
+    lines.append(f'layer {{ name: "l" type: "{type_}" {bottoms} {" ".join(f"top: {t!r}" for t in tops)} {body} }}')
+    net = parse_text("\n".join(lines), pb.NetParameter)
+    shapes = {"y": (2, 3)} if type_ == "HDF5Data" else None
+    return build_net(build_graph(net, phase=example.phase, input_shapes=shapes), seed=3)
+
+
+def _run(net: CaffeNet, classes: int) -> list[torch.Tensor]:
+    """Outputs of two passes, shapes, blobs before and after: whatever a field may change."""
+    generator = torch.Generator().manual_seed(5)
+    inputs = {}
+    for blob in net.inputs:
+        values = torch.randn(net.caffe.shapes[blob], generator=generator)
+        labels = classes and blob == "x1"
+        inputs[blob] = torch.randint(0, classes, values.shape, generator=generator).float() if labels else values
+    before = [b for blobs in caffe_blobs(net).values() for b in blobs]
+    torch.manual_seed(7)
+    outputs = [value for _ in range(2) for value in net.every_blob(inputs).values()]
+    return [b.clone() for b in before] + outputs + [b for blobs in caffe_blobs(net).values() for b in blobs]
+
+
+def _same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return len(a) == len(b) and all(x.shape == y.shape and torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_every_type_has_an_example() -> None:
+    assert set(EXAMPLES) == set(REGISTRY)
+
+
+@pytest.mark.parametrize("type_", sorted(REGISTRY))
+def test_every_field_that_is_read_has_a_change(type_: str) -> None:
+    read = {f"{name}.{fld}" for name, account in REGISTRY[type_].accounts.items() for fld in account.read}
+    assert read - READ_BY_DATA == set(EXAMPLES[type_].changes)
+
+
+@pytest.mark.parametrize(("type_", "fld"), [(t, f) for t, e in sorted(EXAMPLES.items()) for f in e.changes])
+def test_changing_a_field_that_is_read_changes_a_result(type_: str, fld: str) -> None:
+    example = EXAMPLES[type_]
+    message = fld.split(".", maxsplit=1)[0]
+    first = _run(_net(type_, example.text, message), example.classes)
+    again = _run(_net(type_, example.text, message), example.classes)
+    assert _same(first, again), "the example itself is not repeatable"
+    assert not _same(first, _run(_net(type_, example.changes[fld], message), example.classes))
+
+
+@pytest.mark.parametrize("type_", sorted(REGISTRY))
+def test_the_declared_shapes_are_the_computed_ones(type_: str) -> None:
+    example = EXAMPLES[type_]
+    for fld, text in {"": example.text, **example.changes}.items():
+        net = _net(type_, text, fld.split(".")[0] or _message_field(type_))
+        inputs = {blob: torch.zeros(net.caffe.shapes[blob]) for blob in net.inputs}
+        for blob, value in net.every_blob(inputs).items():
+            assert tuple(value.shape) == net.caffe.shapes[blob], f"{type_} {fld}: {blob}"
+
+
+@pytest.mark.parametrize("type_", sorted(t for t in REGISTRY if type(REGISTRY[t]).blobs is not Layer.blobs))
+def test_blobs_make_the_round_trip_bit_for_bit(type_: str) -> None:
+    example = EXAMPLES[type_]
+    net = _net(type_, example.text + (" transpose: true" if type_ == "InnerProduct" else ""), _message_field(type_))
+    rng = np.random.default_rng(0)
+    blobs = [rng.standard_normal(slot.blob.shape).astype("f4") for slot in net.caffe.slots]
+    copy_weights(net, {"l": blobs})
+    found = [b.numpy() for b in caffe_blobs(net)["l"]]
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(blobs, found, strict=True))
+
+
+def test_a_type_that_leaves_out_a_field_is_refused() -> None:
+    class Forgetful(Layer):
+        type = "Forgetful"
+        accounts = {"relu_param": Account(read=("negative_slope",))}
+
+    with pytest.raises(ValueError, match="not accounted for: engine"):
+        register(Forgetful)
+
+
+def test_a_type_that_is_there_already_is_refused() -> None:
+    class Again(Layer):
+        type = "ReLU"
+
+    with pytest.raises(ValueError, match="ReLU is registered already"):
+        register(Again)
+
+
+def test_accounts_name_only_messages_of_the_schema() -> None:
+    for layer in REGISTRY.values():
+        for name in layer.accounts:
+            assert parameter_descriptor(name).fields
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('type: "Convolution" convolution_param { num_output: 4 kernel_size: 9 }', "larger than the bottom"),
+        ('type: "Convolution" convolution_param { num_output: 4 }', "kernel_size = .*once"),
+        ('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 kernel_h: 3 }', "keep one form"),
+        ('type: "Convolution" convolution_param { kernel_size: 3 }', "num_output = 0: must be positive"),
+        ('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 group: 3 }', "must divide the 4 channels"),
+        ('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 axis: 7 }', "axis = 7.*-4 to 3"),
+        ('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xaver" } }', "did you mean 'xavier'"),
+        ('type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }', "STOCHASTIC.*GPU only"),
+        ('type: "Pooling" pooling_param { kernel_size: 2 pad: 2 }', "smaller than the kernel"),
+        ('type: "Pooling" pooling_param { kernel_size: 2 kernel_h: 2 kernel_w: 2 }', "either kernel_size or both"),
+        ('type: "Pooling" pooling_param { global_pooling: true kernel_size: 2 }', "no kernel size"),
+        ('type: "Pooling"', "must be positive"),
+        ('type: "InnerProduct"', "num_output = 0"),
+        ('type: "Dropout" dropout_param { dropout_ratio: 1 }', "below 1"),
+        ('type: "LRN" lrn_param { local_size: 4 }', "must be odd"),
+        ('type: "Scale" scale_param { num_axes: 9 }', "extends past"),
+        ('type: "BatchNorm" param { lr_mult: 1 }', "not learned"),
+        ('type: "ReLU" top: "z"', "makes 1 tops"),
+        ('type: "Softmax" softmax_param { axis: 4 }', "axis = 4"),
+    ],
+)  # fmt: skip
+def test_what_a_layer_cannot_do_is_refused_by_name(text: str, problem: str) -> None:
+    net = parse_text(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 4 dim: 6 dim: 7 } } }\n'
+        f'layer {{ name: "bad" bottom: "x" top: "y" {text} }}',
+        pb.NetParameter,
+        file="net.prototxt",
+    )
+    with pytest.raises(NetError, match=rf"net.prototxt:2: layer 'bad': .*{problem}"):
+        build_net(build_graph(net))
