@@ -1,0 +1,29 @@
+"""MATLAB's functions and the authors' MATLAB scripts in Python, with MATLAB's numbers.
+
+One file per function or script, of the same name. `RandStream` is an argument wherever random numbers are drawn.
+"""
+
+from matlab_ports.errors import PortError
+from matlab_ports.generate_test import generate_test
+from matlab_ports.generate_train import Written, generate_train
+from matlab_ports.im2double import im2double
+from matlab_ports.imread import imread
+from matlab_ports.imresize import imresize
+from matlab_ports.modcrop import modcrop
+from matlab_ports.randstream import RandStream
+from matlab_ports.rgb2ycbcr import rgb2ycbcr
+from matlab_ports.store2hdf5 import store2hdf5
+
+__all__ = [
+    "PortError",
+    "RandStream",
+    "Written",
+    "generate_test",
+    "generate_train",
+    "im2double",
+    "imread",
+    "imresize",
+    "modcrop",
+    "rgb2ycbcr",
+    "store2hdf5",
+]
