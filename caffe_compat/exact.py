@@ -56,7 +56,7 @@ def sum_as_caffe(net: nn.Module) -> None:
     """Replace every 2-d convolution of a net by one that adds up in Caffe's order; parameters stay the same objects."""
     for module in net.modules():
         for name, child in module.named_children():
-            if type(child) in (nn.Conv2d, FewOutputsConv2d):
+            if isinstance(child, nn.Conv2d) and type(child) in (nn.Conv2d, FewOutputsConv2d):
                 setattr(module, name, _exact(child))
 
 

@@ -6,7 +6,7 @@ Source of the rules: Caffe 1.0, Net::Init, AppendTop, AppendBottom, AppendParam 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import fx
@@ -15,13 +15,12 @@ from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_
 from caffe_compat.layers import REGISTRY, BlobDef, Layer, LayerSpec, Shape
 from caffe_compat.layers.base import count, rejections
 from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.marks import all_forks
+from caffe_compat.proto.marks import Fork, all_forks
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
 
 RESERVED = frozenset(
-    ("training", "graph", "meta", "code", "caffe", "inputs", "returns", "losses", "params")
-    + ("forward_dict", "total_loss", "every_blob")
+    "training graph meta code caffe inputs returns losses params forward_dict total_loss every_blob".split()  # noqa: SIM905
 )
 """Names a layer's module cannot have beside those of torch.fx.GraphModule: they are CaffeNet's own."""
 
@@ -182,7 +181,7 @@ class _Builder:
             ),
         )
 
-    def _net_forks(self) -> Iterable[object]:
+    def _net_forks(self) -> list[Fork]:
         layers = ("layer", "layers")
         return [fork for path, fork in all_forks(self.net) if not path.startswith(layers)]
 
@@ -233,7 +232,7 @@ class _Builder:
         message = pb.LayerParameter()
         message.CopyFrom(param)
         if not message.HasField("phase"):
-            message.phase = pb.Phase.Value(self.phase)
+            message.phase = pb.TRAIN if self.phase == "TRAIN" else pb.TEST
         layer.setup(message)
         full = message
         if layer.is_loss and not param.top:

@@ -13,7 +13,7 @@ def net_state(phase: str = "TEST", *, stages: Sequence[str] = (), level: int = 0
     """Return the state message for a phase ("TRAIN" or "TEST"), stages and level."""
     if phase not in ("TRAIN", "TEST"):
         raise NetError("no such phase", field="phase", value=phase, hint="'TRAIN' or 'TEST'")
-    return pb.NetState(phase=pb.Phase.Value(phase), stage=list(stages), level=level)
+    return pb.NetState(phase=pb.TRAIN if phase == "TRAIN" else pb.TEST, stage=list(stages), level=level)
 
 
 def meets(state: pb.NetState, rule: pb.NetStateRule) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import fx, nn
 
 from caffe_compat.errors import CaffeCompatError, WeightsError, raise_together
 from caffe_compat.files import is_hdf5, read_binary, read_weights_h5, write_binary, write_weights_h5
@@ -64,7 +64,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, list[Array | None]]:
     return {layer.name: [store.data(blob) for blob in layer.blobs] for layer in layers}
 
 
-def copy_weights(net: nn.Module, weights: Weights) -> LoadReport:
+def copy_weights(net: fx.GraphModule, weights: Weights) -> LoadReport:
     """Copy blobs into a net by layer name.
 
     Parameters
@@ -136,14 +136,14 @@ def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     return len(shape) == 4 and len(wanted) < 4 and tuple(shape) == (1,) * (4 - len(wanted)) + tuple(wanted)
 
 
-def tensor_of(net: nn.Module, key: str) -> torch.Tensor:
+def tensor_of(net: fx.GraphModule, key: str) -> torch.Tensor:
     """Return the parameter or buffer of a state_dict key."""
     module, _, name = key.rpartition(".")
     tensor: torch.Tensor = getattr(net.get_submodule(module), name)
     return tensor
 
 
-def tie(net: nn.Module, key: str, tensor: torch.Tensor) -> None:
+def tie(net: fx.GraphModule, key: str, tensor: torch.Tensor) -> None:
     """Make a state_dict key stand for an existing parameter or buffer."""
     module, _, name = key.rpartition(".")
     setattr(net.get_submodule(module), name, tensor)
@@ -153,7 +153,7 @@ def _x(shape: Shape) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def place(net: nn.Module, slot: Slot, blob: torch.Tensor) -> None:
+def place(net: fx.GraphModule, slot: Slot, blob: torch.Tensor) -> None:
     """Give a slot its values: in place, or as new memory where it has none yet."""
     path, _, name = slot.key.rpartition(".")
     module = net.get_submodule(path)
@@ -172,7 +172,7 @@ def place(net: nn.Module, slot: Slot, blob: torch.Tensor) -> None:
         module.register_parameter(name, nn.Parameter(value, requires_grad=slot.lr_mult != 0))
 
 
-def caffe_blobs(net: nn.Module) -> dict[str, list[torch.Tensor]]:
+def caffe_blobs(net: fx.GraphModule) -> dict[str, list[torch.Tensor]]:
     """Return every layer's blobs in Caffe's order, shape and layout; detached, on the CPU."""
     graph: NetGraph = net.meta["caffe"]
     out: dict[str, list[torch.Tensor]] = {}
@@ -183,7 +183,7 @@ def caffe_blobs(net: nn.Module) -> dict[str, list[torch.Tensor]]:
     return out
 
 
-def to_message(net: nn.Module, *, diffs: bool = False) -> tuple[pb.NetParameter, BlobStore]:
+def to_message(net: fx.GraphModule, *, diffs: bool = False) -> tuple[pb.NetParameter, BlobStore]:
     """Return the net as Caffe's ToProto gives it: name, layers as set up, blobs (values in the store)."""
     graph: NetGraph = net.meta["caffe"]
     message, store = pb.NetParameter(name=graph.name), BlobStore()
@@ -198,7 +198,7 @@ def to_message(net: nn.Module, *, diffs: bool = False) -> tuple[pb.NetParameter,
 
 
 def save_weights(
-    net: nn.Module, path: str | os.PathLike[str], fmt: str = "BINARYPROTO", *, diffs: bool = False
+    net: fx.GraphModule, path: str | os.PathLike[str], fmt: str = "BINARYPROTO", *, diffs: bool = False
 ) -> None:
     """Write a .caffemodel ("BINARYPROTO") or .caffemodel.h5 ("HDF5"), complete or not at all; values bit for bit."""
     if fmt not in ("BINARYPROTO", "HDF5"):
@@ -218,7 +218,7 @@ def save_weights(
     write_weights_h5(path, values, grads if diffs else None)
 
 
-def share_weights(net: nn.Module, source: nn.Module) -> None:
+def share_weights(net: fx.GraphModule, source: fx.GraphModule) -> None:
     """Make `net` use the very tensors of `source` in layers of the same name.
 
     Raises
@@ -242,7 +242,7 @@ def share_weights(net: nn.Module, source: nn.Module) -> None:
     raise_together(problems)
 
 
-def _value_and_grad(net: nn.Module, slot: Slot) -> tuple[Array, Array]:
+def _value_and_grad(net: fx.GraphModule, slot: Slot) -> tuple[Array, Array]:
     tensor = tensor_of(net, slot.key)
     grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
     value, grad = (slot.blob.to_caffe(t.detach()).cpu().contiguous() for t in (tensor, grad))

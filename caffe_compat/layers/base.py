@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from google.protobuf.descriptor import Descriptor
@@ -196,7 +196,7 @@ def parameter_descriptor(name: str) -> Descriptor:
     found = pb.LayerParameter.DESCRIPTOR.fields_by_name.get(name)
     if found is None or found.message_type is None:
         raise ValueError(f"LayerParameter has no message {name}")
-    return found.message_type
+    return cast(Descriptor, found.message_type)
 
 
 def rejections(layer: Layer, spec: LayerSpec) -> Iterator[CaffeCompatError]:

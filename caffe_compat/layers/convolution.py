@@ -40,7 +40,7 @@ def _per_axis(spec: LayerSpec, name: str, axes: int) -> Shape:
     """Return a repeated field (once, or once per spatial axis) or its _h/_w pair."""
     message = spec.param.convolution_param
     values = list(getattr(message, name))
-    pair = _PAIRS.get(name, ())
+    pair = list(_PAIRS.get(name, ()))
     where = f"convolution_param.{name}"
     if any(message.HasField(p) for p in pair):
         if axes != 2:
@@ -171,9 +171,9 @@ class Convolution(Layer):
             groups=message.group,
             bias=message.bias_term,
         )
-        conv = make()
+        conv: nn.Module = make()
         if suits(conv):
             return FewOutputsConv2d(*make.args, **make.keywords)
         if not plain:
-            conv.channel_axis = at.axis
+            conv.channel_axis = at.axis  # type: ignore[assignment]  # a plain attribute
         return conv
