@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from caffe_compat.cli.parser import parse
-from caffe_compat.errors import CaffeCompatError
+from caffe_compat.errors import CaffeCompatError, ProblemsError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,13 +33,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return _failed("interrupted", 130)
-    except (CaffeCompatError, OSError) as error:
+    except CaffeCompatError as error:
+        return _failed(str(_in_terms_of_flags(error)))
+    except OSError as error:
         return _failed(str(error))
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise
         return _failed(f"out of memory: {str(error).splitlines()[0]} (a smaller batch_size needs less)")
     return code
+
+
+def _in_terms_of_flags(error: CaffeCompatError) -> CaffeCompatError:
+    """Let hints name the flag instead of the argument of a function."""
+    for problem in error.problems if isinstance(error, ProblemsError) else (error,):
+        if problem.hint and "input_shapes" in problem.hint:
+            problem.hint = "give --input=BLOB=N,C,H,W, or a deploy prototxt"
+    return error
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

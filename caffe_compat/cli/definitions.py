@@ -12,7 +12,7 @@ from typing import TypedDict
 
 from google.protobuf.message import Message
 
-from caffe_compat.errors import CaffeCompatError
+from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.files import is_hdf5, read_binary, read_net, read_solver, read_weights_h5, write_binary, write_text
 from caffe_compat.layers import REGISTRY
 from caffe_compat.net import load_net
@@ -43,14 +43,14 @@ def upgrade(args: Namespace) -> int:
     if args.kind != "solver" and not _says_text(args.source):
         net, store = read_binary(args.source, pb.NetParameter)
         write_binary(upgrade_net(net), args.target, store)
-    elif args.kind == "solver" or (args.kind == "auto" and _is_solver(args.source)):
+    elif args.kind == "solver" or (args.kind == "auto" and is_solver(args.source)):
         write_text(upgrade_solver(read_solver(args.source)), args.target)
     else:
         write_text(upgrade_net(read_net(args.source)), args.target)
     return 0
 
 
-def _is_solver(path: str) -> bool:
+def is_solver(path: str) -> bool:
     """Tell whether a text fits SolverParameter better than NetParameter."""
 
     def strangers(message: Message) -> int:
@@ -74,6 +74,8 @@ def show(args: Namespace) -> int:
             for name, blobs in read_weights_h5(args.file).items()
         ]
     elif _says_text(args.file):
+        if is_solver(args.file):
+            raise FileError("this is a solver; a net is expected", file=args.file)
         rows = _net_rows(args)
     else:
         net, store = read_binary(args.file, pb.NetParameter)

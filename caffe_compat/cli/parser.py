@@ -18,18 +18,6 @@ COMMANDS: dict[str, str] = {
 _EFFECTS = ("stop", "snapshot", "none")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Flags with one dash or two; underscores as in Caffe, hyphens as well."""
-
-    def flag(self, name: str, **kwargs: Any) -> None:
-        self.add_argument(*_spellings(name), dest=name, **kwargs)
-
-
-def _spellings(name: str) -> list[str]:
-    names = sorted({name, name.replace("_", "-")}, reverse=True)
-    return [dash + spelling for spelling in names for dash in ("--", "-")]
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the arguments; ``run`` in them is the command's function.
 
@@ -38,7 +26,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     SystemExit
         after help (0) or wrong usage (2).
     """
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
         prog="caffe-compat",
         description="Train, test, convert and show Caffe nets on PyTorch.",
         allow_abbrev=False,
@@ -47,7 +35,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     for name, summary in COMMANDS.items():
         part = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         _DEFINE[name](part)
-    return parser.parse_args(_command_first(argv))
+    return parser.parse_args(_command_first([_spelled(word) for word in argv]))
+
+
+def _spelled(word: str) -> str:
+    """Return a flag with two dashes and underscores; any other word as it is."""
+    found = re.fullmatch(r"--?([A-Za-z][\w-]+)(=.*)?", word, re.DOTALL)
+    return f"--{found[1].replace('-', '_')}{found[2] or ''}" if found else word
 
 
 def _command_first(argv: Sequence[str]) -> list[str]:
@@ -60,28 +54,32 @@ def _command_first(argv: Sequence[str]) -> list[str]:
     return args
 
 
-def _device(part: _Parser) -> None:
-    part.flag("gpu", metavar="ID", help="run on this CUDA device")
-    part.flag("device", metavar="NAME", help="run on this torch device: cpu, cuda, cuda:1")
+def _device(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--gpu", metavar="ID", help="run on this CUDA device")
+    part.add_argument("--device", metavar="NAME", help="run on this torch device: cpu, cuda, cuda:1")
 
 
-def _state(part: _Parser) -> None:
-    part.flag("level", type=int, default=0, help="level of the net (default 0)")
-    part.flag("stage", default="", metavar="A,B", help="stages of the net")
+def _state(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--level", type=int, default=0, help="level of the net (default 0)")
+    part.add_argument("--stage", default="", metavar="A,B", help="stages of the net")
 
 
-def _train(part: _Parser) -> None:
+def _train(part: argparse.ArgumentParser) -> None:
     from caffe_compat.cli.train import train
 
     part.set_defaults(run=train)
-    part.flag("solver", required=True, metavar="FILE", help="solver definition (prototxt)")
-    part.flag("weights", metavar="A,B", help="start from these weights (by layer name); not with --snapshot")
-    part.flag("snapshot", metavar="FILE", help="go on from this solver state; the data starts from the beginning")
+    part.add_argument("--solver", required=True, metavar="FILE", help="solver definition (prototxt)")
+    part.add_argument("--weights", metavar="A,B", help="start from these weights (by layer name); not with --snapshot")
+    part.add_argument(
+        "--snapshot", metavar="FILE", help="go on from this solver state; the data starts from the beginning"
+    )
     _device(part)
     _state(part)
-    part.flag("sigint_effect", choices=_EFFECTS, default="stop", help="on Ctrl-C (default: stop, with a snapshot)")
-    part.flag("sighup_effect", choices=_EFFECTS, default="snapshot", help="on SIGHUP (default: snapshot)")
-    part.flag("log", metavar="FILE", help="append the log to this file as well")
+    part.add_argument(
+        "--sigint_effect", choices=_EFFECTS, default="stop", help="on Ctrl-C (default: stop, with a snapshot)"
+    )
+    part.add_argument("--sighup_effect", choices=_EFFECTS, default="snapshot", help="on SIGHUP (default: snapshot)")
+    part.add_argument("--log", metavar="FILE", help="append the log to this file as well")
     group = part.add_argument_group("in place of what the definitions say")
     for name, metavar, text in (
         ("net", "FILE", "the net to train and test"),
@@ -90,62 +88,64 @@ def _train(part: _Parser) -> None:
         ("snapshot_prefix", "PREFIX", "path that snapshots begin with"),
         ("set", "TEXT", "any fields of the solver, as in its file: --set='base_lr: 0.001 display: 10'"),
     ):
-        group.add_argument(*_spellings(name), dest=name, metavar=metavar, help=text)
-    group.add_argument(*_spellings("max_iter"), dest="max_iter", type=int, metavar="N", help="iterations in all")
+        group.add_argument(f"--{name}", metavar=metavar, help=text)
+    group.add_argument("--max_iter", type=int, metavar="N", help="iterations in all")
 
 
-def _test(part: _Parser) -> None:
+def _test(part: argparse.ArgumentParser) -> None:
     from caffe_compat.cli.train import test
 
     part.set_defaults(run=test)
-    part.flag("model", required=True, metavar="FILE", help="net definition (prototxt)")
-    part.flag("weights", required=True, metavar="A,B", help="weights to score, by layer name")
-    part.flag("iterations", type=_count, default=50, metavar="N", help="batches to run (default 50)")
-    part.flag("test_source", metavar="FILE", help="source of the data layer, in place of the definition's")
+    part.add_argument("--model", required=True, metavar="FILE", help="net definition (prototxt)")
+    part.add_argument("--weights", required=True, metavar="A,B", help="weights to score, by layer name")
+    part.add_argument("--iterations", type=_count, default=50, metavar="N", help="batches to run (default 50)")
+    part.add_argument("--test_source", metavar="FILE", help="source of the data layer, in place of the definition's")
     _device(part)
     _state(part)
 
 
-def _convert(part: _Parser) -> None:
+def _convert(part: argparse.ArgumentParser) -> None:
     from caffe_compat.cli.weights import convert
 
     part.set_defaults(run=convert)
     part.add_argument("source", help="caffemodel, HDF5 weights, or a PyTorch state_dict (.pt, .pth)")
     part.add_argument("target", help="file to write; its name says the format: .caffemodel, .h5, .pt, .pth")
-    part.flag("model", metavar="FILE", help="the net (prototxt); needed for PyTorch files and to make a caffemodel")
+    part.add_argument(
+        "--model", metavar="FILE", help="the net (prototxt); needed for PyTorch files and to make a caffemodel"
+    )
     _inputs(part)
 
 
-def _upgrade(part: _Parser) -> None:
+def _upgrade(part: argparse.ArgumentParser) -> None:
     from caffe_compat.cli.definitions import upgrade
 
     part.set_defaults(run=upgrade)
     part.add_argument("source", help="net (prototxt or caffemodel) or solver (prototxt)")
     part.add_argument("target", help="file to write, in the form of the source")
-    part.flag("kind", choices=("auto", "net", "solver"), default="auto", help="what the source is")
+    part.add_argument("--kind", choices=("auto", "net", "solver"), default="auto", help="what the source is")
 
 
-def _show(part: _Parser) -> None:
+def _show(part: argparse.ArgumentParser) -> None:
     from caffe_compat.cli.definitions import show
 
     part.set_defaults(run=show)
     part.add_argument("file", help="net definition (prototxt), caffemodel or HDF5 weights")
-    part.flag("phase", choices=("TRAIN", "TEST"), default="TEST", help="phase of the net (default TEST)")
-    part.flag("json", action="store_true", help="for programs")
+    part.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST", help="phase of the net (default TEST)")
+    part.add_argument("--json", action="store_true", help="for programs")
     _state(part)
     _inputs(part)
 
 
-def _layers(part: _Parser) -> None:
+def _layers(part: argparse.ArgumentParser) -> None:
     from caffe_compat.cli.definitions import layers
 
     part.set_defaults(run=layers)
-    part.flag("json", action="store_true", help="for programs")
+    part.add_argument("--json", action="store_true", help="for programs")
 
 
-def _inputs(part: _Parser) -> None:
-    part.flag(
-        "input",
+def _inputs(part: argparse.ArgumentParser) -> None:
+    part.add_argument(
+        "--input",
         action="append",
         default=[],
         type=_shape,

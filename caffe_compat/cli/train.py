@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
+from caffe_compat.cli.definitions import is_solver
 from caffe_compat.data import CRand
 from caffe_compat.errors import SolverError
-from caffe_compat.files import parse_text, read_net, read_solver
+from caffe_compat.files import forks, parse_text, read_net, read_solver
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, SignalActions, Solver
 from caffe_compat.solver.log import named, number
@@ -55,6 +56,8 @@ def train(args: Namespace) -> int:
 def _solver(args: Namespace) -> pb.SolverParameter:
     """Return the definition with what the command line says in its place."""
     param = upgrade_solver(read_solver(args.solver))
+    if forks(param) and not is_solver(args.solver):
+        raise SolverError("this is a net; a solver is expected", file=args.solver)
     if args.set:
         given = parse_text(args.set, pb.SolverParameter, file="--set")
         for field, _ in given.ListFields():

@@ -110,6 +110,8 @@ def test_show_tells_what_is_wrong(folder, output):
     (folder / "net.prototxt").write_text(NET.replace("EuclideanLoss", "EuclidLoss"))
     assert "did you mean 'EuclideanLoss'?" in output("show", "net.prototxt", code=1)
     assert "gone" in output("show", "gone", code=1)
+    assert "solver.prototxt: this is a solver; a net is expected" in output("show", "solver.prototxt", code=1)
+    assert "(give --input=BLOB=N,C,H,W, or a deploy prototxt)" in output("show", str(definition(CNN_D)), code=1)
     assert "usage" in output("show", "net.prototxt", "--input=data", code=2)
 
 

@@ -97,6 +97,7 @@ def test_log_goes_to_a_file_as_well(folder, capsys):
         (["--solver=solver.prototxt", "--snapshot=gone.solverstate"], "gone.solverstate"),
         (["--solver=solver.prototxt", "--weights=gone.caffemodel"], "gone.caffemodel"),
         (["--solver=train.h5"], "train.h5"),
+        (["--solver=net.prototxt"], "net.prototxt: this is a net; a solver is expected"),
         (["--solver=solver.prototxt", "--device=tpu0"], "--device = 'tpu0': no such device"),
         (["--solver=solver.prototxt", "--gpu=99"], "CUDA devices here"),
         (["--solver=solver.prototxt", "--gpu=0,1"], "several are not supported"),
