@@ -179,8 +179,11 @@ def upgrade_input(net: NetParameter) -> NetParameter:
 
 
 def needs_batch_norm_upgrade(net: NetParameter) -> bool:
-    """Whether a BatchNorm layer declares three parameters, whose multipliers once had to be zeroed by hand."""
-    return any(layer.type == "BatchNorm" and len(layer.param) == 3 for layer in net.layer)
+    """Whether a BatchNorm layer declares three parameters, as was once needed, without zero multipliers."""
+    return any(
+        layer.type == "BatchNorm" and len(layer.param) == 3 and any(p.lr_mult or p.decay_mult for p in layer.param)
+        for layer in net.layer
+    )
 
 
 def upgrade_batch_norm(net: NetParameter) -> NetParameter:

@@ -351,6 +351,12 @@ def test_three_declared_parameters_of_batch_norm_are_frozen():
     )
 
 
+def test_frozen_batch_norm_needs_nothing_more():
+    message = net('layer { type: "BatchNorm" param { name: "a" } param { } param { } }')
+    assert needs_upgrade(message)
+    assert not needs_upgrade(upgrade_net(message))
+
+
 # All of it.
 
 OLD = """name: "old" input: "data" input_dim: [1, 3, 8, 8]
