@@ -1,7 +1,5 @@
 """caffemodel, binaryproto and solverstate: the same bytes, and arrays without detours."""
 
-# ruff: noqa: E501  (tables of cases)
-
 import shutil
 import struct
 

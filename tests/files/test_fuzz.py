@@ -1,7 +1,5 @@
 """Damaged files are errors of ours, never anything else."""
 
-# ruff: noqa: E501  (tables of cases)
-
 import random
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What Caffe 1.0 does not know is kept, and everything remembers its line."""
 
-# ruff: noqa: E501  (tables of cases)
-
 import pytest
 
 from caffe_compat.errors import NetError, ProblemsError, SolverError

@@ -1,7 +1,5 @@
 """The HDF5 forms, and solver states in both."""
 
-# ruff: noqa: E501  (tables of cases)
-
 import h5py
 import numpy as np
 import pytest

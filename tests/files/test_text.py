@@ -1,7 +1,5 @@
 """prototxt as people write it."""
 
-# ruff: noqa: E501  (tables of cases)
-
 import math
 import time
 

@@ -1,7 +1,5 @@
 """Nets of every age become current ones as Caffe makes them."""
 
-# ruff: noqa: E501  (tables of cases)
-
 import numpy as np
 import pytest
 

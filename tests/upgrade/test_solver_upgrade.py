@@ -1,7 +1,5 @@
 """Solvers of every age become current ones as Caffe makes them."""
 
-# ruff: noqa: E501  (tables of cases)
-
 import pytest
 
 from caffe_compat.errors import SolverError
