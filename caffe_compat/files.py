@@ -117,12 +117,23 @@ def read_text(path: PathLike, cls: type[M]) -> M:
 
 def read_net(path: PathLike) -> NetParameter:
     """Return the net defined in a prototxt, as it is written there."""
-    return read_text(path, NetParameter)
+    net = read_text(path, NetParameter)
+    _refuse_other(net, SolverParameter, "a solver; a net is expected", path)
+    return net
 
 
 def read_solver(path: PathLike) -> SolverParameter:
     """Return the solver defined in a prototxt, as it is written there."""
-    return read_text(path, SolverParameter)
+    solver = read_text(path, SolverParameter)
+    _refuse_other(solver, NetParameter, "a net; a solver is expected", path)
+    return solver
+
+
+def _refuse_other(message: Message, other: type[Message], problem: str, path: PathLike) -> None:
+    """Refuse a message most of whose fields only another kind of message has."""
+    unknown = [fork.field for fork in forks(message)]
+    if len(unknown) > len(message.ListFields()) and all(name in other.DESCRIPTOR.fields_by_name for name in unknown):
+        raise FileError(f"this defines {problem}", file=os.fspath(path))
 
 
 def write_text(message: Message, path: PathLike) -> None:

@@ -81,6 +81,15 @@ def test_a_solverstate_in_place_of_weights_and_the_reverse(golden):
         read_solverstate(golden / "files/sgd_fixed_snap_iter_10.caffemodel")
 
 
+def test_a_solver_in_place_of_a_net_and_the_reverse(tmp_path):
+    (tmp_path / "f").write_text('net: "n" base_lr: 1 debug_info: true')
+    with pytest.raises(FileError, match="this defines a solver; a net is expected"):
+        read_net(tmp_path / "f")
+    (tmp_path / "f").write_text('name: "n" layer { } layer { }')
+    with pytest.raises(FileError, match="this defines a net; a solver is expected"):
+        read_solver(tmp_path / "f")
+
+
 def test_an_empty_file_is_no_weights_but_an_empty_text(tmp_path):
     (tmp_path / "f").write_bytes(b"")
     with pytest.raises(FileError, match="the file is empty"):
