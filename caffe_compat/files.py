@@ -133,7 +133,7 @@ def _refuse_other(message: Message, other: type[Message], problem: str, path: Pa
     """Refuse a message most of whose fields only another kind of message has."""
     unknown = [fork.field for fork in forks(message)]
     if len(unknown) > len(message.ListFields()) and all(name in other.DESCRIPTOR.fields_by_name for name in unknown):
-        raise FileError(f"this defines {problem}", file=os.fspath(path))
+        raise FileError(f"this is {problem}", file=os.fspath(path))
 
 
 def write_text(message: Message, path: PathLike) -> None:

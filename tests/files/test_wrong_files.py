@@ -83,10 +83,10 @@ def test_a_solverstate_in_place_of_weights_and_the_reverse(golden):
 
 def test_a_solver_in_place_of_a_net_and_the_reverse(tmp_path):
     (tmp_path / "f").write_text('net: "n" base_lr: 1 debug_info: true')
-    with pytest.raises(FileError, match="this defines a solver; a net is expected"):
+    with pytest.raises(FileError, match="this is a solver; a net is expected"):
         read_net(tmp_path / "f")
     (tmp_path / "f").write_text('name: "n" layer { } layer { }')
-    with pytest.raises(FileError, match="this defines a net; a solver is expected"):
+    with pytest.raises(FileError, match="this is a net; a solver is expected"):
         read_solver(tmp_path / "f")
 
 
