@@ -27,15 +27,17 @@ class ExactConv2d(nn.Conv2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  (torch's name)
         """Convolve (N, C, H, W)."""
         kernel, stride, pad, dilation = (_pair(v) for v in (self.kernel_size, self.stride, self.padding, self.dilation))
-        columns = F.unfold(input.contiguous(), kernel, dilation, pad, stride)
         weight = self.weight.contiguous().view(self.groups, self.out_channels // self.groups, -1)
-        groups = columns.view(columns.shape[0], self.groups, -1, columns.shape[2])
-        sums = torch.stack([torch.stack([_product(w, c) for w, c in zip(weight, g, strict=True)]) for g in groups])
+        sums = []
+        for image in input.contiguous().split(1):
+            columns = F.unfold(image, kernel, dilation, pad, stride)
+            groups = columns.view(self.groups, -1, columns.shape[2])
+            sums.append(torch.cat([_product(w, c) for w, c in zip(weight, groups, strict=True)]))
         size = [
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(input.shape[2:], kernel, stride, pad, dilation, strict=True)
         ]
-        top = sums.view(columns.shape[0], self.out_channels, *size)
+        top = torch.stack(sums).unflatten(2, size)
         return top if self.bias is None else top + self.bias[:, None, None]
 
 

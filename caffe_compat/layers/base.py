@@ -196,7 +196,7 @@ def parameter_descriptor(name: str) -> Descriptor:
     found = pb.LayerParameter.DESCRIPTOR.fields_by_name.get(name)
     if found is None or found.message_type is None:
         raise ValueError(f"LayerParameter has no message {name}")
-    return cast(Descriptor, found.message_type)
+    return cast("Descriptor", found.message_type)
 
 
 def rejections(layer: Layer, spec: LayerSpec) -> Iterator[CaffeCompatError]:
