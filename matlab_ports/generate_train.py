@@ -102,15 +102,14 @@ def generate_train(
             hint="give more or larger pictures, or a smaller stride or chunksz",
         )
     order = stream.randperm(count) - 1
-    chosen = [
+    chosen = [  # counted from the picture's last patch: below zero
         (pictures[i], number - ends[i]) for i, number in zip(np.searchsorted(ends, order, "right"), order, strict=True)
     ]
-    starts = range(0, count - chunksz + 1, chunksz)
-    batches = (
-        _cut(chosen[start : start + chunksz], size_input, size_label, padding) for start in _progress(starts, "chunks")
-    )
-    _write(savepath, batches, chunksz)
-    return Written(savepath, len(paths), count, len(starts) * chunksz, stream.position)
+    chunks = [chosen[start : start + chunksz] for start in range(0, count - chunksz + 1, chunksz)]
+    batches = (_cut(chunk, size_input, size_label, padding) for chunk in _progress(chunks, "chunks"))
+    size = 4 * count * (size_input**2 + size_label**2)
+    _write(savepath, batches, chunksz, size)
+    return Written(savepath, len(paths), count, len(chunks) * chunksz, stream.position)
 
 
 def _cut(
@@ -127,10 +126,10 @@ def _cut(
     return data, label
 
 
-def _write(savepath: Path, batches: Iterator[tuple[Single, Single]], chunksz: int) -> None:
+def _write(savepath: Path, batches: Iterator[tuple[Single, Single]], chunksz: int, size: int) -> None:
     """The script's loop over ``store2hdf5``, into a file that gets its name at the end."""
     totalct = 0
-    with atomic_path(savepath) as temporary, create_file(temporary) as file:
+    with atomic_path(savepath, size) as temporary, create_file(temporary) as file:
         for batchdata, batchlabs in batches:
             startloc = {"dat": (1, 1, 1, totalct + 1), "lab": (1, 1, 1, totalct + 1)}
             curr_dat_sz, _ = store2hdf5(file, batchdata, batchlabs, totalct == 0, startloc, chunksz)

@@ -11,9 +11,10 @@ Taps are accumulated in double from left to right, each product rounded before i
 Integer pictures are rounded, halves away from zero, and clamped after *each* of the two passes; floating ones are never
 clamped.
 
-Checked against values MATLAB computed: double and uint8, bicubic, both ways, with and without antialiasing. Read or
-remembered, not recorded: the other kernels, a NaN in the output size, and ``single`` pictures, which are accumulated in
-double and stored as single after each pass, as MathWorks' generated code does.
+Checked against values MATLAB computed: double and uint8, bicubic, both ways, with and without antialiasing; see `cube`
+in `matlab_ports.contributions` for where a MATLAB release may differ in the last bits. Read or remembered, not
+recorded: the other kernels, a NaN in the output size, and ``single`` pictures, which are accumulated in double and
+stored as single after each pass, as MathWorks' generated code does.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ the default fill value 0, no attributes, modification times kept (compared with 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -35,8 +36,10 @@ def to_hdf5_axes(matlab: Array) -> Array:
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success the file gets its name, on any error nothing remains.
+
+    Room for `size` bytes is asked for first: HDF5 itself notices a full disk late and may crash on it.
 
     The file is on the disk before it is renamed, so that whatever ends the process leaves either the old file under the
     final name or the new one, complete. A killed process leaves its ``.partial`` file behind, which nothing ever reads.
@@ -44,12 +47,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     final = Path(path)
     temporary = final.with_name(f".{final.name}.{os.getpid()}-{secrets.token_hex(3)}.partial")
     try:
+        _reserve(temporary, size)
         yield temporary
         _sync(temporary)
         temporary.replace(final)
         _sync(final.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _reserve(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        try:
+            if size and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise PortError(f"no room for {size / 1e6:.0f} MB ({error.strerror})", where=path.parent) from None
 
 
 def _sync(path: Path) -> None:
@@ -148,7 +162,7 @@ def store2hdf5(
         require_folder(path)
         if path.exists():
             _log.warning("replacing existing file %s", path)
-        with atomic_path(path) as temporary, create_file(temporary) as file:
+        with atomic_path(path, 4 * (arrays[0].size + arrays[1].size)) as temporary, create_file(temporary) as file:
             return _store(file, *arrays, create, startloc, chunksz)
     try:
         file = h5py.File(path, "r+", libver=("earliest", "v108"))
@@ -178,6 +192,7 @@ def _store(
         start = (1,) * (values.ndim - 1) + (len(file[name]) + 1,) if startloc is None else startloc[key]
         if values.size:
             _write(file, name, values, start)
+    file.flush()  # an error of the disk shows here and not when the file is closed
     return tuple(file["data"].shape[::-1]), tuple(file["label"].shape[::-1])
 
 

@@ -1,0 +1,264 @@
+"""``generate_train`` and ``generate_test`` write the authors' files."""
+
+import hashlib
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from matlab_ports import PortError, RandStream, generate_test, generate_train
+from matlab_ports.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Of the float32 values as h5py shows them; also in the recordings' summary.json
+SHA256 = {
+    "train": (
+        "fc3f511764475f0e127dd2f99d64b23a095e2c3da2040c2bcd226f957ee1fa68",
+        "d199d8bde0ba41ddc3be02d773afcefdfd07ce6db544422f7eb34b22bf9b1cad",
+    ),
+    "test": (
+        "3c955579d2d658a099c1867c52c5c259bca783f13b4b82c80cc5ede488972343",
+        "a56c06d1ea0e2493b07d7478a859a40bffd9eb4abfc1aee9e8a56e0d923aa28b",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def written(reference, tmp_path_factory):
+    """The authors' two files, each made by a MATLAB just started."""
+    folder = tmp_path_factory.mktemp("authors")
+    train = generate_train(reference / "images" / "Train", folder / "train.h5")
+    test = generate_test(reference / "images" / "Set5", folder / "test.h5")
+    return {"train": train, "test": test}
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_the_authors_pictures_give_the_recorded_values(name, written, reference):
+    recorded = json.loads((reference / "matlab" / "pretrain_reference" / "summary.json").read_text())[name]
+    patches = np.load(reference / "matlab" / "pretrain_reference" / "patches.npz")
+    done = written[name]
+    counts = (done.images, done.patches, done.written)
+    assert counts == (recorded["images"], recorded["samples_before_floor"], recorded["samples_written"])
+    with h5py.File(done.savepath) as file:
+        data, label = file["data"][:], file["label"][:]
+    np.testing.assert_array_equal(data[:4], patches[f"{name}_data_first4"])
+    np.testing.assert_array_equal(label[:4], patches[f"{name}_label_first4"])
+    np.testing.assert_array_equal(data[-2:], patches[f"{name}_data_last2"])
+    np.testing.assert_array_equal(label[-2:], patches[f"{name}_label_last2"])
+    hashes = tuple(hashlib.sha256(values.tobytes()).hexdigest() for values in (data, label))
+    assert hashes == SHA256[name] == (recorded["sha256_data"], recorded["sha256_label"])
+
+
+@pytest.mark.parametrize(("name", "count", "chunk"), [("train", 21248, 128), ("test", 1218, 2)])
+def test_the_authors_files_have_matlabs_form(name, count, chunk, written):
+    with h5py.File(written[name].savepath) as file:
+        assert list(file) == ["data", "label"]
+        for dataset, side in ((file["data"], 32), (file["label"], 16)):
+            assert dataset.shape == (count, 1, side, side)
+            assert dataset.maxshape == (None, 1, side, side)
+            assert dataset.chunks == (chunk, 1, side, side)
+            assert (dataset.dtype.str, dataset.fillvalue, dataset.compression) == ("<f4", 0, None)
+            assert not dataset.attrs
+
+
+def test_in_one_session_the_second_script_goes_on_in_the_stream(written, reference, tmp_path):
+    assert written["train"].position == 21332
+    pictures = reference / "images" / "Set5"
+    stream = RandStream()
+    stream.randperm(21332)  # what generate_train draws
+    generate_test(pictures, tmp_path / "session.h5", stream=stream)
+    command = ["generate_test", "--folder", pictures, "--savepath", tmp_path / "cli.h5", "--stream-position", "21332"]
+    assert main([str(word) for word in command]) == 0
+    order = RandStream(position=21332).randperm(1218) - 1
+    with (
+        h5py.File(tmp_path / "session.h5") as a,
+        h5py.File(tmp_path / "cli.h5") as b,
+        h5py.File(written["test"].savepath) as fresh,
+    ):
+        session = a["data"][:]
+        np.testing.assert_array_equal(session, b["data"][:])
+        unshuffled = np.empty_like(session)
+        unshuffled[order] = session
+        np.testing.assert_array_equal(fresh["data"][:], unshuffled[RandStream().randperm(1218) - 1])
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Three small pictures that every clone can make."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, (height, width) in enumerate([(50, 61), (40, 45), (48, 36)]):
+        i, j, k = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
+        Image.fromarray(((7 * i + 5 * j + 3 * i * j + 40 * k + number) % 256).astype(np.uint8)).save(
+            folder / f"t{number}.bmp"
+        )
+    return folder
+
+
+SMALL = {"size_input": 12, "size_label": 6, "scale": 4, "stride": 5, "chunksz": 8}
+
+
+def test_patches_are_the_scripts_ones(pictures, tmp_path):
+    """Row by row, x down and y across, shuffled by one randperm, the remainder dropped; written out in plain loops."""
+    from matlab_ports import im2double, imread, imresize, modcrop, rgb2ycbcr
+
+    data, label = [], []
+    for path in sorted(pictures.glob("*.bmp")):
+        truth = modcrop(im2double(rgb2ycbcr(imread(path))[:, :, 0]), 4)
+        blurred = imresize(imresize(truth, 0.25), truth.shape)
+        for x in range(0, truth.shape[0] - 12 + 1, 5):
+            for y in range(0, truth.shape[1] - 12 + 1, 5):
+                data.append(blurred[x : x + 12, y : y + 12].T)
+                label.append(truth[x + 3 : x + 9, y + 3 : y + 9].T)
+    order = RandStream(3).randperm(len(data)) - 1
+    kept = len(data) // 8 * 8
+    done = generate_train(pictures, tmp_path / "a.h5", stream=RandStream(3), **SMALL)
+    assert (done.images, done.patches, done.written, done.position) == (3, len(data), kept, len(data))
+    assert kept < len(data)
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(file["data"][:, 0], np.float32(data)[order][:kept])
+        np.testing.assert_array_equal(file["label"][:, 0], np.float32(label)[order][:kept])
+
+
+def test_a_gray_picture_is_refused_as_in_matlab_or_its_plane_repeated(pictures, tmp_path):
+    gray = (np.arange(40 * 40).reshape(40, 40) % 251).astype(np.uint8)
+    for name in ("t0", "t1", "t2"):
+        Image.fromarray(gray).save(pictures / f"{name}.bmp")
+    with pytest.raises(PortError, match=r"t0\.bmp: is a gray picture \(40 x 40\).*choose gray=repeat"):
+        generate_train(pictures, tmp_path / "a.h5", **SMALL)
+    generate_train(pictures, tmp_path / "gray.h5", gray="repeat", **SMALL)
+    for name in ("t0", "t1", "t2"):
+        Image.fromarray(np.repeat(gray[:, :, None], 3, 2)).save(pictures / f"{name}.bmp")
+    generate_train(pictures, tmp_path / "rgb.h5", **SMALL)
+    with h5py.File(tmp_path / "gray.h5") as a, h5py.File(tmp_path / "rgb.h5") as b:
+        np.testing.assert_array_equal(a["data"][:], b["data"][:])
+
+
+def options(folder, output, /, **changed):
+    settings = {"folder": folder, "savepath": output, **SMALL, **changed}
+    return [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+
+
+def test_the_command_line_takes_the_scripts_own_variables(pictures, tmp_path, capsys):
+    assert main(["generate_train", *options(pictures, tmp_path / "a.h5"), "--seed", "3"]) == 0
+    out = capsys.readouterr()
+    assert "the random stream stands at" in out.out
+    assert out.err == ""
+    generate_train(pictures, tmp_path / "b.h5", stream=RandStream(3), **SMALL)
+    with h5py.File(tmp_path / "a.h5") as a, h5py.File(tmp_path / "b.h5") as b:
+        np.testing.assert_array_equal(a["data"][:], b["data"][:])
+
+
+@pytest.mark.parametrize("script", ["generate_train", "generate_test"])
+def test_defaults_are_the_scripts_settings(script, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([script, "--help"])
+    assert done.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    expected = {
+        "generate_train": ("Train", "train_h5/train_lr12.h5", 32, 16, 12, 14, 128),
+        "generate_test": ("Test/Set5", "test_h5/test_lr12.h5", 32, 16, 12, 20, 2),
+    }[script]
+    for value in expected:
+        assert f"(default: {value})" in text
+
+
+WRONG = {
+    "no folder": ({"folder": "nowhere"}, "nowhere: no such folder"),
+    "no pictures": ({"pattern": "*.png"}, "holds no *.png; name the pictures' folder, or another pattern"),
+    "no output folder": ({"savepath": "nowhere/a.h5"}, "its folder does not exist; make it first"),
+    "a folder as output": ({"savepath": "pictures"}, "pictures: is a folder"),
+    "stride 0": ({"stride": 0}, "stride: 0 is not a positive whole number"),
+    "odd padding": ({"size_label": 7}, "size_label: a label of 7 has no place in the middle of an input of 12"),
+    "label too large": ({"size_label": 14}, "make it smaller than size_input by an even number"),
+    "too few patches": ({"chunksz": 1000}, "patches do not fill one chunk of 1000; give more or larger pictures"),
+    "scale too large": ({"scale": 49}, "t1.bmp: 40 x 45 is smaller than scale 49"),
+    "not a picture": ({}, "t1.bmp: not a readable picture"),
+}
+
+
+@pytest.mark.parametrize("kind", list(WRONG))
+def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(kind, pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if kind == "not a picture":
+        (pictures / "t1.bmp").write_bytes((pictures / "t1.bmp").read_bytes()[:500])
+    if kind == "scale too large":
+        Image.new("RGB", (60, 50)).save(pictures / "t0.bmp")
+    changed, message = WRONG[kind]
+    assert main(["generate_train", *options("pictures", "a.h5", **changed)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("matlab_ports: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["generate"], ["generate_train", "--scael", "3"], ["generate_train", "--scale", "x"]]
+)
+def test_a_wrong_option_is_a_usage_error(words, capsys):
+    with pytest.raises(SystemExit) as done:
+        main(words)
+    assert done.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def run(*words, **settings):
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, **settings)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(pictures, tmp_path):
+    def little_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    done = run("-m", "matlab_ports", "generate_train", *options(pictures, tmp_path / "a.h5"), preexec_fn=little_room)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no room for" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from matlab_ports import generate_train
+module = sys.modules["matlab_ports.generate_train"]
+store, calls = module.store2hdf5, []
+def killed(*arguments):
+    calls.append(store(*arguments))
+    if len(calls) == 3:
+        arguments[0].flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return calls[-1]
+module.store2hdf5 = killed
+generate_train(sys.argv[1], sys.argv[2], size_input=12, size_label=6, scale=4, stride=5, chunksz=8)
+"""
+
+
+def test_killed_while_writing_leaves_no_half_file_and_the_next_run_succeeds(pictures, tmp_path):
+    done = run("-c", KILLED, pictures, tmp_path / "a.h5")
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "a.h5").exists()
+    generate_train(pictures, tmp_path / "a.h5", **SMALL)
+    complete = (tmp_path / "a.h5").read_bytes()
+    assert run("-c", KILLED, pictures, tmp_path / "a.h5").returncode == -signal.SIGKILL
+    assert (tmp_path / "a.h5").read_bytes() == complete
+
+
+def test_generating_the_authors_train_file_takes_less_than_400_mb(reference, tmp_path):
+    program = (
+        "import resource, sys; from matlab_ports import generate_train; generate_train(*sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = run("-c", program, reference / "images" / "Train", tmp_path / "a.h5")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 400_000  # kB; about 120,000
