@@ -1,6 +1,6 @@
 """Speed of the authors' CNN+D here, against what the machine's own matrix product allows and against hand-written torch.
 
-    python benchmarks/bench_net.py [--rounds 7] [--threads 2] [--device cpu]
+    python benchmarks/bench_net.py [--rounds 7] [--threads 2] [--device cpu] [--no-keep-memory]
 
 Every figure is the median of ratios measured in pairs: the matrix product (sgemm, 2048 x 2048) is timed right before and
 right after each pass, so that what else the machine does weighs on both. Forward at batch 128 counts 157 GFLOP, one SGD
@@ -22,6 +22,7 @@ from torch import nn
 
 from caffe_compat import load_net
 from caffe_compat.files import read_net, read_solver
+from caffe_compat.memory import keep_freed_memory
 from caffe_compat.prototxt import path
 from caffe_compat.solver import Solver
 
@@ -63,7 +64,9 @@ def rate(device: torch.device) -> Callable[[], float]:
     return lambda: repeat * 2 * SIDE**3 / seconds(lambda: [a @ b for _ in range(repeat)], device)
 
 
-def against_sgemm(run: Callable[[], object], flop: float, rounds: int, device: torch.device) -> tuple[float, float, float]:
+def against_sgemm(
+    run: Callable[[], object], flop: float, rounds: int, device: torch.device
+) -> tuple[float, float, float]:
     """Return the median ratio to the time `flop` takes at the sgemm rate, the median seconds, and the median rate."""
     sgemm, ratios, times, rates = rate(device), [], [], []
     run()
@@ -77,7 +80,9 @@ def against_sgemm(run: Callable[[], object], flop: float, rounds: int, device: t
     return statistics.median(ratios), statistics.median(times), statistics.median(rates)
 
 
-def paired(ours: Callable[[], object], theirs: Callable[[], object], rounds: int, device: torch.device) -> tuple[float, float]:
+def paired(
+    ours: Callable[[], object], theirs: Callable[[], object], rounds: int, device: torch.device
+) -> tuple[float, float]:
     """Return the median of ours/theirs in alternating order, and our median seconds."""
     ratios, times = [], []
     for i in range(rounds + 2):
@@ -130,17 +135,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--no-keep-memory", dest="keep_memory", action="store_false", help="leave malloc as it is")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    kept = args.keep_memory and keep_freed_memory()
     device = torch.device(args.device)
     net = load_net(DEPLOY, seed=0).to(device)
     exact = load_net(DEPLOY, seed=0, exact=True).to(device)
     hand = Hand().to(device).eval()
     hand.load_state_dict(net.state_dict())
     x128, x1 = torch.rand(128, 1, 96, 96, device=device), torch.rand(1, 1, 96, 96, device=device)
-    print(f"torch {torch.__version__}, {args.threads} threads, {device}; medians of {args.rounds}")
+    print(
+        f"torch {torch.__version__}, {args.threads} threads, {device}; freed memory {'kept' if kept else 'returned'}; medians of {args.rounds}"
+    )
     with torch.inference_mode():
-        for name, module in (("CNN+D forward, batch 128", net), ("  hand-written torch", hand), ("  exact=True", exact)):
+        for name, module in (
+            ("CNN+D forward, batch 128", net),
+            ("  hand-written torch", hand),
+            ("  exact=True", exact),
+        ):
             ratio, took, here = against_sgemm(lambda m=module: m(x128), FORWARD_FLOP, args.rounds, device)
             print(f"{name:36s} {took * 1e3:8.1f} ms   {ratio:5.2f} x sgemm time ({here / 1e9:.0f} GFLOP/s)")
         ratio, took = paired(lambda: net(x1), lambda: hand(x1), 30 * args.rounds, device)

@@ -4,9 +4,14 @@
 >>> net = caffe_compat.load_net("deploy.prototxt", "weights.caffemodel")  # doctest: +SKIP
 """
 
-from caffe_compat.errors import CaffeCompatError
-from caffe_compat.net import CaffeNet, load_net
-from caffe_compat.weights import LoadReport, copy_weights, read_weights, save_weights
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from caffe_compat.errors import CaffeCompatError
+    from caffe_compat.memory import keep_freed_memory
+    from caffe_compat.net import CaffeNet, load_net
+    from caffe_compat.weights import LoadReport, copy_weights, read_weights, save_weights
 
 __version__ = "0.1.0"
 
@@ -16,7 +21,26 @@ __all__ = [
     "LoadReport",
     "__version__",
     "copy_weights",
+    "keep_freed_memory",
     "load_net",
     "read_weights",
     "save_weights",
 ]
+
+_HOMES = {
+    "CaffeCompatError": "errors",
+    "CaffeNet": "net",
+    "LoadReport": "weights",
+    "copy_weights": "weights",
+    "keep_freed_memory": "memory",
+    "load_net": "net",
+    "read_weights": "weights",
+    "save_weights": "weights",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: reading files alone needs no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -13,6 +13,7 @@ from caffe_compat.cli.definitions import is_solver
 from caffe_compat.data import CRand
 from caffe_compat.errors import SolverError
 from caffe_compat.files import forks, parse_text, read_net, read_solver
+from caffe_compat.memory import keep_freed_memory
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, SignalActions, Solver
 from caffe_compat.solver.log import named, number
@@ -130,6 +131,8 @@ def test(args: Namespace) -> int:
     wanted = definition(read_net(args.model), "TEST", state, Path(args.model).parent)
     if args.test_source:
         wanted = redirect(wanted, args.test_source)
+    if device.type == "cpu":
+        keep_freed_memory()
     tested = FedNet(wanted, rng=CRand(), seed=None, device=device)
     for name in args.weights.split(","):
         copy_weights(tested.net, name.strip())

@@ -15,6 +15,7 @@ import torch
 
 from caffe_compat.data import CRand
 from caffe_compat.files import SolverSnapshot, format_text, read_solverstate, write_solverstate
+from caffe_compat.memory import keep_freed_memory
 from caffe_compat.net import CaffeNet
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver.fields import check_solver
@@ -79,6 +80,8 @@ class Solver:
         self._action = action
         self._stopped = False
         self._step = 0
+        if self._device.type == "cpu":
+            keep_freed_memory()
         check_solver(self.param)
         if self.param.snapshot:
             check_prefix(self.param)
