@@ -1,10 +1,10 @@
-"""Speed of the authors' CNN+D here, against what the machine's own matrix product allows and against hand-written torch.
+"""Speed of the authors' CNN+D against what the machine's own matrix product allows, and against hand-written torch.
 
     python benchmarks/bench_net.py [--rounds 7] [--threads 2] [--device cpu] [--no-keep-memory]
 
-Every figure is the median of ratios measured in pairs: the matrix product (sgemm, 2048 x 2048) is timed right before and
-right after each pass, so that what else the machine does weighs on both. Forward at batch 128 counts 157 GFLOP, one SGD
-iteration 471 GFLOP. The hand-written nets have torch's default layout and the same weights.
+Every figure is the median of ratios measured in pairs: the matrix product (sgemm, 2048 x 2048) is timed right before
+and right after each pass, so that what else the machine does weighs on both. Forward at batch 128 counts 157 GFLOP,
+one SGD iteration 471 GFLOP. The hand-written nets have torch's default layout and the same weights.
 """
 
 import argparse
@@ -146,7 +146,8 @@ def main() -> None:
     hand.load_state_dict(net.state_dict())
     x128, x1 = torch.rand(128, 1, 96, 96, device=device), torch.rand(1, 1, 96, 96, device=device)
     print(
-        f"torch {torch.__version__}, {args.threads} threads, {device}; freed memory {'kept' if kept else 'returned'}; medians of {args.rounds}"
+        f"torch {torch.__version__}, {args.threads} threads, {device}; "
+        f"freed memory {'kept' if kept else 'returned'}; medians of {args.rounds}"
     )
     with torch.inference_mode():
         for name, module in (

@@ -29,7 +29,7 @@ class ExactConv2d(nn.Conv2d):
         kernel, stride, pad, dilation = (_pair(v) for v in (self.kernel_size, self.stride, self.padding, self.dilation))
         weight = self.weight.contiguous().view(self.groups, self.out_channels // self.groups, -1)
         sums = []
-        for image in input.contiguous().split(1):
+        for image in torch.tensor_split(input.contiguous(), input.shape[0]):
             columns = F.unfold(image, kernel, dilation, pad, stride)
             groups = columns.view(self.groups, -1, columns.shape[2])
             sums.append(torch.cat([_product(w, c) for w, c in zip(weight, groups, strict=True)]))
@@ -37,7 +37,7 @@ class ExactConv2d(nn.Conv2d):
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(input.shape[2:], kernel, stride, pad, dilation, strict=True)
         ]
-        top = torch.stack(sums).unflatten(2, size)
+        top = torch.stack(sums).view(len(sums), self.out_channels, *size)
         return top if self.bias is None else top + self.bias[:, None, None]
 
 

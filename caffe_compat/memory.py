@@ -1,7 +1,7 @@
 """Keep the memory of freed blobs for the next ones.
 
-glibc gives blocks over 32 MiB back to the system when they are freed and asks for new, zeroed pages for the next; a pass of
-CNN+D at batch 128 does that with 0.8 GB, a training iteration with 2 GB, and spends up to 40 % of its time there (more on
+glibc gives blocks over 32 MiB back to the system when they are freed and asks for new, zeroed pages for the next; a pass
+of CNN+D at batch 128 does that with 0.8 GB, a training iteration with 2 GB, and spends up to 40 % of its time there (on
 virtual machines). Kept, a training process holds its peak and up to half of it more.
 """
 
@@ -19,8 +19,8 @@ _NEVER = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Tell glibc, for the rest of this process, to keep what is freed; return whether it took the advice.
 
-    A solver that trains on the CPU and the command line's train and test do this. Call it yourself before passes of large
-    batches in your own program; elsewhere than on Linux with glibc it does nothing.
+    A solver that trains on the CPU and the command line's train and test do this. Call it yourself before passes of
+    large batches in your own program; elsewhere than on Linux with glibc it does nothing.
     """
     if sys.platform != "linux":
         return False

@@ -178,7 +178,7 @@ def _channels_last(weight: torch.Tensor) -> torch.Tensor:
     With one input channel both layouts are one and torch takes the default; the strides say which is meant.
     """
     weight = weight.contiguous(memory_format=torch.channels_last)
-    n, c, h, w = weight.shape
+    _, c, h, w = weight.shape
     return weight.as_strided(weight.shape, (h * w * c, 1, w * c, c))
 
 
