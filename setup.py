@@ -21,6 +21,7 @@ REQUIRES = [
     "h5py>=3.11",
     "opencv-python>=4.10,<5",
     "matplotlib>=3.9",
+    "pillow>=10",  # pictures, with an error where one is truncated
     "tqdm>=4.66",
 ]
 DEMO = ["scikit-image>=0.25"]

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.files import is_hdf5, read_binary, read_net, read_solver, read_weights_h5, write_binary, write_text
-from caffe_compat.layers import REGISTRY
+from caffe_compat.layers import REGISTRY, Layer
 from caffe_compat.net import load_net
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.marks import all_forks
@@ -161,6 +161,9 @@ def layers(args: Namespace) -> int:
         }
         sys.stdout.write(json.dumps(found) + "\n")
         return 0
+    if args.markdown:
+        sys.stdout.write(_markdown(known))
+        return 0
     table = [("type", "does", "not supported")]
     table += [
         (layer.type, layer.summary, "; ".join(sorted({f for a in layer.accounts.values() for f in a.rejected})))
@@ -168,6 +171,15 @@ def layers(args: Namespace) -> int:
     ]
     _write_table(table)
     return 0
+
+
+def _markdown(known: Sequence[Layer]) -> str:
+    """Return the support table as the README has it."""
+    lines = ["| layer | does | reads |", "|---|---|---|"]
+    for layer in known:
+        fields = [field for account in layer.accounts.values() for field in account.read]
+        lines.append(f"| {layer.type} | {layer.summary} | {', '.join(fields)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _write_table(table: Sequence[tuple[str, ...]], right: int | None = None) -> None:

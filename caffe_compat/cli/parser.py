@@ -140,7 +140,9 @@ def _layers(part: argparse.ArgumentParser) -> None:
     from caffe_compat.cli.definitions import layers
 
     part.set_defaults(run=layers)
-    part.add_argument("--json", action="store_true", help="for programs")
+    form = part.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--markdown", action="store_true", help="as the README has it")
 
 
 def _inputs(part: argparse.ArgumentParser) -> None:
