@@ -1,8 +1,8 @@
 """Keep the memory of freed blobs for the next ones.
 
 glibc gives blocks over 32 MiB back to the system when they are freed and asks for new, zeroed pages for the next. A
-pass of CNN+D at batch 128 does that with 0.8 GB, a training iteration with 2 GB, and both spend up to 40 % of their time
-there (on virtual machines). Kept, a training process holds its peak and up to half of it more.
+pass of CNN+D at batch 128 does that with 0.8 GB, a training iteration with 2 GB, and both spend up to 40 % of their
+time there (on virtual machines). Kept, a training process holds its peak and up to half of it more.
 """
 
 from __future__ import annotations
