@@ -1,0 +1,90 @@
+"""Caffe's Net in plain NumPy: layers in order, gradients in reverse, shared blobs, loss weights (see caffe_layers)."""
+
+import numpy as np
+
+from tests.reference import caffe_layers, caffe_losses, caffe_scaling, caffe_windows
+
+TYPES = {
+    kind.__name__: kind
+    for module in (caffe_layers, caffe_windows, caffe_losses, caffe_scaling)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, caffe_layers.Layer) and kind is not caffe_layers.Layer
+}
+
+
+class Net:
+    """A net of LayerParameters (upgraded and filtered), its blobs given by layer name.
+
+    Every version of a blob that in-place layers overwrite is kept, so each layer's gradient is that of its own input.
+    """
+
+    def __init__(self, layers, blobs, phase, dtype=np.float64):
+        self.params = [p for p in layers if p.type != "Input"]
+        self.dtype = dtype
+        self.layers = []
+        shared = {}
+        for param in self.params:
+            own = [np.array(blob, dtype) for blob in blobs.get(param.name, ())]
+            layer = TYPES[param.type](param, phase, own)
+            for i, spec in enumerate(param.param):
+                if spec.name and spec.name in shared:
+                    layer.blobs[i], layer.diffs[i] = shared[spec.name]
+                elif spec.name:
+                    shared[spec.name] = layer.blobs[i], layer.diffs[i]
+            self.layers.append(layer)
+
+    def layer(self, name):
+        return next(layer for layer in self.layers if layer.param.name == name)
+
+    def forward(self, inputs):
+        """Return every blob after the pass."""
+        self.version = {blob: (blob, 0) for blob in inputs}
+        self.values = {(blob, 0): np.array(value, self.dtype) for blob, value in inputs.items()}
+        self.calls = []
+        for param, layer in zip(self.params, self.layers, strict=True):
+            bottoms = [self.version[blob] for blob in param.bottom]
+            results = layer.forward([self.values[b] for b in bottoms])
+            names = list(param.top) or [f"{param.name} (automatic)"] * len(results)
+            tops = []
+            for name, value in zip(names, results, strict=True):
+                self.version[name] = (name, self.version.get(name, (name, -1))[1] + 1)
+                self.values[self.version[name]] = np.asarray(value)
+                tops.append(self.version[name])
+            self.calls.append((bottoms, tops))
+        return {blob: self.values[version] for blob, version in self.version.items()}
+
+    def loss(self):
+        """The weighted sum of all losses of the last pass."""
+        return sum(
+            weight * self.values[top].sum()
+            for param, layer, (_, tops) in zip(self.params, self.layers, self.calls, strict=True)
+            for top, weight in zip(tops, loss_weights(param, layer, len(tops)), strict=True)
+        )
+
+    def backward(self, seeds=None):
+        """Take gradients of blobs beside those of the losses; return the gradients of the inputs, add to the blobs'."""
+        diffs = {version: np.zeros_like(value) for version, value in self.values.items()}
+        for blob, seed in (seeds or {}).items():
+            diffs[self.version[blob]] += seed
+        for param, layer, (bottoms, tops) in reversed(list(zip(self.params, self.layers, self.calls, strict=True))):
+            for top, weight in zip(tops, loss_weights(param, layer, len(tops)), strict=True):
+                diffs[top] += weight
+            before = [diff.copy() for diff in layer.diffs]
+            found = layer.backward([diffs[top] for top in tops])
+            for i, spec in enumerate(param.param):
+                if spec.lr_mult == 0 and i < len(layer.diffs):
+                    layer.diffs[i][...] = before[i]
+            for i, (bottom, diff) in enumerate(zip(bottoms, found, strict=True)):
+                if diff is not None and (not param.propagate_down or param.propagate_down[i]):
+                    diffs[bottom] += diff
+        return {blob: diff for (blob, version), diff in diffs.items() if version == 0}
+
+    def clear(self):
+        for layer in self.layers:
+            for diff in layer.diffs:
+                diff[...] = 0
+
+
+def loss_weights(param, layer, tops):
+    given = list(param.loss_weight) or ([1.0] if getattr(layer, "is_loss", False) else [])
+    return given + [0.0] * (tops - len(given))
