@@ -79,8 +79,9 @@ class ManyConvolutions(nn.Module):
     def forward(self, *bottoms: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Convolve every bottom."""
         lead = self.channel_axis
-        tops = tuple(super(ManyConvolutions, self).forward(x.flatten(0, lead - 1)) for x in bottoms)
-        tops = tuple(y.unflatten(0, x.shape[:lead]) for x, y in zip(bottoms, tops, strict=True))
+        maps = (x.flatten(0, lead - 1) if lead else x.unsqueeze(0) for x in bottoms)
+        tops = tuple(super(ManyConvolutions, self).forward(x) for x in maps)
+        tops = tuple(y.unflatten(0, x.shape[:lead]) if lead else y[0] for x, y in zip(bottoms, tops, strict=True))
         return tops if len(tops) > 1 else tops[0]
 
 
