@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
-from caffe_compat.layers.labels import check_labels, class_indices
+from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner
 from caffe_compat.proto import caffe_pb2 as pb
 
 _LOG_FLT_MIN = -87.33654475055310  # ln of the smallest normal float32: Caffe caps the loss of one sample there
@@ -52,7 +52,7 @@ class EuclideanLoss(Layer):
 
 
 class SoftmaxWithLossModule(nn.Module):
-    """Cross entropy of the softmax, normalised as Caffe does."""
+    """Cross entropy of the softmax, normalised as Caffe does; its probabilities pass no gradient back, as in Caffe."""
 
     def __init__(self, axis: int, ignore: int | None, normalization: int, probabilities: bool) -> None:
         super().__init__()
@@ -61,14 +61,13 @@ class SoftmaxWithLossModule(nn.Module):
 
     def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Return the scalar loss (and the probabilities) of scores and class labels."""
-        scores = x.flatten(0, self.axis - 1) if self.axis else x.unsqueeze(0)
-        scores = scores.flatten(2) if scores.dim() > 2 else scores.unsqueeze(2)  # outer, class, inner
+        scores = outer_class_inner(x, self.axis)
         logs = scores.log_softmax(1)
         index, keep = class_indices(label, scores, self.ignore)
         loss = -logs.gather(1, index.unsqueeze(1)).squeeze(1)
         loss = loss + (loss.clamp(max=-_LOG_FLT_MIN) - loss).detach()  # the cap has no gradient of its own in Caffe
         loss = torch.where(keep, loss, 0).sum() / self._normalizer(keep)
-        return (loss, logs.exp().view(x.shape)) if self.probabilities else loss
+        return (loss, logs.detach().exp().view(x.shape)) if self.probabilities else loss
 
     def _normalizer(self, keep: torch.Tensor) -> float | torch.Tensor:
         if self.normalization == "VALID":
