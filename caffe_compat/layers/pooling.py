@@ -71,7 +71,17 @@ class MaxPool(nn.Module):
             return top
         row = index.div(y.shape[3], rounding_mode="floor") - window.pad[0]
         column = index % y.shape[3] - window.pad[1]
-        return top, (row * x.shape[3] + column).to(x.dtype)
+        outside = (row >= x.shape[2]) | (column >= x.shape[3])  # a window behind the map
+        return top, torch.where(outside, -1, row * x.shape[3] + column).to(x.dtype)
+
+
+class GlobalMaxPool(nn.Module):
+    """Maximum of each map, whatever its size, and its index (as a float)."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the maxima of (N, C, H, W) as (N, C, 1, 1), and where they are."""
+        top, index = F.adaptive_max_pool2d(x, 1, return_indices=True)
+        return top, index.to(x.dtype)
 
 
 class AvgPool(nn.Module):
@@ -172,7 +182,9 @@ class Pooling(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message, at = spec.param.pooling_param, window(spec)
         largest, mask = message.pool == pb.PoolingParameter.MAX, len(spec.param.top) > 1
-        if message.global_pooling and not mask:
+        if message.global_pooling:
+            if mask:
+                return GlobalMaxPool()
             return nn.AdaptiveMaxPool2d(1) if largest else nn.AdaptiveAvgPool2d(1)
         if not at.native() or mask:
             return MaxPool(at, mask) if largest else AvgPool(at)
