@@ -98,7 +98,7 @@ def copy_weights(net: fx.GraphModule, weights: Weights) -> LoadReport:
             problems += _fit(layers[name], arrays, copies, file)
     raise_together(problems)
     for slot, array in copies:
-        place(net, slot, torch.from_numpy(np.ascontiguousarray(array)).float())
+        place(net, slot, torch.from_numpy(np.asarray(array, order="C")).float())
     copied = {slot.key for slot, _ in copies}
     return LoadReport(
         copied=tuple(slot.key for slot, _ in copies),

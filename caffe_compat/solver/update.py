@@ -89,7 +89,7 @@ class Updater:
     def restore_history(self, recorded: Sequence[npt.NDArray[np.float32]]) -> None:
         """Take the history of a snapshot, in the shapes of `history_shapes`."""
         for value, blob, array in zip(self.history, self._blobs(), recorded, strict=True):
-            value.copy_(blob.to_torch(torch.from_numpy(np.ascontiguousarray(array))))
+            value.copy_(blob.to_torch(torch.from_numpy(np.asarray(array, order="C"))))
         self.regroup()
 
     def _blobs(self) -> list[BlobDef]:
