@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
-from caffe_compat.layers.labels import check_labels, class_indices
+from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner
 
 
 class AccuracyModule(nn.Module):
@@ -21,17 +21,16 @@ class AccuracyModule(nn.Module):
 
     def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Return the accuracy, and with `per_class` the accuracy of each class too."""
-        scores = x.detach().flatten(0, self.axis - 1) if self.axis else x.detach().unsqueeze(0)
-        scores = scores.flatten(2) if scores.dim() > 2 else scores.unsqueeze(2)
+        scores = outer_class_inner(x.detach(), self.axis)
         index, keep = class_indices(label, scores, self.ignore)
         better = (scores >= scores.gather(1, index.unsqueeze(1))).sum(1) - 1
         right = (better < self.top_k) & keep
-        accuracy = right.sum() / keep.sum().clamp(min=1).to(x.dtype)
+        accuracy = right.sum() / keep.sum().clamp(min=1).to(scores.dtype)
         if not self.per_class:
             return accuracy
-        zeros = x.new_zeros(scores.shape[1])
-        seen = zeros.index_add(0, index.flatten(), keep.flatten().to(x.dtype))
-        hits = zeros.index_add(0, index.flatten(), right.flatten().to(x.dtype))
+        zeros = scores.new_zeros(scores.shape[1])
+        seen = zeros.index_add(0, index.flatten(), keep.flatten().to(scores.dtype))
+        hits = zeros.index_add(0, index.flatten(), right.flatten().to(scores.dtype))
         return accuracy, hits / seen.clamp(min=1)
 
 

@@ -20,6 +20,13 @@ def check_labels(spec: LayerSpec, axis: int) -> Iterator[CaffeCompatError]:
         )
 
 
+def outer_class_inner(x: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return scores with the classes along `axis` as (outer, class, inner), in float32 at least."""
+    scores = precise(x)
+    scores = scores.flatten(0, axis - 1) if axis else scores.unsqueeze(0)
+    return scores.flatten(2) if scores.dim() > 2 else scores.unsqueeze(2)
+
+
 def class_indices(label: torch.Tensor, scores: torch.Tensor, ignore: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the labels as indices (outer, inner) and which of them count.
 
@@ -44,3 +51,8 @@ def class_indices(label: torch.Tensor, scores: torch.Tensor, ignore: int | None)
                 "a label is no class", field="label", value=low if low < 0 else high, hint=f"0 to {scores.shape[1] - 1}"
             )
     return index, keep
+
+
+def precise(x: torch.Tensor) -> torch.Tensor:
+    """Return `x` as float32 if it is of a shorter type: sums and counts need more bits than autocast's types have."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

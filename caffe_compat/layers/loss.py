@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
-from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner
+from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner, precise
 from caffe_compat.proto import caffe_pb2 as pb
 
 _LOG_FLT_MIN = -87.33654475055310  # ln of the smallest normal float32: Caffe caps the loss of one sample there
@@ -20,7 +20,7 @@ class EuclideanLossModule(nn.Module):
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Return the scalar loss of (N, ...) and (N, ...)."""
-        difference = a.flatten() - b.flatten()
+        difference = precise(a).flatten() - precise(b).flatten()
         return difference.dot(difference) / (2 * a.shape[0])
 
 
@@ -67,7 +67,7 @@ class SoftmaxWithLossModule(nn.Module):
         loss = -logs.gather(1, index.unsqueeze(1)).squeeze(1)
         loss = loss + (loss.clamp(max=-_LOG_FLT_MIN) - loss).detach()  # the cap has no gradient of its own in Caffe
         loss = torch.where(keep, loss, 0).sum() / self._normalizer(keep)
-        return (loss, logs.detach().exp().view(x.shape)) if self.probabilities else loss
+        return (loss, logs.detach().exp().view(x.shape).to(x.dtype)) if self.probabilities else loss
 
     def _normalizer(self, keep: torch.Tensor) -> float | torch.Tensor:
         if self.normalization == "VALID":
