@@ -34,7 +34,7 @@ def convert(args: Namespace) -> int:
     else:
         net = _filled(args, source)
         if wanted is _TORCH:
-            _save_state_dict(net, target)
+            save_state_dict(net, target)
         else:
             save_weights(net, target, "HDF5" if wanted is _HDF5 else "BINARYPROTO")
     sys.stdout.write(f"{target}: {wanted}, {target.stat().st_size} bytes\n")
@@ -74,7 +74,8 @@ def _filled(args: Namespace, source: Path) -> CaffeNet:
     return net
 
 
-def _save_state_dict(net: CaffeNet, target: Path) -> None:
+def save_state_dict(net: CaffeNet, target: Path) -> None:
+    """Write a net's state_dict for ``torch.load(weights_only=True)``, complete or not at all."""
     state = {key: value.detach().cpu().contiguous().clone() for key, value in net.state_dict().items()}
     with atomic_path(target) as partial:
         torch.save(state, partial)

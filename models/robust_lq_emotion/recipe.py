@@ -1,0 +1,107 @@
+"""The demo's training: the authors' net and solver, made small enough for minutes; every change is listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe_compat import prototxt
+from caffe_compat.files import parse_text, read_net, read_solver
+from caffe_compat.proto import caffe_pb2 as pb
+
+NET = "pretrain/Pretrain_net.prototxt"
+SOLVER = "pretrain/Pretrain_solver.prototxt"
+DEPLOY = "matlabscripts/recon/deploy/SRCNN_net.prototxt"
+AUTHORS_SCALE = 12
+BORDER = 8  # pixels that the net's four 5 x 5 convolutions cut off on every side
+
+# The shipped fillers (gaussian, std 0.001) and rate (SGD, 0.0001) are made for 500,000 iterations: in a few hundred the
+# output stays at a constant. Xavier's filler and Adam get past bicubic interpolation in about 200.
+_SOLVER_CHANGES = """
+type: "Adam" base_lr: 0.0005 momentum2: 0.999
+test_interval: 50 display: 1 snapshot: 50 solver_mode: CPU random_seed: 1
+"""
+_BATCH = 8
+_FILLER = "xavier"
+_TEST_BATCHES = 32
+_PATHS = ("net", "snapshot_prefix")  # placeholders in the shipped files
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained and how.
+
+    Attributes
+    ----------
+    net, solver : ready to run.
+    changes : what differs from the authors' definitions, one phrase each.
+    """
+
+    net: pb.NetParameter
+    solver: pb.SolverParameter
+    changes: tuple[str, ...]
+
+
+def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int) -> Recipe:
+    """Return the recipe for a demo whose files lie in `folder`.
+
+    Parameters
+    ----------
+    folder : holds train.txt, test.txt, net.prototxt and snapshots/.
+    scale : how many times smaller the low-resolution pictures are.
+    iterations : updates in all.
+    test_patches : in the test file; at most 64 are used in each test.
+    """
+    shipped_net, shipped_solver = read_net(prototxt.path(NET)), read_solver(prototxt.path(SOLVER))
+    net, net_changes = _small_net(shipped_net, folder)
+    solver = pb.SolverParameter()
+    solver.CopyFrom(shipped_solver)
+    small = parse_text(_SOLVER_CHANGES, pb.SolverParameter)
+    small.max_iter = iterations
+    small.test_iter.append(min(_TEST_BATCHES, test_patches // 2))
+    for field, _ in small.ListFields():
+        solver.ClearField(field.name)
+    solver.MergeFrom(small)
+    solver.net, solver.snapshot_prefix = str(folder / "net.prototxt"), str(folder / "snapshots" / "sr_fcn")
+    scales = () if scale == AUTHORS_SCALE else (f"scale: {AUTHORS_SCALE} -> {scale}",)
+    return Recipe(net, solver, (*scales, *net_changes, *_differences(shipped_solver, solver)))
+
+
+def _small_net(shipped: pb.NetParameter, folder: Path) -> tuple[pb.NetParameter, list[str]]:
+    net = pb.NetParameter()
+    net.CopyFrom(shipped)
+    changes: dict[str, None] = {}  # a set that keeps its order
+    for layer in net.layer:
+        if layer.type == "HDF5Data":
+            train = layer.include[0].phase == pb.TRAIN
+            data = layer.hdf5_data_param
+            data.source = str(folder / ("train.txt" if train else "test.txt"))
+            if train:
+                changes[f"batch_size: {data.batch_size} -> {_BATCH}"] = None
+                data.batch_size = _BATCH
+        elif layer.type == "Convolution":
+            filler = layer.convolution_param.weight_filler
+            changes[f"weight_filler: {filler.type}, std {filler.std:g} -> {_FILLER}"] = None
+            filler.CopyFrom(pb.FillerParameter(type=_FILLER))
+    return net, list(changes)
+
+
+def _differences(shipped: pb.SolverParameter, ours: pb.SolverParameter) -> list[str]:
+    """Name the fields of the solver that differ, paths apart."""
+    found = []
+    for field in pb.SolverParameter.DESCRIPTOR.fields:
+        before, after = _shown(shipped, field.name), _shown(ours, field.name)
+        if before != after and field.name not in _PATHS:
+            found.append(f"{field.name}: {before} -> {after}")
+    return found
+
+
+def _shown(param: pb.SolverParameter, name: str) -> str:
+    value = getattr(param, name)
+    if name == "solver_mode":
+        return pb.SolverParameter.SolverMode.Name(value)
+    if name in {"type", "lr_policy"}:
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return " ".join(map(str, value)) if name == "test_iter" else str(value)

@@ -1,0 +1,110 @@
+"""The demo's folder: what lies in it, whether it belongs to the wanted demo, and clearing it where it does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from caffe_compat.errors import FileError
+from caffe_compat.files import atomic_path
+from caffe_compat.models.robust_lq_emotion.pictures import Source
+
+PICTURES = "pictures"
+SETTINGS = "settings.json"
+RESULTS = "results.json"
+TORCH = "sr_fcn.pt"
+COMPARISON = "super_resolution.png"
+LOSSES = "loss.png"
+_DATA = ("train.h5", "test.h5", "train.txt", "test.txt", "train.log", "net.prototxt", "solver.prototxt")
+_SNAPSHOTS = "snapshots/sr_fcn_iter_*"
+
+
+def settings(sources: Sequence[Source], scale: int, changes: Sequence[str]) -> dict[str, Any]:
+    """Return what tells one demo from another; the number of iterations does not."""
+    return {
+        "scale": scale,
+        "recipe": [change for change in changes if not change.startswith("max_iter")],
+        "pictures": {source.name: source.identity for source in sources},
+        "held_out": [source.name for source in sources if source.held_out],
+        "focus": {source.name: list(source.focus) for source in sources if source.focus},
+    }
+
+
+def prepare(out: Path, wanted: dict[str, Any], say: Callable[[str], None], *, fresh: bool) -> bool:
+    """Make the folder; tell whether it holds the pictures of the wanted demo. Another demo's files are removed.
+
+    Raises
+    ------
+    FileError
+        It holds files of the demo's names that no demo wrote.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    found = read_json(out / SETTINGS)
+    if found is None:
+        foreign = [path.name for path in _ours(out) if path.exists()]
+        if foreign:
+            raise FileError(f"holds {foreign[0]}, which no demo wrote", file=out, hint="choose another folder: --out")
+        return False
+    if found == wanted and not fresh:
+        return all(path.is_file() for path in _pictures(out, wanted))
+    if found != wanted:
+        say(f"{out} holds a demo of other pictures or settings: starting anew")
+    for path in (*_pictures(out, found), *_ours(out), out / SETTINGS):  # the settings last: a killed run begins again
+        path.unlink(missing_ok=True)
+    return False
+
+
+def _pictures(out: Path, of: dict[str, Any]) -> list[Path]:
+    return [out / PICTURES / ("test" if name in of["held_out"] else "train") / f"{name}.png" for name in of["pictures"]]
+
+
+def _ours(out: Path) -> list[Path]:
+    named = [out / name for name in (RESULTS, TORCH, COMPARISON, LOSSES, *_DATA)]
+    return named + list(out.glob(_SNAPSHOTS))
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of the demo holds; None where there is none.
+
+    Raises
+    ------
+    FileError
+        It is something else.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FileError(f"is not what the demo wrote: {error}", file=path, hint="remove it") from None
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write a JSON file, complete or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def write_list(data: Path, path: Path) -> None:
+    """Write the list that names one HDF5 file, as HDF5Data reads it."""
+    with atomic_path(path) as partial:
+        partial.write_text(f"{data.resolve()}\n", encoding="utf-8")
+
+
+def count_rows(data: Path) -> int:
+    """Return the number of patches in an HDF5 file.
+
+    Raises
+    ------
+    FileError
+        It is damaged.
+    """
+    try:
+        with h5py.File(data, "r") as file:
+            return int(file["data"].shape[0])
+    except (OSError, KeyError) as error:
+        raise FileError(f"this HDF5 file is damaged: {error}", file=data, hint="--fresh starts anew") from None
