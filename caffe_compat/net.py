@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -114,6 +115,17 @@ class CaffeNet(fx.GraphModule):
         blobs = tuple(graph.shapes)
         plain = fx.GraphModule(self, _assemble(graph, blobs))
         return _by_name(blobs, plain(*_ordered(graph, inputs)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, args = super().__reduce__()  # torch's own forgets the class and the graph
+        return _unpickled, (rebuild, args)
+
+
+def _unpickled(rebuild: Callable[..., fx.GraphModule], args: tuple[Any, ...]) -> CaffeNet:
+    plain = rebuild(*args)
+    net = CaffeNet(plain, plain.graph, class_name="CaffeNet")
+    net.meta = args[0]["meta"]
+    return net
 
 
 def _by_name(blobs: Sequence[str], result: torch.Tensor | dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
