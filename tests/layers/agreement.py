@@ -51,7 +51,16 @@ def single(type_, shapes, body="", tops=("y",), extra=""):
 
 
 def agree(
-    text, *, phase="TEST", values=Values(), labels=None, forwards=1, dtype=torch.float64, tolerance=None, masks=()
+    text,
+    *,
+    phase="TEST",
+    values=Values(),
+    labels=None,
+    feed=None,
+    forwards=1,
+    dtype=torch.float64,
+    tolerance=None,
+    masks=(),
 ):
     """Compare every blob, every input's and every parameter's gradient, and the blobs afterwards, three ways:
 
@@ -71,9 +80,10 @@ def agree(
         for name, given in caffe_blobs(net).items()
     }
     copy_weights(net, blobs)
-    blobs = {name: [b.numpy() for b in given] for name, given in caffe_blobs(net).items()}  # shared ones once
+    blobs = {name: [b.numpy().copy() for b in given] for name, given in caffe_blobs(net).items()}  # shared ones once
     net = net.to(dtype)
-    data = {blob: values.draw(rng, shape) for blob, shape in inputs_of(message).items()} | (labels or {})
+    shapes = inputs_of(message) | (feed or {})
+    data = {blob: values.draw(rng, shape) for blob, shape in shapes.items()} | (labels or {})
     plain, fused = _Run(net, data, dtype), _Run(copy.deepcopy(net), data, dtype)
     exact = _Run(copy.deepcopy(net), data, dtype)
     sum_as_caffe(exact.net)
@@ -88,7 +98,7 @@ def agree(
         witness.layer(layer).mask = (tops[top] != 0).numpy()
     for _ in range(forwards):
         wanted = witness.forward(data)
-    assert {blob: value.shape for blob, value in wanted.items()} == net.caffe.shapes
+    assert feed or {blob: value.shape for blob, value in wanted.items()} == net.caffe.shapes
     _same("every_blob", tops, wanted, tolerance)
 
     seeds = {blob: values.draw(rng, wanted[blob].shape) for blob in net.returns if wanted[blob].dtype.kind == "f"}

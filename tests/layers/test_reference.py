@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.files import read_net
 from caffe_compat.graph import build_graph
+from caffe_compat.net import build_net
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.text import parse_text
 from caffe_compat.weights import read_weights
@@ -384,3 +385,84 @@ layer { name: "acc" type: "Accuracy" bottom: "ip1" bottom: "t" top: "acc" }
 def test_a_net_of_everything(parameters, phase, seed, forwards):
     labels = np.random.default_rng(seed).integers(0, 4, parameters["n"]).astype("f4")
     agree(NET % parameters, phase=phase, values=Values(seed), labels={"t": labels}, forwards=forwards, tolerance=1e-8)
+
+
+# Other sizes than the net was built with
+
+
+def other(draw, shape, low=1):
+    """Another batch and other lengths of the last two axes."""
+    return [draw(st.integers(1, 3)), shape[1], *(draw(st.integers(low, low + 8)) for _ in shape[2:])]
+
+
+@settings(max_examples=60)
+@given(poolings(), st.data(), values)
+def test_pooling_takes_maps_of_any_size(config, data, values):
+    text, shape = config
+    fed = other(data.draw, shape)
+    assume(pooled(text, shape))
+    if pooled(text, fed):
+        agree(text, values=values, feed={"x0": fed})
+    else:
+        with pytest.raises(RuntimeError, match="too small|size is"):
+            agree(text, values=values, feed={"x0": fed})
+
+
+@few
+@given(
+    st.sampled_from(["num_output: 2", "num_output: 6 group: 2", "num_output: 6 stride: 2 dilation: 2"]),
+    st.data(),
+    values,
+)
+def test_convolution_takes_maps_of_any_size(body, data, values):
+    text = single("Convolution", [(2, 6, 9, 9)], f"convolution_param {{ {body} kernel_size: 3 pad: 1 }}")
+    fed = other(data.draw, (2, 6, 9, 9), low=3)
+    agree(text, values=values, feed={"x0": fed})
+
+
+@pytest.mark.parametrize("outputs", [2, 8])
+@pytest.mark.parametrize("size", [(2, 9), (9, 2), (1, 1), (3, 3)])
+def test_a_map_smaller_than_the_kernel_is_refused(outputs, size):
+    net = build_net(
+        build_graph(
+            parse_text(
+                single("Convolution", [(1, 6, 9, 9)], f"convolution_param {{ num_output: {outputs} kernel_size: 5 }}"),
+                pb.NetParameter,
+            )
+        )
+    )
+    with pytest.raises(RuntimeError, match="[Kk]ernel"):
+        net(torch.zeros(1, 6, *size))
+
+
+@settings(max_examples=15)
+@given(st.sampled_from(["MAX", "AVE"]), st.integers(1, 4), st.integers(6, 14), st.integers(6, 14), phases)
+def test_a_fully_convolutional_net_takes_any_batch_and_size(pool, n, h, w, phase):
+    text = NET % {"n": 2, "h": 9, "w": 9, "slope": 0.1, "pool": pool, "op": "SUM"}
+    labels = np.random.default_rng(n).integers(0, 4, n).astype("f4")
+    agree(text, phase=phase, labels={"t": labels}, feed={"x": (n, 3, h, w), "t": (n,)}, tolerance=1e-8)
+
+
+# float32, on sizes where torch chooses other kernels
+
+
+LARGER = {
+    "Convolution": ("convolution_param { num_output: 24 kernel_size: 3 pad: 1 }", (4, 32, 20, 21)),
+    "Convolution strided": ("convolution_param { num_output: 20 kernel_size: 5 stride: 2 group: 4 }", (3, 16, 33, 30)),
+    "Convolution few": ("convolution_param { num_output: 1 kernel_size: 5 pad: 2 }", (2, 64, 18, 17)),
+    "Convolution one": ("convolution_param { num_output: 40 kernel_size: 1 }", (2, 50, 13, 14)),
+    "InnerProduct": ("inner_product_param { num_output: 50 }", (16, 20, 5, 5)),
+    "Pooling": ("pooling_param { kernel_size: 3 stride: 2 }", (4, 16, 33, 32)),
+    "Pooling mean": ("pooling_param { kernel_size: 3 stride: 2 pad: 1 pool: AVE }", (4, 16, 33, 32)),
+    "LRN": ("lrn_param { alpha: 0.5 }", (3, 40, 11, 12)),
+    "LRN within": ("lrn_param { alpha: 0.5 norm_region: WITHIN_CHANNEL }", (3, 16, 21, 22)),
+    "BatchNorm": ("", (8, 24, 13, 12)),
+    "Scale": ("scale_param { bias_term: true }", (8, 24, 13, 12)),
+    "Softmax": ("", (32, 100)),
+}
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_float32_is_within_rounding_of_the_transcription(name):
+    body, shape = LARGER[name]
+    agree(single(name.split()[0], [shape], body), phase="TRAIN", dtype=torch.float32)
