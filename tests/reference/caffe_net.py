@@ -13,13 +13,13 @@ TYPES = {
 
 
 class Net:
-    """A net of LayerParameters (upgraded and filtered), its blobs given by layer name.
+    """A net of LayerParameters (upgraded and filtered), its blobs given by layer name; what data layers make is fed.
 
     Every version of a blob that in-place layers overwrite is kept, so each layer's gradient is that of its own input.
     """
 
     def __init__(self, layers, blobs, phase, dtype=np.float64):
-        self.params = [p for p in layers if p.type != "Input"]
+        self.params = [p for p in layers if p.type not in ("Input", "HDF5Data")]
         self.dtype = dtype
         self.layers = []
         shared = {}
