@@ -20,7 +20,7 @@ from caffe_compat.files import write_text
 from caffe_compat.models.robust_lq_emotion import pictures, workspace
 from caffe_compat.models.robust_lq_emotion.figures import draw_comparison, draw_losses
 from caffe_compat.models.robust_lq_emotion.quality import METHODS, Enlarged, enlarge
-from caffe_compat.models.robust_lq_emotion.recipe import DEPLOY, Recipe, make_recipe
+from caffe_compat.models.robust_lq_emotion.recipe import DEPLOY, WHY, Recipe, make_recipe
 from caffe_compat.models.robust_lq_emotion.training import read_curves, snapshot_at, train
 from caffe_compat.net import CaffeNet, load_net
 from matlab_ports import generate_test, generate_train
@@ -124,6 +124,7 @@ class Demo:
         self.say("training SR-FCN by the authors' prototxt/pretrain, changed to take a minute or two:")
         for change in recipe.changes:
             self.say(f"  {change}")
+        self.say(f"  ({WHY})")
         if snapshot_at(self.out, self.iterations).is_file():
             self.say(f"  iteration {self.iterations} is there already")
             return

@@ -16,6 +16,7 @@ from caffe_compat.models.robust_lq_emotion.training import Curves
 
 _WINDOW = 96  # side of the part shown enlarged
 _TITLES = {"nearest": "low resolution", "bicubic": "bicubic", "sr_fcn": "SR-FCN"}
+_SMOOTHED = 25  # iterations
 _BLACK, _WHITE = 16, 235  # the range of Y
 
 
@@ -81,7 +82,10 @@ def _part(picture: Enlarged, focus: Sequence[int] | None) -> tuple[int, int, int
 
 
 def draw_losses(curves: Curves, path: Path) -> None:
-    """Write the training loss of every iteration, its mean over 20, and the test losses."""
+    """Write the training loss of every iteration, its running median, and the test losses.
+
+    The first steps overshoot by orders of magnitude; what exceeds 30 times the last median is cut off.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -91,12 +95,14 @@ def draw_losses(curves: Curves, path: Path) -> None:
     iterations = np.array(list(curves.train))
     losses = np.array(list(curves.train.values()))
     axes.plot(iterations, losses, color="#9ecae1", linewidth=0.8, label="training, one batch")
-    window = min(20, len(losses))
-    smooth = np.convolve(losses, np.full(window, 1 / window), "valid")
-    axes.plot(iterations[window - 1 :], smooth, color="#08519c", linewidth=1.8, label=f"training, mean of {window}")
+    window = min(_SMOOTHED, len(losses))
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, window), axis=1)
+    middles = iterations[(window - 1) // 2 :][: len(medians)]
+    axes.plot(middles, medians, color="#08519c", linewidth=1.8, label=f"training, median of {window}")
     if curves.test:
         axes.plot(list(curves.test), list(curves.test.values()), "o-", color="#d94801", label="held-out pictures")
     axes.set(yscale="log", xlabel="iteration", ylabel="Euclidean loss of a 16 x 16 patch", title="Training of SR-FCN")
+    axes.set_ylim(top=min(float(losses.max()), 30 * float(medians[-1])) * 1.2)
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend()
     with atomic_path(path) as partial:
