@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from caffe_compat.layers.few_outputs import FewOutputsConv2d
+from caffe_compat.layers.convolution import ManyConvolutions
 
 BLOCK = 320
 """Products that OpenBLAS's sgemm adds up before it adds to the result (its Q on the recording machine)."""
@@ -41,6 +41,10 @@ class ExactConv2d(nn.Conv2d):
         return top if self.bias is None else top + self.bias[:, None, None]
 
 
+ManyExactConv2d: type[ExactConv2d] = type("ManyExactConv2d", (ManyConvolutions, ExactConv2d), {})
+"""The same for several bottoms, or channels at another axis."""
+
+
 def _product(weight: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Return weight @ columns, the inner sums in blocks."""
     total = weight[:, :BLOCK] @ columns[:BLOCK]
@@ -58,13 +62,14 @@ def sum_as_caffe(net: nn.Module) -> None:
     """Replace every 2-d convolution of a net by one that adds up in Caffe's order; parameters stay the same objects."""
     for module in net.modules():
         for name, child in module.named_children():
-            if isinstance(child, nn.Conv2d) and type(child) in (nn.Conv2d, FewOutputsConv2d):
+            if isinstance(child, nn.Conv2d) and not isinstance(child, ExactConv2d):
                 setattr(module, name, _exact(child))
 
 
 def _exact(conv: nn.Conv2d) -> ExactConv2d:
+    axis: int | None = getattr(conv, "channel_axis", None)  # of ManyConvolutions
     with torch.device("meta"):
-        twin = ExactConv2d(
+        twin = (ExactConv2d if axis is None else ManyExactConv2d)(
             conv.in_channels,
             conv.out_channels,
             _pair(conv.kernel_size),
@@ -75,4 +80,6 @@ def _exact(conv: nn.Conv2d) -> ExactConv2d:
             conv.bias is not None,
         )
     twin.weight, twin.bias = conv.weight, conv.bias
+    if axis is not None:
+        twin.channel_axis = axis  # type: ignore[assignment]  # a plain attribute
     return twin.train(conv.training)

@@ -85,7 +85,11 @@ class ManyConvolutions(nn.Module):
         return tops if len(tops) > 1 else tops[0]
 
 
-_MANY = {axes: type(f"ManyConv{axes}d", (ManyConvolutions, conv), {}) for axes, conv in _CONVS.items()}
+# Each under its own name in this module, so that nets can be pickled.
+ManyConv1d = type("ManyConv1d", (ManyConvolutions, nn.Conv1d), {})
+ManyConv2d = type("ManyConv2d", (ManyConvolutions, nn.Conv2d), {})
+ManyConv3d = type("ManyConv3d", (ManyConvolutions, nn.Conv3d), {})
+_MANY = {1: ManyConv1d, 2: ManyConv2d, 3: ManyConv3d}
 
 
 @register

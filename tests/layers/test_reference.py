@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.files import read_net
 from caffe_compat.graph import build_graph
-from caffe_compat.net import build_net
+from caffe_compat.net import build_net, load_net
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.text import parse_text
 from caffe_compat.weights import read_weights
@@ -100,6 +100,21 @@ def test_convolution_with_few_outputs(outputs, channels, height, width, pad, val
     body = f"convolution_param {{ num_output: {outputs} kernel_h: {height} kernel_w: {width} pad: {pad} }}"
     shape = (2, channels, max(1, height - pad), max(1, width + 2 - pad))
     agree(single("Convolution", [shape], body), values=values)
+
+
+def test_an_exact_convolution_of_two_bottoms_has_the_bits_of_one_of_each():
+    body = 'convolution_param { num_output: 8 kernel_size: 5 weight_filler { type: "xavier" } }'
+    one, two = (
+        load_net(
+            parse_text(single("Convolution", [(2, 16, 9, 9)] * n, body, ["y", "z"][:n]), pb.NetParameter), exact=True
+        )
+        for n in (1, 2)
+    )
+    two.load_state_dict(one.state_dict())
+    x, z = torch.randn(2, 2, 16, 9, 9)
+    both = two(x, z)
+    assert torch.equal(both["y"], one(x))
+    assert torch.equal(both["z"], one(z))
 
 
 @few

@@ -2,13 +2,14 @@
 
 import copy
 import io
+import pickle
 import shutil
 
 import pytest
 import torch
 
 from caffe_compat.graph import build_graph
-from caffe_compat.net import build_net
+from caffe_compat.net import build_net, load_net
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.text import parse_text
 from tests.layers.agreement import single
@@ -125,6 +126,17 @@ def test_a_copy_shares_within_itself_what_the_net_shares(net, batch, copied):
     assert twin.ip.weight is not net.ip.weight
     assert [slot.key for slot in twin.params] == [slot.key for slot in net.params]
     near(learn(twin, batch), learn(net, batch))
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 9), (2, 6, 9, 9), (2, 6, 5, 5, 5)])
+@pytest.mark.parametrize("exact", [False, True])
+def test_convolutions_of_two_bottoms_can_be_pickled(shape, exact):
+    text = single(
+        "Convolution", [shape] * 2, f"convolution_param {{ num_output: 4 kernel_size: 3 {XAVIER} }}", ["y", "z"]
+    )
+    net = load_net(parse_text(text, pb.NetParameter), exact=exact)
+    inputs = torch.randn(shape), torch.randn(shape)
+    near(pickle.loads(pickle.dumps(net))(*inputs), net(*inputs))
 
 
 def test_an_empty_batch_gives_empty_outputs():
