@@ -20,7 +20,7 @@ from caffe_compat.files import write_text
 from caffe_compat.models.robust_lq_emotion import pictures, workspace
 from caffe_compat.models.robust_lq_emotion.figures import draw_comparison, draw_losses
 from caffe_compat.models.robust_lq_emotion.quality import METHODS, Enlarged, enlarge
-from caffe_compat.models.robust_lq_emotion.recipe import DEPLOY, WHY, Recipe, make_recipe
+from caffe_compat.models.robust_lq_emotion.recipe import DEPLOY, WHY, Recipe, make_recipe, test_stride
 from caffe_compat.models.robust_lq_emotion.training import read_curves, snapshot_at, train
 from caffe_compat.net import CaffeNet, load_net
 from matlab_ports import generate_test, generate_train
@@ -109,16 +109,22 @@ class Demo:
 
     def _write_data(self) -> dict[str, int]:
         """Write train.h5 and test.h5 by the authors' scripts; return how many patches each holds."""
+        stride = test_stride(workspace.count_pixels(self._held_out()))
+        settings: dict[str, dict[str, Any]] = {"train": {}, "test": {"stride": stride}}
         patches = {}
         for name, script in (("train", generate_train), ("test", generate_test)):
             path = self.out / f"{name}.h5"
             if not path.is_file():
                 with self._step(path.name):
-                    script(self.out / workspace.PICTURES / name, path, scale=self.scale, pattern="*.png")
+                    folder = self.out / workspace.PICTURES / name
+                    script(folder, path, scale=self.scale, pattern="*.png", **settings[name])
             workspace.write_list(path, self.out / f"{name}.txt")
             patches[name] = workspace.count_rows(path)
-        self.say(f"  {patches['train']} patches to train on, {patches['test']} to test")
+        self.say(f"  {patches['train']} patches to train on, {patches['test']}, {stride} pixels apart, to test")
         return patches
+
+    def _held_out(self) -> list[Path]:
+        return sorted((self.out / workspace.PICTURES / "test").glob("*.png"))
 
     def _train(self, recipe: Recipe) -> None:
         self.say("training SR-FCN by the authors' prototxt/pretrain, changed to take a minute or two:")
@@ -139,9 +145,8 @@ class Demo:
         return load_net(prototxt.path(DEPLOY), weights or snapshot_at(self.out, self.iterations))
 
     def _compare(self, net: CaffeNet) -> list[Enlarged]:
-        paths = sorted((self.out / workspace.PICTURES / "test").glob("*.png"))
         with self._step("held-out pictures"):
-            return [enlarge(net, path, self.scale) for path in _bar("held out")(paths)]
+            return [enlarge(net, path, self.scale) for path in _bar("held out")(self._held_out())]
 
     def _draw(self, enlarged: Sequence[Enlarged]) -> None:
         focus = workspace.read_json(self.out / workspace.SETTINGS)["focus"]

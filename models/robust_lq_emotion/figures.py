@@ -103,7 +103,7 @@ def draw_losses(curves: Curves, path: Path) -> None:
         axes.plot(list(curves.test), list(curves.test.values()), "o-", color="#d94801", label="held-out pictures")
     axes.set(yscale="log", xlabel="iteration", ylabel="Euclidean loss of a 16 x 16 patch", title="Training of SR-FCN")
     axes.set_ylim(top=min(float(losses.max()), 30 * float(medians[-1])) * 1.2)
-    axes.grid(visible=True, which="both", alpha=0.25)
+    axes.grid(visible=True, alpha=0.3)
     axes.legend()
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", dpi=110)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,8 @@ test_interval: 50 display: 1 snapshot: 50 solver_mode: CPU random_seed: 1
 """
 _BATCH = 8
 _FILLER = "xavier"
-_TEST_BATCHES = 32
+_TEST_PATCHES = 100  # about; each takes a hundredth of a second, and all are used in each test
+_AUTHORS_TEST_STRIDE = 20
 _PATHS = ("net", "snapshot_prefix")  # placeholders in the shipped files
 
 
@@ -45,6 +47,11 @@ class Recipe:
     changes: tuple[str, ...]
 
 
+def test_stride(pixels: int) -> int:
+    """Return how far apart the patches to test on are, for held-out pictures of so many pixels in all."""
+    return max(_AUTHORS_TEST_STRIDE, round(math.sqrt(pixels / _TEST_PATCHES)))
+
+
 def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int) -> Recipe:
     """Return the recipe for a demo whose files lie in `folder`.
 
@@ -53,7 +60,7 @@ def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int)
     folder : holds train.txt, test.txt, net.prototxt and snapshots/.
     scale : how many times smaller the low-resolution pictures are.
     iterations : updates in all.
-    test_patches : in the test file; at most 64 are used in each test.
+    test_patches : in the test file.
     """
     shipped_net, shipped_solver = read_net(prototxt.path(NET)), read_solver(prototxt.path(SOLVER))
     net, net_changes = _small_net(shipped_net, folder)
@@ -61,7 +68,7 @@ def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int)
     solver.CopyFrom(shipped_solver)
     small = parse_text(_SOLVER_CHANGES, pb.SolverParameter)
     small.max_iter = iterations
-    small.test_iter.append(min(_TEST_BATCHES, test_patches // 2))
+    small.test_iter.append(test_patches // 2)
     for field, _ in small.ListFields():
         solver.ClearField(field.name)
     solver.MergeFrom(small)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+from PIL import Image
 
 from caffe_compat.errors import FileError
 from caffe_compat.files import atomic_path
@@ -27,7 +28,7 @@ def settings(sources: Sequence[Source], scale: int, changes: Sequence[str]) -> d
     """Return what tells one demo from another; the number of iterations does not."""
     return {
         "scale": scale,
-        "recipe": [change for change in changes if not change.startswith("max_iter")],
+        "recipe": [change for change in changes if not change.startswith(("max_iter", "test_iter"))],
         "pictures": {source.name: source.identity for source in sources},
         "held_out": [source.name for source in sources if source.held_out],
         "focus": {source.name: list(source.focus) for source in sources if source.focus},
@@ -93,6 +94,15 @@ def write_list(data: Path, path: Path) -> None:
     """Write the list that names one HDF5 file, as HDF5Data reads it."""
     with atomic_path(path) as partial:
         partial.write_text(f"{data.resolve()}\n", encoding="utf-8")
+
+
+def count_pixels(paths: Sequence[Path]) -> int:
+    """Return the number of pixels of some pictures."""
+    total = 0
+    for path in paths:
+        with Image.open(path) as picture:
+            total += picture.width * picture.height
+    return total
 
 
 def count_rows(data: Path) -> int:
