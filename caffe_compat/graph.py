@@ -1,11 +1,10 @@
 """From a NetParameter to a frozen graph: every layer known, every blob with its shape, every fault reported together.
 
-Source of the rules: Caffe 1.0, Net::Init, AppendTop, AppendBottom, AppendParam and InsertSplits.
+Source of the rules: Caffe 1.0, Net::Init, AppendTop, AppendBottom and AppendParam.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from caffe_compat.layers import REGISTRY, BlobDef, Layer, LayerSpec, Shape
 from caffe_compat.layers.base import count, rejections
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.marks import Fork, all_forks
+from caffe_compat.rewrite import insert_splits
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
 
@@ -311,103 +311,3 @@ class _Builder:
             hint = f"give input_shapes={{{top!r}: (N, ...)}}"
             self.problems.append(spec.error("the shape of this input is not known", "top", top, hint))
         return own
-
-
-def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
-    """Return the net with a Split layer behind every top that several layers (or a layer and the loss) take.
-
-    The names are Caffe's: layer ``<blob>_<layer>_<i>_split``, tops ``..._split_0`` and so on.
-    """
-    source: dict[str, tuple[int, int]] = {}
-    readers: Counter[tuple[int, int]] = Counter()
-    bottoms: dict[tuple[int, int], tuple[int, int]] = {}
-    weights: dict[tuple[int, int], float] = {}
-    for i, layer in enumerate(net.layer):
-        for j, blob in enumerate(layer.bottom):
-            if blob in source:
-                bottoms[i, j] = source[blob]
-                readers[source[blob]] += 1
-        for j, blob in enumerate(layer.top):
-            source[blob] = (i, j)
-        for j, weight in enumerate(layer.loss_weight[: len(layer.top)]):
-            if weight:
-                weights[i, j] = weight
-                readers[i, j] += 1
-    out = pb.NetParameter()
-    out.CopyFrom(net)
-    out.ClearField("layer")
-    used: Counter[tuple[int, int]] = Counter()
-    for i, layer in enumerate(net.layer):
-        copy = out.layer.add()
-        copy.CopyFrom(layer)
-        for j, blob in enumerate(layer.bottom):
-            top = bottoms.get((i, j))
-            if top is not None and readers[top] > 1:
-                copy.bottom[j] = f"{blob}_{net.layer[top[0]].name}_{top[1]}_split_{used[top]}"
-                used[top] += 1
-        for j, blob in enumerate(layer.top):
-            if readers[i, j] > 1:
-                name = f"{blob}_{layer.name}_{j}_split"
-                split = out.layer.add(name=name, type="Split", bottom=[blob])
-                split.top.extend(f"{name}_{k}" for k in range(readers[i, j]))
-                if (i, j) in weights:
-                    copy.ClearField("loss_weight")
-                    split.loss_weight.extend([weights[i, j], *[0.0] * (readers[i, j] - 1)])
-                    used[i, j] += 1
-    return out
-
-
-def inference_net(net: pb.NetParameter) -> pb.NetParameter:
-    """Return a filtered, upgraded net with what only training needs taken out.
-
-    Losses, Accuracy and Silence leave, and with them the layers that feed nothing else (the labels' side);
-    data layers become Input layers with the tops still wanted. What the losses compared becomes the output.
-    """
-    learned = _learned_blobs(net)
-    taken = {blob for layer in net.layer for blob in layer.bottom}
-    wanted: set[str] = set()
-    for layer in net.layer:
-        if _trains_only(layer):
-            if layer.type != "Silence":
-                wanted |= {blob for blob in layer.bottom if blob in learned} or set(layer.bottom[:1])
-        else:
-            wanted |= {top for top in layer.top if top not in taken}
-    kept: list[pb.LayerParameter] = []
-    for layer in reversed(net.layer):
-        if _trains_only(layer) or not wanted & set(layer.top):
-            continue
-        wanted |= set(layer.bottom)
-        kept.append(_fed(layer, wanted))
-    out = pb.NetParameter()
-    out.CopyFrom(net)
-    out.ClearField("layer")
-    out.layer.extend(reversed(kept))
-    return out
-
-
-def _trains_only(layer: pb.LayerParameter) -> bool:
-    known = REGISTRY.get(layer.type)
-    return known is not None and not known.inference
-
-
-def _learned_blobs(net: pb.NetParameter) -> set[str]:
-    """Return the blobs that some layer with parameters has had a part in."""
-    learned: set[str] = set()
-    for layer in net.layer:
-        known = REGISTRY.get(layer.type)
-        if learned & set(layer.bottom) or (known and type(known).blobs is not Layer.blobs):
-            learned |= set(layer.top)
-    return learned
-
-
-def _fed(layer: pb.LayerParameter, wanted: set[str]) -> pb.LayerParameter:
-    """Return a data layer as an Input layer of its wanted tops, any other layer as it is."""
-    known = REGISTRY.get(layer.type)
-    if known is None or not known.is_data:
-        return layer
-    out = pb.LayerParameter(name=layer.name, type="Input", top=[top for top in layer.top if top in wanted])
-    if layer.type == "Input":
-        shapes = list(layer.input_param.shape)
-        keep = [i for i, top in enumerate(layer.top) if top in wanted]
-        out.input_param.shape.extend(shapes if len(shapes) == 1 else [shapes[i] for i in keep if i < len(shapes)])
-    return out

@@ -18,12 +18,13 @@ from caffe_compat.errors import CaffeCompatError, NetError
 from caffe_compat.exact import sum_as_caffe
 from caffe_compat.files import read_net
 from caffe_compat.fillers import fill
-from caffe_compat.graph import InputShapes, NetGraph, Node, Slot, build_graph, inference_net
+from caffe_compat.graph import InputShapes, NetGraph, Node, Slot, build_graph
 from caffe_compat.layers import REGISTRY, BlobDef
 from caffe_compat.optimise import optimise
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.blobs import BlobStore
 from caffe_compat.proto.marks import where
+from caffe_compat.rewrite import inference_net
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
 from caffe_compat.weights import Weights, copy_weights, place, tensor_of, tie

@@ -3,10 +3,11 @@
 import pytest
 
 from caffe_compat.errors import NetError, ProblemsError
-from caffe_compat.graph import NetGraph, build_graph, inference_net, insert_splits
+from caffe_compat.graph import NetGraph, build_graph
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.marks import same
 from caffe_compat.proto.text import parse_text
+from caffe_compat.rewrite import inference_net, insert_splits
 
 X = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
 
