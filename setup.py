@@ -23,10 +23,13 @@ REQUIRES = [
     "matplotlib>=3.9",
     "pillow>=10",  # pictures, with an error where one is truncated
     "tqdm>=4.66",
+    "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
 ]
+VIDEO = ["av>=14"]  # H.264 is written with it, and read with it where it is installed, with OpenCV elsewhere
 DEMO = ["scikit-image>=0.25"]
 DEV = [
     "build>=1.2",
+    "distributed>=2025.1",
     "hypothesis>=6.100",
     "import-linter>=2.3",
     "mypy>=1.13",
@@ -72,7 +75,7 @@ setup(
         "matlab_ports": ["py.typed"],
     },
     install_requires=REQUIRES,
-    extras_require={"demo": DEMO, "dev": DEV + DEMO},
+    extras_require={"video": VIDEO, "demo": DEMO + VIDEO, "dev": DEV + DEMO + VIDEO},
     entry_points={
         "console_scripts": [
             "caffe-compat = caffe_compat.cli:main",

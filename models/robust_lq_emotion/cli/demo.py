@@ -1,81 +1,32 @@
-"""``lq-emotion``: the paper's pipeline from the command line."""
+"""``lq-emotion demo``: the authors' super-resolution net trained on a few pictures."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.errors import CaffeCompatError
-from matlab_ports.errors import PortError
+from caffe_compat.models.robust_lq_emotion.cli.options import at_least
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Parameters
-    ----------
-    argv : arguments without the program's name; those of the process by default.
-
-    Returns
-    -------
-    0, 1 where the command failed or was interrupted (one line on stderr, no traceback), 2 for wrong usage.
-    """
-    try:
-        args = _parser().parse_args(argv)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 2
-    try:
-        _demo(args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return _failed("interrupted; the same command goes on from there")
-    except (CaffeCompatError, PortError, OSError) as error:
-        return _failed(str(error))
-    return 0
-
-
-def _failed(problem: str) -> int:
-    print(f"lq-emotion: error: {problem}", file=sys.stderr)
-    return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lq-emotion", description="Robust emotion recognition from low-quality pictures.", allow_abbrev=False
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
     text = "train the authors' super-resolution net on a few pictures, and show what it does"
     demo = commands.add_parser("demo", help=text, description=text, allow_abbrev=False)
     demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="FOLDER", help="default: demo_out")
     demo.add_argument(
         "--images", type=Path, metavar="FOLDER", help="your pictures; the last fifth is held out (scikit-image's)"
     )
-    demo.add_argument("--iterations", type=_at_least(1), default=400, metavar="N", help="default: 400; more go on")
-    demo.add_argument("--scale", type=_at_least(2, 16), default=3, metavar="N", help="default: 3; the authors' is 12")
+    demo.add_argument("--iterations", type=at_least(1), default=400, metavar="N", help="default: 400; more go on")
+    demo.add_argument("--scale", type=at_least(2, 16), default=3, metavar="N", help="default: 3; the authors' is 12")
     demo.add_argument("--fresh", action="store_true", help="start anew instead of going on with what is in the folder")
     demo.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
-    return parser
+    demo.set_defaults(run=_demo)
 
 
-def _at_least(least: int, most: int | None = None) -> Any:
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
-            wanted = f"a whole number from {least}" + (f" to {most}" if most else "")
-            raise argparse.ArgumentTypeError(f"{text!r}: {wanted} is expected")
-        return int(text)
-
-    return number
-
-
-def _demo(args: argparse.Namespace) -> None:
+def _demo(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.demo import Demo
 
     def say(line: str) -> None:
@@ -87,6 +38,7 @@ def _demo(args: argparse.Namespace) -> None:
         print(json.dumps(results, indent=2))
     else:
         _report(results, args.out)
+    return 0
 
 
 _COLUMNS = {"nearest": "low resolution", "bicubic": "bicubic", "sr_fcn": "SR-FCN"}

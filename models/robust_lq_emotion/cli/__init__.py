@@ -1,0 +1,57 @@
+"""``lq-emotion``: the paper's pipeline from the command line, one module per command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.models.robust_lq_emotion.cli import demo
+from matlab_ports.errors import PortError
+
+_COMMANDS = (demo,)  # each adds its parser, whose `run` takes the parsed arguments and returns the exit code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    0, 1 where the command failed or was interrupted (one line on stderr, no traceback), 2 for wrong usage.
+    """
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return _failed("interrupted; the same command goes on from there")
+    except (CaffeCompatError, PortError, OSError) as error:
+        return _failed(str(error))
+    return code
+
+
+def _failed(problem: str) -> int:
+    sys.stderr.write(f"lq-emotion: error: {problem}\n")
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lq-emotion", description="Robust emotion recognition from low-quality pictures.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser
