@@ -26,6 +26,7 @@ REQUIRES = [
     "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
 ]
 VIDEO = ["av>=14"]  # H.264 is written with it, and read with it where it is installed, with OpenCV elsewhere
+FAST = ["numba>=0.61"]  # imresize of many pictures in compiled loops
 DEMO = ["scikit-image>=0.25"]
 DEV = [
     "build>=1.2",
@@ -75,7 +76,7 @@ setup(
         "matlab_ports": ["py.typed"],
     },
     install_requires=REQUIRES,
-    extras_require={"video": VIDEO, "demo": DEMO + VIDEO, "dev": DEV + DEMO + VIDEO},
+    extras_require={"video": VIDEO, "fast": FAST, "demo": DEMO + VIDEO + FAST, "dev": DEV + DEMO + VIDEO + FAST},
     entry_points={
         "console_scripts": [
             "caffe-compat = caffe_compat.cli:main",

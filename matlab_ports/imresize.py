@@ -19,6 +19,7 @@ stored as single after each pass, as MathWorks' generated code does.
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ from matlab_ports.errors import PortError
 Array = npt.NDArray[Any]
 
 _CLASSES = ("float64", "float32", "uint8", "int8", "uint16", "int16", "uint32", "int32")
+_WORTH_COMPILING = 1 << 18  # samples: below it, loading the compiled loops would take longer than the work
+_SHARE = 1 << 22  # samples the compiled loops get at once
 _BLOCK = 98_304  # samples of the larger pictures worked on at once: a pass finds its input in the cache
 
 
@@ -97,6 +100,47 @@ def _store_as(dtype: np.dtype[Any], values: Doubles) -> None:
         np.clip(values, limits.min, limits.max, out=values)
 
 
+def _compiled() -> Any:
+    """The module of compiled loops, where Numba is installed and keeps the bits."""
+    try:
+        compiled = importlib.import_module("matlab_ports.compiled")
+    except ImportError:
+        return None
+    return compiled if compiled.rounds_products() else None
+
+
+def _kind(dtype: np.dtype[Any], compiled: Any) -> tuple[int, float, float]:
+    """How the compiled loops store results of class `dtype`, and its limits."""
+    if dtype.kind in "ui":
+        limits = np.iinfo(dtype)
+        return (compiled.UNSIGNED if dtype.kind == "u" else compiled.SIGNED), float(limits.min), float(limits.max)
+    return (compiled.SINGLE if dtype == np.float32 else compiled.DOUBLE), 0.0, 0.0
+
+
+def _resize_compiled(
+    compiled: Any, stack: Array, out: Array, taps: Sequence[tuple[Doubles, npt.NDArray[np.intp]]], threads: int
+) -> None:
+    """Resize `stack` (count, n1, n2) into `out` (count, m1, m2) picture by picture."""
+    count, larger = len(stack), max(stack[0].size, out[0].size)
+    step = max(1, min(-(-count // threads), _SHARE // larger))
+    tables = [np.ascontiguousarray(table) for pair in taps for table in pair]
+    kind = _kind(out.dtype, compiled)
+
+    def work(start: int) -> None:
+        block = slice(start, start + step)
+        samples = np.ascontiguousarray(stack[block], dtype=np.float64)
+        direct = out.dtype == np.float64 and out.flags.c_contiguous
+        result = out[block] if direct else np.empty((len(samples), *out.shape[1:]))
+        compiled.resize_pictures(samples, *tables, *kind, result)
+        if not direct:
+            with np.errstate(over="ignore"):
+                out[block] = result
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, range(0, count, step)):
+            pass
+
+
 def _resize_block(pictures: Array, out: Array, first: _Pass, second: _Pass) -> None:
     """Resize `pictures` (count, n1, n2) into the rows `first` makes of `out` (count, m1, m2), axis 1 before axis 2."""
     n2, m2 = pictures.shape[2], out.shape[2]
@@ -113,6 +157,9 @@ def _resize_stack(stack: Array, out: Array, taps: Sequence[tuple[Doubles, npt.ND
     (count, n1, n2), (_, m1, m2) = stack.shape, out.shape
     if all(weights.shape[1] == 1 and np.all(weights == 1) for weights, _ in taps):  # nearest: copied, not computed
         out[...] = stack[:, taps[0][1][:, 0]][:, :, taps[1][1][:, 0]]
+        return
+    if count >= 2 * threads and max(stack.size, out.size) >= _WORTH_COMPILING and (compiled := _compiled()):
+        _resize_compiled(compiled, stack, out, taps, threads)
         return
     step = max(1, min(count, _BLOCK // (max(n1, m1) * max(n2, m2))))
     rows = max(16, _BLOCK // max(n2, m2))

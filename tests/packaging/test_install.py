@@ -203,8 +203,8 @@ def _requirements():
     lists = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and node.targets[0].id in ("REQUIRES", "VIDEO", "DEMO", "DEV")
+        if isinstance(node, ast.Assign) and node.targets[0].id in ("REQUIRES", "VIDEO", "FAST", "DEMO", "DEV")
     }
     requirements = [entry for entries in lists.values() for entry in entries]
-    assert len(lists) == 4
+    assert len(lists) == 5
     return {entry.split(">")[0].split("<")[0].split("=")[0].lower() for entry in requirements}

@@ -1,0 +1,82 @@
+"""The compiled loops of ``imresize`` give the bits of the plain ones, and are left alone where they do not pay."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+
+from matlab_ports import imresize
+
+module = importlib.import_module("matlab_ports.imresize")
+compiled = pytest.importorskip("matlab_ports.compiled", reason="needs Numba (the extra `fast`)", exc_type=ImportError)
+
+
+@pytest.fixture
+def always_compiled(monkeypatch):
+    calls = []
+    original = module._resize_compiled
+    monkeypatch.setattr(module, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(module, "_resize_compiled", lambda *given: (calls.append(given[1].shape), original(*given)))
+    return calls
+
+
+def pictures(dtype, shape=(9, 31, 22)):
+    values = np.random.default_rng(3).random(shape)
+    if np.dtype(dtype).kind == "f":
+        return (values * 1e3 - 500).astype(dtype)
+    limits = np.iinfo(dtype)
+    return (values * (float(limits.max) - limits.min) + limits.min).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", module._CLASSES)
+@pytest.mark.parametrize("size", [(10, 7), (31, 40), (62, 11), (13, 66)])
+@pytest.mark.parametrize("method", ["bicubic", "bilinear", "lanczos3"])
+def test_compiled_loops_give_the_same_bits_for_every_class_size_and_kernel(
+    dtype, size, method, always_compiled, monkeypatch
+):
+    stack = pictures(dtype)
+    fast = imresize(stack, size, method, axes=(1, 2), threads=2)
+    assert len(always_compiled) == 1
+    monkeypatch.setattr(module, "_WORTH_COMPILING", stack.size * 100)
+    plain = imresize(stack, size, method, axes=(1, 2), threads=2)
+    assert len(always_compiled) == 1
+    assert fast.dtype == plain.dtype == stack.dtype
+    np.testing.assert_array_equal(fast.view(np.uint8), plain.view(np.uint8))
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0), (2, 1)])
+def test_compiled_loops_take_any_axes_and_any_share_of_the_stack(axes, always_compiled, monkeypatch):
+    stack = pictures(np.float64, (17, 19, 23))
+    monkeypatch.setattr(module, "_SHARE", 1200)  # less than three pictures at once
+    fast = imresize(stack, 0.4, axes=axes, threads=3)
+    assert len(always_compiled) == 1
+    monkeypatch.setattr(module, "_WORTH_COMPILING", 1 << 60)
+    np.testing.assert_array_equal(fast, imresize(stack, 0.4, axes=axes))
+
+
+def test_infinite_and_not_a_number_pass_through_the_compiled_loops_alike(always_compiled, monkeypatch):
+    stack = pictures(np.float32)
+    stack[0, 3, 4], stack[1, 5, 6], stack[2, 0, 0] = np.inf, np.nan, -3e38
+    fast = imresize(stack, 0.5, axes=(1, 2), threads=1)
+    assert len(always_compiled) == 1
+    monkeypatch.setattr(module, "_WORTH_COMPILING", 1 << 60)
+    np.testing.assert_array_equal(fast, imresize(stack, 0.5, axes=(1, 2), threads=1))
+
+
+def test_few_pictures_do_not_load_the_compiled_loops(monkeypatch):
+    monkeypatch.setattr(module, "_compiled", lambda: pytest.fail("loaded"))
+    assert imresize(np.zeros((2, 96, 96)), 0.5, axes=(1, 2)).shape == (2, 48, 48)
+
+
+def test_without_numba_or_with_fused_products_the_plain_loops_work(monkeypatch):
+    stack = pictures(np.float64)
+    wanted = imresize(stack, 0.5, axes=(1, 2))
+    monkeypatch.setattr(module, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(compiled, "rounds_products", lambda: False)
+    assert module._compiled() is None
+    np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), wanted)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "matlab_ports.compiled")
+    assert module._compiled() is None
+    np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), wanted)
