@@ -190,16 +190,14 @@ def load_net(
     shapes = {blob: shape for blob, shape in _input_shapes(input_shapes).items() if blob not in left}
     shapes |= _data_shapes(kept, wanted, shapes, folder)
     graph = build_graph(wanted, phase=phase, stages=stages, level=level, input_shapes=shapes)
-    net = build_net(graph, empty=True)
+    net = build_net(graph, empty=True, exact=exact)
     net.meta["report"] = None if weights is None else copy_weights(net, weights)
     fill_net(net, seed=seed)
-    if exact:
-        sum_as_caffe(net)
     return net
 
 
-def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False) -> CaffeNet:
-    """Return the torch module of a graph, its blobs drawn from their fillers.
+def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False, exact: bool = False) -> CaffeNet:
+    """Return the torch module of a graph, its blobs drawn from their fillers; `exact` as for :func:`load_net`.
 
     With `empty` the blobs have no memory yet: :func:`copy_weights` and :func:`fill_net` give them theirs.
     """
@@ -212,6 +210,8 @@ def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False) 
     net.meta["caffe"] = graph
     net.train(graph.phase == "TRAIN")
     optimise(net)
+    if exact:
+        sum_as_caffe(net)
     if not empty:
         fill_net(net, seed=seed)
     return net

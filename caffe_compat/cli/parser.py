@@ -57,6 +57,9 @@ def _command_first(argv: Sequence[str]) -> list[str]:
 def _device(part: argparse.ArgumentParser) -> None:
     part.add_argument("--gpu", metavar="ID", help="run on this CUDA device")
     part.add_argument("--device", metavar="NAME", help="run on this torch device: cpu, cuda, cuda:1")
+    part.add_argument(
+        "--exact", action="store_true", help="convolutions add up in genuine Caffe's order: its bits, slower"
+    )
 
 
 def _state(part: argparse.ArgumentParser) -> None:

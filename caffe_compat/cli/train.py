@@ -44,6 +44,7 @@ def train(args: Namespace) -> int:
             log=log,
             sources={phase: source for phase, source in given.items() if source},
             action=action,
+            exact=args.exact,
         )
         if args.snapshot:
             log.line("caffe.cpp:235", f"Resuming from {args.snapshot}")
@@ -133,7 +134,7 @@ def test(args: Namespace) -> int:
         wanted = redirect(wanted, args.test_source)
     if device.type == "cpu":
         keep_freed_memory()
-    tested = FedNet(wanted, rng=CRand(), seed=None, device=device)
+    tested = FedNet(wanted, rng=CRand(), seed=None, device=device, exact=args.exact)
     for name in args.weights.split(","):
         copy_weights(tested.net, name.strip())
     log.line("caffe.cpp:281", f"Running for {args.iterations} iterations.")

@@ -43,6 +43,7 @@ class Solver:
     log : where log lines go; silent by default.
     sources : by phase, "TRAIN" or "TEST", what replaces the source of the net's only data layer.
     action : asked after every iteration and before every test batch what to do.
+    exact : add up convolutions in genuine Caffe's order, as :func:`caffe_compat.load_net` does: its bits, slower.
 
     Attributes
     ----------
@@ -70,6 +71,7 @@ class Solver:
         log: Log | None = None,
         sources: Mapping[str, str] | None = None,
         action: Callable[[], Action] = lambda: Action.NONE,
+        exact: bool = False,
     ) -> None:
         self.param = upgrade_solver(param)
         self.iter = 0
@@ -78,6 +80,7 @@ class Solver:
         self._device = torch.device(device)
         self._log = log or Log()
         self._action = action
+        self._exact = exact
         self._stopped = False
         self._step = 0
         if self._device.type == "cpu":
@@ -108,7 +111,7 @@ class Solver:
 
         def made(definition: Definition, place: str) -> FedNet:
             self._say(place, definition.told)
-            fed = FedNet(definition, rng=rng, seed=seed, device=self._device)
+            fed = FedNet(definition, rng=rng, seed=seed, device=self._device, exact=self._exact)
             self._say("net.cpp:257", "Network initialization done.")
             return fed
 

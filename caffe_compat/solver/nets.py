@@ -155,7 +155,9 @@ class FedNet:
     weights : the loss weight of each output blob, 0 where it has none.
     """
 
-    def __init__(self, definition: Definition, *, rng: Randomness, seed: int | None, device: torch.device) -> None:
+    def __init__(
+        self, definition: Definition, *, rng: Randomness, seed: int | None, device: torch.device, exact: bool = False
+    ) -> None:
         self.sources: list[DataSource] = open_sources(definition.net, base_dir=definition.base_dir, rng=rng)
         shapes = {top: source.shapes[top] for source in self.sources for top in source.tops}
         state = definition.net.state
@@ -170,7 +172,7 @@ class FedNet:
         if unfed:
             hint = "a solver's nets take all their data from data layers"
             raise SolverError(f"nothing feeds the input {unfed[0]!r} of net {graph.name!r}", hint=hint)
-        self.net: CaffeNet = build_net(graph, seed=seed).to(device)
+        self.net: CaffeNet = build_net(graph, seed=seed, exact=exact).to(device)
         self.device = device
         losses = dict(self.net.losses)
         self.weights: Mapping[str, float] = {name: losses.get(name, 0.0) for name in graph.outputs}
