@@ -1,0 +1,1 @@
+"""How good predictions of valence are: statistics, post-processing, tables and pictures."""
