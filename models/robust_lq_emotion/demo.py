@@ -21,7 +21,7 @@ from caffe_compat.models.robust_lq_emotion import pictures, workspace
 from caffe_compat.models.robust_lq_emotion.figures import draw_comparison, draw_losses
 from caffe_compat.models.robust_lq_emotion.quality import METHODS, Enlarged, enlarge
 from caffe_compat.models.robust_lq_emotion.recipe import DEPLOY, WHY, Recipe, make_recipe, test_stride
-from caffe_compat.models.robust_lq_emotion.training import read_curves, snapshot_at, train
+from caffe_compat.models.robust_lq_emotion.training import Run, read_curves
 from caffe_compat.net import CaffeNet, load_net
 from matlab_ports import generate_test, generate_train
 
@@ -80,6 +80,10 @@ class Demo:
         workspace.write_json(results, self.out / workspace.RESULTS)
         return results
 
+    @property
+    def _training(self) -> Run:
+        return Run(self.out, "sr_fcn", "SR-FCN")
+
     def _exists(self, name: str) -> bool:
         return (self.out / name).is_file()
 
@@ -131,18 +135,18 @@ class Demo:
         for change in recipe.changes:
             self.say(f"  {change}")
         self.say(f"  ({WHY})")
-        if snapshot_at(self.out, self.iterations).is_file():
+        if self._training.snapshot(self.iterations).is_file():
             self.say(f"  iteration {self.iterations} is there already")
             return
         write_text(recipe.net, self.out / "net.prototxt")
         write_text(recipe.solver, self.out / "solver.prototxt")
-        snapshot_at(self.out, 0).parent.mkdir(exist_ok=True)
+        self._training.prefix.parent.mkdir(exist_ok=True)
         with self._step("training"):
-            train(recipe.solver, self.out, self.say)
+            self._training.train(recipe.solver, self.say)
 
     def _load_net(self, weights: Path | None = None) -> CaffeNet:
         """Return the authors' deploy net with the trained weights."""
-        return load_net(prototxt.path(DEPLOY), weights or snapshot_at(self.out, self.iterations))
+        return load_net(prototxt.path(DEPLOY), weights or self._training.snapshot(self.iterations))
 
     def _compare(self, net: CaffeNet) -> list[Enlarged]:
         with self._step("held-out pictures"):
@@ -153,7 +157,7 @@ class Demo:
         told = f"scale {self.scale}, SR-FCN after {self.iterations} iterations, PSNR of Y over the whole picture"
         with self._step("figures"):
             draw_comparison(enlarged, focus, self.out / workspace.COMPARISON, told)
-            draw_losses(read_curves(self.out / "train.log", self.iterations), self.out / workspace.LOSSES)
+            draw_losses(read_curves(self._training.log, self.iterations), self.out / workspace.LOSSES)
 
     def _convert(self, net: CaffeNet) -> None:
         """Write the weights for PyTorch, and check that a net that loads them computes the same bits."""
@@ -169,10 +173,10 @@ class Demo:
         self.say(f"{path.name}: reloaded, it computes the same bits as the caffemodel")
 
     def _results(self, recipe: Recipe, patches: dict[str, int], enlarged: Sequence[Enlarged]) -> Results:
-        curves = read_curves(self.out / "train.log", self.iterations)
+        curves = read_curves(self._training.log, self.iterations)
         scores = {picture.name: picture.psnr() for picture in enlarged}
         means = {method: sum(s[method] for s in scores.values()) / len(scores) for method in METHODS}
-        weights = snapshot_at(self.out, self.iterations)
+        weights = self._training.snapshot(self.iterations)
         return {
             "scale": self.scale,
             "iterations": self.iterations,

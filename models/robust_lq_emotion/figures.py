@@ -81,10 +81,23 @@ def _part(picture: Enlarged, focus: Sequence[int] | None) -> tuple[int, int, int
     return max(0, min(top, height - side)), max(0, min(left, width - side)), side
 
 
-def draw_losses(curves: Curves, path: Path) -> None:
-    """Write the training loss of every iteration, its running median, and the test losses.
+def draw_losses(
+    curves: Curves,
+    path: Path,
+    *,
+    title: str = "Training of SR-FCN",
+    measured: str = "Euclidean loss of a 16 x 16 patch",
+    held_out: str = "held-out pictures",
+) -> None:
+    """Write the training loss of every logged iteration, its running median, and the test losses.
 
     The first steps overshoot by orders of magnitude; what exceeds 30 times the last median is cut off.
+
+    Parameters
+    ----------
+    curves : with one training loss at least.
+    path : of the picture.
+    title, measured, held_out : what the picture, its vertical axis and the test losses are called.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -100,8 +113,8 @@ def draw_losses(curves: Curves, path: Path) -> None:
     middles = iterations[(window - 1) // 2 :][: len(medians)]
     axes.plot(middles, medians, color="#08519c", linewidth=1.8, label=f"training, median of {window}")
     if curves.test:
-        axes.plot(list(curves.test), list(curves.test.values()), "o-", color="#d94801", label="held-out pictures")
-    axes.set(yscale="log", xlabel="iteration", ylabel="Euclidean loss of a 16 x 16 patch", title="Training of SR-FCN")
+        axes.plot(list(curves.test), list(curves.test.values()), "o-", color="#d94801", label=held_out)
+    axes.set(yscale="log", xlabel="iteration", ylabel=measured, title=title)
     axes.set_ylim(top=min(float(losses.max()), 30 * float(medians[-1])) * 1.2)
     axes.grid(visible=True, alpha=0.3)
     axes.legend()

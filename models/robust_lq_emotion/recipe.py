@@ -74,7 +74,7 @@ def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int)
     solver.MergeFrom(small)
     solver.net, solver.snapshot_prefix = str(folder / "net.prototxt"), str(folder / "snapshots" / "sr_fcn")
     scales = () if scale == AUTHORS_SCALE else (f"scale: {AUTHORS_SCALE} -> {scale}",)
-    return Recipe(net, solver, (*scales, *net_changes, *_differences(shipped_solver, solver)))
+    return Recipe(net, solver, (*scales, *net_changes, *differences(shipped_solver, solver)))
 
 
 def _small_net(shipped: pb.NetParameter, folder: Path) -> tuple[pb.NetParameter, list[str]]:
@@ -96,8 +96,8 @@ def _small_net(shipped: pb.NetParameter, folder: Path) -> tuple[pb.NetParameter,
     return net, list(changes)
 
 
-def _differences(shipped: pb.SolverParameter, ours: pb.SolverParameter) -> list[str]:
-    """Name the fields of the solver that differ, paths apart."""
+def differences(shipped: pb.SolverParameter, ours: pb.SolverParameter) -> list[str]:
+    """Return the fields of a solver that differ, paths apart: ``name: before -> after``."""
     found = []
     for field in pb.SolverParameter.DESCRIPTOR.fields:
         before, after = _shown(shipped, field.name), _shown(ours, field.name)

@@ -10,72 +10,139 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Never
 
+import torch
 from tqdm import tqdm
 
-from caffe_compat.errors import CaffeCompatError
+from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, SignalActions, Solver
 
 Say = Callable[[str], None]
-_EVERY = 25  # iterations between two lines where there is no terminal
+_EVERY = 25  # iterations between two lines where there is no terminal, at least,
+_LINES = 200  # and so many lines at most
 
 
 class InterruptedTrainingError(CaffeCompatError):
     """Training was stopped, with a snapshot; the same call goes on from there."""
 
 
-def snapshot_at(folder: Path, iteration: int, suffix: str = ".caffemodel") -> Path:
-    """Return the path of a snapshot of the demo in `folder`."""
-    return folder / "snapshots" / f"sr_fcn_iter_{iteration}{suffix}"
+@dataclass(frozen=True)
+class Run:
+    """A folder that a net is trained in: ``train.log`` and ``snapshots/``.
+
+    Attributes
+    ----------
+    folder : where; relative names in the solver's definition are looked up there as well.
+    name : what snapshots begin with, as in the solver's snapshot_prefix.
+    label : what the progress bar says.
+    """
+
+    folder: Path
+    name: str
+    label: str
+
+    @property
+    def log(self) -> Path:
+        """Return where Caffe's log lies."""
+        return self.folder / "train.log"
+
+    @property
+    def prefix(self) -> Path:
+        """Return the solver's snapshot_prefix."""
+        return self.folder / "snapshots" / self.name
+
+    def snapshot(self, iteration: int, suffix: str = ".caffemodel") -> Path:
+        """Return the path of a snapshot."""
+        return self.prefix.with_name(f"{self.name}_iter_{iteration}{suffix}")
+
+    def last_state(self, limit: int) -> Path | None:
+        """Return the solver state with most iterations, of those up to `limit`."""
+        counts = [count for count in _iterations(self.prefix.parent, self.name, "solverstate") if count <= limit]
+        fitting = [count for count in counts if self.snapshot(count).is_file()]
+        return self.snapshot(max(fitting), ".solverstate") if fitting else None
+
+    def train(
+        self,
+        param: pb.SolverParameter,
+        say: Say,
+        *,
+        device: str | torch.device = "cpu",
+        weights: Path | None = None,
+    ) -> int:
+        """Train until ``param.max_iter`` and return the iteration that was started from.
+
+        Parameters
+        ----------
+        param : ready to run.
+        say : takes lines of progress where there is no terminal.
+        device : see :class:`caffe_compat.solver.Solver`.
+        weights : what a run without snapshots starts from, by layer name.
+
+        Raises
+        ------
+        InterruptedTrainingError
+            Ctrl-C; a snapshot was taken.
+        CaffeCompatError
+            Data, definitions or a snapshot that cannot be used.
+        """
+        state = self.last_state(param.max_iter)
+        if state is None:
+            self.log.unlink(missing_ok=True)
+        with self.log.open("a", encoding="utf-8") as stream, SignalActions() as ask:
+            watch = _Watch(ask, param.max_iter, say, self.label)
+            solver = Solver(param, base_dir=self.folder, device=device, log=Log(stream), action=watch)
+            if state:
+                solver.restore(state)
+                say(f"going on from {state.name}")
+            elif weights:
+                solver.load_weights(weights)
+            start = solver.iter
+            with watch.of(solver):
+                finished = solver.solve()
+        if not finished:
+            raise InterruptedTrainingError(
+                f"interrupted after iteration {solver.iter}; the same command goes on from there"
+            )
+        return start
 
 
-def last_state(folder: Path, limit: int) -> Path | None:
-    """Return the solver state with most iterations, of those up to `limit`."""
-    counts = [
-        int(found[1])
-        for path in (folder / "snapshots").glob("sr_fcn_iter_*.solverstate")
-        if (found := re.fullmatch(r"sr_fcn_iter_(\d+)\.solverstate", path.name))
-    ]
-    fitting = [count for count in counts if count <= limit and snapshot_at(folder, count).is_file()]
-    return snapshot_at(folder, max(fitting), ".solverstate") if fitting else None
-
-
-def train(param: pb.SolverParameter, folder: Path, say: Say) -> int:
-    """Train until ``param.max_iter`` and return the iteration that was started from.
+def find_weights(path: Path) -> Path:
+    """Return a file of weights: the given one or, of a run's folder, the snapshot with most iterations.
 
     Raises
     ------
-    InterruptedTrainingError
-        Ctrl-C; a snapshot was taken.
-    CaffeCompatError
-        Data, definitions or a snapshot that cannot be used.
+    FileError
+        There is no such file, or no snapshot in the folder.
     """
-    state = last_state(folder, param.max_iter)
-    if state is None:
-        (folder / "train.log").unlink(missing_ok=True)
-    with (folder / "train.log").open("a", encoding="utf-8") as stream, SignalActions() as ask:
-        watch = _Watch(ask, param.max_iter, say)
-        solver = Solver(param, base_dir=folder, log=Log(stream), action=watch)
-        if state:
-            solver.restore(state)
-            say(f"going on from {state.name}")
-        start = solver.iter
-        with watch.of(solver):
-            finished = solver.solve()
-    if not finished:
-        raise InterruptedTrainingError(
-            f"interrupted after iteration {solver.iter}; the same command goes on from there"
-        )
-    return start
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise FileError("no such file", file=path, hint="a .caffemodel, or the folder of a run")
+    found = [
+        (int(parts[1]), file)
+        for folder in (path, path / "snapshots")
+        for file in folder.glob("*_iter_*.caffemodel")
+        if (parts := re.search(r"_iter_(\d+)\.caffemodel$", file.name))
+    ]
+    if not found:
+        raise FileError("there is no snapshot in this folder", file=path, hint="lq-emotion train makes some")
+    return max(found)[1]
+
+
+def _iterations(folder: Path, name: str, suffix: str) -> list[int]:
+    pattern = re.compile(rf"{re.escape(name)}_iter_(\d+)\.{suffix}")
+    return [int(found[1]) for path in folder.glob(f"*.{suffix}") if (found := pattern.fullmatch(path.name))]
 
 
 class _Watch:
     """What the solver asks after every iteration whether to go on: shows on the way how far it is."""
 
-    def __init__(self, ask: Callable[[], Action], total: int, say: Say) -> None:
+    def __init__(self, ask: Callable[[], Action], total: int, say: Say, label: str) -> None:
         self._ask = ask
         self._total = total
         self._say = say
+        self._label = label
+        self._every = max(_EVERY, total // _LINES)
         self._solver: Solver | None = None
         self._bar: tqdm[Never] | None = None
 
@@ -87,7 +154,13 @@ class _Watch:
 
     def __enter__(self) -> None:
         self._bar = tqdm(
-            total=self._total, initial=self._seen, desc="SR-FCN", unit="it", disable=None, leave=False, file=sys.stderr
+            total=self._total,
+            initial=self._seen,
+            desc=self._label,
+            unit="it",
+            disable=None,
+            leave=False,
+            file=sys.stderr,
         )
 
     def __exit__(self, *_: object) -> None:
@@ -102,7 +175,7 @@ class _Watch:
             if not bar.disable:
                 bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
                 bar.update(solver.iter - bar.n)
-            elif solver.iter % _EVERY == 0 or solver.iter == self._total:
+            elif solver.iter % self._every == 0 or solver.iter == self._total:
                 count, since = self._since
                 seconds = (time.perf_counter() - since) / (solver.iter - count)
                 self._say(f"iteration {solver.iter} of {self._total}: loss {loss:.3f}, {seconds:.2f} s each")
