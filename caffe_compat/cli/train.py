@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from caffe_compat.errors import SolverError
 from caffe_compat.files import forks, parse_text, read_net, read_solver
 from caffe_compat.memory import keep_freed_memory
 from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.solver import Action, Log, SignalActions, Solver
+from caffe_compat.solver import Action, Log, SignalActions, Solver, launched
 from caffe_compat.solver.log import named, number
 from caffe_compat.solver.nets import FedNet, definition, redirect
 from caffe_compat.solver.testing import mean_scores
@@ -32,8 +33,9 @@ def train(args: Namespace) -> int:
         streams = [sys.stderr]
         if args.log:
             streams.append(stack.enter_context(Path(args.log).open("a", encoding="utf-8")))
-        log = Log(*streams)
+        log = Log(*(streams if os.environ.get("RANK", "0") == "0" else ()))  # torchrun's first process speaks for all
         device = _device(args, param, log)
+        workers = stack.enter_context(launched(device))
         signals = SignalActions(Action(args.sigint_effect), Action(args.sighup_effect))
         action = stack.enter_context(signals)
         given = {"TRAIN": args.train_source, "TEST": args.test_source}
@@ -45,6 +47,7 @@ def train(args: Namespace) -> int:
             sources={phase: source for phase, source in given.items() if source},
             action=action,
             exact=args.exact,
+            workers=workers,
         )
         if args.snapshot:
             log.line("caffe.cpp:235", f"Resuming from {args.snapshot}")
@@ -111,9 +114,10 @@ def _chosen(args: Namespace) -> torch.device | None:
     flag = "device" if args.device else "gpu"
     value = args.device or args.gpu
     if args.gpu and not args.device and not args.gpu.isdecimal():
-        raise SolverError("give one device number; several are not supported", field="--gpu", value=value)
+        hint = "one process drives one device: torchrun --nproc-per-node=N -m caffe_compat train --device=cuda ..."
+        raise SolverError("give one device number", field="--gpu", value=value, hint=hint)
     try:
-        device = torch.device(name)
+        device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name)
     except RuntimeError:
         raise SolverError("no such device", field=f"--{flag}", value=value, hint="cpu, cuda, cuda:1") from None
     if device.type not in {"cpu", "cuda"}:

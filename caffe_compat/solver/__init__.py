@@ -6,5 +6,6 @@ from caffe_compat.solver import adaptive as _adaptive  # noqa: F401  (registers 
 from caffe_compat.solver.log import Log
 from caffe_compat.solver.loop import Solver
 from caffe_compat.solver.signals import Action, SignalActions
+from caffe_compat.solver.workers import Workers, launched
 
-__all__ = ["Action", "Log", "SignalActions", "Solver"]
+__all__ = ["Action", "Log", "SignalActions", "Solver", "Workers", "launched"]

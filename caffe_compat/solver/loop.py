@@ -27,8 +27,12 @@ from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.snapshot import check_layer_names, check_prefix, find_weights, fit_history, snapshot_path
 from caffe_compat.solver.testing import mean_scores
 from caffe_compat.solver.update import Updater
+from caffe_compat.solver.workers import Workers
 from caffe_compat.upgrade import upgrade_solver
 from caffe_compat.weights import copy_weights, save_weights, share_weights
+
+_ALONE = Workers()
+_URGENCY = (Action.NONE, Action.SNAPSHOT, Action.STOP)
 
 
 class Solver:
@@ -43,6 +47,7 @@ class Solver:
     log : where log lines go; silent by default.
     sources : by phase, "TRAIN" or "TEST", what replaces the source of the net's only data layer.
     action : asked after every iteration and before every test batch what to do.
+    workers : the processes that train this net together, and which of them this is.
     exact : add up convolutions in genuine Caffe's order, as :func:`caffe_compat.load_net` does: its bits, slower.
 
     Attributes
@@ -72,6 +77,7 @@ class Solver:
         sources: Mapping[str, str] | None = None,
         action: Callable[[], Action] = lambda: Action.NONE,
         exact: bool = False,
+        workers: Workers = _ALONE,
     ) -> None:
         self.param = upgrade_solver(param)
         self.iter = 0
@@ -81,6 +87,7 @@ class Solver:
         self._log = log or Log()
         self._action = action
         self._exact = exact
+        self._workers = workers
         self._stopped = False
         self._step = 0
         if self._device.type == "cpu":
@@ -106,17 +113,17 @@ class Solver:
             tests = [redirect(test, sources["TEST"]) for test in tests]
         seed = int(self.param.random_seed) if self.param.random_seed >= 0 else None
         if seed is not None:
-            torch.manual_seed(seed)
+            torch.manual_seed(seed + self._workers.rank)
         rng = CRand()
 
         def made(definition: Definition, place: str) -> FedNet:
             self._say(place, definition.told)
-            fed = FedNet(definition, rng=rng, seed=seed, device=self._device, exact=self._exact)
+            fed = FedNet(definition, rng=rng, seed=seed, device=self._device, exact=self._exact, workers=self._workers)
             self._say("net.cpp:257", "Network initialization done.")
             return fed
 
         self._train = made(train, "solver.cpp:102")
-        self._tests = [made(test, "solver.cpp:190") for test in tests]
+        self._tests = [made(test, "solver.cpp:190") for test in tests if self._workers.leads]
         for listed in self.param.weights:
             for name in listed.split(","):
                 self.load_weights(name.strip())
@@ -148,6 +155,7 @@ class Solver:
         """Train for some iterations, testing, logging and taking snapshots where they are due."""
         param = self.param
         stop = self.iter + count
+        self._workers.follow_first(self.net.state_dict().values())
         self._losses = SmoothedLoss(param.average_loss)
         self._shown = (self._shown[0], time.perf_counter())
         with self._log.progress(stop, self.iter, self.net.caffe.name) as show:
@@ -155,14 +163,15 @@ class Solver:
                 due = param.test_interval and self.iter % param.test_interval == 0
                 if due and (self.iter > 0 or param.test_initialization):
                     self.test_all()
-                    if self._stopped:
+                    if self._asked(Action.STOP if self._stopped else Action.NONE) is Action.STOP:
+                        self._stopped = True
                         break
                 self._forward_backward()
                 if self._displays():
                     self._report()
                 self._update()
                 show(self.iter)
-                request = self._action()
+                request = self._asked(self._action())
                 if request is Action.SNAPSHOT or (param.snapshot and self.iter % param.snapshot == 0):
                     self.snapshot()
                 if request is Action.STOP:
@@ -213,6 +222,7 @@ class Solver:
             loss = loss.detach()
             total = loss if total is None else total + loss
         assert total is not None
+        self._workers.average([item.tensor.grad for item in self._params if item.tensor.grad is not None])
         self._losses.add(total / self.param.iter_size)
 
     def _report(self) -> None:
@@ -262,6 +272,10 @@ class Solver:
         for index, (name, value) in enumerate(found.scores):
             self._say("solver.cpp:414", score("Test", index, name, value, tested.weights[name]))
 
+    def _asked(self, request: Action) -> Action:
+        """Return what any of the workers was asked to do, the most urgent first."""
+        return _URGENCY[self._workers.most(_URGENCY.index(request), self._device)]
+
     def _goes_on(self) -> bool:
         while (request := self._action()) is not Action.NONE:
             if request is Action.SNAPSHOT:
@@ -273,17 +287,20 @@ class Solver:
     def snapshot(self) -> Path:
         """Write the weights and the solver's state; return the path of the state.
 
-        Each file appears under its name only when it is complete, the weights first.
+        Each file appears under its name only when it is complete, the weights first. Of several workers the first one
+        writes them.
         """
         check_prefix(self.param)
         hdf5 = self.param.snapshot_format == pb.SolverParameter.HDF5
         kind, suffix, fmt = ("HDF5", ".h5", "HDF5") if hdf5 else ("binary proto", "", "BINARYPROTO")
         weights = snapshot_path(self.param, self.iter, ".caffemodel" + suffix)
+        state = snapshot_path(self.param, self.iter, ".solverstate" + suffix)
+        if not self._workers.leads:
+            return state
         self._say("solver.cpp:474" if hdf5 else "solver.cpp:464", f"Snapshotting to {kind} file {weights}")
         if self.param.snapshot_diff:
             self._updater.show_updates()
         save_weights(self.net, weights, fmt, diffs=self.param.snapshot_diff)
-        state = snapshot_path(self.param, self.iter, ".solverstate" + suffix)
         place = "sgd_solver.cpp:296" if hdf5 else "sgd_solver.cpp:284"
         self._say(place, f"Snapshotting solver state to {kind} file {state}")
         record = SolverSnapshot(self.iter, fspath(weights), self._step, self._updater.history_blobs())

@@ -20,9 +20,11 @@ from caffe_compat.files import read_net
 from caffe_compat.graph import build_graph
 from caffe_compat.net import CaffeNet, build_net
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.solver.workers import Share, Workers
 from caffe_compat.state import filter_net
 from caffe_compat.upgrade import upgrade_net
 
+_ALONE = Workers()
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
@@ -156,9 +158,18 @@ class FedNet:
     """
 
     def __init__(
-        self, definition: Definition, *, rng: Randomness, seed: int | None, device: torch.device, exact: bool = False
+        self,
+        definition: Definition,
+        *,
+        rng: Randomness,
+        seed: int | None,
+        device: torch.device,
+        exact: bool = False,
+        workers: Workers = _ALONE,
     ) -> None:
         self.sources: list[DataSource] = open_sources(definition.net, base_dir=definition.base_dir, rng=rng)
+        if workers.count > 1 and definition.net.state.phase == pb.TRAIN:  # only the first one tests: it skips nothing
+            self.sources = [Share(source, workers) for source in self.sources]
         shapes = {top: source.shapes[top] for source in self.sources for top in source.tops}
         state = definition.net.state
         graph = build_graph(

@@ -100,7 +100,7 @@ def test_log_goes_to_a_file_as_well(folder, capsys):
         (["--solver=net.prototxt"], "net.prototxt: this is a net; a solver is expected"),
         (["--solver=solver.prototxt", "--device=tpu0"], "--device = 'tpu0': no such device"),
         (["--solver=solver.prototxt", "--gpu=99"], "CUDA devices here"),
-        (["--solver=solver.prototxt", "--gpu=0,1"], "several are not supported"),
+        (["--solver=solver.prototxt", "--gpu=0,1"], "torchrun --nproc-per-node"),
         (["--solver=solver.prototxt", "--set=base_lrr: 1"], "base_lrr"),
         (["--solver=solver.prototxt", "--set=base_lr: x"], "base_lr"),
     ],
