@@ -1,0 +1,90 @@
+"""``lq-emotion train``: the authors' nets, trained as they did."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+
+_NETS = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")  # the experiment's; importing it takes a second
+_OPTIONS = {
+    "--iterations": ("max_iter", "updates in all; more go on"),
+    "--batch": ("batch", "samples a training step"),
+    "--test-iter": ("test_iter", "batches a test"),
+    "--test-interval": ("test_interval", "iterations between tests"),
+    "--display": ("display", "iterations between two losses in the log"),
+    "--snapshot": ("snapshot", "iterations between snapshots"),
+}
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    text = "train one of the authors' nets by their definitions; what is not asked for stays as they had it"
+    train = commands.add_parser("train", help=text, description=text, allow_abbrev=False)
+    train.add_argument("--net", choices=_NETS, default="HQ", help="which of the shipped definitions (HQ)")
+    train.add_argument("--h5", type=Path, required=True, metavar="FOLDER", help="where train.txt and test.txt lie")
+    train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for log, snapshots and pictures")
+    train.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="start from these, by layer name: a caffemodel, or the folder of a run; "
+        "vlqr and vlqr_non_joint need those of pretrain, or `none`",
+    )
+    for option, (name, told) in _OPTIONS.items():
+        train.add_argument(option, dest=name, type=at_least(1), metavar="N", help=told)
+    train.add_argument("--base-lr", type=_rate, metavar="X", help="rate of learning")
+    train.add_argument("--seed", dest="random_seed", type=at_least(0), metavar="N", help="of fillers and dropout")
+    train.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
+    train.add_argument("--fresh", action="store_true", help="start anew instead of going on with what is in the folder")
+    train.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
+    train.set_defaults(run=_train)
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number above 0 is expected")
+    return value
+
+
+def _train(args: argparse.Namespace) -> int:
+    from caffe_compat.models.robust_lq_emotion.experiment import Changes, Experiment
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
+
+    names = ("base_lr", "random_seed", *(name for name, _ in _OPTIONS.values()))
+    results = Experiment(
+        args.out,
+        args.h5,
+        net=args.net,
+        weights=None if args.weights in (None, "none") else Path(args.weights),
+        from_nothing=args.weights == "none",
+        changes=Changes(**{name: getattr(args, name) for name in names}),
+        device=args.device,
+        fresh=args.fresh,
+        say=say,
+    ).run()
+    if args.json:
+        print(json.dumps(results, indent=2))
+    else:
+        _report(results)
+    return 0
+
+
+def _report(results: dict[str, Any]) -> None:
+    tests = results["test_loss"]
+    if tests:
+        first, last = next(iter(tests)), list(tests)[-1]
+        print(f"\ntest loss {tests[first]:.4g} at iteration {first}, {tests[last]:.4g} at iteration {last}")
+    for kind in ("losses", "log", "caffemodel"):
+        if results["files"][kind]:
+            print(f"  {results['files'][kind]}")

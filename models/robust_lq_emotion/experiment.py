@@ -1,0 +1,298 @@
+"""The authors' trainings: the shipped nets and solvers with the user's paths and no change but those asked for.
+
+``HQ`` trains CNN+D from nothing, on any set of faces: HQ, one LR factor, a mixture. ``vlqr`` (joint) and
+``vlqr_non_joint`` start from the super-resolution weights that ``pretrain`` learns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from caffe_compat import prototxt
+from caffe_compat.errors import CaffeCompatError, FileError, SolverError, WeightsError, raise_together
+from caffe_compat.files import read_net, read_solver, write_text
+from caffe_compat.models.robust_lq_emotion import workspace
+from caffe_compat.models.robust_lq_emotion.devices import choose_device
+from caffe_compat.models.robust_lq_emotion.figures import draw_losses
+from caffe_compat.models.robust_lq_emotion.h5_lists import Listed, identity, read_list
+from caffe_compat.models.robust_lq_emotion.recipe import differences
+from caffe_compat.models.robust_lq_emotion.training import Run, find_weights, read_curves
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.weights import read_weights
+
+Say = Callable[[str], None]
+_LEARNING = ("Convolution", "InnerProduct")
+RESULTS = "train.json"
+_OURS = (workspace.SETTINGS, RESULTS, workspace.LOSSES, "train.log", "net.prototxt", "solver.prototxt")
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One of the authors' trainings.
+
+    Attributes
+    ----------
+    net, solver : names among :func:`caffe_compat.prototxt.available`.
+    name : what its snapshots begin with, as in the authors' solver.
+    from_sr : it starts from super-resolution weights.
+    """
+
+    net: str
+    solver: str
+    name: str = "emotion"
+    from_sr: bool = False
+
+
+NETS = {
+    "HQ": Shipped(
+        "experiments/network/model_1F_CNN+D.prototxt",
+        "experiments/solver/solver_1F_CNN+D.prototxt",
+    ),
+    "vlqr": Shipped(
+        "experiments/network/model_1F_CNN+D_vlqr.prototxt",
+        "experiments/solver/solver_1F_CNN+D_vlqr.prototxt",
+        from_sr=True,
+    ),
+    "vlqr_non_joint": Shipped(
+        "experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt",
+        "experiments/solver/solver_1F_CNN+D_vlqr_non_joint.prototxt",
+        from_sr=True,
+    ),
+    "pretrain": Shipped("pretrain/Pretrain_net.prototxt", "pretrain/Pretrain_solver.prototxt", name="Pretrain"),
+}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What the user wants otherwise than shipped; None leaves the authors' value.
+
+    Attributes
+    ----------
+    batch : samples a training step.
+    max_iter, base_lr, test_iter, test_interval, display, snapshot, random_seed : fields of the solver.
+    """
+
+    batch: int | None = None
+    max_iter: int | None = None
+    base_lr: float | None = None
+    test_iter: int | None = None
+    test_interval: int | None = None
+    display: int | None = None
+    snapshot: int | None = None
+    random_seed: int | None = None
+
+
+@dataclass
+class Experiment:
+    """A training in a folder of its own.
+
+    Attributes
+    ----------
+    out : folder for log, snapshots and pictures.
+    h5 : folder of train.txt and test.txt, the lists of HDF5 files.
+    net : one of `NETS`.
+    weights : what to start from: a file, or the folder of a run.
+    from_nothing : start nets that want super-resolution weights from their fillers.
+    changes : what differs from the shipped definitions.
+    device : see `choose_device`.
+    fresh : forget what an earlier run left.
+    say : takes lines of progress.
+    """
+
+    out: Path
+    h5: Path
+    net: str = "HQ"
+    weights: Path | None = None
+    from_nothing: bool = False
+    changes: Changes = field(default_factory=Changes)
+    device: str = "auto"
+    fresh: bool = False
+    say: Say = print
+
+    def run(self) -> dict[str, Any]:
+        """Train, or go on; return the results, which lie in train.json as well.
+
+        Raises
+        ------
+        CaffeCompatError, OSError
+            Data, weights or settings that cannot be used; the folder is left as it was.
+        InterruptedTrainingError
+            Ctrl-C; a snapshot was taken.
+        """
+        if self.net not in NETS:
+            raise SolverError("is not shipped", field="net", value=self.net, hint=", ".join(NETS))
+        device = choose_device(self.device)
+        data = {phase: read_list(self.h5, phase) for phase in ("train", "test")}
+        run = Run(self.out.resolve(), NETS[self.net].name, self.net)
+        net, net_changes = self._net(data)
+        solver, solver_changes = self._solver(run, device.type)
+        changes = [*net_changes, *solver_changes]
+        weights = self._weights(net)
+        self._claim(run, self._settings(changes, data, weights))
+        self._tell(changes, data, net, solver)
+        seconds = self._train(run, net, solver, device, weights)
+        return self._report(run, solver, changes, seconds)
+
+    def _net(self, data: dict[str, Listed]) -> tuple[pb.NetParameter, list[str]]:
+        net = pb.NetParameter()
+        net.CopyFrom(read_net(prototxt.path(NETS[self.net].net)))
+        changes = []
+        for layer in net.layer:
+            if layer.type == "HDF5Data":
+                training = layer.include[0].phase == pb.TRAIN
+                layer.hdf5_data_param.source = str(data["train" if training else "test"].path)
+                shipped = layer.hdf5_data_param.batch_size
+                if training and self.changes.batch not in (None, shipped):
+                    assert self.changes.batch is not None
+                    changes.append(f"batch_size: {shipped} -> {self.changes.batch}")
+                    layer.hdf5_data_param.batch_size = self.changes.batch
+        return net, changes
+
+    def _solver(self, run: Run, device: str) -> tuple[pb.SolverParameter, list[str]]:
+        shipped = read_solver(prototxt.path(NETS[self.net].solver))
+        solver = pb.SolverParameter()
+        solver.CopyFrom(shipped)
+        for name in ("max_iter", "base_lr", "test_interval", "display", "snapshot", "random_seed"):
+            if (value := getattr(self.changes, name)) is not None:
+                setattr(solver, name, value)
+        if self.changes.test_iter is not None:
+            solver.test_iter[:] = [self.changes.test_iter]
+        solver.net, solver.snapshot_prefix = str(run.folder / "net.prototxt"), str(run.prefix)
+        solver.solver_mode = pb.SolverParameter.CPU if device == "cpu" else pb.SolverParameter.GPU
+        return solver, differences(shipped, solver)
+
+    def _weights(self, net: pb.NetParameter) -> Path | None:
+        """Return the weights to start from, once they are known to serve."""
+        if self.weights is None:
+            if NETS[self.net].from_sr and not self.from_nothing:
+                hint = "give those of a `train --net pretrain` run, or `--weights none` to start from the fillers"
+                raise SolverError("starts from super-resolution weights", field="--weights", value=self.net, hint=hint)
+            return None
+        path = find_weights(self.weights)
+        there = {name for name, blobs in read_weights(path).items() if blobs}
+        learning = [layer for layer in net.layer if layer.type in _LEARNING]
+        taken = [layer.name for layer in learning if layer.name in there]
+        frozen = [
+            layer.name for layer in learning if layer.name not in there and not any(p.lr_mult for p in layer.param)
+        ]
+        if not taken or frozen:
+            lacking = ", ".join(frozen or (layer.name for layer in learning))
+            raise WeightsError(f"has no {lacking}", file=path, hint=f"it has {', '.join(sorted(there)) or 'no layers'}")
+        drawn = [layer.name for layer in learning if layer.name not in there]
+        self.say(f"{', '.join(taken)} from {path}" + (f"; {', '.join(drawn)} from the fillers" if drawn else ""))
+        return path
+
+    def _settings(self, changes: list[str], data: dict[str, Listed], weights: Path | None) -> dict[str, Any]:
+        """Return what tells one training from another; a later part may be longer, slower or tested otherwise."""
+        free = ("max_iter", "base_lr", "test_iter", "test_interval", "display", "snapshot:", "solver_mode")
+        return {
+            "net": self.net,
+            "changes": [change for change in changes if not change.startswith(free)],
+            "data": data["train"].identity,
+            "weights": identity(weights) if weights else None,
+        }
+
+    def _claim(self, run: Run, wanted: dict[str, Any]) -> None:
+        """Make the folder this training's.
+
+        Raises
+        ------
+        FileError, SolverError
+            It holds another training, or files of the same names that no training wrote.
+        """
+        if run.folder.exists() and not run.folder.is_dir():
+            raise FileError("this is a file; a folder is expected", file=self.out)
+        settings = run.folder / workspace.SETTINGS
+        found = workspace.read_json(settings)
+        ours = [path for path in (*(run.folder / name for name in _OURS), *_snapshots(run)) if path.exists()]
+        if found is None and ours:
+            raise FileError(
+                f"holds {ours[0].name}, which no training wrote", file=self.out, hint="choose another --out"
+            )
+        if found is not None and self.fresh:
+            for path in sorted(ours, key=lambda path: path == settings):  # the settings last
+                path.unlink(missing_ok=True)
+        elif found is not None and found != wanted:
+            raise_together(
+                [
+                    _differs(name, found.get(name), wanted[name], self.out)
+                    for name in wanted
+                    if found.get(name) != wanted[name]
+                ]
+            )
+        run.prefix.parent.mkdir(parents=True, exist_ok=True)
+        workspace.write_json(wanted, settings)
+
+    def _tell(
+        self, changes: list[str], data: dict[str, Listed], net: pb.NetParameter, solver: pb.SolverParameter
+    ) -> None:
+        say = self.say
+        say(
+            f"training {Path(NETS[self.net].net).name} by {Path(NETS[self.net].solver).name}, as the authors wrote them"
+        )
+        for change in changes:
+            say(f"  but {change}")
+        for phase, listed in data.items():
+            say(f"  {phase}: {listed.rows} samples of {listed.path}")
+        size = next(
+            layer.hdf5_data_param.batch_size
+            for layer in net.layer
+            if layer.type == "HDF5Data" and layer.include[0].phase == pb.TEST
+        )
+        asked, rows = solver.test_iter[0] * size, data["test"].rows
+        if asked > rows:
+            once = -(-rows // size)
+            say(f"  a test takes {asked} samples, so that some of the {rows} count more than once (--test-iter {once})")
+
+    def _train(
+        self, run: Run, net: pb.NetParameter, solver: pb.SolverParameter, device: torch.device, weights: Path | None
+    ) -> float:
+        start = time.perf_counter()
+        if run.snapshot(solver.max_iter).is_file():
+            self.say(f"iteration {solver.max_iter} is there already; more --iterations go on, --fresh starts anew")
+        else:
+            write_text(net, run.folder / "net.prototxt")
+            write_text(solver, run.folder / "solver.prototxt")
+            run.train(solver, self.say, device=device, weights=weights)
+        return round(time.perf_counter() - start, 2)
+
+    def _report(self, run: Run, solver: pb.SolverParameter, changes: list[str], seconds: float) -> dict[str, Any]:
+        curves = read_curves(run.log, solver.max_iter)
+        picture = run.folder / workspace.LOSSES
+        if curves.train:
+            measured = "Euclidean loss of valence" if self.net != "pretrain" else "Euclidean loss of a 16 x 16 patch"
+            draw_losses(curves, picture, title=f"Training of {self.net}", measured=measured, held_out="test.txt")
+        results = {
+            "net": self.net,
+            "iterations": solver.max_iter,
+            "changes": changes,
+            "train_loss": {str(iteration): loss for iteration, loss in curves.train.items()},
+            "test_loss": {str(iteration): loss for iteration, loss in curves.test.items()},
+            "files": {
+                "caffemodel": str(run.snapshot(solver.max_iter)),
+                "log": str(run.log),
+                "losses": str(picture) if curves.train else None,
+            },
+            "seconds": seconds,
+        }
+        workspace.write_json(results, run.folder / RESULTS)
+        return results
+
+
+def _snapshots(run: Run) -> list[Path]:
+    return [
+        path for kind in ("caffemodel", "solverstate") for path in run.prefix.parent.glob(f"{run.name}_iter_*.{kind}")
+    ]
+
+
+def _differs(name: str, found: Any, wanted: Any, out: Path) -> CaffeCompatError:
+    told = {"data": "other training data", "weights": "other weights to start from"}.get(
+        name, f"{name} {found}, now {wanted}"
+    )
+    return SolverError(f"holds a training with {told}", file=out, hint="--fresh starts anew, or choose another --out")
