@@ -74,7 +74,10 @@ def _train(part: argparse.ArgumentParser) -> None:
     part.add_argument("--solver", required=True, metavar="FILE", help="solver definition (prototxt)")
     part.add_argument("--weights", metavar="A,B", help="start from these weights (by layer name); not with --snapshot")
     part.add_argument(
-        "--snapshot", metavar="FILE", help="go on from this solver state; the data starts from the beginning"
+        "--snapshot", metavar="FILE", help="go on from this solver state; with its .resume.npz as if never stopped"
+    )
+    part.add_argument(
+        "--restart_data", action="store_true", help="with --snapshot: start the data from the beginning, as Caffe does"
     )
     _device(part)
     _state(part)

@@ -51,7 +51,7 @@ def train(args: Namespace) -> int:
         )
         if args.snapshot:
             log.line("caffe.cpp:235", f"Resuming from {args.snapshot}")
-            solver.restore(args.snapshot)
+            solver.restore(args.snapshot, restart_data=args.restart_data)
         log.line("caffe.cpp:239", "Starting Optimization")
         solver.solve()
         log.line("caffe.cpp:250", "Optimization Done.")

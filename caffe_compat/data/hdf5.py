@@ -12,7 +12,7 @@ Relative names are looked up in the working directory (Caffe's rule), then besid
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -195,6 +195,32 @@ class HDF5Source(DataSource):
             shuffle(self._order, self._rng)
         self._load()
         self._row = 0
+
+    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return file, row, and their orders where they are shuffled."""
+        rows = np.arange(0) if self._rows is None else self._rows
+        place = np.array([self._file, self._row, self._open_table.rows])
+        return {"place": place, "files": self._order.copy(), "rows": rows.copy()}
+
+    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
+        """Tell whether there are as many files, the one being read as long, and shuffled alike."""
+        place, files, rows = (cursor.get(name, np.arange(0)) for name in ("place", "files", "rows"))
+        if len(place) != 3 or sorted(files.tolist()) != list(range(len(self.files))):
+            return False
+        file, row, count = place.tolist()
+        if not (0 <= file < len(files) and 0 <= row < count):
+            return False
+        table = _Table(self.files[int(files[file])], self.tops, self._held_bytes)
+        table.close()
+        return table.rows == count and sorted(rows.tolist()) == (list(range(count)) if self._shuffled else [])
+
+    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Go to a file and row."""
+        self._order[:] = cursor["files"]
+        self._file, self._row, _ = cursor["place"].tolist()
+        self._load()
+        if self._rows is not None:
+            self._rows[:] = cursor["rows"]
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch; on an error nothing is returned and the source is of no further use."""

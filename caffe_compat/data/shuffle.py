@@ -48,6 +48,15 @@ class CRand:
         """Return the next integer from 0 to 2**31 - 1."""
         return self._next() >> 1
 
+    @property
+    def state(self) -> npt.NDArray[np.int64]:
+        """The numbers the next ones are made of; set it to go on from there."""
+        return np.array(self._state, np.int64)
+
+    @state.setter
+    def state(self, numbers: npt.NDArray[np.int64]) -> None:
+        self._state.extend(numbers.tolist()[-31:])
+
     def _next(self) -> int:
         state = self._state
         value = (state[0] + state[-3]) & 0xFFFFFFFF

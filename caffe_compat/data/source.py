@@ -13,9 +13,13 @@ from caffe_compat.data.shuffle import Randomness
 from caffe_compat.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from caffe_compat.proto.caffe_pb2 import LayerParameter
+
+    Cursor = Mapping[str, npt.NDArray[np.int64]]
 
 # Caffe 1.0's layers that read data from outside the net (include/caffe/layers/*_data_layer.hpp), but for
 # DummyData and Input, which read nothing.
@@ -46,6 +50,18 @@ class DataSource(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Start again from the first row; the shuffle goes on with the random stream where it stands."""
+
+    @abstractmethod
+    def cursor(self) -> Cursor:
+        """Return where the next batch begins, for a later run's `seek`."""
+
+    @abstractmethod
+    def fits(self, cursor: Cursor) -> bool:
+        """Tell whether this data has the place a cursor names."""
+
+    @abstractmethod
+    def seek(self, cursor: Cursor) -> None:
+        """Go to a cursor that fits. What the random stream gives meanwhile does not matter: it is set afterwards."""
 
 
 _Source = TypeVar("_Source", bound=type[DataSource])

@@ -22,6 +22,7 @@ from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.log import Log, number, score
 from caffe_compat.solver.nets import Definition, FedNet, redirect, test_definitions, train_definition
 from caffe_compat.solver.policy import rate
+from caffe_compat.solver.resume import Place, random_states, read_resume, resume_path, write_resume
 from caffe_compat.solver.signals import Action
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.snapshot import check_layer_names, check_prefix, find_weights, fit_history, snapshot_path
@@ -89,6 +90,7 @@ class Solver:
         self._exact = exact
         self._workers = workers
         self._stopped = False
+        self._pending = Action.NONE
         self._step = 0
         if self._device.type == "cpu":
             keep_freed_memory()
@@ -114,7 +116,7 @@ class Solver:
         seed = int(self.param.random_seed) if self.param.random_seed >= 0 else None
         if seed is not None:
             torch.manual_seed(seed + self._workers.rank)
-        rng = CRand()
+        rng = self._rng = CRand()
 
         def made(definition: Definition, place: str) -> FedNet:
             self._say(place, definition.told)
@@ -274,14 +276,18 @@ class Solver:
 
     def _asked(self, request: Action) -> Action:
         """Return what any of the workers was asked to do, the most urgent first."""
-        return _URGENCY[self._workers.most(_URGENCY.index(request), self._device)]
+        mine = max(_URGENCY.index(request), _URGENCY.index(self._pending))
+        self._pending = Action.NONE
+        return _URGENCY[self._workers.most(mine, self._device)]
 
     def _goes_on(self) -> bool:
         while (request := self._action()) is not Action.NONE:
-            if request is Action.SNAPSHOT:
+            if request is not Action.SNAPSHOT:
+                self._stopped = True
+            elif self._workers.count == 1:
                 self.snapshot()
             else:
-                self._stopped = True
+                self._pending = request  # all of them take part in a snapshot, and this one tests alone
         return not self._stopped
 
     def snapshot(self) -> Path:
@@ -295,6 +301,7 @@ class Solver:
         kind, suffix, fmt = ("HDF5", ".h5", "HDF5") if hdf5 else ("binary proto", "", "BINARYPROTO")
         weights = snapshot_path(self.param, self.iter, ".caffemodel" + suffix)
         state = snapshot_path(self.param, self.iter, ".solverstate" + suffix)
+        random = random_states(self._place)
         if not self._workers.leads:
             return state
         self._say("solver.cpp:474" if hdf5 else "solver.cpp:464", f"Snapshotting to {kind} file {weights}")
@@ -303,12 +310,21 @@ class Solver:
         save_weights(self.net, weights, fmt, diffs=self.param.snapshot_diff)
         place = "sgd_solver.cpp:296" if hdf5 else "sgd_solver.cpp:284"
         self._say(place, f"Snapshotting solver state to {kind} file {state}")
+        write_resume(resume_path(state), self._place, iteration=self.iter, weights=weights, random=random)
         record = SolverSnapshot(self.iter, fspath(weights), self._step, self._updater.history_blobs())
         write_solverstate(record, state, fmt)
         return state
 
-    def restore(self, path: str | PathLike[str]) -> None:
+    @property
+    def _place(self) -> Place:
+        tests = [source for test in self._tests for source in test.sources]
+        return Place(self._train.sources, tests, self._rng, self._device, self._workers)
+
+    def restore(self, path: str | PathLike[str], *, restart_data: bool = False) -> None:
         """Go on from a solver state of either format; its weights may have moved along with it.
+
+        Where its ``.resume.npz`` lies beside it, data and random numbers go on where they stood, unless `restart_data`
+        asks for Caffe's way: the data from the beginning.
 
         Raises
         ------
@@ -322,6 +338,11 @@ class Solver:
         self._say("sgd_solver.cpp:336", "SGDSolver: restoring history")
         self._updater.restore_history(history)
         self.iter, self._step = state.iter, state.current_step
+        beside = resume_path(file)
+        if not restart_data and state.learned_net and beside.is_file():
+            weights = find_weights(state.learned_net, file)
+            problem = read_resume(beside, self._place, iteration=self.iter, weights=weights)
+            self._say("solver.cpp:499", f"{beside} is left aside: {problem}" if problem else f"Data as in {beside}")
         self._shown = (self.iter, time.perf_counter())
 
     def _say(self, place: str, text: str) -> None:

@@ -23,6 +23,8 @@ from caffe_compat.errors import SolverError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from caffe_compat.data.source import Cursor
+
 
 @dataclass(frozen=True)
 class Workers:
@@ -62,6 +64,14 @@ class Workers:
                 dist.broadcast(values, 0)
                 tensor.copy_(values)
 
+    def gather(self, values: torch.Tensor) -> list[torch.Tensor]:
+        """Return every process' values, of one shape."""
+        if self.count == 1:
+            return [values]
+        gathered = [torch.empty_like(values) for _ in range(self.count)]
+        dist.all_gather(gathered, values)
+        return gathered
+
     def most(self, value: int, device: torch.device) -> int:
         """Return the largest of the processes' numbers."""
         if self.count == 1:
@@ -87,6 +97,18 @@ class Share(DataSource):
     def reset(self) -> None:
         """Start again from the first row."""
         self._source.reset()
+
+    def cursor(self) -> Cursor:
+        """Return where the source stands."""
+        return self._source.cursor()
+
+    def fits(self, cursor: Cursor) -> bool:
+        """Tell whether the source has that place."""
+        return self._source.fits(cursor)
+
+    def seek(self, cursor: Cursor) -> None:
+        """Go to a place of the source."""
+        self._source.seek(cursor)
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return this worker's part of the next `count` batches."""

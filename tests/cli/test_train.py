@@ -59,7 +59,9 @@ def test_the_command_line_stands_in_for_the_files_placeholders(folder, capsys):
     argv += ["--train_source=train.txt", "--test-source=test.txt", "--max_iter=3", "--set=display: 1 base_lr: 0.5"]
     assert main(argv) == 0
     assert "Iteration 2, lr = 0.5" in capsys.readouterr().err
-    assert sorted(file.name for file in folder.glob("mine*")) == ["mine_iter_3.caffemodel", "mine_iter_3.solverstate"]
+    assert sorted(file.name for file in folder.glob("mine*")) == [
+        f"mine_iter_3.{kind}" for kind in ("caffemodel", "resume.npz", "solverstate")
+    ]
 
 
 def test_snapshot_prefix_defaults_to_the_solvers_name(folder):

@@ -1,0 +1,128 @@
+"""What Caffe's snapshots leave out, in a file beside them: where the data stood and what random numbers come next.
+
+A run resumed from PREFIX_iter_N.solverstate starts its data from the beginning, in Caffe and here. Where
+PREFIX_iter_N.resume.npz lies beside it, the run goes on instead as if it had never stopped: on the CPU, bit for bit.
+Caffe does not look at that file, so both can take turns on one run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from caffe_compat.data import CRand, DataSource
+from caffe_compat.errors import FileError
+from caffe_compat.files import atomic_path
+from caffe_compat.solver.workers import Workers
+
+_FORM = 1
+_SUFFIX = re.compile(r"\.(solverstate|caffemodel)(\.h5)?$")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands besides what Caffe's snapshots say.
+
+    Attributes
+    ----------
+    sources : of the net that is trained.
+    tests : of the nets it is tested with; none where another worker tests.
+    rng : what shuffles draw from.
+    device : whose random numbers count, besides the CPU's.
+    workers : every one has random numbers of its own; their data stand alike.
+    """
+
+    sources: Sequence[DataSource]
+    tests: Sequence[DataSource]
+    rng: CRand
+    device: torch.device
+    workers: Workers
+
+
+def resume_path(snapshot: Path) -> Path:
+    """Return the file beside a snapshot."""
+    return snapshot.with_name(_SUFFIX.sub("", snapshot.name) + ".resume.npz")
+
+
+def random_states(place: Place) -> dict[str, npt.NDArray[np.uint8]]:
+    """Return torch's random numbers of every worker; all of them must ask."""
+    states = {"torch": torch.get_rng_state()}
+    if place.device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(place.device)
+    gathered = {name: place.workers.gather(state.to(place.device)) for name, state in states.items()}
+    return {name: torch.stack(parts).cpu().numpy() for name, parts in gathered.items()}
+
+
+def write_resume(
+    path: Path, place: Place, *, iteration: int, weights: Path, random: Mapping[str, npt.NDArray[np.uint8]]
+) -> None:
+    """Write the file, complete or not at all.
+
+    Parameters
+    ----------
+    weights : the snapshot's weights: the file is of use with these very ones only.
+    random : of :func:`random_states`.
+    """
+    entries: dict[str, npt.NDArray[Any]] = {"shuffle": place.rng.state, **random}
+    for name, source in _named(place):
+        entries |= {f"{name} {part}": value for part, value in source.cursor().items()}
+    record = {"form": _FORM, "iter": iteration, "weights": _digest(weights), "workers": place.workers.count}
+    entries["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.savez(file, **entries)  # type: ignore[arg-type]  # its stub takes `allow_pickle` for one of the entries
+
+
+def read_resume(path: Path, place: Place, *, iteration: int, weights: Path) -> str:
+    """Set data and random numbers to where they stood; return why not, or nothing.
+
+    Raises
+    ------
+    FileError
+        The file is damaged.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            entries = {name: file[name] for name in file.files}
+        record = json.loads(entries.pop("record").tobytes())
+        found = (record["form"], record["iter"], record["workers"])
+        weights_then, shuffle, random = record["weights"], entries["shuffle"], entries["torch"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        hint = "remove it, and the data starts from the beginning"
+        raise FileError(f"is damaged: {reason}", file=path, hint=hint) from None
+    if found != (_FORM, iteration, place.workers.count) or weights_then != _digest(weights):
+        return "it belongs to another snapshot, or another number of processes"
+    cursors = [
+        (source, {key.removeprefix(f"{name} "): value for key, value in entries.items() if key.startswith(f"{name} ")})
+        for name, source in _named(place)
+    ]
+    if not all(source.fits(cursor) for source, cursor in cursors):
+        return "the data has changed"
+    for source, cursor in cursors:
+        source.seek(cursor)
+    place.rng.state = shuffle
+    torch.set_rng_state(torch.from_numpy(random[place.workers.rank]))
+    if place.device.type == "cuda" and "cuda" in entries:
+        torch.cuda.set_rng_state(torch.from_numpy(entries["cuda"][place.workers.rank]), place.device)
+    return ""
+
+
+def _named(place: Place) -> Iterator[tuple[str, DataSource]]:
+    for kind, sources in (("train", place.sources), ("test", place.tests)):
+        for number, source in enumerate(sources):
+            yield f"{kind} {number}", source
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
