@@ -97,16 +97,20 @@ class Frames:
         breaks = (np.flatnonzero(np.diff(wanted) != 1) + 1).tolist()  # between runs of consecutive frames
         for start, stop in pairwise([0, *breaks, len(wanted)] if len(wanted) else ()):
             place = self._offset + int(wanted[start]) * nbytes
-            if _read_at(self._file.fileno(), flat[start * nbytes : stop * nbytes], place) != (stop - start) * nbytes:
+            target = flat[start * nbytes : stop * nbytes]
+            if _read_at(self.path, self._file.fileno(), target, place) != len(target):
                 raise PortError(f"{self.name} is cut off", where=self.path, hint="make it again")
         return frames.transpose(2, 1, 0).astype(self.dtype, copy=False)
 
 
-def _read_at(descriptor: int, target: memoryview, place: int) -> int:
+def _read_at(path: Path, descriptor: int, target: memoryview, place: int) -> int:
     """Fill `target` from `place` on; a memory map would count as memory of this process."""
     done = 0
     while done < len(target):
-        got = os.preadv(descriptor, [target[done:]], place + done)
+        try:
+            got = os.preadv(descriptor, [target[done:]], place + done)
+        except OSError as error:
+            raise PortError(f"cannot be read ({error.strerror})", where=path) from None
         if not got:
             break
         done += got

@@ -47,16 +47,17 @@ def atomic_path(path: str | Path, size: int = 0) -> Iterator[Path]:
     final = Path(path)
     temporary = final.with_name(f".{final.name}.{os.getpid()}-{secrets.token_hex(3)}.partial")
     try:
-        _reserve(temporary, size)
+        reserve(temporary, size)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(final)
-        _sync(final.parent)
+        sync(final.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _reserve(path: Path, size: int) -> None:
+def reserve(path: Path, size: int) -> None:
+    """Make an empty file and ask for room; a `PortError` if there is none."""
     with path.open("wb") as file:
         try:
             if size and hasattr(os, "posix_fallocate"):
@@ -66,7 +67,8 @@ def _reserve(path: Path, size: int) -> None:
                 raise PortError(f"no room for {size / 1e6:.0f} MB ({error.strerror})", where=path.parent) from None
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
