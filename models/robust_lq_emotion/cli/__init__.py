@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.models.robust_lq_emotion.cli import demo, train
+from caffe_compat.models.robust_lq_emotion.cli import demo, h5, train
 from matlab_ports.errors import PortError
 
-_COMMANDS = (demo, train)  # each adds its parser, whose `run` takes the parsed arguments and returns the exit code
+_COMMANDS = (demo, h5, train)  # each adds its parser, whose `run` takes the parsed arguments and returns the exit code
 
 
 def main(argv: Sequence[str] | None = None) -> int:

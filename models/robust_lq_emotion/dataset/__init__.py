@@ -1,0 +1,1 @@
+"""From recordings to training files: crops as MAT-files, and HDF5 files of them."""

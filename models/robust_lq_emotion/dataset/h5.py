@@ -1,0 +1,195 @@
+"""HDF5 training files from the crops that `prepare` left: train.h5, test.h5 and the lists that name them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import DataError, FileError, did_you_mean
+from caffe_compat.files import atomic_path
+from caffe_compat.models.robust_lq_emotion.avec.layout import natural, partition_of
+from caffe_compat.models.robust_lq_emotion.dataset.journal import identities, read_json, write_json
+from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
+from matlab_ports.randstream import RandStream
+
+RESULTS = "h5.json"
+CROPS = Path("data") / "raw_data"
+SIDE = 96  # of a crop
+Say = Callable[[str], None]
+_PARTITION = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
+
+
+@dataclasses.dataclass(frozen=True)
+class H5Settings:
+    """What to make.
+
+    Attributes
+    ----------
+    source : the crops to take, a folder of ROOT/data/raw_data: ``HQ``, ``LR3``, ...
+    name : the folder for the files, below ROOT/h5_files; by default as the settings say: ``HQ``, ``mix_3_4_6``.
+    train, test : names of recordings; by default all ``train_*`` and all ``dev_*``.
+    options : generate_h5's.
+    seed : of the random stream; 0 is a MATLAB just started, as the scripts found it.
+    chunk : samples per chunk; the authors' batch.
+    train_statistics : the test file is centred and divided by the mean and the standard deviation of the training file
+        (the script takes each file's own).
+    """
+
+    source: str = "HQ"
+    name: str | None = None
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    options: Options = dataclasses.field(default_factory=Options)
+    seed: int = 0
+    chunk: int = 128
+    train_statistics: bool = False
+
+    def folder(self) -> str:
+        """Return the name of the folder."""
+        if self.name is not None:
+            return self.name
+        options = self.options
+        mixed = "_".join(f"{factor:g}" for factor in options.mix_lr)
+        parts = (
+            [f"mix_{mixed}" if self.source == "HQ" else f"{self.source}_mix_{mixed}"] if options.mix else [self.source]
+        )
+        said = {
+            "clean": options.keep_clean,
+            f"epochs{options.mix_epochs}": options.mix_epochs > 1,
+            "mirrored": options.augmentation and not options.keep_unflipped,
+            "both_sides": options.keep_unflipped,
+            "mean": options.mean_sub,
+            "norm": options.norm,
+            "triplets": options.mode == "multi",
+            f"seed{self.seed}": bool(self.seed),
+        }
+        return "_".join(parts + [word for word, wanted in said.items() if wanted])
+
+
+def make_h5(
+    out: str | Path, settings: H5Settings | None = None, *, fresh: bool = False, say: Say = print
+) -> dict[str, Any]:
+    """Write ROOT/h5_files/NAME/{train.h5,test.h5,train.txt,test.txt}; go on from an interrupted run.
+
+    The random numbers of the test file are those after the training file's, as when the authors' script runs.
+
+    Parameters
+    ----------
+    out : ROOT, with data/raw_data below it.
+    settings : what to make; by default the authors' HQ files.
+    fresh : make everything again.
+    say : takes a line for the user at a time.
+
+    Returns
+    -------
+    What was made, as in the folder's h5.json: per phase the recordings, samples, files.
+
+    Raises
+    ------
+    CaffeCompatError, PortError
+        Recordings are missing or cannot be used, or a file cannot be written.
+    """
+    out, settings = Path(out), settings or H5Settings()
+    crops = {phase: _crops(out, settings, phase) for phase in _PARTITION}
+    _require_apart(settings, crops)
+    folder = out / "h5_files" / settings.folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {} if fresh else (read_json(folder / RESULTS) or {})
+    results: dict[str, Any] = {"folder": str(folder.resolve()), "settings": _plain(settings)}
+    stream, options = RandStream(settings.seed), settings.options
+    for phase, paths in crops.items():
+        if phase == "test" and settings.train_statistics:
+            options = dataclasses.replace(options, mean=results["train"]["mean"], std=results["train"]["std"])
+        fingerprint = [identities(paths), _plain(dataclasses.replace(settings, options=options)), stream.position]
+        before = found.get(phase, {})
+        if before.get("fingerprint") == fingerprint and identities(map(Path, before["files"])) == before["identities"]:
+            say(f"{phase}: {before['written']} samples are there already")
+            results[phase] = before
+            stream = RandStream(settings.seed, position=before["position"])
+        else:
+            say(f"{phase}: {', '.join(path.stem for path in paths)}")
+            written = generate_h5(paths, SIDE, folder / phase, settings.chunk, options, stream=stream, resume=not fresh)
+            results[phase] = {**_phase(paths, written), "fingerprint": fingerprint}
+            say(_told(phase, written, settings))
+        _write_list(folder / f"{phase}.txt", results[phase]["files"])
+        write_json({**found, **results}, folder / RESULTS)  # the training file need not be made again
+    return results
+
+
+def _crops(out: Path, settings: H5Settings, phase: str) -> list[Path]:
+    """The MAT-files of a phase, all there, in natural order unless named."""
+    folder = out / CROPS / settings.source
+    if not folder.is_dir():
+        there = sorted(path.name for path in (out / CROPS).glob("*") if path.is_dir())
+        hint = f"there are {', '.join(there)}" if there else "lq-emotion prepare makes them"
+        raise FileError("there are no such crops", file=folder, hint=hint)
+    known = {path.stem: path for path in sorted(folder.glob("*.mat"), key=lambda path: natural(path.stem))}
+    wanted: Sequence[str] = getattr(settings, phase)
+    if not wanted:
+        wanted = [name for name in known if partition_of(name) == _PARTITION[phase]]
+        _require_whole(out, _PARTITION[phase], set(known), phase)
+    if not wanted:
+        hint = (
+            f"it holds {', '.join(known)}; name those to take: --{phase}" if known else "lq-emotion prepare makes them"
+        )
+        raise FileError(f"holds no recording named {_PARTITION[phase]}_*", file=folder, hint=hint)
+    for name in wanted:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            raise DataError("there are no crops of this recording", file=folder, field=phase, value=name, hint=hint)
+    return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def _require_whole(out: Path, partition: str, known: set[str], phase: str) -> None:
+    """Refuse to leave out in silence what `prepare` failed on."""
+    prepared = read_json(out / "data" / "prepare.json") or {}
+    names = [one["name"] for one in prepared.get("recordings", [])]
+    lacking = [name for name in names if partition_of(name) == partition and name not in known]
+    if lacking:
+        raise DataError(
+            f"{', '.join(lacking)} could not be prepared, so a {phase}ing file of all recordings cannot be made",
+            file=out / "data" / "prepare.json", hint=f"prepare again, or name the recordings to take: --{phase}",
+        )  # fmt: skip
+
+
+def _require_apart(settings: H5Settings, crops: dict[str, list[Path]]) -> None:
+    both = [path.stem for path in crops["train"] if path in crops["test"]]
+    if both:
+        raise DataError("is to be both trained and tested with", field="test", value=both[0])
+    if settings.train_statistics and not (settings.options.mean_sub or settings.options.norm):
+        raise DataError("needs mean_sub or norm", field="train_statistics", value=True)
+
+
+def _phase(paths: Sequence[Path], written: WrittenH5) -> dict[str, Any]:
+    files = [path.resolve() for path in written.savepaths]
+    return {
+        "recordings": [path.stem for path in paths],
+        "samples": written.samples,
+        "written": written.written,
+        "files": [str(path) for path in files],
+        "identities": identities(files),
+        "position": written.position,
+        "mean": written.mean,
+        "std": written.std,
+    }
+
+
+def _told(phase: str, written: WrittenH5, settings: H5Settings) -> str:
+    dropped = written.samples - written.written
+    rest = f"; {dropped} that fill no chunk of {settings.chunk} were dropped" if dropped else ""
+    resumed = f"; {written.resumed} of them were there from an interrupted run" if written.resumed else ""
+    return f"{phase}: {written.written} samples of {written.recordings} recordings{rest}{resumed}"
+
+
+def _write_list(path: Path, files: Sequence[str]) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text("".join(f"{file}\n" for file in files), encoding="utf-8")
+
+
+def _plain(settings: H5Settings) -> dict[str, Any]:
+    """The settings as JSON reads them back."""
+    plain = dataclasses.asdict(settings)
+    plain["options"]["mix_lr"] = list(settings.options.mix_lr)
+    return {**plain, "train": list(settings.train), "test": list(settings.test)}

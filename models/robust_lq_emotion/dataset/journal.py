@@ -1,0 +1,84 @@
+"""What was made of each recording, and from what: one small JSON file a recording, beside the results.
+
+A recording is done if its journal says so for the same inputs and settings, and the files it names are there unchanged.
+Files are told apart by size and time of change, not by reading them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import FileError
+from caffe_compat.files import atomic_path
+
+FOLDER = Path("data") / "journal"
+Identity = list[Any]
+
+
+def identity(path: Path) -> Identity:
+    """Return what tells a file from another without reading it."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def identities(paths: Iterable[Path | None]) -> list[Identity]:
+    """Return the identities of those paths that name a file."""
+    return [identity(path) for path in paths if path is not None and path.is_file()]
+
+
+class Journal:
+    """The journal of one recording.
+
+    Parameters
+    ----------
+    out : the folder of all results.
+    name : the recording's.
+    """
+
+    def __init__(self, out: Path, name: str) -> None:
+        self.path = out / FOLDER / f"{name}.json"
+        self.held: dict[str, Any] = read_json(self.path) or {}
+
+    def wrote(self, path: Path) -> bool:
+        """Whether a file is there as an earlier run wrote it."""
+        return path.is_file() and identity(path) in self.held.get("files", [])
+
+    def done(self, fingerprint: Any) -> bool:
+        """Whether everything was made from these inputs and settings, and is still there."""
+        if self.held.get("fingerprint") != fingerprint or self.held.get("outcome", {}).get("status") != "done":
+            return False
+        return all(self.wrote(Path(name)) for name, *_ in self.held.get("files", []))
+
+    def note(self, written: Iterable[Path] = (), **entries: Any) -> None:
+        """Keep entries, and files as written by us; on the disk before it returns."""
+        new = identities(written)
+        names = {name for name, *_ in new}
+        files = [old for old in self.held.get("files", []) if old[0] not in names] + new
+        self.held = {**self.held, **entries, "files": files}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.held, self.path)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; None where there is none.
+
+    Raises
+    ------
+    FileError
+        It is no JSON.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FileError(f"is no JSON: {error}", file=path, hint="remove it") from None
+
+
+def write_json(value: Mapping[str, Any], path: Path) -> None:
+    """Write a JSON file, complete or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
