@@ -72,23 +72,30 @@ class Sources:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def pictures(self, plan: Plan) -> Doubles:
+    def pictures(self, plan: Plan, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
         """The pictures of some samples, degraded but not mirrored or scaled.
+
+        Parameters
+        ----------
+        plan
+            The samples.
+        dtype
+            Another one than double saves a copy, and is only right where nothing is computed.
 
         Returns
         -------
         numpy.ndarray
-            (H, W, channels, N), double, the first axis contiguous: in memory it is N, channels, W, H.
+            (H, W, channels, N), the first axis contiguous: in memory it is N, channels, W, H.
         """
         numbers, factors = plan.frames.ravel(), plan.factors.ravel()
-        stack = np.empty((self._size, self._size, len(numbers)), order="F")
-        owner = np.searchsorted(self._starts, numbers, "right") - 1
-        for index in np.unique(owner):
-            (places,) = np.nonzero(owner == index)
-            if index < 0:  # a picture of zeros
-                stack[:, :, places] = 0
+        stack = np.empty((self._size, self._size, len(numbers)), dtype, order="F")
+        owners = np.searchsorted(self._starts, numbers, "right") - 1
+        inside = numbers - self._starts[owners]
+        for place, (owner, index) in enumerate(zip(owners.tolist(), inside.tolist(), strict=True)):
+            if owner < 0:  # a picture of zeros
+                stack[:, :, place] = 0
             else:
-                stack[:, :, places] = self._frames[index].take(numbers[places] - self._starts[index])
+                self._frames[owner].read_into(index, stack[:, :, place])
         for factor in np.unique(factors[factors > 0]):
             (places,) = np.nonzero(factors == factor)
             stack[:, :, places] = degraded(stack[:, :, places], float(factor))
@@ -96,7 +103,8 @@ class Sources:
 
     def samples(self, plan: Plan, scaling: Scaling) -> Single:
         """`pictures` as they go into the file: mirrored, scaled, single."""
-        data = self.pictures(plan)
+        untouched = scaling == Scaling() and not plan.factors.any()
+        data = self.pictures(plan, np.float32 if untouched else np.float64)
         mirrored = plan.mirrored
         if mirrored.all():
             data = data[:, ::-1]  # flip(data, 2)
@@ -106,7 +114,7 @@ class Sources:
             data = data - scaling.mean
         if scaling.std is not None:
             data = data / scaling.std
-        return data.astype(np.float32, order="F")
+        return data.astype(np.float32, order="F", copy=False)
 
 
 def degraded(stack: npt.NDArray[Any], factor: float) -> npt.NDArray[Any]:

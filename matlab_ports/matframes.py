@@ -13,7 +13,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -86,21 +85,23 @@ class Frames:
         PortError
             If the file does not hold a frame any more.
         """
-        wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
+        wanted = np.asarray(indices, dtype=np.int64).reshape(-1).tolist()
+        height, width, _ = self.shape
+        frames = np.empty((height, width, len(wanted)), self.dtype, order="F")
+        for place, index in enumerate(wanted):
+            self.read_into(index, frames[:, :, place])
+        return frames
+
+    def read_into(self, index: int, out: Array) -> None:
+        """Read one frame, 0-based, into an array H x W of any type: converted while it is in the cache."""
         height, width, count = self.shape
-        wrong = wanted[(wanted < 0) | (wanted >= count)]
-        if len(wrong):
-            raise PortError(f"no frame {wrong[0]}, {self.name} has {count}", where=self.path)
-        frames = np.empty((len(wanted), width, height), self._stored)
-        flat = frames.reshape(-1).view(np.uint8).data if frames.size else memoryview(b"")
-        nbytes = width * height * self._stored.itemsize
-        breaks = (np.flatnonzero(np.diff(wanted) != 1) + 1).tolist()  # between runs of consecutive frames
-        for start, stop in pairwise([0, *breaks, len(wanted)] if len(wanted) else ()):
-            place = self._offset + int(wanted[start]) * nbytes
-            target = flat[start * nbytes : stop * nbytes]
-            if _read_at(self.path, self._file.fileno(), target, place) != len(target):
-                raise PortError(f"{self.name} is cut off", where=self.path, hint="make it again")
-        return frames.transpose(2, 1, 0).astype(self.dtype, copy=False)
+        if not 0 <= index < count:
+            raise PortError(f"no frame {index}, {self.name} has {count}", where=self.path)
+        frame = np.empty(width * height, self._stored)
+        target = frame.view(np.uint8).data
+        if _read_at(self.path, self._file.fileno(), target, self._offset + index * len(target)) != len(target):
+            raise PortError(f"{self.name} is cut off", where=self.path, hint="make it again")
+        out.T[...] = frame.reshape(width, height)
 
 
 def _read_at(path: Path, descriptor: int, target: memoryview, place: int) -> int:

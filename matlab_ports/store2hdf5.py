@@ -100,7 +100,12 @@ def _write(file: h5py.File, name: str, values: Array, start: Sequence[int]) -> N
     last = first + values.shape[-1]
     if dataset.shape[0] < last:
         dataset.resize(last, axis=0)
-    dataset[first:last] = to_hdf5_axes(values)
+    stored = to_hdf5_axes(values)
+    if stored.shape == dataset.chunks and first % len(stored) == 0:
+        # a whole chunk need not go through HDF5's cache; where it lies in the file is the same
+        dataset.id.write_direct_chunk((first, *(0,) * (stored.ndim - 1)), stored)
+    else:
+        dataset[first:last] = stored
 
 
 def _checked(data: Array, labels: Array, chunksz: int, where: object) -> tuple[Array, Array]:
