@@ -5,29 +5,35 @@ One file per function or script, of the same name. `RandStream` is an argument w
 
 from matlab_ports.errors import PortError
 from matlab_ports.eval_video import eval_video
+from matlab_ports.generate_h5 import generate_h5
 from matlab_ports.generate_test import generate_test
 from matlab_ports.generate_train import Written, generate_train
 from matlab_ports.im2double import im2double
 from matlab_ports.imread import imread
 from matlab_ports.imresize import imresize
 from matlab_ports.modcrop import modcrop
+from matlab_ports.prepare_h5_files import prepare_h5_files
 from matlab_ports.randstream import RandStream
 from matlab_ports.rgb2ycbcr import rgb2ycbcr
 from matlab_ports.run_eval import run_eval
 from matlab_ports.store2hdf5 import store2hdf5
+from matlab_ports.writeh5file import writeh5file
 
 __all__ = [
     "PortError",
     "RandStream",
     "Written",
     "eval_video",
+    "generate_h5",
     "generate_test",
     "generate_train",
     "im2double",
     "imread",
     "imresize",
     "modcrop",
+    "prepare_h5_files",
     "rgb2ycbcr",
     "run_eval",
     "store2hdf5",
+    "writeh5file",
 ]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from matlab_ports.errors import PortError
+from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.generate_test import generate_test
 from matlab_ports.generate_train import Written, generate_train
+from matlab_ports.prepare_h5_files import FILE_NAME, prepare_h5_files
 from matlab_ports.randstream import RandStream
 
 _SCRIPTS: dict[str, Callable[..., Written]] = {"generate_train": generate_train, "generate_test": generate_test}
@@ -23,7 +28,33 @@ _HELP = {
     "chunksz": "samples per chunk; what does not fill one is dropped",
     "pattern": "which files of the folder are pictures",
     "gray": "what to do with a gray picture: stop, as MATLAB does, or repeat its plane",
+    # generate_h5's options
+    "mode": "single frames, or three consecutive ones as channels",
+    "augmentation": "replace every frame by its mirror image",
+    "mean_sub": "subtract the mean of the whole file",
+    "norm": "divide by the standard deviation of the whole file",
+    "split": "in multi mode, the number of files",
+    "mix": "degrade every frame by a factor of mix_lr",
+    "mix_lr": "the factors",
+    "keep_clean": "with mix, the clean frames as well",
+    "keep_unflipped": "with augmentation, the frames as they are as well",
+    "mix_epochs": "with mix, passes over all frames, each with new factors",
+    "mean": "subtract this instead of the file's own",
+    "std": "divide by this instead of the file's own",
+    "remainder": "what to do with samples that fill no chunk",
+    "triplets": "in multi mode, as the script would have it, or without its mistakes",
+    "label_frame": "of clean triplets",
 }
+_CHOICES = {
+    "mode": ("single", "multi"),
+    "remainder": ("drop", "keep"),
+    "triplets": ("repaired", "clean"),
+    "label_frame": ("first", "middle", "last"),
+}
+_SESSION = (
+    "Two scripts of one MATLAB session share a random stream: "
+    "give the second the --stream-position the first one printed."
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,8 +66,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=(script.__doc__ or "").splitlines()[0],
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-            epilog="Two scripts of one MATLAB session share a random stream: give the second the --stream-position the "
-            "first one printed.",
+            epilog=_SESSION,
         )
         for parameter in inspect.signature(script).parameters.values():
             if parameter.name == "stream":
@@ -47,29 +77,101 @@ def _parser() -> argparse.ArgumentParser:
             options.add_argument(
                 f"--{parameter.name}", type=kind, default=parameter.default, choices=choices, help=text
             )
-        options.add_argument("--seed", type=int, default=0, help="as for rng; 0 is a MATLAB just started")
-        options.add_argument("--stream-position", type=int, default=0, help="random numbers drawn before this script")
+        _add_stream(options)
+    _add_h5_scripts(commands)
     return parser
+
+
+def _add_stream(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--seed", type=int, default=0, help="as for rng; 0 is a MATLAB just started")
+    options.add_argument("--stream-position", type=int, default=0, help="random numbers drawn before this script")
+
+
+def _add_h5_scripts(commands: Any) -> None:
+    """Those that make a file out of recordings; their options are a struct in MATLAB."""
+    for script in (generate_h5, prepare_h5_files):
+        options = commands.add_parser(
+            script.__name__,
+            help=(script.__doc__ or "").splitlines()[0],
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            epilog=_SESSION,
+        )
+        if script is generate_h5:
+            options.add_argument("input", nargs="+", type=Path, help="the recordings' MAT-files")
+            options.add_argument("--savepath", type=Path, default=Path("train"), help="the HDF5 file without .h5")
+        else:
+            options.add_argument("--data_path", type=Path, required=True, help="the folder of the MAT-files")
+            for part in ("train", "test"):
+                options.add_argument(
+                    f"--save_path_{part}", type=Path, required=True, help=f"the {part} file without .h5"
+                )
+            options.add_argument("--file_name", nargs="+", default=FILE_NAME, help="recordings, training ones first")
+            options.add_argument("--train", type=int, help="how many of them are for training; half if not given")
+            options.add_argument(
+                "--train_statistics", action="store_true", help="scale the test set as the training set"
+            )
+        options.add_argument("--inputsz", type=int, default=96, help="side of a frame")
+        options.add_argument("--chunksz", type=int, default=128, help="samples per chunk")
+        options.add_argument("--threads", type=int, help="as many as there are processors if not given")
+        options.add_argument("--scratch", type=Path, help="where to inflate recordings; beside the file if not given")
+        options.add_argument("--fresh", action="store_true", help="do not go on from an interrupted run")
+        for field in dataclasses.fields(Options):
+            _add_option(options, field.name, field.default)
+        _add_stream(options)
+
+
+def _add_option(options: argparse.ArgumentParser, name: str, default: Any) -> None:
+    settings: dict[str, Any] = {"default": default, "help": _HELP[name]}
+    if isinstance(default, bool):
+        settings["action"] = "store_true"
+    elif name == "mix_lr":
+        settings.update(nargs="+", type=float)
+    else:
+        settings.update(type=float if default is None else type(default), choices=_CHOICES.get(name))
+    options.add_argument(f"--{name}", **settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a script; 0 when it is done, 1 when it failed, 2 for an option that does not exist."""
     options = vars(_parser().parse_args(arguments))
-    script = _SCRIPTS[options.pop("script")]
+    script = options.pop("script")
     try:
         stream = RandStream(options.pop("seed"), position=options.pop("stream_position"))
-        done = script(stream=stream, **options)
+        for line in _run(script, stream, options):
+            print(line)
     except (PortError, OSError) as error:
         print(f"matlab_ports: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("matlab_ports: interrupted, nothing was written", file=sys.stderr)
+        more = "nothing was written" if script in _SCRIPTS else "the same command goes on where this one stopped"
+        print(f"matlab_ports: interrupted, {more}", file=sys.stderr)
         return 130
-    print(
-        f"{done.savepath}: {done.written} of {done.patches} patches from {done.images} pictures; "
+    return 0
+
+
+def _run(script: str, stream: RandStream, options: dict[str, Any]) -> list[str]:
+    """Call a script and say what it did."""
+    if script in _SCRIPTS:
+        done = _SCRIPTS[script](stream=stream, **options)
+        line = f"{done.savepath}: {done.written} of {done.patches} patches from {done.images} pictures; "
+        return [f"{line}the random stream stands at {done.position}"]
+    chosen = Options(**{field.name: options.pop(field.name) for field in dataclasses.fields(Options)})
+    options.update(options=chosen, stream=stream, resume=not options.pop("fresh"))
+    if script == "generate_h5":
+        return [_line(generate_h5(**options))]
+    return [_line(done) for done in prepare_h5_files(**options)]
+
+
+def _line(done: WrittenH5) -> str:
+    files = ", ".join(map(str, done.savepaths))
+    scaling = "".join(
+        f", {name} {value:.17g}" for name, value in (("mean", done.mean), ("std", done.std)) if value is not None
+    )
+    left = f" ({done.resumed} of them left by an earlier run)" if done.resumed else ""
+    return (
+        f"{files}: {done.written} of {done.samples} samples{left} from {done.recordings} recordings{scaling}; "
         f"the random stream stands at {done.position}"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -9,41 +9,10 @@ import pytest
 
 from matlab_ports import PortError, RandStream
 from matlab_ports.generate_h5 import Options, generate_h5
-from matlab_ports.matfile import FramesWriter, savemat
+from matlab_ports.matfile import savemat
 from matlab_ports.store2hdf5 import create_file, store2hdf5
+from tests.matlab_ports.h5_recordings import SIZE, contents, names, recordings, same, save, without_times
 from tests.reference import matlab_generate_h5 as witness
-
-SIZE = 12
-LENGTHS = (7, 2, 3, 11)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".made"))
-
-
-def contents(path):
-    with h5py.File(path) as file:
-        return file["data"][:], file["label"][:]
-
-
-def same(found, expected):
-    for a, b in zip(found, expected, strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
-
-
-def save(folder, recordings, version="-v6"):
-    paths = []
-    for number, (video, valence) in enumerate(recordings):
-        paths.append(folder / f"{number}.mat")
-        with FramesWriter(paths[-1], shape=video.shape, version=version, then={"valence": valence}) as out:
-            out.append(video)
-    return paths
-
-
-def recordings(lengths=LENGTHS, size=SIZE):
-    rng = np.random.default_rng(0)
-    return [(rng.random((size, size, length)), rng.random(length)) for length in lengths]
 
 
 @pytest.fixture
@@ -114,15 +83,6 @@ def test_the_file_is_byte_for_byte_that_of_the_scripts_loop(chunksz, length, tmp
             part, startloc = slice(start, start + chunksz), {"dat": (1, 1, 1, start + 1), "lab": (1, start + 1)}
             store2hdf5(file, data[..., part], label[:, part], start == 0, startloc, chunksz)
     assert without_times(tmp_path / "a.h5", begun) == without_times(tmp_path / "b.h5", begun)
-
-
-def without_times(path, begun):
-    """The bytes of a file, the seconds at which its datasets were made taken out."""
-    content = path.read_bytes()
-    for seconds in range(begun, int(time.time()) + 1):
-        content = content.replace(seconds.to_bytes(4, "little"), b"time")
-    assert content.count(b"time") == 2
-    return content
 
 
 def test_one_stream_runs_through_consecutive_calls(data, tmp_path):

@@ -1,0 +1,317 @@
+"""``generate_h5`` as a long job: interrupted, killed, on a full disk, in little memory; and ``prepare_h5_files``."""
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from matlab_ports import PortError, RandStream, generate_h5, prepare_h5_files, writeh5file
+from matlab_ports.__main__ import main
+from matlab_ports.generate_h5 import Options
+from matlab_ports.h5frames import Sources
+from matlab_ports.matfile import savemat
+from tests.matlab_ports.h5_recordings import SIZE, contents, names, recordings, same, save, without_times
+from tests.reference import matlab_generate_h5 as witness
+
+ROOT = Path(__file__).resolve().parents[2]
+OPTIONS = Options(mix=True, mix_lr=(2, 3), mean_sub=True)
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return save(folder, recordings((40, 60)))
+
+
+@pytest.fixture
+def pictures_made(monkeypatch):
+    """How many samples were gathered from the recordings."""
+    made = []
+    original = Sources.pictures
+
+    def counted(self, plan, *arguments):
+        made.append(len(plan))
+        return original(self, plan, *arguments)
+
+    monkeypatch.setattr(Sources, "pictures", counted)
+    return made
+
+
+def interrupt(monkeypatch, after, error=KeyboardInterrupt):
+    """Make the store of chunk `after` fail."""
+    module = sys.modules["matlab_ports.h5write"]
+    store, calls = module.store2hdf5, []
+
+    def stopping(*arguments):
+        calls.append(1)
+        if len(calls) > after:
+            raise error
+        return store(*arguments)
+
+    monkeypatch.setattr(module, "store2hdf5", stopping)
+    return lambda: monkeypatch.setattr(module, "store2hdf5", store)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(data, tmp_path, monkeypatch, pictures_made):
+    begun = int(time.time())
+    whole = generate_h5(data, SIZE, tmp_path / "whole", 5, OPTIONS)
+    assert sum(pictures_made) == 200  # for the mean and for the file
+    after = 0
+    for stop, more in ((7, 7), (3, 0), (12, 5)):  # the second stops before it gets as far as the first
+        restore = interrupt(monkeypatch, stop)
+        with pytest.raises(KeyboardInterrupt):
+            generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS)
+        restore()
+        assert not (tmp_path / "a.h5").exists()
+        after += more
+    pictures_made.clear()
+    done = generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS)
+    assert (done.resumed, done.written, done.mean) == (60, 100, whole.mean)
+    assert sum(pictures_made) == 40  # nor was the mean taken again
+    assert without_times(tmp_path / "a.h5", begun) == without_times(tmp_path / "whole.h5", begun)
+    assert names(tmp_path) == ["a.h5", "data", "whole.h5"]
+    assert after == 12
+
+
+def test_a_finished_file_is_left_as_it_is(data, tmp_path, pictures_made):
+    stream = RandStream()
+    first = generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS, stream=stream)
+    content, position = (tmp_path / "a.h5").read_bytes(), stream.position
+    pictures_made.clear()
+    again = generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS)
+    assert pictures_made == []
+    assert again == first._replace(resumed=100)
+    assert again.position == position
+    assert (tmp_path / "a.h5").read_bytes() == content
+    for change in (
+        lambda: generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS, stream=stream),
+        lambda: generate_h5(data[::-1], SIZE, tmp_path / "a", 5, OPTIONS),
+        lambda: generate_h5(data[::-1], SIZE, tmp_path / "a", 5, OPTIONS, resume=False),
+        lambda: generate_h5(data[::-1], SIZE, tmp_path / "a", 4, OPTIONS),
+        lambda: generate_h5(data[::-1], SIZE, tmp_path / "a", 4, Options()),
+        lambda: (os.utime(data[0], ns=(1, 1)), generate_h5(data[::-1], SIZE, tmp_path / "a", 4, Options())),
+        lambda: ((tmp_path / "a.h5").write_bytes(b""), generate_h5(data[::-1], SIZE, tmp_path / "a", 4, Options())),
+    ):
+        pictures_made.clear()
+        change()
+        assert sum(pictures_made) >= 100
+
+
+def test_what_another_run_left_is_of_no_use_to_this_one(data, tmp_path, monkeypatch, pictures_made):
+    restore = interrupt(monkeypatch, 7)
+    with pytest.raises(KeyboardInterrupt):
+        generate_h5(data, SIZE, tmp_path / "a", 5)
+    restore()
+    assert len(names(tmp_path)) == 3  # the data, a journal and what it is about
+    done = generate_h5(data, SIZE, tmp_path / "a", 5, stream=RandStream(1))
+    assert done.resumed == 0
+    assert names(tmp_path) == ["a.h5", "data"]
+    same(contents(tmp_path / "a.h5"), witness.generate_h5(recordings((40, 60)), SIZE, 5, witness.stream(1)))
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("Can't write data")])
+def test_a_write_that_fails_is_one_clear_error_and_leaves_nothing(error, data, tmp_path, monkeypatch):
+    (tmp_path / "a.h5").write_bytes(b"before")
+    interrupt(monkeypatch, 7, error)
+    with pytest.raises(PortError, match=r"a\.h5: cannot be written \((No space left|Can't write)"):
+        generate_h5(data, SIZE, tmp_path / "a", 5)
+    assert names(tmp_path) == ["a.h5", "data"]
+    assert (tmp_path / "a.h5").read_bytes() == b"before"
+
+
+def test_a_recording_that_goes_bad_on_the_way_leaves_nothing(data, tmp_path, monkeypatch):
+    original = Sources.samples
+
+    def truncating(self, *arguments):
+        os.truncate(data[1], 1000)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Sources, "samples", truncating)
+    with pytest.raises(PortError, match=r"1\.mat: video is cut off"):
+        generate_h5(data, SIZE, tmp_path / "a", 5)
+    assert names(tmp_path) == ["data"]
+
+
+def run(program, *words, **settings):
+    command = [sys.executable, "-c", program, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **settings)
+
+
+KILLED = """
+import os, signal, sys
+from matlab_ports import generate_h5
+from matlab_ports.generate_h5 import Options
+module = sys.modules["matlab_ports.h5write"]
+module.CHECKPOINT = 1
+store, calls = module.store2hdf5, []
+def killed(*arguments):
+    calls.append(1)
+    if len(calls) > 12:
+        os.kill(os.getpid(), signal.SIGKILL)
+    import time; time.sleep(0.02)  # for the journal's thread
+    return store(*arguments)
+module.store2hdf5 = killed
+generate_h5(sys.argv[2:], 12, sys.argv[1], 5, Options(mix=True, mix_lr=(2, 3), mean_sub=True))
+"""
+
+
+def test_a_killed_run_goes_on_where_it_stopped(data, tmp_path, pictures_made):
+    begun = int(time.time())
+    generate_h5(data, SIZE, tmp_path / "whole", 5, OPTIONS)
+    assert run(KILLED, tmp_path / "a", *data).returncode == -signal.SIGKILL
+    assert not (tmp_path / "a.h5").exists()
+    pictures_made.clear()
+    done = generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS)
+    assert 5 <= done.resumed <= 60
+    assert sum(pictures_made) == 100 - done.resumed
+    assert without_times(tmp_path / "a.h5", begun) == without_times(tmp_path / "whole.h5", begun)
+    assert names(tmp_path) == ["a.h5", "data", "whole.h5"]
+
+
+def test_two_runs_for_one_file_do_not_mix(data, tmp_path, monkeypatch):
+    module = sys.modules["matlab_ports.h5write"]
+    store, seen = module.store2hdf5, []
+
+    def second_run(*arguments):
+        if not seen:
+            seen.append(1)
+            with pytest.raises(PortError, match=r"a\.h5: another run is writing it"):
+                generate_h5(data, SIZE, tmp_path / "a", 5)
+        return store(*arguments)
+
+    monkeypatch.setattr(module, "store2hdf5", second_run)
+    generate_h5(data, SIZE, tmp_path / "a", 5)
+    assert seen
+    assert names(tmp_path) == ["a.h5", "data"]
+
+
+FULL = """
+import resource, sys
+from matlab_ports.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+raise SystemExit(main(["generate_h5", *sys.argv[2:], "--savepath", sys.argv[1], "--inputsz", "12", "--chunksz", "5"]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="the system has no limit on a file's size")
+@pytest.mark.parametrize("version", ["-v6", "-v7"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(version, tmp_path):
+    (tmp_path / "data").mkdir()
+    files = save(tmp_path / "data", recordings((40, 60)), version)
+    done = run(FULL, tmp_path / "a", *files)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert re.search("no room for 0 MB|no room to inflate it in .*make room", done.stderr)
+    assert names(tmp_path) == ["data"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["-v6", "-v7"])
+def test_memory_does_not_grow_with_the_recordings(version, tmp_path):
+    """Two and six recordings of 500 frames of 96 x 96, 37 MB each, mixed and normed."""
+    files = save(tmp_path, recordings((500,) * 6, 96), version)
+    program = (
+        "import re, sys; from matlab_ports import generate_h5; from matlab_ports.generate_h5 import Options;"
+        "generate_h5(sys.argv[2:], 96, sys.argv[1], 128, Options(mix=True, mean_sub=True, norm=True));"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
+    )
+    peaks = []
+    for count in (2, 6):
+        done = run(program, tmp_path / "a", *files[:count])
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout))
+    assert peaks[1] < 400_000  # kB; about 260,000
+    assert peaks[1] - peaks[0] < 50_000
+
+
+def test_prepare_h5_files_draws_for_the_test_set_where_the_training_set_stopped(data, tmp_path):
+    folder = tmp_path / "data"
+    train, test = prepare_h5_files(
+        folder, tmp_path / "train", tmp_path / "test", file_name=["0", "1"], inputsz=SIZE, chunksz=5, options=OPTIONS
+    )
+    assert (train.position, test.position) == (80, 200)
+    settings = {"mix": True, "mix_lr": (2, 3), "mean_sub": True}
+    first, second = recordings((40, 60))
+    same(contents(tmp_path / "train.h5"), witness.generate_h5([first], SIZE, 5, witness.stream(), **settings))
+    same(contents(tmp_path / "test.h5"), witness.generate_h5([second], SIZE, 5, witness.stream(0, 80), **settings))
+    _, test = prepare_h5_files(
+        folder,
+        tmp_path / "train",
+        tmp_path / "test",
+        file_name=["0", "1"],
+        inputsz=SIZE,
+        chunksz=5,
+        options=OPTIONS,
+        train_statistics=True,
+    )
+    assert test.mean == train.mean
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"file_name": ["0", "2", "3"]}, r"data: lacks 2, 3; prepare them, or name those that are there"),
+        ({"file_name": ["0"]}, "file_name: 0 of 1 recordings are for training"),
+        ({"file_name": ["0", "1"], "train": 2}, "file_name: 2 of 2 recordings are for training"),
+        ({"file_name": ["0", "1"], "save_path_test": "train"}, "save_path_test: is the training file's path"),
+    ],
+)
+def test_prepare_h5_files_says_what_is_wrong_before_it_begins(changed, message, data, tmp_path):
+    settings = {"save_path_train": tmp_path / "train", "save_path_test": tmp_path / "test", **changed}
+    if "save_path_test" in changed:
+        settings["save_path_test"] = tmp_path / changed["save_path_test"]
+    with pytest.raises(PortError, match=message):
+        prepare_h5_files(tmp_path / "data", **settings)
+    assert names(tmp_path) == ["data"]
+
+
+def test_the_command_line_takes_the_scripts_own_variables(data, tmp_path, capsys):
+    common = ["--inputsz", "12", "--chunksz", "5", "--mix", "--mix_lr", "2", "3", "--mean_sub"]
+    assert main(["generate_h5", *map(str, data), "--savepath", str(tmp_path / "a"), *common, "--seed", "3"]) == 0
+    out = capsys.readouterr()
+    assert "a.h5: 100 of 100 samples from 2 recordings, mean 0.5" in out.out
+    assert "the random stream stands at 200" in out.out
+    assert out.err == ""
+    generate_h5(data, SIZE, tmp_path / "b", 5, OPTIONS, stream=RandStream(3))
+    same(contents(tmp_path / "a.h5"), contents(tmp_path / "b.h5"))
+    words = ["--data_path", tmp_path / "data", "--save_path_train", tmp_path / "c", "--save_path_test", tmp_path / "d"]
+    assert main(["prepare_h5_files", *map(str, words), "--file_name", "0", "1", *common]) == 0
+    prepare_h5_files(
+        tmp_path / "data",
+        tmp_path / "e",
+        tmp_path / "f",
+        file_name=["0", "1"],
+        inputsz=SIZE,
+        chunksz=5,
+        options=OPTIONS,
+    )
+    same(contents(tmp_path / "d.h5"), contents(tmp_path / "f.h5"))
+    assert main(["generate_h5", str(tmp_path / "no.mat"), "--savepath", str(tmp_path / "g")]) == 1
+    assert capsys.readouterr().err == f"matlab_ports: error: {tmp_path / 'no.mat'}: no such file\n"
+
+
+def test_writeh5file_drops_what_does_not_fill_a_chunk(tmp_path):
+    data, label = np.random.default_rng(0).random((4, 5, 3, 11)), np.arange(11.0)[None]
+    assert writeh5file(10, 4, data, label, tmp_path / "a.h5") == (4, 5, 3, 8)
+    same(contents(tmp_path / "a.h5"), (data[..., :8].T.astype(np.float32), label[:, :8].T.astype(np.float32)))
+    for count, message in ((3, "3 samples do not fill one chunk of 4"), (12, "count is 12, but data is")):
+        with pytest.raises(PortError, match=message):
+            writeh5file(count, 4, data, label, tmp_path / "b.h5")
+    assert names(tmp_path) == ["a.h5"]
+
+
+def test_nothing_is_written_where_the_folder_does_not_exist(data, tmp_path):
+    with pytest.raises(PortError, match=r"its folder does not exist; make it first: mkdir -p"):
+        generate_h5(data, SIZE, tmp_path / "b" / "a", 5)
+    savemat(tmp_path / "c.mat", {"x": 1})
+    with pytest.raises(PortError, match="c.mat: its folder does not exist|c.mat: has no variable valence"):
+        generate_h5([tmp_path / "c.mat"], SIZE, tmp_path / "a", 5)
