@@ -7,6 +7,7 @@ Double and uint8 are checked against values MATLAB computed, ties included: they
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ _SCALES = {  # of the matrix, of the offset
 }
 
 
-def rgb2ycbcr(rgb: npt.ArrayLike) -> npt.NDArray[Any]:
+def rgb2ycbcr(rgb: npt.ArrayLike, *, planes: Sequence[int] = (0, 1, 2)) -> npt.NDArray[Any]:
     """Convert RGB to Y, Cb, Cr (ITU-R BT.601, Y in 16 .. 235 for uint8).
 
     Parameters
@@ -32,11 +33,14 @@ def rgb2ycbcr(rgb: npt.ArrayLike) -> npt.NDArray[Any]:
     rgb
         Class double, single, uint8 or uint16. A picture (..., H, W, 3), or a colormap (M, 3): as in MATLAB a matrix is
         taken for a colormap, so a gray picture is refused.
+    planes
+        Which of Y, Cb, Cr to compute.
 
     Returns
     -------
     numpy.ndarray
-        Of the shape and class of `rgb`. Integer classes are rounded, halves up, and clamped; floating ones are not.
+        Of the shape and class of `rgb`, but for `planes`. Integer classes are rounded, halves up, and clamped;
+        floating ones are not.
 
     Raises
     ------
@@ -54,11 +58,12 @@ def rgb2ycbcr(rgb: npt.ArrayLike) -> npt.NDArray[Any]:
         )
     of_matrix, of_offset = _SCALES[pixels.dtype.name]
     matrix, offset = of_matrix * _MATRIX, of_offset * _OFFSET
-    red, green, blue = (pixels[..., plane].astype(np.float64) for plane in range(3))
-    out = np.empty_like(pixels, order="C")
-    for plane, (r, g, b) in enumerate(matrix):
+    colours = [pixels[..., plane].astype(np.float64) for plane in range(3)]
+    out = np.empty((*pixels.shape[:-1], len(planes)), pixels.dtype)
+    for number, plane in enumerate(planes):
+        (r, g, b), (red, green, blue) = matrix[plane], colours
         values = ((r * red + g * green) + b * blue) + offset[plane]
         if pixels.dtype.kind == "u":
             values = np.clip(np.floor(values + 0.5), 0, np.iinfo(pixels.dtype).max)
-        out[..., plane] = values
+        out[..., number] = values
     return out
