@@ -69,7 +69,7 @@ def eval_video(
     save_feature: bool = False,  # noqa: FBT001, FBT002 (the script's order)
     *,
     batch: int = 64,
-    seen: Callable[[int], None] = lambda _: None,
+    seen: Callable[[int], object] = lambda _: None,
 ) -> Output:
     """Predict every frame.
 

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.models.robust_lq_emotion.cli import demo, h5, train
+from caffe_compat.models.robust_lq_emotion.cli import demo, evaluate, h5, train
 from matlab_ports.errors import PortError
 
-_COMMANDS = (demo, h5, train)  # each adds its parser, whose `run` takes the parsed arguments and returns the exit code
+# each adds its parser, whose `run` takes the parsed arguments and returns the exit code
+_COMMANDS = (demo, evaluate, h5, train)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

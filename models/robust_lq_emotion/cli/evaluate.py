@@ -1,0 +1,111 @@
+"""``lq-emotion evaluate``: predictions, scores and pictures of a trained net."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+
+_CONVENTIONS = ("avec", "population", "sample")  # those of scores.metrics, which torch comes with
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    text = "predict the valence of prepared recordings, and score it: RMSE, CC, CCC"
+    evaluate = commands.add_parser("evaluate", help=text, description=text, allow_abbrev=False)
+    option = evaluate.add_argument
+    option("--weights", type=Path, required=True, metavar="FILE", help="a caffemodel, or the folder of a run")
+    option("--data", type=Path, required=True, metavar="FOLDER", help="recordings: ROOT/data/raw_data/HQ")
+    option("--out", type=Path, required=True, metavar="FOLDER", help="for predictions, scores and pictures")
+    option("--names", nargs="+", default=(), metavar="NAME", help="recordings (all dev_* of --data)")
+    option("--net", type=Path, metavar="FILE", help="definition of the net (the authors' deploy form of CNN+D)")
+    option("--delay", type=_number(0), default=0.0, metavar="S", help="seconds the gold standard is late (0)")
+    option(
+        "--postprocess",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="learn AVEC's median filter, bias and factor on these recordings of --data, and apply them to all",
+    )
+    option(
+        "--search",
+        choices=("official", "consistent"),
+        default="official",
+        help="AVEC's search for the filter, with its slip or without (official)",
+    )
+    option("--convention", choices=_CONVENTIONS, default="avec", help="of CC and CCC (avec, the authors')")
+    option(
+        "--timeline",
+        type=Path,
+        metavar="FOLDER",
+        help="ROOT/data/gsd: a row of predictions for each of its times, nan where the frame was dropped",
+    )
+    option("--mean", type=_number(), default=0.0, metavar="X", help="subtract from every frame, after h5 --mean-sub")
+    option("--std", type=_number(1e-12), default=1.0, metavar="X", help="divide every frame by this, after h5 --norm")
+    option("--batch", type=at_least(1), default=64, metavar="N", help="frames at once (64)")
+    option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
+    option("--json", action="store_true", help="scores as JSON on stdout, progress on stderr")
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _number(least: float = -math.inf) -> Any:
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value >= least):
+            raise argparse.ArgumentTypeError(f"{text!r}: a number from {least:g} up is expected")
+        return value
+
+    return number
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from caffe_compat.models.robust_lq_emotion.scores.evaluate import Evaluate
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
+
+    results = Evaluate(
+        args.weights,
+        args.data,
+        args.out,
+        names=args.names,
+        net=args.net,
+        delay=args.delay,
+        learn_on=args.postprocess,
+        search=args.search,
+        convention=args.convention,
+        timeline=args.timeline,
+        mean=args.mean,
+        std=args.std,
+        device=args.device,
+        batch=args.batch,
+        say=say,
+    ).run()
+    if args.json:
+        print(json.dumps(results, indent=2))
+    else:
+        _report(results, args.out)
+    return 0
+
+
+def _report(results: dict[str, Any], out: Path) -> None:
+    from caffe_compat.models.robust_lq_emotion.scores.tables import describe, rows_of
+
+    rows = rows_of(results)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print()
+    for name, *numbers in rows:
+        cells = (f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True))
+        print("  ".join([f"{name:{widths[0]}}", *cells]))
+    for line in describe(results):
+        print(line)
+    for name in (*results["files"]["tables"], *results["files"]["pictures"], "predictions"):
+        print(f"  {out / name}")
