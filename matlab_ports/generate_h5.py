@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
 from matlab_ports.errors import PortError
@@ -165,15 +166,18 @@ class _Run:
         self, file: ChunkFile, part: Plan, scaling: Scaling, progress: Any
     ) -> Iterator[tuple[Single, Doubles]]:
         chunks = [part[start : start + self._chunksz] for start in range(0, len(part), self._chunksz)]
-        side, channels = round(self._sources.pixels**0.5), part.frames.shape[1]
+        free: list[Single] = []  # arrays that were written, used again: fresh memory is slow
 
         def make(number: int) -> Single:
+            shape = self._sources.shape(chunks[number])
             if number < file.done:
-                return file.left(number, (side, side, channels, len(chunks[number])))
-            return self._sources.samples(chunks[number], scaling)
+                return file.left(number, shape)
+            out = free.pop() if free else np.empty(shape, np.float32, order="F")
+            return self._sources.samples(chunks[number], scaling, out[..., : shape[3]])
 
         for chunk, batchdata in zip(chunks, in_order(make, range(len(chunks)), self._threads), strict=True):
             yield batchdata, chunk.labels[None]
+            free.append(batchdata)
             progress.update(len(chunk))
 
 

@@ -72,23 +72,30 @@ class Sources:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def pictures(self, plan: Plan, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
+    def pictures(self, plan: Plan) -> Doubles:
         """The pictures of some samples, degraded but not mirrored or scaled.
-
-        Parameters
-        ----------
-        plan
-            The samples.
-        dtype
-            Another one than double saves a copy, and is only right where nothing is computed.
 
         Returns
         -------
         numpy.ndarray
             (H, W, channels, N), the first axis contiguous: in memory it is N, channels, W, H.
         """
-        numbers, factors = plan.frames.ravel(), plan.factors.ravel()
-        stack = np.empty((self._size, self._size, len(numbers)), dtype, order="F")
+        pictures = np.empty(self.shape(plan), order="F")
+        stack = self._gather(plan, pictures)
+        factors = plan.factors.ravel()
+        for factor in np.unique(factors[factors > 0]):
+            (places,) = np.nonzero(factors == factor)
+            stack[:, :, places] = degraded(stack[:, :, places], float(factor))
+        return pictures
+
+    def shape(self, plan: Plan) -> tuple[int, int, int, int]:
+        """Of the pictures of some samples."""
+        return (self._size, self._size, plan.frames.shape[1], len(plan))
+
+    def _gather(self, plan: Plan, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Read the pictures into `out`; return it as one stack."""
+        stack = out.reshape(self._size, self._size, -1, order="F")
+        numbers = plan.frames.ravel()
         owners = np.searchsorted(self._starts, numbers, "right") - 1
         inside = numbers - self._starts[owners]
         for place, (owner, index) in enumerate(zip(owners.tolist(), inside.tolist(), strict=True)):
@@ -96,25 +103,25 @@ class Sources:
                 stack[:, :, place] = 0
             else:
                 self._frames[owner].read_into(index, stack[:, :, place])
-        for factor in np.unique(factors[factors > 0]):
-            (places,) = np.nonzero(factors == factor)
-            stack[:, :, places] = degraded(stack[:, :, places], float(factor))
-        return stack.reshape(self._size, self._size, plan.frames.shape[1], len(plan), order="F")
+        return stack
 
-    def samples(self, plan: Plan, scaling: Scaling) -> Single:
-        """`pictures` as they go into the file: mirrored, scaled, single."""
-        untouched = scaling == Scaling() and not plan.factors.any()
-        data = self.pictures(plan, np.float32 if untouched else np.float64)
+    def samples(self, plan: Plan, scaling: Scaling, out: Single) -> Single:
+        """`pictures` as they go into the file, mirrored, scaled, single, in `out`."""
         mirrored = plan.mirrored
+        if scaling == Scaling() and not plan.factors.any() and not mirrored.any():
+            self._gather(plan, out)
+            return out
+        data = self.pictures(plan)
         if mirrored.all():
             data = data[:, ::-1]  # flip(data, 2)
         elif mirrored.any():
             data[..., mirrored] = data[:, ::-1][..., mirrored]
         if scaling.mean is not None:
-            data = data - scaling.mean
+            data -= scaling.mean
         if scaling.std is not None:
-            data = data / scaling.std
-        return data.astype(np.float32, order="F", copy=False)
+            data /= scaling.std
+        out[...] = data
+        return out
 
 
 def degraded(stack: npt.NDArray[Any], factor: float) -> npt.NDArray[Any]:

@@ -9,21 +9,18 @@ file has a note of what it was made from beside it, so that a later run need not
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
-import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports.errors import PortError
+from matlab_ports.h5journal import Chunk, Journal
 from matlab_ports.store2hdf5 import create_file, require_folder, reserve, store2hdf5, sync
 
 Array = npt.NDArray[Any]
@@ -31,99 +28,6 @@ Single = npt.NDArray[np.float32]
 _log = logging.getLogger(__name__)
 
 CHECKPOINT = 1 << 28  # bytes written between two entries of the journal
-
-
-class Chunk(NamedTuple):
-    """Where the values of one chunk lie in a partial file."""
-
-    address: int
-    nbytes: int
-
-
-class Journal:
-    """What a run has on the disk; its lock says whether that run still lives.
-
-    Each line of the file is a JSON object. The first holds the fingerprint of what is made.
-    """
-
-    def __init__(self, path: Path, file: IO[str]) -> None:
-        self.path, self._file = path, file
-        self.data = path.with_suffix(".partial")
-        self.fingerprint: object = None
-        self.facts: dict[str, Any] = {}
-        self.chunks: list[Chunk] = []
-
-    @classmethod
-    def create(cls, final: Path, fingerprint: object) -> Self:
-        """Begin a journal for `final`, with a name of its own."""
-        path = final.with_name(f".{final.name}.{secrets.token_hex(4)}.journal")
-        journal = cls(path, path.open("x+", encoding="utf-8"))
-        fcntl.flock(journal._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        journal.fingerprint = fingerprint
-        journal._add([{"fingerprint": fingerprint}])
-        return journal
-
-    @classmethod
-    def find(cls, final: Path) -> list[Self]:
-        """The journals of runs for `final` that have ended.
-
-        Raises
-        ------
-        PortError
-            If a run for `final` is under way.
-        """
-        found: list[Self] = []
-        for path in sorted(final.parent.glob(f".{final.name}.*.journal")):
-            journal = cls(path, path.open("r+", encoding="utf-8"))
-            try:
-                fcntl.flock(journal._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                journal.close()
-                for other in found:
-                    other.close()
-                raise PortError("another run is writing it", where=final, hint="wait for it or stop it") from None
-            journal._read()
-            found.append(journal)
-        return found
-
-    def _read(self) -> None:
-        for line in self._file.read().split("\n")[:-1]:  # what has no end was cut off
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                return
-            if "fingerprint" in entry:
-                self.fingerprint = entry["fingerprint"]
-            elif "chunk" in entry:
-                self.chunks.append(Chunk(*entry["chunk"]))
-            else:
-                self.facts.update(entry)
-
-    def _add(self, entries: Sequence[dict[str, Any]]) -> None:
-        self._file.write("".join(json.dumps(entry) + "\n" for entry in entries))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def note(self, **facts: Any) -> None:
-        """Remember what was computed once for the whole file."""
-        self.facts.update(facts)
-        self._add([facts])
-
-    def checkpoint(self, descriptor: int, chunks: Sequence[Chunk]) -> None:
-        """Bring the data to the disk, then say so."""
-        os.fsync(descriptor)
-        self._add([{"chunk": chunk} for chunk in chunks])
-        self.chunks.extend(chunks)
-
-    def close(self) -> None:
-        """Give up the lock."""
-        self._file.close()
-
-    def remove(self) -> None:
-        """The run's traces, the data first: a journal without data is harmless."""
-        self.data.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-        self.close()
 
 
 class ChunkFile:

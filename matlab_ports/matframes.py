@@ -11,6 +11,7 @@ import io
 import math
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,7 @@ class Frames:
     ) -> None:
         self.path, self.name, self.dtype = path, name, dtype
         self._file, self._offset, self._stored = file, offset, stored
+        self._local = threading.local()
         self.shape = (0, 0, 0)
 
     def _with_shape(self, shape: tuple[int, ...]) -> Self:
@@ -97,11 +99,15 @@ class Frames:
         height, width, count = self.shape
         if not 0 <= index < count:
             raise PortError(f"no frame {index}, {self.name} has {count}", where=self.path)
-        frame = np.empty(width * height, self._stored)
-        target = frame.view(np.uint8).data
+        try:
+            frame, target = self._local.frame
+        except AttributeError:  # the first one in this thread
+            frame = np.empty((width, height), self._stored)
+            target = frame.reshape(-1).view(np.uint8).data
+            self._local.frame = frame, target
         if _read_at(self.path, self._file.fileno(), target, self._offset + index * len(target)) != len(target):
             raise PortError(f"{self.name} is cut off", where=self.path, hint="make it again")
-        out.T[...] = frame.reshape(width, height)
+        out.T[...] = frame
 
 
 def _read_at(path: Path, descriptor: int, target: memoryview, place: int) -> int:

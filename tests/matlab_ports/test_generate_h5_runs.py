@@ -35,13 +35,13 @@ def data(tmp_path):
 def pictures_made(monkeypatch):
     """How many samples were gathered from the recordings."""
     made = []
-    original = Sources.pictures
+    original = Sources._gather
 
     def counted(self, plan, *arguments):
         made.append(len(plan))
         return original(self, plan, *arguments)
 
-    monkeypatch.setattr(Sources, "pictures", counted)
+    monkeypatch.setattr(Sources, "_gather", counted)
     return made
 
 
