@@ -168,7 +168,6 @@ def _pyav(*, required: bool) -> ModuleType | None:
 
 class _PyAV:
     def __init__(self, path: Path, av: ModuleType, planes: Planes, threads: int | None) -> None:
-        av.logging.set_level(av.logging.PANIC)  # what it has to say comes as errors
         try:
             self._container = av.open(str(path), metadata_errors="ignore")
         except av.FFmpegError as error:
