@@ -1,7 +1,7 @@
 """``generate_h5``: shuffle and write against the disk's own rate, frames a second with mix, and the peak of memory.
 
-    python benchmarks/bench_h5.py [--recordings 6] [--frames 7500] [--rounds 5] [--versions=-v6] [--folder DIR] [--json]
-    python benchmarks/bench_h5.py --memory [--recordings 2 6] [--versions=-v6 ...]
+    python benchmarks/bench_h5.py [--recordings 6] [--frames 7500] [--rounds 5] [--versions v6] [--folder DIR] [--json]
+    python benchmarks/bench_h5.py --memory [--recordings 2 6] [--versions v6 v7]
 
 Every round writes as many bytes as the HDF5 file has, in blocks of its chunks' size, to a new file and waits until they
 are on the disk (the disk's own rate), and then makes the plain and the mixed file, each new, on the disk when it gets
@@ -49,7 +49,7 @@ def make(folder: Path, count: int, frames: int, version: str) -> list[Path]:
     for number, path in enumerate(paths):
         rng = np.random.default_rng(number)
         then = {"valence": np.sin(np.arange(frames) / 500 + number), "video_time": 0.04 * np.arange(frames)}
-        with FramesWriter(path, shape=(96, 96, frames), version=version, then=then) as out:
+        with FramesWriter(path, shape=(96, 96, frames), version=f"-{version}", then=then) as out:
             for start in range(0, frames, 500):
                 n = min(500, frames - start)
                 coarse = rng.integers(16, 232, (12, 12, n)).repeat(8, 0).repeat(8, 1)
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, nargs="+", default=[6])
     parser.add_argument("--frames", type=int, default=7500)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--versions", nargs="+", choices=("-v6", "-v7", "-v7.3"), default=["-v6"])
+    parser.add_argument("--versions", nargs="+", choices=("v6", "v7", "v7.3"), default=["v6"])
     parser.add_argument("--folder", type=Path, help="on the disk to measure; by default where temporary files go")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--json", action="store_true")

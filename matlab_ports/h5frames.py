@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from matlab_ports.errors import PortError
 from matlab_ports.h5plan import Doubles, Plan
@@ -157,15 +158,20 @@ def scaling_of(
     by_place = plan[np.argsort(plan.frames[:, 0], kind="stable")]
     parts = [by_place[start : start + 128] for start in range(0, len(by_place), 128)]
     values = plan.frames.size * sources.pixels
+
+    def progress(what: str) -> Iterable[Plan]:
+        bar: Iterable[Plan] = tqdm(parts, desc=what, unit=" batches", disable=None, leave=False)
+        return bar
+
     shift = mean
     if shift is None:
-        sums = in_order(lambda part: _sums(sources.pictures(part)), parts, threads)
+        sums = in_order(lambda part: _sums(sources.pictures(part)), progress("mean"), threads)
         shift = math.fsum(value for part in sums for value in part) / values
     if not norm:
         return Scaling(shift, None)
     if std is None:
         # std takes the mean of what it is given: after a mean has been subtracted that is not quite zero
-        squares = in_order(lambda part: _squares(sources.pictures(part), shift), parts, threads)
+        squares = in_order(lambda part: _squares(sources.pictures(part), shift), progress("std"), threads)
         rows = [row for part in squares for row in part]
         total = math.fsum(row[0] for row in rows)
         rest = math.fsum(row[1] for row in rows)
@@ -191,7 +197,7 @@ def _squares(pictures: Doubles, shift: float) -> list[tuple[float, float]]:
     return list(zip((rows * rows).sum(axis=1).tolist(), rows.sum(axis=1).tolist(), strict=True))
 
 
-def in_order(work: Callable[[_T], _R], items: Sequence[_T], threads: int) -> Iterator[_R]:
+def in_order(work: Callable[[_T], _R], items: Iterable[_T], threads: int) -> Iterator[_R]:
     """Like ``map``, in threads, a few items ahead of whoever takes the results."""
     waiting: deque[Future[_R]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -57,7 +57,7 @@ class ChunkFile:
         self._journal.note(**facts)
 
     def left(self, number: int, shape: tuple[int, ...]) -> Single:
-        """The values of a chunk that an earlier run left.
+        """The values of a chunk that an earlier run left, read once.
 
         Parameters
         ----------
@@ -102,6 +102,7 @@ class ChunkFile:
                     unsaved += waiting[-1].nbytes
                     if unsaved >= CHECKPOINT and syncing.done():
                         syncing.result()
+                        self._overtake()
                         syncing = pool.submit(self._journal.checkpoint, descriptor, waiting)
                         waiting, unsaved = [], 0
                 syncing.result()
@@ -110,6 +111,12 @@ class ChunkFile:
                 self._journal.checkpoint(descriptor, waiting)
                 raise
         return totalct
+
+    def _overtake(self) -> None:
+        """Give back the room of an earlier run's file once this one has all of its chunks on the disk."""
+        if self._before is not None and len(self._journal.chunks) >= self.done:
+            self._before.remove()
+            self._before = None
 
     def finish(self) -> None:
         """Give the file its name."""

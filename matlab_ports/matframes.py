@@ -13,7 +13,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -202,20 +202,22 @@ def _open_73(path: Path, name: str, folder: Path | None) -> Frames:
 
 
 def _scratch(path: Path, folder: Path | None, pieces: Iterator[bytes]) -> Any:
-    file: Any = tempfile.TemporaryFile(dir=folder, prefix=f".{path.stem}-")  # noqa: SIM115
+    file: Any = None
     try:
+        file = tempfile.TemporaryFile(dir=folder, prefix=f".{path.stem}-")  # noqa: SIM115
         for piece in pieces:
             file.write(piece)
         file.flush()
-    except OSError as error:
-        file.close()
-        raise PortError(
-            f"no room to inflate it in {folder or tempfile.gettempdir()} ({error.strerror or error})",
-            where=path,
-            hint="make room, or save it with -v6",
-        ) from None
-    except BaseException:
-        file.close()
+    except BaseException as error:
+        if file is not None:
+            with suppress(OSError):  # what is left in its buffer
+                file.close()
+        if isinstance(error, OSError):
+            raise PortError(
+                f"cannot be inflated in {folder or tempfile.gettempdir()} ({error.strerror or error})",
+                where=path,
+                hint="make room, or save it with -v6",
+            ) from None
         raise
     return file
 

@@ -209,7 +209,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(version, tmp_path):
     done = run(FULL, tmp_path / "a", *files)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert re.search("no room for 0 MB|no room to inflate it in .*make room", done.stderr)
+    assert re.search("no room for 0 MB|cannot be inflated in .*make room", done.stderr)
     assert names(tmp_path) == ["data"]
 
 
@@ -307,6 +307,47 @@ def test_writeh5file_drops_what_does_not_fill_a_chunk(tmp_path):
         with pytest.raises(PortError, match=message):
             writeh5file(count, 4, data, label, tmp_path / "b.h5")
     assert names(tmp_path) == ["a.h5"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("version", ["-v6", "-v7"])
+def test_a_folder_that_is_read_only_is_one_clear_error(version, tmp_path):
+    (tmp_path / "data").mkdir()
+    files = save(tmp_path / "data", recordings((40, 60)), version)
+    (tmp_path / "out").mkdir(mode=0o500)
+    with pytest.raises(PortError, match="Permission denied"):
+        generate_h5(files, SIZE, tmp_path / "out" / "a", 5)
+
+
+def test_a_file_that_may_not_be_made_is_one_clear_error(data, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(sys.modules["matlab_ports.h5write"].Journal, "create", refuse)
+    with pytest.raises(PortError, match=r"a\.h5: cannot be written \(Permission denied\)"):
+        generate_h5(data, SIZE, tmp_path / "a", 5)
+    assert names(tmp_path) == ["data"]
+
+
+def test_an_earlier_runs_file_goes_as_soon_as_all_of_it_is_copied(data, tmp_path, monkeypatch):
+    restore = interrupt(monkeypatch, 7)
+    with pytest.raises(KeyboardInterrupt):
+        generate_h5(data, SIZE, tmp_path / "a", 5)
+    restore()
+    module = sys.modules["matlab_ports.h5write"]
+    monkeypatch.setattr(module, "CHECKPOINT", 1)
+    store, partial = module.store2hdf5, []
+
+    def counting(*arguments):
+        partial.append(len(list(tmp_path.glob(".*.partial"))))
+        time.sleep(0.02)  # for the journal's thread
+        return store(*arguments)
+
+    monkeypatch.setattr(module, "store2hdf5", counting)
+    assert generate_h5(data, SIZE, tmp_path / "a", 5).resumed == 35
+    assert partial[0] == 2
+    assert partial[-1] == 1
+    same(contents(tmp_path / "a.h5"), witness.generate_h5(recordings((40, 60)), SIZE, 5, witness.stream()))
 
 
 def test_nothing_is_written_where_the_folder_does_not_exist(data, tmp_path):
