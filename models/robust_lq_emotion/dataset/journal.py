@@ -19,9 +19,9 @@ Identity = list[Any]
 
 
 def identity(path: Path) -> Identity:
-    """Return what tells a file from another without reading it."""
+    """Return what tells a file from another without reading it, wherever its folder is moved to."""
     status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    return [path.name, status.st_size, status.st_mtime_ns]
 
 
 def identities(paths: Iterable[Path | None]) -> list[Identity]:
@@ -39,27 +39,34 @@ class Journal:
     """
 
     def __init__(self, out: Path, name: str) -> None:
+        self._out = out
         self.path = out / FOLDER / f"{name}.json"
         self.held: dict[str, Any] = read_json(self.path) or {}
 
     def wrote(self, path: Path) -> bool:
         """Whether a file is there as an earlier run wrote it."""
-        return path.is_file() and identity(path) in self.held.get("files", [])
+        return path.is_file() and identity(path) == self._files.get(self._name(path))
 
     def done(self, fingerprint: Any) -> bool:
         """Whether everything was made from these inputs and settings, and is still there."""
         if self.held.get("fingerprint") != fingerprint or self.held.get("outcome", {}).get("status") != "done":
             return False
-        return all(self.wrote(Path(name)) for name, *_ in self.held.get("files", []))
+        return all(self.wrote(self._out / name) for name in self._files)
 
     def note(self, written: Iterable[Path] = (), **entries: Any) -> None:
         """Keep entries, and files as written by us; on the disk before it returns."""
-        new = identities(written)
-        names = {name for name, *_ in new}
-        files = [old for old in self.held.get("files", []) if old[0] not in names] + new
-        self.held = {**self.held, **entries, "files": files}
+        new = {self._name(path): identity(path) for path in written}
+        self.held = {**self.held, **entries, "files": {**self._files, **new}}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.held, self.path)
+
+    @property
+    def _files(self) -> dict[str, Identity]:
+        found: dict[str, Identity] = self.held.get("files", {})
+        return found
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._out).as_posix()
 
 
 def read_json(path: Path) -> Any:
