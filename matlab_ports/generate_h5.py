@@ -80,7 +80,8 @@ def generate_h5(
     threads
         How many gather and degrade; by default as many as there are processors. The file does not depend on it.
     scratch
-        Where deflated recordings are inflated to; by default beside `savepath`. They take 8 bytes a value there.
+        Where deflated recordings (``-v7``) are inflated to; by default beside `savepath`. They take 8 bytes a value
+        there, and most of the time without mix; those of ``-v6`` are read from their place.
 
     Returns
     -------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +36,8 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # HDF5 raises either
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        said = re.search(r"error message = '([^']+)'", str(error))  # HDF5 quotes the system among its own words
+        reason = said[1] if said else getattr(error, "strerror", None) or error
         raise PortError(f"cannot be written ({reason})", where=path) from None
 
 

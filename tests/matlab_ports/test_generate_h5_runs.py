@@ -213,6 +213,25 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(version, tmp_path):
     assert names(tmp_path) == ["data"]
 
 
+FILLED = """
+import resource, sys
+from matlab_ports.__main__ import main
+module = sys.modules["matlab_ports.h5write"]
+module.reserve = lambda path, room: path.write_bytes(b"")  # others fill the disk later
+module.CHECKPOINT = 1
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+raise SystemExit(main(["generate_h5", *sys.argv[2:], "--savepath", sys.argv[1], "--inputsz", "12", "--chunksz", "5"]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="the system has no limit on a file's size")
+def test_a_disk_that_fills_up_on_the_way_is_one_line_and_leaves_nothing(data, tmp_path):
+    done = run(FILLED, tmp_path / "a", *data)
+    assert done.returncode == 1
+    assert done.stderr == f"matlab_ports: error: {tmp_path / 'a.h5'}: cannot be written (File too large)\n"
+    assert names(tmp_path) == ["data"]
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["-v6", "-v7"])
