@@ -56,13 +56,14 @@ class H5Settings:
             [f"mix_{mixed}" if self.source == "HQ" else f"{self.source}_mix_{mixed}"] if options.mix else [self.source]
         )
         said = {
-            "clean": options.keep_clean,
+            "and_clean": options.keep_clean,
             f"epochs{options.mix_epochs}": options.mix_epochs > 1,
             "mirrored": options.augmentation and not options.keep_unflipped,
             "both_sides": options.keep_unflipped,
             "mean": options.mean_sub,
             "norm": options.norm,
-            "triplets": options.mode == "multi",
+            "of_train": self.train_statistics,
+            f"{options.triplets}_triplets": options.mode == "multi",
             f"seed{self.seed}": bool(self.seed),
         }
         return "_".join(parts + [word for word, wanted in said.items() if wanted])
@@ -97,6 +98,8 @@ def make_h5(
     folder = out / "h5_files" / settings.folder()
     folder.mkdir(parents=True, exist_ok=True)
     found = {} if fresh else (read_json(folder / RESULTS) or {})
+    if found.get("settings", _plain(settings)) != _plain(settings):
+        say(f"{folder} holds files of other settings, which are replaced; --name keeps both")
     results: dict[str, Any] = {"folder": str(folder.resolve()), "settings": _plain(settings)}
     stream, options = RandStream(settings.seed), settings.options
     for phase, paths in crops.items():

@@ -94,6 +94,18 @@ def test_what_is_there_is_not_made_again_unless_something_changed(root):
     assert Path(made["train"]["files"][0]).stat().st_mtime_ns != stamp
 
 
+def test_files_of_other_settings_are_replaced_and_that_is_told(root):
+    make_h5(root, H5Settings(name="mine", **SMALL), say=quiet)
+    lines = []
+    made = make_h5(root, H5Settings(name="mine", options=Options(augmentation=True), **SMALL), say=lines.append)
+    assert (
+        lines[0] == f"{root / 'h5_files' / 'mine'} holds files of other settings, which are replaced; --name keeps both"
+    )
+    mirrored = contents(made["train"]["files"][0])[0]
+    plain = contents(make_h5(root, H5Settings(**SMALL), say=quiet)["train"]["files"][0])[0]
+    np.testing.assert_array_equal(mirrored, plain[:, :, ::-1])
+
+
 def test_a_test_file_made_again_alone_has_the_same_random_numbers(root):
     made = make_h5(root, H5Settings(**SMALL), say=quiet)
     before = contents(made["test"]["files"][0])
@@ -122,7 +134,7 @@ def test_folders_are_named_as_the_settings_say():
         H5Settings(options=both, seed=3).folder(),
         H5Settings(options=Options(mode="multi")).folder(),
         H5Settings(name="mine").folder(),
-    ] == ["HQ", "LR3", "mix_3_4_6", "HQ_both_sides_seed3", "HQ_triplets", "mine"]
+    ] == ["HQ", "LR3", "mix_3_4_6", "HQ_both_sides_seed3", "HQ_repaired_triplets", "mine"]
 
 
 def test_recordings_that_prepare_failed_on_are_not_left_out_in_silence(root):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from caffe_compat.errors import CaffeCompatError
+from caffe_compat.models.robust_lq_emotion.avec.gold import rebuild
 from caffe_compat.models.robust_lq_emotion.cli import main
 from caffe_compat.models.robust_lq_emotion.dataset.prepare import prepare, table
 from caffe_compat.models.robust_lq_emotion.dataset.recording import Settings
@@ -153,6 +154,26 @@ def test_changed_inputs_settings_or_results_are_made_again(tree, out):
     assert loadmat(out / "data" / "raw_data" / "HQ" / "dev_1.mat")["valence"][0, 1] == 0.625
     (out / "data" / "raw_data" / "HQ" / "train_1.mat").unlink()
     assert made() == [True, False]
+
+
+def test_recola_is_prepared_with_labels_from_its_raters_under_either_name(out, tmp_path):
+    tree = trees.recola(tmp_path / "RECOLA")
+    traces = np.cumsum(np.random.RandomState(2).randn(FRAMES, 6), axis=0) / 10
+    (tree / "boxes").mkdir()
+    for seed, name in enumerate(["P16", "P38"]):
+        video(tree / "RECOLA-Video-recordings" / f"{name}.mp4", seed=seed)
+        rows = "".join(f"{k};{t};\n" for k, t in enumerate(trees.grid(FRAMES)))
+        trees.put(tree / "RECOLA-Video-timings" / f"{name}.csv", f"frame;time in seconds\n{rows}")
+        ratings = tree / "RECOLA-Annotation" / "emotional_behaviour" / "valence" / f"{name}.csv"
+        trees.put(ratings, trees.ratings(trees.grid(FRAMES), traces))
+        boxes = "".join(f"{t},20,10,120,110\n" for t in trees.grid(FRAMES))
+        trees.put(tree / "boxes" / f"{name}.csv", f"time,left,top,width,height\n{boxes}")
+    outcomes = prepare(tree, out, QUICK, names=["P38", "P16"], boxes=tree / "boxes", jobs=1, say=quiet)
+    assert [(o.name, o.status, o.kept, o.boxes) for o in outcomes] == [
+        ("test_1", "done", 12, "P38.csv"), ("P16", "done", 12, "P16.csv"),
+    ]  # fmt: skip
+    stored = loadmat(out / "data" / "raw_data" / "HQ" / "P16.mat")["valence"].ravel()
+    np.testing.assert_allclose(stored, rebuild(np.round(traces, 3)), rtol=0, atol=1e-15)
 
 
 def test_folders_that_were_moved_are_known_again(tree, out):
