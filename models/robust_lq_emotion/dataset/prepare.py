@@ -13,8 +13,9 @@ from typing import Any
 import joblib
 from tqdm import tqdm
 
-from caffe_compat.errors import DataError, FileError
+from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from caffe_compat.models.robust_lq_emotion.avec.layout import Layout, Recording, find_recordings, natural, select
+from caffe_compat.models.robust_lq_emotion.avec.tables import frame_times
 from caffe_compat.models.robust_lq_emotion.dataset.journal import FOLDER, read_json, write_json
 from caffe_compat.models.robust_lq_emotion.dataset.recording import Outcome, Settings, prepare_one
 
@@ -97,7 +98,8 @@ def _outcomes(
     """Each outcome when it is there."""
     if jobs == 1 or len(recordings) == 1:
         for number, recording in enumerate(recordings, 1):
-            with _frames_bar(f"{recording.name} ({number}/{len(recordings)})") as progress:
+            title = f"{recording.name} ({number}/{len(recordings)})"
+            with _frames_bar(title, _frames_to_do(recording, out, boxes)) as progress:
                 outcome = prepare_one(recording, out, settings, boxes=boxes, fresh=fresh, progress=progress)
             yield outcome
         return
@@ -114,9 +116,19 @@ def _outcomes(
         yield from (Outcome(one.name, "failed", error=problem) for one in recordings if one.name not in done)
 
 
+def _frames_to_do(recording: Recording, out: Path, boxes: Path | None) -> int | None:
+    """How far the bar goes: faces are looked for in a pass of its own, unless boxes are there."""
+    try:
+        frames = len(frame_times(recording.frame_time)) if recording.frame_time else None
+    except CaffeCompatError:
+        return None  # the recording's error will be told
+    there = boxes or recording.boxes or (out / "data" / "bbox" / f"{recording.name}.mat").is_file()
+    return frames if there or frames is None else 2 * frames
+
+
 @contextlib.contextmanager
-def _frames_bar(title: str) -> Iterator[Callable[[int], None]]:
-    with tqdm(desc=title, unit=" frames", disable=None, leave=False) as bar:
+def _frames_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    with tqdm(desc=title, total=total, unit=" frames", disable=None, leave=False) as bar:
 
         def advance(frames: int) -> None:
             bar.update(frames)
