@@ -287,7 +287,9 @@ class Experiment:
 
 def _snapshots(run: Run) -> list[Path]:
     return [
-        path for kind in ("caffemodel", "solverstate") for path in run.prefix.parent.glob(f"{run.name}_iter_*.{kind}")
+        path
+        for kind in ("caffemodel", "solverstate", "resume.npz")
+        for path in run.prefix.parent.glob(f"{run.name}_iter_*.{kind}")
     ]
 
 

@@ -79,7 +79,7 @@ def test_every_file_is_there_and_nothing_half_written(finished):
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
     assert names == {
         *("net.prototxt", "solver.prototxt", "settings.json", "train.json", "train.log", "loss.png"),
-        *(f"snapshots/emotion_iter_{n}.{kind}" for n in (2, 3) for kind in ("caffemodel", "solverstate")),
+        *(f"snapshots/emotion_iter_{n}.{kind}" for n in (2, 3) for kind in ("caffemodel", "solverstate", "resume.npz")),
     }
 
 

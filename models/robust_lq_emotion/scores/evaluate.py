@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -80,8 +81,7 @@ class Evaluate:
         everyone = list(dict.fromkeys([*names, *self.learn_on]))
         labels = read_labels(self.data, everyone)
         timelines = self._timelines(names, labels)
-        if self.out.exists() and not self.out.is_dir():
-            raise FileError("this is a file; a folder is expected", file=self.out)
+        self._require_writable()
         device = choose_device(self.device)
         predictor, weights = load_predictor(self.weights, self.net, device=device, mean=self.mean, std=self.std)
         self.say(f"{weights} on {len(everyone)} recordings of {self.data}, on {device}")
@@ -91,6 +91,14 @@ class Evaluate:
         results = self._results(predicted, weights, processing)
         self._write(predicted, results, timelines)
         return results
+
+    def _require_writable(self) -> None:
+        """Refuse, before minutes of predictions, a folder that cannot be written or made."""
+        there = next(folder for folder in (self.out.absolute(), *self.out.absolute().parents) if folder.exists())
+        if not there.is_dir():
+            raise FileError("this is a file; a folder is expected", file=there)
+        if not os.access(there, os.W_OK):
+            raise FileError("cannot be written to", file=there, hint="choose another --out")
 
     def _development(self) -> list[str]:
         found = sorted((path.stem for path in self.data.glob("dev_*.mat")), key=natural)

@@ -249,6 +249,16 @@ def test_missing_recordings_and_weights_are_one_line_and_make_no_folder(weights,
     assert not out.exists()
 
 
+def test_an_out_that_cannot_be_written_is_refused_before_any_prediction(weights, data, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    base = ("--weights", weights, "--data", data, "--out")
+    assert "file: this is a file; a folder is expected" in failed(capsys, *base, tmp_path / "file" / "scores")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    err = failed(capsys, *base, tmp_path / "out")
+    assert "cannot be written to (choose another --out)" in err
+    assert "frames" not in err
+
+
 def test_weights_of_another_net_are_refused(data, tmp_path, capsys):
     save_weights(
         load_net(prototxt.path("matlabscripts/recon/deploy/SRCNN_net.prototxt"), seed=0), tmp_path / "sr.caffemodel"
