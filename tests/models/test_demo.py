@@ -65,7 +65,8 @@ def test_every_file_is_there_and_nothing_half_written(finished):
         *("pictures/train/00_p0.png", "pictures/train/01_p1.png", "pictures/train/02_p2.png"),
         *("pictures/test/03_p3.png", "train.h5", "train.txt", "test.h5", "test.txt"),
         *("net.prototxt", "solver.prototxt", "settings.json", "results.json", "train.log"),
-        *("snapshots/sr_fcn_iter_3.caffemodel", "snapshots/sr_fcn_iter_3.solverstate", "sr_fcn.pt"),
+        *("snapshots/sr_fcn_iter_3.caffemodel", "snapshots/sr_fcn_iter_3.solverstate"),
+        *("snapshots/sr_fcn_iter_3.resume.npz", "sr_fcn.pt"),
         *("super_resolution.png", "loss.png"),
     }
 
