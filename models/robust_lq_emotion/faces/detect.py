@@ -16,6 +16,7 @@ from caffe_compat.errors import DataError, FileError
 
 Gray = npt.NDArray[np.uint8]
 _AROUND = 0.4  # of a face's side, searched on each side of where it was,
+_KNOWN = 80  # pixels that face is made small to, as it is quicker found; the track is smoothed afterwards
 _GROWTH = 1.3  # for a face so many times larger or smaller at most
 
 
@@ -78,25 +79,30 @@ class Cascade:
         gray : (H, W) uint8.
         before : the face of the picture before.
         """
-        height, width = gray.shape
-        factor = max(1.0, height / self._rows)
-        size = (round(width / factor), round(height / factor))
-        small = np.asarray(self._cv2.resize(gray, size, interpolation=self._cv2.INTER_AREA), np.uint8)
-        side = max(24, round(self._smallest * small.shape[0]))
-        found = None
-        if before is not None:
-            left, top, right, bottom = _window(before, factor, size)
-            sides = max(side, int(before.width / factor / _GROWTH)), int(before.width / factor * _GROWTH) + 1
-            if min(right - left, bottom - top) >= sides[0]:
-                found = self._largest(small[top:bottom, left:right], sides, (left, top))
-        if found is None:
-            found = self._largest(small, (side, min(small.shape)), (0, 0))
-        if found is None:
-            return None
-        x, y, w, h = (value * factor for value in found)
-        return Box(x + 1, y + 1, w, h)
+        found = None if before is None else self._near(gray, before)
+        return found or self._anywhere(gray)
 
-    def _largest(self, gray: Gray, sides: tuple[int, int], corner: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    def _near(self, gray: Gray, before: Box) -> Box | None:
+        """Look around a face that was there, where it is known how large it will be."""
+        factor = max(1.0, before.width / _KNOWN)
+        small = self._smaller(gray, factor)
+        left, top, right, bottom = _window(before, factor, small.shape)
+        least, most = max(24, int(before.width / factor / _GROWTH)), int(before.width / factor * _GROWTH) + 1
+        if min(right - left, bottom - top) < least:
+            return None
+        return self._largest(small[top:bottom, left:right], (least, most), (left, top), factor)
+
+    def _anywhere(self, gray: Gray) -> Box | None:
+        factor = max(1.0, gray.shape[0] / self._rows)
+        small = self._smaller(gray, factor)
+        least = max(24, round(self._smallest * small.shape[0]))
+        return self._largest(small, (least, min(small.shape)), (0, 0), factor)
+
+    def _smaller(self, gray: Gray, factor: float) -> Gray:
+        size = (round(gray.shape[1] / factor), round(gray.shape[0] / factor))
+        return np.asarray(self._cv2.resize(gray, size, interpolation=self._cv2.INTER_AREA), np.uint8)
+
+    def _largest(self, gray: Gray, sides: tuple[int, int], corner: tuple[int, int], factor: float) -> Box | None:
         least, most = sides
         faces = self._cascade.detectMultiScale(
             np.ascontiguousarray(gray),
@@ -107,13 +113,13 @@ class Cascade:
         )
         if len(faces) == 0:
             return None
-        x, y, w, h = max(faces, key=lambda face: int(face[2]) * int(face[3]))
-        return int(x) + corner[0], int(y) + corner[1], int(w), int(h)
+        x, y, w, h = (float(value) for value in max(faces, key=lambda face: int(face[2]) * int(face[3])))
+        return Box((x + corner[0]) * factor + 1, (y + corner[1]) * factor + 1, w * factor, h * factor)
 
 
-def _window(box: Box, factor: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _window(box: Box, factor: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Return the part of the small picture around a face: left, top, right, bottom, 0-based."""
     grown_x, grown_y = _AROUND * box.width, _AROUND * box.height
     left, top = (box.left - 1 - grown_x) / factor, (box.top - 1 - grown_y) / factor
     right, bottom = (box.left - 1 + box.width + grown_x) / factor, (box.top - 1 + box.height + grown_y) / factor
-    return max(0, int(left)), max(0, int(top)), min(size[0], round(right)), min(size[1], round(bottom))
+    return max(0, int(left)), max(0, int(top)), min(shape[1], round(right)), min(shape[0], round(bottom))

@@ -1,0 +1,191 @@
+"""Draw a person with an expression into a frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.models.robust_lq_emotion.maker.person import SIDE, Person
+
+Picture = npt.NDArray[np.uint8]
+_SHIFT = 4  # cv2's fixed point: positions in sixteenths of a pixel
+FACE = 0.69  # side of a face's box, in canvases; a cascade's boxes are about as large
+_CENTRE = 0.515  # of that box, from the canvas' top
+
+
+class Expression(NamedTuple):
+    """What a face shows: see `signals.Course`."""
+
+    valence: float
+    talk: float
+    blink: float
+    gaze: tuple[float, float]
+
+
+class Pose(NamedTuple):
+    """Where the head is: right and down in face widths from the middle, size, angle in radians."""
+
+    right: float
+    down: float
+    size: float
+    angle: float
+
+
+class Scene:
+    """A person in front of a background.
+
+    Parameters
+    ----------
+    person : who.
+    rng : draws background and noise.
+    size : rows and columns of a frame.
+    """
+
+    def __init__(self, person: Person, rng: np.random.Generator, size: tuple[int, int]) -> None:
+        import cv2
+
+        self._cv2, self._person, self._size = cv2, person, size
+        rows, columns = size
+        gray = rng.uniform(50, 190, (5, 6, 1))
+        small = np.asarray(gray + rng.normal(0, 16, (5, 6, 3)), np.float32)
+        ground = np.asarray(cv2.resize(small, (columns, rows), interpolation=cv2.INTER_CUBIC), np.float32)
+        grain = cv2.GaussianBlur(rng.standard_normal((rows, columns)).astype(np.float32), (0, 0), 2)
+        self._ground = np.asarray(np.clip(ground + 10 * grain[..., None], 0, 255), np.uint8)
+        self._noise = np.asarray(2.2 * rng.standard_normal((rows + 32, columns + 32, 1)), np.float32)
+        self._ramp = np.linspace(-1, 1, columns, dtype=np.float32)[None, :, None]
+        self._rng = rng
+
+    def draw(self, expression: Expression, pose: Pose, light: tuple[float, float], *, away: bool) -> Picture:
+        """Return a frame, (rows, columns, 3) RGB uint8.
+
+        Parameters
+        ----------
+        light : gain, and how much more of it comes from the right.
+        away : the head from behind.
+        """
+        cv2, person = self._cv2, self._person
+        rows, columns = self._size
+        head = person.back.copy() if away else draw_features(person, expression)
+        matrix = self._matrix(pose)
+        warped, alpha = (
+            cv2.warpAffine(layer, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for layer in (head, person.alpha)
+        )
+        frame = cv2.blendLinear(warped, self._ground, alpha, 1 - alpha)
+        gain, direction = light
+        shift = self._rng.integers(0, 32, 2)
+        noise = self._noise[shift[0] : shift[0] + rows, shift[1] : shift[1] + columns]
+        lit = frame * (gain * (1 + 0.25 * direction * self._ramp)).astype(np.float32) + noise
+        return np.asarray(np.clip(lit, 0, 255), np.uint8)
+
+    def box(self, pose: Pose) -> tuple[float, float, float, float]:
+        """Return the true box of the face: left, top, width, height in pixels from 1."""
+        centre = self._matrix(pose) @ np.array([SIDE / 2, _CENTRE * SIDE, 1])
+        side = FACE * SIDE * self._scale(pose)
+        return float(centre[0] - side / 2 + 1), float(centre[1] - side / 2 + 1), side, side
+
+    def _scale(self, pose: Pose) -> float:
+        return 0.8 * min(self._size) / SIDE * pose.size
+
+    def _matrix(self, pose: Pose) -> npt.NDArray[np.float64]:
+        scale = self._scale(pose)
+        cos, sin = scale * np.cos(pose.angle), scale * np.sin(pose.angle)
+        width = FACE * SIDE * scale
+        x = self._size[1] / 2 + pose.right * width
+        y = self._size[0] * 0.52 + pose.down * width
+        middle = np.array([SIDE / 2, _CENTRE * SIDE])
+        turn = np.array([[cos, -sin], [sin, cos]])
+        return np.column_stack([turn, np.array([x, y]) - turn @ middle])
+
+
+def draw_features(person: Person, expression: Expression) -> Picture:
+    """Return the head with brows, eyes and mouth, (SIDE, SIDE, 3)."""
+    canvas = person.head.copy()
+    for side in (-1, 1):
+        _eye(canvas, person, expression, side)
+        _brow(canvas, person, expression.valence, side)
+    _mouth(canvas, person, expression)
+    return canvas
+
+
+def _points(points: npt.ArrayLike) -> list[npt.NDArray[np.int32]]:
+    scaled = np.asarray(points, np.float64) * SIDE * (1 << _SHIFT)
+    return [np.asarray(np.round(scaled), np.int32)]
+
+
+def _fill(canvas: Picture, points: npt.ArrayLike, colour: tuple[float, ...]) -> None:
+    import cv2
+
+    cv2.fillPoly(canvas, _points(points), colour, lineType=cv2.LINE_AA, shift=_SHIFT)
+
+
+def _eye(canvas: Picture, person: Person, shown: Expression, side: int) -> None:
+    """An almond; a smile narrows it from below, a frown from above."""
+    x, y, r = 0.5 + side * person.eye_gap, person.eye_level, person.eye_size
+    open_ = (1 - shown.blink) * (0.46 - 0.10 * max(shown.valence, 0) - 0.06 * max(-shown.valence, 0))
+    upper = y - r * open_ * (1 - 0.18 * max(-shown.valence, 0))
+    lower = y + r * open_ * (0.75 - 0.35 * max(shown.valence, 0))
+    turn = np.linspace(0, np.pi, 9)
+    top = np.column_stack([x - r * np.cos(turn), y + (upper - y) * np.sin(turn)])
+    bottom = np.column_stack([x + r * np.cos(turn), y + (lower - y) * np.sin(turn)])
+    white = tuple(0.55 * c + 0.45 * 235 for c in person.skin)
+    if shown.blink < 0.9:
+        _fill(canvas, np.concatenate([top, bottom]), white)
+        height = min((lower - upper) / 2, r * 0.5)
+        iris = np.linspace(0, 2 * np.pi, 14)
+        cx = x + 0.35 * r * shown.gaze[0]
+        cy = (upper + lower) / 2 + 0.1 * r * shown.gaze[1]
+        _fill(canvas, np.column_stack([cx + 0.44 * r * np.cos(iris), cy + height * np.sin(iris)]), person.iris)
+    lid = tuple(0.35 * c for c in person.skin)
+    _stroke(canvas, top, 0.0085, lid)
+    _stroke(canvas, bottom, 0.004, tuple(0.7 * c for c in person.skin))
+
+
+def _brow(canvas: Picture, person: Person, valence: float, side: int) -> None:
+    """Low and drawn together where valence is low, raised and round where it is high."""
+    x, y = 0.5 + side * person.eye_gap, person.eye_level - person.brow_level - 0.008 * valence
+    along = np.linspace(-1, 1, 7)  # from the nose outwards
+    inner = 0.022 * min(valence, 0) - 0.004 * max(valence, 0)
+    arch = 0.012 + 0.008 * max(valence, 0)
+    rows = y - inner * (1 - along) / 2 - arch * (1 - along**2) + 0.006 * (1 + along)
+    columns = x + side * (along * 0.062 + 0.008 * min(valence, 0))
+    _stroke(canvas, np.column_stack([columns, rows]), person.brow_weight, tuple(0.8 * c for c in person.hair))
+
+
+def _mouth(canvas: Picture, person: Person, shown: Expression) -> None:
+    """Corners up or down; open in speech, and teeth in a broad smile."""
+    half = person.mouth_width * (1 + 0.20 * max(shown.valence, 0) - 0.05 * max(-shown.valence, 0))
+    lift = 0.034 * shown.valence
+    along = np.linspace(-1, 1, 13)
+    middle = person.mouth_level + 0.4 * lift - lift * along**2
+    gap = 0.030 * shown.talk + 0.016 * max(shown.valence - 0.45, 0)
+    bow = 1 - along**2
+    columns = 0.5 + half * along
+    weight = person.lip_weight
+    upper = middle - gap * bow * 0.5 - weight * bow * (0.75 + 0.25 * np.cos(4 * along))
+    lower = middle + gap * bow + 1.25 * weight * bow
+    _fill(canvas, np.column_stack([np.r_[columns, columns[::-1]], np.r_[upper, lower[::-1]]]), person.lips)
+    opening = np.column_stack(
+        [np.r_[columns, columns[::-1]], np.r_[middle - gap * bow * 0.5, (middle + gap * bow)[::-1]]]
+    )
+    if gap > 0.004:
+        _fill(canvas, opening, (48, 22, 22))
+        if shown.valence > 0.45:
+            teeth = np.r_[columns, columns[::-1]], np.r_[middle - gap * bow * 0.5, (middle + gap * bow * 0.3)[::-1]]
+            _fill(canvas, np.column_stack(teeth)[2:-2], (232, 228, 220))
+    _stroke(canvas, np.column_stack([columns, middle]), 0.0055, tuple(0.45 * c for c in person.lips))
+    if shown.valence > 0.15:  # folds from the nose to the corners
+        for side in (-1, 1):
+            fold = [(0.5 + side * 0.062, person.mouth_level - 0.075), (0.5 + side * (half + 0.012), middle[0] - 0.01)]
+            _stroke(canvas, fold, 0.004, tuple((1 - 0.22 * shown.valence) * c for c in person.skin))
+
+
+def _stroke(canvas: Picture, points: npt.ArrayLike, weight: float, colour: tuple[float, ...]) -> None:
+    import cv2
+
+    thickness = max(1, round(weight * SIDE))
+    cv2.polylines(
+        canvas, _points(points), isClosed=False, color=colour, thickness=thickness, lineType=cv2.LINE_AA, shift=_SHIFT
+    )
