@@ -73,7 +73,8 @@ def prepare(
     say(f"{len(chosen)} recordings to {out}")
     outcomes = []
     for outcome in _outcomes(chosen, out, settings, box_folder, jobs, fresh=fresh):
-        say(told(outcome))
+        with tqdm.external_write_mode():  # the line does not run into a bar
+            say(told(outcome))
         outcomes.append(outcome)
     outcomes.sort(key=lambda outcome: natural(outcome.name))
     _store(out, outcomes)
