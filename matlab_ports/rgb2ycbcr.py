@@ -24,6 +24,8 @@ _SCALES = {  # of the matrix, of the offset
     "uint16": (257 / 65535, 257.0),
 }
 
+_BLOCK = 1 << 14  # pixels: what is computed with them stays in the cache
+
 
 def rgb2ycbcr(rgb: npt.ArrayLike, *, planes: Sequence[int] = (0, 1, 2)) -> npt.NDArray[Any]:
     """Convert RGB to Y, Cb, Cr (ITU-R BT.601, Y in 16 .. 235 for uint8).
@@ -58,12 +60,19 @@ def rgb2ycbcr(rgb: npt.ArrayLike, *, planes: Sequence[int] = (0, 1, 2)) -> npt.N
         )
     of_matrix, of_offset = _SCALES[pixels.dtype.name]
     matrix, offset = of_matrix * _MATRIX, of_offset * _OFFSET
-    colours = [pixels[..., plane].astype(np.float64) for plane in range(3)]
     out = np.empty((*pixels.shape[:-1], len(planes)), pixels.dtype)
-    for number, plane in enumerate(planes):
-        (r, g, b), (red, green, blue) = matrix[plane], colours
-        values = ((r * red + g * green) + b * blue) + offset[plane]
-        if pixels.dtype.kind == "u":
-            values = np.clip(np.floor(values + 0.5), 0, np.iinfo(pixels.dtype).max)
-        out[..., number] = values
+    flat, results = pixels.reshape(-1, 3), out.reshape(-1, len(planes))
+    total, term = np.empty(min(len(flat), _BLOCK)), np.empty(min(len(flat), _BLOCK))
+    for start in range(0, len(flat), _BLOCK):
+        block = flat[start : start + _BLOCK]
+        y, t = total[: len(block)], term[: len(block)]
+        for number, plane in enumerate(planes):
+            red, green, blue = matrix[plane]
+            np.multiply(block[:, 0], red, out=y)
+            y += np.multiply(block[:, 1], green, out=t)
+            y += np.multiply(block[:, 2], blue, out=t)
+            y += offset[plane]
+            if pixels.dtype.kind == "u":
+                y += 0.5  # what is left of the point is cut off: nothing here is below 0 or above the class's range
+            results[start : start + _BLOCK, number] = y
     return out
