@@ -130,7 +130,7 @@ def _eye(canvas: Picture, person: Person, shown: Expression, side: int) -> None:
     turn = np.linspace(0, np.pi, 9)
     top = np.column_stack([x - r * np.cos(turn), y + (upper - y) * np.sin(turn)])
     bottom = np.column_stack([x + r * np.cos(turn), y + (lower - y) * np.sin(turn)])
-    white = tuple(0.55 * c + 0.45 * 235 for c in person.skin)
+    white = tuple(0.72 * c + 0.28 * 225 for c in person.skin)
     if shown.blink < 0.9:
         _fill(canvas, np.concatenate([top, bottom]), white)
         height = min((lower - upper) / 2, r * 0.5)
@@ -151,7 +151,12 @@ def _brow(canvas: Picture, person: Person, valence: float, side: int) -> None:
     arch = 0.012 + 0.008 * max(valence, 0)
     rows = y - inner * (1 - along) / 2 - arch * (1 - along**2) + 0.006 * (1 + along)
     columns = x + side * (along * 0.062 + 0.008 * min(valence, 0))
-    _stroke(canvas, np.column_stack([columns, rows]), person.brow_weight, tuple(0.8 * c for c in person.hair))
+    _stroke(
+        canvas,
+        np.column_stack([columns, rows]),
+        person.brow_weight,
+        tuple(min(0.8 * h, 0.45 * s) for h, s in zip(person.hair, person.skin, strict=True)),
+    )
 
 
 def _mouth(canvas: Picture, person: Person, shown: Expression) -> None:

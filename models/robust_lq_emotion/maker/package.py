@@ -179,9 +179,11 @@ def _paths(out: Path, settings: Settings, name: str) -> tuple[Path, ...]:
 
 def _make(out: Path, settings: Settings, name: str, progress: Callable[[int], Any] | None = None) -> str:
     partition, number = name.split("_")
-    rng = np.random.default_rng([settings.seed, PARTITIONS.index(partition), int(number)])
+    key = [settings.seed, PARTITIONS.index(partition), int(number)]
+    somebody = np.random.default_rng([*key, 1])  # apart from what happens, so that more frames show the same person
+    scene = Scene(make_person(somebody), somebody, (settings.height, settings.width))
+    rng = np.random.default_rng([*key, 2])
     course = make_course(rng, settings.frames)
-    scene = Scene(make_person(rng), rng, (settings.height, settings.width))
     ratings = rate(rng, course.valence, lag=settings.lag)
     video, times, raters, gold, boxes = _paths(out, settings, name)
     for path in (video, times, raters, gold, boxes):

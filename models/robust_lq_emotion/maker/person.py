@@ -53,7 +53,7 @@ class Person:
 def make_person(rng: np.random.Generator) -> Person:
     """Return somebody new."""
     skin = np.clip(np.array(_SKINS[rng.integers(len(_SKINS))]) * rng.uniform(0.93, 1.05), 0, 250)
-    hair = np.array(_HAIRS[rng.integers(len(_HAIRS))]) * rng.uniform(0.8, 1.2)
+    hair = np.minimum(np.array(_HAIRS[rng.integers(len(_HAIRS))]) * rng.uniform(0.8, 1.2), 0.7 * skin)
     measures: dict[str, Any] = {
         "skin": tuple(skin),
         "hair": tuple(hair),
@@ -99,7 +99,7 @@ def _head(rng: np.random.Generator, m: dict[str, Any]) -> tuple[Picture, Picture
     shade = np.clip(roundness + 0.022 * texture + 0.012 * coarse, 0.3, 1.3)[..., None]
     for side in (-1, 1):  # sockets dark, cheeks bright: what a cascade looks for
         at = 0.5 + side * m["eye_gap"]
-        shade = shade * (1 - 0.34 * ellipse(at, m["eye_level"] - 0.008, 0.095, 0.068, 0.9))
+        shade = shade * (1 - 0.40 * ellipse(at, m["eye_level"] - 0.008, 0.095, 0.068, 0.9))
         shade = shade * (1 + 0.16 * ellipse(at + side * 0.02, 0.57, 0.085, 0.06, 1.0))
         shade = shade * (1 - 0.13 * ellipse(0.5 + side * 0.05, m["eye_level"] + m["nose"], 0.028, 0.05, 1.0))
     shade = shade * (1 + 0.16 * ellipse(0.5, m["eye_level"] + 0.05, 0.03, 0.11, 1.0))
