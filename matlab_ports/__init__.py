@@ -11,17 +11,21 @@ from matlab_ports.generate_train import Written, generate_train
 from matlab_ports.im2double import im2double
 from matlab_ports.imread import imread
 from matlab_ports.imresize import imresize
+from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.modcrop import modcrop
+from matlab_ports.prepare_dataset import prepare_dataset
 from matlab_ports.prepare_h5_files import prepare_h5_files
 from matlab_ports.randstream import RandStream
 from matlab_ports.rgb2ycbcr import rgb2ycbcr
 from matlab_ports.run_eval import run_eval
 from matlab_ports.store2hdf5 import store2hdf5
+from matlab_ports.videoreader import VideoReader
 from matlab_ports.writeh5file import writeh5file
 
 __all__ = [
     "PortError",
     "RandStream",
+    "VideoReader",
     "Written",
     "eval_video",
     "generate_h5",
@@ -30,10 +34,13 @@ __all__ = [
     "im2double",
     "imread",
     "imresize",
+    "loadmat",
     "modcrop",
+    "prepare_dataset",
     "prepare_h5_files",
     "rgb2ycbcr",
     "run_eval",
+    "savemat",
     "store2hdf5",
     "writeh5file",
 ]

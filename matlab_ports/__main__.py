@@ -14,6 +14,8 @@ from matlab_ports.errors import PortError
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.generate_test import generate_test
 from matlab_ports.generate_train import Written, generate_train
+from matlab_ports.prepare_dataset import FILE_NAME as RECORDINGS
+from matlab_ports.prepare_dataset import prepare_dataset
 from matlab_ports.prepare_h5_files import FILE_NAME, prepare_h5_files
 from matlab_ports.randstream import RandStream
 
@@ -79,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         _add_stream(options)
     _add_h5_scripts(commands)
+    _add_prepare_dataset(commands)
     return parser
 
 
@@ -120,6 +123,23 @@ def _add_h5_scripts(commands: Any) -> None:
         _add_stream(options)
 
 
+def _add_prepare_dataset(commands: Any) -> None:
+    options = commands.add_parser(
+        "prepare_dataset",
+        help=(prepare_dataset.__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    options.add_argument("--data_path", type=Path, required=True, help="the AVEC 2016 package")
+    options.add_argument("--save_root", type=Path, required=True, help="where data/bbox and data/gsd lie")
+    options.add_argument("--file_name", nargs="+", default=RECORDINGS, help="recordings")
+    options.add_argument("--save_dir", type=Path, help="data/raw_data/HQ below save_root if not given")
+    options.add_argument("--imSize", type=int, default=96, help="side of a crop")
+    options.add_argument("--noDebug", type=int, default=1, choices=(0, 1), help="0: the first recording only")
+    options.add_argument("--isSave", type=int, default=1, choices=(0, 1), help="0: write nothing")
+    options.add_argument("--lr", type=int, default=1, help="s: crops 1/s as large, and of their size again")
+    options.add_argument("--version", default="-v7", help="of the MAT-files: -v6, -v7, -v7.3; written --version=-v7")
+
+
 def _add_option(options: argparse.ArgumentParser, name: str, default: Any) -> None:
     settings: dict[str, Any] = {"default": default, "help": _HELP[name]}
     if isinstance(default, bool):
@@ -136,6 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     script = options.pop("script")
     try:
+        if script == "prepare_dataset":
+            for one in prepare_dataset(**options):
+                print(f"{one.name}: {one.kept} of {one.rows} faces kept")
+            return 0
         stream = RandStream(options.pop("seed"), position=options.pop("stream_position"))
         for line in _run(script, stream, options):
             print(line)

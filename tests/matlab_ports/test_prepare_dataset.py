@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from matlab_ports import PortError
+from matlab_ports.__main__ import main
 from matlab_ports.ahead import ahead
 from matlab_ports.frame_time import frame_time
 from matlab_ports.matfile import loadmat, savemat
@@ -192,6 +193,25 @@ def test_debug_runs_look_at_one_recording_and_need_not_write(recording):
         recording["root"] / "avec", recording["root"] / "root", file_name=["dev_1", "dev_2"], noDebug=0, isSave=0
     )
     assert [one.name for one in prepared] == ["dev_1"]
+
+
+def test_the_script_runs_from_the_command_line(recording, tmp_path, capsys):
+    given = [
+        "prepare_dataset",
+        "--data_path",
+        str(recording["root"] / "avec"),
+        "--save_root",
+        str(recording["root"] / "root"),
+    ]
+    options = ["--file_name", "dev_1", "--save_dir", str(tmp_path), "--imSize", str(SIDE), "--lr", "3", "--version=-v6"]
+    assert main([*given, *options]) == 0
+    assert capsys.readouterr().out == f"dev_1: {len(KEPT)} of {len(BOXES)} faces kept\n"
+    run(recording, tmp_path / "out", lr=3)
+    np.testing.assert_array_equal(
+        loadmat(tmp_path / "dev_1.mat")["video"], loadmat(tmp_path / "out" / "dev_1.mat")["video"]
+    )
+    assert main(given) == 1
+    assert "matlab_ports: error: " in capsys.readouterr().err
 
 
 def test_the_decoder_thread_ends_with_its_user_and_hands_on_errors():
