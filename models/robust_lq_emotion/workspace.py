@@ -69,19 +69,19 @@ def _ours(out: Path) -> list[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file of the demo holds; None where there is none.
+    """Return what a JSON file holds; None where there is none.
 
     Raises
     ------
     FileError
-        It is something else.
+        It is no JSON.
     """
     if not path.is_file():
         return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise FileError(f"is not what the demo wrote: {error}", file=path, hint="remove it") from None
+        raise FileError(f"is no JSON: {error}", file=path, hint="remove it") from None
 
 
 def write_json(value: Any, path: Path) -> None:

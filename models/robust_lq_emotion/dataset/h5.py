@@ -10,7 +10,8 @@ from typing import Any
 from caffe_compat.errors import DataError, FileError, did_you_mean
 from caffe_compat.files import atomic_path
 from caffe_compat.models.robust_lq_emotion.avec.layout import natural, partition_of
-from caffe_compat.models.robust_lq_emotion.dataset.journal import identities, read_json, write_json
+from caffe_compat.models.robust_lq_emotion.dataset.journal import identities
+from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.randstream import RandStream
 

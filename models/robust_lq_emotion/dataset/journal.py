@@ -6,13 +6,11 @@ Files are told apart by size and time of change, not by reading them.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.errors import FileError
-from caffe_compat.files import atomic_path
+from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
 
 FOLDER = Path("data") / "journal"
 Identity = list[Any]
@@ -67,25 +65,3 @@ class Journal:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._out).as_posix()
-
-
-def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; None where there is none.
-
-    Raises
-    ------
-    FileError
-        It is no JSON.
-    """
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FileError(f"is no JSON: {error}", file=path, hint="remove it") from None
-
-
-def write_json(value: Mapping[str, Any], path: Path) -> None:
-    """Write a JSON file, complete or not at all."""
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

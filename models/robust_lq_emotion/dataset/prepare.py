@@ -16,8 +16,9 @@ from tqdm import tqdm
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from caffe_compat.models.robust_lq_emotion.avec.layout import Layout, Recording, find_recordings, natural, select
 from caffe_compat.models.robust_lq_emotion.avec.tables import frame_times
-from caffe_compat.models.robust_lq_emotion.dataset.journal import FOLDER, read_json, write_json
+from caffe_compat.models.robust_lq_emotion.dataset.journal import FOLDER
 from caffe_compat.models.robust_lq_emotion.dataset.recording import Outcome, Settings, prepare_one
+from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
 
 RESULTS = Path("data") / "prepare.json"
 Say = Callable[[str], None]

@@ -8,7 +8,7 @@ import pytest
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.models.robust_lq_emotion.cli import main
 from caffe_compat.models.robust_lq_emotion.dataset.h5 import H5Settings, make_h5
-from caffe_compat.models.robust_lq_emotion.dataset.journal import write_json
+from caffe_compat.models.robust_lq_emotion.workspace import write_json
 from matlab_ports.errors import PortError
 from matlab_ports.generate_h5 import Options, generate_h5
 from matlab_ports.matfile import savemat
