@@ -1,0 +1,124 @@
+"""Where the paper and the authors' code disagree: one switch each.
+
+`AS_CODE` gives the shipped definitions, `AS_PAPER` what the text says, and any mixture can be asked for:
+``replace(AS_CODE, quadrant_pooling=True)``. The builders read what decides a net or a solver: `input_size`,
+`quadrant_pooling`, `convolutions`, `sr_schedule`, `lr_on_plateau`, `bias_rate`, `separate_regressor`, `loss`.
+The others name how data is made (`luminance`, `normalisation`, `sr_pictures`, `max_factor`, `mixture`,
+`smallest_face`): nothing in a definition depends on them, and whoever prepares the data has to heed them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from caffe_compat.errors import CaffeCompatError, NetError, raise_together
+
+FACTORS = (3, 4, 6, 8, 12, 16)
+"""The downsampling factors of Table 1."""
+
+
+@dataclass(frozen=True)
+class PaperSwitches:
+    """What to build; the defaults are the code's.
+
+    Attributes
+    ----------
+    input_size
+        ``enlarged``: LR faces are brought back to 96 x 96 by bicubic interpolation. ``own``: they are fed as they
+        are, 96/s x 96/s; needs padded convolutions and quadrant pooling, or nothing is left of a small map.
+    luminance
+        ``studio``: Y of BT.601, 16 to 235, over 255. ``gray``: the same stretched to 0 to 1.
+    quadrant_pooling
+        The third pooling gives 2 x 2, whatever the map's size; else 4 x 4 windows, which give 5 x 5.
+    convolutions
+        ``valid``: no padding, with biases. ``padded``: two pixels of padding. ``padded_no_bias``: as
+        Khorrami et al., whose CNN+D the paper inherits.
+    normalisation
+        ``none``; ``file``: one mean and one standard deviation of all values of a file, as the code's options have it;
+        ``face``: each face its own mean and standard deviation.
+    sr_pictures
+        What super-resolution learns from: ``natural`` (the 91 pictures) or ``faces``.
+    max_factor
+        The factor of super-resolution training in max-mix.
+    sr_schedule
+        ``code``: 500,000 iterations, rate 0.0001, no decay, slower biases and conv4. ``paper``: 30,000, 0.01, 0.0005.
+    lr_on_plateau
+        Divide the rate by ten when the validation loss stops falling; else it stays.
+    bias_rate
+        How much faster than its weights a bias learns.
+    separate_regressor
+        Non-Joint: fully connected layers on the super-resolved face; else on SR-FCN's third convolution.
+    mixture
+        ``one_draw``: each frame has one factor for good. ``each_epoch``: another draw in every pass.
+    smallest_face
+        Frames whose box has no more pixels than this either way are left out.
+    loss
+        ``euclidean``: the sum of squares over 2 N. ``mse``: the mean of squares. ``ccc``: 1 - CCC, which the paper
+        proposes for the future; for valence only.
+    """
+
+    input_size: Literal["enlarged", "own"] = "enlarged"
+    luminance: Literal["studio", "gray"] = "studio"
+    quadrant_pooling: bool = False
+    convolutions: Literal["valid", "padded", "padded_no_bias"] = "valid"
+    normalisation: Literal["none", "file", "face"] = "none"
+    sr_pictures: Literal["natural", "faces"] = "natural"
+    max_factor: Literal[12, 16] = 12
+    sr_schedule: Literal["code", "paper"] = "code"
+    lr_on_plateau: bool = False
+    bias_rate: Literal[1, 2] = 2
+    separate_regressor: bool = False
+    mixture: Literal["one_draw", "each_epoch"] = "one_draw"
+    smallest_face: Literal[0, 100] = 100
+    loss: Literal["euclidean", "mse", "ccc"] = "euclidean"
+
+    def __post_init__(self) -> None:
+        problems: list[CaffeCompatError] = []
+        for name, allowed in choices().items():
+            value = getattr(self, name)
+            if value not in allowed or isinstance(value, bool) is not isinstance(allowed[0], bool):
+                hint = f"one of {', '.join(map(repr, allowed))}"
+                problems.append(NetError("is no setting of this switch", field=name, value=value, hint=hint))
+        if not problems and self.input_size == "own" and not (self.padded and self.quadrant_pooling):
+            hint = 'convolutions="padded" (or "padded_no_bias") and quadrant_pooling=True'
+            problems.append(NetError("nothing is left of small maps", field="input_size", value="own", hint=hint))
+        raise_together(problems)
+
+    @property
+    def padded(self) -> bool:
+        """Whether a convolution gives a map of its bottom's size."""
+        return self.convolutions != "valid"
+
+    @property
+    def biased(self) -> bool:
+        """Whether conv1 to conv3 have biases."""
+        return self.convolutions != "padded_no_bias"
+
+
+def choices() -> dict[str, tuple[object, ...]]:
+    """Return the settings of every switch."""
+    hints = get_type_hints(PaperSwitches)
+    named = {field.name: hints[field.name] for field in fields(PaperSwitches)}
+    return {name: get_args(hint) if get_origin(hint) is Literal else (False, True) for name, hint in named.items()}
+
+
+AS_CODE = PaperSwitches()
+"""What the authors published; the prototxts shipped with this package."""
+
+AS_PAPER = PaperSwitches(
+    input_size="own",
+    luminance="gray",
+    quadrant_pooling=True,
+    convolutions="padded_no_bias",
+    normalisation="face",
+    sr_pictures="faces",
+    max_factor=16,
+    sr_schedule="paper",
+    lr_on_plateau=True,
+    bias_rate=1,
+    separate_regressor=True,
+    smallest_face=0,
+    loss="mse",
+)
+"""What the paper says. It is silent about `mixture`, which stays the code's; its CCC loss is a proposal."""
