@@ -75,10 +75,12 @@ class Changes:
     Attributes
     ----------
     batch : samples a training step.
+    filler : what weights are drawn from, in place of each layer's own: ``xavier``.
     max_iter, base_lr, test_iter, test_interval, display, snapshot, random_seed : fields of the solver.
     """
 
     batch: int | None = None
+    filler: str | None = None
     max_iter: int | None = None
     base_lr: float | None = None
     test_iter: int | None = None
@@ -152,6 +154,12 @@ class Experiment:
                     assert self.changes.batch is not None
                     changes.append(f"batch_size: {shipped} -> {self.changes.batch}")
                     layer.hdf5_data_param.batch_size = self.changes.batch
+            elif layer.type in _LEARNING and self.changes.filler is not None:
+                param = layer.convolution_param if layer.type == "Convolution" else layer.inner_product_param
+                change = f"weight_filler: {param.weight_filler.type} -> {self.changes.filler}"
+                if param.weight_filler.type != self.changes.filler:
+                    changes += [] if change in changes else [change]
+                    param.weight_filler.CopyFrom(pb.FillerParameter(type=self.changes.filler))
         return net, changes
 
     def _solver(self, run: Run, device: str) -> tuple[pb.SolverParameter, list[str]]:

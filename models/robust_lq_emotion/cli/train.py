@@ -38,6 +38,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for option, (name, told) in _OPTIONS.items():
         train.add_argument(option, dest=name, type=at_least(1), metavar="N", help=told)
     train.add_argument("--base-lr", type=_rate, metavar="X", help="rate of learning")
+    train.add_argument(
+        "--filler", choices=("xavier", "msra"), help="draw weights from this, in place of each layer's own"
+    )
     train.add_argument("--seed", dest="random_seed", type=at_least(0), metavar="N", help="of fillers and dropout")
     train.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
     train.add_argument("--fresh", action="store_true", help="start anew instead of going on with what is in the folder")
@@ -61,7 +64,7 @@ def _train(args: argparse.Namespace) -> int:
     def say(line: str) -> None:
         print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
 
-    names = ("base_lr", "random_seed", *(name for name, _ in _OPTIONS.values()))
+    names = ("base_lr", "random_seed", "filler", *(name for name, _ in _OPTIONS.values()))
     results = Experiment(
         args.out,
         args.h5,

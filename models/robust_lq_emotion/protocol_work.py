@@ -1,0 +1,211 @@
+"""What the stages of the paper's experiment do; each is called in a process that may be another one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_compat.errors import DataError, FileError
+from caffe_compat.models.robust_lq_emotion import recipes
+from caffe_compat.models.robust_lq_emotion.published import FACTORS
+
+SCALE = 12  # generate_train.m's; the paper says 16
+PHASES = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is to be run.
+
+    Attributes
+    ----------
+    recordings : an AVEC 2016 or RECOLA tree, or a synthetic one.
+    out : ROOT.
+    scales : the factors s.
+    rows : among `recipes.ROWS`.
+    preset : among `recipes.PRESETS`: how long, and in which batches.
+    changes : by net, beyond the preset: ``{"HQ": {"max_iter": 100}}``.
+    max_factor : of Joint-OA's super-resolution.
+    mixture : factors of Joint-OA's training data.
+    pictures : for super-resolution; by default faces of the training recordings.
+    boxes : a folder of face boxes; found by default.
+    seed : of everything that is drawn.
+    threads : of a stage.
+    device : see `devices.choose_device`.
+    """
+
+    recordings: Path
+    out: Path
+    scales: tuple[int, ...] = FACTORS
+    rows: tuple[str, ...] = recipes.ROWS
+    preset: str = "authors"
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    max_factor: int = SCALE
+    mixture: tuple[int, ...] = (3, 4, 6)
+    pictures: Path | None = None
+    boxes: Path | None = None
+    seed: int = 0
+    threads: int = 2
+    device: str = "auto"
+
+    def preset_of(self, part: str) -> dict[str, Any]:
+        """Return what the preset and the user change in a training, or in the data (``sr``)."""
+        return {**recipes.preset(self.preset).get(part, {}), **self.changes.get(part, {})}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table to be: a net, and the crops it is scored on.
+
+    Attributes
+    ----------
+    method : LR, Joint, ...: a row of the published table.
+    factor : s; 1 for HR, which stands in every column.
+    run : the training's name.
+    test : the crops' name.
+    """
+
+    method: str
+    factor: int
+    run: str
+    test: str
+
+    @property
+    def scores(self) -> Path:
+        """Return where its scores go, below ROOT."""
+        return Path("scores") / f"{self.run}_on_{self.test}"
+
+
+def do_prepare(plan: Experiment, names: tuple[str, ...]) -> None:
+    """Make the crops of all recordings, HQ and at every factor."""
+    from caffe_compat.models.robust_lq_emotion.dataset.prepare import prepare
+    from caffe_compat.models.robust_lq_emotion.dataset.recording import Settings
+
+    jobs = min(2, os.cpu_count() or 1)
+    with log(plan.out, "prepare") as say:
+        outcomes = prepare(
+            plan.recordings, plan.out, Settings(scales=plan.scales), names=names, boxes=plan.boxes, jobs=jobs, say=say
+        )
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        raise DataError(f"{len(failed)} recordings could not be prepared: {failed[0].error}", file=plan.recordings)
+
+
+def do_h5(plan: Experiment, folder: str, mixed: bool) -> None:  # noqa: FBT001
+    """Make the HDF5 files of one folder of h5_files."""
+    from caffe_compat.models.robust_lq_emotion.dataset.h5 import H5Settings, make_h5
+    from matlab_ports.generate_h5 import Options
+
+    options = Options(mix=mixed, mix_lr=plan.mixture) if mixed else Options()
+    source = "HQ" if mixed else folder
+    with log(plan.out, f"h5 {folder}") as say:
+        make_h5(plan.out, H5Settings(source=source, name=folder, options=options, seed=plan.seed), say=say)
+
+
+def do_faces(plan: Experiment, crops: tuple[Path, ...], count: int) -> None:
+    """Sample faces evenly from the training recordings; the last tenth is held out."""
+    from PIL import Image
+
+    from caffe_compat.files import atomic_path
+    from matlab_ports.matfile import open_frames
+
+    faces = []
+    for path in crops:
+        with open_frames(path) as frames:
+            share = min(len(frames), -(-count // len(crops)))
+            taken = frames.take(np.linspace(0, len(frames) - 1, share).round().astype(int))
+        faces += [np.asarray(np.round(255 * face), np.uint8) for face in np.moveaxis(taken, 2, 0)]
+    held_out = max(1, len(faces) // 10)
+    for phase, chosen in (("train", faces[:-held_out]), ("test", faces[-held_out:])):
+        folder = plan.out / "sr/pictures" / phase
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.png"):
+            old.unlink()
+        for number, face in enumerate(chosen):
+            with atomic_path(folder / f"face_{number:05d}.png") as partial_path:
+                Image.fromarray(face).save(partial_path, format="png")
+        (folder.parent / f"{phase}.made").write_text(f"{len(chosen)}\n", encoding="utf-8")
+
+
+def do_sr_data(plan: Experiment, s: int) -> None:
+    """Make generate_train's and generate_test's files; one random stream runs through both."""
+    from caffe_compat.models.robust_lq_emotion.workspace import write_list
+    from matlab_ports.generate_test import generate_test
+    from matlab_ports.generate_train import generate_train
+    from matlab_ports.randstream import RandStream
+
+    target = plan.out / "sr" / f"{s}"
+    target.mkdir(parents=True, exist_ok=True)
+    stream = RandStream(plan.seed)
+    folders = _picture_folders(plan)
+    options: dict[str, Any] = {"scale": s, "gray": "repeat", "pattern": "*", "stream": stream}
+    generate_train(folders["train"], target / "train.h5", stride=plan.preset_of("sr")["scale_stride"], **options)
+    generate_test(folders["test"], target / "test.h5", **options)
+    for phase in PHASES:
+        write_list(target / f"{phase}.h5", target / f"{phase}.txt")
+
+
+def _picture_folders(plan: Experiment) -> dict[str, Path]:
+    """Return folders of pictures to train with and to test with: Train and Set5 in the authors' folder."""
+    if plan.pictures is None:
+        return {phase: plan.out / "sr/pictures" / phase for phase in PHASES}
+    names = {"train": ("Train", "train"), "test": ("Set5", "Test", "test")}
+    found = {}
+    for phase, known in names.items():
+        there = [plan.pictures / name for name in known if (plan.pictures / name).is_dir()]
+        if not there:
+            hint = f"pictures to {phase} with lie in a folder {' or '.join(known)} of it"
+            raise FileError("has no such folder", file=plan.pictures, hint=hint)
+        found[phase] = there[0]
+    return found
+
+
+def do_train(plan: Experiment, name: str, net: str, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
+    """Train a net, or go on; bit for bit as if it had never stopped, on the CPU."""
+    import torch
+
+    from caffe_compat.models.robust_lq_emotion.experiment import Changes
+    from caffe_compat.models.robust_lq_emotion.experiment import Experiment as Training
+
+    torch.set_num_threads(plan.threads)
+    out = plan.out / "runs" / name
+    with log(plan.out, f"train {name}") as say:
+        training = Training(
+            out, data, net=net, weights=start, changes=Changes(**changes), device=plan.device, say=say, fresh=False
+        )
+        try:
+            training.run()
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
+
+
+def do_evaluate(plan: Experiment, cell: Cell, weights: Path) -> None:
+    """Score a net on one kind of crops."""
+    import torch
+
+    from caffe_compat.models.robust_lq_emotion.scores.evaluate import Evaluate
+
+    torch.set_num_threads(plan.threads)
+    with log(plan.out, f"score {cell.run} on {cell.test}") as say:
+        data = plan.out / "data/raw_data" / cell.test
+        Evaluate(weights, data, plan.out / cell.scores, device=plan.device, say=say).run()
+
+
+class log:  # noqa: N801 (used as a function)
+    """A stage's log: ``with log(root, name) as say``."""
+
+    def __init__(self, out: Path, name: str) -> None:
+        self._path = out / "table" / "logs" / f"{name.replace(' ', '_')}.log"
+
+    def __enter__(self) -> Callable[[str], None]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        return lambda line: print(line, file=self._file)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
