@@ -73,6 +73,7 @@ setup(
         "caffe_compat": ["py.typed"],
         "caffe_compat.proto": ["*.proto", "*.pyi"],
         "caffe_compat.prototxt": ["**/*.prototxt"],
+        "caffe_compat.models.robust_lq_emotion.recipes": ["*.toml"],
         "matlab_ports": ["py.typed"],
     },
     install_requires=REQUIRES,
