@@ -1,4 +1,6 @@
-# make demo [IMAGES=folder]   train the authors' super-resolution net on pictures, and show what it does
+# make demo                   the paper's experiment in small, on synthetic recordings
+# make sr-demo [IMAGES=folder] train the authors' super-resolution net on pictures, and show what it does
+# make parity                 only the comparisons with what genuine Caffe and MATLAB computed
 # make test                   lint, types, import rules, and the default tests
 # make test-all               the same with the slow tests
 # make check | bench | proto
@@ -9,12 +11,13 @@ PYTHON ?= python3
 VENV ?= .venv
 IMAGES ?=
 OUT ?= demo_out
+SR_OUT ?= sr_demo_out
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 DEFINITION := setup.py pyproject.toml constraints.txt
 
-.PHONY: help demo test test-all check bench proto clean
+.PHONY: help demo sr-demo parity test test-all check bench proto clean
 .DELETE_ON_ERROR:
 
 help:
@@ -35,7 +38,14 @@ $(VENV)/.dev: $(DEFINITION) | $(BIN)/python
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
-	$(BIN)/lq-emotion demo --out $(OUT) $(if $(IMAGES),--images $(IMAGES))
+	$(BIN)/lq-emotion demo --out $(OUT)
+
+sr-demo: $(VENV)/.demo
+	$(BIN)/lq-emotion sr-demo --out $(SR_OUT) $(if $(IMAGES),--images $(IMAGES))
+
+parity: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/layers/test_records.py tests/net/test_authors_nets.py tests/solver/test_recorded.py \
+	  tests/solver/test_authors_traces.py tests/files tests/matlab_ports
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -60,4 +70,4 @@ proto:
 	$(VENV)-proto/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. caffe_compat/proto/caffe.proto
 
 clean:
-	rm -rf build dist demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf build dist demo_out sr_demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

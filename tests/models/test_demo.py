@@ -1,4 +1,4 @@
-"""lq-emotion demo on tiny pictures: its files, going on, starting anew, JSON, and one-line errors."""
+"""lq-emotion sr-demo on tiny pictures: its files, going on, starting anew, JSON, and one-line errors."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def draw(folder, count=4, size=(144, 128), seed=0):
 
 
 def demo(out, images, *more, iterations=3):
-    return main(["demo", "--out", str(out), "--images", str(images), "--iterations", str(iterations), *more])
+    return main(["sr-demo", "--out", str(out), "--images", str(images), "--iterations", str(iterations), *more])
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_json_is_all_that_stdout_holds(finished, images, capsys):
 
 
 def failed(capsys, *argv, code=1):
-    assert main(["demo", *map(str, argv)]) == code
+    assert main(["sr-demo", *map(str, argv)]) == code
     told = capsys.readouterr()
     assert "Traceback" not in told.err
     return told.err

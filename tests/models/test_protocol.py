@@ -84,7 +84,7 @@ def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
         ({"scales": (3, 3)}, r"scales = \(3, 3\).*2 to 16, each once"),
         ({"scales": (1,)}, r"scales = \(1,\)"),
         ({"rows": ("hr", "best")}, r"rows = .*hr, lr, non_joint"),
-        ({"preset": "huge"}, "preset = 'huge'.*authors, small"),
+        ({"preset": "huge"}, "preset = 'huge'.*authors, small, demo"),
         ({"mixture": ()}, r"mixture = \(\)"),
         ({"max_factor": 1}, "max_factor = 1"),
         ({"threads": 0}, "threads = 0"),

@@ -1,4 +1,4 @@
-"""``lq-emotion demo``: the authors' super-resolution net trained on a few pictures."""
+"""``lq-emotion demo``: the paper's experiment in a few minutes, on recordings that are made for it."""
 
 from __future__ import annotations
 
@@ -6,59 +6,59 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+
+_TRAIN, _DEV, _FRAMES, _SIDE = 4, 2, 250, 320
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "train the authors' super-resolution net on a few pictures, and show what it does"
+    text = "the paper's experiment in small: synthetic recordings, faces, HDF5 files, SR, three nets, a table"
     demo = commands.add_parser("demo", help=text, description=text, allow_abbrev=False)
     demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="FOLDER", help="default: demo_out")
-    demo.add_argument(
-        "--images", type=Path, metavar="FOLDER", help="your pictures; the last fifth is held out (scikit-image's)"
-    )
-    demo.add_argument("--iterations", type=at_least(1), default=400, metavar="N", help="default: 400; more go on")
-    demo.add_argument("--scale", type=at_least(2, 16), default=3, metavar="N", help="default: 3; the authors' is 12")
-    demo.add_argument("--fresh", action="store_true", help="start anew instead of going on with what is in the folder")
+    demo.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="other people, other numbers (0)")
+    demo.add_argument("--iterations", type=at_least(1), metavar="N", help="of every net (120; super-resolution 60)")
+    demo.add_argument("--threads", type=at_least(1), default=2, metavar="N", help="other numbers, other bits (2)")
     demo.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
     demo.set_defaults(run=_demo)
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from caffe_compat.models.robust_lq_emotion.demo import Demo
+    from caffe_compat.models.robust_lq_emotion.maker.package import Settings, make_recordings
+    from caffe_compat.models.robust_lq_emotion.protocol_work import Experiment
+    from caffe_compat.models.robust_lq_emotion.table import Table, markdown
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
 
-    demo = Demo(args.out, images=args.images, scale=args.scale, iterations=args.iterations, fresh=args.fresh, say=say)
-    results = demo.run()
+    out = args.out.resolve()
+    settings = Settings(train=_TRAIN, dev=_DEV, frames=_FRAMES, width=_SIDE, height=_SIDE, seed=args.seed)
+    make_recordings(out / "recordings", settings, jobs=2, say=say)
+    nets = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")
+    changes = {net: {"max_iter": args.iterations} for net in nets} if args.iterations else {}
+    plan = Experiment(
+        out / "recordings",
+        out,
+        scales=(3,),
+        rows=("hr", "lr", "joint_oa"),
+        preset="demo",
+        changes=changes,
+        seed=args.seed,
+        threads=args.threads,
+        device="cpu",
+    )
+    results = Table(plan, say=say).run()
     if args.json:
         print(json.dumps(results, indent=2))
-    else:
-        _report(results, args.out)
+        return 0
+    print(f"\n{markdown(results)}")
+    print("No net is finished in this time; `lq-emotion table --preset small` takes longer, `--preset authors` days.")
+    for path in (
+        out / "data/pictures/dev_1_crops.png",
+        out / "runs/HR/loss.png",
+        out / "scores/HR_on_HQ/traces.png",
+        out / "table/table.png",
+    ):
+        print(f"  {path}")
     return 0
-
-
-_COLUMNS = {"nearest": "low resolution", "bicubic": "bicubic", "sr_fcn": "SR-FCN"}
-
-
-def _report(results: dict[str, Any], out: Path) -> None:
-    rows = {**results["psnr"], "mean": results["mean_psnr"]} if len(results["psnr"]) > 1 else results["psnr"]
-    width = max(map(len, [*rows, "held out"]))
-    print(f"\nPSNR of Y in dB, scale {results['scale']}, after {results['iterations']} iterations")
-    print("  ".join([f"{'held out':{width}}", *(f"{title:>14}" for title in _COLUMNS.values())]))
-    for name, scores in rows.items():
-        print("  ".join([f"{name:{width}}", *(f"{_shown(scores[method]):>14}" for method in _COLUMNS)]))
-    print("(low resolution: each of its pixels shown as a square, that is nearest neighbour)")
-    gain = results["gain_over_bicubic"]
-    if gain is not None:
-        verdict = f"{gain:.2f} dB better than" if gain > 0 else f"{-gain:.2f} dB worse than"
-        print(f"SR-FCN is {verdict} bicubic interpolation on pictures it was not trained on.")
-    for kind in ("comparison", "losses", "caffemodel", "torch"):
-        print(f"  {out / results['files'][kind]}")
-
-
-def _shown(score: float | None) -> str:
-    return "equal" if score is None else f"{score:.2f}"

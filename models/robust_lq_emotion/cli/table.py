@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     factor = at_least(2, 16)
     option("--scales", nargs="+", type=factor, default=_FACTORS, metavar="S", help="factors (3 4 6 8 12 16)")
     option("--rows", nargs="+", choices=_ROWS, default=tuple(_ROWS), help="methods (all)")
-    option("--preset", choices=("authors", "small"), default="authors", help="how long is trained (authors)")
+    option("--preset", choices=("authors", "small", "demo"), default="authors", help="how long is trained (authors)")
     option("--iterations", type=at_least(1), metavar="N", help="of every net, in place of the preset's")
     option("--sr-pictures", type=Path, metavar="DIR", help="for super-resolution, Train and Set5 in it (faces)")
     told = "of Joint-OA's super-resolution (12, as the code; the paper: 16)"

@@ -12,7 +12,7 @@ from typing import Any
 
 _FOLDER = Path(__file__).parent
 ROWS = ("hr", "lr", "non_joint", "joint", "joint_oa")
-PRESETS = ("authors", "small")
+PRESETS = ("authors", "small", "demo")
 
 
 @dataclass(frozen=True)
