@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.models.robust_lq_emotion.maker.person import SIDE, Person
+from caffe_compat.models.robust_lq_emotion.maker.signals import BEHIND, GONE, HAND, SEEN
 
 Picture = npt.NDArray[np.uint8]
 _SHIFT = 4  # cv2's fixed point: positions in sixteenths of a pixel
@@ -53,32 +54,38 @@ class Scene:
         ground = np.asarray(cv2.resize(small, (columns, rows), interpolation=cv2.INTER_CUBIC), np.float32)
         grain = cv2.GaussianBlur(rng.standard_normal((rows, columns)).astype(np.float32), (0, 0), 2)
         self._ground = np.asarray(np.clip(ground + 10 * grain[..., None], 0, 255), np.uint8)
-        self._noise = np.asarray(2.2 * rng.standard_normal((rows + 32, columns + 32, 1)), np.float32)
-        self._ramp = np.linspace(-1, 1, columns, dtype=np.float32)[None, :, None]
+        noise = np.asarray(2.2 * rng.standard_normal((rows + 32, columns + 32)), np.float32)
+        # red, green and blue side by side: rows of three values are what NumPy is slow on
+        self._noise = np.repeat(noise, 3, axis=1)
+        self._ramp = np.repeat(np.linspace(-1, 1, columns, dtype=np.float32), 3)
         self._rng = rng
 
-    def draw(self, expression: Expression, pose: Pose, light: tuple[float, float], *, away: bool) -> Picture:
+    def draw(self, expression: Expression, pose: Pose, light: tuple[float, float], *, away: int = SEEN) -> Picture:
         """Return a frame, (rows, columns, 3) RGB uint8.
 
         Parameters
         ----------
         light : gain, and how much more of it comes from the right.
-        away : the head from behind.
+        away : why there is no face to be seen, see `signals.Course`.
         """
         cv2, person = self._cv2, self._person
         rows, columns = self._size
-        head = person.back.copy() if away else draw_features(person, expression)
-        matrix = self._matrix(pose)
-        warped, alpha = (
-            cv2.warpAffine(layer, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            for layer in (head, person.alpha)
-        )
-        frame = cv2.blendLinear(warped, self._ground, alpha, 1 - alpha)
+        frame = self._ground
+        if away != GONE:
+            head = person.back if away == BEHIND else draw_features(person, expression)
+            if away == HAND:
+                _hand(head, person)
+            matrix = self._matrix(pose)
+            warped, alpha = (
+                cv2.warpAffine(layer, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                for layer in (head, person.alpha)
+            )
+            frame = cv2.blendLinear(warped, self._ground, alpha, 1 - alpha)
         gain, direction = light
-        shift = self._rng.integers(0, 32, 2)
-        noise = self._noise[shift[0] : shift[0] + rows, shift[1] : shift[1] + columns]
-        lit = frame * (gain * (1 + 0.25 * direction * self._ramp)).astype(np.float32) + noise
-        return np.asarray(np.clip(lit, 0, 255), np.uint8)
+        down, right = self._rng.integers(0, 32, 2)
+        noise = self._noise[down : down + rows, 3 * right : 3 * (right + columns)]
+        lit = frame.reshape(rows, -1) * np.asarray(gain * (1 + 0.25 * direction * self._ramp), np.float32)
+        return np.asarray(cv2.add(lit, noise, dtype=cv2.CV_8U)).reshape(rows, columns, 3)
 
     def box(self, pose: Pose) -> tuple[float, float, float, float]:
         """Return the true box of the face: left, top, width, height in pixels from 1."""
@@ -185,6 +192,20 @@ def _mouth(canvas: Picture, person: Person, shown: Expression) -> None:
         for side in (-1, 1):
             fold = [(0.5 + side * 0.062, person.mouth_level - 0.075), (0.5 + side * (half + 0.012), middle[0] - 0.01)]
             _stroke(canvas, fold, 0.004, tuple((1 - 0.22 * shown.valence) * c for c in person.skin))
+
+
+def _hand(canvas: Picture, person: Person) -> None:
+    """A hand before the face, fingers up."""
+    turn = np.linspace(0, 2 * np.pi, 40)
+    inside, edge = tuple(0.86 * c for c in person.skin), tuple(0.6 * c for c in person.skin)
+    fingers = ((0.355, 0.40), (0.445, 0.335), (0.545, 0.34), (0.64, 0.41))
+    for right, top in fingers:
+        for weight, colour in ((0.108, edge), (0.097, inside)):
+            _stroke(canvas, [(0.5 + 0.85 * (right - 0.5), 0.64), (right, top)], weight, colour)
+    for grown, colour in ((0.005, edge), (0.0, inside)):
+        _stroke(canvas, [(0.38, 0.76), (0.285, 0.61)], 0.09 + 2 * grown, colour)
+        palm = [0.5 + (0.175 + grown) * np.cos(turn), 0.72 + (0.125 + grown) * np.sin(turn)]
+        _fill(canvas, np.column_stack(palm), colour)
 
 
 def _stroke(canvas: Picture, points: npt.ArrayLike, weight: float, colour: tuple[float, ...]) -> None:

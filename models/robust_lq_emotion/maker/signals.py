@@ -12,6 +12,7 @@ RATE = 25  # frames a second
 RATERS = ("FM1", "FM2", "FM3", "FF1", "FF2", "FF3")
 _DROPPED = 0.004  # of all frames are missing from the video
 _AWAY = 45.0  # seconds, on average, between two moments without a face
+SEEN, BEHIND, HAND, GONE = range(4)  # a face, a head from behind, a hand before the face, nobody
 
 
 class Course(NamedTuple):
@@ -25,7 +26,7 @@ class Course(NamedTuple):
     gaze : (T, 2) of the eyes, -1 .. 1.
     place : (T, 4) of the head: right and down in face widths, size, angle in radians.
     light : (T, 2) gain and direction.
-    away : (T,) bool, turned away: no face to be seen.
+    away : (T,) `SEEN`, or why there is no face to be seen: `BEHIND`, `HAND`, `GONE`.
     dropped : (T,) bool, missing from the video.
     """
 
@@ -35,7 +36,7 @@ class Course(NamedTuple):
     gaze: Doubles
     place: Doubles
     light: Doubles
-    away: npt.NDArray[np.bool_]
+    away: npt.NDArray[np.uint8]
     dropped: npt.NDArray[np.bool_]
 
 
@@ -60,9 +61,9 @@ def make_course(rng: np.random.Generator, count: int) -> Course:
     moves = [smooth_noise(rng, count, seconds) for seconds in (2.5, 2.5, 4.0, 3.0)]
     place = np.stack(moves, axis=1) * [0.07, 0.05, 0.035, 0.06] + [0, 0, 1, 0]
     light = np.stack([1 + 0.06 * smooth_noise(rng, count, 5.0), 0.35 * smooth_noise(rng, count, 6.0)], axis=1)
-    away = np.zeros(count, bool)
+    away = np.full(count, SEEN, np.uint8)
     for start in np.flatnonzero(rng.random(count) < 1 / (_AWAY * RATE)):
-        away[start : start + int(rng.integers(10, 45))] = True
+        away[start : start + int(rng.integers(10, 45))] = rng.choice([BEHIND, HAND, GONE])
     dropped = rng.random(count) < _DROPPED
     dropped[:1] = False
     gaze = np.stack([smooth_noise(rng, count, 0.6), smooth_noise(rng, count, 0.9)], axis=1).clip(-2, 2) / 2

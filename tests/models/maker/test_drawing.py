@@ -7,7 +7,7 @@ import pytest
 from caffe_compat.models.robust_lq_emotion.faces.detect import Cascade
 from caffe_compat.models.robust_lq_emotion.maker.face import Expression, Pose, Scene, draw_features
 from caffe_compat.models.robust_lq_emotion.maker.person import make_person
-from caffe_compat.models.robust_lq_emotion.maker.signals import make_course, rate
+from caffe_compat.models.robust_lq_emotion.maker.signals import BEHIND, GONE, HAND, SEEN, make_course, rate
 from caffe_compat.models.robust_lq_emotion.scores.metrics import ccc
 from matlab_ports import imresize
 
@@ -19,7 +19,7 @@ def people():
     return [make_person(np.random.default_rng(seed)) for seed in range(8)]
 
 
-def test_the_cascade_finds_the_faces_where_they_are_and_none_from_behind(people):
+def test_the_cascade_finds_the_faces_where_they_are_and_none_where_nobody_looks_at_it(people):
     cascade, found, count = Cascade(), 0, 0
     for seed, person in enumerate(people):
         rng = np.random.default_rng(seed)
@@ -27,7 +27,7 @@ def test_the_cascade_finds_the_faces_where_they_are_and_none_from_behind(people)
         for tick in range(0, 40, 10):
             pose = Pose(*course.place[tick])
             shown = Expression(course.valence[tick], course.talk[tick], course.blink[tick], tuple(course.gaze[tick]))
-            frame = scene.draw(shown, pose, tuple(course.light[tick]), away=False)
+            frame = scene.draw(shown, pose, tuple(course.light[tick]), away=SEEN)
             assert frame.shape == (480, 480, 3)
             assert frame.dtype == np.uint8
             box, true = cascade(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)), scene.box(pose)
@@ -37,8 +37,9 @@ def test_the_cascade_finds_the_faces_where_they_are_and_none_from_behind(people)
                 assert min(box.width, true[2]) > 100
                 assert abs(box.left + box.width / 2 - true[0] - true[2] / 2) < 0.1 * true[2]
                 assert abs(box.top + box.height / 2 - true[1] - true[3] / 2) < 0.1 * true[2]
-        behind = scene.draw(CALM, Pose(0, 0, 1, 0), (1.0, 0.0), away=True)
-        assert cascade(cv2.cvtColor(behind, cv2.COLOR_RGB2GRAY)) is None
+        for why in (BEHIND, HAND, GONE):
+            hidden = scene.draw(CALM, Pose(0, 0, 1, 0), (1.0, 0.0), away=why)
+            assert cascade(cv2.cvtColor(hidden, cv2.COLOR_RGB2GRAY)) is None
     assert found >= 0.9 * count
 
 
@@ -77,7 +78,8 @@ def test_a_course_is_a_smooth_trace_with_moments_without_a_face_and_missing_fram
     assert np.abs(np.diff(course.valence)).max() < 0.2
     assert 0.002 < course.dropped.mean() < 0.008
     assert not course.dropped[0]
-    assert 0.005 < course.away.mean() < 0.1
+    assert 0.005 < (course.away != SEEN).mean() < 0.1
+    assert set(make_course(np.random.default_rng(1), 30000).away) == {SEEN, BEHIND, HAND, GONE}
     assert abs(np.corrcoef(course.valence, course.talk)[0, 1]) < 0.1
 
 
