@@ -1,0 +1,69 @@
+"""What coded recordings cost, and the table of a sweep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.files import atomic_path
+from caffe_compat.models.robust_lq_emotion.rd_cells import Cell
+from caffe_compat.models.robust_lq_emotion.workspace import read_json
+
+Point = dict[str, Any]
+PUBLISHED_BPP = {3: 0.24, 4: 0.40}  # seeds/000, section 3.4: nothing is gained beyond it, at QP < 24
+PUBLISHED_QP = 24
+_COLUMNS = (
+    *("codec", "scale", "qp", "model", "frames", "bits", "vcl_bits", "bpp", "vcl_bpp", "psnr"),
+    *("rmse", "cc", "ccc"),
+)
+
+
+def rate(out: Path, cells: Sequence[Cell]) -> Point:
+    """Return the bits of several recordings, all and of the pictures alone, per pixel too, and their quality.
+
+    The PSNR is that of the mean squared error of all pixels; None where nothing was lost.
+    """
+    if cells[0].qp is None:
+        return dict.fromkeys(("bits", "vcl_bits", "bpp", "vcl_bpp", "psnr"))
+    told = [read_json(cell.path(out)) for cell in cells]
+    sizes = [math.prod(one["shape"]) for one in told]
+    pixels = sum(sizes)
+    bits = sum(one["total_bits"] for one in told)
+    vcl = None if told[0]["vcl_bits"] is None else sum(one["vcl_bits"] for one in told)
+    lost = ((one["psnr"], size) for one, size in zip(told, sizes, strict=True))
+    error = sum(size * 10 ** (-quality / 10) for quality, size in lost if quality is not None)
+    return {
+        "bits": bits,
+        "vcl_bits": vcl,
+        "bpp": bits / pixels,
+        "vcl_bpp": None if vcl is None else vcl / pixels,
+        "psnr": 10 * math.log10(pixels / error) if error else None,
+    }
+
+
+def rises(points: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return where a higher QP takes no fewer bits than the one before it."""
+    rates: dict[tuple[str, int], dict[int, int]] = {}
+    for point in points:
+        if point["qp"] is not None:
+            rates.setdefault((point["codec"], point["scale"]), {})[point["qp"]] = point["bits"]
+    return [
+        f"{codec}, 1/{scale}: QP {high} takes {bits[high]} bits, QP {low} {bits[low]}"
+        for (codec, scale), bits in rates.items()
+        for low, high in pairwise(sorted(bits))
+        if bits[high] >= bits[low]
+    ]
+
+
+def write_csv(points: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write a row for every size, codec, QP and model; a field is empty where there is no number."""
+    rows = [_COLUMNS, *(tuple(_text(point[column]) for column in _COLUMNS) for point in points)]
+    with atomic_path(path) as partial:
+        partial.write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
