@@ -21,7 +21,9 @@ from matlab_ports.videoreader import VideoReader
 Doubles = npt.NDArray[np.float64]
 _JUMP = 0.5  # of a face's width: a face that far from where its neighbours in time have it is none
 _SIZE = 1.6  # and so is one so many times as large, or as small
-_NEAR = 5  # frames on each side that tell where a face should be
+_NEAR = 5  # detections on each side that tell where a face should be, from no more than so many times 4 looks
+_AGAIN = 100  # frames after which the whole picture is searched, as what is followed may be a portrait on the wall
+_LARGER = 1.3  # so many times larger must a face be to be followed instead
 
 
 class Report(NamedTuple):
@@ -71,9 +73,13 @@ def find_boxes(
     ----------
     video_path : one frame is read for each time.
     times : (T,) seconds.
-    every : look into every k-th frame and interpolate between two that have a face.
-    hold : frames that a face is believed to stay where it was last found; after that the box is zero.
-    smooth : frames, an odd number, that a box is the mean of; 1 leaves the boxes as they are.
+    every : look into every k-th frame and interpolate between two that have a face. By default 1, so that `detected`
+        is what was seen in each frame. On two real talking heads of 640 x 360, boxes 190 and 260 wide, 95 of 100
+        coordinates were within 3 pixels of those with 1 where `every` was 3, and within 6 where it was 10.
+    hold : frames that a face is believed to stay where it was last found; after that the box is zero. By default
+        about half a second, which is a choice, not a measurement.
+    smooth : frames, an odd number, that a box is the mean of; 1 leaves the boxes as they are. Where the face jumps,
+        each side is averaged by itself.
     detector : OpenCV's cascade by default.
     progress : called with the number of frames dealt with since the last call.
 
@@ -91,7 +97,7 @@ def find_boxes(
         raise DataError("is no odd number of frames", field="smooth", value=smooth, hint="1, 3, 5, ...")
     instants = np.asarray(times, np.float64).reshape(-1)
     found = _detect(Path(video_path), len(instants), every, detector or Cascade(), progress)
-    boxes, rejected = _without_outliers(found)
+    boxes, rejected = _without_outliers(found, every)
     boxes = _between(boxes, every)
     detected = ~np.isnan(boxes[:, 0])
     boxes, held = _held(boxes, hold)
@@ -104,20 +110,29 @@ def _detect(path: Path, count: int, every: int, detector: Detector, progress: Ca
     """Return a box for each frame looked into, NaN for the others and where there is no face."""
     found = np.full((count, 4), np.nan)
     before: Box | None = None
+    searched = 0
     with _gray_video(path) as video:
         for frame in range(count):
-            if frame % every and frame != count - 1:
-                if not video.skip():
-                    _ended(video, count)
-            else:
-                if not video.skip():
-                    _ended(video, count)
-                before = detector(_gray(video.picture()), before)
+            if not video.skip():
+                _ended(video, count)
+            if frame % every == 0 or frame == count - 1:
+                again = frame - searched >= _AGAIN
+                before = _look(detector, _gray(video.picture()), before, again=again)
+                searched = frame if again else searched
                 if before is not None:
                     found[frame] = before
             if progress:
                 progress(1)
     return found
+
+
+def _look(detector: Detector, gray: npt.NDArray[np.uint8], before: Box | None, *, again: bool) -> Box | None:
+    """Return the face that is followed or, where the whole picture is searched again, one much larger."""
+    face = detector(gray, before)
+    if not again or before is None or face is None:
+        return face
+    largest = detector(gray, None)
+    return largest if largest is not None and largest.width > _LARGER * face.width else face
 
 
 def _gray_video(path: Path) -> VideoReader:
@@ -144,36 +159,36 @@ def _ended(video: VideoReader, count: int) -> None:
     )
 
 
-def _without_outliers(found: Doubles) -> tuple[Doubles, int]:
+def _without_outliers(found: Doubles, every: int) -> tuple[Doubles, int]:
     """Leave out detections unlike those just before and unlike those just after; a face may move for good."""
     boxes = found.copy()
     there = np.flatnonzero(~np.isnan(found[:, 0]))
     rejected = 0
     for place, frame in enumerate(there):
         sides = [there[max(0, place - _NEAR) : place], there[place + 1 : place + 1 + _NEAR]]
-        near = [side[np.abs(side - frame) <= 4 * _NEAR] for side in sides]
-        told = [_is_alike(found[frame], found[side]) for side in near if len(side) == _NEAR]
-        if told and not any(told):
+        near = [side[np.abs(side - frame) <= 4 * _NEAR * every] for side in sides]
+        told = [_alike(found[frame], np.median(found[side], axis=0)) for side in near if len(side) == _NEAR]
+        if told and not np.any(told):
             boxes[frame] = np.nan
             rejected += 1
     return boxes, rejected
 
 
-def _is_alike(box: Doubles, others: Doubles) -> bool:
-    centres = others[:, :2] + others[:, 2:] / 2
-    width = float(np.median(others[:, 2]))
-    far = np.abs(box[:2] + box[2:] / 2 - np.median(centres, axis=0)).max() > _JUMP * width
-    return not far and 1 / _SIZE < box[2] / width < _SIZE
+def _alike(one: Doubles, other: Doubles) -> npt.NDArray[np.bool_]:
+    """Tell whether boxes (..., 4) can be one face a moment apart; what is NaN is like nothing."""
+    moved = np.abs((one[..., :2] + one[..., 2:] / 2) - (other[..., :2] + other[..., 2:] / 2)).max(axis=-1)
+    width, known = one[..., 2], other[..., 2]
+    return np.asarray((moved <= _JUMP * known) & (width < _SIZE * known) & (known < _SIZE * width))
 
 
 def _between(boxes: Doubles, every: int) -> Doubles:
-    """Interpolate frames that were not looked into where both neighbours that were have a face."""
+    """Interpolate frames that were not looked into where both neighbours that were have the same face."""
     if every == 1:
         return boxes
     filled = boxes.copy()
     there = np.flatnonzero(~np.isnan(boxes[:, 0]))
     for first, second in pairwise(there):
-        if 1 < second - first <= every:
+        if 1 < second - first <= every and _alike(boxes[second], boxes[first]):
             part = (np.arange(first + 1, second) - first)[:, None] / (second - first)
             filled[first + 1 : second] = (1 - part) * boxes[first] + part * boxes[second]
     return filled
@@ -192,11 +207,15 @@ def _held(boxes: Doubles, hold: int) -> tuple[Doubles, int]:
 
 
 def _smoothed(boxes: Doubles, window: int) -> Doubles:
-    """Average over frames with a box, each run of them by itself; windows shrink, evenly, towards a run's ends."""
+    """Average over frames with a box, each run of them by itself; windows shrink, evenly, towards a run's ends.
+
+    A run ends where no face is, and where it jumps: the mean of two faces lies on neither.
+    """
     smooth = boxes.copy()
     there = ~np.isnan(boxes[:, 0])
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]]).astype(np.int8)))
-    for start, stop in edges.reshape(-1, 2):
+    joined = np.concatenate([[False], _alike(boxes[1:], boxes[:-1]), [False]])  # each frame with the one before
+    starts, stops = np.flatnonzero(there & ~joined[:-1]), np.flatnonzero(there & ~joined[1:]) + 1
+    for start, stop in zip(starts, stops, strict=True):
         total = np.concatenate([np.zeros((1, 4)), np.cumsum(boxes[start:stop], axis=0)])
         place = np.arange(stop - start)
         reach = np.minimum(np.minimum(place, stop - start - 1 - place), window // 2)

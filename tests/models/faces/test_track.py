@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from caffe_compat.errors import DataError
+from caffe_compat.models.robust_lq_emotion.faces import track as track_module
 from caffe_compat.models.robust_lq_emotion.faces.detect import Box
 from caffe_compat.models.robust_lq_emotion.faces.track import find_boxes
 from tests.matlab_ports.videos import write_video
@@ -86,6 +87,65 @@ def test_one_detection_far_off_or_of_another_size_is_left_out(video, wrong):
     track, _ = found(video, straight(range(40)) | {20: wrong}, smooth=1)
     np.testing.assert_array_equal(track.bbox[20], straight([19])[19])
     assert track.report == (40, 39, 1, 1, 0)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_one_detection_far_off_is_left_out_however_few_frames_are_looked_into(video, every):
+    boxes = straight(range(40)) | {18: Box(400.0, 50.0, 120.0, 120.0)}
+    track, _ = found(video, boxes, every=every, smooth=1)
+    assert track.report.rejected == 1
+    assert track.bbox[:, 0].max() < 140
+
+
+def test_distance_between_looks_does_not_switch_off_the_search_for_outliers(tmp_path):
+    long = write_video(tmp_path / "long.mkv", [np.zeros((8, 8, 3), np.uint8)] * 150)
+    looks = iter(range(1000))
+
+    def detector(gray, before):
+        return Box(400.0 if next(looks) == 11 else 100.0, 50.0, 120.0, 120.0)
+
+    track = find_boxes(long, np.arange(150) * STEP, every=6, smooth=1, detector=detector)
+    assert track.report.rejected == 1
+
+
+class TwoFaces:
+    """A small face that is always there and a large one from frame 10 on; the one before is found again first."""
+
+    small, large = Box(5.0, 5.0, 40.0, 40.0), Box(300.0, 60.0, 150.0, 150.0)
+
+    def __init__(self):
+        self.looks = []
+
+    def __call__(self, gray, before):
+        frame = round((float(gray.mean()) - 16) / 219 * 255 / 4)
+        self.looks.append((frame, before is None))
+        if before is not None:
+            return before
+        return self.large if frame >= 10 else self.small
+
+
+def test_a_portrait_on_the_wall_is_given_up_for_a_much_larger_face(video, monkeypatch):
+    monkeypatch.setattr(track_module, "_AGAIN", 25)
+    detector = TwoFaces()
+    track = find_boxes(video, np.arange(40) * STEP, detector=detector)
+    np.testing.assert_array_equal(track.bbox[:25], [TwoFaces.small] * 25)
+    np.testing.assert_array_equal(track.bbox[25:], [TwoFaces.large] * 15)  # nor are the two averaged
+    assert [frame for frame, anywhere in detector.looks if anywhere] == [0, 25]
+
+
+def test_a_face_a_little_larger_does_not_take_the_place_of_the_one_followed(video, monkeypatch):
+    monkeypatch.setattr(track_module, "_AGAIN", 25)
+    detector = TwoFaces()
+    detector.large = Box(300.0, 60.0, 50.0, 50.0)
+    track = find_boxes(video, np.arange(40) * STEP, detector=detector)
+    np.testing.assert_array_equal(track.bbox, [TwoFaces.small] * 40)
+
+
+def test_between_two_looks_at_different_faces_the_first_one_is_held(video):
+    boxes = straight(range(20)) | {k: Box(400.0, 60.0, 120.0, 120.0) for k in range(20, 40)}
+    track, _ = found(video, boxes, every=2, smooth=1)
+    assert track.bbox[15:22, 0].tolist() == [115, 116, 117, 118, 118, 400, 400]
+    assert track.detected[15:22].tolist() == [True, True, True, True, False, True, True]
 
 
 def test_a_face_that_moves_for_good_is_followed(video):
