@@ -2,7 +2,8 @@
 
 bbox.mat holds ``bbox`` (T x 4: left, top, width, height in pixels from 1, zero where there is no face) and ``time``
 (T x 1, seconds). The table has a header and the columns time, left, top, width, height, in any order, besides others;
-it is separated by ``,`` or ``;``.
+it is separated by ``,`` or ``;``. Written, the others are frame, counted from 0, and detected: 1 where a face was
+found, 0 where its box was taken over from a neighbour, or there is none.
 """
 
 from __future__ import annotations
@@ -47,24 +48,36 @@ def read_boxes(path: str | Path) -> BoxFile:
     return found
 
 
-def write_boxes(path: str | Path, bbox: npt.ArrayLike, time: npt.ArrayLike) -> None:
+def write_boxes(
+    path: str | Path, bbox: npt.ArrayLike, time: npt.ArrayLike, *, detected: npt.ArrayLike | None = None
+) -> None:
     """Write bbox.mat in the authors' form or, for any other suffix, a table; complete or not at all.
 
     Parameters
     ----------
     bbox : (T, 4).
     time : (T,).
+    detected : (T,) bool, for a table; by default true wherever there is a box.
+
+    Raises
+    ------
+    DataError
+        The shapes do not fit each other.
     """
     path = Path(path)
     boxes, times = np.asarray(bbox, np.float64), np.asarray(time, np.float64).reshape(-1)
+    found = boxes.any(axis=-1) if detected is None else np.asarray(detected, bool)
+    if boxes.shape != (len(times), 4) or found.shape != times.shape:
+        shapes = f"bbox {boxes.shape}, time {times.shape}, detected {found.shape}"
+        raise DataError("boxes, times and detections do not fit", file=path, value=shapes, hint="(T, 4), (T,), (T,)")
     if path.suffix.lower() == ".mat":
         savemat(path, {"bbox": boxes, "time": times[:, None]})
         return
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("frame", *_COLUMNS))
+        writer.writerow(("frame", *_COLUMNS, "detected"))
         for frame, (instant, box) in enumerate(zip(times.tolist(), boxes.tolist(), strict=True)):
-            writer.writerow((frame, f"{instant:.10g}", *(f"{value:.10g}" for value in box)))
+            writer.writerow((frame, f"{instant:.10g}", *(f"{value:.10g}" for value in box), int(found[frame])))
 
 
 def _from_mat(path: Path) -> BoxFile:

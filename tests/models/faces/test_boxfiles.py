@@ -21,6 +21,26 @@ def test_boxes_come_back(tmp_path, name):
     np.testing.assert_array_equal(found.time, TIMES)
 
 
+@pytest.mark.parametrize(("detected", "told"), [(None, "101"), ([True, False, False], "100")])
+def test_a_table_tells_which_boxes_were_found(tmp_path, detected, told):
+    write_boxes(tmp_path / "b.csv", BOXES, TIMES, detected=detected)
+    lines = (tmp_path / "b.csv").read_text().splitlines()
+    assert lines[0] == "frame,time,left,top,width,height,detected"
+    assert lines[1].startswith("0,0,10.25,20,110,120.5,")
+    assert "".join(line[-1] for line in lines[1:]) == told
+
+
+@pytest.mark.parametrize("name", ["b.mat", "b.csv"])
+@pytest.mark.parametrize(
+    ("bbox", "time", "detected"),
+    [(BOXES[:, :3], TIMES, None), (BOXES, TIMES[:2], None), (BOXES[0], TIMES, None), (BOXES, TIMES, [True])],
+)
+def test_boxes_that_do_not_fit_are_not_written(tmp_path, name, bbox, time, detected):
+    with pytest.raises(CaffeCompatError, match="do not fit"):
+        write_boxes(tmp_path / name, bbox, time, detected=detected)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_mat_file_is_as_the_authors_script_loads_it(tmp_path):
     write_boxes(tmp_path / "b.mat", BOXES, TIMES)
     found = scipy.io.loadmat(tmp_path / "b.mat")
