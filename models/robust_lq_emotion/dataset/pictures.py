@@ -45,8 +45,13 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
         panel.axis("off")
         if place < len(stored):
             panel.imshow(stored[place, 0], cmap="gray", vmin=_BLACK, vmax=_WHITE)
-    told = axes[rows][0].set_title("as HDF5 files and nets hold them: transposed", fontsize=8, pad=3, loc="left")
-    told.set_in_layout(False)  # it is longer than its picture
+    first = axes[rows][0]
+    first.set_title(" ", fontsize=8, pad=3)  # room for a line longer than its picture, which would push the next away
+    line = first.annotate(
+        "as HDF5 files and nets hold them: transposed",
+        (0, 1), xytext=(0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=8, annotation_clip=False,
+    )  # fmt: skip
+    line.set_in_layout(False)
     _save(figure, path)
 
 
@@ -89,8 +94,9 @@ def box_overlay(video: str | Path, bbox: npt.ArrayLike, path: str | Path, *, cou
 
     boxes = np.asarray(bbox, np.float64)
     chosen = np.unique(np.linspace(0, len(boxes) - 1, count).round().astype(int)).tolist()
-    figure, axes = _figure(1, len(chosen), f"{Path(video).name}: face boxes", size=(2.6 * len(chosen), 2.4))
     with VideoReader(video) as reader:
+        size = (2.6 * len(chosen), 2.6 * reader.height / reader.width + 0.6)
+        figure, axes = _figure(1, len(chosen), f"{Path(video).name}: face boxes", size=size)
         for panel, at in zip(axes[0], chosen, strict=True):
             while reader.frames_read < at:
                 reader.skip()
