@@ -14,7 +14,7 @@ import pytest
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.models.robust_lq_emotion import recipes
-from caffe_compat.models.robust_lq_emotion.cli import main
+from caffe_compat.models.robust_lq_emotion.cli import demo, main
 from caffe_compat.models.robust_lq_emotion.experiment import NETS, Changes
 from caffe_compat.models.robust_lq_emotion.maker.package import Settings, make_recordings
 from caffe_compat.models.robust_lq_emotion.protocol import cells, stages
@@ -184,3 +184,27 @@ def test_killed_at_ten_random_moments_it_ends_in_the_same_table(recordings, undi
     assert main(arguments(recordings, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(undisturbed)
     assert time.monotonic() > start
+
+
+def demonstrated(out, monkeypatch, *more):
+    for name, value in {"_TRAIN": 1, "_DEV": 1, "_FRAMES": 140, "_SIDE": 240}.items():
+        monkeypatch.setattr(demo, name, value)
+    assert main(["demo", "--out", str(out), "--iterations", "2", *more]) == 0
+
+
+@pytest.mark.slow
+def test_the_demo_takes_every_step_and_shows_where_to_look(tmp_path, monkeypatch, capsys):
+    demonstrated(tmp_path, monkeypatch)
+    told = capsys.readouterr().out
+    assert "| | HR | LR-3 | Joint-OA |" in told
+    assert "SYNTHETIC" in told
+    shown = [line.strip() for line in told.splitlines() if line.endswith(".png")]
+    assert len(shown) == 4
+    assert all(Path(path).is_file() for path in shown)
+
+
+@pytest.mark.slow
+def test_the_demo_gives_the_same_table_twice(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        demonstrated(tmp_path / name, monkeypatch)
+    assert numbers(tmp_path / "one") == numbers(tmp_path / "two")
