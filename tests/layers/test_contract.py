@@ -25,6 +25,9 @@ class Example:
     changes: dict[str, str] = field(default_factory=dict)
     phase: str = "TEST"
     classes: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    """Inputs that hold class numbers, beside x1 where `classes` is given, and how many classes there are."""
+    tops: tuple[str, ...] = ("y",)
 
 
 def _param(name: str, changes: dict[str, str]) -> dict[str, str]:
@@ -39,6 +42,24 @@ IP = "num_output: 3 weight_filler { type: 'gaussian' std: 1 }"
 SCALE = "filler { type: 'gaussian' std: 1 }"
 
 EXAMPLES: dict[str, Example] = {
+    "AbsVal": Example(""),
+    "BNLL": Example(""),
+    "Clip": Example("min: -1 max: 1", changes=_param("clip_param", {"min": "min: -2 max: 1", "max": "min: -1 max: 2"})),
+    "ELU": Example("", changes={"elu_param.alpha": "alpha: 0.5"}),
+    "Exp": Example("", changes=_param("exp_param", {"base": "base: 2", "scale": "scale: 2", "shift": "shift: 1"})),
+    "Log": Example(
+        "shift: 9", changes=_param("log_param", {"base": "base: 2 shift: 9", "scale": "scale: 2 shift: 9", "shift": "shift: 8"})
+    ),
+    "Power": Example(
+        "shift: 9", changes=_param("power_param", {"power": "shift: 9 power: 2", "scale": "shift: 9 scale: 2", "shift": "shift: 1"})
+    ),
+    "PReLU": Example(
+        "filler { value: 0.1 }", changes=_param("prelu_param", {"filler": "", "channel_shared": "filler { value: 0.1 } channel_shared: true"})
+    ),
+    "Sigmoid": Example(""),
+    "Swish": Example("", changes={"swish_param.beta": "beta: 2"}),
+    "TanH": Example(""),
+    "Threshold": Example("", changes={"threshold_param.threshold": "threshold: 1"}),
     "Accuracy": Example(
         "", ("4 5 5", "4 5"), _param("accuracy_param", {"top_k": "top_k: 4", "axis": "axis: 2", "ignore_label": "ignore_label: 1"}),
         classes=5,
@@ -95,7 +116,7 @@ EXAMPLES: dict[str, Example] = {
             "bias_filler": SCALE + " bias_term: true bias_filler { type: 'constant' value: 2 }",
         }),
     ),
-    "Silence": Example(""),
+    "Silence": Example("", tops=()),
     "Softmax": Example("", changes={"softmax_param.axis": "axis: 2"}),
     "SoftmaxWithLoss": Example(
         "", ("4 5 5", "4 5"), {
@@ -103,7 +124,7 @@ EXAMPLES: dict[str, Example] = {
             "loss_param.normalize": "normalize: false", "softmax_param.axis": "axis: 2",
         }, classes=5,
     ),
-    "Split": Example(""),
+    "Split": Example("", tops=("y", "z")),
 }  # fmt: skip
 READ_BY_DATA = {"hdf5_data_param.source", "hdf5_data_param.batch_size", "hdf5_data_param.shuffle"}
 """Read where files are opened: tests/data shows what they change."""
@@ -113,29 +134,36 @@ def _message_field(type_: str) -> str:
     return next(iter(REGISTRY[type_].accounts), "")
 
 
-def _net(type_: str, text: str, message: str) -> CaffeNet:
+def example_text(type_: str, text: str, message: str) -> str:
+    """The example's net, with `text` in its message."""
     example = EXAMPLES[type_]
-    tops = {"Silence": (), "Split": ("y", "z")}.get(type_, ("y",))
     body = f"{message} {{ {text} }}" if message else ""
     lines = [
         f'layer {{ name: "in{i}" type: "Input" top: "x{i}" input_param {{ shape {{ {" ".join(f"dim: {d}" for d in dims.split())} }} }} }}'
         for i, dims in enumerate(example.inputs)
     ]
     bottoms = " ".join(f'bottom: "x{i}"' for i in range(len(example.inputs)))
-    lines.append(f'layer {{ name: "l" type: "{type_}" {bottoms} {" ".join(f"top: {t!r}" for t in tops)} {body} }}')
-    net = parse_text("\n".join(lines), pb.NetParameter)
+    lines.append(
+        f'layer {{ name: "l" type: "{type_}" {bottoms} {" ".join(f"top: {t!r}" for t in example.tops)} {body} }}'
+    )
+    return "\n".join(lines)
+
+
+def _net(type_: str, text: str, message: str) -> CaffeNet:
+    example = EXAMPLES[type_]
+    net = parse_text(example_text(type_, text, message), pb.NetParameter)
     shapes = {"y": (2, 3)} if type_ == "HDF5Data" else None
     return build_net(build_graph(net, phase=example.phase, input_shapes=shapes), seed=3)
 
 
-def _run(net: CaffeNet, classes: int) -> list[torch.Tensor]:
+def _run(net: CaffeNet, example: Example) -> list[torch.Tensor]:
     """Outputs of two passes, shapes, blobs before and after: whatever a field may change."""
     generator = torch.Generator().manual_seed(5)
     inputs = {}
     for blob in net.inputs:
         values = torch.randn(net.caffe.shapes[blob], generator=generator)
-        labels = classes and blob == "x1"
-        inputs[blob] = torch.randint(0, classes, values.shape, generator=generator).float() if labels else values
+        count = example.labels.get(blob, example.classes if blob == "x1" else 0)
+        inputs[blob] = torch.randint(0, count, values.shape, generator=generator).float() if count else values
     before = [b for blobs in caffe_blobs(net).values() for b in blobs]
     torch.manual_seed(7)
     outputs = [value for _ in range(2) for value in net.every_blob(inputs).values()]
@@ -160,10 +188,10 @@ def test_every_field_that_is_read_has_a_change(type_: str) -> None:
 def test_changing_a_field_that_is_read_changes_a_result(type_: str, fld: str) -> None:
     example = EXAMPLES[type_]
     message = fld.split(".", maxsplit=1)[0]
-    first = _run(_net(type_, example.text, message), example.classes)
-    again = _run(_net(type_, example.text, message), example.classes)
+    first = _run(_net(type_, example.text, message), example)
+    again = _run(_net(type_, example.text, message), example)
     assert _same(first, again), "the example itself is not repeatable"
-    assert not _same(first, _run(_net(type_, example.changes[fld], message), example.classes))
+    assert not _same(first, _run(_net(type_, example.changes[fld], message), example))
 
 
 @pytest.mark.parametrize("type_", sorted(REGISTRY))

@@ -1,0 +1,282 @@
+"""Layers that compute one value from one value: no parameters, the top as large as the bottom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+
+_SAME = "chooses among kernels that compute the same"
+
+
+class AbsModule(nn.Module):
+    """|x|, with gradient 0 at 0."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return |x|."""
+        return x.abs()
+
+
+@register
+class AbsVal(Layer):
+    """The absolute value; its gradient is sign(x)."""
+
+    type = "AbsVal"
+    summary = "absolute value"
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        if list(spec.param.bottom) == list(spec.param.top):
+            yield spec.error("cannot work in place", "top", spec.param.top[0], "another name")
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return AbsModule()
+
+
+@register
+class BNLL(Layer):
+    """log(1 + exp(x)); above Caffe's threshold of 50 it is x."""
+
+    type = "BNLL"
+    summary = "log(1 + exp(x))"
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return nn.Softplus(threshold=50)
+
+
+class ClipModule(nn.Module):
+    """max(low, min(x, high)); the gradient passes where x is within the bounds, both included."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `x` within the bounds."""
+        return x.clamp(max=self.high).clamp(min=self.low)
+
+
+@register
+class Clip(Layer):
+    """Values limited to a range."""
+
+    type = "Clip"
+    summary = "limited to min and max"
+    accounts = {"clip_param": Account(read=("min", "max"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        for name in ("min", "max"):
+            if not spec.param.clip_param.HasField(name):
+                yield spec.error("must be given", f"clip_param.{name}")
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return ClipModule(spec.param.clip_param.min, spec.param.clip_param.max)
+
+
+@register
+class ELU(Layer):
+    """x above 0, alpha (exp(x) - 1) elsewhere."""
+
+    type = "ELU"
+    summary = "exponential linear with alpha"
+    accounts = {"elu_param": Account(read=("alpha",))}
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return nn.ELU(spec.param.elu_param.alpha)
+
+
+def _log_base(spec: LayerSpec, base: float, name: str) -> float:
+    """Return ln(base); -1 stands for e."""
+    if base == -1:
+        return 1.0
+    if base <= 0 or not math.isfinite(base):
+        raise spec.error("must be positive, or -1 for e", f"{name}.base", base)
+    return math.log(base)
+
+
+class ExpModule(nn.Module):
+    """exp(inner x) outer."""
+
+    def __init__(self, inner: float, outer: float) -> None:
+        super().__init__()
+        self.inner, self.outer = inner, outer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return exp(inner x) outer."""
+        y = (x if self.inner == 1 else x * self.inner).exp()
+        return y if self.outer == 1 else y * self.outer
+
+
+@register
+class Exp(Layer):
+    """base^(shift + scale x)."""
+
+    type = "Exp"
+    summary = "base^(shift + scale x)"
+    accounts = {"exp_param": Account(read=("base", "scale", "shift"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        _log_base(spec, spec.param.exp_param.base, "exp_param")
+        return iter(())
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.param.exp_param
+        log = _log_base(spec, message.base, "exp_param")
+        return ExpModule(log * message.scale, math.exp(log * message.shift))
+
+
+class LogModule(nn.Module):
+    """ln(shift + scale x) factor."""
+
+    def __init__(self, scale: float, shift: float, factor: float) -> None:
+        super().__init__()
+        self.scale, self.shift, self.factor = scale, shift, factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ln(shift + scale x) factor."""
+        y = (x * self.scale + self.shift).log()
+        return y if self.factor == 1 else y * self.factor
+
+
+@register
+class Log(Layer):
+    """log_base(shift + scale x)."""
+
+    type = "Log"
+    summary = "log_base(shift + scale x)"
+    accounts = {"log_param": Account(read=("base", "scale", "shift"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        if _log_base(spec, spec.param.log_param.base, "log_param") == 0:
+            yield spec.error("has no logarithms", "log_param.base", 1, "another base")
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.param.log_param
+        return LogModule(message.scale, message.shift, 1 / _log_base(spec, message.base, "log_param"))
+
+
+class _PowerByDivision(torch.autograd.Function):
+    """x^p with Caffe's gradient p y / x: not a number where x is 0, where the true one is 0 (p > 1) or infinite."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, power: float) -> torch.Tensor:
+        y = x.pow(power)
+        ctx.save_for_backward(x, y)
+        ctx.power = power
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        x, y = ctx.saved_tensors
+        return grad * (y / x * ctx.power), None
+
+
+class PowerModule(nn.Module):
+    """(shift + scale x)^power."""
+
+    def __init__(self, power: float, scale: float, shift: float) -> None:
+        super().__init__()
+        self.power, self.scale, self.shift = power, scale, shift
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (shift + scale x)^power; where power or scale is 0, x is not looked at (nor its NaNs)."""
+        if self.power * self.scale == 0:
+            value = torch.tensor(self.shift, dtype=torch.float64).pow(self.power)
+            return torch.full_like(x, float(value))
+        y = x if self.scale == 1 else x * self.scale
+        y = y if self.shift == 0 else y + self.shift
+        if self.power == 1:
+            return y
+        if self.power == 2:
+            return y.square()
+        return cast("torch.Tensor", _PowerByDivision.apply(y, self.power))  # type: ignore[no-untyped-call]
+
+
+@register
+class Power(Layer):
+    """(shift + scale x)^power; the gradient at shift + scale x = 0 is Caffe's 0/0 unless the power is 1 or 2."""
+
+    type = "Power"
+    summary = "(shift + scale x)^power"
+    accounts = {"power_param": Account(read=("power", "scale", "shift"))}
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.param.power_param
+        return PowerModule(message.power, message.scale, message.shift)
+
+
+@register
+class Sigmoid(Layer):
+    """1 / (1 + exp(-x))."""
+
+    type = "Sigmoid"
+    summary = "logistic"
+    accounts = {"sigmoid_param": Account(ignored={"engine": _SAME})}
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return nn.Sigmoid()
+
+
+class SwishModule(nn.Module):
+    """x sigmoid(beta x)."""
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x sigmoid(beta x)."""
+        return x * (x * self.beta).sigmoid()
+
+
+@register
+class Swish(Layer):
+    """x sigmoid(beta x)."""
+
+    type = "Swish"
+    summary = "x sigmoid(beta x)"
+    accounts = {"swish_param": Account(read=("beta",))}
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return SwishModule(spec.param.swish_param.beta)
+
+
+@register
+class TanH(Layer):
+    """Hyperbolic tangent."""
+
+    type = "TanH"
+    summary = "hyperbolic tangent"
+    accounts = {"tanh_param": Account(ignored={"engine": _SAME})}
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return nn.Tanh()
+
+
+class ThresholdModule(nn.Module):
+    """1 where x > threshold, else 0."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ones and zeros."""
+        return (x > self.threshold).to(x.dtype)
+
+
+@register
+class Threshold(Layer):
+    """1 above the threshold, else 0; no gradient (Caffe aborts when asked for one)."""
+
+    type = "Threshold"
+    summary = "1 above a threshold, else 0"
+    accounts = {"threshold_param": Account(read=("threshold",))}
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return ThresholdModule(spec.param.threshold_param.threshold)

@@ -1,0 +1,42 @@
+"""PReLU: a rectified linear unit whose slope below 0 is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, constant, register
+
+
+class PReLUModule(nn.PReLU):
+    """torch's PReLU, its slope a scalar where the channels share it, as Caffe stores it."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape[0] if shape else 1)
+        self.weight = nn.Parameter(self.weight.detach().reshape(shape))
+
+
+@register
+class PReLU(Layer):
+    """max(x, 0) + slope min(x, 0), one slope per channel or one for all."""
+
+    type = "PReLU"
+    summary = "rectified linear with learned slopes; channel_shared"
+    accounts = {"prelu_param": Account(read=("filler", "channel_shared"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        if len(spec.bottoms[0]) < 2:
+            yield spec.error("the bottom must have 2 axes or more", "bottom", spec.bottoms[0])
+
+    def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
+        message = spec.param.prelu_param
+        filler = message.filler if message.HasField("filler") else constant(0.25)
+        return (BlobDef("weight", self._shape(spec), filler),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return PReLUModule(self._shape(spec))
+
+    def _shape(self, spec: LayerSpec) -> Shape:
+        return () if spec.param.prelu_param.channel_shared else (spec.bottoms[0][1],)

@@ -1,0 +1,78 @@
+"""Layers that compute value by value, against the transcription."""
+
+import pytest
+import torch
+
+from caffe_compat.errors import CaffeCompatError, NetError
+from caffe_compat.graph import build_graph
+from caffe_compat.net import build_net
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.text import parse_text
+from tests.layers.agreement import Values, agree, single
+
+BODIES = {
+    "AbsVal": [""],
+    "BNLL": [""],
+    "Clip": ["clip_param { min: -1 max: 1 }", "clip_param { min: 0.3 max: 0.2 }"],
+    "ELU": ["", "elu_param { alpha: 0.3 }", "elu_param { alpha: -2 }"],
+    "Exp": ["", "exp_param { base: 2 scale: 0.5 shift: -1 }", "exp_param { shift: 1 }", "exp_param { base: 0.5 }"],
+    "Log": ["log_param { shift: 5 }", "log_param { base: 2 scale: -0.5 shift: 6 }", "log_param { base: 10 shift: 4.5 }"],
+    "Power": [
+        "",
+        "power_param { power: 2 scale: 3 shift: -1 }",
+        "power_param { power: 3 }",
+        "power_param { power: 3 shift: 1 scale: 2 }",
+        "power_param { power: 0 }",
+        "power_param { power: 0.5 shift: 5 }",
+        "power_param { scale: 0 shift: 2 power: 3 }",
+        "power_param { scale: -2 }",
+    ],
+    "PReLU": ["", "prelu_param { channel_shared: true }"],
+    "Sigmoid": [""],
+    "Swish": ["", "swish_param { beta: -1.7 }"],
+    "TanH": [""],
+    "Threshold": ["", "threshold_param { threshold: 1 }"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("grid", [False, True], ids=["normal", "grid"])
+@pytest.mark.parametrize(("type_", "body"), [(t, b) for t, bodies in BODIES.items() for b in bodies])
+def test_every_value_and_gradient_is_the_transcriptions(type_, body, grid):
+    agree(single(type_, [(2, 3, 4)], body), values=Values(seed=3, grid=grid))
+
+
+@pytest.mark.parametrize("type_", sorted(set(BODIES) - {"AbsVal"}))
+def test_it_works_in_place(type_):
+    agree(single(type_, [(2, 3)], BODIES[type_][0], tops=["x0"]), values=Values(seed=3))
+
+
+def test_the_gradient_of_a_power_is_not_a_number_at_zero_as_in_caffe():
+    net = _net("Power", "power_param { power: 3 }")
+    x = torch.tensor([[0.0, 2.0]], requires_grad=True)
+    net(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad[0].isnan().tolist() == [True, False]
+    assert x.grad[0, 1] == 12
+
+
+@pytest.mark.parametrize(
+    ("type_", "body", "problem"),
+    [
+        ("Exp", "exp_param { base: 0 }", "must be positive"),
+        ("Log", "log_param { base: 1 }", "no logarithms"),
+        ("Log", "log_param { base: -2 }", "must be positive"),
+        ("Clip", "", "max.*must be given"),
+    ],
+)
+def test_what_caffe_refuses_is_refused(type_, body, problem):
+    with pytest.raises(CaffeCompatError, match=problem):
+        _net(type_, body)
+
+
+def test_the_absolute_value_cannot_work_in_place():
+    with pytest.raises(NetError, match="in place"):
+        build_graph(parse_text(single("AbsVal", [(1, 2)], tops=["x0"]), pb.NetParameter))
+
+
+def _net(type_, body):
+    return build_net(build_graph(parse_text(single(type_, [(1, 2)], body), pb.NetParameter)), seed=0)
