@@ -15,6 +15,7 @@ from caffe_compat.models.robust_lq_emotion.cli import (
     make_recordings,
     prepare,
     rd,
+    report,
     sr_demo,
     table,
     train,
@@ -22,7 +23,7 @@ from caffe_compat.models.robust_lq_emotion.cli import (
 from matlab_ports.errors import PortError
 
 # each adds its parser, whose `run` takes the parsed arguments and returns the exit code
-_COMMANDS = (demo, evaluate, h5, make_recordings, prepare, rd, sr_demo, table, train)
+_COMMANDS = (demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

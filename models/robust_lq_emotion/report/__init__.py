@@ -1,0 +1,1 @@
+"""What was run, found and not verified, as one HTML page and as Markdown."""

@@ -1,0 +1,76 @@
+"""Where paper and code part, and what nobody could verify here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from caffe_compat.models.robust_lq_emotion.report.disagreements import DISAGREEMENTS
+from caffe_compat.models.robust_lq_emotion.report.document import Block, Column, Table, Text, number, row
+from caffe_compat.models.robust_lq_emotion.report.setting import finished_quickly
+from caffe_compat.models.robust_lq_emotion.report.store import Store
+
+
+def disagreements(store: Store) -> Iterator[Block]:
+    """Yield the table of what the paper says and the code does."""
+    yield Text(
+        "Where the two part, what is here follows the code, which is what the published weights were trained with"
+        + _otherwise(store)
+        + "."
+    )
+    columns = tuple(Column(title, number=False) for title in ("", "the paper says", "the code does", "so that"))
+    rows = tuple(row(*one) for one in DISAGREEMENTS)
+    yield Table("Disagreements of the paper and the authors' code.", columns, rows)
+
+
+def _otherwise(store: Store) -> str:
+    """Tell what this experiment did in the paper's way after all."""
+    table = store.table
+    if table is None:
+        return ""
+    told = [] if table["max_factor"] == 12 else [f"Joint-OA's super-resolution was trained at {table['max_factor']}"]
+    if (store.root / "sr" / "pictures").is_dir():
+        told.append("super-resolution learnt from faces, as the paper has it, for want of the authors' pictures")
+    return f"; but {' and '.join(told)}" if told else ""
+
+
+def not_verified(store: Store) -> Iterator[Block]:
+    """Yield a sentence for each open question."""
+    if store.synthetic is None:
+        yield Text("Whether these recordings are of people is not known: no table/table.json tells where they lie.")
+    elif store.synthetic:
+        yield Text(
+            "**AVEC 2016.** The recordings are synthetic: that these programs give the paper's numbers on AVEC 2016 "
+            "was not verified by this run. AVEC 2016 is lent to researchers by its makers; the same command runs on it."
+        )
+    else:
+        yield Text(
+            "**AVEC 2016.** Nothing here checks that these recordings are the package's own, nor which version of its "
+            "gold standard the paper used."
+        )
+    yield _published_weights(store)
+    yield Text(
+        "**Codec of Figure 4.** The paper names no codec, no settings and no list of QPs; its curves are known as a "
+        "picture, and only two rates as numbers."
+    )
+    yield Text(
+        "**Seeds and snapshots.** The authors' solvers fix no seed, and the paper does not say which iteration its "
+        "numbers are of. Here it is the last."
+    )
+    if (most := finished_quickly(store.runs)) is not None:
+        yield Text(
+            f"**Length of training.** No net of valence was trained for more than {most:,} iterations; the authors' "
+            "solvers take 30,000 (HR, LR), 60,000 (Joint) and 120,000 (Non-Joint)."
+        )
+
+
+def _published_weights(store: Store) -> Text:
+    found = store.find(store.root / "verify.json")
+    if found is None:
+        return Text(
+            "**Published weights.** The authors' trained weights were not looked at in this folder; "
+            "`lq-emotion verify --weights DIR --out ROOT/verify.json` does."
+        )
+    nets = found.get("networks") or found.get("files") or ()
+    largest = [net["largest"] for net in nets if isinstance(net, dict) and isinstance(net.get("largest"), float)]
+    more = f"; largest difference {number(max(largest), 7)}" if largest else ""
+    return Text(f"**Published weights.** verify.json tells of {len(nets)} files{more}.")
