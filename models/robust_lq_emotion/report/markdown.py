@@ -19,7 +19,7 @@ def markdown(report: Report, pictures: str) -> str:
     for section in report.sections:
         parts.append(f"## {section.title}")
         parts += (_block(block, pictures) for block in section.blocks)
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts).replace("<", "&lt;") + "\n"  # HTML would be taken for such
 
 
 def _block(block: Block, pictures: str) -> str:
