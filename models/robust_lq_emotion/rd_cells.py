@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from caffe_compat.files import atomic_path
+from caffe_compat.models.robust_lq_emotion.codec.codecs import find_codec
 from caffe_compat.models.robust_lq_emotion.codec.encode import Pictures, encode, versions
 from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
 from matlab_ports.eval_video import FrameSource
@@ -180,8 +181,11 @@ class Unit:
         return lacking or None
 
     def _coding_key(self, cell: Cell) -> str:
-        codecs = {} if cell.codec == UNCODED else versions()
-        return _key(self.source[1], {"cell": list(cell), "coding": asdict(self.coding), "codecs": codecs})
+        told: dict[str, Any] = {"cell": list(cell), "coding": asdict(self.coding)}
+        if cell.qp is not None:
+            codec = find_codec(cell.codec)
+            told |= {"versions": versions(), "options": dict(codec.options(cell.qp)), "least": codec.least}
+        return _key(self.source[1], told)
 
     def _coded(self, cell: Cell, small: Pictures) -> tuple[Pictures, dict[str, Any]]:
         told: dict[str, Any] = {"key": self._coding_key(cell), "shape": list(small.shape)}

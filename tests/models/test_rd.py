@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 from caffe_compat import load_net, prototxt
 from caffe_compat.models.robust_lq_emotion import rd, rd_cells
 from caffe_compat.models.robust_lq_emotion.cli import main
-from caffe_compat.models.robust_lq_emotion.codec import encode
+from caffe_compat.models.robust_lq_emotion.codec import CODECS, encode
 from caffe_compat.models.robust_lq_emotion.rd_cells import Enlarged, psnr, shrunk
 from caffe_compat.models.robust_lq_emotion.rd_tables import rises
 from caffe_compat.models.robust_lq_emotion.scores.metrics import score
@@ -159,7 +160,7 @@ def test_what_is_done_is_not_done_again_and_a_missing_cell_is(data, weights, swe
     assert run(data, weights, swept) == 0
 
 
-def test_other_weights_are_predicted_anew_and_other_pictures_are_coded_anew(data, weights, swept):
+def test_other_weights_are_predicted_anew_and_other_pictures_or_options_are_coded_anew(data, swept, monkeypatch):
     hashed = "0" * 64
     models = {"A": {"weights": hashed}}
     unit = rd_cells.Unit(
@@ -174,6 +175,9 @@ def test_other_weights_are_predicted_anew_and_other_pictures_are_coded_anew(data
     assert told["key"] == unit._coding_key(unit.cells[0])
     other = rd_cells.Unit((data / "dev_1.mat", hashed), unit.cells, unit.coding, models, swept)
     assert told["key"] != other._coding_key(other.cells[0])
+    coarser = replace(CODECS["x264"], options=lambda qp: {"x264-params": f"qp={qp}"})
+    monkeypatch.setitem(CODECS, "x264", coarser)
+    assert told["key"] != unit._coding_key(unit.cells[0])
 
 
 def test_a_killed_sweep_goes_on_and_ends_in_the_same_table(data, weights, swept, tmp_path):
