@@ -183,7 +183,7 @@ def _frames(
     x, y, w, h = np.where(keep[:, None], box, 1).T
     left, top = np.maximum(np.ceil(x), 1), np.maximum(np.ceil(y), 1)
     right, bottom = np.minimum(np.ceil(x + w - 1), width), np.minimum(np.ceil(y + h - 1), height)
-    outside = np.flatnonzero(keep & ((left > right) | (top > bottom)))
+    outside = np.flatnonzero(keep & ~((left <= right) & (top <= bottom)))  # or not a number
     if len(outside):
         row = int(outside[0])
         raise PortError(

@@ -135,6 +135,7 @@ def without(array, row):
         (lambda r: {"gsd": r["gsd"][:4]}, "4 labels have 19 times"),
         (lambda r: {"bbox": 0 * r["bbox"]}, "no face is kept: 14 of 14 boxes are zero"),
         (lambda r: {"bbox": r["bbox"] + [500, 0, 0, 0]}, r"the box at 0 s, .* lies outside the frame of 160 x 140"),
+        (lambda r: {"bbox": r["bbox"] * [np.nan, 1, 1, 1]}, r"the box at 0 s, \[nan, .* lies outside"),
         (lambda _: {"frame_time": np.arange(30) * 0.04, "bbox": np.ones((30, 4)) * 105, "bbox_time": np.arange(30) * 0.04,
                     "gsd": np.ones(30), "gsd_time": np.arange(30) * 0.04}, "has 14 frames, its table of times 30 rows"),
     ],
