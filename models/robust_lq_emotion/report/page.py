@@ -108,6 +108,7 @@ def _class(**there: bool) -> str:
 
 def _inline(text: str) -> str:
     escaped = html.escape(text, quote=False)
+    escaped = re.sub(r"\bs = (?=\d)", "s\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", escaped)
     strong = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escaped)
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", strong)
 

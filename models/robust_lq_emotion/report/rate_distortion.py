@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.report.document import Block, Column, Figure, Row, Table, Text, number, row
+from caffe_compat.models.robust_lq_emotion.report.document import (
+    Block,
+    Column,
+    Figure,
+    Row,
+    Table,
+    Text,
+    code,
+    number,
+    row,
+)
 from caffe_compat.models.robust_lq_emotion.report.store import Absent, Results, Store, read_png
 
 
@@ -52,11 +62,20 @@ def _sweep(folder: Path, results: Results, name: str) -> Iterator[Block]:
     yield Text(
         f"{name}{len(results['recordings'])} recordings, {frames:,} frames; {coding['fps']} pictures a second, a key "
         f"picture every {coding['gop']}, preset {coding['preset']}; "
-        f"{', '.join(f'{key} {value}' for key, value in results['versions'].items())}."
+        f"{', '.join(f'{key} {value}' for key, value in results['versions'].items())}. Nets: {_nets(results)}."
     )
     if results["bits_rise_with_qp"]:
         told = "; ".join(results["bits_rise_with_qp"])
         yield Text(f"{name}A higher QP should take fewer bits; it did not here: {told}.")
+
+
+def _nets(results: Results) -> str:
+    """Return the nets' files, with what tells them from others of the same name."""
+    told = []
+    for model in results["models"]:
+        at = f" at s = {model['scale']}" if model["scale"] else ""
+        told.append(f"{model['name']}{at}, {code(Path(model['file']).name)}, SHA-256 {code(model['sha256'][:16])}…")
+    return "; ".join(told)
 
 
 def _picture(path: Path, name: str, caption: str, alt: str) -> Block:
@@ -76,7 +95,7 @@ def _costs(results: Results, coded: list[Results], name: str) -> Table:
         numbers = (point["bpp"], point["vcl_bpp"], known.get(str(key[0])))
         rows.append(row(f"{key[0]}", key[1], str(point["qp"]), *map(number, numbers), number(point["psnr"], 1)))
     columns = (
-        Column("s"),
+        Column("s", number=False),
         Column("codec", number=False),
         Column("QP"),
         Column("all, bpp", "bits per pixel"),
@@ -90,7 +109,7 @@ def _costs(results: Results, coded: list[Results], name: str) -> Table:
 
 def _curves(codec: str, points: list[Results], name: str) -> Table:
     models = list(dict.fromkeys(point["model"] for point in points))
-    columns = [Column("QP"), Column("bpp"), Column("PSNR, dB")]
+    columns = [Column("QP", number=False), Column("bpp"), Column("PSNR, dB")]
     columns += [Column(title, model) for model in models for title in ("CC", "CCC")]
     rows = []
     for scale in sorted({point["scale"] for point in points}):

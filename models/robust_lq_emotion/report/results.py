@@ -123,7 +123,7 @@ def evaluations(store: Store) -> Iterator[Block]:
         Column("frames"),
         *(Column(title, "all recordings as one") for title in _TITLES.values()),
         *(Column(title, "mean of recordings") for title in _TITLES.values()),
-        *(Column(name, "CCC as one, by variance") for name in ("N", "N − 1")),
+        *(Column(name, "CCC as one, both over") for name in ("N", "N − 1")),
     )
     rows = [_evaluation(name, results) for name, results in store.scores.items()]
     caption = (

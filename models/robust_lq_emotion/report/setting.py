@@ -47,7 +47,7 @@ def settings(store: Store) -> Iterator[Block]:
 
 def _maker(told: Results) -> Text:
     return Text(
-        f"Nobody was filmed: {told['train']} recordings to train with and {told['dev']} to develop with, of "
+        f"Nobody was filmed: {told['train']} recordings to train with and {told['dev']} to be scored on, of "
         f"{told['frames']:,} frames of {told['width']} × {told['height']} pixels, were drawn by "
         f"`lq-emotion make-recordings` with seed {told['seed']}. Mouth, eyes and brows follow a random trace."
     )

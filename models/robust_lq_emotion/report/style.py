@@ -36,7 +36,8 @@ table {
   font: .84rem/1.35 system-ui, "Segoe UI", "DejaVu Sans", Helvetica, Arial, sans-serif;
 }
 caption {
-  text-align: left; caption-side: top; padding: 0 0 .55rem; max-width: 44rem; color: var(--ink);
+  text-align: left; caption-side: top; padding: 0 0 .55rem; color: var(--ink);
+  position: sticky; left: 0; max-width: min(44rem, 100vw - 2.5rem);
   font: .94rem/1.45 Charter, "Bitstream Charter", "Iowan Old Style", Palatino, "DejaVu Serif", Georgia, serif;
 }
 thead { border-top: 2px solid var(--rule); border-bottom: 1px solid var(--rule); }

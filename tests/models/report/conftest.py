@@ -90,6 +90,7 @@ def root(tmp_path):
         {
             "recordings": ["dev_1"], "coding": {"frames": None, "fps": 25, "gop": 250, "preset": "medium"},
             "versions": {"av": "1.2.3"}, "bpp_published": {"qp": 24, "3": 0.24, "4": 0.4}, "bits_rise_with_qp": [],
+            "models": [{"name": "HR", "scale": None, "file": "a/HR.caffemodel", "sha256": "0123456789abcdef" * 4}],
             "points": points,
         },
     )  # fmt: skip

@@ -63,7 +63,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         if self._cell is not None:
-            self._cell.append(data)
+            self._cell.append(data.replace("\N{NO-BREAK SPACE}", " "))
 
 
 def made(root):
