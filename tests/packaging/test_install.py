@@ -52,7 +52,7 @@ def python_files(folder):
     """Name what a folder of the checkout must install, as installed."""
     top = ROOT / folder
     inside = (Path(base) / name for base, _, names in os.walk(top) for name in names)  # os.walk follows no symlinks
-    wanted = {".py", ".pyi", ".proto", ".prototxt", ".typed"}
+    wanted = {".py", ".pyi", ".proto", ".prototxt", ".toml", ".typed"}
     kept = (file for file in inside if file.suffix in wanted or file.name == "py.typed")
     return {f"{INSTALLS_AS[folder]}/{file.relative_to(top).as_posix()}" for file in kept}
 
