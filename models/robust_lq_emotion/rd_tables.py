@@ -13,7 +13,7 @@ from caffe_compat.models.robust_lq_emotion.rd_cells import Cell
 from caffe_compat.models.robust_lq_emotion.workspace import read_json
 
 Point = dict[str, Any]
-PUBLISHED_BPP = {3: 0.24, 4: 0.40}  # seeds/000, section 3.4: nothing is gained beyond it, at QP < 24
+PUBLISHED_BPP = {3: 0.24, 4: 0.40}  # arXiv 1709.03126, section 4.2: nothing is gained beyond it, at QP < 24
 PUBLISHED_QP = 24
 _COLUMNS = (
     *("codec", "scale", "qp", "model", "frames", "bits", "vcl_bits", "bpp", "vcl_bpp", "psnr"),
