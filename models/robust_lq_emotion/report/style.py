@@ -68,10 +68,11 @@ figcaption { max-width: 44rem; margin-top: .6rem; font-size: .94rem; line-height
     --band: #f2f2f2; --warn: #fff; --warn-line: #000;
   }
   @page { margin: 16mm; }
-  body { font-size: 10pt; }
+  html { font-size: 13px; }
+  body { font-size: 1rem; }
   main { max-width: none; padding: 0; }
   nav { display: none; }
-  .table { overflow: visible; }
+  .table { overflow: visible; break-inside: avoid; }
   table { font-size: 8pt; }
   th, td { padding: .12rem .34rem; }
   h2, caption { break-after: avoid; }

@@ -6,9 +6,13 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from caffe_compat import load_net, prototxt, save_weights
 from caffe_compat.models.robust_lq_emotion.cli import main
+from caffe_compat.models.robust_lq_emotion.recipe import DEPLOY
+from caffe_compat.models.robust_lq_emotion.report.example_frames import _show
 from caffe_compat.models.robust_lq_emotion.report.making import PARTS, make_report, write_report
 
 VOID = {"meta", "img", "br"}
@@ -218,6 +222,25 @@ def test_a_damaged_file_costs_its_own_part_alone(root):
     assert "dev_1.mat" in page.sections["Example frames"]["notes"][0]
     assert "KeyError" in page.sections["What was run"]["notes"][-1]
     assert len(page.sections["What was run"]["tables"]) == 4
+
+
+def test_faces_are_super_resolved_by_the_net_of_their_factor_or_the_next_larger_one(root):
+    net = load_net(prototxt.path(DEPLOY), seed=3)
+    folder = root / "runs/pretrain-12/snapshots"
+    folder.mkdir(parents=True)
+    save_weights(net, folder / "Pretrain_iter_5.caffemodel")
+    (root / "runs/pretrain-3").mkdir()
+    page = Page(made(root)[0])
+    part = page.sections["Example frames"]
+    assert "trained at s = 12: its unpadded" in part["captions"][0]
+    assert part["figures"][0][0] == "Faces in full resolution and shrunk by 3, 12; super-resolved"
+    assert len(part["notes"]) == 1
+    assert "pretrain-3: there is no snapshot" in part["notes"][0]
+    shown = _show(np.full((96, 96), 0.5, np.float32), 3, {12: net, 16: None})
+    assert shown.net == 12
+    assert shown.bicubic.shape == (96, 96)
+    assert shown.sr.shape == (80, 80)
+    assert _show(np.zeros((96, 96), np.float32), 16, {12: net}).sr is None
 
 
 def test_names_with_markup_stay_text(root):
