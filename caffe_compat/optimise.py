@@ -82,7 +82,7 @@ def _pool_first(net: fx.GraphModule, relu: fx.Node) -> None:
 
 
 def _in_place(net: fx.GraphModule, relu: fx.Node) -> None:
-    module, source = _module(net, relu), relu.args[0]
+    module, source = _module(net, relu), next(iter(relu.args), None)
     if not isinstance(module, nn.ReLU | nn.LeakyReLU) or not isinstance(source, fx.Node) or _sole(source) is None:
         return
     if not isinstance(_module(net, source), _KEEP_NO_OUTPUT):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from caffe_compat.files import read_net
 from caffe_compat.net import CaffeNet, load_net
 from caffe_compat.weights import caffe_blobs
 
@@ -40,6 +41,7 @@ class Replay:
     """One recorded case, run through load_net."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.record = np.load(folder / "record.npz")
         self.case = json.loads((folder / "case.json").read_text())
         self.net: CaffeNet = load_net(
@@ -59,6 +61,8 @@ class Replay:
         ]
 
     def gradients(self) -> list[Difference]:
+        if not (self.net.losses or read_net(self.folder / "net.prototxt").force_backward):
+            return []  # Caffe computes no gradient of what no loss depends on: the record holds zeros
         tops = [self.blobs[k[5:]] for k in self.record.files if k.startswith("seed/")]
         seeds = [torch.from_numpy(self.record[k]) for k in self.record.files if k.startswith("seed/")]
         for blob, weight in self.net.losses:

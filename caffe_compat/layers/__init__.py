@@ -2,6 +2,7 @@
 
 from caffe_compat.layers import (  # noqa: F401  (importing registers)
     accuracy,
+    arithmetic,
     batch_norm,
     concat,
     convolution,
@@ -15,7 +16,9 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     pooling,
     prelu,
     relu,
+    rows,
     scale,
+    shapes,
     softmax,
 )
 from caffe_compat.layers.base import REGISTRY, Account, Arity, BlobDef, Layer, LayerSpec, Shape, exactly, register

@@ -28,6 +28,8 @@ class Example:
     labels: dict[str, int] = field(default_factory=dict)
     """Inputs that hold class numbers, beside x1 where `classes` is given, and how many classes there are."""
     tops: tuple[str, ...] = ("y",)
+    fill: float = 0
+    """What the inputs hold where only shapes are asked for."""
 
 
 def _param(name: str, changes: dict[str, str]) -> dict[str, str]:
@@ -60,6 +62,28 @@ EXAMPLES: dict[str, Example] = {
     "Swish": Example("", changes={"swish_param.beta": "beta: 2"}),
     "TanH": Example(""),
     "Threshold": Example("", changes={"threshold_param.threshold": "threshold: 1"}),
+    "ArgMax": Example("", changes=_param("argmax_param", {"out_max_val": "out_max_val: true", "top_k": "top_k: 2", "axis": "axis: 1"})),
+    "BatchReindex": Example("", ("3 4", "5"), labels={"x1": 3}),
+    "Bias": Example(SCALE, changes=_param("bias_param", {"axis": SCALE + " axis: 2", "num_axes": SCALE + " num_axes: 2", "filler": SCALE.replace("1", "2")})),
+    "Crop": Example("", ("2 4 6 7", "2 3 4 5"), _param("crop_param", {"axis": "axis: 1", "offset": "offset: 1"})),
+    "Embed": Example(
+        "input_dim: 3 " + IP, ("2 3",), _param("embed_param", {
+            "num_output": "input_dim: 3 " + IP.replace("3", "2", 1), "input_dim": "input_dim: 4 " + IP,
+            "bias_term": "input_dim: 3 bias_term: false " + IP, "weight_filler": "input_dim: 3 " + IP.replace("std: 1", "std: 2"),
+            "bias_filler": "input_dim: 3 bias_filler { value: 2 } " + IP,
+        }), labels={"x0": 3},
+    ),
+    "Filter": Example("", ("5 3", "5 2", "5 1"), labels={"x2": 2}, tops=("y", "z"), fill=1),
+    "Flatten": Example("", changes=_param("flatten_param", {"axis": "axis: 2", "end_axis": "end_axis: 2"})),
+    "MVN": Example("", changes=_param("mvn_param", {"normalize_variance": "normalize_variance: false", "across_channels": "across_channels: true", "eps": "eps: 0.5"})),
+    "Parameter": Example("shape { dim: 2 }", (), {"parameter_param.shape": "shape { dim: 3 }"}),
+    "Reduction": Example("", changes=_param("reduction_param", {"operation": "operation: SUMSQ", "axis": "axis: 1", "coeff": "coeff: 2"})),
+    "Reshape": Example(
+        "shape { dim: 0 dim: -1 }", changes=_param("reshape_param", {"shape": "shape { dim: 0 dim: 0 dim: -1 }",
+        "axis": "shape { dim: 0 dim: -1 } axis: 1", "num_axes": "shape { dim: 0 dim: -1 } num_axes: 2"}),
+    ),
+    "Slice": Example("", changes=_param("slice_param", {"axis": "axis: 2", "slice_dim": "slice_dim: 0", "slice_point": "slice_point: 1"}), tops=("y", "z")),
+    "Tile": Example("tiles: 2", changes=_param("tile_param", {"axis": "tiles: 2 axis: 2", "tiles": "tiles: 3"})),
     "Accuracy": Example(
         "", ("4 5 5", "4 5"), _param("accuracy_param", {"top_k": "top_k: 4", "axis": "axis: 2", "ignore_label": "ignore_label: 1"}),
         classes=5,
@@ -199,7 +223,7 @@ def test_the_declared_shapes_are_the_computed_ones(type_: str) -> None:
     example = EXAMPLES[type_]
     for fld, text in {"": example.text, **example.changes}.items():
         net = _net(type_, text, fld.split(".")[0] or _message_field(type_))
-        inputs = {blob: torch.zeros(net.caffe.shapes[blob]) for blob in net.inputs}
+        inputs = {blob: torch.full(net.caffe.shapes[blob], float(example.fill)) for blob in net.inputs}
         for blob, value in net.every_blob(inputs).items():
             assert tuple(value.shape) == net.caffe.shapes[blob], f"{type_} {fld}: {blob}"
 

@@ -12,6 +12,7 @@ from tests.layers.test_contract import EXAMPLES, _message_field, example_text
 
 NONE = {
     "Accuracy": "counts",
+    "ArgMax": "has none in Caffe",
     "Silence": "has no tops",
     "Split": "is no computation",
     "Threshold": "is flat",

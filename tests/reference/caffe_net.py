@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from tests.reference import caffe_layers, caffe_losses, caffe_neurons, caffe_scaling, caffe_windows
+from tests.reference import caffe_layers, caffe_losses, caffe_neurons, caffe_scaling, caffe_shapes, caffe_windows
 
 TYPES = {
     kind.__name__: kind
-    for module in (caffe_layers, caffe_windows, caffe_losses, caffe_scaling, caffe_neurons)
+    for module in (caffe_layers, caffe_windows, caffe_losses, caffe_scaling, caffe_neurons, caffe_shapes)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, caffe_layers.Layer) and kind is not caffe_layers.Layer
 }

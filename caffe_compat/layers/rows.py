@@ -1,0 +1,195 @@
+"""Layers that choose by index: ArgMax, BatchReindex, Embed, Filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.shapes import refuse_in_place
+
+
+def indices(x: torch.Tensor, size: int) -> torch.Tensor:
+    """Return floats as indices below `size`, checked on the CPU (elsewhere it would stall the pipeline).
+
+    Raises
+    ------
+    DataError
+        An index that there is no row for.
+    """
+    index = x.long()
+    if index.device.type == "cpu" and not torch.compiler.is_compiling() and index.numel():
+        low, high = int(index.min()), int(index.max())
+        if low < 0 or high >= size:
+            raise DataError("no such row", field="index", value=low if low < 0 else high, hint=f"0 to {size - 1}")
+    return index
+
+
+class ArgMaxModule(nn.Module):
+    """Where the largest values are; of equal ones the last comes first, as in Caffe."""
+
+    def __init__(self, axis: int | None, top_k: int, values: bool) -> None:
+        super().__init__()
+        self.axis, self.top_k, self.values = axis, top_k, values
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return indices (as floats), values, or both."""
+        axis = 1 if self.axis is None else self.axis
+        rows = x.detach() if self.axis is not None else x.detach().flatten(1)
+        best = rows.flip(axis).sort(dim=axis, descending=True, stable=True)
+        values = best.values.narrow(axis, 0, self.top_k)
+        index = (rows.shape[axis] - 1 - best.indices.narrow(axis, 0, self.top_k)).to(x.dtype)
+        if self.axis is not None:
+            return values if self.values else index
+        top = torch.stack([index, values], 1) if self.values else index.unsqueeze(1)
+        return top.reshape(*top.shape, *[1] * (x.dim() - 3))
+
+
+@register
+class ArgMax(Layer):
+    """The `top_k` largest of each row, or along one axis; no gradient (Caffe aborts when asked for one)."""
+
+    type = "ArgMax"
+    summary = "where the largest are; top_k, out_max_val, axis"
+    accounts = {"argmax_param": Account(read=("out_max_val", "top_k", "axis"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        shape, axis, top_k = spec.bottoms[0], self._axis(spec), spec.param.argmax_param.top_k
+        if not shape:
+            yield spec.error("the bottom must have an axis", "bottom", shape)
+            return
+        size = count(shape[1:]) if axis is None else shape[axis]
+        if not 1 <= top_k <= size:
+            yield spec.error(f"there are {size} values", "argmax_param.top_k", top_k, f"1 to {size}")
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        shape, message, axis = spec.bottoms[0], spec.param.argmax_param, self._axis(spec)
+        if axis is not None:
+            return ((*shape[:axis], message.top_k, *shape[axis + 1 :]),)
+        return ((shape[0], 2 if message.out_max_val else 1, message.top_k, *[1] * (len(shape) - 3)),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.param.argmax_param
+        return ArgMaxModule(self._axis(spec), message.top_k, message.out_max_val)
+
+    def _axis(self, spec: LayerSpec) -> int | None:
+        message = spec.param.argmax_param
+        return spec.axis(message.axis, "argmax_param.axis") if message.HasField("axis") else None
+
+
+class BatchReindexModule(nn.Module):
+    """Rows in another order, some of them left out or repeated."""
+
+    def forward(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Return x[index]."""
+        return x.index_select(0, indices(index, x.shape[0]))
+
+
+@register
+class BatchReindex(Layer):
+    """The rows of the first bottom that the second names."""
+
+    type = "BatchReindex"
+    summary = "rows by index"
+    bottoms = exactly(2)
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        if len(spec.bottoms[1]) != 1 or not spec.bottoms[0]:
+            yield spec.error("the indices must have 1 axis, the rows one or more", "bottom", spec.bottoms)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return ((spec.bottoms[1][0], *spec.bottoms[0][1:]),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return BatchReindexModule()
+
+
+class EmbedModule(nn.Module):
+    """A learned row for each index."""
+
+    bias: nn.Parameter | None
+
+    def __init__(self, rows: int, outputs: int, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, outputs))
+        self.register_parameter("bias", nn.Parameter(torch.empty(outputs)) if bias else None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return weight[x] + bias."""
+        y = F.embedding(indices(x, self.weight.shape[0]), self.weight)
+        return y if self.bias is None else y + self.bias
+
+
+@register
+class Embed(Layer):
+    """Learned vectors by index; the indices have no gradient."""
+
+    type = "Embed"
+    summary = "learned vectors by index"
+    accounts = {
+        "embed_param": Account(read=("num_output", "input_dim", "bias_term", "weight_filler", "bias_filler")),
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        yield from refuse_in_place(spec)
+        for name in ("num_output", "input_dim"):
+            if getattr(spec.param.embed_param, name) < 1:
+                yield spec.error("must be positive", f"embed_param.{name}", getattr(spec.param.embed_param, name))
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return ((*spec.bottoms[0], spec.param.embed_param.num_output),)
+
+    def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
+        message = spec.param.embed_param
+        weight = BlobDef("weight", (message.input_dim, message.num_output), message.weight_filler)
+        bias = BlobDef("bias", (message.num_output,), message.bias_filler)
+        return (weight, bias) if message.bias_term else (weight,)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.param.embed_param
+        return EmbedModule(message.input_dim, message.num_output, message.bias_term)
+
+
+class FilterModule(nn.Module):
+    """Rows whose selector is not 0; how many is known only from the values."""
+
+    def forward(self, *bottoms: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Return the selected rows of every bottom but the last, the selector."""
+        *blobs, selector = bottoms
+        kept = selector.flatten().nonzero().squeeze(1)
+        tops = tuple(x.index_select(0, kept) for x in blobs)
+        return tops if len(tops) > 1 else tops[0]
+
+
+@register
+class Filter(Layer):
+    """Rows that a selector keeps.
+
+    The tops' first dimension is decided while running: declared is the largest, the bottoms' own, as Caffe's first
+    Reshape has it. Layers behind it must take any batch size; torch.compile breaks its graph here and torch.export
+    makes the size symbolic. A selector of zeros gives empty tops, on which Caffe's backward divides by zero.
+    """
+
+    type = "Filter"
+    summary = "rows where a selector is not 0 (the size is known at run time)"
+    bottoms = Arity(2, None)
+    tops = Arity(1, None)
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        *blobs, selector = spec.bottoms
+        if len(spec.param.top) != len(blobs):
+            yield spec.error(f"{len(blobs)} blobs to filter give as many tops", "top", list(spec.param.top))
+        if count(selector[1:]) != 1:
+            yield spec.error("the selector has one value per row", "bottom", selector)
+        if not selector or any(not shape or shape[0] != selector[0] for shape in blobs):
+            yield spec.error("the bottoms differ in their first dimension", "bottom", spec.bottoms)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return spec.bottoms[:-1]
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return FilterModule()

@@ -1,0 +1,258 @@
+"""Layers that only move values: Crop, Flatten, Reshape, Slice, Tile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
+
+
+def refuse_in_place(spec: LayerSpec) -> Iterator[CaffeCompatError]:
+    """Yield an error if a top has a bottom's name."""
+    for top in set(spec.param.top) & set(spec.param.bottom):
+        yield spec.error("cannot work in place", "top", top, "another name")
+
+
+class CropModule(nn.Module):
+    """Cut a block of the second bottom's size out of the first."""
+
+    def __init__(self, axis: int, offsets: Shape) -> None:
+        super().__init__()
+        self.axis, self.offsets = axis, offsets
+
+    def forward(self, x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Return the block of `x` from the offsets on."""
+        for axis, offset in enumerate(self.offsets, self.axis):
+            x = x.narrow(axis, offset, like.shape[axis])
+        return x
+
+
+@register
+class Crop(Layer):
+    """The part of the first bottom, from `axis` on, that is as large as the second."""
+
+    type = "Crop"
+    summary = "cut to another blob's size; axis, offset"
+    bottoms = exactly(2)
+    accounts = {"crop_param": Account(read=("axis", "offset"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        (x, like), axis = spec.bottoms, self._axis(spec)
+        given = spec.param.crop_param.offset
+        if len(given) > 1 and axis + len(given) != len(x):
+            yield spec.error(
+                "one, or one per axis cropped", "crop_param.offset", list(given), f"{len(x) - axis} values"
+            )
+        elif len(like) < len(x):
+            yield spec.error("has fewer axes than what it crops", "bottom", spec.bottoms)
+        elif any(x[axis + i] - o < like[axis + i] for i, o in enumerate(self._offsets(spec))):
+            yield spec.error(
+                f"the block does not lie within {x}", "crop_param.offset", self._offsets(spec), f"size {like}"
+            )
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        (x, like), axis = spec.bottoms, self._axis(spec)
+        return ((*x[:axis], *like[axis : len(x)]),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return CropModule(self._axis(spec), self._offsets(spec))
+
+    def _axis(self, spec: LayerSpec) -> int:
+        return spec.axis(spec.param.crop_param.axis, "crop_param.axis")
+
+    def _offsets(self, spec: LayerSpec) -> Shape:
+        given, axes = list(spec.param.crop_param.offset), len(spec.bottoms[0]) - self._axis(spec)
+        return tuple(given if len(given) > 1 else (given or [0]) * axes)
+
+
+class FlattenModule(nn.Module):
+    """Several axes as one."""
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__()
+        self.start, self.end = start, end
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `x` with axes `start` to `end` as one (an axis of 1 where there are none)."""
+        return x.flatten(self.start, self.end) if self.start <= self.end else x.unsqueeze(self.start)
+
+
+@register
+class Flatten(Layer):
+    """Axes `axis` to `end_axis` as one."""
+
+    type = "Flatten"
+    summary = "several axes as one; axis, end_axis"
+    accounts = {"flatten_param": Account(read=("axis", "end_axis"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        yield from refuse_in_place(spec)
+        start, end = self._axes(spec)
+        if start > end + 1:
+            yield spec.error("comes before axis", "flatten_param.end_axis", end, f"{start} or more")
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        (start, end), shape = self._axes(spec), spec.bottoms[0]
+        return ((*shape[:start], count(shape[start : end + 1]), *shape[end + 1 :]),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return FlattenModule(*self._axes(spec))
+
+    def _axes(self, spec: LayerSpec) -> tuple[int, int]:
+        message = spec.param.flatten_param
+        return spec.axis(message.axis, "flatten_param.axis"), spec.axis(message.end_axis, "flatten_param.end_axis")
+
+
+class ReshapeModule(nn.Module):
+    """Other dimensions for the axes `start` to `end`: 0 keeps one, -1 takes what is left."""
+
+    def __init__(self, dims: Shape, start: int, end: int) -> None:
+        super().__init__()
+        self.dims, self.start, self.end = dims, start, end
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `x` in its new shape."""
+        dims = (x.shape[self.start + i] if dim == 0 else dim for i, dim in enumerate(self.dims))
+        return x.reshape(*x.shape[: self.start], *dims, *x.shape[self.end :])
+
+
+@register
+class Reshape(Layer):
+    """The same values in another shape."""
+
+    type = "Reshape"
+    summary = "another shape: 0 copies, -1 infers; axis, num_axes"
+    accounts = {"reshape_param": Account(read=("shape", "axis", "num_axes"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        yield from refuse_in_place(spec)
+        (start, end), shape, dims = self._range(spec), spec.bottoms[0], self._dims(spec)
+        if dims.count(-1) > 1 or any(dim < -1 for dim in dims):
+            yield spec.error("at most one -1, none below", "reshape_param.shape", dims)
+        elif any(dim == 0 and start + i >= len(shape) for i, dim in enumerate(dims)):
+            yield spec.error(f"0 copies an axis that the bottom {shape} does not have", "reshape_param.shape", dims)
+        else:
+            rest = count(self._copied(spec)) * count(shape[:start]) * count(shape[end:])
+            fits = rest and count(shape) % rest == 0 if -1 in dims else rest == count(shape)
+            if not fits:
+                yield spec.error(f"does not hold the values of {shape}", "reshape_param.shape", dims)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        (start, end), shape = self._range(spec), spec.bottoms[0]
+        rest = count(self._copied(spec)) * count(shape[:start]) * count(shape[end:])
+        dims = self._copied(spec, count(shape) // max(rest, 1))
+        return ((*shape[:start], *dims, *shape[end:]),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return ReshapeModule(self._dims(spec), *self._range(spec))
+
+    def _dims(self, spec: LayerSpec) -> Shape:
+        return tuple(spec.param.reshape_param.shape.dim)
+
+    def _copied(self, spec: LayerSpec, inferred: int = 1) -> Shape:
+        shape, (start, _) = spec.bottoms[0], self._range(spec)
+        known = {-1: inferred}
+        return tuple(shape[start + i] if dim == 0 else known.get(dim, dim) for i, dim in enumerate(self._dims(spec)))
+
+    def _range(self, spec: LayerSpec) -> tuple[int, int]:
+        message, rank = spec.param.reshape_param, len(spec.bottoms[0])
+        start = message.axis if message.axis >= 0 else rank + message.axis + 1
+        if not 0 <= start <= rank:
+            raise spec.error(f"the bottom has {rank} axes", "reshape_param.axis", message.axis)
+        end = rank if message.num_axes == -1 else start + message.num_axes
+        if not start <= end <= rank:
+            raise spec.error(f"the bottom has {rank} axes", "reshape_param.num_axes", message.num_axes)
+        return start, end
+
+
+class SliceModule(nn.Module):
+    """Cut along one axis, at points or in equal parts."""
+
+    def __init__(self, axis: int, points: Shape, tops: int) -> None:
+        super().__init__()
+        self.axis, self.points, self.tops = axis, points, tops
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Return the parts."""
+        if self.tops == 1:
+            return x
+        if self.points:
+            return x.tensor_split(self.points, self.axis)
+        return x.chunk(self.tops, self.axis)
+
+
+@register
+class Slice(Layer):
+    """Several tops, behind each other along one axis."""
+
+    type = "Slice"
+    summary = "cut along an axis; slice_point"
+    tops = Arity(1, None)
+    accounts = {"slice_param": Account(read=("axis", "slice_dim", "slice_point"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message, tops = spec.param.slice_param, len(spec.param.top)
+        length = spec.bottoms[0][self._axis(spec)]
+        points = list(message.slice_point)
+        if message.HasField("axis") and message.HasField("slice_dim"):
+            yield spec.error("given beside axis", "slice_param.slice_dim", message.slice_dim, "keep one")
+        if points and len(points) != tops - 1:
+            yield spec.error(f"{tops} tops need {tops - 1}", "slice_param.slice_point", points)
+        elif any(b <= a for a, b in zip([0, *points], [*points, length], strict=True)):
+            yield spec.error("must rise, within the axis", "slice_param.slice_point", points, f"1 to {length - 1}")
+        elif not points and length % tops:
+            yield spec.error(f"{length} does not divide among {tops} tops", "slice_param.slice_point", points)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        axis, shape, tops = self._axis(spec), spec.bottoms[0], len(spec.param.top)
+        points = list(spec.param.slice_param.slice_point) or [shape[axis] // tops * i for i in range(1, tops)]
+        sizes = [b - a for a, b in zip([0, *points], [*points, shape[axis]], strict=True)]
+        return tuple((*shape[:axis], size, *shape[axis + 1 :]) for size in sizes)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return SliceModule(self._axis(spec), tuple(spec.param.slice_param.slice_point), len(spec.param.top))
+
+    def _axis(self, spec: LayerSpec) -> int:
+        message = spec.param.slice_param
+        if message.HasField("slice_dim"):
+            return spec.axis(message.slice_dim, "slice_param.slice_dim")
+        return spec.axis(message.axis, "slice_param.axis")
+
+
+class TileModule(nn.Module):
+    """Copies behind each other."""
+
+    def __init__(self, axis: int, tiles: int) -> None:
+        super().__init__()
+        self.axis, self.tiles = axis, tiles
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `tiles` copies of `x` along the axis."""
+        return torch.cat([x] * self.tiles, self.axis)
+
+
+@register
+class Tile(Layer):
+    """Copies of a blob along one axis."""
+
+    type = "Tile"
+    summary = "copies along an axis"
+    accounts = {"tile_param": Account(read=("axis", "tiles"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        if spec.param.tile_param.tiles < 1:
+            yield spec.error("must be positive", "tile_param.tiles", spec.param.tile_param.tiles)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        axis, shape = self._axis(spec), spec.bottoms[0]
+        return ((*shape[:axis], shape[axis] * spec.param.tile_param.tiles, *shape[axis + 1 :]),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return TileModule(self._axis(spec), spec.param.tile_param.tiles)
+
+    def _axis(self, spec: LayerSpec) -> int:
+        return spec.axis(spec.param.tile_param.axis, "tile_param.axis")
