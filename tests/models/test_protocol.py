@@ -200,6 +200,7 @@ def test_the_demo_takes_every_step_and_shows_where_to_look(tmp_path, monkeypatch
     assert "SYNTHETIC" in told
     shown = [line.strip() for line in told.splitlines() if line.endswith(".png")]
     assert len(shown) == 4
+    assert (tmp_path / "report" / "report.html").is_file()
     assert all(Path(path).is_file() for path in shown)
 
 

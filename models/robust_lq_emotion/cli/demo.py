@@ -27,6 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _demo(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.maker.package import Settings, make_recordings
     from caffe_compat.models.robust_lq_emotion.protocol_work import Experiment
+    from caffe_compat.models.robust_lq_emotion.report.making import make_report, write_report
     from caffe_compat.models.robust_lq_emotion.table import Table, markdown
 
     def say(line: str) -> None:
@@ -49,6 +50,7 @@ def _demo(args: argparse.Namespace) -> int:
         device="cpu",
     )
     results = Table(plan, say=say).run()
+    write_report(make_report(out), out / "report" / "report.html", out / "report" / "report.md")
     if args.json:
         print(json.dumps(results, indent=2))
         return 0
@@ -59,6 +61,7 @@ def _demo(args: argparse.Namespace) -> int:
         out / "runs/HR/loss.png",
         out / "scores/HR_on_HQ/traces.png",
         out / "table/table.png",
+        out / "report/report.html",
     ):
         print(f"  {path}")
     return 0
