@@ -94,12 +94,15 @@ def _nets(store: Store) -> tuple[dict[int, CaffeNet], list[str]]:
 
 
 def _show(face: Face, scale: int, nets: Mapping[int, CaffeNet]) -> _Shown:
-    """Shrink and enlarge as the data is; the net is that of the factor, else of the next larger one (Joint-OA's)."""
+    """Shrink and enlarge as the data is; the net is the factor's, else the next larger one's, else the largest one's.
+
+    Joint-OA has one net, of a large factor, for all.
+    """
     enlarged = imresize(imresize(face, 1 / scale), face.shape)
-    larger = [s for s in nets if s >= scale]
-    if not larger:
+    if not nets:
         return _Shown(enlarged, None, None)
-    return _Shown(enlarged, run_net(nets[min(larger)], enlarged.astype(np.float64)), min(larger))
+    chosen = min((s for s in nets if s >= scale), default=max(nets))
+    return _Shown(enlarged, run_net(nets[chosen], enlarged.astype(np.float64)), chosen)
 
 
 def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]]) -> bytes:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -57,9 +58,10 @@ def rd_point(codec, scale, qp, ccc):
     }  # fmt: skip
 
 
-@pytest.fixture
-def root(tmp_path):
-    """A folder ROOT with everything but weights; its recordings are synthetic."""
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """A folder ROOT with everything but weights; its recordings are synthetic. Not to be changed."""
+    tmp_path = tmp_path_factory.mktemp("report")
     root = tmp_path / "root"
     maker = {"synthetic": True, "train": 2, "dev": 1, "frames": 1500, "width": 320, "height": 240, "seed": 5}
     put(tmp_path / "recordings/synthetic.json", maker)
@@ -105,3 +107,12 @@ def root(tmp_path):
         "-v6",
     )
     return root
+
+
+@pytest.fixture
+def root(whole, tmp_path):
+    """The same, to be changed."""
+    shutil.copytree(whole.parent, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "root/table/table.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "recordings": str(tmp_path / "recordings")}))
+    return tmp_path / "root"
