@@ -9,7 +9,7 @@ import torch
 
 from caffe_compat.files import read_net
 from caffe_compat.net import CaffeNet, load_net
-from caffe_compat.weights import caffe_blobs
+from caffe_compat.weights import caffe_blobs, tensor_of
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ class Replay:
             for key in self.record.files
             if key.startswith("grad/") and key[5:] in self.inputs and self.inputs[key[5:]].grad is not None
         ]
-        for slot in self.net.params:
-            key = f"pgrad/{slot.layer}/{slot.index}"
-            if key in self.record.files and slot.tensor.grad is not None:
-                ours = slot.blob.to_caffe(slot.tensor.grad).numpy()
+        for slot in self.net.caffe.slots:
+            key, grad = f"pgrad/{slot.layer}/{slot.index}", tensor_of(self.net, slot.key).grad
+            if key in self.record.files and grad is not None:
+                ours = slot.blob.to_caffe(grad).numpy()
                 found.append(difference(key, ours, self.record[key], self._largest_gradient(slot.layer)))
         return found
 

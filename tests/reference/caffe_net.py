@@ -2,11 +2,29 @@
 
 import numpy as np
 
-from tests.reference import caffe_layers, caffe_losses, caffe_neurons, caffe_scaling, caffe_shapes, caffe_windows
+from tests.reference import (
+    caffe_layers,
+    caffe_losses,
+    caffe_more_losses,
+    caffe_neurons,
+    caffe_recurrent,
+    caffe_scaling,
+    caffe_shapes,
+    caffe_windows,
+)
 
 TYPES = {
     kind.__name__: kind
-    for module in (caffe_layers, caffe_windows, caffe_losses, caffe_scaling, caffe_neurons, caffe_shapes)
+    for module in (
+        caffe_layers,
+        caffe_windows,
+        caffe_losses,
+        caffe_more_losses,
+        caffe_scaling,
+        caffe_neurons,
+        caffe_shapes,
+        caffe_recurrent,
+    )
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, caffe_layers.Layer) and kind is not caffe_layers.Layer
 }
