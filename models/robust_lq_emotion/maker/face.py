@@ -58,6 +58,8 @@ class Scene:
         # red, green and blue side by side: rows of three values are what NumPy is slow on
         self._noise = np.repeat(noise, 3, axis=1)
         self._ramp = np.repeat(np.linspace(-1, 1, columns, dtype=np.float32), 3)
+        self._warped, self._alpha = np.empty((rows, columns, 3), np.uint8), np.empty((rows, columns), np.float32)
+        self._lit = np.empty((rows, 3 * columns), np.float32)
         self._rng = rng
 
     def draw(self, expression: Expression, pose: Pose, light: tuple[float, float], *, away: int = SEEN) -> Picture:
@@ -77,15 +79,16 @@ class Scene:
                 _hand(head, person)
             matrix = self._matrix(pose)
             warped, alpha = (
-                cv2.warpAffine(layer, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                for layer in (head, person.alpha)
+                cv2.warpAffine(layer, matrix, (columns, rows), layer_out, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+                for layer, layer_out in ((head, self._warped), (person.alpha, self._alpha))
             )
             frame = cv2.blendLinear(warped, self._ground, alpha, 1 - alpha)
         gain, direction = light
         down, right = self._rng.integers(0, 32, 2)
         noise = self._noise[down : down + rows, 3 * right : 3 * (right + columns)]
-        lit = frame.reshape(rows, -1) * np.asarray(gain * (1 + 0.25 * direction * self._ramp), np.float32)
-        return np.asarray(cv2.add(lit, noise, dtype=cv2.CV_8U)).reshape(rows, columns, 3)
+        across = np.asarray(gain * (1 + 0.25 * direction * self._ramp), np.float32)
+        np.multiply(frame.reshape(rows, -1), across, out=self._lit)
+        return np.asarray(cv2.add(self._lit, noise, dtype=cv2.CV_8U)).reshape(rows, columns, 3)
 
     def box(self, pose: Pose) -> tuple[float, float, float, float]:
         """Return the true box of the face: left, top, width, height in pixels from 1."""

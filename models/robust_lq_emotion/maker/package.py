@@ -39,7 +39,7 @@ SETTINGS = "synthetic.json"
 PARTITIONS = ("train", "dev")
 _STEP = 1 / RATE
 # One thread, and no macroblock tree, which is not the same twice where it runs on vectors (x264 r165).
-_X264 = {"preset": "veryfast", "crf": "22", "threads": "1", "x264-params": "mbtree=0"}
+_X264 = {"preset": "veryfast", "crf": "22", "threads": "1", "x264-params": "mbtree=0:bframes=0"}
 _README = """Synthetic recordings, in the shape of the AVEC 2016 package.
 
 Nobody was filmed. The faces are drawn, by `lq-emotion make-recordings` of caffe-compat with the settings in

@@ -1,0 +1,66 @@
+"""How fast are synthetic recordings made on one core?
+
+    python benchmarks/bench_make.py [--frames 250] [--rounds 5] [--size 480x480]
+
+Drawing and H.264 apart, and a whole recording with all its files. Frames per second of processor time, medians of
+rounds that take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from caffe_compat.models.robust_lq_emotion.maker import package
+from caffe_compat.models.robust_lq_emotion.maker.face import Pose, Scene
+from caffe_compat.models.robust_lq_emotion.maker.person import make_person
+from caffe_compat.models.robust_lq_emotion.maker.signals import make_course
+
+
+def rate(work: Callable[[], object], frames: int) -> float:
+    start = time.process_time()
+    work()
+    return frames / (time.process_time() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=250)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--size", default="480x480")
+    args = parser.parse_args()
+    width, height = map(int, args.size.split("x"))
+    cv2.setNumThreads(1)
+    rng, ticks = np.random.default_rng(0), np.arange(args.frames)
+    course = make_course(rng, args.frames)
+    poses = [Pose(*place) for place in course.place.tolist()]
+    scene = Scene(make_person(rng), rng, (height, width))
+    frames = list(package._frames(scene, course, poses, ticks, None))
+    with tempfile.TemporaryDirectory() as folder:
+        video, tree = Path(folder) / "a.mp4", Path(folder) / "tree"
+        settings = package.Settings(train=1, dev=0, frames=args.frames, width=width, height=height)
+        works: dict[str, Callable[[], object]] = {
+            "drawing": lambda: list(package._frames(scene, course, poses, ticks, None)),
+            "H.264": lambda: package._write_video(video, iter(frames), ticks, (height, width)),
+            "recording": lambda: package.make_recordings(tree, settings, fresh=True, say=str),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in works}
+        for _ in range(args.rounds):
+            for name, work in works.items():
+                rates[name].append(rate(work, args.frames))
+        print(f"{args.frames} frames of {width} x {height}, frames a second, medians of {args.rounds} rounds")
+        for name, found in rates.items():
+            print(f"{name:12}{statistics.median(found):6.0f}   (best {max(found):.0f})")
+        seconds = args.frames / package.RATE
+        print(f"{video.stat().st_size * 8 / seconds / 1e6:.2f} Mbit/s")
+
+
+if __name__ == "__main__":
+    main()
