@@ -4,9 +4,11 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     accuracy,
     arithmetic,
     batch_norm,
+    columns,
     concat,
     convolution,
     data,
+    deconvolution,
     dropout,
     eltwise,
     inner_product,
@@ -22,6 +24,7 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     scale,
     shapes,
     softmax,
+    spp,
 )
 from caffe_compat.layers.base import REGISTRY, Account, Arity, BlobDef, Layer, LayerSpec, Shape, exactly, register
 

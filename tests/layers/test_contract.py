@@ -43,6 +43,15 @@ CONV_W = "num_output: 4 weight_filler { type: 'gaussian' std: 1 }"
 IP = "num_output: 3 weight_filler { type: 'gaussian' std: 1 }"
 SCALE = "filler { type: 'gaussian' std: 1 }"
 
+CONV_CHANGES = {
+            "num_output": CONV.replace("4", "6", 1), "bias_term": CONV + " bias_term: false", "pad": CONV + " pad: 1",
+            "kernel_size": CONV.replace("3", "2", 1), "group": CONV + " group: 2", "stride": CONV + " stride: 2",
+            "dilation": CONV + " dilation: 2", "pad_h": CONV + " pad_h: 1", "pad_w": CONV + " pad_w: 1",
+            "kernel_h": CONV_W + " kernel_h: 2 kernel_w: 2", "kernel_w": CONV_W + " kernel_h: 1 kernel_w: 3",
+            "stride_h": CONV + " stride_h: 2 stride_w: 1", "stride_w": CONV + " stride_h: 1 stride_w: 2",
+            "weight_filler": CONV.replace("std: 1", "std: 2"), "bias_filler": CONV.replace("value: 1", "value: 2"),
+            "axis": CONV + " axis: 2",
+        }  # fmt: skip
 REC = "num_output: 3 weight_filler { type: 'gaussian' std: 1 } bias_filler { type: 'gaussian' std: 1 }"
 RECURRENT = _param("recurrent_param", {
     "num_output": REC.replace("3", "2", 1), "weight_filler": REC.replace("std: 1", "std: 2", 1),
@@ -103,6 +112,18 @@ EXAMPLES: dict[str, Example] = {
         "", ("4 5", "4 5"), _param("loss_param", {"ignore_label": "ignore_label: 1", "normalization": "normalization: FULL", "normalize": "normalize: true"}),
         classes=2,
     ),
+    "Deconvolution": Example(
+        CONV, changes=_param("convolution_param", CONV_CHANGES | {"axis": CONV + " axis: 2"}),
+    ),
+    "Im2col": Example(
+        "kernel_size: 2", changes=_param("convolution_param", {
+            "pad": "kernel_size: 2 pad: 1", "kernel_size": "kernel_size: 3", "stride": "kernel_size: 2 stride: 2",
+            "dilation": "kernel_size: 2 dilation: 2", "axis": "kernel_size: 2 axis: 2", "pad_h": "kernel_size: 2 pad_h: 1",
+            "pad_w": "kernel_size: 2 pad_w: 1", "kernel_h": "kernel_h: 1 kernel_w: 2", "kernel_w": "kernel_h: 2 kernel_w: 1",
+            "stride_h": "kernel_size: 2 stride_h: 2 stride_w: 1", "stride_w": "kernel_size: 2 stride_h: 1 stride_w: 2",
+        }),
+    ),
+    "SPP": Example("pyramid_height: 2", changes=_param("spp_param", {"pyramid_height": "pyramid_height: 1", "pool": "pyramid_height: 2 pool: AVE"})),
     "Accuracy": Example(
         "", ("4 5 5", "4 5"), _param("accuracy_param", {"top_k": "top_k: 4", "axis": "axis: 2", "ignore_label": "ignore_label: 1"}),
         classes=5,
@@ -112,17 +133,7 @@ EXAMPLES: dict[str, Example] = {
         "moving_average_fraction": "moving_average_fraction: 0.5", "eps": "eps: 0.5"}), phase="TRAIN",
     ),
     "Concat": Example("", ("2 2 2", "2 2 2"), _param("concat_param", {"axis": "axis: 2", "concat_dim": "concat_dim: 0"})),
-    "Convolution": Example(
-        CONV, changes=_param("convolution_param", {
-            "num_output": CONV.replace("4", "6", 1), "bias_term": CONV + " bias_term: false", "pad": CONV + " pad: 1",
-            "kernel_size": CONV.replace("3", "2", 1), "group": CONV + " group: 2", "stride": CONV + " stride: 2",
-            "dilation": CONV + " dilation: 2", "pad_h": CONV + " pad_h: 1", "pad_w": CONV + " pad_w: 1",
-            "kernel_h": CONV_W + " kernel_h: 2 kernel_w: 2", "kernel_w": CONV_W + " kernel_h: 1 kernel_w: 3",
-            "stride_h": CONV + " stride_h: 2 stride_w: 1", "stride_w": CONV + " stride_h: 1 stride_w: 2",
-            "weight_filler": CONV.replace("std: 1", "std: 2"), "bias_filler": CONV.replace("value: 1", "value: 2"),
-            "axis": CONV + " axis: 2",
-        }),
-    ),
+    "Convolution": Example(CONV, changes=_param("convolution_param", CONV_CHANGES)),
     "Dropout": Example("", changes=_param("dropout_param", {"dropout_ratio": "dropout_ratio: 0.1"}), phase="TRAIN"),
     "Eltwise": Example(
         "", ("2 3", "2 3"), _param("eltwise_param", {"operation": "operation: PROD", "coeff": "coeff: 1 coeff: -1"})

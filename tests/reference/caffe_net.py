@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.reference import (
+    caffe_columns,
     caffe_layers,
     caffe_losses,
     caffe_more_losses,
@@ -24,6 +25,7 @@ TYPES = {
         caffe_neurons,
         caffe_shapes,
         caffe_recurrent,
+        caffe_columns,
     )
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, caffe_layers.Layer) and kind is not caffe_layers.Layer

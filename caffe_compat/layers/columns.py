@@ -1,0 +1,82 @@
+"""Im2col: what a convolution's kernel sees, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, register
+from caffe_compat.layers.convolution import Window, window
+
+
+class Im2colModule(nn.Module):
+    """Every value that each kernel position sees; channels outermost, then the kernel's positions."""
+
+    def __init__(self, window: Window) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (..., C k_1 ... k_n, out_1, ..., out_n)."""
+        at, axis = self.window, self.window.axis
+        spatial = x.shape[axis + 1 :]
+        y = F.pad(x, [p for pad in reversed(at.pad) for p in (pad, pad)])
+        for i, (size, k, s, d) in enumerate(
+            zip(at.output(tuple(spatial)), at.kernel, at.stride, at.dilation, strict=True)
+        ):
+            # Axis i of the map becomes (kernel position, output position); those done before it lie at its left.
+            where = axis + 1 + 2 * i
+            starts = torch.arange(size, device=x.device) * s
+            index = torch.arange(k, device=x.device)[:, None] * d + starts
+            y = y.index_select(where, index.flatten())
+            y = y.reshape(*y.shape[:where], k, size, *y.shape[where + 1 :])
+        n = len(at.kernel)
+        order = [*range(axis + 1), *(axis + 1 + 2 * i for i in range(n)), *(axis + 2 + 2 * i for i in range(n))]
+        return y.permute(order).flatten(axis, axis + n)
+
+
+@register
+class Im2col(Layer):
+    """The columns a convolution multiplies, without the convolution."""
+
+    type = "Im2col"
+    summary = "a convolution's columns"
+    accounts = {
+        "convolution_param": Account(
+            read=(
+                "pad",
+                "kernel_size",
+                "stride",
+                "dilation",
+                "axis",
+                "pad_h",
+                "pad_w",
+                "kernel_h",
+                "kernel_w",
+                "stride_h",
+                "stride_w",
+            ),
+            ignored={
+                **dict.fromkeys(
+                    ("num_output", "bias_term", "group", "weight_filler", "bias_filler"), "Caffe does not read it here"
+                ),
+                **dict.fromkeys(("engine", "force_nd_im2col"), "chooses among kernels that compute the same"),
+            },
+        )
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        at = window(spec)
+        if min(at.output(spec.bottoms[0][at.axis + 1 :])) < 1:
+            yield spec.error(f"the kernel is larger than the bottom {spec.bottoms[0]}", "convolution_param", at.kernel)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        at, shape = window(spec), spec.bottoms[0]
+        return ((*shape[: at.axis], shape[at.axis] * count(at.kernel), *at.output(shape[at.axis + 1 :])),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return Im2colModule(window(spec))
