@@ -1,4 +1,4 @@
-"""The inner loops of ``imresize`` compiled by Numba, where it is installed (the extra ``fast``).
+"""The inner loops of ``imresize``, and of a face's luma, compiled by Numba, where it is installed (the extra ``fast``).
 
 Same taps, same order, every product rounded before it is added: the same bits as without it. Both passes of a picture
 stay in the cache, and the second one works on the transposed first, so that both run along contiguous samples.
@@ -94,6 +94,16 @@ def resize_pictures(
         _accumulate(turned, weights2, indices2, twice)
         _store(twice, kind, low, high)
         _transpose(twice, out[k])
+
+
+@_compile
+def luma(rgb: Array, out: Array) -> None:
+    """``single(Y) / 255`` of a uint8 picture, Y as `matlab_ports.rgb2ycbcr` rounds it, into doubles `out`."""
+    red, green, blue = 65.481 * (1 / 255), 128.553 * (1 / 255), 24.966 * (1 / 255)
+    for i in range(rgb.shape[0]):
+        for j in range(rgb.shape[1]):
+            y = ((red * rgb[i, j, 0] + green * rgb[i, j, 1]) + blue * rgb[i, j, 2]) + 16.0
+            out[i, j] = np.float32(np.floor(y + 0.5)) / np.float32(255.0)
 
 
 @lru_cache(maxsize=1)

@@ -100,7 +100,7 @@ def _store_as(dtype: np.dtype[Any], values: Doubles) -> None:
         np.clip(values, limits.min, limits.max, out=values)
 
 
-def _compiled() -> Any:
+def compiled_loops() -> Any:
     """The module of compiled loops, where Numba is installed and keeps the bits."""
     try:
         compiled = importlib.import_module("matlab_ports.compiled")
@@ -158,7 +158,7 @@ def _resize_stack(stack: Array, out: Array, taps: Sequence[tuple[Doubles, npt.ND
     if all(weights.shape[1] == 1 and np.all(weights == 1) for weights, _ in taps):  # nearest: copied, not computed
         out[...] = stack[:, taps[0][1][:, 0]][:, :, taps[1][1][:, 0]]
         return
-    if count >= 2 * threads and max(stack.size, out.size) >= _WORTH_COMPILING and (compiled := _compiled()):
+    if count >= 2 * threads and max(stack.size, out.size) >= _WORTH_COMPILING and (compiled := compiled_loops()):
         _resize_compiled(compiled, stack, out, taps, threads)
         return
     step = max(1, min(count, _BLOCK // (max(n1, m1) * max(n2, m2))))

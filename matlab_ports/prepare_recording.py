@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from matlab_ports.ahead import ahead
 from matlab_ports.errors import PortError
+from matlab_ports.faces import Maker, face_maker
 from matlab_ports.frame_time import frame_time as read_times
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import FramesWriter
-from matlab_ports.rgb2ycbcr import rgb2ycbcr
 from matlab_ports.store2hdf5 import require_folder
 from matlab_ports.videoreader import Backend, VideoReader
 
@@ -131,7 +131,8 @@ def prepare_recording(
                 for scale, where in paths.items()
             }
             crops = stack.enter_context(closing(ahead(_crops(reader, frames), _AHEAD)))
-            for batch in _batches(_faces(crops, imSize, progress)):
+            maker = face_maker(imSize, expected=len(frames.time))
+            for batch in _batches(_faces(crops, maker, progress)):
                 for scale, file in files.items():
                     file.append(degraded(batch, scale).transpose(1, 2, 0))
         unread = reader.skip()
@@ -229,13 +230,12 @@ def _crops(reader: VideoReader, frames: _Frames) -> Iterator[npt.NDArray[np.uint
 
 
 def _faces(
-    crops: Iterator[npt.NDArray[np.uint8] | None], side: int, progress: Callable[[int], None] | None
+    crops: Iterator[npt.NDArray[np.uint8] | None], maker: Maker, progress: Callable[[int], None] | None
 ) -> Iterator[Singles]:
-    """Gray faces, side x side, of the crops that are kept."""
+    """Gray faces of the crops that are kept."""
     for crop in crops:
         if crop is not None:
-            gray = rgb2ycbcr(crop, planes=(0,))[..., 0] if crop.ndim == 3 else crop
-            yield imresize(gray.astype(np.float32) / np.float32(255), (side, side), threads=1)
+            yield maker(crop)
         if progress:
             progress(1)
 

@@ -65,7 +65,7 @@ def test_infinite_and_not_a_number_pass_through_the_compiled_loops_alike(always_
 
 
 def test_few_pictures_do_not_load_the_compiled_loops(monkeypatch):
-    monkeypatch.setattr(module, "_compiled", lambda: pytest.fail("loaded"))
+    monkeypatch.setattr(module, "compiled_loops", lambda: pytest.fail("loaded"))
     assert imresize(np.zeros((2, 96, 96)), 0.5, axes=(1, 2)).shape == (2, 48, 48)
 
 
@@ -74,9 +74,9 @@ def test_without_numba_or_with_fused_products_the_plain_loops_work(monkeypatch):
     wanted = imresize(stack, 0.5, axes=(1, 2))
     monkeypatch.setattr(module, "_WORTH_COMPILING", 0)
     monkeypatch.setattr(compiled, "rounds_products", lambda: False)
-    assert module._compiled() is None
+    assert module.compiled_loops() is None
     np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), wanted)
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delitem(sys.modules, "matlab_ports.compiled")
-    assert module._compiled() is None
+    assert module.compiled_loops() is None
     np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), wanted)
