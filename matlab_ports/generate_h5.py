@@ -114,7 +114,7 @@ def generate_h5(
             raise PortError(
                 f"{new_count} samples for {paths[0].name} do not fill one chunk of {chunksz}",
                 where="input",
-                hint="give more recordings, a smaller chunksz, or remainder=keep",
+                hint="give more recordings, smaller chunks (chunksz, --chunk), or keep the rest (remainder: keep)",
             )
         print_of_inputs = [
             _VERSION, [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in sources.paths],

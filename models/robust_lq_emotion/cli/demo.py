@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+from caffe_compat.models.robust_lq_emotion.cli.options import at_least, teller
 
 _TRAIN, _DEV, _FRAMES, _SIDE = 4, 2, 250, 320
 
@@ -30,9 +29,7 @@ def _demo(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.report.making import make_report, write_report
     from caffe_compat.models.robust_lq_emotion.table import Table, markdown
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
-
+    say = teller(args)
     out = args.out.resolve()
     settings = Settings(train=_TRAIN, dev=_DEV, frames=_FRAMES, width=_SIDE, height=_SIDE, seed=args.seed)
     make_recordings(out / "recordings", settings, jobs=2, say=say)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import sys
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+from caffe_compat.models.robust_lq_emotion.cli.options import at_least, number_from, teller
 
 _CONVENTIONS = ("avec", "population", "sample")  # those of scores.metrics, which torch comes with
 
@@ -24,7 +22,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--out", type=Path, required=True, metavar="FOLDER", help="for predictions, scores and pictures")
     option("--names", nargs="+", default=(), metavar="NAME", help="recordings (all dev_* of --data)")
     option("--net", type=Path, metavar="FILE", help="definition of the net (the authors' deploy form of CNN+D)")
-    option("--delay", type=_number(0), default=0.0, metavar="S", help="seconds the gold standard is late (0)")
+    option("--delay", type=number_from(0), default=0.0, metavar="S", help="seconds the gold standard is late (0)")
     option(
         "--postprocess",
         nargs="+",
@@ -45,33 +43,22 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="FOLDER",
         help="ROOT/data/gsd: a row of predictions for each of its times, nan where the frame was dropped",
     )
-    option("--mean", type=_number(), default=0.0, metavar="X", help="subtract from every frame, after h5 --mean-sub")
-    option("--std", type=_number(1e-12), default=1.0, metavar="X", help="divide every frame by this, after h5 --norm")
+    option(
+        "--mean", type=number_from(), default=0.0, metavar="X", help="subtract from every frame, after h5 --mean-sub"
+    )
+    option(
+        "--std", type=number_from(1e-12), default=1.0, metavar="X", help="divide every frame by this, after h5 --norm"
+    )
     option("--batch", type=at_least(1), default=64, metavar="N", help="frames at once (64)")
     option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
     option("--json", action="store_true", help="scores as JSON on stdout, progress on stderr")
     evaluate.set_defaults(run=_evaluate)
 
 
-def _number(least: float = -math.inf) -> Any:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value >= least):
-            raise argparse.ArgumentTypeError(f"{text!r}: a number from {least:g} up is expected")
-        return value
-
-    return number
-
-
 def _evaluate(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.scores.evaluate import Evaluate
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
-
+    say = teller(args)
     results = Evaluate(
         args.weights,
         args.data,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+from caffe_compat.models.robust_lq_emotion.cli.options import at_least, teller
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,9 +69,7 @@ def _h5(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.dataset.h5 import H5Settings, make_h5
     from matlab_ports.generate_h5 import Options
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
-
+    say = teller(args)
     mixed: dict[str, Any] = {"mix": True, "mix_lr": tuple(args.mix)} if args.mix else {}
     options = Options(
         **mixed,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+from caffe_compat.models.robust_lq_emotion.cli.options import at_least, number_from, teller
 
 _BACKENDS = ("loky", "threading", "dask")
 
@@ -43,7 +43,7 @@ def _add_labels(labels: argparse._ArgumentGroup) -> None:
         help="rebuild them from the raters, or not (auto)",
     )
     labels.add_argument(
-        "--delay", type=float, default=0.0, metavar="S", help="shift the gold standard back by S seconds (0)"
+        "--delay", type=number_from(), default=0.0, metavar="S", help="shift the gold standard back by S seconds (0)"
     )
 
 
@@ -79,9 +79,7 @@ def _prepare(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.dataset.prepare import prepare, table
     from caffe_compat.models.robust_lq_emotion.dataset.recording import Settings
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
-
+    say = teller(args)
     chosen = {name: getattr(args, name) for name in ("every", "smooth", "hold")}
     settings = Settings(
         scales=tuple(args.scales),

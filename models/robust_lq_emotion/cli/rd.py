@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+from caffe_compat.models.robust_lq_emotion.cli.options import at_least, number_from, teller
 
 _QPS = "20..44:4"
 
@@ -38,8 +37,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--gop", type=at_least(1), default=250, metavar="N", help="pictures from one key picture to the next (250)")
     option("--fps", type=at_least(1), default=25, metavar="N", help="pictures per second (25)")
     option("--net", type=Path, metavar="FILE", help="definition of the nets (the authors' deploy form of CNN+D)")
-    option("--mean", type=float, default=0.0, metavar="X", help="subtract from every frame, after h5 --mean-sub")
-    option("--std", type=float, default=1.0, metavar="X", help="divide every frame by this, after h5 --norm")
+    option(
+        "--mean", type=number_from(), default=0.0, metavar="X", help="subtract from every frame, after h5 --mean-sub"
+    )
+    option(
+        "--std", type=number_from(1e-12), default=1.0, metavar="X", help="divide every frame by this, after h5 --norm"
+    )
     option("--convention", choices=("avec", "population", "sample"), default="avec", help="of CC and CCC (avec)")
     option("--batch", type=at_least(1), default=64, metavar="N", help="frames at once (64)")
     option("--jobs", type=at_least(1), default=1, metavar="N", help="recordings, scales and codecs at a time (1)")
@@ -68,9 +71,7 @@ def _rd(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.rd import Model, RateDistortion
     from caffe_compat.models.robust_lq_emotion.rd_cells import Coding
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
-
+    say = teller(args)
     results = RateDistortion(
         args.data,
         args.out,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+from caffe_compat.models.robust_lq_emotion.cli.options import at_least, teller
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,9 +28,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _demo(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.demo import Demo
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
-
+    say = teller(args)
     demo = Demo(args.out, images=args.images, scale=args.scale, iterations=args.iterations, fresh=args.fresh, say=say)
     results = demo.run()
     if args.json:
