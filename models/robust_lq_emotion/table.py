@@ -5,6 +5,7 @@ ROOT/table/table.json, from which everything else is made::
     {"synthetic": true, "recordings": "...", "preset": "small", "seed": 0, "threads": 2, "scales": [3, 12],
      "versions": {"torch": "2.13.0", ...}, "seconds": {"train HR": 81.2, ...},
      "cells": [{"method": "LR", "factor": 3, "run": "LR-3", "test": "LR3", "scores": "scores/LR-3_on_LR3/scores.json",
+                "weights": {"file": "runs/LR-3/snapshots/emotion_iter_30000.caffemodel", "sha256": ".."},
                 "measured": {"rmse": .., "cc": .., "ccc": .., "frames": ..},
                 "published": {"rmse": .., "cc": .., "ccc": ..} or null, "difference": {...} or null}, ...]}
 
@@ -90,7 +91,7 @@ class Table:
             "scales": list(plan.scales),
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
             "seconds": {stage.name: known.seconds(stage.name) for stage in stages(plan)},
-            "cells": [_measured(plan.out, cell) for cell in cells(plan)],
+            "cells": [_measured(plan.out, cell, known) for cell in cells(plan)],
         }
 
 
@@ -101,11 +102,12 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _measured(out: Path, cell: Cell) -> dict[str, Any]:
+def _measured(out: Path, cell: Cell, ledger: Ledger) -> dict[str, Any]:
     path = out / cell.scores / "scores.json"
     scores = read_json(path)
     if scores is None:
         raise FileError("there are no scores", file=path)
+    weights = Path(scores["weights"])
     found = {name: scores["scores"]["concatenated"][name] for name in (*MEASURES, "frames")}
     there = published(cell.method, cell.factor)
     known = None if there is None else there._asdict()
@@ -115,10 +117,15 @@ def _measured(out: Path, cell: Cell) -> dict[str, Any]:
     return {
         **asdict(cell),
         "scores": f"{cell.scores.as_posix()}/scores.json",
+        "weights": {"file": _below(weights, out), "sha256": ledger.hash(weights)},
         "measured": found,
         "published": known,
         "difference": difference,
     }
+
+
+def _below(path: Path, folder: Path) -> str:
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 def column(results: dict[str, Any], factor: int) -> list[dict[str, Any]]:
