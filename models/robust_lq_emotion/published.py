@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 FACTORS = (3, 4, 6, 8, 12, 16)
 METHODS = ("HR", "LR", "Non-Joint", "Joint", "Joint-OA")
+MEASURES = ("rmse", "cc", "ccc")
 
 
 class Cell(NamedTuple):
@@ -42,3 +44,13 @@ def published(method: str, factor: int) -> Cell | None:
     if method == "HR":
         return _HR
     return Cell(*_TABLE[method][FACTORS.index(factor)]) if factor in FACTORS else None
+
+
+def beside(measured: Mapping[str, Any], method: str, factor: int) -> dict[str, Any]:
+    """Return scores with the published ones and the differences, None where there are none; as JSON can hold it."""
+    cell = published(method, factor)
+    known = None if cell is None else cell._asdict()
+    difference = None
+    if known is not None:
+        difference = {name: None if measured[name] is None else measured[name] - known[name] for name in MEASURES}
+    return {"measured": dict(measured), "published": known, "difference": difference}

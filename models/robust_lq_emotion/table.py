@@ -26,12 +26,11 @@ from caffe_compat.errors import FileError
 from caffe_compat.files import atomic_path
 from caffe_compat.models.robust_lq_emotion.protocol import cells, ledger, stages
 from caffe_compat.models.robust_lq_emotion.protocol_work import Cell, Experiment
-from caffe_compat.models.robust_lq_emotion.published import METHODS, published
+from caffe_compat.models.robust_lq_emotion.published import MEASURES, METHODS, beside
 from caffe_compat.models.robust_lq_emotion.stages import Ledger, Stage, perform
 from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
 
 Say = Callable[[str], None]
-MEASURES = ("rmse", "cc", "ccc")
 _TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 _PACKAGES = ("caffe-compat", "torch", "numpy", "scipy", "h5py", "opencv-python", "av")
 
@@ -89,10 +88,15 @@ class Table:
             "threads": plan.threads,
             "device": plan.device,
             "scales": list(plan.scales),
-            "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+            "versions": versions(),
             "seconds": {stage.name: known.seconds(stage.name) for stage in stages(plan)},
             "cells": [_measured(plan.out, cell, known) for cell in cells(plan)],
         }
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of what computes; None for what is not installed as a package."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 
 def _version(package: str) -> str | None:
@@ -109,18 +113,11 @@ def _measured(out: Path, cell: Cell, ledger: Ledger) -> dict[str, Any]:
         raise FileError("there are no scores", file=path)
     weights = Path(scores["weights"])
     found = {name: scores["scores"]["concatenated"][name] for name in (*MEASURES, "frames")}
-    there = published(cell.method, cell.factor)
-    known = None if there is None else there._asdict()
-    difference = None
-    if known is not None:
-        difference = {name: None if found[name] is None else found[name] - known[name] for name in MEASURES}
     return {
         **asdict(cell),
         "scores": f"{cell.scores.as_posix()}/scores.json",
         "weights": {"file": _below(weights, out), "sha256": ledger.hash(weights)},
-        "measured": found,
-        "published": known,
-        "difference": difference,
+        **beside(found, cell.method, cell.factor),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.published import FACTORS, METHODS, published
+from caffe_compat.models.robust_lq_emotion.published import FACTORS, MEASURES, METHODS, published
 from caffe_compat.models.robust_lq_emotion.report.document import (
     Block,
     Cell,
@@ -18,7 +18,7 @@ from caffe_compat.models.robust_lq_emotion.report.document import (
     row,
 )
 from caffe_compat.models.robust_lq_emotion.report.store import Absent, Results, Store, read_png
-from caffe_compat.models.robust_lq_emotion.table import MEASURES, best, column
+from caffe_compat.models.robust_lq_emotion.table import best, column
 
 _TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 _PARTS = {"measured": "here", "published": "paper", "difference": "Δ"}
