@@ -20,13 +20,13 @@ from caffe_compat.net import CaffeNet
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.log import Log, number, score
-from caffe_compat.solver.nets import Definition, FedNet, redirect, test_definitions, train_definition
+from caffe_compat.solver.nets import Criterion, Definition, FedNet, redirect, test_definitions, train_definition
 from caffe_compat.solver.policy import rate
 from caffe_compat.solver.resume import Place, random_states, read_resume, resume_path, write_resume
 from caffe_compat.solver.signals import Action
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.snapshot import check_layer_names, check_prefix, find_weights, fit_history, snapshot_path
-from caffe_compat.solver.testing import mean_scores
+from caffe_compat.solver.testing import Scores, mean_scores
 from caffe_compat.solver.update import Updater
 from caffe_compat.solver.workers import Workers
 from caffe_compat.upgrade import upgrade_solver
@@ -49,6 +49,7 @@ class Solver:
     sources : by phase, "TRAIN" or "TEST", what replaces the source of the net's only data layer.
     action : asked after every iteration and before every test batch what to do.
     workers : the processes that train this net together, and which of them this is.
+    criterion : a loss that is no layer: told by torch from the blobs that go into the nets and come out of them.
     exact : add up convolutions in genuine Caffe's order, as :func:`caffe_compat.load_net` does: its bits, slower.
 
     Attributes
@@ -79,6 +80,7 @@ class Solver:
         action: Callable[[], Action] = lambda: Action.NONE,
         exact: bool = False,
         workers: Workers = _ALONE,
+        criterion: Criterion | None = None,
     ) -> None:
         self.param = upgrade_solver(param)
         self.iter = 0
@@ -89,6 +91,7 @@ class Solver:
         self._action = action
         self._exact = exact
         self._workers = workers
+        self._criterion = criterion
         self._stopped = False
         self._pending = Action.NONE
         self._step = 0
@@ -120,7 +123,15 @@ class Solver:
 
         def made(definition: Definition, place: str) -> FedNet:
             self._say(place, definition.told)
-            fed = FedNet(definition, rng=rng, seed=seed, device=self._device, exact=self._exact, workers=self._workers)
+            fed = FedNet(
+                definition,
+                rng=rng,
+                seed=seed,
+                device=self._device,
+                exact=self._exact,
+                workers=self._workers,
+                criterion=self._criterion,
+            )
             self._say("net.cpp:257", "Network initialization done.")
             return fed
 
@@ -260,19 +271,20 @@ class Solver:
             if not self._stopped:
                 self.test(number_of_net)
 
-    def test(self, which: int) -> None:
-        """Run one test net for its test_iter batches and log the mean of every output."""
+    def test(self, which: int) -> Scores | None:
+        """Run one test net for its test_iter batches; log and return the mean of every output, None if interrupted."""
         self._say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{which})")
         tested = self._tests[which]
         share_weights(tested.net, self.net)
         found = mean_scores(tested, self.param.test_iter[which], self._goes_on)
         if found is None:
             self._say("solver.cpp:396", "Test interrupted.")
-            return
+            return None
         if self.param.test_compute_loss:
             self._say("solver.cpp:401", f"Test loss: {number(found.loss)}")
         for index, (name, value) in enumerate(found.scores):
             self._say("solver.cpp:414", score("Test", index, name, value, tested.weights[name]))
+        return found
 
     def _asked(self, request: Action) -> Action:
         """Return what any of the workers was asked to do, the most urgent first."""

@@ -7,7 +7,7 @@ state of a net is the phase, then what the net says itself, then train_state or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from caffe_compat.solver.workers import Share, Workers
 from caffe_compat.state import filter_net
 from caffe_compat.upgrade import upgrade_net
 
+Criterion = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+CRITERION = "loss"  # what a criterion's value is called among the outputs
 _ALONE = Workers()
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
@@ -155,6 +157,10 @@ class FedNet:
     net : the module.
     sources : one for every data layer.
     weights : the loss weight of each output blob, 0 where it has none.
+
+    Notes
+    -----
+    With a criterion its value, of the net's inputs and outputs, is the only output and the loss.
     """
 
     def __init__(
@@ -166,7 +172,9 @@ class FedNet:
         device: torch.device,
         exact: bool = False,
         workers: Workers = _ALONE,
+        criterion: Criterion | None = None,
     ) -> None:
+        self._criterion = criterion
         self.sources: list[DataSource] = open_sources(definition.net, base_dir=definition.base_dir, rng=rng)
         if workers.count > 1 and definition.net.state.phase == pb.TRAIN:  # only the first one tests: it skips nothing
             self.sources = [Share(source, workers) for source in self.sources]
@@ -187,6 +195,11 @@ class FedNet:
         self.device = device
         losses = dict(self.net.losses)
         self.weights: Mapping[str, float] = {name: losses.get(name, 0.0) for name in graph.outputs}
+        if criterion is not None:
+            if losses:
+                hint = "leave out either"
+                raise SolverError(f"a criterion and the loss layer of {next(iter(losses))!r} are given", hint=hint)
+            self.weights = {CRITERION: 1.0}
 
     def forward(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Run the next batch; return every output blob and the total loss."""
@@ -196,4 +209,7 @@ class FedNet:
         if self.device.type != "cpu":
             inputs = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
         found = self.net.forward_dict(inputs)
+        if self._criterion is not None:
+            loss = self._criterion({**inputs, **found})
+            return {CRITERION: loss}, loss
         return {name: found[name] for name in self.weights}, self.net.total_loss(found)

@@ -380,3 +380,24 @@ def test_a_run_on_a_gpu_agrees_with_one_on_the_cpu(folder):
         solver.solve()
         ends.append(weight(solver).cpu())
     assert torch.allclose(*ends, rtol=1e-4)
+
+
+def test_a_criterion_trains_and_tests_as_the_loss_layer_it_stands_for(folder):
+    _, as_layer = logged(param())
+    path = folder / "net.prototxt"
+    text = path.read_text()
+    path.write_text(text[: text.rindex("layer {")])
+
+    def half_the_squares(blobs):
+        return (blobs["ip"] - blobs["label"]).square().sum() / (2 * len(blobs["ip"]))
+
+    lines, solver = logged(param(), criterion=half_the_squares)
+    torch.testing.assert_close(weight(solver), weight(as_layer))
+    assert list(solver.outputs) == ["loss"]
+    assert any(re.search(r"Test net output #0: loss = \S+ \(\* 1 = ", line) for line in lines)
+    assert solver.test(0).loss == pytest.approx(solver.test(0).scores[0][1])
+
+
+def test_a_criterion_beside_a_loss_layer_is_refused(folder):
+    with pytest.raises(SolverError, match="criterion and the loss layer of 'loss'"):
+        Solver(param(), criterion=lambda blobs: blobs["ip"].sum())
