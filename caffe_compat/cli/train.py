@@ -1,27 +1,49 @@
-"""``train`` and ``test``, as tools/caffe.cpp of BVLC Caffe 9b89154 runs them."""
+"""``train``, as tools/caffe.cpp of BVLC Caffe 9b89154 runs it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
-from caffe_compat.cli.definitions import is_solver
-from caffe_compat.data import CRand
+from caffe_compat.cli.flags import add_device, add_signals, add_state, chosen_device, stages
+from caffe_compat.cli.kinds import is_solver
 from caffe_compat.errors import SolverError
-from caffe_compat.files import forks, parse_text, read_net, read_solver
-from caffe_compat.memory import keep_freed_memory
+from caffe_compat.files import forks, parse_text, read_solver
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, SignalActions, Solver, launched
-from caffe_compat.solver.log import named, number
-from caffe_compat.solver.nets import FedNet, definition, redirect
-from caffe_compat.solver.testing import mean_scores
 from caffe_compat.upgrade import upgrade_snapshot_prefix, upgrade_solver
-from caffe_compat.weights import copy_weights
+
+
+def define(part: ArgumentParser) -> None:
+    """Add the flags."""
+    part.set_defaults(run=train)
+    part.add_argument("--solver", required=True, metavar="FILE", help="solver definition (prototxt)")
+    part.add_argument("--weights", metavar="A,B", help="start from these weights (by layer name); not with --snapshot")
+    part.add_argument(
+        "--snapshot", metavar="FILE", help="go on from this solver state; with its .resume.npz as if never stopped"
+    )
+    part.add_argument(
+        "--restart_data", action="store_true", help="with --snapshot: start the data from the beginning, as Caffe does"
+    )
+    add_device(part)
+    add_state(part)
+    add_signals(part)
+    part.add_argument("--log", metavar="FILE", help="append the log to this file as well")
+    group = part.add_argument_group("in place of what the definitions say")
+    for name, metavar, text in (
+        ("net", "FILE", "the net to train and test"),
+        ("train_source", "FILE", "source of the training net's data layer"),
+        ("test_source", "FILE", "source of the test nets' data layer"),
+        ("snapshot_prefix", "PREFIX", "path that snapshots begin with"),
+        ("set", "TEXT", "any fields of the solver, as in its file: --set='base_lr: 0.001 display: 10'"),
+    ):
+        group.add_argument(f"--{name}", metavar=metavar, help=text)
+    group.add_argument("--max_iter", type=int, metavar="N", help="iterations in all")
 
 
 def train(args: Namespace) -> int:
@@ -77,7 +99,7 @@ def _solver(args: Namespace) -> pb.SolverParameter:
     if args.snapshot_prefix:
         param.snapshot_prefix = args.snapshot_prefix
     param.train_state.level = args.level
-    param.train_state.stage.extend(_stages(args))
+    param.train_state.stage.extend(stages(args))
     if args.snapshot or args.weights:
         param.ClearField("weights")
     if args.weights:
@@ -85,13 +107,9 @@ def _solver(args: Namespace) -> pb.SolverParameter:
     return upgrade_snapshot_prefix(param, args.solver)
 
 
-def _stages(args: Namespace) -> list[str]:
-    return [stage for stage in args.stage.split(",") if stage]
-
-
 def _device(args: Namespace, param: pb.SolverParameter | None, log: Log) -> torch.device:
     """Return the device the flags ask for, else the one the solver asks for where it is there."""
-    device = _chosen(args)
+    device = chosen_device(args)
     if device is None and param is not None and param.solver_mode == pb.SolverParameter.GPU:
         if torch.cuda.device_count() > param.device_id:
             device = torch.device("cuda", param.device_id)
@@ -105,51 +123,3 @@ def _device(args: Namespace, param: pb.SolverParameter | None, log: Log) -> torc
         name = torch.cuda.get_device_name(device)
         log.line("caffe.cpp:209", f"GPU {device.index or 0}: {name}")
     return device
-
-
-def _chosen(args: Namespace) -> torch.device | None:
-    name = args.device or (f"cuda:{args.gpu}" if args.gpu else None)
-    if name is None:
-        return None
-    flag = "device" if args.device else "gpu"
-    value = args.device or args.gpu
-    if args.gpu and not args.device and not args.gpu.isdecimal():
-        hint = "one process drives one device: torchrun --nproc-per-node=N -m caffe_compat train --device=cuda ..."
-        raise SolverError("give one device number", field="--gpu", value=value, hint=hint)
-    try:
-        device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name)
-    except RuntimeError:
-        raise SolverError("no such device", field=f"--{flag}", value=value, hint="cpu, cuda, cuda:1") from None
-    if device.type not in {"cpu", "cuda"}:
-        raise SolverError("is not supported", field=f"--{flag}", value=value, hint="cpu, cuda, cuda:1")
-    if device.type == "cuda" and torch.cuda.device_count() <= (device.index or 0):
-        count = torch.cuda.device_count()
-        raise SolverError(f"there are {count} CUDA devices here", field=f"--{flag}", value=value, hint="--device=cpu")
-    return device
-
-
-def test(args: Namespace) -> int:
-    """Score a model."""
-    log = Log(sys.stderr)
-    device = _device(args, None, log)
-    state = pb.NetState(level=args.level, stage=_stages(args))
-    wanted = definition(read_net(args.model), "TEST", state, Path(args.model).parent)
-    if args.test_source:
-        wanted = redirect(wanted, args.test_source)
-    if device.type == "cpu":
-        keep_freed_memory()
-    tested = FedNet(wanted, rng=CRand(), seed=None, device=device, exact=args.exact)
-    for name in args.weights.split(","):
-        copy_weights(tested.net, name.strip())
-    log.line("caffe.cpp:281", f"Running for {args.iterations} iterations.")
-
-    def seen(batch: int, values: list[tuple[str, float]]) -> None:
-        for blob, value in values:
-            log.line("caffe.cpp:304", f"Batch {batch}, {blob} = {number(value)}")
-
-    scores = mean_scores(tested, args.iterations, seen=seen)
-    assert scores is not None
-    log.line("caffe.cpp:309", f"Loss: {number(scores.loss)}")
-    for blob, value in scores.scores:
-        log.line("caffe.cpp:321", named(blob, value, tested.weights[blob]))
-    return 0

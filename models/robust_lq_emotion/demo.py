@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from caffe_compat import prototxt
-from caffe_compat.cli.weights import save_state_dict
+from caffe_compat.cli.convert import save_state_dict
 from caffe_compat.errors import FileError, WeightsError
 from caffe_compat.files import write_text
 from caffe_compat.models.robust_lq_emotion import pictures, workspace

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from zipfile import BadZipFile
 
 import torch
 
+from caffe_compat.cli.flags import add_inputs
 from caffe_compat.errors import CaffeCompatError, FileError, WeightsError, did_you_mean, raise_together
 from caffe_compat.files import atomic_path, is_hdf5, read_binary, write_weights_h5
 from caffe_compat.net import CaffeNet, load_net
@@ -19,6 +20,17 @@ from caffe_compat.weights import copy_weights, save_weights
 
 _TORCH, _HDF5, _BINARY = "a PyTorch state_dict", "HDF5 weights", "a caffemodel"
 _SUFFIXES = {".pt": _TORCH, ".pth": _TORCH, ".h5": _HDF5, ".hdf5": _HDF5, ".caffemodel": _BINARY}
+
+
+def define(part: ArgumentParser) -> None:
+    """Add the flags."""
+    part.set_defaults(run=convert)
+    part.add_argument("source", help="caffemodel, HDF5 weights, or a PyTorch state_dict (.pt, .pth)")
+    part.add_argument("target", help="file to write; its name says the format: .caffemodel, .h5, .pt, .pth")
+    part.add_argument(
+        "--model", metavar="FILE", help="the net (prototxt); needed for PyTorch files and to make a caffemodel"
+    )
+    add_inputs(part)
 
 
 def convert(args: Namespace) -> int:

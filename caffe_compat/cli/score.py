@@ -1,0 +1,56 @@
+"""``test``, as tools/caffe.cpp of BVLC Caffe 9b89154 runs it."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from caffe_compat.cli.flags import add_device, add_state, count, scoring_device, stages
+from caffe_compat.data import CRand
+from caffe_compat.files import read_net
+from caffe_compat.memory import keep_freed_memory
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.solver import Log
+from caffe_compat.solver.log import named, number
+from caffe_compat.solver.nets import FedNet, definition, redirect
+from caffe_compat.solver.testing import mean_scores
+from caffe_compat.weights import copy_weights
+
+
+def define(part: ArgumentParser) -> None:
+    """Add the flags."""
+    part.set_defaults(run=test)
+    part.add_argument("--model", required=True, metavar="FILE", help="net definition (prototxt)")
+    part.add_argument("--weights", required=True, metavar="A,B", help="weights to score, by layer name")
+    part.add_argument("--iterations", type=count, default=50, metavar="N", help="batches to run (default 50)")
+    part.add_argument("--test_source", metavar="FILE", help="source of the data layer, in place of the definition's")
+    add_device(part)
+    add_state(part)
+
+
+def test(args: Namespace) -> int:
+    """Score a model."""
+    log = Log(sys.stderr)
+    device = scoring_device(args, log, (266, 270, 275))
+    state = pb.NetState(level=args.level, stage=stages(args))
+    wanted = definition(read_net(args.model), "TEST", state, Path(args.model).parent)
+    if args.test_source:
+        wanted = redirect(wanted, args.test_source)
+    if device.type == "cpu":
+        keep_freed_memory()
+    tested = FedNet(wanted, rng=CRand(), seed=None, device=device, exact=args.exact)
+    for name in args.weights.split(","):
+        copy_weights(tested.net, name.strip())
+    log.line("caffe.cpp:281", f"Running for {args.iterations} iterations.")
+
+    def seen(batch: int, values: list[tuple[str, float]]) -> None:
+        for blob, value in values:
+            log.line("caffe.cpp:304", f"Batch {batch}, {blob} = {number(value)}")
+
+    scores = mean_scores(tested, args.iterations, seen=seen)
+    assert scores is not None
+    log.line("caffe.cpp:309", f"Loss: {number(scores.loss)}")
+    for blob, value in scores.scores:
+        log.line("caffe.cpp:321", named(blob, value, tested.weights[blob]))
+    return 0

@@ -1,0 +1,17 @@
+"""Tables in plain text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Sequence
+
+
+def write_table(table: Sequence[tuple[str, ...]], right: Collection[int] = ()) -> None:
+    """Write rows to stdout in columns, those numbered in `right` aligned to the right."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")

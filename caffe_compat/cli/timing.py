@@ -1,0 +1,86 @@
+"""``time``: per-layer forward and backward times, in the lines of BVLC Caffe 9b89154's tools/caffe.cpp."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+from caffe_compat.cli.flags import add_device, add_inputs, add_json, add_state, count, scoring_device, stages
+from caffe_compat.errors import NetError
+from caffe_compat.files import read_net
+from caffe_compat.memory import keep_freed_memory
+from caffe_compat.net import build_net, fill_net
+from caffe_compat.solver import Log
+from caffe_compat.solver.log import number
+from caffe_compat.tools.feeds import feed
+from caffe_compat.tools.timing import time_net
+from caffe_compat.weights import copy_weights
+
+
+def define(part: ArgumentParser) -> None:
+    """Add the flags."""
+    part.set_defaults(run=run)
+    part.add_argument("--model", required=True, metavar="FILE", help="net definition (prototxt)")
+    part.add_argument("--weights", metavar="A,B", help="weights, by layer name; by default drawn from the fillers")
+    part.add_argument("--iterations", type=count, default=50, metavar="N", help="passes to time (default 50)")
+    part.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="phase of the net (default TRAIN)")
+    add_device(part)
+    add_state(part)
+    add_inputs(part)
+    add_json(part)
+
+
+def run(args: Namespace) -> int:
+    """Time a net; the lines go to stderr, with ``--json`` the numbers to stdout."""
+    log = Log(sys.stderr)
+    device = scoring_device(args, log, (339, 340, 343))
+    if device.type == "cpu":
+        keep_freed_memory()
+    fed = feed(
+        read_net(args.model),
+        phase=args.phase,
+        stages=stages(args),
+        level=args.level,
+        base_dir=Path(args.model).parent,
+        input_shapes=dict(args.input),
+    )
+    for note in fed.notes:
+        log.line("caffe.cpp:346", note)
+    net = build_net(fed.graph, empty=True, exact=args.exact)
+    for name in args.weights.split(",") if args.weights else ():
+        copy_weights(net, name.strip())
+    fill_net(net)
+    net.to(device)
+    if not net.caffe.nodes:
+        raise NetError("the net has no layers in this phase", file=args.model, field="--phase", value=args.phase)
+
+    def begin(loss: float) -> None:
+        log.line("caffe.cpp:356", f"Initial loss: {number(loss)}")
+        log.line("caffe.cpp:365", "*** Benchmark begins ***")
+        log.line("caffe.cpp:366", f"Testing for {args.iterations} iterations.")
+
+    def each(iteration: int, ms: float) -> None:
+        log.line("caffe.cpp:394", f"Iteration: {iteration} forward-backward time: {number(ms)} ms.")
+
+    log.line("caffe.cpp:351", "Performing Forward")
+    found = time_net(net, fed, args.iterations, device=device, each=each, begin=begin)
+    log.line("caffe.cpp:397", "Average time per layer: ")
+    for row in found.layers:
+        log.line("caffe.cpp:400", f"{row.name:>10}\tforward: {number(row.forward_ms)} ms.")
+        log.line("caffe.cpp:403", f"{row.name:>10}\tbackward: {number(row.backward_ms)} ms.")
+    for place, told, ms in (
+        (408, "Average Forward pass", found.forward_ms),
+        (410, "Average Backward pass", found.backward_ms),
+        (412, "Average Forward-Backward", found.forward_backward_ms),
+        (414, "Total Time", found.total_ms),
+        (415, "As one module: forward", found.net_forward_ms),
+        (415, "As one module: forward-backward", found.net_forward_backward_ms),
+    ):
+        log.line(f"caffe.cpp:{place}", f"{told}: {number(ms)} ms.")
+    log.line("caffe.cpp:415", "*** Benchmark ends ***")
+    if args.json:
+        sys.stdout.write(json.dumps({"net": net.caffe.name, "device": str(device), **asdict(found)}) + "\n")
+    return 0

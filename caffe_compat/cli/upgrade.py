@@ -1,0 +1,30 @@
+"""``upgrade``: old definitions and weights in their current form."""
+
+from __future__ import annotations
+
+import argparse
+
+from caffe_compat.cli.kinds import is_solver, says_text
+from caffe_compat.files import read_binary, read_net, read_solver, write_binary, write_text
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.upgrade import upgrade_net, upgrade_solver
+
+
+def define(part: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    part.set_defaults(run=upgrade)
+    part.add_argument("source", help="net (prototxt or caffemodel) or solver (prototxt)")
+    part.add_argument("target", help="file to write, in the form of the source")
+    part.add_argument("--kind", choices=("auto", "net", "solver"), default="auto", help="what the source is")
+
+
+def upgrade(args: argparse.Namespace) -> int:
+    """Write the current form of a net or solver."""
+    if args.kind != "solver" and not says_text(args.source):
+        net, store = read_binary(args.source, pb.NetParameter)
+        write_binary(upgrade_net(net), args.target, store)
+    elif args.kind == "solver" or (args.kind == "auto" and is_solver(args.source)):
+        write_text(upgrade_solver(read_solver(args.source)), args.target)
+    else:
+        write_text(upgrade_net(read_net(args.source)), args.target)
+    return 0

@@ -1,0 +1,151 @@
+"""Nets that can be run here and now: data from their sources where these are there, made up where they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from caffe_compat.data import CRand, DataSource, open_source
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.graph import InputShapes, NetGraph, build_graph
+from caffe_compat.layers import REGISTRY
+from caffe_compat.layers.base import Shape
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.state import filter_net, net_state
+from caffe_compat.upgrade import upgrade_net
+
+_BATCHED = ("data_param", "image_data_param", "window_data_param", "hdf5_data_param", "memory_data_param")
+_WHOLE_NUMBERS = {
+    "Accuracy": slice(1, None),
+    "Embed": slice(0, 1),
+    "BatchReindex": slice(1, 2),
+    "Filter": slice(-1, None),
+}
+
+
+@dataclass
+class Feed:
+    """A shaped net and what to run it on.
+
+    Attributes
+    ----------
+    graph : the net.
+    sources : data layers whose data can be read.
+    made_up : blobs that get values from a generator, with their shapes.
+    notes : what was made up in place of data that cannot be read, one line for each layer.
+    seed : of the generator; the same values come again for it.
+    """
+
+    graph: NetGraph
+    sources: tuple[DataSource, ...]
+    made_up: Mapping[str, Shape]
+    notes: tuple[str, ...]
+    seed: int = 0
+    _drawn: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def made_up_batch(self) -> dict[str, torch.Tensor]:
+        """Return the made-up values by blob, always the same; labels and indices are 0."""
+        if not self._drawn:
+            generator = torch.Generator().manual_seed(self.seed)
+            whole = whole_number_blobs(self.graph)
+            for blob, shape in self.made_up.items():
+                zero = blob in whole
+                self._drawn[blob] = torch.zeros(shape) if zero else torch.randn(shape, generator=generator)
+        return dict(self._drawn)
+
+    def next(self) -> dict[str, torch.Tensor]:
+        """Return a batch by blob: the next of each source, and the made-up values."""
+        batch = self.made_up_batch()
+        for source in self.sources:
+            batch |= source.next()
+        return batch
+
+
+def feed(
+    net: pb.NetParameter,
+    *,
+    phase: str,
+    stages: Sequence[str] = (),
+    level: int = 0,
+    base_dir: Path = Path(),
+    input_shapes: InputShapes | None = None,
+    read: bool = True,
+    seed: int = 0,
+) -> Feed:
+    """Shape a net, its data layers included.
+
+    Parameters
+    ----------
+    net : definition of any age.
+    phase, stages, level : the state it is built in.
+    base_dir : folder of the definition; data is looked for there after the working directory.
+    input_shapes : shapes of fed blobs; a data layer whose tops are all here is not opened.
+    read : open data where it is there; else every blob is made up.
+    seed : of made-up values.
+
+    Raises
+    ------
+    CaffeCompatError
+        everything wrong with the net, or an input whose shape nothing tells.
+    """
+    kept = filter_net(upgrade_net(net), net_state(phase, stages=stages, level=level))
+    shapes: dict[str, Shape] = {blob: tuple(shape) for blob, shape in (input_shapes or {}).items()}
+    sources: list[DataSource] = []
+    notes: list[str] = []
+    for layer in kept.layer:
+        known = REGISTRY.get(layer.type)
+        if known is None or not known.is_data or layer.type == "Input" or all(top in shapes for top in layer.top):
+            continue
+        reason = "" if read else "not asked for"
+        if read and layer.type != "MemoryData":
+            try:
+                source = open_source(layer, base_dir=base_dir, rng=CRand())
+                sources.append(source)
+                shapes |= {top: tuple(source.shapes[top]) for top in layer.top}
+                continue
+            except CaffeCompatError as error:
+                reason = str(error)
+        guessed = guessed_shapes(layer)
+        shapes |= {top: shape for top, shape in guessed.items() if top not in shapes}
+        if guessed:
+            told = ", ".join(f"{top} {'x'.join(map(str, shapes[top]))}" for top in layer.top)
+            notes.append(f"layer {layer.name!r}: random values, {told}" + (f" ({reason})" if reason else ""))
+    graph = build_graph(kept, phase=phase, stages=stages, level=level, input_shapes=shapes)
+    read_here = {top for source in sources for top in source.tops}
+    made_up = {blob: graph.shapes[blob] for blob in graph.inputs if blob not in read_here}
+    return Feed(graph, tuple(sources), made_up, tuple(notes), seed)
+
+
+def guessed_shapes(layer: pb.LayerParameter) -> dict[str, Shape]:
+    """Return the shapes that a data layer's fields imply: batch size, crop, colour; none where they say too little."""
+    batch = 0
+    for name in _BATCHED:
+        message = getattr(layer, name)
+        if layer.HasField(name) and message.batch_size:
+            batch = message.batch_size
+    transform, images, memory = layer.transform_param, layer.image_data_param, layer.memory_data_param
+    height = width = transform.crop_size or layer.window_data_param.crop_size
+    gray = transform.force_gray or (layer.type == "ImageData" and not images.is_color)
+    channels = 1 if gray else 3
+    if layer.type == "MemoryData":
+        channels, height, width = memory.channels, height or memory.height, width or memory.width
+    if layer.type == "ImageData":
+        height, width = height or images.new_height, width or images.new_width
+    if not (batch and channels and height and width and layer.top):
+        return {}
+    return {layer.top[0]: (batch, channels, height, width)} | dict.fromkeys(layer.top[1:], (batch,))
+
+
+def whole_number_blobs(graph: NetGraph) -> set[str]:
+    """Return the blobs that must hold whole numbers: labels, indices, selectors, and what they are copies of."""
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        where = _WHOLE_NUMBERS.get(node.type, slice(1, None) if node.layer.is_loss else None)
+        if where is not None:
+            found.update(node.bottoms[where])
+        elif found.intersection(node.tops) and node.type in ("Split", "Reshape", "Flatten", "Slice"):
+            found.update(node.bottoms)
+    return found

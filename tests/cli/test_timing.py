@@ -1,0 +1,106 @@
+"""caffe-compat time and device_query."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from caffe_compat.cli import main
+from tests.solver.case import write_case
+
+DEPLOY = """
+name: "small"
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "left" type: "Pooling" bottom: "conv" top: "left" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "right" type: "Pooling" bottom: "conv" top: "right" pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
+layer { name: "sum" type: "Eltwise" bottom: "left" bottom: "right" top: "sum" }
+layer { name: "ip" type: "InnerProduct" bottom: "sum" top: "ip" inner_product_param { num_output: 5 } }
+"""
+
+
+def lines(err):
+    return [line.partition("] ")[2] for line in err.splitlines()]
+
+
+def test_time_prints_caffes_lines_for_every_layer(tmp_path, capsys):
+    (tmp_path / "net.prototxt").write_text(DEPLOY)
+    assert main(["time", f"-model={tmp_path}/net.prototxt", "-iterations", "2", "--json"]) == 0
+    out, err = capsys.readouterr()
+    told = lines(err)
+    assert told[0] == "Use CPU."
+    assert "Testing for 2 iterations." in told
+    assert [line for line in told if line.startswith("Iteration: ")] == [
+        line for n in (1, 2) for line in told if re.fullmatch(rf"Iteration: {n} forward-backward time: \S+ ms\.", line)
+    ]
+    first = told.index("Average time per layer: ") + 1
+    names = ["in", "conv", "relu", "conv_relu_0_split", "left", "right", "sum", "ip"]
+    shown = [re.fullmatch(r" *(\S+)\t(forward|backward): \S+ ms\.", line) for line in told[first : first + 16]]
+    assert [match.groups() for match in shown] == [(n, way) for n in names for way in ("forward", "backward")]
+    for kind in ("Average Forward pass", "Average Backward pass", "Average Forward-Backward", "Total Time"):
+        assert sum(bool(re.fullmatch(rf"{kind}: \S+ ms\.", line)) for line in told) == 1
+    assert told[-1] == "*** Benchmark ends ***"
+    found = json.loads(out)
+    assert [row["name"] for row in found["layers"]] == names
+    times = {row["name"]: row for row in found["layers"]}
+    assert all(times[name]["forward_ms"] > 0 and times[name]["backward_ms"] > 0 for name in ("conv", "sum", "ip"))
+    assert found["total_ms"] == pytest.approx(2 * found["forward_backward_ms"])
+    assert 0 < found["net_forward_ms"] < found["net_forward_backward_ms"]
+
+
+def test_time_reads_data_layers_and_makes_up_what_is_not_there(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_case(tmp_path)
+    argv = ["time", "--model=net.prototxt", "--iterations=1"]
+    assert main(argv) == 0
+    loss = next(line for line in lines(capsys.readouterr().err) if line.startswith("Initial loss"))
+    assert float(loss.split()[-1]) > 0
+    (tmp_path / "train.txt").unlink()
+    assert main(argv) == 1
+    assert "give --input=BLOB=N,C,H,W" in capsys.readouterr().err
+    assert main([*argv, "--input=data=6,3", "--input=label=6,1"]) == 0
+
+
+def test_a_layer_takes_the_gradient_of_its_readers(tmp_path):
+    from caffe_compat.files import read_net
+    from caffe_compat.net import build_net
+    from caffe_compat.tools.feeds import feed
+    from caffe_compat.tools.timing import _Pass
+
+    text = DEPLOY.replace('top: "data" input_param {', 'top: "data" top: "label" input_param { shape { dim: 2 }')
+    text = text.replace(
+        "shape { dim: 2 } shape { dim: 2 dim: 3 dim: 8 dim: 8 }",
+        "shape { dim: 2 dim: 3 dim: 8 dim: 8 } shape { dim: 2 }",
+    )
+    text += 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" loss_weight: 3 }\n'
+    (tmp_path / "net.prototxt").write_text(text)
+    fed = feed(read_net(tmp_path / "net.prototxt"), phase="TRAIN")
+    net = build_net(fed.graph, seed=1)
+    run = _Pass(net, fed, torch.device("cpu"))
+    seen = {}
+    for node in fed.graph.nodes:
+        run.forward(node)
+    for node in reversed(fed.graph.nodes):
+        run.backward(node)
+        seen.update(run.grads)
+    blobs = net.every_blob(fed.next())
+    for name in ("left", "ip", "sum"):
+        blobs[name].retain_grad()
+    net.total_loss({"loss": blobs["loss"]}).backward()
+    for name in ("left", "ip", "sum"):
+        torch.testing.assert_close(seen[name], blobs[name].grad, rtol=1e-6, atol=1e-7)
+    assert run.loss() == pytest.approx(3 * float(blobs["loss"]))
+
+
+def test_device_query_says_what_is_there(capsys):
+    count = torch.cuda.device_count()
+    assert main(["device_query", "-gpu=all", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["devices"]) == count
+    assert "Querying GPUs all" in err
+    assert ("No cuda device present." in err) == (count == 0)
+    assert main(["device-query", "-gpu", "99"]) == 1
+    assert f"there are {count} CUDA devices here" in capsys.readouterr().err
