@@ -92,7 +92,7 @@ def test_a_layer_takes_the_gradient_of_its_readers(tmp_path):
     net.total_loss({"loss": blobs["loss"]}).backward()
     for name in ("left", "ip", "sum"):
         torch.testing.assert_close(seen[name], blobs[name].grad, rtol=1e-6, atol=1e-7)
-    assert run.loss() == pytest.approx(3 * float(blobs["loss"]))
+    assert run.loss() == pytest.approx(3 * blobs["loss"].item())
 
 
 def test_device_query_says_what_is_there(capsys):
