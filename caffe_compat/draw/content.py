@@ -1,0 +1,170 @@
+"""What a picture of a net shows: layers and blobs, what is written in them, and what leads where.
+
+Names, labels and colours are those of pycaffe's draw module (BVLC Caffe 9b89154), which people know from papers and
+slides: learning layers red and violet, pooling orange, in-place layers green, blobs grey octagons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from caffe_compat.errors import CaffeCompatError, did_you_mean
+from caffe_compat.proto.caffe_pb2 import ConvolutionParameter, LayerParameter, NetParameter, PoolingParameter
+from caffe_compat.state import filter_net, net_state
+from caffe_compat.upgrade import upgrade_net
+
+RANK_DIRECTIONS = ("LR", "TB", "BT", "RL")
+LEARNING = ("Convolution", "Deconvolution", "InnerProduct")
+_COLOURS = {"Convolution": "#FF5050", "Deconvolution": "#FF5050", "Pooling": "#FF9900", "InnerProduct": "#CC33FF"}
+_OTHER, _IN_PLACE, _BLOB = "#6495ED", "#90EE90", "#E0E0E0"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer or a blob.
+
+    Attributes
+    ----------
+    lines : what is written in it.
+    colour : of its face, ``#RRGGBB``.
+    blob : whether it is a blob (an octagon), not a layer (a box).
+    """
+
+    lines: tuple[str, ...]
+    colour: str
+    blob: bool = False
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An arrow between two nodes, by their keys, with a text beside it."""
+
+    source: str
+    target: str
+    label: str = ""
+
+
+@dataclass
+class Diagram:
+    """A net to draw: nodes by key, in the net's order, and edges."""
+
+    name: str
+    rankdir: str
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+
+
+def diagram(
+    net: NetParameter,
+    *,
+    rankdir: str = "LR",
+    phase: str | None = None,
+    stages: Sequence[str] = (),
+    level: int = 0,
+    label_edges: bool = True,
+    display_lrm: bool = False,
+) -> Diagram:
+    """Return what the picture of a net shows; the parameters are those of :func:`caffe_compat.draw.draw_to_file`."""
+    if rankdir.upper() not in RANK_DIRECTIONS:
+        hint = did_you_mean(rankdir, RANK_DIRECTIONS) or "LR, TB, BT or RL"
+        raise CaffeCompatError("no such direction", field="rankdir", value=rankdir, hint=hint)
+    net = upgrade_net(net)
+    if phase is not None:
+        net = filter_net(net, net_state(phase, stages=stages, level=level))
+    out = Diagram(net.name or "Net", rankdir.upper())
+    for name in net.input:  # of an input without any shape, which no layer stands for
+        out.nodes[f"{name}_blob"] = Node((name,), _BLOB, blob=True)
+    for index, layer in enumerate(net.layer):
+        key = f"{layer.name}_{layer.type}"
+        if key in out.nodes:  # TRAIN's and TEST's data layer, say
+            key = f"{key}_{index}"
+        lines = layer_lines(layer, display_lrm=display_lrm)
+        if phase is None:
+            lines += _phases(layer)
+        out.nodes[key] = Node(tuple(lines), _IN_PLACE if in_place(layer) else colour(layer.type))
+        for names in (layer.bottom, layer.top):
+            for name in names:
+                out.nodes.setdefault(f"{name}_blob", Node((name,), _BLOB, blob=True))
+        out.edges += [Edge(f"{name}_blob", key) for name in layer.bottom]
+        label = edge_label(layer) if label_edges else ""
+        out.edges += [Edge(key, f"{name}_blob", label) for name in layer.top]
+    return out
+
+
+def in_place(layer: LayerParameter) -> bool:
+    """Whether a layer overwrites its only bottom."""
+    return list(layer.bottom) == list(layer.top) and len(layer.top) == 1
+
+
+def colour(layer_type: str) -> str:
+    """Return the colour of layers of a type."""
+    return _COLOURS.get(layer_type, _OTHER)
+
+
+def edge_label(layer: LayerParameter) -> str:
+    """Return the batch size of a Data layer, the number of outputs of a learning layer, else nothing."""
+    if layer.type == "Data":
+        return f"Batch {layer.data_param.batch_size}"
+    if layer.type in ("Convolution", "Deconvolution"):
+        return str(layer.convolution_param.num_output)
+    if layer.type == "InnerProduct":
+        return str(layer.inner_product_param.num_output)
+    return ""
+
+
+def layer_lines(layer: LayerParameter, *, display_lrm: bool = False) -> list[str]:
+    """Return what is written in a layer's box: name, type, window, learning-rate multipliers."""
+    lines = [layer.name, f"({layer.type})"]
+    if layer.type == "Pooling":
+        lines = [layer.name, f"(Pooling {PoolingParameter.PoolMethod.Name(layer.pooling_param.pool)})"]
+        lines += _pooling_window(layer.pooling_param)
+    elif layer.type in ("Convolution", "Deconvolution"):
+        lines += _convolution_window(layer.convolution_param)
+    if display_lrm and layer.type in LEARNING:
+        weights, bias = lr_mults(layer)
+        if weights or bias:
+            lines.append(f"lr mult: {weights:.1f}, {bias:.1f}")
+    return lines
+
+
+def lr_mults(layer: LayerParameter) -> tuple[float, float]:
+    """Return the learning-rate multipliers of weights and bias."""
+    weights, bias = ([*(p.lr_mult for p in layer.param), 1.0, 1.0])[:2]
+    return weights, bias
+
+
+def _pooling_window(param: PoolingParameter) -> list[str]:
+    if param.global_pooling:
+        return ["global"]
+    return _window(
+        [param.kernel_size] if param.HasField("kernel_size") else [param.kernel_h, param.kernel_w],
+        [param.stride_h, param.stride_w] if param.HasField("stride_h") else [param.stride],
+        [param.pad_h, param.pad_w] if param.HasField("pad_h") or param.HasField("pad_w") else [param.pad],
+    )
+
+
+def _convolution_window(param: ConvolutionParameter) -> list[str]:
+    kernel = [param.kernel_h, param.kernel_w] if param.HasField("kernel_h") else list(param.kernel_size)
+    stride = [param.stride_h, param.stride_w] if param.HasField("stride_h") else list(param.stride)
+    pad = [param.pad_h, param.pad_w] if param.HasField("pad_h") or param.HasField("pad_w") else list(param.pad)
+    lines = _window(kernel or [1], stride or [1], pad or [0])
+    if any(d != 1 for d in param.dilation):
+        lines.append(f"dilation: {_extent(param.dilation)}")
+    return lines
+
+
+def _window(kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> list[str]:
+    return [f"kernel size: {_extent(kernel)}", f"stride: {_extent(stride)}", f"pad: {_extent(pad)}"]
+
+
+def _extent(values: Sequence[int]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
+
+
+def _phases(layer: LayerParameter) -> list[str]:
+    """Tell for which phases a layer is, where the picture shows all of them."""
+    names = ("TRAIN", "TEST")
+    only = [names[rule.phase] for rule in layer.include if rule.HasField("phase")]
+    never = [names[rule.phase] for rule in layer.exclude if rule.HasField("phase")]
+    return [f"phase: {', '.join(only)}"] if only else [f"not in phase: {', '.join(never)}"] if never else []

@@ -1,0 +1,279 @@
+"""Pictures of nets show their layers and blobs, in the direction and phase asked for."""
+
+import io
+import re
+import shutil
+import subprocess
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from caffe_compat import draw
+from caffe_compat.draw import picture
+from caffe_compat.draw.layout import layout
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.files import parse_text
+from caffe_compat.proto.caffe_pb2 import NetParameter
+
+NET = """
+name: "small"
+layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN } data_param { batch_size: 64 } }
+layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TEST } data_param { batch_size: 100 } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" param { lr_mult: 1 } param { lr_mult: 2 }
+        convolution_param { num_output: 20 kernel_size: 5 pad: 2 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
+        pooling_param { pool: AVE kernel_h: 2 kernel_w: 3 stride: 2 } }
+layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" inner_product_param { num_output: 10 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+RED, GREEN, ORANGE, VIOLET = (255, 80, 80), (144, 238, 144), (255, 153, 0), (204, 51, 255)
+
+
+@pytest.fixture
+def net():
+    return parse_text(NET, NetParameter)
+
+
+def chain(count):
+    layers = (f'layer {{ name: "r{i}" type: "ReLU" bottom: "b{i}" top: "b{i + 1}" }}' for i in range(count))
+    return parse_text("\n".join(layers), NetParameter)
+
+
+def pixels(content):
+    return np.array(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def centre(image, colour):
+    """Mean row and column of the pixels of a colour."""
+    rows, columns = np.nonzero((image == colour).all(axis=2))
+    assert rows.size > 100
+    return rows.mean(), columns.mean()
+
+
+def test_the_text_for_graphviz_names_every_node_once_and_every_arrow(net):
+    assert draw.dot_text(net, phase="TEST") == (
+        """digraph "small" {
+rankdir=LR;
+n0 [label="data\\n(Data)", shape=record, style=filled, fillcolor="#6495ED"];
+n1 [label="data", shape=octagon, style=filled, fillcolor="#E0E0E0"];
+n2 [label="label", shape=octagon, style=filled, fillcolor="#E0E0E0"];
+n3 [label="conv\\n(Convolution)\\nkernel size: 5\\nstride: 1\\npad: 2", shape=record, style=filled, fillcolor="#FF5050"];
+n4 [label="conv", shape=octagon, style=filled, fillcolor="#E0E0E0"];
+n5 [label="relu\\n(ReLU)", shape=record, style=filled, fillcolor="#90EE90"];
+n6 [label="pool\\n(Pooling AVE)\\nkernel size: 2x3\\nstride: 2\\npad: 0", shape=record, style=filled, fillcolor="#FF9900"];
+n7 [label="pool", shape=octagon, style=filled, fillcolor="#E0E0E0"];
+n8 [label="ip\\n(InnerProduct)", shape=record, style=filled, fillcolor="#CC33FF"];
+n9 [label="ip", shape=octagon, style=filled, fillcolor="#E0E0E0"];
+n10 [label="loss\\n(SoftmaxWithLoss)", shape=record, style=filled, fillcolor="#6495ED"];
+n11 [label="loss", shape=octagon, style=filled, fillcolor="#E0E0E0"];
+n0 -> n1 [label="Batch 100"];
+n0 -> n2 [label="Batch 100"];
+n1 -> n3;
+n3 -> n4 [label="20"];
+n4 -> n5;
+n5 -> n4;
+n4 -> n6;
+n6 -> n7;
+n7 -> n8;
+n8 -> n9 [label="10"];
+n9 -> n10;
+n2 -> n10;
+n10 -> n11;
+}
+"""
+    )
+
+
+def test_without_a_phase_every_layer_is_there_and_says_when_it_is_used(net):
+    text = draw.dot_text(net)
+    assert text.count("(Data)") == 2
+    assert "phase: TRAIN" in text
+    assert "Batch 64" in text
+    assert "Batch 100" in text
+
+
+def test_stages_decide_like_phases():
+    net = parse_text(
+        """layer { name: "a" type: "ReLU" bottom: "x" top: "y" include { stage: "deploy" } }
+           layer { name: "b" type: "ReLU" bottom: "x" top: "z" exclude { stage: "deploy" } }""",
+        NetParameter,
+    )
+    assert '"a\\n(ReLU)"' in draw.dot_text(net, phase="TEST", stages=("deploy",))
+    assert '"a\\n(ReLU)"' not in draw.dot_text(net, phase="TEST")
+    assert '"b\\n(ReLU)"' in draw.dot_text(net, phase="TEST")
+
+
+def test_labels_of_arrows_and_multipliers_are_optional(net):
+    plain = draw.dot_text(net, label_edges=False)
+    assert "Batch" not in plain
+    assert "lr mult" not in plain
+    told = draw.dot_text(net, display_lrm=True, rankdir="TB")
+    assert '"conv (Convolution) kernel size: 5 stride: 1 pad: 2 lr mult: 1.0, 2.0"' in told
+    assert '"ip (InnerProduct) lr mult: 1.0, 1.0"' in told
+
+
+def test_quotes_and_the_marks_of_records_are_written_so_that_they_are_seen():
+    net = NetParameter(name='a "b"')
+    net.layer.add(name="x|y\\z", type="ReLU", bottom=['q"'], top=["t"])
+    text = draw.dot_text(net)
+    assert 'digraph "a \\"b\\""' in text
+    assert '"x\\\\|y\\\\\\\\z\\n(ReLU)"' in text
+    assert '"q\\""' in text
+
+
+def test_old_nets_and_legacy_inputs_are_drawn_too():
+    net = parse_text(
+        """input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8
+           layers { name: "c" type: CONVOLUTION bottom: "data" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }
+           layers { name: "r" type: RELU bottom: "c" top: "c" }""",
+        NetParameter,
+    )
+    before = str(net)
+    text = draw.dot_text(net)
+    assert [kind in text for kind in ("(Input)", "(Convolution)", "(ReLU)")] == [True] * 3
+    assert str(net) == before
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_reads_the_text(net):
+    done = subprocess.run(["dot", "-Tplain"], input=draw.dot_text(net), capture_output=True, text=True, check=True)
+    assert done.stdout.count("\nnode ") == 13
+
+
+@pytest.mark.parametrize(
+    ("rankdir", "axis", "sign"), [("LR", 1, 1), ("RL", 1, -1), ("TB", 0, 1), ("BT", 0, -1)], ids=str
+)
+def test_the_picture_flows_where_it_is_told(net, rankdir, axis, sign):
+    image = pixels(draw.draw(net, "png", rankdir=rankdir, phase="TRAIN"))
+    places = [centre(image, colour)[axis] for colour in (RED, ORANGE, VIOLET)]
+    assert places == sorted(places, reverse=sign < 0)
+    assert (image.shape[axis] > image.shape[1 - axis]) or rankdir in ("TB", "BT")
+
+
+def test_an_in_place_layer_stands_after_its_blob_not_between_it_and_the_next(net):
+    image = pixels(draw.draw(net, "png", phase="TRAIN"))
+    assert centre(image, RED)[1] < centre(image, GREEN)[1]
+    assert abs(centre(image, GREEN)[1] - centre(image, ORANGE)[1]) < 60
+
+
+def test_an_svg_is_well_formed_and_has_its_texts_as_text(net):
+    content = draw.draw(net, "svg", phase="TEST")
+    root = ET.fromstring(content)
+    texts = ["".join(element.itertext()).strip() for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"conv", "(Convolution)", "Batch 100", "kernel size: 2x3", "(SoftmaxWithLoss)"} <= set(texts)
+    assert draw.draw(net, "svg", phase="TEST") == content
+
+
+def test_pdf_and_every_other_format_begin_as_they_must(net):
+    heads = {fmt: draw.draw(net, fmt)[:8] for fmt in draw.FORMATS}
+    assert heads["pdf"].startswith(b"%PDF")
+    assert heads["png"] == b"\x89PNG\r\n\x1a\n"
+    assert heads["dot"] == heads["gv"] == heads["raw"] == b"digraph "
+    assert heads["svg"].startswith(b"<?xml")
+
+
+def test_names_no_font_or_formula_knows_are_drawn():
+    net = NetParameter()
+    net.layer.add(name="$x^2_\u4e2d$", type="ReLU", bottom=["a&b<c>"], top=["\U0001f984"])
+    assert ET.fromstring(draw.draw(net, "svg")) is not None
+    assert draw.draw(net, "png")
+
+
+def test_an_empty_net_is_an_empty_picture():
+    assert draw.dot_text(NetParameter()) == 'digraph "Net" {\nrankdir=LR;\n}\n'
+    assert pixels(draw.draw(NetParameter(), "png")).size
+
+
+def test_a_picture_larger_than_viewers_open_gets_fewer_pixels(monkeypatch):
+    wide = pixels(draw.draw(chain(40)))
+    monkeypatch.setattr(picture, "SIDE", 2000)
+    assert pixels(draw.draw(chain(40))).shape[1] in (1999, 2000)
+    assert wide.shape[1] > 5000
+    monkeypatch.setattr(picture, "AREA", 10_000)
+    assert np.prod(pixels(draw.draw(chain(40))).shape[:2]) == pytest.approx(10_000, rel=0.1)
+
+
+def test_the_file_has_the_format_its_name_says(net, tmp_path):
+    for name in ("a.png", "b.SVG", "c.dot"):
+        draw.draw_to_file(net, tmp_path / name, rankdir="tb")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (tmp_path / "b.SVG").read_bytes()
+    assert "rankdir=TB" in (tmp_path / "c.dot").read_text()
+    draw.draw_to_file(net, tmp_path / "d", fmt="raw")
+    assert (tmp_path / "d").read_text() == draw.dot_text(net)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("a.jpeg2", {}, "no such format.*png"),
+        ("a.pgn", {}, "did you mean 'png'"),
+        ("a", {}, "tells no format.*svg, png"),
+        ("a.png", {"rankdir": "UP"}, "no such direction.*LR, TB, BT or RL"),
+        ("a.png", {"phase": "test"}, "no such phase"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_a_file_appears(net, tmp_path, name, options, told):
+    with pytest.raises(CaffeCompatError, match=told):
+        draw.draw_to_file(net, tmp_path / name, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def random_graph(seed, count=40):
+    rng = np.random.default_rng(seed)
+    pairs = rng.integers(0, count, (60, 2))
+    return (
+        [float(v) for v in rng.integers(5, 60, count)],
+        [float(v) for v in rng.integers(5, 30, count)],
+        [(int(a), int(b)) for a, b in pairs],
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_never_touch_and_arrows_follow_the_flow_unless_turned(seed):
+    depths, breadths, edges = random_graph(seed)
+    found = layout(depths, breadths, edges, (30.0, 10.0))
+    count = len(depths)
+    for a in range(count):
+        for b in range(a):
+            along = abs(found.along[a] - found.along[b]) - (depths[a] + depths[b]) / 2
+            across = abs(found.across[a] - found.across[b]) - (breadths[a] + breadths[b]) / 2
+            assert max(along, across) > 9.99
+    for (a, b), turned, route in zip(edges, found.turned, found.routes, strict=True):
+        if a != b:
+            assert (found.along[a] < found.along[b]) == (not turned)
+        steps = [found.along[a], *(x for x, _ in route), found.along[b]]
+        assert steps == sorted(steps, reverse=turned)
+    low = min(v - w / 2 for v, w in zip(found.across, breadths, strict=True))
+    high = max(v + w / 2 for v, w in zip(found.across, breadths, strict=True))
+    assert low >= -1e-6
+    assert high <= found.size[1] + 1e-6
+
+
+def test_only_arrows_that_close_a_cycle_are_turned():
+    found = layout([1.0] * 4, [1.0] * 4, [(0, 1), (1, 2), (2, 1), (2, 3), (0, 3)], (1.0, 1.0))
+    assert found.turned == [False, False, True, False, False]
+    assert found.along == [0.5, 2.5, 4.5, 6.5]
+    assert [x for x, _ in found.routes[4]] == [2.0, 3.0, 4.0, 5.0]
+
+
+def test_two_crossed_pairs_are_uncrossed():
+    found = layout([1.0] * 4, [1.0] * 4, [(0, 3), (1, 2)], (1.0, 1.0))
+    assert (found.across[0] < found.across[1]) == (found.across[3] < found.across[2])
+
+
+def test_a_source_stands_right_before_what_it_feeds():
+    found = layout([1.0] * 5, [1.0] * 5, [(0, 1), (1, 2), (2, 3), (4, 3)], (1.0, 1.0))
+    assert found.along[4] == found.along[2]
+
+
+def test_texts_in_the_pictures_are_inside_their_boxes(net):
+    root = ET.fromstring(draw.draw(net, "svg", phase="TRAIN"))
+    width = float(re.match(r"[\d.]+", root.attrib["width"])[0])
+    for element in root.iter("{http://www.w3.org/2000/svg}text"):
+        found = re.search(r"translate\(([\d.-]+) ", element.attrib.get("transform", ""))
+        if found:
+            assert 0 < float(found[1]) < width
