@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from caffe_compat.errors import CaffeCompatError
+    from caffe_compat.load_report import LoadReport
     from caffe_compat.memory import keep_freed_memory
     from caffe_compat.net import CaffeNet, load_net
-    from caffe_compat.weights import LoadReport, copy_weights, read_weights, save_weights
+    from caffe_compat.weights import copy_weights, read_weights, save_weights
 
 __version__ = "0.1.0"
 
@@ -30,7 +31,7 @@ __all__ = [
 _HOMES = {
     "CaffeCompatError": "errors",
     "CaffeNet": "net",
-    "LoadReport": "weights",
+    "LoadReport": "load_report",
     "copy_weights": "weights",
     "keep_freed_memory": "memory",
     "load_net": "net",

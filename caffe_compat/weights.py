@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from caffe_compat.errors import CaffeCompatError, WeightsError, raise_together
 from caffe_compat.files import is_hdf5, read_binary, read_weights_h5, write_binary, write_weights_h5
 from caffe_compat.graph import NetGraph, Slot
 from caffe_compat.layers.base import Shape
+from caffe_compat.load_report import LoadReport, Mismatch, renamed_layers
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.blobs import BlobStore
 from caffe_compat.proto.marks import plain
@@ -24,30 +26,7 @@ from caffe_compat.upgrade import upgrade_net
 Array = npt.NDArray[Any]
 PathLike = str | os.PathLike[str]
 Weights = PathLike | Mapping[str, Sequence[Array | None]]
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What happened to each blob.
-
-    Attributes
-    ----------
-    copied : state_dict keys that got their values from the file.
-    ignored : layers of the file that the net does not have (Caffe ignores them).
-    left_at_filler : state_dict keys the file says nothing about.
-    """
-
-    copied: tuple[str, ...]
-    ignored: tuple[str, ...]
-    left_at_filler: tuple[str, ...]
-
-    def __str__(self) -> str:
-        parts = [f"{len(self.copied)} blobs copied"]
-        if self.ignored:
-            parts.append(f"layers ignored: {', '.join(self.ignored)}")
-        if self.left_at_filler:
-            parts.append(f"left at their fillers: {', '.join(self.left_at_filler)}")
-        return "; ".join(parts)
+Reader = Callable[[Slot], tuple[Array, Array]]
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, list[Array | None]]:
@@ -64,13 +43,24 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, list[Array | None]]:
     return {layer.name: [store.data(blob) for blob in layer.blobs] for layer in layers}
 
 
-def copy_weights(net: fx.GraphModule, weights: Weights) -> LoadReport:
+def copy_weights(
+    net: fx.GraphModule,
+    weights: Weights,
+    *,
+    rename: Mapping[str, str] | None = None,
+    reshape: bool | Collection[str] = False,
+    mismatched: Literal["refuse", "skip"] = "refuse",
+) -> LoadReport:
     """Copy blobs into a net by layer name.
 
     Parameters
     ----------
     net : a module made by :func:`caffe_compat.net.build_net` or load_net.
     weights : path of a .caffemodel or .caffemodel.h5, or arrays by layer name (None leaves a blob as it is).
+    rename : layer of the file -> layer of the net; "" leaves the file's layer out.
+    reshape : take blobs of another shape and the same count, value by value in their order; True, or the net's layers
+        that may.
+    mismatched : what becomes of a layer whose blobs do not fit: all is refused, or it alone is left out.
 
     Returns
     -------
@@ -79,36 +69,67 @@ def copy_weights(net: fx.GraphModule, weights: Weights) -> LoadReport:
     Raises
     ------
     WeightsError, ProblemsError
-        A blob count or a shape does not fit; nothing has been copied then. A shape fits if it is the net's, or
-        the net's with ones in front up to four axes (the form of old Caffe: 1x1x300x6400 for a 300x6400 blob).
+        A blob count or a shape does not fit, or a name to rename is not there; nothing has been copied then. A shape
+        fits if it is the net's, or the net's with ones in front up to four axes (the form of old Caffe: 1x1x300x6400
+        for a 300x6400 blob).
     """
+    copies, report = match_weights(net.meta["caffe"], weights, rename=rename, reshape=reshape, mismatched=mismatched)
+    for slot, array in copies:
+        place(net, slot, torch.from_numpy(array).float())
+    return report
+
+
+def match_weights(
+    graph: NetGraph,
+    weights: Weights,
+    *,
+    rename: Mapping[str, str] | None = None,
+    reshape: bool | Collection[str] = False,
+    mismatched: Literal["refuse", "skip"] = "refuse",
+) -> tuple[list[tuple[Slot, Array]], LoadReport]:
+    """Find what :func:`copy_weights` copies where, arrays in their slots' shapes; raises as it does."""
     file = weights if isinstance(weights, str | os.PathLike) else None
-    blobs = weights if isinstance(weights, Mapping) else read_weights(weights)
-    graph: NetGraph = net.meta["caffe"]
     layers: dict[str, list[Slot]] = {}
-    taken = set()
-    for node in graph.nodes:
-        if node.name not in taken:  # of two layers of one name Caffe fills the first
-            taken.add(node.name)
-            layers[node.name] = list(node.slots)
+    for node in graph.nodes:  # of two layers of one name Caffe fills the first
+        layers.setdefault(node.name, list(node.slots))
+    blobs, renamed = renamed_layers(
+        weights if isinstance(weights, Mapping) else read_weights(weights), rename, layers, file
+    )
+    may = layers if reshape is True else reshape or ()
     problems: list[CaffeCompatError] = []
     copies: list[tuple[Slot, Array]] = []
+    left_out: list[Mismatch] = []
     for name, arrays in blobs.items():
-        if name in layers:
-            problems += _fit(layers[name], arrays, copies, file)
+        if name not in layers:
+            continue
+        found: list[tuple[Slot, Array]] = []
+        wrong = _fit(layers[name], arrays, found, file, reshape=name in may)
+        if wrong and mismatched == "skip":
+            left_out.append(Mismatch(name, "; ".join(f"{error.field}: {error.problem}" for error in wrong)))
+        else:
+            problems += wrong
+            copies += found
     raise_together(problems)
-    for slot, array in copies:
-        place(net, slot, torch.from_numpy(np.asarray(array, order="C")).float())
     copied = {slot.key for slot, _ in copies}
-    return LoadReport(
+    report = LoadReport(
         copied=tuple(slot.key for slot, _ in copies),
-        ignored=tuple(name for name, arrays in blobs.items() if name not in layers and arrays),
+        ignored=tuple(name for name, arrays in blobs.items() if name not in layers and arrays)
+        + tuple(old for old, new in (rename or {}).items() if not new),
         left_at_filler=tuple(s.key for s in graph.slots if s.key not in copied and s.owner is None),
+        renamed=renamed,
+        reshaped=tuple(slot.key for slot, array in copies if not fits(array.shape, slot.blob.shape)),
+        mismatched=tuple(left_out),
     )
+    return [(slot, np.asarray(array, order="C").reshape(slot.blob.shape)) for slot, array in copies], report
 
 
 def _fit(
-    slots: Sequence[Slot], arrays: Sequence[Array | None], copies: list[tuple[Slot, Array]], file: object
+    slots: Sequence[Slot],
+    arrays: Sequence[Array | None],
+    copies: list[tuple[Slot, Array]],
+    file: PathLike | None,
+    *,
+    reshape: bool,
 ) -> list[CaffeCompatError]:
     """Add to `copies` what fits; return what does not."""
     where: Any = {"file": file, "layer": slots[0].layer if slots else None}
@@ -119,13 +140,13 @@ def _fit(
     for slot, array in zip(slots, arrays, strict=True):
         if array is None:
             continue
-        if not fits(array.shape, slot.blob.shape):
-            problem = f"the file has shape {_x(array.shape)}, the net {_x(slot.blob.shape)}"
-            problems.append(
-                WeightsError(problem, **where, field=f"blobs[{slot.index}]", hint="rename the layer to train it anew")
-            )
-        else:
-            copies.append((slot, array.reshape(slot.blob.shape)))
+        same_count = array.size == math.prod(slot.blob.shape)
+        if fits(array.shape, slot.blob.shape) or (reshape and same_count):
+            copies.append((slot, array))
+            continue
+        problem = f"the file has shape {_x(array.shape)}, the net {_x(slot.blob.shape)}"
+        hint = "reshape takes them in their order" if same_count else "rename the layer to train it anew"
+        problems.append(WeightsError(problem, **where, field=f"blobs[{slot.index}]", hint=hint))
     return problems
 
 
@@ -195,14 +216,17 @@ def caffe_blobs(net: fx.GraphModule) -> dict[str, list[torch.Tensor]]:
 
 def to_message(net: fx.GraphModule, *, diffs: bool = False) -> tuple[pb.NetParameter, BlobStore]:
     """Return the net as Caffe's ToProto gives it: name, layers as set up, blobs (values in the store)."""
-    graph: NetGraph = net.meta["caffe"]
+    return _message(net.meta["caffe"], functools.partial(_value_and_grad, net), diffs=diffs)
+
+
+def _message(graph: NetGraph, read: Reader, *, diffs: bool) -> tuple[pb.NetParameter, BlobStore]:
     message, store = pb.NetParameter(name=graph.name), BlobStore()
     for node in graph.nodes:
         layer = message.layer.add()
         layer.CopyFrom(plain(node.message))
         layer.ClearField("blobs")
         for slot in node.slots:
-            value, grad = _value_and_grad(net, slot)
+            value, grad = read(slot)
             store.attach(layer.blobs.add(), value, grad if diffs else None)
     return message, store
 
@@ -211,18 +235,24 @@ def save_weights(
     net: fx.GraphModule, path: str | os.PathLike[str], fmt: str = "BINARYPROTO", *, diffs: bool = False
 ) -> None:
     """Write a .caffemodel ("BINARYPROTO") or .caffemodel.h5 ("HDF5"), complete or not at all; values bit for bit."""
+    save_blobs(net.meta["caffe"], functools.partial(_value_and_grad, net), path, fmt, diffs=diffs)
+
+
+def save_blobs(
+    graph: NetGraph, read: Reader, path: str | os.PathLike[str], fmt: str = "BINARYPROTO", *, diffs: bool = False
+) -> None:
+    """Write the file of :func:`save_weights`; `read` gives a slot's values and gradients in Caffe's shape."""
     if fmt not in ("BINARYPROTO", "HDF5"):
         raise WeightsError("no such format", field="fmt", value=fmt, hint="'BINARYPROTO' or 'HDF5'")
     if fmt == "BINARYPROTO":
-        message, store = to_message(net, diffs=diffs)
+        message, store = _message(graph, read, diffs=diffs)
         write_binary(message, path, store)
         return
-    graph: NetGraph = net.meta["caffe"]
     values: dict[str, list[Array | None]] = {node.name: [] for node in graph.nodes}
     grads: dict[str, list[Array | None]] = {node.name: [] for node in graph.nodes}
     for node in graph.nodes:
         for slot in node.slots:
-            value, grad = _value_and_grad(net, slot)
+            value, grad = read(slot)
             values[node.name].append(value if slot.owner is None else None)
             grads[node.name].append(grad if slot.owner is None else None)
     write_weights_h5(path, values, grads if diffs else None)

@@ -19,7 +19,8 @@ from caffe_compat.upgrade import upgrade_net
 from caffe_compat.weights import copy_weights, save_weights
 
 _TORCH, _HDF5, _BINARY = "a PyTorch state_dict", "HDF5 weights", "a caffemodel"
-_SUFFIXES = {".pt": _TORCH, ".pth": _TORCH, ".h5": _HDF5, ".hdf5": _HDF5, ".caffemodel": _BINARY}
+FORMATS = {".pt": _TORCH, ".pth": _TORCH, ".h5": _HDF5, ".hdf5": _HDF5, ".caffemodel": _BINARY}
+"""Suffix of a file of weights -> what it is."""
 
 
 def define(part: ArgumentParser) -> None:
@@ -36,19 +37,15 @@ def define(part: ArgumentParser) -> None:
 def convert(args: Namespace) -> int:
     """Convert a file of weights; the target's name says the format."""
     source, target = Path(args.source), Path(args.target)
-    wanted = _SUFFIXES.get(target.suffix)
+    wanted = FORMATS.get(target.suffix)
     if wanted is None:
-        raise FileError("its name does not say the format", file=target, hint=f"one of {', '.join(_SUFFIXES)}")
+        raise FileError("its name does not say the format", file=target, hint=f"one of {', '.join(FORMATS)}")
     if not target.absolute().parent.is_dir():
         raise FileError("there is no such folder", file=target)
     if not args.model:
         _without_net(source, target, wanted)
     else:
-        net = _filled(args, source)
-        if wanted is _TORCH:
-            save_state_dict(net, target)
-        else:
-            save_weights(net, target, "HDF5" if wanted is _HDF5 else "BINARYPROTO")
+        write_weights(_filled(args, source), target)
     sys.stdout.write(f"{target}: {wanted}, {target.stat().st_size} bytes\n")
     return 0
 
@@ -84,6 +81,15 @@ def _filled(args: Namespace, source: Path) -> CaffeNet:
     if report.left_at_filler:
         raise WeightsError(f"has no values for {', '.join(report.left_at_filler)}", file=source, hint="another net?")
     return net
+
+
+def write_weights(net: CaffeNet, target: Path) -> None:
+    """Write a net's weights in the format that the file's name says."""
+    wanted = FORMATS[target.suffix]
+    if wanted is _TORCH:
+        save_state_dict(net, target)
+    else:
+        save_weights(net, target, "HDF5" if wanted is _HDF5 else "BINARYPROTO")
 
 
 def save_state_dict(net: CaffeNet, target: Path) -> None:

@@ -50,6 +50,30 @@ def add_inputs(part: argparse.ArgumentParser) -> None:
     )
 
 
+def add_adapting(part: argparse.ArgumentParser) -> None:
+    """Add ``--rename`` and ``--reshape``."""
+    part.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        type=renaming,
+        metavar="OLD=NEW",
+        help="take the file's layer OLD for the net's layer NEW; OLD= leaves it out",
+    )
+    part.add_argument(
+        "--reshape",
+        nargs="?",
+        const="",
+        metavar="A,B",
+        help="take blobs of another shape and the same count; for these layers of the net, or for all",
+    )
+
+
+def reshaping(text: str | None) -> bool | list[str]:
+    """Return what ``--reshape`` says, for :func:`caffe_compat.copy_weights`."""
+    return text is not None and ([name for name in text.split(",") if name] or True)
+
+
 def add_json(part: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     part.add_argument("--json", action="store_true", help="for programs")
@@ -66,7 +90,7 @@ def shape(text: str) -> tuple[str, tuple[int, ...]]:
 def renaming(text: str) -> tuple[str, str]:
     """Parse ``OLD=NEW``."""
     old, sign, new = text.partition("=")
-    if not (old and sign and new):
+    if not (old and sign):
         raise argparse.ArgumentTypeError(f"{text!r}: give it as OLD=NEW")
     return old, new
 

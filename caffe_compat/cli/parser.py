@@ -13,8 +13,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "time": ("benchmark model execution time", "timing"),
     "device_query": ("show GPU diagnostic information", "devices"),
     "convert": ("weights from one format to another: caffemodel, HDF5, PyTorch", "convert"),
+    "finetune_report": ("what weights give to a net: copied, skipped, mismatched", "finetune"),
     "upgrade": ("bring an old net or solver to the current form", "upgrade"),
     "show": ("list the layers, shapes and parameters of a net or of weights", "show"),
+    "draw": ("draw a net: SVG, PNG, PDF, DOT", "drawing"),
     "layers": ("list the supported layer types", "layers"),
 }
 """Command -> what it does, and the module of this package whose ``define`` adds its flags and names its function."""

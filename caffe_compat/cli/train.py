@@ -10,13 +10,23 @@ from pathlib import Path
 
 import torch
 
-from caffe_compat.cli.flags import add_device, add_signals, add_state, chosen_device, stages
+from caffe_compat.cli.finetune import rows, summary
+from caffe_compat.cli.flags import (
+    add_adapting,
+    add_device,
+    add_signals,
+    add_state,
+    chosen_device,
+    reshaping,
+    stages,
+)
 from caffe_compat.cli.kinds import is_solver
 from caffe_compat.errors import SolverError
 from caffe_compat.files import forks, parse_text, read_solver
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, SignalActions, Solver, launched
 from caffe_compat.upgrade import upgrade_snapshot_prefix, upgrade_solver
+from caffe_compat.weights import copy_weights
 
 
 def define(part: ArgumentParser) -> None:
@@ -30,6 +40,13 @@ def define(part: ArgumentParser) -> None:
     part.add_argument(
         "--restart_data", action="store_true", help="with --snapshot: start the data from the beginning, as Caffe does"
     )
+    add_adapting(part)
+    part.add_argument(
+        "--skip_mismatched",
+        action="store_true",
+        help="leave out layers of --weights that do not fit, instead of failing",
+    )
+    part.add_argument("--report", action="store_true", help="log what becomes of each blob of --weights")
     add_device(part)
     add_state(part)
     add_signals(part)
@@ -71,6 +88,8 @@ def train(args: Namespace) -> int:
             exact=args.exact,
             workers=workers,
         )
+        if _adapts(args):
+            _finetune(solver, args, log)
         if args.snapshot:
             log.line("caffe.cpp:235", f"Resuming from {args.snapshot}")
             solver.restore(args.snapshot, restart_data=args.restart_data)
@@ -78,6 +97,29 @@ def train(args: Namespace) -> int:
         solver.solve()
         log.line("caffe.cpp:250", "Optimization Done.")
     return 0
+
+
+def _adapts(args: Namespace) -> bool:
+    """Tell whether the weights are copied otherwise than Caffe does, or reported on."""
+    return bool(args.weights and (args.rename or args.reshape is not None or args.skip_mismatched or args.report))
+
+
+def _finetune(solver: Solver, args: Namespace, log: Log) -> None:
+    """Copy weights as the flags say."""
+    for name in args.weights.split(","):
+        for net in (solver.net, *solver.test_nets):
+            log.line("solver.cpp:72", f"Finetuning from {name}")
+            report = copy_weights(
+                net,
+                name.strip(),
+                rename=dict(args.rename),
+                reshape=reshaping(args.reshape),
+                mismatched="skip" if args.skip_mismatched else "refuse",
+            )
+            if net is solver.net:
+                told = [f"{key} {shape}: {what}" for key, shape, what in rows(net, report)] if args.report else []
+                for line in [*told, summary(net, report)]:
+                    log.line("net.cpp:746", line)
 
 
 def _solver(args: Namespace) -> pb.SolverParameter:
@@ -102,7 +144,7 @@ def _solver(args: Namespace) -> pb.SolverParameter:
     param.train_state.stage.extend(stages(args))
     if args.snapshot or args.weights:
         param.ClearField("weights")
-    if args.weights:
+    if args.weights and not _adapts(args):
         param.weights.append(args.weights)
     return upgrade_snapshot_prefix(param, args.solver)
 

@@ -138,3 +138,16 @@ def test_upgrade_tells_nets_from_solvers(folder, output):
 def _broken(folder):
     (folder / "broken.prototxt").write_text('layer { name: "a" ')
     return "broken.prototxt"
+
+
+def test_draw_writes_each_format_in_each_direction(folder, output):
+    for name, start in (("net.svg", "<"), ("net.dot", "digraph")):
+        assert name in output("draw", "net.prototxt", name, "--rankdir=TB", "--phase", "TRAIN")
+        assert (folder / name).read_text().lstrip().startswith(start)
+    output("draw", "net.prototxt", "net.png", "--rankdir=BT")
+    assert (folder / "net.png").read_bytes().startswith(b"\x89PNG")
+    output("draw", "net.prototxt", "all.dot", "--display-lrm")
+    assert (folder / "all.dot").read_text().count("feed") > (folder / "net.dot").read_text().count("feed")
+    assert "usage" in output("draw", "net.prototxt", "net.svg", "--rankdir=UP", code=2)
+    assert "no such format of pictures" in output("draw", "net.prototxt", "net.bmp", code=1)
+    assert not (folder / "net.bmp").exists()

@@ -150,3 +150,69 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="fmt = 'ONNX'"):
         save_weights(_net(), tmp_path / "x", "ONNX")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_renamed_layer_is_copied_under_the_nets_name() -> None:
+    blobs = _random()
+    blobs["old_fc"] = blobs.pop("fc")
+    net = _net()
+    report = copy_weights(net, blobs, rename={"old_fc": "fc"})
+    assert report.renamed == (("old_fc", "fc"),)
+    assert report.left_at_filler == report.ignored == ()
+    assert np.array_equal(caffe_blobs(net)["fc"][0].numpy(), blobs["old_fc"][0])
+    assert "renamed: old_fc to fc" in str(report)
+
+
+def test_two_layers_may_change_names_and_one_may_be_left_out() -> None:
+    blobs = {**_random(), "bn": [np.zeros(3, "f4")], "norm": _random()["bn"]}
+    report = copy_weights(_net(), blobs, rename={"bn": "", "norm": "bn"})
+    assert report.ignored == ("bn",)
+    assert report.left_at_filler == ()
+
+
+@pytest.mark.parametrize(
+    ("rename", "told"),
+    [
+        ({"conw": "fc"}, "rename = 'conw=fc': the file has no such layer (did you mean 'conv'?)"),
+        ({"fc": "conw"}, "the net has no such layer (did you mean 'conv'?)"),
+        ({"fc": "conv"}, "the file has a layer of that name as well (rename conv= leaves it out)"),
+        ({"fc": "bn", "bn": "bn", "conv": ""}, "two layers are renamed to it"),
+    ],
+)
+def test_a_name_that_cannot_be_renamed_is_refused_before_anything_is_copied(rename, told) -> None:
+    net = _net(seed=1)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(WeightsError) as error:
+        copy_weights(net, _random(), rename=rename)
+    assert told in str(error.value)
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+
+
+def test_blobs_of_another_shape_and_the_same_count_are_taken_only_when_asked_for() -> None:
+    blobs = _random()
+    flat = blobs["conv"][0].reshape(4, 27)
+    changed = {**blobs, "conv": [flat, blobs["conv"][1]]}
+    with pytest.raises(WeightsError, match="reshape takes them in their order"):
+        copy_weights(_net(), changed)
+    with pytest.raises(WeightsError):
+        copy_weights(_net(), changed, reshape={"fc"})
+    for allowed in (True, {"conv"}):
+        net = _net()
+        assert copy_weights(net, changed, reshape=allowed).reshaped == ("conv.weight",)
+        assert np.array_equal(caffe_blobs(net)["conv"][0].numpy(), blobs["conv"][0])
+
+
+def test_a_layer_that_does_not_fit_can_be_left_out_whole() -> None:
+    blobs = _random()
+    blobs["fc"] = [np.zeros((144, 7), "f4"), blobs["fc"][1]]
+    blobs["bn"] = blobs["bn"][:2]
+    net = _net(seed=1)
+    before = net.get_submodule("fc").bias.clone()
+    report = copy_weights(net, blobs, mismatched="skip")
+    assert [(m.layer, m.problem) for m in report.mismatched] == [
+        ("bn", "blobs: the file has 2 blobs, the net 3"),
+        ("fc", "blobs[0]: the file has shape 144x7, the net 144x5"),
+    ]
+    assert report.copied == ("conv.weight", "conv.bias")
+    assert torch.equal(before, net.get_submodule("fc").bias)
+    assert set(report.left_at_filler) == {"bn.mean", "bn.variance", "bn.factor", "fc.weight", "fc.bias"}

@@ -1,0 +1,95 @@
+"""What happened to the blobs of a file that was copied into a net, and layers copied under another name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy.typing as npt
+
+from caffe_compat.errors import CaffeCompatError, WeightsError, did_you_mean, raise_together
+
+Blobs = Mapping[str, Sequence["npt.NDArray[Any] | None"]]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A layer of the file that was left out, as its blobs are not those of the net.
+
+    Attributes
+    ----------
+    layer : its name in the net.
+    problem : what does not fit, blob by blob.
+    """
+
+    layer: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What happened to each blob.
+
+    Attributes
+    ----------
+    copied : state_dict keys that got their values from the file.
+    ignored : layers of the file that the net does not have (Caffe ignores them), or that were renamed to nothing.
+    left_at_filler : state_dict keys the file says nothing about.
+    renamed : (layer of the file, layer of the net) for those copied under another name.
+    reshaped : state_dict keys whose values had another shape of the same count in the file.
+    mismatched : layers left out, where `mismatched="skip"` asked for that.
+    """
+
+    copied: tuple[str, ...]
+    ignored: tuple[str, ...]
+    left_at_filler: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...] = ()
+    reshaped: tuple[str, ...] = ()
+    mismatched: tuple[Mismatch, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.copied)} blobs copied"]
+        if self.renamed:
+            parts.append(f"renamed: {', '.join(f'{old} to {new}' for old, new in self.renamed)}")
+        if self.reshaped:
+            parts.append(f"reshaped: {', '.join(self.reshaped)}")
+        if self.ignored:
+            parts.append(f"layers ignored: {', '.join(self.ignored)}")
+        if self.mismatched:
+            parts.append(f"left out: {', '.join(f'{m.layer} ({m.problem})' for m in self.mismatched)}")
+        if self.left_at_filler:
+            parts.append(f"left at their fillers: {', '.join(self.left_at_filler)}")
+        return "; ".join(parts)
+
+
+def renamed_layers(
+    blobs: Blobs,
+    rename: Mapping[str, str] | None,
+    layers: Mapping[str, object],
+    file: str | PathLike[str] | None,
+) -> tuple[Blobs, tuple[tuple[str, str], ...]]:
+    """Return the file's layers under the net's names, and which were renamed."""
+    if not rename:
+        return blobs, ()
+    problems: list[CaffeCompatError] = []
+    for old, new in rename.items():
+        where: Any = {"file": file, "field": "rename", "value": f"{old}={new}"}
+        if old not in blobs:
+            hint = did_you_mean(old, blobs)
+            problems.append(WeightsError("the file has no such layer", **where, hint=hint))
+        elif new and new not in layers:
+            hint = did_you_mean(new, layers)
+            problems.append(WeightsError("the net has no such layer", **where, hint=hint))
+        elif new in blobs and new not in rename:
+            problem = "the file has a layer of that name as well"
+            problems.append(WeightsError(problem, **where, hint=f"rename {new}= leaves it out"))
+    targets = [new for new in rename.values() if new]
+    problems += [
+        WeightsError("two layers are renamed to it", file=file, field="rename", value=new)
+        for new in sorted({new for new in targets if targets.count(new) > 1})
+    ]
+    raise_together(problems)
+    taken = {rename.get(name, name): arrays for name, arrays in blobs.items() if rename.get(name, name)}
+    return taken, tuple((old, new) for old, new in rename.items() if new)
