@@ -27,6 +27,8 @@ REQUIRES = [
 ]
 VIDEO = ["av>=14"]  # H.264 is written with it, and read with it where it is installed, with OpenCV elsewhere
 FAST = ["numba>=0.61"]  # imresize of many pictures in compiled loops
+LMDB = ["lmdb>=1.4"]
+LEVELDB = ["plyvel>=1.5"]
 DEMO = ["scikit-image>=0.25"]
 DEV = [
     "build>=1.2",
@@ -77,7 +79,14 @@ setup(
         "matlab_ports": ["py.typed"],
     },
     install_requires=REQUIRES,
-    extras_require={"video": VIDEO, "fast": FAST, "demo": DEMO + VIDEO + FAST, "dev": DEV + DEMO + VIDEO + FAST},
+    extras_require={
+        "video": VIDEO,
+        "fast": FAST,
+        "lmdb": LMDB,
+        "leveldb": LEVELDB,
+        "demo": DEMO + VIDEO + FAST,
+        "dev": DEV + DEMO + VIDEO + FAST + LMDB + LEVELDB,
+    },
     entry_points={
         "console_scripts": [
             "caffe-compat = caffe_compat.cli:main",

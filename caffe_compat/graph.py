@@ -298,8 +298,7 @@ class _Builder:
     def _top_shapes(self, node: Node) -> tuple[Shape | None, ...]:
         if not node.layer.is_data:
             return node.layer.top_shapes(node.spec)
-        given = node.type == "Input" and len(node.spec.param.input_param.shape) > 0
-        own: tuple[Shape | None, ...] = node.layer.top_shapes(node.spec) if given else (None,) * len(node.tops)
+        own: tuple[Shape | None, ...] = node.layer.top_shapes(node.spec) or (None,) * len(node.tops)
         return tuple(self._fed_shape(node.spec, top, shape) for top, shape in zip(node.tops, own, strict=True))
 
     def _fed_shape(self, spec: LayerSpec, top: str, own: Shape | None) -> Shape | None:

@@ -246,7 +246,7 @@ def _first_values(node: Node, slot: Slot, generator: torch.Generator | None) -> 
 
 def _runs(node: Node) -> bool:
     """Tell whether a node is computed: data is fed, a Split is the same tensor, Silence does nothing."""
-    return not node.layer.is_data and node.type != "Split" and bool(node.tops)
+    return not node.layer.is_data and node.type != "Split" and (bool(node.tops) or node.layer.has_effect)
 
 
 def _returns(graph: NetGraph) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What feeds data layers: HDF5 files now; one file here per Caffe data layer type."""
+"""What feeds data layers; one file here per Caffe data layer type."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from caffe_compat.data import hdf5 as _hdf5  # noqa: F401  (registers HDF5Data)
+from caffe_compat.data import datum, dummy, hdf5, images, windows  # noqa: F401  (importing registers)
+from caffe_compat.data.memory import MemorySource
+from caffe_compat.data.prefetch import Prefetch, ahead
 from caffe_compat.data.shuffle import CRand, Randomness, shuffle
 from caffe_compat.data.source import DATA_LAYER_TYPES, DataSource, open_source, register, sources
 from caffe_compat.errors import CaffeCompatError, raise_together
@@ -18,7 +20,10 @@ __all__ = [
     "DATA_LAYER_TYPES",
     "CRand",
     "DataSource",
+    "MemorySource",
+    "Prefetch",
     "Randomness",
+    "ahead",
     "open_layers",
     "open_source",
     "open_sources",
@@ -53,7 +58,7 @@ def open_sources(
     ----------
     net : definition, upgraded and filtered for its phase.
     base_dir : folder of the definition, where sources are looked for if they are not in the working directory.
-    rng : stream for shuffling; by default C's ``rand()`` as Caffe finds it at its start.
+    rng : what they draw from; by default C's ``rand()`` as Caffe finds it at its start, and torch's seed.
 
     Returns
     -------
@@ -64,4 +69,14 @@ def open_sources(
     DataError
         for a data layer type there is no source for, or data that cannot be used.
     """
-    return open_layers((layer for layer in net.layer if layer.type in DATA_LAYER_TYPES), base_dir=base_dir, rng=rng)
+    layers = (_in_phase(layer, net) for layer in net.layer if layer.type in DATA_LAYER_TYPES)
+    return open_layers(layers, base_dir=base_dir, rng=rng)
+
+
+def _in_phase(layer: LayerParameter, net: NetParameter) -> LayerParameter:
+    if layer.HasField("phase"):
+        return layer
+    out = type(layer)()
+    out.CopyFrom(layer)
+    out.phase = net.state.phase
+    return out

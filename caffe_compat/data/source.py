@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     Cursor = Mapping[str, npt.NDArray[np.int64]]
 
-# Caffe 1.0's layers that read data from outside the net (include/caffe/layers/*_data_layer.hpp), but for
-# DummyData and Input, which read nothing.
-DATA_LAYER_TYPES = frozenset({"Data", "HDF5Data", "ImageData", "MemoryData", "WindowData"})
+# Caffe 1.0's layers whose tops come from outside the net (include/caffe/layers/*_data_layer.hpp), but for Input, which
+# the caller fills.
+DATA_LAYER_TYPES = frozenset({"Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData"})
 
 
 class DataSource(ABC):
@@ -32,10 +32,12 @@ class DataSource(ABC):
     Attributes
     ----------
     tops : blob names, in the layer's order.
-    shapes : the shape of a batch of each top.
+    shapes : the shape of a batch of each top; where a batch is one picture, others may have another size.
+    prefetch : how many batches Caffe keeps ready; 0 where it makes each when it is asked for.
     """
 
     type: ClassVar[str]
+    prefetch: int = 0
     tops: tuple[str, ...]
     shapes: Mapping[str, tuple[int, ...]]
 
@@ -100,9 +102,9 @@ def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", r
 
     Parameters
     ----------
-    layer : its definition, upgraded.
+    layer : its definition, upgraded; its phase is the net's (TRAIN where it has none).
     base_dir : folder where the source is looked for if it is not in the working directory.
-    rng : stream for shuffling; Caffe has one for a whole process, so share it between the sources of a run.
+    rng : what it draws from; Caffe has one for a whole process, so share it between the sources of a run.
 
     Raises
     ------

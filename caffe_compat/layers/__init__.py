@@ -11,6 +11,7 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     deconvolution,
     dropout,
     eltwise,
+    hdf5_output,
     inner_product,
     loss,
     lrn,

@@ -141,6 +141,8 @@ class Layer:
     is_data: ClassVar[bool] = False
     inference: ClassVar[bool] = True
     """Whether the layer has a place in a net made for inference (losses, metrics and Silence have none)."""
+    has_effect: ClassVar[bool] = False
+    """Whether the layer does something besides making tops, so that it runs where it has none."""
 
     def setup(self, param: pb.LayerParameter) -> None:
         """Complete the message as Caffe's LayerSetUp leaves it (it is what a snapshot holds)."""

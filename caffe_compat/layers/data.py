@@ -1,11 +1,26 @@
-"""Input and HDF5Data: the layers whose tops are fed from outside."""
+"""The layers whose tops are fed from outside: Input by the caller, the others by :mod:`caffe_compat.data`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.proto import caffe_pb2 as pb
+
+_T = TypeVar("_T")
+_LEGACY = ("num", "channels", "height", "width")
+_TRANSFORM = Account(
+    read=("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray"),
+)
+_TOLD = "Caffe 1.0 reads transform_param's {}; write it there"
+_MOVED = {name: _TOLD.format(name) for name in ("mean_file", "crop_size", "mirror")}
+_SCALE_MOVED = {"scale": _TOLD.format("scale")}
+_COLOUR = {
+    "force_color": "only Data's coded records heed it",
+    "force_gray": "only Data's coded records heed it",
+}
 
 
 @register
@@ -30,17 +45,162 @@ class Input(Layer):
                 yield spec.error("dimensions cannot be negative", "input_param.shape", list(shape.dim))
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        shapes = [tuple(shape.dim) for shape in spec.param.input_param.shape] or [()]
+        shapes = [tuple(shape.dim) for shape in spec.param.input_param.shape]
         return tuple(shapes * len(spec.param.top) if len(shapes) == 1 else shapes)
 
 
+class Fed(Layer):
+    """Base of the layers that :mod:`caffe_compat.data` feeds; a type without `top_shapes` learns them from its data."""
+
+    bottoms = exactly(0)
+    is_data = True
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return ()
+
+
 @register
-class HDF5Data(Layer):
-    """Batches from the HDF5 files of a list; read by :mod:`caffe_compat.data`, fed as inputs of the net."""
+class HDF5Data(Fed):
+    """Batches from the HDF5 files of a list."""
 
     type = "HDF5Data"
     summary = "batches from a list of HDF5 files"
-    bottoms = exactly(0)
     tops = Arity(1, None)
-    is_data = True
     accounts = {"hdf5_data_param": Account(read=("source", "batch_size", "shuffle"))}
+
+
+@register
+class Data(Fed):
+    """Batches of a database's records."""
+
+    type = "Data"
+    summary = "batches from an LMDB or LevelDB of Datums"
+    tops = Arity(1, 2)
+    accounts = {
+        "data_param": Account(
+            read=("source", "batch_size", "backend"),
+            ignored={
+                "prefetch": "how many batches are made ahead changes none of them",
+                "rand_skip": "Caffe 1.0 reads it no more",
+            },
+            rejected=_MOVED | _SCALE_MOVED | {"force_encoded_color": _TOLD.format("force_color")},
+        ),
+        "transform_param": _TRANSFORM,
+    }
+
+
+@register
+class ImageData(Fed):
+    """Batches of the pictures of a list."""
+
+    type = "ImageData"
+    summary = "batches from a list of pictures"
+    tops = exactly(2)
+    accounts = {
+        "image_data_param": Account(
+            read=("source", "batch_size", "rand_skip", "shuffle", "new_height", "new_width", "is_color", "root_folder"),
+            rejected=_MOVED | _SCALE_MOVED,
+        ),
+        "transform_param": Account(read=("scale", "mirror", "crop_size", "mean_file", "mean_value"), ignored=_COLOUR),
+    }
+
+
+@register
+class WindowData(Fed):
+    """Batches of windows of pictures."""
+
+    type = "WindowData"
+    summary = "batches of windows of pictures"
+    tops = exactly(2)
+    accounts = {
+        "window_data_param": Account(
+            read=(
+                "source",
+                "scale",
+                "batch_size",
+                "fg_threshold",
+                "bg_threshold",
+                "fg_fraction",
+                "context_pad",
+                "crop_mode",
+                "root_folder",
+            ),
+            ignored={"cache_images": "files kept in memory hold the same pictures"},
+            rejected=_MOVED,
+        ),
+        "transform_param": Account(
+            read=("mirror", "crop_size", "mean_file", "mean_value"),
+            ignored=_COLOUR,
+            rejected={"scale": "Caffe's WindowData multiplies by window_data_param's scale; write it there"},
+        ),
+    }
+
+
+@register
+class MemoryData(Fed):
+    """Batches from arrays that the caller hands over."""
+
+    type = "MemoryData"
+    summary = "batches from the caller's arrays"
+    tops = exactly(2)
+    accounts = {
+        "memory_data_param": Account(read=("batch_size", "channels", "height", "width")),
+        "transform_param": _TRANSFORM,
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        param = spec.param.memory_data_param
+        for field in ("batch_size", "channels", "height", "width"):
+            if getattr(param, field) < 1:
+                yield spec.error("must be at least 1", f"memory_data_param.{field}", getattr(param, field))
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        param = spec.param.memory_data_param
+        return (param.batch_size, param.channels, param.height, param.width), (param.batch_size,)
+
+
+@register
+class DummyData(Fed):
+    """Tops filled by fillers, anew for every batch unless they are constant."""
+
+    type = "DummyData"
+    summary = "batches drawn from fillers"
+    tops = Arity(1, None)
+    accounts = {"dummy_data_param": Account(read=("data_filler", "shape", *_LEGACY))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        for field, problem in dummy_shapes(spec.param)[1]:
+            yield spec.error(problem, f"dummy_data_param.{field}")
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return dummy_shapes(spec.param)[0]
+
+
+def dummy_shapes(layer: pb.LayerParameter) -> tuple[tuple[Shape, ...], list[tuple[str, str]]]:
+    """Return the shapes of a DummyData layer's tops; or what is wrong, as pairs of field and problem."""
+    param, tops = layer.dummy_data_param, len(layer.top)
+    problems: list[tuple[str, str]] = []
+    legacy = any(len(getattr(param, field)) for field in _LEGACY)
+    fields = _LEGACY if legacy else ("shape",)
+    if legacy and len(param.shape):
+        problems.append(("shape", "num, channels, height or width are given as well: keep one form"))
+    for field in fields:
+        count = len(getattr(param, field))
+        if count not in (1, tops):
+            problems.append((field, f"given {count} times for {tops} tops: once, or once for each"))
+    if len(param.data_filler) not in (0, 1, tops):
+        problems.append(("data_filler", f"given {len(param.data_filler)} times for {tops} tops: none, one or one each"))
+    if problems:
+        return (), problems
+    if legacy:
+        columns = [_each(list(getattr(param, field)), tops) for field in _LEGACY]
+        shapes: list[Shape] = list(zip(*columns, strict=True))
+    else:
+        shapes = _each([tuple(shape.dim) for shape in param.shape], tops)
+    if any(dim < 1 for shape in shapes for dim in shape):
+        return (), [(fields[0], "dimensions must be positive")]
+    return tuple(shapes), []
+
+
+def _each(values: list[_T], count: int) -> list[_T]:
+    return values * count if len(values) == 1 else values

@@ -66,7 +66,8 @@ class Solver:
 
     Notes
     -----
-    random_seed seeds torch's global generator, as it seeds Caffe's; HDF5Data's shuffle does not depend on it.
+    random_seed seeds torch's global generator and the data layers', as it seeds Caffe's; HDF5Data's shuffle does not
+    depend on it.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class Solver:
         seed = int(self.param.random_seed) if self.param.random_seed >= 0 else None
         if seed is not None:
             torch.manual_seed(seed + self._workers.rank)
-        rng = self._rng = CRand()
+        rng = self._rng = CRand(random_seed=seed)
 
         def made(definition: Definition, place: str) -> FedNet:
             self._say(place, definition.told)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from caffe_compat.data import DATA_LAYER_TYPES, DataSource, Randomness, open_sources
+from caffe_compat.data import DATA_LAYER_TYPES, DataSource, Randomness, ahead, open_sources
 from caffe_compat.data.source import find_input, looked_in
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
 from caffe_compat.files import read_net
@@ -139,10 +139,12 @@ def redirect(definition: Definition, source: str) -> Definition:
     """
     net = pb.NetParameter()
     net.CopyFrom(definition.net)
-    layers = [layer for layer in net.layer if layer.type in DATA_LAYER_TYPES]
+    layers = [layer for layer in net.layer if layer.type in DATA_LAYER_TYPES - {"DummyData", "MemoryData"}]
     if len(layers) != 1:
         names = ", ".join(layer.name for layer in layers) or "none"
-        raise SolverError("a source is given for a net without exactly one data layer", value=source, hint=names)
+        raise SolverError(
+            "a source is given for a net without exactly one data layer that reads files", value=source, hint=names
+        )
     for described, message in layers[0].ListFields():
         if described.message_type is not None and "source" in described.message_type.fields_by_name:
             message.source = source
@@ -175,7 +177,8 @@ class FedNet:
         criterion: Criterion | None = None,
     ) -> None:
         self._criterion = criterion
-        self.sources: list[DataSource] = open_sources(definition.net, base_dir=definition.base_dir, rng=rng)
+        opened = open_sources(definition.net, base_dir=definition.base_dir, rng=rng)
+        self.sources: list[DataSource] = [ahead(source, pin=device.type == "cuda") for source in opened]
         if workers.count > 1 and definition.net.state.phase == pb.TRAIN:  # only the first one tests: it skips nothing
             self.sources = [Share(source, workers) for source in self.sources]
         shapes = {top: source.shapes[top] for source in self.sources for top in source.tops}

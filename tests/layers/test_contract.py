@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.data import DATA_LAYER_TYPES
 from caffe_compat.errors import NetError
 from caffe_compat.graph import build_graph
 from caffe_compat.layers import REGISTRY, Account, Layer, register
@@ -139,7 +140,13 @@ EXAMPLES: dict[str, Example] = {
         "", ("2 3", "2 3"), _param("eltwise_param", {"operation": "operation: PROD", "coeff": "coeff: 1 coeff: -1"})
     ),
     "EuclideanLoss": Example("", ("2 3", "2 3")),
+    "Data": Example("", ()),
+    "DummyData": Example("shape { dim: 2 dim: 3 }", ()),
     "HDF5Data": Example("", ()),
+    "HDF5Output": Example('file_name: "out.h5"', ("2 3", "2"), tops=()),
+    "ImageData": Example("", (), tops=("y", "z")),
+    "MemoryData": Example("batch_size: 2 channels: 1 height: 3 width: 4", (), tops=("y", "z")),
+    "WindowData": Example("", (), tops=("y", "z")),
     "InnerProduct": Example(
         IP, changes=_param("inner_product_param", {
             "num_output": IP.replace("3", "2", 1), "bias_term": IP + " bias_term: false",
@@ -180,8 +187,12 @@ EXAMPLES: dict[str, Example] = {
     ),
     "Split": Example("", tops=("y", "z")),
 }  # fmt: skip
-READ_BY_DATA = {"hdf5_data_param.source", "hdf5_data_param.batch_size", "hdf5_data_param.shuffle"}
-"""Read where files are opened: tests/data shows what they change."""
+READ_BY_DATA = {
+    f"{name}.{fld}" for type_ in DATA_LAYER_TYPES for name, account in REGISTRY[type_].accounts.items() for fld in account.read
+}  # fmt: skip
+"""Read where batches are made: tests/data/test_fields.py shows what they change."""
+WRITES = {"hdf5_output_param.file_name"}
+"""Read where a file is written: tests/layers/test_hdf5_output.py shows it."""
 CHANGES_TOPS = {"recurrent_param.expose_hidden"}
 """Changes how many bottoms and tops there are: tests/layers/test_recurrent.py shows it."""
 
@@ -208,7 +219,8 @@ def example_text(type_: str, text: str, message: str) -> str:
 def _net(type_: str, text: str, message: str) -> CaffeNet:
     example = EXAMPLES[type_]
     net = parse_text(example_text(type_, text, message), pb.NetParameter)
-    shapes = {"y": (2, 3)} if type_ == "HDF5Data" else None
+    learned = type_ in DATA_LAYER_TYPES - {"DummyData", "MemoryData"}
+    shapes = dict.fromkeys(example.tops, (2, 3)) if learned else None
     return build_net(build_graph(net, phase=example.phase, input_shapes=shapes), seed=3)
 
 
@@ -230,6 +242,12 @@ def _same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
     return len(a) == len(b) and all(x.shape == y.shape and torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch) -> None:
+    """Where HDF5Output may write."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_every_type_has_an_example() -> None:
     assert set(EXAMPLES) == set(REGISTRY)
 
@@ -237,7 +255,7 @@ def test_every_type_has_an_example() -> None:
 @pytest.mark.parametrize("type_", sorted(REGISTRY))
 def test_every_field_that_is_read_has_a_change(type_: str) -> None:
     read = {f"{name}.{fld}" for name, account in REGISTRY[type_].accounts.items() for fld in account.read}
-    assert read - READ_BY_DATA - CHANGES_TOPS == set(EXAMPLES[type_].changes)
+    assert read - READ_BY_DATA - CHANGES_TOPS - WRITES == set(EXAMPLES[type_].changes)
 
 
 @pytest.mark.parametrize(("type_", "fld"), [(t, f) for t, e in sorted(EXAMPLES.items()) for f in e.changes])

@@ -14,6 +14,7 @@ from tests.layers.test_contract import EXAMPLES, _message_field, example_text
 NONE = {
     "Accuracy": "counts",
     "ArgMax": "has none in Caffe",
+    "HDF5Output": "has no tops",
     "Silence": "has no tops",
     "Split": "is no computation",
     "Threshold": "is flat",

@@ -1,0 +1,80 @@
+"""DummyData: tops filled by fillers, as Caffe 1.0 does it.
+
+Facts from BVLC Caffe 9b89154, dummy_data_layer.cpp: one filler for all tops, or one for each, a constant 0 where there
+is none; one shape for all or one for each, in `shape` or in the four older fields; what a constant filler fills is
+filled once, the rest anew for every batch. The numbers come from torch's global generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from caffe_compat.data.place import check_tops
+from caffe_compat.data.shuffle import Randomness
+from caffe_compat.data.source import DataSource, register
+from caffe_compat.errors import CaffeCompatError, DataError, raise_together
+from caffe_compat.fillers import check_filler, fill
+from caffe_compat.layers.data import dummy_shapes
+from caffe_compat.proto import caffe_pb2 as pb
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@register
+class DummySource(DataSource):
+    """Batches of a DummyData layer.
+
+    Parameters
+    ----------
+    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
+
+    Attributes
+    ----------
+    constant : the tops that Caffe fills only once, so that what a caller writes there stays.
+    """
+
+    type = "DummyData"
+
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: Randomness) -> None:  # noqa: ARG002
+        check_tops(layer, 1, None)
+        self.tops = tuple(layer.top)
+        shapes, problems = dummy_shapes(layer)
+        raise_together([DataError(p, layer=layer.name, field=f"dummy_data_param.{name}") for name, p in problems])
+        self.shapes = dict(zip(self.tops, shapes, strict=True))
+        given = list(layer.dummy_data_param.data_filler) or [pb.FillerParameter()]
+        fillers = given * len(self.tops) if len(given) == 1 else given
+        self._fillers = dict(zip(self.tops, fillers, strict=True))
+        raise_together(list(self._wrong(layer.name)))
+        self.constant = frozenset(top for top, filler in self._fillers.items() if filler.type == "constant")
+
+    def _wrong(self, layer: str) -> Iterator[CaffeCompatError]:
+        for top, filler in self._fillers.items():
+            try:
+                check_filler(filler, self.shapes[top])
+            except CaffeCompatError as error:
+                field = f"dummy_data_param.data_{error.field}"
+                yield DataError(error.problem, layer=layer, field=field, value=error.value, hint=error.hint)
+
+    def next(self) -> dict[str, torch.Tensor]:
+        """Return the next batch."""
+        return {top: fill(torch.empty(self.shapes[top]), filler) for top, filler in self._fillers.items()}
+
+    def reset(self) -> None:
+        """Do nothing: the random numbers are torch's."""
+
+    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return nothing."""
+        return {}
+
+    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
+        """Tell whether there is nothing to go to."""
+        return not cursor
+
+    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Do nothing."""

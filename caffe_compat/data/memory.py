@@ -1,0 +1,140 @@
+"""MemoryData: batches from arrays that the caller hands over.
+
+Facts from BVLC Caffe 9b89154, memory_data_layer.cpp and python/caffe/_caffe.cpp: the arrays' rows are a multiple of
+batch_size, taken in order and over again; arrays are used as they are, only datums are transformed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from caffe_compat.data.datum import decode_flag, picture_of
+from caffe_compat.data.place import At, batch_size, check_tops
+from caffe_compat.data.shuffle import Randomness
+from caffe_compat.data.source import DataSource, register
+from caffe_compat.data.transform import Transformer
+from caffe_compat.errors import DataError
+from caffe_compat.proto import caffe_pb2 as pb
+
+
+@register
+class MemorySource(DataSource):
+    """Batches of a MemoryData layer.
+
+    Parameters
+    ----------
+    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
+    """
+
+    type = "MemoryData"
+
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: Randomness) -> None:
+        param = layer.memory_data_param
+        check_tops(layer, 2, 2)
+        self.tops = tuple(layer.top)
+        self._layer = layer.name
+        self._batch = batch_size(layer, "memory_data_param", param.batch_size)
+        for field in ("channels", "height", "width"):
+            if getattr(param, field) < 1:
+                raise DataError("must be at least 1", layer=layer.name, field=f"memory_data_param.{field}", value=0)
+        self._flag = decode_flag(layer)
+        self._transform = Transformer(layer, base_dir=base_dir, rng=rng)
+        self._row_shape = (param.channels, param.height, param.width)
+        self.shapes = {self.tops[0]: (self._batch, *self._row_shape), self.tops[1]: (self._batch,)}
+        self._data: npt.NDArray[np.float32] | None = None
+        self._labels = np.zeros(0, np.float32)
+        self._row = 0
+
+    def set_arrays(self, data: npt.ArrayLike, labels: npt.ArrayLike) -> None:
+        """Take arrays to make the next batches of, from their first row on; nothing is transformed.
+
+        Parameters
+        ----------
+        data : (N, channels, height, width), converted to float32; N is a multiple of batch_size.
+        labels : N numbers.
+
+        Raises
+        ------
+        DataError
+            They have another shape.
+        """
+        values, numbers = np.array(data, np.float32), np.array(labels, np.float32).reshape(-1)
+        if values.ndim != 4 or values.shape[1:] != self._row_shape:
+            wanted = ", ".join(map(str, self._row_shape))
+            raise DataError(f"the data have the shape {values.shape}, not (N, {wanted})", layer=self._layer)
+        self._check_rows(len(values), len(numbers))
+        self._data, self._labels, self._row = values, numbers, 0
+
+    def add_datums(self, datums: Sequence[pb.Datum]) -> None:
+        """Take pictures, transformed as transform_param says, to make the next batches of.
+
+        Raises
+        ------
+        DataError
+            Their number is no multiple of batch_size, or one of them does not become what memory_data_param tells.
+        """
+        self._check_rows(len(datums), len(datums))
+        data = np.empty((len(datums), *self._row_shape), np.float32)
+        for number, (datum, draws) in enumerate(zip(datums, self._transform.draws(len(datums)), strict=True)):
+            at = At(self._layer, what=f"datum {number}")
+            picture = picture_of(datum, self._flag, at)
+            shape = self._transform.shape(picture.shape, at)
+            if shape != self._row_shape:
+                raise at.error(f"it becomes {shape}, not {self._row_shape}", field="memory_data_param")
+            self._transform.apply(picture, draws, data[number])
+        self._data, self._row = data, 0
+        self._labels = np.array([datum.label for datum in datums], np.float32)
+
+    def _check_rows(self, rows: int, labels: int) -> None:
+        if rows != labels:
+            raise DataError(f"there are {rows} rows of data and {labels} labels", layer=self._layer)
+        if rows == 0 or rows % self._batch:
+            raise DataError(
+                "the number of rows must be a multiple of it",
+                layer=self._layer,
+                field="memory_data_param.batch_size",
+                value=self._batch,
+                hint=f"{rows} are given",
+            )
+
+    def reset(self) -> None:
+        """Start again from the first row of the arrays."""
+        self._row = 0
+
+    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the row and the number of rows, and the state of the random numbers."""
+        return {"place": np.array([self._row, len(self._labels)]), "random": self._transform.state}
+
+    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
+        """Tell whether there are as many rows."""
+        none = np.zeros(0, np.int64)
+        place, random = cursor.get("place", none), cursor.get("random", none)
+        rows = len(self._labels)
+        fits = len(place) == 2 and place[1] == rows and 0 <= place[0] < max(rows, 1) and place[0] % self._batch == 0
+        return bool(fits) and self._transform.suits(random)
+
+    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Go to a row."""
+        self._row = int(cursor["place"][0])
+        self._transform.state = cursor["random"]
+
+    def next(self) -> dict[str, torch.Tensor]:
+        """Return the next batch, a copy.
+
+        Raises
+        ------
+        DataError
+            Nothing was handed over yet.
+        """
+        if self._data is None:
+            hint = "MemoryData has no file: set_arrays(data, labels), in pycaffe net.set_input_arrays(data, labels)"
+            raise DataError("it was given no data", layer=self._layer, hint=hint)
+        rows = np.s_[self._row : self._row + self._batch]
+        self._row = (self._row + self._batch) % len(self._labels)
+        made = (self._data[rows], self._labels[rows])
+        return {top: torch.from_numpy(values.copy()) for top, values in zip(self.tops, made, strict=True)}

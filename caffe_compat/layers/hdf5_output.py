@@ -1,0 +1,111 @@
+"""HDF5Output: two bottoms written to a file, as the datasets ``data`` and ``label``.
+
+Facts from BVLC Caffe 9b89154, hdf5_output_layer.cpp and util/hdf5.cpp: both are written with four axes at every forward
+pass; a second pass finds the datasets there and ends the program. Here its rows are put behind those of the first one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError, FileError
+from caffe_compat.files import atomic_path
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
+
+_NAMES = ("data", "label")
+
+
+@register
+class HDF5Output(Layer):
+    """Two bottoms of every pass in one HDF5 file."""
+
+    type = "HDF5Output"
+    summary = "writes two bottoms to an HDF5 file"
+    bottoms = exactly(2)
+    tops = exactly(0)
+    has_effect = True
+    inference = False
+    accounts = {"hdf5_output_param": Account(read=("file_name",))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        name, bottoms = spec.param.hdf5_output_param.file_name, spec.bottoms
+        if not name:
+            yield spec.error("must be given", "hdf5_output_param.file_name", name)
+        for number, shape in enumerate(bottoms):
+            if not 1 <= len(shape) <= 4:
+                yield spec.error(f"bottom number {number} has {len(shape)} axes", "bottom", hint="1 to 4")
+        if all(bottoms) and bottoms[0][0] != bottoms[1][0]:
+            yield spec.error(
+                f"the bottoms have {bottoms[0][0]} and {bottoms[1][0]} rows", "bottom", hint="they must agree"
+            )
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return ()
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return HDF5OutputModule(spec.param.hdf5_output_param.file_name)
+
+
+class HDF5OutputModule(nn.Module):
+    """Writes what it is called with.
+
+    The first call makes the file, complete or not at all, in the place of one that was there; before it, nothing is
+    touched.
+
+    Parameters
+    ----------
+    path : relative to the working directory, as in Caffe.
+    """
+
+    _is_impure = True  # torch.fx keeps what is called for its effect
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.rows = 0
+
+    @torch.no_grad()
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(self, data: torch.Tensor, label: torch.Tensor) -> None:
+        """Write rows of both, (N, ...) each.
+
+        Raises
+        ------
+        FileError
+            The file cannot be written.
+        """
+        batch = dict(zip(_NAMES, map(_four_axes, (data, label)), strict=True))
+        try:
+            if self.rows:
+                self._append(batch)
+            else:
+                self._create(batch)
+        except FileError:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise FileError(f"cannot be written: {error}", file=self.path) from None
+        self.rows += len(batch["data"])
+
+    def _create(self, batch: dict[str, npt.NDArray[np.float32]]) -> None:
+        with atomic_path(self.path) as partial, h5py.File(partial, "w") as file:
+            for name, values in batch.items():
+                file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]))
+
+    def _append(self, batch: dict[str, npt.NDArray[np.float32]]) -> None:
+        with h5py.File(self.path, "r+") as file:
+            for name, values in batch.items():
+                file[name].resize(self.rows + len(values), axis=0)
+                file[name][self.rows :] = values
+
+
+def _four_axes(blob: torch.Tensor) -> npt.NDArray[np.float32]:
+    values: npt.NDArray[np.float32] = blob.detach().cpu().numpy()
+    return values.reshape(values.shape + (1,) * (4 - values.ndim))

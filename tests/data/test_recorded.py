@@ -1,0 +1,97 @@
+"""Every recorded case of a data layer: the very bits that genuine Caffe 1.0 made of the same files and the same seed."""
+
+import json
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+
+from caffe_compat.data import CRand, MemorySource, Prefetch, open_layers
+from caffe_compat.files import parse_text
+from caffe_compat.proto import caffe_pb2 as pb
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "data"
+CASES = json.loads((GOLDEN / "cases.json").read_text())["cases"]
+
+
+def write_lmdb(path, records):
+    with lmdb.open(str(path), map_size=1 << 26) as env, env.begin(write=True) as transaction:
+        for key, value in records:
+            transaction.put(key, value)
+
+
+def write_leveldb(path, records):
+    plyvel = pytest.importorskip("plyvel")
+    with plyvel.DB(str(path), create_if_missing=True) as db:
+        for key, value in records:
+            db.put(key, value)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """The files that were read, written anew; the databases made of their records."""
+    folder = tmp_path_factory.mktemp("inputs")
+    databases = {}
+    with np.load(GOLDEN / "inputs.npz") as content:
+        for name in content.files:
+            first, _, key = name.partition("/")
+            if first.endswith("_lmdb"):
+                databases.setdefault(first, []).append((key.encode(), content[name].tobytes()))
+            else:
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_bytes(content[name].tobytes())
+    for name, records in databases.items():
+        write_lmdb(folder / name, records)
+    return folder, databases
+
+
+@pytest.fixture
+def folder(inputs, monkeypatch):
+    monkeypatch.chdir(inputs[0])
+    return inputs[0]
+
+
+def opened(case, folder, databases):
+    layers = parse_text(case["layers"], pb.NetParameter).layer
+    rng = CRand(random_seed=case["random_seed"])
+    if "raw_leveldb" in case["layers"] and not (folder / "raw_leveldb").exists():
+        write_leveldb(folder / "raw_leveldb", databases["raw_lmdb"])
+    sources = open_layers(layers, rng=rng)
+    assert rng.draw() == case["next"], "what comes after has other random numbers"
+    for source in sources:
+        if isinstance(source, MemorySource):
+            source.add_datums([pb.Datum.FromString(value) for _, value in databases["raw_lmdb"][:8]])
+    return sources
+
+
+@pytest.mark.parametrize("prefetched", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_the_batches_are_caffes_bit_for_bit(inputs, folder, name, prefetched):
+    case = CASES[name]
+    sources = opened(case, folder, inputs[1])
+    if prefetched:
+        sources = [Prefetch(source, 3) for source in sources]
+    found = [value.numpy() for _ in range(case["forwards"]) for source in sources for value in source.next().values()]
+    with np.load(GOLDEN / "records.npz") as records:
+        expected = [records[key] for key in records.files if key.startswith(f"{name}/")]
+    assert len(found) == len(expected) > 0
+    for number, (one, two) in enumerate(zip(found, expected, strict=True)):
+        # MemoryData's labels have four axes in Caffe once they are there.
+        assert one.shape == two.shape or (name == "memory" and one.size == two.size), number
+        assert one.tobytes() == two.tobytes(), f"top {number} differs by up to {np.abs(one - two).max()}"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_cursor_leads_to_the_same_batches_again(inputs, folder, name):
+    sources = opened(CASES[name], folder, inputs[1])
+    for source in sources:
+        for _ in range(3):
+            source.next()
+        cursor = {key: np.array(value) for key, value in source.cursor().items()}
+        expected = [source.next() for _ in range(6)]
+        assert source.fits(cursor)
+        source.seek(cursor)
+        for batch in expected:
+            again = source.next()
+            assert all(np.array_equal(value, again[top]) for top, value in batch.items())
