@@ -19,11 +19,12 @@ from caffe_compat.models.robust_lq_emotion.cli import (
     sr_demo,
     table,
     train,
+    verify,
 )
 from matlab_ports.errors import PortError
 
 # each adds its parser, whose `run` takes the parsed arguments and returns the exit code
-_COMMANDS = (demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train)
+_COMMANDS = (demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from caffe_compat.models.robust_lq_emotion.report.disagreements import DISAGREEM
 from caffe_compat.models.robust_lq_emotion.report.document import Block, Column, Table, Text, row
 from caffe_compat.models.robust_lq_emotion.report.setting import finished_quickly
 from caffe_compat.models.robust_lq_emotion.report.store import Store
+from caffe_compat.models.robust_lq_emotion.report.weights import published_weights
 
 
 def disagreements(store: Store) -> Iterator[Block]:
@@ -47,7 +48,7 @@ def not_verified(store: Store) -> Iterator[Block]:
             "**AVEC 2016.** Nothing here checks that these recordings are the package's own, nor which version of its "
             "gold standard the paper used."
         )
-    yield _published_weights(store)
+    yield from published_weights(store)
     yield Text(
         "**Codec of Figure 4.** The paper names no codec, no settings and no list of QPs; its curves are known as a "
         "picture, and only two rates as numbers."
@@ -61,15 +62,3 @@ def not_verified(store: Store) -> Iterator[Block]:
             f"**Length of training.** No net of valence was trained for more than {most:,} iterations; the authors' "
             "solvers take 30,000 (HR, LR), 60,000 (Joint) and 120,000 (Non-Joint)."
         )
-
-
-def _published_weights(store: Store) -> Text:
-    found = store.find(store.root / "verify.json")
-    if found is None:
-        return Text(
-            "**Published weights.** The authors' trained weights were not looked at in this folder; "
-            "`lq-emotion verify --weights DIR --out ROOT/verify.json` does."
-        )
-    return Text(
-        "**Published weights.** Weights were looked at by `lq-emotion verify`; what it found is in verify.json."
-    )

@@ -77,20 +77,32 @@ class Evaluate:
         CaffeCompatError, PortError, OSError
             Something that cannot be used. Nothing is written before all frames are predicted.
         """
+        self._require_writable()
+        predicted, results, timelines = self._computed()
+        self._write(predicted, results, timelines)
+        return results
+
+    def score(self) -> dict[str, Any]:
+        """Predict and score as `run` does, and write nothing.
+
+        Raises
+        ------
+        CaffeCompatError, PortError, OSError
+        """
+        return self._computed()[1]
+
+    def _computed(self) -> tuple[list[Predicted], dict[str, Any], dict[str, Labels]]:
         names = list(dict.fromkeys(self.names)) or self._development()
         everyone = list(dict.fromkeys([*names, *self.learn_on]))
         labels = read_labels(self.data, everyone)
         timelines = self._timelines(names, labels)
-        self._require_writable()
         device = choose_device(self.device)
         predictor, weights = load_predictor(self.weights, self.net, device=device, mean=self.mean, std=self.std)
         self.say(f"{weights} on {len(everyone)} recordings of {self.data}, on {device}")
         raw = self._predict(predictor, everyone, labels)
         processing = self._learn(raw, labels)
         predicted = [self._finished(name, labels[name], raw[name], processing) for name in names]
-        results = self._results(predicted, weights, processing)
-        self._write(predicted, results, timelines)
-        return results
+        return predicted, self._results(predicted, weights, processing), timelines
 
     def _require_writable(self) -> None:
         """Refuse, before minutes of predictions, a folder that cannot be written or made."""
