@@ -18,7 +18,7 @@ from caffe_compat.draw.layout import Layout, layout
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PICTURES = ("svg", "png", "pdf")
+PICTURES = ("svg", "png", "pdf", "eps", "ps", "jpg", "jpeg")
 FONT, SMALL, LINE = 10.0, 8.0, 12.5  # points
 MARGIN, PADDING = 12.0, 8.0
 DPI = 96.0
@@ -28,7 +28,7 @@ Point = tuple[float, float]
 
 
 def render(picture: Diagram, fmt: str) -> bytes:
-    """Return a diagram as SVG, PNG or PDF; a PNG that would be too large for viewers is made at a lower resolution."""
+    """Return a diagram in a format of PICTURES; pixels too many for viewers are made fewer."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,8 +56,8 @@ def render(picture: Diagram, fmt: str) -> bytes:
         for node, size, along, across in zip(picture.nodes.values(), sizes, places.along, places.across, strict=True):
             _box(axes, node, turn((along, across)), size, flows_down=flows_down)
         content = io.BytesIO()
-        undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-        figure.savefig(content, format=fmt, dpi="figure", facecolor="white", metadata=undated[fmt])
+        undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        figure.savefig(content, format=fmt, dpi="figure", facecolor="white", metadata=undated.get(fmt))
     return content.getvalue()
 
 

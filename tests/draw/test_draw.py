@@ -173,6 +173,9 @@ def test_pdf_and_every_other_format_begin_as_they_must(net):
     assert heads["png"] == b"\x89PNG\r\n\x1a\n"
     assert heads["dot"] == heads["gv"] == heads["raw"] == b"digraph "
     assert heads["svg"].startswith(b"<?xml")
+    assert heads["ps"] == heads["eps"] == b"%!PS-Ado"
+    assert heads["jpg"] == heads["jpeg"]
+    assert heads["jpg"].startswith(b"\xff\xd8\xff")
 
 
 def test_names_no_font_or_formula_knows_are_drawn():
@@ -209,7 +212,7 @@ def test_the_file_has_the_format_its_name_says(net, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        ("a.jpeg2", {}, "no such format.*png"),
+        ("a.qqq", {}, "no such format.*png"),
         ("a.pgn", {}, "did you mean 'png'"),
         ("a", {}, "tells no format.*svg, png"),
         ("a.png", {"rankdir": "UP"}, "no such direction.*LR, TB, BT or RL"),

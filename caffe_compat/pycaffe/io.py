@@ -1,0 +1,319 @@
+"""``caffe.io``: pictures and preprocessing, and arrays as blobs and data in messages.
+
+Source: pycaffe's io, BVLC Caffe 9b89154. It reads and resizes pictures with scikit-image; here Pillow and SciPy do,
+with the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from caffe_compat.errors import FileError
+from caffe_compat.proto import caffe_pb2
+from caffe_compat.pycaffe.pictures import grey, read_picture, resize
+
+__all__ = [
+    "Transformer",
+    "array_to_blobproto",
+    "array_to_datum",
+    "arraylist_to_blobprotovector_str",
+    "blobproto_to_array",
+    "blobprotovector_str_to_arraylist",
+    "caffe_pb2",
+    "datum_to_array",
+    "load_image",
+    "oversample",
+    "resize_image",
+]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# Arrays in messages.
+
+
+def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> Array:  # noqa: FBT001, FBT002
+    """Return a blob's data, or its diff, in its shape.
+
+    Returns
+    -------
+    float64, as protobuf hands the values out; the legacy shape (num, channels, height, width) goes before `shape`.
+
+    Raises
+    ------
+    ValueError
+        If the number of values is not that of the shape; a blob without a shape holds a single value.
+    """
+    name = "diff" if return_diff else "data"
+    values = getattr(blob, name) or getattr(blob, f"double_{name}")
+    legacy = any(blob.HasField(field) for field in ("num", "channels", "height", "width"))
+    shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
+    return np.array(values, dtype=np.float64).reshape(shape)
+
+
+def array_to_blobproto(arr: Array, diff: Array | None = None) -> caffe_pb2.BlobProto:
+    """Return an array, and a diff of the same shape, as a blob."""
+    blob = caffe_pb2.BlobProto()
+    blob.shape.dim.extend(arr.shape)
+    blob.data.extend(arr.astype(float).flat)
+    if diff is not None:
+        blob.diff.extend(diff.astype(float).flat)
+    return blob
+
+
+def arraylist_to_blobprotovector_str(arraylist: Iterable[Array]) -> bytes:
+    """Return arrays as a serialized BlobProtoVector."""
+    vector = caffe_pb2.BlobProtoVector()
+    vector.blobs.extend(array_to_blobproto(array) for array in arraylist)
+    return vector.SerializeToString()
+
+
+def blobprotovector_str_to_arraylist(str: bytes) -> list[Array]:  # noqa: A002  (the name scripts may pass it by)
+    """Return the arrays of a serialized BlobProtoVector."""
+    vector = caffe_pb2.BlobProtoVector()
+    vector.ParseFromString(str)
+    return [blobproto_to_array(blob) for blob in vector.blobs]
+
+
+def array_to_datum(arr: Array, label: int | None = None) -> caffe_pb2.Datum:
+    """Return a picture (K x H x W) as a Datum: bytes of a uint8 array, floats of any other."""
+    if arr.ndim != 3:
+        raise ValueError(f"Incorrect array shape: {arr.shape}; a Datum has three axes, channels, height and width")
+    datum = caffe_pb2.Datum()
+    datum.channels, datum.height, datum.width = arr.shape
+    if arr.dtype == np.uint8:
+        datum.data = arr.tobytes()
+    else:
+        datum.float_data.extend(arr.astype(float).flat)
+    if label is not None:
+        datum.label = label
+    return datum
+
+
+def datum_to_array(datum: caffe_pb2.Datum) -> Array:
+    """Return a Datum's picture (K x H x W), uint8 or float64; its label is `datum.label`."""
+    shape = (datum.channels, datum.height, datum.width)
+    if datum.encoded:
+        raise ValueError("the Datum holds an encoded picture; decode datum.data with cv2.imdecode or PIL.Image.open")
+    if datum.data:
+        return np.frombuffer(datum.data, dtype=np.uint8).reshape(shape).copy()
+    return np.array(datum.float_data, dtype=np.float64).reshape(shape)
+
+
+# Preprocessing.
+
+
+class Transformer:
+    """What is done to a picture before it goes into a net.
+
+    In this order: to float32, resized to the input's size, axes transposed to K x H x W, channels swapped, times
+    `raw_scale`, minus `mean`, times `input_scale`.
+
+    Parameters
+    ----------
+    inputs : shape (N, K, H, W) of every input blob by its name.
+
+    Notes
+    -----
+    Genuine pycaffe changes the caller's array where it is float32, of the input's size already and not swapped; here it
+    is left alone.
+    """
+
+    def __init__(self, inputs: Mapping[str, Sequence[int]]) -> None:
+        self.inputs = inputs
+        self.transpose: dict[str, Sequence[int]] = {}
+        self.channel_swap: dict[str, Sequence[int]] = {}
+        self.raw_scale: dict[str, float] = {}
+        self.mean: dict[str, Array] = {}
+        self.input_scale: dict[str, float] = {}
+
+    def __check_input(self, in_: str) -> None:
+        if in_ not in self.inputs:
+            raise Exception(f"{in_} is not one of the net inputs: {self.inputs}")  # noqa: TRY002  (as pycaffe's)
+
+    def preprocess(self, in_: str, data: Array) -> Array:
+        """Return a picture (H' x W' x K) as the input takes it (K x H x W), float32."""
+        self.__check_input(in_)
+        caffe_in = data.astype(np.float32, copy=False)
+        in_dims = tuple(self.inputs[in_][2:])
+        if caffe_in.shape[:2] != in_dims:
+            caffe_in = resize_image(caffe_in, in_dims)
+        if in_ in self.transpose:
+            caffe_in = caffe_in.transpose(self.transpose[in_])
+        if in_ in self.channel_swap:
+            caffe_in = caffe_in[list(self.channel_swap[in_]), :, :]
+        if np.may_share_memory(caffe_in, data):
+            caffe_in = caffe_in.copy()
+        if self.raw_scale.get(in_) is not None:
+            caffe_in *= self.raw_scale[in_]
+        if self.mean.get(in_) is not None:
+            caffe_in -= self.mean[in_]
+        if self.input_scale.get(in_) is not None:
+            caffe_in *= self.input_scale[in_]
+        return caffe_in
+
+    def deprocess(self, in_: str, data: Array) -> Array:
+        """Return what :meth:`preprocess` made as it was, but for the size."""
+        self.__check_input(in_)
+        decaf_in = data.copy().squeeze()
+        if self.input_scale.get(in_) is not None:
+            decaf_in /= self.input_scale[in_]
+        if self.mean.get(in_) is not None:
+            decaf_in += self.mean[in_]
+        if self.raw_scale.get(in_) is not None:
+            decaf_in /= self.raw_scale[in_]
+        if in_ in self.channel_swap:
+            decaf_in = decaf_in[np.argsort(self.channel_swap[in_]), :, :]
+        if in_ in self.transpose:
+            decaf_in = decaf_in.transpose(np.argsort(self.transpose[in_]))
+        return decaf_in
+
+    def set_transpose(self, in_: str, order: Sequence[int]) -> None:
+        """Set the order of the axes: (2, 0, 1) makes K x H x W of H x W x K."""
+        self.__check_input(in_)
+        if len(order) != len(self.inputs[in_]) - 1:
+            raise Exception("Transpose order needs to have the same number of dimensions as the input.")  # noqa: TRY002
+        self.transpose[in_] = order
+
+    def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
+        """Set the order of the channels, the first axis after transposing: (2, 1, 0) makes BGR of RGB."""
+        self.__check_input(in_)
+        if len(order) != self.inputs[in_][1]:
+            raise Exception(  # noqa: TRY002
+                "Channel swap needs to have the same number of dimensions as the input channels."
+            )
+        self.channel_swap[in_] = order
+
+    def set_raw_scale(self, in_: str, scale: float) -> None:
+        """Set what a picture is multiplied with before the mean is subtracted: 255 for nets that take 0 to 255."""
+        self.__check_input(in_)
+        self.raw_scale[in_] = scale
+
+    def set_mean(self, in_: str, mean: Array) -> None:
+        """Set the mean to subtract: a value for each channel (K), or a picture (K x H x W), which is resized to fit."""
+        self.__check_input(in_)
+        if mean.ndim == 1:
+            if mean.shape[0] != self.inputs[in_][1]:
+                raise ValueError(f"Mean channels incompatible with input: {mean.shape[0]} for {self.inputs[in_][1]}.")
+            mean = mean[:, np.newaxis, np.newaxis]
+        else:
+            shape = (1, *mean.shape) if mean.ndim == 2 else mean.shape
+            if len(shape) != 3:
+                raise ValueError(f"Mean shape invalid: {mean.shape}")
+            if shape != tuple(self.inputs[in_][1:]):
+                mean = self._fitted(mean.reshape(shape), tuple(self.inputs[in_][2:]))
+        self.mean[in_] = mean
+
+    @staticmethod
+    def _fitted(mean: Array, size: tuple[int, ...]) -> Array:
+        low, high = mean.min(), mean.max()
+        if low == high:  # pycaffe divides by zero here
+            return np.full((mean.shape[0], *size), low, dtype=np.float32)
+        normal = (mean - low) / (high - low)
+        fitted: Array = resize_image(normal.transpose((1, 2, 0)), size).transpose((2, 0, 1)) * (high - low) + low
+        return fitted
+
+    def set_input_scale(self, in_: str, scale: float) -> None:
+        """Set what the input is multiplied with at the very end."""
+        self.__check_input(in_)
+        self.input_scale[in_] = scale
+
+
+# Pictures.
+
+
+def load_image(filename: str | os.PathLike[str], color: bool = True) -> Array:  # noqa: FBT001, FBT002
+    """Read a picture.
+
+    Parameters
+    ----------
+    filename : any format Pillow reads.
+    color : whether to return RGB; else the luminance.
+
+    Returns
+    -------
+    float32 from 0 to 1, (H, W, 3), or (H, W, 1) where `color` is False.
+
+    Raises
+    ------
+    CaffeCompatError
+        If the file is no picture, or is truncated.
+    """
+    name = os.fspath(filename)
+    if "://" in name:
+        raise FileError("a picture is read from a file, not from the net", file=name, hint="download it first")
+    picture = read_picture(name)
+    if not color and picture.ndim == 3:
+        picture = grey(picture)
+    picture = picture.astype(np.float32)
+    if picture.ndim == 2:
+        picture = picture[:, :, np.newaxis]
+        if color:
+            picture = np.tile(picture, (1, 1, 3))
+    return picture[:, :, :3]
+
+
+def resize_image(im: Array, new_dims: ArrayLike, interp_order: int = 1, *, anti_aliasing: bool = False) -> Array:
+    """Resize a picture.
+
+    Parameters
+    ----------
+    im : (H, W, K).
+    new_dims : height and width.
+    interp_order : of the spline, 0 (nearest) to 5; 1 is linear.
+    anti_aliasing : whether to smooth before shrinking, as scikit-image does by default since 0.15. Caffe 1.0 is of 2017
+        and was used with scikit-image 0.9 to 0.13, which does not.
+
+    Returns
+    -------
+    float32, (height, width, K).
+
+    Notes
+    -----
+    Pictures of one and three channels are brought to the range 0 to 1 first and back after; beyond the border lies 0,
+    so that the rim of an enlarged picture tends to its minimum. Others are interpolated from corner to corner.
+    """
+    from scipy.ndimage import zoom
+
+    height, width = (int(v) for v in np.asarray(new_dims).ravel())
+    if im.shape[-1] not in (1, 3):
+        scale = (height / im.shape[0], width / im.shape[1], 1.0)
+        other: Array = zoom(im, scale, order=interp_order)
+        return other.astype(np.float32)
+    low, high = im.min(), im.max()
+    if not high > low:  # constant
+        return np.full((height, width, im.shape[-1]), low, dtype=np.float32)
+    normal = (im - low) / (high - low)
+    resized = resize(normal, (height, width), interp_order, anti_aliasing=anti_aliasing)
+    return np.asarray(resized * (high - low) + low).astype(np.float32)
+
+
+def oversample(images: Sequence[Array], crop_dims: ArrayLike) -> Array:
+    """Cut four corners and the centre out of pictures, and mirror them.
+
+    Parameters
+    ----------
+    images : (H, W, K) each, all of one size.
+    crop_dims : height and width of the crops.
+
+    Returns
+    -------
+    float32, (10 N, height, width, K): of every picture the corners from left to right and top to bottom, the centre,
+    then the same mirrored.
+    """
+    height, width = (int(v) for v in np.asarray(crop_dims).ravel())
+    rows, columns, channels = np.asarray(images[0]).shape
+    if height > rows or width > columns:
+        raise ValueError(f"crops of {height} x {width} do not fit in pictures of {rows} x {columns}")
+    corners = [(y, x) for y in (0, rows - height) for x in (0, columns - width)]
+    corners.append((int(rows / 2 - height / 2), int(columns / 2 - width / 2)))
+    crops = np.empty((10 * len(images), height, width, channels), dtype=np.float32)
+    for index, image in enumerate(images):
+        plain = np.stack([image[y : y + height, x : x + width] for y, x in corners])
+        crops[10 * index : 10 * index + 5] = plain
+        crops[10 * index + 5 : 10 * index + 10] = plain[:, :, ::-1]
+    return crops

@@ -1,0 +1,27 @@
+"""``caffe.net_spec``: nets written in Python; see :mod:`caffe_compat.netspec`."""
+
+from caffe_compat.netspec import (
+    Function,
+    Layers,
+    NetSpec,
+    Parameters,
+    Top,
+    assign_proto,
+    layers,
+    param_name_dict,
+    params,
+    to_proto,
+)
+
+__all__ = [
+    "Function",
+    "Layers",
+    "NetSpec",
+    "Parameters",
+    "Top",
+    "assign_proto",
+    "layers",
+    "param_name_dict",
+    "params",
+    "to_proto",
+]
