@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "time": ("benchmark model execution time", "timing"),
     "device_query": ("show GPU diagnostic information", "devices"),
     "convert": ("weights from one format to another: caffemodel, HDF5, PyTorch", "convert"),
+    "lint": ("check nets and solvers for what goes wrong without a word", "linting"),
     "finetune_report": ("what weights give to a net: copied, skipped, mismatched", "finetune"),
     "upgrade": ("bring an old net or solver to the current form", "upgrade"),
     "show": ("list the layers, shapes and parameters of a net or of weights", "show"),

@@ -161,7 +161,9 @@ class _Pass:
 
     def loss(self) -> float:
         """Return the loss of the last forward pass."""
-        terms = [float(self.values[blob].detach().sum()) * weight for blob, weight in self.net.losses if blob in self.values]
+        terms = [
+            float(self.values[blob].detach().sum()) * weight for blob, weight in self.net.losses if blob in self.values
+        ]
         return sum(terms)
 
 

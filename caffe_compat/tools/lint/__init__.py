@@ -1,0 +1,130 @@
+"""Check nets and solvers for what Caffe accepts without a word and what goes wrong later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+
+from caffe_compat.data.source import find_input
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.files import read_net, read_solver
+from caffe_compat.graph import InputShapes
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.tools.lint import building, fields, inplace, reach, shapes, training
+from caffe_compat.tools.lint.finding import LEVELS, RULES, Finding
+from caffe_compat.tools.lint.lines import field_lines
+from caffe_compat.tools.lint.solvers import SolverRules
+from caffe_compat.tools.lint.subject import Subject, build_states, is_deploy
+from caffe_compat.upgrade import upgrade_net
+
+__all__ = ["LEVELS", "RULES", "Finding", "lint_net", "lint_solver"]
+
+_CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
+    building.building,
+    fields.forked,
+    fields.deprecated,
+    fields.ignored,
+    shapes.pooling,
+    inplace.in_place,
+    reach.unused_tops,
+    reach.never_built,
+    reach.no_gradient,
+    reach.duplicate_names,
+    training.losses,
+    training.batch_norm,
+    training.dropout,
+    training.data,
+)
+
+
+def lint_net(
+    path: str | PathLike[str],
+    *,
+    weights: Sequence[str | PathLike[str]] = (),
+    phases: Sequence[str] = (),
+    stages: Sequence[str] = (),
+    level: int = 0,
+    input_shapes: InputShapes | None = None,
+) -> list[Finding]:
+    """Check a net.
+
+    Parameters
+    ----------
+    path : definition of any age (prototxt).
+    weights : files to check against the net.
+    phases : to check; by default both, and TEST alone for a deploy definition.
+    stages, level : the state to check it in.
+    input_shapes : blob -> shape, where neither the definition nor its data says it.
+
+    Returns
+    -------
+    Everything found, in the order of lines; what both phases have in common once.
+    """
+    file = fspath(path)
+    try:
+        raw = read_net(path)
+        net = upgrade_net(raw)
+    except CaffeCompatError as error:
+        return [_unreadable(error, file)]
+    lines = field_lines(Path(path).read_text(encoding="utf-8", errors="surrogateescape"), file)
+    subject = Subject(file, raw, net, lines, Path(path).parent)
+    wanted = phases or (("TEST",) if is_deploy(net) else ("TRAIN", "TEST"))
+    build_states(subject, phases=wanted, stages=stages, level=level, input_shapes=input_shapes or {})
+    found = [finding for check in _CHECKS for finding in check(subject)]
+    if not weights:
+        found += training.zero_weights(subject)
+    for given in weights:
+        found += building.weights(subject, given, Path(given).name)
+    return _merged(found, wanted)
+
+
+def lint_solver(path: str | PathLike[str], *, nets: bool = True) -> list[Finding]:
+    """Check a solver, and, with `nets`, those of its nets that are there."""
+    file = fspath(path)
+    try:
+        raw = read_solver(path)
+    except CaffeCompatError as error:
+        return [_unreadable(error, file)]
+    lines = field_lines(Path(path).read_text(encoding="utf-8", errors="surrogateescape"), file)
+    found = _merged(SolverRules(raw, file, lines).findings(), ())
+    for name, line in _nets(raw, lines):
+        where = find_input(name, Path(path).parent)
+        if where is None or not where.is_file():
+            text = (f"there is no net {name!r}", "it was not checked", "--net=FILE trains another")
+            found.append(Finding("no-data", "note", *text, file=file, line=line))
+        elif nets:
+            found += lint_net(where)
+    return found
+
+
+def _nets(raw: pb.SolverParameter, lines: dict[tuple[int, str], int]) -> list[tuple[str, int]]:
+    named = [("net", raw.net), ("train_net", raw.train_net), *(("test_net", name) for name in raw.test_net)]
+    return list({name: (name, lines.get((0, field), 0)) for field, name in named if name}.values())
+
+
+def _unreadable(error: CaffeCompatError, file: str) -> Finding:
+    field = f"{error.field}: " if error.field else ""
+    return Finding(
+        "parse",
+        "error",
+        f"{field}{error.problem}",
+        "",
+        error.hint or "",
+        error.file or file,
+        error.line or 0,
+        error.layer or "",
+    )
+
+
+def _merged(found: Iterable[Finding], phases: Sequence[str]) -> list[Finding]:
+    """Return findings by line; one that every phase has is told once, without a phase."""
+    seen: dict[Finding, list[str]] = {}
+    for finding in found:
+        seen.setdefault(finding, []).append(finding.phase)
+    kept = []
+    for finding, where in seen.items():
+        everywhere = not finding.phase or set(where) == set(phases)
+        text = (finding.rule, finding.level, finding.problem, finding.why, finding.hint)
+        kept.append(Finding(*text, finding.file, finding.line, finding.layer, "" if everywhere else finding.phase))
+    return sorted(kept, key=lambda f: (f.line, LEVELS.index(f.level)))

@@ -1,0 +1,107 @@
+"""Rules about fields: old forms, fields of forks, and fields that a layer does not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from google.protobuf.message import Message
+
+from caffe_compat.layers import REGISTRY
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.marks import all_forks
+from caffe_compat.tools.lint.finding import Finding
+from caffe_compat.tools.lint.subject import Subject
+
+_RENAMED = {
+    ("concat_param", "concat_dim"): "axis",
+    ("slice_param", "slice_dim"): "axis",
+    ("loss_param", "normalize"): "normalization",
+    **{("dummy_data_param", name): "shape" for name in ("num", "channels", "height", "width")},
+}
+_MOVED = {
+    "data_param": ("scale", "mean_file", "crop_size", "mirror"),
+    "image_data_param": ("scale", "mean_file", "crop_size", "mirror"),
+}
+"""Fields that a layer of the current form does not read any more: transform_param has them."""
+
+_GENERAL = frozenset({"transform_param", "loss_param", "param", "include", "exclude", "blobs"})
+
+
+def deprecated(subject: Subject) -> Iterator[Finding]:
+    """Yield forms and fields that Caffe still reads and that newer ones replaced."""
+    raw = subject.raw
+    if raw.layers:
+        v0 = any(layer.HasField("layer") for layer in raw.layers)
+        text = (
+            f"layers of the V{0 if v0 else 1} form, {len(raw.layers)} of them",
+            "other tools and later forks do not read it",
+            "caffe-compat upgrade OLD NEW writes the current form",
+        )
+        yield subject.finding("deprecated", "warning", None, text, "layers")
+    if raw.input:
+        field = "input_dim" if raw.input_dim else "input_shape" if raw.input_shape else "input"
+        text = (f"`{field}` of the net", "an Input layer took its place", "caffe-compat upgrade OLD NEW writes it")
+        yield subject.finding("deprecated", "warning", None, text, "input")
+    for layer in raw.layer:
+        for (message, name), new in _RENAMED.items():
+            part = getattr(layer, message)
+            field = part.DESCRIPTOR.fields_by_name[name]
+            if layer.HasField(message) and _given(part, field.name):
+                text = (f"{message}.{name}", f"{message}.{new} took its place", f"write {new}")
+                yield subject.finding("deprecated", "note", layer, text, f"{message}.{name}")
+
+
+def _given(message: Message, name: str) -> bool:
+    return any(field.name == name for field, _ in message.ListFields())
+
+
+def ignored(subject: Subject) -> Iterator[Finding]:
+    """Yield fields that have no effect on the layer they are given to."""
+    for layer in subject.raw.layer:
+        known = REGISTRY.get(layer.type)
+        for name, fields in _MOVED.items():
+            for field in fields:
+                if layer.HasField(name) and _given(getattr(layer, name), field):
+                    text = (
+                        f"{name}.{field} is not read",
+                        "only layers of the old form have it carried over; in this one Caffe passes over it",
+                        f"write it as transform_param.{field}",
+                    )
+                    yield subject.finding("ignored-field", "warning", layer, text, f"{name}.{field}")
+        if known is None:
+            continue
+        for described, _ in layer.ListFields():
+            given = described.name
+            if described.message_type is None or given in known.accounts or given in _GENERAL:
+                continue
+            text = (
+                f"a {layer.type} layer does not read {given}",
+                "Caffe passes over it without a word",
+                "remove it" + _meant(known.accounts),
+            )
+            yield subject.finding("ignored-field", "warning", layer, text, given)
+
+
+def _meant(names: Iterable[str]) -> str:
+    known = [name for name in names if name not in _GENERAL]
+    return f"; its parameters are in {', '.join(known)}" if known else ""
+
+
+def forked(subject: Subject) -> Iterator[Finding]:
+    """Yield fields and values that Caffe 1.0 does not know."""
+    owners: dict[str, pb.LayerParameter] = {}
+    for index, layer in enumerate(subject.raw.layer):
+        owners[f"layer[{index}]"] = layer
+    for path, fork in all_forks(subject.raw):
+        owner = owners.get(path.partition(".")[0])
+        what = "field" if fork.value is None else f"value {fork.value}"
+        yield Finding(
+            "fork",
+            "error",
+            f"Caffe 1.0 has no such {what}: {fork.field}" if fork.value is None else f"{fork.field}: no such {what}",
+            "genuine Caffe refuses the file",
+            f"did you mean {fork.meant!r}?" if fork.meant else "it belongs to a fork of Caffe",
+            file=subject.file,
+            line=fork.line or 0,
+            layer="" if owner is None else owner.name,
+        )

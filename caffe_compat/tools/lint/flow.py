@@ -1,0 +1,87 @@
+"""Which layer makes each value of a net and which ones read it, in-place layers told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from caffe_compat.proto import caffe_pb2 as pb
+
+VIEWS = frozenset({"Reshape", "Flatten", "Split"})
+"""Types whose top is the memory of their bottom."""
+
+
+@dataclass(eq=False)
+class Value:
+    """What a blob holds from one layer on, until an in-place layer overwrites it.
+
+    Attributes
+    ----------
+    blob : its name.
+    maker, index : number of the layer that makes it, and of its top.
+    readers : numbers of the layers that take it, in their order.
+    memory : the value that was first in the memory it lies in; its own where it has memory of its own.
+    """
+
+    blob: str
+    maker: int
+    index: int
+    readers: list[int] = field(default_factory=list)
+    memory: Value | None = None
+
+    @property
+    def place(self) -> Value:
+        """Return the value that the memory was made for."""
+        return self if self.memory is None else self.memory
+
+
+@dataclass
+class Flow:
+    """The values of a net.
+
+    Attributes
+    ----------
+    layers : of one phase, in order.
+    bottoms, tops : of each layer; a bottom that no layer above makes is None.
+    """
+
+    layers: Sequence[pb.LayerParameter]
+    bottoms: list[list[Value | None]]
+    tops: list[list[Value]]
+
+    def values(self) -> list[Value]:
+        """Return every value in the order they are made."""
+        return [value for tops in self.tops for value in tops]
+
+    def overwrites(self, number: int) -> list[Value]:
+        """Return the values that a layer replaces in their memory by others."""
+        layer = self.layers[number]
+        return [
+            bottom
+            for bottom, blob in zip(self.bottoms[number], layer.bottom, strict=True)
+            if bottom is not None and blob in layer.top and layer.type not in VIEWS
+        ]
+
+
+def flow(layers: Sequence[pb.LayerParameter]) -> Flow:
+    """Return the values of a net's layers, filtered for a phase."""
+    current: dict[str, Value] = {}
+    bottoms: list[list[Value | None]] = []
+    tops: list[list[Value]] = []
+    for number, layer in enumerate(layers):
+        taken = [current.get(blob) for blob in layer.bottom]
+        for value in taken:
+            if value is not None:
+                value.readers.append(number)
+        made = []
+        for index, blob in enumerate(layer.top):
+            value = Value(blob, number, index)
+            same = blob in layer.bottom and current.get(blob)
+            shared = same or (taken[0] if layer.type in VIEWS and taken else None)
+            if shared:
+                value.memory = shared.place
+            made.append(value)
+        current |= {value.blob: value for value in made}
+        bottoms.append(taken)
+        tops.append(made)
+    return Flow(layers, bottoms, tops)

@@ -1,0 +1,43 @@
+"""Rules that need shapes: pooling that rounds up, BatchNorm over one value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from caffe_compat.graph import Node
+from caffe_compat.layers.pooling import Window, window
+from caffe_compat.tools.lint.finding import Finding
+from caffe_compat.tools.lint.subject import Subject
+
+
+def pooling(subject: Subject) -> Iterator[Finding]:
+    """Yield pooling layers with more windows than rounding down would give them."""
+    for state in subject.states:
+        for node in state.graph.nodes if state.graph else ():
+            if node.type == "Pooling" and not node.spec.param.pooling_param.global_pooling:
+                yield from _rounded(subject, node, state.phase)
+
+
+def _rounded(subject: Subject, node: Node, phase: str) -> Iterator[Finding]:
+    at, size = window(node.spec), node.spec.bottoms[0][2:]
+    up = tuple(at.output(extent, axis) for axis, extent in enumerate(size))
+    down = tuple(
+        (extent + 2 * at.pad[axis] - at.kernel[axis]) // at.stride[axis] + 1 for axis, extent in enumerate(size)
+    )
+    if up == down:
+        return
+    text = (
+        f"its last window hangs over the border: {_x(size)} becomes {_x(up)}, {_x(down)} if rounded down",
+        "Caffe rounds up where torch, TensorFlow and ONNX round down by default; an AVE window there is a smaller one",
+        "nothing to do here; elsewhere ask for ceil mode, or for new nets round_mode: FLOOR",
+    )
+    field = "pooling_param.stride" if _strided(at) else "pooling_param.kernel_size"
+    yield subject.finding("pool-rounds-up", "note", node.spec.param, text, field, phase=phase)
+
+
+def _strided(at: Window) -> bool:
+    return max(at.stride) > 1
+
+
+def _x(extents: tuple[int, ...]) -> str:
+    return "x".join(map(str, extents))

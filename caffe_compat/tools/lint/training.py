@@ -1,0 +1,178 @@
+"""Rules about what trains badly without an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from caffe_compat.layers import REGISTRY
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.tools.lint.finding import Finding
+from caffe_compat.tools.lint.subject import State, Subject
+
+_WEIGHTED = {
+    "Convolution": "convolution_param",
+    "Deconvolution": "convolution_param",
+    "InnerProduct": "inner_product_param",
+    "Embed": "embed_param",
+}
+_CONTAINS = {
+    ("SoftmaxWithLoss", "Softmax"): "the loss applies a softmax itself: the gradient of two is weak and biased",
+    ("SigmoidCrossEntropyLoss", "Sigmoid"): "the loss applies a sigmoid itself: the gradient of two is weak and biased",
+    ("SoftmaxWithLoss", "ReLU"): "scores below 0 are lost: a class cannot be made less likely than that",
+    ("SigmoidCrossEntropyLoss", "ReLU"): "scores below 0 are lost: no probability can fall below one half",
+}
+
+
+def losses(subject: Subject) -> Iterator[Finding]:
+    """Yield losses of weight 0, and losses on the wrong scores."""
+    for state in subject.states:
+        for number, layer in enumerate(state.layers):
+            known = REGISTRY.get(layer.type)
+            if known is None or not known.is_loss:
+                continue
+            if layer.loss_weight and not any(layer.loss_weight):
+                text = ("its loss weight is 0", "it is computed and trains nothing", "set a loss_weight, or remove it")
+                yield subject.finding("loss-weight", "warning", layer, text, "loss_weight", phase=state.phase)
+            value = next(iter(state.flow.bottoms[number]), None)
+            maker = None if value is None else state.layers[value.maker]
+            why = _CONTAINS.get((layer.type, maker.type)) if maker is not None else None
+            if why and maker is not None:
+                text = (
+                    f"its scores come from layer {maker.name!r} ({maker.type})",
+                    why,
+                    f"take what {maker.name!r} takes",
+                )
+                yield subject.finding("double-activation", "warning", layer, text, "bottom", phase=state.phase)
+
+
+def batch_norm(subject: Subject) -> Iterator[Finding]:
+    """Yield BatchNorm layers that do not do what batch normalisation is known for."""
+    for state in subject.states:
+        for number, layer in enumerate(state.layers):
+            if layer.type == "BatchNorm":
+                yield from _norm(subject, state, number, layer)
+    for layer in subject.raw.layer:
+        if layer.type == "BatchNorm" and any(param.lr_mult for param in layer.param):
+            text = (
+                "its statistics have a learning rate",
+                "Caffe sets it to 0 where there are three `param`, and stops otherwise",
+                "remove its `param`",
+            )
+            yield subject.finding("batch-norm-rate", "warning", layer, text, "param")
+
+
+def _norm(subject: Subject, state: State, number: int, layer: pb.LayerParameter) -> Iterator[Finding]:
+    param, phase = layer.batch_norm_param, state.phase
+    readers = [state.layers[reader].type for value in state.flow.tops[number] for reader in value.readers]
+    if readers and not {"Scale", "Bias"} & set(readers):
+        text = (
+            "no Scale layer follows",
+            "Caffe's BatchNorm only normalises: no scale and no shift is learned",
+            "scale_param { bias_term: true } in a Scale layer behind it",
+        )
+        yield subject.finding("batch-norm-alone", "warning", layer, text, phase=phase)
+    if param.HasField("use_global_stats") and param.use_global_stats != (phase == "TEST"):
+        text = (
+            ("use_global_stats in training", "the statistics stay what the weights say", "leave the field out")
+            if phase == "TRAIN"
+            else (
+                "the batch's own statistics in testing",
+                "a picture's result depends on the others in its batch; the statistics learned are not used",
+                "leave use_global_stats out: Caffe then does what suits the phase",
+            )
+        )
+        level = "note" if phase == "TRAIN" else "warning"
+        yield subject.finding(
+            "batch-norm-statistics", level, layer, text, "batch_norm_param.use_global_stats", phase=phase
+        )
+    value = next(iter(state.flow.bottoms[number]), None)
+    maker = None if value is None else state.layers[value.maker]
+    if maker is not None and value is not None and len(value.readers) == 1 and _has_bias(maker):
+        text = (
+            f"layer {maker.name!r} adds a bias that this one takes out again",
+            "parameters, memory and time without an effect",
+            f"bias_term: false in {maker.name!r}",
+        )
+        yield subject.finding("batch-norm-bias", "note", layer, text, phase=phase)
+
+
+def _has_bias(layer: pb.LayerParameter) -> bool:
+    if layer.type in ("Convolution", "Deconvolution"):
+        return layer.convolution_param.bias_term
+    return layer.type == "InnerProduct" and layer.inner_product_param.bias_term
+
+
+def dropout(subject: Subject) -> Iterator[Finding]:
+    """Yield Dropout layers that drop nothing."""
+    for layer in subject.net.layer:
+        if layer.type == "Dropout" and layer.dropout_param.dropout_ratio == 0:
+            text = (
+                "dropout_ratio is 0",
+                "nothing is dropped; the values pass as they are",
+                "remove it, or set a ratio",
+            )
+            yield subject.finding("dropout", "warning", layer, text, "dropout_param.dropout_ratio")
+
+
+def zero_weights(subject: Subject) -> Iterator[Finding]:
+    """Yield layers without a filler that a training run from the beginning would leave at zero."""
+    for state in subject.states:
+        if state.phase != "TRAIN" or not state.losses():
+            continue
+        for layer in state.layers:
+            name = _WEIGHTED.get(layer.type)
+            if name is None or (layer.param and not layer.param[0].lr_mult) or layer.blobs:
+                continue
+            filler = getattr(layer, name).weight_filler
+            if filler.type == "constant" and filler.value == 0:
+                text = (
+                    "its weights start at 0",
+                    "the default filler is constant 0: all outputs of the layer are alike, and so are their gradients",
+                    "a weight_filler such as xavier or msra; or start from weights that have this layer",
+                )
+                yield subject.finding(
+                    "zero-weights", "warning", layer, text, f"{name}.weight_filler", phase=state.phase
+                )
+
+
+def data(subject: Subject) -> Iterator[Finding]:
+    """Yield tests on changing data, and data prepared in two ways."""
+    feeds: dict[str, pb.LayerParameter] = {}
+    for state in subject.states:
+        for layer in state.layers:
+            known = REGISTRY.get(layer.type)
+            if known is None or not known.is_data or layer.type in ("Input", "DummyData"):
+                continue
+            yield from _test_data(subject, state, layer)
+            first = next(iter(layer.top), "")
+            other = feeds.setdefault(first, layer)
+            if state.phase == "TEST" and other is not layer:
+                yield from _compared(subject, other, layer)
+
+
+def _test_data(subject: Subject, state: State, layer: pb.LayerParameter) -> Iterator[Finding]:
+    if state.phase != "TEST":
+        return
+    for message, name in ((layer.transform_param, "mirror"), (layer.image_data_param, "shuffle")):
+        path = "transform_param" if name == "mirror" else "image_data_param"
+        if getattr(message, name):
+            text = (
+                f"{name} in testing",
+                "two tests of the same weights give different scores",
+                f"leave {path}.{name} to the TRAIN layer",
+            )
+            yield subject.finding("test-augmented", "warning", layer, text, f"{path}.{name}", phase="TEST")
+
+
+def _compared(subject: Subject, train: pb.LayerParameter, test: pb.LayerParameter) -> Iterator[Finding]:
+    first, second = train.transform_param, test.transform_param
+    for name in ("scale", "mean_file", "mean_value", "crop_size"):
+        one, two = getattr(first, name), getattr(second, name)
+        one, two = (list(one), list(two)) if name == "mean_value" else (one, two)
+        if one != two:
+            text = (
+                f"transform_param.{name} is {two or 'not given'} here and {one or 'not given'} in training",
+                "the net is tested on values of another kind than it learned from",
+                "give both the same, unless this is what you want",
+            )
+            yield subject.finding("train-test", "warning", test, text, f"transform_param.{name}", phase="TEST")

@@ -1,0 +1,255 @@
+"""lint: every rule finds its fault, at its line, and is silent about a net that has none."""
+
+import json
+
+import numpy as np
+import pytest
+
+from caffe_compat.cli import main
+from caffe_compat.tools.lint import RULES, lint_net, lint_solver
+from tests.solver.case import SOLVER, write_case
+
+DATA = 'layer { name: "in" type: "Input" top: "data" top: "label" input_param {\n'
+DATA += "  shape { dim: 4 dim: 3 dim: 9 dim: 9 } shape { dim: 4 } } }\n"
+CONV = 'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"\n'
+CONV += '  convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "xavier" } } }\n'
+IP = 'layer { name: "ip" type: "InnerProduct" bottom: "%s" top: "ip"\n'
+IP += '  inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }\n'
+LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }\n'
+CLEAN = DATA + CONV + IP % "conv" + LOSS
+
+
+def layer(kind, bottom, top, more="", name="x"):
+    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" top: "{top}"\n  {more} }}\n'
+
+
+def between(*layers, last="x"):
+    return DATA + CONV + "".join(layers) + IP % last + LOSS
+
+
+@pytest.fixture
+def lint(tmp_path):
+    def run(text, **options):
+        (tmp_path / "net.prototxt").write_text(text)
+        return lint_net(tmp_path / "net.prototxt", **options)
+
+    return run
+
+
+def told(findings, rule):
+    return [(finding.layer, finding.line, finding.phase) for finding in findings if finding.rule == rule]
+
+
+def test_a_net_without_faults_is_passed_in_silence(lint):
+    assert lint(CLEAN) == []
+
+
+POOL = "pooling_param { pool: AVE\n  kernel_size: 2 stride: 2 }"
+CASES = [
+    ("pool-rounds-up", between(layer("Pooling", "conv", "x", POOL)), ("x", 7, "")),
+    ("in-place", between(layer("Sigmoid", "conv", "x"), layer("Dropout", "x", "x", name="drop")), ("drop", 7, "TRAIN")),
+    ("in-place", between(layer("AbsVal", "conv", "conv"), last="conv"), ("x", 5, "TRAIN")),
+    (
+        "in-place",
+        between(
+            'layer { name: "x" type: "Eltwise" bottom: "conv" bottom: "data" top: "conv" }\n'.replace("data", "conv2"),
+            last="conv",
+        )
+        .replace(IP % "conv", IP % "conv")
+        .replace(CONV, CONV + CONV.replace('"conv"', '"conv2"')),
+        ("x", 7, ""),
+    ),
+    (
+        "in-place",
+        between(
+            layer("Flatten", "conv", "flat", name="flat"),
+            layer("ReLU", "flat", "flat"),
+            layer(
+                "InnerProduct",
+                "conv",
+                "other",
+                'inner_product_param { num_output: 5 weight_filler { type: "xavier" } }',
+                "o",
+            ),
+            last="flat",
+        ),
+        ("x", 7, ""),
+    ),
+    (
+        "in-place",
+        between(
+            layer("Pooling", "conv", "p", "pooling_param { kernel_size: 1 }", "p"),
+            layer("ReLU", "conv", "conv"),
+            last="p",
+        ),
+        ("x", 7, ""),
+    ),
+    ("in-place-input", DATA + layer("ReLU", "data", "data") + CONV + IP % "conv" + LOSS, ("x", 3, "")),
+    ("unused-top", between(layer("ReLU", "conv", "x", name="lost"), last="conv"), ("lost", 5, "TRAIN")),
+    ("never-built", CLEAN + layer("ReLU", "conv", "x", 'include { stage: "deploy" }'), ("x", 9, "")),
+    ("never-built", CLEAN + layer("ReLU", "conv", "x", "include { min_level: 3 max_level: 1 }"), ("x", 9, "")),
+    ("no-gradient", CLEAN + (IP % "conv").replace('"ip"', '"lost"'), ("lost", 8, "TRAIN")),
+    ("loss-weight", CLEAN.replace('top: "loss"', 'top: "loss" loss_weight: 0'), ("loss", 7, "")),
+    (
+        "double-activation",
+        CLEAN.replace(LOSS, layer("Softmax", "ip", "p") + LOSS.replace('"ip"', '"p"')),
+        ("loss", 9, ""),
+    ),
+    ("batch-norm-alone", between(layer("BatchNorm", "conv", "x")), ("x", 5, "")),
+    (
+        "batch-norm-statistics",
+        between(layer("BatchNorm", "conv", "x", "batch_norm_param { use_global_stats: false }")),
+        ("x", 6, "TEST"),
+    ),
+    ("batch-norm-rate", between(layer("BatchNorm", "conv", "x", "param { lr_mult: 1 }\n" * 3)), ("x", 6, "")),
+    ("batch-norm-bias", between(layer("BatchNorm", "conv", "x")), ("x", 5, "")),
+    ("dropout", between(layer("Dropout", "conv", "x", "dropout_param { dropout_ratio: 0 }")), ("x", 6, "")),
+    (
+        "zero-weights",
+        CLEAN.replace('weight_filler { type: "xavier" } } }\nlayer { name: "ip"', '} }\nlayer { name: "ip"'),
+        ("conv", 3, "TRAIN"),
+    ),
+    ("duplicate-name", between(layer("ReLU", "conv", "x", name="conv")), ("conv", 5, "")),
+    ("ignored-field", between(layer("ReLU", "conv", "x", "pooling_param { stride: 2 }")), ("x", 6, "")),
+    ("ignored-field", between(layer("ReLU", "conv", "x", "image_data_param { mirror: true }")), ("x", 6, "")),
+    ("fork", between(layer("ReLU", "conv", "x", "relu_param { slope: 2 }")), ("x", 6, "")),
+    ("build", between(layer("ReLUU", "conv", "x")), ("x", 5, "")),
+    ("deprecated", between(layer("Concat", "conv", "x", "concat_param { concat_dim: 1 }")), ("x", 6, "")),
+    ("parse", CLEAN + "layer {", ("", 8, "")),
+]
+
+
+@pytest.mark.parametrize(("rule", "text", "expected"), CASES, ids=[f"{case[0]}-{n}" for n, case in enumerate(CASES)])
+def test_a_rule_names_the_layer_the_line_and_the_phase(lint, rule, text, expected):
+    assert expected in told(lint(text), rule)
+
+
+def test_findings_say_why_and_what_would_work(lint):
+    for _, text, _ in CASES:
+        for finding in lint(text):
+            assert finding.hint or finding.rule in ("parse", "build")
+            assert finding.why or finding.rule == "parse"
+            assert f"[{finding.rule}]" in str(finding)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [layer("ReLU", "conv", "conv"), layer("Dropout", "conv", "conv", name="drop")],
+        [
+            layer("BatchNorm", "conv", "conv", name="bn"),
+            layer("Scale", "conv", "conv", "scale_param { bias_term: true }", "scale"),
+            layer("ReLU", "conv", "conv"),
+        ],
+        [layer("Sigmoid", "conv", "conv")],
+        [layer("TanH", "conv", "conv"), layer("Dropout", "conv", "d", name="drop"), layer("ReLU", "d", "conv2")],
+        [
+            layer("ReLU", "conv", "conv"),
+            layer("Pooling", "conv", "p", "pooling_param { kernel_size: 3 stride: 3 }", "p"),
+        ],
+    ],
+)
+def test_what_is_safe_in_place_is_passed(lint, layers):
+    last = layers[-1].split('top: "')[1].split('"')[0]
+    assert told(lint(between(*layers, last=last)), "in-place") == []
+
+
+def test_old_forms_are_named_with_their_line(lint):
+    v1 = 'input: "x"\ninput_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4\nlayers { name: "r" type: RELU bottom: "x" top: "y" }\n'
+    assert told(lint(v1), "deprecated") == [("", 1, ""), ("", 3, "")]
+
+
+def test_testing_on_changing_data_is_found(lint):
+    def data(phase, more):
+        return (
+            f'layer {{ name: "d" type: "ImageData" top: "data" top: "label" include {{ phase: {phase} }}\n'
+            f'  image_data_param {{ source: "gone.txt" batch_size: 2 }}\n  transform_param {{ crop_size: 8 {more} }} }}\n'
+        )
+
+    text = data("TRAIN", "mirror: true mean_value: 7") + data("TEST", "mirror: true") + CONV + IP % "conv" + LOSS
+    found = lint(text)
+    assert told(found, "test-augmented") == [("d", 6, "TEST")]
+    assert told(found, "train-test") == [("d", 4, "TEST")]
+
+
+def test_weights_that_are_missing_left_over_or_of_another_shape_are_found(lint, tmp_path):
+    from caffe_compat.files import write_weights_h5
+
+    write_weights_h5(tmp_path / "w.h5", {"convv": [np.zeros(3)], "ip": [np.zeros((5, 2)), np.zeros(5)]})
+    found = lint(CLEAN, weights=[tmp_path / "w.h5"])
+    assert [(f.rule, f.layer) for f in found] == [
+        ("weights-left-over", ""),
+        ("weights-missing", "conv"),
+        ("weights-mismatch", "ip"),
+    ]
+    assert "'convv'" in found[0].problem
+
+
+SOLVERS = [
+    ("solver-tests", SOLVER.replace("test_interval: 6", ""), 4),
+    ("solver-tests", SOLVER.replace("test_iter: 3 ", ""), 4),
+    ("solver-steps", SOLVER.replace('"fixed"', '"multistep" gamma: 0.1'), 3),
+    ("solver-steps", SOLVER.replace('"fixed"', '"multistep" gamma: 0.1\nstepvalue: 8 stepvalue: 4'), 4),
+    ("solver-steps", SOLVER.replace('"fixed"', '"multistep" gamma: 0.1\nstepvalue: 80'), 4),
+    ("ignored-field", SOLVER + "stepsize: 5", 6),
+    ("ignored-field", SOLVER + "rms_decay: 0.9", 6),
+    ("deprecated", SOLVER + "solver_type: ADAM", 6),
+    ("solver", SOLVER.replace("fixed", "fixd"), 3),
+    ("solver", SOLVER + 'type: "AdaGrad"', 3),
+    ("solver-snapshots", SOLVER.replace("snapshot: 5", "snapshot_after_train: false"), 5),
+    ("solver-snapshots", SOLVER.replace('snapshot_prefix: "snap"', ""), 5),
+]
+
+
+@pytest.mark.parametrize(("rule", "text", "line"), SOLVERS)
+def test_a_rule_for_solvers_names_the_line(tmp_path, rule, text, line):
+    (tmp_path / "solver.prototxt").write_text(text)
+    assert (rule, line) in [(f.rule, f.line) for f in lint_solver(tmp_path / "solver.prototxt")]
+
+
+def test_every_rule_has_a_test():
+    tested = {case[0] for case in [*CASES, *SOLVERS]}
+    elsewhere = {"test-augmented", "train-test", "weights-missing", "weights-left-over", "weights-mismatch"}
+    assert set(RULES) - tested - elsewhere == {"shapes", "no-loss", "no-data"}
+
+
+def test_the_command_checks_a_solver_and_its_nets(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_case(tmp_path)
+    assert main(["lint", "solver.prototxt"]) == 0
+    assert capsys.readouterr().out == "0 errors, 0 warnings, 0 notes\n"
+    (tmp_path / "train.txt").unlink()
+    assert main(["lint", "net.prototxt"]) == 0
+    assert "net.prototxt:3: note: layer 'feed'" in capsys.readouterr().out
+    (tmp_path / "net.prototxt").unlink()
+    assert main(["lint", "solver.prototxt"]) == 0
+    assert "there is no net 'net.prototxt'" in capsys.readouterr().out
+
+
+def test_the_exit_code_tells_errors_and_with_strict_warnings(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.prototxt").write_text(between(layer("BatchNorm", "conv", "x")))
+    assert main(["lint", "a.prototxt"]) == 0
+    assert main(["lint", "a.prototxt", "--strict"]) == 1
+    assert main(["lint", "a.prototxt", "--strict", "--ignore=batch-norm-alone"]) == 0
+    capsys.readouterr()
+    assert main(["lint", "a.prototxt", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["warning"] == 1
+    assert [f["rule"] for f in found["findings"]] == ["batch-norm-alone", "batch-norm-bias"]
+    assert main(["lint", "a.prototxt", "--quiet"]) == 0
+    assert "batch-norm-bias" not in capsys.readouterr().out
+    assert main(["lint", "a.prototxt", "--ignore=batch-norm"]) == 1
+    assert "no such rule" in capsys.readouterr().err
+    (tmp_path / "b.prototxt").write_text(CLEAN.replace("xavier", "xavierr"))
+    assert main(["lint", "gone.prototxt"]) == 1
+    assert main(["lint", "--rules"]) == 0
+    assert main(["lint"]) == 1
+    no_loss = CLEAN.replace(LOSS, "").replace('type: "Input"', 'type: "MemoryData"')
+    no_loss = no_loss.replace(
+        "input_param {\n  shape { dim: 4 dim: 3 dim: 9 dim: 9 } shape { dim: 4 } }",
+        "memory_data_param {\n batch_size: 4 channels: 3 height: 9 width: 9 }",
+    )
+    (tmp_path / "c.prototxt").write_text(no_loss)
+    assert main(["lint", "c.prototxt"]) == 0
+    assert "[no-loss]" in capsys.readouterr().out
