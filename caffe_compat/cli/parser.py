@@ -14,10 +14,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "device_query": ("show GPU diagnostic information", "devices"),
     "convert": ("weights from one format to another: caffemodel, HDF5, PyTorch", "convert"),
     "lint": ("check nets and solvers for what goes wrong without a word", "linting"),
+    "diff": ("name the first thing in which two nets, weights, logs or runs differ", "diff"),
     "finetune_report": ("what weights give to a net: copied, skipped, mismatched", "finetune"),
     "upgrade": ("bring an old net or solver to the current form", "upgrade"),
     "show": ("list the layers, shapes and parameters of a net or of weights", "show"),
     "draw": ("draw a net: SVG, PNG, PDF, DOT", "drawing"),
+    "parse_log": ("a training log as tables and a picture", "logs"),
     "layers": ("list the supported layer types", "layers"),
 }
 """Command -> what it does, and the module of this package whose ``define`` adds its flags and names its function."""

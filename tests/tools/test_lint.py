@@ -207,6 +207,13 @@ def test_a_rule_for_solvers_names_the_line(tmp_path, rule, text, line):
     assert (rule, line) in [(f.rule, f.line) for f in lint_solver(tmp_path / "solver.prototxt")]
 
 
+def test_a_net_that_needs_a_stage_is_no_error(lint):
+    staged = CLEAN.replace('name: "conv"', 'include { stage: "a" } name: "conv"')
+    (found,) = [finding for finding in lint(staged) if finding.rule == "build"]
+    assert (found.level, found.hint) == ("note", "a layer of stage a makes it: --stage=a")
+    assert lint(staged, stages=["a"]) == [finding for finding in lint(staged) if finding.rule == "never-built"]
+
+
 def test_every_rule_has_a_test():
     tested = {case[0] for case in [*CASES, *SOLVERS]}
     elsewhere = {"test-augmented", "train-test", "weights-missing", "weights-left-over", "weights-mismatch"}

@@ -34,15 +34,26 @@ def _told(subject: Subject, state: State, error: CaffeCompatError) -> Finding:
         why = (
             "a layer above reads the blob too: Caffe splits it, and the in-place layer makes a second blob of the name"
         )
+    stages = _stages_that_make(subject, error.value) if error.field == "bottom" else ()
+    if stages:
+        level, why = "note", "without a stage this phase cannot be built"
     problem = f"{error.field}: {error.problem}" if error.field else error.problem
     if error.value is not None and error.field:
         problem = f"{error.field} = {error.value!r}: {error.problem}"
     hint = error.hint or ""
     if "input_shapes" in hint:
         hint = "give --input=BLOB=N,C,H,W"
+    if stages:
+        hint = f"a layer of stage {' or '.join(stages)} makes it: --stage={stages[0]}"
     return Finding(
         rule, level, problem, why, hint, error.file or subject.file, error.line or 0, error.layer or "", state.phase
     )
+
+
+def _stages_that_make(subject: Subject, blob: object) -> list[str]:
+    """Return the stages in which some layer makes a blob."""
+    rules = [rule for layer in subject.net.layer if blob in layer.top for rule in layer.include]
+    return sorted({stage for rule in rules for stage in rule.stage})
 
 
 def _in_place(state: State, error: CaffeCompatError) -> bool:

@@ -1,0 +1,112 @@
+"""Two nets or solvers compared field by field, in the current form, whatever form they are written in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from google.protobuf.message import Message
+
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.marks import all_forks, repeated, where
+from caffe_compat.tools.diff.comparison import Comparison, Difference
+from caffe_compat.upgrade import upgrade_net, upgrade_solver
+
+Key = tuple[str, str]
+
+
+def diff_nets(a: pb.NetParameter, b: pb.NetParameter) -> Comparison:
+    """Compare two nets layer by layer, matched by name (and by rule, where a name is there for each phase).
+
+    Parameters
+    ----------
+    a, b : of any age.
+    """
+    first, second = upgrade_net(a), upgrade_net(b)
+    keys = [_keys(net.layer) for net in (first, second)]
+    found = Comparison("layers")
+    if not any(map(len, keys)):
+        found.compared = 1
+    found.differences += _fields("net", _values(first, without=("layer",)), _values(second, without=("layer",)))
+    matched = SequenceMatcher(None, list(keys[0]), list(keys[1]), autojunk=False)
+    for kind, low, high, start, end in matched.get_opcodes():
+        ours, theirs = list(keys[0])[low:high], list(keys[1])[start:end]
+        if kind == "equal":
+            for key in ours:
+                found.compared += 1
+                mine, others = keys[0][key], keys[1][key]
+                found.differences += _fields(_place(mine), _values(mine), _values(others))
+            continue
+        for key in ours:
+            moved = "stands elsewhere in the second" if key in keys[1] else "is only in the first"
+            found.differences.append(Difference(_place(keys[0][key]), f"{keys[0][key].type} {moved}"))
+        for key in theirs:
+            if key in keys[0]:
+                found.compared += 1
+                mine, others = keys[0][key], keys[1][key]
+                found.differences += _fields(_place(mine), _values(mine), _values(others))
+            else:
+                found.differences.append(Difference(_place(keys[1][key]), f"{keys[1][key].type} is only in the second"))
+    return found
+
+
+def diff_solvers(a: pb.SolverParameter, b: pb.SolverParameter) -> Comparison:
+    """Compare two solvers field by field."""
+    first, second = _values(upgrade_solver(a)), _values(upgrade_solver(b))
+    return Comparison("fields", len(first.keys() | second.keys()), list(_fields("solver", first, second)))
+
+
+def _keys(layers: Sequence[pb.LayerParameter]) -> dict[Key, pb.LayerParameter]:
+    """Return layers by name and rules; the second one with both alike is told apart by its number."""
+    found: dict[Key, pb.LayerParameter] = {}
+    for layer in layers:
+        rules = " ".join(str(rule).strip().replace("\n", " ") for rule in (*layer.include, *layer.exclude))
+        key, number = (layer.name, rules), 1
+        while key in found:
+            number += 1
+            key = (layer.name, f"{rules} #{number}")
+        found[key] = layer
+    return found
+
+
+def _place(layer: pb.LayerParameter) -> str:
+    at = where(layer)
+    return f"layer {layer.name!r}" + (f" ({at.file}:{at.line})" if at else "")
+
+
+def _values(message: Message, path: str = "", without: Sequence[str] = ()) -> dict[str, Any]:
+    """Return path -> value for every field that is given, and for what Caffe 1.0 does not know."""
+    found: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        name = f"{path}.{field.name}" if path else field.name
+        if field.name in without:
+            continue
+        if field.message_type is None:
+            found[name] = _shown(field, value)
+        elif repeated(field):
+            for index, part in enumerate(value):
+                found |= _values(part, f"{name}[{index}]") or {f"{name}[{index}]": "{}"}
+        else:
+            found |= _values(value, name)
+    if not path and not without:
+        found |= {f"{where_}.{fork.field}" if where_ else fork.field: fork.text for where_, fork in all_forks(message)}
+    return found
+
+
+def _shown(field: Any, value: Any) -> Any:
+    def one(item: Any) -> Any:
+        return field.enum_type.values_by_number[item].name if field.enum_type else item
+
+    return [one(item) for item in value] if repeated(field) else one(value)
+
+
+def _fields(place: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+    for name in dict.fromkeys([*a, *b]):
+        if a.get(name) != b.get(name):
+            first, second = (repr(side[name]) if name in side else "not given" for side in (a, b))
+            yield Difference(f"{place}: {name}", f"{_cut(first)} and {_cut(second)}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 100 else text[:97] + "..."
