@@ -67,7 +67,7 @@ bench: $(VENV)/.dev
 proto:
 	$(PYTHON) -m venv $(VENV)-proto
 	$(VENV)-proto/bin/python -m pip install --quiet 'grpcio-tools==1.62.3' 'setuptools<82'
-	$(VENV)-proto/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. caffe_compat/proto/caffe.proto
+	$(VENV)-proto/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. caffe_compat/proto/caffe.proto caffe_compat/proto/forks.proto
 
 clean:
 	rm -rf build dist demo_out sr_demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -6,14 +6,15 @@ Source of the rules: Caffe 1.0, Net::Init, AppendTop, AppendBottom and AppendPar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import fx
 
 from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_together
-from caffe_compat.layers import REGISTRY, BlobDef, Layer, LayerSpec, Shape
+from caffe_compat.layers import BlobDef, Layer, LayerSpec, Shape, choose
 from caffe_compat.layers.base import count, rejections
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.forks import name_forks, named_forks
 from caffe_compat.proto.marks import Fork, all_forks
 from caffe_compat.rewrite import insert_splits
 from caffe_compat.state import filter_net, net_state
@@ -127,6 +128,7 @@ def build_graph(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: InputShapes | None = None,
+    fork: str | Sequence[str] | None = None,
 ) -> NetGraph:
     """Check a net and give every blob its shape.
 
@@ -135,14 +137,16 @@ def build_graph(
     net : a net of any age; it is upgraded and filtered here.
     phase, stages, level : the state it is built in.
     input_shapes : blob -> shape for blobs that are fed; needed for data layers, replaces the shapes of Input layers.
+    fork : the fork of Caffe the net is for (or several), where its layers' types and fields do not tell.
 
     Raises
     ------
     NetError, ProblemsError
         Everything found wrong, in one error.
     """
+    net = name_forks(net, fork)
     kept = filter_net(upgrade_net(net), net_state(phase, stages=stages, level=level))
-    return _Builder(insert_splits(kept), phase, dict(input_shapes or {})).graph()
+    return _Builder(insert_splits(kept), phase, dict(input_shapes or {}), named_forks(net)).graph()
 
 
 @dataclass
@@ -150,6 +154,7 @@ class _Builder:
     net: pb.NetParameter
     phase: str
     input_shapes: dict[str, Sequence[int]]
+    forks: tuple[str, ...] = ()
     problems: list[CaffeCompatError] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     shapes: dict[str, Shape | None] = field(default_factory=dict)
@@ -186,17 +191,17 @@ class _Builder:
         return [fork for path, fork in all_forks(self.net) if not path.startswith(layers)]
 
     def _add(self, param: pb.LayerParameter) -> None:
-        spec = LayerSpec(param, (), self.phase)
-        faults = [fork.error(NetError, layer=param.name) for _, fork in all_forks(param)]
-        layer = REGISTRY.get(param.type)
-        if layer is None:
-            hint = did_you_mean(param.type, REGISTRY) or "`caffe-compat layers` lists the supported types"
-            faults.append(spec.error("no such layer type", "type", param.type, hint))
+        spec, layer, faults = LayerSpec(param, (), self.phase), None, list[CaffeCompatError]()
+        chosen = choose(spec, self.forks)
+        if isinstance(chosen, tuple):
+            layer, spec = chosen
+        else:
+            faults += chosen
         shapes = [self._bottom(spec, blob, faults) for blob in param.bottom]
         node = None
         if layer is not None and not faults and None not in shapes:
             try:
-                node = self._node(layer, param, tuple(s for s in shapes if s is not None), faults)
+                node = self._node(layer, replace(spec, bottoms=tuple(s for s in shapes if s is not None)), faults)
             except CaffeCompatError as error:
                 faults.append(error)
         self.problems += faults
@@ -226,20 +231,18 @@ class _Builder:
         if top in spec.param.top:  # an automatic top is no output
             self.available.add(top)
 
-    def _node(
-        self, layer: Layer, param: pb.LayerParameter, bottoms: tuple[Shape, ...], faults: list[CaffeCompatError]
-    ) -> Node | None:
-        message = pb.LayerParameter()
+    def _node(self, layer: Layer, spec: LayerSpec, faults: list[CaffeCompatError]) -> Node | None:
+        param, message = spec.param, pb.LayerParameter()
         message.CopyFrom(param)
         if not message.HasField("phase"):
             message.phase = pb.TRAIN if self.phase == "TRAIN" else pb.TEST
-        layer.setup(message)
+        layer.complete(replace(spec, param=message))
         full = message
         if layer.is_loss and not param.top:
             full = pb.LayerParameter()
             full.CopyFrom(message)
             full.top.append(f"{param.name} (automatic)")
-        spec = LayerSpec(full, bottoms, self.phase)
+        spec = replace(spec, param=full)
         faults += self._arity(layer, spec)
         if not faults:
             faults += [*rejections(layer, spec), *layer.check(spec)]

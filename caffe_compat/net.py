@@ -23,6 +23,7 @@ from caffe_compat.layers import REGISTRY, BlobDef
 from caffe_compat.optimise import optimise
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.blobs import BlobStore
+from caffe_compat.proto.forks import name_forks
 from caffe_compat.proto.marks import where
 from caffe_compat.rewrite import inference_net
 from caffe_compat.state import filter_net, net_state
@@ -153,6 +154,7 @@ def load_net(
     losses: bool | None = None,
     exact: bool = False,
     seed: int | None = None,
+    fork: str | Sequence[str] | None = None,
 ) -> CaffeNet:
     """Build a net from a prototxt and, if given, a caffemodel.
 
@@ -168,6 +170,8 @@ def load_net(
         inference.
     exact : add up convolutions in genuine Caffe's order: its very bits, slower (see :mod:`caffe_compat.exact`).
     seed : of the fillers and only of them.
+    fork : the fork of Caffe that the definition is for (or several), where forks give one name two meanings:
+        "ssd", "segnet", "pspnet" ... (docs/forks.md).
 
     Returns
     -------
@@ -182,7 +186,7 @@ def load_net(
     --------
     >>> net = load_net("deploy.prototxt", "HQ.caffemodel")  # doctest: +SKIP
     """
-    message = prototxt if isinstance(prototxt, pb.NetParameter) else read_net(prototxt)
+    message = name_forks(prototxt if isinstance(prototxt, pb.NetParameter) else read_net(prototxt), fork)
     folder = Path() if isinstance(prototxt, pb.NetParameter) else Path(prototxt).parent
     kept = filter_net(upgrade_net(message), net_state(phase, stages=stages, level=level))
     wanted = kept if (phase == "TRAIN" if losses is None else losses) else inference_net(kept)
@@ -225,13 +229,14 @@ def fill_net(net: CaffeNet, *, seed: int | None = None) -> None:
         for slot in node.slots:
             if slot.owner is not None or not tensor_of(net, slot.key).is_meta:
                 continue
-            place(net, slot, _first_values(node, slot, generator))
+            place(net, slot, first_values(node, slot, generator))
     for slot in graph.slots:
         if slot.owner is not None:
             tie(net, slot.key, tensor_of(net, slot.owner))
 
 
-def _first_values(node: Node, slot: Slot, generator: torch.Generator | None) -> torch.Tensor:
+def first_values(node: Node, slot: Slot, generator: torch.Generator | None) -> torch.Tensor:
+    """Return the values of a blob that the prototxt writes down, or a draw of its filler, in Caffe's shape."""
     written = node.spec.param.blobs
     if slot.index < len(written):
         values = torch.from_numpy(BlobStore().data(written[slot.index])).float()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from caffe_compat.layers import REGISTRY, Layer
+from caffe_compat.layers import Layer, candidates
 from caffe_compat.proto import caffe_pb2 as pb
 
 
@@ -84,24 +84,22 @@ def inference_net(net: pb.NetParameter) -> pb.NetParameter:
 
 
 def _trains_only(layer: pb.LayerParameter) -> bool:
-    known = REGISTRY.get(layer.type)
-    return known is not None and not known.inference
+    return any(not known.inference for known in candidates(layer.type))
 
 
 def _learned_blobs(net: pb.NetParameter) -> set[str]:
     """Return the blobs that some layer with parameters has had a part in."""
     learned: set[str] = set()
     for layer in net.layer:
-        known = REGISTRY.get(layer.type)
-        if learned & set(layer.bottom) or (known and type(known).blobs is not Layer.blobs):
+        learns = any(type(known).blobs is not Layer.blobs for known in candidates(layer.type))
+        if learned & set(layer.bottom) or learns:
             learned |= set(layer.top)
     return learned
 
 
 def _fed(layer: pb.LayerParameter, wanted: set[str]) -> pb.LayerParameter:
     """Return a data layer as an Input layer of its wanted tops, any other layer as it is."""
-    known = REGISTRY.get(layer.type)
-    if known is None or not known.is_data:
+    if not any(known.is_data for known in candidates(layer.type)):
         return layer
     out = pb.LayerParameter(name=layer.name, type="Input", top=[top for top in layer.top if top in wanted])
     if layer.type == "Input":

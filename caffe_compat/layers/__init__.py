@@ -11,6 +11,7 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     deconvolution,
     dropout,
     eltwise,
+    forks,
     hdf5_output,
     inner_product,
     loss,
@@ -27,6 +28,36 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     softmax,
     spp,
 )
-from caffe_compat.layers.base import REGISTRY, Account, Arity, BlobDef, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.base import (
+    FORK_REGISTRY,
+    REGISTRY,
+    Account,
+    Arity,
+    BlobDef,
+    Layer,
+    LayerSpec,
+    Shape,
+    candidates,
+    constant,
+    every_layer,
+    exactly,
+    register,
+)
+from caffe_compat.layers.choose import choose
 
-__all__ = ["REGISTRY", "Account", "Arity", "BlobDef", "Layer", "LayerSpec", "Shape", "exactly", "register"]
+__all__ = [
+    "FORK_REGISTRY",
+    "REGISTRY",
+    "Account",
+    "Arity",
+    "BlobDef",
+    "Layer",
+    "LayerSpec",
+    "Shape",
+    "candidates",
+    "choose",
+    "constant",
+    "every_layer",
+    "exactly",
+    "register",
+]

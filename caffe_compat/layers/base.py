@@ -3,6 +3,9 @@
 A type is one stateless class, registered once. It declares how many bottoms and tops it takes, an account of every
 field of the messages it reads, the shapes of its tops, its blobs in Caffe's order, and the torch module for it.
 ``register`` refuses a type whose account leaves out a field of the schema: nothing in a prototxt is skipped unseen.
+
+Types that forks of Caffe added are registered apart, each under the forks it is of; which one a layer of a net is, is
+decided in :mod:`caffe_compat.layers.choose`.
 """
 
 from __future__ import annotations
@@ -10,14 +13,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from caffe_compat.errors import CaffeCompatError, NetError
+from caffe_compat.layers.own import Defaults, own_message
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.forks import FORKS, Schema
 from caffe_compat.proto.marks import where
 
 Shape = tuple[int, ...]
@@ -102,11 +107,28 @@ class LayerSpec:
     param : the layer's message (current format).
     bottoms : shapes of the bottoms.
     phase : "TRAIN" or "TEST".
+    fork : the fork the layer type is of; "" for Caffe's own.
+    schema : what that fork (or a type of the user's own) adds to Caffe's messages.
+    added : what the layer says there, by path of the message it is said in ("" is the layer itself).
     """
 
     param: pb.LayerParameter
     bottoms: tuple[Shape, ...]
     phase: str = "TEST"
+    fork: str = ""
+    schema: Schema = field(default_factory=dict)
+    added: Mapping[str, Message] = field(default_factory=dict)
+
+    def message(self, name: str) -> Any:
+        """Return the layer's message `name`, of Caffe or of the fork; defaults where it is not given."""
+        if name in pb.LayerParameter.DESCRIPTOR.fields_by_name:
+            return getattr(self.param, name)
+        return getattr(self.additions(""), name)
+
+    def additions(self, path: str) -> Any:
+        """Return what is added to the message at `path` ("" is the layer itself); defaults where nothing is given."""
+        owner = getattr(self.param, path) if path else self.param
+        return self.added.get(path) or self.schema[owner.DESCRIPTOR.name]()
 
     def error(self, problem: str, field: str | None = None, value: object = None, hint: str | None = None) -> NetError:
         """Return an error that names this layer and where it was read from."""
@@ -139,6 +161,10 @@ class Layer:
     accounts: ClassVar[Mapping[str, Account]] = {}
     is_loss: ClassVar[bool] = False
     is_data: ClassVar[bool] = False
+    forks: ClassVar[tuple[str, ...]] = ()
+    """The forks a type is of, where it is not Caffe's own; names of :data:`caffe_compat.proto.forks.FORKS`."""
+    own: ClassVar[Mapping[str, Defaults]] = {}
+    """Parameters of a type of the user's own: message name -> field -> default (docs/own_layers.md)."""
     inference: ClassVar[bool] = True
     """Whether the layer has a place in a net made for inference (losses, metrics and Silence have none)."""
     has_effect: ClassVar[bool] = False
@@ -148,6 +174,10 @@ class Layer:
         """Complete the message as Caffe's LayerSetUp leaves it (it is what a snapshot holds)."""
         if self.is_loss and not param.loss_weight:
             param.loss_weight.append(1)
+
+    def complete(self, spec: LayerSpec) -> None:
+        """Complete the message in place, where that depends on what a fork added to it."""
+        self.setup(spec.param)
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         """Yield what is wrong with the layer's parameters."""
@@ -167,6 +197,9 @@ class Layer:
 
 
 REGISTRY: dict[str, Layer] = {}
+"""Caffe's own types, and the user's own."""
+FORK_REGISTRY: dict[str, tuple[Layer, ...]] = {}
+"""The types of forks: several where forks use one name for different things."""
 
 
 def register(cls: type[Layer]) -> type[Layer]:
@@ -177,10 +210,13 @@ def register(cls: type[Layer]) -> type[Layer]:
     ValueError
         The type is registered already, or its account misses, repeats or invents a field.
     """
-    if cls.type in REGISTRY:
+    there = {fork for layer in FORK_REGISTRY.get(cls.type, ()) for fork in layer.forks}
+    if there & set(cls.forks) or (not cls.forks and cls.type in REGISTRY):
         raise ValueError(f"layer type {cls.type} is registered already")
+    if unknown := set(cls.forks) - set(FORKS):
+        raise ValueError(f"layer type {cls.type}: no such fork: {', '.join(sorted(unknown))}")
     for name, account in cls.accounts.items():
-        known = [f.name for f in parameter_descriptor(name).fields]
+        known = [f.name for fork in cls.forks or ("",) for f in account_fields(name, schema_of(cls, fork))]
         named = account.fields()
         for problem, fields in (
             ("not accounted for", set(known) - set(named)),
@@ -189,22 +225,58 @@ def register(cls: type[Layer]) -> type[Layer]:
         ):
             if fields:
                 raise ValueError(f"layer type {cls.type}, {name}: {problem}: {', '.join(sorted(fields))}")
-    REGISTRY[cls.type] = cls()
+    if cls.forks:
+        FORK_REGISTRY[cls.type] = (*FORK_REGISTRY.get(cls.type, ()), cls())
+    else:
+        REGISTRY[cls.type] = cls()
     return cls
 
 
-def parameter_descriptor(name: str) -> Descriptor:
-    """Return the descriptor of LayerParameter's message field `name`."""
+def every_layer() -> list[Layer]:
+    """Return all types: Caffe's by name, then those of forks."""
+    return [
+        *(REGISTRY[name] for name in sorted(REGISTRY)),
+        *(layer for name in sorted(FORK_REGISTRY) for layer in FORK_REGISTRY[name]),
+    ]
+
+
+def candidates(type_: str) -> tuple[Layer, ...]:
+    """Return what a type's name may mean: Caffe's own first."""
+    mine = REGISTRY.get(type_)
+    if mine is not None and mine.own:
+        return (mine,)
+    return (*((mine,) if mine else ()), *FORK_REGISTRY.get(type_, ()))
+
+
+def schema_of(layer: Layer | type[Layer], fork: str) -> Schema:
+    """Return what a layer type's fork, or the type itself if it is the user's own, adds to Caffe's messages."""
+    if layer.own:
+        return {"LayerParameter": own_message(layer.type, layer.own)}
+    return FORKS[fork].additions if fork else {}
+
+
+def parameter_descriptor(name: str, schema: Schema | None = None) -> Descriptor:
+    """Return the descriptor of the message field `name` of a layer, Caffe's or the schema's."""
+    added = (schema or {}).get("LayerParameter")
     found = pb.LayerParameter.DESCRIPTOR.fields_by_name.get(name)
+    if found is None and added is not None:
+        found = added.DESCRIPTOR.fields_by_name.get(name)
     if found is None or found.message_type is None:
         raise ValueError(f"LayerParameter has no message {name}")
     return cast("Descriptor", found.message_type)
 
 
+def account_fields(name: str, schema: Schema) -> list[Any]:
+    """Return the fields an account of the message `name` must name: its own and those added to it."""
+    descriptor = parameter_descriptor(name, schema)
+    added = schema.get(descriptor.name) if name in pb.LayerParameter.DESCRIPTOR.fields_by_name else None
+    return [*descriptor.fields, *(added.DESCRIPTOR.fields if added else ())]
+
+
 def rejections(layer: Layer, spec: LayerSpec) -> Iterator[CaffeCompatError]:
     """Yield an error for every field that the account rejects and that is set to another value than its default."""
     for name, account in layer.accounts.items():
-        message: Message = getattr(spec.param, name)
+        message: Message = spec.message(name)
         for fld, missing in account.rejected.items():
             value = getattr(message, fld)
             if value != message.DESCRIPTOR.fields_by_name[fld].default_value and value:

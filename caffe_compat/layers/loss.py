@@ -64,10 +64,17 @@ class SoftmaxWithLossModule(nn.Module):
         scores = outer_class_inner(x, self.axis)
         logs = scores.log_softmax(1)
         index, keep = class_indices(label, scores, self.ignore)
-        loss = -logs.gather(1, index.unsqueeze(1)).squeeze(1)
-        loss = loss + (loss.clamp(max=-_LOG_FLT_MIN) - loss).detach()  # the cap has no gradient of its own in Caffe
+        loss = self._weighted(self._capped(-logs.gather(1, index.unsqueeze(1)).squeeze(1)), index)
         loss = torch.where(keep, loss, 0).sum() / self._normalizer(keep)
         return (loss, logs.detach().exp().view(x.shape).to(x.dtype)) if self.probabilities else loss
+
+    def _capped(self, loss: torch.Tensor) -> torch.Tensor:
+        """Return losses up to Caffe's cap, which has no gradient of its own."""
+        return loss + (loss.clamp(max=-_LOG_FLT_MIN) - loss).detach()
+
+    def _weighted(self, loss: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Return the loss of each prediction, given its class; for those that weigh classes."""
+        return loss
 
     def _normalizer(self, keep: torch.Tensor) -> float | torch.Tensor:
         if self.normalization == "VALID":

@@ -216,6 +216,23 @@ def copy_unknown(source: Message, target: Message) -> None:
     target.MergeFromString(_unknown(source))
 
 
+def take_unknown(message: Message, numbers: set[int]) -> bytes:
+    """Take the unknown fields of these numbers out of `message`; return them as they stood in the file."""
+    taken = b"".join(
+        _encoded(f.field_number, f.wire_type, f.data) for f in _fields(message) if f.field_number in numbers
+    )
+    if taken:
+        kept = b"".join(
+            _encoded(f.field_number, f.wire_type, f.data) for f in _fields(message) if f.field_number not in numbers
+        )
+        inside = [(part, _unknown(part)) for path, part in walk(message) if path]
+        message.DiscardUnknownFields()  # it goes all the way down
+        for part, unknown in [(message, kept), *inside]:
+            if unknown:
+                part.MergeFromString(unknown)
+    return taken
+
+
 def _fields(message: Message) -> Iterator[Any]:
     found: Any = UnknownFieldSet(message)
     yield from found

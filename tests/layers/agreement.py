@@ -13,6 +13,7 @@ from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.text import parse_text
 from caffe_compat.weights import caffe_blobs, copy_weights
 from tests.records import difference
+from tests.reference.caffe_forks import Said
 from tests.reference.caffe_net import Net
 
 EXACT = 1e-10
@@ -61,6 +62,7 @@ def agree(
     dtype=torch.float64,
     tolerance=None,
     masks=(),
+    fork=None,
 ):
     """Compare every blob, every input's and every parameter's gradient, and the blobs afterwards, three ways:
 
@@ -70,7 +72,7 @@ def agree(
     """
     message = parse_text(text, pb.NetParameter)
     tolerance = tolerance or (EXACT if dtype == torch.float64 else ROUNDED)
-    net = build_net(build_graph(message, phase=phase), seed=0)
+    net = build_net(build_graph(message, phase=phase, fork=fork), seed=0)
     rng = np.random.default_rng(values.seed)
     blobs = {
         name: [
@@ -91,7 +93,7 @@ def agree(
     torch.manual_seed(1)
     for _ in range(forwards):
         tops = plain.net.every_blob(plain.inputs)
-    witness = Net([node.spec.param for node in net.caffe.nodes], blobs, phase)
+    witness = Net([_said(node.spec) for node in net.caffe.nodes], blobs, phase)
     for layer in masks:
         bottom, top = witness.layer(layer).param.bottom[0], witness.layer(layer).param.top[0]
         assert (tops[bottom] != 0).all()
@@ -117,8 +119,12 @@ def agree(
         run.check(name, gradients, parameters, blobs_after, tolerance)
 
 
+def _said(spec):
+    return Said(spec.param, spec.added, f"{spec.fork} {spec.param.type}") if spec.fork else spec.param
+
+
 def _statistic(net, layer):
-    return any(node.name == layer and node.type == "BatchNorm" for node in net.caffe.nodes)
+    return any(node.name == layer and node.type in ("BatchNorm", "BN") for node in net.caffe.nodes)
 
 
 def _same(what, ours, wanted, tolerance):

@@ -4,6 +4,7 @@ import numpy as np
 
 from tests.reference import (
     caffe_columns,
+    caffe_forks,
     caffe_layers,
     caffe_losses,
     caffe_more_losses,
@@ -14,7 +15,7 @@ from tests.reference import (
     caffe_windows,
 )
 
-TYPES = {
+TYPES = caffe_forks.FORK_TYPES | {
     kind.__name__: kind
     for module in (
         caffe_layers,

@@ -1,0 +1,16 @@
+"""Layer types that forks of Caffe added, one module for each family; importing this package registers them."""
+
+from caffe_compat.layers.forks import (  # noqa: F401  (importing registers)
+    bn,
+    ceil_mode,
+    detection,
+    interp,
+    mobilenet,
+    normalize,
+    prior_box,
+    rcnn,
+    segnet,
+    senet,
+    shufflenet,
+    yolo,
+)

@@ -1,0 +1,204 @@
+"""DetectionOutput: SSD's predictions as boxes, overlapping ones left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
+from caffe_compat.proto import forks_pb2 as fb
+
+Array = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What DetectionOutput is told, under the names of its fields; `threshold` is the least score, not included."""
+
+    num_classes: int
+    share_location: bool
+    background: int
+    code_type: int
+    variance_encoded_in_target: bool
+    nms_threshold: float
+    eta: float
+    top_k: int
+    keep_top_k: int
+    threshold: float
+
+
+def decode(rules: Rules, location: Array, priors: Array, variances: Array) -> Array:
+    """Return the boxes (xmin, ymin, xmax, ymax) that predictions stand for; all arrays are (..., 4).
+
+    Raises
+    ------
+    DataError
+        A prior box has no area, where its size matters.
+    """
+    moved = location if rules.variance_encoded_in_target else location * variances
+    if rules.code_type == fb.PriorBoxParameter.CORNER:
+        return np.asarray(priors + moved)
+    size = priors[..., 2:] - priors[..., :2]
+    if (size <= 0).any():
+        raise DataError("a prior box has no area", field="DetectionOutput")
+    if rules.code_type == fb.PriorBoxParameter.CORNER_SIZE:
+        return np.asarray(priors + moved * np.concatenate([size, size], -1))
+    centre = moved[..., :2] * size + (priors[..., :2] + priors[..., 2:]) / 2
+    half = np.exp(moved[..., 2:]) * size / 2
+    return np.concatenate([centre - half, centre + half], -1)
+
+
+def overlaps(box: Array, others: Array) -> Array:
+    """Return the intersection over union of one box with each of others (K, 4); 0 where they do not meet."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    sides = high - low
+    shared = np.where((sides > 0).all(1), sides.prod(1), 0)
+    union = _area(box[None]) + _area(others) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+
+
+def _area(boxes: Array) -> Array:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return np.asarray(np.where((sides < 0).any(1), 0, sides.prod(1)))
+
+
+def suppress(rules: Rules, boxes: Array, scores: Array) -> list[int]:
+    """Return which of one class's boxes stay, best first: each unless it overlaps a better one that stays.
+
+    Scores at or below the threshold are out, and all but the best top_k.
+    """
+    candidates = np.flatnonzero(scores > rules.threshold)
+    candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
+    if rules.top_k > -1:
+        candidates = candidates[: rules.top_k]
+    limit, kept = boxes.dtype.type(rules.nms_threshold), list[int]()
+    for index in candidates.tolist():
+        if kept and not (overlaps(boxes[index], boxes[kept]) <= limit).all():
+            continue
+        kept.append(index)
+        if rules.eta < 1 and limit > 0.5:
+            limit = boxes.dtype.type(limit * rules.eta)
+    return kept
+
+
+def detect(rules: Rules, location: Array, confidence: Array, prior: Array) -> Array:
+    """Return (1, 1, K, 7): image, label, score and box of all that is found; of nothing, a row of -1 for each image.
+
+    Parameters
+    ----------
+    location : (N, priors * classes * 4), or (N, priors * 4) where classes share one location.
+    confidence : (N, priors * classes).
+    prior : (1, 2 * priors * 4), as PriorBox makes it.
+    """
+    priors, variances = prior.reshape(2, -1, 1, 4)
+    count = len(priors)
+    boxes = decode(rules, location.reshape(len(location), count, -1, 4), priors, variances)
+    scores = confidence.reshape(len(confidence), count, rules.num_classes)
+    rows: list[list[float]] = []
+    for image in range(len(boxes)):
+        found: list[tuple[int, int]] = []
+        for label in range(rules.num_classes):
+            if label != rules.background:
+                own = boxes[image, :, 0 if rules.share_location else label]
+                found += [(label, index) for index in suppress(rules, own, scores[image, :, label])]
+        if -1 < rules.keep_top_k < len(found):
+            found.sort(key=lambda pair: -scores[image, pair[1], pair[0]])
+            found = sorted(found[: rules.keep_top_k], key=lambda pair: pair[0])
+        for label, index in found:
+            box = boxes[image, index, 0 if rules.share_location else label]
+            rows.append([image, label, scores[image, index, label], *box])
+    if not rows:
+        rows = [[image, *[-1.0] * 6] for image in range(len(boxes))]
+    return np.array(rows, location.dtype).reshape(1, 1, -1, 7)
+
+
+class DetectionOutputModule(nn.Module):
+    """Boxes found, as (1, 1, K, 7); computed on the CPU, without a gradient, as in the fork."""
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__()
+        self.rules = rules
+
+    def forward(
+        self, location: torch.Tensor, confidence: torch.Tensor, prior: torch.Tensor, *_: torch.Tensor
+    ) -> torch.Tensor:
+        """Return image, label, score, xmin, ymin, xmax, ymax in each row."""
+        boxes, scores, priors = (x.detach().cpu().flatten(1).numpy() for x in (location, confidence, prior))
+        found = detect(self.rules, boxes, scores, priors)
+        return torch.from_numpy(found).to(location)
+
+
+@register
+class DetectionOutput(Layer):
+    """Predictions decoded, thresholded, thinned out by overlap and counted out."""
+
+    type = "DetectionOutput"
+    forks = ("ssd",)
+    summary = "boxes with scores, overlapping ones left out"
+    bottoms = Arity(3, 4)
+    accounts = {
+        "detection_output_param": Account(
+            read=(
+                *("num_classes", "share_location", "background_label_id", "nms_param", "code_type"),
+                *("variance_encoded_in_target", "keep_top_k", "confidence_threshold"),
+            ),
+            ignored={
+                "save_output_param": "writes files only where it has an output_directory, which is refused",
+                "visualize_threshold": "is for visualize",
+                "save_file": "is for visualize",
+            },
+            rejected={"visualize": "drawing while the net runs; draw the boxes of the top"},
+        )
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message, field = spec.message("detection_output_param"), "detection_output_param"
+        classes, nms = message.num_classes, message.nms_param
+        if message.save_output_param.output_directory:
+            hint = "write the top"
+            yield spec.error(
+                "not supported: files of results", f"{field}.save_output_param.output_directory", hint=hint
+            )
+        if classes < 1:
+            yield spec.error("must be given, and positive", f"{field}.num_classes", classes)
+        if nms.nms_threshold < 0:
+            yield spec.error("must not be negative", f"{field}.nms_param.nms_threshold", nms.nms_threshold)
+        if not 0 < nms.eta <= 1:
+            yield spec.error("must be above 0 and at most 1", f"{field}.nms_param.eta", nms.eta)
+        location, confidence, prior = spec.bottoms[:3]
+        if len(prior) != 3 or prior[:2] != (1, 2) or prior[2] % 4 or not location or location[0] != confidence[0]:
+            yield spec.error("predictions of one batch, and PriorBox's (1, 2, 4 K)", "bottom", spec.bottoms)
+            return
+        priors = prior[2] // 4
+        wanted = (priors * 4 * (1 if message.share_location else classes), priors * classes)
+        if (count(location[1:]), count(confidence[1:])) != wanted:
+            problem = f"{priors} priors of {classes} classes need {wanted[0]} and {wanted[1]} values for each image"
+            yield spec.error(problem, "bottom", spec.bottoms[:2])
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return ((1, 1, 1, 7),)  # the number of rows is known only after the boxes are
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.message("detection_output_param")
+        nms = message.nms_param
+        lowest = float(np.finfo(np.float32).min)
+        return DetectionOutputModule(
+            Rules(
+                num_classes=message.num_classes,
+                share_location=message.share_location,
+                background=message.background_label_id,
+                code_type=message.code_type,
+                variance_encoded_in_target=message.variance_encoded_in_target,
+                nms_threshold=nms.nms_threshold,
+                eta=nms.eta,
+                top_k=nms.top_k if nms.HasField("top_k") else -1,
+                keep_top_k=message.keep_top_k,
+                threshold=message.confidence_threshold if message.HasField("confidence_threshold") else lowest,
+            )
+        )

@@ -1,0 +1,82 @@
+"""Interp of DeepLab and PSPNet: bilinear resizing with the corners kept in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
+
+
+class InterpModule(nn.Module):
+    """Crop, then resize so that the outermost samples stay where they are."""
+
+    def __init__(
+        self, size: tuple[int, int] | None, zoom: int | None, shrink: int | None, crop: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.size, self.zoom, self.shrink, self.crop = size, zoom, shrink, crop
+
+    def output(self, high: int, wide: int) -> tuple[int, int]:
+        """Return the size of the top for a bottom's size."""
+        return self._resized(high, 0), self._resized(wide, 1)
+
+    def _resized(self, length: int, axis: int) -> int:
+        length -= sum(self.crop)
+        if self.shrink is None and self.zoom is None:
+            assert self.size is not None
+            return self.size[axis]
+        if self.shrink is not None:
+            length = (length - 1) // self.shrink + 1
+        return length + (length - 1) * ((self.zoom or 1) - 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Resize (N, C, H, W)."""
+        size, (begin, end) = self.output(x.shape[2], x.shape[3]), self.crop
+        x = x[:, :, begin : x.shape[2] - end, begin : x.shape[3] - end]
+        return x if tuple(x.shape[2:]) == size else F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+
+@register
+class Interp(Layer):
+    """Bilinear resizing by a factor or to a size."""
+
+    type = "Interp"
+    forks = ("pspnet", "deeplab")
+    summary = "bilinear resizing, corners aligned"
+    accounts = {"interp_param": Account(read=("height", "width", "zoom_factor", "shrink_factor", "pad_beg", "pad_end"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message, field, shape = spec.message("interp_param"), "interp_param", spec.bottoms[0]
+        factors = [f for f in ("zoom_factor", "shrink_factor") if message.HasField(f)]
+        wrong = [f for f in factors if getattr(message, f) < 1]
+        wrong += [f for f in ("pad_beg", "pad_end") if getattr(message, f) > 0]
+        for name in wrong:
+            problem = "must be positive" if name in factors else "only crops: 0 or below"
+            yield spec.error(problem, f"{field}.{name}", getattr(message, name))
+        if not factors and not (message.height > 0 and message.width > 0):
+            yield spec.error("give height and width, zoom_factor or shrink_factor", field)
+        elif len(shape) != 4:
+            yield spec.error("the bottom must have 4 axes", "bottom", shape)
+        elif not wrong and min(shape[2:]) + message.pad_beg + message.pad_end < 1:
+            yield spec.error(f"nothing is left of {shape}", f"{field}.pad_beg", message.pad_beg)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        shape = spec.bottoms[0]
+        return ((*shape[:2], *self._module(spec).output(*shape[2:])),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return self._module(spec)
+
+    def _module(self, spec: LayerSpec) -> InterpModule:
+        message = spec.message("interp_param")
+        zoom, shrink = (getattr(message, f) if message.HasField(f) else None for f in ("zoom_factor", "shrink_factor"))
+        both = zoom is not None and shrink is not None
+        sized = message.HasField("height") and message.HasField("width")
+        if both and sized:  # a size comes before two factors, and behind one
+            zoom = shrink = None
+        return InterpModule((message.height, message.width), zoom, shrink, (-message.pad_beg, -message.pad_end))

@@ -1,0 +1,105 @@
+"""What nets for small devices brought: depthwise convolution under two names, ReLU6."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.convolution import Convolution
+from caffe_compat.proto import caffe_pb2 as pb
+
+_FIELD = "convolution_param"
+
+
+@register
+class DepthwiseConvolution(Convolution):
+    """A Convolution each of whose filters sees one channel."""
+
+    type = "DepthwiseConvolution"
+    forks = ("depthwise",)
+    summary = "convolution with one channel in each group"
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message, channels = spec.param.convolution_param, spec.bottoms[0][1] if len(spec.bottoms[0]) == 4 else 0
+        if not channels or not message.group == message.num_output == channels:
+            problem = "group and num_output must be the number of channels, or the fork's CPU and GPU code differ"
+            yield spec.error(problem, f"{_FIELD}.group", message.group, f"{channels}")
+        elif any(d != 1 for d in message.dilation):
+            problem = "must be 1: the fork's GPU code does not read it"
+            yield spec.error(problem, f"{_FIELD}.dilation", list(message.dilation))
+        else:
+            yield from super().check(spec)
+
+
+_CONVOLUTION = Convolution.accounts[_FIELD]
+
+
+@register
+class ConvolutionDepthwise(Convolution):
+    """A convolution over each channel alone; as many outputs as channels, whatever num_output and group say."""
+
+    type = "ConvolutionDepthwise"
+    forks = ("mobilenet",)
+    summary = "convolution over each channel alone"
+    bottoms = exactly(1)
+    tops = exactly(1)
+    accounts = {
+        _FIELD: Account(
+            read=tuple(f for f in _CONVOLUTION.read if f not in ("num_output", "group", "axis")),
+            ignored={
+                **_CONVOLUTION.ignored,
+                "num_output": "there is one output for each channel; another number is refused",
+                "group": "there is one group for each channel",
+                "axis": "the channels are at axis 1; another axis is refused",
+            },
+        )
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message, shape = spec.param.convolution_param, spec.bottoms[0]
+        if len(shape) != 4:
+            yield spec.error("the bottom must have 4 axes", "bottom", shape)
+        elif message.num_output not in (0, shape[1]):
+            yield spec.error(
+                "the top has a channel for each of the bottom's", f"{_FIELD}.num_output", message.num_output
+            )
+        elif message.axis not in (1, -3):
+            yield spec.error("the channels are at axis 1", f"{_FIELD}.axis", message.axis)
+        else:
+            yield from super().check(_grouped(spec))
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return super().top_shapes(_grouped(spec))
+
+    def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
+        return super().blobs(_grouped(spec))
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return super().module(_grouped(spec))
+
+
+def _grouped(spec: LayerSpec) -> LayerSpec:
+    """Return the layer as a Convolution would be written."""
+    param = pb.LayerParameter()
+    param.CopyFrom(spec.param)
+    param.convolution_param.group = param.convolution_param.num_output = spec.bottoms[0][1]
+    return replace(spec, param=param)
+
+
+@register
+class ReLU6(Layer):
+    """x between 0 and 6."""
+
+    type = "ReLU6"
+    forks = ("mobilenet", "yolov3")
+    summary = "rectified linear, at most 6"
+    accounts = {
+        "relu6_param": Account(rejected={"negative_slope": "some of the forks read it and some do not; leave it out"})
+    }
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return nn.ReLU6()

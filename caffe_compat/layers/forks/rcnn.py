@@ -1,0 +1,152 @@
+"""ROIPooling and SmoothL1Loss of Fast R-CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.labels import precise
+
+
+def bins(start: int, end: int, pooled: int, size: int, dtype: npt.DTypeLike) -> list[tuple[int, int]]:
+    """Return the (start, end) of each of `pooled` bins between two inclusive positions, clipped to 0..size.
+
+    Bins overlap where they do not divide evenly; a region that ends before it starts counts as one wide.
+    """
+    width = np.array(max(end - start + 1, 1), dtype) / np.array(pooled, dtype)
+    at = np.arange(pooled + 1).astype(dtype) * width
+    lows, highs = np.floor(at[:-1]).astype(int) + start, np.ceil(at[1:]).astype(int) + start
+    return list(zip(lows.clip(0, size).tolist(), highs.clip(0, size).tolist(), strict=True))
+
+
+class ROIPoolingModule(nn.Module):
+    """The largest value in each of a grid of bins over each region; of an empty bin, 0 without a gradient."""
+
+    def __init__(self, pooled: tuple[int, int], scale: float) -> None:
+        super().__init__()
+        self.pooled, self.scale = pooled, scale
+
+    def forward(self, x: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
+        """Pool (N, C, H, W) over R regions: image, x1, y1, x2, y2 in each row."""
+        with torch.no_grad():
+            corners = rois.detach().reshape(rois.shape[0], -1).to(x.dtype).cpu().numpy()
+            index = torch.stack([self._largest(x, roi) for roi in corners]) if len(corners) else x.new_empty(0)
+            index = index.long().reshape(len(corners), x.shape[1], -1)
+        image = torch.from_numpy(corners[:, 0].astype(np.int64)).to(x.device)
+        values = x.flatten(2)[image].gather(2, index.clamp(min=0))
+        return torch.where(index < 0, 0, values).view(len(corners), x.shape[1], *self.pooled)
+
+    def _largest(self, x: torch.Tensor, roi: npt.NDArray[np.floating]) -> torch.Tensor:
+        """Return (C, bins): where in the map each bin's first largest value is, -1 for an empty bin."""
+        if not 0 <= int(roi[0]) < x.shape[0]:
+            raise DataError("a region's image is not in the batch", field="rois", value=int(roi[0]))
+        maps, (high, wide) = x[int(roi[0])], x.shape[2:]
+        # C's round(): half away from zero; the product has the precision of the map
+        scaled = (roi[1:] * roi.dtype.type(self.scale)).astype(np.float64)
+        left, top, right, bottom = (np.sign(scaled) * np.floor(np.abs(scaled) + 0.5)).astype(int).tolist()
+        rows = bins(top, bottom, self.pooled[0], high, roi.dtype)
+        columns = bins(left, right, self.pooled[1], wide, roi.dtype)
+        out = torch.full((x.shape[1], len(rows), len(columns)), -1, device=x.device)
+        for j, (a, b) in enumerate(columns):
+            if a < b:
+                value, column = maps[:, :, a:b].max(2)
+                for i, (c, d) in enumerate(rows):
+                    if c < d:
+                        row = value[:, c:d].argmax(1, keepdim=True) + c
+                        out[:, i, j] = (row * wide + column.gather(1, row) + a).squeeze(1)
+        return out.flatten(1)
+
+
+@register
+class ROIPooling(Layer):
+    """Max pooling of each region into a grid of one size."""
+
+    type = "ROIPooling"
+    forks = ("fast-rcnn", "yjxiong", "happynear")
+    summary = "max pooling of regions into grids of one size"
+    bottoms = exactly(2)
+    accounts = {"roi_pooling_param": Account(read=("pooled_h", "pooled_w", "spatial_scale"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message = spec.message("roi_pooling_param")
+        for name in ("pooled_h", "pooled_w"):
+            if getattr(message, name) < 1:
+                yield spec.error("must be given, and positive", f"roi_pooling_param.{name}", getattr(message, name))
+        if len(spec.bottoms[0]) != 4:
+            yield spec.error("the first bottom must have 4 axes", "bottom", spec.bottoms[0])
+        rois = spec.bottoms[1]
+        if not rois or count(rois[1:]) != 5:
+            yield spec.error("5 numbers for each region", "bottom", rois, "image, x1, y1, x2, y2")
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        message = spec.message("roi_pooling_param")
+        return ((spec.bottoms[1][0], spec.bottoms[0][1], message.pooled_h, message.pooled_w),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.message("roi_pooling_param")
+        return ROIPoolingModule((message.pooled_h, message.pooled_w), message.spatial_scale)
+
+
+class SmoothL1LossModule(nn.Module):
+    """Quadratic near 0, linear beyond 1 / sigma^2, over the batch size; the weights have no gradient."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.square = sigma * sigma
+
+    def forward(
+        self,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        inside: torch.Tensor | None = None,
+        outside: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the scalar loss; `inside` weighs differences, `outside` what they cost."""
+        difference = precise(a) - precise(b)
+        if inside is not None:
+            difference = difference * inside.detach()
+        size = difference.abs()
+        near = size < 1 / self.square
+        loss = torch.where(near, 0.5 * difference * difference * self.square, size - 0.5 / self.square)
+        if outside is not None:
+            loss = loss * outside.detach()
+        return loss.sum() / a.shape[0]
+
+
+@register
+class SmoothL1Loss(Layer):
+    """The loss of Fast R-CNN's box regression."""
+
+    type = "SmoothL1Loss"
+    forks = ("fast-rcnn",)
+    summary = "quadratic near 0, linear beyond; inside and outside weights"
+    bottoms = Arity(2, 4)
+    is_loss = True
+    inference = False
+    accounts = {
+        "smooth_l1_loss_param": Account(read=("sigma",)),
+        "loss_param": Account(
+            ignored=dict.fromkeys(("ignore_label", "normalization", "normalize"), "the fork does not read it here")
+        ),
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        if len(spec.bottoms) == 3:
+            yield spec.error("inside and outside weights, or none", "bottom", list(spec.param.bottom))
+        if not spec.bottoms[0] or any(shape != spec.bottoms[0] for shape in spec.bottoms):
+            yield spec.error("the bottoms differ in shape", "bottom", spec.bottoms)
+        sigma = spec.message("smooth_l1_loss_param").sigma
+        if sigma == 0:
+            yield spec.error("must not be 0", "smooth_l1_loss_param.sigma", sigma)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return ((),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return SmoothL1LossModule(spec.message("smooth_l1_loss_param").sigma)

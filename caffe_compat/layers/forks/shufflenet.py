@@ -1,0 +1,42 @@
+"""ShuffleChannel of ShuffleNet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+
+
+class ShuffleChannelModule(nn.Module):
+    """Channels taken in turn from each group."""
+
+    def __init__(self, group: int) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (N, C, ...) with its channels in the new order."""
+        n, channels = x.shape[:2]
+        return x.reshape(n, self.group, channels // self.group, -1).transpose(1, 2).reshape(x.shape)
+
+
+@register
+class ShuffleChannel(Layer):
+    """The first channel of each group, then the second of each, and so on."""
+
+    type = "ShuffleChannel"
+    forks = ("shufflenet",)
+    summary = "channels of several groups in turn"
+    accounts = {"shuffle_channel_param": Account(read=("group",))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        group, shape = spec.message("shuffle_channel_param").group, spec.bottoms[0]
+        if len(shape) != 4 or group < 1 or shape[1] % group:
+            yield spec.error(f"must divide the channels of {shape}", "shuffle_channel_param.group", group)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return ShuffleChannelModule(spec.message("shuffle_channel_param").group)

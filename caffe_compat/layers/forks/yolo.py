@@ -1,0 +1,34 @@
+"""Upsample of the Caffe ports of YOLOv3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
+
+
+@register
+class YOLOUpsample(Layer):
+    """Every value as a square of itself."""
+
+    type = "Upsample"
+    forks = ("yolov3",)
+    summary = "nearest neighbour, by a whole factor"
+    accounts = {"upsample_param": Account(read=("scale",))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        scale = spec.message("upsample_param").scale
+        if scale < 1:
+            yield spec.error("must be positive", "upsample_param.scale", scale)
+        if len(spec.bottoms[0]) != 4:
+            yield spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0])
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        scale, shape = spec.message("upsample_param").scale, spec.bottoms[0]
+        return ((*shape[:2], *(size * scale for size in shape[2:])),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return nn.Upsample(scale_factor=spec.message("upsample_param").scale, mode="nearest")
