@@ -20,6 +20,7 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     neurons,
     pooling,
     prelu,
+    python,
     recurrent,
     relu,
     rows,
