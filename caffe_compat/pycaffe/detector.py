@@ -126,6 +126,15 @@ class Detector(Net):
         order = self.transformer.transpose[name]
         inverse = [order[axis] for axis in order]
         self.crop_dims = np.array(self.blobs[name].data.shape[1:])[inverse]
+        size = self.blobs[name].data.shape[3]
+        if context_pad and not 0 < 2 * context_pad < size:
+            hint = f"0 to {(size - 1) // 2}"
+            raise DataError(
+                f"leaves no room for the window in an input {size} wide",
+                field="context_pad",
+                value=context_pad,
+                hint=hint,
+            )
         self.context_pad = context_pad
         self.crop_mean: Array = np.zeros(self.crop_dims, dtype=np.float32)
         mean = self.transformer.mean.get(name)

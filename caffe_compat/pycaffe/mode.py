@@ -25,6 +25,7 @@ class _State:
     rank = 0
     multiprocess = False
     level = 0
+    exact = False
 
 
 def device() -> torch.device:
@@ -59,6 +60,19 @@ def set_device(device_id: int) -> None:
     _State.gpu = int(device_id)
     if _State.device.type == "cuda":
         set_mode_gpu()
+
+
+def exact() -> bool:
+    """Tell whether convolutions of nets made from now on add up in genuine Caffe's order."""
+    return _State.exact
+
+
+def set_exact(exact: bool) -> None:  # noqa: FBT001  (as its siblings)
+    """Let the convolutions of nets made from now on add up in genuine Caffe's order: its bits, slower.
+
+    No function of Caffe's; see :mod:`caffe_compat.exact`.
+    """
+    _State.exact = bool(exact)
 
 
 def set_random_seed(seed: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from caffe_compat.data import CRand
-from caffe_compat.files import SolverSnapshot, format_text, read_solverstate, write_solverstate
+from caffe_compat.files import format_text
 from caffe_compat.memory import keep_freed_memory
 from caffe_compat.net import CaffeNet
 from caffe_compat.proto import caffe_pb2 as pb
@@ -22,21 +22,21 @@ from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.log import Log, number, score
 from caffe_compat.solver.nets import Criterion, Definition, FedNet, redirect, test_definitions, train_definition
 from caffe_compat.solver.policy import rate
-from caffe_compat.solver.resume import Place, random_states, read_resume, resume_path, write_resume
+from caffe_compat.solver.saving import Saving
 from caffe_compat.solver.signals import Action
 from caffe_compat.solver.smoothing import SmoothedLoss
-from caffe_compat.solver.snapshot import check_layer_names, check_prefix, find_weights, fit_history, snapshot_path
+from caffe_compat.solver.snapshot import check_layer_names, check_prefix
 from caffe_compat.solver.testing import Scores, mean_scores
+from caffe_compat.solver.trained import MakesNets, SolverNet
 from caffe_compat.solver.update import Updater
 from caffe_compat.solver.workers import Workers
 from caffe_compat.upgrade import upgrade_solver
-from caffe_compat.weights import copy_weights, save_weights, share_weights
 
 _ALONE = Workers()
 _URGENCY = (Action.NONE, Action.SNAPSHOT, Action.STOP)
 
 
-class Solver:
+class Solver(Saving):
     """Caffe's solver on torch.
 
     Parameters
@@ -51,6 +51,8 @@ class Solver:
     workers : the processes that train this net together, and which of them this is.
     criterion : a loss that is no layer: told by torch from the blobs that go into the nets and come out of them.
     exact : add up convolutions in genuine Caffe's order, as :func:`caffe_compat.load_net` does: its bits, slower.
+    nets : what makes the nets.
+    resume : write a ``.resume.npz`` beside each snapshot, so that a run can go on as if it had never stopped.
 
     Attributes
     ----------
@@ -58,6 +60,7 @@ class Solver:
     net : the module being trained.
     test_nets : modules that share its weights while they are tested.
     outputs : the output blobs of the last training batch.
+    callbacks : pairs of functions, called before an iteration's first pass and before its update.
 
     Raises
     ------
@@ -82,6 +85,8 @@ class Solver:
         exact: bool = False,
         workers: Workers = _ALONE,
         criterion: Criterion | None = None,
+        nets: MakesNets = FedNet,
+        resume: bool = True,
     ) -> None:
         self.param = upgrade_solver(param)
         self.iter = 0
@@ -93,6 +98,9 @@ class Solver:
         self._exact = exact
         self._workers = workers
         self._criterion = criterion
+        self._nets = nets
+        self._resume = resume
+        self.callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self._stopped = False
         self._pending = Action.NONE
         self._step = 0
@@ -104,9 +112,8 @@ class Solver:
         self._say("solver.cpp:45", "Initializing solver from parameters: \n" + format_text(self.param))
         self._make_nets(sources or {})
         if self.param.snapshot or self.param.snapshot_after_train:
-            check_layer_names([node.name for node in self.net.caffe.nodes], self.param)
-        self._params = self.net.params
-        self._updater = Updater(self.param, self._params)
+            check_layer_names([node.name for node in self._train.graph.nodes], self.param)
+        self._updater = Updater(self.param, self._train.params)
         self._shown = (0, time.perf_counter())
         self._say("solver.cpp:57", "Solver scaffolding done.")
 
@@ -122,9 +129,9 @@ class Solver:
             torch.manual_seed(seed + self._workers.rank)
         rng = self._rng = CRand(random_seed=seed)
 
-        def made(definition: Definition, place: str) -> FedNet:
+        def made(definition: Definition, place: str) -> SolverNet:
             self._say(place, definition.told)
-            fed = FedNet(
+            fed = self._nets(
                 definition,
                 rng=rng,
                 seed=seed,
@@ -145,7 +152,8 @@ class Solver:
     @property
     def net(self) -> CaffeNet:
         """The module being trained."""
-        return self._train.net
+        net: CaffeNet = self._train.net
+        return net
 
     @property
     def test_nets(self) -> tuple[CaffeNet, ...]:
@@ -159,9 +167,9 @@ class Solver:
 
     def load_weights(self, path: str | PathLike[str]) -> None:
         """Copy weights by layer name into all nets, as for finetuning."""
-        for net in (self.net, *self.test_nets):
+        for net in (self._train, *self._tests):
             self._say("solver.cpp:72", f"Finetuning from {fspath(path)}")
-            report = copy_weights(net, path)
+            report = net.load(path)
             for name in report.ignored:
                 self._say("net.cpp:746", f"Ignoring source layer {name}")
 
@@ -169,10 +177,10 @@ class Solver:
         """Train for some iterations, testing, logging and taking snapshots where they are due."""
         param = self.param
         stop = self.iter + count
-        self._workers.follow_first(self.net.state_dict().values())
+        self._workers.follow_first(self._train.state())
         self._losses = SmoothedLoss(param.average_loss)
         self._shown = (self._shown[0], time.perf_counter())
-        with self._log.progress(stop, self.iter, self.net.caffe.name) as show:
+        with self._log.progress(stop, self.iter, self._train.graph.name) as show:
             while self.iter < stop:
                 due = param.test_interval and self.iter % param.test_interval == 0
                 if due and (self.iter > 0 or param.test_initialization):
@@ -180,9 +188,13 @@ class Solver:
                     if self._asked(Action.STOP if self._stopped else Action.NONE) is Action.STOP:
                         self._stopped = True
                         break
+                for start, _ in self.callbacks:
+                    start()
                 self._forward_backward()
                 if self._displays():
                     self._report()
+                for _, ready in self.callbacks:
+                    ready()
                 self._update()
                 show(self.iter)
                 request = self._asked(self._action())
@@ -202,7 +214,7 @@ class Solver:
         param = self.param
         if param.snapshot_after_train:
             check_prefix(param)
-        self._say("solver.cpp:289", f"Solving {self.net.caffe.name}")
+        self._say("solver.cpp:289", f"Solving {self._train.graph.name}")
         self._say("solver.cpp:290", f"Learning Rate Policy: {param.lr_policy}")
         self._stopped = False
         self.step(param.max_iter - self.iter)
@@ -225,19 +237,13 @@ class Solver:
         return bool(self.param.display) and self.iter % self.param.display == 0
 
     def _forward_backward(self) -> None:
-        for item in self._params:
-            item.tensor.grad = None
-        total: torch.Tensor | None = None
+        self._train.clear()
+        losses = []
         for _ in range(self.param.iter_size):
-            outputs, loss = self._train.forward()
-            if loss.requires_grad:
-                torch.autograd.backward([loss])
-            self.outputs = {name: blob.detach() for name, blob in outputs.items()}
-            loss = loss.detach()
-            total = loss if total is None else total + loss
-        assert total is not None
-        self._workers.average([item.tensor.grad for item in self._params if item.tensor.grad is not None])
-        self._losses.add(total / self.param.iter_size)
+            self.outputs, loss = self._train.forward_backward()
+            losses.append(loss)
+        self._workers.average(self._updater.gradients())
+        self._losses.add(sum(losses[1:], losses[0]) / self.param.iter_size)
 
     def _report(self) -> None:
         before, since = self._shown
@@ -276,7 +282,7 @@ class Solver:
         """Run one test net for its test_iter batches; log and return the mean of every output, None if interrupted."""
         self._say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{which})")
         tested = self._tests[which]
-        share_weights(tested.net, self.net)
+        tested.share(self._train)
         found = mean_scores(tested, self.param.test_iter[which], self._goes_on)
         if found is None:
             self._say("solver.cpp:396", "Test interrupted.")
@@ -302,61 +308,3 @@ class Solver:
             else:
                 self._pending = request  # all of them take part in a snapshot, and this one tests alone
         return not self._stopped
-
-    def snapshot(self) -> Path:
-        """Write the weights and the solver's state; return the path of the state.
-
-        Each file appears under its name only when it is complete, the weights first. Of several workers the first one
-        writes them.
-        """
-        check_prefix(self.param)
-        hdf5 = self.param.snapshot_format == pb.SolverParameter.HDF5
-        kind, suffix, fmt = ("HDF5", ".h5", "HDF5") if hdf5 else ("binary proto", "", "BINARYPROTO")
-        weights = snapshot_path(self.param, self.iter, ".caffemodel" + suffix)
-        state = snapshot_path(self.param, self.iter, ".solverstate" + suffix)
-        random = random_states(self._place)
-        if not self._workers.leads:
-            return state
-        self._say("solver.cpp:474" if hdf5 else "solver.cpp:464", f"Snapshotting to {kind} file {weights}")
-        if self.param.snapshot_diff:
-            self._updater.show_updates()
-        save_weights(self.net, weights, fmt, diffs=self.param.snapshot_diff)
-        place = "sgd_solver.cpp:296" if hdf5 else "sgd_solver.cpp:284"
-        self._say(place, f"Snapshotting solver state to {kind} file {state}")
-        write_resume(resume_path(state), self._place, iteration=self.iter, weights=weights, random=random)
-        record = SolverSnapshot(self.iter, fspath(weights), self._step, self._updater.history_blobs())
-        write_solverstate(record, state, fmt)
-        return state
-
-    @property
-    def _place(self) -> Place:
-        tests = [source for test in self._tests for source in test.sources]
-        return Place(self._train.sources, tests, self._rng, self._device, self._workers)
-
-    def restore(self, path: str | PathLike[str], *, restart_data: bool = False) -> None:
-        """Go on from a solver state of either format; its weights may have moved along with it.
-
-        Where its ``.resume.npz`` lies beside it, data and random numbers go on where they stood, unless `restart_data`
-        asks for Caffe's way: the data from the beginning.
-
-        Raises
-        ------
-        FileError, SolverError, WeightsError
-        """
-        file = Path(path)
-        state = read_solverstate(file)
-        history = fit_history(state.history, self._updater.history_shapes, file)
-        if state.learned_net:
-            copy_weights(self.net, find_weights(state.learned_net, file))
-        self._say("sgd_solver.cpp:336", "SGDSolver: restoring history")
-        self._updater.restore_history(history)
-        self.iter, self._step = state.iter, state.current_step
-        beside = resume_path(file)
-        if not restart_data and state.learned_net and beside.is_file():
-            weights = find_weights(state.learned_net, file)
-            problem = read_resume(beside, self._place, iteration=self.iter, weights=weights)
-            self._say("solver.cpp:499", f"{beside} is left aside: {problem}" if problem else f"Data as in {beside}")
-        self._shown = (self.iter, time.perf_counter())
-
-    def _say(self, place: str, text: str) -> None:
-        self._log.line(place, text)

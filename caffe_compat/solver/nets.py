@@ -7,8 +7,9 @@ state of a net is the phase, then what the net says itself, then train_state or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -17,12 +18,14 @@ from caffe_compat.data import DATA_LAYER_TYPES, DataSource, Randomness, ahead, o
 from caffe_compat.data.source import find_input, looked_in
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
 from caffe_compat.files import read_net
-from caffe_compat.graph import build_graph
-from caffe_compat.net import CaffeNet, build_net
+from caffe_compat.graph import NetGraph, build_graph
+from caffe_compat.load_report import LoadReport
+from caffe_compat.net import CaffeNet, LearnableParam, build_net
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver.workers import Share, Workers
 from caffe_compat.state import filter_net
 from caffe_compat.upgrade import upgrade_net
+from caffe_compat.weights import copy_weights, save_weights, share_weights
 
 Criterion = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 CRITERION = "loss"  # what a criterion's value is called among the outputs
@@ -216,3 +219,41 @@ class FedNet:
             loss = self._criterion({**inputs, **found})
             return {CRITERION: loss}, loss
         return {name: found[name] for name in self.weights}, self.net.total_loss(found)
+
+    def forward_backward(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Run the next batch both ways; gradients add to those there are."""
+        outputs, loss = self.forward()
+        if loss.requires_grad:
+            torch.autograd.backward([loss])
+        return {name: blob.detach() for name, blob in outputs.items()}, loss.detach()
+
+    @property
+    def graph(self) -> NetGraph:
+        """The graph of the net."""
+        return self.net.caffe
+
+    @property
+    def params(self) -> Sequence[LearnableParam]:
+        """The parameters, shared ones once."""
+        return self.net.params
+
+    def state(self) -> Iterable[torch.Tensor]:
+        """Return everything that processes which train together hold alike."""
+        return self.net.state_dict().values()
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for item in self.params:
+            item.tensor.grad = None
+
+    def share(self, other: FedNet) -> None:
+        """Use the parameters of another net in layers of the same names."""
+        share_weights(self.net, other.net)
+
+    def load(self, path: str | PathLike[str]) -> LoadReport:
+        """Copy weights by layer name."""
+        return copy_weights(self.net, path)
+
+    def save(self, path: str | PathLike[str], fmt: str, *, diffs: bool) -> None:
+        """Write the weights."""
+        save_weights(self.net, path, fmt, diffs=diffs)

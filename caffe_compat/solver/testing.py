@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from caffe_compat.solver.nets import FedNet
+    from caffe_compat.solver.trained import SolverNet
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Scores:
 
 @torch.no_grad()
 def mean_scores(
-    tested: FedNet,
+    tested: SolverNet,
     batches: int,
     goes_on: Callable[[], bool] = lambda: True,
     seen: Callable[[int, list[tuple[str, float]]], None] = lambda _number, _values: None,

@@ -15,6 +15,7 @@ NONE = {
     "Accuracy": "counts",
     "ArgMax": "has none in Caffe",
     "HDF5Output": "has no tops",
+    "Python": "is the caller's code",
     "Silence": "has no tops",
     "Split": "is no computation",
     "Threshold": "is flat",

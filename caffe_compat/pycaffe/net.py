@@ -1,0 +1,324 @@
+"""Net: a Caffe net run layer by layer on blobs that scripts read and write."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from caffe_compat.data import CRand, DataSource, MemorySource, Randomness, open_sources
+from caffe_compat.files import read_net
+from caffe_compat.graph import NetGraph, Node, Slot, build_graph
+from caffe_compat.layers.python import python_layers
+from caffe_compat.load_report import LoadReport
+from caffe_compat.net import first_values
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.pycaffe import mode
+from caffe_compat.pycaffe.blob import Array, Blob, BlobVec
+from caffe_compat.pycaffe.layer import Layer, PythonLayers
+from caffe_compat.pycaffe.mode import CaffeError
+from caffe_compat.pycaffe.need import needs
+from caffe_compat.pycaffe.passes import Passes
+from caffe_compat.pycaffe.steps import DataStep, Step, make_step
+from caffe_compat.rewrite import insert_splits
+from caffe_compat.solver.nets import Definition
+from caffe_compat.state import filter_net
+from caffe_compat.upgrade import upgrade_net
+from caffe_compat.weights import match_weights, save_blobs
+
+PathLike = str | os.PathLike[str]
+_PHASES = (pb.TRAIN, pb.TEST)
+
+
+class Net(Passes):
+    """A net in one phase.
+
+    ``Net(network_file, phase, level=0, stages=None, weights=None)``, or as older scripts say
+    ``Net(network_file, weights_file, phase)``. Data layers are opened, parameters drawn from their fillers.
+
+    Attributes
+    ----------
+    blobs, params, layer_dict, top_names, bottom_names : ordered dicts: blobs by name; each layer's parameters, its
+        object, its tops' and its bottoms' names by the layer's name.
+    layers : the layers, Split layers included.
+    inputs, outputs : names of the blobs to fill, and of those nobody reads.
+
+    Raises
+    ------
+    CaffeError
+        A file does not exist.
+    CaffeCompatError
+        The net cannot be built; everything wrong with it is listed at once.
+    """
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        file, phase, level, stages, weights = _arguments(*args, **named)
+        message = upgrade_net(read_net(_existing(file)))
+        state = pb.NetState()
+        state.CopyFrom(message.state)
+        state.phase, state.level = phase, level
+        state.stage.extend(stages)
+        self._init(Definition(filter_net(message, state), Path(file).parent, ""), CRand())
+        if weights is not None:
+            self.copy_from(_existing(weights))
+
+    @classmethod
+    def of(cls, definition: Definition, rng: Randomness) -> Net:
+        """Return the net of a definition, as solvers make theirs."""
+        net = cls.__new__(cls)
+        net._init(definition, rng)
+        return net
+
+    def _init(self, definition: Definition, rng: Randomness) -> None:
+        message = definition.net
+        self._sources = open_sources(message, base_dir=definition.base_dir, rng=rng)
+        makers = PythonLayers()
+        with python_layers(makers):
+            self._graph = build_graph(
+                message,
+                phase=pb.Phase.Name(message.state.phase),
+                stages=tuple(message.state.stage),
+                level=message.state.level,
+                input_shapes={top: source.shapes[top] for source in self._sources for top in source.tops},
+            )
+        graph = self._graph
+        made = self._made = {name: makers.blobs_made.get(name) or Blob(shape) for name, shape in graph.shapes.items()}
+        self._index = {name: number for number, name in enumerate(made)}
+        self._blobs = list(made.values())
+        self._owners: dict[str, Blob] = {}
+        found = needs(graph.nodes, insert_splits(message).layer, force=message.force_backward)
+        self._steps: list[Step] = []
+        for node, need in zip(graph.nodes, found, strict=True):
+            layer = makers.find(node.spec.param) if node.type == "Python" else Layer(node.message)
+            self._connect(layer, node)
+            bottoms, tops = ([made[name] for name in names] for names in (node.bottoms, node.tops))
+            self._steps.append(make_step(node, layer, bottoms, tops, need, exact=mode.exact()))
+        self._prepare()
+
+    def _connect(self, layer: Layer, node: Node) -> None:
+        """Give a layer its parameters: shared by name, or drawn from their fillers."""
+        for slot in node.slots:
+            if slot.index < len(layer.blobs):
+                blob = layer.blobs[slot.index]  # of a Python layer
+            else:
+                blob = Blob(slot.blob.shape)
+                layer.blobs.append(blob)
+                if slot.owner is None:
+                    blob.values().copy_(first_values(node, slot, None))
+            if slot.owner is None:
+                self._owners[slot.key] = blob
+            else:
+                blob.share_data(self._owners[slot.owner])
+                blob.share_diff(self._owners[slot.owner])
+
+    def _prepare(self) -> None:
+        """Connect sources, share what is shared, and set the loss weights."""
+        sources = iter(self._sources)
+        for step in self._steps:
+            if isinstance(step, DataStep):
+                step.prepare(next(sources))
+            else:
+                step.reshape()
+            for top, weight in zip(step.tops, step.node.loss_weights, strict=True):
+                if weight:
+                    top.gradients().fill_(weight)
+        self._callbacks: dict[str, list[Callable[[int], object]]] = {}
+
+    @property
+    def graph(self) -> NetGraph:
+        """The graph it was built from."""
+        return self._graph
+
+    @property
+    def sources(self) -> list[DataSource]:
+        """What feeds its data layers."""
+        return self._sources
+
+    @property
+    def blobs_by_name(self) -> dict[str, Blob]:
+        """The blobs by their names in the graph: automatic tops have one of their own there."""
+        return self._made
+
+    def parameters(self) -> list[tuple[Slot, Blob]]:
+        """Return every parameter and its place, in Caffe's order."""
+        return [pair for s in self._steps for pair in zip(s.node.slots, s.layer.blobs, strict=False)]
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in order; those written in Python are the scripts' own objects."""
+        return [step.layer for step in self._steps]
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return [step.node.name for step in self._steps]
+
+    @property
+    def _blob_names(self) -> list[str]:
+        automatic = {t for s in self._steps for t in s.node.tops[len(s.node.message.top) :]}
+        return ["(automatic)" if name in automatic else name for name in self._index]
+
+    @property
+    def _blob_loss_weights(self) -> list[float]:
+        found = dict(self._graph.losses)
+        return [found.get(name, 0.0) for name in self._index]
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        return [self._index[name] for name in self._steps[layer].node.bottoms]
+
+    def _top_ids(self, layer: int) -> list[int]:
+        return [self._index[name] for name in self._steps[layer].node.tops]
+
+    @property
+    def _inputs(self) -> list[int]:
+        return [self._index[top] for step in self._steps if step.node.type == "Input" for top in step.node.tops]
+
+    @property
+    def _outputs(self) -> list[int]:
+        return [self._index[name] for name in self._graph.outputs]
+
+    @property
+    def params(self) -> OrderedDict[str, BlobVec]:
+        """The parameters by layer, of the layers that have some."""
+        return OrderedDict((step.node.name, step.layer.blobs) for step in self._steps if step.layer.blobs)
+
+    def _forward(self, start: int, end: int) -> float:
+        """Run layers `start` to `end`, both included; return what they add to the loss."""
+        total = np.float32(0)
+        for number, step in self._range(start, end, 1):
+            self._call("before_forward", number)
+            step.forward()
+            total += np.float32(step.loss())
+            self._call("after_forward", number)
+        return float(total)
+
+    def _backward(self, start: int, end: int) -> None:
+        """Run layers `start` down to `end` backward, both included, those that need it."""
+        for number, step in self._range(start, end, -1):
+            self._call("before_backward", number)
+            if step.need.layer:
+                step.backward()
+            self._call("after_backward", number)
+
+    def _range(self, start: int, end: int, stride: int) -> list[tuple[int, Step]]:
+        last = len(self._steps) - 1
+        if not (min(start, end) >= 0 and max(start, end) <= last):
+            raise CaffeError(f"layers {start} to {end}: the net has layers 0 to {last}")
+        return [(number, self._steps[number]) for number in range(start, end + stride, stride)]
+
+    def _call(self, when: str, number: int) -> None:
+        for callback in self._callbacks.get(when, ()):
+            callback(number)
+
+    def before_forward(self, run: Callable[[int], object]) -> None:
+        """Call `run` with the layer's number before each layer's forward pass."""
+        self._callbacks.setdefault("before_forward", []).append(run)
+
+    def after_forward(self, run: Callable[[int], object]) -> None:
+        """Call `run` with the layer's number after each layer's forward pass."""
+        self._callbacks.setdefault("after_forward", []).append(run)
+
+    def before_backward(self, run: Callable[[int], object]) -> None:
+        """Call `run` with the layer's number before each layer's backward pass."""
+        self._callbacks.setdefault("before_backward", []).append(run)
+
+    def after_backward(self, run: Callable[[int], object]) -> None:
+        """Call `run` with the layer's number after each layer's backward pass."""
+        self._callbacks.setdefault("after_backward", []).append(run)
+
+    def reshape(self) -> None:
+        """Give every blob the shape that follows from the inputs' shapes; parameters stay."""
+        for step in self._steps:
+            step.reshape()
+
+    def clear_param_diffs(self) -> None:
+        """Set the gradients of all parameters to zero."""
+        for blob in self._owners.values():
+            blob.gradients(mode.device()).zero_()
+
+    def copy_from(self, weights_file: PathLike) -> None:
+        """Copy parameters by layer name from a .caffemodel or .caffemodel.h5.
+
+        Raises
+        ------
+        CaffeError, WeightsError, ProblemsError
+            There is no such file, or a layer's parameters differ in number or shape; nothing is copied then.
+        """
+        self.load(_existing(weights_file))
+
+    def load(self, weights: PathLike) -> LoadReport:
+        """Copy parameters as `copy_from` does; return what was copied and what was not."""
+        blobs = {slot.key: blob for slot, blob in self.parameters()}
+        copies, report = match_weights(self._graph, weights)
+        for slot, array in copies:
+            blobs[slot.key].values().copy_(torch.from_numpy(array))
+        return report
+
+    def load_hdf5(self, filename: PathLike) -> None:
+        """Copy parameters from a .caffemodel.h5."""
+        self.copy_from(filename)
+
+    def save(self, filename: PathLike) -> None:
+        """Write the net and its parameters as a .caffemodel, complete or not at all."""
+        self.write(filename, "BINARYPROTO")
+
+    def save_hdf5(self, filename: PathLike) -> None:
+        """Write the parameters as a .caffemodel.h5, complete or not at all."""
+        self.write(filename, "HDF5")
+
+    def write(self, filename: PathLike, fmt: str, *, diffs: bool = False) -> None:
+        """Write the parameters as "BINARYPROTO" or "HDF5", with their gradients if asked."""
+        blobs = {slot.key: blob for slot, blob in self.parameters()}
+        save_blobs(self._graph, lambda s: (blobs[s.key].data, blobs[s.key].diff), filename, fmt, diffs=diffs)
+
+    def share_with(self, other: Net) -> None:
+        """Use the very parameters of another net in layers of the same names.
+
+        Raises
+        ------
+        CaffeError
+            Such a layer has other parameters.
+        """
+        mine = {step.node.name: step.layer for step in reversed(self._steps)}
+        for step in other._steps:
+            layer = mine.get(step.node.name)
+            if layer is None:
+                continue
+            if [b.shape for b in layer.blobs] != [b.shape for b in step.layer.blobs]:
+                raise CaffeError(f"layer {step.node.name!r}: parameters of other shapes cannot be shared")
+            for target, source in zip(layer.blobs, step.layer.blobs, strict=True):
+                target.share_data(source)
+
+    def _set_input_arrays(self, data: Array, labels: Array) -> None:
+        first = self._steps[0]
+        source = first.source if isinstance(first, DataStep) else None
+        if not isinstance(source, MemorySource):
+            raise CaffeError("set_input_arrays may only be called if the first layer is a MemoryDataLayer")
+        source.set_arrays(data, labels)
+
+
+def _existing(file: PathLike) -> PathLike:
+    if not Path(file).is_file():
+        raise CaffeError(f"Could not open file {os.fspath(file)}")
+    return file
+
+
+def _arguments(*args: Any, **named: Any) -> tuple[PathLike, Any, int, list[str], PathLike | None]:
+    """Return file, phase, level, stages and weights of either form of Net's constructor."""
+    names = ("network_file", "phase", "level", "stages", "weights")
+    if len(args) == 3 and not named and isinstance(args[1], str | os.PathLike):
+        named = {"network_file": args[0], "weights": args[1], "phase": args[2]}
+        args = ()
+    given = dict(zip(names, args, strict=False)) | named
+    if len(args) > len(names) or set(given) - set(names) or len(given) != len(args) + len(named):
+        raise TypeError(f"Net takes {', '.join(names)}")
+    if not {"network_file", "phase"} <= set(given):
+        raise TypeError("Net needs network_file and phase")
+    if given["phase"] not in _PHASES:
+        raise TypeError(f"phase is caffe.TRAIN (0) or caffe.TEST (1), not {given['phase']!r}")
+    stages = [str(stage) for stage in given.get("stages") or ()]
+    return given["network_file"], given["phase"], int(given.get("level") or 0), stages, given.get("weights")

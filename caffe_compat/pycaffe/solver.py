@@ -1,0 +1,208 @@
+"""Solvers under pycaffe's names; the loop, the rules and the snapshots are :mod:`caffe_compat.solver`'s."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from caffe_compat.files import read_solver
+from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.pycaffe import mode
+from caffe_compat.pycaffe.learn import LayerwiseNet
+from caffe_compat.pycaffe.mode import CaffeError
+from caffe_compat.pycaffe.net import Net
+from caffe_compat.solver import loop
+from caffe_compat.solver.policy import rate
+from caffe_compat.solver.rules import make_rule
+from caffe_compat.upgrade import upgrade_solver
+
+PathLike = str | os.PathLike[str]
+
+
+class _Loop(loop.Solver):
+    """The solver's loop on pycaffe nets, whose diffs hold the update after an iteration, as Caffe's do."""
+
+    _tensors: list[torch.Tensor]
+
+    def update(self) -> None:
+        """Update the parameters from their diffs."""
+        self._update()
+
+    def _update(self) -> None:
+        tensors = [item.tensor for item in self._train.params]
+        if not all(a is b for a, b in zip(tensors, self._tensors, strict=True)):
+            self._tensors = tensors  # their memory has changed: the groups hold the old one
+            self._updater.regroup()
+        super()._update()
+        for tensor, update in zip(tensors, self._updater.updates, strict=True):
+            assert tensor.grad is not None
+            tensor.grad.zero_() if update is None else tensor.grad.copy_(update)
+
+    def _make_nets(self, sources: object) -> None:
+        super()._make_nets(sources)  # type: ignore[arg-type]
+        self._tensors = [item.tensor for item in self._train.params]
+
+    @property
+    def trained(self) -> Net:
+        """The net being trained."""
+        net: Net = self._train.net
+        return net
+
+    @property
+    def tested(self) -> list[Net]:
+        """The nets tested with."""
+        return [test.net for test in self._tests]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next iteration."""
+        return rate(self.param, self.iter, self._step)[0]
+
+
+class Solver:
+    """A solver made from a file.
+
+    Attributes
+    ----------
+    net, test_nets : the nets.
+    iter : number of updates done.
+    param : the definition; base_lr and others may be changed between iterations.
+    """
+
+    type: ClassVar[str] = ""
+
+    def __init__(self, param_file: PathLike) -> None:
+        self._loop = _Loop(
+            _definition(param_file, self.type),
+            base_dir=Path(param_file).parent,
+            device=mode.device(),
+            log=mode.make_log(),
+            nets=LayerwiseNet,
+            resume=False,
+        )
+
+    @property
+    def net(self) -> Net:
+        """The net being trained."""
+        return self._loop.trained
+
+    @property
+    def test_nets(self) -> list[Net]:
+        """The nets tested with; they take the trained net's parameters when they are."""
+        return self._loop.tested
+
+    @property
+    def iter(self) -> int:
+        """Number of updates done."""
+        return self._loop.iter
+
+    @property
+    def param(self) -> pb.SolverParameter:
+        """The definition."""
+        return self._loop.param
+
+    def add_callback(self, on_start: Callable[[], object], on_gradients_ready: Callable[[], object]) -> None:
+        """Call `on_start` before each iteration and `on_gradients_ready` before its update."""
+        self._loop.callbacks.append((on_start, on_gradients_ready))
+
+    def step(self, iterations: int) -> None:
+        """Train for some iterations, testing, logging and taking snapshots where they are due."""
+        self._loop.step(int(iterations))
+
+    def solve(self, resume_file: PathLike | None = None) -> None:
+        """Train until max_iter, from a solver state where one is given."""
+        if resume_file is not None:
+            self.restore(resume_file)
+        self._loop.solve()
+
+    def restore(self, state_file: PathLike) -> None:
+        """Go on from a solver state of either format, Caffe's or ours."""
+        _existing(state_file)
+        self._loop.restore(state_file)
+
+    def snapshot(self) -> None:
+        """Write weights and state to PREFIX_iter_N."""
+        self._loop.snapshot()
+
+    def apply_update(self) -> None:
+        """Update the parameters from their diffs, as one iteration does after its passes."""
+        self._loop.update()
+
+    def share_weights(self, net: Net) -> None:
+        """Let another net use the trained net's parameters."""
+        net.share_with(self.net)
+
+
+class SGDSolver(Solver):
+    """Stochastic gradient descent with momentum."""
+
+    type = "SGD"
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next iteration."""
+        return self._loop.lr
+
+
+class NesterovSolver(SGDSolver):
+    """Nesterov's momentum."""
+
+    type = "Nesterov"
+
+
+class AdaGradSolver(SGDSolver):
+    """AdaGrad."""
+
+    type = "AdaGrad"
+
+
+class RMSPropSolver(SGDSolver):
+    """RMSProp."""
+
+    type = "RMSProp"
+
+
+class AdaDeltaSolver(SGDSolver):
+    """AdaDelta."""
+
+    type = "AdaDelta"
+
+
+class AdamSolver(SGDSolver):
+    """Adam."""
+
+    type = "Adam"
+
+
+_SOLVERS = {
+    cls.type: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
+}
+
+
+def get_solver(param_file: PathLike) -> SGDSolver:
+    """Return a solver of the type its file asks for."""
+    param = upgrade_solver(read_solver(_existing(param_file)))
+    make_rule(param)  # refuses a type there is not
+    return _SOLVERS[param.type](param_file)
+
+
+def _existing(file: PathLike) -> PathLike:
+    if not Path(file).is_file():
+        raise CaffeError(f"Could not open file {os.fspath(file)}")
+    return file
+
+
+def _definition(file: PathLike, kind: str) -> pb.SolverParameter:
+    """Return what a file says, of the type asked for, with a place for snapshots (as Caffe's reader gives it one)."""
+    param = upgrade_solver(read_solver(_existing(file)))
+    param.type = kind
+    prefix = Path(param.snapshot_prefix)
+    if not param.HasField("snapshot_prefix"):
+        param.snapshot_prefix = str(Path(file).with_suffix(""))
+    elif prefix.is_dir():
+        param.snapshot_prefix = str(prefix / Path(file).stem)
+    return param

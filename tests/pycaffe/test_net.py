@@ -1,0 +1,322 @@
+"""Net: what scripts see, read and write, and what passes do to it."""
+
+import numpy as np
+import pytest
+
+import caffe_compat.pycaffe as caffe
+from caffe_compat.errors import CaffeCompatError, NetError
+
+INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 5 dim: 5 } } }\n'
+CONV = """layer { name: "conv" type: "Convolution" bottom: "x" top: "c"
+  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" std: 0.5 } } }\n"""
+FORCE = "force_backward: true\n"
+
+
+@pytest.fixture
+def make(tmp_path):
+    def made(text, phase=caffe.TEST, **named):
+        (tmp_path / "net.prototxt").write_text(text)
+        return caffe.Net(str(tmp_path / "net.prototxt"), phase, **named)
+
+    return made
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_what_is_written_into_a_blob_takes_effect_and_the_same_array_shows_the_result(make):
+    net = make(INPUT + 'layer { name: "p" type: "Power" bottom: "x" top: "y" power_param { scale: 2 } }')
+    x, y = net.blobs["x"].data, net.blobs["y"].data
+    x[...] = 3
+    net.forward()
+    assert (y == 6).all()
+    x[0] = 1
+    net.forward()
+    assert (y[0] == 2).all()
+    assert (y[1] == 6).all()
+    assert y.dtype == np.float32
+    assert y.shape == (2, 3, 5, 5)
+
+
+def test_what_is_written_into_a_parameter_takes_effect(make):
+    net = make(INPUT + CONV)
+    weight, bias = (blob.data for blob in net.params["conv"])
+    weight[...], bias[...] = 0, [1, 2, 3, 4]
+    assert (net.forward()["c"][0, :, 0, 0] == [1, 2, 3, 4]).all()
+
+
+def test_a_transposed_weight_is_caffes_array(make):
+    net = make(
+        INPUT + 'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" '
+        "inner_product_param { num_output: 2 transpose: true bias_term: false } }"
+    )
+    weight = net.params["ip"][0].data
+    assert weight.shape == (75, 2)
+    weight[...] = 0
+    weight[:, 1] = 1
+    net.blobs["x"].data[...] = 1
+    assert net.forward()["y"].tolist() == [[0, 75], [0, 75]]
+
+
+def test_splits_appear_as_in_caffe_and_share_their_values(make):
+    net = make(
+        FORCE + INPUT + 'layer { name: "a" type: "Power" bottom: "x" top: "a" power_param { scale: 2 } }'
+        'layer { name: "b" type: "Power" bottom: "x" top: "b" power_param { scale: 3 } }'
+    )
+    assert list(net.blobs) == ["x", "x_in_0_split_0", "x_in_0_split_1", "a", "b"]
+    assert list(net.layer_dict) == ["in", "x_in_0_split", "a", "b"]
+    assert net.top_names["x_in_0_split"] == ["x_in_0_split_0", "x_in_0_split_1"]
+    net.blobs["x"].data[...] = 1
+    net.forward()
+    assert (net.blobs["x_in_0_split_1"].data == 1).all()
+    net.blobs["a"].diff[...], net.blobs["b"].diff[...] = 1, 10
+    net.backward()
+    assert (net.blobs["x"].diff == 32).all()
+
+
+def test_without_a_loss_and_without_force_backward_nothing_goes_backward(make):
+    net = make(INPUT + CONV)
+    net.blobs["x"].data[...] = 1
+    net.forward()
+    net.blobs["c"].diff[...] = 1
+    net.backward()
+    assert not net.blobs["x"].diff.any()
+    assert not net.params["conv"][0].diff.any()
+
+
+def test_parameter_gradients_add_up_and_bottom_gradients_do_not(make):
+    net = make(FORCE + INPUT + CONV)
+    net.blobs["x"].data[...] = rng().standard_normal((2, 3, 5, 5))
+    net.forward()
+    net.blobs["c"].diff[...] = 1
+    net.backward()
+    bottom, weight = net.blobs["x"].diff.copy(), net.params["conv"][0].diff.copy()
+    net.backward()
+    np.testing.assert_array_equal(net.blobs["x"].diff, bottom)
+    np.testing.assert_array_equal(net.params["conv"][0].diff, 2 * weight)
+    net.clear_param_diffs()
+    assert not net.params["conv"][0].diff.any()
+
+
+LOSSES = """layer { name: "in" type: "Input" top: "x" top: "t" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 3
+  weight_filler { type: "gaussian" std: 1 } } param { lr_mult: %s } }
+layer { name: "l" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "l" loss_weight: 0.5 %s }
+layer { name: "r" type: "Reduction" bottom: "y" top: "r" reduction_param { operation: SUMSQ } loss_weight: 3 }
+"""
+
+
+def test_losses_are_weighted_and_added_up(make):
+    net = make(LOSSES % (1, ""), caffe.TRAIN)
+    x, t = rng().standard_normal((2, 2, 3)).astype("f4")
+    net.blobs["x"].data[...], net.blobs["t"].data[...] = x, t
+    total = net._forward(0, len(net.layers) - 1)
+    y = x @ net.params["ip"][0].data.T
+    np.testing.assert_allclose(total, 0.5 * ((y - t) ** 2).sum() / 4 + 3 * (y**2).sum(), rtol=1e-5)
+    net.backward()
+    seed = 0.5 * (y - t) / 2 + 6 * y
+    np.testing.assert_allclose(net.params["ip"][0].diff, seed.T @ x, rtol=2e-5, atol=1e-5)
+    assert dict(net.blob_loss_weights)["l"] == 0.5
+    assert dict(net.blob_loss_weights)["r"] == 3
+
+
+def test_a_losss_weight_is_its_tops_gradient_and_can_be_changed(make):
+    net = make(LOSSES % (1, ""), caffe.TRAIN)
+    assert net.blobs["l"].diff == np.float32(0.5)
+    net.blobs["x"].data[...] = 1
+    net.forward()
+    net.blobs["l"].diff[...], net.blobs["r"].diff[...] = 0, 0
+    net.backward()
+    assert not net.params["ip"][0].diff.any()
+
+
+def test_a_frozen_parameter_gets_no_gradient(make):
+    net = make(LOSSES % (0, ""), caffe.TRAIN)
+    net.blobs["x"].data[...] = 1
+    net.forward()
+    net.backward()
+    weight, bias = net.params["ip"]
+    assert not weight.diff.any()
+    assert bias.diff.any()
+
+
+def test_propagate_down_stops_a_gradient(make):
+    net = make(LOSSES % (1, "propagate_down: false propagate_down: false"), caffe.TRAIN)
+    net.blobs["x"].data[...] = 1
+    net.forward()
+    net.blobs["r"].diff[...] = 0
+    net.backward()
+    assert not net.params["ip"][0].diff.any()
+
+
+def test_layers_in_place_have_one_blob(make):
+    net = make(FORCE + INPUT + CONV + 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" }')
+    net.blobs["x"].data[...] = rng().standard_normal((2, 3, 5, 5))
+    net.forward()
+    c = net.blobs["c"]
+    assert list(net.blobs) == ["x", "c"]
+    assert (c.data >= 0).all()
+    assert (c.data > 0).any()
+    positive = c.data > 0
+    c.diff[...] = 1
+    net.backward()
+    np.testing.assert_array_equal(c.diff, positive)
+
+
+def test_reshape_gives_every_blob_its_shape_and_keeps_the_weights(make):
+    net = make(
+        INPUT + CONV + 'layer { name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param { kernel_size: 2 } }'
+    )
+    weight = net.params["conv"][0].data.copy()
+    net.blobs["x"].reshape(1, 3, 9, 7)
+    assert net.blobs["p"].data.shape == (2, 4, 2, 2)
+    net.reshape()
+    assert net.blobs["c"].data.shape == (1, 4, 7, 5)
+    assert net.blobs["p"].shape == (1, 4, 6, 4)
+    net.blobs["x"].reshape(4, 3, 5, 5)
+    net.forward()
+    assert net.blobs["p"].shape == (4, 4, 2, 2)
+    np.testing.assert_array_equal(net.params["conv"][0].data, weight)
+
+
+def test_a_shape_the_parameters_do_not_fit_is_refused_with_the_layer(make):
+    net = make(
+        INPUT + 'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }'
+    )
+    net.blobs["x"].reshape(2, 3, 6, 6)
+    with pytest.raises(NetError, match="'ip'.*parameters do not fit"):
+        net.reshape()
+
+
+def test_shared_parameters_are_one_memory_and_their_gradients_one_sum(make):
+    ip = 'layer {{ name: "{0}" type: "InnerProduct" bottom: "{1}" top: "{0}" param {{ name: "w" }} inner_product_param {{ num_output: 3 bias_term: false weight_filler {{ type: "gaussian" std: 1 }} }} }}\n'
+    text = FORCE + 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+    net = make(text + ip.format("a", "x") + ip.format("b", "a"))
+    net.params["a"][0].data[...] = np.eye(3) * 2
+    assert (net.params["b"][0].data == np.eye(3) * 2).all()
+    net.blobs["x"].data[...] = 1
+    assert (net.forward()["b"] == 4).all()
+    net.blobs["b"].diff[...] = 1
+    net.backward()
+    assert np.shares_memory(net.params["a"][0].diff, net.params["b"][0].diff)
+    np.testing.assert_array_equal(net.params["a"][0].diff, np.full((3, 3), 2 * 2 + 2 * 2))
+
+
+def test_parts_of_the_net_run_alone(make):
+    net = make(FORCE + INPUT + CONV + 'layer { name: "p" type: "Power" bottom: "c" top: "y" power_param { scale: 2 } }')
+    net.blobs["c"].data[...] = 5
+    assert (net.forward(start="p")["y"] == 10).all()
+    assert set(net.forward(end="conv", blobs=["x"])) == {"c", "x"}
+    net.blobs["y"].diff[...] = 1
+    assert (net.backward(start="p", end="p")["c"] == 2).all()
+    assert not net.params["conv"][0].diff.any()
+
+
+def test_a_pass_backward_needs_no_pass_forward_before(make):
+    net = make(FORCE + INPUT + CONV)
+    net.blobs["c"].diff[...] = 1
+    net.params["conv"][0].data[...] = 1
+    assert net.backward()["x"][0, 0, 2, 2] == 36
+
+
+def test_inputs_and_gradients_given_by_name(make):
+    net = make(FORCE + INPUT + 'layer { name: "p" type: "Power" bottom: "x" top: "y" power_param { scale: 2 } }')
+    x = rng().standard_normal((2, 3, 5, 5))
+    np.testing.assert_allclose(net.forward(x=x)["y"], 2 * x, rtol=1e-6)
+    np.testing.assert_allclose(net.backward(y=x, diffs=["y"])["x"], 2 * x, rtol=1e-6)
+    with pytest.raises(RuntimeError, match="do not match net inputs.*the net has: x"):
+        net.forward(z=x)
+    with pytest.raises(RuntimeError, match="not batch sized"):
+        net.forward(x=x[:1])
+
+
+def test_long_inputs_run_batch_by_batch(make):
+    net = make(FORCE + INPUT + 'layer { name: "p" type: "Power" bottom: "x" top: "y" power_param { scale: 2 } }')
+    x = rng().standard_normal((5, 3, 5, 5)).astype("f4")
+    np.testing.assert_allclose(net.forward_all(x=x)["y"], 2 * x)
+    values, gradients = net.forward_backward_all(x=x, y=x)
+    np.testing.assert_allclose(values["y"], 2 * x)
+    np.testing.assert_allclose(gradients["x"], 2 * x)
+
+
+def test_weights_go_out_and_come_back_in_both_formats(make, tmp_path):
+    net, other = make(INPUT + CONV), make(INPUT + CONV)
+    for save, name in ((net.save, "w.caffemodel"), (net.save_hdf5, "w.caffemodel.h5")):
+        net.params["conv"][0].data[...] = rng().standard_normal((4, 3, 3, 3))
+        save(str(tmp_path / name))
+        other.params["conv"][0].data[...] = 0
+        other.copy_from(str(tmp_path / name))
+        np.testing.assert_array_equal(other.params["conv"][0].data, net.params["conv"][0].data)
+        assert caffe.Net(str(tmp_path / "net.prototxt"), str(tmp_path / name), caffe.TEST).params["conv"][0].data.any()
+
+
+def test_share_with_makes_two_nets_use_one_memory(make):
+    net, other = make(INPUT + CONV), make(INPUT + CONV)
+    other.share_with(net)
+    net.params["conv"][0].data[...], net.params["conv"][1].data[...] = 0, 7
+    assert (other.forward()["c"] == 7).all()
+
+
+def test_files_that_are_not_there_are_a_RuntimeError(make, tmp_path):
+    with pytest.raises(RuntimeError, match="Could not open file nowhere.prototxt"):
+        caffe.Net("nowhere.prototxt", caffe.TEST)
+    net = make(INPUT + CONV)
+    for read in (net.copy_from, net.load_hdf5):
+        with pytest.raises(RuntimeError, match="Could not open file none.caffemodel"):
+            read("none.caffemodel")
+
+
+def test_what_is_wrong_with_a_net_is_an_exception_that_names_the_layer(make):
+    with pytest.raises(CaffeCompatError, match=r"net\.prototxt:.*'bad'.*did you mean 'ReLU'"):
+        make(INPUT + 'layer { name: "bad" type: "Relu" bottom: "x" top: "y" }')
+
+
+def test_callbacks_are_told_each_layers_number(make):
+    net = make(FORCE + INPUT + CONV)
+    seen = []
+    net.before_forward(lambda i: seen.append(("before", i)))
+    net.after_forward(lambda i: seen.append(("after", i)))
+    net.before_backward(lambda i: seen.append(("back", i)))
+    net.after_backward(lambda i: seen.append(("done", i)))
+    net.forward()
+    net.backward()
+    assert seen == [
+        ("before", 0),
+        ("after", 0),
+        ("before", 1),
+        ("after", 1),
+        ("back", 1),
+        ("done", 1),
+        ("back", 0),
+        ("done", 0),
+    ]
+
+
+def test_the_legacy_dimensions_are_ones_where_there_are_none(make):
+    blob = caffe.Blob((2, 3))
+    assert (blob.num, blob.channels, blob.height, blob.width, blob.count) == (2, 3, 1, 1, 6)
+    blob.reshape(1, 2, 3, 4, 5)
+    with pytest.raises(RuntimeError, match="use shape"):
+        _ = blob.num
+
+
+def test_a_blob_that_shrinks_keeps_its_memory():
+    blob = caffe.Blob((6,))
+    blob.data[...] = range(6)
+    before = blob.data
+    blob.reshape(2, 2)
+    assert blob.data.tolist() == [[0, 1], [2, 3]]
+    assert np.shares_memory(before, blob.data)
+
+
+def test_a_loss_without_a_top_is_no_output(make):
+    net = make(
+        'layer { name: "in" type: "Input" top: "x" top: "t" input_param { shape { dim: 2 dim: 3 } } }'
+        'layer { name: "l" type: "EuclideanLoss" bottom: "x" bottom: "t" }'
+    )
+    assert net.outputs == []
+    assert list(net.blobs) == ["x", "t", "(automatic)"]
+    net.blobs["x"].data[...] = 2
+    net.forward()
+    assert net.blobs["(automatic)"].data == 6
