@@ -24,7 +24,7 @@ from matlab_ports.videoreader import Backend, VideoReader
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Match = Literal["exact", "grid"]
-Luma = Literal["rgb", "plane"]
+Luma = Literal["rgb", "plane", "gray"]
 _log = logging.getLogger(__name__)
 
 STEP = 0.04  # seconds between two frames of AVEC's recordings and labels
@@ -100,7 +100,8 @@ def prepare_recording(
     version
         Of the files: see `matlab_ports.matfile.FramesWriter`.
     luma
-        ``rgb``: through RGB, as the script; ``plane``: as the video stores it.
+        ``rgb``: Y through RGB, as the script; ``plane``: Y as the video stores it; ``gray``: as the script, and then
+        stretched so that black is 0 and white is 1.
     backend, threads
         See `VideoReader`.
     progress
@@ -132,7 +133,8 @@ def prepare_recording(
             }
             crops = stack.enter_context(closing(ahead(_crops(reader, frames), _AHEAD)))
             maker = face_maker(imSize, expected=len(frames.time))
-            for batch in _batches(_faces(crops, maker, progress)):
+            for made in _batches(_faces(crops, maker, progress)):
+                batch = stretched(made) if luma == "gray" else made
                 for scale, file in files.items():
                     file.append(degraded(batch, scale).transpose(1, 2, 0))
         unread = reader.skip()
@@ -243,6 +245,11 @@ def _faces(
 def _batches(faces: Iterator[Singles]) -> Iterator[Singles]:
     while batch := list(islice(faces, _BATCH)):
         yield np.stack(batch)
+
+
+def stretched(luminance: Singles) -> Singles:
+    """Make Y, 16/255 .. 235/255, gray, 0 .. 1."""
+    return (luminance * np.float32(255) - np.float32(16)) / np.float32(219)
 
 
 def degraded(faces: Singles, scale: float) -> Singles:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,23 @@ from typing import Any
 import torch
 
 from caffe_compat import prototxt
-from caffe_compat.errors import CaffeCompatError, FileError, SolverError, WeightsError, raise_together
+from caffe_compat.errors import SolverError, WeightsError
 from caffe_compat.files import read_net, read_solver, write_text
 from caffe_compat.models.robust_lq_emotion import workspace
 from caffe_compat.models.robust_lq_emotion.devices import choose_device
 from caffe_compat.models.robust_lq_emotion.figures import draw_losses
 from caffe_compat.models.robust_lq_emotion.h5_lists import Listed, identity, read_list
+from caffe_compat.models.robust_lq_emotion.nets import definitions
+from caffe_compat.models.robust_lq_emotion.nets.losses import CCCLoss
+from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, PaperSwitches, told
 from caffe_compat.models.robust_lq_emotion.recipe import differences
+from caffe_compat.models.robust_lq_emotion.run_folder import DEPLOY, RESULTS, claim
 from caffe_compat.models.robust_lq_emotion.training import Run, find_weights, read_curves
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.weights import read_weights
 
 Say = Callable[[str], None]
 _LEARNING = ("Convolution", "InnerProduct")
-RESULTS = "train.json"
-_OURS = (workspace.SETTINGS, RESULTS, workspace.LOSSES, "train.log", "net.prototxt", "solver.prototxt")
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,10 @@ class Experiment:
     weights : what to start from: a file, or the folder of a run.
     from_nothing : start nets that want super-resolution weights from their fillers.
     changes : what differs from the shipped definitions.
+    switches : paper or code; those that are about data are left to who made it.
     device : see `choose_device`.
     fresh : forget what an earlier run left.
+    aside : a folder that another training's files are moved to where they are in the way; else they are an error.
     say : takes lines of progress.
     """
 
@@ -113,8 +117,10 @@ class Experiment:
     weights: Path | None = None
     from_nothing: bool = False
     changes: Changes = field(default_factory=Changes)
+    switches: PaperSwitches = AS_CODE
     device: str = "auto"
     fresh: bool = False
+    aside: Path | None = None
     say: Say = print
 
     def run(self) -> dict[str, Any]:
@@ -132,18 +138,28 @@ class Experiment:
         device = choose_device(self.device)
         data = {phase: read_list(self.h5, phase) for phase in ("train", "test")}
         run = Run(self.out.resolve(), NETS[self.net].name, self.net)
-        net, net_changes = self._net(data)
-        solver, solver_changes = self._solver(run, device.type)
-        changes = [*net_changes, *solver_changes]
+        factor = 1
+        if self.switches.input_size == "own":
+            factor = definitions.factor_of(self.net, self.switches, data["train"].side)
+        switched = definitions.settings(self.net, self.switches, factor)
+        net, net_changes = self._net(data, factor, switched=bool(switched))
+        solver, solver_changes = self._solver(run, device.type, switched=bool(switched))
+        set_so = [f"{name}: {told(getattr(AS_CODE, name))} -> {told(value)}" for name, value in switched.items()]
+        changes = [*set_so, *net_changes, *solver_changes]
         weights = self._weights(net)
-        self._claim(run, self._settings(changes, data, weights))
+        claim(run, self._settings(changes, data, weights), fresh=self.fresh, aside=self.aside, say=self.say)
         self._tell(changes, data, net, solver)
+        if switched:
+            write_text(definitions.deploy_net(self.net, self.switches, factor), run.folder / DEPLOY)
         seconds = self._train(run, net, solver, device, weights)
         return self._report(run, solver, changes, seconds)
 
-    def _net(self, data: dict[str, Listed]) -> tuple[pb.NetParameter, list[str]]:
-        net = pb.NetParameter()
-        net.CopyFrom(read_net(prototxt.path(NETS[self.net].net)))
+    def _net(self, data: dict[str, Listed], factor: int, *, switched: bool) -> tuple[pb.NetParameter, list[str]]:
+        if switched:
+            net = definitions.training_net(self.net, self.switches, factor)
+        else:
+            net = pb.NetParameter()
+            net.CopyFrom(read_net(prototxt.path(NETS[self.net].net)))
         changes = []
         for layer in net.layer:
             if layer.type == "HDF5Data":
@@ -162,10 +178,10 @@ class Experiment:
                     param.weight_filler.CopyFrom(pb.FillerParameter(type=self.changes.filler))
         return net, changes
 
-    def _solver(self, run: Run, device: str) -> tuple[pb.SolverParameter, list[str]]:
+    def _solver(self, run: Run, device: str, *, switched: bool) -> tuple[pb.SolverParameter, list[str]]:
         shipped = read_solver(prototxt.path(NETS[self.net].solver))
         solver = pb.SolverParameter()
-        solver.CopyFrom(shipped)
+        solver.CopyFrom(definitions.training_solver(self.net, self.switches) if switched else shipped)
         for name in ("max_iter", "base_lr", "test_interval", "display", "snapshot", "random_seed"):
             if (value := getattr(self.changes, name)) is not None:
                 setattr(solver, name, value)
@@ -206,37 +222,6 @@ class Experiment:
             "weights": identity(weights) if weights else None,
         }
 
-    def _claim(self, run: Run, wanted: dict[str, Any]) -> None:
-        """Make the folder this training's.
-
-        Raises
-        ------
-        FileError, SolverError
-            It holds another training, or files of the same names that no training wrote.
-        """
-        if run.folder.exists() and not run.folder.is_dir():
-            raise FileError("this is a file; a folder is expected", file=self.out)
-        settings = run.folder / workspace.SETTINGS
-        found = workspace.read_json(settings)
-        ours = [path for path in (*(run.folder / name for name in _OURS), *_snapshots(run)) if path.exists()]
-        if found is None and ours:
-            raise FileError(
-                f"holds {ours[0].name}, which no training wrote", file=self.out, hint="choose another --out"
-            )
-        if found is not None and self.fresh:
-            for path in sorted(ours, key=lambda path: path == settings):  # the settings last
-                path.unlink(missing_ok=True)
-        elif found is not None and found != wanted:
-            raise_together(
-                [
-                    _differs(name, found.get(name), wanted[name], self.out)
-                    for name in wanted
-                    if found.get(name) != wanted[name]
-                ]
-            )
-        run.prefix.parent.mkdir(parents=True, exist_ok=True)
-        workspace.write_json(wanted, settings)
-
     def _tell(
         self, changes: list[str], data: dict[str, Listed], net: pb.NetParameter, solver: pb.SolverParameter
     ) -> None:
@@ -267,14 +252,22 @@ class Experiment:
         else:
             write_text(net, run.folder / "net.prototxt")
             write_text(solver, run.folder / "solver.prototxt")
-            run.train(solver, self.say, device=device, weights=weights)
+            valence = self.net != "pretrain"
+            run.train(
+                solver,
+                self.say,
+                device=device,
+                weights=weights,
+                criterion=_valence_ccc if valence and self.switches.loss == "ccc" else None,
+                on_plateau=valence and self.switches.lr_on_plateau,
+            )
         return round(time.perf_counter() - start, 2)
 
     def _report(self, run: Run, solver: pb.SolverParameter, changes: list[str], seconds: float) -> dict[str, Any]:
         curves = read_curves(run.log, solver.max_iter)
         picture = run.folder / workspace.LOSSES
         if curves.train:
-            measured = "Euclidean loss of valence" if self.net != "pretrain" else "Euclidean loss of a 16 x 16 patch"
+            measured = self._measured()
             draw_losses(curves, picture, title=f"Training of {self.net}", measured=measured, held_out="test.txt")
         results = {
             "net": self.net,
@@ -292,17 +285,13 @@ class Experiment:
         workspace.write_json(results, run.folder / RESULTS)
         return results
 
-
-def _snapshots(run: Run) -> list[Path]:
-    return [
-        path
-        for kind in ("caffemodel", "solverstate", "resume.npz")
-        for path in run.prefix.parent.glob(f"{run.name}_iter_*.{kind}")
-    ]
+    def _measured(self) -> str:
+        what = {"euclidean": "Euclidean loss", "mse": "mean squared error", "ccc": "1 - CCC"}[self.switches.loss]
+        if self.net != "pretrain":
+            return f"{what} of valence"
+        return "Euclidean loss of a 16 x 16 patch" if self.switches.loss == "euclidean" else "mean squared error"
 
 
-def _differs(name: str, found: Any, wanted: Any, out: Path) -> CaffeCompatError:
-    told = {"data": "other training data", "weights": "other weights to start from"}.get(
-        name, f"{name} {found}, now {wanted}"
-    )
-    return SolverError(f"holds a training with {told}", file=out, hint="--fresh starts anew, or choose another --out")
+def _valence_ccc(blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    loss: torch.Tensor = CCCLoss()(blobs["fc5"], blobs["label"])
+    return loss

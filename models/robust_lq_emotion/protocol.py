@@ -8,7 +8,7 @@ The number of threads a net is trained with is fixed: sums in another order are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from caffe_compat.errors import DataError, FileError
 from caffe_compat.models.robust_lq_emotion import protocol_work as work
 from caffe_compat.models.robust_lq_emotion import recipes
 from caffe_compat.models.robust_lq_emotion.avec.layout import find_recordings, partition_of
+from caffe_compat.models.robust_lq_emotion.dataset.h5 import OWN
+from caffe_compat.models.robust_lq_emotion.nets import definitions
+from caffe_compat.models.robust_lq_emotion.nets.switches import otherwise
 from caffe_compat.models.robust_lq_emotion.protocol_work import PHASES, Cell, Experiment
 from caffe_compat.models.robust_lq_emotion.stages import Ledger, Stage
 
@@ -35,7 +38,7 @@ def check(plan: Experiment) -> None:
         "scales": not _are_factors(plan.scales),
         "rows": not plan.rows or any(row not in recipes.ROWS for row in plan.rows),
         "preset": plan.preset not in recipes.PRESETS,
-        "max_factor": not 2 <= plan.max_factor <= 16,
+        "max_factor": not 2 <= plan.largest_factor <= 16,
         "mixture": not _are_factors(plan.mixture),
         "threads": plan.threads < 1,
         "seed": plan.seed < 0,
@@ -54,48 +57,74 @@ def _are_factors(values: Sequence[int]) -> bool:
 
 def cells(plan: Experiment) -> list[Cell]:
     """Return what the table consists of."""
-    found = []
+    return [cell for _, _, cell in _scored(plan)]
+
+
+def _scored(plan: Experiment) -> Iterator[tuple[recipes.Recipe, int, Cell]]:
     for name in plan.rows:
         row = recipes.recipe(name)
         for s in (1,) if name == "hr" else plan.scales:
-            told = _filled(plan, s)
-            found.append(Cell(row.row.split("-{")[0], s, row.row.format(**told), row.test.format(**told)))
-    return found
+            run = row.row.format(**_filled(plan, s))
+            yield row, s, Cell(row.row.split("-{")[0], s, run, _test(plan, row, s))
 
 
 def _filled(plan: Experiment, s: int) -> dict[str, Any]:
-    return {"s": s, "max": plan.max_factor, "mixture": "_".join(map(str, plan.mixture))}
+    return {"s": s, "max": plan.largest_factor, "mixture": "_".join(map(str, plan.mixture))}
+
+
+def _own(plan: Experiment, row: recipes.Recipe) -> bool:
+    """Tell whether a row's nets take faces at their own size: a mixture has several, SR-FCN the size it gives."""
+    return plan.switches.input_size == "own" and row.net in ("HQ", "vlqr") and "{s}" in row.data
+
+
+def _data(plan: Experiment, row: recipes.Recipe, s: int) -> str:
+    """Return the folder of h5_files a row is trained with."""
+    return row.data.format(**_filled(plan, s)) + (OWN if _own(plan, row) else "")
+
+
+def _test(plan: Experiment, row: recipes.Recipe, s: int) -> str:
+    """Return the crops a row is scored on."""
+    return row.test.format(**_filled(plan, s)) + (OWN if _own(plan, row) else "")
 
 
 def stages(plan: Experiment) -> list[Stage]:
     """Return everything to be done, in an order that works."""
     check(plan)
     names = _names(plan)
-    crops = {s: [plan.out / "data/raw_data" / _crops(s) / f"{name}.mat" for name in names] for s in (1, *plan.scales)}
-    found = [_prepare(plan, names, crops)]
     rows = {name: recipes.recipe(name) for name in plan.rows}
     pairs = [(row, s) for row in rows.values() for s in plan.scales]
-    wanted = {(row.data.format(**_filled(plan, s)), s if "{s}" in row.data else 1) for row, s in pairs}
-    found += [_h5(plan, folder, crops[s]) for folder, s in sorted(wanted)]
-    factors = {_factor(row.start.format(**_filled(plan, s))) for row, s in pairs if row.start}
-    if factors and plan.pictures is None:
-        found.append(_faces(plan, [path for path in crops[1] if partition_of(path.stem) == "train"]))
-    for s in sorted(factors):
+
+    def crops(kind: str) -> list[Path]:
+        return [plan.out / "data/raw_data" / kind / f"{name}.mat" for name in names]
+
+    found = [_prepare(plan, names, [path for s in (1, *plan.scales) for path in crops(_crops(s))])]
+    owned = sorted({s for row, s in pairs if _own(plan, row)})
+    found += [_own_size(plan, s, crops("HQ"), crops(f"{_crops(s)}{OWN}")) for s in owned]
+    wanted = sorted({(_data(plan, row, s), row.data.startswith("mix_")) for row, s in pairs})
+    found += [_h5(plan, folder, crops("HQ" if mixed else folder), mixed=mixed) for folder, mixed in wanted]
+    found += _pretrainings(plan, pairs, [path for path in crops("HQ") if partition_of(path.stem) == "train"])
+    runs = {}
+    for row, s in pairs:
+        name, start = (text.format(**_filled(plan, s)) for text in (row.row, row.start))
+        data = plan.out / "h5_files" / _data(plan, row, s)
+        factor = s if _own(plan, row) else 1
+        runs[name] = _train(plan, name, row.net, data, start, seed=10 * row.seed, factor=factor)
+    found += runs.values()
+    for row, s, cell in _scored(plan):
+        tested = [path for path in crops(cell.test) if partition_of(path.stem) == "dev"]
+        found.append(_evaluate(plan, cell, runs[cell.run].writes[0], tested, _data(plan, row, s)))
+    return found
+
+
+def _pretrainings(plan: Experiment, pairs: Sequence[tuple[recipes.Recipe, int]], faces: list[Path]) -> list[Stage]:
+    """Return what makes the super-resolution weights that rows start from."""
+    factors = sorted({_factor(row.start.format(**_filled(plan, s))) for row, s in pairs if row.start})
+    found = [_faces(plan, faces)] if factors and plan.natural is None else []
+    for s in factors:
         found += [
             _sr_data(plan, s),
             _train(plan, f"pretrain-{s}", "pretrain", plan.out / "sr" / f"{s}", "", seed=100 + s),
         ]
-    runs = {}
-    for row in rows.values():
-        for s in plan.scales:
-            told = _filled(plan, s)
-            name = row.row.format(**told)
-            data, start = plan.out / "h5_files" / row.data.format(**told), row.start.format(**told)
-            runs[name] = _train(plan, name, row.net, data, start, seed=10 * row.seed)
-    found += runs.values()
-    for cell in cells(plan):
-        tested = [path for path in crops[max(cell.factor, 1)] if partition_of(path.stem) == "dev"]
-        found.append(_evaluate(plan, cell, runs[cell.run].writes[0], tested))
     return found
 
 
@@ -118,7 +147,14 @@ def _factor(run: str) -> int:
     return int(run.rpartition("-")[2])
 
 
-def _prepare(plan: Experiment, names: Sequence[str], crops: dict[int, list[Path]]) -> Stage:
+def _otherwise(plan: Experiment, *parts: str) -> dict[str, Any]:
+    """Return what a stage's settings owe to switches: nothing where they are the code's."""
+    found = otherwise(plan.switches, *parts)
+    found.pop("sr_pictures", None)  # what is read tells
+    return {"switches": found} if found else {}
+
+
+def _prepare(plan: Experiment, names: Sequence[str], crops: list[Path]) -> Stage:
     there = {one.name: one for one in find_recordings(plan.recordings, skip=[plan.out.resolve()])}
     files = [
         path
@@ -128,16 +164,26 @@ def _prepare(plan: Experiment, names: Sequence[str], crops: dict[int, list[Path]
     ]
     boxes = [path for path in sorted(plan.boxes.iterdir()) if path.is_file()] if plan.boxes else []
     run = partial(work.do_prepare, plan, tuple(names))
-    settings = {"names": list(names), "scales": list(plan.scales), "boxes": plan.boxes is not None}
-    return Stage("prepare", run, settings, (*files, *boxes), tuple(path for each in crops.values() for path in each))
+    settings = {
+        "names": list(names),
+        "scales": list(plan.scales),
+        "boxes": plan.boxes is not None,
+        **_otherwise(plan, "prepare"),
+    }
+    return Stage("prepare", run, settings, (*files, *boxes), tuple(crops))
 
 
-def _h5(plan: Experiment, folder: str, crops: list[Path]) -> Stage:
+def _own_size(plan: Experiment, s: int, crops: list[Path], writes: list[Path]) -> Stage:
+    run = partial(work.do_own_size, plan, s, tuple(zip(crops, writes, strict=True)))
+    return Stage(f"own size {s}", run, {"scale": s}, tuple(crops), tuple(writes))
+
+
+def _h5(plan: Experiment, folder: str, crops: list[Path], *, mixed: bool) -> Stage:
     target = plan.out / "h5_files" / folder
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
-    mixture = list(plan.mixture) if folder.startswith("mix_") else []
-    settings = {"folder": folder, "mixture": mixture, "seed": plan.seed}
-    return Stage(f"h5 {folder}", partial(work.do_h5, plan, folder, bool(mixture)), settings, tuple(crops), writes)
+    switched = _otherwise(plan, "h5", *(("h5 of the mixture",) if mixed else ()))
+    settings = {"folder": folder, "mixture": list(plan.mixture) if mixed else [], "seed": plan.seed, **switched}
+    return Stage(f"h5 {folder}", partial(work.do_h5, plan, folder, mixed), settings, tuple(crops), writes)
 
 
 def _faces(plan: Experiment, crops: list[Path]) -> Stage:
@@ -152,44 +198,42 @@ def _faces(plan: Experiment, crops: list[Path]) -> Stage:
 def _sr_data(plan: Experiment, s: int) -> Stage:
     target = plan.out / "sr" / f"{s}"
     reads: tuple[Path, ...]
-    if plan.pictures is None:
+    if plan.natural is None:
         reads = tuple(plan.out / "sr/pictures" / f"{phase}.made" for phase in PHASES)
     else:
-        reads = tuple(sorted(path for path in plan.pictures.rglob("*") if path.is_file()))
+        reads = tuple(sorted(path for path in plan.natural.rglob("*") if path.is_file()))
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
-    settings = {"scale": s, "stride": plan.preset_of("sr")["scale_stride"], "seed": plan.seed}
+    stride = plan.preset_of("sr")["scale_stride"]
+    settings = {"scale": s, "stride": stride, "seed": plan.seed, **_otherwise(plan, "patches")}
     return Stage(f"patches for super-resolution at {s}", partial(work.do_sr_data, plan, s), settings, reads, writes)
 
 
-def _train(plan: Experiment, name: str, net: str, data: Path, start: str, *, seed: int) -> Stage:
+def _train(plan: Experiment, name: str, net: str, data: Path, start: str, *, seed: int, factor: int = 1) -> Stage:
     changes = {**plan.preset_of(net), "random_seed": plan.seed + seed}
-    count = changes.get("max_iter") or _shipped_iterations(net)
+    count = _iterations(plan, net)
     out = plan.out / "runs" / name
     weights = out / "snapshots" / f"{_SNAPSHOT.get(net, 'emotion')}_iter_{count}.caffemodel"
     reads = [data / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt")]
     begun: Path | None = None
     if start:
         from_run = plan.out / "runs" / start / "snapshots"
-        count = plan.preset_of("pretrain").get("max_iter") or _shipped_iterations("pretrain")
-        begun = from_run / f"Pretrain_iter_{count}.caffemodel"
+        begun = from_run / f"Pretrain_iter_{_iterations(plan, 'pretrain')}.caffemodel"
         reads.append(begun)
+    switched = definitions.settings(net, plan.switches, factor)
     settings = {"net": net, "changes": changes, "threads": plan.threads, "device": plan.device}
+    settings |= {"switches": switched} if switched else {}
     run = partial(work.do_train, plan, name, net, data, begun, changes)
     return Stage(f"train {name}", run, settings, tuple(reads), (weights, out / "train.json"))
 
 
-def _shipped_iterations(net: str) -> int:
-    from caffe_compat import prototxt
-    from caffe_compat.files import read_solver
-    from caffe_compat.models.robust_lq_emotion.experiment import NETS
-
-    return int(read_solver(prototxt.path(NETS[net].solver)).max_iter)
+def _iterations(plan: Experiment, net: str) -> int:
+    return int(plan.preset_of(net).get("max_iter") or definitions.training_solver(net, plan.switches).max_iter)
 
 
-def _evaluate(plan: Experiment, cell: Cell, weights: Path, crops: list[Path]) -> Stage:
+def _evaluate(plan: Experiment, cell: Cell, weights: Path, crops: list[Path], data: str) -> Stage:
     out = plan.out / cell.scores
-    run = partial(work.do_evaluate, plan, cell, weights)
-    settings = {"threads": plan.threads, "device": plan.device}
+    run = partial(work.do_evaluate, plan, cell, weights, plan.out / "h5_files" / data)
+    settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
     return Stage(f"score {cell.run} on {cell.test}", run, settings, (weights, *crops), (out / "scores.json",))
 
 

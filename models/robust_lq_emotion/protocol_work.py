@@ -12,9 +12,11 @@ import numpy as np
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.models.robust_lq_emotion import recipes
+from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, PaperSwitches
 from caffe_compat.models.robust_lq_emotion.published import FACTORS
 
-SCALE = 12  # generate_train.m's; the paper says 16
+DRAWS = 10
+"""Passes in a mixture's file, each with draws of its own, where `PaperSwitches.mixture` is "each_epoch"."""
 PHASES = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
 
 
@@ -30,13 +32,15 @@ class Experiment:
     rows : among `recipes.ROWS`.
     preset : among `recipes.PRESETS`: how long, and in which batches.
     changes : by net, beyond the preset: ``{"HQ": {"max_iter": 100}}``.
-    max_factor : of Joint-OA's super-resolution.
+    max_factor : of Joint-OA's super-resolution; that of `switches` by default.
     mixture : factors of Joint-OA's training data.
-    pictures : for super-resolution; by default faces of the training recordings.
+    pictures : for super-resolution, where `switches.sr_pictures` is "natural"; else, and by default, faces of the
+        training recordings.
     boxes : a folder of face boxes; found by default.
     seed : of everything that is drawn.
     threads : of a stage.
     device : see `devices.choose_device`.
+    switches : what is done as the paper says, and what as the code.
     """
 
     recordings: Path
@@ -45,13 +49,24 @@ class Experiment:
     rows: tuple[str, ...] = recipes.ROWS
     preset: str = "authors"
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    max_factor: int = SCALE
+    max_factor: int | None = None
     mixture: tuple[int, ...] = (3, 4, 6)
     pictures: Path | None = None
     boxes: Path | None = None
     seed: int = 0
     threads: int = 2
     device: str = "auto"
+    switches: PaperSwitches = AS_CODE
+
+    @property
+    def largest_factor(self) -> int:
+        """The factor of Joint-OA's super-resolution."""
+        return self.switches.max_factor if self.max_factor is None else self.max_factor
+
+    @property
+    def natural(self) -> Path | None:
+        """The pictures that super-resolution learns from; None for faces."""
+        return self.pictures if self.switches.sr_pictures == "natural" else None
 
     def preset_of(self, part: str) -> dict[str, Any]:
         """Return what the preset and the user change in a training, or in the data (``sr``)."""
@@ -87,10 +102,13 @@ def do_prepare(plan: Experiment, names: tuple[str, ...]) -> None:
     from caffe_compat.models.robust_lq_emotion.dataset.recording import Settings
 
     jobs = min(2, os.cpu_count() or 1)
+    settings = Settings(
+        scales=plan.scales,
+        smallest=plan.switches.smallest_face,
+        luma="gray" if plan.switches.luminance == "gray" else "rgb",
+    )
     with log(plan.out, "prepare") as say:
-        outcomes = prepare(
-            plan.recordings, plan.out, Settings(scales=plan.scales), names=names, boxes=plan.boxes, jobs=jobs, say=say
-        )
+        outcomes = prepare(plan.recordings, plan.out, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         raise DataError(f"{len(failed)} recordings could not be prepared: {failed[0].error}", file=plan.recordings)
@@ -101,10 +119,25 @@ def do_h5(plan: Experiment, folder: str, mixed: bool) -> None:  # noqa: FBT001
     from caffe_compat.models.robust_lq_emotion.dataset.h5 import H5Settings, make_h5
     from matlab_ports.generate_h5 import Options
 
-    options = Options(mix=mixed, mix_lr=plan.mixture) if mixed else Options()
+    mixture: dict[str, Any] = {}
+    if mixed:
+        draws = DRAWS if plan.switches.mixture == "each_epoch" else 1
+        mixture = {"mix": True, "mix_lr": plan.mixture, "mix_epochs": draws}
+    of_file = plan.switches.normalisation == "file"
+    options = Options(mean_sub=of_file, norm=of_file, **mixture)
     source = "HQ" if mixed else folder
     with log(plan.out, f"h5 {folder}") as say:
         make_h5(plan.out, H5Settings(source=source, name=folder, options=options, seed=plan.seed), say=say)
+
+
+def do_own_size(plan: Experiment, s: int, files: tuple[tuple[Path, Path], ...]) -> None:
+    """Make the faces 1/s as large, and leave them so; times and labels stay."""
+    from caffe_compat.models.robust_lq_emotion.dataset.own_size import shrink
+
+    with log(plan.out, f"own size {s}") as say:
+        for source, target in files:
+            shrink(source, target, s)
+            say(f"{target}: 1/{s} of {source}")
 
 
 def do_faces(plan: Experiment, crops: tuple[Path, ...], count: int) -> None:
@@ -119,7 +152,7 @@ def do_faces(plan: Experiment, crops: tuple[Path, ...], count: int) -> None:
         with open_frames(path) as frames:
             share = min(len(frames), -(-count // len(crops)))
             taken = frames.take(np.linspace(0, len(frames) - 1, share).round().astype(int))
-        faces += [np.asarray(np.round(255 * face), np.uint8) for face in np.moveaxis(taken, 2, 0)]
+        faces += [np.asarray(np.round(255 * face).clip(0, 255), np.uint8) for face in np.moveaxis(taken, 2, 0)]
     held_out = max(1, len(faces) // 10)
     for phase, chosen in (("train", faces[:-held_out]), ("test", faces[-held_out:])):
         folder = plan.out / "sr/pictures" / phase
@@ -134,6 +167,8 @@ def do_faces(plan: Experiment, crops: tuple[Path, ...], count: int) -> None:
 
 def do_sr_data(plan: Experiment, s: int) -> None:
     """Make generate_train's and generate_test's files; one random stream runs through both."""
+    from caffe_compat.files import atomic_path
+    from caffe_compat.models.robust_lq_emotion.nets.sr_fcn import PATCH, output_size
     from caffe_compat.models.robust_lq_emotion.workspace import write_list
     from matlab_ports.generate_test import generate_test
     from matlab_ports.generate_train import generate_train
@@ -143,24 +178,40 @@ def do_sr_data(plan: Experiment, s: int) -> None:
     target.mkdir(parents=True, exist_ok=True)
     stream = RandStream(plan.seed)
     folders = _picture_folders(plan)
-    options: dict[str, Any] = {"scale": s, "gray": "repeat", "pattern": "*", "stream": stream}
-    generate_train(folders["train"], target / "train.h5", stride=plan.preset_of("sr")["scale_stride"], **options)
-    generate_test(folders["test"], target / "test.h5", **options)
+    label = output_size(PATCH, switches=plan.switches)
+    options: dict[str, Any] = {"scale": s, "gray": "repeat", "pattern": "*", "stream": stream, "size_label": label}
+    strides = {"train": {"stride": plan.preset_of("sr")["scale_stride"]}, "test": {}}
+    for phase, generate in (("train", generate_train), ("test", generate_test)):
+        with atomic_path(target / f"{phase}.h5") as partial:
+            generate(folders[phase], partial, **strides[phase], **options)
+            if plan.switches.luminance == "gray":
+                _stretch(partial)
     for phase in PHASES:
         write_list(target / f"{phase}.h5", target / f"{phase}.txt")
 
 
+def _stretch(path: Path) -> None:
+    """Make Y, from 16/255 to 235/255, gray, from 0 to 1, in a file of patches."""
+    import h5py
+
+    from matlab_ports.prepare_recording import stretched
+
+    with h5py.File(path, "r+") as file:
+        for name in ("data", "label"):
+            file[name][...] = stretched(file[name][...])
+
+
 def _picture_folders(plan: Experiment) -> dict[str, Path]:
     """Return folders of pictures to train with and to test with: Train and Set5 in the authors' folder."""
-    if plan.pictures is None:
+    if plan.natural is None:
         return {phase: plan.out / "sr/pictures" / phase for phase in PHASES}
     names = {"train": ("Train", "train"), "test": ("Set5", "Test", "test")}
     found = {}
     for phase, known in names.items():
-        there = [plan.pictures / name for name in known if (plan.pictures / name).is_dir()]
+        there = [plan.natural / name for name in known if (plan.natural / name).is_dir()]
         if not there:
             hint = f"pictures to {phase} with lie in a folder {' or '.join(known)} of it"
-            raise FileError("has no such folder", file=plan.pictures, hint=hint)
+            raise FileError("has no such folder", file=plan.natural, hint=hint)
         found[phase] = there[0]
     return found
 
@@ -176,7 +227,15 @@ def do_train(plan: Experiment, name: str, net: str, data: Path, start: Path | No
     out = plan.out / "runs" / name
     with log(plan.out, f"train {name}") as say:
         training = Training(
-            out, data, net=net, weights=start, changes=Changes(**changes), device=plan.device, say=say, fresh=False
+            out,
+            data,
+            net=net,
+            weights=start,
+            changes=Changes(**changes),
+            switches=plan.switches,
+            device=plan.device,
+            aside=plan.out / "runs_before",
+            say=say,
         )
         try:
             training.run()
@@ -184,16 +243,22 @@ def do_train(plan: Experiment, name: str, net: str, data: Path, start: Path | No
             raise DataError(f"{name}: {error}") from None
 
 
-def do_evaluate(plan: Experiment, cell: Cell, weights: Path) -> None:
-    """Score a net on one kind of crops."""
+def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path) -> None:
+    """Score a net on one kind of crops; `h5` is what it was trained with."""
     import torch
 
+    from caffe_compat.models.robust_lq_emotion.dataset.h5 import RESULTS
     from caffe_compat.models.robust_lq_emotion.scores.evaluate import Evaluate
+    from caffe_compat.models.robust_lq_emotion.workspace import read_json
 
     torch.set_num_threads(plan.threads)
     with log(plan.out, f"score {cell.run} on {cell.test}") as say:
         data = plan.out / "data/raw_data" / cell.test
-        Evaluate(weights, data, plan.out / cell.scores, device=plan.device, say=say).run()
+        evaluate = Evaluate(weights, data, plan.out / cell.scores, device=plan.device, say=say)
+        if plan.switches.normalisation == "file":
+            known = read_json(h5 / RESULTS)["train"]
+            evaluate.mean, evaluate.std = known["mean"], known["std"]
+        evaluate.run()
 
 
 class log:  # noqa: N801 (used as a function)

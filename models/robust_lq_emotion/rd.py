@@ -18,7 +18,6 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from caffe_compat import prototxt
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.models.robust_lq_emotion import rd_plots
 from caffe_compat.models.robust_lq_emotion.avec.layout import natural
@@ -36,7 +35,7 @@ from caffe_compat.models.robust_lq_emotion.rd_cells import (
 )
 from caffe_compat.models.robust_lq_emotion.rd_tables import PUBLISHED_BPP, PUBLISHED_QP, Point, rate, rises, write_csv
 from caffe_compat.models.robust_lq_emotion.scores.metrics import Convention, score
-from caffe_compat.models.robust_lq_emotion.scores.predict import DEPLOY, Predictor, load_predictor
+from caffe_compat.models.robust_lq_emotion.scores.predict import Predictor, definition_of, load_predictor
 from caffe_compat.models.robust_lq_emotion.training import find_weights
 from caffe_compat.models.robust_lq_emotion.workspace import write_json
 from matlab_ports.eval_video import FrameSource, eval_video
@@ -145,11 +144,13 @@ class RateDistortion:
         return found
 
     def _identities(self, weights: Mapping[Model, Path]) -> dict[Model, dict[str, Any]]:
-        definition = Path(self.net or prototxt.path(DEPLOY))
-        if not definition.is_file():
-            raise FileError("no such file", file=definition)
-        common = {"net": sha256(definition), "mean": self.mean, "std": self.std}
-        return {model: {**common, "weights": sha256(path)} for model, path in weights.items()}
+        found = {}
+        for model, path in weights.items():
+            definition = Path(self.net or definition_of(path))
+            if not definition.is_file():
+                raise FileError("no such file", file=definition)
+            found[model] = {"net": sha256(definition), "mean": self.mean, "std": self.std, "weights": sha256(path)}
+        return found
 
     def _at(self, scale: int) -> dict[str, Model]:
         return {model.name: model for model in self.models if model.scale in (None, scale)}

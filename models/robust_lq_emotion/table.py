@@ -3,6 +3,7 @@
 ROOT/table/table.json, from which everything else is made::
 
     {"synthetic": true, "recordings": "...", "preset": "small", "seed": 0, "threads": 2, "scales": [3, 12],
+     "switches": {"loss": "ccc"}, (those that are not the authors' code's)
      "versions": {"torch": "2.13.0", ...}, "seconds": {"train HR": 81.2, ...},
      "cells": [{"method": "LR", "factor": 3, "run": "LR-3", "test": "LR3", "scores": "scores/LR-3_on_LR3/scores.json",
                 "weights": {"file": "runs/LR-3/snapshots/emotion_iter_30000.caffemodel", "sha256": ".."},
@@ -24,6 +25,7 @@ from typing import Any
 
 from caffe_compat.errors import FileError
 from caffe_compat.files import atomic_path
+from caffe_compat.models.robust_lq_emotion.nets.switches import otherwise, shown
 from caffe_compat.models.robust_lq_emotion.protocol import cells, ledger, stages
 from caffe_compat.models.robust_lq_emotion.protocol_work import Cell, Experiment
 from caffe_compat.models.robust_lq_emotion.published import MEASURES, METHODS, beside
@@ -82,8 +84,10 @@ class Table:
             "recordings": str(plan.recordings),
             "preset": plan.preset,
             "changes": {net: plan.preset_of(net) for net in ("HQ", "vlqr", "vlqr_non_joint", "pretrain", "sr")},
-            "max_factor": plan.max_factor,
+            "max_factor": plan.largest_factor,
             "mixture": list(plan.mixture),
+            "switches": otherwise(plan.switches),
+            "sr_pictures": "faces" if plan.natural is None else str(plan.natural),
             "seed": plan.seed,
             "threads": plan.threads,
             "device": plan.device,
@@ -156,7 +160,8 @@ def write_csv(results: dict[str, Any], path: Path) -> None:
 def title(results: dict[str, Any]) -> str:
     """Return one line that says what the numbers are of."""
     what = "SYNTHETIC recordings: no statement about people" if results["synthetic"] else results["recordings"]
-    return f"Table 1 on {what}; preset {results['preset']}, seed {results['seed']}"
+    switches = shown(results.get("switches", {}))
+    return f"Table 1 on {what}; preset {results['preset']}, seed {results['seed']}" + (switches and f"; {switches}")
 
 
 def markdown(results: dict[str, Any]) -> str:

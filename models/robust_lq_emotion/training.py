@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Never
 
@@ -14,8 +15,10 @@ import torch
 from tqdm import tqdm
 
 from caffe_compat.errors import CaffeCompatError, FileError
+from caffe_compat.models.robust_lq_emotion.plateau import PLATEAU, History, PlateauSolver
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, SignalActions, Solver
+from caffe_compat.solver.nets import Criterion
 
 Say = Callable[[str], None]
 _EVERY = 25  # iterations between two lines where there is no terminal, at least,
@@ -68,6 +71,8 @@ class Run:
         *,
         device: str | torch.device = "cpu",
         weights: Path | None = None,
+        criterion: Criterion | None = None,
+        on_plateau: bool = False,
     ) -> int:
         """Train until ``param.max_iter`` and return the iteration that was started from.
 
@@ -77,6 +82,8 @@ class Run:
         say : takes lines of progress where there is no terminal.
         device : see :class:`caffe_compat.solver.Solver`.
         weights : what a run without snapshots starts from, by layer name.
+        criterion : a loss that is no layer; see :class:`caffe_compat.solver.Solver`.
+        on_plateau : divide the rate by ten when the tests' loss stops falling; see `plateau`.
 
         Raises
         ------
@@ -90,7 +97,10 @@ class Run:
             self.log.unlink(missing_ok=True)
         with self.log.open("a", encoding="utf-8") as stream, SignalActions() as ask:
             watch = _Watch(ask, param.max_iter, say, self.label)
-            solver = Solver(param, base_dir=self.folder, device=device, log=Log(stream), action=watch)
+            make = partial(PlateauSolver, tests=History(self.folder / PLATEAU)) if on_plateau else Solver
+            solver = make(
+                param, base_dir=self.folder, device=device, log=Log(stream), action=watch, criterion=criterion
+            )
             if state:
                 solver.restore(state)
                 say(f"going on from {state.name}")

@@ -6,6 +6,11 @@ import argparse
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, setting
 
 
 def teller(args: argparse.Namespace) -> Callable[[str], None]:
@@ -39,3 +44,36 @@ def number_from(least: float = -math.inf) -> Callable[[str], float]:
         return value
 
     return number
+
+
+def add_switches(parser: argparse.ArgumentParser) -> None:
+    """Add ``--as`` and ``--switch``, which `chosen` reads."""
+    told = "do as the authors' code or as the paper says where they part (code); docs/paper_vs_code.md lists all"
+    parser.add_argument("--as", dest="variant", choices=("code", "paper"), default="code", help=told)
+    parser.add_argument(
+        "--switch",
+        nargs="+",
+        action="extend",
+        type=_switch,
+        default=[],
+        metavar="NAME=VALUE",
+        help="single ones of these",
+    )
+
+
+def _switch(text: str) -> tuple[str, Any]:
+    try:
+        return setting(text)
+    except CaffeCompatError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def chosen(args: argparse.Namespace) -> PaperSwitches:
+    """Return the switches of a command.
+
+    Raises
+    ------
+    NetError
+        Settings that do not go together.
+    """
+    return replace(AS_PAPER if args.variant == "paper" else AS_CODE, **dict(args.switch))

@@ -61,7 +61,7 @@ def _add_faces(faces: argparse._ArgumentGroup) -> None:
 
 def _add_work(work: argparse._ArgumentGroup) -> None:
     work.add_argument(
-        "--luma", choices=("rgb", "plane"), default="rgb", help="Y from RGB as the scripts, or the video's"
+        "--luma", choices=("rgb", "plane", "gray"), default="rgb", help="Y from RGB as the scripts; the video's; gray"
     )
     work.add_argument(
         "--version", choices=("v6", "v7", "v7.3"), default="v6", help="of the MAT-files with crops (v6: read in place)"

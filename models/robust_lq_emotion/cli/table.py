@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+from caffe_compat.models.robust_lq_emotion.cli.options import add_switches, at_least, chosen
 
 _ROWS = {"HR": "hr", "LR": "lr", "Non-Joint": "non_joint", "Joint": "joint", "OA": "joint_oa"}
 _FACTORS = (3, 4, 6, 8, 12, 16)
@@ -26,14 +26,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--preset", choices=("authors", "small", "demo"), default="authors", help="how long is trained (authors)")
     option("--iterations", type=at_least(1), metavar="N", help="of every net, in place of the preset's")
     option("--sr-pictures", type=Path, metavar="DIR", help="for super-resolution, Train and Set5 in it (faces)")
-    told = "of Joint-OA's super-resolution (12, as the code; the paper: 16)"
-    option("--max-factor", type=factor, default=12, metavar="S", help=told)
+    option("--max-factor", type=factor, metavar="S", help="of Joint-OA's super-resolution (12, --as paper 16)")
     option("--mixture", nargs="+", type=factor, default=(3, 4, 6), metavar="S", help="of Joint-OA (3 4 6)")
     option("--boxes", type=Path, metavar="DIR", help="face boxes, NAME.mat or NAME.csv; found otherwise")
     option("--seed", type=at_least(0), default=0, metavar="N", help="of everything drawn (0)")
     option("--jobs", type=at_least(1), default=1, metavar="N", help="nets trained at a time (1)")
     option("--threads", type=at_least(1), default=2, metavar="N", help="of each; other numbers, other bits (2)")
     option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
+    add_switches(table)
     option("--dry-run", action="store_true", help="list the stages, and what is done")
     option("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
     table.set_defaults(run=_table)
@@ -62,6 +62,7 @@ def _table(args: argparse.Namespace) -> int:
         seed=args.seed,
         threads=args.threads,
         device=args.device,
+        switches=chosen(args),
     )
     table = Table(plan, jobs=args.jobs, say=say)
     if args.dry_run:

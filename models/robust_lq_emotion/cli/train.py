@@ -6,10 +6,13 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least
+from caffe_compat.errors import NetError
+from caffe_compat.models.robust_lq_emotion.cli.options import add_switches, at_least, chosen
+from caffe_compat.models.robust_lq_emotion.nets.switches import parts, told
 
 _NETS = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")  # the experiment's; importing it takes a second
 _OPTIONS = {
@@ -35,12 +38,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="start from these, by layer name: a caffemodel, or the folder of a run; "
         "vlqr and vlqr_non_joint need those of pretrain, or `none`",
     )
-    for option, (name, told) in _OPTIONS.items():
-        train.add_argument(option, dest=name, type=at_least(1), metavar="N", help=told)
+    for option, (name, text) in _OPTIONS.items():
+        train.add_argument(option, dest=name, type=at_least(1), metavar="N", help=text)
     train.add_argument("--base-lr", type=_rate, metavar="X", help="rate of learning")
     train.add_argument(
         "--filler", choices=("xavier", "msra"), help="draw weights from this, in place of each layer's own"
     )
+    add_switches(train)
     train.add_argument("--seed", dest="random_seed", type=at_least(0), metavar="N", help="of fillers and dropout")
     train.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
     train.add_argument("--fresh", action="store_true", help="start anew instead of going on with what is in the folder")
@@ -58,8 +62,19 @@ def _rate(text: str) -> float:
     return value
 
 
+def _require_touching(switches: Sequence[tuple[str, object]], net: str) -> None:
+    """Refuse a switch that changes nothing here."""
+    for name, value in switches:
+        touched = parts(name, value)
+        if touched and f"train {net}" not in touched and not (name == "input_size" and net in ("HQ", "vlqr")):
+            hint = f"it touches {', '.join(touched)}; lq-emotion table heeds all switches"
+            raise NetError(f"changes nothing of {net}", field=name, value=told(value), hint=hint)
+
+
 def _train(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.experiment import Changes, Experiment
+
+    _require_touching(args.switch, args.net)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
@@ -72,6 +87,7 @@ def _train(args: argparse.Namespace) -> int:
         weights=None if args.weights in (None, "none") else Path(args.weights),
         from_nothing=args.weights == "none",
         changes=Changes(**{name: getattr(args, name) for name in names}),
+        switches=chosen(args),
         device=args.device,
         fresh=args.fresh,
         say=say,

@@ -13,11 +13,13 @@ from caffe_compat.models.robust_lq_emotion.avec.layout import natural, partition
 from caffe_compat.models.robust_lq_emotion.dataset.journal import identities
 from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
+from matlab_ports.matframes import open_frames
 from matlab_ports.randstream import RandStream
 
 RESULTS = "h5.json"
 CROPS = Path("data") / "raw_data"
 SIDE = 96  # of a crop
+OWN = "_own"  # ends the names of folders of crops that are smaller
 Say = Callable[[str], None]
 _PARTITION = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
 
@@ -114,7 +116,9 @@ def make_h5(
             stream = RandStream(settings.seed, position=before["position"])
         else:
             say(f"{phase}: {', '.join(path.stem for path in paths)}")
-            written = generate_h5(paths, SIDE, folder / phase, settings.chunk, options, stream=stream, resume=not fresh)
+            written = generate_h5(
+                paths, _side(settings, paths), folder / phase, settings.chunk, options, stream=stream, resume=not fresh
+            )
             results[phase] = {**_phase(paths, written), "fingerprint": fingerprint}
             say(_told(phase, written, settings))
         _write_list(folder / f"{phase}.txt", results[phase]["files"])
@@ -144,6 +148,13 @@ def _crops(out: Path, settings: H5Settings, phase: str) -> list[Path]:
             hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
             raise DataError("there are no crops of this recording", file=folder, field=phase, value=name, hint=hint)
     return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def _side(settings: H5Settings, paths: Sequence[Path]) -> int:
+    if not settings.source.endswith(OWN):
+        return SIDE
+    with open_frames(paths[0]) as frames:
+        return frames.shape[0]
 
 
 def _require_whole(out: Path, partition: str, known: set[str], phase: str) -> None:

@@ -92,6 +92,13 @@ def max_pooling(name: str, bottom: str, kernel: int) -> pb.LayerParameter:
     return layer
 
 
+def face_normalisation(bottom: str) -> pb.LayerParameter:
+    """Return the layer that gives each picture a mean of 0 and a standard deviation of 1."""
+    layer = pb.LayerParameter(name="normalised", type="MVN", bottom=[bottom], top=["normalised"])
+    layer.mvn_param.normalize_variance = True
+    return layer
+
+
 def euclidean_loss(bottom: str, *, weight: float | None = None, train_only: bool = False) -> pb.LayerParameter:
     """Return the loss: the sum of squared differences over 2 N, times `weight`."""
     layer = pb.LayerParameter(name="loss", type="EuclideanLoss", bottom=[bottom, "label"], top=["loss"])

@@ -16,6 +16,7 @@ from caffe_compat.models.robust_lq_emotion.nets.blocks import (
     declare_inputs,
     dropout,
     euclidean_loss,
+    face_normalisation,
     hdf5_data,
     inner_product,
     max_pooling,
@@ -110,6 +111,9 @@ def _body(training: Training, switches: PaperSwitches, size: int) -> Iterator[pb
     rate = CONVOLUTION_RATES[training]
     bias = rate * switches.bias_rate if switches.biased else None
     bottom = "data"
+    if switches.normalisation == "face":
+        yield face_normalisation(bottom)
+        bottom = "normalised"
     for number, channels in enumerate(_CHANNELS, 1):
         last = number == len(_CHANNELS)
         name, pool = f"conv{number}", f"pool{number}"

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from caffe_compat.models.robust_lq_emotion.nets.blocks import SIZE, declare_inputs, euclidean_loss, hdf5_data, silence
+from caffe_compat.models.robust_lq_emotion.nets.blocks import (
+    SIZE,
+    declare_inputs,
+    euclidean_loss,
+    face_normalisation,
+    hdf5_data,
+    silence,
+)
 from caffe_compat.models.robust_lq_emotion.nets.cnn_d import SOURCES, cnn_d, cnn_d_deploy, head
 from caffe_compat.models.robust_lq_emotion.nets.sr_fcn import body
 from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, PaperSwitches
@@ -47,4 +54,6 @@ def non_joint_deploy(*, switches: PaperSwitches = AS_CODE) -> pb.NetParameter:
 
 def _layers(switches: PaperSwitches) -> Iterator[pb.LayerParameter]:
     yield from body(switches, frozen=True)
-    yield from head("conv4", switches=switches)
+    if switches.normalisation == "face":
+        yield face_normalisation("conv4")
+    yield from head("normalised" if switches.normalisation == "face" else "conv4", switches=switches)

@@ -1,18 +1,18 @@
 """Where the paper and the authors' code disagree: one switch each.
 
 `AS_CODE` gives the shipped definitions, `AS_PAPER` what the text says, and any mixture can be asked for:
-``replace(AS_CODE, quadrant_pooling=True)``. The builders read what decides a net or a solver: `input_size`,
-`quadrant_pooling`, `convolutions`, `sr_schedule`, `lr_on_plateau`, `bias_rate`, `separate_regressor`, `loss`.
-The others name how data is made (`luminance`, `normalisation`, `sr_pictures`, `max_factor`, `mixture`,
-`smallest_face`): nothing in a definition depends on them, and whoever prepares the data has to heed them.
+``replace(AS_CODE, quadrant_pooling=True)``. `parts` tells what of the experiment each setting touches: the builders
+read what decides a net or a solver, the stages of `lq-emotion table` what decides the data. What paper and code say is
+in `disagreements`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from caffe_compat.errors import CaffeCompatError, NetError, raise_together
+from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_together
 
 FACTORS = (3, 4, 6, 8, 12, 16)
 """The downsampling factors of Table 1."""
@@ -36,7 +36,7 @@ class PaperSwitches:
         Khorrami et al., whose CNN+D the paper inherits.
     normalisation
         ``none``; ``file``: one mean and one standard deviation of all values of a file, as the code's options have it;
-        ``face``: each face its own mean and standard deviation.
+        ``face``: each face its own mean and standard deviation, by a layer of the net.
     sr_pictures
         What super-resolution learns from: ``natural`` (the 91 pictures) or ``faces``.
     max_factor
@@ -44,13 +44,13 @@ class PaperSwitches:
     sr_schedule
         ``code``: 500,000 iterations, rate 0.0001, no decay, slower biases and conv4. ``paper``: 30,000, 0.01, 0.0005.
     lr_on_plateau
-        Divide the rate by ten when the validation loss stops falling; else it stays.
+        Divide the rate by ten when the validation loss stops falling (see `plateau`); else it stays.
     bias_rate
         How much faster than its weights a bias learns.
     separate_regressor
         Non-Joint: fully connected layers on the super-resolved face; else on SR-FCN's third convolution.
     mixture
-        ``one_draw``: each frame has one factor for good. ``each_epoch``: another draw in every pass.
+        ``one_draw``: each frame has one factor for good. ``each_epoch``: another draw in every pass, of ten.
     smallest_face
         Frames whose box has no more pixels than this either way are left out.
     loss
@@ -101,6 +101,77 @@ def choices() -> dict[str, tuple[object, ...]]:
     hints = get_type_hints(PaperSwitches)
     named = {field.name: hints[field.name] for field in fields(PaperSwitches)}
     return {name: get_args(hint) if get_origin(hint) is Literal else (False, True) for name, hint in named.items()}
+
+
+_CNN = ("train HQ", "train vlqr", "train vlqr_non_joint")
+_TOUCHED: dict[str, tuple[str, ...]] = {
+    "input_size": ("own size",),
+    "luminance": ("prepare", "patches"),
+    "quadrant_pooling": _CNN,
+    "convolutions": ("patches", "train pretrain", *_CNN),
+    "sr_pictures": ("patches",),
+    "max_factor": ("Joint-OA's start",),
+    "sr_schedule": ("train pretrain",),
+    "lr_on_plateau": _CNN,
+    "bias_rate": _CNN,
+    "separate_regressor": ("train vlqr_non_joint",),
+    "mixture": ("h5 of the mixture",),
+    "smallest_face": ("prepare",),
+    "loss": ("train pretrain", *_CNN),
+}
+_NORMALISED = {"none": (), "file": ("h5",), "face": _CNN}
+
+
+def parts(name: str, value: object) -> tuple[str, ...]:
+    """Return what a setting touches: stages of the experiment, and trainings by their net; () for the code's."""
+    if value == getattr(AS_CODE, name):
+        return ()
+    return _NORMALISED[str(value)] if name == "normalisation" else _TOUCHED[name]
+
+
+def otherwise(switches: PaperSwitches, *wanted: str) -> dict[str, Any]:
+    """Return the settings that are not the code's; only those that touch one of some parts, if any are named."""
+    found = {name: getattr(switches, name) for name in choices()}
+    return {
+        name: value
+        for name, value in found.items()
+        if value != getattr(AS_CODE, name) and (not wanted or set(wanted) & set(parts(name, value)))
+    }
+
+
+def told(value: object) -> str:
+    """Return a setting as it is typed: ``on`` and ``off`` for truth."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+
+def shown(settings: Mapping[str, object]) -> str:
+    """Return settings that are not the code's in a line: as the paper, but for what; "" where there are none."""
+    paper = otherwise(AS_PAPER)
+    names = [name for name in choices() if paper.get(name) != settings.get(name)]
+    if len(names) >= len(settings):
+        return " ".join(f"{name}={told(value)}" for name, value in settings.items())
+    but = " ".join(f"{name}={told(settings.get(name, getattr(AS_CODE, name)))}" for name in names)
+    return "as the paper" + (but and f" but {but}")
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Return the switch and the setting that ``loss=ccc`` names.
+
+    Raises
+    ------
+    NetError
+        No such switch or setting.
+    """
+    known = choices()
+    name, _, wanted = text.partition("=")
+    if name not in known:
+        hint = did_you_mean(name, known) or f"one of {', '.join(known)}"
+        raise NetError("no such switch", value=name, hint=hint)
+    for value in known[name]:
+        if told(value) == wanted:
+            return name, value
+    hint = f"one of {', '.join(map(told, known[name]))}"
+    raise NetError("no such setting of this switch", field=name, value=wanted, hint=hint)
 
 
 AS_CODE = PaperSwitches()

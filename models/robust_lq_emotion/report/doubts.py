@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, shown, told
 from caffe_compat.models.robust_lq_emotion.report.disagreements import DISAGREEMENTS
-from caffe_compat.models.robust_lq_emotion.report.document import Block, Column, Table, Text, row
+from caffe_compat.models.robust_lq_emotion.report.document import Block, Column, Table, Text, code, row
 from caffe_compat.models.robust_lq_emotion.report.setting import finished_quickly
 from caffe_compat.models.robust_lq_emotion.report.store import Store
 from caffe_compat.models.robust_lq_emotion.report.weights import published_weights
@@ -18,9 +19,16 @@ def disagreements(store: Store) -> Iterator[Block]:
         + _otherwise(store)
         + "."
     )
-    columns = tuple(Column(title, number=False) for title in ("", "the paper says", "the code does", "so that"))
-    rows = tuple(row(*one) for one in DISAGREEMENTS)
+    titles = ("", "the paper says", "the code does", "so that", "switch", "here")
+    columns = tuple(Column(title, number=False) for title in titles)
+    switches = {} if store.table is None else store.table.get("switches", {})
+    rows = tuple(row(*one, code(name) if name else "none", _here(name, switches)) for *one, name in DISAGREEMENTS)
     yield Table("Disagreements of the paper and the authors' code.", columns, rows)
+
+
+def _here(name: str, switches: Mapping[str, object]) -> str:
+    """Tell a switch's setting in this experiment."""
+    return told(switches.get(name, getattr(AS_CODE, name))) if name else "as the code"
 
 
 def _otherwise(store: Store) -> str:
@@ -28,10 +36,15 @@ def _otherwise(store: Store) -> str:
     table = store.table
     if table is None:
         return ""
-    told = [] if table["max_factor"] == 12 else [f"Joint-OA's super-resolution was trained at {table['max_factor']}"]
-    if (store.root / "sr" / "pictures").is_dir():
-        told.append("super-resolution learnt from faces, as the paper has it, for want of the authors' pictures")
-    return f"; but {' and '.join(told)}" if told else ""
+    switches = shown(table.get("switches", {}))
+    said = []
+    if switches:
+        said.append(f"this experiment was run {switches}" if switches.startswith("as") else f"here {switches}")
+    if table["max_factor"] != table.get("switches", {}).get("max_factor", AS_CODE.max_factor):
+        said.append(f"Joint-OA's super-resolution was trained at {table['max_factor']}")
+    if (store.root / "sr" / "pictures").is_dir() and "sr_pictures" not in table.get("switches", {}):
+        said.append("super-resolution learnt from faces, as the paper has it, for want of the authors' pictures")
+    return f"; but {' and '.join(said)}" if said else ""
 
 
 def not_verified(store: Store) -> Iterator[Block]:

@@ -17,13 +17,14 @@ from caffe_compat.models.robust_lq_emotion.quality import run_net
 from caffe_compat.models.robust_lq_emotion.recipe import BORDER, DEPLOY
 from caffe_compat.models.robust_lq_emotion.report.document import Block, Figure, Text
 from caffe_compat.models.robust_lq_emotion.report.store import Absent, Store
+from caffe_compat.models.robust_lq_emotion.scores.predict import OF_RUN
 from caffe_compat.models.robust_lq_emotion.training import find_weights
 from caffe_compat.net import CaffeNet
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import open_frames
 
 Face = npt.NDArray[np.floating[Any]]
-_BLACK, _WHITE = 16 / 255, 235 / 255  # the range of Y
+_STUDIO, _GRAY = (16 / 255, 235 / 255), (0.0, 1.0)  # black and white
 _PEOPLE = 2
 
 
@@ -59,11 +60,13 @@ def frames(store: Store) -> Iterator[Block]:
     )
     if used:
         caption += (
-            f" Below them what SR-FCN makes of them, trained at s = {', '.join(map(str, used))}: its unpadded "
-            "convolutions leave the middle 80 × 80 pixels. PSNR is of these 80 × 80 pixels, in dB at a peak of 1."
+            f" Below them what SR-FCN makes of them, trained at s = {', '.join(map(str, used))}: its {_leaves(store)} "
+            "the middle 80 × 80 pixels. PSNR is of these 80 × 80 pixels, in dB at a peak of 1."
         )
     alt = f"Faces in full resolution and shrunk by {', '.join(map(str, scales))}" + ("; super-resolved" if used else "")
-    yield Figure("frames", _draw({name: face for name, (face, _) in people.items()}, shown), caption, alt)
+    yield Figure(
+        "frames", _draw({name: face for name, (face, _) in people.items()}, shown, _levels(store)), caption, alt
+    )
     if not nets:
         yield Text("No super-resolved faces: there are no weights in runs/pretrain-s.", "note")
     for problem in problems:
@@ -87,7 +90,8 @@ def _nets(store: Store) -> tuple[dict[int, CaffeNet], list[str]]:
         if not scale.isdecimal():
             continue
         try:
-            found[int(scale)] = load_net(prototxt.path(DEPLOY), find_weights(folder))
+            left = folder / OF_RUN
+            found[int(scale)] = load_net(left if left.is_file() else prototxt.path(DEPLOY), find_weights(folder))
         except (CaffeCompatError, OSError) as error:
             problems.append(f"Not shown: {error}")
     return found, problems
@@ -102,10 +106,27 @@ def _show(face: Face, scale: int, nets: Mapping[int, CaffeNet]) -> _Shown:
     if not nets:
         return _Shown(enlarged, None, None)
     chosen = min((s for s in nets if s >= scale), default=max(nets))
-    return _Shown(enlarged, run_net(nets[chosen], enlarged.astype(np.float64)), chosen)
+    resolved = run_net(nets[chosen], enlarged.astype(np.float64))
+    return _Shown(enlarged, _inner(resolved) if resolved.shape == face.shape else resolved, chosen)
 
 
-def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]]) -> bytes:
+def _switch(store: Store, name: str) -> object:
+    return None if store.table is None else store.table.get("switches", {}).get(name)
+
+
+def _leaves(store: Store) -> str:
+    return (
+        "unpadded convolutions leave"
+        if _switch(store, "convolutions") is None
+        else "padded convolutions keep all, here"
+    )
+
+
+def _levels(store: Store) -> tuple[float, float]:
+    return _GRAY if _switch(store, "luminance") == "gray" else _STUDIO
+
+
+def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]], levels: tuple[float, float]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
@@ -119,28 +140,28 @@ def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]]) 
         panel.set_axis_off()
     for number, (name, face) in enumerate(faces.items()):
         upper = axes[each * number]
-        _panel(upper[0], face, f"HR\n{name}")
+        _panel(upper[0], face, f"HR\n{name}", levels)
         for panel, s in zip(upper[1:], scales, strict=True):
             one = shown[name][s]
-            _panel(panel, one.bicubic, f"LR-{s}\n{_psnr(_inner(one.bicubic), face)}")
+            _panel(panel, one.bicubic, f"LR-{s}\n{_psnr(_inner(one.bicubic), face)}", levels)
         if with_sr:
-            _below(axes[each * number + 1], face, shown[name], scales)
+            _below(axes[each * number + 1], face, shown[name], levels)
     file = io.BytesIO()
     drawing.savefig(file, format="png", dpi=130, metadata={"Software": None})
     return file.getvalue()
 
 
-def _below(panels: Sequence[Any], face: Face, shown: Mapping[int, _Shown], scales: Sequence[int]) -> None:
-    _panel(panels[0], _inner(face), "HR\nmiddle")
-    for panel, s in zip(panels[1:], scales, strict=True):
-        one = shown[s]
+def _below(panels: Sequence[Any], face: Face, shown: Mapping[int, _Shown], levels: tuple[float, float]) -> None:
+    _panel(panels[0], _inner(face), "HR\nmiddle", levels)
+    for panel, (s, one) in zip(panels[1:], shown.items(), strict=True):
         if one.sr is not None:
             net = "" if one.net == s else f" (net of {one.net})"
-            _panel(panel, one.sr, f"SR-{s}{net}\n{_psnr(one.sr, face)}")
+            _panel(panel, one.sr, f"SR-{s}{net}\n{_psnr(one.sr, face)}", levels)
 
 
-def _panel(panel: Any, face: Face, title: str) -> None:
-    panel.imshow(face, cmap="gray", vmin=_BLACK, vmax=_WHITE, interpolation="nearest")
+def _panel(panel: Any, face: Face, title: str, levels: tuple[float, float]) -> None:
+    black, white = levels
+    panel.imshow(face, cmap="gray", vmin=black, vmax=white, interpolation="nearest")
     panel.set_title(title, fontsize=8, pad=3)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.files import atomic_path
+from caffe_compat.models.robust_lq_emotion.nets.switches import shown
 from caffe_compat.models.robust_lq_emotion.report import doubts, results, setting
 from caffe_compat.models.robust_lq_emotion.report.document import Block, Report, Section, Text, number
 from caffe_compat.models.robust_lq_emotion.report.example_frames import frames
@@ -87,7 +88,9 @@ def _in_short(store: Store) -> Iterator[Text]:
         told += [f"{' and '.join(f'{m} {number(value)}' for m, value in there.items())} at s = {s}"] if there else []
     if told:
         preset, seed = store.table["preset"], store.table["seed"]
-        yield Text(f"In short: {', '.join(told)} (preset {preset}, seed {seed}; the paper's HR: 0.325).")
+        switches = shown(store.table.get("switches", {}))
+        how = f"preset {preset}, seed {seed}" + (switches and f", {switches}")
+        yield Text(f"In short: {', '.join(told)} ({how}; the paper's HR: 0.325).")
 
 
 def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from caffe_compat.models.robust_lq_emotion.nets.switches import shown
 from caffe_compat.models.robust_lq_emotion.report.document import (
     Block,
     Column,
@@ -35,6 +36,7 @@ def settings(store: Store) -> Iterator[Block]:
         "preset": code(table["preset"]),
         "factors s": ", ".join(map(str, table["scales"])),
         "Joint-OA": f"super-resolution at {table['max_factor']}, mixture of {', '.join(map(str, table['mixture']))}",
+        "switches": shown(table.get("switches", {})) or "as the code",
         "seed": str(table["seed"]),
         "threads of a stage": str(table["threads"]),
         "device": str(table["device"]),
@@ -97,7 +99,10 @@ def recordings(store: Store) -> Iterator[Block]:
     for told in store.prepared:
         numbers = ("failed", *[""] * 4) if told["status"] == "failed" else (f"{told[key]:,}" for key in titles)
         rows.append(row(told["name"], *numbers, told["boxes"]))
-    caption = "Recordings. Frames without a face, or with one of 100 pixels or fewer, are left out, as the code does."
+    small = ", or with one of 100 pixels or fewer, are left out, as the code does"
+    if store.table is not None and store.table.get("switches", {}).get("smallest_face") == 0:
+        small = " are left out; small ones are kept, as the paper has it"
+    caption = f"Recordings. Frames without a face{small}."
     yield Table(caption, tuple(columns), tuple(rows))
     for told in store.prepared:
         if told["status"] == "failed":
@@ -126,7 +131,7 @@ def trainings(store: Store) -> Iterator[Block]:
     rows = [_run(name, told) for name, told in store.runs.items()]
     caption = (
         "Trainings. The loss is half the mean of squared errors, of a frame's valence, or summed over a patch of "
-        "16 × 16 pixels (pretrain); the training loss is that of one batch."
+        "16 × 16 pixels (pretrain), unless a change below tells another; the training loss is that of one batch."
     )
     yield Table(caption, columns, tuple(rows))
     yield _changes(store.runs)

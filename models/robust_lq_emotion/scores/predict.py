@@ -15,6 +15,7 @@ from caffe_compat.models.robust_lq_emotion.training import find_weights
 from caffe_compat.net import CaffeNet, load_net
 from matlab_ports.eval_video import FEATURE
 
+OF_RUN = "deploy.prototxt"
 DEPLOY = "matlabscripts/recon/deploy/model_1F_CNN+D.prototxt"
 
 
@@ -77,6 +78,12 @@ class Predictor:
         return {name: found[name].cpu().numpy() for name in wanted}
 
 
+def definition_of(weights: Path) -> Path:
+    """Return the net to apply: the one a run left beside its snapshots, else the authors' deploy form of CNN+D."""
+    left = weights.absolute().parent.parent / OF_RUN
+    return left if weights.parent.name == "snapshots" and left.is_file() else Path(prototxt.path(DEPLOY))
+
+
 def load_predictor(
     weights: Path,
     net: Path | None = None,
@@ -91,7 +98,7 @@ def load_predictor(
     Parameters
     ----------
     weights : a caffemodel, or the folder of a run, whose last snapshot is taken.
-    net : a definition; by default the authors' deploy form of CNN+D.
+    net : a definition; by default as `definition_of` says.
     device, save_feature, mean, std : see `Predictor`.
 
     Returns
@@ -104,7 +111,7 @@ def load_predictor(
         A file cannot be used, or the weights leave a part of the net without values.
     """
     path = find_weights(weights)
-    definition = net or prototxt.path(DEPLOY)
+    definition = net or definition_of(path)
     loaded = load_net(definition, path)
     left = loaded.meta["report"].left_at_filler
     if left:

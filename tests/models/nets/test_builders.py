@@ -33,6 +33,7 @@ IN_A_DEFINITION = (
     "input_size",
     "quadrant_pooling",
     "convolutions",
+    "normalisation",
     "sr_schedule",
     "lr_on_plateau",
     "bias_rate",
@@ -98,7 +99,7 @@ def test_quadrants_of_17_pixels_are_9_and_8():
 def test_each_switch_of_a_definition_changes_one(name):
     base = replace(KHORRAMI, input_size="enlarged") if name == "input_size" else AS_CODE
     for value in choices()[name]:
-        if value != getattr(base, name):
+        if value not in (getattr(base, name), "file"):  # of the data
             assert texts(replace(base, **{name: value})) != texts(base), value
 
 
@@ -154,6 +155,20 @@ def test_the_papers_schedule_of_sr_fcn():
     made = solver("pretrain", switches=AS_PAPER)
     assert (made.max_iter, round(made.base_lr, 6), round(made.weight_decay, 6)) == (30000, 0.01, 0.0005)
     assert made.lr_policy == "fixed"
+
+
+def test_each_face_gets_its_own_mean_and_deviation_before_the_valence_is_told():
+    switches = replace(AS_CODE, normalisation="face")
+    net = load_net(cnn_d_deploy(switches=switches), seed=0).eval()
+    faces = torch.rand(2, 1, 96, 96)
+    blob = net.every_blob({"data": faces})["normalised"]
+    torch.testing.assert_close(blob.mean((1, 2, 3)), torch.zeros(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(blob.var((1, 2, 3), correction=0), torch.ones(2))
+    torch.testing.assert_close(net(0.25 * faces + 3), net(faces), atol=1e-4, rtol=1e-4)
+    regressor = non_joint(switches=replace(switches, separate_regressor=True))
+    assert [x.bottom[0] for x in regressor.layer if x.name in ("conv1", "normalised", "fc4")] == [
+        *("data", "conv4", "normalised")
+    ]
 
 
 def test_a_plateau_waits_for_its_steps():

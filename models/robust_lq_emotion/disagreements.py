@@ -1,0 +1,233 @@
+"""Where the paper (arXiv 1709.03126) and the authors' code part: one list for docs, report and switches.
+
+`paper_vs_code` writes docs/paper_vs_code.md from it. Lines are those of
+github.com/bowenc0221/Robust-LQ-Emotion-Recognition at dde3c1c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A row of the table.
+
+    Attributes
+    ----------
+    subject : what it is about.
+    paper, where : what the text says, and the section that says it; empty where it is silent.
+    code, line : what the authors published, and where: file:line, below their repository.
+    consequence : what comes of it.
+    switch : the field of `PaperSwitches`, if there is one.
+    why : why there is no switch, and what there is instead.
+    """
+
+    subject: str
+    paper: str
+    where: str
+    code: str
+    line: str
+    consequence: str
+    switch: str = ""
+    why: str = ""
+
+
+_NET = "experiments/network/model_1F_CNN+D.prototxt"
+_H5 = "matlabscripts/generate_h5/generate_h5.m"
+_H5_FILES = "matlabscripts/generate_h5/prepare_h5_files.m"
+_DATASET = "matlabscripts/prepare_dataset.m"
+_SR_SOLVER = "pretrain/Pretrain_solver.prototxt"
+
+DISAGREEMENTS = (
+    Disagreement(
+        "what the nets see",
+        "“fed with LR video frames”",
+        "3.2",
+        "crops shrunk by s and enlarged to 96 × 96 again, both bicubic",
+        f"{_DATASET}:81, {_H5}:38",
+        "the input always has 96 × 96 pixels; interpolation overshoots and is not clipped",
+        "input_size",
+    ),
+    Disagreement(
+        "grey",
+        "“convert color frames to gray-scale”",
+        "4",
+        "Y of BT.601 over 255",
+        f"{_DATASET}:57-59",
+        "values lie between 16/255 and 235/255",
+        "luminance",
+    ),
+    Disagreement(
+        "third pooling",
+        "“quadrant pooling”: 2 × 2 in the nets the paper follows",
+        "3.2",
+        "4 × 4 windows, sizes rounded up: 5 × 5",
+        f"{_NET}:151-152",
+        "2,946,649 parameters, not 1,333,849",
+        "quadrant_pooling",
+    ),
+    Disagreement(
+        "convolutions",
+        "“mostly inherits the CNN+D structure” of Khorrami et al., whose are padded and have no biases",
+        "3.2",
+        "not padded, with biases",
+        f"{_NET}:33-42",
+        "maps of 92, 46, 42, 21, 17 pixels; SR-FCN makes 80 × 80 of 96 × 96",
+        "convolutions",
+    ),
+    Disagreement(
+        "normalisation",
+        "“mean subtraction and contrast normalization prior to passing each face image through the CNN”",
+        "4",
+        "both switched off; switched on, one mean and deviation of all values of a file",
+        f"{_H5_FILES}:22-23, {_H5}:51-57",
+        "published weights expect plain Y",
+        "normalisation",
+    ),
+    Disagreement(
+        "pictures for SR-FCN",
+        "“to reconstruct the HR frames from LR inputs”",
+        "3.2",
+        "91 natural pictures, tested on Set5",
+        "pretrain/generate_train.m:3, pretrain/generate_test.m:3",
+        "it never learns from a face",
+        "sr_pictures",
+    ),
+    Disagreement(
+        "largest factor of Joint-OA",
+        "“the maximum downsampling factor”, of a range that ends at 16",
+        "3.3, 4",
+        "12, in scripts and names of files",
+        "pretrain/generate_train.m:7",
+        "Joint-OA starts from SR-FCN at 12",
+        "max_factor",
+    ),
+    Disagreement(
+        "solver of SR-FCN",
+        "“30,000 iterations”, rate “0.01”, decay 0.0005 as all",
+        "4",
+        "500,000 iterations, rate 0.0001, no decay, slower conv4 and biases",
+        f"{_SR_SOLVER}:4-9, pretrain/Pretrain_net.prototxt:31-136",
+        "the paper's are those of the other nets; with the sum of squares as loss they diverge",
+        "sr_schedule",
+    ),
+    Disagreement(
+        "learning rate",
+        "“divided by 10 when ... the validation set performance stops to improve”",
+        "4",
+        "fixed in every solver",
+        "experiments/solver/solver_1F_CNN+D.prototxt:6",
+        "no schedule",
+        "lr_on_plateau",
+    ),
+    Disagreement(
+        "biases",
+        "one rate for a layer: “0.001 ... for the first three”, “0.01”",
+        "4",
+        "twice the rate of the weights",
+        f"{_NET}:36, experiments/network/model_1F_CNN+D_vlqr.prototxt:36",
+        "a small difference in training",
+        "bias_rate",
+    ),
+    Disagreement(
+        "Non-Joint",
+        "“a separate fully-connected neural network ... from up-scaled HR images”",
+        "4.1",
+        "CNN+D with SR-FCN's first three convolutions, frozen",
+        "experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt:33-36",
+        "no frame is ever super-resolved",
+        "separate_regressor",
+    ),
+    Disagreement(
+        "mixture of Joint-OA",
+        "“a mixture of LR frames ... generated from HR frames”; how often a factor is chosen is not told",
+        "3.3",
+        "one draw for each frame when the file is written, for test data too",
+        f"{_H5}:35-40",
+        "a frame has the same factor in every pass",
+        "mixture",
+    ),
+    Disagreement(
+        "frames used",
+        "“all AVEC video data”",
+        "4",
+        "none without a face or with a box of 100 pixels or fewer either way",
+        f"{_DATASET}:56",
+        "scores are of fewer frames",
+        "smallest_face",
+    ),
+    Disagreement(
+        "loss",
+        "“mean squared error (MSE)”; a CC or CCC loss as “a noteworthy option”",
+        "3.2, 5",
+        "Caffe's Euclidean loss: the sum of squares over 2 N",
+        "pretrain/Pretrain_net.prototxt:156",
+        "half the paper's for valence, 128 times for patches of 16 × 16: rates mean something else",
+        "loss",
+    ),
+    Disagreement(
+        "rest of a file",
+        "",
+        "",
+        "a file's last N mod 128 samples are lost",
+        f"{_H5}:65",
+        "tests during training see fewer frames than evaluation",
+        why="`lq-emotion h5 --keep-remainder` keeps them; no statement of the paper's is concerned",
+    ),
+    Disagreement(
+        "augmentation",
+        "",
+        "",
+        "an option that puts mirrored frames in place of the others",
+        f"{_H5}:47-49",
+        "switched off",
+        why="the paper has none; `lq-emotion h5 --augment` does as the script",
+    ),
+    Disagreement(
+        "axes",
+        "",
+        "",
+        "MATLAB's column order: frames are transposed, in training and in evaluation",
+        "matlabscripts/generate_h5/store2hdf5.m:2",
+        "weights expect transposed faces",
+        why="weights of the one order are of no use to the other",
+    ),
+    Disagreement(
+        "CC and CCC",
+        "as in AVEC 2016",
+        "4",
+        "covariance over N, variances over N − 1",
+        "matlabscripts/evaluation/run_eval.m:59-62",
+        "smaller by the factor (N − 1)/N at most, next to nothing here",
+        why="`lq-emotion evaluate --convention` has all three, and scores.json holds them",
+    ),
+    Disagreement(
+        "patches for SR-FCN",
+        "",
+        "",
+        "32 × 32, the label its middle 16 × 16, every 14 pixels",
+        "pretrain/generate_train.m:5-8",
+        "nothing is told of faces' borders",
+        why="the paper gives no size",
+    ),
+    Disagreement(
+        "batches of SR-FCN's test",
+        "",
+        "",
+        "556 batches of 2",
+        f"{_SR_SOLVER}:2",
+        "1,112 of the 1,218 patches that the script makes of Set5 are tested on",
+        why="nothing is learnt from it; `--test-iter` is there",
+    ),
+    Disagreement(
+        "parameters",
+        "“all models to have the same amount of parameters”",
+        "4.1",
+        "the same net for all rows; Non-Joint learns 1,920,601 of its 2,946,649",
+        "experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt:33-206",
+        "with separate_regressor the rows differ, and no size is told that would make them equal",
+        why="a claim of the paper's that the code's nets keep (tested)",
+    ),
+)
+"""All of them."""
