@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,11 +19,12 @@ from caffe_compat.files import format_text, write_binary
 from caffe_compat.models.robust_lq_emotion.verify.inputs import Batch
 from caffe_compat.models.robust_lq_emotion.verify.networks import Network
 from caffe_compat.models.robust_lq_emotion.verify.weights import Held
-from caffe_compat.net import load_net
+from caffe_compat.net import CaffeNet, load_net
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.blobs import BlobStore
 
 Blobs = dict[str, npt.NDArray[np.float32]]
+Terms = Callable[[], Mapping[str, float]]
 LIMIT = 1e-5
 """Engines agree where no value differs by more than this times the largest magnitude of its blob."""
 ROUNDING = 1e-6
@@ -55,24 +57,30 @@ class Difference:
         return {**asdict(self), "at": list(self.at)}
 
 
-def run_ours(held: Held, network: Network, inputs: Batch, device: torch.device) -> tuple[Blobs, dict[str, float]]:
-    """Return every blob after a pass, and the sums of magnitudes that those of learning layers are rounded against."""
+def run_ours(held: Held, network: Network, inputs: Batch, device: torch.device) -> tuple[Blobs, Terms]:
+    """Return every blob after a pass, and what computes the sums of magnitudes that blobs are rounded against."""
     net = load_net(network.definition, held.layers)
     left = net.meta["report"].left_at_filler
     assert not left, f"recognised, yet nothing for {left}"
     net = net.to(device)
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         blobs = net.every_blob({net.inputs[0]: torch.from_numpy(inputs).to(device)})
-        terms = {}
-        for node in net.caffe.nodes:
-            if node.slots:
-                module = copy.deepcopy(net.get_submodule(node.key))
-                for parameter in module.parameters():
-                    parameter.abs_()
-                terms[node.tops[0]] = float(module(blobs[node.bottoms[0]].abs()).max())
-            elif node.type == "Pooling":
-                terms[node.tops[0]] = terms[node.bottoms[0]]
-    return {name: value.cpu().numpy() for name, value in blobs.items()}, terms
+    return {name: value.cpu().numpy() for name, value in blobs.items()}, cache(partial(_magnitudes, net, blobs))
+
+
+@torch.no_grad()
+def _magnitudes(net: CaffeNet, blobs: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Return, for each blob made of sums, the largest sum of its terms' magnitudes; pooling keeps its bottom's."""
+    terms: dict[str, float] = {}
+    for node in net.caffe.nodes:
+        if node.slots:
+            module = copy.deepcopy(net.get_submodule(node.key))
+            for parameter in module.parameters():
+                parameter.abs_()
+            terms[node.tops[0]] = float(module(blobs[node.bottoms[0]].abs()).max())
+        elif node.type == "Pooling":
+            terms[node.tops[0]] = terms[node.bottoms[0]]
+    return terms
 
 
 def deploy_text(network: Network, count: int) -> str:
@@ -155,12 +163,12 @@ def run_opencv(held: Held, network: Network, inputs: Batch) -> Blobs:
     return {blob: np.asarray(value) for blob, value in zip(wanted, found, strict=True)}
 
 
-def compare(ours: Blobs, theirs: Mapping[str, npt.NDArray[Any]], terms: Mapping[str, float]) -> list[Difference]:
+def compare(ours: Blobs, theirs: Mapping[str, npt.NDArray[Any]], terms: Terms) -> list[Difference]:
     """Return the difference of every blob that both have, in the net's order."""
-    return [_difference(blob, ours[blob], theirs[blob], terms.get(blob, 0.0)) for blob in ours if blob in theirs]
+    return [_difference(blob, ours[blob], theirs[blob], terms) for blob in ours if blob in theirs]
 
 
-def _difference(blob: str, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], terms: float) -> Difference:
+def _difference(blob: str, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], terms: Terms) -> Difference:
     a, b = ours.astype(np.float64), np.asarray(theirs, np.float64)
     largest = float(np.abs(a).max(initial=0.0))
     if a.size != b.size:
@@ -172,5 +180,5 @@ def _difference(blob: str, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], ter
     if not np.isfinite(absolute):
         return Difference(blob, None, None, largest if np.isfinite(largest) else 0.0, at, agrees=False)
     relative = absolute / largest if largest else float(absolute > 0)
-    agrees = relative <= LIMIT or absolute <= ROUNDING * terms
+    agrees = relative <= LIMIT or absolute <= ROUNDING * terms().get(blob, 0.0)
     return Difference(blob, absolute, relative, largest, at, agrees=agrees)

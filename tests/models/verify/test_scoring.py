@@ -1,12 +1,10 @@
 """Scores beside Table 1: which cell a file is, which recordings there are."""
 
-import json
-
 import numpy as np
 import pytest
 
 from caffe_compat.errors import DataError, FileError
-from caffe_compat.models.robust_lq_emotion.cli import main
+from caffe_compat.models.robust_lq_emotion.scores.evaluate import Evaluate
 from caffe_compat.models.robust_lq_emotion.verify.scoring import Cell, find_crops, named_cell, read_cell
 from matlab_ports.matfile import savemat
 
@@ -72,7 +70,7 @@ def root(tmp_path):
     return root
 
 
-def test_a_net_is_scored_as_evaluate_does_and_set_beside_its_cell(root, folder, verify, tmp_path, capsys):
+def test_a_net_is_scored_as_evaluate_does_and_set_beside_its_cell(root, folder, verify):
     code, result, told = verify(folder, "--recordings", root)
     assert code == 0, told
     assert result["recordings"] == {"synthetic": True, "crops": ["HQ", "LR3"]}
@@ -81,11 +79,8 @@ def test_a_net_is_scored_as_evaluate_does_and_set_beside_its_cell(root, folder, 
     assert score["published"] == {"rmse": 0.146, "cc": 0.430, "ccc": 0.325}
     assert score["difference"]["ccc"] == score["measured"]["ccc"] - 0.325
     assert score["agrees"] is False
-    out = tmp_path / "scores"
-    data = root / "data/raw_data/HQ"
-    weights = folder / "class/HQ.caffemodel"
-    assert main(["evaluate", "--weights", str(weights), "--data", str(data), "--out", str(out), "--device=cpu"]) == 0
-    expected = json.loads((out / "scores.json").read_text())["scores"]["concatenated"]
+    run = Evaluate(folder / "class/HQ.caffemodel", root / "data/raw_data/HQ", root / "unused", device="cpu")
+    expected = run.score()["scores"]["concatenated"]
     assert score["measured"] == {name: expected[name] for name in ("rmse", "cc", "ccc", "frames")}
     assert "on HQ (12 frames): RMSE" in told
     assert "published for HR: 0.146, 0.430, 0.325" in told
