@@ -1,0 +1,254 @@
+"""A script that says ``import caffe`` runs unchanged, as Python would run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import caffe_compat.pycaffe
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.pycaffe import finder
+from caffe_compat.pycaffe.runner import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments, cwd, stdin=None):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "caffe_compat.pycaffe", *map(str, arguments)],
+        cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def installed():
+    finder.install()
+    yield
+    finder.uninstall()
+
+
+@pytest.fixture
+def process(monkeypatch):
+    """What a run changes in its process, put back."""
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    yield
+    finder.uninstall()
+
+
+def test_every_name_scripts_import_is_ours(installed):
+    import caffe
+    import caffe.coord_map
+    import caffe.draw
+    import caffe.io
+    import caffe.net_spec
+    import caffe.proto.caffe_pb2 as by_path
+    from caffe import layers, params
+    from caffe._caffe import Net as raw
+    from caffe.classifier import Classifier
+    from caffe.coord_map import crop
+    from caffe.detector import Detector
+    from caffe.proto import caffe_pb2
+    from caffe.pycaffe import Net
+
+    from caffe_compat import netspec
+    from caffe_compat.proto import caffe_pb2 as ours
+    from caffe_compat.pycaffe import coord_map, draw, io
+
+    assert caffe is caffe_compat.pycaffe
+    assert (caffe.io, caffe.draw, caffe.coord_map) == (io, draw, coord_map)
+    assert caffe.proto.caffe_pb2 is caffe_pb2 is by_path is ours
+    assert (layers, params) == (netspec.layers, netspec.params)
+    assert Net is raw is caffe.Net
+    assert (Classifier, Detector) == (caffe.Classifier, caffe.Detector)
+    assert crop is coord_map.crop
+
+
+def test_our_modules_keep_their_own_names(installed):
+    import caffe.io
+
+    assert caffe.__name__ == caffe.__spec__.name == "caffe_compat.pycaffe"
+    assert caffe.io.__name__ == caffe.io.__spec__.name == "caffe_compat.pycaffe.io"
+
+
+def test_modules_caffe_does_not_have_are_not_found(installed):
+    with pytest.raises(ModuleNotFoundError, match=r"'caffe\.nett' in caffe_compat"):
+        import caffe.nett
+    with pytest.raises(ModuleNotFoundError):
+        import caffe.runner  # noqa: F401  (ours, but nothing Caffe has)
+
+
+def test_installing_twice_changes_nothing_and_uninstalling_undoes_it():
+    before = list(sys.meta_path)
+    assert finder.install() is caffe_compat.pycaffe
+    finder.install()
+    assert len(sys.meta_path) == len(before) + 1
+    import caffe
+
+    finder.uninstall()
+    assert sys.meta_path == before
+    with pytest.raises(ModuleNotFoundError):
+        import caffe  # noqa: F401
+
+
+def test_a_caffe_that_is_imported_already_is_not_replaced(monkeypatch):
+    other = type(sys)("caffe")
+    other.__file__ = "/opt/caffe/python/caffe/__init__.py"
+    monkeypatch.setitem(sys.modules, "caffe", other)
+    with pytest.raises(CaffeCompatError, match=r"/opt/caffe/python/caffe/__init__\.py.*another caffe"):
+        finder.install()
+    assert sys.modules["caffe"] is other
+    assert not any(isinstance(f, finder._Finder) for f in sys.meta_path)
+
+
+def test_a_caffe_on_the_path_is_shadowed(tmp_path, process, monkeypatch, capsys):
+    package = tmp_path / "python" / "caffe"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('No module named _caffe')")
+    (package / "io.py").write_text("raise ImportError('needs skimage')")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nsys.path.insert(0, 'python')\nimport caffe, caffe.io\nprint(caffe.__name__, caffe.io.__name__)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["script.py"]) == 0
+    assert capsys.readouterr().out == "caffe_compat.pycaffe caffe_compat.pycaffe.io\n"
+
+
+def test_a_script_sees_what_python_shows_it(tmp_path, process, monkeypatch, capsys):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "neighbour.py").write_text("value = 42\n")
+    script = tmp_path / "lib" / "script.py"
+    script.write_text(
+        "import pickle, sys\n"
+        "import neighbour\n"
+        "class Record: pass\n"
+        "record = pickle.loads(pickle.dumps(Record()))\n"
+        "print(__name__, __file__, sys.argv, sys.path[0], neighbour.value)\n"
+        "print(__package__, __spec__, sys.modules['__main__'].Record is Record, type(record) is Record)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["lib/script.py", "-x", "--help"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"__main__ lib/script.py ['lib/script.py', '-x', '--help'] {tmp_path / 'lib'} 42",
+        "None None True True",
+    ]
+
+
+def test_a_folder_or_archive_with_a_main_runs(tmp_path, process, capsys):
+    (tmp_path / "tool").mkdir()
+    (tmp_path / "tool" / "__main__.py").write_text("import caffe, sys; print('tool', sys.argv[1:])")
+    assert main([str(tmp_path / "tool"), "1"]) == 0
+    assert capsys.readouterr().out == "tool ['1']\n"
+
+
+def test_exit_codes_and_output_pass_through(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import sys, caffe\nprint(sys.stdin.read() + caffe.__name__)\nsys.exit(7)\n")
+    done = run(script, cwd=tmp_path, stdin="in: ")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "in: caffe_compat.pycaffe\n", "")
+
+
+def test_an_exception_shows_the_scripts_own_lines_only(tmp_path, process, capsys):
+    script = tmp_path / "script.py"
+    script.write_text("def fail():\n    raise ValueError('so')\n\nfail()\n")
+    assert main([str(script)]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "Traceback (most recent call last):"
+    assert told[1] == f'  File "{script}", line 4, in <module>'
+    assert told[-1] == "ValueError: so"
+    assert not any("runner.py" in line for line in told)
+
+
+def test_an_exit_is_left_to_the_caller(tmp_path, process):
+    script = tmp_path / "script.py"
+    script.write_text("raise SystemExit('stop')")
+    with pytest.raises(SystemExit, match="stop"):
+        main([str(script)])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print 'x'",
+        "print x",
+        "print",
+        "except E, e: pass",
+        "raise E, 'x'",
+        "exec 'x'",
+        "mode = 0777",
+        "n = 10L",
+        "a <> b",
+    ],
+)
+def test_a_script_for_python_2_is_told_apart(tmp_path, process, capsys, line):
+    script = tmp_path / "old.py"
+    source = f"try:\n    pass\n{line}\n" if line.startswith("except") else f"import caffe\n{line}\n"
+    script.write_text(source)
+    if line == "print":  # an expression in Python 3
+        assert main([str(script)]) == 0
+        return
+    assert main([str(script)]) == 1
+    told = capsys.readouterr().err
+    assert "SyntaxError" in told
+    assert f"old.py, line {3 if line.startswith('except') else 2}, looks like Python 2" in told
+    assert "2to3 -w" in told
+
+
+def test_an_old_module_that_a_script_imports_is_named(tmp_path, process, capsys):
+    (tmp_path / "oldtools.py").write_text("print 'loading'\n")
+    script = tmp_path / "script.py"
+    script.write_text("import caffe\nimport oldtools\n")
+    assert main([str(script)]) == 1
+    assert "oldtools.py, line 1, looks like Python 2" in capsys.readouterr().err
+
+
+def test_any_other_syntax_error_is_left_as_it_is(tmp_path, process, capsys):
+    script = tmp_path / "script.py"
+    script.write_text("x = (1,\n")
+    assert main([str(script)]) == 1
+    told = capsys.readouterr().err
+    assert "SyntaxError" in told
+    assert "Python 2" not in told
+
+
+def test_code_and_modules_run_too(tmp_path, process, monkeypatch, capsys):
+    (tmp_path / "mod.py").write_text("import sys, caffe; print(__name__, sys.argv[1:], caffe.__name__)")
+    monkeypatch.chdir(tmp_path)
+    assert main(["-m", "mod", "a"]) == 0
+    assert main(["-c", "import sys, caffe; print(__name__, sys.argv, caffe.__name__)", "b"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "__main__ ['a'] caffe_compat.pycaffe",
+        "__main__ ['-c', 'b'] caffe_compat.pycaffe",
+    ]
+
+
+def test_tests_that_import_caffe_run_under_pytest(tmp_path):
+    (tmp_path / "test_it.py").write_text("import caffe\n\ndef test_it():\n    assert caffe.__version__ == '1.0.0'\n")
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "usage:"),
+        (["-m"], "-m needs a module"),
+        (["-c"], "-c needs code"),
+        (["--fast", "x.py"], "unknown option --fast"),
+        (["missing.py"], "can't open file 'missing.py'"),
+    ],
+)
+def test_wrong_usage_is_told_with_code_2(arguments, told, capsys):
+    assert main(arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_help_is_no_error(capsys):
+    assert main(["--help"]) == 0
+    assert "usage: python -m caffe_compat.pycaffe SCRIPT" in capsys.readouterr().out
