@@ -84,7 +84,7 @@ class _Lmdb(Database):
                 raise at.error(f"the database is cut short: {told}", hint="copy it again")
             self.entries = int(env.stat()["entries"])
             self._cursor = env.begin(buffers=False).cursor()
-        except lmdb.Error as error:
+        except (lmdb.Error, OSError) as error:
             raise at.error(f"cannot be read as LMDB: {error}", hint=_other(path, LMDB)) from None
 
     def first(self) -> None:

@@ -1,0 +1,209 @@
+"""Every field that a data layer's account says is read changes a batch; fields that it rejects are refused by name."""
+
+import re
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.files import parse_text
+from caffe_compat.graph import build_graph
+from caffe_compat.layers import REGISTRY
+from caffe_compat.proto import caffe_pb2 as pb
+from tests.data.databases import datum, pictures, write_leveldb, write_lmdb, write_mean
+
+DB = "source: 'db' batch_size: 4 backend: LMDB"
+CODED = "source: 'coded' batch_size: 1 backend: LMDB"
+LIST = "source: 'list.txt' batch_size: 3"
+WINDOWS = "source: 'windows.txt' batch_size: 4 fg_threshold: 0.5 bg_threshold: 0.3 fg_fraction: 0.5"
+MEMORY = "batch_size: 2 channels: 3 height: 6 width: 6"
+DUMMY = "shape { dim: 2 dim: 3 }"
+LEGACY = "num: 2 channels: 3 height: 4 width: 5"
+
+# By type and field: the layer's text before and after.
+TRANSFORM = {
+    "scale": ("", "scale: 2"),
+    "mirror": ("", "mirror: true"),
+    "crop_size": ("", "crop_size: 4"),
+    "mean_file": ("", "mean_file: 'mean.binaryproto'"),
+    "mean_value": ("", "mean_value: 3"),
+}
+
+
+def transforms(message, base):
+    return {
+        f"transform_param.{field}": tuple(f"{message} {{ {base} }} transform_param {{ {text} }}" for text in texts)
+        for field, texts in TRANSFORM.items()
+    }
+
+
+def fields(message, base, **changes):
+    """Each field's new text; where it is a pair, the old one as well."""
+    pairs = {field: change if isinstance(change, tuple) else (base, change) for field, change in changes.items()}
+    return {f"{message}.{field}": tuple(f"{message} {{ {t} }}" for t in texts) for field, texts in pairs.items()}
+
+
+def forced(message, base):
+    return {
+        f"transform_param.{name}": (
+            f"{message} {{ {base} }}",
+            f"{message} {{ {base} }} transform_param {{ {name}: true }}",
+        )
+        for name in ("force_color", "force_gray")
+    }
+
+
+WINDOW_TRANSFORM = {
+    f"transform_param.{field}": (
+        f"window_data_param {{ {WINDOWS} }} transform_param {{ crop_size: 6 }}",
+        f"window_data_param {{ {WINDOWS} }} transform_param {{ {text} }}",
+    )
+    for field, text in {
+        "mirror": "crop_size: 6 mirror: true", "crop_size": "crop_size: 5",
+        "mean_file": "crop_size: 6 mean_file: 'mean.binaryproto'", "mean_value": "crop_size: 6 mean_value: 3",
+    }.items()
+}  # fmt: skip
+
+CHANGES = {
+    "HDF5Data": fields(
+        "hdf5_data_param", "source: 'h5.txt' batch_size: 3",
+        source="source: 'h5_more.txt' batch_size: 3", batch_size="source: 'h5.txt' batch_size: 2",
+        shuffle="source: 'h5.txt' batch_size: 3 shuffle: true",
+    ),
+    "Data": fields(
+        "data_param", DB, source=DB.replace("db", "other"), batch_size=DB.replace("4", "3"),
+        backend=(DB.replace("db", "both"), DB.replace("db", "both").replace("LMDB", "LEVELDB")),
+    ) | transforms("data_param", DB) | forced("data_param", CODED),
+    "ImageData": fields(
+        "image_data_param", LIST, source=LIST.replace("list", "other"), batch_size=LIST.replace("3", "2"),
+        rand_skip=LIST + " rand_skip: 4", shuffle=LIST + " shuffle: true",
+        new_height=(LIST + " new_height: 4 new_width: 4", LIST + " new_height: 5 new_width: 4"),
+        new_width=(LIST + " new_height: 4 new_width: 4", LIST + " new_height: 4 new_width: 5"),
+        is_color=LIST + " is_color: false", root_folder=LIST + " root_folder: 'more/'",
+    ) | transforms("image_data_param", LIST),
+    "WindowData": {
+        field: tuple(f"{text} transform_param {{ crop_size: 6 }}" for text in texts)
+        for field, texts in fields(
+            "window_data_param", WINDOWS, source=WINDOWS.replace("windows", "other_windows"), scale=WINDOWS + " scale: 2",
+            batch_size=WINDOWS.replace("4", "3"), fg_threshold=WINDOWS.replace("0.5", "0.9", 1),
+            bg_threshold=WINDOWS.replace("0.3", "0.1"), fg_fraction=WINDOWS.replace("fraction: 0.5", "fraction: 0.25"),
+            context_pad=WINDOWS + " context_pad: 1", crop_mode=WINDOWS + " crop_mode: 'square'",
+            root_folder=WINDOWS + " root_folder: 'more/'",
+        ).items()
+    } | WINDOW_TRANSFORM,
+    "MemoryData": fields(
+        "memory_data_param", MEMORY, batch_size=MEMORY.replace("2", "4"), channels=MEMORY.replace("3", "1"),
+        height=MEMORY.replace("height: 6", "height: 5"), width=MEMORY.replace("width: 6", "width: 5"),
+    ) | transforms("memory_data_param", MEMORY) | {
+        f"transform_param.{name}": (f"memory_data_param {{ {MEMORY} }} transform_param {{ {one}: true }}", f"memory_data_param {{ {MEMORY} }} transform_param {{ {name}: true }}")
+        for name, one in (("force_color", "force_gray"), ("force_gray", "force_color"))
+    },
+    "DummyData": fields(
+        "dummy_data_param", DUMMY, data_filler=DUMMY + " data_filler { value: 3 }", shape=DUMMY.replace("3", "4"),
+        num=(LEGACY, LEGACY.replace("2", "7")), channels=(LEGACY, LEGACY.replace("3", "7")),
+        height=(LEGACY, LEGACY.replace("4", "7")), width=(LEGACY, LEGACY.replace("5", "7")),
+    ),
+}  # fmt: skip
+TWO_TOPS = {"ImageData", "WindowData", "MemoryData", "Data", "HDF5Data"}
+
+
+def _write_pictures(folder, seed):
+    folder.mkdir(exist_ok=True)
+    for number, picture in enumerate(pictures(5, (6, 6, 3), seed)):
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("fields")
+    for seed, name in enumerate(("h5", "h5_more")):
+        with h5py.File(out / f"{name}.h5", "w") as file:
+            file["data"], file["label"] = np.random.default_rng(seed).random((5, 2)), np.arange(5)
+        (out / f"{name}.txt").write_text(f"{name}.h5")
+    write_lmdb(out / "db", [datum(p, i) for i, p in enumerate(pictures(5, (3, 6, 6), 1))])
+    write_lmdb(out / "other", [datum(p, i) for i, p in enumerate(pictures(5, (3, 6, 6), 2))])
+    write_lmdb(out / "both", [datum(p, i) for i, p in enumerate(pictures(5, (3, 6, 6), 3))])
+    write_leveldb(out / "both", [datum(p, i) for i, p in enumerate(pictures(5, (3, 6, 6), 4))])
+    coded = [cv2.imencode(".png", p if i else p[:, :, 0])[1].tobytes() for i, p in enumerate(pictures(2, (6, 6, 3)))]
+    write_lmdb(out / "coded", [pb.Datum(data=content, encoded=True) for content in coded])
+    write_mean(out / "mean.binaryproto", np.random.default_rng(5).uniform(0, 255, (3, 6, 6)))
+    _write_pictures(out, 1)
+    _write_pictures(out / "more", 2)
+    (out / "list.txt").write_text("".join(f"{i}.png {i}\n" for i in range(5)))
+    (out / "other.txt").write_text("".join(f"{4 - i}.png {i}\n" for i in range(5)))
+    head = "# 0\n0.png 3 6 6 5\n"
+    windows = "1 1 1 1 3 2\n2 0.6 0 0 5 5\n3 0.4 1 1 2 2\n1 0.2 2 1 4 4\n1 0 0 0 2 2\n"
+    (out / "windows.txt").write_text(head + windows)
+    (out / "other_windows.txt").write_text(head + windows.replace("2 2", "3 3"))
+    return out
+
+
+def results(folder, type_, text, more=""):
+    tops = 'top: "data" top: "label"' if type_ in TWO_TOPS else 'top: "data"'
+    layer = parse_text(f'name: "l" type: "{type_}" {tops} phase: TRAIN {text}', pb.LayerParameter)
+    layer.MergeFrom(parse_text(more, pb.LayerParameter))
+    source = open_source(layer, base_dir=folder, rng=CRand(random_seed=4))
+    if type_ == "MemoryData":
+        shape = tuple(source.shapes["data"][1:])
+        if layer.transform_param.force_color or layer.transform_param.force_gray:
+            return _coded(source)
+        if layer.transform_param.crop_size:
+            layer.memory_data_param.height = layer.memory_data_param.width = layer.transform_param.crop_size
+            source = open_source(layer, base_dir=folder, rng=CRand(random_seed=4))
+        source.add_datums([datum(p, i) for i, p in enumerate(pictures(4, shape))])
+    return [value for _ in range(4) for value in source.next().values()]
+
+
+def _coded(source):
+    """Forcing gray makes one channel, which does not fit; forcing colour makes three."""
+    coded = cv2.imencode(".png", np.zeros((6, 6, 3), np.uint8))[1].tobytes()
+    try:
+        source.add_datums([pb.Datum(data=coded, encoded=True)] * 2)
+    except CaffeCompatError as error:
+        return [torch.tensor(len(str(error)))]
+    return list(source.next().values())
+
+
+def same(one, two):
+    return len(one) == len(two) and all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("type_", sorted(DATA_LAYER_TYPES))
+def test_every_field_that_is_read_has_a_change(type_):
+    accounts = REGISTRY[type_].accounts
+    assert {f"{name}.{fld}" for name, account in accounts.items() for fld in account.read} == set(CHANGES[type_])
+
+
+@pytest.mark.parametrize(("type_", "field"), [(t, f) for t in sorted(CHANGES) for f in CHANGES[t]])
+def test_changing_a_field_that_is_read_changes_a_batch(folder, type_, field):
+    before, after = CHANGES[type_][field]
+    first = results(folder, type_, before)
+    assert same(first, results(folder, type_, before)), "the example itself is not repeatable"
+    assert not same(first, results(folder, type_, after))
+
+
+IGNORED = [(t, n, f) for t in sorted(CHANGES) for n, a in REGISTRY[t].accounts.items() for f in a.ignored]
+
+
+@pytest.mark.parametrize(("type_", "name", "field"), IGNORED)
+def test_changing_a_field_that_is_ignored_changes_nothing(folder, type_, name, field):
+    base = next(iter(CHANGES[type_].values()))[0]
+    value = {"prefetch": "9", "rand_skip": "3"}.get(field, "true")
+    first = results(folder, type_, base)
+    assert same(first, results(folder, type_, base, f"{name} {{ {field}: {value} }}"))
+
+
+REJECTED = [(t, n, f) for t in sorted(CHANGES) for n, a in REGISTRY[t].accounts.items() for f in a.rejected]
+
+
+@pytest.mark.parametrize(("type_", "name", "field"), REJECTED)
+def test_fields_that_caffe_left_behind_are_refused_by_name(type_, name, field):
+    value = {"scale": "2", "crop_size": "3", "mean_file": "'m'"}.get(field, "true")
+    text = f'layer {{ name: "l" type: "{type_}" top: "a" top: "b" {name} {{ {field}: {value} }} }}'
+    with pytest.raises(CaffeCompatError) as caught:
+        build_graph(parse_text(text, pb.NetParameter), input_shapes={"a": (1,), "b": (1,)})
+    assert re.search(rf"layer 'l': {name}.{field} = .*: not supported: Caffe.* write it there", str(caught.value))

@@ -1,0 +1,196 @@
+"""Batches made ahead: the same ones, the same place, and threads that end."""
+
+import gc
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from caffe_compat.data import CRand, Prefetch, ahead, open_source
+from caffe_compat.data.source import DataSource
+from caffe_compat.errors import DataError
+from tests.data.databases import datum, numbered, pictures, write_lmdb
+from tests.data.test_transform import layer
+
+
+class Counting(DataSource):
+    """Gives 0, 1, 2 ...; fails at `bad`."""
+
+    type = ""
+    tops = ("n",)
+    shapes = {"n": (1,)}
+
+    def __init__(self, bad=None, pause=0.0):
+        self.number, self.bad, self.pause = 0, bad, pause
+
+    def next(self):
+        time.sleep(self.pause)
+        if self.number == self.bad:
+            raise DataError("bad", value=self.number)
+        self.number += 1
+        return {"n": torch.tensor([self.number - 1])}
+
+    def reset(self):
+        self.number = 0
+
+    def cursor(self):
+        return {"n": np.array([self.number])}
+
+    def fits(self, cursor):
+        return len(cursor["n"]) == 1
+
+    def seek(self, cursor):
+        self.number = int(cursor["n"][0])
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("caffe-prefetch")]
+
+
+def eventually(fact):
+    stop = time.monotonic() + 5
+    while not fact() and time.monotonic() < stop:
+        time.sleep(0.005)
+    return fact()
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    yield
+    gc.collect()
+    assert eventually(lambda: not threads())
+
+
+def taken(source, count):
+    return [int(source.next()["n"][0]) for _ in range(count)]
+
+
+@pytest.mark.parametrize("depth", [1, 4, 100])
+def test_the_batches_and_places_are_those_of_the_source(depth):
+    source = Prefetch(Counting(), depth)
+    for number in range(20):
+        assert source.cursor()["n"].tolist() == [number]
+        assert taken(source, 1) == [number]
+
+
+def test_as_many_batches_as_asked_are_ready_and_no_more():
+    inner = Counting()
+    source = Prefetch(inner, 3)
+    assert inner.number == 0, "nothing is made before the first batch is asked for"
+    taken(source, 1)
+    assert eventually(lambda: inner.number == 4)
+    time.sleep(0.05)
+    assert inner.number == 4
+    taken(source, 2)
+    assert eventually(lambda: inner.number == 6)
+
+
+def test_a_place_is_gone_to_as_if_nothing_had_been_made_ahead():
+    source = Prefetch(Counting(), 3)
+    taken(source, 5)
+    assert source.fits({"n": np.array([17])})
+    assert taken(source, 2) == [5, 6], "asking whether a place fits moves nothing"
+    source.seek({"n": np.array([17])})
+    assert source.cursor()["n"].tolist() == [17]
+    assert taken(source, 2) == [17, 18]
+    source.reset()
+    assert taken(source, 2) == [0, 1]
+
+
+def test_an_error_is_raised_where_the_batch_is_asked_for_and_again():
+    source = Prefetch(Counting(bad=2), 4)
+    assert taken(source, 2) == [0, 1]
+    for _ in range(2):
+        with pytest.raises(DataError, match="2: bad"):
+            source.next()
+    assert source.cursor()["n"].tolist() == [2]
+    assert threads() == []
+
+
+def test_the_thread_ends_with_the_object_or_when_it_is_closed():
+    source = Prefetch(Counting(), 2)
+    taken(source, 1)
+    assert len(threads()) == 1
+    source.close()
+    assert threads() == []
+    assert taken(source, 1) == [1], "it goes on where it was closed"
+    del source
+    gc.collect()
+    assert threads() == []
+
+
+def test_while_batches_are_used_others_are_made():
+    source = Prefetch(Counting(pause=0.05), 2)
+    source.next()
+    start = time.perf_counter()
+    for _ in range(10):
+        time.sleep(0.05)
+        source.next()
+    assert time.perf_counter() - start < 0.9, "one after the other they take 1 s and more"
+
+
+def test_sources_say_how_many_batches_caffe_keeps(tmp_path):
+    write_lmdb(tmp_path / "db", numbered(3))
+    message = layer()
+    made = ahead(open_source(message, base_dir=tmp_path, rng=CRand()))
+    assert isinstance(made, Prefetch)
+    assert made.prefetch == 4
+    message.data_param.prefetch = 7
+    assert ahead(open_source(message, base_dir=tmp_path, rng=CRand())).prefetch == 7
+    message.data_param.prefetch = 0
+    assert not isinstance(ahead(open_source(message, base_dir=tmp_path, rng=CRand())), Prefetch)
+    counting = Counting()
+    assert ahead(counting) is counting
+
+
+def test_random_numbers_of_batches_made_ahead_do_not_count(tmp_path):
+    write_lmdb(tmp_path / "db", [datum(p, i) for i, p in enumerate(pictures(7))])
+
+    def fresh(seed):
+        return ahead(open_source(layer(crop_size=4, mirror=True), base_dir=tmp_path, rng=CRand(random_seed=seed)))
+
+    source = fresh(1)
+    for _ in range(3):
+        source.next()
+    cursor = {name: values.copy() for name, values in source.cursor().items()}
+    expected = [source.next()["data"] for _ in range(6)]
+    other = fresh(2)
+    other.next()
+    other.seek(cursor)
+    assert all(torch.equal(other.next()["data"], batch) for batch in expected)
+
+
+PROGRAM = """
+import sys
+from caffe_compat.data import CRand, ahead, open_source
+from caffe_compat.proto import caffe_pb2 as pb
+layer = pb.LayerParameter.FromString(bytes.fromhex(sys.argv[1]))
+source = ahead(open_source(layer, base_dir=sys.argv[2], rng=CRand()))
+print(source.next()["data"].shape[0])
+{end}
+"""
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("", 0), pytest.param("raise SystemExit(3)", 3, marks=SLOW), pytest.param("1 / 0", 1, marks=SLOW)]
+)
+def test_a_program_ends_at_once_whatever_is_being_made(tmp_path, end, code):
+    import cv2
+
+    from caffe_compat.proto import caffe_pb2 as pb
+
+    coded = cv2.imencode(".png", pictures(1, (60, 60, 3))[0])[1].tobytes()
+    write_lmdb(tmp_path / "db", [pb.Datum(data=coded, encoded=True)] * 9)
+    message = layer(batch=64).SerializeToString().hex()
+    arguments = [sys.executable, "-c", PROGRAM.format(end=end), message, str(tmp_path)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (code, "64\n")
+    assert ("ZeroDivisionError" if end == "1 / 0" else "") in done.stderr
+    assert "thread" not in done.stderr

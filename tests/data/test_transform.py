@@ -1,0 +1,176 @@
+"""transform_param against a pixel-by-pixel transcription, and its refusals."""
+
+import cv2
+import numpy as np
+import pytest
+
+from caffe_compat.data import CRand, open_source
+from caffe_compat.data.mersenne import Mersenne, shuffled
+from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.proto import caffe_pb2 as pb
+from tests.data.databases import datum, pictures, write_lmdb, write_mean
+from tests.reference import caffe_data as reference
+
+
+def test_the_twister_is_the_standards():
+    # The number that the C++ standard asks of mt19937's 10000th draw.
+    assert Mersenne(5489).draws(10000)[-1] == 4123659995
+
+
+@pytest.mark.parametrize("seed", [0, 1, 20261121, 2**32 - 1])
+def test_the_twister_goes_on_from_its_state(seed):
+    rng, slow = Mersenne(seed), reference.Twister(seed)
+    assert [rng.draw() for _ in range(700)] == [slow() for _ in range(700)]
+    other = Mersenne(5)
+    other.state = rng.state
+    assert other.draws(1300).tolist() == [slow() for _ in range(1300)]
+
+
+# What a program with Boost 1.74 printed.
+@pytest.mark.parametrize(
+    ("seed", "order", "after"),
+    [
+        (1, [3, 9, 2, 1, 7, 0, 6, 5, 8, 4], 1013994432),
+        (0, [1, 15, 4, 13, 0, 16, 2, 8, 3, 19, 6, 5, 18, 7, 17, 9, 14, 12, 11, 10], 2051556033),
+        (2**32 - 1, [2, 10, 8, 0, 7, 4, 3, 6, 5, 9, 11, 1], 2166321787),
+    ],
+)
+def test_the_shuffle_is_boosts(seed, order, after):
+    rng = Mersenne(seed)
+    assert shuffled(np.arange(len(order)), rng).tolist() == order
+    assert rng.draw() == after
+
+
+def test_a_long_shuffle_is_boosts_where_numbers_are_drawn_again():
+    rng, slow = Mersenne(7), reference.Twister(7)
+    found = shuffled(np.arange(100_000), rng).tolist()
+    assert found == reference.shuffled(range(100_000), slow)
+    assert rng.draw() == slow()
+
+
+def test_shuffling_leaves_what_was_there_alone():
+    items = np.arange(50)
+    assert sorted(shuffled(items, Mersenne(3)).tolist()) == items.tolist()
+    assert items.tolist() == list(range(50))
+
+
+def layer(phase="TRAIN", batch=5, **transform):
+    out = pb.LayerParameter(name="feed", type="Data", top=["data", "label"], phase=phase)
+    out.data_param.source, out.data_param.batch_size, out.data_param.backend = "db", batch, pb.DataParameter.LMDB
+    out.transform_param.MergeFrom(pb.TransformationParameter(**transform))
+    return out
+
+
+def opened(folder, **fields):
+    return open_source(layer(**fields), base_dir=folder, rng=CRand(random_seed=9))
+
+
+def seeds(count):
+    """The draws of a process' generator seeded with 9: a transformer takes the first and, to start, the second."""
+    rng = reference.Twister(9)
+    return [rng() for _ in range(count)]
+
+
+@pytest.mark.parametrize("mean", [None, "file", "one", "three"])
+@pytest.mark.parametrize("scale", [1.0, 0.00390625, 0.017])
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("crop", [0, 4, 6])
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_every_combination_is_the_transcriptions_bit_for_bit(tmp_path, phase, crop, mirror, scale, mean):
+    rng = np.random.default_rng(1)
+    floats = scale == 0.017
+    taken = [p.astype("f4") / 7 if floats else p for p in pictures(7)]
+    write_lmdb(tmp_path / "db", [datum(p, i) for i, p in enumerate(taken)])
+    fields = {"crop_size": crop, "mirror": mirror, "scale": scale}
+    slow = {"crop": crop, "mirror": mirror, "scale": scale}
+    if mean == "file":
+        slow["mean"] = rng.uniform(0, 255, (3, 6, 7)).astype("f4")
+        write_mean(tmp_path / "mean.binaryproto", slow["mean"])
+        fields["mean_file"] = "mean.binaryproto"
+    elif mean:
+        slow["values"] = [104.25] if mean == "one" else [104.25, 117.5, 3.3]
+        fields["mean_value"] = slow["values"]
+    source = opened(tmp_path, phase=phase, **fields)
+    draws = reference.Twister(seeds(2)[1])
+    for batch in range(3):
+        found = source.next()
+        for row in range(5):
+            number = (5 * batch + row) % 7
+            expected = reference.transformed(taken[number], draws, train=phase == "TRAIN", **slow)
+            assert found["data"][row].numpy().tobytes() == expected.tobytes(), (batch, row)
+            assert found["label"][row] == number
+
+
+@pytest.mark.parametrize(("force", "channels"), [("force_color", 3), ("force_gray", 1), (None, 0)])
+def test_coded_records_are_decoded_as_asked(tmp_path, force, channels):
+    colour = cv2.GaussianBlur(pictures(1, (20, 30, 3))[0], (0, 0), 3)
+    coded = [cv2.imencode(".png", colour)[1].tobytes(), cv2.imencode(".png", colour[:, :, 1])[1].tobytes()]
+    write_lmdb(tmp_path / "db", [pb.Datum(data=content, encoded=True) for content in coded])
+    source = opened(tmp_path, phase="TEST", batch=1, **({force: True} if force else {}))
+    found = [source.next()["data"] for _ in coded]
+    assert [batch.shape[1] for batch in found] == ([channels] * 2 if force else [3, 1])
+    if force != "force_gray":
+        assert np.array_equal(found[0][0].numpy(), colour.transpose(2, 0, 1)), "blue comes first"
+    else:
+        gray = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY).astype("f4")
+        assert np.abs(found[0][0, 0].numpy() - gray).max() <= 1, "libpng's weights are not OpenCV's"
+
+
+def test_raw_records_do_not_heed_force_color(tmp_path):
+    write_lmdb(tmp_path / "db", [datum(p) for p in pictures(5, (1, 3, 3))])
+    assert opened(tmp_path, force_color=True).next()["data"].shape == (5, 1, 3, 3)
+
+
+def refusal(tmp_path, taken=None, **fields):
+    write_lmdb(tmp_path / "db", [datum(p) for p in taken or pictures(3)])
+    with pytest.raises(CaffeCompatError) as caught:
+        opened(tmp_path, **fields).next()
+    return str(caught.value)
+
+
+def test_a_crop_beyond_the_picture_names_database_record_and_sizes(tmp_path):
+    assert refusal(tmp_path, crop_size=9) == (
+        f"{tmp_path / 'db'}: layer 'feed': transform_param.crop_size = 9: record '00000000': it has 3 channels of 6 x 7 "
+        "(a crop must lie within the picture)"
+    )
+    later = [*pictures(2), *pictures(1, (3, 3, 3))]
+    (tmp_path / "later").mkdir()
+    assert "record '00000002': it has 3 channels of 3 x 3" in refusal(tmp_path / "later", later, crop_size=4)
+
+
+def test_a_mean_of_another_size_is_refused(tmp_path):
+    write_mean(tmp_path / "mean.binaryproto", np.zeros((3, 7, 6)))
+    text = refusal(tmp_path, mean_file="mean.binaryproto")
+    assert "mean_file = 'mean.binaryproto': record '00000000': it is 3 x 6 x 7, the mean 3 x 7 x 6" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"mean_file": "gone"}, "transform_param.mean_file = 'gone': no such file (looked in "),
+        ({"mean_file": "mean.binaryproto", "mean_value": [1]}, "there is a mean_value as well (keep one of the two)"),
+        ({"mean_value": [1, 2]}, "mean_value: record '00000000': it has 3 channels, and there are 2 values (1 or 3)"),
+        ({"force_color": True, "force_gray": True}, "transform_param.force_color = True: force_gray is set as well"),
+    ],
+)
+def test_transformations_that_contradict_themselves_or_the_data_are_refused(tmp_path, fields, told):
+    write_mean(tmp_path / "mean.binaryproto", np.zeros((3, 6, 7)))
+    assert told in refusal(tmp_path, **fields)
+
+
+def test_a_file_that_is_no_mean_is_named(tmp_path):
+    (tmp_path / "mean.binaryproto").write_text("no mean")
+    assert refusal(tmp_path, mean_file="mean.binaryproto").startswith(f"{tmp_path / 'mean.binaryproto'}")
+
+
+def test_records_of_one_batch_must_agree_and_the_odd_one_is_named(tmp_path):
+    write_lmdb(tmp_path / "db", [datum(p) for p in (*pictures(2), *pictures(1, (3, 5, 5)))])
+    with pytest.raises(DataError, match="record '00000002': it becomes 3 x 5 x 5, the first of its batch 3 x 6 x 7"):
+        opened(tmp_path, batch=3).next()
+    assert opened(tmp_path, batch=3, crop_size=5).next()["data"].shape == (3, 3, 5, 5)
+
+
+def test_single_records_may_vary_in_size(tmp_path):
+    write_lmdb(tmp_path / "db", [datum(p) for p in (*pictures(1), *pictures(1, (3, 5, 5)))])
+    source = opened(tmp_path, batch=1)
+    assert [tuple(source.next()["data"].shape) for _ in range(3)] == [(1, 3, 6, 7), (1, 3, 5, 5), (1, 3, 6, 7)]
