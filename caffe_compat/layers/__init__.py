@@ -13,6 +13,7 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     eltwise,
     forks,
     hdf5_output,
+    infogain,
     inner_product,
     loss,
     lrn,

@@ -12,7 +12,7 @@ from caffe_compat.layers.base import LayerSpec, count
 
 def check_labels(spec: LayerSpec, axis: int) -> Iterator[CaffeCompatError]:
     """Yield an error unless there is one label for every score vector along `axis`."""
-    scores, labels = spec.bottoms
+    scores, labels = spec.bottoms[:2]
     wanted = count(scores) // max(scores[axis], 1)
     if count(labels) != wanted:
         yield spec.error(

@@ -1,4 +1,4 @@
-"""Pooling, with Caffe's rounding, clipping and average."""
+"""Pooling, with Caffe's rounding, clipping and average, and by lot as Caffe does it on the GPU."""
 
 from __future__ import annotations
 
@@ -105,6 +105,35 @@ class AvgPool(nn.Module):
         return (end - start).to(like.dtype)
 
 
+class StochasticPool(nn.Module):
+    """In TRAIN one value of each window, drawn in proportion to it; in TEST the mean weighed by the values themselves.
+
+    Facts from Caffe's pooling_layer.cu: it takes the first value at which the running sum reaches a random fraction of
+    the window's sum. What it does with negative values is not defined there; here the last value is taken where the sum
+    is never reached. Random numbers are torch's.
+    """
+
+    def __init__(self, window: Window) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pool (N, C, H, W)."""
+        at, size = self.window, [self.window.output(n, axis) for axis, n in enumerate(x.shape[2:])]
+        values = F.unfold(at.padded(x, 0), at.kernel, stride=at.stride)
+        values = values.view(*x.shape[:2], at.kernel[0] * at.kernel[1], *size)
+        if not self.training:
+            total = values.sum(2)
+            return torch.where(total > 0, values.square().sum(2) / torch.where(total > 0, total, 1), 0)
+        with torch.no_grad():
+            running = values.cumsum(2)
+            drawn = 1 - torch.rand(running[:, :, -1:].shape, dtype=x.dtype, device=x.device)  # above 0, up to 1
+            reached = running >= drawn * running[:, :, -1:]
+            reached[:, :, -1] = True
+            first = reached.to(torch.uint8).argmax(2, keepdim=True)
+        return values.gather(2, first).squeeze(2)
+
+
 def _pair(spec: LayerSpec, name: str, high: str, wide: str) -> tuple[int, int]:
     message = spec.param.pooling_param
     has = [message.HasField(f) for f in (name, high, wide)]
@@ -136,10 +165,10 @@ def window(spec: LayerSpec) -> Window:
 
 @register
 class Pooling(Layer):
-    """Max or average over windows."""
+    """Max or average over windows, or a value drawn from each."""
 
     type = "Pooling"
-    summary = "MAX (with mask top) and AVE, ceil or floor, global"
+    summary = "MAX (with mask top), AVE and STOCHASTIC, ceil or floor, global"
     tops = Arity(1, 2)
     accounts = {
         "pooling_param": Account(
@@ -163,8 +192,8 @@ class Pooling(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         at, pool = window(spec), spec.param.pooling_param.pool
-        if pool == pb.PoolingParameter.STOCHASTIC:
-            yield spec.error("not supported: Caffe itself has it on GPU only", "pooling_param.pool", "STOCHASTIC")
+        if pool == pb.PoolingParameter.STOCHASTIC and any(at.pad):
+            yield spec.error("must be 0 for STOCHASTIC pooling", "pooling_param.pad", at.pad)
         if len(spec.param.top) > 1 and pool != pb.PoolingParameter.MAX:
             yield spec.error("only MAX pooling has a mask top", "top", list(spec.param.top))
         if any(p >= k for p, k in zip(at.pad, at.kernel, strict=True)):
@@ -182,6 +211,8 @@ class Pooling(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message, at = spec.param.pooling_param, window(spec)
         largest, mask = message.pool == pb.PoolingParameter.MAX, len(spec.param.top) > 1
+        if message.pool == pb.PoolingParameter.STOCHASTIC:
+            return StochasticPool(at)
         if message.global_pooling:
             if mask:
                 return GlobalMaxPool()

@@ -52,7 +52,8 @@ class SPP(Layer):
         if message.pyramid_height < 1:
             yield spec.error("must be positive", "spp_param.pyramid_height", message.pyramid_height)
         if message.pool == pb.SPPParameter.STOCHASTIC:
-            yield spec.error("not supported: Caffe itself has it on GPU only", "spp_param.pool", "STOCHASTIC")
+            problem = "not supported: Caffe refuses it wherever a level needs padding"
+            yield spec.error(problem, "spp_param.pool", "STOCHASTIC")
         if len(shape) != 4 or min(shape[2:]) < 1:
             yield spec.error("the bottom must have 4 axes, none empty", "bottom", shape)
             return

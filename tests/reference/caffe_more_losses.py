@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tests.reference.caffe_layers import Layer, check
+from tests.reference.caffe_layers import Layer, check, count
 from tests.reference.caffe_losses import BATCH_SIZE, FULL, NONE, VALID
 
 
@@ -111,3 +111,44 @@ class SigmoidCrossEntropyLoss(Layer):
             if self.counts(at):
                 found[at] = top_diffs[0] / self.size * (1 / (1 + math.exp(-self.x[at])) - self.target[at])
         return [found, None]
+
+
+class InfogainLoss(Layer):
+    """With the matrix as the third bottom."""
+
+    is_loss = True
+
+    def forward(self, bottoms):
+        x, label, self.matrix = bottoms
+        axis = self.param.infogain_loss_param.axis % x.ndim
+        self.shape, classes = x.shape, x.shape[axis]
+        outer, inner = count(x.shape[:axis]), count(x.shape[axis + 1 :])
+        scores = x.reshape(outer, classes, inner)
+        self.matrix = self.matrix.reshape(classes, classes)
+        self.labels = label.reshape(outer, inner)
+        self.probabilities = np.zeros(scores.shape)
+        loss, valid = 0.0, 0
+        for i, j in np.ndindex(outer, inner):
+            powers = np.exp(scores[i, :, j] - scores[i, :, j].max())
+            self.probabilities[i, :, j] = powers / powers.sum()
+            if self.counts(i, j):
+                check(0 <= self.labels[i, j] < classes, "label")
+                for k in range(classes):
+                    worth = self.matrix[int(self.labels[i, j]), k]
+                    loss -= worth * math.log(max(self.probabilities[i, k, j], 1e-20))
+                valid += 1
+        mode = self.param.loss_param.normalization
+        self.size = max(1, {FULL: outer * inner, VALID: valid, BATCH_SIZE: outer, NONE: 1}[mode])
+        return [np.asarray(loss / self.size), self.probabilities.reshape(x.shape)][: max(1, len(self.param.top))]
+
+    def counts(self, i, j):
+        p = self.param.loss_param
+        return not (p.HasField("ignore_label") and int(self.labels[i, j]) == p.ignore_label)
+
+    def backward(self, top_diffs):
+        found = np.zeros(self.probabilities.shape)
+        for i, j in np.ndindex(self.labels.shape):
+            if self.counts(i, j):
+                row = self.matrix[int(self.labels[i, j])]
+                found[i, :, j] = (self.probabilities[i, :, j] * row.sum() - row) * top_diffs[0] / self.size
+        return [found.reshape(self.shape), None, None]
