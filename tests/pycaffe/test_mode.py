@@ -1,0 +1,79 @@
+"""What holds for the whole process."""
+
+import numpy as np
+import pytest
+import torch
+
+import caffe_compat.pycaffe as caffe
+from caffe_compat.proto import caffe_pb2 as pb
+
+
+def test_the_log_goes_to_stderr_in_caffes_form_and_can_be_silenced(capsys, monkeypatch):
+    monkeypatch.delenv("GLOG_minloglevel", raising=False)
+    caffe.log("hello")
+    assert capsys.readouterr().err.rstrip().endswith("] hello")
+    monkeypatch.setenv("GLOG_minloglevel", "1")
+    caffe.log("hello")
+    assert capsys.readouterr().err == ""
+    monkeypatch.delenv("GLOG_minloglevel")
+    try:
+        caffe.init_log(2, True)
+        caffe.log("hello")
+        assert capsys.readouterr().err == ""
+    finally:
+        caffe.init_log(0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(RuntimeError, match="0 GPUs here.*set_mode_cpu"):
+        caffe.set_mode_gpu()
+
+
+def test_nccl_is_refused_with_what_works():
+    assert not caffe.has_nccl()
+    with pytest.raises(RuntimeError, match="torchrun"):
+        caffe.NCCL(None, "")
+
+
+def test_fillers_follow_the_random_seed(tmp_path):
+    (tmp_path / "n.prototxt").write_text(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } }'
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }'
+    )
+    drawn = []
+    for seed in (1, 1, 2):
+        caffe.set_random_seed(seed)
+        drawn.append(caffe.Net(str(tmp_path / "n.prototxt"), caffe.TEST).params["ip"][0].data.copy())
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert (drawn[0] != drawn[2]).any()
+
+
+def test_messages_are_found_where_scripts_look():
+    from caffe_compat.pycaffe.proto import caffe_pb2
+
+    assert caffe_pb2 is pb
+    assert caffe_pb2.NetParameter().layer.add(type="ReLU").type == "ReLU"
+    assert (caffe.TRAIN, caffe.TEST) == (0, 1)
+
+
+def test_every_layer_type_of_caffe_is_listed():
+    assert {"Convolution", "InnerProduct", "Data", "Python", "Input"} <= set(caffe.layer_type_list())
+
+
+def test_the_timer_counts_milliseconds():
+    timer = caffe.Timer()
+    timer.start()
+    timer.stop()
+    assert 0 <= timer.ms < 1000
+
+
+def test_the_numbers_of_processes_are_kept_for_scripts():
+    assert (caffe.solver_count(), caffe.solver_rank()) == (1, 0)
+    caffe.set_solver_count(2)
+    caffe.set_solver_rank(1)
+    try:
+        assert (caffe.solver_count(), caffe.solver_rank()) == (2, 1)
+    finally:
+        caffe.set_solver_count(1)
+        caffe.set_solver_rank(0)
