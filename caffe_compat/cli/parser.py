@@ -20,9 +20,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("list the layers, shapes and parameters of a net or of weights", "show"),
     "draw": ("draw a net: SVG, PNG, PDF, DOT", "drawing"),
     "parse_log": ("a training log as tables and a picture", "logs"),
+    "compute_image_mean": ("the mean picture of a database", "image_mean"),
+    "convert_imageset": ("a list of pictures to a database", "imageset"),
+    "extract_features": ("blobs of a net on its data, to a database or HDF5", "features"),
+    "upgrade_net_proto_text": ("upgrade a net's text, as Caffe's tool of this name", "upgrade"),
+    "upgrade_net_proto_binary": ("upgrade a caffemodel, as Caffe's tool of this name", "upgrade"),
+    "upgrade_solver_proto_text": ("upgrade a solver's text, as Caffe's tool of this name", "upgrade"),
     "layers": ("list the supported layer types", "layers"),
 }
 """Command -> what it does, and the module of this package whose ``define`` adds its flags and names its function."""
+
+
+_TRUE, _FALSE = {"true", "t", "1", "yes", "y"}, {"false", "f", "0", "no", "n"}
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -44,7 +53,21 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         part = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if args and args[0] == name:
             importlib.import_module(f"caffe_compat.cli.{module}").define(part)
+            args = [args[0], *_switches(part, args[1:])]
     return parser.parse_args(args)
+
+
+def _switches(part: argparse.ArgumentParser, args: Sequence[str]) -> list[str]:
+    """Spell gflags' ``--gray=true``, ``--gray=false`` and ``--nogray`` as argparse has them."""
+    known = {f"--{action.dest}" for action in part._actions if action.nargs == 0 and action.dest != "help"}
+    found = []
+    for word in args:
+        flag, _, value = word.partition("=")
+        if flag in known and value.lower() in _TRUE | _FALSE:
+            found += [flag] if value.lower() in _TRUE else []
+        elif not (word.startswith("--no") and f"--{word[4:]}" in known):
+            found.append(word)
+    return found
 
 
 def _spelled(word: str) -> str:

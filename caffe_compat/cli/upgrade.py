@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from caffe_compat.cli.kinds import is_solver, says_text
 from caffe_compat.files import read_binary, read_net, read_solver, write_binary, write_text
@@ -15,7 +16,10 @@ def define(part: argparse.ArgumentParser) -> None:
     part.set_defaults(run=upgrade)
     part.add_argument("source", help="net (prototxt or caffemodel) or solver (prototxt)")
     part.add_argument("target", help="file to write, in the form of the source")
-    part.add_argument("--kind", choices=("auto", "net", "solver"), default="auto", help="what the source is")
+    named = re.search(r"upgrade_(net|solver)_proto", part.prog)
+    part.add_argument(
+        "--kind", choices=("auto", "net", "solver"), default=named[1] if named else "auto", help="what the source is"
+    )
 
 
 def upgrade(args: argparse.Namespace) -> int:

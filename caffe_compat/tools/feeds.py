@@ -72,7 +72,7 @@ def feed(
     level: int = 0,
     base_dir: Path = Path(),
     input_shapes: InputShapes | None = None,
-    read: bool = True,
+    made_up: bool = True,
     seed: int = 0,
 ) -> Feed:
     """Shape a net, its data layers included.
@@ -83,7 +83,7 @@ def feed(
     phase, stages, level : the state it is built in.
     base_dir : folder of the definition; data is looked for there after the working directory.
     input_shapes : shapes of fed blobs; a data layer whose tops are all here is not opened.
-    read : open data where it is there; else every blob is made up.
+    made_up : make up the values of data layers whose data cannot be read; else that is an error.
     seed : of made-up values.
 
     Raises
@@ -99,14 +99,16 @@ def feed(
         known = REGISTRY.get(layer.type)
         if known is None or not known.is_data or layer.type == "Input" or all(top in shapes for top in layer.top):
             continue
-        reason = "" if read else "not asked for"
-        if read and layer.type != "MemoryData":
+        reason = ""
+        if layer.type != "MemoryData":
             try:
                 source = open_source(layer, base_dir=base_dir, rng=CRand())
                 sources.append(source)
                 shapes |= {top: tuple(source.shapes[top]) for top in layer.top}
                 continue
             except CaffeCompatError as error:
+                if not made_up:
+                    raise
                 reason = str(error)
         guessed = guessed_shapes(layer)
         shapes |= {top: shape for top, shape in guessed.items() if top not in shapes}
@@ -115,8 +117,8 @@ def feed(
             notes.append(f"layer {layer.name!r}: random values, {told}" + (f" ({reason})" if reason else ""))
     graph = build_graph(kept, phase=phase, stages=stages, level=level, input_shapes=shapes)
     read_here = {top for source in sources for top in source.tops}
-    made_up = {blob: graph.shapes[blob] for blob in graph.inputs if blob not in read_here}
-    return Feed(graph, tuple(sources), made_up, tuple(notes), seed)
+    left = {blob: graph.shapes[blob] for blob in graph.inputs if blob not in read_here}
+    return Feed(graph, tuple(sources), left, tuple(notes), seed)
 
 
 def guessed_shapes(layer: pb.LayerParameter) -> dict[str, Shape]:

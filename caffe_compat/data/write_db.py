@@ -1,0 +1,139 @@
+"""Write the databases that Caffe's Data layer reads, LMDB and LevelDB, complete or not at all.
+
+Facts from BVLC Caffe 9b89154, db_lmdb.cpp and db_leveldb.cpp: a new database must not exist; records are written in
+transactions of a thousand; LMDB's map is doubled where it is full.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from caffe_compat.errors import DataError
+from caffe_compat.files import PARTIAL
+
+BACKENDS = {"lmdb": "lmdb", "leveldb": "plyvel"}
+"""Name of a database, as Caffe's tools take it -> the package that writes it."""
+
+_COMMIT = 1000
+_FIRST_MAP = 1 << 26
+
+
+class Writer(Protocol):
+    """A database being written."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Add a record; of two with one key the last stays."""
+        ...
+
+
+class _Lmdb:
+    def __init__(self, folder: Path, lmdb: ModuleType) -> None:
+        self._full = lmdb.MapFullError
+        self._size = _FIRST_MAP
+        self._env: Any = lmdb.open(str(folder), map_size=self._size, readahead=False)
+        self._waiting: list[tuple[bytes, bytes]] = []
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._waiting.append((key, value))
+        if len(self._waiting) >= _COMMIT:
+            self.commit()
+
+    def commit(self) -> None:
+        while self._waiting:
+            try:
+                with self._env.begin(write=True) as transaction:
+                    for key, value in self._waiting:
+                        transaction.put(key, value)
+            except self._full:
+                self._size *= 2
+                self._env.set_mapsize(self._size)
+            else:
+                self._waiting = []
+
+    def close(self) -> None:
+        self._env.close()
+
+
+class _LevelDb:
+    def __init__(self, folder: Path, plyvel: ModuleType) -> None:
+        self._db: Any = plyvel.DB(
+            str(folder),
+            create_if_missing=True,
+            block_size=65536,
+            write_buffer_size=268435456,
+            max_open_files=100,
+        )
+        self._batch: Any = self._db.write_batch()
+        self._waiting = 0
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._batch.put(key, value)
+        self._waiting += 1
+        if self._waiting >= _COMMIT:
+            self.commit()
+
+    def commit(self) -> None:
+        self._batch.write()
+        self._batch = self._db.write_batch()
+        self._waiting = 0
+
+    def close(self) -> None:
+        self._db.close()
+
+
+@contextmanager
+def new_database(path: str | os.PathLike[str], backend: str = "lmdb") -> Iterator[Writer]:
+    """Yield a database to write into; it takes its name when the block ends without error.
+
+    Parameters
+    ----------
+    path : its folder, which must not exist.
+    backend : "lmdb" or "leveldb".
+
+    Raises
+    ------
+    DataError
+        The folder exists, cannot be made or written, the disk is full, or the package for the database is missing.
+    """
+    final = Path(path)
+    if backend not in BACKENDS:
+        raise DataError("no such database", field="backend", value=backend, hint=" or ".join(BACKENDS))
+    module = _package(backend)
+    if final.exists() or final.is_symlink():
+        raise DataError("exists already; a new database is to be made", file=final, hint="another name, or remove it")
+    if not final.absolute().parent.is_dir():
+        raise DataError("there is no such folder", file=final)
+    partial = final.with_name(f".{final.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+    errors = (OSError, module.Error)
+    try:
+        partial.mkdir()
+        writer = _Lmdb(partial, module) if backend == "lmdb" else _LevelDb(partial, module)
+        try:
+            yield writer
+            writer.commit()
+        finally:
+            writer.close()
+        partial.rename(final)
+    except errors as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise DataError(f"cannot be written: {error}", file=final) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _package(backend: str) -> ModuleType:
+    name = BACKENDS[backend]
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        hint = f'pip install "caffe-compat[{backend}]"'
+        raise DataError(f"writing it needs the package {name}", field="backend", value=backend, hint=hint) from None
