@@ -6,16 +6,19 @@ import json
 import math
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypedDict
 
 from caffe_compat.cli.flags import add_inputs, add_json, add_state, stages
 from caffe_compat.cli.kinds import is_solver, says_text
 from caffe_compat.cli.table import write_table
 from caffe_compat.errors import FileError
-from caffe_compat.files import is_hdf5, read_binary, read_weights_h5
-from caffe_compat.net import load_net
+from caffe_compat.files import is_hdf5, read_binary, read_net, read_weights_h5
+from caffe_compat.graph import NetGraph, Node
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.tools.costs import caffe_data_bytes, macs, top_bytes
+from caffe_compat.tools.feeds import feed
 from caffe_compat.upgrade import upgrade_net
 
 
@@ -27,6 +30,8 @@ class Row(TypedDict):
     bottoms: list[str]
     tops: dict[str, list[int]]
     blobs: list[list[int]]
+    macs: int
+    memory: int
     parameters: int
 
 
@@ -41,7 +46,8 @@ def define(part: ArgumentParser) -> None:
 
 
 def show(args: Namespace) -> int:
-    """List layers, shapes and parameters."""
+    """List layers, shapes, parameters and costs."""
+    totals: dict[str, int] = {}
     if is_hdf5(args.file):
         rows = [
             _row(name, "", blobs=[blob.shape for blob in blobs if blob is not None])
@@ -50,46 +56,76 @@ def show(args: Namespace) -> int:
     elif says_text(args.file):
         if is_solver(args.file):
             raise FileError("this is a solver; a net is expected", file=args.file)
-        rows = _net_rows(args)
+        graph = _graph(args)
+        rows = [_node_row(graph, node) for node in graph.nodes]
+        totals = {
+            "macs": sum(row["macs"] for row in rows),
+            "memory": sum(row["memory"] for row in rows),
+            "memory_required_for_data": caffe_data_bytes(graph),
+        }
     else:
         net, store = read_binary(args.file, pb.NetParameter)
         rows = [
             _row(layer.name, layer.type, layer.bottom, blobs=[store.data(blob).shape for blob in layer.blobs])
             for layer in upgrade_net(net).layer
         ]
+    totals["parameters"] = sum(row["parameters"] for row in rows)
     if args.json:
-        sys.stdout.write(json.dumps({"layers": rows, "parameters": sum(row["parameters"] for row in rows)}) + "\n")
-        return 0
-    table = [("layer", "type", "tops", "blobs", "parameters")]
+        sys.stdout.write(json.dumps({"layers": rows, **totals}) + "\n")
+    else:
+        _write(rows, totals)
+    return 0
+
+
+def _write(rows: Sequence[Row], totals: Mapping[str, int]) -> None:
+    table = [("layer", "type", "tops", "blobs", "MACs", "memory", "parameters")]
     table += [
         (
             row["layer"],
             row["type"],
             " ".join(f"{top} {_x(shape)}" for top, shape in row["tops"].items()),
             " ".join(map(_x, row["blobs"])),
+            f"{row['macs']:,}" if row["macs"] else "",
+            _bytes(row["memory"]) if row["memory"] else "",
             f"{row['parameters']:,}" if row["parameters"] else "",
         )
         for row in rows
     ]
-    table.append((f"{len(rows)} layers", "", "", "", f"{sum(row['parameters'] for row in rows):,}"))
-    write_table(table, {4})
-    return 0
+    sums = (f"{totals.get('macs', 0):,}", _bytes(totals.get("memory", 0)), f"{totals['parameters']:,}")
+    table.append((f"{len(rows)} layers", "", "", "", *sums))
+    if "macs" in totals:
+        write_table(table, {4, 5, 6})
+        weights = _bytes(4 * totals["parameters"])
+        kept = _bytes(totals["memory_required_for_data"])
+        sys.stdout.write(f'parameters take {weights}; Caffe\'s "Memory required for data" is {kept}\n')
+    else:
+        write_table([(*row[:4], row[6]) for row in table], {4})
 
 
-def _net_rows(args: Namespace) -> list[Row]:
-    shapes = dict(args.input) or None
-    net = load_net(args.file, phase=args.phase, stages=stages(args), level=args.level, input_shapes=shapes, losses=True)
-    graph = net.caffe
-    return [
-        _row(
-            node.name,
-            node.type,
-            node.bottoms,
-            {top: graph.shapes[top] for top in node.tops},
-            [slot.blob.shape for slot in node.slots if slot.owner is None],
-        )
-        for node in graph.nodes
-    ]
+def _graph(args: Namespace) -> NetGraph:
+    fed = feed(
+        read_net(args.file),
+        phase=args.phase,
+        stages=stages(args),
+        level=args.level,
+        base_dir=Path(args.file).parent,
+        input_shapes=dict(args.input),
+    )
+    for note in fed.notes:
+        sys.stderr.write(f"{note}\n")
+    return fed.graph
+
+
+def _node_row(graph: NetGraph, node: Node) -> Row:
+    row = _row(
+        node.name,
+        node.type,
+        node.bottoms,
+        {top: graph.shapes[top] for top in node.tops},
+        [slot.blob.shape for slot in node.slots if slot.owner is None],
+    )
+    row["macs"], row["memory"] = macs(node), top_bytes(graph, node)
+    return row
 
 
 def _row(
@@ -106,8 +142,19 @@ def _row(
         "bottoms": list(bottoms),
         "tops": {top: list(shape) for top, shape in (tops or {}).items()},
         "blobs": shapes,
+        "macs": 0,
+        "memory": 0,
         "parameters": sum(map(math.prod, shapes)),
     }
+
+
+def _bytes(count: int) -> str:
+    """Return a number of bytes in the largest unit that leaves at least 1."""
+    size, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop(0)
+    return f"{size:.0f} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
 def _x(shape: Sequence[int]) -> str:

@@ -114,7 +114,7 @@ def feed(
         shapes |= {top: shape for top, shape in guessed.items() if top not in shapes}
         if guessed:
             told = ", ".join(f"{top} {'x'.join(map(str, shapes[top]))}" for top in layer.top)
-            notes.append(f"layer {layer.name!r}: random values, {told}" + (f" ({reason})" if reason else ""))
+            notes.append(f"layer {layer.name!r}: made up, {told}" + (f" ({reason})" if reason else ""))
     graph = build_graph(kept, phase=phase, stages=stages, level=level, input_shapes=shapes)
     read_here = {top for source in sources for top in source.tops}
     left = {blob: graph.shapes[blob] for blob in graph.inputs if blob not in read_here}

@@ -91,9 +91,9 @@ def test_a_net_with_more_layers_than_the_weights_is_not_filled_with_chance(folde
 
 def test_show_counts_the_authors_parameters(output):
     text = output("show", str(definition(CNN_D)), "--input", "data=2,1,96,96", "--input=label=2,1", "--phase=TRAIN")
-    assert text.splitlines()[-1].split()[-1] == "2,946,649"
+    assert text.splitlines()[-2].split()[-1] == "2,946,649"
     row = next(line for line in text.splitlines() if line.startswith("pool3"))
-    assert row.split() == ["pool3", "Pooling", "pool3", "2x256x5x5"]
+    assert row.split() == ["pool3", "Pooling", "pool3", "2x256x5x5", "50.0", "KiB"]
     found = json.loads(output("show", str(definition(CNN_D)), "--input=data=2x1x96x96", "--input=label=2x1", "--json"))
     assert found["parameters"] == 2946649
 
@@ -151,3 +151,35 @@ def test_draw_writes_each_format_in_each_direction(folder, output):
     assert "usage" in output("draw", "net.prototxt", "net.svg", "--rankdir=UP", code=2)
     assert "no such format of pictures" in output("draw", "net.prototxt", "net.bmp", code=1)
     assert not (folder / "net.bmp").exists()
+
+
+COSTS = """
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 dim: 9 dim: 9 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 6 kernel_size: 3 stride: 2 group: 2 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "up" type: "Deconvolution" bottom: "conv" top: "up"
+  convolution_param { num_output: 5 kernel_size: 2 stride: 2 bias_term: false } }
+layer { name: "ip" type: "InnerProduct" bottom: "up" top: "ip" inner_product_param { num_output: 7 } }
+layer { name: "flat" type: "Flatten" bottom: "ip" top: "flat" }
+layer { name: "a" type: "ReLU" bottom: "flat" top: "a" }
+layer { name: "b" type: "ReLU" bottom: "flat" top: "b" }
+"""
+
+
+def test_show_counts_multiply_accumulates_and_memory(tmp_path, output):
+    (tmp_path / "net.prototxt").write_text(COSTS)
+    found = json.loads(output("show", str(tmp_path / "net.prototxt"), "--json"))
+    rows = {row["layer"]: row for row in found["layers"]}
+    # 2 pictures, 4x4 positions, 6 outputs, 4/2 channels, 3x3; then 4x4 positions, 6 channels, 5 outputs, 2x2
+    assert rows["conv"]["macs"] == 2 * 16 * 6 * 2 * 9
+    assert rows["up"]["macs"] == 2 * 16 * 6 * 5 * 4
+    assert rows["ip"]["macs"] == 2 * (5 * 8 * 8) * 7
+    assert rows["relu"]["macs"] == rows["relu"]["memory"] == rows["flat"]["memory"] == 0
+    assert rows["conv"]["memory"] == 4 * 2 * 6 * 16
+    assert found["macs"] == sum(row["macs"] for row in found["layers"])
+    assert found["memory"] == 4 * 2 * (4 * 81 + 6 * 16 + 5 * 64 + 7 + 7 + 7)
+    assert found["memory_required_for_data"] == 4 * 2 * (4 * 81 + 2 * 6 * 16 + 5 * 64 + 7 + 7 + 2 * 7 + 2 * 7)
+    text = output("show", str(tmp_path / "net.prototxt"))
+    assert "5.9 KiB" in text.splitlines()[-2]
+    assert 'Caffe\'s "Memory required for data" is 6.9 KiB' in text.splitlines()[-1]
