@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -226,12 +226,12 @@ class Transformer:
 # Pictures.
 
 
-def load_image(filename: str | os.PathLike[str], color: bool = True) -> Array:  # noqa: FBT001, FBT002
+def load_image(filename: str | os.PathLike[str] | BinaryIO, color: bool = True) -> Array:  # noqa: FBT001, FBT002
     """Read a picture.
 
     Parameters
     ----------
-    filename : any format Pillow reads.
+    filename : a path, or an open binary file, of any format Pillow reads.
     color : whether to return RGB; else the luminance.
 
     Returns
@@ -243,10 +243,9 @@ def load_image(filename: str | os.PathLike[str], color: bool = True) -> Array:  
     CaffeCompatError
         If the file is no picture, or is truncated.
     """
-    name = os.fspath(filename)
-    if "://" in name:
-        raise FileError("a picture is read from a file, not from the net", file=name, hint="download it first")
-    picture = read_picture(name)
+    if isinstance(filename, str) and "://" in filename:
+        raise FileError("a picture is read from a file, not from the net", file=filename, hint="download it first")
+    picture = read_picture(filename)
     if not color and picture.ndim == 3:
         picture = grey(picture)
     picture = picture.astype(np.float32)

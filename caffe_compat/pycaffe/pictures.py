@@ -5,7 +5,8 @@ The witness in the tests is scikit-image 0.26: ``imread``, ``img_as_float``, ``r
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -15,12 +16,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 LUMINANCE = (0.2125, 0.7154, 0.0721)  # scikit-image's, of ITU-R BT.709
 
 
-def read_picture(name: str) -> Array:
+def read_picture(source: str | os.PathLike[str] | BinaryIO) -> Array:
     """Return a picture, (H, W) or (H, W, 3 or 4), with values from 0 to 1 in float64."""
     from PIL import Image, UnidentifiedImageError
 
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", "an open file")
     try:
-        with Image.open(name) as image:
+        with Image.open(source) as image:
             if image.mode == "1":
                 image = image.convert("L")  # type: ignore[assignment]
             elif image.mode not in ("L", "RGB", "RGBA", "F") and not image.mode.startswith("I"):

@@ -1,5 +1,8 @@
 """Pictures, preprocessing and messages of caffe.io give the numbers of scikit-image and of hand calculation."""
 
+from io import BytesIO
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -300,6 +303,14 @@ def test_pictures_are_float32_from_0_to_1_with_three_channels(tmp_path):
     np.testing.assert_array_equal(
         io.load_image(save(tmp_path / "alpha.png", alpha)), (alpha[:, :, :3] / 255).astype(np.float32)
     )
+
+
+def test_a_picture_is_read_from_an_open_file_too(tmp_path):
+    path = save(tmp_path / "c.png", rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+    with Path(path).open("rb") as file:
+        np.testing.assert_array_equal(io.load_image(file), io.load_image(path))
+    with pytest.raises(CaffeCompatError, match="an open file: this is no picture"):
+        io.load_image(BytesIO(b"hello"))
 
 
 def test_grey_pictures_have_one_channel_of_luminance(tmp_path):

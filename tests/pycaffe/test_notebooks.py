@@ -1,0 +1,622 @@
+"""The calls that Caffe's example notebooks make, on small nets of the same form and data made here.
+
+What the notebooks print and plot is not repeated; what their calls return is checked against NumPy or against each other.
+"""
+
+# ruff: noqa: C408, I001, PTH100, PTH110, PTH123 -- written as the notebooks write
+import io
+import os
+import sys
+from copy import copy
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from caffe_compat.pycaffe import finder
+
+finder.install()
+import caffe  # noqa: E402
+from caffe import layers as L, params as P  # noqa: E402
+from caffe.proto import caffe_pb2  # noqa: E402
+
+finder.uninstall()
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOG_minloglevel", "2")
+    monkeypatch.chdir(tmp_path)
+    finder.install()
+    caffe.set_mode_cpu()
+    caffe.set_random_seed(3)
+    yield
+    finder.uninstall()
+
+
+def written(name, message):
+    with open(name, "w") as f:
+        f.write(str(message))
+    return name
+
+
+def photo(name, size, seed=0):
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)).save(name)
+    return name
+
+
+def softmax(scores):
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+# 00-classification, web_demo
+
+
+def deploy(side=12, classes=7, batch=10):
+    n = caffe.NetSpec()
+    n.data = L.Input(shape=dict(dim=[batch, 3, side, side]))
+    n.conv1 = L.Convolution(n.data, kernel_size=3, stride=2, num_output=6, weight_filler=dict(type="xavier"))
+    n.relu1 = L.ReLU(n.conv1, in_place=True)
+    n.pool1 = L.Pooling(n.relu1, pool=P.Pooling.MAX, kernel_size=2, stride=2)
+    n.fc2 = L.InnerProduct(n.pool1, num_output=classes, weight_filler=dict(type="xavier"))
+    n.prob = L.Softmax(n.fc2)
+    return written("deploy.prototxt", n.to_proto())
+
+
+@pytest.fixture
+def trained():
+    caffe.Net(deploy(), caffe.TEST).save("trained.caffemodel")
+    return "deploy.prototxt", "trained.caffemodel"
+
+
+def test_00_a_picture_is_classified(trained):
+    net = caffe.Net(*trained, caffe.TEST)
+    mu = np.random.default_rng(1).random((3, 9, 9)).mean(1).mean(1) * 255
+    transformer = caffe.io.Transformer({"data": net.blobs["data"].data.shape})
+    transformer.set_transpose("data", (2, 0, 1))
+    transformer.set_mean("data", mu)
+    transformer.set_raw_scale("data", 255)
+    transformer.set_channel_swap("data", (2, 1, 0))
+    transformer.set_input_scale("data", 0.01)
+    net.blobs["data"].reshape(5, 3, 12, 12)
+
+    image = caffe.io.load_image(photo("cat.png", (12, 12)))
+    transformed_image = transformer.preprocess("data", image)
+    net.blobs["data"].data[...] = transformed_image
+    output = net.forward()
+    output_prob = output["prob"][0]
+    expected_input = ((image * 255).transpose(2, 0, 1)[::-1] - mu[:, None, None]) * 0.01
+    np.testing.assert_allclose(net.blobs["data"].data[4], expected_input, atol=1e-6)
+
+    weights, bias = (net.params["fc2"][i].data for i in (0, 1))
+    pooled = net.blobs["pool1"].data
+    np.testing.assert_allclose(output_prob, softmax(pooled[0].ravel() @ weights.T + bias), rtol=1e-5)
+    assert np.all(output["prob"] == output_prob)
+    top_inds = output_prob.argsort()[::-1][:5]
+    assert output_prob[top_inds[0]] == output_prob[output_prob.argmax()] == output_prob.max()
+
+    shapes = {name: blob.data.shape for name, blob in net.blobs.items()}
+    assert shapes == {
+        "data": (5, 3, 12, 12),
+        "conv1": (5, 6, 5, 5),
+        "pool1": (5, 6, 3, 3),
+        "fc2": (5, 7),
+        "prob": (5, 7),
+    }
+    parameters = [(name, p[0].data.shape, p[1].data.shape) for name, p in net.params.items()]
+    assert parameters == [("conv1", (6, 3, 3, 3), (6,)), ("fc2", (7, 54), (7,))]
+    assert net.params["conv1"][0].data.transpose(0, 2, 3, 1).shape == (6, 3, 3, 3)
+    feat = net.blobs["conv1"].data[0, :4]
+    assert feat.min() >= 0  # in place after ReLU
+    assert np.array(list(net.blobs["pool1"].data[0].flat)).shape == (54,)
+
+
+def test_web_demo_classifies_an_upload(trained):
+    net = caffe.Classifier(*trained, image_dims=(16, 16), raw_scale=255, mean=np.ones(3), channel_swap=(2, 1, 0))
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((20, 30, 3), 128, dtype=np.uint8)).save(buffer, "png")
+    buffer.seek(0)
+    scores = net.predict([caffe.io.load_image(buffer)], oversample=True).flatten()
+    assert scores.shape == (7,)
+    np.testing.assert_allclose(scores.sum(), 1, rtol=1e-5)
+
+
+# 01-learning-lenet
+
+
+def digits(path, count, seed):
+    """Pictures of ten classes: class k has a bright bar in row k."""
+    lmdb = pytest.importorskip("lmdb")
+    rng = np.random.default_rng(seed)
+    with lmdb.open(path, map_size=1 << 24) as store, store.begin(write=True) as txn:
+        for i in range(count):
+            label = i % 10
+            picture = rng.integers(0, 60, (1, 12, 12), dtype=np.uint8)
+            picture[0, label + 1] = 250
+            txn.put(f"{i:05}".encode(), caffe.io.array_to_datum(picture, label).SerializeToString())
+    return path
+
+
+def lenet(lmdb, batch_size):
+    n = caffe.NetSpec()
+    n.data, n.label = L.Data(
+        batch_size=batch_size, backend=P.Data.LMDB, source=lmdb, transform_param=dict(scale=1.0 / 255), ntop=2
+    )
+    n.conv1 = L.Convolution(n.data, kernel_size=3, num_output=8, weight_filler=dict(type="xavier"))
+    n.pool1 = L.Pooling(n.conv1, kernel_size=2, stride=1, pool=P.Pooling.MAX)
+    n.fc1 = L.InnerProduct(n.pool1, num_output=30, weight_filler=dict(type="xavier"))
+    n.relu1 = L.ReLU(n.fc1, in_place=True)
+    n.score = L.InnerProduct(n.relu1, num_output=10, weight_filler=dict(type="xavier"))
+    n.loss = L.SoftmaxWithLoss(n.score, n.label)
+    return n.to_proto()
+
+
+def test_01_lenet_learns_step_by_step_from_lmdb():
+    train, test = digits("train_lmdb", 100, 0), digits("test_lmdb", 50, 1)
+    written("train.prototxt", lenet(train, 20))
+    written("test.prototxt", lenet(test, 25))
+    with open("solver.prototxt", "w") as f:
+        f.write('train_net: "train.prototxt" test_net: "test.prototxt" test_iter: 2 test_interval: 500 base_lr: 0.05\n')
+        f.write('momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75 max_iter: 10000\n')
+        f.write('snapshot: 5000 snapshot_prefix: "lenet"\n')
+    solver = caffe.SGDSolver("solver.prototxt")
+    assert [(k, v.data.shape) for k, v in solver.net.blobs.items()][:2] == [("data", (20, 1, 12, 12)), ("label", (20,))]
+    assert ("conv1", (8, 1, 3, 3)) in [(k, v[0].data.shape) for k, v in solver.net.params.items()]
+    solver.net.forward()
+    solver.test_nets[0].forward()
+    assert solver.net.blobs["label"].data[:8].tolist() == list(range(8))
+    assert 0.9 < solver.test_nets[0].blobs["data"].data[3, 0, 4].mean() < 1
+    solver.step(1)
+    assert solver.net.params["conv1"][0].diff[:, 0].any()
+
+    niter, test_interval = 40, 20
+    train_loss, test_acc = np.zeros(niter), np.zeros(int(np.ceil(niter / test_interval)))
+    output = np.zeros((niter, 8, 10))
+    for it in range(niter):
+        solver.step(1)
+        train_loss[it] = solver.net.blobs["loss"].data
+        solver.test_nets[0].forward(start="conv1")
+        output[it] = solver.test_nets[0].blobs["score"].data[:8]
+        if it % test_interval == test_interval - 1:
+            correct = 0
+            for _ in range(2):
+                solver.test_nets[0].forward()
+                correct += sum(
+                    solver.test_nets[0].blobs["score"].data.argmax(1) == solver.test_nets[0].blobs["label"].data
+                )
+            test_acc[it // test_interval] = correct / 50
+    assert solver.iter == 41
+    assert train_loss[-5:].mean() < 0.2 * train_loss[:5].mean()
+    assert test_acc[-1] > 0.9
+    assert np.abs(output[-1] - output[0]).max() > 0.5  # the test net has the trained net's weights
+
+
+def test_01_a_solver_written_in_python_trains():
+    train, test = digits("train_lmdb", 100, 0), digits("test_lmdb", 50, 1)
+
+    def custom_net(lmdb, batch_size):
+        n = caffe.NetSpec()
+        n.data, n.label = L.Data(
+            batch_size=batch_size, backend=P.Data.LMDB, source=lmdb, transform_param=dict(scale=1.0 / 255), ntop=2
+        )
+        n.score = L.InnerProduct(n.data, num_output=10, weight_filler=dict(type="xavier"))
+        n.loss = L.SoftmaxWithLoss(n.score, n.label)
+        return n.to_proto()
+
+    s = caffe_pb2.SolverParameter()
+    s.random_seed = 0xCAFFE
+    s.train_net = written("train.prototxt", custom_net(train, 20))
+    s.test_net.append(written("test.prototxt", custom_net(test, 25)))
+    s.test_interval = 500
+    s.test_iter.append(2)
+    s.max_iter = 10000
+    s.type = "SGD"
+    s.base_lr = 0.05
+    s.momentum = 0.9
+    s.weight_decay = 5e-4
+    s.lr_policy = "inv"
+    s.gamma = 0.0001
+    s.power = 0.75
+    s.display = 1000
+    s.snapshot = 5000
+    s.snapshot_prefix = "custom_net"
+    s.solver_mode = caffe_pb2.SolverParameter.GPU  # what the notebook writes; pycaffe heeds set_mode_cpu() only
+    solver = caffe.get_solver(written("solver.prototxt", s))
+    before = float(solver.net.forward()["loss"])
+    solver.step(30)
+    assert float(solver.net.blobs["loss"].data) < 0.3 * before
+    assert type(solver) is caffe.SGDSolver
+
+
+# 02-fine-tuning
+
+learned = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
+frozen = [dict(lr_mult=0)] * 2
+
+
+def small_caffenet(data, label=None, train=True, num_classes=10, classifier_name="fc8", learn_all=False):
+    n = caffe.NetSpec()
+    n.data = data
+    param = learned if learn_all else frozen
+    filler = dict(weight_filler=dict(type="gaussian", std=0.05), bias_filler=dict(type="constant", value=0.1))
+    n.conv1 = L.Convolution(n.data, kernel_size=3, stride=2, num_output=8, group=1, param=param, **filler)
+    n.relu1 = L.ReLU(n.conv1, in_place=True)
+    n.pool1 = L.Pooling(n.relu1, pool=P.Pooling.MAX, kernel_size=3, stride=2)
+    n.norm1 = L.LRN(n.pool1, local_size=5, alpha=1e-4, beta=0.75)
+    n.conv2 = L.Convolution(n.norm1, kernel_size=3, pad=1, group=2, num_output=8, param=param, **filler)
+    n.relu2 = L.ReLU(n.conv2, in_place=True)
+    n.fc7 = L.InnerProduct(n.relu2, num_output=16, param=param, **filler)
+    n.relu7 = L.ReLU(n.fc7, in_place=True)
+    if train:
+        n.drop7 = fc8input = L.Dropout(n.relu7, in_place=True)
+    else:
+        fc8input = n.relu7
+    fc8 = L.InnerProduct(fc8input, num_output=num_classes, param=learned, weight_filler=dict(type="xavier"))
+    n.__setattr__(classifier_name, fc8)
+    if not train:
+        n.probs = L.Softmax(fc8)
+    if label is not None:
+        n.label = label
+        n.loss = L.SoftmaxWithLoss(fc8, n.label)
+        n.acc = L.Accuracy(fc8, n.label)
+    return n.to_proto()
+
+
+@pytest.fixture
+def styles():
+    """Pictures in two styles, dark and bright, their list, and a mean picture."""
+    rng = np.random.default_rng(5)
+    with open("train.txt", "w") as listed:
+        for i in range(12):
+            bright = i % 2
+            values = rng.integers(120 * bright, 120 + 120 * bright, (24, 20, 3), dtype=np.uint8)
+            Image.fromarray(values).save(f"{i}.png")
+            listed.write(f"{os.path.abspath(f'{i}.png')} {bright}\n")
+    mean = caffe.io.array_to_blobproto(np.full((1, 3, 20, 20), 118.0))
+    with open("mean.binaryproto", "wb") as f:
+        f.write(mean.SerializeToString())
+
+    def style_net(train=True, learn_all=False):
+        data, label = L.ImageData(
+            transform_param=dict(mirror=train, crop_size=16, mean_file="mean.binaryproto"),
+            source="train.txt", batch_size=6, new_height=20, new_width=20, ntop=2,
+        )  # fmt: skip
+        return written(
+            f"style_{train}_{learn_all}.prototxt",
+            small_caffenet(data, label, train=train, num_classes=2, classifier_name="fc8_flickr", learn_all=learn_all),
+        )
+
+    return style_net
+
+
+@pytest.fixture
+def imagenet():
+    data = L.DummyData(shape=dict(dim=[1, 3, 16, 16]))
+    net = caffe.Net(written("imagenet.prototxt", small_caffenet(data, train=False)), caffe.TEST)
+    net.save("imagenet.caffemodel")
+    return caffe.Net("imagenet.prototxt", "imagenet.caffemodel", caffe.TEST)
+
+
+def test_02_a_net_takes_the_weights_of_the_layers_it_shares(styles, imagenet):
+    untrained = caffe.Net(styles(train=False), "imagenet.caffemodel", caffe.TEST)
+    untrained.forward()
+    batch = untrained.blobs["data"].data.copy()
+    labels = np.array(untrained.blobs["label"].data, dtype=np.int32)
+    assert labels.tolist() == [0, 1] * 3
+    assert np.sign(batch.mean(axis=(1, 2, 3))).tolist() == [-1, 1] * 3
+
+    for net in (untrained, imagenet):
+        net.blobs["data"].data[0, ...] = batch[3]
+        probs = net.forward(start="conv1")["probs"][0]
+        assert (-probs).argsort()[0] == probs.argmax()
+        np.testing.assert_allclose(probs.sum(), 1, rtol=1e-5)
+    diff = untrained.blobs["fc7"].data[0] - imagenet.blobs["fc7"].data[0]
+    assert (diff**2).sum() < 1e-8
+    assert imagenet.blobs["fc7"].data[0].any()
+
+
+def test_02_fine_tuning_moves_what_learns_and_nothing_else(styles, imagenet):
+    def solver(net, base_lr):
+        s = caffe_pb2.SolverParameter()
+        s.train_net = net
+        s.iter_size = 1
+        s.max_iter = 100000
+        s.type = "SGD"
+        s.base_lr = base_lr
+        s.lr_policy = "step"
+        s.gamma = 0.1
+        s.stepsize = 20000
+        s.momentum = 0.9
+        s.weight_decay = 5e-4
+        s.display = 1000
+        s.snapshot = 10000
+        s.snapshot_prefix = "finetuned"
+        s.solver_mode = caffe_pb2.SolverParameter.GPU
+        return written("solver.prototxt", s)
+
+    style_solver = caffe.get_solver(solver(styles(train=True), 0.01))
+    style_solver.net.copy_from("imagenet.caffemodel")
+    scratch_solver = caffe.get_solver(solver(styles(train=True), 0.01))
+    solvers = [("pretrained", style_solver), ("scratch", scratch_solver)]
+    start = {name: s.net.params["fc8_flickr"][0].data.copy() for name, s in solvers}
+    loss, acc = ({name: np.zeros(30) for name, _ in solvers} for _ in range(2))
+    weights = {}
+    for it in range(30):
+        for name, s in solvers:
+            s.step(1)
+            loss[name][it], acc[name][it] = (s.net.blobs[b].data.copy() for b in ("loss", "acc"))
+    for name, s in solvers:
+        weights[name] = f"weights.{name}.caffemodel"
+        s.net.save(weights[name])
+        assert not np.array_equal(s.net.params["fc8_flickr"][0].data, start[name])
+    np.testing.assert_array_equal(style_solver.net.params["conv1"][0].data, imagenet.params["conv1"][0].data)
+    assert loss["pretrained"][-5:].mean() < loss["pretrained"][0]
+    assert 0 <= acc["scratch"].min() <= acc["scratch"].max() <= 1
+
+    end_to_end = caffe.get_solver(solver(styles(train=True, learn_all=True), 0.001))
+    end_to_end.net.copy_from(weights["pretrained"])
+    np.testing.assert_array_equal(
+        end_to_end.net.params["fc8_flickr"][0].data, style_solver.net.params["fc8_flickr"][0].data
+    )
+    end_to_end.step(1)
+    assert not np.array_equal(end_to_end.net.params["conv1"][0].data, imagenet.params["conv1"][0].data)
+
+    test_net = caffe.Net(styles(train=False), weights["pretrained"], caffe.TEST)
+    accuracy = sum(test_net.forward()["acc"] for _ in range(2)) / 2
+    correct = []
+    for _ in range(2):
+        test_net.forward()
+        correct.append(test_net.blobs["probs"].data.argmax(1) == test_net.blobs["label"].data)
+    np.testing.assert_allclose(accuracy, np.mean(correct), rtol=1e-6)
+
+
+# brewing-logreg
+
+
+def logreg(hdf5, hidden):
+    n = caffe.NetSpec()
+    n.data, n.label = L.HDF5Data(batch_size=10, source=hdf5, ntop=2)
+    n.ip1 = L.InnerProduct(n.data, num_output=40 if hidden else 2, weight_filler=dict(type="xavier"))
+    score = n.ip1
+    if hidden:
+        n.relu1 = L.ReLU(n.ip1, in_place=True)
+        n.ip2 = score = L.InnerProduct(n.ip1, num_output=2, weight_filler=dict(type="xavier"))
+    n.accuracy = L.Accuracy(score, n.label)
+    n.loss = L.SoftmaxWithLoss(score, n.label)
+    return n.to_proto()
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_brewing_logreg_solves_from_hdf5(hidden):
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((400, 4))
+    y = (np.abs(X[:, 0]) > 0.7) if hidden else (X @ [1.0, -2.0, 0.5, 0.0] > 0)
+    with h5py.File("train.h5", "w") as f:
+        f["data"], f["label"] = X[:300], y[:300].astype(np.float32)
+    with h5py.File("test.h5", "w") as f:
+        f.create_dataset("data", data=X[300:], compression="gzip", compression_opts=1)
+        f.create_dataset("label", data=y[300:].astype(np.float32), compression="gzip", compression_opts=1)
+    written("train.txt", "train.h5\ntrain.h5\n")
+    written("test.txt", "test.h5\n")
+
+    s = caffe_pb2.SolverParameter()
+    s.train_net = written("train.prototxt", logreg("train.txt", hidden))
+    s.test_net.append(written("test.prototxt", logreg("test.txt", hidden)))
+    s.test_interval, s.max_iter = 1000, 150
+    s.test_iter.append(10)
+    s.base_lr, s.lr_policy, s.gamma, s.stepsize = 0.1, "step", 0.1, 120
+    s.momentum, s.weight_decay = 0.9, 5e-4
+    s.display, s.snapshot, s.snapshot_prefix = 1000, 150, "logreg"
+    s.solver_mode = caffe_pb2.SolverParameter.CPU
+    solver = caffe.get_solver(written("solver.prototxt", s))
+    solver.solve()
+
+    accuracy, batch_size = 0, solver.test_nets[0].blobs["data"].num
+    assert batch_size == 10
+    for _ in range(100 // batch_size):
+        solver.test_nets[0].forward()
+        accuracy += solver.test_nets[0].blobs["accuracy"].data
+    accuracy /= 100 // batch_size
+    if not hidden:
+        w, b = (p.data for p in solver.net.params["ip1"])
+        expected = ((X[300:].astype(np.float32) @ w.T + b).argmax(1) == y[300:]).mean()
+        np.testing.assert_allclose(accuracy, expected, rtol=1e-6)
+    assert accuracy > 0.9
+    assert os.path.exists("logreg_iter_150.caffemodel")
+    assert os.path.exists("logreg_iter_150.solverstate")
+
+
+# detection
+
+
+def test_detection_scores_windows_of_a_picture(trained):
+    detector = caffe.Detector(*trained, raw_scale=255.0, channel_swap=[2, 1, 0], mean=np.ones(3), context_pad=2)
+    windows = np.array([[2, 3, 30, 40], [10, 5, 39, 50], [0, 0, 12, 12]])
+    found = detector.detect_windows([(photo("fish-bike.png", (40, 60)), windows)])
+    predictions = np.vstack([d["prediction"] for d in found])
+    assert predictions.shape == (3, 7)
+    np.testing.assert_allclose(predictions.sum(1), 1, rtol=1e-5)
+    assert len({tuple(row) for row in predictions.tolist()}) == 3
+    alone = detector.detect_windows([("fish-bike.png", windows[1:2])])[0]["prediction"]
+    np.testing.assert_allclose(alone, predictions[1], rtol=1e-5)
+
+
+# net_surgery
+
+
+def test_net_surgery_edits_filters_in_place():
+    n = caffe.NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 1, 100, 100]))
+    n.conv = L.Convolution(n.data, num_output=3, kernel_size=5, weight_filler=dict(type="gaussian", std=0.01))
+    net = caffe.Net(written("conv.prototxt", n.to_proto()), caffe.TEST)
+    assert (list(net.blobs.keys()), list(net.params.keys())) == (["data", "conv"], ["conv"])
+    im = np.array(caffe.io.load_image(photo("cat_gray.png", (36, 48)), color=False)).squeeze()
+    im_input = im[np.newaxis, np.newaxis, :, :]
+    net.blobs["data"].reshape(*im_input.shape)
+    net.blobs["data"].data[...] = im_input
+    net.forward()
+    conv0 = net.blobs["conv"].data[0, 0]
+    assert conv0.shape == (32, 44)
+    before = conv0.mean()
+    net.params["conv"][1].data[0] = 1.0
+    net.forward()
+    np.testing.assert_allclose(conv0.mean(), before + 1, rtol=1e-5)  # the array shows the new values
+
+    ksize = net.params["conv"][0].data.shape[2:]
+    y, x = np.mgrid[-ksize[0] // 2 + 1 : ksize[0] // 2 + 1, -ksize[1] // 2 + 1 : ksize[1] // 2 + 1]
+    g = np.exp(-((x**2 + y**2) / 2.0))
+    net.params["conv"][0].data[0] = (g / g.sum()).astype(np.float32)
+    net.params["conv"][0].data[1:] = 0.0
+    sobel = np.array((-1, -2, -1, 0, 0, 0, 1, 2, 1), dtype=np.float32).reshape((3, 3))
+    net.params["conv"][0].data[1, 0, 1:-1, 1:-1] = sobel
+    net.params["conv"][0].data[2, 0, 1:-1, 1:-1] = sobel.T
+    net.forward()
+    down = sum(sobel[i, j] * im[1 + i : 33 + i, 1 + j : 45 + j] for i in range(3) for j in range(3))
+    np.testing.assert_allclose(net.blobs["conv"].data[0, 1], down, atol=1e-5)
+    assert net.blobs["conv"].data[0, 0].std() < im.std()
+
+
+def test_net_surgery_turns_a_classifier_into_a_map():
+    def spec(side, fully):
+        n = caffe.NetSpec()
+        n.data = L.Input(shape=dict(dim=[1, 3, side, side]))
+        n.conv1 = L.Convolution(n.data, kernel_size=3, num_output=4, weight_filler=dict(type="xavier"))
+        n.relu1 = L.ReLU(n.conv1, in_place=True)
+        if fully:
+            fc6 = L.Convolution(n.relu1, kernel_size=6, num_output=9)
+            fc7 = L.Convolution(L.ReLU(fc6, in_place=True), kernel_size=1, num_output=5)
+            n["fc6-conv"], n["fc7-conv"] = fc6, fc7
+        else:
+            n.fc6 = L.InnerProduct(n.relu1, num_output=9, weight_filler=dict(type="xavier"))
+            n.fc7 = fc7 = L.InnerProduct(L.ReLU(n.fc6, in_place=True), num_output=5, weight_filler=dict(type="xavier"))
+        n.prob = L.Softmax(fc7)
+        return written(f"net_{fully}.prototxt", n.to_proto())
+
+    net = caffe.Net(spec(8, False), caffe.TEST)
+    net.save("net.caffemodel")
+    fc_params = {pr: (net.params[pr][0].data, net.params[pr][1].data) for pr in ("fc6", "fc7")}
+    net_full_conv = caffe.Net(spec(11, True), "net.caffemodel", caffe.TEST)
+    full = ("fc6-conv", "fc7-conv")
+    conv_params = {pr: (net_full_conv.params[pr][0].data, net_full_conv.params[pr][1].data) for pr in full}
+    for pr, pr_conv in zip(("fc6", "fc7"), full, strict=True):
+        conv_params[pr_conv][0].flat = fc_params[pr][0].flat
+        conv_params[pr_conv][1][...] = fc_params[pr][1]
+    net_full_conv.save("full_conv.caffemodel")
+    net_full_conv = caffe.Net("net_True.prototxt", "full_conv.caffemodel", caffe.TEST)
+
+    im = caffe.io.load_image(photo("cat.png", (11, 11)))
+    transformer = caffe.io.Transformer({"data": net_full_conv.blobs["data"].data.shape})
+    transformer.set_mean("data", np.array([100.0, 110.0, 120.0]))
+    transformer.set_transpose("data", (2, 0, 1))
+    transformer.set_channel_swap("data", (2, 1, 0))
+    transformer.set_raw_scale("data", 255.0)
+    prepared = transformer.preprocess("data", im)
+    out = net_full_conv.forward_all(data=np.asarray([prepared]))
+    assert out["prob"].shape == (1, 5, 4, 4)
+    for i in range(4):
+        for j in range(4):
+            patch = prepared[np.newaxis, :, i : i + 8, j : j + 8]
+            np.testing.assert_allclose(out["prob"][0, :, i, j], net.forward(data=patch)["prob"][0], atol=1e-5)
+    np.testing.assert_allclose(transformer.deprocess("data", net_full_conv.blobs["data"].data[0]), im, atol=1e-5)
+
+
+# pascal-multilabel-with-datalayer
+
+DATA_LAYER = """
+import caffe
+import numpy as np
+
+
+class MultilabelData(caffe.Layer):
+    def setup(self, bottom, top):
+        params = eval(self.param_str)
+        assert set(params) == {"batch_size", "im_shape", "split"}, params
+        self.batch_size = params["batch_size"]
+        self.rng = np.random.RandomState(len(params["split"]))
+        top[0].reshape(self.batch_size, 3, *params["im_shape"])
+        top[1].reshape(self.batch_size, 4)
+
+    def reshape(self, bottom, top):
+        pass
+
+    def forward(self, bottom, top):
+        for i in range(self.batch_size):
+            labels = self.rng.randint(0, 2, 4)
+            image = self.rng.rand(3, *top[0].data.shape[2:])
+            image[0, :4] += labels[:, np.newaxis] * 2.0
+            top[0].data[i, ...] = image
+            top[1].data[i, ...] = labels
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+"""
+
+
+def test_pascal_multilabel_trains_from_a_data_layer_in_python(tmp_path, monkeypatch):
+    (tmp_path / "multilabel_datalayers.py").write_text(DATA_LAYER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "multilabel_datalayers", raising=False)
+
+    def multilabel(split):
+        n = caffe.NetSpec()
+        n.data, n.label = L.Python(
+            module="multilabel_datalayers", layer="MultilabelData", ntop=2,
+            param_str=str(dict(batch_size=16, im_shape=[6, 6], split=split)),
+        )  # fmt: skip
+        n.fc1 = L.InnerProduct(n.data, num_output=24, weight_filler=dict(type="xavier"))
+        n.relu1 = L.ReLU(n.fc1, in_place=True)
+        n.drop1 = L.Dropout(n.relu1, in_place=True, dropout_ratio=0.1)
+        n.score = L.InnerProduct(n.drop1, num_output=4, weight_filler=dict(type="xavier"))
+        n.loss = L.SigmoidCrossEntropyLoss(n.score, n.label)
+        return str(n.to_proto())
+
+    written("trainnet.prototxt", multilabel("train"))
+    written("valnet.prototxt", multilabel("val"))
+    written(
+        "solver.prototxt",
+        'base_lr: 0.05\ndisplay: 1\ngamma: 0.1\niter_size: 1\nlr_policy: "fixed"\nmax_iter: 100000\nmomentum: 0.9\n'
+        'snapshot: 2500\nsnapshot_prefix: "snapshot"\ntest_initialization: false\ntest_interval: 250\ntest_iter: 100\n'
+        'test_net: "valnet.prototxt"\ntrain_net: "trainnet.prototxt"\nweight_decay: 0.0005\naverage_loss: 25\n',
+    )
+    solver = caffe.SGDSolver("solver.prototxt")
+    solver.net.save("before.caffemodel")
+    solver.net.copy_from("before.caffemodel")
+    solver.test_nets[0].share_with(solver.net)
+    solver.step(1)
+    assert copy(solver.net.blobs["data"].data[0, ...]).shape == (3, 6, 6)
+    assert set(solver.net.blobs["label"].data[0].astype(int)) <= {0, 1}
+
+    def check_accuracy(net, num_batches):
+        found = []
+        for _ in range(num_batches):
+            net.forward()
+            gts, ests = net.blobs["label"].data, net.blobs["score"].data > 0
+            found += [
+                np.mean([g == e for g, e in zip(gt, est, strict=True)]) for gt, est in zip(gts, ests, strict=True)
+            ]
+        return np.mean(found)
+
+    before = check_accuracy(solver.test_nets[0], 4)
+    solver.step(40)
+    assert check_accuracy(solver.test_nets[0], 4) > max(0.9, before)
+
+
+# siamese
+
+
+def test_mnist_siamese_features_come_for_any_number_of_pictures():
+    n = caffe.NetSpec()
+    n.data = L.Input(shape=dict(dim=[16, 1, 8, 8]))
+    n.conv1 = L.Convolution(n.data, kernel_size=3, num_output=4, weight_filler=dict(type="xavier"))
+    n.feat = L.InnerProduct(n.conv1, num_output=2, weight_filler=dict(type="xavier"))
+    caffe.Net(written("siamese.prototxt", n.to_proto()), caffe.TEST).save("siamese.caffemodel")
+    net = caffe.Net("siamese.prototxt", "siamese.caffemodel", caffe.TEST)
+    raw = np.random.default_rng(0).integers(0, 256, 50 * 64, dtype=np.uint8)
+    caffe_in = raw.reshape(50, 1, 8, 8) * 0.00390625
+    feat = net.forward_all(data=caffe_in)["feat"]
+    assert feat.shape == (50, 2)
+    net.blobs["data"].reshape(1, 1, 8, 8)
+    for i in (0, 15, 16, 49):
+        np.testing.assert_allclose(net.forward(data=caffe_in[i : i + 1])["feat"][0], feat[i], rtol=1e-4, atol=1e-6)
