@@ -34,7 +34,8 @@ def lines(result: Result) -> Iterator[str]:
         yield f"FAILED: {problem}"
     failed = sum(one["verdict"] != PASSED for one in result["files"])
     count = len(result["files"])
-    yield f"{count} files passed" if result["verdict"] == PASSED else f"FAILED: {failed} of {count} files did not pass"
+    files = f"{count} file{'s' if count > 1 else ''}"
+    yield f"{files} passed" if result["verdict"] == PASSED else f"FAILED: {failed} of {files} did not pass"
 
 
 def network(one: Result) -> str:
