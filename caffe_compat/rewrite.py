@@ -62,14 +62,15 @@ def inference_net(net: pb.NetParameter) -> pb.NetParameter:
     data layers become Input layers with the tops still wanted. What the losses compared becomes the output.
     """
     learned = _learned_blobs(net)
-    taken = {blob for layer in net.layer for blob in layer.bottom}
     wanted: set[str] = set()
+    left: set[str] = set()  # what no layer takes after it was last made
     for layer in net.layer:
-        if _trains_only(layer):
-            if layer.type != "Silence":
-                wanted |= {blob for blob in layer.bottom if blob in learned} or set(layer.bottom[:1])
-        else:
-            wanted |= {top for top in layer.top if top not in taken}
+        left -= set(layer.bottom)
+        if not _trains_only(layer):
+            left |= set(layer.top)
+        elif layer.type != "Silence":
+            wanted |= {blob for blob in layer.bottom if blob in learned} or set(layer.bottom[:1])
+    wanted |= left
     kept: list[pb.LayerParameter] = []
     for layer in reversed(net.layer):
         if _trains_only(layer) or not wanted & set(layer.top):

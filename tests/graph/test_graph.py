@@ -157,6 +157,16 @@ def test_an_inference_net_drops_losses_labels_and_what_only_they_need() -> None:
     ]
 
 
+def test_an_inference_net_may_end_in_an_in_place_layer() -> None:
+    net = inference_net(
+        parse_text(
+            'layer { name: "in" type: "Input" top: "x" } layer { name: "r" type: "ReLU" bottom: "x" top: "x" }',
+            pb.NetParameter,
+        )
+    )
+    assert [layer.name for layer in net.layer] == ["in", "r"]
+
+
 def test_an_inference_net_keeps_other_outputs() -> None:
     net = inference_net(
         _net(
