@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from caffe_compat.load_report import LoadReport
     from caffe_compat.memory import keep_freed_memory
     from caffe_compat.net import CaffeNet, load_net
+    from caffe_compat.preprocess import Preprocessing, preprocessing_of
+    from caffe_compat.sidecar import load_preprocessing, save_preprocessing
     from caffe_compat.weights import copy_weights, read_weights, save_weights
 
 __version__ = "0.1.0"
@@ -20,11 +22,15 @@ __all__ = [
     "CaffeCompatError",
     "CaffeNet",
     "LoadReport",
+    "Preprocessing",
     "__version__",
     "copy_weights",
     "keep_freed_memory",
     "load_net",
+    "load_preprocessing",
+    "preprocessing_of",
     "read_weights",
+    "save_preprocessing",
     "save_weights",
 ]
 
@@ -35,6 +41,10 @@ _HOMES = {
     "copy_weights": "weights",
     "keep_freed_memory": "memory",
     "load_net": "net",
+    "load_preprocessing": "sidecar",
+    "preprocessing_of": "preprocess",
+    "save_preprocessing": "sidecar",
+    "Preprocessing": "preprocess",
     "read_weights": "weights",
     "save_weights": "weights",
 }

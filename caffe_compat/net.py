@@ -26,6 +26,7 @@ from caffe_compat.proto.blobs import BlobStore
 from caffe_compat.proto.forks import name_forks
 from caffe_compat.proto.marks import where
 from caffe_compat.rewrite import inference_net
+from caffe_compat.sidecar import load_preprocessing
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
 from caffe_compat.weights import Weights, copy_weights, place, tensor_of, tie
@@ -175,7 +176,8 @@ def load_net(
 
     Returns
     -------
-    A torch module; ``net.inputs`` names what forward takes, ``net.meta["report"]`` what happened to the weights.
+    A torch module; ``net.inputs`` names what forward takes, ``net.meta["report"]`` what happened to the weights,
+    ``net.meta["preprocessing"]`` what pictures need first, where NAME.preprocess.json lies beside the weights.
 
     Raises
     ------
@@ -196,6 +198,7 @@ def load_net(
     graph = build_graph(wanted, phase=phase, stages=stages, level=level, input_shapes=shapes)
     net = build_net(graph, empty=True, exact=exact)
     net.meta["report"] = None if weights is None else copy_weights(net, weights)
+    net.meta["preprocessing"] = load_preprocessing(weights) if isinstance(weights, str | os.PathLike) else None
     fill_net(net, seed=seed)
     return net
 

@@ -14,7 +14,9 @@ from caffe_compat.cli.flags import add_inputs
 from caffe_compat.errors import CaffeCompatError, FileError, WeightsError, did_you_mean, raise_together
 from caffe_compat.files import atomic_path, is_hdf5, read_binary, write_weights_h5
 from caffe_compat.net import CaffeNet, load_net
+from caffe_compat.preprocess import Preprocessing, preprocessing_of
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.sidecar import load_preprocessing, read_preprocessing, save_preprocessing
 from caffe_compat.upgrade import upgrade_net
 from caffe_compat.weights import copy_weights, save_weights
 
@@ -31,6 +33,11 @@ def define(part: ArgumentParser) -> None:
     part.add_argument(
         "--model", metavar="FILE", help="the net (prototxt); needed for PyTorch files and to make a caffemodel"
     )
+    part.add_argument(
+        "--preprocess",
+        metavar="FILE",
+        help="what is done to pictures: a .preprocess.json, or a net whose data layer does it; kept beside the target",
+    )
     add_inputs(part)
 
 
@@ -42,12 +49,24 @@ def convert(args: Namespace) -> int:
         raise FileError("its name does not say the format", file=target, hint=f"one of {', '.join(FORMATS)}")
     if not target.absolute().parent.is_dir():
         raise FileError("there is no such folder", file=target)
+    prepared = _preprocessing(args, source)
     if not args.model:
         _without_net(source, target, wanted)
     else:
         write_weights(_filled(args, source), target)
     sys.stdout.write(f"{target}: {wanted}, {target.stat().st_size} bytes\n")
+    if prepared is not None:
+        sys.stdout.write(f"{save_preprocessing(prepared, target)}: how pictures are prepared\n")
     return 0
+
+
+def _preprocessing(args: Namespace, source: Path) -> Preprocessing | None:
+    """Return what the flag names, else what lies beside the source."""
+    if not args.preprocess:
+        return load_preprocessing(source)
+    if Path(args.preprocess).suffix == ".json":
+        return read_preprocessing(args.preprocess)
+    return preprocessing_of(args.preprocess)
 
 
 def _without_net(source: Path, target: Path, wanted: str) -> None:
