@@ -9,7 +9,6 @@ from caffe_compat.models.robust_lq_emotion.report.document import (
     Block,
     Cell,
     Column,
-    Row,
     Table,
     Text,
     code,
@@ -43,10 +42,12 @@ def published_weights(store: Store) -> Iterator[Block]:
         told = f"{len(failed)} of {len(files)} files did not pass `lq-emotion verify`: {problems[0]}"
         yield Text(f"**Published weights.** {told}{'; and more' if len(problems) > 1 else ''}.", "warning")
     columns = [Column(title, number=False) for title in ("File", "network", "SHA-256")]
-    columns += [Column("largest difference"), Column("CCC", "scored here"), Column("CCC", "paper")]
-    columns.append(Column("", number=False))
+    columns += [Column("largest difference"), Column("", number=False)]
+    scored = any(one["scores"] for one in files)
+    columns += [Column("scored on", number=False), Column("CCC", "here"), Column("CCC", "paper")] if scored else []
     caption = "Weights, and how far another engine is from ours, in parts of the largest magnitude of a blob."
-    yield Table(caption, tuple(columns), tuple(map(_weights_row, files)))
+    rows = (row(*_weights(one), *(_score(one) if scored else ())) for one in files)
+    yield Table(caption, tuple(columns), tuple(rows))
 
 
 def _verified(found: Results) -> str:
@@ -61,15 +62,20 @@ def _verified(found: Results) -> str:
     )
 
 
-def _weights_row(one: Results) -> Row:
+def _weights(one: Results) -> tuple[str | Cell, ...]:
     largest = telling.largest(one)
-    scores = one["scores"][:1]
-    ccc = [score[which] and score[which]["ccc"] for score in scores for which in ("measured", "published")]
-    return row(
+    return (
         code(one["file"]),
         telling.network(one),
         code(str(one["sha256"])[:12]),
         "–" if largest is None else f"{largest[1]['relative']:.1e}".replace("-", "−"),
-        *map(number, ccc or (None, None)),
         Cell(one["verdict"], strong=one["verdict"] != signed.PASSED),
     )
+
+
+def _score(one: Results) -> tuple[str, str, str]:
+    """Return the first of a file's scores; verify.json has all."""
+    if not one["scores"]:
+        return "", "–", "–"
+    score = one["scores"][0]
+    return score["crops"], *(number(score[which] and score[which]["ccc"]) for which in ("measured", "published"))

@@ -20,6 +20,7 @@ A blob's hash is of its values as little-endian float32, so that it is the same 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -111,6 +112,7 @@ class Verify:
             caffe=find_caffe(self.caffe),
             scoring=Scoring(find_crops(self.recordings), self.cells, self.device) if self.recordings else None,
         )
+        setting = self._setting(tools)
         results = []
         for name, path in files:
             self.say(f"{name}: begins")
@@ -121,7 +123,7 @@ class Verify:
             one["verdict"] = FAILED if one["problems"] else PASSED
         failed = bool(problems) or any(one["problems"] for one in results)
         against = before and {"file": (self.against or self.out).name, "sha256": before["sha256"]}
-        content: Result = {**self._setting(tools), "against": against, "files": results, "problems": problems}
+        content: Result = {**setting, "against": against, "files": results, "problems": problems}
         content["verdict"] = FAILED if failed else PASSED
         content["sha256"] = signed.digest(content)
         if not (failed and before and self.kept):
@@ -162,6 +164,8 @@ class Verify:
             raise FileError("this is a folder; a file is to be written", file=self.out, field="--out")
         if not self.out.absolute().parent.is_dir():
             raise FileError("there is no such folder", file=self.out.parent, field="--out")
+        if not os.access(self.out.absolute().parent, os.W_OK):
+            raise FileError("cannot be written to", file=self.out.absolute().parent, field="--out")
 
     def _before(self) -> Result | None:
         if self.against:

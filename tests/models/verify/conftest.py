@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from caffe_compat import load_net, prototxt
 from caffe_compat.models.robust_lq_emotion.cli import main
 from caffe_compat.weights import save_weights
+from matlab_ports.matfile import savemat
 
 DEPLOY = "matlabscripts/recon/deploy"
 RECORDED = {"class/HQ": "cnn_d", "class/vlqr_12": "vlqr_init", "recon/SR_12": "sr_fcn"}
@@ -62,3 +64,19 @@ def recorded(reference, tmp_path_factory):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(path, folder / f"{name}.caffemodel")
     return folder
+
+
+@pytest.fixture
+def crops():
+    """Put recordings of noise into a folder, as prepare leaves them."""
+
+    def put(root, folder, names=("dev_1",), frames=6):
+        rng = np.random.default_rng(0)
+        (root / folder).mkdir(parents=True)
+        for name in names:
+            video, time = rng.random((96, 96, frames)), np.arange(frames) * 0.04
+            savemat(
+                root / folder / f"{name}.mat", {"video": video, "valence": np.sin(time * 9), "video_time": time}, "-v6"
+            )
+
+    return put

@@ -16,8 +16,9 @@ def told(root):
     return texts[0], tables
 
 
-def test_the_report_tells_that_weights_passed_and_what_remains_open(tmp_path, folder, verify):
-    assert verify(folder)[0] == 0
+def test_the_report_tells_that_weights_passed_and_what_remains_open(tmp_path, folder, verify, crops):
+    crops(tmp_path, "root/data/raw_data/HQ")
+    assert verify(folder, "--recordings", tmp_path / "root")[0] == 0
     text, (table,) = told(tmp_path)
     assert text.kind == "plain"
     assert "passed the one file it was given" in text.text
@@ -25,7 +26,8 @@ def test_the_report_tells_that_weights_passed_and_what_remains_open(tmp_path, fo
     (row,) = table.rows
     values = [cell.text for cell in row.cells]
     assert values[:2] == ["`class/HQ.caffemodel`", "CNN+D (HR or LR)"]
-    assert values[-1] == "passed"
+    assert values[4] == "passed"
+    assert (values[5], values[7]) == ("HQ", "0.325")
 
 
 def test_the_report_warns_of_weights_that_failed(tmp_path, folder, verify):
@@ -37,6 +39,7 @@ def test_the_report_warns_of_weights_that_failed(tmp_path, folder, verify):
     assert "1 of 1 files did not pass" in text.text
     assert [cell.text for cell in table.rows[0].cells][1] == "not recognised"
     assert table.rows[0].cells[-1].strong
+    assert len(table.columns) == 5
 
 
 def test_the_report_shows_no_result_that_was_changed(tmp_path, folder, verify):

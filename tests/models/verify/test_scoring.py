@@ -1,12 +1,10 @@
 """Scores beside Table 1: which cell a file is, which recordings there are."""
 
-import numpy as np
 import pytest
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.models.robust_lq_emotion.scores.evaluate import Evaluate
 from caffe_compat.models.robust_lq_emotion.verify.scoring import Cell, find_crops, named_cell, read_cell
-from matlab_ports.matfile import savemat
 
 
 @pytest.mark.parametrize(
@@ -41,15 +39,7 @@ def test_a_cell_can_be_named():
             read_cell(wrong)
 
 
-def crops(root, folder, names=("dev_1",), frames=6):
-    rng = np.random.default_rng(0)
-    (root / folder).mkdir(parents=True)
-    for name in names:
-        video, time = rng.random((96, 96, frames)), np.arange(frames) * 0.04
-        savemat(root / folder / f"{name}.mat", {"video": video, "valence": np.sin(time * 9), "video_time": time}, "-v6")
-
-
-def test_crops_are_found_where_prepare_leaves_them(tmp_path):
+def test_crops_are_found_where_prepare_leaves_them(tmp_path, crops):
     crops(tmp_path, "data/raw_data/HQ")
     crops(tmp_path, "data/raw_data/LR12")
     crops(tmp_path, "data/raw_data/LR3", names=("train_1",))
@@ -62,7 +52,7 @@ def test_crops_are_found_where_prepare_leaves_them(tmp_path):
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path, crops):
     root = tmp_path / "root"
     crops(root, "data/raw_data/HQ", names=("dev_1", "dev_2"))
     crops(root, "data/raw_data/LR3")
