@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from caffe_compat.errors import CaffeCompatError, did_you_mean
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.assign import SpecError, assign_proto
+from caffe_compat.proto.forks import FORKS, ForkSchema
 
 __all__ = [
     "Function",
@@ -177,6 +178,9 @@ class Function:
 
     def _hint(self, layer: pb.LayerParameter, name: str) -> str | None:
         """Say where a field that was not found may belong."""
+        added_by = [fork for fork, schema in FORKS.items() if _adds(schema, name)]
+        if added_by:
+            return f"a field of {' and '.join(added_by)}, not of Caffe 1.0: write this layer in prototxt"
         own = _param_names.get(self.type_name)
         known = {field.name for field in layer.DESCRIPTOR.fields}
         if own is not None:
@@ -192,6 +196,11 @@ class Function:
         if homes and name not in known:
             return f"no message is named after this type: write {' or '.join(f'{h}=dict({name}=...)' for h in homes)}"
         return did_you_mean(name, known)
+
+
+def _adds(schema: ForkSchema, name: str) -> bool:
+    added = schema.additions.get("LayerParameter")
+    return added is not None and name in added.DESCRIPTOR.fields_by_name
 
 
 class NetSpec:

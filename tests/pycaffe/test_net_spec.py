@@ -154,6 +154,13 @@ def test_a_type_whose_message_has_another_name_takes_it_whole():
         L.Deconvolution(x, num_output=2).to_proto()
 
 
+def test_a_field_of_a_fork_is_told_apart_and_its_types_without_fields_are_taken():
+    x = L.Input(shape=dict(dim=[1, 1, 4, 4]))
+    with pytest.raises(AttributeError, match=r"permute_param.*a field of .*ssd.*write this layer in prototxt"):
+        L.Permute(x, permute_param=dict(order=[0, 2, 3, 1])).to_proto()
+    assert L.ReLU6(x).to_proto().layer[1].type == "ReLU6"
+
+
 def test_the_message_of_every_type_comes_from_the_descriptors():
     names = param_name_dict()
     assert names["Convolution"] == "convolution"
