@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 from caffe_compat.cli.parser import parse
 from caffe_compat.errors import CaffeCompatError, ProblemsError
+from caffe_compat.proto.forks import naming_forks
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
-        code: int = args.run(args)
+        with naming_forks(*args.fork):
+            code: int = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,6 +52,8 @@ def _in_terms_of_flags(error: CaffeCompatError) -> CaffeCompatError:
     for problem in error.problems if isinstance(error, ProblemsError) else (error,):
         if problem.hint and "input_shapes" in problem.hint:
             problem.hint = "give --input=BLOB=N,C,H,W, or a deploy prototxt"
+        elif problem.hint:
+            problem.hint = re.sub("fork='([a-z0-9-]+)'", r"--fork=\1", problem.hint)
     return error
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from caffe_compat.cli.table import write_table
-from caffe_compat.layers import REGISTRY, Layer
+from caffe_compat.layers import Layer, every_layer
 
 
 def define(part: argparse.ArgumentParser) -> None:
@@ -16,16 +16,18 @@ def define(part: argparse.ArgumentParser) -> None:
     part.set_defaults(run=layers)
     form = part.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="for programs")
-    form.add_argument("--markdown", action="store_true", help="as the README has it")
+    form.add_argument("--markdown", action="store_true", help="Caffe's own, as the README has them")
+    form.add_argument("--forks", action="store_true", help="those of forks, as docs/forks.md has them")
 
 
 def layers(args: argparse.Namespace) -> int:
     """List the supported layer types and what becomes of each of their fields."""
-    known = [REGISTRY[name] for name in sorted(REGISTRY)]
+    known = every_layer()
     if args.json:
         found = {
-            layer.type: {
+            f"{layer.type}{_mark(layer)}": {
                 "summary": layer.summary,
+                "forks": list(layer.forks),
                 "fields": {
                     name: {
                         "read": list(account.read),
@@ -40,21 +42,32 @@ def layers(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(found) + "\n")
         return 0
     if args.markdown:
-        sys.stdout.write(_markdown(known))
+        sys.stdout.write(_markdown([layer for layer in known if not layer.forks]))
+        return 0
+    if args.forks:
+        sys.stdout.write(_markdown([layer for layer in known if layer.forks]))
         return 0
     table = [("type", "does", "not supported")]
-    table += [
-        (layer.type, layer.summary, "; ".join(sorted({f for a in layer.accounts.values() for f in a.rejected})))
-        for layer in known
-    ]
+    for layer in known:
+        rejected = sorted({field for account in layer.accounts.values() for field in account.rejected})
+        table.append((f"{layer.type}{_mark(layer)}", layer.summary, "; ".join(rejected)))
     write_table(table)
     return 0
 
 
+def _mark(layer: Layer) -> str:
+    """Return what marks a type that is not Caffe's own."""
+    return f" (fork: {', '.join(layer.forks)})" if layer.forks else " (own)" if layer.own else ""
+
+
 def _markdown(known: Sequence[Layer]) -> str:
-    """Return the support table as the README has it."""
+    """Return the support table as the README and docs/forks.md have it."""
+    forks = bool(known and known[0].forks)
     lines = ["| layer | does | reads |", "|---|---|---|"]
+    if forks:
+        lines = ["| layer | fork | does | reads |", "|---|---|---|---|"]
     for layer in known:
         fields = [field for account in layer.accounts.values() for field in account.read]
-        lines.append(f"| {layer.type} | {layer.summary} | {', '.join(fields)} |")
+        fork = f"{', '.join(layer.forks)} | " if forks else ""
+        lines.append(f"| {layer.type} | {fork}{layer.summary} | {', '.join(fields)} |")
     return "\n".join(lines) + "\n"

@@ -7,6 +7,8 @@ import importlib
 import re
 from collections.abc import Sequence
 
+from caffe_compat.cli.fork import add_fork
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train or finetune a model", "train"),
     "test": ("score a model", "score"),
@@ -53,6 +55,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         part = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if args and args[0] == name:
             importlib.import_module(f"caffe_compat.cli.{module}").define(part)
+            add_fork(part)
             args = [args[0], *_switches(part, args[1:])]
     return parser.parse_args(args)
 

@@ -6,7 +6,9 @@ own. So a fork is named (:func:`name_forks`), or follows from the layer's type a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError, Message
@@ -23,6 +25,7 @@ Schema = Mapping[str, type[Message]]
 """Name of a message of Caffe -> the message of what is added to it."""
 
 _NAMED = b"N"
+_AROUND: ContextVar[tuple[str, ...]] = ContextVar("forks", default=())
 _BINARY = "<binary>"
 
 
@@ -80,17 +83,35 @@ def name_forks(net: NetParameter, fork: str | Sequence[str] | None) -> NetParame
     Parameters
     ----------
     net : of any age; the note survives copies and upgrades.
-    fork : one name or several of :data:`FORKS`; None returns the net as it is. Where several forks have a layer type,
-        the named one is meant.
+    fork : one name or several of :data:`FORKS`; None stands for those of :func:`naming_forks`. Where several forks have
+        a layer type, the named one is meant.
     """
-    if fork is None:
+    names = _AROUND.get() if fork is None else (fork,) if isinstance(fork, str) else tuple(fork)
+    names = tuple(name for name in names if name not in named_forks(net))
+    if not names:
         return net
     out = copied(net)
-    for name in [fork] if isinstance(fork, str) else fork:
+    for name in names:
         add_mark(out, _NAMED, check_fork(name).encode())
         for layer in out.layer:
             _name_numbers(layer, name)
     return out
+
+
+@contextmanager
+def naming_forks(*names: str) -> Iterator[None]:
+    """Name forks for every net that is built inside a ``with`` block and does not name its own.
+
+    Raises
+    ------
+    NetError
+        There is no fork of that name.
+    """
+    token = _AROUND.set((*_AROUND.get(), *map(check_fork, names)))
+    try:
+        yield
+    finally:
+        _AROUND.reset(token)
 
 
 def named_forks(net: NetParameter) -> tuple[str, ...]:

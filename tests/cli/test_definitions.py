@@ -8,7 +8,7 @@ import torch
 
 from caffe_compat.cli import main
 from caffe_compat.files import read_net, read_solver, read_weights_h5
-from caffe_compat.layers import REGISTRY
+from caffe_compat.layers import FORK_REGISTRY, REGISTRY
 from caffe_compat.prototxt import path as definition
 from caffe_compat.weights import read_weights
 from tests.solver.case import NET, SOLVER, write_case
@@ -117,8 +117,23 @@ def test_show_tells_what_is_wrong(folder, output):
 
 def test_layers_lists_the_registry(output):
     lines = output("layers").splitlines()
-    assert [line.split()[0] for line in lines[1:]] == sorted(REGISTRY)
-    assert sorted(json.loads(output("layers", "--json"))) == sorted(REGISTRY)
+    own = [line for line in lines[1:] if "(fork: " not in line]
+    assert [line.split()[0] for line in own] == sorted(REGISTRY)
+    marked = {f"{layer.type} (fork: {', '.join(layer.forks)})" for layers in FORK_REGISTRY.values() for layer in layers}
+    assert set(json.loads(output("layers", "--json"))) == set(REGISTRY) | marked
+    assert all(any(line.startswith(name) for line in lines) for name in marked)
+
+
+def test_a_fork_is_named_with_a_flag(folder, output):
+    lines = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 4 dim: 2 dim: 2 } } }'
+    (folder / "bn.prototxt").write_text(f'{lines} layer {{ name: "bn" type: "BN" bottom: "x" top: "y" }}')
+    assert "one of pspnet, yjxiong, happynear, segnet, as in --fork=pspnet" in output("show", "bn.prototxt", code=1)
+    blobs = {}
+    for fork in ("segnet", "pspnet"):
+        rows = json.loads(output("show", "bn.prototxt", "--json", f"--fork={fork}"))["layers"]
+        blobs[fork] = next(len(row["blobs"]) for row in rows if row["layer"] == "bn")
+    assert blobs == {"segnet": 2, "pspnet": 4}
+    assert "no such fork (did you mean 'segnet'?)" in output("show", "bn.prototxt", "--fork=segmet", code=1)
 
 
 def test_upgrade_tells_nets_from_solvers(folder, output):

@@ -10,7 +10,7 @@ from caffe_compat.graph import build_graph
 from caffe_compat.net import build_net, load_net
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto import forks_pb2 as fb
-from caffe_compat.proto.forks import FORKS, name_forks, named_forks
+from caffe_compat.proto.forks import FORKS, name_forks, named_forks, naming_forks
 from caffe_compat.proto.marks import all_forks
 from caffe_compat.proto.printer import format_text
 from caffe_compat.proto.text import parse_text
@@ -248,3 +248,15 @@ def test_text_of_a_fork_is_written_back_as_it_was():
     again = parse_text(format_text(net), pb.NetParameter)
     assert [f.text for _, f in all_forks(again)] == [f.text for _, f in all_forks(net)]
     assert build_graph(again).nodes[-1].spec.fork == "ssd"
+
+
+def test_a_fork_named_around_a_block_is_meant_inside_it_only():
+    net = parse_text(single("BN", MAP), pb.NetParameter)
+    with naming_forks("segnet"):
+        assert build_graph(net).nodes[-1].spec.fork == "segnet"
+        assert build_graph(net, fork="pspnet").nodes[-1].spec.fork == "pspnet"
+        assert load_net(net).caffe.nodes[-1].spec.fork == "segnet"
+    with pytest.raises(NetError, match="several"):
+        build_graph(net)
+    with pytest.raises(NetError, match="no such fork"), naming_forks("nobody"):
+        raise AssertionError("not reached")

@@ -1,0 +1,18 @@
+"""docs/forks.md says what the registry says."""
+
+from pathlib import Path
+
+from caffe_compat.cli import main
+from caffe_compat.proto.forks import FORKS
+
+TEXT = (Path(__file__).parents[2] / "docs" / "forks.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_fork_layers_is_the_registrys(capsys):
+    assert main(["layers", "--forks"]) == 0
+    assert TEXT.split("<!-- forks -->\n")[1].split("<!-- /forks -->")[0] == capsys.readouterr().out
+
+
+def test_every_fork_is_listed_with_where_it_is():
+    for name, schema in FORKS.items():
+        assert f"| `{name}` | {schema.source} |\n" in TEXT
