@@ -19,11 +19,12 @@ def to_dot(picture: Diagram) -> str:
 
 
 def _attributes(node: Node, rankdir: str) -> str:
-    # What is written in a record has marks of its own, besides those of a text in quotes.
-    lines = node.lines if node.blob else [re.sub(r"([\\{}|<>])", r"\\\1", line) for line in node.lines]
     separator = " " if rankdir in ("TB", "BT") else "\n"
+    label = _quoted(separator.join(node.lines))
+    if not node.blob:  # what is written in a record has marks of its own, which one backslash takes for characters
+        label = re.sub(r"([{}|<>])", r"\\\1", label)
     shape = "octagon" if node.blob else "record"
-    return f'label={_quoted(separator.join(lines))}, shape={shape}, style=filled, fillcolor="{node.colour}"'
+    return f'label={label}, shape={shape}, style=filled, fillcolor="{node.colour}"'
 
 
 def _quoted(text: str) -> str:

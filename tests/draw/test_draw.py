@@ -120,7 +120,7 @@ def test_quotes_and_the_marks_of_records_are_written_so_that_they_are_seen():
     net.layer.add(name="x|y\\z", type="ReLU", bottom=['q"'], top=["t"])
     text = draw.dot_text(net)
     assert 'digraph "a \\"b\\""' in text
-    assert '"x\\\\|y\\\\\\\\z\\n(ReLU)"' in text
+    assert r'"x\|y\\z\n(ReLU)"' in text
     assert '"q\\""' in text
 
 
