@@ -7,6 +7,7 @@ import importlib
 import re
 from collections.abc import Sequence
 
+from caffe_compat.cli.binary import BREW, accept_all, note_unused
 from caffe_compat.cli.fork import add_fork
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -56,8 +57,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if args and args[0] == name:
             importlib.import_module(f"caffe_compat.cli.{module}").define(part)
             add_fork(part)
+            if name in BREW:
+                accept_all(part)
             args = [args[0], *_switches(part, args[1:])]
-    return parser.parse_args(args)
+    found = parser.parse_args(args)
+    found.argv = args
+    note_unused(found)
+    return found
 
 
 def _switches(part: argparse.ArgumentParser, args: Sequence[str]) -> list[str]:

@@ -17,13 +17,16 @@ from caffe_compat.cli.flags import (
     add_signals,
     add_state,
     chosen_device,
+    chosen_gpus,
     reshaping,
     stages,
 )
 from caffe_compat.cli.kinds import is_solver
+from caffe_compat.cli.several import train_on
 from caffe_compat.errors import SolverError
 from caffe_compat.files import forks, parse_text, read_solver
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.blobs import SIZE_LIMIT
 from caffe_compat.solver import Action, Log, SignalActions, Solver, launched
 from caffe_compat.upgrade import upgrade_snapshot_prefix, upgrade_solver
 from caffe_compat.weights import copy_weights
@@ -51,6 +54,7 @@ def define(part: ArgumentParser) -> None:
     add_state(part)
     add_signals(part)
     part.add_argument("--log", metavar="FILE", help="append the log to this file as well")
+    part.add_argument("--log_dir", metavar="DIR", help="append the log to DIR/caffe.INFO as well, as glog does")
     group = part.add_argument_group("in place of what the definitions say")
     for name, metavar, text in (
         ("net", "FILE", "the net to train and test"),
@@ -65,13 +69,17 @@ def define(part: ArgumentParser) -> None:
 
 def train(args: Namespace) -> int:
     """Train or finetune a model."""
+    if args.gpu and not args.device and "WORLD_SIZE" not in os.environ:
+        gpus = chosen_gpus(args.gpu)
+        if len(gpus) > 1:
+            return train_on(gpus, args.argv)
     if args.snapshot and args.weights:
         raise SolverError("give a snapshot to resume training or weights to finetune, but not both")
     param = _solver(args)
     with ExitStack() as stack:
         streams = [sys.stderr]
-        if args.log:
-            streams.append(stack.enter_context(Path(args.log).open("a", encoding="utf-8")))
+        logs = [args.log, args.log_dir and Path(args.log_dir) / "caffe.INFO"]
+        streams += [stack.enter_context(Path(name).open("a", encoding="utf-8")) for name in logs if name]
         log = Log(*(streams if os.environ.get("RANK", "0") == "0" else ()))  # torchrun's first process speaks for all
         device = _device(args, param, log)
         workers = stack.enter_context(launched(device))
@@ -88,6 +96,7 @@ def train(args: Namespace) -> int:
             exact=args.exact,
             workers=workers,
         )
+        _check_size(solver)
         if _adapts(args):
             _finetune(solver, args, log)
         if args.snapshot:
@@ -97,6 +106,15 @@ def train(args: Namespace) -> int:
         solver.solve()
         log.line("caffe.cpp:250", "Optimization Done.")
     return 0
+
+
+def _check_size(solver: Solver) -> None:
+    """Refuse, before the first iteration, a net whose snapshots protobuf cannot hold."""
+    size = 4 * solver.net.caffe.parameter_count()
+    taken = solver.param.snapshot or solver.param.snapshot_after_train
+    if taken and size > SIZE_LIMIT and solver.param.snapshot_format == pb.SolverParameter.BINARYPROTO:
+        problem = f"the weights take {size} bytes; protobuf holds {SIZE_LIMIT}"
+        raise SolverError(problem, field="snapshot_format", value="BINARYPROTO", hint="snapshot_format: HDF5")
 
 
 def _adapts(args: Namespace) -> bool:

@@ -150,6 +150,47 @@ def test_test_scores_batches_and_means(folder, capsys):
     assert re.findall(r"Test net output #0: loss = (\S+)", train)[-1] == shown
 
 
+def test_every_flag_of_caffes_binary_is_taken(folder, capsys):
+    argv = [
+        "train",
+        "-solver",
+        "solver.prototxt",
+        "-phase",
+        "TRAIN",
+        "-iterations",
+        "5",
+        "-logtostderr",
+        "-minloglevel=0",
+    ]
+    assert main([*argv, "-log_dir=.", "--max_iter=1"]) == 0
+    err = capsys.readouterr().err
+    assert "note: --iterations has no effect on train, as in Caffe" in err
+    assert "note: --phase has no effect on train, as in Caffe" in err
+    assert "Optimization Done." in (folder / "caffe.INFO").read_text()
+    argv = [
+        "test",
+        "-model=net.prototxt",
+        "-weights=snap_iter_1.caffemodel",
+        "-iterations=1",
+        "-phase=TEST",
+        "-snapshot=",
+    ]
+    assert main([*argv, "-sigint_effect", "stop", "-solver=s"]) == 0
+    assert "note: --phase has no effect on test" in capsys.readouterr().err
+
+
+def test_weights_that_no_snapshot_can_hold_are_refused_before_training(folder, capsys, monkeypatch):
+    from caffe_compat.cli import train
+
+    monkeypatch.setattr(train, "SIZE_LIMIT", 4 * 4 - 1)
+    text = failed(capsys, "train", "--solver=solver.prototxt")
+    assert "the weights take 16 bytes; protobuf holds 15 (snapshot_format: HDF5)" in text
+    assert not list(folder.glob("snap*"))
+    assert main(["train", "--solver=solver.prototxt", "--set=snapshot_format: HDF5"]) == 0
+    monkeypatch.setattr(train, "SIZE_LIMIT", 4 * 4)
+    assert main(["train", "--solver=solver.prototxt"]) == 0
+
+
 def test_running_as_a_module_is_the_same_command(folder):
     done = subprocess.run(
         [sys.executable, "-m", "caffe_compat", "train", "--solver=gone"],
@@ -232,7 +273,7 @@ def test_lack_of_memory_is_an_error_as_any_other(monkeypatch, capsys):
     def lacking(_args):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
-    monkeypatch.setattr("caffe_compat.cli.parse", lambda _argv: Namespace(run=lacking))
+    monkeypatch.setattr("caffe_compat.cli.parse", lambda _argv: Namespace(run=lacking, fork=[]))
     assert "DefaultCPUAllocator" in failed(capsys)
 
     def broken(_args):
