@@ -215,6 +215,7 @@ def register(cls: type[Layer]) -> type[Layer]:
         raise ValueError(f"layer type {cls.type} is registered already")
     if unknown := set(cls.forks) - set(FORKS):
         raise ValueError(f"layer type {cls.type}: no such fork: {', '.join(sorted(unknown))}")
+    schema_of(cls, next(iter(cls.forks), ""))  # what it declares of its own must be a message
     for name, account in cls.accounts.items():
         known = [f.name for fork in cls.forks or ("",) for f in account_fields(name, schema_of(cls, fork))]
         named = account.fields()

@@ -14,7 +14,9 @@ Defaults = Mapping[str, Value]
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _KINDS = {bool: _Field.TYPE_BOOL, int: _Field.TYPE_INT64, float: _Field.TYPE_DOUBLE, str: _Field.TYPE_STRING}
-_LARGEST = 1 << 28
+_LARGEST = 1 << 28  # above any fork's number
+_Declared = tuple[str, type, bool, str]
+"""A field: its name, the type of its values, whether there are many, its default as a descriptor has it."""
 
 
 def own_message(type_: str, own: Mapping[str, Defaults]) -> type[Message]:
@@ -25,23 +27,31 @@ def own_message(type_: str, own: Mapping[str, Defaults]) -> type[Message]:
     ValueError
         A default is of a kind that has no place in a prototxt.
     """
-    flat = tuple((name, tuple((f, _frozen(v)) for f, v in fields.items())) for name, fields in own.items())
-    return _made(type_, flat)
+    fields = ((name, tuple(_declared(type_, f, value) for f, value in given.items())) for name, given in own.items())
+    return _made(tuple(fields))
 
 
-def _frozen(value: Value) -> object:
-    return tuple(value) if isinstance(value, list) else value
+def _declared(type_: str, name: str, value: Value) -> _Declared:
+    many = isinstance(value, list)
+    first = (value[0] if value else 0.0) if isinstance(value, list) else value
+    if type(first) not in _KINDS:
+        raise ValueError(f"layer type {type_}: {name}: a bool, int, float, str or a list of them, not {value!r}")
+    default = "" if many else str(value).lower() if isinstance(value, bool) else str(value)
+    return name, type(first), many, default
 
 
 @cache
-def _made(type_: str, own: tuple[tuple[str, tuple[tuple[str, object], ...]], ...]) -> type[Message]:
+def _made(own: tuple[tuple[str, tuple[_Declared, ...]], ...]) -> type[Message]:
     package = "caffe_compat.own"  # each type has a pool of its own
     file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto2")
     layer = file.message_type.add(name="Layer")
     for number, (name, fields) in enumerate(own, 1):
         message = file.message_type.add(name=f"Message{number}")
-        for place, (field, default) in enumerate(fields, 1):
-            _add_field(message, field, place, default, type_)
+        for place, (field, kind, many, default) in enumerate(fields, 1):
+            label = _Field.LABEL_REPEATED if many else _Field.LABEL_OPTIONAL
+            message.field.add(
+                name=field, number=place, type=_KINDS[kind], label=label, default_value=None if many else default
+            )
         layer.field.add(
             name=name,
             number=_LARGEST + number,
@@ -52,14 +62,3 @@ def _made(type_: str, own: tuple[tuple[str, tuple[tuple[str, object], ...]], ...
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.Layer"))
-
-
-def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, default: object, type_: str) -> None:
-    many = isinstance(default, tuple)
-    kind = type(default[0]) if isinstance(default, tuple) and default else float if many else type(default)
-    if kind not in _KINDS:
-        raise ValueError(f"layer type {type_}: {name}: a bool, int, float, str or a list of them, not {default!r}")
-    field = message.field.add(name=name, number=number, type=_KINDS[kind])
-    field.label = _Field.LABEL_REPEATED if many else _Field.LABEL_OPTIONAL
-    if not many:
-        field.default_value = str(default).lower() if isinstance(default, bool) else str(default)

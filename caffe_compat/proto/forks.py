@@ -168,7 +168,7 @@ def _placed(
     """Return an error about the text of a fork's field that names the place of the field."""
     at = f"{inside}.{error.field}" if inside else error.field
     hint = None if error.hint == "it belongs to a fork of Caffe" else error.hint
-    problem = error.problem.replace("Caffe 1.0 has", "the fork has")
+    problem = error.problem.removeprefix("Caffe 1.0 has ")
     return NetError(problem, file=file, line=line, layer=param.name, field=at, hint=hint)
 
 
