@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from torch import fx
 
 from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_together
-from caffe_compat.layers import BlobDef, Layer, LayerSpec, Shape, choose
+from caffe_compat.layers import Layer, LayerSpec, Shape, choose
 from caffe_compat.layers.base import count, rejections
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.forks import name_forks, named_forks
 from caffe_compat.proto.marks import Fork, all_forks
 from caffe_compat.rewrite import insert_splits
+from caffe_compat.sharing import Sharing, Slot
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
 
@@ -26,28 +27,6 @@ RESERVED = frozenset(
 """Names a layer's module cannot have beside those of torch.fx.GraphModule: they are CaffeNet's own."""
 
 InputShapes = Mapping[str, Sequence[int]]
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One parameter blob in its place.
-
-    Attributes
-    ----------
-    layer, index : the layer's name and the blob's number in it.
-    key : its name in the state_dict, ``<layer>.<attribute>``.
-    blob : shape, filler and orientation.
-    lr_mult, decay_mult : what the solver multiplies its rate and decay by.
-    owner : key of the slot it shares its values with (parameters of one name); None where it owns them.
-    """
-
-    layer: str
-    index: int
-    key: str
-    blob: BlobDef
-    lr_mult: float
-    decay_mult: float
-    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +138,7 @@ class _Builder:
     nodes: list[Node] = field(default_factory=list)
     shapes: dict[str, Shape | None] = field(default_factory=dict)
     available: set[str] = field(default_factory=set)
-    owners: dict[str, Slot] = field(default_factory=dict)
+    sharing: Sharing = field(default_factory=Sharing)
     keys: set[str] = field(default_factory=set)
 
     def graph(self) -> NetGraph:
@@ -174,7 +153,7 @@ class _Builder:
         return NetGraph(
             name=self.net.name,
             phase=self.phase,
-            nodes=tuple(self.nodes),
+            nodes=tuple(replace(n, slots=tuple(map(self.sharing.settled, n.slots))) for n in self.nodes),
             inputs=tuple(top for node in self.nodes if node.layer.is_data for top in node.tops),
             outputs=tuple(sorted(self.available)),
             shapes={blob: shape for blob, shape in self.shapes.items() if shape is not None},
@@ -283,20 +262,7 @@ class _Builder:
         for index, blob in enumerate(blobs):
             given = params[index] if index < len(params) else pb.ParamSpec()
             slot = Slot(spec.param.name, index, f"{key}.{blob.name}", blob, given.lr_mult, given.decay_mult)
-            yield self._shared(spec, slot, given) if given.name else slot
-
-    def _shared(self, spec: LayerSpec, slot: Slot, given: pb.ParamSpec) -> Slot:
-        owner = self.owners.setdefault(given.name, slot)
-        if owner is slot:
-            return slot
-        mine, theirs = slot.blob.shape, owner.blob.shape
-        if mine != theirs:
-            permitted = given.share_mode == pb.ParamSpec.PERMISSIVE and count(mine) == count(theirs)
-            problem = (
-                "sharing one blob in two shapes is not supported" if permitted else "the shared blobs differ in shape"
-            )
-            raise spec.error(f"{problem}: {mine} here, {theirs} in {owner.layer!r}", "param.name", given.name)
-        return Slot(slot.layer, slot.index, slot.key, slot.blob, slot.lr_mult, slot.decay_mult, owner.key)
+            yield self.sharing.placed(spec, slot, given)
 
     def _top_shapes(self, node: Node) -> tuple[Shape | None, ...]:
         if not node.layer.is_data:

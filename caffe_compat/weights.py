@@ -15,12 +15,13 @@ from torch import fx, nn
 
 from caffe_compat.errors import CaffeCompatError, WeightsError, raise_together
 from caffe_compat.files import is_hdf5, read_binary, read_weights_h5, write_binary, write_weights_h5
-from caffe_compat.graph import NetGraph, Slot
+from caffe_compat.graph import NetGraph
 from caffe_compat.layers.base import Shape
 from caffe_compat.load_report import LoadReport, Mismatch, renamed_layers
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.blobs import BlobStore
 from caffe_compat.proto.marks import plain
+from caffe_compat.sharing import Slot
 from caffe_compat.upgrade import upgrade_net
 
 Array = npt.NDArray[Any]

@@ -58,7 +58,9 @@ class ClipModule(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return `x` within the bounds."""
-        return x.clamp(max=self.high).clamp(min=self.low)
+        if self.low <= self.high:
+            return x.clamp(self.low, self.high)
+        return x.clamp(max=self.high).clamp(min=self.low)  # torch's clamp would prefer the upper bound
 
 
 @register

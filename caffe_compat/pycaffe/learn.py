@@ -9,12 +9,13 @@ from os import PathLike
 import torch
 
 from caffe_compat.data import DataSource, Randomness
-from caffe_compat.graph import NetGraph, Slot
+from caffe_compat.graph import NetGraph
 from caffe_compat.layers import BlobDef
 from caffe_compat.load_report import LoadReport
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.mode import device as mode_device
 from caffe_compat.pycaffe.net import Net
+from caffe_compat.sharing import Slot
 from caffe_compat.solver.nets import Criterion, Definition
 from caffe_compat.solver.trained import Outputs
 from caffe_compat.solver.workers import Workers

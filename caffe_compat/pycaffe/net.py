@@ -13,7 +13,7 @@ import torch
 
 from caffe_compat.data import CRand, DataSource, MemorySource, Randomness, open_sources
 from caffe_compat.files import read_net
-from caffe_compat.graph import NetGraph, Node, Slot, build_graph
+from caffe_compat.graph import NetGraph, Node, build_graph
 from caffe_compat.layers.python import python_layers
 from caffe_compat.load_report import LoadReport
 from caffe_compat.net import first_values
@@ -26,6 +26,7 @@ from caffe_compat.pycaffe.need import needs
 from caffe_compat.pycaffe.passes import Passes
 from caffe_compat.pycaffe.steps import DataStep, Step, make_step
 from caffe_compat.rewrite import insert_splits
+from caffe_compat.sharing import Slot
 from caffe_compat.solver.nets import Definition
 from caffe_compat.state import filter_net
 from caffe_compat.upgrade import upgrade_net

@@ -6,6 +6,7 @@ until the layer runs forward again. Gradients of blobs are overwritten, those of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -27,6 +28,9 @@ from caffe_compat.pycaffe.need import Need
 
 _VIEWS = frozenset({"Reshape", "Flatten"})
 """Types whose top is the bottom's memory in another shape."""
+_READS_TOP = frozenset({"Sigmoid", "Softmax", "TanH"})
+_READS_BOTTOM = frozenset({"BNLL", "Clip", "ReLU"})
+"""Types whose gradient Caffe takes from what the top's, or the bottom's, memory holds when the net goes back."""
 
 
 class Step:
@@ -113,6 +117,20 @@ def _share(top: Blob, bottom: Blob, shape: Sequence[int]) -> None:
     if top.shape != tuple(shape):
         top.reshape(*shape)
     top.share_data(bottom)
+
+
+class ParameterStep(Step):
+    """Parameter: the top is the parameter itself, gradients as well, which are thus written over, not added to."""
+
+    def reshape(self) -> None:
+        """Share the memory."""
+        (blob,) = self.layer.blobs
+        _share(self.tops[0], blob, blob.shape)
+        self.tops[0].share_diff(blob)
+
+    def forward(self) -> None:
+        """Share the memory again, in case it was renewed."""
+        self.reshape()
 
 
 class DataStep(Step):
@@ -264,6 +282,7 @@ class ModuleStep(Step):
                 self._kept = (*self._run(keep=True), self._versions())
         inputs, outputs, _ = self._kept
         where = device()
+        self._reread(inputs, outputs, where)
         tops = [
             (value, top.gradients(where).to(value.dtype).view(value.shape))
             for value, top in zip(outputs, self.tops, strict=True)
@@ -285,7 +304,33 @@ class ModuleStep(Step):
         for value, blob, slot in zip(self._params, self.layer.blobs, self.node.slots, strict=True):
             grad = found.get(id(value))
             if grad is not None:
-                blob.gradients(where).add_(slot.blob.to_caffe(grad))
+                total = blob.gradients(where)
+                if _overwrites(self.spec, slot.index):
+                    total.zero_()
+                total.add_(slot.blob.to_caffe(grad))
+
+    def _reread(self, inputs: list[torch.Tensor], outputs: list[torch.Tensor], where: torch.device) -> None:
+        """Let autograd see what layers in place have left in the blobs since, where Caffe's gradient reads it."""
+        if self.node.type in _READS_TOP:
+            outputs[0].data.copy_(self.tops[0].values(where))
+        if self.node.type in _READS_BOTTOM and self.in_place[0]:
+            for value in (inputs[0], outputs[0]):
+                value.data.copy_(self.bottoms[0].values(where))
+
+
+def _overwrites(spec: LayerSpec, index: int) -> bool:
+    """Tell whether Caffe writes a parameter's gradient over the last one's: Scale's, where one row holds all of it.
+
+    Seen in scale_layer.cpp: the sums go straight into the diff if the scale is as large as the bottom, or if nothing
+    lies before its axes and something behind them (a batch of one).
+    """
+    if spec.param.type != "Scale" or len(spec.bottoms) != 1 or index != 0:
+        return False
+    shape, message = spec.bottoms[0], spec.param.scale_param
+    axis = spec.axis(message.axis, "scale_param.axis")
+    end = len(shape) if message.num_axes == -1 else axis + message.num_axes
+    outer, scale, inner = (math.prod(part) for part in (shape[:axis], shape[axis:end], shape[end:]))
+    return outer == inner == 1 or (outer == 1 and scale > 1 and inner > 1)
 
 
 def _leads_back(outputs: Sequence[torch.Tensor]) -> bool:
@@ -313,6 +358,8 @@ def make_step(
         return SilentStep(node, layer, bottoms, tops, need)
     if node.type == "Split" or (node.type in ("Concat", "Slice") and len(bottoms) == len(tops) == 1):
         return SplitStep(node, layer, bottoms, tops, need)
+    if node.type == "Parameter":
+        return ParameterStep(node, layer, bottoms, tops, need)
     if node.type in _VIEWS:
         return ViewStep(node, layer, bottoms, tops, need)
     return ModuleStep(node, layer, bottoms, tops, need, exact=exact)

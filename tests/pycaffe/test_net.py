@@ -320,3 +320,36 @@ def test_a_loss_without_a_top_is_no_output(make):
     net.blobs["x"].data[...] = 2
     net.forward()
     assert net.blobs["(automatic)"].data == 6
+
+
+def test_scales_gradient_over_a_batch_of_one_is_written_over_as_caffes_is(make):
+    scale = 'layer { name: "s" type: "Scale" bottom: "x" top: "y" }'
+    shape = "dim: 2 dim: 3 dim: 5 dim: 5"
+    for rows, sums in ((shape, 2), (shape.replace("2", "1", 1), 1)):
+        net = make(FORCE + INPUT.replace(shape, rows) + scale)
+        net.blobs["x"].data[...], net.blobs["y"].diff[...] = 1, 1
+        net.forward()
+        net.backward()
+        once = net.params["s"][0].diff.copy()
+        net.backward()
+        np.testing.assert_array_equal(net.params["s"][0].diff, sums * once)
+
+
+def test_the_gradient_of_a_parameter_layer_is_its_tops(make):
+    net = make(FORCE + 'layer { name: "p" type: "Parameter" top: "y" parameter_param { shape { dim: 3 } } }')
+    net.forward()
+    net.blobs["y"].diff[...] = [1, 2, 3]
+    net.backward()
+    assert net.params["p"][0].diff.tolist() == [1, 2, 3]
+    net.params["p"][0].data[...] = 4
+    assert net.forward()["y"].tolist() == [4, 4, 4]
+
+
+def test_a_gradient_is_taken_from_what_layers_in_place_left(make):
+    net = make(
+        FORCE + INPUT + 'layer { name: "s" type: "Sigmoid" bottom: "x" top: "y" }'
+        'layer { name: "b" type: "Bias" bottom: "y" top: "y" bias_param { filler { value: 1 } } }'
+    )
+    net.forward()
+    net.blobs["y"].diff[...] = 1
+    assert net.backward()["x"][0, 0, 0, 0] == -0.75  # y (1 - y) at y = 0.5 + 1, as in Caffe
