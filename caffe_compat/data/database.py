@@ -79,8 +79,9 @@ class _Lmdb(Database):
             env = self._shared.handle
             # Pages beyond the end of a file cut short would end the process when they are touched.
             needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-            if content.stat().st_size < needed:
-                told = f"{content.stat().st_size} of {needed} bytes are there"
+            size = content.stat().st_size
+            if size < needed:
+                told = f"{size} of {needed} bytes are there"
                 raise at.error(f"the database is cut short: {told}", hint="copy it again")
             self.entries = int(env.stat()["entries"])
             self._cursor = env.begin(buffers=False).cursor()
@@ -96,7 +97,7 @@ class _Lmdb(Database):
             raise self._at.error("the database is empty")
 
     def find(self, key: bytes) -> bool:
-        before = self._cursor.key()
+        before = self.key()
         try:
             found = bool(key) and self._cursor.set_key(key)
         except self._error:  # no key can be so long

@@ -8,7 +8,7 @@ force_color or force_gray says otherwise, which other records do not heed; rand_
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -121,12 +121,16 @@ class DatumSource(DataSource):
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch, in the shape of its first record; all of its records must have that shape."""
         taken = [self._take() for _ in range(self._batch)]
-        data = self._transform.batch(
-            self._batch,
-            lambda row: picture_of(taken[row][1], self._flag, taken[row][0]),
-            lambda row: taken[row][0],
-            threads=any(datum.encoded for _, datum in taken),
-        )
+        alike = _stacked([datum for _, datum in taken])
+        if alike is not None:
+            data = self._transform.stack(alike, taken[0][0])
+        else:
+            data = self._transform.batch(
+                self._batch,
+                lambda row: picture_of(taken[row][1], self._flag, taken[row][0]),
+                lambda row: taken[row][0],
+                threads=any(datum.encoded for _, datum in taken),
+            )
         labels = np.array([datum.label for _, datum in taken], np.float32)
         return dict(zip(self.tops, (torch.from_numpy(data), torch.from_numpy(labels)), strict=False))
 
@@ -137,6 +141,19 @@ class DatumSource(DataSource):
             return at, pb.Datum.FromString(value)
         except DecodeError:
             raise at.error(f"its {len(value)} bytes are no Datum", hint="write the database again") from None
+
+
+def _stacked(datums: Sequence[pb.Datum]) -> Picture | None:
+    """Return (count, channels, height, width) where all are bytes of one shape, as most databases are; else None."""
+    first = datums[0]
+    shape = (first.channels, first.height, first.width)
+    size = math.prod(shape)
+    if min(shape) < 1 or not all(
+        len(datum.data) == size and (datum.channels, datum.height, datum.width) == shape and not datum.encoded
+        for datum in datums
+    ):
+        return None
+    return np.frombuffer(b"".join(datum.data for datum in datums), np.uint8).reshape(-1, *shape)
 
 
 def _key(numbers: npt.NDArray[np.int64]) -> bytes:

@@ -151,21 +151,48 @@ class Transformer:
 
     def apply(self, picture: Picture, draws: Draws, out: npt.NDArray[np.float32]) -> None:
         """Put the transformed picture, whose `shape` is that of `out`, into `out`."""
-        mirror, row, column = draws.tolist()
-        if self.crop:
-            high, wide = (extent - self.crop for extent in picture.shape[1:])
-            top, left = (row % (high + 1), column % (wide + 1)) if self._train else (high // 2, wide // 2)
-            part = np.s_[:, top : top + self.crop, left : left + self.crop]
-        else:
-            part = np.s_[:, :, :]
-        target = out[:, :, ::-1] if mirror % 2 else out
+        self._place(picture, draws, out)
+        self._subtract_values_and_scale(out)
+
+    def stack(self, pictures: Picture, at: At) -> npt.NDArray[np.float32]:
+        """Return pictures of one shape (count, channels, height, width) transformed: what `batch` does, in fewer steps.
+
+        Parameters
+        ----------
+        at : place of the first one.
+        """
+        draws = self.draws(len(pictures))
+        data = np.empty((len(pictures), *self.shape(pictures.shape[1:], at)), np.float32)
+        if self._columns or self.mean is not None:
+            for picture, numbers, out in zip(pictures, draws, data, strict=True):
+                self._place(picture, numbers, out)
+        else:  # every picture is treated alike
+            data[...] = pictures[:, *self._part(pictures.shape[1:], draws[0])]
+        self._subtract_values_and_scale(data)
+        return data
+
+    def _part(self, picture: Sequence[int], draws: Draws) -> tuple[slice, slice, slice]:
+        """Return where the crop lies in a picture."""
+        if not self.crop:
+            return slice(None), slice(None), slice(None)
+        _, row, column = draws.tolist()
+        high, wide = (extent - self.crop for extent in picture[1:])
+        top, left = (row % (high + 1), column % (wide + 1)) if self._train else (high // 2, wide // 2)
+        return slice(None), slice(top, top + self.crop), slice(left, left + self.crop)
+
+    def _place(self, picture: Picture, draws: Draws, out: npt.NDArray[np.float32]) -> None:
+        """Put the crop into `out`, less the mean picture, turned round where it is mirrored."""
+        part = self._part(picture.shape, draws)
+        target = out[:, :, ::-1] if draws[0] % 2 else out
         target[...] = picture[part]
         if self.mean is not None:
             target -= self.mean[part]
-        elif self._values.size:
-            target -= self._values[:, None, None]
+
+    def _subtract_values_and_scale(self, out: npt.NDArray[np.float32]) -> None:
+        if self.mean is None and self._values.size:
+            out -= self._values[:, None, None]
         if self._scale != 1:
-            target *= self._scale
+            out *= self._scale
 
 
 def read_mean(layer: pb.LayerParameter, base_dir: Path) -> npt.NDArray[np.float32] | None:

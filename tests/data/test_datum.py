@@ -145,6 +145,16 @@ def test_a_database_cut_short_is_refused_before_a_page_is_missed(tmp_path):
     assert f"{tmp_path / 'db'}: layer 'feed': the database is cut short: {len(content) // 2} of " in text
 
 
+def test_a_record_longer_than_the_file_is_refused(tmp_path):
+    write_lmdb(tmp_path / "db", numbered(3))
+    content = bytearray((tmp_path / "db" / "data.mdb").read_bytes())
+    # The eight bytes before a key are its node's header: the length of the value in two halves, flags, length of the key.
+    key = content.index(b"00000001")
+    content[key - 6 : key - 4] = b"\xff\x7f"
+    (tmp_path / "db" / "data.mdb").write_bytes(content)
+    assert f"{tmp_path / 'db'}: layer 'feed': cannot be read: " in problem(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(8192), b"\xff" * 20000])
 def test_what_is_no_lmdb_is_refused(tmp_path, content):
     (tmp_path / "db").mkdir()
