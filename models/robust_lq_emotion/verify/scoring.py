@@ -52,13 +52,19 @@ def read_cell(text: str) -> tuple[str, Cell]:
 
 
 def named_cell(name: str) -> Cell:
-    """Return the cell that a file's name tells: ``class/HQ``, ``vlqr_12``, ``non_joint-x4_iter_60000``, ``OA``."""
-    stem = re.sub(r"_iter_\d+", "", PurePosixPath(name).name.lower().removesuffix(".h5").removesuffix(".caffemodel"))
-    method = next((method for method, pattern in _KNOWN if re.search(pattern, re.sub(r"\d", " ", stem))), None)
-    numbers = [int(number) for number in re.findall(r"\d+", stem) if int(number) in FACTORS]
-    if method in ("HR", "Joint-OA", None):
-        return Cell(method, None)
-    return Cell(method, numbers[0] if len(set(numbers)) == 1 else None)
+    """Return the cell that a file's name tells, or that of a folder above it.
+
+    ``class/HQ``, ``vlqr_12``, ``non_joint-x4_iter_60000``, ``OA``; ``runs/LR-3/snapshots/emotion_iter_30000``.
+    """
+    stem = name.lower().removesuffix(".h5").removesuffix(".caffemodel")
+    for part in reversed(PurePosixPath(re.sub(r"_iter_\d+", "", stem)).parts):
+        method = next((method for method, pattern in _KNOWN if re.search(pattern, re.sub(r"\d", " ", part))), None)
+        if method in ("HR", "Joint-OA"):
+            return Cell(method, None)
+        if method:
+            factors = {int(number) for number in re.findall(r"\d+", part) if int(number) in FACTORS}
+            return Cell(method, factors.pop() if len(factors) == 1 else None)
+    return Cell(None, None)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ def lines(result: Result) -> Iterator[str]:
     told = engines["caffe"] or f"not there ({engines['caffe_absent']})"
     yield f"second engine: OpenCV {engines['opencv']}; genuine Caffe: {told}; ours on {result['device']}"
     yield f"inputs: {', '.join(result['inputs']['pictures'])}; SHA-256 {result['inputs']['sha256']}"
+    if result["recordings"] and result["recordings"]["synthetic"]:
+        yield "recordings: synthetic, so that scores say nothing about the published ones"
     for one in result["files"]:
         yield ""
         yield from _file(one)

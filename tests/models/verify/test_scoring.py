@@ -23,9 +23,11 @@ from caffe_compat.models.robust_lq_emotion.verify.scoring import Cell, find_crop
         ("lr5.caffemodel", Cell("LR", None)),
         ("emotion_iter_3.caffemodel", Cell(None, None)),
         ("road.caffemodel", Cell(None, None)),
+        ("runs/LR-3/snapshots/emotion_iter_4.caffemodel", Cell("LR", 3)),
+        ("joint/HQ.caffemodel", Cell("HR", None)),
     ],
 )  # fmt: skip
-def test_a_files_name_tells_its_cell(name, cell):
+def test_a_files_name_or_its_folders_tells_its_cell(name, cell):
     assert named_cell(name) == cell
 
 
@@ -73,6 +75,7 @@ def test_a_net_is_scored_as_evaluate_does_and_set_beside_its_cell(root, folder, 
     expected = run.score()["scores"]["concatenated"]
     assert score["measured"] == {name: expected[name] for name in ("rmse", "cc", "ccc", "frames")}
     assert "on HQ (12 frames): RMSE" in told
+    assert "synthetic, so that scores say nothing about the published ones" in told
     assert "published for HR: 0.146, 0.430, 0.325" in told
 
 
