@@ -279,6 +279,6 @@ def test_lack_of_memory_is_an_error_as_any_other(monkeypatch, capsys):
     def broken(_args):
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr("caffe_compat.cli.parse", lambda _argv: Namespace(run=broken))
+    monkeypatch.setattr("caffe_compat.cli.parse", lambda _argv: Namespace(run=broken, fork=[]))
     with pytest.raises(RuntimeError, match="a bug of ours"):
         main([])
