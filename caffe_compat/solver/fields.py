@@ -29,14 +29,13 @@ READ = frozenset(
         *("base_lr", "lr_policy", "gamma", "power", "stepsize", "stepvalue"),
         *("momentum", "momentum2", "rms_decay", "delta", "weight_decay", "regularization_type", "type"),
         *("snapshot", "snapshot_prefix", "snapshot_diff", "snapshot_format", "snapshot_after_train"),
-        *("random_seed", "weights", "solver_mode", "device_id"),
+        *("random_seed", "weights", "solver_mode", "device_id", "debug_info"),
     }
 )
 IGNORED = {
     "layer_wise_reduce": "it orders the exchange between several GPUs; there is one device here",
     "solver_type": "the older spelling of type, which it was upgraded to",
 }
-REFUSED = {"debug_info": "it writes means of every blob to the log; remove it"}
 
 
 def check_solver(param: SolverParameter) -> None:
@@ -51,11 +50,6 @@ def check_solver(param: SolverParameter) -> None:
     SolverError, ProblemsError
     """
     problems: list[CaffeCompatError] = [fork.error(SolverError) for fork in forks(param)]
-    problems += [
-        SolverError("is not supported", field=name, value=getattr(param, name), hint=hint)
-        for name, hint in REFUSED.items()
-        if getattr(param, name)
-    ]
     for name, least in (("average_loss", 1), ("display", 0), ("snapshot", 0), ("max_iter", 0), ("test_interval", 0)):
         if getattr(param, name) < least:
             problems.append(SolverError(f"must be at least {least}", field=name, value=getattr(param, name)))

@@ -37,9 +37,9 @@ class Log:
         self._terminal = next((stream for stream in streams if stream.isatty()), None)
         self._bar: tqdm[Never] | None = None
 
-    def line(self, place: str, text: str) -> None:
-        """Write one entry; `place` is ``file:line`` of Caffe's source."""
-        stamp = f"{self._now():I%m%d %H:%M:%S.%f}"
+    def line(self, place: str, text: str, severity: str = "I") -> None:
+        """Write one entry; `place` is ``file:line`` of Caffe's source, `severity` glog's letter."""
+        stamp = f"{severity}{self._now():%m%d %H:%M:%S.%f}"
         entry = f"{stamp} {threading.get_native_id():5d} {place}] {text}"
         for stream in self._streams:
             if self._bar is not None and stream is self._terminal:

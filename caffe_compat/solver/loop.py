@@ -145,6 +145,8 @@ class Solver(Saving):
 
         self._train = made(train, "solver.cpp:102")
         self._tests = [made(test, "solver.cpp:190") for test in tests if self._workers.leads]
+        for test in self._tests if self.param.debug_info else ():
+            test.watch(self._log.line)
         for listed in self.param.weights:
             for name in listed.split(","):
                 self.load_weights(name.strip())
@@ -190,6 +192,8 @@ class Solver(Saving):
                         break
                 for start, _ in self.callbacks:
                     start()
+                if param.debug_info:
+                    self._train.watch(self._log.line if self._displays() else None)
                 self._forward_backward()
                 if self._displays():
                     self._report()

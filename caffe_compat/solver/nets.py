@@ -22,6 +22,7 @@ from caffe_compat.graph import NetGraph, build_graph
 from caffe_compat.load_report import LoadReport
 from caffe_compat.net import CaffeNet, LearnableParam, build_net
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.solver.debug import Say, Watch
 from caffe_compat.solver.workers import Share, Workers
 from caffe_compat.state import filter_net
 from caffe_compat.upgrade import upgrade_net
@@ -180,6 +181,7 @@ class FedNet:
         criterion: Criterion | None = None,
     ) -> None:
         self._criterion = criterion
+        self._watch: Watch | None = None
         opened = open_sources(definition.net, base_dir=definition.base_dir, rng=rng)
         self.sources: list[DataSource] = [ahead(source, pin=device.type == "cuda") for source in opened]
         if workers.count > 1 and definition.net.state.phase == pb.TRAIN:  # only the first one tests: it skips nothing
@@ -214,7 +216,7 @@ class FedNet:
             inputs |= source.next()
         if self.device.type != "cpu":
             inputs = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
-        found = self.net.forward_dict(inputs)
+        found = self.net.forward_dict(inputs) if self._watch is None else self._watch.forward(inputs)
         if self._criterion is not None:
             loss = self._criterion({**inputs, **found})
             return {CRITERION: loss}, loss
@@ -225,7 +227,13 @@ class FedNet:
         outputs, loss = self.forward()
         if loss.requires_grad:
             torch.autograd.backward([loss])
+        if self._watch is not None:
+            self._watch.backward()
         return {name: blob.detach() for name, blob in outputs.items()}, loss.detach()
+
+    def watch(self, say: Say | None) -> None:
+        """Write the mean of every blob to the log in each pass, layer by layer; None: no longer."""
+        self._watch = None if say is None else Watch(self.net, say)
 
     @property
     def graph(self) -> NetGraph:

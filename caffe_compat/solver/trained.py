@@ -11,6 +11,7 @@ import torch
 from caffe_compat.data import DataSource, Randomness
 from caffe_compat.graph import NetGraph
 from caffe_compat.load_report import LoadReport
+from caffe_compat.solver.debug import Say
 from caffe_compat.solver.nets import Criterion, Definition
 from caffe_compat.solver.update import Learnable
 from caffe_compat.solver.workers import Workers
@@ -47,6 +48,9 @@ class SolverNet(Protocol):
 
     def clear(self) -> None:
         """Forget the gradients."""
+
+    def watch(self, say: Say | None) -> None:
+        """Write the mean of every blob to the log in each pass, as debug_info asks; None: no longer."""
 
     def forward(self) -> Outputs:
         """Run the next batch."""

@@ -12,7 +12,7 @@ from caffe_compat.errors import CaffeCompatError, DataError, FileError, NetError
 from caffe_compat.files import parse_text, read_binary, read_solverstate
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, Solver
-from caffe_compat.solver.fields import IGNORED, READ, REFUSED
+from caffe_compat.solver.fields import IGNORED, READ
 from caffe_compat.weights import caffe_blobs
 from tests.solver.case import NET, SOLVER, write_case
 
@@ -241,7 +241,6 @@ def test_several_test_nets_have_their_own_iterations(folder):
         ({"snapshot_prefix": None}, "there is no snapshot_prefix"),
         ({"lr_policy": "stpe"}, "did you mean 'step'"),
         ({"type": "sgd"}, "did you mean 'SGD'"),
-        ({"debug_info": True}, "debug_info = True: is not supported"),
         ({"average_loss": 0}, "average_loss = 0: must be at least 1"),
         ({"weights": ["gone.caffemodel"]}, "gone.caffemodel"),
     ],
@@ -277,7 +276,7 @@ def test_a_net_with_an_input_nobody_feeds_is_refused(folder):
 
 def test_every_field_of_the_solver_is_accounted_for_once():
     names = [field.name for field in pb.SolverParameter.DESCRIPTOR.fields]
-    assert sorted([*READ, *IGNORED, *REFUSED]) == sorted(names)
+    assert sorted([*READ, *IGNORED]) == sorted(names)
 
 
 def snapshot(folder):
