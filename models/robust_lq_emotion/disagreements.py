@@ -162,7 +162,7 @@ DISAGREEMENTS = (
         "“mean squared error (MSE)”; a CC or CCC loss as “a noteworthy option”",
         "3.2, 5",
         "Caffe's Euclidean loss: the sum of squares over 2 N",
-        "pretrain/Pretrain_net.prototxt:156",
+        f"{_NET}:220, pretrain/Pretrain_net.prototxt:156",
         "half the paper's for valence, 128 times for patches of 16 × 16: rates mean something else",
         "loss",
     ),

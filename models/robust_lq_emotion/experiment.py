@@ -16,22 +16,23 @@ import torch
 
 from caffe_compat import prototxt
 from caffe_compat.errors import SolverError, WeightsError
-from caffe_compat.files import read_net, read_solver, write_text
+from caffe_compat.files import read_solver, write_text
 from caffe_compat.models.robust_lq_emotion import workspace
 from caffe_compat.models.robust_lq_emotion.devices import choose_device
 from caffe_compat.models.robust_lq_emotion.figures import draw_losses
 from caffe_compat.models.robust_lq_emotion.h5_lists import Listed, identity, read_list
 from caffe_compat.models.robust_lq_emotion.nets import definitions
 from caffe_compat.models.robust_lq_emotion.nets.losses import CCCLoss
+from caffe_compat.models.robust_lq_emotion.nets.mixed import JOINED
 from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, PaperSwitches, told
 from caffe_compat.models.robust_lq_emotion.recipe import differences
 from caffe_compat.models.robust_lq_emotion.run_folder import DEPLOY, RESULTS, claim
 from caffe_compat.models.robust_lq_emotion.training import Run, find_weights, read_curves
+from caffe_compat.models.robust_lq_emotion.training_net import LEARNING, make_net, sources, write_sources
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.weights import read_weights
 
 Say = Callable[[str], None]
-_LEARNING = ("Convolution", "InnerProduct")
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,17 @@ class Experiment:
         device = choose_device(self.device)
         data = {phase: read_list(self.h5, phase) for phase in ("train", "test")}
         run = Run(self.out.resolve(), NETS[self.net].name, self.net)
-        factor = 1
-        if self.switches.input_size == "own":
-            factor = definitions.factor_of(self.net, self.switches, data["train"].side)
-        switched = definitions.settings(self.net, self.switches, factor)
-        net, net_changes = self._net(data, factor, switched=bool(switched))
+        factors = definitions.factors_of(self.net, self.switches, list(data["train"].sides.values()))
+        switched = definitions.settings(self.net, self.switches, factors)
+        net, net_changes = make_net(
+            NETS[self.net].net,
+            self.net,
+            self.switches if switched else None,
+            factors,
+            sources(data, factors, run.folder),
+            batch=self.changes.batch,
+            filler=self.changes.filler,
+        )
         solver, solver_changes = self._solver(run, device.type, switched=bool(switched))
         set_so = [f"{name}: {told(getattr(AS_CODE, name))} -> {told(value)}" for name, value in switched.items()]
         changes = [*set_so, *net_changes, *solver_changes]
@@ -150,33 +157,10 @@ class Experiment:
         claim(run, self._settings(changes, data, weights), fresh=self.fresh, aside=self.aside, say=self.say)
         self._tell(changes, data, net, solver)
         if switched:
-            write_text(definitions.deploy_net(self.net, self.switches, factor), run.folder / DEPLOY)
+            write_sources(data, factors, run.folder)
+            write_text(definitions.deploy_net(self.net, self.switches, factors[0]), run.folder / DEPLOY)
         seconds = self._train(run, net, solver, device, weights)
         return self._report(run, solver, changes, seconds)
-
-    def _net(self, data: dict[str, Listed], factor: int, *, switched: bool) -> tuple[pb.NetParameter, list[str]]:
-        if switched:
-            net = definitions.training_net(self.net, self.switches, factor)
-        else:
-            net = pb.NetParameter()
-            net.CopyFrom(read_net(prototxt.path(NETS[self.net].net)))
-        changes = []
-        for layer in net.layer:
-            if layer.type == "HDF5Data":
-                training = layer.include[0].phase == pb.TRAIN
-                layer.hdf5_data_param.source = str(data["train" if training else "test"].path)
-                shipped = layer.hdf5_data_param.batch_size
-                if training and self.changes.batch not in (None, shipped):
-                    assert self.changes.batch is not None
-                    changes.append(f"batch_size: {shipped} -> {self.changes.batch}")
-                    layer.hdf5_data_param.batch_size = self.changes.batch
-            elif layer.type in _LEARNING and self.changes.filler is not None:
-                param = layer.convolution_param if layer.type == "Convolution" else layer.inner_product_param
-                change = f"weight_filler: {param.weight_filler.type} -> {self.changes.filler}"
-                if param.weight_filler.type != self.changes.filler:
-                    changes += [] if change in changes else [change]
-                    param.weight_filler.CopyFrom(pb.FillerParameter(type=self.changes.filler))
-        return net, changes
 
     def _solver(self, run: Run, device: str, *, switched: bool) -> tuple[pb.SolverParameter, list[str]]:
         shipped = read_solver(prototxt.path(NETS[self.net].solver))
@@ -200,7 +184,7 @@ class Experiment:
             return None
         path = find_weights(self.weights)
         there = {name for name, blobs in read_weights(path).items() if blobs}
-        learning = [layer for layer in net.layer if layer.type in _LEARNING]
+        learning = _owners(net)
         taken = [layer.name for layer in learning if layer.name in there]
         frozen = [
             layer.name for layer in learning if layer.name not in there and not any(p.lr_mult for p in layer.param)
@@ -233,11 +217,8 @@ class Experiment:
             say(f"  but {change}")
         for phase, listed in data.items():
             say(f"  {phase}: {listed.rows} samples of {listed.path}")
-        size = next(
-            layer.hdf5_data_param.batch_size
-            for layer in net.layer
-            if layer.type == "HDF5Data" and layer.include[0].phase == pb.TEST
-        )
+        tests = (layer for layer in net.layer if layer.type == "HDF5Data" and layer.include[0].phase == pb.TEST)
+        size = sum(layer.hdf5_data_param.batch_size for layer in tests)
         asked, rows = solver.test_iter[0] * size, data["test"].rows
         if asked > rows:
             once = -(-rows // size)
@@ -292,6 +273,19 @@ class Experiment:
         return "Euclidean loss of a 16 x 16 patch" if self.switches.loss == "euclidean" else "mean squared error"
 
 
+def _owners(net: pb.NetParameter) -> list[pb.LayerParameter]:
+    """Return the layers that learn, without those whose parameters are an earlier one's."""
+    known: set[str] = set()
+    found = []
+    for layer in net.layer:
+        names = {param.name for param in layer.param if param.name}
+        if layer.type in LEARNING and not names & known:
+            found.append(layer)
+        known |= names
+    return found
+
+
 def _valence_ccc(blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    loss: torch.Tensor = CCCLoss()(blobs["fc5"], blobs["label"])
+    names = JOINED if JOINED[0] in blobs else ("fc5", "label")
+    loss: torch.Tensor = CCCLoss()(*(blobs[name] for name in names))
     return loss

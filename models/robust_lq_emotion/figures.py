@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,9 @@ def draw_losses(
     if curves.test:
         axes.plot(list(curves.test), list(curves.test.values()), "o-", color="#d94801", label=held_out)
     axes.set(yscale="log", xlabel="iteration", ylabel=measured, title=title)
-    axes.set_ylim(top=min(float(losses.max()), 30 * float(medians[-1])) * 1.2)
+    top = min(float(losses.max()), 30 * float(medians[-1])) * 1.2
+    if math.isfinite(top) and top > 0:  # else it diverged
+        axes.set_ylim(top=top)
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
     with atomic_path(path) as partial:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ class Listed:
     path : of the list.
     rows : samples in all files.
     identity : what tells the files from others.
-    side : rows of the first file's pictures; 0 where it holds none.
+    sides : rows of each file's pictures; 0 where it holds none.
     """
 
     path: Path
     rows: int
     identity: list[Any]
-    side: int = 0
+    sides: dict[Path, int] = field(default_factory=dict)
 
 
 def read_list(folder: Path, phase: str) -> Listed:
@@ -50,7 +50,8 @@ def read_list(folder: Path, phase: str) -> Listed:
     if not names:
         raise DataError("names no HDF5 file", file=path, hint="one on each line")
     problems: list[CaffeCompatError] = []
-    rows, found, side = 0, [], 0
+    rows, found = 0, []
+    sides: dict[Path, int] = {}
     for name in names:
         file = next((place for place in (Path(name), path.parent / name) if place.is_file()), None)
         if file is None:
@@ -60,13 +61,13 @@ def read_list(folder: Path, phase: str) -> Listed:
             with h5py.File(file, "r") as data:
                 shape = data["data"].shape
                 rows += int(shape[0])
-                side = side or (int(shape[-1]) if len(shape) == 4 else 0)
+                sides[file] = int(shape[-1]) if len(shape) == 4 else 0
         except (OSError, KeyError, AttributeError) as error:
             problems.append(DataError(f"this HDF5 file is damaged: {error}", file=file, hint="write it again"))
             continue
         found.append(identity(file))
     raise_together(problems)
-    return Listed(path, rows, found, side)
+    return Listed(path, rows, found, sides)
 
 
 def identity(path: Path) -> list[Any]:

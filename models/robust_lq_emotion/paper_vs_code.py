@@ -38,8 +38,9 @@ In Python, ``replace(AS_PAPER, loss="ccc")`` goes to the builders in `nets` and 
 What the text leaves open, and what was chosen:
 """
 _CHOSEN = {
-    "input_size": "LR-s and Joint-s take 96/s × 96/s. Non-Joint stays enlarged, as SR-FCN gives as many pixels as it "
-    "takes, and so does Joint-OA, as a batch holds faces of one size.",
+    "input_size": "LR-s and Joint-s take 96/s × 96/s. Joint-OA learns from every frame at every factor of the mixture: "
+    "a branch for each size, of one set of weights (a batch of 128 holds 43, 43 and 42). Non-Joint stays enlarged, as "
+    "SR-FCN gives as many pixels as it takes. `rd` shows enlarged faces only.",
     "luminance": "`gray` is Y stretched so that black is 0 and white is 1.",
     "normalisation": "`face` is a layer of the net, MVN, on the picture that the valence is told from: the input, or "
     "with separate_regressor what SR-FCN makes of it; SR-FCN itself learns from pictures as they are. `file` is the "
@@ -50,7 +51,8 @@ _CHOSEN = {
     "lr_on_plateau": f"a tenth after {PATIENCE} tests in a row that are no better than the best, at most {MOST} times; "
     "SR-FCN's rate is constant in the paper as well.",
     "separate_regressor": "the fully connected net has CNN+D's 300 hidden units; no size is given.",
-    "mixture": f"`each_epoch` writes a file of {DRAWS} passes, each with draws of its own, and then begins again.",
+    "mixture": f"`each_epoch` writes a file of {DRAWS} passes, each with draws of its own, and then begins again. "
+    "Faces at their own sizes are not drawn.",
     "smallest_face": "frames without any face are left out either way.",
     "loss": "`ccc` is 1 − CCC of a batch, for valence only; SR-FCN then learns by the mean of squares.",
 }

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import DataError, FileError
+from caffe_compat.models.robust_lq_emotion import protocol_sr as sr
 from caffe_compat.models.robust_lq_emotion import protocol_work as work
 from caffe_compat.models.robust_lq_emotion import recipes
 from caffe_compat.models.robust_lq_emotion.avec.layout import find_recordings, partition_of
 from caffe_compat.models.robust_lq_emotion.dataset.h5 import OWN
 from caffe_compat.models.robust_lq_emotion.nets import definitions
+from caffe_compat.models.robust_lq_emotion.nets.blocks import SIZE
 from caffe_compat.models.robust_lq_emotion.nets.switches import otherwise
 from caffe_compat.models.robust_lq_emotion.protocol_work import PHASES, Cell, Experiment
 from caffe_compat.models.robust_lq_emotion.stages import Ledger, Stage
@@ -47,6 +49,10 @@ def check(plan: Experiment) -> None:
     for name, is_wrong in wrong.items():
         if is_wrong:
             raise DataError("cannot be used", field=name, value=getattr(plan, name), hint=hints.get(name))
+    if plan.switches.input_size == "own":
+        for name in ("scales", "mixture"):
+            if any(SIZE % factor for factor in getattr(plan, name)):
+                raise DataError("faces at their own size need divisors of 96", field=name, value=getattr(plan, name))
     if plan.pictures is not None and not plan.pictures.is_dir():
         raise FileError("no such folder of pictures", file=plan.pictures)
 
@@ -73,8 +79,19 @@ def _filled(plan: Experiment, s: int) -> dict[str, Any]:
 
 
 def _own(plan: Experiment, row: recipes.Recipe) -> bool:
-    """Tell whether a row's nets take faces at their own size: a mixture has several, SR-FCN the size it gives."""
-    return plan.switches.input_size == "own" and row.net in ("HQ", "vlqr") and "{s}" in row.data
+    """Tell whether a row's nets take faces at their own size: HQ are as they are, SR-FCN gives the size it takes."""
+    return plan.switches.input_size == "own" and row.net in ("HQ", "vlqr") and row.data != "HQ"
+
+
+def _mixed(row: recipes.Recipe) -> bool:
+    return row.data.startswith("mix_")
+
+
+def _factors(plan: Experiment, row: recipes.Recipe, s: int) -> tuple[int, ...]:
+    """Return how many times smaller than 96 x 96 the faces are that a row's net learns from."""
+    if not _own(plan, row):
+        return (1,)
+    return tuple(sorted(plan.mixture)) if _mixed(row) else (s,)
 
 
 def _data(plan: Experiment, row: recipes.Recipe, s: int) -> str:
@@ -98,21 +115,28 @@ def stages(plan: Experiment) -> list[Stage]:
         return [plan.out / "data/raw_data" / kind / f"{name}.mat" for name in names]
 
     found = [_prepare(plan, names, [path for s in (1, *plan.scales) for path in crops(_crops(s))])]
-    owned = sorted({s for row, s in pairs if _own(plan, row)})
-    found += [_own_size(plan, s, crops("HQ"), crops(f"{_crops(s)}{OWN}")) for s in owned]
-    wanted = sorted({(_data(plan, row, s), row.data.startswith("mix_")) for row, s in pairs})
-    found += [_h5(plan, folder, crops("HQ" if mixed else folder), mixed=mixed) for folder, mixed in wanted]
+    owned = {factor for row, s in pairs if _own(plan, row) for factor in (s, *_factors(plan, row, s))}
+    found += [_own_size(plan, s, crops("HQ"), crops(f"{_crops(s)}{OWN}")) for s in sorted(owned)]
+    files = {}
+    for folder, (row, s) in sorted({_data(plan, row, s): (row, s) for row, s in pairs}.items()):
+        if _mixed(row) and _own(plan, row):
+            kinds = [f"{_crops(factor)}{OWN}" for factor in _factors(plan, row, s)]
+            found.append(_h5_of_sizes(plan, folder, [path for kind in kinds for path in crops(kind)]))
+        else:
+            found.append(_h5(plan, folder, crops("HQ" if _mixed(row) else folder), mixed=_mixed(row)))
+        files[folder] = found[-1].writes
     found += _pretrainings(plan, pairs, [path for path in crops("HQ") if partition_of(path.stem) == "train"])
     runs = {}
     for row, s in pairs:
         name, start = (text.format(**_filled(plan, s)) for text in (row.row, row.start))
-        data = plan.out / "h5_files" / _data(plan, row, s)
-        factor = s if _own(plan, row) else 1
-        runs[name] = _train(plan, name, row.net, data, start, seed=10 * row.seed, factor=factor)
+        data, factors = _data(plan, row, s), _factors(plan, row, s)
+        where, seed = plan.out / "h5_files" / data, 10 * row.seed
+        runs[name] = _train(plan, name, row.net, where, files[data], start, seed=seed, factors=factors)
     found += runs.values()
     for row, s, cell in _scored(plan):
         tested = [path for path in crops(cell.test) if partition_of(path.stem) == "dev"]
-        found.append(_evaluate(plan, cell, runs[cell.run].writes[0], tested, _data(plan, row, s)))
+        data, factor = _data(plan, row, s), s if _own(plan, row) and _mixed(row) else None
+        found.append(_evaluate(plan, cell, runs[cell.run].writes[0], tested, data, factor))
     return found
 
 
@@ -121,10 +145,9 @@ def _pretrainings(plan: Experiment, pairs: Sequence[tuple[recipes.Recipe, int]],
     factors = sorted({_factor(row.start.format(**_filled(plan, s))) for row, s in pairs if row.start})
     found = [_faces(plan, faces)] if factors and plan.natural is None else []
     for s in factors:
-        found += [
-            _sr_data(plan, s),
-            _train(plan, f"pretrain-{s}", "pretrain", plan.out / "sr" / f"{s}", "", seed=100 + s),
-        ]
+        data = _sr_data(plan, s)
+        run = _train(plan, f"pretrain-{s}", "pretrain", plan.out / "sr" / f"{s}", data.writes, "", seed=100 + s)
+        found += [data, run]
     return found
 
 
@@ -186,12 +209,22 @@ def _h5(plan: Experiment, folder: str, crops: list[Path], *, mixed: bool) -> Sta
     return Stage(f"h5 {folder}", partial(work.do_h5, plan, folder, mixed), settings, tuple(crops), writes)
 
 
+def _h5_of_sizes(plan: Experiment, folder: str, crops: list[Path]) -> Stage:
+    """Files of a mixture whose faces keep their own sizes: one for each factor, and lists of them all."""
+    target, factors = plan.out / "h5_files" / folder, sorted(plan.mixture)
+    writes = [target / f"{phase}.txt" for phase in PHASES]
+    writes += [target / f"{factor}" / f"{phase}.h5" for factor in factors for phase in PHASES]
+    writes += [target / f"{phase}_{factor}.h5" for factor in factors[1:] for phase in PHASES]
+    settings = {"folder": folder, "factors": factors, "seed": plan.seed, **_otherwise(plan, "h5")}
+    return Stage(f"h5 {folder}", partial(work.do_h5_of_sizes, plan, folder), settings, tuple(crops), tuple(writes))
+
+
 def _faces(plan: Experiment, crops: list[Path]) -> Stage:
     count = plan.preset_of("sr")["faces"]
     writes = tuple(plan.out / "sr/pictures" / f"{phase}.made" for phase in PHASES)
     settings = {"faces": count, "seed": plan.seed}
     return Stage(
-        "faces for super-resolution", partial(work.do_faces, plan, tuple(crops), count), settings, tuple(crops), writes
+        "faces for super-resolution", partial(sr.do_faces, plan, tuple(crops), count), settings, tuple(crops), writes
     )
 
 
@@ -205,21 +238,31 @@ def _sr_data(plan: Experiment, s: int) -> Stage:
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
     stride = plan.preset_of("sr")["scale_stride"]
     settings = {"scale": s, "stride": stride, "seed": plan.seed, **_otherwise(plan, "patches")}
-    return Stage(f"patches for super-resolution at {s}", partial(work.do_sr_data, plan, s), settings, reads, writes)
+    return Stage(f"patches for super-resolution at {s}", partial(sr.do_sr_data, plan, s), settings, reads, writes)
 
 
-def _train(plan: Experiment, name: str, net: str, data: Path, start: str, *, seed: int, factor: int = 1) -> Stage:
+def _train(
+    plan: Experiment,
+    name: str,
+    net: str,
+    data: Path,
+    files: Sequence[Path],
+    start: str,
+    *,
+    seed: int,
+    factors: Sequence[int] = (1,),
+) -> Stage:
     changes = {**plan.preset_of(net), "random_seed": plan.seed + seed}
     count = _iterations(plan, net)
     out = plan.out / "runs" / name
     weights = out / "snapshots" / f"{_SNAPSHOT.get(net, 'emotion')}_iter_{count}.caffemodel"
-    reads = [data / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt")]
+    reads = list(files)
     begun: Path | None = None
     if start:
         from_run = plan.out / "runs" / start / "snapshots"
         begun = from_run / f"Pretrain_iter_{_iterations(plan, 'pretrain')}.caffemodel"
         reads.append(begun)
-    switched = definitions.settings(net, plan.switches, factor)
+    switched = definitions.settings(net, plan.switches, factors)
     settings = {"net": net, "changes": changes, "threads": plan.threads, "device": plan.device}
     settings |= {"switches": switched} if switched else {}
     run = partial(work.do_train, plan, name, net, data, begun, changes)
@@ -230,9 +273,9 @@ def _iterations(plan: Experiment, net: str) -> int:
     return int(plan.preset_of(net).get("max_iter") or definitions.training_solver(net, plan.switches).max_iter)
 
 
-def _evaluate(plan: Experiment, cell: Cell, weights: Path, crops: list[Path], data: str) -> Stage:
+def _evaluate(plan: Experiment, cell: Cell, weights: Path, crops: list[Path], data: str, factor: int | None) -> Stage:
     out = plan.out / cell.scores
-    run = partial(work.do_evaluate, plan, cell, weights, plan.out / "h5_files" / data)
+    run = partial(work.do_evaluate, plan, cell, weights, plan.out / "h5_files" / data, factor)
     settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
     return Stage(f"score {cell.run} on {cell.test}", run, settings, (weights, *crops), (out / "scores.json",))
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from caffe_compat.errors import DataError, FileError
+from caffe_compat.errors import DataError
 from caffe_compat.models.robust_lq_emotion import recipes
 from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, PaperSwitches
 from caffe_compat.models.robust_lq_emotion.published import FACTORS
@@ -130,6 +128,28 @@ def do_h5(plan: Experiment, folder: str, mixed: bool) -> None:  # noqa: FBT001
         make_h5(plan.out, H5Settings(source=source, name=folder, options=options, seed=plan.seed), say=say)
 
 
+def do_h5_of_sizes(plan: Experiment, folder: str) -> None:
+    """Make the HDF5 files of a mixture of faces at their own sizes, and the lists that name all of them."""
+    from caffe_compat.models.robust_lq_emotion.dataset.h5 import OWN, H5Settings, make_h5, named_apart
+    from caffe_compat.models.robust_lq_emotion.workspace import write_lines
+    from matlab_ports.generate_h5 import Options
+
+    of_file = plan.switches.normalisation == "file"
+    options = Options(mean_sub=of_file, norm=of_file)
+    with log(plan.out, f"h5 {folder}") as say:
+        for factor in sorted(plan.mixture):  # each in an order of its own, or a batch would hold each frame thrice
+            name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
+            settings = H5Settings(source=f"LR{factor}{OWN}", name=name, options=options, seed=seed)
+            make_h5(plan.out, settings, say=say)
+    first, *others = sorted(plan.mixture)
+    target = plan.out / "h5_files" / folder
+    for phase in PHASES:
+        for factor in others:
+            named_apart(target / f"{factor}" / f"{phase}.h5", target / f"{phase}_{factor}.h5", f"_{factor}")
+        files = [target / f"{first}" / f"{phase}.h5", *(target / f"{phase}_{factor}.h5" for factor in others)]
+        write_lines([str(file.resolve()) for file in files], target / f"{phase}.txt")
+
+
 def do_own_size(plan: Experiment, s: int, files: tuple[tuple[Path, Path], ...]) -> None:
     """Make the faces 1/s as large, and leave them so; times and labels stay."""
     from caffe_compat.models.robust_lq_emotion.dataset.own_size import shrink
@@ -138,82 +158,6 @@ def do_own_size(plan: Experiment, s: int, files: tuple[tuple[Path, Path], ...]) 
         for source, target in files:
             shrink(source, target, s)
             say(f"{target}: 1/{s} of {source}")
-
-
-def do_faces(plan: Experiment, crops: tuple[Path, ...], count: int) -> None:
-    """Sample faces evenly from the training recordings; the last tenth is held out."""
-    from PIL import Image
-
-    from caffe_compat.files import atomic_path
-    from matlab_ports.matfile import open_frames
-
-    faces = []
-    for path in crops:
-        with open_frames(path) as frames:
-            share = min(len(frames), -(-count // len(crops)))
-            taken = frames.take(np.linspace(0, len(frames) - 1, share).round().astype(int))
-        faces += [np.asarray(np.round(255 * face).clip(0, 255), np.uint8) for face in np.moveaxis(taken, 2, 0)]
-    held_out = max(1, len(faces) // 10)
-    for phase, chosen in (("train", faces[:-held_out]), ("test", faces[-held_out:])):
-        folder = plan.out / "sr/pictures" / phase
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.png"):
-            old.unlink()
-        for number, face in enumerate(chosen):
-            with atomic_path(folder / f"face_{number:05d}.png") as partial_path:
-                Image.fromarray(face).save(partial_path, format="png")
-        (folder.parent / f"{phase}.made").write_text(f"{len(chosen)}\n", encoding="utf-8")
-
-
-def do_sr_data(plan: Experiment, s: int) -> None:
-    """Make generate_train's and generate_test's files; one random stream runs through both."""
-    from caffe_compat.files import atomic_path
-    from caffe_compat.models.robust_lq_emotion.nets.sr_fcn import PATCH, output_size
-    from caffe_compat.models.robust_lq_emotion.workspace import write_list
-    from matlab_ports.generate_test import generate_test
-    from matlab_ports.generate_train import generate_train
-    from matlab_ports.randstream import RandStream
-
-    target = plan.out / "sr" / f"{s}"
-    target.mkdir(parents=True, exist_ok=True)
-    stream = RandStream(plan.seed)
-    folders = _picture_folders(plan)
-    label = output_size(PATCH, switches=plan.switches)
-    options: dict[str, Any] = {"scale": s, "gray": "repeat", "pattern": "*", "stream": stream, "size_label": label}
-    strides = {"train": {"stride": plan.preset_of("sr")["scale_stride"]}, "test": {}}
-    for phase, generate in (("train", generate_train), ("test", generate_test)):
-        with atomic_path(target / f"{phase}.h5") as partial:
-            generate(folders[phase], partial, **strides[phase], **options)
-            if plan.switches.luminance == "gray":
-                _stretch(partial)
-    for phase in PHASES:
-        write_list(target / f"{phase}.h5", target / f"{phase}.txt")
-
-
-def _stretch(path: Path) -> None:
-    """Make Y, from 16/255 to 235/255, gray, from 0 to 1, in a file of patches."""
-    import h5py
-
-    from matlab_ports.prepare_recording import stretched
-
-    with h5py.File(path, "r+") as file:
-        for name in ("data", "label"):
-            file[name][...] = stretched(file[name][...])
-
-
-def _picture_folders(plan: Experiment) -> dict[str, Path]:
-    """Return folders of pictures to train with and to test with: Train and Set5 in the authors' folder."""
-    if plan.natural is None:
-        return {phase: plan.out / "sr/pictures" / phase for phase in PHASES}
-    names = {"train": ("Train", "train"), "test": ("Set5", "Test", "test")}
-    found = {}
-    for phase, known in names.items():
-        there = [plan.natural / name for name in known if (plan.natural / name).is_dir()]
-        if not there:
-            hint = f"pictures to {phase} with lie in a folder {' or '.join(known)} of it"
-            raise FileError("has no such folder", file=plan.natural, hint=hint)
-        found[phase] = there[0]
-    return found
 
 
 def do_train(plan: Experiment, name: str, net: str, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
@@ -243,11 +187,19 @@ def do_train(plan: Experiment, name: str, net: str, data: Path, start: Path | No
             raise DataError(f"{name}: {error}") from None
 
 
-def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path) -> None:
-    """Score a net on one kind of crops; `h5` is what it was trained with."""
+def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path, factor: int | None) -> None:
+    """Score a net on one kind of crops.
+
+    Parameters
+    ----------
+    weights, h5 : of the net, and what it was trained with.
+    factor : of the faces, where the net was trained on several sizes.
+    """
     import torch
 
+    from caffe_compat.files import write_text
     from caffe_compat.models.robust_lq_emotion.dataset.h5 import RESULTS
+    from caffe_compat.models.robust_lq_emotion.nets.cnn_d import cnn_d_deploy
     from caffe_compat.models.robust_lq_emotion.scores.evaluate import Evaluate
     from caffe_compat.models.robust_lq_emotion.workspace import read_json
 
@@ -255,9 +207,15 @@ def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path) -> None:
     with log(plan.out, f"score {cell.run} on {cell.test}") as say:
         data = plan.out / "data/raw_data" / cell.test
         evaluate = Evaluate(weights, data, plan.out / cell.scores, device=plan.device, say=say)
+        if factor is not None:
+            evaluate.net = plan.out / cell.scores / "deploy.prototxt"
+            evaluate.net.parent.mkdir(parents=True, exist_ok=True)
+            write_text(cnn_d_deploy(switches=plan.switches, factor=factor), evaluate.net)
+            h5 /= str(min(plan.mixture, key=lambda known: abs(known - factor)))
         if plan.switches.normalisation == "file":
             known = read_json(h5 / RESULTS)["train"]
             evaluate.mean, evaluate.std = known["mean"], known["std"]
+            say(f"frames less the mean {evaluate.mean:.6g}, over the deviation {evaluate.std:.6g}")
         evaluate.run()
 
 

@@ -203,7 +203,7 @@ class Curves:
 
 _TRAIN = re.compile(r"\] Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
 _TESTING = re.compile(r"\] Iteration (\d+), Testing net")
-_TEST = re.compile(r"\]     Test net output #0: loss = (\S+)")
+_TEST = re.compile(r"\]     Test net output #0: loss = (\S+)(?: \(\* \S+ = (\S+) loss\))?")
 
 
 def read_curves(log: Path, iterations: int) -> Curves:
@@ -216,5 +216,5 @@ def read_curves(log: Path, iterations: int) -> Curves:
         elif found := _TESTING.search(line):
             testing = int(found[1])
         elif found := _TEST.search(line):
-            curves.test[testing] = float(found[1])
+            curves.test[testing] = float(found[2] or found[1])  # weighted, as in training
     return Curves(*({i: v for i, v in sorted(part.items()) if i <= iterations} for part in (curves.train, curves.test)))

@@ -92,8 +92,13 @@ def write_json(value: Any, path: Path) -> None:
 
 def write_list(data: Path, path: Path) -> None:
     """Write the list that names one HDF5 file, as HDF5Data reads it."""
+    write_lines([str(data.resolve())], path)
+
+
+def write_lines(lines: Sequence[str], path: Path) -> None:
+    """Write lines, complete or not at all."""
     with atomic_path(path) as partial:
-        partial.write_text(f"{data.resolve()}\n", encoding="utf-8")
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def count_pixels(paths: Sequence[Path]) -> int:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat import load_net
+from caffe_compat import load_net, read_weights
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.files import read_net, read_solver
 from caffe_compat.models.robust_lq_emotion import plateau
+from caffe_compat.models.robust_lq_emotion.dataset.h5 import named_apart
 from caffe_compat.models.robust_lq_emotion.experiment import Changes, Experiment
 from caffe_compat.models.robust_lq_emotion.nets.losses import CCCLoss
 from caffe_compat.models.robust_lq_emotion.nets.switches import AS_PAPER
@@ -136,3 +137,65 @@ def test_the_command_takes_switches(h5, tmp_path, capsys):
     said = failed(capsys, "--h5", h5, "--out", tmp_path / "no", "--net", "vlqr", "--switch", "separate_regressor=on")
     assert "changes nothing of vlqr" in said
     assert not (tmp_path / "no").exists()
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory):
+    """Files of two sizes under one list."""
+    folder = tmp_path_factory.mktemp("h5") / "mix"
+    for side in (8, 6):
+        write_h5(folder / str(96 // side), side=side, seed=side)
+    for phase in ("train", "test"):
+        named_apart(folder / f"16/{phase}.h5", folder / f"{phase}_16.h5", "_16")
+        (folder / f"{phase}.txt").write_text(f"{folder}/12/{phase}.h5\n{folder}/{phase}_16.h5\n")
+    return folder
+
+
+def test_faces_of_several_sizes_train_one_net(sizes, tmp_path):
+    trained(sizes, tmp_path / "whole", 6)
+    changes = json.loads((tmp_path / "whole/train.json").read_text())["changes"]
+    assert {"input_size: enlarged -> own", "batch_size: 128 -> 8"} < set(changes)
+    net = read_net(tmp_path / "whole/net.prototxt")
+    fed = [layer.hdf5_data_param for layer in net.layer if layer.type == "HDF5Data"]
+    assert [one.batch_size for one in fed] == [4, 64, 4, 64]
+    assert [one.source.rpartition("/")[2] for one in fed] == [
+        *("train_12.txt", "test_12.txt", "train_16.txt", "test_16.txt")
+    ]
+    trained(sizes, tmp_path / "run", 5)
+    for left in (tmp_path / "run/snapshots").glob("*_iter_5.*"):
+        left.unlink()
+    trained(sizes, tmp_path / "run", 6)
+    ours, theirs = (read_weights(tmp_path / name / "snapshots/emotion_iter_6.caffemodel") for name in ("run", "whole"))
+    assert ours.keys() == theirs.keys()
+    assert all((a == b).all() for name in ours for a, b in zip(ours[name], theirs[name], strict=True))
+    predictor, _ = load_predictor(tmp_path / "run")
+    assert predictor.forward(np.zeros((1, 1, 8, 8), np.float32))["fc5"].shape == (1, 1)
+
+
+def test_super_resolution_weights_start_the_branches_once(sizes, tmp_path):
+    from caffe_compat.models.robust_lq_emotion.nets.sr_fcn import sr_fcn_deploy
+    from caffe_compat.weights import save_weights
+
+    save_weights(load_net(sr_fcn_deploy(switches=AS_PAPER), seed=0), tmp_path / "sr.caffemodel")
+    told = []
+    changes = replace(SMALL, max_iter=1)
+    options = {"net": "vlqr", "weights": tmp_path / "sr.caffemodel", "switches": AS_PAPER, "device": "cpu"}
+    Experiment(tmp_path / "run", sizes, changes=changes, say=told.append, **options).run()
+    assert f"conv1, conv2, conv3 from {tmp_path / 'sr.caffemodel'}; fc4, fc5 from the fillers" in told
+
+
+def test_a_test_loss_is_weighted_as_the_training_loss_is(tmp_path):
+    lines = (
+        "Iteration 0, loss = 0.5",
+        "Iteration 0, Testing net (#0)",
+        "    Test net output #0: loss = 2 (* 0.25 = 0.5 loss)",
+    )
+    (tmp_path / "log").write_text("".join(f"I1 x] {line}\n" for line in lines))
+    curves = read_curves(tmp_path / "log", 0)
+    assert curves.train == curves.test == {0: 0.5}
+
+
+def test_a_training_that_diverges_still_ends_in_its_files(h5, tmp_path):
+    changes = replace(SMALL, max_iter=3, base_lr=1e30)
+    Experiment(tmp_path / "run", h5, changes=changes, switches=AS_PAPER, device="cpu", say=lambda _: None).run()
+    assert (tmp_path / "run/loss.png").is_file()

@@ -25,7 +25,8 @@ from caffe_compat.models.robust_lq_emotion.nets.switches import (
 )
 from caffe_compat.models.robust_lq_emotion.paper_vs_code import markdown
 from caffe_compat.models.robust_lq_emotion.protocol import stages
-from caffe_compat.models.robust_lq_emotion.protocol_work import DRAWS, Experiment, do_h5, do_sr_data
+from caffe_compat.models.robust_lq_emotion.protocol_sr import do_sr_data
+from caffe_compat.models.robust_lq_emotion.protocol_work import DRAWS, Experiment, do_h5, do_prepare
 from caffe_compat.models.robust_lq_emotion.report import disagreements as in_report
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import loadmat, savemat
@@ -43,8 +44,9 @@ SCORED = {
 ONE_OR_OTHER = replace(AS_CODE, quadrant_pooling=True, convolutions="padded")  # what faces at their own size need
 TOUCHED = {
     "input_size=own": {
-        *("own size 3", "h5 LR3_own", "train LR-3", "train Joint-3"),
-        *("score LR-3 on LR3_own", "score Joint-3 on LR3_own"),
+        *("own size 3", "own size 4", "own size 6", "h5 LR3_own", "h5 mix_3_4_6_own"),
+        *("train LR-3", "train Joint-3", "train Joint-OA"),
+        *("score LR-3 on LR3_own", "score Joint-3 on LR3_own", "score Joint-OA on LR3_own"),
     },
     "luminance=gray": {"prepare", *PATCHES},
     "quadrant_pooling=on": TRAINED,
@@ -117,7 +119,7 @@ def test_the_papers_way_names_its_settings_in_every_hash_it_changes(plan):
     }  # fmt: skip
     assert there["train pretrain-16"].writes[0].name == "Pretrain_iter_30000.caffemodel"
     assert there["train LR-3"].settings["switches"]["input_size"] == "own"
-    assert "input_size" not in there["train Joint-OA"].settings["switches"]
+    assert "input_size" not in there["train HR"].settings["switches"]
     assert "separate_regressor" in there["train Non-Joint-3"].settings["switches"]
 
 
@@ -192,6 +194,34 @@ def faces(folder, names=("train_1", "dev_1"), count=70):
     for name in names:
         held = {"video": rng.random((96, 96, count)), "valence": rng.random((1, count)), "video_time": np.arange(count)}
         savemat(folder / f"{name}.mat", held, version="-v6")
+
+
+def prepared(plan, boxes, out, **switches):
+    do_prepare(replace(plan, out=out, boxes=boxes, switches=replace(AS_CODE, **switches)), ("train_1",))
+    return loadmat(out / "data/raw_data/HQ/train_1.mat")
+
+
+def test_crops_are_gray_and_of_every_face_where_that_is_asked_for(plan, tmp_path):
+    head, *rows = (plan.recordings / "synthetic_face_boxes/train_1.csv").read_text().splitlines()
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    for number in range(5, 15):  # ten faces that are too narrow for the code
+        rows[number] = ",".join([*rows[number].split(",")[:4], "90", *rows[number].split(",")[5:]])
+    rows[20] = ",".join([*rows[20].split(",")[:2], "0,0,0,0,0"])  # and one that was not found
+    (boxes / "train_1.csv").write_text("\n".join([head, *rows]) + "\n")
+    code = prepared(plan, boxes, tmp_path / "code")
+    paper = prepared(plan, boxes, tmp_path / "paper", luminance="gray", smallest_face=0)
+    assert [one["valence"].size for one in (code, paper)] == [len(rows) - 11, len(rows) - 1]
+    same = np.isin(paper["video_time"], code["video_time"]).ravel()
+    np.testing.assert_allclose(paper["video"][:, :, same], (255 * code["video"] - 16) / 219, atol=1e-6)
+    assert abs(paper["video"][:, :, same] - code["video"]).max() > 0.01
+
+
+def test_faces_at_their_own_size_need_divisors_of_96(plan):
+    with pytest.raises(CaffeCompatError, match=r"divisors of 96.*|scales = \(5,\)"):
+        stages(replace(plan, switches=AS_PAPER, scales=(5,)))
+    with pytest.raises(CaffeCompatError, match=r"mixture = \(3, 7\)"):
+        stages(replace(plan, switches=AS_PAPER, mixture=(3, 7)))
 
 
 def test_faces_at_their_own_size_are_shrunk_once(tmp_path):

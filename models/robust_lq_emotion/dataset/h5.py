@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from caffe_compat.errors import DataError, FileError, did_you_mean
 from caffe_compat.files import atomic_path
 from caffe_compat.models.robust_lq_emotion.avec.layout import natural, partition_of
 from caffe_compat.models.robust_lq_emotion.dataset.journal import identities
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
+from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json, write_lines
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.matframes import open_frames
 from matlab_ports.randstream import RandStream
@@ -121,9 +123,20 @@ def make_h5(
             )
             results[phase] = {**_phase(paths, written), "fingerprint": fingerprint}
             say(_told(phase, written, settings))
-        _write_list(folder / f"{phase}.txt", results[phase]["files"])
+        write_lines(results[phase]["files"], folder / f"{phase}.txt")
         write_json({**found, **results}, folder / RESULTS)  # the training file need not be made again
     return results
+
+
+def named_apart(source: Path, target: Path, suffix: str) -> None:
+    """Write a file that refers to another one's sets, under their names and under names with a suffix.
+
+    HDF5Data looks for its tops' names; a net with several of these layers needs other names in each one's file.
+    """
+    with atomic_path(target) as partial, h5py.File(partial, "w") as file:
+        for name in ("data", "label"):
+            for called in (name, f"{name}{suffix}"):
+                file[called] = h5py.ExternalLink(source.relative_to(target.parent).as_posix(), f"/{name}")
 
 
 def _crops(out: Path, settings: H5Settings, phase: str) -> list[Path]:
@@ -196,11 +209,6 @@ def _told(phase: str, written: WrittenH5, settings: H5Settings) -> str:
     rest = f"; {dropped} that fill no chunk of {settings.chunk} were dropped" if dropped else ""
     resumed = f"; {written.resumed} of them were there from an interrupted run" if written.resumed else ""
     return f"{phase}: {written.written} samples of {written.recordings} recordings{rest}{resumed}"
-
-
-def _write_list(path: Path, files: Sequence[str]) -> None:
-    with atomic_path(path) as partial:
-        partial.write_text("".join(f"{file}\n" for file in files), encoding="utf-8")
 
 
 def _plain(settings: H5Settings) -> dict[str, Any]:

@@ -1,15 +1,17 @@
-"""The definitions of a training by its name: shipped where they say what is wanted, built where a switch is set."""
+"""The definitions of a training by its name, as switches have them; with the code's they are the shipped ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from caffe_compat.errors import DataError
 from caffe_compat.models.robust_lq_emotion.nets.blocks import SIZE
-from caffe_compat.models.robust_lq_emotion.nets.cnn_d import cnn_d, cnn_d_deploy
+from caffe_compat.models.robust_lq_emotion.nets.cnn_d import Training, cnn_d, cnn_d_deploy
+from caffe_compat.models.robust_lq_emotion.nets.mixed import mixed
 from caffe_compat.models.robust_lq_emotion.nets.paper import non_joint, non_joint_deploy
 from caffe_compat.models.robust_lq_emotion.nets.solvers import Stage, solver
-from caffe_compat.models.robust_lq_emotion.nets.sr_fcn import PATCH, sr_fcn, sr_fcn_deploy
+from caffe_compat.models.robust_lq_emotion.nets.sr_fcn import sr_fcn, sr_fcn_deploy
 from caffe_compat.models.robust_lq_emotion.nets.switches import PaperSwitches, otherwise
 from caffe_compat.proto import caffe_pb2 as pb
 
@@ -22,26 +24,29 @@ _STAGES: dict[str, Stage] = {
 _ENLARGED = ("vlqr_non_joint", "pretrain")  # super-resolution gives as many pixels as it takes
 
 
-def settings(net: str, switches: PaperSwitches, factor: int = 1) -> dict[str, Any]:
+def settings(net: str, switches: PaperSwitches, factors: Sequence[int] = (1,)) -> dict[str, Any]:
     """Return the settings that a training's definitions owe to switches, the code's left out.
 
     Parameters
     ----------
     net : HQ, vlqr, vlqr_non_joint, pretrain.
     switches : paper or code.
-    factor : how many times smaller than 96 x 96 its faces are.
+    factors : how many times smaller than 96 x 96 its faces are; several for a mixture of sizes.
     """
-    own = {"input_size": "own"} if factor > 1 else {}
+    own = {"input_size": "own"} if max(factors) > 1 else {}
     return {**own, **otherwise(switches, f"train {net}")}
 
 
-def training_net(net: str, switches: PaperSwitches, factor: int = 1) -> pb.NetParameter:
+def training_net(net: str, switches: PaperSwitches, factors: Sequence[int] = (1,)) -> pb.NetParameter:
     """Return the net to train, its sources the authors' placeholders."""
     if net == "pretrain":
         return sr_fcn(switches=switches)
     if net == "vlqr_non_joint":
         return non_joint(switches=switches)
-    return cnn_d("joint" if net == "vlqr" else "scratch", switches=switches, factor=factor)
+    training: Training = "joint" if net == "vlqr" else "scratch"
+    if len(factors) > 1:
+        return mixed(training, switches=switches, factors=factors)
+    return cnn_d(training, switches=switches, factor=factors[0])
 
 
 def deploy_net(net: str, switches: PaperSwitches, factor: int = 1) -> pb.NetParameter:
@@ -58,21 +63,23 @@ def training_solver(net: str, switches: PaperSwitches) -> pb.SolverParameter:
     return solver(_STAGES[net], switches=switches)
 
 
-def factor_of(net: str, switches: PaperSwitches, side: int) -> int:
+def factors_of(net: str, switches: PaperSwitches, sides: Sequence[int]) -> tuple[int, ...]:
     """Return how many times smaller than 96 x 96 the pictures of a training are.
 
     Parameters
     ----------
-    side : rows and columns of the pictures.
+    sides : rows and columns of the pictures of its files.
 
     Raises
     ------
     DataError
         The net takes no such pictures.
     """
-    takes = PATCH if net == "pretrain" else SIZE
-    if side == takes:
-        return 1
-    if switches.input_size == "own" and net not in _ENLARGED and side and SIZE % side == 0:
-        return SIZE // side
-    raise DataError(f"pictures of {side} x {side}; {net} takes {takes} x {takes}", hint="--switch input_size=own")
+    if switches.input_size != "own" or net in _ENLARGED:
+        return (1,)  # the net itself refuses others
+    found = tuple(dict.fromkeys(sides))
+    for side in found:
+        if side < 1 or SIZE % side:
+            hint = f"{SIZE} divided by a whole number"
+            raise DataError(f"pictures of {side} x {side}; {net} takes {SIZE} x {SIZE}", hint=hint)
+    return tuple(sorted(SIZE // side for side in found))

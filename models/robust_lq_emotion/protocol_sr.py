@@ -1,0 +1,87 @@
+"""What the stages before a super-resolution training do: pictures, or faces in their place, and patches of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_compat.errors import FileError
+from caffe_compat.models.robust_lq_emotion.protocol_work import PHASES, Experiment
+
+
+def do_faces(plan: Experiment, crops: tuple[Path, ...], count: int) -> None:
+    """Sample faces evenly from the training recordings; the last tenth is held out."""
+    from PIL import Image
+
+    from caffe_compat.files import atomic_path
+    from matlab_ports.matfile import open_frames
+
+    faces = []
+    for path in crops:
+        with open_frames(path) as frames:
+            share = min(len(frames), -(-count // len(crops)))
+            taken = frames.take(np.linspace(0, len(frames) - 1, share).round().astype(int))
+        faces += [np.asarray(np.round(255 * face).clip(0, 255), np.uint8) for face in np.moveaxis(taken, 2, 0)]
+    held_out = max(1, len(faces) // 10)
+    for phase, chosen in (("train", faces[:-held_out]), ("test", faces[-held_out:])):
+        folder = plan.out / "sr/pictures" / phase
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.png"):
+            old.unlink()
+        for number, face in enumerate(chosen):
+            with atomic_path(folder / f"face_{number:05d}.png") as partial_path:
+                Image.fromarray(face).save(partial_path, format="png")
+        (folder.parent / f"{phase}.made").write_text(f"{len(chosen)}\n", encoding="utf-8")
+
+
+def do_sr_data(plan: Experiment, s: int) -> None:
+    """Make generate_train's and generate_test's files; one random stream runs through both."""
+    from caffe_compat.files import atomic_path
+    from caffe_compat.models.robust_lq_emotion.nets.sr_fcn import PATCH, output_size
+    from caffe_compat.models.robust_lq_emotion.workspace import write_list
+    from matlab_ports.generate_test import generate_test
+    from matlab_ports.generate_train import generate_train
+    from matlab_ports.randstream import RandStream
+
+    target = plan.out / "sr" / f"{s}"
+    target.mkdir(parents=True, exist_ok=True)
+    stream = RandStream(plan.seed)
+    folders = _picture_folders(plan)
+    label = output_size(PATCH, switches=plan.switches)
+    options: dict[str, Any] = {"scale": s, "gray": "repeat", "pattern": "*", "stream": stream, "size_label": label}
+    strides = {"train": {"stride": plan.preset_of("sr")["scale_stride"]}, "test": {}}
+    for phase, generate in (("train", generate_train), ("test", generate_test)):
+        with atomic_path(target / f"{phase}.h5") as partial:
+            generate(folders[phase], partial, **strides[phase], **options)
+            if plan.switches.luminance == "gray":
+                _stretch(partial)
+    for phase in PHASES:
+        write_list(target / f"{phase}.h5", target / f"{phase}.txt")
+
+
+def _stretch(path: Path) -> None:
+    """Make Y, from 16/255 to 235/255, gray, from 0 to 1, in a file of patches."""
+    import h5py
+
+    from matlab_ports.prepare_recording import stretched
+
+    with h5py.File(path, "r+") as file:
+        for name in ("data", "label"):
+            file[name][...] = stretched(file[name][...])
+
+
+def _picture_folders(plan: Experiment) -> dict[str, Path]:
+    """Return folders of pictures to train with and to test with: Train and Set5 in the authors' folder."""
+    if plan.natural is None:
+        return {phase: plan.out / "sr/pictures" / phase for phase in PHASES}
+    names = {"train": ("Train", "train"), "test": ("Set5", "Test", "test")}
+    found = {}
+    for phase, known in names.items():
+        there = [plan.natural / name for name in known if (plan.natural / name).is_dir()]
+        if not there:
+            hint = f"pictures to {phase} with lie in a folder {' or '.join(known)} of it"
+            raise FileError("has no such folder", file=plan.natural, hint=hint)
+        found[phase] = there[0]
+    return found
