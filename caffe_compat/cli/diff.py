@@ -20,6 +20,7 @@ from caffe_compat.tools.diff import (
     diff_nets,
     diff_nets_on_input,
     diff_solvers,
+    diff_states,
     diff_weights,
 )
 from caffe_compat.tools.feeds import feed
@@ -30,7 +31,7 @@ from caffe_compat.weights import caffe_blobs, copy_weights
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=run)
-    part.add_argument("first", help="net, solver (prototxt), weights, or log of a training run")
+    part.add_argument("first", help="net, solver (prototxt), weights, solver state, or log of a training run")
     part.add_argument("second", help="another of the same kind")
     part.add_argument("--model", metavar="FILE", help="with two files of weights: run this net with each on one input")
     part.add_argument(
@@ -105,6 +106,8 @@ def _compared(args: Namespace) -> Comparison:
             return diff_weights(args.first, args.second, tolerance=args.tolerance)
         nets = [_net(args, args.model, weights) for weights in (args.first, args.second)]
         return diff_nets_on_input(*nets, seed=args.seed, tolerance=args.tolerance)
+    if kinds[0] == "a solver's state":
+        return diff_states(args.first, args.second, tolerance=args.tolerance)
     if kinds[0] == "a log":
         return diff_logs(args.first, args.second, tolerance=args.tolerance)
     if kinds[0] == "a solver":
@@ -120,7 +123,7 @@ def _compared(args: Namespace) -> Comparison:
 
 def _kind(path: str) -> str:
     if not says_text(path) or is_hdf5(path):
-        return "weights"
+        return "a solver's state" if ".solverstate" in Path(path).name else "weights"
     if is_log(Path(path).read_text(encoding="utf-8", errors="replace")):
         return "a log"
     return "a solver" if is_solver(path) else "a net"

@@ -169,6 +169,20 @@ def test_two_logs_name_the_first_number(folder, diff, capsys):
     assert "only in the first, with" in diff("a.log", "d.log")[0]
 
 
+def test_two_solver_states_are_compared(folder, diff):
+    from caffe_compat.files import SolverSnapshot, write_solverstate
+
+    history = [np.ones((2, 3), "f4"), np.zeros(4, "f4")]
+    write_solverstate(SolverSnapshot(10, "", 1, history), "a.solverstate")
+    write_solverstate(SolverSnapshot(10, "", 1, history), "b.solverstate.h5", "HDF5")
+    assert diff("a.solverstate", "b.solverstate.h5", code=0) == ["the same: 2 arrays compared"]
+    history[1][2] = 7
+    write_solverstate(SolverSnapshot(11, "", 1, history), "c.solverstate")
+    found = diff("a.solverstate", "c.solverstate")
+    assert found[0] == "first difference: iter: 10 and 11"
+    assert found[1].startswith("  history[1]: 1 of 4 values differ, by up to 7")
+
+
 def test_two_kinds_cannot_be_compared(folder, diff):
     (folder / "s.prototxt").write_text(SOLVER)
     assert "s.prototxt: is a solver, and a.prototxt is a net" in diff("a.prototxt", "s.prototxt")

@@ -1,6 +1,7 @@
 """lint: every rule finds its fault, at its line, and is silent about a net that has none."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ POOL = "pooling_param { pool: AVE\n  kernel_size: 2 stride: 2 }"
 CASES = [
     ("pool-rounds-up", between(layer("Pooling", "conv", "x", POOL)), ("x", 7, "")),
     ("in-place", between(layer("Sigmoid", "conv", "x"), layer("Dropout", "x", "x", name="drop")), ("drop", 7, "TRAIN")),
-    ("in-place", between(layer("AbsVal", "conv", "conv"), last="conv"), ("x", 5, "TRAIN")),
+    ("in-place", between(layer("Power", "conv", "conv"), last="conv"), ("x", 5, "TRAIN")),
     (
         "in-place",
         between(
@@ -84,6 +85,7 @@ CASES = [
         ),
         ("x", 7, ""),
     ),
+    ("in-place", between(layer("AbsVal", "conv", "conv"), last="conv"), ("x", 5, "")),
     ("in-place-input", DATA + layer("ReLU", "data", "data") + CONV + IP % "conv" + LOSS, ("x", 3, "")),
     ("unused-top", between(layer("ReLU", "conv", "x", name="lost"), last="conv"), ("lost", 5, "TRAIN")),
     ("never-built", CLEAN + layer("ReLU", "conv", "x", 'include { stage: "deploy" }'), ("x", 9, "")),
@@ -152,6 +154,40 @@ def test_findings_say_why_and_what_would_work(lint):
 def test_what_is_safe_in_place_is_passed(lint, layers):
     last = layers[-1].split('top: "')[1].split('"')[0]
     assert told(lint(between(*layers, last=last)), "in-place") == []
+
+
+IN_PLACE = [
+    layer("Sigmoid", "conv", "conv", name="a") + layer("Dropout", "conv", "conv", name="b"),
+    layer("TanH", "conv", "t", name="a") + layer("Power", "t", "t", "power_param { power: 2 scale: 3 shift: 1 }", "b"),
+    layer("BNLL", "conv", "conv", name="a"),
+    layer("Clip", "conv", "conv", "clip_param { min: -0.1 max: 0.1 }", name="a"),
+    layer("MVN", "conv", "conv", name="a"),
+]
+
+
+@pytest.mark.parametrize("text", IN_PLACE)
+def test_gradients_here_are_those_of_layers_with_tops_of_their_own(lint, text):
+    import torch
+
+    from caffe_compat import load_net
+
+    last = text.rsplit('top: "', 1)[1].split('"')[0]
+    apart = text.replace(f'bottom: "{last}" top: "{last}"', f'bottom: "{last}" top: "last"')
+    if apart.count('top: "last"') > 1:
+        apart = apart.replace('top: "last"', 'top: "first"', 1).replace(
+            f'bottom: "{last}" top: "last"', 'bottom: "first" top: "last"'
+        )
+    (file,) = {finding.file for finding in lint(between(text, last=last)) if finding.rule == "in-place"}
+    found = []
+    for net_text, end in ((between(text, last=last), last), (between(apart, last="last"), "last")):
+        Path(file).write_text(net_text)
+        assert bool(told(lint(net_text), "in-place")) == (end == last)
+        net = load_net(file, phase="TRAIN", seed=1)
+        torch.manual_seed(2)
+        outputs = net.forward_dict({"data": torch.randn(4, 3, 9, 9), "label": torch.tensor([0.0, 1, 2, 3])})
+        net.total_loss(outputs).backward()
+        found.append([parameter.grad.clone() for parameter in net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_old_forms_are_named_with_their_line(lint):

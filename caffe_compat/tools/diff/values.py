@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from caffe_compat.errors import NetError
+from caffe_compat.files import read_solverstate
 from caffe_compat.net import CaffeNet
 from caffe_compat.tools.diff.comparison import Comparison, Difference
 from caffe_compat.tools.feeds import whole_number_blobs
@@ -44,6 +45,26 @@ def diff_weights(
         for index, (one, two) in enumerate(zip(mine, others, strict=False)):
             if one is not None and two is not None:
                 found.array(f"{where}: blobs[{index}]", one, two, tolerance)
+    return found
+
+
+def diff_states(a: str | PathLike[str], b: str | PathLike[str], *, tolerance: float = 0.0) -> Comparison:
+    """Compare two solver states: iteration, step and history, array by array.
+
+    Parameters
+    ----------
+    tolerance : times the largest magnitude of an array, what a difference may be.
+    """
+    first, second = read_solverstate(a), read_solverstate(b)
+    found = Comparison("arrays")
+    for name in ("iter", "current_step"):
+        one, two = getattr(first, name), getattr(second, name)
+        if one != two:
+            found.differences.append(Difference(name, f"{one} and {two}"))
+    if len(first.history) != len(second.history):
+        found.differences.append(Difference("history", f"{len(first.history)} arrays and {len(second.history)}"))
+    for index, (one, two) in enumerate(zip(first.history, second.history, strict=False)):
+        found.array(f"history[{index}]", one, two, tolerance)
     return found
 
 

@@ -34,6 +34,8 @@ def _told(subject: Subject, state: State, error: CaffeCompatError) -> Finding:
         why = (
             "a layer above reads the blob too: Caffe splits it, and the in-place layer makes a second blob of the name"
         )
+    elif error.problem == "cannot work in place":
+        rule = "in-place"
     stages = _stages_that_make(subject, error.value) if error.field == "bottom" else ()
     if stages:
         level, why = "note", "without a stage this phase cannot be built"

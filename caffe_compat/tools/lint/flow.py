@@ -58,8 +58,8 @@ class Flow:
         layer = self.layers[number]
         return [
             bottom
-            for bottom, blob in zip(self.bottoms[number], layer.bottom, strict=True)
-            if bottom is not None and blob in layer.top and layer.type not in VIEWS
+            for bottom, blob, top in zip(self.bottoms[number], layer.bottom, layer.top, strict=False)
+            if bottom is not None and blob == top and layer.type not in VIEWS
         ]
 
 
@@ -76,7 +76,7 @@ def flow(layers: Sequence[pb.LayerParameter]) -> Flow:
         made = []
         for index, blob in enumerate(layer.top):
             value = Value(blob, number, index)
-            same = blob in layer.bottom and current.get(blob)
+            same = index < len(layer.bottom) and layer.bottom[index] == blob and current.get(blob)
             shared = same or (taken[0] if layer.type in VIEWS and taken else None)
             if shared:
                 value.memory = shared.place
