@@ -26,7 +26,7 @@ from caffe_compat.proto.blobs import BlobStore
 from caffe_compat.proto.forks import name_forks
 from caffe_compat.proto.marks import where
 from caffe_compat.rewrite import inference_net
-from caffe_compat.sharing import Slot
+from caffe_compat.sharing import Slot, show_views
 from caffe_compat.sidecar import load_preprocessing
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
@@ -209,12 +209,13 @@ def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False, 
 
     With `empty` the blobs have no memory yet: :func:`copy_weights` and :func:`fill_net` give them theirs.
     """
-    _refuse_views(graph)
     root = nn.Module()
     with torch.device("meta"):
         for node in graph.nodes:
             if _runs(node):
-                root.add_module(node.key, node.layer.module(node.spec))
+                module = node.layer.module(node.spec)
+                show_views(module, (slot.view for slot in node.slots if slot.view))
+                root.add_module(node.key, module)
     net = CaffeNet(root, _assemble(graph, _returns(graph)), class_name="CaffeNet")
     net.meta["caffe"] = graph
     net.train(graph.phase == "TRAIN")
@@ -224,20 +225,6 @@ def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False, 
     if not empty:
         fill_net(net, seed=seed)
     return net
-
-
-def _refuse_views(graph: NetGraph) -> None:
-    owners = {slot.key: slot for slot in graph.slots}
-    for node in graph.nodes:
-        for slot in node.slots:
-            if slot.owner is not None and slot.blob.shape != owners[slot.owner].blob.shape:
-                raise node.spec.error(
-                    f"sharing one blob in two shapes is not supported here: {slot.blob.shape} is "
-                    f"{owners[slot.owner].blob.shape} in {owners[slot.owner].layer!r}",
-                    "param.share_mode",
-                    "PERMISSIVE",
-                    "caffe_compat.pycaffe runs it",
-                )
 
 
 def fill_net(net: CaffeNet, *, seed: int | None = None) -> None:

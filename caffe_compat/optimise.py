@@ -57,7 +57,7 @@ def _fuse_scale(net: fx.GraphModule, norm: fx.Node) -> None:
     module = _module(net, scale)
     if scale is None or not isinstance(_module(net, norm), BatchNormModule) or not isinstance(module, ScaleModule):
         return
-    if len(scale.args) != 1 or not module.per_channel() or module.weight is None:
+    if len(scale.args) != 1 or module._forward_pre_hooks or not module.per_channel() or module.weight is None:
         return
     with net.graph.inserting_before(scale):
         attributes = ["weight"] if module.bias is None else ["weight", "bias"]

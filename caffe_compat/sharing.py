@@ -5,11 +5,71 @@ Source of the rules: Caffe 1.0, Net::AppendParam.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
 
 from caffe_compat.layers import BlobDef, LayerSpec
 from caffe_compat.layers.base import count
 from caffe_compat.proto import caffe_pb2 as pb
+
+
+@dataclass(frozen=True)
+class View(BlobDef):
+    """A blob in another shape than the one that owns its values (share_mode PERMISSIVE).
+
+    Attributes
+    ----------
+    own : the blob as its layer would have it alone.
+    held : the owner's blob; it is the owner's tensor that the layer's module holds.
+    """
+
+    own: BlobDef = field(kw_only=True)
+    held: BlobDef = field(kw_only=True)
+
+    def to_torch(self, blob: torch.Tensor) -> torch.Tensor:
+        """Return Caffe's blob as the owner's module holds it."""
+        return self.held.to_torch(blob.reshape(self.held.shape))
+
+    def to_caffe(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the owner's tensor as Caffe's blob of this layer."""
+        return self.held.to_caffe(value).reshape(self.shape)
+
+
+def view_of(own: BlobDef, held: BlobDef) -> View:
+    """Return the blob `own` as another look at the values of `held`."""
+    return View(own.name, own.shape, own.filler, held.transposed, own.buffer, own=own, held=held)
+
+
+def show_views(module: nn.Module, views: Iterable[View]) -> None:
+    """Let a module compute with the owner's values in its own shapes."""
+    for view in views:
+        module.register_forward_pre_hook(_Show(view))
+        module.register_forward_hook(_Hide(view), always_call=True)
+
+
+@dataclass(frozen=True)
+class _Show:
+    """Puts a view over the owner's tensor while the module runs."""
+
+    view: View
+
+    def __call__(self, module: nn.Module, _: object) -> None:
+        held = module._parameters[self.view.name]
+        assert held is not None
+        module.__dict__[self.view.name] = self.view.own.to_torch(self.view.to_caffe(held))
+
+
+@dataclass(frozen=True)
+class _Hide:
+    """Takes the view away again."""
+
+    view: View
+
+    def __call__(self, module: nn.Module, *_: object) -> None:
+        module.__dict__.pop(self.view.name, None)
 
 
 @dataclass(frozen=True)
@@ -23,6 +83,7 @@ class Slot:
     blob : shape, filler and orientation.
     lr_mult, decay_mult : what the solver multiplies its rate and decay by.
     owner : key of the slot it shares its values with (parameters of one name); None where it owns them.
+    view : how it looks at the owner's values where its shape is another.
     """
 
     layer: str
@@ -32,6 +93,12 @@ class Slot:
     lr_mult: float
     decay_mult: float
     owner: str | None = None
+    view: View | None = None
+
+    @property
+    def stored(self) -> BlobDef:
+        """The blob as the tensor under `key` holds it."""
+        return self.view or self.blob
 
 
 @dataclass
@@ -67,7 +134,7 @@ class Sharing:
         if mine != theirs and not permitted:
             problem = f"the shared blobs differ in shape: {mine} here, {theirs} in {owner.layer!r}"
             raise spec.error(problem, "param.name", given.name)
-        return replace(slot, owner=owner.key)
+        return replace(slot, owner=owner.key, view=None if mine == theirs else view_of(slot.blob, owner.blob))
 
     def _multipliers(self, spec: LayerSpec, given: pb.ParamSpec) -> None:
         known = self.given.setdefault(given.name, {})

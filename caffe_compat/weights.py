@@ -134,6 +134,9 @@ def _fit(
 ) -> list[CaffeCompatError]:
     """Add to `copies` what fits; return what does not."""
     where: Any = {"file": file, "layer": slots[0].layer if slots else None}
+    rest = slots[len(arrays) :]
+    if rest and all(slot.owner is not None for slot in rest) and (file is None or is_hdf5(file)):
+        arrays = [*arrays, *[None] * len(rest)]  # an HDF5 snapshot leaves out what another layer owns
     if len(slots) != len(arrays):
         problem = f"the file has {len(arrays)} blobs, the net {len(slots)}"
         return [WeightsError(problem, **where, field="blobs", hint="rename the layer to leave it out")]
@@ -179,7 +182,7 @@ def place(net: fx.GraphModule, slot: Slot, blob: torch.Tensor) -> None:
     """Give a slot its values: in place, or as new memory where it has none yet."""
     path, _, name = slot.key.rpartition(".")
     module = net.get_submodule(path)
-    value = slot.blob.to_torch(blob)
+    value = slot.stored.to_torch(blob)
     old: torch.Tensor = getattr(module, name)
     if not old.is_meta:
         with torch.no_grad():
@@ -190,7 +193,7 @@ def place(net: fx.GraphModule, slot: Slot, blob: torch.Tensor) -> None:
     if slot.blob.buffer:
         module.register_buffer(name, value)
     else:
-        value = value.contiguous() if slot.blob.transposed else value
+        value = value.contiguous() if slot.stored.transposed else value
         module.register_parameter(name, nn.Parameter(value, requires_grad=slot.lr_mult != 0))
 
 
@@ -211,7 +214,7 @@ def caffe_blobs(net: fx.GraphModule) -> dict[str, list[torch.Tensor]]:
     for node in graph.nodes:
         out.setdefault(node.name, [])
         for slot in node.slots:
-            out[node.name].append(slot.blob.to_caffe(tensor_of(net, slot.key).detach()).cpu().contiguous())
+            out[node.name].append(slot.stored.to_caffe(tensor_of(net, slot.key).detach()).cpu().contiguous())
     return out
 
 
@@ -286,5 +289,5 @@ def share_weights(net: fx.GraphModule, source: fx.GraphModule) -> None:
 def _value_and_grad(net: fx.GraphModule, slot: Slot) -> tuple[Array, Array]:
     tensor = tensor_of(net, slot.key)
     grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
-    value, grad = (slot.blob.to_caffe(t.detach()).cpu().contiguous() for t in (tensor, grad))
+    value, grad = (slot.stored.to_caffe(t.detach()).cpu().contiguous() for t in (tensor, grad))
     return value.numpy(), grad.numpy()
