@@ -17,7 +17,8 @@ from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
 
-_BATCHED = ("data_param", "image_data_param", "window_data_param", "hdf5_data_param", "memory_data_param")
+_LABELLED = frozenset({"Data", "ImageData", "MemoryData", "WindowData"})
+_BATCHED = ("data_param", "image_data_param", "window_data_param", "memory_data_param")
 _WHOLE_NUMBERS = {
     "Accuracy": slice(1, None),
     "Embed": slice(0, 1),
@@ -110,9 +111,8 @@ def feed(
                 if not made_up:
                     raise
                 reason = str(error)
-        guessed = guessed_shapes(layer)
-        shapes |= {top: shape for top, shape in guessed.items() if top not in shapes}
-        if guessed:
+        shapes |= guessed_shapes(layer, shapes)
+        if all(top in shapes for top in layer.top):
             told = ", ".join(f"{top} {'x'.join(map(str, shapes[top]))}" for top in layer.top)
             notes.append(f"layer {layer.name!r}: made up, {told}" + (f" ({reason})" if reason else ""))
     graph = build_graph(kept, phase=phase, stages=stages, level=level, input_shapes=shapes)
@@ -121,12 +121,20 @@ def feed(
     return Feed(graph, tuple(sources), left, tuple(notes), seed)
 
 
-def guessed_shapes(layer: pb.LayerParameter) -> dict[str, Shape]:
-    """Return the shapes that a data layer's fields imply: batch size, crop, colour; none where they say too little."""
-    batch = 0
+def guessed_shapes(layer: pb.LayerParameter, known: InputShapes) -> dict[str, Shape]:
+    """Return the shapes that a data layer's fields imply: batch size, crop, colour; of tops that they tell enough of.
+
+    Parameters
+    ----------
+    known : shapes that are known already; a label has as many rows as the data.
+    """
+    if layer.type not in _LABELLED or not layer.top:
+        return {}
+    data, *labels = layer.top
+    batch = next(iter(known.get(data, ())), 0)
     for name in _BATCHED:
         message = getattr(layer, name)
-        if layer.HasField(name) and message.batch_size:
+        if not batch and layer.HasField(name) and message.batch_size:
             batch = message.batch_size
     transform, images, memory = layer.transform_param, layer.image_data_param, layer.memory_data_param
     height = width = transform.crop_size or layer.window_data_param.crop_size
@@ -136,9 +144,10 @@ def guessed_shapes(layer: pb.LayerParameter) -> dict[str, Shape]:
         channels, height, width = memory.channels, height or memory.height, width or memory.width
     if layer.type == "ImageData":
         height, width = height or images.new_height, width or images.new_width
-    if not (batch and channels and height and width and layer.top):
-        return {}
-    return {layer.top[0]: (batch, channels, height, width)} | dict.fromkeys(layer.top[1:], (batch,))
+    found: dict[str, Shape] = dict.fromkeys(labels, (batch,)) if batch else {}
+    if batch and channels and height and width:
+        found[data] = (batch, channels, height, width)
+    return {top: shape for top, shape in found.items() if top not in known}
 
 
 def whole_number_blobs(graph: NetGraph) -> set[str]:
