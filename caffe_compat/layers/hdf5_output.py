@@ -6,6 +6,7 @@ pass; a second pass finds the datasets there and ends the program. Here its rows
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,11 +70,11 @@ class HDF5OutputModule(nn.Module):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
+        _leave_uncompiled()
         self.path = Path(path)
         self.rows = 0
 
     @torch.no_grad()
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, data: torch.Tensor, label: torch.Tensor) -> None:
         """Write rows of both, (N, ...) each.
 
@@ -82,6 +83,9 @@ class HDF5OutputModule(nn.Module):
         FileError
             The file cannot be written.
         """
+        self._write(data, label)
+
+    def _write(self, data: torch.Tensor, label: torch.Tensor) -> None:
         batch = dict(zip(_NAMES, map(_four_axes, (data, label)), strict=True))
         try:
             if self.rows:
@@ -104,6 +108,12 @@ class HDF5OutputModule(nn.Module):
             for name, values in batch.items():
                 file[name].resize(self.rows + len(values), axis=0)
                 file[name][self.rows :] = values
+
+
+@functools.cache
+def _leave_uncompiled() -> None:
+    """Let torch.compile call what writes as it is; telling it so imports the compiler, so not before one is needed."""
+    HDF5OutputModule._write = torch.compiler.disable(HDF5OutputModule._write)  # type: ignore[method-assign, no-untyped-call]
 
 
 def _four_axes(blob: torch.Tensor) -> npt.NDArray[np.float32]:
