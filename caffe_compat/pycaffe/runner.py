@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import runpy
 import sys
@@ -56,6 +57,7 @@ def main(argv: Sequence[str]) -> int:
     except CaffeCompatError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    _tell_children()
     if first == "-m":
         return _guarded(lambda: _module(rest[0], rest[1:]))
     if first == "-c":
@@ -64,6 +66,15 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"python -m caffe_compat.pycaffe: can't open file {first!r}: no such file\n")
         return 2
     return _guarded(lambda: _script(first, rest))
+
+
+def _tell_children() -> None:
+    """Let processes that the script starts (``multiprocessing``, ``subprocess``) find this package as caffe too."""
+    folder = str(Path(__file__).with_name("children"))
+    before = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != folder]
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *before])
+    if folder not in sys.path:
+        sys.path.append(folder)  # multiprocessing hands this list on; here it is never looked at for caffe
 
 
 def _script(path: str, arguments: list[str]) -> None:

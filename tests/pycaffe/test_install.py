@@ -19,7 +19,7 @@ def run(*arguments, cwd, stdin=None):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, "-m", "caffe_compat.pycaffe", *map(str, arguments)],
-        cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, check=False,
+        cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
 
@@ -34,6 +34,7 @@ def installed():
 def process(monkeypatch):
     """What a run changes in its process, put back."""
     monkeypatch.setattr(sys, "argv", ["pytest"])
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     yield
@@ -148,9 +149,59 @@ def test_a_folder_or_archive_with_a_main_runs(tmp_path, process, capsys):
 
 def test_exit_codes_and_output_pass_through(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("import sys, caffe\nprint(sys.stdin.read() + caffe.__name__)\nsys.exit(7)\n")
+    script.write_text(
+        "import sys, caffe\nprint(sys.stdin.read() + caffe.__name__)\n"
+        "print([name for name in ('torch._dynamo', 'matplotlib', 'skimage') if name in sys.modules])\nsys.exit(7)\n"
+    )
     done = run(script, cwd=tmp_path, stdin="in: ")
-    assert (done.returncode, done.stdout, done.stderr) == (7, "in: caffe_compat.pycaffe\n", "")
+    # what costs seconds to import is left until it is needed
+    assert (done.returncode, done.stdout, done.stderr) == (7, "in: caffe_compat.pycaffe\n[]\n", "")
+
+
+CHILDREN = """
+import multiprocessing, subprocess, sys
+import caffe
+
+def name(_):
+    import caffe.io
+    return caffe.__name__, caffe.io.__name__
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(*pool.map_async(name, [0]).get(timeout=60)[0])
+    code = "import caffe, caffe.draw; from caffe.proto import caffe_pb2; print(caffe.__name__, caffe.draw.__name__)"
+    print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip())
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_a_script_starts_import_caffe_too(tmp_path):
+    (tmp_path / "script.py").write_text(CHILDREN)
+    done = run(tmp_path / "script.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "caffe_compat.pycaffe caffe_compat.pycaffe.io",
+        "caffe_compat.pycaffe caffe_compat.pycaffe.draw",
+    ]
+
+
+@pytest.mark.slow
+def test_children_find_a_checkout_that_is_not_on_their_path(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment["PYTHONPATH"] = str(ROOT / "caffe_compat" / "pycaffe" / "children")
+    code = "import caffe, sys; print(caffe.__name__, any('children' in p for p in sys.path))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "caffe_compat.pycaffe False\n"
+
+
+def test_the_search_path_of_children_is_added_to_not_replaced(tmp_path, process, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/a", "/b"]))
+    for _ in range(2):
+        assert main(["-c", "import os; print(os.environ['PYTHONPATH'])"]) == 0
+    folder = ROOT / "caffe_compat" / "pycaffe" / "children"
+    assert capsys.readouterr().out.splitlines() == [os.pathsep.join([str(folder), "/a", "/b"])] * 2
 
 
 def test_an_exception_shows_the_scripts_own_lines_only(tmp_path, process, capsys):
