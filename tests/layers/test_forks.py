@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.errors import DataError
 from caffe_compat.graph import build_graph
 from caffe_compat.layers import FORK_REGISTRY
 from caffe_compat.layers.forks.detection import overlaps
@@ -149,6 +150,16 @@ def test_half_a_pixel_of_a_region_is_rounded_away_from_zero():
     picture = torch.arange(16.0).view(1, 1, 4, 4)
     rois = torch.tensor([[0, 0, 0, 0.5, 0.5], [0, 0, 0, 2.5, 2.5]])
     assert net(picture, rois).flatten().tolist() == [5, 15]
+
+
+@pytest.mark.parametrize(
+    ("region", "problem"), [([2, 0, 0, 1, 1], "not in the batch"), ([0, 0, np.nan, 1, 1], "not finite")]
+)
+def test_a_region_that_cannot_be_is_refused(region, problem):
+    text = single("ROIPooling", [(2, 1, 4, 4), (1, 5)], "roi_pooling_param { pooled_h: 1 pooled_w: 1 }")
+    net = build_net(build_graph(parse_text(text, pb.NetParameter)))
+    with pytest.raises(DataError, match=problem):
+        net(torch.zeros(2, 1, 4, 4), torch.tensor([region]))
 
 
 @pytest.mark.parametrize("weights", [0, 2])

@@ -285,6 +285,8 @@ def test_every_fork_known_has_a_layer_type_here() -> None:
         ('type: "Permute" permute_param { order: 1 order: 1 }', [(2, 3)], r"order = \[1, 1\]: each axis once"),
         ('type: "Permute" permute_param { order: 2 }', [(2, 3)], "each axis once, of 2"),
         ('type: "PriorBox" prior_box_param { }', [(1, 1, 2, 2)] * 2, "min_size"),
+        ('type: "PriorBox" prior_box_param { min_size: inf }', [(1, 1, 2, 2)] * 2, "min_size = .inf.: at least one"),
+        ('type: "PriorBox" prior_box_param { min_size: 1 max_size: nan }', [(1, 1, 2, 2)] * 2, "max_size = .nan.: must be sizes"),
         ('type: "PriorBox" prior_box_param { min_size: 4 max_size: 3 }', [(1, 1, 2, 2)] * 2, "one above each min_size"),
         ('type: "PriorBox" prior_box_param { min_size: 4 variance: 1 variance: 1 }', [(1, 1, 2, 2)] * 2, "none, one or four"),
         ('type: "PriorBox" prior_box_param { min_size: 4 step: 2 step_h: 1 step_w: 2 }', [(1, 1, 2, 2)] * 2, "either step or both"),

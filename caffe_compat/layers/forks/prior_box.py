@@ -99,13 +99,15 @@ class PriorBox(Layer):
         low, high = list(message.min_size), list(message.max_size)
         if any(len(shape) != 4 for shape in spec.bottoms):
             yield spec.error("both bottoms must have 4 axes", "bottom", spec.bottoms)
-        if not low or min(low) <= 0:
+        if not low or not all(map(_size, low)):
             yield spec.error("at least one, all positive", f"{field}.min_size", low)
+        elif not all(map(_size, high)):
+            yield spec.error("must be sizes in pixels", f"{field}.max_size", high)
         elif high and (len(high) != len(low) or any(b <= a for a, b in zip(low, high, strict=True))):
             yield spec.error(f"one above each min_size {low}", f"{field}.max_size", high)
         if len(message.variance) not in (0, 1, 4) or any(v <= 0 for v in message.variance):
             yield spec.error("none, one or four, all positive", f"{field}.variance", list(message.variance))
-        if any(ratio <= 0 for ratio in message.aspect_ratio):
+        if not all(map(_size, message.aspect_ratio)):
             yield spec.error("must be positive", f"{field}.aspect_ratio", list(message.aspect_ratio))
         for name, high_name, wide_name in (("img_size", "img_h", "img_w"), ("step", "step_h", "step_w")):
             pair = [message.HasField(high_name), message.HasField(wide_name)]
@@ -131,6 +133,11 @@ class PriorBox(Layer):
             image=_pair(message, "img_size", "img_h", "img_w"),
             step=_pair(message, "step", "step_h", "step_w"),
         )
+
+
+def _size(value: float) -> bool:
+    """Tell whether a value can be a size: positive, and no more than the fork's int holds."""
+    return 0 < value < 2**31
 
 
 def _pair(message: object, name: str, high: str, wide: str) -> tuple[int, int] | None:

@@ -44,6 +44,8 @@ class ROIPoolingModule(nn.Module):
 
     def _largest(self, x: torch.Tensor, roi: npt.NDArray[np.floating]) -> torch.Tensor:
         """Return (C, bins): where in the map each bin's first largest value is, -1 for an empty bin."""
+        if not np.isfinite(roi).all():
+            raise DataError("a region is not finite", field="rois", value=roi.tolist())
         if not 0 <= int(roi[0]) < x.shape[0]:
             raise DataError("a region's image is not in the batch", field="rois", value=int(roi[0]))
         maps, (high, wide) = x[int(roi[0])], x.shape[2:]
