@@ -24,7 +24,8 @@ from caffe_compat.pycaffe.layer import Layer, PythonLayers
 from caffe_compat.pycaffe.mode import CaffeError
 from caffe_compat.pycaffe.need import needs
 from caffe_compat.pycaffe.passes import Passes
-from caffe_compat.pycaffe.steps import DataStep, Step, make_step
+from caffe_compat.pycaffe.step import Step
+from caffe_compat.pycaffe.steps import DataStep, make_step
 from caffe_compat.rewrite import insert_splits
 from caffe_compat.sharing import Slot
 from caffe_compat.solver.nets import Definition

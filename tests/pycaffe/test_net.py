@@ -353,3 +353,18 @@ def test_a_gradient_is_taken_from_what_layers_in_place_left(make):
     net.forward()
     net.blobs["y"].diff[...] = 1
     assert net.backward()["x"][0, 0, 0, 0] == -0.75  # y (1 - y) at y = 0.5 + 1, as in Caffe
+
+
+def test_hinge_loss_leaves_its_margins_and_scale_its_product_where_caffe_does(make):
+    net = make(
+        'layer { name: "in" type: "Input" top: "x" top: "t" input_param { shape { dim: 1 dim: 2 } shape { dim: 1 } } }'
+        'layer { name: "l" type: "HingeLoss" bottom: "x" bottom: "t" top: "l" }'
+    )
+    net.blobs["x"].data[...] = [[0.25, -3]]
+    net.forward()
+    assert net.blobs["x"].diff.tolist() == [[0.75, 0]]
+    net = make(INPUT + 'layer { name: "s" type: "Scale" bottom: "x" top: "y" loss_weight: 1 }', caffe.TRAIN)
+    net.blobs["x"].data[...] = 3
+    net.forward()
+    net.backward()
+    assert (net.blobs["x"].diff == 3).all()

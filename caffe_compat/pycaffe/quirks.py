@@ -1,0 +1,57 @@
+"""What Caffe's passes do to blobs beside computing tops and gradients, where it can be seen.
+
+Seen in hinge_loss_layer.cpp and scale_layer.cpp of BVLC Caffe 9b89154, and in runs of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from caffe_compat.layers import LayerSpec
+from caffe_compat.pycaffe.blob import Blob
+
+READS_TOP = frozenset({"Sigmoid", "Softmax", "TanH"})
+READS_BOTTOM = frozenset({"BNLL", "Clip", "ReLU"})
+"""Types whose gradient Caffe takes from what the top's, or the bottom's, memory holds when the net goes back: layers in
+place may have been there since."""
+
+
+def leave_margins(bottoms: Sequence[Blob], where: torch.device) -> None:
+    """Leave in the scores' gradient what HingeLoss computes there while going forward."""
+    margins = bottoms[0].gradients(where)
+    margins.copy_(bottoms[0].values(where))
+    rows = margins.view(margins.shape[0], -1)
+    index = bottoms[1].values(where).reshape(-1, 1).long()
+    rows.scatter_(1, index, -rows.gather(1, index))
+    rows.add_(1).clamp_(min=0)
+
+
+def leave_product(spec: LayerSpec, bottoms: Sequence[Blob], top: Blob, where: torch.device) -> None:
+    """Leave in the bottom's gradient, which nobody wants, the product that Scale makes there on the way to its own."""
+    outer, _, inner = _scale_parts(spec)
+    if outer * inner != 1:
+        bottoms[0].gradients(where).copy_(top.gradients(where) * bottoms[0].values(where))
+
+
+def overwrites(spec: LayerSpec, index: int) -> bool:
+    """Tell whether Caffe writes a parameter's gradient over the last one's instead of adding to it.
+
+    It does for Scale's factors, whose sums go straight into the diff if they are as many as the bottom's values, or if
+    nothing lies before their axes and something behind them (a batch of one).
+    """
+    if spec.param.type != "Scale" or len(spec.bottoms) != 1 or index != 0:
+        return False
+    outer, scale, inner = _scale_parts(spec)
+    return outer == inner == 1 or (outer == 1 and scale > 1 and inner > 1)
+
+
+def _scale_parts(spec: LayerSpec) -> tuple[int, int, int]:
+    """Return how many values lie before a Scale's axes, on them and behind them."""
+    shape, message = spec.bottoms[0], spec.param.scale_param
+    axes = message.num_axes if len(spec.bottoms) == 1 else len(spec.bottoms[1])
+    axis = spec.axis(message.axis, "scale_param.axis") if shape else 0
+    end = len(shape) if axes == -1 else axis + axes
+    return math.prod(shape[:axis]), math.prod(shape[axis:end]), math.prod(shape[end:])
