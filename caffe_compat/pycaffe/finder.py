@@ -85,6 +85,8 @@ def install() -> ModuleType:
         )
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
+    for name in ("_caffe", "pycaffe"):  # there after `import caffe` alone, too
+        setattr(package, name, package)
     return package
 
 

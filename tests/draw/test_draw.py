@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_compat import draw
+from caffe_compat import draw, prototxt
 from caffe_compat.draw import picture
 from caffe_compat.draw.layout import layout
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.files import parse_text
+from caffe_compat.files import parse_text, read_net
 from caffe_compat.proto.caffe_pb2 import NetParameter
 
 NET = """
@@ -188,6 +188,16 @@ def test_names_no_font_or_formula_knows_are_drawn():
 def test_an_empty_net_is_an_empty_picture():
     assert draw.dot_text(NetParameter()) == 'digraph "Net" {\nrankdir=LR;\n}\n'
     assert pixels(draw.draw(NetParameter(), "png")).size
+
+
+def test_the_authors_nets_are_drawn_in_both_phases():
+    nets = [name for name in prototxt.available() if "solver" not in name]
+    assert nets
+    for name in nets:
+        net = read_net(prototxt.path(name))
+        for phase in ("TRAIN", "TEST"):
+            text = draw.dot_text(net, phase=phase)
+            assert text.count("(Convolution)") == sum(layer.type == "Convolution" for layer in net.layer)
 
 
 def test_a_picture_larger_than_viewers_open_gets_fewer_pixels(monkeypatch):

@@ -69,6 +69,55 @@ def test_every_name_scripts_import_is_ours(installed):
     assert crop is coord_map.crop
 
 
+def test_the_package_has_every_name_that_caffes_has(installed):
+    import caffe
+
+    names = [
+        "Net",
+        "SGDSolver",
+        "NesterovSolver",
+        "AdaGradSolver",
+        "RMSPropSolver",
+        "AdaDeltaSolver",
+        "AdamSolver",
+        "NCCL",
+        "Timer",
+        "init_log",
+        "log",
+        "set_mode_cpu",
+        "set_mode_gpu",
+        "set_device",
+        "Layer",
+        "get_solver",
+        "layer_type_list",
+        "set_random_seed",
+        "solver_count",
+        "solver_rank",
+        "set_solver_count",
+        "set_solver_rank",
+        "set_multiprocess",
+        "has_nccl",
+        "__version__",
+        "TRAIN",
+        "TEST",
+        "Classifier",
+        "Detector",
+        "io",
+        "layers",
+        "params",
+        "NetSpec",
+        "to_proto",
+        "net_spec",
+        "classifier",
+        "detector",
+        "proto",
+        "pycaffe",
+        "_caffe",
+    ]
+    assert [name for name in names if not hasattr(caffe, name)] == []
+    assert caffe._caffe.Net is caffe.pycaffe.Net is caffe.Net
+
+
 def test_our_modules_keep_their_own_names(installed):
     import caffe.io
 
