@@ -296,3 +296,9 @@ def test_the_exit_code_tells_errors_and_with_strict_warnings(tmp_path, monkeypat
     (tmp_path / "c.prototxt").write_text(no_loss)
     assert main(["lint", "c.prototxt"]) == 0
     assert "[no-loss]" in capsys.readouterr().out
+
+
+def test_a_field_of_a_fork_whose_layer_is_known_is_a_warning_that_names_the_fork(lint):
+    (found,) = [f for f in lint(between(layer("Normalize", "conv", "x", "norm_param { eps: 1 }"))) if f.rule == "fork"]
+    assert found.level == "warning"
+    assert found.problem == "norm_param is a field of a fork of Caffe: ssd"

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from google.protobuf.message import Message
 
-from caffe_compat.layers import REGISTRY
+from caffe_compat.layers import REGISTRY, LayerSpec, choose
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.forks import name_forks, named_forks
 from caffe_compat.proto.marks import all_forks
 from caffe_compat.tools.lint.finding import Finding
 from caffe_compat.tools.lint.subject import Subject
@@ -87,6 +88,12 @@ def _meant(names: Iterable[str]) -> str:
     return f"; its parameters are in {', '.join(known)}" if known else ""
 
 
+def _fork_of(layer: pb.LayerParameter, net: pb.NetParameter) -> str | None:
+    """Return the fork whose type a layer is taken to be, or None."""
+    found = choose(LayerSpec(layer, ()), named_forks(name_forks(net, None)))
+    return found[1].fork or None if isinstance(found, tuple) else None
+
+
 def forked(subject: Subject) -> Iterator[Finding]:
     """Yield fields and values that Caffe 1.0 does not know."""
     owners: dict[str, pb.LayerParameter] = {}
@@ -94,6 +101,19 @@ def forked(subject: Subject) -> Iterator[Finding]:
         owners[f"layer[{index}]"] = layer
     for path, fork in all_forks(subject.raw):
         owner = owners.get(path.partition(".")[0])
+        of = None if owner is None else _fork_of(owner, subject.raw)
+        if of is not None and owner is not None:
+            yield Finding(
+                "fork",
+                "warning",
+                f"{fork.field} is a field of a fork of Caffe: {of}",
+                "genuine Caffe 1.0 refuses the file",
+                "none here: docs/forks.md",
+                file=subject.file,
+                line=fork.line or 0,
+                layer=owner.name,
+            )
+            continue
         what = "field" if fork.value is None else f"value {fork.value}"
         yield Finding(
             "fork",
