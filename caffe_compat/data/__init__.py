@@ -6,7 +6,11 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from caffe_compat.data import datum, dummy, hdf5, images, windows  # noqa: F401  (importing registers)
+from caffe_compat.data import datum as _datum  # noqa: F401  (importing registers)
+from caffe_compat.data import dummy as _dummy  # noqa: F401
+from caffe_compat.data import hdf5 as _hdf5  # noqa: F401
+from caffe_compat.data import images as _images  # noqa: F401
+from caffe_compat.data import windows as _windows  # noqa: F401
 from caffe_compat.data.memory import MemorySource
 from caffe_compat.data.prefetch import Prefetch, ahead
 from caffe_compat.data.shuffle import CRand, Randomness, shuffle

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # A file whose rows need more than this as float32 is read batch by batch instead of being held in memory.
 HELD_BYTES = 2 << 30
+# Batches made ahead where nothing is shuffled; Caffe makes none, and its batches are the same ones.
+AHEAD = 2
 # What h5py raises, besides OSError, where the bytes of a file make no sense.
 _DAMAGE = (RuntimeError, KeyError, ValueError, TypeError)
 
@@ -139,6 +141,8 @@ class HDF5Source(DataSource):
         self._layer = layer.name
         self._batch = int(layer.hdf5_data_param.batch_size)
         self._shuffled = bool(layer.hdf5_data_param.shuffle)
+        # Shuffled sources take turns on one random stream, so that none of them can run ahead of the others.
+        self.prefetch = 0 if self._shuffled else AHEAD
         self._rng = rng
         self._held_bytes = held_bytes
         self._table: _Table | None = None

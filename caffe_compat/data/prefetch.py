@@ -6,12 +6,14 @@ so that a run goes on from it as if nothing had been made ahead.
 
 from __future__ import annotations
 
+import atexit
 import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from caffe_compat.data.source import DataSource
 
@@ -24,21 +26,25 @@ if TYPE_CHECKING:
 
     Batch = dict[str, torch.Tensor]
 
+# Seconds that the end of a program waits for a batch that is being made.
+_LONGEST = 30
+
 
 @dataclass
 class _Line:
     """What thread and consumer share: neither holds the other, so that one that nobody needs goes away."""
 
     source: DataSource
-    free: threading.Semaphore
     pin: bool
+    free: SimpleQueue[None] = field(default_factory=SimpleQueue)
     ready: SimpleQueue[tuple[Batch, Cursor] | BaseException] = field(default_factory=SimpleQueue)
-    stopped: threading.Event = field(default_factory=threading.Event)
+    stopped: bool = False
 
     def produce(self) -> None:
+        """Make a batch for every free place, until asked to stop."""
         while True:
-            self.free.acquire()
-            if self.stopped.is_set():
+            self.free.get()
+            if self.stopped:
                 return
             try:
                 batch = self.source.next()
@@ -49,12 +55,21 @@ class _Line:
                 self.ready.put(error)
                 return
 
+    def stop(self) -> None:
+        """Ask the thread to end; a collection of garbage may call it, under any lock, so nothing is waited for."""
+        self.stopped = True
+        self.free.put(None)
 
-def _stop(line: _Line, thread: threading.Thread) -> None:
-    line.stopped.set()
-    line.free.release()
-    if thread is not threading.current_thread():  # a collection of garbage may run in any thread
-        thread.join()
+
+_running: WeakKeyDictionary[threading.Thread, _Line] = WeakKeyDictionary()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End what still runs, so that no thread is in the middle of something while the interpreter goes away."""
+    for thread, line in list(_running.items()):
+        line.stop()
+        thread.join(_LONGEST)
 
 
 class Prefetch(DataSource):
@@ -89,7 +104,7 @@ class Prefetch(DataSource):
             self.close()
             raise made
         batch, self._place = made
-        self._line.free.release()
+        self._line.free.put(None)
         return batch
 
     def cursor(self) -> Cursor:
@@ -114,7 +129,8 @@ class Prefetch(DataSource):
     def close(self) -> None:
         """End the thread and give up what it made ahead; the next batch starts another one."""
         if self._line is not None:
-            self._end()
+            self._line.stop()
+            self._thread.join()
             self._line = None
         if self._place is not None:
             self.source.seek(self._place)
@@ -122,12 +138,15 @@ class Prefetch(DataSource):
 
     def _start(self) -> None:
         self._place = self.source.cursor()
-        self._line = line = _Line(self.source, threading.Semaphore(self.prefetch), self._pin)
-        thread = threading.Thread(target=line.produce, name=f"caffe-prefetch-{self.tops[0]}", daemon=True)
-        self._end = weakref.finalize(self, _stop, line, thread)
-        thread.start()
+        self._line = line = _Line(self.source, self._pin)
+        for _ in range(self.prefetch):
+            line.free.put(None)
+        self._thread = threading.Thread(target=line.produce, name=f"caffe-prefetch-{self.tops[0]}", daemon=True)
+        _running[self._thread] = line
+        weakref.finalize(self, line.stop).atexit = False
+        self._thread.start()
 
 
 def ahead(source: DataSource, *, pin: bool = False) -> DataSource:
-    """Return a source that keeps as many batches ready as Caffe does; itself where Caffe keeps none."""
+    """Return a source that keeps as many batches ready as it says; itself where that is none."""
     return Prefetch(source, source.prefetch, pin=pin) if source.prefetch > 0 else source

@@ -33,7 +33,7 @@ class DataSource(ABC):
     ----------
     tops : blob names, in the layer's order.
     shapes : the shape of a batch of each top; where a batch is one picture, others may have another size.
-    prefetch : how many batches Caffe keeps ready; 0 where it makes each when it is asked for.
+    prefetch : how many batches are kept ready; 0 where each is made when it is asked for.
     """
 
     type: ClassVar[str]

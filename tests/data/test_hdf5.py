@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat.data import CRand, open_layers, open_source, open_sources, shuffle
+from caffe_compat.data import CRand, ahead, open_layers, open_source, open_sources, shuffle
 from caffe_compat.data.hdf5 import HDF5Source
 from caffe_compat.errors import DataError, ProblemsError
 from caffe_compat.proto import caffe_pb2
@@ -144,6 +144,15 @@ def test_one_dimensional_and_compressed_datasets_work(tmp_path):
     source = opened(tmp_path, batch=3, tops=["x"])
     assert source.shapes == {"x": (3,)}
     assert source.next()["x"].tolist() == [0, 1, 2]
+
+
+def test_batches_are_made_ahead_unless_shuffled_sources_take_turns_on_the_random_stream(folder):
+    assert opened(folder).prefetch == 2
+    assert opened(folder, shuffled=True).prefetch == 0
+    source = ahead(opened(folder))
+    assert taken(source, 2) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert source.cursor()["place"].tolist() == [0, 0, 5]
+    source.close()
 
 
 def test_names_are_looked_up_in_the_working_directory_then_beside_the_file_that_has_them(folder, monkeypatch):

@@ -120,7 +120,24 @@ def test_the_thread_ends_with_the_object_or_when_it_is_closed():
     assert taken(source, 1) == [1], "it goes on where it was closed"
     del source
     gc.collect()
-    assert threads() == []
+    assert eventually(lambda: not threads())
+
+
+def test_one_that_is_collected_under_a_lock_that_its_thread_waits_for_blocks_nobody():
+    lock = threading.Lock()
+
+    class Locked(Counting):
+        def next(self):
+            with lock:
+                return super().next()
+
+    source = Prefetch(Locked(), 2)
+    taken(source, 1)
+    with lock:
+        source._line.free.put(None)  # the thread asks for the lock
+        del source
+        gc.collect()
+    assert eventually(lambda: not threads())
 
 
 def test_while_batches_are_used_others_are_made():

@@ -1,6 +1,7 @@
 """Solvers fed by databases, pictures and fillers: they learn, and go on from a snapshot to the bit."""
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ FEEDS = {
     "LMDB": f'type: "Data" data_param {{ source: "db" batch_size: 4 backend: LMDB }} {TRANSFORM}',
     "LEVELDB": f'type: "Data" data_param {{ source: "leveldb" batch_size: 4 backend: LEVELDB prefetch: 2 }} {TRANSFORM}',
     "list": f'type: "ImageData" image_data_param {{ source: "list.txt" batch_size: 4 shuffle: true }} {TRANSFORM}',
+    "HDF5": 'type: "HDF5Data" hdf5_data_param { source: "h5.txt" batch_size: 4 }',
     "windows": 'type: "WindowData" window_data_param { source: "windows.txt" batch_size: 4 } transform_param { mirror: true crop_size: 5 }',
     "fillers": 'type: "DummyData" dummy_data_param { shape { dim: 4 dim: 3 dim: 5 dim: 5 } shape { dim: 4 } data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 } }',
 }  # fmt: skip
@@ -47,6 +49,10 @@ def folder(tmp_path, monkeypatch):
         cv2.imwrite(f"{number}.png", np.ascontiguousarray(picture.transpose(1, 2, 0)))
         lines.append(f"{number}.png {label}")
     write_lmdb(tmp_path / "db", datums)
+    with h5py.File("data.h5", "w") as file:
+        file["data"] = np.stack([np.frombuffer(item.data, "u1").reshape(3, 7, 8) / 256 for item in datums])
+        file["label"] = np.arange(9) % 2
+    (tmp_path / "h5.txt").write_text("data.h5")
     (tmp_path / "list.txt").write_text("\n".join(lines))
     (tmp_path / "windows.txt").write_text(
         "\n".join(f"# {i}\n{i}.png 3 7 8 2\n1 1 1 1 6 6\n1 0 0 0 3 3" for i in range(9))
