@@ -1,4 +1,7 @@
-"""Pictures as Caffe holds them: OpenCV's decoders, blue first, an axis of channels in front."""
+"""Pictures as Caffe holds them: OpenCV's decoders, blue first, an axis of channels in front.
+
+OpenCV is imported where it is needed: nets that read no pictures do without it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,7 +20,7 @@ from caffe_compat.data.place import At
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(channels, height, width): bytes, or the numbers of a Datum's float_data."""
 
-COLOR, GRAY, AS_STORED = cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE, cv2.IMREAD_UNCHANGED
+COLOR, GRAY, AS_STORED = 1, 0, -1  # OpenCV's IMREAD_COLOR, IMREAD_GRAYSCALE and IMREAD_UNCHANGED
 _MOST_THREADS = 8
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -36,6 +38,8 @@ def decode(content: bytes, flag: int, at: At) -> npt.NDArray[np.uint8]:
     DataError
         It cannot be decoded, or its values are no bytes.
     """
+    import cv2
+
     picture = None
     if content:
         try:
@@ -56,6 +60,8 @@ def channels_first(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def resized(picture: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
     """Return (height, width, channels) in another size, interpolated linearly as OpenCV does by default."""
+    import cv2
+
     out = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
     return out.reshape(height, width, -1)  # type: ignore[return-value]  # OpenCV keeps the type
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -221,7 +220,7 @@ class WindowSource(DataSource):
         part = np.ascontiguousarray(picture[place.top : place.bottom + 1, place.left : place.right + 1])
         part = resized(part, place.width, place.height)
         if mirrored:
-            part = cv2.flip(part, 1).reshape(part.shape)  # type: ignore[assignment]  # OpenCV keeps the type
+            part = part[:, ::-1]
         region = np.s_[:, place.pad_y : place.pad_y + place.height, place.pad_x : place.pad_x + place.width]
         target = out[region]
         target[...] = channels_first(part)

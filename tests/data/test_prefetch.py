@@ -185,6 +185,7 @@ PROGRAM = """
 import sys
 from caffe_compat.data import CRand, ahead, open_source
 from caffe_compat.proto import caffe_pb2 as pb
+assert "cv2" not in sys.modules, "nets that read no pictures do without OpenCV"
 layer = pb.LayerParameter.FromString(bytes.fromhex(sys.argv[1]))
 source = ahead(open_source(layer, base_dir=sys.argv[2], rng=CRand()))
 print(source.next()["data"].shape[0])
