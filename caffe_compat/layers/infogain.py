@@ -14,13 +14,14 @@ from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.files import read_binary
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
 from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner
+from caffe_compat.layers.loss import SoftmaxWithLossModule
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.marks import where
 
 _LOG_THRESHOLD = float(np.log(1e-20))  # probabilities are taken to be no smaller
 
 
-class InfogainLossModule(nn.Module):
+class InfogainLossModule(SoftmaxWithLossModule):
     """- sum H[label] log softmax(x), normalised; where Caffe caps a logarithm, the gradient goes on as Caffe's does."""
 
     def __init__(
@@ -31,9 +32,8 @@ class InfogainLossModule(nn.Module):
         probabilities: bool,
         matrix: npt.NDArray[np.float32] | None,
     ) -> None:
-        super().__init__()
-        self.axis, self.ignore, self.probabilities, self.matrix = axis, ignore, probabilities, matrix
-        self.normalization = pb.LossParameter.NormalizationMode.Name(normalization)
+        super().__init__(axis, ignore, normalization, probabilities)
+        self.matrix = matrix
 
     def forward(
         self, x: torch.Tensor, label: torch.Tensor, infogain: torch.Tensor | None = None
@@ -48,11 +48,6 @@ class InfogainLossModule(nn.Module):
         lost = -(rows.movedim(2, 1) * capped).sum(1)
         loss = torch.where(keep, lost, 0).sum() / self._normalizer(keep)
         return (loss, logs.detach().exp().view(x.shape).to(x.dtype)) if self.probabilities else loss
-
-    def _normalizer(self, keep: torch.Tensor) -> float | torch.Tensor:
-        if self.normalization == "VALID":
-            return keep.sum().clamp(min=1)
-        return max(1, {"FULL": keep.numel(), "BATCH_SIZE": keep.shape[0], "NONE": 1}[self.normalization])
 
 
 @register

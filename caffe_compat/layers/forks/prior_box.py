@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,19 +141,18 @@ def _size(value: float) -> bool:
     return 0 < value < 2**31
 
 
-def _pair(message: object, name: str, high: str, wide: str) -> tuple[int, int] | None:
-    has = message.HasField  # type: ignore[attr-defined]
-    if has(high):
+def _pair(message: Any, name: str, high: str, wide: str) -> tuple[int, int] | None:
+    if message.HasField(high):
         return getattr(message, high), getattr(message, wide)
-    return (getattr(message, name),) * 2 if has(name) else None
+    return (getattr(message, name),) * 2 if message.HasField(name) else None
 
 
-def _ratios(message: object) -> list[np.float32]:
+def _ratios(message: Any) -> list[np.float32]:
     """Return the aspect ratios, 1 first, each once, with its inverse behind it if they are flipped."""
     found = [_F(1)]
-    for ratio in map(_F, message.aspect_ratio):  # type: ignore[attr-defined]
+    for ratio in map(_F, message.aspect_ratio):
         if all(abs(float(ratio) - float(known)) >= _SAME for known in found):
-            found += [ratio, _F(1 / float(ratio))] if message.flip else [ratio]  # type: ignore[attr-defined]
+            found += [ratio, _F(1 / float(ratio))] if message.flip else [ratio]
     return found
 
 
