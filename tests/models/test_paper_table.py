@@ -1,6 +1,12 @@
 """The paper's variant from recordings to table and report, and what a switch does to a finished experiment."""
 
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import h5py
 import pytest
@@ -9,6 +15,7 @@ from caffe_compat.files import read_net
 from caffe_compat.models.robust_lq_emotion.cli import main
 from caffe_compat.models.robust_lq_emotion.maker.package import Settings, make_recordings
 
+ROOT = Path(__file__).parents[2]
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 pytestmark = pytest.mark.slow
 
@@ -97,3 +104,34 @@ def test_frames_are_normalised_in_scoring_as_they_were_in_training(recordings, r
     assert known["std"] > 0
     log = (root / "table/logs/score_LR-12_on_LR12.log").read_text()
     assert f"mean {known['mean']:.6g}" in log
+
+
+def numbers(out):
+    table = json.loads((out / "table/table.json").read_text())
+    return [(cell["run"], cell["test"], cell["measured"]) for cell in table["cells"]]
+
+
+def killed(command, seconds):
+    """Run lq-emotion, and kill all of it after some seconds."""
+    python = "import sys; from caffe_compat.models.robust_lq_emotion.cli import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", python, *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_killed_at_random_moments_it_ends_in_the_same_table(recordings, tmp_path):
+    quick = ("--as", "paper", "--switch", "loss=ccc", "--rows", "LR", "OA", "--scales", "12", "16", "--threads", "1")
+    assert main(arguments(recordings, tmp_path / "whole", *quick, "--iterations", "60")) == 0
+    moments = random.Random(0)
+    for _ in range(6):
+        killed(arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60"), moments.uniform(4, 14))
+    assert main(arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60")) == 0
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")
