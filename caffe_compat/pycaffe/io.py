@@ -6,16 +6,13 @@ with the same numbers.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from caffe_compat.errors import FileError
 from caffe_compat.proto import caffe_pb2
-from caffe_compat.pycaffe.pictures import grey, read_picture, resize
+from caffe_compat.pycaffe.pictures import load_image, oversample, resize_image
 
 __all__ = [
     "Transformer",
@@ -221,98 +218,3 @@ class Transformer:
         """Set what the input is multiplied with at the very end."""
         self.__check_input(in_)
         self.input_scale[in_] = scale
-
-
-# Pictures.
-
-
-def load_image(filename: str | os.PathLike[str] | BinaryIO, color: bool = True) -> Array:  # noqa: FBT001, FBT002
-    """Read a picture.
-
-    Parameters
-    ----------
-    filename : a path, or an open binary file, of any format Pillow reads.
-    color : whether to return RGB; else the luminance.
-
-    Returns
-    -------
-    float32 from 0 to 1, (H, W, 3), or (H, W, 1) where `color` is False.
-
-    Raises
-    ------
-    CaffeCompatError
-        If the file is no picture, or is truncated.
-    """
-    if isinstance(filename, str) and "://" in filename:
-        raise FileError("a picture is read from a file, not from the net", file=filename, hint="download it first")
-    picture = read_picture(filename)
-    if not color and picture.ndim == 3:
-        picture = grey(picture)
-    picture = picture.astype(np.float32)
-    if picture.ndim == 2:
-        picture = picture[:, :, np.newaxis]
-        if color:
-            picture = np.tile(picture, (1, 1, 3))
-    return picture[:, :, :3]
-
-
-def resize_image(im: Array, new_dims: ArrayLike, interp_order: int = 1, *, anti_aliasing: bool = False) -> Array:
-    """Resize a picture.
-
-    Parameters
-    ----------
-    im : (H, W, K).
-    new_dims : height and width.
-    interp_order : of the spline, 0 (nearest) to 5; 1 is linear.
-    anti_aliasing : whether to smooth before shrinking, as scikit-image does by default since 0.15. Caffe 1.0 is of 2017
-        and was used with scikit-image 0.9 to 0.13, which does not.
-
-    Returns
-    -------
-    float32, (height, width, K).
-
-    Notes
-    -----
-    Pictures of one and three channels are brought to the range 0 to 1 first and back after; beyond the border lies 0,
-    so that the rim of an enlarged picture tends to its minimum. Others are interpolated from corner to corner.
-    """
-    from scipy.ndimage import zoom
-
-    height, width = (int(v) for v in np.asarray(new_dims).ravel())
-    if im.shape[-1] not in (1, 3):
-        scale = (height / im.shape[0], width / im.shape[1], 1.0)
-        other: Array = zoom(im, scale, order=interp_order)
-        return other.astype(np.float32)
-    low, high = im.min(), im.max()
-    if not high > low:  # constant
-        return np.full((height, width, im.shape[-1]), low, dtype=np.float32)
-    normal = (im - low) / (high - low)
-    resized = resize(normal, (height, width), interp_order, anti_aliasing=anti_aliasing)
-    return np.asarray(resized * (high - low) + low).astype(np.float32)
-
-
-def oversample(images: Sequence[Array], crop_dims: ArrayLike) -> Array:
-    """Cut four corners and the centre out of pictures, and mirror them.
-
-    Parameters
-    ----------
-    images : (H, W, K) each, all of one size.
-    crop_dims : height and width of the crops.
-
-    Returns
-    -------
-    float32, (10 N, height, width, K): of every picture the corners from left to right and top to bottom, the centre,
-    then the same mirrored.
-    """
-    height, width = (int(v) for v in np.asarray(crop_dims).ravel())
-    rows, columns, channels = np.asarray(images[0]).shape
-    if height > rows or width > columns:
-        raise ValueError(f"crops of {height} x {width} do not fit in pictures of {rows} x {columns}")
-    corners = [(y, x) for y in (0, rows - height) for x in (0, columns - width)]
-    corners.append((int(rows / 2 - height / 2), int(columns / 2 - width / 2)))
-    crops = np.empty((10 * len(images), height, width, channels), dtype=np.float32)
-    for index, image in enumerate(images):
-        plain = np.stack([image[y : y + height, x : x + width] for y, x in corners])
-        crops[10 * index : 10 * index + 5] = plain
-        crops[10 * index + 5 : 10 * index + 10] = plain[:, :, ::-1]
-    return crops

@@ -63,14 +63,14 @@ class LayerwiseNet:
         self,
         definition: Definition,
         *,
-        rng: Randomness,
+        rng: Randomness,  # noqa: ARG002  (all nets of a process have one)
         seed: int | None = None,  # noqa: ARG002  (it is torch's already)
         device: torch.device | None = None,  # noqa: ARG002  (that of the moment: set_mode_gpu)
         exact: bool = False,  # noqa: ARG002  (set_exact)
         workers: Workers | None = None,  # noqa: ARG002
         criterion: Criterion | None = None,  # noqa: ARG002
     ) -> None:
-        self.net = Net.of(definition, rng)
+        self.net = Net.of(definition)
         losses = dict(self.graph.losses)
         self.weights: Mapping[str, float] = {name: losses.get(name, 0.0) for name in self.graph.outputs}
         self._params = [LearnedBlob(slot, blob) for slot, blob in self.net.parameters() if slot.owner is None]

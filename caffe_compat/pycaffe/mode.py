@@ -9,11 +9,20 @@ import time
 import numpy as np
 import torch
 
+from caffe_compat.data import CRand
 from caffe_compat.solver.log import Log
 
 
 class CaffeError(RuntimeError):
     """What genuine pycaffe reports as a RuntimeError, or ends the interpreter for."""
+
+
+class Randomness(CRand):
+    """What the data layers of the process draw from: one stream, whichever net they belong to."""
+
+    def reseed(self, seed: int) -> None:
+        """Start Caffe's own numbers anew; the C library's, which shuffle HDF5Data, go on as in Caffe."""
+        self._random_seed, self._own = seed, None
 
 
 class _State:
@@ -26,6 +35,7 @@ class _State:
     multiprocess = False
     level = 0
     exact = False
+    randomness = Randomness()
 
 
 def device() -> torch.device:
@@ -76,8 +86,14 @@ def set_exact(exact: bool) -> None:  # noqa: FBT001  (as its siblings)
 
 
 def set_random_seed(seed: int) -> None:
-    """Seed fillers, Dropout and everything else random; the draws are torch's, not Caffe's."""
+    """Seed fillers, Dropout (whose draws are torch's, not Caffe's) and the data layers (whose draws are Caffe's)."""
     torch.manual_seed(int(seed))
+    _State.randomness.reseed(int(seed))
+
+
+def randomness() -> Randomness:
+    """Return what the data layers of the process draw from."""
+    return _State.randomness
 
 
 def solver_count() -> int:

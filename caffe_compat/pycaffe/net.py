@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_compat.data import CRand, DataSource, MemorySource, Randomness, open_sources
+from caffe_compat.data import DataSource, MemorySource, open_sources
 from caffe_compat.files import read_net
 from caffe_compat.graph import NetGraph, Node, build_graph
 from caffe_compat.layers.python import python_layers
@@ -65,20 +65,20 @@ class Net(Passes):
         state.CopyFrom(message.state)
         state.phase, state.level = phase, level
         state.stage.extend(stages)
-        self._init(Definition(filter_net(message, state), Path(file).parent, ""), CRand())
+        self._init(Definition(filter_net(message, state), Path(file).parent, ""))
         if weights is not None:
             self.copy_from(_existing(weights))
 
     @classmethod
-    def of(cls, definition: Definition, rng: Randomness) -> Net:
+    def of(cls, definition: Definition) -> Net:
         """Return the net of a definition, as solvers make theirs."""
         net = cls.__new__(cls)
-        net._init(definition, rng)
+        net._init(definition)
         return net
 
-    def _init(self, definition: Definition, rng: Randomness) -> None:
+    def _init(self, definition: Definition) -> None:
         message = definition.net
-        self._sources = open_sources(message, base_dir=definition.base_dir, rng=rng)
+        self._sources = open_sources(message, base_dir=definition.base_dir, rng=mode.randomness())
         makers = PythonLayers()
         with python_layers(makers):
             self._graph = build_graph(

@@ -43,7 +43,10 @@ class _Loop(loop.Solver):
             tensor.grad.zero_() if update is None else tensor.grad.copy_(update)
 
     def _make_nets(self, sources: object) -> None:
+        if self.param.random_seed >= 0:
+            mode.set_random_seed(self.param.random_seed)
         super()._make_nets(sources)  # type: ignore[arg-type]
+        self._rng = mode.randomness()
         self._tensors = [item.tensor for item in self._train.params]
 
     @property

@@ -368,3 +368,30 @@ def test_hinge_loss_leaves_its_margins_and_scale_its_product_where_caffe_does(ma
     net.forward()
     net.backward()
     assert (net.blobs["x"].diff == 3).all()
+
+
+def test_a_memory_data_layer_takes_its_batches_from_arrays(make):
+    net = make(
+        'layer { name: "m" type: "MemoryData" top: "x" top: "t" memory_data_param { batch_size: 2 channels: 1 height: 1 width: 3 } }'
+        'layer { name: "s" type: "Silence" bottom: "t" }'
+    )
+    data = np.arange(12, dtype="f4").reshape(4, 1, 1, 3)
+    net.set_input_arrays(data, np.arange(4, dtype="f4"))
+    for rows in (slice(0, 2), slice(2, 4), slice(0, 2)):
+        net.forward()
+        np.testing.assert_array_equal(net.blobs["x"].data, data[rows])
+    np.testing.assert_array_equal(net.blobs["t"].data.ravel(), [0, 1])
+    with pytest.raises(RuntimeError, match="first layer is a MemoryDataLayer"):
+        make(INPUT).set_input_arrays(data, np.arange(4, dtype="f4"))
+
+
+def test_dummy_data_fills_constants_once_and_the_rest_for_every_pass(make):
+    net = make(
+        'layer { name: "d" type: "DummyData" top: "x" top: "t" dummy_data_param { shape { dim: 2 dim: 3 } '
+        'data_filler { type: "gaussian" } data_filler { value: 7 } } }'
+    )
+    assert (net.blobs["t"].data == 7).all()
+    net.blobs["t"].data[...] = 1
+    first = net.forward()["x"].copy()
+    assert (net.blobs["t"].data == 1).all()
+    assert (net.forward()["x"] != first).any()
