@@ -28,6 +28,7 @@ __all__ = [
     "Prefetch",
     "Randomness",
     "ahead",
+    "in_phase",
     "open_layers",
     "open_source",
     "open_sources",
@@ -73,11 +74,12 @@ def open_sources(
     DataError
         for a data layer type there is no source for, or data that cannot be used.
     """
-    layers = (_in_phase(layer, net) for layer in net.layer if layer.type in DATA_LAYER_TYPES)
+    layers = (in_phase(layer, net) for layer in net.layer if layer.type in DATA_LAYER_TYPES)
     return open_layers(layers, base_dir=base_dir, rng=rng)
 
 
-def _in_phase(layer: LayerParameter, net: NetParameter) -> LayerParameter:
+def in_phase(layer: LayerParameter, net: NetParameter) -> LayerParameter:
+    """Return a layer with the phase of the net it is in, unless it has one of its own: it decides crops."""
     if layer.HasField("phase"):
         return layer
     out = type(layer)()

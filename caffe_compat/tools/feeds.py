@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from caffe_compat.data import CRand, DataSource, open_source
+from caffe_compat.data import CRand, DataSource, in_phase, open_source
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.graph import InputShapes, NetGraph, build_graph
 from caffe_compat.layers import REGISTRY
@@ -103,7 +103,7 @@ def feed(
         reason = ""
         if layer.type != "MemoryData":
             try:
-                source = open_source(layer, base_dir=base_dir, rng=CRand())
+                source = open_source(in_phase(layer, kept), base_dir=base_dir, rng=CRand())
                 sources.append(source)
                 shapes |= {top: tuple(source.shapes[top]) for top in layer.top}
                 continue
