@@ -250,6 +250,19 @@ def test_a_net_that_needs_a_stage_is_no_error(lint):
     assert lint(staged, stages=["a"]) == [finding for finding in lint(staged) if finding.rule == "never-built"]
 
 
+def test_the_fields_and_types_of_a_known_fork_are_noted_once(lint):
+    text = between(
+        layer("Permute", "conv", "a", "permute_param { order: 0 order: 2 order: 3 order: 1 }", "a"),
+        layer("Permute", "a", "x", "permute_param { order: 0 order: 3 order: 1 order: 2 }"),
+    )
+    found = [finding for finding in lint(text) if finding.rule == "fork"]
+    assert [(f.level, f.line, f.problem) for f in found] == [
+        ("note", 5, "a layer type of a fork of Caffe: Permute, here and in 1 more layers"),
+        ("note", 6, "a field of a fork of Caffe: permute_param, here and in 1 more layers"),
+    ]
+    assert all("ssd" in finding.why for finding in found)
+
+
 def test_every_rule_has_a_test():
     tested = {case[0] for case in [*CASES, *SOLVERS]}
     elsewhere = {"test-augmented", "train-test", "weights-missing", "weights-left-over", "weights-mismatch"}
@@ -298,7 +311,11 @@ def test_the_exit_code_tells_errors_and_with_strict_warnings(tmp_path, monkeypat
     assert "[no-loss]" in capsys.readouterr().out
 
 
-def test_a_field_of_a_fork_whose_layer_is_known_is_a_warning_that_names_the_fork(lint):
-    (found,) = [f for f in lint(between(layer("Normalize", "conv", "x", "norm_param { eps: 1 }"))) if f.rule == "fork"]
-    assert found.level == "warning"
-    assert found.problem == "norm_param is a field of a fork of Caffe: ssd"
+def test_a_field_of_a_fork_whose_layer_is_known_is_a_note_that_names_the_fork(lint):
+    more = layer("Wrong", "x", "y")  # the net cannot be built: what is known stays known
+    text = between(layer("Normalize", "conv", "x", "norm_param { eps: 1 }"))
+    for net in (text, text + more):
+        found = [f for f in lint(net) if f.rule == "fork"]
+        assert [(f.level, f.line) for f in found] == [("note", 5), ("note", 6)]
+        assert found[1].problem == "a field of a fork of Caffe: norm_param"
+        assert found[1].why == "genuine Caffe refuses the file; here it is that of ssd"

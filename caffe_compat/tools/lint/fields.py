@@ -8,8 +8,8 @@ from google.protobuf.message import Message
 
 from caffe_compat.layers import REGISTRY, LayerSpec, choose
 from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.forks import name_forks, named_forks
-from caffe_compat.proto.marks import all_forks
+from caffe_compat.proto.forks import forks_with, name_forks, named_forks
+from caffe_compat.proto.marks import Fork, all_forks
 from caffe_compat.tools.lint.finding import Finding
 from caffe_compat.tools.lint.subject import Subject
 
@@ -95,33 +95,47 @@ def _fork_of(layer: pb.LayerParameter, net: pb.NetParameter) -> str | None:
 
 
 def forked(subject: Subject) -> Iterator[Finding]:
-    """Yield fields and values that Caffe 1.0 does not know."""
-    owners: dict[str, pb.LayerParameter] = {}
-    for index, layer in enumerate(subject.raw.layer):
-        owners[f"layer[{index}]"] = layer
-    for path, fork in all_forks(subject.raw):
-        owner = owners.get(path.partition(".")[0])
-        of = None if owner is None else _fork_of(owner, subject.raw)
-        if of is not None and owner is not None:
-            yield Finding(
-                "fork",
-                "warning",
-                f"{fork.field} is a field of a fork of Caffe: {of}",
-                "genuine Caffe 1.0 refuses the file",
-                "none here: docs/forks.md",
-                file=subject.file,
-                line=fork.line or 0,
-                layer=owner.name,
-            )
-            continue
-        what = "field" if fork.value is None else f"value {fork.value}"
-        yield Finding(
-            "fork",
-            "error",
-            f"Caffe 1.0 has no such {what}: {fork.field}" if fork.value is None else f"{fork.field}: no such {what}",
-            "genuine Caffe refuses the file",
-            f"did you mean {fork.meant!r}?" if fork.meant else "it belongs to a fork of Caffe",
-            file=subject.file,
-            line=fork.line or 0,
-            layer="" if owner is None else owner.name,
+    """Yield what Caffe 1.0 does not know: an error each where nobody here does, else each field and type once."""
+    built = not any(state.problems for state in subject.states)
+    types = {node.name: node.layer.forks for state in subject.states if state.graph for node in state.graph.nodes}
+    seen: dict[tuple[str, str, str], list[pb.LayerParameter]] = {}
+    strange: list[tuple[pb.LayerParameter | None, Fork]] = []
+    for layer in subject.raw.layer:
+        chosen = _fork_of(layer, subject.raw)
+        if types.get(layer.name) or chosen:
+            told = chosen or " or ".join(types[layer.name])
+            seen.setdefault(("layer type", layer.type, told), []).append(layer)
+        for path, fork in all_forks(layer):
+            where = f"{path}.{fork.field}" if path else fork.field
+            if chosen or built:
+                told = chosen or " or ".join(forks_with(path, fork.field)) or "a fork"
+                seen.setdefault(("field", where, told), []).append(layer)
+            else:
+                strange.append((layer, fork))
+    strange += [(None, fork) for path, fork in all_forks(subject.raw) if not path.startswith("layer[")]
+    for layer_or_net, fork in strange:
+        yield _strange(subject, layer_or_net, fork)
+    for (what, name, told), layers in seen.items():
+        more = f", here and in {len(layers) - 1} more layers" if len(layers) > 1 else ""
+        text = (
+            f"a {what} of a fork of Caffe: {name}{more}",
+            f"genuine Caffe refuses the file; here it is that of {told}",
+            "docs/forks.md tells how forks are told apart; --fork names one",
         )
+        yield subject.finding("fork", "note", layers[0], text, "type" if what == "layer type" else name)
+
+
+def _strange(subject: Subject, layer: pb.LayerParameter | None, fork: Fork) -> Finding:
+    problem = f"Caffe 1.0 has no such field: {fork.field}"
+    if fork.value is not None:
+        problem = f"{fork.field}: Caffe 1.0 has no such value: {fork.value}"
+    return Finding(
+        "fork",
+        "error",
+        problem,
+        "genuine Caffe refuses the file",
+        f"did you mean {fork.meant!r}?" if fork.meant else "it belongs to a fork of Caffe",
+        file=subject.file,
+        line=fork.line or 0,
+        layer="" if layer is None else layer.name,
+    )
