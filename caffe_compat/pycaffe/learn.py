@@ -16,7 +16,7 @@ from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.mode import device as mode_device
 from caffe_compat.pycaffe.net import Net
 from caffe_compat.sharing import Slot
-from caffe_compat.solver.debug import DebugLines, Say
+from caffe_compat.solver.debug import Say
 from caffe_compat.solver.nets import Criterion, Definition
 from caffe_compat.solver.trained import Outputs
 from caffe_compat.solver.workers import Workers
@@ -74,9 +74,6 @@ class LayerwiseNet:
         losses = dict(self.graph.losses)
         self.weights: Mapping[str, float] = {name: losses.get(name, 0.0) for name in self.graph.outputs}
         self._params = [LearnedBlob(slot, blob) for slot, blob in self.net.parameters() if slot.owner is None]
-        self._lines: DebugLines | None = None
-        self.net.after_forward(self._show_forward)
-        self.net.after_backward(self._show_backward)
 
     @property
     def graph(self) -> NetGraph:
@@ -111,31 +108,15 @@ class LayerwiseNet:
         """Run the next batch both ways; gradients add to those there are."""
         outputs = self.forward()
         self.net._backward(len(self.net.layers) - 1, 0)
-        if self._lines is not None:
+        lines = self.net.watch.lines
+        if lines is not None:
             tensors = [item.tensor for item in self._params]
-            self._lines.total(tensors, [tensor.grad for tensor in tensors])
+            lines.total(tensors, [tensor.grad for tensor in tensors])
         return outputs
 
     def watch(self, say: Say | None) -> None:
         """Write the mean of every blob to the log in each pass; None: no longer."""
-        self._lines = None if say is None else DebugLines(self.graph, say)
-
-    def _show_forward(self, number: int) -> None:
-        if self._lines is not None:
-            step = self.net._steps[number]
-            params = [blob.values() for blob in step.layer.blobs]
-            self._lines.forward(step.node, [top.values() for top in step.tops], params)
-
-    def _show_backward(self, number: int) -> None:
-        step = self.net._steps[number]
-        if self._lines is not None and step.need.layer:
-            bottoms = zip(step.bottoms, step.need.bottoms, strict=True)
-            params = zip(step.layer.blobs, step.need.params, strict=True)
-            self._lines.backward(
-                step.node,
-                [bottom.gradients() if needed else None for bottom, needed in bottoms],
-                [blob.gradients() if needed else None for blob, needed in params],
-            )
+        self.net.watch.tell(say)
 
     def share(self, other: LayerwiseNet) -> None:
         """Use the parameters of another net in layers of the same names."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from caffe_compat.errors import NetError
 from caffe_compat.graph import Node
 from caffe_compat.proto import caffe_pb2 as pb
 
@@ -18,8 +19,18 @@ _LABELS = {
 }  # fmt: skip
 """The bottom that force_backward leaves out."""
 
-_UNASKED = frozenset({"BatchNorm", "Flatten", "Im2col", "LSTM", "MVN", "RNN", "Reshape", "Softmax"})
+_UNASKED = frozenset({"BatchNorm", "Flatten", "Im2col", "LSTM", "LSTMUnit", "MVN", "RNN", "Reshape", "Softmax"})
 """Types that write their bottoms' gradients whenever they go backward."""
+
+_ONE_WAY = frozenset({"ArgMax", "Threshold"})
+"""Types without a way back; Caffe ends when a net goes back through them."""
+
+_NO_GRADIENT = {
+    "Accuracy": (0, 1), "BatchReindex": (1,), "Embed": (0,), "Filter": (-1,), "HingeLoss": (1,), "InfogainLoss": (1, 2),
+    "LSTM": (1,), "LSTMUnit": (2,), "MultinomialLogisticLoss": (1,), "RNN": (1,), "SigmoidCrossEntropyLoss": (1,),
+    "SoftmaxWithLoss": (1,),
+}  # fmt: skip
+"""Bottoms whose gradient Caffe refuses to compute."""
 
 
 @dataclass
@@ -40,6 +51,17 @@ class Need:
     def writes(self, node: Node, index: int) -> bool:
         """Tell whether a bottom's gradient is computed."""
         return self.bottoms[index] or _unasked(node, index)
+
+
+def no_way_back(node: Node, need: Need) -> NetError | None:
+    """Return the error Caffe ends with when this layer goes back, if it does."""
+    if node.type in _ONE_WAY:
+        return node.spec.error(f"{node.type} has no gradient", hint="a loss, or force_backward, asks for one")
+    for index in _NO_GRADIENT.get(node.type, ()):
+        if need.bottoms[index:][:1] == [True]:
+            hint = "propagate_down: false for it; it comes from a learned layer, or force_backward asks for it"
+            return node.spec.error(f"{node.type} has no gradient for it", "bottom", node.bottoms[index], hint)
+    return None
 
 
 def _unasked(node: Node, index: int) -> bool:

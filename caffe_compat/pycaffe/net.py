@@ -22,10 +22,11 @@ from caffe_compat.pycaffe import mode
 from caffe_compat.pycaffe.blob import Array, Blob, BlobVec
 from caffe_compat.pycaffe.layer import Layer, PythonLayers
 from caffe_compat.pycaffe.mode import CaffeError
-from caffe_compat.pycaffe.need import needs
+from caffe_compat.pycaffe.need import needs, no_way_back
 from caffe_compat.pycaffe.passes import Passes
 from caffe_compat.pycaffe.step import Step
 from caffe_compat.pycaffe.steps import DataStep, make_step
+from caffe_compat.pycaffe.watch import Watch
 from caffe_compat.rewrite import insert_splits
 from caffe_compat.sharing import Slot
 from caffe_compat.solver.nets import Definition
@@ -48,6 +49,7 @@ class Net(Passes):
     blobs, params, layer_dict, top_names, bottom_names : ordered dicts: blobs by name; each layer's parameters, its
         object, its tops' and its bottoms' names by the layer's name.
     layers : the layers, Split layers included.
+    watch : what writes the lines of debug_info.
     inputs, outputs : names of the blobs to fill, and of those nobody reads.
 
     Raises
@@ -101,6 +103,8 @@ class Net(Passes):
             bottoms, tops = ([made[name] for name in names] for names in (node.bottoms, node.tops))
             self._steps.append(make_step(node, layer, bottoms, tops, need, exact=mode.exact()))
         self._prepare()
+        if message.debug_info:
+            self.watch.tell(mode.make_log().line)
 
     def _connect(self, layer: Layer, node: Node) -> None:
         """Give a layer its parameters: shared by name, or drawn from their fillers."""
@@ -129,7 +133,11 @@ class Net(Passes):
             for top, weight in zip(step.tops, step.node.loss_weights, strict=True):
                 if weight:
                     top.gradients().fill_(weight)
-        self._callbacks: dict[str, list[Callable[[int], object]]] = {}
+        self.watch = Watch(self._graph, self._steps)
+        self._callbacks: dict[str, list[Callable[[int], object]]] = {
+            "after_forward": [self.watch.forward],
+            "after_backward": [self.watch.backward],
+        }
 
     @property
     def graph(self) -> NetGraph:
@@ -203,6 +211,8 @@ class Net(Passes):
         for number, step in self._range(start, end, -1):
             self._call("before_backward", number)
             if step.need.layer:
+                if error := no_way_back(step.node, step.need):
+                    raise error
                 step.backward()
             self._call("after_backward", number)
 

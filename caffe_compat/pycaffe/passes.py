@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
@@ -65,39 +66,39 @@ class Passes:
     def _set_input_arrays(self, data: Array, labels: Array) -> None:
         raise NotImplementedError
 
-    @property
+    @cached_property
     def blobs(self) -> OrderedDict[str, Blob]:
         """The blobs by name, from input to output."""
         return OrderedDict(zip(self._blob_names, self._blobs, strict=True))
 
-    @property
+    @cached_property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
         """Each blob's weight in the loss, by name."""
         return OrderedDict(zip(self._blob_names, self._blob_loss_weights, strict=True))
 
-    @property
+    @cached_property
     def layer_dict(self) -> OrderedDict[str, Layer]:
         """The layers by name."""
         return OrderedDict(zip(self._layer_names, self.layers, strict=True))
 
-    @property
+    @cached_property
     def inputs(self) -> list[str]:
         """Names of the blobs of Input layers."""
         return [self._blob_names[i] for i in self._inputs]
 
-    @property
+    @cached_property
     def outputs(self) -> list[str]:
         """Names of the blobs nobody reads, in alphabetical order."""
         return [self._blob_names[i] for i in self._outputs]
 
-    @property
+    @cached_property
     def top_names(self) -> OrderedDict[str, list[str]]:
         """Each layer's tops, by the layer's name."""
         return OrderedDict(
             (name, [self._blob_names[j] for j in self._top_ids(i)]) for i, name in enumerate(self._layer_names)
         )
 
-    @property
+    @cached_property
     def bottom_names(self) -> OrderedDict[str, list[str]]:
         """Each layer's bottoms, by the layer's name."""
         return OrderedDict(

@@ -395,3 +395,20 @@ def test_dummy_data_fills_constants_once_and_the_rest_for_every_pass(make):
     first = net.forward()["x"].copy()
     assert (net.blobs["t"].data == 1).all()
     assert (net.forward()["x"] != first).any()
+
+
+def test_debug_info_of_a_net_writes_every_layers_means(make, capsys, monkeypatch):
+    monkeypatch.delenv("GLOG_minloglevel", raising=False)
+    net = make(
+        "debug_info: true\n"
+        + FORCE
+        + INPUT
+        + 'layer { name: "p" type: "Power" bottom: "x" top: "y" power_param { scale: 2 } }'
+    )
+    net.blobs["x"].data[...] = -3
+    net.forward()
+    net.blobs["y"].diff[...] = 1
+    net.backward()
+    lines = [line.partition("] ")[2].strip() for line in capsys.readouterr().err.splitlines()]
+    assert "[Forward] Layer p, top blob y data: 6" in lines
+    assert "[Backward] Layer p, bottom blob x diff: 2" in lines
