@@ -35,6 +35,8 @@ def check_filler(filler: pb.FillerParameter, shape: Sequence[int]) -> None:
 def fill(tensor: torch.Tensor, filler: pb.FillerParameter, generator: torch.Generator | None = None) -> torch.Tensor:
     """Fill `tensor` (the blob in Caffe's own shape) in place and return it."""
     check_filler(filler, tensor.shape)
+    if not tensor.numel():
+        return tensor
     with torch.no_grad():
         FILLERS[filler.type](tensor, filler, generator)
     return tensor

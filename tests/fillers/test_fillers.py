@@ -88,3 +88,10 @@ def test_a_filler_that_cannot_be_is_refused(fields: dict[str, object], problem: 
 def test_bilinear_needs_a_square_kernel() -> None:
     with pytest.raises(NetError, match="square kernel"):
         _fill((2, 3), type="bilinear")
+
+
+def test_a_blob_without_values_is_left_alone() -> None:
+    for name in FILLERS:
+        shape = (0, 3, 2, 2) if name == "bilinear" else (0, 3)
+        assert fill(torch.empty(shape), pb.FillerParameter(type=name)).shape == shape
+        assert fill(torch.empty(3, 0, 2, 2), pb.FillerParameter(type=name)).numel() == 0
