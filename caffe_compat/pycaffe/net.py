@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_compat.data import DataSource, MemorySource, open_sources
+from caffe_compat.data import DataSource, MemorySource, ahead, open_sources
 from caffe_compat.files import read_net
 from caffe_compat.graph import NetGraph, Node, build_graph
 from caffe_compat.layers.python import python_layers
@@ -80,7 +80,8 @@ class Net(Passes):
 
     def _init(self, definition: Definition) -> None:
         message = definition.net
-        self._sources = open_sources(message, base_dir=definition.base_dir, rng=mode.randomness())
+        opened = open_sources(message, base_dir=definition.base_dir, rng=mode.randomness())
+        self._sources = [ahead(source, pin=False) for source in opened]
         makers = PythonLayers()
         with python_layers(makers):
             self._graph = build_graph(
