@@ -3,9 +3,16 @@
 import pytest
 import torch
 
+import caffe_compat.pycaffe as caffe
+from caffe_compat.errors import NetError
+from caffe_compat.files import read_solver
 from caffe_compat.net import load_net
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.forks import naming_forks
 from caffe_compat.proto.text import parse_text
+from caffe_compat.solver import Solver
+from caffe_compat.weights import save_weights
+from tests.solver.case import NET, write_case
 
 
 def conv(name, bottom, outputs, kernel=3, more=""):
@@ -202,3 +209,34 @@ def test_bayesian_segnet_draws_again_in_test_as_its_dropout_says():
     net = load_net(parse_text(SEGNET, pb.NetParameter), seed=0)
     given = inputs(net)
     assert not torch.equal(net.forward_dict(given)["classes"], net.forward_dict(given)["classes"])
+
+
+@pytest.mark.parametrize("family", ["ssd", "fast-rcnn", "pspnet"])
+def test_pycaffe_runs_it_to_the_same_values(family, tmp_path):
+    text, output = FAMILIES[family]
+    (tmp_path / "net.prototxt").write_text(text)
+    net = load_net(tmp_path / "net.prototxt", seed=0, losses=True)
+    save_weights(net, tmp_path / "net.caffemodel")
+    again = caffe.Net(str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel"), caffe.TEST)
+    given = inputs(net)
+    for blob, value in given.items():
+        again.blobs[blob].data[...] = value.numpy()
+    found = torch.from_numpy(again.forward(blobs=[output])[output].copy())
+    torch.testing.assert_close(found, net.every_blob(given)[output].detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_solver_trains_a_net_of_the_fork_that_is_named_around_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_case(tmp_path, net=NET.replace('bottom: "ip" bottom', 'bottom: "bn" bottom')
+               + 'layer { name: "bn" type: "BN" bottom: "ip" top: "bn" }')  # fmt: skip
+    lines = (tmp_path / "net.prototxt").read_text().splitlines()
+    order = [*[line for line in lines if '"loss"' not in line], *[line for line in lines if '"loss"' in line]]
+    (tmp_path / "net.prototxt").write_text("\n".join(order))
+    definition = read_solver("solver.prototxt")
+    with pytest.raises(NetError, match="several forks have a layer type of this name"):
+        Solver(definition)
+    for fork, blobs in (("pspnet", 4), ("segnet", 2)):
+        with naming_forks(fork):
+            solver = Solver(definition)
+        solver.step(3)
+        assert sum(slot.layer == "bn" for slot in solver.net.caffe.slots) == blobs
