@@ -31,26 +31,37 @@ class SilentStep(Step):
 
 
 class ViewStep(Step):
-    """The top is the bottom's memory, values and gradients, under another shape."""
+    """The top is the bottom's memory under another shape: Reshape's gradients too, Flatten's from the way back on."""
 
     def reshape(self) -> None:
         """Share the memory."""
-        (shape,) = self.node.layer.top_shapes(replace(self.node.spec, bottoms=(self.bottoms[0].shape,)))
+        spec = replace(self.node.spec, bottoms=(self.bottoms[0].shape,))
+        for error in self.node.layer.check(spec):
+            raise error
+        (shape,) = self.node.layer.top_shapes(spec)
         share(self.tops[0], self.bottoms[0], shape)
-        self.tops[0].share_diff(self.bottoms[0])
+        if self.node.type != "Flatten":
+            self.tops[0].share_diff(self.bottoms[0])
 
     def forward(self) -> None:
         """Share the memory again, in case it was renewed."""
         self.reshape()
+
+    def backward(self) -> None:
+        """Give the bottom the top's gradients, where they are not the bottom's already."""
+        if self.node.type == "Flatten":
+            self.bottoms[0].share_diff(self.tops[0])
 
 
 class SplitStep(Step):
     """Tops that share the bottom's values; their gradients add up."""
 
     def reshape(self) -> None:
-        """Share the values."""
+        """Share the values; Concat and Slice of one blob share the gradients as well."""
         for top in self.tops:
             share(top, self.bottoms[0], self.bottoms[0].shape)
+            if self.node.type != "Split":
+                top.share_diff(self.bottoms[0])
 
     def forward(self) -> None:
         """Share the values again, in case they were renewed."""
@@ -58,7 +69,7 @@ class SplitStep(Step):
 
     def backward(self) -> None:
         """Add the gradients up, the first two first."""
-        if not self.need.bottoms[0]:
+        if not self.need.bottoms[0] or self.node.type != "Split":
             return
         where = device()
         total = self.bottoms[0].gradients(where)
@@ -68,17 +79,16 @@ class SplitStep(Step):
 
 
 class ParameterStep(Step):
-    """Parameter: the top is the parameter itself, gradients as well, which are thus written over, not added to."""
+    """Parameter: the top is the parameter itself, gradients as well, which are thus written over, not added to.
 
-    def reshape(self) -> None:
+    From the first pass on: a loss weight, which lies in the top's gradient till then, counts for nothing, as in Caffe.
+    """
+
+    def forward(self) -> None:
         """Share the memory."""
         (blob,) = self.layer.blobs
         share(self.tops[0], blob, blob.shape)
         self.tops[0].share_diff(blob)
-
-    def forward(self) -> None:
-        """Share the memory again, in case it was renewed."""
-        self.reshape()
 
 
 class DataStep(Step):

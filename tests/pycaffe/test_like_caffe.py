@@ -1,0 +1,121 @@
+"""Corners of passes where scripts can see what Caffe does; every number is what genuine Caffe 9b89154 printed."""
+
+import numpy as np
+import pytest
+
+import caffe_compat.pycaffe as caffe
+from caffe_compat.errors import CaffeCompatError
+
+FORCE = "force_backward: true\n"
+
+
+@pytest.fixture
+def make(tmp_path):
+    def made(text, phase=caffe.TRAIN):
+        (tmp_path / "net.prototxt").write_text(text)
+        return caffe.Net(str(tmp_path / "net.prototxt"), phase)
+
+    return made
+
+
+def source(*shapes):
+    """An Input layer: tops x, y, ... of these shapes."""
+    tops = " ".join(f'top: "{name}"' for name, _ in zip("xyz", shapes, strict=False))
+    dims = " ".join("shape { " + " ".join(f"dim: {dim}" for dim in shape) + " }" for shape in shapes)
+    return f'layer {{ name: "in" type: "Input" {tops} input_param {{ {dims} }} }}\n'
+
+
+def layer(kind, bottoms, tops, more=""):
+    names = " ".join([*(f'bottom: "{b}"' for b in bottoms), *(f'top: "{t}"' for t in tops)])
+    return f'layer {{ name: "l" type: "{kind}" {names} {more} }}\n'
+
+
+LEARNED = (
+    'layer { name: "s" type: "Scale" bottom: "x" top: "s" scale_param { axis: 0 num_axes: 0 filler { value: 1.5 } } }\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "blob"),
+    [
+        (FORCE + source((2, 3)) + layer("ArgMax", "x", "t"), "no gradient"),
+        (FORCE + source((2, 3)) + layer("Threshold", "x", "t"), "no gradient"),
+        (FORCE + source((2, 3), (2,)) + layer("Accuracy", "xy", "t"), "'x'"),
+        (FORCE + source((2, 3), (2,)) + layer("BatchReindex", "xy", "t"), "'y'"),
+        (FORCE + source((2, 3), (2,)) + layer("Filter", "xy", "t"), "'y'"),
+        (FORCE + source((2,)) + layer("Embed", "x", "t", "embed_param { num_output: 2 input_dim: 3 }"), "'x'"),
+        (FORCE + source((2, 3), (2,), (1, 1, 3, 3)) + layer("InfogainLoss", "xyz", "t"), "'z'"),
+        (source((2,), (2, 3)) + LEARNED + layer("SoftmaxWithLoss", "ys", "t"), "'s'"),
+        (source((2,), (2, 3)) + LEARNED + layer("HingeLoss", "ys", "t"), "'s'"),
+        (source((2, 3), (2, 3)) + LEARNED + layer("SigmoidCrossEntropyLoss", "ys", "t"), "'s'"),
+        (source((2,), (2, 3)) + LEARNED + layer("MultinomialLogisticLoss", "ys", "t"), "'s'"),
+    ],
+)
+def test_going_back_where_caffe_ends_is_an_error(make, text, blob):
+    net = make(text)
+    net.forward()
+    with pytest.raises(CaffeCompatError, match=blob):
+        net.backward()
+
+
+def test_propagate_down_false_lets_a_net_go_back_past_labels_that_are_learned(make):
+    net = make(source((2,), (2, 3)) + LEARNED + layer("SoftmaxWithLoss", "ys", "t", "propagate_down: [true, false]"))
+    net.forward()
+    net.backward()
+    assert not net.blobs["s"].diff.any()
+
+
+def test_flatten_shares_gradients_from_the_way_back_on(make):
+    net = make(source((1, 2, 1)) + LEARNED + layer("Flatten", "s", "f"))
+    net.forward()
+    net.blobs["f"].diff[...] = [[3, 4]]
+    net.backward()  # no loss, so that Flatten takes no part
+    assert net.blobs["s"].diff.flatten().tolist() == [0, 0]
+    net = make(FORCE + source((1, 2, 1)) + layer("Flatten", "x", "f", "loss_weight: 0.5"))
+    net.forward()
+    assert net.blobs["x"].diff.flatten().tolist() == [0, 0]
+    net.backward()
+    assert net.blobs["x"].diff.flatten().tolist() == [0.5, 0.5]
+    net.blobs["f"].diff[...] = 7
+    assert net.blobs["x"].diff.flatten().tolist() == [7, 7]
+
+
+@pytest.mark.parametrize("kind", ["Concat", "Slice"])
+def test_one_blob_joined_or_cut_shares_its_gradients(make, kind):
+    net = make(source((1, 2)) + layer(kind, "x", "t"))
+    net.blobs["t"].diff[...] = [[3, 4]]
+    assert net.blobs["x"].diff.tolist() == [[3, 4]]
+
+
+def test_the_loss_weight_of_a_parameter_layer_counts_for_nothing(make):
+    net = make(layer("Parameter", "", "p", "loss_weight: 2 parameter_param { shape { dim: 2 } }"))
+    net.params["l"][0].data[...] = [3, 4]
+    assert (net.blobs["p"].diff.tolist(), net.params["l"][0].diff.tolist()) == ([2, 2], [0, 0])
+    assert net._forward(0, 0) == 0
+    assert net.blobs["p"].diff.tolist() == [0, 0]
+
+
+def test_argmax_of_a_blob_with_one_axis(make):
+    net = make(source((3,)) + layer("ArgMax", "x", "t", "argmax_param { out_max_val: true }"))
+    net.blobs["x"].data[...] = [1, -2, 3]
+    assert net.forward()["t"].tolist() == [[[0], [1]], [[0], [-2]], [[0], [3]]]
+
+
+def test_a_reshape_that_no_longer_fits_is_an_error(make):
+    net = make(source((3, 2)) + layer("Reshape", "x", "t", "reshape_param { shape { dim: 3 dim: -1 } }"))
+    net.blobs["x"].reshape(2, 2)
+    with pytest.raises(CaffeCompatError, match="reshape_param"):
+        net.reshape()
+
+
+def test_lstm_unit_writes_the_gradient_of_its_gates_unasked(make):
+    net = make(
+        source((1, 1, 1), (1, 1, 4), (1, 1)) + LEARNED + layer("LSTMUnit", "syz", "dh")
+        + 'layer { name: "r" type: "Reduction" bottom: "h" top: "r" loss_weight: 1 }'
+    )  # fmt: skip
+    for name, value in (("x", 0.5), ("y", [[[0.1, 0.2, 0.3, 0.4]]]), ("z", 1)):
+        net.blobs[name].data[...] = value
+    net.forward()
+    net.backward()
+    recorded = [0.038236867636442184, 0.0749148353934288, 0.13333284854888916, 0.1812737137079239]
+    np.testing.assert_allclose(net.blobs["y"].diff.flatten(), recorded, rtol=1e-6)
