@@ -106,9 +106,14 @@ def raise_together(problems: Sequence[CaffeCompatError]) -> None:
         raise ProblemsError(problems)
 
 
+_LONGEST_NAME = 200  # comparing takes time and memory with the lengths' product; nobody types that much
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate a typist most likely meant, or None."""
-    names = sorted(set(candidates))
+    if len(name) > _LONGEST_NAME:
+        return None
+    names = sorted({candidate for candidate in candidates if len(candidate) <= _LONGEST_NAME})
     folded = {c.lower(): c for c in reversed(names)}
     if name.lower() in folded:
         return folded[name.lower()]

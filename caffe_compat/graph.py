@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from keyword import iskeyword
 
 from torch import fx
 
@@ -25,6 +26,9 @@ RESERVED = frozenset(
     "training graph meta code caffe inputs returns losses params forward_dict total_loss every_blob".split()  # noqa: SIM905
 )
 """Names a layer's module cannot have beside those of torch.fx.GraphModule: they are CaffeNet's own."""
+
+LARGEST = 2**31 - 1
+"""Most values a blob may have: Caffe counts them in an int."""
 
 InputShapes = Mapping[str, Sequence[int]]
 
@@ -185,7 +189,7 @@ class _Builder:
                 faults.append(error)
         self.problems += faults
         tops = node.tops if node else tuple(param.top)
-        made = dict(zip(tops, self._top_shapes(node), strict=True)) if node else dict.fromkeys(tops)
+        made = dict.fromkeys(tops) if node is None else dict(zip(tops, self._checked_shapes(node), strict=True))
         for index, top in enumerate(tops):
             self._top(spec, index, top, made[top])
         if node:
@@ -244,9 +248,9 @@ class _Builder:
             yield spec.error("one per bottom, or none", "propagate_down", list(param.propagate_down))
 
     def _key(self, name: str) -> str:
-        """Return a name that a torch module accepts: no dot, none of its own attributes, unique."""
+        """Return a name that a torch module accepts: no dot, no keyword, none of its own attributes, unique."""
         key = name.replace(".", "_") or "layer"
-        while hasattr(fx.GraphModule, key) or key in RESERVED:
+        while hasattr(fx.GraphModule, key) or key in RESERVED or iskeyword(key):
             key += "_"
         first, number = key, 1
         while key in self.keys:
@@ -263,6 +267,21 @@ class _Builder:
             given = params[index] if index < len(params) else pb.ParamSpec()
             slot = Slot(spec.param.name, index, f"{key}.{blob.name}", blob, given.lr_mult, given.decay_mult)
             yield self.sharing.placed(spec, slot, given)
+
+    def _checked_shapes(self, node: Node) -> Iterator[Shape | None]:
+        """Yield the shapes of a layer's tops, None for what is larger than a blob can be."""
+        for slot in node.slots:
+            self._fits(node.spec, f"blobs[{slot.index}]", slot.blob.shape)
+        for top, shape in zip(node.tops, self._top_shapes(node), strict=True):
+            yield shape if shape is None or self._fits(node.spec, f"top {top!r}", shape) else None
+
+    def _fits(self, spec: LayerSpec, what: str, shape: Shape) -> bool:
+        negative = any(dim < 0 for dim in shape)
+        if negative or count(shape) > LARGEST:
+            problem = f"more values than a blob of Caffe's can hold ({LARGEST})"
+            self.problems.append(spec.error("dimensions cannot be negative" if negative else problem, what, shape))
+            return False
+        return True
 
     def _top_shapes(self, node: Node) -> tuple[Shape | None, ...]:
         if not node.layer.is_data:

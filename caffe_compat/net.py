@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from caffe_compat.files import read_net
 from caffe_compat.fillers import fill
 from caffe_compat.graph import InputShapes, NetGraph, Node, build_graph
 from caffe_compat.layers import REGISTRY, BlobDef
+from caffe_compat.layers.base import count
+from caffe_compat.memory import physical_memory
 from caffe_compat.optimise import optimise
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.blobs import BlobStore
@@ -231,6 +234,7 @@ def fill_net(net: CaffeNet, *, seed: int | None = None) -> None:
     """Give every blob without values those written in the prototxt, or draws of its filler; then share by name."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     graph = net.caffe
+    _refuse_beyond_memory(net)
     for node in graph.nodes:
         for slot in node.slots:
             if slot.owner is not None or not tensor_of(net, slot.key).is_meta:
@@ -239,6 +243,21 @@ def fill_net(net: CaffeNet, *, seed: int | None = None) -> None:
     for slot in graph.slots:
         if slot.owner is not None:
             tie(net, slot.key, tensor_of(net, slot.owner))
+
+
+def _refuse_beyond_memory(net: CaffeNet) -> None:
+    """Refuse parameters that this machine cannot hold, before the first of them is made."""
+    empty = [s for s in net.caffe.slots if s.owner is None and tensor_of(net, s.key).is_meta]
+    needed, there = 4 * sum(count(slot.blob.shape) for slot in empty), physical_memory()
+    if needed > there:
+        largest = max(empty, key=lambda slot: count(slot.blob.shape))
+        raise NetError(
+            f"the parameters need {needed / 2**30:.1f} GiB; this machine has {there / 2**30:.1f}",
+            layer=largest.layer,
+            field=f"blobs[{largest.index}]",
+            value=largest.blob.shape,
+            hint="the layer with the largest; build_net(graph, empty=True) makes a net without values",
+        )
 
 
 def first_values(node: Node, slot: Slot, generator: torch.Generator | None) -> torch.Tensor:
@@ -296,7 +315,8 @@ def _named(node: Node) -> str:
 
 def _identifier(name: str) -> str:
     text = re.sub(r"\W", "_", name)
-    return f"_{text}" if not text or text[0].isdigit() else text
+    text = f"_{text}" if not text or text[0].isdigit() else text
+    return f"{text}_" if iskeyword(text) else text
 
 
 def _identifiers(names: Sequence[str]) -> list[str]:

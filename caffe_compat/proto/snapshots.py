@@ -32,7 +32,8 @@ def read_state(file: h5py.File, name: str) -> tuple[int, str, int, list[Array]]:
     history = _numbered(_group(file, "history", name), name, gaps=False)
     learned = ""
     if "learned_net" in file:
-        value = file["learned_net"][()] if isinstance(file["learned_net"], h5py.Dataset) else None
+        found = file.get("learned_net")
+        value = found[()] if isinstance(found, h5py.Dataset) and found.size == 1 and _is_stored(found) else None
         if not isinstance(value, bytes | str):
             raise FileError("not a string", file=name, field="learned_net")
         learned = value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
@@ -109,10 +110,15 @@ def _array(group: h5py.Group, key: str, name: str) -> Array:
         raise FileError(
             f"a blob of type {dataset.dtype}, shape {dataset.shape}; numbers are expected", file=name, field=field
         )
-    if dataset.nbytes > _COMPRESSION * max(dataset.id.get_storage_size(), 1) + 4096:
+    if not _is_stored(dataset):
         problem = f"shape {dataset.shape} needs {dataset.nbytes} bytes; the file holds {dataset.id.get_storage_size()}"
         raise FileError(problem, file=name, field=field)
     return np.asarray(dataset[()], np.float64 if dataset.dtype == np.float64 else np.float32).reshape(dataset.shape)
+
+
+def _is_stored(dataset: h5py.Dataset) -> bool:
+    """Tell whether the file can hold what a dataset declares; HDF5 makes up the rest."""
+    return bool(dataset.nbytes <= _COMPRESSION * max(dataset.id.get_storage_size(), 1) + 4096)
 
 
 def _int(file: h5py.File, key: str, name: str) -> int:

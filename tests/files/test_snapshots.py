@@ -190,3 +190,12 @@ def test_something_else_is_no_hdf5(tmp_path):
     (tmp_path / "w").write_bytes(b"PK\3\4")
     with pytest.raises(FileError, match="this is no HDF5 file"):
         read_weights_h5(tmp_path / "w")
+
+
+def test_a_declared_size_that_the_file_does_not_hold_is_refused_unread(tmp_path):
+    write_solverstate(SolverSnapshot(iter=3, learned_net="a"), tmp_path / "s.h5", "HDF5")
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        del file["learned_net"]
+        file.create_dataset("learned_net", (2**40,), "u1", chunks=(1,))
+    with pytest.raises(FileError, match="learned_net: not a string"):
+        read_solverstate(tmp_path / "s.h5")

@@ -1,9 +1,11 @@
 """Graphs: Caffe's order, names and refusals; splits, sharing, in-place blobs, inference nets."""
 
 import pytest
+import torch
 
 from caffe_compat.errors import NetError, ProblemsError
 from caffe_compat.graph import NetGraph, build_graph
+from caffe_compat.net import load_net
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.marks import same
 from caffe_compat.proto.text import parse_text
@@ -177,3 +179,36 @@ def test_an_inference_net_keeps_other_outputs() -> None:
         )
     )
     assert [layer.name for layer in net.layer] == ["x", "ip", "r"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('top: "x" type: "Input" input_param { shape { dim: 1000000000 dim: 3 } }', "top 'x' = (1000000000, 3)"),
+        ('top: "x" type: "Input" input_param { shape { dim: 4611686018427387904 dim: 4 } }', "top 'x' = "),
+        ('bottom: "d" top: "i" type: "InnerProduct" inner_product_param { num_output: 2147483648 }', "blobs[0] = (2147483648, 3)"),
+        ('bottom: "d" top: "t" type: "Tile" tile_param { tiles: 2147483647 }', "top 't' = (2, 6442450941)"),
+    ],
+)  # fmt: skip
+def test_a_blob_larger_than_caffes_can_be_is_refused_by_name(text: str, told: str) -> None:
+    first = X.replace('"x"', '"d"')
+    with pytest.raises((NetError, ProblemsError)) as caught:
+        _graph(first + f'layer {{ name: "big" {text} }}')
+    assert f"net.prototxt:2: layer 'big': {told}" in str(caught.value)
+    assert "more values than a blob of Caffe's can hold (2147483647)" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["in", "for", "None", "lambda", "self", "x.y", "3a/1x1"])
+def test_layers_and_blobs_may_be_called_what_python_cannot_call_them(name: str) -> None:
+    text = (
+        f'layer {{ name: "{name}0" type: "Input" top: "{name}" input_param {{ shape {{ dim: 2 }} }} }}\n'
+        f'layer {{ name: "{name}" type: "AbsVal" bottom: "{name}" top: "y" }}'
+    )
+    net = load_net(_net(text))
+    assert net.inputs == (name,)
+    assert net(torch.tensor([-1.0, 2.0])).tolist() == [1, 2]
+
+
+def test_dimensions_that_a_layer_makes_negative_are_refused_by_name() -> None:
+    with pytest.raises(ProblemsError, match=r"layer 'p': blobs\[0\] = \(-3,\): dimensions cannot be negative"):
+        _graph('layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: -3 } } }')

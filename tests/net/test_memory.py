@@ -39,3 +39,19 @@ def test_importing_the_package_and_its_files_imports_no_torch() -> None:
 def test_every_public_name_can_be_had() -> None:
     code = "import caffe_compat as c; print(all(getattr(c, name) is not None for name in c.__all__))"
     assert _python(code) == "True\n"
+
+
+def test_parameters_beyond_the_machines_memory_are_refused_before_any_is_made(monkeypatch) -> None:
+    from caffe_compat import net as nets
+    from caffe_compat.errors import NetError
+    from caffe_compat.files import parse_text
+    from caffe_compat.proto import caffe_pb2 as pb
+
+    text = """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 1024 } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 1024 } }"""
+    message = parse_text(text, pb.NetParameter)
+    monkeypatch.setattr(nets, "physical_memory", lambda: 4 * 1025 * 1024 - 1)
+    with pytest.raises(NetError, match=r"layer 'ip': blobs\[0\] = \(1024, 1024\): the parameters need 0.0 GiB"):
+        nets.load_net(message)
+    monkeypatch.setattr(nets, "physical_memory", lambda: 4 * 1025 * 1024)
+    assert nets.load_net(message).caffe.parameter_count() == 1025 * 1024
