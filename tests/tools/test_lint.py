@@ -319,3 +319,25 @@ def test_a_field_of_a_fork_whose_layer_is_known_is_a_note_that_names_the_fork(li
         assert [(f.level, f.line) for f in found] == [("note", 5), ("note", 6)]
         assert found[1].problem == "a field of a fork of Caffe: norm_param"
         assert found[1].why == "genuine Caffe refuses the file; here it is that of ssd"
+
+
+def test_no_text_however_broken_is_more_than_findings(lint):
+    import random
+
+    rng = random.Random(0)
+    words = [
+        *["{", "}", ":", "layer", "top", "bottom", "-1", "0", "1e30", "nan", "true"],
+        '"conv"',
+        '"Eltwise"',
+        "pooling_param",
+        "axis",
+        "phase",
+    ]
+    texts = [text for _, text, _ in CASES]
+    for _ in range(150):
+        tokens = rng.choice(texts).split(" ")
+        for _ in range(rng.randint(1, 5)):
+            place = rng.randrange(len(tokens))
+            tokens[place : place + rng.randint(0, 1)] = rng.choices(words, k=rng.randint(0, 2))
+            tokens = tokens or [""]
+        assert all(str(finding) for finding in lint(" ".join(tokens)))
