@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from caffe_compat.errors import CaffeCompatError
+from caffe_compat.proto.forks import check_fork, naming_forks
 from caffe_compat.pycaffe.finder import install
 
 USAGE = """\
@@ -21,6 +22,7 @@ usage: python -m caffe_compat.pycaffe SCRIPT [ARGS...]
        python -m caffe_compat.pycaffe -c CODE [ARGS...]
 
 Runs a script as `python SCRIPT` would; `import caffe` finds caffe_compat.pycaffe. `-m pytest FOLDER` runs tests so.
+`--fork=NAME` before it all names the fork of Caffe that the script's nets are for (docs/forks.md).
 """
 _OURS = {__file__, runpy.__file__, "<frozen runpy>", "<frozen importlib._bootstrap>"}
 # What the parser says, and what lines look like, where a script was written for Python 2.
@@ -42,6 +44,14 @@ def main(argv: Sequence[str]) -> int:
     -------
     0 when it ran through, 1 after an exception, 2 for wrong usage; ``SystemExit`` passes through.
     """
+    if argv and argv[0].startswith("--fork="):
+        try:
+            check_fork(argv[0].removeprefix("--fork="))
+        except CaffeCompatError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return 2
+        with naming_forks(argv[0].removeprefix("--fork=")):
+            return main(argv[1:])
     if not argv or argv[0] in ("-h", "--help"):
         (sys.stdout if argv else sys.stderr).write(USAGE)
         return 0 if argv else 2

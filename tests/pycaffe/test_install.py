@@ -342,6 +342,7 @@ def test_tests_that_import_caffe_run_under_pytest(tmp_path):
         (["-c"], "-c needs code"),
         (["--fast", "x.py"], "unknown option --fast"),
         (["missing.py"], "can't open file 'missing.py'"),
+        (["--fork=sgnet", "x.py"], "no such fork (did you mean 'segnet'?)"),
     ],
 )
 def test_wrong_usage_is_told_with_code_2(arguments, told, capsys):
@@ -352,3 +353,13 @@ def test_wrong_usage_is_told_with_code_2(arguments, told, capsys):
 def test_help_is_no_error(capsys):
     assert main(["--help"]) == 0
     assert "usage: python -m caffe_compat.pycaffe SCRIPT" in capsys.readouterr().out
+
+
+def test_a_fork_is_named_before_the_script(tmp_path):
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 4 } } }\n'
+        'layer { name: "bn" type: "BN" bottom: "x" top: "y" }'
+    )
+    code = "import caffe; print(len(caffe.Net('net.prototxt', caffe.TEST).params['bn']))"
+    assert [run(f"--fork={f}", "-c", code, cwd=tmp_path).stdout for f in ("segnet", "pspnet")] == ["2\n", "4\n"]
+    assert "name it: one of pspnet" in run("-c", code, cwd=tmp_path).stderr
