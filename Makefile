@@ -45,7 +45,7 @@ sr-demo: $(VENV)/.demo
 
 parity: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/layers/test_records.py tests/net/test_authors_nets.py tests/solver/test_recorded.py \
-	  tests/solver/test_authors_traces.py tests/files tests/matlab_ports
+	  tests/solver/test_authors_traces.py tests/data/test_recorded.py tests/pycaffe/test_recorded.py tests/files tests/matlab_ports
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -199,12 +199,13 @@ def test_every_dependency_is_pinned_to_one_version():
 
 def _requirements():
     """Read the names out of setup.py's lists."""
+    wanted = {"REQUIRES", "VIDEO", "FAST", "LMDB", "LEVELDB", "DEMO", "DEV"}
     tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
     lists = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and node.targets[0].id in ("REQUIRES", "VIDEO", "FAST", "DEMO", "DEV")
+        if isinstance(node, ast.Assign) and node.targets[0].id in wanted
     }
     requirements = [entry for entries in lists.values() for entry in entries]
-    assert len(lists) == 5
+    assert lists.keys() == wanted
     return {entry.split(">")[0].split("<")[0].split("=")[0].lower() for entry in requirements}

@@ -105,7 +105,8 @@ def test_an_interrupt_of_any_worker_stops_all_with_one_snapshot(tmp_path, asked)
     assert len(list(tmp_path.glob("snap_iter_*.solverstate"))) == 1
 
 
-def test_several_gpus_in_one_process_are_refused_with_the_command_that_works(tmp_path, monkeypatch, capsys):
+def test_more_gpus_than_there_are_are_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(write_case(tmp_path))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert main(["train", "--solver=solver.prototxt", "--gpu=0,1"]) == 1
-    assert "torchrun --nproc-per-node=N -m caffe_compat train" in capsys.readouterr().err
+    assert "--gpu = '0,1': there are 1 CUDA devices here" in capsys.readouterr().err
