@@ -39,7 +39,8 @@ class ROIPoolingModule(nn.Module):
             index = torch.stack([self._largest(x, roi) for roi in corners]) if len(corners) else x.new_empty(0)
             index = index.long().reshape(len(corners), x.shape[1], -1)
         image = torch.from_numpy(corners[:, 0].astype(np.int64)).to(x.device)
-        values = x.flatten(2)[image].gather(2, index.clamp(min=0))
+        channel = torch.arange(x.shape[1], device=x.device)
+        values = x.flatten(2)[image[:, None, None], channel[:, None], index.clamp(min=0)]
         return torch.where(index < 0, 0, values).view(len(corners), x.shape[1], *self.pooled)
 
     def _largest(self, x: torch.Tensor, roi: npt.NDArray[np.floating]) -> torch.Tensor:
@@ -54,14 +55,18 @@ class ROIPoolingModule(nn.Module):
         left, top, right, bottom = (np.sign(scaled) * np.floor(np.abs(scaled) + 0.5)).astype(int).tolist()
         rows = bins(top, bottom, self.pooled[0], high, roi.dtype)
         columns = bins(left, right, self.pooled[1], wide, roi.dtype)
+        first, last = min(a for a, _ in rows), max(b for _, b in rows)
         out = torch.full((x.shape[1], len(rows), len(columns)), -1, device=x.device)
-        for j, (a, b) in enumerate(columns):
+        across = [j for j, (a, b) in enumerate(columns) if a < b]
+        if first >= last or not across:
+            return out.flatten(1)
+        best = [maps[:, first:last, columns[j][0] : columns[j][1]].max(2) for j in across]  # of equals the first
+        value = torch.stack([found.values for found in best], 1)  # channel, bin, row
+        column = torch.stack([found.indices + columns[j][0] for found, j in zip(best, across, strict=True)], 1)
+        for i, (a, b) in enumerate(rows):
             if a < b:
-                value, column = maps[:, :, a:b].max(2)
-                for i, (c, d) in enumerate(rows):
-                    if c < d:
-                        row = value[:, c:d].argmax(1, keepdim=True) + c
-                        out[:, i, j] = (row * wide + column.gather(1, row) + a).squeeze(1)
+                row = value[:, :, a - first : b - first].max(2, keepdim=True).indices + (a - first)
+                out[:, i, across] = ((row + first) * wide + column.gather(2, row)).squeeze(2)
         return out.flatten(1)
 
 
