@@ -242,7 +242,7 @@ class _Builder:
             yield spec.error(f"{layer.type} takes {layer.bottoms} bottoms", "bottom", list(param.bottom))
         if not layer.tops.allows(len(param.top)):
             yield spec.error(f"{layer.type} makes {layer.tops} tops", "top", list(param.top))
-        if len(param.loss_weight) > len(param.top) and not layer.is_loss:
+        if len(param.loss_weight) > len(param.top):
             yield spec.error("more loss weights than tops", "loss_weight", list(param.loss_weight))
         if len(param.propagate_down) not in (0, len(param.bottom)):
             yield spec.error("one per bottom, or none", "propagate_down", list(param.propagate_down))

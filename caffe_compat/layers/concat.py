@@ -38,7 +38,7 @@ class Concat(Layer):
             yield spec.error("given beside axis", "concat_param.concat_dim", message.concat_dim, "keep one")
         axis = self._axis(spec)
         rest = {(*shape[:axis], 0, *shape[axis + 1 :]) for shape in spec.bottoms}
-        if len(rest) > 1:
+        if len(rest) > 1 or len(set(map(len, spec.bottoms))) > 1:
             yield spec.error(f"the bottoms differ beside axis {axis}", "bottom", spec.bottoms)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:

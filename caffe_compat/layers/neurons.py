@@ -129,7 +129,11 @@ class Exp(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.exp_param
         log = _log_base(spec, message.base, "exp_param")
-        return ExpModule(log * message.scale, math.exp(log * message.shift))
+        return ExpModule(log * message.scale, _exp(log * message.shift))
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf
 
 
 class LogModule(nn.Module):

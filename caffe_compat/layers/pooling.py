@@ -191,13 +191,15 @@ class Pooling(Layer):
     }
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        at, pool = window(spec), spec.param.pooling_param.pool
+        at, pool, shape = window(spec), spec.param.pooling_param.pool, spec.bottoms[0]
         if pool == pb.PoolingParameter.STOCHASTIC and any(at.pad):
             yield spec.error("must be 0 for STOCHASTIC pooling", "pooling_param.pad", at.pad)
         if len(spec.param.top) > 1 and pool != pb.PoolingParameter.MAX:
             yield spec.error("only MAX pooling has a mask top", "top", list(spec.param.top))
         if any(p >= k for p, k in zip(at.pad, at.kernel, strict=True)):
             yield spec.error("must be smaller than the kernel", "pooling_param.pad", at.pad, f"kernel {at.kernel}")
+        elif at.extent(shape[2], 0) * at.extent(shape[3], 1) > 64 * shape[2] * shape[3] + 2**20:
+            yield spec.error("the last window lies far beyond the bottom", "pooling_param.stride", at.stride)
         elif min(self.top_shapes(spec)[0]) < 1:
             yield spec.error(
                 f"the kernel is larger than the bottom {spec.bottoms[0]}", "pooling_param.kernel_size", at.kernel

@@ -168,7 +168,7 @@ class _Recurrent(Layer):
             )
             return
         x, cont = shapes[:2]
-        if len(x) < 2 or cont != x[:2]:
+        if len(x) < 3 or cont != x[:2]:  # Caffe's inner product over the features needs an axis of them
             yield spec.error("(T, N, ...) and indicators (T, N) are needed", "bottom", f"{x} and {cont}")
             return
         if self._static(spec) and shapes[2][:1] != x[1:2]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.fuzz.cases import Cases
 
-BASE, PER_BYTE = 64 << 20, 64
+BASE, PER_BYTE = 64 << 20, 128
 """A case may make the process larger by BASE bytes and PER_BYTE for each byte of its file."""
 
 

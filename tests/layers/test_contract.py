@@ -345,6 +345,7 @@ def test_accounts_name_only_messages_of_the_schema() -> None:
         ('type: "Scale" scale_param { num_axes: 9 }', "extends past"),
         ('type: "BatchNorm" param { lr_mult: 1 }', "not learned"),
         ('type: "ReLU" top: "z"', "makes 1 tops"),
+        ('type: "Pooling" pooling_param { kernel_size: 2 stride: 2147483647 }', "far beyond the bottom"),
         ('type: "Softmax" softmax_param { axis: 4 }', "axis = 4"),
     ],
 )  # fmt: skip
