@@ -258,7 +258,7 @@ def save_blobs(
         for slot in node.slots:
             value, grad = read(slot)
             values[node.name].append(value if slot.owner is None else None)
-            grads[node.name].append(grad if slot.owner is None else None)
+            grads[node.name].append(grad)  # of shared ones as well
     write_weights_h5(path, values, grads if diffs else None)
 
 

@@ -8,7 +8,18 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, exactly, register
+from caffe_compat.layers.base import (
+    Account,
+    Arity,
+    BlobDef,
+    Layer,
+    LayerSpec,
+    Shape,
+    constant,
+    exactly,
+    four_axes_at_most,
+    register,
+)
 from caffe_compat.proto import caffe_pb2 as pb
 
 
@@ -97,8 +108,7 @@ class MVN(Layer):
     accounts = {"mvn_param": Account(read=("normalize_variance", "across_channels", "eps"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        if len(spec.bottoms[0]) > 4:
-            yield spec.error("the bottom must have 4 axes at most", "bottom", spec.bottoms[0])
+        yield from four_axes_at_most(spec)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((*spec.bottoms[0], *[1] * (4 - len(spec.bottoms[0]))),)

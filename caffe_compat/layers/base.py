@@ -151,6 +151,12 @@ class LayerSpec:
         return axis % rank
 
 
+def four_axes_at_most(spec: LayerSpec) -> Iterator[CaffeCompatError]:
+    """Yield an error where the first bottom has more axes than Caffe has old names for (num to width), and asks for."""
+    if len(spec.bottoms[0]) > 4:
+        yield spec.error("the bottom must have 4 axes at most", "bottom", spec.bottoms[0])
+
+
 class Layer:
     """Base of every layer type; subclasses override what differs."""
 

@@ -33,16 +33,15 @@ class BatchNormModule(nn.Module):
         self, x: torch.Tensor, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Normalise (N, C, ...); `weight` and `bias` are those of a Scale layer that follows, if any."""
-        y = x.unsqueeze(1) if x.dim() == 1 else x
         fixed = not self.training if self.use_global_stats is None else self.use_global_stats
         if fixed:
             scale = torch.where(self.factor == 0, 0, 1 / self.factor)
             mean, variance = self.mean * scale, self.variance * scale
-            return torch.batch_norm(y, weight, bias, mean, variance, False, 0, self.eps, True).view_as(x)
+            return torch.batch_norm(x, weight, bias, mean, variance, False, 0, self.eps, True)
         mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
-        y = torch.batch_norm(y, weight, bias, mean, variance, True, 1, self.eps, True)
+        y = torch.batch_norm(x, weight, bias, mean, variance, True, 1, self.eps, True)
         self._update(mean, variance, x.numel() // mean.numel())
-        return y.view_as(x)
+        return y
 
     @torch.no_grad()
     def _update(self, mean: torch.Tensor, variance: torch.Tensor, samples: int) -> None:
@@ -68,13 +67,12 @@ class BatchNorm(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if any(p.lr_mult for p in spec.param.param):
             yield spec.error("the statistics of BatchNorm are not learned", "param.lr_mult", hint="0")
-        if not spec.bottoms[0]:
-            yield spec.error("the bottom is a scalar", "bottom", spec.bottoms[0])
+        if len(spec.bottoms[0]) < 2:
+            yield spec.error("the bottom must have 2 axes or more", "bottom", spec.bottoms[0])
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         shape = spec.bottoms[0]
-        channels = shape[1] if len(shape) > 1 else 1
-        sizes = (("mean", channels), ("variance", channels), ("factor", 1))
+        sizes = (("mean", shape[1]), ("variance", shape[1]), ("factor", 1))
         return tuple(BlobDef(name, (size,), constant(), buffer=True) for name, size in sizes)
 
     def module(self, spec: LayerSpec) -> nn.Module:

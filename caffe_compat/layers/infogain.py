@@ -71,6 +71,8 @@ class InfogainLoss(Layer):
         axis, shape = self._axis(spec), spec.bottoms[0]
         if spec.param.loss_param.HasField("normalize"):
             yield spec.error("is not for this layer", "loss_param.normalize", hint="use normalization")
+        if not spec.bottoms[1] or shape[0] != spec.bottoms[1][0]:
+            yield spec.error("scores and labels differ in batch size", "bottom", spec.bottoms)
         yield from check_labels(spec, axis)
         wanted = shape[axis] ** 2
         if len(spec.bottoms) == 3:

@@ -8,7 +8,17 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.base import (
+    Account,
+    Arity,
+    Layer,
+    LayerSpec,
+    Shape,
+    count,
+    exactly,
+    four_axes_at_most,
+    register,
+)
 from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner, precise
 from caffe_compat.proto import caffe_pb2 as pb
 
@@ -40,6 +50,7 @@ class EuclideanLoss(Layer):
     }
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        yield from four_axes_at_most(spec)
         a, b = spec.bottoms
         if not a or not b or a[0] != b[0] or count(a) != count(b):
             yield spec.error("the bottoms differ in size", "bottom", f"{a} and {b}", "the same batch and count")

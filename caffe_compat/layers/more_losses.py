@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, four_axes_at_most, register
 from caffe_compat.layers.labels import class_indices, precise
 from caffe_compat.proto import caffe_pb2 as pb
 
@@ -82,6 +82,7 @@ def _rows(x: torch.Tensor) -> torch.Tensor:
 
 
 def _check_row_labels(spec: LayerSpec) -> Iterator[CaffeCompatError]:
+    yield from four_axes_at_most(spec)
     scores, labels = spec.bottoms
     if not scores or not labels or labels[0] != scores[0] or count(labels) != scores[0]:
         yield spec.error("one label per sample", "bottom", f"scores {scores}, labels {labels}")

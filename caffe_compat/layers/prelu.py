@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, constant, register
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, constant, four_axes_at_most, register
 
 
 class PReLUModule(nn.PReLU):
@@ -29,6 +29,7 @@ class PReLU(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if len(spec.bottoms[0]) < 2:
             yield spec.error("the bottom must have 2 axes or more", "bottom", spec.bottoms[0])
+        yield from four_axes_at_most(spec)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.param.prelu_param

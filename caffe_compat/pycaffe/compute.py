@@ -21,7 +21,7 @@ from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.mode import device
 from caffe_compat.pycaffe.need import Need
-from caffe_compat.pycaffe.quirks import READS_BOTTOM, READS_TOP, leave_margins, leave_product, overwrites
+from caffe_compat.pycaffe.quirks import READS_BOTTOM, READS_TOP, leave_margins, leave_product, overwrites, own_gradients
 from caffe_compat.pycaffe.step import Step, assign
 
 
@@ -130,6 +130,12 @@ class ModuleStep(Step):
                 self._kept = (*self._run(keep=True), self._versions())
         inputs, outputs, _ = self._kept
         where = device()
+        own = own_gradients(self.spec, self.bottoms, self.tops[0], where) if self.tops else None
+        if own is not None:
+            for value, bottom, grad in zip(inputs, self.bottoms, own, strict=True):
+                if value.requires_grad:
+                    bottom.gradients(where).copy_(grad)
+            return
         self._reread(inputs, outputs, where)
         if self.node.type == "Scale" and not self.in_place[0] and not inputs[0].requires_grad:
             self._scratch(inputs, where)

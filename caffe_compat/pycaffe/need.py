@@ -6,7 +6,7 @@ and, per layer type, AllowForceBackward and whether Backward_cpu asks propagate_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from caffe_compat.errors import NetError
@@ -51,6 +51,13 @@ class Need:
     def writes(self, node: Node, index: int) -> bool:
         """Tell whether a bottom's gradient is computed."""
         return self.bottoms[index] or _unasked(node, index)
+
+
+def uneven_weights(node: Node) -> Iterator[NetError]:
+    """Yield an error where loss weights are given for some tops only; a loss with two tops has one by itself."""
+    given, tops = list(node.message.loss_weight), len(node.tops)
+    if given and len(given) != tops:
+        yield node.spec.error("one per top, or none", "loss_weight", given, f"Caffe wants {tops} here")
 
 
 def no_way_back(node: Node, need: Need) -> NetError | None:

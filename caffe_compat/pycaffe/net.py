@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from caffe_compat.data import DataSource, MemorySource, ahead, open_sources
+from caffe_compat.errors import raise_together
 from caffe_compat.files import read_net
 from caffe_compat.graph import NetGraph, Node, build_graph
 from caffe_compat.layers.python import python_layers
@@ -22,7 +23,7 @@ from caffe_compat.pycaffe import mode
 from caffe_compat.pycaffe.blob import Array, Blob, BlobVec
 from caffe_compat.pycaffe.layer import Layer, PythonLayers
 from caffe_compat.pycaffe.mode import CaffeError
-from caffe_compat.pycaffe.need import needs, no_way_back
+from caffe_compat.pycaffe.need import needs, no_way_back, uneven_weights
 from caffe_compat.pycaffe.passes import Passes
 from caffe_compat.pycaffe.step import Step
 from caffe_compat.pycaffe.steps import DataStep, make_step
@@ -92,6 +93,7 @@ class Net(Passes):
                 input_shapes={top: source.shapes[top] for source in self._sources for top in source.tops},
             )
         graph = self._graph
+        raise_together([error for node in graph.nodes for error in uneven_weights(node)])
         made = self._made = {name: makers.blobs_made.get(name) or Blob(shape) for name, shape in graph.shapes.items()}
         self._index = {name: number for number, name in enumerate(made)}
         self._blobs = list(made.values())

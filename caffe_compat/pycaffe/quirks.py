@@ -1,6 +1,6 @@
 """What Caffe's passes do to blobs beside computing tops and gradients, where it can be seen.
 
-Seen in hinge_loss_layer.cpp and scale_layer.cpp of BVLC Caffe 9b89154, and in runs of it.
+Seen in the layers of BVLC Caffe 9b89154, and in runs of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from caffe_compat.layers import LayerSpec
+from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.pycaffe.blob import Blob
 
 READS_TOP = frozenset({"Sigmoid", "Softmax", "TanH"})
@@ -34,6 +35,45 @@ def leave_product(spec: LayerSpec, bottoms: Sequence[Blob], top: Blob, where: to
     outer, _, inner = _scale_parts(spec)
     if outer * inner != 1:
         bottoms[0].gradients(where).copy_(top.gradients(where) * bottoms[0].values(where))
+
+
+def own_gradients(
+    spec: LayerSpec, bottoms: Sequence[Blob], top: Blob, where: torch.device
+) -> list[torch.Tensor] | None:
+    """Return the bottoms' gradients where Caffe's are not the function's, else None.
+
+    In place, Power and Log make their factor in the memory that holds the top's gradient, which so multiplies itself,
+    and they and ELU find the top's values where the bottom's were. Eltwise without stable_prod_grad divides.
+    """
+    kind, value, grad = spec.param.type, top.values(where), top.gradients(where)
+    product = spec.param.eltwise_param
+    if kind == "Eltwise" and product.operation == pb.EltwiseParameter.PROD and not product.stable_prod_grad:
+        return [value / bottom.values(where) * grad for bottom in bottoms]
+    if bottoms[0] is not top:
+        return None
+    if kind == "ELU":
+        return [grad * torch.where(value > 0, 1, spec.param.elu_param.alpha + value)]
+    if kind in ("Log", "Power"):
+        factor = _log_factor(spec.param.log_param, value) if kind == "Log" else _power_factor(spec.param, value)
+        return [factor * factor]
+    return None
+
+
+def _log_factor(message: pb.LogParameter, value: torch.Tensor) -> torch.Tensor:
+    base = 1 if message.base == -1 else math.log(message.base)
+    return (message.scale / base) / (value * message.scale + message.shift)
+
+
+def _power_factor(param: pb.LayerParameter, value: torch.Tensor) -> torch.Tensor:
+    message = param.power_param
+    power, scale, shift = message.power, message.scale, message.shift
+    if power * scale == 0 or power == 1:
+        return torch.full_like(value, power * scale)
+    if power == 2:
+        return power * scale * (scale * value + shift)
+    if shift == 0:
+        return power * (value / value)
+    return power * scale * (value / (scale * value + shift))
 
 
 def overwrites(spec: LayerSpec, index: int) -> bool:

@@ -1,5 +1,6 @@
 """Corners of passes where scripts can see what Caffe does; every number is what genuine Caffe 9b89154 printed."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -119,3 +120,68 @@ def test_lstm_unit_writes_the_gradient_of_its_gates_unasked(make):
     net.backward()
     recorded = [0.038236867636442184, 0.0749148353934288, 0.13333284854888916, 0.1812737137079239]
     np.testing.assert_allclose(net.blobs["y"].diff.flatten(), recorded, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "x", "gradient"),
+    [
+        ("Power", "power_param { scale: 3 }", [1, 2], [9, 9]),
+        ("Power", "power_param { power: 2 scale: 0.5 shift: 1 }", [1, 2], [4.515625, 9]),
+        ("Power", "power_param { power: 3 }", [1, 2], [9, 9]),
+        ("Power", "power_param { power: 0 scale: 3 }", [1, 2], [0, 0]),
+        ("Power", "power_param { power: 0.5 scale: 2 shift: 1 }", [1, 2], [0.15054039657115936, 0.16697685420513153]),
+        ("Log", "log_param { base: 2 scale: 2 shift: 1 }", [1, 2], [0.4787983000278473, 0.26137086749076843]),
+        ("Log", "", [2, 4], [2.081368923187256, 0.520342230796814]),
+        ("ELU", "elu_param { alpha: -2 }", [-1, 2], [5, 7]),
+    ],
+)
+def test_gradients_in_place_are_caffes_where_it_has_overwritten_what_they_need(make, kind, more, x, gradient):
+    split = 'layer { name: "q" type: "Split" bottom: "x" top: "q" }\n'
+    net = make(FORCE + source((2,)) + split + layer(kind, "q", "q", more))
+    net.blobs["x"].data[...] = x
+    net.forward()
+    net.blobs["q"].diff[...] = [5, 7]
+    net.backward()
+    np.testing.assert_allclose(net.blobs["x"].diff, gradient, rtol=2e-6)
+
+
+def test_a_product_without_stable_gradient_divides(make):
+    more = "eltwise_param { operation: PROD stable_prod_grad: false }"
+    net = make(FORCE + source((3,), (3,)) + layer("Eltwise", "xy", "t", more))
+    net.blobs["x"].data[...], net.blobs["y"].data[...] = [0, 2, 0], [3, 4, 0]
+    net.forward()
+    net.blobs["t"].diff[...] = [1, 2, 3]
+    net.backward()
+    np.testing.assert_array_equal(net.blobs["x"].diff, [np.nan, 8, np.nan])
+    np.testing.assert_array_equal(net.blobs["y"].diff, [0, 4, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (source((3,)) + layer("BatchNorm", "x", "t"), "2 axes or more"),
+        (source((2, 3, 1, 1, 1)) + layer("PReLU", "x", "t"), "4 axes at most"),
+        (source((2, 3, 1, 1, 1), (2, 3, 1, 1, 1)) + layer("EuclideanLoss", "xy", "t"), "4 axes at most"),
+        (source((2, 3, 1, 1, 1), (2,)) + layer("HingeLoss", "xy", "t"), "4 axes at most"),
+        (source((2, 3, 1, 1, 1), (2,)) + layer("MultinomialLogisticLoss", "xy", "t"), "4 axes at most"),
+        (source((2, 3), (2,)) + layer("SoftmaxWithLoss", "xy", "tu"), "loss_weight"),
+        (source((2, 3), (2,)) + layer("SoftmaxWithLoss", "xy", "t", "loss_weight: [1, 0]"), "loss_weight"),
+        (source((2, 4)) + layer("Slice", "x", "tu", "loss_weight: 1"), "loss_weight"),
+        (
+            source((3, 2), (2, 3), (1, 1, 3, 3)) + layer("InfogainLoss", "xyz", "t", "infogain_loss_param { axis: 0 }"),
+            "batch size",
+        ),
+    ],
+)
+def test_nets_that_caffe_refuses_to_make_are_refused(make, text, named):
+    with pytest.raises(CaffeCompatError, match=named):
+        make(text)
+
+
+def test_gradients_of_shared_parameters_are_written_for_every_layer(make, tmp_path):
+    shared = [layer("Scale", b, t, 'param { name: "w" }').replace('"l"', f'"{t}"') for b, t in ("xy", "yz")]
+    net = make(source((2, 3)) + "".join(shared))
+    net.write(tmp_path / "w.h5", "HDF5", diffs=True)
+    with h5py.File(tmp_path / "w.h5") as file:
+        found = {group: sorted(name for name in file[group] if len(file[group][name])) for group in ("data", "diff")}
+    assert found == {"data": ["y"], "diff": ["y", "z"]}
