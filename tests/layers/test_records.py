@@ -20,7 +20,7 @@ def _grown(replay: Replay) -> set[str]:
 
 
 def test_there_is_a_record_for_every_layer_type_that_computes() -> None:
-    assert len(CASES) == 77
+    assert len(CASES) == 92
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda p: p.name)
