@@ -197,8 +197,13 @@ class Experiment:
         return path
 
     def _settings(self, changes: list[str], data: dict[str, Listed], weights: Path | None) -> dict[str, Any]:
-        """Return what tells one training from another; a later part may be longer, slower or tested otherwise."""
-        free = ("max_iter", "base_lr", "test_iter", "test_interval", "display", "snapshot:", "solver_mode")
+        """Return what tells one training from another.
+
+        A later part may be longer and tested otherwise; by the user's hand, at another rate as well. Where trainings
+        make way for others (`aside`), all of a training is at one rate.
+        """
+        free = ("max_iter", "test_iter", "test_interval", "display", "snapshot:", "solver_mode")
+        free += ("base_lr",) if self.aside is None else ()
         return {
             "net": self.net,
             "changes": [change for change in changes if not change.startswith(free)],

@@ -30,8 +30,8 @@ def h5(tmp_path_factory):
     return write_h5(tmp_path_factory.mktemp("h5") / "LR16_own", side=6)
 
 
-def trained(h5, out, iterations, switches=OWN_CCC, **options):
-    changes = replace(SMALL, max_iter=iterations)
+def trained(h5, out, iterations, switches=OWN_CCC, base_lr=SMALL.base_lr, **options):
+    changes = replace(SMALL, max_iter=iterations, base_lr=base_lr)
     return Experiment(out, h5, changes=changes, switches=switches, device="cpu", say=lambda _: None, **options).run()
 
 
@@ -124,6 +124,15 @@ def test_another_training_is_moved_aside_where_that_is_asked_for(h5, tmp_path):
     trained(h5, out, 1, OWN_CCC, aside=aside)  # this one's own: nothing moves
     assert weights(out, 1) == before
     assert len(list(aside.iterdir())) == 2
+
+
+def test_a_training_that_makes_way_for_others_is_done_again_at_another_rate(h5, tmp_path):
+    out, aside = tmp_path / "runs" / "HR", tmp_path / "runs_before"
+    trained(h5, out, 1, aside=aside)
+    before = weights(out, 1)
+    trained(h5, out, 1, aside=aside, base_lr=0.5)
+    assert [path.name for path in aside.iterdir()] == ["HR-1"]
+    assert weights(out, 1) != before
 
 
 def test_the_command_takes_switches(h5, tmp_path, capsys):
