@@ -113,7 +113,7 @@ def _shapes_of_records(net, phase: str, stages: list[str]) -> dict[str, tuple[in
     for layer in filter_net(upgrade_net(net), net_state(phase, stages=stages)).layer:
         for param in (layer.data_param, layer.hdf5_data_param):
             size = next((size for name, size in RECORDS.items() if name in param.source), None)
-            if size and not guessed_shapes(layer, {}):
+            if size and layer.top[0] not in guessed_shapes(layer, {}):
                 shapes[layer.top[0]] = (param.batch_size, *size)
                 shapes |= dict.fromkeys(layer.top[1:], (param.batch_size,))
     return shapes
