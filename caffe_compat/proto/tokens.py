@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from caffe_compat.errors import ParseError
 
+# Possessive: what a string can go back to would take 264 bytes for each of its characters.
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<comment>\#[^\n]*)
     |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
     |(?P<number>(?:0[xX][0-9a-fA-F]+|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fF]?)(?![\w.]))
-    |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+    |(?P<string>"(?:[^"\\\n]++|\\.)*+"|'(?:[^'\\\n]++|\\.)*+')
     |(?P<sign>[{}<>\[\]:;,./-])""",
     re.VERBOSE,
 )

@@ -1,6 +1,8 @@
 """prototxt as people write it."""
 
 import math
+import subprocess
+import sys
 import time
 
 import pytest
@@ -212,3 +214,19 @@ def test_an_unknown_value_may_hold_bytes_that_are_not_utf_8(tmp_path):
     write_text(message, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == b"layer {\n}\nown: 'gr\xf6\xdfe'\n"
     assert same(read_net(tmp_path / "again"), message)
+
+
+@pytest.mark.parametrize("text", ["n" * 200_000, r"\x41" * 50_000, r"\"" * 100_000, "é\\n" * 60_000])
+def test_reading_a_long_string_takes_memory_for_its_pieces_not_for_ways_back(text):
+    source = f'name: "{text}"'
+    code = (
+        "import resource, sys\n"
+        "from caffe_compat.proto.tokens import Source, tokenize\n"
+        "source = Source(sys.stdin.read(), 'a')\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\n"
+        "assert len(tokenize(source)) == 4\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=source, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 8 << 10  # KiB; it was 50 MiB for the first

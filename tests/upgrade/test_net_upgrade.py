@@ -18,6 +18,7 @@ from caffe_compat.files import (
     where,
     write_binary,
 )  # fmt: skip
+from caffe_compat.layers import REGISTRY
 from caffe_compat.proto.caffe_pb2 import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
 from caffe_compat.proto.old_names import V0_FIELDS, V0_TRANSFORMATIONS, V0_TYPES, V1_TYPES
 from caffe_compat.upgrade import needs_upgrade, upgrade_net
@@ -84,6 +85,12 @@ def test_a_blob_made_anew_in_place_is_padded_no_more():
         layers { layer { name: "a" type: "conv" pad: 3 } bottom: "x" top: "x" }
         layers { layer { name: "r" type: "relu" } bottom: "x" top: "x" }""",
     )
+
+
+def test_padding_that_was_given_on_is_not_given_on_again():
+    once = upgrade.upgrade_v0_padding(net(OLD))
+    assert [layer.layer.name for layer in once.layers] == ["conv", "pool"]
+    assert upgrade.upgrade_v0_padding(once) == once
 
 
 @pytest.mark.parametrize(
@@ -262,6 +269,8 @@ def test_v1_types_are_spelled_as_caffe_registers_them():
     names = set(V1_TYPES.values())
     assert {"HDF5Data", "SoftmaxWithLoss", "BNLL", "MVN", "LRN", "TanH", "ReLU", "Im2col", "AbsVal", "ArgMax"} <= names
     assert len(names) == len(V1_TYPES) == 40
+    assert names - set(REGISTRY) == {""}
+    assert V1_TYPES["NONE"] == ""
 
 
 def test_multipliers_names_and_sharing_become_params():
