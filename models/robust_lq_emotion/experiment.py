@@ -202,8 +202,8 @@ class Experiment:
         A later part may be longer and tested otherwise; by the user's hand, at another rate as well. Where trainings
         make way for others (`aside`), all of a training is at one rate.
         """
-        free = ("max_iter", "test_iter", "test_interval", "display", "snapshot:", "solver_mode")
-        free += ("base_lr",) if self.aside is None else ()
+        rate = ("base_lr",) if self.aside is None else ()
+        free = ("max_iter", "test_iter", "test_interval", "display", "snapshot:", "solver_mode", *rate)
         return {
             "net": self.net,
             "changes": [change for change in changes if not change.startswith(free)],
