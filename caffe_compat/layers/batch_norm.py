@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -35,7 +36,7 @@ class BatchNormModule(nn.Module):
         """Normalise (N, C, ...); `weight` and `bias` are those of a Scale layer that follows, if any."""
         fixed = not self.training if self.use_global_stats is None else self.use_global_stats
         if fixed:
-            scale = torch.where(self.factor == 0, 0, 1 / self.factor)
+            scale = self.factor.reciprocal().nan_to_num(nan=math.nan, posinf=0.0, neginf=0.0)  # 0 where the factor is
             mean, variance = self.mean * scale, self.variance * scale
             return torch.batch_norm(x, weight, bias, mean, variance, False, 0, self.eps, True)
         mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
