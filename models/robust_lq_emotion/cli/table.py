@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from caffe_compat.models.robust_lq_emotion.cli.options import add_switches, at_least, chosen
+from caffe_compat.models.robust_lq_emotion.cli.options import add_switches, at_least, chosen, teller
 
 _ROWS = {"HR": "hr", "LR": "lr", "Non-Joint": "non_joint", "Joint": "joint", "OA": "joint_oa"}
 _FACTORS = (3, 4, 6, 8, 12, 16)
@@ -43,9 +42,7 @@ def _table(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.protocol_work import Experiment
     from caffe_compat.models.robust_lq_emotion.table import Table, markdown
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
-
+    say = teller(args)
     nets = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")
     changes = {net: {"max_iter": args.iterations} for net in nets} if args.iterations else {}
     plan = Experiment(

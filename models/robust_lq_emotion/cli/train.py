@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import NetError
-from caffe_compat.models.robust_lq_emotion.cli.options import add_switches, at_least, chosen
+from caffe_compat.models.robust_lq_emotion.cli.options import add_switches, at_least, chosen, teller
 from caffe_compat.models.robust_lq_emotion.nets.switches import parts, told
 
 _NETS = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")  # the experiment's; importing it takes a second
@@ -76,9 +75,7 @@ def _train(args: argparse.Namespace) -> int:
 
     _require_touching(args.switch, args.net)
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
-
+    say = teller(args)
     names = ("base_lr", "random_seed", "filler", *(name for name, _ in _OPTIONS.values()))
     results = Experiment(
         args.out,
