@@ -20,8 +20,13 @@ class Dropout(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         ratio = spec.param.dropout_param.dropout_ratio
-        if not 0 <= ratio < 1:
+        if not 0 <= ratio < 1 and self._draws(spec):
             yield spec.error("must be at least 0 and below 1", "dropout_param.dropout_ratio", ratio)
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        return nn.Dropout(spec.param.dropout_param.dropout_ratio)
+        ratio = spec.param.dropout_param.dropout_ratio
+        return nn.Dropout(ratio if 0 <= ratio < 1 else 0.0)
+
+    def _draws(self, spec: LayerSpec) -> bool:
+        """Tell whether the ratio matters: Caffe does not look at it in TEST."""
+        return spec.phase == "TRAIN"

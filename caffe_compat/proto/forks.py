@@ -46,7 +46,9 @@ class ForkSchema:
 FORKS: Mapping[str, ForkSchema] = {
     "deeplab": ForkSchema("DeepLab v2", {"LayerParameter": fb.DeepLabLayer}),
     "depthwise": ForkSchema("yonghenglh6/DepthwiseConvolution"),
-    "fast-rcnn": ForkSchema("rbgirshick/caffe-fast-rcnn", {"LayerParameter": fb.FastRCNNLayer}),
+    "fast-rcnn": ForkSchema(
+        "rbgirshick/caffe-fast-rcnn", {"LayerParameter": fb.FastRCNNLayer, "DropoutParameter": fb.FastRCNNDropout}
+    ),
     "happynear": ForkSchema("happynear/caffe-windows", {"LayerParameter": fb.HappynearLayer}),
     "mobilenet": ForkSchema("conv_dw_layer and relu6_layer for MobileNet", {"LayerParameter": fb.MobileNetV2Layer}),
     "pr3057": ForkSchema("pull request 3057 to BVLC/caffe", {"PoolingParameter": fb.CeilModePooling}),

@@ -189,6 +189,12 @@ class FastRCNNLayer(_message.Message):
     smooth_l1_loss_param: SmoothL1LossParameter
     def __init__(self, roi_pooling_param: _Optional[_Union[ROIPoolingParameter, _Mapping]] = ..., smooth_l1_loss_param: _Optional[_Union[SmoothL1LossParameter, _Mapping]] = ...) -> None: ...
 
+class FastRCNNDropout(_message.Message):
+    __slots__ = ("scale_train",)
+    SCALE_TRAIN_FIELD_NUMBER: _ClassVar[int]
+    scale_train: bool
+    def __init__(self, scale_train: bool = ...) -> None: ...
+
 class ROIPoolingParameter(_message.Message):
     __slots__ = ("pooled_h", "pooled_w", "spatial_scale")
     POOLED_H_FIELD_NUMBER: _ClassVar[int]

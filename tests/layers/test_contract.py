@@ -340,7 +340,6 @@ def test_accounts_name_only_messages_of_the_schema() -> None:
         ('type: "Pooling" pooling_param { global_pooling: true kernel_size: 2 }', "no kernel size"),
         ('type: "Pooling"', "must be positive"),
         ('type: "InnerProduct"', "num_output = 0"),
-        ('type: "Dropout" dropout_param { dropout_ratio: 1 }', "below 1"),
         ('type: "LRN" lrn_param { local_size: 4 }', "must be odd"),
         ('type: "Scale" scale_param { num_axes: 9 }', "extends past"),
         ('type: "BatchNorm" param { lr_mult: 1 }', "not learned"),

@@ -295,6 +295,23 @@ def test_dropout_that_draws_in_test():
     assert not torch.equal(found, net(torch.ones(1, 1000)))
 
 
+def test_dropout_that_scales_in_test_instead_of_train():
+    text = single("Dropout", [(1, 1000)], "dropout_param { dropout_ratio: 0.1 scale_train: false }")
+    message = parse_text(text, pb.NetParameter)
+    x = torch.linspace(-1, 1, 1000)[None]
+    factor = np.float32(1) / np.float32(1 / (1 - np.float64(np.float32(0.1))))
+    assert torch.equal(build_net(build_graph(message))(x), x * torch.tensor(factor))
+    net = build_net(build_graph(message, phase="TRAIN"))
+    torch.manual_seed(0)
+    bottom = x.clone().requires_grad_()
+    top = net(bottom)
+    dropped = top == 0
+    assert torch.equal(top, torch.where(dropped, 0, x))
+    assert 50 < int(dropped.sum()) < 200
+    top.sum().backward()
+    assert torch.equal(bottom.grad, torch.where(dropped, 0.0, 1.0))
+
+
 def test_every_fork_type_has_a_witness():
     types = {f"{layer.forks[0]} {layer.type}" for layers in FORK_REGISTRY.values() for layer in layers}
-    assert types - set(FORK_TYPES) == {"segnet Dropout"}
+    assert types - set(FORK_TYPES) == {"fast-rcnn Dropout", "segnet Dropout"}

@@ -38,6 +38,7 @@ def chosen(type_, body="", shapes=MAP, fork=None):
         ("Pooling", "pooling_param { kernel_size: 2 ceil_mode: false }", "pr3057"),
         ("Pooling", "pooling_param { kernel_size: 2 }", ""),
         ("Dropout", "dropout_param { sample_weights_test: true }", "segnet"),
+        ("Dropout", "dropout_param { scale_train: true }", "fast-rcnn"),
         ("Dropout", "", ""),
     ],
 )

@@ -50,6 +50,9 @@ EXAMPLES = {
         # three fields hold one value only, which is refused otherwise
         **{f: conv(t) for f, t in CONV_CHANGES.items() if f not in ("num_output", "group", "axis", "dilation")},
     }),
+    "fast-rcnn Dropout": Example("scale_train: false", changes={
+        "dropout_ratio": "scale_train: false dropout_ratio: 0.2", "scale_train": "scale_train: true",
+    }),
     "fast-rcnn ROIPooling": Example(
         ROI, ((2, 4, 5, 6), (3, 5)), {"pooled_h": "pooled_h: 3 pooled_w: 3", "pooled_w": "pooled_h: 2 pooled_w: 2",
         "spatial_scale": ROI + " spatial_scale: 3"}, classes={"x1": 2},

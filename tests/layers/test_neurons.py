@@ -69,6 +69,16 @@ def test_what_caffe_refuses_is_refused(type_, body, problem):
         _net(type_, body)
 
 
+@pytest.mark.parametrize("ratio", [1, 1.5, -1])
+def test_dropout_looks_at_its_ratio_in_train_alone(ratio):
+    text = single("Dropout", [(1, 2)], f"dropout_param {{ dropout_ratio: {ratio} }}")
+    message = parse_text(text, pb.NetParameter)
+    x = torch.tensor([[1.0, -2.0]])
+    assert torch.equal(build_net(build_graph(message))(x), x)
+    with pytest.raises(NetError, match="dropout_ratio.*below 1"):
+        build_graph(message, phase="TRAIN")
+
+
 def test_the_absolute_value_cannot_work_in_place():
     with pytest.raises(NetError, match="in place"):
         build_graph(parse_text(single("AbsVal", [(1, 2)], tops=["x0"]), pb.NetParameter))

@@ -1,4 +1,4 @@
-"""ROIPooling and SmoothL1Loss of Fast R-CNN."""
+"""ROIPooling, SmoothL1Loss and unscaled Dropout of Fast R-CNN."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.dropout import Dropout
 from caffe_compat.layers.labels import precise
 
 
@@ -157,3 +158,34 @@ class SmoothL1Loss(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return SmoothL1LossModule(spec.message("smooth_l1_loss_param").sigma)
+
+
+class UnscaledDropout(nn.Module):
+    """In TRAIN, zero a fraction of the values and leave the rest as they are; in TEST, scale all by 1 - ratio."""
+
+    def __init__(self, ratio: float) -> None:
+        super().__init__()
+        self.ratio = ratio
+        # As the fork rounds it: 1 / scale, with scale = 1 / (1 - ratio) held in float32.
+        self.factor = float(np.float32(1 / float(np.float32(1 / (1 - ratio)))))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Drop or scale."""
+        return x * torch.empty_like(x).bernoulli_(1 - self.ratio) if self.training else x * self.factor
+
+
+@register
+class FastRCNNDropout(Dropout):
+    """Dropout that scales in TEST instead of TRAIN with `scale_train: false`, as its authors first described it."""
+
+    forks = ("fast-rcnn",)
+    summary = "dropout; scaled in TEST instead of TRAIN with scale_train: false"
+    accounts = {"dropout_param": Account(read=("dropout_ratio", "scale_train"))}
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        if spec.additions("dropout_param").scale_train:
+            return super().module(spec)
+        return UnscaledDropout(spec.param.dropout_param.dropout_ratio)
+
+    def _draws(self, spec: LayerSpec) -> bool:
+        return True

@@ -222,3 +222,6 @@ class SegNetDropout(Dropout):
         if spec.additions("dropout_param").sample_weights_test:
             return AlwaysDropout(spec.param.dropout_param.dropout_ratio)
         return super().module(spec)
+
+    def _draws(self, spec: LayerSpec) -> bool:
+        return True
