@@ -32,8 +32,10 @@ CONVOLUTION_RATES: dict[Training, float] = {"scratch": 1, "joint": 0.1, "non_joi
 
 SOURCES = ("PATH/TO/train.txt", "PATH/TO/test.txt")
 _NAME = "emotion_train_val"
+HIDDEN = 300
+"""Hidden units of fc4 (paper 3.2)."""
+
 _CHANNELS = (64, 128, 256)
-_HIDDEN = 300
 
 
 def cnn_d(
@@ -98,10 +100,20 @@ def input_size(switches: PaperSwitches, factor: int) -> int:
     return SIZE // factor if switches.input_size == "own" else SIZE
 
 
-def head(bottom: str, *, switches: PaperSwitches = AS_CODE) -> Iterator[pb.LayerParameter]:
+def features(switches: PaperSwitches, factor: int = 1) -> int:
+    """Return the number of values that pool3 gives to fc4."""
+    size = input_size(switches, factor)
+    for _ in _CHANNELS[:-1]:
+        size = -(-_convolved(switches, size) // 2)
+    size = _convolved(switches, size)
+    side = -(-size // _last_window(switches, size))
+    return _CHANNELS[-1] * side * side
+
+
+def head(bottom: str, hidden: int = HIDDEN, *, switches: PaperSwitches = AS_CODE) -> Iterator[pb.LayerParameter]:
     """Yield fc4, its ReLU and dropout, and fc5."""
     learning = Learning(1, switches.bias_rate, zero_written=False)
-    yield inner_product("fc4", bottom, _HIDDEN, learning)
+    yield inner_product("fc4", bottom, hidden, learning)
     yield relu("relu4", "fc4")
     yield dropout("drop4", "fc4", 0.5)
     yield inner_product("fc5", "fc4", 1, learning)
@@ -121,11 +133,15 @@ def _body(training: Training, switches: PaperSwitches, size: int) -> Iterator[pb
         learning = Learning(rate, bias, zero_written=not last)
         yield convolution(name, bottom, channels, learning, pad=pad)
         yield relu(f"relu{number}", name)
-        size = size if switches.padded else size - 4
+        size = _convolved(switches, size)
         yield max_pooling(pool, name, _last_window(switches, size) if last else 2)
         size = -(-size // 2)
         bottom = pool
     yield from head(bottom, switches=switches)
+
+
+def _convolved(switches: PaperSwitches, size: int) -> int:
+    return size if switches.padded else size - 4
 
 
 def _last_window(switches: PaperSwitches, size: int) -> int:

@@ -12,12 +12,13 @@ from caffe_compat.models.robust_lq_emotion.nets.blocks import (
     hdf5_data,
     silence,
 )
-from caffe_compat.models.robust_lq_emotion.nets.cnn_d import SOURCES, cnn_d, cnn_d_deploy, head
-from caffe_compat.models.robust_lq_emotion.nets.sr_fcn import body
+from caffe_compat.models.robust_lq_emotion.nets.cnn_d import HIDDEN, SOURCES, cnn_d, cnn_d_deploy, features, head
+from caffe_compat.models.robust_lq_emotion.nets.sr_fcn import body, output_size
 from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, PaperSwitches
 from caffe_compat.proto import caffe_pb2 as pb
 
 _NAME = "emotion_non_joint"
+_CONV4 = 256 * 5 * 5 + 1  # parameters of SR-FCN's last layer, which CNN+D does not have
 
 
 def non_joint(
@@ -26,9 +27,7 @@ def non_joint(
     """Return the net of Non-Joint-s to train from SR-FCN's weights.
 
     In the code it is CNN+D with its convolutions frozen. With `switches.separate_regressor` it is what the paper says:
-    SR-FCN, frozen, whole; its picture goes into fc4 and fc5. The text gives no size for these: they are CNN+D's. On the
-    code's 80 x 80 picture fc4 then has 6,400 inputs, as many as CNN+D's, and the net has 6,401 parameters more than
-    CNN+D, conv4's.
+    SR-FCN, frozen, whole; its picture goes into fc4 and fc5, with `hidden_units` between them.
     """
     if not switches.separate_regressor:
         return cnn_d("non_joint", switches=switches, sources=sources, batch=batch)
@@ -38,6 +37,17 @@ def non_joint(
     if switches.loss != "ccc":
         net.layer.append(euclidean_loss("fc5", weight=2 if switches.loss == "mse" else None))
     return net
+
+
+def hidden_units(switches: PaperSwitches) -> int:
+    """Return the hidden units of the separate regressor: as many as bring the net nearest to CNN+D's parameters.
+
+    The text gives no number, but says that all models have "the same amount of parameters" (4.1). It is 33 as the paper
+    has it: 1,336,196 parameters where CNN+D has 1,333,401; and 299 with the code's other settings, one parameter less
+    than CNN+D's 2,946,649.
+    """
+    image = output_size(SIZE, switches=switches) ** 2
+    return round((HIDDEN * (features(switches) + 2) - _CONV4) / (image + 2))  # + 2: fc4's bias and fc5's weight
 
 
 def non_joint_deploy(*, switches: PaperSwitches = AS_CODE) -> pb.NetParameter:
@@ -56,4 +66,5 @@ def _layers(switches: PaperSwitches) -> Iterator[pb.LayerParameter]:
     yield from body(switches, frozen=True)
     if switches.normalisation == "face":
         yield face_normalisation("conv4")
-    yield from head("normalised" if switches.normalisation == "face" else "conv4", switches=switches)
+    bottom = "normalised" if switches.normalisation == "face" else "conv4"
+    yield from head(bottom, hidden_units(switches), switches=switches)

@@ -71,14 +71,25 @@ def test_a_solver_is_the_shipped_one(name):
         (cnn_d_deploy(switches=replace(AS_CODE, quadrant_pooling=True)), 1_333_849),
         (cnn_d_deploy(switches=KHORRAMI), 1_333_849),
         (cnn_d_deploy(switches=replace(KHORRAMI, convolutions="padded_no_bias")), 1_333_401),
-        (non_joint_deploy(switches=replace(AS_CODE, separate_regressor=True)), 2_946_649 + 6_401),
+        (non_joint_deploy(switches=replace(AS_CODE, separate_regressor=True)), 2_946_648),
+        (non_joint_deploy(switches=AS_PAPER), 1_336_196),
         (sr_fcn_deploy(switches=AS_PAPER), 1_032_449 - 64 - 128 - 256),
     ],
-    ids=["code", "sr", "quadrants", "khorrami", "zero bias", "regressor", "sr as paper"],
+    ids=["code", "sr", "quadrants", "khorrami", "zero bias", "regressor", "regressor as paper", "sr as paper"],
 )
 def test_parameters_are_as_many_as_counted_by_hand(net, parameters):
     built = load_net(net)
     assert built.caffe.parameter_count() == parameters == sum(p.numel() for p in built.parameters())
+
+
+@pytest.mark.parametrize("quadrants", [False, True])
+@pytest.mark.parametrize("convolutions", choices()["convolutions"])
+def test_no_other_number_of_hidden_units_brings_non_joint_nearer_to_cnn_d(convolutions, quadrants):
+    switches = replace(AS_CODE, convolutions=convolutions, quadrant_pooling=quadrants, separate_regressor=True)
+    regressor, others = (load_net(x(switches=switches)) for x in (non_joint_deploy, cnn_d_deploy))
+    one_unit = regressor.fc4.weight.shape[1] + 2
+    difference = regressor.caffe.parameter_count() - others.caffe.parameter_count()
+    assert abs(difference) <= one_unit / 2
 
 
 @pytest.mark.parametrize("factor", [1, *FACTORS])
