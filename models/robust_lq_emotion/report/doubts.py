@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, shown, told
 from caffe_compat.models.robust_lq_emotion.report.disagreements import DISAGREEMENTS
 from caffe_compat.models.robust_lq_emotion.report.document import Block, Column, Table, Text, code, row
-from caffe_compat.models.robust_lq_emotion.report.setting import finished_quickly
+from caffe_compat.models.robust_lq_emotion.report.setting import finished_quickly, sr_pictures
 from caffe_compat.models.robust_lq_emotion.report.store import Store
 from caffe_compat.models.robust_lq_emotion.report.weights import published_weights
 
@@ -21,14 +21,23 @@ def disagreements(store: Store) -> Iterator[Block]:
     )
     titles = ("", "the paper says", "the code does", "so that", "switch", "here")
     columns = tuple(Column(title, number=False) for title in titles)
-    switches = {} if store.table is None else store.table.get("switches", {})
-    rows = tuple(row(*one, code(name) if name else "none", _here(name, switches)) for *one, name in DISAGREEMENTS)
+    settings = _settings(store)
+    rows = tuple(row(*one, code(name) if name else "none", _here(name, settings)) for *one, name in DISAGREEMENTS)
     yield Table("Disagreements of the paper and the authors' code.", columns, rows)
 
 
-def _here(name: str, switches: Mapping[str, object]) -> str:
+def _settings(store: Store) -> dict[str, object]:
+    """Return the settings that this experiment was run with, the code's left out; options may differ from switches."""
+    table = store.table
+    if table is None:
+        return {}
+    faces = {"sr_pictures": "faces"} if sr_pictures(table) == "faces" else {}
+    return {**table.get("switches", {}), **faces, "max_factor": table["max_factor"]}
+
+
+def _here(name: str, settings: Mapping[str, object]) -> str:
     """Tell a switch's setting in this experiment."""
-    return told(switches.get(name, getattr(AS_CODE, name))) if name else "as the code"
+    return told(settings.get(name, getattr(AS_CODE, name))) if name else "as the code"
 
 
 def _otherwise(store: Store) -> str:
@@ -36,13 +45,14 @@ def _otherwise(store: Store) -> str:
     table = store.table
     if table is None:
         return ""
-    switches = shown(table.get("switches", {}))
+    by_switch = table.get("switches", {})
+    switches = shown(by_switch)
     said = []
     if switches:
         said.append(f"this experiment was run {switches}" if switches.startswith("as") else f"here {switches}")
-    if table["max_factor"] != table.get("switches", {}).get("max_factor", AS_CODE.max_factor):
+    if table["max_factor"] != by_switch.get("max_factor", AS_CODE.max_factor):
         said.append(f"Joint-OA's super-resolution was trained at {table['max_factor']}")
-    if (store.root / "sr" / "pictures").is_dir() and "sr_pictures" not in table.get("switches", {}):
+    if sr_pictures(table) == "faces" and "sr_pictures" not in by_switch:
         said.append("super-resolution learnt from faces, as the paper has it, for want of the authors' pictures")
     return f"; but {' and '.join(said)}" if said else ""
 

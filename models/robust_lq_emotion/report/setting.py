@@ -36,6 +36,7 @@ def settings(store: Store) -> Iterator[Block]:
         "preset": code(table["preset"]),
         "factors s": ", ".join(map(str, table["scales"])),
         "Joint-OA": f"super-resolution at {table['max_factor']}, mixture of {', '.join(map(str, table['mixture']))}",
+        "super-resolution learnt from": _learnt_from(table),
         "switches": shown(table.get("switches", {})) or "as the code",
         "seed": str(table["seed"]),
         "threads of a stage": str(table["threads"]),
@@ -45,6 +46,19 @@ def settings(store: Store) -> Iterator[Block]:
     versions = {name: version or "from a source tree" for name, version in table["versions"].items()}
     yield _pairs("Versions of what computed it.", versions, ("package", "version"))
     yield _times(table["seconds"])
+
+
+def sr_pictures(table: Results) -> str | None:
+    """Return what super-resolution learnt from: "faces" or a folder of pictures; None if it was not trained."""
+    trained = any(cell["method"] not in ("HR", "LR") for cell in table["cells"])
+    return table.get("sr_pictures") if trained else None
+
+
+def _learnt_from(table: Results) -> str:
+    pictures = sr_pictures(table)
+    if pictures is None:
+        return "–"
+    return "faces of the training recordings" if pictures == "faces" else f"the pictures in {code(pictures)}"
 
 
 def _maker(told: Results) -> Text:

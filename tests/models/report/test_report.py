@@ -174,6 +174,28 @@ def test_settings_versions_seeds_and_trainings_are_told(page):
     assert run["notes"] == ["dev_2 failed: no video"]
 
 
+def settings_here(root):
+    """Return the settings of switches, and what super-resolution learnt from, as `lq-emotion report` has them."""
+    assert main(["report", "--out", str(root)]) == 0
+    page = Page((root / "report/report.html").read_text(encoding="utf-8"))
+    switches = {row[4]: row[5] for row in page.sections["Paper and code"]["tables"][0] if row[4] != "none"}
+    return switches, dict(page.sections["What was run"]["tables"][0])["super-resolution learnt from"]
+
+
+def test_the_pictures_that_super_resolution_learnt_from_are_told_as_they_were(root):
+    switches, learnt_from = settings_here(root)
+    assert (switches["sr_pictures"], learnt_from) == ("faces", "faces of the training recordings")
+    path = root / "table/table.json"
+    table = json.loads(path.read_text())
+    path.write_text(json.dumps({**table, "sr_pictures": "/data/pretrain/Train", "max_factor": 8}))
+    switches, learnt_from = settings_here(root)
+    assert (switches["sr_pictures"], learnt_from) == ("natural", "the pictures in /data/pretrain/Train")
+    assert switches["max_factor"] == "8"
+    path.write_text(json.dumps({**table, "cells": [cell for cell in table["cells"] if cell["method"] == "HR"]}))
+    switches, learnt_from = settings_here(root)
+    assert (switches["sr_pictures"], learnt_from) == ("natural", "–")  # the code's, of no consequence
+
+
 def test_evaluations_tell_the_mean_of_recordings_too(page):
     (table,) = page.sections["All evaluations"]["tables"]
     assert table[2] == ["HR on HQ", "1,200", "0.200", "0.500", "0.400", "0.200", "0.500", "0.777", "0.400", "0.400"]
