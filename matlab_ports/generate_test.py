@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matlab_ports.generate_train import Gray, Written, generate_train
@@ -18,7 +19,7 @@ def generate_test(
     stride: int = 20,
     chunksz: int = 2,
     stream: RandStream | None = None,
-    pattern: str = "*.bmp",
+    pattern: str | Sequence[str] = "*.bmp",
     gray: Gray = "error",
 ) -> Written:
     """Write the test file; parameters, return value and errors are those of `generate_train`."""

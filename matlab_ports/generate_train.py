@@ -57,7 +57,7 @@ def generate_train(
     stride: int = 14,
     chunksz: int = 128,
     stream: RandStream | None = None,
-    pattern: str = "*.bmp",
+    pattern: str | Sequence[str] = "*.bmp",
     gray: Gray = "error",
 ) -> Written:
     """Write ``/data`` (N, 1, size_input, size_input) and ``/label`` (N, 1, size_label, size_label) as MATLAB does.
@@ -73,7 +73,7 @@ def generate_train(
     stream
         The random stream; by default that of a MATLAB just started. Hand the same one to the next script of a session.
     pattern
-        Which files of `folder` are pictures.
+        Which files of `folder` are pictures; several patterns are taken together.
     gray
         What to do with a gray picture: ``error`` as in MATLAB, whose rgb2ycbcr takes it for a colormap, or ``repeat``
         its plane three times.
@@ -157,13 +157,16 @@ def _padding(size_input: int, size_label: int, scale: int, stride: int, chunksz:
     return (size_input - size_label) // 2
 
 
-def _pictures_in(folder: Path, pattern: str) -> list[Path]:
+def _pictures_in(folder: Path, pattern: str | Sequence[str]) -> list[Path]:
     """``dir(fullfile(folder, pattern))``."""
     if not folder.is_dir():
         raise PortError("no such folder", where=folder)
-    paths = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    matching = {path for one in patterns for path in folder.glob(one)}
+    paths = sorted(path for path in matching if path.is_file() and not path.name.startswith("."))
     if not paths:
-        raise PortError(f"holds no {pattern}", where=folder, hint="name the pictures' folder, or another pattern")
+        problem = f"holds no {', '.join(patterns)}"
+        raise PortError(problem, where=folder, hint="name the pictures' folder, or another pattern")
     return paths
 
 

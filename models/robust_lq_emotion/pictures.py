@@ -91,8 +91,7 @@ def of_folder(folder: Path, say: Say) -> list[Source]:
     """
     if not folder.is_dir():
         raise DataError("no such folder of pictures", file=folder)
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    paths = [path for path in paths if not path.name.startswith(".")]
+    paths = in_folder(folder)
     if not paths:
         raise DataError("holds no pictures", file=folder, hint=f"files that end in {', '.join(sorted(SUFFIXES))}")
     if len(paths) == 1:
@@ -102,6 +101,12 @@ def of_folder(folder: Path, say: Say) -> list[Source]:
         paths = [paths[i * len(paths) // MOST_PICTURES] for i in range(MOST_PICTURES)]
     held_out = max(1, min(MOST_HELD_OUT, len(paths) // 5))
     return [_source(path, number, number >= len(paths) - held_out) for number, path in enumerate(paths)]
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """Return the pictures of a folder by their suffixes, sorted: not Thumbs.db, not hidden files."""
+    paths = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def _source(path: Path, number: int, held_out: bool) -> Source:  # noqa: FBT001

@@ -55,6 +55,8 @@ def check(plan: Experiment) -> None:
                 raise DataError("faces at their own size need divisors of 96", field=name, value=getattr(plan, name))
     if plan.pictures is not None and not plan.pictures.is_dir():
         raise FileError("no such folder of pictures", file=plan.pictures)
+    if plan.natural is not None:
+        sr.sr_pictures(plan)
 
 
 def _are_factors(values: Sequence[int]) -> bool:
@@ -234,7 +236,7 @@ def _sr_data(plan: Experiment, s: int) -> Stage:
     if plan.natural is None:
         reads = tuple(plan.out / "sr/pictures" / f"{phase}.made" for phase in PHASES)
     else:
-        reads = tuple(sorted(path for path in plan.natural.rglob("*") if path.is_file()))
+        reads = tuple(path for paths in sr.sr_pictures(plan).values() for path in paths)
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
     stride = plan.preset_of("sr")["scale_stride"]
     settings = {"scale": s, "stride": stride, "seed": plan.seed, **_otherwise(plan, "patches")}

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from caffe_compat.errors import FileError
+from caffe_compat.models.robust_lq_emotion.pictures import in_folder
 from caffe_compat.models.robust_lq_emotion.protocol_work import PHASES, Experiment
+
+_FOLDERS = {  # the first that holds pictures
+    "train": ("Train", "train"),
+    "test": ("Test/Set5", "Set5", "Test", "test"),
+}
 
 
 def do_faces(plan: Experiment, crops: tuple[Path, ...], count: int) -> None:
@@ -48,13 +55,14 @@ def do_sr_data(plan: Experiment, s: int) -> None:
     target = plan.out / "sr" / f"{s}"
     target.mkdir(parents=True, exist_ok=True)
     stream = RandStream(plan.seed)
-    folders = _picture_folders(plan)
+    pictures = sr_pictures(plan)
     label = output_size(PATCH, switches=plan.switches)
-    options: dict[str, Any] = {"scale": s, "gray": "repeat", "pattern": "*", "stream": stream, "size_label": label}
+    options: dict[str, Any] = {"scale": s, "gray": "repeat", "stream": stream, "size_label": label}
     strides = {"train": {"stride": plan.preset_of("sr")["scale_stride"]}, "test": {}}
     for phase, generate in (("train", generate_train), ("test", generate_test)):
         with atomic_path(target / f"{phase}.h5") as partial:
-            generate(folders[phase], partial, **strides[phase], **options)
+            names = [escape(path.name) for path in pictures[phase]]
+            generate(pictures[phase][0].parent, partial, pattern=names, **strides[phase], **options)
             if plan.switches.luminance == "gray":
                 _stretch(partial)
     for phase in PHASES:
@@ -72,16 +80,34 @@ def _stretch(path: Path) -> None:
             file[name][...] = stretched(file[name][...])
 
 
-def _picture_folders(plan: Experiment) -> dict[str, Path]:
-    """Return folders of pictures to train with and to test with: Train and Set5 in the authors' folder."""
+def sr_pictures(plan: Experiment) -> dict[str, list[Path]]:
+    """Return the pictures to train with and to test with: Train and Test/Set5 in the authors' ``pretrain``.
+
+    Raises
+    ------
+    FileError
+        One of the folders is missing or holds no pictures, or a file is none.
+    """
     if plan.natural is None:
-        return {phase: plan.out / "sr/pictures" / phase for phase in PHASES}
-    names = {"train": ("Train", "train"), "test": ("Set5", "Test", "test")}
-    found = {}
-    for phase, known in names.items():
-        there = [plan.natural / name for name in known if (plan.natural / name).is_dir()]
-        if not there:
-            hint = f"pictures to {phase} with lie in a folder {' or '.join(known)} of it"
-            raise FileError("has no such folder", file=plan.natural, hint=hint)
-        found[phase] = there[0]
-    return found
+        return {phase: in_folder(plan.out / "sr/pictures" / phase) for phase in PHASES}
+    chosen = {}
+    for phase, names in _FOLDERS.items():
+        present = (plan.natural / name for name in names if (plan.natural / name).is_dir())
+        chosen[phase] = next((pictures for folder in present if (pictures := in_folder(folder))), [])
+        if not chosen[phase]:
+            hint = f"the pictures to {phase} with are looked for in {', '.join(names)}; the authors' folder is pretrain"
+            raise FileError(f"holds no pictures to {phase} with", file=plan.natural, field="--sr-pictures", hint=hint)
+    for path in (path for paths in chosen.values() for path in paths):
+        _require_picture(path)
+    return chosen
+
+
+def _require_picture(path: Path) -> None:
+    """Read no more than the head: a picture cut short is refused by the stage that reads it."""
+    from PIL import Image
+
+    try:
+        with Image.open(path):
+            pass
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise FileError("is no picture that can be read", file=path, hint="remove it, or convert it to BMP") from None

@@ -24,7 +24,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--rows", nargs="+", choices=_ROWS, default=tuple(_ROWS), help="methods (all)")
     option("--preset", choices=("authors", "small", "demo"), default="authors", help="how long is trained (authors)")
     option("--iterations", type=at_least(1), metavar="N", help="of every net, in place of the preset's")
-    option("--sr-pictures", type=Path, metavar="DIR", help="for super-resolution, Train and Set5 in it (faces)")
+    option("--sr-pictures", type=Path, metavar="DIR", help="for super-resolution: the authors' pretrain (faces)")
     option("--max-factor", type=factor, metavar="S", help="of Joint-OA's super-resolution (12, --as paper 16)")
     option("--mixture", nargs="+", type=factor, default=(3, 4, 6), metavar="S", help="of Joint-OA (3 4 6)")
     option("--boxes", type=Path, metavar="DIR", help="face boxes, NAME.mat or NAME.csv; found otherwise")
