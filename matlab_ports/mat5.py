@@ -23,6 +23,7 @@ from matlab_ports.errors import PortError
 
 HEADER = 128
 LIMIT = 2**31 - 1  # bytes of one variable
+DEFLATE = 1032  # bytes that a byte of a deflated stream can hold at most
 _MATRIX, _COMPRESSED = 14, 15
 _INT8, _INT32, _UINT32 = 1, 5, 6
 _TEXT = 116
@@ -57,6 +58,7 @@ class Variable(NamedTuple):
     stored: np.dtype[Any] | None  # what its (real) values are stored as, byte order included; None without any
     start: int  # of the element behind its tag
     nbytes: int  # of the element
+    inflated: int  # bytes of the element, its own tag included where it is compressed, after inflating
     tag: int  # where the values' own tag is, in the element or, if compressed, in its inflated stream
     offset: int  # where the values are
     compressed: bool
@@ -97,9 +99,12 @@ def variables(path: Path) -> Iterator[Variable]:
 
 def _variable(file: BinaryIO, order: str, start: int, nbytes: int, *, compressed: bool) -> Variable:
     head = file.read(min(nbytes, _HEAD))
-    lead = 0
+    lead, inflated = 0, nbytes
     if compressed:
         head, lead = zlib.decompressobj().decompress(head, _HEAD), 8  # begins with the tag of the matrix
+        inflated = 8 + int(struct.unpack_from(order + "I", head, 4)[0])
+        if inflated > DEFLATE * nbytes:
+            raise struct.error(f"{nbytes} deflated bytes cannot hold {inflated}")
     (flags, _), position = _element(head, order, lead)
     word = struct.unpack_from(order + "I", flags)[0]
     (dimensions, _), position = _element(head, order, position)
@@ -116,7 +121,9 @@ def _variable(file: BinaryIO, order: str, start: int, nbytes: int, *, compressed
         stored = np.dtype(order + _STORED[code])
         if len(shape) < 2 or min(shape) < 0 or (first >> 16 or nbytes_there) != math.prod(shape) * stored.itemsize:
             raise struct.error("values do not fill the array")
-    where = (start, nbytes, position, offset, compressed)
+        if offset + math.prod(shape) * stored.itemsize > inflated:
+            raise struct.error("values reach beyond their element")
+    where = (start, nbytes, inflated, position, offset, compressed)
     return Variable(name.decode("ascii"), shape, words, dtype, bool(word & _COMPLEX), order, stored, *where)
 
 
@@ -174,9 +181,12 @@ def _content(path: Path, variable: Variable) -> bytearray:
             piece = file.read(min(left, 1 << 20))
             left -= len(piece)
             try:
-                content += stream.decompress(piece)
+                content += stream.decompress(piece, variable.inflated + 1 - len(content))
             except zlib.error as error:
                 raise PortError(f"{variable.name} is damaged ({error})", where=path, hint="make it again") from None
+            if len(content) > variable.inflated:
+                problem = f"{variable.name} inflates to more than the {variable.inflated} bytes of its element"
+                raise PortError(problem, where=path, hint="make it again")
         return content
 
 

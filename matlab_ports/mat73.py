@@ -5,6 +5,7 @@ Numbers, logicals and text, as ``save -v7.3`` lays them out; cells, structs and 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from matlab_ports.errors import PortError
-from matlab_ports.mat5 import header
+from matlab_ports.mat5 import DEFLATE, header
 
 Array = npt.NDArray[Any]
 
 USERBLOCK = 512
 _MAGIC = b"\x89HDF\r\n\x1a\n"
+_FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
 _NAMES = {
     "float64": "double", "float32": "single", "bool": "logical",
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -78,8 +80,8 @@ def _dataset(file: h5py.File, name: str, values: Array, kind: str) -> h5py.Datas
 
 
 def names_of(file: h5py.File) -> list[str]:
-    """The variables; ``#refs#`` and ``#subsystem#`` belong to cells and objects."""
-    return [name for name in file if not name.startswith("#")]
+    """The variables; ``#refs#`` and ``#subsystem#`` belong to cells and objects, and a link is none."""
+    return [name for name in file if not name.startswith("#") and type(file.get(name, getlink=True)) is h5py.HardLink]
 
 
 def kind_of(item: h5py.Dataset | h5py.Group) -> str:
@@ -90,19 +92,64 @@ def kind_of(item: h5py.Dataset | h5py.Group) -> str:
 
 def is_array(item: h5py.Dataset | h5py.Group) -> bool:
     """Whether it holds numbers, logicals or text."""
-    return isinstance(item, h5py.Dataset) and item.dtype.kind in "fiuV" and kind_of(item) not in ("cell", "struct")
+    if not isinstance(item, h5py.Dataset) or kind_of(item) in ("cell", "struct"):
+        return False
+    parts = [item.dtype[part] for part in item.dtype.names or ()]
+    return item.dtype.kind in "fiu" or (item.dtype.names == ("real", "imag") and all(p.kind in "fiu" for p in parts))
+
+
+def dataset_of(file: h5py.File, name: str) -> h5py.Dataset:
+    """The dataset of a variable that `names_of` tells.
+
+    Raises
+    ------
+    PortError
+        If it is no array, or the file does not hold its values: HDF5 makes up what was never written, reads other
+        files, and inflates what a filter gives it, however often.
+    """
+    item = file[name]
+    if not is_array(item):
+        raise PortError(f"{name} is a {kind_of(item) or 'group'}, not an array", where=file.filename)
+    problem = _unstored(item, Path(file.filename).stat().st_size)
+    if problem:
+        raise PortError(f"{name} {problem}", where=file.filename, hint="make it again")
+    return item
+
+
+def _unstored(dataset: h5py.Dataset, available: int) -> str:
+    """What keeps a dataset's values from being read out of a file of `available` bytes; empty if nothing does."""
+    if dataset.shape is None:
+        return "has an empty dataspace, no values"
+    if dataset.is_virtual or dataset.external:
+        return "takes its values from other files"
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
+    if len(set(filters)) < len(filters) or set(filters) - _FILTERS:
+        return "is packed with filters that MATLAB's save does not use"
+    size = int(dataset.nbytes)
+    if dataset.chunks:
+        chunks = math.prod(-(-length // step) for length, step in zip(dataset.shape, dataset.chunks, strict=True))
+        written = dataset.id.get_num_chunks()
+        if written != chunks:
+            return f"has {written} of its {chunks} chunks in the file"
+        size = chunks * math.prod(dataset.chunks) * dataset.dtype.itemsize
+    stored = min(dataset.id.get_storage_size(), available)
+    if size > stored * (DEFLATE if h5py.h5z.FILTER_DEFLATE in filters else 1):
+        return f"declares {size} bytes, which the {stored} in the file cannot hold"
+    return ""
 
 
 def get(file: h5py.File, name: str) -> Array:
     """Read one variable, axes in MATLAB's order."""
-    dataset, kind = file[name], kind_of(file[name])
-    if not is_array(dataset):
-        raise PortError(f"{name} is a {kind or 'group'}, not an array", where=file.filename)
+    dataset, kind = dataset_of(file, name), kind_of(file[name])
     values = np.asarray(dataset[()])
-    if dataset.attrs.get("MATLAB_empty", 0):
-        return np.zeros([int(n) for n in values.ravel()], _type_of(kind))
+    if np.any(dataset.attrs.get("MATLAB_empty", 0)):
+        shape = [int(n) for n in values.ravel()]
+        if math.prod(shape):
+            raise PortError(f"{name} is marked as empty, its size is {shape}", where=file.filename)
+        return np.zeros(shape, _type_of(kind))
     values = np.atleast_2d(values.T)
-    if values.dtype.names == ("real", "imag"):
+    if values.dtype.names:
         values = values["real"] + 1j * values["imag"]
     if kind == "logical":
         return values.astype(bool)

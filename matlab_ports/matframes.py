@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -167,7 +168,8 @@ def open_frames(path: str | Path, name: str = "video", *, scratch: str | Path | 
         file: Any = path.open("rb", buffering=0)
         offset = variable.start + variable.offset
     else:
-        file, offset = _scratch(path, folder, mat5.inflate(path, variable)), 0
+        size = math.prod(variable.shape) * stored.itemsize
+        file, offset = _scratch(path, folder, mat5.inflate(path, variable), size), 0
     return _checked(Frames(path, name, file, offset, stored, variable.dtype), variable.shape)
 
 
@@ -181,19 +183,21 @@ def _checked(frames: Frames, shape: tuple[int, ...]) -> Frames:
 
 def _open_73(path: Path, name: str, folder: Path | None) -> Frames:
     with hdf5(path) as source:
-        if name not in source:
-            raise missing(path, [name], mat73.names_of(source))
-        video = source[name]
-        number = isinstance(video, h5py.Dataset) and video.dtype.kind in "fiu" and "MATLAB_empty" not in video.attrs
-        if not number or mat73.kind_of(video) in ("char", "logical"):
+        names = mat73.names_of(source)
+        if name not in names:
+            raise missing(path, [name], names)
+        video = mat73.dataset_of(source, name)
+        if video.dtype.kind == "V" or "MATLAB_empty" in video.attrs or mat73.kind_of(video) in ("char", "logical"):
             raise PortError(f"{name} is no array of real numbers, H x W x T", where=path)
+        if not video.shape:
+            raise PortError(f"{name} is a number, not H x W x T", where=path)
         offset = video.id.get_offset()
         if offset is None:  # in chunks, or deflated
-            step = max(1, _PIECE // max(1, video.dtype.itemsize * int(np.prod(video.shape[1:]))))
+            step = max(1, _PIECE // max(1, video.dtype.itemsize * math.prod(video.shape[1:])))
             if video.chunks:
                 step = max(video.chunks[0], step // video.chunks[0] * video.chunks[0])
             pieces = (video[start : start + step].tobytes() for start in range(0, len(video), step))
-            file: Any = _scratch(path, folder, pieces)
+            file: Any = _scratch(path, folder, pieces, int(video.nbytes))
             offset = 0
         else:
             file = path.open("rb", buffering=0)
@@ -201,9 +205,11 @@ def _open_73(path: Path, name: str, folder: Path | None) -> Frames:
         return _checked(Frames(path, name, file, offset, video.dtype, dtype), video.shape[::-1])
 
 
-def _scratch(path: Path, folder: Path | None, pieces: Iterator[bytes]) -> Any:
+def _scratch(path: Path, folder: Path | None, pieces: Iterator[bytes], size: int) -> Any:
+    """An unnamed file of pieces that come to `size` bytes."""
     file: Any = None
     try:
+        _require_room(folder, size)
         file = tempfile.TemporaryFile(dir=folder, prefix=f".{path.stem}-")  # noqa: SIM115
         for piece in pieces:
             file.write(piece)
@@ -222,13 +228,21 @@ def _scratch(path: Path, folder: Path | None, pieces: Iterator[bytes]) -> Any:
     return file
 
 
+def _require_room(folder: Path | None, size: int) -> None:
+    room = shutil.disk_usage(folder or tempfile.gettempdir()).free
+    if size > room:
+        raise OSError(f"{size} bytes are needed, {room} are free")
+
+
 @contextmanager
 def hdf5(path: Path) -> Iterator[h5py.File]:
     """An HDF5 file open for reading; what the library says about a damaged one as the ports' error."""
     try:
         with h5py.File(path) as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:
+    except PortError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # the last two for types it cannot map
         raise PortError(f"a -v7.3 file that cannot be read ({error})", where=path, hint="make it again") from None
 
 
