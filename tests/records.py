@@ -57,7 +57,7 @@ class Replay:
         return [
             difference(key, self.blobs[key[4:]].detach().numpy(), self.record[key])
             for key in self.record.files
-            if key.startswith("out/") and key[4:] in self.blobs
+            if key.startswith("out/")
         ]
 
     def gradients(self) -> list[Difference]:

@@ -85,6 +85,7 @@ def test_the_batches_are_caffes_bit_for_bit(inputs, folder, name, prefetched):
 @pytest.mark.parametrize("name", CASES)
 def test_a_cursor_leads_to_the_same_batches_again(inputs, folder, name):
     sources = opened(CASES[name], folder, inputs[1])
+    assert sources
     for source in sources:
         for _ in range(3):
             source.next()
@@ -94,4 +95,5 @@ def test_a_cursor_leads_to_the_same_batches_again(inputs, folder, name):
         source.seek(cursor)
         for batch in expected:
             again = source.next()
+            assert batch
             assert all(np.array_equal(value, again[top]) for top, value in batch.items())

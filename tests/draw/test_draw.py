@@ -286,7 +286,8 @@ def test_a_source_stands_right_before_what_it_feeds():
 def test_texts_in_the_pictures_are_inside_their_boxes(net):
     root = ET.fromstring(draw.draw(net, "svg", phase="TRAIN"))
     width = float(re.match(r"[\d.]+", root.attrib["width"])[0])
-    for element in root.iter("{http://www.w3.org/2000/svg}text"):
-        found = re.search(r"translate\(([\d.-]+) ", element.attrib.get("transform", ""))
-        if found:
-            assert 0 < float(found[1]) < width
+    texts = root.iter("{http://www.w3.org/2000/svg}text")
+    places = [re.search(r"translate\(([\d.-]+) ", text.attrib.get("transform", "")) for text in texts]
+    columns = [float(place[1]) for place in places if place]
+    assert columns
+    assert all(0 < column < width for column in columns)

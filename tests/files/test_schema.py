@@ -88,7 +88,9 @@ def test_every_enum_has_the_recorded_identifiers(recorded):
 
 
 def test_no_message_claims_the_number_of_our_notes():
-    for message in caffe_pb2.DESCRIPTOR.message_types_by_name.values():
+    messages = caffe_pb2.DESCRIPTOR.message_types_by_name.values()
+    assert messages
+    for message in messages:
         assert MARK_NUMBER not in message.fields_by_number
 
 

@@ -90,8 +90,8 @@ def test_bilinear_needs_a_square_kernel() -> None:
         _fill((2, 3), type="bilinear")
 
 
-def test_a_blob_without_values_is_left_alone() -> None:
-    for name in FILLERS:
-        shape = (0, 3, 2, 2) if name == "bilinear" else (0, 3)
-        assert fill(torch.empty(shape), pb.FillerParameter(type=name)).shape == shape
-        assert fill(torch.empty(3, 0, 2, 2), pb.FillerParameter(type=name)).numel() == 0
+@pytest.mark.parametrize("name", FILLERS)
+def test_a_blob_without_values_is_left_alone(name: str) -> None:
+    shape = (0, 3, 2, 2) if name == "bilinear" else (0, 3)
+    assert fill(torch.empty(shape), pb.FillerParameter(type=name)).shape == shape
+    assert fill(torch.empty(3, 0, 2, 2), pb.FillerParameter(type=name)).numel() == 0

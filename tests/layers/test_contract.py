@@ -286,7 +286,9 @@ def test_the_declared_shapes_are_the_computed_ones(type_: str) -> None:
     for fld, text in {"": example.text, **example.changes}.items():
         net = _net(type_, text, fld.split(".")[0] or _message_field(type_))
         inputs = {blob: torch.full(net.caffe.shapes[blob], float(example.fill)) for blob in net.inputs}
-        for blob, value in net.every_blob(inputs).items():
+        blobs = net.every_blob(inputs)
+        assert set(blobs) == set(net.caffe.shapes)
+        for blob, value in blobs.items():
             assert tuple(value.shape) == net.caffe.shapes[blob], f"{type_} {fld}: {blob}"
 
 
@@ -318,10 +320,9 @@ def test_a_type_that_is_there_already_is_refused() -> None:
         register(Again)
 
 
-def test_accounts_name_only_messages_of_the_schema() -> None:
-    for layer in REGISTRY.values():
-        for name in layer.accounts:
-            assert parameter_descriptor(name).fields
+@pytest.mark.parametrize("name", sorted({name for layer in REGISTRY.values() for name in layer.accounts}))
+def test_accounts_name_only_messages_of_the_schema(name: str) -> None:
+    assert parameter_descriptor(name).fields
 
 
 @pytest.mark.parametrize(

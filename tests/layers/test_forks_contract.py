@@ -207,7 +207,9 @@ def test_the_declared_shapes_are_the_computed_ones(name: str) -> None:
         try:
             values = net.every_blob(_inputs(net, example))
         except DataError:
+            assert fld, "the example itself computes"
             continue  # a mask made for another size
+        assert values
         for blob, value in values.items():
             shape = tuple(value.shape)
             if name == "ssd DetectionOutput" and blob == "y":
@@ -243,12 +245,13 @@ def test_the_gradient_is_that_of_the_values(name: str) -> None:
     assert torch.autograd.gradcheck(run, (*inputs, *parameters), eps=1e-6, atol=1e-5, rtol=1e-4, fast_mode=True)
 
 
-def test_accounts_name_every_field_of_every_fork_that_has_the_type() -> None:
-    for layers in FORK_REGISTRY.values():
-        for layer in layers:
-            for fork in layer.forks:
-                for name, account in layer.accounts.items():
-                    assert {f.name for f in account_fields(name, schema_of(layer, fork))} == set(account.fields())
+@pytest.mark.parametrize("name", sorted(LAYERS))
+def test_accounts_name_every_field_of_every_fork_that_has_the_type(name: str) -> None:
+    layer = LAYERS[name]
+    assert layer.forks
+    for fork in layer.forks:
+        for message, account in layer.accounts.items():
+            assert {f.name for f in account_fields(message, schema_of(layer, fork))} == set(account.fields())
 
 
 def test_a_type_that_leaves_out_a_field_of_its_fork_is_refused() -> None:

@@ -188,8 +188,11 @@ def test_every_parameter_that_learns_gets_a_gradient(family):
     outputs = net.forward_dict(inputs(net))
     loss = net.total_loss(outputs) if net.losses else sum(v.square().sum() for v in outputs.values())
     loss.backward()
-    for param in net.params:
-        assert not param.propagate or (param.tensor.grad is not None and param.tensor.grad.any()), param.key
+    learning = [param for param in net.params if param.propagate]
+    assert learning
+    for param in learning:
+        assert param.tensor.grad is not None, param.key
+        assert param.tensor.grad.any(), param.key
 
 
 def test_detections_lie_where_the_priors_are_when_nothing_is_predicted():

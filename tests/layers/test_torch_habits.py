@@ -47,6 +47,7 @@ def batch():
 
 
 def near(found, wanted, tolerance=1e-6):
+    assert wanted
     for blob, value in wanted.items():
         torch.testing.assert_close(found[blob].to(value.dtype), value, atol=tolerance, rtol=tolerance)
 

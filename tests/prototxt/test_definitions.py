@@ -8,6 +8,7 @@ import pytest
 from google.protobuf import text_format
 
 from caffe_compat import prototxt
+from caffe_compat.files import read_net, read_solver
 from caffe_compat.proto import caffe_pb2
 
 # The first 128 bits of the sha256 of the deterministic serialisation of the authors' own file at dde3c1c, parsed.
@@ -43,8 +44,7 @@ def test_each_definition_equals_the_authors_message(name):
 
 @pytest.mark.parametrize("name", AUTHORS)
 def test_our_own_reader_gives_the_same_message(name):
-    files = pytest.importorskip("caffe_compat.files")
-    read = files.read_net if name in NETS else files.read_solver
+    read = read_net if name in NETS else read_solver
     message = read(prototxt.path(name))
     message.DiscardUnknownFields()  # where each layer was written
     assert message == parsed(name)

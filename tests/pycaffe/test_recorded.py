@@ -50,6 +50,7 @@ def largest(record, kind, name):
 def test_a_recorded_layer_computes_what_caffe_did_forward_and_backward(folder):
     net, record, backward = replayed(folder)
     found = {key: net.blobs[key[4:]].data for key in record.files if key.startswith("out/")}
+    assert found
     for key, ours in found.items():
         assert difference(key, ours, record[key]).relative <= FORWARD, key
     if backward:

@@ -124,7 +124,9 @@ def test_training_goes_on_as_without_it(folder):
     message.snapshot = 0
     plain = Solver(message)
     plain.step(5)
-    for name, value in plain.net.state_dict().items():
+    weights = plain.net.state_dict()
+    assert weights
+    for name, value in weights.items():
         np.testing.assert_allclose(watched.net.state_dict()[name], value, rtol=1e-6)
 
 

@@ -191,7 +191,9 @@ def test_sources_replace_those_of_the_definition(folder):
 
 def test_files_are_looked_for_beside_the_solver_as_well(folder, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    Solver(param(), base_dir=folder).step(1)
+    solver = Solver(param(), base_dir=folder)
+    solver.step(1)
+    assert solver.iter == 1
 
 
 def test_net_fields_are_taken_as_caffe_does(folder):

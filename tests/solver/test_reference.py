@@ -36,14 +36,17 @@ def test_the_transcription_trains_as_caffe_recorded(request, name):
     record = np.load(folder / "record.npz")
     layers, solver = read_net(folder / "train.prototxt").layer, read_solver(folder / "solver.prototxt")
     steps = train(layers, read_weights(folder / "init.caffemodel"), rows(folder), 8, solver, len(record["loss"]))
+    compared = set()
     for i, (losses, net) in enumerate(steps):
         assert losses[-1] == pytest.approx(record["loss"][i], rel=5e-6)
         for layer in net.layers:
             for j, blob in enumerate(layer.blobs):
                 key = f"iter{i + 1}/{layer.param.name}/{j}"
                 if key in record.files:
+                    compared.add(key)
                     wanted = record[key]
                     assert np.abs(blob - wanted).max() <= 1e-4 * max(np.abs(wanted).max(), 1e-3), key
+    assert compared == {key for key in record.files if key.startswith("iter")}
 
 
 multipliers = st.sampled_from([1.0, 0.0, 2.0, 0.5])

@@ -65,6 +65,7 @@ def test_pictures_are_resized_turned_gray_and_stored_in_either_database(folder, 
     pytest.importorskip("plyvel")
     flags = ["--resize_height=3", "-resize_width", "4", "--gray=true", "--backend=leveldb", "--check_size"]
     tool("convert_imageset", *flags, "pictures", "list.txt", "db")
+    assert pictures(folder)
     for (_, datum), picture in zip(records("db", "leveldb"), pictures(folder), strict=True):
         name = f"a b{datum.label + 1}.{'jpg' if datum.label == 3 else 'png'}"
         gray = cv2.imread(str(folder / "pictures" / name), cv2.IMREAD_GRAYSCALE)

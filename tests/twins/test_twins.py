@@ -99,6 +99,7 @@ def test_gradients_in_float64_are_those_of_the_twin(name, twin, shape, classes):
     sum(weight * value for weight, value in hand(data, label)).backward()
     torch.manual_seed(7)
     net.total_loss(net.forward_dict({"data": data, "label": label.double()})).backward()
+    assert net.params
     for parameter, slot in zip(hand.parameters(), net.params, strict=True):
         assert close(slot.blob.to_caffe(slot.tensor.grad), parameter.grad, 1e-12), slot.key
 

@@ -299,10 +299,11 @@ def test_everything_else_of_a_v1_net_is_kept():
 
 def test_every_field_of_a_v1_layer_has_a_place_in_v2():
     special = {"type", "param", "blob_share_mode", "blobs_lr", "weight_decay", "layer"}
-    for field in V1LayerParameter.DESCRIPTOR.fields:
-        if field.name not in special:
-            other = LayerParameter.DESCRIPTOR.fields_by_name[field.name]
-            assert (other.type, other.message_type) == (field.type, field.message_type), field.name
+    fields = [field for field in V1LayerParameter.DESCRIPTOR.fields if field.name not in special]
+    assert fields
+    for field in fields:
+        other = LayerParameter.DESCRIPTOR.fields_by_name[field.name]
+        assert (other.type, other.message_type) == (field.type, field.message_type), field.name
 
 
 def test_layer_and_layers_together_are_refused():

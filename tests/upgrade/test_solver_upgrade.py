@@ -27,9 +27,9 @@ def test_the_identifier_of_old_becomes_the_type(old, new):
     assert not needs_solver_type_upgrade(upgrade_solver(message))
 
 
-def test_every_identifier_has_a_type():
-    for name in SolverParameter.SolverType.keys():  # noqa: SIM118
-        assert upgrade_solver(solver(f"solver_type: {name}")).type
+@pytest.mark.parametrize("name", SolverParameter.SolverType.keys())
+def test_every_identifier_has_a_type(name):
+    assert upgrade_solver(solver(f"solver_type: {name}")).type
 
 
 def test_both_forms_together_are_refused():

@@ -125,8 +125,10 @@ def test_old_shapes_load(tmp_path: Path) -> None:
             store.attach(layer.blobs.add(), array, legacy_shape=True)
     write_binary(message, tmp_path / "old.caffemodel", store)
     net = _net(weights=tmp_path / "old.caffemodel")
+    loaded = caffe_blobs(net)
+    assert {name for name, arrays in loaded.items() if arrays} == set(blobs)
     for name, arrays in blobs.items():
-        assert all(np.array_equal(a, b.numpy()) for a, b in zip(arrays, caffe_blobs(net)[name], strict=True))
+        assert all(np.array_equal(a, b.numpy()) for a, b in zip(arrays, loaded[name], strict=True))
 
 
 def test_shared_nets_have_the_very_same_tensors() -> None:

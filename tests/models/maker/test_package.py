@@ -48,7 +48,9 @@ def test_the_tree_is_avecs_and_says_that_it_is_synthetic(made):
 
 
 def test_times_frames_boxes_and_labels_belong_together(made):
-    for one in find_recordings(made):
+    recordings = find_recordings(made)
+    assert recordings
+    for one in recordings:
         times = frame_time(one.frame_time)
         ticks = np.round(times / 0.04).astype(int)
         assert len(times) <= 200
