@@ -24,6 +24,10 @@ def check_filler(filler: pb.FillerParameter, shape: Sequence[int]) -> None:
         raise NetError("unknown filler", field="filler.type", value=filler.type, hint=hint)
     if filler.sparse < -1 or (filler.sparse != -1 and filler.type != "gaussian"):
         raise NetError("only the gaussian filler can be sparse", field="filler.sparse", value=filler.sparse)
+    sees_axes = filler.type in ("xavier", "msra") or (filler.type == "gaussian" and filler.sparse >= 0)
+    if sees_axes and not shape:  # Caffe dies on shape(0); a positive_unitball asks the old num(), which is 1
+        hint = "constant, uniform, or gaussian without sparse"
+        raise NetError("the blob has no axis to count its inputs by", field="filler.type", value=filler.type, hint=hint)
     if filler.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
         raise NetError("needs a 4-d blob with a square kernel", field="filler.type", value="bilinear")
     if filler.type == "uniform" and not filler.min <= filler.max:
@@ -77,7 +81,7 @@ def _msra(tensor: torch.Tensor, filler: pb.FillerParameter, generator: torch.Gen
 
 
 def _positive_unitball(tensor: torch.Tensor, _: pb.FillerParameter, generator: torch.Generator | None) -> None:
-    rows = tensor.uniform_(0, 1, generator=generator).view(tensor.shape[0], -1)
+    rows = tensor.uniform_(0, 1, generator=generator).view(tensor.shape[0] if tensor.dim() else 1, -1)
     rows.div_(rows.sum(1, keepdim=True))
 
 

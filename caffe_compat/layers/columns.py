@@ -24,7 +24,8 @@ class Im2colModule(nn.Module):
         """Return (..., C k_1 ... k_n, out_1, ..., out_n)."""
         at, axis = self.window, self.window.axis
         spatial = x.shape[axis + 1 :]
-        y = F.pad(x, [p for pad in reversed(at.pad) for p in (pad, pad)])
+        ends = zip(at.pad, at.behind(tuple(spatial)), strict=True)
+        y = F.pad(x, [p for pad, behind in reversed(list(ends)) for p in (pad, pad + behind)])
         for i, (size, k, s, d) in enumerate(
             zip(at.output(tuple(spatial)), at.kernel, at.stride, at.dilation, strict=True)
         ):

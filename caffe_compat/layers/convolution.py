@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
@@ -29,10 +30,23 @@ class Window:
     dilation: Shape
 
     def output(self, spatial: Shape) -> Shape:
-        """Return the spatial shape of the top (rounded down)."""
+        """Return the spatial shape of the top.
+
+        C++ rounds towards zero: a kernel that reaches beyond the padded bottom by less than a stride has one output.
+        """
         return tuple(
-            (size + 2 * p - (d * (k - 1) + 1)) // s + 1
-            for size, k, s, p, d in zip(spatial, self.kernel, self.stride, self.pad, self.dilation, strict=True)
+            (room // s if room >= 0 else -(-room // s)) + 1
+            for room, s in zip(self._room(spatial), self.stride, strict=True)
+        )
+
+    def behind(self, spatial: Shape) -> Shape:
+        """Return how far such a kernel reaches beyond the padded bottom: Caffe reads zeros there."""
+        return tuple(max(-room, 0) for room in self._room(spatial))
+
+    def _room(self, spatial: Shape) -> Shape:
+        return tuple(
+            size + 2 * p - (d * (k - 1) + 1)
+            for size, k, p, d in zip(spatial, self.kernel, self.pad, self.dilation, strict=True)
         )
 
 
@@ -83,6 +97,20 @@ class ManyConvolutions(nn.Module):
         tops = tuple(super(ManyConvolutions, self).forward(x) for x in maps)
         tops = tuple(y.unflatten(0, x.shape[:lead]) if lead else y[0] for x, y in zip(bottoms, tops, strict=True))
         return tops if len(tops) > 1 else tops[0]
+
+
+class BehindConvolution(nn.Module):
+    """A convolution whose kernel reaches beyond the padded bottom by less than a stride: it sees zeros there."""
+
+    def __init__(self, inner: nn.Module, behind: Shape) -> None:
+        super().__init__()
+        self.inner = inner
+        self.zeros = [amount for size in reversed(behind) for amount in (0, size)]
+
+    def forward(self, *bottoms: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Convolve every bottom."""
+        tops: torch.Tensor | tuple[torch.Tensor, ...] = self.inner(*(F.pad(x, self.zeros) for x in bottoms))
+        return tops
 
 
 # Each under its own name in this module, so that nets can be pickled.
@@ -158,8 +186,9 @@ class Convolution(Layer):
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message, at = spec.param.convolution_param, window(spec)
         channels = spec.bottoms[0][at.axis] // message.group
-        weight = BlobDef("weight", (message.num_output, channels, *at.kernel), message.weight_filler)
-        bias = BlobDef("bias", (message.num_output,), message.bias_filler)
+        inside = "inner." if any(self._behind(spec)) else ""
+        weight = BlobDef(f"{inside}weight", (message.num_output, channels, *at.kernel), message.weight_filler)
+        bias = BlobDef(f"{inside}bias", (message.num_output,), message.bias_filler)
         return (weight, bias) if message.bias_term else (weight,)
 
     def module(self, spec: LayerSpec) -> nn.Module:
@@ -178,7 +207,12 @@ class Convolution(Layer):
         )
         conv: nn.Module = make()
         if suits(conv):
-            return FewOutputsConv2d(*make.args, **make.keywords)
-        if not plain:
+            conv = FewOutputsConv2d(*make.args, **make.keywords)
+        elif not plain:
             conv.channel_axis = at.axis  # type: ignore[assignment]  # a plain attribute
-        return conv
+        behind = self._behind(spec)
+        return BehindConvolution(conv, behind) if any(behind) else conv
+
+    def _behind(self, spec: LayerSpec) -> Shape:
+        at = window(spec)
+        return at.behind(spec.bottoms[0][at.axis + 1 :])

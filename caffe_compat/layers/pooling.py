@@ -137,6 +137,8 @@ class StochasticPool(nn.Module):
 def _pair(spec: LayerSpec, name: str, high: str, wide: str) -> tuple[int, int]:
     message = spec.param.pooling_param
     has = [message.HasField(f) for f in (name, high, wide)]
+    if has[0] and has[1] != has[2] and name == "kernel_size":
+        return message.kernel_size, message.kernel_size  # Caffe looks at kernel_h and kernel_w together
     if has[1] != has[2] or (has[0] and has[1]):
         raise spec.error(f"give either {name} or both {high} and {wide}", f"pooling_param.{name}")
     if has[1]:

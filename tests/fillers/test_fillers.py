@@ -7,7 +7,10 @@ import torch
 
 from caffe_compat.errors import NetError
 from caffe_compat.fillers import FILLERS, fill
+from caffe_compat.graph import build_graph
+from caffe_compat.net import build_net
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.proto.text import parse_text
 
 SHAPE = (50, 40, 5, 5)
 
@@ -83,6 +86,32 @@ def test_bilinear_is_the_interpolation_kernel() -> None:
 def test_a_filler_that_cannot_be_is_refused(fields: dict[str, object], problem: str) -> None:
     with pytest.raises(NetError, match=problem):
         _fill(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"type": "xavier"}, {"type": "msra", "variance_norm": "AVERAGE"}, {"type": "gaussian", "sparse": 1}]
+)
+def test_a_blob_of_one_value_without_axes_has_no_inputs_to_count(fields: dict[str, object]) -> None:
+    with pytest.raises(NetError, match=f"filler.type = '{fields['type']}': .*no axis.*constant"):
+        _fill((), **fields)
+
+
+def test_a_blob_of_one_value_without_axes_can_be_a_unit_ball() -> None:
+    assert _fill((), type="positive_unitball").item() == 1
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'type: "PReLU" prelu_param { channel_shared: true filler { type: "xavier" } }',
+        'type: "Bias" bias_param { num_axes: 0 filler { type: "msra" } }',
+        'type: "Scale" scale_param { num_axes: 0 filler { type: "msra" } }',
+    ],
+)
+def test_the_layer_with_such_a_blob_is_named(layer: str) -> None:
+    text = f'input: "x" input_shape {{ dim: 2 dim: 3 }}\nlayer {{ name: "shared" bottom: "x" top: "y" {layer} }}'
+    with pytest.raises(NetError, match="net.prototxt:2: layer 'shared': .*filler.type = .*no axis"):
+        build_net(build_graph(parse_text(text, pb.NetParameter, file="net.prototxt")))
 
 
 def test_bilinear_needs_a_square_kernel() -> None:

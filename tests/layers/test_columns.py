@@ -1,11 +1,15 @@
 """Im2col, Deconvolution and SPP against the transcription."""
 
+import numpy as np
 import pytest
+import torch
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.graph import build_graph
+from caffe_compat.net import build_net
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.text import parse_text
+from caffe_compat.weights import copy_weights
 from tests.layers.agreement import Values, agree, single
 
 WINDOWS = [
@@ -16,11 +20,38 @@ WINDOWS = [
     ((2, 2, 2, 5, 4), "kernel_size: 2 axis: 2"),
     ((3, 4, 5), "kernel_size: 2 axis: 0"),
 ]
+BEYOND = [
+    ((2, 3, 3, 5), "kernel_size: 4 stride: 2"),
+    ((2, 3, 3, 4), "kernel_h: 5 kernel_w: 3 stride_h: 3 stride_w: 1"),
+    ((1, 2, 2), "kernel_size: 3 dilation: 2 stride: 4 pad: 1"),
+    ((1, 2, 4, 3, 4), "kernel_size: 5 stride: 3"),
+    ((3, 3, 5), "kernel_size: 4 stride: 2 axis: 0"),
+]
+"""Kernels that reach beyond the padded bottom by less than their stride: C++ rounds towards zero, so there is one output."""
 
 
-@pytest.mark.parametrize(("shape", "body"), [*WINDOWS, ((1, 2, 3, 9, 9), "kernel_size: 3 axis: -3 dilation: 3")])
+@pytest.mark.parametrize(
+    ("shape", "body"), [*WINDOWS, *BEYOND, ((1, 2, 3, 9, 9), "kernel_size: 3 axis: -3 dilation: 3")]
+)
 def test_columns(shape, body):
     agree(single("Im2col", [shape], f"convolution_param {{ {body} }}"))
+
+
+@pytest.mark.parametrize(("shape", "body"), BEYOND)
+@pytest.mark.parametrize("bottoms", [1, 2])
+def test_a_convolution_beyond_its_bottom_sees_zeros(shape, body, bottoms):
+    body = f"convolution_param {{ num_output: 2 {body} }}"
+    agree(single("Convolution", [shape] * bottoms, body, ["y", "z"][:bottoms]))
+
+
+def test_values_beyond_the_bottom_are_zeros():
+    text = single(
+        "Convolution", [(1, 1, 1, 3)], "convolution_param { num_output: 1 kernel_h: 2 kernel_w: 2 stride: 2 }"
+    )
+    net = build_net(build_graph(parse_text(text, pb.NetParameter)))
+    copy_weights(net, {"l": [np.array([[[[1, 10], [100, 1000]]]], "f4"), np.array([0.5], "f4")]})
+    top = net(torch.tensor([[[[1.0, 2.0, 3.0]]]]))
+    assert top.tolist() == [[[[21.5]]]]
 
 
 @pytest.mark.parametrize(("shape", "body"), WINDOWS)
@@ -43,6 +74,13 @@ def test_the_kernel_of_a_deconvolution_may_be_larger_than_its_bottom():
     agree(single("Deconvolution", [(1, 2, 1, 1)], "convolution_param { kernel_size: 4 num_output: 3 }"))
 
 
+@pytest.mark.parametrize("other", ["kernel_h", "kernel_w"])
+def test_one_of_kernel_h_and_kernel_w_beside_kernel_size_is_not_looked_at_by_a_pooling(other):
+    text = single("Pooling", [(1, 2, 5, 6)], f"pooling_param {{ kernel_size: 2 {other}: 3 }}")
+    assert build_graph(parse_text(text, pb.NetParameter)).shapes["y"] == (1, 2, 4, 5)
+    agree(text)
+
+
 @pytest.mark.parametrize("grid", [False, True], ids=["normal", "grid"])
 @pytest.mark.parametrize("pool", ["MAX", "AVE"])
 @pytest.mark.parametrize(
@@ -56,6 +94,8 @@ def test_pyramids(shape, height, pool, grid):
     ("type_", "body", "problem"),
     [
         ("Im2col", "convolution_param { kernel_size: 9 }", "larger than the bottom"),
+        ("Im2col", "convolution_param { kernel_size: 8 stride: 3 }", "larger than the bottom"),
+        ("Convolution", "convolution_param { num_output: 1 kernel_size: 8 stride: 3 }", "larger than the bottom"),
         ("Deconvolution", "convolution_param { kernel_size: 1 num_output: 1 pad: 3 }", "leaves nothing"),
         ("Deconvolution", "convolution_param { kernel_size: 1 num_output: 3 group: 2 }", "must divide"),
         ("SPP", "", "must be positive"),

@@ -69,7 +69,7 @@ def convolutions(draw):
     many = lambda low, high: draw(st.lists(st.integers(low, high), min_size=axes, max_size=axes))  # noqa: E731
     kernel, pad, dilation = many(1, 3), many(0, 2), many(1, 2)
     stride = draw(st.sampled_from([[1] * axes, many(1, 3)]))
-    room = many(0, 4)
+    room = [draw(st.integers(1 - s, 4)) for s in stride]
     spatial = [max(1, d * (k - 1) + 1 - 2 * p + r) for d, k, p, r in zip(dilation, kernel, pad, room, strict=True)]
     body = f"num_output: {outputs} group: {group} axis: {draw(st.sampled_from([axis, axis - (axis + 1 + axes)]))}"
     forms = {"kernel_size": kernel, "stride": stride, "pad": pad}

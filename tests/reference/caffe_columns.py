@@ -37,7 +37,7 @@ class Im2col(Layer):
         self.shape, self.size = x.shape, x.shape[w.axis + 1 :]
         rows = x.reshape(count(x.shape[: w.axis]), *x.shape[w.axis :])
         self.steps = [
-            (n + 2 * q - d * (k - 1) - 1) // s + 1
+            int((n + 2 * q - d * (k - 1) - 1) / s) + 1  # C++ rounds towards zero
             for n, k, s, q, d in zip(self.size, w.kernel, w.stride, w.pad, w.dilation, strict=True)
         ]
         check(min(self.steps) > 0, "size")

@@ -39,7 +39,9 @@ class Convolution(Layer):
         check(shape[self.axis] % p.group == 0 and p.num_output % p.group == 0, "group")
         extent = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
         room = [n + 2 * q - e for n, q, e in zip(shape[self.axis + 1 :], self.pad, extent, strict=True)]
-        self.output = [r // s + 1 for r, s in zip(room, self.stride, strict=True)]
+        self.output = [int(r / s) + 1 for r, s in zip(room, self.stride, strict=True)]  # C++ rounds towards zero
+        check(min(self.output) > 0, "size")
+        self.behind = [max(0, -r) for r in room]
 
     def windows(self):
         """Yield for every output position where its window lies in the padded map."""
@@ -54,7 +56,7 @@ class Convolution(Layer):
 
     def padded(self, x):
         flat = x.reshape(count(x.shape[: self.axis]), *x.shape[self.axis :])
-        return np.pad(flat, [(0, 0), (0, 0), *((q, q) for q in self.pad)])
+        return np.pad(flat, [(0, 0), (0, 0), *((q, q + b) for q, b in zip(self.pad, self.behind, strict=True))])
 
     def groups(self):
         """Yield the channels and the outputs of each group."""
