@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
 from matlab_ports.errors import PortError
+
+
+def _lock_of(final: Path) -> Callable[[IO[str]], None]:
+    """Return what locks a file for as long as this process holds it open, or raises OSError.
+
+    POSIX alone has such locks; the rest of the package is imported without them.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        hint = "make it on Linux, or in WSL"
+        raise PortError(f"needs POSIX file locks (fcntl), which {sys.platform} lacks", where=final, hint=hint) from None
+    return lambda file: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class Chunk(NamedTuple):
@@ -36,9 +49,10 @@ class Journal:
     @classmethod
     def create(cls, final: Path, fingerprint: object) -> Self:
         """Begin a journal for `final`, with a name of its own."""
+        lock = _lock_of(final)
         path = final.with_name(f".{final.name}.{secrets.token_hex(4)}.journal")
         journal = cls(path, path.open("x+", encoding="utf-8"))
-        fcntl.flock(journal._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(journal._file)
         journal.fingerprint = fingerprint
         journal._add([{"fingerprint": fingerprint}])
         return journal
@@ -50,13 +64,14 @@ class Journal:
         Raises
         ------
         PortError
-            If a run for `final` is under way.
+            If a run for `final` is under way, or the platform has no locks that end with their process.
         """
         found: list[Self] = []
+        lock = _lock_of(final)
         for path in sorted(final.parent.glob(f".{final.name}.*.journal")):
             journal = cls(path, path.open("r+", encoding="utf-8"))
             try:
-                fcntl.flock(journal._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(journal._file)
             except OSError:
                 journal.close()
                 for other in found:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
-_FORWARDED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+_FORWARDED = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGTERM") if hasattr(signal, name)]
 _PATIENCE = 10.0  # seconds that the others get to end in
 _PAUSE = 0.05
 

@@ -95,4 +95,5 @@ def side_by_side(work: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
     return list(_threads().map(work, items))
 
 
-os.register_at_fork(after_in_child=_threads.cache_clear)  # threads do not live on in a child
+if hasattr(os, "register_at_fork"):  # POSIX
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # threads do not live on in a child

@@ -30,7 +30,8 @@ class SignalActions:
     """
 
     def __init__(self, sigint: Action = Action.STOP, sighup: Action = Action.SNAPSHOT) -> None:
-        self._effects = {signal.SIGHUP: sighup, signal.SIGINT: sigint}
+        self._effects = {signal.SIGHUP: sighup} if hasattr(signal, "SIGHUP") else {}  # POSIX has it
+        self._effects[signal.SIGINT] = sigint
         self._came = dict.fromkeys(self._effects, False)
         self._before: dict[signal.Signals, Any] = {}
 
