@@ -165,6 +165,8 @@ class Convolution(Layer):
             yield spec.error("must be positive", "convolution_param.num_output", message.num_output)
         group = message.group
         channels = spec.bottoms[0][spec.axis(message.axis, "convolution_param.axis")]
+        if channels < 1:
+            yield spec.error("the bottom has no channels", "bottom", spec.bottoms[0])
         if group < 1 or channels % group or message.num_output % group:
             yield spec.error(
                 f"must divide the {channels} channels and num_output {message.num_output}",

@@ -202,7 +202,7 @@ class Pooling(Layer):
             yield spec.error("must be smaller than the kernel", "pooling_param.pad", at.pad, f"kernel {at.kernel}")
         elif at.extent(shape[2], 0) * at.extent(shape[3], 1) > 64 * shape[2] * shape[3] + 2**20:
             yield spec.error("the last window lies far beyond the bottom", "pooling_param.stride", at.stride)
-        elif min(self.top_shapes(spec)[0]) < 1:
+        elif min(self.top_shapes(spec)[0][2:]) < 1:
             yield spec.error(
                 f"the kernel is larger than the bottom {spec.bottoms[0]}", "pooling_param.kernel_size", at.kernel
             )

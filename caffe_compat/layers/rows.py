@@ -39,7 +39,7 @@ class ArgMaxModule(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return indices (as floats), values, or both."""
         axis = 1 if self.axis is None else self.axis
-        rows = x.detach() if self.axis is not None else x.detach().reshape(x.shape[0], -1)
+        rows = x.detach() if self.axis is not None else x.detach().reshape(x.shape[0], count(x.shape[1:]))
         best = rows.flip(axis).sort(dim=axis, descending=True, stable=True)
         values = best.values.narrow(axis, 0, self.top_k)
         index = (rows.shape[axis] - 1 - best.indices.narrow(axis, 0, self.top_k)).to(x.dtype)

@@ -50,11 +50,14 @@ def _spell_bool(value: bool) -> str:  # noqa: FBT001
 
 
 def _spell_float(value: float) -> str:
-    return str(np.float32(value)).removesuffix(".0")
+    """Spell a float with 6 digits, or 9 where 6 do not give it back, as the protobuf of Caffe's time does in C++."""
+    short = f"{value:.6g}"
+    return short if np.float32(short) == np.float32(value) or value != value else f"{value:.9g}"
 
 
 def _spell_double(value: float) -> str:
-    return repr(float(value)).removesuffix(".0")
+    short = f"{value:.15g}"
+    return short if float(short) == value or value != value else f"{value:.17g}"
 
 
 def _spell_string(value: str | bytes) -> str:

@@ -28,7 +28,7 @@ _RANGES = {
 }
 _INTEGER = re.compile("0x[0-9a-f]{1,40}|0[0-7]{0,40}|[1-9][0-9]{0,40}")
 _FLOATS = (F.TYPE_FLOAT, F.TYPE_DOUBLE)
-_BOOLS = {"true": True, "t": True, "True": True, "1": True, "false": False, "f": False, "False": False, "0": False}
+_BOOLS = {"true": True, "t": True, "True": True, "false": False, "f": False, "False": False}
 _CLOSES = {"{": "}", "<": ">"}
 _LOCATED = ("LayerParameter", "V1LayerParameter")
 
@@ -173,8 +173,10 @@ class _Parser:
         if kind in _FLOATS:
             return self.number(token)
         if kind == F.TYPE_BOOL:
-            if token.text in _BOOLS:
+            if token.kind == "name" and token.text in _BOOLS:
                 return _BOOLS[token.text]
+            if token.kind == "number" and _INTEGER.fullmatch(token.text.lower()):
+                return bool(self.integer(token, 0, 1))
             raise self.error(token, f"true or false is expected, not {_shown(token)}", field=True)
         if kind == F.TYPE_ENUM:
             return self.enum(message, field, token, name)

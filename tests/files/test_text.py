@@ -74,8 +74,9 @@ def test_numbers_of_an_integer_field(text, value):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("true", True), ("t", True), ("True", True), ("1", True), ("false", False), ("f", False), ("0", False)],
-)
+    [("true", True), ("t", True), ("True", True), ("1", True), ("false", False), ("f", False), ("0", False),
+     ("01", True), ("0x1", True), ("0X01", True), ("00", False), ("0x0", False)],
+)  # fmt: skip
 def test_truth_values(text, value):
     message = net(f"force_backward: {text}")
     assert message.HasField("force_backward")
@@ -130,6 +131,9 @@ def test_text_outside_ascii_is_kept():
         ("input_dim: 3000000000", "a.prototxt:1:12: input_dim: 3000000000 is out of range (-2147483648 to 2147483647)"),
         ("input_dim: [1 2]", "a.prototxt:1:15: input_dim: ',' or ']' is expected in a list, not 2"),
         ("input_dim: 1x", "a.prototxt:1:12: '1x' is not a number"),
+        ("force_backward: 2", "a.prototxt:1:17: force_backward: 2 is out of range (0 to 1)"),
+        ("force_backward: -1", "a.prototxt:1:17: force_backward: true or false is expected, not -"),
+        ("force_backward: 1.", "a.prototxt:1:17: force_backward: true or false is expected, not 1."),
         ("force_backward: yes", "a.prototxt:1:17: force_backward: true or false is expected, not yes"),
         ("layer { blobs { data: 0x10 } }", "a.prototxt:1:23: layer.blobs.data: a number is expected, not 0x10"),
         ("layer { clip_param { min: 1 } }", "a.prototxt:1:9: layer.clip_param: required field missing: max"),
@@ -166,6 +170,29 @@ def test_what_is_printed_reads_back_equal():
 def test_numbers_are_printed_as_caffe_prints_them():
     message = parse_text("base_lr: 0.01 momentum: 1 gamma: 1e-8 solver_mode: GPU snapshot_diff: true", SolverParameter)
     assert format_text(message) == "base_lr: 0.01\ngamma: 1e-08\nmomentum: 1\nsnapshot_diff: true\nsolver_mode: GPU\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e-4, "0.0001"), (1e-5, "1e-05"), (0.1, "0.1"), (123456, "123456"), (1234567, "1234567"), (1e6, "1e+06"),
+        (16777217, "16777216"), (1 / 3, "0.333333343"), (3.4028235e38, "3.40282347e+38"), (1e-45, "1.4013e-45"),
+        (-0.0, "-0"), (math.inf, "inf"), (-math.inf, "-inf"), (math.nan, "nan"),
+    ],
+)  # fmt: skip
+def test_a_float_has_six_digits_or_nine(value, text):
+    message = SolverParameter(base_lr=value)
+    assert format_text(message) == f"base_lr: {text}\n"
+    assert parse_text(format_text(message), SolverParameter).SerializeToString() == message.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1e-4, "0.0001"), (0.1, "0.1"), (1 / 3, "0.33333333333333331"), (1e22, "1e+22"), (5e-324, "4.94065645841247e-324")]
+)  # fmt: skip
+def test_a_double_has_fifteen_digits_or_seventeen(value, text):
+    message = BlobProto(double_data=[value])
+    assert format_text(message) == f"double_data: {text}\n"
+    assert parse_text(format_text(message), BlobProto) == message
 
 
 def test_every_recorded_definition_is_read_as_protobuf_reads_it(reference):

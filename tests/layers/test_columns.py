@@ -81,6 +81,29 @@ def test_one_of_kernel_h_and_kernel_w_beside_kernel_size_is_not_looked_at_by_a_p
     agree(text)
 
 
+@pytest.mark.parametrize(
+    ("type_", "body", "shape"),
+    [
+        ("Pooling", "pooling_param { kernel_size: 2 }", (0, 3, 3, 3)),
+        ("Convolution", "convolution_param { num_output: 2 kernel_size: 2 }", (0, 2, 3, 3)),
+        ("ArgMax", "", (0, 1, 1, 1)),
+    ],
+)
+def test_a_batch_of_nothing_gives_nothing(type_, body, shape):
+    net = build_net(build_graph(parse_text(single(type_, [(0, 3, 4, 4)], body), pb.NetParameter)))
+    assert net(torch.zeros(0, 3, 4, 4)).shape == net.caffe.shapes["y"] == shape
+
+
+def test_a_convolution_without_channels_is_refused():
+    with pytest.raises(CaffeCompatError, match="no channels"):
+        build_graph(
+            parse_text(
+                single("Convolution", [(2, 0, 4, 4)], "convolution_param { num_output: 2 kernel_size: 2 }"),
+                pb.NetParameter,
+            )
+        )
+
+
 @pytest.mark.parametrize("grid", [False, True], ids=["normal", "grid"])
 @pytest.mark.parametrize("pool", ["MAX", "AVE"])
 @pytest.mark.parametrize(
