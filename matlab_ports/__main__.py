@@ -7,17 +7,23 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from matlab_ports import evaluation_commands
 from matlab_ports.errors import PortError
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.generate_test import generate_test
 from matlab_ports.generate_train import Written, generate_train
+from matlab_ports.matfile import loadmat
 from matlab_ports.prepare_dataset import FILE_NAME as RECORDINGS
 from matlab_ports.prepare_dataset import prepare_dataset
 from matlab_ports.prepare_h5_files import FILE_NAME, prepare_h5_files
 from matlab_ports.randstream import RandStream
+from matlab_ports.writeh5file import writeh5file
+
+Say = Callable[[str], None]
 
 _SCRIPTS: dict[str, Callable[..., Written]] = {"generate_train": generate_train, "generate_test": generate_test}
 _HELP = {
@@ -62,11 +68,11 @@ _SESSION = (
 def _parser() -> argparse.ArgumentParser:
     """Options are the scripts' own variable names, defaults their values."""
     parser = argparse.ArgumentParser(prog="python -m matlab_ports", description="The authors' MATLAB scripts.")
-    commands = parser.add_subparsers(dest="script", required=True, metavar="|".join(_SCRIPTS))
+    commands = parser.add_subparsers(dest="script", required=True, metavar="SCRIPT", title="scripts")
     for name, script in _SCRIPTS.items():
         options = commands.add_parser(
             name,
-            help=(script.__doc__ or "").splitlines()[0],
+            help=evaluation_commands.summary(script),
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             epilog=_SESSION,
         )
@@ -82,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_stream(options)
     _add_h5_scripts(commands)
     _add_prepare_dataset(commands)
+    _add_writeh5file(commands)
+    evaluation_commands.add(commands)
     return parser
 
 
@@ -95,7 +103,7 @@ def _add_h5_scripts(commands: Any) -> None:
     for script in (generate_h5, prepare_h5_files):
         options = commands.add_parser(
             script.__name__,
-            help=(script.__doc__ or "").splitlines()[0],
+            help=evaluation_commands.summary(script),
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             epilog=_SESSION,
         )
@@ -126,7 +134,7 @@ def _add_h5_scripts(commands: Any) -> None:
 def _add_prepare_dataset(commands: Any) -> None:
     options = commands.add_parser(
         "prepare_dataset",
-        help=(prepare_dataset.__doc__ or "").splitlines()[0],
+        help=evaluation_commands.summary(prepare_dataset),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     options.add_argument("--data_path", type=Path, required=True, help="the AVEC 2016 package")
@@ -138,6 +146,18 @@ def _add_prepare_dataset(commands: Any) -> None:
     options.add_argument("--isSave", type=int, default=1, choices=(0, 1), help="0: write nothing")
     options.add_argument("--lr", type=int, default=1, help="s: crops 1/s as large, and of their size again")
     options.add_argument("--version", default="-v7", help="of the MAT-files: -v6, -v7, -v7.3; written --version=-v7")
+
+
+def _add_writeh5file(commands: Any) -> None:
+    options = commands.add_parser(
+        "writeh5file",
+        help=evaluation_commands.summary(writeh5file),
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    options.add_argument("samples", type=Path, help="a MAT-file with data (H x W x C x N) and label (1 x N)")
+    options.add_argument("--savepath", type=Path, required=True, help="the HDF5 file to write; its folder must exist")
+    options.add_argument("--count", type=int, help="how many samples to write; all if not given")
+    options.add_argument("--chunksz", type=int, default=128, help=_HELP["chunksz"])
 
 
 def _add_option(options: argparse.ArgumentParser, name: str, default: Any) -> None:
@@ -156,34 +176,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     script = options.pop("script")
     try:
-        if script == "prepare_dataset":
-            for one in prepare_dataset(**options):
-                print(f"{one.name}: {one.kept} of {one.rows} faces kept")
-            return 0
-        stream = RandStream(options.pop("seed"), position=options.pop("stream_position"))
-        for line in _run(script, stream, options):
-            print(line)
+        _run(script, options, partial(print, flush=True))
     except (PortError, OSError) as error:
         print(f"matlab_ports: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        more = "nothing was written" if script in _SCRIPTS else "the same command goes on where this one stopped"
+        goes_on = script in ("generate_h5", "prepare_h5_files", "prepare_dataset")
+        more = "the same command goes on where this one stopped" if goes_on else "nothing was written"
         print(f"matlab_ports: interrupted, {more}", file=sys.stderr)
         return 130
     return 0
 
 
-def _run(script: str, stream: RandStream, options: dict[str, Any]) -> list[str]:
+def _write_samples(samples: Path, savepath: Path, count: int | None, chunksz: int) -> str:
+    held = loadmat(samples, ("data", "label"))
+    size = writeh5file(held["label"].shape[-1] if count is None else count, chunksz, **held, savepath=savepath)
+    return f"{savepath}: {size[-1]} samples, data {' x '.join(map(str, size))}"
+
+
+def _run(script: str, options: dict[str, Any], say: Say) -> None:
     """Call a script and say what it did."""
+    if script == "prepare_dataset":
+        for one in prepare_dataset(**options):
+            say(f"{one.name}: {one.kept} of {one.rows} faces kept")
+    elif script == "writeh5file":
+        say(_write_samples(**options))
+    elif script in evaluation_commands.SCRIPTS:
+        evaluation_commands.run(script, options, say=say)
+    else:
+        stream = RandStream(options.pop("seed"), position=options.pop("stream_position"))
+        _run_shuffled(script, stream, options, say)
+
+
+def _run_shuffled(script: str, stream: RandStream, options: dict[str, Any], say: Say) -> None:
     if script in _SCRIPTS:
         done = _SCRIPTS[script](stream=stream, **options)
         line = f"{done.savepath}: {done.written} of {done.patches} patches from {done.images} pictures; "
-        return [f"{line}the random stream stands at {done.position}"]
+        say(f"{line}the random stream stands at {done.position}")
+        return
     chosen = Options(**{field.name: options.pop(field.name) for field in dataclasses.fields(Options)})
     options.update(options=chosen, stream=stream, resume=not options.pop("fresh"))
     if script == "generate_h5":
-        return [_line(generate_h5(**options))]
-    return [_line(done) for done in prepare_h5_files(**options)]
+        say(_line(generate_h5(**options)))
+    else:
+        for written in prepare_h5_files(**options):
+            say(_line(written))
 
 
 def _line(done: WrittenH5) -> str:

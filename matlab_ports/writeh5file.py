@@ -36,10 +36,14 @@ def writeh5file(
     Raises
     ------
     PortError
-        If the samples do not fill one chunk (the script fails then, too) or the file cannot be written.
+        If the arrays have other axes, the samples do not fill one chunk (the script fails then, too) or the file cannot
+        be written.
     """
     path, samples, labels = Path(savepath), np.asarray(data), np.asarray(label)
     require_folder(path)
+    if samples.ndim != 4 or labels.ndim != 2:
+        sizes = " and ".join(" x ".join(map(str, one.shape)) for one in (samples, labels))
+        raise PortError(f"data and label are {sizes}", where=path, hint="H x W x C x N and 1 x N are expected")
     if chunksz < 1 or count < chunksz:
         raise PortError(f"{count} samples do not fill one chunk of {chunksz}", where=path)
     if min(samples.shape[-1], labels.shape[-1]) < count:
