@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.files import read_binary, read_net
+from caffe_compat.pixels import too_many
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
@@ -57,6 +58,8 @@ class Preprocessing:
             extents = getattr(self, name)
             if extents is not None and (len(extents) != 2 or min(extents) < 1):
                 raise DataError("must be a height and a width", field=name, value=extents)
+            if extents is not None and (problem := too_many(extents[1], extents[0])):
+                raise DataError(problem, field=name, value=extents)
         for name in ("raw_scale", "scale"):
             if not math.isfinite(getattr(self, name)):
                 raise DataError("must be a number", field=name, value=getattr(self, name))

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matlab_ports.errors import PortError
+from matlab_ports.imread import MOST_PIXELS
 
 Bytes = npt.NDArray[np.uint8]
 Backend = Literal["auto", "av", "opencv"]
@@ -91,6 +92,10 @@ class VideoReader:
                 "OpenCV gives no luma plane", where="VideoReader: planes", hint="install PyAV: pip install av"
             )
         self.height, self.width, self.rate = self._decoder.height, self._decoder.width, self._decoder.rate
+        if not 0 < self.height * self.width <= MOST_PIXELS:
+            self.close()
+            size = f"declares frames of {self.width} x {self.height}"
+            raise PortError(size, where=self.path, hint=f"1 to {MOST_PIXELS} pixels are read")
         self.frames_read = 0
 
     def __enter__(self) -> Self:
@@ -176,6 +181,10 @@ class _PyAV:
             self._container.close()
             raise PortError("holds no video", where=path)
         stream = self._container.streams.video[0]
+        if stream.codec_context is None:
+            self._container.close()
+            raise PortError("is coded in a way that has no decoder here", where=path, hint="code it as H.264")
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
         if threads is not None:
             stream.codec_context.thread_count = threads

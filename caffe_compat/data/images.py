@@ -25,6 +25,7 @@ from caffe_compat.data.shuffle import Randomness
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import Transformer
 from caffe_compat.errors import DataError
+from caffe_compat.pixels import too_many
 from caffe_compat.proto import caffe_pb2 as pb
 
 _LABEL = re.compile(r"[+-]?\d+")
@@ -79,6 +80,8 @@ class ImageSource(DataSource):
             field, value = ("new_height", high) if high else ("new_width", wide)
             hint = "set new_height and new_width together"
             raise DataError("is set alone", layer=self._layer, field=f"{_FIELD}.{field}", value=value, hint=hint)
+        if problem := too_many(wide, high):
+            raise DataError(problem, layer=self._layer, field=f"{_FIELD}.new_height", value=high)
 
     def _parse(self, number: int, line: str) -> tuple[str, int]:
         name, space, label = line.rstrip().rpartition(" ")

@@ -5,6 +5,7 @@ OpenCV is imported where it is needed: nets that read no pictures do without it.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.data.place import At
+from caffe_compat.pixels import TooManyPixelsError, open_picture
 
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(channels, height, width): bytes, or the numbers of a Datum's float_data."""
@@ -36,10 +38,11 @@ def decode(content: bytes, flag: int, at: At) -> npt.NDArray[np.uint8]:
     Raises
     ------
     DataError
-        It cannot be decoded, or its values are no bytes.
+        It cannot be decoded, has too many pixels, or its values are no bytes.
     """
     import cv2
 
+    _check_pixels(content, at)
     picture = None
     if content:
         try:
@@ -51,6 +54,16 @@ def decode(content: bytes, flag: int, at: At) -> npt.NDArray[np.uint8]:
     if picture.dtype != np.uint8:
         raise at.error(f"its values are {picture.dtype}, not bytes", hint="store it with 8 bits a channel")
     return picture.reshape(*picture.shape[:2], -1)  # type: ignore[return-value]  # checked above
+
+
+def _check_pixels(content: bytes, at: At) -> None:
+    """Refuse what declares too many pixels; what Pillow does not know is left to OpenCV."""
+    try:
+        open_picture(io.BytesIO(content)).close()
+    except TooManyPixelsError as error:
+        raise at.error(str(error), hint="shrink it first") from None
+    except (OSError, SyntaxError, ValueError):
+        return
 
 
 def channels_first(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -35,7 +35,9 @@ class At:
     ) -> DataError:
         """Return an error that names it."""
         told = f"{self.what}: {problem}" if self.what else problem
-        return DataError(told, file=self.file, line=self.line, layer=self.layer, field=field, value=value, hint=hint)
+        return DataError(
+            told, file=self.file, line=self.line, layer=self.layer or None, field=field, value=value, hint=hint
+        )
 
 
 def batch_size(layer: LayerParameter, field: str, value: int) -> int:

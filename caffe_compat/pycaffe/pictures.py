@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caffe_compat.errors import FileError
+from caffe_compat.pixels import open_picture
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LUMINANCE = (0.2125, 0.7154, 0.0721)  # scikit-image's, of ITU-R BT.709
@@ -112,16 +113,16 @@ def oversample(images: Sequence[Array], crop_dims: ArrayLike) -> Array:
 
 def _read(source: str | os.PathLike[str] | BinaryIO) -> Array:
     """Return a picture, (H, W) or (H, W, 3 or 4), with values from 0 to 1 in float64."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", "an open file")
     try:
-        with Image.open(source) as image:
+        with open_picture(source) as image:
             if image.mode == "1":
-                image = image.convert("L")  # type: ignore[assignment]
+                image = image.convert("L")
             elif image.mode not in ("L", "RGB", "RGBA", "F") and not image.mode.startswith("I"):
                 alpha = "A" in image.mode or "transparency" in image.info
-                image = image.convert("RGBA" if alpha else "RGB")  # type: ignore[assignment]
+                image = image.convert("RGBA" if alpha else "RGB")
             values = np.array(image)
             wide = image.mode == "I" and image.format != "PNG"
     except UnidentifiedImageError:

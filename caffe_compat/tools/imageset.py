@@ -26,6 +26,7 @@ from caffe_compat.data.pictures import AS_STORED, COLOR, GRAY, channels_first, d
 from caffe_compat.data.place import At
 from caffe_compat.data.write_db import new_database
 from caffe_compat.errors import DataError
+from caffe_compat.pixels import too_many
 from caffe_compat.proto import caffe_pb2 as pb
 
 Told = Callable[[str], None]
@@ -108,8 +109,11 @@ def convert_imageset(
     Raises
     ------
     DataError
-        Nothing could be stored, or, where `options` ask for it, a picture cannot be read or differs in size.
+        Nothing could be stored, or, where `options` ask for it, a picture cannot be read or differs in size; the size
+        to resize to has too many pixels.
     """
+    if options.resize and (problem := too_many(options.resize[1], options.resize[0])):
+        raise DataError(problem, field="resize", value=options.resize)
     if shuffle_seed is not None:
         told("Shuffling data")
         order = shuffled(np.arange(len(lines)), Mersenne(shuffle_seed))

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from caffe_compat.errors import DataError
 from caffe_compat.files import atomic_path
+from caffe_compat.pixels import open_picture
 
 Say = Callable[[str], None]
 Pixels = npt.NDArray[np.uint8]
@@ -117,14 +118,14 @@ def _source(path: Path, number: int, held_out: bool) -> Source:  # noqa: FBT001
 
 def _read(path: Path) -> Pixels:
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             if picture.mode[:1] in ("I", "F"):
                 kind = f"holds pixels of kind {picture.mode}"
                 raise DataError(kind, file=path, hint="convert it to 8-bit RGB")
             picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
             upright: Image.Image = ImageOps.exif_transpose(picture)
             found = _fitted(upright.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"not a readable picture ({error})", file=path) from None
     if min(found.shape[:2]) < SHORTEST_SIDE:
         size = f"{found.shape[1]} x {found.shape[0]} pixels are too few"

@@ -109,3 +109,26 @@ def test_damage_in_the_middle_names_the_frame(tmp_path):
     with VideoReader(path) as reader, pytest.raises(PortError, match=r"is damaged at frame \d+ .*copy it again"):
         list(reader)
     assert 5 < reader.frames_read < 40
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_codec_without_a_decoder_is_refused(tmp_path, backend):
+    path = write_video(tmp_path / "v.mp4", pictures(3), codec="libx264", pix_fmt="yuv420p")
+    content = path.read_bytes()
+    assert content.count(b"avc1") >= 1
+    path.write_bytes(content.replace(b"avc1", b"qqqq").replace(b"avcC", b"qqqC"))
+    with pytest.raises(
+        PortError, match=r"v\.mp4: (is coded in a way that has no decoder here|cannot be read as a video)"
+    ):
+        VideoReader(path, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_frames_without_measure_are_refused_at_their_header(tmp_path, backend):
+    path = write_video(tmp_path / "v.avi", pictures(3), codec="rawvideo", pix_fmt="bgr24")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"strf") + 12  # width and height in the BITMAPINFOHEADER
+    content[place : place + 8] = (12000).to_bytes(4, "little") * 2
+    path.write_bytes(content)
+    with pytest.raises(PortError, match=r"v\.avi: declares frames of 12000 x 12000; 1 to 89478485 pixels"):
+        VideoReader(path, backend=backend)
