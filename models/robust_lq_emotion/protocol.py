@@ -17,7 +17,7 @@ from caffe_compat.errors import DataError, FileError
 from caffe_compat.models.robust_lq_emotion import protocol_sr as sr
 from caffe_compat.models.robust_lq_emotion import protocol_work as work
 from caffe_compat.models.robust_lq_emotion import recipes
-from caffe_compat.models.robust_lq_emotion.avec.layout import find_recordings, partition_of
+from caffe_compat.models.robust_lq_emotion.avec.layout import find_recordings
 from caffe_compat.models.robust_lq_emotion.dataset.h5 import OWN
 from caffe_compat.models.robust_lq_emotion.nets import definitions
 from caffe_compat.models.robust_lq_emotion.nets.blocks import SIZE
@@ -127,7 +127,7 @@ def stages(plan: Experiment) -> list[Stage]:
         else:
             found.append(_h5(plan, folder, crops("HQ" if _mixed(row) else folder), mixed=_mixed(row)))
         files[folder] = found[-1].writes
-    found += _pretrainings(plan, pairs, [path for path in crops("HQ") if partition_of(path.stem) == "train"])
+    found += _pretrainings(plan, pairs, [path for path in crops("HQ") if plan.partitions.of(path.stem) == "train"])
     runs = {}
     for row, s in pairs:
         name, start = (text.format(**_filled(plan, s)) for text in (row.row, row.start))
@@ -136,7 +136,7 @@ def stages(plan: Experiment) -> list[Stage]:
         runs[name] = _train(plan, name, row.net, where, files[data], start, seed=seed, factors=factors)
     found += runs.values()
     for row, s, cell in _scored(plan):
-        tested = [path for path in crops(cell.test) if partition_of(path.stem) == "dev"]
+        tested = [path for path in crops(cell.test) if plan.partitions.of(path.stem) == "dev"]
         data, factor = _data(plan, row, s), s if _own(plan, row) and _mixed(row) else None
         found.append(_evaluate(plan, cell, runs[cell.run].writes[0], tested, data, factor))
     return found
@@ -156,10 +156,11 @@ def _pretrainings(plan: Experiment, pairs: Sequence[tuple[recipes.Recipe, int]],
 def _names(plan: Experiment) -> list[str]:
     out = plan.out.resolve()
     there = [one for one in find_recordings(plan.recordings, skip=[out]) if one.labelled]
-    names = [one.name for one in there if partition_of(one.name) in PHASES.values()]
+    names = [one.name for one in there if plan.partitions.of(one.name) in PHASES.values()]
+    plan.partitions.require_known([one.name for one in there], plan.recordings, *PHASES.values())
     for partition in PHASES.values():
-        if not any(partition_of(name) == partition for name in names):
-            hint = "train_* to train with, dev_* to test on"
+        if not plan.partitions.members(partition, names):
+            hint = f"name them: --{partition} takes from {', '.join(one.name for one in there)}"
             raise DataError(f"has no labelled {partition} recording", file=plan.recordings, hint=hint)
     return names
 
@@ -179,6 +180,11 @@ def _otherwise(plan: Experiment, *parts: str) -> dict[str, Any]:
     return {"switches": found} if found else {}
 
 
+def _partitioned(plan: Experiment) -> dict[str, Any]:
+    """Return what a stage's settings owe to partitions that a user names."""
+    return {"partitions": dict(plan.partitions.named)} if plan.partitions.named else {}
+
+
 def _prepare(plan: Experiment, names: Sequence[str], crops: list[Path]) -> Stage:
     there = {one.name: one for one in find_recordings(plan.recordings, skip=[plan.out.resolve()])}
     files = [
@@ -193,6 +199,7 @@ def _prepare(plan: Experiment, names: Sequence[str], crops: list[Path]) -> Stage
         "names": list(names),
         "scales": list(plan.scales),
         "boxes": plan.boxes is not None,
+        **_partitioned(plan),
         **_otherwise(plan, "prepare"),
     }
     return Stage("prepare", run, settings, (*files, *boxes), tuple(crops))
@@ -208,6 +215,7 @@ def _h5(plan: Experiment, folder: str, crops: list[Path], *, mixed: bool) -> Sta
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
     switched = _otherwise(plan, "h5", *(("h5 of the mixture",) if mixed else ()))
     settings = {"folder": folder, "mixture": list(plan.mixture) if mixed else [], "seed": plan.seed, **switched}
+    settings |= _partitioned(plan)
     return Stage(f"h5 {folder}", partial(work.do_h5, plan, folder, mixed), settings, tuple(crops), writes)
 
 
@@ -218,6 +226,7 @@ def _h5_of_sizes(plan: Experiment, folder: str, crops: list[Path]) -> Stage:
     writes += [target / f"{factor}" / f"{phase}.h5" for factor in factors for phase in PHASES]
     writes += [target / f"{phase}_{factor}.h5" for factor in factors[1:] for phase in PHASES]
     settings = {"folder": folder, "factors": factors, "seed": plan.seed, **_otherwise(plan, "h5")}
+    settings |= _partitioned(plan)
     return Stage(f"h5 {folder}", partial(work.do_h5_of_sizes, plan, folder), settings, tuple(crops), tuple(writes))
 
 

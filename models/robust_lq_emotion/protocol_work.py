@@ -10,6 +10,7 @@ from typing import Any
 
 from caffe_compat.errors import DataError
 from caffe_compat.models.robust_lq_emotion import recipes
+from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions
 from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, PaperSwitches
 from caffe_compat.models.robust_lq_emotion.published import FACTORS
 
@@ -35,6 +36,7 @@ class Experiment:
     pictures : for super-resolution, where `switches.sr_pictures` is "natural"; else, and by default, faces of the
         training recordings.
     boxes : a folder of face boxes; found by default.
+    partitions : which recordings are trained with and which are scored.
     seed : of everything that is drawn.
     threads : of a stage.
     device : see `devices.choose_device`.
@@ -51,6 +53,7 @@ class Experiment:
     mixture: tuple[int, ...] = (3, 4, 6)
     pictures: Path | None = None
     boxes: Path | None = None
+    partitions: Partitions = field(default_factory=Partitions)
     seed: int = 0
     threads: int = 2
     device: str = "auto"
@@ -106,7 +109,10 @@ def do_prepare(plan: Experiment, names: tuple[str, ...]) -> None:
         luma="gray" if plan.switches.luminance == "gray" else "rgb",
     )
     with log(plan.out, "prepare") as say:
-        outcomes = prepare(plan.recordings, plan.out, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say)
+        outcomes = prepare(
+            plan.recordings, plan.out, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say,
+            partitions=plan.partitions if plan.partitions.named else None,
+        )  # fmt: skip
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         raise DataError(f"{len(failed)} recordings could not be prepared: {failed[0].error}", file=plan.recordings)
@@ -125,7 +131,12 @@ def do_h5(plan: Experiment, folder: str, mixed: bool) -> None:  # noqa: FBT001
     options = Options(mean_sub=of_file, norm=of_file, **mixture)
     source = "HQ" if mixed else folder
     with log(plan.out, f"h5 {folder}") as say:
-        make_h5(plan.out, H5Settings(source=source, name=folder, options=options, seed=plan.seed), say=say)
+        make_h5(
+            plan.out,
+            H5Settings(source=source, name=folder, options=options, seed=plan.seed),
+            partitions=plan.partitions,
+            say=say,
+        )
 
 
 def do_h5_of_sizes(plan: Experiment, folder: str) -> None:
@@ -140,7 +151,7 @@ def do_h5_of_sizes(plan: Experiment, folder: str) -> None:
         for factor in sorted(plan.mixture):  # each in an order of its own, or a batch would hold each frame thrice
             name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
             settings = H5Settings(source=f"LR{factor}{OWN}", name=name, options=options, seed=seed)
-            make_h5(plan.out, settings, say=say)
+            make_h5(plan.out, settings, partitions=plan.partitions, say=say)
     first, *others = sorted(plan.mixture)
     target = plan.out / "h5_files" / folder
     for phase in PHASES:
@@ -206,7 +217,9 @@ def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path, factor: i
     torch.set_num_threads(plan.threads)
     with log(plan.out, f"score {cell.run} on {cell.test}") as say:
         data = plan.out / "data/raw_data" / cell.test
-        evaluate = Evaluate(weights, data, plan.out / cell.scores, device=plan.device, say=say)
+        evaluate = Evaluate(
+            weights, data, plan.out / cell.scores, partitions=plan.partitions, device=plan.device, say=say
+        )
         if factor is not None:
             evaluate.net = plan.out / cell.scores / "deploy.prototxt"
             evaluate.net.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.models.robust_lq_emotion import rd_plots
-from caffe_compat.models.robust_lq_emotion.avec.layout import natural
+from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, crops_of
 from caffe_compat.models.robust_lq_emotion.codec.codecs import find_codec
 from caffe_compat.models.robust_lq_emotion.codec.encode import versions
 from caffe_compat.models.robust_lq_emotion.devices import choose_device
@@ -68,7 +68,8 @@ class RateDistortion:
     data : folder of NAME.mat as prepare writes them, in full resolution.
     out : folder for results, and for the cells a later run goes on from.
     models : the nets. Of two with one name, each has a scale of its own.
-    names : recordings; by default all dev_* of `data`.
+    names : recordings; by default those of the partition dev.
+    partitions : of the recordings; by default as they were named to prepare, or as AVEC's names say.
     scales, codecs, qps : what is gone through.
     net : a definition in place of the authors' deploy form.
     mean, std : see `scores.predict.Predictor`.
@@ -83,6 +84,7 @@ class RateDistortion:
     out: Path
     models: Sequence[Model]
     names: Sequence[str] = ()
+    partitions: Partitions | None = None
     scales: Sequence[int] = (3, 4)
     codecs: Sequence[str] = ("x264", "x265")
     qps: Sequence[int] = tuple(range(20, 45, 4))
@@ -104,7 +106,7 @@ class RateDistortion:
         CaffeCompatError, PortError, OSError
         """
         self._check()
-        names = list(dict.fromkeys(self.names)) or self._development()
+        names = list(dict.fromkeys(self.names)) or crops_of(self.data, "dev", self.partitions)
         labels = read_labels(self.data, names)
         self.out.mkdir(parents=True, exist_ok=True)
         weights = {model: find_weights(model.weights) for model in self.models}
@@ -136,12 +138,6 @@ class RateDistortion:
                 if (model.name, scale) in seen:
                     raise DataError(f"two are to be shown at scale {scale}", field="model", value=model.name)
                 seen.add((model.name, scale))
-
-    def _development(self) -> list[str]:
-        found = sorted((path.stem for path in self.data.glob("dev_*.mat")), key=natural)
-        if not found:
-            raise FileError("there is no dev_*.mat here", file=self.data, hint="lq-emotion prepare writes recordings")
-        return found
 
     def _identities(self, weights: Mapping[Model, Path]) -> dict[Model, dict[str, Any]]:
         found = {}

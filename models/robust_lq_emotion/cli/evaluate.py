@@ -7,7 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least, number_from, teller
+from caffe_compat.models.robust_lq_emotion.cli.options import (
+    add_partitions,
+    at_least,
+    number_from,
+    partitions_of,
+    teller,
+)
 
 _CONVENTIONS = ("avec", "population", "sample")  # those of scores.metrics, which torch comes with
 
@@ -20,7 +26,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--weights", type=Path, required=True, metavar="FILE", help="a caffemodel, or the folder of a run")
     option("--data", type=Path, required=True, metavar="FOLDER", help="recordings: ROOT/data/raw_data/HQ")
     option("--out", type=Path, required=True, metavar="FOLDER", help="for predictions, scores and pictures")
-    option("--names", nargs="+", default=(), metavar="NAME", help="recordings (all dev_* of --data)")
+    option("--names", nargs="+", default=(), metavar="NAME", help="recordings to score (those of --dev)")
+    add_partitions(evaluate)
     option("--net", type=Path, metavar="FILE", help="definition of the net (the authors' deploy form of CNN+D)")
     option("--delay", type=number_from(0), default=0.0, metavar="S", help="seconds the gold standard is late (0)")
     option(
@@ -64,6 +71,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         args.data,
         args.out,
         names=args.names,
+        partitions=partitions_of(args),
         net=args.net,
         delay=args.delay,
         learn_on=args.postprocess,

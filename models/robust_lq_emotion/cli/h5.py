@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least, teller
+from caffe_compat.models.robust_lq_emotion.cli.options import add_partitions, at_least, teller
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,10 +18,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     h5.add_argument("--out", type=Path, required=True, metavar="ROOT", help="the folder prepare wrote to")
     h5.add_argument("--from", dest="source", default="HQ", metavar="CROPS", help="HQ (default), LR3, ...")
     h5.add_argument("--name", metavar="NAME", help="folder below ROOT/h5_files; by default as the options say")
-    h5.add_argument("--train", nargs="+", default=(), metavar="NAME", help="recordings to train with (train_*)")
-    h5.add_argument("--test", nargs="+", default=(), metavar="NAME", help="recordings to test with (dev_*)")
     h5.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help="0: a MATLAB just started")
     h5.add_argument("--chunk", type=at_least(1), default=128, metavar="N", help="samples per chunk (128)")
+    add_partitions(h5)
+    h5.add_argument("--test", dest="dev", nargs="+", metavar="NAME", help="another name of --dev")
     _add_making(h5.add_argument_group("what to make of the frames"))
     _add_multi(h5.add_argument_group("three frames at a time"))
     h5.add_argument("--fresh", action="store_true", help="make everything again")
@@ -66,6 +66,7 @@ def _factor(text: str) -> float:
 
 
 def _h5(args: argparse.Namespace) -> int:
+    from caffe_compat.models.robust_lq_emotion.avec.partitions import avec_name, named_partitions
     from caffe_compat.models.robust_lq_emotion.dataset.h5 import H5Settings, make_h5
     from matlab_ports.generate_h5 import Options
 
@@ -88,14 +89,14 @@ def _h5(args: argparse.Namespace) -> int:
     settings = H5Settings(
         args.source,
         args.name,
-        tuple(args.train),
-        tuple(args.test),
-        options,
-        args.seed,
-        args.chunk,
-        args.train_statistics,
+        tuple(map(avec_name, args.train)),
+        tuple(map(avec_name, args.dev)),
+        options=options,
+        seed=args.seed,
+        chunk=args.chunk,
+        train_statistics=args.train_statistics,
     )
-    results = make_h5(args.out, settings, fresh=args.fresh, say=say)
+    results = make_h5(args.out, settings, partitions=named_partitions(table=args.partitions), fresh=args.fresh, say=say)
     if args.json:
         print(json.dumps(results, indent=2))
     else:

@@ -7,9 +7,11 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import CaffeCompatError
+from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, named_partitions
 from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, setting
 
 
@@ -44,6 +46,25 @@ def number_from(least: float = -math.inf) -> Callable[[str], float]:
         return value
 
     return number
+
+
+def add_partitions(parser: argparse.ArgumentParser) -> None:
+    """Add ``--train``, ``--dev`` and ``--partitions``, which `partitions_of` reads."""
+    group = parser.add_argument_group("partitions", "by default as prepare was told, else train_* and dev_*")
+    group.add_argument("--train", nargs="+", default=(), metavar="NAME", help="recordings to train with")
+    group.add_argument("--dev", nargs="+", default=(), metavar="NAME", help="recordings to test and score on")
+    told = "a table of both: columns name and partition (train, dev, test)"
+    group.add_argument("--partitions", type=Path, metavar="CSV", help=told)
+
+
+def partitions_of(args: argparse.Namespace) -> Partitions | None:
+    """Return the partitions that a command's user names; None where none are named.
+
+    Raises
+    ------
+    CaffeCompatError
+    """
+    return named_partitions(args.train, args.dev, args.partitions)
 
 
 def add_switches(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least, number_from, teller
+from caffe_compat.models.robust_lq_emotion.cli.options import (
+    add_partitions,
+    at_least,
+    number_from,
+    partitions_of,
+    teller,
+)
 
 _BACKENDS = ("loky", "threading", "dask")
 
@@ -28,6 +34,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     prepare.add_argument(
         "--scales", nargs="+", type=at_least(2), default=(), metavar="S", help="LR variants beside HQ: 3 4 6 8 12 16"
     )
+    add_partitions(prepare)
     _add_labels(prepare.add_argument_group("labels"))
     _add_faces(prepare.add_argument_group("faces"))
     _add_work(prepare.add_argument_group("work"))
@@ -95,8 +102,8 @@ def _prepare(args: argparse.Namespace) -> int:
     jobs = None if args.backend == "dask" else args.jobs
     with _workers(args):
         outcomes = prepare(
-            args.recordings, args.out, settings, layout=args.layout, names=args.names, boxes=args.boxes, jobs=jobs,
-            fresh=args.fresh, say=say,
+            args.recordings, args.out, settings, layout=args.layout, names=args.names,
+            partitions=partitions_of(args), boxes=args.boxes, jobs=jobs, fresh=args.fresh, say=say,
         )  # fmt: skip
     if args.json:
         print(json.dumps({"recordings": [asdict(outcome) for outcome in outcomes]}, indent=2))

@@ -8,7 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.cli.options import at_least, number_from, teller
+from caffe_compat.models.robust_lq_emotion.cli.options import (
+    add_partitions,
+    at_least,
+    number_from,
+    partitions_of,
+    teller,
+)
 
 _QPS = "20..44:4"
 
@@ -28,7 +34,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="caffemodels or folders of runs; NAME@3=FILE for one that is shown at scale 3 only",
     )
     option("--out", type=Path, required=True, metavar="FOLDER", help="for tables, pictures and what is gone on from")
-    option("--names", nargs="+", default=(), metavar="NAME", help="recordings (all dev_* of --data)")
+    option("--names", nargs="+", default=(), metavar="NAME", help="recordings to score (those of --dev)")
+    add_partitions(rd)
     option("--scales", type=at_least(1, 96), nargs="+", default=(3, 4), metavar="S", help="times smaller (3 4)")
     option("--codecs", nargs="+", default=("x264", "x265"), metavar="NAME", help="x264, x265, vp9, av1, mpeg4")
     option("--qps", type=_qps, nargs="+", default=[_qps(_QPS)], metavar="QP", help=f"as 24 or 20..44:4 ({_QPS})")
@@ -77,6 +84,7 @@ def _rd(args: argparse.Namespace) -> int:
         args.out,
         [Model(name, file, scale) for name, scale, file in args.weights],
         names=args.names,
+        partitions=partitions_of(args),
         scales=sorted(set(args.scales)),
         codecs=args.codecs,
         qps=sorted({qp for some in args.qps for qp in some}),

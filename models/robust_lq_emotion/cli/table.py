@@ -6,7 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
-from caffe_compat.models.robust_lq_emotion.cli.options import add_switches, at_least, chosen, teller
+from caffe_compat.models.robust_lq_emotion.cli.options import (
+    add_partitions,
+    add_switches,
+    at_least,
+    chosen,
+    partitions_of,
+    teller,
+)
 
 _ROWS = {"HR": "hr", "LR": "lr", "Non-Joint": "non_joint", "Joint": "joint", "OA": "joint_oa"}
 _FACTORS = (3, 4, 6, 8, 12, 16)
@@ -28,6 +35,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--max-factor", type=factor, metavar="S", help="of Joint-OA's super-resolution (12, --as paper 16)")
     option("--mixture", nargs="+", type=factor, default=(3, 4, 6), metavar="S", help="of Joint-OA (3 4 6)")
     option("--boxes", type=Path, metavar="DIR", help="face boxes, NAME.mat or NAME.csv; found otherwise")
+    add_partitions(table)
     option("--seed", type=at_least(0), default=0, metavar="N", help="of everything drawn (0)")
     option("--jobs", type=at_least(1), default=1, metavar="N", help="nets trained at a time (1)")
     option("--threads", type=at_least(1), default=2, metavar="N", help="of each; other numbers, other bits (2)")
@@ -39,6 +47,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _table(args: argparse.Namespace) -> int:
+    from caffe_compat.models.robust_lq_emotion.avec.partitions import kept_partitions
     from caffe_compat.models.robust_lq_emotion.protocol_work import Experiment
     from caffe_compat.models.robust_lq_emotion.table import Table, markdown
 
@@ -56,6 +65,7 @@ def _table(args: argparse.Namespace) -> int:
         mixture=tuple(args.mixture),
         pictures=args.sr_pictures.resolve() if args.sr_pictures else None,
         boxes=args.boxes.resolve() if args.boxes else None,
+        partitions=partitions_of(args) or kept_partitions(args.out / "data"),
         seed=args.seed,
         threads=args.threads,
         device=args.device,

@@ -11,7 +11,8 @@ import h5py
 
 from caffe_compat.errors import DataError, FileError, did_you_mean
 from caffe_compat.files import atomic_path
-from caffe_compat.models.robust_lq_emotion.avec.layout import natural, partition_of
+from caffe_compat.models.robust_lq_emotion.avec.layout import natural
+from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, kept_partitions
 from caffe_compat.models.robust_lq_emotion.dataset.journal import identities
 from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json, write_lines
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
@@ -34,7 +35,7 @@ class H5Settings:
     ----------
     source : the crops to take, a folder of ROOT/data/raw_data: ``HQ``, ``LR3``, ...
     name : the folder for the files, below ROOT/h5_files; by default as the settings say: ``HQ``, ``mix_3_4_6``.
-    train, test : names of recordings; by default all ``train_*`` and all ``dev_*``.
+    train, test : names of recordings; by default those of the partitions train and dev.
     options : generate_h5's.
     seed : of the random stream; 0 is a MATLAB just started, as the scripts found it.
     chunk : samples per chunk; the authors' batch.
@@ -75,7 +76,12 @@ class H5Settings:
 
 
 def make_h5(
-    out: str | Path, settings: H5Settings | None = None, *, fresh: bool = False, say: Say = print
+    out: str | Path,
+    settings: H5Settings | None = None,
+    *,
+    partitions: Partitions | None = None,
+    fresh: bool = False,
+    say: Say = print,
 ) -> dict[str, Any]:
     """Write ROOT/h5_files/NAME/{train.h5,test.h5,train.txt,test.txt}; go on from an interrupted run.
 
@@ -85,6 +91,7 @@ def make_h5(
     ----------
     out : ROOT, with data/raw_data below it.
     settings : what to make; by default the authors' HQ files.
+    partitions : of the recordings; by default as they were named to prepare, or as AVEC's names say.
     fresh : make everything again.
     say : takes a line for the user at a time.
 
@@ -98,7 +105,8 @@ def make_h5(
         Recordings are missing or cannot be used, or a file cannot be written.
     """
     out, settings = Path(out), settings or H5Settings()
-    crops = {phase: _crops(out, settings, phase) for phase in _PARTITION}
+    parts = partitions or kept_partitions(out / "data")
+    crops = {phase: _crops(out, settings, phase, parts) for phase in _PARTITION}
     _require_apart(settings, crops)
     folder = out / "h5_files" / settings.folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +147,7 @@ def named_apart(source: Path, target: Path, suffix: str) -> None:
                 file[called] = h5py.ExternalLink(source.relative_to(target.parent).as_posix(), f"/{name}")
 
 
-def _crops(out: Path, settings: H5Settings, phase: str) -> list[Path]:
+def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) -> list[Path]:
     """The MAT-files of a phase, all there, in natural order unless named."""
     folder = out / CROPS / settings.source
     if not folder.is_dir():
@@ -149,13 +157,13 @@ def _crops(out: Path, settings: H5Settings, phase: str) -> list[Path]:
     known = {path.stem: path for path in sorted(folder.glob("*.mat"), key=lambda path: natural(path.stem))}
     wanted: Sequence[str] = getattr(settings, phase)
     if not wanted:
-        wanted = [name for name in known if partition_of(name) == _PARTITION[phase]]
-        _require_whole(out, _PARTITION[phase], set(known), phase)
+        wanted = partitions.members(_PARTITION[phase], known)
+        _require_whole(out, partitions, set(known), phase)
     if not wanted:
         hint = (
             f"it holds {', '.join(known)}; name those to take: --{phase}" if known else "lq-emotion prepare makes them"
         )
-        raise FileError(f"holds no recording named {_PARTITION[phase]}_*", file=folder, hint=hint)
+        raise FileError(f"holds no recording of the partition {_PARTITION[phase]}", file=folder, hint=hint)
     for name in wanted:
         if name not in known:
             hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
@@ -170,11 +178,11 @@ def _side(settings: H5Settings, paths: Sequence[Path]) -> int:
         return frames.shape[0]
 
 
-def _require_whole(out: Path, partition: str, known: set[str], phase: str) -> None:
+def _require_whole(out: Path, partitions: Partitions, known: set[str], phase: str) -> None:
     """Refuse to leave out in silence what `prepare` failed on."""
     prepared = read_json(out / "data" / "prepare.json") or {}
     names = [one["name"] for one in prepared.get("recordings", [])]
-    lacking = [name for name in names if partition_of(name) == partition and name not in known]
+    lacking = [name for name in partitions.members(_PARTITION[phase], names) if name not in known]
     if lacking:
         raise DataError(
             f"{', '.join(lacking)} could not be prepared, so a {phase}ing file of all recordings cannot be made",

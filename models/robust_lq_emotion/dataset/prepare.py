@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from caffe_compat.models.robust_lq_emotion.avec.layout import Layout, Recording, find_recordings, natural, select
+from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, write_partitions
 from caffe_compat.models.robust_lq_emotion.avec.tables import frame_times
 from caffe_compat.models.robust_lq_emotion.dataset.journal import FOLDER
 from caffe_compat.models.robust_lq_emotion.dataset.recording import Outcome, Settings, prepare_one
@@ -32,6 +33,7 @@ def prepare(
     *,
     layout: Layout = "auto",
     names: Sequence[str] = (),
+    partitions: Partitions | None = None,
     boxes: str | Path | None = None,
     jobs: int | None = None,
     fresh: bool = False,
@@ -46,6 +48,8 @@ def prepare(
     settings : what to make; by default what the authors made.
     layout : of the tree; see `find_recordings`.
     names : recordings to prepare; by default all that have labels.
+    partitions : which recordings are trained with and scored, kept beside the crops; by default what is kept there, or
+        what AVEC's names say.
     boxes : a folder with face boxes, NAME.mat or NAME.csv.
     jobs : recordings at a time; None leaves it to an enclosing `joblib.parallel_config`, which may also name another
         backend, such as a cluster's. Every worker must see the folders.
@@ -70,7 +74,11 @@ def prepare(
     box_folder = None if boxes is None else Path(boxes).resolve()
     if box_folder is not None and not box_folder.is_dir():
         raise FileError("no such folder of boxes", file=box_folder)
+    if partitions is not None:
+        partitions.require_known([one.name for one in found], Path(recordings), "train", "dev")
     _require_writable(out)
+    if partitions is not None:
+        write_partitions(partitions, [one.name for one in found], out / "data")
     say(f"{len(chosen)} recordings to {out}")
     outcomes = []
     for outcome in _outcomes(chosen, out, settings, box_folder, jobs, fresh=fresh):

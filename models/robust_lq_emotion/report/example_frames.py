@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.models.robust_lq_emotion.avec.layout import natural
+from caffe_compat.models.robust_lq_emotion.avec.partitions import kept_partitions
 from caffe_compat.models.robust_lq_emotion.quality import run_net
 from caffe_compat.models.robust_lq_emotion.recipe import BORDER, DEPLOY
 from caffe_compat.models.robust_lq_emotion.report.document import Block, Figure, Text
@@ -45,7 +46,8 @@ def frames(store: Store) -> Iterator[Block]:
     """
     folder = store.root / "data" / "raw_data" / "HQ"
     there = sorted(folder.glob("*.mat"), key=lambda path: natural(path.stem))
-    chosen = ([path for path in there if path.stem.startswith("dev_")] or there)[:_PEOPLE]
+    partitions = kept_partitions(store.root / "data")
+    chosen = ([path for path in there if partitions.of(path.stem) == "dev"] or there)[:_PEOPLE]
     if not chosen:
         raise Absent("No faces to show: `lq-emotion prepare` leaves crops in data/raw_data/HQ.")
     nets, problems = _nets(store)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.models.robust_lq_emotion import workspace
-from caffe_compat.models.robust_lq_emotion.avec.layout import natural
+from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, crops_of
 from caffe_compat.models.robust_lq_emotion.devices import choose_device
 from caffe_compat.models.robust_lq_emotion.scores import plots, tables
 from caffe_compat.models.robust_lq_emotion.scores.delay import gold_back, grid_index, predictions_forward
@@ -40,7 +40,8 @@ class Evaluate:
     weights : a caffemodel, or the folder of a run.
     data : folder of NAME.mat as prepare writes them.
     out : folder for predictions/, scores and pictures.
-    names : recordings; by default all dev_* of `data`.
+    names : recordings; by default those of the partition dev.
+    partitions : of the recordings; by default as they were named to prepare, or as AVEC's names say.
     net : a definition in place of the authors' deploy form.
     delay : seconds by which the gold standard is late.
     learn_on : recordings that AVEC's post-processing is learnt on; none for no post-processing.
@@ -57,6 +58,7 @@ class Evaluate:
     data: Path
     out: Path
     names: Sequence[str] = ()
+    partitions: Partitions | None = None
     net: Path | None = None
     delay: float = 0.0
     learn_on: Sequence[str] = ()
@@ -92,7 +94,7 @@ class Evaluate:
         return self._computed()[1]
 
     def _computed(self) -> tuple[list[Predicted], dict[str, Any], dict[str, Labels]]:
-        names = list(dict.fromkeys(self.names)) or self._development()
+        names = list(dict.fromkeys(self.names)) or crops_of(self.data, "dev", self.partitions)
         everyone = list(dict.fromkeys([*names, *self.learn_on]))
         labels = read_labels(self.data, everyone)
         timelines = self._timelines(names, labels)
@@ -111,14 +113,6 @@ class Evaluate:
             raise FileError("this is a file; a folder is expected", file=there)
         if not os.access(there, os.W_OK):
             raise FileError("cannot be written to", file=there, hint="choose another --out")
-
-    def _development(self) -> list[str]:
-        found = sorted((path.stem for path in self.data.glob("dev_*.mat")), key=natural)
-        if not found:
-            there = ", ".join(sorted((path.stem for path in self.data.glob("*.mat")), key=natural))
-            hint = f"--names takes from {there}" if there else "lq-emotion prepare writes recordings"
-            raise FileError("there is no dev_*.mat here", file=self.data, hint=hint)
-        return found
 
     def _timelines(self, names: Sequence[str], labels: dict[str, Labels]) -> dict[str, Labels]:
         """Return every recording's whole gold standard where it is asked for."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.files import write_text
+from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, kept_partitions
 from caffe_compat.models.robust_lq_emotion.published import FACTORS, MEASURES, METHODS, beside
 from caffe_compat.models.robust_lq_emotion.verify.networks import Network
 from caffe_compat.models.robust_lq_emotion.verify.weights import Held
@@ -73,13 +74,15 @@ class Scoring:
 
     Attributes
     ----------
-    crops : factor -> folder of dev_*.mat; 1 is HQ.
+    crops : factor -> folder of crops; 1 is HQ.
     cells : file -> cell, where the name does not tell it.
+    partitions : of the recordings, see `scores.evaluate`.
     device : see `devices.choose_device`.
     """
 
     crops: Mapping[int, Path]
     cells: Mapping[str, Cell]
+    partitions: Partitions | None = None
     device: str = "auto"
 
     def score(self, held: Held, network: Network, say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -98,7 +101,15 @@ class Scoring:
             with TemporaryDirectory() as name:
                 definition = Path(name) / "deploy.prototxt"
                 write_text(network.definition, definition)
-                run = Evaluate(held.path, self.crops[factor], Path(name), net=definition, device=self.device, say=say)
+                run = Evaluate(
+                    held.path,
+                    self.crops[factor],
+                    Path(name),
+                    net=definition,
+                    partitions=self.partitions,
+                    device=self.device,
+                    say=say,
+                )
                 scores = run.score()["scores"][TOGETHER]
             found = {measure: scores[measure] for measure in (*MEASURES, "frames")}
             rows.append(
@@ -123,7 +134,7 @@ def _beside(found: dict[str, Any], method: str | None, factor: int) -> dict[str,
     return {**row, "agrees": agrees}
 
 
-def find_crops(root: Path) -> dict[int, Path]:
+def find_crops(root: Path, partitions: Partitions | None = None) -> dict[int, Path]:
     """Return the folders of development crops below ROOT by factor, 1 for HQ.
 
     Raises
@@ -134,12 +145,14 @@ def find_crops(root: Path) -> dict[int, Path]:
     if not root.is_dir():
         raise FileError("no such folder", file=root, field="--recordings")
     for base in (root / "data" / "raw_data", root / "raw_data", root):
-        found = {}
+        found, members = {}, (partitions or kept_partitions(base.parent)).members
         for folder in sorted(path for path in base.glob("*") if path.is_dir()):
             parts = re.fullmatch(r"HQ|LR(\d+)", folder.name)
-            if parts and next(folder.glob("dev_*.mat"), None):
+            if parts and members("dev", (path.stem for path in folder.glob("*.mat"))):
                 found[int(parts[1] or 1)] = folder
         if found:
             return dict(sorted(found.items()))
-    hint = "the ROOT of lq-emotion prepare --out ROOT"
-    raise FileError("has no data/raw_data/HQ or LR3 with dev_*.mat in it", file=root, field="--recordings", hint=hint)
+    hint = "the ROOT of lq-emotion prepare --out ROOT; --dev names the recordings where AVEC's names do not"
+    raise FileError(
+        "has no data/raw_data/HQ or LR3 with development recordings in it", file=root, field="--recordings", hint=hint
+    )

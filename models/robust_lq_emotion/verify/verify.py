@@ -31,6 +31,7 @@ import numpy as np
 import torch
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, ProblemsError, did_you_mean
+from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, crops_of
 from caffe_compat.models.robust_lq_emotion.devices import choose_device
 from caffe_compat.models.robust_lq_emotion.report.store import Store
 from caffe_compat.models.robust_lq_emotion.table import versions
@@ -74,6 +75,7 @@ class Verify:
     weights : a folder of files of weights, or one file.
     out : where the result goes.
     recordings : ROOT of prepared recordings to score on.
+    partitions : of the recordings, see `scores.evaluate`.
     cells : file -> cell of Table 1, where a file's name does not tell it.
     against : an earlier result that passed, of the same files; by default what `out` holds, as far as files of the same
         names are concerned.
@@ -86,6 +88,7 @@ class Verify:
     weights: Path
     out: Path
     recordings: Path | None = None
+    partitions: Partitions | None = None
     cells: Mapping[str, Cell] = field(default_factory=dict)
     against: Path | None = None
     fresh: bool = False
@@ -110,7 +113,7 @@ class Verify:
             inputs=fixed_inputs(),
             device=choose_device(self.device),
             caffe=find_caffe(self.caffe),
-            scoring=Scoring(find_crops(self.recordings), self.cells, self.device) if self.recordings else None,
+            scoring=self._scoring(),
         )
         setting = self._setting(tools)
         results = []
@@ -129,6 +132,14 @@ class Verify:
         if not (failed and before and self.kept):
             signed.write_signed(content, self.out)
         return content
+
+    def _scoring(self) -> Scoring | None:
+        if not self.recordings:
+            return None
+        crops = find_crops(self.recordings, self.partitions)
+        for folder in crops.values():
+            crops_of(folder, "dev", self.partitions)  # refused before the first file is read
+        return Scoring(crops, self.cells, self.partitions, self.device)
 
     def _setting(self, tools: _Tools) -> Result:
         caffe, scoring = tools.caffe, tools.scoring
