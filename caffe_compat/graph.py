@@ -94,11 +94,6 @@ class NetGraph:
         """Return every parameter blob in Caffe's order."""
         return tuple(slot for node in self.nodes for slot in node.slots)
 
-    @property
-    def data_layers(self) -> tuple[pb.LayerParameter, ...]:
-        """Return the layers, other than Input, whose tops must be fed."""
-        return tuple(n.spec.param for n in self.nodes if n.layer.is_data and n.type != "Input")
-
     def parameter_count(self) -> int:
         """Return the number of parameters, shared ones once."""
         return sum(count(slot.blob.shape) for slot in self.slots if slot.owner is None)

@@ -218,12 +218,8 @@ def caffe_blobs(net: fx.GraphModule) -> dict[str, list[torch.Tensor]]:
     return out
 
 
-def to_message(net: fx.GraphModule, *, diffs: bool = False) -> tuple[pb.NetParameter, BlobStore]:
-    """Return the net as Caffe's ToProto gives it: name, layers as set up, blobs (values in the store)."""
-    return _message(net.meta["caffe"], functools.partial(_value_and_grad, net), diffs=diffs)
-
-
 def _message(graph: NetGraph, read: Reader, *, diffs: bool) -> tuple[pb.NetParameter, BlobStore]:
+    """Return the net as Caffe's ToProto gives it: name, layers as set up, blobs (values in the store)."""
     message, store = pb.NetParameter(name=graph.name), BlobStore()
     for node in graph.nodes:
         layer = message.layer.add()

@@ -13,7 +13,6 @@ from caffe_compat.errors import CaffeCompatError, did_you_mean
 
 NAME = "caffe"
 HOME = __name__.rpartition(".")[0]
-_NAMESAKES = ("classifier", "coord_map", "detector", "draw", "io", "net_spec")
 # What scripts import below `caffe`, and where it is here.
 _MODULES = {
     NAME: HOME,

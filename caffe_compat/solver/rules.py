@@ -112,7 +112,8 @@ def make_rule(param: SolverParameter) -> Rule:
             "no such regularization", field="regularization_type", value=param.regularization_type, hint="L1 or L2"
         )
     if param.iter_size < 1:
-        raise SolverError("must be at least 1", field="iter_size", value=param.iter_size)
+        hint = "1: without a pass Caffe's first update makes every weight NaN" if param.iter_size == 0 else "1 or more"
+        raise SolverError("must be at least 1", field="iter_size", value=param.iter_size, hint=hint)
     return cls(param)
 
 

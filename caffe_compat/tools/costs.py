@@ -46,11 +46,6 @@ def top_bytes(graph: NetGraph, node: Node) -> int:
     return sum(_FLOAT * math.prod(graph.shapes[top]) for top in node.tops if top not in node.bottoms)
 
 
-def parameter_bytes(node: Node) -> int:
-    """Return the memory of a layer's own parameters in single precision."""
-    return sum(_FLOAT * math.prod(slot.blob.shape) for slot in node.slots if slot.owner is None)
-
-
 def caffe_data_bytes(graph: NetGraph) -> int:
     """Return what Caffe logs as ``Memory required for data``: all tops of all layers, in place and split ones too."""
     return sum(_FLOAT * math.prod(graph.shapes[top]) for node in graph.nodes for top in node.tops)

@@ -18,7 +18,6 @@ OWN = {
     **dict.fromkeys(("Log", "Power"), "its backward pass overwrites the gradient from above before it has read it"),
     "Eltwise": "it clears its top, and with it its first bottom, before it reads it",
 }
-_PRODUCT = "its backward pass divides by the values it has overwritten"
 """Types that cannot work in place -> why."""
 
 READS_BOTTOM = frozenset(
