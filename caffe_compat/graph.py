@@ -94,6 +94,10 @@ class NetGraph:
         """Return every parameter blob in Caffe's order."""
         return tuple(slot for node in self.nodes for slot in node.slots)
 
+    def learned(self) -> list[str]:
+        """Return the names of the layers that have parameter blobs."""
+        return [node.name for node in self.nodes if node.slots]
+
     def parameter_count(self) -> int:
         """Return the number of parameters, shared ones once."""
         return sum(count(slot.blob.shape) for slot in self.slots if slot.owner is None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import numpy.typing as npt
@@ -40,6 +40,7 @@ class LoadReport:
     renamed : (layer of the file, layer of the net) for those copied under another name.
     reshaped : state_dict keys whose values had another shape of the same count in the file.
     mismatched : layers left out, where `mismatched="skip"` asked for that.
+    absent : every layer of the file that the net does not have, those without blobs too: what Caffe logs.
     """
 
     copied: tuple[str, ...]
@@ -48,6 +49,20 @@ class LoadReport:
     renamed: tuple[tuple[str, str], ...] = ()
     reshaped: tuple[str, ...] = ()
     mismatched: tuple[Mismatch, ...] = ()
+    absent: tuple[str, ...] = ()
+
+    def lines(self, file: str | PathLike[str]) -> list[tuple[str, str]]:
+        """Return the place in Caffe's source and the text of each line that it logs about the layers of a file."""
+        place = "net.cpp:801" if fspath(file).endswith(".h5") else "net.cpp:746"
+        return [(place, f"Ignoring source layer {name}") for name in self.absent]
+
+    def refuse_unrelated(self, file: str | PathLike[str], layers: Sequence[str]) -> None:
+        """Raise WeightsError if nothing of a file went into a net with these learned layers."""
+        if not layers or self.copied or self.mismatched or self.reshaped:
+            return
+        problem = f"no layer of it has parameters for this net; it has {_few(self.ignored)}, the net {_few(layers)}"
+        hint = "the definition that these weights belong to, or rename, which takes a layer under another name"
+        raise WeightsError(problem, file=file, hint=hint)
 
     def __str__(self) -> str:
         parts = [f"{len(self.copied)} blobs copied"]
@@ -62,6 +77,10 @@ class LoadReport:
         if self.left_at_filler:
             parts.append(f"left at their fillers: {', '.join(self.left_at_filler)}")
         return "; ".join(parts)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join([*names[:4], *(["..."] if len(names) > 4 else [])]) or "none"
 
 
 def renamed_layers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ from caffe_compat.sidecar import load_preprocessing
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
 from caffe_compat.weights import Weights, copy_weights, place, tensor_of, tie
+
+_log = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
@@ -202,6 +205,8 @@ def load_net(
     graph = build_graph(wanted, phase=phase, stages=stages, level=level, input_shapes=shapes)
     net = build_net(graph, empty=True, exact=exact)
     net.meta["report"] = None if weights is None else copy_weights(net, weights)
+    for name in net.meta["report"].absent if weights is not None else ():
+        _log.info("Ignoring source layer %s", name)
     net.meta["preprocessing"] = load_preprocessing(weights) if isinstance(weights, str | os.PathLike) else None
     fill_net(net, seed=seed)
     return net

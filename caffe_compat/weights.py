@@ -51,6 +51,7 @@ def copy_weights(
     rename: Mapping[str, str] | None = None,
     reshape: bool | Collection[str] = False,
     mismatched: Literal["refuse", "skip"] = "refuse",
+    unrelated: Literal["refuse", "take"] = "refuse",
 ) -> LoadReport:
     """Copy blobs into a net by layer name.
 
@@ -62,6 +63,7 @@ def copy_weights(
     reshape : take blobs of another shape and the same count, value by value in their order; True, or the net's layers
         that may.
     mismatched : what becomes of a layer whose blobs do not fit: all is refused, or it alone is left out.
+    unrelated : what becomes of a file of which nothing goes into the net: it is refused, or taken as Caffe does.
 
     Returns
     -------
@@ -70,11 +72,15 @@ def copy_weights(
     Raises
     ------
     WeightsError, ProblemsError
-        A blob count or a shape does not fit, or a name to rename is not there; nothing has been copied then. A shape
+        A blob count or a shape does not fit, a name to rename is not there, or the file and the net share no layer;
+        nothing has been copied then. A shape
         fits if it is the net's, or the net's with ones in front up to four axes (the form of old Caffe: 1x1x300x6400
         for a 300x6400 blob).
     """
-    copies, report = match_weights(net.meta["caffe"], weights, rename=rename, reshape=reshape, mismatched=mismatched)
+    graph: NetGraph = net.meta["caffe"]
+    copies, report = match_weights(graph, weights, rename=rename, reshape=reshape, mismatched=mismatched)
+    if isinstance(weights, str | os.PathLike) and unrelated == "refuse":
+        report.refuse_unrelated(weights, graph.learned())
     for slot, array in copies:
         place(net, slot, torch.from_numpy(array).float())
     return report
@@ -120,6 +126,7 @@ def match_weights(
         renamed=renamed,
         reshaped=tuple(slot.key for slot, array in copies if not fits(array.shape, slot.blob.shape)),
         mismatched=tuple(left_out),
+        absent=tuple(name for name in blobs if name not in layers),
     )
     return [(slot, np.asarray(array, order="C").reshape(slot.blob.shape)) for slot, array in copies], report
 

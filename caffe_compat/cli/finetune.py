@@ -50,7 +50,12 @@ def run(args: Namespace) -> int:
     )
     net = build_net(fed.graph, empty=True)
     report = copy_weights(
-        net, args.weights, rename=dict(args.rename), reshape=reshaping(args.reshape), mismatched="skip"
+        net,
+        args.weights,
+        rename=dict(args.rename),
+        reshape=reshaping(args.reshape),
+        mismatched="skip",
+        unrelated="take",
     )
     if args.output:
         fill_net(net, seed=args.seed)

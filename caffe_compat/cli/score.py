@@ -41,7 +41,8 @@ def test(args: Namespace) -> int:
         keep_freed_memory()
     tested = FedNet(wanted, rng=CRand(), seed=None, device=device, exact=args.exact)
     for name in args.weights.split(","):
-        copy_weights(tested.net, name.strip())
+        for line in copy_weights(tested.net, name.strip()).lines(name.strip()):
+            log.line(*line)
     log.line("caffe.cpp:281", f"Running for {args.iterations} iterations.")
 
     def seen(batch: int, values: list[tuple[str, float]]) -> None:

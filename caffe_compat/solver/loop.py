@@ -172,8 +172,10 @@ class Solver(Saving):
         for net in (self._train, *self._tests):
             self._say("solver.cpp:72", f"Finetuning from {fspath(path)}")
             report = net.load(path)
-            for name in report.ignored:
-                self._say("net.cpp:746", f"Ignoring source layer {name}")
+            for line in report.lines(path):
+                self._say(*line)
+            if net is self._train:  # a test net may lack what a file is for
+                report.refuse_unrelated(path, net.graph.learned())
 
     def step(self, count: int) -> None:
         """Train for some iterations, testing, logging and taking snapshots where they are due."""

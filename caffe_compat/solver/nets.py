@@ -260,7 +260,7 @@ class FedNet:
 
     def load(self, path: str | PathLike[str]) -> LoadReport:
         """Copy weights by layer name."""
-        return copy_weights(self.net, path)
+        return copy_weights(self.net, path, unrelated="take")
 
     def save(self, path: str | PathLike[str], fmt: str, *, diffs: bool) -> None:
         """Write the weights."""

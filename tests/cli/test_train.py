@@ -150,6 +150,32 @@ def test_test_scores_batches_and_means(folder, capsys):
     assert re.findall(r"Test net output #0: loss = (\S+)", train)[-1] == shown
 
 
+def test_source_layers_that_are_not_in_the_net_are_logged_and_a_file_of_nothing_else_is_refused(folder, capsys):
+    assert main(["train", "--solver=solver.prototxt", "--max_iter=1"]) == 0
+    head = (
+        'layer { name: "more" type: "InnerProduct" bottom: "data" top: "more" inner_product_param { num_output: 1 } }'
+    )
+    (folder / "wide.prototxt").write_text(NET + head)
+    (folder / "other.prototxt").write_text(NET.replace('"ip"', '"fc"'))
+    argv = ["train", "--solver=solver.prototxt", "--max_iter=1", "--net=wide.prototxt", "--snapshot_prefix=wide"]
+    assert main(argv) == 0
+    capsys.readouterr()
+    ignored = r"net.cpp:746\] Ignoring source layer (\S+)\n"
+    assert main(["test", "--model=net.prototxt", "--weights=wide_iter_1.caffemodel", "--iterations=1"]) == 0
+    found = re.findall(ignored, capsys.readouterr().err)
+    assert "more" in found
+    assert main(["train", "--solver=solver.prototxt", "--max_iter=1", "--weights=wide_iter_1.caffemodel"]) == 0
+    assert re.findall(ignored, capsys.readouterr().err) == found * 2  # by the training net and by the test net
+    for command in (
+        ["test", "--model=other.prototxt", "--iterations=1"],
+        ["train", "--solver=solver.prototxt", "--net=other.prototxt", "--snapshot_prefix=none"],
+        ["train", "--solver=solver.prototxt", "--net=other.prototxt", "--snapshot_prefix=none", "--report"],
+    ):
+        text = failed(capsys, *command, "--weights=snap_iter_1.caffemodel")
+        assert "snap_iter_1.caffemodel: no layer of it has parameters for this net; it has ip, the net fc" in text
+    assert not list(folder.glob("none*"))
+
+
 def test_every_flag_of_caffes_binary_is_taken(folder, capsys):
     argv = [
         "train",

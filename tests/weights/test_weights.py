@@ -74,6 +74,32 @@ def test_a_layer_the_net_does_not_have_is_ignored_and_reported() -> None:
     assert report.left_at_filler == ()
 
 
+@pytest.mark.parametrize(("fmt", "suffix"), [("BINARYPROTO", ".caffemodel"), ("HDF5", ".caffemodel.h5")])
+def test_a_file_that_shares_no_layer_with_the_net_is_refused(tmp_path: Path, fmt: str, suffix: str) -> None:
+    other = _net(TEXT.replace('name: "', 'name: "other_'), weights={f"other_{k}": v for k, v in _random().items()})
+    file = tmp_path / f"w{suffix}"
+    save_weights(other, file, fmt)
+    with pytest.raises(WeightsError, match=r"w.caffemodel.*it has other_.*the net conv, bn, fc .*definition"):
+        _net(weights=file)
+    assert copy_weights(_net(), file, unrelated="take").copied == ()
+    assert copy_weights(_net(), file, rename={"other_fc": "fc"}).copied == ("fc.weight", "fc.bias")
+    no_parameters = (
+        TEXT.partition('layer { name: "conv"')[0] + 'layer { name: "r" type: "ReLU" bottom: "data" top: "y" }'
+    )
+    assert _net(no_parameters, weights=file).meta["report"].copied == ()
+
+
+def test_every_layer_that_the_net_does_not_have_is_logged_as_caffe_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "w.caffemodel"
+    save_weights(_net(TEXT + 'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }'), file)
+    with caplog.at_level("INFO", logger="caffe_compat"):
+        report = _net(TEXT.rpartition('layer { name: "fc"')[0], weights=file).meta["report"]
+    assert [record.message for record in caplog.records] == ["Ignoring source layer fc", "Ignoring source layer prob"]
+    assert report.ignored == ("fc",)
+
+
 def test_what_the_file_lacks_is_left_at_its_filler_and_reported() -> None:
     blobs = _random()
     del blobs["fc"]

@@ -70,7 +70,7 @@ def weights(subject: Subject, file: Weights, shown: str) -> Iterator[Finding]:
     if state is None or state.graph is None:
         return
     net = build_net(state.graph, empty=True)
-    report = copy_weights(net, file, mismatched="skip")
+    report = copy_weights(net, file, mismatched="skip", unrelated="take")
     layers = {layer.name: layer for layer in reversed(state.layers)}
     for mismatch in report.mismatched:
         text = (
