@@ -26,7 +26,7 @@ REQUIRES = [
     "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
 ]
 VIDEO = ["av>=14"]  # H.264 is written with it, and read with it where it is installed, with OpenCV elsewhere
-FAST = ["numba>=0.61"]  # imresize of many pictures in compiled loops
+FAST = ["numba>=0.61"]  # imresize of many pictures, and the sums of exact=True, in compiled loops
 LMDB = ["lmdb>=1.4"]
 LEVELDB = ["plyvel>=1.5"]
 DEMO = ["scikit-image>=0.25"]

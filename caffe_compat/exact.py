@@ -1,12 +1,14 @@
-"""Convolutions that add up in genuine Caffe's order, so that their outputs are Caffe's to the last bit.
+"""Convolutions and inner products that add up in genuine Caffe's order: Caffe's outputs, to the last bit.
 
 A float32 sum depends on its order. Caffe on the CPU lays the windows out as columns (channel, row, column) and
 multiplies with OpenBLAS, which adds 320 products after each other, fused, then adds the blocks. Read off the recorded
-runs: with that order every convolution of the authors' nets with more than one output is equal in every bit.
+runs; :mod:`caffe_compat.kernels` does the same on every processor, with any number of threads.
 
 Why it matters: a max pooling or a ReLU decides by comparing, and two values that differ in the last bit can change
 places. One such change moves a gradient by a thousandth, in any engine; Caffe's own is as far from float64's. With
 Caffe's order the decisions are Caffe's, and gradients agree to 1e-6.
+
+float32 on the CPU only: other types, and other devices, get torch's own kernels.
 """
 
 from __future__ import annotations
@@ -15,42 +17,42 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from caffe_compat.kernels.ops import convolution, inner_product
 from caffe_compat.layers.convolution import ManyConvolutions
-
-BLOCK = 320
-"""Products that OpenBLAS's sgemm adds up before it adds to the result (its Q on the recording machine)."""
+from caffe_compat.layers.inner_product import FlattenLinear
 
 
 class ExactConv2d(nn.Conv2d):
-    """A Conv2d that multiplies columns block by block; 2-d, any stride, pad, dilation and group."""
+    """A Conv2d whose sums are Caffe's; any stride, pad, dilation and group."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  (torch's name)
         """Convolve (N, C, H, W)."""
-        kernel, stride, pad, dilation = (_pair(v) for v in (self.kernel_size, self.stride, self.padding, self.dilation))
-        weight = self.weight.contiguous().view(self.groups, self.out_channels // self.groups, -1)
-        sums = []
-        for image in torch.tensor_split(input.contiguous(), input.shape[0]):
-            columns = F.unfold(image, kernel, dilation, pad, stride)
-            groups = columns.view(self.groups, -1, columns.shape[2])
-            sums.append(torch.cat([_product(w, c) for w, c in zip(weight, groups, strict=True)]))
-        size = [
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, k, s, p, d in zip(input.shape[2:], kernel, stride, pad, dilation, strict=True)
-        ]
-        top = torch.stack(sums).view(len(sums), self.out_channels, *size)
-        return top if self.bias is None else top + self.bias[:, None, None]
+        if not _ordered(input, self.weight):
+            return super().forward(input)
+        pad, stride, dilation = (_pair(v) for v in (self.padding, self.stride, self.dilation))
+        x = F.pad(input, (pad[1], pad[1], pad[0], pad[0])) if any(pad) else input
+        top: torch.Tensor = convolution(x, self.weight, self.bias, stride, dilation, self.groups)
+        return top
 
 
 ManyExactConv2d: type[ExactConv2d] = type("ManyExactConv2d", (ManyConvolutions, ExactConv2d), {})
 """The same for several bottoms, or channels at another axis."""
 
 
-def _product(weight: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Return weight @ columns, the inner sums in blocks."""
-    total = weight[:, :BLOCK] @ columns[:BLOCK]
-    for start in range(BLOCK, weight.shape[1], BLOCK):
-        total = total + weight[:, start : start + BLOCK] @ columns[start : start + BLOCK]
-    return total
+class ExactLinear(FlattenLinear):
+    """An inner product whose sums are Caffe's."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x[..., flattened] weight' + bias."""
+        if not _ordered(x, self.weight):
+            return super().forward(x)
+        rows = x.reshape(-1, self.in_features)
+        top: torch.Tensor = inner_product(rows, self.weight, self.bias)
+        return top.view(*x.shape[: self.axis], self.out_features)
+
+
+def _ordered(x: torch.Tensor, weight: torch.Tensor) -> bool:
+    return x.dtype == weight.dtype == torch.float32 and x.device.type == weight.device.type == "cpu"
 
 
 def _pair(value: object) -> tuple[int, int]:
@@ -59,14 +61,16 @@ def _pair(value: object) -> tuple[int, int]:
 
 
 def sum_as_caffe(net: nn.Module) -> None:
-    """Replace every 2-d convolution of a net by one that adds up in Caffe's order; parameters stay the same objects."""
+    """Let 2-d convolutions and inner products of a net add up in Caffe's order; parameters stay the same objects."""
     for module in net.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.Conv2d) and not isinstance(child, ExactConv2d):
-                setattr(module, name, _exact(child))
+                setattr(module, name, _exact_convolution(child))
+            elif type(child) is FlattenLinear:
+                setattr(module, name, _exact_linear(child))
 
 
-def _exact(conv: nn.Conv2d) -> ExactConv2d:
+def _exact_convolution(conv: nn.Conv2d) -> ExactConv2d:
     axis: int | None = getattr(conv, "channel_axis", None)  # of ManyConvolutions
     with torch.device("meta"):
         twin = (ExactConv2d if axis is None else ManyExactConv2d)(
@@ -83,3 +87,10 @@ def _exact(conv: nn.Conv2d) -> ExactConv2d:
     if axis is not None:
         twin.channel_axis = axis  # type: ignore[assignment]  # a plain attribute
     return twin.train(conv.training)
+
+
+def _exact_linear(linear: FlattenLinear) -> ExactLinear:
+    with torch.device("meta"):
+        twin = ExactLinear(linear.in_features, linear.out_features, linear.bias is not None, linear.axis)
+    twin.weight, twin.bias = linear.weight, linear.bias
+    return twin.train(linear.training)

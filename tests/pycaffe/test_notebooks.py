@@ -93,7 +93,8 @@ def test_00_a_picture_is_classified(trained):
     weights, bias = (net.params["fc2"][i].data for i in (0, 1))
     pooled = net.blobs["pool1"].data
     np.testing.assert_allclose(output_prob, softmax(pooled[0].ravel() @ weights.T + bias), rtol=1e-5)
-    assert np.all(output["prob"] == output_prob)
+    # The notebook prints one row. torch's kernels may add up the rows of a batch in different orders: some roundings.
+    np.testing.assert_allclose(output["prob"], np.tile(output_prob, (5, 1)), rtol=1e-5)
     top_inds = output_prob.argsort()[::-1][:5]
     assert output_prob[top_inds[0]] == output_prob[output_prob.argmax()] == output_prob.max()
 

@@ -1,0 +1,114 @@
+"""The ordered products as operators of torch: autograd, ``torch.compile`` and ``torch.export`` know them.
+
+They take float32 on the CPU. Gradients cannot be differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from caffe_compat.kernels import convolution as conv
+from caffe_compat.kernels import linear
+
+Tensor = torch.Tensor
+Gradients = tuple[Tensor | None, ...]
+
+
+@torch.library.custom_op("caffe_compat::convolution", mutates_args=())
+def convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], dilation: Sequence[int], groups: int
+) -> Tensor:
+    """Convolve (N, C, H, W), already padded: products in Caffe's order, then the bias."""
+    top = conv.forward(x, weight, _pair(stride), _pair(dilation), groups)
+    return top if bias is None else top.add_(bias[:, None, None])
+
+
+@convolution.register_fake
+def _(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], dilation: Sequence[int], groups: int
+) -> Tensor:
+    top = torch.nn.functional.conv2d(x, weight, bias, tuple(stride), 0, tuple(dilation), groups)
+    return torch.empty_like(top, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("caffe_compat::convolution_backward", mutates_args=())
+def _convolution_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: Sequence[int], dilation: Sequence[int], groups: int, part: str
+) -> Tensor:
+    if part == "bias":
+        return conv.bias_gradient(gradient)
+    function = conv.bottom_gradient if part == "bottom" else conv.weight_gradient
+    return function(x, weight, gradient, _pair(stride), _pair(dilation), groups)
+
+
+@_convolution_backward.register_fake
+def _(gradient: Tensor, x: Tensor, weight: Tensor, *window: object) -> Tensor:
+    *_, part = window
+    if part == "bias":
+        return gradient.new_empty(weight.shape[0])
+    return torch.empty_like(x if part == "bottom" else weight, memory_format=torch.contiguous_format)
+
+
+def _save_convolution(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001  (torch's signature)
+    x, weight, _, *ctx.window = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _differentiate_convolution(ctx: Any, gradient: Tensor) -> Gradients:
+    parts = zip(("bottom", "weight", "bias"), ctx.needs_input_grad, strict=False)
+    results = (
+        _convolution_backward(gradient, *ctx.saved_tensors, *ctx.window, part) if needed else None
+        for part, needed in parts
+    )
+    return (*results, None, None, None)
+
+
+convolution.register_autograd(_differentiate_convolution, setup_context=_save_convolution)
+
+
+@torch.library.custom_op("caffe_compat::inner_product", mutates_args=())
+def inner_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return x weight' + bias of a matrix (N, K) and weights (M, K)."""
+    top = linear.product(x, weight.t())
+    return top if bias is None else top.add_(bias)
+
+
+@inner_product.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: ARG001
+    return x.new_empty(x.shape[0], weight.shape[0])
+
+
+@torch.library.custom_op("caffe_compat::ordered_product", mutates_args=())
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    return linear.product(left, right)
+
+
+@_product.register_fake
+def _(left: Tensor, right: Tensor) -> Tensor:
+    return left.new_empty(left.shape[0], right.shape[1])
+
+
+def _save_inner_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    x, weight, _ = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _differentiate_inner_product(ctx: Any, gradient: Tensor) -> Gradients:
+    x, weight = ctx.saved_tensors
+    bottom, weights, biases = ctx.needs_input_grad
+    return (
+        _product(gradient, weight) if bottom else None,
+        _product(gradient.t(), x) if weights else None,
+        _product(gradient.new_ones(1, len(gradient)), gradient)[0] if biases else None,
+    )
+
+
+inner_product.register_autograd(_differentiate_inner_product, setup_context=_save_inner_product)
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    down, right = values
+    return down, right

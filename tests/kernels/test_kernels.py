@@ -1,0 +1,221 @@
+"""Ordered products: the defined sums, the same bits with and without a compiler, for any number of threads."""
+
+import hashlib
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caffe_compat import kernels
+from caffe_compat.kernels import convolution as conv
+from caffe_compat.kernels import linear, order, plain
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def implementation(request, monkeypatch):
+    """Both implementations, in turn."""
+    if request.param == "plain":
+        use_plain(monkeypatch)
+    else:
+        pytest.importorskip("numba")
+
+
+def use_plain(monkeypatch):
+    for module in (conv, linear):
+        monkeypatch.setattr(module, "implementation", lambda: plain)
+
+
+def by_hand(a, b):
+    """One sum: fused multiply-adds in exact arithmetic, each rounded once, blocks of 320."""
+    total = np.float32(0)
+    for start in range(0, len(a), 320):
+        block = np.float32(0)
+        for x, y in zip(a[start : start + 320], b[start : start + 320], strict=True):
+            block = rounded(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(block)))
+        total = np.float32(total + block)
+    return total
+
+
+def rounded(value):
+    """A fraction as the nearest float32, ties to even."""
+    near = np.float32(float(value))  # may be rounded twice
+    candidates = [np.nextafter(near, np.float32(-np.inf)), near, np.nextafter(near, np.float32(np.inf))]
+    distance = {float(c): abs(Fraction(float(c)) - value) for c in candidates}
+    best = min(distance.values())
+    nearest = [c for c in candidates if distance[float(c)] == best]
+    return min(nearest, key=lambda c: int(c.view(np.int32)) & 1)
+
+
+def test_a_sum_is_a_chain_of_fused_multiply_adds_in_blocks_of_320(implementation):
+    rng = np.random.default_rng(1)
+    a, b = rng.standard_normal((2, 3, 700)).astype("f4")
+    product = linear.product(torch.from_numpy(a), torch.from_numpy(b).t()).numpy()
+    expected = [[by_hand(x, y) for y in b] for x in a]
+    np.testing.assert_array_equal(product, expected)
+
+
+def test_known_sums(implementation):
+    """Literal: any other order, or a product rounded before it is added, gives other bits."""
+    tiny = np.float32(2**-12)
+    fused = torch.tensor([[-1.0, 1 + tiny]]), torch.tensor([[1 + 2 * tiny], [1 + tiny]])
+    assert linear.product(*fused).item() == 2.0**-24  # (1 + t)^2 - (1 + 2t) = t^2: lost if the square is rounded
+    k = np.arange(2000)
+    a = torch.from_numpy(((k * 37 % 101) / 101 - 0.5).astype("f4"))[None]
+    b = torch.from_numpy(((k * 53 % 97) / 97 - 0.5).astype("f4"))[:, None]
+    assert linear.product(a, b).item().hex() == "0x1.30bba80000000p+0"
+    assert linear.product(a[:, :320], b[:320]).item().hex() == "0x1.1c73100000000p+1"
+
+
+def test_the_bits_of_a_convolution_and_its_gradients_are_these(implementation):
+    x, weight, gradient = case((2, 5, 12, 11), 7, 3, seed=3)
+    digest = hashlib.sha256()
+    for tensor in (
+        conv.forward(x, weight, (1, 1), (1, 1), 1),
+        conv.weight_gradient(x, weight, gradient, (1, 1), (1, 1), 1),
+        conv.bottom_gradient(x, weight, gradient, (1, 1), (1, 1), 1),
+        conv.bias_gradient(gradient),
+    ):
+        digest.update(tensor.numpy().tobytes())
+    assert digest.hexdigest() == "d8e1831d9591c88e864d7990fd3f4c956500a09b2a0f8f56f586d8e0460943d0"
+
+
+def case(shape, outputs, kernel, *, seed=0, stride=1, dilation=1, groups=1):
+    """Bottom, weight and gradient of a top, of multiples of 1/8: the same on every version of NumPy."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+
+    def draw(*size):
+        return torch.from_numpy((rng.integers(-999, 999, size) / 8).astype("f4") / np.float32(77))
+
+    x, weight = draw(*shape), draw(outputs, shape[1] // groups, kernel, kernel)
+    top = F.conv2d(x, weight, stride=stride, dilation=dilation, groups=groups).shape
+    return x, weight, draw(*top)
+
+
+geometries = st.fixed_dictionaries(
+    {
+        "images": st.integers(1, 3),
+        "channels": st.integers(1, 4),
+        "outputs": st.integers(1, 9),
+        "groups": st.sampled_from([1, 1, 2, 3]),
+        "kernel": st.integers(1, 3),
+        "stride": st.integers(1, 3),
+        "dilation": st.integers(1, 2),
+        "side": st.tuples(st.integers(5, 9), st.integers(5, 13)),
+        "seed": st.integers(0, 99),
+    }
+)
+
+
+@given(geometries)
+@settings(max_examples=25)
+def test_with_and_without_a_compiler_the_bits_are_equal(at):
+    pytest.importorskip("numba")
+    groups, window = at["groups"], ((at["stride"],) * 2, (at["dilation"],) * 2)
+    shape = (at["images"], at["channels"] * groups, *at["side"])
+    x, weight, gradient = case(
+        shape,
+        at["outputs"] * groups,
+        at["kernel"],
+        seed=at["seed"],
+        stride=at["stride"],
+        dilation=at["dilation"],
+        groups=groups,
+    )
+    exact = x.double().requires_grad_(), weight.double().requires_grad_()
+    top = F.conv2d(*exact, stride=at["stride"], dilation=at["dilation"], groups=groups)
+    wanted = (top.detach(), *torch.autograd.grad(top, exact, gradient.double()))
+    found = []
+    for use in (None, use_plain):
+        with pytest.MonkeyPatch.context() as patch:
+            if use:
+                use(patch)
+            found.append(
+                (
+                    conv.forward(x, weight, *window, groups),
+                    conv.bottom_gradient(x, weight, gradient, *window, groups),
+                    conv.weight_gradient(x, weight, gradient, *window, groups),
+                )
+            )
+    for compiled, slow, reference in zip(*found, wanted, strict=True):
+        assert torch.equal(compiled, slow)
+        torch.testing.assert_close(compiled.double(), reference, rtol=0, atol=1e-4)
+
+
+numbers = st.floats(width=32, allow_nan=False) | st.sampled_from([0.0, -0.0, 1e-45, -1e-45, 3.4e38, np.inf])
+
+
+@given(st.integers(1, 20), st.integers(1, 40), st.integers(1, 12), st.data())
+@settings(max_examples=40)
+def test_odd_numbers_and_sizes_give_the_same_bits_too(m, n, k, data):
+    compiled = pytest.importorskip("caffe_compat.kernels.compiled")
+    values = np.array(data.draw(st.lists(numbers, min_size=m + n + k, max_size=m + n + k)), np.float32)
+    factors = values, np.arange(m) % 7, np.arange(k)
+    results = []
+    for module in (plain, compiled):
+        out = np.zeros(m * n, np.float32)
+        ends = np.array(sorted({k // 2, k} - {0}))
+        module.add_products(
+            module.pack(*factors), values, m + np.arange(k), np.arange(n), ends, out, np.arange(m) * n, np.arange(n)
+        )
+        results.append(out)
+    nan = np.isnan(results[0])
+    np.testing.assert_array_equal(np.isnan(results[1]), nan)
+    np.testing.assert_array_equal(*(r[~nan].view(np.int32) for r in results))
+
+
+def test_an_emulated_multiply_add_is_rounded_once():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(1, 2**24, (2, 400)).astype("f4")
+    c = np.float32(-1) * a * b * np.exp2(rng.integers(-2, 3, 400)).astype("f4") + rng.integers(-9, 9, 400).astype("f4")
+    expected = [
+        rounded(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))) for x, y, z in zip(a, b, c, strict=True)
+    ]
+    np.testing.assert_array_equal(plain.fma(a, b, c), expected)
+    # 1 + 2^-24 + 2^-60: float64 rounds it to the middle between two float32, which would then go down
+    up = plain.fma(np.float32([2**-30, -(2**-30)]), np.float32([2**-30] * 2), np.float32([1 + 2**-23, 1]))
+    assert up.tolist() == [1 + 2**-23, 1.0]
+    middle = plain.fma(np.float32([1 + 2**-12]), np.float32([1 + 2**-12]), np.float32([2.0**-50]))
+    assert middle.item() == 1 + 2**-11 + 2**-23
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_threads_do_not_change_a_bit(threads, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(order, "SMALL", 0)
+    before = torch.get_num_threads()
+    x, weight, gradient = case((4, 6, 20, 20), 9, 5, seed=5)
+    one = conv.forward(x, weight, (1, 1), (1, 1), 1), conv.weight_gradient(x, weight, gradient, (1, 1), (1, 1), 1)
+    torch.set_num_threads(threads)
+    try:
+        many = conv.forward(x, weight, (1, 1), (1, 1), 1), conv.weight_gradient(x, weight, gradient, (1, 1), (1, 1), 1)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(one[0], many[0])
+    assert torch.equal(one[1], many[1])
+
+
+def test_equal_images_of_a_batch_have_equal_tops():
+    x, weight, _ = case((1, 3, 12, 12), 6, 3)
+    top = conv.forward(x.repeat(5, 1, 1, 1), weight, (1, 1), (1, 1), 1)
+    assert all(torch.equal(image, top[0]) for image in top)
+
+
+def test_without_numba_the_plain_sums_are_taken(monkeypatch):
+    monkeypatch.setitem(sys.modules, "caffe_compat.kernels.compiled", None)
+    monkeypatch.delattr(kernels, "compiled", raising=False)
+    assert order.implementation.__wrapped__() is plain
+
+
+def test_matrices_of_any_layout_and_of_no_size_are_multiplied():
+    a, b = torch.randn(6, 8), torch.randn(8, 5)
+    expected = linear.product(a, b)
+    torch.testing.assert_close(expected, a @ b)
+    assert torch.equal(linear.product(a.t().contiguous().t(), b), expected)
+    assert torch.equal(linear.product(torch.cat([a, a], 1)[:, :8], b.t().contiguous().t()), expected)
+    assert linear.product(a[:0], b).shape == (0, 5)
+    assert torch.equal(linear.product(a[:, :0], b[:0]), torch.zeros(6, 5))
