@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from caffe_compat.errors import CaffeCompatError, NetError, raise_together
 from caffe_compat.proto import caffe_pb2 as pb
@@ -16,15 +16,39 @@ def net_state(phase: str = "TEST", *, stages: Sequence[str] = (), level: int = 0
     return pb.NetState(phase=pb.TRAIN if phase == "TRAIN" else pb.TEST, stage=list(stages), level=level)
 
 
+def unmet(state: pb.NetState, rule: pb.NetStateRule) -> tuple[str, str] | None:
+    """Return the first clause of `rule` that `state` does not satisfy, as Caffe logs it: place and words; else None.
+
+    That a level above max_level is said to be above the min_level is Caffe's.
+    """
+    if rule.HasField("phase") and rule.phase != state.phase:
+        return "net.cpp:296", f"The NetState phase ({state.phase}) differed from the phase ({rule.phase})"
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return "net.cpp:306", f"The NetState level ({state.level}) is above the min_level ({rule.min_level})"
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return "net.cpp:316", f"The NetState level ({state.level}) is above the max_level ({rule.max_level})"
+    for stage in rule.stage:
+        if stage not in state.stage:
+            return "net.cpp:332", f"The NetState did not contain stage '{stage}'"
+    for stage in rule.not_stage:
+        if stage in state.stage:
+            return "net.cpp:347", f"The NetState contained a not_stage '{stage}'"
+    return None
+
+
 def meets(state: pb.NetState, rule: pb.NetStateRule) -> bool:
     """Tell whether `state` satisfies every clause that `rule` has."""
-    return (
-        (not rule.HasField("phase") or rule.phase == state.phase)
-        and (not rule.HasField("min_level") or state.level >= rule.min_level)
-        and (not rule.HasField("max_level") or state.level <= rule.max_level)
-        and all(stage in state.stage for stage in rule.stage)
-        and not any(stage in state.stage for stage in rule.not_stage)
-    )
+    return unmet(state, rule) is None
+
+
+def rule_lines(net: pb.NetParameter, state: pb.NetState) -> Iterator[tuple[str, str]]:
+    """Yield the place and the words of what Caffe logs when it filters a net: each rule that `state` does not meet."""
+    for layer in net.layer:
+        for rule in layer.include or layer.exclude:
+            clause = unmet(state, rule)
+            if clause is None:
+                break
+            yield clause[0], f"{clause[1]} specified by a rule in layer {layer.name}"
 
 
 def included(layer: pb.LayerParameter, state: pb.NetState) -> bool:

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 
 import torch
 
+from caffe_compat.cli.binary import opened_log
 from caffe_compat.cli.flags import add_json, chosen_gpus
 from caffe_compat.solver import Log
 
@@ -23,7 +24,11 @@ def define(part: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Log what each device is; with ``--json`` write it to stdout."""
-    log = Log(sys.stderr)
+    with opened_log(args) as log:
+        return _run(args, log)
+
+
+def _run(args: Namespace, log: Log) -> int:
     log.line("caffe.cpp:138", f"Querying GPUs {args.gpu}")
     found = [described(gpu) for gpu in chosen_gpus(args.gpu or "all")]
     if not found:

@@ -81,7 +81,7 @@ def _switches(part: argparse.ArgumentParser, args: Sequence[str]) -> list[str]:
 
 def _spelled(word: str) -> str:
     """Return a flag with two dashes and underscores; any other word as it is."""
-    found = re.fullmatch(r"--?([A-Za-z][\w-]+)(=.*)?", word, re.DOTALL)
+    found = re.fullmatch(r"--?([A-Za-z][\w-]+|v)(=.*)?", word, re.DOTALL)
     return f"--{found[1].replace('-', '_')}{found[2] or ''}" if found else word
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from caffe_compat.cli.flags import add_device, add_state, count, scoring_device, stages
+from caffe_compat.cli.binary import opened_log
+from caffe_compat.cli.flags import add_device, add_state, count, scoring_device
 from caffe_compat.data import CRand
 from caffe_compat.files import read_net
 from caffe_compat.memory import keep_freed_memory
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Log
+from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.log import named, number
 from caffe_compat.solver.nets import FedNet, definition, redirect
 from caffe_compat.solver.testing import mean_scores
@@ -31,15 +32,21 @@ def define(part: ArgumentParser) -> None:
 
 def test(args: Namespace) -> int:
     """Score a model."""
-    log = Log(sys.stderr)
+    with opened_log(args) as log:
+        return _test(args, log)
+
+
+def _test(args: Namespace, log: Log) -> int:
     device = scoring_device(args, log, (266, 270, 275))
-    state = pb.NetState(level=args.level, stage=stages(args))
+    state = pb.NetState(level=args.level, stage=args.stage.split(","))  # Caffe too takes none for one without a name
     wanted = definition(read_net(args.model), "TEST", state, Path(args.model).parent)
     if args.test_source:
         wanted = redirect(wanted, args.test_source)
     if device.type == "cpu":
         keep_freed_memory()
+    log.lines(before(wanted))
     tested = FedNet(wanted, rng=CRand(), seed=None, device=device, exact=args.exact)
+    log.lines(after(wanted, tested.graph))
     for name in args.weights.split(","):
         for line in copy_weights(tested.net, name.strip()).lines(name.strip()):
             log.line(*line)

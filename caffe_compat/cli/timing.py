@@ -8,13 +8,17 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from caffe_compat.cli.flags import add_device, add_inputs, add_json, add_state, count, scoring_device, stages
+from caffe_compat.cli.binary import opened_log
+from caffe_compat.cli.flags import add_device, add_inputs, add_json, add_state, count, scoring_device
 from caffe_compat.errors import NetError
 from caffe_compat.files import read_net
 from caffe_compat.memory import keep_freed_memory
 from caffe_compat.net import build_net, fill_net
+from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Log
+from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.log import number
+from caffe_compat.solver.nets import definition
 from caffe_compat.tools.feeds import feed
 from caffe_compat.tools.timing import time_net
 from caffe_compat.weights import copy_weights
@@ -35,18 +39,26 @@ def define(part: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Time a net; the lines go to stderr, with ``--json`` the numbers to stdout."""
-    log = Log(sys.stderr)
+    with opened_log(args) as log:
+        return _run(args, log)
+
+
+def _run(args: Namespace, log: Log) -> int:
     device = scoring_device(args, log, (339, 340, 343))
     if device.type == "cpu":
         keep_freed_memory()
+    state = pb.NetState(level=args.level, stage=args.stage.split(","))
+    defined = definition(read_net(args.model), args.phase, state, Path(args.model).parent)
+    log.lines(before(defined))
     fed = feed(
-        read_net(args.model),
+        defined.net,
         phase=args.phase,
-        stages=stages(args),
-        level=args.level,
-        base_dir=Path(args.model).parent,
+        stages=defined.net.state.stage,
+        level=defined.net.state.level,
+        base_dir=defined.base_dir,
         input_shapes=dict(args.input),
     )
+    log.lines(after(defined, fed.graph))
     for note in fed.notes:
         log.line("caffe.cpp:346", note)
     net = build_net(fed.graph, empty=True, exact=args.exact)

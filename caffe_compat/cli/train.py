@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
+from caffe_compat.cli.binary import opened_log
 from caffe_compat.cli.finetune import rows, summary
 from caffe_compat.cli.flags import (
     add_adapting,
@@ -19,7 +19,6 @@ from caffe_compat.cli.flags import (
     chosen_device,
     chosen_gpus,
     reshaping,
-    stages,
 )
 from caffe_compat.cli.kinds import is_solver
 from caffe_compat.cli.several import train_on
@@ -54,7 +53,6 @@ def define(part: ArgumentParser) -> None:
     add_state(part)
     add_signals(part)
     part.add_argument("--log", metavar="FILE", help="append the log to this file as well")
-    part.add_argument("--log_dir", metavar="DIR", help="append the log to DIR/caffe.INFO as well, as glog does")
     group = part.add_argument_group("in place of what the definitions say")
     for name, metavar, text in (
         ("net", "FILE", "the net to train and test"),
@@ -77,10 +75,7 @@ def train(args: Namespace) -> int:
         raise SolverError("give a snapshot to resume training or weights to finetune, but not both")
     param = _solver(args)
     with ExitStack() as stack:
-        streams = [sys.stderr]
-        logs = [args.log, args.log_dir and Path(args.log_dir) / "caffe.INFO"]
-        streams += [stack.enter_context(Path(name).open("a", encoding="utf-8")) for name in logs if name]
-        log = Log(*(streams if os.environ.get("RANK", "0") == "0" else ()))  # torchrun's first process speaks for all
+        log = stack.enter_context(opened_log(args, args.log))
         device = _device(args, param, log)
         workers = stack.enter_context(launched(device))
         signals = SignalActions(Action(args.sigint_effect), Action(args.sighup_effect))
@@ -162,7 +157,7 @@ def _solver(args: Namespace) -> pb.SolverParameter:
     if args.snapshot_prefix:
         param.snapshot_prefix = args.snapshot_prefix
     param.train_state.level = args.level
-    param.train_state.stage.extend(stages(args))
+    param.train_state.stage.extend(args.stage.split(","))  # Caffe too takes none for one without a name
     if args.snapshot or args.weights:
         param.ClearField("weights")
     if args.weights and not _adapts(args):

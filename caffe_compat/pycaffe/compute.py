@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from caffe_compat.backward import Need
 from caffe_compat.exact import sum_as_caffe
 from caffe_compat.graph import Node
 from caffe_compat.layers import LayerSpec
@@ -20,7 +21,6 @@ from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.mode import device
-from caffe_compat.pycaffe.need import Need
 from caffe_compat.pycaffe.quirks import READS_BOTTOM, READS_TOP, leave_margins, leave_product, overwrites, own_gradients
 from caffe_compat.pycaffe.step import Step, assign
 

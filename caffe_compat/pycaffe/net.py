@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from caffe_compat.backward import needs
 from caffe_compat.data import DataSource, MemorySource, ahead, open_sources
 from caffe_compat.errors import raise_together
 from caffe_compat.files import read_net
@@ -23,7 +24,7 @@ from caffe_compat.pycaffe import mode
 from caffe_compat.pycaffe.blob import Array, Blob, BlobVec
 from caffe_compat.pycaffe.layer import Layer, PythonLayers
 from caffe_compat.pycaffe.mode import CaffeError
-from caffe_compat.pycaffe.need import needs, no_way_back, uneven_weights
+from caffe_compat.pycaffe.need import no_way_back, uneven_weights
 from caffe_compat.pycaffe.passes import Passes
 from caffe_compat.pycaffe.step import Step
 from caffe_compat.pycaffe.steps import DataStep, make_step

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
+from caffe_compat.backward import Need
 from caffe_compat.graph import Node
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
-from caffe_compat.pycaffe.need import Need
 
 
 class Step:

@@ -7,13 +7,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
+from caffe_compat.backward import Need
 from caffe_compat.data import DataSource
 from caffe_compat.graph import Node
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.compute import ModuleStep
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.mode import device
-from caffe_compat.pycaffe.need import Need
 from caffe_compat.pycaffe.step import Step, assign, share
 
 _VIEWS = frozenset({"Reshape", "Flatten"})

@@ -7,7 +7,7 @@ A line is glog's: ``I1121 03:41:46.123456 12345 solver.cpp:239] Iteration 0 ...`
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Never, TextIO
@@ -29,16 +29,20 @@ class Log:
     ----------
     streams : where every line goes; none for silence.
     now : the clock, for tests.
+    least : entries below this severity are left out, as glog's minloglevel does: 0 info, 1 warning, 2 error.
     """
 
-    def __init__(self, *streams: TextIO, now: Callable[[], datetime] = datetime.now) -> None:
+    def __init__(self, *streams: TextIO, now: Callable[[], datetime] = datetime.now, least: int = 0) -> None:
         self._streams = streams
+        self._least = least
         self._now = now
         self._terminal = next((stream for stream in streams if stream.isatty()), None)
         self._bar: tqdm[Never] | None = None
 
     def line(self, place: str, text: str, severity: str = "I") -> None:
         """Write one entry; `place` is ``file:line`` of Caffe's source, `severity` glog's letter."""
+        if "IWEF".index(severity) < self._least:
+            return
         stamp = f"{severity}{self._now():%m%d %H:%M:%S.%f}"
         entry = f"{stamp} {threading.get_native_id():5d} {place}] {text}"
         for stream in self._streams:
@@ -47,6 +51,12 @@ class Log:
             else:
                 stream.write(entry + "\n")
             stream.flush()
+
+    def lines(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Write entries of severity I, each a place and a text; where nobody reads them they are not even made."""
+        if self._streams and not self._least:
+            for place, text in lines:
+                self.line(place, text)
 
     @contextmanager
     def progress(self, total: int, done: int, label: str) -> Iterator[Callable[[int], None]]:

@@ -18,6 +18,7 @@ from caffe_compat.files import format_text
 from caffe_compat.memory import keep_freed_memory
 from caffe_compat.net import CaffeNet
 from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.log import Log, number, score
 from caffe_compat.solver.nets import Criterion, Definition, FedNet, redirect, test_definitions, train_definition
@@ -131,6 +132,7 @@ class Solver(Saving):
 
         def made(definition: Definition, place: str) -> SolverNet:
             self._say(place, definition.told)
+            self._log.lines(before(definition))
             fed = self._nets(
                 definition,
                 rng=rng,
@@ -140,7 +142,7 @@ class Solver(Saving):
                 workers=self._workers,
                 criterion=self._criterion,
             )
-            self._say("net.cpp:257", "Network initialization done.")
+            self._log.lines(after(definition, fed.graph))
             return fed
 
         self._train = made(train, "solver.cpp:102")

@@ -8,7 +8,7 @@ state of a net is the phase, then what the net says itself, then train_state or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from caffe_compat.net import CaffeNet, LearnableParam, build_net
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver.debug import Say, Watch
 from caffe_compat.solver.workers import Share, Workers
-from caffe_compat.state import filter_net
+from caffe_compat.state import filter_net, rule_lines
 from caffe_compat.upgrade import upgrade_net
 from caffe_compat.weights import copy_weights, save_weights, share_weights
 
@@ -43,11 +43,13 @@ class Definition:
     net : upgraded and filtered, its state written into it.
     base_dir : folder of the file it was read from; data is looked for there after the working directory.
     told : where it came from, in the words of Caffe's log.
+    rules : the lines of that log about the rules that left layers out: place and text.
     """
 
     net: pb.NetParameter
     base_dir: Path
     told: str
+    rules: tuple[tuple[str, str], ...] = ()
 
 
 def train_definition(param: pb.SolverParameter, base_dir: Path) -> Definition:
@@ -130,7 +132,7 @@ def definition(net: pb.NetParameter, phase: str, state: pb.NetState, base_dir: P
     merged = pb.NetState(phase=phase)
     merged.MergeFrom(upgraded.state)
     merged.MergeFrom(state)
-    return Definition(filter_net(upgraded, merged), base_dir, told)
+    return Definition(filter_net(upgraded, merged), base_dir, told, tuple(rule_lines(upgraded, merged)))
 
 
 def redirect(definition: Definition, source: str) -> Definition:
@@ -152,7 +154,7 @@ def redirect(definition: Definition, source: str) -> Definition:
     for described, message in layers[0].ListFields():
         if described.message_type is not None and "source" in described.message_type.fields_by_name:
             message.source = source
-    return Definition(net, definition.base_dir, definition.told)
+    return replace(definition, net=net)
 
 
 class FedNet:

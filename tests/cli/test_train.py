@@ -140,7 +140,8 @@ def test_test_scores_batches_and_means(folder, capsys):
     train = capsys.readouterr().err
     assert main(["test", "--model=net.prototxt", "--weights=snap_iter_12.caffemodel", "-iterations", "3"]) == 0
     lines = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
-    assert lines[:2] == ["Use CPU.", "Running for 3 iterations."]
+    assert lines[0] == "Use CPU."
+    lines = ["", *lines[lines.index("Running for 3 iterations.") :]]
     batches = [float(line.split("= ")[1]) for line in lines[2:5]]
     assert [line.split("=")[0] for line in lines[2:5]] == [f"Batch {n}, loss " for n in range(3)]
     mean = float(lines[5].removeprefix("Loss: "))
@@ -185,7 +186,7 @@ def test_every_flag_of_caffes_binary_is_taken(folder, capsys):
         "TRAIN",
         "-iterations",
         "5",
-        "-logtostderr",
+        "-alsologtostderr",
         "-minloglevel=0",
     ]
     assert main([*argv, "-log_dir=.", "--max_iter=1"]) == 0

@@ -1,0 +1,86 @@
+"""The lines of Caffe's log about the making of a net: BVLC Caffe 9b89154, net.cpp (Net::Init) and layer_factory.hpp.
+
+They are written before a net is made and after it, not while: what a layer logs in its set-up (the files of a data
+layer, the net inside an LSTM) is not among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from caffe_compat.backward import needs
+from caffe_compat.files import format_text
+from caffe_compat.graph import NetGraph, Node
+from caffe_compat.layers.base import Shape, count
+from caffe_compat.rewrite import insert_splits
+from caffe_compat.sharing import Slot
+from caffe_compat.solver.log import number
+from caffe_compat.solver.nets import Definition
+
+Lines = Iterator[tuple[str, str]]
+"""Place in Caffe's source, and text."""
+
+_FLOAT = 4  # bytes
+
+
+def before(definition: Definition) -> Lines:
+    """Yield what is logged before the first layer: which rules left layers out, and the net that remains."""
+    yield from definition.rules
+    yield "net.cpp:53", "Initializing net from parameters: \n" + format_text(definition.net)
+
+
+def after(definition: Definition, graph: NetGraph) -> Lines:
+    """Yield what is logged of the layers, first to last, of their backward passes, last to first, and of the end."""
+    owners = {slot.key: slot for slot in graph.slots}
+    size = 0
+    for node in graph.nodes:
+        size += sum(_FLOAT * count(graph.shapes[top]) for top in node.tops)
+        yield from _connections(node)
+        yield "net.cpp:124", f"Setting up {node.name}"
+        yield from _tops(graph, node)
+        yield "net.cpp:139", f"Memory required for data: {size}"
+        yield from _sharing(owners, node)
+    passes = needs(graph.nodes, insert_splits(definition.net).layer, force=False)
+    for node, need in zip(reversed(graph.nodes), reversed(passes), strict=True):
+        if need.layer:
+            yield "net.cpp:200", f"{node.name} needs backward computation."
+        else:
+            yield "net.cpp:202", f"{node.name} does not need backward computation."
+    for blob in graph.outputs:
+        yield "net.cpp:244", f"This network produces output {blob}"
+    yield "net.cpp:257", "Network initialization done."
+
+
+def _connections(node: Node) -> Lines:
+    name = node.name
+    yield "layer_factory.hpp:77", f"Creating layer {name}"
+    yield "net.cpp:86", f"Creating Layer {name}"
+    for bottom in node.bottoms:
+        yield "net.cpp:408", f"{name} <- {bottom}"
+    for index, top in enumerate(node.tops):
+        if index < len(node.bottoms) and node.bottoms[index] == top:
+            yield "net.cpp:369", f"{name} -> {top} (in-place)"
+        else:
+            yield "net.cpp:382", f"{name} -> {'(automatic)' if top == f'{name} (automatic)' else top}"
+    inner = node.type in ("SoftmaxWithLoss", "InfogainLoss") or node.spec.param.scale_param.bias_term
+    if inner and not node.layer.forks:  # the Softmax or the Bias inside is made like any other layer
+        yield "layer_factory.hpp:77", f"Creating layer {name}"
+
+
+def _shape(shape: Shape) -> str:
+    return "".join(f"{size} " for size in shape) + f"({count(shape)})"
+
+
+def _tops(graph: NetGraph, node: Node) -> Lines:
+    for top, weight in zip(node.tops, node.loss_weights, strict=True):
+        yield "net.cpp:131", f"Top shape: {_shape(graph.shapes[top])}"
+        if weight:
+            yield "net.cpp:134", f"    with loss weight {number(weight)}"
+
+
+def _sharing(owners: Mapping[str, Slot], node: Node) -> Lines:
+    for slot in node.slots:
+        if slot.owner is not None:
+            owner, name = owners[slot.owner], node.spec.param.param[slot.index].name
+            place = f"layer '{owner.layer}', param index {owner.index}"
+            yield "net.cpp:467", f"Sharing parameters '{name}' owned by {place}"
