@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from caffe_compat.costs import work
 from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
 from caffe_compat.errors import CaffeCompatError, NetError
 from caffe_compat.exact import sum_as_caffe
@@ -33,6 +35,7 @@ from caffe_compat.rewrite import inference_net
 from caffe_compat.sharing import Slot, show_views
 from caffe_compat.sidecar import load_preprocessing
 from caffe_compat.state import filter_net, net_state
+from caffe_compat.threads import threads_for
 from caffe_compat.upgrade import upgrade_net
 from caffe_compat.weights import Weights, copy_weights, place, tensor_of, tie
 
@@ -107,6 +110,15 @@ class CaffeNet(fx.GraphModule):
             if s.owner is None
         )
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run ``forward``; a small pass on one thread (see :mod:`caffe_compat.threads`)."""
+        first = next(iter((*args, *kwargs.values())), None)
+        traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # public, without annotations
+        if not isinstance(first, torch.Tensor) or torch.compiler.is_compiling() or traced:
+            return super().__call__(*args, **kwargs)
+        with threads_for(_work(self, first)):
+            return super().__call__(*args, **kwargs)
+
     def forward_dict(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run on inputs by blob and return everything in `returns` by blob."""
         return _by_name(self.returns, self(*_ordered(self.caffe, inputs)))
@@ -129,6 +141,12 @@ class CaffeNet(fx.GraphModule):
     def __reduce__(self) -> tuple[Any, ...]:
         rebuild, args = super().__reduce__()  # torch's own forgets the class and the graph
         return _unpickled, (rebuild, args)
+
+
+def _work(net: CaffeNet, first: torch.Tensor) -> float:
+    """Return what a pass costs in multiply-accumulates, where `first` goes into the first input."""
+    declared = [math.prod(net.caffe.shapes[blob]) for blob in net.inputs[:1]]
+    return float(net.meta["work"]) * math.prod(first.shape) / (math.prod(declared) or 1)
 
 
 def _unpickled(rebuild: Callable[..., fx.GraphModule], args: tuple[Any, ...]) -> CaffeNet:
@@ -225,7 +243,7 @@ def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False, 
                 show_views(module, (slot.view for slot in node.slots if slot.view))
                 root.add_module(node.key, module)
     net = CaffeNet(root, _assemble(graph, _returns(graph)), class_name="CaffeNet")
-    net.meta["caffe"] = graph
+    net.meta["caffe"], net.meta["work"] = graph, work(graph)
     net.train(graph.phase == "TRAIN")
     optimise(net)
     if exact:

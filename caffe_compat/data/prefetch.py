@@ -7,6 +7,7 @@ so that a run goes on from it as if nothing had been made ahead.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import weakref
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ class _Line:
     free: SimpleQueue[None] = field(default_factory=SimpleQueue)
     ready: SimpleQueue[tuple[Batch, Cursor] | BaseException] = field(default_factory=SimpleQueue)
     stopped: bool = False
+    process: int = field(default_factory=os.getpid)
 
     def produce(self) -> None:
         """Make a batch for every free place, until asked to stop."""
@@ -96,6 +98,8 @@ class Prefetch(DataSource):
 
     def next(self) -> Batch:
         """Return the next batch; what went wrong while it was made is raised here."""
+        if self._line is not None and self._line.process != os.getpid():
+            self.close()  # the thread did not come along into a forked process, which makes its batches anew
         if self._line is None:
             self._start()
         assert self._line is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from caffe_compat.backward import needs
+from caffe_compat.costs import work
 from caffe_compat.data import DataSource, MemorySource, ahead, open_sources
 from caffe_compat.errors import raise_together
 from caffe_compat.files import read_net
@@ -33,6 +35,7 @@ from caffe_compat.rewrite import insert_splits
 from caffe_compat.sharing import Slot
 from caffe_compat.solver.nets import Definition
 from caffe_compat.state import filter_net
+from caffe_compat.threads import threads_for
 from caffe_compat.upgrade import upgrade_net
 from caffe_compat.weights import match_weights, save_blobs
 
@@ -94,6 +97,7 @@ class Net(Passes):
                 input_shapes={top: source.shapes[top] for source in self._sources for top in source.tops},
             )
         graph = self._graph
+        self._declared = work(graph)
         raise_together([error for node in graph.nodes for error in uneven_weights(node)])
         made = self._made = {name: makers.blobs_made.get(name) or Blob(shape) for name, shape in graph.shapes.items()}
         self._index = {name: number for number, name in enumerate(made)}
@@ -203,22 +207,31 @@ class Net(Passes):
     def _forward(self, start: int, end: int) -> float:
         """Run layers `start` to `end`, both included; return what they add to the loss."""
         total = np.float32(0)
-        for number, step in self._range(start, end, 1):
-            self._call("before_forward", number)
-            step.forward()
-            total += np.float32(step.loss())
-            self._call("after_forward", number)
+        steps = self._range(start, end, 1)
+        with threads_for(self._work()):
+            for number, step in steps:
+                self._call("before_forward", number)
+                step.forward()
+                total += np.float32(step.loss())
+                self._call("after_forward", number)
         return float(total)
 
     def _backward(self, start: int, end: int) -> None:
         """Run layers `start` down to `end` backward, both included, those that need it."""
-        for number, step in self._range(start, end, -1):
-            self._call("before_backward", number)
-            if step.need.layer:
-                if error := no_way_back(step.node, step.need):
-                    raise error
-                step.backward()
-            self._call("after_backward", number)
+        steps = self._range(start, end, -1)
+        with threads_for(self._work()):
+            for number, step in steps:
+                self._call("before_backward", number)
+                if step.need.layer:
+                    if error := no_way_back(step.node, step.need):
+                        raise error
+                    step.backward()
+                self._call("after_backward", number)
+
+    def _work(self) -> float:
+        """Return what a pass costs in multiply-accumulates, at the batch that the first blob holds now."""
+        first, *_ = (*self._graph.shapes.values(), ())
+        return self._declared * (self._blobs[0].count if self._blobs else 1) / (math.prod(first) or 1)
 
     def _range(self, start: int, end: int, stride: int) -> list[tuple[int, Step]]:
         last = len(self._steps) - 1

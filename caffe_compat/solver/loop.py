@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from caffe_compat.costs import work
 from caffe_compat.data import CRand
 from caffe_compat.files import format_text
 from caffe_compat.memory import keep_freed_memory
@@ -31,6 +32,7 @@ from caffe_compat.solver.testing import Scores, mean_scores
 from caffe_compat.solver.trained import MakesNets, SolverNet
 from caffe_compat.solver.update import Updater
 from caffe_compat.solver.workers import Workers
+from caffe_compat.threads import threads_for
 from caffe_compat.upgrade import upgrade_solver
 
 _ALONE = Workers()
@@ -146,6 +148,7 @@ class Solver(Saving):
             return fed
 
         self._train = made(train, "solver.cpp:102")
+        self._work = work(self._train.graph)
         self._tests = [made(test, "solver.cpp:190") for test in tests if self._workers.leads]
         for test in self._tests if self.param.debug_info else ():
             test.watch(self._log.line)
@@ -198,12 +201,14 @@ class Solver(Saving):
                     start()
                 if param.debug_info:
                     self._train.watch(self._log.line if self._displays() else None)
-                self._forward_backward()
+                with threads_for(self._work):
+                    self._forward_backward()
                 if self._displays():
                     self._report()
                 for _, ready in self.callbacks:
                     ready()
-                self._update()
+                with threads_for(self._work):
+                    self._update()
                 show(self.iter)
                 request = self._asked(self._action())
                 if request is Action.SNAPSHOT or (param.snapshot and self.iter % param.snapshot == 0):

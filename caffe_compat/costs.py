@@ -7,6 +7,7 @@ import math
 from caffe_compat.graph import NetGraph, Node
 
 _FLOAT = 4  # bytes
+_PER_VALUE = 16  # multiply-accumulates that a core does while it reads and writes one value
 _SHARED = frozenset({"Split", "Reshape", "Flatten"})
 
 
@@ -37,6 +38,12 @@ def macs(node: Node) -> int:
 
 def _axis(axis: int, shape: tuple[int, ...]) -> int:
     return axis % len(shape)
+
+
+def work(graph: NetGraph) -> int:
+    """Return what a forward pass costs in all, in multiply-accumulates; each value of a blob counts for some."""
+    values = sum(math.prod(shape) for shape in graph.shapes.values())
+    return sum(macs(node) for node in graph.nodes) + _PER_VALUE * values
 
 
 def top_bytes(graph: NetGraph, node: Node) -> int:
