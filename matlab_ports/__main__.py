@@ -21,6 +21,7 @@ from matlab_ports.prepare_dataset import FILE_NAME as RECORDINGS
 from matlab_ports.prepare_dataset import prepare_dataset
 from matlab_ports.prepare_h5_files import FILE_NAME, prepare_h5_files
 from matlab_ports.randstream import RandStream
+from matlab_ports.streams import leave_ascii, with_streams
 from matlab_ports.writeh5file import writeh5file
 
 Say = Callable[[str], None]
@@ -173,10 +174,18 @@ def _add_option(options: argparse.ArgumentParser, name: str, default: Any) -> No
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a script; 0 when it is done, 1 when it failed, 2 for an option that does not exist."""
+    if arguments is None:
+        leave_ascii()
+    return with_streams("matlab_ports", lambda: _command(arguments))
+
+
+def _command(arguments: Sequence[str] | None) -> int:
     options = vars(_parser().parse_args(arguments))
     script = options.pop("script")
     try:
         _run(script, options, partial(print, flush=True))
+    except BrokenPipeError:
+        raise
     except (PortError, OSError) as error:
         print(f"matlab_ports: error: {error}", file=sys.stderr)
         return 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
 
 from caffe_compat.cli.parser import parse
+from caffe_compat.cli.streams import leave_ascii, with_streams
 from caffe_compat.errors import CaffeCompatError, ProblemsError
 from caffe_compat.proto.forks import naming_forks
 
@@ -23,6 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     0, 1 where the command failed (one error on stderr, no traceback), 2 for wrong usage.
     """
+    if argv is None:
+        leave_ascii()
+    return with_streams("caffe-compat", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
     except SystemExit as stop:
@@ -30,10 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with naming_forks(*args.fork):
             code: int = args.run(args)
-        sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise
     except KeyboardInterrupt:
         return _failed("interrupted", 130)
     except CaffeCompatError as error:

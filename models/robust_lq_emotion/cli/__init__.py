@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
+from caffe_compat.cli.streams import leave_ascii, with_streams
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.models.robust_lq_emotion.cli import (
     demo,
@@ -38,16 +38,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     0, 1 where the command failed or was interrupted (one line on stderr, no traceback), 2 for wrong usage.
     """
+    if argv is None:
+        leave_ascii()
+    return with_streams("lq-emotion", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
         code: int = args.run(args)
-        sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise
     except KeyboardInterrupt:
         return _failed("interrupted; the same command goes on from there")
     except (CaffeCompatError, PortError, OSError) as error:

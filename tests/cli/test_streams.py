@@ -1,0 +1,91 @@
+"""Commands whose stdout is closed, full, without a reader, or ASCII end as Unix tools do, never with a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from caffe_compat.cli import streams
+from matlab_ports import streams as their_streams
+from tests.solver.case import write_case
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = [sys.executable, "-m", "caffe_compat"]
+APPLICATION = [
+    sys.executable,
+    "-c",
+    "import sys; from caffe_compat.models.robust_lq_emotion.cli import main; sys.exit(main())",
+]
+PORTS = [sys.executable, "-m", "matlab_ports"]
+COMMANDS = {
+    "caffe-compat": [*ENGINE, "layers"],
+    "lq-emotion": [*APPLICATION, "--help"],
+    "matlab_ports": [*PORTS, "--help"],
+}
+
+
+def environment(**words):
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("LC_ALL", "LANG", "PYTHONUTF8", "LC_CTYPE")
+    }
+    return kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | words
+
+
+def shell(text, command, **words):
+    """Run a shell's line, "$@" in it being the command."""
+    command, settings = ["sh", "-c", text, "sh", *command], environment(**words)
+    done = subprocess.run(command, capture_output=True, env=settings, timeout=120, check=False)
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+def test_the_ports_which_stand_alone_have_the_same_module():
+    assert Path(streams.__file__).read_bytes() == Path(their_streams.__file__).read_bytes()
+
+
+def test_a_reader_that_goes_ends_the_command_without_a_word():
+    read, write = os.pipe()
+    os.close(read)
+    command = COMMANDS["caffe-compat"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=environment(), timeout=120, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
+def test_closed_streams_are_the_null_device(command):
+    assert shell('"$@" <&- >&-', command) == (0, b"", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_below_stdout_is_one_line():
+    code, _, error = shell('"$@" >/dev/full', COMMANDS["caffe-compat"])
+    assert (code, error.count("\n")) == (1, 1)
+    assert error.startswith("caffe-compat: error: ")
+    assert "No space left on device" in error
+
+
+@pytest.fixture
+def case(tmp_path):
+    folder = tmp_path / "Größe ×2"
+    folder.mkdir()
+    write_case(folder)
+    (folder / "train.h5").rename(folder / "trän.h5")
+    (folder / "train.txt").write_text("trän.h5\n", encoding="utf-8")
+    return folder
+
+
+def test_files_of_any_name_are_used_where_the_locale_knows_ascii_only(case):
+    settings = {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    code, _, error = shell('"$@"', [*ENGINE, "train", f"--solver={case}/solver.prototxt"], **settings)
+    assert code == 0, error
+    assert "Optimization Done." in error
+
+
+def test_names_are_written_to_a_stream_that_knows_ascii_only(case):
+    """Text as escapes, the bytes of a name that is no text as they are."""
+    command = [*ENGINE, "draw", case / "net.prototxt", os.fsencode(case / "b") + b"\xfc.svg"]
+    code, out, error = shell('"$@"', command, LC_ALL="C.UTF-8", PYTHONIOENCODING="ascii")
+    assert (code, error) == (0, "")
+    assert b"Gr\\xf6\\xdfe \\xd72/b\xfc.svg: " in out
