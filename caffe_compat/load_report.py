@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import CaffeCompatError, WeightsError, did_you_mean, raise_together
@@ -29,6 +30,42 @@ class Mismatch:
 
 
 @dataclass(frozen=True)
+class NotFinite:
+    """A blob with values that are not finite numbers.
+
+    Attributes
+    ----------
+    layer, index : which blob.
+    nan, infinite : how many of its values are either.
+    size : how many values it has.
+    """
+
+    layer: str
+    index: int
+    nan: int
+    infinite: int
+    size: int
+
+    def __str__(self) -> str:
+        found = [f"{count} {kind}" for count, kind in ((self.nan, "NaN"), (self.infinite, "infinite")) if count]
+        return f"layer {self.layer!r}, blob {self.index}: {' and '.join(found)} of {self.size} values"
+
+
+def not_finite(blobs: Blobs) -> tuple[NotFinite, ...]:
+    """Return the blobs, of arrays by layer, that hold NaN or infinite values."""
+    found = []
+    for layer, arrays in blobs.items():
+        for index, array in enumerate(arrays):
+            with np.errstate(invalid="ignore", over="ignore"):  # a sum shows them, and needs no memory
+                finite = array is None or np.isfinite(np.sum(array, dtype=np.float64))
+            if array is not None and not finite:
+                nan, infinite = (int(np.count_nonzero(test(array))) for test in (np.isnan, np.isinf))
+                if nan + infinite:
+                    found.append(NotFinite(layer, index, nan, infinite, array.size))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
 class LoadReport:
     """What happened to each blob.
 
@@ -41,6 +78,7 @@ class LoadReport:
     reshaped : state_dict keys whose values had another shape of the same count in the file.
     mismatched : layers left out, where `mismatched="skip"` asked for that.
     absent : every layer of the file that the net does not have, those without blobs too: what Caffe logs.
+    not_finite : blobs of the net's layers that hold NaN or infinite values in the file; they are copied all the same.
     """
 
     copied: tuple[str, ...]
@@ -50,11 +88,16 @@ class LoadReport:
     reshaped: tuple[str, ...] = ()
     mismatched: tuple[Mismatch, ...] = ()
     absent: tuple[str, ...] = ()
+    not_finite: tuple[NotFinite, ...] = ()
 
     def lines(self, file: str | PathLike[str]) -> list[tuple[str, str]]:
         """Return the place in Caffe's source and the text of each line that it logs about the layers of a file."""
         place = "net.cpp:801" if fspath(file).endswith(".h5") else "net.cpp:746"
         return [(place, f"Ignoring source layer {name}") for name in self.absent]
+
+    def warnings(self, file: object) -> list[str]:
+        """Return what should be said of a file of weights that was copied: one sentence for each blob."""
+        return [f"{file}: {blob}" for blob in self.not_finite]
 
     def refuse_unrelated(self, file: str | PathLike[str], layers: Sequence[str]) -> None:
         """Raise WeightsError if nothing of a file went into a net with these learned layers."""

@@ -222,9 +222,12 @@ def load_net(
     shapes |= _data_shapes(kept, wanted, shapes, folder)
     graph = build_graph(wanted, phase=phase, stages=stages, level=level, input_shapes=shapes)
     net = build_net(graph, empty=True, exact=exact)
-    net.meta["report"] = None if weights is None else copy_weights(net, weights)
-    for name in net.meta["report"].absent if weights is not None else ():
-        _log.info("Ignoring source layer %s", name)
+    report = net.meta["report"] = None if weights is None else copy_weights(net, weights)
+    if report is not None:
+        for name in report.absent:
+            _log.info("Ignoring source layer %s", name)
+        for text in report.warnings(weights if isinstance(weights, str | os.PathLike) else "weights"):
+            _log.warning(text)
     net.meta["preprocessing"] = load_preprocessing(weights) if isinstance(weights, str | os.PathLike) else None
     fill_net(net, seed=seed)
     return net

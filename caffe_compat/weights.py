@@ -17,7 +17,7 @@ from caffe_compat.errors import CaffeCompatError, WeightsError, raise_together
 from caffe_compat.files import is_hdf5, read_binary, read_weights_h5, write_binary, write_weights_h5
 from caffe_compat.graph import NetGraph
 from caffe_compat.layers.base import Shape
-from caffe_compat.load_report import LoadReport, Mismatch, renamed_layers
+from caffe_compat.load_report import LoadReport, Mismatch, not_finite, renamed_layers
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.blobs import BlobStore
 from caffe_compat.proto.marks import plain
@@ -127,6 +127,7 @@ def match_weights(
         reshaped=tuple(slot.key for slot, array in copies if not fits(array.shape, slot.blob.shape)),
         mismatched=tuple(left_out),
         absent=tuple(name for name in blobs if name not in layers),
+        not_finite=not_finite({name: arrays for name, arrays in blobs.items() if name in layers}),
     )
     return [(slot, np.asarray(array, order="C").reshape(slot.blob.shape)) for slot, array in copies], report
 

@@ -13,12 +13,13 @@ import torch
 from caffe_compat.cli.flags import add_inputs
 from caffe_compat.errors import CaffeCompatError, FileError, WeightsError, did_you_mean, raise_together
 from caffe_compat.files import atomic_path, is_hdf5, read_binary, write_weights_h5
+from caffe_compat.load_report import Blobs, not_finite
 from caffe_compat.net import CaffeNet, load_net
 from caffe_compat.preprocess import Preprocessing, preprocessing_of
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.sidecar import load_preprocessing, read_preprocessing, save_preprocessing
 from caffe_compat.upgrade import upgrade_net
-from caffe_compat.weights import copy_weights, save_weights
+from caffe_compat.weights import caffe_blobs, copy_weights, save_weights
 
 _TORCH, _HDF5, _BINARY = "a PyTorch state_dict", "HDF5 weights", "a caffemodel"
 FORMATS = {".pt": _TORCH, ".pth": _TORCH, ".h5": _HDF5, ".hdf5": _HDF5, ".caffemodel": _BINARY}
@@ -53,7 +54,9 @@ def convert(args: Namespace) -> int:
     if not args.model:
         _without_net(source, target, wanted)
     else:
-        write_weights(_filled(args, source), target)
+        net = _filled(args, source)
+        _warn(source, {name: [blob.numpy() for blob in blobs] for name, blobs in caffe_blobs(net).items()})
+        write_weights(net, target)
     sys.stdout.write(f"{target}: {wanted}, {target.stat().st_size} bytes\n")
     if prepared is not None:
         sys.stdout.write(f"{save_preprocessing(prepared, target)}: how pictures are prepared\n")
@@ -75,7 +78,14 @@ def _without_net(source: Path, target: Path, wanted: str) -> None:
         raise WeightsError(f"to make {wanted} of {found} the net must be known", file=source, hint="give --model=FILE")
     message, store = read_binary(source, pb.NetParameter)
     layers = upgrade_net(message).layer
-    write_weights_h5(target, {layer.name: [store.data(blob) for blob in layer.blobs] for layer in layers})
+    blobs = {layer.name: [store.data(blob) for blob in layer.blobs] for layer in layers}
+    _warn(source, blobs)
+    write_weights_h5(target, blobs)
+
+
+def _warn(source: Path, blobs: Blobs) -> None:
+    """Say which blobs hold NaN or infinite values."""
+    sys.stderr.writelines(f"caffe-compat: warning: {source}: {blob}\n" for blob in not_finite(blobs))
 
 
 def _format(source: Path) -> str:

@@ -47,7 +47,7 @@ def run(args: Namespace) -> int:
     log.line("extract_features.cpp:50", f"Using {args.mode}")
     fed = feed(read_net(args.model), phase="TEST", base_dir=Path(args.model).parent, made_up=False)
     net = build_net(fed.graph, empty=True)
-    copy_weights(net, args.weights)
+    log.copied(copy_weights(net, args.weights), args.weights)
     fill_net(net)
     net.to(device)
     extract_features(

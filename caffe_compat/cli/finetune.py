@@ -60,6 +60,7 @@ def run(args: Namespace) -> int:
     if args.output:
         fill_net(net, seed=args.seed)
         write_weights(net, Path(args.output))
+    sys.stderr.writelines(f"caffe-compat: warning: {text}\n" for text in report.warnings(args.weights))
     if args.json:
         sys.stdout.write(json.dumps({"model": args.model, "weights": args.weights, **asdict(report)}) + "\n")
     else:

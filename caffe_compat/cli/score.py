@@ -48,8 +48,7 @@ def _test(args: Namespace, log: Log) -> int:
     tested = FedNet(wanted, rng=CRand(), seed=None, device=device, exact=args.exact)
     log.lines(after(wanted, tested.graph))
     for name in args.weights.split(","):
-        for line in copy_weights(tested.net, name.strip()).lines(name.strip()):
-            log.line(*line)
+        log.copied(copy_weights(tested.net, name.strip()), name.strip())
     log.line("caffe.cpp:281", f"Running for {args.iterations} iterations.")
 
     def seen(batch: int, values: list[tuple[str, float]]) -> None:

@@ -63,7 +63,7 @@ def _run(args: Namespace, log: Log) -> int:
         log.line("caffe.cpp:346", note)
     net = build_net(fed.graph, empty=True, exact=args.exact)
     for name in args.weights.split(",") if args.weights else ():
-        copy_weights(net, name.strip())
+        log.copied(copy_weights(net, name.strip()), name.strip())
     fill_net(net)
     net.to(device)
     if not net.caffe.nodes:

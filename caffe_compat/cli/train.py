@@ -130,8 +130,7 @@ def _finetune(solver: Solver, args: Namespace, log: Log) -> None:
                 mismatched="skip" if args.skip_mismatched else "refuse",
                 unrelated="refuse" if net is solver.net else "take",
             )
-            for place, text in report.lines(name.strip()):
-                log.line(place, text)
+            log.copied(report, name.strip())
             if net is solver.net:
                 told = [f"{key} {shape}: {what}" for key, shape, what in rows(net, report)] if args.report else []
                 for line in [*told, summary(net, report)]:

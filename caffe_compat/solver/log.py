@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from os import PathLike
 from typing import Never, TextIO
 
 from tqdm import tqdm
 
+from caffe_compat.load_report import LoadReport
 from caffe_compat.solver.rules import product
 
 
@@ -35,6 +37,7 @@ class Log:
     def __init__(self, *streams: TextIO, now: Callable[[], datetime] = datetime.now, least: int = 0) -> None:
         self._streams = streams
         self._least = least
+        self._warned: set[str] = set()
         self._now = now
         self._terminal = next((stream for stream in streams if stream.isatty()), None)
         self._bar: tqdm[Never] | None = None
@@ -57,6 +60,15 @@ class Log:
         if self._streams and not self._least:
             for place, text in lines:
                 self.line(place, text)
+
+    def copied(self, report: LoadReport, file: str | PathLike[str]) -> None:
+        """Write what Caffe does of weights that were copied, and a warning for each blob that is not finite."""
+        for place, text in report.lines(file):
+            self.line(place, text)
+        for text in report.warnings(file):
+            if text not in self._warned:  # of a training net's and its test nets' one file
+                self._warned.add(text)
+                self.line("net.cpp:746", text, "W")
 
     @contextmanager
     def progress(self, total: int, done: int, label: str) -> Iterator[Callable[[int], None]]:

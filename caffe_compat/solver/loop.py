@@ -6,6 +6,7 @@ the data starts from the beginning.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from os import PathLike, fspath
@@ -104,7 +105,7 @@ class Solver(Saving):
         self._nets = nets
         self._resume = resume
         self.callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
-        self._stopped = False
+        self._stopped = self._warned = False
         self._pending = Action.NONE
         self._step = 0
         if self._device.type == "cpu":
@@ -177,8 +178,7 @@ class Solver(Saving):
         for net in (self._train, *self._tests):
             self._say("solver.cpp:72", f"Finetuning from {fspath(path)}")
             report = net.load(path)
-            for line in report.lines(path):
-                self._say(*line)
+            self._log.copied(report, path)
             if net is self._train:  # a test net may lack what a file is for
                 report.refuse_unrelated(path, net.graph.learned())
 
@@ -256,7 +256,23 @@ class Solver(Saving):
             self.outputs, loss = self._train.forward_backward()
             losses.append(loss)
         self._workers.average(self._updater.gradients())
-        self._losses.add(sum(losses[1:], losses[0]) / self.param.iter_size)
+        mean = sum(losses[1:], losses[0]) / self.param.iter_size
+        self._losses.add(mean)
+        self._warn(mean)
+
+    def _warn(self, loss: torch.Tensor) -> None:
+        """Say once that the loss is not finite; a GPU is asked only where it is waited for anyway."""
+        param = self.param
+        waits = self._displays() or (param.snapshot and (self.iter + 1) % param.snapshot == 0)
+        if self._warned or not (loss.device.type == "cpu" or waits or self.iter + 1 == param.max_iter):
+            return
+        if not math.isfinite(loss):
+            self._warned = True
+            names = [name for name, blob in self.outputs.items() if not blob.isfinite().all()]
+            text = f"the loss of iteration {self.iter} is {number(float(loss))}, the first that is not finite"
+            outputs = f" (in {', '.join(names)})" if names else ""
+            hint = "training goes on as Caffe's does; a smaller base_lr or clip_gradients may help"
+            self._log.line("solver.cpp:233", f"{text}{outputs}; {hint}", "W")
 
     def _report(self) -> None:
         before, since = self._shown

@@ -85,13 +85,13 @@ class Saving:
         state = read_solverstate(file)
         history = fit_history(state.history, self._updater.history_shapes, file)
         if state.learned_net:
-            self._train.load(find_weights(state.learned_net, file))
+            weights = find_weights(state.learned_net, file)
+            self._log.copied(self._train.load(weights), weights)
         self._say("sgd_solver.cpp:336", "SGDSolver: restoring history")
         self._updater.restore_history(history)
         self.iter, self._step = state.iter, state.current_step
         beside = resume_path(file)
         if not restart_data and state.learned_net and beside.is_file():
-            weights = find_weights(state.learned_net, file)
             problem = read_resume(beside, self._place, iteration=self.iter, weights=weights)
             self._say("solver.cpp:499", f"{beside} is left aside: {problem}" if problem else f"Data as in {beside}")
         self._shown = (self.iter, time.perf_counter())

@@ -274,7 +274,14 @@ def test_the_fields_and_types_of_a_known_fork_are_noted_once(lint):
 
 def test_every_rule_has_a_test():
     tested = {case[0] for case in [*CASES, *SOLVERS]}
-    elsewhere = {"test-augmented", "train-test", "weights-missing", "weights-left-over", "weights-mismatch"}
+    elsewhere = {
+        "test-augmented",
+        "train-test",
+        "weights-missing",
+        "weights-left-over",
+        "weights-mismatch",
+        "weights-not-finite",
+    }
     assert set(RULES) == tested | elsewhere
 
 

@@ -79,6 +79,13 @@ def weights(subject: Subject, file: Weights, shown: str) -> Iterator[Finding]:
             "caffe-compat finetune_report shows what --rename and --reshape would do",
         )
         yield subject.finding("weights-mismatch", "error", layers.get(mismatch.layer), text)
+    for blob in report.not_finite:
+        text = (
+            f"{shown}: {blob}",
+            "everything the net computes from them is NaN or infinite; Caffe goes on without a word",
+            "weights from before the training that made them diverged",
+        )
+        yield subject.finding("weights-not-finite", "warning", layers.get(blob.layer), text)
     yield from _missing(subject, report, layers, state, shown)
     everywhere = {layer.name for layer in subject.net.layer}
     for name in report.ignored:

@@ -33,6 +33,7 @@ RULES: dict[str, str] = {
     "weights-missing": "a blob that the weights say nothing about",
     "weights-left-over": "a layer of the weights that the net does not have",
     "weights-mismatch": "a layer whose blobs in the weights do not fit",
+    "weights-not-finite": "a blob of the weights that holds NaN or infinite values",
     "solver": "a solver that cannot run",
     "solver-tests": "tests that never run, or have no number of batches",
     "solver-steps": "step values that are missing, out of order, or never reached",
