@@ -17,6 +17,7 @@ from tqdm import tqdm
 from matlab_ports.errors import PortError
 from matlab_ports.h5plan import Doubles, Plan
 from matlab_ports.imresize import imresize
+from matlab_ports.labels import label_of
 from matlab_ports.matfile import Frames, loadmat, open_frames
 
 Single = npt.NDArray[np.float32]
@@ -214,14 +215,15 @@ def in_order(work: Callable[[_T], _R], items: Iterable[_T], threads: int) -> Ite
 
 
 def _valence(path: Path) -> Doubles:
-    values = loadmat(path, ["valence"])["valence"]
+    name = label_of(path)
+    values = loadmat(path, [name])[name]
     if values.dtype.kind not in "fiu" or values.size != max(values.shape):
-        raise PortError(f"valence is {' x '.join(map(str, values.shape))} {values.dtype}, not 1 x T", where=path)
+        raise PortError(f"{name} is {' x '.join(map(str, values.shape))} {values.dtype}, not 1 x T", where=path)
     labels = values.astype(np.float64).ravel()
     wrong = np.flatnonzero(~np.isfinite(labels))
     if len(wrong):
         raise PortError(
-            f"valence({wrong[0] + 1}) is {labels[wrong[0]]} ({len(wrong)} of {len(labels)} are not finite)",
+            f"{name}({wrong[0] + 1}) is {labels[wrong[0]]} ({len(wrong)} of {len(labels)} are not finite)",
             where=path,
             hint="prepare it again from a gold standard without gaps",
         )

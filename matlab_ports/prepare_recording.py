@@ -72,6 +72,8 @@ def prepare_recording(
     smallest: float = 100,
     version: str = "-v7",
     luma: Luma = "rgb",
+    label: str = "valence",
+    more: Mapping[str, npt.ArrayLike] | None = None,
     backend: Backend = "auto",
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -102,6 +104,10 @@ def prepare_recording(
     luma
         ``rgb``: Y through RGB, as the script; ``plane``: Y as the video stores it; ``gray``: as the script, and then
         stretched so that black is 0 and white is 1.
+    label
+        What the labels are called in the files: ``valence``, as in the script, or ``arousal``.
+    more
+        Further variables for the files.
     backend, threads
         See `VideoReader`.
     progress
@@ -124,7 +130,7 @@ def prepare_recording(
     planes: Literal["luma", "rgb"] = "luma" if luma == "plane" else "rgb"
     with VideoReader(path, backend=backend, planes=planes, threads=threads) as reader:
         frames = _frames(times, boxes, labels, (reader.height, reader.width), match, smallest, path)
-        then = {"valence": frames.valence, "video_time": frames.time}
+        then = {label: frames.valence, "video_time": frames.time, **(more or {})}
         shape = (imSize, imSize, len(frames.time))
         with ExitStack() as stack:
             files = {

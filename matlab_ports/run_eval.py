@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from matlab_ports.errors import PortError
 from matlab_ports.eval_video import Double, Net, Output, eval_video
+from matlab_ports.labels import delay_of, label_of
 from matlab_ports.matfile import Frames, loadmat, open_frames
 
 DEVELOPMENT = tuple(f"dev_{number}" for number in range(1, 10))
@@ -58,10 +59,19 @@ class Evaluation(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """What a recording's .mat file says about its frames: (T,) each."""
+    """What a recording's .mat file says about its frames: labels and times, (T,) each; see `matlab_ports.labels`.
+
+    Attributes
+    ----------
+    valence : the labels, whatever they are of.
+    name : what they are of: valence or arousal.
+    delay : seconds by which they were shifted back.
+    """
 
     valence: Double
     video_time: Double
+    name: str = "valence"
+    delay: float = 0.0
 
 
 def run_eval(
@@ -202,15 +212,16 @@ def read_labels(data_path: str | Path, file_name: Sequence[str]) -> dict[str, La
 
 
 def _labels(path: Path) -> Labels:
-    found: dict[str, npt.NDArray[Any]] = loadmat(path, Labels._fields)
-    labels = Labels(*(np.asarray(found[name], np.float64).ravel() for name in Labels._fields))
-    if labels.valence.size != labels.video_time.size or not labels.valence.size:
-        raise PortError(f"{labels.valence.size} values of valence, {labels.video_time.size} of video_time", where=path)
-    for name, values in labels._asdict().items():
-        if not np.isfinite(values).all():
-            frame = int(np.flatnonzero(~np.isfinite(values))[0]) + 1
-            raise PortError(f"{name} of frame {frame} is {values[frame - 1]}", where=path, hint="prepare it again")
-    return labels
+    name = label_of(path)
+    found: dict[str, npt.NDArray[Any]] = loadmat(path, [name, "video_time"])
+    values, times = (np.asarray(found[key], np.float64).ravel() for key in (name, "video_time"))
+    if values.size != times.size or not values.size:
+        raise PortError(f"{values.size} values of {name}, {times.size} of video_time", where=path)
+    for key, numbers in ((name, values), ("video_time", times)):
+        if not np.isfinite(numbers).all():
+            frame = int(np.flatnonzero(~np.isfinite(numbers))[0]) + 1
+            raise PortError(f"{key} of frame {frame} is {numbers[frame - 1]}", where=path, hint="prepare it again")
+    return Labels(values, times, name, delay_of(path))
 
 
 def open_video(data_path: str | Path, name: str, labels: Labels) -> Frames:

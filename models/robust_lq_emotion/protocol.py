@@ -8,6 +8,7 @@ The number of threads a net is trained with is fixed: sums in another order are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,7 @@ def check(plan: Experiment) -> None:
         "mixture": not _are_factors(plan.mixture),
         "threads": plan.threads < 1,
         "seed": plan.seed < 0,
+        "delay": not 0 <= plan.delay < math.inf,
     }
     hints = {"rows": ", ".join(recipes.ROWS), "preset": ", ".join(recipes.PRESETS), "scales": "2 to 16, each once"}
     for name, is_wrong in wrong.items():
@@ -200,6 +202,7 @@ def _prepare(plan: Experiment, names: Sequence[str], crops: list[Path]) -> Stage
         "scales": list(plan.scales),
         "boxes": plan.boxes is not None,
         **_partitioned(plan),
+        **({"delay": plan.delay} if plan.delay else {}),
         **_otherwise(plan, "prepare"),
     }
     return Stage("prepare", run, settings, (*files, *boxes), tuple(crops))

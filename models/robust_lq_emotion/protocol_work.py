@@ -37,6 +37,7 @@ class Experiment:
         training recordings.
     boxes : a folder of face boxes; found by default.
     partitions : which recordings are trained with and which are scored.
+    delay : seconds by which the gold standard is late; see `dataset.recording.Settings`.
     seed : of everything that is drawn.
     threads : of a stage.
     device : see `devices.choose_device`.
@@ -54,6 +55,7 @@ class Experiment:
     pictures: Path | None = None
     boxes: Path | None = None
     partitions: Partitions = field(default_factory=Partitions)
+    delay: float = 0.0
     seed: int = 0
     threads: int = 2
     device: str = "auto"
@@ -105,6 +107,7 @@ def do_prepare(plan: Experiment, names: tuple[str, ...]) -> None:
     jobs = min(2, os.cpu_count() or 1)
     settings = Settings(
         scales=plan.scales,
+        delay=plan.delay,
         smallest=plan.switches.smallest_face,
         luma="gray" if plan.switches.luminance == "gray" else "rgb",
     )

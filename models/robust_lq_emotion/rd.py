@@ -34,6 +34,7 @@ from caffe_compat.models.robust_lq_emotion.rd_cells import (
     sha256,
 )
 from caffe_compat.models.robust_lq_emotion.rd_tables import PUBLISHED_BPP, PUBLISHED_QP, Point, rate, rises, write_csv
+from caffe_compat.models.robust_lq_emotion.scores.adjust import forward, made_alike
 from caffe_compat.models.robust_lq_emotion.scores.metrics import Convention, score
 from caffe_compat.models.robust_lq_emotion.scores.predict import Predictor, definition_of, load_predictor
 from caffe_compat.models.robust_lq_emotion.training import find_weights
@@ -73,6 +74,7 @@ class RateDistortion:
     scales, codecs, qps : what is gone through.
     net : a definition in place of the authors' deploy form.
     mean, std : see `scores.predict.Predictor`.
+    delay : see `scores.evaluate`.
     coding : see `rd_cells.Coding`.
     convention : see `scores.metrics`.
     device, batch : where, and how many frames at once.
@@ -91,6 +93,7 @@ class RateDistortion:
     net: Path | None = None
     mean: float = 0.0
     std: float = 1.0
+    delay: float | None = None
     coding: Coding = field(default_factory=Coding)
     convention: Convention = "avec"
     device: str = "cpu"
@@ -108,6 +111,8 @@ class RateDistortion:
         self._check()
         names = list(dict.fromkeys(self.names)) or crops_of(self.data, "dev", self.partitions)
         labels = read_labels(self.data, names)
+        _, prepared = made_alike(labels, self.data)
+        delay = prepared if self.delay is None else self.delay
         self.out.mkdir(parents=True, exist_ok=True)
         weights = {model: find_weights(model.weights) for model in self.models}
         identities = self._identities(weights)
@@ -121,7 +126,7 @@ class RateDistortion:
             model: partial(_load, path, identities[model]["weights"], *options) for model, path in weights.items()
         }
         self._do(todo, left, loaders)
-        results = self._results(names, labels, weights, identities)
+        results = self._results(names, labels, weights, identities, delay)
         self._write(results)
         return results
 
@@ -197,6 +202,7 @@ class RateDistortion:
         labels: Mapping[str, Labels],
         weights: Mapping[Model, Path],
         identities: Mapping[Model, Mapping[str, Any]],
+        delay: float,
     ) -> dict[str, Any]:
         gold = np.concatenate([labels[name].valence[: self.coding.frames] for name in names])
         points: list[Point] = []
@@ -206,7 +212,10 @@ class RateDistortion:
                     cells = [Cell(name, scale, codec, qp) for name in names]
                     rates = rate(self.out, cells)
                     for model in self._at(scale):
-                        found = np.concatenate([load_predictions(cell.predictions(self.out, model)) for cell in cells])
+                        raw = (load_predictions(cell.predictions(self.out, model)) for cell in cells)
+                        found = np.concatenate(
+                            [forward(trace, labels[name], delay) for trace, name in zip(raw, names, strict=True)]
+                        )
                         scored = score(found, gold, self.convention)._asdict()
                         told = {key: None if math.isnan(value) else value for key, value in scored.items()}
                         points.append({"codec": codec, "scale": scale, "qp": qp, "model": model, **rates, **told})
@@ -220,6 +229,7 @@ class RateDistortion:
             "coding": asdict(self.coding),
             "versions": versions(),
             "convention": self.convention,
+            "delay": delay,
             "bpp_published": {"qp": PUBLISHED_QP, **{str(scale): bpp for scale, bpp in PUBLISHED_BPP.items()}},
             "bits_rise_with_qp": rises(points),
             "points": points,

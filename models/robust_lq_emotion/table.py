@@ -88,6 +88,7 @@ class Table:
             "mixture": list(plan.mixture),
             "switches": otherwise(plan.switches),
             "sr_pictures": "faces" if plan.natural is None else str(plan.natural),
+            "delay": plan.delay,
             "seed": plan.seed,
             "threads": plan.threads,
             "device": plan.device,
@@ -161,7 +162,9 @@ def title(results: dict[str, Any]) -> str:
     """Return one line that says what the numbers are of."""
     what = "SYNTHETIC recordings: no statement about people" if results["synthetic"] else results["recordings"]
     switches = shown(results.get("switches", {}))
-    return f"Table 1 on {what}; preset {results['preset']}, seed {results['seed']}" + (switches and f"; {switches}")
+    late = f"; gold standard {results['delay']:g} s late" if results.get("delay") else ""
+    settings = f"preset {results['preset']}, seed {results['seed']}"
+    return f"Table 1 on {what}; {settings}{late}" + (switches and f"; {switches}")
 
 
 def markdown(results: dict[str, Any]) -> str:

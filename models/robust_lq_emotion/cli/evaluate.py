@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.models.robust_lq_emotion.cli.options import (
+    add_delay,
     add_partitions,
     at_least,
     number_from,
@@ -29,19 +30,23 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--names", nargs="+", default=(), metavar="NAME", help="recordings to score (those of --dev)")
     add_partitions(evaluate)
     option("--net", type=Path, metavar="FILE", help="definition of the net (the authors' deploy form of CNN+D)")
-    option("--delay", type=number_from(0), default=0.0, metavar="S", help="seconds the gold standard is late (0)")
+    late = evaluate.add_mutually_exclusive_group()
+    add_delay(late)
+    told = "take the best of the delays 0:0.4:8 s on these recordings; train and dev stand for all of a partition"
+    late.add_argument("--search-delay", nargs="+", default=(), metavar="NAME", help=told)
     option(
         "--postprocess",
         nargs="+",
         default=(),
         metavar="NAME",
-        help="learn AVEC's median filter, bias and factor on these recordings of --data, and apply them to all",
+        help="learn AVEC's median filter, bias and factor on these recordings of --data, and apply them to all; "
+        "train and dev stand for all of a partition (learnt on what is scored, they flatter)",
     )
     option(
         "--search",
         choices=("official", "consistent"),
         default="official",
-        help="AVEC's search for the filter, with its slip or without (official)",
+        help="AVEC's search for the filter, with its slip and recordings as one; or without, each alone (official)",
     )
     option("--convention", choices=_CONVENTIONS, default="avec", help="of CC and CCC (avec, the authors')")
     option(
@@ -74,6 +79,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         partitions=partitions_of(args),
         net=args.net,
         delay=args.delay,
+        delay_on=args.search_delay,
         learn_on=args.postprocess,
         search=args.search,
         convention=args.convention,

@@ -57,6 +57,13 @@ def add_partitions(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--partitions", type=Path, metavar="CSV", help=told)
 
 
+def add_delay(parser: argparse._ActionsContainer, default: float | None = None) -> None:
+    """Add ``--delay``."""
+    told = "what the recordings were prepared with" if default is None else f"{default:g}"
+    text = f"seconds by which the gold standard is late, in all; what prepare made up for is not done again ({told})"
+    parser.add_argument("--delay", type=number_from(0), default=default, metavar="S", help=text)
+
+
 def partitions_of(args: argparse.Namespace) -> Partitions | None:
     """Return the partitions that a command's user names; None where none are named.
 

@@ -49,9 +49,8 @@ def _add_labels(labels: argparse._ArgumentGroup) -> None:
         default="auto",
         help="rebuild them from the raters, or not (auto)",
     )
-    labels.add_argument(
-        "--delay", type=number_from(), default=0.0, metavar="S", help="shift the gold standard back by S seconds (0)"
-    )
+    told = "seconds by which the gold standard is late: labels are shifted back by them, and scoring knows (0)"
+    labels.add_argument("--delay", type=number_from(0), default=0.0, metavar="S", help=told)
 
 
 def _add_faces(faces: argparse._ArgumentGroup) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.models.robust_lq_emotion.cli.options import (
+    add_delay,
     add_partitions,
     at_least,
     number_from,
@@ -36,6 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--out", type=Path, required=True, metavar="FOLDER", help="for tables, pictures and what is gone on from")
     option("--names", nargs="+", default=(), metavar="NAME", help="recordings to score (those of --dev)")
     add_partitions(rd)
+    add_delay(rd)
     option("--scales", type=at_least(1, 96), nargs="+", default=(3, 4), metavar="S", help="times smaller (3 4)")
     option("--codecs", nargs="+", default=("x264", "x265"), metavar="NAME", help="x264, x265, vp9, av1, mpeg4")
     option("--qps", type=_qps, nargs="+", default=[_qps(_QPS)], metavar="QP", help=f"as 24 or 20..44:4 ({_QPS})")
@@ -91,6 +93,7 @@ def _rd(args: argparse.Namespace) -> int:
         net=args.net,
         mean=args.mean,
         std=args.std,
+        delay=args.delay,
         coding=Coding(args.frames, args.fps, args.gop, args.preset),
         convention=args.convention,
         device=args.device,

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from caffe_compat.models.robust_lq_emotion.cli.options import (
+    add_delay,
     add_partitions,
     add_switches,
     at_least,
@@ -36,6 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--mixture", nargs="+", type=factor, default=(3, 4, 6), metavar="S", help="of Joint-OA (3 4 6)")
     option("--boxes", type=Path, metavar="DIR", help="face boxes, NAME.mat or NAME.csv; found otherwise")
     add_partitions(table)
+    add_delay(table, 0.0)
     option("--seed", type=at_least(0), default=0, metavar="N", help="of everything drawn (0)")
     option("--jobs", type=at_least(1), default=1, metavar="N", help="nets trained at a time (1)")
     option("--threads", type=at_least(1), default=2, metavar="N", help="of each; other numbers, other bits (2)")
@@ -66,6 +68,7 @@ def _table(args: argparse.Namespace) -> int:
         pictures=args.sr_pictures.resolve() if args.sr_pictures else None,
         boxes=args.boxes.resolve() if args.boxes else None,
         partitions=partitions_of(args) or kept_partitions(args.out / "data"),
+        delay=args.delay,
         seed=args.seed,
         threads=args.threads,
         device=args.device,

@@ -7,7 +7,12 @@ import json
 import sys
 from pathlib import Path
 
-from caffe_compat.models.robust_lq_emotion.cli.options import add_partitions, partitions_of, teller
+from caffe_compat.models.robust_lq_emotion.cli.options import (
+    add_delay,
+    add_partitions,
+    partitions_of,
+    teller,
+)
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,6 +23,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--weights", type=Path, required=True, metavar="DIR", help="folder of .caffemodel and .caffemodel.h5")
     option("--recordings", type=Path, metavar="ROOT", help="prepared recordings: score on them, beside Table 1")
     add_partitions(verify)
+    add_delay(verify, 0.0)
     told = "what a file is, where its name does not tell: class/a.caffemodel=Joint-3"
     option("--cell", action="append", default=[], metavar="FILE=METHOD-S", help=told)
     option("--out", type=Path, default=Path("verify.json"), metavar="FILE", help="the result (verify.json)")
@@ -41,6 +47,7 @@ def _verify(args: argparse.Namespace) -> int:
         args.out,
         recordings=args.recordings,
         partitions=partitions_of(args),
+        delay=args.delay,
         cells=dict(map(read_cell, args.cell)),
         against=args.against,
         fresh=args.fresh,

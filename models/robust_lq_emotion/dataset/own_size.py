@@ -8,6 +8,7 @@ import numpy as np
 
 from caffe_compat.errors import DataError
 from matlab_ports.imresize import imresize
+from matlab_ports.labels import variables_of
 from matlab_ports.matfile import FramesWriter, loadmat, open_frames
 
 _BATCH = 64
@@ -18,7 +19,7 @@ def shrink(source: Path, target: Path, s: int) -> None:
 
     Parameters
     ----------
-    source : as prepare writes it: video (H, W, T), valence, video_time.
+    source : as prepare writes it: video (H, W, T), labels, video_time.
     target : appears complete or not at all; its folder is made.
     s : a divisor of H and W.
 
@@ -33,7 +34,7 @@ def shrink(source: Path, target: Path, s: int) -> None:
         height, width, count = frames.shape
         if height % s or width % s:
             raise DataError(f"faces of {height} x {width} cannot be made 1/{s} as large", file=source)
-        held = loadmat(source, ["valence", "video_time"])
+        held = loadmat(source, [name for name in variables_of(source) if name != "video"])
         target.parent.mkdir(parents=True, exist_ok=True)
         with FramesWriter(target, shape=(height // s, width // s, count), version="-v6", then=held) as file:
             for first in range(0, count, _BATCH):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from caffe_compat.files import atomic_path
 from caffe_compat.models.robust_lq_emotion.avec.gold import GoldStandard
+from matlab_ports.labels import label_of
 from matlab_ports.matfile import loadmat, open_frames
 from matlab_ports.store2hdf5 import to_hdf5_axes
 from matlab_ports.videoreader import VideoReader
@@ -19,15 +20,16 @@ _SHEET = (4, 9)  # rows, columns
 
 
 def contact_sheet(crops: str | Path, path: str | Path) -> None:
-    """Draw faces from all over a recording with their time and valence, and below some as an HDF5 file holds them.
+    """Draw faces from all over a recording with their time and label, and below some as an HDF5 file holds them.
 
     Parameters
     ----------
-    crops : video, valence and video_time, as prepare_dataset leaves them.
+    crops : video, valence (or arousal) and video_time, as prepare_dataset leaves them.
     path : a PNG.
     """
     rows, columns = _SHEET
-    labels = loadmat(crops, ["valence", "video_time"])
+    name = label_of(crops)
+    labels = loadmat(crops, [name, "video_time"])
     with open_frames(crops) as frames:
         chosen = np.unique(np.linspace(0, len(frames) - 1, rows * columns).round().astype(int))
         faces = frames.take(chosen)
@@ -38,8 +40,8 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
         if place < len(chosen):
             at = chosen[place]
             panel.imshow(faces[:, :, place], cmap="gray", vmin=_BLACK, vmax=_WHITE)
-            time, valence = labels["video_time"].flat[at], labels["valence"].flat[at]
-            panel.set_title(f"{time:.2f} s   {valence:+.2f}", fontsize=8, pad=3)
+            time, value = labels["video_time"].flat[at], labels[name].flat[at]
+            panel.set_title(f"{time:.2f} s   {value:+.2f}", fontsize=8, pad=3)
     stored = to_hdf5_axes(faces[:, :, None, :: max(1, len(chosen) // columns)][..., :columns])
     for place, panel in enumerate(axes[rows]):
         panel.axis("off")
@@ -55,27 +57,28 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
     _save(figure, path)
 
 
-def valence_trace(crops: str | Path, path: str | Path, *, gold: GoldStandard | None = None) -> None:
+def label_trace(crops: str | Path, path: str | Path, *, gold: GoldStandard | None = None) -> None:
     """Draw the labels over time, and which frames were kept.
 
     Parameters
     ----------
-    crops : valence and video_time of the frames kept.
+    crops : labels and video_time of the frames kept.
     path : a PNG.
     gold : the whole trace, if it is at hand.
     """
-    labels = loadmat(crops, ["valence", "video_time"])
-    time, valence = labels["video_time"].ravel(), labels["valence"].ravel()
-    figure, axes = _figure(1, 1, f"{Path(crops).stem}: valence", size=(11, 3.2))
+    name = label_of(crops)
+    labels = loadmat(crops, [name, "video_time"])
+    time, values = labels["video_time"].ravel(), labels[name].ravel()
+    figure, axes = _figure(1, 1, f"{Path(crops).stem}: {name}", size=(11, 3.2))
     panel = axes[0][0]
     if gold is not None:
         panel.plot(gold.time, gold.gsd, color="0.75", linewidth=1.5, label="gold standard")
     gaps = np.flatnonzero(np.diff(time) > 0.1) + 1
     for part in np.split(np.arange(len(time)), gaps):
-        panel.plot(time[part], valence[part], color="#1f5fa8", linewidth=1.2)
+        panel.plot(time[part], values[part], color="#1f5fa8", linewidth=1.2)
     panel.plot([], [], color="#1f5fa8", label=f"frames kept ({len(time)})")
     panel.axhline(0, color="0.85", linewidth=0.8, zorder=0)
-    panel.set(xlabel="time in s", ylabel="valence", xlim=(time.min(), max(time.max(), time.min() + 0.04)))
+    panel.set(xlabel="time in s", ylabel=name, xlim=(time.min(), max(time.max(), time.min() + 0.04)))
     panel.legend(loc="upper right", fontsize=8)
     _save(figure, path)
 

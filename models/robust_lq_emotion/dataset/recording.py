@@ -22,9 +22,10 @@ from caffe_compat.models.robust_lq_emotion.dataset.boxes import FOUND, Boxes, Bo
 from caffe_compat.models.robust_lq_emotion.dataset.journal import Journal, identities
 from caffe_compat.models.robust_lq_emotion.scores.delay import gold_back
 from matlab_ports.errors import PortError
+from matlab_ports.labels import DELAY
 from matlab_ports.prepare_recording import Luma, Prepared, prepare_recording
 
-VERSION = 1  # of what is made; another one makes what is there unusable
+VERSION = 2  # of what is made; another one makes what is there unusable
 Progress = Callable[[int], None]
 Doubles = npt.NDArray[np.float64]
 _log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class Settings:
     scales : low-resolution variants to make beside HQ: 3 writes LR3, each crop made 1/3 as large and 96 x 96 again.
     dimension : whose labels.
     labels : the package's gold standard, or one rebuilt from the raters; see `avec.gold.gold_standard`.
-    delay : seconds the gold standard is shifted back; the authors' is not.
+    delay : seconds by which the gold standard is late: the crops' labels are shifted back by it, and the crops say so.
+        The authors' are not. data/gsd holds the gold standard as it is.
     smallest : a face is kept where its box is larger than this, in pixels, both ways.
     version : of the MAT-files with crops; ``-v6`` is read frame by frame without inflating.
     luma : see `matlab_ports.prepare_dataset`.
@@ -215,10 +217,8 @@ class _Work:
             gold = read_gsd(path)
         else:
             gold = gold_standard(self._recording, self._settings.labels)
-            shifted = gold_back(gold.gsd, gold.time, self._settings.delay)
-            gold = gold._replace(gsd=shifted)
         found = match(times, gold.time, what="gold standard", where=gold.path)
-        missing = np.isnan(gold.gsd[found])
+        missing = np.isnan(self._shifted(gold)[found])
         if missing.any():
             first = ", ".join(f"{value:.2f}" for value in times[missing][:5])
             raise DataError(f"the gold standard is NaN at {int(missing.sum())} times: {first} s", file=gold.path)
@@ -227,6 +227,9 @@ class _Work:
             write_gsd(gold, path, frame_time=times)
             self._journal.note([path])
         return gold
+
+    def _shifted(self, gold: GoldStandard) -> Doubles:
+        return gold_back(gold.gsd, gold.time, self._settings.delay)
 
     def _boxes(self, times: Doubles) -> Boxes:
         path = self._paths.mat("bbox")
@@ -249,8 +252,10 @@ class _Work:
             path.parent.mkdir(parents=True, exist_ok=True)
             for left in path.parent.glob(f".{path.name}.*.partial"):  # by a run that was killed: half a gigabyte each
                 left.unlink()
+        delay = self._settings.delay
         prepared = prepare_recording(
-            self._video, times, bbox=boxes.bbox, bbox_time=boxes.time, gsd=gold.gsd, gsd_time=gold.time, save=save,
+            self._video, times, bbox=boxes.bbox, bbox_time=boxes.time, gsd=self._shifted(gold), gsd_time=gold.time,
+            save=save, label=self._settings.dimension, more={DELAY: delay} if delay else {},
             match="grid", smallest=self._settings.smallest, version=self._settings.version, luma=self._settings.luma,
             progress=self._progress,
         )  # fmt: skip
@@ -260,12 +265,12 @@ class _Work:
     def _draw(self, gold: GoldStandard, boxes: Boxes) -> None:
         if not self._settings.pictures:
             return
-        from caffe_compat.models.robust_lq_emotion.dataset.pictures import box_overlay, contact_sheet, valence_trace
+        from caffe_compat.models.robust_lq_emotion.dataset.pictures import box_overlay, contact_sheet, label_trace
 
         crops, sheet, trace = self._paths.crops(1), self._paths.picture("crops"), self._paths.picture("labels")
         sheet.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(crops, sheet)
-        valence_trace(crops, trace, gold=gold)
+        label_trace(crops, trace, gold=gold)
         drawn = [sheet, trace]
         if boxes.source == FOUND:  # to be looked at; it takes another pass through the video
             drawn.append(self._paths.picture("boxes"))

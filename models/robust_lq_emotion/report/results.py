@@ -132,8 +132,9 @@ def evaluations(store: Store) -> Iterator[Block]:
     )
     yield Table(caption, columns, tuple(rows))
     for name, results in store.scores.items():
-        if results["delay"] or results["post_processing"]:
-            done = [f"shifted by {results['delay']:g} s"] if results["delay"] else []
+        shift = results["delay"] - results.get("prepared_delay", 0)
+        if shift or results["post_processing"]:
+            done = [f"shifted by {shift:g} s"] if shift else []
             done += ["post-processed as in AVEC"] if results["post_processing"] else []
             yield Text(f"{name}: predictions were {' and '.join(done)}.")
 

@@ -1,5 +1,8 @@
 """Raters react late: the delay between a face and its gold standard, in seconds on the 40 ms grid.
 
+A delay is one number with one meaning: the seconds by which the gold standard comes after the faces. Crops say
+how much of it their labels were shifted back by when they were prepared; the rest is made up for in scoring.
+
 By AVEC's baseline the gold standard is shifted back for training, its last value repeated, and predictions are shifted
 forward for scoring, their first value repeated. Frames may be missing here: a shifted trace has, at each of its times,
 the value of the last frame at or before the time it comes from. Without gaps that is a plain shift.
@@ -16,6 +19,7 @@ from caffe_compat.errors import DataError
 
 Trace = npt.NDArray[np.float64]
 STEP = 0.04  # seconds between frames
+SEARCHED = tuple(round(0.4 * step, 1) for step in range(21))  # the delays of AVEC's baseline, 0 to 8 s
 
 
 def frames_of(seconds: float) -> int:
@@ -57,6 +61,11 @@ def predictions_forward(prediction: npt.ArrayLike, time: npt.ArrayLike, delay: f
 def gold_back(gold: npt.ArrayLike, time: npt.ArrayLike, delay: float) -> Trace:
     """Return a gold standard that comes `delay` seconds late as it belongs to the frames; see `predictions_forward`."""
     return _shifted(gold, time, frames_of(delay))
+
+
+def shifted(prediction: npt.ArrayLike, time: npt.ArrayLike, seconds: float) -> Trace:
+    """Return a trace some seconds later, as `predictions_forward` does, or earlier where they are negative."""
+    return (gold_back if seconds < 0 else predictions_forward)(prediction, time, abs(seconds))
 
 
 def _shifted(trace: npt.ArrayLike, time: npt.ArrayLike, frames: int) -> Trace:

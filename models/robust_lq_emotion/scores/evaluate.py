@@ -15,12 +15,13 @@ from tqdm import tqdm
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.models.robust_lq_emotion import workspace
-from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, crops_of
+from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, avec_name, crops_of
 from caffe_compat.models.robust_lq_emotion.devices import choose_device
 from caffe_compat.models.robust_lq_emotion.scores import plots, tables
-from caffe_compat.models.robust_lq_emotion.scores.delay import gold_back, grid_index, predictions_forward
+from caffe_compat.models.robust_lq_emotion.scores.adjust import Recorded, made_alike
+from caffe_compat.models.robust_lq_emotion.scores.delay import gold_back, grid_index
 from caffe_compat.models.robust_lq_emotion.scores.metrics import CONVENTIONS, Convention, Score, mean_of, score
-from caffe_compat.models.robust_lq_emotion.scores.postprocess import PostProcessing, Search, learn
+from caffe_compat.models.robust_lq_emotion.scores.postprocess import PostProcessing, Search
 from caffe_compat.models.robust_lq_emotion.scores.predict import Predictor, load_predictor
 from caffe_compat.models.robust_lq_emotion.scores.tables import Predicted
 from matlab_ports.eval_video import eval_video
@@ -28,6 +29,7 @@ from matlab_ports.matfile import loadmat
 from matlab_ports.run_eval import Labels, mat_path, open_video, read_labels
 
 Say = Callable[[str], None]
+PHASES = ("train", "dev")  # partitions that stand for their recordings
 TOGETHER, MEAN = "concatenated", "mean"
 
 
@@ -43,7 +45,9 @@ class Evaluate:
     names : recordings; by default those of the partition dev.
     partitions : of the recordings; by default as they were named to prepare, or as AVEC's names say.
     net : a definition in place of the authors' deploy form.
-    delay : seconds by which the gold standard is late.
+    delay : seconds by which the gold standard is late, in all; by default what the recordings were prepared with.
+    delay_on : recordings that the delay is searched for on, 0 to 8 s, in place of `delay`; "train" and "dev" stand for
+        all of a partition.
     learn_on : recordings that AVEC's post-processing is learnt on; none for no post-processing.
     search : see `scores.postprocess`.
     convention : see `scores.metrics`.
@@ -60,7 +64,8 @@ class Evaluate:
     names: Sequence[str] = ()
     partitions: Partitions | None = None
     net: Path | None = None
-    delay: float = 0.0
+    delay: float | None = None
+    delay_on: Sequence[str] = ()
     learn_on: Sequence[str] = ()
     search: Search = "official"
     convention: Convention = "avec"
@@ -95,16 +100,41 @@ class Evaluate:
 
     def _computed(self) -> tuple[list[Predicted], dict[str, Any], dict[str, Labels]]:
         names = list(dict.fromkeys(self.names)) or crops_of(self.data, "dev", self.partitions)
-        everyone = list(dict.fromkeys([*names, *self.learn_on]))
+        delay_on, learn_on = self._named(self.delay_on), self._named(self.learn_on)
+        everyone = list(dict.fromkeys([*names, *delay_on, *learn_on]))
         labels = read_labels(self.data, everyone)
+        _, prepared = made_alike(labels, self.data)
         timelines = self._timelines(names, labels)
         device = choose_device(self.device)
         predictor, weights = load_predictor(self.weights, self.net, device=device, mean=self.mean, std=self.std)
         self.say(f"{weights} on {len(everyone)} recordings of {self.data}, on {device}")
-        raw = self._predict(predictor, everyone, labels)
-        processing = self._learn(raw, labels)
-        predicted = [self._finished(name, labels[name], raw[name], processing) for name in names]
-        return predicted, self._results(predicted, weights, processing), timelines
+        for what, learnt in (("the delay", delay_on), ("post-processing", learn_on)):
+            if scored := [name for name in learnt if name in names]:
+                self.say(f"warning: {what} is learnt on recordings that it scores: {', '.join(scored)}")
+        recorded = Recorded(self._predict(predictor, everyone, labels), labels, self.convention, self.search)
+        delays = recorded.delays(delay_on, processed=bool(learn_on)) if delay_on else {}
+        delay = max(delays, key=delays.__getitem__) if delays else prepared if self.delay is None else self.delay
+        processing = recorded.learnt(learn_on, delay) if learn_on else None
+        finished = recorded.finished(names, delay, processing)
+        predicted = [
+            Predicted(name, labels[name].video_time, labels[name].valence, finished[name], recorded.raw[name])
+            for name in names
+        ]
+        results = self._results(predicted, weights, labels[names[0]])
+        results |= {
+            "delay": delay,
+            "prepared_delay": prepared,
+            "delay_search": {"learnt_on": delay_on, "ccc": {f"{one:g}": value for one, value in delays.items()}}
+            if delays
+            else None,
+            "post_processing": _told(processing, learn_on),
+        }
+        return predicted, results, timelines
+
+    def _named(self, words: Sequence[str]) -> list[str]:
+        """Return recordings by their names, or all of a partition."""
+        named = (crops_of(self.data, word, self.partitions) if word in PHASES else [avec_name(word)] for word in words)
+        return list(dict.fromkeys(name for names in named for name in names))
 
     def _require_writable(self) -> None:
         """Refuse, before minutes of predictions, a folder that cannot be written or made."""
@@ -120,13 +150,14 @@ class Evaluate:
         for name in names if self.timeline else ():
             path = mat_path(self.timeline or "", name)
             held = loadmat(path, ["gsd", "time"])
-            whole = Labels(*(np.asarray(held[key], np.float64).ravel() for key in ("gsd", "time")))
+            gold, time = (np.asarray(held[key], np.float64).ravel() for key in ("gsd", "time"))
+            whole = Labels(gold, time, labels[name].name)
             if whole.valence.shape != whole.video_time.shape:
                 raise DataError(f"{whole.valence.size} values of gsd at {whole.video_time.size} times", file=path)
             strange = np.setdiff1d(grid_index(labels[name].video_time), grid_index(whole.video_time))
             if strange.size:
                 raise DataError(f"has no gold standard at {strange[0] * 0.04:g} s, where {name} has a frame", file=path)
-            found[name] = whole
+            found[name] = whole._replace(valence=gold_back(gold, time, labels[name].delay))
         return found
 
     def _predict(
@@ -148,21 +179,7 @@ class Evaluate:
                     self.say(f"{name}: {found[name].size} frames")
         return found
 
-    def _learn(self, raw: dict[str, tables.Trace], labels: dict[str, Labels]) -> PostProcessing | None:
-        if not self.learn_on:
-            return None
-        gold = [gold_back(labels[name].valence, labels[name].video_time, self.delay) for name in self.learn_on]
-        prediction = np.concatenate([raw[name] for name in self.learn_on])
-        return learn(prediction, np.concatenate(gold), convention=self.convention, search=self.search)
-
-    def _finished(self, name: str, labels: Labels, raw: tables.Trace, processing: PostProcessing | None) -> Predicted:
-        processed = processing.apply(raw) if processing else raw
-        moved = predictions_forward(processed, labels.video_time, self.delay) if self.delay else processed
-        return Predicted(name, labels.video_time, labels.valence, moved, raw)
-
-    def _results(
-        self, predicted: Sequence[Predicted], weights: Path, processing: PostProcessing | None
-    ) -> dict[str, Any]:
+    def _results(self, predicted: Sequence[Predicted], weights: Path, labels: Labels) -> dict[str, Any]:
         prediction = np.concatenate([one.prediction for one in predicted])
         gold = np.concatenate([one.valence for one in predicted])
         each = {one.name: score(one.prediction, one.valence, self.convention) for one in predicted}
@@ -171,8 +188,7 @@ class Evaluate:
             "weights": str(weights),
             "data": str(self.data),
             "convention": self.convention,
-            "delay": self.delay,
-            "post_processing": _told(processing, self.learn_on),
+            "labels": labels.name,
             "scores": {name: _json(found) for name, found in rows.items()},
             "concatenated_by_convention": {name: _json(score(prediction, gold, name)) for name in CONVENTIONS},
             "files": {
@@ -184,7 +200,7 @@ class Evaluate:
 
     def _write(self, predicted: Sequence[Predicted], results: dict[str, Any], timelines: dict[str, Labels]) -> None:
         (self.out / "predictions").mkdir(parents=True, exist_ok=True)
-        raw = bool(self.delay or self.learn_on)
+        raw = results["delay"] != results["prepared_delay"] or results["post_processing"] is not None
         for one in predicted:
             rows = tables.on_timeline(one, timelines[one.name]) if one.name in timelines else one
             tables.write_predictions(rows, self.out / "predictions" / f"{one.name}.csv", raw=raw)

@@ -8,12 +8,14 @@ the standard deviations equal (which scales the mean as well), are kept if the C
 
 The official search has a slip: where halving is followed up once and the next window is no better, bias and factor are
 learnt from the first round's trace while the window that is remembered is the second round's. ``search="official"``
-keeps it; ``search="consistent"`` always goes on with the remembered window's trace.
+keeps it, and filters across the borders of recordings, so that what a recording gets depends on its neighbours;
+``search="consistent"`` always goes on with the remembered window's trace, and filters each recording alone.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -46,16 +48,23 @@ class PostProcessing:
     bias: float
     scale: float
     ccc: dict[str, float]
+    search: Search = "official"
 
-    def apply(self, prediction: npt.ArrayLike) -> Trace:
+    def apply(self, prediction: npt.ArrayLike, lengths: Sequence[int] = ()) -> Trace:
         """Return processed predictions.
+
+        Parameters
+        ----------
+        prediction : (T,), all recordings one after the other.
+        lengths : of the recordings; one by default.
 
         Raises
         ------
         DataError
             There is a NaN among them.
         """
-        return (medfilt1(_checked(prediction, "predictions"), self.window) + self.bias) * self.scale
+        trace = _checked(prediction, "predictions")
+        return (_filtered(trace, self.window, _parts(trace, lengths, self.search)) + self.bias) * self.scale
 
 
 def learn(
@@ -65,12 +74,14 @@ def learn(
     longest: int = LONGEST,
     convention: Convention = "avec",
     search: Search = "official",
+    lengths: Sequence[int] = (),
 ) -> PostProcessing:
     """Learn the post-processing from a development partition.
 
     Parameters
     ----------
     prediction, gold : (T,) each, all recordings one after the other.
+    lengths : of the recordings; one by default.
     longest : frames of the longest filter.
     convention : of the CCC.
     search : see the module.
@@ -83,7 +94,7 @@ def learn(
     raw, wanted = _checked(prediction, "predictions"), _checked(gold, "the gold standard")
     if longest < 3 or search not in get_args(Search):
         raise DataError("is not possible", field="longest or search", value=(longest, search))
-    best = _Search(raw, wanted, longest, convention).run(search)
+    best = _Search(raw, wanted, longest, convention, _parts(raw, lengths, search)).run(search)
     told = {"raw": best.raw_ccc, "filter": best.ccc}
     trace, value = best.trace, best.ccc
     bias = float(np.mean(wanted) - np.mean(trace))
@@ -99,7 +110,26 @@ def learn(
     else:
         scale = 1.0
     told["scale"] = value
-    return PostProcessing(best.window, bias, scale, told)
+    return PostProcessing(best.window, bias, scale, told, search)
+
+
+def _parts(trace: Trace, lengths: Sequence[int], search: Search) -> tuple[int, ...]:
+    """Return the lengths of what is filtered alone.
+
+    Raises
+    ------
+    DataError
+        The lengths do not add up to the trace's.
+    """
+    if search == "official" or not lengths:
+        return (trace.size,)
+    if sum(lengths) != trace.size:
+        raise DataError(f"add up to {sum(lengths)} for {trace.size} predictions", field="lengths", value=list(lengths))
+    return tuple(lengths)
+
+
+def _filtered(trace: Trace, window: int, parts: Sequence[int]) -> Trace:
+    return np.concatenate([medfilt1(part, window) for part in np.split(trace, np.cumsum(parts)[:-1])])
 
 
 def medfilt1(values: npt.ArrayLike, window: int) -> Trace:
@@ -131,7 +161,8 @@ class _Found:
 class _Search:
     """The search for the filter's window; every window is tried once."""
 
-    def __init__(self, raw: Trace, gold: Trace, longest: int, convention: Convention) -> None:
+    def __init__(self, raw: Trace, gold: Trace, longest: int, convention: Convention, parts: Sequence[int]) -> None:
+        self._parts = parts
         self._raw, self._gold, self._longest, self._convention = raw, gold, longest, convention
         self._tried: dict[int, tuple[float, Trace]] = {}
 
@@ -166,7 +197,7 @@ class _Search:
 
     def _try(self, window: int) -> tuple[float, Trace]:
         if window not in self._tried:
-            trace = medfilt1(self._raw, window)
+            trace = _filtered(self._raw, window, self._parts)
             self._tried[window] = (ccc(trace, self._gold, self._convention), trace)
         return self._tried[window]
 

@@ -85,14 +85,30 @@ def describe(results: dict[str, Any]) -> list[str]:
     by = results["concatenated_by_convention"]
     told = ", ".join(f"{name} {_text(row['ccc'], '{:.4f}')}" for name, row in by.items())
     lines = [f"Convention: {results['convention']}. CCC of all frames by convention: {told}."]
-    if results["delay"]:
-        lines.append(f"Predictions were shifted forward by {results['delay']:g} s.")
+    lines += _delay(results)
     if processing := results["post_processing"]:
         steps = [f"median of {processing['window']} frames"] if processing["window"] else []
         steps += [f"bias {processing['bias']:+.4f}"] if processing["bias"] else []
         steps += [f"factor {processing['scale']:.4f}"] if processing["scale"] != 1 else []
         learnt = ", ".join(processing["learnt_on"])
         lines.append(f"Post-processing learnt on {learnt}: {', '.join(steps) or 'nothing helped'}.")
+    for what, part in (("The delay", "delay_search"), ("Post-processing", "post_processing")):
+        if results[part] and (scored := [name for name in results[part]["learnt_on"] if name in results["scores"]]):
+            scored_names = ", ".join(scored)
+            lines.append(f"{what} was learnt on recordings that are scored here, {scored_names}: new ones score lower.")
+    return lines
+
+
+def _delay(results: dict[str, Any]) -> list[str]:
+    delay, prepared = results["delay"], results["prepared_delay"]
+    lines = []
+    if search := results["delay_search"]:
+        lines.append(f"Of the delays 0:0.4:8 s, {delay:g} s has the highest CCC on {', '.join(search['learnt_on'])}.")
+    if prepared:
+        lines.append(f"The labels were shifted back by {prepared:g} s when they were prepared.")
+    if delay != prepared:
+        way = "forward" if delay > prepared else "back"
+        lines.append(f"Predictions were shifted {way} by {abs(delay - prepared):g} s.")
     return lines
 
 

@@ -77,12 +77,15 @@ class Scoring:
     crops : factor -> folder of crops; 1 is HQ.
     cells : file -> cell, where the name does not tell it.
     partitions : of the recordings, see `scores.evaluate`.
+    delay : of the gold standard, made up for; nets trained as the authors' were predict the gold standard of a face's
+        own time, whatever the recordings were prepared with.
     device : see `devices.choose_device`.
     """
 
     crops: Mapping[int, Path]
     cells: Mapping[str, Cell]
     partitions: Partitions | None = None
+    delay: float = 0.0
     device: str = "auto"
 
     def score(self, held: Held, network: Network, say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -107,6 +110,7 @@ class Scoring:
                     Path(name),
                     net=definition,
                     partitions=self.partitions,
+                    delay=self.delay,
                     device=self.device,
                     say=say,
                 )

@@ -76,6 +76,7 @@ class Verify:
     out : where the result goes.
     recordings : ROOT of prepared recordings to score on.
     partitions : of the recordings, see `scores.evaluate`.
+    delay : see `verify.scoring.Scoring`.
     cells : file -> cell of Table 1, where a file's name does not tell it.
     against : an earlier result that passed, of the same files; by default what `out` holds, as far as files of the same
         names are concerned.
@@ -89,6 +90,7 @@ class Verify:
     out: Path
     recordings: Path | None = None
     partitions: Partitions | None = None
+    delay: float = 0.0
     cells: Mapping[str, Cell] = field(default_factory=dict)
     against: Path | None = None
     fresh: bool = False
@@ -139,14 +141,14 @@ class Verify:
         crops = find_crops(self.recordings, self.partitions)
         for folder in crops.values():
             crops_of(folder, "dev", self.partitions)  # refused before the first file is read
-        return Scoring(crops, self.cells, self.partitions, self.device)
+        return Scoring(crops, self.cells, self.partitions, self.delay, self.device)
 
     def _setting(self, tools: _Tools) -> Result:
         caffe, scoring = tools.caffe, tools.scoring
         recordings = None
         if scoring and self.recordings:
             crops = [folder.name for folder in scoring.crops.values()]
-            recordings = {"synthetic": Store(self.recordings).synthetic, "crops": crops}
+            recordings = {"synthetic": Store(self.recordings).synthetic, "crops": crops, "delay": self.delay}
         return {
             "program": signed.PROGRAM,
             "format": signed.FORMAT,
