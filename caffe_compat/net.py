@@ -384,7 +384,8 @@ def _data_shapes(
         if layer.type not in DATA_LAYER_TYPES or not tops:
             continue
         try:
-            found = open_source(layer, base_dir=folder, rng=CRand()).shapes
+            with open_source(layer, base_dir=folder, rng=CRand()) as source:
+                found = source.shapes
         except CaffeCompatError as error:
             at = where(layer)
             raise NetError(

@@ -130,15 +130,15 @@ def _kind(path: str) -> str:
 
 
 def _net(args: Namespace, model: str, weights: str | None) -> CaffeNet:
-    fed = feed(
+    with feed(
         read_net(model),
         phase=args.phase,
         stages=stages(args),
         level=args.level,
         base_dir=Path(model).parent,
         input_shapes=dict(args.input),
-    )
-    net = build_net(fed.graph, empty=True)
+    ) as fed:
+        net = build_net(fed.graph, empty=True)
     for name in weights.split(",") if weights else ():
         copy_weights(net, name.strip())
     fill_net(net, seed=args.seed)

@@ -45,19 +45,19 @@ def run(args: Namespace) -> int:
         device = torch.device("cuda", gpus[0])
         log.line("extract_features.cpp:56", f"Using Device_id={gpus[0]}")
     log.line("extract_features.cpp:50", f"Using {args.mode}")
-    fed = feed(read_net(args.model), phase="TEST", base_dir=Path(args.model).parent, made_up=False)
-    net = build_net(fed.graph, empty=True)
-    log.copied(copy_weights(net, args.weights), args.weights)
-    fill_net(net)
-    net.to(device)
-    extract_features(
-        net,
-        fed,
-        list(zip(blobs, datasets, strict=True)),
-        args.batches,
-        fmt=args.db_type,
-        device=device,
-        told=lambda line: log.line("extract_features.cpp:165", line),
-    )
+    with feed(read_net(args.model), phase="TEST", base_dir=Path(args.model).parent, made_up=False) as fed:
+        net = build_net(fed.graph, empty=True)
+        log.copied(copy_weights(net, args.weights), args.weights)
+        fill_net(net)
+        net.to(device)
+        extract_features(
+            net,
+            fed,
+            list(zip(blobs, datasets, strict=True)),
+            args.batches,
+            fmt=args.db_type,
+            device=device,
+            told=lambda line: log.line("extract_features.cpp:165", line),
+        )
     log.line("extract_features.cpp:185", "Successfully extracted the features!")
     return 0

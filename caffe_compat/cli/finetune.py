@@ -40,15 +40,15 @@ def run(args: Namespace) -> int:
     """Copy the weights into a net and tell what became of each blob."""
     if args.output and Path(args.output).suffix not in FORMATS:
         raise FileError("its name does not say the format", file=args.output, hint=f"one of {', '.join(FORMATS)}")
-    fed = feed(
+    with feed(
         read_net(args.model),
         phase=args.phase,
         stages=stages(args),
         level=args.level,
         base_dir=Path(args.model).parent,
         input_shapes=dict(args.input),
-    )
-    net = build_net(fed.graph, empty=True)
+    ) as fed:
+        net = build_net(fed.graph, empty=True)
     report = copy_weights(
         net,
         args.weights,

@@ -45,17 +45,17 @@ def _test(args: Namespace, log: Log) -> int:
     if device.type == "cpu":
         keep_freed_memory()
     log.lines(before(wanted))
-    tested = FedNet(wanted, rng=CRand(), seed=None, device=device, exact=args.exact)
-    log.lines(after(wanted, tested.graph))
-    for name in args.weights.split(","):
-        log.copied(copy_weights(tested.net, name.strip()), name.strip())
-    log.line("caffe.cpp:281", f"Running for {args.iterations} iterations.")
 
     def seen(batch: int, values: list[tuple[str, float]]) -> None:
         for blob, value in values:
             log.line("caffe.cpp:304", f"Batch {batch}, {blob} = {number(value)}")
 
-    scores = mean_scores(tested, args.iterations, seen=seen)
+    with FedNet(wanted, rng=CRand(), seed=None, device=device, exact=args.exact) as tested:
+        log.lines(after(wanted, tested.graph))
+        for name in args.weights.split(","):
+            log.copied(copy_weights(tested.net, name.strip()), name.strip())
+        log.line("caffe.cpp:281", f"Running for {args.iterations} iterations.")
+        scores = mean_scores(tested, args.iterations, seen=seen)
     assert scores is not None
     log.line("caffe.cpp:309", f"Loss: {number(scores.loss)}")
     for blob, value in scores.scores:

@@ -103,17 +103,17 @@ def _write(rows: Sequence[Row], totals: Mapping[str, int]) -> None:
 
 
 def _graph(args: Namespace) -> NetGraph:
-    fed = feed(
+    with feed(
         read_net(args.file),
         phase=args.phase,
         stages=stages(args),
         level=args.level,
         base_dir=Path(args.file).parent,
         input_shapes=dict(args.input),
-    )
-    for note in fed.notes:
-        sys.stderr.write(f"{note}\n")
-    return fed.graph
+    ) as fed:
+        for note in fed.notes:
+            sys.stderr.write(f"{note}\n")
+        return fed.graph
 
 
 def _node_row(graph: NetGraph, node: Node) -> Row:

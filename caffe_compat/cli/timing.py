@@ -8,6 +8,8 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from caffe_compat.cli.binary import opened_log
 from caffe_compat.cli.flags import add_device, add_inputs, add_json, add_state, count, scoring_device
 from caffe_compat.errors import NetError
@@ -19,7 +21,7 @@ from caffe_compat.solver import Log
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import definition
-from caffe_compat.tools.feeds import feed
+from caffe_compat.tools.feeds import Feed, feed
 from caffe_compat.tools.timing import time_net
 from caffe_compat.weights import copy_weights
 
@@ -50,15 +52,19 @@ def _run(args: Namespace, log: Log) -> int:
     state = pb.NetState(level=args.level, stage=args.stage.split(","))
     defined = definition(read_net(args.model), args.phase, state, Path(args.model).parent)
     log.lines(before(defined))
-    fed = feed(
+    with feed(
         defined.net,
         phase=args.phase,
         stages=defined.net.state.stage,
         level=defined.net.state.level,
         base_dir=defined.base_dir,
         input_shapes=dict(args.input),
-    )
-    log.lines(after(defined, fed.graph))
+    ) as fed:
+        log.lines(after(defined, fed.graph))
+        return _time(args, fed, device, log)
+
+
+def _time(args: Namespace, fed: Feed, device: torch.device, log: Log) -> int:
     for note in fed.notes:
         log.line("caffe.cpp:346", note)
     net = build_net(fed.graph, empty=True, exact=args.exact)

@@ -81,15 +81,17 @@ def train(args: Namespace) -> int:
         signals = SignalActions(Action(args.sigint_effect), Action(args.sighup_effect))
         action = stack.enter_context(signals)
         given = {"TRAIN": args.train_source, "TEST": args.test_source}
-        solver = Solver(
-            param,
-            base_dir=Path(args.solver).parent,
-            device=device,
-            log=log,
-            sources={phase: source for phase, source in given.items() if source},
-            action=action,
-            exact=args.exact,
-            workers=workers,
+        solver = stack.enter_context(
+            Solver(
+                param,
+                base_dir=Path(args.solver).parent,
+                device=device,
+                log=log,
+                sources={phase: source for phase, source in given.items() if source},
+                action=action,
+                exact=args.exact,
+                workers=workers,
+            )
         )
         _check_size(solver)
         if _adapts(args):

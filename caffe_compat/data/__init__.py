@@ -50,6 +50,9 @@ def open_layers(
             opened.append(open_source(layer, base_dir=base_dir, rng=stream))
         except CaffeCompatError as error:
             problems.append(error)
+    if problems:
+        for source in opened:
+            source.close()
     raise_together(problems)
     return opened
 

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
+from caffe_compat.closing import Closing, close_at_exit
 from caffe_compat.data.place import At
 
 LMDB, LEVELDB = "LMDB", "LEVELDB"
@@ -22,7 +23,7 @@ _PACKAGES = {LMDB: "lmdb", LEVELDB: "plyvel"}
 _SIGNS = {LMDB: "data.mdb", LEVELDB: "CURRENT"}
 
 
-class Database(ABC):
+class Database(Closing, ABC):
     """A database at one of its records.
 
     Attributes
@@ -50,7 +51,7 @@ class Database(ABC):
 
 
 class _Shared:
-    """What is open of one path: neither database can be opened twice in a process."""
+    """What is open of one path until nobody holds it: neither database can be opened twice in a process."""
 
     _open: ClassVar[WeakValueDictionary[tuple[int, int], _Shared]] = WeakValueDictionary()
     _lock = Lock()
@@ -71,6 +72,7 @@ class _Shared:
 class _Lmdb(Database):
     def __init__(self, path: Path, at: At, lmdb: ModuleType) -> None:
         self._at, self._error = at, lmdb.Error
+        self._shared: _Shared | None = None
         content = path / "data.mdb" if path.is_dir() else path
         try:
             self._shared = _Shared.get(
@@ -84,9 +86,12 @@ class _Lmdb(Database):
                 told = f"{size} of {needed} bytes are there"
                 raise at.error(f"the database is cut short: {told}", hint="copy it again")
             self.entries = int(env.stat()["entries"])
-            self._cursor = env.begin(buffers=False).cursor()
+            self._cursor: Any = env.begin(buffers=False).cursor()
         except (lmdb.Error, OSError) as error:
             raise at.error(f"cannot be read as LMDB: {error}", hint=_other(path, LMDB)) from None
+
+    def close(self) -> None:
+        self._shared = self._cursor = None
 
     def first(self) -> None:
         try:
@@ -125,14 +130,18 @@ class _LevelDb(Database):
     def __init__(self, path: Path, at: At, plyvel: ModuleType) -> None:
         self._at = at
         self._errors = (plyvel.Error, OSError)
+        self._shared: _Shared | None = None
         if not (path / "CURRENT").is_file():
             raise at.error("is no LevelDB: it has no file CURRENT", hint=_other(path, LEVELDB))
         try:
             self._shared = _Shared.get(path, lambda: plyvel.DB(str(path), create_if_missing=False))
-            self._iterator = self._shared.handle.raw_iterator(verify_checksums=True)
+            self._iterator: Any = self._shared.handle.raw_iterator(verify_checksums=True)
         except self._errors as error:
             hint = "LevelDB writes into its folder even to read, and lets one process in at a time"
             raise at.error(f"cannot be read as LevelDB: {error}", hint=hint) from None
+
+    def close(self) -> None:
+        self._shared = self._iterator = None
 
     def first(self) -> None:
         try:
@@ -186,9 +195,10 @@ def open_database(path: Path, backend: str, at: At) -> Database:
     except ImportError:
         hint = f'pip install "caffe-compat[{backend.lower()}]"'
         raise at.error(f"reading it needs the package {package}", hint=hint) from None
-    found: Database = _Lmdb(path, at, module) if backend == LMDB else _LevelDb(path, at, module)
-    found.first()
-    return found
+    database: Database = _Lmdb(path, at, module) if backend == LMDB else _LevelDb(path, at, module)
+    close_at_exit(database)
+    database.first()
+    return database
 
 
 def _other(path: Path, backend: str) -> str | None:

@@ -94,6 +94,10 @@ class DatumSource(DataSource):
         self._transform.seed(rng)
         rng.draw()  # Caffe's thread is given a seed that it does not use
 
+    def close(self) -> None:
+        """Close the database."""
+        self._records.close()
+
     def reset(self) -> None:
         """Start again from the first record; the random numbers go on."""
         self._records.first()

@@ -12,7 +12,8 @@ Relative names are looked up in the working directory (Caffe's rule), then besid
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,33 +38,41 @@ _DAMAGE = (RuntimeError, KeyError, ValueError, TypeError)
 
 
 class _Table:
-    """The datasets of one open file, held in memory from the first reading on if they fit."""
+    """The datasets of one file, read on first use and held in memory if they fit.
+
+    The file is open only while something is read: no object of HDF5 outlives a call.
+    """
 
     def __init__(self, path: Path, tops: Sequence[str], held_bytes: int) -> None:
         self.path = path
-        try:
-            self._file = h5py.File(path, "r")
-        except (OSError, *_DAMAGE) as error:
-            raise DataError(f"cannot be read as HDF5: {_reason(error)}", file=path, hint="write it again") from None
-        try:
-            self._datasets = [self._dataset(top) for top in tops]
-            self.row_shapes = [tuple(map(int, data.shape[1:])) for data in self._datasets]
-            self.rows = self._count_rows(tops)
-        except (OSError, *_DAMAGE) as error:
-            self._file.close()
-            problem = f"this HDF5 file is damaged: {_reason(error)}"
-            raise DataError(problem, file=path, hint="write it again") from None
-        except BaseException:
-            self._file.close()
-            raise
+        self._tops = tops
+        with self._opened() as datasets:
+            self.row_shapes = [tuple(map(int, data.shape[1:])) for data in datasets]
+            self.rows = self._count_rows(datasets)
         size = 4 * self.rows * sum(math.prod(shape) for shape in self.row_shapes)
         self._hold = size <= held_bytes
         self._held: list[npt.NDArray[np.float32]] = []
 
-    def _dataset(self, top: str) -> h5py.Dataset:
-        found = self._file.get(top)
+    @contextmanager
+    def _opened(self) -> Iterator[list[h5py.Dataset]]:
+        """Open the file for as long as the context lasts; yield a dataset for every top."""
+        try:
+            file = h5py.File(self.path, "r")
+        except (OSError, *_DAMAGE) as error:
+            raise DataError(
+                f"cannot be read as HDF5: {_reason(error)}", file=self.path, hint="write it again"
+            ) from None
+        try:
+            with file:
+                yield [self._dataset(file, top) for top in self._tops]
+        except (OSError, *_DAMAGE) as error:
+            problem = f"this HDF5 file is damaged: {_reason(error)}"
+            raise DataError(problem, file=self.path, hint="write it again") from None
+
+    def _dataset(self, file: h5py.File, top: str) -> h5py.Dataset:
+        found = file.get(top)
         if found is None:
-            names = [name for name, item in self._file.items() if isinstance(item, h5py.Dataset)]
+            names = [name for name, item in file.items() if isinstance(item, h5py.Dataset)]
             hint = did_you_mean(top, names) or f"it has {', '.join(names) or 'none'}"
             raise DataError("no such dataset; there must be one for every top", file=self.path, value=top, hint=hint)
         if not isinstance(found, h5py.Dataset):
@@ -76,8 +85,8 @@ class _Table:
             )
         return found
 
-    def _count_rows(self, tops: Sequence[str]) -> int:
-        counts = {top: int(data.shape[0]) for top, data in zip(tops, self._datasets, strict=True)}
+    def _count_rows(self, datasets: Sequence[h5py.Dataset]) -> int:
+        counts = {top: int(data.shape[0]) for top, data in zip(self._tops, datasets, strict=True)}
         if len(set(counts.values())) > 1:
             told = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise DataError(
@@ -98,26 +107,26 @@ class _Table:
             raise DataError(f"its rows cannot be read: {_reason(error)}", file=self.path, value=name) from None
         return values
 
-    def take(self, top: int, order: npt.NDArray[np.int64] | None, start: int, out: npt.NDArray[np.float32]) -> None:
-        """Put rows `start`.. of dataset number `top` (of the permutation `order`) into `out`."""
-        stop = start + len(out)
-        if self._hold and not self._held:
-            self._held = [self._read(data, 0, self.rows) for data in self._datasets]
-            self._file.close()
-        if self._held:
-            held = self._held[top]
-            if order is None:
-                out[:] = held[start:stop]
-            else:
-                np.take(held, order[start:stop], axis=0, out=out)
-        elif order is None:
-            out[:] = self._read(self._datasets[top], start, stop)
-        else:
-            for place, row in enumerate(order[start:stop].tolist()):
-                out[place] = self._read(self._datasets[top], row, row + 1)[0]
-
-    def close(self) -> None:
-        self._file.close()
+    def take(self, order: npt.NDArray[np.int64] | None, start: int, outs: Sequence[npt.NDArray[np.float32]]) -> None:
+        """Put rows `start`.. of every dataset (of the permutation `order`) into `outs`, one array for each top."""
+        stop = start + len(outs[0])
+        if self._hold:
+            if not self._held:
+                with self._opened() as datasets:
+                    self._held = [self._read(data, 0, self.rows) for data in datasets]
+            for held, out in zip(self._held, outs, strict=True):
+                if order is None:
+                    out[:] = held[start:stop]
+                else:
+                    np.take(held, order[start:stop], axis=0, out=out)
+            return
+        with self._opened() as datasets:
+            for data, out in zip(datasets, outs, strict=True):
+                if order is None:
+                    out[:] = self._read(data, start, stop)
+                else:
+                    for place, row in enumerate(order[start:stop].tolist()):
+                        out[place] = self._read(data, row, row + 1)[0]
 
 
 @register
@@ -215,7 +224,6 @@ class HDF5Source(DataSource):
         if not (0 <= file < len(files) and 0 <= row < count):
             return False
         table = _Table(self.files[int(files[file])], self.tops, self._held_bytes)
-        table.close()
         return table.rows == count and sorted(rows.tolist()) == (list(range(count)) if self._shuffled else [])
 
     def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
@@ -233,8 +241,7 @@ class HDF5Source(DataSource):
         while filled < self._batch:
             table = self._open_table
             count = min(self._batch - filled, table.rows - self._row)
-            for number, values in enumerate(batch.values()):
-                table.take(number, self._rows, self._row, values[filled : filled + count])
+            table.take(self._rows, self._row, [values[filled : filled + count] for values in batch.values()])
             filled += count
             self._row += count
             if self._row == table.rows:
@@ -259,9 +266,6 @@ class HDF5Source(DataSource):
             shuffle(self._rows, self._rng)
 
     def _load(self) -> None:
-        if self._table is not None:
-            self._table.close()
-            self._table = None
         table = _Table(self.files[int(self._order[self._file])], self.tops, self._held_bytes)
         self._table = table
         self._rows = np.arange(table.rows) if self._shuffled else None

@@ -6,16 +6,14 @@ so that a run goes on from it as if nothing had been made ahead.
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
+from caffe_compat.closing import Closing, close_at_exit
 from caffe_compat.data.source import DataSource
 
 if TYPE_CHECKING:
@@ -31,47 +29,42 @@ if TYPE_CHECKING:
 _LONGEST = 30
 
 
-@dataclass
-class _Line:
-    """What thread and consumer share: neither holds the other, so that one that nobody needs goes away."""
+class _Line(threading.Thread, Closing):
+    """The thread, and what it shares with the consumer; it does not hold the consumer, which can so be collected."""
 
-    source: DataSource
-    pin: bool
-    free: SimpleQueue[None] = field(default_factory=SimpleQueue)
-    ready: SimpleQueue[tuple[Batch, Cursor] | BaseException] = field(default_factory=SimpleQueue)
-    stopped: bool = False
-    process: int = field(default_factory=os.getpid)
+    def __init__(self, source: DataSource, *, pin: bool) -> None:
+        super().__init__(name=f"caffe-prefetch-{source.tops[0]}", daemon=True)
+        self._source = source
+        self._pin = pin
+        self._unwanted = False
+        self.process = os.getpid()
+        self.free: SimpleQueue[None] = SimpleQueue()
+        self.ready: SimpleQueue[tuple[Batch, Cursor] | BaseException] = SimpleQueue()
 
-    def produce(self) -> None:
+    def run(self) -> None:
         """Make a batch for every free place, until asked to stop."""
         while True:
             self.free.get()
-            if self.stopped:
+            if self._unwanted:
                 return
             try:
-                batch = self.source.next()
-                if self.pin:
+                batch = self._source.next()
+                if self._pin:
                     batch = {top: values.pin_memory() for top, values in batch.items()}
-                self.ready.put((batch, self.source.cursor()))
+                self.ready.put((batch, self._source.cursor()))
             except BaseException as error:  # noqa: BLE001  (it is raised where the batch is asked for)
                 self.ready.put(error)
                 return
 
     def stop(self) -> None:
         """Ask the thread to end; a collection of garbage may call it, under any lock, so nothing is waited for."""
-        self.stopped = True
+        self._unwanted = True
         self.free.put(None)
 
-
-_running: WeakKeyDictionary[threading.Thread, _Line] = WeakKeyDictionary()
-
-
-@atexit.register
-def _end_all() -> None:
-    """End what still runs, so that no thread is in the middle of something while the interpreter goes away."""
-    for thread, line in list(_running.items()):
-        line.stop()
-        thread.join(_LONGEST)
+    def close(self) -> None:
+        """End the thread, at the end of the program."""
+        self.stop()
+        self.join(_LONGEST)
 
 
 class Prefetch(DataSource):
@@ -99,16 +92,14 @@ class Prefetch(DataSource):
     def next(self) -> Batch:
         """Return the next batch; what went wrong while it was made is raised here."""
         if self._line is not None and self._line.process != os.getpid():
-            self.close()  # the thread did not come along into a forked process, which makes its batches anew
-        if self._line is None:
-            self._start()
-        assert self._line is not None
-        made = self._line.ready.get()
+            self._halt()  # the thread did not come along into a forked process, which makes its batches anew
+        line = self._line or self._start()
+        made = line.ready.get()
         if isinstance(made, BaseException):
-            self.close()
+            self._halt()
             raise made
         batch, self._place = made
-        self._line.free.put(None)
+        line.free.put(None)
         return batch
 
     def cursor(self) -> Cursor:
@@ -117,38 +108,43 @@ class Prefetch(DataSource):
 
     def reset(self) -> None:
         """Start again from the first row; the random numbers go on from the last batch handed out."""
-        self.close()
+        self._halt()
         self.source.reset()
 
     def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
         """Tell whether the source has that place."""
-        self.close()
+        self._halt()
         return self.source.fits(cursor)
 
     def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
         """Go to a place of the source."""
-        self.close()
+        self._halt()
         self.source.seek(cursor)
 
     def close(self) -> None:
+        """End the thread and close the source."""
+        self._halt()
+        self.source.close()
+
+    def _halt(self) -> None:
         """End the thread and give up what it made ahead; the next batch starts another one."""
         if self._line is not None:
             self._line.stop()
-            self._thread.join()
+            self._line.join()
             self._line = None
         if self._place is not None:
             self.source.seek(self._place)
             self._place = None
 
-    def _start(self) -> None:
+    def _start(self) -> _Line:
         self._place = self.source.cursor()
-        self._line = line = _Line(self.source, self._pin)
+        self._line = line = _Line(self.source, pin=self._pin)
         for _ in range(self.prefetch):
             line.free.put(None)
-        self._thread = threading.Thread(target=line.produce, name=f"caffe-prefetch-{self.tops[0]}", daemon=True)
-        _running[self._thread] = line
         weakref.finalize(self, line.stop).atexit = False
-        self._thread.start()
+        close_at_exit(line)
+        line.start()
+        return line
 
 
 def ahead(source: DataSource, *, pin: bool = False) -> DataSource:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from caffe_compat.closing import Closing
 from caffe_compat.data.shuffle import Randomness
 from caffe_compat.errors import DataError
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 DATA_LAYER_TYPES = frozenset({"Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData"})
 
 
-class DataSource(ABC):
-    """An endless stream of batches for the tops of one data layer.
+class DataSource(Closing, ABC):
+    """An endless stream of batches for the tops of one data layer; closed, it gives no more.
 
     Attributes
     ----------

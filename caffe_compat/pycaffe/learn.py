@@ -85,6 +85,11 @@ class LayerwiseNet:
         """What feeds it."""
         return self.net.sources
 
+    def close(self) -> None:
+        """Close the sources."""
+        for source in self.sources:
+            source.close()
+
     @property
     def params(self) -> Sequence[LearnedBlob]:
         """The parameters in Caffe's order, shared ones once."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from caffe_compat.closing import Closing
 from caffe_compat.costs import work
 from caffe_compat.data import CRand
 from caffe_compat.files import format_text
@@ -40,8 +41,8 @@ _ALONE = Workers()
 _URGENCY = (Action.NONE, Action.SNAPSHOT, Action.STOP)
 
 
-class Solver(Saving):
-    """Caffe's solver on torch.
+class Solver(Saving, Closing):
+    """Caffe's solver on torch; a context manager, which closes what feeds its nets.
 
     Parameters
     ----------
@@ -156,6 +157,11 @@ class Solver(Saving):
         for listed in self.param.weights:
             for name in listed.split(","):
                 self.load_weights(name.strip())
+
+    def close(self) -> None:
+        """Close what feeds the nets; the weights stay."""
+        for net in (self._train, *self._tests):
+            net.close()
 
     @property
     def net(self) -> CaffeNet:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from caffe_compat.closing import Closing
 from caffe_compat.data import DATA_LAYER_TYPES, DataSource, Randomness, ahead, open_sources
 from caffe_compat.data.source import find_input, looked_in
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
@@ -157,7 +158,7 @@ def redirect(definition: Definition, source: str) -> Definition:
     return replace(definition, net=net)
 
 
-class FedNet:
+class FedNet(Closing):
     """A net and what feeds it.
 
     Attributes
@@ -210,6 +211,11 @@ class FedNet:
                 hint = "leave out either"
                 raise SolverError(f"a criterion and the loss layer of {next(iter(losses))!r} are given", hint=hint)
             self.weights = {CRITERION: 1.0}
+
+    def close(self) -> None:
+        """Close the sources."""
+        for source in self.sources:
+            source.close()
 
     def forward(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Run the next batch; return every output blob and the total loss."""

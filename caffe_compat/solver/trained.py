@@ -46,6 +46,9 @@ class SolverNet(Protocol):
     def state(self) -> Iterable[torch.Tensor]:
         """Return everything that processes which train together hold alike."""
 
+    def close(self) -> None:
+        """Close what feeds it."""
+
     def clear(self) -> None:
         """Forget the gradients."""
 

@@ -94,6 +94,10 @@ class Share(DataSource):
         self._workers = workers
         self.tops, self.shapes = source.tops, source.shapes
 
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
     def reset(self) -> None:
         """Start again from the first row."""
         self._source.reset()

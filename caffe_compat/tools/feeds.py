@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from caffe_compat.closing import Closing
 from caffe_compat.data import CRand, DataSource, in_phase, open_source
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.graph import InputShapes, NetGraph, build_graph
@@ -28,8 +29,8 @@ _WHOLE_NUMBERS = {
 
 
 @dataclass
-class Feed:
-    """A shaped net and what to run it on.
+class Feed(Closing):
+    """A shaped net and what to run it on, which is open until the feed is closed.
 
     Attributes
     ----------
@@ -56,6 +57,11 @@ class Feed:
                 zero = blob in whole
                 self._drawn[blob] = torch.zeros(shape) if zero else torch.randn(shape, generator=generator)
         return dict(self._drawn)
+
+    def close(self) -> None:
+        """Close the sources."""
+        for source in self.sources:
+            source.close()
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return a batch by blob: the next of each source, and the made-up values."""

@@ -214,16 +214,16 @@ def records(path: str | PathLike[str], backend: str = "lmdb") -> Iterator[tuple[
     place = Path(path)
     if not place.exists():
         raise DataError("no such database", file=place)
-    database = open_database(place, backend.upper(), At("", place))
-    first, seen = database.key(), False
-    while not seen or database.key() != first:
-        seen = True
-        key, value = database.take()
-        at = At("", place, what=f"record {key.decode('utf-8', 'replace')!r}")
-        try:
-            yield at, pb.Datum.FromString(value)
-        except DecodeError:
-            raise at.error("is no Datum") from None
+    with open_database(place, backend.upper(), At("", place)) as database:
+        first, seen = database.key(), False
+        while not seen or database.key() != first:
+            seen = True
+            key, value = database.take()
+            at = At("", place, what=f"record {key.decode('utf-8', 'replace')!r}")
+            try:
+                yield at, pb.Datum.FromString(value)
+            except DecodeError:
+                raise at.error("is no Datum") from None
 
 
 def compute_image_mean(

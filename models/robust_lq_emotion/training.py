@@ -98,17 +98,17 @@ class Run:
         with self.log.open("a", encoding="utf-8") as stream, SignalActions() as ask:
             watch = _Watch(ask, param.max_iter, say, self.label)
             make = partial(PlateauSolver, tests=History(self.folder / PLATEAU)) if on_plateau else Solver
-            solver = make(
+            with make(
                 param, base_dir=self.folder, device=device, log=Log(stream), action=watch, criterion=criterion
-            )
-            if state:
-                solver.restore(state)
-                say(f"going on from {state.name}")
-            elif weights:
-                solver.load_weights(weights)
-            start = solver.iter
-            with watch.of(solver):
-                finished = solver.solve()
+            ) as solver:
+                if state:
+                    solver.restore(state)
+                    say(f"going on from {state.name}")
+                elif weights:
+                    solver.load_weights(weights)
+                start = solver.iter
+                with watch.of(solver):
+                    finished = solver.solve()
         if not finished:
             raise InterruptedTrainingError(
                 f"interrupted after iteration {solver.iter}; the same command goes on from there"

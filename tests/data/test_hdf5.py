@@ -1,5 +1,7 @@
 """HDF5Data: rows, batches, files and shuffles as Caffe's layer gives them."""
 
+import gc
+
 import h5py
 import numpy as np
 import pytest
@@ -303,3 +305,18 @@ def test_whatever_happened_to_the_bytes_there_is_one_error_or_a_batch(tmp_path, 
         else:
             assert batch["data"].shape[0] == 4
     assert refused > 100
+
+
+def test_no_object_of_hdf5_outlives_a_call(folder):
+    """What is alive when the interpreter ends may wait for h5py's lock for good."""
+
+    def alive():
+        return [item for item in gc.get_objects() if issubclass(type(item), h5py.HLObject)]
+
+    gc.collect()
+    before = len(alive())
+    for held_bytes in (0, 1 << 20):
+        source = HDF5Source(layer(), base_dir=folder, rng=CRand(), held_bytes=held_bytes)
+        assert len(alive()) == before
+        assert taken(source, 2) == list(range(8))
+        assert len(alive()) == before

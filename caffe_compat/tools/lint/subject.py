@@ -129,9 +129,10 @@ def build_states(
         }
         shapes = {blob: shape for blob, shape in input_shapes.items() if blob in fed}
         try:
-            state.graph = feed(
+            with feed(
                 subject.net, phase=phase, stages=stages, level=level, base_dir=subject.base_dir, input_shapes=shapes
-            ).graph
+            ) as fed_net:
+                state.graph = fed_net.graph
         except CaffeCompatError as error:
             state.problems = _each(error)
 
