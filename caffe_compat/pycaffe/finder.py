@@ -9,6 +9,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from caffe_compat import old_messages
 from caffe_compat.errors import CaffeCompatError, did_you_mean
 
 NAME = "caffe"
@@ -84,6 +85,7 @@ def install() -> ModuleType:
         )
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
+    old_messages.install()
     for name in ("_caffe", "pycaffe"):  # there after `import caffe` alone, too
         setattr(package, name, package)
     return package
@@ -92,6 +94,7 @@ def install() -> ModuleType:
 def uninstall() -> None:
     """Undo :func:`install`; modules that imported ``caffe`` meanwhile keep what they have."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+    old_messages.uninstall()
     for alias, home in _MODULES.items():
         if alias in sys.modules and sys.modules[alias] is sys.modules.get(home):
             del sys.modules[alias]

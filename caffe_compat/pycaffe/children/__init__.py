@@ -1,1 +1,1 @@
-"""A folder for the search path of processes that a script starts: the only thing to be found in it is ``caffe``."""
+"""A folder for the search path of processes that a script starts: ``caffe``, and old ``caffe_pb2.py`` that give way."""
