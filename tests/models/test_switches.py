@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.models.robust_lq_emotion.cli import main
@@ -79,7 +80,7 @@ def plan(recordings, tmp_path):
     pictures = tmp_path / "pictures"
     for name in ("Train", "Set5"):
         (pictures / name).mkdir(parents=True)
-        (pictures / name / "picture.bmp").write_bytes(b"")
+        Image.new("L", (48, 48)).save(pictures / name / "picture.bmp")
     return Experiment(recordings, tmp_path / "out", scales=(3,), preset="small", pictures=pictures)
 
 

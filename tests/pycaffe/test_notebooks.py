@@ -441,7 +441,7 @@ def test_detection_scores_windows_of_a_picture(trained):
     np.testing.assert_allclose(predictions.sum(1), 1, rtol=1e-5)
     assert len({tuple(row) for row in predictions.tolist()}) == 3
     alone = detector.detect_windows([("fish-bike.png", windows[1:2])])[0]["prediction"]
-    np.testing.assert_allclose(alone, predictions[1], rtol=1e-5)
+    np.testing.assert_allclose(alone, predictions[1], rtol=1e-4, atol=1e-7)  # exp makes 1e-5 of one rounding of a score
 
 
 # net_surgery
