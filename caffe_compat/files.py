@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError, Message
 
 from caffe_compat.errors import FileError, ParseError
 from caffe_compat.proto import snapshots
-from caffe_compat.proto.atomic import PARTIAL, atomic_path
+from caffe_compat.proto.atomic import PARTIAL, HDF5Writer, atomic_path, grown_hdf5, new_hdf5
 from caffe_compat.proto.blobs import SIZE_LIMIT, Array, BlobStore, blob_shape, fill, splice
 from caffe_compat.proto.caffe_pb2 import NetParameter, SolverParameter, SolverState
 from caffe_compat.proto.marks import (
@@ -42,6 +42,7 @@ __all__ = [
     "PARTIAL",
     "BlobStore",
     "Fork",
+    "HDF5Writer",
     "SolverSnapshot",
     "Where",
     "all_forks",
@@ -49,7 +50,9 @@ __all__ = [
     "blob_shape",
     "forks",
     "format_text",
+    "grown_hdf5",
     "is_hdf5",
+    "new_hdf5",
     "parse_text",
     "plain",
     "read_binary",
@@ -263,8 +266,8 @@ def write_weights_h5(
     diffs : the same for gradients.
     """
     snapshots.check_names(mapping, os.fspath(path))
-    with _new_hdf5(path) as file:
-        snapshots.write_weights(file, mapping, diffs)
+    with new_hdf5(path) as writer:
+        writer.do(lambda file: snapshots.write_weights(file, mapping, diffs))
 
 
 def read_solverstate(path: PathLike) -> SolverSnapshot:
@@ -310,8 +313,9 @@ def write_solverstate(snapshot: SolverSnapshot, path: PathLike, fmt: str = "BINA
 
 def write_solverstate_h5(snapshot: SolverSnapshot, path: PathLike) -> None:
     """Write a solver's state in its HDF5 form."""
-    with _new_hdf5(path) as file:
-        snapshots.write_state(file, snapshot.iter, snapshot.learned_net, snapshot.current_step, snapshot.history)
+    state = (snapshot.iter, snapshot.learned_net, snapshot.current_step, snapshot.history)
+    with new_hdf5(path) as writer:
+        writer.do(lambda file: snapshots.write_state(file, *state))
 
 
 # Opening.
@@ -340,13 +344,3 @@ def _hdf5(path: PathLike) -> Iterator[h5py.File]:
             yield file
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise FileError(f"this HDF5 file is damaged: {error}", file=name) from error
-
-
-@contextlib.contextmanager
-def _new_hdf5(path: PathLike) -> Iterator[h5py.File]:
-    with atomic_path(path) as partial:
-        try:
-            with h5py.File(partial, "w") as file:
-                yield file
-        except (OSError, RuntimeError) as error:  # a full disk may only show when the file is closed
-            raise FileError(f"cannot be written: {error}", file=os.fspath(path)) from error

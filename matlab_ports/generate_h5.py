@@ -20,9 +20,8 @@ from matlab_ports.errors import PortError
 from matlab_ports.h5frames import Scaling, Single, Sources, in_order, scaling_of
 from matlab_ports.h5plan import Doubles, Options, Plan, make_plan
 from matlab_ports.h5write import ChunkFile, chunk_file
-from matlab_ports.matwriter import clear_disk_errors
 from matlab_ports.randstream import RandStream
-from matlab_ports.store2hdf5 import require_folder
+from matlab_ports.store2hdf5 import clear_disk_errors, require_folder
 
 __all__ = ["Options", "WrittenH5", "generate_h5"]
 

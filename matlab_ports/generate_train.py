@@ -22,7 +22,7 @@ from matlab_ports.imresize import imresize
 from matlab_ports.modcrop import modcrop
 from matlab_ports.randstream import RandStream
 from matlab_ports.rgb2ycbcr import rgb2ycbcr
-from matlab_ports.store2hdf5 import atomic_path, create_file, require_folder, store2hdf5
+from matlab_ports.store2hdf5 import atomic_path, clear_disk_errors, hdf5_file, require_folder, store2hdf5
 
 Single = npt.NDArray[np.float32]
 Gray = Literal["error", "repeat"]
@@ -129,7 +129,7 @@ def _cut(
 def _write(savepath: Path, batches: Iterator[tuple[Single, Single]], chunksz: int, size: int) -> None:
     """The script's loop over ``store2hdf5``, into a file that gets its name at the end."""
     totalct = 0
-    with atomic_path(savepath, size) as temporary, create_file(temporary) as file:
+    with clear_disk_errors(savepath), atomic_path(savepath, size) as temporary, hdf5_file(temporary) as file:
         for batchdata, batchlabs in batches:
             startloc = {"dat": (1, 1, 1, totalct + 1), "lab": (1, 1, 1, totalct + 1)}
             curr_dat_sz, _ = store2hdf5(file, batchdata, batchlabs, totalct == 0, startloc, chunksz)

@@ -14,14 +14,17 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
 from matlab_ports.h5journal import Chunk, Journal
-from matlab_ports.store2hdf5 import create_file, require_folder, reserve, store2hdf5, sync
+from matlab_ports.partial_file import sync
+from matlab_ports.store2hdf5 import hdf5_file, require_folder, reserve, store2hdf5
 
 Array = npt.NDArray[Any]
 Single = npt.NDArray[np.float32]
@@ -89,16 +92,15 @@ class ChunkFile:
         reserve(self._journal.data, room)
         totalct, unsaved = 0, 0
         waiting: list[Chunk] = []
-        with create_file(self._journal.data) as file, ThreadPoolExecutor(1) as pool:
-            descriptor = file.id.get_vfd_handle()
+        with hdf5_file(self._journal.data) as file, ThreadPoolExecutor(1) as pool:
+            descriptor = file.fileno()
             syncing = pool.submit(lambda: None)
             try:
                 for batchdata, batchlabs in batches:
                     startloc = {"dat": (1, 1, 1, totalct + 1), "lab": (1, totalct + 1)}
                     curr, _ = store2hdf5(file, batchdata, batchlabs, totalct == 0, startloc, self._chunksz)
-                    place = file["data"].id.get_chunk_info_by_coord((totalct, 0, 0, 0)).byte_offset
+                    waiting.append(Chunk(file.do(partial(_address, sample=totalct)), batchdata.size * 4))
                     totalct = curr[-1]
-                    waiting.append(Chunk(place, batchdata.size * 4))
                     unsaved += waiting[-1].nbytes
                     if unsaved >= CHECKPOINT and syncing.done():
                         syncing.result()
@@ -193,6 +195,11 @@ def chunk_file(path: str | Path, fingerprint: object, chunksz: int, *, resume: b
     except BaseException:
         made.drop()
         raise
+
+
+def _address(file: h5py.File, sample: int) -> int:
+    """The byte at which the chunk with a sample begins."""
+    return int(file["data"].id.get_chunk_info_by_coord((sample, 0, 0, 0)).byte_offset)
 
 
 def _note(final: Path) -> Path:

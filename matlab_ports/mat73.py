@@ -6,6 +6,8 @@ Numbers, logicals and text, as ``save -v7.3`` lays them out; cells, structs and 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matlab_ports.errors import PortError
+from matlab_ports.hdf5_writer import HDF5Writer, hdf5_writer
 from matlab_ports.mat5 import DEFLATE, header
 
 Array = npt.NDArray[Any]
@@ -41,15 +44,21 @@ def class_of(dtype: np.dtype[Any], name: str) -> str:
     return _NAMES[dtype.name]
 
 
-def create(path: Path) -> h5py.File:
-    """A new, open file; `finish` it after closing."""
-    return h5py.File(path, "w", libver=("earliest", "v108"), userblock_size=USERBLOCK)
+def create(path: Path) -> AbstractContextManager[HDF5Writer]:
+    """A file to write, empty till now; `finish` it after closing."""
+    return hdf5_writer(path, "w", libver=("earliest", "v108"), userblock_size=USERBLOCK)
 
 
 def finish(path: Path) -> None:
     """Write the block by which MATLAB knows its own files."""
     with path.open("r+b") as file:
         file.write(header("MATLAB 7.3 MAT-file, Platform: matlab_ports, HDF5 schema 1.00 .", 0x0200))
+
+
+def put_all(file: h5py.File, variables: Mapping[str, Array]) -> None:
+    """Store variables."""
+    for name, values in variables.items():
+        put(file, name, values)
 
 
 def put(file: h5py.File, name: str, values: Array) -> None:

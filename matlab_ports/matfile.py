@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import numpy.typing as npt
 from matlab_ports import mat5, mat73
 from matlab_ports.errors import PortError
 from matlab_ports.matframes import Frames, hdf5, missing, open_frames, require_matfile
-from matlab_ports.matwriter import FramesWriter, clear_disk_errors, encoded, require_version
-from matlab_ports.store2hdf5 import atomic_path, require_folder
+from matlab_ports.matwriter import FramesWriter, encoded, require_version
+from matlab_ports.store2hdf5 import atomic_path, clear_disk_errors, require_folder
 
 __all__ = ["Frames", "FramesWriter", "loadmat", "open_frames", "savemat"]
 
@@ -102,10 +103,8 @@ def savemat(path: str | Path, variables: Mapping[str, npt.ArrayLike], version: s
     if version == "-v7.3":
         size = sum(values.nbytes for values in arrays.values())
         with clear_disk_errors(path), atomic_path(path, size) as temporary:
-            with mat73.create(temporary) as file:
-                for name, values in arrays.items():
-                    mat73.put(file, name, values)
-                file.flush()
+            with mat73.create(temporary) as writer:
+                writer.do(partial(mat73.put_all, variables=arrays))
             mat73.finish(temporary)
         return
     data = encoded(arrays, compress=version == "-v7")

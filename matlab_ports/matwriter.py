@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import scipy.io
 
 from matlab_ports import mat5, mat73
 from matlab_ports.errors import PortError
-from matlab_ports.store2hdf5 import atomic_path, require_folder
+from matlab_ports.store2hdf5 import atomic_path, clear_disk_errors, require_folder
 
 Array = npt.NDArray[Any]
 Variables = Mapping[str, Array]
@@ -28,17 +29,6 @@ Put = Callable[[Array], object]
 VERSIONS = ("-v6", "-v7", "-v7.3")
 _TEXT = "MATLAB 5.0 MAT-file, Platform: matlab_ports"  # no date: the same variables give the same bytes
 _LEVEL = 3  # of zlib: faster than the usual 6 and hardly larger on pictures
-
-
-@contextmanager
-def clear_disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the system says about writing `path` into the ports' own error."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:  # HDF5 raises either
-        said = re.search(r"error message = '([^']+)'", str(error))  # HDF5 quotes the system among its own words
-        reason = said[1] if said else getattr(error, "strerror", None) or error
-        raise PortError(f"cannot be written ({reason})", where=path) from None
 
 
 def require_version(version: str) -> None:
@@ -183,18 +173,21 @@ def _deflated_sink(path: Path, head: bytes, padding: bytes, behind: bytes) -> It
 def _hdf5_sink(
     path: Path, name: str, shape: tuple[int, int, int], dtype: np.dtype[Any], then: Variables
 ) -> Iterator[Put]:
-    with mat73.create(path) as file:
-        frames = file.create_dataset(name, shape[::-1], dtype)
-        frames.attrs["MATLAB_class"] = np.bytes_(mat73.class_of(dtype, name))
+    def create(file: h5py.File) -> None:
+        file.create_dataset(name, shape[::-1], dtype).attrs["MATLAB_class"] = np.bytes_(mat73.class_of(dtype, name))
+
+    def write(file: h5py.File, block: Array, start: int) -> None:
+        file[name][start : start + len(block)] = block
+
+    with mat73.create(path) as writer:
+        writer.do(create)
         done = 0
 
         def put(block: Array) -> None:
             nonlocal done
-            frames[done : done + len(block)] = block
+            writer.do(lambda file: write(file, block, done))
             done += len(block)
 
         yield put
-        for key, values in then.items():
-            mat73.put(file, key, values)
-        file.flush()  # an error of the disk shows here and not when the file is closed
+        writer.do(partial(mat73.put_all, variables=then))
     mat73.finish(path)

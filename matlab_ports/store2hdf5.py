@@ -13,20 +13,23 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import secrets
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from matlab_ports.errors import PortError
+from matlab_ports.hdf5_writer import HDF5Writer, hdf5_writer
+from matlab_ports.partial_file import partial_file
 
 Array = npt.NDArray[Any]
 Size = tuple[int, ...]
+Startloc = Mapping[str, Sequence[int]] | None
 _log = logging.getLogger(__name__)
 
 
@@ -39,21 +42,16 @@ def to_hdf5_axes(matlab: Array) -> Array:
 def atomic_path(path: str | Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success the file gets its name, on any error nothing remains.
 
-    Room for `size` bytes is asked for first: HDF5 itself notices a full disk late and may crash on it.
+    Room for `size` bytes is asked for first, so that a disk too small is noticed before the work is done.
 
     The file is on the disk before it is renamed, so that whatever ends the process leaves either the old file under the
-    final name or the new one, complete. A killed process leaves its ``.partial`` file behind, which nothing ever reads.
+    final name or the new one, complete. A killed process leaves its ``.partial`` file behind, which the next process
+    that writes into the folder removes.
     """
     final = Path(path)
-    temporary = final.with_name(f".{final.name}.{os.getpid()}-{secrets.token_hex(3)}.partial")
-    try:
+    with partial_file(final) as temporary:
         reserve(temporary, size)
         yield temporary
-        sync(temporary)
-        temporary.replace(final)
-        sync(final.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def reserve(path: Path, size: int) -> None:
@@ -67,18 +65,9 @@ def reserve(path: Path, size: int) -> None:
                 raise PortError(f"no room for {size / 1e6:.0f} MB ({error.strerror})", where=path.parent) from None
 
 
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def create_file(path: str | Path) -> h5py.File:
-    """A new, open HDF5 file in the form MATLAB writes."""
-    return h5py.File(path, "w", libver=("earliest", "v108"))
+def hdf5_file(path: Path, mode: Literal["w", "r+"] = "w") -> AbstractContextManager[HDF5Writer]:
+    """An HDF5 file to write, in the form MATLAB writes; `path` is there, empty with "w"."""
+    return hdf5_writer(path, mode, libver=("earliest", "v108"))
 
 
 def _create(file: h5py.File, name: str, dims: Size, chunksz: int) -> None:
@@ -121,11 +110,11 @@ def _checked(data: Array, labels: Array, chunksz: int, where: object) -> tuple[A
 
 
 def store2hdf5(
-    filename: str | Path | h5py.File,
+    filename: str | Path | HDF5Writer,
     data: npt.ArrayLike,
     labels: npt.ArrayLike,
     create: bool = True,  # noqa: FBT001, FBT002 (the source's order of arguments)
-    startloc: Mapping[str, Sequence[int]] | None = None,
+    startloc: Startloc = None,
     chunksz: int = 1000,
 ) -> tuple[Size, Size]:
     """Store samples in ``/data`` and ``/label``.
@@ -133,12 +122,13 @@ def store2hdf5(
     Parameters
     ----------
     filename
-        The file. An open `h5py.File` may stand for it, so that many calls need not open it again.
+        The file. An open `hdf5_file` may stand for it, so that many calls need not open it again.
     data, labels
         Samples last, as in MATLAB: data W, H, C, N and labels D, N (or W, H, C, N). Stored as single, axes reversed.
     create
         Create the file, replacing one that is there (all or nothing), or write into the existing one. Writing into an
-        existing file happens in place, as in MATLAB: only `create` is safe against being killed.
+        existing file happens in place, as in MATLAB; an error leaves it as it was, but only `create` is safe against
+        being killed.
     startloc
         ``{"dat": (1, 1, 1, k), "lab": (1, k)}``, 1-based; by default the start of a new file, the end of an existing
         one.
@@ -155,29 +145,29 @@ def store2hdf5(
     PortError
         If numbers of samples differ, samples do not fit those in the file, or the file cannot be used.
     """
-    if isinstance(filename, h5py.File):
-        return _store(
-            filename,
-            *_checked(np.asarray(data), np.asarray(labels), chunksz, filename.filename),
-            create,
-            startloc,
-            chunksz,
-        )
+    where = filename.path if isinstance(filename, HDF5Writer) else filename
+    arrays = _checked(np.asarray(data), np.asarray(labels), chunksz, where)
+    if isinstance(filename, HDF5Writer):
+        return filename.do(lambda file: _store(file, *arrays, create, startloc, chunksz))
     path = Path(filename)
-    arrays = _checked(np.asarray(data), np.asarray(labels), chunksz, path)
     if create:
         require_folder(path)
         if path.exists():
             _log.warning("replacing existing file %s", path)
-        with atomic_path(path, 4 * (arrays[0].size + arrays[1].size)) as temporary, create_file(temporary) as file:
-            return _store(file, *arrays, create, startloc, chunksz)
-    try:
-        file = h5py.File(path, "r+", libver=("earliest", "v108"))
-    except OSError as error:
-        reason = "no such file" if not path.exists() else f"not an HDF5 file that can be written ({error})"
-        raise PortError(reason, where=path, hint="create it first") from None
-    with file:
-        return _store(file, *arrays, create, startloc, chunksz)
+        with clear_disk_errors(path), atomic_path(path, 4 * (arrays[0].size + arrays[1].size)) as temporary:
+            return _through(temporary, "w", arrays, startloc, chunksz)
+    if not path.is_file() or not h5py.is_hdf5(path):
+        reason = "not an HDF5 file" if path.exists() else "no such file"
+        raise PortError(reason, where=path, hint="create it first")
+    with clear_disk_errors(path):
+        return _through(path, "r+", arrays, startloc, chunksz)
+
+
+def _through(
+    path: Path, mode: Literal["w", "r+"], arrays: tuple[Array, Array], startloc: Startloc, chunksz: int
+) -> tuple[Size, Size]:
+    with hdf5_file(path, mode) as writer:
+        return writer.do(lambda file: _store(file, *arrays, mode == "w", startloc, chunksz))
 
 
 def _store(
@@ -185,7 +175,7 @@ def _store(
     data: Array,
     labels: Array,
     create: bool,  # noqa: FBT001
-    startloc: Mapping[str, Sequence[int]] | None,
+    startloc: Startloc,
     chunksz: int,
 ) -> tuple[Size, Size]:
     pairs = {"data": data, "label": labels}
@@ -199,8 +189,19 @@ def _store(
         start = (1,) * (values.ndim - 1) + (len(file[name]) + 1,) if startloc is None else startloc[key]
         if values.size:
             _write(file, name, values, start)
-    file.flush()  # an error of the disk shows here and not when the file is closed
+    file.flush()  # a full disk shows now
     return tuple(file["data"].shape[::-1]), tuple(file["label"].shape[::-1])
+
+
+@contextmanager
+def clear_disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says about writing `path` into the ports' own error."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # HDF5 raises either
+        said = re.search(r"error message = '([^']+)'", str(error))  # HDF5 quotes the system among its own words
+        reason = said[1] if said else getattr(error, "strerror", None) or error
+        raise PortError(f"cannot be written ({reason})", where=path) from None
 
 
 def require_folder(path: Path) -> None:

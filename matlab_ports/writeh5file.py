@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matlab_ports.errors import PortError
-from matlab_ports.matwriter import clear_disk_errors
-from matlab_ports.store2hdf5 import atomic_path, create_file, require_folder, store2hdf5
+from matlab_ports.store2hdf5 import atomic_path, clear_disk_errors, hdf5_file, require_folder, store2hdf5
 
 
 def writeh5file(
@@ -50,7 +49,7 @@ def writeh5file(
         raise PortError(f"count is {count}, but data is {samples.shape} and label {labels.shape}", where=path)
     curr_dat_sz: tuple[int, ...] = (0,)
     room = 4 * count * (samples[..., 0].size + 1)
-    with clear_disk_errors(path), atomic_path(path, room) as temporary, create_file(temporary) as file:
+    with clear_disk_errors(path), atomic_path(path, room) as temporary, hdf5_file(temporary) as file:
         for batchno in range(count // chunksz):
             last_read = batchno * chunksz
             batch = slice(last_read, last_read + chunksz)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from caffe_compat.errors import DataError
-from caffe_compat.files import PARTIAL
+from caffe_compat.proto.partial_file import locked_folder, partial_name, remove_abandoned
 
 BACKENDS = {"lmdb": "lmdb", "leveldb": "plyvel"}
 """Name of a database, as Caffe's tools take it -> the package that writes it."""
@@ -111,20 +110,27 @@ def new_database(path: str | os.PathLike[str], backend: str = "lmdb") -> Iterato
         raise DataError("exists already; a new database is to be made", file=final, hint="another name, or remove it")
     if not final.absolute().parent.is_dir():
         raise DataError("there is no such folder", file=final)
-    partial = final.with_name(f".{final.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
-    errors = (OSError, module.Error)
     try:
-        partial.mkdir()
-        writer = _Lmdb(partial, module) if backend == "lmdb" else _LevelDb(partial, module)
-        try:
-            yield writer
-            writer.commit()
-        finally:
-            writer.close()
-        partial.rename(final)
-    except errors as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        with _partial_folder(final) as partial:
+            writer = _Lmdb(partial, module) if backend == "lmdb" else _LevelDb(partial, module)
+            try:
+                yield writer
+                writer.commit()
+            finally:
+                writer.close()
+    except (OSError, module.Error) as error:
         raise DataError(f"cannot be written: {error}", file=final) from error
+
+
+@contextmanager
+def _partial_folder(final: Path) -> Iterator[Path]:
+    remove_abandoned(final.parent.resolve())
+    partial = partial_name(final)
+    partial.mkdir()
+    try:
+        with locked_folder(partial):
+            yield partial
+            partial.rename(final)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

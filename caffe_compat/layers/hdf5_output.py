@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, FileError
-from caffe_compat.files import atomic_path
+from caffe_compat.files import grown_hdf5, new_hdf5
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
 
 _NAMES = ("data", "label")
@@ -59,7 +59,7 @@ class HDF5OutputModule(nn.Module):
     """Writes what it is called with.
 
     The first call makes the file, complete or not at all, in the place of one that was there; before it, nothing is
-    touched.
+    touched. A later call adds to it, or, where that fails, leaves it as it was.
 
     Parameters
     ----------
@@ -99,15 +99,21 @@ class HDF5OutputModule(nn.Module):
         self.rows += len(batch["data"])
 
     def _create(self, batch: dict[str, npt.NDArray[np.float32]]) -> None:
-        with atomic_path(self.path) as partial, h5py.File(partial, "w") as file:
+        def create(file: h5py.File) -> None:
             for name, values in batch.items():
                 file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]))
 
+        with new_hdf5(self.path) as writer:
+            writer.do(create)
+
     def _append(self, batch: dict[str, npt.NDArray[np.float32]]) -> None:
-        with h5py.File(self.path, "r+") as file:
+        def append(file: h5py.File) -> None:
             for name, values in batch.items():
                 file[name].resize(self.rows + len(values), axis=0)
                 file[name][self.rows :] = values
+
+        with grown_hdf5(self.path) as writer:
+            writer.do(append)
 
 
 @functools.cache

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from caffe_compat.errors import FileError
+from caffe_compat.proto.hdf5_writer import HDF5Writer, hdf5_writer
+from caffe_compat.proto.partial_file import PARTIAL, partial_file
 
-PARTIAL = ".partial"
-"""Ends the name of a file that is being written; one that a killed run left behind may be deleted."""
+__all__ = ["PARTIAL", "HDF5Writer", "atomic_path", "grown_hdf5", "new_hdf5"]
 
 
 @contextlib.contextmanager
@@ -20,7 +21,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path that takes the place of `path`, complete and on disk, when the block ends without error.
 
     A link is followed. What is neither a file nor absent (``/dev/stdout``) is written directly. A killed process leaves
-    at most a file whose name ends in ``.partial``.
+    at most a file whose name ends in ``.partial``, which the next process that writes into the folder removes.
 
     Raises
     ------
@@ -31,30 +32,50 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         mode = final.stat().st_mode
     except OSError:
-        mode = None
-    if mode is not None and stat.S_ISDIR(mode):
+        mode = stat.S_IFREG | 0o666
+    if stat.S_ISDIR(mode):
         raise FileError("this is a folder; a file is to be written", file=os.fspath(path))
-    if mode is not None and not stat.S_ISREG(mode):
-        yield final
-        return
-    partial = final.with_name(f".{final.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+    with _told(path):
+        if not stat.S_ISREG(mode):
+            yield final
+            return
+        with partial_file(final, stat.S_IMODE(mode)) as partial:
+            yield partial
+
+
+@contextlib.contextmanager
+def new_hdf5(path: str | os.PathLike[str], **form: Any) -> Iterator[HDF5Writer]:
+    """Make an HDF5 file, complete or not at all.
+
+    Parameters
+    ----------
+    form : of h5py.File.
+
+    Raises
+    ------
+    FileError
+        It cannot be written: no folder, no permission, a full disk, a limit on its size.
+    """
+    with atomic_path(path) as partial, hdf5_writer(partial, "w", **form) as writer:
+        yield writer
+
+
+@contextlib.contextmanager
+def grown_hdf5(path: str | os.PathLike[str]) -> Iterator[HDF5Writer]:
+    """Add to an HDF5 file; after an error it is what it was.
+
+    Raises
+    ------
+    FileError
+        It is no HDF5 file, or cannot be written.
+    """
+    with _told(path), hdf5_writer(Path(path), "r+") as writer:
+        yield writer
+
+
+@contextlib.contextmanager
+def _told(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else stat.S_IMODE(mode)))
-        yield partial
-        _sync(partial)
-        partial.replace(final)
-        _sync(final.parent)
+        yield
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise FileError(f"cannot be written: {error.strerror or error}", file=os.fspath(path)) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,7 @@ import torch
 
 from caffe_compat.data.write_db import BACKENDS, new_database
 from caffe_compat.errors import DataError, NetError, did_you_mean
-from caffe_compat.files import atomic_path
+from caffe_compat.files import HDF5Writer, new_hdf5
 from caffe_compat.net import CaffeNet
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.tools.feeds import Feed
@@ -52,14 +52,17 @@ class _Database:
 
 
 class _Hdf5:
-    def __init__(self, file: h5py.File, name: str) -> None:
-        self._file, self._name = file, name
+    def __init__(self, writer: HDF5Writer, name: str) -> None:
+        self._writer, self._name = writer, name
 
     def add(self, rows: npt.NDArray[np.float32]) -> None:
-        if self._name not in self._file:
-            self._file.create_dataset(self._name, data=rows, maxshape=(None, *rows.shape[1:]), chunks=True)
+        self._writer.do(lambda file: self._append(file, rows))
+
+    def _append(self, file: h5py.File, rows: npt.NDArray[np.float32]) -> None:
+        if self._name not in file:
+            file.create_dataset(self._name, data=rows, maxshape=(None, *rows.shape[1:]), chunks=True)
             return
-        dataset = self._file[self._name]
+        dataset = file[self._name]
         if dataset.shape[1:] != rows.shape[1:]:
             raise NetError(f"its shape changed from {dataset.shape[1:]} to {rows.shape[1:]}", field=self._name)
         dataset.resize(len(dataset) + len(rows), axis=0)
@@ -74,8 +77,8 @@ def _new(path: str | PathLike[str], blob: str, fmt: str) -> Iterator[Rows]:
         return
     if Path(path).exists():
         raise DataError("exists already", file=path, hint="another name, or remove it")
-    with atomic_path(path) as partial, h5py.File(partial, "w") as file:
-        yield _Hdf5(file, blob)
+    with new_hdf5(path) as writer:
+        yield _Hdf5(writer, blob)
 
 
 def extract_features(

@@ -1,11 +1,13 @@
 """What has a file's final name is always whole."""
 
+import fcntl
 import os
 import signal
 import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,9 @@ from caffe_compat.files import (
     read_weights_h5,
     write_text,
 )
+from caffe_compat.proto import partial_file as engines
 from caffe_compat.proto.caffe_pb2 import NetParameter
+from matlab_ports import partial_file as ports
 from tests.conftest import ROOT
 
 
@@ -77,6 +81,60 @@ def test_a_device_is_written_directly():
 def test_a_long_name_still_fits(tmp_path):
     write_text(NetParameter(), tmp_path / ("n" * 250))
     assert len(list(tmp_path.iterdir())) == 1
+
+
+HOLDER = """
+import sys
+from importlib import import_module
+from pathlib import Path
+with import_module(sys.argv[1]).partial_file(Path(sys.argv[2])) as partial:
+    partial.write_text("whole")
+    print(partial, flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold(module, path):
+    """Start a process that is writing a file; return it and its partial file."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, module.__name__, str(path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    return process, Path(process.stdout.readline().strip())
+
+
+@pytest.mark.parametrize("module", [engines, ports], ids=["engine", "ports"])
+def test_what_a_killed_run_left_is_removed_at_the_next_start_and_what_another_is_writing_is_not(module, tmp_path):
+    living, whole = hold(module, tmp_path / "a")
+    killed, half = hold(module, tmp_path / "b")
+    killed.kill()
+    killed.communicate()
+    (tmp_path / ".c.12-abcdef").mkdir()
+    (tmp_path / ".c.12-abcdef.partial").mkdir()
+    (tmp_path / ".c.12-abcdef.partial" / "data.mdb").touch()
+    (tmp_path / ".d.h5.0badcafe.partial").touch()  # of a journal, from which a run goes on
+    assert half.exists()
+    module.remove_abandoned.cache_clear()  # as in a new process
+    with module.partial_file(tmp_path / "e"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {whole.name, ".c.12-abcdef", ".d.h5.0badcafe.partial", "e"}
+    with whole.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as HDF5 does with what has just got its name
+    living.communicate("")
+    assert living.returncode == 0
+    assert (tmp_path / "a").read_text() == "whole"
+
+
+def test_a_command_removes_what_a_killed_one_left(tmp_path):
+    (tmp_path / "out").mkdir()
+    killed, half = hold(engines, tmp_path / "out" / "old.pt")
+    killed.kill()
+    killed.communicate()
+    assert half.exists()
+    (tmp_path / "net.prototxt").write_text('name: "net"')
+    command = [sys.executable, "-m", "caffe_compat", "upgrade_net_proto_text", "net.prototxt", "out/net.prototxt"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["net.prototxt"]
 
 
 WRITER = """

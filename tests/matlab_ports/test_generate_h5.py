@@ -10,7 +10,7 @@ import pytest
 from matlab_ports import PortError, RandStream
 from matlab_ports.generate_h5 import Options, generate_h5
 from matlab_ports.matfile import savemat
-from matlab_ports.store2hdf5 import create_file, store2hdf5
+from matlab_ports.store2hdf5 import hdf5_file, store2hdf5
 from tests.matlab_ports.h5_recordings import SIZE, contents, names, recordings, same, save, without_times
 from tests.reference import matlab_generate_h5 as witness
 
@@ -78,7 +78,8 @@ def test_the_file_is_byte_for_byte_that_of_the_scripts_loop(chunksz, length, tmp
     begun, made = int(time.time()), recordings((length, 4))
     generate_h5(save(tmp_path, made), SIZE, tmp_path / "a", chunksz)
     data, label = (values.T for values in witness.generate_h5(made, SIZE, chunksz, witness.stream()))
-    with create_file(tmp_path / "b.h5") as file:
+    (tmp_path / "b.h5").touch()
+    with hdf5_file(tmp_path / "b.h5") as file:
         for start in range(0, data.shape[-1], chunksz):
             part, startloc = slice(start, start + chunksz), {"dat": (1, 1, 1, start + 1), "lab": (1, start + 1)}
             store2hdf5(file, data[..., part], label[:, part], start == 0, startloc, chunksz)

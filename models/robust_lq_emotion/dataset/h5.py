@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 
 from caffe_compat.errors import DataError, FileError, did_you_mean
-from caffe_compat.files import atomic_path
+from caffe_compat.files import new_hdf5
 from caffe_compat.models.robust_lq_emotion.avec.layout import natural
 from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, kept_partitions
 from caffe_compat.models.robust_lq_emotion.dataset.journal import identities
@@ -141,10 +141,14 @@ def named_apart(source: Path, target: Path, suffix: str) -> None:
 
     HDF5Data looks for its tops' names; a net with several of these layers needs other names in each one's file.
     """
-    with atomic_path(target) as partial, h5py.File(partial, "w") as file:
+
+    def link(file: h5py.File) -> None:
         for name in ("data", "label"):
             for called in (name, f"{name}{suffix}"):
                 file[called] = h5py.ExternalLink(source.relative_to(target.parent).as_posix(), f"/{name}")
+
+    with new_hdf5(target) as writer:
+        writer.do(link)
 
 
 def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) -> list[Path]:

@@ -250,8 +250,6 @@ class _Work:
         save = {scale: self._paths.crops(scale) for scale in (1, *self._settings.scales)}
         for path in save.values():
             path.parent.mkdir(parents=True, exist_ok=True)
-            for left in path.parent.glob(f".{path.name}.*.partial"):  # by a run that was killed: half a gigabyte each
-                left.unlink()
         delay = self._settings.delay
         prepared = prepare_recording(
             self._video, times, bbox=boxes.bbox, bbox_time=boxes.time, gsd=self._shifted(gold), gsd_time=gold.time,
