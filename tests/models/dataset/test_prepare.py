@@ -14,6 +14,7 @@ from caffe_compat.models.robust_lq_emotion.cli import main
 from caffe_compat.models.robust_lq_emotion.dataset.prepare import prepare, table
 from caffe_compat.models.robust_lq_emotion.dataset.recording import Settings
 from matlab_ports.matfile import loadmat, savemat
+from matlab_ports.partial_file import remove_abandoned
 from tests.conftest import ROOT
 from tests.models.avec import trees
 
@@ -130,6 +131,7 @@ def test_an_interrupted_run_goes_on_with_the_recordings_that_are_not_done(tree, 
     monkeypatch.undo()
     left = out / "data" / "raw_data" / "HQ" / ".train_2.mat.123-abc.partial"
     left.write_text("by a run that was killed")
+    remove_abandoned.cache_clear()  # as in a new process
     outcomes = prepare(tree, out, QUICK, jobs=1, say=quiet)
     assert [(outcome.name, outcome.before) for outcome in outcomes] == [
         ("train_1", True),
