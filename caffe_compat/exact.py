@@ -86,6 +86,7 @@ def _exact_convolution(conv: nn.Conv2d) -> ExactConv2d:
     twin.weight, twin.bias = conv.weight, conv.bias
     if axis is not None:
         twin.channel_axis = axis  # type: ignore[assignment]  # a plain attribute
+        twin.window = conv.window
     return twin.train(conv.training)
 
 

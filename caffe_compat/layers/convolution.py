@@ -86,31 +86,25 @@ def window(spec: LayerSpec) -> Window:
 
 
 class ManyConvolutions(nn.Module):
-    """Mixed into a torch convolution: several bottoms through one kernel, channels at any axis."""
+    """Mixed into a torch convolution: several bottoms through one kernel, channels at any axis, zeros behind them."""
 
     channel_axis = 1
+    window: Window | None = None
+    """Set where the kernel reaches beyond the padded bottom."""
 
     def forward(self, *bottoms: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Convolve every bottom."""
         lead = self.channel_axis
-        maps = (x.flatten(0, lead - 1) if lead else x.unsqueeze(0) for x in bottoms)
+        maps = (x.flatten(0, lead - 1) if lead else x.unsqueeze(0) for x in map(self._reached, bottoms))
         tops = tuple(super(ManyConvolutions, self).forward(x) for x in maps)
         tops = tuple(y.unflatten(0, x.shape[:lead]) if lead else y[0] for x, y in zip(bottoms, tops, strict=True))
         return tops if len(tops) > 1 else tops[0]
 
-
-class BehindConvolution(nn.Module):
-    """A convolution whose kernel reaches beyond the padded bottom by less than a stride: it sees zeros there."""
-
-    def __init__(self, inner: nn.Module, behind: Shape) -> None:
-        super().__init__()
-        self.inner = inner
-        self.zeros = [amount for size in reversed(behind) for amount in (0, size)]
-
-    def forward(self, *bottoms: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """Convolve every bottom."""
-        tops: torch.Tensor | tuple[torch.Tensor, ...] = self.inner(*(F.pad(x, self.zeros) for x in bottoms))
-        return tops
+    def _reached(self, x: torch.Tensor) -> torch.Tensor:
+        if self.window is None:
+            return x
+        behind = self.window.behind(tuple(x.shape[self.channel_axis + 1 :]))
+        return F.pad(x, [zeros for size in reversed(behind) for zeros in (0, size)])
 
 
 # Each under its own name in this module, so that nets can be pickled.
@@ -188,14 +182,14 @@ class Convolution(Layer):
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message, at = spec.param.convolution_param, window(spec)
         channels = spec.bottoms[0][at.axis] // message.group
-        inside = "inner." if any(self._behind(spec)) else ""
-        weight = BlobDef(f"{inside}weight", (message.num_output, channels, *at.kernel), message.weight_filler)
-        bias = BlobDef(f"{inside}bias", (message.num_output,), message.bias_filler)
+        weight = BlobDef("weight", (message.num_output, channels, *at.kernel), message.weight_filler)
+        bias = BlobDef("bias", (message.num_output,), message.bias_filler)
         return (weight, bias) if message.bias_term else (weight,)
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message, at = spec.param.convolution_param, window(spec)
-        plain = len(spec.bottoms) == 1 and at.axis == 1
+        beyond = any(at.behind(spec.bottoms[0][at.axis + 1 :]))
+        plain = len(spec.bottoms) == 1 and at.axis == 1 and not beyond
         make = functools.partial(
             (_CONVS if plain else _MANY)[len(at.kernel)],
             spec.bottoms[0][at.axis],
@@ -209,12 +203,7 @@ class Convolution(Layer):
         )
         conv: nn.Module = make()
         if suits(conv):
-            conv = FewOutputsConv2d(*make.args, **make.keywords)
-        elif not plain:
-            conv.channel_axis = at.axis  # type: ignore[assignment]  # a plain attribute
-        behind = self._behind(spec)
-        return BehindConvolution(conv, behind) if any(behind) else conv
-
-    def _behind(self, spec: LayerSpec) -> Shape:
-        at = window(spec)
-        return at.behind(spec.bottoms[0][at.axis + 1 :])
+            return FewOutputsConv2d(*make.args, **make.keywords)
+        if isinstance(conv, ManyConvolutions):
+            conv.channel_axis, conv.window = at.axis, at if beyond else None
+        return conv

@@ -54,6 +54,14 @@ def test_values_beyond_the_bottom_are_zeros():
     assert top.tolist() == [[[[21.5]]]]
 
 
+def test_a_net_of_such_a_convolution_takes_other_sizes_and_has_the_keys_of_any_other():
+    text = single("Convolution", [(1, 1, 1, 3)], "convolution_param { num_output: 1 kernel_size: 2 stride: 2 }")
+    for exact in (False, True):
+        net = build_net(build_graph(parse_text(text, pb.NetParameter)), exact=exact)
+        assert list(net.state_dict()) == ["l.weight", "l.bias"]
+        assert net(torch.ones(2, 1, 4, 5)).shape == (2, 1, 2, 2)
+
+
 @pytest.mark.parametrize(("shape", "body"), WINDOWS)
 @pytest.mark.parametrize("bottoms", [1, 2])
 def test_deconvolution(shape, body, bottoms):
