@@ -18,7 +18,7 @@ from caffe_compat.errors import DataError, FileError
 from caffe_compat.models.robust_lq_emotion import protocol_sr as sr
 from caffe_compat.models.robust_lq_emotion import protocol_work as work
 from caffe_compat.models.robust_lq_emotion import recipes
-from caffe_compat.models.robust_lq_emotion.avec.layout import find_recordings
+from caffe_compat.models.robust_lq_emotion.avec.layout import Recording, find_recordings
 from caffe_compat.models.robust_lq_emotion.dataset.h5 import OWN
 from caffe_compat.models.robust_lq_emotion.nets import definitions
 from caffe_compat.models.robust_lq_emotion.nets.blocks import SIZE
@@ -155,9 +155,12 @@ def _pretrainings(plan: Experiment, pairs: Sequence[tuple[recipes.Recipe, int]],
     return found
 
 
+def _found(plan: Experiment) -> list[Recording]:
+    return find_recordings(plan.recordings, dimension=plan.dimension, skip=[plan.root.resolve()])
+
+
 def _names(plan: Experiment) -> list[str]:
-    out = plan.out.resolve()
-    there = [one for one in find_recordings(plan.recordings, skip=[out]) if one.labelled]
+    there = [one for one in _found(plan) if one.labelled]
     names = [one.name for one in there if plan.partitions.of(one.name) in PHASES.values()]
     plan.partitions.require_known([one.name for one in there], plan.recordings, *PHASES.values())
     for partition in PHASES.values():
@@ -188,7 +191,7 @@ def _partitioned(plan: Experiment) -> dict[str, Any]:
 
 
 def _prepare(plan: Experiment, names: Sequence[str], crops: list[Path]) -> Stage:
-    there = {one.name: one for one in find_recordings(plan.recordings, skip=[plan.out.resolve()])}
+    there = {one.name: one for one in _found(plan)}
     files = [
         path
         for name in names

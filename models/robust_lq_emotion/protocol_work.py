@@ -10,6 +10,7 @@ from typing import Any
 
 from caffe_compat.errors import DataError
 from caffe_compat.models.robust_lq_emotion import recipes
+from caffe_compat.models.robust_lq_emotion.avec.layout import Dimension, shared_root
 from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions
 from caffe_compat.models.robust_lq_emotion.nets.switches import AS_CODE, PaperSwitches
 from caffe_compat.models.robust_lq_emotion.published import FACTORS
@@ -37,6 +38,7 @@ class Experiment:
         training recordings.
     boxes : a folder of face boxes; found by default.
     partitions : which recordings are trained with and which are scored.
+    dimension : what the labels are of; `out` is then `avec.layout.root_of` of ROOT.
     delay : seconds by which the gold standard is late; see `dataset.recording.Settings`.
     seed : of everything that is drawn.
     threads : of a stage.
@@ -55,6 +57,7 @@ class Experiment:
     pictures: Path | None = None
     boxes: Path | None = None
     partitions: Partitions = field(default_factory=Partitions)
+    dimension: Dimension = "valence"
     delay: float = 0.0
     seed: int = 0
     threads: int = 2
@@ -70,6 +73,11 @@ class Experiment:
     def natural(self) -> Path | None:
         """The pictures that super-resolution learns from; None for faces."""
         return self.pictures if self.switches.sr_pictures == "natural" else None
+
+    @property
+    def root(self) -> Path:
+        """ROOT, where the results of both dimensions lie."""
+        return shared_root(self.out, self.dimension)
 
     def preset_of(self, part: str) -> dict[str, Any]:
         """Return what the preset and the user change in a training, or in the data (``sr``)."""
@@ -107,6 +115,7 @@ def do_prepare(plan: Experiment, names: tuple[str, ...]) -> None:
     jobs = min(2, os.cpu_count() or 1)
     settings = Settings(
         scales=plan.scales,
+        dimension=plan.dimension,
         delay=plan.delay,
         smallest=plan.switches.smallest_face,
         luma="gray" if plan.switches.luminance == "gray" else "rgb",

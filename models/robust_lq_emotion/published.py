@@ -46,9 +46,9 @@ def published(method: str, factor: int) -> Cell | None:
     return Cell(*_TABLE[method][FACTORS.index(factor)]) if factor in FACTORS else None
 
 
-def beside(measured: Mapping[str, Any], method: str, factor: int) -> dict[str, Any]:
+def beside(measured: Mapping[str, Any], method: str, factor: int, dimension: str = "valence") -> dict[str, Any]:
     """Return scores with the published ones and the differences, None where there are none; as JSON can hold it."""
-    cell = published(method, factor)
+    cell = published(method, factor) if dimension == "valence" else None
     known = None if cell is None else cell._asdict()
     difference = None
     if known is not None:

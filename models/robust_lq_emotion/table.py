@@ -88,6 +88,7 @@ class Table:
             "mixture": list(plan.mixture),
             "switches": otherwise(plan.switches),
             "sr_pictures": "faces" if plan.natural is None else str(plan.natural),
+            "dimension": plan.dimension,
             "delay": plan.delay,
             "seed": plan.seed,
             "threads": plan.threads,
@@ -95,7 +96,7 @@ class Table:
             "scales": list(plan.scales),
             "versions": versions(),
             "seconds": {stage.name: known.seconds(stage.name) for stage in stages(plan)},
-            "cells": [_measured(plan.out, cell, known) for cell in cells(plan)],
+            "cells": [_measured(plan, cell, known) for cell in cells(plan)],
         }
 
 
@@ -111,7 +112,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _measured(out: Path, cell: Cell, ledger: Ledger) -> dict[str, Any]:
+def _measured(plan: Experiment, cell: Cell, ledger: Ledger) -> dict[str, Any]:
+    out = plan.out
     path = out / cell.scores / "scores.json"
     scores = read_json(path)
     if scores is None:
@@ -122,7 +124,7 @@ def _measured(out: Path, cell: Cell, ledger: Ledger) -> dict[str, Any]:
         **asdict(cell),
         "scores": f"{cell.scores.as_posix()}/scores.json",
         "weights": {"file": _below(weights, out), "sha256": ledger.hash(weights)},
-        **beside(found, cell.method, cell.factor),
+        **beside(found, cell.method, cell.factor, plan.dimension),
     }
 
 
@@ -164,7 +166,8 @@ def title(results: dict[str, Any]) -> str:
     switches = shown(results.get("switches", {}))
     late = f"; gold standard {results['delay']:g} s late" if results.get("delay") else ""
     settings = f"preset {results['preset']}, seed {results['seed']}"
-    return f"Table 1 on {what}; {settings}{late}" + (switches and f"; {switches}")
+    of = "" if results.get("dimension", "valence") == "valence" else f", of {results['dimension']},"
+    return f"Table 1{of} on {what}; {settings}{late}" + (switches and f"; {switches}")
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -184,7 +187,7 @@ def markdown(results: dict[str, Any]) -> str:
                 ]
                 lines.append(f"| {_TITLES[measure]}, {which} | " + " | ".join(row) + " |")
         lines.append("")
-    lines.append("Published: arXiv 1709.03126, Table 1, AVEC 2016. Best of each factor in bold.")
+    lines.append("Published: arXiv 1709.03126, Table 1, valence, AVEC 2016. Best of each factor in bold.")
     return "\n".join(lines) + "\n"
 
 

@@ -23,6 +23,7 @@ from caffe_compat.errors import DataError, did_you_mean
 
 Layout = Literal["auto", "avec2016", "recola"]
 Dimension = Literal["valence", "arousal"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 PARTITIONS = ("train", "dev", "test")
 VIDEO = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v")
 # Which participants AVEC's test recordings are; no public text says it of train and dev.
@@ -121,6 +122,16 @@ def find_recordings(
         for one in named
     )  # fmt: skip
     return sorted((_placed(one, name) for one in recordings), key=lambda one: natural(one.name))
+
+
+def root_of(out: Path, dimension: Dimension) -> Path:
+    """Return the folder of a dimension's results: ROOT for valence, as the authors have it, and ROOT/arousal."""
+    return out if dimension == "valence" else out / dimension
+
+
+def shared_root(out: Path, dimension: Dimension) -> Path:
+    """Return ROOT, given the folder of a dimension's results."""
+    return out.parent if dimension != "valence" and out.name == dimension else out
 
 
 def select(recordings: Sequence[Recording], names: Sequence[str]) -> list[Recording]:

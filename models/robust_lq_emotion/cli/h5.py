@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.cli.options import add_partitions, at_least, teller
+from caffe_compat.models.robust_lq_emotion.cli.options import add_dimension, add_partitions, at_least, teller
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,6 +20,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     h5.add_argument("--name", metavar="NAME", help="folder below ROOT/h5_files; by default as the options say")
     h5.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help="0: a MATLAB just started")
     h5.add_argument("--chunk", type=at_least(1), default=128, metavar="N", help="samples per chunk (128)")
+    add_dimension(h5)
     add_partitions(h5)
     h5.add_argument("--test", dest="dev", nargs="+", metavar="NAME", help="another name of --dev")
     _add_making(h5.add_argument_group("what to make of the frames"))
@@ -66,6 +67,7 @@ def _factor(text: str) -> float:
 
 
 def _h5(args: argparse.Namespace) -> int:
+    from caffe_compat.models.robust_lq_emotion.avec.layout import root_of
     from caffe_compat.models.robust_lq_emotion.avec.partitions import avec_name, named_partitions
     from caffe_compat.models.robust_lq_emotion.dataset.h5 import H5Settings, make_h5
     from matlab_ports.generate_h5 import Options
@@ -96,7 +98,13 @@ def _h5(args: argparse.Namespace) -> int:
         chunk=args.chunk,
         train_statistics=args.train_statistics,
     )
-    results = make_h5(args.out, settings, partitions=named_partitions(table=args.partitions), fresh=args.fresh, say=say)
+    results = make_h5(
+        root_of(args.out, args.dimension),
+        settings,
+        partitions=named_partitions(table=args.partitions),
+        fresh=args.fresh,
+        say=say,
+    )
     if args.json:
         print(json.dumps(results, indent=2))
     else:

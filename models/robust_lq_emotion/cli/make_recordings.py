@@ -12,7 +12,7 @@ from caffe_compat.models.robust_lq_emotion.cli.options import at_least
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "draw synthetic recordings in the shape of AVEC 2016: faces whose expression follows a made-up valence"
+    text = "draw synthetic recordings in the shape of AVEC 2016: faces that follow made-up valence and arousal"
     make = commands.add_parser("make-recordings", help=text, description=text, allow_abbrev=False)
     make.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one made before")
     make.add_argument("--train", type=at_least(0), default=9, metavar="N", help="training recordings (9)")

@@ -57,6 +57,12 @@ def add_partitions(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--partitions", type=Path, metavar="CSV", help=told)
 
 
+def add_dimension(parser: argparse._ActionsContainer) -> None:
+    """Add ``--dimension``."""
+    told = "what labels are of; results of arousal go to ROOT/arousal, beside those of valence (valence)"
+    parser.add_argument("--dimension", choices=("valence", "arousal"), default="valence", help=told)
+
+
 def add_delay(parser: argparse._ActionsContainer, default: float | None = None) -> None:
     """Add ``--delay``."""
     told = "what the recordings were prepared with" if default is None else f"{default:g}"

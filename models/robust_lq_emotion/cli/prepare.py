@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from caffe_compat.models.robust_lq_emotion.cli.options import (
+    add_dimension,
     add_partitions,
     at_least,
     number_from,
@@ -42,7 +43,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _add_labels(labels: argparse._ArgumentGroup) -> None:
-    labels.add_argument("--dimension", choices=("valence", "arousal"), default="valence")
+    add_dimension(labels)
     labels.add_argument(
         "--labels",
         choices=("auto", "gold", "raters"),
@@ -81,6 +82,7 @@ def _add_work(work: argparse._ArgumentGroup) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
+    from caffe_compat.models.robust_lq_emotion.avec.layout import root_of
     from caffe_compat.models.robust_lq_emotion.dataset.boxes import BoxSettings
     from caffe_compat.models.robust_lq_emotion.dataset.prepare import prepare, table
     from caffe_compat.models.robust_lq_emotion.dataset.recording import Settings
@@ -101,7 +103,7 @@ def _prepare(args: argparse.Namespace) -> int:
     jobs = None if args.backend == "dask" else args.jobs
     with _workers(args):
         outcomes = prepare(
-            args.recordings, args.out, settings, layout=args.layout, names=args.names,
+            args.recordings, root_of(args.out, args.dimension), settings, layout=args.layout, names=args.names,
             partitions=partitions_of(args), boxes=args.boxes, jobs=jobs, fresh=args.fresh, say=say,
         )  # fmt: skip
     if args.json:

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from caffe_compat.models.robust_lq_emotion.cli.options import add_dimension
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
@@ -13,6 +15,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     report = commands.add_parser("report", help=text, description=text, allow_abbrev=False)
     option = report.add_argument
     option("--out", type=Path, required=True, metavar="ROOT", help="the folder to report on")
+    add_dimension(report)
     option("--page", type=Path, metavar="FILE", help="the page (ROOT/report/report.html)")
     told = "the same as Markdown, pictures in a folder beside it (ROOT/report/report.md)"
     option("--markdown", type=Path, metavar="FILE", help=told)
@@ -21,11 +24,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from caffe_compat.models.robust_lq_emotion.avec.layout import root_of
     from caffe_compat.models.robust_lq_emotion.report.making import make_report, summary, write_report
 
-    page = args.page or args.out / "report" / "report.html"
-    markdown = args.markdown or args.out / "report" / "report.md"
-    report = make_report(args.out)
+    root = root_of(args.out, args.dimension)
+    page = args.page or root / "report" / "report.html"
+    markdown = args.markdown or root / "report" / "report.md"
+    report = make_report(root)
     write_report(report, page, markdown)
     told = summary(report)
     if args.json:

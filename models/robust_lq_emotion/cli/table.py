@@ -8,6 +8,7 @@ from pathlib import Path
 
 from caffe_compat.models.robust_lq_emotion.cli.options import (
     add_delay,
+    add_dimension,
     add_partitions,
     add_switches,
     at_least,
@@ -37,6 +38,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--mixture", nargs="+", type=factor, default=(3, 4, 6), metavar="S", help="of Joint-OA (3 4 6)")
     option("--boxes", type=Path, metavar="DIR", help="face boxes, NAME.mat or NAME.csv; found otherwise")
     add_partitions(table)
+    add_dimension(table)
     add_delay(table, 0.0)
     option("--seed", type=at_least(0), default=0, metavar="N", help="of everything drawn (0)")
     option("--jobs", type=at_least(1), default=1, metavar="N", help="nets trained at a time (1)")
@@ -49,6 +51,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _table(args: argparse.Namespace) -> int:
+    from caffe_compat.models.robust_lq_emotion.avec.layout import root_of
     from caffe_compat.models.robust_lq_emotion.avec.partitions import kept_partitions
     from caffe_compat.models.robust_lq_emotion.protocol_work import Experiment
     from caffe_compat.models.robust_lq_emotion.table import Table, markdown
@@ -56,9 +59,10 @@ def _table(args: argparse.Namespace) -> int:
     say = teller(args)
     nets = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")
     changes = {net: {"max_iter": args.iterations} for net in nets} if args.iterations else {}
+    out = root_of(args.out.resolve(), args.dimension)
     plan = Experiment(
         args.recordings.resolve(),
-        args.out.resolve(),
+        out,
         scales=tuple(args.scales),
         rows=tuple(_ROWS[row] for row in dict.fromkeys(args.rows)),
         preset=args.preset,
@@ -67,7 +71,8 @@ def _table(args: argparse.Namespace) -> int:
         mixture=tuple(args.mixture),
         pictures=args.sr_pictures.resolve() if args.sr_pictures else None,
         boxes=args.boxes.resolve() if args.boxes else None,
-        partitions=partitions_of(args) or kept_partitions(args.out / "data"),
+        partitions=partitions_of(args) or kept_partitions(out / "data"),
+        dimension=args.dimension,
         delay=args.delay,
         seed=args.seed,
         threads=args.threads,
@@ -85,5 +90,5 @@ def _table(args: argparse.Namespace) -> int:
     else:
         print(f"\n{markdown(results)}")
         for name in ("table.md", "table.csv", "table.tex", "table.png", "table.json"):
-            print(f"  {args.out / 'table' / name}")
+            print(f"  {out / 'table' / name}")
     return 0

@@ -16,6 +16,7 @@ from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, ke
 from caffe_compat.models.robust_lq_emotion.dataset.journal import identities
 from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json, write_lines
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
+from matlab_ports.labels import delay_of, label_of
 from matlab_ports.matframes import open_frames
 from matlab_ports.randstream import RandStream
 
@@ -108,12 +109,13 @@ def make_h5(
     parts = partitions or kept_partitions(out / "data")
     crops = {phase: _crops(out, settings, phase, parts) for phase in _PARTITION}
     _require_apart(settings, crops)
+    made = _made_alike([path for paths in crops.values() for path in paths])
     folder = out / "h5_files" / settings.folder()
     folder.mkdir(parents=True, exist_ok=True)
     found = {} if fresh else (read_json(folder / RESULTS) or {})
     if found.get("settings", _plain(settings)) != _plain(settings):
         say(f"{folder} holds files of other settings, which are replaced; --name keeps both")
-    results: dict[str, Any] = {"folder": str(folder.resolve()), "settings": _plain(settings)}
+    results: dict[str, Any] = {"folder": str(folder.resolve()), "settings": _plain(settings), **made}
     stream, options = RandStream(settings.seed), settings.options
     for phase, paths in crops.items():
         if phase == "test" and settings.train_statistics:
@@ -173,6 +175,18 @@ def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) 
             hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
             raise DataError("there are no crops of this recording", file=folder, field=phase, value=name, hint=hint)
     return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def _made_alike(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return what all labels are of, and by how many seconds they were shifted back."""
+    for what, read in (("labels", label_of), ("delay", delay_of)):
+        first, *others = paths
+        for path in others:
+            if read(path) != read(first):
+                problem = f"was prepared with another one than {first.name}, {read(first)}"
+                hint = "prepare all of them alike"
+                raise DataError(problem, file=path, field=what, value=read(path), hint=hint)
+    return {"labels": label_of(paths[0]), "delay": delay_of(paths[0])}
 
 
 def _side(settings: H5Settings, paths: Sequence[Path]) -> int:

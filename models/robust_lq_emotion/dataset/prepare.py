@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,14 @@ import joblib
 from tqdm import tqdm
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
-from caffe_compat.models.robust_lq_emotion.avec.layout import Layout, Recording, find_recordings, natural, select
+from caffe_compat.models.robust_lq_emotion.avec.layout import (
+    Layout,
+    Recording,
+    find_recordings,
+    natural,
+    select,
+    shared_root,
+)
 from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, write_partitions
 from caffe_compat.models.robust_lq_emotion.avec.tables import frame_times
 from caffe_compat.models.robust_lq_emotion.dataset.journal import FOLDER
@@ -44,7 +51,7 @@ def prepare(
     Parameters
     ----------
     recordings : an AVEC 2016 or RECOLA tree.
-    out : ROOT, the folder of all results (the authors' CAFFE_EMOTION).
+    out : ROOT, the folder of all results (the authors' CAFFE_EMOTION); `avec.layout.root_of` gives arousal's.
     settings : what to make; by default what the authors made.
     layout : of the tree; see `find_recordings`.
     names : recordings to prepare; by default all that have labels.
@@ -69,8 +76,11 @@ def prepare(
     scales = tuple(dict.fromkeys(settings.scales))
     if any(scale < 2 for scale in scales) or scales != settings.scales:
         raise DataError("are to differ and to be 2 or more", field="scales", value=settings.scales)
-    found = find_recordings(recordings, layout, dimension=settings.dimension, skip=[out])
+    shared = shared_root(out, settings.dimension)
+    found = find_recordings(recordings, layout, dimension=settings.dimension, skip=[shared])
     chosen = select(found, names) if names else _labelled(found, out, say)
+    if shared != out:
+        chosen = [_with_boxes(one, shared) for one in chosen]
     box_folder = None if boxes is None else Path(boxes).resolve()
     if box_folder is not None and not box_folder.is_dir():
         raise FileError("no such folder of boxes", file=box_folder)
@@ -88,6 +98,12 @@ def prepare(
     outcomes.sort(key=lambda outcome: natural(outcome.name))
     _store(out, outcomes)
     return outcomes
+
+
+def _with_boxes(recording: Recording, shared: Path) -> Recording:
+    """Take the face boxes that were found when the other dimension was prepared: the faces are the same."""
+    path = shared / "data" / "bbox" / f"{recording.name}.mat"
+    return replace(recording, boxes=path) if recording.boxes is None and path.is_file() else recording
 
 
 def _labelled(found: Sequence[Recording], out: Path, say: Say) -> list[Recording]:

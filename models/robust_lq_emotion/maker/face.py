@@ -23,6 +23,7 @@ class Expression(NamedTuple):
     talk: float
     blink: float
     gaze: tuple[float, float]
+    arousal: float = 0.0
 
 
 class Pose(NamedTuple):
@@ -115,7 +116,7 @@ def draw_features(person: Person, expression: Expression) -> Picture:
     canvas = person.head.copy()
     for side in (-1, 1):
         _eye(canvas, person, expression, side)
-        _brow(canvas, person, expression.valence, side)
+        _brow(canvas, person, expression, side)
     _mouth(canvas, person, expression)
     return canvas
 
@@ -132,9 +133,10 @@ def _fill(canvas: Picture, points: npt.ArrayLike, colour: tuple[float, ...]) -> 
 
 
 def _eye(canvas: Picture, person: Person, shown: Expression, side: int) -> None:
-    """An almond; a smile narrows it from below, a frown from above."""
+    """An almond, wide where arousal is high; a smile narrows it from below, a frown from above."""
     x, y, r = 0.5 + side * person.eye_gap, person.eye_level, person.eye_size
-    open_ = (1 - shown.blink) * (0.46 - 0.10 * max(shown.valence, 0) - 0.06 * max(-shown.valence, 0))
+    lids = 0.46 + 0.22 * shown.arousal - 0.10 * max(shown.valence, 0) - 0.06 * max(-shown.valence, 0)
+    open_ = (1 - shown.blink) * lids
     upper = y - r * open_ * (1 - 0.18 * max(-shown.valence, 0))
     lower = y + r * open_ * (0.75 - 0.35 * max(shown.valence, 0))
     turn = np.linspace(0, np.pi, 9)
@@ -153,9 +155,10 @@ def _eye(canvas: Picture, person: Person, shown: Expression, side: int) -> None:
     _stroke(canvas, bottom, 0.004, tuple(0.7 * c for c in person.skin))
 
 
-def _brow(canvas: Picture, person: Person, valence: float, side: int) -> None:
-    """Low and drawn together where valence is low, raised and round where it is high."""
-    x, y = 0.5 + side * person.eye_gap, person.eye_level - person.brow_level - 0.008 * valence
+def _brow(canvas: Picture, person: Person, shown: Expression, side: int) -> None:
+    """Drawn together where valence is low, round where it is high; arousal raises all of it."""
+    valence = shown.valence
+    x, y = 0.5 + side * person.eye_gap, person.eye_level - person.brow_level - 0.008 * valence - 0.02 * shown.arousal
     along = np.linspace(-1, 1, 7)  # from the nose outwards
     inner = 0.022 * min(valence, 0) - 0.004 * max(valence, 0)
     arch = 0.012 + 0.008 * max(valence, 0)

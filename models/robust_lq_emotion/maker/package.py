@@ -5,7 +5,7 @@
     DIR/README.txt, DIR/synthetic.json                                    what this is, and the settings
     DIR/recordings_video/NAME.mp4                                          H.264, 25 frames a second, some missing
     DIR/recordings_video_frame_time/NAME.csv                               one row per frame of the video
-    DIR/ratings_individual/valence/NAME.csv, ratings_gold_standard/valence/NAME.arff
+    DIR/ratings_individual/valence/NAME.csv, ratings_gold_standard/valence/NAME.arff   and the same of arousal
     DIR/synthetic_face_boxes/NAME.csv                                      where the faces truly are; for --boxes
 
 Every recording shows somebody else. The same settings give the same bytes (of one version of x264).
@@ -28,6 +28,7 @@ from tqdm import tqdm
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from caffe_compat.files import atomic_path
 from caffe_compat.models.robust_lq_emotion.avec.gold import rebuild
+from caffe_compat.models.robust_lq_emotion.avec.layout import DIMENSIONS
 from caffe_compat.models.robust_lq_emotion.faces.boxfiles import write_boxes
 from caffe_compat.models.robust_lq_emotion.maker.face import Expression, Pose, Scene
 from caffe_compat.models.robust_lq_emotion.maker.person import make_person
@@ -37,14 +38,15 @@ from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_jso
 Say = Callable[[str], None]
 SETTINGS = "synthetic.json"
 PARTITIONS = ("train", "dev")
+_DRAWING = 2  # of faces; another one makes other pictures from the same settings
 _STEP = 1 / RATE
 # One thread, and no macroblock tree, which is not the same twice where it runs on vectors (x264 r165).
 _X264 = {"preset": "veryfast", "crf": "22", "threads": "1", "x264-params": "mbtree=0:bframes=0"}
 _README = """Synthetic recordings, in the shape of the AVEC 2016 package.
 
 Nobody was filmed. The faces are drawn, by `lq-emotion make-recordings` of caffe-compat with the settings in
-synthetic.json; mouth, eyes and brows follow a random trace that takes the place of valence, and six made-up raters
-follow it too. They serve to try a program. Results on them say nothing about people.
+synthetic.json; mouth, eyes and brows follow two random traces that take the places of valence and arousal, and six
+made-up raters follow them too. They serve to try a program. Results on them say nothing about people.
 """
 
 
@@ -146,7 +148,7 @@ def _claim(out: Path, settings: Settings, *, fresh: bool) -> None:
     if out.exists() and not out.is_dir():
         raise FileError("this is a file; a folder is expected", file=out)
     found = read_json(out / SETTINGS)
-    told = {"synthetic": True, **asdict(settings)}
+    told = {"synthetic": True, "drawing": _DRAWING, **asdict(settings)}
     if found is None and out.is_dir() and any(out.iterdir()):
         raise FileError("is not empty, and holds no synthetic recordings", file=out, hint="choose another --out")
     if found is not None and not (isinstance(found, dict) and found.get("synthetic") is True):
@@ -164,7 +166,7 @@ def _claim(out: Path, settings: Settings, *, fresh: bool) -> None:
 
 
 def _paths(out: Path, settings: Settings, name: str) -> tuple[Path, ...]:
-    """Return where a recording's video, times, ratings, gold standard and boxes go."""
+    """Return where a recording's video, times and boxes go, and ratings and gold standard of each dimension."""
 
     def folder(*parts: str) -> Path:
         return out / parts[0] / Path(*parts) if settings.nested else out / Path(*parts)
@@ -172,9 +174,9 @@ def _paths(out: Path, settings: Settings, name: str) -> tuple[Path, ...]:
     return (
         folder("recordings_video") / f"{name}.mp4",
         folder("recordings_video_frame_time") / f"{name}.csv",
-        folder("ratings_individual", "valence") / f"{name}.csv",
-        folder("ratings_gold_standard", "valence") / f"{name}.arff",
         out / "synthetic_face_boxes" / f"{name}.csv",
+        *(folder("ratings_individual", dimension) / f"{name}.csv" for dimension in DIMENSIONS),
+        *(folder("ratings_gold_standard", dimension) / f"{name}.arff" for dimension in DIMENSIONS),
     )
 
 
@@ -185,17 +187,19 @@ def _make(out: Path, settings: Settings, name: str, progress: Callable[[int], An
     scene = Scene(make_person(somebody), somebody, (settings.height, settings.width))
     rng = np.random.default_rng([*key, 2])
     course = make_course(rng, settings.frames)
-    ratings = rate(rng, course.valence, lag=settings.lag)
-    video, times, raters, gold, boxes = _paths(out, settings, name)
-    for path in (video, times, raters, gold, boxes):
+    second = rng.spawn(1)[0]
+    ratings = [rate(rng, course.valence, lag=settings.lag), rate(second, course.arousal, lag=settings.lag)]
+    video, times, boxes, *labels = _paths(out, settings, name)
+    for path in (video, times, boxes, *labels):
         path.parent.mkdir(parents=True, exist_ok=True)
     shown = np.flatnonzero(~course.dropped)
     clock = np.array([float(f"{tick * _STEP:.2f}") for tick in range(settings.frames)])
     _write_lines(times, ["frame;time in seconds", *(f"{k};{clock[tick]:.2f}" for k, tick in enumerate(shown))])
     header = ";".join(["time", *(f"{rater} " for rater in RATERS[:-1]), RATERS[-1]])
-    rows = (";".join([f"{t:.2f}", *(f"{v:.2f}" for v in row)]) for t, row in zip(clock, ratings, strict=True))
-    _write_lines(raters, [header, *rows])
-    _write_lines(gold, _arff(name, clock, rebuild(ratings)))
+    for traces, raters, gold in zip(ratings, labels[:2], labels[2:], strict=True):
+        rows = (";".join([f"{t:.2f}", *(f"{v:.2f}" for v in row)]) for t, row in zip(clock, traces, strict=True))
+        _write_lines(raters, [header, *rows])
+        _write_lines(gold, _arff(name, clock, rebuild(traces)))
     poses = [Pose(*place) for place in course.place.tolist()]
     true = [(0.0,) * 4 if course.away[tick] else scene.box(poses[tick]) for tick in shown]
     write_boxes(boxes, np.round(true, 2), clock[shown])
@@ -213,7 +217,11 @@ def _frames(
     for tick in shown:
         gaze, light = course.gaze[tick], course.light[tick]
         expression = Expression(
-            float(course.valence[tick]), float(course.talk[tick]), float(course.blink[tick]), (gaze[0], gaze[1])
+            float(course.valence[tick]),
+            float(course.talk[tick]),
+            float(course.blink[tick]),
+            (gaze[0], gaze[1]),
+            float(course.arousal[tick]),
         )
         yield scene.draw(expression, poses[tick], (light[0], light[1]), away=int(course.away[tick]))
         if progress:

@@ -1,4 +1,4 @@
-"""What goes on in a synthetic recording: valence, how six raters follow it, how the head moves, what is missing."""
+"""What goes on in a synthetic recording: valence and arousal, how six raters see them, the head's moves, what lacks."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Course(NamedTuple):
     light : (T, 2) gain and direction.
     away : (T,) `SEEN`, or why there is no face to be seen: `BEHIND`, `HAND`, `GONE`.
     dropped : (T,) bool, missing from the video.
+    arousal : (T,) what the face shows, -1 .. 1; it has nothing to do with valence.
     """
 
     valence: Doubles
@@ -38,6 +39,7 @@ class Course(NamedTuple):
     light: Doubles
     away: npt.NDArray[np.uint8]
     dropped: npt.NDArray[np.bool_]
+    arousal: Doubles
 
 
 def smooth_noise(rng: np.random.Generator, count: int, seconds: float) -> Doubles:
@@ -50,8 +52,7 @@ def smooth_noise(rng: np.random.Generator, count: int, seconds: float) -> Double
 
 def make_course(rng: np.random.Generator, count: int) -> Course:
     """Return the course of a recording of `count` frames."""
-    wish = 0.9 * smooth_noise(rng, count, 3.0) + 0.4 * smooth_noise(rng, count, 0.8) + 0.25 * rng.standard_normal()
-    valence = np.tanh(0.9 * wish)
+    valence, arousal = (_emotion(stream, count) for stream in (rng, *rng.spawn(1)))  # the same valence as without it
     speaking = smooth_noise(rng, count, 2.0) > 0.3
     talk = np.clip(np.abs(smooth_noise(rng, count, 0.12)) * speaking, 0, 1.5) / 1.5
     blink = np.zeros(count)
@@ -67,15 +68,21 @@ def make_course(rng: np.random.Generator, count: int) -> Course:
     dropped = rng.random(count) < _DROPPED
     dropped[:1] = False
     gaze = np.stack([smooth_noise(rng, count, 0.6), smooth_noise(rng, count, 0.9)], axis=1).clip(-2, 2) / 2
-    return Course(valence, talk, blink, gaze, place, light, away, dropped)
+    return Course(valence, talk, blink, gaze, place, light, away, dropped, arousal)
 
 
-def rate(rng: np.random.Generator, valence: Doubles, *, lag: float) -> Doubles:
+def _emotion(rng: np.random.Generator, count: int) -> Doubles:
+    wish = 0.9 * smooth_noise(rng, count, 3.0) + 0.4 * smooth_noise(rng, count, 0.8) + 0.25 * rng.standard_normal()
+    trace: Doubles = np.tanh(0.9 * wish)
+    return trace
+
+
+def rate(rng: np.random.Generator, shown: Doubles, *, lag: float) -> Doubles:
     """Return what six raters say of a trace: each with a delay, a level, a range and errors of his own.
 
     Parameters
     ----------
-    valence : (T,).
+    shown : (T,), valence or arousal.
     lag : seconds, their mean delay.
 
     Returns
@@ -85,7 +92,7 @@ def rate(rng: np.random.Generator, valence: Doubles, *, lag: float) -> Doubles:
     ratings = []
     for _ in RATERS:
         delay = round(lag * rng.uniform(0.5, 1.5) * RATE)
-        late = np.concatenate([np.full(delay, valence[0]), valence])[: len(valence)]
-        seen = rng.uniform(0.6, 0.95) * late + rng.normal(0, 0.08) + 0.07 * smooth_noise(rng, len(valence), 1.5)
+        late = np.concatenate([np.full(delay, shown[0]), shown])[: len(shown)]
+        seen = rng.uniform(0.6, 0.95) * late + rng.normal(0, 0.08) + 0.07 * smooth_noise(rng, len(shown), 1.5)
         ratings.append(np.clip(np.round(seen, 2), -1, 1))
     return np.stack(ratings, axis=1)

@@ -35,9 +35,9 @@ def table_1(store: Store) -> Iterator[Block]:
     if results is None:
         raise Absent("No Table 1: `lq-emotion table` has not run to its end in this folder.")
     yield Text(
-        "RMSE (in units of valence, which goes from −1 to 1; lower is better), correlation CC and concordance "
-        "correlation CCC (higher is better) of all development recordings as one sequence, in AVEC's convention. The "
-        "paper's numbers are of AVEC 2016; Δ is here minus paper."
+        f"RMSE (in units of {store.dimension}, which goes from −1 to 1; lower is better), correlation CC and "
+        "concordance correlation CCC (higher is better) of all development recordings as one sequence, in AVEC's "
+        "convention. The paper's numbers are of AVEC 2016; Δ is here minus paper."
     )
     if store.synthetic:
         yield Text("The recordings here are synthetic: Δ compares different data and says nothing about the paper.")
@@ -67,7 +67,9 @@ def _table(results: Results) -> Table:
                 for part in _PARTS
             ]
             rows.append(row(_name(cell), *values))
-    caption = "**Table 1.** Valence, here and in the paper. Best of each factor in bold, for each of the two."
+    of = results.get("dimension", "valence")
+    here = "Valence, here and in the paper." if of == "valence" else f"{of.capitalize()}, which the paper has not."
+    caption = f"**Table 1.** {here} Best of each factor in bold, for each of the two."
     return Table(caption, tuple(columns), tuple(rows))
 
 

@@ -65,7 +65,8 @@ def _maker(told: Results) -> Text:
     return Text(
         f"Nobody was filmed: {told['train']} recordings to train with and {told['dev']} to be scored on, of "
         f"{told['frames']:,} frames of {told['width']} × {told['height']} pixels, were drawn by "
-        f"`lq-emotion make-recordings` with seed {told['seed']}. Mouth, eyes and brows follow a random trace."
+        f"`lq-emotion make-recordings` with seed {told['seed']}. Mouth, eyes and brows follow random traces of "
+        "valence and arousal."
     )
 
 
@@ -144,8 +145,8 @@ def trainings(store: Store) -> Iterator[Block]:
     )
     rows = [_run(name, told) for name, told in store.runs.items()]
     caption = (
-        "Trainings. The loss is half the mean of squared errors, of a frame's valence, or summed over a patch of "
-        "16 × 16 pixels (pretrain), unless a change below tells another; the training loss is that of one batch."
+        f"Trainings. The loss is half the mean of squared errors, of a frame's {store.dimension}, or summed over a "
+        "patch of 16 × 16 pixels (pretrain), unless a change below tells another; the training loss is of one batch."
     )
     yield Table(caption, columns, tuple(rows))
     yield _changes(store.runs)

@@ -77,6 +77,12 @@ class Store:
             return True
         return None if self.table is None else bool(self.table["synthetic"])
 
+    @property
+    def dimension(self) -> str:
+        """Return what the labels are of."""
+        told = [one.get("labels") for one in self.scores.values()] + ["valence"]
+        return str((self.table or {}).get("dimension") or next(filter(None, told)))
+
     @cached_property
     def scores(self) -> dict[str, Results]:
         """Return all evaluations by folder."""

@@ -30,7 +30,7 @@ def traces(store: Store) -> Iterator[Block]:
     Absent
     """
     if not store.scores:
-        raise Absent("No valence traces: there are no predictions in scores/.")
+        raise Absent("No traces: there are no predictions in scores/.")
     if store.table is not None:
         yield _compared(store, store.table)
     names = [name for name in store.scores if name.startswith("HR_on_")] or list(store.scores)[:2]
@@ -41,7 +41,7 @@ def traces(store: Store) -> Iterator[Block]:
             yield Text(f"There is no picture of {title}: scores/{name}/traces.png is not there.", "note")
         else:
             caption = f"Gold standard and prediction of every recording: {title}."
-            yield Figure(f"traces_{name}", picture, caption, f"Valence over time, {title}")
+            yield Figure(f"traces_{name}", picture, caption, f"{store.dimension.capitalize()} over time, {title}")
 
 
 def _compared(store: Store, results: Results) -> Block:
@@ -63,11 +63,12 @@ def _compared(store: Store, results: Results) -> Block:
     }
     methods = ", ".join(dict.fromkeys(cell["method"] for of in cells.values() for cell in of))
     caption = (
-        f"Valence of {' and '.join(names)} over time: the gold standard in grey, and what {methods} predict. HR sees "
-        "crops in full resolution, the others see them at the factor s of their panel. Lines break where no face was "
-        "found."
+        f"{store.dimension.capitalize()} of {' and '.join(names)} over time: the gold standard in grey, and "
+        f"what {methods} predict. HR sees crops in full resolution, the others see them at the factor s of "
+        "their panel. Lines break where no face was found."
     )
-    return Figure("traces", _draw(read, chosen, names), caption, "Valence over time by method and factor")
+    drawn = _draw(read, chosen, names, store.dimension)
+    return Figure("traces", drawn, caption, f"{store.dimension.capitalize()} over time by method and factor")
 
 
 def _read(path: Path) -> tuple[Trace, Trace, Trace]:
@@ -75,13 +76,17 @@ def _read(path: Path) -> tuple[Trace, Trace, Trace]:
     with path.open(encoding="utf-8") as file:
         header = file.readline().strip().split(",")
         values = np.atleast_2d(np.loadtxt(file, delimiter=",", dtype=np.float64))
-    time, gold, found = (values[:, header.index(name)] for name in ("time", "valence", "prediction"))
+    # the labels are called valence or arousal, and stand before the predictions
+    time, gold, found = (values[:, header.index("time")], *values[:, header.index("prediction") - 1 :][:, :2].T)
     gaps = np.flatnonzero(np.diff(time) > _GAP) + 1
     return tuple(np.insert(trace, gaps, np.nan) for trace in (time, gold, found))  # type: ignore[return-value]
 
 
 def _draw(
-    read: Mapping[tuple[int, str], Mapping[str, tuple[Trace, Trace, Trace]]], scales: list[int], names: list[str]
+    read: Mapping[tuple[int, str], Mapping[str, tuple[Trace, Trace, Trace]]],
+    scales: list[int],
+    names: list[str],
+    label: str,
 ) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
@@ -93,7 +98,7 @@ def _draw(
         for panel, name in zip(row, names, strict=True):
             _panel(panel, read[s, name])
             panel.set_title(f"{name}, s = {s}", fontsize=9, loc="left")
-        row[0].set_ylabel("valence")
+        row[0].set_ylabel(label)
     for panel in axes[-1]:
         panel.set_xlabel("time in s")
     lines: dict[str, Any] = {}

@@ -103,7 +103,7 @@ class Evaluate:
         delay_on, learn_on = self._named(self.delay_on), self._named(self.learn_on)
         everyone = list(dict.fromkeys([*names, *delay_on, *learn_on]))
         labels = read_labels(self.data, everyone)
-        _, prepared = made_alike(labels, self.data)
+        dimension, prepared = made_alike(labels, self.data)
         timelines = self._timelines(names, labels)
         device = choose_device(self.device)
         predictor, weights = load_predictor(self.weights, self.net, device=device, mean=self.mean, std=self.std)
@@ -117,7 +117,9 @@ class Evaluate:
         processing = recorded.learnt(learn_on, delay) if learn_on else None
         finished = recorded.finished(names, delay, processing)
         predicted = [
-            Predicted(name, labels[name].video_time, labels[name].valence, finished[name], recorded.raw[name])
+            Predicted(
+                name, labels[name].video_time, labels[name].valence, finished[name], recorded.raw[name], dimension
+            )
             for name in names
         ]
         results = self._results(predicted, weights, labels[names[0]])

@@ -36,7 +36,7 @@ def draw_traces(predicted: Sequence[Predicted], scores: Mapping[str, Any], path:
         last = max(row for row in range(rows) if row * columns + column < len(predicted))
         axes[last, column].set_xlabel("seconds")
     for panel in axes[:, 0]:
-        panel.set_ylabel("valence")
+        panel.set_ylabel(predicted[0].label)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     _save(figure, path)
 
@@ -56,7 +56,7 @@ def draw_concatenated(predicted: Sequence[Predicted], score: Mapping[str, Any], 
         axes.axvline(end - 0.5, color="0.6", linewidth=0.8, linestyle=":")
     axes.set_xticks((starts + ends) / 2, [one.name for one in predicted])
     axes.tick_params(axis="x", length=0, labelrotation=0 if len(predicted) <= 12 else 90)
-    axes.set(ylabel="valence", title=f"{ends[-1]} frames   {_told(score)}")
+    axes.set(ylabel=predicted[0].label, title=f"{ends[-1]} frames   {_told(score)}")
     axes.margins(x=0)
     axes.grid(visible=True, axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -27,6 +27,7 @@ class Predicted(NamedTuple):
     valence : the gold standard.
     prediction : after post-processing and shifting.
     raw : as the net gave it.
+    label : what they are of: valence or arousal.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Predicted(NamedTuple):
     valence: Trace
     prediction: Trace
     raw: Trace
+    label: str = "valence"
 
 
 def on_timeline(one: Predicted, whole: Labels) -> Predicted:
@@ -41,13 +43,16 @@ def on_timeline(one: Predicted, whole: Labels) -> Predicted:
     place = np.searchsorted(grid_index(whole.video_time), grid_index(one.time))
     prediction, raw = (np.full(whole.video_time.size, np.nan) for _ in range(2))
     prediction[place], raw[place] = one.prediction, one.raw
-    return Predicted(one.name, whole.video_time, whole.valence, prediction, raw)
+    return Predicted(one.name, whole.video_time, whole.valence, prediction, raw, one.label)
 
 
 def write_predictions(one: Predicted, path: Path, *, raw: bool) -> None:
-    """Write ``frame,time,valence,prediction``, and ``raw`` where it differs; frames are counted on the 40 ms grid."""
+    """Write ``frame,time,valence,prediction``, and ``raw`` where it differs; frames are counted on the 40 ms grid.
+
+    The third column is called ``arousal`` where the labels are.
+    """
     columns = [one.valence, one.prediction, *([one.raw] if raw else [])]
-    lines = [["frame", "time", "valence", "prediction", *(["raw"] if raw else [])]]
+    lines = [["frame", "time", one.label, "prediction", *(["raw"] if raw else [])]]
     for frame, time, *values in zip(grid_index(one.time), one.time, *columns, strict=True):
         lines.append([str(frame), f"{time:.10g}", *(repr(float(value)) for value in values)])
     _write((",".join(line) for line in lines), path)

@@ -49,6 +49,8 @@ from caffe_compat.models.robust_lq_emotion.verify.weights import (
     read_held,
     told,
 )
+from matlab_ports.labels import label_of
+from matlab_ports.run_eval import mat_path
 
 Say = Callable[[str], None]
 _PROBED = 8
@@ -139,8 +141,11 @@ class Verify:
         if not self.recordings:
             return None
         crops = find_crops(self.recordings, self.partitions)
-        for folder in crops.values():
-            crops_of(folder, "dev", self.partitions)  # refused before the first file is read
+        for folder in crops.values():  # refused before the first file is read
+            for name in crops_of(folder, "dev", self.partitions):
+                if (label := label_of(mat_path(folder, name))) != "valence":
+                    problem = "nets are scored on valence, as in Table 1"
+                    raise DataError(problem, file=folder, field="labels", value=label)
         return Scoring(crops, self.cells, self.partitions, self.delay, self.device)
 
     def _setting(self, tools: _Tools) -> Result:
