@@ -39,7 +39,7 @@ def frame_time(path: str | Path) -> npt.NDArray[np.float64]:
         try:
             times.append(float(cells[1]))
         except (IndexError, ValueError):
-            what = f"no number in column 2: {cells[1]!r}" if len(cells) > 1 else f"no second column: {line!r}"
+            what = f"no number in column 2: {cells[1][:40]!r}" if len(cells) > 1 else f"no second column: {line[:40]!r}"
             raise PortError(f"line {number} has {what}", where=path, hint="columns stand between `;`") from None
         if not math.isfinite(times[-1]):
             raise PortError(f"line {number} has the time {cells[1].strip()}", where=path)

@@ -163,7 +163,11 @@ def _arff_rows(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[i
         if text.startswith("{"):
             raise ParseError("sparse rows are not read", file=path, line=line)
         quote = next((mark for mark in text if mark in "'\""), '"')
-        yield line, tuple(value.strip() for value in next(csv.reader([text], quotechar=quote, skipinitialspace=True)))
+        try:
+            values = next(csv.reader([text], quotechar=quote, skipinitialspace=True))
+        except csv.Error as error:
+            raise ParseError(f"is no row of values: {error}", file=path, line=line) from None
+        yield line, tuple(value.strip() for value in values)
 
 
 def _unquoted(text: str) -> str:

@@ -103,7 +103,11 @@ def _from_table(path: Path) -> BoxFile:
         raise DataError("is no text", file=path, hint=f"a table with the columns {', '.join(_COLUMNS)}") from None
     if not lines:
         raise DataError("is empty", file=path, hint=f"a table with the columns {', '.join(_COLUMNS)}")
-    rows = list(csv.reader(lines, delimiter=";" if ";" in lines[0] else ","))
+    reader = csv.reader(lines, delimiter=";" if ";" in lines[0] else ",")
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise ParseError(f"is no row of values: {error}", file=path, line=reader.line_num) from None
     names = [name.strip().lower() for name in rows[0]]
     missing = [name for name in _COLUMNS if name not in names]
     if missing:

@@ -91,6 +91,8 @@ def test_arff_errors_name_the_line(tmp_path):
         read_arff(path)
     with pytest.raises(CaffeCompatError, match="a.arff:11: sparse rows are not read"):
         read_arff(put(path, ARFF.format(rows="{1 0.04}")))
+    with pytest.raises(CaffeCompatError, match="a.arff:12: is no row of values: field larger than field limit"):
+        read_arff(put(path, ARFF.format(rows="train_1,0.04,0.1\ntrain_1,0.08," + "1" * 140_000)))
     with pytest.raises(CaffeCompatError, match="a.arff:1: @relation, @attribute or @data expected, not 'time;gsd'"):
         read_arff(put(path, "time;gsd\n0;1\n"))
     with pytest.raises(CaffeCompatError, match="cut off"):

@@ -74,6 +74,10 @@ def test_columns_of_a_table_may_stand_in_any_order(tmp_path, separator):
         ("time,left,top,width,height\n0,1,2,3,x\n", r"b\.csv:2: no number for each of"),
         ("time,left,top,width,height\n0,1,2,3,nan\n", "row 1 holds what is not a number"),
         ("time,left,top,width,height\n0,1,2,3,4\n1,1,2,-3,4\n", "row 2 has a negative size"),
+        (
+            "time,left,top,width,height\n0,1,2,3,4\n0,1,2,3," + "4" * 140_000,
+            r"b\.csv:3: is no row of values: field larger",
+        ),
         (b"\xff\xfe\x00\x00", "is no text"),
         (None, "cannot be read"),
     ],
