@@ -42,10 +42,10 @@ def tell(**words: object) -> None:
     sys.stdout.flush()
 
 
-def main(seed: int, start: int, stop: int, folder: Path) -> None:
+def main(seed: int, start: int, stop: int, folder: Path, kind: type = Cases) -> None:
     """Run the cases from `start` up to `stop`; keep the files of those that fail."""
     warnings.simplefilter("ignore")
-    cases = Cases(seed, folder)
+    cases = kind(seed, folder)
     for number in range(start, stop):
         tell(begin=number)
         forget_peak()
@@ -60,6 +60,8 @@ def main(seed: int, start: int, stop: int, folder: Path) -> None:
             problem = f"{grown >> 20} MiB for a file of {size} bytes"
         if problem:
             keep(folder, number)
+            if file is not None and file.parent != folder:
+                shutil.copy(file, folder / f"kept-{number}-{file.name}")
         tell(end=number, kind=kind, taken=taken, problem=problem, ms=1000 * (time.perf_counter() - begun), grown=grown)
 
 
