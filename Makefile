@@ -38,10 +38,10 @@ $(VENV)/.dev: $(DEFINITION) | $(BIN)/python
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
-	$(BIN)/lq-emotion demo --out $(OUT)
+	$(BIN)/lq-emotion demo --out "$(OUT)"
 
 sr-demo: $(VENV)/.demo
-	$(BIN)/lq-emotion sr-demo --out $(SR_OUT) $(if $(IMAGES),--images $(IMAGES))
+	$(BIN)/lq-emotion sr-demo --out "$(SR_OUT)" $(if $(IMAGES),--images "$(IMAGES)")
 
 parity: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/layers/test_records.py tests/net/test_authors_nets.py tests/solver/test_recorded.py \
