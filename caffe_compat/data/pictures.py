@@ -24,6 +24,7 @@ Picture = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 COLOR, GRAY, AS_STORED = 1, 0, -1  # OpenCV's IMREAD_COLOR, IMREAD_GRAYSCALE and IMREAD_UNCHANGED
 _MOST_THREADS = 8
+_PNG = b"\x89PNG\r\n\x1a\n"
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -57,13 +58,24 @@ def decode(content: bytes, flag: int, at: At) -> npt.NDArray[np.uint8]:
 
 
 def _check_pixels(content: bytes, at: At) -> None:
-    """Refuse what declares too many pixels; what Pillow does not know is left to OpenCV."""
+    """Refuse what declares too many pixels, or more than the file; what Pillow does not know is left to OpenCV."""
+    if content.startswith(_PNG) and not _chunks_fit(content):
+        raise at.error("it is cut off, or damaged", hint="copy it again")
     try:
         open_picture(io.BytesIO(content)).close()
     except TooManyPixelsError as error:
         raise at.error(str(error), hint="shrink it first") from None
     except (OSError, SyntaxError, ValueError):
         return
+
+
+def _chunks_fit(content: bytes) -> bool:
+    """Tell whether a PNG holds its chunks: OpenCV takes as much memory as one says it has bytes."""
+    place, kind = len(_PNG), b""
+    while kind != b"IEND" and place + 8 <= len(content):
+        kind = content[place + 4 : place + 8]
+        place += 12 + int.from_bytes(content[place : place + 4])
+    return place <= len(content)
 
 
 def channels_first(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -91,6 +91,15 @@ def test_every_function_refuses_it(bomb):
         open_picture(io.BytesIO(bomb.read_bytes()))
 
 
+def test_a_chunk_that_is_longer_than_its_file_takes_no_memory():
+    content = png(8, 8)
+    assert decode(content + b"\xff" * 20, COLOR, At("")).shape == (8, 8, 3)  # what follows the last chunk does no harm
+    place = content.index(b"IDAT") - 4
+    content = content[:place] + b"\xff\xff\xff\x20" + content[place + 4 :]
+    with pytest.raises(CaffeCompatError, match="it is cut off, or damaged"):
+        decode(content, COLOR, At(""))
+
+
 @pytest.mark.parametrize("size", [(2_000_000, 4_000), (4_000, 2_000_000)])
 def test_a_size_to_resize_to_is_refused_before_anything_is_made(tmp_path, monkeypatch, size, capsys):
     pytest.importorskip("lmdb")
