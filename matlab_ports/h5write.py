@@ -3,8 +3,8 @@
 The file is made by the very loop over ``store2hdf5`` that the scripts have, under a hidden name beside the final one.
 A journal beside it says which chunks are on the disk and at which byte. A later run for the same samples goes through
 the same loop and copies those chunks' values instead of computing them: it never opens the broken HDF5 file, and what
-it makes is, byte for byte, what an uninterrupted run makes (HDF5 notes the time of creation, which differs). A finished
-file has a note of what it was made from beside it, so that a later run need not make it again.
+it makes is, byte for byte, what an uninterrupted run makes. A finished file has a note of what it was made from beside
+it, so that a later run need not make it again.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ Arrays keep MATLAB's order of axes here, samples last. HDF5, and so h5py and Caf
 is the one place where that happens.
 
 The file's form is MATLAB's: superblock version 0, 32-bit little-endian floats, unlimited along the samples, no filters,
-the default fill value 0, no attributes, modification times kept (compared with a file MATLAB wrote).
+the default fill value 0, no attributes (compared with a file MATLAB wrote); but without the modification times that
+MATLAB notes, so that the same samples give the same bytes.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def _create(file: h5py.File, name: str, dims: Size, chunksz: int) -> None:
     """``h5create(..., [dims Inf], 'Datatype', 'single', 'ChunkSize', [dims chunksz])``."""
     tail = tuple(reversed(dims))
     # h5py tells a fill value of 0 from the default one, which is 0 as well and which MATLAB leaves in place
-    file.create_dataset(name, (0, *tail), "<f4", maxshape=(None, *tail), chunks=(chunksz, *tail), track_times=True)
+    file.create_dataset(name, (0, *tail), "<f4", maxshape=(None, *tail), chunks=(chunksz, *tail), track_times=False)
 
 
 def _write(file: h5py.File, name: str, values: Array, start: Sequence[int]) -> None:

@@ -6,12 +6,15 @@ exceed one; a file's datasets share their number of rows; float and integer data
 transform_param is refused. With shuffle the order of files is drawn at the start and after every pass, the order of
 rows when a file is opened and once more when reading goes on to it.
 
-Relative names are looked up in the working directory (Caffe's rule), then beside the file that names them.
+Relative names are looked up in the working directory (Caffe's rule), then beside the file that names them. Beyond
+Caffe, names in a list that begin with ``./`` or ``../`` are looked up beside the list first, and white space does not
+end a name between double quotes.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +38,27 @@ HELD_BYTES = 2 << 30
 AHEAD = 2
 # What h5py raises, besides OSError, where the bytes of a file make no sense.
 _DAMAGE = (RuntimeError, KeyError, ValueError, TypeError)
+
+
+def listed_names(text: str) -> list[str]:
+    """Return the names in a list."""
+    return [quoted or plain for quoted, plain in re.findall(r'"([^"\n]+)"|(\S+)', text)]
+
+
+def find_listed(name: str, listing: Path) -> Path | None:
+    """Return the file that a name in a list means; None if there is none."""
+    if name.startswith(("./", "../")) and (listing.parent / name).exists():
+        return listing.parent / name
+    return find_input(name, listing.parent)
+
+
+def _where(name: str, listing: Path) -> str:
+    """Tell where a name was looked for, and whether it is a part of a file's name."""
+    lines = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if name in line.split()]
+    whole = next((line for line in lines if line != name and find_listed(line, listing)), None)
+    if whole is None:
+        return looked_in(listing.parent)
+    return f'white space ends a name in a list; write "{whole}" with its quotes, or ./NAME for a file beside the list'
 
 
 class _Table:
@@ -182,7 +206,7 @@ class HDF5Source(DataSource):
             hint = f"{looked_in(base_dir)}; a list of HDF5 files, one a line"
             raise DataError("no such list of files", layer=self._layer, field=field, value=source, hint=hint)
         try:
-            names = listing.read_text(encoding="utf-8").split()
+            names = listed_names(listing.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
             raise DataError(
                 "the list is not text", layer=self._layer, field=field, value=source, hint="one file name a line"
@@ -195,9 +219,9 @@ class HDF5Source(DataSource):
 
     @staticmethod
     def _find(name: str, listing: Path) -> Path:
-        found = find_input(name, listing.parent)
+        found = find_listed(name, listing)
         if found is None:
-            raise DataError("no such HDF5 file", file=listing, value=name, hint=looked_in(listing.parent))
+            raise DataError("no such HDF5 file", file=listing, value=name, hint=_where(name, listing))
         return found
 
     def reset(self) -> None:

@@ -122,7 +122,7 @@ class Demo:
                 with self._step(path.name):
                     folder = self.out / workspace.PICTURES / name
                     script(folder, path, scale=self.scale, pattern="*.png", **settings[name])
-            workspace.write_list(path, self.out / f"{name}.txt")
+            workspace.write_list([path], self.out / f"{name}.txt")
             patches[name] = workspace.count_rows(path)
         self.say(f"  {patches['train']} patches to train on, {patches['test']}, {stride} pixels apart, to test")
         return patches

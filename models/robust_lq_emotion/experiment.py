@@ -207,7 +207,7 @@ class Experiment:
         return {
             "net": self.net,
             "changes": [change for change in changes if not change.startswith(free)],
-            "data": data["train"].identity,
+            "data": data["train"].identity(),
             "weights": identity(weights) if weights else None,
         }
 

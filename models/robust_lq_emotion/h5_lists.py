@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 
+from caffe_compat.data.hdf5 import find_listed, listed_names
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, raise_together
 
 
@@ -19,14 +21,18 @@ class Listed:
     ----------
     path : of the list.
     rows : samples in all files.
-    identity : what tells the files from others.
     sides : rows of each file's pictures; 0 where it holds none.
+    stores : what holds the samples: the files themselves, or those that they link to.
     """
 
     path: Path
     rows: int
-    identity: list[Any]
     sides: dict[Path, int] = field(default_factory=dict)
+    stores: tuple[Path, ...] = ()
+
+    def identity(self) -> list[Any]:
+        """Return what tells these samples from others; reads all of them."""
+        return [identity(path) for path in self.stores]
 
 
 def read_list(folder: Path, phase: str) -> Listed:
@@ -46,15 +52,15 @@ def read_list(folder: Path, phase: str) -> Listed:
     if not path.is_file():
         hint = "lq-emotion h5 writes train.txt and test.txt, which name the HDF5 files"
         raise FileError(f"there is no {phase}.txt here", file=folder, hint=hint)
-    names = path.read_text(encoding="utf-8").split()
+    names = listed_names(path.read_text(encoding="utf-8"))
     if not names:
         raise DataError("names no HDF5 file", file=path, hint="one on each line")
     problems: list[CaffeCompatError] = []
-    rows, found = 0, []
+    rows, stores = 0, []
     sides: dict[Path, int] = {}
     for name in names:
-        file = next((place for place in (Path(name), path.parent / name) if place.is_file()), None)
-        if file is None:
+        file = find_listed(name, path)
+        if file is None or not file.is_file():
             problems.append(DataError("no such HDF5 file", file=path, value=name, hint="write the list again"))
             continue
         try:
@@ -62,15 +68,14 @@ def read_list(folder: Path, phase: str) -> Listed:
                 shape = data["data"].shape
                 rows += int(shape[0])
                 sides[file] = int(shape[-1]) if len(shape) == 4 else 0
+                stores.append(Path(data["data"].file.filename))
         except (OSError, KeyError, AttributeError) as error:
             problems.append(DataError(f"this HDF5 file is damaged: {error}", file=file, hint="write it again"))
-            continue
-        found.append(identity(file))
     raise_together(problems)
-    return Listed(path, rows, found, sides)
+    return Listed(path, rows, sides, tuple(stores))
 
 
 def identity(path: Path) -> list[Any]:
-    """Return what tells a file from another without reading it: name, size and time of change."""
-    status = path.stat()
-    return [path.name, status.st_size, status.st_mtime_ns]
+    """Return what tells a file from another: its name and the SHA-256 of what it holds, however often it was made."""
+    with path.open("rb") as file:
+        return [path.name, hashlib.file_digest(file, "sha256").hexdigest()]

@@ -66,7 +66,7 @@ def do_sr_data(plan: Experiment, s: int) -> None:
             if plan.switches.luminance == "gray":
                 _stretch(partial)
     for phase in PHASES:
-        write_list(target / f"{phase}.h5", target / f"{phase}.txt")
+        write_list([target / f"{phase}.h5"], target / f"{phase}.txt")
 
 
 def _stretch(path: Path) -> None:

@@ -154,7 +154,7 @@ def do_h5(plan: Experiment, folder: str, mixed: bool) -> None:  # noqa: FBT001
 def do_h5_of_sizes(plan: Experiment, folder: str) -> None:
     """Make the HDF5 files of a mixture of faces at their own sizes, and the lists that name all of them."""
     from caffe_compat.models.robust_lq_emotion.dataset.h5 import OWN, H5Settings, make_h5, named_apart
-    from caffe_compat.models.robust_lq_emotion.workspace import write_lines
+    from caffe_compat.models.robust_lq_emotion.workspace import write_list
     from matlab_ports.generate_h5 import Options
 
     of_file = plan.switches.normalisation == "file"
@@ -170,7 +170,7 @@ def do_h5_of_sizes(plan: Experiment, folder: str) -> None:
         for factor in others:
             named_apart(target / f"{factor}" / f"{phase}.h5", target / f"{phase}_{factor}.h5", f"_{factor}")
         files = [target / f"{first}" / f"{phase}.h5", *(target / f"{phase}_{factor}.h5" for factor in others)]
-        write_lines([str(file.resolve()) for file in files], target / f"{phase}.txt")
+        write_list(files, target / f"{phase}.txt")
 
 
 def do_own_size(plan: Experiment, s: int, files: tuple[tuple[Path, Path], ...]) -> None:

@@ -12,7 +12,7 @@ from caffe_compat.models.robust_lq_emotion.nets import definitions
 from caffe_compat.models.robust_lq_emotion.nets.blocks import SIZE
 from caffe_compat.models.robust_lq_emotion.nets.mixed import shares
 from caffe_compat.models.robust_lq_emotion.nets.switches import PaperSwitches
-from caffe_compat.models.robust_lq_emotion.workspace import write_lines
+from caffe_compat.models.robust_lq_emotion.workspace import write_list
 from caffe_compat.proto import caffe_pb2 as pb
 
 LEARNING = ("Convolution", "InnerProduct")
@@ -32,7 +32,7 @@ def write_sources(data: Mapping[str, Listed], factors: Sequence[int], folder: Pa
     for phase, paths in sources(data, factors, folder).items():
         for factor, path in zip(factors, paths, strict=True):
             files = [file for file, side in data[phase].sides.items() if side * factor == SIZE]
-            write_lines([str(file.resolve()) for file in files], path)
+            write_list(files, path)
 
 
 def make_net(

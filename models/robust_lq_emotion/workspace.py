@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,15 +91,21 @@ def write_json(value: Any, path: Path) -> None:
         partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def write_list(data: Path, path: Path) -> None:
-    """Write the list that names one HDF5 file, as HDF5Data reads it."""
-    write_lines([str(data.resolve())], path)
+def write_list(files: Sequence[Path], path: Path) -> None:
+    """Write a list of HDF5 files as HDF5Data reads it; names are relative to the list, so that both can be moved."""
+    write_lines([_relative(file, path) for file in files], path)
 
 
 def write_lines(lines: Sequence[str], path: Path) -> None:
     """Write lines, complete or not at all."""
     with atomic_path(path) as partial:
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _relative(file: Path, path: Path) -> str:
+    name = Path(os.path.relpath(file.resolve(), path.parent.resolve())).as_posix()
+    name = name if name.startswith("../") else f"./{name}"
+    return name if len(name.split()) == 1 else f'"{name}"'
 
 
 def count_pixels(paths: Sequence[Path]) -> int:

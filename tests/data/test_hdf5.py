@@ -168,6 +168,28 @@ def test_names_are_looked_up_in_the_working_directory_then_beside_the_file_that_
     assert taken(opened(folder, batch=3), 1) == [5, 6, 7]
 
 
+def test_names_that_begin_with_a_dot_are_looked_up_beside_the_list_first(folder, monkeypatch):
+    spaced = folder / "a folder with blanks"
+    spaced.mkdir()
+    (folder / "b.h5").rename(spaced / "b.h5")
+    (spaced / "list.txt").write_text("./b.h5\n../a.h5\n")
+    monkeypatch.chdir(folder)
+    write(folder / "b.h5", 4, first=100)  # which genuine Caffe would take here
+    source = opened(folder, source=str(spaced / "list.txt"), batch=3)
+    assert [path.resolve() for path in source.files] == [spaced / "b.h5", folder / "a.h5"]
+    (spaced / "b.h5").unlink()
+    assert opened(folder, source=str(spaced / "list.txt")).files[0].resolve() == folder / "b.h5"
+
+
+def test_a_name_cut_at_a_blank_is_told_whole_and_taken_between_quotes(folder):
+    (folder / "my data.h5").write_bytes((folder / "a.h5").read_bytes())
+    (folder / "list.txt").write_text(f"{folder / 'my data.h5'}\n")
+    text = problem(folder)
+    assert f'white space ends a name in a list; write "{folder / "my data.h5"}" with its quotes' in text
+    (folder / "list.txt").write_text(f'"{folder / "my data.h5"}" b.h5')
+    assert [path.name for path in opened(folder).files] == ["my data.h5", "b.h5"]
+
+
 def problem(folder, kind=DataError, **kwargs):
     with pytest.raises(kind) as caught:
         opened(folder, **kwargs).next()

@@ -1,7 +1,5 @@
 """Recordings to make HDF5 files of, and what to look at in those files."""
 
-import time
-
 import h5py
 import numpy as np
 
@@ -38,12 +36,3 @@ def save(folder, recordings, version="-v6"):
 def recordings(lengths=LENGTHS, size=SIZE):
     rng = np.random.default_rng(0)
     return [(rng.random((size, size, length)), rng.random(length)) for length in lengths]
-
-
-def without_times(path, begun):
-    """The bytes of a file, the seconds at which its datasets were made taken out."""
-    content = path.read_bytes()
-    for seconds in range(begun, int(time.time()) + 1):
-        content = content.replace(seconds.to_bytes(4, "little"), b"time")
-    assert content.count(b"time") == 2
-    return content

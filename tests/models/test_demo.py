@@ -41,7 +41,7 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, images):
     """A demo of three iterations."""
-    out = tmp_path_factory.mktemp("finished") / "out"
+    out = tmp_path_factory.mktemp("a finished demo") / "out"
     assert demo(out, images) == 0
     return out
 

@@ -29,7 +29,7 @@ def write_h5(folder, side=96, label=1, rows=16, seed=0):
     for phase in ("train", "test"):
         shape = (label, rows) if label == 1 else (label, label, 1, rows)
         store2hdf5(folder / f"{phase}.h5", rng.random((side, side, 1, rows)), rng.random(shape) - 0.5, chunksz=8)
-        (folder / f"{phase}.txt").write_text(f"{folder / f'{phase}.h5'}\n")
+        (folder / f"{phase}.txt").write_text(f"./{phase}.h5\n")
     return folder
 
 
@@ -39,13 +39,13 @@ def train(*argv):
 
 @pytest.fixture(scope="module")
 def h5(tmp_path_factory):
-    return write_h5(tmp_path_factory.mktemp("h5") / "HQ")
+    return write_h5(tmp_path_factory.mktemp("h5 files") / "HQ")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, h5):
     """CNN+D after three iterations."""
-    out = tmp_path_factory.mktemp("runs") / "HQ"
+    out = tmp_path_factory.mktemp("some runs") / "HQ"
     assert train("--h5", h5, "--out", out, "--iterations=3", *SMALL) == 0
     return out
 

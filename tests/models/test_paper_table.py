@@ -22,14 +22,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("paper") / "recordings"
+    folder = tmp_path_factory.mktemp("as paper") / "recordings"
     make_recordings(folder, Settings(train=1, dev=1, frames=140, width=240, height=240, seed=2), say=lambda _: None)
     return folder
 
 
 @pytest.fixture(scope="module")
 def root(recordings, tmp_path_factory):
-    out = tmp_path_factory.mktemp("paper") / "root"
+    out = tmp_path_factory.mktemp("as paper") / "root"
     assert main(arguments(recordings, out, "--as", "paper")) == 0
     return out
 

@@ -27,7 +27,7 @@ SMALL = Changes(batch=8, test_iter=1, test_interval=1, display=1, snapshot=4, ra
 @pytest.fixture(scope="module")
 def h5(tmp_path_factory):
     """Faces of 6 x 6: those of s = 16 at their own size."""
-    return write_h5(tmp_path_factory.mktemp("h5") / "LR16_own", side=6)
+    return write_h5(tmp_path_factory.mktemp("h5 files") / "LR16_own", side=6)
 
 
 def trained(h5, out, iterations, switches=OWN_CCC, base_lr=SMALL.base_lr, **options):
@@ -151,12 +151,12 @@ def test_the_command_takes_switches(h5, tmp_path, capsys):
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory):
     """Files of two sizes under one list."""
-    folder = tmp_path_factory.mktemp("h5") / "mix"
+    folder = tmp_path_factory.mktemp("h5 files") / "mix"
     for side in (8, 6):
         write_h5(folder / str(96 // side), side=side, seed=side)
     for phase in ("train", "test"):
         named_apart(folder / f"16/{phase}.h5", folder / f"{phase}_16.h5", "_16")
-        (folder / f"{phase}.txt").write_text(f"{folder}/12/{phase}.h5\n{folder}/{phase}_16.h5\n")
+        (folder / f"{phase}.txt").write_text(f"./12/{phase}.h5\n./{phase}_16.h5\n")
     return folder
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("table") / "recordings"
+    folder = tmp_path_factory.mktemp("a table") / "recordings"
     make_recordings(folder, Settings(train=2, dev=1, frames=150, width=240, height=240, seed=2), say=lambda _: None)
     return folder
 
@@ -124,7 +124,7 @@ def numbers(out):
 
 @pytest.fixture(scope="module")
 def undisturbed(recordings, tmp_path_factory):
-    out = tmp_path_factory.mktemp("table") / "root"
+    out = tmp_path_factory.mktemp("a table") / "root"
     assert main(arguments(recordings, out)) == 0
     return out
 

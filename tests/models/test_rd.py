@@ -31,7 +31,7 @@ FRAMES = {"dev_1": 12, "dev_2": 9}
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """The authors' net as its fillers make it, twice."""
-    folder = tmp_path_factory.mktemp("weights")
+    folder = tmp_path_factory.mktemp("the weights")
     for seed in (3, 4):
         save_weights(load_net(prototxt.path(DEPLOY), seed=seed), folder / f"{seed}.caffemodel")
     return folder
@@ -40,7 +40,7 @@ def weights(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Recordings of something that moves and brightens."""
-    folder = tmp_path_factory.mktemp("HQ")
+    folder = tmp_path_factory.mktemp("HQ crops")
     y, x = np.mgrid[:96, :96][..., None] / 96
     for name, count in FRAMES.items():
         t = np.arange(count)
@@ -58,7 +58,7 @@ def run(data, weights, out, *more):
 
 @pytest.fixture(scope="module")
 def swept(data, weights, tmp_path_factory):
-    out = tmp_path_factory.mktemp("out")
+    out = tmp_path_factory.mktemp("the rd")
     assert run(data, weights, out) == 0
     return out
 

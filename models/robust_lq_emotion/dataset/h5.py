@@ -14,7 +14,7 @@ from caffe_compat.files import new_hdf5
 from caffe_compat.models.robust_lq_emotion.avec.layout import natural
 from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, kept_partitions
 from caffe_compat.models.robust_lq_emotion.dataset.journal import identities
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json, write_lines
+from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json, write_list
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.labels import delay_of, label_of
 from matlab_ports.matframes import open_frames
@@ -133,7 +133,7 @@ def make_h5(
             )
             results[phase] = {**_phase(paths, written), "fingerprint": fingerprint}
             say(_told(phase, written, settings))
-        write_lines(results[phase]["files"], folder / f"{phase}.txt")
+        write_list([Path(name) for name in results[phase]["files"]], folder / f"{phase}.txt")
         write_json({**found, **results}, folder / RESULTS)  # the training file need not be made again
     return results
 

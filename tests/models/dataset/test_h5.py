@@ -1,4 +1,6 @@
 import json
+import shutil
+import time
 from pathlib import Path
 
 import h5py
@@ -11,7 +13,7 @@ from caffe_compat.models.robust_lq_emotion.dataset.h5 import H5Settings, make_h5
 from caffe_compat.models.robust_lq_emotion.workspace import write_json
 from matlab_ports.errors import PortError
 from matlab_ports.generate_h5 import Options, generate_h5
-from matlab_ports.matfile import savemat
+from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.randstream import RandStream
 
 SMALL = {"chunk": 8}
@@ -19,6 +21,7 @@ SMALL = {"chunk": 8}
 
 @pytest.fixture
 def root(tmp_path):
+    tmp_path = tmp_path / "a folder with blanks"
     for number, name in enumerate(["train_1", "train_2", "train_10", "dev_1", "P16"]):
         random = np.random.RandomState(number)
         crops = tmp_path / "data" / "raw_data" / "HQ" / f"{name}.mat"
@@ -61,11 +64,11 @@ def test_the_files_are_those_of_the_scripts_session_the_test_files_random_number
     assert (made["train"]["samples"], made["train"]["written"], made["test"]["written"]) == (33, 32, 8)
 
 
-def test_the_lists_name_the_files_as_hdf5data_reads_them(root):
+def test_the_lists_name_the_files_as_hdf5data_reads_them_relative_to_the_list(root):
     make_h5(root, H5Settings(**SMALL), say=quiet)
     folder = root / "h5_files" / "HQ"
-    assert (folder / "train.txt").read_text() == f"{folder.resolve()}/train.h5\n"
-    assert (folder / "test.txt").read_text() == f"{folder.resolve()}/test.h5\n"
+    assert (folder / "train.txt").read_text() == "./train.h5\n"
+    assert (folder / "test.txt").read_text() == "./test.h5\n"
 
 
 def test_recordings_may_be_named_and_none_may_be_in_both(root):
@@ -166,3 +169,24 @@ def test_the_command_names_what_is_wrong(tmp_path, capsys):
     assert main(["h5", "--out", str(tmp_path)]) == 1
     assert "lq-emotion: error:" in capsys.readouterr().err
     assert main(["h5", "--out", str(tmp_path), "--mix", "0.5"]) == 2
+
+
+def test_files_that_are_removed_and_made_again_train_nothing_again(root, tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["train", "--h5", root / "h5_files/HQ", "--out", out, "--iterations=1", "--batch=2", "--test-iter=1"]
+
+    def made():
+        assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
+        assert main([*map(str, command), "--device=cpu"]) == 0
+        return {path.name: path.read_bytes() for path in (root / "h5_files/HQ").glob("t*")}
+
+    before = made()
+    shutil.rmtree(root / "h5_files")
+    time.sleep(1.1)  # HDF5 notes times in seconds
+    assert made() == before
+    assert "iteration 1 is there already" in capsys.readouterr().out
+    crops = root / "data/raw_data/HQ/train_1.mat"
+    savemat(crops, {**loadmat(crops), "valence": np.zeros((1, 11))}, "-v6")
+    assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
+    assert main([*map(str, command), "--device=cpu"]) == 1
+    assert "holds a training with other training data" in capsys.readouterr().err

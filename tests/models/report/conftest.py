@@ -62,7 +62,7 @@ def rd_point(codec, scale, qp, ccc):
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     """A folder ROOT with everything but weights; its recordings are synthetic. Not to be changed."""
-    tmp_path = tmp_path_factory.mktemp("report")
+    tmp_path = tmp_path_factory.mktemp("a report")
     root = tmp_path / "root"
     maker = {"synthetic": True, "train": 2, "dev": 1, "frames": 1500, "width": 320, "height": 240, "seed": 5}
     put(tmp_path / "recordings/synthetic.json", maker)

@@ -31,7 +31,7 @@ def evaluate(*argv):
 def weights(tmp_path_factory):
     """A run's folder with the authors' net as its fillers make it; its output is spread over frames of noise."""
     net = load_net(prototxt.path(DEPLOY), seed=3)
-    folder = tmp_path_factory.mktemp("run") / "snapshots"
+    folder = tmp_path_factory.mktemp("a run") / "snapshots"
     folder.mkdir()
     for iteration in (9, 10):
         save_weights(net, folder / f"emotion_iter_{iteration}.caffemodel")
@@ -41,7 +41,7 @@ def weights(tmp_path_factory):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """Prepared recordings, as prepare leaves them, and the whole gold standard."""
-    root = tmp_path_factory.mktemp("root")
+    root = tmp_path_factory.mktemp("a root")
     data, gsd = root / "data" / "raw_data" / "HQ", root / "data" / "gsd"
     data.mkdir(parents=True)
     gsd.mkdir()
@@ -64,7 +64,7 @@ def data(root):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, weights, data):
-    out = tmp_path_factory.mktemp("scores") / "HQ"
+    out = tmp_path_factory.mktemp("the scores") / "HQ"
     assert evaluate("--weights", weights, "--data", data, "--out", out) == 0
     return out
 
