@@ -44,7 +44,7 @@ def entries(path):
 def told(stream):
     """What a log says, without stamps and timings."""
     lines = [line.partition("] ")[2] for line in stream.getvalue().splitlines()]
-    return [line.split(" (")[0] + line.rpartition(")")[2] for line in lines if "loss" in line or "lr =" in line]
+    return [line.split(" (")[0] + line.rpartition(")")[2] for line in lines if "loss =" in line or "lr =" in line]
 
 
 @pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
