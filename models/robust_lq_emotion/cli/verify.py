@@ -20,7 +20,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "check the authors' weights: whole, recognised, the same in our engine and OpenCV's (and Caffe's)"
     verify = commands.add_parser("verify", help=text, description=text, allow_abbrev=False)
     option = verify.add_argument
-    option("--weights", type=Path, required=True, metavar="DIR", help="folder of .caffemodel and .caffemodel.h5")
+    option(
+        "--weights", type=Path, required=True, metavar="DIR", help="folder, or zip, of .caffemodel and .caffemodel.h5"
+    )
     option("--recordings", type=Path, metavar="ROOT", help="prepared recordings: score on them, beside Table 1")
     add_partitions(verify)
     add_delay(verify, 0.0)

@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +123,10 @@ class Verify:
         )
         setting = self._setting(tools)
         results = []
-        for name, path in files:
+        for name, opener in files:
             self.say(f"{name}: begins")
-            results.append(self._file(name, path, tools))
+            with ExitStack() as stack:  # what an archive holds lies in a file for as long
+                results.append(self._file(name, partial(stack.enter_context, opener()), tools))
         _remark_copies(results)
         problems = self._compare(results, before)
         for one in results:
@@ -204,7 +207,7 @@ class Verify:
         """Whether a result that failed leaves `out` alone: it holds what was compared with, and passed."""
         return not self.against or (self.out.exists() and self.out.samefile(self.against))
 
-    def _file(self, name: str, path: Path, tools: _Tools) -> Result:
+    def _file(self, name: str, opened: Callable[[], Path], tools: _Tools) -> Result:
         result: Result = {
             "file": name,
             "bytes": None,
@@ -221,6 +224,7 @@ class Verify:
             "remarks": [],
         }
         try:
+            path = opened()
             result |= {"bytes": path.stat().st_size, "sha256": file_hash(path)}
             held = read_held(name, path)
             result |= {"kind": held.kind, "blobs": told(held)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy.typing as npt
 from caffe_compat.errors import CaffeCompatError, FileError, WeightsError
 from caffe_compat.files import is_hdf5, read_binary, read_weights_h5
 from caffe_compat.models.robust_lq_emotion.avec.layout import natural
+from caffe_compat.models.robust_lq_emotion.verify.archive import Opener, archived
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.upgrade import upgrade_net
 
@@ -45,16 +48,20 @@ class Held:
     message: pb.NetParameter | None
 
 
-def find_files(folder: Path) -> list[tuple[str, Path]]:
-    """Return name and path of every .caffemodel and .caffemodel.h5 of a folder, at any depth; a file is itself.
+def find_files(folder: Path) -> list[tuple[str, Opener]]:
+    """Return name and opener of every .caffemodel and .caffemodel.h5 of a folder or zip archive, at any depth.
+
+    A file of weights is itself.
 
     Raises
     ------
     FileError
-        There is no such folder, or no weights in it.
+        There is no such folder, no weights in it, or an archive that cannot be trusted.
     """
     if folder.is_file():
-        return [(folder.name, folder)]
+        if folder.suffix.lower() == ".zip":
+            return sorted(archived(folder, SUFFIXES), key=lambda one: natural(one[0]))
+        return [(folder.name, partial(_itself, folder))]
     if not folder.is_dir():
         raise FileError("no such folder", file=folder, hint="the authors' has class/ and recon/ in it")
     paths = [path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and path.is_file()]
@@ -62,8 +69,12 @@ def find_files(folder: Path) -> list[tuple[str, Path]]:
         others = sorted(path.name for path in folder.rglob("*") if path.is_file())
         hint = f"it has {', '.join(others[:3])}" if others else "it is empty"
         raise FileError(f"holds no {' or '.join(SUFFIXES)}", file=folder, hint=hint)
-    found = [(path.relative_to(folder).as_posix(), path) for path in paths]
+    found = [(path.relative_to(folder).as_posix(), partial(_itself, path)) for path in paths]
     return sorted(found, key=lambda one: natural(one[0]))
+
+
+def _itself(path: Path) -> AbstractContextManager[Path]:
+    return nullcontext(path)
 
 
 def file_hash(path: Path) -> str:

@@ -1,0 +1,103 @@
+"""Weights in a zip archive, as Dropbox sends a folder: each is inflated to a temporary file, which is removed again.
+
+Nothing of the archive decides where anything is written: names serve as names in the result alone.
+"""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from caffe_compat.errors import FileError
+
+Opener = Callable[[], AbstractContextManager[Path]]
+"""Gives a path to read for as long as its context lasts."""
+LARGEST = 1 << 30
+"""Bytes that a file of an archive may have; the authors' nets have 12 MB."""
+_PIECE = 1 << 20
+_ENCRYPTED = 1  # flag bit
+
+
+def archived(path: Path, suffixes: tuple[str, ...]) -> list[tuple[str, Opener]]:
+    """Return name and opener of every file of weights in an archive; other files, archives among them, are left out.
+
+    Raises
+    ------
+    FileError
+        It is no zip archive, holds no weights, or a name, kind or size that cannot be trusted.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise FileError(f"cannot be read as a zip archive: {error}", file=path, hint="download it again") from None
+    found: dict[str, Opener] = {}
+    for member in members:
+        name = member.filename
+        if not name.lower().endswith(suffixes) or _is_of_macos(name):
+            continue
+        problem = "appears twice" if name in found else _problem(member)
+        if problem:
+            raise FileError(f"{name!r} in this archive {problem}", file=path, hint="unpack it, and look what it is")
+        found[name] = partial(_inflated, path, member)
+    if not found:
+        others = [member.filename for member in members if not member.is_dir()][:3]
+        hint = f"it has {', '.join(map(repr, others))}" if others else "it is empty"
+        raise FileError(f"holds no {' or '.join(suffixes)}", file=path, hint=hint)
+    return list(found.items())
+
+
+def _is_of_macos(name: str) -> bool:
+    """Tell whether this is what macOS keeps about a file of that name."""
+    place = PurePosixPath(name)
+    return place.parts[0] == "__MACOSX" or place.name.startswith("._")
+
+
+def _problem(member: zipfile.ZipInfo) -> str | None:
+    place = PurePosixPath(member.filename)
+    if place.is_absolute() or ".." in place.parts or "\\" in member.filename or ":" in place.parts[0]:
+        return "lies outside of it"
+    if not member.filename.isprintable():
+        return "has a name that cannot be printed"
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "is a link"
+    if member.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    return f"has {member.file_size} bytes; {LARGEST} are allowed" if member.file_size > LARGEST else None
+
+
+@contextmanager
+def _inflated(path: Path, member: zipfile.ZipInfo) -> Iterator[Path]:
+    """Yield a file of an archive's content, for as long as it is used.
+
+    Raises
+    ------
+    FileError
+        It is damaged, or longer than it says.
+    """
+    suffix = ".caffemodel.h5" if member.filename.lower().endswith(".h5") else ".caffemodel"
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / f"weights{suffix}"
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(member) as source, file.open("wb") as target:
+                _copy(source.read, target.write, member.file_size)
+        except (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+            raise FileError(f"cannot be inflated: {error}", file=member.filename, hint="download it again") from None
+        yield file
+
+
+def _copy(read: Callable[[int], bytes], write: Callable[[bytes], object], size: int) -> None:
+    left = size
+    while piece := read(_PIECE):
+        left -= len(piece)
+        if left < 0:
+            raise ValueError(f"it has more than the {size} bytes that it declares")
+        write(piece)
+    if left:
+        raise ValueError(f"{left} of {size} bytes are missing")
