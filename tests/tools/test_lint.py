@@ -1,6 +1,7 @@
 """lint: every rule finds its fault, at its line, and is silent about a net that has none."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,32 @@ def lint(tmp_path):
 
 def told(findings, rule):
     return [(finding.layer, finding.line, finding.phase) for finding in findings if finding.rule == rule]
+
+
+def calls_of(lint, text):
+    """The number of calls of lint's own functions, whatever the machine's speed."""
+    count = 0
+
+    def see(frame, event, _):
+        nonlocal count
+        count += event == "call" and str(Path("tools") / "lint") in frame.f_code.co_filename
+
+    sys.setprofile(see)
+    try:
+        lint(text)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("kind", ["in place", "unused"])
+def test_twice_the_layers_are_twice_the_work(lint, kind):
+    def net(count):
+        tops = [(f"r{i}", "x" if kind == "in place" else f"r{i}") for i in range(count)]
+        return between(layer("ReLU", "conv", "x"), *(layer("ReLU", "x", top, name=name) for name, top in tops))
+
+    work = [calls_of(lint, net(count)) for count in (50, 100, 200)]
+    assert 0 < work[2] - work[1] < 2.5 * (work[1] - work[0])
 
 
 def test_a_net_without_faults_is_passed_in_silence(lint):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from caffe_compat.proto import caffe_pb2 as pb
 
@@ -21,6 +23,7 @@ class Value:
     maker, index : number of the layer that makes it, and of its top.
     readers : numbers of the layers that take it, in their order.
     memory : the value that was first in the memory it lies in; its own where it has memory of its own.
+    in_memory : of the first in a memory, all values in it, in order.
     """
 
     blob: str
@@ -28,6 +31,7 @@ class Value:
     index: int
     readers: list[int] = field(default_factory=list)
     memory: Value | None = None
+    in_memory: list[Value] = field(default_factory=list)
 
     @property
     def place(self) -> Value:
@@ -52,6 +56,15 @@ class Flow:
     def values(self) -> list[Value]:
         """Return every value in the order they are made."""
         return [value for tops in self.tops for value in tops]
+
+    def since_written(self, value: Value, number: int) -> list[Value]:
+        """Return what lies in the memory of `value` above layer `number`: what was written last, then views of it."""
+        in_memory = value.place.in_memory
+        last = bisect_left(in_memory, number, key=attrgetter("maker"))
+        first = last - 1
+        while first > 0 and self.layers[in_memory[first].maker].type in VIEWS:
+            first -= 1
+        return in_memory[first:last]
 
     def overwrites(self, number: int) -> list[Value]:
         """Return the values that a layer replaces in their memory by others."""
@@ -80,6 +93,7 @@ def flow(layers: Sequence[pb.LayerParameter]) -> Flow:
             shared = same or (taken[0] if layer.type in VIEWS and taken else None)
             if shared:
                 value.memory = shared.place
+            value.place.in_memory.append(value)
             made.append(value)
         current |= {value.blob: value for value in made}
         bottoms.append(taken)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.tools.lint.finding import Finding
-from caffe_compat.tools.lint.flow import VIEWS, Flow, Value
+from caffe_compat.tools.lint.flow import Flow, Value
 from caffe_compat.tools.lint.subject import State, Subject
 
 OWN = {
@@ -81,11 +81,9 @@ def _constant(layer: pb.LayerParameter) -> bool:
 
 def _victims(flow: Flow, number: int, overwritten: Value, *, training: bool) -> Iterator[tuple[int, str]]:
     """Yield the layers that need what lies in the memory of `overwritten` when layer `number` writes there."""
-    before = [value for value in flow.values() if value.place is overwritten.place and value.maker < number]
-    content = max((value for value in before if flow.layers[value.maker].type not in VIEWS), key=lambda v: v.maker)
+    before = flow.since_written(overwritten, number)
+    content = before[0]
     for value in before:
-        if value.maker < content.maker:
-            continue  # lost already, to the layer that made `content`
         for reader in value.readers:
             if reader > number:
                 yield reader, "reads afterwards"

@@ -27,7 +27,7 @@ def unused_tops(subject: Subject) -> Iterator[Finding]:
             if value.readers or counts or known is None or known.is_loss or layer.type in _SCORES:
                 continue
             fed = known.is_data and len(layer.top) > 1
-            if not fed and (state.phase != "TRAIN" or not state.losses()):
+            if not fed and (state.phase != "TRAIN" or not state.losses):
                 continue
             text = (
                 f"nothing reads its top {value.blob!r}",
@@ -73,7 +73,7 @@ def no_gradient(subject: Subject) -> Iterator[Finding]:
         if state.phase != "TRAIN" or is_deploy(subject.net):
             continue
         learns = [number for number, layer in enumerate(state.layers) if _learns(layer)]
-        if learns and not state.losses():
+        if learns and not state.losses:
             text = (
                 "the net has parameters and no loss",
                 "no gradient is computed: training changes nothing but by weight decay",
@@ -101,7 +101,7 @@ def _learns(layer: pb.LayerParameter) -> bool:
 
 def _reached(state: State) -> set[int]:
     """Return the numbers of the layers that the gradient of a loss reaches."""
-    reached = set(state.losses())
+    reached = set(state.losses)
     for number in range(len(state.layers) - 1, -1, -1):
         layer = state.layers[number]
         if number not in reached or layer.type in _STOPS:

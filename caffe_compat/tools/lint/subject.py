@@ -50,6 +50,7 @@ class State:
         """Return blob -> shape; empty where the net cannot be built."""
         return {} if self.graph is None else self.graph.shapes
 
+    @cached_property
     def losses(self) -> list[int]:
         """Return the numbers of the layers with a loss weight that is not 0."""
         return [number for number, layer in enumerate(self.layers) if any(loss_weights(layer))]

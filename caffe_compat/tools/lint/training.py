@@ -117,7 +117,7 @@ def dropout(subject: Subject) -> Iterator[Finding]:
 def zero_weights(subject: Subject) -> Iterator[Finding]:
     """Yield layers without a filler that a training run from the beginning would leave at zero."""
     for state in subject.states:
-        if state.phase != "TRAIN" or not state.losses():
+        if state.phase != "TRAIN" or not state.losses:
             continue
         for layer in state.layers:
             name = _WEIGHTED.get(layer.type)
