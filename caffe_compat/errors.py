@@ -7,6 +7,7 @@ Every error a user can cause is a :class:`CaffeCompatError`; its text is one lin
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
 
@@ -59,8 +60,8 @@ class CaffeCompatError(Exception):
         elif self.value is not None:
             parts.append(_short(self.value))
         parts.append(self.problem)
-        text = ": ".join(parts).replace("\n", " ")
-        return f"{text} ({self.hint})" if self.hint else text
+        text = ": ".join(parts)
+        return printable((f"{text} ({self.hint})" if self.hint else text).replace("\n", " "))
 
 
 class FileError(CaffeCompatError):
@@ -104,6 +105,17 @@ def raise_together(problems: Sequence[CaffeCompatError]) -> None:
         raise problems[0]
     if problems:
         raise ProblemsError(problems)
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return text for a terminal, a log or a picture: characters that control these, but those in `keep`, as escapes.
+
+    The names of layers and blobs may hold any.
+    """
+    return _CONTROL.sub(lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), text)
 
 
 _LONGEST_NAME = 200  # comparing takes time and memory with the lengths' product; nobody types that much

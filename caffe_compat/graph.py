@@ -5,6 +5,7 @@ Source of the rules: Caffe 1.0, Net::Init, AppendTop, AppendBottom and AppendPar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from keyword import iskeyword
@@ -31,6 +32,9 @@ LARGEST = 2**31 - 1
 """Most values a blob may have: Caffe counts them in an int."""
 
 InputShapes = Mapping[str, Sequence[int]]
+
+
+_UNQUOTABLE = re.compile(r"""[."'\\\x00-\x1f\x7f-\x9f]""")
 
 
 @dataclass(frozen=True)
@@ -247,8 +251,11 @@ class _Builder:
             yield spec.error("one per bottom, or none", "propagate_down", list(param.propagate_down))
 
     def _key(self, name: str) -> str:
-        """Return a name that a torch module accepts: no dot, no keyword, none of its own attributes, unique."""
-        key = name.replace(".", "_") or "layer"
+        """Return a name that a torch module accepts: no dot, no keyword, none of its own attributes, unique.
+
+        torch.fx writes it between quotes into the code of the module: nothing in it may end the string.
+        """
+        key = _UNQUOTABLE.sub("_", name) or "layer"
         while hasattr(fx.GraphModule, key) or key in RESERVED or iskeyword(key):
             key += "_"
         first, number = key, 1

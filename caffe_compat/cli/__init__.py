@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from caffe_compat.cli.parser import parse
 from caffe_compat.cli.streams import leave_ascii, with_streams
-from caffe_compat.errors import CaffeCompatError, ProblemsError
+from caffe_compat.errors import CaffeCompatError, ProblemsError, printable
 from caffe_compat.proto.forks import naming_forks
 
 
@@ -68,5 +68,6 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 
 def _failed(problem: str, code: int = 1) -> int:
-    sys.stderr.write(f"caffe-compat: error: {problem}\n")
+    text = printable(problem, keep="\n\t")
+    sys.stderr.write(f"caffe-compat: error: {text}\n")
     return code

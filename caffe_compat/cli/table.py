@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Sequence
 
+from caffe_compat.errors import printable
+
 
 def write_table(table: Sequence[tuple[str, ...]], right: Collection[int] = ()) -> None:
     """Write rows to stdout in columns, those numbered in `right` aligned to the right."""
+    table = [tuple(map(printable, row)) for row in table]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
         cells = [

@@ -14,6 +14,7 @@ from caffe_compat.cli.binary import opened_log
 from caffe_compat.cli.flags import add_device, add_inputs, add_json, add_state, count, scoring_device
 from caffe_compat.errors import NetError
 from caffe_compat.files import read_net
+from caffe_compat.layers.hdf5_output import nothing_written
 from caffe_compat.memory import keep_freed_memory
 from caffe_compat.net import build_net, fill_net
 from caffe_compat.proto import caffe_pb2 as pb
@@ -84,7 +85,8 @@ def _time(args: Namespace, fed: Feed, device: torch.device, log: Log) -> int:
         log.line("caffe.cpp:394", f"Iteration: {iteration} forward-backward time: {number(ms)} ms.")
 
     log.line("caffe.cpp:351", "Performing Forward")
-    found = time_net(net, fed, args.iterations, device=device, each=each, begin=begin)
+    with nothing_written(net):
+        found = time_net(net, fed, args.iterations, device=device, each=each, begin=begin)
     log.line("caffe.cpp:397", "Average time per layer: ")
     for row in found.layers:
         log.line("caffe.cpp:400", f"{row.name:>10}\tforward: {number(row.forward_ms)} ms.")

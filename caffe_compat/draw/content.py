@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from caffe_compat.errors import CaffeCompatError, did_you_mean
+from caffe_compat.errors import CaffeCompatError, did_you_mean, printable
 from caffe_compat.proto.caffe_pb2 import ConvolutionParameter, LayerParameter, NetParameter, PoolingParameter
 from caffe_compat.state import filter_net, net_state
 from caffe_compat.upgrade import upgrade_net
@@ -72,9 +72,9 @@ def diagram(
     net = upgrade_net(net)
     if phase is not None:
         net = filter_net(net, net_state(phase, stages=stages, level=level))
-    out = Diagram(net.name or "Net", rankdir.upper())
+    out = Diagram(printable(net.name) or "Net", rankdir.upper())
     for name in net.input:  # of an input without any shape, which no layer stands for
-        out.nodes[f"{name}_blob"] = Node((name,), _BLOB, blob=True)
+        out.nodes[f"{name}_blob"] = Node((printable(name),), _BLOB, blob=True)
     for index, layer in enumerate(net.layer):
         key = f"{layer.name}_{layer.type}"
         if key in out.nodes:  # TRAIN's and TEST's data layer, say
@@ -82,10 +82,10 @@ def diagram(
         lines = layer_lines(layer, display_lrm=display_lrm)
         if phase is None:
             lines += _phases(layer)
-        out.nodes[key] = Node(tuple(lines), _IN_PLACE if in_place(layer) else colour(layer.type))
+        out.nodes[key] = Node(tuple(map(printable, lines)), _IN_PLACE if in_place(layer) else colour(layer.type))
         for names in (layer.bottom, layer.top):
             for name in names:
-                out.nodes.setdefault(f"{name}_blob", Node((name,), _BLOB, blob=True))
+                out.nodes.setdefault(f"{name}_blob", Node((printable(name),), _BLOB, blob=True))
         out.edges += [Edge(f"{name}_blob", key) for name in layer.bottom]
         label = edge_label(layer) if label_edges else ""
         out.edges += [Edge(key, f"{name}_blob", label) for name in layer.top]

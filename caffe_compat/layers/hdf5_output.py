@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -73,6 +74,7 @@ class HDF5OutputModule(nn.Module):
         _leave_uncompiled()
         self.path = Path(path)
         self.rows = 0
+        self.silent = False
 
     @torch.no_grad()
     def forward(self, data: torch.Tensor, label: torch.Tensor) -> None:
@@ -83,7 +85,8 @@ class HDF5OutputModule(nn.Module):
         FileError
             The file cannot be written.
         """
-        self._write(data, label)
+        if not self.silent:
+            self._write(data, label)
 
     def _write(self, data: torch.Tensor, label: torch.Tensor) -> None:
         batch = dict(zip(_NAMES, map(_four_axes, (data, label)), strict=True))
@@ -114,6 +117,19 @@ class HDF5OutputModule(nn.Module):
 
         with grown_hdf5(self.path) as writer:
             writer.do(append)
+
+
+@contextmanager
+def nothing_written(*nets: nn.Module) -> Iterator[None]:
+    """Run nets in this block without touching the files that their HDF5Output layers name."""
+    modules = [module for net in nets for module in net.modules() if isinstance(module, HDF5OutputModule)]
+    for module in modules:
+        module.silent = True
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.silent = False
 
 
 @functools.cache

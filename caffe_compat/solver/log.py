@@ -15,6 +15,7 @@ from typing import Never, TextIO
 
 from tqdm import tqdm
 
+from caffe_compat.errors import printable
 from caffe_compat.load_report import LoadReport
 from caffe_compat.solver.rules import product
 
@@ -47,7 +48,7 @@ class Log:
         if "IWEF".index(severity) < self._least:
             return
         stamp = f"{severity}{self._now():%m%d %H:%M:%S.%f}"
-        entry = f"{stamp} {threading.get_native_id():5d} {place}] {text}"
+        entry = f"{stamp} {threading.get_native_id():5d} {place}] " + printable(text, keep="\n\t")
         for stream in self._streams:
             if self._bar is not None and stream is self._terminal:
                 self._bar.write(entry, file=stream)

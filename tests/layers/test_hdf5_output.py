@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.cli import main
 from caffe_compat.errors import FileError, NetError
 from caffe_compat.graph import build_graph
 from caffe_compat.net import build_net, load_net
@@ -88,6 +89,21 @@ def test_a_net_for_inference_goes_without_it(folder):
 def test_its_name_decides_which_file_is_written(folder):
     build_net(build_graph(parsed(name="other.h5")))(torch.zeros(2, 3, 4), torch.zeros(2))
     assert [path.name for path in folder.iterdir()] == ["other.h5"]
+
+
+COMMANDS = [
+    ["time", "-model", "net.prototxt", "-iterations", "1", "-phase", "TEST"],
+    ["diff", "--run", "net.prototxt", "net.prototxt"],
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=["time", "diff"])
+def test_commands_that_only_look_at_a_net_write_nothing(folder, arguments):
+    (folder / "net.prototxt").write_text(NET.format(x="dim: 2 dim: 3", t="dim: 2", name="out.h5"))
+    (folder / "out.h5").write_text("the user's own")
+    assert main(arguments) == 0
+    assert (folder / "out.h5").read_text() == "the user's own"
+    assert sorted(path.name for path in folder.iterdir()) == ["net.prototxt", "out.h5"]
 
 
 def test_a_file_that_cannot_be_written_is_named(folder):

@@ -42,6 +42,21 @@ def test_torch_export_takes_it_with_any_batch() -> None:
     torch.testing.assert_close(program.module()(x), net(x))
 
 
+def test_no_name_of_a_layer_becomes_code(capsys) -> None:
+    code = r"training\") or print(\"run\") or getattr(self, \"training"
+    names = [code, r"back\\slash", r"line\nend", "it's"]
+    text = 'layer { name: "in" type: "Input" top: "b0" input_param { shape { dim: 2 } } }\n'
+    for i, name in enumerate(names):
+        text += f'layer {{ name: "{name}" type: "Power" bottom: "b{i}" top: "b{i + 1}" power_param {{ scale: 2 }} }}\n'
+    net = _net(text)
+    assert net(torch.ones(2)).tolist() == [16, 16]
+    assert capsys.readouterr().out == ""
+    assert [node.name for node in net.caffe.nodes[1:3]] == [
+        'training") or print("run") or getattr(self, "training',
+        r"back\slash",
+    ]
+
+
 def test_inputs_go_by_position_or_by_blob_name() -> None:
     net = _net(
         'layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 2 } } }\n'

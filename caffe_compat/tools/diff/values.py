@@ -12,6 +12,7 @@ import torch
 
 from caffe_compat.errors import NetError
 from caffe_compat.files import read_solverstate
+from caffe_compat.layers.hdf5_output import nothing_written
 from caffe_compat.net import CaffeNet
 from caffe_compat.tools.diff.comparison import Comparison, Difference
 from caffe_compat.tools.feeds import whole_number_blobs
@@ -118,6 +119,10 @@ def diff_nets_on_input(
     seed : also of Dropout, in nets built for TRAIN.
     tolerance : times the largest magnitude of a blob, what a difference may be.
 
+    Notes
+    -----
+    HDF5Output layers write nothing.
+
     Raises
     ------
     NetError
@@ -132,7 +137,7 @@ def diff_nets_on_input(
     blobs = []
     for net in (a, b):
         torch.manual_seed(seed)
-        with torch.no_grad():
+        with torch.no_grad(), nothing_written(net):
             blobs.append(net.every_blob({name: values[name].clone() for name in net.caffe.inputs}))
     splits = {top for net in (a, b) for node in net.caffe.nodes if node.type == "Split" for top in node.tops}
     found = Comparison("blobs")

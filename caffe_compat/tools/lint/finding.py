@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from caffe_compat.errors import printable
+
 RULES: dict[str, str] = {
     "parse": "the file cannot be read",
     "build": "the net cannot be built in a phase",
@@ -81,4 +83,4 @@ class Finding:
         phase = f" ({self.phase})" if self.phase else ""
         lines = [f"{place}: {self.level}: {layer}{self.problem}{phase} [{self.rule}]"]
         lines += [f"    {text}" for text in (self.why, self.hint) if text]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))

@@ -98,6 +98,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _report(results: dict[str, Any], out: Path) -> None:
+    from caffe_compat.errors import printable
     from caffe_compat.models.robust_lq_emotion.scores.tables import describe, rows_of
 
     rows = rows_of(results)
@@ -107,6 +108,6 @@ def _report(results: dict[str, Any], out: Path) -> None:
         cells = (f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True))
         print("  ".join([f"{name:{widths[0]}}", *cells]))
     for line in describe(results):
-        print(line)
+        print(printable(line))
     for name in (*results["files"]["tables"], *results["files"]["pictures"], "predictions"):
         print(f"  {out / name}")

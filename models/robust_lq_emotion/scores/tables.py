@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import html
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from caffe_compat.errors import printable
 from caffe_compat.files import atomic_path
 from caffe_compat.models.robust_lq_emotion.scores.delay import grid_index
 from matlab_ports.run_eval import Labels
@@ -65,21 +69,33 @@ def write_csv(results: dict[str, Any], path: Path) -> None:
         [name, str(row["frames"]), *(_text(row[number], "{!r}") for number in _NUMBERS)]
         for name, row in results["scores"].items()
     ]
-    _write((",".join(line) for line in [header, *rows]), path)
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *([_cell(name), *row] for name, *row in rows)])
+
+
+def _cell(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _plain(text: str) -> str:
+    """Return a text as Markdown that shows just this text."""
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
 
 
 def write_markdown(results: dict[str, Any], path: Path) -> None:
     """Write the same as a table for people."""
+    rows = [
+        [_plain(name), str(row["frames"]), *(_text(row[number], "{:.4f}") for number in _NUMBERS)]
+        for name, row in results["scores"].items()
+    ]
     _write(
         [
             "| recording | frames | RMSE | CC | CCC |",
             "|---|---:|---:|---:|---:|",
-            *(
-                f"| {name} | {row['frames']} | {' | '.join(_text(row[number], '{:.4f}') for number in _NUMBERS)} |"
-                for name, row in results["scores"].items()
-            ),
+            *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            *describe(results),
+            *map(_plain, describe(results)),
         ],
         path,
     )
@@ -122,7 +138,7 @@ def rows_of(results: dict[str, Any]) -> list[Sequence[str]]:
     return [
         ("recording", "frames", *(number.upper() for number in _NUMBERS)),
         *(
-            (name, str(row["frames"]), *(_text(row[number], "{:.4f}") for number in _NUMBERS))
+            (printable(name), str(row["frames"]), *(_text(row[number], "{:.4f}") for number in _NUMBERS))
             for name, row in results["scores"].items()
         ),
     ]

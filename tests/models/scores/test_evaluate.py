@@ -217,6 +217,20 @@ def test_json_is_all_that_stdout_holds(weights, data, tmp_path, capsys):
     assert "dev_2: 9 frames" in told.err
 
 
+def test_names_of_recordings_are_text_in_every_table(data, weights, tmp_path):
+    names = ("=1+1,2", "<img src=x>|*b*", "@3")
+    (tmp_path / "data").mkdir()
+    for name in names:
+        shutil.copy(data / "dev_2.mat", tmp_path / "data" / f"{name}.mat")
+    assert evaluate("--weights", weights, "--data", tmp_path / "data", "--out", tmp_path / "out", "--dev", *names) == 0
+    with (tmp_path / "out" / "scores.csv").open(newline="") as file:
+        rows = [row[0] for row in csv.reader(file)]
+    assert {"'=1+1,2", "<img src=x>|*b*", "'@3"} < set(rows)
+    text = (tmp_path / "out" / "scores.md").read_text()
+    assert r"| &lt;img src=x&gt;\|\*b\* | 9 |" in text
+    assert "<" not in text
+
+
 def test_a_net_that_always_says_the_same_has_no_cc(data, tmp_path, capsys):
     net = load_net(prototxt.path(DEPLOY), seed=0)
     for name, value in net.state_dict().items():
