@@ -22,6 +22,7 @@ from caffe_compat.proto import snapshots
 from caffe_compat.proto.atomic import PARTIAL, HDF5Writer, atomic_path, grown_hdf5, new_hdf5
 from caffe_compat.proto.blobs import SIZE_LIMIT, Array, BlobStore, blob_shape, fill, splice
 from caffe_compat.proto.caffe_pb2 import NetParameter, SolverParameter, SolverState
+from caffe_compat.proto.hdf5_reader import open_hdf5
 from caffe_compat.proto.marks import (
     Fork,
     Where,
@@ -34,6 +35,7 @@ from caffe_compat.proto.marks import (
     where,
 )
 from caffe_compat.proto.printer import format_text
+from caffe_compat.proto.regular import require_regular
 from caffe_compat.proto.sniff import is_text, kind_of, looks_like
 from caffe_compat.proto.text import parse_text
 from caffe_compat.proto.wire import Hollow, Window
@@ -325,6 +327,7 @@ def write_solverstate_h5(snapshot: SolverSnapshot, path: PathLike) -> None:
 def _opened(path: PathLike) -> Iterator[BinaryIO]:
     """Open a file to read, unbuffered; what cannot be sought in (a pipe) is read first."""
     name = os.fspath(path)
+    require_regular(path)
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             yield file if file.seekable() else io.BytesIO(file.read())
@@ -340,7 +343,7 @@ def _hdf5(path: PathLike) -> Iterator[h5py.File]:
     if not is_hdf5(path):
         raise FileError("this is no HDF5 file", file=name)
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             yield file
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise FileError(f"this HDF5 file is damaged: {error}", file=name) from error

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ import torch
 from caffe_compat.data.shuffle import Randomness, shuffle
 from caffe_compat.data.source import DataSource, find_input, looked_in, register
 from caffe_compat.errors import DataError, did_you_mean
+from caffe_compat.proto.hdf5_reader import find_beside, missing_values, open_hdf5
 
 if TYPE_CHECKING:
     from caffe_compat.proto.caffe_pb2 import LayerParameter
@@ -70,9 +71,11 @@ class _Table:
     def __init__(self, path: Path, tops: Sequence[str], held_bytes: int) -> None:
         self.path = path
         self._tops = tops
+        self._checked = False
         with self._opened() as datasets:
             self.row_shapes = [tuple(map(int, data.shape[1:])) for data in datasets]
             self.rows = self._count_rows(datasets)
+        self._checked = True
         size = 4 * self.rows * sum(math.prod(shape) for shape in self.row_shapes)
         self._hold = size <= held_bytes
         self._held: list[npt.NDArray[np.float32]] = []
@@ -80,27 +83,30 @@ class _Table:
     @contextmanager
     def _opened(self) -> Iterator[list[h5py.Dataset]]:
         """Open the file for as long as the context lasts; yield a dataset for every top."""
+        stack = ExitStack()
         try:
-            file = h5py.File(self.path, "r")
+            file = stack.enter_context(open_hdf5(self.path))
         except (OSError, *_DAMAGE) as error:
             raise DataError(
                 f"cannot be read as HDF5: {_reason(error)}", file=self.path, hint="write it again"
             ) from None
         try:
-            with file:
-                yield [self._dataset(file, top) for top in self._tops]
+            with stack:
+                yield [self._dataset(file, top, stack) for top in self._tops]
         except (OSError, *_DAMAGE) as error:
             problem = f"this HDF5 file is damaged: {_reason(error)}"
             raise DataError(problem, file=self.path, hint="write it again") from None
 
-    def _dataset(self, file: h5py.File, top: str) -> h5py.Dataset:
-        found = file.get(top)
+    def _dataset(self, file: h5py.File, top: str, stack: ExitStack) -> h5py.Dataset:
+        found = find_beside(file, top, self.path, stack)
         if found is None:
-            names = [name for name, item in file.items() if isinstance(item, h5py.Dataset)]
-            hint = did_you_mean(top, names) or f"it has {', '.join(names) or 'none'}"
+            hint = did_you_mean(top, list(file)) or f"it has {', '.join(file) or 'none'}"
             raise DataError("no such dataset; there must be one for every top", file=self.path, value=top, hint=hint)
         if not isinstance(found, h5py.Dataset):
             raise DataError("is a group where a dataset is needed", file=self.path, value=top)
+        problem = "" if self._checked else missing_values(found)
+        if problem:
+            raise DataError(f"the dataset is damaged: {problem}", file=self.path, value=top, hint="write it again")
         if found.ndim < 1:
             raise DataError("the dataset is a scalar", file=self.path, value=top, hint="the first axis counts rows")
         if found.dtype.kind not in "fiu":

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import FileError
+from caffe_compat.proto.hdf5_reader import member, missing_values
 
 Array: TypeAlias = npt.NDArray[Any]
 Blobs: TypeAlias = Mapping[str, Sequence[Array | None]]
 _AXES = 32  # Caffe's kMaxBlobAxes
-_COMPRESSION = 1032  # what deflate reaches at most
 
 
 def read_weights(file: h5py.File, name: str) -> dict[str, list[Array | None]]:
@@ -32,8 +32,8 @@ def read_state(file: h5py.File, name: str) -> tuple[int, str, int, list[Array]]:
     history = _numbered(_group(file, "history", name), name, gaps=False)
     learned = ""
     if "learned_net" in file:
-        found = file.get("learned_net")
-        value = found[()] if isinstance(found, h5py.Dataset) and found.size == 1 and _is_stored(found) else None
+        found = member(file, "learned_net", name)
+        value = found[()] if isinstance(found, h5py.Dataset) and not missing_values(found) and found.size == 1 else None
         if not isinstance(value, bytes | str):
             raise FileError("not a string", file=name, field="learned_net")
         learned = value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
@@ -82,7 +82,7 @@ def _write(folder: h5py.Group, key: str, array: Array) -> None:
 
 
 def _group(parent: h5py.Group, key: str, name: str) -> h5py.Group:
-    found = parent.get(key)
+    found = member(parent, key, name)
     if not isinstance(found, h5py.Group):
         problem = "no such group" if found is None else "not a group"
         raise FileError(problem, file=name, field=f"{parent.name.rstrip('/')}/{key}", hint="Caffe's snapshots have it")
@@ -103,26 +103,26 @@ def _numbered(group: h5py.Group, name: str, *, gaps: bool) -> list[Array | None]
 
 def _array(group: h5py.Group, key: str, name: str) -> Array:
     field = f"{group.name}/{key}"
-    dataset = group.get(key)
+    dataset = member(group, key, name)
     if not isinstance(dataset, h5py.Dataset):
         raise FileError("not a dataset", file=name, field=field)
     if dataset.dtype.kind not in "fiu" or dataset.shape is None or dataset.ndim > _AXES:
         raise FileError(
             f"a blob of type {dataset.dtype}, shape {dataset.shape}; numbers are expected", file=name, field=field
         )
-    if not _is_stored(dataset):
-        problem = f"shape {dataset.shape} needs {dataset.nbytes} bytes; the file holds {dataset.id.get_storage_size()}"
+    problem = missing_values(dataset)
+    if problem:
         raise FileError(problem, file=name, field=field)
     return np.asarray(dataset[()], np.float64 if dataset.dtype == np.float64 else np.float32).reshape(dataset.shape)
 
 
-def _is_stored(dataset: h5py.Dataset) -> bool:
-    """Tell whether the file can hold what a dataset declares; HDF5 makes up the rest."""
-    return bool(dataset.nbytes <= _COMPRESSION * max(dataset.id.get_storage_size(), 1) + 4096)
-
-
 def _int(file: h5py.File, key: str, name: str) -> int:
-    dataset = file.get(key)
-    if not isinstance(dataset, h5py.Dataset) or dataset.size != 1 or dataset.dtype.kind not in "iu":
+    dataset = member(file, key, name)
+    if (
+        not isinstance(dataset, h5py.Dataset)
+        or dataset.size != 1
+        or dataset.dtype.kind not in "iu"
+        or missing_values(dataset)
+    ):
         raise FileError("missing" if dataset is None else "not one integer", file=name, field=key)
     return int(dataset[()].reshape(-1)[0])

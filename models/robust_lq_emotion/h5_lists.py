@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from caffe_compat.data.hdf5 import find_listed, listed_names
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, raise_together
+from caffe_compat.proto.hdf5_reader import find_beside, open_hdf5
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,14 @@ def read_list(folder: Path, phase: str) -> Listed:
             problems.append(DataError("no such HDF5 file", file=path, value=name, hint="write the list again"))
             continue
         try:
-            with h5py.File(file, "r") as data:
-                shape = data["data"].shape
+            with ExitStack() as stack:
+                data = find_beside(stack.enter_context(open_hdf5(file)), "data", file, stack)
+                shape = data.shape
                 rows += int(shape[0])
                 sides[file] = int(shape[-1]) if len(shape) == 4 else 0
-                stores.append(Path(data["data"].file.filename))
+                stores.append(Path(data.file.filename))
+        except FileError as error:
+            problems.append(error)
         except (OSError, KeyError, AttributeError) as error:
             problems.append(DataError(f"this HDF5 file is damaged: {error}", file=file, hint="write it again"))
     raise_together(problems)

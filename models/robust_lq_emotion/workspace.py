@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 from PIL import Image
 
 from caffe_compat.errors import FileError
 from caffe_compat.files import atomic_path
 from caffe_compat.models.robust_lq_emotion.pictures import Source
+from caffe_compat.proto.hdf5_reader import find, open_hdf5
 
 PICTURES = "pictures"
 SETTINGS = "settings.json"
@@ -126,7 +126,7 @@ def count_rows(data: Path) -> int:
         It is damaged.
     """
     try:
-        with h5py.File(data, "r") as file:
-            return int(file["data"].shape[0])
-    except (OSError, KeyError) as error:
+        with open_hdf5(data) as file:
+            return int(find(file, "data", data).shape[0])
+    except (OSError, KeyError, AttributeError) as error:
         raise FileError(f"this HDF5 file is damaged: {error}", file=data, hint="--fresh starts anew") from None
