@@ -89,8 +89,8 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "caffe-compat = caffe_compat.cli:main",
-            "lq-emotion = caffe_compat.models.robust_lq_emotion.cli:main",
+            "caffe-compat = caffe_compat.entry:caffe_compat",
+            "lq-emotion = caffe_compat.entry:lq_emotion",
         ]
     },
     classifiers=[

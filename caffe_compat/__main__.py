@@ -2,6 +2,7 @@
 
 import sys
 
-from caffe_compat.cli import main
+from caffe_compat.entry import caffe_compat
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(caffe_compat())

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    0, 1 where the command failed (one error on stderr, no traceback), 2 for wrong usage.
+    0, 1 where the command failed (one error on stderr, no traceback), 2 for wrong usage, 130 after Ctrl-C.
     """
     if argv is None:
         leave_ascii()

@@ -14,7 +14,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 from tqdm import tqdm
 
@@ -24,6 +23,7 @@ from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, cr
 from caffe_compat.models.robust_lq_emotion.codec.codecs import find_codec
 from caffe_compat.models.robust_lq_emotion.codec.encode import versions
 from caffe_compat.models.robust_lq_emotion.devices import choose_device
+from caffe_compat.models.robust_lq_emotion.processes import as_done
 from caffe_compat.models.robust_lq_emotion.rd_cells import (
     UNCODED,
     Cell,
@@ -186,8 +186,7 @@ class RateDistortion:
                         bar.update()
                     self._told(bar, unit)
                 return
-            tasks = (joblib.delayed(_run_alone)(unit, needed) for unit, needed in zip(todo, chosen, strict=True))
-            for unit, count in joblib.Parallel(n_jobs=self.jobs, return_as="generator_unordered", batch_size=1)(tasks):
+            for unit, count in as_done(self.jobs, _run_alone, zip(todo, chosen, strict=True)):
                 bar.update(count)
                 self._told(bar, unit)
 

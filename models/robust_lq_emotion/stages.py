@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, FileError
+from caffe_compat.models.robust_lq_emotion.processes import Processes, processes
 from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
 from matlab_ports.errors import PortError
 
@@ -117,7 +118,7 @@ def perform(stages: Sequence[Stage], ledger: Ledger, *, jobs: int = 1, say: Say 
     Raises
     ------
     CaffeCompatError
-        The first failure; stages that do not depend on it are finished first.
+        The first failure; stages that do not depend on it are finished first. A process that is lost ends them all.
     """
     waits = _dependencies(stages)
     todo = {stage.name: stage for stage in stages}
@@ -125,8 +126,7 @@ def perform(stages: Sequence[Stage], ledger: Ledger, *, jobs: int = 1, say: Say 
     failed: list[BaseException] = []
     ran: list[str] = []
     running: dict[Future[float], tuple[Stage, str]] = {}
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) if jobs > 1 else None
-    try:
+    with processes(jobs) if jobs > 1 else nullcontext() as pool:
         while todo or running:
             ready = [stage for stage in todo.values() if waits[stage.name] <= done][: max(jobs - len(running), 0)]
             if not ready and not running:
@@ -153,9 +153,6 @@ def perform(stages: Sequence[Stage], ledger: Ledger, *, jobs: int = 1, say: Say 
                     failed.append(error)
                 else:
                     raise error
-    finally:
-        if pool:
-            pool.shutdown(cancel_futures=True)
     if failed:
         raise failed[0]
     return ran
@@ -172,7 +169,7 @@ def _dependencies(stages: Sequence[Stage]) -> dict[str, set[str]]:
     return {stage.name: {writers[path] for path in stage.reads if path in writers} for stage in stages}
 
 
-def _started(stage: Stage, pool: ProcessPoolExecutor | None) -> Future[float]:
+def _started(stage: Stage, pool: Processes | None) -> Future[float]:
     if pool:
         return pool.submit(_timed, stage.run)
     future: Future[float] = Future()

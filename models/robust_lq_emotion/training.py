@@ -14,7 +14,7 @@ from typing import Never
 import torch
 from tqdm import tqdm
 
-from caffe_compat.errors import CaffeCompatError, FileError
+from caffe_compat.errors import FileError
 from caffe_compat.models.robust_lq_emotion.plateau import PLATEAU, History, PlateauSolver
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, SignalActions, Solver
@@ -25,8 +25,8 @@ _EVERY = 25  # iterations between two lines where there is no terminal, at least
 _LINES = 200  # and so many lines at most
 
 
-class InterruptedTrainingError(CaffeCompatError):
-    """Training was stopped, with a snapshot; the same call goes on from there."""
+class InterruptedTrainingError(KeyboardInterrupt):
+    """Ctrl-C stopped a training, with a snapshot; the same call goes on from there."""
 
 
 @dataclass(frozen=True)

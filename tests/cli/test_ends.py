@@ -1,5 +1,6 @@
 """Every command closes what it opens: no thread and no file of a C library is left for the interpreter's end."""
 
+import contextlib
 import gc
 import threading
 
@@ -7,9 +8,8 @@ import pytest
 
 from caffe_compat import closing
 from caffe_compat.cli import main
+from tests.ends import TRAIN, ends
 from tests.solver.case import write_case
-
-LINE = "layer { name: 'feed' type: 'HDF5Data'"
 
 
 @pytest.fixture
@@ -40,3 +40,36 @@ def test_a_command_leaves_nothing_open(folder, command):
         assert (set(threading.enumerate()), len(closing._open)) == before
     finally:
         gc.enable()
+
+
+def test_trainings_side_by_side_end(tmp_path):
+    assert [problem for problem, _ in ends(tmp_path, TRAIN, runs=3, at_once=3)] == [""] * 3
+
+
+SCRIPT = """
+import caffe
+solver = caffe.SGDSolver("solver.prototxt")
+solver.step(3)
+net = solver.net
+"""
+
+
+def _finished(place):
+    write_case(place)
+    (place / "script.py").write_text(SCRIPT)
+    with contextlib.chdir(place):
+        assert main(["train", "--solver=solver.prototxt", "--max_iter=1"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [*COMMANDS, "convert", "draw", "script"])
+def test_a_command_ends_40_times_of_40(tmp_path, command):
+    others = {
+        "convert": ["convert", "snap_iter_1.caffemodel", "out.h5"],
+        "draw": ["draw", "net.prototxt", "out.svg"],
+        "script": ["script.py"],
+    }
+    module = "caffe_compat.pycaffe" if command == "script" else "caffe_compat"
+    argv = COMMANDS.get(command) or others[command]
+    results = ends(tmp_path, argv, runs=40, at_once=4, prepare=_finished, module=module)
+    assert [problem for problem, _ in results if problem] == []

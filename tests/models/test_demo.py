@@ -147,7 +147,7 @@ def test_an_interrupted_training_leaves_a_snapshot_and_goes_on(copy, images, cap
 
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", Stdout())
-        assert demo(copy, images, iterations=6) == 1
+        assert demo(copy, images, iterations=6) == 130
     err = capsys.readouterr().err
     assert err == "lq-emotion: error: interrupted after iteration 4; the same command goes on from there\n"
     assert not list(copy.rglob("*.partial"))

@@ -125,8 +125,8 @@ def test_the_wheel_claims_two_names_and_two_commands(wheel):
     assert tops == {"caffe_compat", "matlab_ports"}
     assert archive.read(f"{info}/top_level.txt").split() == [b"caffe_compat", b"matlab_ports"]
     commands = archive.read(f"{info}/entry_points.txt").decode()
-    assert "caffe-compat = caffe_compat.cli:main" in commands
-    assert "lq-emotion = caffe_compat.models.robust_lq_emotion.cli:main" in commands
+    assert "caffe-compat = caffe_compat.entry:caffe_compat" in commands
+    assert "lq-emotion = caffe_compat.entry:lq_emotion" in commands
     assert any(name.startswith(f"{info}/") and name.endswith("LICENSE") for name in archive.namelist())
 
 

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    0, 1 where the command failed or was interrupted (one line on stderr, no traceback), 2 for wrong usage.
+    0, 1 where the command failed (one line on stderr, no traceback), 2 for wrong usage, 130 after Ctrl-C.
     """
     if argv is None:
         leave_ascii()
@@ -52,16 +52,16 @@ def _run(argv: Sequence[str] | None) -> int:
         code: int = args.run(args)
     except BrokenPipeError:
         raise
-    except KeyboardInterrupt:
-        return _failed("interrupted; the same command goes on from there")
+    except KeyboardInterrupt as interrupt:
+        return _failed(str(interrupt) or "interrupted; the same command goes on from there", 130)
     except (CaffeCompatError, PortError, OSError) as error:
         return _failed(str(error))
     return code
 
 
-def _failed(problem: str) -> int:
+def _failed(problem: str, code: int = 1) -> int:
     sys.stderr.write(f"lq-emotion: error: {problem}\n")
-    return 1
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,7 +19,7 @@ from caffe_compat.models.robust_lq_emotion.cli.options import (
     teller,
 )
 
-_BACKENDS = ("loky", "threading", "dask")
+_BACKENDS = ("processes", "threading", "dask")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -75,7 +75,7 @@ def _add_work(work: argparse._ArgumentGroup) -> None:
     )
     work.add_argument("--no-pictures", action="store_true", help="no contact sheets and traces")
     work.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="recordings at a time (1)")
-    work.add_argument("--backend", choices=_BACKENDS, default="loky", help="joblib's, for --jobs (loky)")
+    work.add_argument("--backend", choices=_BACKENDS, default="processes", help="what does the --jobs (processes)")
     work.add_argument("--cluster", metavar="ADDRESS", help="of the Dask scheduler, for --backend dask: tcp://host:8786")
     work.add_argument("--fresh", action="store_true", help="make everything again")
     work.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
@@ -100,7 +100,7 @@ def _prepare(args: argparse.Namespace) -> int:
         boxes=BoxSettings(**{name: value for name, value in chosen.items() if value is not None}),
         pictures=not args.no_pictures,
     )
-    jobs = None if args.backend == "dask" else args.jobs
+    jobs = args.jobs if args.backend == "processes" else None
     with _workers(args):
         outcomes = prepare(
             args.recordings, root_of(args.out, args.dimension), settings, layout=args.layout, names=args.names,
@@ -122,8 +122,11 @@ def _workers(args: argparse.Namespace) -> Iterator[None]:
 
     from caffe_compat.errors import DataError
 
-    if args.backend != "dask":
-        with joblib.parallel_config(backend=args.backend):
+    if args.backend == "processes":
+        yield
+        return
+    if args.backend == "threading":
+        with joblib.parallel_config(backend="threading", n_jobs=args.jobs):
             yield
         return
     if args.cluster is None:

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, wr
 from caffe_compat.models.robust_lq_emotion.avec.tables import frame_times
 from caffe_compat.models.robust_lq_emotion.dataset.journal import FOLDER
 from caffe_compat.models.robust_lq_emotion.dataset.recording import Outcome, Settings, prepare_one
+from caffe_compat.models.robust_lq_emotion.processes import as_done
 from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
 
 RESULTS = Path("data") / "prepare.json"
@@ -58,8 +60,8 @@ def prepare(
     partitions : which recordings are trained with and scored, kept beside the crops; by default what is kept there, or
         what AVEC's names say.
     boxes : a folder with face boxes, NAME.mat or NAME.csv.
-    jobs : recordings at a time; None leaves it to an enclosing `joblib.parallel_config`, which may also name another
-        backend, such as a cluster's. Every worker must see the folders.
+    jobs : recordings at a time, each in a process; None leaves it to an enclosing `joblib.parallel_config`, whose
+        backend may be a cluster's. Every worker must see the folders.
     fresh : make everything again.
     say : takes a line for the user at a time.
 
@@ -129,12 +131,15 @@ def _outcomes(
                 outcome = prepare_one(recording, out, settings, boxes=boxes, fresh=fresh, progress=progress)
             yield outcome
         return
-    work = joblib.delayed(prepare_one)
-    tasks = [work(recording, out, settings, boxes=boxes, fresh=fresh) for recording in recordings]
+    work = partial(prepare_one, out=out, settings=settings, boxes=boxes, fresh=fresh)
     done = set()
     try:
-        results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks)
-        for outcome in tqdm(results, total=len(tasks), unit=" recordings", disable=None, leave=False):
+        results = (
+            joblib.Parallel(return_as="generator_unordered", batch_size=1)(map(joblib.delayed(work), recordings))
+            if jobs is None
+            else as_done(jobs, work, ((recording,) for recording in recordings))
+        )
+        for outcome in tqdm(results, total=len(recordings), unit=" recordings", disable=None, leave=False):
             done.add(outcome.name)
             yield outcome
     except Exception as error:  # noqa: BLE001 (prepare_one raises nothing: these are the backend's, of any kind)

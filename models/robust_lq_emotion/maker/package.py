@@ -20,7 +20,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
@@ -33,6 +32,7 @@ from caffe_compat.models.robust_lq_emotion.faces.boxfiles import write_boxes
 from caffe_compat.models.robust_lq_emotion.maker.face import Expression, Pose, Scene
 from caffe_compat.models.robust_lq_emotion.maker.person import make_person
 from caffe_compat.models.robust_lq_emotion.maker.signals import RATE, RATERS, Course, make_course, rate
+from caffe_compat.models.robust_lq_emotion.processes import as_done
 from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
 
 Say = Callable[[str], None]
@@ -81,7 +81,7 @@ class Settings:
 
 
 def make_recordings(
-    out: str | Path, settings: Settings | None = None, *, jobs: int | None = 1, fresh: bool = False, say: Say = print
+    out: str | Path, settings: Settings | None = None, *, jobs: int = 1, fresh: bool = False, say: Say = print
 ) -> list[str]:
     """Write what is missing of a package, and return the names of the recordings that were made.
 
@@ -89,7 +89,7 @@ def make_recordings(
     ----------
     out : the folder.
     settings : what to make.
-    jobs : recordings at a time; see `joblib.Parallel`.
+    jobs : recordings at a time, each in a process.
     fresh : make all of them again.
     say : takes a line for the user at a time.
 
@@ -110,9 +110,8 @@ def make_recordings(
                 _make(out, settings, name, lambda count, bar=bar: bar.update(count))  # type: ignore[misc]
             say(f"{name} is made")
     else:
-        tasks = [joblib.delayed(_make)(out, settings, name) for name in todo]
-        results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks)
-        for name in tqdm(results, total=len(tasks), unit=" recordings", disable=None, leave=False):
+        results = as_done(jobs, _make, [(out, settings, name) for name in todo])
+        for name in tqdm(results, total=len(todo), unit=" recordings", disable=None, leave=False):
             say(f"{name} is made")
     return todo
 

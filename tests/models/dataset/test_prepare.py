@@ -293,7 +293,7 @@ def test_a_worker_that_is_killed_is_told_as_an_error_of_its_recordings(tree, out
     assert [(outcome.name, outcome.status) for outcome in outcomes] == [
         ("train_1", "failed"), ("train_2", "failed"), ("dev_1", "failed"),
     ]  # fmt: skip
-    assert "its worker was lost (TerminatedWorkerError), perhaps for want of memory" in outcomes[0].error
+    assert "its worker was lost (WorkerLostError), perhaps for want of memory" in outcomes[0].error
 
 
 def test_processes_make_the_same_files(tree, out):

@@ -1,0 +1,130 @@
+"""Work side by side: processes that are started for one piece of work, and end with it and with their parent.
+
+The parent holds the only writing end of a pipe. Whatever becomes of it, the pipe closes then, on every platform: its
+processes drop what they are doing, which cleans up as after Ctrl-C, and are gone a few seconds later in any case.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any, ParamSpec, TypeVar
+
+from caffe_compat.errors import CaffeCompatError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+# Seconds that a task gets to clean up in when it is dropped: a training takes a snapshot.
+_GRACE = 5.0
+# What libraries of numbers look up, when they are loaded, for the number of their threads.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class WorkerLostError(CaffeCompatError):
+    """A process ended before its work was done."""
+
+
+class Processes:
+    """Processes that take tasks; made by `processes`."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def submit(self, task: Callable[_P, _R], /, *args: _P.args, **options: _P.kwargs) -> Future[_R]:
+        """Begin a task as soon as a process is free; functions, arguments and results are pickled."""
+        return self._pool.submit(_perform, task, args, options)
+
+
+@contextmanager
+def processes(jobs: int) -> Iterator[Processes]:
+    """Start up to `jobs` processes for as long as the context lasts.
+
+    Where the context is left with an error, what still runs is dropped. Scripts that come here need the usual
+    ``if __name__ == "__main__":``, as the processes import them.
+
+    Raises
+    ------
+    WorkerLostError
+        A process was killed, perhaps for want of memory; at once, and the others are ended.
+    """
+    context = multiprocessing.get_context("spawn")
+    reading, writing = context.Pipe(duplex=False)
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(reading, threads))
+    try:
+        yield Processes(pool)
+        pool.shutdown()
+    except BrokenProcessPool:
+        hint = "fewer --jobs take less"
+        raise WorkerLostError(
+            "a process was lost, perhaps for want of memory", field="--jobs", value=jobs, hint=hint
+        ) from None
+    finally:
+        writing.close()
+        pool.shutdown(cancel_futures=True)
+        reading.close()
+
+
+def as_done(jobs: int, task: Callable[..., _R], arguments: Iterable[tuple[Any, ...]]) -> Generator[_R]:
+    """Yield what a task returns for each of some arguments, whatever is done first, `jobs` at a time.
+
+    Raises
+    ------
+    WorkerLostError
+        See `processes`; what a task raises is raised here.
+    """
+    with processes(jobs) as workers:
+        for future in as_completed([workers.submit(task, *each) for each in arguments]):
+            yield future.result()
+
+
+_busy = False
+_ending = threading.Event()
+
+
+def _begin(parent: Connection, threads: int) -> None:
+    """Prepare a process for its tasks, before any of them imports anything."""
+    for name in _THREADS:
+        os.environ.setdefault(name, str(threads))
+    signal.signal(signal.SIGINT, _interrupt)
+    threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
+
+
+def _watch(parent: Connection) -> None:
+    """End the process once nobody holds the other end of the pipe."""
+    try:
+        parent.recv_bytes()
+    except (EOFError, OSError):
+        _ending.set()
+    if _busy:
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait(_GRACE)
+    os._exit(1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    _ending.set()
+    if not _busy:
+        os._exit(130)
+    raise KeyboardInterrupt
+
+
+def _perform(task: Callable[..., _R], args: tuple[Any, ...], options: dict[str, Any]) -> _R:
+    global _busy  # noqa: PLW0603  (of this process)
+    _busy = True
+    try:
+        return task(*args, **options)
+    finally:
+        _busy = False
+        if _ending.is_set():
+            os._exit(1)

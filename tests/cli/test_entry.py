@@ -1,0 +1,67 @@
+"""Ctrl-C ends every command with 130 and one line, from the first import on."""
+
+import os
+import signal
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from caffe_compat import cli
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = {"caffe_compat": "caffe-compat", "lq_emotion": "lq-emotion"}
+
+# Sends itself Ctrl-C when the module of this name is looked for.
+PROGRAM = """
+import os, signal, sys
+from importlib.abc import MetaPathFinder
+class Interrupt(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from caffe_compat.entry import {entry}
+sys.exit({entry}())
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("caffe_compat", "caffe_compat.cli.parser"),
+        ("caffe_compat", "google.protobuf.message"),
+        ("lq_emotion", "caffe_compat.models.robust_lq_emotion.cli.demo"),
+    ],
+)
+def test_an_interrupted_import_is_one_line_and_130(command, module):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(entry=command), module],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, f"{COMMANDS[command]}: error: interrupted\n")
+
+
+def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
+    from caffe_compat.models.robust_lq_emotion import cli as application
+
+    def interrupted(_args):
+        raise KeyboardInterrupt
+
+    args = Namespace(run=interrupted, fork=[])
+    monkeypatch.setattr(cli, "parse", lambda _argv: args)
+    monkeypatch.setattr(application, "_parser", lambda: Namespace(parse_args=lambda _argv: args))
+    assert cli.main([]) == 130
+    assert application.main([]) == 130
+    err = capsys.readouterr().err.splitlines()
+    assert [line.partition(": error: interrupted")[0] for line in err] == ["caffe-compat", "lq-emotion"]
+
+
+def test_signals_reach_what_tests_start():
+    """Also where the tests were started by a script in the background, which has them ignored."""
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
