@@ -20,7 +20,9 @@ def add_device(part: argparse.ArgumentParser) -> None:
     part.add_argument("--gpu", metavar="ID", help="run on this CUDA device; `all` for every one there is")
     part.add_argument("--device", metavar="NAME", help="run on this torch device: cpu, cuda, cuda:1")
     part.add_argument(
-        "--exact", action="store_true", help="convolutions add up in genuine Caffe's order: its bits, slower"
+        "--exact",
+        action="store_true",
+        help="convolutions and inner products add up in genuine Caffe's order: its bits, slower",
     )
 
 

@@ -11,8 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from caffe_compat.kernels.linear import product
-from caffe_compat.kernels.order import block_ends, chunks, flat, grid, implementation, share, span
+from caffe_compat.kernels.order import (
+    FEW,
+    Factor,
+    block_ends,
+    chunks,
+    flat,
+    grid,
+    implementation,
+    in_lanes_transposed,
+    lane_start,
+    lane_sums,
+    share,
+    span,
+    whole,
+)
 from caffe_compat.kernels.plain import Floats, Offsets
 
 Pair = tuple[int, int]
@@ -85,19 +98,25 @@ def forward(x: torch.Tensor, weight: torch.Tensor, stride: Pair, dilation: Pair,
     """Convolve a padded bottom (N, C, H, W), float32 on the CPU, without a bias."""
     at, kernels = _geometry(x, weight, stride, dilation, groups), implementation()
     top = np.zeros((at.images, at.outputs, *at.top), np.float32)
-    values, weights, out, ends = flat(x), flat(weight), top.reshape(-1), block_ends(at.taps)
-    corners = grid(span(at.images, at.image), at.place_offsets())
-    places = grid(span(at.images, at.outputs * at.places), span(at.places))
+    values, weights, out = flat(x), flat(weight), top.reshape(-1)
+    images, sums = span(at.images, at.image), span(at.images, at.outputs * at.places)
+    products = at.outputs // groups * at.taps * at.places  # of the matrices of an image
+    first, ends = lane_start(at.places, at.taps, products), block_ends(at.taps, small=products <= FEW)
+    corners, places = grid(images, at.place_offsets()[:first]), grid(sums, span(first))
     for group in range(groups if top.size else 0):
         outputs = np.arange(at.outputs, dtype=np.int64)[at.output_range(group)]
-        packed, taps = kernels.pack(weights, outputs * at.taps, span(at.taps)), at.tap_offsets(group)
+        rows, taps = outputs * at.places, at.tap_offsets(group)
+        left = Factor(weights, outputs * at.taps, span(at.taps))
+        packed = kernels.pack(left.values, left.outer, left.inner)
 
-        def work(
-            piece: slice, packed: Floats = packed, taps: Offsets = taps, rows: Offsets = outputs * at.places
-        ) -> None:
+        def work(piece: slice, packed: Floats = packed, taps: Offsets = taps, rows: Offsets = rows) -> None:
             kernels.add_products(packed, values, taps, corners[piece], ends, out, rows, places[piece])
 
         share(work, chunks(corners.size), outputs.size * at.taps * corners.size)
+        if first < at.places:
+            right = Factor(values, grid(images, at.place_offsets()[first:]), taps)
+            pairs = np.tile(np.arange(first, at.places) < whole(at.places, 4), at.images)
+            out[grid(rows, sums, span(at.places - first, start=first))] = lane_sums(left, right, pairs).reshape(-1)
     return torch.from_numpy(top)
 
 
@@ -108,23 +127,24 @@ def weight_gradient(
     at, kernels = _geometry(x, weight, stride, dilation, groups), implementation()
     result = np.zeros(tuple(weight.shape), np.float32)
     values, tops, out, ends = flat(x), flat(gradient), result.reshape(-1), block_ends(at.places)
-    places, corners = span(at.places), at.place_offsets()
-    for group in range(groups if result.size and gradient.numel() else 0):
-        outputs = np.arange(at.outputs, dtype=np.int64)[at.output_range(group)]
-        taps = at.tap_offsets(group)
-        for image in range(at.images):
-            packed = kernels.pack(tops, (image * at.outputs + outputs) * at.places, places)
+    share_of_group, corners = at.outputs // groups, at.place_offsets()
+    in_lanes = in_lanes_transposed(share_of_group, at.taps, at.places)
+    for group, image in np.ndindex(groups if result.size and gradient.numel() else 0, at.images):
+        outputs, taps = np.arange(at.outputs, dtype=np.int64)[at.output_range(group)], at.tap_offsets(group)
+        left = Factor(tops, (image * at.outputs + outputs) * at.places, span(at.places))
+        right = Factor(values, taps, corners + image * at.image)
+        if in_lanes is not None:
+            result[at.output_range(group)] += lane_sums(left, right, in_lanes).reshape(-1, *result.shape[1:])
+            continue
+        packed = kernels.pack(left.values, left.outer, left.inner)
 
-            def work(
-                piece: slice,
-                packed: Floats = packed,
-                inner: Offsets = corners + image * at.image,
-                taps: Offsets = taps,
-                rows: Offsets = outputs * at.taps,
-            ) -> None:
-                kernels.add_products(packed, values, inner, taps[piece], ends, out, rows, span(at.taps)[piece])
+        def work(
+            piece: slice, packed: Floats = packed, right: Factor = right, rows: Offsets = outputs * at.taps
+        ) -> None:
+            columns = span(at.taps)[piece]
+            kernels.add_products(packed, values, right.inner, right.outer[piece], ends, out, rows, columns)
 
-            share(work, chunks(at.taps), outputs.size * at.taps * at.places)
+        share(work, chunks(at.taps), share_of_group * at.taps * at.places)
     return torch.from_numpy(result)
 
 
@@ -138,7 +158,8 @@ def bottom_gradient(
         return result
     maps, tops, weights = result.numpy(), flat(gradient), flat(weight)
     outputs, channels = at.outputs // groups, at.channels // groups
-    inner, ends, columns = span(outputs, at.places), block_ends(outputs), span(at.places)
+    small = outputs * at.taps * at.places <= FEW
+    inner, ends, columns = span(outputs, at.places), block_ends(outputs, small=small), span(at.places)
     packs = [
         kernels.pack(weights, span(at.taps, 1, group * outputs * at.taps), span(outputs, at.taps))
         for group in range(groups)
@@ -172,10 +193,48 @@ def _add_windows(taps: Floats, maps: Floats, stride: Pair, dilation: Pair) -> No
 
 
 def bias_gradient(gradient: torch.Tensor) -> torch.Tensor:
-    """Return the sums over an image's places, added image by image."""
+    """Return the sums over an image's places, added image by image, each as OpenBLAS's sgemv: in 8 lanes, or in 4."""
     images, outputs, places = gradient.shape[0], gradient.shape[1], gradient[0, 0].numel()
-    result = torch.zeros(outputs)
-    ones = torch.ones(1, places)
-    for image in gradient.reshape(images, outputs, places):
-        result += product(ones, image.t())[0]
-    return result
+    result, values = np.zeros(outputs, np.float32), flat(gradient)
+    tops, output = span(images * outputs, places), np.arange(images * outputs) % outputs
+    wide = (output < whole(outputs, 4)) | (output >= whole(outputs, 2))  # two of the last three outputs have 4 lanes
+    end = whole(places, 4)
+    sums = []
+    for start in range(0, end, _SGEMV):
+        size = min(_SGEMV, end - start)
+        part = np.empty(images * outputs, np.float32)
+        odd = size % 8 // 4 * 4  # what 8 lanes leave comes first, in the lower 4
+        late = _lanes(values, tops[wide], start + odd + span(4, start=4), span(size // 8, 8))
+        early = _lanes(values, tops[wide], start + span(4), np.append(span(odd // 4), odd + span(size // 8, 8)))
+        part[wide] = _pairs(early + late)
+        part[~wide] = _pairs(_lanes(values, tops[~wide], start + span(4), span(size // 4, 4)))
+        sums.append(part)
+    if end < places:
+        sums.append(np.add.accumulate(values.reshape(-1, places)[:, end:], axis=1)[:, -1])
+    for image in range(images):
+        for part in sums:
+            result += part[image * outputs : (image + 1) * outputs]
+    return torch.from_numpy(result)
+
+
+_SGEMV = 4096
+"""Places that sgemv adds up before it adds to the result."""
+
+
+def _lanes(values: Floats, tops: Offsets, lanes: Offsets, steps: Offsets) -> Floats:
+    """Return sums of ``values[top + lane + step]`` over the steps (tops, lanes)."""
+    sums = np.zeros((tops.size, lanes.size), np.float32)
+    if sums.size and steps.size:
+        kernels, out, columns = implementation(), sums.reshape(-1), grid(tops, lanes)
+        ones = kernels.pack(np.ones(1, np.float32), span(1), span(steps.size, 0))
+
+        def work(piece: slice) -> None:
+            ends, places = span(1, start=steps.size), span(out.size)[piece]
+            kernels.add_products(ones, values, steps, columns[piece], ends, out, span(1), places)
+
+        share(work, chunks(out.size), 8 * out.size * steps.size)
+    return sums
+
+
+def _pairs(lanes: Floats) -> Floats:
+    return np.asarray((lanes[:, 0] + lanes[:, 1]) + (lanes[:, 2] + lanes[:, 3]))

@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+import enum
+
 import numpy as np
 import torch
 
-from caffe_compat.kernels.order import block_ends, chunks, implementation, share, span
+from caffe_compat.kernels.order import (
+    FEW,
+    Factor,
+    block_ends,
+    chunks,
+    implementation,
+    in_lanes_transposed,
+    lane_start,
+    lane_sums,
+    share,
+    span,
+    whole,
+)
 from caffe_compat.kernels.plain import Floats
 
 
-def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+class Kind(enum.Enum):
+    """What Caffe tells OpenBLAS to transpose, on which the order of small products depends."""
+
+    PLAIN = "neither"
+    BY_TRANSPOSED = "the right factor"
+    TRANSPOSED = "the left factor"
+
+
+def product(left: torch.Tensor, right: torch.Tensor, kind: Kind = Kind.PLAIN) -> torch.Tensor:
     """Return left (M, K) times right (K, N), float32 on the CPU, any strides; M, K and N may be 0."""
     (m, length), n = left.shape, right.shape[1]
     result = np.zeros((m, n), np.float32)
     if not result.size or not length:
         return torch.from_numpy(result)
     (a, down_a, along_a), (b, along_b, right_b) = _memory(left), _memory(right)
-    kernels, ends, out = implementation(), block_ends(length), result.reshape(-1)
-    packed = kernels.pack(a, span(m, down_a), span(length, along_a))
+    rows, columns = Factor(a, span(m, down_a), span(length, along_a)), span(n, right_b)
+    inner, small = span(length, along_b), m * n * length <= FEW
+    first, pairs = n, np.broadcast_to(np.arange(n) < whole(n, 4), (m, n))
+    if kind is Kind.BY_TRANSPOSED:
+        lanes = in_lanes_transposed(m, n, length)
+        first, pairs, small = (n, pairs, False) if lanes is None else (0, lanes, small)
+    elif kind is Kind.PLAIN:
+        first = lane_start(n, length, m * n * length)
+    kernels, ends, out = implementation(), block_ends(length, small=small), result.reshape(-1)
+    packed = kernels.pack(rows.values, rows.outer, rows.inner)
 
     def work(piece: slice) -> None:
-        columns = span(n)[piece]
-        kernels.add_products(packed, b, span(length, along_b), columns * right_b, ends, out, span(m, n), columns)
+        kernels.add_products(packed, b, inner, columns[piece], ends, out, span(m, n), span(n)[piece])
 
-    share(work, chunks(n), m * n * length)
+    share(work, chunks(first), m * first * length)
+    if first < n:
+        result[:, first:] = lane_sums(rows, Factor(b, columns[first:], inner), pairs[:, first:])
     return torch.from_numpy(result)
 
 

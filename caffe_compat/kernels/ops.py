@@ -72,7 +72,7 @@ convolution.register_autograd(_differentiate_convolution, setup_context=_save_co
 @torch.library.custom_op("caffe_compat::inner_product", mutates_args=())
 def inner_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return x weight' + bias of a matrix (N, K) and weights (M, K)."""
-    top = linear.product(x, weight.t())
+    top = linear.product(x, weight.t(), linear.Kind.BY_TRANSPOSED)
     return top if bias is None else top.add_(bias)
 
 
@@ -82,12 +82,12 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: ARG001
 
 
 @torch.library.custom_op("caffe_compat::ordered_product", mutates_args=())
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    return linear.product(left, right)
+def _product(left: Tensor, right: Tensor, kind: str) -> Tensor:
+    return linear.product(left, right, linear.Kind[kind])
 
 
 @_product.register_fake
-def _(left: Tensor, right: Tensor) -> Tensor:
+def _(left: Tensor, right: Tensor, kind: str) -> Tensor:  # noqa: ARG001
     return left.new_empty(left.shape[0], right.shape[1])
 
 
@@ -100,9 +100,9 @@ def _differentiate_inner_product(ctx: Any, gradient: Tensor) -> Gradients:
     x, weight = ctx.saved_tensors
     bottom, weights, biases = ctx.needs_input_grad
     return (
-        _product(gradient, weight) if bottom else None,
-        _product(gradient.t(), x) if weights else None,
-        _product(gradient.new_ones(1, len(gradient)), gradient)[0] if biases else None,
+        _product(gradient, weight, "PLAIN") if bottom else None,
+        _product(gradient.t(), x, "TRANSPOSED") if weights else None,
+        _product(gradient.new_ones(1, len(gradient)), gradient, "TRANSPOSED")[0] if biases else None,
     )
 
 

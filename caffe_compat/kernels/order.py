@@ -1,4 +1,14 @@
-"""What is added to what, and who does it."""
+"""What is added to what, and who does it.
+
+OpenBLAS on the machine that recorded genuine Caffe (AVX-512, version 0.3.17 or later, more than one thread) adds up a
+matrix product in one of these ways; each was checked against recorded values:
+
+- Blocks: products of up to 320 in a chain of fused multiply-adds from 0, each block's sum added to the result in turn.
+  What is left for the last two blocks is halved.
+- Small matrices, of at most a million multiply-adds: one chain, whatever its length.
+- Parts of small matrices: 16 lanes, product k in lane k mod 16, each a chain; then the lanes are added in pairs, or
+  the upper half to the lower.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +16,11 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from caffe_compat.kernels import plain
@@ -16,9 +28,12 @@ from caffe_compat.kernels.plain import Floats, Offsets
 
 BLOCK = 320
 """Products that OpenBLAS's sgemm adds up before it adds to the result (its Q on the recording machine)."""
+FEW = 10**6
+"""Multiply-adds up to which its kernels for small matrices are taken."""
+LANES = 16
 CHUNK = 256
 """Columns of a piece of work: with a block of rows they fit in a core's second cache."""
-SMALL = 1 << 21
+SHORT = 1 << 21
 """Multiply-adds below which threads cost more than they save."""
 
 
@@ -32,9 +47,14 @@ def implementation() -> ModuleType:
     return compiled
 
 
-def block_ends(length: int) -> Offsets:
+def block_ends(length: int, *, small: bool = False) -> Offsets:
     """Return where the blocks of a sum of `length` products end."""
-    return np.array([*range(BLOCK, length, BLOCK), length], np.int64)
+    ends = [0]
+    while ends[-1] < length:
+        rest = length - ends[-1]
+        size = rest if small or rest <= BLOCK else BLOCK if rest >= 2 * BLOCK else (rest + 1) // 2
+        ends.append(ends[-1] + size)
+    return np.array(ends[1:], np.int64)
 
 
 def span(count: int, step: int = 1, start: int = 0) -> Offsets:
@@ -49,14 +69,14 @@ def grid(*axes: Offsets) -> Offsets:
 
 def chunks(count: int, size: int = CHUNK) -> list[slice]:
     """Return `count` in even pieces of at most `size`."""
-    pieces = -(-count // size)
+    pieces = -(-count // size) or 1
     bounds = [count * i // pieces for i in range(pieces + 1)]
-    return [slice(a, b) for a, b in itertools.pairwise(bounds)]
+    return [slice(a, b) for a, b in itertools.pairwise(bounds) if a < b]
 
 
 def share(work: Callable[[slice], object], pieces: Iterable[slice], products: int) -> None:
     """Call `work` for every piece, on as many threads as torch uses, all of which end before this returns."""
-    threads = torch.get_num_threads() if products > SMALL else 1
+    threads = torch.get_num_threads() if products > SHORT else 1
     if threads == 1:
         for piece in pieces:
             work(piece)
@@ -70,3 +90,53 @@ def flat(tensor: torch.Tensor) -> Floats:
     """Return a tensor's values as a flat array, without copying those of a contiguous one."""
     values: Floats = tensor.detach().contiguous().numpy().reshape(-1)
     return values
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A matrix as offsets into flat values: `outer` of its rows (left) or columns (right), `inner` along the sums."""
+
+    values: Floats
+    outer: Offsets
+    inner: Offsets
+
+
+def lane_sums(left: Factor, right: Factor, pairs: npt.NDArray[np.bool_]) -> Floats:
+    """Return a product summed up in 16 lanes; `pairs` (rows, columns), broadcast, says how the lanes are added."""
+    kernels, rows, columns = implementation(), left.outer.size, right.outer.size
+    lanes = np.zeros((LANES, rows, columns), np.float32)
+    for lane in range(min(LANES, left.inner.size)):
+        inner = left.inner[lane::LANES]
+        kernels.add_products(
+            kernels.pack(left.values, left.outer, inner),
+            right.values,
+            right.inner[lane::LANES],
+            right.outer,
+            span(1, start=inner.size),
+            lanes[lane].reshape(-1),
+            span(rows, columns),
+            span(columns),
+        )
+    neighbours = halves = lanes
+    while len(halves) > 1:
+        neighbours = neighbours[::2] + neighbours[1::2]
+        halves = halves[: len(halves) // 2] + halves[len(halves) // 2 :]
+    return np.asarray(np.where(pairs, neighbours[0], halves[0]))
+
+
+def whole(count: int, of: int) -> int:
+    """Return the multiple of `of` next to `count`, from below."""
+    return count - count % of
+
+
+def lane_start(columns: int, length: int, products: int) -> int:
+    """Return the column from which on a product of untransposed matrices is summed up in lanes, if it is."""
+    few = length >= 32 and products <= FEW and columns % LANES <= LANES // 2
+    return whole(columns, LANES) if few else columns
+
+
+def in_lanes_transposed(rows: int, columns: int, length: int) -> npt.NDArray[np.bool_] | None:
+    """Say how lanes are added, if a product by a transposed matrix is summed up in lanes."""
+    if rows * columns > 1200 or length < 32 or rows * columns * length > FEW:
+        return None
+    return (np.arange(rows) < whole(rows, 4))[:, None] | (np.arange(columns) < whole(columns, 4))

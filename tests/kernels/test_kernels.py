@@ -26,18 +26,16 @@ def implementation(request, monkeypatch):
 
 
 def use_plain(monkeypatch):
+    monkeypatch.setattr(order, "implementation", lambda: plain)
     for module in (conv, linear):
         monkeypatch.setattr(module, "implementation", lambda: plain)
 
 
-def by_hand(a, b):
-    """One sum: fused multiply-adds in exact arithmetic, each rounded once, blocks of 320."""
+def chain(a, b):
+    """One sum: fused multiply-adds in exact arithmetic, each rounded once."""
     total = np.float32(0)
-    for start in range(0, len(a), 320):
-        block = np.float32(0)
-        for x, y in zip(a[start : start + 320], b[start : start + 320], strict=True):
-            block = rounded(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(block)))
-        total = np.float32(total + block)
+    for x, y in zip(a, b, strict=True):
+        total = rounded(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(total)))
     return total
 
 
@@ -51,12 +49,46 @@ def rounded(value):
     return min(nearest, key=lambda c: int(c.view(np.int32)) & 1)
 
 
-def test_a_sum_is_a_chain_of_fused_multiply_adds_in_blocks_of_320(implementation):
+def test_a_large_products_sums_are_chains_of_fused_multiply_adds_in_blocks(implementation):
     rng = np.random.default_rng(1)
-    a, b = rng.standard_normal((2, 3, 700)).astype("f4")
+    a, b = rng.standard_normal((40, 1010)).astype("f4"), rng.standard_normal((25, 1010)).astype("f4")
     product = linear.product(torch.from_numpy(a), torch.from_numpy(b).t()).numpy()
-    expected = [[by_hand(x, y) for y in b] for x in a]
-    np.testing.assert_array_equal(product, expected)
+    for i, j in ((0, 0), (39, 24), (17, 9)):
+        blocks = (slice(320), slice(320, 640), slice(640, 825), slice(825, 1010))
+        first, second, third, fourth = (chain(a[i, at], b[j, at]) for at in blocks)
+        assert product[i, j] == ((first + second) + third) + fourth
+
+
+def test_the_last_two_blocks_are_equally_long():
+    assert order.block_ends(320).tolist() == [320]
+    assert order.block_ends(321).tolist() == [161, 321]
+    assert order.block_ends(640).tolist() == [320, 640]
+    assert order.block_ends(1764).tolist() == [320, 640, 960, 1280, 1522, 1764]
+    assert order.block_ends(3200).tolist() == [*range(320, 3201, 320)]
+    assert order.block_ends(3200, small=True).tolist() == [3200]
+
+
+@pytest.mark.parametrize(
+    ("kind", "lanes"),
+    [
+        (linear.Kind.PLAIN, lambda i, j: j >= 16),
+        (linear.Kind.TRANSPOSED, lambda i, j: False),
+        (linear.Kind.BY_TRANSPOSED, lambda i, j: True),
+    ],
+)
+def test_small_products_are_one_chain_or_sixteen_lanes(implementation, kind, lanes):
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((5, 350)).astype("f4"), rng.standard_normal((22, 350)).astype("f4")
+    product = linear.product(torch.from_numpy(a), torch.from_numpy(b).t(), kind).numpy()
+    for i, j in ((0, 0), (4, 15), (2, 16), (4, 20), (4, 21)):
+        if lanes(i, j):
+            parts = np.array([chain(a[i, lane::16], b[j, lane::16]) for lane in range(16)])
+            pairs = j < 20 or (i < 4 and kind is linear.Kind.BY_TRANSPOSED)
+            while len(parts) > 1:
+                parts = parts[::2] + parts[1::2] if pairs else parts[: len(parts) // 2] + parts[len(parts) // 2 :]
+            assert product[i, j] == parts[0]
+        else:
+            assert product[i, j] == chain(a[i], b[j])
 
 
 def test_known_sums(implementation):
@@ -67,8 +99,9 @@ def test_known_sums(implementation):
     k = np.arange(2000)
     a = torch.from_numpy(((k * 37 % 101) / 101 - 0.5).astype("f4"))[None]
     b = torch.from_numpy(((k * 53 % 97) / 97 - 0.5).astype("f4"))[:, None]
-    assert linear.product(a, b).item().hex() == "0x1.30bba80000000p+0"
-    assert linear.product(a[:, :320], b[:320]).item().hex() == "0x1.1c73100000000p+1"
+    assert linear.product(a, b, linear.Kind.TRANSPOSED).item().hex() == "0x1.30bb8e0000000p+0"
+    assert linear.product(a, b).item().hex() == "0x1.30bbb80000000p+0"
+    assert linear.product(a.repeat(30, 1), b.repeat(1, 20))[0, 0].item().hex() == "0x1.30bba40000000p+0"
 
 
 def test_the_bits_of_a_convolution_and_its_gradients_are_these(implementation):
@@ -81,7 +114,7 @@ def test_the_bits_of_a_convolution_and_its_gradients_are_these(implementation):
         conv.bias_gradient(gradient),
     ):
         digest.update(tensor.numpy().tobytes())
-    assert digest.hexdigest() == "d8e1831d9591c88e864d7990fd3f4c956500a09b2a0f8f56f586d8e0460943d0"
+    assert digest.hexdigest() == "811bf47e4058d2341da42320cc772a180e370feca85fec997af6a79b8484e167"
 
 
 def case(shape, outputs, kernel, *, seed=0, stride=1, dilation=1, groups=1):
@@ -186,7 +219,7 @@ def test_an_emulated_multiply_add_is_rounded_once():
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 def test_threads_do_not_change_a_bit(threads, monkeypatch):
     pytest.importorskip("numba")
-    monkeypatch.setattr(order, "SMALL", 0)
+    monkeypatch.setattr(order, "SHORT", 0)
     before = torch.get_num_threads()
     x, weight, gradient = case((4, 6, 20, 20), 9, 5, seed=5)
     one = conv.forward(x, weight, (1, 1), (1, 1), 1), conv.weight_gradient(x, weight, gradient, (1, 1), (1, 1), 1)

@@ -1,20 +1,64 @@
-"""Single sums of genuine Caffe's recorded run of CNN+D, with all their factors: the bits, on every machine."""
+"""What genuine Caffe recorded comes out in every bit: layers with their gradients, and sums of CNN+D, on every machine."""
 
 import numpy as np
 import pytest
 import torch
 
-from caffe_compat.kernels import linear, order, plain
+from caffe_compat import load_net
+from caffe_compat.kernels import order, plain
 
 
-@pytest.mark.parametrize("module", [order.implementation(), plain], ids=["fastest", "plain"])
+def add_up(kernels, a, b):
+    out, inner, one = np.zeros(1, np.float32), np.arange(a.size), np.zeros(1, np.int64)
+    kernels.add_products(kernels.pack(a, one, inner), b, inner, one, order.block_ends(a.size), out, one, one)
+    return out[0]
+
+
+@pytest.mark.parametrize("module", ["fastest", "plain"])
 @pytest.mark.parametrize(("layer", "products"), [("conv2", 1600), ("conv3", 3200), ("fc4", 6400)])
-def test_recorded_sums_come_out_in_every_bit(golden, monkeypatch, layer, products, module):
-    monkeypatch.setattr(linear, "implementation", lambda: module)
+def test_recorded_sums_come_out_in_every_bit(golden, layer, products, module):
     record = np.load(golden / "sums.npz")
     bottom, weight, bias, top = (record[f"{layer}/{name}"] for name in ("bottom", "weight", "bias", "top"))
     assert bottom.shape == weight.shape == (top.size, products)
-    product = linear.product(torch.from_numpy(bottom), torch.from_numpy(weight).t()).numpy()
-    np.testing.assert_array_equal(product.diagonal() + bias, top)
+    kernels = order.implementation() if module == "fastest" else plain
+    sums = [
+        add_up(kernels, x, y) for x, y in zip(bottom, weight, strict=True)
+    ]  # in blocks, as in the large products they come from
+    np.testing.assert_array_equal(np.array(sums) + bias, top)
     in_double = (bottom.astype("f8") * weight).sum(1).astype("f4") + bias
     assert top.size == 1 or (in_double != top).any()  # another order would be seen
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "conv_basic",
+        "conv_dilation",
+        "conv_group",
+        "conv_rect",
+        "conv_stride_pad",
+        "ip",
+        "ip_axis2_nobias",
+        "ip_transpose",
+        "shared_weights",
+    ],
+)
+def test_recorded_layers_and_their_gradients_come_out_in_every_bit(golden, case):
+    folder = golden / "layers" / case
+    record = np.load(folder / "record.npz")
+    net = load_net(folder / "net.prototxt", folder / "weights.caffemodel", losses=True, exact=True)
+    inputs = {key: torch.from_numpy(record[f"in/{key}"]).requires_grad_() for key in net.inputs}
+    blobs = net.every_blob(inputs)
+    seeds = {key: torch.from_numpy(record[f"seed/{key}"]) for key in blobs if f"seed/{key}" in record.files}
+    gradients = {}
+    if seeds:
+        torch.autograd.backward([blobs[key] for key in seeds], list(seeds.values()))
+        gradients = {f"grad/{key}": value.grad for key, value in inputs.items()}
+        for slot in net.params:
+            key, gradient = f"pgrad/{slot.layer}/{slot.index}", slot.tensor.grad
+            gradients[key] = gradient if gradient.shape == record[key].shape else gradient.t()  # `transpose: true`
+    ours = {f"out/{key}": value.detach() for key, value in blobs.items() if key != "loss"} | gradients
+    names = [key for key in record.files if key in ours]
+    assert len(names) >= (3 if seeds else 2)
+    for key in names:
+        np.testing.assert_array_equal(ours[key].numpy(), record[key], err_msg=key)

@@ -14,9 +14,8 @@ from tests.records import difference
 DEPLOY = "matlabscripts/recon/deploy/"
 OUTPUT = 3e-6
 """Of the blob's largest magnitude: float32 sums in another order."""
-GRADIENT = {"exact": 2e-6, "fast": 5e-3}
-"""Of the gradient's largest magnitude. With convolutions summed in Caffe's order only the backward sums differ. With
-torch's kernels a pooling window whose two largest values differ in the last bit may choose the other one, which moves
+GRADIENT = {"exact": 0, "fast": 5e-3}
+"""Of the gradient's largest magnitude. In Caffe's order every bit is equal. With torch's kernels a pooling window whose two largest values differ in the last bit may choose the other one, which moves
 conv1's gradient by up to 1.6e-3 here; genuine Caffe's own is 3.6e-4 from float64's for the same reason."""
 
 
@@ -43,7 +42,7 @@ def test_every_blob_of_a_deploy_net_is_caffes(nets: Path, definition: str, name:
     for key in record.files:
         kind, _, blob = key.partition("/")
         if kind == "out":
-            assert blob == "fc5" or np.array_equal(same[blob], record[key]), f"{blob}, exact"
+            assert np.array_equal(same[blob], record[key]), f"{blob}, exact"
             found = difference(blob, blobs[blob], record[key])
         elif kind == "out_sample":
             assert blobs[blob].shape == tuple(record[f"out_shape/{blob}"])
@@ -86,7 +85,9 @@ def test_gradients_are_caffes(
         scale = float(np.abs(grad).max())
         found = difference(key, grad[record[f"grad_index/{key}"]], record[f"grad_sample/{key}"], scale)
         assert found.relative <= GRADIENT[sums], str(found)
-        assert np.linalg.norm(grad) == pytest.approx(float(record[f"grad_norm/{key}"]), rel=GRADIENT[sums])
+        assert np.linalg.norm(grad.astype("f8")) == pytest.approx(
+            float(record[f"grad_norm/{key}"]), rel=GRADIENT[sums] + 1e-6
+        )
 
 
 def test_sr_weights_start_the_first_three_convolutions_of_cnn_d(nets: Path) -> None:
