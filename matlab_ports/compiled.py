@@ -6,6 +6,7 @@ stay in the cache, and the second one works on the transposed first, so that bot
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +16,15 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_compile = numba.njit(nogil=True, cache=True)  # takes seconds, once: kept beside this file or in the user's cache
 DOUBLE, SINGLE, UNSIGNED, SIGNED = range(4)  # how a pass stores its results
+
+
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile at the first call; takes seconds, and is kept beside this file or in the user's cache, if it can be."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # neither can be written
+        return numba.njit(nogil=True)(function)
 
 
 @_compile

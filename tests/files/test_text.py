@@ -249,11 +249,11 @@ def test_reading_a_long_string_takes_memory_for_its_pieces_not_for_ways_back(tex
     code = (
         "import resource, sys\n"
         "from caffe_compat.proto.tokens import Source, tokenize\n"
-        "source = Source(sys.stdin.read(), 'a')\n"
+        "source = Source(sys.stdin.buffer.read().decode(), 'a')\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak()\n"
         "assert len(tokenize(source)) == 4\n"
         "print(peak() - before)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], input=source, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], input=source.encode(), capture_output=True, check=True)
     assert int(done.stdout) < 8 << 10  # KiB; it was 50 MiB for the first

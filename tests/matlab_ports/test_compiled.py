@@ -1,6 +1,6 @@
 """The compiled loops of ``imresize`` give the bits of the plain ones, and are left alone where they do not pay."""
 
-import importlib
+import importlib.util
 import sys
 
 import numpy as np
@@ -80,3 +80,15 @@ def test_without_numba_or_with_fused_products_the_plain_loops_work(monkeypatch):
     monkeypatch.delitem(sys.modules, "matlab_ports.compiled")
     assert module.compiled_loops() is None
     np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), wanted)
+
+
+def test_loops_are_compiled_where_no_cache_can_be_written(monkeypatch):
+    """As in an installation of another user's, without a home."""
+    caching = importlib.import_module("numba.core.caching")
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
+    spec = importlib.util.spec_from_file_location("compiled_anew", compiled.__file__)
+    anew = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(anew)
+    out = np.empty((1, 3))
+    anew._accumulate(np.ones((2, 3)), np.array([[0.5, 2.0]]), np.array([[0, 1]]), out)
+    assert out.tolist() == [[2.5, 2.5, 2.5]]
