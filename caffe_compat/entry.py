@@ -1,27 +1,44 @@
-"""Where the commands begin: Ctrl-C ends them with 130 and without a traceback also while they are being imported."""
+"""Where the commands begin and end.
+
+Ctrl-C ends them with 130 and without a traceback also while they are being imported. At the end, once everything is
+closed and written, the process leaves at once: the interpreter does not take its modules apart, as then h5py 3.16 may
+wait for its own lock for good, or crash, when its property lists go away.
+"""
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import os
 import sys
 
 INTERRUPTED = 130
 
+_code = 1  # that of an exception that nobody expected
+
 
 def caffe_compat() -> int:
-    """Run ``caffe-compat`` with the arguments of the process."""
+    """Run ``caffe-compat`` with the arguments of the process, which ends with the code returned."""
     return _run("caffe-compat", "caffe_compat.cli")
 
 
 def lq_emotion() -> int:
-    """Run ``lq-emotion`` with the arguments of the process."""
+    """Run ``lq-emotion`` with the arguments of the process, which ends with the code returned."""
     return _run("lq-emotion", "caffe_compat.models.robust_lq_emotion.cli")
 
 
 def _run(program: str, module: str) -> int:
+    global _code  # noqa: PLW0603  (of the process)
+    atexit.register(_leave)  # before all others, so that it comes after them
     try:
-        code: int = importlib.import_module(module).main()
+        _code = importlib.import_module(module).main()
     except KeyboardInterrupt:
         sys.stderr.write(f"{program}: error: interrupted\n")
-        return INTERRUPTED
-    return code
+        _code = INTERRUPTED
+    return _code
+
+
+def _leave() -> None:
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    os._exit(_code)

@@ -65,3 +65,30 @@ def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
 def test_signals_reach_what_tests_start():
     """Also where the tests were started by a script in the background, which has them ignored."""
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+# Something that never goes away, as h5py's property lists sometimes do not when the interpreter takes modules apart.
+STUCK = """
+import sys, time
+class Stuck:
+    def __del__(self, sleep=time.sleep):
+        sleep(1000)
+sys.stuck = Stuck()
+from caffe_compat.entry import caffe_compat
+sys.exit(caffe_compat())
+"""
+
+
+@pytest.mark.parametrize(("argv", "code"), [(["layers"], 0), (["shwo"], 2)])
+def test_a_command_ends_whatever_becomes_of_the_interpreter(argv, code, tmp_path):
+    with (tmp_path / "out").open("w") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", STUCK, *argv],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=out,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == code
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert ("Convolution" in " ".join(lines)) == (argv == ["layers"])
