@@ -50,25 +50,26 @@ class MemorySource(DataSource):
         self._labels = np.zeros(0, np.float32)
         self._row = 0
 
-    def set_arrays(self, data: npt.ArrayLike, labels: npt.ArrayLike) -> None:
+    def set_arrays(self, data: npt.ArrayLike, labels: npt.ArrayLike, *, copy: bool = True) -> None:
         """Take arrays to make the next batches of, from their first row on; nothing is transformed.
 
         Parameters
         ----------
         data : (N, channels, height, width), converted to float32; N is a multiple of batch_size.
         labels : N numbers.
+        copy : False: what is written into float32 arrays later is in later batches, as in Caffe.
 
         Raises
         ------
         DataError
             They have another shape.
         """
-        values, numbers = np.array(data, np.float32), np.array(labels, np.float32).reshape(-1)
+        values, numbers = np.asarray(data, np.float32), np.asarray(labels, np.float32).reshape(-1)
         if values.ndim != 4 or values.shape[1:] != self._row_shape:
             wanted = ", ".join(map(str, self._row_shape))
             raise DataError(f"the data have the shape {values.shape}, not (N, {wanted})", layer=self._layer)
         self._check_rows(len(values), len(numbers))
-        self._data, self._labels, self._row = values, numbers, 0
+        self._data, self._labels, self._row = (values.copy(), numbers.copy(), 0) if copy else (values, numbers, 0)
 
     def add_datums(self, datums: Sequence[pb.Datum]) -> None:
         """Take pictures, transformed as transform_param says, to make the next batches of.

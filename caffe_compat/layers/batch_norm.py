@@ -39,15 +39,18 @@ class BatchNormModule(nn.Module):
             scale = self.factor.reciprocal().nan_to_num(nan=math.nan, posinf=0.0, neginf=0.0)  # 0 where the factor is
             mean, variance = self.mean * scale, self.variance * scale
             return torch.batch_norm(x, weight, bias, mean, variance, False, 0, self.eps, True)
+        if x.numel() == self.mean.numel():  # torch's x a - x a is not 0
+            self._update(x.detach().reshape(-1), torch.zeros_like(self.variance))
+            y, shape = x - x, (-1, *(1,) * (x.ndim - 2))
+            y = y if weight is None else y * weight.view(shape)
+            return y if bias is None else y + bias.view(shape)
         mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
         y = torch.batch_norm(x, weight, bias, mean, variance, True, 1, self.eps, True)
-        self._update(mean, variance, x.numel() // mean.numel())
+        self._update(mean, variance)
         return y
 
     @torch.no_grad()
-    def _update(self, mean: torch.Tensor, variance: torch.Tensor, samples: int) -> None:
-        if samples == 1:  # torch divides by samples - 1, Caffe does not
-            variance = torch.zeros_like(variance)
+    def _update(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
         self.factor.mul_(self.fraction).add_(1)
         self.mean.mul_(self.fraction).add_(mean)
         self.variance.mul_(self.fraction).add_(variance)

@@ -6,6 +6,7 @@ those of parameters added to, as Caffe's are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,7 +22,16 @@ from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.mode import device
-from caffe_compat.pycaffe.quirks import READS_BOTTOM, READS_TOP, leave_margins, leave_product, overwrites, own_gradients
+from caffe_compat.pycaffe.quirks import (
+    READS_BOTTOM,
+    READS_TOP,
+    hinge_gradient,
+    leave_margins,
+    leave_product,
+    overwrites,
+    own_gradients,
+    without_odd_values,
+)
 from caffe_compat.pycaffe.step import Step, assign
 
 
@@ -41,6 +51,8 @@ class ModuleStep(Step):
         super().__init__(node, layer, bottoms, tops, need)
         self.exact = exact
         self.in_place = [any(bottom is top for top in self.tops) for bottom in self.bottoms]
+        pooling = node.message.pooling_param
+        self.odd_values = node.type == "Pooling" and pooling.pool == pb.PoolingParameter.MAX
         self.module = nn.Module()
         self._build(node.spec)
 
@@ -93,6 +105,8 @@ class ModuleStep(Step):
             value = bottom.values(where)
             # `.data`: the layer sees what the memory holds when it goes back, as Caffe's does
             value = value.clone() if self.in_place[i] else value.data
+            if self.odd_values and not math.isfinite(float(value.sum())):
+                value = without_odd_values(value)
             inputs.append(value.requires_grad_(keep and self.need.writes(self.node, i)))
         with torch.set_grad_enabled(keep):
             found = self.module(*inputs)
@@ -130,7 +144,11 @@ class ModuleStep(Step):
                 self._kept = (*self._run(keep=True), self._versions())
         inputs, outputs, _ = self._kept
         where = device()
-        own = own_gradients(self.spec, self.bottoms, self.tops[0], where) if self.tops else None
+        if self.node.type == "HingeLoss":
+            if inputs[0].requires_grad:
+                self.bottoms[0].gradients(where).copy_(hinge_gradient(self.spec, self.bottoms, self.tops[0], where))
+            return
+        own = own_gradients(self.spec, self.bottoms, self.tops[0], outputs[0], where) if self.tops else None
         if own is not None:
             for value, bottom, grad in zip(inputs, self.bottoms, own, strict=True):
                 if value.requires_grad:

@@ -327,7 +327,7 @@ class Net(Passes):
         source = first.source if isinstance(first, DataStep) else None
         if not isinstance(source, MemorySource):
             raise CaffeError("set_input_arrays may only be called if the first layer is a MemoryDataLayer")
-        source.set_arrays(data, labels)
+        source.set_arrays(data, labels, copy=False)
 
 
 def _existing(file: PathLike) -> PathLike:

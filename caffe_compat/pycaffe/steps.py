@@ -7,9 +7,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from caffe_compat.backward import Need
 from caffe_compat.data import DataSource
 from caffe_compat.graph import Node
+from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.compute import ModuleStep
 from caffe_compat.pycaffe.layer import Layer
@@ -118,6 +121,45 @@ class DataStep(Step):
                 assign(top, batch[name], where)
 
 
+class EltwiseInPlaceStep(ModuleStep):
+    """SUM and MAX whose first bottom is the top, which Caffe clears before it reads anything.
+
+    The gradients are written one after the other, the first over that of the top.
+    """
+
+    def forward(self) -> None:
+        """Combine what is left."""
+        self.reshape()
+        where = device()
+        message, value = self.node.spec.param.eltwise_param, self.tops[0].values(where)
+        others = [bottom.values(where) for bottom in self.bottoms[1:]]
+        if message.operation == pb.EltwiseParameter.SUM:
+            self._coefficients = list(message.coeff) or [1.0] * len(self.bottoms)
+            value.zero_()
+            for coefficient, other in zip(self._coefficients[1:], others, strict=True):
+                value.add_(other, alpha=coefficient)
+            return
+        value.fill_(torch.finfo(value.dtype).min)
+        self._source = (~(value > others[0])).long()
+        value.copy_(torch.where(self._source == 0, value, others[0]))
+        for number, other in enumerate(others[1:], 2):
+            larger = other > value
+            self._source[larger] = number
+            value.copy_(torch.where(larger, other, value))
+
+    def backward(self) -> None:
+        """Write the gradients asked for."""
+        where = device()
+        for number, bottom in enumerate(self.bottoms):
+            if not self.need.bottoms[number]:
+                continue
+            grad = self.tops[0].gradients(where)
+            if self.node.spec.param.eltwise_param.operation == pb.EltwiseParameter.SUM:
+                bottom.gradients(where).copy_(grad * self._coefficients[number])
+            else:
+                bottom.gradients(where).copy_(torch.where(self._source == number, grad, 0))
+
+
 class PythonStep(Step):
     """A layer written in Python; its methods see the blobs themselves."""
 
@@ -135,6 +177,10 @@ class PythonStep(Step):
     def backward(self) -> None:
         """Call the layer's backward."""
         self.layer.backward(self.tops, list(self.need.bottoms), self.bottoms)
+
+
+def _is_product(node: Node) -> bool:
+    return node.spec.param.eltwise_param.operation == pb.EltwiseParameter.PROD
 
 
 def make_step(
@@ -155,4 +201,6 @@ def make_step(
         return ParameterStep(node, layer, bottoms, tops, need)
     if node.type in _VIEWS:
         return ViewStep(node, layer, bottoms, tops, need)
+    if node.type == "Eltwise" and tops[0] is bottoms[0] and not _is_product(node):
+        return EltwiseInPlaceStep(node, layer, bottoms, tops, need)
     return ModuleStep(node, layer, bottoms, tops, need, exact=exact)

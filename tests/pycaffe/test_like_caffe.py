@@ -185,3 +185,88 @@ def test_gradients_of_shared_parameters_are_written_for_every_layer(make, tmp_pa
     with h5py.File(tmp_path / "w.h5") as file:
         found = {group: sorted(name for name in file[group] if len(file[group][name])) for group in ("data", "diff")}
     assert found == {"data": ["y"], "diff": ["y", "z"]}
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1, 1)])
+def test_a_batch_norm_of_one_value_a_channel_is_0(make, shape):
+    net = make(FORCE + source(shape) + layer("BatchNorm", "x", "t"))
+    net.blobs["x"].data.flat = [1000.3, -2.7, 5.1]
+    assert not net.forward()["t"].any()
+    net.blobs["t"].diff[...] = 7
+    net.backward()
+    assert not net.blobs["x"].diff.any()
+    mean, variance, factor = (blob.data.flatten().tolist() for blob in net.params["l"])
+    assert (mean, variance, factor) == (net.blobs["x"].data.flatten().tolist(), [0, 0, 0], [1])
+
+
+@pytest.mark.parametrize(
+    ("more", "bottoms", "top", "gradients"),
+    [
+        ("coeff: 2 coeff: 3", "xy", [3, 6], [[2, 20], [6, 60]]),
+        ("", "xyz", [1, 11], [[1, 10], [1, 10], [1, 10]]),
+        ("operation: MAX", "xy", [1, 2], [[0, 0], [0, 0]]),
+        ("operation: MAX", "xyz", [1, 9], [[0, 0], [0, 0], [0, 0]]),
+    ],
+)
+def test_eltwise_in_place_reads_what_it_has_cleared(make, more, bottoms, top, gradients):
+    net = make(FORCE + source(*[(2,)] * len(bottoms)) + layer("Eltwise", bottoms, "x", f"eltwise_param {{ {more} }}"))
+    for name, value in zip(bottoms, ([5, 7], [1, 2], [0, 9]), strict=False):
+        net.blobs[name].data[...] = value
+    net.forward()
+    assert net.blobs["x"].data.tolist() == top
+    net.blobs["x"].diff[...] = [1, 10]
+    net.backward()
+    assert [net.blobs[name].diff.tolist() for name in bottoms] == gradients
+
+
+def test_max_pooling_passes_over_nan_and_begins_with_the_least_number(make):
+    pooling = "pooling_param { kernel_w: 2 kernel_h: 1 stride_w: 2 stride_h: 1 }"
+    net = make(FORCE + source((1, 1, 1, 6)) + layer("Pooling", "x", "t", pooling))
+    net.blobs["x"].data.flat = [np.nan, 1, -np.inf, -np.inf, 2, np.inf]
+    assert net.forward()["t"].flatten().tolist() == [1, np.finfo(np.float32).min, np.inf]
+    net.blobs["t"].diff.flat = [3, 5, 7]
+    net.backward()
+    assert net.blobs["x"].diff.flatten().tolist()[:2] == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "gradient"),
+    [
+        ("Exp", "exp_param { base: 4 scale: 0.5 }", [21 * np.log(2), 40 * np.log(2)]),
+        ("ELU", "elu_param { alpha: 2 }", [3 * (2 + 7), 5]),
+        ("Power", "power_param { power: 3 }", [3 * 3 * (7 / -1), 5 * 3 * (8 / 2)]),
+        ("Power", "power_param { power: 0.5 scale: 2 shift: 4 }", [3 * (7 / 2), 5 * (8 / 8)]),
+        ("Power", "power_param { power: 2 scale: 2 }", [3 * -8, 5 * 16]),
+    ],
+)
+def test_gradients_are_taken_from_what_the_top_holds_now(make, kind, more, gradient):
+    net = make(FORCE + source((2,)) + layer(kind, "x", "t", more))
+    net.blobs["x"].data[...] = [-1, 2]
+    net.forward()
+    net.blobs["t"].data[...] = [7, 8]
+    net.blobs["t"].diff[...] = [3, 5]
+    net.backward()
+    np.testing.assert_allclose(net.blobs["x"].diff, gradient, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("norm", "passes"), [("L1", [1, 1, 1]), ("L2", [3, 6, 12])])
+def test_a_second_pass_back_through_a_hinge_loss_begins_with_what_the_first_one_left(make, norm, passes):
+    net = make(FORCE + source((1, 3), (1,)) + layer("HingeLoss", "xy", "t", f"hinge_loss_param {{ norm: {norm} }}"))
+    net.blobs["x"].data[...] = [[2, -1, 0.5]]
+    net.forward()
+    found = []
+    for _ in passes:
+        net.backward()
+        found.append(net.blobs["x"].diff.tolist())
+    assert found == [[[0, 0, value]] for value in passes]
+
+
+def test_arrays_that_were_handed_over_are_not_copied(make):
+    feed = 'layer { name: "d" type: "MemoryData" top: "x" top: "y" memory_data_param { batch_size: 1 channels: 1 '
+    net = make(feed + "height: 1 width: 2 } }")
+    data, labels = np.zeros((2, 1, 1, 2), np.float32), np.zeros(2, np.float32)
+    net.set_input_arrays(data, labels)
+    net.forward()
+    data[1], labels[1] = 5, 6
+    net.forward()
+    assert (net.blobs["x"].data.tolist(), net.blobs["y"].data.tolist()) == ([[[[5, 5]]]], [6])
