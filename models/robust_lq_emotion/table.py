@@ -2,7 +2,8 @@
 
 ROOT/table/table.json, from which everything else is made::
 
-    {"synthetic": true, "recordings": "...", "preset": "small", "seed": 0, "threads": 2, "scales": [3, 12],
+    {"synthetic": true, "recordings": "...", "preset": "small", "dimension": "valence", "delay": 0.0,
+     "seed": 0, "threads": 2, "scales": [3, 12],
      "switches": {"loss": "ccc"}, (those that are not the authors' code's)
      "versions": {"torch": "2.13.0", ...}, "seconds": {"train HR": 81.2, ...},
      "cells": [{"method": "LR", "factor": 3, "run": "LR-3", "test": "LR3", "scores": "scores/LR-3_on_LR3/scores.json",

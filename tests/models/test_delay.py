@@ -7,6 +7,8 @@ import pytest
 
 from caffe_compat import load_net, prototxt
 from caffe_compat.models.robust_lq_emotion.cli import main
+from caffe_compat.models.robust_lq_emotion.protocol import stages
+from caffe_compat.models.robust_lq_emotion.protocol_work import Experiment
 from caffe_compat.models.robust_lq_emotion.scores.predict import DEPLOY
 from caffe_compat.weights import save_weights
 from matlab_ports.matfile import loadmat
@@ -174,4 +176,8 @@ def test_recordings_prepared_with_two_delays_are_refused(tree, roots, oracle, tm
 def test_table_prepares_with_it(tree, tmp_path, capsys):
     table = ("table", "--recordings", tree, "--out", tmp_path, "--rows", "HR", "--dry-run")
     assert command(*table, "--delay=-1") == 2
-    assert command(*table, "--delay=0.4") == 0
+    assert "from 0 up" in capsys.readouterr().err
+    prepare, *_ = stages(Experiment(tree, tmp_path, rows=("hr",), scales=(3,), delay=0.4))
+    assert prepare.settings["delay"] == 0.4
+    prepare.run()
+    assert loadmat(tmp_path / "data/raw_data/LR3/dev_1.mat")["delay"].tolist() == [[0.4]]

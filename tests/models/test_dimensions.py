@@ -24,12 +24,15 @@ def command(*argv):
     return main(list(map(str, argv)))
 
 
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    out = tmp_path_factory.mktemp("drawn") / "recordings"
-    told = ("--train", 1, "--dev", 1, "--frames", 60, "--size", "240x240", "--seed", 2)
+def drawn(out, frames):
+    told = ("--train", 1, "--dev", 1, "--frames", frames, "--size", "240x240", "--seed", 2)
     assert command("make-recordings", "--out", out, *told) == 0
     return out
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    return drawn(tmp_path_factory.mktemp("drawn") / "recordings", 60)
 
 
 def prepare(recordings, root, *more):
@@ -115,11 +118,27 @@ def test_table_takes_the_dimension(recordings, root, capsys):
 
 
 @pytest.mark.slow
-def test_table_of_arousal_stands_beside_none_that_is_published(recordings, tmp_path):
+def test_table_of_arousal_stands_beside_none_that_is_published(tmp_path):
+    recordings = drawn(tmp_path / "recordings", 150)
     boxes = ("--boxes", recordings / "synthetic_face_boxes")
-    what = ("--dimension", "arousal", "--rows", "HR", "--preset", "demo", "--scales", 3, "--iterations", 1)
+    what = (
+        "--dimension",
+        "arousal",
+        "--rows",
+        "HR",
+        "--preset",
+        "demo",
+        "--scales",
+        3,
+        "--iterations",
+        1,
+        "--delay",
+        0.4,
+    )
     assert command("table", "--recordings", recordings, "--out", tmp_path, *boxes, *what) == 0
-    (cell,) = json.loads((tmp_path / "arousal/table/table.json").read_text())["cells"]
+    table = json.loads((tmp_path / "arousal/table/table.json").read_text())
+    assert (table["dimension"], table["delay"]) == ("arousal", 0.4)
+    (cell,) = table["cells"]
     assert cell["measured"]["frames"] > 20
     assert cell["published"] is None
     assert command("report", "--out", tmp_path, "--dimension", "arousal") == 0

@@ -21,7 +21,7 @@ _CONVENTIONS = ("avec", "population", "sample")  # those of scores.metrics, whic
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "predict the valence of prepared recordings, and score it: RMSE, CC, CCC"
+    text = "predict the valence (or arousal) of prepared recordings, and score it: RMSE, CC, CCC"
     evaluate = commands.add_parser("evaluate", help=text, description=text, allow_abbrev=False)
     option = evaluate.add_argument
     option("--weights", type=Path, required=True, metavar="FILE", help="a caffemodel, or the folder of a run")
