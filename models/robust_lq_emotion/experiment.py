@@ -244,7 +244,7 @@ class Experiment:
                 self.say,
                 device=device,
                 weights=weights,
-                criterion=_valence_ccc if valence and self.switches.loss == "ccc" else None,
+                criterion=valence_ccc if valence and self.switches.loss == "ccc" else None,
                 on_plateau=valence and self.switches.lr_on_plateau,
             )
         return round(time.perf_counter() - start, 2)
@@ -290,7 +290,8 @@ def _owners(net: pb.NetParameter) -> list[pb.LayerParameter]:
     return found
 
 
-def _valence_ccc(blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def valence_ccc(blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the loss "ccc" of a batch, from the blobs of a net without a layer for it."""
     names = JOINED if JOINED[0] in blobs else ("fc5", "label")
     loss: torch.Tensor = CCCLoss()(*(blobs[name] for name in names))
     return loss

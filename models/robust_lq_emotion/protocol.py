@@ -20,6 +20,7 @@ from caffe_compat.models.robust_lq_emotion import protocol_work as work
 from caffe_compat.models.robust_lq_emotion import recipes
 from caffe_compat.models.robust_lq_emotion.avec.layout import Recording, find_recordings
 from caffe_compat.models.robust_lq_emotion.dataset.h5 import OWN
+from caffe_compat.models.robust_lq_emotion.estimate import Training
 from caffe_compat.models.robust_lq_emotion.nets import definitions
 from caffe_compat.models.robust_lq_emotion.nets.blocks import SIZE
 from caffe_compat.models.robust_lq_emotion.nets.switches import otherwise
@@ -283,7 +284,8 @@ def _train(
     settings = {"net": net, "changes": changes, "threads": plan.threads, "device": plan.device}
     settings |= {"switches": switched} if switched else {}
     run = partial(work.do_train, plan, name, net, data, begun, changes)
-    return Stage(f"train {name}", run, settings, tuple(reads), (weights, out / "train.json"))
+    training = Training(net, changes, tuple(factors), out)
+    return Stage(f"train {name}", run, settings, tuple(reads), (weights, out / "train.json"), training)
 
 
 def _iterations(plan: Experiment, net: str) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, FileError
+from caffe_compat.models.robust_lq_emotion.estimate import Training
 from caffe_compat.models.robust_lq_emotion.processes import Processes, processes
 from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
 from matlab_ports.errors import PortError
@@ -34,6 +35,7 @@ class Stage:
     run : does the work, going on where it was killed; with several jobs it is called in another process.
     settings : all that decides the result besides what is read; JSON.
     reads, writes : files. What another stage writes and this one reads makes this one wait for it.
+    training : what is trained, for an estimate of its time.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Stage:
     settings: Mapping[str, Any]
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
+    training: Training | None = None
 
 
 @dataclass

@@ -26,6 +26,7 @@ from typing import Any
 
 from caffe_compat.errors import FileError
 from caffe_compat.files import atomic_path
+from caffe_compat.models.robust_lq_emotion.estimate import estimate, to_json, told
 from caffe_compat.models.robust_lq_emotion.nets.switches import otherwise, shown
 from caffe_compat.models.robust_lq_emotion.protocol import cells, ledger, stages
 from caffe_compat.models.robust_lq_emotion.protocol_work import Cell, Experiment
@@ -58,6 +59,16 @@ class Table:
         known = ledger(self.plan)
         return [(stage, known.is_done(stage)) for stage in stages(self.plan)]
 
+    def estimate(self) -> None:
+        """Say how long the trainings that are missing will take; table/logs/estimate.json holds it for programs."""
+        plan = self.plan
+        trainings = [stage.training for stage, done in self.todo() if stage.training is not None and not done]
+        estimates = estimate(trainings, plan.switches, threads=plan.threads, device=plan.device)
+        if estimates:
+            self.say(told(estimates))
+            (plan.out / "table" / "logs").mkdir(parents=True, exist_ok=True)
+            write_json(to_json(estimates), plan.out / "table" / "logs" / "estimate.json")
+
     def run(self) -> dict[str, Any]:
         """Do what is missing, and return what table.json holds.
 
@@ -66,6 +77,7 @@ class Table:
         CaffeCompatError, PortError, OSError
             A stage failed; what does not need it is done, and the same command goes on from there.
         """
+        self.estimate()
         known = ledger(self.plan)
         perform(stages(self.plan), known, jobs=self.jobs, say=self.say)
         results = self._results(known)

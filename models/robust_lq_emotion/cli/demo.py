@@ -52,7 +52,7 @@ def _demo(args: argparse.Namespace) -> int:
         print(json.dumps(results, indent=2))
         return 0
     print(f"\n{markdown(results)}")
-    print("No net is finished in this time; `lq-emotion table --preset small` takes longer, `--preset authors` days.")
+    print("No net is finished in this time; `lq-emotion table --preset small` takes longer, `--preset authors` months.")
     for path in (
         out / "data/pictures/dev_1_crops.png",
         out / "runs/HR/loss.png",

@@ -45,7 +45,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--threads", type=at_least(1), default=2, metavar="N", help="of each; other numbers, other bits (2)")
     option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
     add_switches(table)
-    option("--dry-run", action="store_true", help="list the stages, and what is done")
+    option("--dry-run", action="store_true", help="list the stages, what is done, and how long the rest trains")
     option("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
     table.set_defaults(run=_table)
 
@@ -83,6 +83,7 @@ def _table(args: argparse.Namespace) -> int:
     if args.dry_run:
         for stage, done in table.todo():
             print(f"{'done' if done else 'to do':6} {stage.name}")
+        table.estimate()
         return 0
     results = table.run()
     if args.json:
