@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
+import io
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 
@@ -122,21 +122,32 @@ def write_weights(net: CaffeNet, target: Path) -> None:
 
 
 def save_state_dict(net: CaffeNet, target: Path) -> None:
-    """Write a net's state_dict for ``torch.load(weights_only=True)``, complete or not at all."""
+    """Write a net's state_dict for ``torch.load(weights_only=True)``, complete or not at all, in the same bytes."""
     state = {key: value.detach().cpu().contiguous().clone() for key, value in net.state_dict().items()}
-    with atomic_path(target) as partial:
-        torch.save(state, partial)
+    content = io.BytesIO()  # torch puts the name of a file into it, and a full disk ends it
+    torch.save(state, content)
+    with atomic_path(target) as partial, partial.open("wb") as file:
+        file.write(content.getbuffer())
 
 
 def _load_state_dict(net: CaffeNet, source: Path) -> None:
     try:
+        _require_stored(source)
         state = torch.load(source, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, BadZipFile, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # noqa: BLE001  (a damaged pickle may raise any)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FileError(f"cannot be read as a state_dict: {reason}", file=source) from None
     own = net.state_dict()
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise FileError("is not a state_dict of tensors", file=source, hint="torch.save(net.state_dict(), ...)")
+    strange = [
+        FileError(f"holds {problem}; plain real numbers are expected", file=source, field=key)
+        for key, value in state.items()
+        if (problem := _strange(value))
+    ]
+    raise_together(strange)
     problems: list[CaffeCompatError] = [
         WeightsError("missing", file=source, field=key, hint=did_you_mean(key, set(state) - set(own)))
         for key in own.keys() - state.keys()
@@ -152,3 +163,21 @@ def _load_state_dict(net: CaffeNet, source: Path) -> None:
     ]
     raise_together(problems)
     net.load_state_dict(state)
+
+
+def _require_stored(source: Path) -> None:
+    """Refuse an archive that is deflated, as torch never writes it: a small file could fill the memory."""
+    with ZipFile(source) as archive:
+        members = archive.infolist()
+    size = sum(member.file_size for member in members)
+    if size > source.stat().st_size or any(member.compress_type != ZIP_STORED for member in members):
+        raise BadZipFile("its entries are deflated, or overlap")
+
+
+def _strange(value: torch.Tensor) -> str:
+    """Tell why a tensor's values cannot be a blob's; empty where they can."""
+    if value.layout is not torch.strided:
+        return f"a tensor of layout {value.layout}"
+    if value.is_meta:
+        return "a tensor without values (device meta)"
+    return f"values of type {value.dtype}" if value.is_complex() or value.is_quantized else ""

@@ -8,10 +8,15 @@ Caffe does not look at that file, so both can take turns on one run.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import re
+import struct
+import tokenize
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +28,15 @@ import torch
 from caffe_compat.data import CRand, DataSource
 from caffe_compat.errors import FileError
 from caffe_compat.files import atomic_path
+from caffe_compat.proto.regular import require_regular
 from caffe_compat.solver.workers import Workers
 
 _FORM = 1
+_DAMAGE = (
+    OSError, EOFError, ValueError, KeyError, TypeError, IndexError, RuntimeError, NotImplementedError, SyntaxError,
+    OverflowError, MemoryError, RecursionError, zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
+)  # fmt: skip
+"""What zipfile, NumPy's headers, JSON and torch raise for bytes that make no sense."""
 _SUFFIX = re.compile(r"\.(solverstate|caffemodel)(\.h5)?$")
 
 
@@ -82,21 +93,27 @@ def write_resume(
         np.savez(file, **entries)  # type: ignore[arg-type]  # its stub takes `allow_pickle` for one of the entries
 
 
-def read_resume(path: Path, place: Place, *, iteration: int, weights: Path) -> str:
-    """Set data and random numbers to where they stood; return why not, or nothing.
+def read_resume(path: Path, place: Place, *, iteration: int, weights: Path) -> str | Callable[[], None]:
+    """Return what sets data and random numbers to where they stood, or why they cannot be; nothing is set yet.
 
     Raises
     ------
     FileError
         The file is damaged.
     """
+    require_regular(path)
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            entries = {name: file[name] for name in file.files}
+        entries = _entries(path)
         record = json.loads(entries.pop("record").tobytes())
         found = (record["form"], record["iter"], record["workers"])
-        weights_then, shuffle, random = record["weights"], entries["shuffle"], entries["torch"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        weights_then, shuffle = record["weights"], entries["shuffle"]
+        if shuffle.shape != place.rng.state.shape or not ((shuffle >= 0) & (shuffle < 2**32)).all():
+            raise ValueError("shuffle is no state of random numbers")
+        random = {
+            name: torch.from_numpy(entries[name][place.workers.rank]) for name in ("torch", "cuda") if name in entries
+        }
+        torch.Generator().set_state(random["torch"])
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "remove it, and the data starts from the beginning"
         raise FileError(f"is damaged: {reason}", file=path, hint=hint) from None
@@ -106,15 +123,40 @@ def read_resume(path: Path, place: Place, *, iteration: int, weights: Path) -> s
         (source, {key.removeprefix(f"{name} "): value for key, value in entries.items() if key.startswith(f"{name} ")})
         for name, source in _named(place)
     ]
+    if not all(value.ndim == 1 for _, cursor in cursors for value in cursor.values()):
+        return "the data has changed"
     if not all(source.fits(cursor) for source, cursor in cursors):
         return "the data has changed"
-    for source, cursor in cursors:
-        source.seek(cursor)
-    place.rng.state = shuffle
-    torch.set_rng_state(torch.from_numpy(random[place.workers.rank]))
-    if place.device.type == "cuda" and "cuda" in entries:
-        torch.cuda.set_rng_state(torch.from_numpy(entries["cuda"][place.workers.rank]), place.device)
-    return ""
+
+    def go_on() -> None:
+        for source, cursor in cursors:
+            source.seek(cursor)
+        place.rng.state = shuffle
+        torch.set_rng_state(random["torch"])
+        if place.device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], place.device)
+
+    return go_on
+
+
+def _entries(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a file; as `write_resume` deflates nothing, none is larger than the file."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        stored = sum(member.file_size for member in members)
+        if stored > path.stat().st_size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("its entries are deflated, or overlap")
+        return {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
+
+
+def _array(content: bytes) -> npt.NDArray[Any]:
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an entry is no array")
+    shape, fortran, kind = np.lib.format.read_array_header_1_0(stream)
+    if kind.kind not in "iu" or fortran or math.prod(shape) * kind.itemsize != len(content) - stream.tell():
+        raise ValueError(f"an entry declares {kind} of shape {shape} and holds {len(content) - stream.tell()} bytes")
+    return np.frombuffer(content, kind, offset=stream.tell()).reshape(shape).copy()
 
 
 def _named(place: Place) -> Iterator[tuple[str, DataSource]]:

@@ -13,7 +13,7 @@ from caffe_compat.solver.resume import Place, random_states, read_resume, resume
 from caffe_compat.solver.snapshot import check_prefix, find_weights, fit_history, snapshot_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
 
@@ -84,16 +84,21 @@ class Saving:
         file = Path(path)
         state = read_solverstate(file)
         history = fit_history(state.history, self._updater.history_shapes, file)
+        beside = resume_path(file)
+        go_on: str | Callable[[], None] = ""
         if state.learned_net:
             weights = find_weights(state.learned_net, file)
+            if not restart_data and beside.is_file():
+                go_on = read_resume(beside, self._place, iteration=state.iter, weights=weights)
             self._log.copied(self._train.load(weights), weights)
         self._say("sgd_solver.cpp:336", "SGDSolver: restoring history")
         self._updater.restore_history(history)
         self.iter, self._step = state.iter, state.current_step
-        beside = resume_path(file)
-        if not restart_data and state.learned_net and beside.is_file():
-            problem = read_resume(beside, self._place, iteration=self.iter, weights=weights)
-            self._say("solver.cpp:499", f"{beside} is left aside: {problem}" if problem else f"Data as in {beside}")
+        if callable(go_on):
+            go_on()
+            self._say("solver.cpp:499", f"Data as in {beside}")
+        elif go_on:
+            self._say("solver.cpp:499", f"{beside} is left aside: {go_on}")
         self._shown = (self.iter, time.perf_counter())
 
     def _say(self, place: str, text: str) -> None:

@@ -1,0 +1,24 @@
+"""Damaged resume files, state_dicts and JSON: refused in our words before anything is touched, or used."""
+
+import pytest
+
+from tests.fuzz.run import run
+
+KINDS = {"resume.npz", "pt", "json"}
+
+
+def check(found, count):
+    assert not found.problems, "\n".join(f"case {n}: {told}" for n, told in found.problems.items())
+    assert sum(found.cases.values()) == count
+    assert set(found.cases) == KINDS
+    for kind in KINDS:
+        assert 0 < found.taken[kind] < found.cases[kind], f"{kind}: all or none are taken"
+
+
+def test_a_hundred_damaged_files_are_used_or_refused(tmp_path):
+    check(run(0, 100, tmp_path, worker="tests.fuzz.stored"), 100)
+
+
+@pytest.mark.slow
+def test_two_thousand_five_hundred_damaged_files_are_used_or_refused(tmp_path):
+    check(run(1, 2500, tmp_path, worker="tests.fuzz.stored"), 2500)
