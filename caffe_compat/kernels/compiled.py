@@ -108,6 +108,24 @@ def pack(values: Floats, rows: Offsets, inner: Offsets) -> Floats:
 
 
 @_compile
+def _pack_columns(values: Floats, inner: Offsets, columns: Offsets, block: Floats, first: int) -> None:
+    """Write ``values[inner[k] + columns[j]]`` into `block` from `first` on, panel by panel, filled up with zeros."""
+    for panel in range(-(-columns.size // COLUMNS)):
+        part = columns[panel * COLUMNS : (panel + 1) * COLUMNS]
+        adjacent = part.size == COLUMNS and part[-1] - part[0] == COLUMNS - 1
+        for k in range(inner.size):
+            at, source = first + (panel * inner.size + k) * COLUMNS, inner[k]
+            if adjacent:
+                source += part[0]
+                for j in range(COLUMNS):
+                    block[at + j] = values[source + j]
+            else:
+                for j in range(part.size):
+                    block[at + j] = values[source + part[j]]
+                block[at + part.size : at + COLUMNS] = 0
+
+
+@_compile
 def add_products(
     packed: Floats,
     values: Floats,
@@ -122,7 +140,8 @@ def add_products(
 
     The left factor is `packed` by :func:`pack`; the right one is ``values[inner[k] + columns[j]]``. Products are summed
     up over k, fused, from 0 and in blocks, which end before `ends`; each block's sum is added to `out` in turn.
-    `values` and `out` are flat; all sizes are at least 1.
+    `values` and `out` are flat, `columns` and
+    `places` ascend, all sizes are at least 1.
     """
     m, n, start, longest = rows.size, columns.size, 0, 0
     for end in ends:
@@ -130,23 +149,19 @@ def add_products(
     panels = -(-n // COLUMNS)
     width = panels * COLUMNS
     total = np.zeros((packed.shape[0] * ROWS, width), np.float32)
+    adjacent = places[n - 1] - places[0] == n - 1  # copied as vectors then
     for i in range(m):
-        for j in range(n):
-            total[i, j] = out[rows[i] + places[j]]
+        if adjacent:
+            total[i, :n] = out[rows[i] + places[0] : rows[i] + places[0] + n]
+        else:
+            for j in range(n):
+                total[i, j] = out[rows[i] + places[j]]
     block = np.zeros(longest * width + LANES, np.float32)
     first = -block.ctypes.data % 64 // 4  # where a line of the cache begins
     start = 0
     for end in ends:
         length = end - start
-        for panel in range(panels):
-            column = panel * COLUMNS
-            size = min(COLUMNS, n - column)
-            for k in range(length):
-                at, source = first + (panel * length + k) * COLUMNS, inner[start + k]
-                for j in range(size):
-                    block[at + j] = values[source + columns[column + j]]
-                for j in range(size, COLUMNS):
-                    block[at + j] = 0
+        _pack_columns(values, inner[start:end], columns, block, first)
         for tile in range(packed.shape[0]):
             for panel in range(panels):
                 _add_tile(
@@ -161,5 +176,8 @@ def add_products(
                 )
         start = end
     for i in range(m):
-        for j in range(n):
-            out[rows[i] + places[j]] = total[i, j]
+        if adjacent:
+            out[rows[i] + places[0] : rows[i] + places[0] + n] = total[i, :n]
+        else:
+            for j in range(n):
+                out[rows[i] + places[j]] = total[i, j]
