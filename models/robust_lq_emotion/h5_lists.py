@@ -46,7 +46,7 @@ def read_list(folder: Path, phase: str) -> Listed:
     Raises
     ------
     FileError, DataError
-        There is no list, or files are missing or damaged: all of them are told.
+        There is no list, or files are missing, damaged or of several frames a sample: all of them are told.
     """
     path = folder.resolve() / f"{phase}.txt"
     if not path.is_file():
@@ -68,6 +68,8 @@ def read_list(folder: Path, phase: str) -> Listed:
                 data = find_beside(stack.enter_context(open_hdf5(file)), "data", file, stack)
                 shape = data.shape
                 rows += int(shape[0])
+                if len(shape) == 4 and shape[1] != 1:
+                    problems.append(_channels(file, int(shape[1])))
                 sides[file] = int(shape[-1]) if len(shape) == 4 else 0
                 stores.append(Path(data.file.filename))
         except FileError as error:
@@ -76,6 +78,12 @@ def read_list(folder: Path, phase: str) -> Listed:
             problems.append(DataError(f"this HDF5 file is damaged: {error}", file=file, hint="write it again"))
     raise_together(problems)
     return Listed(path, rows, sides, tuple(stores))
+
+
+def _channels(file: Path, channels: int) -> DataError:
+    hint = "for a net of your own use caffe-compat train; or make files without lq-emotion h5 --triplets"
+    problem = "lq-emotion's nets see one frame at a time, and evaluate, rd and verify would refuse what is trained"
+    return DataError(problem, file=file, field="channels", value=channels, hint=hint)
 
 
 def identity(path: Path) -> list[Any]:

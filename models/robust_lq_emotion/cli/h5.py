@@ -24,7 +24,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_partitions(h5)
     h5.add_argument("--test", dest="dev", nargs="+", metavar="NAME", help="another name of --dev")
     _add_making(h5.add_argument_group("what to make of the frames"))
-    _add_multi(h5.add_argument_group("three frames at a time"))
+    _add_multi(h5.add_argument_group("three frames at a time, for nets of your own: lq-emotion train refuses them"))
     h5.add_argument("--fresh", action="store_true", help="make everything again")
     h5.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
     h5.set_defaults(run=_h5)

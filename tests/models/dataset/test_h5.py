@@ -190,3 +190,15 @@ def test_files_that_are_removed_and_made_again_train_nothing_again(root, tmp_pat
     assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
     assert main([*map(str, command), "--device=cpu"]) == 1
     assert "holds a training with other training data" in capsys.readouterr().err
+
+
+def test_three_frames_at_a_time_are_refused_before_anything_is_trained(root, capsys):
+    assert main(["h5", "--out", str(root), "--triplets", "clean", "--chunk", "8"]) == 0
+    (folder,) = (root / "h5_files").iterdir()
+    capsys.readouterr()
+    command = ["train", "--h5", str(folder), "--out", str(root / "run"), "--iterations=1", "--batch=2"]
+    assert main([*command, "--test-iter=1", "--device=cpu"]) == 1
+    said = capsys.readouterr().err
+    assert "channels = 3: lq-emotion's nets see one frame at a time" in said
+    assert "train_1.h5" in said
+    assert not (root / "run").exists()
