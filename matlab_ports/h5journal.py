@@ -85,14 +85,15 @@ class Journal:
         for line in self._file.read().split("\n")[:-1]:  # what has no end was cut off
             try:
                 entry = json.loads(line)
-            except ValueError:
+                if "fingerprint" in entry:
+                    self.fingerprint = entry["fingerprint"]
+                elif "chunk" in entry:
+                    address, nbytes = entry["chunk"]
+                    self.chunks.append(Chunk(int(address), int(nbytes)))
+                else:
+                    self.facts.update(entry)
+            except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
                 return
-            if "fingerprint" in entry:
-                self.fingerprint = entry["fingerprint"]
-            elif "chunk" in entry:
-                self.chunks.append(Chunk(*entry["chunk"]))
-            else:
-                self.facts.update(entry)
 
     def _add(self, entries: Sequence[dict[str, Any]]) -> None:
         self._file.write("".join(json.dumps(entry) + "\n" for entry in entries))

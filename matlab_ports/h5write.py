@@ -208,10 +208,10 @@ def _note(final: Path) -> Path:
 
 def _read_note(final: Path) -> dict[str, Any]:
     try:
-        note: dict[str, Any] = json.loads(_note(final).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = json.loads(_note(final).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return note
+    return note if isinstance(note, dict) and isinstance(note.get("facts"), dict) else {}
 
 
 def _state(path: Path) -> list[int] | None:

@@ -70,19 +70,22 @@ def _ours(out: Path) -> list[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; None where there is none.
+    """Return the object in a JSON file, as the commands write one; None where there is no file.
 
     Raises
     ------
     FileError
-        It is no JSON.
+        It is no JSON, or no object.
     """
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise FileError(f"is no JSON: {error}", file=path, hint="remove it") from None
+    if not isinstance(content, dict):
+        raise FileError("holds no JSON object; a command writes one here", file=path, hint="remove it")
+    return content
 
 
 def write_json(value: Any, path: Path) -> None:

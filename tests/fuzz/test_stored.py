@@ -2,6 +2,7 @@
 
 import pytest
 
+from caffe_compat.models.robust_lq_emotion.cli import main
 from tests.fuzz.run import run
 
 KINDS = {"resume.npz", "pt", "json"}
@@ -22,3 +23,13 @@ def test_a_hundred_damaged_files_are_used_or_refused(tmp_path):
 @pytest.mark.slow
 def test_two_thousand_five_hundred_damaged_files_are_used_or_refused(tmp_path):
     check(run(1, 2500, tmp_path, worker="tests.fuzz.stored"), 2500)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", "[" * 100_000, '{"a":' * 100_000])
+def test_a_runs_folder_with_other_json_is_an_error_in_one_line(content, tmp_path, capsys):
+    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "settings.json").write_text(content)
+    assert main(["sr-demo", "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'settings.json'}: " in error
+    assert error.count("\n") == 1

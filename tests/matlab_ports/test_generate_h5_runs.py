@@ -373,3 +373,11 @@ def test_nothing_is_written_where_the_folder_does_not_exist(data, tmp_path):
     savemat(tmp_path / "c.mat", {"x": 1})
     with pytest.raises(PortError, match="c.mat: its folder does not exist|c.mat: has no variable valence"):
         generate_h5([tmp_path / "c.mat"], SIZE, tmp_path / "a", 5)
+
+
+@pytest.mark.parametrize("line", ["[]", "3", '{"chunk": 5}', '{"chunk": [1]}', '{"chunk": [null, {}]}', "[" * 100_000])
+def test_state_that_makes_no_sense_is_made_again(line, data, tmp_path):
+    (tmp_path / ".a.h5.made").write_text(line)
+    (tmp_path / ".a.h5.0badcafe.journal").write_text(f'{{"fingerprint": 1}}\n{line}\n')
+    assert generate_h5(data, SIZE, tmp_path / "a", 5).resumed == 0
+    assert names(tmp_path) == ["a.h5", "data"]

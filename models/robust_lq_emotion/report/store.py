@@ -42,7 +42,7 @@ class Store:
             return None
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
+        except (ValueError, RecursionError, OSError) as error:
             raise FileError(f"cannot be read as JSON: {error}", file=path) from None
         if not isinstance(found, dict):
             raise DataError("does not hold what is expected there", file=path)
