@@ -6,7 +6,11 @@ import sys
 WITHOUT_POSIX = """
 import importlib, os, pkgutil, signal, sys
 
+# the standard library's own modules know where they are
+import asyncio, concurrent.futures, ctypes, multiprocessing.pool, shutil, subprocess, tempfile, webbrowser
+
 def take_away_posix():
+    sys.platform = "win32"
     for name in ("fcntl", "grp", "pwd", "resource", "termios"):
         sys.modules[name] = None  # an import of it fails
     for name in ("fork", "getuid", "killpg", "posix_fallocate", "preadv", "register_at_fork",
@@ -69,7 +73,7 @@ with SignalActions() as take:
 
 def test_a_file_that_needs_locks_is_refused_before_anything_is_written(tmp_path):
     code = f"""
-import numpy
+import cv2, h5py, numpy, PIL.Image, scipy.io
 take_away_posix()
 from pathlib import Path
 from matlab_ports.h5journal import Journal
