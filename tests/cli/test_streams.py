@@ -68,10 +68,10 @@ def test_a_full_disk_below_stdout_is_one_line():
 
 @pytest.fixture
 def case(tmp_path):
-    folder = tmp_path / "Größe ×2"
+    folder = tmp_path / os.fsdecode("Größe ×2".encode())
     folder.mkdir()
     write_case(folder)
-    (folder / "train.h5").rename(folder / "trän.h5")
+    (folder / "train.h5").rename(folder / os.fsdecode("trän.h5".encode()))
     (folder / "train.txt").write_text("trän.h5\n", encoding="utf-8")
     return folder
 

@@ -141,7 +141,7 @@ def test_each_switch_has_a_row_and_each_row_a_place_in_the_code():
 
 
 def test_the_document_is_current():
-    assert (ROOT / "docs" / "paper_vs_code.md").read_text() == markdown()
+    assert (ROOT / "docs" / "paper_vs_code.md").read_text(encoding="utf-8") == markdown()
 
 
 def test_the_document_marks_the_codes_and_the_papers_settings():
@@ -203,7 +203,7 @@ def prepared(plan, boxes, out, **switches):
 
 
 def test_crops_are_gray_and_of_every_face_where_that_is_asked_for(plan, tmp_path):
-    head, *rows = (plan.recordings / "synthetic_face_boxes/train_1.csv").read_text().splitlines()
+    head, *rows = (plan.recordings / "synthetic_face_boxes/train_1.csv").read_text(encoding="utf-8").splitlines()
     boxes = tmp_path / "boxes"
     boxes.mkdir()
     for number in range(5, 15):  # ten faces that are too narrow for the code
