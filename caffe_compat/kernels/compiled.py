@@ -36,6 +36,25 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(function)
 
 
+def _type_fma(_: Any, a: Any, b: Any, c: Any) -> tuple[Any, Callable[..., Any]]:
+    """Type :func:`_fma`: ``a b + c`` of three float32, rounded once."""
+    return types.float32(a, b, c), _write_fma
+
+
+def _write_fma(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+    return builder.fma(*args)
+
+
+_fma: Any = intrinsic(_type_fma)
+
+
+@_compile
+def add_scaled(values: Floats, others: Floats, factor: np.float32) -> None:
+    """Add `factor` times `others` to flat `values`, each rounded once."""
+    for i in range(values.size):
+        values[i] = _fma(factor, others[i], values[i])
+
+
 def _type_tile(
     _: Any, length: Any, left: Any, left_at: Any, right: Any, right_at: Any, out: Any, out_at: Any, stride: Any
 ) -> tuple[Any, Callable[..., Any]]:

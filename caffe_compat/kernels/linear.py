@@ -12,6 +12,7 @@ from caffe_compat.kernels.order import (
     Factor,
     block_ends,
     chunks,
+    flat,
     implementation,
     in_lanes_transposed,
     lane_start,
@@ -56,6 +57,14 @@ def product(left: torch.Tensor, right: torch.Tensor, kind: Kind = Kind.PLAIN) ->
     if first < n:
         result[:, first:] = lane_sums(rows, Factor(b, columns[first:], inner), pairs[:, first:])
     return torch.from_numpy(result)
+
+
+def add_scaled(values: torch.Tensor, others: torch.Tensor, factor: float) -> None:
+    """Add `factor` times `others` to `values`, float32 on the CPU, rounded once as OpenBLAS's saxpy does."""
+    result = flat(values)
+    implementation().add_scaled(result, flat(others), np.float32(factor))
+    if not values.is_contiguous():
+        values.copy_(torch.from_numpy(result).view(values.shape))
 
 
 def _memory(matrix: torch.Tensor) -> tuple[Floats, int, int]:

@@ -27,6 +27,11 @@ def fma(a: Floats, b: Floats, c: Floats) -> Floats:
         return total.astype(np.float32)
 
 
+def add_scaled(values: Floats, others: Floats, factor: np.float32) -> None:
+    """See :func:`caffe_compat.kernels.compiled.add_scaled`."""
+    values[...] = fma(np.asarray(factor), others, values)
+
+
 def pack(values: Floats, rows: Offsets, inner: Offsets) -> Floats:
     """Return the left factor of a product, as :func:`add_products` wants it."""
     return np.asarray(values[rows[:, None] + inner])

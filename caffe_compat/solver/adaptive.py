@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from caffe_compat.errors import SolverError
-from caffe_compat.solver.rules import Rule, Tensors, product, register
+from caffe_compat.solver.rules import Rule, Tensors, add_scaled, product, register
 
 if TYPE_CHECKING:
     from caffe_compat.proto.caffe_pb2 import SolverParameter
@@ -28,10 +28,10 @@ class Nesterov(Rule):
         """Return ``(1 + momentum) v_new - momentum v_old``."""
         del iteration
         (momentum,) = history
-        back = torch._foreach_mul(momentum, -self.momentum)
+        back = list(torch._foreach_mul(momentum, -self.momentum))
         torch._foreach_mul_(momentum, self.momentum)
-        torch._foreach_add_(momentum, grads, alpha=rate)
-        torch._foreach_add_(back, momentum, alpha=float(np.float32(1) + np.float32(self.momentum)))
+        add_scaled(momentum, grads, rate, exact=self.exact)
+        add_scaled(back, momentum, float(np.float32(1) + np.float32(self.momentum)), exact=self.exact)
         return list(back)
 
 

@@ -118,7 +118,7 @@ class Solver(Saving, Closing):
         self._make_nets(sources or {})
         if self.param.snapshot or self.param.snapshot_after_train:
             check_layer_names([node.name for node in self._train.graph.nodes], self.param)
-        self._updater = Updater(self.param, self._train.params)
+        self._updater = Updater(self.param, self._train.params, exact=self._exact)
         self._shown = (0, time.perf_counter())
         self._say("solver.cpp:57", "Solver scaffolding done.")
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from caffe_compat.errors import SolverError, did_you_mean
+from caffe_compat.kernels import linear
 
 if TYPE_CHECKING:
     from caffe_compat.proto.caffe_pb2 import SolverParameter
@@ -48,11 +49,14 @@ class Rule:
     type : Caffe's name of the solver.
     histories : how many tensors a parameter's history takes; a snapshot lists all firsts, then all seconds.
     rate_in_history : whether a gradient enters the history multiplied by its rate, so that lr_mult 0 leaves it alone.
+    exact : whether sums with a factor are rounded as Caffe's, on every processor.
     """
 
     type: ClassVar[str] = "SGD"
     histories: ClassVar[int] = 1
     rate_in_history: ClassVar[bool] = True
+
+    exact = False
 
     def __init__(self, param: SolverParameter) -> None:
         self.momentum = param.momentum
@@ -75,7 +79,7 @@ class Rule:
         del iteration
         (momentum,) = history
         torch._foreach_mul_(momentum, self.momentum)
-        torch._foreach_add_(momentum, grads, alpha=rate)
+        add_scaled(momentum, grads, rate, exact=self.exact)
         return momentum
 
 
@@ -95,8 +99,10 @@ def rules() -> Mapping[str, type[Rule]]:
     return MappingProxyType(_registry)
 
 
-def make_rule(param: SolverParameter) -> Rule:
+def make_rule(param: SolverParameter, *, exact: bool = False) -> Rule:
     """Return the rule a solver asks for; `param` is upgraded (``type``, not ``solver_type``).
+
+    With `exact`, SGD and Nesterov round as Caffe does on every processor.
 
     Raises
     ------
@@ -114,7 +120,9 @@ def make_rule(param: SolverParameter) -> Rule:
     if param.iter_size < 1:
         hint = "1: without a pass Caffe's first update makes every weight NaN" if param.iter_size == 0 else "1 or more"
         raise SolverError("must be at least 1", field="iter_size", value=param.iter_size, hint=hint)
-    return cls(param)
+    rule = cls(param)
+    rule.exact = exact
+    return rule
 
 
 def clip_scale(grads: Sequence[torch.Tensor], limit: float) -> tuple[float, float] | None:
@@ -131,11 +139,23 @@ def clip_scale(grads: Sequence[torch.Tensor], limit: float) -> tuple[float, floa
     return float(norm), float(np.float32(limit) / norm)
 
 
-def regularize(grads: Tensors, values: Tensors, decay: float, kind: str) -> None:
+def add_scaled(values: Tensors, others: Tensors, factor: float, *, exact: bool = False) -> None:
+    """Add `factor` times `others` to `values`, in place.
+
+    OpenBLAS rounds such a sum once, torch once or twice as the processor has it; with `exact` it is once on every one.
+    """
+    if exact and all(value.dtype == torch.float32 and value.device.type == "cpu" for value in values):
+        for value, other in zip(values, others, strict=True):
+            linear.add_scaled(value, other, factor)
+    else:
+        torch._foreach_add_(values, others, alpha=factor)
+
+
+def regularize(grads: Tensors, values: Tensors, decay: float, kind: str, *, exact: bool = False) -> None:
     """Add decay times the parameters (L2) or their signs (L1) to the gradients, in place."""
     if decay:
         terms = values if kind == "L2" else [value.sign() for value in values]
-        torch._foreach_add_(grads, terms, alpha=decay)
+        add_scaled(grads, terms, decay, exact=exact)
 
 
 def product(first: float, second: float) -> float:

@@ -47,6 +47,7 @@ class Updater:
     ----------
     param : solver definition, upgraded.
     learnable : the net's parameters in Caffe's order, each once.
+    exact : round as Caffe does on every processor (SGD and Nesterov).
 
     Attributes
     ----------
@@ -59,8 +60,8 @@ class Updater:
     A history restored for a parameter that was frozen since goes on moving it, as in Caffe.
     """
 
-    def __init__(self, param: SolverParameter, learnable: Sequence[Learnable]) -> None:
-        self.rule = make_rule(param)
+    def __init__(self, param: SolverParameter, learnable: Sequence[Learnable], *, exact: bool = False) -> None:
+        self.rule = make_rule(param, exact=exact)
         self._learnable = tuple(learnable)
         self._decay = param.weight_decay
         self._kind = param.regularization_type
@@ -144,7 +145,8 @@ class Updater:
             torch._foreach_mul_(grads, product(1.0, 1.0 / self._passes))
         for group, indices in self._groups:
             owned = [self._gradient(i) for i in indices]
-            regularize(owned, group.values, product(self._decay, group.decay_mult), self._kind)
+            decay = product(self._decay, group.decay_mult)
+            regularize(owned, group.values, decay, self._kind, exact=self.rule.exact)
             updates = self.rule.updates(owned, group.history, product(rate, group.lr_mult), iteration)
             torch._foreach_sub_(group.values, updates)
             for index, update in zip(indices, updates, strict=True):

@@ -216,6 +216,19 @@ def test_an_emulated_multiply_add_is_rounded_once():
     assert middle.item() == 1 + 2**-11 + 2**-23
 
 
+def test_a_scaled_sum_is_rounded_once(implementation):
+    rng = np.random.default_rng(2)
+    values, others = rng.standard_normal((2, 21, 19)).astype("f4")
+    factor = np.float32(0.3)
+    expected = [
+        rounded(Fraction(float(factor)) * Fraction(float(y)) + Fraction(float(x)))
+        for x, y in zip(values.flat, others.flat, strict=True)
+    ]
+    for layout in (torch.from_numpy(values.copy()), torch.from_numpy(values.T.copy()).t()):
+        linear.add_scaled(layout, torch.from_numpy(others), 0.3)
+        np.testing.assert_array_equal(layout.numpy().ravel(), expected)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 def test_threads_do_not_change_a_bit(threads, monkeypatch):
     pytest.importorskip("numba")
