@@ -91,11 +91,12 @@ def test_caffes_own_snapshot_resumes_after_it_was_moved_as_a_whole(run):
 
 
 def compare_files(ours, caffes):
-    assert ours.stat().st_size == pytest.approx(caffes.stat().st_size, rel=0.05)
     if ours.suffix == ".h5":
+        assert ours.stat().st_size <= caffes.stat().st_size  # HDF5 leaves less room free where it does not buffer
         with h5py.File(ours) as found, h5py.File(caffes) as expected:
             compare_groups(found, expected)
         return
+    assert ours.stat().st_size == pytest.approx(caffes.stat().st_size, rel=0.05)
     kind = pb.NetParameter if ours.suffix == ".caffemodel" else pb.SolverState
     found, expected = kind.FromString(ours.read_bytes()), kind.FromString(caffes.read_bytes())
     assert ours.stat().st_size == caffes.stat().st_size
