@@ -60,7 +60,7 @@ class HDF5OutputModule(nn.Module):
     """Writes what it is called with.
 
     The first call makes the file, complete or not at all, in the place of one that was there; before it, nothing is
-    touched. A later call adds to it, or, where that fails, leaves it as it was.
+    touched. A later call adds to it; where that fails, nothing is left.
 
     Parameters
     ----------
@@ -115,8 +115,12 @@ class HDF5OutputModule(nn.Module):
                 file[name].resize(self.rows + len(values), axis=0)
                 file[name][self.rows :] = values
 
-        with grown_hdf5(self.path) as writer:
-            writer.do(append)
+        try:
+            with grown_hdf5(self.path) as writer:
+                writer.do(append)
+        except FileError:
+            self.path.unlink(missing_ok=True)  # the rows of some passes would look like those of all
+            raise
 
 
 @contextmanager
