@@ -97,7 +97,7 @@ def test_a_file_that_lacks_the_tests_of_a_snapshot_is_refused(folder):
     with pytest.raises(CaffeCompatError, match=r"plateau\.json: tells of 0 divisions .* of [1-3].*--fresh"):
         solver(folder).restore("snap_iter_10.solverstate")
     (folder / "plateau.json").write_text("[1]")
-    with pytest.raises(CaffeCompatError, match="no losses of tests"):
+    with pytest.raises(CaffeCompatError, match="holds no JSON object"):
         solver(folder).restore("snap_iter_10.solverstate")
 
 

@@ -51,7 +51,7 @@ def test_a_result_that_was_changed_is_refused(tmp_path):
     ("content", "says"),
     [
         ("{", "is no JSON"),
-        ("[]", "is no result"),
+        ("[]", "holds no JSON object"),
         ('{"a": 1}', "is no result"),
         (json.dumps({**RESULT, "format": 2}), "is of format 2; 1 is known"),
     ],
