@@ -134,6 +134,14 @@ def generate_h5(
     )
 
 
+def _noted(file: ChunkFile) -> Scaling | None:
+    """Return what an earlier run noted; None where it noted nothing, or something else."""
+    match file.facts.get("scaling"):
+        case [int() | float() | None as mean, int() | float() | None as std]:
+            return Scaling(mean, std)
+    return None
+
+
 class _Run:
     """The files of one call: they share statistics."""
 
@@ -145,8 +153,7 @@ class _Run:
 
     def write(self, file: ChunkFile, part: Plan, name: str) -> None:
         if self.scaling is None:
-            noted = file.facts.get("scaling")
-            self.scaling = Scaling(*noted) if noted else self._scaling()
+            self.scaling = _noted(file) or self._scaling()
         if file.complete:
             self.resumed += len(part)
             return

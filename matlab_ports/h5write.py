@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from matlab_ports.errors import PortError
 from matlab_ports.h5journal import Chunk, Journal
 from matlab_ports.partial_file import sync
 from matlab_ports.store2hdf5 import hdf5_file, require_folder, reserve, store2hdf5
@@ -70,9 +72,11 @@ class ChunkFile:
             In MATLAB's order, samples last.
         """
         assert self._before is not None
-        chunk = self._before.chunks[number]
-        values = np.fromfile(self._before.data, "<f4", chunk.nbytes // 4, offset=chunk.address)
-        return values.reshape(shape, order="F")
+        (address, nbytes), journal = self._before.chunks[number], self._before
+        if nbytes != 4 * math.prod(shape) or not 0 <= address <= journal.data.stat().st_size - nbytes:
+            problem = f"tells of {nbytes} bytes at {address}, which {journal.data.name} does not hold"
+            raise PortError(problem, where=journal.path, hint="run again: the file is made anew")
+        return np.fromfile(journal.data, "<f4", nbytes // 4, offset=address).reshape(shape, order="F")
 
     def write(self, batches: Iterator[tuple[Array, Array]], room: int) -> int:
         """The scripts' loop: store batches behind each other, checkpoint now and then.

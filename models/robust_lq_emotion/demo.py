@@ -64,7 +64,9 @@ class Demo:
         """
         self._write_pictures()
         found: Results | None = workspace.read_json(self.out / workspace.RESULTS)
-        if found and found["iterations"] == self.iterations and all(map(self._exists, found["files"].values())):
+        with workspace.contents_of(self.out / workspace.RESULTS):
+            whole = found and found["iterations"] == self.iterations and all(map(self._exists, found["files"].values()))
+        if found and whole:
             self.say(f"{self.out} is finished; --fresh starts anew, more --iterations go on")
             return found
         patches = self._write_data()

@@ -14,7 +14,7 @@ from typing import Any
 
 from caffe_compat.errors import FileError, SolverError
 from caffe_compat.files import read_solverstate
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json, write_json
 from caffe_compat.solver import Solver
 from caffe_compat.solver.testing import Scores
 
@@ -69,12 +69,8 @@ class History:
             It is no such file.
         """
         held = read_json(self.path) if iteration else None
-        try:
+        with contents_of(self.path, "--fresh starts anew"):
             known = {int(number): float(loss) for number, loss in (held or {}).items()}
-        except (AttributeError, TypeError, ValueError):
-            raise FileError(
-                "holds no losses of tests by iteration", file=self.path, hint="--fresh starts anew"
-            ) from None
         self.losses = {number: loss for number, loss in known.items() if number < iteration}
 
     def note(self, iteration: int, loss: float) -> None:

@@ -224,7 +224,7 @@ def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path, factor: i
     from caffe_compat.models.robust_lq_emotion.dataset.h5 import RESULTS
     from caffe_compat.models.robust_lq_emotion.nets.cnn_d import cnn_d_deploy
     from caffe_compat.models.robust_lq_emotion.scores.evaluate import Evaluate
-    from caffe_compat.models.robust_lq_emotion.workspace import read_json
+    from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json
 
     torch.set_num_threads(plan.threads)
     with log(plan.out, f"score {cell.run} on {cell.test}") as say:
@@ -238,8 +238,9 @@ def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path, factor: i
             write_text(cnn_d_deploy(switches=plan.switches, factor=factor), evaluate.net)
             h5 /= str(min(plan.mixture, key=lambda known: abs(known - factor)))
         if plan.switches.normalisation == "file":
-            known = read_json(h5 / RESULTS)["train"]
-            evaluate.mean, evaluate.std = known["mean"], known["std"]
+            with contents_of(h5 / RESULTS):
+                known = (read_json(h5 / RESULTS) or {})["train"]
+                evaluate.mean, evaluate.std = float(known["mean"]), float(known["std"])
             say(f"frames less the mean {evaluate.mean:.6g}, over the deviation {evaluate.std:.6g}")
         evaluate.run()
 

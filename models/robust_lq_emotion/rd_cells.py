@@ -21,7 +21,7 @@ from caffe_compat.errors import DataError
 from caffe_compat.files import atomic_path
 from caffe_compat.models.robust_lq_emotion.codec.codecs import find_codec
 from caffe_compat.models.robust_lq_emotion.codec.encode import Pictures, encode, versions
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json, write_json
 from matlab_ports.eval_video import FrameSource
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import open_frames
@@ -170,9 +170,10 @@ class Unit:
     def _lacking(self, cell: Cell) -> list[str] | None:
         """Return the models without predictions; None if there is nothing to do."""
         told = read_json(cell.path(self.out))
-        if not isinstance(told, dict) or told.get("key") != self._coding_key(cell):
+        if told is None or told.get("key") != self._coding_key(cell):
             return list(self.models)
-        decoded = told["decoded_sha256"]
+        with contents_of(cell.path(self.out)):
+            decoded = str(told["decoded_sha256"])
         lacking = [
             name
             for name, identity in self.models.items()

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from caffe_compat.files import atomic_path
 from caffe_compat.models.robust_lq_emotion.rd_cells import Cell
-from caffe_compat.models.robust_lq_emotion.workspace import read_json
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json
 
 Point = dict[str, Any]
 PUBLISHED_BPP = {3: 0.24, 4: 0.40}  # arXiv 1709.03126, section 4.2: nothing is gained beyond it, at QP < 24
@@ -28,13 +28,11 @@ def rate(out: Path, cells: Sequence[Cell]) -> Point:
     """
     if cells[0].qp is None:
         return dict.fromkeys(("bits", "vcl_bits", "bpp", "vcl_bpp", "psnr"))
-    told = [read_json(cell.path(out)) for cell in cells]
-    sizes = [math.prod(one["shape"]) for one in told]
-    pixels = sum(sizes)
-    bits = sum(one["total_bits"] for one in told)
-    vcl = None if told[0]["vcl_bits"] is None else sum(one["vcl_bits"] for one in told)
-    lost = ((one["psnr"], size) for one, size in zip(told, sizes, strict=True))
-    error = sum(size * 10 ** (-quality / 10) for quality, size in lost if quality is not None)
+    coded = [_coded(cell.path(out)) for cell in cells]
+    pixels, bits = sum(one.pixels for one in coded), sum(one.bits for one in coded)
+    pictures = [one.vcl_bits for one in coded if one.vcl_bits is not None]
+    vcl = sum(pictures) if len(pictures) == len(coded) else None
+    error = sum(one.error for one in coded)
     return {
         "bits": bits,
         "vcl_bits": vcl,
@@ -42,6 +40,25 @@ def rate(out: Path, cells: Sequence[Cell]) -> Point:
         "vcl_bpp": None if vcl is None else vcl / pixels,
         "psnr": 10 * math.log10(pixels / error) if error else None,
     }
+
+
+class _Coded(NamedTuple):
+    """A recording's bits, and the sum of the squared errors of its pixels."""
+
+    pixels: int
+    bits: int
+    vcl_bits: int | None
+    error: float
+
+
+def _coded(path: Path) -> _Coded:
+    with contents_of(path):
+        told = read_json(path) or {}
+        pixels, vcl, quality = math.prod(map(int, told["shape"])), told["vcl_bits"], told["psnr"]
+        if pixels < 1 or not (quality is None or quality >= 0):
+            raise ValueError(f"{pixels} pixels with a PSNR of {quality} dB")
+        error = 0.0 if quality is None else pixels * 10 ** (-quality / 10)
+        return _Coded(pixels, int(told["total_bits"]), None if vcl is None else int(vcl), error)
 
 
 def rises(points: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.models.robust_lq_emotion.estimate import Training
 from caffe_compat.models.robust_lq_emotion.processes import Processes, processes
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json, write_json
 from matlab_ports.errors import PortError
 
 Say = Callable[[str], None]
@@ -60,12 +60,15 @@ class Ledger:
     _hashes: dict[str, list[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        found = read_json(self.path) or {}
-        if not isinstance(found, dict) or not {"done", "hashes"} <= found.keys():
-            if found:
-                raise FileError("is no ledger of stages", file=self.path, hint="remove it, and all stages are checked")
+        found = read_json(self.path)
+        if found is None:
             return
-        self._done, self._hashes = found["done"], found["hashes"]
+        with contents_of(self.path, "remove it, and all stages are checked"):
+            for name, entry in found["done"].items():
+                done = {"fingerprint": str(entry["fingerprint"]), "writes": dict(entry["writes"])}
+                self._done[name] = {**done, "seconds": float(entry["seconds"])}
+            for name, (size, changed, sha256) in found["hashes"].items():
+                self._hashes[name] = [int(size), int(changed), str(sha256)]
 
     def fingerprint(self, stage: Stage) -> str:
         """Return the hash of all that decides what a stage writes."""

@@ -32,7 +32,7 @@ from caffe_compat.models.robust_lq_emotion.protocol import cells, ledger, stages
 from caffe_compat.models.robust_lq_emotion.protocol_work import Cell, Experiment
 from caffe_compat.models.robust_lq_emotion.published import MEASURES, METHODS, beside
 from caffe_compat.models.robust_lq_emotion.stages import Ledger, Stage, perform
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json, write_json
 
 Say = Callable[[str], None]
 _TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
@@ -131,13 +131,15 @@ def _measured(plan: Experiment, cell: Cell, ledger: Ledger) -> dict[str, Any]:
     scores = read_json(path)
     if scores is None:
         raise FileError("there are no scores", file=path)
-    weights = Path(scores["weights"])
-    found = {name: scores["scores"]["concatenated"][name] for name in (*MEASURES, "frames")}
+    with contents_of(path):
+        weights = Path(scores["weights"])
+        found = {name: scores["scores"]["concatenated"][name] for name in (*MEASURES, "frames")}
+        compared = beside(found, cell.method, cell.factor, plan.dimension)
     return {
         **asdict(cell),
         "scores": f"{cell.scores.as_posix()}/scores.json",
         "weights": {"file": _below(weights, out), "sha256": ledger.hash(weights)},
-        **beside(found, cell.method, cell.factor, plan.dimension),
+        **compared,
     }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def prepare(out: Path, wanted: dict[str, Any], say: Callable[[str], None], *, fr
         return all(path.is_file() for path in _pictures(out, wanted))
     if found != wanted:
         say(f"{out} holds a demo of other pictures or settings: starting anew")
-    for path in (*_pictures(out, found), *_ours(out), out / SETTINGS):  # the settings last: a killed run begins again
+    with contents_of(out / SETTINGS):
+        pictures = _pictures(out, found)
+    for path in (*pictures, *_ours(out), out / SETTINGS):  # the settings last: a killed run begins again
         path.unlink(missing_ok=True)
     return False
 
@@ -86,6 +89,22 @@ def read_json(path: Path) -> Any:
     if not isinstance(content, dict):
         raise FileError("holds no JSON object; a command writes one here", file=path, hint="remove it")
     return content
+
+
+@contextmanager
+def contents_of(path: Path, hint: str = "remove it and run again") -> Iterator[None]:
+    """Around what takes values out of a JSON file: one that does not hold them is an error that names the file.
+
+    Raises
+    ------
+    FileError
+        A value is missing, or is of another kind than a command writes there.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        problem = f"does not hold what a command writes there ({type(error).__name__}: {error})"
+        raise FileError(problem, file=path, hint=hint) from error
 
 
 def write_json(value: Any, path: Path) -> None:

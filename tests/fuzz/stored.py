@@ -1,4 +1,4 @@
-"""Damaged files of states: where a run's data stood, a PyTorch state_dict, JSON.
+"""Damaged files of states: where a run's data stood, a PyTorch state_dict, JSON of a sidecar, JSON of runs.
 
 Run as ``python -m tests.fuzz.stored SEED START STOP FOLDER``.
 """
@@ -23,12 +23,13 @@ from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.sidecar import read_preprocessing
 from caffe_compat.solver import Solver
 from caffe_compat.weights import caffe_blobs
+from tests.fuzz import states
 from tests.fuzz.mutate import damaged_bytes
 from tests.fuzz.seeds import MODEL
 from tests.fuzz.worker import main
 from tests.solver.case import SOLVER, write_case
 
-KINDS = ("resume.npz", "resume.npz", "pt", "pt", "json")
+KINDS = ("resume.npz", "resume.npz", "pt", "pt", "json", "state", "state")
 PREPROCESSING = {"version": 1, "channels": "RGB", "resize": [8, 9], "crop": [7, 7], "mean": [1.0, 2, 3], "scale": 0.5}
 ODD = (None, True, -1, 2**70, 1e400, "", "é", [], {}, [[]], [None], {"shape": [2**40], "float32": ""})
 
@@ -47,6 +48,11 @@ class Stored:
         self.pt = (folder / "good.pt").read_bytes()
         self.convert(folder / "good.pt")
         self.solver().restore(folder / "snap_iter_5.solverstate")
+        self.root = folder / "root"
+        states.write_all(self.root)
+        for name in states.GOOD:
+            if not states.use(name, self.root):
+                raise RuntimeError(f"{name} is refused as it is")
 
     def solver(self) -> Solver:
         """Return a solver whose files lie in the folder."""
@@ -69,6 +75,12 @@ class Stored:
             else:
                 _write_changed_state(self.state, file, rng)
             return kind, file, self.convert(file)
+        if kind == "state":
+            name = rng.choice(sorted(states.GOOD))
+            file = states.write(name, states.misshapen(states.GOOD[name], rng), self.root)
+            taken = states.use(name, self.root)
+            states.write(name, states.GOOD[name], self.root)
+            return kind, file, taken
         file = self.folder / "case.json"
         file.write_bytes(_changed_json(rng))
         return kind, file, self.read(file)

@@ -5,7 +5,7 @@ import pytest
 from caffe_compat.models.robust_lq_emotion.cli import main
 from tests.fuzz.run import run
 
-KINDS = {"resume.npz", "pt", "json"}
+KINDS = {"resume.npz", "pt", "json", "state"}
 
 
 def check(found, count):
@@ -25,7 +25,10 @@ def test_two_thousand_five_hundred_damaged_files_are_used_or_refused(tmp_path):
     check(run(1, 2500, tmp_path, worker="tests.fuzz.stored"), 2500)
 
 
-@pytest.mark.parametrize("content", ["[]", "3", "null", "[" * 100_000, '{"a":' * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "3", "null", '{"pictures": 5}', '{"held_out": 5, "pictures": ["a"]}', "[" * 100_000, '{"a":' * 100_000],
+)
 def test_a_runs_folder_with_other_json_is_an_error_in_one_line(content, tmp_path, capsys):
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "settings.json").write_text(content)

@@ -1,5 +1,6 @@
 """``generate_h5`` as a long job: interrupted, killed, on a full disk, in little memory; and ``prepare_h5_files``."""
 
+import json
 import os
 import re
 import resource
@@ -381,3 +382,25 @@ def test_state_that_makes_no_sense_is_made_again(line, data, tmp_path):
     (tmp_path / ".a.h5.0badcafe.journal").write_text(f'{{"fingerprint": 1}}\n{line}\n')
     assert generate_h5(data, SIZE, tmp_path / "a", 5).resumed == 0
     assert names(tmp_path) == ["a.h5", "data"]
+
+
+@pytest.mark.parametrize("noted", [5, [1], ["a", "b"], {"mean": 1}])
+def test_a_misshapen_note_of_a_finished_file_is_as_none(noted, data, tmp_path):
+    first = generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS)
+    note = tmp_path / ".a.h5.made"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "facts": {"scaling": noted}}))
+    assert generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS) == first._replace(resumed=100)
+
+
+@pytest.mark.parametrize("chunk", [[-4, 8], [0, 8], [2**70, 2880], [0, 2**50]])
+def test_a_journal_of_what_is_not_there_is_an_error_and_the_next_run_starts_anew(chunk, data, tmp_path, monkeypatch):
+    restore = interrupt(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt):
+        generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS)
+    restore()
+    (journal,) = tmp_path.glob(".a.h5.*.journal")
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join([*lines[:-1], json.dumps({"chunk": chunk}), ""]))
+    with pytest.raises(PortError, match=re.escape(str(journal))):
+        generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS)
+    assert generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS).resumed == 0

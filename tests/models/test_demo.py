@@ -263,3 +263,11 @@ def test_the_last_fifth_is_held_out_and_large_pictures_are_shrunk(tmp_path):
     assert pictures.of_folder(folder, told.append)[0].load().shape == (64, 64, 3)
     (large,) = (s for s in pictures.of_folder(folder, told.append) if "p00" in s.name)
     assert large.load().shape == (256, 512, 3)
+
+
+@pytest.mark.parametrize("change", [{"files": 5}, {"psnr": 5}, {"gain_over_bicubic": "much"}])
+def test_misshapen_results_are_an_error_with_the_files_name(change, copy, images, capsys):
+    path = copy / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert demo(copy, images) == 1
+    assert f"{path}: does not hold" in capsys.readouterr().err

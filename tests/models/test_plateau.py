@@ -99,6 +99,9 @@ def test_a_file_that_lacks_the_tests_of_a_snapshot_is_refused(folder):
     (folder / "plateau.json").write_text("[1]")
     with pytest.raises(CaffeCompatError, match="holds no JSON object"):
         solver(folder).restore("snap_iter_10.solverstate")
+    (folder / "plateau.json").write_text('{"10": [1]}')
+    with pytest.raises(CaffeCompatError, match=r"plateau\.json: does not hold .*--fresh"):
+        solver(folder).restore("snap_iter_10.solverstate")
 
 
 def test_another_policy_is_refused(folder):

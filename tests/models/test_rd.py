@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -233,3 +234,13 @@ def test_unusable_input_is_one_line_before_anything_is_coded(data, weights, tmp_
 @pytest.mark.parametrize("wrong", [["--weights", "A"], ["--qps", "44..20"], ["--qps", "x"], ["--scales", "0"]])
 def test_wrong_usage_is_2(data, weights, tmp_path, wrong):
     assert run(data, weights, tmp_path, *wrong) == 2
+
+
+@pytest.mark.parametrize("change", [{"decoded_sha256": 5, "shape": "x"}, {"total_bits": None}, {"psnr": "good"}])
+def test_a_misshapen_cell_is_an_error_with_its_name(change, data, weights, swept, tmp_path, capsys):
+    out = shutil.copytree(swept, tmp_path / "rd")
+    path = out / "cells/s3_x264_qp24/dev_1.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **change, "decoded_sha256": content["decoded_sha256"]}))
+    assert run(data, weights, out) == 1
+    assert f"{path}: does not hold" in capsys.readouterr().err

@@ -89,7 +89,11 @@ def test_a_stage_that_writes_nothing_is_an_error(tmp_path):
         done(tmp_path, [Stage("idle", lambda: None, {}, (), (tmp_path / "never",))])
 
 
-@pytest.mark.parametrize("text", ['{"half": ', '{"done": 1}', "[1]"])
+@pytest.mark.parametrize(
+    "text", [
+        '{"half": ', '{"done": 1}', "[1]", '{"done": {"one": 5}, "hashes": {}}', '{"done": {}, "hashes": {"a": 5}}',
+    ],
+)  # fmt: skip
 def test_a_ledger_that_is_none_is_refused_with_what_to_do(tmp_path, text):
     (tmp_path / "ledger.json").write_text(text)
     with pytest.raises(FileError, match=r"ledger.json.*remove it"):

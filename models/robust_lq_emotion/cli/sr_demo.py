@@ -27,6 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _demo(args: argparse.Namespace) -> int:
     from caffe_compat.models.robust_lq_emotion.demo import Demo
+    from caffe_compat.models.robust_lq_emotion.workspace import RESULTS, contents_of
 
     say = teller(args)
     demo = Demo(args.out, images=args.images, scale=args.scale, iterations=args.iterations, fresh=args.fresh, say=say)
@@ -34,7 +35,8 @@ def _demo(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(results, indent=2))
     else:
-        _report(results, args.out)
+        with contents_of(args.out / RESULTS):
+            _report(results, args.out)
     return 0
 
 

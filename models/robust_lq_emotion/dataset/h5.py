@@ -14,7 +14,7 @@ from caffe_compat.files import new_hdf5
 from caffe_compat.models.robust_lq_emotion.avec.layout import natural
 from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, kept_partitions
 from caffe_compat.models.robust_lq_emotion.dataset.journal import identities
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json, write_list
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json, write_json, write_list
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.labels import delay_of, label_of
 from matlab_ports.matframes import open_frames
@@ -121,12 +121,18 @@ def make_h5(
         if phase == "test" and settings.train_statistics:
             options = dataclasses.replace(options, mean=results["train"]["mean"], std=results["train"]["std"])
         fingerprint = [identities(paths), _plain(dataclasses.replace(settings, options=options)), stream.position]
-        before = found.get(phase, {})
-        if before.get("fingerprint") == fingerprint and identities(map(Path, before["files"])) == before["identities"]:
-            say(f"{phase}: {before['written']} samples are there already")
-            results[phase] = before
-            stream = RandStream(settings.seed, position=before["position"])
-        else:
+        with contents_of(folder / RESULTS):
+            before = found.get(phase, {})
+            whole = (
+                before.get("fingerprint") == fingerprint
+                and identities(map(Path, before["files"])) == before["identities"]
+            )
+            if whole:
+                say(f"{phase}: {before['written']} samples are there already")
+                numbers = {name: before[name] and float(before[name]) for name in ("mean", "std")}
+                results[phase] = {**before, **numbers}
+                stream = RandStream(settings.seed, position=before["position"])
+        if not whole:
             say(f"{phase}: {', '.join(path.stem for path in paths)}")
             written = generate_h5(
                 paths, _side(settings, paths), folder / phase, settings.chunk, options, stream=stream, resume=not fresh
@@ -199,8 +205,9 @@ def _side(settings: H5Settings, paths: Sequence[Path]) -> int:
 def _require_whole(out: Path, partitions: Partitions, known: set[str], phase: str) -> None:
     """Refuse to leave out in silence what `prepare` failed on."""
     prepared = read_json(out / "data" / "prepare.json") or {}
-    names = [one["name"] for one in prepared.get("recordings", [])]
-    lacking = [name for name in partitions.members(_PARTITION[phase], names) if name not in known]
+    with contents_of(out / "data" / "prepare.json"):
+        names = [one["name"] for one in prepared.get("recordings", [])]
+        lacking = [name for name in partitions.members(_PARTITION[phase], names) if name not in known]
     if lacking:
         raise DataError(
             f"{', '.join(lacking)} could not be prepared, so a {phase}ing file of all recordings cannot be made",

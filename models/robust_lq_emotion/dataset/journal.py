@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json, write_json
 
 FOLDER = Path("data") / "journal"
 Identity = list[Any]
@@ -27,6 +27,25 @@ def identities(paths: Iterable[Path | None]) -> list[Identity]:
     return [identity(path) for path in paths if path is not None and path.is_file()]
 
 
+def read_journal(path: Path) -> dict[str, Any]:
+    """Return what a journal holds; nothing where there is none.
+
+    Raises
+    ------
+    FileError
+        It is damaged.
+    """
+    held: dict[str, Any] = read_json(path) or {}
+    with contents_of(path):
+        held["files"] = {**held.get("files", {})}
+        for entry, texts in (("outcome", ("name", "status")), ("boxes", ("source",))):
+            if entry in held and not all(isinstance(held[entry][name], str) for name in texts):
+                raise TypeError(f"{entry} = {held[entry]}")
+        if "boxes" in held:
+            held["boxes"] |= {"from": held["boxes"]["from"], "held": int(held["boxes"]["held"])}
+    return held
+
+
 class Journal:
     """The journal of one recording.
 
@@ -39,7 +58,7 @@ class Journal:
     def __init__(self, out: Path, name: str) -> None:
         self._out = out
         self.path = out / FOLDER / f"{name}.json"
-        self.held: dict[str, Any] = read_json(self.path) or {}
+        self.held = read_journal(self.path)
 
     def wrote(self, path: Path) -> bool:
         """Whether a file is there as an earlier run wrote it."""
@@ -60,7 +79,7 @@ class Journal:
 
     @property
     def _files(self) -> dict[str, Identity]:
-        found: dict[str, Identity] = self.held.get("files", {})
+        found: dict[str, Identity] = self.held["files"]
         return found
 
     def _name(self, path: Path) -> str:

@@ -25,10 +25,10 @@ from caffe_compat.models.robust_lq_emotion.avec.layout import (
 )
 from caffe_compat.models.robust_lq_emotion.avec.partitions import Partitions, write_partitions
 from caffe_compat.models.robust_lq_emotion.avec.tables import frame_times
-from caffe_compat.models.robust_lq_emotion.dataset.journal import FOLDER
+from caffe_compat.models.robust_lq_emotion.dataset.journal import FOLDER, read_journal
 from caffe_compat.models.robust_lq_emotion.dataset.recording import Outcome, Settings, prepare_one
 from caffe_compat.models.robust_lq_emotion.processes import as_done
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
+from caffe_compat.models.robust_lq_emotion.workspace import write_json
 
 RESULTS = Path("data") / "prepare.json"
 Say = Callable[[str], None]
@@ -185,7 +185,7 @@ def told(outcome: Outcome) -> str:
 def _store(out: Path, outcomes: Sequence[Outcome]) -> None:
     """Keep the outcomes of this run and of earlier ones, whose journals tell them."""
     now = {outcome.name: asdict(outcome) for outcome in outcomes}
-    journals = (read_json(path) or {} for path in sorted((out / FOLDER).glob("*.json")))
+    journals = map(read_journal, sorted((out / FOLDER).glob("*.json")))
     earlier: dict[str, Any] = {held["outcome"]["name"]: held["outcome"] for held in journals if "outcome" in held}
     together = {**earlier, **now}
     write_json({"recordings": [together[name] for name in sorted(together, key=natural)]}, out / RESULTS)

@@ -21,6 +21,7 @@ from caffe_compat.models.robust_lq_emotion.avec.times import match, require_grid
 from caffe_compat.models.robust_lq_emotion.dataset.boxes import FOUND, Boxes, BoxSettings, boxes_of
 from caffe_compat.models.robust_lq_emotion.dataset.journal import Journal, identities
 from caffe_compat.models.robust_lq_emotion.scores.delay import gold_back
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of
 from matlab_ports.errors import PortError
 from matlab_ports.labels import DELAY
 from matlab_ports.prepare_recording import Luma, Prepared, prepare_recording
@@ -173,7 +174,8 @@ class _Work:
         self._require_files()
         fingerprint = self._fingerprint()
         if not fresh and self._journal.done(fingerprint):
-            return Outcome(**{**self._journal.held["outcome"], "before": True})
+            with contents_of(self._journal.path):
+                return Outcome(**{**self._journal.held["outcome"], "before": True})
         if fresh:
             self._journal.held.pop("boxes", None)
         times = frame_times(self._video_times)

@@ -13,7 +13,6 @@ Every recording shows somebody else. The same settings give the same bytes (of o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -33,7 +32,7 @@ from caffe_compat.models.robust_lq_emotion.maker.face import Expression, Pose, S
 from caffe_compat.models.robust_lq_emotion.maker.person import make_person
 from caffe_compat.models.robust_lq_emotion.maker.signals import RATE, RATERS, Course, make_course, rate
 from caffe_compat.models.robust_lq_emotion.processes import as_done
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json, write_json
 
 Say = Callable[[str], None]
 SETTINGS = "synthetic.json"
@@ -150,7 +149,7 @@ def _claim(out: Path, settings: Settings, *, fresh: bool) -> None:
     told = {"synthetic": True, "drawing": _DRAWING, **asdict(settings)}
     if found is None and out.is_dir() and any(out.iterdir()):
         raise FileError("is not empty, and holds no synthetic recordings", file=out, hint="choose another --out")
-    if found is not None and not (isinstance(found, dict) and found.get("synthetic") is True):
+    if found is not None and found.get("synthetic") is not True:
         raise FileError("is not what make-recordings wrote", file=out / SETTINGS, hint="choose another --out")
     free = ("train", "dev")  # more of them may be made later
     if found is not None and not fresh:
@@ -271,5 +270,6 @@ def _write_lines(path: Path, lines: Any) -> None:
 
 def summary(out: Path) -> str:
     """Return what a folder holds, in one line."""
-    told = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
-    return f"{out}: {told['train']} train and {told['dev']} dev recordings of {told['frames']} frames, synthetic"
+    with contents_of(out / SETTINGS):
+        told = read_json(out / SETTINGS) or {}
+        return f"{out}: {told['train']} train and {told['dev']} dev recordings of {told['frames']} frames, synthetic"

@@ -131,7 +131,7 @@ def is_png(data: bytes) -> bool:
 
 def row(*values: str | Cell) -> Row:
     """Return a row of text and cells."""
-    return Row(tuple(value if isinstance(value, Cell) else Cell(value) for value in values))
+    return Row(tuple(value if isinstance(value, Cell) else Cell(str(value)) for value in values))
 
 
 def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:

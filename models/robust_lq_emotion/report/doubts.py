@@ -14,14 +14,14 @@ from caffe_compat.models.robust_lq_emotion.report.weights import published_weigh
 
 def disagreements(store: Store) -> Iterator[Block]:
     """Yield the table of what the paper says and the code does."""
+    with store.contents():
+        otherwise, settings = _otherwise(store), _settings(store)
     yield Text(
         "Where the two part, what is here follows the code, which is what the published weights were trained with"
-        + _otherwise(store)
-        + "."
+        f"{otherwise}."
     )
     titles = ("", "the paper says", "the code does", "so that", "switch", "here")
     columns = tuple(Column(title, number=False) for title in titles)
-    settings = _settings(store)
     rows = tuple(row(*one, code(name) if name else "none", _here(name, settings)) for *one, name in DISAGREEMENTS)
     yield Table("Disagreements of the paper and the authors' code.", columns, rows)
 
@@ -32,7 +32,7 @@ def _settings(store: Store) -> dict[str, object]:
     if table is None:
         return {}
     faces = {"sr_pictures": "faces"} if sr_pictures(table) == "faces" else {}
-    return {**table.get("switches", {}), **faces, "max_factor": table["max_factor"]}
+    return {**store.switches, **faces, "max_factor": table["max_factor"]}
 
 
 def _here(name: str, settings: Mapping[str, object]) -> str:
@@ -45,7 +45,7 @@ def _otherwise(store: Store) -> str:
     table = store.table
     if table is None:
         return ""
-    by_switch = table.get("switches", {})
+    by_switch = store.switches
     switches = shown(by_switch)
     said = []
     if switches:
@@ -80,7 +80,7 @@ def not_verified(store: Store) -> Iterator[Block]:
         "**Seeds and snapshots.** The authors' solvers fix no seed, and the paper does not say which iteration its "
         "numbers are of. Here it is the last."
     )
-    if (most := finished_quickly(store.runs)) is not None:
+    if (most := finished_quickly(store)) is not None:
         yield Text(
             f"**Length of training.** No net of valence was trained for more than {most:,} iterations; the authors' "
             "solvers take 30,000 (HR, LR), 60,000 (Joint) and 120,000 (Non-Joint)."

@@ -113,7 +113,7 @@ def _show(face: Face, scale: int, nets: Mapping[int, CaffeNet]) -> _Shown:
 
 
 def _switch(store: Store, name: str) -> object:
-    return None if store.table is None else store.table.get("switches", {}).get(name)
+    return store.switches.get(name)
 
 
 def _leaves(store: Store) -> str:

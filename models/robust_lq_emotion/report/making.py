@@ -61,7 +61,7 @@ def _made(part: Part, store: Store) -> list[Block]:
         blocks.append(Text(str(absent), "note"))
     except (CaffeCompatError, PortError, OSError) as error:
         blocks.append(Text(f"A part could not be made: {error}", "note"))
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"
         blocks.append(Text(f"A part could not be made, as a file lacks what belongs there ({what}).", "note"))
     return blocks
@@ -73,8 +73,9 @@ def _lead(store: Store) -> Iterator[Text]:
         if store.synthetic:
             told = "Synthetic recordings: the faces are drawn, nobody was filmed."
             yield Text(f"{told} No number here says anything about people.", "warning")
-        yield from _in_short(store)
-    except (AttributeError, CaffeCompatError, KeyError, OSError, TypeError, ValueError):
+        with store.contents():
+            yield from _in_short(store)
+    except (CaffeCompatError, OSError):
         return  # the parts tell what is wrong
 
 
@@ -88,7 +89,7 @@ def _in_short(store: Store) -> Iterator[Text]:
         told += [f"{' and '.join(f'{m} {number(value)}' for m, value in there.items())} at s = {s}"] if there else []
     if told:
         preset, seed = store.table["preset"], store.table["seed"]
-        switches = shown(store.table.get("switches", {}))
+        switches = shown(store.switches)
         how = f"preset {preset}, seed {seed}" + (switches and f", {switches}")
         yield Text(f"In short: {', '.join(told)} ({how}; the paper's HR: 0.325).")
 
@@ -112,7 +113,7 @@ def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
             path.unlink()  # an earlier report's
     for path, text in ((markdown_path, markdown(report, pictures.name)), (page_path, page(report))):
         with atomic_path(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files are bytes
 
 
 def summary(report: Report) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from caffe_compat.models.robust_lq_emotion.report.document import (
     row,
 )
 from caffe_compat.models.robust_lq_emotion.report.store import Absent, Results, Store, read_png
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of
 
 
 def rate_distortion(store: Store) -> Iterator[Block]:
@@ -36,7 +37,8 @@ def rate_distortion(store: Store) -> Iterator[Block]:
         "neither its codec nor what it counted."
     )
     for folder, results in store.sweeps.items():
-        yield from _sweep(folder, results, "" if folder == store.root / "rd" else f"{folder.name}: ")
+        with contents_of(folder / "rd.json"):
+            yield from _sweep(folder, results, "" if folder == store.root / "rd" else f"{folder.name}: ")
 
 
 def _sweep(folder: Path, results: Results, name: str) -> Iterator[Block]:

@@ -41,8 +41,9 @@ def table_1(store: Store) -> Iterator[Block]:
     )
     if store.synthetic:
         yield Text("The recordings here are synthetic: Δ compares different data and says nothing about the paper.")
-    yield _table(results)
-    yield Text(_winners(results))
+    with store.contents():
+        yield _table(results)
+        yield Text(_winners(results))
     picture = read_png(store.root / "table" / "table.png")
     if picture is None:
         yield Text("There is no picture of the table: table/table.png is not there.", "note")
@@ -127,18 +128,25 @@ def evaluations(store: Store) -> Iterator[Block]:
         *(Column(title, "mean of recordings") for title in _TITLES.values()),
         *(Column(name, "CCC as one, both over") for name in ("N", "N − 1")),
     )
-    rows = [_evaluation(name, results) for name, results in store.scores.items()]
+    rows, changed = [], []
+    for name, results in store.scores.items():
+        with store.contents("scores", name, "scores.json"):
+            rows.append(_evaluation(name, results))
+            changed += _changed(name, results)
     caption = (
         "All evaluations: net, and the crops it was shown. AVEC's CCC divides covariances by N and variances by N − 1; "
         "the last columns divide both by the same."
     )
     yield Table(caption, columns, tuple(rows))
-    for name, results in store.scores.items():
-        shift = results["delay"] - results.get("prepared_delay", 0)
-        if shift or results["post_processing"]:
-            done = [f"shifted by {shift:g} s"] if shift else []
-            done += ["post-processed as in AVEC"] if results["post_processing"] else []
-            yield Text(f"{name}: predictions were {' and '.join(done)}.")
+    yield from changed
+
+
+def _changed(name: str, results: Results) -> list[Text]:
+    """Tell what was done to predictions before they were scored."""
+    shift = results["delay"] - results.get("prepared_delay", 0)
+    done = [f"shifted by {shift:g} s"] if shift else []
+    done += ["post-processed as in AVEC"] if results["post_processing"] else []
+    return [Text(f"{name}: predictions were {' and '.join(done)}.")] if done else []
 
 
 def _evaluation(name: str, results: Results) -> Row:

@@ -17,6 +17,7 @@ from caffe_compat.models.robust_lq_emotion.report.document import (
     row,
 )
 from caffe_compat.models.robust_lq_emotion.report.store import Absent, Results, Store
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json
 
 
 def settings(store: Store) -> Iterator[Block]:
@@ -28,16 +29,22 @@ def settings(store: Store) -> Iterator[Block]:
     """
     table = store.table
     if store.maker is not None:
-        yield _maker(store.maker)
+        with contents_of(store.maker):
+            yield _maker(read_json(store.maker))
     if table is None:
         raise Absent("The settings of no experiment are known: there is no table/table.json.")
+    with store.contents():
+        yield from _experiment(store, table)
+
+
+def _experiment(store: Store, table: Results) -> Iterator[Block]:
     told = {
         "recordings": code(table["recordings"]) + (" (synthetic)" if store.synthetic else ""),
         "preset": code(table["preset"]),
         "factors s": ", ".join(map(str, table["scales"])),
         "Joint-OA": f"super-resolution at {table['max_factor']}, mixture of {', '.join(map(str, table['mixture']))}",
         "super-resolution learnt from": _learnt_from(table),
-        "switches": shown(table.get("switches", {})) or "as the code",
+        "switches": shown(store.switches) or "as the code",
         "seed": str(table["seed"]),
         "threads of a stage": str(table["threads"]),
         "device": str(table["device"]),
@@ -110,18 +117,19 @@ def recordings(store: Store) -> Iterator[Block]:
         raise Absent("No recordings were prepared in this folder: there is no data/prepare.json.")
     titles = {"rows": "frames", "kept": "kept", "no_face": "no face", "small": "too small", "held": "box held"}
     columns = [Column("Recording", number=False), *map(Column, titles.values()), Column("boxes from", number=False)]
-    rows = []
-    for told in store.prepared:
-        numbers = ("failed", *[""] * 4) if told["status"] == "failed" else (f"{told[key]:,}" for key in titles)
-        rows.append(row(told["name"], *numbers, told["boxes"]))
+    rows, failed = [], []
+    with store.contents("data", "prepare.json"):
+        for told in store.prepared:
+            numbers = ("failed", *[""] * 4) if told["status"] == "failed" else (f"{told[key]:,}" for key in titles)
+            rows.append(row(str(told["name"]), *numbers, str(told["boxes"])))
+            if told["status"] == "failed":
+                failed.append(Text(f"{told['name']} failed: {told['error']}", "note"))
     small = ", or with one of 100 pixels or fewer, are left out, as the code does"
-    if store.table is not None and store.table.get("switches", {}).get("smallest_face") == 0:
+    if store.switches.get("smallest_face") == 0:
         small = " are left out; small ones are kept, as the paper has it"
     caption = f"Recordings. Frames without a face{small}."
     yield Table(caption, tuple(columns), tuple(rows))
-    for told in store.prepared:
-        if told["status"] == "failed":
-            yield Text(f"{told['name']} failed: {told['error']}", "note")
+    yield from failed
 
 
 def trainings(store: Store) -> Iterator[Block]:
@@ -143,13 +151,20 @@ def trainings(store: Store) -> Iterator[Block]:
         Column("last", "test loss"),
         Column("time"),
     )
-    rows = [_run(name, told) for name, told in store.runs.items()]
+    rows = []
+    together: dict[tuple[str, str], list[str]] = {}
+    for name, told in store.runs.items():
+        with store.contents("runs", name, "train.json"):
+            rows.append(_run(name, told))
+            together.setdefault((str(told["net"]), _changes(told)), []).append(name)
     caption = (
         f"Trainings. The loss is half the mean of squared errors, of a frame's {store.dimension}, or summed over a "
         "patch of 16 × 16 pixels (pretrain), unless a change below tells another; the training loss is of one batch."
     )
     yield Table(caption, columns, tuple(rows))
-    yield _changes(store.runs)
+    changed = [row(", ".join(names), changes) for (_, changes), names in together.items()]
+    caption = "What was changed of the authors' nets and solvers, in Caffe's names: theirs → here."
+    yield Table(caption, (Column("Runs", number=False), Column("changes", number=False)), tuple(changed))
 
 
 def _run(name: str, told: Results) -> Row:
@@ -160,20 +175,17 @@ def _run(name: str, told: Results) -> Row:
     return row(name, code(told["net"]), seed, f"{told['iterations']:,}", *shown, duration(told["seconds"]))
 
 
-def _changes(runs: Mapping[str, Results]) -> Table:
-    """Which changes go with which runs; the seeds stand in the other table."""
-    together: dict[tuple[str, str], list[str]] = {}
-    for name, told in runs.items():
-        changes = [change for change in told["changes"] if not change.startswith("random_seed")]
-        text = "; ".join(change.replace("->", "→") for change in changes)
-        together.setdefault((told["net"], text or "nothing"), []).append(name)
-    rows = [row(", ".join(names), changes) for (_, changes), names in together.items()]
-    caption = "What was changed of the authors' nets and solvers, in Caffe's names: theirs → here."
-    return Table(caption, (Column("Runs", number=False), Column("changes", number=False)), tuple(rows))
+def _changes(told: Results) -> str:
+    """Return what was changed for a run; the seeds stand in the other table."""
+    changes = [change for change in told["changes"] if not change.startswith("random_seed")]
+    return "; ".join(change.replace("->", "→") for change in changes) or "nothing"
 
 
-def finished_quickly(runs: Mapping[str, Results]) -> int | None:
+def finished_quickly(store: Store) -> int | None:
     """Return the most iterations a valence net was trained for, where that is less than the authors' fewest."""
-    fewest = 30_000
-    most = max((told["iterations"] for told in runs.values() if told["net"] != "pretrain"), default=fewest)
+    fewest, iterations = 30_000, []
+    for name, told in store.runs.items():
+        with store.contents("runs", name, "train.json"):
+            iterations += [int(told["iterations"])] if told["net"] != "pretrain" else []
+    most = max(iterations, default=fewest)
     return most if most < fewest else None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.errors import DataError, FileError
 from caffe_compat.models.robust_lq_emotion.avec.layout import natural
 from caffe_compat.models.robust_lq_emotion.report.document import is_png
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json
 
 Results = dict[str, Any]
 
@@ -30,52 +30,39 @@ class Store:
 
     root: Path
 
-    def find(self, path: Path) -> Results | None:
-        """Return what a JSON file holds; None where there is none.
-
-        Raises
-        ------
-        FileError, DataError
-            It is damaged, or something else.
-        """
-        if not path.is_file():
-            return None
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError, OSError) as error:
-            raise FileError(f"cannot be read as JSON: {error}", file=path) from None
-        if not isinstance(found, dict):
-            raise DataError("does not hold what is expected there", file=path)
-        return found
+    def contents(self, *parts: str) -> AbstractContextManager[None]:
+        """Return what goes around all that takes values out of a JSON file; by default the experiment's."""
+        return contents_of(self.root.joinpath(*parts or ("table", "table.json")))
 
     @cached_property
     def table(self) -> Results | None:
         """Return the experiment, as `table` documents it."""
-        return self.find(self.root / "table" / "table.json")
+        found: Results | None = read_json(self.root / "table" / "table.json")
+        return found
 
     @cached_property
     def prepared(self) -> list[Results]:
         """Return what became of each recording."""
-        found = self.find(self.root / "data" / "prepare.json")
-        return [] if found is None else list(found["recordings"])
+        found = read_json(self.root / "data" / "prepare.json")
+        with self.contents("data", "prepare.json"):
+            return [] if found is None else list(found["recordings"])
 
     @cached_property
-    def maker(self) -> Results | None:
-        """Return the settings of synthetic recordings, where these are."""
+    def maker(self) -> Path | None:
+        """Return the file with the settings of synthetic recordings, where these are."""
         places = [self.root / "recordings", self.root]
         if self.table is not None:
-            places.insert(0, Path(self.table["recordings"]))
-        for place in places:
-            if (found := self.find(place / "synthetic.json")) is not None:
-                return found
-        return None
+            with self.contents():
+                places.insert(0, Path(self.table["recordings"]))
+        return next((path for place in places if (path := place / "synthetic.json").is_file()), None)
 
     @property
     def synthetic(self) -> bool | None:
         """Tell whether nobody was filmed; None where nothing tells."""
         if self.maker is not None:
             return True
-        return None if self.table is None else bool(self.table["synthetic"])
+        with self.contents():
+            return None if self.table is None else bool(self.table["synthetic"])
 
     @property
     def dimension(self) -> str:
@@ -97,7 +84,7 @@ class Store:
     def sweeps(self) -> dict[Path, Results]:
         """Return all sweeps over codecs by folder."""
         places = [self.root / "rd", *sorted((self.root / "rd").glob("*/"))]
-        found = {place: self.find(place / "rd.json") for place in places}
+        found = {place: read_json(place / "rd.json") for place in places}
         return {place: results for place, results in found.items() if results is not None}
 
     @property
@@ -105,11 +92,18 @@ class Store:
         """Return the factors of the experiment, or those of Table 1."""
         from caffe_compat.models.robust_lq_emotion.published import FACTORS
 
-        return list(FACTORS if self.table is None else self.table["scales"])
+        with self.contents():
+            return list(FACTORS if self.table is None else map(int, self.table["scales"]))
+
+    @property
+    def switches(self) -> dict[str, Any]:
+        """Return in what the experiment is not as the code."""
+        with self.contents():
+            return {} if self.table is None else {**self.table.get("switches", {})}
 
     def _each(self, folder: str, name: str) -> dict[str, Results]:
         paths = sorted((self.root / folder).glob(f"*/{name}"), key=lambda path: natural(path.parent.name))
-        found = {path.parent.name: self.find(path) for path in paths}
+        found = {path.parent.name: read_json(path) for path in paths}
         return {key: results for key, results in found.items() if results is not None}
 
 

@@ -45,23 +45,25 @@ def traces(store: Store) -> Iterator[Block]:
 
 
 def _compared(store: Store, results: Results) -> Block:
-    scales = results["scales"]
-    chosen = sorted({scales[place] for place in np.linspace(0, len(scales) - 1, _FACTORS).round().astype(int)})
-    cells = {s: [c for m in _COLOURS for c in column(results, s) if c["method"] == m][:_METHODS] for s in chosen}
-    folders = [store.root / Path(cell["scores"]).parent / "predictions" for cell in cells[chosen[0]]]
-    common = set.intersection(*({path.stem for path in folder.glob("*.csv")} for folder in folders))
+    scales = store.scales
+    with store.contents():
+        chosen = sorted({scales[place] for place in np.linspace(0, len(scales) - 1, _FACTORS).round().astype(int)})
+        cells = {s: [c for m in _COLOURS for c in column(results, s) if c["method"] == m][:_METHODS] for s in chosen}
+        folders = {
+            s: {cell["method"]: store.root / Path(cell["scores"]).parent / "predictions" for cell in of}
+            for s, of in cells.items()
+        }
+        held = ({path.stem for path in folder.glob("*.csv")} for folder in folders[chosen[0]].values())
+        common = set.intersection(*held)
     names = sorted(common, key=natural)[:_RECORDINGS]
     if not names:
         return Text("The predictions behind the table are not there: scores/*/predictions/*.csv.", "note")
     read = {
-        (s, name): {
-            cell["method"]: _read(store.root / Path(cell["scores"]).parent / "predictions" / f"{name}.csv")
-            for cell in cells[s]
-        }
+        (s, name): {method: _read(folder / f"{name}.csv") for method, folder in folders[s].items()}
         for s in chosen
         for name in names
     }
-    methods = ", ".join(dict.fromkeys(cell["method"] for of in cells.values() for cell in of))
+    methods = ", ".join(dict.fromkeys(method for of in folders.values() for method in of))
     caption = (
         f"{store.dimension.capitalize()} of {' and '.join(names)} over time: the gold standard in grey, and "
         f"what {methods} predict. HR sees crops in full resolution, the others see them at the factor s of "

@@ -33,6 +33,11 @@ def published_weights(store: Store) -> Iterator[Block]:
     except FileError as error:
         yield Text(f"**Published weights.** What `lq-emotion verify` found cannot be told: {error}.", "warning")
         return
+    with store.contents("verify.json"):
+        yield from _found(found)
+
+
+def _found(found: Results) -> Iterator[Block]:
     files = found["files"]
     failed = [one["file"] for one in files if one["verdict"] != signed.PASSED]
     if found["verdict"] == signed.PASSED:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import FileError
-from caffe_compat.models.robust_lq_emotion.workspace import read_json, write_json
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json, write_json
 
 PROGRAM, FORMAT = "lq-emotion verify", 1
 PASSED, FAILED = "passed", "failed"
@@ -45,14 +45,16 @@ def read_signed(path: Path) -> Result:
     FileError
         There is no such file, it is another, or it was changed since.
     """
-    found = read_json(path)
+    found: Result | None = read_json(path)
     if found is None:
         raise FileError("no such file", file=path, hint=f"{PROGRAM} --out writes one")
-    if not isinstance(found, dict) or found.get("program") != PROGRAM:
+    if found.get("program") != PROGRAM:
         raise FileError(f"is no result of {PROGRAM}", file=path)
     if found.get("format") != FORMAT:
         raise FileError(f"is of format {found.get('format')}; {FORMAT} is known here", file=path)
-    if found.get("sha256") != digest(found):
+    with contents_of(path):
+        same = found.get("sha256") == digest(found)
+    if not same:
         raise FileError("was changed since it was signed off: its SHA-256 is not that of what it holds", file=path)
     return found
 
@@ -66,7 +68,7 @@ def earlier(path: Path) -> Result:
         As `read_signed`; or it did not pass.
     """
     found = read_signed(path)
-    if found["verdict"] != PASSED:
+    if found.get("verdict") != PASSED:
         raise FileError("did not pass: there is nothing to compare with", file=path, field="--against")
     return found
 
@@ -84,7 +86,7 @@ def replaced(path: Path) -> Result | None:
     except FileError as error:
         error.hint = "--fresh replaces it"
         raise
-    return found if found and found["verdict"] == PASSED else None
+    return found if found and found.get("verdict") == PASSED else None
 
 
 def compare(now: list[Result], then: list[Result], *, limit: float) -> list[str]:

@@ -52,6 +52,7 @@ from caffe_compat.models.robust_lq_emotion.verify.weights import (
     read_held,
     told,
 )
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of
 from matlab_ports.labels import label_of
 from matlab_ports.run_eval import mat_path
 
@@ -197,11 +198,12 @@ class Verify:
     def _compare(self, results: list[Result], before: Result | None) -> list[str]:
         if before is None:
             return []
-        then = before["files"]
-        if not self.against:
-            names = {one["file"] for one in results}
-            then = [one for one in then if one["file"] in names]
-        return signed.compare(results, then, limit=_ELSEWHERE)
+        with contents_of(self.against or self.out):
+            then = before["files"]
+            if not self.against:
+                names = {one["file"] for one in results}
+                then = [one for one in then if one["file"] in names]
+            return signed.compare(results, then, limit=_ELSEWHERE)
 
     @property
     def kept(self) -> bool:

@@ -202,3 +202,26 @@ def test_three_frames_at_a_time_are_refused_before_anything_is_trained(root, cap
     assert "channels = 3: lq-emotion's nets see one frame at a time" in said
     assert "train_1.h5" in said
     assert not (root / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "phase", "change"),
+    [
+        ("h5_files/HQ/h5.json", None, {"train": 5}),
+        ("h5_files/HQ/h5.json", "train", {"files": 5}),
+        ("h5_files/HQ/h5.json", "test", {"position": "first"}),
+        ("data/prepare.json", None, {"recordings": 5}),
+        ("data/prepare.json", None, {"recordings": [{}]}),
+    ],
+)
+def test_a_misshapen_file_is_one_error_with_its_name(file, phase, change, root, capsys):
+    assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
+    path = root / file
+    held = json.loads(path.read_text()) if path.is_file() else {}
+    (held[phase] if phase else held).update(change)
+    write_json(held, path)
+    capsys.readouterr()
+    assert main(["h5", "--out", str(root), "--chunk", "8"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"lq-emotion: error: {path}: does not hold")
+    assert "remove it" in line

@@ -389,3 +389,16 @@ def test_an_output_that_cannot_be_written_to_is_refused(tree, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["prepare", "--recordings", str(tree), "--out", str(tmp_path / "file")]) == 1
     assert "lq-emotion: error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("entry", [{"outcome": 5}, {"outcome": {"status": "done"}}, {"files": [1]}, {"boxes": {}}])
+def test_a_misshapen_journal_is_an_error_with_its_name(tree, out, entry, capsys):
+    words = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-pictures", "--jobs=1"]
+    assert main(words) == 0
+    path = out / "data/journal/dev_1.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entry}))
+    capsys.readouterr()
+    assert main(words) == 1
+    told = capsys.readouterr()
+    assert f"{path}: does not hold" in told.out + told.err
+    assert "Traceback" not in told.out + told.err

@@ -244,7 +244,7 @@ def test_a_damaged_file_costs_its_own_part_alone(root):
     assert page.sections["Table 1"]["notes"] == ["There is no picture of the table: table/table.png is not there."]
     assert "rd.json" in page.sections["Rate and distortion"]["notes"][0]
     assert "dev_1.mat" in page.sections["Example frames"]["notes"][0]
-    assert "KeyError" in page.sections["What was run"]["notes"][-1]
+    assert "train.json: does not hold" in page.sections["What was run"]["notes"][-1]
     assert len(page.sections["What was run"]["tables"]) == 4
 
 
@@ -298,3 +298,29 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):
     assert main(["report", "--out", str(tmp_path / "none")]) == 1
     assert "no such folder" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+MISSHAPEN = {
+    "table/table.json": ({"cells": 5}, "Table 1"),
+    "scores/HR_on_HQ/scores.json": ({"scores": []}, "All evaluations"),
+    "runs/HR/train.json": ({"changes": [5]}, "What was run"),
+    "rd/rd.json": ({"points": {"a": 1}}, "Rate and distortion"),
+    "data/prepare.json": ({"recordings": 5}, "What was run"),
+}
+
+
+@pytest.mark.parametrize("file", MISSHAPEN)
+def test_a_misshapen_file_is_named_by_its_part(file, root):
+    change, part = MISSHAPEN[file]
+    path = root / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert main(["report", "--out", str(root)]) == 0
+    notes = Page((root / "report/report.html").read_text(encoding="utf-8")).sections[part]["notes"]
+    assert any(f"{path}: does not hold" in note for note in notes)
+
+
+def test_misshapen_settings_of_synthetic_recordings_are_named(root):
+    path = root.parent / "recordings/synthetic.json"
+    path.write_text('{"frames": []}')
+    notes = Page(made(root)[0]).sections["What was run"]["notes"]
+    assert any(f"{path}: does not hold" in note for note in notes)

@@ -13,7 +13,7 @@ from caffe_compat import read_weights
 from caffe_compat.files import read_binary, write_binary, write_weights_h5
 from caffe_compat.models.robust_lq_emotion.cli import main
 from caffe_compat.models.robust_lq_emotion.verify import engines
-from caffe_compat.models.robust_lq_emotion.verify.signed import digest
+from caffe_compat.models.robust_lq_emotion.verify.signed import digest, write_signed
 from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.proto.blobs import BlobStore
 
@@ -380,3 +380,12 @@ def test_a_foreign_file_is_not_replaced(folder, tmp_path, verify):
     assert code == 1
     assert result == {"mine": 1}
     assert "is no result of lq-emotion verify (--fresh replaces it)" in told
+
+
+@pytest.mark.parametrize("change", [{"files": 5}, {"files": [{"file": "class/HQ.caffemodel"}]}])
+def test_a_signed_result_that_is_misshapen_is_an_error_with_its_name(change, passed, tmp_path, folder, verify):
+    path = tmp_path / "then.json"
+    write_signed({**json.loads(passed.read_text()), **change}, path)
+    code, result, told = verify(folder, "--against", path)
+    assert (code, result) == (1, None)
+    assert f"{path}: does not hold" in told

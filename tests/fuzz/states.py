@@ -1,0 +1,159 @@
+"""JSON that commands leave, small and whole, what reads it, and how it is made misshapen."""
+
+import copy
+import json
+import random
+from pathlib import Path
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.models.robust_lq_emotion.dataset.journal import FOLDER, Journal
+from caffe_compat.models.robust_lq_emotion.dataset.recording import Outcome
+from caffe_compat.models.robust_lq_emotion.plateau import History
+from caffe_compat.models.robust_lq_emotion.rd_cells import Cell
+from caffe_compat.models.robust_lq_emotion.rd_tables import rate
+from caffe_compat.models.robust_lq_emotion.report import doubts, results, setting, traces
+from caffe_compat.models.robust_lq_emotion.report.document import Report, Section
+from caffe_compat.models.robust_lq_emotion.report.making import write_report
+from caffe_compat.models.robust_lq_emotion.report.rate_distortion import rate_distortion
+from caffe_compat.models.robust_lq_emotion.report.store import Absent, Store
+from caffe_compat.models.robust_lq_emotion.stages import Ledger, Stage
+from caffe_compat.models.robust_lq_emotion.verify.signed import PASSED, compare, write_signed
+from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json
+
+ODD = (None, True, -1, 0, 2**70, 1e400, "", "é", "\ud800", "3", [], {}, [[]], [None], {"a": 1}, [5, "x"])
+PARTS = (results.table_1, traces.traces, rate_distortion, results.evaluations, setting.settings, setting.recordings)
+MORE_PARTS = (setting.trainings, doubts.disagreements, doubts.not_verified)
+
+_MEASURED = {"rmse": 0.2, "cc": 0.5, "ccc": 0.4, "frames": 12}
+_POINT = {"codec": "x264", "scale": 3, "qp": 24, "model": "HR", "frames": 12, "bits": 9, "psnr": 31.5}
+_FILE = {
+    "file": "HQ.caffemodel", "verdict": PASSED, "sha256": "ab", "network": "CNN+D", "training": None, "scores": [],
+    "blobs": [{"layer": "conv1", "index": 0, "sha256": "cd"}], "problems": [], "remarks": [],
+    "probe": {"inputs": "ef", "values": [1.0, -2.0]}, "engines": {"opencv": [{"relative": 1e-7}], "caffe": None},
+}  # fmt: skip
+GOOD = {
+    "table/table.json": {
+        "synthetic": False, "recordings": "recordings", "preset": "small", "max_factor": 12, "mixture": [3, 4],
+        "sr_pictures": "faces", "seed": 7, "threads": 2, "device": "cpu", "scales": [3, 4], "switches": {},
+        "versions": {"torch": "2.9.9", "av": None}, "seconds": {"prepare": 61.0, "train HR": None},
+        "cells": [
+            {"method": method, "factor": factor, "scores": "scores/HR_on_HQ/scores.json", "measured": _MEASURED,
+             "published": None, "difference": None} for method, factor in (("HR", 1), ("LR", 3), ("LR", 4))
+        ],
+    },
+    "scores/HR_on_HQ/scores.json": {
+        "scores": {"concatenated": _MEASURED, "mean": _MEASURED}, "delay": 0.4, "post_processing": None,
+        "concatenated_by_convention": dict.fromkeys(("population", "sample"), _MEASURED), "labels": "valence",
+    },
+    "runs/HR/train.json": {
+        "net": "HQ", "iterations": 300, "changes": ["max_iter: 9 -> 3", "random_seed: -1 -> 17"], "seconds": 30.0,
+        "train_loss": {"0": 0.5}, "test_loss": {"300": 0.03},
+    },
+    "rd/rd.json": {
+        "recordings": ["dev_1"], "coding": {"fps": 25, "gop": 250, "preset": "medium"}, "versions": {"av": "1"},
+        "bpp_published": {"qp": 24, "3": 0.24}, "bits_rise_with_qp": [],
+        "models": [{"name": "HR", "scale": None, "file": "HR.caffemodel", "sha256": "0123"}],
+        "points": [{**_POINT, "bpp": 0.3, "vcl_bpp": 0.2, **_MEASURED}],
+    },
+    "data/prepare.json": {
+        "recordings": [
+            {"name": "dev_1", "status": "done", "rows": 12, "kept": 9, "no_face": 2, "small": 1, "held": 0,
+             "boxes": "found", "error": ""},
+            {"name": "dev_2", "status": "failed", "error": "no video", "boxes": ""},
+        ],
+    },
+    "synthetic.json": {"synthetic": True, "train": 2, "dev": 1, "frames": 15, "width": 32, "height": 24, "seed": 5},
+    "verify.json": {
+        "program": "lq-emotion verify", "format": 1, "date": "2026-01-01", "limit": 1e-5, "verdict": PASSED,
+        "engines": {"opencv": "4.9", "caffe": None}, "files": [_FILE], "problems": [],
+    },
+    str(FOLDER / "dev_1.json"): {
+        "fingerprint": [1], "files": {}, "boxes": {"from": [2], "held": 0, "source": "found"},
+        "outcome": {"name": "dev_1", "status": "done", "rows": 12, "kept": 9, "no_face": 2, "small": 1, "held": 0,
+                    "boxes": "found", "seconds": 1.5, "error": ""},
+    },
+    "table/ledger.json": {
+        "done": {"one": {"fingerprint": "ab", "writes": {"a": "cd"}, "seconds": 1.5}},
+        "hashes": {"a": [3, 4, "cd"]},
+    },
+    "plateau.json": {"10": 0.5, "20": 0.25},
+    "cells/s3_x264_qp24/dev_1.json": {"shape": [2, 3, 4], "total_bits": 99, "vcl_bits": 77, "psnr": 31.5},
+}  # fmt: skip
+
+
+def misshapen(good: dict, rng: random.Random) -> dict:
+    """Return a copy with a value at any depth left out or replaced by one of another kind."""
+    root = copy.deepcopy(good)
+    inside = root
+    while True:
+        key = rng.choice(sorted(inside) if isinstance(inside, dict) else range(len(inside)))
+        if not isinstance(inside[key], dict | list) or not inside[key] or rng.random() < 0.3:
+            break
+        inside = inside[key]
+    if rng.random() < 0.2:
+        del inside[key]
+    else:
+        inside[key] = rng.choice(ODD)
+    return root
+
+
+def write(name: str, content: dict, root: Path) -> Path:
+    """Write a file below ROOT."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if name == "verify.json":
+        try:
+            write_signed(content, path)
+        except ValueError:  # what cannot be hashed
+            path.write_text(json.dumps(content))
+    else:
+        path.write_text(json.dumps(content))
+    return path
+
+
+def use(name: str, root: Path) -> bool:
+    """Let what reads a file read it; whether it is taken. What is refused is refused with the file's name."""
+    errors = [error for error in map(str, _errors(name, root)) if error]
+    for error in errors:
+        if Path(name).name not in error:
+            raise RuntimeError(f"an error without the file's name: {error}")
+    return not errors
+
+
+def _errors(name: str, root: Path):
+    path = root / name
+    try:
+        if name == "table/ledger.json":
+            ledger = Ledger(path)
+            ledger.is_done(Stage("one", print, {}))
+            ledger.seconds("one")
+        elif name == "plateau.json":
+            History(path).begin(15)
+        elif name == str(FOLDER / "dev_1.json"):
+            journal = Journal(root, "dev_1")
+            journal.done([1])
+            with contents_of(path):
+                Outcome(**journal.held["outcome"])
+        elif name.startswith("cells/"):
+            rate(root, [Cell("dev_1", 3, "x264", 24)])
+        elif name == "verify.json":
+            with contents_of(path):
+                compare([copy.deepcopy(_FILE)], (read_json(path) or {})["files"], limit=1e-4)
+    except CaffeCompatError as error:
+        yield error
+    for part in (*PARTS, *MORE_PARTS):
+        try:
+            blocks = tuple(part(Store(root)))
+        except Absent:
+            continue
+        except CaffeCompatError as error:
+            yield error
+        else:
+            report = Report("", (), (Section("", blocks),))
+            write_report(report, root / "report.html", root / "report.md")
+
+
+def write_all(root: Path) -> None:
+    """Write all files, whole."""
+    for name, content in GOOD.items():
+        write(name, content, root)
