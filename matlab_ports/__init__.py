@@ -3,24 +3,32 @@
 One file per function or script, of the same name. `RandStream` is an argument wherever random numbers are drawn.
 """
 
-from matlab_ports.errors import PortError
-from matlab_ports.eval_video import eval_video
-from matlab_ports.generate_h5 import generate_h5
-from matlab_ports.generate_test import generate_test
-from matlab_ports.generate_train import Written, generate_train
-from matlab_ports.im2double import im2double
-from matlab_ports.imread import imread
-from matlab_ports.imresize import imresize
-from matlab_ports.matfile import loadmat, savemat
-from matlab_ports.modcrop import modcrop
-from matlab_ports.prepare_dataset import prepare_dataset
-from matlab_ports.prepare_h5_files import prepare_h5_files
-from matlab_ports.randstream import RandStream
-from matlab_ports.rgb2ycbcr import rgb2ycbcr
-from matlab_ports.run_eval import run_eval
-from matlab_ports.store2hdf5 import store2hdf5
-from matlab_ports.videoreader import VideoReader
-from matlab_ports.writeh5file import writeh5file
+import sys
+
+try:
+    from matlab_ports.errors import PortError
+    from matlab_ports.eval_video import eval_video
+    from matlab_ports.generate_h5 import generate_h5
+    from matlab_ports.generate_test import generate_test
+    from matlab_ports.generate_train import Written, generate_train
+    from matlab_ports.im2double import im2double
+    from matlab_ports.imread import imread
+    from matlab_ports.imresize import imresize
+    from matlab_ports.matfile import loadmat, savemat
+    from matlab_ports.modcrop import modcrop
+    from matlab_ports.prepare_dataset import prepare_dataset
+    from matlab_ports.prepare_h5_files import prepare_h5_files
+    from matlab_ports.randstream import RandStream
+    from matlab_ports.rgb2ycbcr import rgb2ycbcr
+    from matlab_ports.run_eval import run_eval
+    from matlab_ports.store2hdf5 import store2hdf5
+    from matlab_ports.videoreader import VideoReader
+    from matlab_ports.writeh5file import writeh5file
+except KeyboardInterrupt:
+    if sys.argv[:1] != ["-m"]:  # Python's while `python -m matlab_ports` is looked for, which imports this first
+        raise
+    sys.stderr.write("matlab_ports: error: interrupted\n")
+    sys.exit(130)
 
 __all__ = [
     "PortError",

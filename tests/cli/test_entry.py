@@ -47,6 +47,23 @@ def test_an_interrupted_import_is_one_line_and_130(command, module):
     assert (done.returncode, done.stderr) == (130, f"{COMMANDS[command]}: error: interrupted\n")
 
 
+# Python imports this module by itself when it starts, before anything else.
+CUSTOMISED = PROGRAM[: PROGRAM.index("from caffe_compat")].replace("sys.argv[1]", 'os.environ["INTERRUPTED"]')
+
+
+@pytest.mark.parametrize("module", ["matlab_ports.errors", "h5py", "matlab_ports.evaluation_commands"])
+def test_an_interrupted_import_of_the_scripts_is_one_line_and_130(module, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(CUSTOMISED)
+    done = subprocess.run(
+        [sys.executable, "-m", "matlab_ports", "run_eval", "--help"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "INTERRUPTED": module},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "matlab_ports: error: interrupted\n")
+
+
 def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
     from caffe_compat.models.robust_lq_emotion import cli as application
 
