@@ -1,7 +1,7 @@
 """Small nets beside programs that hold the cores: milliseconds a forward pass, with one thread and with two.
 
     python benchmarks/bench_small_nets.py [--rounds 200] [--busy 2]
-    OMP_WAIT_POLICY=active python benchmarks/bench_small_nets.py     # as where torch is imported before caffe_compat
+    GOMP_SPINCOUNT=300000 python benchmarks/bench_small_nets.py     # as where torch is imported before caffe_compat
 
 A net's passes with one thread and with two are timed in turn, first on the machine as it is, then beside processes that
 do nothing but count. Each figure is a median; the last column is the one that matters: how many times longer than with

@@ -35,9 +35,10 @@ __all__ = [
     "save_weights",
 ]
 
-# Threads of torch's that wait for each other give their cores away. Read when torch is loaded: beside programs
-# that want the cores too, a pass of a small net took 10 to 300 times as long without it.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Torch's threads that wait for each other give their cores away after some 0.1 ms, not milliseconds: other programs may
+# want them. libgomp reads this when torch is loaded. Giving them away at once takes up to 1.7 times the time.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 _HOMES = {
     "CaffeCompatError": "errors",

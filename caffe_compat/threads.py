@@ -1,8 +1,8 @@
 """How many threads torch computes with: one in a forked process, one for passes too small to be worth sharing out.
 
 The threads of a loop wait for each other at its end. One that other programs have taken the core from is waited for,
-in milliseconds; a whole pass of a small net takes less. (While they wait they give their core away, too: see
-``OMP_WAIT_POLICY`` in :mod:`caffe_compat`.)
+in milliseconds; a whole pass of a small net takes less. (They also give their core away soon
+while they wait: see ``GOMP_SPINCOUNT`` in :mod:`caffe_compat`.)
 """
 
 from __future__ import annotations

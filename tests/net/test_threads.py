@@ -191,10 +191,14 @@ def test_the_net_that_torch_exports_is_the_same(tmp_path, two_threads):
     assert torch.equal(torch.compile(net, backend="eager", fullgraph=True)(x), net(x))
 
 
-@pytest.mark.parametrize("policy", [None, "active"])
-def test_waiting_threads_give_their_cores_away_unless_the_user_says_otherwise(policy):
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {"PYTHONPATH": str(ROOT)} | ({"OMP_WAIT_POLICY": policy} if policy else {})
-    code = "import os, sys, caffe_compat; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+@pytest.mark.parametrize(
+    ("given", "spins"), [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_waiting_threads_give_their_cores_away_unless_the_user_says_otherwise(given, spins):
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
+    }
+    environment |= {"PYTHONPATH": str(ROOT)} | given
+    code = "import os, sys, caffe_compat; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{policy or 'passive'} False\n"
+    assert done.stdout == f"{spins} False\n"
