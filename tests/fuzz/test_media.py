@@ -37,4 +37,6 @@ def test_a_hundred_damaged_recordings_are_read_or_refused(tmp_path):
 def test_damaged_recordings_are_read_or_refused(tmp_path):
     findings = clean(1, 2500, tmp_path)
     for kind in KINDS:
-        assert 0 < findings.taken[kind] < findings.cases[kind], f"{kind}: all or none are read"
+        assert findings.taken[kind] < findings.cases[kind], f"{kind}: all are read"
+        # A PNG's checksums tell almost all damage.
+        assert findings.taken[kind] or kind == "p.png", f"{kind}: none is read"
