@@ -48,7 +48,8 @@ def test_without_numba_the_bits_are_the_same():
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 def test_every_parity_test_passes_under(setting):
-    run(setting, *PARITY)
+    slowly = "NUMBA_CPU_NAME" in setting  # each multiply-add is a call of libm's
+    run(setting, *(("tests/kernels",) if slowly else PARITY))
 
 
 @pytest.mark.slow
