@@ -58,16 +58,16 @@ def needs(nodes: Sequence[Node], written: Sequence[pb.LayerParameter], *, force:
     force : force_backward.
     """
     blobs: dict[str, bool] = {}
-    found = [_need(node, param, blobs) for node, param in zip(nodes, written, strict=True)]
-    _leave_out(nodes, found)
-    for node, need in zip(nodes, found, strict=True):
+    needed = [_need(node, param, blobs) for node, param in zip(nodes, written, strict=True)]
+    _leave_out(nodes, needed)
+    for node, need in zip(nodes, needed, strict=True):
         if force:
             need.layer = True
             need.bottoms = [n or i != _LABELS.get(node.type) for i, n in enumerate(need.bottoms)]
             need.params = [True] * len(need.params)
         if node.type in ("RNN", "LSTM"):
             need.params = [True] * len(need.params)
-    return found
+    return needed
 
 
 def _need(node: Node, param: pb.LayerParameter, blobs: dict[str, bool]) -> Need:
@@ -82,11 +82,11 @@ def _need(node: Node, param: pb.LayerParameter, blobs: dict[str, bool]) -> Need:
     return Need(layer, bottoms, params)
 
 
-def _leave_out(nodes: Sequence[Node], found: Sequence[Need]) -> None:
+def _leave_out(nodes: Sequence[Node], needed: Sequence[Need]) -> None:
     """Take out, from the last layer to the first, what no loss depends on."""
     under_loss: set[str] = set()
     skipped: set[str] = set()
-    for node, need in zip(reversed(nodes), reversed(found), strict=True):
+    for node, need in zip(reversed(nodes), reversed(needed), strict=True):
         contributes = any(w or t in under_loss for t, w in zip(node.tops, node.loss_weights, strict=True))
         if (need.layer and all(top in skipped for top in node.tops)) or not contributes:
             need.layer = False

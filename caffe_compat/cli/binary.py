@@ -64,8 +64,8 @@ def opened_log(args: argparse.Namespace, *files: str | Path | None) -> Iterator[
 
     torchrun's first process speaks for all.
     """
-    kept = args.log_dir and args.logtostderr not in _YES
-    names = [name for name in (*files, Path(args.log_dir) / "caffe.INFO" if kept else None) if name]
+    to_folder = args.log_dir and args.logtostderr not in _YES
+    names = [name for name in (*files, Path(args.log_dir) / "caffe.INFO" if to_folder else None) if name]
     with ExitStack() as stack:
         streams = [sys.stderr, *(stack.enter_context(Path(name).open("a", encoding="utf-8")) for name in names)]
         yield Log(*(streams if os.environ.get("RANK", "0") == "0" else ()), least=args.minloglevel)

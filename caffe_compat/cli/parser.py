@@ -81,8 +81,8 @@ def _switches(part: argparse.ArgumentParser, args: Sequence[str]) -> list[str]:
 
 def _spelled(word: str) -> str:
     """Return a flag with two dashes and underscores; any other word as it is."""
-    found = re.fullmatch(r"--?([A-Za-z][\w-]+|v)(=.*)?", word, re.DOTALL)
-    return f"--{found[1].replace('-', '_')}{found[2] or ''}" if found else word
+    flag = re.fullmatch(r"--?([A-Za-z][\w-]+|v)(=.*)?", word, re.DOTALL)
+    return f"--{flag[1].replace('-', '_')}{flag[2] or ''}" if flag else word
 
 
 def _command_first(argv: Sequence[str]) -> list[str]:

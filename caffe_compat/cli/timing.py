@@ -86,21 +86,21 @@ def _time(args: Namespace, fed: Feed, device: torch.device, log: Log) -> int:
 
     log.line("caffe.cpp:351", "Performing Forward")
     with nothing_written(net):
-        found = time_net(net, fed, args.iterations, device=device, each=each, begin=begin)
+        times = time_net(net, fed, args.iterations, device=device, each=each, begin=begin)
     log.line("caffe.cpp:397", "Average time per layer: ")
-    for row in found.layers:
+    for row in times.layers:
         log.line("caffe.cpp:400", f"{row.name:>10}\tforward: {number(row.forward_ms)} ms.")
         log.line("caffe.cpp:403", f"{row.name:>10}\tbackward: {number(row.backward_ms)} ms.")
     for place, told, ms in (
-        (408, "Average Forward pass", found.forward_ms),
-        (410, "Average Backward pass", found.backward_ms),
-        (412, "Average Forward-Backward", found.forward_backward_ms),
-        (414, "Total Time", found.total_ms),
-        (415, "As one module: forward", found.net_forward_ms),
-        (415, "As one module: forward-backward", found.net_forward_backward_ms),
+        (408, "Average Forward pass", times.forward_ms),
+        (410, "Average Backward pass", times.backward_ms),
+        (412, "Average Forward-Backward", times.forward_backward_ms),
+        (414, "Total Time", times.total_ms),
+        (415, "As one module: forward", times.net_forward_ms),
+        (415, "As one module: forward-backward", times.net_forward_backward_ms),
     ):
         log.line(f"caffe.cpp:{place}", f"{told}: {number(ms)} ms.")
     log.line("caffe.cpp:415", "*** Benchmark ends ***")
     if args.json:
-        sys.stdout.write(json.dumps({"net": net.caffe.name, "device": str(device), **asdict(found)}) + "\n")
+        sys.stdout.write(json.dumps({"net": net.caffe.name, "device": str(device), **asdict(times)}) + "\n")
     return 0

@@ -98,22 +98,22 @@ class _Table:
             raise DataError(problem, file=self.path, hint="write it again") from None
 
     def _dataset(self, file: h5py.File, top: str, stack: ExitStack) -> h5py.Dataset:
-        found = find_beside(file, top, self.path, stack)
-        if found is None:
+        dataset = find_beside(file, top, self.path, stack)
+        if dataset is None:
             hint = did_you_mean(top, list(file)) or f"it has {', '.join(file) or 'none'}"
             raise DataError("no such dataset; there must be one for every top", file=self.path, value=top, hint=hint)
-        if not isinstance(found, h5py.Dataset):
+        if not isinstance(dataset, h5py.Dataset):
             raise DataError("is a group where a dataset is needed", file=self.path, value=top)
-        problem = "" if self._checked else missing_values(found)
+        problem = "" if self._checked else missing_values(dataset)
         if problem:
             raise DataError(f"the dataset is damaged: {problem}", file=self.path, value=top, hint="write it again")
-        if found.ndim < 1:
+        if dataset.ndim < 1:
             raise DataError("the dataset is a scalar", file=self.path, value=top, hint="the first axis counts rows")
-        if found.dtype.kind not in "fiu":
+        if dataset.dtype.kind not in "fiu":
             raise DataError(
-                f"the dataset holds {found.dtype}", file=self.path, value=top, hint="float and integer types work"
+                f"the dataset holds {dataset.dtype}", file=self.path, value=top, hint="float and integer types work"
             )
-        return found
+        return dataset
 
     def _count_rows(self, datasets: Sequence[h5py.Dataset]) -> int:
         counts = {top: int(data.shape[0]) for top, data in zip(self._tops, datasets, strict=True)}
@@ -225,10 +225,10 @@ class HDF5Source(DataSource):
 
     @staticmethod
     def _find(name: str, listing: Path) -> Path:
-        found = find_listed(name, listing)
-        if found is None:
+        path = find_listed(name, listing)
+        if path is None:
             raise DataError("no such HDF5 file", file=listing, value=name, hint=_where(name, listing))
-        return found
+        return path
 
     def reset(self) -> None:
         """Start again from the first file."""
