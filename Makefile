@@ -29,12 +29,12 @@ $(BIN)/python:
 # setuptools comes first so that building needs no second, unpinned environment.
 $(VENV)/.demo: $(DEFINITION) | $(BIN)/python
 	$(PIP) setuptools wheel
-	$(PIP) --no-build-isolation -e '.[demo]'
+	$(PIP) --no-build-isolation -e '.[lq-emotion]'
 	@touch $@
 
 $(VENV)/.dev: $(DEFINITION) | $(BIN)/python
 	$(PIP) setuptools wheel
-	$(PIP) --no-build-isolation -e '.[demo,dev]'
+	$(PIP) --no-build-isolation -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
@@ -44,8 +44,8 @@ sr-demo: $(VENV)/.demo
 	$(BIN)/lq-emotion sr-demo --out "$(SR_OUT)" $(if $(IMAGES),--images "$(IMAGES)")
 
 parity: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/layers/test_records.py tests/net/test_authors_nets.py tests/solver/test_recorded.py \
-	  tests/solver/test_authors_traces.py tests/data/test_recorded.py tests/pycaffe/test_recorded.py tests/files tests/matlab_ports
+	$(BIN)/python -m pytest tests/layers/test_records.py tests/build/test_authors_nets.py tests/solver/test_recorded.py \
+	  tests/solver/test_authors_traces.py tests/data/test_recorded.py tests/pycaffe/test_recorded.py tests/formats tests/matlab_ports
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -67,7 +67,7 @@ bench: $(VENV)/.dev
 proto:
 	$(PYTHON) -m venv $(VENV)-proto
 	$(VENV)-proto/bin/python -m pip install --quiet 'grpcio-tools==1.62.3' 'setuptools<82'
-	$(VENV)-proto/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. caffe_compat/proto/caffe.proto caffe_compat/proto/forks.proto
+	$(VENV)-proto/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. caffe_compat/schema/caffe.proto caffe_compat/schema/forks.proto
 
 clean:
 	rm -rf build dist demo_out sr_demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,7 +1,7 @@
-"""Packaging: the folders ``models`` and ``prototxt`` install below ``caffe_compat``.
+"""Packaging: three packages, ``caffe_compat``, ``matlab_ports`` and ``lq_emotion``.
 
-Those two names are too common to claim in site-packages. ``package_dir`` installs them as ``caffe_compat.models`` and
-``caffe_compat.prototxt``; the committed symlinks of the same names inside ``caffe_compat`` make a checkout look alike.
+The application lies in ``models/lq_emotion`` and the authors' definitions in ``prototxt``; ``package_dir`` installs
+them as ``lq_emotion`` and ``lq_emotion.prototxt``. The extra ``lq-emotion`` brings the application's own dependencies.
 """
 
 from pathlib import Path
@@ -23,13 +23,15 @@ REQUIRES = [
     "matplotlib>=3.9",
     "pillow>=10",  # pictures, with an error where one is truncated
     "tqdm>=4.66",
-    "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
 ]
 VIDEO = ["av>=14"]  # H.264 is written with it, and read with it where it is installed, with OpenCV elsewhere
 FAST = ["numba>=0.61"]  # imresize of many pictures, and the sums of exact=True, in compiled loops
 LMDB = ["lmdb>=1.4"]
 LEVELDB = ["plyvel>=1.5"]
-DEMO = ["scikit-image>=0.25"]
+LQ_EMOTION = [
+    "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
+    "scikit-image>=0.25",  # the images of sr-demo
+]
 DEV = [
     "build>=1.2",
     "distributed>=2025.1",
@@ -46,18 +48,9 @@ DEV = [
 ]
 
 
-def below(top: str, package: str) -> list[str]:
-    """Name the packages of the folder ``top`` as they install: below ``package``."""
-    return [package, *(f"{package}.{name}" for name in find_packages(top))]
-
-
-ENGINE = find_packages(
-    include=["caffe_compat", "caffe_compat.*"],
-    exclude=["caffe_compat.models", "caffe_compat.models.*", "caffe_compat.prototxt", "caffe_compat.prototxt.*"],
-)
+ENGINE = find_packages(include=["caffe_compat", "caffe_compat.*"])
 PORTS = find_packages(include=["matlab_ports", "matlab_ports.*"])
-MODELS = below("models", "caffe_compat.models")
-PROTOTXT = ["caffe_compat.prototxt"]
+APPLICATION = [*find_packages("models", include=["lq_emotion", "lq_emotion.*"]), "lq_emotion.prototxt"]
 
 setup(
     name="caffe-compat",
@@ -68,14 +61,15 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=ENGINE + PORTS + MODELS + PROTOTXT,
-    package_dir={"caffe_compat.models": "models", "caffe_compat.prototxt": "prototxt"},
+    packages=ENGINE + PORTS + APPLICATION,
+    package_dir={"lq_emotion": "models/lq_emotion", "lq_emotion.prototxt": "prototxt"},
     include_package_data=False,
     package_data={
         "caffe_compat": ["py.typed"],
-        "caffe_compat.proto": ["*.proto", "*.pyi"],
-        "caffe_compat.prototxt": ["**/*.prototxt"],
-        "caffe_compat.models.robust_lq_emotion.recipes": ["*.toml"],
+        "caffe_compat.schema": ["*.proto", "*.pyi"],
+        "lq_emotion": ["py.typed"],
+        "lq_emotion.prototxt": ["**/*.prototxt"],
+        "lq_emotion.studies.robust_lq.recipes": ["*.toml"],
         "matlab_ports": ["py.typed"],
     },
     install_requires=REQUIRES,
@@ -84,13 +78,13 @@ setup(
         "fast": FAST,
         "lmdb": LMDB,
         "leveldb": LEVELDB,
-        "demo": DEMO + VIDEO + FAST,
-        "dev": DEV + DEMO + VIDEO + FAST + LMDB + LEVELDB,
+        "lq-emotion": LQ_EMOTION + VIDEO + FAST,
+        "dev": DEV + LQ_EMOTION + VIDEO + FAST + LMDB + LEVELDB,
     },
     entry_points={
         "console_scripts": [
             "caffe-compat = caffe_compat.entry:caffe_compat",
-            "lq-emotion = caffe_compat.entry:lq_emotion",
+            "lq-emotion = lq_emotion.entry:main",
         ]
     },
     classifiers=[

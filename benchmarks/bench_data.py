@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from caffe_compat.data import CRand, Prefetch, open_source  # noqa: E402
-from caffe_compat.proto import caffe_pb2 as pb  # noqa: E402
+from caffe_compat.schema import caffe_pb2 as pb  # noqa: E402
 
 WAYS = ("alone", "between", "ahead")
 

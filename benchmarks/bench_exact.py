@@ -27,7 +27,7 @@ import torch.nn.functional as F  # noqa: E402
 
 from caffe_compat import load_net  # noqa: E402
 from caffe_compat.kernels import convolution  # noqa: E402
-from caffe_compat.prototxt import path  # noqa: E402
+from lq_emotion.prototxt import path  # noqa: E402
 
 LAYERS = {"conv1": (1, 96, 64), "conv2": (64, 46, 128), "conv3": (128, 21, 256)}  # channels, side, outputs; kernel 5
 SIDE = 2048

@@ -17,8 +17,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from caffe_compat.files import BlobStore, parse_text, read_binary, write_binary  # noqa: E402
-from caffe_compat.proto.caffe_pb2 import NetParameter  # noqa: E402
+from caffe_compat.formats.files import BlobStore, parse_text, read_binary, write_binary  # noqa: E402
+from caffe_compat.schema.caffe_pb2 import NetParameter  # noqa: E402
 
 # VGG-16 (Simonyan and Zisserman 2015, configuration D): 138,357,544 parameters.
 SHAPES = (
@@ -29,8 +29,8 @@ TIME_LIMIT, MEMORY_LIMIT = 1.5, 1.1
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from caffe_compat.files import read_binary
-from caffe_compat.proto.caffe_pb2 import NetParameter
+from caffe_compat.formats.files import read_binary
+from caffe_compat.schema.caffe_pb2 import NetParameter
 
 def peak():
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))

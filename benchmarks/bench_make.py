@@ -18,10 +18,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from caffe_compat.models.robust_lq_emotion.maker import package
-from caffe_compat.models.robust_lq_emotion.maker.face import Pose, Scene
-from caffe_compat.models.robust_lq_emotion.maker.person import make_person
-from caffe_compat.models.robust_lq_emotion.maker.signals import make_course
+from lq_emotion.datasets.synthetic import package
+from lq_emotion.datasets.synthetic.face import Pose, Scene
+from lq_emotion.datasets.synthetic.person import make_person
+from lq_emotion.datasets.synthetic.signals import make_course
 
 
 def rate(work: Callable[[], object], frames: int) -> float:

@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat import load_net
-from caffe_compat.files import read_net, read_solver
-from caffe_compat.memory import keep_freed_memory
-from caffe_compat.prototxt import path
+from caffe_compat.formats.files import read_net, read_solver
+from caffe_compat.runtime.memory import keep_freed_memory
 from caffe_compat.solver import Solver
+from lq_emotion.prototxt import path
 
 DEPLOY = path("matlabscripts/recon/deploy/model_1F_CNN+D.prototxt")
 TRAIN = path("experiments/network/model_1F_CNN+D.prototxt")

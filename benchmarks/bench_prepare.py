@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from caffe_compat.models.robust_lq_emotion.faces.boxfiles import read_boxes
-from caffe_compat.models.robust_lq_emotion.maker.package import Settings, make_recordings
-from matlab_ports.frame_time import frame_time
+from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.faces.boxfiles import read_boxes
+from matlab_ports._support.frame_time import frame_time
 from matlab_ports.prepare_dataset import prepare_recording
 from matlab_ports.videoreader import VideoReader
 

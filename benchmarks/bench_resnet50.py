@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat import load_net
-from caffe_compat.netspec import NetSpec, Top
-from caffe_compat.netspec import layers as L
-from caffe_compat.netspec import params as P
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.definition.netspec import NetSpec, Top
+from caffe_compat.definition.netspec import layers as L
+from caffe_compat.definition.netspec import params as P
+from caffe_compat.schema import caffe_pb2 as pb
 
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 MSRA = {"type": "msra"}

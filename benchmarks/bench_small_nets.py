@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from caffe_compat import CaffeNet, load_net
-from caffe_compat.netspec import NetSpec
-from caffe_compat.netspec import layers as L
-from caffe_compat.prototxt import path
+from caffe_compat.definition.netspec import NetSpec
+from caffe_compat.definition.netspec import layers as L
+from lq_emotion.prototxt import path
 
 XAVIER = {"weight_filler": {"type": "xavier"}}
 

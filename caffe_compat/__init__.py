@@ -9,13 +9,13 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from caffe_compat.build.load_report import LoadReport
+    from caffe_compat.build.net import CaffeNet, load_net
+    from caffe_compat.build.preprocess import Preprocessing, preprocessing_of
+    from caffe_compat.build.sidecar import load_preprocessing, save_preprocessing
+    from caffe_compat.build.weights import copy_weights, read_weights, save_weights
     from caffe_compat.errors import CaffeCompatError
-    from caffe_compat.load_report import LoadReport
-    from caffe_compat.memory import keep_freed_memory
-    from caffe_compat.net import CaffeNet, load_net
-    from caffe_compat.preprocess import Preprocessing, preprocessing_of
-    from caffe_compat.sidecar import load_preprocessing, save_preprocessing
-    from caffe_compat.weights import copy_weights, read_weights, save_weights
+    from caffe_compat.runtime.memory import keep_freed_memory
 
 __version__ = "0.1.0"
 
@@ -42,17 +42,17 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 _HOMES = {
     "CaffeCompatError": "errors",
-    "CaffeNet": "net",
-    "LoadReport": "load_report",
-    "copy_weights": "weights",
-    "keep_freed_memory": "memory",
-    "load_net": "net",
-    "load_preprocessing": "sidecar",
-    "preprocessing_of": "preprocess",
-    "save_preprocessing": "sidecar",
-    "Preprocessing": "preprocess",
-    "read_weights": "weights",
-    "save_weights": "weights",
+    "CaffeNet": "build.net",
+    "LoadReport": "build.load_report",
+    "copy_weights": "build.weights",
+    "keep_freed_memory": "runtime.memory",
+    "load_net": "build.net",
+    "load_preprocessing": "build.sidecar",
+    "preprocessing_of": "build.preprocess",
+    "save_preprocessing": "build.sidecar",
+    "Preprocessing": "build.preprocess",
+    "read_weights": "build.weights",
+    "save_weights": "build.weights",
 }
 
 

@@ -19,15 +19,11 @@ _code = 1  # that of an exception that nobody expected
 
 def caffe_compat() -> int:
     """Run ``caffe-compat`` with the arguments of the process, which ends with the code returned."""
-    return _run("caffe-compat", "caffe_compat.cli")
+    return run("caffe-compat", "caffe_compat.cli")
 
 
-def lq_emotion() -> int:
-    """Run ``lq-emotion`` with the arguments of the process, which ends with the code returned."""
-    return _run("lq-emotion", "caffe_compat.models.robust_lq_emotion.cli")
-
-
-def _run(program: str, module: str) -> int:
+def run(program: str, module: str) -> int:
+    """Run ``main`` of a module with the arguments of the process, which ends with the code returned."""
     global _code  # noqa: PLW0603  (of the process)
     atexit.register(_leave)  # before all others, so that it comes after them
     try:

@@ -10,6 +10,42 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
+from typing import Literal
+
+Code = Literal[
+    "ambiguous",  # several readings are possible; the user must choose one
+    "conflict",  # two options or fields exclude each other
+    "cycle",
+    "damaged-file",  # truncated, or its contents contradict each other
+    "dependency-missing",  # an optional package or program is not installed
+    "duplicate",
+    "empty",
+    "field-missing",
+    "field-unknown",
+    "file-missing",
+    "file-unreadable",  # permissions, or not a regular file
+    "file-unwritable",  # disk full, quota, permissions
+    "foreign-files",  # the folder holds files that this command did not write
+    "in-use",
+    "interrupted",
+    "invalid",  # a value that no other code describes
+    "mismatch",  # files, nets or settings that should agree do not
+    "name-unknown",  # layer, blob, recording, option value, ...
+    "not-finite",
+    "not-prepared",  # an earlier step has not been run
+    "out-of-range",
+    "shape-mismatch",
+    "syntax",
+    "too-large",
+    "type-unknown",  # layer type
+    "unsafe",  # would run code, or read files outside the one named
+    "unsupported",
+    "worker-lost",
+    "wrong-count",
+    "wrong-format",  # a file of another kind
+    "wrong-type",  # a value of another type or dtype
+]
+"""What kind of problem an error reports. Codes are stable; messages may be reworded."""
 
 
 class CaffeCompatError(Exception):
@@ -18,6 +54,7 @@ class CaffeCompatError(Exception):
     Parameters
     ----------
     problem : what is wrong, one phrase.
+    code : the kind of problem; stable, for programs and tests.
     file, line, column : where (1-based), if known.
     layer : name of the layer concerned.
     field : the message field or option concerned, dotted below the layer.
@@ -29,6 +66,7 @@ class CaffeCompatError(Exception):
         self,
         problem: str,
         *,
+        code: Code = "invalid",
         file: str | PathLike[str] | None = None,
         line: int | None = None,
         column: int | None = None,
@@ -39,6 +77,7 @@ class CaffeCompatError(Exception):
     ) -> None:
         super().__init__(problem)
         self.problem = problem
+        self.code = code
         self.file = None if file is None else fspath(file)
         self.line = line
         self.column = column

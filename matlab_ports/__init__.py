@@ -6,7 +6,7 @@ One file per function or script, of the same name. `RandStream` is an argument w
 import sys
 
 try:
-    from matlab_ports.errors import PortError
+    from matlab_ports._support.errors import PortError
     from matlab_ports.eval_video import eval_video
     from matlab_ports.generate_h5 import generate_h5
     from matlab_ports.generate_test import generate_test

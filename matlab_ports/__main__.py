@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from matlab_ports import evaluation_commands
-    from matlab_ports.errors import PortError
+    from matlab_ports._support import evaluation_commands
+    from matlab_ports._support.errors import PortError
+    from matlab_ports._support.streams import leave_ascii, with_streams
     from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
     from matlab_ports.generate_test import generate_test
     from matlab_ports.generate_train import Written, generate_train
@@ -22,7 +23,6 @@ try:
     from matlab_ports.prepare_dataset import prepare_dataset
     from matlab_ports.prepare_h5_files import FILE_NAME, prepare_h5_files
     from matlab_ports.randstream import RandStream
-    from matlab_ports.streams import leave_ascii, with_streams
     from matlab_ports.writeh5file import writeh5file
 except KeyboardInterrupt:
     if __name__ != "__main__":

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 from matlab_ports.store2hdf5 import to_hdf5_axes
 
 Double = npt.NDArray[np.float64]

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from matlab_ports.errors import PortError
-from matlab_ports.h5frames import Scaling, Single, Sources, in_order, scaling_of
-from matlab_ports.h5plan import Doubles, Options, Plan, make_plan
-from matlab_ports.h5write import ChunkFile, chunk_file
+from matlab_ports._support.errors import PortError
+from matlab_ports._support.h5_frames import Scaling, Single, Sources, in_order, scaling_of
+from matlab_ports._support.h5_plan import Doubles, Options, Plan, make_plan
+from matlab_ports._support.h5_write import ChunkFile, chunk_file
 from matlab_ports.randstream import RandStream
 from matlab_ports.store2hdf5 import clear_disk_errors, require_folder
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 from matlab_ports.im2double import im2double
 from matlab_ports.imread import imread
 from matlab_ports.imresize import imresize

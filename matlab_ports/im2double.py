@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 
 
 def im2double(image: npt.ArrayLike) -> npt.NDArray[np.float64]:

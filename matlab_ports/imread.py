@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 
 MOST_PIXELS = 2**28 // 3  # the limit of Pillow's warning: 256 MiB in RGB
 _SMALL = 1 << 24  # bytes of pixels that any file may declare

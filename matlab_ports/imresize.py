@@ -12,7 +12,7 @@ Integer pictures are rounded, halves away from zero, and clamped after *each* of
 clamped.
 
 Checked against values MATLAB computed: double and uint8, bicubic, both ways, with and without antialiasing; see `cube`
-in `matlab_ports.contributions` for where a MATLAB release may differ in the last bits. Read or remembered, not
+in `matlab_ports._support.contributions` for where a MATLAB release may differ in the last bits. Read or remembered, not
 recorded: the other kernels, a NaN in the output size, and ``single`` pictures, which are accumulated in double and
 stored as single after each pass, as MathWorks' generated code does.
 """
@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from matlab_ports.contributions import Doubles, Kernel, contributions, kernel_of
-from matlab_ports.errors import PortError
+from matlab_ports._support.contributions import Doubles, Kernel, contributions, kernel_of
+from matlab_ports._support.errors import PortError
 
 Array = npt.NDArray[Any]
 
@@ -103,7 +103,7 @@ def _store_as(dtype: np.dtype[Any], values: Doubles) -> None:
 def compiled_loops() -> Any:
     """The module of compiled loops, where Numba is installed and keeps the bits."""
     try:
-        compiled = importlib.import_module("matlab_ports.compiled")
+        compiled = importlib.import_module("matlab_ports._support.compiled")
     except ImportError:
         return None
     return compiled if compiled.rounds_products() else None

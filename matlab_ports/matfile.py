@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports import mat5, mat73
-from matlab_ports.errors import PortError
-from matlab_ports.matframes import Frames, hdf5, missing, open_frames, require_matfile
-from matlab_ports.matwriter import FramesWriter, encoded, require_version
+from matlab_ports._support import mat5, mat73
+from matlab_ports._support.errors import PortError
+from matlab_ports._support.mat_frames import Frames, hdf5, missing, open_frames, require_matfile
+from matlab_ports._support.mat_writer import FramesWriter, encoded, require_version
 from matlab_ports.store2hdf5 import atomic_path, clear_disk_errors, require_folder
 
 __all__ = ["Frames", "FramesWriter", "loadmat", "open_frames", "savemat"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 
 
 def modcrop(imgs: npt.NDArray[Any], modulo: int) -> npt.NDArray[Any]:

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from matlab_ports.frame_time import frame_time
+from matlab_ports._support.frame_time import frame_time
+from matlab_ports._support.prepare_recording import Luma, Match, Prepared, prepare_recording
 from matlab_ports.matfile import loadmat
-from matlab_ports.prepare_recording import Luma, Match, Prepared, prepare_recording
 
 __all__ = ["FILE_NAME", "Luma", "Match", "Prepared", "prepare_dataset", "prepare_recording"]
 

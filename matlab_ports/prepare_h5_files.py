@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.randstream import RandStream
 

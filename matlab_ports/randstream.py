@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 
 Doubles = npt.NDArray[np.float64]
 _STARTUP = 5489  # what MATLAB initialises the generator with at startup and for seed 0

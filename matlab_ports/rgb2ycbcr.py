@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 
 _MATRIX = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
 _OFFSET = np.array([16.0, 128.0, 128.0])

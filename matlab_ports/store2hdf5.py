@@ -24,9 +24,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports.errors import PortError
-from matlab_ports.hdf5_writer import HDF5Writer, hdf5_writer
-from matlab_ports.partial_file import partial_file
+from matlab_ports._support.errors import PortError
+from matlab_ports._support.hdf5_writer import HDF5Writer, hdf5_writer
+from matlab_ports._support.partial_file import partial_file
 
 Array = npt.NDArray[Any]
 Size = tuple[int, ...]

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 from matlab_ports.imread import MOST_PIXELS
 
 Bytes = npt.NDArray[np.uint8]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 from matlab_ports.store2hdf5 import atomic_path, clear_disk_errors, hdf5_file, require_folder, store2hdf5
 
 

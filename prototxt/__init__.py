@@ -1,7 +1,7 @@
 """The authors' network and solver definitions, under the authors' folder and file names.
 
 Each file is our own writing of a published definition and parses to the same message, placeholders such as
-``PATH/TO/train.txt`` included. ``importlib.resources.files("caffe_compat.prototxt")`` sees the same files.
+``PATH/TO/train.txt`` included. ``importlib.resources.files("lq_emotion.prototxt")`` sees the same files.
 """
 
 from __future__ import annotations

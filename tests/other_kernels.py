@@ -6,7 +6,7 @@ No result of a BLAS is promised to the last bit: it changes with the processor, 
 its matrix. The plugin moves every output by up to two roundings, by a pattern of its shape and place, so that a test that
 compares bits of torch's own products fails on the machine at hand and not only on somebody else's. Values of few digits
 (whole 4096ths) stay: their sums are the same in every order. Processes that tests start are not moved, so that
-tests/models/test_rd.py, which compares with one, fails.
+tests/lq_emotion/studies/robust_lq/test_rate_distortion.py, which compares with one, fails.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from caffe_compat.files import read_net
-from caffe_compat.net import CaffeNet, load_net
-from caffe_compat.weights import caffe_blobs, tensor_of
+from caffe_compat.build.net import CaffeNet, load_net
+from caffe_compat.build.weights import caffe_blobs, tensor_of
+from caffe_compat.formats.files import read_net
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ SETTINGS = {
 OLDEST = SETTINGS["ATen default"] | SETTINGS["MKL compatible"] | {"ONEDNN_MAX_CPU_ISA": "SSE41"}
 SHORT = ("tests/kernels/test_kernels.py", "-k", "these or known or threads or equal_images")
 RECORDS = ("tests/kernels/test_records.py",)
-PARITY = ("tests/kernels", "tests/net/test_authors_nets.py", "tests/solver/test_authors_traces.py")
+PARITY = ("tests/kernels", "tests/build/test_authors_nets.py", "tests/solver/test_authors_traces.py")
 WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 
@@ -54,4 +54,4 @@ def test_every_parity_test_passes_under(setting):
 
 @pytest.mark.slow
 def test_the_authors_nets_are_caffes_without_numba(reference):
-    run({}, "tests/net/test_authors_nets.py", "-k", "every_blob", program=("-c", WITHOUT_NUMBA))
+    run({}, "tests/build/test_authors_nets.py", "-k", "every_blob", program=("-c", WITHOUT_NUMBA))

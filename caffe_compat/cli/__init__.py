@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from caffe_compat.cli.parser import parse
 from caffe_compat.cli.streams import leave_ascii, with_streams
+from caffe_compat.definition.forks import naming_forks
 from caffe_compat.errors import CaffeCompatError, ProblemsError, printable
-from caffe_compat.proto.forks import naming_forks
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,16 +10,16 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 
+from caffe_compat.build.load_report import Blobs, not_finite
+from caffe_compat.build.net import CaffeNet, load_net
+from caffe_compat.build.preprocess import Preprocessing, preprocessing_of
+from caffe_compat.build.sidecar import load_preprocessing, read_preprocessing, save_preprocessing
+from caffe_compat.build.weights import caffe_blobs, copy_weights, save_weights
 from caffe_compat.cli.flags import add_inputs
+from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, FileError, WeightsError, did_you_mean, raise_together
-from caffe_compat.files import atomic_path, is_hdf5, read_binary, write_weights_h5
-from caffe_compat.load_report import Blobs, not_finite
-from caffe_compat.net import CaffeNet, load_net
-from caffe_compat.preprocess import Preprocessing, preprocessing_of
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.sidecar import load_preprocessing, read_preprocessing, save_preprocessing
-from caffe_compat.upgrade import upgrade_net
-from caffe_compat.weights import caffe_blobs, copy_weights, save_weights
+from caffe_compat.formats.files import atomic_path, is_hdf5, read_binary, write_weights_h5
+from caffe_compat.schema import caffe_pb2 as pb
 
 _TORCH, _HDF5, _BINARY = "a PyTorch state_dict", "HDF5 weights", "a caffemodel"
 FORMATS = {".pt": _TORCH, ".pth": _TORCH, ".h5": _HDF5, ".hdf5": _HDF5, ".caffemodel": _BINARY}

@@ -9,11 +9,12 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import asdict
 from pathlib import Path
 
+from caffe_compat.build.net import CaffeNet, build_net, fill_net
+from caffe_compat.build.weights import caffe_blobs, copy_weights
+from caffe_compat.cli.detect import is_solver, says_text
 from caffe_compat.cli.flags import add_inputs, add_json, add_state, stages
-from caffe_compat.cli.kinds import is_solver, says_text
 from caffe_compat.errors import FileError
-from caffe_compat.files import is_hdf5, read_net, read_solver
-from caffe_compat.net import CaffeNet, build_net, fill_net
+from caffe_compat.formats.files import is_hdf5, read_net, read_solver
 from caffe_compat.tools.diff import (
     Comparison,
     diff_logs,
@@ -25,7 +26,6 @@ from caffe_compat.tools.diff import (
 )
 from caffe_compat.tools.feeds import feed
 from caffe_compat.tools.logs import is_log
-from caffe_compat.weights import caffe_blobs, copy_weights
 
 
 def define(part: ArgumentParser) -> None:

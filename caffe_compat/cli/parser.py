@@ -7,25 +7,25 @@ import importlib
 import re
 from collections.abc import Sequence
 
-from caffe_compat.cli.binary import BREW, accept_all, note_unused
+from caffe_compat.cli.common_flags import BREW, accept_all, note_unused
 from caffe_compat.cli.fork import add_fork
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train or finetune a model", "train"),
     "test": ("score a model", "score"),
     "time": ("benchmark model execution time", "timing"),
-    "device_query": ("show GPU diagnostic information", "devices"),
+    "device_query": ("show GPU diagnostic information", "device_query"),
     "convert": ("weights from one format to another: caffemodel, HDF5, PyTorch", "convert"),
-    "lint": ("check nets and solvers for what goes wrong without a word", "linting"),
+    "lint": ("check nets and solvers for what goes wrong without a word", "lint"),
     "diff": ("name the first thing in which two nets, weights, logs or runs differ", "diff"),
-    "finetune_report": ("what weights give to a net: copied, skipped, mismatched", "finetune"),
+    "finetune_report": ("what weights give to a net: copied, skipped, mismatched", "finetune_report"),
     "upgrade": ("bring an old net or solver to the current form", "upgrade"),
     "show": ("list the layers, shapes and parameters of a net or of weights", "show"),
-    "draw": ("draw a net: SVG, PNG, PDF, DOT", "drawing"),
-    "parse_log": ("a training log as tables and a picture", "logs"),
-    "compute_image_mean": ("the mean picture of a database", "image_mean"),
-    "convert_imageset": ("a list of pictures to a database", "imageset"),
-    "extract_features": ("blobs of a net on its data, to a database or HDF5", "features"),
+    "draw": ("draw a net: SVG, PNG, PDF, DOT", "draw"),
+    "parse_log": ("a training log as tables and a picture", "parse_log"),
+    "compute_image_mean": ("the mean picture of a database", "compute_image_mean"),
+    "convert_imageset": ("a list of pictures to a database", "convert_imageset"),
+    "extract_features": ("blobs of a net on its data, to a database or HDF5", "extract_features"),
     "upgrade_net_proto_text": ("upgrade a net's text, as Caffe's tool of this name", "upgrade"),
     "upgrade_net_proto_binary": ("upgrade a caffemodel, as Caffe's tool of this name", "upgrade"),
     "upgrade_solver_proto_text": ("upgrade a solver's text, as Caffe's tool of this name", "upgrade"),

@@ -5,18 +5,18 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from caffe_compat.cli.binary import opened_log
+from caffe_compat.build.weights import copy_weights
+from caffe_compat.cli.common_flags import opened_log
 from caffe_compat.cli.flags import add_device, add_state, count, scoring_device
 from caffe_compat.data import CRand
-from caffe_compat.files import read_net
-from caffe_compat.memory import keep_freed_memory
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import read_net
+from caffe_compat.runtime.memory import keep_freed_memory
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.log import named, number
 from caffe_compat.solver.nets import FedNet, definition, redirect
 from caffe_compat.solver.testing import mean_scores
-from caffe_compat.weights import copy_weights
 
 
 def define(part: ArgumentParser) -> None:

@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+from caffe_compat.cli.detect import is_solver, says_text
 from caffe_compat.cli.flags import add_inputs, add_json, add_state, stages
-from caffe_compat.cli.kinds import is_solver, says_text
 from caffe_compat.cli.table import write_table
-from caffe_compat.costs import caffe_data_bytes, macs, top_bytes
+from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import FileError
-from caffe_compat.files import is_hdf5, read_binary, read_net, read_weights_h5
-from caffe_compat.graph import NetGraph, Node
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import is_hdf5, read_binary, read_net, read_weights_h5
+from caffe_compat.graph.costs import caffe_data_bytes, macs, top_bytes
+from caffe_compat.graph.graph import NetGraph, Node
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.feeds import feed
-from caffe_compat.upgrade import upgrade_net
 
 
 class Row(TypedDict):

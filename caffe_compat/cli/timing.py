@@ -10,21 +10,21 @@ from pathlib import Path
 
 import torch
 
-from caffe_compat.cli.binary import opened_log
+from caffe_compat.build.net import build_net, fill_net
+from caffe_compat.build.weights import copy_weights
+from caffe_compat.cli.common_flags import opened_log
 from caffe_compat.cli.flags import add_device, add_inputs, add_json, add_state, count, scoring_device
 from caffe_compat.errors import NetError
-from caffe_compat.files import read_net
+from caffe_compat.formats.files import read_net
 from caffe_compat.layers.hdf5_output import nothing_written
-from caffe_compat.memory import keep_freed_memory
-from caffe_compat.net import build_net, fill_net
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.runtime.memory import keep_freed_memory
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import definition
 from caffe_compat.tools.feeds import Feed, feed
 from caffe_compat.tools.timing import time_net
-from caffe_compat.weights import copy_weights
 
 
 def define(part: ArgumentParser) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
-from caffe_compat.cli.binary import opened_log
-from caffe_compat.cli.finetune import rows, summary
+from caffe_compat.build.weights import copy_weights
+from caffe_compat.cli.common_flags import opened_log
+from caffe_compat.cli.detect import is_solver
+from caffe_compat.cli.finetune_report import rows, summary
 from caffe_compat.cli.flags import (
     add_adapting,
     add_device,
@@ -20,15 +22,13 @@ from caffe_compat.cli.flags import (
     chosen_gpus,
     reshaping,
 )
-from caffe_compat.cli.kinds import is_solver
-from caffe_compat.cli.several import train_on
+from caffe_compat.cli.multi_gpu import train_on
+from caffe_compat.definition.upgrade import upgrade_snapshot_prefix, upgrade_solver
 from caffe_compat.errors import SolverError
-from caffe_compat.files import forks, parse_text, read_solver
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.blobs import SIZE_LIMIT
+from caffe_compat.formats.blobs import SIZE_LIMIT
+from caffe_compat.formats.files import forks, parse_text, read_solver
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, SignalActions, Solver, launched
-from caffe_compat.upgrade import upgrade_snapshot_prefix, upgrade_solver
-from caffe_compat.weights import copy_weights
 
 
 def define(part: ArgumentParser) -> None:

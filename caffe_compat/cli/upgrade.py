@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 
-from caffe_compat.cli.kinds import is_solver, says_text
-from caffe_compat.files import read_binary, read_net, read_solver, write_binary, write_text
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.upgrade import upgrade_net, upgrade_solver
+from caffe_compat.cli.detect import is_solver, says_text
+from caffe_compat.definition.upgrade import upgrade_net, upgrade_solver
+from caffe_compat.formats.files import read_binary, read_net, read_solver, write_binary, write_text
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 def define(part: argparse.ArgumentParser) -> None:

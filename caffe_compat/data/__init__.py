@@ -10,15 +10,15 @@ from caffe_compat.data import datum as _datum  # noqa: F401  (importing register
 from caffe_compat.data import dummy as _dummy  # noqa: F401
 from caffe_compat.data import hdf5 as _hdf5  # noqa: F401
 from caffe_compat.data import images as _images  # noqa: F401
-from caffe_compat.data import windows as _windows  # noqa: F401
+from caffe_compat.data import window_data as _windows  # noqa: F401
+from caffe_compat.data.c_random import CRand, Randomness, shuffle
 from caffe_compat.data.memory import MemorySource
 from caffe_compat.data.prefetch import Prefetch, ahead
-from caffe_compat.data.shuffle import CRand, Randomness, shuffle
 from caffe_compat.data.source import DATA_LAYER_TYPES, DataSource, open_source, register, sources
 from caffe_compat.errors import CaffeCompatError, raise_together
 
 if TYPE_CHECKING:
-    from caffe_compat.proto.caffe_pb2 import LayerParameter, NetParameter
+    from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
 
 __all__ = [
     "DATA_LAYER_TYPES",

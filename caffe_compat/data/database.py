@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
-from caffe_compat.closing import Closing, close_at_exit
-from caffe_compat.data.place import At
+from caffe_compat.data.origin import At
+from caffe_compat.runtime.closing import Closing, close_at_exit
 
 LMDB, LEVELDB = "LMDB", "LEVELDB"
 _PACKAGES = {LMDB: "lmdb", LEVELDB: "plyvel"}

@@ -16,14 +16,14 @@ import numpy.typing as npt
 import torch
 from google.protobuf.message import DecodeError
 
+from caffe_compat.data.c_random import Randomness
 from caffe_compat.data.database import open_database
-from caffe_compat.data.pictures import AS_STORED, COLOR, GRAY, Picture, channels_first, decode
-from caffe_compat.data.place import At, batch_size, check_tops, find_source
-from caffe_compat.data.shuffle import Randomness
+from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, Picture, channels_first, decode
+from caffe_compat.data.origin import At, batch_size, check_tops, find_source
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import Transformer
 from caffe_compat.errors import DataError
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 def decode_flag(layer: pb.LayerParameter) -> int:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from caffe_compat.data.place import check_tops
-from caffe_compat.data.shuffle import Randomness
+from caffe_compat.data.c_random import Randomness
+from caffe_compat.data.origin import check_tops
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.errors import CaffeCompatError, DataError, raise_together
-from caffe_compat.fillers import check_filler, fill
 from caffe_compat.layers.data import dummy_shapes
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.layers.fillers import check_filler, fill
+from caffe_compat.schema import caffe_pb2 as pb
 
 if TYPE_CHECKING:
     import numpy as np

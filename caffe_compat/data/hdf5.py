@@ -25,13 +25,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.shuffle import Randomness, shuffle
+from caffe_compat.data.c_random import Randomness, shuffle
 from caffe_compat.data.source import DataSource, find_input, looked_in, register
 from caffe_compat.errors import DataError, did_you_mean
-from caffe_compat.proto.hdf5_reader import find_beside, missing_values, open_hdf5
+from caffe_compat.formats.hdf5_reader import find_beside, missing_values, open_hdf5
 
 if TYPE_CHECKING:
-    from caffe_compat.proto.caffe_pb2 import LayerParameter
+    from caffe_compat.schema.caffe_pb2 import LayerParameter
 
 # A file whose rows need more than this as float32 is read batch by batch instead of being held in memory.
 HELD_BYTES = 2 << 30

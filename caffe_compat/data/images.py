@@ -18,15 +18,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.mersenne import Mersenne, is_state, shuffled
-from caffe_compat.data.pictures import COLOR, GRAY, Picture, channels_first, decode, read_file, resized
-from caffe_compat.data.place import At, batch_size, check_tops, read_list
-from caffe_compat.data.shuffle import Randomness
+from caffe_compat.data.c_random import Randomness
+from caffe_compat.data.decode import COLOR, GRAY, Picture, channels_first, decode, read_file, resized
+from caffe_compat.data.mt19937 import Mersenne, is_state, shuffled
+from caffe_compat.data.origin import At, batch_size, check_tops, read_list
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import Transformer
 from caffe_compat.errors import DataError
-from caffe_compat.pixels import too_many
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.image_size import too_many
+from caffe_compat.schema import caffe_pb2 as pb
 
 _LABEL = re.compile(r"[+-]?\d+")
 _FIELD = "image_data_param"

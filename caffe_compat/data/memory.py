@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from caffe_compat.data.c_random import Randomness
 from caffe_compat.data.datum import decode_flag, picture_of
-from caffe_compat.data.place import At, batch_size, check_tops
-from caffe_compat.data.shuffle import Randomness
+from caffe_compat.data.origin import At, batch_size, check_tops
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import Transformer
 from caffe_compat.errors import DataError
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 @register

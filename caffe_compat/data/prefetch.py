@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from caffe_compat.closing import Closing, close_at_exit
 from caffe_compat.data.source import DataSource
+from caffe_compat.runtime.closing import Closing, close_at_exit
 
 if TYPE_CHECKING:
     import numpy as np

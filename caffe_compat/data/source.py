@@ -9,16 +9,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from caffe_compat.closing import Closing
-from caffe_compat.data.shuffle import Randomness
+from caffe_compat.data.c_random import Randomness
 from caffe_compat.errors import DataError
+from caffe_compat.runtime.closing import Closing
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
 
-    from caffe_compat.proto.caffe_pb2 import LayerParameter
+    from caffe_compat.schema.caffe_pb2 import LayerParameter
 
     Cursor = Mapping[str, npt.NDArray[np.int64]]
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.mersenne import Mersenne, is_state
-from caffe_compat.data.pictures import Picture, side_by_side
-from caffe_compat.data.place import At
-from caffe_compat.data.shuffle import Randomness
+from caffe_compat.data.c_random import Randomness
+from caffe_compat.data.decode import Picture, side_by_side
+from caffe_compat.data.mt19937 import Mersenne, is_state
+from caffe_compat.data.origin import At
 from caffe_compat.data.source import find_input, looked_in
 from caffe_compat.errors import DataError
-from caffe_compat.files import read_binary
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import read_binary
+from caffe_compat.schema import caffe_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

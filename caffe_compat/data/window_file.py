@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from caffe_compat.data.place import read_list
+from caffe_compat.data.origin import read_list
 from caffe_compat.errors import DataError
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 _FIELD = "window_data_param"
 _T = TypeVar("_T")

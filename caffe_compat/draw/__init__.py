@@ -6,10 +6,10 @@ import os
 
 from caffe_compat.draw.content import RANK_DIRECTIONS, Diagram, diagram
 from caffe_compat.draw.dot import to_dot
-from caffe_compat.draw.picture import PICTURES, render
+from caffe_compat.draw.render import PICTURES, render
 from caffe_compat.errors import CaffeCompatError, did_you_mean
-from caffe_compat.proto.atomic import atomic_path
-from caffe_compat.proto.caffe_pb2 import NetParameter
+from caffe_compat.formats.atomic import atomic_path
+from caffe_compat.schema.caffe_pb2 import NetParameter
 
 __all__ = ["FORMATS", "RANK_DIRECTIONS", "Diagram", "diagram", "dot_text", "draw", "draw_to_file", "encode"]
 

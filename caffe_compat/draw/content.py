@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from caffe_compat.definition.filtering import filter_net, net_state
+from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, did_you_mean, printable
-from caffe_compat.proto.caffe_pb2 import ConvolutionParameter, LayerParameter, NetParameter, PoolingParameter
-from caffe_compat.state import filter_net, net_state
-from caffe_compat.upgrade import upgrade_net
+from caffe_compat.schema.caffe_pb2 import ConvolutionParameter, LayerParameter, NetParameter, PoolingParameter
 
 RANK_DIRECTIONS = ("LR", "TB", "BT", "RL")
 LEARNING = ("Convolution", "Deconvolution", "InnerProduct")

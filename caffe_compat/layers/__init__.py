@@ -4,7 +4,6 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     accuracy,
     arithmetic,
     batch_norm,
-    columns,
     concat,
     convolution,
     data,
@@ -13,6 +12,8 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     eltwise,
     forks,
     hdf5_output,
+    im2col,
+    indexing,
     infogain,
     inner_product,
     loss,
@@ -24,7 +25,6 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     python,
     recurrent,
     relu,
-    rows,
     scale,
     shapes,
     softmax,
@@ -45,7 +45,7 @@ from caffe_compat.layers.base import (
     exactly,
     register,
 )
-from caffe_compat.layers.choose import choose
+from caffe_compat.layers.resolve import resolve_type
 
 __all__ = [
     "FORK_REGISTRY",
@@ -57,9 +57,9 @@ __all__ = [
     "LayerSpec",
     "Shape",
     "candidates",
-    "choose",
     "constant",
     "every_layer",
     "exactly",
     "register",
+    "resolve_type",
 ]

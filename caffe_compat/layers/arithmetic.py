@@ -20,7 +20,7 @@ from caffe_compat.layers.base import (
     four_axes_at_most,
     register,
 )
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 class BiasModule(nn.Module):

@@ -5,7 +5,7 @@ field of the messages it reads, the shapes of its tops, its blobs in Caffe's ord
 ``register`` refuses a type whose account leaves out a field of the schema: nothing in a prototxt is skipped unseen.
 
 Types that forks of Caffe added are registered apart, each under the forks it is of; which one a layer of a net is, is
-decided in :mod:`caffe_compat.layers.choose`.
+decided in :mod:`caffe_compat.layers.resolve`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import torch
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
+from caffe_compat.definition.forks import FORKS, Schema
 from caffe_compat.errors import CaffeCompatError, NetError
-from caffe_compat.layers.own import Defaults, own_message
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.forks import FORKS, Schema
-from caffe_compat.proto.marks import where
+from caffe_compat.formats.extras import where
+from caffe_compat.layers.custom_params import Defaults, own_message
+from caffe_compat.schema import caffe_pb2 as pb
 
 Shape = tuple[int, ...]
 
@@ -168,7 +168,7 @@ class Layer:
     is_loss: ClassVar[bool] = False
     is_data: ClassVar[bool] = False
     forks: ClassVar[tuple[str, ...]] = ()
-    """The forks a type is of, where it is not Caffe's own; names of :data:`caffe_compat.proto.forks.FORKS`."""
+    """The forks a type is of, where it is not Caffe's own; names of :data:`caffe_compat.definition.forks.FORKS`."""
     own: ClassVar[Mapping[str, Defaults]] = {}
     """Parameters of a type of the user's own: message name -> field -> default (docs/own_layers.md)."""
     inference: ClassVar[bool] = True

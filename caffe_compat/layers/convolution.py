@@ -12,7 +12,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.few_outputs import FewOutputsConv2d, suits
+from caffe_compat.layers.narrow_conv import FewOutputsConv2d, suits
 
 _CONVS: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _PAIRS = {"kernel_size": ("kernel_h", "kernel_w"), "stride": ("stride_h", "stride_w"), "pad": ("pad_h", "pad_w")}

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 _T = TypeVar("_T")
 _LEGACY = ("num", "channels", "height", "width")

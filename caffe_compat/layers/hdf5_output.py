@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, FileError
-from caffe_compat.files import grown_hdf5, new_hdf5
+from caffe_compat.formats.files import grown_hdf5, new_hdf5
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
 
 _NAMES = ("data", "label")

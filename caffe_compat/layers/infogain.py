@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, FileError
-from caffe_compat.files import read_binary
+from caffe_compat.formats.extras import where
+from caffe_compat.formats.files import read_binary
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
 from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner
 from caffe_compat.layers.loss import SoftmaxWithLossModule
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.marks import where
+from caffe_compat.schema import caffe_pb2 as pb
 
 _LOG_THRESHOLD = float(np.log(1e-20))  # probabilities are taken to be no smaller
 

@@ -20,7 +20,7 @@ from caffe_compat.layers.base import (
     register,
 )
 from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner, precise
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 _LOG_FLT_MIN = -87.33654475055310  # ln of the smallest normal float32: Caffe caps the loss of one sample there
 

@@ -11,7 +11,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, four_axes_at_most, register
 from caffe_compat.layers.labels import class_indices, precise
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 _UNREAD = dict.fromkeys(("ignore_label", "normalization", "normalize"), "Caffe does not read it here")
 _LOG_THRESHOLD = 1e-20  # probabilities are taken to be no smaller

@@ -11,7 +11,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 _FLT_MAX = float(torch.finfo(torch.float32).max)
 

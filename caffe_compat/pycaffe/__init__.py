@@ -4,7 +4,6 @@
 """
 
 from caffe_compat.layers import REGISTRY
-from caffe_compat.proto.caffe_pb2 import TEST, TRAIN
 from caffe_compat.pycaffe import io, net_spec, proto
 from caffe_compat.pycaffe.blob import Blob, BlobVec
 from caffe_compat.pycaffe.classifier import Classifier
@@ -41,6 +40,7 @@ from caffe_compat.pycaffe.solver import (
     Solver,
     get_solver,
 )
+from caffe_compat.schema.caffe_pb2 import TEST, TRAIN
 
 __version__ = "1.0.0"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.proto.caffe_pb2 import TEST
 from caffe_compat.pycaffe import io
 from caffe_compat.pycaffe.net import Net, PathLike
+from caffe_compat.schema.caffe_pb2 import TEST
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

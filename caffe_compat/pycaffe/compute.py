@@ -13,12 +13,11 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from caffe_compat.backward import Need
-from caffe_compat.exact import sum_as_caffe
-from caffe_compat.graph import Node
+from caffe_compat.build.exact import sum_as_caffe
+from caffe_compat.graph.backward import Need
+from caffe_compat.graph.graph import Node
 from caffe_compat.layers import LayerSpec
 from caffe_compat.layers.recurrent import RecurrentModule
-from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.mode import device
@@ -33,6 +32,7 @@ from caffe_compat.pycaffe.quirks import (
     without_odd_values,
 )
 from caffe_compat.pycaffe.step import Step, assign
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 class ModuleStep(Step):

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from caffe_compat.netspec import Function, Top
-from caffe_compat.netspec import layers as L
+from caffe_compat.definition.netspec import Function, Top
+from caffe_compat.definition.netspec import layers as L
 
 PASS_THROUGH_LAYERS = [
     "AbsVal", "BatchNorm", "Bias", "BNLL", "Dropout", "Eltwise", "ELU", "Log", "LRN", "Exp", "MVN", "Power", "ReLU",

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.errors import CaffeCompatError, DataError
-from caffe_compat.proto.caffe_pb2 import TEST
 from caffe_compat.pycaffe import io
 from caffe_compat.pycaffe.classifier import Array, make_transformer
 from caffe_compat.pycaffe.net import Net, PathLike
+from caffe_compat.schema.caffe_pb2 import TEST
 
 
 class NoProposalsError(CaffeCompatError, ImportError):

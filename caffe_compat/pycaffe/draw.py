@@ -8,8 +8,8 @@ from typing import Any
 
 from caffe_compat.draw import Diagram, diagram, encode
 from caffe_compat.draw.content import LEARNING, colour, edge_label, layer_lines, lr_mults
-from caffe_compat.proto import caffe_pb2
-from caffe_compat.proto.atomic import atomic_path
+from caffe_compat.formats.atomic import atomic_path
+from caffe_compat.schema import caffe_pb2
 
 LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
 NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}

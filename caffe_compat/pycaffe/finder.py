@@ -9,8 +9,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from caffe_compat import old_messages
 from caffe_compat.errors import CaffeCompatError, did_you_mean
+from caffe_compat.schema import pb2_fallback
 
 NAME = "caffe"
 HOME = __name__.rpartition(".")[0]
@@ -20,7 +20,7 @@ _MODULES = {
     f"{NAME}._caffe": HOME,
     f"{NAME}.pycaffe": HOME,
     f"{NAME}.proto": f"{HOME}.proto",
-    f"{NAME}.proto.caffe_pb2": "caffe_compat.proto.caffe_pb2",
+    f"{NAME}.proto.caffe_pb2": "caffe_compat.schema.caffe_pb2",
     **{
         f"{NAME}.{name}": f"{HOME}.{name}" for name in ("classifier", "coord_map", "detector", "draw", "io", "net_spec")
     },
@@ -85,7 +85,7 @@ def install() -> ModuleType:
         )
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
-    old_messages.install()
+    pb2_fallback.install()
     for name in ("_caffe", "pycaffe"):  # there after `import caffe` alone, too
         setattr(package, name, package)
     return package
@@ -94,7 +94,7 @@ def install() -> ModuleType:
 def uninstall() -> None:
     """Undo :func:`install`; modules that imported ``caffe`` meanwhile keep what they have."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
-    old_messages.uninstall()
+    pb2_fallback.uninstall()
     for alias, home in _MODULES.items():
         if alias in sys.modules and sys.modules[alias] is sys.modules.get(home):
             del sys.modules[alias]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.proto import caffe_pb2
-from caffe_compat.pycaffe.pictures import load_image, oversample, resize_image
+from caffe_compat.pycaffe.image_io import load_image, oversample, resize_image
+from caffe_compat.schema import caffe_pb2
 
 __all__ = [
     "Transformer",

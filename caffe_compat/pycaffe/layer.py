@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from caffe_compat.layers import BlobDef, LayerSpec, Shape
 from caffe_compat.layers.base import constant
-from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.pycaffe.blob import Blob, BlobVec
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 class Layer:

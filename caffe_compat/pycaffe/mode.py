@@ -80,7 +80,7 @@ def exact() -> bool:
 def set_exact(exact: bool) -> None:  # noqa: FBT001  (as its siblings)
     """Let the convolutions of nets made from now on add up in genuine Caffe's order: its bits, slower.
 
-    No function of Caffe's; see :mod:`caffe_compat.exact`.
+    No function of Caffe's; see :mod:`caffe_compat.build.exact`.
     """
     _State.exact = bool(exact)
 

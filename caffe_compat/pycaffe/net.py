@@ -12,32 +12,32 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_compat.backward import needs
-from caffe_compat.costs import work
+from caffe_compat.build.load_report import LoadReport
+from caffe_compat.build.net import first_values
+from caffe_compat.build.weights import match_weights, save_blobs
 from caffe_compat.data import DataSource, MemorySource, ahead, open_sources
+from caffe_compat.definition.filtering import filter_net
+from caffe_compat.definition.splits import insert_splits
+from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import raise_together
-from caffe_compat.files import read_net
-from caffe_compat.graph import NetGraph, Node, build_graph
+from caffe_compat.formats.files import read_net
+from caffe_compat.graph.backward import needs
+from caffe_compat.graph.costs import work
+from caffe_compat.graph.graph import NetGraph, Node, build_graph
+from caffe_compat.graph.sharing import Slot
 from caffe_compat.layers.python import python_layers
-from caffe_compat.load_report import LoadReport
-from caffe_compat.net import first_values
-from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.pycaffe import mode
+from caffe_compat.pycaffe.backward_plan import no_way_back, uneven_weights
 from caffe_compat.pycaffe.blob import Array, Blob, BlobVec
+from caffe_compat.pycaffe.debug_log import Watch
 from caffe_compat.pycaffe.layer import Layer, PythonLayers
 from caffe_compat.pycaffe.mode import CaffeError
-from caffe_compat.pycaffe.need import no_way_back, uneven_weights
 from caffe_compat.pycaffe.passes import Passes
 from caffe_compat.pycaffe.step import Step
 from caffe_compat.pycaffe.steps import DataStep, make_step
-from caffe_compat.pycaffe.watch import Watch
-from caffe_compat.rewrite import insert_splits
-from caffe_compat.sharing import Slot
+from caffe_compat.runtime.threads import threads_for
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.nets import Definition
-from caffe_compat.state import filter_net
-from caffe_compat.threads import threads_for
-from caffe_compat.upgrade import upgrade_net
-from caffe_compat.weights import match_weights, save_blobs
 
 PathLike = str | os.PathLike[str]
 _PHASES = (pb.TRAIN, pb.TEST)

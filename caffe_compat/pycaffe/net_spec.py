@@ -1,6 +1,6 @@
-"""``caffe.net_spec``: nets written in Python; see :mod:`caffe_compat.netspec`."""
+"""``caffe.net_spec``: nets written in Python; see :mod:`caffe_compat.definition.netspec`."""
 
-from caffe_compat.netspec import (
+from caffe_compat.definition.netspec import (
     Function,
     Layers,
     NetSpec,

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 
 from caffe_compat.layers import LayerSpec
-from caffe_compat.proto import caffe_pb2 as pb
 from caffe_compat.pycaffe.blob import Blob
+from caffe_compat.schema import caffe_pb2 as pb
 
 READS_TOP = frozenset({"Sigmoid", "Softmax", "TanH"})
 _READS_BOTH = frozenset({"ELU", "Exp", "Power"})

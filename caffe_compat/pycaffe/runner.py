@@ -12,8 +12,8 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
 
+from caffe_compat.definition.forks import check_fork, naming_forks
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.proto.forks import check_fork, naming_forks
 from caffe_compat.pycaffe.finder import install
 
 USAGE = """\
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     except CaffeCompatError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    _tell_children()
+    _shim_subprocesses()
     if first == "-m":
         return _guarded(lambda: _module(rest[0], rest[1:]))
     if first == "-c":
@@ -78,9 +78,9 @@ def main(argv: Sequence[str]) -> int:
     return _guarded(lambda: _script(first, rest))
 
 
-def _tell_children() -> None:
+def _shim_subprocesses() -> None:
     """Let processes that the script starts (``multiprocessing``, ``subprocess``) find this package as caffe too."""
-    folder = str(Path(__file__).with_name("children"))
+    folder = str(Path(__file__).with_name("subprocess_shim"))
     before = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != folder]
     os.environ["PYTHONPATH"] = os.pathsep.join([folder, *before])
     if folder not in sys.path:

@@ -9,16 +9,16 @@ from typing import ClassVar
 
 import torch
 
-from caffe_compat.files import read_solver
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.definition.upgrade import upgrade_solver
+from caffe_compat.formats.files import read_solver
 from caffe_compat.pycaffe import mode
-from caffe_compat.pycaffe.learn import LayerwiseNet
 from caffe_compat.pycaffe.mode import CaffeError
 from caffe_compat.pycaffe.net import Net
+from caffe_compat.pycaffe.trainable import LayerwiseNet
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import loop
 from caffe_compat.solver.policy import rate
 from caffe_compat.solver.rules import make_rule
-from caffe_compat.upgrade import upgrade_solver
 
 PathLike = str | os.PathLike[str]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from caffe_compat.backward import Need
-from caffe_compat.graph import Node
+from caffe_compat.graph.backward import Need
+from caffe_compat.graph.graph import Node
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from caffe_compat.backward import Need
 from caffe_compat.data import DataSource
-from caffe_compat.graph import Node
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.graph.backward import Need
+from caffe_compat.graph.graph import Node
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.compute import ModuleStep
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.mode import device
 from caffe_compat.pycaffe.step import Step, assign, share
+from caffe_compat.schema import caffe_pb2 as pb
 
 _VIEWS = frozenset({"Reshape", "Flatten"})
 """Types whose top is the bottom's memory in another shape."""

@@ -15,7 +15,7 @@ from caffe_compat.errors import SolverError
 from caffe_compat.solver.rules import Rule, Tensors, add_scaled, product, register
 
 if TYPE_CHECKING:
-    from caffe_compat.proto.caffe_pb2 import SolverParameter
+    from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 
 @register

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from caffe_compat.backward import needs
-from caffe_compat.files import format_text
-from caffe_compat.graph import NetGraph, Node
+from caffe_compat.definition.splits import insert_splits
+from caffe_compat.formats.files import format_text
+from caffe_compat.graph.backward import needs
+from caffe_compat.graph.graph import NetGraph, Node
+from caffe_compat.graph.sharing import Slot
 from caffe_compat.layers.base import Shape, count
-from caffe_compat.rewrite import insert_splits
-from caffe_compat.sharing import Slot
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import Definition
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
-from caffe_compat.graph import NetGraph, Node
-from caffe_compat.net import CaffeNet
+from caffe_compat.build.net import CaffeNet
+from caffe_compat.build.weights import tensor_of
+from caffe_compat.graph.graph import NetGraph, Node
 from caffe_compat.solver.log import number
-from caffe_compat.weights import tensor_of
 
 Say = Callable[[str, str, str], None]
 """Takes the place in Caffe's source, the text, and the severity (I, W, E)."""

@@ -15,8 +15,8 @@ from typing import Never, TextIO
 
 from tqdm import tqdm
 
+from caffe_compat.build.load_report import LoadReport
 from caffe_compat.errors import printable
-from caffe_compat.load_report import LoadReport
 from caffe_compat.solver.rules import product
 
 

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import torch
 
-from caffe_compat.closing import Closing
-from caffe_compat.costs import work
+from caffe_compat.build.net import CaffeNet
 from caffe_compat.data import CRand
-from caffe_compat.files import format_text
-from caffe_compat.memory import keep_freed_memory
-from caffe_compat.net import CaffeNet
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.definition.upgrade import upgrade_solver
+from caffe_compat.formats.files import format_text
+from caffe_compat.graph.costs import work
+from caffe_compat.runtime.closing import Closing
+from caffe_compat.runtime.memory import keep_freed_memory
+from caffe_compat.runtime.threads import threads_for
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.log import Log, number, score
@@ -34,8 +36,6 @@ from caffe_compat.solver.testing import Scores, mean_scores
 from caffe_compat.solver.trained import MakesNets, SolverNet
 from caffe_compat.solver.update import Updater
 from caffe_compat.solver.workers import Workers
-from caffe_compat.threads import threads_for
-from caffe_compat.upgrade import upgrade_solver
 
 _ALONE = Workers()
 _URGENCY = (Action.NONE, Action.SNAPSHOT, Action.STOP)

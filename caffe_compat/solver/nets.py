@@ -14,20 +14,20 @@ from pathlib import Path
 
 import torch
 
-from caffe_compat.closing import Closing
+from caffe_compat.build.load_report import LoadReport
+from caffe_compat.build.net import CaffeNet, LearnableParam, build_net
+from caffe_compat.build.weights import copy_weights, save_weights, share_weights
 from caffe_compat.data import DATA_LAYER_TYPES, DataSource, Randomness, ahead, open_sources
 from caffe_compat.data.source import find_input, looked_in
+from caffe_compat.definition.filtering import filter_net, rule_lines
+from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
-from caffe_compat.files import read_net
-from caffe_compat.graph import NetGraph, build_graph
-from caffe_compat.load_report import LoadReport
-from caffe_compat.net import CaffeNet, LearnableParam, build_net
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import read_net
+from caffe_compat.graph.graph import NetGraph, build_graph
+from caffe_compat.runtime.closing import Closing
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.debug import Say, Watch
 from caffe_compat.solver.workers import Share, Workers
-from caffe_compat.state import filter_net, rule_lines
-from caffe_compat.upgrade import upgrade_net
-from caffe_compat.weights import copy_weights, save_weights, share_weights
 
 Criterion = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 CRITERION = "loss"  # what a criterion's value is called among the outputs

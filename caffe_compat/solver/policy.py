@@ -14,7 +14,7 @@ import numpy as np
 from caffe_compat.errors import CaffeCompatError, SolverError, did_you_mean, raise_together
 
 if TYPE_CHECKING:
-    from caffe_compat.proto.caffe_pb2 import SolverParameter
+    from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 _F = np.float32
 

@@ -27,8 +27,8 @@ import torch
 
 from caffe_compat.data import CRand, DataSource
 from caffe_compat.errors import FileError
-from caffe_compat.files import atomic_path
-from caffe_compat.proto.regular import require_regular
+from caffe_compat.formats.files import atomic_path
+from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.solver.workers import Workers
 
 _FORM = 1

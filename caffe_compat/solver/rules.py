@@ -19,7 +19,7 @@ from caffe_compat.errors import SolverError, did_you_mean
 from caffe_compat.kernels import linear
 
 if TYPE_CHECKING:
-    from caffe_compat.proto.caffe_pb2 import SolverParameter
+    from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 Tensors = list[torch.Tensor]
 

@@ -7,8 +7,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caffe_compat.files import SolverSnapshot, read_solverstate, write_solverstate
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import SolverSnapshot, read_solverstate, write_solverstate
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.resume import Place, random_states, read_resume, resume_path, write_resume
 from caffe_compat.solver.snapshot import check_prefix, find_weights, fit_history, snapshot_path
 

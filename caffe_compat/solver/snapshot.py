@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import SolverError
-from caffe_compat.proto.snapshots import check_names
+from caffe_compat.formats.snapshots import check_names
 
 if TYPE_CHECKING:
-    from caffe_compat.proto.caffe_pb2 import SolverParameter
+    from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 
 def check_prefix(param: SolverParameter) -> None:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import torch
 
+from caffe_compat.build.load_report import LoadReport
 from caffe_compat.data import DataSource, Randomness
-from caffe_compat.graph import NetGraph
-from caffe_compat.load_report import LoadReport
+from caffe_compat.graph.graph import NetGraph
 from caffe_compat.solver.debug import Say
 from caffe_compat.solver.nets import Criterion, Definition
 from caffe_compat.solver.update import Learnable

@@ -13,7 +13,7 @@ from caffe_compat.layers.base import BlobDef
 from caffe_compat.solver.rules import Group, Tensors, clip_scale, make_rule, product, regularize
 
 if TYPE_CHECKING:
-    from caffe_compat.proto.caffe_pb2 import SolverParameter
+    from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 
 class Learnable(Protocol):

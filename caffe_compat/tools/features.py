@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from caffe_compat.build.net import CaffeNet
 from caffe_compat.data.write_db import BACKENDS, new_database
 from caffe_compat.errors import DataError, NetError, did_you_mean
-from caffe_compat.files import HDF5Writer, new_hdf5
-from caffe_compat.net import CaffeNet
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import HDF5Writer, new_hdf5
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.feeds import Feed
 
 FORMATS = (*BACKENDS, "hdf5")

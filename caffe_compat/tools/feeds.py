@@ -8,15 +8,15 @@ from pathlib import Path
 
 import torch
 
-from caffe_compat.closing import Closing
 from caffe_compat.data import CRand, DataSource, in_phase, open_source
+from caffe_compat.definition.filtering import filter_net, net_state
+from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.graph import InputShapes, NetGraph, build_graph
+from caffe_compat.graph.graph import InputShapes, NetGraph, build_graph
 from caffe_compat.layers import REGISTRY
 from caffe_compat.layers.base import Shape
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.state import filter_net, net_state
-from caffe_compat.upgrade import upgrade_net
+from caffe_compat.runtime.closing import Closing
+from caffe_compat.schema import caffe_pb2 as pb
 
 _LABELLED = frozenset({"Data", "ImageData", "MemoryData", "WindowData"})
 _BATCHED = ("data_param", "image_data_param", "window_data_param", "memory_data_param")

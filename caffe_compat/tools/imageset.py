@@ -21,13 +21,13 @@ from google.protobuf.message import DecodeError
 
 from caffe_compat.data.database import open_database
 from caffe_compat.data.datum import picture_of
-from caffe_compat.data.mersenne import Mersenne, shuffled
-from caffe_compat.data.pictures import AS_STORED, COLOR, GRAY, channels_first, decode, resized, side_by_side
-from caffe_compat.data.place import At
+from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, channels_first, decode, resized, side_by_side
+from caffe_compat.data.mt19937 import Mersenne, shuffled
+from caffe_compat.data.origin import At
 from caffe_compat.data.write_db import new_database
 from caffe_compat.errors import DataError
-from caffe_compat.pixels import too_many
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.image_size import too_many
+from caffe_compat.schema import caffe_pb2 as pb
 
 Told = Callable[[str], None]
 _AT_ONCE = 64

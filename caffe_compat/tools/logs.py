@@ -16,7 +16,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from caffe_compat.errors import FileError
-from caffe_compat.files import atomic_path
+from caffe_compat.formats.files import atomic_path
 
 _NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf))"
 _STAMP = re.compile(r"[IWEF](\d{2})(\d{2}) (\d{2}):(\d{2}):(\d{2})\.(\d{6})")

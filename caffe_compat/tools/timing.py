@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from caffe_compat.graph import Node
-from caffe_compat.net import CaffeNet
+from caffe_compat.build.net import CaffeNet
+from caffe_compat.graph.graph import Node
 from caffe_compat.tools.feeds import Feed
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.build.weights import read_weights
 from caffe_compat.cli import main
-from caffe_compat.files import read_net, read_solver, read_weights_h5
+from caffe_compat.formats.files import read_net, read_solver, read_weights_h5
 from caffe_compat.layers import FORK_REGISTRY, REGISTRY
-from caffe_compat.prototxt import path as definition
-from caffe_compat.weights import read_weights
+from lq_emotion.prototxt import path as definition
 from tests.solver.case import NET, SOLVER, write_case
 
 CNN_D = "experiments/network/model_1F_CNN+D.prototxt"

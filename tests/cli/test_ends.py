@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from caffe_compat import closing
 from caffe_compat.cli import main
+from caffe_compat.runtime import closing
 from tests.ends import TRAIN, ends
 from tests.solver.case import write_case
 

@@ -33,7 +33,7 @@ sys.exit({entry}())
     [
         ("caffe_compat", "caffe_compat.cli.parser"),
         ("caffe_compat", "google.protobuf.message"),
-        ("lq_emotion", "caffe_compat.models.robust_lq_emotion.cli.demo"),
+        ("lq_emotion", "lq_emotion.cli.demo"),
     ],
 )
 def test_an_interrupted_import_is_one_line_and_130(command, module):
@@ -51,7 +51,9 @@ def test_an_interrupted_import_is_one_line_and_130(command, module):
 CUSTOMISED = PROGRAM[: PROGRAM.index("from caffe_compat")].replace("sys.argv[1]", 'os.environ["INTERRUPTED"]')
 
 
-@pytest.mark.parametrize("module", ["matlab_ports.errors", "h5py", "matlab_ports.evaluation_commands"])
+@pytest.mark.parametrize(
+    "module", ["matlab_ports._support.errors", "h5py", "matlab_ports._support.evaluation_commands"]
+)
 def test_an_interrupted_import_of_the_scripts_is_one_line_and_130(module, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(CUSTOMISED)
     done = subprocess.run(
@@ -65,7 +67,7 @@ def test_an_interrupted_import_of_the_scripts_is_one_line_and_130(module, tmp_pa
 
 
 def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
-    from caffe_compat.models.robust_lq_emotion import cli as application
+    from lq_emotion import cli as application
 
     def interrupted(_args):
         raise KeyboardInterrupt

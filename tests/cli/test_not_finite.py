@@ -8,7 +8,7 @@ import pytest
 
 from caffe_compat import load_net
 from caffe_compat.cli import main
-from caffe_compat.files import write_weights_h5
+from caffe_compat.formats.files import write_weights_h5
 from tests.solver.case import write_case
 
 SAID = "layer 'ip', blob 0: 1 NaN and 1 infinite of 3 values"

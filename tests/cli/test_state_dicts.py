@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.build.net import load_net
 from caffe_compat.cli import main
 from caffe_compat.errors import FileError
-from caffe_compat.files import parse_text
-from caffe_compat.net import load_net
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from tests.solver.case import SOLVER, write_case
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from caffe_compat.cli import streams
-from matlab_ports import streams as their_streams
+from matlab_ports._support import streams as their_streams
 from tests.solver.case import write_case
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +16,7 @@ ENGINE = [sys.executable, "-m", "caffe_compat"]
 APPLICATION = [
     sys.executable,
     "-c",
-    "import sys; from caffe_compat.models.robust_lq_emotion.cli import main; sys.exit(main())",
+    "import sys; from lq_emotion.cli import main; sys.exit(main())",
 ]
 PORTS = [sys.executable, "-m", "matlab_ports"]
 COMMANDS = {

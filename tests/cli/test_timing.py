@@ -66,8 +66,8 @@ def test_time_reads_data_layers_and_makes_up_what_is_not_there(tmp_path, capsys,
 
 
 def test_a_layer_takes_the_gradient_of_its_readers(tmp_path):
-    from caffe_compat.files import read_net
-    from caffe_compat.net import build_net
+    from caffe_compat.build.net import build_net
+    from caffe_compat.formats.files import read_net
     from caffe_compat.tools.feeds import feed
     from caffe_compat.tools.timing import _Pass
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from caffe_compat.cli import main
-from caffe_compat.files import BlobStore, read_binary, read_net, read_solver, write_binary
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
+from caffe_compat.formats.files import BlobStore, read_binary, read_net, read_solver, write_binary
+from caffe_compat.formats.text import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 
 V0 = """
 input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8

@@ -4,7 +4,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 def datum(picture, label=0):

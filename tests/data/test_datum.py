@@ -8,7 +8,7 @@ import pytest
 
 from caffe_compat.data import CRand, open_source
 from caffe_compat.errors import DataError
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import datum, numbered, pictures, write_leveldb, write_lmdb
 
 BACKENDS = {"LMDB": write_lmdb, "LEVELDB": write_leveldb}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat.data import CRand, ahead, open_layers, open_source, open_sources, shuffle
+from caffe_compat.data import CRand, ahead, c_random, open_layers, open_source, open_sources
 from caffe_compat.data.hdf5 import HDF5Source
 from caffe_compat.errors import DataError, ProblemsError
-from caffe_compat.proto import caffe_pb2
+from caffe_compat.schema import caffe_pb2
 
 
 def write(path, rows, *, first=0, **extra):
@@ -55,12 +55,12 @@ def rows_as_caffe_takes_them(counts, total, *, shuffled, rng):
     """Row by row, as the layer's Next(): a list of (file, row)."""
     order, current, row = np.arange(len(counts)), 0, 0
     if shuffled:
-        shuffle(order, rng)
+        c_random(order, rng)
 
     def load():
         rows = np.arange(counts[order[current]])
         if shuffled:
-            shuffle(rows, rng)
+            c_random(rows, rng)
         return rows
 
     rows, found = load(), []
@@ -73,11 +73,11 @@ def rows_as_caffe_takes_them(counts, total, *, shuffled, rng):
                 if current == len(counts):
                     current = 0
                     if shuffled:
-                        shuffle(order, rng)
+                        c_random(order, rng)
                 rows = load()
             row = 0
             if shuffled:
-                shuffle(rows, rng)
+                c_random(rows, rng)
     return found
 
 

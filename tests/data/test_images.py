@@ -6,7 +6,7 @@ import pytest
 
 from caffe_compat.data import CRand, open_source
 from caffe_compat.errors import DataError
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import pictures
 from tests.reference import caffe_data as reference
 

@@ -6,8 +6,8 @@ import torch
 
 from caffe_compat.data import CRand, open_source
 from caffe_compat.errors import CaffeCompatError, DataError
-from caffe_compat.files import parse_text
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import datum, pictures
 
 

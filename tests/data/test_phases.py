@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from caffe_compat.data import CRand, open_sources
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import datum, pictures, write_lmdb
 from tests.data.test_transform import layer
 

@@ -184,7 +184,7 @@ def test_random_numbers_of_batches_made_ahead_do_not_count(tmp_path):
 PROGRAM = """
 import sys
 from caffe_compat.data import CRand, ahead, open_source
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 assert "cv2" not in sys.modules, "nets that read no pictures do without OpenCV"
 layer = pb.LayerParameter.FromString(bytes.fromhex(sys.argv[1]))
 source = ahead(open_source(layer, base_dir=sys.argv[2], rng=CRand()))
@@ -202,7 +202,7 @@ SLOW = pytest.mark.slow
 def test_a_program_ends_at_once_whatever_is_being_made(tmp_path, end, code):
     import cv2
 
-    from caffe_compat.proto import caffe_pb2 as pb
+    from caffe_compat.schema import caffe_pb2 as pb
 
     coded = cv2.imencode(".png", pictures(1, (60, 60, 3))[0])[1].tobytes()
     write_lmdb(tmp_path / "db", [pb.Datum(data=coded, encoded=True)] * 9)

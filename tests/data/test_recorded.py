@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from caffe_compat.data import CRand, MemorySource, Prefetch, open_layers
-from caffe_compat.files import parse_text
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 CASES = json.loads((GOLDEN / "cases.json").read_text())["cases"]

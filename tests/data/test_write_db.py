@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from caffe_compat.data.database import open_database
-from caffe_compat.data.place import At
+from caffe_compat.data.origin import At
 from caffe_compat.data.write_db import new_database
 from caffe_compat.errors import DataError
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_compat import draw, prototxt
-from caffe_compat.draw import picture
+from caffe_compat import draw
+from caffe_compat.draw import render
 from caffe_compat.draw.layout import layout
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.files import parse_text, read_net
-from caffe_compat.proto.caffe_pb2 import NetParameter
+from caffe_compat.formats.files import parse_text, read_net
+from caffe_compat.schema.caffe_pb2 import NetParameter
+from lq_emotion import prototxt
 
 NET = """
 name: "small"
@@ -202,10 +203,10 @@ def test_the_authors_nets_are_drawn_in_both_phases():
 
 def test_a_picture_larger_than_viewers_open_gets_fewer_pixels(monkeypatch):
     wide = pixels(draw.draw(chain(40)))
-    monkeypatch.setattr(picture, "SIDE", 2000)
+    monkeypatch.setattr(render, "SIDE", 2000)
     assert pixels(draw.draw(chain(40))).shape[1] in (1999, 2000)
     assert wide.shape[1] > 5000
-    monkeypatch.setattr(picture, "AREA", 10_000)
+    monkeypatch.setattr(render, "AREA", 10_000)
     assert np.prod(pixels(draw.draw(chain(40))).shape[:2]) == pytest.approx(10_000, rel=0.1)
 
 

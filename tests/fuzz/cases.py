@@ -7,9 +7,11 @@ from pathlib import Path
 
 import torch
 
+from caffe_compat.build.net import CaffeNet, build_net, load_net
 from caffe_compat.data.transform import read_mean
+from caffe_compat.definition.upgrade import upgrade_net, upgrade_solver
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.files import (
+from caffe_compat.formats.files import (
     format_text,
     parse_text,
     plain,
@@ -20,11 +22,9 @@ from caffe_compat.files import (
     write_binary,
 )
 from caffe_compat.layers.base import count
-from caffe_compat.net import CaffeNet, build_net, load_net
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from caffe_compat.tools.feeds import feed
-from caffe_compat.upgrade import upgrade_net, upgrade_solver
 from tests.fuzz.mutate import damaged_bytes, damaged_hdf5, damaged_message, damaged_text, extreme_text
 from tests.fuzz.seeds import MODEL, nets, solvers, write_files
 

@@ -15,16 +15,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from caffe_compat.data.pictures import AS_STORED, COLOR, decode
-from caffe_compat.data.place import At
+from caffe_compat.data.decode import AS_STORED, COLOR, decode
+from caffe_compat.data.origin import At
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.models.robust_lq_emotion.avec.gold import read_gold, read_gsd, read_ratings
-from caffe_compat.models.robust_lq_emotion.avec.tables import frame_times
-from caffe_compat.models.robust_lq_emotion.faces.boxfiles import read_boxes
-from caffe_compat.models.robust_lq_emotion.pictures import of_folder
 from caffe_compat.pycaffe.io import load_image
+from lq_emotion.datasets.avec.gold import read_gold, read_gsd, read_ratings
+from lq_emotion.datasets.avec.tables import frame_times
+from lq_emotion.faces.boxfiles import read_boxes
+from lq_emotion.studies.robust_lq.sr_demo.image_sources import of_folder
 from matlab_ports import PortError, imread
-from matlab_ports.frame_time import frame_time
+from matlab_ports._support.frame_time import frame_time
 from matlab_ports.matfile import loadmat, open_frames, savemat
 from matlab_ports.videoreader import VideoReader
 from tests.fuzz.mutate import NUMBERS, damaged_bytes, damaged_hdf5

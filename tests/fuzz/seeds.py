@@ -6,11 +6,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from caffe_compat.files import BlobStore, read_net, write_binary
+from caffe_compat.formats.files import BlobStore, read_net, write_binary
 from caffe_compat.layers import REGISTRY
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.prototxt import available, path
-from tests.files.test_fuzz import OLD, TEXT
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.prototxt import available, path
+from tests.formats.test_fuzz import OLD, TEXT
 from tests.layers.test_contract import EXAMPLES, _message_field, example_text
 from tests.solver.case import SOLVER, write_case
 

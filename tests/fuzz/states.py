@@ -6,23 +6,30 @@ import random
 from pathlib import Path
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.models.robust_lq_emotion.dataset.journal import FOLDER, Journal
-from caffe_compat.models.robust_lq_emotion.dataset.recording import Outcome
-from caffe_compat.models.robust_lq_emotion.plateau import History
-from caffe_compat.models.robust_lq_emotion.rd_cells import Cell
-from caffe_compat.models.robust_lq_emotion.rd_tables import rate
-from caffe_compat.models.robust_lq_emotion.report import doubts, results, setting, traces
-from caffe_compat.models.robust_lq_emotion.report.document import Report, Section
-from caffe_compat.models.robust_lq_emotion.report.making import write_report
-from caffe_compat.models.robust_lq_emotion.report.rate_distortion import rate_distortion
-from caffe_compat.models.robust_lq_emotion.report.store import Absent, Store
-from caffe_compat.models.robust_lq_emotion.stages import Ledger, Stage
-from caffe_compat.models.robust_lq_emotion.verify.signed import PASSED, compare, write_signed
-from caffe_compat.models.robust_lq_emotion.workspace import contents_of, read_json
+from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.crops.journal import FOLDER, Journal
+from lq_emotion.crops.recording import Outcome
+from lq_emotion.report import open_questions, provenance, results, traces
+from lq_emotion.report.build import write_report
+from lq_emotion.report.document import Report, Section
+from lq_emotion.report.rate_distortion import rate_distortion
+from lq_emotion.studies.robust_lq.rd_cells import Cell
+from lq_emotion.studies.robust_lq.rd_tables import rate
+from lq_emotion.studies.robust_lq.store import Absent, Store
+from lq_emotion.training.plateau import History
+from lq_emotion.verify.result_file import PASSED, compare, write_signed
+from lq_emotion.workflow.stages import Ledger, Stage
 
 ODD = (None, True, -1, 0, 2**70, 1e400, "", "é", "\ud800", "3", [], {}, [[]], [None], {"a": 1}, [5, "x"])
-PARTS = (results.table_1, traces.traces, rate_distortion, results.evaluations, setting.settings, setting.recordings)
-MORE_PARTS = (setting.trainings, doubts.disagreements, doubts.not_verified)
+PARTS = (
+    results.table_1,
+    traces.traces,
+    rate_distortion,
+    results.evaluations,
+    provenance.settings,
+    provenance.recordings,
+)
+MORE_PARTS = (provenance.trainings, open_questions.disagreements, open_questions.not_verified)
 
 _MEASURED = {"rmse": 0.2, "cc": 0.5, "ccc": 0.4, "frames": 12}
 _POINT = {"codec": "x264", "scale": 3, "qp": 24, "model": "HR", "frames": 12, "bits": 9, "psnr": 31.5}

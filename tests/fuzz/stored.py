@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from caffe_compat.build.net import load_net
+from caffe_compat.build.sidecar import read_preprocessing
+from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.cli import main as command
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.files import parse_text
-from caffe_compat.models.robust_lq_emotion.workspace import read_json
-from caffe_compat.net import load_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.sidecar import read_preprocessing
+from caffe_compat.formats.files import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
-from caffe_compat.weights import caffe_blobs
+from lq_emotion.common.json_files import read_json
 from tests.fuzz import states
 from tests.fuzz.mutate import damaged_bytes
 from tests.fuzz.seeds import MODEL

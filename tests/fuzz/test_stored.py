@@ -2,7 +2,7 @@
 
 import pytest
 
-from caffe_compat.models.robust_lq_emotion.cli import main
+from lq_emotion.cli import main
 from tests.fuzz.run import run
 
 KINDS = {"resume.npz", "pt", "json", "state"}

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
+from caffe_compat.build.inference import inference_net
+from caffe_compat.build.net import load_net
+from caffe_compat.definition.splits import insert_splits
 from caffe_compat.errors import NetError, ProblemsError
-from caffe_compat.graph import NetGraph, build_graph
-from caffe_compat.net import load_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.marks import same
-from caffe_compat.proto.text import parse_text
-from caffe_compat.rewrite import inference_net, insert_splits
+from caffe_compat.formats.extras import same
+from caffe_compat.formats.text import parse_text
+from caffe_compat.graph.graph import NetGraph, build_graph
+from caffe_compat.schema import caffe_pb2 as pb
 
 X = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from caffe_compat import load_net
-from caffe_compat.exact import ExactConv2d, ExactLinear
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
+from caffe_compat.build.exact import ExactConv2d, ExactLinear
+from caffe_compat.formats.text import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 
 TEXT = """
 layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 2 dim: 4 dim: 9 dim: 9 } } }

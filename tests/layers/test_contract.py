@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.build.net import CaffeNet, build_net
+from caffe_compat.build.weights import caffe_blobs, copy_weights
 from caffe_compat.data import DATA_LAYER_TYPES
 from caffe_compat.errors import NetError
-from caffe_compat.graph import build_graph
+from caffe_compat.formats.text import parse_text
+from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers import REGISTRY, Account, Layer, register
 from caffe_compat.layers.base import parameter_descriptor
-from caffe_compat.net import CaffeNet, build_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
-from caffe_compat.weights import caffe_blobs, copy_weights
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 @dataclass(frozen=True)

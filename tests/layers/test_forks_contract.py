@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.build.net import CaffeNet, build_net
+from caffe_compat.build.weights import caffe_blobs, copy_weights
+from caffe_compat.definition.forks import FORKS
 from caffe_compat.errors import CaffeCompatError, DataError
-from caffe_compat.graph import build_graph
+from caffe_compat.formats.text import parse_text
+from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers import FORK_REGISTRY, Account, Layer, register
 from caffe_compat.layers.base import account_fields, schema_of
-from caffe_compat.net import CaffeNet, build_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.forks import FORKS
-from caffe_compat.proto.text import parse_text
-from caffe_compat.weights import caffe_blobs, copy_weights
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import single
 from tests.layers.test_contract import CONV_CHANGES, _same
 

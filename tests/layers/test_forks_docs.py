@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from caffe_compat.cli import main
-from caffe_compat.proto.forks import FORKS
+from caffe_compat.definition.forks import FORKS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "forks.md").read_text(encoding="utf-8")
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 import caffe_compat.pycaffe as caffe
+from caffe_compat.build.net import load_net
+from caffe_compat.build.weights import save_weights
+from caffe_compat.definition.forks import naming_forks
 from caffe_compat.errors import NetError
-from caffe_compat.files import read_solver
-from caffe_compat.net import load_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.forks import naming_forks
-from caffe_compat.proto.text import parse_text
+from caffe_compat.formats.files import read_solver
+from caffe_compat.formats.text import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
-from caffe_compat.weights import save_weights
 from tests.solver.case import NET, write_case
 
 

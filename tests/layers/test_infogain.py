@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.build.net import load_net
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.files import BlobStore, write_binary
-from caffe_compat.net import load_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
+from caffe_compat.formats.files import BlobStore, write_binary
+from caffe_compat.formats.text import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
 
 SCORES, LABELS = (2, 3, 2, 2), np.array([[[0, 2], [1, 1]], [[2, 0], [0, 1]]], "f4")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.graph import build_graph
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
+from caffe_compat.formats.text import parse_text
+from caffe_compat.graph.graph import build_graph
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
 
 CLASSES = np.array([0, 4, 2, 2], "f4")

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from caffe_compat.build.net import build_net
 from caffe_compat.errors import CaffeCompatError, NetError
-from caffe_compat.graph import build_graph
-from caffe_compat.net import build_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
+from caffe_compat.formats.text import parse_text
+from caffe_compat.graph.graph import build_graph
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
 
 BODIES = {

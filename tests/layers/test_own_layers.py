@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from caffe_compat.build.net import load_net
+from caffe_compat.build.weights import read_weights, save_weights
 from caffe_compat.errors import CaffeCompatError
+from caffe_compat.formats.text import parse_text
 from caffe_compat.layers import REGISTRY, Layer, register
-from caffe_compat.layers.own import own_message
-from caffe_compat.net import load_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
-from caffe_compat.weights import read_weights, save_weights
+from caffe_compat.layers.custom_params import own_message
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import single
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own_layers.md").read_text(encoding="utf-8")

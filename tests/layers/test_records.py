@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_compat.files import read_net
+from caffe_compat.formats.files import read_net
 from caffe_compat.layers import REGISTRY
 from tests.records import Replay
 

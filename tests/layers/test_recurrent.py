@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.build.net import build_net
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.graph import build_graph
-from caffe_compat.net import build_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
+from caffe_compat.formats.text import parse_text
+from caffe_compat.graph.graph import build_graph
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import agree, single
 
 CONT = {"x1": np.array([[1, 0], [1, 1], [0, 1], [0.5, 1]], "f4")}

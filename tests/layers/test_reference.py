@@ -10,13 +10,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from caffe_compat.build.net import build_net, load_net
+from caffe_compat.build.weights import read_weights
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.files import read_net
-from caffe_compat.graph import build_graph
-from caffe_compat.net import build_net, load_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
-from caffe_compat.weights import read_weights
+from caffe_compat.formats.files import read_net
+from caffe_compat.formats.text import parse_text
+from caffe_compat.graph.graph import build_graph
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
 from tests.records import difference
 from tests.reference.caffe_layers import CheckFailed

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat.net import load_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
+from caffe_compat.build.net import load_net
+from caffe_compat.formats.text import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import single
 
 

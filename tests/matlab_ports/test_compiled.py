@@ -9,7 +9,9 @@ import pytest
 from matlab_ports import imresize
 
 module = importlib.import_module("matlab_ports.imresize")
-compiled = pytest.importorskip("matlab_ports.compiled", reason="needs Numba (the extra `fast`)", exc_type=ImportError)
+compiled = pytest.importorskip(
+    "matlab_ports._support.compiled", reason="needs Numba (the extra `fast`)", exc_type=ImportError
+)
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_without_numba_or_with_fused_products_the_plain_loops_work(monkeypatch):
     assert module.compiled_loops() is None
     np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), wanted)
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "matlab_ports.compiled")
+    monkeypatch.delitem(sys.modules, "matlab_ports._support.compiled")
     assert module.compiled_loops() is None
     np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), wanted)
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from matlab_ports import faces, rgb2ycbcr
+from matlab_ports import rgb2ycbcr
+from matlab_ports._support import faces
 from matlab_ports.prepare_dataset import prepare_recording
 from tests.matlab_ports.videos import pictures, write_video
 
@@ -11,7 +12,7 @@ many = faces._WORTH_COMPILING
 
 
 def compiled_maker(side):
-    pytest.importorskip("matlab_ports.compiled", reason="needs Numba (the extra `fast`)", exc_type=ImportError)
+    pytest.importorskip("matlab_ports._support.compiled", reason="needs Numba (the extra `fast`)", exc_type=ImportError)
     return faces.face_maker(side, expected=many)
 
 
@@ -28,7 +29,7 @@ def test_the_compiled_loops_give_the_plain_bits(shape, gray):
 
 
 def test_every_colour_has_the_luma_of_rgb2ycbcr_in_the_compiled_loop():
-    compiled = pytest.importorskip("matlab_ports.compiled", reason="needs Numba", exc_type=ImportError)
+    compiled = pytest.importorskip("matlab_ports._support.compiled", reason="needs Numba", exc_type=ImportError)
     red, green = (values.astype(np.uint8) for values in np.mgrid[:256, :256])
     for blue in range(256):
         rgb = np.stack([red, green, np.full_like(red, blue)], axis=-1)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matlab_ports import PortError, im2double, imread, imresize, modcrop, rgb2ycbcr
-from matlab_ports.contributions import contributions, cube, cubic
+from matlab_ports._support.contributions import contributions, cube, cubic
 from tests.reference import matlab_imresize as witness
 
 module = importlib.import_module("matlab_ports.imresize")

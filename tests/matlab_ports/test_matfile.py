@@ -304,7 +304,7 @@ def test_a_writer_that_fails_leaves_the_file_that_was_there(version, tmp_path):
 FULL = """
 import resource, sys
 import numpy as np
-from matlab_ports.errors import PortError
+from matlab_ports._support.errors import PortError
 from matlab_ports.matfile import FramesWriter, savemat
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 noise = np.random.default_rng(0).random((96, 96, 3))

@@ -8,8 +8,8 @@ import pytest
 
 from matlab_ports import PortError
 from matlab_ports.__main__ import main
-from matlab_ports.ahead import ahead
-from matlab_ports.frame_time import frame_time
+from matlab_ports._support.frame_time import frame_time
+from matlab_ports._support.read_ahead import ahead
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.prepare_dataset import prepare_dataset, prepare_recording
 from tests.matlab_ports.videos import pictures, write_video

@@ -1,4 +1,4 @@
-"""Built and installed, the project is ``caffe_compat`` and ``matlab_ports`` and claims no other name."""
+"""Built and installed, the project is ``caffe_compat``, ``lq_emotion`` and ``matlab_ports``, and claims no other name."""
 
 import ast
 import json
@@ -19,22 +19,22 @@ SOURCES = ("setup.py", "pyproject.toml", "LICENSE", "README.md", "caffe_compat",
 INSTALLS_AS = {
     "caffe_compat": "caffe_compat",
     "matlab_ports": "matlab_ports",
-    "models": "caffe_compat/models",
-    "prototxt": "caffe_compat/prototxt",
+    "models/lq_emotion": "lq_emotion",
+    "prototxt": "lq_emotion/prototxt",
 }
 PROBE = """
 import importlib.util, json, sys
 from importlib.metadata import distribution, entry_points
-import caffe_compat, caffe_compat.models.robust_lq_emotion, matlab_ports
-from caffe_compat import prototxt
+import caffe_compat, lq_emotion, matlab_ports
+from lq_emotion import prototxt
 print(json.dumps({
     "engine": caffe_compat.__file__,
-    "models": caffe_compat.models.__name__,
+    "application": lq_emotion.__file__,
     "ports": matlab_ports.__file__,
     "definitions": len(prototxt.available()),
     "readable": prototxt.path("pretrain/Pretrain_net.prototxt").read_text().count("layer {"),
     "bare": [n for n in ("models", "prototxt") if importlib.util.find_spec(n)],
-    "commands": sorted(e.name for e in entry_points(group="console_scripts") if e.value.startswith("caffe_compat.")),
+    "commands": sorted(e.name for e in entry_points(group="console_scripts") if e.value.startswith(("caffe_compat.", "lq_emotion."))),
 }))
 """
 
@@ -115,25 +115,25 @@ def test_the_wheel_holds_every_module_and_definition_of_the_checkout(wheel):
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert packed == expected
     assert sum(name.endswith(".prototxt") for name in packed) == 10
-    assert {"caffe_compat/py.typed", "matlab_ports/py.typed", "caffe_compat/proto/caffe.proto"} <= packed
+    assert {"caffe_compat/py.typed", "matlab_ports/py.typed", "caffe_compat/schema/caffe.proto"} <= packed
 
 
-def test_the_wheel_claims_two_names_and_two_commands(wheel):
+def test_the_wheel_claims_three_names_and_two_commands(wheel):
     archive = zipfile.ZipFile(wheel)
     (info,) = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
     tops = {name.split("/")[0] for name in archive.namelist()} - {info}
-    assert tops == {"caffe_compat", "matlab_ports"}
-    assert archive.read(f"{info}/top_level.txt").split() == [b"caffe_compat", b"matlab_ports"]
+    assert tops == {"caffe_compat", "lq_emotion", "matlab_ports"}
+    assert archive.read(f"{info}/top_level.txt").split() == [b"caffe_compat", b"lq_emotion", b"matlab_ports"]
     commands = archive.read(f"{info}/entry_points.txt").decode()
     assert "caffe-compat = caffe_compat.entry:caffe_compat" in commands
-    assert "lq-emotion = caffe_compat.entry:lq_emotion" in commands
+    assert "lq-emotion = lq_emotion.entry:main" in commands
     assert any(name.startswith(f"{info}/") and name.endswith("LICENSE") for name in archive.namelist())
 
 
 def test_the_sdist_holds_the_sources_where_the_checkout_has_them(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"setup.py", "pyproject.toml", "LICENSE", "models/__init__.py", "prototxt/__init__.py"} <= names
+    assert {"setup.py", "pyproject.toml", "LICENSE", "models/lq_emotion/__init__.py", "prototxt/__init__.py"} <= names
     assert "prototxt/pretrain/Pretrain_net.prototxt" in names
 
 
@@ -145,7 +145,7 @@ def test_an_installed_wheel_works_from_an_empty_folder(wheel, environment, tmp_p
     site = str(tmp_path / "environment")
     assert found["engine"].startswith(site)
     assert found["ports"].startswith(site)
-    assert found["models"] == "caffe_compat.models"
+    assert found["application"].startswith(site)
     assert found["definitions"] == 10
     assert found["readable"] == 10
     assert found["bare"] == []
@@ -164,7 +164,7 @@ def test_an_editable_install_works_from_an_empty_folder_and_from_the_root(mode, 
         found = probe(environment, folder)
         assert found["engine"].startswith(str(source))
         assert found["ports"].startswith(str(source))
-        assert found["models"] == "caffe_compat.models"
+        assert found["application"].startswith(str(source))
         assert found["definitions"] == 10
         assert found["readable"] == 10
         assert found["commands"] == ["caffe-compat", "lq-emotion"]
@@ -176,16 +176,9 @@ def test_a_module_added_to_an_editable_checkout_is_seen_at_once(checkout, enviro
     source = tmp_path / "source"
     shutil.copytree(checkout, source, symlinks=True, ignore=shutil.ignore_patterns("build", "*.egg-info"))
     install(environment, "--editable", source, cwd=tmp_path)
-    (source / "models" / "robust_lq_emotion" / "added.py").write_text("ANSWER = 42\n", encoding="utf-8")
-    code = "from caffe_compat.models.robust_lq_emotion.added import ANSWER; print(ANSWER)"
+    (source / "models" / "lq_emotion" / "added.py").write_text("ANSWER = 42\n", encoding="utf-8")
+    code = "from lq_emotion.added import ANSWER; print(ANSWER)"
     assert run(environment, "-c", code, cwd=tmp_path).strip() == "42"
-
-
-def test_the_checkout_links_the_two_folders_relatively():
-    for name in ("models", "prototxt"):
-        link = ROOT / "caffe_compat" / name
-        assert link.is_symlink()
-        assert link.readlink() == Path("..") / name
 
 
 def test_every_dependency_is_pinned_to_one_version():
@@ -199,7 +192,7 @@ def test_every_dependency_is_pinned_to_one_version():
 
 def _requirements():
     """Read the names out of setup.py's lists."""
-    wanted = {"REQUIRES", "VIDEO", "FAST", "LMDB", "LEVELDB", "DEMO", "DEV"}
+    wanted = {"REQUIRES", "VIDEO", "FAST", "LMDB", "LEVELDB", "LQ_EMOTION", "DEV"}
     tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
     lists = {
         node.targets[0].id: ast.literal_eval(node.value)

@@ -24,7 +24,7 @@ def import_all(name):
     inside = pkgutil.iter_modules(getattr(module, "__path__", []))
     return 1 + sum(import_all(f"{name}.{one.name}") for one in inside if one.name not in RUN)
 
-RUN = ("__main__", "children")  # what is run, or put in the place of another `caffe`
+RUN = ("__main__", "subprocess_shim")  # what is run, or put in the place of another `caffe`
 """
 
 
@@ -76,7 +76,7 @@ def test_a_file_that_needs_locks_is_refused_before_anything_is_written(tmp_path)
 import cv2, h5py, numpy, PIL.Image, scipy.io
 take_away_posix()
 from pathlib import Path
-from matlab_ports.h5journal import Journal
+from matlab_ports._support.h5_journal import Journal
 from matlab_ports import PortError
 try:
     Journal.create(Path({str(tmp_path)!r}, "train.h5"), "fingerprint")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 
-from caffe_compat import prototxt
-from caffe_compat.files import read_net, read_solver
-from caffe_compat.proto import caffe_pb2
+from caffe_compat.formats.files import read_net, read_solver
+from caffe_compat.schema import caffe_pb2
+from lq_emotion import prototxt
 
 # The first 128 bits of the sha256 of the deterministic serialisation of the authors' own file at dde3c1c, parsed.
 AUTHORS = {
@@ -104,7 +104,7 @@ def test_the_variants_differ_in_how_fast_the_convolutions_learn(suffix, rates):
 
 
 def test_the_files_are_package_resources():
-    files = resources.files("caffe_compat.prototxt")
+    files = resources.files("lq_emotion.prototxt")
     assert (files / "pretrain" / "Pretrain_net.prototxt").read_text(encoding="utf-8").startswith("# SR-FCN")
 
 

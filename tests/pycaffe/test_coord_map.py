@@ -5,9 +5,9 @@
 import numpy as np
 import pytest
 
-from caffe_compat.netspec import NetSpec
-from caffe_compat.netspec import layers as L
-from caffe_compat.netspec import params as P
+from caffe_compat.definition.netspec import NetSpec
+from caffe_compat.definition.netspec import layers as L
+from caffe_compat.definition.netspec import params as P
 from caffe_compat.pycaffe.coord_map import (
     AxisMismatchException,
     UndefinedMapException,

@@ -5,9 +5,9 @@ import pytest
 from caffe_compat.draw import dot_text
 from caffe_compat.draw import draw as drawn
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.files import parse_text
-from caffe_compat.proto.caffe_pb2 import LayerParameter, NetParameter
+from caffe_compat.formats.files import parse_text
 from caffe_compat.pycaffe import TEST, TRAIN, draw
+from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
 
 NET = """
 name: "tiny"

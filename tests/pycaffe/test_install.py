@@ -56,9 +56,9 @@ def test_every_name_scripts_import_is_ours(installed):
     from caffe.proto import caffe_pb2
     from caffe.pycaffe import Net
 
-    from caffe_compat import netspec
-    from caffe_compat.proto import caffe_pb2 as ours
+    from caffe_compat.definition import netspec
     from caffe_compat.pycaffe import coord_map, draw, io
+    from caffe_compat.schema import caffe_pb2 as ours
 
     assert caffe is caffe_compat.pycaffe
     assert (caffe.io, caffe.draw, caffe.coord_map) == (io, draw, coord_map)
@@ -237,8 +237,8 @@ def test_processes_that_a_script_starts_import_caffe_too(tmp_path):
 @pytest.mark.slow
 def test_children_find_a_checkout_that_is_not_on_their_path(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    environment["PYTHONPATH"] = str(ROOT / "caffe_compat" / "pycaffe" / "children")
-    code = "import caffe, sys; print(caffe.__name__, any('children' in p for p in sys.path))"
+    environment["PYTHONPATH"] = str(ROOT / "caffe_compat" / "pycaffe" / "subprocess_shim")
+    code = "import caffe, sys; print(caffe.__name__, any('subprocess_shim' in p for p in sys.path))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
@@ -249,7 +249,7 @@ def test_the_search_path_of_children_is_added_to_not_replaced(tmp_path, process,
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/a", "/b"]))
     for _ in range(2):
         assert main(["-c", "import os; print(os.environ['PYTHONPATH'])"]) == 0
-    folder = ROOT / "caffe_compat" / "pycaffe" / "children"
+    folder = ROOT / "caffe_compat" / "pycaffe" / "subprocess_shim"
     assert capsys.readouterr().out.splitlines() == [os.pathsep.join([str(folder), "/a", "/b"])] * 2
 
 
@@ -280,15 +280,15 @@ def test_an_old_caffe_pb2_beside_the_script_gives_way_to_ours_in_its_processes_t
     (tmp_path / "script.py").write_text(USES_OLD_MESSAGES)
     done = run(tmp_path / "script.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    own = ROOT / "caffe_compat" / "pycaffe" / "children" / "sitecustomize.py"
-    assert done.stdout.splitlines() == ["caffe_compat.proto.caffe_pb2 True 1", f"n {own}"]
+    own = ROOT / "caffe_compat" / "pycaffe" / "subprocess_shim" / "sitecustomize.py"
+    assert done.stdout.splitlines() == ["caffe_compat.schema.caffe_pb2 True 1", f"n {own}"]
     assert [str(tmp_path / "caffe_pb2.py") in line for line in done.stderr.splitlines()] == [True, False]
     assert "older protoc" in done.stderr
 
 
 def test_the_sitecustomize_of_the_machine_is_run_as_well(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("print('theirs')")
-    path = os.pathsep.join([str(ROOT / "caffe_compat" / "pycaffe" / "children"), str(tmp_path)])
+    path = os.pathsep.join([str(ROOT / "caffe_compat" / "pycaffe" / "subprocess_shim"), str(tmp_path)])
     code = "import sys; print(any(type(f).__name__ == 'OldMessages' for f in sys.meta_path), 'torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.proto import caffe_pb2
 from caffe_compat.pycaffe import io
+from caffe_compat.schema import caffe_pb2
 
 rng = np.random.default_rng(7)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import caffe_compat.pycaffe as caffe
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 def test_the_log_goes_to_stderr_in_caffes_form_and_can_be_silenced(capsys, monkeypatch):

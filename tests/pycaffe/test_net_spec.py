@@ -7,19 +7,13 @@ import copy
 import numpy as np
 import pytest
 
-from caffe_compat import netspec
+from caffe_compat.definition import netspec
+from caffe_compat.definition.netspec import NetSpec, SpecError, Top, param_name_dict, to_proto
+from caffe_compat.definition.netspec import layers as L
+from caffe_compat.definition.netspec import params as P
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.files import parse_text
-from caffe_compat.netspec import NetSpec, SpecError, Top, param_name_dict, to_proto
-from caffe_compat.netspec import layers as L
-from caffe_compat.netspec import params as P
-from caffe_compat.proto.caffe_pb2 import (
-    FillerParameter,
-    LayerParameter,
-    NetParameter,
-    ParamSpec,
-    PoolingParameter,
-)
+from caffe_compat.formats.files import parse_text
+from caffe_compat.schema.caffe_pb2 import FillerParameter, LayerParameter, NetParameter, ParamSpec, PoolingParameter
 
 
 def text(source):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import caffe_compat.pycaffe as caffe
+from caffe_compat.build.net import load_net
 from caffe_compat.errors import NetError
-from caffe_compat.net import load_net
 
 MODULE = """
 import caffe_compat.pycaffe as caffe

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import caffe_compat.pycaffe as caffe
-from caffe_compat.files import read_binary, read_solverstate
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import read_binary, read_solverstate
+from caffe_compat.schema import caffe_pb2 as pb
 from tests.records import difference
 
 GOLDEN = Path(__file__).parents[1] / "golden"

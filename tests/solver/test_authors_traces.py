@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat.files import read_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.prototxt import path
+from caffe_compat.build.weights import caffe_blobs
+from caffe_compat.formats.files import read_net
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
-from caffe_compat.weights import caffe_blobs
+from lq_emotion.prototxt import path
 
 EXPERIMENTS = "experiments/network/model_1F_CNN+D"
 CASES = {

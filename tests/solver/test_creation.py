@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from caffe_compat.cli import main
-from caffe_compat.graph import build_graph
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
+from caffe_compat.formats.text import parse_text
+from caffe_compat.graph.graph import build_graph
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.log import Log
 from caffe_compat.solver.nets import definition

@@ -5,13 +5,13 @@ import h5py
 import numpy as np
 import pytest
 
+from caffe_compat.build.net import load_net
+from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.data import Prefetch
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.files import parse_text
-from caffe_compat.net import load_net
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
-from caffe_compat.weights import caffe_blobs
 from tests.data.databases import datum, write_leveldb, write_lmdb
 
 TRANSFORM = "transform_param { mirror: true crop_size: 5 scale: 0.00390625 }"

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from caffe_compat.files import parse_text
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.pycaffe.learn import LayerwiseNet
+from caffe_compat.formats.files import parse_text
+from caffe_compat.pycaffe.trainable import LayerwiseNet
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log, Solver
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import FedNet

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, NetError, ProblemsError, SolverError
-from caffe_compat.files import parse_text, read_binary, read_solverstate
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import parse_text, read_binary, read_solverstate
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, Solver
 from caffe_compat.solver.fields import IGNORED, READ
-from caffe_compat.weights import caffe_blobs
 from tests.solver.case import NET, SOLVER, write_case
 
 

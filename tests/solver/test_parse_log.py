@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from caffe_compat.files import parse_text
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log, Solver
 from tests.solver.case import SOLVER, write_case
 

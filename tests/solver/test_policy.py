@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from caffe_compat.errors import ProblemsError, SolverError
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.policy import POLICIES, check_policy, rate
 
 

@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from caffe_compat.files import read_solver
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.build.weights import caffe_blobs
+from caffe_compat.formats.files import read_solver
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
-from caffe_compat.weights import caffe_blobs
 
 GOLDEN = ("adam", "sgd_fixed", "sgd_hdf5", "sgd_iter_size")
 ELSEWHERE = (

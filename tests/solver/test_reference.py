@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_compat.files import read_net, read_solver
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.build.weights import caffe_blobs, read_weights
+from caffe_compat.formats.files import read_net, read_solver
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from caffe_compat.solver.update import Updater
-from caffe_compat.weights import caffe_blobs, read_weights
 from tests.reference.caffe_sgd import SGD
 from tests.reference.caffe_solver import train
 

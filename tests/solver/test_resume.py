@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
+from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.data import CRand
 from caffe_compat.errors import FileError
-from caffe_compat.files import parse_text
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.formats.files import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log, Solver
-from caffe_compat.weights import caffe_blobs
 from tests.solver.case import NET, SOLVER, write_case
 
 DROP = 'layer { name: "drop" type: "Dropout" bottom: "data" top: "data" dropout_param { dropout_ratio: 0.3 } }\n'

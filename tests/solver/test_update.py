@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from caffe_compat.errors import SolverError
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import rules
 from caffe_compat.solver.update import Updater
 

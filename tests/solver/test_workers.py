@@ -6,15 +6,16 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from caffe_compat.build.weights import read_weights
 from caffe_compat.cli import main
 from caffe_compat.solver.workers import Share, Workers
-from caffe_compat.weights import read_weights
 from tests.solver.case import NET, SOLVER, write_case
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,9 @@ def test_row_i_goes_to_worker_i_modulo_their_number():
     assert shares[1].next()["data"].ravel().tolist() == [1, 3, 5]
 
 
+@contextmanager
 def launched(folder, *arguments, processes=2):
+    """Start the processes of one training; none of them outlives the test."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -54,7 +57,7 @@ def launched(folder, *arguments, processes=2):
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
     }
-    return [
+    started = [
         subprocess.Popen(
             [sys.executable, "-m", "caffe_compat", "train", "--solver=solver.prototxt", *arguments],
             cwd=folder,
@@ -64,6 +67,12 @@ def launched(folder, *arguments, processes=2):
         )
         for rank in range(processes)
     ]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
 
 
 def weights(path):
@@ -79,7 +88,8 @@ def test_two_processes_give_the_weights_of_one_with_twice_the_batch(tmp_path, mo
     assert main(["train", "--solver=solver.prototxt", "--max_iter=5"]) == 0  # the common start
     start = str((tmp_path / "one" / "snap_iter_5.caffemodel").rename(tmp_path / "start.caffemodel"))
     assert main(["train", "--solver=solver.prototxt", f"--weights={start}"]) == 0
-    logs = [process.communicate(timeout=120)[1] for process in launched(tmp_path / "two", f"--weights={start}")]
+    with launched(tmp_path / "two", f"--weights={start}") as processes:
+        logs = [process.communicate(timeout=120)[1] for process in processes]
     one, two = (weights(tmp_path / name / "snap_iter_30.caffemodel") for name in ("one", "two"))
     began = weights(start)
     assert one.keys() == two.keys()
@@ -93,14 +103,14 @@ def test_two_processes_give_the_weights_of_one_with_twice_the_batch(tmp_path, mo
 @pytest.mark.parametrize("asked", [0, 1])
 def test_an_interrupt_of_any_worker_stops_all_with_one_snapshot(tmp_path, asked):
     write_case(tmp_path, solver=SOLVER.replace("max_iter: 12", "max_iter: 100000000").replace("snapshot: 5 ", ""))
-    processes = launched(tmp_path, f"--log={tmp_path / 'log'}")
-    deadline = time.monotonic() + 60
-    while not ((tmp_path / "log").exists() and "Iteration 40" in (tmp_path / "log").read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    processes[asked].send_signal(signal.SIGINT)
-    codes = [(process.communicate(timeout=60), process.returncode)[1] for process in processes]
-    assert codes == [0, 0]
+    with launched(tmp_path, f"--log={tmp_path / 'log'}") as processes:
+        deadline = time.monotonic() + 60
+        while not ((tmp_path / "log").exists() and "Iteration 40" in (tmp_path / "log").read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        processes[asked].send_signal(signal.SIGINT)
+        codes = [(process.communicate(timeout=60), process.returncode)[1] for process in processes]
+        assert codes == [0, 0]
     assert "Optimization stopped early" in (tmp_path / "log").read_text()
     assert len(list(tmp_path.glob("snap_iter_*.solverstate"))) == 1
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from caffe_compat.build.weights import read_weights
 from caffe_compat.cli import main
-from caffe_compat.files import write_weights_h5
+from caffe_compat.formats.files import write_weights_h5
 from caffe_compat.tools.diff import Comparison, diff_weights
-from caffe_compat.weights import read_weights
 from tests.solver.case import NET, SOLVER, write_case
 
 DEPLOY = """
@@ -170,7 +170,7 @@ def test_two_logs_name_the_first_number(folder, diff, capsys):
 
 
 def test_two_solver_states_are_compared(folder, diff):
-    from caffe_compat.files import SolverSnapshot, write_solverstate
+    from caffe_compat.formats.files import SolverSnapshot, write_solverstate
 
     history = [np.ones((2, 3), "f4"), np.zeros(4, "f4")]
     write_solverstate(SolverSnapshot(10, "", 1, history), "a.solverstate")

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
+from caffe_compat.formats.text import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.feeds import feed
 
 NET = """

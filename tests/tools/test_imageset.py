@@ -8,9 +8,9 @@ import torch
 
 from caffe_compat.cli import main
 from caffe_compat.data import CRand, open_source
-from caffe_compat.files import read_binary
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.text import parse_text
+from caffe_compat.formats.files import read_binary
+from caffe_compat.formats.text import parse_text
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.imageset import channel_means, compute_image_mean, records
 
 pytest.importorskip("lmdb")

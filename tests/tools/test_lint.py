@@ -244,7 +244,7 @@ def test_testing_on_changing_data_is_found(lint):
 
 
 def test_weights_that_are_missing_left_over_or_of_another_shape_are_found(lint, tmp_path):
-    from caffe_compat.files import write_weights_h5
+    from caffe_compat.formats.files import write_weights_h5
 
     write_weights_h5(tmp_path / "w.h5", {"convv": [np.zeros(3)], "ip": [np.zeros((5, 2)), np.zeros(5)]})
     found = lint(CLEAN, weights=[tmp_path / "w.h5"])

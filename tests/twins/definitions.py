@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from caffe_compat.netspec import NetSpec, Top
-from caffe_compat.netspec import layers as L
-from caffe_compat.netspec import params as P
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.definition.netspec import NetSpec, Top
+from caffe_compat.definition.netspec import layers as L
+from caffe_compat.definition.netspec import params as P
+from caffe_compat.schema import caffe_pb2 as pb
 
 Feed = Callable[[], tuple[Top, Top]]
 XAVIER = {"type": "xavier"}

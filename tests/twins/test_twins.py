@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat.files import parse_text, read_net
+from caffe_compat.build.net import load_net
+from caffe_compat.definition.netspec import layers as L
+from caffe_compat.formats.files import parse_text, read_net
 from caffe_compat.layers import REGISTRY
-from caffe_compat.net import load_net
-from caffe_compat.netspec import layers as L
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from tests.twins import by_hand, definitions
 from tests.zoo.survey import folders

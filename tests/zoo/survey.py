@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from caffe_compat.build.net import build_net
+from caffe_compat.definition.filtering import filter_net, net_state
+from caffe_compat.definition.upgrade import needs_upgrade, upgrade_net, upgrade_solver
 from caffe_compat.errors import CaffeCompatError, FileError
-from caffe_compat.files import format_text, parse_text, read_net, read_solver, same
-from caffe_compat.net import build_net
-from caffe_compat.proto.caffe_pb2 import SolverParameter
-from caffe_compat.state import filter_net, net_state
+from caffe_compat.formats.files import format_text, parse_text, read_net, read_solver, same
+from caffe_compat.schema.caffe_pb2 import SolverParameter
 from caffe_compat.tools.feeds import feed, guessed_shapes
-from caffe_compat.upgrade import needs_upgrade, upgrade_net, upgrade_solver
 
 VARIABLE = "CAFFE_COMPAT_ZOO"
 BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "zoo"

@@ -12,7 +12,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
-from caffe_compat.proto import forks_pb2 as fb
+from caffe_compat.schema import forks_pb2 as fb
 
 Array = npt.NDArray[np.floating]
 

@@ -10,7 +10,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.convolution import Convolution
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 _FIELD = "convolution_param"
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from caffe_compat.proto import caffe_pb2
+from caffe_compat.schema import caffe_pb2
 
 __all__ = ["caffe_pb2"]
 

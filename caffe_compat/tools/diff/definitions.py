@@ -8,10 +8,10 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.marks import all_forks, repeated, where
+from caffe_compat.definition.upgrade import upgrade_net, upgrade_solver
+from caffe_compat.formats.extras import all_forks, repeated, where
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.diff.comparison import Comparison, Difference
-from caffe_compat.upgrade import upgrade_net, upgrade_solver
 
 Key = tuple[str, str]
 

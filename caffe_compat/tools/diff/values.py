@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from caffe_compat.build.net import CaffeNet
+from caffe_compat.build.weights import read_weights
 from caffe_compat.errors import NetError
-from caffe_compat.files import read_solverstate
+from caffe_compat.formats.files import read_solverstate
 from caffe_compat.layers.hdf5_output import nothing_written
-from caffe_compat.net import CaffeNet
 from caffe_compat.tools.diff.comparison import Comparison, Difference
 from caffe_compat.tools.feeds import whole_number_blobs
 from caffe_compat.tools.logs import read_log
-from caffe_compat.weights import read_weights
 
 Blobs = Mapping[str, Sequence["npt.NDArray[Any] | None"]]
 

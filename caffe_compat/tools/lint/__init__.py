@@ -7,16 +7,16 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from caffe_compat.data.source import find_input
+from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.files import read_net, read_solver
-from caffe_compat.graph import InputShapes
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.tools.lint import building, fields, inplace, reach, shapes, training
-from caffe_compat.tools.lint.finding import LEVELS, RULES, Finding
-from caffe_compat.tools.lint.lines import field_lines
+from caffe_compat.formats.files import read_net, read_solver
+from caffe_compat.graph.graph import InputShapes
+from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.tools.lint import building, fields, inplace, shapes, training, unused
+from caffe_compat.tools.lint.positions import field_lines
+from caffe_compat.tools.lint.rules import LEVELS, RULES, Finding
 from caffe_compat.tools.lint.solvers import SolverRules
-from caffe_compat.tools.lint.subject import Subject, build_states, is_deploy
-from caffe_compat.upgrade import upgrade_net
+from caffe_compat.tools.lint.target import Subject, build_states, is_deploy
 
 __all__ = ["LEVELS", "RULES", "Finding", "lint_net", "lint_solver"]
 
@@ -27,10 +27,10 @@ _CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     fields.ignored,
     shapes.pooling,
     inplace.in_place,
-    reach.unused_tops,
-    reach.never_built,
-    reach.no_gradient,
-    reach.duplicate_names,
+    unused.unused_tops,
+    unused.never_built,
+    unused.no_gradient,
+    unused.duplicate_names,
     training.losses,
     training.batch_norm,
     training.dropout,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from caffe_compat.build.load_report import LoadReport
+from caffe_compat.build.net import build_net
+from caffe_compat.build.weights import Weights, copy_weights
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.load_report import LoadReport
-from caffe_compat.net import build_net
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.marks import all_forks
-from caffe_compat.tools.lint.finding import Finding
-from caffe_compat.tools.lint.subject import UNKNOWN_SHAPE, State, Subject
-from caffe_compat.weights import Weights, copy_weights
+from caffe_compat.formats.extras import all_forks
+from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.tools.lint.rules import Finding
+from caffe_compat.tools.lint.target import UNKNOWN_SHAPE, State, Subject
 
 _ANOTHER = "another layer makes this blob already"
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from google.protobuf.message import Message
 
-from caffe_compat.layers import REGISTRY, LayerSpec, choose
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.proto.forks import forks_with, name_forks, named_forks
-from caffe_compat.proto.marks import Fork, all_forks
-from caffe_compat.tools.lint.finding import Finding
-from caffe_compat.tools.lint.subject import Subject
+from caffe_compat.definition.forks import forks_with, name_forks, named_forks
+from caffe_compat.formats.extras import Fork, all_forks
+from caffe_compat.layers import REGISTRY, LayerSpec, resolve_type
+from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.tools.lint.rules import Finding
+from caffe_compat.tools.lint.target import Subject
 
 _RENAMED = {
     ("concat_param", "concat_dim"): "axis",
@@ -90,7 +90,7 @@ def _meant(names: Iterable[str]) -> str:
 
 def _fork_of(layer: pb.LayerParameter, net: pb.NetParameter) -> str | None:
     """Return the fork whose type a layer is taken to be, or None."""
-    found = choose(LayerSpec(layer, ()), named_forks(name_forks(net, None)))
+    found = resolve_type(LayerSpec(layer, ()), named_forks(name_forks(net, None)))
     return found[1].fork or None if isinstance(found, tuple) else None
 
 

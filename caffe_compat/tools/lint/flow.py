@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 
 VIEWS = frozenset({"Reshape", "Flatten", "Split"})
 """Types whose top is the memory of their bottom."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.tools.lint.finding import Finding
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.lint.flow import Flow, Value
-from caffe_compat.tools.lint.subject import State, Subject
+from caffe_compat.tools.lint.rules import Finding
+from caffe_compat.tools.lint.target import State, Subject
 
 OWN = {
     **dict.fromkeys(("BNLL", "Clip", "LRN", "MVN"), "its backward pass reads the values it has overwritten"),

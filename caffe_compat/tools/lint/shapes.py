@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from caffe_compat.graph import Node
+from caffe_compat.graph.graph import Node
 from caffe_compat.layers.pooling import Window, window
-from caffe_compat.tools.lint.finding import Finding
-from caffe_compat.tools.lint.subject import Subject
+from caffe_compat.tools.lint.rules import Finding
+from caffe_compat.tools.lint.target import Subject
 
 
 def pooling(subject: Subject) -> Iterator[Finding]:

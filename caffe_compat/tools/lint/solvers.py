@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from caffe_compat.definition.upgrade import upgrade_solver
 from caffe_compat.errors import CaffeCompatError, ProblemsError
-from caffe_compat.proto import caffe_pb2 as pb
+from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.policy import POLICIES
-from caffe_compat.tools.lint.finding import Finding
-from caffe_compat.upgrade import upgrade_solver
+from caffe_compat.tools.lint.rules import Finding
 
 _OF_TYPES = {
     "momentum2": {"Adam"},

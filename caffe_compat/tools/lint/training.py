@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from caffe_compat.layers import REGISTRY
-from caffe_compat.proto import caffe_pb2 as pb
-from caffe_compat.tools.lint.finding import Finding
-from caffe_compat.tools.lint.subject import State, Subject
+from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.tools.lint.rules import Finding
+from caffe_compat.tools.lint.target import State, Subject
 
 _WEIGHTED = {
     "Convolution": "convolution_param",

@@ -1,0 +1,401 @@
+"""From a graph to torch: a GraphModule whose code reads like the net, whose state_dict keys are ``<layer>.<blob>``."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from keyword import iskeyword
+from operator import getitem
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from caffe_compat.build.exact import sum_as_caffe
+from caffe_compat.build.inference import inference_net
+from caffe_compat.build.optimise import optimise
+from caffe_compat.build.sidecar import load_preprocessing
+from caffe_compat.build.weights import Weights, copy_weights, place, tensor_of, tie
+from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
+from caffe_compat.definition.filtering import filter_net, net_state
+from caffe_compat.definition.forks import name_forks
+from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.errors import CaffeCompatError, NetError
+from caffe_compat.formats.blobs import BlobStore
+from caffe_compat.formats.extras import where
+from caffe_compat.formats.files import read_net
+from caffe_compat.graph.costs import work
+from caffe_compat.graph.graph import InputShapes, NetGraph, Node, build_graph
+from caffe_compat.graph.sharing import Slot, show_views
+from caffe_compat.layers import REGISTRY, BlobDef
+from caffe_compat.layers.base import count
+from caffe_compat.layers.fillers import fill
+from caffe_compat.runtime.memory import physical_memory
+from caffe_compat.runtime.threads import threads_for
+from caffe_compat.schema import caffe_pb2 as pb
+
+_log = logging.getLogger(__name__)
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class LearnableParam:
+    """One blob the solver keeps a history for: owners only, in Caffe's order, BatchNorm's statistics included.
+
+    Attributes
+    ----------
+    layer, index : the layer's name and the blob's number.
+    key : name in the state_dict.
+    blob : Caffe's shape, filler and orientation.
+    tensor : the torch parameter or buffer itself.
+    lr_mult, decay_mult : multipliers of the solver's rate and decay.
+    """
+
+    layer: str
+    index: int
+    key: str
+    blob: BlobDef
+    tensor: torch.Tensor
+    lr_mult: float
+    decay_mult: float
+
+    @property
+    def propagate(self) -> bool:
+        """Tell whether a gradient is computed."""
+        return self.lr_mult != 0 and not self.blob.buffer
+
+
+class CaffeNet(fx.GraphModule):
+    """A net as a torch module.
+
+    ``forward`` takes the inputs in the order of `inputs` and returns the output, or a dict of them by blob
+    where there are several. The module is in ``train()`` mode when built for TRAIN and in ``eval()`` mode when
+    built for TEST.
+    """
+
+    @property
+    def caffe(self) -> NetGraph:
+        """Return the graph the module was built from."""
+        graph: NetGraph = self.meta["caffe"]
+        return graph
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the blobs that forward takes, in order."""
+        return self.caffe.inputs
+
+    @property
+    def returns(self) -> tuple[str, ...]:
+        """Return the blobs that forward returns: the net's outputs, then losses that another layer takes."""
+        graph = self.caffe
+        return (*graph.outputs, *(blob for blob, _ in graph.losses if blob not in graph.outputs))
+
+    @property
+    def losses(self) -> tuple[tuple[str, float], ...]:
+        """Return (blob, weight) of everything the total loss adds up."""
+        return self.caffe.losses
+
+    @property
+    def params(self) -> tuple[LearnableParam, ...]:
+        """Return the parameter blobs in the order of Caffe's learnable_params."""
+        return tuple(
+            LearnableParam(s.layer, s.index, s.key, s.blob, tensor_of(self, s.key), s.lr_mult, s.decay_mult)
+            for s in self.caffe.slots
+            if s.owner is None
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run ``forward``; a small pass on one thread (see :mod:`caffe_compat.runtime.threads`)."""
+        first = next(iter((*args, *kwargs.values())), None)
+        traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # public, without annotations
+        if not isinstance(first, torch.Tensor) or torch.compiler.is_compiling() or traced:
+            return super().__call__(*args, **kwargs)
+        with threads_for(_work(self, first)):
+            return super().__call__(*args, **kwargs)
+
+    def forward_dict(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Run on inputs by blob and return everything in `returns` by blob."""
+        return _by_name(self.returns, self(*_ordered(self.caffe, inputs)))
+
+    def total_loss(self, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the weighted sum of the losses among `outputs`."""
+        terms = [outputs[blob].sum() * weight for blob, weight in self.losses]
+        return torch.stack(terms).sum() if terms else torch.zeros(())
+
+    def every_blob(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Run and return every blob of the net as Caffe holds it after the pass (in-place layers done).
+
+        Nothing is fused or overwritten on the way, so that each value can be asked for its gradient.
+        """
+        graph = self.caffe
+        blobs = tuple(graph.shapes)
+        plain = fx.GraphModule(self, _assemble(graph, blobs))
+        return _by_name(blobs, plain(*_ordered(graph, inputs)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, args = super().__reduce__()  # torch's own forgets the class and the graph
+        return _unpickled, (rebuild, args)
+
+
+def _work(net: CaffeNet, first: torch.Tensor) -> float:
+    """Return what a pass costs in multiply-accumulates, where `first` goes into the first input."""
+    declared = [math.prod(net.caffe.shapes[blob]) for blob in net.inputs[:1]]
+    return float(net.meta["work"]) * math.prod(first.shape) / (math.prod(declared) or 1)
+
+
+def _unpickled(rebuild: Callable[..., fx.GraphModule], args: tuple[Any, ...]) -> CaffeNet:
+    plain = rebuild(*args)
+    net = CaffeNet(plain, plain.graph, class_name="CaffeNet")
+    net.meta = args[0]["meta"]
+    return net
+
+
+def _by_name(blobs: Sequence[str], result: torch.Tensor | dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return result if isinstance(result, dict) else {blobs[0]: result}
+
+
+def _ordered(graph: NetGraph, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    missing = [blob for blob in graph.inputs if blob not in inputs]
+    if missing:
+        raise NetError(
+            "no value for this input", field="inputs", value=missing[0], hint=f"needs {', '.join(graph.inputs)}"
+        )
+    return [inputs[blob] for blob in graph.inputs]
+
+
+def load_net(
+    prototxt: PathLike | pb.NetParameter,
+    weights: Weights | None = None,
+    *,
+    phase: str = "TEST",
+    stages: Sequence[str] = (),
+    level: int = 0,
+    input_shapes: InputShapes | PathLike | None = None,
+    losses: bool | None = None,
+    exact: bool = False,
+    seed: int | None = None,
+    fork: str | Sequence[str] | None = None,
+) -> CaffeNet:
+    """Build a net from a prototxt and, if given, a caffemodel.
+
+    Parameters
+    ----------
+    prototxt : path of a definition of any age, training or deploy form, or the message itself.
+    weights : path of a .caffemodel or .caffemodel.h5, or arrays by layer; copied by layer name as Caffe does. Blobs
+        that it does not have are drawn from their fillers.
+    phase, stages, level : the state to build in.
+    input_shapes : blob -> shape; or a deploy prototxt whose inputs tell it. Without it, a data layer's
+        shape is that of its first HDF5 file.
+    losses : keep losses, Accuracy and Silence (and the label inputs). By default only in TRAIN: a TEST net is for
+        inference.
+    exact : add up convolutions in genuine Caffe's order: its very bits, slower (see :mod:`caffe_compat.build.exact`).
+    seed : of the fillers and only of them.
+    fork : the fork of Caffe that the definition is for (or several), where forks give one name two meanings:
+        "ssd", "segnet", "pspnet" ... (docs/forks.md).
+
+    Returns
+    -------
+    A torch module; ``net.inputs`` names what forward takes, ``net.meta["report"]`` what happened to the weights,
+    ``net.meta["preprocessing"]`` what pictures need first, where NAME.preprocess.json lies beside the weights.
+
+    Raises
+    ------
+    CaffeCompatError
+        The file, the net or the weights cannot be used; everything wrong with the net is listed at once.
+
+    Examples
+    --------
+    >>> net = load_net("deploy.prototxt", "HQ.caffemodel")  # doctest: +SKIP
+    """
+    message = name_forks(prototxt if isinstance(prototxt, pb.NetParameter) else read_net(prototxt), fork)
+    folder = Path() if isinstance(prototxt, pb.NetParameter) else Path(prototxt).parent
+    kept = filter_net(upgrade_net(message), net_state(phase, stages=stages, level=level))
+    wanted = kept if (phase == "TRAIN" if losses is None else losses) else inference_net(kept)
+    left = {top for layer in kept.layer for top in layer.top} - {top for layer in wanted.layer for top in layer.top}
+    shapes = {blob: shape for blob, shape in _input_shapes(input_shapes).items() if blob not in left}
+    shapes |= _data_shapes(kept, wanted, shapes, folder)
+    graph = build_graph(wanted, phase=phase, stages=stages, level=level, input_shapes=shapes)
+    net = build_net(graph, empty=True, exact=exact)
+    report = net.meta["report"] = None if weights is None else copy_weights(net, weights)
+    if report is not None:
+        for name in report.absent:
+            _log.info("Ignoring source layer %s", name)
+        for text in report.warnings(weights if isinstance(weights, str | os.PathLike) else "weights"):
+            _log.warning(text)
+    net.meta["preprocessing"] = load_preprocessing(weights) if isinstance(weights, str | os.PathLike) else None
+    fill_net(net, seed=seed)
+    return net
+
+
+def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False, exact: bool = False) -> CaffeNet:
+    """Return the torch module of a graph, its blobs drawn from their fillers; `exact` as for :func:`load_net`.
+
+    With `empty` the blobs have no memory yet: :func:`copy_weights` and :func:`fill_net` give them theirs.
+    """
+    root = nn.Module()
+    with torch.device("meta"):
+        for node in graph.nodes:
+            if _runs(node):
+                module = node.layer.module(node.spec)
+                show_views(module, (slot.view for slot in node.slots if slot.view))
+                root.add_module(node.key, module)
+    net = CaffeNet(root, _assemble(graph, _returns(graph)), class_name="CaffeNet")
+    net.meta["caffe"], net.meta["work"] = graph, work(graph)
+    net.train(graph.phase == "TRAIN")
+    optimise(net)
+    if exact:
+        sum_as_caffe(net)
+    if not empty:
+        fill_net(net, seed=seed)
+    return net
+
+
+def fill_net(net: CaffeNet, *, seed: int | None = None) -> None:
+    """Give every blob without values those written in the prototxt, or draws of its filler; then share by name."""
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    graph = net.caffe
+    _refuse_beyond_memory(net)
+    for node in graph.nodes:
+        for slot in node.slots:
+            if slot.owner is not None or not tensor_of(net, slot.key).is_meta:
+                continue
+            place(net, slot, first_values(node, slot, generator))
+    for slot in graph.slots:
+        if slot.owner is not None:
+            tie(net, slot.key, tensor_of(net, slot.owner))
+
+
+def _refuse_beyond_memory(net: CaffeNet) -> None:
+    """Refuse parameters that this machine cannot hold, before the first of them is made."""
+    empty = [s for s in net.caffe.slots if s.owner is None and tensor_of(net, s.key).is_meta]
+    needed, there = 4 * sum(count(slot.blob.shape) for slot in empty), physical_memory()
+    if needed > there:
+        largest = max(empty, key=lambda slot: count(slot.blob.shape))
+        raise NetError(
+            f"the parameters need {needed / 2**30:.1f} GiB; this machine has {there / 2**30:.1f}",
+            layer=largest.layer,
+            field=f"blobs[{largest.index}]",
+            value=largest.blob.shape,
+            hint="the layer with the largest; build_net(graph, empty=True) makes a net without values",
+        )
+
+
+def first_values(node: Node, slot: Slot, generator: torch.Generator | None) -> torch.Tensor:
+    """Return the values of a blob that the prototxt writes down, or a draw of its filler, in Caffe's shape."""
+    written = node.spec.param.blobs
+    if slot.index < len(written):
+        values = torch.from_numpy(BlobStore().data(written[slot.index])).float()
+        if values.shape != slot.blob.shape:
+            raise node.spec.error(f"the net needs {slot.blob.shape}", f"blobs[{slot.index}]", tuple(values.shape))
+        return values
+    try:
+        return fill(torch.empty(slot.blob.shape), slot.blob.filler, generator)
+    except CaffeCompatError as error:
+        raise node.spec.error(error.problem, f"{slot.blob.name}_{error.field}", error.value, error.hint) from None
+
+
+def _runs(node: Node) -> bool:
+    """Tell whether a node is computed: data is fed, a Split is the same tensor, Silence does nothing."""
+    return not node.layer.is_data and node.type != "Split" and (bool(node.tops) or node.layer.has_effect)
+
+
+def _returns(graph: NetGraph) -> tuple[str, ...]:
+    return (*graph.outputs, *(blob for blob, _ in graph.losses if blob not in graph.outputs))
+
+
+def _assemble(graph: NetGraph, returns: Sequence[str]) -> fx.Graph:
+    """Return the fx graph that computes `returns`: one call per layer, values named after their blobs."""
+    out = fx.Graph()
+    values: dict[str, fx.Node] = {}
+    for blob, name in zip(graph.inputs, _identifiers(graph.inputs), strict=True):
+        values[blob] = out.placeholder(name)
+    for node in graph.nodes:
+        if node.type == "Split":
+            values |= dict.fromkeys(node.tops, values[node.bottoms[0]])
+        elif _runs(node):
+            call = out.create_node("call_module", node.key, tuple(_arguments(out, node, values)), {}, _named(node))
+            if len(node.tops) == 1:
+                values[node.tops[0]] = call
+            else:
+                values |= {top: out.call_function(getitem, (call, i)) for i, top in enumerate(node.tops)}
+    out.output(values[returns[0]] if len(returns) == 1 else {blob: values[blob] for blob in returns})
+    return out
+
+
+def _arguments(out: fx.Graph, node: Node, values: Mapping[str, fx.Node]) -> Iterator[fx.Node]:
+    down = node.spec.param.propagate_down
+    for i, blob in enumerate(node.bottoms):
+        stop = bool(down) and not down[i]
+        yield out.call_method("detach", (values[blob],)) if stop else values[blob]
+
+
+def _named(node: Node) -> str:
+    return _identifier(node.tops[0] if len(node.tops) == 1 else node.name)
+
+
+def _identifier(name: str) -> str:
+    text = re.sub(r"\W", "_", name)
+    text = f"_{text}" if not text or text[0].isdigit() else text
+    return f"{text}_" if iskeyword(text) else text
+
+
+def _identifiers(names: Sequence[str]) -> list[str]:
+    """Return distinct Python names for the inputs."""
+    out: list[str] = []
+    for name in map(_identifier, names):
+        safe = name if name.isidentifier() and name not in {"self", "input"} else f"{name}_"
+        while safe in out:
+            safe += "_"
+        out.append(safe)
+    return out
+
+
+def _input_shapes(given: InputShapes | PathLike | None) -> dict[str, tuple[int, ...]]:
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return {blob: tuple(shape) for blob, shape in given.items()}
+    found: dict[str, tuple[int, ...]] = {}
+    for layer in upgrade_net(read_net(given)).layer:
+        if layer.type == "Input":
+            shapes = list(layer.input_param.shape)
+            shapes = shapes * len(layer.top) if len(shapes) == 1 else shapes
+            found |= {top: tuple(shape.dim) for top, shape in zip(layer.top, shapes, strict=False)}
+    if not found:
+        raise NetError("has no input that tells a shape", file=given, field="input_shapes", hint="a deploy prototxt")
+    return found
+
+
+def _data_shapes(
+    kept: pb.NetParameter, wanted: pb.NetParameter, known: Mapping[str, Sequence[int]], folder: Path
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of fed blobs that are still unknown, from the first file of each data layer."""
+    data = [layer for layer in wanted.layer if layer.type in REGISTRY and REGISTRY[layer.type].is_data]
+    fed = {top for layer in data for top in layer.top}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in kept.layer:
+        tops = [top for top in layer.top if top in fed and top not in known]
+        if layer.type not in DATA_LAYER_TYPES or not tops:
+            continue
+        try:
+            with open_source(layer, base_dir=folder, rng=CRand()) as source:
+                found = source.shapes
+        except CaffeCompatError as error:
+            at = where(layer)
+            raise NetError(
+                f"the shape is not known, and its data cannot be read: {error}",
+                file=at.file if at else None,
+                line=at.line if at else None,
+                layer=layer.name,
+                field="top",
+                value=tops[0],
+                hint=f"give input_shapes={{{tops[0]!r}: (N, ...)}} or a deploy prototxt",
+            ) from None
+        shapes |= {top: tuple(found[top]) for top in tops}
+    return shapes

@@ -1,0 +1,297 @@
+"""Blobs to state_dict and back: by layer name, with Caffe's rules, without losing a bit."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import fx, nn
+
+from caffe_compat.build.load_report import LoadReport, Mismatch, not_finite, renamed_layers
+from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.errors import CaffeCompatError, WeightsError, raise_together
+from caffe_compat.formats.blobs import BlobStore
+from caffe_compat.formats.extras import plain
+from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5, write_binary, write_weights_h5
+from caffe_compat.graph.graph import NetGraph
+from caffe_compat.graph.sharing import Slot
+from caffe_compat.layers.base import Shape
+from caffe_compat.schema import caffe_pb2 as pb
+
+Array = npt.NDArray[Any]
+PathLike = str | os.PathLike[str]
+Weights = PathLike | Mapping[str, Sequence[Array | None]]
+Reader = Callable[[Slot], tuple[Array, Array]]
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, list[Array | None]]:
+    """Return the blobs of a .caffemodel (of any age) or .caffemodel.h5 by layer name.
+
+    Of two layers of one name the last counts, as it is the last that Caffe copies.
+    """
+    if is_hdf5(path):
+        return read_weights_h5(path)
+    message, store = read_binary(path, pb.NetParameter)
+    layers = upgrade_net(message).layer
+    if not layers:
+        raise WeightsError("holds no layers", file=path, hint="a .caffemodel or .caffemodel.h5")
+    return {layer.name: [store.data(blob) for blob in layer.blobs] for layer in layers}
+
+
+def copy_weights(
+    net: fx.GraphModule,
+    weights: Weights,
+    *,
+    rename: Mapping[str, str] | None = None,
+    reshape: bool | Collection[str] = False,
+    mismatched: Literal["refuse", "skip"] = "refuse",
+    unrelated: Literal["refuse", "take"] = "refuse",
+) -> LoadReport:
+    """Copy blobs into a net by layer name.
+
+    Parameters
+    ----------
+    net : a module made by :func:`caffe_compat.build.net.build_net` or load_net.
+    weights : path of a .caffemodel or .caffemodel.h5, or arrays by layer name (None leaves a blob as it is).
+    rename : layer of the file -> layer of the net; "" leaves the file's layer out.
+    reshape : take blobs of another shape and the same count, value by value in their order; True, or the net's layers
+        that may.
+    mismatched : what becomes of a layer whose blobs do not fit: all is refused, or it alone is left out.
+    unrelated : what becomes of a file of which nothing goes into the net: it is refused, or taken as Caffe does.
+
+    Returns
+    -------
+    What was copied, ignored and left alone.
+
+    Raises
+    ------
+    WeightsError, ProblemsError
+        A blob count or a shape does not fit, a name to rename is not there, or the file and the net share no layer;
+        nothing has been copied then. A shape
+        fits if it is the net's, or the net's with ones in front up to four axes (the form of old Caffe: 1x1x300x6400
+        for a 300x6400 blob).
+    """
+    graph: NetGraph = net.meta["caffe"]
+    copies, report = match_weights(graph, weights, rename=rename, reshape=reshape, mismatched=mismatched)
+    if isinstance(weights, str | os.PathLike) and unrelated == "refuse":
+        report.refuse_unrelated(weights, graph.learned())
+    for slot, array in copies:
+        place(net, slot, torch.from_numpy(array).float())
+    return report
+
+
+def match_weights(
+    graph: NetGraph,
+    weights: Weights,
+    *,
+    rename: Mapping[str, str] | None = None,
+    reshape: bool | Collection[str] = False,
+    mismatched: Literal["refuse", "skip"] = "refuse",
+) -> tuple[list[tuple[Slot, Array]], LoadReport]:
+    """Find what :func:`copy_weights` copies where, arrays in their slots' shapes; raises as it does."""
+    file = weights if isinstance(weights, str | os.PathLike) else None
+    layers: dict[str, list[Slot]] = {}
+    for node in graph.nodes:  # of two layers of one name Caffe fills the first
+        layers.setdefault(node.name, list(node.slots))
+    blobs, renamed = renamed_layers(
+        weights if isinstance(weights, Mapping) else read_weights(weights), rename, layers, file
+    )
+    may = layers if reshape is True else reshape or ()
+    problems: list[CaffeCompatError] = []
+    copies: list[tuple[Slot, Array]] = []
+    left_out: list[Mismatch] = []
+    for name, arrays in blobs.items():
+        if name not in layers:
+            continue
+        found: list[tuple[Slot, Array]] = []
+        wrong = _fit(layers[name], arrays, found, file, reshape=name in may)
+        if wrong and mismatched == "skip":
+            left_out.append(Mismatch(name, "; ".join(f"{error.field}: {error.problem}" for error in wrong)))
+        else:
+            problems += wrong
+            copies += found
+    raise_together(problems)
+    copied = {slot.key for slot, _ in copies}
+    report = LoadReport(
+        copied=tuple(slot.key for slot, _ in copies),
+        ignored=tuple(name for name, arrays in blobs.items() if name not in layers and arrays)
+        + tuple(old for old, new in (rename or {}).items() if not new),
+        left_at_filler=tuple(s.key for s in graph.slots if s.key not in copied and s.owner is None),
+        renamed=renamed,
+        reshaped=tuple(slot.key for slot, array in copies if not fits(array.shape, slot.blob.shape)),
+        mismatched=tuple(left_out),
+        absent=tuple(name for name in blobs if name not in layers),
+        not_finite=not_finite({name: arrays for name, arrays in blobs.items() if name in layers}),
+    )
+    return [(slot, np.asarray(array, order="C").reshape(slot.blob.shape)) for slot, array in copies], report
+
+
+def _fit(
+    slots: Sequence[Slot],
+    arrays: Sequence[Array | None],
+    copies: list[tuple[Slot, Array]],
+    file: PathLike | None,
+    *,
+    reshape: bool,
+) -> list[CaffeCompatError]:
+    """Add to `copies` what fits; return what does not."""
+    where: Any = {"file": file, "layer": slots[0].layer if slots else None}
+    rest = slots[len(arrays) :]
+    if rest and all(slot.owner is not None for slot in rest) and (file is None or is_hdf5(file)):
+        arrays = [*arrays, *[None] * len(rest)]  # an HDF5 snapshot leaves out what another layer owns
+    if len(slots) != len(arrays):
+        problem = f"the file has {len(arrays)} blobs, the net {len(slots)}"
+        return [WeightsError(problem, **where, field="blobs", hint="rename the layer to leave it out")]
+    problems: list[CaffeCompatError] = []
+    for slot, array in zip(slots, arrays, strict=True):
+        if array is None:
+            continue
+        same_count = array.size == math.prod(slot.blob.shape)
+        if fits(array.shape, slot.blob.shape) or (reshape and same_count):
+            copies.append((slot, array))
+            continue
+        problem = f"the file has shape {_x(array.shape)}, the net {_x(slot.blob.shape)}"
+        hint = "reshape takes them in their order" if same_count else "rename the layer to train it anew"
+        problems.append(WeightsError(problem, **where, field=f"blobs[{slot.index}]", hint=hint))
+    return problems
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Tell whether a stored shape stands for `wanted`: the same, or its four-axis form with ones in front."""
+    if tuple(shape) == tuple(wanted):
+        return True
+    return len(shape) == 4 and len(wanted) < 4 and tuple(shape) == (1,) * (4 - len(wanted)) + tuple(wanted)
+
+
+def tensor_of(net: fx.GraphModule, key: str) -> torch.Tensor:
+    """Return the parameter or buffer of a state_dict key."""
+    module, _, name = key.rpartition(".")
+    tensor: torch.Tensor = getattr(net.get_submodule(module), name)
+    return tensor
+
+
+def tie(net: fx.GraphModule, key: str, tensor: torch.Tensor) -> None:
+    """Make a state_dict key stand for an existing parameter or buffer."""
+    module, _, name = key.rpartition(".")
+    setattr(net.get_submodule(module), name, tensor)
+
+
+def _x(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def place(net: fx.GraphModule, slot: Slot, blob: torch.Tensor) -> None:
+    """Give a slot its values: in place, or as new memory where it has none yet."""
+    path, _, name = slot.key.rpartition(".")
+    module = net.get_submodule(path)
+    value = slot.stored.to_torch(blob)
+    old: torch.Tensor = getattr(module, name)
+    if not old.is_meta:
+        with torch.no_grad():
+            old.copy_(value)
+        return
+    if isinstance(module, nn.Conv2d) and value.dim() == 4:
+        value = _channels_last(value)
+    if slot.blob.buffer:
+        module.register_buffer(name, value)
+    else:
+        value = value.contiguous() if slot.stored.transposed else value
+        module.register_parameter(name, nn.Parameter(value, requires_grad=slot.lr_mult != 0))
+
+
+def _channels_last(weight: torch.Tensor) -> torch.Tensor:
+    """Return a 4-d weight in the layout in which torch's CPU kernels are fastest, and ask for it downstream.
+
+    With one input channel both layouts are one and torch takes the default; the strides say which is meant.
+    """
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    _, c, h, w = weight.shape
+    return weight.as_strided(weight.shape, (h * w * c, 1, w * c, c))
+
+
+def caffe_blobs(net: fx.GraphModule) -> dict[str, list[torch.Tensor]]:
+    """Return every layer's blobs in Caffe's order, shape and layout; detached, on the CPU."""
+    graph: NetGraph = net.meta["caffe"]
+    out: dict[str, list[torch.Tensor]] = {}
+    for node in graph.nodes:
+        out.setdefault(node.name, [])
+        for slot in node.slots:
+            out[node.name].append(slot.stored.to_caffe(tensor_of(net, slot.key).detach()).cpu().contiguous())
+    return out
+
+
+def _message(graph: NetGraph, read: Reader, *, diffs: bool) -> tuple[pb.NetParameter, BlobStore]:
+    """Return the net as Caffe's ToProto gives it: name, layers as set up, blobs (values in the store)."""
+    message, store = pb.NetParameter(name=graph.name), BlobStore()
+    for node in graph.nodes:
+        layer = message.layer.add()
+        layer.CopyFrom(plain(node.message))
+        layer.ClearField("blobs")
+        for slot in node.slots:
+            value, grad = read(slot)
+            store.attach(layer.blobs.add(), value, grad if diffs else None)
+    return message, store
+
+
+def save_weights(
+    net: fx.GraphModule, path: str | os.PathLike[str], fmt: str = "BINARYPROTO", *, diffs: bool = False
+) -> None:
+    """Write a .caffemodel ("BINARYPROTO") or .caffemodel.h5 ("HDF5"), complete or not at all; values bit for bit."""
+    save_blobs(net.meta["caffe"], functools.partial(_value_and_grad, net), path, fmt, diffs=diffs)
+
+
+def save_blobs(
+    graph: NetGraph, read: Reader, path: str | os.PathLike[str], fmt: str = "BINARYPROTO", *, diffs: bool = False
+) -> None:
+    """Write the file of :func:`save_weights`; `read` gives a slot's values and gradients in Caffe's shape."""
+    if fmt not in ("BINARYPROTO", "HDF5"):
+        raise WeightsError("no such format", field="fmt", value=fmt, hint="'BINARYPROTO' or 'HDF5'")
+    if fmt == "BINARYPROTO":
+        message, store = _message(graph, read, diffs=diffs)
+        write_binary(message, path, store)
+        return
+    values: dict[str, list[Array | None]] = {node.name: [] for node in graph.nodes}
+    grads: dict[str, list[Array | None]] = {node.name: [] for node in graph.nodes}
+    for node in graph.nodes:
+        for slot in node.slots:
+            value, grad = read(slot)
+            values[node.name].append(value if slot.owner is None else None)
+            grads[node.name].append(grad)  # of shared ones as well
+    write_weights_h5(path, values, grads if diffs else None)
+
+
+def share_weights(net: fx.GraphModule, source: fx.GraphModule) -> None:
+    """Make `net` use the very tensors of `source` in layers of the same name.
+
+    Raises
+    ------
+    WeightsError
+        A layer of that name has other blobs.
+    """
+    mine: NetGraph = net.meta["caffe"]
+    theirs: NetGraph = source.meta["caffe"]
+    slots = {(slot.layer, slot.index): slot for slot in theirs.slots}
+    problems: list[CaffeCompatError] = []
+    for slot in mine.slots:
+        other = slots.get((slot.layer, slot.index))
+        if other is None:
+            continue
+        if other.blob.shape != slot.blob.shape or other.blob.transposed != slot.blob.transposed:
+            problem = f"cannot be shared: {_x(slot.blob.shape)} in one net, {_x(other.blob.shape)} in the other"
+            problems.append(WeightsError(problem, layer=slot.layer, field=f"blobs[{slot.index}]"))
+            continue
+        tie(net, slot.key, tensor_of(source, other.key))
+    raise_together(problems)
+
+
+def _value_and_grad(net: fx.GraphModule, slot: Slot) -> tuple[Array, Array]:
+    tensor = tensor_of(net, slot.key)
+    grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+    value, grad = (slot.stored.to_caffe(t.detach()).cpu().contiguous() for t in (tensor, grad))
+    return value.numpy(), grad.numpy()

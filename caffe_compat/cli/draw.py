@@ -1,0 +1,43 @@
+"""``draw``: a net as a picture, with the flags of Caffe's draw_net.py."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from caffe_compat import draw
+from caffe_compat.cli.flags import add_state, stages
+from caffe_compat.formats.files import read_net
+
+
+def define(part: ArgumentParser) -> None:
+    """Add the flags."""
+    part.set_defaults(run=run)
+    part.add_argument("model", help="net definition (prototxt)")
+    part.add_argument("output", help=f"file to write; its name says the format: {', '.join(draw.FORMATS)}")
+    part.add_argument(
+        "--rankdir", choices=draw.RANK_DIRECTIONS, default="LR", help="where the layers lead to (default LR)"
+    )
+    part.add_argument(
+        "--phase", choices=("TRAIN", "TEST", "ALL"), default="ALL", help="the layers of this phase (default ALL)"
+    )
+    part.add_argument("--display_lrm", action="store_true", help="show the multipliers of the learning rate")
+    part.add_argument("--format", choices=draw.FORMATS, metavar="FORMAT", help="whatever the file's name says")
+    add_state(part)
+
+
+def run(args: Namespace) -> int:
+    """Draw a net to a file."""
+    draw.draw_to_file(
+        read_net(args.model),
+        args.output,
+        fmt=args.format,
+        rankdir=args.rankdir,
+        phase=None if args.phase == "ALL" else args.phase,
+        stages=tuple(stages(args)),
+        level=args.level,
+        display_lrm=args.display_lrm,
+    )
+    sys.stdout.write(f"{args.output}: {Path(args.output).stat().st_size} bytes\n")
+    return 0

@@ -1,0 +1,1 @@
+"""Definitions in their current form: upgraded, filtered by phase, with the fork named and splits inserted."""

@@ -1,0 +1,60 @@
+"""Carry fields, and what rides beside them, from one form of a message to another."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from caffe_compat.errors import CaffeCompatError, NetError
+from caffe_compat.formats.extras import add_fork, add_where, forks, repeated, where
+from caffe_compat.schema.caffe_pb2 import LayerParameter, V0LayerParameter, V1LayerParameter
+
+M = TypeVar("M", bound=Message)
+
+
+def copied(message: M) -> M:
+    """Return a copy of a message, with all that rides in it."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
+def set_field(message: Message, name: str, value: Any, *, whole: bool = False) -> None:
+    """Give a field its value; a repeated one gets all of it, or one more."""
+    field = message.DESCRIPTOR.fields_by_name[name]
+    if repeated(field):
+        getattr(message, name).extend(value if whole else [value])
+    elif field.message_type is not None:
+        getattr(message, name).CopyFrom(value)
+    else:
+        setattr(message, name, value)
+
+
+def keep_marks(old: Message, new: V1LayerParameter | LayerParameter) -> None:
+    """Carry over the place and what is unknown to a message of another type.
+
+    The identifier of an unknown V1 type becomes the string it stands for. A number means another field in another
+    message: of the unknown fields of binary files only the account stays.
+    """
+    place = where(old)
+    if place is not None:
+        add_where(new, place.file, place.line)
+    for fork in forks(old):
+        known_value = fork.value is not None
+        if isinstance(new, LayerParameter) and fork.field == "type" and known_value:
+            new.type = fork.value if fork.value and not fork.value.lstrip("-").isdecimal() else f"V1_{fork.value}"
+            continue
+        target = (
+            new.pooling_param if isinstance(old, V0LayerParameter) and fork.field == "pool" and known_value else new
+        )
+        add_fork(target, fork.file or "", fork.line or 0, fork.column or 0, fork.field, fork.text)
+
+
+def layer_error(
+    layer: Message, name: str, problem: str, field: str, value: object = None, hint: str | None = None
+) -> CaffeCompatError:
+    """Return an error about a layer that names the line it was written in."""
+    place = where(layer)
+    file, line = (place.file, place.line) if place else (None, None)
+    return NetError(problem, file=file, line=line, layer=name, field=field, value=value, hint=hint)

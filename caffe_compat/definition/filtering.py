@@ -1,0 +1,86 @@
+"""Which layers a net has in a given phase, level and set of stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from caffe_compat.errors import CaffeCompatError, NetError, raise_together
+from caffe_compat.formats.extras import where
+from caffe_compat.schema import caffe_pb2 as pb
+
+
+def net_state(phase: str = "TEST", *, stages: Sequence[str] = (), level: int = 0) -> pb.NetState:
+    """Return the state message for a phase ("TRAIN" or "TEST"), stages and level."""
+    if phase not in ("TRAIN", "TEST"):
+        raise NetError("no such phase", field="phase", value=phase, hint="'TRAIN' or 'TEST'")
+    return pb.NetState(phase=pb.TRAIN if phase == "TRAIN" else pb.TEST, stage=list(stages), level=level)
+
+
+def unmet(state: pb.NetState, rule: pb.NetStateRule) -> tuple[str, str] | None:
+    """Return the first clause of `rule` that `state` does not satisfy, as Caffe logs it: place and words; else None.
+
+    That a level above max_level is said to be above the min_level is Caffe's.
+    """
+    if rule.HasField("phase") and rule.phase != state.phase:
+        return "net.cpp:296", f"The NetState phase ({state.phase}) differed from the phase ({rule.phase})"
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return "net.cpp:306", f"The NetState level ({state.level}) is above the min_level ({rule.min_level})"
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return "net.cpp:316", f"The NetState level ({state.level}) is above the max_level ({rule.max_level})"
+    for stage in rule.stage:
+        if stage not in state.stage:
+            return "net.cpp:332", f"The NetState did not contain stage '{stage}'"
+    for stage in rule.not_stage:
+        if stage in state.stage:
+            return "net.cpp:347", f"The NetState contained a not_stage '{stage}'"
+    return None
+
+
+def meets(state: pb.NetState, rule: pb.NetStateRule) -> bool:
+    """Tell whether `state` satisfies every clause that `rule` has."""
+    return unmet(state, rule) is None
+
+
+def rule_lines(net: pb.NetParameter, state: pb.NetState) -> Iterator[tuple[str, str]]:
+    """Yield the place and the words of what Caffe logs when it filters a net: each rule that `state` does not meet."""
+    for layer in net.layer:
+        for rule in layer.include or layer.exclude:
+            clause = unmet(state, rule)
+            if clause is None:
+                break
+            yield clause[0], f"{clause[1]} specified by a rule in layer {layer.name}"
+
+
+def included(layer: pb.LayerParameter, state: pb.NetState) -> bool:
+    """Tell whether a layer is part of the net in `state`: by its include rules, else unless an exclude rule is met."""
+    if layer.include:
+        return any(meets(state, rule) for rule in layer.include)
+    return not any(meets(state, rule) for rule in layer.exclude)
+
+
+def filter_net(net: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
+    """Return the net with only the layers that belong to `state`, and `state` written into it.
+
+    Source: Caffe's FilterNet and StateMeetsRule.
+    """
+    problems: list[CaffeCompatError] = []
+    out = pb.NetParameter()
+    out.CopyFrom(net)
+    out.ClearField("layer")
+    out.state.CopyFrom(state)
+    for layer in net.layer:
+        if layer.include and layer.exclude:
+            at = where(layer)
+            problems.append(
+                NetError(
+                    "has both include and exclude rules",
+                    file=at.file if at else None,
+                    line=at.line if at else None,
+                    layer=layer.name,
+                    hint="keep one kind",
+                )
+            )
+        elif included(layer, state):
+            out.layer.add().CopyFrom(layer)
+    raise_together(problems)
+    return out

@@ -1,0 +1,240 @@
+"""Forks of Caffe: what each adds to the messages, and how it is told which fork a file was written for.
+
+In text a field's name decides; in binary files its number does, and numbers clash, between forks and with Caffe 1.0's
+own. So a fork is named (:func:`name_forks`), or follows from the layer's type and fields (caffe_compat.layers.resolve).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from google.protobuf.message import DecodeError, Message
+
+from caffe_compat.definition.carry import copied
+from caffe_compat.errors import CaffeCompatError, NetError, ParseError, did_you_mean
+from caffe_compat.formats.extras import add_fork, add_mark, all_forks, forks, marks, take_unknown, walk, where
+from caffe_compat.formats.printer import format_text
+from caffe_compat.formats.text import parse_text
+from caffe_compat.schema import forks_pb2 as fb
+from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
+
+Schema = Mapping[str, type[Message]]
+"""Name of a message of Caffe -> the message of what is added to it."""
+
+_NAMED = b"N"
+_AROUND: ContextVar[tuple[str, ...]] = ContextVar("forks", default=())
+_BINARY = "<binary>"
+
+
+@dataclass(frozen=True)
+class ForkSchema:
+    """A fork.
+
+    Attributes
+    ----------
+    source : where it is.
+    additions : what it adds to which message of Caffe.
+    """
+
+    source: str
+    additions: Schema = field(default_factory=dict)
+
+
+FORKS: Mapping[str, ForkSchema] = {
+    "deeplab": ForkSchema("DeepLab v2", {"LayerParameter": fb.DeepLabLayer}),
+    "depthwise": ForkSchema("yonghenglh6/DepthwiseConvolution"),
+    "fast-rcnn": ForkSchema(
+        "rbgirshick/caffe-fast-rcnn", {"LayerParameter": fb.FastRCNNLayer, "DropoutParameter": fb.FastRCNNDropout}
+    ),
+    "happynear": ForkSchema("happynear/caffe-windows", {"LayerParameter": fb.HappynearLayer}),
+    "mobilenet": ForkSchema("conv_dw_layer and relu6_layer for MobileNet", {"LayerParameter": fb.MobileNetV2Layer}),
+    "pr3057": ForkSchema("pull request 3057 to BVLC/caffe", {"PoolingParameter": fb.CeilModePooling}),
+    "pspnet": ForkSchema("hszhao/PSPNet", {"LayerParameter": fb.PSPNetLayer}),
+    "segnet": ForkSchema(
+        "alexgkendall/caffe-segnet",
+        {"LayerParameter": fb.SegNetLayer, "DropoutParameter": fb.SegNetDropout, "LossParameter": fb.SegNetLoss},
+    ),
+    "senet": ForkSchema("hujie-frank/SENet"),
+    "shufflenet": ForkSchema("farmingyard/ShuffleNet", {"LayerParameter": fb.ShuffleNetLayer}),
+    "ssd": ForkSchema("weiliu89/caffe, branch ssd", {"LayerParameter": fb.SSDLayer}),
+    "yjxiong": ForkSchema("yjxiong/caffe", {"LayerParameter": fb.YjxiongLayer}),
+    "yolov3": ForkSchema("eric612/MobileNet-YOLO", {"LayerParameter": fb.YOLOv3Layer}),
+}
+"""Every fork known, by the name to say."""
+
+
+def check_fork(name: str) -> str:
+    """Return the name of a fork.
+
+    Raises
+    ------
+    NetError
+        There is none of that name.
+    """
+    if name not in FORKS:
+        raise NetError("no such fork", field="fork", value=name, hint=did_you_mean(name, FORKS) or ", ".join(FORKS))
+    return name
+
+
+def name_forks(net: NetParameter, fork: str | Sequence[str] | None) -> NetParameter:
+    """Return the net with the forks it was written for noted inside it; fields known by number get their names.
+
+    Parameters
+    ----------
+    net : of any age; the note survives copies and upgrades.
+    fork : one name or several of :data:`FORKS`; None stands for those of :func:`naming_forks`. Where several forks have
+        a layer type, the named one is meant.
+    """
+    names = _AROUND.get() if fork is None else (fork,) if isinstance(fork, str) else tuple(fork)
+    names = tuple(name for name in names if name not in named_forks(net))
+    if not names:
+        return net
+    out = copied(net)
+    for name in names:
+        add_mark(out, _NAMED, check_fork(name).encode())
+        for layer in out.layer:
+            _name_numbers(layer, name)
+    return out
+
+
+@contextmanager
+def naming_forks(*names: str) -> Iterator[None]:
+    """Name forks for every net that is built inside a ``with`` block and does not name its own.
+
+    Raises
+    ------
+    NetError
+        There is no fork of that name.
+    """
+    token = _AROUND.set((*_AROUND.get(), *map(check_fork, names)))
+    try:
+        yield
+    finally:
+        _AROUND.reset(token)
+
+
+def named_forks(net: NetParameter) -> tuple[str, ...]:
+    """Return the forks that were named for a net."""
+    return tuple(payload.decode() for payload in marks(net, _NAMED))
+
+
+def forks_with(path: str, name: str) -> list[str]:
+    """Return the forks that have a field, given by name or number, in the message `path` names within a layer."""
+    owner = _message_name(path)
+    return [
+        fork
+        for fork, schema in FORKS.items()
+        for added in [schema.additions.get(owner)]
+        if added and any(name in (f.name, str(f.number)) for f in added.DESCRIPTOR.fields)
+    ]
+
+
+def read_additions(param: LayerParameter, schema: Schema) -> tuple[dict[str, Message], list[CaffeCompatError]]:
+    """Return what a layer says in the fields of a fork: path of the message they are in -> what was added to it.
+
+    Returns
+    -------
+    The messages ("" is the layer's own path), and what is wrong: fields the fork lacks, values it does not take.
+    """
+    found: dict[str, Message] = {}
+    problems: list[CaffeCompatError] = []
+    for path, part in walk(param):
+        strangers = forks(part)
+        if not strangers:
+            continue
+        added = schema.get(part.DESCRIPTOR.name)
+        fields = added.DESCRIPTOR.fields_by_name if added else {}
+        known = [s for s in strangers if s.field in fields and s.value is None]
+        problems += [s.error(NetError, layer=param.name) for s in strangers if s not in known]
+        if added is None or not known:
+            continue
+        try:
+            message = parse_text("\n".join(s.text for s in known), added)
+        except ParseError as error:
+            problems.append(_placed(error, param, known[0].file, known[0].line))
+            continue
+        problems += [
+            _placed(stranger.error(ParseError), param, known[0].file, known[0].line, inside)
+            for inside, stranger in all_forks(message)
+        ]
+        found[path] = message
+    return found, problems
+
+
+def _placed(
+    error: CaffeCompatError, param: LayerParameter, file: str | None, line: int | None, inside: str = ""
+) -> CaffeCompatError:
+    """Return an error about the text of a fork's field that names the place of the field."""
+    at = f"{inside}.{error.field}" if inside else error.field
+    hint = None if error.hint == "it belongs to a fork of Caffe" else error.hint
+    problem = error.problem.removeprefix("Caffe 1.0 has ")
+    return NetError(problem, file=file, line=line, layer=param.name, field=at, hint=hint)
+
+
+def clash(param: LayerParameter, schema: Schema, expected: Sequence[str]) -> str | None:
+    """Return the field of Caffe 1.0 that a binary file's number was read as, where the fork's field has that number.
+
+    Parameters
+    ----------
+    expected : fields that the layer type reads.
+    """
+    added = schema.get("LayerParameter")
+    if added is None or where(param) is not None:  # in text the name decided
+        return None
+    for number, theirs in added.DESCRIPTOR.fields_by_number.items():
+        ours = LayerParameter.DESCRIPTOR.fields_by_number.get(number)
+        if ours is not None and theirs.name in expected and param.HasField(ours.name):
+            return str(ours.name)
+    return None
+
+
+def _name_numbers(layer: LayerParameter, fork: str) -> None:
+    """Turn what a binary file says by number into what text would say by name."""
+    if where(layer) is not None:
+        return
+    for path, part in list(walk(layer)):
+        added = FORKS[fork].additions.get(part.DESCRIPTOR.name)
+        if added is None:
+            continue
+        numbers = set(added.DESCRIPTOR.fields_by_number)
+        content = take_unknown(part, numbers)
+        for number in numbers:
+            known = part.DESCRIPTOR.fields_by_number.get(number)
+            if known is not None and part.HasField(known.name) and not (path == "" and layer.type == "Input"):
+                alone = type(part)()
+                if known.message_type is None:
+                    setattr(alone, known.name, getattr(part, known.name))
+                else:
+                    getattr(alone, known.name).CopyFrom(getattr(part, known.name))
+                content += alone.SerializeToString()
+                part.ClearField(known.name)
+        if content:
+            _keep_by_name(part, added, content, layer.name, fork)
+
+
+def _keep_by_name(part: Message, added: type[Message], content: bytes, layer: str, fork: str) -> None:
+    try:
+        message = added.FromString(content)
+    except DecodeError:
+        raise NetError(f"what stands here is none of {fork}'s fields", layer=layer, hint="another fork?") from None
+    for described, value in message.ListFields():
+        alone = added()
+        if described.message_type is None:
+            alone.MergeFrom(message)
+            for other in added.DESCRIPTOR.fields:
+                if other.name != described.name:
+                    alone.ClearField(other.name)
+        else:
+            getattr(alone, described.name).CopyFrom(value)
+        add_fork(part, _BINARY, 0, 0, described.name, format_text(alone).rstrip("\n"))
+
+
+def _message_name(path: str) -> str:
+    """Return the name of the message at a path within a layer."""
+    if not path:
+        return "LayerParameter"
+    described = LayerParameter.DESCRIPTOR.fields_by_name.get(path)
+    return described.message_type.name if described is not None and described.message_type is not None else ""

@@ -1,0 +1,1 @@
+"""Bytes to messages and arrays, and back: the only package that opens model files."""

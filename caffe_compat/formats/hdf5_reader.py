@@ -1,0 +1,102 @@
+"""HDF5 files of others: only what such a file itself holds is read.
+
+HDF5 takes what was never written for zeros, and follows links, virtual datasets and external storage to any file of the
+machine. A small file can so declare any amount of values, or bring in what lies elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from caffe_compat.errors import FileError
+from caffe_compat.formats.regular_file import require_regular
+
+_COMPRESSION = 1032  # what deflate reaches at most
+_COPY = "h5repack copies values from other files into one"
+
+
+@contextlib.contextmanager
+def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Open a file to read; a device or a named pipe is refused."""
+    require_regular(path)
+    with h5py.File(path, "r") as file:
+        yield file
+
+
+def find(root: h5py.Group, path: str, file: str | os.PathLike[str]) -> Any:
+    """Return what lies under a path, part by part as `member` says, or None."""
+    item: Any = root
+    for part in filter(None, path.split("/")):
+        item = member(item, part, file) if isinstance(item, h5py.Group) else None
+    return item
+
+
+def find_beside(file: h5py.File, name: str, path: Path, stack: contextlib.ExitStack) -> Any:
+    """Return what `find` does, or what a link leads to in a file beside `path`, as `lq-emotion` links files.
+
+    Parameters
+    ----------
+    stack : closes that file.
+    """
+    link = file.get(name, getlink=True) if "/" not in name else None
+    if isinstance(link, h5py.ExternalLink):
+        folder = path.resolve().parent
+        target = (folder / link.filename).resolve()
+        if target.is_relative_to(folder) and target.is_file():
+            return find(stack.enter_context(open_hdf5(target)), link.path, target)
+    return find(file, name, path)
+
+
+def member(parent: h5py.Group, name: str, file: str | os.PathLike[str]) -> Any:
+    """Return a group's member of this name (one part of a path), or None.
+
+    Parameters
+    ----------
+    file : to name in an error.
+
+    Raises
+    ------
+    FileError
+        It is a link to another file, or a link to a link.
+    """
+    link = parent.get(name, getlink=True)
+    if not isinstance(link, h5py.SoftLink):
+        return _hard(parent, name, file)
+    item: Any = parent.file if link.path.startswith("/") else parent
+    for part in link.path.split("/"):
+        if part not in ("", "."):
+            item = _hard(item, part, file) if isinstance(item, h5py.Group) else None
+    return item
+
+
+def _hard(parent: h5py.Group, name: str, file: str | os.PathLike[str]) -> Any:
+    link = parent.get(name, getlink=True)
+    if link is None:
+        return None
+    if not isinstance(link, h5py.HardLink):
+        place = f"in the file {link.filename}" if isinstance(link, h5py.ExternalLink) else "behind another link"
+        field = f"{str(parent.name).rstrip('/')}/{name}"
+        raise FileError(f"is a link to what lies {place}, which is not followed", file=file, field=field, hint=_COPY)
+    return parent.get(name)
+
+
+def missing_values(dataset: h5py.Dataset) -> str:
+    """Tell why a file does not hold all values that a dataset declares; empty where it does."""
+    layout = dataset.id.get_create_plist()
+    if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
+        return f"its values lie in other files ({_COPY})"
+    size = dataset.id.get_storage_size()
+    if dataset.nbytes > _COMPRESSION * max(size, 1) + 4096:
+        return f"shape {dataset.shape} needs {dataset.nbytes} bytes; the file holds {size}"
+    if dataset.chunks:
+        chunks = math.prod(-(-length // step) for length, step in zip(dataset.shape, dataset.chunks, strict=True))
+        count = dataset.id.get_num_chunks()
+        return f"{count} of its {chunks} chunks were written" if count < chunks else ""
+    return "none of its values were written" if dataset.nbytes and not size else ""

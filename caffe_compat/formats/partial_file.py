@@ -1,0 +1,119 @@
+"""A file under a temporary name beside its final one, locked while its process lives.
+
+``caffe_compat/formats/partial_file.py`` and ``matlab_ports/_support/partial_file.py`` are identical (a test compares
+them), because neither package may import the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+PARTIAL = ".partial"
+"""Ends the name of a file that is being written."""
+
+_NAME = re.compile(r"\..*\.\d+-[0-9a-f]{3,}\.partial", re.DOTALL)
+
+
+@contextlib.contextmanager
+def partial_file(final: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Yield a new, empty file's path; on success the file takes the final name, on any error nothing remains.
+
+    What runs that were killed have left in the folder is removed first, once in a process.
+
+    Raises
+    ------
+    OSError
+        The folder does not exist or cannot be written, or the disk is full.
+    """
+    remove_abandoned(final.parent.resolve())
+    partial, held = _locked(final, mode)
+    try:
+        yield partial
+        sync(partial)
+        partial.replace(final)
+        sync(final.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(held)
+
+
+def partial_name(final: Path) -> Path:
+    """Return a name beside `final` that no other process makes up."""
+    return final.with_name(f".{final.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+
+
+def _locked(final: Path, mode: int) -> tuple[Path, int]:
+    while True:
+        partial = partial_name(final)
+        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
+        _lock(descriptor)
+        if os.fstat(descriptor).st_nlink:
+            return partial, descriptor
+        os.close(descriptor)  # another process took it for abandoned before the lock was there
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder with a partial file's name."""
+    if sys.platform == "win32":  # which cannot open one
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # HDF5 locks what it reads in the same way
+
+
+@functools.cache
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes that are gone have left in a folder: what has a partial file's name and no lock."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _NAME.fullmatch(entry.name):
+                with contextlib.suppress(OSError):
+                    _remove_unlocked(Path(entry.path), folder=entry.is_dir(follow_symlinks=False))
+
+
+def _remove_unlocked(path: Path, *, folder: bool) -> None:
+    # NFS locks only what is open to write, and a folder cannot be
+    descriptor = os.open(path, (os.O_RDONLY if folder else os.O_RDWR) | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if folder:
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

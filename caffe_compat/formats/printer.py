@@ -1,0 +1,83 @@
+"""Write a message in the protobuf text format, spelled as Caffe's own tools spell it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from google.protobuf.descriptor import FieldDescriptor as F
+from google.protobuf.message import Message
+
+from caffe_compat.formats.extras import forks, repeated
+
+_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t", '"': r"\"", "'": r"\'", "\\": r"\\"}
+
+
+def format_text(message: Message) -> str:
+    """Return `message` in text format; reading it back gives an equal message.
+
+    Unknown fields of forks that were read from text come last in their message, as they were written. An unknown field
+    of a binary file has no name: a comment says that it is there. Values that were taken out of a blob are not written.
+    """
+    return "".join(f"{line}\n" for line in _lines(message))
+
+
+def _lines(message: Message) -> Iterator[str]:
+    for field, value in message.ListFields():
+        values = value if repeated(field) else (value,)
+        if field.message_type is None:
+            spell = _SPELLINGS.get(field.type, str)
+            if field.enum_type is not None:
+                names = field.enum_type.values_by_number
+                yield from (f"{field.name}: {names[v].name if v in names else v}" for v in values)
+            else:
+                yield from (f"{field.name}: {spell(v)}" for v in values)
+        else:
+            for part in values:
+                yield f"{field.name} {{"
+                yield from (f"  {line}" for line in _lines(part))
+                yield "}"
+    for fork in forks(message):
+        if fork.file is None:
+            yield f"# unknown field {fork.text}"
+        else:
+            yield from fork.text.split("\n")
+
+
+def _spell_bool(value: bool) -> str:  # noqa: FBT001
+    return "true" if value else "false"
+
+
+def _spell_float(value: float) -> str:
+    """Spell a float with 6 digits, or 9 where 6 do not give it back, as the protobuf of Caffe's time does in C++."""
+    short = f"{value:.6g}"
+    return short if np.float32(short) == np.float32(value) or value != value else f"{value:.9g}"
+
+
+def _spell_double(value: float) -> str:
+    short = f"{value:.15g}"
+    return short if float(short) == value or value != value else f"{value:.17g}"
+
+
+def _spell_string(value: str | bytes) -> str:
+    if isinstance(value, bytes):
+        return (
+            '"'
+            + "".join(_ESCAPES.get(chr(b)) or (chr(b) if 32 <= b < 127 else _octal(bytes([b]))) for b in value)
+            + '"'
+        )
+    return '"' + "".join(_ESCAPES.get(c) or (c if c.isprintable() else _octal(c.encode())) for c in value) + '"'
+
+
+def _octal(value: bytes) -> str:
+    return "".join(f"\\{byte:03o}" for byte in value)
+
+
+_SPELLINGS: dict[int, Callable[[Any], str]] = {
+    F.TYPE_BOOL: _spell_bool,
+    F.TYPE_FLOAT: _spell_float,
+    F.TYPE_DOUBLE: _spell_double,
+    F.TYPE_STRING: _spell_string,
+    F.TYPE_BYTES: _spell_string,
+}

@@ -1,0 +1,96 @@
+"""Which layers, bottoms and parameters a backward pass computes gradients for.
+
+Source of the rules: BVLC Caffe 9b89154, Net::Init (need_backward, blobs under a loss, propagate_down, force_backward)
+and, per layer type, AllowForceBackward and whether Backward_cpu asks propagate_down at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from caffe_compat.graph.graph import Node
+from caffe_compat.schema import caffe_pb2 as pb
+
+_LABELS = {
+    "ContrastiveLoss": 2, "HingeLoss": 1, "InfogainLoss": 1, "LSTM": 1, "LSTMUnit": 2, "MultinomialLogisticLoss": 1,
+    "RNN": 1, "SigmoidCrossEntropyLoss": 1, "SoftmaxWithLoss": 1,
+}  # fmt: skip
+"""The bottom that force_backward leaves out."""
+
+_UNASKED = frozenset({"BatchNorm", "Flatten", "Im2col", "LSTM", "LSTMUnit", "MVN", "RNN", "Reshape", "Softmax"})
+"""Types that write their bottoms' gradients whenever they go backward."""
+
+
+@dataclass
+class Need:
+    """What one layer does in a backward pass.
+
+    Attributes
+    ----------
+    layer : whether it takes part.
+    bottoms : whether each bottom's gradient is asked for (Caffe's propagate_down).
+    params : whether each parameter's is.
+    """
+
+    layer: bool
+    bottoms: list[bool]
+    params: list[bool]
+
+    def writes(self, node: Node, index: int) -> bool:
+        """Tell whether a bottom's gradient is computed."""
+        return self.bottoms[index] or _unasked(node, index)
+
+
+def _unasked(node: Node, index: int) -> bool:
+    if node.type == "LRN":
+        return node.spec.param.lrn_param.norm_region == pb.LRNParameter.ACROSS_CHANNELS
+    return node.type in _UNASKED and index != _LABELS.get(node.type)
+
+
+def needs(nodes: Sequence[Node], written: Sequence[pb.LayerParameter], *, force: bool) -> list[Need]:
+    """Return what each layer does in a backward pass.
+
+    Parameters
+    ----------
+    nodes : the layers in order.
+    written : their definitions before set-up (BatchNorm's adds to its own).
+    force : force_backward.
+    """
+    blobs: dict[str, bool] = {}
+    needed = [_need(node, param, blobs) for node, param in zip(nodes, written, strict=True)]
+    _leave_out(nodes, needed)
+    for node, need in zip(nodes, needed, strict=True):
+        if force:
+            need.layer = True
+            need.bottoms = [n or i != _LABELS.get(node.type) for i, n in enumerate(need.bottoms)]
+            need.params = [True] * len(need.params)
+        if node.type in ("RNN", "LSTM"):
+            need.params = [True] * len(need.params)
+    return needed
+
+
+def _need(node: Node, param: pb.LayerParameter, blobs: dict[str, bool]) -> Need:
+    """Return what a layer would do if everything above it contributed to a loss."""
+    bottoms = [blobs[blob] for blob in node.bottoms]
+    params = [param.param[i].lr_mult != 0 if i < len(param.param) else True for i in range(len(node.slots))]
+    layer = any(bottoms) or any(params)
+    for top in node.tops:
+        blobs[top] = layer or blobs.get(top, False)
+    if param.propagate_down:
+        bottoms = list(param.propagate_down)
+    return Need(layer, bottoms, params)
+
+
+def _leave_out(nodes: Sequence[Node], needed: Sequence[Need]) -> None:
+    """Take out, from the last layer to the first, what no loss depends on."""
+    under_loss: set[str] = set()
+    skipped: set[str] = set()
+    for node, need in zip(reversed(nodes), reversed(needed), strict=True):
+        contributes = any(w or t in under_loss for t, w in zip(node.tops, node.loss_weights, strict=True))
+        if (need.layer and all(top in skipped for top in node.tops)) or not contributes:
+            need.layer = False
+            need.bottoms = [False] * len(need.bottoms)
+        if contributes:
+            under_loss.update(node.bottoms)
+        skipped.update(b for b, asked in zip(node.bottoms, need.bottoms, strict=True) if not asked)

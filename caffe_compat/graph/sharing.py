@@ -1,0 +1,156 @@
+"""Parameters shared by name: who owns a blob, and what the solver multiplies its rate and decay by.
+
+Source of the rules: Caffe 1.0, Net::AppendParam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+
+from caffe_compat.layers import BlobDef, LayerSpec
+from caffe_compat.layers.base import count
+from caffe_compat.schema import caffe_pb2 as pb
+
+
+@dataclass(frozen=True)
+class View(BlobDef):
+    """A blob in another shape than the one that owns its values (share_mode PERMISSIVE).
+
+    Attributes
+    ----------
+    own : the blob as its layer would have it alone.
+    held : the owner's blob; it is the owner's tensor that the layer's module holds.
+    """
+
+    own: BlobDef = field(kw_only=True)
+    held: BlobDef = field(kw_only=True)
+
+    def to_torch(self, blob: torch.Tensor) -> torch.Tensor:
+        """Return Caffe's blob as the owner's module holds it."""
+        return self.held.to_torch(blob.reshape(self.held.shape))
+
+    def to_caffe(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the owner's tensor as Caffe's blob of this layer."""
+        return self.held.to_caffe(value).reshape(self.shape)
+
+
+def view_of(own: BlobDef, held: BlobDef) -> View:
+    """Return the blob `own` as another look at the values of `held`."""
+    return View(own.name, own.shape, own.filler, held.transposed, own.buffer, own=own, held=held)
+
+
+def show_views(module: nn.Module, views: Iterable[View]) -> None:
+    """Let a module compute with the owner's values in its own shapes."""
+    for view in views:
+        module.register_forward_pre_hook(_Show(view))
+        module.register_forward_hook(_Hide(view), always_call=True)
+
+
+@dataclass(frozen=True)
+class _Show:
+    """Puts a view over the owner's tensor while the module runs."""
+
+    view: View
+
+    def __call__(self, module: nn.Module, _: object) -> None:
+        held = module._parameters[self.view.name]
+        assert held is not None
+        module.__dict__[self.view.name] = self.view.own.to_torch(self.view.to_caffe(held))
+
+
+@dataclass(frozen=True)
+class _Hide:
+    """Takes the view away again."""
+
+    view: View
+
+    def __call__(self, module: nn.Module, *_: object) -> None:
+        module.__dict__.pop(self.view.name, None)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One parameter blob in its place.
+
+    Attributes
+    ----------
+    layer, index : the layer's name and the blob's number in it.
+    key : its name in the state_dict, ``<layer>.<attribute>``.
+    blob : shape, filler and orientation.
+    lr_mult, decay_mult : what the solver multiplies its rate and decay by.
+    owner : key of the slot it shares its values with (parameters of one name); None where it owns them.
+    view : how it looks at the owner's values where its shape is another.
+    """
+
+    layer: str
+    index: int
+    key: str
+    blob: BlobDef
+    lr_mult: float
+    decay_mult: float
+    owner: str | None = None
+    view: View | None = None
+
+    @property
+    def stored(self) -> BlobDef:
+        """The blob as the tensor under `key` holds it."""
+        return self.view or self.blob
+
+
+@dataclass
+class Sharing:
+    """The parameters that have names, as the layers come.
+
+    Attributes
+    ----------
+    owners : the first slot of each name.
+    given : what is written down for each name, by any of its layers: lr_mult, decay_mult.
+    """
+
+    owners: dict[str, Slot] = field(default_factory=dict)
+    given: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def placed(self, spec: LayerSpec, slot: Slot, given: pb.ParamSpec) -> Slot:
+        """Return a slot with the owner of its name, if another layer has had it.
+
+        Raises
+        ------
+        NetError
+            The blobs differ in shape (in count, where share_mode is PERMISSIVE), or two layers write down different
+            multipliers.
+        """
+        if not given.name:
+            return slot
+        owner = self.owners.setdefault(given.name, slot)
+        self._multipliers(spec, given)
+        if owner is slot:
+            return slot
+        mine, theirs = slot.blob.shape, owner.blob.shape
+        permitted = given.share_mode == pb.ParamSpec.PERMISSIVE and count(mine) == count(theirs)
+        if mine != theirs and not permitted:
+            problem = f"the shared blobs differ in shape: {mine} here, {theirs} in {owner.layer!r}"
+            raise spec.error(problem, "param.name", given.name)
+        return replace(slot, owner=owner.key, view=None if mine == theirs else view_of(slot.blob, owner.blob))
+
+    def _multipliers(self, spec: LayerSpec, given: pb.ParamSpec) -> None:
+        known = self.given.setdefault(given.name, {})
+        for name in ("lr_mult", "decay_mult"):
+            value = getattr(given, name)
+            if given.HasField(name) and known.setdefault(name, value) != value:
+                raise spec.error(
+                    f"another layer that shares {given.name!r} says {known[name]:g}",
+                    f"param.{name}",
+                    value,
+                    "one value",
+                )
+
+    def settled(self, slot: Slot) -> Slot:
+        """Return a slot with the multipliers that count: those any of the layers that share it has written down."""
+        names = {owner.key: name for name, owner in self.owners.items()}
+        given = self.given.get(names.get(slot.key, ""), {})
+        lr, decay = given.get("lr_mult", slot.lr_mult), given.get("decay_mult", slot.decay_mult)
+        return replace(slot, lr_mult=lr, decay_mult=decay)

@@ -1,1 +1,0 @@
-"""The messages of Caffe 1.0: ``from caffe_compat.proto import caffe_pb2``."""

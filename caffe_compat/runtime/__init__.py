@@ -1,0 +1,1 @@
+"""The process: threads, memory, and closing what is open at its end."""

@@ -1,0 +1,142 @@
+"""What is checked: a net as written, as upgraded, and in each phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.definition.filtering import filter_net, net_state
+from caffe_compat.errors import CaffeCompatError, ProblemsError
+from caffe_compat.formats.extras import where
+from caffe_compat.graph.graph import InputShapes, NetGraph
+from caffe_compat.layers import REGISTRY
+from caffe_compat.layers.base import Shape
+from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.tools.feeds import feed
+from caffe_compat.tools.lint.flow import Flow, flow
+from caffe_compat.tools.lint.positions import line_of
+from caffe_compat.tools.lint.rules import Finding
+
+UNKNOWN_SHAPE = "the shape of this input is not known"
+
+
+@dataclass
+class State:
+    """A net in one phase.
+
+    Attributes
+    ----------
+    phase : "TRAIN" or "TEST".
+    layers : filtered, as upgraded.
+    graph : with shapes; None where it cannot be built, or a shape is not known.
+    problems : why it cannot be built.
+    """
+
+    phase: str
+    layers: Sequence[pb.LayerParameter]
+    graph: NetGraph | None = None
+    problems: Sequence[CaffeCompatError] = ()
+
+    @cached_property
+    def flow(self) -> Flow:
+        """Return which layer makes and reads what."""
+        return flow(self.layers)
+
+    @property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Return blob -> shape; empty where the net cannot be built."""
+        return {} if self.graph is None else self.graph.shapes
+
+    @cached_property
+    def losses(self) -> list[int]:
+        """Return the numbers of the layers with a loss weight that is not 0."""
+        return [number for number, layer in enumerate(self.layers) if any(loss_weights(layer))]
+
+
+@dataclass
+class Subject:
+    """A net that is checked.
+
+    Attributes
+    ----------
+    file : its name, for findings.
+    raw, net : as written, and upgraded.
+    lines : where fields stand, see :func:`caffe_compat.tools.lint.positions.field_lines`.
+    states : TRAIN and TEST; TEST alone for a deploy definition.
+    base_dir : where data is looked for after the working directory.
+    """
+
+    file: str
+    raw: pb.NetParameter
+    net: pb.NetParameter
+    lines: Mapping[tuple[int, str], int]
+    base_dir: Path = field(default_factory=Path)
+    states: list[State] = field(default_factory=list)
+
+    def finding(
+        self,
+        rule: str,
+        level: str,
+        layer: pb.LayerParameter | None,
+        text: tuple[str, str, str],
+        at: str = "",
+        **more: Any,
+    ) -> Finding:
+        """Return a finding at a field of a layer, or of the net where `layer` is None.
+
+        Parameters
+        ----------
+        text : problem, why, hint.
+        at : path of the field below the layer.
+        """
+        found = None if layer is None else where(layer)
+        line = line_of(self.lines, found.line if found else 0, at)
+        name = "" if layer is None else layer.name
+        return Finding(rule, level, *text, file=found.file if found else self.file, line=line, layer=name, **more)
+
+
+def loss_weights(layer: pb.LayerParameter) -> list[float]:
+    """Return the loss weight of each top, a loss layer's default included."""
+    known = REGISTRY.get(layer.type)
+    if layer.loss_weight:
+        return list(layer.loss_weight)
+    return [1.0] if known is not None and known.is_loss else []
+
+
+def is_deploy(net: pb.NetParameter) -> bool:
+    """Tell whether an upgraded net is for inference only: no data layer but Input, and no loss."""
+    types = [REGISTRY[layer.type] for layer in net.layer if layer.type in REGISTRY]
+    feeds = any(known.is_data and known.type not in ("Input", "DummyData") for known in types)
+    return not feeds and not any(any(loss_weights(layer)) for layer in net.layer)
+
+
+def build_states(
+    subject: Subject, *, phases: Sequence[str], stages: Sequence[str], level: int, input_shapes: InputShapes
+) -> None:
+    """Filter and build a net in each phase."""
+    for phase in phases:
+        try:
+            kept = filter_net(subject.net, net_state(phase, stages=stages, level=level))
+        except CaffeCompatError as error:
+            subject.states.append(State(phase, (), None, _each(error)))
+            continue
+        state = State(phase, list(kept.layer))
+        subject.states.append(state)
+        fed = {
+            top for layer in kept.layer if layer.type in REGISTRY and REGISTRY[layer.type].is_data for top in layer.top
+        }
+        shapes = {blob: shape for blob, shape in input_shapes.items() if blob in fed}
+        try:
+            with feed(
+                subject.net, phase=phase, stages=stages, level=level, base_dir=subject.base_dir, input_shapes=shapes
+            ) as fed_net:
+                state.graph = fed_net.graph
+        except CaffeCompatError as error:
+            state.problems = _each(error)
+
+
+def _each(error: CaffeCompatError) -> Sequence[CaffeCompatError]:
+    return error.problems if isinstance(error, ProblemsError) else (error,)

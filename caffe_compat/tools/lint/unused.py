@@ -1,0 +1,128 @@
+"""Rules about what a net computes and nobody uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from caffe_compat.definition.filtering import included, net_state
+from caffe_compat.formats.extras import where
+from caffe_compat.layers import REGISTRY, Layer
+from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.tools.lint.rules import Finding
+from caffe_compat.tools.lint.target import State, Subject, is_deploy, loss_weights
+
+_SCORES = frozenset({"Accuracy", "ArgMax", "Silence", "HDF5Output"})
+_STOPS = frozenset({"ArgMax", "Accuracy", "Threshold", "Silence", "HDF5Output"})
+"""Types through which no gradient passes."""
+
+
+def unused_tops(subject: Subject) -> Iterator[Finding]:
+    """Yield blobs that nothing reads: in training, or of a data layer."""
+    for state in subject.states:
+        for value in state.flow.values():
+            layer = state.layers[value.maker]
+            known = REGISTRY.get(layer.type)
+            weights = loss_weights(layer)
+            counts = value.index < len(weights) and weights[value.index]
+            if value.readers or counts or known is None or known.is_loss or layer.type in _SCORES:
+                continue
+            fed = known.is_data and len(layer.top) > 1
+            if not fed and (state.phase != "TRAIN" or not state.losses):
+                continue
+            text = (
+                f"nothing reads its top {value.blob!r}",
+                "it is an output then: computed, and written to the log, in every iteration",
+                "leave it out, give it a reader, or end it in a Silence layer",
+            )
+            yield subject.finding("unused-top", "warning", layer, text, "top", phase=state.phase)
+
+
+def never_built(subject: Subject) -> Iterator[Finding]:
+    """Yield layers that neither phase includes."""
+    both = [net_state(phase) for phase in ("TRAIN", "TEST")]
+    for layer in subject.net.layer:
+        if any(included(layer, state) for state in both):
+            continue
+        stages = sorted({stage for rule in layer.include for stage in rule.stage})
+        possible = any(_possible(rule) for rule in layer.include)
+        if possible:
+            needs = f"stage {', '.join(stages)}" if stages else "a level"
+            text = (
+                f"neither phase includes it without {needs}",
+                "Caffe leaves it out without a word",
+                f"run with --stage={','.join(stages)}" if stages else "run with --level",
+            )
+        else:
+            text = (
+                "no phase can include it",
+                "its rules contradict each other, or exclude both phases",
+                "correct them",
+            )
+        yield subject.finding("never-built", "note" if possible else "warning", layer, text, "include")
+
+
+def _possible(rule: pb.NetStateRule) -> bool:
+    if set(rule.stage) & set(rule.not_stage):
+        return False
+    return not (rule.HasField("min_level") and rule.HasField("max_level") and rule.min_level > rule.max_level)
+
+
+def no_gradient(subject: Subject) -> Iterator[Finding]:
+    """Yield layers whose parameters would be trained if a loss depended on them, and nets without a loss."""
+    for state in subject.states:
+        if state.phase != "TRAIN" or is_deploy(subject.net):
+            continue
+        learns = [number for number, layer in enumerate(state.layers) if _learns(layer)]
+        if learns and not state.losses:
+            text = (
+                "the net has parameters and no loss",
+                "no gradient is computed: training changes nothing but by weight decay",
+                "add a loss layer, or a loss_weight",
+            )
+            yield subject.finding("no-loss", "warning", None, text, phase=state.phase)
+            continue
+        reached = _reached(state)
+        for number in learns:
+            if number not in reached:
+                text = (
+                    "its parameters have a learning rate, and no loss depends on them",
+                    "Caffe skips their backward pass: they stay as they were filled, but for weight decay",
+                    "connect it to a loss, or set lr_mult: 0",
+                )
+                yield subject.finding("no-gradient", "warning", state.layers[number], text, phase=state.phase)
+
+
+def _learns(layer: pb.LayerParameter) -> bool:
+    known = REGISTRY.get(layer.type)
+    if known is None or type(known).blobs is Layer.blobs or layer.type == "BatchNorm":
+        return False
+    return not layer.param or any(param.lr_mult for param in layer.param)
+
+
+def _reached(state: State) -> set[int]:
+    """Return the numbers of the layers that the gradient of a loss reaches."""
+    reached = set(state.losses)
+    for number in range(len(state.layers) - 1, -1, -1):
+        layer = state.layers[number]
+        if number not in reached or layer.type in _STOPS:
+            continue
+        for index, value in enumerate(state.flow.bottoms[number]):
+            if value is not None and (index >= len(layer.propagate_down) or layer.propagate_down[index]):
+                reached.add(value.maker)
+    return reached
+
+
+def duplicate_names(subject: Subject) -> Iterator[Finding]:
+    """Yield layers that have the name of another one of the same net."""
+    for state in subject.states:
+        seen: dict[str, int] = {}
+        for layer in state.layers:
+            at = where(layer)
+            if layer.name in seen:
+                text = (
+                    f"another layer has this name (line {seen[layer.name]})",
+                    "weights are copied by name: the first gets them all, the second none",
+                    "give it a name of its own",
+                )
+                yield subject.finding("duplicate-name", "warning", layer, text, "name", phase=state.phase)
+            seen.setdefault(layer.name, at.line if at else 0)

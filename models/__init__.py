@@ -1,1 +1,0 @@
-"""Nets of papers, one folder per paper with its recipe and its published figures."""

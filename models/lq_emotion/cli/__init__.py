@@ -1,0 +1,62 @@
+"""``lq-emotion``: the paper's pipeline from the command line, one module per command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from caffe_compat.cli.streams import leave_ascii, with_streams
+from caffe_compat.errors import CaffeCompatError
+from lq_emotion.cli import demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify
+from matlab_ports._support.errors import PortError
+
+# each adds its parser, whose `run` takes the parsed arguments and returns the exit code
+_COMMANDS = (demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    0, 1 where the command failed (one line on stderr, no traceback), 2 for wrong usage, 130 after Ctrl-C.
+    """
+    if argv is None:
+        leave_ascii()
+    return with_streams("lq-emotion", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        code: int = args.run(args)
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt as interrupt:
+        return _failed(str(interrupt) or "interrupted; the same command goes on from there", 130)
+    except (CaffeCompatError, PortError, OSError) as error:
+        return _failed(str(error))
+    return code
+
+
+def _failed(problem: str, code: int = 1) -> int:
+    sys.stderr.write(f"lq-emotion: error: {problem}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lq-emotion", description="Robust emotion recognition from low-quality pictures.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser

@@ -1,0 +1,64 @@
+"""``lq-emotion demo``: the paper's experiment in a few minutes, on recordings that are made for it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from lq_emotion.cli.options import at_least, teller
+
+_TRAIN, _DEV, _FRAMES, _SIDE = 4, 2, 250, 320
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    text = "the paper's experiment in small: synthetic recordings, faces, HDF5 files, SR, three nets, a table"
+    demo = commands.add_parser("demo", help=text, description=text, allow_abbrev=False)
+    demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="FOLDER", help="default: demo_out")
+    demo.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="other people, other numbers (0)")
+    demo.add_argument("--iterations", type=at_least(1), metavar="N", help="of every net (120; super-resolution 60)")
+    demo.add_argument("--threads", type=at_least(1), default=2, metavar="N", help="other numbers, other bits (2)")
+    demo.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
+    demo.set_defaults(run=_demo)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+    from lq_emotion.report.build import make_report, write_report
+    from lq_emotion.studies.robust_lq.stage_work import Experiment
+    from lq_emotion.studies.robust_lq.table import Table, markdown
+
+    say = teller(args)
+    out = args.out.resolve()
+    settings = Settings(train=_TRAIN, dev=_DEV, frames=_FRAMES, width=_SIDE, height=_SIDE, seed=args.seed)
+    make_recordings(out / "recordings", settings, jobs=2, say=say)
+    nets = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")
+    changes = {net: {"max_iter": args.iterations} for net in nets} if args.iterations else {}
+    plan = Experiment(
+        out / "recordings",
+        out,
+        scales=(3,),
+        rows=("hr", "lr", "joint_oa"),
+        preset="demo",
+        changes=changes,
+        seed=args.seed,
+        threads=args.threads,
+        device="cpu",
+    )
+    results = Table(plan, say=say).run()
+    write_report(make_report(out), out / "report" / "report.html", out / "report" / "report.md")
+    if args.json:
+        print(json.dumps(results, indent=2))
+        return 0
+    print(f"\n{markdown(results)}")
+    print("No net is finished in this time; `lq-emotion table --preset small` takes longer, `--preset authors` months.")
+    for path in (
+        out / "data/pictures/dev_1_crops.png",
+        out / "runs/HR/loss.png",
+        out / "scores/HR_on_HQ/traces.png",
+        out / "table/table.png",
+        out / "report/report.html",
+    ):
+        print(f"  {path}")
+    return 0

@@ -1,0 +1,45 @@
+"""``lq-emotion report``: what was run and found, as one HTML page and as Markdown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from lq_emotion.cli.options import add_dimension
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    text = "one HTML page, and Markdown, of what table, evaluate, rd and the others left in a folder"
+    report = commands.add_parser("report", help=text, description=text, allow_abbrev=False)
+    option = report.add_argument
+    option("--out", type=Path, required=True, metavar="ROOT", help="the folder to report on")
+    add_dimension(report)
+    option("--page", type=Path, metavar="FILE", help="the page (ROOT/report/report.html)")
+    told = "the same as Markdown, pictures in a folder beside it (ROOT/report/report.md)"
+    option("--markdown", type=Path, metavar="FILE", help=told)
+    option("--json", action="store_true", help="what the report holds, as JSON")
+    report.set_defaults(run=_report)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from lq_emotion.datasets.avec.layout import root_of
+    from lq_emotion.report.build import make_report, summary, write_report
+
+    root = root_of(args.out, args.dimension)
+    page = args.page or root / "report" / "report.html"
+    markdown = args.markdown or root / "report" / "report.md"
+    report = make_report(root)
+    write_report(report, page, markdown)
+    told = summary(report)
+    if args.json:
+        print(json.dumps({"page": str(page), "markdown": str(markdown), **told}, indent=2))
+        return 0
+    for title, holds in told["sections"].items():
+        print(f"{title:28} {holds['tables']:>2} tables  {holds['figures']:>2} figures")
+    for line in told["absent"]:
+        print(f"absent: {line}")
+    for path in (page, markdown):
+        print(f"  {path}")
+    return 0

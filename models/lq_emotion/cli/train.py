@@ -1,0 +1,106 @@
+"""``lq-emotion train``: the authors' nets, trained as they did."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import NetError
+from lq_emotion.cli.options import add_switches, at_least, chosen, teller
+from lq_emotion.nets.switches import parts, told
+
+_NETS = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")  # the experiment's; importing it takes a second
+_OPTIONS = {
+    "--iterations": ("max_iter", "updates in all; more go on"),
+    "--batch": ("batch", "samples a training step"),
+    "--test-iter": ("test_iter", "batches a test"),
+    "--test-interval": ("test_interval", "iterations between tests"),
+    "--display": ("display", "iterations between two losses in the log"),
+    "--snapshot": ("snapshot", "iterations between snapshots"),
+}
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    text = "train one of the authors' nets by their definitions; what is not asked for stays as they had it"
+    train = commands.add_parser("train", help=text, description=text, allow_abbrev=False)
+    train.add_argument("--net", choices=_NETS, default="HQ", help="which of the shipped definitions (HQ)")
+    train.add_argument("--h5", type=Path, required=True, metavar="FOLDER", help="where train.txt and test.txt lie")
+    train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for log, snapshots and pictures")
+    train.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="start from these, by layer name: a caffemodel, or the folder of a run; "
+        "vlqr and vlqr_non_joint need those of pretrain, or `none`",
+    )
+    for option, (name, text) in _OPTIONS.items():
+        train.add_argument(option, dest=name, type=at_least(1), metavar="N", help=text)
+    train.add_argument("--base-lr", type=_rate, metavar="X", help="rate of learning")
+    train.add_argument(
+        "--filler", choices=("xavier", "msra"), help="draw weights from this, in place of each layer's own"
+    )
+    add_switches(train)
+    train.add_argument("--seed", dest="random_seed", type=at_least(0), metavar="N", help="of fillers and dropout")
+    train.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
+    train.add_argument("--fresh", action="store_true", help="start anew instead of going on with what is in the folder")
+    train.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
+    train.set_defaults(run=_train)
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number above 0 is expected")
+    return value
+
+
+def _require_touching(switches: Sequence[tuple[str, object]], net: str) -> None:
+    """Refuse a switch that changes nothing here."""
+    for name, value in switches:
+        touched = parts(name, value)
+        if touched and f"train {net}" not in touched and not (name == "input_size" and net in ("HQ", "vlqr")):
+            hint = f"it touches {', '.join(touched)}; lq-emotion table heeds all switches"
+            raise NetError(f"changes nothing of {net}", field=name, value=told(value), hint=hint)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from lq_emotion.studies.robust_lq.experiment import Changes, Experiment
+
+    _require_touching(args.switch, args.net)
+
+    say = teller(args)
+    names = ("base_lr", "random_seed", "filler", *(name for name, _ in _OPTIONS.values()))
+    results = Experiment(
+        args.out,
+        args.h5,
+        net=args.net,
+        weights=None if args.weights in (None, "none") else Path(args.weights),
+        from_nothing=args.weights == "none",
+        changes=Changes(**{name: getattr(args, name) for name in names}),
+        switches=chosen(args),
+        device=args.device,
+        fresh=args.fresh,
+        say=say,
+    ).run()
+    if args.json:
+        print(json.dumps(results, indent=2))
+    else:
+        _report(results)
+    return 0
+
+
+def _report(results: dict[str, Any]) -> None:
+    tests = results["test_loss"]
+    if tests:
+        first, last = next(iter(tests)), list(tests)[-1]
+        print(f"\ntest loss {tests[first]:.4g} at iteration {first}, {tests[last]:.4g} at iteration {last}")
+    for kind in ("losses", "log", "caffemodel"):
+        if results["files"][kind]:
+            print(f"  {results['files'][kind]}")

@@ -1,0 +1,1 @@
+"""What every room uses: JSON files, fingerprints, natural order, devices."""

@@ -1,0 +1,53 @@
+"""JSON files as the commands write them: read with clear errors, written complete or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import FileError
+from caffe_compat.formats.files import atomic_path
+
+
+def read_json(path: Path) -> Any:
+    """Return the object in a JSON file, as the commands write one; None where there is no file.
+
+    Raises
+    ------
+    FileError
+        It is no JSON, or no object.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"is no JSON: {error}", file=path, hint="remove it") from None
+    if not isinstance(content, dict):
+        raise FileError("holds no JSON object; a command writes one here", file=path, hint="remove it")
+    return content
+
+
+@contextmanager
+def contents_of(path: Path, hint: str = "remove it and run again") -> Iterator[None]:
+    """Around what takes values out of a JSON file: one that does not hold them is an error that names the file.
+
+    Raises
+    ------
+    FileError
+        A value is missing, or is of another kind than a command writes there.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        problem = f"does not hold what a command writes there ({type(error).__name__}: {error})"
+        raise FileError(problem, file=path, hint=hint) from error
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write a JSON file, complete or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,26 @@
+"""Lists of files, one name a line, as HDF5Data reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from caffe_compat.formats.files import atomic_path
+
+
+def write_list(files: Sequence[Path], path: Path) -> None:
+    """Write a list of HDF5 files as HDF5Data reads it; names are relative to the list, so that both can be moved."""
+    write_lines([_relative(file, path) for file in files], path)
+
+
+def write_lines(lines: Sequence[str], path: Path) -> None:
+    """Write lines, complete or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _relative(file: Path, path: Path) -> str:
+    name = Path(os.path.relpath(file.resolve(), path.parent.resolve())).as_posix()
+    name = name if name.startswith("../") else f"./{name}"
+    return name if len(name.split()) == 1 else f'"{name}"'

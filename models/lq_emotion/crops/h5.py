@@ -1,0 +1,252 @@
+"""HDF5 training files from the crops that `prepare` left: train.h5, test.h5 and the lists that name them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from caffe_compat.errors import DataError, FileError, did_you_mean
+from caffe_compat.formats.files import new_hdf5
+from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.lists import write_list
+from lq_emotion.crops.journal import identities
+from lq_emotion.datasets.avec.layout import natural
+from lq_emotion.datasets.avec.partitions import Partitions, kept_partitions
+from matlab_ports._support.labels import delay_of, label_of
+from matlab_ports._support.mat_frames import open_frames
+from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
+from matlab_ports.randstream import RandStream
+
+RESULTS = "h5.json"
+CROPS = Path("data") / "raw_data"
+SIDE = 96  # of a crop
+OWN = "_own"  # ends the names of folders of crops that are smaller
+Say = Callable[[str], None]
+_PARTITION = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
+
+
+@dataclasses.dataclass(frozen=True)
+class H5Settings:
+    """What to make.
+
+    Attributes
+    ----------
+    source : the crops to take, a folder of ROOT/data/raw_data: ``HQ``, ``LR3``, ...
+    name : the folder for the files, below ROOT/h5_files; by default as the settings say: ``HQ``, ``mix_3_4_6``.
+    train, test : names of recordings; by default those of the partitions train and dev.
+    options : generate_h5's.
+    seed : of the random stream; 0 is a MATLAB just started, as the scripts found it.
+    chunk : samples per chunk; the authors' batch.
+    train_statistics : the test file is centred and divided by the mean and the standard deviation of the training file
+        (the script takes each file's own).
+    """
+
+    source: str = "HQ"
+    name: str | None = None
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    options: Options = dataclasses.field(default_factory=Options)
+    seed: int = 0
+    chunk: int = 128
+    train_statistics: bool = False
+
+    def folder(self) -> str:
+        """Return the name of the folder."""
+        if self.name is not None:
+            return self.name
+        options = self.options
+        mixed = "_".join(f"{factor:g}" for factor in options.mix_lr)
+        parts = (
+            [f"mix_{mixed}" if self.source == "HQ" else f"{self.source}_mix_{mixed}"] if options.mix else [self.source]
+        )
+        said = {
+            "and_clean": options.keep_clean,
+            f"epochs{options.mix_epochs}": options.mix_epochs > 1,
+            "mirrored": options.augmentation and not options.keep_unflipped,
+            "both_sides": options.keep_unflipped,
+            "mean": options.mean_sub,
+            "norm": options.norm,
+            "of_train": self.train_statistics,
+            f"{options.triplets}_triplets": options.mode == "multi",
+            f"seed{self.seed}": bool(self.seed),
+        }
+        return "_".join(parts + [word for word, wanted in said.items() if wanted])
+
+
+def make_h5(
+    out: str | Path,
+    settings: H5Settings | None = None,
+    *,
+    partitions: Partitions | None = None,
+    fresh: bool = False,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Write ROOT/h5_files/NAME/{train.h5,test.h5,train.txt,test.txt}; go on from an interrupted run.
+
+    The random numbers of the test file are those after the training file's, as when the authors' script runs.
+
+    Parameters
+    ----------
+    out : ROOT, with data/raw_data below it.
+    settings : what to make; by default the authors' HQ files.
+    partitions : of the recordings; by default as they were named to prepare, or as AVEC's names say.
+    fresh : make everything again.
+    say : takes a line for the user at a time.
+
+    Returns
+    -------
+    What was made, as in the folder's h5.json: per phase the recordings, samples, files.
+
+    Raises
+    ------
+    CaffeCompatError, PortError
+        Recordings are missing or cannot be used, or a file cannot be written.
+    """
+    out, settings = Path(out), settings or H5Settings()
+    parts = partitions or kept_partitions(out / "data")
+    crops = {phase: _crops(out, settings, phase, parts) for phase in _PARTITION}
+    _require_apart(settings, crops)
+    made = _made_alike([path for paths in crops.values() for path in paths])
+    folder = out / "h5_files" / settings.folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {} if fresh else (read_json(folder / RESULTS) or {})
+    if found.get("settings", _plain(settings)) != _plain(settings):
+        say(f"{folder} holds files of other settings, which are replaced; --name keeps both")
+    results: dict[str, Any] = {"folder": str(folder.resolve()), "settings": _plain(settings), **made}
+    stream, options = RandStream(settings.seed), settings.options
+    for phase, paths in crops.items():
+        if phase == "test" and settings.train_statistics:
+            options = dataclasses.replace(options, mean=results["train"]["mean"], std=results["train"]["std"])
+        fingerprint = [identities(paths), _plain(dataclasses.replace(settings, options=options)), stream.position]
+        with contents_of(folder / RESULTS):
+            before = found.get(phase, {})
+            whole = (
+                before.get("fingerprint") == fingerprint
+                and identities(map(Path, before["files"])) == before["identities"]
+            )
+            if whole:
+                say(f"{phase}: {before['written']} samples are there already")
+                numbers = {name: before[name] and float(before[name]) for name in ("mean", "std")}
+                results[phase] = {**before, **numbers}
+                stream = RandStream(settings.seed, position=before["position"])
+        if not whole:
+            say(f"{phase}: {', '.join(path.stem for path in paths)}")
+            written = generate_h5(
+                paths, _side(settings, paths), folder / phase, settings.chunk, options, stream=stream, resume=not fresh
+            )
+            results[phase] = {**_phase(paths, written), "fingerprint": fingerprint}
+            say(_told(phase, written, settings))
+        write_list([Path(name) for name in results[phase]["files"]], folder / f"{phase}.txt")
+        write_json({**found, **results}, folder / RESULTS)  # the training file need not be made again
+    return results
+
+
+def named_apart(source: Path, target: Path, suffix: str) -> None:
+    """Write a file that refers to another one's sets, under their names and under names with a suffix.
+
+    HDF5Data looks for its tops' names; a net with several of these layers needs other names in each one's file.
+    """
+
+    def link(file: h5py.File) -> None:
+        for name in ("data", "label"):
+            for called in (name, f"{name}{suffix}"):
+                file[called] = h5py.ExternalLink(source.relative_to(target.parent).as_posix(), f"/{name}")
+
+    with new_hdf5(target) as writer:
+        writer.do(link)
+
+
+def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) -> list[Path]:
+    """The MAT-files of a phase, all there, in natural order unless named."""
+    folder = out / CROPS / settings.source
+    if not folder.is_dir():
+        there = sorted(path.name for path in (out / CROPS).glob("*") if path.is_dir())
+        hint = f"there are {', '.join(there)}" if there else "lq-emotion prepare makes them"
+        raise FileError("there are no such crops", file=folder, hint=hint)
+    known = {path.stem: path for path in sorted(folder.glob("*.mat"), key=lambda path: natural(path.stem))}
+    wanted: Sequence[str] = getattr(settings, phase)
+    if not wanted:
+        wanted = partitions.members(_PARTITION[phase], known)
+        _require_whole(out, partitions, set(known), phase)
+    if not wanted:
+        hint = (
+            f"it holds {', '.join(known)}; name those to take: --{phase}" if known else "lq-emotion prepare makes them"
+        )
+        raise FileError(f"holds no recording of the partition {_PARTITION[phase]}", file=folder, hint=hint)
+    for name in wanted:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            raise DataError("there are no crops of this recording", file=folder, field=phase, value=name, hint=hint)
+    return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def _made_alike(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return what all labels are of, and by how many seconds they were shifted back."""
+    for what, read in (("labels", label_of), ("delay", delay_of)):
+        first, *others = paths
+        for path in others:
+            if read(path) != read(first):
+                problem = f"was prepared with another one than {first.name}, {read(first)}"
+                hint = "prepare all of them alike"
+                raise DataError(problem, file=path, field=what, value=read(path), hint=hint)
+    return {"labels": label_of(paths[0]), "delay": delay_of(paths[0])}
+
+
+def _side(settings: H5Settings, paths: Sequence[Path]) -> int:
+    if not settings.source.endswith(OWN):
+        return SIDE
+    with open_frames(paths[0]) as frames:
+        return frames.shape[0]
+
+
+def _require_whole(out: Path, partitions: Partitions, known: set[str], phase: str) -> None:
+    """Refuse to leave out in silence what `prepare` failed on."""
+    prepared = read_json(out / "data" / "prepare.json") or {}
+    with contents_of(out / "data" / "prepare.json"):
+        names = [one["name"] for one in prepared.get("recordings", [])]
+        lacking = [name for name in partitions.members(_PARTITION[phase], names) if name not in known]
+    if lacking:
+        raise DataError(
+            f"{', '.join(lacking)} could not be prepared, so a {phase}ing file of all recordings cannot be made",
+            file=out / "data" / "prepare.json", hint=f"prepare again, or name the recordings to take: --{phase}",
+        )  # fmt: skip
+
+
+def _require_apart(settings: H5Settings, crops: dict[str, list[Path]]) -> None:
+    both = [path.stem for path in crops["train"] if path in crops["test"]]
+    if both:
+        raise DataError("is to be both trained and tested with", field="test", value=both[0])
+    if settings.train_statistics and not (settings.options.mean_sub or settings.options.norm):
+        raise DataError("needs mean_sub or norm", field="train_statistics", value=True)
+
+
+def _phase(paths: Sequence[Path], written: WrittenH5) -> dict[str, Any]:
+    files = [path.resolve() for path in written.savepaths]
+    return {
+        "recordings": [path.stem for path in paths],
+        "samples": written.samples,
+        "written": written.written,
+        "files": [str(path) for path in files],
+        "identities": identities(files),
+        "position": written.position,
+        "mean": written.mean,
+        "std": written.std,
+    }
+
+
+def _told(phase: str, written: WrittenH5, settings: H5Settings) -> str:
+    dropped = written.samples - written.written
+    rest = f"; {dropped} that fill no chunk of {settings.chunk} were dropped" if dropped else ""
+    resumed = f"; {written.resumed} of them were there from an interrupted run" if written.resumed else ""
+    return f"{phase}: {written.written} samples of {written.recordings} recordings{rest}{resumed}"
+
+
+def _plain(settings: H5Settings) -> dict[str, Any]:
+    """The settings as JSON reads them back."""
+    plain = dataclasses.asdict(settings)
+    plain["options"]["mix_lr"] = list(settings.options.mix_lr)
+    return {**plain, "train": list(settings.train), "test": list(settings.test)}

@@ -1,0 +1,92 @@
+"""The lists that name HDF5 files to train and test with."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.data.hdf5 import find_listed, listed_names
+from caffe_compat.errors import CaffeCompatError, DataError, FileError, raise_together
+from caffe_compat.formats.hdf5_reader import find_beside, open_hdf5
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The HDF5 files of one phase.
+
+    Attributes
+    ----------
+    path : of the list.
+    rows : samples in all files.
+    sides : rows of each file's pictures; 0 where it holds none.
+    stores : what holds the samples: the files themselves, or those that they link to.
+    """
+
+    path: Path
+    rows: int
+    sides: dict[Path, int] = field(default_factory=dict)
+    stores: tuple[Path, ...] = ()
+
+    def identity(self) -> list[Any]:
+        """Return what tells these samples from others; reads all of them."""
+        return [identity(path) for path in self.stores]
+
+
+def read_list(folder: Path, phase: str) -> Listed:
+    """Read ``train.txt`` or ``test.txt`` and look into the files it names, as HDF5Data will find them.
+
+    Parameters
+    ----------
+    folder : where the list lies.
+    phase : "train" or "test".
+
+    Raises
+    ------
+    FileError, DataError
+        There is no list, or files are missing, damaged or of several frames a sample: all of them are told.
+    """
+    path = folder.resolve() / f"{phase}.txt"
+    if not path.is_file():
+        hint = "lq-emotion h5 writes train.txt and test.txt, which name the HDF5 files"
+        raise FileError(f"there is no {phase}.txt here", file=folder, hint=hint)
+    names = listed_names(path.read_text(encoding="utf-8"))
+    if not names:
+        raise DataError("names no HDF5 file", file=path, hint="one on each line")
+    problems: list[CaffeCompatError] = []
+    rows, stores = 0, []
+    sides: dict[Path, int] = {}
+    for name in names:
+        file = find_listed(name, path)
+        if file is None or not file.is_file():
+            problems.append(DataError("no such HDF5 file", file=path, value=name, hint="write the list again"))
+            continue
+        try:
+            with ExitStack() as stack:
+                data = find_beside(stack.enter_context(open_hdf5(file)), "data", file, stack)
+                shape = data.shape
+                rows += int(shape[0])
+                if len(shape) == 4 and shape[1] != 1:
+                    problems.append(_channels(file, int(shape[1])))
+                sides[file] = int(shape[-1]) if len(shape) == 4 else 0
+                stores.append(Path(data.file.filename))
+        except FileError as error:
+            problems.append(error)
+        except (OSError, KeyError, AttributeError) as error:
+            problems.append(DataError(f"this HDF5 file is damaged: {error}", file=file, hint="write it again"))
+    raise_together(problems)
+    return Listed(path, rows, sides, tuple(stores))
+
+
+def _channels(file: Path, channels: int) -> DataError:
+    hint = "for a net of your own use caffe-compat train; or make files without lq-emotion h5 --triplets"
+    problem = "lq-emotion's nets see one frame at a time, and evaluate, rd and verify would refuse what is trained"
+    return DataError(problem, file=file, field="channels", value=channels, hint=hint)
+
+
+def identity(path: Path) -> list[Any]:
+    """Return what tells a file from another: its name and the SHA-256 of what it holds, however often it was made."""
+    with path.open("rb") as file:
+        return [path.name, hashlib.file_digest(file, "sha256").hexdigest()]

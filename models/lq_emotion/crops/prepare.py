@@ -1,0 +1,209 @@
+"""All recordings of a tree to crops, several at a time; what an interrupted run left is gone on from."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import joblib
+from tqdm import tqdm
+
+from caffe_compat.errors import CaffeCompatError, DataError, FileError
+from lq_emotion.common.json_files import write_json
+from lq_emotion.common.processes import as_done
+from lq_emotion.crops.journal import FOLDER, read_journal
+from lq_emotion.crops.recording import Outcome, Settings, prepare_one
+from lq_emotion.datasets.avec.layout import Layout, Recording, find_recordings, natural, select, shared_root
+from lq_emotion.datasets.avec.partitions import Partitions, write_partitions
+from lq_emotion.datasets.avec.tables import frame_times
+
+RESULTS = Path("data") / "prepare.json"
+Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
+
+
+def prepare(
+    recordings: str | Path,
+    out: str | Path,
+    settings: Settings | None = None,
+    *,
+    layout: Layout = "auto",
+    names: Sequence[str] = (),
+    partitions: Partitions | None = None,
+    boxes: str | Path | None = None,
+    jobs: int | None = None,
+    fresh: bool = False,
+    say: Say = print,
+) -> list[Outcome]:
+    """Make the crops of recordings. One that fails does no harm to the others.
+
+    Parameters
+    ----------
+    recordings : an AVEC 2016 or RECOLA tree.
+    out : ROOT, the folder of all results (the authors' CAFFE_EMOTION); `avec.layout.root_of` gives arousal's.
+    settings : what to make; by default what the authors made.
+    layout : of the tree; see `find_recordings`.
+    names : recordings to prepare; by default all that have labels.
+    partitions : which recordings are trained with and scored, kept beside the crops; by default what is kept there, or
+        what AVEC's names say.
+    boxes : a folder with face boxes, NAME.mat or NAME.csv.
+    jobs : recordings at a time, each in a process; None leaves it to an enclosing `joblib.parallel_config`, whose
+        backend may be a cluster's. Every worker must see the folders.
+    fresh : make everything again.
+    say : takes a line for the user at a time.
+
+    Returns
+    -------
+    One outcome for each, in natural order. ROOT/data/prepare.json holds them, and those of earlier runs.
+
+    Raises
+    ------
+    CaffeCompatError, OSError
+        Nothing can be begun: there is no such tree or recording, or ROOT cannot be written to.
+    """
+    out, settings = Path(out).resolve(), settings or Settings()
+    scales = tuple(dict.fromkeys(settings.scales))
+    if any(scale < 2 for scale in scales) or scales != settings.scales:
+        raise DataError("are to differ and to be 2 or more", field="scales", value=settings.scales)
+    shared = shared_root(out, settings.dimension)
+    found = find_recordings(recordings, layout, dimension=settings.dimension, skip=[shared])
+    chosen = select(found, names) if names else _labelled(found, out, say)
+    if shared != out:
+        chosen = [_with_boxes(one, shared) for one in chosen]
+    box_folder = None if boxes is None else Path(boxes).resolve()
+    if box_folder is not None and not box_folder.is_dir():
+        raise FileError("no such folder of boxes", file=box_folder)
+    if partitions is not None:
+        partitions.require_known([one.name for one in found], Path(recordings), "train", "dev")
+    _require_writable(out)
+    if partitions is not None:
+        write_partitions(partitions, [one.name for one in found], out / "data")
+    say(f"{len(chosen)} recordings to {out}")
+    outcomes = []
+    for outcome in _outcomes(chosen, out, settings, box_folder, jobs, fresh=fresh):
+        with tqdm.external_write_mode():  # the line does not run into a bar
+            say(told(outcome))
+        outcomes.append(outcome)
+    outcomes.sort(key=lambda outcome: natural(outcome.name))
+    _store(out, outcomes)
+    return outcomes
+
+
+def _with_boxes(recording: Recording, shared: Path) -> Recording:
+    """Take the face boxes that were found when the other dimension was prepared: the faces are the same."""
+    path = shared / "data" / "bbox" / f"{recording.name}.mat"
+    return replace(recording, boxes=path) if recording.boxes is None and path.is_file() else recording
+
+
+def _labelled(found: Sequence[Recording], out: Path, say: Say) -> list[Recording]:
+    chosen = [one for one in found if one.labelled or (out / "data" / "gsd" / f"{one.name}.mat").is_file()]
+    left = [one.name for one in found if one not in chosen]
+    if not chosen:
+        raise DataError(
+            f"none of {len(left)} recordings has labels", hint="ratings_gold_standard or ratings_individual"
+        )
+    if left:
+        say(f"left out, as they have no labels: {', '.join(left)}")
+    return chosen
+
+
+def _outcomes(
+    recordings: Sequence[Recording], out: Path, settings: Settings, boxes: Path | None, jobs: int | None, *, fresh: bool
+) -> Iterator[Outcome]:
+    """Each outcome when it is there."""
+    if jobs == 1 or len(recordings) == 1:
+        for number, recording in enumerate(recordings, 1):
+            title = f"{recording.name} ({number}/{len(recordings)})"
+            with _frames_bar(title, _frames_to_do(recording, out, boxes)) as progress:
+                outcome = prepare_one(recording, out, settings, boxes=boxes, fresh=fresh, progress=progress)
+            yield outcome
+        return
+    work = partial(prepare_one, out=out, settings=settings, boxes=boxes, fresh=fresh)
+    done = set()
+    try:
+        results = (
+            joblib.Parallel(return_as="generator_unordered", batch_size=1)(map(joblib.delayed(work), recordings))
+            if jobs is None
+            else as_done(jobs, work, ((recording,) for recording in recordings))
+        )
+        for outcome in tqdm(results, total=len(recordings), unit=" recordings", disable=None, leave=False):
+            done.add(outcome.name)
+            yield outcome
+    except Exception as error:  # noqa: BLE001 (prepare_one raises nothing: these are the backend's, of any kind)
+        problem = f"its worker was lost ({type(error).__name__}), perhaps for want of memory: fewer --jobs take less"
+        yield from (Outcome(one.name, "failed", error=problem) for one in recordings if one.name not in done)
+
+
+def _frames_to_do(recording: Recording, out: Path, boxes: Path | None) -> int | None:
+    """How far the bar goes: faces are looked for in a pass of its own, unless boxes are there."""
+    try:
+        frames = len(frame_times(recording.frame_time)) if recording.frame_time else None
+    except CaffeCompatError:
+        return None  # the recording's error will be told
+    there = boxes or recording.boxes or (out / "data" / "bbox" / f"{recording.name}.mat").is_file()
+    return frames if there or frames is None else 2 * frames
+
+
+@contextlib.contextmanager
+def _frames_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    with tqdm(desc=title, total=total, unit=" frames", disable=None, leave=False) as bar:
+
+        def advance(frames: int) -> None:
+            bar.update(frames)
+
+        yield advance
+
+
+def _require_writable(out: Path) -> None:
+    (out / "data").mkdir(parents=True, exist_ok=True)
+    if not os.access(out / "data", os.W_OK):
+        raise FileError("cannot be written to", file=out / "data", hint="choose another folder: --out")
+
+
+def told(outcome: Outcome) -> str:
+    """Return one line about a recording."""
+    if outcome.status == "failed":
+        return f"{outcome.name}: {outcome.error}"
+    when = "done before" if outcome.before else f"{outcome.seconds:.1f} s"
+    more = "; the video has more frames than its table of times" if outcome.unread else ""
+    return f"{outcome.name}: {outcome.kept} of {outcome.rows} frames kept ({when}){more}"
+
+
+def _store(out: Path, outcomes: Sequence[Outcome]) -> None:
+    """Keep the outcomes of this run and of earlier ones, whose journals tell them."""
+    now = {outcome.name: asdict(outcome) for outcome in outcomes}
+    journals = map(read_journal, sorted((out / FOLDER).glob("*.json")))
+    earlier: dict[str, Any] = {held["outcome"]["name"]: held["outcome"] for held in journals if "outcome" in held}
+    together = {**earlier, **now}
+    write_json({"recordings": [together[name] for name in sorted(together, key=natural)]}, out / RESULTS)
+
+
+_COLUMNS = {
+    "recording": "name",
+    "frames": "rows",
+    "kept": "kept",
+    "no face": "no_face",
+    "too small": "small",
+    "box held": "held",
+    "boxes": "boxes",
+}
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Return what became of the recordings, as a table of text."""
+    rows = [list(_COLUMNS)]
+    for outcome in outcomes:
+        failed = [outcome.name, "failed", *[""] * (len(_COLUMNS) - 2)]
+        rows.append(failed if outcome.status == "failed" else [str(getattr(outcome, key)) for key in _COLUMNS.values()])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = "<" + ">" * (len(widths) - 2) + "<"
+    return "\n".join(
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,130 @@
+"""Pictures for people to look at: a recording's crops, its labels, and where its faces were found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.datasets.avec.gold import GoldStandard
+from matlab_ports._support.labels import label_of
+from matlab_ports.matfile import loadmat, open_frames
+from matlab_ports.store2hdf5 import to_hdf5_axes
+from matlab_ports.videoreader import VideoReader
+
+_BLACK, _WHITE = 16 / 255, 235 / 255  # the range of Y
+_SHEET = (4, 9)  # rows, columns
+
+
+def contact_sheet(crops: str | Path, path: str | Path) -> None:
+    """Draw faces from all over a recording with their time and label, and below some as an HDF5 file holds them.
+
+    Parameters
+    ----------
+    crops : video, valence (or arousal) and video_time, as prepare_dataset leaves them.
+    path : a PNG.
+    """
+    rows, columns = _SHEET
+    name = label_of(crops)
+    labels = loadmat(crops, [name, "video_time"])
+    with open_frames(crops) as frames:
+        chosen = np.unique(np.linspace(0, len(frames) - 1, rows * columns).round().astype(int))
+        faces = frames.take(chosen)
+        count = len(frames)
+    figure, axes = _figure(rows + 1, columns, f"{Path(crops).stem}: {len(chosen)} of {count} crops")
+    for place, panel in enumerate(axes[:rows].flat):
+        panel.axis("off")
+        if place < len(chosen):
+            at = chosen[place]
+            panel.imshow(faces[:, :, place], cmap="gray", vmin=_BLACK, vmax=_WHITE)
+            time, value = labels["video_time"].flat[at], labels[name].flat[at]
+            panel.set_title(f"{time:.2f} s   {value:+.2f}", fontsize=8, pad=3)
+    stored = to_hdf5_axes(faces[:, :, None, :: max(1, len(chosen) // columns)][..., :columns])
+    for place, panel in enumerate(axes[rows]):
+        panel.axis("off")
+        if place < len(stored):
+            panel.imshow(stored[place, 0], cmap="gray", vmin=_BLACK, vmax=_WHITE)
+    first = axes[rows][0]
+    first.set_title(" ", fontsize=8, pad=3)  # room for a line longer than its picture, which would push the next away
+    line = first.annotate(
+        "as HDF5 files and nets hold them: transposed",
+        (0, 1), xytext=(0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=8, annotation_clip=False,
+    )  # fmt: skip
+    line.set_in_layout(False)
+    _save(figure, path)
+
+
+def label_trace(crops: str | Path, path: str | Path, *, gold: GoldStandard | None = None) -> None:
+    """Draw the labels over time, and which frames were kept.
+
+    Parameters
+    ----------
+    crops : labels and video_time of the frames kept.
+    path : a PNG.
+    gold : the whole trace, if it is at hand.
+    """
+    name = label_of(crops)
+    labels = loadmat(crops, [name, "video_time"])
+    time, values = labels["video_time"].ravel(), labels[name].ravel()
+    figure, axes = _figure(1, 1, f"{Path(crops).stem}: {name}", size=(11, 3.2))
+    panel = axes[0][0]
+    if gold is not None:
+        panel.plot(gold.time, gold.gsd, color="0.75", linewidth=1.5, label="gold standard")
+    gaps = np.flatnonzero(np.diff(time) > 0.1) + 1
+    for part in np.split(np.arange(len(time)), gaps):
+        panel.plot(time[part], values[part], color="#1f5fa8", linewidth=1.2)
+    panel.plot([], [], color="#1f5fa8", label=f"frames kept ({len(time)})")
+    panel.axhline(0, color="0.85", linewidth=0.8, zorder=0)
+    panel.set(xlabel="time in s", ylabel=name, xlim=(time.min(), max(time.max(), time.min() + 0.04)))
+    panel.legend(loc="upper right", fontsize=8)
+    _save(figure, path)
+
+
+def box_overlay(video: str | Path, bbox: npt.ArrayLike, path: str | Path, *, count: int = 6) -> None:
+    """Draw frames from all over a video with the boxes found there.
+
+    Parameters
+    ----------
+    video : the recording.
+    bbox : (T, 4), 1-based; zero where there is no face.
+    path : a PNG.
+    count : how many frames.
+    """
+    from matplotlib.patches import Rectangle
+
+    boxes = np.asarray(bbox, np.float64)
+    chosen = np.unique(np.linspace(0, len(boxes) - 1, count).round().astype(int)).tolist()
+    with VideoReader(video) as reader:
+        size = (2.6 * len(chosen), 2.6 * reader.height / reader.width + 0.6)
+        figure, axes = _figure(1, len(chosen), f"{Path(video).name}: face boxes", size=size)
+        for panel, at in zip(axes[0], chosen, strict=True):
+            while reader.frames_read < at:
+                reader.skip()
+            panel.imshow(reader.read())
+            panel.axis("off")
+            left, top, width, height = boxes[at]
+            panel.set_title(f"frame {at}" + ("" if width else ": no face"), fontsize=8)
+            if width:
+                corner = (left - 1.5, top - 1.5)
+                panel.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="#ffb000", linewidth=1.8))
+    _save(figure, path)
+
+
+def _figure(
+    rows: int, columns: int, title: str, *, size: tuple[float, float] | None = None
+) -> tuple[Any, npt.NDArray[Any]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size or (1.25 * columns, 1.42 * rows + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _save(figure: Any, path: str | Path) -> None:
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)

@@ -1,0 +1,289 @@
+"""One recording from its video to its crops: labels, face boxes, crops, pictures; each step noted in its journal."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import CaffeCompatError, DataError
+from lq_emotion.common.json_files import contents_of
+from lq_emotion.crops.boxes import FOUND, Boxes, BoxSettings, boxes_of
+from lq_emotion.crops.journal import Journal, identities
+from lq_emotion.datasets.avec.gold import GoldStandard, Source, gold_standard, read_gsd, write_gsd
+from lq_emotion.datasets.avec.layout import Dimension, Recording
+from lq_emotion.datasets.avec.tables import frame_times
+from lq_emotion.datasets.avec.times import match, require_grid
+from lq_emotion.metrics.delay import gold_back
+from matlab_ports._support.errors import PortError
+from matlab_ports._support.labels import DELAY
+from matlab_ports._support.prepare_recording import Luma, Prepared, prepare_recording
+
+VERSION = 2  # of what is made; another one makes what is there unusable
+Progress = Callable[[int], None]
+Doubles = npt.NDArray[np.float64]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to make of every recording; the defaults are the authors'.
+
+    Attributes
+    ----------
+    scales : low-resolution variants to make beside HQ: 3 writes LR3, each crop made 1/3 as large and 96 x 96 again.
+    dimension : whose labels.
+    labels : the package's gold standard, or one rebuilt from the raters; see `avec.gold.gold_standard`.
+    delay : seconds by which the gold standard is late: the crops' labels are shifted back by it, and the crops say so.
+        The authors' are not. data/gsd holds the gold standard as it is.
+    smallest : a face is kept where its box is larger than this, in pixels, both ways.
+    version : of the MAT-files with crops; ``-v6`` is read frame by frame without inflating.
+    luma : see `matlab_ports.prepare_dataset`.
+    boxes : how faces are found where no boxes are given.
+    pictures : draw a contact sheet of the crops and the trace of the labels.
+    """
+
+    scales: tuple[int, ...] = ()
+    dimension: Dimension = "valence"
+    labels: Source = "auto"
+    delay: float = 0.0
+    smallest: float = 100
+    version: str = "-v6"
+    luma: Luma = "rgb"
+    boxes: BoxSettings = field(default_factory=BoxSettings)
+    pictures: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a recording.
+
+    Attributes
+    ----------
+    status : ``done``, or ``failed`` with the `error`.
+    rows : frames the table of times tells of; all were looked at.
+    kept, no_face, small : of these, in the result; without a face; with a box too small.
+    held : of those with a face, where the box is a neighbour's as none was found.
+    boxes : where the boxes come from.
+    unread : the video goes on after the last of the times.
+    before : it was done by an earlier run.
+    """
+
+    name: str
+    status: str
+    rows: int = 0
+    kept: int = 0
+    no_face: int = 0
+    small: int = 0
+    held: int = 0
+    boxes: str = ""
+    seconds: float = 0.0
+    error: str = ""
+    unread: bool = False
+    before: bool = False
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where one recording's results go."""
+
+    out: Path
+    name: str
+
+    def mat(self, kind: str) -> Path:
+        """Return the MAT-file of a kind: ``bbox``, ``gsd``, ``raw_data/HQ``."""
+        return self.out / "data" / kind / f"{self.name}.mat"
+
+    def picture(self, kind: str) -> Path:
+        """Return the picture of a kind: ``crops``, ``labels``."""
+        return self.out / "data" / "pictures" / f"{self.name}_{kind}.png"
+
+    def crops(self, scale: int) -> Path:
+        """Return the MAT-file of crops at a scale; 1 is HQ."""
+        return self.mat(f"raw_data/{'HQ' if scale == 1 else f'LR{scale}'}")
+
+
+def prepare_one(
+    recording: Recording,
+    out: Path,
+    settings: Settings,
+    *,
+    boxes: Path | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Make the crops of one recording, or tell that they are there; an error is told in the outcome, not raised.
+
+    Parameters
+    ----------
+    recording : its files.
+    out : ROOT, the folder of all results.
+    settings : what to make.
+    boxes : a folder with boxes as NAME.mat or NAME.csv.
+    fresh : make everything again.
+    progress : called with the number of frames dealt with since the last call.
+    """
+    begun = time.monotonic()
+    journal = None
+    try:
+        journal = Journal(out, recording.name)
+        outcome = _Work(recording, out, settings, boxes, journal, progress).run(fresh=fresh)
+    except (CaffeCompatError, PortError, OSError) as error:
+        problem = str(error)
+    except Exception as error:  # noqa: BLE001 (the other recordings go on whatever happens to this one)
+        problem = f"{type(error).__name__}: {error}"
+        _log.error("%s\n%s", recording.name, traceback.format_exc())
+    else:
+        return outcome
+    failed = Outcome(recording.name, "failed", seconds=time.monotonic() - begun, error=problem)
+    if journal is not None:
+        _note_failure(journal, failed)
+    return failed
+
+
+def _note_failure(journal: Journal, failed: Outcome) -> None:
+    try:
+        journal.note(outcome=asdict(failed))
+    except (CaffeCompatError, OSError) as error:  # the disk that failed the recording is often the journal's
+        _log.info("the journal could not be written: %s", error)
+
+
+class _Work:
+    def __init__(
+        self,
+        recording: Recording,
+        out: Path,
+        settings: Settings,
+        boxes: Path | None,
+        journal: Journal,
+        progress: Progress | None,
+    ) -> None:
+        self._recording, self._settings, self._journal, self._progress = recording, settings, journal, progress
+        self._paths = Paths(out, recording.name)
+        self._given = _given_boxes(recording, boxes)
+
+    def run(self, *, fresh: bool) -> Outcome:
+        begun = time.monotonic()
+        self._require_files()
+        fingerprint = self._fingerprint()
+        if not fresh and self._journal.done(fingerprint):
+            with contents_of(self._journal.path):
+                return Outcome(**{**self._journal.held["outcome"], "before": True})
+        if fresh:
+            self._journal.held.pop("boxes", None)
+        times = frame_times(self._video_times)
+        require_grid(times, where=self._video_times)
+        gold = self._gold(times)
+        boxes = self._boxes(times)
+        prepared = self._crop(times, gold, boxes)
+        self._draw(gold, boxes)
+        outcome = Outcome(
+            self._recording.name, "done", prepared.rows, prepared.kept, prepared.skipped_no_face,
+            prepared.skipped_small, boxes.held, boxes.source, time.monotonic() - begun, unread=prepared.unread,
+        )  # fmt: skip
+        self._journal.note(fingerprint=self._fingerprint(), outcome=asdict(outcome))
+        return outcome
+
+    def _require_files(self) -> None:
+        recording = self._recording
+        wanted = {"video": recording.video, "table of frame times": recording.frame_time}
+        lacking = [name for name, path in wanted.items() if path is None]
+        if not recording.labelled and not self._paths.mat("gsd").is_file():
+            lacking.append("gold standard nor raters' traces")
+        if lacking:
+            raise DataError(
+                f"{recording.name} has no {', no '.join(lacking)}", hint="see docs/dataset.md for the folders"
+            )
+        assert recording.video is not None
+        assert recording.frame_time is not None
+        self._video, self._video_times = recording.video, recording.frame_time
+
+    def _fingerprint(self) -> list[Any]:
+        """What the results depend on, as JSON reads it back; a gsd.mat or bbox.mat of the user's is an input."""
+        users = [path for path in map(self._paths.mat, ("gsd", "bbox")) if not self._journal.wrote(path)]
+        recording = self._recording
+        inputs = [recording.video, recording.frame_time, recording.gold, recording.ratings, self._given, *users]
+        return [VERSION, {**asdict(self._settings), "scales": list(self._settings.scales)}, identities(inputs)]
+
+    def _gold(self, times: Doubles) -> GoldStandard:
+        """Return the labels, one for every frame at least: the user's gsd.mat, or the package's, which is stored."""
+        path = self._paths.mat("gsd")
+        if path.is_file() and not self._journal.wrote(path):
+            gold = read_gsd(path)
+        else:
+            gold = gold_standard(self._recording, self._settings.labels)
+        found = match(times, gold.time, what="gold standard", where=gold.path)
+        missing = np.isnan(self._shifted(gold)[found])
+        if missing.any():
+            first = ", ".join(f"{value:.2f}" for value in times[missing][:5])
+            raise DataError(f"the gold standard is NaN at {int(missing.sum())} times: {first} s", file=gold.path)
+        if gold.path != path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_gsd(gold, path, frame_time=times)
+            self._journal.note([path])
+        return gold
+
+    def _shifted(self, gold: GoldStandard) -> Doubles:
+        return gold_back(gold.gsd, gold.time, self._settings.delay)
+
+    def _boxes(self, times: Doubles) -> Boxes:
+        path = self._paths.mat("bbox")
+        made_from = [asdict(self._settings.boxes), identities([self._video, self._video_times, self._given])]
+        if path.is_file() and not self._journal.wrote(path):
+            return boxes_of(self._video, times, self._settings.boxes, given=path, progress=self._progress)
+        noted = self._journal.held.get("boxes")
+        if path.is_file() and noted is not None and noted["from"] == made_from:
+            left = boxes_of(self._video, times, self._settings.boxes, given=path, progress=self._progress)
+            return left._replace(held=noted["held"], source=noted["source"])
+        found = boxes_of(self._video, times, self._settings.boxes, given=self._given, progress=self._progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found.write(path)
+        self._journal.note([path], boxes={"from": made_from, "held": found.held, "source": found.source})
+        return found
+
+    def _crop(self, times: Doubles, gold: GoldStandard, boxes: Boxes) -> Prepared:
+        save = {scale: self._paths.crops(scale) for scale in (1, *self._settings.scales)}
+        for path in save.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        delay = self._settings.delay
+        prepared = prepare_recording(
+            self._video, times, bbox=boxes.bbox, bbox_time=boxes.time, gsd=self._shifted(gold), gsd_time=gold.time,
+            save=save, label=self._settings.dimension, more={DELAY: delay} if delay else {},
+            match="grid", smallest=self._settings.smallest, version=self._settings.version, luma=self._settings.luma,
+            progress=self._progress,
+        )  # fmt: skip
+        self._journal.note(save.values())
+        return prepared
+
+    def _draw(self, gold: GoldStandard, boxes: Boxes) -> None:
+        if not self._settings.pictures:
+            return
+        from lq_emotion.crops.previews import box_overlay, contact_sheet, label_trace
+
+        crops, sheet, trace = self._paths.crops(1), self._paths.picture("crops"), self._paths.picture("labels")
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(crops, sheet)
+        label_trace(crops, trace, gold=gold)
+        drawn = [sheet, trace]
+        if boxes.source == FOUND:  # to be looked at; it takes another pass through the video
+            drawn.append(self._paths.picture("boxes"))
+            box_overlay(self._video, boxes.bbox, drawn[-1])
+        self._journal.note(drawn)
+
+
+def _given_boxes(recording: Recording, folder: Path | None) -> Path | None:
+    """The file of boxes the user points to; those beside the recordings where he points nowhere."""
+    if folder is None:
+        return recording.boxes
+    for name in (recording.name, recording.participant):
+        for suffix in (".mat", ".csv"):
+            if name is not None and (folder / f"{name}{suffix}").is_file():
+                return folder / f"{name}{suffix}"
+    raise DataError(f"holds neither {recording.name}.mat nor {recording.name}.csv", file=folder, field="boxes")

@@ -1,0 +1,1 @@
+"""Recordings with labels: AVEC and RECOLA trees, and synthetic ones."""

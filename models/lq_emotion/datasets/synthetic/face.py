@@ -1,0 +1,223 @@
+"""Draw a person with an expression into a frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lq_emotion.datasets.synthetic.person import SIDE, Person
+from lq_emotion.datasets.synthetic.signals import BEHIND, GONE, HAND, SEEN
+
+Picture = npt.NDArray[np.uint8]
+_SHIFT = 4  # cv2's fixed point: positions in sixteenths of a pixel
+FACE = 0.69  # side of a face's box, in canvases; a cascade's boxes are about as large
+_CENTRE = 0.515  # of that box, from the canvas' top
+
+
+class Expression(NamedTuple):
+    """What a face shows: see `signals.Course`."""
+
+    valence: float
+    talk: float
+    blink: float
+    gaze: tuple[float, float]
+    arousal: float = 0.0
+
+
+class Pose(NamedTuple):
+    """Where the head is: right and down in face widths from the middle, size, angle in radians."""
+
+    right: float
+    down: float
+    size: float
+    angle: float
+
+
+class Scene:
+    """A person in front of a background.
+
+    Parameters
+    ----------
+    person : who.
+    rng : draws background and noise.
+    size : rows and columns of a frame.
+    """
+
+    def __init__(self, person: Person, rng: np.random.Generator, size: tuple[int, int]) -> None:
+        import cv2
+
+        self._cv2, self._person, self._size = cv2, person, size
+        rows, columns = size
+        gray = rng.uniform(50, 190, (5, 6, 1))
+        small = np.asarray(gray + rng.normal(0, 16, (5, 6, 3)), np.float32)
+        ground = np.asarray(cv2.resize(small, (columns, rows), interpolation=cv2.INTER_CUBIC), np.float32)
+        grain = cv2.GaussianBlur(rng.standard_normal((rows, columns)).astype(np.float32), (0, 0), 2)
+        self._ground = np.asarray(np.clip(ground + 10 * grain[..., None], 0, 255), np.uint8)
+        noise = np.asarray(2.2 * rng.standard_normal((rows + 32, columns + 32)), np.float32)
+        # red, green and blue side by side: rows of three values are what NumPy is slow on
+        self._noise = np.repeat(noise, 3, axis=1)
+        self._ramp = np.repeat(np.linspace(-1, 1, columns, dtype=np.float32), 3)
+        self._warped, self._alpha = np.empty((rows, columns, 3), np.uint8), np.empty((rows, columns), np.float32)
+        self._lit = np.empty((rows, 3 * columns), np.float32)
+        self._rng = rng
+
+    def draw(self, expression: Expression, pose: Pose, light: tuple[float, float], *, away: int = SEEN) -> Picture:
+        """Return a frame, (rows, columns, 3) RGB uint8.
+
+        Parameters
+        ----------
+        light : gain, and how much more of it comes from the right.
+        away : why there is no face to be seen, see `signals.Course`.
+        """
+        cv2, person = self._cv2, self._person
+        rows, columns = self._size
+        frame = self._ground
+        if away != GONE:
+            head = person.back if away == BEHIND else draw_features(person, expression)
+            if away == HAND:
+                _hand(head, person)
+            matrix = self._matrix(pose)
+            warped, alpha = (
+                cv2.warpAffine(layer, matrix, (columns, rows), layer_out, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+                for layer, layer_out in ((head, self._warped), (person.alpha, self._alpha))
+            )
+            frame = cv2.blendLinear(warped, self._ground, alpha, 1 - alpha)
+        gain, direction = light
+        down, right = self._rng.integers(0, 32, 2)
+        noise = self._noise[down : down + rows, 3 * right : 3 * (right + columns)]
+        across = np.asarray(gain * (1 + 0.25 * direction * self._ramp), np.float32)
+        np.multiply(frame.reshape(rows, -1), across, out=self._lit)
+        return np.asarray(cv2.add(self._lit, noise, dtype=cv2.CV_8U)).reshape(rows, columns, 3)
+
+    def box(self, pose: Pose) -> tuple[float, float, float, float]:
+        """Return the true box of the face: left, top, width, height in pixels from 1."""
+        centre = self._matrix(pose) @ np.array([SIDE / 2, _CENTRE * SIDE, 1])
+        side = FACE * SIDE * self._scale(pose)
+        return float(centre[0] - side / 2 + 1), float(centre[1] - side / 2 + 1), side, side
+
+    def _scale(self, pose: Pose) -> float:
+        return 0.8 * min(self._size) / SIDE * pose.size
+
+    def _matrix(self, pose: Pose) -> npt.NDArray[np.float64]:
+        scale = self._scale(pose)
+        cos, sin = scale * np.cos(pose.angle), scale * np.sin(pose.angle)
+        width = FACE * SIDE * scale
+        x = self._size[1] / 2 + pose.right * width
+        y = self._size[0] * 0.52 + pose.down * width
+        middle = np.array([SIDE / 2, _CENTRE * SIDE])
+        turn = np.array([[cos, -sin], [sin, cos]])
+        return np.column_stack([turn, np.array([x, y]) - turn @ middle])
+
+
+def draw_features(person: Person, expression: Expression) -> Picture:
+    """Return the head with brows, eyes and mouth, (SIDE, SIDE, 3)."""
+    canvas = person.head.copy()
+    for side in (-1, 1):
+        _eye(canvas, person, expression, side)
+        _brow(canvas, person, expression, side)
+    _mouth(canvas, person, expression)
+    return canvas
+
+
+def _points(points: npt.ArrayLike) -> list[npt.NDArray[np.int32]]:
+    scaled = np.asarray(points, np.float64) * SIDE * (1 << _SHIFT)
+    return [np.asarray(np.round(scaled), np.int32)]
+
+
+def _fill(canvas: Picture, points: npt.ArrayLike, colour: tuple[float, ...]) -> None:
+    import cv2
+
+    cv2.fillPoly(canvas, _points(points), colour, lineType=cv2.LINE_AA, shift=_SHIFT)
+
+
+def _eye(canvas: Picture, person: Person, shown: Expression, side: int) -> None:
+    """An almond, wide where arousal is high; a smile narrows it from below, a frown from above."""
+    x, y, r = 0.5 + side * person.eye_gap, person.eye_level, person.eye_size
+    lids = 0.46 + 0.22 * shown.arousal - 0.10 * max(shown.valence, 0) - 0.06 * max(-shown.valence, 0)
+    open_ = (1 - shown.blink) * lids
+    upper = y - r * open_ * (1 - 0.18 * max(-shown.valence, 0))
+    lower = y + r * open_ * (0.75 - 0.35 * max(shown.valence, 0))
+    turn = np.linspace(0, np.pi, 9)
+    top = np.column_stack([x - r * np.cos(turn), y + (upper - y) * np.sin(turn)])
+    bottom = np.column_stack([x + r * np.cos(turn), y + (lower - y) * np.sin(turn)])
+    white = tuple(0.72 * c + 0.28 * 225 for c in person.skin)
+    if shown.blink < 0.9:
+        _fill(canvas, np.concatenate([top, bottom]), white)
+        height = min((lower - upper) / 2, r * 0.5)
+        iris = np.linspace(0, 2 * np.pi, 14)
+        cx = x + 0.35 * r * shown.gaze[0]
+        cy = (upper + lower) / 2 + 0.1 * r * shown.gaze[1]
+        _fill(canvas, np.column_stack([cx + 0.44 * r * np.cos(iris), cy + height * np.sin(iris)]), person.iris)
+    lid = tuple(0.35 * c for c in person.skin)
+    _stroke(canvas, top, 0.0085, lid)
+    _stroke(canvas, bottom, 0.004, tuple(0.7 * c for c in person.skin))
+
+
+def _brow(canvas: Picture, person: Person, shown: Expression, side: int) -> None:
+    """Drawn together where valence is low, round where it is high; arousal raises all of it."""
+    valence = shown.valence
+    x, y = 0.5 + side * person.eye_gap, person.eye_level - person.brow_level - 0.008 * valence - 0.02 * shown.arousal
+    along = np.linspace(-1, 1, 7)  # from the nose outwards
+    inner = 0.022 * min(valence, 0) - 0.004 * max(valence, 0)
+    arch = 0.012 + 0.008 * max(valence, 0)
+    rows = y - inner * (1 - along) / 2 - arch * (1 - along**2) + 0.006 * (1 + along)
+    columns = x + side * (along * 0.062 + 0.008 * min(valence, 0))
+    _stroke(
+        canvas,
+        np.column_stack([columns, rows]),
+        person.brow_weight,
+        tuple(min(0.8 * h, 0.45 * s) for h, s in zip(person.hair, person.skin, strict=True)),
+    )
+
+
+def _mouth(canvas: Picture, person: Person, shown: Expression) -> None:
+    """Corners up or down; open in speech, and teeth in a broad smile."""
+    half = person.mouth_width * (1 + 0.20 * max(shown.valence, 0) - 0.05 * max(-shown.valence, 0))
+    lift = 0.034 * shown.valence
+    along = np.linspace(-1, 1, 13)
+    middle = person.mouth_level + 0.4 * lift - lift * along**2
+    gap = 0.030 * shown.talk + 0.016 * max(shown.valence - 0.45, 0)
+    bow = 1 - along**2
+    columns = 0.5 + half * along
+    weight = person.lip_weight
+    upper = middle - gap * bow * 0.5 - weight * bow * (0.75 + 0.25 * np.cos(4 * along))
+    lower = middle + gap * bow + 1.25 * weight * bow
+    _fill(canvas, np.column_stack([np.r_[columns, columns[::-1]], np.r_[upper, lower[::-1]]]), person.lips)
+    opening = np.column_stack(
+        [np.r_[columns, columns[::-1]], np.r_[middle - gap * bow * 0.5, (middle + gap * bow)[::-1]]]
+    )
+    if gap > 0.004:
+        _fill(canvas, opening, (48, 22, 22))
+        if shown.valence > 0.45:
+            teeth = np.r_[columns, columns[::-1]], np.r_[middle - gap * bow * 0.5, (middle + gap * bow * 0.3)[::-1]]
+            _fill(canvas, np.column_stack(teeth)[2:-2], (232, 228, 220))
+    _stroke(canvas, np.column_stack([columns, middle]), 0.0055, tuple(0.45 * c for c in person.lips))
+    if shown.valence > 0.15:  # folds from the nose to the corners
+        for side in (-1, 1):
+            fold = [(0.5 + side * 0.062, person.mouth_level - 0.075), (0.5 + side * (half + 0.012), middle[0] - 0.01)]
+            _stroke(canvas, fold, 0.004, tuple((1 - 0.22 * shown.valence) * c for c in person.skin))
+
+
+def _hand(canvas: Picture, person: Person) -> None:
+    """A hand before the face, fingers up."""
+    turn = np.linspace(0, 2 * np.pi, 40)
+    inside, edge = tuple(0.86 * c for c in person.skin), tuple(0.6 * c for c in person.skin)
+    fingers = ((0.355, 0.40), (0.445, 0.335), (0.545, 0.34), (0.64, 0.41))
+    for right, top in fingers:
+        for weight, colour in ((0.108, edge), (0.097, inside)):
+            _stroke(canvas, [(0.5 + 0.85 * (right - 0.5), 0.64), (right, top)], weight, colour)
+    for grown, colour in ((0.005, edge), (0.0, inside)):
+        _stroke(canvas, [(0.38, 0.76), (0.285, 0.61)], 0.09 + 2 * grown, colour)
+        palm = [0.5 + (0.175 + grown) * np.cos(turn), 0.72 + (0.125 + grown) * np.sin(turn)]
+        _fill(canvas, np.column_stack(palm), colour)
+
+
+def _stroke(canvas: Picture, points: npt.ArrayLike, weight: float, colour: tuple[float, ...]) -> None:
+    import cv2
+
+    thickness = max(1, round(weight * SIDE))
+    cv2.polylines(
+        canvas, _points(points), isClosed=False, color=colour, thickness=thickness, lineType=cv2.LINE_AA, shift=_SHIFT
+    )

@@ -1,0 +1,1 @@
+"""Predictions of prepared recordings: scores, post-processing, tables and plots."""

@@ -1,0 +1,1 @@
+"""How good predictions are: RMSE, CC, CCC, and the delay of the raters."""

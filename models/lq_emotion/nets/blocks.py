@@ -1,0 +1,128 @@
+"""Layers as the authors write them: which fields are written out, and in which form, is part of the message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caffe_compat.schema import caffe_pb2 as pb
+
+SIZE = 96
+"""Rows and columns of a face."""
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a layer learns.
+
+    Attributes
+    ----------
+    weight, bias : lr_mult; without `bias` the layer has none.
+    filler : of the weights: ``xavier`` or ``gaussian`` (standard deviation 0.001).
+    zero_written : the bias filler's value, zero, is written out.
+    """
+
+    weight: float
+    bias: float | None
+    filler: str = "xavier"
+    zero_written: bool = True
+
+
+def hdf5_data(source: str, batch: int, phase: int) -> pb.LayerParameter:
+    """Return the layer that feeds data and label in one phase."""
+    layer = pb.LayerParameter(name="data", type="HDF5Data", top=["data", "label"])
+    layer.include.add(phase=phase)
+    layer.hdf5_data_param.source = source
+    layer.hdf5_data_param.batch_size = batch
+    return layer
+
+
+def declare_inputs(net: pb.NetParameter, *shapes: tuple[str, tuple[int, ...]]) -> None:
+    """Declare inputs in the old form of the authors' deploy nets."""
+    for name, shape in shapes:
+        net.input.append(name)
+        net.input_dim.extend(shape)
+
+
+def silence(blob: str) -> pb.LayerParameter:
+    """Return the layer that keeps an unused input of a deploy net from being an output."""
+    layer = pb.LayerParameter(name="Silence", type="Silence", bottom=[blob])
+    layer.include.add(phase=pb.TEST)
+    return layer
+
+
+def convolution(name: str, bottom: str, outputs: int, learning: Learning, *, pad: int | None = 0) -> pb.LayerParameter:
+    """Return a 5 x 5 convolution; with `pad` None the field is left to its default, 0."""
+    layer = _learned(pb.LayerParameter(name=name, type="Convolution", bottom=[bottom], top=[name]), learning)
+    param = layer.convolution_param
+    param.num_output = outputs
+    param.kernel_size.append(5)
+    param.stride.append(1)
+    if pad is not None:
+        param.pad.append(pad)
+    _fill(param, learning)
+    return layer
+
+
+def inner_product(name: str, bottom: str, outputs: int, learning: Learning) -> pb.LayerParameter:
+    """Return a fully connected layer."""
+    layer = _learned(pb.LayerParameter(name=name, type="InnerProduct", bottom=[bottom], top=[name]), learning)
+    layer.inner_product_param.num_output = outputs
+    _fill(layer.inner_product_param, learning)
+    return layer
+
+
+def relu(name: str, blob: str) -> pb.LayerParameter:
+    """Return a ReLU in place."""
+    return pb.LayerParameter(name=name, type="ReLU", bottom=[blob], top=[blob])
+
+
+def dropout(name: str, blob: str, ratio: float) -> pb.LayerParameter:
+    """Return a dropout in place."""
+    layer = pb.LayerParameter(name=name, type="Dropout", bottom=[blob], top=[blob])
+    layer.dropout_param.dropout_ratio = ratio
+    return layer
+
+
+def max_pooling(name: str, bottom: str, kernel: int) -> pb.LayerParameter:
+    """Return a max pooling whose windows do not overlap."""
+    layer = pb.LayerParameter(name=name, type="Pooling", bottom=[bottom], top=[name])
+    layer.pooling_param.pool = pb.PoolingParameter.MAX
+    layer.pooling_param.kernel_size = kernel
+    layer.pooling_param.stride = kernel
+    return layer
+
+
+def face_normalisation(bottom: str) -> pb.LayerParameter:
+    """Return the layer that gives each picture a mean of 0 and a standard deviation of 1."""
+    layer = pb.LayerParameter(name="normalised", type="MVN", bottom=[bottom], top=["normalised"])
+    layer.mvn_param.normalize_variance = True
+    return layer
+
+
+def euclidean_loss(bottom: str, *, weight: float | None = None, train_only: bool = False) -> pb.LayerParameter:
+    """Return the loss: the sum of squared differences over 2 N, times `weight`."""
+    layer = pb.LayerParameter(name="loss", type="EuclideanLoss", bottom=[bottom, "label"], top=["loss"])
+    if weight is not None:
+        layer.loss_weight.append(weight)
+    if train_only:
+        layer.include.add(phase=pb.TRAIN)
+    return layer
+
+
+def _learned(layer: pb.LayerParameter, learning: Learning) -> pb.LayerParameter:
+    layer.param.add(lr_mult=learning.weight)
+    if learning.bias is not None:
+        layer.param.add(lr_mult=learning.bias)
+    return layer
+
+
+def _fill(param: pb.ConvolutionParameter | pb.InnerProductParameter, learning: Learning) -> None:
+    param.weight_filler.type = learning.filler
+    if learning.filler == "gaussian":
+        param.weight_filler.std = 0.001
+    if learning.bias is None:
+        param.bias_term = False
+        return
+    param.bias_filler.type = "constant"
+    if learning.zero_written:
+        param.bias_filler.value = 0

@@ -1,0 +1,129 @@
+"""Making the report: every part from its files, written as a page and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import CaffeCompatError, FileError
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.nets.switches import shown
+from lq_emotion.report import open_questions, provenance, results
+from lq_emotion.report.document import Block, Report, Section, Text, number
+from lq_emotion.report.example_frames import frames
+from lq_emotion.report.html_page import page
+from lq_emotion.report.markdown import markdown
+from lq_emotion.report.rate_distortion import rate_distortion
+from lq_emotion.report.traces import traces
+from lq_emotion.studies.robust_lq.store import Absent, Store
+from matlab_ports._support.errors import PortError
+
+Part = Callable[[Store], Iterator[Block]]
+PARTS: dict[str, tuple[Part, ...]] = {
+    "Table 1": (results.table_1,),
+    "Example frames": (frames,),
+    "Valence traces": (traces,),
+    "Rate and distortion": (rate_distortion,),
+    "All evaluations": (results.evaluations,),
+    "What was run": (provenance.settings, provenance.recordings, provenance.trainings),
+    "Paper and code": (open_questions.disagreements,),
+    "What could not be verified": (open_questions.not_verified,),
+}
+_PAPER = (
+    "Bowen Cheng, Zhangyang Wang, Zhaobin Zhang, Zhu Li, Ding Liu, Jianchao Yang, Shuai Huang, Thomas S. Huang: Robust "
+    "Emotion Recognition from Low Quality and Low Bit Rate Video: A Deep Learning Approach, arXiv 1709.03126"
+)
+
+
+def make_report(root: Path) -> Report:
+    """Return a report of what lies below ROOT. What is absent or damaged there is said in a line.
+
+    Raises
+    ------
+    FileError
+        There is no such folder.
+    """
+    if not root.is_dir():
+        raise FileError("no such folder", file=root, hint="--out names the folder that `lq-emotion table` wrote to")
+    store = Store(root)
+    sections = [
+        Section(title, tuple(block for part in parts for block in _made(part, store))) for title, parts in PARTS.items()
+    ]
+    return Report("Robust emotion recognition from low-quality video", tuple(_lead(store)), tuple(sections))
+
+
+def _made(part: Part, store: Store) -> list[Block]:
+    blocks: list[Block] = []
+    try:
+        blocks.extend(part(store))  # those before a problem are kept
+    except Absent as absent:
+        blocks.append(Text(str(absent), "note"))
+    except (CaffeCompatError, PortError, OSError) as error:
+        blocks.append(Text(f"A part could not be made: {error}", "note"))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        blocks.append(Text(f"A part could not be made, as a file lacks what belongs there ({what}).", "note"))
+    return blocks
+
+
+def _lead(store: Store) -> Iterator[Text]:
+    yield Text(f"An account of one run, beside the paper it repeats ({_PAPER}).")
+    try:
+        if store.synthetic:
+            told = "Synthetic recordings: the faces are drawn, nobody was filmed."
+            yield Text(f"{told} No number here says anything about people.", "warning")
+        with store.contents():
+            yield from _in_short(store)
+    except (CaffeCompatError, OSError):
+        return  # the parts tell what is wrong
+
+
+def _in_short(store: Store) -> Iterator[Text]:
+    if store.table is None:
+        return
+    found = {(cell["method"], cell["factor"]): cell["measured"]["ccc"] for cell in store.table["cells"]}
+    told = [f"HR reaches a CCC of **{number(found['HR', 1])}**"] if ("HR", 1) in found else []
+    for s in dict.fromkeys((min(store.scales), max(store.scales))):
+        there = {m: found[m, s] for m in ("LR", "Joint-OA") if (m, s) in found}
+        told += [f"{' and '.join(f'{m} {number(value)}' for m, value in there.items())} at s = {s}"] if there else []
+    if told:
+        preset, seed = store.table["preset"], store.table["seed"]
+        switches = shown(store.switches)
+        how = f"preset {preset}, seed {seed}" + (switches and f", {switches}")
+        yield Text(f"In short: {', '.join(told)} ({how}; the paper's HR: 0.325).")
+
+
+def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
+    """Write both forms; pictures of the Markdown go to a folder named after it.
+
+    Raises
+    ------
+    OSError
+    """
+    pictures = markdown_path.with_name(f"{markdown_path.stem}_pictures")
+    for folder in (page_path.parent, pictures):
+        folder.mkdir(parents=True, exist_ok=True)
+    for figure in report.figures:
+        with atomic_path(pictures / f"{figure.name}.png") as partial:
+            partial.write_bytes(figure.png)
+    kept = {f"{figure.name}.png" for figure in report.figures}
+    for path in pictures.glob("*.png"):
+        if path.name not in kept:
+            path.unlink()  # an earlier report's
+    for path, text in ((markdown_path, markdown(report, pictures.name)), (page_path, page(report))):
+        with atomic_path(path) as partial:
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files are bytes
+
+
+def summary(report: Report) -> dict[str, Any]:
+    """Return what the report holds, as JSON can."""
+    from lq_emotion.report.document import Figure, Table
+
+    def count(section: Section, kind: type) -> int:
+        return sum(isinstance(block, kind) for block in section.blocks)
+
+    return {
+        "sections": {s.title: {"tables": count(s, Table), "figures": count(s, Figure)} for s in report.sections},
+        "absent": report.notes,
+    }

@@ -1,0 +1,148 @@
+"""What a report consists of, apart from how it is written down.
+
+Text may hold `code` between backticks and **strong** text between pairs of asterisks; nothing else is markup.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes
+    ----------
+    title : with the unit, if there is one.
+    group : what it has in common with its neighbours, written above them once.
+    number : numbers stand to the right.
+    """
+
+    title: str
+    group: str = ""
+    number: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value; the best of its kind is strong, what is only told for comparison is faint."""
+
+    text: str
+    strong: bool = False
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """Values, the first of which names the row; with `group`, that alone, over the rows that follow."""
+
+    cells: tuple[Cell, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption, which stands above it."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption, which stands below it.
+
+    Attributes
+    ----------
+    name : of the file, without its end.
+    png : the file.
+    caption : what is to be seen.
+    alt : the same for who cannot see it, in fewer words.
+    """
+
+    name: str
+    png: bytes
+    caption: str
+    alt: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return width and height in pixels."""
+        width, height = struct.unpack(">II", self.png[16:24])
+        return width, height
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; a note tells what is absent, a warning what must not be overlooked."""
+
+    text: str
+    kind: Literal["plain", "note", "warning"] = "plain"
+
+
+Block: TypeAlias = Table | Figure | Text
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+    @property
+    def key(self) -> str:
+        """Return what links to it are called."""
+        kept = "".join(letter if letter.isalnum() else "-" for letter in self.title.lower())
+        return "-".join(part for part in kept.split("-") if part)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it."""
+
+    title: str
+    lead: tuple[Text, ...]
+    sections: tuple[Section, ...] = field(default=())
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Return all pictures."""
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what is absent, a line each."""
+        blocks = (block for section in self.sections for block in section.blocks)
+        return [block.text for block in blocks if isinstance(block, Text) and block.kind == "note"]
+
+
+def row(*values: str | Cell) -> Row:
+    """Return a row of text and cells."""
+    return Row(tuple(value if isinstance(value, Cell) else Cell(str(value)) for value in values))
+
+
+def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
+    """Return a number as all tables show it, with a true minus; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    text = f"{value:{'+' if sign else ''}.{digits}f}"
+    return (text.lstrip("+-") if not float(text) else text).replace("-", "−")
+
+
+def code(value: object) -> str:
+    """Return a name as code."""
+    return "`" + str(value).replace("`", "'") + "`"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

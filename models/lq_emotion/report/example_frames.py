@@ -1,0 +1,176 @@
+"""A face at every factor, as in the paper's Figure 1, and what super-resolution makes of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.build.net import CaffeNet
+from caffe_compat.errors import CaffeCompatError
+from lq_emotion.datasets.avec.layout import natural
+from lq_emotion.datasets.avec.partitions import kept_partitions
+from lq_emotion.report.document import Block, Figure, Text
+from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER, DEPLOY
+from lq_emotion.studies.robust_lq.sr_demo.upscaling import run_net
+from lq_emotion.studies.robust_lq.store import Absent, Store
+from lq_emotion.training.run_folder import DEPLOY as OF_RUN
+from lq_emotion.training.trainer import find_weights
+from matlab_ports.imresize import imresize
+from matlab_ports.matfile import open_frames
+
+Face = npt.NDArray[np.floating[Any]]
+_STUDIO, _GRAY = (16 / 255, 235 / 255), (0.0, 1.0)  # black and white
+_PEOPLE = 2
+
+
+class _Shown(NamedTuple):
+    """A face at one factor: enlarged again, and super-resolved where there is a net."""
+
+    bicubic: Face
+    sr: Face | None
+    net: int | None
+
+
+def frames(store: Store) -> Iterator[Block]:
+    """Yield the picture.
+
+    Raises
+    ------
+    Absent
+    """
+    folder = store.root / "data" / "raw_data" / "HQ"
+    there = sorted(folder.glob("*.mat"), key=lambda path: natural(path.stem))
+    partitions = kept_partitions(store.root / "data")
+    chosen = ([path for path in there if partitions.of(path.stem) == "dev"] or there)[:_PEOPLE]
+    if not chosen:
+        raise Absent("No faces to show: `lq-emotion prepare` leaves crops in data/raw_data/HQ.")
+    nets, problems = _nets(store)
+    scales = store.scales
+    people = {path.stem: _middle(path) for path in chosen}
+    shown = {name: {s: _show(face, s, nets) for s in scales} for name, (face, _) in people.items()}
+    named = [f"{name} (frame {at + 1:,} of the crops)" for name, (_, at) in people.items()]
+    used = sorted({one.net for of in shown.values() for one in of.values() if one.net is not None})
+    caption = (
+        f"As the paper's **Figure 1**: faces of {' and '.join(named)} at 96 × 96 (HR), and shrunk by s and enlarged by "
+        "bicubic interpolation (LR-s), which is what the nets are shown."
+    )
+    if used:
+        caption += (
+            f" Below them what SR-FCN makes of them, trained at s = {', '.join(map(str, used))}: its {_leaves(store)} "
+            "the middle 80 × 80 pixels. PSNR is of these 80 × 80 pixels, in dB at a peak of 1."
+        )
+    alt = f"Faces in full resolution and shrunk by {', '.join(map(str, scales))}" + ("; super-resolved" if used else "")
+    yield Figure(
+        "frames", _draw({name: face for name, (face, _) in people.items()}, shown, _levels(store)), caption, alt
+    )
+    if not nets:
+        yield Text("No super-resolved faces: there are no weights in runs/pretrain-s.", "note")
+    for problem in problems:
+        yield Text(problem, "note")
+
+
+def _middle(path: Path) -> tuple[Face, int]:
+    with closing(open_frames(path)) as held:
+        at = held.shape[2] // 2
+        return held.take([at])[:, :, 0].astype(np.float32), at
+
+
+def _nets(store: Store) -> tuple[dict[int, CaffeNet], list[str]]:
+    """Return the SR nets there are by factor, and what is wrong with others."""
+    import lq_emotion.prototxt as prototxt
+    from caffe_compat.build.net import load_net
+
+    found, problems = {}, []
+    for folder in sorted((store.root / "runs").glob("pretrain-*/")):
+        scale = folder.name.removeprefix("pretrain-")
+        if not scale.isdecimal():
+            continue
+        try:
+            left = folder / OF_RUN
+            found[int(scale)] = load_net(left if left.is_file() else prototxt.path(DEPLOY), find_weights(folder))
+        except (CaffeCompatError, OSError) as error:
+            problems.append(f"Not shown: {error}")
+    return found, problems
+
+
+def _show(face: Face, scale: int, nets: Mapping[int, CaffeNet]) -> _Shown:
+    """Shrink and enlarge as the data is; the net is the factor's, else the next larger one's, else the largest one's.
+
+    Joint-OA has one net, of a large factor, for all.
+    """
+    enlarged = imresize(imresize(face, 1 / scale), face.shape)
+    if not nets:
+        return _Shown(enlarged, None, None)
+    chosen = min((s for s in nets if s >= scale), default=max(nets))
+    resolved = run_net(nets[chosen], enlarged.astype(np.float64))
+    return _Shown(enlarged, _inner(resolved) if resolved.shape == face.shape else resolved, chosen)
+
+
+def _switch(store: Store, name: str) -> object:
+    return store.switches.get(name)
+
+
+def _leaves(store: Store) -> str:
+    return (
+        "unpadded convolutions leave"
+        if _switch(store, "convolutions") is None
+        else "padded convolutions keep all, here"
+    )
+
+
+def _levels(store: Store) -> tuple[float, float]:
+    return _GRAY if _switch(store, "luminance") == "gray" else _STUDIO
+
+
+def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]], levels: tuple[float, float]) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Drawing
+
+    scales = list(next(iter(shown.values())))
+    with_sr = any(one.sr is not None for of in shown.values() for one in of.values())
+    each = 2 if with_sr else 1
+    drawing = Drawing(figsize=(1.55 * (1 + len(scales)), 1.86 * each * len(faces)), layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.subplots(each * len(faces), 1 + len(scales), squeeze=False)
+    for panel in axes.flat:
+        panel.set_axis_off()
+    for number, (name, face) in enumerate(faces.items()):
+        upper = axes[each * number]
+        _panel(upper[0], face, f"HR\n{name}", levels)
+        for panel, s in zip(upper[1:], scales, strict=True):
+            one = shown[name][s]
+            _panel(panel, one.bicubic, f"LR-{s}\n{_psnr(_inner(one.bicubic), face)}", levels)
+        if with_sr:
+            _below(axes[each * number + 1], face, shown[name], levels)
+    file = io.BytesIO()
+    drawing.savefig(file, format="png", dpi=130, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _below(panels: Sequence[Any], face: Face, shown: Mapping[int, _Shown], levels: tuple[float, float]) -> None:
+    _panel(panels[0], _inner(face), "HR\nmiddle", levels)
+    for panel, (s, one) in zip(panels[1:], shown.items(), strict=True):
+        if one.sr is not None:
+            net = "" if one.net == s else f" (net of {one.net})"
+            _panel(panel, one.sr, f"SR-{s}{net}\n{_psnr(one.sr, face)}", levels)
+
+
+def _panel(panel: Any, face: Face, title: str, levels: tuple[float, float]) -> None:
+    black, white = levels
+    panel.imshow(face, cmap="gray", vmin=black, vmax=white, interpolation="nearest")
+    panel.set_title(title, fontsize=8, pad=3)
+
+
+def _inner(face: Face) -> Face:
+    return face[BORDER:-BORDER, BORDER:-BORDER]
+
+
+def _psnr(found: Face, face: Face) -> str:
+    error = float(np.mean((found.astype(np.float64) - _inner(face)) ** 2))
+    return f"{-10 * np.log10(error):.1f} dB" if error else "equal"

@@ -1,0 +1,87 @@
+"""Where paper and code part, and what nobody could verify here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from lq_emotion.nets.switches import AS_CODE, shown, told
+from lq_emotion.report.disagreements import DISAGREEMENTS
+from lq_emotion.report.document import Block, Column, Table, Text, code, row
+from lq_emotion.report.provenance import finished_quickly, sr_pictures
+from lq_emotion.report.weights import published_weights
+from lq_emotion.studies.robust_lq.store import Store
+
+
+def disagreements(store: Store) -> Iterator[Block]:
+    """Yield the table of what the paper says and the code does."""
+    with store.contents():
+        otherwise, settings = _otherwise(store), _settings(store)
+    yield Text(
+        "Where the two part, what is here follows the code, which is what the published weights were trained with"
+        f"{otherwise}."
+    )
+    titles = ("", "the paper says", "the code does", "so that", "switch", "here")
+    columns = tuple(Column(title, number=False) for title in titles)
+    rows = tuple(row(*one, code(name) if name else "none", _here(name, settings)) for *one, name in DISAGREEMENTS)
+    yield Table("Disagreements of the paper and the authors' code.", columns, rows)
+
+
+def _settings(store: Store) -> dict[str, object]:
+    """Return the settings that this experiment was run with, the code's left out; options may differ from switches."""
+    table = store.table
+    if table is None:
+        return {}
+    faces = {"sr_pictures": "faces"} if sr_pictures(table) == "faces" else {}
+    return {**store.switches, **faces, "max_factor": table["max_factor"]}
+
+
+def _here(name: str, settings: Mapping[str, object]) -> str:
+    """Tell a switch's setting in this experiment."""
+    return told(settings.get(name, getattr(AS_CODE, name))) if name else "as the code"
+
+
+def _otherwise(store: Store) -> str:
+    """Tell what this experiment did in the paper's way after all."""
+    table = store.table
+    if table is None:
+        return ""
+    by_switch = store.switches
+    switches = shown(by_switch)
+    said = []
+    if switches:
+        said.append(f"this experiment was run {switches}" if switches.startswith("as") else f"here {switches}")
+    if table["max_factor"] != by_switch.get("max_factor", AS_CODE.max_factor):
+        said.append(f"Joint-OA's super-resolution was trained at {table['max_factor']}")
+    if sr_pictures(table) == "faces" and "sr_pictures" not in by_switch:
+        said.append("super-resolution learnt from faces, as the paper has it, for want of the authors' pictures")
+    return f"; but {' and '.join(said)}" if said else ""
+
+
+def not_verified(store: Store) -> Iterator[Block]:
+    """Yield a sentence for each open question."""
+    if store.synthetic is None:
+        yield Text("Whether these recordings are of people is not known: no table/table.json tells where they lie.")
+    elif store.synthetic:
+        yield Text(
+            "**AVEC 2016.** The recordings are synthetic: that these programs give the paper's numbers on AVEC 2016 "
+            "was not verified by this run. AVEC 2016 is lent to researchers by its makers; the same command runs on it."
+        )
+    else:
+        yield Text(
+            "**AVEC 2016.** Nothing here checks that these recordings are the package's own, nor which version of its "
+            "gold standard the paper used."
+        )
+    yield from published_weights(store)
+    yield Text(
+        "**Codec of Figure 4.** The paper names no codec, no settings and no list of QPs; its curves are known as a "
+        "picture, and only two rates as numbers."
+    )
+    yield Text(
+        "**Seeds and snapshots.** The authors' solvers fix no seed, and the paper does not say which iteration its "
+        "numbers are of. Here it is the last."
+    )
+    if (most := finished_quickly(store)) is not None:
+        yield Text(
+            f"**Length of training.** No net of valence was trained for more than {most:,} iterations; the authors' "
+            "solvers take 30,000 (HR, LR), 60,000 (Joint) and 120,000 (Non-Joint)."
+        )

@@ -1,0 +1,182 @@
+"""What was run: on what, how, with which versions, seeds and results of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.nets.switches import shown
+from lq_emotion.report.document import Block, Column, Row, Table, Text, code, duration, row
+from lq_emotion.studies.robust_lq.store import Absent, Results, Store
+
+
+def settings(store: Store) -> Iterator[Block]:
+    """Yield the experiment's settings, versions and times.
+
+    Raises
+    ------
+    Absent
+    """
+    table = store.table
+    if store.maker is not None:
+        with contents_of(store.maker):
+            yield _maker(read_json(store.maker))
+    if table is None:
+        raise Absent("The settings of no experiment are known: there is no table/table.json.")
+    with store.contents():
+        yield from _experiment(store, table)
+
+
+def _experiment(store: Store, table: Results) -> Iterator[Block]:
+    told = {
+        "recordings": code(table["recordings"]) + (" (synthetic)" if store.synthetic else ""),
+        "preset": code(table["preset"]),
+        "factors s": ", ".join(map(str, table["scales"])),
+        "Joint-OA": f"super-resolution at {table['max_factor']}, mixture of {', '.join(map(str, table['mixture']))}",
+        "super-resolution learnt from": _learnt_from(table),
+        "switches": shown(store.switches) or "as the code",
+        "seed": str(table["seed"]),
+        "threads of a stage": str(table["threads"]),
+        "device": str(table["device"]),
+    }
+    yield _pairs("Settings of the experiment.", told, ("setting", "value"))
+    versions = {name: version or "from a source tree" for name, version in table["versions"].items()}
+    yield _pairs("Versions of what computed it.", versions, ("package", "version"))
+    yield _times(table["seconds"])
+
+
+def sr_pictures(table: Results) -> str | None:
+    """Return what super-resolution learnt from: "faces" or a folder of pictures; None if it was not trained."""
+    trained = any(cell["method"] not in ("HR", "LR") for cell in table["cells"])
+    return table.get("sr_pictures") if trained else None
+
+
+def _learnt_from(table: Results) -> str:
+    pictures = sr_pictures(table)
+    if pictures is None:
+        return "–"
+    return "faces of the training recordings" if pictures == "faces" else f"the pictures in {code(pictures)}"
+
+
+def _maker(told: Results) -> Text:
+    return Text(
+        f"Nobody was filmed: {told['train']} recordings to train with and {told['dev']} to be scored on, of "
+        f"{told['frames']:,} frames of {told['width']} × {told['height']} pixels, were drawn by "
+        f"`lq-emotion make-recordings` with seed {told['seed']}. Mouth, eyes and brows follow random traces of "
+        "valence and arousal."
+    )
+
+
+def _pairs(caption: str, told: Mapping[str, Any], titles: tuple[str, str]) -> Table:
+    columns = tuple(Column(title, number=False) for title in titles)
+    return Table(caption, columns, tuple(row(name, str(value)) for name, value in told.items()))
+
+
+def _times(seconds: Mapping[str, float | None]) -> Table:
+    kinds: dict[str, list[float]] = {}
+    for name, taken in seconds.items():
+        if taken is not None:
+            kinds.setdefault(_kind(name), []).append(taken)
+    rows = [row(kind, str(len(all_)), duration(sum(all_))) for kind, all_ in kinds.items()]
+    total = [taken for all_ in kinds.values() for taken in all_]
+    rows.append(row("together", str(len(total)), duration(sum(total))))
+    columns = (Column("kind", number=False), Column("stages"), Column("time"))
+    return Table("Time of the stages, each once; several may have run at a time.", columns, tuple(rows))
+
+
+def _kind(stage: str) -> str:
+    known = {
+        "prepare": "crops of faces",
+        "h5": "HDF5 files",
+        "faces": "data for super-resolution",
+        "patches": "data for super-resolution",
+        "train": "training",
+        "score": "scores",
+    }
+    return known.get(stage.split(" ", 1)[0], stage)
+
+
+def recordings(store: Store) -> Iterator[Block]:
+    """Yield what became of each recording.
+
+    Raises
+    ------
+    Absent
+    """
+    if not store.prepared:
+        raise Absent("No recordings were prepared in this folder: there is no data/prepare.json.")
+    titles = {"rows": "frames", "kept": "kept", "no_face": "no face", "small": "too small", "held": "box held"}
+    columns = [Column("Recording", number=False), *map(Column, titles.values()), Column("boxes from", number=False)]
+    rows, failed = [], []
+    with store.contents("data", "prepare.json"):
+        for told in store.prepared:
+            numbers = ("failed", *[""] * 4) if told["status"] == "failed" else (f"{told[key]:,}" for key in titles)
+            rows.append(row(str(told["name"]), *numbers, str(told["boxes"])))
+            if told["status"] == "failed":
+                failed.append(Text(f"{told['name']} failed: {told['error']}", "note"))
+    small = ", or with one of 100 pixels or fewer, are left out, as the code does"
+    if store.switches.get("smallest_face") == 0:
+        small = " are left out; small ones are kept, as the paper has it"
+    caption = f"Recordings. Frames without a face{small}."
+    yield Table(caption, tuple(columns), tuple(rows))
+    yield from failed
+
+
+def trainings(store: Store) -> Iterator[Block]:
+    """Yield what was trained, and what of the authors' definitions was changed.
+
+    Raises
+    ------
+    Absent
+    """
+    if not store.runs:
+        raise Absent("No net was trained in this folder: there is no runs/*/train.json.")
+    columns = (
+        Column("Run", number=False),
+        Column("net", number=False),
+        Column("seed"),
+        Column("iterations"),
+        Column("first", "training loss"),
+        Column("last", "training loss"),
+        Column("last", "test loss"),
+        Column("time"),
+    )
+    rows = []
+    together: dict[tuple[str, str], list[str]] = {}
+    for name, told in store.runs.items():
+        with store.contents("runs", name, "train.json"):
+            rows.append(_run(name, told))
+            together.setdefault((str(told["net"]), _changes(told)), []).append(name)
+    caption = (
+        f"Trainings. The loss is half the mean of squared errors, of a frame's {store.dimension}, or summed over a "
+        "patch of 16 × 16 pixels (pretrain), unless a change below tells another; the training loss is of one batch."
+    )
+    yield Table(caption, columns, tuple(rows))
+    changed = [row(", ".join(names), changes) for (_, changes), names in together.items()]
+    caption = "What was changed of the authors' nets and solvers, in Caffe's names: theirs → here."
+    yield Table(caption, (Column("Runs", number=False), Column("changes", number=False)), tuple(changed))
+
+
+def _run(name: str, told: Results) -> Row:
+    train, test = list(told["train_loss"].values()), list(told["test_loss"].values())
+    losses = (train[0] if train else None, train[-1] if train else None, test[-1] if test else None)
+    seed = next((change.split("-> ")[-1] for change in told["changes"] if change.startswith("random_seed")), "")
+    shown = ("–" if loss is None else f"{loss:.3g}" for loss in losses)
+    return row(name, code(told["net"]), seed, f"{told['iterations']:,}", *shown, duration(told["seconds"]))
+
+
+def _changes(told: Results) -> str:
+    """Return what was changed for a run; the seeds stand in the other table."""
+    changes = [change for change in told["changes"] if not change.startswith("random_seed")]
+    return "; ".join(change.replace("->", "→") for change in changes) or "nothing"
+
+
+def finished_quickly(store: Store) -> int | None:
+    """Return the most iterations a valence net was trained for, where that is less than the authors' fewest."""
+    fewest, iterations = 30_000, []
+    for name, told in store.runs.items():
+        with store.contents("runs", name, "train.json"):
+            iterations += [int(told["iterations"])] if told["net"] != "pretrain" else []
+    most = max(iterations, default=fewest)
+    return most if most < fewest else None

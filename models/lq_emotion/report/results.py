@@ -1,0 +1,147 @@
+"""Table 1 beside the published one, and all evaluations there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lq_emotion.report.document import Block, Cell, Column, Figure, Row, Table, Text, number, row
+from lq_emotion.studies.robust_lq.published import FACTORS, MEASURES, METHODS, published
+from lq_emotion.studies.robust_lq.store import Absent, Results, Store, read_png
+from lq_emotion.studies.robust_lq.table import best, column
+
+_TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
+_PARTS = {"measured": "here", "published": "paper", "difference": "Δ"}
+
+
+def table_1(store: Store) -> Iterator[Block]:
+    """Yield the table and what follows from it.
+
+    Raises
+    ------
+    Absent
+    """
+    results = store.table
+    if results is None:
+        raise Absent("No Table 1: `lq-emotion table` has not run to its end in this folder.")
+    yield Text(
+        f"RMSE (in units of {store.dimension}, which goes from −1 to 1; lower is better), correlation CC and "
+        "concordance correlation CCC (higher is better) of all development recordings as one sequence, in AVEC's "
+        "convention. The paper's numbers are of AVEC 2016; Δ is here minus paper."
+    )
+    if store.synthetic:
+        yield Text("The recordings here are synthetic: Δ compares different data and says nothing about the paper.")
+    with store.contents():
+        yield _table(results)
+        yield Text(_winners(results))
+    picture = read_png(store.root / "table" / "table.png")
+    if picture is None:
+        yield Text("There is no picture of the table: table/table.png is not there.", "note")
+    else:
+        caption = "CC and CCC against the downsampling factor s: lines with dots are measured, dotted lines published."
+        yield Figure("table_1", picture, caption, "Two panels: CC and CCC of each method against the factor s")
+    yield Text(_paper())
+
+
+def _table(results: Results) -> Table:
+    columns = [Column("Method", number=False)]
+    columns += [Column(part, _TITLES[measure]) for measure in MEASURES for part in _PARTS.values()]
+    rows = []
+    for factor in results["scales"]:
+        rows.append(Row(group=f"s = {factor}"))
+        cells = column(results, factor)
+        marked = {(m, w): best(cells, m, w) for m in MEASURES for w in ("measured", "published")}
+        for place, cell in enumerate(cells):
+            values = [
+                _value(cell, measure, part, strong=marked.get((measure, part), [False] * len(cells))[place])
+                for measure in MEASURES
+                for part in _PARTS
+            ]
+            rows.append(row(_name(cell), *values))
+    of = results.get("dimension", "valence")
+    here = "Valence, here and in the paper." if of == "valence" else f"{of.capitalize()}, which the paper has not."
+    caption = f"**Table 1.** {here} Best of each factor in bold, for each of the two."
+    return Table(caption, tuple(columns), tuple(rows))
+
+
+def _value(cell: Results, measure: str, part: str, *, strong: bool) -> Cell:
+    values = cell[part]
+    text = number(None if values is None else values[measure], sign=part == "difference")
+    return Cell(text, strong, faint=part != "measured" and not strong)
+
+
+def _name(cell: Results) -> str:
+    return str(cell["method"]) if cell["method"] in ("HR", "Joint-OA") else f"{cell['method']}-{cell['factor']}"
+
+
+def _winners(results: Results) -> str:
+    told = []
+    for factor in results["scales"]:
+        cells = column(results, factor)
+        here, there = (
+            " and ".join(_name(cell) for cell, wins in zip(cells, best(cells, "ccc", which), strict=True) if wins)
+            for which in ("measured", "published")
+        )
+        told.append(f"s = {factor}: {here or 'none'} here, {there or 'not given'} in the paper")
+    return f"Highest CCC at {'; '.join(told)}."
+
+
+def _paper() -> str:
+    """Tell where the paper's text and its own table part, from the numbers."""
+    lost = [s for s in FACTORS if _ccc("Joint-OA", s) < _ccc("Joint", s)]
+    above = [f"{m} at s = {s}" for s in FACTORS for m in METHODS[1:-1] if _ccc(m, s) > _ccc("Joint-OA", s)]
+    return (
+        "Of the published table itself: the text has Joint-OA “consistently” above Joint-s, perhaps up to s = 8 alone, "
+        f"as its CCC is lower at s = {', '.join(map(str, lost))}; higher in CCC than Joint-OA are {', '.join(above)}."
+    )
+
+
+def _ccc(method: str, factor: int) -> float:
+    found = published(method, factor)
+    assert found is not None
+    return found.ccc
+
+
+def evaluations(store: Store) -> Iterator[Block]:
+    """Yield a row for each evaluation below scores/.
+
+    Raises
+    ------
+    Absent
+    """
+    if not store.scores:
+        raise Absent("No evaluations: `lq-emotion evaluate` and `lq-emotion table` leave them in scores/.")
+    columns = (
+        Column("Evaluation", number=False),
+        Column("frames"),
+        *(Column(title, "all recordings as one") for title in _TITLES.values()),
+        *(Column(title, "mean of recordings") for title in _TITLES.values()),
+        *(Column(name, "CCC as one, both over") for name in ("N", "N − 1")),
+    )
+    rows, changed = [], []
+    for name, results in store.scores.items():
+        with store.contents("scores", name, "scores.json"):
+            rows.append(_evaluation(name, results))
+            changed += _changed(name, results)
+    caption = (
+        "All evaluations: net, and the crops it was shown. AVEC's CCC divides covariances by N and variances by N − 1; "
+        "the last columns divide both by the same."
+    )
+    yield Table(caption, columns, tuple(rows))
+    yield from changed
+
+
+def _changed(name: str, results: Results) -> list[Text]:
+    """Tell what was done to predictions before they were scored."""
+    shift = results["delay"] - results.get("prepared_delay", 0)
+    done = [f"shifted by {shift:g} s"] if shift else []
+    done += ["post-processed as in AVEC"] if results["post_processing"] else []
+    return [Text(f"{name}: predictions were {' and '.join(done)}.")] if done else []
+
+
+def _evaluation(name: str, results: Results) -> Row:
+    together, mean = results["scores"]["concatenated"], results["scores"]["mean"]
+    by: dict[str, Any] = results["concatenated_by_convention"]
+    values = [part[measure] for part in (together, mean) for measure in MEASURES]
+    values += [by[convention]["ccc"] for convention in ("population", "sample")]
+    return row(name.replace("_on_", " on "), f"{together['frames']:,}", *map(number, values))

@@ -1,0 +1,125 @@
+"""Valence over time: the gold standard and what nets predicted."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lq_emotion.datasets.avec.layout import natural
+from lq_emotion.report.document import Block, Figure, Text
+from lq_emotion.studies.robust_lq.store import Absent, Results, Store, read_png
+from lq_emotion.studies.robust_lq.table import column
+
+Trace = npt.NDArray[np.float64]
+_COLOURS = {"HR": "#1b1b1b", "LR": "#c0392b", "Joint-OA": "#1e8449", "Joint": "#2471a3", "Non-Joint": "#8e6bb0"}
+_METHODS = 3  # lines in a panel, beside the gold standard
+_FACTORS, _RECORDINGS = 3, 2  # panels below and beside each other
+_GAP = 1.5 * 0.04
+
+
+def traces(store: Store) -> Iterator[Block]:
+    """Yield the picture of several methods, and evaluate's own of HR.
+
+    Raises
+    ------
+    Absent
+    """
+    if not store.scores:
+        raise Absent("No traces: there are no predictions in scores/.")
+    if store.table is not None:
+        yield _compared(store, store.table)
+    names = [name for name in store.scores if name.startswith("HR_on_")] or list(store.scores)[:2]
+    for name in names:
+        picture = read_png(store.root / "scores" / name / "traces.png")
+        title = name.replace("_on_", " on ")
+        if picture is None:
+            yield Text(f"There is no picture of {title}: scores/{name}/traces.png is not there.", "note")
+        else:
+            caption = f"Gold standard and prediction of every recording: {title}."
+            yield Figure(f"traces_{name}", picture, caption, f"{store.dimension.capitalize()} over time, {title}")
+
+
+def _compared(store: Store, results: Results) -> Block:
+    scales = store.scales
+    with store.contents():
+        chosen = sorted({scales[place] for place in np.linspace(0, len(scales) - 1, _FACTORS).round().astype(int)})
+        cells = {s: [c for m in _COLOURS for c in column(results, s) if c["method"] == m][:_METHODS] for s in chosen}
+        folders = {
+            s: {cell["method"]: store.root / Path(cell["scores"]).parent / "predictions" for cell in of}
+            for s, of in cells.items()
+        }
+        held = ({path.stem for path in folder.glob("*.csv")} for folder in folders[chosen[0]].values())
+        common = set.intersection(*held)
+    names = sorted(common, key=natural)[:_RECORDINGS]
+    if not names:
+        return Text("The predictions behind the table are not there: scores/*/predictions/*.csv.", "note")
+    read = {
+        (s, name): {method: _read(folder / f"{name}.csv") for method, folder in folders[s].items()}
+        for s in chosen
+        for name in names
+    }
+    methods = ", ".join(dict.fromkeys(method for of in folders.values() for method in of))
+    caption = (
+        f"{store.dimension.capitalize()} of {' and '.join(names)} over time: the gold standard in grey, and "
+        f"what {methods} predict. HR sees crops in full resolution, the others see them at the factor s of "
+        "their panel. Lines break where no face was found."
+    )
+    drawn = _draw(read, chosen, names, store.dimension)
+    return Figure("traces", drawn, caption, f"{store.dimension.capitalize()} over time by method and factor")
+
+
+def _read(path: Path) -> tuple[Trace, Trace, Trace]:
+    """Return times, gold standard and prediction, with NaN where frames are missing."""
+    with path.open(encoding="utf-8") as file:
+        header = file.readline().strip().split(",")
+        values = np.atleast_2d(np.loadtxt(file, delimiter=",", dtype=np.float64))
+    # the labels are called valence or arousal, and stand before the predictions
+    time, gold, found = (values[:, header.index("time")], *values[:, header.index("prediction") - 1 :][:, :2].T)
+    gaps = np.flatnonzero(np.diff(time) > _GAP) + 1
+    return tuple(np.insert(trace, gaps, np.nan) for trace in (time, gold, found))  # type: ignore[return-value]
+
+
+def _draw(
+    read: Mapping[tuple[int, str], Mapping[str, tuple[Trace, Trace, Trace]]],
+    scales: list[int],
+    names: list[str],
+    label: str,
+) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Drawing
+
+    drawing = Drawing(figsize=(10.5, 2.15 * len(scales) + 0.6), layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.subplots(len(scales), len(names), squeeze=False, sharex="col", sharey=True)
+    for row, s in zip(axes, scales, strict=True):
+        for panel, name in zip(row, names, strict=True):
+            _panel(panel, read[s, name])
+            panel.set_title(f"{name}, s = {s}", fontsize=9, loc="left")
+        row[0].set_ylabel(label)
+    for panel in axes[-1]:
+        panel.set_xlabel("time in s")
+    lines: dict[str, Any] = {}
+    for panel in axes.flat:
+        for line, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            lines.setdefault(label, line)
+    drawing.legend(
+        list(lines.values()), list(lines), loc="outside upper center", ncols=len(lines), frameon=False, fontsize=9
+    )
+    file = io.BytesIO()
+    drawing.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _panel(panel: Any, found: Mapping[str, tuple[Trace, Trace, Trace]]) -> None:
+    for number, (method, (time, gold, prediction)) in enumerate(found.items()):
+        if not number:
+            panel.plot(time, gold, color="0.72", linewidth=3.2, label="gold standard", solid_capstyle="butt")
+        panel.plot(time, prediction, color=_COLOURS[method], linewidth=1.0, alpha=0.9, label=method)
+    panel.grid(visible=True, alpha=0.25)
+    panel.margins(x=0.01)
+    panel.tick_params(labelsize=8)

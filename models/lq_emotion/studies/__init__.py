@@ -1,0 +1,1 @@
+"""One folder per study: plan, recipes, published numbers, tables and figures."""

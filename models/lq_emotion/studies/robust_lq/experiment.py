@@ -1,0 +1,297 @@
+"""The authors' trainings: the shipped nets and solvers with the user's paths and no change but those asked for.
+
+``HQ`` trains CNN+D from nothing, on any set of faces: HQ, one LR factor, a mixture. ``vlqr`` (joint) and
+``vlqr_non_joint`` start from the super-resolution weights that ``pretrain`` learns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lq_emotion.prototxt as prototxt
+from caffe_compat.build.weights import read_weights
+from caffe_compat.errors import SolverError, WeightsError
+from caffe_compat.formats.files import read_solver, write_text
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.devices import choose_device
+from lq_emotion.common.json_files import write_json
+from lq_emotion.crops.h5_lists import Listed, identity, read_list
+from lq_emotion.nets import definitions
+from lq_emotion.nets.losses import CCCLoss
+from lq_emotion.nets.mixed import JOINED
+from lq_emotion.nets.switches import AS_CODE, PaperSwitches, told
+from lq_emotion.studies.robust_lq.sr_demo.figures import draw_losses
+from lq_emotion.studies.robust_lq.sr_demo.recipe import differences
+from lq_emotion.training.net import LEARNING, make_net, sources, write_sources
+from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, claim
+from lq_emotion.training.trainer import Run, find_weights, read_curves
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One of the authors' trainings.
+
+    Attributes
+    ----------
+    net, solver : names among :func:`lq_emotion.prototxt.available`.
+    name : what its snapshots begin with, as in the authors' solver.
+    from_sr : it starts from super-resolution weights.
+    """
+
+    net: str
+    solver: str
+    name: str = "emotion"
+    from_sr: bool = False
+
+
+NETS = {
+    "HQ": Shipped(
+        "experiments/network/model_1F_CNN+D.prototxt",
+        "experiments/solver/solver_1F_CNN+D.prototxt",
+    ),
+    "vlqr": Shipped(
+        "experiments/network/model_1F_CNN+D_vlqr.prototxt",
+        "experiments/solver/solver_1F_CNN+D_vlqr.prototxt",
+        from_sr=True,
+    ),
+    "vlqr_non_joint": Shipped(
+        "experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt",
+        "experiments/solver/solver_1F_CNN+D_vlqr_non_joint.prototxt",
+        from_sr=True,
+    ),
+    "pretrain": Shipped("pretrain/Pretrain_net.prototxt", "pretrain/Pretrain_solver.prototxt", name="Pretrain"),
+}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What the user wants otherwise than shipped; None leaves the authors' value.
+
+    Attributes
+    ----------
+    batch : samples a training step.
+    filler : what weights are drawn from, in place of each layer's own: ``xavier``.
+    max_iter, base_lr, test_iter, test_interval, display, snapshot, random_seed : fields of the solver.
+    """
+
+    batch: int | None = None
+    filler: str | None = None
+    max_iter: int | None = None
+    base_lr: float | None = None
+    test_iter: int | None = None
+    test_interval: int | None = None
+    display: int | None = None
+    snapshot: int | None = None
+    random_seed: int | None = None
+
+
+@dataclass
+class Experiment:
+    """A training in a folder of its own.
+
+    Attributes
+    ----------
+    out : folder for log, snapshots and pictures.
+    h5 : folder of train.txt and test.txt, the lists of HDF5 files.
+    net : one of `NETS`.
+    weights : what to start from: a file, or the folder of a run.
+    from_nothing : start nets that want super-resolution weights from their fillers.
+    changes : what differs from the shipped definitions.
+    switches : paper or code; those that are about data are left to who made it.
+    device : see `choose_device`.
+    fresh : forget what an earlier run left.
+    aside : a folder that another training's files are moved to where they are in the way; else they are an error.
+    say : takes lines of progress.
+    """
+
+    out: Path
+    h5: Path
+    net: str = "HQ"
+    weights: Path | None = None
+    from_nothing: bool = False
+    changes: Changes = field(default_factory=Changes)
+    switches: PaperSwitches = AS_CODE
+    device: str = "auto"
+    fresh: bool = False
+    aside: Path | None = None
+    say: Say = print
+
+    def run(self) -> dict[str, Any]:
+        """Train, or go on; return the results, which lie in train.json as well.
+
+        Raises
+        ------
+        CaffeCompatError, OSError
+            Data, weights or settings that cannot be used; the folder is left as it was.
+        InterruptedTrainingError
+            Ctrl-C; a snapshot was taken.
+        """
+        if self.net not in NETS:
+            raise SolverError("is not shipped", field="net", value=self.net, hint=", ".join(NETS))
+        device = choose_device(self.device)
+        data = {phase: read_list(self.h5, phase) for phase in ("train", "test")}
+        run = Run(self.out.resolve(), NETS[self.net].name, self.net)
+        factors = definitions.factors_of(self.net, self.switches, list(data["train"].sides.values()))
+        switched = definitions.settings(self.net, self.switches, factors)
+        net, net_changes = make_net(
+            NETS[self.net].net,
+            self.net,
+            self.switches if switched else None,
+            factors,
+            sources(data, factors, run.folder),
+            batch=self.changes.batch,
+            filler=self.changes.filler,
+        )
+        solver, solver_changes = self._solver(run, device.type, switched=bool(switched))
+        set_so = [f"{name}: {told(getattr(AS_CODE, name))} -> {told(value)}" for name, value in switched.items()]
+        changes = [*set_so, *net_changes, *solver_changes]
+        weights = self._weights(net)
+        claim(run, self._settings(changes, data, weights), fresh=self.fresh, aside=self.aside, say=self.say)
+        self._tell(changes, data, net, solver)
+        if switched:
+            write_sources(data, factors, run.folder)
+            write_text(definitions.deploy_net(self.net, self.switches, factors[0]), run.folder / DEPLOY)
+        seconds = self._train(run, net, solver, device, weights)
+        return self._report(run, solver, changes, seconds)
+
+    def _solver(self, run: Run, device: str, *, switched: bool) -> tuple[pb.SolverParameter, list[str]]:
+        shipped = read_solver(prototxt.path(NETS[self.net].solver))
+        solver = pb.SolverParameter()
+        solver.CopyFrom(definitions.training_solver(self.net, self.switches) if switched else shipped)
+        for name in ("max_iter", "base_lr", "test_interval", "display", "snapshot", "random_seed"):
+            if (value := getattr(self.changes, name)) is not None:
+                setattr(solver, name, value)
+        if self.changes.test_iter is not None:
+            solver.test_iter[:] = [self.changes.test_iter]
+        solver.net, solver.snapshot_prefix = str(run.folder / "net.prototxt"), str(run.prefix)
+        solver.solver_mode = pb.SolverParameter.CPU if device == "cpu" else pb.SolverParameter.GPU
+        return solver, differences(shipped, solver)
+
+    def _weights(self, net: pb.NetParameter) -> Path | None:
+        """Return the weights to start from, once they are known to serve."""
+        if self.weights is None:
+            if NETS[self.net].from_sr and not self.from_nothing:
+                hint = "give those of a `train --net pretrain` run, or `--weights none` to start from the fillers"
+                raise SolverError("starts from super-resolution weights", field="--weights", value=self.net, hint=hint)
+            return None
+        path = find_weights(self.weights)
+        there = {name for name, blobs in read_weights(path).items() if blobs}
+        learning = _owners(net)
+        taken = [layer.name for layer in learning if layer.name in there]
+        frozen = [
+            layer.name for layer in learning if layer.name not in there and not any(p.lr_mult for p in layer.param)
+        ]
+        if not taken or frozen:
+            lacking = ", ".join(frozen or (layer.name for layer in learning))
+            raise WeightsError(f"has no {lacking}", file=path, hint=f"it has {', '.join(sorted(there)) or 'no layers'}")
+        drawn = [layer.name for layer in learning if layer.name not in there]
+        self.say(f"{', '.join(taken)} from {path}" + (f"; {', '.join(drawn)} from the fillers" if drawn else ""))
+        return path
+
+    def _settings(self, changes: list[str], data: dict[str, Listed], weights: Path | None) -> dict[str, Any]:
+        """Return what tells one training from another.
+
+        A later part may be longer and tested otherwise; by the user's hand, at another rate as well. Where trainings
+        make way for others (`aside`), all of a training is at one rate.
+        """
+        rate = ("base_lr",) if self.aside is None else ()
+        free = ("max_iter", "test_iter", "test_interval", "display", "snapshot:", "solver_mode", *rate)
+        return {
+            "net": self.net,
+            "changes": [change for change in changes if not change.startswith(free)],
+            "data": data["train"].identity(),
+            "weights": identity(weights) if weights else None,
+        }
+
+    def _tell(
+        self, changes: list[str], data: dict[str, Listed], net: pb.NetParameter, solver: pb.SolverParameter
+    ) -> None:
+        say = self.say
+        say(
+            f"training {Path(NETS[self.net].net).name} by {Path(NETS[self.net].solver).name}, as the authors wrote them"
+        )
+        for change in changes:
+            say(f"  but {change}")
+        for phase, listed in data.items():
+            say(f"  {phase}: {listed.rows} samples of {listed.path}")
+        tests = (layer for layer in net.layer if layer.type == "HDF5Data" and layer.include[0].phase == pb.TEST)
+        size = sum(layer.hdf5_data_param.batch_size for layer in tests)
+        asked, rows = solver.test_iter[0] * size, data["test"].rows
+        if asked > rows:
+            once = -(-rows // size)
+            say(f"  a test takes {asked} samples, so that some of the {rows} count more than once (--test-iter {once})")
+
+    def _train(
+        self, run: Run, net: pb.NetParameter, solver: pb.SolverParameter, device: torch.device, weights: Path | None
+    ) -> float:
+        start = time.perf_counter()
+        if run.snapshot(solver.max_iter).is_file():
+            self.say(f"iteration {solver.max_iter} is there already; more --iterations go on, --fresh starts anew")
+        else:
+            write_text(net, run.folder / "net.prototxt")
+            write_text(solver, run.folder / "solver.prototxt")
+            valence = self.net != "pretrain"
+            run.train(
+                solver,
+                self.say,
+                device=device,
+                weights=weights,
+                criterion=valence_ccc if valence and self.switches.loss == "ccc" else None,
+                on_plateau=valence and self.switches.lr_on_plateau,
+            )
+        return round(time.perf_counter() - start, 2)
+
+    def _report(self, run: Run, solver: pb.SolverParameter, changes: list[str], seconds: float) -> dict[str, Any]:
+        curves = read_curves(run.log, solver.max_iter)
+        picture = run.folder / LOSSES
+        if curves.train:
+            measured = self._measured()
+            draw_losses(curves, picture, title=f"Training of {self.net}", measured=measured, held_out="test.txt")
+        results = {
+            "net": self.net,
+            "iterations": solver.max_iter,
+            "changes": changes,
+            "train_loss": {str(iteration): loss for iteration, loss in curves.train.items()},
+            "test_loss": {str(iteration): loss for iteration, loss in curves.test.items()},
+            "files": {
+                "caffemodel": str(run.snapshot(solver.max_iter)),
+                "log": str(run.log),
+                "losses": str(picture) if curves.train else None,
+            },
+            "seconds": seconds,
+        }
+        write_json(results, run.folder / RESULTS)
+        return results
+
+    def _measured(self) -> str:
+        what = {"euclidean": "Euclidean loss", "mse": "mean squared error", "ccc": "1 - CCC"}[self.switches.loss]
+        if self.net != "pretrain":
+            return f"{what} of valence"
+        return "Euclidean loss of a 16 x 16 patch" if self.switches.loss == "euclidean" else "mean squared error"
+
+
+def _owners(net: pb.NetParameter) -> list[pb.LayerParameter]:
+    """Return the layers that learn, without those whose parameters are an earlier one's."""
+    known: set[str] = set()
+    found = []
+    for layer in net.layer:
+        names = {param.name for param in layer.param if param.name}
+        if layer.type in LEARNING and not names & known:
+            found.append(layer)
+        known |= names
+    return found
+
+
+def valence_ccc(blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the loss "ccc" of a batch, from the blobs of a net without a layer for it."""
+    names = JOINED if JOINED[0] in blobs else ("fc5", "label")
+    loss: torch.Tensor = CCCLoss()(*(blobs[name] for name in names))
+    return loss

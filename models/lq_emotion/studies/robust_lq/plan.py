@@ -1,0 +1,305 @@
+"""The paper's experiment as stages: recordings to crops to HDF5 files to nets to scores, each done once.
+
+Folders below ROOT: ``data``, ``h5_files`` and ``runs`` as the single commands leave them; ``sr`` (pictures and patches
+for super-resolution); ``scores/<run>_on_<crops>``; ``table`` (ledger.json, logs, table.json and the tables).
+
+The number of threads a net is trained with is fixed: sums in another order are other numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import DataError, FileError
+from lq_emotion.crops.h5 import OWN
+from lq_emotion.datasets.avec.layout import Recording, find_recordings
+from lq_emotion.nets import definitions
+from lq_emotion.nets.blocks import SIZE
+from lq_emotion.nets.switches import otherwise
+from lq_emotion.studies.robust_lq import recipes
+from lq_emotion.studies.robust_lq import sr_stages as sr
+from lq_emotion.studies.robust_lq import stage_work as work
+from lq_emotion.studies.robust_lq.estimate import Training
+from lq_emotion.studies.robust_lq.stage_work import PHASES, Cell, Experiment
+from lq_emotion.workflow.stages import Ledger, Stage
+
+_SNAPSHOT = {"pretrain": "Pretrain"}  # what snapshots begin with, where it is not "emotion"
+
+
+def check(plan: Experiment) -> None:
+    """Refuse what cannot be run.
+
+    Raises
+    ------
+    DataError, FileError
+        A setting makes no sense, or there are no such recordings.
+    """
+    wrong = {
+        "scales": not _are_factors(plan.scales),
+        "rows": not plan.rows or any(row not in recipes.ROWS for row in plan.rows),
+        "preset": plan.preset not in recipes.PRESETS,
+        "max_factor": not 2 <= plan.largest_factor <= 16,
+        "mixture": not _are_factors(plan.mixture),
+        "threads": plan.threads < 1,
+        "seed": plan.seed < 0,
+        "delay": not 0 <= plan.delay < math.inf,
+    }
+    hints = {"rows": ", ".join(recipes.ROWS), "preset": ", ".join(recipes.PRESETS), "scales": "2 to 16, each once"}
+    for name, is_wrong in wrong.items():
+        if is_wrong:
+            raise DataError("cannot be used", field=name, value=getattr(plan, name), hint=hints.get(name))
+    if plan.switches.input_size == "own":
+        for name in ("scales", "mixture"):
+            if any(SIZE % factor for factor in getattr(plan, name)):
+                raise DataError("faces at their own size need divisors of 96", field=name, value=getattr(plan, name))
+    if plan.pictures is not None and not plan.pictures.is_dir():
+        raise FileError("no such folder of pictures", file=plan.pictures)
+    if plan.natural is not None:
+        sr.sr_pictures(plan)
+
+
+def _are_factors(values: Sequence[int]) -> bool:
+    return bool(values) and len(set(values)) == len(values) and all(2 <= value <= 16 for value in values)
+
+
+def cells(plan: Experiment) -> list[Cell]:
+    """Return what the table consists of."""
+    return [cell for _, _, cell in _scored(plan)]
+
+
+def _scored(plan: Experiment) -> Iterator[tuple[recipes.Recipe, int, Cell]]:
+    for name in plan.rows:
+        row = recipes.recipe(name)
+        for s in (1,) if name == "hr" else plan.scales:
+            run = row.row.format(**_filled(plan, s))
+            yield row, s, Cell(row.row.split("-{")[0], s, run, _test(plan, row, s))
+
+
+def _filled(plan: Experiment, s: int) -> dict[str, Any]:
+    return {"s": s, "max": plan.largest_factor, "mixture": "_".join(map(str, plan.mixture))}
+
+
+def _own(plan: Experiment, row: recipes.Recipe) -> bool:
+    """Tell whether a row's nets take faces at their own size: HQ are as they are, SR-FCN gives the size it takes."""
+    return plan.switches.input_size == "own" and row.net in ("HQ", "vlqr") and row.data != "HQ"
+
+
+def _mixed(row: recipes.Recipe) -> bool:
+    return row.data.startswith("mix_")
+
+
+def _factors(plan: Experiment, row: recipes.Recipe, s: int) -> tuple[int, ...]:
+    """Return how many times smaller than 96 x 96 the faces are that a row's net learns from."""
+    if not _own(plan, row):
+        return (1,)
+    return tuple(sorted(plan.mixture)) if _mixed(row) else (s,)
+
+
+def _data(plan: Experiment, row: recipes.Recipe, s: int) -> str:
+    """Return the folder of h5_files a row is trained with."""
+    return row.data.format(**_filled(plan, s)) + (OWN if _own(plan, row) else "")
+
+
+def _test(plan: Experiment, row: recipes.Recipe, s: int) -> str:
+    """Return the crops a row is scored on."""
+    return row.test.format(**_filled(plan, s)) + (OWN if _own(plan, row) else "")
+
+
+def stages(plan: Experiment) -> list[Stage]:
+    """Return everything to be done, in an order that works."""
+    check(plan)
+    names = _names(plan)
+    rows = {name: recipes.recipe(name) for name in plan.rows}
+    pairs = [(row, s) for row in rows.values() for s in plan.scales]
+
+    def crops(kind: str) -> list[Path]:
+        return [plan.out / "data/raw_data" / kind / f"{name}.mat" for name in names]
+
+    found = [_prepare(plan, names, [path for s in (1, *plan.scales) for path in crops(_crops(s))])]
+    owned = {factor for row, s in pairs if _own(plan, row) for factor in (s, *_factors(plan, row, s))}
+    found += [_own_size(plan, s, crops("HQ"), crops(f"{_crops(s)}{OWN}")) for s in sorted(owned)]
+    files = {}
+    for folder, (row, s) in sorted({_data(plan, row, s): (row, s) for row, s in pairs}.items()):
+        if _mixed(row) and _own(plan, row):
+            kinds = [f"{_crops(factor)}{OWN}" for factor in _factors(plan, row, s)]
+            found.append(_h5_of_sizes(plan, folder, [path for kind in kinds for path in crops(kind)]))
+        else:
+            found.append(_h5(plan, folder, crops("HQ" if _mixed(row) else folder), mixed=_mixed(row)))
+        files[folder] = found[-1].writes
+    found += _pretrainings(plan, pairs, [path for path in crops("HQ") if plan.partitions.of(path.stem) == "train"])
+    runs = {}
+    for row, s in pairs:
+        name, start = (text.format(**_filled(plan, s)) for text in (row.row, row.start))
+        data, factors = _data(plan, row, s), _factors(plan, row, s)
+        where, seed = plan.out / "h5_files" / data, 10 * row.seed
+        runs[name] = _train(plan, name, row.net, where, files[data], start, seed=seed, factors=factors)
+    found += runs.values()
+    for row, s, cell in _scored(plan):
+        tested = [path for path in crops(cell.test) if plan.partitions.of(path.stem) == "dev"]
+        data, factor = _data(plan, row, s), s if _own(plan, row) and _mixed(row) else None
+        found.append(_evaluate(plan, cell, runs[cell.run].writes[0], tested, data, factor))
+    return found
+
+
+def _pretrainings(plan: Experiment, pairs: Sequence[tuple[recipes.Recipe, int]], faces: list[Path]) -> list[Stage]:
+    """Return what makes the super-resolution weights that rows start from."""
+    factors = sorted({_factor(row.start.format(**_filled(plan, s))) for row, s in pairs if row.start})
+    found = [_faces(plan, faces)] if factors and plan.natural is None else []
+    for s in factors:
+        data = _sr_data(plan, s)
+        run = _train(plan, f"pretrain-{s}", "pretrain", plan.out / "sr" / f"{s}", data.writes, "", seed=100 + s)
+        found += [data, run]
+    return found
+
+
+def _found(plan: Experiment) -> list[Recording]:
+    return find_recordings(plan.recordings, dimension=plan.dimension, skip=[plan.root.resolve()])
+
+
+def _names(plan: Experiment) -> list[str]:
+    there = [one for one in _found(plan) if one.labelled]
+    names = [one.name for one in there if plan.partitions.of(one.name) in PHASES.values()]
+    plan.partitions.require_known([one.name for one in there], plan.recordings, *PHASES.values())
+    for partition in PHASES.values():
+        if not plan.partitions.members(partition, names):
+            hint = f"name them: --{partition} takes from {', '.join(one.name for one in there)}"
+            raise DataError(f"has no labelled {partition} recording", file=plan.recordings, hint=hint)
+    return names
+
+
+def _crops(s: int) -> str:
+    return "HQ" if s == 1 else f"LR{s}"
+
+
+def _factor(run: str) -> int:
+    return int(run.rpartition("-")[2])
+
+
+def _otherwise(plan: Experiment, *parts: str) -> dict[str, Any]:
+    """Return what a stage's settings owe to switches: nothing where they are the code's."""
+    found = otherwise(plan.switches, *parts)
+    found.pop("sr_pictures", None)  # what is read tells
+    return {"switches": found} if found else {}
+
+
+def _partitioned(plan: Experiment) -> dict[str, Any]:
+    """Return what a stage's settings owe to partitions that a user names."""
+    return {"partitions": dict(plan.partitions.named)} if plan.partitions.named else {}
+
+
+def _prepare(plan: Experiment, names: Sequence[str], crops: list[Path]) -> Stage:
+    there = {one.name: one for one in _found(plan)}
+    files = [
+        path
+        for name in names
+        for path in (there[name].video, there[name].frame_time, there[name].gold, there[name].ratings)
+        if path is not None
+    ]
+    boxes = [path for path in sorted(plan.boxes.iterdir()) if path.is_file()] if plan.boxes else []
+    run = partial(work.do_prepare, plan, tuple(names))
+    settings = {
+        "names": list(names),
+        "scales": list(plan.scales),
+        "boxes": plan.boxes is not None,
+        **_partitioned(plan),
+        **({"delay": plan.delay} if plan.delay else {}),
+        **_otherwise(plan, "prepare"),
+    }
+    return Stage("prepare", run, settings, (*files, *boxes), tuple(crops))
+
+
+def _own_size(plan: Experiment, s: int, crops: list[Path], writes: list[Path]) -> Stage:
+    run = partial(work.do_own_size, plan, s, tuple(zip(crops, writes, strict=True)))
+    return Stage(f"own size {s}", run, {"scale": s}, tuple(crops), tuple(writes))
+
+
+def _h5(plan: Experiment, folder: str, crops: list[Path], *, mixed: bool) -> Stage:
+    target = plan.out / "h5_files" / folder
+    writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
+    switched = _otherwise(plan, "h5", *(("h5 of the mixture",) if mixed else ()))
+    settings = {"folder": folder, "mixture": list(plan.mixture) if mixed else [], "seed": plan.seed, **switched}
+    settings |= _partitioned(plan)
+    return Stage(f"h5 {folder}", partial(work.do_h5, plan, folder, mixed), settings, tuple(crops), writes)
+
+
+def _h5_of_sizes(plan: Experiment, folder: str, crops: list[Path]) -> Stage:
+    """Files of a mixture whose faces keep their own sizes: one for each factor, and lists of them all."""
+    target, factors = plan.out / "h5_files" / folder, sorted(plan.mixture)
+    writes = [target / f"{phase}.txt" for phase in PHASES]
+    writes += [target / f"{factor}" / f"{phase}.h5" for factor in factors for phase in PHASES]
+    writes += [target / f"{phase}_{factor}.h5" for factor in factors[1:] for phase in PHASES]
+    settings = {"folder": folder, "factors": factors, "seed": plan.seed, **_otherwise(plan, "h5")}
+    settings |= _partitioned(plan)
+    return Stage(f"h5 {folder}", partial(work.do_h5_of_sizes, plan, folder), settings, tuple(crops), tuple(writes))
+
+
+def _faces(plan: Experiment, crops: list[Path]) -> Stage:
+    count = plan.preset_of("sr")["faces"]
+    writes = tuple(plan.out / "sr/pictures" / f"{phase}.made" for phase in PHASES)
+    settings = {"faces": count, "seed": plan.seed}
+    return Stage(
+        "faces for super-resolution", partial(sr.do_faces, plan, tuple(crops), count), settings, tuple(crops), writes
+    )
+
+
+def _sr_data(plan: Experiment, s: int) -> Stage:
+    target = plan.out / "sr" / f"{s}"
+    reads: tuple[Path, ...]
+    if plan.natural is None:
+        reads = tuple(plan.out / "sr/pictures" / f"{phase}.made" for phase in PHASES)
+    else:
+        reads = tuple(path for paths in sr.sr_pictures(plan).values() for path in paths)
+    writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
+    stride = plan.preset_of("sr")["scale_stride"]
+    settings = {"scale": s, "stride": stride, "seed": plan.seed, **_otherwise(plan, "patches")}
+    return Stage(f"patches for super-resolution at {s}", partial(sr.do_sr_data, plan, s), settings, reads, writes)
+
+
+def _train(
+    plan: Experiment,
+    name: str,
+    net: str,
+    data: Path,
+    files: Sequence[Path],
+    start: str,
+    *,
+    seed: int,
+    factors: Sequence[int] = (1,),
+) -> Stage:
+    changes = {**plan.preset_of(net), "random_seed": plan.seed + seed}
+    count = _iterations(plan, net)
+    out = plan.out / "runs" / name
+    weights = out / "snapshots" / f"{_SNAPSHOT.get(net, 'emotion')}_iter_{count}.caffemodel"
+    reads = list(files)
+    begun: Path | None = None
+    if start:
+        from_run = plan.out / "runs" / start / "snapshots"
+        begun = from_run / f"Pretrain_iter_{_iterations(plan, 'pretrain')}.caffemodel"
+        reads.append(begun)
+    switched = definitions.settings(net, plan.switches, factors)
+    settings = {"net": net, "changes": changes, "threads": plan.threads, "device": plan.device}
+    settings |= {"switches": switched} if switched else {}
+    run = partial(work.do_train, plan, name, net, data, begun, changes)
+    training = Training(net, changes, tuple(factors), out)
+    return Stage(f"train {name}", run, settings, tuple(reads), (weights, out / "train.json"), training)
+
+
+def _iterations(plan: Experiment, net: str) -> int:
+    return int(plan.preset_of(net).get("max_iter") or definitions.training_solver(net, plan.switches).max_iter)
+
+
+def _evaluate(plan: Experiment, cell: Cell, weights: Path, crops: list[Path], data: str, factor: int | None) -> Stage:
+    out = plan.out / cell.scores
+    run = partial(work.do_evaluate, plan, cell, weights, plan.out / "h5_files" / data, factor)
+    settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
+    return Stage(f"score {cell.run} on {cell.test}", run, settings, (weights, *crops), (out / "scores.json",))
+
+
+def ledger(plan: Experiment) -> Ledger:
+    """Return what is known to be done below ROOT."""
+    (plan.out / "table").mkdir(parents=True, exist_ok=True)
+    return Ledger(plan.out / "table" / "ledger.json")

@@ -1,0 +1,116 @@
+"""Figure 4: recognition against QP and against bits per pixel, and what the codecs cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.formats.files import atomic_path
+
+_COLOURS = ("#1f77b4", "#d94801", "#31a354", "#756bb1", "#e7298a", "#8c6d31", "#17becf", "#636363")
+_MARKS = "osD^vP*X"
+Point = Mapping[str, Any]
+
+
+def draw_codec(points: Sequence[Point], codec: str, path: Path) -> None:
+    """Write a row of panels for each size: CC and CCC against QP, then against bits per pixel, headers included.
+
+    Every model is a line; the dotted line of its colour is what it reaches on small pictures that were not coded.
+    """
+    scales = sorted({point["scale"] for point in points})
+    models = list(dict.fromkeys(point["model"] for point in points))
+    figure = _figure((16, 3.5 * len(scales) + 0.9))
+    axes = figure.subplots(len(scales), 4, squeeze=False, sharex="col")
+    figure.suptitle(f"Recognition from small pictures coded by {codec}", fontsize=13)
+    for row, scale in zip(axes, scales, strict=True):
+        here = [point for point in points if point["scale"] == scale]
+        for place, (across, measure) in enumerate((x, y) for x in ("qp", "bpp") for y in ("cc", "ccc")):
+            panel = row[place]
+            for number, model in enumerate(models):
+                _curve(panel, [p for p in here if p["model"] == model], codec, across, measure, number)
+            panel.set_title(f"s = {scale}", fontsize=10, loc="left")
+            panel.set_ylabel(measure.upper())
+            panel.grid(visible=True, alpha=0.3)
+        for first, second in ((0, 2), (1, 3)):  # the same measure on the same axis
+            row[second].sharey(row[first])
+    for panel, label in zip(axes[-1], ("QP", "QP", "bits per coded pixel", "bits per coded pixel"), strict=True):
+        panel.set_xlabel(label)
+    for column in (0, 1):
+        axes[0, column].invert_xaxis()  # better pictures to the right, as in the other panels
+    lines, names = _legend(axes)
+    if any(point["qp"] is None for point in points):
+        lines.append(axes[0, 0].plot([], [], color="0.4", linestyle=":", linewidth=1)[0])
+        names.append("not coded")
+    figure.legend(lines, names, loc="outside lower center", ncols=min(len(names), 8), frameon=False)
+    _save(figure, path)
+
+
+def draw_rates(points: Sequence[Point], published: Mapping[int, float], qp: int, path: Path) -> None:
+    """Write bits per pixel and quality against QP for every codec and size, beside what the paper states."""
+    curves: dict[tuple[int, str], dict[int, Point]] = {}
+    for point in points:
+        if point["qp"] is not None:
+            curves.setdefault((point["scale"], point["codec"]), {})[point["qp"]] = point
+    scales, codecs = (list(dict.fromkeys(key)) for key in zip(*sorted(curves), strict=True))
+    figure = _figure((12, 4.8))
+    rate, quality = figure.subplots(1, 2)
+    for (scale, codec), by_qp in sorted(curves.items()):
+        qps = sorted(by_qp)
+        colour = _COLOURS[scales.index(scale) % len(_COLOURS)]
+        mark = _MARKS[codecs.index(codec) % len(_MARKS)]
+        style = {"color": colour, "marker": mark, "markersize": 4, "linewidth": 1.4}
+        rate.plot(qps, [by_qp[q]["bpp"] for q in qps], label=f"{codec}, s = {scale}", **style)
+        if by_qp[qps[0]]["vcl_bpp"] is not None:
+            rate.plot(qps, [by_qp[q]["vcl_bpp"] for q in qps], color=colour, linestyle=":", linewidth=1.2)
+        lossy = [q for q in qps if by_qp[q]["psnr"] is not None]
+        quality.plot(lossy, [by_qp[q]["psnr"] for q in lossy], label=f"{codec}, s = {scale}", **style)
+    for scale, bpp in published.items():
+        if scale in scales:
+            colour = _COLOURS[scales.index(scale) % len(_COLOURS)]
+            rate.plot(qp, bpp, "*", color=colour, markersize=15, markeredgecolor="black", zorder=5)
+            rate.annotate(f"paper, s = {scale}", (qp, bpp), (8, -12), textcoords="offset points", fontsize=9)
+    rate.set_yscale("log")
+    for axis in (rate.yaxis.set_major_formatter, rate.yaxis.set_minor_formatter):
+        axis("{x:.2g}")
+    rate.set(xlabel="QP", ylabel="bits per coded pixel", title="all bits; dotted: pictures alone")
+    quality.set(xlabel="QP", ylabel="PSNR of the small pictures, dB", title="quality")
+    for panel in (rate, quality):
+        panel.grid(visible=True, which="both", alpha=0.3)
+    rate.legend(fontsize=9)
+    _save(figure, path)
+
+
+def _curve(panel: Any, points: Sequence[Point], codec: str, across: str, measure: str, number: int) -> None:
+    colour = _COLOURS[number % len(_COLOURS)]
+    coded = sorted((p for p in points if p["codec"] == codec), key=lambda p: p["qp"])
+    shown = [p for p in coded if p[measure] is not None]
+    if shown:
+        across_values, values = [p[across] for p in shown], [p[measure] for p in shown]
+        mark = _MARKS[number % len(_MARKS)]
+        panel.plot(across_values, values, color=colour, marker=mark, markersize=4, label=shown[0]["model"])
+    for point in points:
+        if point["qp"] is None and point[measure] is not None:
+            panel.axhline(point[measure], color=colour, linestyle=":", linewidth=1)
+
+
+def _legend(axes: Any) -> tuple[list[Any], list[str]]:
+    found: dict[str, Any] = {}
+    for panel in axes.flat:
+        for line, name in zip(*panel.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, line)
+    return list(found.values()), list(found)
+
+
+def _figure(size: tuple[float, float]) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Any, path: Path) -> None:
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)

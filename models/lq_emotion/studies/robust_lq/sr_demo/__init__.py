@@ -1,0 +1,1 @@
+"""The authors' super-resolution net trained on a few images."""

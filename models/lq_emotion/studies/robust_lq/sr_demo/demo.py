@@ -1,0 +1,217 @@
+"""From pictures to a trained SR-FCN: every step leaves files, and one whose files are there is not done again."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+import lq_emotion.prototxt as prototxt
+from caffe_compat.build.net import CaffeNet, load_net
+from caffe_compat.cli.convert import save_state_dict
+from caffe_compat.errors import FileError, WeightsError
+from caffe_compat.formats.files import write_text
+from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.lists import write_list
+from lq_emotion.studies.robust_lq.sr_demo import image_sources, workspace
+from lq_emotion.studies.robust_lq.sr_demo.figures import draw_comparison, draw_losses
+from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY, WHY, Recipe, make_recipe, test_stride
+from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, Enlarged, enlarge
+from lq_emotion.training.trainer import Run, read_curves
+from matlab_ports import generate_test, generate_train
+
+Say = Callable[[str], None]
+Results = dict[str, Any]
+
+
+@dataclass
+class Demo:
+    """A run of the demo.
+
+    Attributes
+    ----------
+    out : folder for everything that is written.
+    images : the user's pictures; scikit-image's by default.
+    scale : how many times smaller the low-resolution pictures are.
+    iterations : updates in all.
+    fresh : forget what an earlier run left.
+    say : takes lines of progress.
+    seconds : time of each step done.
+    """
+
+    out: Path
+    images: Path | None = None
+    scale: int = 3
+    iterations: int = 400
+    fresh: bool = False
+    say: Say = print
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> Results:
+        """Do what is not done yet, and return the results, which lie in results.json as well.
+
+        Raises
+        ------
+        CaffeCompatError, PortError, OSError
+            Pictures or files that cannot be used.
+        InterruptedTrainingError
+            Ctrl-C while training.
+        """
+        self._write_pictures()
+        found: Results | None = read_json(self.out / workspace.RESULTS)
+        with contents_of(self.out / workspace.RESULTS):
+            whole = found and found["iterations"] == self.iterations and all(map(self._exists, found["files"].values()))
+        if found and whole:
+            self.say(f"{self.out} is finished; --fresh starts anew, more --iterations go on")
+            return found
+        patches = self._write_data()
+        recipe = make_recipe(
+            self.out.resolve(), scale=self.scale, iterations=self.iterations, test_patches=patches["test"]
+        )
+        self._train(recipe)
+        net = self._load_net()
+        enlarged = self._compare(net)
+        self._draw(enlarged)
+        self._convert(net)
+        results = self._results(recipe, patches, enlarged)
+        write_json(results, self.out / workspace.RESULTS)
+        return results
+
+    @property
+    def _training(self) -> Run:
+        return Run(self.out, "sr_fcn", "SR-FCN")
+
+    def _exists(self, name: str) -> bool:
+        return (self.out / name).is_file()
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+        self.say(f"{name}: done in {self.seconds[name]:.1f} s")
+
+    def _write_pictures(self) -> None:
+        if self.out.exists() and not self.out.is_dir():
+            raise FileError("this is a file; a folder is expected", file=self.out)
+        folder = self.out / workspace.PICTURES
+        if self.images and self.images.resolve().is_relative_to(folder.resolve()):
+            raise FileError("the demo writes there; name another folder of pictures", file=self.images)
+        sources = image_sources.of_folder(self.images, self.say) if self.images else image_sources.built_in()
+        named = make_recipe(self.out, scale=self.scale, iterations=1, test_patches=64).changes
+        settings = workspace.settings(sources, self.scale, named)
+        if workspace.prepare(self.out, settings, self.say, fresh=self.fresh):
+            return
+        with self._step("pictures"):
+            image_sources.write(sources, folder, _bar("pictures"))
+            write_json(settings, self.out / workspace.SETTINGS)
+        trained = ", ".join(source.name for source in sources if not source.held_out)
+        self.say(f"  trained on: {trained}; held out: {', '.join(s.name for s in sources if s.held_out)}")
+
+    def _write_data(self) -> dict[str, int]:
+        """Write train.h5 and test.h5 by the authors' scripts; return how many patches each holds."""
+        stride = test_stride(workspace.count_pixels(self._held_out()))
+        settings: dict[str, dict[str, Any]] = {"train": {}, "test": {"stride": stride}}
+        patches = {}
+        for name, script in (("train", generate_train), ("test", generate_test)):
+            path = self.out / f"{name}.h5"
+            if not path.is_file():
+                with self._step(path.name):
+                    folder = self.out / workspace.PICTURES / name
+                    script(folder, path, scale=self.scale, pattern="*.png", **settings[name])
+            write_list([path], self.out / f"{name}.txt")
+            patches[name] = workspace.count_rows(path)
+        self.say(f"  {patches['train']} patches to train on, {patches['test']}, {stride} pixels apart, to test")
+        return patches
+
+    def _held_out(self) -> list[Path]:
+        return sorted((self.out / workspace.PICTURES / "test").glob("*.png"))
+
+    def _train(self, recipe: Recipe) -> None:
+        self.say("training SR-FCN by the authors' prototxt/pretrain, changed to take a minute or two:")
+        for change in recipe.changes:
+            self.say(f"  {change}")
+        self.say(f"  ({WHY})")
+        if self._training.snapshot(self.iterations).is_file():
+            self.say(f"  iteration {self.iterations} is there already")
+            return
+        write_text(recipe.net, self.out / "net.prototxt")
+        write_text(recipe.solver, self.out / "solver.prototxt")
+        self._training.prefix.parent.mkdir(exist_ok=True)
+        with self._step("training"):
+            self._training.train(recipe.solver, self.say)
+
+    def _load_net(self, weights: Path | None = None) -> CaffeNet:
+        """Return the authors' deploy net with the trained weights."""
+        return load_net(prototxt.path(DEPLOY), weights or self._training.snapshot(self.iterations))
+
+    def _compare(self, net: CaffeNet) -> list[Enlarged]:
+        with self._step("held-out pictures"):
+            return [enlarge(net, path, self.scale) for path in _bar("held out")(self._held_out())]
+
+    def _draw(self, enlarged: Sequence[Enlarged]) -> None:
+        focus = read_json(self.out / workspace.SETTINGS)["focus"]
+        told = f"scale {self.scale}, SR-FCN after {self.iterations} iterations, PSNR of Y over the whole picture"
+        with self._step("figures"):
+            draw_comparison(enlarged, focus, self.out / workspace.COMPARISON, told)
+            draw_losses(read_curves(self._training.log, self.iterations), self.out / workspace.LOSSES)
+
+    def _convert(self, net: CaffeNet) -> None:
+        """Write the weights for PyTorch, and check that a net that loads them computes the same bits."""
+        path = self.out / workspace.TORCH
+        save_state_dict(net, path)
+        again = load_net(prototxt.path(DEPLOY), seed=0)
+        again.load_state_dict(torch.load(path, weights_only=True))
+        blob = torch.rand(1, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            same = torch.equal(net(blob), again(blob))
+        if not same:
+            raise WeightsError("computes something else than the caffemodel it was made of", file=path)
+        self.say(f"{path.name}: reloaded, it computes the same bits as the caffemodel")
+
+    def _results(self, recipe: Recipe, patches: dict[str, int], enlarged: Sequence[Enlarged]) -> Results:
+        curves = read_curves(self._training.log, self.iterations)
+        scores = {picture.name: picture.psnr() for picture in enlarged}
+        means = {method: sum(s[method] for s in scores.values()) / len(scores) for method in METHODS}
+        weights = self._training.snapshot(self.iterations)
+        return {
+            "scale": self.scale,
+            "iterations": self.iterations,
+            "changes": list(recipe.changes),
+            "patches": patches,
+            "psnr": {name: {method: _finite(score) for method, score in s.items()} for name, s in scores.items()},
+            "mean_psnr": {method: _finite(mean) for method, mean in means.items()},
+            "gain_over_bicubic": _finite(means["sr_fcn"] - means["bicubic"]),
+            "test_loss": {str(iteration): loss for iteration, loss in curves.test.items()},
+            "files": {
+                "caffemodel": str(weights.relative_to(self.out)),
+                "solverstate": str(weights.with_suffix(".solverstate").relative_to(self.out)),
+                "torch": workspace.TORCH,
+                "comparison": workspace.COMPARISON,
+                "losses": workspace.LOSSES,
+                "log": "train.log",
+            },
+            "seconds": dict(self.seconds),
+        }
+
+
+def _bar(label: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+
+    def made(items: Sequence[Any]) -> Iterable[Any]:
+        bar: Iterable[Any] = tqdm(items, desc=label, disable=None, leave=False)
+        return bar
+
+    return made
+
+
+def _finite(value: float) -> float | None:
+    """Return what JSON can hold."""
+    return round(value, 4) if math.isfinite(value) else None

@@ -1,0 +1,125 @@
+"""The demo's two pictures: the methods side by side, and the losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER
+from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, Enlarged
+from lq_emotion.training.trainer import Curves
+
+_WINDOW = 96  # side of the part shown enlarged
+_TITLES = {"nearest": "low resolution", "bicubic": "bicubic", "sr_fcn": "SR-FCN"}
+_SMOOTHED = 25  # iterations
+_BLACK, _WHITE = 16, 235  # the range of Y
+
+
+def draw_comparison(
+    pictures: Sequence[Enlarged], focus: Mapping[str, Sequence[int]], path: Path, subtitle: str
+) -> None:
+    """Write one row a picture: all of it, then a part by each method and in the original.
+
+    Parameters
+    ----------
+    pictures : at most three are shown.
+    focus : row and column, in the whole picture, of the part's centre; where there is none, the part that bicubic
+        interpolation is worst at.
+    subtitle : one line.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = pictures[:3]
+    figure = Figure(figsize=(15, 3.3 * len(shown) + 0.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"Super-resolution of pictures the net was not trained on\n{subtitle}", fontsize=13)
+    axes = figure.subplots(len(shown), 5, squeeze=False)
+    for row, picture in zip(axes, shown, strict=True):
+        _draw_row(row, picture, focus.get(picture.name))
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+
+
+def _draw_row(row: npt.NDArray[Any], picture: Enlarged, focus: Sequence[int] | None) -> None:
+    from matplotlib.patches import Rectangle
+
+    top, left, side = _part(picture, focus)
+    part = np.s_[top : top + side, left : left + side]
+    scores = picture.psnr()
+    _show(row[0], picture.original, picture.name)
+    row[0].add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor="#ffb000", linewidth=2))
+    best = max(scores, key=lambda method: scores[method])
+    for axes, method in zip(row[1:4], METHODS, strict=True):
+        title = f"{_TITLES[method]}\n{scores[method]:.2f} dB"
+        _show(axes, picture.by[method][part], title, bold=method == best)
+    _show(row[4], picture.original[part], "original\n ")
+
+
+def _show(axes: Any, values: npt.NDArray[np.uint8], title: str, *, bold: bool = False) -> None:
+    axes.imshow(values, cmap="gray", vmin=_BLACK, vmax=_WHITE, interpolation="nearest")
+    axes.set_title(title, fontsize=12, fontweight="bold" if bold else "normal")
+    axes.set_axis_off()
+
+
+def _part(picture: Enlarged, focus: Sequence[int] | None) -> tuple[int, int, int]:
+    """Return top, left and side of the part to show."""
+    height, width = picture.original.shape
+    side = min(_WINDOW, height, width)
+    if focus is not None:
+        top, left = (int(centre) - BORDER - side // 2 for centre in focus)
+    else:
+        error = (picture.by["bicubic"].astype(np.float64) - picture.original) ** 2
+        sums = np.pad(error, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+        windows = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+        top, left = (int(place) for place in np.unravel_index(windows.argmax(), windows.shape))
+    return max(0, min(top, height - side)), max(0, min(left, width - side)), side
+
+
+def draw_losses(
+    curves: Curves,
+    path: Path,
+    *,
+    title: str = "Training of SR-FCN",
+    measured: str = "Euclidean loss of a 16 x 16 patch",
+    held_out: str = "held-out pictures",
+) -> None:
+    """Write the training loss of every logged iteration, its running median, and the test losses.
+
+    The first steps overshoot by orders of magnitude; what exceeds 30 times the last median is cut off.
+
+    Parameters
+    ----------
+    curves : with one training loss at least.
+    path : of the picture.
+    title, measured, held_out : what the picture, its vertical axis and the test losses are called.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    iterations = np.array(list(curves.train))
+    losses = np.array(list(curves.train.values()))
+    axes.plot(iterations, losses, color="#9ecae1", linewidth=0.8, label="training, one batch")
+    window = min(_SMOOTHED, len(losses))
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, window), axis=1)
+    middles = iterations[(window - 1) // 2 :][: len(medians)]
+    axes.plot(middles, medians, color="#08519c", linewidth=1.8, label=f"training, median of {window}")
+    if curves.test:
+        axes.plot(list(curves.test), list(curves.test.values()), "o-", color="#d94801", label=held_out)
+    axes.set(yscale="log", xlabel="iteration", ylabel=measured, title=title)
+    top = min(float(losses.max()), 30 * float(medians[-1])) * 1.2
+    if math.isfinite(top) and top > 0:  # else it diverged
+        axes.set_ylim(top=top)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)

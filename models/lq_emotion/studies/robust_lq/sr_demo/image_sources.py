@@ -1,0 +1,149 @@
+"""The demo's pictures: those that ship inside scikit-image, or a folder of the user's; written as 8-bit RGB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from caffe_compat.errors import DataError
+from caffe_compat.formats.files import atomic_path
+from caffe_compat.formats.image_size import open_picture
+
+Say = Callable[[str], None]
+Pixels = npt.NDArray[np.uint8]
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Bounds on time: a picture of 512 x 512 takes the net a few seconds on two cores.
+LONGEST_SIDE = 512
+MOST_PICTURES = 24
+MOST_HELD_OUT = 4
+SHORTEST_SIDE = 64  # gives a few patches of 32 x 32 whatever the scale
+
+# Held out: a face, then a drink. What is looked at in the figure: row and column of its centre.
+_BUILT_IN_TRAIN = ("camera", "chelsea", "motorcycle", "rocket")
+_BUILT_IN_TEST = {"astronaut": (120, 222), "coffee": (150, 330)}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture before it is written.
+
+    Attributes
+    ----------
+    name : of the file to be written, without suffix.
+    held_out : kept from training, to try the net on.
+    focus : row and column of what to show enlarged, where that is known.
+    load : returns (H, W, 3), uint8.
+    identity : changes when the picture does.
+    """
+
+    name: str
+    held_out: bool
+    focus: tuple[int, int] | None
+    load: Callable[[], Pixels]
+    identity: str
+
+
+def built_in() -> list[Source]:
+    """Return the pictures of scikit-image; no network is needed.
+
+    Raises
+    ------
+    DataError
+        scikit-image is not installed.
+    """
+    try:
+        from skimage import data
+    except ImportError:
+        hint = "pip install 'caffe-compat[demo]', or give --images FOLDER"
+        raise DataError("the demo's pictures ship with scikit-image, which is not installed", hint=hint) from None
+    shipped: Any = data
+    version = f"scikit-image {metadata.version('scikit-image')}"
+
+    def made(name: str, focus: tuple[int, int] | None) -> Source:
+        def load() -> Pixels:
+            found = shipped.stereo_motorcycle()[0] if name == "motorcycle" else getattr(shipped, name)()
+            return _fitted(Image.fromarray(found).convert("RGB"))
+
+        return Source(name, focus is not None, focus, load, f"{version}: {name}")
+
+    return [made(name, None) for name in _BUILT_IN_TRAIN] + [made(*item) for item in _BUILT_IN_TEST.items()]
+
+
+def of_folder(folder: Path, say: Say) -> list[Source]:
+    """Return the pictures of a folder; the last fifth, one to four, is held out.
+
+    Parameters
+    ----------
+    folder : searched without its subfolders; of more than 24 pictures, 24 evenly spread by name are taken.
+    say : told what is left out.
+
+    Raises
+    ------
+    DataError
+        No such folder, fewer than two pictures in it, or one that cannot be used.
+    """
+    if not folder.is_dir():
+        raise DataError("no such folder of pictures", file=folder)
+    paths = in_folder(folder)
+    if not paths:
+        raise DataError("holds no pictures", file=folder, hint=f"files that end in {', '.join(sorted(SUFFIXES))}")
+    if len(paths) == 1:
+        raise DataError("holds one picture", file=folder, hint="two are needed: one to train on, one to try")
+    if len(paths) > MOST_PICTURES:
+        say(f"{folder} holds {len(paths)} pictures; {MOST_PICTURES} of them, evenly spread, are taken")
+        paths = [paths[i * len(paths) // MOST_PICTURES] for i in range(MOST_PICTURES)]
+    held_out = max(1, min(MOST_HELD_OUT, len(paths) // 5))
+    return [_source(path, number, number >= len(paths) - held_out) for number, path in enumerate(paths)]
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """Return the pictures of a folder by their suffixes, sorted: not Thumbs.db, not hidden files."""
+    paths = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
+def _source(path: Path, number: int, held_out: bool) -> Source:  # noqa: FBT001
+    told = path.stat()
+    identity = f"{path.name}, {told.st_size} bytes, {told.st_mtime_ns}"
+    return Source(f"{number:02d}_{path.stem}", held_out, None, lambda: _read(path), identity)
+
+
+def _read(path: Path) -> Pixels:
+    try:
+        with open_picture(path) as picture:
+            if picture.mode[:1] in ("I", "F"):
+                kind = f"holds pixels of kind {picture.mode}"
+                raise DataError(kind, file=path, hint="convert it to 8-bit RGB")
+            picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
+            upright: Image.Image = ImageOps.exif_transpose(picture)
+            found = _fitted(upright.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"not a readable picture ({error})", file=path) from None
+    if min(found.shape[:2]) < SHORTEST_SIDE:
+        size = f"{found.shape[1]} x {found.shape[0]} pixels are too few"
+        raise DataError(size, file=path, hint=f"at least {SHORTEST_SIDE} x {SHORTEST_SIDE} are needed")
+    return found
+
+
+def _fitted(picture: Image.Image) -> Pixels:
+    """Return the pixels, shrunk to `LONGEST_SIDE` where they exceed it."""
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    return np.array(picture)
+
+
+def write(sources: Sequence[Source], folder: Path, progress: Callable[[Sequence[Any]], Iterable[Any]]) -> None:
+    """Write every picture as ``train/NAME.png`` or ``test/NAME.png`` below `folder`."""
+    for source in progress(sources):
+        part = folder / ("test" if source.held_out else "train")
+        part.mkdir(parents=True, exist_ok=True)
+        pixels = source.load()
+        with atomic_path(part / f"{source.name}.png") as partial:
+            Image.fromarray(pixels).save(partial, format="PNG")

@@ -1,0 +1,82 @@
+"""How close enlarged pictures come to the original: nearest neighbour, bicubic, SR-FCN."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from caffe_compat.build.net import CaffeNet
+from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER
+from matlab_ports import im2double, imread, imresize, modcrop, rgb2ycbcr
+
+METHODS = ("nearest", "bicubic", "sr_fcn")
+Luma = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """One picture's Y (16 .. 235, rounded) by each method; all of one size, the net's border left out.
+
+    Attributes
+    ----------
+    original : what should come out.
+    by : `METHODS` -> what came out.
+    """
+
+    name: str
+    original: Luma
+    by: dict[str, Luma]
+
+    def psnr(self) -> dict[str, float]:
+        """Return each method's peak signal-to-noise ratio in dB."""
+        return {method: psnr(found, self.original) for method, found in self.by.items()}
+
+
+def psnr(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
+    """Return the peak signal-to-noise ratio of two 8-bit pictures in dB; infinite where they are equal."""
+    error = float(np.mean((a.astype(np.float64) - b) ** 2))
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def enlarge(net: CaffeNet, path: Path, scale: int) -> Enlarged:
+    """Shrink a picture's Y by `scale` and enlarge it again, by each method.
+
+    Parameters
+    ----------
+    net : SR-FCN in its deploy form.
+    path : an RGB picture.
+    scale : as in training.
+    """
+    original = modcrop(im2double(rgb2ycbcr(imread(path))[:, :, 0]), scale)
+    low = imresize(original, 1 / scale, "bicubic")
+    bicubic = imresize(low, original.shape, "bicubic")
+    inner = slice(BORDER, -BORDER)
+    by = {
+        "nearest": _rounded(imresize(low, original.shape, "nearest")[inner, inner]),
+        "bicubic": _rounded(bicubic[inner, inner]),
+        "sr_fcn": _rounded(run_net(net, bicubic)),
+    }
+    return Enlarged(path.stem, _rounded(original[inner, inner]), by)
+
+
+@torch.no_grad()
+def run_net(net: CaffeNet, enlarged_hw: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return the net's picture, 16 pixels less in each direction.
+
+    MATLAB writes a picture's columns where Caffe reads rows, so the net learnt from transposed pictures and is shown
+    one.
+    """
+    blob = torch.from_numpy(np.ascontiguousarray(enlarged_hw.T, dtype=np.float32))[None, None]
+    found: npt.NDArray[np.float32] = net.forward_dict({net.inputs[0]: blob})[net.returns[0]][0, 0].numpy().T
+    return found
+
+
+def _rounded(values: npt.NDArray[Any]) -> Luma:
+    """MATLAB's ``uint8(255 * x)``."""
+    return np.clip(np.floor(values * 255.0 + 0.5), 0, 255).astype(np.uint8)

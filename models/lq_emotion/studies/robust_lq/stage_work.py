@@ -1,0 +1,260 @@
+"""What the stages of the paper's experiment do; each is called in a process that may be another one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import DataError
+from lq_emotion.datasets.avec.layout import Dimension, shared_root
+from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.nets.switches import AS_CODE, PaperSwitches
+from lq_emotion.studies.robust_lq import recipes
+from lq_emotion.studies.robust_lq.published import FACTORS
+
+DRAWS = 10
+"""Passes in a mixture's file, each with draws of its own, where `PaperSwitches.mixture` is "each_epoch"."""
+PHASES = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is to be run.
+
+    Attributes
+    ----------
+    recordings : an AVEC 2016 or RECOLA tree, or a synthetic one.
+    out : ROOT.
+    scales : the factors s.
+    rows : among `recipes.ROWS`.
+    preset : among `recipes.PRESETS`: how long, and in which batches.
+    changes : by net, beyond the preset: ``{"HQ": {"max_iter": 100}}``.
+    max_factor : of Joint-OA's super-resolution; that of `switches` by default.
+    mixture : factors of Joint-OA's training data.
+    pictures : for super-resolution, where `switches.sr_pictures` is "natural"; else, and by default, faces of the
+        training recordings.
+    boxes : a folder of face boxes; found by default.
+    partitions : which recordings are trained with and which are scored.
+    dimension : what the labels are of; `out` is then `avec.layout.root_of` of ROOT.
+    delay : seconds by which the gold standard is late; see `dataset.recording.Settings`.
+    seed : of everything that is drawn.
+    threads : of a stage.
+    device : see `devices.choose_device`.
+    switches : what is done as the paper says, and what as the code.
+    """
+
+    recordings: Path
+    out: Path
+    scales: tuple[int, ...] = FACTORS
+    rows: tuple[str, ...] = recipes.ROWS
+    preset: str = "authors"
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    max_factor: int | None = None
+    mixture: tuple[int, ...] = (3, 4, 6)
+    pictures: Path | None = None
+    boxes: Path | None = None
+    partitions: Partitions = field(default_factory=Partitions)
+    dimension: Dimension = "valence"
+    delay: float = 0.0
+    seed: int = 0
+    threads: int = 2
+    device: str = "auto"
+    switches: PaperSwitches = AS_CODE
+
+    @property
+    def largest_factor(self) -> int:
+        """The factor of Joint-OA's super-resolution."""
+        return self.switches.max_factor if self.max_factor is None else self.max_factor
+
+    @property
+    def natural(self) -> Path | None:
+        """The pictures that super-resolution learns from; None for faces."""
+        return self.pictures if self.switches.sr_pictures == "natural" else None
+
+    @property
+    def root(self) -> Path:
+        """ROOT, where the results of both dimensions lie."""
+        return shared_root(self.out, self.dimension)
+
+    def preset_of(self, part: str) -> dict[str, Any]:
+        """Return what the preset and the user change in a training, or in the data (``sr``)."""
+        return {**recipes.preset(self.preset).get(part, {}), **self.changes.get(part, {})}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table to be: a net, and the crops it is scored on.
+
+    Attributes
+    ----------
+    method : LR, Joint, ...: a row of the published table.
+    factor : s; 1 for HR, which stands in every column.
+    run : the training's name.
+    test : the crops' name.
+    """
+
+    method: str
+    factor: int
+    run: str
+    test: str
+
+    @property
+    def scores(self) -> Path:
+        """Return where its scores go, below ROOT."""
+        return Path("scores") / f"{self.run}_on_{self.test}"
+
+
+def do_prepare(plan: Experiment, names: tuple[str, ...]) -> None:
+    """Make the crops of all recordings, HQ and at every factor."""
+    from lq_emotion.crops.prepare import prepare
+    from lq_emotion.crops.recording import Settings
+
+    jobs = min(2, os.cpu_count() or 1)
+    settings = Settings(
+        scales=plan.scales,
+        dimension=plan.dimension,
+        delay=plan.delay,
+        smallest=plan.switches.smallest_face,
+        luma="gray" if plan.switches.luminance == "gray" else "rgb",
+    )
+    with log(plan.out, "prepare") as say:
+        outcomes = prepare(
+            plan.recordings, plan.out, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say,
+            partitions=plan.partitions if plan.partitions.named else None,
+        )  # fmt: skip
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        raise DataError(f"{len(failed)} recordings could not be prepared: {failed[0].error}", file=plan.recordings)
+
+
+def do_h5(plan: Experiment, folder: str, mixed: bool) -> None:  # noqa: FBT001
+    """Make the HDF5 files of one folder of h5_files."""
+    from lq_emotion.crops.h5 import H5Settings, make_h5
+    from matlab_ports.generate_h5 import Options
+
+    mixture: dict[str, Any] = {}
+    if mixed:
+        draws = DRAWS if plan.switches.mixture == "each_epoch" else 1
+        mixture = {"mix": True, "mix_lr": plan.mixture, "mix_epochs": draws}
+    of_file = plan.switches.normalisation == "file"
+    options = Options(mean_sub=of_file, norm=of_file, **mixture)
+    source = "HQ" if mixed else folder
+    with log(plan.out, f"h5 {folder}") as say:
+        make_h5(
+            plan.out,
+            H5Settings(source=source, name=folder, options=options, seed=plan.seed),
+            partitions=plan.partitions,
+            say=say,
+        )
+
+
+def do_h5_of_sizes(plan: Experiment, folder: str) -> None:
+    """Make the HDF5 files of a mixture of faces at their own sizes, and the lists that name all of them."""
+    from lq_emotion.common.lists import write_list
+    from lq_emotion.crops.h5 import OWN, H5Settings, make_h5, named_apart
+    from matlab_ports.generate_h5 import Options
+
+    of_file = plan.switches.normalisation == "file"
+    options = Options(mean_sub=of_file, norm=of_file)
+    with log(plan.out, f"h5 {folder}") as say:
+        for factor in sorted(plan.mixture):  # each in an order of its own, or a batch would hold each frame thrice
+            name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
+            settings = H5Settings(source=f"LR{factor}{OWN}", name=name, options=options, seed=seed)
+            make_h5(plan.out, settings, partitions=plan.partitions, say=say)
+    first, *others = sorted(plan.mixture)
+    target = plan.out / "h5_files" / folder
+    for phase in PHASES:
+        for factor in others:
+            named_apart(target / f"{factor}" / f"{phase}.h5", target / f"{phase}_{factor}.h5", f"_{factor}")
+        files = [target / f"{first}" / f"{phase}.h5", *(target / f"{phase}_{factor}.h5" for factor in others)]
+        write_list(files, target / f"{phase}.txt")
+
+
+def do_own_size(plan: Experiment, s: int, files: tuple[tuple[Path, Path], ...]) -> None:
+    """Make the faces 1/s as large, and leave them so; times and labels stay."""
+    from lq_emotion.crops.own_size import shrink
+
+    with log(plan.out, f"own size {s}") as say:
+        for source, target in files:
+            shrink(source, target, s)
+            say(f"{target}: 1/{s} of {source}")
+
+
+def do_train(plan: Experiment, name: str, net: str, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
+    """Train a net, or go on; bit for bit as if it had never stopped, on the CPU."""
+    import torch
+
+    from lq_emotion.studies.robust_lq.experiment import Changes
+    from lq_emotion.studies.robust_lq.experiment import Experiment as Training
+
+    torch.set_num_threads(plan.threads)
+    out = plan.out / "runs" / name
+    with log(plan.out, f"train {name}") as say:
+        training = Training(
+            out,
+            data,
+            net=net,
+            weights=start,
+            changes=Changes(**changes),
+            switches=plan.switches,
+            device=plan.device,
+            aside=plan.out / "runs_before",
+            say=say,
+        )
+        try:
+            training.run()
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
+
+
+def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path, factor: int | None) -> None:
+    """Score a net on one kind of crops.
+
+    Parameters
+    ----------
+    weights, h5 : of the net, and what it was trained with.
+    factor : of the faces, where the net was trained on several sizes.
+    """
+    import torch
+
+    from caffe_compat.formats.files import write_text
+    from lq_emotion.common.json_files import contents_of, read_json
+    from lq_emotion.crops.h5 import RESULTS
+    from lq_emotion.evaluation.evaluate import Evaluate
+    from lq_emotion.nets.cnn_d import cnn_d_deploy
+
+    torch.set_num_threads(plan.threads)
+    with log(plan.out, f"score {cell.run} on {cell.test}") as say:
+        data = plan.out / "data/raw_data" / cell.test
+        evaluate = Evaluate(
+            weights, data, plan.out / cell.scores, partitions=plan.partitions, device=plan.device, say=say
+        )
+        if factor is not None:
+            evaluate.net = plan.out / cell.scores / "deploy.prototxt"
+            evaluate.net.parent.mkdir(parents=True, exist_ok=True)
+            write_text(cnn_d_deploy(switches=plan.switches, factor=factor), evaluate.net)
+            h5 /= str(min(plan.mixture, key=lambda known: abs(known - factor)))
+        if plan.switches.normalisation == "file":
+            with contents_of(h5 / RESULTS):
+                known = (read_json(h5 / RESULTS) or {})["train"]
+                evaluate.mean, evaluate.std = float(known["mean"]), float(known["std"])
+            say(f"frames less the mean {evaluate.mean:.6g}, over the deviation {evaluate.std:.6g}")
+        evaluate.run()
+
+
+class log:  # noqa: N801 (used as a function)
+    """A stage's log: ``with log(root, name) as say``."""
+
+    def __init__(self, out: Path, name: str) -> None:
+        self._path = out / "table" / "logs" / f"{name.replace(' ', '_')}.log"
+
+    def __enter__(self) -> Callable[[str], None]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        return lambda line: print(line, file=self._file)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

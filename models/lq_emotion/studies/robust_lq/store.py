@@ -1,0 +1,116 @@
+"""What a report is made from: the files that the other commands left below ROOT."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.png import is_png
+from lq_emotion.datasets.avec.layout import natural
+
+Results = dict[str, Any]
+
+
+class Absent(Exception):  # noqa: N818 (nothing is wrong)
+    """A part has nothing to be made from; its one argument tells in a line what would leave something."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder ROOT.
+
+    Attributes
+    ----------
+    root : the folder.
+    """
+
+    root: Path
+
+    def contents(self, *parts: str) -> AbstractContextManager[None]:
+        """Return what goes around all that takes values out of a JSON file; by default the experiment's."""
+        return contents_of(self.root.joinpath(*parts or ("table", "table.json")))
+
+    @cached_property
+    def table(self) -> Results | None:
+        """Return the experiment, as `table` documents it."""
+        found: Results | None = read_json(self.root / "table" / "table.json")
+        return found
+
+    @cached_property
+    def prepared(self) -> list[Results]:
+        """Return what became of each recording."""
+        found = read_json(self.root / "data" / "prepare.json")
+        with self.contents("data", "prepare.json"):
+            return [] if found is None else list(found["recordings"])
+
+    @cached_property
+    def maker(self) -> Path | None:
+        """Return the file with the settings of synthetic recordings, where these are."""
+        places = [self.root / "recordings", self.root]
+        if self.table is not None:
+            with self.contents():
+                places.insert(0, Path(self.table["recordings"]))
+        return next((path for place in places if (path := place / "synthetic.json").is_file()), None)
+
+    @property
+    def synthetic(self) -> bool | None:
+        """Tell whether nobody was filmed; None where nothing tells."""
+        if self.maker is not None:
+            return True
+        with self.contents():
+            return None if self.table is None else bool(self.table["synthetic"])
+
+    @property
+    def dimension(self) -> str:
+        """Return what the labels are of."""
+        told = [one.get("labels") for one in self.scores.values()] + ["valence"]
+        return str((self.table or {}).get("dimension") or next(filter(None, told)))
+
+    @cached_property
+    def scores(self) -> dict[str, Results]:
+        """Return all evaluations by folder."""
+        return self._each("scores", "scores.json")
+
+    @cached_property
+    def runs(self) -> dict[str, Results]:
+        """Return all trainings by folder."""
+        return self._each("runs", "train.json")
+
+    @cached_property
+    def sweeps(self) -> dict[Path, Results]:
+        """Return all sweeps over codecs by folder."""
+        places = [self.root / "rd", *sorted((self.root / "rd").glob("*/"))]
+        found = {place: read_json(place / "rd.json") for place in places}
+        return {place: results for place, results in found.items() if results is not None}
+
+    @property
+    def scales(self) -> list[int]:
+        """Return the factors of the experiment, or those of Table 1."""
+        from lq_emotion.studies.robust_lq.published import FACTORS
+
+        with self.contents():
+            return list(FACTORS if self.table is None else map(int, self.table["scales"]))
+
+    @property
+    def switches(self) -> dict[str, Any]:
+        """Return in what the experiment is not as the code."""
+        with self.contents():
+            return {} if self.table is None else {**self.table.get("switches", {})}
+
+    def _each(self, folder: str, name: str) -> dict[str, Results]:
+        paths = sorted((self.root / folder).glob(f"*/{name}"), key=lambda path: natural(path.parent.name))
+        found = {path.parent.name: read_json(path) for path in paths}
+        return {key: results for key, results in found.items() if results is not None}
+
+
+def read_png(path: Path) -> bytes | None:
+    """Return a picture's file; None where there is no whole one."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return data if is_png(data) else None

@@ -1,0 +1,1 @@
+"""One training run: its net, its folder, its schedule, and resuming it."""

@@ -1,0 +1,184 @@
+"""The same network in several engines: ours, OpenCV's, and a genuine Caffe where there is one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from caffe_compat.build.net import CaffeNet, load_net
+from caffe_compat.errors import NetError, WeightsError
+from caffe_compat.formats.blobs import BlobStore
+from caffe_compat.formats.files import format_text, write_binary
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.verify.inputs import Batch
+from lq_emotion.verify.networks import Network
+from lq_emotion.verify.weights import Held
+
+Blobs = dict[str, npt.NDArray[np.float32]]
+Terms = Callable[[], Mapping[str, float]]
+LIMIT = 1e-5
+"""Engines agree where no value differs by more than this times the largest magnitude of its blob."""
+ROUNDING = 1e-6
+"""Where the terms of a sum nearly cancel, the same is asked of the sum of their magnitudes, ten times as strictly."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a blob of another engine is from ours.
+
+    Attributes
+    ----------
+    blob : its name.
+    absolute : the largest difference of two values; None where one is no number.
+    relative : the same over the largest magnitude of ours.
+    largest : that magnitude.
+    at : where the difference is: picture, channel, row, column.
+    agrees : see `LIMIT` and `ROUNDING`.
+    """
+
+    blob: str
+    absolute: float | None
+    relative: float | None
+    largest: float
+    at: tuple[int, ...]
+    agrees: bool
+
+    def json(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {**asdict(self), "at": list(self.at)}
+
+
+def run_ours(held: Held, network: Network, inputs: Batch, device: torch.device) -> tuple[Blobs, Terms]:
+    """Return every blob after a pass, and what computes the sums of magnitudes that blobs are rounded against."""
+    net = load_net(network.definition, held.layers)
+    left = net.meta["report"].left_at_filler
+    assert not left, f"recognised, yet nothing for {left}"
+    net = net.to(device)
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        blobs = net.every_blob({net.inputs[0]: torch.from_numpy(inputs).to(device)})
+    return {name: value.cpu().numpy() for name, value in blobs.items()}, cache(partial(_magnitudes, net, blobs))
+
+
+@torch.no_grad()
+def _magnitudes(net: CaffeNet, blobs: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Return, for each blob made of sums, the largest sum of its terms' magnitudes; pooling keeps its bottom's."""
+    terms: dict[str, float] = {}
+    for node in net.caffe.nodes:
+        if node.slots:
+            module = copy.deepcopy(net.get_submodule(node.key))
+            for parameter in module.parameters():
+                parameter.abs_()
+            terms[node.tops[0]] = float(module(blobs[node.bottoms[0]].abs()).max())
+        elif node.type == "Pooling":
+            terms[node.tops[0]] = terms[node.bottoms[0]]
+    return terms
+
+
+def deploy_text(network: Network, count: int) -> str:
+    """Return a network's text for other engines: a legacy input, no dropout."""
+    net = pb.NetParameter(name=network.definition.name)
+    for layer in network.definition.layer:
+        if layer.type == "Input":
+            net.input.extend(layer.top)
+            shape = net.input_shape.add()
+            shape.dim.extend([count, *layer.input_param.shape[0].dim[1:]])
+        elif layer.type != "Dropout":
+            assert len(layer.bottom) == len(layer.top) == 1, layer.name
+            net.layer.add().CopyFrom(layer)
+    return format_text(net)
+
+
+def last_layers(network: Network) -> dict[str, str]:
+    """Return, for every blob, the layer that leaves it as it stays: conv1 is what relu1 makes of it in place."""
+    counted = [layer for layer in network.definition.layer if layer.type not in ("Dropout", "Input")]
+    return {layer.top[0]: layer.name for layer in counted}
+
+
+def caffemodel(held: Held, folder: Path) -> Path:
+    """Return the file itself, or the same blobs as a caffemodel in `folder` where it is HDF5."""
+    if held.kind == "caffemodel":
+        return held.path
+    message, store = pb.NetParameter(), BlobStore()
+    for name, arrays in held.layers.items():
+        layer = message.layer.add(name=name)
+        for array in arrays:
+            store.attach(layer.blobs.add(), array)
+    path = folder / "weights.caffemodel"
+    write_binary(message, path, store)
+    return path
+
+
+def opencv() -> Any:
+    """Return OpenCV's module for networks.
+
+    Raises
+    ------
+    NetError
+        OpenCV is not installed, or can read no Caffe files.
+    """
+    hint = "pip install 'opencv-python>=4.10,<5'"
+    try:
+        import cv2
+    except ImportError as error:
+        raise NetError(f"OpenCV, the second engine, cannot be imported: {error}", hint=hint) from None
+    if not hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"):
+        version = getattr(cv2, "__version__", "?")
+        raise NetError(f"OpenCV {version}, the second engine, has no importer for Caffe's files", hint=hint)
+    return cv2
+
+
+def run_opencv(held: Held, network: Network, inputs: Batch) -> Blobs:
+    """Return every blob as OpenCV computes it, on the CPU, from the very bytes of the caffemodel.
+
+    Raises
+    ------
+    WeightsError
+        OpenCV refuses the file.
+    """
+    cv2 = opencv()
+    wanted = last_layers(network)
+    text = deploy_text(network, len(inputs)).encode()
+    try:
+        with TemporaryDirectory() as folder:
+            content = caffemodel(held, Path(folder)).read_bytes()
+        net = cv2.dnn.readNetFromCaffe(np.frombuffer(text, np.uint8), np.frombuffer(content, np.uint8))
+        net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
+        net.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
+        net.enableFusion(fusion=False)  # a fused ReLU would leave conv1 without its values
+        if hasattr(net, "enableWinograd"):
+            net.enableWinograd(useWinograd=False)  # adds up in another way, with larger errors
+        net.setInput(inputs, "data")
+        found = net.forward(list(wanted.values()))
+    except cv2.error as error:
+        raise WeightsError(f"OpenCV cannot run it: {' '.join(str(error).split())}", file=held.name) from None
+    return {blob: np.asarray(value) for blob, value in zip(wanted, found, strict=True)}
+
+
+def compare(ours: Blobs, theirs: Mapping[str, npt.NDArray[Any]], terms: Terms) -> list[Difference]:
+    """Return the difference of every blob that both have, in the net's order."""
+    return [_difference(blob, ours[blob], theirs[blob], terms) for blob in ours if blob in theirs]
+
+
+def _difference(blob: str, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], terms: Terms) -> Difference:
+    a, b = ours.astype(np.float64), np.asarray(theirs, np.float64)
+    largest = float(np.abs(a).max(initial=0.0))
+    if a.size != b.size:
+        return Difference(blob, None, None, largest, (), agrees=False)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a - b.reshape(a.shape))
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), a.shape))  # a NaN counts as the largest
+    absolute = float(apart[at])
+    if not np.isfinite(absolute):
+        return Difference(blob, None, None, largest if np.isfinite(largest) else 0.0, at, agrees=False)
+    relative = absolute / largest if largest else float(absolute > 0)
+    agrees = relative <= LIMIT or absolute <= ROUNDING * terms().get(blob, 0.0)
+    return Difference(blob, absolute, relative, largest, at, agrees=agrees)

@@ -1,0 +1,225 @@
+"""Which network a file of weights is for: by layer names and the shapes of blobs.
+
+HR, LR, Joint and Non-Joint are one network, CNN+D; they differ in how fast its convolutions learnt, which a caffemodel
+records and HDF5 does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import lq_emotion.prototxt as prototxt
+from caffe_compat.build.inference import inference_net
+from caffe_compat.build.weights import fits
+from caffe_compat.definition.filtering import filter_net, net_state
+from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.errors import CaffeCompatError, WeightsError, did_you_mean, raise_together
+from caffe_compat.formats.files import read_net
+from caffe_compat.graph.graph import build_graph
+from caffe_compat.layers import REGISTRY
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.nets.cnn_d import CONVOLUTION_RATES, cnn_d_deploy
+from lq_emotion.nets.paper import non_joint_deploy
+from lq_emotion.nets.sr_fcn import sr_fcn_deploy
+from lq_emotion.nets.switches import AS_CODE
+from lq_emotion.verify.weights import Held
+
+Shape = tuple[int, ...]
+_DEPLOY = "matlabscripts/recon/deploy"
+_TRAININGS = {"scratch": "HR or LR", "joint": "Joint", "non_joint": "Non-Joint"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that weights may be for.
+
+    Attributes
+    ----------
+    name : what it is called here.
+    authors : its definition is the authors' own; else what their paper describes.
+    definition : what inference needs of its deploy form, upgraded.
+    shapes : layer -> shapes of its blobs.
+    output : the blob that it is for.
+    """
+
+    name: str
+    authors: bool
+    definition: pb.NetParameter
+    shapes: Mapping[str, tuple[Shape, ...]] = field(default_factory=dict)
+    output: str = ""
+
+    @property
+    def predicts(self) -> bool:
+        """Whether it tells valence."""
+        return "fc5" in self.shapes
+
+
+@cache
+def networks() -> tuple[Network, ...]:
+    """Return all networks, the authors' first."""
+    padded = replace(AS_CODE, convolutions="padded_no_bias", quadrant_pooling=True)
+    paper = {
+        "CNN+D of the paper": cnn_d_deploy(switches=padded),
+        "SR-FCN of the paper": sr_fcn_deploy(switches=padded),
+        "Non-Joint of the paper": non_joint_deploy(switches=replace(AS_CODE, separate_regressor=True)),
+        "Non-Joint of the paper, padded": non_joint_deploy(switches=replace(padded, separate_regressor=True)),
+    }
+    shipped = {"CNN+D": "model_1F_CNN+D", "SR-FCN": "SRCNN_net"}
+    own = {name: read_net(prototxt.path(f"{_DEPLOY}/{file}.prototxt")) for name, file in shipped.items()}
+    return tuple(_network(name, net, authors=name in own) for name, net in {**own, **paper}.items())
+
+
+def _network(name: str, net: pb.NetParameter, *, authors: bool) -> Network:
+    definition = inference_net(filter_net(upgrade_net(net), net_state("TEST")))
+    graph = build_graph(definition)
+    shapes: dict[str, tuple[Shape, ...]] = {}
+    for slot in graph.slots:
+        shapes[slot.layer] = (*shapes.get(slot.layer, ()), tuple(slot.blob.shape))
+    return Network(name, authors, definition, shapes, graph.outputs[0])
+
+
+def recognise(held: Held) -> Network:
+    """Return the network whose layers and blobs these are.
+
+    Raises
+    ------
+    WeightsError, ProblemsError
+        There is none: everything in which the nearest one differs.
+    """
+    found = {network.name: _differences(held, network) for network in networks()}
+    best = min(networks(), key=lambda network: len(found[network.name]))  # the first of equals: the authors'
+    raise_together(found[best.name])
+    return best
+
+
+def _differences(held: Held, network: Network) -> list[CaffeCompatError]:
+    there = {layer: tuple(array.shape for array in arrays) for layer, arrays in held.layers.items()}
+    missing = [layer for layer in network.shapes if layer not in there]
+    problems: list[CaffeCompatError] = []
+    for layer, shapes in there.items():
+        if layer in network.shapes:
+            problems += _misfits(held.name, layer, shapes, network)
+            continue
+        alike = next((known for known in missing if _all_fit(shapes, network.shapes[known])), None)
+        if alike:
+            missing.remove(alike)
+            hint: str | None = f"did you mean {alike!r}? its blobs have these shapes"
+        else:
+            hint = did_you_mean(layer, missing)
+        problem = f"{network.name}, the nearest network, has no layer of this name"
+        problems.append(WeightsError(problem, file=held.name, layer=layer, hint=hint))
+    for layer in missing:
+        problem = f"is not in the file; {network.name}, the nearest network, has it"
+        problems.append(
+            WeightsError(problem, file=held.name, layer=layer, hint=f"blobs {_shown(network.shapes[layer])}")
+        )
+    return problems
+
+
+def _misfits(file: str, layer: str, shapes: Sequence[Shape], network: Network) -> list[CaffeCompatError]:
+    wanted = network.shapes[layer]
+    if len(shapes) != len(wanted):
+        problem = f"{len(shapes)} blobs, {_shown(shapes)}; {network.name}, the nearest network, has {_shown(wanted)}"
+        return [WeightsError(problem, file=file, layer=layer, field="blobs")]
+    return [
+        WeightsError(
+            f"the shape is {_x(shape)}; {network.name}, the nearest network, has {_x(known)}",
+            file=file,
+            layer=layer,
+            field=f"blobs[{index}]",
+        )
+        for index, (shape, known) in enumerate(zip(shapes, wanted, strict=True))
+        if not fits(shape, known)
+    ]
+
+
+def _all_fit(shapes: Sequence[Shape], wanted: Sequence[Shape]) -> bool:
+    return len(shapes) == len(wanted) and all(map(fits, shapes, wanted))
+
+
+def _x(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _shown(shapes: Sequence[Shape]) -> str:
+    return " and ".join(map(_x, shapes))
+
+
+def training(held: Held) -> str | None:
+    """Return the method whose rates of learning a caffemodel records for CNN+D; None where it tells none."""
+    if held.message is None:
+        return None
+    rates = {layer.name: layer.param[0].lr_mult for layer in held.message.layer if len(layer.param)}
+    for name, rate in CONVOLUTION_RATES.items():
+        if all(abs(rates.get(f"conv{number}", -1) - rate) < 1e-6 for number in (1, 2, 3)):
+            return _TRAININGS[name]
+    return None
+
+
+def redefined(held: Held, network: Network) -> list[CaffeCompatError]:
+    """Return where the net that wrote a caffemodel computed otherwise than the one its blobs are recognised as."""
+    if held.message is None:
+        return []
+    recorded = {layer.name: layer for layer in held.message.layer if _counts(layer)}
+    wanted = {layer.name: layer for layer in network.definition.layer if _counts(layer)}
+    problems: list[CaffeCompatError] = []
+    only_blobs = all(len(layer.blobs) for layer in recorded.values())  # some programs save no other layers
+    for name in recorded.keys() - wanted.keys():
+        problem = f"the net that wrote this file computes {recorded[name].type} here; {network.name} has no such layer"
+        problems.append(WeightsError(problem, file=held.name, layer=name))
+    for name, layer in wanted.items():
+        if name not in recorded:
+            if not only_blobs:
+                problem = f"the net that wrote this file has no such layer; {network.name} has, {layer.type}"
+                problems.append(WeightsError(problem, file=held.name, layer=name))
+            continue
+        ours, theirs = _computes(layer), _computes(recorded[name])
+        problems += [
+            WeightsError(
+                f"recorded in this file, but {network.name} has {ours.get(key)}",
+                file=held.name,
+                layer=name,
+                field=key,
+                value=theirs.get(key),
+            )
+            for key in sorted({*ours, *theirs})
+            if ours.get(key) != theirs.get(key)
+        ]
+    return problems
+
+
+def _counts(layer: pb.LayerParameter) -> bool:
+    """Tell whether a layer changes what a net predicts."""
+    known = REGISTRY.get(layer.type)
+    return layer.type not in ("Dropout", "Split") and (known is None or (known.inference and not known.is_data))
+
+
+def _computes(layer: pb.LayerParameter) -> dict[str, Any]:
+    """Return what a layer computes, as far as these networks go; defaults and the ways to write them made one."""
+    told: dict[str, Any] = {"type": layer.type}
+    if layer.type == "Convolution":
+        conv = layer.convolution_param
+        for name, default in (("kernel_size", 0), ("stride", 1), ("pad", 0), ("dilation", 1)):
+            short = name.removesuffix("_size")
+            sides = (getattr(conv, f"{short}_h", 0), getattr(conv, f"{short}_w", 0))
+            values = tuple(getattr(conv, name)) or (sides if any(sides) else (default,))
+            told[name] = values * 2 if len(values) == 1 else values
+        told |= {"num_output": conv.num_output, "group": conv.group, "bias_term": conv.bias_term}
+    elif layer.type == "InnerProduct":
+        inner = layer.inner_product_param
+        told |= {"num_output": inner.num_output, "axis": inner.axis, "transpose": inner.transpose}
+        told["bias_term"] = inner.bias_term
+    elif layer.type == "Pooling":
+        pool = layer.pooling_param
+        told["pool"] = pb.PoolingParameter.PoolMethod.Name(pool.pool)
+        for name, default in (("kernel_size", 0), ("stride", 1), ("pad", 0)):
+            short = name.removesuffix("_size")
+            sides = (getattr(pool, f"{short}_h"), getattr(pool, f"{short}_w"))
+            told[name] = sides if any(sides) else (getattr(pool, name) or default,) * 2
+        told["global_pooling"] = pool.global_pooling
+    elif layer.type == "ReLU":
+        told["negative_slope"] = layer.relu_param.negative_slope
+    return told

@@ -1,0 +1,162 @@
+"""Scores of weights on prepared recordings, beside the cell of Table 1 that they are said to be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from caffe_compat.errors import DataError, FileError
+from caffe_compat.formats.files import write_text
+from lq_emotion.datasets.avec.partitions import Partitions, kept_partitions
+from lq_emotion.studies.robust_lq.published import FACTORS, MEASURES, METHODS, beside
+from lq_emotion.verify.networks import Network
+from lq_emotion.verify.weights import Held
+
+_KNOWN = (  # in this order: "non_joint" holds "joint", "joint_oa" too
+    ("Non-Joint", r"non[-_ ]?joint"),
+    ("Joint-OA", r"(?<![a-z])oa(?![a-z])|mix"),
+    ("Joint", r"joint|vlqr"),
+    ("HR", r"(?<![a-z])(hq|hr)(?![a-z])"),
+    ("LR", r"(?<![a-z])(lq|lr)(?![a-z])"),
+)
+DIGITS = 0.0005
+"""The published numbers have three digits: scores agree with them within half of the last."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What weights are said to be: a method of Table 1, or None, and a factor, or None for every one there is."""
+
+    method: str | None
+    factor: int | None
+
+
+def read_cell(text: str) -> tuple[str, Cell]:
+    """Read FILE=METHOD or FILE=METHOD-FACTOR.
+
+    Raises
+    ------
+    DataError
+        It is none.
+    """
+    name, _, cell = text.rpartition("=")
+    found = re.fullmatch(rf"({'|'.join(sorted(METHODS, key=len, reverse=True))})(?:-(\d+))?", cell)
+    factor = int(found[2]) if found and found[2] else None
+    if not name or not found or (factor is not None and (factor not in FACTORS or found[1] == "HR")):
+        hint = f"FILE=HR, or FILE=METHOD-S of {', '.join(METHODS[1:])} and S of {', '.join(map(str, FACTORS))}"
+        raise DataError("names no cell of Table 1", field="--cell", value=text, hint=hint)
+    return name, Cell(found[1], factor)
+
+
+def named_cell(name: str) -> Cell:
+    """Return the cell that a file's name tells, or that of a folder above it.
+
+    ``class/HQ``, ``vlqr_12``, ``non_joint-x4_iter_60000``, ``OA``; ``runs/LR-3/snapshots/emotion_iter_30000``.
+    """
+    stem = name.lower().removesuffix(".h5").removesuffix(".caffemodel")
+    for part in reversed(PurePosixPath(re.sub(r"_iter_\d+", "", stem)).parts):
+        method = next((method for method, pattern in _KNOWN if re.search(pattern, re.sub(r"\d", " ", part))), None)
+        if method in ("HR", "Joint-OA"):
+            return Cell(method, None)
+        if method:
+            factors = {int(number) for number in re.findall(r"\d+", part) if int(number) in FACTORS}
+            return Cell(method, factors.pop() if len(factors) == 1 else None)
+    return Cell(None, None)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Recordings to score on.
+
+    Attributes
+    ----------
+    crops : factor -> folder of crops; 1 is HQ.
+    cells : file -> cell, where the name does not tell it.
+    partitions : of the recordings, see `scores.evaluate`.
+    delay : of the gold standard, made up for; nets trained as the authors' were predict the gold standard of a face's
+        own time, whatever the recordings were prepared with.
+    device : see `devices.choose_device`.
+    """
+
+    crops: Mapping[int, Path]
+    cells: Mapping[str, Cell]
+    partitions: Partitions | None = None
+    delay: float = 0.0
+    device: str = "auto"
+
+    def score(self, held: Held, network: Network, say: Callable[[str], None]) -> list[dict[str, Any]]:
+        """Return the scores of one file, a row for every cell.
+
+        Raises
+        ------
+        CaffeCompatError, PortError, OSError
+            The recordings cannot be used.
+        """
+        from lq_emotion.evaluation.evaluate import TOGETHER, Evaluate
+
+        cell = self.cells.get(held.name, named_cell(held.name))
+        rows = []
+        for factor in self._factors(cell):
+            with TemporaryDirectory() as name:
+                definition = Path(name) / "deploy.prototxt"
+                write_text(network.definition, definition)
+                run = Evaluate(
+                    held.path,
+                    self.crops[factor],
+                    Path(name),
+                    net=definition,
+                    partitions=self.partitions,
+                    delay=self.delay,
+                    device=self.device,
+                    say=say,
+                )
+                scores = run.score()["scores"][TOGETHER]
+            found = {measure: scores[measure] for measure in (*MEASURES, "frames")}
+            rows.append(
+                {"method": cell.method, "factor": factor, "crops": self.crops[factor].name}
+                | _beside(found, cell.method, factor)
+            )
+        return rows
+
+    def _factors(self, cell: Cell) -> list[int]:
+        if cell.method == "HR":
+            return [1] if 1 in self.crops else []
+        wanted = self.crops.keys() if cell.factor is None else {cell.factor} & self.crops.keys()
+        return sorted(factor for factor in wanted if factor != 1 or cell.method is None)
+
+
+def _beside(found: dict[str, Any], method: str | None, factor: int) -> dict[str, Any]:
+    if method is None:
+        return {"measured": found, "published": None, "difference": None, "agrees": None}
+    row = beside(found, method, factor)
+    apart = row["difference"]
+    agrees = None if apart is None else all(apart[m] is not None and abs(apart[m]) <= DIGITS for m in MEASURES)
+    return {**row, "agrees": agrees}
+
+
+def find_crops(root: Path, partitions: Partitions | None = None) -> dict[int, Path]:
+    """Return the folders of development crops below ROOT by factor, 1 for HQ.
+
+    Raises
+    ------
+    FileError
+        There are none.
+    """
+    if not root.is_dir():
+        raise FileError("no such folder", file=root, field="--recordings")
+    for base in (root / "data" / "raw_data", root / "raw_data", root):
+        found, members = {}, (partitions or kept_partitions(base.parent)).members
+        for folder in sorted(path for path in base.glob("*") if path.is_dir()):
+            parts = re.fullmatch(r"HQ|LR(\d+)", folder.name)
+            if parts and members("dev", (path.stem for path in folder.glob("*.mat"))):
+                found[int(parts[1] or 1)] = folder
+        if found:
+            return dict(sorted(found.items()))
+    hint = "the ROOT of lq-emotion prepare --out ROOT; --dev names the recordings where AVEC's names do not"
+    raise FileError(
+        "has no data/raw_data/HQ or LR3 with development recordings in it", file=root, field="--recordings", hint=hint
+    )

@@ -1,0 +1,181 @@
+"""Files of weights: which there are, what they hold, and whether that can be weights at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.errors import CaffeCompatError, FileError, WeightsError
+from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.datasets.avec.layout import natural
+from lq_emotion.verify.archive import Opener, archived
+
+Array = npt.NDArray[Any]
+SUFFIXES = (".caffemodel", ".caffemodel.h5")
+LARGEST = 1e4
+"""A weight beyond this is taken for damage."""
+_HOLE = 256
+"""So many zeros in a row, 1 KiB, are taken for a hole in the file."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a file of weights holds.
+
+    Attributes
+    ----------
+    name : the file, below the folder that was looked through; parts are joined by ``/``.
+    path : the same, to open.
+    kind : ``caffemodel`` or ``HDF5``.
+    layers : blobs of every layer that has some, float32 in Caffe's shape and order.
+    message : the layers' definitions as the file records them, upgraded; None for HDF5, which holds none.
+    """
+
+    name: str
+    path: Path
+    kind: str
+    layers: dict[str, list[Array]]
+    message: pb.NetParameter | None
+
+
+def find_files(folder: Path) -> list[tuple[str, Opener]]:
+    """Return name and opener of every .caffemodel and .caffemodel.h5 of a folder or zip archive, at any depth.
+
+    A file of weights is itself.
+
+    Raises
+    ------
+    FileError
+        There is no such folder, no weights in it, or an archive that cannot be trusted.
+    """
+    if folder.is_file():
+        if folder.suffix.lower() == ".zip":
+            return sorted(archived(folder, SUFFIXES), key=lambda one: natural(one[0]))
+        return [(folder.name, partial(_itself, folder))]
+    if not folder.is_dir():
+        raise FileError("no such folder", file=folder, hint="the authors' has class/ and recon/ in it")
+    paths = [path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and path.is_file()]
+    if not paths:
+        others = sorted(path.name for path in folder.rglob("*") if path.is_file())
+        hint = f"it has {', '.join(others[:3])}" if others else "it is empty"
+        raise FileError(f"holds no {' or '.join(SUFFIXES)}", file=folder, hint=hint)
+    found = [(path.relative_to(folder).as_posix(), partial(_itself, path)) for path in paths]
+    return sorted(found, key=lambda one: natural(one[0]))
+
+
+def _itself(path: Path) -> AbstractContextManager[Path]:
+    return nullcontext(path)
+
+
+def file_hash(path: Path) -> str:
+    """Return a file's SHA-256.
+
+    Raises
+    ------
+    FileError
+        It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FileError(f"cannot be read: {error.strerror or error}", file=path) from None
+
+
+def read_held(name: str, path: Path) -> Held:
+    """Read a file of weights of any age.
+
+    Raises
+    ------
+    CaffeCompatError
+        It is truncated, malformed, or holds no blobs.
+    """
+    blobs: dict[str, Any]
+    message = None
+    if is_hdf5(path):
+        kind, blobs = "HDF5", read_weights_h5(path)
+    else:
+        kind = "caffemodel"
+        stored, store = read_binary(path, pb.NetParameter)
+        message = upgrade_net(stored)
+        blobs = {layer.name: [store.data(blob) for blob in layer.blobs] for layer in message.layer}
+    layers = {}
+    for layer, arrays in blobs.items():
+        lacking = [index for index, array in enumerate(arrays) if array is None]
+        if lacking:
+            raise WeightsError("has no values", file=path, layer=layer, field=f"blobs[{lacking[0]}]")
+        if arrays:
+            layers[layer] = [np.ascontiguousarray(array, np.float32) for array in arrays]
+    if not layers:
+        raise WeightsError("holds no layer with weights", file=path, hint="a .caffemodel that Caffe saved")
+    return Held(name, path, kind, layers, message)
+
+
+def blob_hash(array: Array) -> str:
+    """Return the SHA-256 of a blob's values as little-endian float32: the same in every format of file."""
+    return hashlib.sha256(np.ascontiguousarray(array, "<f4").tobytes()).hexdigest()
+
+
+def told(held: Held) -> list[dict[str, Any]]:
+    """Return shape, hash and extent of every blob, as JSON can hold it."""
+    return [
+        {
+            "layer": layer,
+            "index": index,
+            "shape": list(array.shape),
+            "sha256": blob_hash(array),
+            "largest": _finite(np.abs(array).max(initial=0)),
+            "rms": _finite(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0,
+        }
+        for layer, arrays in held.layers.items()
+        for index, array in enumerate(arrays)
+    ]
+
+
+def damages(held: Held) -> Iterator[CaffeCompatError]:
+    """Yield what no training leaves in a file: values that are no numbers or too large, holes, one value throughout."""
+    for layer, arrays in held.layers.items():
+        for index, array in enumerate(arrays):
+            problem = _damage(array, weights=index == 0)
+            if problem:
+                yield WeightsError(problem, file=held.name, layer=layer, field=f"blobs[{index}]")
+
+
+def _damage(array: Array, *, weights: bool) -> str | None:
+    values = array.ravel()
+    bad = np.flatnonzero(~(np.abs(values) <= LARGEST))
+    if bad.size:
+        at = tuple(int(i) for i in np.unravel_index(int(bad[0]), array.shape))
+        return f"{bad.size} of {values.size} values are beyond {LARGEST:g} or no numbers, as {values[bad[0]]:g} at {at}"
+    if not weights or values.size < 2:
+        return None  # a bias may well be zero throughout
+    if np.all(values == values[0]):
+        return f"all {values.size} values are {values[0]:g}"
+    hole, start = _longest_zeros(values)
+    if hole >= _HOLE:
+        return f"{hole} zeros in a row from value {start} on: a hole in the file"
+    return None
+
+
+def _longest_zeros(values: Array) -> tuple[int, int]:
+    """Return how long the longest run of zeros is, and where it begins."""
+    edges = np.diff(np.concatenate([[0], (values == 0).astype(np.int8), [0]]))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    if not starts.size:
+        return 0, 0
+    longest = int(np.argmax(ends - starts))
+    return int(ends[longest] - starts[longest]), int(starts[longest])
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

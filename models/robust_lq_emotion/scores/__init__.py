@@ -1,1 +1,0 @@
-"""How good predictions of valence are: statistics, post-processing, tables and pictures."""

@@ -1,0 +1,169 @@
+"""Preprocessing is kept with the model, and prepares pictures as Caffe's data layers do."""
+
+import cv2
+import numpy as np
+import pytest
+
+import caffe_compat
+from caffe_compat import Preprocessing, load_net, load_preprocessing, preprocessing_of, save_preprocessing, save_weights
+from caffe_compat.build.sidecar import read_preprocessing, sidecar_path, to_json
+from caffe_compat.cli import main
+from caffe_compat.data import CRand, open_source
+from caffe_compat.errors import DataError, FileError
+from caffe_compat.formats.files import BlobStore, read_net, write_binary
+from caffe_compat.schema import caffe_pb2 as pb
+
+DEPLOY = """
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+  inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize(
+    "mean", ["", "mean_value: 104 mean_value: 117.5 mean_value: 123", 'mean_file: "mean.binaryproto"']
+)
+@pytest.mark.parametrize("size", ["", "new_height: 8 new_width: 9"])
+def test_pictures_become_the_very_values_of_the_data_layer(folder, gray, mean, size):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (10, 12, 3), np.uint8)
+    cv2.imwrite("a.png", picture)
+    if gray:
+        mean = mean.replace(" mean_value: 117.5 mean_value: 123", "")
+    height, width = (8, 9) if size else (10, 12)
+    blob, store = pb.BlobProto(), BlobStore()
+    values = rng.uniform(0, 255, (1, 1 if gray else 3, height, width)).astype("f4")
+    store.attach(blob, values, legacy_shape=True)
+    write_binary(blob, "mean.binaryproto", store)
+    (folder / "list.txt").write_text("a.png 0\n")
+    (folder / "net.prototxt").write_text(
+        f'layer {{ name: "d" type: "ImageData" top: "pictures" top: "label" include {{ phase: TEST }}\n'
+        f'  image_data_param {{ source: "list.txt" batch_size: 1 is_color: {str(not gray).lower()} {size} }}\n'
+        f"  transform_param {{ crop_size: 5 scale: 0.0078125 {mean} }} }}"
+    )
+    kept = preprocessing_of("net.prototxt")
+    (layer,) = read_net("net.prototxt").layer
+    layer.phase = pb.TEST
+    wanted = open_source(layer, rng=CRand()).next()["pictures"][0].numpy()
+    assert kept.input == "pictures"
+    if gray:
+        picture = cv2.imread("a.png", cv2.IMREAD_GRAYSCALE)
+    assert np.array_equal(kept(picture, "BGR"), wanted)
+    again = read_preprocessing(save_preprocessing(kept, "w.caffemodel"))
+    assert np.array_equal(again(picture, "BGR"), wanted)
+    if not gray:
+        assert np.array_equal(again(picture[:, :, ::-1], "RGB"), wanted)
+        assert np.array_equal(again(np.asarray(picture, np.float64), "BGR").shape, wanted.shape)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        Preprocessing(),
+        Preprocessing("RGB", (3, 4), (2, 2), 1 / 255, np.float32([0.1, 0.2, 0.3]), 1 / 3, "x"),
+        Preprocessing("GRAY", mean=np.float32([[[1e-40, 3.3], [np.pi, -0.0]]])),
+    ],
+)
+def test_a_sidecar_comes_back_bit_for_bit(folder, kept):
+    path = save_preprocessing(kept, "net.caffemodel")
+    again = load_preprocessing("net.caffemodel")
+    assert path.name == "net.preprocess.json"
+    assert to_json(again) == to_json(kept)
+    assert (again.mean is None) == (kept.mean is None)
+    assert kept.mean is None or again.mean.tobytes() == kept.mean.tobytes()
+    assert (again.raw_scale, again.scale) == (kept.raw_scale, kept.scale)
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"),
+    [
+        ("a/HQ.caffemodel", "HQ"),
+        ("a/HQ.caffemodel.h5", "HQ"),
+        ("a/HQ.pt", "HQ"),
+        ("a/v1.2_iter_100.caffemodel", "v1.2_iter_100"),
+        ("a/plain", "plain"),
+    ],
+)
+def test_all_formats_of_one_name_share_a_sidecar(weights, name):
+    assert sidecar_path(weights).as_posix() == f"a/{name}.preprocess.json"
+
+
+def test_load_net_finds_it_and_convert_takes_it_along(folder, capsys):
+    (folder / "deploy.prototxt").write_text(DEPLOY)
+    save_weights(load_net("deploy.prototxt", seed=1), "w.caffemodel")
+    assert load_net("deploy.prototxt", "w.caffemodel").meta["preprocessing"] is None
+    assert load_net("deploy.prototxt").meta["preprocessing"] is None
+    (folder / "train.prototxt").write_text(
+        'layer { name: "d" type: "MemoryData" top: "data" top: "l" memory_data_param { batch_size: 1 channels: 3 height: 4 '
+        "width: 4 } transform_param { mean_value: 7 scale: 0.5 } }"
+    )
+    assert (
+        main(["convert", "w.caffemodel", "v.caffemodel", "--model=deploy.prototxt", "--preprocess=train.prototxt"]) == 0
+    )
+    assert "v.preprocess.json: how pictures are prepared" in capsys.readouterr().out
+    kept = load_net("deploy.prototxt", "v.caffemodel").meta["preprocessing"]
+    assert (kept.mean.tolist(), kept.scale, kept.channels) == ([7, 7, 7], 0.5, "BGR")
+    assert main(["convert", "v.caffemodel", "u.h5"]) == 0
+    assert to_json(caffe_compat.load_preprocessing("u.h5")) == to_json(kept)
+    assert main(["convert", "w.caffemodel", "x.h5", "--preprocess=v.preprocess.json"]) == 0
+    assert to_json(load_preprocessing("x.h5")) == to_json(kept)
+    before = sorted(folder.iterdir())
+    assert main(["convert", "w.caffemodel", "y.h5", "--preprocess=deploy.prototxt"]) == 1
+    assert "has no layer in TEST that prepares pictures" in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "is no JSON"),
+        ("[" * 100000, "is no JSON"),
+        ("[]", "does not say how pictures are prepared"),
+        ('{"version": 2}', "does not say"),
+        ('{"version": 1, "sclae": 2}', "sclae: no such field"),
+        ('{"version": 1, "channels": "RBG"}', "channels = 'RBG': no such order"),
+        ('{"version": 1, "channels": 3}', "channels = 3: must be a text"),
+        ('{"version": 1, "crop": [0, 4]}', "crop = (0, 4): must be a height and a width"),
+        ('{"version": 1, "crop": 4}', "crop = 4: must be a height and a width"),
+        ('{"version": 1, "scale": "1"}', "scale = '1': must be a number"),
+        ('{"version": 1, "scale": NaN}', "scale = nan: must be a number"),
+        ('{"version": 1, "mean": [1, 2]}', "of the shape (2,) does not fit BGR"),
+        ('{"version": 1, "mean": ["a"]}', "mean: must be a list of values"),
+        ('{"version": 1, "mean": {"shape": [3, 9], "float32": "AAAA"}}', "mean: must be a list of values"),
+        ('{"version": 1, "mean": {"shape": [1], "float32": "!"}}', "mean: must be a list of values"),
+    ],
+)
+def test_a_sidecar_that_cannot_be_used_is_one_error(folder, text, told):
+    (folder / "w.preprocess.json").write_text(text)
+    with pytest.raises(FileError) as error:
+        load_preprocessing("w.caffemodel")
+    assert told in str(error.value)
+    assert "w.preprocess.json" in str(error.value)
+
+
+def test_what_is_no_picture_is_refused():
+    kept = Preprocessing(crop=(4, 4))
+    for shape in ((3,), (2, 2, 2), (1, 2, 2, 3)):
+        with pytest.raises(DataError, match="is no picture"):
+            kept(np.zeros(shape))
+    with pytest.raises(DataError, match="is larger than the picture"):
+        kept(np.zeros((3, 9, 3)))
+    with pytest.raises(DataError, match="resize to its size"):
+        Preprocessing(mean=np.zeros((3, 2, 2), np.float32))(np.zeros((3, 3, 3)))
+
+
+def test_gray_pictures_fill_three_channels_and_coloured_ones_become_gray():
+    gray = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    assert np.array_equal(Preprocessing()(gray), np.repeat(gray[None], 3, 0).astype("f4"))
+    assert np.array_equal(Preprocessing()(gray[:, :, None]), Preprocessing()(gray))
+    colour = np.dstack([gray * 3, gray, gray])
+    assert np.array_equal(
+        Preprocessing("GRAY")(colour, "RGB")[0], cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY).astype("f4")
+    )

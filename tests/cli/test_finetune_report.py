@@ -1,0 +1,92 @@
+"""caffe-compat finetune_report, and train with weights that are renamed, reshaped or left out."""
+
+import json
+
+import numpy as np
+import pytest
+
+from caffe_compat.build.weights import read_weights
+from caffe_compat.cli import main
+from tests.solver.case import NET, write_case
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_case(tmp_path)
+    assert main(["train", "--solver=solver.prototxt", "--max_iter=2"]) == 0
+    (tmp_path / "new.prototxt").write_text(NET.replace('"ip"', '"head"'))
+    more = (
+        'layer { name: "more" type: "InnerProduct" bottom: "data" top: "more" inner_product_param { num_output: 2 } }\n'
+    )
+    (tmp_path / "wide.prototxt").write_text(NET.replace("num_output: 1", "num_output: 1 axis: 1") + more)
+    capsys.readouterr()
+    return tmp_path
+
+
+def report(capsys, *argv, code=0):
+    assert main(["finetune-report", "--weights=snap_iter_2.caffemodel", *argv]) == code
+    found = capsys.readouterr()
+    return found.out if code in (0, 1) and found.out else found.err
+
+
+def test_the_report_tells_what_becomes_of_each_blob(folder, capsys):
+    lines = report(capsys, "--model=new.prototxt").splitlines()
+    assert [line.split() for line in lines[1:3]] == [
+        ["head.weight", "1x3", "left", "at", "its", "filler:", "not", "in", "the", "file"],
+        ["head.bias", "1", "left", "at", "its", "filler:", "not", "in", "the", "file"],
+    ]
+    assert lines[3].startswith("(ip)")
+    assert lines[-1] == (
+        "0 blobs copied (0 of 4 values, 0.0 %), 2 left at their fillers, 0 layers that do not fit, "
+        "1 layers of the file not used"
+    )
+    assert report(capsys, "--model=new.prototxt", "--strict", code=1)
+    lines = report(capsys, "--model=new.prototxt", "--rename", "ip=head", "--strict").splitlines()
+    assert lines[1].split() == ["head.weight", "1x3", "copied", "from", "ip"]
+    assert lines[-1].startswith("2 blobs copied (4 of 4 values, 100.0 %)")
+
+
+def test_the_report_is_json_when_asked_for(folder, capsys):
+    found = json.loads(report(capsys, "--model=wide.prototxt", "--json"))
+    assert found["copied"] == ["ip.weight", "ip.bias"]
+    assert found["left_at_filler"] == ["more.weight", "more.bias"]
+
+
+def test_the_weights_can_be_written_as_the_net_takes_them(folder, capsys):
+    report(capsys, "--model=new.prototxt", "--rename=ip=head", "--output=start.caffemodel")
+    old, new = read_weights("snap_iter_2.caffemodel"), read_weights("start.caffemodel")
+    assert np.array_equal(old["ip"][0], new["head"][0])
+    assert "its name does not say the format" in report(capsys, "--model=new.prototxt", "--output=start.onx", code=1)
+
+
+def test_training_takes_renamed_weights_and_reports(folder, capsys):
+    argv = ["train", "--solver=solver.prototxt", "--net=new.prototxt", "--weights=snap_iter_2.caffemodel"]
+    argv += ["--max_iter=0", "--set=snapshot: 1", "--snapshot_prefix=out"]
+    assert main([*argv, "--rename=ip=head", "--report"]) == 0
+    err = capsys.readouterr().err
+    assert "head.weight 1x3: copied from ip" in err
+    assert "2 blobs copied (4 of 4 values, 100.0 %)" in err
+    assert main([*argv, "--rename=ipp=head"]) == 1
+    assert "rename = 'ipp=head': the file has no such layer (did you mean 'ip'?)" in capsys.readouterr().err
+
+
+def test_training_fails_on_layers_that_do_not_fit_unless_told_to_leave_them_out(folder, capsys):
+    (folder / "two.prototxt").write_text(
+        NET.replace("num_output: 1", "num_output: 1 bias_term: false").replace(
+            " param { lr_mult: 2 decay_mult: 0 }", ""
+        )
+    )
+    argv = [
+        "train",
+        "--solver=solver.prototxt",
+        "--net=two.prototxt",
+        "--weights=snap_iter_2.caffemodel",
+        "--max_iter=1",
+    ]
+    assert main(argv) == 1
+    assert "the file has 2 blobs, the net 1" in capsys.readouterr().err
+    assert main([*argv, "--skip_mismatched"]) == 0
+    assert "0 blobs copied (0 of 3 values, 0.0 %), 1 left at their fillers, 1 layers that do not fit" in (
+        capsys.readouterr().err
+    )

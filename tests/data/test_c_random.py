@@ -1,0 +1,35 @@
+"""The shuffle equals what glibc's rand() and libstdc++'s std::random_shuffle do (GCC 12's own output)."""
+
+import numpy as np
+
+from caffe_compat.data.c_random import CRand, shuffle
+
+
+def test_crand_gives_glibcs_numbers_for_an_unseeded_program():
+    rng = CRand()
+    assert [rng.rand() for _ in range(5)] == [1804289383, 846930886, 1681692777, 1714636915, 1957747793]
+
+
+def test_crand_takes_srands_seeds():
+    seven = CRand(7)
+    assert [seven.rand(), seven.rand()] == [1045618677, 1863967299]
+    assert CRand(0).rand() == CRand(1).rand()
+
+
+def test_shuffles_in_a_row_equal_libstdcxxs():
+    rng = CRand()
+    found = []
+    for count in (1, 2, 5, 12, 12):
+        items = np.arange(count)
+        shuffle(items, rng)
+        found.append(items.tolist())
+    assert found == [
+        [0],
+        [0, 1],
+        [2, 0, 1, 4, 3],
+        [3, 5, 6, 7, 4, 8, 1, 10, 2, 9, 11, 0],
+        [6, 4, 11, 2, 0, 5, 10, 7, 3, 1, 8, 9],
+    ]
+    for _ in range(400):
+        rng.rand()
+    assert rng.rand() == 1750003033

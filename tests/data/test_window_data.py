@@ -1,0 +1,215 @@
+"""WindowData: what is drawn, where it is cut, and what is wrong with its file told by line."""
+
+import cv2
+import numpy as np
+import pytest
+
+from caffe_compat.data import CRand, open_source
+from caffe_compat.data.window_data import Cut, cut
+from caffe_compat.data.window_file import Window
+from caffe_compat.errors import DataError
+from caffe_compat.schema import caffe_pb2 as pb
+from tests.data.databases import write_mean
+
+WINDOWS = """# 0
+pics/0.png
+3
+20
+30
+4
+1 0.9 0 0 9 9
+2 0.5 10 5 29 19
+7 0.45 1 1 3 3
+4 0.1 20 10 25 15
+# 1
+pics/1.png 3 20 30 1
+3 0 5 5 8 9
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "pics").mkdir()
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"pics/{number}.png"), np.full((20, 30, 3), (50 * number + 10, 20, 30), np.uint8))
+    (tmp_path / "windows.txt").write_text(WINDOWS)
+    return tmp_path
+
+
+def layer(*, batch=8, crop=6, mirror=False, tops=("data", "label"), transform=None, **param):
+    fields = {"source": "windows.txt", "batch_size": batch, "bg_threshold": 0.4} | param
+    out = pb.LayerParameter(name="feed", type="WindowData", top=tops, phase="TRAIN")
+    out.window_data_param.MergeFrom(pb.WindowDataParameter(**fields))
+    out.transform_param.MergeFrom(pb.TransformationParameter(crop_size=crop, mirror=mirror, **(transform or {})))
+    return out
+
+
+def opened(folder, seed=1, **fields):
+    return open_source(layer(**fields), base_dir=folder, rng=CRand(random_seed=seed))
+
+
+def test_a_batch_is_background_first_then_the_fraction_of_objects(folder):
+    source = opened(folder, batch=10, fg_fraction=0.35)
+    assert source.shapes == {"data": (10, 3, 6, 6), "label": (10,)}
+    for _ in range(5):
+        labels = source.next()["label"].tolist()
+        assert labels[:7] == [0] * 7
+        assert set(labels[7:]) <= {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "objects", "background"),
+    [((0.5, 0.4), {1, 2}, 2), ((0.45, 0.45), {1, 2, 7}, 2), ((0.6, 0.5), {1}, 3), ((0.01, 0.01), {1, 2, 7, 4}, 1)],
+)
+def test_thresholds_sort_the_windows_and_what_lies_between_is_left_out(folder, thresholds, objects, background):
+    source = opened(folder, batch=40, fg_fraction=1.0, fg_threshold=thresholds[0], bg_threshold=thresholds[1])
+    assert set(source.next()["label"].tolist()) == objects
+    assert source.cursor()["counts"].tolist() == [2, len(objects), background]
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_pictures_kept_in_memory_are_the_same(folder, cache):
+    source = opened(folder, cache_images=cache, mirror=True)
+    whole = [source.next()["data"].numpy() for _ in range(2)]
+    if cache:
+        for path in (folder / "pics").iterdir():
+            path.unlink()
+    whole += [source.next()["data"].numpy()] if cache else []
+    other = opened(folder, mirror=True) if not cache else None
+    if other:
+        assert all(np.array_equal(one, other.next()["data"].numpy()) for one in whole)
+
+
+def test_what_lies_outside_the_picture_stays_zero_after_the_mean(folder):
+    (folder / "windows.txt").write_text("# 0\npics/0.png 3 20 30 2\n1 1 0 0 9 9\n1 0 0 0 9 9\n")
+    found = opened(folder, context_pad=1, transform={"mean_value": [1.0, 2.0, 3.0]}).next()["data"]
+    assert found[:, :, 0, :].abs().max() == found[:, :, :, 0].abs().max() == 0
+    assert found[0, :, 3, 3].tolist() == [9, 18, 27]
+
+
+def test_the_mean_is_the_middle_of_the_file_and_the_scale_is_the_layers_own(folder):
+    mean = np.arange(3 * 10 * 10, dtype="f4").reshape(3, 10, 10)
+    write_mean(folder / "mean.binaryproto", mean)
+    found = opened(folder, batch=1, fg_fraction=1.0, scale=2.0, transform={"mean_file": "mean.binaryproto"}).next()[
+        "data"
+    ][0]
+    assert np.array_equal(found.numpy(), 2 * (np.float32([10, 20, 30])[:, None, None] - mean[:, 2:8, 2:8]))
+
+
+W = Window(0, 1, 10, 20, 29, 39, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # Without context the corners are taken as they are; with it the window grows about its middle.
+        ({"context": 0}, Cut(10, 20, 29, 39, 8, 8)),
+        ({"context": 2}, Cut(0, 10, 40, 50, 8, 8)),
+        # 11 of 41 columns lie to the left: 2.1 of 8 pixels; mirrored, the padding is that of the right side.
+        ({"context": 2, "window": Window(0, 1, -1, 20, 18, 39, 1)}, Cut(0, 10, 29, 50, 6, 8, 2, 0)),
+        ({"context": 2, "window": Window(0, 1, -1, 20, 18, 39, 1), "mirrored": True}, Cut(0, 10, 29, 50, 6, 8, 0, 0)),
+        ({"context": 0, "square": True, "window": Window(0, 1, 10, 20, 29, 29, 1)}, Cut(10, 15, 30, 35, 8, 8)),
+    ],
+)
+def test_where_a_window_is_cut(given, expected):
+    defaults = {"window": W, "context": 0, "square": False, "mirrored": False}
+    given = defaults | given
+    assert (
+        cut(given["window"], (100, 100), 8, given["context"], square=given["square"], mirrored=given["mirrored"])
+        == expected
+    )
+
+
+def test_mirrored_windows_are_the_others_turned_round(folder):
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / "pics/0.png"), picture)
+    (folder / "windows.txt").write_text("# 0\npics/0.png 3 20 30 2\n1 1 4 4 9 9\n1 0 4 4 9 9\n")
+    plain = opened(folder, batch=1).next()["data"][0]
+    assert np.array_equal(plain.numpy(), picture[4:10, 4:10].transpose(2, 0, 1))
+    found = opened(folder, batch=20, mirror=True).next()["data"]
+    turned = [bool((one == plain.flip(-1)).all()) for one in found]
+    assert all(mirrored or bool((one == plain).all()) for mirrored, one in zip(turned, found, strict=True))
+    assert 0 < sum(turned) < 20
+
+
+def test_a_cursor_leads_back(folder):
+    source = opened(folder, mirror=True)
+    source.next()
+    cursor = source.cursor()
+    expected = source.next()["data"]
+    other = opened(folder, seed=5, mirror=True)
+    assert other.fits(cursor)
+    other.seek(cursor)
+    assert np.array_equal(other.next()["data"], expected)
+    other.reset()
+    assert not other.fits(cursor | {"counts": np.array([1, 2, 3])})
+    assert not other.fits(cursor | {"random": np.arange(0)})
+
+
+def problem(folder, **fields):
+    with pytest.raises(DataError) as caught:
+        opened(folder, **fields).next()
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "told"),
+    [
+        ("# 0", "0", 1, "'0': # must come before a picture (are there as many windows as the line above says?)"),
+        ("# 1", "# 2", 11, "2: pictures are numbered from 0 without a gap (this is number 1)"),
+        (
+            "\n4\n1",
+            "\n3\n1",
+            10,
+            "'4': # must come before a picture (are there as many windows as the line above says?)",
+        ),
+        ("\n4\n1", "\n5\n1", 11, "'#': is not a class"),
+        ("5 5 8 9\n", "5 5 8", 13, "the file ends where the corner y2 must come (is it whole?)"),
+        ("2 0.5 10", "2 half 10", 8, "'half': is not an overlap"),
+        ("1 0.9 0 0 9 9", "0 0.9 0 0 9 9", 7, "0: an object's class must be at least 1"),
+        ("png 3 20", "png 1 20", 12, "1: pictures are read in colour, so there are 3 channels"),
+        ("3 20 30 1", "3 20 x 1", 12, "'x': is not a width"),
+    ],
+)
+def test_a_line_that_does_not_follow_the_format_is_named(folder, old, new, line, told):
+    assert old in WINDOWS
+    (folder / "windows.txt").write_text(WINDOWS.replace(old, new))
+    assert problem(folder) == f"{folder / 'windows.txt'}:{line}: layer 'feed': {told}"
+
+
+def test_a_missing_picture_is_named_with_its_line(folder):
+    (folder / "pics/1.png").unlink()
+    assert f"{folder / 'windows.txt'}:11: layer 'feed': picture 'pics/1.png': no such file" in problem(folder, batch=60)
+
+
+def test_a_window_outside_its_picture_is_named_with_its_line(folder):
+    (folder / "windows.txt").write_text(WINDOWS.replace("5 5 8 9", "5 5 30 9"))
+    text = problem(folder, batch=60)
+    assert f"{folder / 'windows.txt'}:13: layer 'feed': picture 'pics/1.png': the window 5 5 30 9 is not within" in text
+    assert "30 x 20 pixels" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"crop": 0}, "transform_param.crop_size = 0: must be set"),
+        ({"crop_mode": "wrap"}, "window_data_param.crop_mode = 'wrap': no such mode (one of warp, square)"),
+        ({"context_pad": 3}, "window_data_param.context_pad = 3: leaves no window"),
+        ({"fg_fraction": 1.5}, "window_data_param.fg_fraction = 1.5: is no fraction"),
+        ({"fg_threshold": 2.0}, "fg_threshold = 2.0: no window of"),
+        ({"bg_threshold": -1.0}, "bg_threshold = -1.0: no window of"),
+        ({"source": "gone"}, "window_data_param.source = 'gone': no such file"),
+        ({"batch": 0}, "window_data_param.batch_size = 0"),
+        ({"tops": ["data"]}, "WindowData makes 2 tops"),
+        ({"transform": {"mean_value": [1, 2]}}, "there are 2 values (1 or 3)"),
+    ],
+)
+def test_definitions_that_make_no_sense_are_refused(folder, fields, told):
+    assert told in problem(folder, **fields)
+
+
+def test_a_mean_too_small_is_refused(folder):
+    write_mean(folder / "mean.binaryproto", np.zeros((3, 5, 5)))
+    assert "its 3 x 5 x 5 do not hold 3 x 6 x 6" in problem(folder, transform={"mean_file": "mean.binaryproto"})

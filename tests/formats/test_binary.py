@@ -1,0 +1,314 @@
+"""caffemodel, binaryproto and solverstate: the same bytes, and arrays without detours."""
+
+import shutil
+import struct
+
+import numpy as np
+import pytest
+
+from caffe_compat.errors import FileError, ParseError
+from caffe_compat.formats import files
+from caffe_compat.formats.blobs import SIZE_LIMIT
+from caffe_compat.formats.files import BlobStore, blob_shape, read_binary, write_binary
+from caffe_compat.schema.caffe_pb2 import BlobProto, BlobProtoVector, NetParameter, SolverState
+
+
+def tag(number, wire):
+    return varint(number << 3 | wire)
+
+
+def varint(value):
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def sized(number, content):
+    return tag(number, 2) + varint(len(content)) + content
+
+
+def floats(*values):
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+def doubles(*values):
+    return struct.pack(f"<{len(values)}d", *values)
+
+
+SHAPE3 = sized(7, sized(1, b"\x03"))
+
+
+def blob_of(content, tmp_path):
+    (tmp_path / "blob").write_bytes(content)
+    return read_binary(tmp_path / "blob", BlobProto)
+
+
+def refusal(content, tmp_path, cls=NetParameter):
+    (tmp_path / "bad").write_bytes(content)
+    with pytest.raises(ParseError) as caught:
+        read_binary(tmp_path / "bad", cls)
+    return str(caught.value).removeprefix(str(tmp_path / "bad") + ": ")
+
+
+def test_a_recorded_caffemodel_gives_the_values_protobuf_gives(golden):
+    path = golden / "files/sgd_fixed_snap_iter_10.caffemodel"
+    expected = NetParameter.FromString(path.read_bytes())
+    net, store = read_binary(path, NetParameter)
+    assert [layer.name for layer in net.layer] == [layer.name for layer in expected.layer]
+    seen = 0
+    for mine, theirs in zip(net.layer, expected.layer, strict=True):
+        for blob, other in zip(mine.blobs, theirs.blobs, strict=True):
+            assert not blob.data
+            array = store.data(blob)
+            assert array.shape == tuple(other.shape.dim)
+            assert array.dtype == np.float32
+            assert array.flags.writeable
+            assert array.flags.aligned
+            np.testing.assert_array_equal(array.ravel(), np.array(other.data, np.float32))
+            assert store.diff(blob) is None
+            seen += 1
+    assert seen == len(store) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [("sgd_fixed_snap_iter_10.caffemodel", NetParameter), ("sgd_fixed_snap_iter_10.solverstate", SolverState)],
+)
+def test_what_is_written_equals_what_caffe_wrote(golden, tmp_path, name, cls):
+    message, store = read_binary(golden / "files" / name, cls)
+    write_binary(message, tmp_path / name, store)
+    assert (tmp_path / name).read_bytes() == (golden / "files" / name).read_bytes()
+
+
+def test_every_recorded_file_is_written_back_byte_for_byte(reference, tmp_path):
+    found = [p for p in reference.glob("caffe/*/**/*") if p.suffix in (".caffemodel", ".solverstate")]
+    assert len(found) > 100
+    for path in found:
+        message, store = read_binary(path, SolverState if path.suffix == ".solverstate" else NetParameter)
+        write_binary(message, tmp_path / "again", store)
+        assert (tmp_path / "again").read_bytes() == path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SHAPE3 + sized(5, floats(1, 2, 3)),
+        sized(5, floats(1, 2, 3)) + SHAPE3,
+        SHAPE3 + sized(5, floats(1)) + sized(5, b"") + sized(5, floats(2, 3)),
+        b"".join(tag(5, 5) + floats(v) for v in (1, 2, 3)) + SHAPE3,
+        tag(5, 5) + floats(1) + SHAPE3 + tag(5, 5) + floats(2) + sized(5, floats(3)),
+        sized(7, sized(1, b"\x03")) + sized(8, doubles(1, 2, 3)),
+        b"".join(tag(8, 1) + doubles(v) for v in (1, 2, 3)) + SHAPE3,
+        sized(7, tag(1, 0) + b"\x03") + sized(5, floats(1, 2, 3)),
+    ],
+)
+def test_every_encoding_of_the_values_is_read(content, tmp_path):
+    blob, store = blob_of(content, tmp_path)
+    np.testing.assert_array_equal(store.data(blob), [1, 2, 3])
+    assert store.data(blob).dtype == (np.float64 if tag(8, 2) in content or tag(8, 1) in content else np.float32)
+    plain = BlobProto.FromString(content)
+    np.testing.assert_array_equal(store.data(blob), plain.double_data or plain.data)
+
+
+def test_many_values_with_a_tag_each_are_read_at_once(tmp_path):
+    values = np.arange(700_001, dtype=np.float32)
+    records = np.empty(values.size, [("tag", "u1"), ("value", "<f4")])
+    records["tag"], records["value"] = 0x2D, values
+    blob, store = blob_of(sized(7, sized(1, varint(values.size))) + records.tobytes() + sized(6, b""), tmp_path)
+    np.testing.assert_array_equal(store.data(blob), values)
+
+
+def test_doubles_win_over_floats_as_in_caffe(tmp_path):
+    blob, store = blob_of(SHAPE3 + sized(5, floats(9, 9)) + sized(8, doubles(1, 2, 3)), tmp_path)
+    np.testing.assert_array_equal(store.data(blob), [1, 2, 3])
+
+
+def test_diffs_are_read_and_written(tmp_path):
+    store, blob = BlobStore(), BlobProto()
+    store.attach(blob, np.ones((2, 3)), np.full((2, 3), 2.0))
+    write_binary(blob, tmp_path / "b", store)
+    assert (tmp_path / "b").read_bytes() == BlobProto(
+        shape={"dim": [2, 3]}, double_data=[1] * 6, double_diff=[2] * 6
+    ).SerializeToString()
+    again, store = read_binary(tmp_path / "b", BlobProto)
+    assert store.diff(again).tolist() == [[2, 2, 2], [2, 2, 2]]
+    assert store.data(again).dtype == np.float64
+
+
+def test_all_four_lists_are_written_in_the_order_of_their_numbers(tmp_path):
+    content = BlobProto(shape={"dim": [1]}, data=[1], diff=[2], double_data=[3], double_diff=[4]).SerializeToString()
+    blob, store = blob_of(content, tmp_path)
+    write_binary(blob, tmp_path / "again", store)
+    assert (tmp_path / "again").read_bytes() == content
+
+
+def test_legacy_extents_give_the_shape(tmp_path):
+    content = BlobProto(num=1, channels=1, height=2, width=3, data=range(6)).SerializeToString()
+    blob, store = blob_of(content, tmp_path)
+    assert blob_shape(blob) == (1, 1, 2, 3) == store.data(blob).shape
+    write_binary(blob, tmp_path / "again", store)
+    assert (tmp_path / "again").read_bytes() == content
+
+
+def test_arrays_can_be_given_the_legacy_shape():
+    store, blob = BlobStore(), BlobProto()
+    store.attach(blob, np.arange(6, dtype=np.int64).reshape(2, 3), legacy_shape=True)
+    assert (blob.num, blob.channels, blob.height, blob.width) == (1, 1, 2, 3)
+    assert not blob.HasField("shape")
+    assert store.data(blob).dtype == np.float32
+    with pytest.raises(FileError, match="four axes"):
+        store.attach(blob, np.ones((1, 1, 1, 1, 1)), legacy_shape=True)
+
+
+def test_attaching_again_replaces_shape_and_values(tmp_path):
+    store, blob = BlobStore(), BlobProto(num=3, data=[1, 2, 3])
+    assert store.data(BlobProto(shape={"dim": [3]}, data=[1, 2, 3])).tolist() == [1, 2, 3]
+    store.attach(blob, np.zeros((2, 2)), np.zeros((2, 2)))
+    store.attach(blob, np.float32(7))
+    assert store.data(blob).shape == ()
+    assert store.diff(blob) is None
+    write_binary(blob, tmp_path / "b", store)
+    assert BlobProto.FromString((tmp_path / "b").read_bytes()) == BlobProto(data=[7], shape={})
+
+
+def test_views_and_other_orders_are_written_as_their_values(tmp_path):
+    array = np.arange(12, dtype=">f4").reshape(3, 4).T[::2]
+    store, blob = BlobStore(), BlobProto()
+    store.attach(blob, array)
+    write_binary(blob, tmp_path / "b", store)
+    again, store = read_binary(tmp_path / "b", BlobProto)
+    np.testing.assert_array_equal(store.data(again), array)
+
+
+def test_copies_and_serialised_messages_refer_to_the_same_arrays():
+    store, net = BlobStore(), NetParameter()
+    array = np.ones(3, np.float32)
+    store.attach(net.layer.add().blobs.add(), array)
+    for copy in (NetParameter.FromString(net.SerializeToString()), NetParameter(layer=net.layer)):
+        assert np.shares_memory(store.data(copy.layer[0].blobs[0]), array)
+
+
+def test_another_store_is_an_error_until_it_is_joined(tmp_path):
+    store, blob = BlobStore(), BlobProto()
+    store.attach(blob, [1.0, 2.0])
+    other = BlobStore()
+    with pytest.raises(FileError, match="another BlobStore"):
+        other.data(blob)
+    for wrong in (None, other):
+        with pytest.raises(FileError, match="not in the BlobStore"):
+            write_binary(blob, tmp_path / "b", wrong)
+    assert list(tmp_path.iterdir()) == []
+    other.update(store)
+    assert other.data(blob).tolist() == [1, 2]
+
+
+def test_a_reference_inside_a_file_means_nothing(tmp_path):
+    store, blob = BlobStore(), BlobProto()
+    store.attach(blob, [1.0, 2.0])
+    (tmp_path / "b").write_bytes(blob.SerializeToString())
+    again, store = read_binary(tmp_path / "b", BlobProto)
+    with pytest.raises(FileError, match="shape 2 holds 2 values, but the blob has 0"):
+        store.data(again)
+
+
+def test_several_blobs_in_one_file(tmp_path):
+    store, many = BlobStore(), BlobProtoVector()
+    for n in (1, 2, 0):
+        store.attach(many.blobs.add(), np.full(n, n, np.float32))
+    write_binary(many, tmp_path / "v", store)
+    again, store = read_binary(tmp_path / "v", BlobProtoVector)
+    assert [store.data(b).tolist() for b in again.blobs] == [[1], [2, 2], []]
+
+
+def test_old_nets_have_their_blobs_inside(tmp_path):
+    net = NetParameter()
+    net.layers.add(name="v1").blobs.add(num=1, channels=1, height=1, width=2, data=[1, 2])
+    net.layers.add().layer.blobs.add(num=1, channels=1, height=1, width=1, data=[3])
+    (tmp_path / "old").write_bytes(net.SerializeToString())
+    again, store = read_binary(tmp_path / "old", NetParameter)
+    assert store.data(again.layers[0].blobs[0]).ravel().tolist() == [1, 2]
+    assert store.data(again.layers[1].layer.blobs[0]).ravel().tolist() == [3]
+
+
+NET = sized(1, b"n") + sized(100, sized(1, b"conv1") + sized(7, SHAPE3 + sized(5, floats(1, 2, 3))))
+
+
+def test_every_truncation_is_one_error_that_names_byte_and_message(tmp_path):
+    for size in range(1, len(NET)):
+        if size != 3:  # after the name: a whole message
+            assert "byte " in refusal(NET[:size], tmp_path), size
+    assert refusal(NET[:-1], tmp_path) == (
+        "layer[0]: byte 5: a length of 28 bytes where 27 remain: truncated or malformed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (sized(100, sized(7, sized(5, b"12345"))), "layer[0].blobs[0]: byte 7: 5 bytes of values, which is not a multiple of 4"),
+        (sized(100, sized(7, SHAPE3 + sized(5, floats(1)))), "layer[0].blobs[0]: byte 5: shape 3 holds 3 values, but the blob has 1"),
+        (sized(100, sized(7, sized(7, sized(1, varint(2**64 - 1))) + sized(5, floats(1)))), "layer[0].blobs[0]: byte 5: shape -1 has a negative extent"),
+        (sized(100, sized(7, sized(7, sized(1, varint(2**62) * 2)) + sized(5, floats(1)))), "layer[0].blobs[0]: byte 5: shape 4611686018427387904x4611686018427387904 holds 21267647932558653966460912964485513216 values, but the blob has 1"),
+        (sized(100, sized(1, b"\xff")), "layer[0].name: byte 3: this string is not UTF-8"),
+        (sized(100, sized(1, b"a") + tag(0, 0) + b"\1"), "layer[0]: byte 6: this is no field's tag"),
+        (sized(100, sized(7, tag(5, 5) + b"123")), "layer[0].blobs[0]: byte 6: the file ends inside a number"),
+        (sized(100, sized(7, sized(7, sized(1, b"\x80")))), "layer[0].blobs[0].shape.dim: byte 7: the list of numbers ends inside a number"),
+        (tag(3000, 4), "byte 3: a group ends that did not begin"),
+        (tag(3000, 3) * 200, "byte 306: groups nest deeper than 100"),
+        (b"\x0a" + b"\xff" * 11, "name: byte 1: the file ends inside a field's length"),
+        (sized(1, b"a") + b"\xff" * 12, "byte 3: the file ends inside a field's tag"),
+        (sized(100, sized(148, tag(1, 5) + floats(1))), "required field missing: layer[0].clip_param.max"),
+        (tag(1, 0) + b"\x05" + tag(3, 0) + b"\x05", "nothing in this file belongs to a NetParameter (this looks like a solverstate or a mean image, not like weights)"),
+    ],
+)  # fmt: skip
+def test_a_malformed_file_is_one_error_that_names_byte_and_message(content, expected, tmp_path):
+    assert refusal(content, tmp_path) == expected
+
+
+def test_nothing_is_allocated_that_the_file_does_not_hold(tmp_path, monkeypatch):
+    made = []
+    empty = np.empty
+    monkeypatch.setattr(np, "empty", lambda shape, *a, **k: made.append(shape) or empty(shape, *a, **k))
+    refusal(sized(100, sized(7, sized(7, sized(1, varint(2**40))) + tag(5, 2) + varint(2**42))), tmp_path)
+    refusal(sized(100, sized(7, sized(7, sized(1, varint(2**40))) + sized(5, floats(1)))), tmp_path)
+    assert max(made, default=0) <= 1
+
+
+def test_more_than_protobuf_can_read_is_refused_before_writing(tmp_path, monkeypatch):
+    store, net = BlobStore(), NetParameter()
+    store.attach(net.layer.add().blobs.add(), np.zeros(100))
+    size = write_binary(net, tmp_path / "fits", store) or (tmp_path / "fits").stat().st_size
+    monkeypatch.setattr(files, "SIZE_LIMIT", size - 1)
+    with pytest.raises(FileError, match=rf"{size} bytes exceed the {size - 1} .*HDF5 has no such limit"):
+        write_binary(net, tmp_path / "huge", store)
+    assert [p.name for p in tmp_path.iterdir()] == ["fits"]
+    assert SIZE_LIMIT == 2**31 - 1
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "m").write_bytes(NET)
+    original = files.fill
+
+    def shrink(payload, read_into, name):
+        (tmp_path / "m").write_bytes(b"")
+        return original(payload, read_into, name)
+
+    monkeypatch.setattr(files, "fill", shrink)
+    with pytest.raises(ParseError, match="became shorter"):
+        read_binary(tmp_path / "m", NetParameter)
+
+
+def test_files_larger_than_the_window_are_read(tmp_path):
+    store, net = BlobStore(), NetParameter()
+    arrays = [np.random.default_rng(i).standard_normal(20_000 + i).astype(np.float32) for i in range(20)]
+    for i, array in enumerate(arrays):
+        layer = net.layer.add(name=f"layer{i}" * 50)
+        store.attach(layer.blobs.add(), array)
+    write_binary(net, tmp_path / "m", store)
+    again, store = read_binary(tmp_path / "m", NetParameter)
+    for layer, array in zip(again.layer, arrays, strict=True):
+        np.testing.assert_array_equal(store.data(layer.blobs[0]), array)
+    shutil.copy(tmp_path / "m", tmp_path / "n")
+    assert NetParameter.FromString((tmp_path / "n").read_bytes()).layer[19].blobs[0].data[5] == arrays[19][5]

@@ -1,0 +1,169 @@
+"""What Caffe 1.0 does not know is kept, and everything remembers its line."""
+
+import pytest
+
+from caffe_compat.errors import NetError, ProblemsError, SolverError
+from caffe_compat.formats.files import (
+    Where,
+    all_forks,
+    forks,
+    format_text,
+    parse_text,
+    plain,
+    read_binary,
+    refuse_forks,
+    same,
+    where,
+    write_binary,
+)
+from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter, SolverParameter
+
+TEXT = """name: "fork"
+crop_bias: -1
+layer {
+  name: "roi"
+  type: "ROIPooling"
+  roi_pooling_param < pooled_h: 7; pooled_w: 7 mode: [A, "b" 'c'] inner { deep { x: -inf } } list: [{a: 1 b: 2}, {}] >
+  pooling_param { pool: MEDIAN pad: 1 }
+  [some.fork/ext] { a: 1 }
+}
+layers {
+  type: INTERP
+  name: "old"
+}
+"""
+
+
+@pytest.fixture
+def net():
+    return parse_text(TEXT, NetParameter, file="nets/fork.prototxt")
+
+
+def test_unknown_fields_and_identifiers_are_listed_with_their_place(net):
+    found = [(path, f.field, f.value, f.file, f.line, f.column) for path, f in all_forks(net)]
+    assert found == [
+        ("", "crop_bias", None, "nets/fork.prototxt", 2, 1),
+        ("layers[0]", "type", "INTERP", "nets/fork.prototxt", 11, 3),
+        ("layer[0]", "roi_pooling_param", None, "nets/fork.prototxt", 6, 3),
+        ("layer[0]", "[some.fork/ext]", None, "nets/fork.prototxt", 8, 3),
+        ("layer[0].pooling_param", "pool", "MEDIAN", "nets/fork.prototxt", 7, 19),
+    ]
+
+
+def test_forks_of_one_message_are_its_own_only(net):
+    assert [f.field for f in forks(net)] == ["crop_bias"]
+
+
+def test_they_are_printed_in_their_message(net):
+    printed = format_text(net)
+    assert (
+        printed
+        == """name: "fork"
+layers {
+  name: "old"
+  type: INTERP
+}
+layer {
+  name: "roi"
+  type: "ROIPooling"
+  pooling_param {
+    pad: 1
+    pool: MEDIAN
+  }
+  roi_pooling_param {
+    pooled_h: 7
+    pooled_w: 7
+    mode: [A, "b" 'c']
+    inner {
+      deep {
+        x: -inf
+      }
+    }
+    list: [{ a: 1 b: 2 }, {  }]
+  }
+  [some.fork/ext] {
+    a: 1
+  }
+}
+crop_bias: -1
+"""
+    )
+    again = parse_text(printed, NetParameter)
+    assert same(again, net)
+    assert format_text(again) == printed
+
+
+def test_they_survive_copies_and_serialisation(net):
+    copy = NetParameter()
+    copy.CopyFrom(net)
+    assert all_forks(copy) == all_forks(net)
+    assert all_forks(NetParameter.FromString(net.SerializeToString())) == all_forks(net)
+
+
+def test_a_binary_file_keeps_them_and_drops_the_lines_of_layers(net, tmp_path):
+    write_binary(net, tmp_path / "net")
+    again, _ = read_binary(tmp_path / "net", NetParameter)
+    assert all_forks(again) == all_forks(net)
+    assert where(net.layer[0]) == Where("nets/fork.prototxt", 3)
+    assert where(again.layer[0]) is None
+    assert again == plain(net)
+    assert b"nets/fork.prototxt\x003" not in (tmp_path / "net").read_bytes()
+
+
+def test_lines_of_layers_are_known_in_both_forms(net):
+    assert where(net.layers[0]) == Where("nets/fork.prototxt", 10)
+    assert where(LayerParameter()) is None
+    assert where(net) is None
+
+
+def test_refusing_names_all_of_them(net):
+    with pytest.raises(ProblemsError) as caught:
+        refuse_forks(net)
+    assert str(caught.value).splitlines()[1:] == [
+        "  nets/fork.prototxt:2:1: crop_bias: Caffe 1.0 has no such field (it belongs to a fork of Caffe)",
+        "  nets/fork.prototxt:11:3: layers[0].type: Caffe 1.0 has no such value: INTERP (it belongs to a fork of Caffe)",
+        "  nets/fork.prototxt:6:3: layer[0].roi_pooling_param: Caffe 1.0 has no such field (did you mean 'pooling_param'?)",
+        "  nets/fork.prototxt:8:3: layer[0].[some.fork/ext]: Caffe 1.0 has no such field (it belongs to a fork of Caffe)",
+        "  nets/fork.prototxt:7:19: layer[0].pooling_param.pool: Caffe 1.0 has no such value: MEDIAN (it belongs to a fork of Caffe)",
+    ]
+
+
+def test_a_typing_error_is_named_with_what_was_meant():
+    layer = parse_text("layer { convolution_param { num_ouput: 3 } }", NetParameter, file="a").layer[0]
+    with pytest.raises(
+        NetError, match=r"^a:1:29: layer 'c': convolution_param.num_ouput: .*did you mean 'num_output'\?"
+    ):
+        refuse_forks(layer, layer="c")
+    with pytest.raises(SolverError, match="did you mean 'GPU'"):
+        refuse_forks(parse_text("solver_mode: GPUS", SolverParameter), SolverError)
+
+
+def test_unknown_fields_of_a_binary_file_are_kept_and_listed_by_number(tmp_path):
+    layer = b"\x0a\x01a" + b"\xba\xc3\xc2\x1f\x02hi" + b"\xc0\x0c\x05" + b"\xc5\x0cabcd" + b"\xc1\x0cabcdefgh"
+    content = b"\x0a\x01n" + b"\xa2\x06" + bytes([len(layer)]) + layer
+    (tmp_path / "m").write_bytes(content)
+    net, _ = read_binary(tmp_path / "m", NetParameter)
+    assert [(p, f.field, f.file, f.line) for p, f in all_forks(net)] == [
+        ("layer[0]", "8262711", None, None),
+        ("layer[0]", "200", None, None),
+        ("layer[0]", "200", None, None),
+        ("layer[0]", "200", None, None),
+    ]
+    write_binary(net, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == content
+    printed = format_text(net)
+    assert "# unknown field 8262711: 2 bytes (bytes)" in printed
+    assert parse_text(printed, NetParameter).layer[0].name == "a"
+
+
+def test_same_ignores_where_things_were_written_and_plain_forgets_it():
+    one, two = (parse_text(t, NetParameter) for t in ("layer { x: 1 }", "\n\nlayer {\n x: 1 }"))
+    assert one != two
+    assert same(one, two)
+    assert not same(one, parse_text("layer { x: 2 }", NetParameter))
+    assert not same(one, parse_text("layer { }", NetParameter))
+    assert not same(one, SolverParameter())
+    assert where(plain(one).layer[0]) is None
+    assert forks(plain(one).layer[0])
+    assert plain(one, keep_forks=False).layer[0] == LayerParameter()
+    assert where(one.layer[0]) is not None

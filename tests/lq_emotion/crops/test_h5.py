@@ -1,0 +1,227 @@
+import json
+import shutil
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from caffe_compat.errors import CaffeCompatError
+from lq_emotion.cli import main
+from lq_emotion.common.json_files import write_json
+from lq_emotion.crops.h5 import H5Settings, make_h5
+from matlab_ports._support.errors import PortError
+from matlab_ports.generate_h5 import Options, generate_h5
+from matlab_ports.matfile import loadmat, savemat
+from matlab_ports.randstream import RandStream
+
+SMALL = {"chunk": 8}
+
+
+@pytest.fixture
+def root(tmp_path):
+    tmp_path = tmp_path / "a folder with blanks"
+    for number, name in enumerate(["train_1", "train_2", "train_10", "dev_1", "P16"]):
+        random = np.random.RandomState(number)
+        crops = tmp_path / "data" / "raw_data" / "HQ" / f"{name}.mat"
+        crops.parent.mkdir(parents=True, exist_ok=True)
+        held = {"video": random.rand(96, 96, 11), "valence": random.rand(1, 11), "video_time": np.arange(11) * 0.04}
+        savemat(crops, held, version="-v6")
+    return tmp_path
+
+
+def quiet(_line):
+    pass
+
+
+def contents(path):
+    with h5py.File(path) as file:
+        return file["data"][:], file["label"][:]
+
+
+def test_the_files_are_those_of_the_scripts_session_the_test_files_random_numbers_after_the_training_files(
+    root, tmp_path
+):
+    made = make_h5(root, H5Settings(**SMALL), say=quiet)
+    crops = root / "data" / "raw_data" / "HQ"
+    stream = RandStream()
+    options = Options()
+    generate_h5(
+        [crops / f"{name}.mat" for name in ("train_1", "train_2", "train_10")],
+        96,
+        tmp_path / "a",
+        8,
+        options,
+        stream=stream,
+    )
+    generate_h5([crops / "dev_1.mat"], 96, tmp_path / "b", 8, options, stream=stream)
+    for phase, expected in (("train", "a"), ("test", "b")):
+        for ours, theirs in zip(
+            contents(root / "h5_files" / "HQ" / f"{phase}.h5"), contents(tmp_path / f"{expected}.h5"), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+    assert (made["train"]["samples"], made["train"]["written"], made["test"]["written"]) == (33, 32, 8)
+
+
+def test_the_lists_name_the_files_as_hdf5data_reads_them_relative_to_the_list(root):
+    make_h5(root, H5Settings(**SMALL), say=quiet)
+    folder = root / "h5_files" / "HQ"
+    assert (folder / "train.txt").read_text() == "./train.h5\n"
+    assert (folder / "test.txt").read_text() == "./test.h5\n"
+
+
+def test_recordings_may_be_named_and_none_may_be_in_both(root):
+    made = make_h5(root, H5Settings(train=("P16", "train_2"), test=("train_1",), **SMALL), say=quiet)
+    assert made["train"]["recordings"] == ["P16", "train_2"]
+    assert made["test"]["recordings"] == ["train_1"]
+    with pytest.raises(CaffeCompatError, match="test = 'P16': is to be both trained and tested with"):
+        make_h5(root, H5Settings(train=("P16",), test=("P16",), **SMALL), say=quiet)
+    with pytest.raises(CaffeCompatError, match="train = 'train_3': there are no crops of this recording"):
+        make_h5(root, H5Settings(train=("train_3",), **SMALL), say=quiet)
+
+
+def test_what_is_there_is_not_made_again_unless_something_changed(root):
+    lines = []
+    made = make_h5(root, H5Settings(**SMALL), say=quiet)
+    stamp = Path(made["train"]["files"][0]).stat().st_mtime_ns
+    assert make_h5(root, H5Settings(**SMALL), say=lines.append) == made
+    assert lines == ["train: 32 samples are there already", "test: 8 samples are there already"]
+    assert Path(made["train"]["files"][0]).stat().st_mtime_ns == stamp
+    held = {"video": np.zeros((96, 96, 8)), "valence": np.ones((1, 8)), "video_time": np.arange(8) * 0.04}
+    savemat(root / "data" / "raw_data" / "HQ" / "dev_1.mat", held, version="-v6")
+    make_h5(root, H5Settings(**SMALL), say=quiet)
+    assert Path(made["train"]["files"][0]).stat().st_mtime_ns == stamp
+    assert contents(made["test"]["files"][0])[1].tolist() == [[1.0]] * 8
+    make_h5(root, H5Settings(**SMALL), fresh=True, say=quiet)
+    assert Path(made["train"]["files"][0]).stat().st_mtime_ns != stamp
+
+
+def test_files_of_other_settings_are_replaced_and_that_is_told(root):
+    make_h5(root, H5Settings(name="mine", **SMALL), say=quiet)
+    lines = []
+    made = make_h5(root, H5Settings(name="mine", options=Options(augmentation=True), **SMALL), say=lines.append)
+    assert (
+        lines[0] == f"{root / 'h5_files' / 'mine'} holds files of other settings, which are replaced; --name keeps both"
+    )
+    mirrored = contents(made["train"]["files"][0])[0]
+    plain = contents(make_h5(root, H5Settings(**SMALL), say=quiet)["train"]["files"][0])[0]
+    np.testing.assert_array_equal(mirrored, plain[:, :, ::-1])
+
+
+def test_a_test_file_made_again_alone_has_the_same_random_numbers(root):
+    made = make_h5(root, H5Settings(**SMALL), say=quiet)
+    before = contents(made["test"]["files"][0])
+    Path(made["test"]["files"][0]).unlink()
+    again = make_h5(root, H5Settings(**SMALL), say=quiet)
+    for ours, theirs in zip(contents(again["test"]["files"][0]), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_training_files_statistics_serve_the_test_file_on_request(root):
+    options = Options(mean_sub=True, norm=True)
+    own = make_h5(root, H5Settings(options=options, **SMALL), say=quiet)
+    shared = make_h5(root, H5Settings(options=options, train_statistics=True, name="shared", **SMALL), say=quiet)
+    assert own["test"]["mean"] != own["train"]["mean"]
+    assert (shared["test"]["mean"], shared["test"]["std"]) == (shared["train"]["mean"], shared["train"]["std"])
+    assert shared["train"]["mean"] == own["train"]["mean"]
+
+
+def test_folders_are_named_as_the_settings_say():
+    mix = Options(mix=True, mix_lr=(3, 4, 6))
+    both = Options(augmentation=True, keep_unflipped=True)
+    assert [
+        H5Settings().folder(),
+        H5Settings(source="LR3").folder(),
+        H5Settings(options=mix).folder(),
+        H5Settings(options=both, seed=3).folder(),
+        H5Settings(options=Options(mode="multi")).folder(),
+        H5Settings(name="mine").folder(),
+    ] == ["HQ", "LR3", "mix_3_4_6", "HQ_both_sides_seed3", "HQ_repaired_triplets", "mine"]
+
+
+def test_recordings_that_prepare_failed_on_are_not_left_out_in_silence(root):
+    write_json({"recordings": [{"name": "train_5"}, {"name": "train_1"}]}, root / "data" / "prepare.json")
+    with pytest.raises(CaffeCompatError, match="train_5 could not be prepared.*--train"):
+        make_h5(root, H5Settings(**SMALL), say=quiet)
+    made = make_h5(root, H5Settings(train=("train_1", "train_2"), **SMALL), say=quiet)
+    assert made["train"]["recordings"] == ["train_1", "train_2"]
+
+
+def test_too_few_frames_and_missing_crops_are_one_error_and_no_file(root):
+    with pytest.raises(PortError, match="do not fill one chunk of 128"):
+        make_h5(root, say=quiet)
+    assert not list((root / "h5_files").rglob("*.h5"))
+    with pytest.raises(CaffeCompatError, match=r"LR3: there are no such crops \(there are HQ\)"):
+        make_h5(root, H5Settings(source="LR3"), say=quiet)
+
+
+def test_the_command_makes_a_mixture_and_tells_it_as_json(root, capsys):
+    code = main(["h5", "--out", str(root), "--mix", "3", "4", "6", "--chunk", "8", "--seed", "5", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert told["folder"] == str(root / "h5_files" / "mix_3_4_6_seed5")
+    assert told["settings"]["options"]["mix_lr"] == [3, 4, 6]
+    assert contents(told["train"]["files"][0])[0].shape == (32, 1, 96, 96)
+
+
+def test_the_command_names_what_is_wrong(tmp_path, capsys):
+    assert main(["h5", "--out", str(tmp_path)]) == 1
+    assert "lq-emotion: error:" in capsys.readouterr().err
+    assert main(["h5", "--out", str(tmp_path), "--mix", "0.5"]) == 2
+
+
+def test_files_that_are_removed_and_made_again_train_nothing_again(root, tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["train", "--h5", root / "h5_files/HQ", "--out", out, "--iterations=1", "--batch=2", "--test-iter=1"]
+
+    def made():
+        assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
+        assert main([*map(str, command), "--device=cpu"]) == 0
+        return {path.name: path.read_bytes() for path in (root / "h5_files/HQ").glob("t*")}
+
+    before = made()
+    shutil.rmtree(root / "h5_files")
+    time.sleep(1.1)  # HDF5 notes times in seconds
+    assert made() == before
+    assert "iteration 1 is there already" in capsys.readouterr().out
+    crops = root / "data/raw_data/HQ/train_1.mat"
+    savemat(crops, {**loadmat(crops), "valence": np.zeros((1, 11))}, "-v6")
+    assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
+    assert main([*map(str, command), "--device=cpu"]) == 1
+    assert "holds a training with other training data" in capsys.readouterr().err
+
+
+def test_three_frames_at_a_time_are_refused_before_anything_is_trained(root, capsys):
+    assert main(["h5", "--out", str(root), "--triplets", "clean", "--chunk", "8"]) == 0
+    (folder,) = (root / "h5_files").iterdir()
+    capsys.readouterr()
+    command = ["train", "--h5", str(folder), "--out", str(root / "run"), "--iterations=1", "--batch=2"]
+    assert main([*command, "--test-iter=1", "--device=cpu"]) == 1
+    said = capsys.readouterr().err
+    assert "channels = 3: lq-emotion's nets see one frame at a time" in said
+    assert "train_1.h5" in said
+    assert not (root / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "phase", "change"),
+    [
+        ("h5_files/HQ/h5.json", None, {"train": 5}),
+        ("h5_files/HQ/h5.json", "train", {"files": 5}),
+        ("h5_files/HQ/h5.json", "test", {"position": "first"}),
+        ("data/prepare.json", None, {"recordings": 5}),
+        ("data/prepare.json", None, {"recordings": [{}]}),
+    ],
+)
+def test_a_misshapen_file_is_one_error_with_its_name(file, phase, change, root, capsys):
+    assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
+    path = root / file
+    held = json.loads(path.read_text()) if path.is_file() else {}
+    (held[phase] if phase else held).update(change)
+    write_json(held, path)
+    capsys.readouterr()
+    assert main(["h5", "--out", str(root), "--chunk", "8"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"lq-emotion: error: {path}: does not hold")
+    assert "remove it" in line

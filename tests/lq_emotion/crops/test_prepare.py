@@ -1,0 +1,404 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+
+from caffe_compat.errors import CaffeCompatError
+from lq_emotion.cli import main
+from lq_emotion.crops.prepare import prepare, table
+from lq_emotion.crops.recording import Settings
+from lq_emotion.datasets.avec.gold import rebuild
+from matlab_ports._support.partial_file import remove_abandoned
+from matlab_ports.matfile import loadmat, savemat
+from tests.conftest import ROOT
+from tests.lq_emotion.datasets.avec import trees
+
+FRAMES = 12
+QUICK = Settings(pictures=False)
+
+
+def video(path, frames=FRAMES, seed=0):
+    av = pytest.importorskip("av")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.RandomState(seed)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 192, 160, "yuv420p"
+        for number in range(frames):
+            picture = np.kron(random.randint(0, 256, (10, 12, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+            picture[:4, : 8 * (number + 1)] = 255
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                file.mux(packet)
+        for packet in stream.encode():
+            file.mux(packet)
+
+
+@pytest.fixture(scope="session")
+def one_tree(tmp_path_factory):
+    """Three recordings with boxes: frame 3 without a face, frame 5 with a box of 100 pixels, frame 7 dropped."""
+    root = tmp_path_factory.mktemp("avec") / "AVEC_2016"
+    trees.avec(root, ["train_1", "train_2", "dev_1", "test_1"], frames=FRAMES + 1)
+    for seed, name in enumerate(["train_1", "train_2", "dev_1", "test_1"]):
+        video(root / "recordings_video" / f"{name}.mp4", seed=seed)
+        times = [t for k, t in enumerate(trees.grid(FRAMES + 1)) if k != 7]
+        trees.put(root / "recordings_video_frame_time" / f"{name}.csv", trees.frame_time(times))
+        boxes = np.tile([20.5, 10.0, 120.0, 110.25], (FRAMES, 1))
+        boxes[3] = 0
+        boxes[5, 2] = 100
+        (root / "bbox").mkdir(exist_ok=True)
+        savemat(root / "bbox" / f"{name}.mat", {"bbox": boxes, "time": np.array(times, float).reshape(-1, 1)})
+    return root
+
+
+@pytest.fixture
+def tree(one_tree, tmp_path):
+    shutil.copytree(one_tree, tmp_path / "AVEC_2016")
+    return tmp_path / "AVEC_2016"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def quiet(_line):
+    pass
+
+
+def stamps(out):
+    return {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*.mat"))}
+
+
+def test_every_labelled_recording_becomes_crops_in_the_authors_folders(tree, out):
+    lines = []
+    outcomes = prepare(tree, out, Settings(scales=(3, 4), pictures=False), jobs=1, say=lines.append)
+    assert [(o.name, o.status, o.rows, o.kept, o.no_face, o.small, o.boxes) for o in outcomes] == [
+        (name, "done", 12, 10, 1, 1, f"{name}.mat") for name in ("train_1", "train_2", "dev_1")
+    ]
+    assert lines[0] == "left out, as they have no labels: test_1"
+    for folder in ("raw_data/HQ", "raw_data/LR3", "raw_data/LR4", "bbox", "gsd"):
+        assert sorted(path.name for path in (out / "data" / folder).iterdir()) == [
+            "dev_1.mat",
+            "train_1.mat",
+            "train_2.mat",
+        ]
+    crops = loadmat(out / "data" / "raw_data" / "HQ" / "train_1.mat")
+    assert {name: values.shape for name, values in crops.items()} == {
+        "video": (96, 96, 10), "valence": (1, 10), "video_time": (1, 10),
+    }  # fmt: skip
+    assert crops["video_time"].ravel().tolist() == [0.0, 0.04, 0.08, 0.16, 0.24, 0.32, 0.36, 0.4, 0.44, 0.48]
+    assert crops["valence"].ravel().tolist() == [0, 0.125, 0.25, 0.5, 0.75, 1, 1.125, 1.25, 1.375, 1.5]
+
+
+def test_the_authors_script_finds_equal_times_in_bbox_and_gsd(tree, out):
+    prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
+    boxes, gold = (loadmat(out / "data" / kind / "dev_1.mat") for kind in ("bbox", "gsd"))
+    times = [float(t) for k, t in enumerate(trees.grid(FRAMES + 1)) if k != 7]
+    assert boxes["time"].ravel().tolist() == times
+    assert set(times) <= set(gold["time"].ravel().tolist())
+    assert (boxes["bbox"].shape, gold["gsd"].shape) == ((12, 4), (13, 1))
+
+
+def test_what_is_done_is_not_done_again(tree, out):
+    prepare(tree, out, QUICK, jobs=1, say=quiet)
+    before = stamps(out)
+    again = prepare(tree, out, QUICK, jobs=1, say=quiet)
+    assert [outcome.before for outcome in again] == [True] * 3
+    assert stamps(out) == before
+    prepare(tree, out, QUICK, names=["dev_1"], jobs=1, fresh=True, say=quiet)
+    assert {path.name for path, stamp in stamps(out).items() if stamp != before[path]} == {"dev_1.mat"}
+
+
+def test_an_interrupted_run_goes_on_with_the_recordings_that_are_not_done(tree, out, monkeypatch):
+    from lq_emotion.crops import recording
+
+    real = recording.prepare_recording
+
+    def stop(video, *args, **settings):
+        if video.stem == "train_2":
+            raise KeyboardInterrupt
+        return real(video, *args, **settings)
+
+    monkeypatch.setattr(recording, "prepare_recording", stop)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tree, out, QUICK, jobs=1, say=quiet)
+    before = stamps(out)
+    monkeypatch.undo()
+    left = out / "data" / "raw_data" / "HQ" / ".train_2.mat.123-abc.partial"
+    left.write_text("by a run that was killed")
+    remove_abandoned.cache_clear()  # as in a new process
+    outcomes = prepare(tree, out, QUICK, jobs=1, say=quiet)
+    assert [(outcome.name, outcome.before) for outcome in outcomes] == [
+        ("train_1", True),
+        ("train_2", False),
+        ("dev_1", False),
+    ]
+    assert not left.exists()
+    boxes = out / "data" / "bbox" / "train_2.mat"
+    assert stamps(out)[boxes] == before[boxes]
+
+
+def test_changed_inputs_settings_or_results_are_made_again(tree, out):
+    def made(settings=QUICK):
+        return [not o.before for o in prepare(tree, out, settings, names=["train_1", "dev_1"], jobs=1, say=quiet)]
+
+    assert made() == [True, True]
+    assert made(Settings(pictures=False, smallest=115)) == [True, True]
+    assert made() == [True, True]
+    gold = tree / "ratings_gold_standard" / "valence" / "dev_1.arff"
+    gold.write_text(gold.read_text().replace("0.125", "0.625"))
+    assert made() == [False, True]
+    assert loadmat(out / "data" / "raw_data" / "HQ" / "dev_1.mat")["valence"][0, 1] == 0.625
+    (out / "data" / "raw_data" / "HQ" / "train_1.mat").unlink()
+    assert made() == [True, False]
+
+
+def test_recola_is_prepared_with_labels_from_its_raters_under_either_name(out, tmp_path):
+    tree = trees.recola(tmp_path / "RECOLA")
+    traces = np.cumsum(np.random.RandomState(2).randn(FRAMES, 6), axis=0) / 10
+    (tree / "boxes").mkdir()
+    for seed, name in enumerate(["P16", "P38"]):
+        video(tree / "RECOLA-Video-recordings" / f"{name}.mp4", seed=seed)
+        rows = "".join(f"{k};{t};\n" for k, t in enumerate(trees.grid(FRAMES)))
+        trees.put(tree / "RECOLA-Video-timings" / f"{name}.csv", f"frame;time in seconds\n{rows}")
+        ratings = tree / "RECOLA-Annotation" / "emotional_behaviour" / "valence" / f"{name}.csv"
+        trees.put(ratings, trees.ratings(trees.grid(FRAMES), traces))
+        boxes = "".join(f"{t},20,10,120,110\n" for t in trees.grid(FRAMES))
+        trees.put(tree / "boxes" / f"{name}.csv", f"time,left,top,width,height\n{boxes}")
+    outcomes = prepare(tree, out, QUICK, names=["P38", "P16"], boxes=tree / "boxes", jobs=1, say=quiet)
+    assert [(o.name, o.status, o.kept, o.boxes) for o in outcomes] == [
+        ("test_1", "done", 12, "P38.csv"), ("P16", "done", 12, "P16.csv"),
+    ]  # fmt: skip
+    stored = loadmat(out / "data" / "raw_data" / "HQ" / "P16.mat")["valence"].ravel()
+    np.testing.assert_allclose(stored, rebuild(np.round(traces, 3)), rtol=0, atol=1e-15)
+
+
+def test_folders_that_were_moved_are_known_again(tree, out):
+    prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
+    moved = out.rename(out.with_name("elsewhere"))
+    (outcome,) = prepare(tree.rename(tree.with_name("tree")), moved, QUICK, names=["dev_1"], jobs=1, say=quiet)
+    assert outcome.before
+
+
+def test_the_users_own_boxes_and_labels_in_the_authors_folders_are_used_and_left_alone(tree, out):
+    shutil.rmtree(tree / "bbox")
+    times = np.array([0.04 * k for k in range(FRAMES + 1)])
+    (out / "data" / "bbox").mkdir(parents=True)
+    (out / "data" / "gsd").mkdir()
+    savemat(
+        out / "data" / "bbox" / "dev_1.mat", {"bbox": np.tile([1, 1, 150, 150], (13, 1)), "time": times}, version="-v6"
+    )
+    savemat(out / "data" / "gsd" / "dev_1.mat", {"gsd": np.full(13, 0.5), "time": times}, version="-v7.3")
+    before = stamps(out)
+    (outcome,) = prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
+    assert outcome.kept == 12
+    assert set(loadmat(out / "data" / "raw_data" / "HQ" / "dev_1.mat")["valence"].ravel()) == {0.5}
+    assert {path: stamp for path, stamp in stamps(out).items() if path in before} == before
+    savemat(out / "data" / "gsd" / "dev_1.mat", {"gsd": np.full(13, 0.25), "time": times})
+    (outcome,) = prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
+    assert set(loadmat(out / "data" / "raw_data" / "HQ" / "dev_1.mat")["valence"].ravel()) == {0.25}
+
+
+def test_labels_from_the_raters_and_a_delay_on_request(tree, out):
+    prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
+    plain = loadmat(out / "data" / "gsd" / "dev_1.mat")["gsd"].ravel()
+    prepare(tree, out, Settings(delay=0.08, pictures=False), names=["dev_1"], jobs=1, say=quiet)
+    assert loadmat(out / "data" / "gsd" / "dev_1.mat")["gsd"].ravel().tolist() == plain.tolist()
+    assert loadmat(out / "data" / "raw_data" / "HQ" / "dev_1.mat")["valence"].ravel()[0] == plain[2]
+    prepare(tree, out, Settings(labels="raters", pictures=False), names=["dev_1"], jobs=1, say=quiet)
+    assert not np.isin(loadmat(out / "data" / "gsd" / "dev_1.mat")["gsd"], plain).any()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+BROKEN = {
+    "no video": ("recordings_video/dev_1.mp4", None, "dev_1 has no video"),
+    "empty video": ("recordings_video/dev_1.mp4", b"", "dev_1.mp4"),
+    "truncated video": ("recordings_video/dev_1.mp4", cut, "dev_1.mp4: "),
+    "fewer frames": ("recordings_video/dev_1.mp4", lambda path: video(path, 9), "dev_1.mp4: has 9 frames, its table of times 12 rows"),
+    "no times": ("recordings_video_frame_time/dev_1.csv", None, "dev_1 has no table of frame times"),
+    "other columns": ("recordings_video_frame_time/dev_1.csv", b"frame\n1\n", "dev_1.csv:1: has the column 'frame' only"),
+    "off the grid": ("recordings_video_frame_time/dev_1.csv", b"f;t\n1;0\n2;0.033\n", "dev_1.csv: time of row 2 = 0.033: is not on the grid"),
+    "NaN labels": ("ratings_gold_standard/valence/dev_1.arff", trees.arff("dev_1", trees.grid(13), ["0", "?", *"01234567890"]).encode(), "dev_1.arff: the gold standard is NaN at 1 times: 0.04 s"),
+    "times without label": ("ratings_gold_standard/valence/dev_1.arff", trees.arff("dev_1", trees.grid(5), "01234").encode(), "dev_1.arff: time: the gold standard is missing at 7 of 12 times: 0.20"),
+    "empty .mat": ("bbox/dev_1.mat", b"", "dev_1.mat"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_recording_is_one_clear_error_and_no_harm_to_the_others(tree, out, case, capsys):
+    file, content, message = BROKEN[case]
+    if content is None:
+        (tree / file).unlink()
+    elif callable(content):
+        content(tree / file)
+    else:
+        (tree / file).write_bytes(content)
+    code = main(
+        ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "train_1", "--no-pictures"]
+    )
+    told = capsys.readouterr()
+    assert code == 1
+    assert told.err.splitlines()[-1] == "lq-emotion: error: 1 of 2 failed: dev_1"
+    (line,) = [line for line in told.out.splitlines() if line.startswith("dev_1: ")]
+    assert message in line
+    assert sorted(path.name for path in (out / "data" / "raw_data").rglob("*")) == ["HQ", "train_1.mat"]
+    assert not list(out.rglob("*.partial"))
+    held = json.loads((out / "data" / "prepare.json").read_text())["recordings"]
+    assert [(one["name"], one["status"]) for one in held] == [("train_1", "done"), ("dev_1", "failed")]
+
+
+def test_a_recording_that_fails_for_a_reason_of_ours_does_not_stop_the_others(tree, out, monkeypatch, caplog):
+    from lq_emotion.crops import recording
+
+    real = recording.prepare_recording
+
+    def fail(video, *args, **settings):
+        if video.stem == "train_1":
+            raise RuntimeError("bug")
+        return real(video, *args, **settings)
+
+    monkeypatch.setattr(recording, "prepare_recording", fail)
+    outcomes = prepare(tree, out, QUICK, names=["train_1", "dev_1"], jobs=1, say=quiet)
+    assert [(outcome.status, outcome.error) for outcome in outcomes] == [("failed", "RuntimeError: bug"), ("done", "")]
+    assert "Traceback" in caplog.text
+
+
+def test_threads_make_the_same_files(tree, out):
+    prepare(tree, out, QUICK, jobs=1, say=quiet)
+    other = out.with_name("threads")
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        outcomes = prepare(tree, other, QUICK, say=quiet)
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    for path in stamps(out):
+        assert path.read_bytes() == (other / path.relative_to(out)).read_bytes()
+
+
+class Deadly:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_worker_that_is_killed_is_told_as_an_error_of_its_recordings(tree, out):
+    outcomes = prepare(tree, out, Settings(luma=Deadly()), jobs=2, say=quiet)
+    assert [(outcome.name, outcome.status) for outcome in outcomes] == [
+        ("train_1", "failed"), ("train_2", "failed"), ("dev_1", "failed"),
+    ]  # fmt: skip
+    assert "its worker was lost (WorkerLostError), perhaps for want of memory" in outcomes[0].error
+
+
+def test_processes_make_the_same_files(tree, out):
+    prepare(tree, out, QUICK, jobs=1, say=quiet)
+    other = out.with_name("processes")
+    (tree / "recordings_video" / "train_2.mp4").write_bytes(b"")
+    outcomes = prepare(tree, other, QUICK, jobs=2, say=quiet)
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
+    for path in (path for path in stamps(out) if path.stem != "train_2"):
+        assert path.read_bytes() == (other / path.relative_to(out)).read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask's own, about its event loop
+def test_a_dask_cluster_takes_over_in_an_enclosing_config(tree, out):
+    distributed = pytest.importorskip("distributed")
+    (tree / "recordings_video" / "train_2.mp4").write_bytes(b"")
+    with (
+        distributed.Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client,
+        joblib.parallel_config(backend="dask"),
+    ):
+        outcomes = prepare(tree, out, QUICK, say=quiet)
+        assert sum(worker.state.executed_count for worker in client.cluster.workers.values()) >= 3  # they ran there
+    assert [(outcome.name, outcome.status) for outcome in outcomes] == [
+        ("train_1", "done"), ("train_2", "failed"), ("dev_1", "done"),
+    ]  # fmt: skip
+
+
+def test_pictures_of_crops_and_labels_are_drawn(tree, out):
+    prepare(tree, out, names=["dev_1"], jobs=1, say=quiet)
+    assert sorted(path.name for path in (out / "data" / "pictures").iterdir()) == [
+        "dev_1_crops.png",
+        "dev_1_labels.png",
+    ]
+
+
+def test_results_of_earlier_runs_stay_in_the_report(tree, out):
+    prepare(tree, out, QUICK, names=["train_1"], jobs=1, say=quiet)
+    prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
+    held = json.loads((out / "data" / "prepare.json").read_text())["recordings"]
+    assert [one["name"] for one in held] == ["train_1", "dev_1"]
+
+
+def test_the_table_tells_what_became_of_each_recording(tree, out):
+    (tree / "recordings_video" / "train_2.mp4").write_bytes(b"")
+    assert table(prepare(tree, out, QUICK, jobs=1, say=quiet)).splitlines() == [
+        "recording  frames  kept  no face  too small  box held  boxes",
+        "train_1        12    10        1          1         0  train_1.mat",
+        "train_2    failed",
+        "dev_1          12    10        1          1         0  dev_1.mat",
+    ]
+
+
+def test_what_cannot_be_begun_is_refused_before_anything_is_written(tree, out, tmp_path):
+    with pytest.raises(CaffeCompatError, match="scales"):
+        prepare(tree, out, Settings(scales=(3, 3)), say=quiet)
+    with pytest.raises(CaffeCompatError, match="'dev_9': there is no such recording"):
+        prepare(tree, out, names=["dev_9"], say=quiet)
+    with pytest.raises(CaffeCompatError, match="no such folder of boxes"):
+        prepare(tree, out, boxes=tmp_path / "nowhere", say=quiet)
+    assert not out.exists()
+
+
+def test_the_command_gives_its_report_as_json_and_refuses_a_cluster_without_address(tree, out, capsys):
+    base = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-pictures"]
+    assert main([*base, "--json", "--boxes", str(tree / "bbox"), "--version", "v7"]) == 0
+    (outcome,) = json.loads(capsys.readouterr().out)["recordings"]
+    assert (outcome["name"], outcome["kept"]) == ("dev_1", 10)
+    assert main([*base, "--backend", "dask"]) == 1
+    assert "--cluster tcp://host:8786" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(tree, out):
+    """A limit on the size of files stands for the disk: crops of one recording are above it, all else below."""
+    resource = pytest.importorskip("resource")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    command = "import sys; from lq_emotion.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-pictures"],
+        preexec_fn=limit, capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "dev_1" in done.stdout
+    assert sorted(path.name for path in (out / "data" / "raw_data").rglob("*")) == ["HQ"]
+    print(done.stdout)
+
+
+def test_an_output_that_cannot_be_written_to_is_refused(tree, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["prepare", "--recordings", str(tree), "--out", str(tmp_path / "file")]) == 1
+    assert "lq-emotion: error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("entry", [{"outcome": 5}, {"outcome": {"status": "done"}}, {"files": [1]}, {"boxes": {}}])
+def test_a_misshapen_journal_is_an_error_with_its_name(tree, out, entry, capsys):
+    words = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-pictures", "--jobs=1"]
+    assert main(words) == 0
+    path = out / "data/journal/dev_1.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entry}))
+    capsys.readouterr()
+    assert main(words) == 1
+    told = capsys.readouterr()
+    assert f"{path}: does not hold" in told.out + told.err
+    assert "Traceback" not in told.out + told.err

@@ -1,0 +1,89 @@
+"""`evaluate --postprocess`: on all recordings as one, as AVEC's script does, or each alone; and what flatters is said."""
+
+import json
+
+import numpy as np
+import pytest
+
+from caffe_compat import load_net
+from caffe_compat.build.weights import save_weights
+from lq_emotion.cli import main
+from lq_emotion.evaluation.postprocess import learn, medfilt1
+from matlab_ports.matfile import savemat
+
+FRAMES = {"train_1": 260, "train_2": 240, "dev_1": 250, "dev_2": 230}
+DEPLOYED = """
+input: "data" input_dim: 1 input_dim: 1 input_dim: 2 input_dim: 2
+layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 1 } }
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Recordings of a steady gold standard, high and low in turns, and frames that show it under much noise."""
+    folder = tmp_path_factory.mktemp("crops")
+    rng = np.random.default_rng(0)
+    for number, (name, count) in enumerate(FRAMES.items()):
+        gold = (-1) ** number * 0.5 + 0.1 * np.sin(np.arange(count) / 60)
+        video = np.broadcast_to(gold + rng.standard_normal(count), (2, 2, count))
+        savemat(folder / f"{name}.mat", {"video": video, "valence": gold, "video_time": np.arange(count) * 0.04}, "-v6")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mean(tmp_path_factory):
+    """A net that tells the mean of a frame."""
+    folder = tmp_path_factory.mktemp("net")
+    (folder / "deploy.prototxt").write_text(DEPLOYED)
+    net = load_net(folder / "deploy.prototxt", seed=0)
+    net.state_dict()["fc.weight"].fill_(0.25)
+    net.state_dict()["fc.bias"].fill_(0.0)
+    save_weights(net, folder / "mean.caffemodel")
+    return "--weights", folder / "mean.caffemodel", "--net", folder / "deploy.prototxt", "--device=cpu"
+
+
+def evaluated(mean, data, out, *more):
+    assert main(["evaluate", *map(str, (*mean, "--data", data, "--out", out, *more))]) == 0
+    columns = {}
+    for path in (out / "predictions").glob("*.csv"):
+        rows = [line.split(",") for line in path.read_text().splitlines()]
+        columns[path.stem] = {title: np.array([float(row[at]) for row in rows[1:]]) for at, title in enumerate(rows[0])}
+    return json.loads((out / "scores.json").read_text()), columns
+
+
+def joined(columns, title, names):
+    return np.concatenate([columns[name][title] for name in names])
+
+
+def test_officially_recordings_are_filtered_as_one_when_learning_and_when_applying(mean, data, tmp_path):
+    results, columns = evaluated(mean, data, tmp_path, "--postprocess", "dev")
+    raw, gold = (joined(columns, title, ("dev_1", "dev_2")) for title in ("raw", "valence"))
+    found = learn(raw, gold)
+    assert results["post_processing"]["window"] == found.window > 100
+    expected = (medfilt1(raw, found.window) + found.bias) * found.scale
+    assert joined(columns, "prediction", ("dev_1", "dev_2")).tolist() == expected.tolist()
+    assert results["scores"]["concatenated"]["ccc"] == pytest.approx(found.ccc["scale"], rel=1e-12)
+
+
+def test_consistently_each_recording_is_filtered_alone(mean, data, tmp_path):
+    both, columns = evaluated(mean, data, tmp_path / "both", "--postprocess", "train", "--search", "consistent")
+    window = both["post_processing"]["window"]
+    assert window > 50
+    processing = both["post_processing"]
+    for name in ("dev_1", "dev_2"):
+        expected = (medfilt1(columns[name]["raw"], window) + processing["bias"]) * processing["scale"]
+        assert columns[name]["prediction"].tolist() == expected.tolist()
+    alone = ("--postprocess", "train", "--search", "consistent", "--names", "dev_2")
+    one, column = evaluated(mean, data, tmp_path / "one", *alone)
+    assert column["dev_2"]["prediction"].tolist() == columns["dev_2"]["prediction"].tolist()
+    assert one["scores"]["dev_2"] == both["scores"]["dev_2"]
+
+
+@pytest.mark.parametrize(("learnt", "flatters"), [("dev", True), ("dev_2", True), ("train", False)])
+def test_what_is_learnt_on_what_it_scores_is_said(mean, data, tmp_path, capsys, learnt, flatters):
+    results, _ = evaluated(mean, data, tmp_path, "--postprocess", learnt)
+    expected = {"dev": ["dev_1", "dev_2"], "dev_2": ["dev_2"], "train": ["train_1", "train_2"]}
+    assert results["post_processing"]["learnt_on"] == expected[learnt]
+    told = capsys.readouterr().out
+    assert ("warning: post-processing is learnt on recordings that it scores: dev_" in told) == flatters
+    assert ("new ones score lower" in (tmp_path / "scores.md").read_text()) == flatters

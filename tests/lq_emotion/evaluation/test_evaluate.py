@@ -1,0 +1,324 @@
+"""lq-emotion evaluate: predictions and scores agree with run_eval; options; unusable input is one line."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from caffe_compat import load_net
+from caffe_compat.build.weights import save_weights
+from lq_emotion import prototxt
+from lq_emotion.cli import main
+from lq_emotion.evaluation import postprocess
+from lq_emotion.evaluation.predict import DEPLOY, Predictor, load_predictor
+from lq_emotion.metrics.delay import gold_back, predictions_forward
+from lq_emotion.metrics.regression import ccc, score
+from matlab_ports import run_eval
+from matlab_ports.matfile import loadmat, savemat
+
+FRAMES = {"dev_1": 12, "dev_2": 9, "dev_10": 7}
+GAPS = (3, 4, 8)  # of the grid, where a frame was dropped
+
+
+def evaluate(*argv):
+    return main(["evaluate", *map(str, argv), "--device=cpu"])
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A run's folder with the authors' net as its fillers make it; its output is spread over frames of noise."""
+    net = load_net(prototxt.path(DEPLOY), seed=3)
+    folder = tmp_path_factory.mktemp("a run") / "snapshots"
+    folder.mkdir()
+    for iteration in (9, 10):
+        save_weights(net, folder / f"emotion_iter_{iteration}.caffemodel")
+    return folder.parent
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Prepared recordings, as prepare leaves them, and the whole gold standard."""
+    root = tmp_path_factory.mktemp("a root")
+    data, gsd = root / "data" / "raw_data" / "HQ", root / "data" / "gsd"
+    data.mkdir(parents=True)
+    gsd.mkdir()
+    rng = np.random.default_rng(0)
+    for name, count in FRAMES.items():
+        grid = np.setdiff1d(np.arange(count + len(GAPS)), GAPS)
+        time = np.array([round(0.04 * i, 2) for i in range(count + len(GAPS))])
+        gold = np.sin(np.arange(time.size) / 3)
+        light = (0.4 + 0.3 * gold[grid]) + 0.05 * rng.standard_normal(count)
+        video = np.clip(rng.random((96, 96, 1)) * light, 0, 1)
+        savemat(data / f"{name}.mat", {"video": video, "valence": gold[grid], "video_time": time[grid]}, "-v6")
+        savemat(gsd / f"{name}.mat", {"gsd": gold[:, None], "time": time[:, None]})
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(root):
+    return root / "data" / "raw_data" / "HQ"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, weights, data):
+    out = tmp_path_factory.mktemp("the scores") / "HQ"
+    assert evaluate("--weights", weights, "--data", data, "--out", out) == 0
+    return out
+
+
+def read(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def column(rows, name):
+    return np.array([float(row[name]) for row in rows])
+
+
+def failed(capsys, *argv, code=1):
+    assert evaluate(*argv) == code
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err
+    return told.err
+
+
+def test_every_file_is_there_and_nothing_half_written(finished):
+    names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    assert names == {
+        *(f"predictions/{name}.csv" for name in FRAMES),
+        *("scores.csv", "scores.json", "scores.md", "traces.png", "concatenated.png", "scatter.png"),
+    }
+
+
+def test_scores_are_those_of_run_eval(finished, weights, data):
+    predictor, path = load_predictor(weights)
+    assert path.name == "emotion_iter_10.caffemodel"
+    names = tuple(FRAMES)
+    expected = run_eval(predictor, data, file_name=names)
+    found = json.loads((finished / "scores.json").read_text())["scores"]
+    assert list(found) == [*names, "concatenated", "mean"]
+    for number, name in enumerate(names):
+        assert found[name]["frames"] == FRAMES[name]
+        for key, values in (("rmse", expected.RMSE), ("cc", expected.CC), ("ccc", expected.CCC)):
+            assert found[name][key] == pytest.approx(values[number], rel=1e-12)
+    together = [found["concatenated"][key] for key in ("rmse", "cc", "ccc")]
+    assert together == pytest.approx([expected.total_RMSE, expected.total_CC, expected.total_CCC], rel=1e-12)
+    assert found["mean"]["ccc"] == pytest.approx(expected.CCC.mean(), rel=1e-12)
+
+
+def test_predictions_are_the_nets_output_for_the_transposed_frames(finished, weights, data):
+    net = load_net(prototxt.path(DEPLOY), weights / "snapshots/emotion_iter_10.caffemodel")
+    video = loadmat(data / "dev_2.mat")["video"]
+    with torch.no_grad():
+        blob = torch.from_numpy(np.float32(video).transpose(2, 1, 0)[:, None].copy())
+        expected = net(blob).numpy()[:, 0]
+    rows = read(finished / "predictions/dev_2.csv")
+    assert list(rows[0]) == ["frame", "time", "valence", "prediction"]
+    assert np.allclose(column(rows, "prediction"), expected, rtol=0, atol=1e-6)
+    assert [row["frame"] for row in rows] == ["0", "1", "2", "5", "6", "7", "9", "10", "11"]
+    assert [row["time"] for row in rows][:4] == ["0", "0.04", "0.08", "0.2"]
+    assert column(rows, "valence").tolist() == loadmat(data / "dev_2.mat")["valence"][0].tolist()
+
+
+def test_csv_json_and_markdown_say_the_same(finished):
+    found = json.loads((finished / "scores.json").read_text())
+    rows = read(finished / "scores.csv")
+    assert [row["recording"] for row in rows] == list(found["scores"])
+    for row in rows:
+        assert float(row["ccc"]) == found["scores"][row["recording"]]["ccc"]
+    markdown = (finished / "scores.md").read_text().splitlines()
+    assert markdown[0] == "| recording | frames | RMSE | CC | CCC |"
+    one = found["scores"]["dev_2"]
+    assert f"| dev_2 | 9 | {one['rmse']:.4f} | {one['cc']:.4f} | {one['ccc']:.4f} |" in markdown
+    by = found["concatenated_by_convention"]
+    assert by["avec"] == found["scores"]["concatenated"]
+    assert by["population"]["ccc"] > by["avec"]["ccc"] > 0
+
+
+def test_pictures_are_of_a_sensible_size(finished):
+    for name in ("traces.png", "concatenated.png", "scatter.png"):
+        with Image.open(finished / name) as picture:
+            picture.load()
+            assert min(picture.size) > 300
+
+
+def test_features_come_with_the_same_predictions(weights, data):
+    plain, _ = load_predictor(weights)
+    full, _ = load_predictor(weights, save_feature=True)
+    one, two = (run_eval(net, data, file_name=("dev_2",), save_feature=net is full) for net in (plain, full))
+    assert np.allclose(one.results[0], two.results[0], rtol=0, atol=1e-6)
+    assert two.feature[0].shape == (300, 9)
+    assert two.feature[0].min() == 0  # fc4 as the ReLU in place leaves it
+    assert one.feature == ()
+
+
+def test_a_delay_moves_predictions_forward_on_the_grid(finished, weights, data, tmp_path):
+    assert evaluate("--weights", weights, "--data", data, "--out", tmp_path, "--delay=0.08") == 0
+    plain, moved = (read(out / "predictions/dev_1.csv") for out in (finished, tmp_path))
+    expected = predictions_forward(column(plain, "prediction"), column(plain, "time"), 0.08)
+    assert column(moved, "prediction").tolist() == expected.tolist()
+    assert column(moved, "raw").tolist() == column(plain, "prediction").tolist()
+    assert column(moved, "valence").tolist() == column(plain, "valence").tolist()
+
+
+def test_post_processing_is_learnt_on_the_named_recordings_and_applied_to_all(
+    finished, weights, data, tmp_path, capsys, monkeypatch
+):
+    command = ("--weights", weights, "--data", data, "--out", tmp_path, "--names", "dev_2", "--delay=0.04")
+    assert evaluate(*command, "--postprocess", "dev_1", "dev_10") == 0
+    plain = {name: read(finished / f"predictions/{name}.csv") for name in FRAMES}
+    learnt_on = [plain[name] for name in ("dev_1", "dev_10")]
+    gold = np.concatenate([gold_back(column(r, "valence"), column(r, "time"), 0.04) for r in learnt_on])
+    expected = postprocess.learn(np.concatenate([column(rows, "prediction") for rows in learnt_on]), gold)
+    told = json.loads((tmp_path / "scores.json").read_text())
+    assert list(told["scores"]) == ["dev_2", "concatenated", "mean"]
+    for key in ("window", "bias", "scale", "ccc"):
+        assert told["post_processing"][key] == getattr(expected, key)
+    rows = read(tmp_path / "predictions/dev_2.csv")
+    processed = expected.apply(column(plain["dev_2"], "prediction"))
+    assert column(rows, "prediction").tolist() == predictions_forward(processed, column(rows, "time"), 0.04).tolist()
+    assert told["scores"]["dev_2"]["ccc"] == ccc(column(rows, "prediction"), column(rows, "valence"))
+    assert "Post-processing learnt on dev_1, dev_10: " in capsys.readouterr().out
+
+
+def test_the_timeline_has_a_row_for_every_time_and_nan_where_frames_were_dropped(finished, weights, root, tmp_path):
+    command = ("--weights", weights, "--data", root / "data/raw_data/HQ", "--out", tmp_path, "--names", "dev_2")
+    assert evaluate(*command, "--timeline", root / "data/gsd") == 0
+    rows = read(tmp_path / "predictions/dev_2.csv")
+    assert [int(row["frame"]) for row in rows] == list(range(12))
+    prediction = column(rows, "prediction")
+    assert np.flatnonzero(np.isnan(prediction)).tolist() == list(GAPS)
+    kept = read(finished / "predictions/dev_2.csv")
+    assert prediction[~np.isnan(prediction)].tolist() == column(kept, "prediction").tolist()
+    assert column(rows, "valence").tolist() == loadmat(root / "data/gsd/dev_2.mat")["gsd"][:, 0].tolist()
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"]["dev_2"]["frames"] == 9
+
+
+def test_mean_and_std_are_taken_off_every_frame(weights, data, tmp_path):
+    video = loadmat(data / "dev_2.mat")
+    changed = tmp_path / "data"
+    changed.mkdir()
+    savemat(changed / "dev_2.mat", {**video, "video": (np.float32(video["video"]) - np.float32(0.4)) / np.float32(0.2)})
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert evaluate("--weights", weights, "--data", changed, "--out", one) == 0
+    assert (
+        evaluate("--weights", weights, "--data", data, "--names", "dev_2", "--mean=.4", "--std=.2", "--out", two) == 0
+    )
+    assert (one / "predictions/dev_2.csv").read_text() == (two / "predictions/dev_2.csv").read_text()
+
+
+def test_json_is_all_that_stdout_holds(weights, data, tmp_path, capsys):
+    assert evaluate("--weights", weights, "--data", data, "--names", "dev_2", "--out", tmp_path, "--json") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == json.loads((tmp_path / "scores.json").read_text())
+    assert "dev_2: 9 frames" in told.err
+
+
+def test_names_of_recordings_are_text_in_every_table(data, weights, tmp_path):
+    names = ("=1+1,2", "<img src=x>|*b*", "@3")
+    (tmp_path / "data").mkdir()
+    for name in names:
+        shutil.copy(data / "dev_2.mat", tmp_path / "data" / f"{name}.mat")
+    assert evaluate("--weights", weights, "--data", tmp_path / "data", "--out", tmp_path / "out", "--dev", *names) == 0
+    with (tmp_path / "out" / "scores.csv").open(newline="") as file:
+        rows = [row[0] for row in csv.reader(file)]
+    assert {"'=1+1,2", "<img src=x>|*b*", "'@3"} < set(rows)
+    text = (tmp_path / "out" / "scores.md").read_text()
+    assert r"| &lt;img src=x&gt;\|\*b\* | 9 |" in text
+    assert "<" not in text
+
+
+def test_a_net_that_always_says_the_same_has_no_cc(data, tmp_path, capsys):
+    net = load_net(prototxt.path(DEPLOY), seed=0)
+    for name, value in net.state_dict().items():
+        if name.startswith("fc5"):
+            value.fill_(0.25 if name.endswith("bias") else 0.0)
+    save_weights(net, tmp_path / "constant.caffemodel")
+    out = tmp_path / "out"
+    assert evaluate("--weights", tmp_path / "constant.caffemodel", "--data", data, "--out", out) == 0
+    one = json.loads((out / "scores.json").read_text())["scores"]["concatenated"]
+    assert one["cc"] is None
+    assert one["ccc"] == 0
+    assert ",nan," in (out / "scores.csv").read_text()
+    assert (
+        one["rmse"]
+        == score(np.full(28, 0.25), np.concatenate([loadmat(data / f"{n}.mat")["valence"][0] for n in FRAMES])).rmse
+    )
+
+
+# What cannot be used.
+
+
+def test_missing_recordings_and_weights_are_one_line_and_make_no_folder(weights, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    base = ("--weights", weights, "--data", data, "--out", out)
+    assert "no dev_3.mat, dev_4.mat; there are" in failed(capsys, *base, "--names", "dev_1", "dev_3", "dev_4")
+    assert "holds no recording of the partition dev" in failed(
+        capsys, "--weights", weights, "--data", tmp_path, "--out", out
+    )
+    missing = failed(capsys, "--weights", tmp_path / "no.caffemodel", "--data", data, "--out", out)
+    assert "no.caffemodel: no such file" in missing
+    assert missing.count("\n") == 1
+    assert not out.exists()
+
+
+def test_an_out_that_cannot_be_written_is_refused_before_any_prediction(weights, data, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    base = ("--weights", weights, "--data", data, "--out")
+    assert "file: this is a file; a folder is expected" in failed(capsys, *base, tmp_path / "file" / "scores")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    err = failed(capsys, *base, tmp_path / "out")
+    assert "cannot be written to (choose another --out)" in err
+    assert "frames" not in err
+
+
+def test_weights_of_another_net_are_refused(data, tmp_path, capsys):
+    save_weights(
+        load_net(prototxt.path("matlabscripts/recon/deploy/SRCNN_net.prototxt"), seed=0), tmp_path / "sr.caffemodel"
+    )
+    err = failed(capsys, "--weights", tmp_path / "sr.caffemodel", "--data", data, "--out", tmp_path / "out")
+    assert "has nothing for fc4.weight, fc4.bias, fc5.weight, fc5.bias" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"video": np.zeros((96, 64, 4))}, "its frames are 96 x 64; the net takes 96 x 96"),
+        ({"valence": np.array([0, np.nan, 0, 0])}, "valence of frame 2 is nan"),
+        ({"video": np.full((96, 96, 4), np.nan)}, "output for frame 1 is nan"),
+        ({"video_time": np.zeros(3)}, "4 values of valence, 3 of video_time"),
+    ],
+)
+def test_an_unusable_recording_is_one_line_and_nothing_is_written(changed, problem, weights, tmp_path, capsys):
+    usable = {"video": np.zeros((96, 96, 4)), "valence": np.arange(4.0), "video_time": np.arange(4) * 0.04}
+    savemat(tmp_path / "dev_1.mat", {**usable, **changed})
+    err = failed(capsys, "--weights", weights, "--data", tmp_path, "--out", tmp_path / "out")
+    assert problem in err
+    assert "dev_1.mat" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_timeline_that_lacks_a_frames_time_is_refused(weights, root, tmp_path, capsys):
+    shutil.copytree(root / "data/gsd", tmp_path / "gsd")
+    held = loadmat(tmp_path / "gsd/dev_2.mat")
+    savemat(tmp_path / "gsd/dev_2.mat", {name: np.delete(values, 5, axis=0) for name, values in held.items()})
+    command = ("--weights", weights, "--data", root / "data/raw_data/HQ", "--out", tmp_path / "out", "--names", "dev_2")
+    assert "has no gold standard at 0.2 s, where dev_2 has a frame" in failed(
+        capsys, *command, "--timeline", tmp_path / "gsd"
+    )
+
+
+def test_a_net_of_two_inputs_is_refused():
+    with pytest.raises(Exception, match="takes 2 inputs, data, label"):
+        Predictor(load_net(prototxt.path(DEPLOY), losses=True, seed=0))
+
+
+@pytest.mark.parametrize("argv", [["--delay=-1"], ["--std=0"], ["--batch=0"], ["--convention=lin"], ["--mean=x"]])
+def test_wrong_usage_is_2(argv, weights, data, tmp_path, capsys):
+    err = failed(capsys, "--weights", weights, "--data", data, "--out", tmp_path / "out", *argv, code=2)
+    assert err.startswith("usage: lq-emotion")

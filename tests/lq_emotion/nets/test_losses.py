@@ -1,0 +1,67 @@
+"""The CCC loss says what the scores say, and has the gradient of what it says."""
+
+import pytest
+import torch
+
+from caffe_compat.errors import DataError
+from lq_emotion.metrics.regression import CONVENTIONS, ccc
+from lq_emotion.nets.losses import CCCLoss
+
+P, G = [2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0]
+
+
+@pytest.mark.parametrize(("convention", "value"), [("avec", 0.733301), ("population", 0.976789), ("sample", 0.977735)])
+def test_the_recorded_values(convention, value):
+    assert 1 - CCCLoss(convention)(torch.tensor(P), torch.tensor(G)).item() == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_it_is_the_scores_ccc(convention):
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 128, 1, dtype=torch.float64)
+    assert 1 - CCCLoss(convention)(a, b).item() == pytest.approx(ccc(a.numpy(), b.numpy(), convention), abs=1e-14)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_its_gradient_is_that_of_differences(convention):
+    torch.manual_seed(1)
+    a = torch.randn(7, 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: CCCLoss(convention)(x, torch.linspace(-1, 1, 7)), a)
+
+
+def test_a_constant_prediction_has_a_gradient():
+    a = torch.full((8, 1), 0.2, requires_grad=True)
+    loss = CCCLoss()(a, torch.linspace(-1, 1, 8))
+    assert loss.item() == pytest.approx(1)
+    loss.backward()
+    assert a.grad.abs().max() > 0
+
+
+def test_two_equal_constants_have_a_finite_gradient():
+    a = torch.zeros(4, requires_grad=True)
+    loss = CCCLoss()(a, torch.zeros(4))
+    loss.backward()
+    assert loss.item() == 1
+    assert torch.isfinite(a.grad).all()
+
+
+def test_it_descends_to_agreement():
+    gold = torch.linspace(-0.5, 0.5, 16)
+    a = torch.linspace(0.3, 0.4, 16).requires_grad_()
+    optimiser = torch.optim.SGD([a], lr=0.5)
+    for _ in range(300):
+        optimiser.zero_grad()
+        CCCLoss("population")(a, gold).backward()
+        optimiser.step()
+    assert CCCLoss("population")(a, gold).item() < 1e-3
+
+
+@pytest.mark.parametrize(("a", "b"), [([1.0, 2.0], [1.0]), ([1.0], [1.0])])
+def test_too_few_or_unequal_values_are_refused(a, b):
+    with pytest.raises(DataError, match=f"{len(a)} predictions for {len(b)}"):
+        CCCLoss()(torch.tensor(a), torch.tensor(b))
+
+
+def test_an_unknown_convention_names_the_known():
+    with pytest.raises(DataError, match="avec, population, sample"):
+        CCCLoss("lin")

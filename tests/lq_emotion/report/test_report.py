@@ -1,0 +1,327 @@
+"""The report, read back with the standard library's HTML parser, and as Markdown."""
+
+import base64
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from caffe_compat import load_net, save_weights
+from lq_emotion import prototxt
+from lq_emotion.cli import main
+from lq_emotion.report.build import PARTS, make_report, write_report
+from lq_emotion.report.example_frames import _show
+from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY
+
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Sections by title: tables as rows of text (strong ones between asterisks), pictures, paragraphs by class."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.sections, self.ids, self.links, self.sources = [], {}, [], [], []
+        self._section, self._cell = None, None
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        held = dict(attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.ids += [held["id"]] if "id" in held else []
+        self.links += [held["href"]] if "href" in held else []
+        self.sources += [held["src"]] if "src" in held else []
+        if tag == "h2":
+            self._cell = []
+        elif tag == "table":
+            self._section["tables"].append([])
+        elif tag == "tr":
+            self._section["tables"][-1].append([])
+        elif tag in ("td", "th", "caption", "figcaption", "p"):
+            self._cell, self._kind = [], held.get("class")
+        elif tag == "strong" and self._cell is not None:
+            self._cell.append("*")
+        elif tag == "img":
+            self._section["figures"].append((held["alt"], int(held["width"]), int(held["height"])))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        text = "".join(self._cell or [])
+        if tag == "h2":
+            self._section = self.sections.setdefault(
+                text, {"tables": [], "figures": [], "captions": [], "text": [], "notes": []}
+            )
+        elif tag in ("td", "th"):
+            self._section["tables"][-1][-1].append(text)
+        elif tag in ("caption", "figcaption"):
+            self._section["captions"].append(text)
+        elif tag == "p" and self._section:
+            self._section["notes" if self._kind == "note" else "text"].append(text)
+        elif tag == "strong":
+            self._cell.append("*")
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell.append(data.replace("\N{NO-BREAK SPACE}", " "))
+
+
+def made(root, out=None):
+    report, out = make_report(root), out or root / "report"
+    write_report(report, out / "report.html", out / "report.md")
+    return (out / "report.html").read_text(encoding="utf-8"), (out / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def written(whole, tmp_path_factory):
+    """Folder, page and Markdown."""
+    out = tmp_path_factory.mktemp("written")
+    return out, *made(whole, out)
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return Page(written[1])
+
+
+def test_the_page_needs_nothing_but_itself(written, page):
+    _, text, _ = written
+    assert page.sources
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    for source in page.sources:
+        assert base64.b64decode(source.partition(",")[2], validate=True).startswith(b"\x89PNG\r\n")
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert len(page.links) == len(PARTS)
+    assert not re.search(r"<script|<link|@import|url\(|https?://", text)
+
+
+def test_every_part_is_there_in_order(page):
+    assert list(page.sections) == list(PARTS)
+    assert {title: len(of["figures"]) for title, of in page.sections.items() if of["figures"]} == {
+        "Table 1": 1, "Example frames": 1, "Valence traces": 2, "Rate and distortion": 2,
+    }  # fmt: skip
+
+
+def test_table_1_has_measured_published_and_difference_with_the_best_of_each_factor_strong(page):
+    (table,) = page.sections["Table 1"]["tables"]
+    assert table[0] == ["", "RMSE", "CC", "CCC"]
+    assert table[1] == ["Method", *["here", "paper", "Δ"] * 3]
+    assert table[2:6] == [
+        ["s = 3"],
+        ["HR", "0.200", "0.146", "+0.054", "0.500", "*0.430*", "+0.070", "0.400", "0.325", "+0.075"],
+        ["LR-3", "0.300", "0.142", "+0.158", "–", "0.392", "–", "0.000", "0.302", "−0.302"],
+        ["Joint-OA", "*0.100*", "*0.129*", "−0.029", "*0.600*", "0.399", "+0.201", "*0.450*", "*0.328*", "+0.122"],
+    ]
+    assert table[6] == ["s = 12"]
+    assert table[7][7] == "*0.400*"  # HR stands at every factor
+    assert (
+        "Highest CCC at s = 3: Joint-OA here, Joint-OA in the paper; s = 12: HR here, HR in the paper."
+        in page.sections["Table 1"]["text"]
+    )
+
+
+def test_the_papers_own_table_is_held_against_its_text(page):
+    told = page.sections["Table 1"]["text"][-1]
+    assert "as its CCC is lower at s = 16; higher in CCC" in told
+    assert "LR at s = 12, Non-Joint at s = 12, LR at s = 16, Non-Joint at s = 16, Joint at s = 16." in told
+
+
+def test_synthetic_recordings_are_called_so_before_anything_else(written):
+    _, text, markdown = written
+    warning = '<p class="warning">Synthetic recordings: the faces are drawn, nobody was filmed.'
+    assert text.index(warning) < text.index("<nav") < text.index("<table")
+    assert markdown.splitlines()[4].startswith("> **Synthetic recordings: ")
+    assert "320 × 240 pixels, were drawn by" in text
+
+
+def test_real_recordings_are_not_called_synthetic(root):
+    (root.parent / "recordings/synthetic.json").unlink()
+    path = root / "table/table.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "synthetic": False}))
+    text, _ = made(root)
+    assert "drawn" not in text
+    assert 'class="warning"' not in text
+    assert "Nothing here checks that these recordings are the package" in text
+
+
+def test_rates_stand_beside_the_papers(page):
+    costs, curves = page.sections["Rate and distortion"]["tables"]
+    assert costs[2] == ["3", "x264", "20", "0.320", "0.300", "0.240", "41.3"]  # of QP 20 and 32 nearer to 24
+    assert curves[2:] == [
+        ["s = 3"],
+        ["not coded", "–", "–", "0.700", "0.600"],
+        ["20", "0.320", "41.3", "0.690", "0.590"],
+        ["32", "0.200", "29.3", "0.400", "0.300"],
+    ]
+
+
+def test_settings_versions_seeds_and_trainings_are_told(page):
+    run = page.sections["What was run"]
+    settings, versions, times, recordings, trainings, changes = run["tables"]
+    assert ["seed", "7"] in settings
+    assert ["torch", "2.9.9"] in versions
+    assert times[1:] == [["crops of faces", "1", "61.0 s"], ["training", "2", "61.5 s"], ["together", "3", "2 min"]]
+    assert recordings[1:] == [
+        ["dev_1", "1,234", "1,200", "30", "4", "5", "found"],
+        ["dev_2", "failed", "", "", "", "", ""],
+    ]
+    assert trainings[2] == ["HR", "HQ", "17", "300", "0.5", "0.0125", "0.03", "30.0 s"]
+    assert changes[1] == ["HR", "max_iter: 30000 → 300"]
+    assert run["notes"] == ["dev_2 failed: no video"]
+
+
+def settings_here(root):
+    """Return the settings of switches, and what super-resolution learnt from, as `lq-emotion report` has them."""
+    assert main(["report", "--out", str(root)]) == 0
+    page = Page((root / "report/report.html").read_text(encoding="utf-8"))
+    switches = {row[4]: row[5] for row in page.sections["Paper and code"]["tables"][0] if row[4] != "none"}
+    return switches, dict(page.sections["What was run"]["tables"][0])["super-resolution learnt from"]
+
+
+def test_the_pictures_that_super_resolution_learnt_from_are_told_as_they_were(root):
+    switches, learnt_from = settings_here(root)
+    assert (switches["sr_pictures"], learnt_from) == ("faces", "faces of the training recordings")
+    path = root / "table/table.json"
+    table = json.loads(path.read_text())
+    path.write_text(json.dumps({**table, "sr_pictures": "/data/pretrain/Train", "max_factor": 8}))
+    switches, learnt_from = settings_here(root)
+    assert (switches["sr_pictures"], learnt_from) == ("natural", "the pictures in /data/pretrain/Train")
+    assert switches["max_factor"] == "8"
+    path.write_text(json.dumps({**table, "cells": [cell for cell in table["cells"] if cell["method"] == "HR"]}))
+    switches, learnt_from = settings_here(root)
+    assert (switches["sr_pictures"], learnt_from) == ("natural", "–")  # the code's, of no consequence
+
+
+def test_evaluations_tell_the_mean_of_recordings_too(page):
+    (table,) = page.sections["All evaluations"]["tables"]
+    assert table[2] == ["HR on HQ", "1,200", "0.200", "0.500", "0.400", "0.200", "0.500", "0.777", "0.400", "0.400"]
+    assert len(table) == 2 + 5
+
+
+def test_what_could_not_be_verified_is_said(page):
+    told = " ".join(page.sections["What could not be verified"]["text"])
+    for what in ("*AVEC 2016.*", "*Published weights.*", "*Codec of Figure 4.*", "more than 300 iterations"):
+        assert what in told
+
+
+def test_the_markdown_holds_the_same_and_its_pictures_lie_beside_it(written):
+    out, _, text = written
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == list(PARTS)
+    assert "| LR-3 | 0.300 | 0.142 | +0.158 | – | 0.392 | – | 0.000 | 0.302 | −0.302 |" in text
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert len(pictures) == len(set(pictures)) == 6
+    assert all((out / picture).read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    assert {path.name for path in (out / "report_pictures").iterdir()} == {name.split("/")[1] for name in pictures}
+    tables = [block for block in text.split("\n\n") if block.startswith("| ")]
+    assert all(
+        len({line.replace("\\|", "").count("|") for line in block.strip().splitlines()}) == 1 for block in tables
+    )
+
+
+def test_the_same_files_give_the_same_report(whole, written, tmp_path):
+    assert made(whole, tmp_path) == written[1:]
+
+
+def test_an_empty_folder_gives_a_report_of_what_is_absent(tmp_path):
+    page = Page(made(tmp_path)[0])
+    notes = [note for section in page.sections.values() for note in section["notes"]]
+    assert len(notes) == 8
+    assert notes[0] == "No Table 1: lq-emotion table has not run to its end in this folder."
+    assert len(page.sections["Paper and code"]["tables"][0]) > 15
+
+
+def test_a_damaged_file_costs_its_own_part_alone(root):
+    (root / "rd/rd.json").write_text('{"points": [')
+    (root / "runs/HR/train.json").write_text('{"net": "HQ"}')
+    (root / "table/table.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (root / "data/raw_data/HQ/dev_1.mat").write_bytes(b"")
+    page = Page(made(root)[0])
+    assert len(page.sections["Table 1"]["tables"]) == 1
+    assert page.sections["Table 1"]["notes"] == ["There is no picture of the table: table/table.png is not there."]
+    assert "rd.json" in page.sections["Rate and distortion"]["notes"][0]
+    assert "dev_1.mat" in page.sections["Example frames"]["notes"][0]
+    assert "train.json: does not hold" in page.sections["What was run"]["notes"][-1]
+    assert len(page.sections["What was run"]["tables"]) == 4
+
+
+def test_faces_are_super_resolved_by_the_net_of_their_factor_or_the_next_larger_one(root):
+    net = load_net(prototxt.path(DEPLOY), seed=3)
+    folder = root / "runs/pretrain-12/snapshots"
+    folder.mkdir(parents=True)
+    save_weights(net, folder / "Pretrain_iter_5.caffemodel")
+    (root / "runs/pretrain-3").mkdir()
+    page = Page(made(root)[0])
+    part = page.sections["Example frames"]
+    assert "trained at s = 12: its unpadded" in part["captions"][0]
+    assert part["figures"][0][0] == "Faces in full resolution and shrunk by 3, 12; super-resolved"
+    assert len(part["notes"]) == 1
+    assert "pretrain-3: there is no snapshot" in part["notes"][0]
+    shown = _show(np.full((96, 96), 0.5, np.float32), 3, {12: net, 16: None})
+    assert shown.net == 12
+    assert shown.bicubic.shape == (96, 96)
+    assert shown.sr.shape == (80, 80)
+    assert _show(np.zeros((96, 96), np.float32), 16, {12: net, 3: None}).net == 12
+    assert _show(np.zeros((96, 96), np.float32), 16, {}).sr is None
+
+
+def test_names_with_markup_stay_text(root):
+    shutil.move(root / "scores/LR-3_on_LR3", root / "scores/<b>|&_on_x")
+    text, markdown = made(root)
+    assert [row[0] for row in Page(text).sections["All evaluations"]["tables"][0][2:] if "&" in row[0]] == [
+        "<b>|& on x"
+    ]
+    assert "| &lt;b>\\|& on x |" in markdown
+
+
+def test_the_command_writes_where_it_is_told_and_lists_what_is_absent(root, tmp_path, capsys):
+    page, markdown = tmp_path / "a/page.html", tmp_path / "b/notes.md"
+    assert main(["report", "--out", str(root), "--page", str(page), "--markdown", str(markdown), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["page"] == str(page)
+    assert told["sections"]["Table 1"] == {"tables": 1, "figures": 1}
+    assert told["absent"] == [
+        "No super-resolved faces: there are no weights in runs/pretrain-s.",
+        "dev_2 failed: no video",
+    ]
+    assert (tmp_path / "b/notes_pictures/table_1.png").is_file()
+    assert not (root / "report").exists()
+    assert main(["report", "--out", str(root)]) == 0
+    assert "absent: dev_2 failed: no video" in capsys.readouterr().out
+    assert (root / "report/report.html").is_file()
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):
+    assert main(["report", "--out", str(tmp_path / "none")]) == 1
+    assert "no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+MISSHAPEN = {
+    "table/table.json": ({"cells": 5}, "Table 1"),
+    "scores/HR_on_HQ/scores.json": ({"scores": []}, "All evaluations"),
+    "runs/HR/train.json": ({"changes": [5]}, "What was run"),
+    "rd/rd.json": ({"points": {"a": 1}}, "Rate and distortion"),
+    "data/prepare.json": ({"recordings": 5}, "What was run"),
+}
+
+
+@pytest.mark.parametrize("file", MISSHAPEN)
+def test_a_misshapen_file_is_named_by_its_part(file, root):
+    change, part = MISSHAPEN[file]
+    path = root / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert main(["report", "--out", str(root)]) == 0
+    notes = Page((root / "report/report.html").read_text(encoding="utf-8")).sections[part]["notes"]
+    assert any(f"{path}: does not hold" in note for note in notes)
+
+
+def test_misshapen_settings_of_synthetic_recordings_are_named(root):
+    path = root.parent / "recordings/synthetic.json"
+    path.write_text('{"frames": []}')
+    notes = Page(made(root)[0]).sections["What was run"]["notes"]
+    assert any(f"{path}: does not hold" in note for note in notes)

@@ -1,0 +1,75 @@
+"""How long the table's trainings will take: said before they begin, and extrapolated as counted by hand."""
+
+import json
+
+import pytest
+
+from lq_emotion.cli import main
+from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.nets.switches import AS_CODE, AS_PAPER
+from lq_emotion.studies.robust_lq import estimate as module
+from lq_emotion.studies.robust_lq.estimate import Training, estimate, to_json, told
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """What is asked to be timed; every net takes 0.5 s an iteration and 0.125 s a batch of a test."""
+    asked = []
+
+    def elsewhere(request):
+        asked.append(request)
+        return [(0.5, 0.125) for _ in request["nets"]]
+
+    monkeypatch.setattr(module, "_elsewhere", elsewhere)
+    return asked
+
+
+def test_iterations_and_tests_that_are_left_are_counted(tmp_path, timed):
+    whole = Training("HQ", {}, (1,), tmp_path / "HR")
+    begun = Training("HQ", {"max_iter": 300, "test_interval": 100, "test_iter": 2}, (1,), tmp_path / "LR-3")
+    (tmp_path / "LR-3/snapshots").mkdir(parents=True)
+    for name in ("emotion_iter_50.solverstate", "emotion_iter_200.solverstate", "emotion_iter_200.caffemodel"):
+        (tmp_path / "LR-3/snapshots" / name).touch()
+    short = Training("vlqr", {"max_iter": 49}, (1,), tmp_path / "Joint-3")
+    found = estimate([whole, begun, short], AS_CODE, threads=2, device="cpu")
+    assert [(one.run, one.iterations, one.test_batches) for one in found] == [("HR", 30000, 3100), ("LR-3", 100, 4)]
+    assert [one.seconds for one in found] == [30000 * 0.5 + 3100 * 0.125, 100 * 0.5 + 4 * 0.125]
+    assert timed[0]["nets"] == ['["HQ", null, [1]]']
+    assert to_json(found)["seconds"] == sum(one.seconds for one in found)
+    assert "about 4 hours" in told(found)
+    assert estimate([short], AS_CODE, threads=2, device="cpu") == []
+
+
+@pytest.mark.parametrize(
+    ("net", "switches"),
+    [("vlqr_non_joint", AS_CODE), ("pretrain", AS_CODE), ("vlqr", AS_PAPER)],
+    ids=["code-non_joint", "code-pretrain", "paper-mixture"],
+)
+def test_every_net_can_be_timed(tmp_path, net, switches, monkeypatch):
+    monkeypatch.setattr(module, "_TIMED", 1)
+    factors = (12, 16) if switches is AS_PAPER and net == "vlqr" else (1,)
+    monkeypatch.setattr(module, "_elsewhere", module._time_all)
+    (found,) = estimate([Training(net, {"batch": 2}, factors, tmp_path / net)], switches, threads=1, device="cpu")
+    assert found.seconds_per_iteration > 0
+    assert found.seconds_per_test_batch > 0
+
+
+def test_the_table_says_it_before_it_begins_and_logs_it(tmp_path, timed, capsys):
+    recordings, out = tmp_path / "recordings", tmp_path / "a root"
+    make_recordings(recordings, Settings(train=1, dev=1, frames=50, width=240, height=240), say=lambda _: None)
+    assert main(["table", "--recordings", str(recordings), "--out", str(out), "--scales", "3", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "training will take about" in said
+    assert "HQ 0.5 s an iteration" in said
+    logged = json.loads((out / "table/logs/estimate.json").read_text())
+    assert {one["run"] for one in logged["trainings"]} == {
+        *("HR", "LR-3", "Non-Joint-3", "Joint-3", "Joint-OA", "pretrain-3", "pretrain-12")
+    }
+    assert logged["seconds"] == pytest.approx(sum(one["seconds"] for one in logged["trainings"]))
+
+
+def test_nets_are_timed_in_a_process_of_its_own(tmp_path):
+    training = Training("pretrain", {"batch": 1}, (1,), tmp_path / "pretrain-3")
+    (found,) = estimate([training], AS_CODE, threads=1, device="cpu")
+    assert found.iterations == 500_000
+    assert found.seconds_per_iteration > 0

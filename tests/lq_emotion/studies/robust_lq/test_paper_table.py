@@ -1,0 +1,137 @@
+"""The paper's variant from recordings to table and report, and what a switch does to a finished experiment."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+
+from caffe_compat.formats.files import read_net
+from lq_emotion.cli import main
+from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+
+ROOT = Path(__file__).parents[4]
+pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("as paper") / "recordings"
+    make_recordings(folder, Settings(train=1, dev=1, frames=140, width=240, height=240, seed=2), say=lambda _: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(recordings, tmp_path_factory):
+    out = tmp_path_factory.mktemp("as paper") / "root"
+    assert main(arguments(recordings, out, "--as", "paper")) == 0
+    return out
+
+
+def arguments(recordings, out, *more):
+    files = ["--recordings", str(recordings), "--boxes", str(recordings / "synthetic_face_boxes"), "--out", str(out)]
+    return ["table", *files, "--preset", "small", "--iterations", "2", "--scales", "12", *more]
+
+
+def begun(capsys):
+    return [line.removesuffix(": begins") for line in capsys.readouterr().out.splitlines() if line.endswith(": begins")]
+
+
+def test_every_row_is_trained_and_scored_as_the_paper_says(root):
+    table = json.loads((root / "table/table.json").read_text())
+    assert table["switches"]["loss"] == "mse"
+    assert table["max_factor"] == 16
+    assert [cell["method"] for cell in table["cells"]] == ["HR", "LR", "Non-Joint", "Joint", "Joint-OA"]
+    assert all(cell["measured"]["frames"] > 100 for cell in table["cells"])
+    assert "; as the paper" in (root / "table/table.md").read_text().splitlines()[0]
+
+
+def test_the_data_is_the_papers(root):
+    with h5py.File(root / "h5_files/LR12_own/train.h5") as file:
+        assert file["data"].shape[1:] == (1, 8, 8)
+    for factor, side in ((3, 32), (4, 24), (6, 16)):
+        with h5py.File(root / f"h5_files/mix_3_4_6_own/{factor}/train.h5") as file:
+            assert file["data"].shape[1:] == (1, side, side)
+    with h5py.File(root / "sr/16/train.h5") as file:
+        assert file["label"].shape[1:] == (1, 32, 32)
+    assert (root / "sr/pictures/train.made").is_file()
+
+
+def test_the_nets_are_the_papers(root):
+    there = {name: read_net(root / f"runs/{name}/deploy.prototxt") for name in ("LR-12", "Non-Joint-12", "pretrain-16")}
+    assert list(there["LR-12"].input_dim[:4]) == [1, 1, 8, 8]
+    assert [layer.name for layer in there["Non-Joint-12"].layer if layer.type == "InnerProduct"] == ["fc4", "fc5"]
+    assert [layer.bottom[0] for layer in there["Non-Joint-12"].layer if layer.type == "MVN"] == ["conv4"]
+    assert {layer.convolution_param.pad[0] for layer in there["pretrain-16"].layer if layer.type == "Convolution"} == {
+        2
+    }
+    of_all = read_net(root / "runs/Joint-OA/net.prototxt")
+    assert [layer.name for layer in of_all.layer if layer.type == "InnerProduct"] == [
+        *("fc4", "fc5", "fc4_4", "fc5_4", "fc4_6", "fc5_6")
+    ]
+    assert list(read_net(root / "scores/Joint-OA_on_LR12_own/deploy.prototxt").input_dim[:4]) == [1, 1, 8, 8]
+    assert (root / "runs/HR/plateau.json").is_file()
+    assert not (root / "runs/pretrain-16/plateau.json").exists()
+
+
+def test_the_report_names_every_switch(root, capsys):
+    assert main(["report", "--out", str(root)]) == 0
+    text = (root / "report/report.md").read_text()
+    assert "this experiment was run as the paper" in text
+    assert "| what the nets see |" in text
+    assert "quadrant_pooling: off → on" in text
+
+
+def test_a_change_of_one_switch_does_again_just_what_it_concerns(recordings, root, capsys):
+    capsys.readouterr()
+    assert main(arguments(recordings, root, "--as", "paper", "--rows", "LR")) == 0
+    assert begun(capsys) == []
+    assert main(arguments(recordings, root, "--as", "paper", "--rows", "LR", "--switch", "loss=ccc")) == 0
+    assert begun(capsys) == ["train LR-12", "score LR-12 on LR12_own"]
+    assert (root / "runs_before/LR-12-1/train.json").is_file()
+    assert "; as the paper but loss=ccc" in (root / "table/table.md").read_text()
+
+
+def test_frames_are_normalised_in_scoring_as_they_were_in_training(recordings, root, capsys):
+    assert main(arguments(recordings, root, "--rows", "LR", "--switch", "normalisation=file")) == 0
+    known = json.loads((root / "h5_files/LR12/h5.json").read_text())["train"]
+    assert known["std"] > 0
+    log = (root / "table/logs/score_LR-12_on_LR12.log").read_text()
+    assert f"mean {known['mean']:.6g}" in log
+
+
+def numbers(out):
+    table = json.loads((out / "table/table.json").read_text())
+    return [(cell["run"], cell["test"], cell["measured"]) for cell in table["cells"]]
+
+
+def killed(command, seconds):
+    """Run lq-emotion, and kill all of it after some seconds."""
+    python = "import sys; from lq_emotion.cli import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", python, *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_killed_at_random_moments_it_ends_in_the_same_table(recordings, tmp_path):
+    quick = ("--as", "paper", "--switch", "loss=ccc", "--rows", "LR", "OA", "--scales", "12", "16", "--threads", "1")
+    assert main(arguments(recordings, tmp_path / "whole", *quick, "--iterations", "60")) == 0
+    moments = random.Random(0)
+    for _ in range(6):
+        killed(arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60"), moments.uniform(4, 14))
+    assert main(arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60")) == 0
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")

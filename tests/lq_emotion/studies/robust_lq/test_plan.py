@@ -1,0 +1,223 @@
+"""The paper's experiment in stages: what each row needs, and the same table however often it is interrupted."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from caffe_compat.errors import CaffeCompatError
+from lq_emotion.cli import demo, main
+from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.studies.robust_lq import recipes
+from lq_emotion.studies.robust_lq.experiment import NETS, Changes
+from lq_emotion.studies.robust_lq.plan import cells, stages
+from lq_emotion.studies.robust_lq.stage_work import Experiment
+
+pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
+ROOT = Path(__file__).parents[4]
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("a table") / "recordings"
+    make_recordings(folder, Settings(train=2, dev=1, frames=150, width=240, height=240, seed=2), say=lambda _: None)
+    return folder
+
+
+def plan(recordings, out, **changes):
+    return replace(Experiment(recordings, out, preset="small", boxes=recordings / "synthetic_face_boxes"), **changes)
+
+
+def test_every_recipe_and_preset_names_what_is_there():
+    for name in recipes.ROWS:
+        row = recipes.recipe(name)
+        assert row.net in NETS
+        assert NETS[row.net].from_sr == bool(row.start)
+    for name in recipes.PRESETS:
+        for net, changes in recipes.preset(name).items():
+            assert net in {*NETS, "sr"}
+            if net != "sr":
+                Changes(**changes)
+    assert all(not recipes.preset("authors")[net] for net in NETS)
+
+
+def test_the_cells_are_those_of_the_papers_table(recordings, tmp_path):
+    found = cells(plan(recordings, tmp_path))
+    assert len(found) == 1 + 4 * 6
+    assert [cell.run for cell in found if cell.factor == 12] == ["LR-12", "Non-Joint-12", "Joint-12", "Joint-OA"]
+    assert {cell.test for cell in found if cell.method == "Joint-OA"} == {f"LR{s}" for s in (3, 4, 6, 8, 12, 16)}
+
+
+def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
+    there = {stage.name: stage for stage in stages(plan(recordings, tmp_path, scales=(3, 8), max_factor=16))}
+    reads = {
+        name: {path.relative_to(tmp_path).as_posix() for path in stage.reads if path.is_relative_to(tmp_path)}
+        for name, stage in there.items()
+    }
+    assert reads["train HR"] == {f"h5_files/HQ/{phase}.{kind}" for phase in ("train", "test") for kind in ("h5", "txt")}
+    assert "runs/pretrain-8/snapshots/Pretrain_iter_200.caffemodel" in reads["train Joint-8"]
+    assert "runs/pretrain-8/snapshots/Pretrain_iter_200.caffemodel" in reads["train Non-Joint-8"]
+    assert "runs/pretrain-16/snapshots/Pretrain_iter_200.caffemodel" in reads["train Joint-OA"]
+    assert "h5_files/mix_3_4_6/train.h5" in reads["train Joint-OA"]
+    assert "h5_files/LR8/train.h5" in reads["train LR-8"]
+    assert reads["score Joint-OA on LR3"] == {
+        "runs/Joint-OA/snapshots/emotion_iter_300.caffemodel",
+        "data/raw_data/LR3/dev_1.mat",
+    }
+    assert (
+        sum(name.startswith("train") for name in there) == 3 + 1 + 2 + 2 + 2 + 1
+    )  # pretrain at 3, 8, 16; one OA for all
+    shipped = {stage.name: stage for stage in stages(plan(recordings, tmp_path, preset="authors", rows=("hr",)))}
+    assert shipped["train HR"].writes[0].name == "emotion_iter_30000.caffemodel"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scales": (3, 3)}, r"scales = \(3, 3\).*2 to 16, each once"),
+        ({"scales": (1,)}, r"scales = \(1,\)"),
+        ({"rows": ("hr", "best")}, r"rows = .*hr, lr, non_joint"),
+        ({"preset": "huge"}, "preset = 'huge'.*authors, small, demo"),
+        ({"mixture": ()}, r"mixture = \(\)"),
+        ({"max_factor": 1}, "max_factor = 1"),
+        ({"threads": 0}, "threads = 0"),
+        ({"pictures": Path("/nowhere")}, "nowhere: no such folder of pictures"),
+        ({"recordings": Path("/nowhere")}, "nowhere: no such folder"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_made(recordings, tmp_path, changes, message):
+    with pytest.raises(CaffeCompatError, match=message):
+        stages(replace(plan(recordings, tmp_path / "out"), **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def arguments(recordings, out):
+    rows = ["--rows", "HR", "OA", "--scales", "3", "--max-factor", "3", "--mixture", "3", "4"]
+    boxes = ["--boxes", str(recordings / "synthetic_face_boxes")]
+    return [
+        "table",
+        "--recordings",
+        str(recordings),
+        "--out",
+        str(out),
+        "--preset",
+        "small",
+        "--iterations",
+        "3",
+        *rows,
+        *boxes,
+    ]
+
+
+def numbers(out):
+    found = json.loads((out / "table" / "table.json").read_text())
+    return [(cell["run"], cell["test"], cell["measured"]) for cell in found["cells"]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recordings, tmp_path_factory):
+    out = tmp_path_factory.mktemp("a table") / "root"
+    assert main(arguments(recordings, out)) == 0
+    return out
+
+
+def test_one_command_ends_in_the_table_and_a_second_does_nothing(recordings, undisturbed, capsys):
+    assert {path.name for path in (undisturbed / "table").iterdir()} == {
+        "ledger.json", "logs", "table.csv", "table.json", "table.md", "table.png", "table.tex"
+    }  # fmt: skip
+    results = json.loads((undisturbed / "table" / "table.json").read_text())
+    assert results["synthetic"] is True
+    assert [(cell["method"], cell["factor"]) for cell in results["cells"]] == [("HR", 1), ("Joint-OA", 3)]
+    assert results["cells"][1]["published"] == {"rmse": 0.129, "cc": 0.399, "ccc": 0.328}
+    weights = results["cells"][0]["weights"]
+    assert weights["file"] == "runs/HR/snapshots/emotion_iter_3.caffemodel"
+    assert weights["sha256"] == hashlib.sha256((undisturbed / weights["file"]).read_bytes()).hexdigest()
+    assert "SYNTHETIC" in (undisturbed / "table" / "table.md").read_text()
+    before = numbers(undisturbed)
+    capsys.readouterr()
+    assert main(arguments(recordings, undisturbed)) == 0
+    told = capsys.readouterr().out
+    assert "begins" not in told
+    assert "train Joint-OA: done before" in told
+    assert numbers(undisturbed) == before
+    assert main([*arguments(recordings, undisturbed), "--dry-run"]) == 0
+    assert "to do" not in capsys.readouterr().out
+
+
+def killed(recordings, out, stages, delay=0.0):
+    """Run the command, and kill all of it once some stages have begun and `delay` seconds have passed.
+
+    Returns whether it was at work then: False where the command had ended by itself.
+    """
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from lq_emotion.cli import main; sys.exit(main())",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [*command, *arguments(recordings, out)],
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stdout:
+            stages -= "begins" in line
+            if stages == 0:
+                break
+        time.sleep(delay)
+        running = process.poll() is None
+        if running:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.read()
+    assert running or process.returncode == 0
+    return running
+
+
+def test_killed_on_the_way_it_ends_in_the_same_table(recordings, undisturbed, tmp_path):
+    assert killed(recordings, tmp_path, stages=4)
+    assert main(arguments(recordings, tmp_path)) == 0
+    assert numbers(tmp_path) == numbers(undisturbed)
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments_it_ends_in_the_same_table(recordings, undisturbed, tmp_path):
+    moments = random.Random(0)
+    kills = sum(killed(recordings, tmp_path, moments.randint(1, 2), moments.uniform(0, 2)) for _ in range(10))
+    assert kills > 1
+    assert main(arguments(recordings, tmp_path)) == 0
+    assert numbers(tmp_path) == numbers(undisturbed)
+
+
+def demonstrated(out, monkeypatch, *more):
+    for name, value in {"_TRAIN": 1, "_DEV": 1, "_FRAMES": 140, "_SIDE": 240}.items():
+        monkeypatch.setattr(demo, name, value)
+    assert main(["demo", "--out", str(out), "--iterations", "2", *more]) == 0
+
+
+@pytest.mark.slow
+def test_the_demo_takes_every_step_and_shows_where_to_look(tmp_path, monkeypatch, capsys):
+    demonstrated(tmp_path, monkeypatch)
+    told = capsys.readouterr().out
+    assert "| | HR | LR-3 | Joint-OA |" in told
+    assert "SYNTHETIC" in told
+    shown = [line.strip() for line in told.splitlines() if line.endswith(".png")]
+    assert len(shown) == 4
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert all(Path(path).is_file() for path in shown)
+
+
+@pytest.mark.slow
+def test_the_demo_gives_the_same_table_twice(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        demonstrated(tmp_path / name, monkeypatch)
+    assert numbers(tmp_path / "one") == numbers(tmp_path / "two")

@@ -1,0 +1,247 @@
+"""The sweep: what nets see of coded pictures, resuming by content, scores, tables, unusable input."""
+
+import csv
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from caffe_compat import load_net
+from caffe_compat.build.weights import save_weights
+from lq_emotion import prototxt
+from lq_emotion.cli import main
+from lq_emotion.evaluation.predict import DEPLOY, load_predictor
+from lq_emotion.metrics.regression import score
+from lq_emotion.studies.robust_lq import rate_distortion, rd_cells
+from lq_emotion.studies.robust_lq.rd_cells import Enlarged, psnr, shrunk
+from lq_emotion.studies.robust_lq.rd_tables import rises
+from lq_emotion.video import CODECS, encode
+from matlab_ports import imresize
+from matlab_ports.eval_video import eval_video
+from matlab_ports.matfile import loadmat, open_frames, savemat
+
+pytest.importorskip("av")
+FRAMES = {"dev_1": 12, "dev_2": 9}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """The authors' net as its fillers make it, twice."""
+    folder = tmp_path_factory.mktemp("the weights")
+    for seed in (3, 4):
+        save_weights(load_net(prototxt.path(DEPLOY), seed=seed), folder / f"{seed}.caffemodel")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Recordings of something that moves and brightens."""
+    folder = tmp_path_factory.mktemp("HQ crops")
+    y, x = np.mgrid[:96, :96][..., None] / 96
+    for name, count in FRAMES.items():
+        t = np.arange(count)
+        video = 0.45 + 0.2 * np.sin(6 * x + 0.2 * t) * np.cos(9 * y) + 0.1 * np.sin(t / 3)
+        content = {"video": video, "valence": np.sin(t / 3), "video_time": t * 0.04}
+        savemat(folder / f"{name}.mat", content, "-v6")
+    return folder
+
+
+def run(data, weights, out, *more):
+    models = [f"A={weights / '3.caffemodel'}", f"B@4={weights / '4.caffemodel'}"]
+    options = ["--data", data, "--out", out, "--qps", "24..36:12", "--device=cpu", "--weights", *models]
+    return main(["rd", *map(str, [*options, *more])])
+
+
+@pytest.fixture(scope="module")
+def swept(data, weights, tmp_path_factory):
+    out = tmp_path_factory.mktemp("the rd")
+    assert run(data, weights, out) == 0
+    return out
+
+
+def read(out):
+    with (out / "rd.csv").open() as file:
+        return {(r["codec"], r["scale"], r["qp"], r["model"]): r for r in csv.DictReader(file)}
+
+
+def test_small_pictures_are_the_crops_by_imresize_rounded_to_whole_numbers(data):
+    with open_frames(data / "dev_1.mat", "video") as frames:
+        small = shrunk(frames, 3, 12)
+    video = loadmat(data / "dev_1.mat")["video"].astype(np.float32)
+    expected = [np.floor(255 * imresize(video[:, :, t], 1 / 3).astype(float) + 0.5) for t in range(12)]
+    assert small.shape == (12, 32, 32)
+    assert np.array_equal(small, np.stack(expected).astype(np.uint8))
+
+
+def test_values_outside_of_8_bits_are_clipped():
+    class Frames:
+        shape = (6, 6, 1)
+
+        def take(self, _):
+            return np.where(np.arange(36).reshape(6, 6, 1) % 6 < 3, -0.5, 1.5)
+
+    assert set(np.unique(shrunk(Frames(), 1, 1))) == {0, 255}
+
+
+def test_enlarged_frames_are_upright_single_and_not_clipped():
+    small = np.zeros((2, 6, 8), np.uint8)
+    small[1, :3] = 255  # the upper half
+    frames = Enlarged(small, (96, 96))
+    assert frames.shape == (96, 96, 2)
+    found = frames.take(range(1, 2))
+    assert found.dtype == np.float32
+    assert found.shape == (96, 96, 1)
+    assert found[:40].min() > 0.9 > 0.1 > found[56:].max()
+    assert found.max() > 1.01
+    assert np.array_equal(found[..., 0], imresize((small[1] / np.float32(255)).astype(np.float32), (96, 96)))
+
+
+def test_psnr_is_that_of_8_bits():
+    a = np.full((2, 4, 4), 100, np.uint8)
+    assert psnr(a + np.uint8(5), a) == pytest.approx(34.1514, abs=1e-4)
+    assert psnr(a, a) is None
+
+
+def test_a_point_is_what_the_steps_give_one_by_one(data, weights, swept):
+    predictor, _ = load_predictor(weights / "3.caffemodel")
+    found, gold, bits, pixels = [], [], 0, 0
+    for name in FRAMES:
+        held = loadmat(data / f"{name}.mat")
+        small = imresize(held["video"].astype(np.float32), 1 / 4).transpose(2, 0, 1)
+        coded = encode(np.floor(255 * small.astype(float) + 0.5).astype(np.uint8), "x265", qp=36)
+        large = imresize(coded.decoded.transpose(1, 2, 0).astype(np.float32) / np.float32(255), (96, 96))
+        found.append(eval_video(large, predictor).results)
+        gold.append(held["valence"].ravel())
+        bits, pixels = bits + coded.total_bits, pixels + coded.decoded.size
+    row = read(swept)["x265", "4", "36", "A"]
+    expected = score(np.concatenate(found), np.concatenate(gold))
+    assert (int(row["bits"]), float(row["bpp"])) == (bits, bits / pixels)
+    assert int(row["frames"]) == 21
+    assert float(row["cc"]) == pytest.approx(expected.cc, abs=1e-5)
+    assert float(row["ccc"]) == pytest.approx(expected.ccc, abs=1e-5)
+
+
+def test_every_size_codec_qp_and_model_has_a_row_and_small_pictures_uncoded_too(swept):
+    ways = {("none", ""), *((codec, qp) for codec in ("x264", "x265") for qp in ("24", "36"))}
+    assert set(read(swept)) == {
+        (codec, scale, qp, model) for codec, qp in ways for scale, model in (("3", "A"), ("4", "A"), ("4", "B"))
+    }
+    assert read(swept)["none", "4", "", "B"]["bpp"] == ""
+
+
+def test_bits_fall_with_qp_and_vcl_bits_are_fewer_than_all(swept):
+    results = json.loads((swept / "rd.json").read_text())
+    assert results["bits_rise_with_qp"] == []
+    assert all(p["vcl_bits"] < p["bits"] for p in results["points"] if p["qp"])
+    assert results["bpp_published"] == {"qp": 24, "3": 0.24, "4": 0.4}
+
+
+def test_pictures_are_written(swept):
+    for name in ("rd_x264.png", "rd_x265.png", "rate.png"):
+        with Image.open(swept / name) as picture:
+            assert min(picture.size) > 400
+
+
+def test_what_is_done_is_not_done_again_and_a_missing_cell_is(data, weights, swept, tmp_path, monkeypatch, capsys):
+    before = {path: path.stat().st_mtime_ns for path in (swept / "cells").rglob("*") if path.is_file()}
+    gone = swept / "cells" / "s3_x264_qp24" / "dev_2.A.npz"
+    held = np.load(gone)["prediction"]
+    gone.write_bytes(b"half of a fi")  # damaged
+    assert run(data, weights, swept) == 0
+    assert "20 cells, 19 done before" in capsys.readouterr().out
+    assert np.array_equal(np.load(gone)["prediction"], held)
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert {path.name for path in before if after[path] != before[path]} == {"dev_2.A.npz", "dev_2.json"}
+    monkeypatch.setattr(rate_distortion, "load_predictor", None)  # a third run needs no net
+    assert run(data, weights, swept) == 0
+
+
+def test_other_weights_are_predicted_anew_and_other_pictures_or_options_are_coded_anew(data, swept, monkeypatch):
+    hashed = "0" * 64
+    models = {"A": {"weights": hashed}}
+    unit = rd_cells.Unit(
+        (data / "dev_1.mat", hashlib.sha256((data / "dev_1.mat").read_bytes()).hexdigest()),
+        (rd_cells.Cell("dev_1", 3, "x264", 24),),
+        rd_cells.Coding(),
+        models,
+        swept,
+    )
+    assert unit.missing() == {unit.cells[0]: ["A"]}
+    told = json.loads(unit.cells[0].path(swept).read_text())
+    assert told["key"] == unit._coding_key(unit.cells[0])
+    other = rd_cells.Unit((data / "dev_1.mat", hashed), unit.cells, unit.coding, models, swept)
+    assert told["key"] != other._coding_key(other.cells[0])
+    coarser = replace(CODECS["x264"], options=lambda qp: {"x264-params": f"qp={qp}"})
+    monkeypatch.setitem(CODECS, "x264", coarser)
+    assert told["key"] != unit._coding_key(unit.cells[0])
+
+
+def test_a_killed_sweep_goes_on_and_ends_in_the_same_table(data, weights, swept, tmp_path):
+    code = (
+        "import os, sys; from lq_emotion import rd_cells; from caffe_compat.models."
+        "robust_lq_emotion.cli import main; real, left = rd_cells._save, [7]\n"
+        "def save(*a):\n    left[0] -= 1\n    os._exit(9) if left[0] == 0 else real(*a)\n"
+        "rd_cells._save = save; sys.exit(main(sys.argv[1:]))"
+    )
+    models = [f"A={weights / '3.caffemodel'}", f"B@4={weights / '4.caffemodel'}"]
+    argv = ["rd", "--data", data, "--out", tmp_path, "--qps", "24..36:12", "--device=cpu", "--weights", *models]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, argv)], check=False, capture_output=True)
+    assert done.returncode == 9
+    assert not (tmp_path / "rd.csv").exists()
+    assert run(data, weights, tmp_path) == 0
+    assert (tmp_path / "rd.csv").read_text() == (swept / "rd.csv").read_text()
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_same_table(data, weights, swept, tmp_path):
+    assert run(data, weights, tmp_path, "--jobs", "2") == 0
+    rows, expected = read(tmp_path), read(swept)
+    assert rows.keys() == expected.keys()
+    for key, row in rows.items():
+        assert row["bits"] == expected[key]["bits"]
+        assert float(row["ccc"]) == pytest.approx(float(expected[key]["ccc"]), abs=1e-6)
+
+
+def test_rising_bits_are_told():
+    points = [{"codec": "x265", "scale": 3, "qp": qp, "bits": bits} for qp, bits in ((20, 90), (24, 70), (28, 70))]
+    assert rises(points) == ["x265, 1/3: QP 28 takes 70 bits, QP 24 70"]
+    assert rises([*points[:2], {"codec": "none", "scale": 3, "qp": None, "bits": None}]) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (["--codecs", "x266"], "codec = 'x266': is unknown"),
+        (["--qps", "60"], "qp = 60: is out of range"),
+        (["--names", "dev_3"], "no dev_3.mat"),
+        (["--weights", "A=none.caffemodel"], "none.caffemodel: no such file"),
+        (["--weights", "A=x", "A@3=y"], "two are to be shown at scale 3"),
+    ],
+)
+def test_unusable_input_is_one_line_before_anything_is_coded(data, weights, tmp_path, capsys, more, problem):
+    assert run(data, weights, tmp_path / "out", *more) == 1
+    said = capsys.readouterr().err.strip()
+    assert problem in said
+    assert "\n" not in said
+    assert not (tmp_path / "out" / "cells").exists()
+
+
+@pytest.mark.parametrize("wrong", [["--weights", "A"], ["--qps", "44..20"], ["--qps", "x"], ["--scales", "0"]])
+def test_wrong_usage_is_2(data, weights, tmp_path, wrong):
+    assert run(data, weights, tmp_path, *wrong) == 2
+
+
+@pytest.mark.parametrize("change", [{"decoded_sha256": 5, "shape": "x"}, {"total_bits": None}, {"psnr": "good"}])
+def test_a_misshapen_cell_is_an_error_with_its_name(change, data, weights, swept, tmp_path, capsys):
+    out = shutil.copytree(swept, tmp_path / "rd")
+    path = out / "cells/s3_x264_qp24/dev_1.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **change, "decoded_sha256": content["decoded_sha256"]}))
+    assert run(data, weights, out) == 1
+    assert f"{path}: does not hold" in capsys.readouterr().err

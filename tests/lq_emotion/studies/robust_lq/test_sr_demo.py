@@ -1,0 +1,275 @@
+"""lq-emotion sr-demo on tiny pictures: its files, going on, starting anew, JSON, and one-line errors."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from caffe_compat import load_net, read_weights
+from lq_emotion import prototxt
+from lq_emotion.cli import main
+from lq_emotion.studies.robust_lq.sr_demo import image_sources
+from lq_emotion.training import trainer
+from lq_emotion.training.trainer import read_curves
+
+
+def draw(folder, count=4, size=(144, 128), seed=0):
+    """Write smooth random pictures; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (16, 18, 3), dtype=np.uint8))
+        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / f"p{number}.png")
+    return folder
+
+
+def demo(out, images, *more, iterations=3):
+    return main(["sr-demo", "--out", str(out), "--images", str(images), "--iterations", str(iterations), *more])
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return draw(tmp_path_factory.mktemp("images") / "mine")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, images):
+    """A demo of three iterations."""
+    out = tmp_path_factory.mktemp("a finished demo") / "out"
+    assert demo(out, images) == 0
+    return out
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def lines(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_file_is_there_and_nothing_half_written(finished):
+    names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    assert names == {
+        *("pictures/train/00_p0.png", "pictures/train/01_p1.png", "pictures/train/02_p2.png"),
+        *("pictures/test/03_p3.png", "train.h5", "train.txt", "test.h5", "test.txt"),
+        *("net.prototxt", "solver.prototxt", "settings.json", "results.json", "train.log"),
+        *("snapshots/sr_fcn_iter_3.caffemodel", "snapshots/sr_fcn_iter_3.solverstate"),
+        *("snapshots/sr_fcn_iter_3.resume.npz", "sr_fcn.pt"),
+        *("super_resolution.png", "loss.png"),
+    }
+
+
+def test_figures_are_pictures_of_a_sensible_size(finished):
+    for name in ("super_resolution.png", "loss.png"):
+        with Image.open(finished / name) as picture:
+            picture.load()
+            assert min(picture.size) > 400
+
+
+def test_torch_file_holds_the_caffemodels_blobs_bit_for_bit(finished):
+    state = torch.load(finished / "sr_fcn.pt", weights_only=True)
+    net = load_net(prototxt_of("SRCNN_net"), finished / "snapshots/sr_fcn_iter_3.caffemodel")
+    assert list(state) == list(net.state_dict())
+    blobs = read_weights(finished / "snapshots/sr_fcn_iter_3.caffemodel")
+    for layer in ("conv1", "conv2", "conv3", "conv4"):
+        assert np.array_equal(state[f"{layer}.weight"].numpy(), blobs[layer][0])
+        assert np.array_equal(state[f"{layer}.bias"].numpy(), blobs[layer][1])
+
+
+def prototxt_of(stem):
+    (name,) = (name for name in prototxt.available() if name.endswith(f"{stem}.prototxt"))
+    return prototxt.path(name)
+
+
+def test_results_are_those_of_the_pictures(finished):
+    results = json.loads((finished / "results.json").read_text())
+    assert list(results["psnr"]) == ["03_p3"]
+    scores = results["psnr"]["03_p3"]
+    assert scores["bicubic"] > scores["nearest"] > 15
+    assert results["gain_over_bicubic"] == pytest.approx(scores["sr_fcn"] - scores["bicubic"], abs=1e-3)
+    assert all((finished / name).is_file() for name in results["files"].values())
+    with h5py.File(finished / "train.h5") as file:
+        assert file["data"].shape == (results["patches"]["train"], 1, 32, 32)
+
+
+def test_a_finished_demo_is_not_done_again(finished, images, capsys):
+    before = times(finished)
+    assert demo(finished, images) == 0
+    out = lines(capsys)
+    assert "is finished" in out[0]
+    assert any(line.startswith("03_p3") for line in out)
+    assert times(finished) == before
+
+
+def test_two_runs_give_the_same_weights_and_scores(finished, images, tmp_path):
+    assert demo(tmp_path / "again", images) == 0
+    one, two = (
+        read_weights(folder / "snapshots/sr_fcn_iter_3.caffemodel") for folder in (finished, tmp_path / "again")
+    )
+    assert all(np.array_equal(a, b) for layer in one for a, b in zip(one[layer], two[layer], strict=True))
+    one, two = (json.loads((folder / "results.json").read_text()) for folder in (finished, tmp_path / "again"))
+    assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def test_more_iterations_go_on_from_the_last_state_in_a_moved_folder(copy, images, capsys):
+    before = times(copy)
+    assert demo(copy, images, iterations=5) == 0
+    out = lines(capsys)
+    assert "going on from sr_fcn_iter_3.solverstate" in out
+    assert not any(line.startswith(("pictures: done", "train.h5: done")) for line in out)
+    assert before[copy / "train.h5"] == (copy / "train.h5").stat().st_mtime_ns
+    assert sorted(read_curves(copy / "train.log", 5).train) == [0, 1, 2, 3, 4, 5]
+    assert json.loads((copy / "results.json").read_text())["iterations"] == 5
+
+
+def test_an_interrupted_training_leaves_a_snapshot_and_goes_on(copy, images, capsys, monkeypatch):
+    monkeypatch.setattr(trainer, "_EVERY", 1)
+
+    class Stdout:
+        def write(self, text):
+            if "iteration 4 of 6" in text:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def flush(self):
+            pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Stdout())
+        assert demo(copy, images, iterations=6) == 130
+    err = capsys.readouterr().err
+    assert err == "lq-emotion: error: interrupted after iteration 4; the same command goes on from there\n"
+    assert not list(copy.rglob("*.partial"))
+    assert demo(copy, images, iterations=6) == 0
+    assert "going on from sr_fcn_iter_4.solverstate" in lines(capsys)
+
+
+def test_fresh_starts_anew_and_says_what_differs_from_the_authors(copy, images, capsys):
+    before = times(copy)
+    assert demo(copy, images, "--fresh", iterations=1) == 0
+    out = lines(capsys)
+    assert not any("going on" in line for line in out)
+    changes = ("scale: 12 -> 3", "batch_size: 128 -> 8", "max_iter: 500000 -> 1", "type: SGD -> Adam")
+    assert {f"  {change}" for change in changes} <= set(out)
+    assert not (copy / "snapshots/sr_fcn_iter_3.caffemodel").exists()
+    assert before[copy / "train.h5"] != (copy / "train.h5").stat().st_mtime_ns
+
+
+def test_other_pictures_start_anew_and_leave_other_files_alone(copy, tmp_path, capsys):
+    (copy / "notes.txt").write_text("mine")
+    assert demo(copy, draw(tmp_path / "others", 3, (160, 144), seed=1), iterations=1) == 0
+    out = lines(capsys)
+    assert out[0] == f"{copy} holds a demo of other pictures or settings: starting anew"
+    assert sorted(path.name for path in copy.glob("pictures/*/*")) == ["00_p0.png", "01_p1.png", "02_p2.png"]
+    assert (copy / "notes.txt").read_text() == "mine"
+
+
+def test_json_is_all_that_stdout_holds(finished, images, capsys):
+    assert demo(finished, images, "--json") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == json.loads((finished / "results.json").read_text())
+    assert "is finished" in told.err
+
+
+def failed(capsys, *argv, code=1):
+    assert main(["sr-demo", *map(str, argv)]) == code
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err
+    return told.err
+
+
+def refused(capsys, images, out):
+    err = failed(capsys, "--images", images, "--out", out)
+    assert err.startswith("lq-emotion: error: ")
+    assert err.count("\n") == 1
+    assert not (out / "settings.json").exists()
+    return err
+
+
+def test_unusable_pictures_are_one_line_each(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert "no such folder" in refused(capsys, tmp_path / "missing", out)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "notes.txt").write_text("no picture")
+    assert "holds no pictures" in refused(capsys, empty, out)
+    assert "holds one picture" in refused(capsys, draw(tmp_path / "one", 1), out)
+    assert "p0.png: 63 x 200 pixels are too few" in refused(capsys, draw(tmp_path / "small", 3, (63, 200)), out)
+    broken = draw(tmp_path / "broken", 2)
+    (broken / "p1.png").write_bytes((broken / "p1.png").read_bytes()[:2000])
+    assert "p1.png: not a readable picture" in refused(capsys, broken, out)
+
+
+def test_too_few_patches_are_one_line(tmp_path, capsys):
+    err = failed(capsys, "--images", draw(tmp_path / "few", 2, (80, 80)), "--out", tmp_path / "out")
+    assert "16 patches do not fill one chunk of 128" in err
+    assert err.count("\n") == 1
+
+
+def test_a_folder_of_somebody_elses_files_is_left_alone(images, tmp_path, capsys):
+    (tmp_path / "train.h5").write_text("mine")
+    assert "holds train.h5, which no demo wrote" in failed(capsys, "--images", images, "--out", tmp_path)
+    assert (tmp_path / "train.h5").read_text() == "mine"
+    assert "a folder is expected" in failed(capsys, "--images", images, "--out", tmp_path / "train.h5")
+
+
+def test_the_demos_own_pictures_are_no_source(copy, capsys):
+    assert "name another folder" in failed(capsys, "--images", copy / "pictures/train", "--out", copy)
+
+
+@pytest.mark.parametrize("argv", [["--iterations=0"], ["--scale=1"], ["--scale=x"], ["--unknown"], ["extra"]])
+def test_wrong_usage_is_2(argv, capsys):
+    assert failed(capsys, *argv, code=2).startswith("usage: lq-emotion")
+
+
+def test_a_missing_scikit_image_is_named_with_what_installs_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    assert "pip install 'caffe-compat[demo]'" in failed(capsys, "--out", tmp_path / "out")
+
+
+def test_the_shipped_pictures_need_no_network_and_a_face_is_held_out(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    found = image_sources.built_in()
+    assert [source.name for source in found if source.held_out] == ["astronaut", "coffee"]
+    for source in found:
+        pixels = source.load()
+        assert pixels.dtype == np.uint8
+        assert pixels.shape[2] == 3
+        assert 300 <= max(pixels.shape) <= 512
+
+
+def test_the_last_fifth_is_held_out_and_large_pictures_are_shrunk(tmp_path):
+    folder = draw(tmp_path / "many", 30, (64, 64))
+    (folder / ".p.png").write_bytes(b"")
+    told = []
+    found = image_sources.of_folder(folder, told.append)
+    assert told == [f"{folder} holds 30 pictures; 24 of them, evenly spread, are taken"]
+    assert [source.held_out for source in found] == [False] * 20 + [True] * 4
+    Image.new("L", (1000, 500)).save(folder / "p00.jpg")
+    assert image_sources.of_folder(folder, told.append)[0].load().shape == (64, 64, 3)
+    (large,) = (s for s in image_sources.of_folder(folder, told.append) if "p00" in s.name)
+    assert large.load().shape == (256, 512, 3)
+
+
+@pytest.mark.parametrize("change", [{"files": 5}, {"psnr": 5}, {"gain_over_bicubic": "much"}])
+def test_misshapen_results_are_an_error_with_the_files_name(change, copy, images, capsys):
+    path = copy / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert demo(copy, images) == 1
+    assert f"{path}: does not hold" in capsys.readouterr().err

@@ -1,0 +1,85 @@
+"""`table --sr-pictures`: the authors' folder `pretrain` as it is, and what is missing of it told before any work."""
+
+import json
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from lq_emotion.cli import main
+from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.nets.switches import AS_CODE
+from lq_emotion.studies.robust_lq.plan import stages
+from lq_emotion.studies.robust_lq.stage_work import Experiment
+
+pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sr") / "recordings"
+    make_recordings(folder, Settings(train=1, dev=1, frames=140, width=240, height=240, seed=2), say=lambda _: None)
+    return folder
+
+
+@pytest.fixture
+def pretrain(tmp_path):
+    """The authors' checkout, with what Windows and macOS leave in folders of pictures."""
+    rng = np.random.default_rng(0)
+    names = {"Train": ("t1", "t10", "t2"), "Test/Set5": ("baby_GT", "bird_GT"), "Test/Set14": ("baboon",)}
+    for folder, stems in names.items():
+        (tmp_path / "pretrain" / folder).mkdir(parents=True)
+        for stem in stems:
+            pixels = rng.integers(0, 256, (160, 160, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pretrain" / folder / f"{stem}.bmp")
+        (tmp_path / "pretrain" / folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0 no picture")
+    (tmp_path / "pretrain/Test/.DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    return tmp_path / "pretrain"
+
+
+def table(recordings, pretrain, out):
+    files = ["--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", out]
+    what = ["--sr-pictures", pretrain, "--rows", "Joint", "--scales", 3, "--preset", "small", "--iterations", 1]
+    return main(["table", *map(str, [*files, *what])])
+
+
+def test_patches_are_cut_from_the_authors_own_folder_as_it_is(recordings, pretrain, tmp_path):
+    plan = Experiment(recordings, tmp_path, rows=("joint",), scales=(3,), preset="small", pictures=pretrain,
+                      switches=replace(AS_CODE, sr_pictures="natural"))  # fmt: skip
+    (patches,) = (stage for stage in stages(plan) if stage.name == "patches for super-resolution at 3")
+    names = [path.relative_to(pretrain).as_posix() for path in patches.reads]
+    assert names == [*(f"Train/{stem}.bmp" for stem in ("t1", "t10", "t2")),
+                     *(f"Test/Set5/{stem}.bmp" for stem in ("baby_GT", "bird_GT"))]  # fmt: skip
+    patches.run()
+    with h5py.File(tmp_path / "sr/3/train.h5") as train, h5py.File(tmp_path / "sr/3/test.h5") as test:
+        assert train["data"].shape[0] >= 128
+        assert test["data"].shape[0] == 2 * 7 * 7  # 159 x 159 pixels, patches of 32 every 20
+
+
+@pytest.mark.slow
+def test_the_authors_own_folder_is_taken_as_it_is(recordings, pretrain, tmp_path):
+    assert table(recordings, pretrain, tmp_path / "root") == 0
+    done = json.loads((tmp_path / "root/table/ledger.json").read_text())["done"]
+    assert "train pretrain-3" in done
+    assert json.loads((tmp_path / "root/table/table.json").read_text())["sr_pictures"] == str(pretrain)
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [("Train", "Train"), ("Test/Set5", "Test/Set5")],
+)
+def test_missing_pictures_are_told_before_anything_is_made(recordings, pretrain, tmp_path, capsys, missing, named):
+    for path in [*(pretrain / missing).glob("*.bmp"), *(pretrain / "Test/Set14").glob("*.bmp")]:
+        path.unlink()
+    assert table(recordings, pretrain, tmp_path / "root") == 1
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "root/data").exists()
+
+
+def test_a_file_that_is_no_picture_is_told_before_anything_is_made(recordings, pretrain, tmp_path, capsys):
+    (pretrain / "Train/t3.bmp").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    assert table(recordings, pretrain, tmp_path / "root") == 1
+    assert "t3.bmp: is no picture" in capsys.readouterr().err
+    assert not (tmp_path / "root/data").exists()

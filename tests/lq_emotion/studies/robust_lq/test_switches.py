@@ -1,0 +1,304 @@
+"""Each switch changes the stages it is about and no others; the list of disagreements knows them all."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from caffe_compat.errors import CaffeCompatError
+from lq_emotion.cli import main
+from lq_emotion.crops.own_size import shrink
+from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, choices, otherwise, parts, setting, shown
+from lq_emotion.report import disagreements as in_report
+from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
+from lq_emotion.studies.robust_lq.paper_vs_code import markdown
+from lq_emotion.studies.robust_lq.plan import stages
+from lq_emotion.studies.robust_lq.sr_stages import do_sr_data
+from lq_emotion.studies.robust_lq.stage_work import DRAWS, Experiment, do_h5, do_prepare
+from matlab_ports._support.prepare_recording import stretched
+from matlab_ports.imresize import imresize
+from matlab_ports.matfile import loadmat, savemat
+
+ROOT = Path(__file__).parents[4]
+TRAINED = {"train HR", "train LR-3", "train Non-Joint-3", "train Joint-3", "train Joint-OA"}
+PATCHES = {"patches for super-resolution at 3", "patches for super-resolution at 12"}
+PRETRAINED = {"train pretrain-3", "train pretrain-12"}
+H5 = {"h5 HQ", "h5 LR3", "h5 mix_3_4_6"}
+SCORED = {
+    *("score HR on HQ", "score LR-3 on LR3", "score Non-Joint-3 on LR3"),
+    *("score Joint-3 on LR3", "score Joint-OA on LR3"),
+}
+ONE_OR_OTHER = replace(AS_CODE, quadrant_pooling=True, convolutions="padded")  # what faces at their own size need
+TOUCHED = {
+    "input_size=own": {
+        *("own size 3", "own size 4", "own size 6", "h5 LR3_own", "h5 mix_3_4_6_own"),
+        *("train LR-3", "train Joint-3", "train Joint-OA"),
+        *("score LR-3 on LR3_own", "score Joint-3 on LR3_own", "score Joint-OA on LR3_own"),
+    },
+    "luminance=gray": {"prepare", *PATCHES},
+    "quadrant_pooling=on": TRAINED,
+    "convolutions=padded": {*PATCHES, *PRETRAINED, *TRAINED},
+    "convolutions=padded_no_bias": {*PATCHES, *PRETRAINED, *TRAINED},
+    "normalisation=file": {*H5, *SCORED},
+    "normalisation=face": TRAINED,
+    "sr_pictures=faces": {"faces for super-resolution", *PATCHES},
+    "max_factor=16": {"patches for super-resolution at 16", "train pretrain-16", "train Joint-OA"},
+    "sr_schedule=paper": PRETRAINED,
+    "lr_on_plateau=on": TRAINED,
+    "bias_rate=1": TRAINED,
+    "separate_regressor=on": {"train Non-Joint-3"},
+    "mixture=each_epoch": {"h5 mix_3_4_6"},
+    "smallest_face=0": {"prepare"},
+    "loss=mse": {*PRETRAINED, *TRAINED},
+    "loss=ccc": {*PRETRAINED, *TRAINED},
+}
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("switches") / "recordings"
+    make_recordings(folder, Settings(train=1, dev=1, frames=50, width=240, height=240), say=lambda _: None)
+    return folder
+
+
+@pytest.fixture
+def plan(recordings, tmp_path):
+    pictures = tmp_path / "pictures"
+    for name in ("Train", "Set5"):
+        (pictures / name).mkdir(parents=True)
+        Image.new("L", (48, 48)).save(pictures / name / "picture.bmp")
+    return Experiment(recordings, tmp_path / "out", scales=(3,), preset="small", pictures=pictures)
+
+
+def told(plan):
+    return {stage.name: (stage.settings, stage.reads, stage.writes) for stage in stages(plan)}
+
+
+def test_every_setting_is_tried_here():
+    settings = {f"{name}={value}" for name, values in choices().items() for value in values if parts(name, value)}
+    assert {setting(text) for text in TOUCHED} == {
+        (name, value) for name, values in choices().items() for value in values if value != getattr(AS_CODE, name)
+    }
+    assert len(settings) == len(TOUCHED)
+
+
+@pytest.mark.parametrize("text", TOUCHED)
+def test_a_switch_changes_its_stages_and_no_others(plan, text):
+    before = replace(plan, switches=ONE_OR_OTHER if text == "input_size=own" else AS_CODE)
+    after = replace(before, switches=replace(before.switches, **dict([setting(text)])))
+    known, now = told(before), told(after)
+    changed = {name for name, stage in now.items() if known.get(name) != stage}
+    assert changed == TOUCHED[text]
+
+
+def test_the_codes_stages_are_hashed_as_before_there_were_switches(plan):
+    assert all("switches" not in stage.settings for stage in stages(plan))
+    assert {stage.name: set(stage.settings) for stage in stages(plan)}["train HR"] == {
+        *("net", "changes", "threads", "device")
+    }
+
+
+def test_the_papers_way_names_its_settings_in_every_hash_it_changes(plan):
+    there = {stage.name: stage for stage in stages(replace(plan, switches=AS_PAPER, preset="authors"))}
+    assert there["prepare"].settings["switches"] == {"luminance": "gray", "smallest_face": 0}
+    assert there["train pretrain-16"].settings["switches"] == {
+        "convolutions": "padded_no_bias", "sr_schedule": "paper", "loss": "mse"
+    }  # fmt: skip
+    assert there["train pretrain-16"].writes[0].name == "Pretrain_iter_30000.caffemodel"
+    assert there["train LR-3"].settings["switches"]["input_size"] == "own"
+    assert "input_size" not in there["train HR"].settings["switches"]
+    assert "separate_regressor" in there["train Non-Joint-3"].settings["switches"]
+
+
+def test_a_factor_that_is_given_counts_more_than_the_switch(plan):
+    names = {stage.name for stage in stages(replace(plan, switches=AS_PAPER, max_factor=8))}
+    assert "train pretrain-8" in names
+    assert "train pretrain-16" not in names
+
+
+def test_each_switch_has_a_row_and_each_row_a_place_in_the_code():
+    switches = [one.switch for one in DISAGREEMENTS if one.switch]
+    assert sorted(switches) == sorted(choices())
+    for one in DISAGREEMENTS:
+        assert bool(one.switch) != bool(one.why), one.subject
+        assert bool(one.paper) == bool(one.where), one.subject
+        assert all(re.fullmatch(r"\S+\.(m|prototxt):\d+(-\d+)?", line) for line in one.line.split(", ")), one.line
+    assert len(in_report.DISAGREEMENTS) == len(DISAGREEMENTS)
+
+
+def test_the_document_is_current():
+    assert (ROOT / "docs" / "paper_vs_code.md").read_text(encoding="utf-8") == markdown()
+
+
+def test_the_document_marks_the_codes_and_the_papers_settings():
+    assert "`max_factor`: **12**, *16*" in markdown()
+    assert "`mixture`: ***one_draw***, each_epoch" in markdown()
+    assert "`quadrant_pooling`: **off**, *on*" in markdown()
+
+
+@pytest.mark.parametrize(
+    ("switches", "text"),
+    [
+        (AS_CODE, ""),
+        (AS_PAPER, "as the paper"),
+        (replace(AS_CODE, loss="ccc", lr_on_plateau=True), "lr_on_plateau=on loss=ccc"),
+        (replace(AS_PAPER, loss="ccc"), "as the paper but loss=ccc"),
+        (replace(AS_PAPER, luminance="studio", mixture="each_epoch"), "as the paper but luminance=studio mixture=each_epoch"),
+    ],
+)  # fmt: skip
+def test_switches_in_one_line(switches, text):
+    assert shown(otherwise(switches)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("los=ccc", "'los': no such switch.*'loss'"),
+        ("loss=mae", "loss = 'mae': no such setting.*euclidean, mse, ccc"),
+        ("quadrant_pooling=yes", "off, on"),
+        ("loss", "euclidean, mse, ccc"),
+    ],
+)
+def test_a_wrong_switch_is_wrong_usage(text, message, tmp_path, capsys):
+    assert main(["table", "--recordings", str(tmp_path), "--out", str(tmp_path), "--switch", text]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_settings_that_do_not_go_together_are_one_line(tmp_path, capsys):
+    command = ["table", "--recordings", str(tmp_path), "--out", str(tmp_path / "out"), "--switch", "input_size=own"]
+    assert main(command) == 1
+    assert "quadrant_pooling" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_gray_is_y_from_black_to_white():
+    np.testing.assert_allclose(stretched(np.float32([16 / 255, 235 / 255])), [0, 1], atol=1e-7)
+
+
+def faces(folder, names=("train_1", "dev_1"), count=70):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in names:
+        held = {"video": rng.random((96, 96, count)), "valence": rng.random((1, count)), "video_time": np.arange(count)}
+        savemat(folder / f"{name}.mat", held, version="-v6")
+
+
+def prepared(plan, boxes, out, **switches):
+    do_prepare(replace(plan, out=out, boxes=boxes, switches=replace(AS_CODE, **switches)), ("train_1",))
+    return loadmat(out / "data/raw_data/HQ/train_1.mat")
+
+
+def test_crops_are_gray_and_of_every_face_where_that_is_asked_for(plan, tmp_path):
+    head, *rows = (plan.recordings / "synthetic_face_boxes/train_1.csv").read_text(encoding="utf-8").splitlines()
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    for number in range(5, 15):  # ten faces that are too narrow for the code
+        rows[number] = ",".join([*rows[number].split(",")[:4], "90", *rows[number].split(",")[5:]])
+    rows[20] = ",".join([*rows[20].split(",")[:2], "0,0,0,0,0"])  # and one that was not found
+    (boxes / "train_1.csv").write_text("\n".join([head, *rows]) + "\n")
+    code = prepared(plan, boxes, tmp_path / "code")
+    paper = prepared(plan, boxes, tmp_path / "paper", luminance="gray", smallest_face=0)
+    assert [one["valence"].size for one in (code, paper)] == [len(rows) - 11, len(rows) - 1]
+    same = np.isin(paper["video_time"], code["video_time"]).ravel()
+    np.testing.assert_allclose(paper["video"][:, :, same], (255 * code["video"] - 16) / 219, atol=1e-6)
+    assert abs(paper["video"][:, :, same] - code["video"]).max() > 0.01
+
+
+def test_faces_at_their_own_size_need_divisors_of_96(plan):
+    with pytest.raises(CaffeCompatError, match=r"divisors of 96.*|scales = \(5,\)"):
+        stages(replace(plan, switches=AS_PAPER, scales=(5,)))
+    with pytest.raises(CaffeCompatError, match=r"mixture = \(3, 7\)"):
+        stages(replace(plan, switches=AS_PAPER, mixture=(3, 7)))
+
+
+def test_faces_at_their_own_size_are_shrunk_once(tmp_path):
+    faces(tmp_path / "HQ")
+    shrink(tmp_path / "HQ" / "dev_1.mat", tmp_path / "LR4_own" / "dev_1.mat", 4)
+    before, after = (loadmat(tmp_path / kind / "dev_1.mat") for kind in ("HQ", "LR4_own"))
+    assert after["video"].shape == (24, 24, 70)
+    expected = imresize(before["video"][:, :, 66].astype(np.float32), 1 / 4)
+    np.testing.assert_allclose(after["video"][:, :, 66], expected, atol=1e-6)
+    assert (after["valence"] == before["valence"]).all()
+    with pytest.raises(CaffeCompatError, match="96 x 96 cannot be made 1/7"):
+        shrink(tmp_path / "HQ" / "dev_1.mat", tmp_path / "LR7_own" / "dev_1.mat", 7)
+    assert not list((tmp_path / "LR7_own").glob("*"))
+
+
+@pytest.fixture
+def made(recordings, tmp_path):
+    """What `prepare` leaves, of noise."""
+    faces(tmp_path / "data/raw_data/HQ", count=130)
+    return Experiment(recordings, tmp_path, scales=(3,), preset="small", mixture=(3, 16))
+
+
+def h5(plan, folder, **switches):
+    do_h5(replace(plan, switches=replace(AS_CODE, **switches)), folder, folder.startswith("mix_"))
+    with h5py.File(plan.out / "h5_files" / folder / "train.h5") as file:
+        return file["data"][...], file["label"][...]
+
+
+def test_a_draw_for_each_epoch_gives_a_frame_several_factors(made):
+    looks = []
+    for mixture, passes in (("one_draw", 1), ("each_epoch", DRAWS)):
+        data, labels = h5(made, "mix_3_16", mixture=mixture)
+        assert len(labels) == passes * 130 // 128 * 128
+        seen = {}
+        for picture, label in zip(data, labels, strict=True):
+            seen.setdefault(float(label[0]), set()).add(picture.tobytes())
+        looks.append({len(found) for found in seen.values()})
+    assert looks[0] == {1}
+    assert looks[1] in ({2}, {1, 2})  # of two factors
+
+
+def test_files_are_normalised_by_one_mean_and_deviation(made):
+    data, _ = h5(made, "HQ", normalisation="file")
+    assert abs(data.mean()) < 0.01
+    assert abs(data.std() - 1) < 0.01
+    assert abs(data.mean(axis=(1, 2, 3))).max() > 1e-3  # not of each face
+
+
+@pytest.mark.parametrize(("switches", "label"), [(AS_CODE, 16), (AS_PAPER, 32)])
+def test_patches_are_as_large_as_what_the_net_makes_and_as_gray_as_the_faces(recordings, tmp_path, switches, label):
+    for phase in ("train", "test"):
+        folder = tmp_path / "sr/pictures" / phase
+        folder.mkdir(parents=True)
+        from PIL import Image
+
+        steps = np.tile(np.repeat(np.uint8([0, 255]), 48), (96, 1))
+        Image.fromarray(steps).save(folder / "face.png")
+    changes = {"sr": {"scale_stride": 4}}
+    do_sr_data(Experiment(recordings, tmp_path, preset="small", changes=changes, switches=switches), 3)
+    with h5py.File(tmp_path / "sr/3/test.h5") as file:
+        assert file["label"].shape[1:] == (1, label, label)
+        black, white = float(file["label"][...].min()), float(file["label"][...].max())
+    wanted = (16 / 255, 235 / 255) if switches is AS_CODE else (0, 1)
+    assert (black, white) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_nets_of_all_rows_have_as_many_parameters_as_the_paper_claims():
+    """Section 4.1: "we carefully ensure all models to have the same amount of parameters"."""
+    from caffe_compat import load_net
+    from lq_emotion.nets.definitions import deploy_net
+    from lq_emotion.studies.robust_lq import recipes
+
+    nets = {recipes.recipe(row).net for row in recipes.ROWS}
+    assert {load_net(deploy_net(net, AS_CODE)).caffe.parameter_count() for net in nets} == {2_946_649}
+    counts = {
+        net: {
+            load_net(deploy_net(net, AS_PAPER, factor)).caffe.parameter_count()
+            for factor in ((1,) if net == "vlqr_non_joint" else (1, 3, 4, 6, 8, 12, 16))
+        }
+        for net in nets
+    }
+    assert counts == {"HQ": {1_333_401}, "vlqr": {1_333_401}, "vlqr_non_joint": {1_336_196}}
+
+
+def test_switches_can_be_set_in_python():
+    assert PaperSwitches() == AS_CODE
+    assert otherwise(AS_CODE) == {}
+    assert set(otherwise(AS_PAPER)) == set(choices()) - {"mixture"}

@@ -1,0 +1,94 @@
+"""Table 1 as text, LaTeX, CSV and a picture: measured beside published, the best of each factor in bold."""
+
+import csv
+
+from PIL import Image
+
+from lq_emotion.studies.robust_lq.published import FACTORS, METHODS, published
+from lq_emotion.studies.robust_lq.table import best, column, draw, latex, markdown, write_csv
+
+
+def cell(method, factor, rmse, cc, ccc):
+    known = published(method, factor)
+    return {
+        "method": method, "factor": factor, "measured": {"rmse": rmse, "cc": cc, "ccc": ccc, "frames": 10},
+        "published": known._asdict() if known else None,
+        "difference": {"rmse": rmse - known.rmse, "cc": None if cc is None else cc - known.cc, "ccc": ccc - known.ccc} if known else None,
+    }  # fmt: skip
+
+
+RESULTS = {
+    "synthetic": False, "recordings": "AVEC_2016", "preset": "authors", "seed": 0, "scales": [3, 5],
+    "cells": [
+        cell("HR", 1, 0.2, 0.5, 0.4), cell("Joint-OA", 3, 0.1, 0.6, 0.3), cell("LR", 3, 0.3, None, 0.0), cell("LR", 5, 0.15, 0.1, 0.45),
+    ],
+}  # fmt: skip
+
+
+def test_the_published_numbers_are_the_papers():
+    assert published("HR", 8) == published("HR", 3) == (0.146, 0.430, 0.325)
+    assert published("Joint-OA", 6) == (0.134, 0.375, 0.309)
+    assert published("Non-Joint", 12).ccc == 0.235
+    assert published("LR", 16) == (0.137, 0.316, 0.212)
+    assert published("Joint", 5) is None
+    # what the text says of the table: the largest margins of Joint-OA over Joint-s are .050 (CC) and .035 (CCC), at s = 6
+    margins = {
+        s: [round(a - b, 3) for a, b in zip(published("Joint-OA", s), published("Joint", s), strict=True)]
+        for s in FACTORS
+    }
+    assert max(margins[s][2] for s in FACTORS) == margins[6][2] == 0.035
+    assert margins[6][1] == 0.05
+
+
+def test_a_column_holds_hr_and_its_factor_in_the_papers_order():
+    assert [one["method"] for one in column(RESULTS, 3)] == ["HR", "LR", "Joint-OA"]
+    assert [one["method"] for one in column(RESULTS, 5)] == ["HR", "LR"]
+    assert METHODS[0] == "HR"
+
+
+def test_the_best_is_the_lowest_error_and_the_highest_correlation():
+    there = column(RESULTS, 3)
+    assert best(there, "rmse") == [False, False, True]
+    assert best(there, "cc") == [False, False, True]
+    assert best(there, "ccc") == [True, False, False]
+    assert best(there, "ccc", "published") == [False, False, True]
+    assert best([{"measured": {"cc": None}}], "cc") == [False]
+
+
+def test_markdown_has_measured_published_and_difference():
+    text = markdown(RESULTS)
+    assert "| | HR | LR-3 | Joint-OA |" in text
+    assert "| RMSE, measured | 0.200 | 0.300 | **0.100** |" in text
+    assert "| CC, published | **0.430** | 0.392 | 0.399 |" in text
+    assert "| CC, difference | +0.070 | – | +0.201 |" in text
+    assert "| CCC, published | **0.325** | – |" in text
+    assert "SYNTHETIC" not in text
+    assert "SYNTHETIC" in markdown({**RESULTS, "synthetic": True})
+
+
+def test_latex_has_the_published_numbers_in_parentheses():
+    text = latex(RESULTS)
+    assert r"$s = 3$ & HR & LR-3 & Joint-OA \\" in text
+    assert r"CCC & \textbf{0.400} (0.325) & 0.000 (0.302) & 0.300 (0.328) \\" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+
+
+def test_csv_has_a_row_for_every_number(tmp_path):
+    write_csv(RESULTS, tmp_path / "t.csv")
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert len(rows) == 4 * 3
+    assert rows[0] == {
+        "method": "HR",
+        "factor": "",
+        "measure": "rmse",
+        "measured": "0.2",
+        "published": "0.146",
+        "difference": "0.054",
+    }
+    assert rows[-1]["published"] == ""
+
+
+def test_the_picture_is_drawn(tmp_path):
+    draw(RESULTS, tmp_path / "t.png")
+    with Image.open(tmp_path / "t.png") as picture:
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 50

@@ -1,0 +1,83 @@
+"""Folders of weights as the authors' is, and what becomes of them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from caffe_compat import load_net
+from caffe_compat.build.weights import save_weights
+from lq_emotion import prototxt
+from lq_emotion.cli import main
+from matlab_ports.matfile import savemat
+
+DEPLOY = "matlabscripts/recon/deploy"
+RECORDED = {"class/HQ": "cnn_d", "class/vlqr_12": "vlqr_init", "recon/SR_12": "sr_fcn"}
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """CNN+D and SR-FCN as their fillers draw them. Not to be changed."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for name, net, seed in (("class/HQ", "model_1F_CNN+D", 3), ("recon/SR_12", "SRCNN_net", 4)):
+        path = folder / f"{name}.caffemodel"
+        path.parent.mkdir()
+        save_weights(load_net(prototxt.path(f"{DEPLOY}/{net}.prototxt"), seed=seed), path)
+    return folder
+
+
+@pytest.fixture
+def folder(drawn, tmp_path):
+    """A folder with class/HQ.caffemodel in it, to be changed."""
+    target = tmp_path / "weights"
+    shutil.copytree(drawn / "class", target / "class")
+    return target
+
+
+@pytest.fixture
+def weights(folder):
+    return folder / "class/HQ.caffemodel"
+
+
+@pytest.fixture
+def verify(tmp_path, capsys):
+    """Run the command; return exit code, result, and what it printed."""
+
+    def run(folder, *argv, out="verify.json"):
+        code = main(["verify", "--weights", str(folder), "--out", str(tmp_path / out), "--device=cpu", *map(str, argv)])
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err
+        path = tmp_path / out
+        return code, json.loads(path.read_text()) if path.is_file() else None, told.out + told.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def recorded(reference, tmp_path_factory):
+    """The weights that genuine Caffe drew or trained, under the authors' names."""
+    folder = tmp_path_factory.mktemp("recorded")
+    for name, source in RECORDED.items():
+        path = reference / "caffe" / "nets" / f"{source}.caffemodel"
+        if not path.is_file():
+            pytest.skip(f"recorded weights are not beside the checkout: {path} does not exist")
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, folder / f"{name}.caffemodel")
+    return folder
+
+
+@pytest.fixture
+def crops():
+    """Put recordings of noise into a folder, as prepare leaves them."""
+
+    def put(root, folder, names=("dev_1",), frames=6):
+        rng = np.random.default_rng(0)
+        (root / folder).mkdir(parents=True)
+        for name in names:
+            video, time = rng.random((96, 96, frames)), np.arange(frames) * 0.04
+            savemat(
+                root / folder / f"{name}.mat", {"video": video, "valence": np.sin(time * 9), "video_time": time}, "-v6"
+            )
+
+    return put

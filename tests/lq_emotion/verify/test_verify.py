@@ -1,0 +1,391 @@
+"""lq-emotion verify on files that are well and on files that are not."""
+
+import hashlib
+import json
+import shutil
+import struct
+
+import h5py
+import numpy as np
+import pytest
+
+from caffe_compat import read_weights
+from caffe_compat.formats.blobs import BlobStore
+from caffe_compat.formats.files import read_binary, write_binary, write_weights_h5
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.cli import main
+from lq_emotion.verify import engines
+from lq_emotion.verify.result_file import digest, write_signed
+
+
+def flip(path, place, bit=0):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def changed(path, change):
+    """Write weights again with a change of their blobs by layer."""
+    message, _ = read_binary(path, pb.NetParameter)
+    blobs = {name: [np.array(array) for array in arrays] for name, arrays in read_weights(path).items()}
+    change(blobs)
+    store = BlobStore()
+    for layer in message.layer:
+        arrays = blobs.get(layer.name, [])
+        layer.ClearField("blobs")
+        for array in arrays:
+            store.attach(layer.blobs.add(), array)
+    write_binary(message, path, store)
+
+
+def renamed(path, old, new):
+    message, store = read_binary(path, pb.NetParameter)
+    for layer in message.layer:
+        if layer.name == old:
+            layer.name = new
+    write_binary(message, path, store)
+
+
+def problems(result):
+    return result["problems"] + [problem for one in result["files"] for problem in one["problems"]]
+
+
+@pytest.fixture(scope="module")
+def passed(drawn, tmp_path_factory):
+    """The result of the drawn weights."""
+    out = tmp_path_factory.mktemp("passed") / "verify.json"
+    assert main(["verify", "--weights", str(drawn), "--out", str(out), "--device=cpu"]) == 0
+    return out
+
+
+def test_whole_files_pass_and_the_result_tells_what_they_are(drawn, passed):
+    result = json.loads(passed.read_text())
+    assert result["verdict"] == "passed"
+    assert [(one["file"], one["network"], one["training"]) for one in result["files"]] == [
+        ("class/HQ.caffemodel", "CNN+D", "HR or LR"),
+        ("recon/SR_12.caffemodel", "SR-FCN", None),
+    ]
+    for one in result["files"]:
+        path = drawn / one["file"]
+        assert one["bytes"] == path.stat().st_size
+        assert one["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert one["problems"] == []
+    first = result["files"][0]["blobs"][0]
+    assert (first["layer"], first["index"], first["shape"]) == ("conv1", 0, [64, 1, 5, 5])
+    assert (
+        first["sha256"] == hashlib.sha256(read_weights(drawn / "class/HQ.caffemodel")["conv1"][0].tobytes()).hexdigest()
+    )
+    assert result["sha256"] == digest(result)
+    assert result["versions"]["torch"]
+    assert str(drawn) not in passed.read_text()
+
+
+def test_every_blob_is_compared_with_opencvs_and_within_the_limit(passed):
+    result = json.loads(passed.read_text())
+    for one, blobs in zip(
+        result["files"],
+        (["conv1", "pool1", "conv2", "pool2", "conv3", "pool3", "fc4", "fc5"], ["conv1", "conv2", "conv3", "conv4"]),
+        strict=True,
+    ):
+        found = one["engines"]["opencv"]
+        assert [blob["blob"] for blob in found] == blobs
+        assert all(0 <= blob["relative"] <= 1e-5 and blob["largest"] > 0 for blob in found)
+        assert one["engines"]["caffe"] is None
+    assert result["engines"]["caffe_absent"]
+
+
+def test_a_flipped_byte_fails_against_the_earlier_result_which_names_the_blob(passed, folder, weights, verify):
+    place = weights.stat().st_size // 2  # in the midst of fc4, in the last bits of a weight
+    flip(weights, place - place % 4 + 2)
+    code, result, told = verify(folder, "--against", passed)
+    assert code == 1
+    assert result["verdict"] == "failed"
+    gone, problem = problems(result)
+    assert gone == "recon/SR_12.caffemodel was there then, and is not now"
+    assert "the file has changed" in problem
+    assert "layer 'fc4' blobs[0]" in problem
+    assert "conv1" not in problem
+    assert "FAILED: the file has changed" in told
+    assert "the weights did not pass" in told
+
+
+@pytest.mark.parametrize("part", ["first", "name", "weights", "last"])
+def test_any_flipped_byte_fails_against_the_earlier_result(passed, folder, weights, verify, part):
+    content = weights.read_bytes()
+    place = {"first": 0, "name": content.index(b"relu2"), "weights": 5_000_000, "last": len(content) - 1}[part]
+    flip(weights, place)
+    code, result, _ = verify(folder, "--against", passed)
+    assert code == 1
+    assert any("the file has changed" in problem for one in result["files"] for problem in one["problems"])
+
+
+def test_a_flipped_byte_that_leaves_an_impossible_weight_fails_by_itself(folder, weights, verify):
+    value = read_weights(weights)["fc4"][0].ravel()[1000]
+    place = weights.read_bytes().index(struct.pack("<f", value))
+    flip(weights, place + 3, bit=6)  # the exponent's highest bit
+    code, result, _ = verify(folder)
+    assert code == 1
+    assert "layer 'fc4': blobs[0]" in problems(result)[0]
+    assert "beyond 10000 or no numbers" in problems(result)[0]
+
+
+def test_one_that_stays_plausible_passes_alone_and_the_output_says_that_it_was_not_looked_for(folder, weights, verify):
+    flip(weights, 5_000_000 - 5_000_000 % 4)
+    code, _, told = verify(folder)
+    assert code == 0
+    assert "is the same to every engine and was not looked for" in told
+
+
+def test_a_second_run_compares_with_the_result_of_the_first_and_leaves_it(folder, weights, verify):
+    code, first, _ = verify(folder)
+    assert code == 0
+    assert first["against"] is None
+    flip(weights, 5_000_001)
+    code, second, told = verify(folder)
+    assert code == 1
+    assert second == first
+    assert "stays as it was" in told
+    code, third, _ = verify(folder, "--fresh")
+    assert code == 0
+    assert third["files"][0]["sha256"] != first["files"][0]["sha256"]
+
+
+def test_a_renamed_layer_fails_with_the_name_that_was_meant(folder, weights, verify):
+    renamed(weights, "conv2", "convolution2")
+    code, result, _ = verify(folder)
+    assert code == 1
+    (problem,) = problems(result)
+    assert problem.startswith("class/HQ.caffemodel: layer 'convolution2': CNN+D, the nearest network, has no layer")
+    assert "did you mean 'conv2'?" in problem
+
+
+def test_a_wrong_shape_fails_with_both_shapes(folder, weights, verify):
+    def change(blobs):
+        blobs["fc4"][0] = blobs["fc4"][0][:, :6399]
+
+    changed(weights, change)
+    code, result, _ = verify(folder)
+    assert code == 1
+    (problem,) = problems(result)
+    assert "layer 'fc4': blobs[0]: the shape is 300x6399; CNN+D, the nearest network, has 300x6400" in problem
+
+
+def test_a_truncated_file_fails_with_the_byte(folder, weights, verify):
+    weights.write_bytes(weights.read_bytes()[:7_000_000])
+    code, result, _ = verify(folder)
+    assert code == 1
+    (problem,) = problems(result)
+    assert problem.startswith("class/HQ.caffemodel: layer[")
+    assert "truncated or malformed" in problem
+    assert result["files"][0]["network"] is None
+
+
+def test_a_damaged_file_does_not_keep_others_from_being_looked_at(drawn, folder, verify):
+    shutil.copy(drawn / "class/HQ.caffemodel", folder / "class/a.caffemodel")
+    (folder / "class/HQ.caffemodel").write_bytes(b"not weights")
+    code, result, told = verify(folder)
+    assert code == 1
+    assert [one["verdict"] for one in result["files"]] == ["passed", "failed"] or [
+        one["verdict"] for one in result["files"]
+    ] == ["failed", "passed"]
+    assert "1 of 2 files did not pass" in told
+
+
+@pytest.mark.parametrize(("value", "says"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf"), (20000.0, "20000")])
+def test_values_that_no_training_leaves_fail(folder, weights, verify, value, says):
+    def change(blobs):
+        blobs["conv3"][0][7, 5, 3, 1] = value
+
+    changed(weights, change)
+    code, result, _ = verify(folder)
+    assert code == 1
+    assert (
+        f"layer 'conv3': blobs[0]: 1 of 819200 values are beyond 10000 or no numbers, as {says} at (7, 5, 3, 1)"
+        in problems(result)[0]
+    )
+
+
+def test_a_hole_in_a_file_fails(folder, weights, verify):
+    def change(blobs):
+        blobs["conv2"][0].ravel()[5000:6000] = 0
+
+    changed(weights, change)
+    code, result, _ = verify(folder)
+    assert code == 1
+    assert "1000 zeros in a row from value 5000 on: a hole in the file" in problems(result)[0]
+
+
+@pytest.mark.parametrize("kind", ["absent", "empty", "others"])
+def test_a_folder_without_weights_is_one_line(tmp_path, verify, kind):
+    folder = tmp_path / "w"
+    if kind != "absent":
+        folder.mkdir()
+    if kind == "others":
+        (folder / "a.solverstate").write_bytes(b"x")
+    code, result, told = verify(folder)
+    assert code == 1
+    assert result is None
+    says = {"absent": "no such folder", "empty": "it is empty", "others": "it has a.solverstate"}
+    assert told.startswith("lq-emotion: error: ")
+    assert says[kind] in told
+    assert told.count("\n") == 1
+
+
+def old_form(path):
+    """Write a caffemodel as the Caffe of 2014 did: V1 layers, four extents to a blob."""
+    message, _ = read_binary(path, pb.NetParameter)
+    arrays = read_weights(path)
+    old, store = pb.NetParameter(name=message.name), BlobStore()
+    kinds = {"Convolution": "CONVOLUTION", "InnerProduct": "INNER_PRODUCT"}
+    for layer in message.layer:
+        if layer.type in kinds:
+            new = old.layers.add(name=layer.name, bottom=layer.bottom, top=layer.top)
+            new.type = pb.V1LayerParameter.LayerType.Value(kinds[layer.type])
+            new.convolution_param.CopyFrom(layer.convolution_param)
+            new.inner_product_param.CopyFrom(layer.inner_product_param)
+            new.ClearField("inner_product_param" if layer.type == "Convolution" else "convolution_param")
+            for array in arrays[layer.name]:
+                four = array.reshape((1,) * (4 - array.ndim) + array.shape)
+                store.attach(new.blobs.add(), four, legacy_shape=True)
+    write_binary(old, path, store)
+
+
+def test_a_caffemodel_of_the_old_form_passes_with_the_same_hashes(passed, folder, weights, verify):
+    old_form(weights)
+    message, _ = read_binary(weights, pb.NetParameter)
+    assert not message.layer
+    assert message.layers
+    code, result, told = verify(folder)
+    assert code == 0, told
+    (one,) = result["files"]
+    assert one["network"] == "CNN+D"
+    assert len(one["engines"]["opencv"]) == 8
+    before = json.loads(passed.read_text())["files"][0]
+    assert [blob["sha256"] for blob in one["blobs"]] == [blob["sha256"] for blob in before["blobs"]]
+
+
+def test_hdf5_passes_with_the_same_hashes_and_stands_for_the_caffemodel(passed, folder, weights, verify):
+    write_weights_h5(weights.with_name("HQ.caffemodel.h5"), read_weights(weights))
+    weights.unlink()
+    code, result, _ = verify(folder)
+    assert code == 0
+    (one,) = result["files"]
+    assert (one["kind"], one["network"], one["training"]) == ("HDF5", "CNN+D", None)
+    before = json.loads(passed.read_text())["files"][0]
+    assert {blob["sha256"] for blob in one["blobs"]} == {blob["sha256"] for blob in before["blobs"]}
+
+
+def test_damaged_hdf5_fails(folder, weights, verify):
+    path = weights.with_name("HQ.caffemodel.h5")
+    write_weights_h5(path, read_weights(weights))
+    weights.unlink()
+    path.write_bytes(path.read_bytes()[:3_000_000])
+    code, result, _ = verify(folder)
+    assert code == 1
+    assert "this HDF5 file is damaged" in problems(result)[0]
+
+
+def test_hdf5_with_a_blob_less_fails(folder, weights, verify):
+    path = weights.with_name("HQ.caffemodel.h5")
+    write_weights_h5(path, read_weights(weights))
+    weights.unlink()
+    with h5py.File(path, "a") as file:
+        del file["data/fc5/1"]
+    code, result, _ = verify(folder)
+    assert code == 1
+    assert "layer 'fc5': blobs: 1 blobs, 1x300; CNN+D, the nearest network, has 1x300 and 1" in problems(result)[0]
+
+
+def test_a_disagreement_of_the_engines_fails_and_names_blob_and_place(folder, verify, monkeypatch):
+    genuine = engines.run_opencv
+
+    def wrong(*args):
+        blobs = genuine(*args)
+        blobs["pool2"] = blobs["pool2"].copy()
+        blobs["pool2"][2, 5, 3, 4] += 0.01
+        return blobs
+
+    monkeypatch.setattr(engines, "run_opencv", wrong)
+    code, result, _ = verify(folder)
+    assert code == 1
+    (problem,) = problems(result)
+    assert problem.startswith("opencv and ours disagree: blob 'pool2' at (2, 5, 3, 4): 0.01 apart")
+
+
+def test_without_opencvs_importer_there_is_one_clear_error(folder, verify, monkeypatch):
+    import cv2
+
+    monkeypatch.delattr(cv2.dnn, "readNetFromCaffe")
+    code, result, told = verify(folder)
+    assert code == 1
+    assert result is None
+    assert told == (
+        f"lq-emotion: error: OpenCV {cv2.__version__}, the second engine, has no importer for Caffe's files "
+        "(pip install 'opencv-python>=4.10,<5')\n"
+    )
+
+
+def test_the_definition_that_a_file_records_must_be_the_one_it_is_recognised_as(folder, weights, verify):
+    message, store = read_binary(weights, pb.NetParameter)
+    layers = {layer.name: layer for layer in message.layer}
+    layers["conv2"].convolution_param.stride[:] = [2]
+    layers["pool1"].pooling_param.pool = pb.PoolingParameter.AVE
+    layers["relu3"].type = "Sigmoid"
+    write_binary(message, weights, store)
+    code, result, _ = verify(folder)
+    assert code == 1
+    assert sorted(problems(result)) == [
+        "class/HQ.caffemodel: layer 'conv2': stride = (2, 2): recorded in this file, but CNN+D has (1, 1)",
+        "class/HQ.caffemodel: layer 'pool1': pool = 'AVE': recorded in this file, but CNN+D has MAX",
+        "class/HQ.caffemodel: layer 'relu3': negative_slope: recorded in this file, but CNN+D has 0.0",
+        "class/HQ.caffemodel: layer 'relu3': type = 'Sigmoid': recorded in this file, but CNN+D has ReLU",
+    ]
+
+
+def test_copies_are_remarked_upon(folder, weights, verify):
+    weights.write_bytes(weights.read_bytes()[:5000])
+    shutil.copy(weights, weights.with_name("LR_3.caffemodel"))
+    _, result, told = verify(folder)
+    assert result["files"][1]["remarks"] == ["has the same bytes as class/HQ.caffemodel"]
+    assert "note: has the same bytes" in told
+
+
+def test_a_single_file_can_be_verified_and_json_is_on_stdout_alone(weights, tmp_path, capsys):
+    out = tmp_path / "v.json"
+    assert main(["verify", "--weights", str(weights), "--out", str(out), "--json", "--device=cpu"]) == 0
+    told = capsys.readouterr()
+    result = json.loads(told.out)
+    assert result == json.loads(out.read_text())
+    assert [one["file"] for one in result["files"]] == ["HQ.caffemodel"]
+    assert "HQ.caffemodel: begins" in told.err
+
+
+@pytest.mark.parametrize("argv", [[], ["--weights"], ["--weights", "w", "--nonsense"]])
+def test_wrong_usage_is_2(argv, capsys):
+    assert main(["verify", *argv]) == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_nothing_is_begun(folder, tmp_path, capsys):
+    for out, says in ((tmp_path / "no" / "v.json", "there is no such folder"), (tmp_path, "this is a folder")):
+        assert main(["verify", "--weights", str(folder), "--out", str(out)]) == 1
+        told = capsys.readouterr()
+        assert says in told.err
+        assert "begins" not in told.out
+
+
+def test_a_foreign_file_is_not_replaced(folder, tmp_path, verify):
+    (tmp_path / "verify.json").write_text('{"mine": 1}')
+    code, result, told = verify(folder)
+    assert code == 1
+    assert result == {"mine": 1}
+    assert "is no result of lq-emotion verify (--fresh replaces it)" in told
+
+
+@pytest.mark.parametrize("change", [{"files": 5}, {"files": [{"file": "class/HQ.caffemodel"}]}])
+def test_a_signed_result_that_is_misshapen_is_an_error_with_its_name(change, passed, tmp_path, folder, verify):
+    path = tmp_path / "then.json"
+    write_signed({**json.loads(passed.read_text()), **change}, path)
+    code, result, told = verify(folder, "--against", path)
+    assert (code, result) == (1, None)
+    assert f"{path}: does not hold" in told

@@ -1,0 +1,134 @@
+"""Stages: skipped where nothing changed, run again where something did, and what depends on them with them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from caffe_compat.errors import DataError, FileError
+from lq_emotion.workflow.stages import Ledger, Stage, perform
+
+ROOT = Path(__file__).parents[3]
+
+
+def copy(source, target, suffix=""):
+    target.write_text(source.read_text() + suffix)
+
+
+def fail(path):
+    raise DataError("cannot be used", file=path, value=3, hint="another one")
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """a -> b -> c, and d beside them."""
+    (tmp_path / "a").write_text("start ")
+    a, b, c, d = (tmp_path / name for name in "abcd")
+
+    def stages(suffix="x", tail="y"):
+        return [
+            Stage("c", partial(copy, b, c, tail), {"tail": tail}, (b,), (c,)),  # order does not matter
+            Stage("b", partial(copy, a, b, suffix), {"suffix": suffix}, (a,), (b,)),
+            Stage("d", partial(d.write_text, "d"), {}, (), (d,)),
+        ]
+
+    return tmp_path, stages
+
+
+def done(folder, stages, **options):
+    return perform(stages, Ledger(folder / "ledger.json"), say=lambda _: None, **options)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_done_is_not_done_again(chain, jobs):
+    folder, stages = chain
+    assert sorted(done(folder, stages(), jobs=jobs)) == ["b", "c", "d"]
+    assert (folder / "c").read_text() == "start xy"
+    assert done(folder, stages(), jobs=jobs) == []
+
+
+def test_a_change_runs_what_depends_on_it_and_nothing_else(chain):
+    folder, stages = chain
+    done(folder, stages())
+    (folder / "a").write_text("other ")
+    assert done(folder, stages()) == ["b", "c"]
+    assert done(folder, stages(tail="z")) == ["c"]
+    (folder / "d").unlink()
+    assert done(folder, stages(tail="z")) == ["d"]
+    (folder / "b").write_text("meddled with")
+    assert done(folder, stages(tail="z")) == ["b"]  # written again with the bytes c was made from
+
+
+def test_a_file_touched_but_not_changed_costs_nothing(chain):
+    folder, stages = chain
+    done(folder, stages())
+    os.utime(folder / "a", (1, 1))
+    assert done(folder, stages()) == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failure_is_raised_and_what_does_not_need_it_is_kept(chain, jobs):
+    folder, stages = chain
+    broken = [Stage("b", partial(fail, folder / "a"), {}, (folder / "a",), (folder / "b",)), stages()[0], stages()[2]]
+    with pytest.raises(DataError, match=r"a: .*cannot be used.*another one"):
+        done(folder, broken, jobs=jobs)
+    assert not (folder / "c").exists()
+    if jobs > 1:
+        assert (folder / "d").exists()
+    assert "b" in done(folder, stages())
+
+
+def test_a_stage_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileError, match="'idle' ended without writing it"):
+        done(tmp_path, [Stage("idle", lambda: None, {}, (), (tmp_path / "never",))])
+
+
+@pytest.mark.parametrize(
+    "text", [
+        '{"half": ', '{"done": 1}', "[1]", '{"done": {"one": 5}, "hashes": {}}', '{"done": {}, "hashes": {"a": 5}}',
+    ],
+)  # fmt: skip
+def test_a_ledger_that_is_none_is_refused_with_what_to_do(tmp_path, text):
+    (tmp_path / "ledger.json").write_text(text)
+    with pytest.raises(FileError, match=r"ledger.json.*remove it"):
+        Ledger(tmp_path / "ledger.json")
+
+
+def test_after_a_kill_the_finished_stages_stand_and_the_rest_follows(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, signal, sys
+        from functools import partial
+        from pathlib import Path
+        from lq_emotion.workflow.stages import Ledger, Stage, perform
+        def write(path, kill):
+            if kill and not Path("killed").exists():
+                Path("killed").write_text("")
+                os.kill(os.getpid(), signal.SIGKILL)
+            path.write_text(path.name)
+        stages = [Stage(n, partial(write, Path(n), n == "two"), {}, (Path(before),) if before else (), (Path(n),))
+                  for n, before in (("one", ""), ("two", "one"), ("three", "two"))]
+        print(perform(stages, Ledger(Path("ledger.json")), say=lambda _: None))
+        """)
+    )
+
+    def run():
+        return subprocess.run(
+            [sys.executable, str(script)],
+            cwd=tmp_path,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+
+    assert run().returncode == -signal.SIGKILL
+    assert list(json.loads((tmp_path / "ledger.json").read_text())["done"]) == ["one"]
+    assert run().stdout.strip() == "['two', 'three']"

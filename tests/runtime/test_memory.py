@@ -1,0 +1,57 @@
+"""Freed memory is kept for the process that asks, and only reading files needs no torch."""
+
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys, torch
+from caffe_compat import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory() and keep_freed_memory()
+x, weight = torch.rand(64, 1, 96, 96), torch.rand(64, 1, 5, 5)
+for _ in range(4):
+    torch.conv2d(x, weight).relu()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    torch.conv2d(x, weight).relu()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _python(code: str, *args: str) -> str:
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc is meant")
+def test_keeping_freed_memory_spares_the_page_faults_of_the_next_blobs() -> None:
+    kept, returned = (int(_python(FAULTS, mode)) for mode in ("keep", "return"))
+    assert kept < returned / 10
+    assert returned >= 4 * 132  # passes over two blobs of 132 MiB, in pages of 2 MiB at the largest
+
+
+def test_importing_the_package_and_its_files_imports_no_torch() -> None:
+    code = "import sys, caffe_compat, caffe_compat.formats.files, caffe_compat.definition.upgrade; print('torch' in sys.modules)"
+    assert _python(code) == "False\n"
+
+
+def test_every_public_name_can_be_had() -> None:
+    code = "import caffe_compat as c; print(all(getattr(c, name) is not None for name in c.__all__))"
+    assert _python(code) == "True\n"
+
+
+def test_parameters_beyond_the_machines_memory_are_refused_before_any_is_made(monkeypatch) -> None:
+    from caffe_compat.build import net as nets
+    from caffe_compat.errors import NetError
+    from caffe_compat.formats.files import parse_text
+    from caffe_compat.schema import caffe_pb2 as pb
+
+    text = """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 1024 } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 1024 } }"""
+    message = parse_text(text, pb.NetParameter)
+    monkeypatch.setattr(nets, "physical_memory", lambda: 4 * 1025 * 1024 - 1)
+    with pytest.raises(NetError, match=r"layer 'ip': blobs\[0\] = \(1024, 1024\): the parameters need 0.0 GiB"):
+        nets.load_net(message)
+    monkeypatch.setattr(nets, "physical_memory", lambda: 4 * 1025 * 1024)
+    assert nets.load_net(message).caffe.parameter_count() == 1025 * 1024
