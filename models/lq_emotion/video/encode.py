@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -147,11 +148,30 @@ def _packets(
     encoder.thread_count = 1
     speed = {"preset": preset or codec.preset} if codec.preset else {}
     encoder.options = {**speed, **codec.options(qp)}
+    with _scheduling_kept():
+        encoder.open()
     for number, picture in enumerate(pictures):
         for packet in encoder.encode(_frame(av, picture, codec.pixels, number)):
             yield bytes(packet)
     for packet in encoder.encode(None):
         yield bytes(packet)
+
+
+@contextmanager
+def _scheduling_kept() -> Iterator[None]:
+    """Undo what SVT-AV1 does when root opens it: real-time priority for its threads and for the caller's.
+
+    Other processes would get next to no time on the cores, until the caller ends.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(ProcessLookupError):
+            if os.sched_getscheduler(int(thread)) != policy:
+                os.sched_setscheduler(int(thread), policy, parameters)
 
 
 def _frame(av: Any, picture: Pictures, pixels: str, number: int) -> Any:

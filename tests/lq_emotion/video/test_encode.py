@@ -145,3 +145,16 @@ def test_without_pyav_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(DataError, match=r"PyAV is missing.*\[video\]"):
         encode(pictures(8), qp=24)
+
+
+def test_av1_leaves_the_scheduling_of_the_process_as_it_was():
+    """SVT-AV1, opened by root, gives the threads of the process real-time priority."""
+    code = """
+import os, threading
+import numpy as np
+from lq_emotion.video.encode import encode
+encode(np.zeros((3, 64, 64), np.uint8), "av1", qp=30)
+print({os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")} == {os.SCHED_OTHER})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
