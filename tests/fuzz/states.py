@@ -13,8 +13,7 @@ from lq_emotion.report import open_questions, provenance, results, traces
 from lq_emotion.report.build import write_report
 from lq_emotion.report.document import Report, Section
 from lq_emotion.report.rate_distortion import rate_distortion
-from lq_emotion.studies.robust_lq.rd_cells import Cell
-from lq_emotion.studies.robust_lq.rd_tables import rate
+from lq_emotion.studies.robust_lq.rate_distortion import Cell, rate
 from lq_emotion.studies.robust_lq.store import Absent, Store
 from lq_emotion.training.plateau import History
 from lq_emotion.verify.result_file import PASSED, compare, write_signed

@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _demo(args: argparse.Namespace) -> int:
     from lq_emotion.datasets.synthetic.package import Settings, make_recordings
     from lq_emotion.report.build import make_report, write_report
-    from lq_emotion.studies.robust_lq.stage_work import Experiment
+    from lq_emotion.studies.robust_lq.stages import Experiment
     from lq_emotion.studies.robust_lq.table import Table, markdown
 
     say = teller(args)

@@ -70,8 +70,7 @@ def _qps(text: str) -> list[int]:
 
 
 def _rd(args: argparse.Namespace) -> int:
-    from lq_emotion.studies.robust_lq.rate_distortion import Model, RateDistortion
-    from lq_emotion.studies.robust_lq.rd_cells import Coding
+    from lq_emotion.studies.robust_lq.rate_distortion import Coding, Model, RateDistortion
 
     say = teller(args)
     results = RateDistortion(

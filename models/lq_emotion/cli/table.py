@@ -53,7 +53,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _table(args: argparse.Namespace) -> int:
     from lq_emotion.datasets.avec.layout import root_of
     from lq_emotion.datasets.avec.partitions import kept_partitions
-    from lq_emotion.studies.robust_lq.stage_work import Experiment
+    from lq_emotion.studies.robust_lq.stages import Experiment
     from lq_emotion.studies.robust_lq.table import Table, markdown
 
     say = teller(args)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -168,10 +169,10 @@ def _scheduling_kept() -> Iterator[None]:
         return
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     yield
-    for thread in os.listdir("/proc/self/task"):
+    for thread in Path("/proc/self/task").iterdir():
         with suppress(ProcessLookupError):
-            if os.sched_getscheduler(int(thread)) != policy:
-                os.sched_setscheduler(int(thread), policy, parameters)
+            if os.sched_getscheduler(int(thread.name)) != policy:
+                os.sched_setscheduler(int(thread.name), policy, parameters)
 
 
 def _frame(av: Any, picture: Pictures, pixels: str, number: int) -> Any:

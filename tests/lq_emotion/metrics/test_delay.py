@@ -11,7 +11,7 @@ from lq_emotion import prototxt
 from lq_emotion.cli import main
 from lq_emotion.evaluation.predict import DEPLOY
 from lq_emotion.studies.robust_lq.plan import stages
-from lq_emotion.studies.robust_lq.stage_work import Experiment
+from lq_emotion.studies.robust_lq.stages import Experiment
 from matlab_ports.matfile import loadmat
 from tests.lq_emotion.datasets.avec import trees
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, parts, told
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
-from lq_emotion.studies.robust_lq.stage_work import DRAWS
+from lq_emotion.studies.robust_lq.stages import DRAWS
 from lq_emotion.training.plateau import MOST, PATIENCE
 
 _HEAD = """\

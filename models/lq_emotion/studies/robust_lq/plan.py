@@ -21,10 +21,9 @@ from lq_emotion.nets import definitions
 from lq_emotion.nets.blocks import SIZE
 from lq_emotion.nets.switches import otherwise
 from lq_emotion.studies.robust_lq import recipes
-from lq_emotion.studies.robust_lq import sr_stages as sr
-from lq_emotion.studies.robust_lq import stage_work as work
+from lq_emotion.studies.robust_lq import stages as work
 from lq_emotion.studies.robust_lq.estimate import Training
-from lq_emotion.studies.robust_lq.stage_work import PHASES, Cell, Experiment
+from lq_emotion.studies.robust_lq.stages import PHASES, Cell, Experiment
 from lq_emotion.workflow.stages import Ledger, Stage
 
 _SNAPSHOT = {"pretrain": "Pretrain"}  # what snapshots begin with, where it is not "emotion"
@@ -59,7 +58,7 @@ def check(plan: Experiment) -> None:
     if plan.pictures is not None and not plan.pictures.is_dir():
         raise FileError("no such folder of pictures", file=plan.pictures)
     if plan.natural is not None:
-        sr.sr_pictures(plan)
+        work.sr_pictures(plan)
 
 
 def _are_factors(values: Sequence[int]) -> bool:
@@ -242,7 +241,7 @@ def _faces(plan: Experiment, crops: list[Path]) -> Stage:
     writes = tuple(plan.out / "sr/pictures" / f"{phase}.made" for phase in PHASES)
     settings = {"faces": count, "seed": plan.seed}
     return Stage(
-        "faces for super-resolution", partial(sr.do_faces, plan, tuple(crops), count), settings, tuple(crops), writes
+        "faces for super-resolution", partial(work.do_faces, plan, tuple(crops), count), settings, tuple(crops), writes
     )
 
 
@@ -252,11 +251,11 @@ def _sr_data(plan: Experiment, s: int) -> Stage:
     if plan.natural is None:
         reads = tuple(plan.out / "sr/pictures" / f"{phase}.made" for phase in PHASES)
     else:
-        reads = tuple(path for paths in sr.sr_pictures(plan).values() for path in paths)
+        reads = tuple(path for paths in work.sr_pictures(plan).values() for path in paths)
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
     stride = plan.preset_of("sr")["scale_stride"]
     settings = {"scale": s, "stride": stride, "seed": plan.seed, **_otherwise(plan, "patches")}
-    return Stage(f"patches for super-resolution at {s}", partial(sr.do_sr_data, plan, s), settings, reads, writes)
+    return Stage(f"patches for super-resolution at {s}", partial(work.do_sr_data, plan, s), settings, reads, writes)
 
 
 def _train(

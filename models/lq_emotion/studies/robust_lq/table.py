@@ -30,7 +30,7 @@ from lq_emotion.nets.switches import otherwise, shown
 from lq_emotion.studies.robust_lq.estimate import Training, estimate, to_json, told
 from lq_emotion.studies.robust_lq.plan import cells, ledger, stages
 from lq_emotion.studies.robust_lq.published import MEASURES, METHODS, beside
-from lq_emotion.studies.robust_lq.stage_work import Cell, Experiment
+from lq_emotion.studies.robust_lq.stages import Cell, Experiment
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
 Say = Callable[[str], None]

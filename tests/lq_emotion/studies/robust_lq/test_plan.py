@@ -19,7 +19,7 @@ from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq.experiment import NETS, Changes
 from lq_emotion.studies.robust_lq.plan import cells, stages
-from lq_emotion.studies.robust_lq.stage_work import Experiment
+from lq_emotion.studies.robust_lq.stages import Experiment
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 ROOT = Path(__file__).parents[4]

@@ -18,9 +18,8 @@ from lq_emotion import prototxt
 from lq_emotion.cli import main
 from lq_emotion.evaluation.predict import DEPLOY, load_predictor
 from lq_emotion.metrics.regression import score
-from lq_emotion.studies.robust_lq import rate_distortion, rd_cells
-from lq_emotion.studies.robust_lq.rd_cells import Enlarged, psnr, shrunk
-from lq_emotion.studies.robust_lq.rd_tables import rises
+from lq_emotion.studies.robust_lq import rate_distortion
+from lq_emotion.studies.robust_lq.rate_distortion import Enlarged, psnr, rises, shrunk
 from lq_emotion.video import CODECS, encode
 from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
@@ -165,17 +164,17 @@ def test_what_is_done_is_not_done_again_and_a_missing_cell_is(data, weights, swe
 def test_other_weights_are_predicted_anew_and_other_pictures_or_options_are_coded_anew(data, swept, monkeypatch):
     hashed = "0" * 64
     models = {"A": {"weights": hashed}}
-    unit = rd_cells.Unit(
+    unit = rate_distortion.Unit(
         (data / "dev_1.mat", hashlib.sha256((data / "dev_1.mat").read_bytes()).hexdigest()),
-        (rd_cells.Cell("dev_1", 3, "x264", 24),),
-        rd_cells.Coding(),
+        (rate_distortion.Cell("dev_1", 3, "x264", 24),),
+        rate_distortion.Coding(),
         models,
         swept,
     )
     assert unit.missing() == {unit.cells[0]: ["A"]}
     told = json.loads(unit.cells[0].path(swept).read_text())
     assert told["key"] == unit._coding_key(unit.cells[0])
-    other = rd_cells.Unit((data / "dev_1.mat", hashed), unit.cells, unit.coding, models, swept)
+    other = rate_distortion.Unit((data / "dev_1.mat", hashed), unit.cells, unit.coding, models, swept)
     assert told["key"] != other._coding_key(other.cells[0])
     coarser = replace(CODECS["x264"], options=lambda qp: {"x264-params": f"qp={qp}"})
     monkeypatch.setitem(CODECS, "x264", coarser)
@@ -184,10 +183,10 @@ def test_other_weights_are_predicted_anew_and_other_pictures_or_options_are_code
 
 def test_a_killed_sweep_goes_on_and_ends_in_the_same_table(data, weights, swept, tmp_path):
     code = (
-        "import os, sys; from lq_emotion import rd_cells; from caffe_compat.models."
-        "robust_lq_emotion.cli import main; real, left = rd_cells._save, [7]\n"
+        "import os, sys; from lq_emotion.studies.robust_lq import rate_distortion; from "
+        "lq_emotion.cli import main; real, left = rate_distortion._save, [7]\n"
         "def save(*a):\n    left[0] -= 1\n    os._exit(9) if left[0] == 0 else real(*a)\n"
-        "rd_cells._save = save; sys.exit(main(sys.argv[1:]))"
+        "rate_distortion._save = save; sys.exit(main(sys.argv[1:]))"
     )
     models = [f"A={weights / '3.caffemodel'}", f"B@4={weights / '4.caffemodel'}"]
     argv = ["rd", "--data", data, "--out", tmp_path, "--qps", "24..36:12", "--device=cpu", "--weights", *models]

@@ -12,7 +12,7 @@ from lq_emotion.cli import main
 from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.nets.switches import AS_CODE
 from lq_emotion.studies.robust_lq.plan import stages
-from lq_emotion.studies.robust_lq.stage_work import Experiment
+from lq_emotion.studies.robust_lq.stages import Experiment
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 

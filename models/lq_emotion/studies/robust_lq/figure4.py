@@ -1,16 +1,22 @@
-"""Figure 4: recognition against QP and against bits per pixel, and what the codecs cost."""
+"""Figure 4: recognition against QP and against bits per pixel, what the codecs cost, and the table behind the plots."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.formats.files import atomic_path
 
+Point = dict[str, Any]
+PUBLISHED_BPP = {3: 0.24, 4: 0.40}  # arXiv 1709.03126, section 4.2: nothing is gained beyond it, at QP < 24
+PUBLISHED_QP = 24
+_COLUMNS = (
+    *("codec", "scale", "qp", "model", "frames", "bits", "vcl_bits", "bpp", "vcl_bpp", "psnr"),
+    *("rmse", "cc", "ccc"),
+)
 _COLOURS = ("#1f77b4", "#d94801", "#31a354", "#756bb1", "#e7298a", "#8c6d31", "#17becf", "#636363")
 _MARKS = "osD^vP*X"
-Point = Mapping[str, Any]
 
 
 def draw_codec(points: Sequence[Point], codec: str, path: Path) -> None:
@@ -114,3 +120,14 @@ def _figure(size: tuple[float, float]) -> Any:
 def _save(figure: Any, path: Path) -> None:
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
+
+
+def write_csv(points: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write a row for every size, codec, QP and model; a field is empty where there is no number."""
+    rows = [_COLUMNS, *(tuple(_text(point[column]) for column in _COLUMNS) for point in points)]
+    with atomic_path(path) as partial:
+        partial.write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
