@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from matlab_ports._support import evaluation_commands
+    from matlab_ports._commands import evaluation
     from matlab_ports._support.errors import PortError
     from matlab_ports._support.streams import leave_ascii, with_streams
     from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, script in _SCRIPTS.items():
         options = commands.add_parser(
             name,
-            help=evaluation_commands.summary(script),
+            help=evaluation.summary(script),
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             epilog=_SESSION,
         )
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_h5_scripts(commands)
     _add_prepare_dataset(commands)
     _add_writeh5file(commands)
-    evaluation_commands.add(commands)
+    evaluation.add(commands)
     return parser
 
 
@@ -110,7 +110,7 @@ def _add_h5_scripts(commands: Any) -> None:
     for script in (generate_h5, prepare_h5_files):
         options = commands.add_parser(
             script.__name__,
-            help=evaluation_commands.summary(script),
+            help=evaluation.summary(script),
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             epilog=_SESSION,
         )
@@ -141,7 +141,7 @@ def _add_h5_scripts(commands: Any) -> None:
 def _add_prepare_dataset(commands: Any) -> None:
     options = commands.add_parser(
         "prepare_dataset",
-        help=evaluation_commands.summary(prepare_dataset),
+        help=evaluation.summary(prepare_dataset),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     options.add_argument("--data_path", type=Path, required=True, help="the AVEC 2016 package")
@@ -158,7 +158,7 @@ def _add_prepare_dataset(commands: Any) -> None:
 def _add_writeh5file(commands: Any) -> None:
     options = commands.add_parser(
         "writeh5file",
-        help=evaluation_commands.summary(writeh5file),
+        help=evaluation.summary(writeh5file),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     options.add_argument("samples", type=Path, help="a MAT-file with data (H x W x C x N) and label (1 x N)")
@@ -216,8 +216,8 @@ def _run(script: str, options: dict[str, Any], say: Say) -> None:
             say(f"{one.name}: {one.kept} of {one.rows} faces kept")
     elif script == "writeh5file":
         say(_write_samples(**options))
-    elif script in evaluation_commands.SCRIPTS:
-        evaluation_commands.run(script, options, say=say)
+    elif script in evaluation.SCRIPTS:
+        evaluation.run(script, options, say=say)
     else:
         stream = RandStream(options.pop("seed"), position=options.pop("stream_position"))
         _run_shuffled(script, stream, options, say)

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from matlab_ports._recordings.chunk_file import ChunkFile, chunk_file
+from matlab_ports._recordings.plan import Doubles, Options, Plan, make_plan
+from matlab_ports._recordings.sources import Scaling, Single, Sources, in_order, scaling_of
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.h5_frames import Scaling, Single, Sources, in_order, scaling_of
-from matlab_ports._support.h5_plan import Doubles, Options, Plan, make_plan
-from matlab_ports._support.h5_write import ChunkFile, chunk_file
+from matlab_ports._support.writing import clear_disk_errors, require_folder
 from matlab_ports.randstream import RandStream
-from matlab_ports.store2hdf5 import clear_disk_errors, require_folder
 
 __all__ = ["Options", "WrittenH5", "generate_h5"]
 

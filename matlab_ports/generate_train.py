@@ -16,13 +16,14 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from matlab_ports._support.errors import PortError
+from matlab_ports._support.writing import atomic_path, clear_disk_errors, require_folder
 from matlab_ports.im2double import im2double
 from matlab_ports.imread import imread
 from matlab_ports.imresize import imresize
 from matlab_ports.modcrop import modcrop
 from matlab_ports.randstream import RandStream
 from matlab_ports.rgb2ycbcr import rgb2ycbcr
-from matlab_ports.store2hdf5 import atomic_path, clear_disk_errors, hdf5_file, require_folder, store2hdf5
+from matlab_ports.store2hdf5 import hdf5_file, store2hdf5
 
 Single = npt.NDArray[np.float32]
 Gray = Literal["error", "repeat"]

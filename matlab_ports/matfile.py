@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from matlab_ports._support import mat5, mat73
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.mat_frames import Frames, hdf5, missing, open_frames, require_matfile
-from matlab_ports._support.mat_writer import FramesWriter, encoded, require_version
-from matlab_ports.store2hdf5 import atomic_path, clear_disk_errors, require_folder
+from matlab_ports._support.frames_reader import Frames, hdf5, missing, open_frames, require_matfile
+from matlab_ports._support.frames_writer import FramesWriter, encoded, require_version
+from matlab_ports._support.writing import atomic_path, clear_disk_errors, require_folder
 
-__all__ = ["Frames", "FramesWriter", "loadmat", "open_frames", "savemat"]
+__all__ = ["Frames", "FramesWriter", "loadmat", "open_frames", "savemat", "variable_names"]
 
 Array = npt.NDArray[Any]
 _NAME = re.compile(r"[A-Za-z]\w{0,62}", re.ASCII)
@@ -59,6 +59,22 @@ def loadmat(path: str | Path, names: Sequence[str] | None = None) -> dict[str, A
     if names is None:
         return {name: mat5.read(path, one) for name, one in variables.items() if one.dtype or one.kind == "char"}
     return {name: mat5.read(path, variables[name]) for name in _wanted(path, names, list(variables))}
+
+
+def variable_names(path: str | Path) -> list[str]:
+    """Return the names of a MAT-file's variables without reading their values.
+
+    Raises
+    ------
+    PortError
+        The file is not a MAT-file, or is damaged.
+    """
+    path = Path(path)
+    require_matfile(path)
+    if mat73.is_hdf5(path):
+        with hdf5(path) as file:
+            return mat73.names_of(file)
+    return [variable.name for variable in mat5.variables(path) if variable.name]
 
 
 def _wanted(path: Path, names: Sequence[str], there: Sequence[str]) -> Sequence[str]:

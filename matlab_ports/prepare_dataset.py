@@ -23,8 +23,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from matlab_ports._recordings.prepare_recording import Luma, Match, Prepared, prepare_recording
 from matlab_ports._support.frame_time import frame_time
-from matlab_ports._support.prepare_recording import Luma, Match, Prepared, prepare_recording
 from matlab_ports.matfile import loadmat
 
 __all__ = ["FILE_NAME", "Luma", "Match", "Prepared", "prepare_dataset", "prepare_recording"]

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from matlab_ports._recordings.labels import delay_of, label_of
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.labels import delay_of, label_of
 from matlab_ports.eval_video import Double, Net, Output, eval_video
 from matlab_ports.matfile import Frames, loadmat, open_frames
 
@@ -59,7 +59,8 @@ class Evaluation(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """What a recording's .mat file says about its frames: labels and times, (T,) each (`matlab_ports._support.labels`).
+    """What a recording's .mat file says about its frames: labels and times, (T,) each;
+    see `matlab_ports._recordings.labels`.
 
     Attributes
     ----------

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from matlab_ports._support.errors import PortError
-from matlab_ports.store2hdf5 import atomic_path, clear_disk_errors, hdf5_file, require_folder, store2hdf5
+from matlab_ports._support.writing import atomic_path, clear_disk_errors, require_folder
+from matlab_ports.store2hdf5 import hdf5_file, store2hdf5
 
 
 def writeh5file(

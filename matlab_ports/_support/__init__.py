@@ -1,1 +1,1 @@
-"""What the ports share: file formats, random numbers, plans of HDF5 files, command streams."""
+"""What every port may use: errors, file formats, writing files; nothing here imports a port."""

@@ -51,9 +51,7 @@ def test_an_interrupted_import_is_one_line_and_130(command, module):
 CUSTOMISED = PROGRAM[: PROGRAM.index("from caffe_compat")].replace("sys.argv[1]", 'os.environ["INTERRUPTED"]')
 
 
-@pytest.mark.parametrize(
-    "module", ["matlab_ports._support.errors", "h5py", "matlab_ports._support.evaluation_commands"]
-)
+@pytest.mark.parametrize("module", ["matlab_ports._support.errors", "h5py", "matlab_ports._commands.evaluation"])
 def test_an_interrupted_import_of_the_scripts_is_one_line_and_130(module, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(CUSTOMISED)
     done = subprocess.run(

@@ -24,7 +24,7 @@ import numpy as np
 from caffe_compat.cli import main as caffe
 from matlab_ports.__main__ import main as ports
 from matlab_ports import savemat
-from matlab_ports._support.errors import PortError
+from matlab_ports import PortError
 
 def saved(name, version):
     try:

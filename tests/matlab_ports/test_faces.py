@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from matlab_ports import rgb2ycbcr
-from matlab_ports._support import faces
+from matlab_ports._recordings import faces
 from matlab_ports.prepare_dataset import prepare_recording
 from tests.matlab_ports.videos import pictures, write_video
 

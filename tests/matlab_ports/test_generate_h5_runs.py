@@ -15,7 +15,7 @@ import pytest
 
 from matlab_ports import PortError, RandStream, generate_h5, prepare_h5_files, writeh5file
 from matlab_ports.__main__ import main
-from matlab_ports._support.h5_frames import Sources
+from matlab_ports._recordings.sources import Sources
 from matlab_ports.generate_h5 import Options
 from matlab_ports.matfile import savemat
 from tests.matlab_ports.h5_recordings import SIZE, contents, names, recordings, same, save
@@ -48,7 +48,7 @@ def pictures_made(monkeypatch):
 
 def interrupt(monkeypatch, after, error=KeyboardInterrupt):
     """Make the store of chunk `after` fail."""
-    module = sys.modules["matlab_ports._support.h5_write"]
+    module = sys.modules["matlab_ports._recordings.chunk_file"]
     store, calls = module.store2hdf5, []
 
     def stopping(*arguments):
@@ -149,7 +149,7 @@ KILLED = """
 import os, signal, sys
 from matlab_ports import generate_h5
 from matlab_ports.generate_h5 import Options
-module = sys.modules["matlab_ports._support.h5_write"]
+module = sys.modules["matlab_ports._recordings.chunk_file"]
 module.CHECKPOINT = 1
 store, calls = module.store2hdf5, []
 def killed(*arguments):
@@ -176,7 +176,7 @@ def test_a_killed_run_goes_on_where_it_stopped(data, tmp_path, pictures_made):
 
 
 def test_two_runs_for_one_file_do_not_mix(data, tmp_path, monkeypatch):
-    module = sys.modules["matlab_ports._support.h5_write"]
+    module = sys.modules["matlab_ports._recordings.chunk_file"]
     store, seen = module.store2hdf5, []
 
     def second_run(*arguments):
@@ -215,7 +215,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(version, tmp_path):
 FILLED = """
 import resource, sys
 from matlab_ports.__main__ import main
-module = sys.modules["matlab_ports._support.h5_write"]
+module = sys.modules["matlab_ports._recordings.chunk_file"]
 module.reserve = lambda path, room: path.write_bytes(b"")  # others fill the disk later
 module.CHECKPOINT = 1
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
@@ -341,7 +341,7 @@ def test_a_file_that_may_not_be_made_is_one_clear_error(data, tmp_path, monkeypa
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(sys.modules["matlab_ports._support.h5_write"].Journal, "create", refuse)
+    monkeypatch.setattr(sys.modules["matlab_ports._recordings.chunk_file"].Journal, "create", refuse)
     with pytest.raises(PortError, match=r"a\.h5: cannot be written \(Permission denied\)"):
         generate_h5(data, SIZE, tmp_path / "a", 5)
     assert names(tmp_path) == ["data"]
@@ -352,7 +352,7 @@ def test_an_earlier_runs_file_goes_as_soon_as_all_of_it_is_copied(data, tmp_path
     with pytest.raises(KeyboardInterrupt):
         generate_h5(data, SIZE, tmp_path / "a", 5)
     restore()
-    module = sys.modules["matlab_ports._support.h5_write"]
+    module = sys.modules["matlab_ports._recordings.chunk_file"]
     monkeypatch.setattr(module, "CHECKPOINT", 1)
     store, partial = module.store2hdf5, []
 

@@ -76,7 +76,7 @@ def test_a_file_that_needs_locks_is_refused_before_anything_is_written(tmp_path)
 import cv2, h5py, numpy, PIL.Image, scipy.io
 take_away_posix()
 from pathlib import Path
-from matlab_ports._support.h5_journal import Journal
+from matlab_ports._recordings.chunk_file import Journal
 from matlab_ports import PortError
 try:
     Journal.create(Path({str(tmp_path)!r}, "train.h5"), "fingerprint")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from caffe_compat.cli.streams import leave_ascii, with_streams
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify
-from matlab_ports._support.errors import PortError
+from matlab_ports import PortError
 
 # each adds its parser, whose `run` takes the parsed arguments and returns the exit code
 _COMMANDS = (demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify)

@@ -16,9 +16,9 @@ from lq_emotion.common.lists import write_list
 from lq_emotion.crops.journal import identities
 from lq_emotion.datasets.avec.layout import natural
 from lq_emotion.datasets.avec.partitions import Partitions, kept_partitions
-from matlab_ports._support.labels import delay_of, label_of
-from matlab_ports._support.mat_frames import open_frames
+from matlab_ports._recordings.labels import delay_of, label_of
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
+from matlab_ports.matfile import open_frames
 from matlab_ports.randstream import RandStream
 
 RESULTS = "h5.json"

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from caffe_compat.errors import DataError
-from matlab_ports._support.labels import variables_of
 from matlab_ports.imresize import imresize
-from matlab_ports.matfile import FramesWriter, loadmat, open_frames
+from matlab_ports.matfile import FramesWriter, loadmat, open_frames, variable_names
 
 _BATCH = 64
 
@@ -34,7 +33,7 @@ def shrink(source: Path, target: Path, s: int) -> None:
         height, width, count = frames.shape
         if height % s or width % s:
             raise DataError(f"faces of {height} x {width} cannot be made 1/{s} as large", file=source)
-        held = loadmat(source, [name for name in variables_of(source) if name != "video"])
+        held = loadmat(source, [name for name in variable_names(source) if name != "video"])
         target.parent.mkdir(parents=True, exist_ok=True)
         with FramesWriter(target, shape=(height // s, width // s, count), version="-v6", then=held) as file:
             for first in range(0, count, _BATCH):

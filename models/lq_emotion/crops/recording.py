@@ -22,9 +22,9 @@ from lq_emotion.datasets.avec.layout import Dimension, Recording
 from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import match, require_grid
 from lq_emotion.metrics.delay import gold_back
-from matlab_ports._support.errors import PortError
-from matlab_ports._support.labels import DELAY
-from matlab_ports._support.prepare_recording import Luma, Prepared, prepare_recording
+from matlab_ports import PortError
+from matlab_ports._recordings.labels import DELAY
+from matlab_ports._recordings.prepare_recording import Luma, Prepared, prepare_recording
 
 VERSION = 2  # of what is made; another one makes what is there unusable
 Progress = Callable[[int], None]

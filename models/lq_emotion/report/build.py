@@ -17,7 +17,7 @@ from lq_emotion.report.markdown import markdown
 from lq_emotion.report.rate_distortion import rate_distortion
 from lq_emotion.report.traces import traces
 from lq_emotion.studies.robust_lq.store import Absent, Store
-from matlab_ports._support.errors import PortError
+from matlab_ports import PortError
 
 Part = Callable[[Store], Iterator[Block]]
 PARTS: dict[str, tuple[Part, ...]] = {

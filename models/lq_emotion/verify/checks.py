@@ -46,7 +46,7 @@ from lq_emotion.verify.networks import Network, recognise, redefined, training
 from lq_emotion.verify.result_file import FAILED, PASSED, Result
 from lq_emotion.verify.scoring import Cell, Scoring, find_crops
 from lq_emotion.verify.weights import Held, damages, file_hash, find_files, read_held, told
-from matlab_ports._support.labels import label_of
+from matlab_ports._recordings.labels import label_of
 from matlab_ports.run_eval import mat_path
 
 Say = Callable[[str], None]

@@ -19,7 +19,7 @@ from typing import Any
 from caffe_compat.errors import CaffeCompatError, FileError
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.processes import Processes, processes
-from matlab_ports._support.errors import PortError
+from matlab_ports import PortError
 
 Say = Callable[[str], None]
 

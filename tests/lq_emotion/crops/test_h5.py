@@ -11,7 +11,7 @@ from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import main
 from lq_emotion.common.json_files import write_json
 from lq_emotion.crops.h5 import H5Settings, make_h5
-from matlab_ports._support.errors import PortError
+from matlab_ports import PortError
 from matlab_ports.generate_h5 import Options, generate_h5
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.randstream import RandStream

@@ -13,7 +13,7 @@ from lq_emotion.datasets.avec.gold import (
     write_gsd_csv,
 )
 from lq_emotion.datasets.avec.layout import Recording, find_recordings
-from matlab_ports._support.errors import PortError
+from matlab_ports import PortError
 from matlab_ports.matfile import loadmat, savemat
 from tests.lq_emotion.datasets.avec import trees
 from tests.reference import avec_gold

@@ -19,7 +19,7 @@ from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
 from lq_emotion.studies.robust_lq.plan import stages
 from lq_emotion.studies.robust_lq.stages import DRAWS, Experiment, do_h5, do_prepare, do_sr_data
-from matlab_ports._support.prepare_recording import stretched
+from matlab_ports._recordings.prepare_recording import stretched
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import loadmat, savemat
 

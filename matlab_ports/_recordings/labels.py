@@ -10,29 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from matlab_ports._support import mat5, mat73
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.mat_frames import hdf5, require_matfile
-from matlab_ports.matfile import loadmat
+from matlab_ports.matfile import loadmat, variable_names
 
 LABELS = ("valence", "arousal")
 DELAY = "delay"
-
-
-def variables_of(path: str | Path) -> list[str]:
-    """Return the names of a MAT-file's variables; nothing of them is read.
-
-    Raises
-    ------
-    PortError
-        It is no MAT-file, or damaged.
-    """
-    path = Path(path)
-    require_matfile(path)
-    if mat73.is_hdf5(path):
-        with hdf5(path) as file:
-            return mat73.names_of(file)
-    return [variable.name for variable in mat5.variables(path) if variable.name]
 
 
 def label_of(path: str | Path) -> str:
@@ -43,7 +25,7 @@ def label_of(path: str | Path) -> str:
     PortError
         The file cannot be read, or holds both.
     """
-    names = [name for name in variables_of(path) if name in LABELS]
+    names = [name for name in variable_names(path) if name in LABELS]
     if len(names) > 1:
         raise PortError(f"holds {' and '.join(names)}: which are the labels?", where=path, hint="leave one of them")
     return names[0] if names else LABELS[0]
@@ -57,7 +39,7 @@ def delay_of(path: str | Path) -> float:
     PortError
         The file cannot be read, or holds something else under that name.
     """
-    if DELAY not in variables_of(path):
+    if DELAY not in variable_names(path):
         return 0.0
     delay = loadmat(path, [DELAY])[DELAY]
     if delay.dtype.kind not in "fiu" or delay.size != 1 or not np.isfinite(delay).all() or float(delay.flat[0]) < 0:

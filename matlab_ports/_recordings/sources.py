@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from matlab_ports._recordings.labels import label_of
+from matlab_ports._recordings.plan import Doubles, Plan
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.h5_plan import Doubles, Plan
-from matlab_ports._support.labels import label_of
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import Frames, loadmat, open_frames
 

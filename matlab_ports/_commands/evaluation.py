@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports._support.pycaffe_net import MODULE, PycaffeNet
+from matlab_ports._commands.pycaffe_net import MODULE, PycaffeNet
+from matlab_ports._support.writing import require_folder
 from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import open_frames, savemat
 from matlab_ports.run_eval import DEVELOPMENT, Evaluation, run_eval
-from matlab_ports.store2hdf5 import require_folder
 
 SCRIPTS = ("eval_video", "run_eval")
 

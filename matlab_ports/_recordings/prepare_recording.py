@@ -12,13 +12,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from matlab_ports._recordings.faces import Maker, face_maker
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.faces import Maker, face_maker
 from matlab_ports._support.frame_time import frame_time as read_times
 from matlab_ports._support.read_ahead import ahead
+from matlab_ports._support.writing import require_folder
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import FramesWriter
-from matlab_ports.store2hdf5 import require_folder
 from matlab_ports.videoreader import Backend, VideoReader
 
 Doubles = npt.NDArray[np.float64]
