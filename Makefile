@@ -1,8 +1,9 @@
 # make demo                   the paper's experiment in small, on synthetic recordings
-# make sr-demo [IMAGES=folder] train the authors' super-resolution net on pictures, and show what it does
+# make sr-demo [IMAGES=folder] train the authors' super-resolution net on images, and show what it does
 # make parity                 only the comparisons with what genuine Caffe and MATLAB computed
 # make test                   lint, types, import rules, and the default tests
 # make test-all               the same with the slow tests
+# make docs                   the documentation as a site with search, in build/site
 # make check | bench | proto
 #
 # PYTHON names the interpreter that creates the environment, VENV the environment's folder.
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 DEFINITION := setup.py pyproject.toml constraints.txt
 
-.PHONY: help demo sr-demo parity test test-all check bench proto clean
+.PHONY: help demo sr-demo parity test test-all docs check bench proto clean
 .DELETE_ON_ERROR:
 
 help:
@@ -59,6 +60,10 @@ test: check
 
 test-all: check
 	$(BIN)/python -m pytest -n auto -m 'slow or not slow'
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m mkdocs build --strict --quiet -f docs/site/mkdocs.yml
+	@echo "build/site/index.html; for the search: $(BIN)/python -m mkdocs serve -f docs/site/mkdocs.yml"
 
 bench: $(VENV)/.dev
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -21,17 +21,18 @@ REQUIRES = [
     "h5py>=3.11",
     "opencv-python>=4.10,<5",
     "matplotlib>=3.9",
-    "pillow>=10",  # pictures, with an error where one is truncated
+    "pillow>=10",  # images, with an error where one is truncated
     "tqdm>=4.66",
 ]
-VIDEO = ["av>=14"]  # H.264 is written with it, and read with it where it is installed, with OpenCV elsewhere
-FAST = ["numba>=0.61"]  # imresize of many pictures, and the sums of exact=True, in compiled loops
+VIDEO = ["av>=14"]  # writes H.264, and reads it; without it OpenCV reads
+FAST = ["numba>=0.61"]  # imresize of many images, and the sums of exact=True, in compiled loops
 LMDB = ["lmdb>=1.4"]
 LEVELDB = ["plyvel>=1.5"]
 LQ_EMOTION = [
     "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
     "scikit-image>=0.25",  # the images of sr-demo
 ]
+DOCS = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]  # `make docs`; MkDocs 2 is another program
 DEV = [
     "build>=1.2",
     "distributed>=2025.1",
@@ -79,7 +80,8 @@ setup(
         "lmdb": LMDB,
         "leveldb": LEVELDB,
         "lq-emotion": LQ_EMOTION + VIDEO + FAST,
-        "dev": DEV + LQ_EMOTION + VIDEO + FAST + LMDB + LEVELDB,
+        "docs": DOCS,
+        "dev": DEV + DOCS + LQ_EMOTION + VIDEO + FAST + LMDB + LEVELDB,
     },
     entry_points={
         "console_scripts": [

@@ -16,8 +16,8 @@ def define(part: argparse.ArgumentParser) -> None:
     part.set_defaults(run=layers)
     form = part.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="for programs")
-    form.add_argument("--markdown", action="store_true", help="Caffe's own, as the README has them")
-    form.add_argument("--forks", action="store_true", help="those of forks, as docs/forks.md has them")
+    form.add_argument("--markdown", action="store_true", help="the table of docs/layers.md")
+    form.add_argument("--forks", action="store_true", help="the table of docs/forks.md")
 
 
 def layers(args: argparse.Namespace) -> int:
@@ -61,7 +61,7 @@ def _mark(layer: Layer) -> str:
 
 
 def _markdown(known: Sequence[Layer]) -> str:
-    """Return the support table as the README and docs/forks.md have it."""
+    """Return the support table of docs/layers.md or docs/forks.md."""
     forks = bool(known and known[0].forks)
     lines = ["| layer | does | reads |", "|---|---|---|"]
     if forks:

@@ -192,7 +192,7 @@ def test_every_dependency_is_pinned_to_one_version():
 
 def _requirements():
     """Read the names out of setup.py's lists."""
-    wanted = {"REQUIRES", "VIDEO", "FAST", "LMDB", "LEVELDB", "LQ_EMOTION", "DEV"}
+    wanted = {"REQUIRES", "VIDEO", "FAST", "LMDB", "LEVELDB", "LQ_EMOTION", "DOCS", "DEV"}
     tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
     lists = {
         node.targets[0].id: ast.literal_eval(node.value)
@@ -201,4 +201,4 @@ def _requirements():
     }
     requirements = [entry for entries in lists.values() for entry in entries]
     assert lists.keys() == wanted
-    return {entry.split(">")[0].split("<")[0].split("=")[0].lower() for entry in requirements}
+    return {entry.split("[")[0].split(">")[0].split("<")[0].split("=")[0].lower() for entry in requirements}

@@ -1,0 +1,24 @@
+"""The README's program runs, and the page of layers says what the registry says."""
+
+from pathlib import Path
+
+import pytest
+
+from caffe_compat.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = (ROOT / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    assert ', "HQ.caffemodel")' in code
+    exec(code.replace(', "HQ.caffemodel")', ")"), {})
+    assert "self.conv1(data)" in capsys.readouterr().out
+    assert {p.name for p in tmp_path.iterdir()} == {"HQ.pt", "again.caffemodel"}
+
+
+def test_the_table_of_layers_is_the_registrys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layers", "--markdown"]) == 0
+    page = (ROOT / "docs" / "layers.md").read_text(encoding="utf-8")
+    assert page.split("<!-- layers -->\n")[1].split("<!-- /layers -->")[0] == capsys.readouterr().out
