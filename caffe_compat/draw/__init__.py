@@ -6,7 +6,7 @@ import os
 
 from caffe_compat.draw.content import RANK_DIRECTIONS, Diagram, diagram
 from caffe_compat.draw.dot import to_dot
-from caffe_compat.draw.render import PICTURES, render
+from caffe_compat.draw.figure import PICTURES, render
 from caffe_compat.errors import CaffeCompatError, did_you_mean
 from caffe_compat.formats.atomic import atomic_path
 from caffe_compat.schema.caffe_pb2 import NetParameter

@@ -12,7 +12,7 @@ import pytest
 from caffe_compat import cli
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {"caffe_compat": "caffe-compat", "lq_emotion": "lq-emotion"}
+COMMANDS = {"caffe-compat": ("caffe_compat.entry", "caffe_compat"), "lq-emotion": ("lq_emotion.entry", "main")}
 
 # Sends itself Ctrl-C when the module of this name is looked for.
 PROGRAM = """
@@ -23,32 +23,33 @@ class Interrupt(MetaPathFinder):
         if name == sys.argv[1]:
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Interrupt())
-from caffe_compat.entry import {entry}
-sys.exit({entry}())
+from {entry} import {function}
+sys.exit({function}())
 """
 
 
 @pytest.mark.parametrize(
     ("command", "module"),
     [
-        ("caffe_compat", "caffe_compat.cli.parser"),
-        ("caffe_compat", "google.protobuf.message"),
-        ("lq_emotion", "lq_emotion.cli.demo"),
+        ("caffe-compat", "caffe_compat.cli.parser"),
+        ("caffe-compat", "google.protobuf.message"),
+        ("lq-emotion", "lq_emotion.cli.demo"),
     ],
 )
 def test_an_interrupted_import_is_one_line_and_130(command, module):
+    entry, function = COMMANDS[command]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(entry=command), module],
+        [sys.executable, "-c", PROGRAM.format(entry=entry, function=function), module],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (130, f"{COMMANDS[command]}: error: interrupted\n")
+    assert (done.returncode, done.stderr) == (130, f"{command}: error: interrupted\n")
 
 
 # Python imports this module by itself when it starts, before anything else.
-CUSTOMISED = PROGRAM[: PROGRAM.index("from caffe_compat")].replace("sys.argv[1]", 'os.environ["INTERRUPTED"]')
+CUSTOMISED = PROGRAM[: PROGRAM.index("from {entry}")].replace("sys.argv[1]", 'os.environ["INTERRUPTED"]')
 
 
 @pytest.mark.parametrize("module", ["matlab_ports._support.errors", "h5py", "matlab_ports._commands.evaluation"])

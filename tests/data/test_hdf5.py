@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat.data import CRand, ahead, c_random, open_layers, open_source, open_sources
+from caffe_compat.data import CRand, ahead, open_layers, open_source, open_sources
+from caffe_compat.data.c_random import shuffle
 from caffe_compat.data.hdf5 import HDF5Source
 from caffe_compat.errors import DataError, ProblemsError
 from caffe_compat.schema import caffe_pb2
@@ -55,12 +56,12 @@ def rows_as_caffe_takes_them(counts, total, *, shuffled, rng):
     """Row by row, as the layer's Next(): a list of (file, row)."""
     order, current, row = np.arange(len(counts)), 0, 0
     if shuffled:
-        c_random(order, rng)
+        shuffle(order, rng)
 
     def load():
         rows = np.arange(counts[order[current]])
         if shuffled:
-            c_random(rows, rng)
+            shuffle(rows, rng)
         return rows
 
     rows, found = load(), []
@@ -73,11 +74,11 @@ def rows_as_caffe_takes_them(counts, total, *, shuffled, rng):
                 if current == len(counts):
                     current = 0
                     if shuffled:
-                        c_random(order, rng)
+                        shuffle(order, rng)
                 rows = load()
             row = 0
             if shuffled:
-                c_random(rows, rng)
+                shuffle(rows, rng)
     return found
 
 

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from caffe_compat import draw
-from caffe_compat.draw import render
 from caffe_compat.draw.layout import layout
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import parse_text, read_net
@@ -203,10 +202,10 @@ def test_the_authors_nets_are_drawn_in_both_phases():
 
 def test_a_picture_larger_than_viewers_open_gets_fewer_pixels(monkeypatch):
     wide = pixels(draw.draw(chain(40)))
-    monkeypatch.setattr(render, "SIDE", 2000)
+    monkeypatch.setattr("caffe_compat.draw.figure.SIDE", 2000)
     assert pixels(draw.draw(chain(40))).shape[1] in (1999, 2000)
     assert wide.shape[1] > 5000
-    monkeypatch.setattr(render, "AREA", 10_000)
+    monkeypatch.setattr("caffe_compat.draw.figure.AREA", 10_000)
     assert np.prod(pixels(draw.draw(chain(40))).shape[:2]) == pytest.approx(10_000, rel=0.1)
 
 

@@ -95,7 +95,7 @@ def test_what_runs_is_dropped_where_the_work_is_left_early(tmp_path):
 PARENT = """
 import signal, sys
 from pathlib import Path
-from tests.lq_emotion.workflow.test_processes import interrupted
+from tests.lq_emotion.common.test_processes import interrupted
 from lq_emotion.common.processes import as_done
 if __name__ == "__main__":
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup and scripts in the background have it ignored
