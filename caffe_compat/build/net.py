@@ -7,10 +7,9 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from keyword import iskeyword
 from operator import getitem
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,8 +21,8 @@ from caffe_compat.build.optimise import optimise
 from caffe_compat.build.sidecar import load_preprocessing
 from caffe_compat.build.weights import Weights, copy_weights, place, tensor_of, tie
 from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
-from caffe_compat.definition.filtering import filter_net, net_state
-from caffe_compat.definition.forks import name_forks
+from caffe_compat.definition.filtering import net_state
+from caffe_compat.definition.prepare import PreparedNet, prepare
 from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, NetError
 from caffe_compat.formats.blobs import BlobStore
@@ -213,15 +212,15 @@ def load_net(
     --------
     >>> net = load_net("deploy.prototxt", "HQ.caffemodel")  # doctest: +SKIP
     """
-    message = name_forks(prototxt if isinstance(prototxt, pb.NetParameter) else read_net(prototxt), fork)
-    folder = Path() if isinstance(prototxt, pb.NetParameter) else Path(prototxt).parent
-    kept = filter_net(upgrade_net(message), net_state(phase, stages=stages, level=level))
-    wanted = kept if (phase == "TRAIN" if losses is None else losses) else inference_net(kept)
-    left = {top for layer in kept.layer for top in layer.top} - {top for layer in wanted.layer for top in layer.top}
-    shapes = {blob: shape for blob, shape in _input_shapes(input_shapes).items() if blob not in left}
-    shapes |= _data_shapes(kept, wanted, shapes, folder)
-    graph = build_graph(wanted, phase=phase, stages=stages, level=level, input_shapes=shapes)
-    net = build_net(graph, empty=True, exact=exact)
+    prepared = prepare(prototxt, net_state(phase, stages=stages, level=level), fork=fork)
+    full = prepared.message
+    if not (phase == "TRAIN" if losses is None else losses):
+        prepared = replace(prepared, message=inference_net(full))
+    removed = {top for layer in full.layer for top in layer.top}
+    removed -= {top for layer in prepared.message.layer for top in layer.top}
+    shapes = {blob: shape for blob, shape in _input_shapes(input_shapes).items() if blob not in removed}
+    shapes |= _data_shapes(full, prepared, shapes)
+    net = build_net(build_graph(prepared, input_shapes=shapes), empty=True, exact=exact)
     report = net.meta["report"] = None if weights is None else copy_weights(net, weights)
     if report is not None:
         for name in report.absent:
@@ -373,18 +372,18 @@ def _input_shapes(given: InputShapes | PathLike | None) -> dict[str, tuple[int, 
 
 
 def _data_shapes(
-    kept: pb.NetParameter, wanted: pb.NetParameter, known: Mapping[str, Sequence[int]], folder: Path
+    full: pb.NetParameter, prepared: PreparedNet, known: Mapping[str, Sequence[int]]
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of fed blobs that are still unknown, from the first file of each data layer."""
-    data = [layer for layer in wanted.layer if layer.type in REGISTRY and REGISTRY[layer.type].is_data]
+    """Return the shapes of fed blobs that are still unknown, from the first file of each data layer of `full`."""
+    data = [layer for layer in prepared.message.layer if layer.type in REGISTRY and REGISTRY[layer.type].is_data]
     fed = {top for layer in data for top in layer.top}
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer in kept.layer:
+    for layer in full.layer:
         tops = [top for top in layer.top if top in fed and top not in known]
         if layer.type not in DATA_LAYER_TYPES or not tops:
             continue
         try:
-            with open_source(layer, base_dir=folder, rng=CRand()) as source:
+            with open_source(layer, base_dir=prepared.base_dir, rng=CRand()) as source:
                 found = source.shapes
         except CaffeCompatError as error:
             at = where(layer)

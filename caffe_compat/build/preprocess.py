@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.definition.filtering import filter_net, net_state
-from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.definition.filtering import net_state
+from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import DataError, FileError
-from caffe_compat.formats.files import read_binary, read_net
+from caffe_compat.formats.files import read_binary
 from caffe_compat.formats.image_size import too_many
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -134,13 +134,9 @@ def preprocessing_of(
     DataError, FileError
         There is no such layer, or its mean cannot be read.
     """
-    message = net if isinstance(net, pb.NetParameter) else read_net(net)
-    folder = (
-        Path(base_dir) if base_dir is not None else Path() if isinstance(net, pb.NetParameter) else Path(net).parent
-    )
-    kept = filter_net(upgrade_net(message), net_state(phase))
+    prepared = prepare(net, net_state(phase), base_dir=base_dir)
     types = ("Data", "ImageData", "MemoryData", "WindowData")
-    layer = next((layer for layer in kept.layer if layer.type in types), None)
+    layer = next((layer for layer in prepared.message.layer if layer.type in types), None)
     if layer is None:
         raise DataError(
             f"has no layer in {phase} that prepares pictures",
@@ -152,7 +148,7 @@ def preprocessing_of(
     gray = gray or (layer.type == "MemoryData" and layer.memory_data_param.channels == 1)
     mean = np.array(transform.mean_value, np.float32) if transform.mean_value else None
     if transform.mean_file:
-        mean = _mean_file(transform.mean_file, folder)
+        mean = _mean_file(transform.mean_file, prepared.base_dir)
     channels = "GRAY" if gray or (mean is not None and mean.ndim == 3 and len(mean) == 1) else "BGR"
     if mean is not None and mean.ndim == 1 and len(mean) == 1 and channels == "BGR":
         mean = np.repeat(mean, 3)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from caffe_compat.cli.parser import parse
 from caffe_compat.cli.streams import leave_ascii, with_streams
-from caffe_compat.definition.forks import naming_forks
 from caffe_compat.errors import CaffeCompatError, ProblemsError, printable
 
 
@@ -34,8 +33,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
-        with naming_forks(*args.fork):
-            code: int = args.run(args)
+        code: int = args.run(args)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:

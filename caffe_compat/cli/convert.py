@@ -100,7 +100,7 @@ def _format(source: Path) -> str:
 def _filled(args: Namespace, source: Path) -> CaffeNet:
     """Return the net with every blob from the source."""
     found = _format(source)
-    net = load_net(args.model, losses=True, input_shapes=dict(args.input) or None)
+    net = load_net(args.model, losses=True, input_shapes=dict(args.input) or None, fork=args.fork)
     if found is _TORCH:
         _load_state_dict(net, source)
         return net

@@ -12,7 +12,7 @@ from pathlib import Path
 from caffe_compat.build.net import CaffeNet, build_net, fill_net
 from caffe_compat.build.weights import caffe_blobs, copy_weights
 from caffe_compat.cli.detect import is_solver, says_text
-from caffe_compat.cli.flags import add_inputs, add_json, add_state, stages
+from caffe_compat.cli.flags import add_inputs, add_json, add_state, prepared
 from caffe_compat.errors import FileError
 from caffe_compat.formats.files import is_hdf5, read_net, read_solver
 from caffe_compat.tools.diff import (
@@ -130,14 +130,7 @@ def _kind(path: str) -> str:
 
 
 def _net(args: Namespace, model: str, weights: str | None) -> CaffeNet:
-    with feed(
-        read_net(model),
-        phase=args.phase,
-        stages=stages(args),
-        level=args.level,
-        base_dir=Path(model).parent,
-        input_shapes=dict(args.input),
-    ) as fed:
+    with feed(prepared(model, args), input_shapes=dict(args.input)) as fed:
         net = build_net(fed.graph, empty=True)
     for name in weights.split(",") if weights else ():
         copy_weights(net, name.strip())

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 import torch
 
 from caffe_compat.build.net import build_net, fill_net
 from caffe_compat.build.weights import copy_weights
 from caffe_compat.cli.flags import chosen_gpus, count
+from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import DataError, SolverError
-from caffe_compat.formats.files import read_net
 from caffe_compat.solver import Log
 from caffe_compat.tools.features import FORMATS, extract_features
 from caffe_compat.tools.feeds import feed
@@ -45,7 +44,7 @@ def run(args: Namespace) -> int:
         device = torch.device("cuda", gpus[0])
         log.line("extract_features.cpp:56", f"Using Device_id={gpus[0]}")
     log.line("extract_features.cpp:50", f"Using {args.mode}")
-    with feed(read_net(args.model), phase="TEST", base_dir=Path(args.model).parent, made_up=False) as fed:
+    with feed(prepare(args.model, fork=args.fork), made_up=False) as fed:
         net = build_net(fed.graph, empty=True)
         log.copied(copy_weights(net, args.weights), args.weights)
         fill_net(net)

@@ -14,10 +14,9 @@ from caffe_compat.build.load_report import LoadReport
 from caffe_compat.build.net import CaffeNet, build_net, fill_net
 from caffe_compat.build.weights import copy_weights
 from caffe_compat.cli.convert import FORMATS, write_weights
-from caffe_compat.cli.flags import add_adapting, add_inputs, add_json, add_state, reshaping, stages
+from caffe_compat.cli.flags import add_adapting, add_inputs, add_json, add_state, prepared, reshaping
 from caffe_compat.cli.table import write_table
 from caffe_compat.errors import FileError
-from caffe_compat.formats.files import read_net
 from caffe_compat.tools.feeds import feed
 
 
@@ -40,14 +39,7 @@ def run(args: Namespace) -> int:
     """Copy the weights into a net and tell what became of each blob."""
     if args.output and Path(args.output).suffix not in FORMATS:
         raise FileError("its name does not say the format", file=args.output, hint=f"one of {', '.join(FORMATS)}")
-    with feed(
-        read_net(args.model),
-        phase=args.phase,
-        stages=stages(args),
-        level=args.level,
-        base_dir=Path(args.model).parent,
-        input_shapes=dict(args.input),
-    ) as fed:
+    with feed(prepared(args.model, args), input_shapes=dict(args.input)) as fed:
         net = build_net(fed.graph, empty=True)
     report = copy_weights(
         net,

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import torch
 
+from caffe_compat.definition.filtering import net_state
+from caffe_compat.definition.prepare import PreparedNet, prepare
 from caffe_compat.errors import SolverError
 from caffe_compat.solver import Log
 
@@ -107,6 +109,11 @@ def count(text: str) -> int:
 def stages(args: argparse.Namespace) -> list[str]:
     """Return the stages asked for."""
     return [stage for stage in args.stage.split(",") if stage]
+
+
+def prepared(model: str, args: argparse.Namespace) -> PreparedNet:
+    """Return a definition prepared in the state and for the forks that the flags name."""
+    return prepare(model, net_state(args.phase, stages=stages(args), level=args.level), fork=args.fork)
 
 
 def chosen_gpus(text: str) -> list[int]:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 
 
 def add_fork(part: ArgumentParser) -> None:
-    """Add ``--fork``; the nets built while the command runs are of the forks it names."""
+    """Add ``--fork``; the command prepares its nets with the forks it names."""
     part.add_argument(
         "--fork",
         action="append",

@@ -65,7 +65,7 @@ def _of(file: str, args: Namespace) -> list[Finding]:
     if not says_text(file):
         raise FileError("this is a binary file; a prototxt is expected", file=file, hint="--weights=FILE")
     if is_solver(file):
-        return lint_solver(file)
+        return lint_solver(file, fork=args.fork)
     return lint_net(
         file,
         weights=[name.strip() for name in args.weights.split(",")] if args.weights else (),
@@ -73,4 +73,5 @@ def _of(file: str, args: Namespace) -> list[Finding]:
         stages=stages(args),
         level=args.level,
         input_shapes=dict(args.input),
+        fork=args.fork,
     )

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from caffe_compat.build.weights import copy_weights
 from caffe_compat.cli.common_flags import opened_log
 from caffe_compat.cli.flags import add_device, add_state, count, scoring_device
 from caffe_compat.data import CRand
-from caffe_compat.formats.files import read_net
 from caffe_compat.runtime.memory import keep_freed_memory
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.log import named, number
-from caffe_compat.solver.nets import FedNet, definition, redirect
+from caffe_compat.solver.nets import FedNet, prepare_in_state, redirect
 from caffe_compat.solver.testing import mean_scores
 
 
@@ -39,19 +37,19 @@ def test(args: Namespace) -> int:
 def _test(args: Namespace, log: Log) -> int:
     device = scoring_device(args, log, (266, 270, 275))
     state = pb.NetState(level=args.level, stage=args.stage.split(","))  # Caffe too takes none for one without a name
-    wanted = definition(read_net(args.model), "TEST", state, Path(args.model).parent)
+    prepared = prepare_in_state(args.model, "TEST", state, fork=args.fork)
     if args.test_source:
-        wanted = redirect(wanted, args.test_source)
+        prepared = redirect(prepared, args.test_source)
     if device.type == "cpu":
         keep_freed_memory()
-    log.lines(before(wanted))
+    log.lines(before(prepared))
 
     def seen(batch: int, values: list[tuple[str, float]]) -> None:
         for blob, value in values:
             log.line("caffe.cpp:304", f"Batch {batch}, {blob} = {number(value)}")
 
-    with FedNet(wanted, rng=CRand(), seed=None, device=device, exact=args.exact) as tested:
-        log.lines(after(wanted, tested.graph))
+    with FedNet(prepared, rng=CRand(), seed=None, device=device, exact=args.exact) as tested:
+        log.lines(after(tested.graph))
         for name in args.weights.split(","):
             log.copied(copy_weights(tested.net, name.strip()), name.strip())
         log.line("caffe.cpp:281", f"Running for {args.iterations} iterations.")

@@ -7,15 +7,14 @@ import math
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TypedDict
 
 from caffe_compat.cli.detect import is_solver, says_text
-from caffe_compat.cli.flags import add_inputs, add_json, add_state, stages
+from caffe_compat.cli.flags import add_inputs, add_json, add_state, prepared
 from caffe_compat.cli.table import write_table
 from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import FileError
-from caffe_compat.formats.files import is_hdf5, read_binary, read_net, read_weights_h5
+from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5
 from caffe_compat.graph.costs import caffe_data_bytes, macs, top_bytes
 from caffe_compat.graph.graph import NetGraph, Node
 from caffe_compat.schema import caffe_pb2 as pb
@@ -103,14 +102,7 @@ def _write(rows: Sequence[Row], totals: Mapping[str, int]) -> None:
 
 
 def _graph(args: Namespace) -> NetGraph:
-    with feed(
-        read_net(args.file),
-        phase=args.phase,
-        stages=stages(args),
-        level=args.level,
-        base_dir=Path(args.file).parent,
-        input_shapes=dict(args.input),
-    ) as fed:
+    with feed(prepared(args.file, args), input_shapes=dict(args.input)) as fed:
         for note in fed.notes:
             sys.stderr.write(f"{note}\n")
         return fed.graph

@@ -6,7 +6,6 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 
@@ -15,14 +14,13 @@ from caffe_compat.build.weights import copy_weights
 from caffe_compat.cli.common_flags import opened_log
 from caffe_compat.cli.flags import add_device, add_inputs, add_json, add_state, count, scoring_device
 from caffe_compat.errors import NetError
-from caffe_compat.formats.files import read_net
 from caffe_compat.layers.hdf5_output import nothing_written
 from caffe_compat.runtime.memory import keep_freed_memory
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.log import number
-from caffe_compat.solver.nets import definition
+from caffe_compat.solver.nets import prepare_in_state
 from caffe_compat.tools.feeds import Feed, feed
 from caffe_compat.tools.timing import time_net
 
@@ -51,17 +49,10 @@ def _run(args: Namespace, log: Log) -> int:
     if device.type == "cpu":
         keep_freed_memory()
     state = pb.NetState(level=args.level, stage=args.stage.split(","))
-    defined = definition(read_net(args.model), args.phase, state, Path(args.model).parent)
-    log.lines(before(defined))
-    with feed(
-        defined.net,
-        phase=args.phase,
-        stages=defined.net.state.stage,
-        level=defined.net.state.level,
-        base_dir=defined.base_dir,
-        input_shapes=dict(args.input),
-    ) as fed:
-        log.lines(after(defined, fed.graph))
+    prepared = prepare_in_state(args.model, args.phase, state, fork=args.fork)
+    log.lines(before(prepared))
+    with feed(prepared, input_shapes=dict(args.input)) as fed:
+        log.lines(after(fed.graph))
         return _time(args, fed, device, log)
 
 

@@ -91,6 +91,7 @@ def train(args: Namespace) -> int:
                 action=action,
                 exact=args.exact,
                 workers=workers,
+                fork=args.fork,
             )
         )
         _check_size(solver)

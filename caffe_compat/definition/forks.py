@@ -1,21 +1,20 @@
 """Forks of Caffe: what each adds to the messages, and how it is told which fork a file was written for.
 
 In text a field's name decides; in binary files its number does, and numbers clash, between forks and with Caffe 1.0's
-own. So a fork is named (:func:`name_forks`), or follows from the layer's type and fields (caffe_compat.layers.resolve).
+own. So the caller names the fork (:func:`caffe_compat.definition.prepare.prepare`), or it follows from the layer's type
+and fields (:mod:`caffe_compat.layers.resolve`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError, Message
 
 from caffe_compat.definition.carry import copied
 from caffe_compat.errors import CaffeCompatError, NetError, ParseError, did_you_mean
-from caffe_compat.formats.extras import add_fork, add_mark, all_forks, forks, marks, take_unknown, walk, where
+from caffe_compat.formats.extras import add_fork, all_forks, forks, take_unknown, walk, where
 from caffe_compat.formats.printer import format_text
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import forks_pb2 as fb
@@ -24,8 +23,6 @@ from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
 Schema = Mapping[str, type[Message]]
 """Name of a message of Caffe -> the message of what is added to it."""
 
-_NAMED = b"N"
-_AROUND: ContextVar[tuple[str, ...]] = ContextVar("forks", default=())
 _BINARY = "<binary>"
 
 
@@ -79,46 +76,27 @@ def check_fork(name: str) -> str:
     return name
 
 
-def name_forks(net: NetParameter, fork: str | Sequence[str] | None) -> NetParameter:
-    """Return the net with the forks it was written for noted inside it; fields known by number get their names.
-
-    Parameters
-    ----------
-    net : of any age; the note survives copies and upgrades.
-    fork : one name or several of :data:`FORKS`; None stands for those of :func:`naming_forks`. Where several forks have
-        a layer type, the named one is meant.
-    """
-    names = _AROUND.get() if fork is None else (fork,) if isinstance(fork, str) else tuple(fork)
-    names = tuple(name for name in names if name not in named_forks(net))
-    if not names:
-        return net
-    out = copied(net)
-    for name in names:
-        add_mark(out, _NAMED, check_fork(name).encode())
-        for layer in out.layer:
-            _name_numbers(layer, name)
-    return out
-
-
-@contextmanager
-def naming_forks(*names: str) -> Iterator[None]:
-    """Name forks for every net that is built inside a ``with`` block and does not name its own.
+def fork_names(fork: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of one fork, of several, or of none, each once.
 
     Raises
     ------
     NetError
-        There is no fork of that name.
+        No fork has one of these names.
     """
-    token = _AROUND.set((*_AROUND.get(), *map(check_fork, names)))
-    try:
-        yield
-    finally:
-        _AROUND.reset(token)
+    names = () if fork is None else (fork,) if isinstance(fork, str) else fork
+    return tuple(dict.fromkeys(map(check_fork, names)))
 
 
-def named_forks(net: NetParameter) -> tuple[str, ...]:
-    """Return the forks that were named for a net."""
-    return tuple(payload.decode() for payload in marks(net, _NAMED))
+def name_numbered_fields(net: NetParameter, forks: Sequence[str]) -> NetParameter:
+    """Return the net with the fields that forks know by number in a binary file under their names, as text has them."""
+    if not forks:
+        return net
+    out = copied(net)
+    for fork in forks:
+        for layer in out.layer:
+            _name_numbers(layer, fork)
+    return out
 
 
 def forks_with(path: str, name: str) -> list[str]:

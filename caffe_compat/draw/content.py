@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from caffe_compat.definition.filtering import filter_net, net_state
+from caffe_compat.definition.filtering import net_state
+from caffe_compat.definition.prepare import prepare
 from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, did_you_mean, printable
 from caffe_compat.schema.caffe_pb2 import ConvolutionParameter, LayerParameter, NetParameter, PoolingParameter
@@ -69,9 +70,7 @@ def diagram(
     if rankdir.upper() not in RANK_DIRECTIONS:
         hint = did_you_mean(rankdir, RANK_DIRECTIONS) or "LR, TB, BT or RL"
         raise CaffeCompatError("no such direction", field="rankdir", value=rankdir, hint=hint)
-    net = upgrade_net(net)
-    if phase is not None:
-        net = filter_net(net, net_state(phase, stages=stages, level=level))
+    net = upgrade_net(net) if phase is None else prepare(net, net_state(phase, stages=stages, level=level)).message
     out = Diagram(printable(net.name) or "Net", rankdir.upper())
     for name in net.input:  # of an input without any shape, which no layer stands for
         out.nodes[f"{name}_blob"] = Node((printable(name),), _BLOB, blob=True)

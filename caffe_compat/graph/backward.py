@@ -48,17 +48,16 @@ def _unasked(node: Node, index: int) -> bool:
     return node.type in _UNASKED and index != _LABELS.get(node.type)
 
 
-def needs(nodes: Sequence[Node], written: Sequence[pb.LayerParameter], *, force: bool) -> list[Need]:
+def needs(nodes: Sequence[Node], *, force: bool) -> list[Need]:
     """Return what each layer does in a backward pass.
 
     Parameters
     ----------
     nodes : the layers in order.
-    written : their definitions before set-up (BatchNorm's adds to its own).
     force : force_backward.
     """
     blobs: dict[str, bool] = {}
-    needed = [_need(node, param, blobs) for node, param in zip(nodes, written, strict=True)]
+    needed = [_need(node, blobs) for node in nodes]
     _leave_out(nodes, needed)
     for node, need in zip(nodes, needed, strict=True):
         if force:
@@ -70,8 +69,9 @@ def needs(nodes: Sequence[Node], written: Sequence[pb.LayerParameter], *, force:
     return needed
 
 
-def _need(node: Node, param: pb.LayerParameter, blobs: dict[str, bool]) -> Need:
+def _need(node: Node, blobs: dict[str, bool]) -> Need:
     """Return what a layer would do if everything above it contributed to a loss."""
+    param = node.written  # before set-up, where BatchNorm's adds to its own
     bottoms = [blobs[blob] for blob in node.bottoms]
     params = [param.param[i].lr_mult != 0 if i < len(param.param) else True for i in range(len(node.slots))]
     layer = any(bottoms) or any(params)

@@ -12,10 +12,8 @@ from keyword import iskeyword
 
 from torch import fx
 
-from caffe_compat.definition.filtering import filter_net, net_state
-from caffe_compat.definition.forks import name_forks, named_forks
+from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.definition.splits import insert_splits
-from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_together
 from caffe_compat.formats.extras import Fork, all_forks
 from caffe_compat.graph.sharing import Sharing, Slot
@@ -48,6 +46,7 @@ class Node:
     bottoms, tops : blob names.
     loss_weights : one per top.
     slots : its parameter blobs.
+    written : the layer as the definition has it.
     message : the layer as a snapshot holds it.
     """
 
@@ -58,6 +57,7 @@ class Node:
     tops: tuple[str, ...]
     loss_weights: tuple[float, ...]
     slots: tuple[Slot, ...]
+    written: pb.LayerParameter
     message: pb.LayerParameter
 
     @property
@@ -107,32 +107,20 @@ class NetGraph:
         return sum(count(slot.blob.shape) for slot in self.slots if slot.owner is None)
 
 
-def build_graph(
-    net: pb.NetParameter,
-    *,
-    phase: str = "TEST",
-    stages: Sequence[str] = (),
-    level: int = 0,
-    input_shapes: InputShapes | None = None,
-    fork: str | Sequence[str] | None = None,
-) -> NetGraph:
+def build_graph(net: PreparedNet, *, input_shapes: InputShapes | None = None) -> NetGraph:
     """Check a net and give every blob its shape.
 
     Parameters
     ----------
-    net : a net of any age; it is upgraded and filtered here.
-    phase, stages, level : the state it is built in.
+    net : the prepared definition.
     input_shapes : blob -> shape for blobs that are fed; needed for data layers, replaces the shapes of Input layers.
-    fork : the fork of Caffe the net is for (or several), where its layers' types and fields do not tell.
 
     Raises
     ------
     NetError, ProblemsError
         Everything found wrong, in one error.
     """
-    net = name_forks(net, fork)
-    kept = filter_net(upgrade_net(net), net_state(phase, stages=stages, level=level))
-    return _Builder(insert_splits(kept), phase, dict(input_shapes or {}), named_forks(net)).graph()
+    return _Builder(insert_splits(net.message), net.phase, dict(input_shapes or {}), net.forks).graph()
 
 
 @dataclass
@@ -237,7 +225,7 @@ class _Builder:
         key = self._key(param.name)
         weights = [*full.loss_weight, *[0.0] * (len(full.top) - len(full.loss_weight))]
         slots = tuple(self._slots(layer, spec, key))
-        return Node(key, layer, spec, tuple(full.bottom), tuple(full.top), tuple(weights), slots, message)
+        return Node(key, layer, spec, tuple(full.bottom), tuple(full.top), tuple(weights), slots, param, message)
 
     def _arity(self, layer: Layer, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         param = spec.param

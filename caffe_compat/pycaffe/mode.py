@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from caffe_compat.data import CRand
+from caffe_compat.definition.forks import fork_names
 from caffe_compat.solver.log import Log
 
 
@@ -35,6 +36,7 @@ class _State:
     multiprocess = False
     level = 0
     exact = False
+    forks: tuple[str, ...] = ()
     randomness = Randomness()
 
 
@@ -83,6 +85,16 @@ def set_exact(exact: bool) -> None:  # noqa: FBT001  (as its siblings)
     No function of Caffe's; see :mod:`caffe_compat.build.exact`.
     """
     _State.exact = bool(exact)
+
+
+def forks() -> tuple[str, ...]:
+    """Return the forks of Caffe that nets made from now on are for, where their layers do not tell."""
+    return _State.forks
+
+
+def set_forks(names: tuple[str, ...]) -> None:
+    """Name the forks of Caffe that nets made from now on are for; no function of Caffe's."""
+    _State.forks = fork_names(names)
 
 
 def set_random_seed(seed: int) -> None:

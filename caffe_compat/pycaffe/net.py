@@ -16,9 +16,7 @@ from caffe_compat.build.load_report import LoadReport
 from caffe_compat.build.net import first_values
 from caffe_compat.build.weights import match_weights, save_blobs
 from caffe_compat.data import DataSource, MemorySource, ahead, open_sources
-from caffe_compat.definition.filtering import filter_net
-from caffe_compat.definition.splits import insert_splits
-from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.definition.prepare import PreparedNet, prepare
 from caffe_compat.errors import raise_together
 from caffe_compat.formats.files import read_net
 from caffe_compat.graph.backward import needs
@@ -37,7 +35,6 @@ from caffe_compat.pycaffe.step import Step
 from caffe_compat.pycaffe.steps import DataStep, make_step
 from caffe_compat.runtime.threads import threads_for
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver.nets import Definition
 
 PathLike = str | os.PathLike[str]
 _PHASES = (pb.TRAIN, pb.TEST)
@@ -67,35 +64,29 @@ class Net(Passes):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         file, phase, level, stages, weights = _arguments(*args, **named)
-        message = upgrade_net(read_net(_existing(file)))
+        message = read_net(_existing(file))
         state = pb.NetState()
         state.CopyFrom(message.state)
         state.phase, state.level = phase, level
         state.stage.extend(stages)
-        self._init(Definition(filter_net(message, state), Path(file).parent, ""))
+        self._init(prepare(message, state, base_dir=Path(file).parent, fork=mode.forks()))
         if weights is not None:
             self.copy_from(_existing(weights))
 
     @classmethod
-    def of(cls, definition: Definition) -> Net:
-        """Return the net of a definition, as solvers make theirs."""
+    def of(cls, prepared: PreparedNet) -> Net:
+        """Return the net of a prepared definition, as solvers make theirs."""
         net = cls.__new__(cls)
-        net._init(definition)
+        net._init(prepared)
         return net
 
-    def _init(self, definition: Definition) -> None:
-        message = definition.net
-        opened = open_sources(message, base_dir=definition.base_dir, rng=mode.randomness())
+    def _init(self, prepared: PreparedNet) -> None:
+        opened = open_sources(prepared.message, base_dir=prepared.base_dir, rng=mode.randomness())
         self._sources = [ahead(source, pin=False) for source in opened]
         makers = PythonLayers()
         with python_layers(makers):
-            self._graph = build_graph(
-                message,
-                phase=pb.Phase.Name(message.state.phase),
-                stages=tuple(message.state.stage),
-                level=message.state.level,
-                input_shapes={top: source.shapes[top] for source in self._sources for top in source.tops},
-            )
+            shapes = {top: source.shapes[top] for source in self._sources for top in source.tops}
+            self._graph = build_graph(prepared, input_shapes=shapes)
         graph = self._graph
         self._declared = work(graph)
         raise_together([error for node in graph.nodes for error in uneven_weights(node)])
@@ -103,7 +94,7 @@ class Net(Passes):
         self._index = {name: number for number, name in enumerate(made)}
         self._blobs = list(made.values())
         self._owners: dict[str, Blob] = {}
-        found = needs(graph.nodes, insert_splits(message).layer, force=message.force_backward)
+        found = needs(graph.nodes, force=prepared.message.force_backward)
         self._steps: list[Step] = []
         for node, need in zip(graph.nodes, found, strict=True):
             layer = makers.find(node.spec.param) if node.type == "Python" else Layer(node.message)
@@ -111,7 +102,7 @@ class Net(Passes):
             bottoms, tops = ([made[name] for name in names] for names in (node.bottoms, node.tops))
             self._steps.append(make_step(node, layer, bottoms, tops, need, exact=mode.exact()))
         self._prepare()
-        if message.debug_info:
+        if prepared.message.debug_info:
             self.watch.tell(mode.make_log().line)
 
     def _connect(self, layer: Layer, node: Node) -> None:

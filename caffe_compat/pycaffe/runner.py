@@ -12,8 +12,8 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from caffe_compat.definition.forks import check_fork, naming_forks
 from caffe_compat.errors import CaffeCompatError
+from caffe_compat.pycaffe import mode
 from caffe_compat.pycaffe.finder import install
 
 USAGE = """\
@@ -45,13 +45,16 @@ def main(argv: Sequence[str]) -> int:
     0 when it ran through, 1 after an exception, 2 for wrong usage; ``SystemExit`` passes through.
     """
     if argv and argv[0].startswith("--fork="):
+        named = mode.forks()
         try:
-            check_fork(argv[0].removeprefix("--fork="))
+            mode.set_forks((*named, argv[0].removeprefix("--fork=")))
         except CaffeCompatError as error:
             sys.stderr.write(f"error: {error}\n")
             return 2
-        with naming_forks(argv[0].removeprefix("--fork=")):
+        try:
             return main(argv[1:])
+        finally:
+            mode.set_forks(named)
     if not argv or argv[0] in ("-h", "--help"):
         (sys.stdout if argv else sys.stderr).write(USAGE)
         return 0 if argv else 2

@@ -86,6 +86,7 @@ class Solver:
             log=mode.make_log(),
             nets=LayerwiseNet,
             resume=False,
+            fork=mode.forks(),
         )
 
     @property

@@ -10,6 +10,7 @@ import torch
 
 from caffe_compat.build.load_report import LoadReport
 from caffe_compat.data import DataSource, Randomness
+from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.graph.graph import NetGraph
 from caffe_compat.graph.sharing import Slot
 from caffe_compat.layers import BlobDef
@@ -17,7 +18,7 @@ from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.mode import device as mode_device
 from caffe_compat.pycaffe.net import Net
 from caffe_compat.solver.debug import Say
-from caffe_compat.solver.nets import Criterion, Definition
+from caffe_compat.solver.nets import Criterion
 from caffe_compat.solver.trained import Outputs
 from caffe_compat.solver.workers import Workers
 
@@ -61,7 +62,7 @@ class LayerwiseNet:
 
     def __init__(
         self,
-        definition: Definition,
+        net: PreparedNet,
         *,
         rng: Randomness,  # noqa: ARG002  (all nets of a process have one)
         seed: int | None = None,  # noqa: ARG002  (it is torch's already)
@@ -70,7 +71,7 @@ class LayerwiseNet:
         workers: Workers | None = None,  # noqa: ARG002
         criterion: Criterion | None = None,  # noqa: ARG002
     ) -> None:
-        self.net = Net.of(definition)
+        self.net = Net.of(net)
         losses = dict(self.graph.losses)
         self.weights: Mapping[str, float] = {name: losses.get(name, 0.0) for name in self.graph.outputs}
         self._params = [LearnedBlob(slot, blob) for slot, blob in self.net.parameters() if slot.owner is None]

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from caffe_compat.definition.splits import insert_splits
+from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.formats.files import format_text
 from caffe_compat.graph.backward import needs
 from caffe_compat.graph.graph import NetGraph, Node
 from caffe_compat.graph.sharing import Slot
 from caffe_compat.layers.base import Shape, count
 from caffe_compat.solver.log import number
-from caffe_compat.solver.nets import Definition
 
 Lines = Iterator[tuple[str, str]]
 """Place in Caffe's source, and text."""
@@ -23,13 +22,13 @@ Lines = Iterator[tuple[str, str]]
 _FLOAT = 4  # bytes
 
 
-def before(definition: Definition) -> Lines:
+def before(net: PreparedNet) -> Lines:
     """Yield what is logged before the first layer: which rules left layers out, and the net that remains."""
-    yield from definition.rules
-    yield "net.cpp:53", "Initializing net from parameters: \n" + format_text(definition.net)
+    yield from net.rules
+    yield "net.cpp:53", "Initializing net from parameters: \n" + format_text(net.message)
 
 
-def after(definition: Definition, graph: NetGraph) -> Lines:
+def after(graph: NetGraph) -> Lines:
     """Yield what is logged of the layers, first to last, of their backward passes, last to first, and of the end."""
     owners = {slot.key: slot for slot in graph.slots}
     size = 0
@@ -40,7 +39,7 @@ def after(definition: Definition, graph: NetGraph) -> Lines:
         yield from _tops(graph, node)
         yield "net.cpp:139", f"Memory required for data: {size}"
         yield from _sharing(owners, node)
-    passes = needs(graph.nodes, insert_splits(definition.net).layer, force=False)
+    passes = needs(graph.nodes, force=False)
     for node, need in zip(reversed(graph.nodes), reversed(passes), strict=True):
         if need.layer:
             yield "net.cpp:200", f"{node.name} needs backward computation."

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.log import Log, number, score
-from caffe_compat.solver.nets import Criterion, Definition, FedNet, redirect, test_definitions, train_definition
+from caffe_compat.solver.nets import Criterion, FedNet, SolverDefinition, redirect, test_definitions, train_definition
 from caffe_compat.solver.policy import rate
 from caffe_compat.solver.saving import Saving
 from caffe_compat.solver.signals import Action
@@ -57,6 +58,7 @@ class Solver(Saving, Closing):
     criterion : a loss that is no layer: told by torch from the blobs that go into the nets and come out of them.
     exact : add up convolutions in genuine Caffe's order, as :func:`caffe_compat.load_net` does: its bits, slower.
     nets : what makes the nets.
+    fork : the fork of Caffe the nets are for (or several), where their layers do not tell.
     resume : write a ``.resume.npz`` beside each snapshot, so that a run can go on as if it had never stopped.
 
     Attributes
@@ -92,6 +94,7 @@ class Solver(Saving, Closing):
         criterion: Criterion | None = None,
         nets: MakesNets = FedNet,
         resume: bool = True,
+        fork: str | Sequence[str] | None = None,
     ) -> None:
         self.param = upgrade_solver(param)
         self.iter = 0
@@ -101,6 +104,7 @@ class Solver(Saving, Closing):
         self._log = log or Log()
         self._action = action
         self._exact = exact
+        self._fork = fork
         self._workers = workers
         self._criterion = criterion
         self._nets = nets
@@ -123,22 +127,22 @@ class Solver(Saving, Closing):
         self._say("solver.cpp:57", "Solver scaffolding done.")
 
     def _make_nets(self, sources: Mapping[str, str]) -> None:
-        train = train_definition(self.param, self._base_dir)
-        tests = test_definitions(self.param, self._base_dir)
+        train = train_definition(self.param, self._base_dir, self._fork)
+        tests = test_definitions(self.param, self._base_dir, self._fork)
         if "TRAIN" in sources:
-            train = redirect(train, sources["TRAIN"])
+            train = replace(train, net=redirect(train.net, sources["TRAIN"]))
         if "TEST" in sources:
-            tests = [redirect(test, sources["TEST"]) for test in tests]
+            tests = [replace(test, net=redirect(test.net, sources["TEST"])) for test in tests]
         seed = int(self.param.random_seed) if self.param.random_seed >= 0 else None
         if seed is not None:
             torch.manual_seed(seed + self._workers.rank)
         rng = self._rng = CRand(random_seed=seed)
 
-        def made(definition: Definition, place: str) -> SolverNet:
-            self._say(place, definition.told)
-            self._log.lines(before(definition))
+        def made(definition: SolverDefinition, place: str) -> SolverNet:
+            self._say(place, definition.origin)
+            self._log.lines(before(definition.net))
             fed = self._nets(
-                definition,
+                definition.net,
                 rng=rng,
                 seed=seed,
                 device=self._device,
@@ -146,7 +150,7 @@ class Solver(Saving, Closing):
                 workers=self._workers,
                 criterion=self._criterion,
             )
-            self._log.lines(after(definition, fed.graph))
+            self._log.lines(after(fed.graph))
             return fed
 
         self._train = made(train, "solver.cpp:102")

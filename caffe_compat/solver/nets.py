@@ -19,8 +19,7 @@ from caffe_compat.build.net import CaffeNet, LearnableParam, build_net
 from caffe_compat.build.weights import copy_weights, save_weights, share_weights
 from caffe_compat.data import DATA_LAYER_TYPES, DataSource, Randomness, ahead, open_sources
 from caffe_compat.data.source import find_input, looked_in
-from caffe_compat.definition.filtering import filter_net, rule_lines
-from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.definition.prepare import PreparedNet, prepare
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
 from caffe_compat.formats.files import read_net
 from caffe_compat.graph.graph import NetGraph, build_graph
@@ -36,25 +35,21 @@ _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
 @dataclass(frozen=True)
-class Definition:
+class SolverDefinition:
     """A net of a solver before it is built.
 
     Attributes
     ----------
-    net : upgraded and filtered, its state written into it.
-    base_dir : folder of the file it was read from; data is looked for there after the working directory.
-    told : where it came from, in the words of Caffe's log.
-    rules : the lines of that log about the rules that left layers out: place and text.
+    net : the prepared definition.
+    origin : where it came from, in the words of Caffe's log.
     """
 
-    net: pb.NetParameter
-    base_dir: Path
-    told: str
-    rules: tuple[tuple[str, str], ...] = ()
+    net: PreparedNet
+    origin: str
 
 
-def train_definition(param: pb.SolverParameter, base_dir: Path) -> Definition:
-    """Return the net to train.
+def train_definition(param: pb.SolverParameter, base_dir: Path, fork: str | Sequence[str] | None) -> SolverDefinition:
+    """Return the net to train; `fork` as for :func:`caffe_compat.definition.prepare.prepare`.
 
     Raises
     ------
@@ -67,37 +62,43 @@ def train_definition(param: pb.SolverParameter, base_dir: Path) -> Definition:
         raise SolverError(f"the solver {problem}", hint=f"exactly one of {', '.join(_TRAIN_FIELDS)}")
     (name,) = given
     if name.endswith("_param"):
-        net, folder, told = getattr(param, name), base_dir, f"specified in {name}."
+        net, folder, origin = getattr(param, name), base_dir, f"specified in {name}."
     else:
-        net, folder, told = _read(name, getattr(param, name), base_dir)
-        told = f"from {name} file: {told}"
-    return definition(net, "TRAIN", param.train_state, folder, f"Creating training net {told}")
+        net, folder, origin = _read(name, getattr(param, name), base_dir)
+        origin = f"from {name} file: {origin}"
+    prepared = prepare_in_state(net, "TRAIN", param.train_state, base_dir=folder, fork=fork)
+    return SolverDefinition(prepared, f"Creating training net {origin}")
 
 
-def test_definitions(param: pb.SolverParameter, base_dir: Path) -> list[Definition]:
-    """Return the nets to test with, in Caffe's order.
+def test_definitions(
+    param: pb.SolverParameter, base_dir: Path, fork: str | Sequence[str] | None
+) -> list[SolverDefinition]:
+    """Return the nets to test with, in Caffe's order; `fork` as for :func:`caffe_compat.definition.prepare.prepare`.
 
     Raises
     ------
     SolverError
         where test_iter, test_state or test_interval do not fit the nets.
     """
-    found = [(net, base_dir, "test_net_param") for net in param.test_net_param]
+    nets = [(net, base_dir, "test_net_param") for net in param.test_net_param]
     for name in param.test_net:
-        net, folder, told = _read("test_net", name, base_dir)
-        found.append((net, folder, f"test_net file: {told}"))
+        net, folder, file = _read("test_net", name, base_dir)
+        nets.append((net, folder, f"test_net file: {file}"))
     generic = param.HasField("net") or param.HasField("net_param")
-    _check_counts(param, len(found), generic=generic)
-    for _ in range(len(param.test_iter) - len(found)):
+    _check_counts(param, len(nets), generic=generic)
+    for _ in range(len(param.test_iter) - len(nets)):
         if param.HasField("net"):
-            net, folder, told = _read("net", param.net, base_dir)
-            found.append((net, folder, f"net file: {told}"))
+            net, folder, file = _read("net", param.net, base_dir)
+            nets.append((net, folder, f"net file: {file}"))
         else:
-            found.append((param.net_param, base_dir, "net_param"))
-    states = param.test_state or [pb.NetState()] * len(found)
+            nets.append((param.net_param, base_dir, "net_param"))
+    states = param.test_state or [pb.NetState()] * len(nets)
     return [
-        definition(net, "TEST", state, folder, f"Creating test net (#{number}) specified by {told}")
-        for number, ((net, folder, told), state) in enumerate(zip(found, states, strict=True))
+        SolverDefinition(
+            prepare_in_state(net, "TEST", state, base_dir=folder, fork=fork),
+            f"Creating test net (#{number}) specified by {origin}",
+        )
+        for number, ((net, folder, origin), state) in enumerate(zip(nets, states, strict=True))
     ]
 
 
@@ -127,17 +128,26 @@ def _read(field: str, name: str, base_dir: Path) -> tuple[pb.NetParameter, Path,
     return read_net(path), path.parent, str(path)
 
 
-def definition(net: pb.NetParameter, phase: str, state: pb.NetState, base_dir: Path, told: str = "") -> Definition:
-    """Return the definition of a net of any age in a phase; what the net says of its state ranks below `state`."""
-    upgraded = upgrade_net(net)
+def prepare_in_state(
+    net: str | PathLike[str] | pb.NetParameter,
+    phase: str,
+    state: pb.NetState,
+    *,
+    base_dir: Path | None = None,
+    fork: str | Sequence[str] | None = None,
+) -> PreparedNet:
+    """Return a net prepared as solvers do it: the net's own state ranks above the phase and below `state`."""
+    message = net if isinstance(net, pb.NetParameter) else read_net(net)
+    if base_dir is None and not isinstance(net, pb.NetParameter):
+        base_dir = Path(net).parent
     merged = pb.NetState(phase=phase)
-    merged.MergeFrom(upgraded.state)
+    merged.MergeFrom(message.state)
     merged.MergeFrom(state)
-    return Definition(filter_net(upgraded, merged), base_dir, told, tuple(rule_lines(upgraded, merged)))
+    return prepare(message, merged, base_dir=base_dir, fork=fork)
 
 
-def redirect(definition: Definition, source: str) -> Definition:
-    """Return the definition with the source of its only data layer replaced.
+def redirect(prepared: PreparedNet, source: str) -> PreparedNet:
+    """Return the net with the source of its only data layer replaced.
 
     Raises
     ------
@@ -145,7 +155,7 @@ def redirect(definition: Definition, source: str) -> Definition:
         where the net has no data layer or several.
     """
     net = pb.NetParameter()
-    net.CopyFrom(definition.net)
+    net.CopyFrom(prepared.message)
     layers = [layer for layer in net.layer if layer.type in DATA_LAYER_TYPES - {"DummyData", "MemoryData"}]
     if len(layers) != 1:
         names = ", ".join(layer.name for layer in layers) or "none"
@@ -155,7 +165,7 @@ def redirect(definition: Definition, source: str) -> Definition:
     for described, message in layers[0].ListFields():
         if described.message_type is not None and "source" in described.message_type.fields_by_name:
             message.source = source
-    return replace(definition, net=net)
+    return replace(prepared, message=net)
 
 
 class FedNet(Closing):
@@ -174,7 +184,7 @@ class FedNet(Closing):
 
     def __init__(
         self,
-        definition: Definition,
+        net: PreparedNet,
         *,
         rng: Randomness,
         seed: int | None,
@@ -185,19 +195,12 @@ class FedNet(Closing):
     ) -> None:
         self._criterion = criterion
         self._watch: Watch | None = None
-        opened = open_sources(definition.net, base_dir=definition.base_dir, rng=rng)
+        opened = open_sources(net.message, base_dir=net.base_dir, rng=rng)
         self.sources: list[DataSource] = [ahead(source, pin=device.type == "cuda") for source in opened]
-        if workers.count > 1 and definition.net.state.phase == pb.TRAIN:  # only the first one tests: it skips nothing
+        if workers.count > 1 and net.phase == "TRAIN":  # only the first one tests: it skips nothing
             self.sources = [Share(source, workers) for source in self.sources]
         shapes = {top: source.shapes[top] for source in self.sources for top in source.tops}
-        state = definition.net.state
-        graph = build_graph(
-            definition.net,
-            phase=pb.Phase.Name(state.phase),
-            stages=tuple(state.stage),
-            level=state.level,
-            input_shapes=shapes,
-        )
+        graph = build_graph(net, input_shapes=shapes)
         unfed = [name for name in graph.inputs if name not in shapes]
         if unfed:
             hint = "a solver's nets take all their data from data layers"

@@ -10,9 +10,10 @@ import torch
 
 from caffe_compat.build.load_report import LoadReport
 from caffe_compat.data import DataSource, Randomness
+from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.graph.graph import NetGraph
 from caffe_compat.solver.debug import Say
-from caffe_compat.solver.nets import Criterion, Definition
+from caffe_compat.solver.nets import Criterion
 from caffe_compat.solver.update import Learnable
 from caffe_compat.solver.workers import Workers
 
@@ -76,7 +77,7 @@ class MakesNets(Protocol):
 
     def __call__(
         self,
-        definition: Definition,
+        net: PreparedNet,
         *,
         rng: Randomness,
         seed: int | None,
@@ -85,4 +86,4 @@ class MakesNets(Protocol):
         workers: Workers,
         criterion: Criterion | None,
     ) -> SolverNet:
-        """Return the net of a definition."""
+        """Return such a net."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
 from caffe_compat.data import CRand, DataSource, in_phase, open_source
-from caffe_compat.definition.filtering import filter_net, net_state
-from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.graph.graph import InputShapes, NetGraph, build_graph
 from caffe_compat.layers import REGISTRY
@@ -72,12 +70,8 @@ class Feed(Closing):
 
 
 def feed(
-    net: pb.NetParameter,
+    net: PreparedNet,
     *,
-    phase: str,
-    stages: Sequence[str] = (),
-    level: int = 0,
-    base_dir: Path = Path(),
     input_shapes: InputShapes | None = None,
     made_up: bool = True,
     seed: int = 0,
@@ -86,9 +80,7 @@ def feed(
 
     Parameters
     ----------
-    net : definition of any age.
-    phase, stages, level : the state it is built in.
-    base_dir : folder of the definition; data is looked for there after the working directory.
+    net : the prepared definition.
     input_shapes : shapes of fed blobs; a data layer whose tops are all here is not opened.
     made_up : make up the values of data layers whose data cannot be read; else that is an error.
     seed : of made-up values.
@@ -98,18 +90,17 @@ def feed(
     CaffeCompatError
         everything wrong with the net, or an input whose shape nothing tells.
     """
-    kept = filter_net(upgrade_net(net), net_state(phase, stages=stages, level=level))
     shapes: dict[str, Shape] = {blob: tuple(shape) for blob, shape in (input_shapes or {}).items()}
     sources: list[DataSource] = []
     notes: list[str] = []
-    for layer in kept.layer:
+    for layer in net.message.layer:
         known = REGISTRY.get(layer.type)
         if known is None or not known.is_data or layer.type == "Input" or all(top in shapes for top in layer.top):
             continue
         reason = ""
         if layer.type != "MemoryData":
             try:
-                source = open_source(in_phase(layer, kept), base_dir=base_dir, rng=CRand())
+                source = open_source(in_phase(layer, net.message), base_dir=net.base_dir, rng=CRand())
                 sources.append(source)
                 shapes |= {top: tuple(source.shapes[top]) for top in layer.top}
                 continue
@@ -121,7 +112,7 @@ def feed(
         if all(top in shapes for top in layer.top):
             told = ", ".join(f"{top} {'x'.join(map(str, shapes[top]))}" for top in layer.top)
             notes.append(f"layer {layer.name!r}: made up, {told}" + (f" ({reason})" if reason else ""))
-    graph = build_graph(kept, phase=phase, stages=stages, level=level, input_shapes=shapes)
+    graph = build_graph(net, input_shapes=shapes)
     read_here = {top for source in sources for top in source.tops}
     left = {blob: graph.shapes[blob] for blob in graph.inputs if blob not in read_here}
     return Feed(graph, tuple(sources), left, tuple(notes), seed)

@@ -67,7 +67,8 @@ def test_time_reads_data_layers_and_makes_up_what_is_not_there(tmp_path, capsys,
 
 def test_a_layer_takes_the_gradient_of_its_readers(tmp_path):
     from caffe_compat.build.net import build_net
-    from caffe_compat.formats.files import read_net
+    from caffe_compat.definition.filtering import net_state
+    from caffe_compat.definition.prepare import prepare
     from caffe_compat.tools.feeds import feed
     from caffe_compat.tools.timing import _Pass
 
@@ -78,7 +79,7 @@ def test_a_layer_takes_the_gradient_of_its_readers(tmp_path):
     )
     text += 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" loss_weight: 3 }\n'
     (tmp_path / "net.prototxt").write_text(text)
-    fed = feed(read_net(tmp_path / "net.prototxt"), phase="TRAIN")
+    fed = feed(prepare(tmp_path / "net.prototxt", net_state("TRAIN")))
     net = build_net(fed.graph, seed=1)
     run = _Pass(net, fed, torch.device("cpu"))
     seen = {}

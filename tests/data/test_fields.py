@@ -11,10 +11,10 @@ import torch
 from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers import REGISTRY
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import datum, pictures, write_leveldb, write_lmdb, write_mean
+from tests.nets import build_graph
 
 DB = "source: 'db' batch_size: 4 backend: LMDB"
 CODED = "source: 'coded' batch_size: 1 backend: LMDB"

@@ -9,6 +9,8 @@ import torch
 
 from caffe_compat.build.net import CaffeNet, build_net, load_net
 from caffe_compat.data.transform import read_mean
+from caffe_compat.definition.filtering import net_state
+from caffe_compat.definition.prepare import prepare
 from caffe_compat.definition.upgrade import upgrade_net, upgrade_solver
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import (
@@ -89,7 +91,7 @@ class Cases:
         faults = []
         for phase in ("TRAIN", "TEST"):
             try:
-                fed = feed(net, phase=phase, base_dir=self.folder)
+                fed = feed(prepare(net, net_state(phase), base_dir=self.folder))
                 built = build_net(fed.graph, empty=True)
                 if _small(built):
                     built = build_net(fed.graph, seed=0)

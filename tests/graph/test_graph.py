@@ -9,8 +9,9 @@ from caffe_compat.definition.splits import insert_splits
 from caffe_compat.errors import NetError, ProblemsError
 from caffe_compat.formats.extras import same
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import NetGraph, build_graph
+from caffe_compat.graph.graph import NetGraph
 from caffe_compat.schema import caffe_pb2 as pb
+from tests.nets import build_graph
 
 X = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
 

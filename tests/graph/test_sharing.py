@@ -11,8 +11,8 @@ from caffe_compat.build.net import build_net, load_net
 from caffe_compat.build.weights import caffe_blobs, copy_weights, save_weights
 from caffe_compat.errors import NetError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
+from tests.nets import build_graph
 
 
 def net(first, second, *, outputs=(4, 4)):

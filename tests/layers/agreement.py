@@ -10,8 +10,8 @@ from caffe_compat.build.exact import sum_as_caffe
 from caffe_compat.build.net import build_net
 from caffe_compat.build.weights import caffe_blobs, copy_weights
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
+from tests.nets import build_graph
 from tests.records import difference
 from tests.reference.caffe_forks import Said
 from tests.reference.caffe_net import Net

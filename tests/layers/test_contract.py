@@ -11,10 +11,10 @@ from caffe_compat.build.weights import caffe_blobs, copy_weights
 from caffe_compat.data import DATA_LAYER_TYPES
 from caffe_compat.errors import NetError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers import REGISTRY, Account, Layer, register
 from caffe_compat.layers.base import parameter_descriptor
 from caffe_compat.schema import caffe_pb2 as pb
+from tests.nets import build_graph
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ def _param(name: str, changes: dict[str, str]) -> dict[str, str]:
 CONV = (
     "num_output: 4 kernel_size: 3 weight_filler { type: 'gaussian' std: 1 } bias_filler { type: 'constant' value: 1 }"
 )
+
 CONV_W = "num_output: 4 weight_filler { type: 'gaussian' std: 1 }"
 IP = "num_output: 3 weight_filler { type: 'gaussian' std: 1 }"
 SCALE = "filler { type: 'gaussian' std: 1 }"

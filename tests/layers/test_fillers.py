@@ -8,9 +8,9 @@ import torch
 from caffe_compat.build.net import build_net
 from caffe_compat.errors import NetError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers.fillers import FILLERS, fill
 from caffe_compat.schema import caffe_pb2 as pb
+from tests.nets import build_graph
 
 SHAPE = (50, 40, 5, 5)
 

@@ -7,12 +7,12 @@ import torch
 from caffe_compat.build.net import build_net
 from caffe_compat.errors import DataError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers import FORK_REGISTRY
 from caffe_compat.layers.forks.detection import overlaps
 from caffe_compat.layers.forks.prior_box import Priors, boxes
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
+from tests.nets import build_graph
 from tests.reference.caffe_forks import FORK_TYPES, DetectionOutput, Said
 
 MAP = (2, 4, 5, 6)

@@ -11,12 +11,12 @@ from caffe_compat.build.weights import caffe_blobs, copy_weights
 from caffe_compat.definition.forks import FORKS
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers import FORK_REGISTRY, Account, Layer, register
 from caffe_compat.layers.base import account_fields, schema_of
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import single
 from tests.layers.test_contract import CONV_CHANGES, _same
+from tests.nets import build_graph
 
 LAYERS = {f"{layer.forks[0]} {layer.type}": layer for name in sorted(FORK_REGISTRY) for layer in FORK_REGISTRY[name]}
 FILLED = "slope_filler { type: 'gaussian' std: 1 } bias_filler { type: 'gaussian' std: 1 }"

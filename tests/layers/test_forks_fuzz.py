@@ -9,9 +9,9 @@ import pytest
 from caffe_compat.build.net import build_net
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.test_forks_nets import FAMILIES
+from tests.nets import build_graph
 
 VALUES = "0 -1 1 2 3 7 4294967295 2147483647 1e38 inf nan -0.5 0.3 true false CORNER x".split()  # noqa: SIM905
 

@@ -6,7 +6,6 @@ import torch
 import caffe_compat.pycaffe as caffe
 from caffe_compat.build.net import load_net
 from caffe_compat.build.weights import save_weights
-from caffe_compat.definition.forks import naming_forks
 from caffe_compat.errors import NetError
 from caffe_compat.formats.files import read_solver
 from caffe_compat.formats.text import parse_text
@@ -228,7 +227,7 @@ def test_pycaffe_runs_it_to_the_same_values(family, tmp_path):
     torch.testing.assert_close(found, net.every_blob(given)[output].detach(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_solver_trains_a_net_of_the_fork_that_is_named_around_it(tmp_path, monkeypatch):
+def test_a_solver_trains_a_net_of_the_fork_it_is_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_case(tmp_path, net=NET.replace('bottom: "ip" bottom', 'bottom: "bn" bottom')
                + 'layer { name: "bn" type: "BN" bottom: "ip" top: "bn" }')  # fmt: skip
@@ -239,7 +238,6 @@ def test_a_solver_trains_a_net_of_the_fork_that_is_named_around_it(tmp_path, mon
     with pytest.raises(NetError, match="several forks have a layer type of this name"):
         Solver(definition)
     for fork, blobs in (("pspnet", 4), ("segnet", 2)):
-        with naming_forks(fork):
-            solver = Solver(definition)
+        solver = Solver(definition, fork=fork)
         solver.step(3)
         assert sum(slot.layer == "bn" for slot in solver.net.caffe.slots) == blobs

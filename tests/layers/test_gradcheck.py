@@ -5,11 +5,11 @@ import torch
 
 from caffe_compat.build.net import build_net
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers import REGISTRY
 from caffe_compat.layers.recurrent import RecurrentModule
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.test_contract import EXAMPLES, _message_field, example_text
+from tests.nets import build_graph
 
 NONE = {
     "Accuracy": "counts",

@@ -9,8 +9,8 @@ from caffe_compat.build.net import build_net, load_net
 from caffe_compat.cli import main
 from caffe_compat.errors import FileError, NetError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
+from tests.nets import build_graph
 
 NET = """
 layer {{ name: "in" type: "Input" top: "x" top: "t" input_param {{ shape {{ {x} }} shape {{ {t} }} }} }}

@@ -8,9 +8,9 @@ from caffe_compat.build.net import build_net
 from caffe_compat.build.weights import copy_weights
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
+from tests.nets import build_graph
 
 WINDOWS = [
     ((2, 3, 5, 6), "kernel_size: 3 stride: 2 pad: 1"),

@@ -5,9 +5,9 @@ import pytest
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
+from tests.nets import build_graph
 
 CLASSES = np.array([0, 4, 2, 2], "f4")
 BINARY = np.array([[0, 1, 1], [1, 2, 0], [1, 0, 0], [0, 1, 2]], "f4")

@@ -6,9 +6,9 @@ import torch
 from caffe_compat.build.net import build_net
 from caffe_compat.errors import CaffeCompatError, NetError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
+from tests.nets import build_graph
 
 BODIES = {
     "AbsVal": [""],

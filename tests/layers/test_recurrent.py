@@ -7,9 +7,9 @@ import torch
 from caffe_compat.build.net import build_net
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import agree, single
+from tests.nets import build_graph
 
 CONT = {"x1": np.array([[1, 0], [1, 1], [0, 1], [0.5, 1]], "f4")}
 STATES = {"LSTM": 2, "RNN": 1}

@@ -15,9 +15,9 @@ from caffe_compat.build.weights import read_weights
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import read_net
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
+from tests.nets import build_graph
 from tests.records import difference
 from tests.reference.caffe_layers import CheckFailed
 from tests.reference.caffe_net import Net

@@ -6,17 +6,17 @@ import torch
 
 from caffe_compat.build.net import build_net, load_net
 from caffe_compat.build.weights import read_weights
-from caffe_compat.definition.forks import FORKS, name_forks, named_forks, naming_forks
-from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.definition.forks import FORKS, name_numbered_fields
+from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import CaffeCompatError, NetError
 from caffe_compat.formats.extras import all_forks
 from caffe_compat.formats.files import BlobStore, read_binary, write_binary
 from caffe_compat.formats.printer import format_text
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 from tests.layers.agreement import single
+from tests.nets import build_graph
 
 MAP = [(2, 4, 6, 6)]
 
@@ -162,7 +162,9 @@ def test_naming_the_fork_gives_numbers_their_names(tmp_path):
     twin = build_net(build_graph(parse_text(single("Normalize", [(1, 4, 3, 3)], text), pb.NetParameter)), seed=0)
     x = torch.randn(1, 4, 3, 3)
     assert torch.equal(built(x), twin(x))
-    assert "norm_param {\n    across_spatial: false\n    eps: 0.25\n  }" in format_text(name_forks(net, "ssd"))
+    assert "norm_param {\n    across_spatial: false\n    eps: 0.25\n  }" in format_text(
+        prepare(net, fork="ssd").message
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_what_is_no_field_of_the_fork_that_is_named_is_refused(tmp_path):
     part.MergeFromString(b"\xc2\x09\x03\x0a\x7f\x00")  # field 152, three bytes: a field longer than they are
     net, _ = read_binary(binary(tmp_path, (INPUT, None), (part, None)), pb.NetParameter)
     with pytest.raises(NetError, match="layer 'l': what stands here is none of pspnet's fields"):
-        name_forks(net, "pspnet")
+        prepare(net, fork="pspnet")
 
 
 def test_naming_a_fork_leaves_the_net_that_was_given_as_it_was(tmp_path):
@@ -207,17 +209,16 @@ def test_naming_a_fork_leaves_the_net_that_was_given_as_it_was(tmp_path):
     added.norm_param.eps = 1
     net, _ = read_binary(binary(tmp_path, (layer("Normalize"), added)), pb.NetParameter)
     before = net.SerializeToString()
-    named = name_forks(net, ("ssd", "segnet"))
+    prepared = prepare(net, fork=("ssd", "segnet", "ssd"))
     assert net.SerializeToString() == before
-    assert named_forks(named) == ("ssd", "segnet")
-    assert named_forks(upgrade_net(named)) == ("ssd", "segnet")
-    assert name_forks(net, None) is net
+    assert prepared.forks == ("ssd", "segnet")
+    assert name_numbered_fields(net, ()) is net
 
 
 def test_a_field_of_text_is_never_renumbered():
     text = "interp_param { height: 3 width: 3 } input_param { shape { dim: 2 } }"
     net = parse_text(single("Interp", MAP, text), pb.NetParameter)
-    assert net.layer[-1] == name_forks(net, "pspnet").layer[-1]
+    assert net.layer[-1] == name_numbered_fields(net, ["pspnet"]).layer[-1]
 
 
 # The schema
@@ -251,13 +252,12 @@ def test_text_of_a_fork_is_written_back_as_it_was():
     assert build_graph(again).nodes[-1].spec.fork == "ssd"
 
 
-def test_a_fork_named_around_a_block_is_meant_inside_it_only():
+def test_the_caller_names_the_fork_where_several_have_a_type():
     net = parse_text(single("BN", MAP), pb.NetParameter)
-    with naming_forks("segnet"):
-        assert build_graph(net).nodes[-1].spec.fork == "segnet"
-        assert build_graph(net, fork="pspnet").nodes[-1].spec.fork == "pspnet"
-        assert load_net(net).caffe.nodes[-1].spec.fork == "segnet"
+    for fork in ("segnet", "pspnet"):
+        assert build_graph(net, fork=fork).nodes[-1].spec.fork == fork
+        assert load_net(net, fork=fork).caffe.nodes[-1].spec.fork == fork
     with pytest.raises(NetError, match="several"):
         build_graph(net)
-    with pytest.raises(NetError, match="no such fork"), naming_forks("nobody"):
-        raise AssertionError("not reached")
+    with pytest.raises(NetError, match="no such fork"):
+        build_graph(net, fork="nobody")

@@ -7,9 +7,9 @@ import torch
 from caffe_compat.build.net import build_net
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
+from tests.nets import build_graph
 
 X = (2, 4, 3, 6)
 MOVES = [

@@ -10,9 +10,9 @@ import torch
 
 from caffe_compat.build.net import build_net, load_net
 from caffe_compat.formats.text import parse_text
-from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import single
+from tests.nets import build_graph
 
 XAVIER = 'weight_filler { type: "xavier" }'
 NET = f"""

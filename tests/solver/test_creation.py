@@ -11,7 +11,7 @@ from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.log import Log
-from caffe_compat.solver.nets import definition
+from caffe_compat.solver.nets import prepare_in_state
 from caffe_compat.tools.logs import read_log
 from tests.solver.case import write_case
 
@@ -97,12 +97,11 @@ net.cpp:257 Network initialization done.
 
 @pytest.fixture
 def made():
-    return definition(parse_text(NET, pb.NetParameter), "TRAIN", pb.NetState(level=0), Path())
+    return prepare_in_state(parse_text(NET, pb.NetParameter), "TRAIN", pb.NetState(level=0))
 
 
 def test_every_layer_is_logged_as_caffe_does(made):
-    graph = build_graph(made.net, phase="TRAIN")
-    assert [f"{place} {text}" for place, text in after(made, graph)] == LINES.strip().splitlines()
+    assert [f"{place} {text}" for place, text in after(build_graph(made))] == LINES.strip().splitlines()
 
 
 def test_the_rules_that_leave_layers_out_come_before_the_net(made):

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from caffe_compat.definition.filtering import net_state
+from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
@@ -16,7 +18,7 @@ layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: 
 
 
 def fed(kind, text, **options):
-    return feed(parse_text(NET.format(kind, text), pb.NetParameter), phase="TRAIN", **options)
+    return feed(prepare(parse_text(NET.format(kind, text), pb.NetParameter), net_state("TRAIN")), **options)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from caffe_compat.build.net import build_net
-from caffe_compat.definition.filtering import filter_net, net_state
+from caffe_compat.definition.filtering import net_state
+from caffe_compat.definition.prepare import prepare
 from caffe_compat.definition.upgrade import needs_upgrade, upgrade_net, upgrade_solver
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.files import format_text, parse_text, read_net, read_solver, same
@@ -102,7 +103,7 @@ def _states(net) -> Iterator[tuple[str, str]]:
 def _built(net, phase: str, stage: str, file: Path) -> str:
     stages = [stage] if stage else []
     shapes = _shapes_of_records(net, phase, stages)
-    fed = feed(net, phase=phase, stages=stages, base_dir=file.parent, input_shapes=shapes)
+    fed = feed(prepare(net, net_state(phase, stages=stages), base_dir=file.parent), input_shapes=shapes)
     build_net(fed.graph, empty=True)
     return "built, shape given" if shapes else "built, data made up" if fed.notes else "built"
 
@@ -110,7 +111,7 @@ def _built(net, phase: str, stage: str, file: Path) -> str:
 def _shapes_of_records(net, phase: str, stages: list[str]) -> dict[str, tuple[int, ...]]:
     """Return the shapes that no field of the data layers tells, from the data set they name."""
     shapes = {}
-    for layer in filter_net(upgrade_net(net), net_state(phase, stages=stages)).layer:
+    for layer in prepare(net, net_state(phase, stages=stages)).message.layer:
         for param in (layer.data_param, layer.hdf5_data_param):
             size = next((size for name, size in RECORDS.items() if name in param.source), None)
             if size and layer.top[0] not in guessed_shapes(layer, {}):

@@ -7,6 +7,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from caffe_compat.data.source import find_input
+from caffe_compat.definition.forks import fork_names
 from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import read_net, read_solver
@@ -46,6 +47,7 @@ def lint_net(
     stages: Sequence[str] = (),
     level: int = 0,
     input_shapes: InputShapes | None = None,
+    fork: str | Sequence[str] | None = None,
 ) -> list[Finding]:
     """Check a net.
 
@@ -56,6 +58,7 @@ def lint_net(
     phases : to check; by default both, and TEST alone for a deploy definition.
     stages, level : the state to check it in.
     input_shapes : blob -> shape, where neither the definition nor its data says it.
+    fork : the fork of Caffe the net is for (or several), where its layers do not tell.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def lint_net(
     except CaffeCompatError as error:
         return [_unreadable(error, file)]
     lines = field_lines(Path(path).read_text(encoding="utf-8", errors="surrogateescape"), file)
-    subject = Subject(file, raw, net, lines, Path(path).parent)
+    subject = Subject(file, raw, net, lines, Path(path).parent, fork_names(fork))
     wanted = phases or (("TEST",) if is_deploy(net) else ("TRAIN", "TEST"))
     build_states(subject, phases=wanted, stages=stages, level=level, input_shapes=input_shapes or {})
     found = [finding for check in _CHECKS for finding in check(subject)]
@@ -79,8 +82,10 @@ def lint_net(
     return _merged(found, wanted)
 
 
-def lint_solver(path: str | PathLike[str], *, nets: bool = True) -> list[Finding]:
-    """Check a solver, and, with `nets`, those of its nets that are there."""
+def lint_solver(
+    path: str | PathLike[str], *, nets: bool = True, fork: str | Sequence[str] | None = None
+) -> list[Finding]:
+    """Check a solver, and, with `nets`, those of its nets that are there; `fork` as for :func:`lint_net`."""
     file = fspath(path)
     try:
         raw = read_solver(path)
@@ -94,7 +99,7 @@ def lint_solver(path: str | PathLike[str], *, nets: bool = True) -> list[Finding
             text = (f"there is no net {name!r}", "it was not checked", "--net=FILE trains another")
             found.append(Finding("no-data", "note", *text, file=file, line=line))
         elif nets:
-            found += lint_net(where)
+            found += lint_net(where, fork=fork)
     return found
 
 

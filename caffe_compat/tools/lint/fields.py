@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf.message import Message
 
-from caffe_compat.definition.forks import forks_with, name_forks, named_forks
+from caffe_compat.definition.forks import forks_with
 from caffe_compat.formats.extras import Fork, all_forks
 from caffe_compat.layers import REGISTRY, LayerSpec, resolve_type
 from caffe_compat.schema import caffe_pb2 as pb
@@ -88,10 +88,10 @@ def _meant(names: Iterable[str]) -> str:
     return f"; its parameters are in {', '.join(known)}" if known else ""
 
 
-def _fork_of(layer: pb.LayerParameter, net: pb.NetParameter) -> str | None:
+def _fork_of(layer: pb.LayerParameter, forks: Sequence[str]) -> str | None:
     """Return the fork whose type a layer is taken to be, or None."""
-    found = resolve_type(LayerSpec(layer, ()), named_forks(name_forks(net, None)))
-    return found[1].fork or None if isinstance(found, tuple) else None
+    resolved = resolve_type(LayerSpec(layer, ()), forks)
+    return resolved[1].fork or None if isinstance(resolved, tuple) else None
 
 
 def forked(subject: Subject) -> Iterator[Finding]:
@@ -101,7 +101,7 @@ def forked(subject: Subject) -> Iterator[Finding]:
     seen: dict[tuple[str, str, str], list[pb.LayerParameter]] = {}
     strange: list[tuple[pb.LayerParameter | None, Fork]] = []
     for layer in subject.raw.layer:
-        chosen = _fork_of(layer, subject.raw)
+        chosen = _fork_of(layer, subject.forks)
         if types.get(layer.name) or chosen:
             told = chosen or " or ".join(types[layer.name])
             seen.setdefault(("layer type", layer.type, told), []).append(layer)

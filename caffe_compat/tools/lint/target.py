@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.definition.filtering import filter_net, net_state
+from caffe_compat.definition.filtering import net_state
+from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import CaffeCompatError, ProblemsError
 from caffe_compat.formats.extras import where
 from caffe_compat.graph.graph import InputShapes, NetGraph
@@ -65,15 +66,17 @@ class Subject:
     file : its name, for findings.
     raw, net : as written, and upgraded.
     lines : where fields stand, see :func:`caffe_compat.tools.lint.positions.field_lines`.
-    states : TRAIN and TEST; TEST alone for a deploy definition.
     base_dir : where data is looked for after the working directory.
+    forks : the forks of Caffe it is for, where its layers do not tell.
+    states : TRAIN and TEST; TEST alone for a deploy definition.
     """
 
     file: str
     raw: pb.NetParameter
     net: pb.NetParameter
     lines: Mapping[tuple[int, str], int]
-    base_dir: Path = field(default_factory=Path)
+    base_dir: Path
+    forks: Sequence[str]
     states: list[State] = field(default_factory=list)
 
     def finding(
@@ -119,20 +122,18 @@ def build_states(
     """Filter and build a net in each phase."""
     for phase in phases:
         try:
-            kept = filter_net(subject.net, net_state(phase, stages=stages, level=level))
+            state_given = net_state(phase, stages=stages, level=level)
+            prepared = prepare(subject.net, state_given, base_dir=subject.base_dir, fork=subject.forks)
         except CaffeCompatError as error:
             subject.states.append(State(phase, (), None, _each(error)))
             continue
-        state = State(phase, list(kept.layer))
+        state = State(phase, list(prepared.message.layer))
         subject.states.append(state)
-        fed = {
-            top for layer in kept.layer if layer.type in REGISTRY and REGISTRY[layer.type].is_data for top in layer.top
-        }
+        data = [layer for layer in state.layers if layer.type in REGISTRY and REGISTRY[layer.type].is_data]
+        fed = {top for layer in data for top in layer.top}
         shapes = {blob: shape for blob, shape in input_shapes.items() if blob in fed}
         try:
-            with feed(
-                subject.net, phase=phase, stages=stages, level=level, base_dir=subject.base_dir, input_shapes=shapes
-            ) as fed_net:
+            with feed(prepared, input_shapes=shapes) as fed_net:
                 state.graph = fed_net.graph
         except CaffeCompatError as error:
             state.problems = _each(error)

@@ -14,8 +14,7 @@ from typing import Any
 import lq_emotion.prototxt as prototxt
 from caffe_compat.build.inference import inference_net
 from caffe_compat.build.weights import fits
-from caffe_compat.definition.filtering import filter_net, net_state
-from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import CaffeCompatError, WeightsError, did_you_mean, raise_together
 from caffe_compat.formats.files import read_net
 from caffe_compat.graph.graph import build_graph
@@ -73,12 +72,13 @@ def networks() -> tuple[Network, ...]:
 
 
 def _network(name: str, net: pb.NetParameter, *, authors: bool) -> Network:
-    definition = inference_net(filter_net(upgrade_net(net), net_state("TEST")))
-    graph = build_graph(definition)
+    prepared = prepare(net)
+    prepared = replace(prepared, message=inference_net(prepared.message))
+    graph = build_graph(prepared)
     shapes: dict[str, tuple[Shape, ...]] = {}
     for slot in graph.slots:
         shapes[slot.layer] = (*shapes.get(slot.layer, ()), tuple(slot.blob.shape))
-    return Network(name, authors, definition, shapes, graph.outputs[0])
+    return Network(name, authors, prepared.message, shapes, graph.outputs[0])
 
 
 def recognise(held: Held) -> Network:

@@ -1,0 +1,78 @@
+"""Prepare a definition once: read, upgraded, filtered, its forks named.
+
+Graph, module, solver, pycaffe and the tools all start from the :class:`PreparedNet` that :func:`prepare` returns.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe_compat.definition.filtering import filter_net, net_state, rule_lines
+from caffe_compat.definition.forks import fork_names, name_numbered_fields
+from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.formats.files import read_net
+from caffe_compat.schema import caffe_pb2 as pb
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class PreparedNet:
+    """A definition in its current form, in one state.
+
+    Attributes
+    ----------
+    message : upgraded and filtered, with the state written into it. Each layer carries the place it was read from
+        (:func:`caffe_compat.formats.extras.where`), which errors name.
+    forks : the forks of Caffe the net was written for, as far as the caller named them.
+    base_dir : folder of the definition; data is looked for there after the working directory.
+    rules : what Caffe logs of the rules that leave layers out: place in its source, and text.
+    """
+
+    message: pb.NetParameter
+    forks: tuple[str, ...] = ()
+    base_dir: Path = Path()
+    rules: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def state(self) -> pb.NetState:
+        """Phase, level and stages."""
+        return self.message.state
+
+    @property
+    def phase(self) -> str:
+        """The phase's name, "TRAIN" or "TEST"."""
+        return pb.Phase.Name(self.state.phase)
+
+
+def prepare(
+    net: PathLike | pb.NetParameter,
+    state: pb.NetState | None = None,
+    *,
+    fork: str | Sequence[str] | None = None,
+    base_dir: PathLike | None = None,
+) -> PreparedNet:
+    """Return a definition of any age, ready to be built.
+
+    Parameters
+    ----------
+    net : path of a definition, or the message itself, which is not changed.
+    state : phase, level and stages (:func:`caffe_compat.definition.filtering.net_state`); TEST by default.
+    fork : the fork of Caffe the net was written for (or several), where its layers do not tell.
+    base_dir : folder where data is looked for; by default that of the file, or the working directory.
+
+    Raises
+    ------
+    CaffeCompatError
+        The file cannot be read, no fork has that name, or Caffe could not upgrade or filter the net either.
+    """
+    message = net if isinstance(net, pb.NetParameter) else read_net(net)
+    if base_dir is None:
+        base_dir = Path() if isinstance(net, pb.NetParameter) else Path(net).parent
+    state = state or net_state()
+    forks = fork_names(fork)
+    upgraded = upgrade_net(name_numbered_fields(message, forks))
+    return PreparedNet(filter_net(upgraded, state), forks, Path(base_dir), tuple(rule_lines(upgraded, state)))
