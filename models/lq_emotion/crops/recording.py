@@ -21,7 +21,7 @@ from lq_emotion.datasets.avec.gold import GoldStandard, Source, gold_standard, r
 from lq_emotion.datasets.avec.layout import Dimension, Recording
 from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import match, require_grid
-from lq_emotion.metrics.delay import gold_back
+from lq_emotion.metrics.delay import shift_gold
 from matlab_ports import PortError
 from matlab_ports._recordings.labels import DELAY
 from matlab_ports._recordings.prepare_recording import Luma, Prepared, prepare_recording
@@ -231,7 +231,7 @@ class _Work:
         return gold
 
     def _shifted(self, gold: GoldStandard) -> Doubles:
-        return gold_back(gold.gsd, gold.time, self._settings.delay)
+        return shift_gold(gold.gsd, gold.time, self._settings.delay)
 
     def _boxes(self, times: Doubles) -> Boxes:
         path = self._paths.mat("bbox")

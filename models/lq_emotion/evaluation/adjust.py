@@ -10,7 +10,7 @@ import numpy as np
 
 from caffe_compat.errors import DataError
 from lq_emotion.evaluation.postprocess import PostProcessing, Search, learn
-from lq_emotion.metrics.delay import SEARCHED, Trace, shifted
+from lq_emotion.metrics.delay import SEARCHED_DELAYS, Trace, shift
 from lq_emotion.metrics.regression import Convention, ccc
 from matlab_ports.run_eval import Labels, mat_path
 
@@ -42,7 +42,7 @@ class Recorded:
         """
         prediction = np.concatenate([self.raw[name] for name in names])
         scores = {}
-        for delay in SEARCHED:
+        for delay in SEARCHED_DELAYS:
             if processed:
                 scores[delay] = self.learnt(names, delay).ccc["scale"]
             else:
@@ -72,11 +72,11 @@ def forward(prediction: Trace, labels: Labels, delay: float) -> Trace:
 
     What the labels were shifted back by already is not made up for a second time.
     """
-    return shifted(prediction, labels.video_time[: prediction.size], delay - labels.delay)
+    return shift(prediction, labels.video_time[: prediction.size], delay - labels.delay)
 
 
 def _back(labels: Labels, delay: float) -> Trace:
-    return shifted(labels.valence, labels.video_time, labels.delay - delay)
+    return shift(labels.valence, labels.video_time, labels.delay - delay)
 
 
 def made_alike(labels: Mapping[str, Labels], data: Path) -> tuple[str, float]:

@@ -22,8 +22,8 @@ from lq_emotion.evaluation.adjust import Recorded, made_alike
 from lq_emotion.evaluation.postprocess import PostProcessing, Search
 from lq_emotion.evaluation.predict import Predictor, load_predictor
 from lq_emotion.evaluation.tables import Predicted
-from lq_emotion.metrics.delay import gold_back, grid_index
-from lq_emotion.metrics.regression import CONVENTIONS, Convention, Score, mean_of, score
+from lq_emotion.metrics.delay import grid_index, shift_gold
+from lq_emotion.metrics.regression import CONVENTIONS, Convention, Score, mean_score, score
 from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import loadmat
 from matlab_ports.run_eval import Labels, mat_path, open_video, read_labels
@@ -159,7 +159,7 @@ class Evaluate:
             strange = np.setdiff1d(grid_index(labels[name].video_time), grid_index(whole.video_time))
             if strange.size:
                 raise DataError(f"has no gold standard at {strange[0] * 0.04:g} s, where {name} has a frame", file=path)
-            found[name] = whole._replace(valence=gold_back(gold, time, labels[name].delay))
+            found[name] = whole._replace(valence=shift_gold(gold, time, labels[name].delay))
         return found
 
     def _predict(
@@ -185,7 +185,7 @@ class Evaluate:
         prediction = np.concatenate([one.prediction for one in predicted])
         gold = np.concatenate([one.valence for one in predicted])
         each = {one.name: score(one.prediction, one.valence, self.convention) for one in predicted}
-        rows = {**each, TOGETHER: score(prediction, gold, self.convention), MEAN: mean_of(list(each.values()))}
+        rows = {**each, TOGETHER: score(prediction, gold, self.convention), MEAN: mean_score(list(each.values()))}
         return {
             "weights": str(weights),
             "data": str(self.data),

@@ -1,9 +1,9 @@
-"""Files of face boxes: the authors' bbox.mat, and a table for everybody else.
+"""Read and write face boxes: the authors' bbox.mat, or a CSV table.
 
-bbox.mat holds ``bbox`` (T x 4: left, top, width, height in pixels from 1, zero where there is no face) and ``time``
-(T x 1, seconds). The table has a header and the columns time, left, top, width, height, in any order, besides others;
-it is separated by ``,`` or ``;``. Written, the others are frame, counted from 0, and detected: 1 where a face was
-found, 0 where its box was taken over from a neighbour, or there is none.
+bbox.mat holds ``bbox`` (T x 4: left, top, width, height in 1-based pixels; zeros where there is no face) and ``time``
+(T x 1, seconds). The table has a header with the columns time, left, top, width and height in any order, and possibly
+others, separated by ``,`` or ``;``. `write_boxes` adds the columns frame (from 0) and detected: 1 where a face was
+detected, 0 where the box is held from an earlier frame or there is no face.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import DataError, ParseError, did_you_mean
+from caffe_compat.errors import Code, DataError, ParseError, did_you_mean
 from caffe_compat.formats.files import atomic_path
 from matlab_ports.matfile import loadmat, savemat
 
@@ -24,52 +24,54 @@ _COLUMNS = ("time", "left", "top", "width", "height")
 
 
 class BoxFile(NamedTuple):
-    """Boxes (T, 4) and their times (T,)."""
+    """Boxes (T, 4) and their times (T,) in seconds, float64."""
 
     bbox: Doubles
     time: Doubles
 
 
 def read_boxes(path: str | Path) -> BoxFile:
-    """Read a .mat of any version, or a table.
+    """Read boxes from a MAT-file of any version, or from a table.
 
     Raises
     ------
     DataError, ParseError, PortError
-        The file cannot be read, or does not hold T boxes and T times; a box has a negative size or is not a number.
+        The file cannot be read, lacks boxes or times, or a box is not finite or has a negative size.
     """
     path = Path(path)
-    found = _from_mat(path) if path.suffix.lower() == ".mat" else _from_table(path)
-    for row, (box, time) in enumerate(zip(found.bbox, found.time, strict=True), 1):
+    file = _from_mat(path) if path.suffix.lower() == ".mat" else _from_table(path)
+    for row, (box, time) in enumerate(zip(file.bbox, file.time, strict=True), 1):
         if not (np.isfinite(box).all() and np.isfinite(time)):
-            raise DataError(f"row {row} holds what is not a number", file=path, value=[float(time), *box.tolist()])
+            raise DataError(
+                f"row {row} is not finite", code="not-finite", file=path, value=[float(time), *box.tolist()]
+            )
         if box[2] < 0 or box[3] < 0:
-            raise DataError(f"row {row} has a negative size", file=path, value=box.tolist())
-    return found
+            raise DataError(f"row {row} has a negative size", code="out-of-range", file=path, value=box.tolist())
+    return file
 
 
 def write_boxes(
     path: str | Path, bbox: npt.ArrayLike, time: npt.ArrayLike, *, detected: npt.ArrayLike | None = None
 ) -> None:
-    """Write bbox.mat in the authors' form or, for any other suffix, a table; complete or not at all.
+    """Write bbox.mat as the authors' script reads it or, for any suffix but .mat, a table; atomically.
 
     Parameters
     ----------
     bbox : (T, 4).
-    time : (T,).
+    time : (T,) seconds.
     detected : (T,) bool, for a table; by default true wherever there is a box.
 
     Raises
     ------
     DataError
-        The shapes do not fit each other.
+        The shapes do not match.
     """
     path = Path(path)
     boxes, times = np.asarray(bbox, np.float64), np.asarray(time, np.float64).reshape(-1)
-    found = boxes.any(axis=-1) if detected is None else np.asarray(detected, bool)
-    if boxes.shape != (len(times), 4) or found.shape != times.shape:
-        shapes = f"bbox {boxes.shape}, time {times.shape}, detected {found.shape}"
-        raise DataError("boxes, times and detections do not fit", file=path, value=shapes, hint="(T, 4), (T,), (T,)")
+    flags = boxes.any(axis=-1) if detected is None else np.asarray(detected, bool)
+    if boxes.shape != (len(times), 4) or flags.shape != times.shape:
+        shapes = f"bbox {boxes.shape}, time {times.shape}, detected {flags.shape}"
+        raise DataError(f"{shapes}; expected (T, 4), (T,), (T,)", code="shape-mismatch", file=path)
     if path.suffix.lower() == ".mat":
         savemat(path, {"bbox": boxes, "time": times[:, None]})
         return
@@ -77,7 +79,7 @@ def write_boxes(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("frame", *_COLUMNS, "detected"))
         for frame, (instant, box) in enumerate(zip(times.tolist(), boxes.tolist(), strict=True)):
-            writer.writerow((frame, f"{instant:.10g}", *(f"{value:.10g}" for value in box), int(found[frame])))
+            writer.writerow((frame, f"{instant:.10g}", *(f"{value:.10g}" for value in box), int(flags[frame])))
 
 
 def _from_mat(path: Path) -> BoxFile:
@@ -85,44 +87,47 @@ def _from_mat(path: Path) -> BoxFile:
     boxes, times = variables["bbox"], variables["time"]
     if boxes.ndim != 2 or boxes.shape[1] != 4 or times.size != len(boxes):
         raise DataError(
-            f"bbox is {' x '.join(map(str, boxes.shape))} and time {' x '.join(map(str, times.shape))}",
-            file=path,
-            hint="T x 4 and T x 1",
-        )
+            f"bbox is {boxes.shape} and time {times.shape}; expected (T, 4) and (T, 1)",
+            code="shape-mismatch", file=path,
+        )  # fmt: skip
     if boxes.dtype.kind not in "fiu" or times.dtype.kind not in "fiu":
-        raise DataError("bbox or time are no numbers", file=path)
+        raise DataError("bbox and time must be numeric", code="wrong-type", file=path)
     return BoxFile(boxes.astype(np.float64), times.astype(np.float64).reshape(-1))
 
 
 def _from_table(path: Path) -> BoxFile:
+    hint = f"expected a table with the columns {', '.join(_COLUMNS)}"
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}", file=path) from None
+        code: Code = "file-missing" if isinstance(error, FileNotFoundError) else "file-unreadable"
+        raise DataError(f"cannot be read: {error.strerror}", code=code, file=path) from None
     except UnicodeDecodeError:
-        raise DataError("is no text", file=path, hint=f"a table with the columns {', '.join(_COLUMNS)}") from None
+        raise DataError("not a text file", code="wrong-format", file=path, hint=hint) from None
     if not lines:
-        raise DataError("is empty", file=path, hint=f"a table with the columns {', '.join(_COLUMNS)}")
+        raise DataError("empty file", code="empty", file=path, hint=hint)
     reader = csv.reader(lines, delimiter=";" if ";" in lines[0] else ",")
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise ParseError(f"is no row of values: {error}", file=path, line=reader.line_num) from None
+        raise ParseError(f"malformed row: {error}", code="syntax", file=path, line=reader.line_num) from None
     names = [name.strip().lower() for name in rows[0]]
     missing = [name for name in _COLUMNS if name not in names]
     if missing:
-        hint = did_you_mean(missing[0], names) or f"it has {', '.join(names)}"
-        raise ParseError(f"has no column {missing[0]!r}", file=path, line=1, hint=hint)
-    places = [names.index(name) for name in _COLUMNS]
+        hint = did_you_mean(missing[0], names) or f"the columns are {', '.join(names)}"
+        raise ParseError("missing column", code="field-missing", file=path, line=1, field=missing[0], hint=hint)
+    positions = [names.index(name) for name in _COLUMNS]
     values = []
     for number, row in enumerate(rows[1:], 2):
         if not row:
             continue
         try:
-            values.append([float(row[place]) for place in places])
+            values.append([float(row[position]) for position in positions])
         except (IndexError, ValueError):
-            raise ParseError(f"no number for each of {', '.join(_COLUMNS)}", file=path, line=number) from None
+            raise ParseError(
+                f"expected numbers for {', '.join(_COLUMNS)}", code="syntax", file=path, line=number
+            ) from None
     if not values:
-        raise DataError("holds no boxes", file=path)
+        raise DataError("no boxes in this table", code="empty", file=path)
     table = np.array(values)
     return BoxFile(table[:, 1:], table[:, 0])

@@ -1,6 +1,6 @@
-"""The face of one picture, by OpenCV's frontal cascade (the Haar features of Viola and Jones, Lienhart's training).
+"""Detect the face in an image with OpenCV's frontal cascade (Haar features of Viola and Jones, trained by Lienhart).
 
-The cascade ships inside opencv-python 4; version 5 dropped it.
+The cascade ships with opencv-python 4; version 5 dropped it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy.typing as npt
 from caffe_compat.errors import DataError, FileError
 
 Gray = npt.NDArray[np.uint8]
-_AROUND = 0.4  # of a face's side, searched on each side of where it was,
-_KNOWN = 80  # pixels that face is made small to, as it is quicker found; the track is smoothed afterwards
-_GROWTH = 1.3  # for a face so many times larger or smaller at most
+_MARGIN = 0.4  # of a face's side: how far beyond the previous box to search on each side
+_TRACKED_SIDE = 80  # pixels to which a face is reduced, for speed, while it is tracked; the track is smoothed later
+_GROWTH = 1.3  # largest change in size between two detections
 
 
 class Box(NamedTuple):
-    """A face, in pixels of the full picture, 1-based as in MATLAB."""
+    """The box of a face in pixels of the full image, 1-based as in MATLAB."""
 
     left: float
     top: float
@@ -30,86 +30,90 @@ class Box(NamedTuple):
 
 
 Detector = Callable[[Gray, Box | None], Box | None]
-"""Takes a gray picture and the face before it, if there was one; returns the face, or None."""
+"""(gray image (H, W), previous face or None) -> face or None."""
 
 
 class Cascade:
-    """OpenCV's cascade on a picture made small.
+    """OpenCV's cascade on a reduced image.
 
     Parameters
     ----------
-    path : of the cascade's XML; by default the frontal face one that ships with OpenCV.
-    rows : pictures higher than this are made smaller: a face of 100 pixels in 720 has 40 there, and 24 are enough.
-    smallest : side of the smallest face looked for, a part of the picture's height.
-    neighbours : overlapping hits that make a face; fewer find more faces, and more that are none.
+    path : XML file of the cascade; by default the frontal face cascade that ships with OpenCV.
+    max_height : taller images are reduced to this; a face of 100 pixels in 720 rows then has 40, and 24 are enough.
+    min_face : side of the smallest face, as a fraction of the image's height.
+    min_neighbours : overlapping hits that make a face; fewer give more faces, and more false ones.
 
     Raises
     ------
     FileError
-        There is no such cascade.
+        The file does not exist or is not a cascade.
     DataError
-        This OpenCV has none.
+        The installed OpenCV has no cascades.
     """
 
     def __init__(
-        self, path: str | Path | None = None, *, rows: int = 288, smallest: float = 0.1, neighbours: int = 5
+        self, path: str | Path | None = None, *, max_height: int = 288, min_face: float = 0.1, min_neighbours: int = 5
     ) -> None:
         import cv2
 
         self._cv2 = cv2
         if not hasattr(cv2, "CascadeClassifier"):
-            raise DataError(f"OpenCV {cv2.__version__} has no cascades", hint="pip install 'opencv-python<5'")
-        folder = Path(cv2.data.haarcascades)  # type: ignore[attr-defined]  # its stub leaves it out
+            raise DataError(
+                f"OpenCV {cv2.__version__} has no cascades", code="dependency-missing",
+                hint="pip install 'opencv-python<5'",
+            )  # fmt: skip
+        folder = Path(cv2.data.haarcascades)  # type: ignore[attr-defined]  # missing from its stub
         file = folder / "haarcascade_frontalface_default.xml" if path is None else Path(path)
         if not file.is_file():
-            raise FileError("no such file", file=file, hint="an XML file of a cascade")
+            raise FileError("no such file", code="file-missing", file=file, hint="give the XML file of a cascade")
         try:
             self._cascade = cv2.CascadeClassifier(str(file))
         except (cv2.error, SystemError):
-            raise FileError("is no cascade of OpenCV", file=file) from None
+            raise FileError("not an OpenCV cascade", code="wrong-format", file=file) from None
         if self._cascade.empty():
-            raise FileError("is no cascade of OpenCV", file=file)
-        self._rows, self._smallest, self._neighbours = rows, smallest, neighbours
+            raise FileError("not an OpenCV cascade", code="wrong-format", file=file)
+        self._max_height, self._min_face, self._min_neighbours = max_height, min_face, min_neighbours
 
-    def __call__(self, gray: Gray, before: Box | None = None) -> Box | None:
-        """Return the face: near the one before, else the largest of the picture.
+    def __call__(self, gray: Gray, previous: Box | None = None) -> Box | None:
+        """Return a face near the previous one, else the largest face of the image, else None.
 
         Parameters
         ----------
         gray : (H, W) uint8.
-        before : the face of the picture before.
+        previous : the face in the previous frame.
         """
-        found = None if before is None else self._near(gray, before)
-        return found or self._anywhere(gray)
+        face = None if previous is None else self._near(gray, previous)
+        return face or self._anywhere(gray)
 
-    def _near(self, gray: Gray, before: Box) -> Box | None:
-        """Look around a face that was there, where it is known how large it will be."""
-        factor = max(1.0, before.width / _KNOWN)
-        small = self._smaller(gray, factor)
-        left, top, right, bottom = _window(before, factor, small.shape)
-        least, most = max(24, int(before.width / factor / _GROWTH)), int(before.width / factor * _GROWTH) + 1
-        if min(right - left, bottom - top) < least:
+    def _near(self, gray: Gray, previous: Box) -> Box | None:
+        """Search around the previous face for a face of about its size."""
+        factor = max(1.0, previous.width / _TRACKED_SIDE)
+        small = self._reduce(gray, factor)
+        left, top, right, bottom = _search_window(previous, factor, small.shape)
+        side = previous.width / factor
+        min_side, max_side = max(24, int(side / _GROWTH)), int(side * _GROWTH) + 1
+        if min(right - left, bottom - top) < min_side:
             return None
-        return self._largest(small[top:bottom, left:right], (least, most), (left, top), factor)
+        return self._largest(small[top:bottom, left:right], (min_side, max_side), (left, top), factor)
 
     def _anywhere(self, gray: Gray) -> Box | None:
-        factor = max(1.0, gray.shape[0] / self._rows)
-        small = self._smaller(gray, factor)
-        least = max(24, round(self._smallest * small.shape[0]))
-        return self._largest(small, (least, min(small.shape)), (0, 0), factor)
+        factor = max(1.0, gray.shape[0] / self._max_height)
+        small = self._reduce(gray, factor)
+        min_side = max(24, round(self._min_face * small.shape[0]))
+        return self._largest(small, (min_side, min(small.shape)), (0, 0), factor)
 
-    def _smaller(self, gray: Gray, factor: float) -> Gray:
+    def _reduce(self, gray: Gray, factor: float) -> Gray:
         size = (round(gray.shape[1] / factor), round(gray.shape[0] / factor))
         return np.asarray(self._cv2.resize(gray, size, interpolation=self._cv2.INTER_AREA), np.uint8)
 
     def _largest(self, gray: Gray, sides: tuple[int, int], corner: tuple[int, int], factor: float) -> Box | None:
-        least, most = sides
+        min_side, max_side = sides
         faces = self._cascade.detectMultiScale(
             np.ascontiguousarray(gray),
             scaleFactor=1.1,
-            minNeighbors=self._neighbours,
-            minSize=(least, least),
-            maxSize=(most, most),
+            minNeighbors=self._min_neighbours,
+            minSize=(min_side, min_side),
+            maxSize=(max_side, max_side),
         )
         if len(faces) == 0:
             return None
@@ -117,9 +121,9 @@ class Cascade:
         return Box((x + corner[0]) * factor + 1, (y + corner[1]) * factor + 1, w * factor, h * factor)
 
 
-def _window(box: Box, factor: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Return the part of the small picture around a face: left, top, right, bottom, 0-based."""
-    grown_x, grown_y = _AROUND * box.width, _AROUND * box.height
-    left, top = (box.left - 1 - grown_x) / factor, (box.top - 1 - grown_y) / factor
-    right, bottom = (box.left - 1 + box.width + grown_x) / factor, (box.top - 1 + box.height + grown_y) / factor
+def _search_window(box: Box, factor: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of the region around a face in the reduced image, 0-based."""
+    margin_x, margin_y = _MARGIN * box.width, _MARGIN * box.height
+    left, top = (box.left - 1 - margin_x) / factor, (box.top - 1 - margin_y) / factor
+    right, bottom = (box.left - 1 + box.width + margin_x) / factor, (box.top - 1 + box.height + margin_y) / factor
     return max(0, int(left)), max(0, int(top)), min(shape[1], round(right)), min(shape[0], round(bottom))

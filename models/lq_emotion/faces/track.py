@@ -1,7 +1,6 @@
-"""The face of a video over time: detections, gaps filled for a while, outliers left out, the track made smooth.
+"""Track the face of a video: detect it, drop outliers, bridge short gaps and smooth the boxes.
 
-Smoothing is worth it beyond looks: a box that trembles makes the same face move, which costs 20 to 27 % more bits where
-the crops are coded as video, at the same quality.
+Smoothing saves bits: where crops are coded as video, jittering boxes cost 20 to 27 % more bits at the same quality.
 """
 
 from __future__ import annotations
@@ -19,36 +18,41 @@ from lq_emotion.faces.detect import Box, Cascade, Detector
 from matlab_ports.videoreader import VideoReader
 
 Doubles = npt.NDArray[np.float64]
-_JUMP = 0.5  # of a face's width: a face that far from where its neighbours in time have it is none
-_SIZE = 1.6  # and so is one so many times as large, or as small
-_NEAR = 5  # detections on each side that tell where a face should be, from no more than so many times 4 looks
-_AGAIN = 100  # frames after which the whole picture is searched, as what is followed may be a portrait on the wall
-_LARGER = 1.3  # so many times larger must a face be to be followed instead
+_MAX_SHIFT = 0.5  # of a face's width, between detections of the same face
+_MAX_SCALE = 1.6  # ratio of widths between detections of the same face
+_NEIGHBOURS = 5  # detections on each side that an outlier is compared with, within 4 times as many inspected frames
+_RESEARCH = 100  # frames between searches of the whole frame: the tracked face may be a portrait on the wall
+_SWITCH = 1.3  # times larger than the tracked face, a face must be to replace it
 
 
 class Report(NamedTuple):
-    """How a recording's boxes came about, in frames.
+    """How the boxes of a video were obtained, in numbers of frames.
 
-    ``detected``: found there, or between two looked into; ``held``: taken over from the last one found; ``rejected``:
-    found where its neighbours say no face can be (these are among held or none); ``none``: left zero.
+    Attributes
+    ----------
+    frames : all frames.
+    detected : the face was detected, or interpolated between two detections.
+    held : the box was kept from the last detection.
+    rejected : the detection was an outlier; the frame counts as held or missing too.
+    missing : without a face; the box is zero.
     """
 
     frames: int
     detected: int
     held: int
     rejected: int
-    none: int
+    missing: int
 
 
 class Boxes(NamedTuple):
-    """A track.
+    """The face boxes of a video.
 
     Attributes
     ----------
-    bbox : (T, 4) float64: left, top, width, height, 1-based; zero where there is no face.
+    bbox : (T, 4) float64: left, top, width, height in 1-based pixels; zero where there is no face.
     time : (T,) float64, seconds.
-    detected : (T,) bool: found, not held.
-    report : counts.
+    detected : (T,) bool: detected rather than held.
+    report : counts of frames.
     """
 
     bbox: Doubles
@@ -71,68 +75,67 @@ def find_boxes(
 
     Parameters
     ----------
-    video_path : one frame is read for each time.
+    video_path : the video; one frame is read for each time.
     times : (T,) seconds.
-    every : look into every k-th frame and interpolate between two that have a face. By default 1, so that `detected`
-        is what was seen in each frame. On two real talking heads of 640 x 360, boxes 190 and 260 wide, 95 of 100
-        coordinates were within 3 pixels of those with 1 where `every` was 3, and within 6 where it was 10.
-    hold : frames that a face is believed to stay where it was last found; after that the box is zero. By default
-        about half a second, which is a choice, not a measurement.
-    smooth : frames, an odd number, that a box is the mean of; 1 leaves the boxes as they are. Where the face jumps,
-        each side is averaged by itself.
+    every : inspect every k-th frame and interpolate. The default 1 makes `detected` true for each frame. On two real
+        talking heads of 640 x 360 with boxes 190 and 260 wide, 95 % of the coordinates were within 3 pixels of those
+        of `every` = 1 for 3, and within 6 for 10.
+    hold : frames to keep the last detected box where no face is detected; after that the box is zero. The default,
+        about half a second, is a choice, not a measurement.
+    smooth : frames, an odd number, in the moving average of the boxes; 1 for none. The average stops at jumps.
     detector : OpenCV's cascade by default.
-    progress : called with the number of frames dealt with since the last call.
+    progress : called with the number of frames processed since the last call.
 
     Raises
     ------
     DataError
-        For a value that makes no sense.
+        An option is invalid, or the video has fewer frames than there are times.
     PortError
-        The video cannot be read, or has fewer frames than there are times.
+        The video cannot be read.
     """
-    for name, value, fits in (("every", every, every >= 1), ("hold", hold, hold >= 0)):
-        if not fits:
-            raise DataError("is too small", field=name, value=value)
-    if smooth < 1 or smooth % 2 == 0:
-        raise DataError("is no odd number of frames", field="smooth", value=smooth, hint="1, 3, 5, ...")
-    instants = np.asarray(times, np.float64).reshape(-1)
-    found = _detect(Path(video_path), len(instants), every, detector or Cascade(), progress)
-    boxes, rejected = _without_outliers(found, every)
-    boxes = _between(boxes, every)
+    for name, value, minimum in (("every", every, 1), ("hold", hold, 0), ("smooth", smooth, 1)):
+        if value < minimum:
+            raise DataError(f"must be at least {minimum}", code="out-of-range", field=name, value=value)
+    if smooth % 2 == 0:
+        raise DataError("must be odd", code="invalid", field="smooth", value=smooth, hint="1, 3, 5, ...")
+    times = np.asarray(times, np.float64).reshape(-1)
+    detections = _detect(Path(video_path), len(times), every, detector or Cascade(), progress)
+    boxes, rejected = _drop_outliers(detections, every)
+    boxes = _interpolate(boxes, every)
     detected = ~np.isnan(boxes[:, 0])
-    boxes, held = _held(boxes, hold)
-    bbox = np.nan_to_num(_smoothed(boxes, smooth), nan=0.0)
-    none = int(np.count_nonzero(np.isnan(boxes[:, 0])))
-    return Boxes(bbox, instants, detected, Report(len(bbox), int(detected.sum()), held, rejected, none))
+    boxes, held = _hold_last(boxes, hold)
+    bbox = np.nan_to_num(_smooth(boxes, smooth), nan=0.0)
+    missing = int(np.count_nonzero(np.isnan(boxes[:, 0])))
+    return Boxes(bbox, times, detected, Report(len(bbox), int(detected.sum()), held, rejected, missing))
 
 
 def _detect(path: Path, count: int, every: int, detector: Detector, progress: Callable[[int], None] | None) -> Doubles:
-    """Return a box for each frame looked into, NaN for the others and where there is no face."""
-    found = np.full((count, 4), np.nan)
-    before: Box | None = None
-    searched = 0
+    """Return (T, 4) boxes, NaN where a frame was not inspected or has no face."""
+    detections = np.full((count, 4), np.nan)
+    previous: Box | None = None
+    last_search = 0
     with _gray_video(path) as video:
         for frame in range(count):
             if not video.skip():
-                _ended(video, count)
+                _refuse_short_video(video, count)
             if frame % every == 0 or frame == count - 1:
-                again = frame - searched >= _AGAIN
-                before = _look(detector, _gray(video.picture()), before, again=again)
-                searched = frame if again else searched
-                if before is not None:
-                    found[frame] = before
+                search_all = frame - last_search >= _RESEARCH
+                previous = _inspect(detector, _gray(video.picture()), previous, search_all=search_all)
+                last_search = frame if search_all else last_search
+                if previous is not None:
+                    detections[frame] = previous
             if progress:
                 progress(1)
-    return found
+    return detections
 
 
-def _look(detector: Detector, gray: npt.NDArray[np.uint8], before: Box | None, *, again: bool) -> Box | None:
-    """Return the face that is followed or, where the whole picture is searched again, one much larger."""
-    face = detector(gray, before)
-    if not again or before is None or face is None:
+def _inspect(detector: Detector, gray: npt.NDArray[np.uint8], previous: Box | None, *, search_all: bool) -> Box | None:
+    """Return the tracked face or, if the whole frame is searched and has a much larger face, that one."""
+    face = detector(gray, previous)
+    if not search_all or previous is None or face is None:
         return face
     largest = detector(gray, None)
-    return largest if largest is not None and largest.width > _LARGER * face.width else face
+    return largest if largest is not None and largest.width > _SWITCH * face.width else face
 
 
 def _gray_video(path: Path) -> VideoReader:
@@ -143,59 +146,63 @@ def _gray_video(path: Path) -> VideoReader:
     return VideoReader(path, planes="luma")
 
 
-def _gray(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    if picture.ndim == 2:
-        return picture
+def _gray(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    if image.ndim == 2:
+        return image
     import cv2
 
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _ended(video: VideoReader, count: int) -> None:
+def _refuse_short_video(video: VideoReader, count: int) -> None:
     raise DataError(
-        f"has {video.frames_read} frames, its table of times {count} rows",
-        file=video.path,
-        hint="one row per frame is expected; is the video complete?",
-    )
+        f"the video has {video.frames_read} frames, its table of frame times {count} rows",
+        code="wrong-count", file=video.path, hint="check that the video is complete",
+    )  # fmt: skip
 
 
-def _without_outliers(found: Doubles, every: int) -> tuple[Doubles, int]:
-    """Leave out detections unlike those just before and unlike those just after; a face may move for good."""
-    boxes = found.copy()
-    there = np.flatnonzero(~np.isnan(found[:, 0]))
+def _drop_outliers(detections: Doubles, every: int) -> tuple[Doubles, int]:
+    """Drop detections that match neither those just before nor those just after (a face may move for good)."""
+    boxes = detections.copy()
+    frames = np.flatnonzero(~np.isnan(detections[:, 0]))
     rejected = 0
-    for place, frame in enumerate(there):
-        sides = [there[max(0, place - _NEAR) : place], there[place + 1 : place + 1 + _NEAR]]
-        near = [side[np.abs(side - frame) <= 4 * _NEAR * every] for side in sides]
-        told = [_alike(found[frame], np.median(found[side], axis=0)) for side in near if len(side) == _NEAR]
-        if told and not np.any(told):
+    for index, frame in enumerate(frames):
+        sides = [frames[max(0, index - _NEIGHBOURS) : index], frames[index + 1 : index + 1 + _NEIGHBOURS]]
+        near = [side[np.abs(side - frame) <= 4 * _NEIGHBOURS * every] for side in sides]
+        matches = [
+            _same_face(detections[frame], np.median(detections[side], axis=0))
+            for side in near
+            if len(side) == _NEIGHBOURS
+        ]
+        if matches and not np.any(matches):
             boxes[frame] = np.nan
             rejected += 1
     return boxes, rejected
 
 
-def _alike(one: Doubles, other: Doubles) -> npt.NDArray[np.bool_]:
-    """Tell whether boxes (..., 4) can be one face a moment apart; what is NaN is like nothing."""
-    moved = np.abs((one[..., :2] + one[..., 2:] / 2) - (other[..., :2] + other[..., 2:] / 2)).max(axis=-1)
-    width, known = one[..., 2], other[..., 2]
-    return np.asarray((moved <= _JUMP * known) & (width < _SIZE * known) & (known < _SIZE * width))
+def _same_face(a: Doubles, b: Doubles) -> npt.NDArray[np.bool_]:
+    """Return whether boxes (..., 4) can be the same face a moment apart; never for NaN."""
+    shift = np.abs((a[..., :2] + a[..., 2:] / 2) - (b[..., :2] + b[..., 2:] / 2)).max(axis=-1)
+    width_a, width_b = a[..., 2], b[..., 2]
+    return np.asarray(
+        (shift <= _MAX_SHIFT * width_b) & (width_a < _MAX_SCALE * width_b) & (width_b < _MAX_SCALE * width_a)
+    )
 
 
-def _between(boxes: Doubles, every: int) -> Doubles:
-    """Interpolate frames that were not looked into where both neighbours that were have the same face."""
+def _interpolate(boxes: Doubles, every: int) -> Doubles:
+    """Interpolate frames between two successive inspected frames with the same face."""
     if every == 1:
         return boxes
     filled = boxes.copy()
-    there = np.flatnonzero(~np.isnan(boxes[:, 0]))
-    for first, second in pairwise(there):
-        if 1 < second - first <= every and _alike(boxes[second], boxes[first]):
-            part = (np.arange(first + 1, second) - first)[:, None] / (second - first)
-            filled[first + 1 : second] = (1 - part) * boxes[first] + part * boxes[second]
+    for first, second in pairwise(np.flatnonzero(~np.isnan(boxes[:, 0]))):
+        if 1 < second - first <= every and _same_face(boxes[second], boxes[first]):
+            weight = (np.arange(first + 1, second) - first)[:, None] / (second - first)
+            filled[first + 1 : second] = (1 - weight) * boxes[first] + weight * boxes[second]
     return filled
 
 
-def _held(boxes: Doubles, hold: int) -> tuple[Doubles, int]:
-    """Keep the last box for up to `hold` frames."""
+def _hold_last(boxes: Doubles, hold: int) -> tuple[Doubles, int]:
+    """Keep the last box for up to `hold` frames without a face; return the number of frames filled too."""
     filled, last, held = boxes.copy(), -1, 0
     for frame, box in enumerate(boxes):
         if not np.isnan(box[0]):
@@ -206,18 +213,18 @@ def _held(boxes: Doubles, hold: int) -> tuple[Doubles, int]:
     return filled, held
 
 
-def _smoothed(boxes: Doubles, window: int) -> Doubles:
-    """Average over frames with a box, each run of them by itself; windows shrink, evenly, towards a run's ends.
+def _smooth(boxes: Doubles, window: int) -> Doubles:
+    """Average boxes within runs of frames that show the same face; windows shrink symmetrically at the ends of a run.
 
-    A run ends where no face is, and where it jumps: the mean of two faces lies on neither.
+    A run ends where there is no face or the face jumps: the mean of two faces lies on neither.
     """
     smooth = boxes.copy()
-    there = ~np.isnan(boxes[:, 0])
-    joined = np.concatenate([[False], _alike(boxes[1:], boxes[:-1]), [False]])  # each frame with the one before
-    starts, stops = np.flatnonzero(there & ~joined[:-1]), np.flatnonzero(there & ~joined[1:]) + 1
+    has_face = ~np.isnan(boxes[:, 0])
+    continues = np.concatenate([[False], _same_face(boxes[1:], boxes[:-1]), [False]])  # from the frame before
+    starts, stops = np.flatnonzero(has_face & ~continues[:-1]), np.flatnonzero(has_face & ~continues[1:]) + 1
     for start, stop in zip(starts, stops, strict=True):
         total = np.concatenate([np.zeros((1, 4)), np.cumsum(boxes[start:stop], axis=0)])
-        place = np.arange(stop - start)
-        reach = np.minimum(np.minimum(place, stop - start - 1 - place), window // 2)
-        smooth[start:stop] = (total[place + reach + 1] - total[place - reach]) / (2 * reach + 1)[:, None]
+        index = np.arange(stop - start)
+        reach = np.minimum(np.minimum(index, stop - start - 1 - index), window // 2)
+        smooth[start:stop] = (total[index + reach + 1] - total[index - reach]) / (2 * reach + 1)[:, None]
     return smooth

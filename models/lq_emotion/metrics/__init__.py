@@ -1,1 +1,1 @@
-"""How good predictions are: RMSE, CC, CCC, and the delay of the raters."""
+"""Scores of predictions (RMSE, CC, CCC) and the raters' delay."""

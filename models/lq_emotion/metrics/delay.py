@@ -1,11 +1,11 @@
-"""Raters react late: the delay between a face and its gold standard, in seconds on the 40 ms grid.
+"""Compensate for the raters' reaction delay, in seconds on the grid of 40 ms.
 
-A delay is one number with one meaning: the seconds by which the gold standard comes after the faces. Crops say
-how much of it their labels were shifted back by when they were prepared; the rest is made up for in scoring.
+The delay is the number of seconds by which the gold standard lags behind the faces. Crops record how far their labels
+were shifted back when they were prepared; scoring compensates for the rest.
 
-By AVEC's baseline the gold standard is shifted back for training, its last value repeated, and predictions are shifted
-forward for scoring, their first value repeated. Frames may be missing here: a shifted trace has, at each of its times,
-the value of the last frame at or before the time it comes from. Without gaps that is a plain shift.
+AVEC's baseline shifts the gold standard back for training and repeats its last value; it shifts predictions forward for
+scoring and repeats their first value. Frames may be missing: the value of a shifted trace at a time t is that of the
+last frame at or before the shifted time. Without gaps this is a plain shift.
 """
 
 from __future__ import annotations
@@ -19,62 +19,71 @@ from caffe_compat.errors import DataError
 
 Trace = npt.NDArray[np.float64]
 STEP = 0.04  # seconds between frames
-SEARCHED = tuple(round(0.4 * step, 1) for step in range(21))  # the delays of AVEC's baseline, 0 to 8 s
+SEARCHED_DELAYS = tuple(round(0.4 * step, 1) for step in range(21))  # the delays that AVEC's baseline tries, 0 to 8 s
 
 
-def frames_of(seconds: float) -> int:
-    """Return the number of frames nearest to a delay.
+def delay_in_frames(seconds: float) -> int:
+    """Convert a delay in seconds to the nearest number of frames.
 
     Raises
     ------
     DataError
-        It is negative or no number.
+        The delay is negative or not finite.
     """
     if not math.isfinite(seconds) or seconds < 0:
-        raise DataError("is no delay", field="delay", value=seconds, hint="seconds from 0 up, such as 2.4")
+        raise DataError(
+            "a delay must be 0 s or more", code="out-of-range", field="delay", value=seconds, hint="for example 2.4"
+        )
     return round(seconds / STEP)
 
 
 def grid_index(time: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Return the frame numbers on the grid of some times in seconds: 0 at 0 s, 25 at 1 s."""
-    found: npt.NDArray[np.int64] = np.rint(np.asarray(time, np.float64).ravel() / STEP).astype(np.int64)
-    return found
+    """Convert times in seconds to frame numbers on the grid: 0 s is frame 0, 1 s is frame 25."""
+    frames: npt.NDArray[np.int64] = np.rint(np.asarray(time, np.float64).ravel() / STEP).astype(np.int64)
+    return frames
 
 
-def predictions_forward(prediction: npt.ArrayLike, time: npt.ArrayLike, delay: float) -> Trace:
-    """Return predictions as they are to be compared with a gold standard that comes `delay` seconds late.
+def shift_predictions(prediction: npt.ArrayLike, time: npt.ArrayLike, delay: float) -> Trace:
+    """Shift predictions forward, for comparison with a gold standard that lags by `delay` seconds.
 
     Parameters
     ----------
     prediction : (T,).
-    time : (T,) seconds, rising; the same times hold afterwards.
+    time : (T,) seconds, increasing; the result is at the same times.
     delay : seconds.
+
+    Returns
+    -------
+    (T,) float64.
 
     Raises
     ------
     DataError
-        Times do not rise or do not fit the predictions, or the delay is negative.
+        The times do not increase, their number differs from the predictions', or the delay is negative.
     """
-    return _shifted(prediction, time, -frames_of(delay))
+    return _shift_frames(prediction, time, -delay_in_frames(delay))
 
 
-def gold_back(gold: npt.ArrayLike, time: npt.ArrayLike, delay: float) -> Trace:
-    """Return a gold standard that comes `delay` seconds late as it belongs to the frames; see `predictions_forward`."""
-    return _shifted(gold, time, frames_of(delay))
+def shift_gold(gold: npt.ArrayLike, time: npt.ArrayLike, delay: float) -> Trace:
+    """Shift a gold standard that lags by `delay` seconds back onto its frames; see `shift_predictions`."""
+    return _shift_frames(gold, time, delay_in_frames(delay))
 
 
-def shifted(prediction: npt.ArrayLike, time: npt.ArrayLike, seconds: float) -> Trace:
-    """Return a trace some seconds later, as `predictions_forward` does, or earlier where they are negative."""
-    return (gold_back if seconds < 0 else predictions_forward)(prediction, time, abs(seconds))
+def shift(trace: npt.ArrayLike, time: npt.ArrayLike, seconds: float) -> Trace:
+    """Shift a trace forward as `shift_predictions` does, or back where `seconds` is negative."""
+    return (shift_gold if seconds < 0 else shift_predictions)(trace, time, abs(seconds))
 
 
-def _shifted(trace: npt.ArrayLike, time: npt.ArrayLike, frames: int) -> Trace:
+def _shift_frames(trace: npt.ArrayLike, time: npt.ArrayLike, frames: int) -> Trace:
     values = np.asarray(trace, np.float64).ravel()
     grid = grid_index(time)
     if values.shape != grid.shape:
-        raise DataError(f"{values.size} values at {grid.size} times")
+        raise DataError(f"{values.size} values have {grid.size} times", code="wrong-count", field="time")
     if (np.diff(grid) <= 0).any():
         frame = int(np.flatnonzero(np.diff(grid) <= 0)[0])
-        raise DataError(f"the times do not rise: frame {frame + 2} is not after frame {frame + 1}", field="time")
+        raise DataError(
+            f"times must increase: frame {frame + 2} is not after frame {frame + 1}", code="invalid", field="time",
+            value=float(np.ravel(time)[frame + 1]),
+        )  # fmt: skip
     last_before = np.searchsorted(grid, grid + frames, side="right") - 1
     return values[np.clip(last_before, 0, None)]

@@ -1,20 +1,19 @@
 """RMSE, CC and CCC of a predicted trace, in three conventions.
 
-All divide the sum of squared differences in RMSE by N. They differ in what covariance and variance are divided by:
+RMSE divides by N in all of them. They differ in the divisors of covariance and variance:
 
 =============  ==========  =========  =====================================================================
-convention     covariance  variance   who
+convention     covariance  variance   used by
 =============  ==========  =========  =====================================================================
 ``avec``       N           N - 1      AVEC's official script and the authors' run_eval.m; the default
 ``population``  N          N          Lin's definition; most papers since
 ``sample``     N - 1       N - 1      torchmetrics
 =============  ==========  =========  =====================================================================
 
-On a partition of 67,000 frames they agree to four digits; on four frames they do not: the vectors
-[2.5, 0, 2, 8] and [3, -0.5, 2, 7] have a CCC of .733301, .976789 and .977735.
+On a partition of 67,000 frames they agree to four digits; on four frames they do not: the CCC of [2.5, 0, 2, 8] and
+[3, -0.5, 2, 7] is .733301, .976789 and .977735.
 
-A constant trace has no correlation: CC is NaN. Its CCC is 0, as it agrees with nothing (the authors' script, which
-computes CCC from CC, has NaN there).
+The CC of a constant trace is NaN and its CCC is 0 (NaN in the authors' script, which computes CCC from CC).
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from caffe_compat.errors import DataError
 Convention = Literal["avec", "population", "sample"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 Trace = npt.NDArray[np.float64]
-_DIVIDED_BY_LESS_ONE = {"avec": (0, 1), "population": (0, 0), "sample": (1, 1)}  # covariance, variance
+_DEGREES_LOST = {"avec": (0, 1), "population": (0, 0), "sample": (1, 1)}  # divisor N - k: covariance, variance
 
 
 class Score(NamedTuple):
-    """How far predictions are from the gold standard.
+    """Agreement of predictions with the gold standard.
 
     Attributes
     ----------
-    frames : pairs that were compared.
-    rmse, cc, ccc : NaN where they are not defined.
+    frames : number of frames compared.
+    rmse, cc, ccc : NaN where undefined.
     """
 
     frames: int
@@ -55,61 +54,61 @@ class _Moments(NamedTuple):
 
 
 def rmse(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> float:
-    """Return the root of the mean squared difference; pairs with a NaN are left out.
+    """Compute the root mean square error; frames with a NaN are left out.
 
     Raises
     ------
     DataError
-        The traces have different lengths, or no pair of numbers.
+        The traces differ in length, or no frame has both values.
     """
     a, b = _pairs(prediction, gold)
     return _rmse(a, b)
 
 
 def cc(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> float:
-    """Return the correlation coefficient, times (N - 1) / N by the convention ``avec``; NaN for a constant trace.
+    """Compute the correlation coefficient (times (N - 1) / N in ``avec``); NaN for a constant trace.
 
     Raises
     ------
     DataError
-        As `rmse` does, or for an unknown convention.
+        As in `rmse`, or the convention is unknown.
     """
     return _cc(_moments(*_pairs(prediction, gold), convention))
 
 
 def ccc(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> float:
-    """Return the concordance correlation coefficient; 0 for a constant trace.
+    """Compute the concordance correlation coefficient (Lin 1989); 0 for a constant trace.
 
     Raises
     ------
     DataError
-        As `rmse` does, or for an unknown convention.
+        As in `rmse`, or the convention is unknown.
     """
     return _ccc(_moments(*_pairs(prediction, gold), convention))
 
 
 def score(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> Score:
-    """Return all three, and the number of pairs: those with a NaN on either side are left out.
+    """Compute all three scores over the frames that have both values.
 
     Parameters
     ----------
-    prediction, gold : (T,) each.
+    prediction, gold : (T,); NaN where a value is missing.
     convention : see the module.
 
     Raises
     ------
     DataError
-        The traces have different lengths, or no pair of numbers.
+        The traces differ in length, or no frame has both values.
     """
     a, b = _pairs(prediction, gold)
     moments = _moments(a, b, convention)
     return Score(a.size, _rmse(a, b), _cc(moments), _ccc(moments))
 
 
-def mean_of(scores: Sequence[Score]) -> Score:
-    """Return the mean of several recordings' scores, as AVEC 2018 ranks; the frames are added up.
+def mean_score(scores: Sequence[Score]) -> Score:
+    """Average the scores of several recordings, as AVEC 2018's ranking does; frames are summed.
 
-    A NaN among them gives NaN: a recording is not left out silently.
+    A NaN makes the mean NaN: no recording is left out silently.
     """
     columns = list(zip(*scores, strict=True))
     return Score(sum(columns[0]), *(float(np.mean(column)) for column in columns[1:]))
@@ -118,17 +117,17 @@ def mean_of(scores: Sequence[Score]) -> Score:
 def _pairs(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> tuple[Trace, Trace]:
     a, b = (np.asarray(values, np.float64).ravel() for values in (prediction, gold))
     if a.shape != b.shape:
-        raise DataError(f"{a.size} predictions for {b.size} values of the gold standard")
-    there = ~(np.isnan(a) | np.isnan(b))
-    if not there.any():
-        raise DataError("there is no frame with both a prediction and a gold standard")
-    return a[there], b[there]
+        raise DataError(
+            f"predictions have {a.size} frames, the gold standard {b.size}", code="wrong-count", field="prediction"
+        )
+    valid = ~(np.isnan(a) | np.isnan(b))
+    if not valid.any():
+        raise DataError("no frame has both a prediction and a gold standard", code="empty")
+    return a[valid], b[valid]
 
 
 def _sum(values: Trace) -> float:
-    return float(
-        np.cumsum(values)[-1]
-    )  # first to last, as MATLAB's own scripts are compared with (matlab_ports.run_eval)
+    return float(np.cumsum(values)[-1])  # in order, as MATLAB sums (matlab_ports.run_eval is compared with it)
 
 
 def _rmse(a: Trace, b: Trace) -> float:
@@ -136,21 +135,24 @@ def _rmse(a: Trace, b: Trace) -> float:
 
 
 def _moments(a: Trace, b: Trace, convention: str) -> _Moments:
-    if convention not in _DIVIDED_BY_LESS_ONE:
-        raise DataError("is unknown", field="convention", value=convention, hint=", ".join(CONVENTIONS))
-    together, alone = (a.size - less for less in _DIVIDED_BY_LESS_ONE[convention])
+    if convention not in _DEGREES_LOST:
+        raise DataError(
+            "unknown convention", code="name-unknown", field="convention", value=convention,
+            hint=f"choose one of {', '.join(CONVENTIONS)}",
+        )  # fmt: skip
+    covariance_divisor, variance_divisor = (a.size - lost for lost in _DEGREES_LOST[convention])
     means = [_sum(values) / a.size for values in (a, b)]
-    # rounding of the mean would give a constant trace a variance
+    # the rounded mean would give a constant trace a variance
     centred = [
         np.zeros_like(values) if values.min() == values.max() else values - mean
         for values, mean in zip((a, b), means, strict=True)
     ]
-    if not together or not alone:
+    if not covariance_divisor or not variance_divisor:
         return _Moments(means[0] - means[1], np.nan, (np.nan, np.nan))
     return _Moments(
         means[0] - means[1],
-        _sum(centred[0] * centred[1]) / together,
-        (_sum(centred[0] ** 2) / alone, _sum(centred[1] ** 2) / alone),
+        _sum(centred[0] * centred[1]) / covariance_divisor,
+        (_sum(centred[0] ** 2) / variance_divisor, _sum(centred[1] ** 2) / variance_divisor),
     )
 
 
@@ -160,5 +162,5 @@ def _cc(moments: _Moments) -> float:
 
 
 def _ccc(moments: _Moments) -> float:
-    apart = sum(moments.variances) + moments.difference**2
-    return 2 * moments.covariance / apart if apart else float("nan")  # two equal constants: 0/0
+    denominator = sum(moments.variances) + moments.difference**2
+    return 2 * moments.covariance / denominator if denominator else float("nan")  # two equal constants: 0/0

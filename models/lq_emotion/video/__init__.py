@@ -1,4 +1,4 @@
-"""Real video codecs for small gray pictures, and what their streams cost."""
+"""Encode small gray videos with real codecs and count the bits of their streams."""
 
 from lq_emotion.video.bits import Bits, count_bits
 from lq_emotion.video.codecs import CODECS, Codec, find_codec

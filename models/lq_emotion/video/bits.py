@@ -1,8 +1,8 @@
-"""How many bits of an H.264 or HEVC stream are pictures, and how many are headers.
+"""Count the bits of H.264 and HEVC streams by type of NAL unit.
 
-A stream of bytes (Annex B of both standards) is a row of NAL units, each behind a start code. Those of the video coding
-layer (VCL) hold the pictures; the others hold parameters and messages, such as x264's banner of some 600 bytes, which
-in a short stream of tiny pictures costs more than they do.
+A byte stream (Annex B of both standards) is a sequence of NAL units, each after a start code. Units of the video coding
+layer (VCL) hold coded frames; the others hold parameter sets and messages, such as x264's banner of some 600 bytes,
+which in a short stream of tiny frames outweighs them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Literal, NamedTuple
 from caffe_compat.errors import DataError
 
 Family = Literal["h264", "hevc"]
-_H264_SLICES = frozenset({1, 2, 3, 4, 5})  # 2-4 are partitions of a slice; encoders of today write 1 and 5
-_HEVC_VCL = 32  # types below
+_H264_SLICES = frozenset({1, 2, 3, 4, 5})  # 2 to 4 are data partitions; today's encoders write 1 and 5
+_HEVC_NON_VCL = 32  # types from here on
 
 
 class Bits(NamedTuple):
-    """The size of a stream.
+    """The size of a stream in bits.
 
     Attributes
     ----------
-    total : all of it.
-    vcl : NAL units of pictures, with their start codes.
-    by_type : the bits of every type of NAL unit; their sum is `total`.
+    total : the whole stream.
+    vcl : NAL units of coded frames, with their start codes.
+    by_type : NAL unit type -> bits; they sum to `total`.
     """
 
     total: int
@@ -33,50 +33,53 @@ class Bits(NamedTuple):
 
 
 def split_nals(stream: bytes) -> list[bytes]:
-    """Cut a stream into NAL units, each with its start code of three or four bytes.
+    """Split a stream into NAL units, each with its start code of three or four bytes.
 
     Raises
     ------
     DataError
-        It does not begin with a start code.
+        The stream does not begin with a start code.
     """
     starts = []
-    place = stream.find(b"\0\0\1")
-    while place >= 0:
-        # the standards' zero_byte before a start code belongs to it
-        starts.append(place - 1 if place and stream[place - 1] == 0 else place)
-        place = stream.find(b"\0\0\1", place + 3)
+    position = stream.find(b"\0\0\1")
+    while position >= 0:
+        # a zero_byte (the standards' term) before a start code belongs to it
+        starts.append(position - 1 if position and stream[position - 1] == 0 else position)
+        position = stream.find(b"\0\0\1", position + 3)
     if not stream:
         return []
     if not starts or starts[0] != 0:
-        raise DataError("the stream does not begin with a NAL unit", value=stream[:8].hex())
+        raise DataError(
+            "the stream does not begin with a NAL start code", code="wrong-format", value=stream[:8].hex(),
+            hint="an Annex B byte stream is expected",
+        )  # fmt: skip
     return [stream[start:end] for start, end in zip(starts, [*starts[1:], len(stream)], strict=True)]
 
 
 def nal_type(unit: bytes, family: Family) -> int:
-    """Return the type of a NAL unit (with its start code), as its standard numbers them."""
+    """Return the type of a NAL unit, given with its start code."""
     header = unit.index(1) + 1
     if header >= len(unit):
-        raise DataError("a NAL unit is empty", value=unit.hex())
+        raise DataError("empty NAL unit", code="damaged-file", value=unit.hex())
     return unit[header] & 31 if family == "h264" else unit[header] >> 1 & 63
 
 
-def is_vcl(kind: int, family: Family) -> bool:
-    """Whether NAL units of a type hold pictures."""
-    return kind in _H264_SLICES if family == "h264" else kind < _HEVC_VCL
+def is_vcl(unit_type: int, family: Family) -> bool:
+    """Return whether NAL units of a type hold coded frames."""
+    return unit_type in _H264_SLICES if family == "h264" else unit_type < _HEVC_NON_VCL
 
 
 def count_bits(stream: bytes, family: Family) -> Bits:
-    """Count the bits of a stream by what they are for.
+    """Count the bits of a stream by type of NAL unit.
 
     Raises
     ------
     DataError
-        It is no stream of NAL units.
+        The stream does not consist of NAL units.
     """
     by_type: dict[int, int] = {}
     for unit in split_nals(stream):
-        kind = nal_type(unit, family)
-        by_type[kind] = by_type.get(kind, 0) + 8 * len(unit)
-    vcl = sum(bits for kind, bits in by_type.items() if is_vcl(kind, family))
+        unit_type = nal_type(unit, family)
+        by_type[unit_type] = by_type.get(unit_type, 0) + 8 * len(unit)
+    vcl = sum(bits for unit_type, bits in by_type.items() if is_vcl(unit_type, family))
     return Bits(8 * len(stream), vcl, dict(sorted(by_type.items())))

@@ -1,8 +1,8 @@
-"""Encode gray pictures and decode them again.
+"""Encode gray frames and decode them again.
 
-Pixel values go through as they are: luma is written to and read from plane 0, whatever range a player would think it
-has. (Conversions to and from "gray" stretch and squeeze between 16-235 and 0-255, at a cost of several decibels, so
-that rates and qualities of the two could not be put in one curve.) The crops are luma of 16-235 to begin with.
+Pixel values are not converted: luma is written to and read from plane 0, whatever its nominal range. (FFmpeg's
+conversions to and from "gray" rescale between 16-235 and 0-255, which costs several decibels; codecs of the two formats
+could then not share a rate-distortion plot.) The crops are luma in 16-235 already.
 """
 
 from __future__ import annotations
@@ -23,146 +23,152 @@ from caffe_compat.errors import DataError
 from lq_emotion.video.bits import count_bits
 from lq_emotion.video.codecs import Codec, find_codec
 
-Pictures = npt.NDArray[np.uint8]
-_NEUTRAL = 128
+Frames = npt.NDArray[np.uint8]
+_NEUTRAL_CHROMA = 128
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A coded video.
+    """An encoded video.
 
     Attributes
     ----------
-    packets : the stream in pieces, in the order of coding.
-    decoded : (T, H, W), the size of what was given.
-    vcl_bits : None for codecs whose streams are not looked into.
-    by_type : bits by type of NAL unit, empty for these.
+    packets : the stream, in coding order.
+    decoded : (T, H, W) uint8, the shape of the input.
+    vcl_bits : bits of coded frames; None for codecs whose NAL units are not counted.
+    by_type : NAL unit type -> bits; empty for these codecs.
     """
 
     packets: tuple[bytes, ...] = field(repr=False)
-    decoded: Pictures = field(repr=False)
+    decoded: Frames = field(repr=False)
     vcl_bits: int | None
     by_type: dict[int, int]
 
     @property
     def stream(self) -> bytes:
-        """All packets."""
+        """The whole stream."""
         return b"".join(self.packets)
 
     @property
     def total_bits(self) -> int:
-        """Of the stream."""
+        """Size of the stream in bits."""
         return 8 * sum(map(len, self.packets))
 
     @property
     def bpp(self) -> float:
-        """Bits per pixel of the pictures given; what they were padded with does not count."""
+        """Bits per input pixel; padding does not count."""
         return self.total_bits / self.decoded.size
 
     @property
     def vcl_bpp(self) -> float | None:
-        """The same without headers."""
+        """Bits per input pixel without headers."""
         return None if self.vcl_bits is None else self.vcl_bits / self.decoded.size
 
     @property
     def sha256(self) -> str:
-        """Of the stream."""
+        """SHA-256 of the stream."""
         return hashlib.sha256(self.stream).hexdigest()
 
 
 def encode(
-    frames: Pictures, codec: str = "x264", *, qp: int, fps: int = 25, gop: int = 250, preset: str | None = None
+    frames: Frames, codec: str = "x264", *, qp: int, fps: int = 25, gop: int = 250, preset: str | None = None
 ) -> Encoded:
     """Encode a video at one quantiser and decode it.
 
-    The same pictures and options give the same bits every time, with the same version of the encoder.
+    The same frames and options give the same bits with the same version of the encoder.
 
     Parameters
     ----------
-    frames : uint8 (T, H, W), T and all sides 1 at least.
-    codec : a name of `CODECS`.
-    qp : of all pictures, whether I, P or B.
-    fps : pictures per second.
-    gop : most pictures from one that stands alone to the next.
-    preset : of x264 and x265, ``medium`` by default.
+    frames : (T, H, W) uint8, not empty.
+    codec : a name in `CODECS`.
+    qp : quantiser of all frames: I, P and B.
+    fps : frames per second.
+    gop : the longest distance between key frames.
+    preset : speed preset of x264 and x265, ``medium`` by default.
 
     Raises
     ------
     DataError
-        Unusable pictures or options, no PyAV, an encoder this PyAV is built without, or a failure of the encoder.
+        The frames or options are invalid, PyAV or the encoder is missing, or the encoder fails.
     """
     chosen = find_codec(codec, qp)
-    pictures = _checked(frames)
+    frames = _require_frames(frames)
     if preset and not chosen.preset:
-        raise DataError("is not known to this codec", field="preset", value=preset, hint="x264 and x265 take one")
+        raise DataError(
+            f"{codec} has no presets", code="unsupported", field="preset", value=preset, hint="x264 and x265 have"
+        )
     av = _av()
-    count, height, width = pictures.shape
-    room = [(0, 0), *((0, padded(side, chosen.least) - side) for side in (height, width))]
+    count, height, width = frames.shape
+    padding = [(0, 0), *((0, coded_side(side, chosen.min_side) - side) for side in (height, width))]
     try:
-        packets = tuple(_packets(av, np.pad(pictures, room, mode="edge"), chosen, qp, fps, gop, preset))
-        decoded = _decoded(av, packets, chosen, (count, height, width))
+        packets = tuple(_packets(av, np.pad(frames, padding, mode="edge"), chosen, qp, fps, gop, preset))
+        decoded = _decode(av, packets, chosen, (count, height, width))
     except (av.FFmpegError, av.codec.codec.UnknownCodecError) as error:
-        raise DataError(f"{chosen.encoder} failed: {error}", field="codec", value=codec) from None
+        raise DataError(f"{chosen.encoder} failed: {error}", code="invalid", field="codec", value=codec) from None
     if chosen.family is None:
         return Encoded(packets, decoded, None, {})
     bits = count_bits(b"".join(packets), chosen.family)
     return Encoded(packets, decoded, bits.vcl, dict(bits.by_type))
 
 
-def padded(side: int, least: int) -> int:
-    """Return the side of the picture that is coded: even, for 4:2:0, and not below what the codec takes."""
-    return max(side + side % 2, least)
+def coded_side(side: int, min_side: int) -> int:
+    """Return the padded width or height: even, as 4:2:0 needs, and at least `min_side`."""
+    return max(side + side % 2, min_side)
 
 
 def versions() -> dict[str, str]:
-    """Return what decides the bits besides pictures and options: PyAV comes with its own encoders."""
+    """Return the versions that the bits depend on: PyAV bundles its encoders."""
     av = _av()
     return {"av": str(av.__version__), "libavcodec": ".".join(map(str, av.library_versions["libavcodec"]))}
 
 
 def _av() -> Any:
-    os.environ.setdefault("SVT_LOG", "1")  # errors only; it would write pages to stderr
+    os.environ.setdefault("SVT_LOG", "1")  # errors only; the default prints pages to stderr
     try:
         import av
     except ImportError:
-        raise DataError("PyAV is missing, which encodes video", hint="pip install caffe-compat[video]") from None
+        raise DataError(
+            "PyAV, which encodes video, is not installed",
+            code="dependency-missing",
+            hint="pip install caffe-compat[video]",
+        ) from None
     return av
 
 
-def _checked(frames: Pictures) -> Pictures:
-    pictures = np.asarray(frames)
-    if pictures.dtype != np.uint8 or pictures.ndim != 3 or 0 in pictures.shape:
-        shape = " x ".join(map(str, pictures.shape))
-        raise DataError(f"{shape} of {pictures.dtype} are no pictures", field="frames", hint="uint8, T x H x W")
-    return pictures
+def _require_frames(frames: Frames) -> Frames:
+    frames = np.asarray(frames)
+    if frames.dtype != np.uint8 or frames.ndim != 3 or 0 in frames.shape:
+        raise DataError(
+            f"frames are {frames.shape} {frames.dtype}, expected (T, H, W) uint8, not empty",
+            code="wrong-type" if frames.dtype != np.uint8 else "shape-mismatch", field="frames",
+        )  # fmt: skip
+    return frames
 
 
-def _packets(
-    av: Any, pictures: Pictures, codec: Codec, qp: int, fps: int, gop: int, preset: str | None
-) -> Iterator[bytes]:
+def _packets(av: Any, frames: Frames, codec: Codec, qp: int, fps: int, gop: int, preset: str | None) -> Iterator[bytes]:
     encoder = av.CodecContext.create(codec.encoder, "w")
-    encoder.height, encoder.width = pictures.shape[1:]
-    encoder.pix_fmt = codec.pixels
+    encoder.height, encoder.width = frames.shape[1:]
+    encoder.pix_fmt = codec.pixel_format
     encoder.framerate = fps
     encoder.time_base = Fraction(1, fps)
     encoder.gop_size = gop
     encoder.thread_count = 1
-    speed = {"preset": preset or codec.preset} if codec.preset else {}
-    encoder.options = {**speed, **codec.options(qp)}
-    with _scheduling_kept():
+    presets = {"preset": preset or codec.preset} if codec.preset else {}
+    encoder.options = {**presets, **codec.options(qp)}
+    with _restore_scheduling():
         encoder.open()
-    for number, picture in enumerate(pictures):
-        for packet in encoder.encode(_frame(av, picture, codec.pixels, number)):
+    for number, luma in enumerate(frames):
+        for packet in encoder.encode(_frame(av, luma, codec.pixel_format, number)):
             yield bytes(packet)
     for packet in encoder.encode(None):
         yield bytes(packet)
 
 
 @contextmanager
-def _scheduling_kept() -> Iterator[None]:
-    """Undo what SVT-AV1 does when root opens it: real-time priority for its threads and for the caller's.
+def _restore_scheduling() -> Iterator[None]:
+    """Undo the real-time priority that SVT-AV1, opened by root, gives its threads and the caller's.
 
-    Other processes would get next to no time on the cores, until the caller ends.
+    Other processes would starve until the caller ends.
     """
     if not hasattr(os, "sched_getscheduler"):
         yield
@@ -175,30 +181,33 @@ def _scheduling_kept() -> Iterator[None]:
                 os.sched_setscheduler(int(thread.name), policy, parameters)
 
 
-def _frame(av: Any, picture: Pictures, pixels: str, number: int) -> Any:
-    height, width = picture.shape
-    frame = av.VideoFrame(width, height, pixels)
-    luma, *colours = frame.planes
-    np.frombuffer(luma, np.uint8).reshape(-1, luma.line_size)[:height, :width] = picture
-    for plane in colours:
-        plane.update(bytes([_NEUTRAL]) * plane.buffer_size)
+def _frame(av: Any, luma: Frames, pixel_format: str, number: int) -> Any:
+    height, width = luma.shape
+    frame = av.VideoFrame(width, height, pixel_format)
+    luma_plane, *chroma_planes = frame.planes
+    np.frombuffer(luma_plane, np.uint8).reshape(-1, luma_plane.line_size)[:height, :width] = luma
+    for plane in chroma_planes:
+        plane.update(bytes([_NEUTRAL_CHROMA]) * plane.buffer_size)
     frame.pts = number
     return frame
 
 
-def _decoded(av: Any, packets: tuple[bytes, ...], codec: Codec, shape: tuple[int, int, int]) -> Pictures:
-    """Decode into (T, H, W), leaving out what was padded."""
+def _decode(av: Any, packets: tuple[bytes, ...], codec: Codec, shape: tuple[int, int, int]) -> Frames:
+    """Decode into (T, H, W) without the padding."""
     count, height, width = shape
     decoder = av.CodecContext.create(codec.decoder, "r")
     decoder.thread_count = 1
     decoded = np.empty(shape, np.uint8)
-    found = 0
+    received = 0
     for packet in (*map(av.Packet, packets), None):
         for frame in decoder.decode(packet):
-            luma = frame.planes[0]  # rows are longer than the picture is wide
-            if found < count:
-                decoded[found] = np.frombuffer(luma, np.uint8).reshape(-1, luma.line_size)[:height, :width]
-            found += 1
-    if found != count:
-        raise DataError(f"{found} of {count} pictures came back", field="codec", value=codec.name)
+            plane = frame.planes[0]  # its rows are padded beyond the frame's width
+            if received < count:
+                decoded[received] = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
+            received += 1
+    if received != count:
+        raise DataError(
+            f"{codec.decoder} returned {received} frames, expected {count}", code="wrong-count",
+            field="codec", value=codec.name,
+        )  # fmt: skip
     return decoded

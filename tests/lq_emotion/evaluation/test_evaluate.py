@@ -15,7 +15,7 @@ from lq_emotion import prototxt
 from lq_emotion.cli import main
 from lq_emotion.evaluation import postprocess
 from lq_emotion.evaluation.predict import DEPLOY, Predictor, load_predictor
-from lq_emotion.metrics.delay import gold_back, predictions_forward
+from lq_emotion.metrics.delay import shift_gold, shift_predictions
 from lq_emotion.metrics.regression import ccc, score
 from matlab_ports import run_eval
 from matlab_ports.matfile import loadmat, savemat
@@ -159,7 +159,7 @@ def test_features_come_with_the_same_predictions(weights, data):
 def test_a_delay_moves_predictions_forward_on_the_grid(finished, weights, data, tmp_path):
     assert evaluate("--weights", weights, "--data", data, "--out", tmp_path, "--delay=0.08") == 0
     plain, moved = (read(out / "predictions/dev_1.csv") for out in (finished, tmp_path))
-    expected = predictions_forward(column(plain, "prediction"), column(plain, "time"), 0.08)
+    expected = shift_predictions(column(plain, "prediction"), column(plain, "time"), 0.08)
     assert column(moved, "prediction").tolist() == expected.tolist()
     assert column(moved, "raw").tolist() == column(plain, "prediction").tolist()
     assert column(moved, "valence").tolist() == column(plain, "valence").tolist()
@@ -172,7 +172,7 @@ def test_post_processing_is_learnt_on_the_named_recordings_and_applied_to_all(
     assert evaluate(*command, "--postprocess", "dev_1", "dev_10") == 0
     plain = {name: read(finished / f"predictions/{name}.csv") for name in FRAMES}
     learnt_on = [plain[name] for name in ("dev_1", "dev_10")]
-    gold = np.concatenate([gold_back(column(r, "valence"), column(r, "time"), 0.04) for r in learnt_on])
+    gold = np.concatenate([shift_gold(column(r, "valence"), column(r, "time"), 0.04) for r in learnt_on])
     expected = postprocess.learn(np.concatenate([column(rows, "prediction") for rows in learnt_on]), gold)
     told = json.loads((tmp_path / "scores.json").read_text())
     assert list(told["scores"]) == ["dev_2", "concatenated", "mean"]
@@ -180,7 +180,7 @@ def test_post_processing_is_learnt_on_the_named_recordings_and_applied_to_all(
         assert told["post_processing"][key] == getattr(expected, key)
     rows = read(tmp_path / "predictions/dev_2.csv")
     processed = expected.apply(column(plain["dev_2"], "prediction"))
-    assert column(rows, "prediction").tolist() == predictions_forward(processed, column(rows, "time"), 0.04).tolist()
+    assert column(rows, "prediction").tolist() == shift_predictions(processed, column(rows, "time"), 0.04).tolist()
     assert told["scores"]["dev_2"]["ccc"] == ccc(column(rows, "prediction"), column(rows, "valence"))
     assert "Post-processing learnt on dev_1, dev_10: " in capsys.readouterr().out
 

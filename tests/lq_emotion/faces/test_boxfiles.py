@@ -1,33 +1,33 @@
-"""Boxes go to the authors' bbox.mat and to tables, and come back; what is neither is refused with its row."""
+"""Boxes round-trip through the authors' bbox.mat and through tables; invalid files are refused."""
 
 import numpy as np
 import pytest
 import scipy.io
 
-from caffe_compat.errors import CaffeCompatError
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from matlab_ports import PortError
 from matlab_ports.matfile import savemat
+from tests.refusals import refused
 
 BOXES = np.array([[10.25, 20, 110, 120.5], [0, 0, 0, 0], [1 / 3, 2, 3, 4]])
 TIMES = np.array([0.0, 0.04, 0.12])
 
 
 @pytest.mark.parametrize("name", ["b.mat", "b.csv"])
-def test_boxes_come_back(tmp_path, name):
+def test_boxes_round_trip(tmp_path, name):
     write_boxes(tmp_path / name, BOXES, TIMES)
-    found = read_boxes(tmp_path / name)
-    np.testing.assert_allclose(found.bbox, BOXES, rtol=1e-9 if name.endswith("csv") else 0)
-    np.testing.assert_array_equal(found.time, TIMES)
+    file = read_boxes(tmp_path / name)
+    np.testing.assert_allclose(file.bbox, BOXES, rtol=1e-9 if name.endswith("csv") else 0)
+    np.testing.assert_array_equal(file.time, TIMES)
 
 
-@pytest.mark.parametrize(("detected", "told"), [(None, "101"), ([True, False, False], "100")])
-def test_a_table_tells_which_boxes_were_found(tmp_path, detected, told):
+@pytest.mark.parametrize(("detected", "expected"), [(None, "101"), ([True, False, False], "100")])
+def test_a_table_records_which_boxes_were_detected(tmp_path, detected, expected):
     write_boxes(tmp_path / "b.csv", BOXES, TIMES, detected=detected)
     lines = (tmp_path / "b.csv").read_text().splitlines()
     assert lines[0] == "frame,time,left,top,width,height,detected"
     assert lines[1].startswith("0,0,10.25,20,110,120.5,")
-    assert "".join(line[-1] for line in lines[1:]) == told
+    assert "".join(line[-1] for line in lines[1:]) == expected
 
 
 @pytest.mark.parametrize("name", ["b.mat", "b.csv"])
@@ -35,69 +35,73 @@ def test_a_table_tells_which_boxes_were_found(tmp_path, detected, told):
     ("bbox", "time", "detected"),
     [(BOXES[:, :3], TIMES, None), (BOXES, TIMES[:2], None), (BOXES[0], TIMES, None), (BOXES, TIMES, [True])],
 )
-def test_boxes_that_do_not_fit_are_not_written(tmp_path, name, bbox, time, detected):
-    with pytest.raises(CaffeCompatError, match="do not fit"):
+def test_boxes_of_another_shape_than_their_times_are_not_written(tmp_path, name, bbox, time, detected):
+    with refused("shape-mismatch", file=name):
         write_boxes(tmp_path / name, bbox, time, detected=detected)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_mat_file_is_as_the_authors_script_loads_it(tmp_path):
+def test_the_mat_file_has_the_form_the_authors_script_loads(tmp_path):
     write_boxes(tmp_path / "b.mat", BOXES, TIMES)
-    found = scipy.io.loadmat(tmp_path / "b.mat")
-    assert found["bbox"].shape == (3, 4)
-    assert found["time"].shape == (3, 1)
-    assert found["bbox"].dtype == found["time"].dtype == np.float64
+    variables = scipy.io.loadmat(tmp_path / "b.mat")
+    assert variables["bbox"].shape == (3, 4)
+    assert variables["time"].shape == (3, 1)
+    assert variables["bbox"].dtype == variables["time"].dtype == np.float64
 
 
 @pytest.mark.parametrize("version", ["-v6", "-v7", "-v7.3"])
-def test_any_version_and_a_row_of_times_are_read(tmp_path, version):
+def test_mat_files_of_any_version_and_times_in_a_row_are_read(tmp_path, version):
     savemat(tmp_path / "b.mat", {"time": TIMES[None, :], "bbox": BOXES, "more": 1.0}, version)
     np.testing.assert_array_equal(read_boxes(tmp_path / "b.mat").bbox, BOXES)
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
-def test_columns_of_a_table_may_stand_in_any_order(tmp_path, separator):
+def test_columns_of_a_table_may_come_in_any_order(tmp_path, separator):
     lines = ["Height, width ,top,left,detected,time", "4,3,2,1,yes,0.04"]
     (tmp_path / "b.csv").write_text("\n".join(lines).replace(",", separator))
-    found = read_boxes(tmp_path / "b.csv")
-    assert found.bbox.tolist() == [[1, 2, 3, 4]]
-    assert found.time.tolist() == [0.04]
+    file = read_boxes(tmp_path / "b.csv")
+    assert file.bbox.tolist() == [[1, 2, 3, 4]]
+    assert file.time.tolist() == [0.04]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "code", "line"),
     [
-        ("", "is empty"),
-        ("time,left,top,width\n", r"b\.csv:1: has no column 'height'"),
-        ("time,left,top,width,height\n", "holds no boxes"),
-        ("time,left,top,width,height\n0,1,2,3\n", r"b\.csv:2: no number for each of"),
-        ("time,left,top,width,height\n0,1,2,3,x\n", r"b\.csv:2: no number for each of"),
-        ("time,left,top,width,height\n0,1,2,3,nan\n", "row 1 holds what is not a number"),
-        ("time,left,top,width,height\n0,1,2,3,4\n1,1,2,-3,4\n", "row 2 has a negative size"),
+        ("", "empty", None),
+        ("time,left,top,width\n", "field-missing", 1),
+        ("time,left,top,width,height\n", "empty", None),
+        ("time,left,top,width,height\n0,1,2,3\n", "syntax", 2),
+        ("time,left,top,width,height\n0,1,2,3,x\n", "syntax", 2),
+        ("time,left,top,width,height\n0,1,2,3,nan\n", "not-finite", None),
+        ("time,left,top,width,height\n0,1,2,3,4\n1,1,2,-3,4\n", "out-of-range", None),
         (
             "time,left,top,width,height\n0,1,2,3,4\n0,1,2,3," + "4" * 140_000,
-            r"b\.csv:3: is no row of values: field larger",
+            "syntax",
+            3,
         ),
-        (b"\xff\xfe\x00\x00", "is no text"),
-        (None, "cannot be read"),
+        (b"\xff\xfe\x00\x00", "wrong-format", None),
+        (None, "file-missing", None),
     ],
 )
-def test_a_table_that_is_none_is_refused(tmp_path, text, message):
+def test_invalid_tables_are_refused(tmp_path, text, code, line):
     if text is not None:
         (tmp_path / "b.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(CaffeCompatError, match=message):
+    with refused(code, file="b.csv", line=line):
         read_boxes(tmp_path / "b.csv")
 
 
 @pytest.mark.parametrize(
-    ("variables", "message"),
-    [
-        ({"bbox": BOXES}, "no variable time"),
-        ({"bbox": BOXES[:, :3], "time": TIMES}, "bbox is 3 x 3 and time 1 x 3"),
-        ({"bbox": BOXES, "time": TIMES[:2]}, "bbox is 3 x 4 and time 1 x 2"),
-    ],
+    "variables",
+    [{"bbox": BOXES[:, :3], "time": TIMES}, {"bbox": BOXES, "time": TIMES[:2]}],
+    ids=["3 columns", "2 times"],
 )
-def test_a_mat_file_without_boxes_and_times_is_refused(tmp_path, variables, message):
+def test_a_mat_file_of_other_shapes_is_refused(tmp_path, variables):
     savemat(tmp_path / "b.mat", variables)
-    with pytest.raises((CaffeCompatError, PortError), match=message):
+    with refused("shape-mismatch", file="b.mat"):
+        read_boxes(tmp_path / "b.mat")
+
+
+def test_a_mat_file_without_times_is_refused(tmp_path):
+    savemat(tmp_path / "b.mat", {"bbox": BOXES})
+    with pytest.raises(PortError):
         read_boxes(tmp_path / "b.mat")

@@ -1,4 +1,4 @@
-"""A delay is made up for once: predictions that are right score as such, whoever was told of the delay, and how often."""
+"""The raters' delay is compensated exactly once, whichever commands are given it."""
 
 import json
 
@@ -28,33 +28,33 @@ def command(*argv):
 
 
 def shown(seed):
-    """What faces show, here the brightness of a gray frame: (FRAMES,), -1 .. 1; still where a shift repeats values."""
+    """The expression, here the brightness of a gray frame: (FRAMES,), -1 .. 1; constant where a shift repeats values."""
     noise = np.convolve(np.random.default_rng(seed).standard_normal(FRAMES + 100), np.hanning(51), "same")[50:-50]
     values = np.tanh(noise / noise.std())
     values[: 2 * LATE], values[-2 * LATE :] = values[2 * LATE], values[-2 * LATE]
     return values
 
 
-def film(path, values):
+def write_recording(path, values):
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=25, options={"qp": "0"})
         stream.width, stream.height, stream.pix_fmt = 160, 160, "yuv420p"
         for value in values:
-            picture = np.full((160, 160, 3), round(128 + 100 * value), np.uint8)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            frame = np.full((160, 160, 3), round(128 + 100 * value), np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         file.mux(stream.encode())
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """Recordings whose gold standard is what the frames show, 0.4 s late."""
+    """Recordings whose gold standard is the expression, 0.4 s late."""
     root = tmp_path_factory.mktemp("late") / "AVEC_2016"
     trees.avec(root, ["train_1", "dev_1", "dev_2"], frames=FRAMES)
     for seed, name in enumerate(["train_1", "dev_1", "dev_2"]):
         values = shown(seed)
         gold = np.concatenate([np.full(LATE, values[0]), values[:-LATE]])
-        film(root / "recordings_video" / f"{name}.mp4", values)
+        write_recording(root / "recordings_video" / f"{name}.mp4", values)
         labels = trees.arff(name, trees.grid(FRAMES), gold.tolist())
         trees.put(root / "ratings_gold_standard/valence" / f"{name}.arff", labels)
         boxes = "".join(f"{time},10,10,120,120\n" for time in trees.grid(FRAMES))
@@ -64,18 +64,18 @@ def tree(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def roots(tree, tmp_path_factory):
-    """Prepared as it is, and with the delay made up for."""
+    """Recordings prepared without and with compensation of the delay."""
     folders = {}
     for delay in ("0", "0.4"):
         folders[delay] = tmp_path_factory.mktemp("root") / delay
-        told = ("--recordings", tree, "--out", folders[delay], "--no-pictures", "--delay", delay)
-        assert command("prepare", *told) == 0
+        options = ("--recordings", tree, "--out", folders[delay], "--no-pictures", "--delay", delay)
+        assert command("prepare", *options) == 0
     return folders
 
 
 @pytest.fixture(scope="module")
 def oracle(tmp_path_factory):
-    """A net that tells what a frame shows from its mean."""
+    """A net that reads the expression from the mean of a frame."""
     folder = tmp_path_factory.mktemp("oracle")
     (folder / "deploy.prototxt").write_text(DEPLOYED)
     net = load_net(folder / "deploy.prototxt", seed=0)
@@ -92,18 +92,18 @@ def evaluated(oracle, root, out, *more):
 
 
 @pytest.mark.parametrize(
-    ("prepared", "told", "least"),
+    ("prepared", "options", "least"),
     [("0", (), 0.0), ("0", ("--delay=0.4",), 0.99), ("0.4", (), 0.99), ("0.4", ("--delay=0.4",), 0.99)],
 )
-def test_a_delay_is_made_up_for_once(roots, oracle, tmp_path, prepared, told, least):
-    results = evaluated(oracle, roots[prepared], tmp_path, *told)
+def test_evaluate_compensates_a_delay_once(roots, oracle, tmp_path, prepared, options, least):
+    results = evaluated(oracle, roots[prepared], tmp_path, *options)
     ccc = results["scores"]["concatenated"]["ccc"]
     assert ccc > least
     assert (ccc < 0.95) == (least == 0)
     assert results["prepared_delay"] == float(prepared)
 
 
-def test_the_gold_standard_is_kept_as_it_is_and_the_crops_say_what_was_done(roots):
+def test_crops_record_the_shift_of_their_labels_and_gsd_files_are_not_shifted(roots):
     whole, crops = (loadmat(roots["0.4"] / "data" / kind / "dev_1.mat") for kind in ("gsd", "raw_data/HQ"))
     plain = loadmat(roots["0"] / "data/raw_data/HQ/dev_1.mat")
     gold = whole["gsd"].ravel()
@@ -114,7 +114,7 @@ def test_the_gold_standard_is_kept_as_it_is_and_the_crops_say_what_was_done(root
 
 
 @pytest.mark.parametrize("prepared", ["0", "0.4"])
-def test_the_delay_is_found_by_avecs_search(roots, oracle, tmp_path, capsys, prepared):
+def test_avecs_search_finds_the_delay(roots, oracle, tmp_path, capsys, prepared):
     results = evaluated(oracle, roots[prepared], tmp_path, "--search-delay", "train")
     assert results["delay"] == 0.4
     assert list(results["delay_search"]["ccc"]) == [f"{0.4 * step:g}" for step in range(21)]
@@ -124,42 +124,32 @@ def test_the_delay_is_found_by_avecs_search(roots, oracle, tmp_path, capsys, pre
     assert "warning" not in capsys.readouterr().out
 
 
-def test_the_whole_gold_standard_is_shown_as_the_crops_have_it(roots, oracle, tmp_path):
+def test_the_timeline_has_the_labels_shifted_as_in_the_crops(roots, oracle, tmp_path):
     evaluated(oracle, roots["0.4"], tmp_path, "--names", "dev_1", "--timeline", roots["0.4"] / "data/gsd")
     lines = (tmp_path / "predictions/dev_1.csv").read_text().splitlines()
     labels = loadmat(roots["0.4"] / "data/raw_data/HQ/dev_1.mat")["valence"].ravel()
     assert [float(line.split(",")[2]) for line in lines[1:]] == labels.tolist()
 
 
-@pytest.mark.parametrize(("prepared", "told"), [("0", ("--delay=0.4",)), ("0.4", ())])
-def test_rd_makes_up_for_it_once(roots, oracle, tmp_path, prepared, told):
+@pytest.mark.parametrize(("prepared", "options"), [("0", ("--delay=0.4",)), ("0.4", ())])
+def test_rd_compensates_a_delay_once(roots, oracle, tmp_path, prepared, options):
     weights = ("--weights", f"oracle={oracle[1]}", *oracle[2:])
     sweep = ("--scales", 3, "--codecs", "x264", "--qps", 24, "--data", roots[prepared] / "data/raw_data/HQ")
-    assert command("rd", *weights, *sweep, "--names", "dev_1", "--out", tmp_path, *told) == 0
+    assert command("rd", *weights, *sweep, "--names", "dev_1", "--out", tmp_path, *options) == 0
     results = json.loads((tmp_path / "rd.json").read_text())
     assert results["delay"] == 0.4
     assert all(point["ccc"] > 0.98 for point in results["points"])
 
 
 @pytest.mark.slow
-def test_verify_scores_by_the_gold_standard_of_a_faces_own_time(roots, tmp_path):
-    """The authors' nets learnt from labels that were not shifted, and their scores are of such."""
+def test_verify_scores_against_labels_that_are_not_shifted(roots, tmp_path):
+    """The authors trained and scored with labels that were not shifted."""
     save_weights(load_net(prototxt.path(DEPLOY), seed=3), tmp_path / "HQ.caffemodel")
     scores = {}
     for prepared, root in roots.items():
         out = tmp_path / f"{prepared}.json"
-        told = (
-            "--weights",
-            tmp_path / "HQ.caffemodel",
-            "--recordings",
-            root,
-            "--out",
-            out,
-            "--device=cpu",
-            "--dev",
-            "dev_1",
-        )
-        assert command("verify", *told) == 0
+        files = ("--weights", tmp_path / "HQ.caffemodel", "--recordings", root, "--out", out)
+        assert command("verify", *files, "--device=cpu", "--dev", "dev_1") == 0
         scores[prepared] = json.loads(out.read_text())["files"][0]["scores"][0]["measured"]
     assert scores["0"]["cc"] == pytest.approx(scores["0.4"]["cc"], abs=0.05)
 
@@ -170,14 +160,14 @@ def test_recordings_prepared_with_two_delays_are_refused(tree, roots, oracle, tm
     for name, delay in (("dev_1", "0"), ("dev_2", "0.4")):
         (both / f"{name}.mat").symlink_to(roots[delay] / f"data/raw_data/HQ/{name}.mat")
     assert command("evaluate", *oracle, "--data", both, "--out", tmp_path / "out") == 1
-    told = capsys.readouterr().err
-    assert all(part in told for part in ("dev_2.mat", "delay = 0.4", "dev_1"))
+    stderr = capsys.readouterr().err
+    assert all(part in stderr for part in ("dev_2.mat", "delay = 0.4", "dev_1"))
 
 
-def test_table_prepares_with_it(tree, tmp_path, capsys):
+def test_table_prepares_with_the_delay(tree, tmp_path, capsys):
     table = ("table", "--recordings", tree, "--out", tmp_path, "--rows", "HR", "--dry-run")
     assert command(*table, "--delay=-1") == 2
-    assert "from 0 up" in capsys.readouterr().err
+    assert "delay" in capsys.readouterr().err
     prepare, *_ = stages(Experiment(tree, tmp_path, rows=("hr",), scales=(3,), delay=0.4))
     assert prepare.settings["delay"] == 0.4
     prepare.run()

@@ -3,7 +3,7 @@
 The recipe (AVEC 2016's script): every rater's agreement is the mean of his CCC with each of the others. The raters'
 means, weighted by agreement, give a common level; every trace is moved to it, and the gold standard is their mean.
 
-The package's gold standard is not compensated for the raters' delay; `scores.delay.gold_back` shifts it.
+The package's gold standard is not compensated for the raters' delay; `scores.delay.shift_gold` shifts it.
 """
 
 from __future__ import annotations

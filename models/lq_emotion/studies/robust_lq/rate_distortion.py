@@ -38,7 +38,7 @@ from lq_emotion.studies.robust_lq import figure4
 from lq_emotion.studies.robust_lq.figure4 import PUBLISHED_BPP, PUBLISHED_QP, Point
 from lq_emotion.training.trainer import find_weights
 from lq_emotion.video.codecs import find_codec
-from lq_emotion.video.encode import Pictures, encode, versions
+from lq_emotion.video.encode import Frames, encode, versions
 from matlab_ports.eval_video import FrameSource, eval_video
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import open_frames
@@ -101,7 +101,7 @@ class Enlarged:
     size : H and W of the frames.
     """
 
-    def __init__(self, small: Pictures, size: tuple[int, int]) -> None:
+    def __init__(self, small: Frames, size: tuple[int, int]) -> None:
         self._small = small
         self.shape = (*size, small.shape[0])
 
@@ -111,7 +111,7 @@ class Enlarged:
         return imresize(single, self.shape[:2], axes=(1, 2)).transpose(1, 2, 0)
 
 
-def shrunk(frames: FrameSource, scale: int, count: int) -> Pictures:
+def shrunk(frames: FrameSource, scale: int, count: int) -> Frames:
     """Return the first `count` crops 1/scale as large, as codecs take them: uint8 (count, h, w).
 
     The crops go through MATLAB's imresize in single, as in the authors' low-resolution data, which holds what comes out
@@ -125,7 +125,7 @@ def shrunk(frames: FrameSource, scale: int, count: int) -> Pictures:
     return np.concatenate(blocks)
 
 
-def psnr(found: Pictures, original: Pictures) -> float | None:
+def psnr(found: Frames, original: Frames) -> float | None:
     """Return the peak signal-to-noise ratio in dB; None where nothing was lost."""
     error = np.mean([np.mean((a.astype(np.float64) - b) ** 2) for a, b in zip(found, original, strict=True)])
     return float(10 * np.log10(_WHITE**2 / error)) if error else None
@@ -204,10 +204,10 @@ class Unit:
         told: dict[str, Any] = {"cell": list(cell), "coding": asdict(self.coding)}
         if cell.qp is not None:
             codec = find_codec(cell.codec)
-            told |= {"versions": versions(), "options": dict(codec.options(cell.qp)), "least": codec.least}
+            told |= {"versions": versions(), "options": dict(codec.options(cell.qp)), "least": codec.min_side}
         return _key(self.source[1], told)
 
-    def _coded(self, cell: Cell, small: Pictures) -> tuple[Pictures, dict[str, Any]]:
+    def _coded(self, cell: Cell, small: Frames) -> tuple[Frames, dict[str, Any]]:
         told: dict[str, Any] = {"key": self._coding_key(cell), "shape": list(small.shape)}
         decoded = small
         if cell.qp is not None:
