@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from lq_emotion.cli.options import at_least, teller
+from lq_emotion.nets.names import Method, Net
 
 _TRAIN, _DEV, _FRAMES, _SIDE = 4, 2, 250, 320
 
@@ -33,13 +34,12 @@ def _demo(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     settings = Settings(train=_TRAIN, dev=_DEV, frames=_FRAMES, width=_SIDE, height=_SIDE, seed=args.seed)
     make_recordings(out / "recordings", settings, jobs=2, say=say)
-    nets = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")
-    changes = {net: {"max_iter": args.iterations} for net in nets} if args.iterations else {}
+    changes = {str(net): {"max_iter": args.iterations} for net in Net} if args.iterations else {}
     plan = Experiment(
         out / "recordings",
         out,
         scales=(3,),
-        rows=("hr", "lr", "joint_oa"),
+        rows=(Method.HR, Method.LR, Method.JOINT_OA),
         preset="demo",
         changes=changes,
         seed=args.seed,

@@ -16,9 +16,7 @@ from lq_emotion.cli.options import (
     partitions_of,
     teller,
 )
-
-_ROWS = {"HR": "hr", "LR": "lr", "Non-Joint": "non_joint", "Joint": "joint", "OA": "joint_oa"}
-_FACTORS = (3, 4, 6, 8, 12, 16)
+from lq_emotion.nets.names import FACTORS, ROWS, Net
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,8 +27,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--recordings", type=Path, required=True, metavar="DIR", help="AVEC 2016, RECOLA or synthetic")
     option("--out", type=Path, required=True, metavar="ROOT", help="for all that is made on the way")
     factor = at_least(2, 16)
-    option("--scales", nargs="+", type=factor, default=_FACTORS, metavar="S", help="factors (3 4 6 8 12 16)")
-    option("--rows", nargs="+", choices=_ROWS, default=tuple(_ROWS), help="methods (all)")
+    option("--scales", nargs="+", type=factor, default=FACTORS, metavar="S", help="factors (3 4 6 8 12 16)")
+    option("--rows", nargs="+", choices=ROWS, default=tuple(ROWS), help="methods (all)")
     option("--preset", choices=("authors", "small", "demo"), default="authors", help="how long is trained (authors)")
     option("--iterations", type=at_least(1), metavar="N", help="of every net, in place of the preset's")
     option("--sr-pictures", type=Path, metavar="DIR", help="for super-resolution: the authors' pretrain (faces)")
@@ -57,14 +55,13 @@ def _table(args: argparse.Namespace) -> int:
     from lq_emotion.studies.robust_lq.table import Table, markdown
 
     say = teller(args)
-    nets = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")
-    changes = {net: {"max_iter": args.iterations} for net in nets} if args.iterations else {}
+    changes = {str(net): {"max_iter": args.iterations} for net in Net} if args.iterations else {}
     out = root_of(args.out.resolve(), args.dimension)
     plan = Experiment(
         args.recordings.resolve(),
         out,
         scales=tuple(args.scales),
-        rows=tuple(_ROWS[row] for row in dict.fromkeys(args.rows)),
+        rows=tuple(ROWS[row] for row in dict.fromkeys(args.rows)),
         preset=args.preset,
         changes=changes,
         max_factor=args.max_factor,

@@ -11,9 +11,9 @@ from typing import Any
 
 from caffe_compat.errors import NetError
 from lq_emotion.cli.options import add_switches, at_least, chosen, teller
-from lq_emotion.nets.switches import parts, told
+from lq_emotion.nets.names import Net
+from lq_emotion.nets.switches import told
 
-_NETS = ("HQ", "vlqr", "vlqr_non_joint", "pretrain")  # the experiment's; importing it takes a second
 _OPTIONS = {
     "--iterations": ("max_iter", "updates in all; more go on"),
     "--batch": ("batch", "samples a training step"),
@@ -28,7 +28,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
     text = "train one of the authors' nets by their definitions; what is not asked for stays as they had it"
     train = commands.add_parser("train", help=text, description=text, allow_abbrev=False)
-    train.add_argument("--net", choices=_NETS, default="HQ", help="which of the shipped definitions (HQ)")
+    train.add_argument(
+        "--net", choices=[net.value for net in Net], default="HQ", help="which of the shipped definitions (HQ)"
+    )
     train.add_argument("--h5", type=Path, required=True, metavar="FOLDER", help="where train.txt and test.txt lie")
     train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for log, snapshots and pictures")
     train.add_argument(
@@ -61,11 +63,13 @@ def _rate(text: str) -> float:
     return value
 
 
-def _require_touching(switches: Sequence[tuple[str, object]], net: str) -> None:
-    """Refuse a switch that changes nothing here."""
+def _require_effect(switches: Sequence[tuple[str, object]], net: Net) -> None:
+    """Refuse a switch that changes nothing in the training of a net."""
+    from lq_emotion.nets.definitions import builder, parts
+
     for name, value in switches:
         touched = parts(name, value)
-        if touched and f"train {net}" not in touched and not (name == "input_size" and net in ("HQ", "vlqr")):
+        if touched and f"train {net}" not in touched and not (name == "input_size" and builder(net).own_size):
             hint = f"it touches {', '.join(touched)}; lq-emotion table heeds all switches"
             raise NetError(f"changes nothing of {net}", field=name, value=told(value), hint=hint)
 
@@ -73,14 +77,14 @@ def _require_touching(switches: Sequence[tuple[str, object]], net: str) -> None:
 def _train(args: argparse.Namespace) -> int:
     from lq_emotion.studies.robust_lq.experiment import Changes, Experiment
 
-    _require_touching(args.switch, args.net)
+    _require_effect(args.switch, Net(args.net))
 
     say = teller(args)
     names = ("base_lr", "random_seed", "filler", *(name for name, _ in _OPTIONS.values()))
     results = Experiment(
         args.out,
         args.h5,
-        net=args.net,
+        net=Net(args.net),
         weights=None if args.weights in (None, "none") else Path(args.weights),
         from_nothing=args.weights == "none",
         changes=Changes(**{name: getattr(args, name) for name in names}),

@@ -22,6 +22,7 @@ from lq_emotion.datasets.avec.layout import Dimension, Recording
 from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import match, require_grid
 from lq_emotion.metrics.delay import shift_gold
+from lq_emotion.nets.names import crops_folder
 from matlab_ports import PortError
 from matlab_ports._recordings.labels import DELAY
 from matlab_ports._recordings.prepare_recording import Luma, Prepared, prepare_recording
@@ -107,7 +108,7 @@ class Paths:
 
     def crops(self, scale: int) -> Path:
         """Return the MAT-file of crops at a scale; 1 is HQ."""
-        return self.mat(f"raw_data/{'HQ' if scale == 1 else f'LR{scale}'}")
+        return self.mat(f"raw_data/{crops_folder(scale)}")
 
 
 def prepare_one(

@@ -6,7 +6,6 @@ With `AS_CODE` the messages are those of the shipped prototxts (experiments/netw
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from caffe_compat.errors import NetError
 from caffe_compat.schema import caffe_pb2 as pb
@@ -24,11 +23,13 @@ from lq_emotion.nets.blocks import (
     relu,
     silence,
 )
+from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
 
-Training = Literal["scratch", "joint", "non_joint"]
-CONVOLUTION_RATES: dict[Training, float] = {"scratch": 1, "joint": 0.1, "non_joint": 0}
+CONVOLUTION_RATES = {Net.SCRATCH: 1.0, Net.JOINT: 0.1, Net.NON_JOINT: 0.0}
 """lr_mult of conv1 to conv3: all learn; they start as SR-FCN's and learn slowly; they stay SR-FCN's."""
+SWITCHES = frozenset(("quadrant_pooling", "convolutions", "normalisation", "lr_on_plateau", "bias_rate", "loss"))
+"""The switches that change CNN+D or its solver; besides `input_size`, which changes its data as well."""
 
 SOURCES = ("PATH/TO/train.txt", "PATH/TO/test.txt")
 _NAME = "emotion_train_val"
@@ -39,7 +40,7 @@ _CHANNELS = (64, 128, 256)
 
 
 def cnn_d(
-    training: Training = "scratch",
+    net: Net = Net.SCRATCH,
     *,
     switches: PaperSwitches = AS_CODE,
     factor: int = 1,
@@ -50,7 +51,7 @@ def cnn_d(
 
     Parameters
     ----------
-    training : a key of `CONVOLUTION_RATES`; how fast conv1 to conv3 learn.
+    net : a key of `CONVOLUTION_RATES`: how fast conv1 to conv3 learn.
     switches : paper or code.
     factor : how many times smaller the faces are, where `switches.input_size` is "own".
     sources : the lists of HDF5 files to train and to test with.
@@ -59,21 +60,19 @@ def cnn_d(
     Raises
     ------
     NetError
-        No such training, or a factor that does not divide 96.
+        The factor does not divide 96.
 
     Notes
     -----
     With the loss "ccc" the net ends in fc5 and has no layer for the loss: see `nets.losses.CCCLoss`.
     """
-    if training not in CONVOLUTION_RATES:
-        hint = ", ".join(CONVOLUTION_RATES)
-        raise NetError("no such training", field="training", value=training, hint=hint)
-    net = pb.NetParameter(name=_NAME)
-    net.layer.extend(hdf5_data(path, batch, phase) for path, phase in zip(sources, (pb.TRAIN, pb.TEST), strict=True))
-    net.layer.extend(_body(training, switches, input_size(switches, factor)))
+    phases = zip(sources, (pb.TRAIN, pb.TEST), strict=True)
+    message = pb.NetParameter(name=_NAME)
+    message.layer.extend(hdf5_data(path, batch, phase) for path, phase in phases)
+    message.layer.extend(_body(net, switches, input_size(switches, factor)))
     if switches.loss != "ccc":
-        net.layer.append(euclidean_loss("fc5", weight=2 if switches.loss == "mse" else None))
-    return net
+        message.layer.append(euclidean_loss("fc5", weight=2 if switches.loss == "mse" else None))
+    return message
 
 
 def cnn_d_deploy(*, switches: PaperSwitches = AS_CODE, factor: int = 1) -> pb.NetParameter:
@@ -82,9 +81,20 @@ def cnn_d_deploy(*, switches: PaperSwitches = AS_CODE, factor: int = 1) -> pb.Ne
     net = pb.NetParameter(name=_NAME)
     declare_inputs(net, ("data", (1, 1, size, size)), ("label", (1, 1, 1, 1)))
     net.layer.append(silence("label"))
-    net.layer.extend(_body("scratch", switches, size))
+    net.layer.extend(_body(Net.SCRATCH, switches, size))
     net.layer.append(euclidean_loss("fc5", train_only=True))
     return net
+
+
+def deploy(switches: PaperSwitches, factor: int) -> pb.NetParameter:
+    """Return `cnn_d_deploy` as a `NetBuilder` asks for it."""
+    return cnn_d_deploy(switches=switches, factor=factor)
+
+
+def sample_shapes(switches: PaperSwitches, factor: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of one sample's data and label."""
+    size = input_size(switches, factor)
+    return (1, size, size), (1,)
 
 
 def input_size(switches: PaperSwitches, factor: int) -> int:
@@ -119,8 +129,8 @@ def head(bottom: str, hidden: int = HIDDEN, *, switches: PaperSwitches = AS_CODE
     yield inner_product("fc5", "fc4", 1, learning)
 
 
-def _body(training: Training, switches: PaperSwitches, size: int) -> Iterator[pb.LayerParameter]:
-    rate = CONVOLUTION_RATES[training]
+def _body(net: Net, switches: PaperSwitches, size: int) -> Iterator[pb.LayerParameter]:
+    rate = CONVOLUTION_RATES[net]
     bias = rate * switches.bias_rate if switches.biased else None
     bottom = "data"
     if switches.normalisation == "face":

@@ -1,85 +1,73 @@
-"""The definitions of a training by its name, as switches have them; with the code's they are the shipped ones."""
+"""The nets of the study by name, and what switches and factors change in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from typing import Any
 
-from caffe_compat.errors import DataError
-from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.errors import DataError, NetError
 from lq_emotion.nets.blocks import SIZE
-from lq_emotion.nets.cnn_d import Training, cnn_d, cnn_d_deploy
-from lq_emotion.nets.mixed import mixed
-from lq_emotion.nets.paper import non_joint, non_joint_deploy
-from lq_emotion.nets.solvers import Stage, solver
-from lq_emotion.nets.sr_fcn import sr_fcn, sr_fcn_deploy
-from lq_emotion.nets.switches import PaperSwitches, otherwise
+from lq_emotion.nets.builder import NetBuilder
+from lq_emotion.nets.names import Net
+from lq_emotion.nets.switches import AS_CODE, PaperSwitches, data_parts, otherwise
 
-_STAGES: dict[str, Stage] = {
-    "HQ": "scratch",
-    "vlqr": "joint",
-    "vlqr_non_joint": "non_joint",
-    "pretrain": "pretrain",
-}
-_ENLARGED = ("vlqr_non_joint", "pretrain")  # super-resolution gives as many pixels as it takes
+
+@cache
+def builder(net: str) -> NetBuilder:
+    """Return the builder of a net: ``BUILDER`` of the module named after the member of `Net`.
+
+    Raises
+    ------
+    NetError
+        The study has no such net.
+    """
+    if net not in list(Net):
+        raise NetError("unknown net", field="net", value=net, hint=f"one of {', '.join(Net)}")
+    found: NetBuilder = import_module(f"lq_emotion.nets.{Net(net).name.lower()}").BUILDER
+    return found
 
 
 def settings(net: str, switches: PaperSwitches, factors: Sequence[int] = (1,)) -> dict[str, Any]:
-    """Return the settings that a training's definitions owe to switches, the code's left out.
+    """Return the settings of switches that the definitions of a net depend on, without those of the authors' code.
 
     Parameters
     ----------
-    net : HQ, vlqr, vlqr_non_joint, pretrain.
+    net : one of `Net`.
     switches : paper or code.
     factors : how many times smaller than 96 x 96 its faces are; several for a mixture of sizes.
     """
-    own = {"input_size": "own"} if max(factors) > 1 else {}
-    return {**own, **otherwise(switches, f"train {net}")}
+    own_size = {"input_size": "own"} if max(factors) > 1 else {}
+    other = otherwise(switches)
+    return own_size | {name: value for name, value in other.items() if builder(net).is_changed_by(name, value)}
 
 
-def training_net(net: str, switches: PaperSwitches, factors: Sequence[int] = (1,)) -> pb.NetParameter:
-    """Return the net to train, its sources the authors' placeholders."""
-    if net == "pretrain":
-        return sr_fcn(switches=switches)
-    if net == "vlqr_non_joint":
-        return non_joint(switches=switches)
-    training: Training = "joint" if net == "vlqr" else "scratch"
-    if len(factors) > 1:
-        return mixed(training, switches=switches, factors=factors)
-    return cnn_d(training, switches=switches, factor=factors[0])
-
-
-def deploy_net(net: str, switches: PaperSwitches, factor: int = 1) -> pb.NetParameter:
-    """Return the net to apply."""
-    if net == "pretrain":
-        return sr_fcn_deploy(switches=switches)
-    if net == "vlqr_non_joint":
-        return non_joint_deploy(switches=switches)
-    return cnn_d_deploy(switches=switches, factor=factor)
-
-
-def training_solver(net: str, switches: PaperSwitches) -> pb.SolverParameter:
-    """Return the solver, its paths the authors' placeholders."""
-    return solver(_STAGES[net], switches=switches)
+def parts(name: str, value: object) -> tuple[str, ...]:
+    """Return what a setting of a switch changes: stages of the study, and the training of nets; () for the code's."""
+    if value == getattr(AS_CODE, name):
+        return ()
+    return (*data_parts(name, value), *(f"train {net}" for net in Net if builder(net).is_changed_by(name, value)))
 
 
 def factors_of(net: str, switches: PaperSwitches, sides: Sequence[int]) -> tuple[int, ...]:
-    """Return how many times smaller than 96 x 96 the pictures of a training are.
+    """Return how many times smaller than 96 x 96 the images of a training are.
 
     Parameters
     ----------
-    sides : rows and columns of the pictures of its files.
+    net : one of `Net`.
+    switches : paper or code.
+    sides : rows and columns of the images of its files.
 
     Raises
     ------
     DataError
-        The net takes no such pictures.
+        The net takes no images of such a size.
     """
-    if switches.input_size != "own" or net in _ENLARGED:
-        return (1,)  # the net itself refuses others
-    found = tuple(dict.fromkeys(sides))
-    for side in found:
+    if switches.input_size != "own" or not builder(net).own_size:
+        return (1,)  # the net itself refuses any other size
+    for side in sides:
         if side < 1 or SIZE % side:
-            hint = f"{SIZE} divided by a whole number"
-            raise DataError(f"pictures of {side} x {side}; {net} takes {SIZE} x {SIZE}", hint=hint)
-    return tuple(sorted(SIZE // side for side in found))
+            problem = f"images of {side} x {side}; {net} takes {SIZE} x {SIZE}"
+            raise DataError(problem, hint=f"{SIZE} divided by a whole number")
+    return tuple(sorted({SIZE // side for side in sides}))

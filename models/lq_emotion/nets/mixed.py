@@ -12,15 +12,23 @@ from collections.abc import Iterator, Sequence
 from caffe_compat.errors import NetError
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import euclidean_loss
-from lq_emotion.nets.cnn_d import Training, cnn_d
+from lq_emotion.nets.cnn_d import cnn_d
+from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import PaperSwitches
 
 JOINED = ("valence", "gold")
 """Blobs of all branches' predictions and labels."""
 
 
+def cnn_d_or_mixed(net: Net, switches: PaperSwitches, factors: Sequence[int]) -> pb.NetParameter:
+    """Return CNN+D for faces of one factor, or `mixed` for faces of several."""
+    if len(factors) > 1:
+        return mixed(net, switches=switches, factors=factors)
+    return cnn_d(net, switches=switches, factor=factors[0])
+
+
 def mixed(
-    training: Training,
+    net: Net,
     *,
     switches: PaperSwitches,
     factors: Sequence[int],
@@ -30,7 +38,7 @@ def mixed(
 
     Parameters
     ----------
-    training : see `cnn_d`.
+    net : see `cnn_d`.
     switches : with faces at their own size.
     factors : of the faces, one for each branch.
     batch : samples a step, of all branches together.
@@ -42,19 +50,19 @@ def mixed(
     """
     if switches.input_size != "own":
         raise NetError("a mixture of sizes", field="input_size", value=switches.input_size, hint='input_size="own"')
-    net = pb.NetParameter(name="emotion_mixed")
+    message = pb.NetParameter(name="emotion_mixed")
     for factor, share in zip(factors, shares(batch, len(factors)), strict=True):
-        branch = cnn_d(training, switches=switches, factor=factor, batch=share)
-        net.layer.extend(_named(branch, "" if factor == factors[0] else f"_{factor}"))
+        branch = cnn_d(net, switches=switches, factor=factor, batch=share)
+        message.layer.extend(_named(branch, "" if factor == factors[0] else f"_{factor}"))
     for blob, joined in zip(("fc5", "label"), JOINED, strict=True):
         bottoms = [blob, *(f"{blob}_{factor}" for factor in factors[1:])]
-        layer = net.layer.add(name=joined, type="Concat", bottom=bottoms, top=[joined])
+        layer = message.layer.add(name=joined, type="Concat", bottom=bottoms, top=[joined])
         layer.concat_param.axis = 0
     if switches.loss != "ccc":
         loss = euclidean_loss(JOINED[0], weight=2 if switches.loss == "mse" else None)
         loss.bottom[:] = JOINED
-        net.layer.append(loss)
-    return net
+        message.layer.append(loss)
+    return message
 
 
 def shares(batch: int, branches: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""SR-FCN, which makes an enlarged picture sharper: four convolutions; CNN+D starts from the first three.
+"""SR-FCN, which makes an enlarged image sharper: four convolutions; CNN+D starts from the first three.
 
 With `AS_CODE` the messages are those of the shipped prototxts (pretrain/, matlabscripts/recon/deploy/SRCNN_net).
 """
@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import SIZE, Learning, convolution, declare_inputs, euclidean_loss, hdf5_data, relu, silence
+from lq_emotion.nets.builder import NetBuilder
+from lq_emotion.nets.solvers import Schedule, solver
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
 
 SOURCES = ("PATH/TO/CAFFE_EMOTION/Pretrain/train.txt", "PATH/TO/CAFFE_EMOTION/Pretrain/test.txt")
@@ -67,7 +69,7 @@ def body(switches: PaperSwitches, *, frozen: bool = False) -> Iterator[pb.LayerP
     for number, channels in enumerate(_CHANNELS, 1):
         last = number == len(_CHANNELS)
         weight, bias = (0, 0) if frozen else _rates(switches, last=last)
-        has_bias = last or switches.biased  # without one, no picture could be brighter than its features
+        has_bias = last or switches.biased  # without one, no image could be brighter than its features
         learning = Learning(weight, bias if has_bias else None, "gaussian")
         name = f"conv{number}"
         yield convolution(name, bottom, channels, learning, pad=2 if switches.padded else 0)
@@ -80,3 +82,36 @@ def _rates(switches: PaperSwitches, *, last: bool) -> tuple[float, float]:
     if switches.sr_schedule == "paper":
         return 1, 1  # "a constant learning rate of 0.01"
     return (0.1, 0.1) if last else (1, 0.1)
+
+
+def _solver(switches: PaperSwitches) -> pb.SolverParameter:
+    """Return the solver, at a constant rate in paper and code; how often it tests and saves the paper does not say."""
+    by_paper = switches.sr_schedule == "paper"  # section 4: one decay for all CNNs, 30,000 iterations at 0.01
+    schedule = Schedule(
+        "Pretrain_net.prototxt",
+        max_iter=30000 if by_paper else 500000,
+        snapshot=10000 if by_paper else 50000,
+        base_lr=0.01 if by_paper else 0.0001,
+        weight_decay=0.0005 if by_paper else 0,
+        test_iter=556,
+        test_interval=500,
+        prefix="Pretrain/Snapshot/Pretrain",
+    )
+    return solver(schedule)
+
+
+def _sample_shapes(switches: PaperSwitches, _factor: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    label = output_size(PATCH, switches=switches)
+    return (1, PATCH, PATCH), (1, label, label)
+
+
+BUILDER = NetBuilder(
+    train=lambda switches, _factors: sr_fcn(switches=switches),
+    deploy=lambda switches, _factor: sr_fcn_deploy(switches=switches),
+    solver=_solver,
+    sample_shapes=_sample_shapes,
+    switches=frozenset(("convolutions", "sr_schedule", "loss")),
+    shipped=("pretrain/Pretrain_net.prototxt", "pretrain/Pretrain_solver.prototxt"),
+    snapshot_name="Pretrain",
+    predicts_valence=False,
+)

@@ -1,9 +1,8 @@
 """Where the paper and the authors' code disagree: one switch each.
 
 `AS_CODE` gives the shipped definitions, `AS_PAPER` what the text says, and any mixture can be asked for:
-``replace(AS_CODE, quadrant_pooling=True)``. `parts` tells what of the experiment each setting touches: the builders
-read what decides a net or a solver, the stages of `lq-emotion table` what decides the data. What paper and code say is
-in `disagreements`.
+``replace(AS_CODE, quadrant_pooling=True)``. The builders read the switches that change a net or a solver, the stages of
+`lq-emotion table` those that change the data (`data_parts`). What paper and code say is in `disagreements`.
 """
 
 from __future__ import annotations
@@ -13,9 +12,6 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_together
-
-FACTORS = (3, 4, 6, 8, 12, 16)
-"""The downsampling factors of Table 1."""
 
 
 @dataclass(frozen=True)
@@ -103,39 +99,29 @@ def choices() -> dict[str, tuple[object, ...]]:
     return {name: get_args(hint) if get_origin(hint) is Literal else (False, True) for name, hint in named.items()}
 
 
-_CNN = ("train HQ", "train vlqr", "train vlqr_non_joint")
-_TOUCHED: dict[str, tuple[str, ...]] = {
+_DATA_PARTS = {
     "input_size": ("own size",),
     "luminance": ("prepare", "patches"),
-    "quadrant_pooling": _CNN,
-    "convolutions": ("patches", "train pretrain", *_CNN),
+    "convolutions": ("patches",),
     "sr_pictures": ("patches",),
     "max_factor": ("Joint-OA's start",),
-    "sr_schedule": ("train pretrain",),
-    "lr_on_plateau": _CNN,
-    "bias_rate": _CNN,
-    "separate_regressor": ("train vlqr_non_joint",),
     "mixture": ("h5 of the mixture",),
     "smallest_face": ("prepare",),
-    "loss": ("train pretrain", *_CNN),
 }
-_NORMALISED = {"none": (), "file": ("h5",), "face": _CNN}
 
 
-def parts(name: str, value: object) -> tuple[str, ...]:
-    """Return what a setting touches: stages of the experiment, and trainings by their net; () for the code's."""
-    if value == getattr(AS_CODE, name):
-        return ()
-    return _NORMALISED[str(value)] if name == "normalisation" else _TOUCHED[name]
+def data_parts(name: str, value: object) -> tuple[str, ...]:
+    """Return the parts of the study's data that a setting other than the code's changes."""
+    return ("h5",) if (name, value) == ("normalisation", "file") else _DATA_PARTS.get(name, ())
 
 
-def otherwise(switches: PaperSwitches, *wanted: str) -> dict[str, Any]:
-    """Return the settings that are not the code's; only those that touch one of some parts, if any are named."""
-    found = {name: getattr(switches, name) for name in choices()}
+def otherwise(switches: PaperSwitches, *parts: str) -> dict[str, Any]:
+    """Return the settings that are not the code's; with `parts`, only those that change one of these data parts."""
+    settings = {name: getattr(switches, name) for name in choices()}
     return {
         name: value
-        for name, value in found.items()
-        if value != getattr(AS_CODE, name) and (not wanted or set(wanted) & set(parts(name, value)))
+        for name, value in settings.items()
+        if value != getattr(AS_CODE, name) and (not parts or set(parts) & set(data_parts(name, value)))
     }
 
 

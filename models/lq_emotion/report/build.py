@@ -8,6 +8,7 @@ from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import shown
 from lq_emotion.report import open_questions, provenance, results
 from lq_emotion.report.document import Block, Report, Section, Text, number
@@ -83,9 +84,9 @@ def _in_short(store: Store) -> Iterator[Text]:
     if store.table is None:
         return
     found = {(cell["method"], cell["factor"]): cell["measured"]["ccc"] for cell in store.table["cells"]}
-    told = [f"HR reaches a CCC of **{number(found['HR', 1])}**"] if ("HR", 1) in found else []
+    told = [f"HR reaches a CCC of **{number(found[Method.HR, 1])}**"] if (Method.HR, 1) in found else []
     for s in dict.fromkeys((min(store.scales), max(store.scales))):
-        there = {m: found[m, s] for m in ("LR", "Joint-OA") if (m, s) in found}
+        there = {m: found[m, s] for m in (Method.LR, Method.JOINT_OA) if (m, s) in found}
         told += [f"{' and '.join(f'{m} {number(value)}' for m, value in there.items())} at s = {s}"] if there else []
     if told:
         preset, seed = store.table["preset"], store.table["seed"]

@@ -15,6 +15,7 @@ from caffe_compat.build.net import CaffeNet
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.datasets.avec.layout import natural
 from lq_emotion.datasets.avec.partitions import kept_partitions
+from lq_emotion.nets.names import Net, crops_folder
 from lq_emotion.report.document import Block, Figure, Text
 from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER, DEPLOY
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import run_net
@@ -44,7 +45,7 @@ def frames(store: Store) -> Iterator[Block]:
     ------
     Absent
     """
-    folder = store.root / "data" / "raw_data" / "HQ"
+    folder = store.root / "data" / "raw_data" / crops_folder(1)
     there = sorted(folder.glob("*.mat"), key=lambda path: natural(path.stem))
     partitions = kept_partitions(store.root / "data")
     chosen = ([path for path in there if partitions.of(path.stem) == "dev"] or there)[:_PEOPLE]
@@ -87,8 +88,8 @@ def _nets(store: Store) -> tuple[dict[int, CaffeNet], list[str]]:
     from caffe_compat.build.net import load_net
 
     found, problems = {}, []
-    for folder in sorted((store.root / "runs").glob("pretrain-*/")):
-        scale = folder.name.removeprefix("pretrain-")
+    for folder in sorted((store.root / "runs").glob(f"{Net.SR_FCN}-*/")):
+        scale = folder.name.removeprefix(f"{Net.SR_FCN}-")
         if not scale.isdecimal():
             continue
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import shown
 from lq_emotion.report.document import Block, Column, Row, Table, Text, code, duration, row
 from lq_emotion.studies.robust_lq.store import Absent, Results, Store
@@ -29,11 +30,12 @@ def settings(store: Store) -> Iterator[Block]:
 
 
 def _experiment(store: Store, table: Results) -> Iterator[Block]:
+    mixture = ", ".join(map(str, table["mixture"]))
     told = {
         "recordings": code(table["recordings"]) + (" (synthetic)" if store.synthetic else ""),
         "preset": code(table["preset"]),
         "factors s": ", ".join(map(str, table["scales"])),
-        "Joint-OA": f"super-resolution at {table['max_factor']}, mixture of {', '.join(map(str, table['mixture']))}",
+        Method.JOINT_OA: f"super-resolution at {table['max_factor']}, mixture of {mixture}",
         "super-resolution learnt from": _learnt_from(table),
         "switches": shown(store.switches) or "as the code",
         "seed": str(table["seed"]),
@@ -48,7 +50,7 @@ def _experiment(store: Store, table: Results) -> Iterator[Block]:
 
 def sr_pictures(table: Results) -> str | None:
     """Return what super-resolution learnt from: "faces" or a folder of pictures; None if it was not trained."""
-    trained = any(cell["method"] not in ("HR", "LR") for cell in table["cells"])
+    trained = any(cell["method"] not in (Method.HR, Method.LR) for cell in table["cells"])
     return table.get("sr_pictures") if trained else None
 
 
@@ -177,6 +179,6 @@ def finished_quickly(store: Store) -> int | None:
     fewest, iterations = 30_000, []
     for name, told in store.runs.items():
         with store.contents("runs", name, "train.json"):
-            iterations += [int(told["iterations"])] if told["net"] != "pretrain" else []
+            iterations += [int(told["iterations"])] if told["net"] != Net.SR_FCN else []
     most = max(iterations, default=fewest)
     return most if most < fewest else None

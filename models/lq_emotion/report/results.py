@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from lq_emotion.nets.names import FACTORS, Method
 from lq_emotion.report.document import Block, Cell, Column, Figure, Row, Table, Text, number, row
-from lq_emotion.studies.robust_lq.published import FACTORS, MEASURES, METHODS, published
+from lq_emotion.studies.robust_lq.published import MEASURES, published
 from lq_emotion.studies.robust_lq.store import Absent, Results, Store, read_png
 from lq_emotion.studies.robust_lq.table import best, column
 
@@ -71,7 +72,7 @@ def _value(cell: Results, measure: str, part: str, *, strong: bool) -> Cell:
 
 
 def _name(cell: Results) -> str:
-    return str(cell["method"]) if cell["method"] in ("HR", "Joint-OA") else f"{cell['method']}-{cell['factor']}"
+    return Method(cell["method"]).at(cell["factor"])
 
 
 def _winners(results: Results) -> str:
@@ -88,15 +89,16 @@ def _winners(results: Results) -> str:
 
 def _paper() -> str:
     """Tell where the paper's text and its own table part, from the numbers."""
-    lost = [s for s in FACTORS if _ccc("Joint-OA", s) < _ccc("Joint", s)]
-    above = [f"{m} at s = {s}" for s in FACTORS for m in METHODS[1:-1] if _ccc(m, s) > _ccc("Joint-OA", s)]
+    lost = [s for s in FACTORS if _ccc(Method.JOINT_OA, s) < _ccc(Method.JOINT, s)]
+    others = (Method.LR, Method.NON_JOINT, Method.JOINT)
+    above = [f"{m} at s = {s}" for s in FACTORS for m in others if _ccc(m, s) > _ccc(Method.JOINT_OA, s)]
     return (
         "Of the published table itself: the text has Joint-OA “consistently” above Joint-s, perhaps up to s = 8 alone, "
         f"as its CCC is lower at s = {', '.join(map(str, lost))}; higher in CCC than Joint-OA are {', '.join(above)}."
     )
 
 
-def _ccc(method: str, factor: int) -> float:
+def _ccc(method: Method, factor: int) -> float:
     found = published(method, factor)
     assert found is not None
     return found.ccc

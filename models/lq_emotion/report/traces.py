@@ -11,12 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from lq_emotion.datasets.avec.layout import natural
+from lq_emotion.nets.names import Method
 from lq_emotion.report.document import Block, Figure, Text
 from lq_emotion.studies.robust_lq.store import Absent, Results, Store, read_png
 from lq_emotion.studies.robust_lq.table import column
 
 Trace = npt.NDArray[np.float64]
-_COLOURS = {"HR": "#1b1b1b", "LR": "#c0392b", "Joint-OA": "#1e8449", "Joint": "#2471a3", "Non-Joint": "#8e6bb0"}
+_COLOURS: dict[str, str] = {
+    Method.HR: "#1b1b1b",
+    Method.LR: "#c0392b",
+    Method.JOINT_OA: "#1e8449",
+    Method.JOINT: "#2471a3",
+    Method.NON_JOINT: "#8e6bb0",
+}
 _METHODS = 3  # lines in a panel, beside the gold standard
 _FACTORS, _RECORDINGS = 3, 2  # panels below and beside each other
 _GAP = 1.5 * 0.04
@@ -48,7 +55,12 @@ def _compared(store: Store, results: Results) -> Block:
     scales = store.scales
     with store.contents():
         chosen = sorted({scales[place] for place in np.linspace(0, len(scales) - 1, _FACTORS).round().astype(int)})
-        cells = {s: [c for m in _COLOURS for c in column(results, s) if c["method"] == m][:_METHODS] for s in chosen}
+        cells = {
+            s: [c for m in dict.fromkeys((*_COLOURS, *Method)) for c in column(results, s) if c["method"] == m][
+                :_METHODS
+            ]
+            for s in chosen
+        }
         folders = {
             s: {cell["method"]: store.root / Path(cell["scores"]).parent / "predictions" for cell in of}
             for s, of in cells.items()
@@ -119,7 +131,7 @@ def _panel(panel: Any, found: Mapping[str, tuple[Trace, Trace, Trace]]) -> None:
     for number, (method, (time, gold, prediction)) in enumerate(found.items()):
         if not number:
             panel.plot(time, gold, color="0.72", linewidth=3.2, label="gold standard", solid_capstyle="butt")
-        panel.plot(time, prediction, color=_COLOURS[method], linewidth=1.0, alpha=0.9, label=method)
+        panel.plot(time, prediction, color=_COLOURS.get(method, "#b9770e"), linewidth=1.0, alpha=0.9, label=method)
     panel.grid(visible=True, alpha=0.25)
     panel.margins(x=0.01)
     panel.tick_params(labelsize=8)

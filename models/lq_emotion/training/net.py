@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import lq_emotion.prototxt as prototxt
-from caffe_compat.formats.files import read_net
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.lists import write_list
 from lq_emotion.crops.h5_lists import Listed
-from lq_emotion.nets import definitions
 from lq_emotion.nets.blocks import SIZE
+from lq_emotion.nets.builder import NetBuilder
 from lq_emotion.nets.mixed import shares
 from lq_emotion.nets.switches import PaperSwitches
 
@@ -36,28 +34,24 @@ def write_sources(data: Mapping[str, Listed], factors: Sequence[int], folder: Pa
 
 
 def make_net(
-    shipped: str,
-    net: str,
-    switches: PaperSwitches | None,
+    builder: NetBuilder,
+    switches: PaperSwitches,
     factors: Sequence[int],
     files: Mapping[str, Sequence[Path]],
     *,
     batch: int | None,
     filler: str | None,
 ) -> tuple[pb.NetParameter, list[str]]:
-    """Return the net, and what differs from the definition: the shipped one where `switches` is None.
+    """Return the definition of a net on the user's files, and what differs from the one that was built.
 
     Parameters
     ----------
-    shipped, net : the definition's file, and what the training is called.
+    builder : of the net.
     switches, factors : see `nets.definitions`.
     files : by phase the lists of files of the net's branches.
     batch, filler : in place of the definition's.
     """
-    made = pb.NetParameter()
-    made.CopyFrom(
-        read_net(prototxt.path(shipped)) if switches is None else definitions.training_net(net, switches, factors)
-    )
+    made = builder.train(switches, factors)
     changes = []
     for phase, code in (("train", pb.TRAIN), ("test", pb.TEST)):
         layers = [layer for layer in made.layer if layer.type == "HDF5Data" and layer.include[0].phase == code]

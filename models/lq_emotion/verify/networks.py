@@ -21,14 +21,19 @@ from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers import REGISTRY
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.cnn_d import CONVOLUTION_RATES, cnn_d_deploy
-from lq_emotion.nets.paper import non_joint_deploy
+from lq_emotion.nets.names import Method, Net
+from lq_emotion.nets.non_joint import non_joint_deploy
 from lq_emotion.nets.sr_fcn import sr_fcn_deploy
 from lq_emotion.nets.switches import AS_CODE
 from lq_emotion.verify.weights import Held
 
 Shape = tuple[int, ...]
 _DEPLOY = "matlabscripts/recon/deploy"
-_TRAININGS = {"scratch": "HR or LR", "joint": "Joint", "non_joint": "Non-Joint"}
+_METHODS = {
+    Net.SCRATCH: f"{Method.HR} or {Method.LR}",
+    Net.JOINT: str(Method.JOINT),
+    Net.NON_JOINT: str(Method.NON_JOINT),
+}
 
 
 @dataclass(frozen=True)
@@ -153,9 +158,9 @@ def training(held: Held) -> str | None:
     if held.message is None:
         return None
     rates = {layer.name: layer.param[0].lr_mult for layer in held.message.layer if len(layer.param)}
-    for name, rate in CONVOLUTION_RATES.items():
+    for net, rate in CONVOLUTION_RATES.items():
         if all(abs(rates.get(f"conv{number}", -1) - rate) < 1e-6 for number in (1, 2, 3)):
-            return _TRAININGS[name]
+            return _METHODS[net]
     return None
 
 

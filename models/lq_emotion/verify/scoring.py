@@ -12,17 +12,11 @@ from typing import Any
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import write_text
 from lq_emotion.datasets.avec.partitions import Partitions, kept_partitions
-from lq_emotion.studies.robust_lq.published import FACTORS, MEASURES, METHODS, beside
+from lq_emotion.nets.names import FACTORS, Method, factor_in, factor_of_crops, method_in, parse_label
+from lq_emotion.studies.robust_lq.published import MEASURES, beside
 from lq_emotion.verify.networks import Network
 from lq_emotion.verify.weights import Held
 
-_KNOWN = (  # in this order: "non_joint" holds "joint", "joint_oa" too
-    ("Non-Joint", r"non[-_ ]?joint"),
-    ("Joint-OA", r"(?<![a-z])oa(?![a-z])|mix"),
-    ("Joint", r"joint|vlqr"),
-    ("HR", r"(?<![a-z])(hq|hr)(?![a-z])"),
-    ("LR", r"(?<![a-z])(lq|lr)(?![a-z])"),
-)
 DIGITS = 0.0005
 """The published numbers have three digits: scores agree with them within half of the last."""
 
@@ -31,7 +25,7 @@ DIGITS = 0.0005
 class Cell:
     """What weights are said to be: a method of Table 1, or None, and a factor, or None for every one there is."""
 
-    method: str | None
+    method: Method | None
     factor: int | None
 
 
@@ -44,12 +38,12 @@ def read_cell(text: str) -> tuple[str, Cell]:
         It is none.
     """
     name, _, cell = text.rpartition("=")
-    found = re.fullmatch(rf"({'|'.join(sorted(METHODS, key=len, reverse=True))})(?:-(\d+))?", cell)
-    factor = int(found[2]) if found and found[2] else None
-    if not name or not found or (factor is not None and (factor not in FACTORS or found[1] == "HR")):
-        hint = f"FILE=HR, or FILE=METHOD-S of {', '.join(METHODS[1:])} and S of {', '.join(map(str, FACTORS))}"
+    claim = parse_label(cell)
+    if not name or claim is None:
+        methods = ", ".join(method for method in Method if method is not Method.HR)
+        hint = f"FILE=HR, or FILE=METHOD-S of {methods} and S of {', '.join(map(str, FACTORS))}"
         raise DataError("names no cell of Table 1", field="--cell", value=text, hint=hint)
-    return name, Cell(found[1], factor)
+    return name, Cell(*claim)
 
 
 def named_cell(name: str) -> Cell:
@@ -59,12 +53,8 @@ def named_cell(name: str) -> Cell:
     """
     stem = name.lower().removesuffix(".h5").removesuffix(".caffemodel")
     for part in reversed(PurePosixPath(re.sub(r"_iter_\d+", "", stem)).parts):
-        method = next((method for method, pattern in _KNOWN if re.search(pattern, re.sub(r"\d", " ", part))), None)
-        if method in ("HR", "Joint-OA"):
-            return Cell(method, None)
-        if method:
-            factors = {int(number) for number in re.findall(r"\d+", part) if int(number) in FACTORS}
-            return Cell(method, factors.pop() if len(factors) == 1 else None)
+        if method := method_in(part):
+            return Cell(method, None if method.serves_all_factors else factor_in(part))
     return Cell(None, None)
 
 
@@ -123,13 +113,13 @@ class Scoring:
         return rows
 
     def _factors(self, cell: Cell) -> list[int]:
-        if cell.method == "HR":
+        if cell.method is Method.HR:
             return [1] if 1 in self.crops else []
         wanted = self.crops.keys() if cell.factor is None else {cell.factor} & self.crops.keys()
         return sorted(factor for factor in wanted if factor != 1 or cell.method is None)
 
 
-def _beside(found: dict[str, Any], method: str | None, factor: int) -> dict[str, Any]:
+def _beside(found: dict[str, Any], method: Method | None, factor: int) -> dict[str, Any]:
     if method is None:
         return {"measured": found, "published": None, "difference": None, "agrees": None}
     row = beside(found, method, factor)
@@ -151,9 +141,9 @@ def find_crops(root: Path, partitions: Partitions | None = None) -> dict[int, Pa
     for base in (root / "data" / "raw_data", root / "raw_data", root):
         found, members = {}, (partitions or kept_partitions(base.parent)).members
         for folder in sorted(path for path in base.glob("*") if path.is_dir()):
-            parts = re.fullmatch(r"HQ|LR(\d+)", folder.name)
-            if parts and members("dev", (path.stem for path in folder.glob("*.mat"))):
-                found[int(parts[1] or 1)] = folder
+            factor = factor_of_crops(folder.name)
+            if factor and members("dev", (path.stem for path in folder.glob("*.mat"))):
+                found[factor] = folder
         if found:
             return dict(sorted(found.items()))
     hint = "the ROOT of lq-emotion prepare --out ROOT; --dev names the recordings where AVEC's names do not"

@@ -10,25 +10,26 @@ from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import format_text, parse_text, read_net, read_solver
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion import prototxt
-from lq_emotion.nets.cnn_d import cnn_d, cnn_d_deploy
-from lq_emotion.nets.paper import non_joint, non_joint_deploy
-from lq_emotion.nets.solvers import solver
+from lq_emotion.nets.cnn_d import CONVOLUTION_RATES, cnn_d, cnn_d_deploy
+from lq_emotion.nets.definitions import builder
+from lq_emotion.nets.names import FACTORS, Net
+from lq_emotion.nets.non_joint import non_joint, non_joint_deploy
 from lq_emotion.nets.sr_fcn import sr_fcn, sr_fcn_deploy
-from lq_emotion.nets.switches import AS_CODE, AS_PAPER, FACTORS, PaperSwitches, choices
+from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, choices
 
 NETS = {
     "experiments/network/model_1F_CNN+D.prototxt": cnn_d,
-    "experiments/network/model_1F_CNN+D_vlqr.prototxt": lambda: cnn_d("joint"),
+    "experiments/network/model_1F_CNN+D_vlqr.prototxt": lambda: cnn_d(Net.JOINT),
     "experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt": non_joint,
     "pretrain/Pretrain_net.prototxt": sr_fcn,
     "matlabscripts/recon/deploy/model_1F_CNN+D.prototxt": cnn_d_deploy,
     "matlabscripts/recon/deploy/SRCNN_net.prototxt": sr_fcn_deploy,
 }
 SOLVERS = {
-    "experiments/solver/solver_1F_CNN+D.prototxt": "scratch",
-    "experiments/solver/solver_1F_CNN+D_vlqr.prototxt": "joint",
-    "experiments/solver/solver_1F_CNN+D_vlqr_non_joint.prototxt": "non_joint",
-    "pretrain/Pretrain_solver.prototxt": "pretrain",
+    "experiments/solver/solver_1F_CNN+D.prototxt": Net.SCRATCH,
+    "experiments/solver/solver_1F_CNN+D_vlqr.prototxt": Net.JOINT,
+    "experiments/solver/solver_1F_CNN+D_vlqr_non_joint.prototxt": Net.NON_JOINT,
+    "pretrain/Pretrain_solver.prototxt": Net.SR_FCN,
 }
 IN_A_DEFINITION = (
     "input_size",
@@ -59,9 +60,9 @@ def test_a_net_is_the_shipped_one(name):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_solver_is_the_shipped_one(name):
     shipped = read_solver(prototxt.path(name))
-    assert format_text(solver(SOLVERS[name])) == format_text(shipped)
+    assert format_text(builder(SOLVERS[name]).solver(AS_CODE)) == format_text(shipped)
     shipped.DiscardUnknownFields()
-    assert solver(SOLVERS[name]) == shipped
+    assert builder(SOLVERS[name]).solver(AS_CODE) == shipped
 
 
 @pytest.mark.parametrize(
@@ -124,10 +125,10 @@ def test_the_other_switches_are_about_data(name):
 
 
 def texts(switches):
-    nets = [cnn_d(t, switches=switches, factor=3) for t in ("scratch", "joint", "non_joint")]
+    nets = [cnn_d(t, switches=switches, factor=3) for t in CONVOLUTION_RATES]
     nets += [non_joint(switches=switches), sr_fcn(switches=switches), cnn_d_deploy(switches=switches, factor=3)]
     nets += [non_joint_deploy(switches=switches), sr_fcn_deploy(switches=switches)]
-    return [format_text(x) for x in (*nets, *(solver(stage, switches=switches) for stage in SOLVERS.values()))]
+    return [format_text(x) for x in (*nets, *(builder(net).solver(switches) for net in Net))]
 
 
 @pytest.mark.parametrize("switches", [AS_CODE, AS_PAPER], ids=["code", "paper"])
@@ -166,7 +167,7 @@ def test_the_separate_regressor_learns_above_a_frozen_sr_fcn():
 
 
 def test_the_papers_schedule_of_sr_fcn():
-    made = solver("pretrain", switches=AS_PAPER)
+    made = builder(Net.SR_FCN).solver(AS_PAPER)
     assert (made.max_iter, round(made.base_lr, 6), round(made.weight_decay, 6)) == (30000, 0.01, 0.0005)
     assert made.lr_policy == "fixed"
 
@@ -186,7 +187,7 @@ def test_each_face_gets_its_own_mean_and_deviation_before_the_valence_is_told():
 
 
 def test_a_plateau_waits_for_its_steps():
-    made = solver("joint", switches=AS_PAPER)
+    made = builder(Net.JOINT).solver(AS_PAPER)
     assert (made.lr_policy, round(made.gamma, 6), list(made.stepvalue)) == ("multistep", 0.1, [])
 
 

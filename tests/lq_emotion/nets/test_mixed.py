@@ -11,6 +11,7 @@ from caffe_compat.errors import CaffeCompatError
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.cnn_d import cnn_d, cnn_d_deploy
 from lq_emotion.nets.mixed import mixed, shares
+from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER
 
 
@@ -33,7 +34,7 @@ def built(net, blobs, phase="TRAIN"):
 def test_the_loss_and_its_gradients_are_those_of_one_net_on_all_faces(loss):
     switches = replace(AS_PAPER, loss=loss)
     both = inputs((12, 16), (3, 2))
-    net = built(without_dropout(mixed("joint", switches=switches, factors=(12, 16), batch=5)), both)
+    net = built(without_dropout(mixed(Net.JOINT, switches=switches, factors=(12, 16), batch=5)), both)
     total = net.total_loss(net.forward_dict(both))
     total.backward()
     squares = []
@@ -60,7 +61,7 @@ def without_dropout(net):
 
 def test_it_has_the_parameters_of_one_net_and_gives_them_to_one(tmp_path):
     blobs = inputs((3, 4, 6), (1, 1, 1))
-    net = built(mixed("joint", switches=AS_PAPER, factors=(3, 4, 6)), blobs)
+    net = built(mixed(Net.JOINT, switches=AS_PAPER, factors=(3, 4, 6)), blobs)
     assert net.caffe.parameter_count() == 1_333_401
     save_weights(net, tmp_path / "mixed.caffemodel")
     for factor in (3, 16):
@@ -70,8 +71,8 @@ def test_it_has_the_parameters_of_one_net_and_gives_them_to_one(tmp_path):
 
 
 def test_its_branches_learn_at_the_rates_of_one_net():
-    net = mixed("joint", switches=AS_PAPER, factors=(3, 4))
-    one = cnn_d("joint", switches=AS_PAPER, factor=3)
+    net = mixed(Net.JOINT, switches=AS_PAPER, factors=(3, 4))
+    one = cnn_d(Net.JOINT, switches=AS_PAPER, factor=3)
 
     def learnt(layers):
         return {layer.name: [param.lr_mult for param in layer.param] for layer in layers if layer.param}
@@ -89,4 +90,4 @@ def test_a_batch_is_divided_evenly():
 
 def test_enlarged_faces_need_no_branches():
     with pytest.raises(CaffeCompatError, match="input_size = 'enlarged'"):
-        mixed("joint", switches=AS_CODE, factors=(3, 4))
+        mixed(Net.JOINT, switches=AS_CODE, factors=(3, 4))

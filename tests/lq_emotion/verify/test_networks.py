@@ -7,6 +7,7 @@ import pytest
 
 from caffe_compat.errors import CaffeCompatError, ProblemsError
 from lq_emotion.nets.cnn_d import cnn_d
+from lq_emotion.nets.names import Net
 from lq_emotion.nets.sr_fcn import sr_fcn
 from lq_emotion.nets.switches import AS_CODE
 from lq_emotion.verify.networks import networks, recognise, redefined, training
@@ -70,8 +71,8 @@ def test_a_layer_of_another_name_and_other_shapes_is_guessed_by_its_name(tmp_pat
 
 
 def test_the_rates_of_learning_tell_the_method(tmp_path):
-    for name, method in (("scratch", "HR or LR"), ("joint", "Joint"), ("non_joint", "Non-Joint")):
-        message = cnn_d(name)
+    for net, method in ((Net.SCRATCH, "HR or LR"), (Net.JOINT, "Joint"), (Net.NON_JOINT, "Non-Joint")):
+        message = cnn_d(net)
         assert training(held(tmp_path, CNN_D, message)) == method
         assert redefined(held(tmp_path, CNN_D, message), recognise(held(tmp_path, CNN_D))) == []
     message.layer[2].param[0].lr_mult = 0.5

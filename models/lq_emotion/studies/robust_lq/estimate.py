@@ -20,6 +20,8 @@ from typing import Any
 from caffe_compat.errors import SolverError
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets import definitions
+from lq_emotion.nets.builder import Shape
+from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import PaperSwitches
 
 LEAST = 50
@@ -35,20 +37,20 @@ class Training:
 
     Attributes
     ----------
-    net : HQ, vlqr, vlqr_non_joint, pretrain.
+    net : what is trained.
     changes : of its definition and solver: fields of `experiment.Changes`.
     factors : how many times smaller than 96 x 96 its faces are.
     folder : its run's.
     """
 
-    net: str
+    net: Net
     changes: dict[str, Any]
     factors: tuple[int, ...]
     folder: Path
 
     def solver(self, switches: PaperSwitches) -> pb.SolverParameter:
         """Return its solver, the changes made."""
-        solver = definitions.training_solver(self.net, switches)
+        solver = definitions.builder(self.net).solver(switches)
         for name in ("max_iter", "test_interval"):
             if name in self.changes:
                 setattr(solver, name, self.changes[name])
@@ -68,7 +70,7 @@ class Estimate:
     """How long a training will take: seconds, and what they are made of."""
 
     run: str
-    net: str
+    net: Net
     iterations: int
     seconds_per_iteration: float
     test_batches: int
@@ -134,22 +136,21 @@ def _time_all(request: dict[str, Any]) -> list[tuple[float, float]]:
 def _time(net: str, batch: int | None, factors: list[int], switches: PaperSwitches, device: Any) -> tuple[float, float]:
     """Return the seconds of an iteration and of a batch of a test, on data that are made up."""
     from caffe_compat.solver import Solver
-    from lq_emotion.studies.robust_lq.experiment import NETS, valence_ccc
+    from lq_emotion.studies.robust_lq.experiment import valence_ccc
     from lq_emotion.training.net import make_net
 
-    switched = bool(definitions.settings(net, switches, factors))
+    builder = definitions.builder(net)
     sources = {phase: [Path("none")] * len(factors) for phase in ("train", "test")}
-    chosen = switches if switched else None
-    message, _ = make_net(NETS[net].net, net, chosen, factors, sources, batch=batch, filler="xavier")
-    share = _make_up(message, net, factors, switches)
-    solver = definitions.training_solver(net, switches)
+    message, _ = make_net(builder, switches, factors, sources, batch=batch, filler="xavier")
+    share = _make_up(message, [builder.sample_shapes(switches, factor) for factor in factors])
+    solver = builder.solver(switches)
     for name in ("net", "snapshot", "display"):
         solver.ClearField(name)
     solver.net_param.CopyFrom(message)
     solver.test_iter[:], solver.test_interval, solver.test_initialization = [1], 1_000_000_000, False
     solver.max_iter, solver.snapshot_after_train, solver.random_seed = 1_000_000_000, False, 1
     solver.base_lr = 0.0  # weights that grow beyond all measure would change the times
-    criterion = valence_ccc if net != "pretrain" and switches.loss == "ccc" else None
+    criterion = valence_ccc if builder.predicts_valence and switches.loss == "ccc" else None
     with Solver(solver, device=device, criterion=criterion) as running:
         running.step(1)
         iteration = _median(lambda: running.step(1), device)
@@ -157,24 +158,19 @@ def _time(net: str, batch: int | None, factors: list[int], switches: PaperSwitch
         return iteration, _median(lambda: running.test(0), device) / share
 
 
-def _make_up(message: pb.NetParameter, net: str, factors: Sequence[int], switches: PaperSwitches) -> float:
+def _make_up(message: pb.NetParameter, samples: Sequence[tuple[Shape, Shape]]) -> float:
     """Put constants in the place of a net's data; return which part of a test's batch is left."""
-    from lq_emotion.nets.cnn_d import input_size
-    from lq_emotion.nets.sr_fcn import PATCH, output_size
-
-    label = [1] if net != "pretrain" else [1, *[output_size(PATCH, switches=switches)] * 2]
-    sides = [PATCH if net == "pretrain" else input_size(switches, factor) for factor in factors]
     share = 1.0
     for phase in (pb.TRAIN, pb.TEST):
         layers = [one for one in message.layer if one.type == "HDF5Data" and one.include[0].phase == phase]
-        for layer, side in zip(layers, sides, strict=True):
+        for layer, shapes in zip(layers, samples, strict=True):
             batch = layer.hdf5_data_param.batch_size
             if phase == pb.TEST:
                 share = min(1.0, _TESTED / batch)
                 batch = round(share * batch)
             layer.type = "DummyData"
             layer.ClearField("hdf5_data_param")
-            for shape in ([1, side, side], label):
+            for shape in shapes:
                 layer.dummy_data_param.shape.add().dim.extend([batch, *shape])
                 layer.dummy_data_param.data_filler.add(type="constant", value=0.5)
     return share

@@ -14,17 +14,18 @@ from typing import Any
 
 import torch
 
-import lq_emotion.prototxt as prototxt
 from caffe_compat.build.weights import read_weights
 from caffe_compat.errors import SolverError, WeightsError
-from caffe_compat.formats.files import read_solver, write_text
+from caffe_compat.formats.files import write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.json_files import write_json
 from lq_emotion.crops.h5_lists import Listed, identity, read_list
 from lq_emotion.nets import definitions
+from lq_emotion.nets.builder import NetBuilder
 from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.mixed import JOINED
+from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches, told
 from lq_emotion.studies.robust_lq.sr_demo.figures import draw_losses
 from lq_emotion.studies.robust_lq.sr_demo.recipe import differences
@@ -33,42 +34,6 @@ from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, claim
 from lq_emotion.training.trainer import Run, find_weights, read_curves
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Shipped:
-    """One of the authors' trainings.
-
-    Attributes
-    ----------
-    net, solver : names among :func:`lq_emotion.prototxt.available`.
-    name : what its snapshots begin with, as in the authors' solver.
-    from_sr : it starts from super-resolution weights.
-    """
-
-    net: str
-    solver: str
-    name: str = "emotion"
-    from_sr: bool = False
-
-
-NETS = {
-    "HQ": Shipped(
-        "experiments/network/model_1F_CNN+D.prototxt",
-        "experiments/solver/solver_1F_CNN+D.prototxt",
-    ),
-    "vlqr": Shipped(
-        "experiments/network/model_1F_CNN+D_vlqr.prototxt",
-        "experiments/solver/solver_1F_CNN+D_vlqr.prototxt",
-        from_sr=True,
-    ),
-    "vlqr_non_joint": Shipped(
-        "experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt",
-        "experiments/solver/solver_1F_CNN+D_vlqr_non_joint.prototxt",
-        from_sr=True,
-    ),
-    "pretrain": Shipped("pretrain/Pretrain_net.prototxt", "pretrain/Pretrain_solver.prototxt", name="Pretrain"),
-}
 
 
 @dataclass(frozen=True)
@@ -101,7 +66,7 @@ class Experiment:
     ----------
     out : folder for log, snapshots and pictures.
     h5 : folder of train.txt and test.txt, the lists of HDF5 files.
-    net : one of `NETS`.
+    net : what to train.
     weights : what to start from: a file, or the folder of a run.
     from_nothing : start nets that want super-resolution weights from their fillers.
     changes : what differs from the shipped definitions.
@@ -114,7 +79,7 @@ class Experiment:
 
     out: Path
     h5: Path
-    net: str = "HQ"
+    net: Net = Net.SCRATCH
     weights: Path | None = None
     from_nothing: bool = False
     changes: Changes = field(default_factory=Changes)
@@ -134,38 +99,37 @@ class Experiment:
         InterruptedTrainingError
             Ctrl-C; a snapshot was taken.
         """
-        if self.net not in NETS:
-            raise SolverError("is not shipped", field="net", value=self.net, hint=", ".join(NETS))
         device = choose_device(self.device)
         data = {phase: read_list(self.h5, phase) for phase in ("train", "test")}
-        run = Run(self.out.resolve(), NETS[self.net].name, self.net)
+        run = Run(self.out.resolve(), self._builder.snapshot_name, self.net)
         factors = definitions.factors_of(self.net, self.switches, list(data["train"].sides.values()))
         switched = definitions.settings(self.net, self.switches, factors)
         net, net_changes = make_net(
-            NETS[self.net].net,
-            self.net,
-            self.switches if switched else None,
+            self._builder,
+            self.switches,
             factors,
             sources(data, factors, run.folder),
             batch=self.changes.batch,
             filler=self.changes.filler,
         )
-        solver, solver_changes = self._solver(run, device.type, switched=bool(switched))
+        solver, solver_changes = self._solver(run, device.type)
         set_so = [f"{name}: {told(getattr(AS_CODE, name))} -> {told(value)}" for name, value in switched.items()]
         changes = [*set_so, *net_changes, *solver_changes]
         weights = self._weights(net)
         claim(run, self._settings(changes, data, weights), fresh=self.fresh, aside=self.aside, say=self.say)
         self._tell(changes, data, net, solver)
-        if switched:
-            write_sources(data, factors, run.folder)
-            write_text(definitions.deploy_net(self.net, self.switches, factors[0]), run.folder / DEPLOY)
+        write_sources(data, factors, run.folder)
+        if switched or self._builder.shipped is None:
+            write_text(self._builder.deploy(self.switches, factors[0]), run.folder / DEPLOY)
         seconds = self._train(run, net, solver, device, weights)
         return self._report(run, solver, changes, seconds)
 
-    def _solver(self, run: Run, device: str, *, switched: bool) -> tuple[pb.SolverParameter, list[str]]:
-        shipped = read_solver(prototxt.path(NETS[self.net].solver))
-        solver = pb.SolverParameter()
-        solver.CopyFrom(definitions.training_solver(self.net, self.switches) if switched else shipped)
+    @property
+    def _builder(self) -> NetBuilder:
+        return definitions.builder(self.net)
+
+    def _solver(self, run: Run, device: str) -> tuple[pb.SolverParameter, list[str]]:
+        solver = self._builder.solver(self.switches)
         for name in ("max_iter", "base_lr", "test_interval", "display", "snapshot", "random_seed"):
             if (value := getattr(self.changes, name)) is not None:
                 setattr(solver, name, value)
@@ -173,12 +137,12 @@ class Experiment:
             solver.test_iter[:] = [self.changes.test_iter]
         solver.net, solver.snapshot_prefix = str(run.folder / "net.prototxt"), str(run.prefix)
         solver.solver_mode = pb.SolverParameter.CPU if device == "cpu" else pb.SolverParameter.GPU
-        return solver, differences(shipped, solver)
+        return solver, differences(self._builder.solver(AS_CODE), solver)
 
     def _weights(self, net: pb.NetParameter) -> Path | None:
         """Return the weights to start from, once they are known to serve."""
         if self.weights is None:
-            if NETS[self.net].from_sr and not self.from_nothing:
+            if self._builder.starts_from_sr and not self.from_nothing:
                 hint = "give those of a `train --net pretrain` run, or `--weights none` to start from the fillers"
                 raise SolverError("starts from super-resolution weights", field="--weights", value=self.net, hint=hint)
             return None
@@ -215,9 +179,9 @@ class Experiment:
         self, changes: list[str], data: dict[str, Listed], net: pb.NetParameter, solver: pb.SolverParameter
     ) -> None:
         say = self.say
-        say(
-            f"training {Path(NETS[self.net].net).name} by {Path(NETS[self.net].solver).name}, as the authors wrote them"
-        )
+        if self._builder.shipped:
+            net_file, solver_file = (Path(name).name for name in self._builder.shipped)
+            say(f"training {net_file} by {solver_file}, as the authors wrote them")
         for change in changes:
             say(f"  but {change}")
         for phase, listed in data.items():
@@ -238,7 +202,7 @@ class Experiment:
         else:
             write_text(net, run.folder / "net.prototxt")
             write_text(solver, run.folder / "solver.prototxt")
-            valence = self.net != "pretrain"
+            valence = self._builder.predicts_valence
             run.train(
                 solver,
                 self.say,
@@ -273,7 +237,7 @@ class Experiment:
 
     def _measured(self) -> str:
         what = {"euclidean": "Euclidean loss", "mse": "mean squared error", "ccc": "1 - CCC"}[self.switches.loss]
-        if self.net != "pretrain":
+        if self._builder.predicts_valence:
             return f"{what} of valence"
         return "Euclidean loss of a 16 x 16 patch" if self.switches.loss == "euclidean" else "mean squared error"
 

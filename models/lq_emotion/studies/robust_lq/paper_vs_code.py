@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, parts, told
+from lq_emotion.nets.definitions import parts
+from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, told
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.stages import DRAWS
 from lq_emotion.training.plateau import MOST, PATIENCE

@@ -19,14 +19,13 @@ from lq_emotion.crops.h5 import OWN
 from lq_emotion.datasets.avec.layout import Recording, find_recordings
 from lq_emotion.nets import definitions
 from lq_emotion.nets.blocks import SIZE
+from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.nets.switches import otherwise
 from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq import stages as work
 from lq_emotion.studies.robust_lq.estimate import Training
 from lq_emotion.studies.robust_lq.stages import PHASES, Cell, Experiment
 from lq_emotion.workflow.stages import Ledger, Stage
-
-_SNAPSHOT = {"pretrain": "Pretrain"}  # what snapshots begin with, where it is not "emotion"
 
 
 def check(plan: Experiment) -> None:
@@ -39,7 +38,7 @@ def check(plan: Experiment) -> None:
     """
     wrong = {
         "scales": not _are_factors(plan.scales),
-        "rows": not plan.rows or any(row not in recipes.ROWS for row in plan.rows),
+        "rows": not plan.rows or any(row not in list(Method) for row in plan.rows),
         "preset": plan.preset not in recipes.PRESETS,
         "max_factor": not 2 <= plan.largest_factor <= 16,
         "mixture": not _are_factors(plan.mixture),
@@ -47,7 +46,7 @@ def check(plan: Experiment) -> None:
         "seed": plan.seed < 0,
         "delay": not 0 <= plan.delay < math.inf,
     }
-    hints = {"rows": ", ".join(recipes.ROWS), "preset": ", ".join(recipes.PRESETS), "scales": "2 to 16, each once"}
+    hints = {"rows": ", ".join(Method), "preset": ", ".join(recipes.PRESETS), "scales": "2 to 16, each once"}
     for name, is_wrong in wrong.items():
         if is_wrong:
             raise DataError("cannot be used", field=name, value=getattr(plan, name), hint=hints.get(name))
@@ -71,11 +70,10 @@ def cells(plan: Experiment) -> list[Cell]:
 
 
 def _scored(plan: Experiment) -> Iterator[tuple[recipes.Recipe, int, Cell]]:
-    for name in plan.rows:
-        row = recipes.recipe(name)
-        for s in (1,) if name == "hr" else plan.scales:
-            run = row.row.format(**_filled(plan, s))
-            yield row, s, Cell(row.row.split("-{")[0], s, run, _test(plan, row, s))
+    for method in plan.rows:
+        row = recipes.recipe(method)
+        for s in (1,) if method is Method.HR else plan.scales:
+            yield row, s, Cell(method, s, row.row.format(**_filled(plan, s)), _test(plan, row, s))
 
 
 def _filled(plan: Experiment, s: int) -> dict[str, Any]:
@@ -84,7 +82,7 @@ def _filled(plan: Experiment, s: int) -> dict[str, Any]:
 
 def _own(plan: Experiment, row: recipes.Recipe) -> bool:
     """Tell whether a row's nets take faces at their own size: HQ are as they are, SR-FCN gives the size it takes."""
-    return plan.switches.input_size == "own" and row.net in ("HQ", "vlqr") and row.data != "HQ"
+    return plan.switches.input_size == "own" and definitions.builder(row.net).own_size and row.data != crops_folder(1)
 
 
 def _mixed(row: recipes.Recipe) -> bool:
@@ -112,24 +110,25 @@ def stages(plan: Experiment) -> list[Stage]:
     """Return everything to be done, in an order that works."""
     check(plan)
     names = _names(plan)
-    rows = {name: recipes.recipe(name) for name in plan.rows}
-    pairs = [(row, s) for row in rows.values() for s in plan.scales]
+    rows = [recipes.recipe(method) for method in plan.rows]
+    pairs = [(row, s) for row in rows for s in plan.scales]
 
     def crops(kind: str) -> list[Path]:
         return [plan.out / "data/raw_data" / kind / f"{name}.mat" for name in names]
 
-    found = [_prepare(plan, names, [path for s in (1, *plan.scales) for path in crops(_crops(s))])]
+    found = [_prepare(plan, names, [path for s in (1, *plan.scales) for path in crops(crops_folder(s))])]
     owned = {factor for row, s in pairs if _own(plan, row) for factor in (s, *_factors(plan, row, s))}
-    found += [_own_size(plan, s, crops("HQ"), crops(f"{_crops(s)}{OWN}")) for s in sorted(owned)]
+    found += [_own_size(plan, s, crops(crops_folder(1)), crops(f"{crops_folder(s)}{OWN}")) for s in sorted(owned)]
     files = {}
     for folder, (row, s) in sorted({_data(plan, row, s): (row, s) for row, s in pairs}.items()):
         if _mixed(row) and _own(plan, row):
-            kinds = [f"{_crops(factor)}{OWN}" for factor in _factors(plan, row, s)]
+            kinds = [f"{crops_folder(factor)}{OWN}" for factor in _factors(plan, row, s)]
             found.append(_h5_of_sizes(plan, folder, [path for kind in kinds for path in crops(kind)]))
         else:
-            found.append(_h5(plan, folder, crops("HQ" if _mixed(row) else folder), mixed=_mixed(row)))
+            found.append(_h5(plan, folder, crops(crops_folder(1) if _mixed(row) else folder), mixed=_mixed(row)))
         files[folder] = found[-1].writes
-    found += _pretrainings(plan, pairs, [path for path in crops("HQ") if plan.partitions.of(path.stem) == "train"])
+    train_crops = [path for path in crops(crops_folder(1)) if plan.partitions.of(path.stem) == "train"]
+    found += _pretrainings(plan, pairs, train_crops)
     runs = {}
     for row, s in pairs:
         name, start = (text.format(**_filled(plan, s)) for text in (row.row, row.start))
@@ -140,7 +139,7 @@ def stages(plan: Experiment) -> list[Stage]:
     for row, s, cell in _scored(plan):
         tested = [path for path in crops(cell.test) if plan.partitions.of(path.stem) == "dev"]
         data, factor = _data(plan, row, s), s if _own(plan, row) and _mixed(row) else None
-        found.append(_evaluate(plan, cell, runs[cell.run].writes[0], tested, data, factor))
+        found.append(_evaluate(plan, cell, row.net, runs[cell.run].writes[0], tested, data, factor))
     return found
 
 
@@ -150,7 +149,7 @@ def _pretrainings(plan: Experiment, pairs: Sequence[tuple[recipes.Recipe, int]],
     found = [_faces(plan, faces)] if factors and plan.natural is None else []
     for s in factors:
         data = _sr_data(plan, s)
-        run = _train(plan, f"pretrain-{s}", "pretrain", plan.out / "sr" / f"{s}", data.writes, "", seed=100 + s)
+        run = _train(plan, f"{Net.SR_FCN}-{s}", Net.SR_FCN, plan.out / "sr" / f"{s}", data.writes, "", seed=100 + s)
         found += [data, run]
     return found
 
@@ -168,10 +167,6 @@ def _names(plan: Experiment) -> list[str]:
             hint = f"name them: --{partition} takes from {', '.join(one.name for one in there)}"
             raise DataError(f"has no labelled {partition} recording", file=plan.recordings, hint=hint)
     return names
-
-
-def _crops(s: int) -> str:
-    return "HQ" if s == 1 else f"LR{s}"
 
 
 def _factor(run: str) -> int:
@@ -261,7 +256,7 @@ def _sr_data(plan: Experiment, s: int) -> Stage:
 def _train(
     plan: Experiment,
     name: str,
-    net: str,
+    net: Net,
     data: Path,
     files: Sequence[Path],
     start: str,
@@ -270,14 +265,12 @@ def _train(
     factors: Sequence[int] = (1,),
 ) -> Stage:
     changes = {**plan.preset_of(net), "random_seed": plan.seed + seed}
-    count = _iterations(plan, net)
     out = plan.out / "runs" / name
-    weights = out / "snapshots" / f"{_SNAPSHOT.get(net, 'emotion')}_iter_{count}.caffemodel"
+    weights = _weights(plan, out, net)
     reads = list(files)
     begun: Path | None = None
     if start:
-        from_run = plan.out / "runs" / start / "snapshots"
-        begun = from_run / f"Pretrain_iter_{_iterations(plan, 'pretrain')}.caffemodel"
+        begun = _weights(plan, plan.out / "runs" / start, Net.SR_FCN)
         reads.append(begun)
     switched = definitions.settings(net, plan.switches, factors)
     settings = {"net": net, "changes": changes, "threads": plan.threads, "device": plan.device}
@@ -287,13 +280,18 @@ def _train(
     return Stage(f"train {name}", run, settings, tuple(reads), (weights, out / "train.json"), training)
 
 
-def _iterations(plan: Experiment, net: str) -> int:
-    return int(plan.preset_of(net).get("max_iter") or definitions.training_solver(net, plan.switches).max_iter)
+def _weights(plan: Experiment, run: Path, net: Net) -> Path:
+    """Return the snapshot that the training of a net ends with."""
+    builder = definitions.builder(net)
+    iterations = int(plan.preset_of(net).get("max_iter") or builder.solver(plan.switches).max_iter)
+    return run / "snapshots" / f"{builder.snapshot_name}_iter_{iterations}.caffemodel"
 
 
-def _evaluate(plan: Experiment, cell: Cell, weights: Path, crops: list[Path], data: str, factor: int | None) -> Stage:
+def _evaluate(
+    plan: Experiment, cell: Cell, net: Net, weights: Path, crops: list[Path], data: str, factor: int | None
+) -> Stage:
     out = plan.out / cell.scores
-    run = partial(work.do_evaluate, plan, cell, weights, plan.out / "h5_files" / data, factor)
+    run = partial(work.do_evaluate, plan, cell, net, weights, plan.out / "h5_files" / data, factor)
     settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
     return Stage(f"score {cell.run} on {cell.test}", run, settings, (weights, *crops), (out / "scores.json",))
 

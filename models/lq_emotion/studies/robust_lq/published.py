@@ -5,48 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-FACTORS = (3, 4, 6, 8, 12, 16)
-METHODS = ("HR", "LR", "Non-Joint", "Joint", "Joint-OA")
+from lq_emotion.nets.names import FACTORS, Method
+
 MEASURES = ("rmse", "cc", "ccc")
 
 
-class Cell(NamedTuple):
-    """What is published of one method at one factor."""
+class PublishedScores(NamedTuple):
+    """The published scores of one method at one factor."""
 
     rmse: float
     cc: float
     ccc: float
 
 
-_HR = Cell(0.146, 0.430, 0.325)
+_HR = PublishedScores(0.146, 0.430, 0.325)
 _TABLE = {
-    "LR": (
+    Method.LR: (
         (0.142, 0.392, 0.302), (0.155, 0.381, 0.283), (0.149, 0.300, 0.263),
         (0.161, 0.323, 0.238), (0.143, 0.291, 0.224), (0.137, 0.316, 0.212),
     ),
-    "Non-Joint": (
+    Method.NON_JOINT: (
         (0.121, 0.363, 0.293), (0.123, 0.354, 0.281), (0.128, 0.344, 0.280),
         (0.129, 0.317, 0.265), (0.126, 0.287, 0.235), (0.124, 0.244, 0.191),
     ),
-    "Joint": (
+    Method.JOINT: (
         (0.132, 0.396, 0.323), (0.127, 0.380, 0.319), (0.127, 0.325, 0.274),
         (0.134, 0.320, 0.266), (0.125, 0.246, 0.204), (0.137, 0.219, 0.192),
     ),
-    "Joint-OA": (
+    Method.JOINT_OA: (
         (0.129, 0.399, 0.328), (0.131, 0.391, 0.327), (0.134, 0.375, 0.309),
         (0.130, 0.358, 0.285), (0.132, 0.308, 0.223), (0.132, 0.273, 0.172),
     ),
 }  # fmt: skip
 
 
-def published(method: str, factor: int) -> Cell | None:
-    """Return the published scores of one of `METHODS` at a factor; None where the paper has none."""
-    if method == "HR":
+def published(method: Method, factor: int) -> PublishedScores | None:
+    """Return the published scores of a method at a factor; None where the paper has none."""
+    if method == Method.HR:
         return _HR
-    return Cell(*_TABLE[method][FACTORS.index(factor)]) if factor in FACTORS else None
+    if method not in _TABLE or factor not in FACTORS:
+        return None
+    return PublishedScores(*_TABLE[method][FACTORS.index(factor)])
 
 
-def beside(measured: Mapping[str, Any], method: str, factor: int, dimension: str = "valence") -> dict[str, Any]:
+def beside(measured: Mapping[str, Any], method: Method, factor: int, dimension: str = "valence") -> dict[str, Any]:
     """Return scores with the published ones and the differences, None where there are none; as JSON can hold it."""
     cell = published(method, factor) if dimension == "valence" else None
     known = None if cell is None else cell._asdict()

@@ -14,9 +14,9 @@ import numpy as np
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.datasets.avec.layout import Dimension, shared_root
 from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.nets.names import FACTORS, Method, Net, crops_folder
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
 from lq_emotion.studies.robust_lq import recipes
-from lq_emotion.studies.robust_lq.published import FACTORS
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
 
 DRAWS = 10
@@ -37,7 +37,7 @@ class Experiment:
     recordings : an AVEC 2016 or RECOLA tree, or a synthetic one.
     out : ROOT.
     scales : the factors s.
-    rows : among `recipes.ROWS`.
+    rows : the methods.
     preset : among `recipes.PRESETS`: how long, and in which batches.
     changes : by net, beyond the preset: ``{"HQ": {"max_iter": 100}}``.
     max_factor : of Joint-OA's super-resolution; that of `switches` by default.
@@ -57,7 +57,7 @@ class Experiment:
     recordings: Path
     out: Path
     scales: tuple[int, ...] = FACTORS
-    rows: tuple[str, ...] = recipes.ROWS
+    rows: tuple[Method, ...] = tuple(Method)
     preset: str = "authors"
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     max_factor: int | None = None
@@ -104,7 +104,7 @@ class Cell:
     test : the crops' name.
     """
 
-    method: str
+    method: Method
     factor: int
     run: str
     test: str
@@ -149,7 +149,7 @@ def do_h5(plan: Experiment, folder: str, mixed: bool) -> None:  # noqa: FBT001
         mixture = {"mix": True, "mix_lr": plan.mixture, "mix_epochs": draws}
     of_file = plan.switches.normalisation == "file"
     options = Options(mean_sub=of_file, norm=of_file, **mixture)
-    source = "HQ" if mixed else folder
+    source = crops_folder(1) if mixed else folder
     with log(plan.out, f"h5 {folder}") as say:
         make_h5(
             plan.out,
@@ -170,7 +170,7 @@ def do_h5_of_sizes(plan: Experiment, folder: str) -> None:
     with log(plan.out, f"h5 {folder}") as say:
         for factor in sorted(plan.mixture):  # each in an order of its own, or a batch would hold each frame thrice
             name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
-            settings = H5Settings(source=f"LR{factor}{OWN}", name=name, options=options, seed=seed)
+            settings = H5Settings(source=f"{crops_folder(factor)}{OWN}", name=name, options=options, seed=seed)
             make_h5(plan.out, settings, partitions=plan.partitions, say=say)
     first, *others = sorted(plan.mixture)
     target = plan.out / "h5_files" / folder
@@ -191,7 +191,7 @@ def do_own_size(plan: Experiment, s: int, files: tuple[tuple[Path, Path], ...]) 
             say(f"{target}: 1/{s} of {source}")
 
 
-def do_train(plan: Experiment, name: str, net: str, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
+def do_train(plan: Experiment, name: str, net: Net, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
     """Train a net, or go on; bit for bit as if it had never stopped, on the CPU."""
     import torch
 
@@ -218,12 +218,12 @@ def do_train(plan: Experiment, name: str, net: str, data: Path, start: Path | No
             raise DataError(f"{name}: {error}") from None
 
 
-def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path, factor: int | None) -> None:
+def do_evaluate(plan: Experiment, cell: Cell, net: Net, weights: Path, h5: Path, factor: int | None) -> None:
     """Score a net on one kind of crops.
 
     Parameters
     ----------
-    weights, h5 : of the net, and what it was trained with.
+    net, weights, h5 : the net, its weights, and the data it was trained with.
     factor : of the faces, where the net was trained on several sizes.
     """
     import torch
@@ -232,7 +232,7 @@ def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path, factor: i
     from lq_emotion.common.json_files import contents_of, read_json
     from lq_emotion.crops.h5 import RESULTS
     from lq_emotion.evaluation.evaluate import Evaluate
-    from lq_emotion.nets.cnn_d import cnn_d_deploy
+    from lq_emotion.nets.definitions import builder
 
     torch.set_num_threads(plan.threads)
     with log(plan.out, f"score {cell.run} on {cell.test}") as say:
@@ -243,7 +243,7 @@ def do_evaluate(plan: Experiment, cell: Cell, weights: Path, h5: Path, factor: i
         if factor is not None:
             evaluate.net = plan.out / cell.scores / "deploy.prototxt"
             evaluate.net.parent.mkdir(parents=True, exist_ok=True)
-            write_text(cnn_d_deploy(switches=plan.switches, factor=factor), evaluate.net)
+            write_text(builder(net).deploy(plan.switches, factor), evaluate.net)
             h5 /= str(min(plan.mixture, key=lambda known: abs(known - factor)))
         if plan.switches.normalisation == "file":
             with contents_of(h5 / RESULTS):

@@ -90,7 +90,7 @@ class Store:
     @property
     def scales(self) -> list[int]:
         """Return the factors of the experiment, or those of Table 1."""
-        from lq_emotion.studies.robust_lq.published import FACTORS
+        from lq_emotion.nets.names import FACTORS
 
         with self.contents():
             return list(FACTORS if self.table is None else map(int, self.table["scales"]))

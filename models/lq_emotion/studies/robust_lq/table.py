@@ -19,6 +19,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from caffe_compat.errors import FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.versions import versions
+from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import otherwise, shown
 from lq_emotion.studies.robust_lq.estimate import Training, estimate, to_json, told
 from lq_emotion.studies.robust_lq.plan import cells, ledger, stages
-from lq_emotion.studies.robust_lq.published import MEASURES, METHODS, beside
+from lq_emotion.studies.robust_lq.published import MEASURES, beside
 from lq_emotion.studies.robust_lq.stages import Cell, Experiment
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
@@ -94,7 +96,7 @@ class Table:
             "synthetic": (plan.recordings / "synthetic.json").is_file(),
             "recordings": str(plan.recordings),
             "preset": plan.preset,
-            "changes": {net: plan.preset_of(net) for net in ("HQ", "vlqr", "vlqr_non_joint", "pretrain", "sr")},
+            "changes": {net: plan.preset_of(net) for net in (*Net, "sr")},
             "max_factor": plan.largest_factor,
             "mixture": list(plan.mixture),
             "switches": otherwise(plan.switches),
@@ -135,8 +137,8 @@ def _below(path: Path, folder: Path) -> str:
 
 def column(results: dict[str, Any], factor: int) -> list[dict[str, Any]]:
     """Return the cells of one factor, HR first, in the paper's order."""
-    found = [cell for cell in results["cells"] if cell["factor"] == factor or cell["method"] == "HR"]
-    return sorted(found, key=lambda cell: METHODS.index(cell["method"]))
+    found = [cell for cell in results["cells"] if cell["factor"] == factor or cell["method"] == Method.HR]
+    return sorted(found, key=lambda cell: list(Method).index(cell["method"]))
 
 
 def best(column: Sequence[dict[str, Any]], measure: str, which: str = "measured") -> list[bool]:
@@ -155,7 +157,7 @@ def write_csv(results: dict[str, Any], path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("method", "factor", "measure", "measured", "published", "difference"))
         for cell in results["cells"]:
-            factor = "" if cell["method"] == "HR" else cell["factor"]
+            factor = "" if cell["method"] == Method.HR else cell["factor"]
             for name in MEASURES:
                 row = [(cell[part] or {}).get(name) for part in ("measured", "published", "difference")]
                 writer.writerow((cell["method"], factor, name, *("" if v is None else f"{v:.6g}" for v in row)))
@@ -193,7 +195,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def _name(cell: dict[str, Any]) -> str:
-    return cell["method"] if cell["method"] in ("HR", "Joint-OA") else f"{cell['method']}-{cell['factor']}"
+    return Method(cell["method"]).at(cell["factor"])
 
 
 def _shown(values: dict[str, Any] | None, measure: str, sign: str, form: str) -> str:
@@ -225,18 +227,18 @@ def draw(results: dict[str, Any], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    colours = dict(zip(METHODS, ("#222222", "#c0392b", "#7f8c8d", "#2471a3", "#1e8449"), strict=True))
+    colours = dict(zip(Method, cycle(("#222222", "#c0392b", "#7f8c8d", "#2471a3", "#1e8449")), strict=False))
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title(results), fontsize=10)
     for axes, measure in zip(figure.subplots(1, 2), ("cc", "ccc"), strict=True):
-        for method in METHODS:
+        for method in Method:
             there = [cell for cell in results["cells"] if cell["method"] == method]
             for which, style in (("measured", "-o"), ("published", ":")):
                 points = [
                     (factor, cell[which][measure])
                     for cell in there
-                    for factor in (results["scales"] if method == "HR" else [cell["factor"]])
+                    for factor in (results["scales"] if method is Method.HR else [cell["factor"]])
                     if cell[which] is not None and cell[which][measure] is not None
                 ]
                 label = method if which == "measured" else None

@@ -15,7 +15,8 @@ from caffe_compat.formats.files import read_net, read_solver, same
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion import prototxt
 from lq_emotion.cli import main
-from lq_emotion.studies.robust_lq.experiment import NETS
+from lq_emotion.nets.definitions import builder
+from lq_emotion.nets.names import Net
 from lq_emotion.training import trainer
 from lq_emotion.training.trainer import find_weights, read_curves
 from matlab_ports import store2hdf5
@@ -91,7 +92,7 @@ def test_only_paths_and_what_was_asked_for_differ_from_the_shipped_definitions(f
         layer.hdf5_data_param.source = f"PATH/TO/{phase}.txt"
     assert net.layer[0].hdf5_data_param.batch_size == 4
     net.layer[0].hdf5_data_param.batch_size = 128
-    assert same(net, read_net(prototxt.path(NETS["HQ"].net)))
+    assert same(net, read_net(prototxt.path(builder(Net.SCRATCH).shipped[0])))
     solver = read_solver(finished / "solver.prototxt")
     assert solver.snapshot_prefix == str(finished / "snapshots" / "emotion")
     assert (solver.max_iter, solver.random_seed, list(solver.test_iter)) == (3, 1, [1])
@@ -271,9 +272,3 @@ def test_an_unknown_device_is_named_with_those_that_work(h5, tmp_path, capsys):
     err = failed(capsys, "--h5", h5, "--out", tmp_path / "out", "--device=tpu9")
     assert "--device = 'tpu9'" in err
     assert not (tmp_path / "out").exists()
-
-
-def test_the_command_offers_every_shipped_training():
-    from lq_emotion.cli import train as command
-
-    assert tuple(NETS) == command._NETS

@@ -16,8 +16,10 @@ import pytest
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import demo, main
 from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.nets.definitions import builder
+from lq_emotion.nets.names import Method, Net
 from lq_emotion.studies.robust_lq import recipes
-from lq_emotion.studies.robust_lq.experiment import NETS, Changes
+from lq_emotion.studies.robust_lq.experiment import Changes
 from lq_emotion.studies.robust_lq.plan import cells, stages
 from lq_emotion.studies.robust_lq.stages import Experiment
 
@@ -37,16 +39,15 @@ def plan(recordings, out, **changes):
 
 
 def test_every_recipe_and_preset_names_what_is_there():
-    for name in recipes.ROWS:
-        row = recipes.recipe(name)
-        assert row.net in NETS
-        assert NETS[row.net].from_sr == bool(row.start)
+    for method in Method:
+        row = recipes.recipe(method)
+        assert builder(row.net).starts_from_sr == bool(row.start)
     for name in recipes.PRESETS:
         for net, changes in recipes.preset(name).items():
-            assert net in {*NETS, "sr"}
+            assert net in {*Net, "sr"}
             if net != "sr":
                 Changes(**changes)
-    assert all(not recipes.preset("authors")[net] for net in NETS)
+    assert all(not recipes.preset("authors")[net] for net in Net)
 
 
 def test_the_cells_are_those_of_the_papers_table(recordings, tmp_path):
@@ -75,7 +76,7 @@ def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
     assert (
         sum(name.startswith("train") for name in there) == 3 + 1 + 2 + 2 + 2 + 1
     )  # pretrain at 3, 8, 16; one OA for all
-    shipped = {stage.name: stage for stage in stages(plan(recordings, tmp_path, preset="authors", rows=("hr",)))}
+    shipped = {stage.name: stage for stage in stages(plan(recordings, tmp_path, preset="authors", rows=(Method.HR,)))}
     assert shipped["train HR"].writes[0].name == "emotion_iter_30000.caffemodel"
 
 
@@ -84,7 +85,7 @@ def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
     [
         ({"scales": (3, 3)}, r"scales = \(3, 3\).*2 to 16, each once"),
         ({"scales": (1,)}, r"scales = \(1,\)"),
-        ({"rows": ("hr", "best")}, r"rows = .*hr, lr, non_joint"),
+        ({"rows": (Method.HR, "best")}, r"rows = .*HR, LR, Non-Joint"),
         ({"preset": "huge"}, "preset = 'huge'.*authors, small, demo"),
         ({"mixture": ()}, r"mixture = \(\)"),
         ({"max_factor": 1}, "max_factor = 1"),

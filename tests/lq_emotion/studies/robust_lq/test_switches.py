@@ -13,7 +13,9 @@ from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import main
 from lq_emotion.crops.own_size import shrink
 from lq_emotion.datasets.synthetic.package import Settings, make_recordings
-from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, choices, otherwise, parts, setting, shown
+from lq_emotion.nets.definitions import builder, parts
+from lq_emotion.nets.names import Method
+from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, choices, otherwise, setting, shown
 from lq_emotion.report import disagreements as in_report
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
@@ -282,14 +284,13 @@ def test_patches_are_as_large_as_what_the_net_makes_and_as_gray_as_the_faces(rec
 def test_the_nets_of_all_rows_have_as_many_parameters_as_the_paper_claims():
     """Section 4.1: "we carefully ensure all models to have the same amount of parameters"."""
     from caffe_compat import load_net
-    from lq_emotion.nets.definitions import deploy_net
     from lq_emotion.studies.robust_lq import recipes
 
-    nets = {recipes.recipe(row).net for row in recipes.ROWS}
-    assert {load_net(deploy_net(net, AS_CODE)).caffe.parameter_count() for net in nets} == {2_946_649}
+    nets = {recipes.recipe(method).net for method in Method}
+    assert {load_net(builder(net).deploy(AS_CODE, 1)).caffe.parameter_count() for net in nets} == {2_946_649}
     counts = {
         net: {
-            load_net(deploy_net(net, AS_PAPER, factor)).caffe.parameter_count()
+            load_net(builder(net).deploy(AS_PAPER, factor)).caffe.parameter_count()
             for factor in ((1,) if net == "vlqr_non_joint" else (1, 3, 4, 6, 8, 12, 16))
         }
         for net in nets
