@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from keyword import iskeyword
-from operator import getitem
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 from caffe_compat.build.exact import sum_as_caffe
+from caffe_compat.build.executor import Executor, call_layers, identifier, is_computed, ordered_inputs
 from caffe_compat.build.inference import inference_net
 from caffe_compat.build.optimise import optimise
 from caffe_compat.build.sidecar import load_preprocessing
@@ -92,8 +90,7 @@ class CaffeNet(fx.GraphModule):
     @property
     def returns(self) -> tuple[str, ...]:
         """Return the blobs that forward returns: the net's outputs, then losses that another layer takes."""
-        graph = self.caffe
-        return (*graph.outputs, *(blob for blob, _ in graph.losses if blob not in graph.outputs))
+        return _returns(self.caffe)
 
     @property
     def losses(self) -> tuple[tuple[str, float], ...]:
@@ -120,7 +117,7 @@ class CaffeNet(fx.GraphModule):
 
     def forward_dict(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run on inputs by blob and return everything in `returns` by blob."""
-        return _by_name(self.returns, self(*_ordered(self.caffe, inputs)))
+        return _by_name(self.returns, self(*ordered_inputs(self.caffe, inputs)))
 
     def total_loss(self, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the weighted sum of the losses among `outputs`."""
@@ -132,10 +129,8 @@ class CaffeNet(fx.GraphModule):
 
         Nothing is fused or overwritten on the way, so that each value can be asked for its gradient.
         """
-        graph = self.caffe
-        blobs = tuple(graph.shapes)
-        plain = fx.GraphModule(self, _assemble(graph, blobs))
-        return _by_name(blobs, plain(*_ordered(graph, inputs)))
+        ordered_inputs(self.caffe, inputs)
+        return Executor(self, tuple(self.caffe.shapes)).forward(inputs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         rebuild, args = super().__reduce__()  # torch's own forgets the class and the graph
@@ -157,15 +152,6 @@ def _unpickled(rebuild: Callable[..., fx.GraphModule], args: tuple[Any, ...]) ->
 
 def _by_name(blobs: Sequence[str], result: torch.Tensor | dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return result if isinstance(result, dict) else {blobs[0]: result}
-
-
-def _ordered(graph: NetGraph, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-    missing = [blob for blob in graph.inputs if blob not in inputs]
-    if missing:
-        raise NetError(
-            "no value for this input", field="inputs", value=missing[0], hint=f"needs {', '.join(graph.inputs)}"
-        )
-    return [inputs[blob] for blob in graph.inputs]
 
 
 def load_net(
@@ -240,11 +226,11 @@ def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False, 
     root = nn.Module()
     with torch.device("meta"):
         for node in graph.nodes:
-            if _runs(node):
+            if is_computed(node):
                 module = node.layer.module(node.spec)
                 show_views(module, (slot.view for slot in node.slots if slot.view))
                 root.add_module(node.key, module)
-    net = CaffeNet(root, _assemble(graph, _returns(graph)), class_name="CaffeNet")
+    net = CaffeNet(root, _assemble(graph), class_name="CaffeNet")
     net.meta["caffe"], net.meta["work"] = graph, work(graph)
     net.train(graph.phase == "TRAIN")
     optimise(net)
@@ -299,55 +285,25 @@ def first_values(node: Node, slot: Slot, generator: torch.Generator | None) -> t
         raise node.spec.error(error.problem, f"{slot.blob.name}_{error.field}", error.value, error.hint) from None
 
 
-def _runs(node: Node) -> bool:
-    """Tell whether a node is computed: data is fed, a Split is the same tensor, Silence does nothing."""
-    return not node.layer.is_data and node.type != "Split" and (bool(node.tops) or node.layer.has_effect)
-
-
 def _returns(graph: NetGraph) -> tuple[str, ...]:
     return (*graph.outputs, *(blob for blob, _ in graph.losses if blob not in graph.outputs))
 
 
-def _assemble(graph: NetGraph, returns: Sequence[str]) -> fx.Graph:
-    """Return the fx graph that computes `returns`: one call per layer, values named after their blobs."""
-    out = fx.Graph()
-    values: dict[str, fx.Node] = {}
-    for blob, name in zip(graph.inputs, _identifiers(graph.inputs), strict=True):
-        values[blob] = out.placeholder(name)
-    for node in graph.nodes:
-        if node.type == "Split":
-            values |= dict.fromkeys(node.tops, values[node.bottoms[0]])
-        elif _runs(node):
-            call = out.create_node("call_module", node.key, tuple(_arguments(out, node, values)), {}, _named(node))
-            if len(node.tops) == 1:
-                values[node.tops[0]] = call
-            else:
-                values |= {top: out.call_function(getitem, (call, i)) for i, top in enumerate(node.tops)}
-    out.output(values[returns[0]] if len(returns) == 1 else {blob: values[blob] for blob in returns})
-    return out
-
-
-def _arguments(out: fx.Graph, node: Node, values: Mapping[str, fx.Node]) -> Iterator[fx.Node]:
-    down = node.spec.param.propagate_down
-    for i, blob in enumerate(node.bottoms):
-        stop = bool(down) and not down[i]
-        yield out.call_method("detach", (values[blob],)) if stop else values[blob]
-
-
-def _named(node: Node) -> str:
-    return _identifier(node.tops[0] if len(node.tops) == 1 else node.name)
-
-
-def _identifier(name: str) -> str:
-    text = re.sub(r"\W", "_", name)
-    text = f"_{text}" if not text or text[0].isdigit() else text
-    return f"{text}_" if iskeyword(text) else text
+def _assemble(graph: NetGraph) -> fx.Graph:
+    """Return the calls that compute what a net returns from its inputs."""
+    calls = fx.Graph()
+    names = zip(graph.inputs, _identifiers(graph.inputs), strict=True)
+    values = {blob: calls.placeholder(name) for blob, name in names}
+    call_layers(calls, graph, values)
+    returns = _returns(graph)
+    calls.output(values[returns[0]] if len(returns) == 1 else {blob: values[blob] for blob in returns})
+    return calls
 
 
 def _identifiers(names: Sequence[str]) -> list[str]:
     """Return distinct Python names for the inputs."""
     out: list[str] = []
-    for name in map(_identifier, names):
+    for name in map(identifier, names):
         safe = name if name.isidentifier() and name not in {"self", "input"} else f"{name}_"
         while safe in out:
             safe += "_"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
+from caffe_compat.build.executor import Executor, Hooks
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.build.weights import tensor_of
 from caffe_compat.graph.graph import NetGraph, Node
@@ -70,7 +71,7 @@ def _mean(value: torch.Tensor) -> str:
     return number(float(value.detach().double().abs().sum()) / max(value.numel(), 1))
 
 
-class Watch:
+class DebugPass(Hooks):
     """Passes of a torch net one layer after the other, each written to the log; nothing fused, every gradient kept.
 
     Parameters
@@ -82,44 +83,34 @@ class Watch:
     def __init__(self, net: CaffeNet, say: Say) -> None:
         self._net = net
         self._lines = DebugLines(net.caffe, say)
-        self._passed: list[tuple[Node, list[torch.Tensor]]] = []
+        self._executor = Executor(net, net.returns, self)
+        self._passed: list[tuple[Node, Sequence[torch.Tensor]]] = []
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run the net on inputs by blob; return everything it returns by blob."""
-        values: dict[str, torch.Tensor] = {}
         self._passed = []
-        for node in self._net.caffe.nodes:
-            bottoms = [self._own(node, index, values[blob]) for index, blob in enumerate(node.bottoms)]
-            tops = [inputs[top] for top in node.tops] if node.layer.is_data else self._tops(node, bottoms)
-            values |= dict(zip(node.tops, tops, strict=True))
-            self._lines.forward(node, tops, [tensor_of(self._net, slot.owner or slot.key) for slot in node.slots])
-            self._passed.append((node, bottoms))
-        return {blob: values[blob] for blob in self._net.returns}
+        return self._executor.forward(inputs)
+
+    def bottom(self, node: Node, index: int, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        """Return a bottom as this layer alone sees it, so that its gradient is this layer's alone."""
+        own = value.view_as(value)
+        if own.requires_grad:
+            own.retain_grad()
+        return own
+
+    def after(self, node: Node, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
+        """Write what a layer made."""
+        self._lines.forward(node, tops, [tensor_of(self._net, slot.owner or slot.key) for slot in node.slots])
+        self._passed.append((node, bottoms))
 
     def backward(self) -> None:
         """Write the gradients of the last pass, after they were computed."""
         for node, bottoms in reversed(self._passed):
             grads = [bottom.grad if bottom.requires_grad else None for bottom in bottoms]
-            moving = [
+            param_grads = [
                 tensor_of(self._net, slot.owner or slot.key).grad if slot.lr_mult else None for slot in node.slots
             ]
-            self._lines.backward(node, grads, moving)
+            self._lines.backward(node, grads, param_grads)
         tensors = [item.tensor for item in self._net.params]
         self._lines.total(tensors, [tensor.grad for tensor in tensors])
         self._passed = []
-
-    def _own(self, node: Node, index: int, value: torch.Tensor) -> torch.Tensor:
-        """Return a bottom as this layer alone sees it, so that its gradient is this layer's alone."""
-        down = node.spec.param.propagate_down
-        own = value.detach() if down and not down[index] else value.view_as(value)
-        if own.requires_grad:
-            own.retain_grad()
-        return own
-
-    def _tops(self, node: Node, bottoms: list[torch.Tensor]) -> list[torch.Tensor]:
-        if node.type == "Split":
-            return [bottoms[0].view_as(bottoms[0]) for _ in node.tops]
-        if not node.tops and not node.layer.has_effect:
-            return []
-        made = self._net.get_submodule(node.key)(*bottoms)
-        return [made] if isinstance(made, torch.Tensor) else list(made or ())

@@ -25,7 +25,7 @@ from caffe_compat.formats.files import read_net
 from caffe_compat.graph.graph import NetGraph, build_graph
 from caffe_compat.runtime.closing import Closing
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver.debug import Say, Watch
+from caffe_compat.solver.debug import DebugPass, Say
 from caffe_compat.solver.workers import Share, Workers
 
 Criterion = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
@@ -194,7 +194,7 @@ class FedNet(Closing):
         criterion: Criterion | None = None,
     ) -> None:
         self._criterion = criterion
-        self._watch: Watch | None = None
+        self._debug: DebugPass | None = None
         opened = open_sources(net.message, base_dir=net.base_dir, rng=rng)
         self.sources: list[DataSource] = [ahead(source, pin=device.type == "cuda") for source in opened]
         if workers.count > 1 and net.phase == "TRAIN":  # only the first one tests: it skips nothing
@@ -227,7 +227,7 @@ class FedNet(Closing):
             inputs |= source.next()
         if self.device.type != "cpu":
             inputs = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
-        found = self.net.forward_dict(inputs) if self._watch is None else self._watch.forward(inputs)
+        found = self.net.forward_dict(inputs) if self._debug is None else self._debug.forward(inputs)
         if self._criterion is not None:
             loss = self._criterion({**inputs, **found})
             return {CRITERION: loss}, loss
@@ -238,13 +238,13 @@ class FedNet(Closing):
         outputs, loss = self.forward()
         if loss.requires_grad:
             torch.autograd.backward([loss])
-        if self._watch is not None:
-            self._watch.backward()
+        if self._debug is not None:
+            self._debug.backward()
         return {name: blob.detach() for name, blob in outputs.items()}, loss.detach()
 
     def watch(self, say: Say | None) -> None:
         """Write the mean of every blob to the log in each pass, layer by layer; None: no longer."""
-        self._watch = None if say is None else Watch(self.net, say)
+        self._debug = None if say is None else DebugPass(self.net, say)
 
     @property
     def graph(self) -> NetGraph:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 
+from caffe_compat.build.executor import Executor, Hooks, is_computed
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.graph.graph import Node
 from caffe_compat.tools.feeds import Feed
@@ -76,95 +76,85 @@ class _Clock:
         return float(self._first.elapsed_time(last))
 
 
-@dataclass
-class _Pass:
-    """One forward and backward pass, layer by layer."""
+class LayerwisePass(Hooks):
+    """Forward and backward passes, layer by layer, each layer apart from those above it.
 
-    net: CaffeNet
-    feed: Feed
-    device: torch.device
-    values: dict[str, torch.Tensor] = field(default_factory=dict)
-    grads: dict[str, torch.Tensor] = field(default_factory=dict)
-    seen: dict[str, tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]] = field(default_factory=dict)
+    Parameters
+    ----------
+    net, feed, device : as for :func:`time_net`.
 
-    def forward(self, node: Node) -> None:
-        """Compute the tops of a layer from blobs that know nothing of the layers above."""
-        if node.layer.is_data:
-            self.values |= self.data(node.tops)
-            return
-        if node.type == "Split":
-            self.values |= dict.fromkeys(node.tops, self.values[node.bottoms[0]])
-            return
-        if not node.tops:
-            return
-        down = node.spec.param.propagate_down
-        bottoms = [self.values[blob] for blob in node.bottoms]
-        apart = [x.detach().requires_grad_(x.requires_grad and (not down or down[i])) for i, x in enumerate(bottoms)]
-        made = self.net.get_submodule(node.key)(*apart)
-        tops = made if isinstance(made, tuple) else (made,)
-        self.seen[node.key] = (apart, tops)
-        self.values |= dict(zip(node.tops, tops, strict=True))
+    Attributes
+    ----------
+    grads : gradients of blobs that no layer has taken yet.
+    """
 
-    def data(self, tops: Sequence[str]) -> Mapping[str, torch.Tensor]:
+    def __init__(self, net: CaffeNet, feed: Feed, device: torch.device) -> None:
+        self._net, self._feed, self._device = net, feed, device
+        self._executor = Executor(net, [blob for blob, _ in net.losses], self)
+        self._clock = _Clock(device)
+        self._record: Callable[[str, float], None] = _ignore
+        self._layers: dict[str, tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]] = {}
+        self.grads: dict[str, torch.Tensor] = {}
+
+    def forward(self, record: Callable[[str, float], None] | None = None) -> float:
+        """Run a forward pass; return the loss. `record` is called with the key and the milliseconds of each layer."""
+        self._record = record or _ignore
+        losses = self._executor.forward({})
+        return sum(float(losses[blob].detach().sum()) * weight for blob, weight in self._net.losses)
+
+    def before(self, node: Node) -> None:  # noqa: ARG002
+        """Start the clock."""
+        self._clock.start()
+
+    def feed(self, node: Node, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002
         """Return the next batch of one data layer, or made-up values."""
         batch: dict[str, torch.Tensor] = {}
-        for source in self.feed.sources:
-            if set(source.tops) & set(tops):
+        for source in self._feed.sources:
+            if set(source.tops) & set(node.tops):
                 batch |= source.next()
         if not batch:
-            made_up = self.feed.made_up_batch()
-            batch = {top: made_up[top] for top in tops}
-        return {blob: value.to(self.device, non_blocking=True) for blob, value in batch.items()}
+            made_up = self._feed.made_up_batch()
+            batch = {top: made_up[top] for top in node.tops}
+        return {blob: value.to(self._device, non_blocking=True) for blob, value in batch.items()}
+
+    def bottom(self, node: Node, index: int, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        """Return a bottom that knows nothing of the layers above."""
+        return value.detach().requires_grad_(value.requires_grad)
+
+    def after(self, node: Node, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
+        """Stop the clock; keep what the backward pass needs."""
+        self._record(node.key, self._clock.stop())
+        self._layers[node.key] = (bottoms, tops)
 
     def backward(self, node: Node) -> None:
         """Compute the gradients of a layer's bottoms and parameters from those of its tops."""
-        if node.type == "Split":
-            parts = [self.grads.pop(top) for top in node.tops if top in self.grads]
-            parts += [
-                torch.full_like(self.values[top], weight)
-                for top, weight in zip(node.tops, node.loss_weights, strict=True)
-                if weight
-            ]
-            if parts:
-                self.grads[node.bottoms[0]] = torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
-            return
-        bottoms, tops = self.seen.pop(node.key, ((), ()))
-        starts = (
-            [
-                (top, self._start(blob, top, weight))
-                for blob, top, weight in zip(node.tops, tops, node.loss_weights, strict=True)
-                if top.requires_grad
-            ]
-            if tops
-            else []
-        )
-        module: nn.Module | None = self.net.get_submodule(node.key) if tops else None
-        wanted = [x for x in bottoms if x.requires_grad]
-        targets = wanted + ([p for p in module.parameters() if p.requires_grad] if module else [])
+        bottoms, tops = self._layers.pop(node.key)
+        starts = [
+            (top, self._start(blob, top, weight))
+            for blob, top, weight in zip(node.tops, tops, node.loss_weights, strict=True)
+            if top.requires_grad
+        ]
+        inputs = {blob: x for blob, x in zip(node.bottoms, bottoms, strict=True) if x.requires_grad}
+        params = self._net.get_submodule(node.key).parameters() if is_computed(node) else ()
+        targets = [*inputs.values(), *(p for p in params if p.requires_grad)]
         if not starts or not targets:
             return
-        found = torch.autograd.grad(
+        grads: Sequence[torch.Tensor | None] = torch.autograd.grad(
             [top for top, _ in starts], targets, [grad for _, grad in starts], allow_unused=True
         )
-        names = [blob for blob, x in zip(node.bottoms, bottoms, strict=True) if x.requires_grad]
-        for blob, grad in zip(names, found[: len(wanted)], strict=True):
-            if grad is not None:
-                self.grads[blob] = grad
+        self.grads |= {blob: grad for blob, grad in zip(inputs, grads, strict=False) if grad is not None}
 
     def _start(self, blob: str, top: torch.Tensor, weight: float) -> torch.Tensor:
         """Return the gradient of a top: its readers', its loss weight, or, in a net without losses, ones."""
         if blob in self.grads:
             return self.grads.pop(blob)
-        if weight or not self.net.losses:
+        if weight or not self._net.losses:
             return torch.full_like(top, weight or 1.0)
         return torch.zeros_like(top)
 
-    def loss(self) -> float:
-        """Return the loss of the last forward pass."""
-        terms = [
-            float(self.values[blob].detach().sum()) * weight for blob, weight in self.net.losses if blob in self.values
-        ]
-        return sum(terms)
+
+def _ignore(_key: str, _ms: float) -> None:
+    pass
 
 
 def time_net(
@@ -187,28 +177,28 @@ def time_net(
     begin : called with the loss of the pass before the clock starts.
     """
     nodes = net.caffe.nodes
-    run = _Pass(net, feed, device)
+    passes = LayerwisePass(net, feed, device)
     timing = Timing(iterations, [LayerTime(node.name, node.type) for node in nodes])
-    for node in nodes:
-        run.forward(node)
-    timing.loss = run.loss()
+    rows = {node.key: row for node, row in zip(nodes, timing.layers, strict=True)}
+
+    def record(key: str, ms: float) -> None:
+        rows[key].forward_ms += ms / iterations
+
+    timing.loss = passes.forward()
     for node in reversed(nodes):
-        run.backward(node)
+        passes.backward(node)
     begin(timing.loss)
     clocks = [_Clock(device) for _ in range(3)]
     for number in range(iterations):
         clocks[0].start()
         clocks[1].start()
-        for node, row in zip(nodes, timing.layers, strict=True):
-            clocks[2].start()
-            run.forward(node)
-            row.forward_ms += clocks[2].stop() / iterations
+        passes.forward(record)
         timing.forward_ms += clocks[1].stop() / iterations
         clocks[1].start()
-        for node, row in zip(reversed(nodes), reversed(timing.layers), strict=True):
+        for node in reversed(nodes):
             clocks[2].start()
-            run.backward(node)
-            row.backward_ms += clocks[2].stop() / iterations
+            passes.backward(node)
+            rows[node.key].backward_ms += clocks[2].stop() / iterations
         timing.backward_ms += clocks[1].stop() / iterations
         lapse = clocks[0].stop()
         timing.total_ms += lapse

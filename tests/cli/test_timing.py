@@ -70,7 +70,7 @@ def test_a_layer_takes_the_gradient_of_its_readers(tmp_path):
     from caffe_compat.definition.filtering import net_state
     from caffe_compat.definition.prepare import prepare
     from caffe_compat.tools.feeds import feed
-    from caffe_compat.tools.timing import _Pass
+    from caffe_compat.tools.timing import LayerwisePass
 
     text = DEPLOY.replace('top: "data" input_param {', 'top: "data" top: "label" input_param { shape { dim: 2 }')
     text = text.replace(
@@ -81,20 +81,19 @@ def test_a_layer_takes_the_gradient_of_its_readers(tmp_path):
     (tmp_path / "net.prototxt").write_text(text)
     fed = feed(prepare(tmp_path / "net.prototxt", net_state("TRAIN")))
     net = build_net(fed.graph, seed=1)
-    run = _Pass(net, fed, torch.device("cpu"))
+    passes = LayerwisePass(net, fed, torch.device("cpu"))
     seen = {}
-    for node in fed.graph.nodes:
-        run.forward(node)
+    loss = passes.forward()
     for node in reversed(fed.graph.nodes):
-        run.backward(node)
-        seen.update(run.grads)
+        passes.backward(node)
+        seen.update(passes.grads)
     blobs = net.every_blob(fed.next())
     for name in ("left", "ip", "sum"):
         blobs[name].retain_grad()
     net.total_loss({"loss": blobs["loss"]}).backward()
     for name in ("left", "ip", "sum"):
         torch.testing.assert_close(seen[name], blobs[name].grad, rtol=1e-6, atol=1e-7)
-    assert run.loss() == pytest.approx(3 * blobs["loss"].item())
+    assert loss == pytest.approx(3 * blobs["loss"].item())
 
 
 def test_device_query_says_what_is_there(capsys):

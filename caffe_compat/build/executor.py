@@ -1,0 +1,164 @@
+"""Run a graph on torch modules: the calls that a net is made of, and the executor that makes them layer by layer.
+
+A Split hands the same tensor to every reader, a Silence computes nothing, ``propagate_down: false`` detaches a bottom,
+and a module with several tops returns a tuple: this module alone says so. The fused module of
+:func:`caffe_compat.build.net.build_net` and the executor behind debug_info, ``time``, ``diff --run`` and ``verify`` are
+both made of :func:`call_layers`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from keyword import iskeyword
+from operator import getitem
+from typing import Any
+
+import torch
+from torch import fx
+
+from caffe_compat.errors import NetError
+from caffe_compat.graph.graph import NetGraph, Node
+
+Values = dict[str, fx.Node]
+"""Blob -> the value that it has after the layers called so far."""
+
+
+def is_computed(node: Node) -> bool:
+    """Tell whether a layer calls a module: data is fed, a Split is the same tensor, Silence does nothing."""
+    return not node.layer.is_data and node.type != "Split" and (bool(node.tops) or node.layer.has_effect)
+
+
+def call_layers(calls: fx.Graph, graph: NetGraph, values: Values, *, every_layer: bool = False) -> None:
+    """Append a call for each layer of a net, in order, named after its blob, and enter its tops into `values`.
+
+    Parameters
+    ----------
+    calls : where the calls go.
+    graph : the net.
+    values : holds the inputs; the tops are added.
+    every_layer : call data, Split and Silence layers as well, and mark each call with its layer (``meta["layer"]``).
+    """
+    for node in graph.nodes:
+        if not every_layer and node.type == "Split":
+            values |= dict.fromkeys(node.tops, values[node.bottoms[0]])
+        if not every_layer and not is_computed(node):
+            continue
+        bottoms = tuple(_bottoms(calls, node, values))
+        if is_computed(node):
+            call = calls.create_node("call_module", node.key, bottoms, {}, _call_name(node))
+        elif node.type == "Split":
+            call = calls.call_function(_split, (*bottoms, len(node.tops)))
+        else:
+            call = calls.call_function(_nothing, bottoms)
+        if every_layer:
+            call.meta["layer"] = node
+        if len(node.tops) == 1:
+            values[node.tops[0]] = call
+        else:
+            values |= {top: calls.call_function(getitem, (call, i)) for i, top in enumerate(node.tops)}
+
+
+def _split(bottom: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
+    return (bottom,) * count
+
+
+def _nothing(*_bottoms: torch.Tensor) -> tuple[()]:
+    return ()
+
+
+def _bottoms(calls: fx.Graph, node: Node, values: Mapping[str, fx.Node]) -> Iterator[fx.Node]:
+    down = node.spec.param.propagate_down
+    for i, blob in enumerate(node.bottoms):
+        yield calls.call_method("detach", (values[blob],)) if down and not down[i] else values[blob]
+
+
+def _call_name(node: Node) -> str:
+    return identifier(node.tops[0] if len(node.tops) == 1 else node.name)
+
+
+def identifier(name: str) -> str:
+    """Return a Python name as close to `name` as there is."""
+    text = re.sub(r"\W", "_", name)
+    text = f"_{text}" if not text or text[0].isdigit() else text
+    return f"{text}_" if iskeyword(text) else text
+
+
+def ordered_inputs(graph: NetGraph, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Return inputs by blob in the net's order.
+
+    Raises
+    ------
+    NetError
+        A value is missing.
+    """
+    missing = [blob for blob in graph.inputs if blob not in inputs]
+    if missing:
+        raise NetError(
+            "no value for this input", field="inputs", value=missing[0], hint=f"needs {', '.join(graph.inputs)}"
+        )
+    return [inputs[blob] for blob in graph.inputs]
+
+
+class Hooks:
+    """What happens around each layer of an :class:`Executor`; by default nothing."""
+
+    def before(self, node: Node) -> None:
+        """Act before a layer takes its bottoms."""
+
+    def feed(self, node: Node, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002
+        """Return the tops of a data layer by blob; by default the inputs of the pass."""
+        return inputs
+
+    def bottom(self, node: Node, index: int, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        """Return a bottom as the layer is to see it."""
+        return value
+
+    def after(self, node: Node, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
+        """Act on what a layer was given and made."""
+
+
+class Executor(fx.Interpreter):
+    """Runs a net layer by layer, data, Split and Silence layers included; nothing is fused or overwritten.
+
+    Parameters
+    ----------
+    net : a module of :func:`caffe_compat.build.net.build_net`.
+    blobs : those to return.
+    hooks : called around each layer.
+    """
+
+    def __init__(self, net: fx.GraphModule, blobs: Sequence[str], hooks: Hooks | None = None) -> None:
+        self._hooks = hooks or Hooks()
+        self._inputs: Mapping[str, torch.Tensor] = {}
+        calls, values = fx.Graph(), Values()
+        call_layers(calls, net.meta["caffe"], values, every_layer=True)
+        calls.output({blob: values[blob] for blob in blobs})
+        super().__init__(net, graph=calls)
+        self.extra_traceback = False  # it would rewrite the message of an error
+
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Run a pass on inputs by blob; return the blobs asked for as they are after it."""
+        self._inputs = inputs
+        blobs: dict[str, torch.Tensor] = self.run()
+        self._inputs = {}
+        return blobs
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run a call; a layer's with the hooks around it."""
+        node: Node | None = n.meta.get("layer")
+        if node is None:
+            return super().run_node(n)
+        hooks = self._hooks
+        hooks.before(node)
+        args, _ = self.fetch_args_kwargs_from_env(n)
+        count = len(node.bottoms)
+        bottoms = [hooks.bottom(node, index, value) for index, value in enumerate(args[:count])]
+        if node.layer.is_data:
+            batch = hooks.feed(node, self._inputs)
+            tops = tuple(batch[top] for top in node.tops)
+        else:
+            result = getattr(self, n.op)(n.target, (*bottoms, *args[count:]), {})
+            tops = () if not node.tops else result if isinstance(result, tuple) else (result,)
+        hooks.after(node, bottoms, tops)
+        return tops[0] if len(tops) == 1 else tops
