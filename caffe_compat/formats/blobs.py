@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from caffe_compat.errors import FileError, ParseError
 from caffe_compat.formats.extras import BLOB, MARK_NUMBER, WHERE, Descriptor, add_mark, marks, varint
-from caffe_compat.formats.wire import PAYLOADS, Payload, Segment, Window, known_fields
+from caffe_compat.formats.wire import PAYLOADS, FileWindow, Payload, Segment, known_fields
 from caffe_compat.schema.caffe_pb2 import BlobProto
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -224,11 +224,11 @@ def splice(message: Message, store: BlobStore | None) -> Spliced:
     Notes of where layers were written are left out; unknown fields of forks stay.
     """
     data = message.SerializePartialToString()
-    window = Window(lambda start, count: data[start : start + count], len(data), "")
+    window = FileWindow(lambda start, count: data[start : start + count], len(data), "")
     return _splice(window, message.DESCRIPTOR, 0, len(data), store)
 
 
-def _splice(window: Window, descriptor: Descriptor, place: int, end: int, store: BlobStore | None) -> Spliced:
+def _splice(window: FileWindow, descriptor: Descriptor, place: int, end: int, store: BlobStore | None) -> Spliced:
     out = Spliced()
     fields = known_fields(descriptor)
     arrays: dict[int, Array] = {}
@@ -261,7 +261,7 @@ def _splice(window: Window, descriptor: Descriptor, place: int, end: int, store:
     return out
 
 
-def skip(window: Window, number: int, wire: int, place: int, end: int) -> int:
+def skip(window: FileWindow, number: int, wire: int, place: int, end: int) -> int:
     """Return the place after a field of well-formed bytes."""
     if wire == 0:
         return window.varint(place, end)[1]

@@ -28,7 +28,7 @@ from caffe_compat.formats.printer import format_text
 from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.formats.sniff import is_text, kind_of, looks_like
 from caffe_compat.formats.text import parse_text
-from caffe_compat.formats.wire import Hollow, Window
+from caffe_compat.formats.wire import FileWindow, Hollow
 from caffe_compat.schema.caffe_pb2 import NetParameter, SolverParameter, SolverState
 
 __all__ = [
@@ -187,7 +187,7 @@ def _read_hollow(file: BinaryIO, size: int, name: str, cls: type[M]) -> tuple[M,
             view, start = view[count:], start + count
 
     store = BlobStore()
-    window = Window(read, size, name)
+    window = FileWindow(read, size, name)
     hollow = Hollow(window, store.key)
     content = hollow.message(cls.DESCRIPTOR)
     message = cls()

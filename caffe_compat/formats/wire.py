@@ -67,7 +67,7 @@ class Payload:
     segments: dict[int, list[Segment]] = field(default_factory=dict)
 
 
-class Window:
+class FileWindow:
     """Bytes of a file, looked at through a small window.
 
     Parameters
@@ -124,7 +124,7 @@ class Hollow:
     key : returns the reference that stands for the n-th blob's values.
     """
 
-    def __init__(self, window: Window, key: Callable[[int], bytes]) -> None:
+    def __init__(self, window: FileWindow, key: Callable[[int], bytes]) -> None:
         self.window = window
         self.key = key
         self.payloads: list[Payload] = []

@@ -20,7 +20,7 @@ _DEFAULTS = {"stride": 1, "pad": 0, "dilation": 1}
 
 
 @dataclass(frozen=True)
-class Window:
+class KernelWindow:
     """Where a convolution's kernel goes: one number per spatial axis."""
 
     axis: int
@@ -73,7 +73,7 @@ def _per_axis(spec: LayerSpec, name: str, axes: int) -> Shape:
     return tuple(values)
 
 
-def window(spec: LayerSpec) -> Window:
+def window(spec: LayerSpec) -> KernelWindow:
     """Return the window of a Convolution layer."""
     axis = spec.axis(spec.param.convolution_param.axis, "convolution_param.axis")
     axes = len(spec.bottoms[0]) - axis - 1
@@ -82,14 +82,14 @@ def window(spec: LayerSpec) -> Window:
             f"the bottom {spec.bottoms[0]} has {axes} spatial axes", "convolution_param.axis", axis, "one to three"
         )
     names = ("kernel_size", "stride", "pad", "dilation")
-    return Window(axis, *(_per_axis(spec, name, axes) for name in names))
+    return KernelWindow(axis, *(_per_axis(spec, name, axes) for name in names))
 
 
 class ManyConvolutions(nn.Module):
     """Mixed into a torch convolution: several bottoms through one kernel, channels at any axis, zeros behind them."""
 
     channel_axis = 1
-    window: Window | None = None
+    window: KernelWindow | None = None
     """Set where the kernel reaches beyond the padded bottom."""
 
     def forward(self, *bottoms: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:

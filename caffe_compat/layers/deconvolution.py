@@ -10,7 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import BlobDef, LayerSpec, Shape, register
-from caffe_compat.layers.convolution import Convolution, Window, window
+from caffe_compat.layers.convolution import Convolution, KernelWindow, window
 
 _KINDS: dict[int, Callable[..., nn.Module]] = {
     1: nn.ConvTranspose1d,
@@ -37,7 +37,7 @@ class DeconvolutionModule(nn.Module):
         return y.reshape(*x.shape[:lead], *y.shape[1:]) if lead else y[0]
 
 
-def _output(at: Window, spatial: Shape) -> Shape:
+def _output(at: KernelWindow, spatial: Shape) -> Shape:
     """Return the spatial shape of the top."""
     return tuple(
         s * (size - 1) + d * (k - 1) + 1 - 2 * p

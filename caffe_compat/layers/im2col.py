@@ -10,13 +10,13 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, register
-from caffe_compat.layers.convolution import Window, window
+from caffe_compat.layers.convolution import KernelWindow, window
 
 
 class Im2colModule(nn.Module):
     """Every value that each kernel position sees; channels outermost, then the kernel's positions."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: KernelWindow) -> None:
         super().__init__()
         self.window = window
 

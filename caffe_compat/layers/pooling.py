@@ -17,7 +17,7 @@ _FLT_MAX = float(torch.finfo(torch.float32).max)
 
 
 @dataclass(frozen=True)
-class Window:
+class PoolingWindow:
     """A pooling window: (height, width) of kernel, stride and pad; `ceil` is Caffe's default rounding."""
 
     kernel: tuple[int, int]
@@ -58,7 +58,7 @@ class Window:
 class MaxPool(nn.Module):
     """Max pooling for the windows that torch's own does not have, and for the mask top."""
 
-    def __init__(self, window: Window, mask: bool) -> None:
+    def __init__(self, window: PoolingWindow, mask: bool) -> None:
         super().__init__()
         self.window, self.mask = window, mask
 
@@ -87,7 +87,7 @@ class GlobalMaxPool(nn.Module):
 class AvgPool(nn.Module):
     """Average pooling for the windows that torch's own does not have."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: PoolingWindow) -> None:
         super().__init__()
         self.window = window
 
@@ -113,7 +113,7 @@ class StochasticPool(nn.Module):
     is never reached. Random numbers are torch's.
     """
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: PoolingWindow) -> None:
         super().__init__()
         self.window = window
 
@@ -146,7 +146,7 @@ def _pair(spec: LayerSpec, name: str, high: str, wide: str) -> tuple[int, int]:
     return (getattr(message, name),) * 2
 
 
-def window(spec: LayerSpec) -> Window:
+def window(spec: LayerSpec) -> PoolingWindow:
     """Return the window of a Pooling layer (for global pooling, the whole map)."""
     message = spec.param.pooling_param
     if len(spec.bottoms[0]) != 4:
@@ -162,7 +162,7 @@ def window(spec: LayerSpec) -> Window:
         kernel = (spec.bottoms[0][2], spec.bottoms[0][3])
     if min(kernel) < 1 or min(stride) < 1:
         raise spec.error("kernel and stride must be positive", "pooling_param.kernel_size", kernel)
-    return Window(kernel, stride, pad, ceil=message.round_mode == pb.PoolingParameter.CEIL)
+    return PoolingWindow(kernel, stride, pad, ceil=message.round_mode == pb.PoolingParameter.CEIL)
 
 
 @register

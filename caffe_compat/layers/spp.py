@@ -9,16 +9,16 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.pooling import AvgPool, MaxPool, Window
+from caffe_compat.layers.pooling import AvgPool, MaxPool, PoolingWindow
 from caffe_compat.schema import caffe_pb2 as pb
 
 
-def level_window(level: int, height: int, width: int) -> Window:
+def level_window(level: int, height: int, width: int) -> PoolingWindow:
     """Return the window that pools a map into 2^level bins a side (fewer where Caffe's rounding drops the last)."""
     bins = 2**level
     kernel = -(-height // bins), -(-width // bins)
     pad = (kernel[0] * bins - height + 1) // 2, (kernel[1] * bins - width + 1) // 2
-    return Window(kernel, kernel, pad, ceil=True)
+    return PoolingWindow(kernel, kernel, pad, ceil=True)
 
 
 class SPPModule(nn.Module):

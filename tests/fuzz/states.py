@@ -13,7 +13,7 @@ from lq_emotion.report import open_questions, provenance, results, traces
 from lq_emotion.report.build import write_report
 from lq_emotion.report.document import Report, Section
 from lq_emotion.report.rate_distortion import rate_distortion
-from lq_emotion.studies.robust_lq.rate_distortion import Cell, rate
+from lq_emotion.studies.robust_lq.rate_distortion import Encoding, rate
 from lq_emotion.studies.robust_lq.store import Absent, Store
 from lq_emotion.training.plateau import History
 from lq_emotion.verify.result_file import PASSED, compare, write_signed
@@ -141,7 +141,7 @@ def _errors(name: str, root: Path):
             with contents_of(path):
                 Outcome(**journal.held["outcome"])
         elif name.startswith("cells/"):
-            rate(root, [Cell("dev_1", 3, "x264", 24)])
+            rate(root, [Encoding("dev_1", 3, "x264", 24)])
         elif name == "verify.json":
             with contents_of(path):
                 compare([copy.deepcopy(_FILE)], (read_json(path) or {})["files"], limit=1e-4)

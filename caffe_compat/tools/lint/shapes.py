@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from caffe_compat.graph.graph import Node
-from caffe_compat.layers.pooling import Window, window
+from caffe_compat.layers.pooling import PoolingWindow, window
 from caffe_compat.tools.lint.rules import Finding
 from caffe_compat.tools.lint.target import Subject
 
@@ -35,7 +35,7 @@ def _rounded(subject: Subject, node: Node, phase: str) -> Iterator[Finding]:
     yield subject.finding("pool-rounds-up", "note", node.spec.param, text, field, phase=phase)
 
 
-def _strided(at: Window) -> bool:
+def _strided(at: PoolingWindow) -> bool:
     return max(at.stride) > 1
 
 

@@ -51,13 +51,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _table(args: argparse.Namespace) -> int:
     from lq_emotion.datasets.avec.layout import root_of
     from lq_emotion.datasets.avec.partitions import kept_partitions
-    from lq_emotion.studies.robust_lq.stages import Experiment
-    from lq_emotion.studies.robust_lq.table import Table, markdown
+    from lq_emotion.studies.robust_lq.stages import StudyPlan
+    from lq_emotion.studies.robust_lq.table import Study, markdown
 
     say = teller(args)
     changes = {str(net): {"max_iter": args.iterations} for net in Net} if args.iterations else {}
     out = root_of(args.out.resolve(), args.dimension)
-    plan = Experiment(
+    plan = StudyPlan(
         args.recordings.resolve(),
         out,
         scales=tuple(args.scales),
@@ -76,7 +76,7 @@ def _table(args: argparse.Namespace) -> int:
         device=args.device,
         switches=chosen(args),
     )
-    table = Table(plan, jobs=args.jobs, say=say)
+    table = Study(plan, jobs=args.jobs, say=say)
     if args.dry_run:
         for stage, done in table.todo():
             print(f"{'done' if done else 'to do':6} {stage.name}")

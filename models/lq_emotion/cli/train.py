@@ -75,13 +75,13 @@ def _require_effect(switches: Sequence[tuple[str, object]], net: Net) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from lq_emotion.studies.robust_lq.experiment import Changes, Experiment
+    from lq_emotion.studies.robust_lq.training_run import Changes, TrainingRun
 
     _require_effect(args.switch, Net(args.net))
 
     say = teller(args)
     names = ("base_lr", "random_seed", "filler", *(name for name, _ in _OPTIONS.values()))
-    results = Experiment(
+    results = TrainingRun(
         args.out,
         args.h5,
         net=Net(args.net),

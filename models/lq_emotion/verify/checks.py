@@ -44,7 +44,7 @@ from lq_emotion.verify.genuine_caffe import Caffe, find_caffe
 from lq_emotion.verify.inputs import Batch, described, fixed_inputs
 from lq_emotion.verify.networks import Network, recognise, redefined, training
 from lq_emotion.verify.result_file import FAILED, PASSED, Result
-from lq_emotion.verify.scoring import Cell, Scoring, find_crops
+from lq_emotion.verify.scoring import ClaimedCell, Scoring, find_crops
 from lq_emotion.verify.weights import Held, damages, file_hash, find_files, read_held, told
 from matlab_ports._recordings.labels import label_of
 from matlab_ports.run_eval import mat_path
@@ -90,7 +90,7 @@ class Verify:
     recordings: Path | None = None
     partitions: Partitions | None = None
     delay: float = 0.0
-    cells: Mapping[str, Cell] = field(default_factory=dict)
+    cells: Mapping[str, ClaimedCell] = field(default_factory=dict)
     against: Path | None = None
     fresh: bool = False
     caffe: str | None = None

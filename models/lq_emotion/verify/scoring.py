@@ -22,14 +22,14 @@ DIGITS = 0.0005
 
 
 @dataclass(frozen=True)
-class Cell:
+class ClaimedCell:
     """What weights are said to be: a method of Table 1, or None, and a factor, or None for every one there is."""
 
     method: Method | None
     factor: int | None
 
 
-def read_cell(text: str) -> tuple[str, Cell]:
+def read_cell(text: str) -> tuple[str, ClaimedCell]:
     """Read FILE=METHOD or FILE=METHOD-FACTOR.
 
     Raises
@@ -43,10 +43,10 @@ def read_cell(text: str) -> tuple[str, Cell]:
         methods = ", ".join(method for method in Method if method is not Method.HR)
         hint = f"FILE=HR, or FILE=METHOD-S of {methods} and S of {', '.join(map(str, FACTORS))}"
         raise DataError("names no cell of Table 1", field="--cell", value=text, hint=hint)
-    return name, Cell(*claim)
+    return name, ClaimedCell(*claim)
 
 
-def named_cell(name: str) -> Cell:
+def named_cell(name: str) -> ClaimedCell:
     """Return the cell that a file's name tells, or that of a folder above it.
 
     ``class/HQ``, ``vlqr_12``, ``non_joint-x4_iter_60000``, ``OA``; ``runs/LR-3/snapshots/emotion_iter_30000``.
@@ -54,8 +54,8 @@ def named_cell(name: str) -> Cell:
     stem = name.lower().removesuffix(".h5").removesuffix(".caffemodel")
     for part in reversed(PurePosixPath(re.sub(r"_iter_\d+", "", stem)).parts):
         if method := method_in(part):
-            return Cell(method, None if method.serves_all_factors else factor_in(part))
-    return Cell(None, None)
+            return ClaimedCell(method, None if method.serves_all_factors else factor_in(part))
+    return ClaimedCell(None, None)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Scoring:
     """
 
     crops: Mapping[int, Path]
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, ClaimedCell]
     partitions: Partitions | None = None
     delay: float = 0.0
     device: str = "auto"
@@ -112,7 +112,7 @@ class Scoring:
             )
         return rows
 
-    def _factors(self, cell: Cell) -> list[int]:
+    def _factors(self, cell: ClaimedCell) -> list[int]:
         if cell.method is Method.HR:
             return [1] if 1 in self.crops else []
         wanted = self.crops.keys() if cell.factor is None else {cell.factor} & self.crops.keys()

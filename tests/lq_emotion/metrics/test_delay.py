@@ -12,7 +12,7 @@ from lq_emotion.cli import main
 from lq_emotion.evaluation.predict import DEPLOY
 from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.plan import stages
-from lq_emotion.studies.robust_lq.stages import Experiment
+from lq_emotion.studies.robust_lq.stages import StudyPlan
 from matlab_ports.matfile import loadmat
 from tests.lq_emotion.datasets.avec import trees
 
@@ -169,7 +169,7 @@ def test_table_prepares_with_the_delay(tree, tmp_path, capsys):
     table = ("table", "--recordings", tree, "--out", tmp_path, "--rows", "HR", "--dry-run")
     assert command(*table, "--delay=-1") == 2
     assert "delay" in capsys.readouterr().err
-    prepare, *_ = stages(Experiment(tree, tmp_path, rows=(Method.HR,), scales=(3,), delay=0.4))
+    prepare, *_ = stages(StudyPlan(tree, tmp_path, rows=(Method.HR,), scales=(3,), delay=0.4))
     assert prepare.settings["delay"] == 0.4
     prepare.run()
     assert loadmat(tmp_path / "data/raw_data/LR3/dev_1.mat")["delay"].tolist() == [[0.4]]

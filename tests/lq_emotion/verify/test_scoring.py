@@ -4,27 +4,27 @@ import pytest
 
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.evaluation.evaluate import Evaluate
-from lq_emotion.verify.scoring import Cell, find_crops, named_cell, read_cell
+from lq_emotion.verify.scoring import ClaimedCell, find_crops, named_cell, read_cell
 
 
 @pytest.mark.parametrize(
     ("name", "cell"),
     [
-        ("class/HQ.caffemodel", Cell("HR", None)),
-        ("class/LQ_4.caffemodel", Cell("LR", 4)),
-        ("class/lr12.caffemodel.h5", Cell("LR", 12)),
-        ("vlqr_x3_iter_60000.caffemodel", Cell("Joint", 3)),
-        ("1F_CNN+D_vlqr_non_joint_8.caffemodel", Cell("Non-Joint", 8)),
-        ("NonJoint-16.caffemodel", Cell("Non-Joint", 16)),
-        ("joint_OA.caffemodel", Cell("Joint-OA", None)),
-        ("max_mix_3_4_6.caffemodel", Cell("Joint-OA", None)),
-        ("joint.caffemodel", Cell("Joint", None)),
-        ("lr_3_4.caffemodel", Cell("LR", None)),
-        ("lr5.caffemodel", Cell("LR", None)),
-        ("emotion_iter_3.caffemodel", Cell(None, None)),
-        ("road.caffemodel", Cell(None, None)),
-        ("runs/LR-3/snapshots/emotion_iter_4.caffemodel", Cell("LR", 3)),
-        ("joint/HQ.caffemodel", Cell("HR", None)),
+        ("class/HQ.caffemodel", ClaimedCell("HR", None)),
+        ("class/LQ_4.caffemodel", ClaimedCell("LR", 4)),
+        ("class/lr12.caffemodel.h5", ClaimedCell("LR", 12)),
+        ("vlqr_x3_iter_60000.caffemodel", ClaimedCell("Joint", 3)),
+        ("1F_CNN+D_vlqr_non_joint_8.caffemodel", ClaimedCell("Non-Joint", 8)),
+        ("NonJoint-16.caffemodel", ClaimedCell("Non-Joint", 16)),
+        ("joint_OA.caffemodel", ClaimedCell("Joint-OA", None)),
+        ("max_mix_3_4_6.caffemodel", ClaimedCell("Joint-OA", None)),
+        ("joint.caffemodel", ClaimedCell("Joint", None)),
+        ("lr_3_4.caffemodel", ClaimedCell("LR", None)),
+        ("lr5.caffemodel", ClaimedCell("LR", None)),
+        ("emotion_iter_3.caffemodel", ClaimedCell(None, None)),
+        ("road.caffemodel", ClaimedCell(None, None)),
+        ("runs/LR-3/snapshots/emotion_iter_4.caffemodel", ClaimedCell("LR", 3)),
+        ("joint/HQ.caffemodel", ClaimedCell("HR", None)),
     ],
 )  # fmt: skip
 def test_a_files_name_or_its_folders_tells_its_cell(name, cell):
@@ -32,10 +32,10 @@ def test_a_files_name_or_its_folders_tells_its_cell(name, cell):
 
 
 def test_a_cell_can_be_named():
-    assert read_cell("class/a=b.caffemodel=Joint-3") == ("class/a=b.caffemodel", Cell("Joint", 3))
-    assert read_cell("a=HR") == ("a", Cell("HR", None))
-    assert read_cell("a=Joint-OA") == ("a", Cell("Joint-OA", None))
-    assert read_cell("a=Joint-OA-6") == ("a", Cell("Joint-OA", 6))
+    assert read_cell("class/a=b.caffemodel=Joint-3") == ("class/a=b.caffemodel", ClaimedCell("Joint", 3))
+    assert read_cell("a=HR") == ("a", ClaimedCell("HR", None))
+    assert read_cell("a=Joint-OA") == ("a", ClaimedCell("Joint-OA", None))
+    assert read_cell("a=Joint-OA-6") == ("a", ClaimedCell("Joint-OA", 6))
     for wrong in ("a", "=HR", "a=Joint-5", "a=HR-3", "a=joint-3", "a=Joint-"):
         with pytest.raises(DataError, match="names no cell of Table 1"):
             read_cell(wrong)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from caffe_compat.errors import DataError, ParseError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.datasets.avec.layout import Recording
-from lq_emotion.datasets.avec.tables import Table, read_arff, read_csv
+from lq_emotion.datasets.avec.tables import TextTable, read_arff, read_csv
 from lq_emotion.datasets.avec.times import require_grid, snap
 from lq_emotion.metrics.regression import ccc
 from matlab_ports.matfile import loadmat, savemat
@@ -142,7 +142,7 @@ def read_ratings(path: str | Path) -> tuple[Trace, Trace]:
     return time, np.stack([table.numbers(position) for position in raters], axis=1)
 
 
-def _column(table: Table, name: str, position: int) -> Trace:
+def _column(table: TextTable, name: str, position: int) -> Trace:
     found = table.position(name)
     found = position if found is None else found
     if found >= len(table.columns):

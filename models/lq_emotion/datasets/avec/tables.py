@@ -21,7 +21,7 @@ _TIME = "time in seconds"
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A table as text: values become numbers when a column is asked for.
 
     Attributes
@@ -60,7 +60,7 @@ class Table:
         return found
 
 
-def read_csv(path: str | Path) -> Table:
+def read_csv(path: str | Path) -> TextTable:
     """Read a table whose first line names the columns, with ``;`` (else ``,`` or tabs) between values.
 
     Raises
@@ -80,7 +80,7 @@ def read_csv(path: str | Path) -> Table:
     return _table(path, columns, rows, number)
 
 
-def read_arff(path: str | Path) -> Table:
+def read_arff(path: str | Path) -> TextTable:
     """Read an ARFF table of dense rows; quotes around names and values are taken off.
 
     Raises
@@ -141,7 +141,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     return ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip())
 
 
-def _table(path: Path, columns: tuple[str, ...], rows: Iterator[tuple[int, tuple[str, ...]]], header: int) -> Table:
+def _table(path: Path, columns: tuple[str, ...], rows: Iterator[tuple[int, tuple[str, ...]]], header: int) -> TextTable:
     kept = []
     for line, row in rows:
         if len(row) == len(columns) + 1 and not row[-1]:  # a mark too much at the end of the line
@@ -153,7 +153,7 @@ def _table(path: Path, columns: tuple[str, ...], rows: Iterator[tuple[int, tuple
         kept.append((line, row))
     if not kept:
         raise ParseError("no row follows the header", file=path, line=header)
-    return Table(path, columns, tuple(kept))
+    return TextTable(path, columns, tuple(kept))
 
 
 def _arff_rows(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, tuple[str, ...]]]:

@@ -32,13 +32,13 @@ _PATIENCE = 20.0  # seconds for the iterations of a net, but for the first two
 
 
 @dataclass(frozen=True)
-class Training:
+class PlannedTraining:
     """What decides how long a training takes.
 
     Attributes
     ----------
     net : what is trained.
-    changes : of its definition and solver: fields of `experiment.Changes`.
+    changes : of its definition and solver: fields of `training_run.Changes`.
     factors : how many times smaller than 96 x 96 its faces are.
     folder : its run's.
     """
@@ -82,7 +82,9 @@ class Estimate:
         return self.iterations * self.seconds_per_iteration + self.test_batches * self.seconds_per_test_batch
 
 
-def estimate(trainings: Sequence[Training], switches: PaperSwitches, *, threads: int, device: str) -> list[Estimate]:
+def estimate(
+    trainings: Sequence[PlannedTraining], switches: PaperSwitches, *, threads: int, device: str
+) -> list[Estimate]:
     """Time each different net among some trainings, and return how long each training will take; short ones left out.
 
     Raises
@@ -106,7 +108,7 @@ def estimate(trainings: Sequence[Training], switches: PaperSwitches, *, threads:
     return estimates
 
 
-def _net(one: Training) -> str:
+def _net(one: PlannedTraining) -> str:
     """Return what decides a net's time, as JSON."""
     return json.dumps([one.net, one.changes.get("batch"), list(one.factors)])
 
@@ -136,7 +138,7 @@ def _time_all(request: dict[str, Any]) -> list[tuple[float, float]]:
 def _time(net: str, batch: int | None, factors: list[int], switches: PaperSwitches, device: Any) -> tuple[float, float]:
     """Return the seconds of an iteration and of a batch of a test, on data that are made up."""
     from caffe_compat.solver import Solver
-    from lq_emotion.studies.robust_lq.experiment import valence_ccc
+    from lq_emotion.studies.robust_lq.training_run import valence_ccc
     from lq_emotion.training.net import make_net
 
     builder = definitions.builder(net)

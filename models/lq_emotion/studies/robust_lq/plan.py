@@ -23,12 +23,12 @@ from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.nets.switches import otherwise
 from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq import stages as work
-from lq_emotion.studies.robust_lq.estimate import Training
-from lq_emotion.studies.robust_lq.stages import PHASES, Cell, Experiment
+from lq_emotion.studies.robust_lq.estimate import PlannedTraining
+from lq_emotion.studies.robust_lq.stages import PHASES, StudyPlan, TableCell
 from lq_emotion.workflow.stages import Ledger, Stage
 
 
-def check(plan: Experiment) -> None:
+def check(plan: StudyPlan) -> None:
     """Refuse what cannot be run.
 
     Raises
@@ -64,23 +64,23 @@ def _are_factors(values: Sequence[int]) -> bool:
     return bool(values) and len(set(values)) == len(values) and all(2 <= value <= 16 for value in values)
 
 
-def cells(plan: Experiment) -> list[Cell]:
+def cells(plan: StudyPlan) -> list[TableCell]:
     """Return what the table consists of."""
     return [cell for _, _, cell in _scored(plan)]
 
 
-def _scored(plan: Experiment) -> Iterator[tuple[recipes.Recipe, int, Cell]]:
+def _scored(plan: StudyPlan) -> Iterator[tuple[recipes.Recipe, int, TableCell]]:
     for method in plan.rows:
         row = recipes.recipe(method)
         for s in (1,) if method is Method.HR else plan.scales:
-            yield row, s, Cell(method, s, row.row.format(**_filled(plan, s)), _test(plan, row, s))
+            yield row, s, TableCell(method, s, row.row.format(**_filled(plan, s)), _test(plan, row, s))
 
 
-def _filled(plan: Experiment, s: int) -> dict[str, Any]:
+def _filled(plan: StudyPlan, s: int) -> dict[str, Any]:
     return {"s": s, "max": plan.largest_factor, "mixture": "_".join(map(str, plan.mixture))}
 
 
-def _own(plan: Experiment, row: recipes.Recipe) -> bool:
+def _own(plan: StudyPlan, row: recipes.Recipe) -> bool:
     """Tell whether a row's nets take faces at their own size: HQ are as they are, SR-FCN gives the size it takes."""
     return plan.switches.input_size == "own" and definitions.builder(row.net).own_size and row.data != crops_folder(1)
 
@@ -89,24 +89,24 @@ def _mixed(row: recipes.Recipe) -> bool:
     return row.data.startswith("mix_")
 
 
-def _factors(plan: Experiment, row: recipes.Recipe, s: int) -> tuple[int, ...]:
+def _factors(plan: StudyPlan, row: recipes.Recipe, s: int) -> tuple[int, ...]:
     """Return how many times smaller than 96 x 96 the faces are that a row's net learns from."""
     if not _own(plan, row):
         return (1,)
     return tuple(sorted(plan.mixture)) if _mixed(row) else (s,)
 
 
-def _data(plan: Experiment, row: recipes.Recipe, s: int) -> str:
+def _data(plan: StudyPlan, row: recipes.Recipe, s: int) -> str:
     """Return the folder of h5_files a row is trained with."""
     return row.data.format(**_filled(plan, s)) + (OWN if _own(plan, row) else "")
 
 
-def _test(plan: Experiment, row: recipes.Recipe, s: int) -> str:
+def _test(plan: StudyPlan, row: recipes.Recipe, s: int) -> str:
     """Return the crops a row is scored on."""
     return row.test.format(**_filled(plan, s)) + (OWN if _own(plan, row) else "")
 
 
-def stages(plan: Experiment) -> list[Stage]:
+def stages(plan: StudyPlan) -> list[Stage]:
     """Return everything to be done, in an order that works."""
     check(plan)
     names = _names(plan)
@@ -143,7 +143,7 @@ def stages(plan: Experiment) -> list[Stage]:
     return found
 
 
-def _pretrainings(plan: Experiment, pairs: Sequence[tuple[recipes.Recipe, int]], faces: list[Path]) -> list[Stage]:
+def _pretrainings(plan: StudyPlan, pairs: Sequence[tuple[recipes.Recipe, int]], faces: list[Path]) -> list[Stage]:
     """Return what makes the super-resolution weights that rows start from."""
     factors = sorted({_factor(row.start.format(**_filled(plan, s))) for row, s in pairs if row.start})
     found = [_faces(plan, faces)] if factors and plan.natural is None else []
@@ -154,11 +154,11 @@ def _pretrainings(plan: Experiment, pairs: Sequence[tuple[recipes.Recipe, int]],
     return found
 
 
-def _found(plan: Experiment) -> list[Recording]:
+def _found(plan: StudyPlan) -> list[Recording]:
     return find_recordings(plan.recordings, dimension=plan.dimension, skip=[plan.root.resolve()])
 
 
-def _names(plan: Experiment) -> list[str]:
+def _names(plan: StudyPlan) -> list[str]:
     there = [one for one in _found(plan) if one.labelled]
     names = [one.name for one in there if plan.partitions.of(one.name) in PHASES.values()]
     plan.partitions.require_known([one.name for one in there], plan.recordings, *PHASES.values())
@@ -173,19 +173,19 @@ def _factor(run: str) -> int:
     return int(run.rpartition("-")[2])
 
 
-def _otherwise(plan: Experiment, *parts: str) -> dict[str, Any]:
+def _otherwise(plan: StudyPlan, *parts: str) -> dict[str, Any]:
     """Return what a stage's settings owe to switches: nothing where they are the code's."""
     found = otherwise(plan.switches, *parts)
     found.pop("sr_pictures", None)  # what is read tells
     return {"switches": found} if found else {}
 
 
-def _partitioned(plan: Experiment) -> dict[str, Any]:
+def _partitioned(plan: StudyPlan) -> dict[str, Any]:
     """Return what a stage's settings owe to partitions that a user names."""
     return {"partitions": dict(plan.partitions.named)} if plan.partitions.named else {}
 
 
-def _prepare(plan: Experiment, names: Sequence[str], crops: list[Path]) -> Stage:
+def _prepare(plan: StudyPlan, names: Sequence[str], crops: list[Path]) -> Stage:
     there = {one.name: one for one in _found(plan)}
     files = [
         path
@@ -206,12 +206,12 @@ def _prepare(plan: Experiment, names: Sequence[str], crops: list[Path]) -> Stage
     return Stage("prepare", run, settings, (*files, *boxes), tuple(crops))
 
 
-def _own_size(plan: Experiment, s: int, crops: list[Path], writes: list[Path]) -> Stage:
+def _own_size(plan: StudyPlan, s: int, crops: list[Path], writes: list[Path]) -> Stage:
     run = partial(work.do_own_size, plan, s, tuple(zip(crops, writes, strict=True)))
     return Stage(f"own size {s}", run, {"scale": s}, tuple(crops), tuple(writes))
 
 
-def _h5(plan: Experiment, folder: str, crops: list[Path], *, mixed: bool) -> Stage:
+def _h5(plan: StudyPlan, folder: str, crops: list[Path], *, mixed: bool) -> Stage:
     target = plan.out / "h5_files" / folder
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
     switched = _otherwise(plan, "h5", *(("h5 of the mixture",) if mixed else ()))
@@ -220,7 +220,7 @@ def _h5(plan: Experiment, folder: str, crops: list[Path], *, mixed: bool) -> Sta
     return Stage(f"h5 {folder}", partial(work.do_h5, plan, folder, mixed), settings, tuple(crops), writes)
 
 
-def _h5_of_sizes(plan: Experiment, folder: str, crops: list[Path]) -> Stage:
+def _h5_of_sizes(plan: StudyPlan, folder: str, crops: list[Path]) -> Stage:
     """Files of a mixture whose faces keep their own sizes: one for each factor, and lists of them all."""
     target, factors = plan.out / "h5_files" / folder, sorted(plan.mixture)
     writes = [target / f"{phase}.txt" for phase in PHASES]
@@ -231,7 +231,7 @@ def _h5_of_sizes(plan: Experiment, folder: str, crops: list[Path]) -> Stage:
     return Stage(f"h5 {folder}", partial(work.do_h5_of_sizes, plan, folder), settings, tuple(crops), tuple(writes))
 
 
-def _faces(plan: Experiment, crops: list[Path]) -> Stage:
+def _faces(plan: StudyPlan, crops: list[Path]) -> Stage:
     count = plan.preset_of("sr")["faces"]
     writes = tuple(plan.out / "sr/pictures" / f"{phase}.made" for phase in PHASES)
     settings = {"faces": count, "seed": plan.seed}
@@ -240,7 +240,7 @@ def _faces(plan: Experiment, crops: list[Path]) -> Stage:
     )
 
 
-def _sr_data(plan: Experiment, s: int) -> Stage:
+def _sr_data(plan: StudyPlan, s: int) -> Stage:
     target = plan.out / "sr" / f"{s}"
     reads: tuple[Path, ...]
     if plan.natural is None:
@@ -254,7 +254,7 @@ def _sr_data(plan: Experiment, s: int) -> Stage:
 
 
 def _train(
-    plan: Experiment,
+    plan: StudyPlan,
     name: str,
     net: Net,
     data: Path,
@@ -276,11 +276,11 @@ def _train(
     settings = {"net": net, "changes": changes, "threads": plan.threads, "device": plan.device}
     settings |= {"switches": switched} if switched else {}
     run = partial(work.do_train, plan, name, net, data, begun, changes)
-    training = Training(net, changes, tuple(factors), out)
+    training = PlannedTraining(net, changes, tuple(factors), out)
     return Stage(f"train {name}", run, settings, tuple(reads), (weights, out / "train.json"), training)
 
 
-def _weights(plan: Experiment, run: Path, net: Net) -> Path:
+def _weights(plan: StudyPlan, run: Path, net: Net) -> Path:
     """Return the snapshot that the training of a net ends with."""
     builder = definitions.builder(net)
     iterations = int(plan.preset_of(net).get("max_iter") or builder.solver(plan.switches).max_iter)
@@ -288,7 +288,7 @@ def _weights(plan: Experiment, run: Path, net: Net) -> Path:
 
 
 def _evaluate(
-    plan: Experiment, cell: Cell, net: Net, weights: Path, crops: list[Path], data: str, factor: int | None
+    plan: StudyPlan, cell: TableCell, net: Net, weights: Path, crops: list[Path], data: str, factor: int | None
 ) -> Stage:
     out = plan.out / cell.scores
     run = partial(work.do_evaluate, plan, cell, net, weights, plan.out / "h5_files" / data, factor)
@@ -296,7 +296,7 @@ def _evaluate(
     return Stage(f"score {cell.run} on {cell.test}", run, settings, (weights, *crops), (out / "scores.json",))
 
 
-def ledger(plan: Experiment) -> Ledger:
+def ledger(plan: StudyPlan) -> Ledger:
     """Return what is known to be done below ROOT."""
     (plan.out / "table").mkdir(parents=True, exist_ok=True)
     return Ledger(plan.out / "table" / "ledger.json")

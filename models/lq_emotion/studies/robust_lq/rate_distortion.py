@@ -51,7 +51,7 @@ _BLOCK = 256  # frames read at once
 _WHITE = 255
 
 
-class Cell(NamedTuple):
+class Encoding(NamedTuple):
     """A point of the sweep, of one recording.
 
     Attributes
@@ -92,7 +92,7 @@ class Coding:
     preset: str = "medium"
 
 
-class Enlarged:
+class EnlargedFrames:
     """Decoded pictures as frames of the nets' size, made when they are asked for.
 
     Parameters
@@ -145,12 +145,12 @@ class Unit:
     """
 
     source: tuple[Path, str]
-    cells: tuple[Cell, ...]
+    cells: tuple[Encoding, ...]
     coding: Coding
     models: Mapping[str, Mapping[str, Any]]
     out: Path
 
-    def missing(self) -> dict[Cell, list[str]]:
+    def missing(self) -> dict[Encoding, list[str]]:
         """Return the cells with something to do, and the models they lack."""
         found = {}
         for cell in self.cells:
@@ -159,7 +159,7 @@ class Unit:
                 found[cell] = lacking
         return found
 
-    def run(self, predictors: Mapping[str, Predict]) -> Iterator[Cell]:
+    def run(self, predictors: Mapping[str, Predict]) -> Iterator[Encoding]:
         """Do what is missing, a cell at a time.
 
         Raises
@@ -178,7 +178,7 @@ class Unit:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(told, path)
             for model in self._lacking(cell) or ():  # with the pictures known: what fits them is kept
-                found = predictors[model](Enlarged(decoded, (height, width)))
+                found = predictors[model](EnlargedFrames(decoded, (height, width)))
                 if not np.isfinite(found).all():
                     place = int(np.flatnonzero(~np.isfinite(found))[0])
                     problem = f"predicts {found[place]} for frame {place + 1} of {cell.name}"
@@ -186,7 +186,7 @@ class Unit:
                 _save(cell.predictions(self.out, model), _key(told["decoded_sha256"], self.models[model]), found)
             yield cell
 
-    def _lacking(self, cell: Cell) -> list[str] | None:
+    def _lacking(self, cell: Encoding) -> list[str] | None:
         """Return the models without predictions; None if there is nothing to do."""
         told = read_json(cell.path(self.out))
         if told is None or told.get("key") != self._coding_key(cell):
@@ -200,14 +200,14 @@ class Unit:
         ]
         return lacking or None
 
-    def _coding_key(self, cell: Cell) -> str:
+    def _coding_key(self, cell: Encoding) -> str:
         told: dict[str, Any] = {"cell": list(cell), "coding": asdict(self.coding)}
         if cell.qp is not None:
             codec = find_codec(cell.codec)
             told |= {"versions": versions(), "options": dict(codec.options(cell.qp)), "least": codec.min_side}
         return _key(self.source[1], told)
 
-    def _coded(self, cell: Cell, small: Frames) -> tuple[Frames, dict[str, Any]]:
+    def _coded(self, cell: Encoding, small: Frames) -> tuple[Frames, dict[str, Any]]:
         told: dict[str, Any] = {"key": self._coding_key(cell), "shape": list(small.shape)}
         decoded = small
         if cell.qp is not None:
@@ -255,7 +255,7 @@ def _save(path: Path, key: str, prediction: Sequence[float] | npt.NDArray[np.flo
         np.savez(file, key=np.array(key), prediction=np.asarray(prediction, np.float64))
 
 
-def rate(out: Path, cells: Sequence[Cell]) -> Point:
+def rate(out: Path, cells: Sequence[Encoding]) -> Point:
     """Return the bits of several recordings, all and of the pictures alone, per pixel too, and their quality.
 
     The PSNR is that of the mean squared error of all pixels; None where nothing was lost.
@@ -430,7 +430,7 @@ class RateDistortion:
         return [
             Unit(
                 sources[name],
-                tuple(Cell(name, scale, codec, qp) for qp in qps),
+                tuple(Encoding(name, scale, codec, qp) for qp in qps),
                 self.coding,
                 {called: identities[model] for called, model in self._at(scale).items()},
                 self.out,
@@ -472,7 +472,7 @@ class RateDistortion:
         for scale in dict.fromkeys(self.scales):
             for codec, qps in self._ways():
                 for qp in qps:
-                    cells = [Cell(name, scale, codec, qp) for name in names]
+                    cells = [Encoding(name, scale, codec, qp) for name in names]
                     rates = rate(self.out, cells)
                     for model in self._at(scale):
                         raw = (load_predictions(cell.predictions(self.out, model)) for cell in cells)

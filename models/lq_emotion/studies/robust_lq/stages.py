@@ -29,7 +29,7 @@ _FOLDERS = {  # the first that holds pictures
 
 
 @dataclass(frozen=True)
-class Experiment:
+class StudyPlan:
     """What is to be run.
 
     Attributes
@@ -93,7 +93,7 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One number of the table to be: a net, and the crops it is scored on.
 
     Attributes
@@ -115,7 +115,7 @@ class Cell:
         return Path("scores") / f"{self.run}_on_{self.test}"
 
 
-def do_prepare(plan: Experiment, names: tuple[str, ...]) -> None:
+def do_prepare(plan: StudyPlan, names: tuple[str, ...]) -> None:
     """Make the crops of all recordings, HQ and at every factor."""
     from lq_emotion.crops.prepare import prepare
     from lq_emotion.crops.recording import Settings
@@ -138,7 +138,7 @@ def do_prepare(plan: Experiment, names: tuple[str, ...]) -> None:
         raise DataError(f"{len(failed)} recordings could not be prepared: {failed[0].error}", file=plan.recordings)
 
 
-def do_h5(plan: Experiment, folder: str, mixed: bool) -> None:  # noqa: FBT001
+def do_h5(plan: StudyPlan, folder: str, mixed: bool) -> None:  # noqa: FBT001
     """Make the HDF5 files of one folder of h5_files."""
     from lq_emotion.crops.h5 import H5Settings, make_h5
     from matlab_ports.generate_h5 import Options
@@ -159,7 +159,7 @@ def do_h5(plan: Experiment, folder: str, mixed: bool) -> None:  # noqa: FBT001
         )
 
 
-def do_h5_of_sizes(plan: Experiment, folder: str) -> None:
+def do_h5_of_sizes(plan: StudyPlan, folder: str) -> None:
     """Make the HDF5 files of a mixture of faces at their own sizes, and the lists that name all of them."""
     from lq_emotion.common.lists import write_list
     from lq_emotion.crops.h5 import OWN, H5Settings, make_h5, named_apart
@@ -181,7 +181,7 @@ def do_h5_of_sizes(plan: Experiment, folder: str) -> None:
         write_list(files, target / f"{phase}.txt")
 
 
-def do_own_size(plan: Experiment, s: int, files: tuple[tuple[Path, Path], ...]) -> None:
+def do_own_size(plan: StudyPlan, s: int, files: tuple[tuple[Path, Path], ...]) -> None:
     """Make the faces 1/s as large, and leave them so; times and labels stay."""
     from lq_emotion.crops.own_size import shrink
 
@@ -191,17 +191,16 @@ def do_own_size(plan: Experiment, s: int, files: tuple[tuple[Path, Path], ...]) 
             say(f"{target}: 1/{s} of {source}")
 
 
-def do_train(plan: Experiment, name: str, net: Net, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
+def do_train(plan: StudyPlan, name: str, net: Net, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
     """Train a net, or go on; bit for bit as if it had never stopped, on the CPU."""
     import torch
 
-    from lq_emotion.studies.robust_lq.experiment import Changes
-    from lq_emotion.studies.robust_lq.experiment import Experiment as Training
+    from lq_emotion.studies.robust_lq.training_run import Changes, TrainingRun
 
     torch.set_num_threads(plan.threads)
     out = plan.out / "runs" / name
     with log(plan.out, f"train {name}") as say:
-        training = Training(
+        training = TrainingRun(
             out,
             data,
             net=net,
@@ -218,7 +217,7 @@ def do_train(plan: Experiment, name: str, net: Net, data: Path, start: Path | No
             raise DataError(f"{name}: {error}") from None
 
 
-def do_evaluate(plan: Experiment, cell: Cell, net: Net, weights: Path, h5: Path, factor: int | None) -> None:
+def do_evaluate(plan: StudyPlan, cell: TableCell, net: Net, weights: Path, h5: Path, factor: int | None) -> None:
     """Score a net on one kind of crops.
 
     Parameters
@@ -253,7 +252,7 @@ def do_evaluate(plan: Experiment, cell: Cell, net: Net, weights: Path, h5: Path,
         evaluate.run()
 
 
-def do_faces(plan: Experiment, crops: tuple[Path, ...], count: int) -> None:
+def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int) -> None:
     """Sample faces evenly from the training recordings; the last tenth is held out."""
     from PIL import Image
 
@@ -278,7 +277,7 @@ def do_faces(plan: Experiment, crops: tuple[Path, ...], count: int) -> None:
         (folder.parent / f"{phase}.made").write_text(f"{len(chosen)}\n", encoding="utf-8")
 
 
-def do_sr_data(plan: Experiment, s: int) -> None:
+def do_sr_data(plan: StudyPlan, s: int) -> None:
     """Make generate_train's and generate_test's files; one random stream runs through both."""
     from caffe_compat.formats.files import atomic_path
     from lq_emotion.common.lists import write_list
@@ -315,7 +314,7 @@ def _stretch(path: Path) -> None:
             file[name][...] = stretched(file[name][...])
 
 
-def sr_pictures(plan: Experiment) -> dict[str, list[Path]]:
+def sr_pictures(plan: StudyPlan) -> dict[str, list[Path]]:
     """Return the pictures to train with and to test with: Train and Test/Set5 in the authors' ``pretrain``.
 
     Raises

@@ -29,10 +29,10 @@ from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.versions import versions
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import otherwise, shown
-from lq_emotion.studies.robust_lq.estimate import Training, estimate, to_json, told
+from lq_emotion.studies.robust_lq.estimate import PlannedTraining, estimate, to_json, told
 from lq_emotion.studies.robust_lq.plan import cells, ledger, stages
 from lq_emotion.studies.robust_lq.published import MEASURES, beside
-from lq_emotion.studies.robust_lq.stages import Cell, Experiment
+from lq_emotion.studies.robust_lq.stages import StudyPlan, TableCell
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
 Say = Callable[[str], None]
@@ -40,7 +40,7 @@ _TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 
 
 @dataclass
-class Table:
+class Study:
     """The whole experiment.
 
     Attributes
@@ -50,7 +50,7 @@ class Table:
     say : takes a line for the user at a time.
     """
 
-    plan: Experiment
+    plan: StudyPlan
     jobs: int = 1
     say: Say = print
 
@@ -62,7 +62,9 @@ class Table:
     def estimate(self) -> None:
         """Say how long the trainings that are missing will take; table/logs/estimate.json holds it for programs."""
         plan = self.plan
-        trainings = [stage.training for stage, done in self.todo() if isinstance(stage.training, Training) and not done]
+        trainings = [
+            stage.training for stage, done in self.todo() if isinstance(stage.training, PlannedTraining) and not done
+        ]
         estimates = estimate(trainings, plan.switches, threads=plan.threads, device=plan.device)
         if estimates:
             self.say(told(estimates))
@@ -113,7 +115,7 @@ class Table:
         }
 
 
-def _measured(plan: Experiment, cell: Cell, ledger: Ledger) -> dict[str, Any]:
+def _measured(plan: StudyPlan, cell: TableCell, ledger: Ledger) -> dict[str, Any]:
     out = plan.out
     path = out / cell.scores / "scores.json"
     scores = read_json(path)

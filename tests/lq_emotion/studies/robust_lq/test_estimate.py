@@ -8,7 +8,7 @@ from lq_emotion.cli import main
 from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER
 from lq_emotion.studies.robust_lq import estimate as module
-from lq_emotion.studies.robust_lq.estimate import Training, estimate, to_json, told
+from lq_emotion.studies.robust_lq.estimate import PlannedTraining, estimate, to_json, told
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def timed(monkeypatch):
 
 
 def test_iterations_and_tests_that_are_left_are_counted(tmp_path, timed):
-    whole = Training("HQ", {}, (1,), tmp_path / "HR")
-    begun = Training("HQ", {"max_iter": 300, "test_interval": 100, "test_iter": 2}, (1,), tmp_path / "LR-3")
+    whole = PlannedTraining("HQ", {}, (1,), tmp_path / "HR")
+    begun = PlannedTraining("HQ", {"max_iter": 300, "test_interval": 100, "test_iter": 2}, (1,), tmp_path / "LR-3")
     (tmp_path / "LR-3/snapshots").mkdir(parents=True)
     for name in ("emotion_iter_50.solverstate", "emotion_iter_200.solverstate", "emotion_iter_200.caffemodel"):
         (tmp_path / "LR-3/snapshots" / name).touch()
-    short = Training("vlqr", {"max_iter": 49}, (1,), tmp_path / "Joint-3")
+    short = PlannedTraining("vlqr", {"max_iter": 49}, (1,), tmp_path / "Joint-3")
     found = estimate([whole, begun, short], AS_CODE, threads=2, device="cpu")
     assert [(one.run, one.iterations, one.test_batches) for one in found] == [("HR", 30000, 3100), ("LR-3", 100, 4)]
     assert [one.seconds for one in found] == [30000 * 0.5 + 3100 * 0.125, 100 * 0.5 + 4 * 0.125]
@@ -49,7 +49,9 @@ def test_every_net_can_be_timed(tmp_path, net, switches, monkeypatch):
     monkeypatch.setattr(module, "_TIMED", 1)
     factors = (12, 16) if switches is AS_PAPER and net == "vlqr" else (1,)
     monkeypatch.setattr(module, "_elsewhere", module._time_all)
-    (found,) = estimate([Training(net, {"batch": 2}, factors, tmp_path / net)], switches, threads=1, device="cpu")
+    (found,) = estimate(
+        [PlannedTraining(net, {"batch": 2}, factors, tmp_path / net)], switches, threads=1, device="cpu"
+    )
     assert found.seconds_per_iteration > 0
     assert found.seconds_per_test_batch > 0
 
@@ -69,7 +71,7 @@ def test_the_table_says_it_before_it_begins_and_logs_it(tmp_path, timed, capsys)
 
 
 def test_nets_are_timed_in_a_process_of_its_own(tmp_path):
-    training = Training("pretrain", {"batch": 1}, (1,), tmp_path / "pretrain-3")
+    training = PlannedTraining("pretrain", {"batch": 1}, (1,), tmp_path / "pretrain-3")
     (found,) = estimate([training], AS_CODE, threads=1, device="cpu")
     assert found.iterations == 500_000
     assert found.seconds_per_iteration > 0

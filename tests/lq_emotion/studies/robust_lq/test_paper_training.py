@@ -15,10 +15,10 @@ from lq_emotion.crops.h5 import named_apart
 from lq_emotion.evaluation.predict import DEPLOY, definition_of, load_predictor
 from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.switches import AS_PAPER
-from lq_emotion.studies.robust_lq.experiment import Changes, Experiment
+from lq_emotion.studies.robust_lq.training_run import Changes, TrainingRun
 from lq_emotion.training import plateau
 from lq_emotion.training.trainer import read_curves
-from tests.lq_emotion.studies.robust_lq.test_experiment import failed, train, write_h5
+from tests.lq_emotion.studies.robust_lq.test_training_run import failed, train, write_h5
 
 OWN_CCC = replace(AS_PAPER, loss="ccc")
 SMALL = Changes(batch=8, test_iter=1, test_interval=1, display=1, snapshot=4, random_seed=1, base_lr=0.3)
@@ -32,7 +32,7 @@ def h5(tmp_path_factory):
 
 def trained(h5, out, iterations, switches=OWN_CCC, base_lr=SMALL.base_lr, **options):
     changes = replace(SMALL, max_iter=iterations, base_lr=base_lr)
-    return Experiment(out, h5, changes=changes, switches=switches, device="cpu", say=lambda _: None, **options).run()
+    return TrainingRun(out, h5, changes=changes, switches=switches, device="cpu", say=lambda _: None, **options).run()
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_super_resolution_weights_start_the_branches_once(sizes, tmp_path):
     told = []
     changes = replace(SMALL, max_iter=1)
     options = {"net": "vlqr", "weights": tmp_path / "sr.caffemodel", "switches": AS_PAPER, "device": "cpu"}
-    Experiment(tmp_path / "run", sizes, changes=changes, say=told.append, **options).run()
+    TrainingRun(tmp_path / "run", sizes, changes=changes, say=told.append, **options).run()
     assert f"conv1, conv2, conv3 from {tmp_path / 'sr.caffemodel'}; fc4, fc5 from the fillers" in told
 
 
@@ -204,5 +204,5 @@ def test_a_test_loss_is_weighted_as_the_training_loss_is(tmp_path):
 
 def test_a_training_that_diverges_still_ends_in_its_files(h5, tmp_path):
     changes = replace(SMALL, max_iter=3, base_lr=1e30)
-    Experiment(tmp_path / "run", h5, changes=changes, switches=AS_PAPER, device="cpu", say=lambda _: None).run()
+    TrainingRun(tmp_path / "run", h5, changes=changes, switches=AS_PAPER, device="cpu", say=lambda _: None).run()
     assert (tmp_path / "run/loss.png").is_file()

@@ -19,9 +19,9 @@ from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.studies.robust_lq import recipes
-from lq_emotion.studies.robust_lq.experiment import Changes
 from lq_emotion.studies.robust_lq.plan import cells, stages
-from lq_emotion.studies.robust_lq.stages import Experiment
+from lq_emotion.studies.robust_lq.stages import StudyPlan
+from lq_emotion.studies.robust_lq.training_run import Changes
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 ROOT = Path(__file__).parents[4]
@@ -35,7 +35,7 @@ def recordings(tmp_path_factory):
 
 
 def plan(recordings, out, **changes):
-    return replace(Experiment(recordings, out, preset="small", boxes=recordings / "synthetic_face_boxes"), **changes)
+    return replace(StudyPlan(recordings, out, preset="small", boxes=recordings / "synthetic_face_boxes"), **changes)
 
 
 def test_every_recipe_and_preset_names_what_is_there():

@@ -19,7 +19,7 @@ from lq_emotion.cli import main
 from lq_emotion.evaluation.predict import DEPLOY, load_predictor
 from lq_emotion.metrics.regression import score
 from lq_emotion.studies.robust_lq import rate_distortion
-from lq_emotion.studies.robust_lq.rate_distortion import Enlarged, psnr, rises, shrunk
+from lq_emotion.studies.robust_lq.rate_distortion import EnlargedFrames, psnr, rises, shrunk
 from lq_emotion.video import CODECS, encode
 from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
@@ -91,7 +91,7 @@ def test_values_outside_of_8_bits_are_clipped():
 def test_enlarged_frames_are_upright_single_and_not_clipped():
     small = np.zeros((2, 6, 8), np.uint8)
     small[1, :3] = 255  # the upper half
-    frames = Enlarged(small, (96, 96))
+    frames = EnlargedFrames(small, (96, 96))
     assert frames.shape == (96, 96, 2)
     found = frames.take(range(1, 2))
     assert found.dtype == np.float32

@@ -13,7 +13,7 @@ from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import AS_CODE
 from lq_emotion.studies.robust_lq.plan import stages
-from lq_emotion.studies.robust_lq.stages import Experiment
+from lq_emotion.studies.robust_lq.stages import StudyPlan
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 
@@ -47,7 +47,7 @@ def table(recordings, pretrain, out):
 
 
 def test_patches_are_cut_from_the_authors_own_folder_as_it_is(recordings, pretrain, tmp_path):
-    plan = Experiment(recordings, tmp_path, rows=(Method.JOINT,), scales=(3,), preset="small", pictures=pretrain,
+    plan = StudyPlan(recordings, tmp_path, rows=(Method.JOINT,), scales=(3,), preset="small", pictures=pretrain,
                       switches=replace(AS_CODE, sr_pictures="natural"))  # fmt: skip
     (patches,) = (stage for stage in stages(plan) if stage.name == "patches for super-resolution at 3")
     names = [path.relative_to(pretrain).as_posix() for path in patches.reads]

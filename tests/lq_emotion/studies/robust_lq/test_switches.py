@@ -20,7 +20,7 @@ from lq_emotion.report import disagreements as in_report
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
 from lq_emotion.studies.robust_lq.plan import stages
-from lq_emotion.studies.robust_lq.stages import DRAWS, Experiment, do_h5, do_prepare, do_sr_data
+from lq_emotion.studies.robust_lq.stages import DRAWS, StudyPlan, do_h5, do_prepare, do_sr_data
 from matlab_ports._recordings.prepare_recording import stretched
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import loadmat, savemat
@@ -73,7 +73,7 @@ def plan(recordings, tmp_path):
     for name in ("Train", "Set5"):
         (pictures / name).mkdir(parents=True)
         Image.new("L", (48, 48)).save(pictures / name / "picture.bmp")
-    return Experiment(recordings, tmp_path / "out", scales=(3,), preset="small", pictures=pictures)
+    return StudyPlan(recordings, tmp_path / "out", scales=(3,), preset="small", pictures=pictures)
 
 
 def told(plan):
@@ -234,7 +234,7 @@ def test_faces_at_their_own_size_are_shrunk_once(tmp_path):
 def made(recordings, tmp_path):
     """What `prepare` leaves, of noise."""
     faces(tmp_path / "data/raw_data/HQ", count=130)
-    return Experiment(recordings, tmp_path, scales=(3,), preset="small", mixture=(3, 16))
+    return StudyPlan(recordings, tmp_path, scales=(3,), preset="small", mixture=(3, 16))
 
 
 def h5(plan, folder, **switches):
@@ -273,7 +273,7 @@ def test_patches_are_as_large_as_what_the_net_makes_and_as_gray_as_the_faces(rec
         steps = np.tile(np.repeat(np.uint8([0, 255]), 48), (96, 1))
         Image.fromarray(steps).save(folder / "face.png")
     changes = {"sr": {"scale_stride": 4}}
-    do_sr_data(Experiment(recordings, tmp_path, preset="small", changes=changes, switches=switches), 3)
+    do_sr_data(StudyPlan(recordings, tmp_path, preset="small", changes=changes, switches=switches), 3)
     with h5py.File(tmp_path / "sr/3/test.h5") as file:
         assert file["label"].shape[1:] == (1, label, label)
         black, white = float(file["label"][...].min()), float(file["label"][...].max())

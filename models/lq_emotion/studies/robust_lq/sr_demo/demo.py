@@ -22,7 +22,7 @@ from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.lists import write_list
 from lq_emotion.studies.robust_lq.sr_demo import image_sources, workspace
 from lq_emotion.studies.robust_lq.sr_demo.figures import draw_comparison, draw_losses
-from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY, WHY, Recipe, make_recipe, test_stride
+from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY, WHY, DemoRecipe, make_recipe, test_stride
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, Enlarged, enlarge
 from lq_emotion.training.trainer import Run, read_curves
 from matlab_ports import generate_test, generate_train
@@ -134,7 +134,7 @@ class Demo:
     def _held_out(self) -> list[Path]:
         return sorted((self.out / workspace.PICTURES / "test").glob("*.png"))
 
-    def _train(self, recipe: Recipe) -> None:
+    def _train(self, recipe: DemoRecipe) -> None:
         self.say("training SR-FCN by the authors' prototxt/pretrain, changed to take a minute or two:")
         for change in recipe.changes:
             self.say(f"  {change}")
@@ -176,7 +176,7 @@ class Demo:
             raise WeightsError("computes something else than the caffemodel it was made of", file=path)
         self.say(f"{path.name}: reloaded, it computes the same bits as the caffemodel")
 
-    def _results(self, recipe: Recipe, patches: dict[str, int], enlarged: Sequence[Enlarged]) -> Results:
+    def _results(self, recipe: DemoRecipe, patches: dict[str, int], enlarged: Sequence[Enlarged]) -> Results:
         curves = read_curves(self._training.log, self.iterations)
         scores = {picture.name: picture.psnr() for picture in enlarged}
         means = {method: sum(s[method] for s in scores.values()) / len(scores) for method in METHODS}

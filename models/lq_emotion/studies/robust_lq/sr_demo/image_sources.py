@@ -32,7 +32,7 @@ _BUILT_IN_TEST = {"astronaut": (120, 222), "coffee": (150, 330)}
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """A picture before it is written.
 
     Attributes
@@ -51,7 +51,7 @@ class Source:
     identity: str
 
 
-def built_in() -> list[Source]:
+def built_in() -> list[ImageSource]:
     """Return the pictures of scikit-image; no network is needed.
 
     Raises
@@ -67,17 +67,17 @@ def built_in() -> list[Source]:
     shipped: Any = data
     version = f"scikit-image {metadata.version('scikit-image')}"
 
-    def made(name: str, focus: tuple[int, int] | None) -> Source:
+    def made(name: str, focus: tuple[int, int] | None) -> ImageSource:
         def load() -> Pixels:
             found = shipped.stereo_motorcycle()[0] if name == "motorcycle" else getattr(shipped, name)()
             return _fitted(Image.fromarray(found).convert("RGB"))
 
-        return Source(name, focus is not None, focus, load, f"{version}: {name}")
+        return ImageSource(name, focus is not None, focus, load, f"{version}: {name}")
 
     return [made(name, None) for name in _BUILT_IN_TRAIN] + [made(*item) for item in _BUILT_IN_TEST.items()]
 
 
-def of_folder(folder: Path, say: Say) -> list[Source]:
+def of_folder(folder: Path, say: Say) -> list[ImageSource]:
     """Return the pictures of a folder; the last fifth, one to four, is held out.
 
     Parameters
@@ -110,10 +110,10 @@ def in_folder(folder: Path) -> list[Path]:
     return sorted(path for path in paths if not path.name.startswith("."))
 
 
-def _source(path: Path, number: int, held_out: bool) -> Source:  # noqa: FBT001
+def _source(path: Path, number: int, held_out: bool) -> ImageSource:  # noqa: FBT001
     told = path.stat()
     identity = f"{path.name}, {told.st_size} bytes, {told.st_mtime_ns}"
-    return Source(f"{number:02d}_{path.stem}", held_out, None, lambda: _read(path), identity)
+    return ImageSource(f"{number:02d}_{path.stem}", held_out, None, lambda: _read(path), identity)
 
 
 def _read(path: Path) -> Pixels:
@@ -139,7 +139,7 @@ def _fitted(picture: Image.Image) -> Pixels:
     return np.array(picture)
 
 
-def write(sources: Sequence[Source], folder: Path, progress: Callable[[Sequence[Any]], Iterable[Any]]) -> None:
+def write(sources: Sequence[ImageSource], folder: Path, progress: Callable[[Sequence[Any]], Iterable[Any]]) -> None:
     """Write every picture as ``train/NAME.png`` or ``test/NAME.png`` below `folder`."""
     for source in progress(sources):
         part = folder / ("test" if source.held_out else "train")

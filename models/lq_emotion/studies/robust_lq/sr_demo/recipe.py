@@ -33,7 +33,7 @@ _PATHS = ("net", "snapshot_prefix")  # placeholders in the shipped files
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DemoRecipe:
     """What is trained and how.
 
     Attributes
@@ -52,7 +52,7 @@ def test_stride(pixels: int) -> int:
     return max(_AUTHORS_TEST_STRIDE, round(math.sqrt(pixels / _TEST_PATCHES)))
 
 
-def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int) -> Recipe:
+def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int) -> DemoRecipe:
     """Return the recipe for a demo whose files lie in `folder`.
 
     Parameters
@@ -74,7 +74,7 @@ def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int)
     solver.MergeFrom(small)
     solver.net, solver.snapshot_prefix = str(folder / "net.prototxt"), str(folder / "snapshots" / "sr_fcn")
     scales = () if scale == AUTHORS_SCALE else (f"scale: {AUTHORS_SCALE} -> {scale}",)
-    return Recipe(net, solver, (*scales, *net_changes, *differences(shipped_solver, solver)))
+    return DemoRecipe(net, solver, (*scales, *net_changes, *differences(shipped_solver, solver)))
 
 
 def _small_net(shipped: pb.NetParameter, folder: Path) -> tuple[pb.NetParameter, list[str]]:

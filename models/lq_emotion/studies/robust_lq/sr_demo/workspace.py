@@ -11,7 +11,7 @@ from PIL import Image
 from caffe_compat.errors import FileError
 from caffe_compat.formats.hdf5_reader import find, open_hdf5
 from lq_emotion.common.json_files import contents_of, read_json
-from lq_emotion.studies.robust_lq.sr_demo.image_sources import Source
+from lq_emotion.studies.robust_lq.sr_demo.image_sources import ImageSource
 
 PICTURES = "pictures"
 SETTINGS = "settings.json"
@@ -23,7 +23,7 @@ _DATA = ("train.h5", "test.h5", "train.txt", "test.txt", "train.log", "net.proto
 _SNAPSHOTS = "snapshots/sr_fcn_iter_*"
 
 
-def settings(sources: Sequence[Source], scale: int, changes: Sequence[str]) -> dict[str, Any]:
+def settings(sources: Sequence[ImageSource], scale: int, changes: Sequence[str]) -> dict[str, Any]:
     """Return what tells one demo from another; the number of iterations does not."""
     return {
         "scale": scale,

@@ -59,7 +59,7 @@ class Changes:
 
 
 @dataclass
-class Experiment:
+class TrainingRun:
     """A training in a folder of its own.
 
     Attributes
