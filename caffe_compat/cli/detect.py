@@ -7,7 +7,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from caffe_compat.errors import CaffeCompatError, FileError
-from caffe_compat.formats.files import all_forks, read_net, read_solver
+from caffe_compat.formats.files import all_unknown_fields, read_net, read_solver
 from caffe_compat.formats.sniff import is_text
 
 
@@ -23,7 +23,7 @@ def is_solver(path: str) -> bool:
     """Tell whether a text fits SolverParameter better than NetParameter."""
 
     def strangers(message: Message) -> int:
-        return len(all_forks(message))
+        return len(all_unknown_fields(message))
 
     try:
         as_solver = strangers(read_solver(path))

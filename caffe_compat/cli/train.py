@@ -26,7 +26,7 @@ from caffe_compat.cli.multi_gpu import train_on
 from caffe_compat.definition.upgrade import upgrade_snapshot_prefix, upgrade_solver
 from caffe_compat.errors import SolverError
 from caffe_compat.formats.blobs import SIZE_LIMIT
-from caffe_compat.formats.files import forks, parse_text, read_solver
+from caffe_compat.formats.files import parse_text, read_solver, unknown_fields
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, Log, SignalActions, Solver, launched
 
@@ -143,7 +143,7 @@ def _finetune(solver: Solver, args: Namespace, log: Log) -> None:
 def _solver(args: Namespace) -> pb.SolverParameter:
     """Return the definition with what the command line says in its place."""
     param = upgrade_solver(read_solver(args.solver))
-    if forks(param) and not is_solver(args.solver):
+    if unknown_fields(param) and not is_solver(args.solver):
         raise SolverError("this is a net; a solver is expected", file=args.solver)
     if args.set:
         given = parse_text(args.set, pb.SolverParameter, file="--set")

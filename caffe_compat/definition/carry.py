@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from caffe_compat.errors import CaffeCompatError, NetError
-from caffe_compat.formats.extras import add_fork, add_where, forks, repeated, where
+from caffe_compat.formats.extras import add_unknown_field, add_where, repeated, unknown_fields, where
 from caffe_compat.schema.caffe_pb2 import LayerParameter, V0LayerParameter, V1LayerParameter
 
 M = TypeVar("M", bound=Message)
@@ -40,15 +40,19 @@ def keep_marks(old: Message, new: V1LayerParameter | LayerParameter) -> None:
     place = where(old)
     if place is not None:
         add_where(new, place.file, place.line)
-    for fork in forks(old):
-        known_value = fork.value is not None
-        if isinstance(new, LayerParameter) and fork.field == "type" and known_value:
-            new.type = fork.value if fork.value and not fork.value.lstrip("-").isdecimal() else f"V1_{fork.value}"
+    for unknown in unknown_fields(old):
+        known_value = unknown.value is not None
+        if isinstance(new, LayerParameter) and unknown.field == "type" and known_value:
+            new.type = (
+                unknown.value if unknown.value and not unknown.value.lstrip("-").isdecimal() else f"V1_{unknown.value}"
+            )
             continue
         target = (
-            new.pooling_param if isinstance(old, V0LayerParameter) and fork.field == "pool" and known_value else new
+            new.pooling_param if isinstance(old, V0LayerParameter) and unknown.field == "pool" and known_value else new
         )
-        add_fork(target, fork.file or "", fork.line or 0, fork.column or 0, fork.field, fork.text)
+        add_unknown_field(
+            target, unknown.file or "", unknown.line or 0, unknown.column or 0, unknown.field, unknown.text
+        )
 
 
 def layer_error(

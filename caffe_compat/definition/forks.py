@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from caffe_compat.definition.carry import copied
 from caffe_compat.errors import CaffeCompatError, NetError, ParseError, did_you_mean
-from caffe_compat.formats.extras import add_fork, all_forks, forks, take_unknown, walk, where
+from caffe_compat.formats.extras import add_unknown_field, all_unknown_fields, take_unknown, unknown_fields, walk, where
 from caffe_compat.formats.printer import format_text
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import forks_pb2 as fb
@@ -120,7 +120,7 @@ def read_additions(param: LayerParameter, schema: Schema) -> tuple[dict[str, Mes
     found: dict[str, Message] = {}
     problems: list[CaffeCompatError] = []
     for path, part in walk(param):
-        strangers = forks(part)
+        strangers = unknown_fields(part)
         if not strangers:
             continue
         added = schema.get(part.DESCRIPTOR.name)
@@ -136,7 +136,7 @@ def read_additions(param: LayerParameter, schema: Schema) -> tuple[dict[str, Mes
             continue
         problems += [
             _placed(stranger.error(ParseError), param, known[0].file, known[0].line, inside)
-            for inside, stranger in all_forks(message)
+            for inside, stranger in all_unknown_fields(message)
         ]
         found[path] = message
     return found, problems
@@ -207,7 +207,7 @@ def _keep_by_name(part: Message, added: type[Message], content: bytes, layer: st
                     alone.ClearField(other.name)
         else:
             getattr(alone, described.name).CopyFrom(value)
-        add_fork(part, _BINARY, 0, 0, described.name, format_text(alone).rstrip("\n"))
+        add_unknown_field(part, _BINARY, 0, 0, described.name, format_text(alone).rstrip("\n"))
 
 
 def _message_name(path: str) -> str:

@@ -1,7 +1,8 @@
 """What rides inside a message besides its fields: what forks add, where a layer was written, where a blob's values are.
 
 A mark is a protobuf unknown field under one private number, so it survives ``CopyFrom``, an upgrade and serialisation.
-:func:`forks` lists what Caffe 1.0 does not know, :func:`where` tells a layer's line, :func:`plain` takes marks out.
+:func:`unknown_fields` lists what Caffe 1.0 does not know, :func:`where` returns a layer's line, :func:`plain` takes the
+marks out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from caffe_compat.errors import CaffeCompatError, NetError, nearest, raise_together
 
 MARK_NUMBER = 536870911  # the largest field number there is: no schema of Caffe or of a fork uses it
-FORK, WHERE, BLOB = b"F", b"W", b"B"
+UNKNOWN, WHERE, BLOB = b"F", b"W", b"B"
 _WIRE_NAMES = {0: "varint", 1: "fixed64", 2: "bytes", 3: "group", 5: "fixed32"}
 
 M = TypeVar("M", bound=Message)
@@ -34,7 +35,7 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Fork:
+class UnknownField:
     """A field, or the identifier of an enum, that Caffe 1.0 does not know.
 
     Attributes
@@ -95,9 +96,11 @@ def marks(message: Message, kind: bytes) -> list[bytes]:
     ]
 
 
-def add_fork(message: Message, file: str, line: int, column: int, field: str, text: str) -> None:
+def add_unknown_field(message: Message, file: str, line: int, column: int, field: str, text: str) -> None:
     """Keep inside `message` a field it has no place for."""
-    add_mark(message, FORK, "\0".join((file, str(line), str(column), field, text)).encode("utf-8", "surrogateescape"))
+    add_mark(
+        message, UNKNOWN, "\0".join((file, str(line), str(column), field, text)).encode("utf-8", "surrogateescape")
+    )
 
 
 def add_where(message: Message, file: str, line: int) -> None:
@@ -117,7 +120,7 @@ def where(message: Message) -> Where | None:
     return None
 
 
-def forks(message: Message) -> tuple[Fork, ...]:
+def unknown_fields(message: Message) -> tuple[UnknownField, ...]:
     """Return what directly in `message` is not known to Caffe 1.0.
 
     Unknown fields and enum identifiers of a text file come with their place; a binary file tells a field's number only.
@@ -126,29 +129,33 @@ def forks(message: Message) -> tuple[Fork, ...]:
     for field in _fields(message):
         if field.field_number != MARK_NUMBER:
             found.append(_numbered(message.DESCRIPTOR, field.field_number, field.wire_type, field.data))
-        elif field.wire_type == 2 and field.data[:1] == FORK:
+        elif field.wire_type == 2 and field.data[:1] == UNKNOWN:
             parts = field.data[1:].decode("utf-8", "surrogateescape").split("\0", 4)
             if len(parts) == 5 and parts[1].isdecimal() and parts[2].isdecimal():
                 file, line, column, name, text = parts
                 value, meant = _meant(message.DESCRIPTOR, name, text)
-                found.append(Fork(file or None, int(line) or None, int(column) or None, name, text, value, meant))
+                found.append(
+                    UnknownField(file or None, int(line) or None, int(column) or None, name, text, value, meant)
+                )
     return tuple(found)
 
 
-def all_forks(message: Message, path: str = "") -> tuple[tuple[str, Fork], ...]:
-    """Return (path of the message, fork) for everything in `message`, at any depth, that is not known to Caffe 1.0.
+def all_unknown_fields(message: Message, path: str = "") -> tuple[tuple[str, UnknownField], ...]:
+    """Return (path of the message, field) for everything in `message`, at any depth, that is not known to Caffe 1.0.
 
     A path reads ``layer[3].pooling_param``; the outermost message's is empty.
     """
-    return tuple((where_, fork) for where_, part in walk(message, path) for fork in forks(part))
+    return tuple((place, unknown) for place, part in walk(message, path) for unknown in unknown_fields(part))
 
 
-def refuse_forks(message: Message, kind: type[CaffeCompatError] = NetError, *, layer: str | None = None) -> None:
+def refuse_unknown_fields(
+    message: Message, kind: type[CaffeCompatError] = NetError, *, layer: str | None = None
+) -> None:
     """Raise one error naming everything in `message` that is not known to Caffe 1.0; nothing if all is known."""
     problems = []
-    for path, fork in all_forks(message):
-        error = fork.error(kind, layer=layer)
-        error.field = f"{path}.{fork.field}" if path else fork.field
+    for path, unknown in all_unknown_fields(message):
+        error = unknown.error(kind, layer=layer)
+        error.field = f"{path}.{unknown.field}" if path else unknown.field
         problems.append(error)
     raise_together(problems)
 
@@ -167,16 +174,16 @@ def walk(message: Message, path: str = "") -> Iterator[tuple[str, Message]]:
             yield from walk(value, prefix)
 
 
-def plain(message: M, *, keep_forks: bool = True) -> M:
+def plain(message: M, *, keep_unknown: bool = True) -> M:
     """Return a copy of `message` without the notes of where its layers were written.
 
     Parameters
     ----------
-    keep_forks : whether unknown fields stay.
+    keep_unknown : whether unknown fields stay.
     """
     copy = type(message)()
     copy.CopyFrom(message)
-    if not keep_forks:
+    if not keep_unknown:
         copy.DiscardUnknownFields()
         return copy
     parts = [(part, _unknown(part, without=(WHERE, BLOB))) for _, part in walk(copy)]
@@ -191,10 +198,10 @@ def same(first: Message, second: Message) -> bool:
     """Whether two messages say the same, wherever they were written; unknown fields of forks count by their text."""
     if first.DESCRIPTOR.full_name != second.DESCRIPTOR.full_name:
         return False
-    if plain(first, keep_forks=False) != plain(second, keep_forks=False):
+    if plain(first, keep_unknown=False) != plain(second, keep_unknown=False):
         return False
-    mine, others = ([(path, fork.field, fork.text) for path, fork in all_forks(m)] for m in (first, second))
-    return mine == others
+    mine, theirs = ([(path, f.field, f.text) for path, f in all_unknown_fields(m)] for m in (first, second))
+    return mine == theirs
 
 
 def repeated(field: FieldDescriptor) -> bool:
@@ -265,13 +272,13 @@ def _meant(descriptor: Descriptor, name: str, text: str) -> tuple[str | None, st
     return value, None if field.enum_type is None else nearest(value, field.enum_type.values_by_name)
 
 
-def _numbered(descriptor: Descriptor, number: int, wire_type: int, data: object) -> Fork:
+def _numbered(descriptor: Descriptor, number: int, wire_type: int, data: object) -> UnknownField:
     size = f"{len(data)} bytes" if isinstance(data, bytes) else str(data) if isinstance(data, int) else "group"
     known = descriptor.fields_by_number.get(number)
     name = str(number) if known is None else known.name
     text = f"{name}: {size} ({_WIRE_NAMES.get(wire_type)})"
     value = size if known is not None and known.enum_type is not None else None
-    return Fork(None, None, None, name, text, value)
+    return UnknownField(None, None, None, name, text, value)
 
 
 def missing_fields(message: Message) -> list[str]:

@@ -22,7 +22,17 @@ from caffe_compat.errors import FileError, ParseError
 from caffe_compat.formats import snapshots
 from caffe_compat.formats.atomic import PARTIAL, HDF5Writer, atomic_path, grown_hdf5, new_hdf5
 from caffe_compat.formats.blobs import SIZE_LIMIT, Array, BlobStore, blob_shape, fill, splice
-from caffe_compat.formats.extras import Fork, Where, all_forks, forks, missing_fields, plain, refuse_forks, same, where
+from caffe_compat.formats.extras import (
+    UnknownField,
+    Where,
+    all_unknown_fields,
+    missing_fields,
+    plain,
+    refuse_unknown_fields,
+    same,
+    unknown_fields,
+    where,
+)
 from caffe_compat.formats.hdf5_reader import open_hdf5
 from caffe_compat.formats.printer import format_text
 from caffe_compat.formats.regular_file import require_regular
@@ -34,14 +44,13 @@ from caffe_compat.schema.caffe_pb2 import NetParameter, SolverParameter, SolverS
 __all__ = [
     "PARTIAL",
     "BlobStore",
-    "Fork",
     "HDF5Writer",
     "SolverSnapshot",
+    "UnknownField",
     "Where",
-    "all_forks",
+    "all_unknown_fields",
     "atomic_path",
     "blob_shape",
-    "forks",
     "format_text",
     "grown_hdf5",
     "is_hdf5",
@@ -55,8 +64,9 @@ __all__ = [
     "read_solverstate_h5",
     "read_text",
     "read_weights_h5",
-    "refuse_forks",
+    "refuse_unknown_fields",
     "same",
+    "unknown_fields",
     "where",
     "write_binary",
     "write_solverstate",
@@ -127,8 +137,8 @@ def read_solver(path: PathLike) -> SolverParameter:
 
 def _refuse_other(message: Message, other: type[Message], problem: str, path: PathLike) -> None:
     """Refuse a message most of whose fields only another kind of message has."""
-    unknown = [fork.field for fork in forks(message)]
-    if len(unknown) > len(message.ListFields()) and all(name in other.DESCRIPTOR.fields_by_name for name in unknown):
+    names = [unknown.field for unknown in unknown_fields(message)]
+    if len(names) > len(message.ListFields()) and all(name in other.DESCRIPTOR.fields_by_name for name in names):
         raise FileError(f"this is {problem}", file=os.fspath(path))
 
 

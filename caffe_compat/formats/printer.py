@@ -9,7 +9,7 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor as F
 from google.protobuf.message import Message
 
-from caffe_compat.formats.extras import forks, repeated
+from caffe_compat.formats.extras import repeated, unknown_fields
 
 _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t", '"': r"\"", "'": r"\'", "\\": r"\\"}
 
@@ -38,11 +38,11 @@ def _lines(message: Message) -> Iterator[str]:
                 yield f"{field.name} {{"
                 yield from (f"  {line}" for line in _lines(part))
                 yield "}"
-    for fork in forks(message):
-        if fork.file is None:
-            yield f"# unknown field {fork.text}"
+    for unknown in unknown_fields(message):
+        if unknown.file is None:
+            yield f"# unknown field {unknown.text}"
         else:
-            yield from fork.text.split("\n")
+            yield from unknown.text.split("\n")
 
 
 def _spell_bool(value: bool) -> str:  # noqa: FBT001

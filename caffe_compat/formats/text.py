@@ -13,7 +13,14 @@ from google.protobuf.descriptor import FieldDescriptor as F
 from google.protobuf.message import Message
 
 from caffe_compat.errors import ParseError, did_you_mean
-from caffe_compat.formats.extras import Descriptor, FieldDescriptor, add_fork, add_where, missing_fields, repeated
+from caffe_compat.formats.extras import (
+    Descriptor,
+    FieldDescriptor,
+    add_unknown_field,
+    add_where,
+    missing_fields,
+    repeated,
+)
 from caffe_compat.formats.tokens import Source, Token, tokenize, unquote
 from caffe_compat.schema.old_names import V1_TYPES
 
@@ -244,7 +251,7 @@ class _Parser:
 
     def keep(self, message: Message, token: Token, text: str) -> None:
         line, column = self.source.position(token.start)
-        add_fork(message, self.source.file, line, column, self.path[-1], text)
+        add_unknown_field(message, self.source.file, line, column, self.path[-1], text)
 
     def unknown(self, name: str, descriptor: Descriptor | None = None) -> list[str]:
         """Return the lines of an unknown field, spelled canonically."""

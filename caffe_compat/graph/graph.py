@@ -15,7 +15,7 @@ from torch import fx
 from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.definition.splits import insert_splits
 from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_together
-from caffe_compat.formats.extras import Fork, all_forks
+from caffe_compat.formats.extras import UnknownField, all_unknown_fields
 from caffe_compat.graph.sharing import Sharing, Slot
 from caffe_compat.layers import Layer, LayerSpec, Shape, resolve_type
 from caffe_compat.layers.base import count, rejections
@@ -137,7 +137,7 @@ class _Builder:
     keys: set[str] = field(default_factory=set)
 
     def graph(self) -> NetGraph:
-        self.problems += [f.error(NetError) for f in self._net_forks()]
+        self.problems += [unknown.error(NetError) for unknown in self._unknown_fields()]
         for param in self.net.layer:
             self._add(param)
         fed = {top for node in self.nodes if node.layer.is_data for top in node.tops}
@@ -160,9 +160,9 @@ class _Builder:
             ),
         )
 
-    def _net_forks(self) -> list[Fork]:
+    def _unknown_fields(self) -> list[UnknownField]:
         layers = ("layer", "layers")
-        return [fork for path, fork in all_forks(self.net) if not path.startswith(layers)]
+        return [field for path, field in all_unknown_fields(self.net) if not path.startswith(layers)]
 
     def _add(self, param: pb.LayerParameter) -> None:
         spec, layer, faults = LayerSpec(param, (), self.phase), None, list[CaffeCompatError]()

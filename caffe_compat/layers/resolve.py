@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from caffe_compat.definition.forks import Schema, clash, forks_with, read_additions
 from caffe_compat.errors import CaffeCompatError, NetError, nearest
-from caffe_compat.formats.extras import Fork, all_forks
+from caffe_compat.formats.extras import UnknownField, all_unknown_fields
 from caffe_compat.layers.base import (
     FORK_REGISTRY,
     REGISTRY,
@@ -88,13 +88,13 @@ def _readings(layer: Layer, spec: LayerSpec, named: Sequence[str]) -> Iterator[_
     for fork in [f for f in layer.forks if f in named] or layer.forks[:1] or [""]:
         schema = schema_of(layer, fork)
         added, problems = read_additions(spec.param, schema)
-        knows = all(_has(schema, path, stranger) for path, stranger in all_forks(spec.param))
+        knows = all(_has(schema, path, stranger) for path, stranger in all_unknown_fields(spec.param))
         clashes = clash(spec.param, schema, list(layer.accounts)) if fork else None
         read = replace(spec, fork=fork, schema=schema, added=added)
         yield _Reading(layer, read, problems, knows, clashes)
 
 
-def _has(schema: Schema, path: str, stranger: Fork) -> bool:
+def _has(schema: Schema, path: str, stranger: UnknownField) -> bool:
     added = schema.get(_message(path))
     return added is not None and stranger.field in added.DESCRIPTOR.fields_by_name
 
@@ -127,7 +127,7 @@ def _of_arity(readings: list[_Reading]) -> list[_Reading]:
 
 def _strangers(spec: LayerSpec) -> Iterator[CaffeCompatError]:
     """Yield an error for every field that Caffe 1.0 does not have, naming the forks that have it."""
-    for path, stranger in all_forks(spec.param):
+    for path, stranger in all_unknown_fields(spec.param):
         error = stranger.error(NetError, layer=spec.param.name)
         forks = forks_with(path, stranger.field)
         if forks:
@@ -137,7 +137,7 @@ def _strangers(spec: LayerSpec) -> Iterator[CaffeCompatError]:
         yield error
 
 
-def _near(spec: LayerSpec, path: str, stranger: Fork) -> str | None:
+def _near(spec: LayerSpec, path: str, stranger: UnknownField) -> str | None:
     """Return the field most likely meant, those of the type's forks included."""
     names = set()
     for layer in candidates(spec.param.type):
@@ -147,7 +147,7 @@ def _near(spec: LayerSpec, path: str, stranger: Fork) -> str | None:
     return nearest(stranger.field, names | ({stranger.meant} if stranger.meant else set()))
 
 
-def _told(stranger: Fork, forks: Sequence[str], type_: str) -> str:
+def _told(stranger: UnknownField, forks: Sequence[str], type_: str) -> str:
     if stranger.field.isdecimal():
         return f"only a fork tells what a number means: {', '.join(forks)} use it; name one, as in fork={forks[0]!r}"
     return f"{', '.join(forks)} has it, but not for a {type_} layer"

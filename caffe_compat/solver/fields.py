@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from caffe_compat.errors import CaffeCompatError, ProblemsError, SolverError, raise_together
-from caffe_compat.formats.extras import forks
+from caffe_compat.formats.extras import unknown_fields
 from caffe_compat.solver.policy import check_policy
 from caffe_compat.solver.rules import make_rule
 
@@ -49,7 +49,7 @@ def check_solver(param: SolverParameter) -> None:
     ------
     SolverError, ProblemsError
     """
-    problems: list[CaffeCompatError] = [fork.error(SolverError) for fork in forks(param)]
+    problems: list[CaffeCompatError] = [unknown.error(SolverError) for unknown in unknown_fields(param)]
     for name, least in (("average_loss", 1), ("display", 0), ("snapshot", 0), ("max_iter", 0), ("test_interval", 0)):
         if getattr(param, name) < least:
             problems.append(SolverError(f"must be at least {least}", field=name, value=getattr(param, name)))

@@ -9,13 +9,13 @@ from caffe_compat.errors import NetError, ProblemsError
 from caffe_compat.formats.files import (
     BlobStore,
     Where,
-    all_forks,
-    forks,
+    all_unknown_fields,
     format_text,
     parse_text,
     plain,
     read_binary,
     same,
+    unknown_fields,
     where,
     write_binary,
 )
@@ -384,13 +384,13 @@ def test_a_v0_net_becomes_a_current_one_in_one_go():
     layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" param { lr_mult: 1 } param { lr_mult: 2 }
       convolution_param { num_output: 4 pad: 2 kernel_size: 5 } }
     layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param { kernel_size: 2 } }"""
-    assert plain(new, keep_forks=False) == plain(net(expected))
+    assert plain(new, keep_unknown=False) == plain(net(expected))
 
 
 def test_lines_and_unknown_fields_stay_with_their_layers():
     new = upgrade_net(net(OLD))
     assert [where(layer) for layer in new.layer] == [None, Where("old.prototxt", 3), Where("old.prototxt", 4)]
-    assert [(path, f.field, f.line, f.value) for path, f in all_forks(new)] == [
+    assert [(path, f.field, f.line, f.value) for path, f in all_unknown_fields(new)] == [
         ("", "fork_field", 5, None),
         ("layer[2]", "own", 4, None),
         ("layer[2].pooling_param", "pool", 4, "MEDIAN"),
@@ -401,7 +401,7 @@ def test_lines_and_unknown_fields_stay_with_their_layers():
 def test_the_identifier_of_an_unknown_v1_type_becomes_the_layers_type():
     (layer,) = upgrade_net(net("\nlayers { type: INTERP interp_param { zoom: 2 } blob_share_mode: MAYBE }")).layer
     assert layer.type == "INTERP"
-    assert [f.field for f in forks(layer)] == ["interp_param", "blob_share_mode"]
+    assert [f.field for f in unknown_fields(layer)] == ["interp_param", "blob_share_mode"]
     assert where(layer) == Where("old.prototxt", 2)
 
 
@@ -433,7 +433,7 @@ def test_unknown_fields_of_old_binary_layers_do_not_turn_into_others():
     layer.MergeFromString(b"\xba\x08\x02\x08\x01")  # number 135: unknown to V1, flatten_param of V2
     (new,) = upgrade_net(NetParameter(layers=[layer])).layer
     assert not new.HasField("flatten_param")
-    assert [(f.field, f.file) for f in forks(new)] == [("135", None)]
+    assert [(f.field, f.file) for f in unknown_fields(new)] == [("135", None)]
 
 
 def test_the_number_of_an_unknown_v1_type_is_told(tmp_path):

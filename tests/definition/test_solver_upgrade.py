@@ -4,7 +4,7 @@ import pytest
 
 from caffe_compat.definition.upgrade import needs_solver_type_upgrade, upgrade_snapshot_prefix, upgrade_solver
 from caffe_compat.errors import SolverError
-from caffe_compat.formats.files import forks, parse_text
+from caffe_compat.formats.files import parse_text, unknown_fields
 from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 
@@ -40,7 +40,7 @@ def test_both_forms_together_are_refused():
 def test_a_current_solver_is_only_copied():
     message = solver("type: 'Adam' own: 1")
     assert upgrade_solver(message) == message
-    assert forks(upgrade_solver(message))[0].field == "own"
+    assert unknown_fields(upgrade_solver(message))[0].field == "own"
 
 
 def test_the_snapshot_prefix_is_the_files_name_by_default_and_in_a_folder(tmp_path):

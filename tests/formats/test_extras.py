@@ -5,14 +5,14 @@ import pytest
 from caffe_compat.errors import NetError, ProblemsError, SolverError
 from caffe_compat.formats.files import (
     Where,
-    all_forks,
-    forks,
+    all_unknown_fields,
     format_text,
     parse_text,
     plain,
     read_binary,
-    refuse_forks,
+    refuse_unknown_fields,
     same,
+    unknown_fields,
     where,
     write_binary,
 )
@@ -40,7 +40,7 @@ def net():
 
 
 def test_unknown_fields_and_identifiers_are_listed_with_their_place(net):
-    found = [(path, f.field, f.value, f.file, f.line, f.column) for path, f in all_forks(net)]
+    found = [(path, f.field, f.value, f.file, f.line, f.column) for path, f in all_unknown_fields(net)]
     assert found == [
         ("", "crop_bias", None, "nets/fork.prototxt", 2, 1),
         ("layers[0]", "type", "INTERP", "nets/fork.prototxt", 11, 3),
@@ -51,7 +51,7 @@ def test_unknown_fields_and_identifiers_are_listed_with_their_place(net):
 
 
 def test_forks_of_one_message_are_its_own_only(net):
-    assert [f.field for f in forks(net)] == ["crop_bias"]
+    assert [f.field for f in unknown_fields(net)] == ["crop_bias"]
 
 
 def test_they_are_printed_in_their_message(net):
@@ -96,14 +96,14 @@ crop_bias: -1
 def test_they_survive_copies_and_serialisation(net):
     copy = NetParameter()
     copy.CopyFrom(net)
-    assert all_forks(copy) == all_forks(net)
-    assert all_forks(NetParameter.FromString(net.SerializeToString())) == all_forks(net)
+    assert all_unknown_fields(copy) == all_unknown_fields(net)
+    assert all_unknown_fields(NetParameter.FromString(net.SerializeToString())) == all_unknown_fields(net)
 
 
 def test_a_binary_file_keeps_them_and_drops_the_lines_of_layers(net, tmp_path):
     write_binary(net, tmp_path / "net")
     again, _ = read_binary(tmp_path / "net", NetParameter)
-    assert all_forks(again) == all_forks(net)
+    assert all_unknown_fields(again) == all_unknown_fields(net)
     assert where(net.layer[0]) == Where("nets/fork.prototxt", 3)
     assert where(again.layer[0]) is None
     assert again == plain(net)
@@ -118,7 +118,7 @@ def test_lines_of_layers_are_known_in_both_forms(net):
 
 def test_refusing_names_all_of_them(net):
     with pytest.raises(ProblemsError) as caught:
-        refuse_forks(net)
+        refuse_unknown_fields(net)
     assert str(caught.value).splitlines()[1:] == [
         "  nets/fork.prototxt:2:1: crop_bias: Caffe 1.0 has no such field (it belongs to a fork of Caffe)",
         "  nets/fork.prototxt:11:3: layers[0].type: Caffe 1.0 has no such value: INTERP (it belongs to a fork of Caffe)",
@@ -133,9 +133,9 @@ def test_a_typing_error_is_named_with_what_was_meant():
     with pytest.raises(
         NetError, match=r"^a:1:29: layer 'c': convolution_param.num_ouput: .*did you mean 'num_output'\?"
     ):
-        refuse_forks(layer, layer="c")
+        refuse_unknown_fields(layer, layer="c")
     with pytest.raises(SolverError, match="did you mean 'GPU'"):
-        refuse_forks(parse_text("solver_mode: GPUS", SolverParameter), SolverError)
+        refuse_unknown_fields(parse_text("solver_mode: GPUS", SolverParameter), SolverError)
 
 
 def test_unknown_fields_of_a_binary_file_are_kept_and_listed_by_number(tmp_path):
@@ -143,7 +143,7 @@ def test_unknown_fields_of_a_binary_file_are_kept_and_listed_by_number(tmp_path)
     content = b"\x0a\x01n" + b"\xa2\x06" + bytes([len(layer)]) + layer
     (tmp_path / "m").write_bytes(content)
     net, _ = read_binary(tmp_path / "m", NetParameter)
-    assert [(p, f.field, f.file, f.line) for p, f in all_forks(net)] == [
+    assert [(p, f.field, f.file, f.line) for p, f in all_unknown_fields(net)] == [
         ("layer[0]", "8262711", None, None),
         ("layer[0]", "200", None, None),
         ("layer[0]", "200", None, None),
@@ -164,6 +164,6 @@ def test_same_ignores_where_things_were_written_and_plain_forgets_it():
     assert not same(one, parse_text("layer { }", NetParameter))
     assert not same(one, SolverParameter())
     assert where(plain(one).layer[0]) is None
-    assert forks(plain(one).layer[0])
-    assert plain(one, keep_forks=False).layer[0] == LayerParameter()
+    assert unknown_fields(plain(one).layer[0])
+    assert plain(one, keep_unknown=False).layer[0] == LayerParameter()
     assert where(one.layer[0]) is not None

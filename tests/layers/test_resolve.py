@@ -9,7 +9,7 @@ from caffe_compat.build.weights import read_weights
 from caffe_compat.definition.forks import FORKS, name_numbered_fields
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import CaffeCompatError, NetError
-from caffe_compat.formats.extras import all_forks
+from caffe_compat.formats.extras import all_unknown_fields
 from caffe_compat.formats.files import BlobStore, read_binary, write_binary
 from caffe_compat.formats.printer import format_text
 from caffe_compat.formats.text import parse_text
@@ -248,7 +248,7 @@ def test_text_of_a_fork_is_written_back_as_it_was():
     text = single("Normalize", MAP, "norm_param { across_spatial: false scale_filler { value: 20 } }")
     net = parse_text(text, pb.NetParameter)
     again = parse_text(format_text(net), pb.NetParameter)
-    assert [f.text for _, f in all_forks(again)] == [f.text for _, f in all_forks(net)]
+    assert [f.text for _, f in all_unknown_fields(again)] == [f.text for _, f in all_unknown_fields(net)]
     assert build_graph(again).nodes[-1].spec.fork == "ssd"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from caffe_compat.definition.upgrade import upgrade_net, upgrade_solver
-from caffe_compat.formats.extras import all_forks, repeated, where
+from caffe_compat.formats.extras import all_unknown_fields, repeated, where
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.diff.comparison import Comparison, Difference
 
@@ -90,7 +90,7 @@ def _values(message: Message, path: str = "", without: Sequence[str] = ()) -> di
         else:
             found |= _values(value, name)
     if not path and not without:
-        found |= {f"{where_}.{fork.field}" if where_ else fork.field: fork.text for where_, fork in all_forks(message)}
+        found |= {f"{at}.{field.field}" if at else field.field: field.text for at, field in all_unknown_fields(message)}
     return found
 
 

@@ -8,7 +8,7 @@ from caffe_compat.build.load_report import LoadReport
 from caffe_compat.build.net import build_net
 from caffe_compat.build.weights import Weights, copy_weights
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.formats.extras import all_forks
+from caffe_compat.formats.extras import all_unknown_fields
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.lint.rules import Finding
 from caffe_compat.tools.lint.target import UNKNOWN_SHAPE, State, Subject
@@ -18,7 +18,7 @@ _ANOTHER = "another layer makes this blob already"
 
 def building(subject: Subject) -> Iterator[Finding]:
     """Yield what stops the net from being built in each phase."""
-    known_forks = {(fork.line, fork.field) for _, fork in all_forks(subject.raw)}
+    known_forks = {(fork.line, fork.field) for _, fork in all_unknown_fields(subject.raw)}
     for state in subject.states:
         for error in state.problems:
             if (error.line, error.field) not in known_forks:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from google.protobuf.message import Message
 
 from caffe_compat.definition.forks import forks_with
-from caffe_compat.formats.extras import Fork, all_forks
+from caffe_compat.formats.extras import UnknownField, all_unknown_fields
 from caffe_compat.layers import REGISTRY, LayerSpec, resolve_type
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.lint.rules import Finding
@@ -99,20 +99,20 @@ def forked(subject: Subject) -> Iterator[Finding]:
     built = not any(state.problems for state in subject.states)
     types = {node.name: node.layer.forks for state in subject.states if state.graph for node in state.graph.nodes}
     seen: dict[tuple[str, str, str], list[pb.LayerParameter]] = {}
-    strange: list[tuple[pb.LayerParameter | None, Fork]] = []
+    strange: list[tuple[pb.LayerParameter | None, UnknownField]] = []
     for layer in subject.raw.layer:
         chosen = _fork_of(layer, subject.forks)
         if types.get(layer.name) or chosen:
             told = chosen or " or ".join(types[layer.name])
             seen.setdefault(("layer type", layer.type, told), []).append(layer)
-        for path, fork in all_forks(layer):
+        for path, fork in all_unknown_fields(layer):
             where = f"{path}.{fork.field}" if path else fork.field
             if chosen or built:
                 told = chosen or " or ".join(forks_with(path, fork.field)) or "a fork"
                 seen.setdefault(("field", where, told), []).append(layer)
             else:
                 strange.append((layer, fork))
-    strange += [(None, fork) for path, fork in all_forks(subject.raw) if not path.startswith("layer[")]
+    strange += [(None, fork) for path, fork in all_unknown_fields(subject.raw) if not path.startswith("layer[")]
     for layer_or_net, fork in strange:
         yield _strange(subject, layer_or_net, fork)
     for (what, name, told), layers in seen.items():
@@ -125,7 +125,7 @@ def forked(subject: Subject) -> Iterator[Finding]:
         yield subject.finding("fork", "note", layers[0], text, "type" if what == "layer type" else name)
 
 
-def _strange(subject: Subject, layer: pb.LayerParameter | None, fork: Fork) -> Finding:
+def _strange(subject: Subject, layer: pb.LayerParameter | None, fork: UnknownField) -> Finding:
     problem = f"Caffe 1.0 has no such field: {fork.field}"
     if fork.value is not None:
         problem = f"{fork.field}: Caffe 1.0 has no such value: {fork.value}"
