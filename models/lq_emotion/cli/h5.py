@@ -68,8 +68,8 @@ def _factor(text: str) -> float:
 
 def _h5(args: argparse.Namespace) -> int:
     from lq_emotion.crops.h5 import H5Settings, make_h5
-    from lq_emotion.datasets.avec.layout import root_of
-    from lq_emotion.datasets.avec.partitions import avec_name, named_partitions
+    from lq_emotion.datasets.avec.layout import dimension_root
+    from lq_emotion.datasets.avec.partitions import avec_name, chosen_partitions
     from matlab_ports.generate_h5 import Options
 
     say = teller(args)
@@ -99,9 +99,9 @@ def _h5(args: argparse.Namespace) -> int:
         train_statistics=args.train_statistics,
     )
     results = make_h5(
-        root_of(args.out, args.dimension),
+        dimension_root(args.out, args.dimension),
         settings,
-        partitions=named_partitions(table=args.partitions),
+        partitions=chosen_partitions(table=args.partitions),
         fresh=args.fresh,
         say=say,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import CaffeCompatError
-from lq_emotion.datasets.avec.partitions import Partitions, named_partitions
+from lq_emotion.datasets.avec.partitions import Partitions, chosen_partitions
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, setting
 
 
@@ -77,7 +77,7 @@ def partitions_of(args: argparse.Namespace) -> Partitions | None:
     ------
     CaffeCompatError
     """
-    return named_partitions(args.train, args.dev, args.partitions)
+    return chosen_partitions(args.train, args.dev, args.partitions)
 
 
 def add_switches(parser: argparse.ArgumentParser) -> None:

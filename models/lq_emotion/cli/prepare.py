@@ -78,7 +78,7 @@ def _prepare(args: argparse.Namespace) -> int:
     from lq_emotion.crops.boxes import BoxSettings
     from lq_emotion.crops.prepare import prepare, table
     from lq_emotion.crops.recording import Settings
-    from lq_emotion.datasets.avec.layout import root_of
+    from lq_emotion.datasets.avec.layout import dimension_root
 
     say = teller(args)
     chosen = {name: getattr(args, name) for name in ("every", "smooth", "hold")}
@@ -96,7 +96,7 @@ def _prepare(args: argparse.Namespace) -> int:
     jobs = args.jobs if args.backend == "processes" else None
     with _workers(args):
         outcomes = prepare(
-            args.recordings, root_of(args.out, args.dimension), settings, layout=args.layout, names=args.names,
+            args.recordings, dimension_root(args.out, args.dimension), settings, layout=args.layout, names=args.names,
             partitions=partitions_of(args), boxes=args.boxes, jobs=jobs, fresh=args.fresh, say=say,
         )  # fmt: skip
     if args.json:

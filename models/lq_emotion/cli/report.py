@@ -24,10 +24,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from lq_emotion.datasets.avec.layout import root_of
+    from lq_emotion.datasets.avec.layout import dimension_root
     from lq_emotion.report.build import make_report, summary, write_report
 
-    root = root_of(args.out, args.dimension)
+    root = dimension_root(args.out, args.dimension)
     page = args.page or root / "report" / "report.html"
     markdown = args.markdown or root / "report" / "report.md"
     report = make_report(root)

@@ -49,14 +49,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _table(args: argparse.Namespace) -> int:
-    from lq_emotion.datasets.avec.layout import root_of
-    from lq_emotion.datasets.avec.partitions import kept_partitions
+    from lq_emotion.datasets.avec.layout import dimension_root
+    from lq_emotion.datasets.avec.partitions import stored_partitions
     from lq_emotion.studies.robust_lq.stages import StudyPlan
     from lq_emotion.studies.robust_lq.table import Study, markdown
 
     say = teller(args)
     changes = {str(net): {"max_iter": args.iterations} for net in Net} if args.iterations else {}
-    out = root_of(args.out.resolve(), args.dimension)
+    out = dimension_root(args.out.resolve(), args.dimension)
     plan = StudyPlan(
         args.recordings.resolve(),
         out,
@@ -68,7 +68,7 @@ def _table(args: argparse.Namespace) -> int:
         mixture=tuple(args.mixture),
         pictures=args.sr_pictures.resolve() if args.sr_pictures else None,
         boxes=args.boxes.resolve() if args.boxes else None,
-        partitions=partitions_of(args) or kept_partitions(out / "data"),
+        partitions=partitions_of(args) or stored_partitions(out / "data"),
         dimension=args.dimension,
         delay=args.delay,
         seed=args.seed,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lq_emotion.datasets.avec.times import match, snap
+from lq_emotion.datasets.avec.times import match_times, snap_times
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.faces.track import find_boxes
 
@@ -76,8 +76,8 @@ def boxes_of(
     """
     if given is not None:
         there = read_boxes(given)
-        found = match(times, there.time, what="file of face boxes", where=given)
-        return Boxes(there.bbox[found], snap(there.time[found], times), 0, given.name)
+        found = match_times(times, there.time, what="file of face boxes", where=given)
+        return Boxes(there.bbox[found], snap_times(there.time[found], times), 0, given.name)
     boxes = find_boxes(
         video, times, every=settings.every, hold=settings.hold, smooth=settings.smooth, progress=progress
     )

@@ -14,8 +14,8 @@ from caffe_compat.formats.files import new_hdf5
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.lists import write_list
 from lq_emotion.crops.journal import identities
-from lq_emotion.datasets.avec.layout import natural
-from lq_emotion.datasets.avec.partitions import Partitions, kept_partitions
+from lq_emotion.datasets.avec.layout import natural_order
+from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
 from matlab_ports._recordings.labels import delay_of, label_of
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.matfile import open_frames
@@ -107,7 +107,7 @@ def make_h5(
         Recordings are missing or cannot be used, or a file cannot be written.
     """
     out, settings = Path(out), settings or H5Settings()
-    parts = partitions or kept_partitions(out / "data")
+    parts = partitions or stored_partitions(out / "data")
     crops = {phase: _crops(out, settings, phase, parts) for phase in _PARTITION}
     _require_apart(settings, crops)
     made = _made_alike([path for paths in crops.values() for path in paths])
@@ -167,7 +167,7 @@ def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) 
         there = sorted(path.name for path in (out / CROPS).glob("*") if path.is_dir())
         hint = f"there are {', '.join(there)}" if there else "lq-emotion prepare makes them"
         raise FileError("there are no such crops", file=folder, hint=hint)
-    known = {path.stem: path for path in sorted(folder.glob("*.mat"), key=lambda path: natural(path.stem))}
+    known = {path.stem: path for path in sorted(folder.glob("*.mat"), key=lambda path: natural_order(path.stem))}
     wanted: Sequence[str] = getattr(settings, phase)
     if not wanted:
         wanted = partitions.members(_PARTITION[phase], known)

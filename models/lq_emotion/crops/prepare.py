@@ -19,7 +19,14 @@ from lq_emotion.common.json_files import write_json
 from lq_emotion.common.processes import as_done
 from lq_emotion.crops.journal import FOLDER, read_journal
 from lq_emotion.crops.recording import Outcome, Settings, prepare_one
-from lq_emotion.datasets.avec.layout import Layout, Recording, find_recordings, natural, select, shared_root
+from lq_emotion.datasets.avec.layout import (
+    Layout,
+    Recording,
+    find_recordings,
+    natural_order,
+    select_recordings,
+    shared_root,
+)
 from lq_emotion.datasets.avec.partitions import Partitions, write_partitions
 from lq_emotion.datasets.avec.tables import frame_times
 
@@ -46,7 +53,7 @@ def prepare(
     Parameters
     ----------
     recordings : an AVEC 2016 or RECOLA tree.
-    out : ROOT, the folder of all results (the authors' CAFFE_EMOTION); `avec.layout.root_of` gives arousal's.
+    out : ROOT, the folder of all results (the authors' CAFFE_EMOTION); `avec.layout.dimension_root` gives arousal's.
     settings : what to make; by default what the authors made.
     layout : of the tree; see `find_recordings`.
     names : recordings to prepare; by default all that have labels.
@@ -73,7 +80,7 @@ def prepare(
         raise DataError("are to differ and to be 2 or more", field="scales", value=settings.scales)
     shared = shared_root(out, settings.dimension)
     found = find_recordings(recordings, layout, dimension=settings.dimension, skip=[shared])
-    chosen = select(found, names) if names else _labelled(found, out, say)
+    chosen = select_recordings(found, names) if names else _labelled(found, out, say)
     if shared != out:
         chosen = [_with_boxes(one, shared) for one in chosen]
     box_folder = None if boxes is None else Path(boxes).resolve()
@@ -90,7 +97,7 @@ def prepare(
         with tqdm.external_write_mode():  # the line does not run into a bar
             say(told(outcome))
         outcomes.append(outcome)
-    outcomes.sort(key=lambda outcome: natural(outcome.name))
+    outcomes.sort(key=lambda outcome: natural_order(outcome.name))
     _store(out, outcomes)
     return outcomes
 
@@ -181,7 +188,7 @@ def _store(out: Path, outcomes: Sequence[Outcome]) -> None:
     journals = map(read_journal, sorted((out / FOLDER).glob("*.json")))
     earlier: dict[str, Any] = {held["outcome"]["name"]: held["outcome"] for held in journals if "outcome" in held}
     together = {**earlier, **now}
-    write_json({"recordings": [together[name] for name in sorted(together, key=natural)]}, out / RESULTS)
+    write_json({"recordings": [together[name] for name in sorted(together, key=natural_order)]}, out / RESULTS)
 
 
 _COLUMNS = {

@@ -17,10 +17,10 @@ from caffe_compat.errors import CaffeCompatError, DataError
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.crops.boxes import FOUND, Boxes, BoxSettings, boxes_of
 from lq_emotion.crops.journal import Journal, identities
-from lq_emotion.datasets.avec.gold import GoldStandard, Source, gold_standard, read_gsd, write_gsd
+from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_standard, read_gsd, write_gsd
 from lq_emotion.datasets.avec.layout import Dimension, Recording
 from lq_emotion.datasets.avec.tables import frame_times
-from lq_emotion.datasets.avec.times import match, require_grid
+from lq_emotion.datasets.avec.times import match_times, require_grid
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.nets.names import crops_folder
 from matlab_ports import PortError
@@ -53,7 +53,7 @@ class Settings:
 
     scales: tuple[int, ...] = ()
     dimension: Dimension = "valence"
-    labels: Source = "auto"
+    labels: LabelSource = "auto"
     delay: float = 0.0
     smallest: float = 100
     version: str = "-v6"
@@ -219,8 +219,8 @@ class _Work:
         if path.is_file() and not self._journal.wrote(path):
             gold = read_gsd(path)
         else:
-            gold = gold_standard(self._recording, self._settings.labels)
-        found = match(times, gold.time, what="gold standard", where=gold.path)
+            gold = load_gold_standard(self._recording, self._settings.labels)
+        found = match_times(times, gold.time, what="gold standard", where=gold.path)
         missing = np.isnan(self._shifted(gold)[found])
         if missing.any():
             first = ", ".join(f"{value:.2f}" for value in times[missing][:5])

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.json_files import write_json
-from lq_emotion.datasets.avec.partitions import Partitions, avec_name, crops_of
+from lq_emotion.datasets.avec.partitions import Partitions, avec_name, recordings_in
 from lq_emotion.evaluation import plots, tables
 from lq_emotion.evaluation.adjust import Recorded, made_alike
 from lq_emotion.evaluation.postprocess import PostProcessing, Search
@@ -99,7 +99,7 @@ class Evaluate:
         return self._computed()[1]
 
     def _computed(self) -> tuple[list[Predicted], dict[str, Any], dict[str, Labels]]:
-        names = list(dict.fromkeys(self.names)) or crops_of(self.data, "dev", self.partitions)
+        names = list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
         delay_on, learn_on = self._named(self.delay_on), self._named(self.learn_on)
         everyone = list(dict.fromkeys([*names, *delay_on, *learn_on]))
         labels = read_labels(self.data, everyone)
@@ -135,7 +135,9 @@ class Evaluate:
 
     def _named(self, words: Sequence[str]) -> list[str]:
         """Return recordings by their names, or all of a partition."""
-        named = (crops_of(self.data, word, self.partitions) if word in PHASES else [avec_name(word)] for word in words)
+        named = (
+            recordings_in(self.data, word, self.partitions) if word in PHASES else [avec_name(word)] for word in words
+        )
         return list(dict.fromkeys(name for names in named for name in names))
 
     def _require_writable(self) -> None:

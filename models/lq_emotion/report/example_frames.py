@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.errors import CaffeCompatError
-from lq_emotion.datasets.avec.layout import natural
-from lq_emotion.datasets.avec.partitions import kept_partitions
+from lq_emotion.datasets.avec.layout import natural_order
+from lq_emotion.datasets.avec.partitions import stored_partitions
 from lq_emotion.nets.names import Net, crops_folder
 from lq_emotion.report.document import Block, Figure, Text
 from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER, DEPLOY
@@ -46,8 +46,8 @@ def frames(store: Store) -> Iterator[Block]:
     Absent
     """
     folder = store.root / "data" / "raw_data" / crops_folder(1)
-    there = sorted(folder.glob("*.mat"), key=lambda path: natural(path.stem))
-    partitions = kept_partitions(store.root / "data")
+    there = sorted(folder.glob("*.mat"), key=lambda path: natural_order(path.stem))
+    partitions = stored_partitions(store.root / "data")
     chosen = ([path for path in there if partitions.of(path.stem) == "dev"] or there)[:_PEOPLE]
     if not chosen:
         raise Absent("No faces to show: `lq-emotion prepare` leaves crops in data/raw_data/HQ.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lq_emotion.datasets.avec.layout import natural
+from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import Method
 from lq_emotion.report.document import Block, Figure, Text
 from lq_emotion.studies.robust_lq.store import Absent, Results, Store, read_png
@@ -67,7 +67,7 @@ def _compared(store: Store, results: Results) -> Block:
         }
         held = ({path.stem for path in folder.glob("*.csv")} for folder in folders[chosen[0]].values())
         common = set.intersection(*held)
-    names = sorted(common, key=natural)[:_RECORDINGS]
+    names = sorted(common, key=natural_order)[:_RECORDINGS]
     if not names:
         return Text("The predictions behind the table are not there: scores/*/predictions/*.csv.", "note")
     read = {

@@ -37,7 +37,7 @@ from caffe_compat.errors import CaffeCompatError, DataError, FileError, Problems
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.versions import versions
-from lq_emotion.datasets.avec.partitions import Partitions, crops_of
+from lq_emotion.datasets.avec.partitions import Partitions, recordings_in
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.verify import engines, result_file
 from lq_emotion.verify.genuine_caffe import Caffe, find_caffe
@@ -140,7 +140,7 @@ class Verify:
             return None
         crops = find_crops(self.recordings, self.partitions)
         for folder in crops.values():  # refused before the first file is read
-            for name in crops_of(folder, "dev", self.partitions):
+            for name in recordings_in(folder, "dev", self.partitions):
                 if (label := label_of(mat_path(folder, name))) != "valence":
                     problem = "nets are scored on valence, as in Table 1"
                     raise DataError(problem, file=folder, field="labels", value=label)

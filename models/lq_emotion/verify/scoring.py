@@ -11,7 +11,7 @@ from typing import Any
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import write_text
-from lq_emotion.datasets.avec.partitions import Partitions, kept_partitions
+from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
 from lq_emotion.nets.names import FACTORS, Method, factor_in, factor_of_crops, method_in, parse_label
 from lq_emotion.studies.robust_lq.published import MEASURES, beside
 from lq_emotion.verify.networks import Network
@@ -139,7 +139,7 @@ def find_crops(root: Path, partitions: Partitions | None = None) -> dict[int, Pa
     if not root.is_dir():
         raise FileError("no such folder", file=root, field="--recordings")
     for base in (root / "data" / "raw_data", root / "raw_data", root):
-        found, members = {}, (partitions or kept_partitions(base.parent)).members
+        found, members = {}, (partitions or stored_partitions(base.parent)).members
         for folder in sorted(path for path in base.glob("*") if path.is_dir()):
             factor = factor_of_crops(folder.name)
             if factor and members("dev", (path.stem for path in folder.glob("*.mat"))):

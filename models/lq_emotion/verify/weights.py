@@ -17,7 +17,7 @@ from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, FileError, WeightsError
 from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.datasets.avec.layout import natural
+from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.verify.archive import Opener, archived
 
 Array = npt.NDArray[Any]
@@ -60,7 +60,7 @@ def find_files(folder: Path) -> list[tuple[str, Opener]]:
     """
     if folder.is_file():
         if folder.suffix.lower() == ".zip":
-            return sorted(archived(folder, SUFFIXES), key=lambda one: natural(one[0]))
+            return sorted(archived(folder, SUFFIXES), key=lambda one: natural_order(one[0]))
         return [(folder.name, partial(_itself, folder))]
     if not folder.is_dir():
         raise FileError("no such folder", file=folder, hint="the authors' has class/ and recon/ in it")
@@ -70,7 +70,7 @@ def find_files(folder: Path) -> list[tuple[str, Opener]]:
         hint = f"it has {', '.join(others[:3])}" if others else "it is empty"
         raise FileError(f"holds no {' or '.join(SUFFIXES)}", file=folder, hint=hint)
     found = [(path.relative_to(folder).as_posix(), partial(_itself, path)) for path in paths]
-    return sorted(found, key=lambda one: natural(one[0]))
+    return sorted(found, key=lambda one: natural_order(one[0]))
 
 
 def _itself(path: Path) -> AbstractContextManager[Path]:

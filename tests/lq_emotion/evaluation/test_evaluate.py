@@ -257,9 +257,7 @@ def test_missing_recordings_and_weights_are_one_line_and_make_no_folder(weights,
     out = tmp_path / "out"
     base = ("--weights", weights, "--data", data, "--out", out)
     assert "no dev_3.mat, dev_4.mat; there are" in failed(capsys, *base, "--names", "dev_1", "dev_3", "dev_4")
-    assert "holds no recording of the partition dev" in failed(
-        capsys, "--weights", weights, "--data", tmp_path, "--out", out
-    )
+    assert f"{tmp_path}: dev: no recording" in failed(capsys, "--weights", weights, "--data", tmp_path, "--out", out)
     missing = failed(capsys, "--weights", tmp_path / "no.caffemodel", "--data", data, "--out", out)
     assert "no.caffemodel: no such file" in missing
     assert missing.count("\n") == 1

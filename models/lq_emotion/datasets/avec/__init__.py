@@ -1,1 +1,1 @@
-"""What holders of AVEC 2016 or RECOLA have on disk: where it lies, its tables, times and gold standard."""
+"""Read AVEC 2016 and RECOLA trees: file layout, tables, frame times, partitions and gold standard."""

@@ -1,9 +1,9 @@
-"""The gold standard: read from the package, or rebuilt from the raters' traces by the official recipe; gsd files.
+"""Read the gold standard, rebuild it from the raters' traces, and read and write gsd files.
 
-The recipe (AVEC 2016's script): every rater's agreement is the mean of his CCC with each of the others. The raters'
-means, weighted by agreement, give a common level; every trace is moved to it, and the gold standard is their mean.
+The recipe is that of AVEC 2016's script: a rater's agreement is the mean CCC with the other raters. The mean of the
+raters' means, weighted by agreement, is the common level; all traces are moved to it and averaged.
 
-The package's gold standard is not compensated for the raters' delay; `scores.delay.shift_gold` shifts it.
+The gold standard of the data sets is not compensated for the raters' delay; see `metrics.delay.shift_gold`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from caffe_compat.errors import DataError, ParseError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.datasets.avec.layout import Recording
 from lq_emotion.datasets.avec.tables import TextTable, read_arff, read_csv
-from lq_emotion.datasets.avec.times import require_grid, snap
+from lq_emotion.datasets.avec.times import require_grid, snap_times
 from lq_emotion.metrics.regression import ccc
 from matlab_ports.matfile import loadmat, savemat
 
 Trace = npt.NDArray[np.float64]
-Source = Literal["auto", "gold", "raters"]
+LabelSource = Literal["auto", "gold", "raters"]
 
 
 class GoldStandard(NamedTuple):
@@ -32,9 +32,9 @@ class GoldStandard(NamedTuple):
 
     Attributes
     ----------
-    gsd : (T,) float64; may hold NaN.
+    gsd : (T,) float64, possibly with NaN.
     time : (T,) float64, seconds.
-    path : the file it comes from.
+    path : its file.
     """
 
     gsd: Trace
@@ -42,72 +42,85 @@ class GoldStandard(NamedTuple):
     path: Path
 
 
-def rebuild(ratings: npt.ArrayLike) -> Trace:
-    """Return the gold standard of the traces of several raters, by the official recipe.
+def combine_ratings(ratings: npt.ArrayLike) -> Trace:
+    """Compute the gold standard of several raters by the official recipe.
 
     Parameters
     ----------
-    ratings : (T, R), R > 1; a NaN is a rating that was not given: means leave it out, and a frame without any is NaN.
+    ratings : (T, R), R > 1; NaN marks a missing rating, which averages leave out.
+
+    Returns
+    -------
+    (T,) float64; NaN in frames without ratings.
 
     Raises
     ------
     DataError
-        There are fewer than two raters, a rater without ratings, or agreements that add up to nothing.
+        There are fewer than two raters, a rater has no ratings, or the agreements sum to zero.
     """
     traces = np.asarray(ratings, np.float64)
     if traces.ndim != 2 or traces.shape[1] < 2:
-        raise DataError("two raters or more are needed", field="ratings", value=traces.shape, hint="(frames, raters)")
+        raise DataError(
+            f"ratings have shape {traces.shape}, expected (frames, raters) with two raters or more",
+            code="shape-mismatch", field="ratings",
+        )  # fmt: skip
     given = ~np.isnan(traces)
     if not given.any(axis=0).all():
-        raise DataError(f"rater {int(np.argmin(given.any(axis=0))) + 1} gave no rating", field="ratings")
+        raise DataError(f"rater {int(np.argmin(given.any(axis=0))) + 1} gave no ratings", code="empty", field="ratings")
     raters = traces.shape[1]
     agreement = np.zeros((raters, raters))
     for a, b in combinations(range(raters), 2):
         agreement[a, b] = agreement[b, a] = ccc(traces[:, a], traces[:, b], "avec")
     weights = agreement.sum(axis=0) / (raters - 1)
     if not np.isfinite(weights).all() or not weights.sum():
-        raise DataError("the raters' agreement is not defined: their traces are constant", field="ratings")
+        raise DataError(
+            "the raters' agreement is undefined: their traces are constant", code="invalid", field="ratings"
+        )
     means = np.nanmean(traces, axis=0)
     level = float((means * weights / weights.sum()).sum())
     centred = np.where(given, traces - means + level, 0.0)
     counts = given.sum(axis=1)
-    total: Trace = np.full(len(traces), np.nan)
-    np.divide(centred.sum(axis=1), counts, out=total, where=counts > 0)
-    return total
+    gold: Trace = np.full(len(traces), np.nan)
+    np.divide(centred.sum(axis=1), counts, out=gold, where=counts > 0)
+    return gold
 
 
-def gold_standard(recording: Recording, source: Source = "auto") -> GoldStandard:
-    """Return a recording's gold standard.
+def load_gold_standard(recording: Recording, source: LabelSource = "auto") -> GoldStandard:
+    """Load a recording's gold standard.
 
     Parameters
     ----------
-    recording : with a gold standard, or raters' traces.
-    source : ``gold`` (the package's), ``raters`` (rebuilt), or by default the first of these that is there.
+    recording : with a gold standard or raters' traces.
+    source : ``gold`` (the data set's), ``raters`` (rebuilt), or ``auto``, the first of these that exists.
 
     Raises
     ------
     CaffeCompatError
-        It is not there or cannot be used: file, line, column and value.
+        The gold standard is missing or invalid; with file, line, column and value.
     """
-    if source not in get_args(Source):
-        raise DataError("is unknown", field="labels", value=source, hint=", ".join(get_args(Source)))
+    if source not in get_args(LabelSource):
+        raise DataError(
+            "unknown source of labels", code="name-unknown", field="labels", value=source,
+            hint=f"choose one of {', '.join(get_args(LabelSource))}",
+        )  # fmt: skip
     if recording.gold is not None and source != "raters":
         return read_gold(recording.gold)
     if recording.ratings is not None and source != "gold":
         time, ratings = read_ratings(recording.ratings)
         try:
-            return GoldStandard(rebuild(ratings), time, recording.ratings)
+            return GoldStandard(combine_ratings(ratings), time, recording.ratings)
         except DataError as error:
             error.file = error.file or str(recording.ratings)
             raise
-    lacking = {
+    missing = {
         "auto": "neither a gold standard nor raters' traces",
         "gold": "no gold standard",
         "raters": "no raters' traces",
     }
     raise DataError(
-        f"{recording.name} has {lacking[source]}", hint="labels of AVEC's test partition were never given out"
-    )
+        f"{recording.name} has {missing[source]}", code="field-missing", field="labels", value=source,
+        hint="labels of AVEC's test partition were never published",
+    )  # fmt: skip
 
 
 def read_gold(path: str | Path) -> GoldStandard:
@@ -116,7 +129,7 @@ def read_gold(path: str | Path) -> GoldStandard:
     Raises
     ------
     CaffeCompatError
-        It has fewer attributes, or a value or a time is no number.
+        Attributes are missing, a value is not a number, or the times are not on the grid.
     """
     table = read_arff(path)
     time, gsd = (_column(table, name, position) for name, position in (("frameTime", 1), ("GoldStandard", 2)))
@@ -125,77 +138,82 @@ def read_gold(path: str | Path) -> GoldStandard:
 
 
 def read_ratings(path: str | Path) -> tuple[Trace, Trace]:
-    """Read the raters' traces of a recording: times (T,) and ratings (T, R), one column after the time for each rater.
+    """Read the raters' traces of a recording: times (T,) in seconds and ratings (T, R), a column per rater.
 
     Raises
     ------
     CaffeCompatError
-        There are fewer than two raters, or a value is no number.
+        There are fewer than two raters, a value is not a number, or the times are not on the grid.
     """
     table = read_csv(path)
-    at = table.position("time") or 0
-    raters = [position for position in range(len(table.columns)) if position != at]
+    time_position = table.position("time") or 0
+    raters = [position for position in range(len(table.columns)) if position != time_position]
     if len(raters) < 2:
-        raise ParseError("two raters or more are needed", file=path, line=1, hint="columns like time;FM1;FM2;FF1")
-    time = table.numbers(at)
+        raise ParseError(
+            f"{len(raters)} raters, expected two or more", code="wrong-count", file=path, line=1,
+            hint="columns such as time;FM1;FM2;FF1",
+        )  # fmt: skip
+    time = table.numbers(time_position)
     require_grid(time, where=path)
     return time, np.stack([table.numbers(position) for position in raters], axis=1)
 
 
-def _column(table: TextTable, name: str, position: int) -> Trace:
-    found = table.position(name)
-    found = position if found is None else found
-    if found >= len(table.columns):
-        raise ParseError(f"has no attribute {name}", file=table.path, hint=f"it has {', '.join(table.columns)}")
-    return table.numbers(found)
+def _column(table: TextTable, name: str, default: int) -> Trace:
+    position = table.position(name)
+    position = default if position is None else position
+    if position >= len(table.columns):
+        hint = f"the columns are {', '.join(table.columns)}"
+        raise ParseError("missing column", code="field-missing", file=table.path, field=name, hint=hint)
+    return table.numbers(position)
 
 
 def write_gsd(gold: GoldStandard, path: str | Path, *, frame_time: npt.ArrayLike) -> None:
-    """Write gsd.mat as the authors' script loads it: gsd and time, T x 1 doubles. It appears complete or not at all.
+    """Write gsd.mat as the authors' script loads it, atomically: gsd and time, T x 1 doubles.
 
     Parameters
     ----------
     gold : the gold standard.
     path : the file.
-    frame_time : the video's times: where they name the same place on the grid theirs are stored, as the script
-        compares for equality.
+    frame_time : the video's times, stored in place of the gold standard's on the same grid index, as the script
+        compares times for equality.
     """
-    time = snap(gold.time, frame_time)
+    time = snap_times(gold.time, frame_time)
     savemat(path, {"gsd": gold.gsd.reshape(-1, 1), "time": time.reshape(-1, 1)}, version="-v7")
 
 
 def write_gsd_csv(gold: GoldStandard, path: str | Path) -> None:
-    """Write the same as text: ``time;gsd``, every digit kept."""
+    """Write a gold standard as text, ``time;gsd``, with every digit."""
     rows = [f"{time!r};{value!r}" for time, value in zip(gold.time.tolist(), gold.gsd.tolist(), strict=True)]
     with atomic_path(path) as partial:
         partial.write_text("\n".join(["time;gsd", *rows]) + "\n", encoding="utf-8")
 
 
 def read_gsd(path: str | Path) -> GoldStandard:
-    """Read gsd.mat (any version, any orientation) or the csv.
+    """Read gsd.mat (any version, any orientation) or the CSV.
 
     Raises
     ------
     CaffeCompatError
-        Numbers of values and times differ, a column is missing, or times are not on the grid.
+        The numbers of values and times differ, a column is missing, or the times are not on the grid.
     PortError
-        The MAT-file cannot be read, or lacks a variable.
+        The MAT-file cannot be read or lacks a variable.
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
         table = read_csv(path)
         gsd, time = _column(table, "gsd", 1), _column(table, "time", 0)
     else:
-        held = loadmat(path, ["gsd", "time"])
-        gsd, time = (_vector(path, name, held[name]) for name in ("gsd", "time"))
+        variables = loadmat(path, ["gsd", "time"])
+        gsd, time = (_vector(path, name, variables[name]) for name in ("gsd", "time"))
         if gsd.size != time.size:
-            raise DataError(f"gsd has {gsd.size} values, time {time.size}", file=path, hint="one time for each value")
+            raise DataError(f"gsd has {gsd.size} values, time has {time.size}", code="wrong-count", file=path)
     require_grid(time, where=path)
     return GoldStandard(gsd, time, path)
 
 
 def _vector(path: Path, name: str, values: npt.NDArray[np.generic]) -> Trace:
     if values.dtype.kind not in "fiu" or max(values.shape, default=0) != values.size or not values.size:
-        shape = " x ".join(map(str, values.shape))
-        raise DataError(f"is {shape} of {values.dtype}", file=path, field=name, hint="T x 1 numbers are expected")
+        raise DataError(
+            f"{values.shape} {values.dtype}, expected (T, 1) numbers", code="shape-mismatch", file=path, field=name
+        )
     return values.astype(np.float64).ravel()

@@ -1,4 +1,4 @@
-"""Where the recordings of an AVEC 2016 or a RECOLA tree lie, and what belongs to each.
+"""Find the recordings of an AVEC 2016 or RECOLA tree and the files of each.
 
 AVEC 2016, where NAME is ``train_1`` to ``test_9``: ``recordings_video/NAME.mp4``,
 ``recordings_video_frame_time/NAME.csv``, ``ratings_gold_standard/valence/NAME.arff``,
@@ -6,16 +6,16 @@ AVEC 2016, where NAME is ``train_1`` to ``test_9``: ``recordings_video/NAME.mp4`
 RECOLA: ``RECOLA-Video-recordings/P16.mp4``, ``RECOLA-Video-timings/P16.csv``,
 ``RECOLA-Annotation/emotional_behaviour/valence/P16.csv``.
 
-The folders are searched for, at any depth: many copies are nested once more (``recordings_video/recordings_video/``) or
-lie below ``features/`` and ``ratings/``. Case and the choice of ``-`` or ``_`` do not matter.
+The folders may lie at any depth: many copies nest them (``recordings_video/recordings_video/``) or put them below
+``features/`` and ``ratings/``. Case does not matter, nor does ``-`` or ``_``.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -25,8 +25,8 @@ Layout = Literal["auto", "avec2016", "recola"]
 Dimension = Literal["valence", "arousal"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 PARTITIONS = ("train", "dev", "test")
-VIDEO = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v")
-# Which participants AVEC's test recordings are; no public text says it of train and dev.
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v")
+# The participants in AVEC's test recordings; those of train and dev are not published.
 RECOLA_TEST = {
     "P38": "test_1", "P32": "test_2", "P53": "test_3", "P63": "test_4", "P59": "test_5",
     "P13": "test_6", "P47": "test_7", "P49": "test_8", "P20": "test_9",
@@ -35,16 +35,16 @@ RECOLA_TEST = {
 
 @dataclass(frozen=True)
 class Recording:
-    """The files of one recording; None where there is none.
+    """The files of a recording; None where one is missing.
 
     Attributes
     ----------
-    name : ``train_1``; in RECOLA the participant (``P16``), but ``test_1`` where the counterpart is known.
-    partition : train, dev, test, or None where it is not known.
-    video, frame_time : the video and the table of its frames' times.
-    gold : gold standard, ARFF.
+    name : ``train_1``; in RECOLA the participant (``P16``), or ``test_1`` where AVEC's name is known.
+    partition : train, dev or test; None if unknown.
+    video, frame_time : the video and the table of its frame times.
+    gold : the gold standard, ARFF.
     ratings : the raters' traces, CSV.
-    boxes : face boxes somebody made, .mat or .csv.
+    boxes : face boxes, .mat or .csv.
     participant : RECOLA's name.
     """
 
@@ -59,35 +59,35 @@ class Recording:
 
     @property
     def labelled(self) -> bool:
-        """Whether there is a gold standard, or what it can be rebuilt from."""
+        """Whether there is a gold standard or raters' traces to rebuild it from."""
         return self.gold is not None or self.ratings is not None
 
 
-class _Kind(NamedTuple):
+class _FileKind(NamedTuple):
     folder: str
     suffixes: tuple[str, ...]
-    rated: bool = False  # the dimension's name is a folder on the way
+    per_dimension: bool = False  # below a folder with the dimension's name
 
 
-_LAYOUTS: dict[str, dict[str, _Kind]] = {
+_LAYOUTS: dict[str, dict[str, _FileKind]] = {
     "avec2016": {
-        "video": _Kind("recordings_video", VIDEO),
-        "frame_time": _Kind("recordings_video_frame_time", (".csv",)),
-        "gold": _Kind("ratings_gold_standard", (".arff",), rated=True),
-        "ratings": _Kind("ratings_individual", (".csv",), rated=True),
-        "boxes": _Kind("bbox", (".mat", ".csv")),
+        "video": _FileKind("recordings_video", VIDEO_SUFFIXES),
+        "frame_time": _FileKind("recordings_video_frame_time", (".csv",)),
+        "gold": _FileKind("ratings_gold_standard", (".arff",), per_dimension=True),
+        "ratings": _FileKind("ratings_individual", (".csv",), per_dimension=True),
+        "boxes": _FileKind("bbox", (".mat", ".csv")),
     },
     "recola": {
-        "video": _Kind("recola_video_recordings", VIDEO),
-        "frame_time": _Kind("recola_video_timings", (".csv",)),
-        "ratings": _Kind("recola_annotation", (".csv",), rated=True),
-        "boxes": _Kind("bbox", (".mat", ".csv")),
+        "video": _FileKind("recola_video_recordings", VIDEO_SUFFIXES),
+        "frame_time": _FileKind("recola_video_timings", (".csv",)),
+        "ratings": _FileKind("recola_annotation", (".csv",), per_dimension=True),
+        "boxes": _FileKind("bbox", (".mat", ".csv")),
     },
 }
 
 
-def natural(name: str) -> tuple[int, list[tuple[int, str]]]:
-    """Key that sorts train_2 before train_10, and train before dev before test before anything else."""
+def natural_order(name: str) -> tuple[int, list[tuple[int, str]]]:
+    """Return a sort key: train before dev before test before other names, and train_2 before train_10."""
     partition = partition_of(name)
     parts = re.split(r"(\d+)", name)
     key = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
@@ -97,43 +97,44 @@ def natural(name: str) -> tuple[int, list[tuple[int, str]]]:
 def find_recordings(
     root: str | Path, layout: Layout = "auto", *, dimension: Dimension = "valence", skip: Sequence[Path] = ()
 ) -> list[Recording]:
-    """Return the recordings below a folder, in natural order: train, dev, test, then the others.
+    """Find the recordings below a folder, in natural order.
 
-    A recording is what has a video, or a table of frame times; what else is missing is None.
+    A recording has a video or a table of frame times; its other files may be missing.
 
     Parameters
     ----------
-    root : the folder of the tree, or one above it.
-    layout : which tree; by default the one whose video folder is there.
-    dimension : whose gold standard and ratings.
-    skip : folders below it that are none of the package's, such as the one results go to.
+    root : the folder of the tree, or a folder above it.
+    layout : the kind of tree; by default it is detected.
+    dimension : of the gold standard and the ratings.
+    skip : folders below `root` to ignore, such as the folder of results.
 
     Raises
     ------
     DataError
-        There is no such folder, no recording in it, both trees, or one file twice.
+        The folder does not exist, holds no recordings or both kinds of tree, or a recording has two files of a kind.
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError("no such folder", file=root)
+        raise DataError("no such folder", code="file-missing", file=root)
     if layout not in get_args(Layout):
-        raise DataError("is unknown", field="layout", value=layout, hint=", ".join(get_args(Layout)))
+        raise DataError(
+            "unknown layout", code="name-unknown", field="layout", value=layout,
+            hint=f"choose one of {', '.join(get_args(Layout))}",
+        )  # fmt: skip
     files = list(_files(root, {folder.resolve() for folder in skip}))
-    name = _recognised(root, files) if layout == "auto" else layout
-    found = {field: _gathered(root, files, kind, dimension) for field, kind in _LAYOUTS[name].items()}
-    named = sorted({*found["video"], *found["frame_time"]}, key=natural)
-    if not named:
-        raise DataError(f"holds no recording in the layout {name}", file=root, hint=_expected(name))
+    tree = _detect_layout(root, files) if layout == "auto" else layout
+    paths = {kind: _collect(root, files, where, dimension) for kind, where in _LAYOUTS[tree].items()}
+    names = {*paths["video"], *paths["frame_time"]}
+    if not names:
+        raise DataError(f"no recording in the layout {tree}", code="empty", file=root, hint=_expected_files(tree))
     recordings = (
-        Recording(one, video=found["video"].get(one), frame_time=found["frame_time"].get(one),
-                  gold=found.get("gold", {}).get(one), ratings=found["ratings"].get(one), boxes=found["boxes"].get(one))
-        for one in named
-    )  # fmt: skip
-    return sorted((_placed(one, name) for one in recordings), key=lambda one: natural(one.name))
+        _recording(name, tree, {kind: by_name.get(name) for kind, by_name in paths.items()}) for name in names
+    )
+    return sorted(recordings, key=lambda recording: natural_order(recording.name))
 
 
-def root_of(out: Path, dimension: Dimension) -> Path:
-    """Return the folder of a dimension's results: ROOT for valence, as the authors have it, and ROOT/arousal."""
+def dimension_root(out: Path, dimension: Dimension) -> Path:
+    """Return the folder of a dimension's results: ROOT for valence, as in the authors' code, and ROOT/arousal."""
     return out if dimension == "valence" else out / dimension
 
 
@@ -142,80 +143,81 @@ def shared_root(out: Path, dimension: Dimension) -> Path:
     return out.parent if dimension != "valence" and out.name == dimension else out
 
 
-def select(recordings: Sequence[Recording], names: Sequence[str]) -> list[Recording]:
-    """Return the recordings of some names, in their order; a participant's name is one as well.
+def select_recordings(recordings: Sequence[Recording], names: Sequence[str]) -> list[Recording]:
+    """Return the recordings with these names or participants, in the order of the names, without repetition.
 
     Raises
     ------
     DataError
-        One is not there.
+        A name is unknown.
     """
-    known = {key: one for one in recordings for key in (one.participant, one.name) if key}
+    by_name = {name: recording for recording in recordings for name in (recording.participant, recording.name) if name}
     for name in names:
-        if name not in known:
-            there = ", ".join(one.name for one in recordings)
-            hint = did_you_mean(name, known) or f"there are {there}"
-            raise DataError("there is no such recording", field="names", value=name, hint=hint)
-    return list(dict.fromkeys(known[name] for name in names))
+        if name not in by_name:
+            present = ", ".join(recording.name for recording in recordings)
+            hint = did_you_mean(name, by_name) or f"the recordings are {present}"
+            raise DataError("no such recording", code="name-unknown", field="names", value=name, hint=hint)
+    return list(dict.fromkeys(by_name[name] for name in names))
 
 
 def partition_of(name: str) -> str | None:
-    """Return what a name of AVEC's says: ``dev`` for ``dev_3``; None for other names."""
+    """Return the partition in AVEC's name, ``dev`` in ``dev_3``; None for other names."""
     head, _, number = name.partition("_")
     return head if head in PARTITIONS and number.isdecimal() else None
 
 
 def _files(root: Path, skip: set[Path]) -> Iterator[tuple[tuple[str, ...], Path]]:
-    """Every file with the names of the folders on the way, spelled alike; the root's own name is the first."""
+    """Yield each file with the names of its folders from the root's on, in lower case with ``_`` for ``-``."""
     for folder, folders, names in os.walk(root, followlinks=True):
         folders[:] = sorted(
-            one for one in folders if not one.startswith(".") and (Path(folder) / one).resolve() not in skip
+            name for name in folders if not name.startswith(".") and (Path(folder) / name).resolve() not in skip
         )
         within = Path(folder).relative_to(root).parts
-        if len(within) > 8:  # a link to a folder above itself would go on for ever
+        if len(within) > 8:  # a link to a folder above itself never ends
             folders.clear()
-        way = tuple(part.lower().replace("-", "_") for part in (root.resolve().name, *within))
-        yield from ((way, Path(folder) / name) for name in sorted(names) if not name.startswith("."))
+        parents = tuple(part.lower().replace("-", "_") for part in (root.resolve().name, *within))
+        yield from ((parents, Path(folder) / name) for name in sorted(names) if not name.startswith("."))
 
 
-def _recognised(root: Path, files: Sequence[tuple[tuple[str, ...], Path]]) -> str:
-    present = {part for way, _ in files for part in way}
-    found = [name for name, kinds in _LAYOUTS.items() if {kinds[k].folder for k in ("video", "frame_time")} & present]
-    if len(found) > 1:
-        raise DataError("holds both AVEC 2016 and RECOLA", file=root, hint="choose: --layout avec2016 or recola")
-    if not found:
-        hint = " or ".join(_expected(name) for name in _LAYOUTS)
-        raise DataError("holds neither an AVEC 2016 nor a RECOLA tree", file=root, hint=hint)
-    return found[0]
+def _detect_layout(root: Path, files: Sequence[tuple[tuple[str, ...], Path]]) -> str:
+    present = {parent for parents, _ in files for parent in parents}
+    layouts = [name for name, kinds in _LAYOUTS.items() if {kinds[k].folder for k in ("video", "frame_time")} & present]
+    if len(layouts) > 1:
+        hint = "choose --layout avec2016 or --layout recola"
+        raise DataError("both an AVEC 2016 and a RECOLA tree", code="ambiguous", file=root, hint=hint)
+    if not layouts:
+        hint = " or ".join(_expected_files(name) for name in _LAYOUTS)
+        raise DataError("neither an AVEC 2016 nor a RECOLA tree", code="wrong-format", file=root, hint=hint)
+    return layouts[0]
 
 
-def _gathered(
-    root: Path, files: Sequence[tuple[tuple[str, ...], Path]], kind: _Kind, dimension: str
+def _collect(
+    root: Path, files: Sequence[tuple[tuple[str, ...], Path]], kind: _FileKind, dimension: str
 ) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for way, path in files:
-        if kind.folder not in way or path.suffix.lower() not in kind.suffixes:
+    """Return the files of a kind by the name of their recording."""
+    by_name: dict[str, Path] = {}
+    for parents, path in files:
+        if kind.folder not in parents or path.suffix.lower() not in kind.suffixes:
             continue
-        if kind.rated and dimension not in way:
+        if kind.per_dimension and dimension not in parents:
             continue
-        other = found.setdefault(path.stem, path)
+        other = by_name.setdefault(path.stem, path)
         if other.parent == path.parent and kind.folder == "bbox":  # .csv beside .mat: the same boxes
-            found[path.stem] = max(other, path, key=lambda one: one.suffix.lower() == ".mat")
+            by_name[path.stem] = max(other, path, key=lambda file: file.suffix.lower() == ".mat")
         elif other is not path:
             raise DataError(
-                f"is there twice: {other.relative_to(root)} and {path.relative_to(root)}",
-                file=root, field=kind.folder, value=path.stem, hint="leave one",
+                f"two files: {other.relative_to(root)} and {path.relative_to(root)}",
+                code="duplicate", file=root, field=kind.folder, value=path.stem, hint="remove one",
             )  # fmt: skip
-    return found
+    return by_name
 
 
-def _placed(recording: Recording, layout: str) -> Recording:
-    if layout == "recola":
-        name = RECOLA_TEST.get(recording.name, recording.name)
-        recording = replace(recording, name=name, participant=recording.name)
-    return replace(recording, partition=partition_of(recording.name))
+def _recording(name: str, layout: str, files: Mapping[str, Path | None]) -> Recording:
+    avec_name = RECOLA_TEST.get(name, name) if layout == "recola" else name
+    participant = name if layout == "recola" else None
+    return Recording(avec_name, partition_of(avec_name), participant=participant, **files)
 
 
-def _expected(layout: str) -> str:
+def _expected_files(layout: str) -> str:
     kinds = _LAYOUTS[layout]
-    return f"{layout}: {kinds['video'].folder}/NAME.mp4 and {kinds['frame_time'].folder}/NAME.csv are expected"
+    return f"{layout} has {kinds['video'].folder}/NAME.mp4 and {kinds['frame_time'].folder}/NAME.csv"

@@ -27,7 +27,7 @@ from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.processes import as_done
-from lq_emotion.datasets.avec.gold import rebuild
+from lq_emotion.datasets.avec.gold import combine_ratings
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.synthetic.face import Expression, Pose, Scene
 from lq_emotion.datasets.synthetic.person import make_person
@@ -197,7 +197,7 @@ def _make(out: Path, settings: Settings, name: str, progress: Callable[[int], An
     for traces, raters, gold in zip(ratings, labels[:2], labels[2:], strict=True):
         rows = (";".join([f"{t:.2f}", *(f"{v:.2f}" for v in row)]) for t, row in zip(clock, traces, strict=True))
         _write_lines(raters, [header, *rows])
-        _write_lines(gold, _arff(name, clock, rebuild(traces)))
+        _write_lines(gold, _arff(name, clock, combine_ratings(traces)))
     poses = [Pose(*place) for place in course.place.tolist()]
     true = [(0.0,) * 4 if course.away[tick] else scene.box(poses[tick]) for tick in shown]
     write_boxes(boxes, np.round(true, 2), clock[shown])

@@ -182,7 +182,7 @@ def _otherwise(plan: StudyPlan, *parts: str) -> dict[str, Any]:
 
 def _partitioned(plan: StudyPlan) -> dict[str, Any]:
     """Return what a stage's settings owe to partitions that a user names."""
-    return {"partitions": dict(plan.partitions.named)} if plan.partitions.named else {}
+    return {"partitions": dict(plan.partitions.chosen)} if plan.partitions.chosen else {}
 
 
 def _prepare(plan: StudyPlan, names: Sequence[str], crops: list[Path]) -> Stage:

@@ -30,7 +30,7 @@ from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.processes import as_done
-from lq_emotion.datasets.avec.partitions import Partitions, crops_of
+from lq_emotion.datasets.avec.partitions import Partitions, recordings_in
 from lq_emotion.evaluation.adjust import forward, made_alike
 from lq_emotion.evaluation.predict import Predictor, definition_of, load_predictor
 from lq_emotion.metrics.regression import Convention, score
@@ -373,7 +373,7 @@ class RateDistortion:
         CaffeCompatError, PortError, OSError
         """
         self._check()
-        names = list(dict.fromkeys(self.names)) or crops_of(self.data, "dev", self.partitions)
+        names = list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
         labels = read_labels(self.data, names)
         _, prepared = made_alike(labels, self.data)
         delay = prepared if self.delay is None else self.delay

@@ -46,7 +46,7 @@ class StudyPlan:
         training recordings.
     boxes : a folder of face boxes; found by default.
     partitions : which recordings are trained with and which are scored.
-    dimension : what the labels are of; `out` is then `avec.layout.root_of` of ROOT.
+    dimension : what the labels are of; `out` is then `avec.layout.dimension_root` of ROOT.
     delay : seconds by which the gold standard is late; see `dataset.recording.Settings`.
     seed : of everything that is drawn.
     threads : of a stage.
@@ -131,7 +131,7 @@ def do_prepare(plan: StudyPlan, names: tuple[str, ...]) -> None:
     with log(plan.out, "prepare") as say:
         outcomes = prepare(
             plan.recordings, plan.out, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say,
-            partitions=plan.partitions if plan.partitions.named else None,
+            partitions=plan.partitions if plan.partitions.chosen else None,
         )  # fmt: skip
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:

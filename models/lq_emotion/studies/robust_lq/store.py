@@ -10,7 +10,7 @@ from typing import Any
 
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.png import is_png
-from lq_emotion.datasets.avec.layout import natural
+from lq_emotion.datasets.avec.layout import natural_order
 
 Results = dict[str, Any]
 
@@ -102,7 +102,7 @@ class Store:
             return {} if self.table is None else {**self.table.get("switches", {})}
 
     def _each(self, folder: str, name: str) -> dict[str, Results]:
-        paths = sorted((self.root / folder).glob(f"*/{name}"), key=lambda path: natural(path.parent.name))
+        paths = sorted((self.root / folder).glob(f"*/{name}"), key=lambda path: natural_order(path.parent.name))
         found = {path.parent.name: read_json(path) for path in paths}
         return {key: results for key, results in found.items() if results is not None}
 

@@ -8,7 +8,7 @@ import pytest
 
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import main
-from lq_emotion.datasets.avec.gold import read_gsd, rebuild
+from lq_emotion.datasets.avec.gold import combine_ratings, read_gsd
 from lq_emotion.datasets.avec.layout import find_recordings
 from lq_emotion.datasets.avec.tables import read_arff, read_csv
 from lq_emotion.datasets.synthetic import package
@@ -66,7 +66,7 @@ def test_times_frames_boxes_and_labels_belong_together(made):
         clock = gold.numbers(gold.position("frameTime"))
         assert len(clock) == 200
         raters = np.stack([ratings.numbers(k) for k in range(1, 7)], axis=1)
-        np.testing.assert_allclose(gold.numbers(gold.position("GoldStandard")), rebuild(raters), atol=5.1e-7)
+        np.testing.assert_allclose(gold.numbers(gold.position("GoldStandard")), combine_ratings(raters), atol=5.1e-7)
 
 
 def test_the_same_settings_give_the_same_bytes_and_another_seed_somebody_else(made, tmp_path):
