@@ -11,23 +11,9 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
+from caffe_compat.layers import every_layer
 from caffe_compat.layers.batch_norm import BatchNormModule
-from caffe_compat.layers.eltwise import Sum
-from caffe_compat.layers.inner_product import FlattenLinear
 from caffe_compat.layers.scale import ScaleModule
-
-_KEEP_NO_OUTPUT = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    FlattenLinear,
-    BatchNormModule,
-    ScaleModule,
-    Sum,
-    nn.MaxPool2d,
-    nn.AdaptiveMaxPool2d,
-)
-"""Modules whose backward pass reads their inputs, never their output, and whose output is memory of their own."""
 
 
 def optimise(net: fx.GraphModule) -> None:
@@ -85,7 +71,7 @@ def _in_place(net: fx.GraphModule, relu: fx.Node) -> None:
     module, source = _module(net, relu), next(iter(relu.args), None)
     if not isinstance(module, nn.ReLU | nn.LeakyReLU) or not isinstance(source, fx.Node) or _sole(source) is None:
         return
-    if not isinstance(_module(net, source), _KEEP_NO_OUTPUT):
+    if not isinstance(_module(net, source), tuple(kind for layer in every_layer() for kind in layer.free_outputs)):
         return
     slope = module.negative_slope if isinstance(module, nn.LeakyReLU) else 0.0
     if slope < 0:

@@ -22,6 +22,8 @@ from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import read_binary
 from caffe_compat.formats.image_size import too_many
+from caffe_compat.layers import REGISTRY, facts
+from caffe_compat.layers.data import ImageFed
 from caffe_compat.schema import caffe_pb2 as pb
 
 PathLike = str | os.PathLike[str]
@@ -135,21 +137,19 @@ def preprocessing_of(
         There is no such layer, or its mean cannot be read.
     """
     prepared = prepare(net, net_state(phase), base_dir=base_dir)
-    types = ("Data", "ImageData", "MemoryData", "WindowData")
-    layer = next((layer for layer in prepared.message.layer if layer.type in types), None)
-    if layer is None:
+    layers = ((layer, facts(layer.type)) for layer in prepared.message.layer)
+    layer, feeder = next(((layer, fed) for layer, fed in layers if isinstance(fed, ImageFed)), (None, None))
+    if layer is None or feeder is None:
         raise DataError(
             f"has no layer in {phase} that prepares pictures",
             file=None if isinstance(net, pb.NetParameter) else net,
-            hint=", ".join(types),
+            hint=", ".join(sorted(name for name, known in REGISTRY.items() if isinstance(known, ImageFed))),
         )
     transform, images = layer.transform_param, layer.image_data_param
-    gray = transform.force_gray or (layer.type == "ImageData" and not images.is_color)
-    gray = gray or (layer.type == "MemoryData" and layer.memory_data_param.channels == 1)
     mean = np.array(transform.mean_value, np.float32) if transform.mean_value else None
     if transform.mean_file:
         mean = _mean_file(transform.mean_file, prepared.base_dir)
-    channels = "GRAY" if gray or (mean is not None and mean.ndim == 3 and len(mean) == 1) else "BGR"
+    channels = "GRAY" if feeder.is_gray(layer) or (mean is not None and mean.ndim == 3 and len(mean) == 1) else "BGR"
     if mean is not None and mean.ndim == 1 and len(mean) == 1 and channels == "BGR":
         mean = np.repeat(mean, 3)
     size = (images.new_height, images.new_width) if images.new_height and images.new_width else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from caffe_compat.data.c_random import Randomness
 from caffe_compat.errors import DataError
+from caffe_compat.layers import REGISTRY, Source
 from caffe_compat.runtime.closing import Closing
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
     Cursor = Mapping[str, npt.NDArray[np.int64]]
 
-# Caffe 1.0's layers whose tops come from outside the net (include/caffe/layers/*_data_layer.hpp), but for Input, which
-# the caller fills.
-DATA_LAYER_TYPES = frozenset({"Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData"})
+DATA_LAYER_TYPES = frozenset(
+    name for name, layer in REGISTRY.items() if layer.source not in (Source.NONE, Source.CALLER)
+)
+"""Caffe 1.0's layers whose tops come from outside the net, but for Input, which the caller fills."""
 
 
 class DataSource(Closing, ABC):

@@ -13,12 +13,11 @@ from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, did_you_mean, printable
-from caffe_compat.schema.caffe_pb2 import ConvolutionParameter, LayerParameter, NetParameter, PoolingParameter
+from caffe_compat.layers import facts
+from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
 
 RANK_DIRECTIONS = ("LR", "TB", "BT", "RL")
-LEARNING = ("Convolution", "Deconvolution", "InnerProduct")
-_COLOURS = {"Convolution": "#FF5050", "Deconvolution": "#FF5050", "Pooling": "#FF9900", "InnerProduct": "#CC33FF"}
-_OTHER, _IN_PLACE, _BLOB = "#6495ED", "#90EE90", "#E0E0E0"
+_IN_PLACE, _BLOB = "#90EE90", "#E0E0E0"
 
 
 @dataclass(frozen=True)
@@ -98,29 +97,19 @@ def in_place(layer: LayerParameter) -> bool:
 
 def colour(layer_type: str) -> str:
     """Return the colour of layers of a type."""
-    return _COLOURS.get(layer_type, _OTHER)
+    return facts(layer_type).drawing.colour
 
 
 def edge_label(layer: LayerParameter) -> str:
     """Return the batch size of a Data layer, the number of outputs of a learning layer, else nothing."""
-    if layer.type == "Data":
-        return f"Batch {layer.data_param.batch_size}"
-    if layer.type in ("Convolution", "Deconvolution"):
-        return str(layer.convolution_param.num_output)
-    if layer.type == "InnerProduct":
-        return str(layer.inner_product_param.num_output)
-    return ""
+    return facts(layer.type).drawn_output(layer)
 
 
 def layer_lines(layer: LayerParameter, *, display_lrm: bool = False) -> list[str]:
     """Return what is written in a layer's box: name, type, window, learning-rate multipliers."""
-    lines = [layer.name, f"({layer.type})"]
-    if layer.type == "Pooling":
-        lines = [layer.name, f"(Pooling {PoolingParameter.PoolMethod.Name(layer.pooling_param.pool)})"]
-        lines += _pooling_window(layer.pooling_param)
-    elif layer.type in ("Convolution", "Deconvolution"):
-        lines += _convolution_window(layer.convolution_param)
-    if display_lrm and layer.type in LEARNING:
+    known = facts(layer.type)
+    lines = [layer.name, *known.drawn_lines(layer)]
+    if display_lrm and known.drawing.lr_mult:
         weights, bias = lr_mults(layer)
         if weights or bias:
             lines.append(f"lr mult: {weights:.1f}, {bias:.1f}")
@@ -131,34 +120,6 @@ def lr_mults(layer: LayerParameter) -> tuple[float, float]:
     """Return the learning-rate multipliers of weights and bias."""
     weights, bias = ([*(p.lr_mult for p in layer.param), 1.0, 1.0])[:2]
     return weights, bias
-
-
-def _pooling_window(param: PoolingParameter) -> list[str]:
-    if param.global_pooling:
-        return ["global"]
-    return _window(
-        [param.kernel_size] if param.HasField("kernel_size") else [param.kernel_h, param.kernel_w],
-        [param.stride_h, param.stride_w] if param.HasField("stride_h") else [param.stride],
-        [param.pad_h, param.pad_w] if param.HasField("pad_h") or param.HasField("pad_w") else [param.pad],
-    )
-
-
-def _convolution_window(param: ConvolutionParameter) -> list[str]:
-    kernel = [param.kernel_h, param.kernel_w] if param.HasField("kernel_h") else list(param.kernel_size)
-    stride = [param.stride_h, param.stride_w] if param.HasField("stride_h") else list(param.stride)
-    pad = [param.pad_h, param.pad_w] if param.HasField("pad_h") or param.HasField("pad_w") else list(param.pad)
-    lines = _window(kernel or [1], stride or [1], pad or [0])
-    if any(d != 1 for d in param.dilation):
-        lines.append(f"dilation: {_extent(param.dilation)}")
-    return lines
-
-
-def _window(kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> list[str]:
-    return [f"kernel size: {_extent(kernel)}", f"stride: {_extent(stride)}", f"pad: {_extent(pad)}"]
-
-
-def _extent(values: Sequence[int]) -> str:
-    return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
 
 
 def _phases(layer: LayerParameter) -> list[str]:

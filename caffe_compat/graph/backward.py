@@ -10,16 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from caffe_compat.graph.graph import Node
-from caffe_compat.schema import caffe_pb2 as pb
-
-_LABELS = {
-    "ContrastiveLoss": 2, "HingeLoss": 1, "InfogainLoss": 1, "LSTM": 1, "LSTMUnit": 2, "MultinomialLogisticLoss": 1,
-    "RNN": 1, "SigmoidCrossEntropyLoss": 1, "SoftmaxWithLoss": 1,
-}  # fmt: skip
-"""The bottom that force_backward leaves out."""
-
-_UNASKED = frozenset({"BatchNorm", "Flatten", "Im2col", "LSTM", "LSTMUnit", "MVN", "RNN", "Reshape", "Softmax"})
-"""Types that write their bottoms' gradients whenever they go backward."""
 
 
 @dataclass
@@ -43,9 +33,7 @@ class Need:
 
 
 def _unasked(node: Node, index: int) -> bool:
-    if node.type == "LRN":
-        return node.spec.param.lrn_param.norm_region == pb.LRNParameter.ACROSS_CHANNELS
-    return node.type in _UNASKED and index != _LABELS.get(node.type)
+    return node.layer.writes_unasked(node.spec.param) and index != node.layer.unforced
 
 
 def needs(nodes: Sequence[Node], *, force: bool) -> list[Need]:
@@ -62,9 +50,9 @@ def needs(nodes: Sequence[Node], *, force: bool) -> list[Need]:
     for node, need in zip(nodes, needed, strict=True):
         if force:
             need.layer = True
-            need.bottoms = [n or i != _LABELS.get(node.type) for i, n in enumerate(need.bottoms)]
+            need.bottoms = [n or i != node.layer.unforced for i, n in enumerate(need.bottoms)]
             need.params = [True] * len(need.params)
-        if node.type in ("RNN", "LSTM"):
+        if node.layer.always_learns:
             need.params = [True] * len(need.params)
     return needed
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from caffe_compat.graph.graph import NetGraph, Node
+from caffe_compat.layers import View
 
 _FLOAT = 4  # bytes
 _PER_VALUE = 16  # multiply-accumulates that a core does while it reads and writes one value
-_SHARED = frozenset({"Split", "Reshape", "Flatten"})
 
 
 def macs(node: Node) -> int:
@@ -17,27 +17,7 @@ def macs(node: Node) -> int:
     Every weight takes part once for each place it is applied at: a convolution's at every output position, a
     deconvolution's at every input position, an inner product's in every row, a recurrence's in every step and row.
     """
-    weights = [slot.blob.shape for slot in node.slots if len(slot.blob.shape) > 1]
-    if not weights or node.type == "Embed":
-        return 0
-    values = sum(math.prod(shape) for shape in weights)
-    bottoms, param = node.spec.bottoms, node.spec.param
-    if node.type in ("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution"):
-        axis = _axis(param.convolution_param.axis, bottoms[0])
-        tops = node.layer.top_shapes(node.spec)
-        return sum(values * math.prod(top[:axis]) * math.prod(top[axis + 1 :]) for top in tops)
-    if node.type == "Deconvolution":
-        axis = _axis(param.convolution_param.axis, bottoms[0])
-        return sum(values * math.prod(bottom[:axis]) * math.prod(bottom[axis + 1 :]) for bottom in bottoms)
-    if node.type == "InnerProduct":
-        return values * math.prod(bottoms[0][: _axis(param.inner_product_param.axis, bottoms[0])])
-    if node.type in ("LSTM", "RNN"):
-        return values * math.prod(bottoms[0][:2])
-    return 0
-
-
-def _axis(axis: int, shape: tuple[int, ...]) -> int:
-    return axis % len(shape)
+    return node.layer.macs(node.spec)
 
 
 def work(graph: NetGraph) -> int:
@@ -48,7 +28,7 @@ def work(graph: NetGraph) -> int:
 
 def top_bytes(graph: NetGraph, node: Node) -> int:
     """Return the memory of a layer's tops in single precision; none for what lies in the memory of a bottom."""
-    if node.type in _SHARED:
+    if node.layer.top_view(node.spec.param) is not View.NONE:
         return 0
     return sum(_FLOAT * math.prod(graph.shapes[top]) for top in node.tops if top not in node.bottoms)
 

@@ -43,8 +43,10 @@ from caffe_compat.layers.base import (
     constant,
     every_layer,
     exactly,
+    facts,
     register,
 )
+from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Reads, Source, View
 from caffe_compat.layers.resolve import resolve_type
 
 __all__ = [
@@ -53,13 +55,20 @@ __all__ = [
     "Account",
     "Arity",
     "BlobDef",
+    "Coordinates",
+    "Drawing",
+    "Gradient",
     "Layer",
     "LayerSpec",
+    "Reads",
     "Shape",
+    "Source",
+    "View",
     "candidates",
     "constant",
     "every_layer",
     "exactly",
+    "facts",
     "register",
     "resolve_type",
 ]

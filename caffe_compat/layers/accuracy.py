@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.facts import Gradient
 from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner
 
 
@@ -40,6 +41,9 @@ class Accuracy(Layer):
 
     type = "Accuracy"
     summary = "top-k accuracy; ignore_label; second top: per class"
+    gradient = Gradient.STOPS
+    no_gradient = (0, 1)
+    is_result = True
     bottoms = exactly(2)
     tops = Arity(1, 2)
     inference = False
@@ -62,3 +66,6 @@ class Accuracy(Layer):
 
     def _axis(self, spec: LayerSpec) -> int:
         return spec.axis(spec.param.accuracy_param.axis, "accuracy_param.axis")
+
+    def whole_number_bottoms(self, count: int) -> Sequence[int]:
+        return (1,)

@@ -20,6 +20,7 @@ from caffe_compat.layers.base import (
     four_axes_at_most,
     register,
 )
+from caffe_compat.layers.facts import Coordinates, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -46,6 +47,8 @@ class Bias(Layer):
 
     type = "Bias"
     summary = "sum along axes, learned or from a second bottom"
+    is_affine = True
+    coordinates = Coordinates.SAME
     bottoms = Arity(1, 2)
     accounts = {"bias_param": Account(read=("axis", "num_axes", "filler"))}
 
@@ -105,6 +108,10 @@ class MVN(Layer):
 
     type = "MVN"
     summary = "zero mean, unit variance, per map or per sample"
+    reads = Reads.BOTTOM | Reads.TOP
+    in_place_fault = "its backward pass reads the values it has overwritten"
+    ignores_propagate_down = True
+    coordinates = Coordinates.SAME
     accounts = {"mvn_param": Account(read=("normalize_variance", "across_channels", "eps"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -150,6 +157,9 @@ class Parameter(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ParameterModule(self.top_shapes(spec)[0])
+
+    def stale_reason(self, param: pb.LayerParameter) -> str:
+        return "the learned values themselves are overwritten in every pass"
 
 
 class ReductionModule(nn.Module):

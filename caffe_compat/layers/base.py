@@ -10,6 +10,7 @@ decided in :mod:`caffe_compat.layers.resolve`.
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from caffe_compat.definition.forks import FORKS, Schema
 from caffe_compat.errors import CaffeCompatError, NetError
 from caffe_compat.formats.extras import where
 from caffe_compat.layers.custom_params import Defaults, own_message
+from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Memories, Reads, Source, View
 from caffe_compat.schema import caffe_pb2 as pb
 
 Shape = tuple[int, ...]
@@ -166,7 +168,6 @@ class Layer:
     tops: ClassVar[Arity] = exactly(1)
     accounts: ClassVar[Mapping[str, Account]] = {}
     is_loss: ClassVar[bool] = False
-    is_data: ClassVar[bool] = False
     forks: ClassVar[tuple[str, ...]] = ()
     """The forks a type is of, where it is not Caffe's own; names of :data:`caffe_compat.definition.forks.FORKS`."""
     own: ClassVar[Mapping[str, Defaults]] = {}
@@ -175,6 +176,59 @@ class Layer:
     """Whether the layer has a place in a net made for inference (losses, metrics and Silence have none)."""
     has_effect: ClassVar[bool] = False
     """Whether the layer does something besides making tops, so that it runs where it has none."""
+    source: ClassVar[Source] = Source.NONE
+    """Where the tops come from, if from outside the net."""
+    is_result: ClassVar[bool] = False
+    """Whether the tops are results for people or programs, so that no layer need read them."""
+    identity_in_test: ClassVar[bool] = False
+    """Whether the layer passes its bottom on unchanged in the phase TEST."""
+    is_affine: ClassVar[bool] = False
+    """Whether the layer learns the scale or the shift that BatchNorm leaves to the next layer."""
+
+    # The memory of blobs: facts from Caffe's code, which matter where layers work in place.
+    view: ClassVar[View] = View.NONE
+    """How far the tops are the memory of the first bottom."""
+    keeps_values: ClassVar[bool] = False
+    """Whether every value of a top is a value of a bottom: labels stay labels."""
+    keeps_sign: ClassVar[bool] = False
+    """Whether values keep their signs, so that a ReLU in place above still sees where it let values pass."""
+    reads: ClassVar[Reads] = Reads.NOTHING
+    """The values that the backward pass reads; for a layer in place, `in_place_fault` says more."""
+    rereads_in_place: ClassVar[bool] = False
+    """Whether in place the gradient is that at the values which the memory holds when the net goes backward."""
+    in_place_fault: ClassVar[str] = ""
+    """Why Caffe computes a wrong gradient where the layer works in place."""
+    clears_in_place: ClassVar[bool] = False
+    """Whether Caffe's values are wrong in place, too: the top is cleared before the bottom is read."""
+    free_outputs: ClassVar[tuple[builtins.type[torch.nn.Module], ...]] = ()
+    """Modules of the layer whose output may be overwritten: memory of its own, which their backward does not read."""
+
+    # Gradients: facts from Caffe's Backward_cpu and AllowForceBackward.
+    gradient: ClassVar[Gradient] = Gradient.PASSES
+    """What becomes of the tops' gradients."""
+    no_gradient: ClassVar[tuple[int, ...]] = ()
+    """The bottoms to which no gradient passes: Caffe ends where the gradient of such a bottom is asked for."""
+    ignores_propagate_down: ClassVar[bool] = False
+    """Whether the backward pass writes the bottoms' gradients even if nothing asks for them."""
+    unforced: ClassVar[int | None] = None
+    """The bottom that force_backward leaves out."""
+    always_learns: ClassVar[bool] = False
+    """Whether the gradients of all parameters are computed, whatever their lr_mult."""
+
+    # What lint and drawings show.
+    weight_message: ClassVar[str] = ""
+    """The message with the layer's weight_filler, and its bias_term if there can be a bias."""
+    unsuited_scores: ClassVar[Mapping[str, str]] = {}
+    """For a loss, layer types that should not make its first bottom, each with the reason."""
+    coordinates: ClassVar[Coordinates] = Coordinates.NONE
+    """How the coordinates of the top map to those of the bottom."""
+    drawing: ClassVar[Drawing] = Drawing()
+    """Colour and extras in drawings of nets."""
+
+    @property
+    def is_data(self) -> bool:
+        """Tell whether the tops come from outside the net."""
+        return self.source is not Source.NONE
 
     def setup(self, param: pb.LayerParameter) -> None:
         """Complete the message as Caffe's LayerSetUp leaves it (it is what a snapshot holds)."""
@@ -201,6 +255,76 @@ class Layer:
         """Return the module: called with the bottoms, it returns the top (a tuple where the layer has several)."""
         raise NotImplementedError
 
+    def macs(self, spec: LayerSpec) -> int:
+        """Return the multiply-accumulates of a forward pass in which weights take part; biases left out."""
+        return 0
+
+    def whole_number_bottoms(self, count: int) -> Sequence[int]:
+        """Return which of `count` bottoms must hold whole numbers (labels, indices); of a loss all but the first."""
+        return range(1, count) if self.is_loss else ()
+
+    def backward_reads(self, param: pb.LayerParameter) -> Reads:
+        """Return `reads`, where it depends on the layer's fields."""
+        return self.reads
+
+    def top_view(self, param: pb.LayerParameter) -> View:
+        """Return `view`, where it depends on the layer's fields or blobs."""
+        return self.view
+
+    def writes_unasked(self, param: pb.LayerParameter) -> bool:
+        """Return `ignores_propagate_down`, where it depends on the layer's fields."""
+        return self.ignores_propagate_down
+
+    def stale_reason(self, param: pb.LayerParameter) -> str:
+        """Return why a top overwritten in place is not written anew by the next pass, "" where it is."""
+        return ""
+
+    def has_bias(self, param: pb.LayerParameter) -> bool:
+        """Tell whether the layer adds a learned bias of one value for each output."""
+        return bool(self.weight_message) and getattr(getattr(param, self.weight_message), "bias_term", False)
+
+    def has_inner_layer(self, param: pb.LayerParameter) -> bool:
+        """Tell whether Caffe makes another layer inside this one, which its log shows."""
+        return False
+
+    def drawn_lines(self, param: pb.LayerParameter) -> list[str]:
+        """Return what is written in the layer's box below its name."""
+        return [f"({param.type})"]
+
+    def drawn_output(self, param: pb.LayerParameter) -> str:
+        """Return what is written beside the arrows to the tops."""
+        return ""
+
+    # Where Caffe's passes differ from the function and its derivative. Only caffe_compat.pycaffe follows them there:
+    # its blobs lie in memory as Caffe's do, and scripts see what is in them.
+
+    def caffe_input(self, spec: LayerSpec, bottom: torch.Tensor) -> torch.Tensor:
+        """Return a bottom as Caffe's forward pass takes it."""
+        return bottom
+
+    def after_forward(self, spec: LayerSpec, memory: Memories) -> None:
+        """Leave in the blobs what Caffe's forward pass leaves there beside the tops."""
+
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        """Return the bottoms' gradients where Caffe's are not the function's, else None.
+
+        A list shorter than the bottoms is of the first of them; the others have no gradient.
+        """
+        return None
+
+    def scratch_gradient(self, spec: LayerSpec, memory: Memories) -> None:
+        """Leave in the first bottom's gradient, if nothing asks for it, what Caffe computes there for a blob's."""
+
+    def overwrites_gradient(self, spec: LayerSpec, index: int) -> bool:
+        """Tell whether Caffe writes the gradient of blob `index` over the last pass's instead of adding to it."""
+        return False
+
+
+class _Unknown(Layer):
+    type = ""
+
+
+_UNKNOWN = _Unknown()
 
 REGISTRY: dict[str, Layer] = {}
 """Caffe's own types, and the user's own."""
@@ -253,6 +377,14 @@ def candidates(type_: str) -> tuple[Layer, ...]:
     if mine is not None and mine.own:
         return (mine,)
     return (*((mine,) if mine else ()), *FORK_REGISTRY.get(type_, ()))
+
+
+def facts(type_: str) -> Layer:
+    """Return the layer type that a name stands for as far as the name alone decides; an unknown name has the defaults.
+
+    Caffe's own type comes first, then the first fork's: for tools that look at layers which no net was built of.
+    """
+    return next(iter(candidates(type_)), _UNKNOWN)
 
 
 def schema_of(layer: Layer | type[Layer], fork: str) -> Schema:

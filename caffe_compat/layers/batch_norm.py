@@ -10,6 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, constant, register
+from caffe_compat.layers.facts import Coordinates
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -62,6 +63,9 @@ class BatchNorm(Layer):
 
     type = "BatchNorm"
     summary = "normalisation by batch (TRAIN) or moving (TEST) statistics"
+    ignores_propagate_down = True
+    coordinates = Coordinates.SAME
+    free_outputs = (BatchNormModule,)
     accounts = {"batch_norm_param": Account(read=("use_global_stats", "moving_average_fraction", "eps"))}
 
     def setup(self, param: pb.LayerParameter) -> None:

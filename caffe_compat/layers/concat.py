@@ -9,6 +9,8 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.facts import Coordinates, Gradient, View
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 class ConcatModule(nn.Module):
@@ -29,6 +31,7 @@ class Concat(Layer):
 
     type = "Concat"
     summary = "join along an axis"
+    keeps_values = True
     bottoms = Arity(1, None)
     accounts = {"concat_param": Account(read=("axis", "concat_dim"))}
 
@@ -54,6 +57,9 @@ class Concat(Layer):
             return spec.axis(message.concat_dim, "concat_param.concat_dim")
         return spec.axis(message.axis, "concat_param.axis")
 
+    def top_view(self, param: pb.LayerParameter) -> View:
+        return View.VALUES_AND_GRADIENTS if len(param.bottom) == 1 else View.NONE
+
 
 class SplitModule(nn.Module):
     """The same blob under several names."""
@@ -73,6 +79,9 @@ class Split(Layer):
 
     type = "Split"
     summary = "one blob under several names"
+    view = View.VALUES
+    keeps_values = True
+    coordinates = Coordinates.SAME
     tops = Arity(1, None)
 
     def module(self, spec: LayerSpec) -> nn.Module:
@@ -85,6 +94,7 @@ class Silence(Layer):
 
     type = "Silence"
     summary = "swallows blobs"
+    gradient = Gradient.STOPS
     bottoms = Arity(1, None)
     tops = exactly(0)
     inference = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, register
+from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, register
+from caffe_compat.layers.facts import Coordinates, Drawing, Reads, drawn_extent, drawn_window
 from caffe_compat.layers.narrow_conv import FewOutputsConv2d, suits
+from caffe_compat.schema import caffe_pb2 as pb
 
 _CONVS: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _PAIRS = {"kernel_size": ("kernel_h", "kernel_w"), "stride": ("stride_h", "stride_w"), "pad": ("pad_h", "pad_w")}
@@ -120,6 +122,11 @@ class Convolution(Layer):
 
     type = "Convolution"
     summary = "N-d convolution: stride, pad, dilation, group (1 to 3 spatial axes)"
+    reads = Reads.BOTTOM
+    weight_message = "convolution_param"
+    coordinates = Coordinates.WINDOW
+    drawing = Drawing("#FF5050", lr_mult=True)
+    free_outputs = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     bottoms = Arity(1, None)
     tops = Arity(1, None)
     accounts = {
@@ -207,3 +214,25 @@ class Convolution(Layer):
         if isinstance(conv, ManyConvolutions):
             conv.channel_axis, conv.window = at.axis, at if beyond else None
         return conv
+
+    def macs(self, spec: LayerSpec) -> int:
+        return self._macs(spec, self.top_shapes(spec))
+
+    def _macs(self, spec: LayerSpec, places: Sequence[Shape]) -> int:
+        """Return the multiply-accumulates of weights that take part once at every place of some blobs."""
+        weights, axis = count(self.blobs(spec)[0].shape), window(spec).axis
+        return sum(weights * count(shape[:axis]) * count(shape[axis + 1 :]) for shape in places)
+
+    def drawn_lines(self, param: pb.LayerParameter) -> list[str]:
+        message = param.convolution_param
+        kernel = [message.kernel_h, message.kernel_w] if message.HasField("kernel_h") else message.kernel_size
+        stride = [message.stride_h, message.stride_w] if message.HasField("stride_h") else message.stride
+        padded = message.HasField("pad_h") or message.HasField("pad_w")
+        pad = [message.pad_h, message.pad_w] if padded else message.pad
+        lines = [f"({param.type})", *drawn_window(kernel or [1], stride or [1], pad or [0])]
+        if any(d != 1 for d in message.dilation):
+            lines.append(f"dilation: {drawn_extent(message.dilation)}")
+        return lines
+
+    def drawn_output(self, param: pb.LayerParameter) -> str:
+        return str(param.convolution_param.num_output)

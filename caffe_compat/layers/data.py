@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.facts import Source
 from caffe_compat.schema import caffe_pb2 as pb
 
 _T = TypeVar("_T")
@@ -29,9 +30,9 @@ class Input(Layer):
 
     type = "Input"
     summary = "inputs of the net"
+    source = Source.CALLER
     bottoms = exactly(0)
     tops = Arity(0, None)
-    is_data = True
     accounts = {"input_param": Account(read=("shape",))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -48,15 +49,35 @@ class Input(Layer):
         shapes = [tuple(shape.dim) for shape in spec.param.input_param.shape]
         return tuple(shapes * len(spec.param.top) if len(shapes) == 1 else shapes)
 
+    def stale_reason(self, param: pb.LayerParameter) -> str:
+        return "a second forward pass without new input works on what the first one left"
+
 
 class Fed(Layer):
     """Base of the layers that :mod:`caffe_compat.data` feeds; a type without `top_shapes` learns them from its data."""
 
     bottoms = exactly(0)
-    is_data = True
+    source = Source.FILES
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ()
+
+
+class ImageFed(Fed):
+    """Base of the layers that prepare images: the first top holds images, the second, if any, their labels."""
+
+    def batch_size(self, param: pb.LayerParameter) -> int:
+        """Return the number of images in a batch."""
+        raise NotImplementedError
+
+    def is_gray(self, param: pb.LayerParameter) -> bool:
+        """Tell whether the images have one channel, as far as the layer's fields decide."""
+        return param.transform_param.force_gray
+
+    def image_shape(self, param: pb.LayerParameter) -> Shape:
+        """Return (channels, height, width) as far as the layer's fields decide; 0 for what they leave to the data."""
+        size = param.transform_param.crop_size
+        return 1 if self.is_gray(param) else 3, size, size
 
 
 @register
@@ -70,7 +91,7 @@ class HDF5Data(Fed):
 
 
 @register
-class Data(Fed):
+class Data(ImageFed):
     """Batches of a database's records."""
 
     type = "Data"
@@ -88,9 +109,15 @@ class Data(Fed):
         "transform_param": _TRANSFORM,
     }
 
+    def batch_size(self, param: pb.LayerParameter) -> int:
+        return param.data_param.batch_size
+
+    def drawn_output(self, param: pb.LayerParameter) -> str:
+        return f"Batch {param.data_param.batch_size}"
+
 
 @register
-class ImageData(Fed):
+class ImageData(ImageFed):
     """Batches of the pictures of a list."""
 
     type = "ImageData"
@@ -104,9 +131,19 @@ class ImageData(Fed):
         "transform_param": Account(read=("scale", "mirror", "crop_size", "mean_file", "mean_value"), ignored=_COLOUR),
     }
 
+    def batch_size(self, param: pb.LayerParameter) -> int:
+        return param.image_data_param.batch_size
+
+    def is_gray(self, param: pb.LayerParameter) -> bool:
+        return super().is_gray(param) or not param.image_data_param.is_color
+
+    def image_shape(self, param: pb.LayerParameter) -> Shape:
+        (channels, height, width), images = super().image_shape(param), param.image_data_param
+        return channels, height or images.new_height, width or images.new_width
+
 
 @register
-class WindowData(Fed):
+class WindowData(ImageFed):
     """Batches of windows of pictures."""
 
     type = "WindowData"
@@ -135,13 +172,22 @@ class WindowData(Fed):
         ),
     }
 
+    def batch_size(self, param: pb.LayerParameter) -> int:
+        return param.window_data_param.batch_size
+
+    def image_shape(self, param: pb.LayerParameter) -> Shape:
+        channels, size, _ = super().image_shape(param)
+        size = size or param.window_data_param.crop_size
+        return channels, size, size
+
 
 @register
-class MemoryData(Fed):
+class MemoryData(ImageFed):
     """Batches from arrays that the caller hands over."""
 
     type = "MemoryData"
     summary = "batches from the caller's arrays"
+    source = Source.ARRAYS
     tops = exactly(2)
     accounts = {
         "memory_data_param": Account(read=("batch_size", "channels", "height", "width")),
@@ -158,6 +204,16 @@ class MemoryData(Fed):
         param = spec.param.memory_data_param
         return (param.batch_size, param.channels, param.height, param.width), (param.batch_size,)
 
+    def batch_size(self, param: pb.LayerParameter) -> int:
+        return param.memory_data_param.batch_size
+
+    def is_gray(self, param: pb.LayerParameter) -> bool:
+        return super().is_gray(param) or param.memory_data_param.channels == 1
+
+    def image_shape(self, param: pb.LayerParameter) -> Shape:
+        (_, height, width), images = super().image_shape(param), param.memory_data_param
+        return images.channels, height or images.height, width or images.width
+
 
 @register
 class DummyData(Fed):
@@ -165,6 +221,7 @@ class DummyData(Fed):
 
     type = "DummyData"
     summary = "batches drawn from fillers"
+    source = Source.FILLERS
     tops = Arity(1, None)
     accounts = {"dummy_data_param": Account(read=("data_filler", "shape", *_LEGACY))}
 
@@ -174,6 +231,11 @@ class DummyData(Fed):
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return dummy_shapes(spec.param)[0]
+
+    def stale_reason(self, param: pb.LayerParameter) -> str:
+        if any(filler.type != "constant" for filler in param.dummy_data_param.data_filler):
+            return ""
+        return "constant fillers are written once: every pass works on what the last one left"
 
 
 def dummy_shapes(layer: pb.LayerParameter) -> tuple[tuple[Shape, ...], list[tuple[str, str]]]:

@@ -11,6 +11,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import BlobDef, LayerSpec, Shape, register
 from caffe_compat.layers.convolution import Convolution, KernelWindow, window
+from caffe_compat.layers.facts import Coordinates
 
 _KINDS: dict[int, Callable[..., nn.Module]] = {
     1: nn.ConvTranspose1d,
@@ -51,6 +52,7 @@ class Deconvolution(Convolution):
 
     type = "Deconvolution"
     summary = "transposed N-d convolution: stride, pad, dilation, group (1 to 3 spatial axes)"
+    coordinates = Coordinates.TRANSPOSED_WINDOW
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         at = window(spec)
@@ -94,3 +96,6 @@ class Deconvolution(Convolution):
 
     def _blob(self, spec: LayerSpec, name: str) -> str:
         return name if self._plain(spec) else f"transposed.{name}"
+
+    def macs(self, spec: LayerSpec) -> int:
+        return self._macs(spec, spec.bottoms)

@@ -8,6 +8,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+from caffe_compat.layers.facts import Coordinates
 
 
 @register
@@ -16,6 +17,9 @@ class Dropout(Layer):
 
     type = "Dropout"
     summary = "scaled while training, identity while testing"
+    identity_in_test = True
+    keeps_sign = True
+    coordinates = Coordinates.SAME
     accounts = {"dropout_param": Account(read=("dropout_ratio",))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, register
+from caffe_compat.layers.facts import Coordinates, Memories, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -52,6 +53,10 @@ class Eltwise(Layer):
 
     type = "Eltwise"
     summary = "SUM with coeff, PROD, MAX"
+    in_place_fault = "it clears its top, and with it its first bottom, before it reads it"
+    clears_in_place = True
+    coordinates = Coordinates.SAME
+    free_outputs = (Sum,)
     bottoms = Arity(2, None)
     accounts = {
         "eltwise_param": Account(
@@ -74,3 +79,16 @@ class Eltwise(Layer):
         if message.operation == ops.SUM:
             return Sum(tuple(message.coeff) or (1.0,) * len(spec.bottoms))
         return Product() if message.operation == ops.PROD else Maximum()
+
+    def backward_reads(self, param: pb.LayerParameter) -> Reads:
+        message = param.eltwise_param
+        if message.operation != pb.EltwiseParameter.PROD:
+            return Reads.NOTHING
+        return Reads.BOTTOM if message.stable_prod_grad else Reads.BOTTOM | Reads.TOP
+
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        """Return the top over each bottom where a product has no stable_prod_grad."""
+        if Reads.TOP not in self.backward_reads(spec.param):
+            return None
+        top, where = memory.tops[0], memory.where
+        return [top.values(where) / bottom.values(where) * top.gradients(where) for bottom in memory.bottoms]

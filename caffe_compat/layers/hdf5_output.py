@@ -21,6 +21,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.files import grown_hdf5, new_hdf5
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.facts import Gradient
 
 _NAMES = ("data", "label")
 
@@ -31,6 +32,7 @@ class HDF5Output(Layer):
 
     type = "HDF5Output"
     summary = "writes two bottoms to an HDF5 file"
+    gradient = Gradient.STOPS
     bottoms = exactly(2)
     tops = exactly(0)
     has_effect = True

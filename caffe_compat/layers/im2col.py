@@ -11,6 +11,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, register
 from caffe_compat.layers.convolution import KernelWindow, window
+from caffe_compat.layers.facts import Coordinates
 
 
 class Im2colModule(nn.Module):
@@ -46,6 +47,8 @@ class Im2col(Layer):
 
     type = "Im2col"
     summary = "a convolution's columns"
+    ignores_propagate_down = True
+    coordinates = Coordinates.WINDOW
     accounts = {
         "convolution_param": Account(
             read=(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.facts import Gradient, Reads
 from caffe_compat.layers.shapes import refuse_in_place
 
 
@@ -55,6 +56,8 @@ class ArgMax(Layer):
 
     type = "ArgMax"
     summary = "where the largest are; top_k, out_max_val, axis"
+    gradient = Gradient.REFUSED
+    is_result = True
     accounts = {"argmax_param": Account(read=("out_max_val", "top_k", "axis"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -95,6 +98,7 @@ class BatchReindex(Layer):
 
     type = "BatchReindex"
     summary = "rows by index"
+    no_gradient = (1,)
     bottoms = exactly(2)
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -106,6 +110,9 @@ class BatchReindex(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return BatchReindexModule()
+
+    def whole_number_bottoms(self, count: int) -> Sequence[int]:
+        return (1,)
 
 
 class EmbedModule(nn.Module):
@@ -130,6 +137,9 @@ class Embed(Layer):
 
     type = "Embed"
     summary = "learned vectors by index"
+    reads = Reads.BOTTOM
+    no_gradient = (0,)
+    weight_message = "embed_param"
     accounts = {
         "embed_param": Account(read=("num_output", "input_dim", "bias_term", "weight_filler", "bias_filler")),
     }
@@ -152,6 +162,9 @@ class Embed(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.embed_param
         return EmbedModule(message.input_dim, message.num_output, message.bias_term)
+
+    def whole_number_bottoms(self, count: int) -> Sequence[int]:
+        return (0,)
 
 
 class FilterModule(nn.Module):
@@ -176,6 +189,7 @@ class Filter(Layer):
 
     type = "Filter"
     summary = "rows where a selector is not 0 (the size is known at run time)"
+    no_gradient = (-1,)
     bottoms = Arity(2, None)
     tops = Arity(1, None)
 
@@ -193,3 +207,6 @@ class Filter(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return FilterModule()
+
+    def whole_number_bottoms(self, count: int) -> Sequence[int]:
+        return (count - 1,)

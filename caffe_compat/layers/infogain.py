@@ -56,6 +56,8 @@ class InfogainLoss(Layer):
 
     type = "InfogainLoss"
     summary = "softmax cross entropy weighed by a matrix; second top: probabilities"
+    no_gradient = (1, 2)
+    unforced = 1
     bottoms = Arity(2, 3)
     tops = Arity(1, 2)
     is_loss = True
@@ -109,6 +111,9 @@ class InfogainLoss(Layer):
             return
         if found != classes * classes:
             yield spec.error(f"holds {found} values, not {classes} x {classes}", field, source)
+
+    def has_inner_layer(self, param: pb.LayerParameter) -> bool:
+        return True
 
 
 def _matrix(spec: LayerSpec) -> npt.NDArray[np.float32]:

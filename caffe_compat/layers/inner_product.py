@@ -9,6 +9,8 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, count, register
+from caffe_compat.layers.facts import Drawing, Reads
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 class FlattenLinear(nn.Linear):
@@ -31,6 +33,10 @@ class InnerProduct(Layer):
 
     type = "InnerProduct"
     summary = "fully connected; axis, transpose"
+    reads = Reads.BOTTOM
+    weight_message = "inner_product_param"
+    drawing = Drawing("#CC33FF", lr_mult=True)
+    free_outputs = (FlattenLinear,)
     accounts = {
         "inner_product_param": Account(
             read=("num_output", "bias_term", "weight_filler", "bias_filler", "axis", "transpose")
@@ -60,3 +66,9 @@ class InnerProduct(Layer):
 
     def _axis(self, spec: LayerSpec) -> int:
         return spec.axis(spec.param.inner_product_param.axis, "inner_product_param.axis")
+
+    def macs(self, spec: LayerSpec) -> int:
+        return count(self.blobs(spec)[0].shape) * count(spec.bottoms[0][: self._axis(spec)])
+
+    def drawn_output(self, param: pb.LayerParameter) -> str:
+        return str(param.inner_product_param.num_output)

@@ -99,6 +99,12 @@ class SoftmaxWithLoss(Layer):
 
     type = "SoftmaxWithLoss"
     summary = "softmax cross entropy; ignore_label, normalization; second top: probabilities"
+    no_gradient = (1,)
+    unforced = 1
+    unsuited_scores = {
+        "Softmax": "the loss applies a softmax itself: the gradient of two is weak and biased",
+        "ReLU": "scores below 0 are lost: a class cannot be made less likely than that",
+    }
     bottoms = exactly(2)
     tops = Arity(1, 2)
     is_loss = True
@@ -129,3 +135,6 @@ class SoftmaxWithLoss(Layer):
             normalization,
             len(spec.param.top) > 1,
         )
+
+    def has_inner_layer(self, param: pb.LayerParameter) -> bool:
+        return not self.forks

@@ -10,6 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+from caffe_compat.layers.facts import Coordinates, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -32,6 +33,9 @@ class LRN(Layer):
 
     type = "LRN"
     summary = "across channels or within a channel"
+    reads = Reads.BOTTOM | Reads.TOP
+    in_place_fault = "its backward pass reads the values it has overwritten"
+    coordinates = Coordinates.SAME
     accounts = {
         "lrn_param": Account(
             read=("local_size", "alpha", "beta", "norm_region", "k"),
@@ -50,3 +54,6 @@ class LRN(Layer):
         if message.norm_region == pb.LRNParameter.WITHIN_CHANNEL:  # Caffe does not read k here
             return WithinChannel(message.local_size, message.alpha, message.beta)
         return nn.LocalResponseNorm(message.local_size, message.alpha, message.beta, message.k)
+
+    def writes_unasked(self, param: pb.LayerParameter) -> bool:
+        return param.lrn_param.norm_region == pb.LRNParameter.ACROSS_CHANNELS

@@ -10,6 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, four_axes_at_most, register
+from caffe_compat.layers.facts import Memories
 from caffe_compat.layers.labels import class_indices, precise
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -58,6 +59,7 @@ class ContrastiveLoss(_Loss):
 
     type = "ContrastiveLoss"
     summary = "similar pairs pull, dissimilar ones push; margin, legacy_version"
+    unforced = 2
     bottoms = exactly(3)
     accounts = {
         "contrastive_loss_param": Account(read=("margin", "legacy_version")),
@@ -110,6 +112,8 @@ class HingeLoss(_Loss):
 
     type = "HingeLoss"
     summary = "one against the rest; norm L1 or L2"
+    no_gradient = (1,)
+    unforced = 1
     accounts = {"hinge_loss_param": Account(read=("norm",)), "loss_param": Account(ignored=_UNREAD)}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -117,6 +121,29 @@ class HingeLoss(_Loss):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return HingeLossModule(spec.param.hinge_loss_param.norm == pb.HingeLossParameter.L2)
+
+    def after_forward(self, spec: LayerSpec, memory: Memories) -> None:
+        """Leave the margins in the scores' gradient, where Caffe computes them."""
+        where = memory.where
+        margins = memory.bottoms[0].gradients(where)
+        margins.copy_(memory.bottoms[0].values(where))
+        rows = margins.view(margins.shape[0], -1)
+        index = self._labels(memory)
+        rows.scatter_(1, index, -rows.gather(1, index))
+        rows.add_(1).clamp_(min=0)
+
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        """Return what becomes of the margins that the scores' gradient holds, be they those of a pass before."""
+        margins = memory.bottoms[0].gradients(memory.where)
+        rows = margins.view(margins.shape[0], -1)
+        index = self._labels(memory)
+        signed = rows.scatter(1, index, -rows.gather(1, index)).view_as(margins)
+        weight = memory.tops[0].gradients(memory.where).reshape(()) / margins.shape[0]
+        square = spec.param.hinge_loss_param.norm == pb.HingeLossParameter.L2
+        return [signed * (2 * weight) if square else signed.sign() * weight]
+
+    def _labels(self, memory: Memories) -> torch.Tensor:
+        return memory.bottoms[1].values(memory.where).reshape(-1, 1).long()
 
 
 class MultinomialLogisticLossModule(nn.Module):
@@ -137,6 +164,8 @@ class MultinomialLogisticLoss(_Loss):
 
     type = "MultinomialLogisticLoss"
     summary = "cross entropy of given probabilities"
+    no_gradient = (1,)
+    unforced = 1
     accounts = {"loss_param": Account(ignored=_UNREAD)}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -172,6 +201,12 @@ class SigmoidCrossEntropyLoss(_Loss):
 
     type = "SigmoidCrossEntropyLoss"
     summary = "logistic cross entropy; ignore_label, normalization"
+    no_gradient = (1,)
+    unforced = 1
+    unsuited_scores = {
+        "Sigmoid": "the loss applies a sigmoid itself: the gradient of two is weak and biased",
+        "ReLU": "scores below 0 are lost: no probability can fall below one half",
+    }
     accounts = {
         "loss_param": Account(read=("ignore_label", "normalization", "normalize")),
         "sigmoid_param": Account(ignored={"engine": "chooses among kernels that compute the same"}),

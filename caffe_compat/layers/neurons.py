@@ -11,8 +11,16 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+from caffe_compat.layers.facts import Coordinates, Gradient, Memories, Reads
+from caffe_compat.schema import caffe_pb2 as pb
 
 _SAME = "chooses among kernels that compute the same"
+
+
+def _memory(memory: Memories) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return what the memory of bottom, top and the top's gradient holds."""
+    top, where = memory.tops[0], memory.where
+    return memory.bottoms[0].values(where), top.values(where), top.gradients(where)
 
 
 class AbsModule(nn.Module):
@@ -29,6 +37,8 @@ class AbsVal(Layer):
 
     type = "AbsVal"
     summary = "absolute value"
+    reads = Reads.BOTTOM
+    coordinates = Coordinates.SAME
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if list(spec.param.bottom) == list(spec.param.top):
@@ -44,6 +54,10 @@ class BNLL(Layer):
 
     type = "BNLL"
     summary = "log(1 + exp(x))"
+    reads = Reads.BOTTOM
+    rereads_in_place = True
+    in_place_fault = "its backward pass reads the values it has overwritten"
+    coordinates = Coordinates.SAME
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.Softplus(threshold=50)
@@ -69,6 +83,9 @@ class Clip(Layer):
 
     type = "Clip"
     summary = "limited to min and max"
+    reads = Reads.BOTTOM
+    rereads_in_place = True
+    in_place_fault = "its backward pass reads the values it has overwritten"
     accounts = {"clip_param": Account(read=("min", "max"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -86,10 +103,19 @@ class ELU(Layer):
 
     type = "ELU"
     summary = "exponential linear with alpha"
+    reads = Reads.BOTTOM | Reads.TOP
+    keeps_sign = True
+    coordinates = Coordinates.SAME
     accounts = {"elu_param": Account(read=("alpha",))}
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.ELU(spec.param.elu_param.alpha)
+
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        if not memory.is_changed:
+            return None
+        x, y, grad = _memory(memory)
+        return [grad * torch.where(x > 0, 1, spec.param.elu_param.alpha + y)]
 
 
 def _log_base(spec: LayerSpec, base: float, name: str) -> float:
@@ -120,6 +146,8 @@ class Exp(Layer):
 
     type = "Exp"
     summary = "base^(shift + scale x)"
+    reads = Reads.TOP
+    coordinates = Coordinates.SAME
     accounts = {"exp_param": Account(read=("base", "scale", "shift"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -130,6 +158,12 @@ class Exp(Layer):
         message = spec.param.exp_param
         log = _log_base(spec, message.base, "exp_param")
         return ExpModule(log * message.scale, _exp(log * message.shift))
+
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        if not memory.is_changed:
+            return None
+        (_, y, grad), message = _memory(memory), spec.param.exp_param
+        return [grad * y * (message.scale * (1 if message.base == -1 else math.log(message.base)))]
 
 
 def _exp(value: float) -> float:
@@ -155,6 +189,9 @@ class Log(Layer):
 
     type = "Log"
     summary = "log_base(shift + scale x)"
+    reads = Reads.BOTTOM
+    in_place_fault = "its backward pass overwrites the gradient from above before it has read it"
+    coordinates = Coordinates.SAME
     accounts = {"log_param": Account(read=("base", "scale", "shift"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -164,6 +201,15 @@ class Log(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.log_param
         return LogModule(message.scale, message.shift, 1 / _log_base(spec, message.base, "log_param"))
+
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        """Return the square of the factor: in place it is made in the memory of the gradient it should multiply."""
+        if not memory.in_place:
+            return None
+        message, x = spec.param.log_param, memory.bottoms[0].values(memory.where)
+        base = 1 if message.base == -1 else math.log(message.base)
+        factor = (message.scale / base) / (x * message.scale + message.shift)
+        return [factor * factor]
 
 
 class _PowerByDivision(torch.autograd.Function):
@@ -209,11 +255,37 @@ class Power(Layer):
 
     type = "Power"
     summary = "(shift + scale x)^power"
+    reads = Reads.BOTTOM | Reads.TOP
+    in_place_fault = "its backward pass overwrites the gradient from above before it has read it"
+    coordinates = Coordinates.SAME
     accounts = {"power_param": Account(read=("power", "scale", "shift"))}
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.power_param
         return PowerModule(message.power, message.scale, message.shift)
+
+    def backward_reads(self, param: pb.LayerParameter) -> Reads:
+        power = param.power_param.power
+        return Reads.NOTHING if power == 1 else Reads.BOTTOM if power == 2 else self.reads
+
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        """Return the gradient at what the memory holds; in place the square of the factor, as Log's is."""
+        if not memory.is_changed:
+            return None
+        x, y, grad = _memory(memory)
+        factor = self._factor(spec, x, y)
+        return [factor * factor if memory.in_place else grad * factor]
+
+    def _factor(self, spec: LayerSpec, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        message = spec.param.power_param
+        power, scale, shift = message.power, message.scale, message.shift
+        if power * scale == 0 or power == 1:
+            return torch.full_like(y, power * scale)
+        if power == 2:
+            return power * scale * (scale * x + shift)
+        if shift == 0:
+            return power * (y / x)
+        return power * scale * (y / (scale * x + shift))
 
 
 @register
@@ -222,6 +294,8 @@ class Sigmoid(Layer):
 
     type = "Sigmoid"
     summary = "logistic"
+    reads = Reads.TOP
+    coordinates = Coordinates.SAME
     accounts = {"sigmoid_param": Account(ignored={"engine": _SAME})}
 
     def module(self, spec: LayerSpec) -> nn.Module:
@@ -246,6 +320,7 @@ class Swish(Layer):
 
     type = "Swish"
     summary = "x sigmoid(beta x)"
+    reads = Reads.TOP
     accounts = {"swish_param": Account(read=("beta",))}
 
     def module(self, spec: LayerSpec) -> nn.Module:
@@ -258,6 +333,9 @@ class TanH(Layer):
 
     type = "TanH"
     summary = "hyperbolic tangent"
+    reads = Reads.TOP
+    keeps_sign = True
+    coordinates = Coordinates.SAME
     accounts = {"tanh_param": Account(ignored={"engine": _SAME})}
 
     def module(self, spec: LayerSpec) -> nn.Module:
@@ -282,6 +360,8 @@ class Threshold(Layer):
 
     type = "Threshold"
     summary = "1 above a threshold, else 0"
+    gradient = Gradient.REFUSED
+    coordinates = Coordinates.SAME
     accounts = {"threshold_param": Account(read=("threshold",))}
 
     def module(self, spec: LayerSpec) -> nn.Module:

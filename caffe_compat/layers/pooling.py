@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
+from caffe_compat.layers.facts import Coordinates, Drawing, drawn_window
 from caffe_compat.schema import caffe_pb2 as pb
 
 _FLT_MAX = float(torch.finfo(torch.float32).max)
@@ -171,6 +173,9 @@ class Pooling(Layer):
 
     type = "Pooling"
     summary = "MAX (with mask top), AVE and STOCHASTIC, ceil or floor, global"
+    coordinates = Coordinates.WINDOW
+    drawing = Drawing("#FF9900")
+    free_outputs = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
     tops = Arity(1, 2)
     accounts = {
         "pooling_param": Account(
@@ -225,3 +230,26 @@ class Pooling(Layer):
             return MaxPool(at, mask) if largest else AvgPool(at)
         kind = nn.MaxPool2d if largest else nn.AvgPool2d
         return kind(at.kernel, at.stride, at.pad, ceil_mode=at.ceil)
+
+    def caffe_input(self, spec: LayerSpec, bottom: torch.Tensor) -> torch.Tensor:
+        """Return what MAX pooling sees: it begins with -FLT_MAX, and neither NaN nor -inf is larger."""
+        largest = spec.param.pooling_param.pool == pb.PoolingParameter.MAX
+        if not largest or math.isfinite(float(bottom.sum())):
+            return bottom
+        least = torch.finfo(bottom.dtype).min
+        return bottom.nan_to_num(nan=least, posinf=math.inf, neginf=least)
+
+    def drawn_lines(self, param: pb.LayerParameter) -> list[str]:
+        message = param.pooling_param
+        title = f"({param.type} {pb.PoolingParameter.PoolMethod.Name(message.pool)})"
+        if message.global_pooling:
+            return [title, "global"]
+        padded = message.HasField("pad_h") or message.HasField("pad_w")
+        return [
+            title,
+            *drawn_window(
+                [message.kernel_size] if message.HasField("kernel_size") else [message.kernel_h, message.kernel_w],
+                [message.stride_h, message.stride_w] if message.HasField("stride_h") else [message.stride],
+                [message.pad_h, message.pad_w] if padded else [message.pad],
+            ),
+        ]

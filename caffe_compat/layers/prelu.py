@@ -8,6 +8,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, constant, four_axes_at_most, register
+from caffe_compat.layers.facts import Coordinates, Reads
 
 
 class PReLUModule(nn.PReLU):
@@ -24,6 +25,8 @@ class PReLU(Layer):
 
     type = "PReLU"
     summary = "rectified linear with learned slopes; channel_shared"
+    reads = Reads.BOTTOM
+    coordinates = Coordinates.SAME
     accounts = {"prelu_param": Account(read=("filler", "channel_shared"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.facts import Reads
 
 
 class _ForgetGate(torch.autograd.Function):
@@ -50,6 +51,10 @@ class LSTMUnit(Layer):
 
     type = "LSTMUnit"
     summary = "one step of an LSTM"
+    reads = Reads.BOTTOM | Reads.TOP
+    no_gradient = (2,)
+    unforced = 2
+    ignores_propagate_down = True
     bottoms = exactly(3)
     tops = exactly(2)
 
@@ -150,6 +155,11 @@ class _Recurrent(Layer):
     tops = Arity(1, 3)
     kind: ClassVar[type[RecurrentModule]]
     gates: ClassVar[int]
+    no_gradient = (1,)
+    unforced = 1
+    ignores_propagate_down = True
+    always_learns = True
+    weight_message = "recurrent_param"
     accounts = {
         "recurrent_param": Account(
             read=("num_output", "weight_filler", "bias_filler", "expose_hidden"),
@@ -196,6 +206,10 @@ class _Recurrent(Layer):
     def _static(self, spec: LayerSpec) -> bool:
         states = self.kind.states * spec.param.recurrent_param.expose_hidden
         return len(spec.bottoms) > 2 + states
+
+    def macs(self, spec: LayerSpec) -> int:
+        weights = sum(count(blob.shape) for blob in self.blobs(spec) if len(blob.shape) > 1)
+        return weights * count(spec.bottoms[0][:2])
 
 
 @register

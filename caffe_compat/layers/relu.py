@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+from caffe_compat.layers.facts import Coordinates, Reads
 
 
 @register
@@ -13,6 +14,10 @@ class ReLU(Layer):
 
     type = "ReLU"
     summary = "rectified linear, leaky with negative_slope"
+    reads = Reads.BOTTOM
+    rereads_in_place = True
+    keeps_sign = True
+    coordinates = Coordinates.SAME
     accounts = {
         "relu_param": Account(
             read=("negative_slope",), ignored={"engine": "chooses among kernels that compute the same"}

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, register
+from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, count, register
+from caffe_compat.layers.facts import Coordinates, Memories, Reads
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 class ScaleModule(nn.Module):
@@ -44,6 +46,10 @@ class Scale(Layer):
 
     type = "Scale"
     summary = "product along axes, learned or from a second bottom; bias_term"
+    reads = Reads.BOTTOM
+    is_affine = True
+    coordinates = Coordinates.SAME
+    free_outputs = (ScaleModule,)
     bottoms = Arity(1, 2)
     accounts = {"scale_param": Account(read=("axis", "num_axes", "filler", "bias_term", "bias_filler"))}
 
@@ -82,3 +88,32 @@ class Scale(Layer):
             return spec.bottoms[1]
         start, axes = self._axis(spec), spec.param.scale_param.num_axes
         return spec.bottoms[0][start:] if axes == -1 else spec.bottoms[0][start : start + axes]
+
+    def has_inner_layer(self, param: pb.LayerParameter) -> bool:
+        return param.scale_param.bias_term
+
+    def scratch_gradient(self, spec: LayerSpec, memory: Memories) -> None:
+        """Leave the product of bottom and gradient, whose sums are the factors' gradients."""
+        outer, _, inner = self._parts(spec)
+        if outer * inner != 1:
+            bottom, where = memory.bottoms[0], memory.where
+            bottom.gradients(where).copy_(memory.tops[0].gradients(where) * bottom.values(where))
+
+    def overwrites_gradient(self, spec: LayerSpec, index: int) -> bool:
+        """Tell whether the sums go straight into the factors' gradient, for which there must be one sum for each.
+
+        That is so where the factors are as many as the bottom's values, or where nothing lies before their axes and
+        something behind them (a batch of one).
+        """
+        if len(spec.bottoms) != 1 or index != 0:
+            return False
+        outer, scale, inner = self._parts(spec)
+        return outer == inner == 1 or (outer == 1 and scale > 1 and inner > 1)
+
+    def _parts(self, spec: LayerSpec) -> tuple[int, int, int]:
+        """Return how many values lie before the scaled axes, on them and behind them."""
+        shape, message = spec.bottoms[0], spec.param.scale_param
+        axes = message.num_axes if len(spec.bottoms) == 1 else len(spec.bottoms[1])
+        axis = spec.axis(message.axis, "scale_param.axis") if shape else 0
+        end = len(shape) if axes == -1 else axis + axes
+        return count(shape[:axis]), count(shape[axis:end]), count(shape[end:])

@@ -9,6 +9,8 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.facts import Coordinates, View
+from caffe_compat.schema import caffe_pb2 as pb
 
 
 def refuse_in_place(spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -37,6 +39,8 @@ class Crop(Layer):
 
     type = "Crop"
     summary = "cut to another blob's size; axis, offset"
+    keeps_values = True
+    coordinates = Coordinates.OFFSET
     bottoms = exactly(2)
     accounts = {"crop_param": Account(read=("axis", "offset"))}
 
@@ -87,6 +91,9 @@ class Flatten(Layer):
 
     type = "Flatten"
     summary = "several axes as one; axis, end_axis"
+    view = View.VALUES_THEN_GRADIENTS
+    keeps_values = True
+    ignores_propagate_down = True
     accounts = {"flatten_param": Account(read=("axis", "end_axis"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -126,6 +133,9 @@ class Reshape(Layer):
 
     type = "Reshape"
     summary = "another shape: 0 copies, -1 infers; axis, num_axes"
+    view = View.VALUES_AND_GRADIENTS
+    keeps_values = True
+    ignores_propagate_down = True
     accounts = {"reshape_param": Account(read=("shape", "axis", "num_axes"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -191,6 +201,7 @@ class Slice(Layer):
 
     type = "Slice"
     summary = "cut along an axis; slice_point"
+    keeps_values = True
     tops = Arity(1, None)
     accounts = {"slice_param": Account(read=("axis", "slice_dim", "slice_point"))}
 
@@ -222,6 +233,9 @@ class Slice(Layer):
             return spec.axis(message.slice_dim, "slice_param.slice_dim")
         return spec.axis(message.axis, "slice_param.axis")
 
+    def top_view(self, param: pb.LayerParameter) -> View:
+        return View.VALUES_AND_GRADIENTS if len(param.top) == 1 else View.NONE
+
 
 class TileModule(nn.Module):
     """Copies behind each other."""
@@ -241,6 +255,7 @@ class Tile(Layer):
 
     type = "Tile"
     summary = "copies along an axis"
+    keeps_values = True
     accounts = {"tile_param": Account(read=("axis", "tiles"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+from caffe_compat.layers.facts import Reads
 
 
 @register
@@ -13,6 +14,8 @@ class Softmax(Layer):
 
     type = "Softmax"
     summary = "softmax along an axis"
+    reads = Reads.TOP
+    ignores_propagate_down = True
     accounts = {
         "softmax_param": Account(read=("axis",), ignored={"engine": "chooses among kernels that compute the same"})
     }

@@ -7,16 +7,7 @@ from collections.abc import Iterator
 from caffe_compat.errors import NetError
 from caffe_compat.graph.backward import Need
 from caffe_compat.graph.graph import Node
-
-_ONE_WAY = frozenset({"ArgMax", "Threshold"})
-"""Types without a way back; Caffe ends when a net goes back through them."""
-
-_NO_GRADIENT = {
-    "Accuracy": (0, 1), "BatchReindex": (1,), "Embed": (0,), "Filter": (-1,), "HingeLoss": (1,), "InfogainLoss": (1, 2),
-    "LSTM": (1,), "LSTMUnit": (2,), "MultinomialLogisticLoss": (1,), "RNN": (1,), "SigmoidCrossEntropyLoss": (1,),
-    "SoftmaxWithLoss": (1,),
-}  # fmt: skip
-"""Bottoms whose gradient Caffe refuses to compute."""
+from caffe_compat.layers import Gradient
 
 
 def uneven_weights(node: Node) -> Iterator[NetError]:
@@ -28,9 +19,9 @@ def uneven_weights(node: Node) -> Iterator[NetError]:
 
 def no_way_back(node: Node, need: Need) -> NetError | None:
     """Return the error Caffe ends with when this layer goes back, if it does."""
-    if node.type in _ONE_WAY:
+    if node.layer.gradient is Gradient.REFUSED:
         return node.spec.error(f"{node.type} has no gradient", hint="a loss, or force_backward, asks for one")
-    for index in _NO_GRADIENT.get(node.type, ()):
+    for index in node.layer.no_gradient:
         if need.bottoms[index:][:1] == [True]:
             hint = "propagate_down: false for it; it comes from a learned layer, or force_backward asks for it"
             return node.spec.error(f"{node.type} has no gradient for it", "bottom", node.bottoms[index], hint)

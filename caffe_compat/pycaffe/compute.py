@@ -6,7 +6,6 @@ those of parameters added to, as Caffe's are.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,21 +15,12 @@ from torch import nn
 from caffe_compat.build.exact import sum_as_caffe
 from caffe_compat.graph.backward import Need
 from caffe_compat.graph.graph import Node
-from caffe_compat.layers import LayerSpec
+from caffe_compat.layers import LayerSpec, Reads
+from caffe_compat.layers.facts import Memories
 from caffe_compat.layers.recurrent import RecurrentModule
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.mode import device
-from caffe_compat.pycaffe.quirks import (
-    READS_BOTTOM,
-    READS_TOP,
-    hinge_gradient,
-    leave_margins,
-    leave_product,
-    overwrites,
-    own_gradients,
-    without_odd_values,
-)
 from caffe_compat.pycaffe.step import Step, assign
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -51,8 +41,6 @@ class ModuleStep(Step):
         super().__init__(node, layer, bottoms, tops, need)
         self.exact = exact
         self.in_place = [any(bottom is top for top in self.tops) for bottom in self.bottoms]
-        pooling = node.message.pooling_param
-        self.odd_values = node.type == "Pooling" and pooling.pool == pb.PoolingParameter.MAX
         self.module = nn.Module()
         self._build(node.spec)
 
@@ -94,8 +82,7 @@ class ModuleStep(Step):
         for top, value in zip(self.tops, outputs, strict=True):
             assign(top, value.detach(), where)
         self._kept = (inputs, outputs, self._versions()) if self.need.layer else None
-        if self.node.type == "HingeLoss":
-            leave_margins(self.bottoms, where)
+        self.node.layer.after_forward(self.spec, self._memories(where))
 
     def _run(self, *, keep: bool) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         where = device()
@@ -105,8 +92,7 @@ class ModuleStep(Step):
             value = bottom.values(where)
             # `.data`: the layer sees what the memory holds when it goes back, as Caffe's does
             value = value.clone() if self.in_place[i] else value.data
-            if self.odd_values and not math.isfinite(float(value.sum())):
-                value = without_odd_values(value)
+            value = self.node.layer.caffe_input(self.spec, value)
             inputs.append(value.requires_grad_(keep and self.need.writes(self.node, i)))
         with torch.set_grad_enabled(keep):
             found = self.module(*inputs)
@@ -144,18 +130,14 @@ class ModuleStep(Step):
                 self._kept = (*self._run(keep=True), self._versions())
         inputs, outputs, _ = self._kept
         where = device()
-        if self.node.type == "HingeLoss":
-            if inputs[0].requires_grad:
-                self.bottoms[0].gradients(where).copy_(hinge_gradient(self.spec, self.bottoms, self.tops[0], where))
-            return
-        own = own_gradients(self.spec, self.bottoms, self.tops[0], outputs[0], where) if self.tops else None
+        own = self.node.layer.caffe_gradients(self.spec, self._memories(where, outputs)) if self.tops else None
         if own is not None:
-            for value, bottom, grad in zip(inputs, self.bottoms, own, strict=True):
+            for value, bottom, grad in zip(inputs, self.bottoms, own, strict=False):
                 if value.requires_grad:
                     bottom.gradients(where).copy_(grad)
             return
         self._reread(inputs, outputs, where)
-        if self.node.type == "Scale" and not self.in_place[0] and not inputs[0].requires_grad:
+        if inputs and not self.in_place[0] and not inputs[0].requires_grad:
             self._scratch(inputs, where)
         found = self._gradients(inputs, outputs, where)
         for value, bottom in zip(inputs, self.bottoms, strict=True):
@@ -164,15 +146,17 @@ class ModuleStep(Step):
         for value, blob, slot in zip(self._params, self.layer.blobs, self.node.slots, strict=True):
             if id(value) in found:
                 total = blob.gradients(where)
-                if overwrites(self.spec, slot.index):
+                if self.node.layer.overwrites_gradient(self.spec, slot.index):
                     total.zero_()
                 total.add_(slot.blob.to_caffe(found[id(value)]))
 
     def _scratch(self, inputs: Sequence[torch.Tensor], where: torch.device) -> None:
-        """Do what Scale does in a gradient that nobody wants, if its own is wanted."""
-        factor = inputs[1] if len(inputs) > 1 else self._params[0]
-        if factor.requires_grad:
-            leave_product(self.spec, self.bottoms, self.tops[0], where)
+        """Do what Caffe does in a gradient that nothing asks for, on the way to that of the next bottom or blob."""
+        if any(value.requires_grad for value in [*inputs[1:], *self._params][:1]):
+            self.node.layer.scratch_gradient(self.spec, self._memories(where))
+
+    def _memories(self, where: torch.device, outputs: Sequence[torch.Tensor] = ()) -> Memories:
+        return Memories(self.bottoms, self.tops, where, next(iter(outputs), None))
 
     def _gradients(
         self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], where: torch.device
@@ -192,8 +176,9 @@ class ModuleStep(Step):
 
     def _reread(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], where: torch.device) -> None:
         """Let autograd see what layers in place have left in the blobs since, where Caffe's gradient reads it."""
-        if self.node.type in READS_TOP:
+        layer = self.node.layer
+        if Reads.TOP in layer.backward_reads(self.spec.param):
             outputs[0].data.copy_(self.tops[0].values(where))
-        if self.node.type in READS_BOTTOM and self.in_place[0]:
+        if layer.rereads_in_place and self.in_place[0]:
             for value in (inputs[0], outputs[0]):
                 value.data.copy_(self.bottoms[0].values(where))

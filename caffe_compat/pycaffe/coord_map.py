@@ -14,11 +14,9 @@ import numpy as np
 
 from caffe_compat.definition.netspec import Function, Top
 from caffe_compat.definition.netspec import layers as L
+from caffe_compat.layers import REGISTRY, Coordinates, facts
 
-PASS_THROUGH_LAYERS = [
-    "AbsVal", "BatchNorm", "Bias", "BNLL", "Dropout", "Eltwise", "ELU", "Log", "LRN", "Exp", "MVN", "Power", "ReLU",
-    "PReLU", "Scale", "Sigmoid", "Split", "TanH", "Threshold",
-]  # fmt: skip
+PASS_THROUGH_LAYERS = [name for name, layer in REGISTRY.items() if layer.coordinates is Coordinates.SAME]
 _LEGACY = ("pad_h", "pad_w", "kernel_h", "kernel_w", "stride_h", "stride_w")
 Map: TypeAlias = tuple[int | None, Any, Any]
 
@@ -63,15 +61,16 @@ def coord_map(fn: Function) -> Map:
     UndefinedMapException
         If the layer keeps no coordinates.
     """
-    if fn.type_name in ("Convolution", "Pooling", "Im2col"):
+    kind = facts(fn.type_name).coordinates
+    if kind is Coordinates.WINDOW:
         axis, stride, extent, pad = conv_params(fn)
         return axis, 1 / stride, (pad - (extent - 1) / 2) / stride
-    if fn.type_name == "Deconvolution":
+    if kind is Coordinates.TRANSPOSED_WINDOW:
         axis, stride, extent, pad = conv_params(fn)
         return axis, stride, (extent - 1) / 2 - pad
-    if fn.type_name in PASS_THROUGH_LAYERS:
+    if kind is Coordinates.SAME:
         return None, 1, 0
-    if fn.type_name == "Crop":
+    if kind is Coordinates.OFFSET:
         axis, offset = crop_params(fn)
         return axis - 1, 1, -offset  # a map's axis is the one before the first that is cropped
     raise UndefinedMapException(f"{fn.type_name} keeps no coordinates")
@@ -127,7 +126,7 @@ def _walk(maps: dict[Top, Map], frontier: list[Top], until: dict[Top, Map] | Non
 
 def _mapped_bottoms(fn: Function) -> Sequence[Top]:
     """Return the bottoms a layer maps; of Crop the one it crops."""
-    return fn.inputs[:1] if fn.type_name == "Crop" else fn.inputs
+    return fn.inputs[:1] if facts(fn.type_name).coordinates is Coordinates.OFFSET else fn.inputs
 
 
 def crop(top_from: Top, top_to: Top) -> Top:

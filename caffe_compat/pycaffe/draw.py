@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from caffe_compat.draw import Diagram, diagram, encode
-from caffe_compat.draw.content import LEARNING, colour, edge_label, layer_lines, lr_mults
+from caffe_compat.draw.content import colour, edge_label, layer_lines, lr_mults
 from caffe_compat.formats.atomic import atomic_path
+from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2
 
 LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
@@ -34,7 +35,7 @@ def get_layer_lr_mult(layer: caffe_pb2.LayerParameter) -> tuple[float, float]:
     ValueError
         If the layer is no Convolution, Deconvolution or InnerProduct, or has more than two parameters.
     """
-    if layer.type not in LEARNING:
+    if not facts(layer.type).drawing.lr_mult:
         raise ValueError(f"{layer.type} layers do not have a learning rate multiplier")
     if len(layer.param) > 2:
         raise ValueError(f"Could not parse the learning rate multiplier: layer {layer.name!r} has {len(layer.param)}")

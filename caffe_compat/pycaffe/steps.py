@@ -12,15 +12,13 @@ import torch
 from caffe_compat.data import DataSource
 from caffe_compat.graph.backward import Need
 from caffe_compat.graph.graph import Node
+from caffe_compat.layers import Source, View
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.compute import ModuleStep
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.mode import device
 from caffe_compat.pycaffe.step import Step, assign, share
 from caffe_compat.schema import caffe_pb2 as pb
-
-_VIEWS = frozenset({"Reshape", "Flatten"})
-"""Types whose top is the bottom's memory in another shape."""
 
 
 class SilentStep(Step):
@@ -34,7 +32,11 @@ class SilentStep(Step):
 
 
 class ViewStep(Step):
-    """The top is the bottom's memory under another shape: Reshape's gradients too, Flatten's from the way back on."""
+    """The top is the bottom's memory, under another shape: the gradients too, or from the backward pass on."""
+
+    def __init__(self, node: Node, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need) -> None:
+        super().__init__(node, layer, bottoms, tops, need)
+        self.view = node.layer.top_view(node.spec.param)
 
     def reshape(self) -> None:
         """Share the memory."""
@@ -43,7 +45,7 @@ class ViewStep(Step):
             raise error
         (shape,) = self.node.layer.top_shapes(spec)
         share(self.tops[0], self.bottoms[0], shape)
-        if self.node.type != "Flatten":
+        if self.view is View.VALUES_AND_GRADIENTS:
             self.tops[0].share_diff(self.bottoms[0])
 
     def forward(self) -> None:
@@ -52,7 +54,7 @@ class ViewStep(Step):
 
     def backward(self) -> None:
         """Give the bottom the top's gradients, where they are not the bottom's already."""
-        if self.node.type == "Flatten":
+        if self.view is View.VALUES_THEN_GRADIENTS:
             self.bottoms[0].share_diff(self.tops[0])
 
 
@@ -60,11 +62,9 @@ class SplitStep(Step):
     """Tops that share the bottom's values; their gradients add up."""
 
     def reshape(self) -> None:
-        """Share the values; Concat and Slice of one blob share the gradients as well."""
+        """Share the values."""
         for top in self.tops:
             share(top, self.bottoms[0], self.bottoms[0].shape)
-            if self.node.type != "Split":
-                top.share_diff(self.bottoms[0])
 
     def forward(self) -> None:
         """Share the values again, in case they were renewed."""
@@ -72,7 +72,7 @@ class SplitStep(Step):
 
     def backward(self) -> None:
         """Add the gradients up, the first two first."""
-        if not self.need.bottoms[0] or self.node.type != "Split":
+        if not self.need.bottoms[0]:
             return
         where = device()
         total = self.bottoms[0].gradients(where)
@@ -189,17 +189,18 @@ def make_step(
     """Return how a layer runs."""
     if node.type == "Python":
         return PythonStep(node, layer, bottoms, tops, need)
-    if node.type == "Input":
+    if node.layer.source is Source.CALLER:
         return Step(node, layer, bottoms, tops, need)
     if node.layer.is_data:
         return DataStep(node, layer, bottoms, tops, need)
-    if node.type == "Silence":
+    if not tops and not node.layer.has_effect:
         return SilentStep(node, layer, bottoms, tops, need)
-    if node.type == "Split" or (node.type in ("Concat", "Slice") and len(bottoms) == len(tops) == 1):
-        return SplitStep(node, layer, bottoms, tops, need)
     if node.type == "Parameter":
         return ParameterStep(node, layer, bottoms, tops, need)
-    if node.type in _VIEWS:
+    view = node.layer.top_view(node.spec.param)
+    if view is View.VALUES:
+        return SplitStep(node, layer, bottoms, tops, need)
+    if view is not View.NONE:
         return ViewStep(node, layer, bottoms, tops, need)
     if node.type == "Eltwise" and tops[0] is bottoms[0] and not _is_product(node):
         return EltwiseInPlaceStep(node, layer, bottoms, tops, need)

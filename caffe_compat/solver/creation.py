@@ -61,8 +61,7 @@ def _connections(node: Node) -> Lines:
             yield "net.cpp:369", f"{name} -> {top} (in-place)"
         else:
             yield "net.cpp:382", f"{name} -> {'(automatic)' if top == f'{name} (automatic)' else top}"
-    inner = node.type in ("SoftmaxWithLoss", "InfogainLoss") or node.spec.param.scale_param.bias_term
-    if inner and not node.layer.forks:  # the Softmax or the Bias inside is made like any other layer
+    if node.layer.has_inner_layer(node.spec.param):  # the Softmax or the Bias is made like any other layer
         yield "layer_factory.hpp:77", f"Creating layer {name}"
 
 

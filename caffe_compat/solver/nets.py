@@ -17,12 +17,13 @@ import torch
 from caffe_compat.build.load_report import LoadReport
 from caffe_compat.build.net import CaffeNet, LearnableParam, build_net
 from caffe_compat.build.weights import copy_weights, save_weights, share_weights
-from caffe_compat.data import DATA_LAYER_TYPES, DataSource, Randomness, ahead, open_sources
+from caffe_compat.data import DataSource, Randomness, ahead, open_sources
 from caffe_compat.data.source import find_input, looked_in
 from caffe_compat.definition.prepare import PreparedNet, prepare
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
 from caffe_compat.formats.files import read_net
 from caffe_compat.graph.graph import NetGraph, build_graph
+from caffe_compat.layers import Source, facts
 from caffe_compat.runtime.closing import Closing
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.debug import DebugPass, Say
@@ -156,7 +157,7 @@ def redirect(prepared: PreparedNet, source: str) -> PreparedNet:
     """
     net = pb.NetParameter()
     net.CopyFrom(prepared.message)
-    layers = [layer for layer in net.layer if layer.type in DATA_LAYER_TYPES - {"DummyData", "MemoryData"}]
+    layers = [layer for layer in net.layer if facts(layer.type).source is Source.FILES]
     if len(layers) != 1:
         names = ", ".join(layer.name for layer in layers) or "none"
         raise SolverError(

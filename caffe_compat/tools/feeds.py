@@ -11,19 +11,10 @@ from caffe_compat.data import CRand, DataSource, in_phase, open_source
 from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.graph.graph import InputShapes, NetGraph, build_graph
-from caffe_compat.layers import REGISTRY
-from caffe_compat.layers.base import Shape
+from caffe_compat.layers import Shape, Source, facts
+from caffe_compat.layers.data import ImageFed
 from caffe_compat.runtime.closing import Closing
 from caffe_compat.schema import caffe_pb2 as pb
-
-_LABELLED = frozenset({"Data", "ImageData", "MemoryData", "WindowData"})
-_BATCHED = ("data_param", "image_data_param", "window_data_param", "memory_data_param")
-_WHOLE_NUMBERS = {
-    "Accuracy": slice(1, None),
-    "Embed": slice(0, 1),
-    "BatchReindex": slice(1, 2),
-    "Filter": slice(-1, None),
-}
 
 
 @dataclass
@@ -94,11 +85,11 @@ def feed(
     sources: list[DataSource] = []
     notes: list[str] = []
     for layer in net.message.layer:
-        known = REGISTRY.get(layer.type)
-        if known is None or not known.is_data or layer.type == "Input" or all(top in shapes for top in layer.top):
+        source_kind = facts(layer.type).source
+        if source_kind in (Source.NONE, Source.CALLER) or all(top in shapes for top in layer.top):
             continue
         reason = ""
-        if layer.type != "MemoryData":
+        if source_kind is not Source.ARRAYS:
             try:
                 source = open_source(in_phase(layer, net.message), base_dir=net.base_dir, rng=CRand())
                 sources.append(source)
@@ -125,35 +116,23 @@ def guessed_shapes(layer: pb.LayerParameter, known: InputShapes) -> dict[str, Sh
     ----------
     known : shapes that are known already; a label has as many rows as the data.
     """
-    if layer.type not in _LABELLED or not layer.top:
+    feeder = facts(layer.type)
+    if not isinstance(feeder, ImageFed) or not layer.top:
         return {}
     data, *labels = layer.top
-    batch = next(iter(known.get(data, ())), 0)
-    for name in _BATCHED:
-        message = getattr(layer, name)
-        if not batch and layer.HasField(name) and message.batch_size:
-            batch = message.batch_size
-    transform, images, memory = layer.transform_param, layer.image_data_param, layer.memory_data_param
-    height = width = transform.crop_size or layer.window_data_param.crop_size
-    gray = transform.force_gray or (layer.type == "ImageData" and not images.is_color)
-    channels = 1 if gray else 3
-    if layer.type == "MemoryData":
-        channels, height, width = memory.channels, height or memory.height, width or memory.width
-    if layer.type == "ImageData":
-        height, width = height or images.new_height, width or images.new_width
-    found: dict[str, Shape] = dict.fromkeys(labels, (batch,)) if batch else {}
-    if batch and channels and height and width:
-        found[data] = (batch, channels, height, width)
-    return {top: shape for top, shape in found.items() if top not in known}
+    batch = next(iter(known.get(data, ())), 0) or feeder.batch_size(layer)
+    shapes: dict[str, Shape] = dict.fromkeys(labels, (batch,)) if batch else {}
+    image = feeder.image_shape(layer)
+    if batch and all(image):
+        shapes[data] = (batch, *image)
+    return {top: shape for top, shape in shapes.items() if top not in known}
 
 
 def whole_number_blobs(graph: NetGraph) -> set[str]:
     """Return the blobs that must hold whole numbers: labels, indices, selectors, and what they are copies of."""
-    found: set[str] = set()
+    blobs: set[str] = set()
     for node in reversed(graph.nodes):
-        where = _WHOLE_NUMBERS.get(node.type, slice(1, None) if node.layer.is_loss else None)
-        if where is not None:
-            found.update(node.bottoms[where])
-        elif found.intersection(node.tops) and node.type in ("Split", "Reshape", "Flatten", "Slice"):
-            found.update(node.bottoms)
-    return found
+        blobs.update(node.bottoms[index] for index in node.layer.whole_number_bottoms(len(node.bottoms)))
+        if node.layer.keeps_values and blobs.intersection(node.tops):
+            blobs.update(node.bottoms)
+    return blobs

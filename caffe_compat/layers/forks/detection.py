@@ -12,6 +12,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
+from caffe_compat.layers.facts import Gradient
 from caffe_compat.schema import forks_pb2 as fb
 
 Array = npt.NDArray[np.floating]
@@ -141,6 +142,8 @@ class DetectionOutput(Layer):
     type = "DetectionOutput"
     forks = ("ssd",)
     summary = "boxes with scores, overlapping ones left out"
+    gradient = Gradient.REFUSED
+    is_result = True
     bottoms = Arity(3, 4)
     accounts = {
         "detection_output_param": Account(

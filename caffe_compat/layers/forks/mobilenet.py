@@ -10,6 +10,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.convolution import Convolution
+from caffe_compat.layers.facts import Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 _FIELD = "convolution_param"
@@ -97,6 +98,7 @@ class ReLU6(Layer):
     type = "ReLU6"
     forks = ("mobilenet", "yolov3")
     summary = "rectified linear, at most 6"
+    reads = Reads.BOTTOM
     accounts = {
         "relu6_param": Account(rejected={"negative_slope": "some of the forks read it and some do not; leave it out"})
     }

@@ -9,6 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, register
+from caffe_compat.layers.facts import Reads
 from caffe_compat.layers.shapes import refuse_in_place
 
 _HAPPYNEAR_EPS = 1e-6
@@ -51,6 +52,7 @@ class Normalize(Layer):
     type = "Normalize"
     forks = ("ssd",)
     summary = "Euclidean norm over channels or everything, learned scale"
+    reads = Reads.BOTTOM | Reads.TOP
     accounts = {"norm_param": Account(read=("across_spatial", "scale_filler", "channel_shared", "eps"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -139,6 +141,7 @@ class Permute(Layer):
     type = "Permute"
     forks = ("ssd", "happynear")
     summary = "axes in another order"
+    keeps_values = True
     accounts = {"permute_param": Account(read=("order",))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:

@@ -14,6 +14,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.facts import Gradient
 
 _SAME = 1e-6  # ratios nearer than this are one
 _F = np.float32
@@ -85,6 +86,7 @@ class PriorBox(Layer):
     type = "PriorBox"
     forks = ("ssd",)
     summary = "default boxes around every cell of a map"
+    gradient = Gradient.STOPS
     bottoms = exactly(2)
     accounts = {
         "prior_box_param": Account(

@@ -180,6 +180,7 @@ class FastRCNNDropout(Dropout):
 
     forks = ("fast-rcnn",)
     summary = "dropout; scaled in TEST instead of TRAIN with scale_train: false"
+    identity_in_test = False
     accounts = {"dropout_param": Account(read=("dropout_ratio", "scale_train"))}
 
     def module(self, spec: LayerSpec) -> nn.Module:

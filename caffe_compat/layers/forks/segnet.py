@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.dropout import Dropout
+from caffe_compat.layers.facts import Reads
 from caffe_compat.layers.loss import SoftmaxWithLoss, SoftmaxWithLossModule
 
 _EPS = 1e-9
@@ -57,6 +58,7 @@ class SegNetUpsample(Layer):
     type = "Upsample"
     forks = ("segnet",)
     summary = "values back to where a pooling's mask says"
+    reads = Reads.BOTTOM
     bottoms = exactly(2)
     accounts = {
         "upsample_param": Account(
@@ -216,6 +218,7 @@ class SegNetDropout(Dropout):
 
     forks = ("segnet",)
     summary = "dropout; in TEST too with sample_weights_test"
+    identity_in_test = False
     accounts = {"dropout_param": Account(read=("dropout_ratio", "sample_weights_test"))}
 
     def module(self, spec: LayerSpec) -> nn.Module:

@@ -9,6 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.facts import Reads
 
 
 class AxpyModule(nn.Module):
@@ -26,6 +27,7 @@ class Axpy(Layer):
     type = "Axpy"
     forks = ("senet",)
     summary = "a x + y, one a for each channel"
+    reads = Reads.BOTTOM
     bottoms = exactly(3)
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:

@@ -31,6 +31,7 @@ class ShuffleChannel(Layer):
     type = "ShuffleChannel"
     forks = ("shufflenet",)
     summary = "channels of several groups in turn"
+    keeps_values = True
     accounts = {"shuffle_channel_param": Account(read=("group",))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from caffe_compat.layers import View, facts
 from caffe_compat.schema import caffe_pb2 as pb
-
-VIEWS = frozenset({"Reshape", "Flatten", "Split"})
-"""Types whose top is the memory of their bottom."""
 
 
 @dataclass(eq=False)
@@ -62,7 +60,7 @@ class Flow:
         in_memory = value.place.in_memory
         last = bisect_left(in_memory, number, key=attrgetter("maker"))
         first = last - 1
-        while first > 0 and self.layers[in_memory[first].maker].type in VIEWS:
+        while first > 0 and _is_view(self.layers[in_memory[first].maker]):
             first -= 1
         return in_memory[first:last]
 
@@ -72,8 +70,13 @@ class Flow:
         return [
             bottom
             for bottom, blob, top in zip(self.bottoms[number], layer.bottom, layer.top, strict=False)
-            if bottom is not None and blob == top and layer.type not in VIEWS
+            if bottom is not None and blob == top and not _is_view(layer)
         ]
+
+
+def _is_view(layer: pb.LayerParameter) -> bool:
+    """Tell whether the tops of a layer are the memory of its bottom."""
+    return facts(layer.type).top_view(layer) is not View.NONE
 
 
 def flow(layers: Sequence[pb.LayerParameter]) -> Flow:
@@ -90,7 +93,7 @@ def flow(layers: Sequence[pb.LayerParameter]) -> Flow:
         for index, blob in enumerate(layer.top):
             value = Value(blob, number, index)
             same = index < len(layer.bottom) and layer.bottom[index] == blob and current.get(blob)
-            shared = same or (taken[0] if layer.type in VIEWS and taken else None)
+            shared = same or (taken[0] if _is_view(layer) and taken else None)
             if shared:
                 value.memory = shared.place
             value.place.in_memory.append(value)

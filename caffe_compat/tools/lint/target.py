@@ -13,7 +13,7 @@ from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import CaffeCompatError, ProblemsError
 from caffe_compat.formats.extras import where
 from caffe_compat.graph.graph import InputShapes, NetGraph
-from caffe_compat.layers import REGISTRY
+from caffe_compat.layers import REGISTRY, Source, facts
 from caffe_compat.layers.base import Shape
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.feeds import feed
@@ -111,8 +111,7 @@ def loss_weights(layer: pb.LayerParameter) -> list[float]:
 
 def is_deploy(net: pb.NetParameter) -> bool:
     """Tell whether an upgraded net is for inference only: no data layer but Input, and no loss."""
-    types = [REGISTRY[layer.type] for layer in net.layer if layer.type in REGISTRY]
-    feeds = any(known.is_data and known.type not in ("Input", "DummyData") for known in types)
+    feeds = any(facts(layer.type).source in (Source.ARRAYS, Source.FILES) for layer in net.layer)
     return not feeds and not any(any(loss_weights(layer)) for layer in net.layer)
 
 

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from caffe_compat.layers import REGISTRY
+from caffe_compat.layers import REGISTRY, Source, facts
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.lint.rules import Finding
 from caffe_compat.tools.lint.target import State, Subject
-
-_WEIGHTED = {
-    "Convolution": "convolution_param",
-    "Deconvolution": "convolution_param",
-    "InnerProduct": "inner_product_param",
-    "Embed": "embed_param",
-}
-_CONTAINS = {
-    ("SoftmaxWithLoss", "Softmax"): "the loss applies a softmax itself: the gradient of two is weak and biased",
-    ("SigmoidCrossEntropyLoss", "Sigmoid"): "the loss applies a sigmoid itself: the gradient of two is weak and biased",
-    ("SoftmaxWithLoss", "ReLU"): "scores below 0 are lost: a class cannot be made less likely than that",
-    ("SigmoidCrossEntropyLoss", "ReLU"): "scores below 0 are lost: no probability can fall below one half",
-}
 
 
 def losses(subject: Subject) -> Iterator[Finding]:
@@ -35,7 +22,7 @@ def losses(subject: Subject) -> Iterator[Finding]:
                 yield subject.finding("loss-weight", "warning", layer, text, "loss_weight", phase=state.phase)
             value = next(iter(state.flow.bottoms[number]), None)
             maker = None if value is None else state.layers[value.maker]
-            why = _CONTAINS.get((layer.type, maker.type)) if maker is not None else None
+            why = known.unsuited_scores.get(maker.type) if maker is not None else None
             if why and maker is not None:
                 text = (
                     f"its scores come from layer {maker.name!r} ({maker.type})",
@@ -64,7 +51,7 @@ def batch_norm(subject: Subject) -> Iterator[Finding]:
 def _norm(subject: Subject, state: State, number: int, layer: pb.LayerParameter) -> Iterator[Finding]:
     param, phase = layer.batch_norm_param, state.phase
     readers = [state.layers[reader].type for value in state.flow.tops[number] for reader in value.readers]
-    if readers and not {"Scale", "Bias"} & set(readers):
+    if readers and not any(facts(reader).is_affine for reader in readers):
         text = (
             "no Scale layer follows",
             "Caffe's BatchNorm only normalises: no scale and no shift is learned",
@@ -87,19 +74,13 @@ def _norm(subject: Subject, state: State, number: int, layer: pb.LayerParameter)
         )
     value = next(iter(state.flow.bottoms[number]), None)
     maker = None if value is None else state.layers[value.maker]
-    if maker is not None and value is not None and len(value.readers) == 1 and _has_bias(maker):
+    if maker is not None and value is not None and len(value.readers) == 1 and facts(maker.type).has_bias(maker):
         text = (
             f"layer {maker.name!r} adds a bias that this one takes out again",
             "parameters, memory and time without an effect",
             f"bias_term: false in {maker.name!r}",
         )
         yield subject.finding("batch-norm-bias", "note", layer, text, phase=phase)
-
-
-def _has_bias(layer: pb.LayerParameter) -> bool:
-    if layer.type in ("Convolution", "Deconvolution"):
-        return layer.convolution_param.bias_term
-    return layer.type == "InnerProduct" and layer.inner_product_param.bias_term
 
 
 def dropout(subject: Subject) -> Iterator[Finding]:
@@ -120,8 +101,8 @@ def zero_weights(subject: Subject) -> Iterator[Finding]:
         if state.phase != "TRAIN" or not state.losses:
             continue
         for layer in state.layers:
-            name = _WEIGHTED.get(layer.type)
-            if name is None or (layer.param and not layer.param[0].lr_mult) or layer.blobs:
+            name = facts(layer.type).weight_message
+            if not name or (layer.param and not layer.param[0].lr_mult) or layer.blobs:
                 continue
             filler = getattr(layer, name).weight_filler
             if filler.type == "constant" and filler.value == 0:
@@ -140,8 +121,7 @@ def data(subject: Subject) -> Iterator[Finding]:
     feeds: dict[str, pb.LayerParameter] = {}
     for state in subject.states:
         for layer in state.layers:
-            known = REGISTRY.get(layer.type)
-            if known is None or not known.is_data or layer.type in ("Input", "DummyData"):
+            if facts(layer.type).source not in (Source.ARRAYS, Source.FILES):
                 continue
             yield from _test_data(subject, state, layer)
             first = next(iter(layer.top), "")

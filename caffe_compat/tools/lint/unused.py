@@ -6,14 +6,10 @@ from collections.abc import Iterator
 
 from caffe_compat.definition.filtering import included, net_state
 from caffe_compat.formats.extras import where
-from caffe_compat.layers import REGISTRY, Layer
+from caffe_compat.layers import REGISTRY, Gradient, Layer, facts
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.lint.rules import Finding
 from caffe_compat.tools.lint.target import State, Subject, is_deploy, loss_weights
-
-_SCORES = frozenset({"Accuracy", "ArgMax", "Silence", "HDF5Output"})
-_STOPS = frozenset({"ArgMax", "Accuracy", "Threshold", "Silence", "HDF5Output"})
-"""Types through which no gradient passes."""
 
 
 def unused_tops(subject: Subject) -> Iterator[Finding]:
@@ -24,7 +20,7 @@ def unused_tops(subject: Subject) -> Iterator[Finding]:
             known = REGISTRY.get(layer.type)
             weights = loss_weights(layer)
             counts = value.index < len(weights) and weights[value.index]
-            if value.readers or counts or known is None or known.is_loss or layer.type in _SCORES:
+            if value.readers or counts or known is None or known.is_loss or known.is_result:
                 continue
             fed = known.is_data and len(layer.top) > 1
             if not fed and (state.phase != "TRAIN" or not state.losses):
@@ -104,7 +100,7 @@ def _reached(state: State) -> set[int]:
     reached = set(state.losses)
     for number in range(len(state.layers) - 1, -1, -1):
         layer = state.layers[number]
-        if number not in reached or layer.type in _STOPS:
+        if number not in reached or facts(layer.type).gradient is not Gradient.PASSES:
             continue
         for index, value in enumerate(state.flow.bottoms[number]):
             if value is not None and (index >= len(layer.propagate_down) or layer.propagate_down[index]):

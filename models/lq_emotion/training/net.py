@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.lists import write_list
 from lq_emotion.crops.h5_lists import Listed
@@ -12,8 +13,6 @@ from lq_emotion.nets.blocks import SIZE
 from lq_emotion.nets.builder import NetBuilder
 from lq_emotion.nets.mixed import shares
 from lq_emotion.nets.switches import PaperSwitches
-
-LEARNING = ("Convolution", "InnerProduct")
 
 
 def sources(data: Mapping[str, Listed], factors: Sequence[int], folder: Path) -> dict[str, list[Path]]:
@@ -69,8 +68,8 @@ def make_net(
 def _fill(net: pb.NetParameter, filler: str) -> list[str]:
     changes: dict[str, None] = {}
     for layer in net.layer:
-        if layer.type in LEARNING:
-            param = layer.convolution_param if layer.type == "Convolution" else layer.inner_product_param
+        if name := facts(layer.type).weight_message:
+            param = getattr(layer, name)
             if param.weight_filler.type != filler:
                 changes[f"weight_filler: {param.weight_filler.type} -> {filler}"] = None
                 param.weight_filler.CopyFrom(pb.FillerParameter(type=filler))

@@ -18,6 +18,7 @@ from caffe_compat.build.net import CaffeNet, load_net
 from caffe_compat.errors import NetError, WeightsError
 from caffe_compat.formats.blobs import BlobStore
 from caffe_compat.formats.files import format_text, write_binary
+from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.verify.inputs import Batch
 from lq_emotion.verify.networks import Network
@@ -99,7 +100,8 @@ def deploy_text(network: Network, count: int) -> str:
 
 def last_layers(network: Network) -> dict[str, str]:
     """Return, for every blob, the layer that leaves it as it stays: conv1 is what relu1 makes of it in place."""
-    counted = [layer for layer in network.definition.layer if layer.type not in ("Dropout", "Input")]
+    layers = ((layer, facts(layer.type)) for layer in network.definition.layer)
+    counted = [layer for layer, known in layers if not known.identity_in_test and not known.is_data]
     return {layer.top[0]: layer.name for layer in counted}
 
 

@@ -18,7 +18,7 @@ from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import CaffeCompatError, WeightsError, did_you_mean, raise_together
 from caffe_compat.formats.files import read_net
 from caffe_compat.graph.graph import build_graph
-from caffe_compat.layers import REGISTRY
+from caffe_compat.layers import View, facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.cnn_d import CONVOLUTION_RATES, cnn_d_deploy
 from lq_emotion.nets.names import Method, Net
@@ -198,8 +198,9 @@ def redefined(held: Held, network: Network) -> list[CaffeCompatError]:
 
 def _counts(layer: pb.LayerParameter) -> bool:
     """Tell whether a layer changes what a net predicts."""
-    known = REGISTRY.get(layer.type)
-    return layer.type not in ("Dropout", "Split") and (known is None or (known.inference and not known.is_data))
+    known = facts(layer.type)
+    passes = known.identity_in_test or known.top_view(layer) is View.VALUES
+    return known.inference and not passes and not known.is_data
 
 
 def _computes(layer: pb.LayerParameter) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from caffe_compat.build.weights import read_weights
 from caffe_compat.errors import SolverError, WeightsError
 from caffe_compat.formats.files import write_text
+from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.json_files import write_json
@@ -29,7 +30,7 @@ from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches, told
 from lq_emotion.studies.robust_lq.sr_demo.figures import draw_losses
 from lq_emotion.studies.robust_lq.sr_demo.recipe import differences
-from lq_emotion.training.net import LEARNING, make_net, sources, write_sources
+from lq_emotion.training.net import make_net, sources, write_sources
 from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, claim
 from lq_emotion.training.trainer import Run, find_weights, read_curves
 
@@ -248,7 +249,7 @@ def _owners(net: pb.NetParameter) -> list[pb.LayerParameter]:
     found = []
     for layer in net.layer:
         names = {param.name for param in layer.param if param.name}
-        if layer.type in LEARNING and not names & known:
+        if facts(layer.type).weight_message and not names & known:
             found.append(layer)
         known |= names
     return found

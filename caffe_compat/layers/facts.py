@@ -1,0 +1,125 @@
+"""The vocabulary in which layer types state facts about themselves: values of the attributes of Layer."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+class Reads(enum.Flag):
+    """Which values a backward pass of Caffe's reads."""
+
+    NOTHING = 0
+    BOTTOM = enum.auto()
+    TOP = enum.auto()
+
+
+class Gradient(enum.Enum):
+    """What becomes of a gradient that reaches a layer."""
+
+    PASSES = enum.auto()
+    STOPS = enum.auto()
+    """The backward pass does nothing."""
+    REFUSED = enum.auto()
+    """Caffe ends the program."""
+
+
+class View(enum.Enum):
+    """How far the tops of a layer are the memory of its first bottom."""
+
+    NONE = enum.auto()
+    VALUES = enum.auto()
+    """The tops share the values; the gradients of several tops add up."""
+    VALUES_THEN_GRADIENTS = enum.auto()
+    """The top shares the values, and from the first backward pass on the gradients."""
+    VALUES_AND_GRADIENTS = enum.auto()
+
+
+class Source(enum.Enum):
+    """Where the tops of a data layer come from."""
+
+    NONE = enum.auto()
+    """It is no data layer."""
+    CALLER = enum.auto()
+    """Whoever runs the net fills them."""
+    FILLERS = enum.auto()
+    ARRAYS = enum.auto()
+    FILES = enum.auto()
+
+
+class Coordinates(enum.Enum):
+    """How the coordinates of a top map to those of the bottom (``caffe.coord_map``)."""
+
+    NONE = enum.auto()
+    SAME = enum.auto()
+    WINDOW = enum.auto()
+    TRANSPOSED_WINDOW = enum.auto()
+    OFFSET = enum.auto()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a layer is drawn.
+
+    Attributes
+    ----------
+    colour : of its box, ``#RRGGBB``; the default is that of pycaffe's draw module.
+    lr_mult : whether its learning-rate multipliers can be shown.
+    """
+
+    colour: str = "#6495ED"
+    lr_mult: bool = False
+
+
+class Memory(Protocol):
+    """A blob as a layer meets it going backward: what its memory holds by then."""
+
+    def values(self, where: torch.device, /) -> torch.Tensor:
+        """Return the values on a device."""
+        ...
+
+    def gradients(self, where: torch.device, /) -> torch.Tensor:
+        """Return the gradients on a device."""
+        ...
+
+
+@dataclass(frozen=True)
+class Memories:
+    """The blobs of a layer that goes backward.
+
+    Attributes
+    ----------
+    bottoms, tops : its blobs; in place, a bottom and a top are one object.
+    where : the device to compute on.
+    output : what the layer put into its first top; a layer in place may have changed the memory since.
+    """
+
+    bottoms: Sequence[Memory]
+    tops: Sequence[Memory]
+    where: torch.device
+    output: torch.Tensor | None = None
+
+    @property
+    def in_place(self) -> bool:
+        """Tell whether the first top is the first bottom."""
+        return self.bottoms[0] is self.tops[0]
+
+    @property
+    def is_changed(self) -> bool:
+        """Tell whether the first top no longer holds the layer's output, or its first bottom no longer what it took."""
+        assert self.output is not None, "known when a layer goes backward"
+        return self.in_place or not torch.equal(self.output.detach(), self.tops[0].values(self.where))
+
+
+def drawn_window(kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> list[str]:
+    """Return the lines that describe a window in a drawing."""
+    return [f"kernel size: {drawn_extent(kernel)}", f"stride: {drawn_extent(stride)}", f"pad: {drawn_extent(pad)}"]
+
+
+def drawn_extent(values: Sequence[int]) -> str:
+    """Return the extents of a window, once where all axes have the same."""
+    return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
