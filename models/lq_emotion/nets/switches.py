@@ -16,39 +16,40 @@ from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_
 
 @dataclass(frozen=True)
 class PaperSwitches:
-    """What to build; the defaults are the code's.
+    """Which side of each disagreement to build; the defaults are the code's.
 
     Attributes
     ----------
     input_size
-        ``enlarged``: LR faces are brought back to 96 x 96 by bicubic interpolation. ``own``: they are fed as they
-        are, 96/s x 96/s; needs padded convolutions and quadrant pooling, or nothing is left of a small map.
+        ``enlarged``: LR faces are enlarged to 96 x 96 again by bicubic interpolation. ``own``: the nets take them at
+        their own size, 96/s x 96/s. This needs padded convolutions and quadrant pooling, or nothing remains of a small
+        map.
     luminance
         ``studio``: Y of BT.601, 16 to 235, over 255. ``gray``: the same stretched to 0 to 1.
     quadrant_pooling
-        The third pooling gives 2 x 2, whatever the map's size; else 4 x 4 windows, which give 5 x 5.
+        The third pooling gives 2 x 2, whatever the size of the map; otherwise it has 4 x 4 windows, which give 5 x 5.
     convolutions
-        ``valid``: no padding, with biases. ``padded``: two pixels of padding. ``padded_no_bias``: as
-        Khorrami et al., whose CNN+D the paper inherits.
+        ``valid``: no padding, with biases. ``padded``: two pixels of padding. ``padded_no_bias``: as Khorrami et al.,
+        whose CNN+D the paper inherits.
     normalisation
-        ``none``; ``file``: one mean and one standard deviation of all values of a file, as the code's options have it;
-        ``face``: each face its own mean and standard deviation, by a layer of the net.
+        ``none``; ``file``: one mean and one standard deviation for all values of a file, as the code's options do;
+        ``face``: mean and standard deviation of each face, by a layer of the net.
     sr_pictures
-        What super-resolution learns from: ``natural`` (the 91 pictures) or ``faces``.
+        What super-resolution learns from: ``natural`` (the 91 images) or ``faces``.
     max_factor
-        The factor of super-resolution training in max-mix.
+        The factor at which super-resolution is trained for Joint-OA.
     sr_schedule
         ``code``: 500,000 iterations, rate 0.0001, no decay, slower biases and conv4. ``paper``: 30,000, 0.01, 0.0005.
     lr_on_plateau
-        Divide the rate by ten when the validation loss stops falling (see `plateau`); else it stays.
+        Divide the rate by ten when the validation loss stops falling (see `plateau`); otherwise it is constant.
     bias_rate
-        How much faster than its weights a bias learns.
+        Learning rate of the biases, relative to that of the weights.
     separate_regressor
-        Non-Joint: fully connected layers on the super-resolved face; else on SR-FCN's third convolution.
+        Non-Joint: fully connected layers on the super-resolved face; otherwise on SR-FCN's third convolution.
     mixture
-        ``one_draw``: each frame has one factor for good. ``each_epoch``: another draw in every pass, of ten.
+        ``one_draw``: each frame has one factor in all epochs. ``each_epoch``: a new draw in each of ten passes.
     smallest_face
-        Frames whose box has no more pixels than this either way are left out.
+        Frames whose box has no more pixels than this in width or height are dropped.
     loss
         ``euclidean``: the sum of squares over 2 N. ``mse``: the mean of squares. ``ccc``: 1 - CCC, which the paper
         proposes for the future; for valence only.

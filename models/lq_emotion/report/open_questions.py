@@ -17,10 +17,10 @@ def disagreements(store: Store) -> Iterator[Block]:
     with store.contents():
         otherwise, settings = _otherwise(store), _settings(store)
     yield Text(
-        "Where the two part, what is here follows the code, which is what the published weights were trained with"
+        "Where they disagree, this package follows the code, because the published weights were trained with it"
         f"{otherwise}."
     )
-    titles = ("", "the paper says", "the code does", "so that", "switch", "here")
+    titles = ("", "paper", "code", "effect", "switch", "here")
     columns = tuple(Column(title, number=False) for title in titles)
     rows = tuple(row(*one, code(name) if name else "none", _here(name, settings)) for *one, name in DISAGREEMENTS)
     yield Table("Disagreements of the paper and the authors' code.", columns, rows)

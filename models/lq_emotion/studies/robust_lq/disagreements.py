@@ -1,4 +1,4 @@
-"""Where the paper (arXiv 1709.03126) and the authors' code part: one list for docs, report and switches.
+"""Where the paper (arXiv 1709.03126) and the authors' code disagree: one list for docs, report and switches.
 
 `paper_vs_code` writes docs/paper_vs_code.md from it. Lines are those of
 github.com/bowenc0221/Robust-LQ-Emotion-Recognition at dde3c1c.
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A row of the table.
+    """A place where paper and code disagree.
 
     Attributes
     ----------
-    subject : what it is about.
-    paper, where : what the text says, and the section that says it; empty where it is silent.
-    code, line : what the authors published, and where: file:line, below their repository.
-    consequence : what comes of it.
-    switch : the field of `PaperSwitches`, if there is one.
+    subject : topic.
+    paper, where : what the text says, and in which section; both empty if it is silent.
+    code, line : what the authors published, and in which lines (file:line, relative to their repository).
+    consequence : effect of the code's choice.
+    switch : field of `PaperSwitches`, if there is one.
     why : why there is no switch, and what there is instead.
     """
 
@@ -41,16 +41,16 @@ _SR_SOLVER = "pretrain/Pretrain_solver.prototxt"
 
 DISAGREEMENTS = (
     Disagreement(
-        "what the nets see",
+        "input of the nets",
         "“fed with LR video frames”",
         "3.2",
-        "crops shrunk by s and enlarged to 96 × 96 again, both bicubic",
+        "crops shrunk by s and enlarged to 96 × 96 again, both with bicubic interpolation",
         f"{_DATASET}:81, {_H5}:38",
         "the input always has 96 × 96 pixels; interpolation overshoots and is not clipped",
         "input_size",
     ),
     Disagreement(
-        "grey",
+        "gray",
         "“convert color frames to gray-scale”",
         "4",
         "Y of BT.601 over 255",
@@ -69,47 +69,47 @@ DISAGREEMENTS = (
     ),
     Disagreement(
         "convolutions",
-        "“mostly inherits the CNN+D structure” of Khorrami et al., whose are padded and have no biases",
+        "“mostly inherits the CNN+D structure” of Khorrami et al., whose convolutions are padded and have no biases",
         "3.2",
         "not padded, with biases",
         f"{_NET}:33-42",
-        "maps of 92, 46, 42, 21, 17 pixels; SR-FCN makes 80 × 80 of 96 × 96",
+        "the maps have 92, 46, 42, 21 and 17 pixels; SR-FCN turns 96 × 96 into 80 × 80",
         "convolutions",
     ),
     Disagreement(
         "normalisation",
         "“mean subtraction and contrast normalization prior to passing each face image through the CNN”",
         "4",
-        "both switched off; switched on, one mean and deviation of all values of a file",
+        "both switched off; if switched on, one mean and one deviation for all values of a file",
         f"{_H5_FILES}:22-23, {_H5}:51-57",
         "published weights expect plain Y",
         "normalisation",
     ),
     Disagreement(
-        "pictures for SR-FCN",
+        "images for SR-FCN",
         "“to reconstruct the HR frames from LR inputs”",
         "3.2",
-        "91 natural pictures, tested on Set5",
+        "91 natural images, tested on Set5",
         "pretrain/generate_train.m:3, pretrain/generate_test.m:3",
-        "it never learns from a face",
+        "SR-FCN never learns from a face",
         "sr_pictures",
     ),
     Disagreement(
         "largest factor of Joint-OA",
-        "“the maximum downsampling factor”, of a range that ends at 16",
+        "“the maximum downsampling factor”, in a range that ends at 16",
         "3.3, 4",
-        "12, in scripts and names of files",
+        "12, in scripts and file names",
         "pretrain/generate_train.m:7",
         "Joint-OA starts from SR-FCN at 12",
         "max_factor",
     ),
     Disagreement(
         "solver of SR-FCN",
-        "“30,000 iterations”, rate “0.01”, decay 0.0005 as all",
+        "“30,000 iterations”, rate “0.01”, decay 0.0005 as for all nets",
         "4",
-        "500,000 iterations, rate 0.0001, no decay, slower conv4 and biases",
+        "500,000 iterations, rate 0.0001, no decay, lower rates for conv4 and biases",
         f"{_SR_SOLVER}:4-9, pretrain/Pretrain_net.prototxt:31-136",
-        "the paper's are those of the other nets; with the sum of squares as loss they diverge",
+        "the paper's values are those of the other nets; with the sum of squares as loss they diverge",
         "sr_schedule",
     ),
     Disagreement(
@@ -123,7 +123,7 @@ DISAGREEMENTS = (
     ),
     Disagreement(
         "biases",
-        "one rate for a layer: “0.001 ... for the first three”, “0.01”",
+        "one rate per layer: “0.001 ... for the first three”, “0.01”",
         "4",
         "twice the rate of the weights",
         f"{_NET}:36, experiments/network/model_1F_CNN+D_vlqr.prototxt:36",
@@ -141,20 +141,20 @@ DISAGREEMENTS = (
     ),
     Disagreement(
         "mixture of Joint-OA",
-        "“a mixture of LR frames ... generated from HR frames”; how often a factor is chosen is not told",
+        "“a mixture of LR frames ... generated from HR frames”; it does not say how often a factor is chosen",
         "3.3",
-        "one draw for each frame when the file is written, for test data too",
+        "one draw per frame when the file is written, for test data too",
         f"{_H5}:35-40",
-        "a frame has the same factor in every pass",
+        "a frame has the same factor in every epoch",
         "mixture",
     ),
     Disagreement(
         "frames used",
         "“all AVEC video data”",
         "4",
-        "none without a face or with a box of 100 pixels or fewer either way",
+        "no frame without a face, or with a box of 100 pixels or fewer in width or height",
         f"{_DATASET}:56",
-        "scores are of fewer frames",
+        "scores cover fewer frames",
         "smallest_face",
     ),
     Disagreement(
@@ -163,26 +163,26 @@ DISAGREEMENTS = (
         "3.2, 5",
         "Caffe's Euclidean loss: the sum of squares over 2 N",
         f"{_NET}:220, pretrain/Pretrain_net.prototxt:156",
-        "half the paper's for valence, 128 times for patches of 16 × 16: rates mean something else",
+        "half the paper's value for valence, 128 times it for patches of 16 × 16: the same rate means something else",
         "loss",
     ),
     Disagreement(
-        "rest of a file",
+        "last samples of a file",
         "",
         "",
-        "a file's last N mod 128 samples are lost",
+        "the last N mod 128 samples of a file are lost",
         f"{_H5}:65",
         "tests during training see fewer frames than evaluation",
-        why="`lq-emotion h5 --keep-remainder` keeps them; no statement of the paper's is concerned",
+        why="`lq-emotion h5 --keep-remainder` keeps them; the paper says nothing about it",
     ),
     Disagreement(
         "augmentation",
         "",
         "",
-        "an option that puts mirrored frames in place of the others",
+        "an option that replaces frames by mirrored ones",
         f"{_H5}:47-49",
-        "switched off",
-        why="the paper has none; `lq-emotion h5 --augment` does as the script",
+        "it is switched off",
+        why="the paper has no augmentation; `lq-emotion h5 --augment` does the same as the script",
     ),
     Disagreement(
         "axes",
@@ -191,7 +191,7 @@ DISAGREEMENTS = (
         "MATLAB's column order: frames are transposed, in training and in evaluation",
         "matlabscripts/generate_h5/store2hdf5.m:2",
         "weights expect transposed faces",
-        why="weights of the one order are of no use to the other",
+        why="weights trained with one order are useless with the other",
     ),
     Disagreement(
         "CC and CCC",
@@ -199,16 +199,16 @@ DISAGREEMENTS = (
         "4",
         "covariance over N, variances over N − 1",
         "matlabscripts/evaluation/run_eval.m:59-62",
-        "smaller by the factor (N − 1)/N at most, next to nothing here",
-        why="`lq-emotion evaluate --convention` has all three, and scores.json holds them",
+        "smaller by a factor of at most (N − 1)/N, which is negligible here",
+        why="`lq-emotion evaluate --convention` offers all three, and scores.json holds them",
     ),
     Disagreement(
         "patches for SR-FCN",
         "",
         "",
-        "32 × 32, the label its middle 16 × 16, every 14 pixels",
+        "patches of 32 × 32 every 14 pixels; the label is the central 16 × 16",
         "pretrain/generate_train.m:5-8",
-        "nothing is told of faces' borders",
+        "the net learns nothing about the borders of faces",
         why="the paper gives no size",
     ),
     Disagreement(
@@ -217,8 +217,8 @@ DISAGREEMENTS = (
         "",
         "556 batches of 2",
         f"{_SR_SOLVER}:2",
-        "1,112 of the 1,218 patches that the script makes of Set5 are tested on",
-        why="nothing is learnt from it; `--test-iter` is there",
+        "1,112 of the 1,218 patches that the script makes from Set5 are tested",
+        why="nothing is learned from it; `--test-iter` changes it",
     ),
     Disagreement(
         "parameters",
@@ -226,9 +226,9 @@ DISAGREEMENTS = (
         "4.1",
         "the same net for all rows; Non-Joint learns 1,920,601 of its 2,946,649",
         "experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt:33-206",
-        "with separate_regressor Non-Joint differs from the other rows by 0.2 % at most: 33 hidden units as the paper, "
-        "1,336,196 parameters where the others have 1,333,401",
-        why="a claim of the paper's that the nets keep (tested)",
+        "with separate_regressor, Non-Joint differs from the other rows by at most 0.2 %: on the paper's side, 33 "
+        "hidden units and 1,336,196 parameters against 1,333,401",
+        why="the nets fulfil the paper's claim (tested)",
     ),
 )
 """All of them."""

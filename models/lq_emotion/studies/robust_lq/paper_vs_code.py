@@ -1,4 +1,4 @@
-"""docs/paper_vs_code.md, from the list of disagreements and the switches.
+"""Generate docs/paper_vs_code.md from the list of disagreements and the switches.
 
 ``python -m lq_emotion.studies.robust_lq.paper_vs_code > docs/paper_vs_code.md`` writes it.
 """
@@ -10,72 +10,106 @@ from collections.abc import Iterator
 
 from lq_emotion.nets.definitions import parts
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, told
-from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
+from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS, Disagreement
 from lq_emotion.studies.robust_lq.stages import DRAWS
 from lq_emotion.training.plateau import MOST, PATIENCE
 
 _HEAD = """\
-<!-- Made by: python -m lq_emotion.studies.robust_lq.paper_vs_code > docs/paper_vs_code.md -->
+<!-- Generated: python -m lq_emotion.studies.robust_lq.paper_vs_code > docs/paper_vs_code.md -->
 # Paper and code
 
-Where *Robust Emotion Recognition from Low Quality and Low Bit Rate Video* (arXiv 1709.03126) and the code its authors
-published part, this package follows the code, with which the published weights were trained. Every disagreement that
-something could be done about is a switch. The paper's sections, and the lines of
-[the authors' repository](https://github.com/bowenc0221/Robust-LQ-Emotion-Recognition) at dde3c1c, say where to look.
-Of the settings, the code's is in bold and the paper's in italics.
-"""
-_USE = """\
+*Robust Emotion Recognition from Low Quality and Low Bit Rate Video* (arXiv 1709.03126) and the code that its authors
+published disagree in places. By default this package follows the code, because the published weights were trained with
+it.
+
+Most disagreements are switches. Each entry cites the paper's section (§) and the lines in
+[the authors' repository](https://github.com/bowenc0221/Robust-LQ-Emotion-Recognition) at commit dde3c1c.
+
+## Choose a side
+
 ```
-lq-emotion table ... --as paper                          # every switch as the paper has it
-lq-emotion table ... --switch loss=ccc luminance=gray    # the code's, but for these
-lq-emotion train ... --as paper --switch loss=ccc        # one net, on HDF5 files that fit
+lq-emotion table ... --as paper                          # every switch on the paper's side
+lq-emotion table ... --switch loss=ccc luminance=gray    # the code's side, except for these two
+lq-emotion train ... --as paper --switch loss=ccc        # one net, on HDF5 files that match
 ```
 
-What a switch touches is done again when it is changed, and all that depends on it; a training of other settings is
-moved to `runs_before`. table.json, the titles of the tables and the report name the switches. Each training's changes
-stand in its train.json, and the net to apply in its deploy.prototxt, which `evaluate` and `rd` find by themselves.
-In Python, ``replace(AS_PAPER, loss="ccc")`` goes to the builders in `nets` and to both classes named `Experiment`.
+If a switch changes, the stages that it affects run again, and so do those that depend on them. Trainings with other
+settings move to `runs_before`.
 
-What the text leaves open, and what was chosen:
+table.json, the titles of the tables and the report name the switches. Each training records its changes in train.json
+and the net to apply in deploy.prototxt, which `evaluate` and `rd` find by themselves.
+
+In Python, pass `replace(AS_PAPER, loss="ccc")` to the builders in `lq_emotion.nets`.
+
+## Switches
+
+The code's setting is in bold, the paper's in italics.
 """
 _CHOSEN = {
     "input_size": "LR-s and Joint-s take 96/s × 96/s. Joint-OA learns from every frame at every factor of the mixture: "
-    "a branch for each size, of one set of weights (a batch of 128 holds 43, 43 and 42). Non-Joint stays enlarged, as "
-    "SR-FCN gives as many pixels as it takes. `rd` shows enlarged faces only.",
+    "it has a branch for each size, with shared weights (a batch of 128 holds 43, 43 and 42). Non-Joint stays "
+    "enlarged, because SR-FCN returns as many pixels as it takes. `rd` uses enlarged faces only.",
     "luminance": "`gray` is Y stretched so that black is 0 and white is 1.",
-    "normalisation": "`face` is a layer of the net, MVN, on the picture that the valence is told from: the input, or "
-    "with separate_regressor what SR-FCN makes of it; SR-FCN itself learns from pictures as they are. `file` is the "
+    "normalisation": "`face` is an MVN layer of the net. It normalises the face that valence is predicted from: the "
+    "input, or SR-FCN's output with separate_regressor. SR-FCN itself learns from images as they are. `file` is the "
     "code's option; recordings are scored with the training file's mean and deviation.",
-    "sr_pictures": "without `--sr-pictures` there are no natural ones, and faces of the training recordings take their "
-    "place.",
-    "sr_schedule": "`paper` keeps the code's moments to test and to save.",
-    "lr_on_plateau": f"a tenth after {PATIENCE} tests in a row that are no better than the best, at most {MOST} times; "
-    "SR-FCN's rate is constant in the paper as well.",
-    "separate_regressor": "no size is given; the fully connected net has as many hidden units as make the net's "
-    "parameters as many as CNN+D's, as § 4.1 claims for all models: 33 as the paper (1,336,196 parameters, the others "
-    "1,333,401), 299 with the code's other settings.",
-    "mixture": f"`each_epoch` writes a file of {DRAWS} passes, each with draws of its own, and then begins again. "
-    "Faces at their own sizes are not drawn.",
-    "smallest_face": "frames without any face are left out either way.",
-    "loss": "`ccc` is 1 − CCC of a batch, for valence only; SR-FCN then learns by the mean of squares.",
+    "sr_pictures": "Without `--sr-pictures` there are no natural images, and faces of the training recordings replace "
+    "them.",
+    "sr_schedule": "`paper` keeps the code's iterations between tests and between snapshots.",
+    "lr_on_plateau": f"The rate falls to a tenth after {PATIENCE} successive tests that are no better than the best, "
+    f"at most {MOST} times. SR-FCN's rate is constant in the paper too.",
+    "separate_regressor": "The paper gives no size. The fully connected net has as many hidden units as give the net "
+    "as many parameters as CNN+D, which § 4.1 claims for all models: 33 on the paper's side (1,336,196 parameters, the "
+    "others 1,333,401), 299 with the code's other settings.",
+    "mixture": f"`each_epoch` writes a file of {DRAWS} passes with new draws each, and then repeats it. With "
+    "input_size=own nothing is drawn.",
+    "smallest_face": "Frames without any face are dropped either way.",
+    "loss": "`ccc` is 1 − CCC of a batch, for valence only. SR-FCN then learns with the mean of squares.",
 }
 
 
 def markdown() -> str:
     """Return docs/paper_vs_code.md."""
-    chosen = (f"- `{name}`: {text}" for name, text in _CHOSEN.items())
-    return "\n".join((_HEAD, *_table(), "", _USE, *chosen)) + "\n"
+    switched = [entry for entry in DISAGREEMENTS if entry.switch]
+    others = [entry for entry in DISAGREEMENTS if not entry.switch]
+    lines = [
+        _HEAD,
+        "| switch | settings | affects |",
+        "|---|---|---|",
+        *(
+            f"| [`{entry.switch}`](#{_anchor(entry)}) | {_settings(entry.switch)} | {_touches(entry.switch)} |"
+            for entry in switched
+        ),
+        "",
+        "## Disagreements with a switch",
+        "",
+        *(line for entry in switched for line in _section(entry)),
+        "## Disagreements without a switch",
+        "",
+        *(line for entry in others for line in _section(entry)),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def _table() -> Iterator[str]:
-    yield "| | the paper says | the code does | so that | switch: settings | touches |"
-    yield "|---|---|---|---|---|---|"
-    for one in DISAGREEMENTS:
-        paper = f"{one.paper} (§ {one.where})" if one.where else "–"
-        lines = ", ".join(f"`{line}`" for line in one.line.split(", "))
-        switch = _settings(one.switch) if one.switch else f"no switch: {one.why}"
-        touches = _touches(one.switch) if one.switch else "–"
-        yield f"| {one.subject} | {paper} | {one.code} ({lines}) | {one.consequence} | {switch} | {touches} |"
+def _anchor(entry: Disagreement) -> str:
+    return entry.subject.lower().replace(" ", "-")
+
+
+def _section(entry: Disagreement) -> Iterator[str]:
+    """Yield the lines about one disagreement."""
+    lines = ", ".join(f"`{line}`" for line in entry.line.split(", "))
+    yield f"### {entry.subject[0].upper()}{entry.subject[1:]}"
+    yield ""
+    yield f"- **Paper**: {entry.paper} (§ {entry.where})." if entry.where else "- **Paper**: silent."
+    yield f"- **Code**: {entry.code} ({lines})."
+    yield f"- **Effect**: {entry.consequence}."
+    if entry.switch:
+        yield f"- **Switch**: `{entry.switch}`: {_settings(entry.switch)}."
+    else:
+        yield f"- **No switch**: {entry.why}."
+    if entry.switch in _CHOSEN:
+        yield f"- **Chosen here**: {_CHOSEN[entry.switch]}"
+    yield ""
 
 
 def _settings(name: str) -> str:
@@ -83,7 +117,7 @@ def _settings(name: str) -> str:
     for value in choices()[name]:
         marks = ("**" if value == getattr(AS_CODE, name) else "") + ("*" if value == getattr(AS_PAPER, name) else "")
         shown.append(f"{marks}{told(value)}{marks}")
-    return f"`{name}`: {', '.join(shown)}"
+    return ", ".join(shown)
 
 
 def _touches(name: str) -> str:

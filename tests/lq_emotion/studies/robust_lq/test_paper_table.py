@@ -84,7 +84,7 @@ def test_the_report_names_every_switch(root, capsys):
     assert main(["report", "--out", str(root)]) == 0
     text = (root / "report/report.md").read_text()
     assert "this experiment was run as the paper" in text
-    assert "| what the nets see |" in text
+    assert "| input of the nets |" in text
     assert "quadrant_pooling: off → on" in text
 
 
