@@ -1,8 +1,8 @@
-"""Where the commands begin and end.
+"""Start and end the commands.
 
-Ctrl-C ends them with 130 and without a traceback also while they are being imported. At the end, once everything is
-closed and written, the process leaves at once: the interpreter does not take its modules apart, as then h5py 3.16 may
-wait for its own lock for good, or crash, when its property lists go away.
+Ctrl-C exits with code 130 and without a traceback, even while the command is being imported. Once everything is closed
+and written, the process exits without the interpreter's shutdown, in which h5py 3.16 may deadlock or crash while it
+frees its property lists.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import sys
 
 INTERRUPTED = 130
 
-_code = 1  # that of an exception that nobody expected
+_code = 1  # after an unexpected exception
 
 
 def caffe_compat() -> int:
-    """Run ``caffe-compat`` with the arguments of the process, which ends with the code returned."""
+    """Run ``caffe-compat`` with the arguments of the process; return its exit code."""
     return run("caffe-compat", "caffe_compat.cli")
 
 
 def run(program: str, module: str) -> int:
-    """Run ``main`` of a module with the arguments of the process, which ends with the code returned."""
-    global _code  # noqa: PLW0603  (of the process)
-    atexit.register(_leave)  # before all others, so that it comes after them
+    """Run the ``main`` of a module with the arguments of the process; return its exit code."""
+    global _code  # noqa: PLW0603  (one per process)
+    atexit.register(_exit)  # registered first, so that it runs last
     try:
         _code = importlib.import_module(module).main()
     except KeyboardInterrupt:
@@ -34,7 +34,7 @@ def run(program: str, module: str) -> int:
     return _code
 
 
-def _leave() -> None:
+def _exit() -> None:
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()
     os._exit(_code)

@@ -49,7 +49,7 @@ Code = Literal[
 
 
 class CaffeCompatError(Exception):
-    """Something in the user's input that cannot be used.
+    """An input of the user that cannot be used.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class CaffeCompatError(Exception):
 
 
 class FileError(CaffeCompatError):
-    """A file that is missing, truncated, or not what it should be."""
+    """A file that is missing, damaged or of the wrong kind."""
 
 
 class ParseError(FileError):
@@ -128,7 +128,7 @@ class SolverError(CaffeCompatError):
 
 
 class ProblemsError(CaffeCompatError):
-    """Several problems found in one pass, one per line."""
+    """All problems found in one pass, one per line."""
 
     def __init__(self, problems: Sequence[CaffeCompatError]) -> None:
         super().__init__(f"{len(problems)} problems")
@@ -139,7 +139,7 @@ class ProblemsError(CaffeCompatError):
 
 
 def raise_together(problems: Sequence[CaffeCompatError]) -> None:
-    """Raise nothing, the only problem, or one error that lists them all."""
+    """Raise the only problem, or one error that lists all of them; do nothing if there are none."""
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -150,32 +150,32 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return text for a terminal, a log or a picture: characters that control these, but those in `keep`, as escapes.
+    """Escape the control characters of a text for a terminal, a log or a figure, except those in `keep`.
 
-    The names of layers and blobs may hold any.
+    Names of layers and blobs may hold any character.
     """
     return _CONTROL.sub(lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), text)
 
 
-_LONGEST_NAME = 200  # comparing takes time and memory with the lengths' product; nobody types that much
+_LONGEST_NAME = 200  # comparing takes time and memory proportional to the product of the lengths
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate a typist most likely meant, or None."""
+    """Return the candidate that a misspelt name most likely means, or None."""
     if len(name) > _LONGEST_NAME:
         return None
     names = sorted({candidate for candidate in candidates if len(candidate) <= _LONGEST_NAME})
     folded = {c.lower(): c for c in reversed(names)}
     if name.lower() in folded:
         return folded[name.lower()]
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return found[0] if found else None
+    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return matches[0] if matches else None
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     """Return ``did you mean 'x'?`` for the nearest candidate, or None."""
-    found = nearest(name, candidates)
-    return None if found is None else f"did you mean {found!r}?"
+    match = nearest(name, candidates)
+    return None if match is None else f"did you mean {match!r}?"
 
 
 def _short(value: object, limit: int = 80) -> str:

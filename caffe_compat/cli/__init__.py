@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    0, 1 where the command failed (one error on stderr, no traceback), 2 for wrong usage, 130 after Ctrl-C.
+    0, 1 if the command failed (an error on stderr, no traceback), 2 for wrong usage, 130 after Ctrl-C.
     """
     if argv is None:
         leave_ascii()
@@ -37,35 +37,35 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
-        return _failed("interrupted", 130)
+        return _fail("interrupted", 130)
     except CaffeCompatError as error:
-        return _failed(str(_in_terms_of_flags(error)))
+        return _fail(str(_name_flags(error)))
     except OSError as error:
-        return _failed(str(error))
+        return _fail(str(error))
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise
-        return _failed(f"out of memory: {str(error).splitlines()[0]} (a smaller batch_size needs less)")
+        return _fail(f"out of memory: {str(error).splitlines()[0]} (reduce batch_size)")
     return code
 
 
-def _in_terms_of_flags(error: CaffeCompatError) -> CaffeCompatError:
-    """Let hints name the flag instead of the argument of a function."""
+def _name_flags(error: CaffeCompatError) -> CaffeCompatError:
+    """Let hints name the flag in place of the function's argument."""
     for problem in error.problems if isinstance(error, ProblemsError) else (error,):
         if problem.hint and "input_shapes" in problem.hint:
-            problem.hint = "give --input=BLOB=N,C,H,W, or a deploy prototxt"
+            problem.hint = "pass --input=BLOB=N,C,H,W or use a deploy prototxt"
         elif problem.hint:
             problem.hint = re.sub("fork='([a-z0-9-]+)'", r"--fork=\1", problem.hint)
     return error
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    """Tell whether an error is that of NumPy, torch on the CPU, or torch on a GPU."""
-    told = str(error)
-    return isinstance(error, MemoryError) or "allocate memory" in told or "out of memory" in told
+    """Tell whether NumPy, torch on the CPU or torch on a GPU ran out of memory."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text
 
 
-def _failed(problem: str, code: int = 1) -> int:
+def _fail(problem: str, code: int = 1) -> int:
     text = printable(problem, keep="\n\t")
     sys.stderr.write(f"caffe-compat: error: {text}\n")
     return code

@@ -1,4 +1,4 @@
-"""Flags that ``caffe`` takes with every command, whether the command heeds them or not, and those of its log (glog)."""
+"""The flags that Caffe's binary accepts with every command, and those of its logger (glog)."""
 
 from __future__ import annotations
 
@@ -23,56 +23,59 @@ _GLOG = (
     *("log_link", "logbuflevel", "logbufsecs", "logfile_mode", "max_log_size", "stop_logging_if_full_disk"),
     *("log_backtrace_at", "drop_log_memory", "symbolize_stacktrace", "nologtostderr", "noalsologtostderr"),
 )
-_PREFIX = "unused_"
-_YES = frozenset({"", "1", "t", "T", "true", "True", "y", "yes"})
+_IGNORED = "ignored_"
+_TRUE = frozenset({"", "1", "t", "T", "true", "True", "y", "yes"})
 
 
 def accept_all(part: argparse.ArgumentParser) -> None:
-    """Add, unseen in the help, the flags of Caffe's binary that a command does not have."""
-    given = os.environ.get
-    least = _number(given("GLOG_minloglevel", "0"))
+    """Accept every flag of Caffe's binary; those that have no effect are hidden from the help."""
+    glog = os.environ.get
     part.add_argument(
         "--minloglevel",
         type=int,
-        default=least,
+        default=_integer(glog("GLOG_minloglevel", "0")),
         metavar="N",
-        help="log from 0 info, 1 warning or 2 error on (default 0)",
+        help="lowest severity to log: 0 info, 1 warning, 2 error (default 0)",
     )
     part.add_argument(
         "--log_dir",
         metavar="DIR",
-        default=given("GLOG_log_dir"),
-        help="append the log to DIR/caffe.INFO as well, as glog does",
+        default=glog("GLOG_log_dir"),
+        help="also append the log to DIR/caffe.INFO, as glog does",
     )
     part.add_argument(
-        "--logtostderr", nargs="?", const="1", default=given("GLOG_logtostderr", "0"), help=argparse.SUPPRESS
+        "--logtostderr",
+        nargs="?",
+        const="1",
+        default=glog("GLOG_logtostderr", "0"),
+        help=argparse.SUPPRESS,
     )
-    known = {action.dest for action in part._actions}
+    own_flags = {action.dest for action in part._actions}
     for name in (*_CAFFE, *_GLOG):
-        if name not in known:
-            part.add_argument(f"--{name}", dest=_PREFIX + name, nargs="?", const="true", help=argparse.SUPPRESS)
+        if name not in own_flags:
+            part.add_argument(f"--{name}", dest=_IGNORED + name, nargs="?", const="true", help=argparse.SUPPRESS)
 
 
-def _number(text: str) -> int:
-    """Return what an environment variable says to glog: a number, or 0."""
+def _integer(text: str) -> int:
+    """Parse an environment variable of glog; 0 if it holds no number."""
     return int(text) if text.lstrip("-").isdecimal() else 0
 
 
 @contextmanager
 def opened_log(args: argparse.Namespace, *files: str | Path | None) -> Iterator[Log]:
-    """Open the log that glog's flags and GLOG_ variables ask for: standard error, log_dir's file, and `files`.
+    """Open the log that glog's flags and GLOG_ variables select: stderr, the file in log_dir, and `files`.
 
-    torchrun's first process speaks for all.
+    Under torchrun only the first process logs.
     """
-    to_folder = args.log_dir and args.logtostderr not in _YES
-    names = [name for name in (*files, Path(args.log_dir) / "caffe.INFO" if to_folder else None) if name]
+    to_folder = args.log_dir and args.logtostderr not in _TRUE
+    paths = [path for path in (*files, Path(args.log_dir) / "caffe.INFO" if to_folder else None) if path]
     with ExitStack() as stack:
-        streams = [sys.stderr, *(stack.enter_context(Path(name).open("a", encoding="utf-8")) for name in names)]
+        streams = [sys.stderr, *(stack.enter_context(Path(path).open("a", encoding="utf-8")) for path in paths)]
         yield Log(*(streams if os.environ.get("RANK", "0") == "0" else ()), least=args.minloglevel)
 
 
 def note_unused(args: argparse.Namespace) -> None:
-    """Say on stderr which flags of Caffe have no effect on the command; those of glog need no word."""
+    """Note on stderr which of Caffe's flags have no effect on the command; glog's flags are accepted silently."""
     for name in _CAFFE:
-        if getattr(args, _PREFIX + name, None) is not None:
+        if getattr(args, _IGNORED + name, None) is not None:
             sys.stderr.write(f"caffe-compat: note: --{name} has no effect on {args.command}, as in Caffe\n")

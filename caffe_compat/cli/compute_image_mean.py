@@ -1,4 +1,4 @@
-"""``compute_image_mean``: the mean picture of a database, as BVLC Caffe's tool."""
+"""``compute_image_mean``: the mean image of a database, like BVLC Caffe's tool."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ def define(part: ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=run)
     part.add_argument("database", metavar="INPUT_DB", help="LMDB or LevelDB of Datums")
-    part.add_argument("output", nargs="?", metavar="OUTPUT_FILE", help="mean to write (binaryproto)")
+    part.add_argument("output", nargs="?", metavar="OUTPUT_FILE", help="file to write the mean to (binaryproto)")
     part.add_argument("--backend", choices=tuple(BACKENDS), default="lmdb", help="kind of database (default lmdb)")
     part.add_argument(
-        "--double", action="store_true", help="add up in double precision; Caffe's single loses digits of many pictures"
+        "--double",
+        action="store_true",
+        help="sum in double precision; Caffe's single precision loses digits over many images",
     )
 
 
 def run(args: Namespace) -> int:
-    """Compute the mean, write it, and log that of each channel."""
+    """Compute the mean image, write it, and log the mean of each channel."""
     log = Log(sys.stderr)
     mean = compute_image_mean(
         args.database,
         backend=args.backend,
         double=args.double,
-        told=lambda line: log.line("compute_image_mean.cpp:92", line),
+        report=lambda line: log.line("compute_image_mean.cpp:92", line),
     )
     if args.output:
         log.line("compute_image_mean.cpp:101", f"Write to {args.output}")

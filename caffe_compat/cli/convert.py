@@ -1,4 +1,4 @@
-"""``convert``: weights from one format to another."""
+"""``convert``: convert weights between caffemodel, HDF5 and PyTorch."""
 
 from __future__ import annotations
 
@@ -23,48 +23,51 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 _TORCH, _HDF5, _BINARY = "a PyTorch state_dict", "HDF5 weights", "a caffemodel"
 FORMATS = {".pt": _TORCH, ".pth": _TORCH, ".h5": _HDF5, ".hdf5": _HDF5, ".caffemodel": _BINARY}
-"""Suffix of a file of weights -> what it is."""
+"""File name suffix -> format of the weights."""
 
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=convert)
     part.add_argument("source", help="caffemodel, HDF5 weights, or a PyTorch state_dict (.pt, .pth)")
-    part.add_argument("target", help="file to write; its name says the format: .caffemodel, .h5, .pt, .pth")
+    part.add_argument("target", help="file to write; its suffix selects the format: .caffemodel, .h5, .pt, .pth")
     part.add_argument(
-        "--model", metavar="FILE", help="the net (prototxt); needed for PyTorch files and to make a caffemodel"
+        "--model",
+        metavar="FILE",
+        help="net definition (prototxt); required to read or write PyTorch files and to write a caffemodel",
     )
     part.add_argument(
         "--preprocess",
         metavar="FILE",
-        help="what is done to pictures: a .preprocess.json, or a net whose data layer does it; kept beside the target",
+        help="image preprocessing to save beside the target: a .preprocess.json, or a net whose data layer defines it",
     )
     add_inputs(part)
 
 
 def convert(args: Namespace) -> int:
-    """Convert a file of weights; the target's name says the format."""
+    """Convert a file of weights to the format that the target's suffix selects."""
     source, target = Path(args.source), Path(args.target)
-    wanted = FORMATS.get(target.suffix)
-    if wanted is None:
-        raise FileError("its name does not say the format", file=target, hint=f"one of {', '.join(FORMATS)}")
+    target_format = FORMATS.get(target.suffix)
+    if target_format is None:
+        hint = f"use one of {', '.join(FORMATS)}"
+        raise FileError("unknown weights format", code="wrong-format", file=target, value=target.suffix, hint=hint)
     if not target.absolute().parent.is_dir():
-        raise FileError("there is no such folder", file=target)
-    prepared = _preprocessing(args, source)
+        raise FileError("folder does not exist", code="file-missing", file=target.parent)
+    preprocessing = _preprocessing(args, source)
     if not args.model:
-        _without_net(source, target, wanted)
+        _convert_without_net(source, target, target_format)
     else:
-        net = _filled(args, source)
+        net = _load(args, source)
         _warn(source, {name: [blob.numpy() for blob in blobs] for name, blobs in caffe_blobs(net).items()})
         write_weights(net, target)
-    sys.stdout.write(f"{target}: {wanted}, {target.stat().st_size} bytes\n")
-    if prepared is not None:
-        sys.stdout.write(f"{save_preprocessing(prepared, target)}: how pictures are prepared\n")
+    sys.stdout.write(f"{target}: {target_format}, {target.stat().st_size} bytes\n")
+    if preprocessing is not None:
+        sys.stdout.write(f"{save_preprocessing(preprocessing, target)}: image preprocessing\n")
     return 0
 
 
 def _preprocessing(args: Namespace, source: Path) -> Preprocessing | None:
-    """Return what the flag names, else what lies beside the source."""
+    """Return the preprocessing named by ``--preprocess``, else the one saved beside the source."""
     if not args.preprocess:
         return load_preprocessing(source)
     if Path(args.preprocess).suffix == ".json":
@@ -72,10 +75,11 @@ def _preprocessing(args: Namespace, source: Path) -> Preprocessing | None:
     return preprocessing_of(args.preprocess)
 
 
-def _without_net(source: Path, target: Path, wanted: str) -> None:
-    found = _format(source)
-    if found is not _BINARY or wanted is not _HDF5:
-        raise WeightsError(f"to make {wanted} of {found} the net must be known", file=source, hint="give --model=FILE")
+def _convert_without_net(source: Path, target: Path, target_format: str) -> None:
+    source_format = _format(source)
+    if source_format is not _BINARY or target_format is not _HDF5:
+        problem = f"converting {source_format} to {target_format} requires the net definition"
+        raise WeightsError(problem, code="field-missing", file=source, field="--model", hint="pass --model=FILE")
     message, store = read_binary(source, pb.NetParameter)
     layers = upgrade_net(message).layer
     blobs = {layer.name: [store.data(blob) for blob in layer.blobs] for layer in layers}
@@ -84,47 +88,47 @@ def _without_net(source: Path, target: Path, wanted: str) -> None:
 
 
 def _warn(source: Path, blobs: Blobs) -> None:
-    """Say which blobs hold NaN or infinite values."""
+    """Warn about blobs that hold NaN or infinite values."""
     sys.stderr.writelines(f"caffe-compat: warning: {source}: {blob}\n" for blob in not_finite(blobs))
 
 
 def _format(source: Path) -> str:
     if not source.is_file():
-        raise FileError("no such file", file=source)
+        raise FileError("file does not exist", code="file-missing", file=source)
     if is_hdf5(source):
         return _HDF5
     with source.open("rb") as file:
         return _TORCH if file.read(4) == b"PK\x03\x04" else _BINARY
 
 
-def _filled(args: Namespace, source: Path) -> CaffeNet:
-    """Return the net with every blob from the source."""
-    found = _format(source)
+def _load(args: Namespace, source: Path) -> CaffeNet:
+    """Build the net and fill every blob from the source."""
     net = load_net(args.model, losses=True, input_shapes=dict(args.input) or None, fork=args.fork)
-    if found is _TORCH:
+    if _format(source) is _TORCH:
         _load_state_dict(net, source)
         return net
     report = copy_weights(net, source)
     for layer in report.ignored:
-        sys.stderr.write(f"layer {layer!r} of {source} is not in the net: left out\n")
+        sys.stderr.write(f"layer {layer!r} of {source} is not in the net: skipped\n")
     if report.left_at_filler:
-        raise WeightsError(f"has no values for {', '.join(report.left_at_filler)}", file=source, hint="another net?")
+        problem = f"no values for {', '.join(report.left_at_filler)}"
+        raise WeightsError(problem, code="mismatch", file=source, hint="pass the definition these weights belong to")
     return net
 
 
 def write_weights(net: CaffeNet, target: Path) -> None:
-    """Write a net's weights in the format that the file's name says."""
-    wanted = FORMATS[target.suffix]
-    if wanted is _TORCH:
+    """Write a net's weights in the format that the target's suffix selects."""
+    target_format = FORMATS[target.suffix]
+    if target_format is _TORCH:
         save_state_dict(net, target)
     else:
-        save_weights(net, target, "HDF5" if wanted is _HDF5 else "BINARYPROTO")
+        save_weights(net, target, "HDF5" if target_format is _HDF5 else "BINARYPROTO")
 
 
 def save_state_dict(net: CaffeNet, target: Path) -> None:
-    """Write a net's state_dict for ``torch.load(weights_only=True)``, complete or not at all, in the same bytes."""
+    """Write a net's state_dict for ``torch.load(weights_only=True)``, atomically and reproducibly."""
     state = {key: value.detach().cpu().contiguous().clone() for key, value in net.state_dict().items()}
-    content = io.BytesIO()  # torch puts the name of a file into it, and a full disk ends it
+    content = io.BytesIO()  # torch.save to a path stores the file's name, and aborts the process on a full disk
     torch.save(state, content)
     with atomic_path(target) as partial, partial.open("wb") as file:
         file.write(content.getbuffer())
@@ -136,48 +140,62 @@ def _load_state_dict(net: CaffeNet, source: Path) -> None:
         state = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  (a damaged pickle may raise any)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FileError(f"cannot be read as a state_dict: {reason}", file=source) from None
-    own = net.state_dict()
+        raise FileError(f"cannot be read as a state_dict: {reason}", code="damaged-file", file=source) from None
+    net_state = net.state_dict()
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
-        raise FileError("is not a state_dict of tensors", file=source, hint="torch.save(net.state_dict(), ...)")
-    strange = [
-        FileError(f"holds {problem}; plain real numbers are expected", file=source, field=key)
+        hint = "write it with torch.save(net.state_dict(), ...)"
+        raise FileError("not a state_dict of tensors", code="wrong-type", file=source, hint=hint)
+    unusable = [
+        FileError(f"{problem}, expected plain real numbers", code="wrong-type", file=source, field=key)
         for key, value in state.items()
-        if (problem := _strange(value))
+        if (problem := _unusable(value))
     ]
-    raise_together(strange)
+    raise_together(unusable)
     problems: list[CaffeCompatError] = [
-        WeightsError("missing", file=source, field=key, hint=did_you_mean(key, set(state) - set(own)))
-        for key in own.keys() - state.keys()
+        WeightsError(
+            "missing key",
+            code="field-missing",
+            file=source,
+            field=key,
+            hint=did_you_mean(key, set(state) - set(net_state)),
+        )
+        for key in net_state.keys() - state.keys()
     ]
     problems += [
-        WeightsError("the net has no such key", file=source, field=key, hint=did_you_mean(key, own))
-        for key in state.keys() - own.keys()
+        WeightsError(
+            "the net has no such key", code="field-unknown", file=source, field=key, hint=did_you_mean(key, net_state)
+        )
+        for key in state.keys() - net_state.keys()
     ]
     problems += [
-        WeightsError(f"shape {tuple(state[key].shape)}, the net's is {tuple(own[key].shape)}", file=source, field=key)
-        for key in own.keys() & state.keys()
-        if state[key].shape != own[key].shape
+        WeightsError(
+            f"tensor has shape {tuple(state[key].shape)}, the net expects {tuple(net_state[key].shape)}",
+            code="shape-mismatch",
+            file=source,
+            field=key,
+        )
+        for key in net_state.keys() & state.keys()
+        if state[key].shape != net_state[key].shape
     ]
     raise_together(problems)
     net.load_state_dict(state)
 
 
 def _require_stored(source: Path) -> None:
-    """Refuse an archive that is deflated, as torch never writes it: a small file could fill the memory."""
+    """Refuse a compressed archive, which torch never writes: a small file could fill the memory."""
     with ZipFile(source) as archive:
         members = archive.infolist()
     size = sum(member.file_size for member in members)
     if size > source.stat().st_size or any(member.compress_type != ZIP_STORED for member in members):
-        raise BadZipFile("its entries are deflated, or overlap")
+        raise BadZipFile("its entries are compressed, or overlap")
 
 
-def _strange(value: torch.Tensor) -> str:
-    """Tell why a tensor's values cannot be a blob's; empty where they can."""
+def _unusable(value: torch.Tensor) -> str:
+    """Return why a tensor cannot fill a blob, or an empty string."""
     if value.layout is not torch.strided:
-        return f"a tensor of layout {value.layout}"
+        return f"tensor has layout {value.layout}"
     if value.is_meta:
-        return "a tensor without values (device meta)"
-    return f"values of type {value.dtype}" if value.is_complex() or value.is_quantized else ""
+        return "tensor has no values (device meta)"
+    return f"tensor has dtype {value.dtype}" if value.is_complex() or value.is_quantized else ""

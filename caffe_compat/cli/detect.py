@@ -1,4 +1,4 @@
-"""What a file given on the command line is."""
+"""Detect whether a file on the command line is text or binary, a net or a solver."""
 
 from __future__ import annotations
 
@@ -11,25 +11,33 @@ from caffe_compat.formats.files import all_unknown_fields, read_net, read_solver
 from caffe_compat.formats.sniff import is_text
 
 
-def says_text(path: str) -> bool:
-    """Tell whether a file reads like text."""
+def looks_like_text(path: str) -> bool:
+    """Tell whether a file holds text.
+
+    Raises
+    ------
+    FileError
+        if it does not exist or is a folder.
+    """
     if not Path(path).is_file():
-        raise FileError("this is a folder; a file is expected" if Path(path).is_dir() else "no such file", file=path)
+        if Path(path).is_dir():
+            raise FileError("is a folder, expected a file", code="wrong-format", file=path)
+        raise FileError("file does not exist", code="file-missing", file=path)
     with Path(path).open("rb") as file:
         return is_text(file.read(4096))
 
 
 def is_solver(path: str) -> bool:
-    """Tell whether a text fits SolverParameter better than NetParameter."""
+    """Tell whether a text parses with fewer unknown fields as SolverParameter than as NetParameter."""
 
-    def strangers(message: Message) -> int:
+    def unknown_fields(message: Message) -> int:
         return len(all_unknown_fields(message))
 
     try:
-        as_solver = strangers(read_solver(path))
+        unknown_to_solver = unknown_fields(read_solver(path))
     except CaffeCompatError:
         return False
     try:
-        return as_solver < strangers(read_net(path))
+        return unknown_to_solver < unknown_fields(read_net(path))
     except CaffeCompatError:
         return True

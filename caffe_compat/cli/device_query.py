@@ -1,4 +1,4 @@
-"""``device_query``: what is known of the CUDA devices, in the lines of BVLC Caffe 9b89154's common.cpp."""
+"""``device_query``: describe the CUDA devices, with the log lines of BVLC Caffe 9b89154's common.cpp."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ _FIRST_LINE = 178  # of common.cpp
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=run)
-    part.add_argument("--gpu", default="all", metavar="0,1", help="the devices (default all)")
+    part.add_argument("--gpu", default="all", metavar="0,1", help="devices to describe (default all)")
     add_json(part)
 
 
 def run(args: Namespace) -> int:
-    """Log what each device is; with ``--json`` write it to stdout."""
+    """Log the properties of each device; with ``--json`` also write them to stdout."""
     with opened_log(args) as log:
         return _run(args, log)
 
 
 def _run(args: Namespace, log: Log) -> int:
     log.line("caffe.cpp:138", f"Querying GPUs {args.gpu}")
-    found = [described(gpu) for gpu in chosen_gpus(args.gpu or "all")]
-    if not found:
+    devices = [properties(gpu) for gpu in chosen_gpus(args.gpu or "all")]
+    if not devices:
         log.line(f"common.cpp:{_FIRST_LINE}", "No cuda device present.")
-    for device in found:
+    for device in devices:
         for place, (name, value) in enumerate(device.items()):
             log.line(f"common.cpp:{_FIRST_LINE + place}", f"{name + ':':<31}{value}")
     if args.json:
-        sys.stdout.write(json.dumps({"devices": found}) + "\n")
+        sys.stdout.write(json.dumps({"devices": devices}) + "\n")
     return 0
 
 
-def described(gpu: int) -> dict[str, object]:
-    """Return what torch knows of a device, under the names Caffe logs."""
-    known = torch.cuda.get_device_properties(gpu)
+def properties(gpu: int) -> dict[str, object]:
+    """Return what torch reports about a device, by the names in Caffe's log."""
+    reported = torch.cuda.get_device_properties(gpu)
     rows: dict[str, object] = {
         "Device id": gpu,
-        "Major revision number": known.major,
-        "Minor revision number": known.minor,
-        "Name": known.name,
-        "Total global memory": known.total_memory,
+        "Major revision number": reported.major,
+        "Minor revision number": reported.minor,
+        "Name": reported.name,
+        "Total global memory": reported.total_memory,
     }
     for name, attribute in (
         ("Total shared memory per block", "shared_memory_per_block"),
@@ -59,7 +59,7 @@ def described(gpu: int) -> dict[str, object]:
         ("Clock rate", "clock_rate"),
         ("Number of multiprocessors", "multi_processor_count"),
     ):
-        value = getattr(known, attribute, None)
+        value = getattr(reported, attribute, None)
         if value is not None:
             rows[name] = value
     return rows

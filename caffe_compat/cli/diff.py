@@ -1,4 +1,4 @@
-"""``diff``: two definitions, files of weights, logs, or runs on one input; the first difference is named."""
+"""``diff``: find the first difference between two definitions, weights, states, logs, or runs on one input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from caffe_compat.build.net import CaffeNet, build_net, fill_net
 from caffe_compat.build.weights import caffe_blobs, copy_weights
-from caffe_compat.cli.detect import is_solver, says_text
+from caffe_compat.cli.detect import is_solver, looks_like_text
 from caffe_compat.cli.flags import add_inputs, add_json, add_state, prepared
 from caffe_compat.errors import FileError
 from caffe_compat.formats.files import is_hdf5, read_net, read_solver
@@ -38,16 +38,20 @@ def define(part: ArgumentParser) -> None:
         "--run", dest="runs", action="store_true", help="with two nets: run both on one input, with the same weights"
     )
     part.add_argument(
-        "--weights", metavar="A,B", help="with --run: weights of both nets; by default drawn from fillers"
+        "--weights", metavar="A,B", help="with --run: weights of both nets (default: drawn from the fillers)"
     )
-    part.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST", help="with a run: phase (default TEST)")
-    part.add_argument("--seed", type=int, default=0, metavar="N", help="with a run: of the input (default 0)")
+    part.add_argument(
+        "--phase", choices=("TRAIN", "TEST"), default="TEST", help="with a run: phase of the nets (default TEST)"
+    )
+    part.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="with a run: seed of the random input (default 0)"
+    )
     part.add_argument(
         "--tolerance",
         type=_tolerance,
         default=0.0,
         metavar="X",
-        help="ignore X times the largest magnitude (default 0)",
+        help="ignore differences up to X times the largest magnitude (default 0)",
     )
     part.add_argument("--all", action="store_true", help="list every difference, not the first 20")
     add_json(part)
@@ -61,35 +65,38 @@ def _tolerance(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < math.inf:
-        raise ArgumentTypeError(f"{text!r}: must be a number, 0 or more")
+        raise ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return value
 
 
 def run(args: Namespace) -> int:
-    """Compare; 0 where both are the same, 1 where they differ."""
-    found = _compared(args)
-    first = found.first
+    """Compare two files; return 0 if they are the same, 1 if they differ."""
+    comparison = _compare(args)
+    first = comparison.first
     if args.json:
-        told = asdict(found) | {"same": first is None, "first": None if first is None else asdict(first)}
-        sys.stdout.write(json.dumps(_finite(told)) + "\n")
+        result = asdict(comparison) | {"same": first is None, "first": None if first is None else asdict(first)}
+        sys.stdout.write(json.dumps(_finite(result)) + "\n")
         return int(first is not None)
     if first is None:
-        within = f", within {found.largest:.3g} of the largest magnitude" if found.largest else ""
-        sys.stdout.write(f"the same: {found.compared} {found.what} compared{within}\n")
+        largest = comparison.largest
+        within = f", within {largest:.3g} of the largest magnitude" if largest else ""
+        sys.stdout.write(f"the same: {comparison.compared} {comparison.what} compared{within}\n")
         return 0
     sys.stdout.write(f"first difference: {first.where}: {first.problem}\n")
-    shown = found.differences[1:] if args.all else found.differences[1:20]
+    shown = comparison.differences[1:] if args.all else comparison.differences[1:20]
     for difference in shown:
         sys.stdout.write(f"  {difference.where}: {difference.problem}\n")
-    more = len(found.differences) - 1 - len(shown)
+    more = len(comparison.differences) - 1 - len(shown)
     if more:
         sys.stdout.write(f"  and {more} more (--all)\n")
-    sys.stdout.write(f"{len(found.differences)} differences; {found.compared} {found.what} are in both\n")
+    sys.stdout.write(
+        f"{len(comparison.differences)} differences; {comparison.compared} {comparison.what} are in both\n"
+    )
     return 1
 
 
 def _finite(value: object) -> object:
-    """Return a value that JSON can hold: None for nan and infinities."""
+    """Replace NaN and infinities, which JSON cannot hold, with None."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -97,16 +104,17 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _compared(args: Namespace) -> Comparison:
+def _compare(args: Namespace) -> Comparison:
     kinds = [_kind(path) for path in (args.first, args.second)]
     if kinds[0] != kinds[1]:
-        raise FileError(f"is {kinds[1]}, and {args.first} is {kinds[0]}", file=args.second, hint="two of one kind")
+        problem = f"is {kinds[1]}, but {args.first} is {kinds[0]}"
+        raise FileError(problem, code="mismatch", file=args.second, hint="pass two files of the same kind")
     if kinds[0] == "weights":
         if not args.model:
             return diff_weights(args.first, args.second, tolerance=args.tolerance)
         nets = [_net(args, args.model, weights) for weights in (args.first, args.second)]
         return diff_nets_on_input(*nets, seed=args.seed, tolerance=args.tolerance)
-    if kinds[0] == "a solver's state":
+    if kinds[0] == "a solver state":
         return diff_states(args.first, args.second, tolerance=args.tolerance)
     if kinds[0] == "a log":
         return diff_logs(args.first, args.second, tolerance=args.tolerance)
@@ -122,8 +130,8 @@ def _compared(args: Namespace) -> Comparison:
 
 
 def _kind(path: str) -> str:
-    if not says_text(path) or is_hdf5(path):
-        return "a solver's state" if ".solverstate" in Path(path).name else "weights"
+    if not looks_like_text(path) or is_hdf5(path):
+        return "a solver state" if ".solverstate" in Path(path).name else "weights"
     if is_log(Path(path).read_text(encoding="utf-8", errors="replace")):
         return "a log"
     return "a solver" if is_solver(path) else "a net"

@@ -1,4 +1,4 @@
-"""``draw``: a net as a picture, with the flags of Caffe's draw_net.py."""
+"""``draw``: draw a net as a diagram, with the flags of Caffe's draw_net.py."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ def define(part: ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=run)
     part.add_argument("model", help="net definition (prototxt)")
-    part.add_argument("output", help=f"file to write; its name says the format: {', '.join(draw.FORMATS)}")
+    part.add_argument("output", help=f"file to write; its suffix selects the format: {', '.join(draw.FORMATS)}")
     part.add_argument(
-        "--rankdir", choices=draw.RANK_DIRECTIONS, default="LR", help="where the layers lead to (default LR)"
+        "--rankdir", choices=draw.RANK_DIRECTIONS, default="LR", help="direction of the diagram (default LR)"
     )
-    part.add_argument(
-        "--phase", choices=("TRAIN", "TEST", "ALL"), default="ALL", help="the layers of this phase (default ALL)"
-    )
-    part.add_argument("--display_lrm", action="store_true", help="show the multipliers of the learning rate")
-    part.add_argument("--format", choices=draw.FORMATS, metavar="FORMAT", help="whatever the file's name says")
+    part.add_argument("--phase", choices=("TRAIN", "TEST", "ALL"), default="ALL", help="phase to draw (default ALL)")
+    part.add_argument("--display_lrm", action="store_true", help="show the learning rate multipliers")
+    part.add_argument("--format", choices=draw.FORMATS, metavar="FORMAT", help="format to write, overriding the suffix")
     add_state(part)
 
 
 def run(args: Namespace) -> int:
-    """Draw a net to a file."""
+    """Draw a net and write the diagram to a file."""
     draw.draw_to_file(
         read_net(args.model),
         args.output,

@@ -1,4 +1,4 @@
-"""``finetune_report``: what a file of weights gives to a net, before a training run depends on it."""
+"""``finetune_report``: show which blobs of a net a file of weights would fill, before training starts."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def define(part: ArgumentParser) -> None:
     part.add_argument("--weights", required=True, metavar="FILE", help="caffemodel or HDF5 weights to start from")
     part.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="phase of the net (default TRAIN)")
     add_adapting(part)
-    part.add_argument("--output", metavar="FILE", help=f"write the net's weights: {', '.join(FORMATS)}")
-    part.add_argument("--seed", type=int, default=1, metavar="N", help="of the fillers, for --output (default 1)")
+    part.add_argument("--output", metavar="FILE", help=f"write the net's weights to this file: {',  '.join(FORMATS)}")
+    part.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the fillers, for --output (default 1)")
     part.add_argument("--strict", action="store_true", help="exit code 1 unless every blob of the net was copied")
     add_json(part)
     add_state(part)
@@ -36,11 +36,13 @@ def define(part: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Copy the weights into a net and tell what became of each blob."""
+    """Copy the weights into a net and list what happened to each blob."""
     if args.output and Path(args.output).suffix not in FORMATS:
-        raise FileError("its name does not say the format", file=args.output, hint=f"one of {', '.join(FORMATS)}")
-    with feed(prepared(args.model, args), input_shapes=dict(args.input)) as fed:
-        net = build_net(fed.graph, empty=True)
+        hint = f"use one of {', '.join(FORMATS)}"
+        suffix = Path(args.output).suffix
+        raise FileError("unknown weights format", code="wrong-format", file=args.output, value=suffix, hint=hint)
+    with feed(prepared(args.model, args), input_shapes=dict(args.input)) as data:
+        net = build_net(data.graph, empty=True)
     report = copy_weights(
         net,
         args.weights,
@@ -56,32 +58,32 @@ def run(args: Namespace) -> int:
     if args.json:
         sys.stdout.write(json.dumps({"model": args.model, "weights": args.weights, **asdict(report)}) + "\n")
     else:
-        write_table([("net", "shape", "what becomes of it"), *rows(net, report)])
+        write_table([("net", "shape", "outcome"), *rows(net, report)])
         sys.stdout.write(summary(net, report) + "\n")
     return int(args.strict and bool(report.left_at_filler))
 
 
 def rows(net: CaffeNet, report: LoadReport) -> list[tuple[str, str, str]]:
-    """Return a row for every blob of the net, then one for every layer of the file that the net does not take."""
+    """Return a row per blob of the net, then a row per layer of the file that the net does not have."""
     origin = {new: old for old, new in report.renamed}
-    wrong = {mismatch.layer: mismatch.problem for mismatch in report.mismatched}
-    found = []
+    mismatches = {mismatch.layer: mismatch.problem for mismatch in report.mismatched}
+    table = []
     for slot in net.caffe.slots:
         if slot.owner is not None:
-            told = f"shares {slot.owner}"
+            outcome = f"shares {slot.owner}"
         elif slot.key in report.copied:
-            told = "copied" + (f" from {origin[slot.layer]}" if slot.layer in origin else "")
-            told += ", reshaped" if slot.key in report.reshaped else ""
-        elif slot.layer in wrong:
-            told = f"left at its filler: {wrong[slot.layer]}"
+            outcome = "copied" + (f" from {origin[slot.layer]}" if slot.layer in origin else "")
+            outcome += ", reshaped" if slot.key in report.reshaped else ""
+        elif slot.layer in mismatches:
+            outcome = f"left at its filler: {mismatches[slot.layer]}"
         else:
-            told = "left at its filler: not in the file"
-        found.append((slot.key, "x".join(map(str, slot.blob.shape)), told))
-    return [*found, *((f"({layer})", "", "in the file, not in the net") for layer in report.ignored)]
+            outcome = "left at its filler: not in the file"
+        table.append((slot.key, "x".join(map(str, slot.blob.shape)), outcome))
+    return [*table, *((f"({layer})", "", "in the file, not in the net") for layer in report.ignored)]
 
 
 def summary(net: CaffeNet, report: LoadReport) -> str:
-    """Return the counts in one line."""
+    """Return one line that counts the blobs and layers by outcome."""
 
     def values(keys: Collection[str]) -> int:
         return sum(math.prod(slot.blob.shape) for slot in net.caffe.slots if slot.owner is None and slot.key in keys)
@@ -91,6 +93,6 @@ def summary(net: CaffeNet, report: LoadReport) -> str:
     share = 100 * copied / total if total else 100.0
     return (
         f"{len(report.copied)} blobs copied ({copied:,} of {total:,} values, {share:.1f} %), "
-        f"{len(report.left_at_filler)} left at their fillers, {len(report.mismatched)} layers that do not fit, "
-        f"{len(report.ignored)} layers of the file not used"
+        f"{len(report.left_at_filler)} left at their fillers, {len(report.mismatched)} layers mismatched, "
+        f"{len(report.ignored)} layers of the file unused"
     )

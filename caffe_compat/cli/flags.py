@@ -1,4 +1,4 @@
-"""Flags that several commands share."""
+"""The flags that commands share."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ EFFECTS = ("stop", "snapshot", "none")
 
 def add_device(part: argparse.ArgumentParser) -> None:
     """Add ``--gpu``, ``--device`` and ``--exact``."""
-    part.add_argument("--gpu", metavar="ID", help="run on this CUDA device; `all` for every one there is")
+    part.add_argument("--gpu", metavar="ID", help="run on this CUDA device; `all` for every device")
     part.add_argument("--device", metavar="NAME", help="run on this torch device: cpu, cuda, cuda:1")
     part.add_argument(
         "--exact",
         action="store_true",
-        help="convolutions and inner products add up in genuine Caffe's order: its bits, slower",
+        help="sum convolutions and inner products in Caffe's order: identical bits, but slower",
     )
 
 
 def add_state(part: argparse.ArgumentParser) -> None:
     """Add ``--level`` and ``--stage``."""
-    part.add_argument("--level", type=int, default=0, help="level of the net (default 0)")
-    part.add_argument("--stage", default="", metavar="A,B", help="stages of the net")
+    part.add_argument("--level", type=int, default=0, help="level of the net state (default 0)")
+    part.add_argument("--stage", default="", metavar="A,B", help="stages of the net state")
 
 
 def add_signals(part: argparse.ArgumentParser) -> None:
     """Add ``--sigint_effect`` and ``--sighup_effect``."""
     part.add_argument(
-        "--sigint_effect", choices=EFFECTS, default="stop", help="on Ctrl-C (default: stop, with a snapshot)"
+        "--sigint_effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (default: stop, with a snapshot)"
     )
-    part.add_argument("--sighup_effect", choices=EFFECTS, default="snapshot", help="on SIGHUP (default: snapshot)")
+    part.add_argument(
+        "--sighup_effect", choices=EFFECTS, default="snapshot", help="what SIGHUP does (default: snapshot)"
+    )
 
 
 def add_inputs(part: argparse.ArgumentParser) -> None:
@@ -50,7 +52,7 @@ def add_inputs(part: argparse.ArgumentParser) -> None:
         default=[],
         type=shape,
         metavar="BLOB=N,C,H,W",
-        help="shape of an input, where the definition does not say it",
+        help="shape of an input that the definition does not state",
     )
 
 
@@ -62,32 +64,32 @@ def add_adapting(part: argparse.ArgumentParser) -> None:
         default=[],
         type=renaming,
         metavar="OLD=NEW",
-        help="take the file's layer OLD for the net's layer NEW; OLD= leaves it out",
+        help="copy the file's layer OLD to the net's layer NEW; OLD= skips it",
     )
     part.add_argument(
         "--reshape",
         nargs="?",
         const="",
         metavar="A,B",
-        help="take blobs of another shape and the same count; for these layers of the net, or for all",
+        help="reshape blobs of equal size but different shape; in these layers of the net, or in all",
     )
 
 
 def reshaping(text: str | None) -> bool | list[str]:
-    """Return what ``--reshape`` says, for :func:`caffe_compat.copy_weights`."""
+    """Return the argument of :func:`caffe_compat.copy_weights` that ``--reshape`` selects."""
     return text is not None and ([name for name in text.split(",") if name] or True)
 
 
 def add_json(part: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
-    part.add_argument("--json", action="store_true", help="for programs")
+    part.add_argument("--json", action="store_true", help="write JSON to stdout")
 
 
 def shape(text: str) -> tuple[str, tuple[int, ...]]:
     """Parse ``data=1,3,224,224``."""
     name, _, sizes = text.partition("=")
     if not name or not re.fullmatch(r"\d+([,x]\d+)*", sizes):
-        raise argparse.ArgumentTypeError(f"{text!r}: give it as data=1,3,224,224")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form data=1,3,224,224")
     return name, tuple(int(size) for size in re.split("[,x]", sizes))
 
 
@@ -95,19 +97,19 @@ def renaming(text: str) -> tuple[str, str]:
     """Parse ``OLD=NEW``."""
     old, sign, new = text.partition("=")
     if not (old and sign):
-        raise argparse.ArgumentTypeError(f"{text!r}: give it as OLD=NEW")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form OLD=NEW")
     return old, new
 
 
 def count(text: str) -> int:
-    """Parse a number of at least 1."""
+    """Parse a positive integer."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a positive number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
 
 
 def stages(args: argparse.Namespace) -> list[str]:
-    """Return the stages asked for."""
+    """Return the stages that ``--stage`` lists."""
     return [stage for stage in args.stage.split(",") if stage]
 
 
@@ -122,18 +124,26 @@ def chosen_gpus(text: str) -> list[int]:
     Raises
     ------
     SolverError
-        for what is no list of numbers, or a device that is not there.
+        if `text` is not a list of numbers, or a device does not exist.
     """
     count = torch.cuda.device_count()
     if text == "all":
         return list(range(count))
     names = text.split(",")
     if not all(name.isdecimal() for name in names):
-        raise SolverError("is no list of device numbers", field="--gpu", value=text, hint="0, or 0,1, or all")
-    found = [int(name) for name in names]
-    if max(found) >= count:
-        raise SolverError(f"there are {count} CUDA devices here", field="--gpu", value=text, hint="--device=cpu")
-    return found
+        hint = "use 0, 0,1 or all"
+        raise SolverError("not a list of device numbers", code="invalid", field="--gpu", value=text, hint=hint)
+    gpus = [int(name) for name in names]
+    if max(gpus) >= count:
+        raise _no_device(count, "--gpu", text)
+    return gpus
+
+
+def _no_device(count: int, field: str, name: str) -> SolverError:
+    found = f"found {count} CUDA device{'' if count == 1 else 's'}"
+    return SolverError(
+        f"device does not exist: {found}", code="name-unknown", field=field, value=name, hint="use --device=cpu"
+    )
 
 
 def chosen_device(args: argparse.Namespace, *, several: bool = False) -> torch.device | None:
@@ -141,7 +151,7 @@ def chosen_device(args: argparse.Namespace, *, several: bool = False) -> torch.d
 
     Parameters
     ----------
-    several : of several the first is taken, as ``caffe test`` and ``caffe time`` do; else they are refused.
+    several : accept a list and use its first device, as ``caffe test`` and ``caffe time`` do.
     """
     if args.device:
         return _named(args.device)
@@ -149,10 +159,11 @@ def chosen_device(args: argparse.Namespace, *, several: bool = False) -> torch.d
         return None
     gpus = chosen_gpus(args.gpu)
     if not gpus:
-        raise SolverError("there are 0 CUDA devices here", field="--gpu", value=args.gpu, hint="--device=cpu")
+        raise _no_device(0, "--gpu", args.gpu)
     if len(gpus) > 1 and not several:
-        hint = "one process drives one device: torchrun --nproc-per-node=N -m caffe_compat train --device=cuda ..."
-        raise SolverError("give one device number", field="--gpu", value=args.gpu, hint=hint)
+        hint = "use `torchrun --nproc-per-node=N -m caffe_compat train --device=cuda ...`"
+        problem = "a process drives one device"
+        raise SolverError(problem, code="wrong-count", field="--gpu", value=args.gpu, hint=hint)
     return torch.device("cuda", gpus[0])
 
 
@@ -160,21 +171,22 @@ def _named(name: str) -> torch.device:
     try:
         device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name)
     except RuntimeError:
-        raise SolverError("no such device", field="--device", value=name, hint="cpu, cuda, cuda:1") from None
+        hint = "use cpu, cuda or cuda:1"
+        raise SolverError("unknown device", code="name-unknown", field="--device", value=name, hint=hint) from None
     if device.type not in {"cpu", "cuda"}:
-        raise SolverError("is not supported", field="--device", value=name, hint="cpu, cuda, cuda:1")
+        hint = "use cpu, cuda or cuda:1"
+        raise SolverError("device is not supported", code="unsupported", field="--device", value=name, hint=hint)
     if device.type == "cuda" and torch.cuda.device_count() <= (device.index or 0):
-        count = torch.cuda.device_count()
-        raise SolverError(f"there are {count} CUDA devices here", field="--device", value=name, hint="--device=cpu")
+        raise _no_device(torch.cuda.device_count(), "--device", name)
     return device
 
 
 def scoring_device(args: argparse.Namespace, log: Log, lines: Sequence[int]) -> torch.device:
-    """Return the device to test or time on, logged as Caffe's binary does.
+    """Return the device to test or time on, and log it as Caffe's binary does.
 
     Parameters
     ----------
-    lines : of caffe.cpp, where it says: GPU number, GPU name, CPU.
+    lines : line numbers of caffe.cpp that log the GPU's number, its name, and the CPU.
     """
     device = chosen_device(args, several=True) or torch.device("cpu")
     if device.type == "cpu":

@@ -1,4 +1,4 @@
-"""``--fork``: which fork of Caffe the nets of a command are for."""
+"""``--fork``: select the fork of Caffe that a command's nets were written for."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def add_fork(part: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="the fork of Caffe a net is for, where its layers do not tell (docs/forks.md)",
+        help="fork of Caffe the net was written for, if its layer types are ambiguous (docs/forks.md)",
     )

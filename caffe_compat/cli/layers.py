@@ -1,4 +1,4 @@
-"""``layers``: the support table."""
+"""``layers``: list the supported layer types."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ def define(part: argparse.ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=layers)
     form = part.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--json", action="store_true", help="write JSON")
     form.add_argument("--markdown", action="store_true", help="the table of docs/layers.md")
     form.add_argument("--forks", action="store_true", help="the table of docs/forks.md")
 
 
 def layers(args: argparse.Namespace) -> int:
-    """List the supported layer types and what becomes of each of their fields."""
-    known = every_layer()
+    """List the supported layer types and which of their fields are read, ignored or refused."""
+    types = every_layer()
     if args.json:
-        found = {
+        by_name = {
             f"{layer.type}{_mark(layer)}": {
                 "summary": layer.summary,
                 "forks": list(layer.forks),
@@ -37,18 +37,18 @@ def layers(args: argparse.Namespace) -> int:
                     for name, account in layer.accounts.items()
                 },
             }
-            for layer in known
+            for layer in types
         }
-        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.write(json.dumps(by_name) + "\n")
         return 0
     if args.markdown:
-        sys.stdout.write(_markdown([layer for layer in known if not layer.forks]))
+        sys.stdout.write(_markdown([layer for layer in types if not layer.forks]))
         return 0
     if args.forks:
-        sys.stdout.write(_markdown([layer for layer in known if layer.forks]))
+        sys.stdout.write(_markdown([layer for layer in types if layer.forks]))
         return 0
     table = [("type", "does", "not supported")]
-    for layer in known:
+    for layer in types:
         rejected = sorted({field for account in layer.accounts.values() for field in account.rejected})
         table.append((f"{layer.type}{_mark(layer)}", layer.summary, "; ".join(rejected)))
     write_table(table)
@@ -56,17 +56,17 @@ def layers(args: argparse.Namespace) -> int:
 
 
 def _mark(layer: Layer) -> str:
-    """Return what marks a type that is not Caffe's own."""
+    """Return the suffix of a type that is not Caffe's own."""
     return f" (fork: {', '.join(layer.forks)})" if layer.forks else " (own)" if layer.own else ""
 
 
-def _markdown(known: Sequence[Layer]) -> str:
+def _markdown(types: Sequence[Layer]) -> str:
     """Return the support table of docs/layers.md or docs/forks.md."""
-    forks = bool(known and known[0].forks)
+    forks = bool(types and types[0].forks)
     lines = ["| layer | does | reads |", "|---|---|---|"]
     if forks:
         lines = ["| layer | fork | does | reads |", "|---|---|---|---|"]
-    for layer in known:
+    for layer in types:
         fields = [field for account in layer.accounts.values() for field in account.read]
         fork = f"{', '.join(layer.forks)} | " if forks else ""
         lines.append(f"| {layer.type} | {fork}{layer.summary} | {', '.join(fields)} |")

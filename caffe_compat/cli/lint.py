@@ -1,4 +1,4 @@
-"""``lint``: what Caffe accepts without a word and what goes wrong later."""
+"""``lint``: check nets and solvers for silent mistakes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections import Counter
 from dataclasses import asdict
 
-from caffe_compat.cli.detect import is_solver, says_text
+from caffe_compat.cli.detect import is_solver, looks_like_text
 from caffe_compat.cli.flags import add_inputs, add_json, add_state, stages
 from caffe_compat.cli.table import write_table
 from caffe_compat.errors import FileError, did_you_mean
@@ -21,37 +21,38 @@ def define(part: ArgumentParser) -> None:
     part.add_argument("files", nargs="*", metavar="FILE", help="nets and solvers (prototxt)")
     part.add_argument("--weights", metavar="A,B", help="check these weights against each net")
     part.add_argument("--phase", choices=("TRAIN", "TEST"), help="check this phase only")
-    part.add_argument("--ignore", default="", metavar="RULE,RULE", help="leave these rules out")
+    part.add_argument("--ignore", default="", metavar="RULE,RULE", help="rules to skip")
     part.add_argument("--strict", action="store_true", help="exit code 1 for warnings as well as for errors")
-    part.add_argument("--quiet", action="store_true", help="leave out notes")
-    part.add_argument("--rules", action="store_true", help="list the rules and end")
+    part.add_argument("--quiet", action="store_true", help="hide notes")
+    part.add_argument("--rules", action="store_true", help="list the rules and exit")
     add_json(part)
     add_state(part)
     add_inputs(part)
 
 
 def run(args: Namespace) -> int:
-    """Check files; 1 where there are errors, or, with ``--strict``, warnings."""
+    """Check files; return 1 if there are errors or, with ``--strict``, warnings."""
     if args.rules:
         write_table([("rule", "about"), *RULES.items()])
         return 0
     if not args.files:
-        raise FileError("no file is given", hint="caffe-compat lint FILE")
-    left_out = [rule for rule in args.ignore.split(",") if rule]
-    for rule in left_out:
+        raise FileError("no file given", code="field-missing", field="FILE", hint="run `caffe-compat lint FILE`")
+    ignored = [rule for rule in args.ignore.split(",") if rule]
+    for rule in ignored:
         if rule not in RULES:
-            raise FileError("no such rule", field="--ignore", value=rule, hint=did_you_mean(rule, RULES) or "--rules")
-    found = [
+            hint = did_you_mean(rule, RULES) or "--rules lists them"
+            raise FileError("unknown rule", code="name-unknown", field="--ignore", value=rule, hint=hint)
+    findings = [
         finding
         for file in args.files
-        for finding in _of(file, args)
-        if finding.rule not in left_out and not (args.quiet and finding.level == "note")
+        for finding in _check(file, args)
+        if finding.rule not in ignored and not (args.quiet and finding.level == "note")
     ]
-    counts = Counter(finding.level for finding in found)
+    counts = Counter(finding.level for finding in findings)
     if args.json:
-        sys.stdout.write(json.dumps({"findings": [asdict(finding) for finding in found], **_counts(counts)}) + "\n")
+        sys.stdout.write(json.dumps({"findings": [asdict(finding) for finding in findings], **_counts(counts)}) + "\n")
     else:
-        for finding in found:
+        for finding in findings:
             sys.stdout.write(f"{finding}\n")
         sys.stdout.write(", ".join(f"{number} {level}s" for level, number in _counts(counts).items()) + "\n")
     return int(counts["error"] > 0 or (args.strict and counts["warning"] > 0))
@@ -61,9 +62,10 @@ def _counts(counts: Counter[str]) -> dict[str, int]:
     return {level: counts[level] for level in LEVELS}
 
 
-def _of(file: str, args: Namespace) -> list[Finding]:
-    if not says_text(file):
-        raise FileError("this is a binary file; a prototxt is expected", file=file, hint="--weights=FILE")
+def _check(file: str, args: Namespace) -> list[Finding]:
+    if not looks_like_text(file):
+        hint = "check weights with --weights=FILE"
+        raise FileError("is a binary file, expected a prototxt", code="wrong-format", file=file, hint=hint)
     if is_solver(file):
         return lint_solver(file, fork=args.fork)
     return lint_net(

@@ -1,6 +1,6 @@
-"""Training on several GPUs as ``caffe train -gpu 0,1`` does: one process for each, started and watched from here.
+"""Train on multiple GPUs like ``caffe train -gpu 0,1``: start one process per GPU and wait for all of them.
 
-What the processes do together is :mod:`caffe_compat.solver.workers`' business; torchrun starts the same ones.
+:mod:`caffe_compat.solver.workers` is what the processes run; torchrun can start them as well.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 _FORWARDED = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGTERM") if hasattr(signal, name)]
-_PATIENCE = 10.0  # seconds that the others get to end in
-_PAUSE = 0.05
+_GRACE_PERIOD = 10.0  # seconds
+_POLL_INTERVAL = 0.05  # seconds
 
 
 def command_without_gpu(argv: Sequence[str]) -> list[str]:
-    """Return the words of a command line without ``--gpu`` and its value."""
-    found = []
+    """Remove ``--gpu`` and its value from a command line."""
+    rest = []
     words = iter(argv)
     for word in words:
         if word == "--gpu":
             next(words, None)
         elif not word.startswith("--gpu="):
-            found.append(word)
-    return found
+            rest.append(word)
+    return rest
 
 
 def environments(gpus: Sequence[int], base: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the environment of each process: torchrun's variables, and the GPUs that it sees."""
+    """Return the environment of each process: torchrun's variables, and CUDA_VISIBLE_DEVICES."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     visible = base.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    seen = [visible[gpu] if gpu < len(visible) and visible[gpu] else str(gpu) for gpu in gpus]
+    devices = [visible[gpu] if gpu < len(visible) and visible[gpu] else str(gpu) for gpu in gpus]
     shared = {
         "WORLD_SIZE": str(len(gpus)),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "CUDA_VISIBLE_DEVICES": ",".join(seen),
+        "CUDA_VISIBLE_DEVICES": ",".join(devices),
     }
     return [{**base, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(len(gpus))]
 
 
 def run_together(command: Sequence[str], each: Sequence[Mapping[str, str]]) -> int:
-    """Run a command once in every environment, until all have ended; SIGINT and SIGHUP go to all of them.
+    """Run a command once per environment and wait for all; forward SIGINT, SIGHUP and SIGTERM to all.
 
     Returns
     -------
-    0, or the code of the first that failed; the others are then ended.
+    0, or the exit code of the first process that failed; the others are then terminated.
     """
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -62,17 +62,17 @@ def run_together(command: Sequence[str], each: Sequence[Mapping[str, str]]) -> i
             if process.poll() is None:
                 process.send_signal(number)
 
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    previous = {number: signal.signal(number, forward) for number in _FORWARDED}
     try:
         processes += [subprocess.Popen(command, env=env, start_new_session=True) for env in each]  # noqa: S603  (our own)
-        return _watched(processes)
+        return _wait(processes)
     finally:
-        _end(processes)
-        for number, handler in before.items():
+        _terminate(processes)
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _watched(processes: Sequence[subprocess.Popen[bytes]]) -> int:
+def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
     while True:
         codes = [process.poll() for process in processes]
         failed = [code for code in codes if code]
@@ -80,10 +80,10 @@ def _watched(processes: Sequence[subprocess.Popen[bytes]]) -> int:
             return failed[0] if failed[0] > 0 else 128 - failed[0]
         if all(code == 0 for code in codes):
             return 0
-        time.sleep(_PAUSE)
+        time.sleep(_POLL_INTERVAL)
 
 
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def _terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     for stop in (subprocess.Popen.terminate, subprocess.Popen.kill):
         _stop_all(processes, stop)
 
@@ -92,20 +92,20 @@ def _stop_all(processes: Sequence[subprocess.Popen[bytes]], stop: Callable[[subp
     running = [process for process in processes if process.poll() is None]
     for process in running:
         stop(process)
-    until = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _GRACE_PERIOD
     for process in running:
         try:
-            process.wait(max(until - time.monotonic(), 0))
+            process.wait(max(deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
             continue
 
 
 def train_on(gpus: Sequence[int], argv: Sequence[str]) -> int:
-    """Train with one process for every GPU.
+    """Train with one process per GPU.
 
     Parameters
     ----------
-    argv : words behind ``caffe-compat``, flags with two dashes.
+    argv : the arguments of ``caffe-compat``, flags with two dashes.
     """
     command = [sys.executable, "-m", "caffe_compat", *command_without_gpu(argv), "--device=cuda"]
     return run_together(command, environments(gpus, os.environ))

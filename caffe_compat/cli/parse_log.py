@@ -1,4 +1,4 @@
-"""``parse_log``: a training log as tables (CSV) and as a picture, under the file names of Caffe's parse_log.py."""
+"""``parse_log``: turn a training log into CSV tables and a plot, with the file names of Caffe's parse_log.py."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from caffe_compat.tools.logs import read_log, rows, write_csv
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=run)
-    part.add_argument("log", help="what a training run wrote to stderr")
-    part.add_argument("folder", nargs="?", default=".", help="where LOG.train and LOG.test go (default here)")
-    part.add_argument("--delimiter", default=",", metavar="C", help="between columns (default ,)")
-    part.add_argument("--plot", metavar="FILE", help="draw losses and scores: PNG, SVG or PDF by its name")
+    part.add_argument("log", help="log of a training run (its stderr)")
+    part.add_argument(
+        "folder", nargs="?", default=".", help="folder for LOG.train and LOG.test (default: the current folder)"
+    )
+    part.add_argument("--delimiter", default=",", metavar="C", help="column separator (default ,)")
+    part.add_argument("--plot", metavar="FILE", help="plot losses and scores; the suffix selects PNG, SVG or PDF")
 
 
 def run(args: Namespace) -> int:
-    """Write the tables, and the picture where one is asked for."""
+    """Write the tables and, with ``--plot``, the plot."""
     entries = read_log(args.log)
     tables = {kind: rows(entries, kind) for kind in ("train", "test")}
     for kind, table in tables.items():
@@ -35,7 +37,7 @@ def run(args: Namespace) -> int:
 
 
 def plot(tables: dict[str, list[dict[str, float]]], target: Path) -> None:
-    """Draw every output against the iteration, training and testing beside one another."""
+    """Plot every output over the iterations, training and testing side by side."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -1,4 +1,4 @@
-"""The commands. As with gflags, one dash or two, ``=`` or a space are the same; flags may stand before the command."""
+"""The command line parser. As in gflags, ``-flag value`` equals ``--flag=value``, and flags may precede the command."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("score a model", "score"),
     "time": ("benchmark model execution time", "timing"),
     "device_query": ("show GPU diagnostic information", "device_query"),
-    "convert": ("weights from one format to another: caffemodel, HDF5, PyTorch", "convert"),
-    "lint": ("check nets and solvers for what goes wrong without a word", "lint"),
-    "diff": ("name the first thing in which two nets, weights, logs or runs differ", "diff"),
-    "finetune_report": ("what weights give to a net: copied, skipped, mismatched", "finetune_report"),
-    "upgrade": ("bring an old net or solver to the current form", "upgrade"),
-    "show": ("list the layers, shapes and parameters of a net or of weights", "show"),
-    "draw": ("draw a net: SVG, PNG, PDF, DOT", "draw"),
-    "parse_log": ("a training log as tables and a picture", "parse_log"),
-    "compute_image_mean": ("the mean picture of a database", "compute_image_mean"),
-    "convert_imageset": ("a list of pictures to a database", "convert_imageset"),
-    "extract_features": ("blobs of a net on its data, to a database or HDF5", "extract_features"),
-    "upgrade_net_proto_text": ("upgrade a net's text, as Caffe's tool of this name", "upgrade"),
-    "upgrade_net_proto_binary": ("upgrade a caffemodel, as Caffe's tool of this name", "upgrade"),
-    "upgrade_solver_proto_text": ("upgrade a solver's text, as Caffe's tool of this name", "upgrade"),
+    "convert": ("convert weights between caffemodel, HDF5 and PyTorch", "convert"),
+    "lint": ("check nets and solvers for silent mistakes", "lint"),
+    "diff": ("find the first difference between two nets, weights, logs or runs", "diff"),
+    "finetune_report": ("show which blobs of a net a file of weights would fill", "finetune_report"),
+    "upgrade": ("upgrade an old net or solver to the current format", "upgrade"),
+    "show": ("list the layers, shapes and parameters of a net or weights", "show"),
+    "draw": ("draw a net as SVG, PNG, PDF or DOT", "draw"),
+    "parse_log": ("turn a training log into tables and a plot", "parse_log"),
+    "compute_image_mean": ("compute the mean image of a database", "compute_image_mean"),
+    "convert_imageset": ("store a list of images in a database", "convert_imageset"),
+    "extract_features": ("store blobs of a net in a database or HDF5 file", "extract_features"),
+    "upgrade_net_proto_text": ("upgrade a net prototxt, like Caffe's tool of this name", "upgrade"),
+    "upgrade_net_proto_binary": ("upgrade a caffemodel, like Caffe's tool of this name", "upgrade"),
+    "upgrade_solver_proto_text": ("upgrade a solver prototxt, like Caffe's tool of this name", "upgrade"),
     "layers": ("list the supported layer types", "layers"),
 }
-"""Command -> what it does, and the module of this package whose ``define`` adds its flags and names its function."""
+"""Command -> its help text, and the module of this package whose ``define`` adds its flags."""
 
 
 _TRUE, _FALSE = {"true", "t", "1", "yes", "y"}, {"false", "f", "0", "no", "n"}
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the arguments; ``run`` in them is the command's function.
+    """Parse a command line; ``run`` of the result is the command's function.
 
     Raises
     ------
     SystemExit
         after help (0) or wrong usage (2).
     """
-    args = _command_first([_spelled(word) for word in argv])
+    args = _command_first([_normalized(word) for word in argv])
     parser = argparse.ArgumentParser(
         prog="caffe-compat",
-        description="Train, test, convert and show Caffe nets on PyTorch.",
+        description="Train, test, convert and inspect Caffe nets on PyTorch.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -60,38 +60,38 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             if name in BREW:
                 accept_all(part)
             args = [args[0], *_switches(part, args[1:])]
-    found = parser.parse_args(args)
-    found.argv = args
-    note_unused(found)
-    return found
+    namespace = parser.parse_args(args)
+    namespace.argv = args
+    note_unused(namespace)
+    return namespace
 
 
 def _switches(part: argparse.ArgumentParser, args: Sequence[str]) -> list[str]:
-    """Spell gflags' ``--gray=true``, ``--gray=false`` and ``--nogray`` as argparse has them."""
-    known = {f"--{action.dest}" for action in part._actions if action.nargs == 0 and action.dest != "help"}
-    found = []
+    """Translate gflags' ``--gray=true``, ``--gray=false`` and ``--nogray`` for argparse."""
+    switches = {f"--{action.dest}" for action in part._actions if action.nargs == 0 and action.dest != "help"}
+    words = []
     for word in args:
         flag, _, value = word.partition("=")
-        if flag in known and value.lower() in _TRUE | _FALSE:
-            found += [flag] if value.lower() in _TRUE else []
-        elif not (word.startswith("--no") and f"--{word[4:]}" in known):
-            found.append(word)
-    return found
+        if flag in switches and value.lower() in _TRUE | _FALSE:
+            words += [flag] if value.lower() in _TRUE else []
+        elif not (word.startswith("--no") and f"--{word[4:]}" in switches):
+            words.append(word)
+    return words
 
 
-def _spelled(word: str) -> str:
-    """Return a flag with two dashes and underscores; any other word as it is."""
+def _normalized(word: str) -> str:
+    """Spell a flag with two dashes and underscores; return any other word unchanged."""
     flag = re.fullmatch(r"--?([A-Za-z][\w-]+|v)(=.*)?", word, re.DOTALL)
     return f"--{flag[1].replace('-', '_')}{flag[2] or ''}" if flag else word
 
 
 def _command_first(argv: Sequence[str]) -> list[str]:
-    """Move the command before the flags, where gflags allows it to follow them."""
+    """Move the command before the flags, which gflags allows to precede it."""
     args = list(argv)
     if args and args[0].startswith("-") and args[0].lstrip("-") not in {"h", "help"}:
-        for place, word in enumerate(args):
+        for index, word in enumerate(args):
             if word in COMMANDS:
-                return [word, *args[:place], *args[place + 1 :]]
+                return [word, *args[:index], *args[index + 1 :]]
     if args and args[0].replace("-", "_") in COMMANDS:
         args[0] = args[0].replace("-", "_")
     return args

@@ -1,4 +1,4 @@
-"""``test``, as tools/caffe.cpp of BVLC Caffe 9b89154 runs it."""
+"""``test``: score a model, as tools/caffe.cpp of BVLC Caffe 9b89154 does."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def define(part: ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=test)
     part.add_argument("--model", required=True, metavar="FILE", help="net definition (prototxt)")
-    part.add_argument("--weights", required=True, metavar="A,B", help="weights to score, by layer name")
+    part.add_argument("--weights", required=True, metavar="A,B", help="weights to score, matched by layer name")
     part.add_argument("--iterations", type=count, default=50, metavar="N", help="batches to run (default 50)")
-    part.add_argument("--test_source", metavar="FILE", help="source of the data layer, in place of the definition's")
+    part.add_argument("--test_source", metavar="FILE", help="source of the data layer, overriding the definition")
     add_device(part)
     add_state(part)
 
@@ -36,7 +36,8 @@ def test(args: Namespace) -> int:
 
 def _test(args: Namespace, log: Log) -> int:
     device = scoring_device(args, log, (266, 270, 275))
-    state = pb.NetState(level=args.level, stage=args.stage.split(","))  # Caffe too takes none for one without a name
+    stages = args.stage.split(",")  # like Caffe, an empty list becomes one empty name
+    state = pb.NetState(level=args.level, stage=stages)
     prepared = prepare_in_state(args.model, "TEST", state, fork=args.fork)
     if args.test_source:
         prepared = redirect(prepared, args.test_source)
@@ -44,7 +45,7 @@ def _test(args: Namespace, log: Log) -> int:
         keep_freed_memory()
     log.lines(before(prepared))
 
-    def seen(batch: int, values: list[tuple[str, float]]) -> None:
+    def log_batch(batch: int, values: list[tuple[str, float]]) -> None:
         for blob, value in values:
             log.line("caffe.cpp:304", f"Batch {batch}, {blob} = {number(value)}")
 
@@ -53,7 +54,7 @@ def _test(args: Namespace, log: Log) -> int:
         for name in args.weights.split(","):
             log.copied(copy_weights(tested.net, name.strip()), name.strip())
         log.line("caffe.cpp:281", f"Running for {args.iterations} iterations.")
-        scores = mean_scores(tested, args.iterations, seen=seen)
+        scores = mean_scores(tested, args.iterations, seen=log_batch)
     assert scores is not None
     log.line("caffe.cpp:309", f"Loss: {number(scores.loss)}")
     for blob, value in scores.scores:

@@ -1,4 +1,4 @@
-"""``show``: what a net or a file of weights holds."""
+"""``show``: list the layers of a net or a file of weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
-from caffe_compat.cli.detect import is_solver, says_text
+from caffe_compat.cli.detect import is_solver, looks_like_text
 from caffe_compat.cli.flags import add_inputs, add_json, add_state, prepared
 from caffe_compat.cli.table import write_table
 from caffe_compat.definition.upgrade import upgrade_net
@@ -22,7 +22,7 @@ from caffe_compat.tools.feeds import feed
 
 
 class Row(TypedDict):
-    """One layer, shown."""
+    """A layer of the listing."""
 
     layer: str
     type: str
@@ -52,9 +52,9 @@ def show(args: Namespace) -> int:
             _row(name, "", blobs=[blob.shape for blob in blobs if blob is not None])
             for name, blobs in read_weights_h5(args.file).items()
         ]
-    elif says_text(args.file):
+    elif looks_like_text(args.file):
         if is_solver(args.file):
-            raise FileError("this is a solver; a net is expected", file=args.file)
+            raise FileError("is a solver, expected a net", code="wrong-format", file=args.file)
         graph = _graph(args)
         rows = [_node_row(graph, node) for node in graph.nodes]
         totals = {
@@ -95,17 +95,17 @@ def _write(rows: Sequence[Row], totals: Mapping[str, int]) -> None:
     if "macs" in totals:
         write_table(table, {4, 5, 6})
         weights = _bytes(4 * totals["parameters"])
-        kept = _bytes(totals["memory_required_for_data"])
-        sys.stdout.write(f'parameters take {weights}; Caffe\'s "Memory required for data" is {kept}\n')
+        caffe_memory = _bytes(totals["memory_required_for_data"])
+        sys.stdout.write(f'parameters take {weights}; Caffe\'s "Memory required for data" is {caffe_memory}\n')
     else:
         write_table([(*row[:4], row[6]) for row in table], {4})
 
 
 def _graph(args: Namespace) -> NetGraph:
-    with feed(prepared(args.file, args), input_shapes=dict(args.input)) as fed:
-        for note in fed.notes:
+    with feed(prepared(args.file, args), input_shapes=dict(args.input)) as data:
+        for note in data.notes:
             sys.stderr.write(f"{note}\n")
-        return fed.graph
+        return data.graph
 
 
 def _node_row(graph: NetGraph, node: Node) -> Row:
@@ -141,7 +141,7 @@ def _row(
 
 
 def _bytes(count: int) -> str:
-    """Return a number of bytes in the largest unit that leaves at least 1."""
+    """Format a number of bytes in the largest unit in which it is at least 1."""
     size, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
     while size >= 1024 and len(units) > 1:
         size /= 1024

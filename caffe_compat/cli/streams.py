@@ -1,4 +1,4 @@
-"""The streams of a command: open, taking any name, quiet when their reader has gone; UTF-8 for the names of files."""
+"""Set up the standard streams of a command: open, able to print any file name, and silent on a closed pipe."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 
 def with_streams(program: str, command: Callable[[], int]) -> int:
-    """Run a command and write out what it said; return its exit code.
+    """Run a command, flush its output, and return its exit code.
 
-    Streams that were closed by the caller (``>&-``) are the null device. A character that a stream's encoding does not
-    have is written as an escape, a byte of a file's name as it is. 1 where nobody reads on, without a word, and where
-    stdout cannot be written.
+    Streams closed by the caller (``>&-``) are replaced by the null device. Characters that a stream's encoding lacks
+    are written as escapes, undecodable bytes of a file name unchanged. The code is 1 if the reader of a pipe has gone
+    (silently) or stdout cannot be written.
     """
-    _open_closed()
-    codecs.register_error("escapes", _escaped)
+    _open_closed_streams()
+    codecs.register_error("escapes", _escape)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="escapes")
@@ -27,25 +27,26 @@ def with_streams(program: str, command: Callable[[], int]) -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        _let_go()
+        _discard_output()
         return 1
     except OSError as error:
-        _let_go()
-        sys.stderr.write(f"{program}: error: stdout cannot be written: {error.strerror or error}\n")
+        _discard_output()
+        sys.stderr.write(f"{program}: error: cannot write to stdout: {error.strerror or error}\n")
         return 1
 
 
 def leave_ascii() -> None:
-    """Start the process again in Python's UTF-8 mode, where it has no more than ASCII for the names of files.
+    """Restart the process in Python's UTF-8 mode if file names are limited to ASCII.
 
-    Python chooses that mode in the C locale unless ``PYTHONUTF8=0`` forbids it; lists, tables and libraries hold UTF-8.
+    Python chooses that mode itself in the C locale unless ``PYTHONUTF8=0`` forbids it. Lists, tables and libraries hold
+    UTF-8.
     """
     if sys.executable and codecs.lookup(sys.getfilesystemencoding()).name == "ascii":
-        os.environ["PYTHONUTF8"] = "1"  # for the processes of this one
-        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606  (itself)
+        os.environ["PYTHONUTF8"] = "1"  # for child processes
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606  (restarts itself)
 
 
-def _open_closed() -> None:
+def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is the stream's own
@@ -53,15 +54,15 @@ def _open_closed() -> None:
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
-def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
         return codecs.lookup_error("backslashreplace")(error)
 
 
-def _let_go() -> None:
-    """Let what is still buffered go nowhere, also when the interpreter ends."""
+def _discard_output() -> None:
+    """Discard buffered output, also that flushed when the interpreter exits."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

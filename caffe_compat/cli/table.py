@@ -1,4 +1,4 @@
-"""Tables in plain text."""
+"""Plain text tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from caffe_compat.errors import printable
 
 
 def write_table(table: Sequence[tuple[str, ...]], right: Collection[int] = ()) -> None:
-    """Write rows to stdout in columns, those numbered in `right` aligned to the right."""
+    """Write rows to stdout in aligned columns; the columns whose indices are in `right` are right-aligned."""
     table = [tuple(map(printable, row)) for row in table]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:

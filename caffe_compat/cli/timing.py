@@ -1,4 +1,4 @@
-"""``time``: per-layer forward and backward times, in the lines of BVLC Caffe 9b89154's tools/caffe.cpp."""
+"""``time``: time each layer forward and backward, with the log lines of BVLC Caffe 9b89154's tools/caffe.cpp."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def define(part: ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=run)
     part.add_argument("--model", required=True, metavar="FILE", help="net definition (prototxt)")
-    part.add_argument("--weights", metavar="A,B", help="weights, by layer name; by default drawn from the fillers")
+    part.add_argument(
+        "--weights", metavar="A,B", help="weights, matched by layer name (default: drawn from the fillers)"
+    )
     part.add_argument("--iterations", type=count, default=50, metavar="N", help="passes to time (default 50)")
     part.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="phase of the net (default TRAIN)")
     add_device(part)
@@ -39,7 +41,7 @@ def define(part: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Time a net; the lines go to stderr, with ``--json`` the numbers to stdout."""
+    """Time a net; log to stderr and, with ``--json``, write the times to stdout."""
     with opened_log(args) as log:
         return _run(args, log)
 
@@ -51,21 +53,22 @@ def _run(args: Namespace, log: Log) -> int:
     state = pb.NetState(level=args.level, stage=args.stage.split(","))
     prepared = prepare_in_state(args.model, args.phase, state, fork=args.fork)
     log.lines(before(prepared))
-    with feed(prepared, input_shapes=dict(args.input)) as fed:
-        log.lines(after(fed.graph))
-        return _time(args, fed, device, log)
+    with feed(prepared, input_shapes=dict(args.input)) as data:
+        log.lines(after(data.graph))
+        return _time(args, data, device, log)
 
 
-def _time(args: Namespace, fed: Feed, device: torch.device, log: Log) -> int:
-    for note in fed.notes:
+def _time(args: Namespace, data: Feed, device: torch.device, log: Log) -> int:
+    for note in data.notes:
         log.line("caffe.cpp:346", note)
-    net = build_net(fed.graph, empty=True, exact=args.exact)
+    net = build_net(data.graph, empty=True, exact=args.exact)
     for name in args.weights.split(",") if args.weights else ():
         log.copied(copy_weights(net, name.strip()), name.strip())
     fill_net(net)
     net.to(device)
     if not net.caffe.nodes:
-        raise NetError("the net has no layers in this phase", file=args.model, field="--phase", value=args.phase)
+        problem = "the net has no layers in this phase"
+        raise NetError(problem, code="empty", file=args.model, field="--phase", value=args.phase)
 
     def begin(loss: float) -> None:
         log.line("caffe.cpp:356", f"Initial loss: {number(loss)}")
@@ -77,12 +80,12 @@ def _time(args: Namespace, fed: Feed, device: torch.device, log: Log) -> int:
 
     log.line("caffe.cpp:351", "Performing Forward")
     with nothing_written(net):
-        times = time_net(net, fed, args.iterations, device=device, each=each, begin=begin)
+        times = time_net(net, data, args.iterations, device=device, each=each, begin=begin)
     log.line("caffe.cpp:397", "Average time per layer: ")
     for row in times.layers:
         log.line("caffe.cpp:400", f"{row.name:>10}\tforward: {number(row.forward_ms)} ms.")
         log.line("caffe.cpp:403", f"{row.name:>10}\tbackward: {number(row.backward_ms)} ms.")
-    for place, told, ms in (
+    for source_line, label, ms in (
         (408, "Average Forward pass", times.forward_ms),
         (410, "Average Backward pass", times.backward_ms),
         (412, "Average Forward-Backward", times.forward_backward_ms),
@@ -90,7 +93,7 @@ def _time(args: Namespace, fed: Feed, device: torch.device, log: Log) -> int:
         (415, "As one module: forward", times.net_forward_ms),
         (415, "As one module: forward-backward", times.net_forward_backward_ms),
     ):
-        log.line(f"caffe.cpp:{place}", f"{told}: {number(ms)} ms.")
+        log.line(f"caffe.cpp:{source_line}", f"{label}: {number(ms)} ms.")
     log.line("caffe.cpp:415", "*** Benchmark ends ***")
     if args.json:
         sys.stdout.write(json.dumps({"net": net.caffe.name, "device": str(device), **asdict(times)}) + "\n")

@@ -1,4 +1,4 @@
-"""``train``, as tools/caffe.cpp of BVLC Caffe 9b89154 runs it."""
+"""``train``: train or finetune a model, as tools/caffe.cpp of BVLC Caffe 9b89154 does."""
 
 from __future__ import annotations
 
@@ -35,34 +35,34 @@ def define(part: ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=train)
     part.add_argument("--solver", required=True, metavar="FILE", help="solver definition (prototxt)")
-    part.add_argument("--weights", metavar="A,B", help="start from these weights (by layer name); not with --snapshot")
+    part.add_argument("--weights", metavar="A,B", help="initial weights, matched by layer name; not with --snapshot")
     part.add_argument(
-        "--snapshot", metavar="FILE", help="go on from this solver state; with its .resume.npz as if never stopped"
+        "--snapshot", metavar="FILE", help="resume from this solver state, exactly if its .resume.npz is beside it"
     )
     part.add_argument(
-        "--restart_data", action="store_true", help="with --snapshot: start the data from the beginning, as Caffe does"
+        "--restart_data", action="store_true", help="with --snapshot: read the data from the start, as Caffe does"
     )
     add_adapting(part)
     part.add_argument(
         "--skip_mismatched",
         action="store_true",
-        help="leave out layers of --weights that do not fit, instead of failing",
+        help="skip layers of --weights whose shapes do not match, instead of failing",
     )
-    part.add_argument("--report", action="store_true", help="log what becomes of each blob of --weights")
+    part.add_argument("--report", action="store_true", help="log what happens to each blob of --weights")
     add_device(part)
     add_state(part)
     add_signals(part)
-    part.add_argument("--log", metavar="FILE", help="append the log to this file as well")
-    group = part.add_argument_group("in place of what the definitions say")
+    part.add_argument("--log", metavar="FILE", help="also append the log to this file")
+    group = part.add_argument_group("overriding the solver definition")
     for name, metavar, text in (
-        ("net", "FILE", "the net to train and test"),
+        ("net", "FILE", "net to train and test"),
         ("train_source", "FILE", "source of the training net's data layer"),
         ("test_source", "FILE", "source of the test nets' data layer"),
-        ("snapshot_prefix", "PREFIX", "path that snapshots begin with"),
-        ("set", "TEXT", "any fields of the solver, as in its file: --set='base_lr: 0.001 display: 10'"),
+        ("snapshot_prefix", "PREFIX", "path prefix of snapshots"),
+        ("set", "TEXT", "any solver fields, in prototxt syntax: --set='base_lr: 0.001 display: 10'"),
     ):
         group.add_argument(f"--{name}", metavar=metavar, help=text)
-    group.add_argument("--max_iter", type=int, metavar="N", help="iterations in all")
+    group.add_argument("--max_iter", type=int, metavar="N", help="total number of iterations")
 
 
 def train(args: Namespace) -> int:
@@ -72,7 +72,10 @@ def train(args: Namespace) -> int:
         if len(gpus) > 1:
             return train_on(gpus, args.argv)
     if args.snapshot and args.weights:
-        raise SolverError("give a snapshot to resume training or weights to finetune, but not both")
+        hint = "use --snapshot to resume training or --weights to finetune"
+        raise SolverError(
+            "conflicts with --weights", code="conflict", field="--snapshot", value=args.snapshot, hint=hint
+        )
     param = _solver(args)
     with ExitStack() as stack:
         log = stack.enter_context(opened_log(args, args.log))
@@ -80,14 +83,14 @@ def train(args: Namespace) -> int:
         workers = stack.enter_context(launched(device))
         signals = SignalActions(Action(args.sigint_effect), Action(args.sighup_effect))
         action = stack.enter_context(signals)
-        given = {"TRAIN": args.train_source, "TEST": args.test_source}
+        sources = {"TRAIN": args.train_source, "TEST": args.test_source}
         solver = stack.enter_context(
             Solver(
                 param,
                 base_dir=Path(args.solver).parent,
                 device=device,
                 log=log,
-                sources={phase: source for phase, source in given.items() if source},
+                sources={phase: source for phase, source in sources.items() if source},
                 action=action,
                 exact=args.exact,
                 workers=workers,
@@ -107,21 +110,22 @@ def train(args: Namespace) -> int:
 
 
 def _check_size(solver: Solver) -> None:
-    """Refuse, before the first iteration, a net whose snapshots protobuf cannot hold."""
+    """Refuse, before the first iteration, a net whose snapshots exceed protobuf's size limit."""
     size = 4 * solver.net.caffe.parameter_count()
-    taken = solver.param.snapshot or solver.param.snapshot_after_train
-    if taken and size > SIZE_LIMIT and solver.param.snapshot_format == pb.SolverParameter.BINARYPROTO:
-        problem = f"the weights take {size} bytes; protobuf holds {SIZE_LIMIT}"
-        raise SolverError(problem, field="snapshot_format", value="BINARYPROTO", hint="snapshot_format: HDF5")
+    snapshots = solver.param.snapshot or solver.param.snapshot_after_train
+    if snapshots and size > SIZE_LIMIT and solver.param.snapshot_format == pb.SolverParameter.BINARYPROTO:
+        problem = f"snapshots would hold {size} bytes, protobuf's limit is {SIZE_LIMIT}"
+        hint = "set snapshot_format: HDF5"
+        raise SolverError(problem, code="too-large", field="snapshot_format", value="BINARYPROTO", hint=hint)
 
 
 def _adapts(args: Namespace) -> bool:
-    """Tell whether the weights are copied otherwise than Caffe does, or reported on."""
+    """Tell whether flags ask for a copy other than Caffe's, or for a report."""
     return bool(args.weights and (args.rename or args.reshape is not None or args.skip_mismatched or args.report))
 
 
 def _finetune(solver: Solver, args: Namespace, log: Log) -> None:
-    """Copy weights as the flags say."""
+    """Copy weights as the flags ask."""
     for name in args.weights.split(","):
         for net in (solver.net, *solver.test_nets):
             log.line("solver.cpp:72", f"Finetuning from {name}")
@@ -135,21 +139,21 @@ def _finetune(solver: Solver, args: Namespace, log: Log) -> None:
             )
             log.copied(report, name.strip())
             if net is solver.net:
-                told = [f"{key} {shape}: {what}" for key, shape, what in rows(net, report)] if args.report else []
-                for line in [*told, summary(net, report)]:
+                lines = [f"{key} {shape}: {what}" for key, shape, what in rows(net, report)] if args.report else []
+                for line in [*lines, summary(net, report)]:
                     log.line("net.cpp:746", line)
 
 
 def _solver(args: Namespace) -> pb.SolverParameter:
-    """Return the definition with what the command line says in its place."""
+    """Read the solver definition and apply the command line's overrides."""
     param = upgrade_solver(read_solver(args.solver))
     if unknown_fields(param) and not is_solver(args.solver):
-        raise SolverError("this is a net; a solver is expected", file=args.solver)
+        raise SolverError("is a net, expected a solver", code="wrong-format", file=args.solver)
     if args.set:
-        given = parse_text(args.set, pb.SolverParameter, file="--set")
-        for field, _ in given.ListFields():
+        overrides = parse_text(args.set, pb.SolverParameter, file="--set")
+        for field, _ in overrides.ListFields():
             param.ClearField(field.name)
-        param.MergeFrom(given)
+        param.MergeFrom(overrides)
     if args.net:
         for name in ("net_param", "train_net", "train_net_param"):
             param.ClearField(name)
@@ -159,7 +163,7 @@ def _solver(args: Namespace) -> pb.SolverParameter:
     if args.snapshot_prefix:
         param.snapshot_prefix = args.snapshot_prefix
     param.train_state.level = args.level
-    param.train_state.stage.extend(args.stage.split(","))  # Caffe too takes none for one without a name
+    param.train_state.stage.extend(args.stage.split(","))  # like Caffe, an empty list becomes one empty name
     if args.snapshot or args.weights:
         param.ClearField("weights")
     if args.weights and not _adapts(args):
@@ -168,7 +172,7 @@ def _solver(args: Namespace) -> pb.SolverParameter:
 
 
 def _device(args: Namespace, param: pb.SolverParameter | None, log: Log) -> torch.device:
-    """Return the device the flags ask for, else the one the solver asks for where it is there."""
+    """Return the device that the flags select, else the solver's if it exists, else the CPU."""
     device = chosen_device(args)
     if device is None and param is not None and param.solver_mode == pb.SolverParameter.GPU:
         if torch.cuda.device_count() > param.device_id:

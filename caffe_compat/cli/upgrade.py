@@ -1,11 +1,11 @@
-"""``upgrade``: old definitions and weights in their current form."""
+"""``upgrade``: write old definitions and weights in the current format."""
 
 from __future__ import annotations
 
 import argparse
 import re
 
-from caffe_compat.cli.detect import is_solver, says_text
+from caffe_compat.cli.detect import is_solver, looks_like_text
 from caffe_compat.definition.upgrade import upgrade_net, upgrade_solver
 from caffe_compat.formats.files import read_binary, read_net, read_solver, write_binary, write_text
 from caffe_compat.schema import caffe_pb2 as pb
@@ -15,16 +15,16 @@ def define(part: argparse.ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=upgrade)
     part.add_argument("source", help="net (prototxt or caffemodel) or solver (prototxt)")
-    part.add_argument("target", help="file to write, in the form of the source")
+    part.add_argument("target", help="file to write, text or binary like the source")
     named = re.search(r"upgrade_(net|solver)_proto", part.prog)
     part.add_argument(
-        "--kind", choices=("auto", "net", "solver"), default=named[1] if named else "auto", help="what the source is"
+        "--kind", choices=("auto", "net", "solver"), default=named[1] if named else "auto", help="kind of source"
     )
 
 
 def upgrade(args: argparse.Namespace) -> int:
-    """Write the current form of a net or solver."""
-    if args.kind != "solver" and not says_text(args.source):
+    """Upgrade a net or solver to the current format."""
+    if args.kind != "solver" and not looks_like_text(args.source):
         net, store = read_binary(args.source, pb.NetParameter)
         write_binary(upgrade_net(net), args.target, store)
     elif args.kind == "solver" or (args.kind == "auto" and is_solver(args.source)):

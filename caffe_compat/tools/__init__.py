@@ -1,1 +1,1 @@
-"""Tools around nets: timing, checking, comparing, and what BVLC Caffe shipped as programs of their own."""
+"""Tools for nets: timing, linting, comparing, and BVLC Caffe's command line tools."""

@@ -1,7 +1,7 @@
-"""Blobs of a net on its data, stored row by row: extract_features.
+"""Store the blobs of a net row by row: extract_features.
 
-Facts from BVLC Caffe 9b89154, tools/extract_features.cpp: the net runs in TEST; every row of a blob becomes a Datum of
-floats, without a label; keys are the row's number in ten digits.
+Facts from BVLC Caffe 9b89154, tools/extract_features.cpp: the net runs in phase TEST; each row of a blob becomes a
+Datum of floats without a label; the key is the row number in ten digits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FORMATS = (*BACKENDS, "hdf5")
 
 
 class Rows(Protocol):
-    """Where rows go."""
+    """A store of rows."""
 
     def add(self, rows: npt.NDArray[np.float32]) -> None:
         """Append the rows of a batch."""
@@ -42,7 +42,8 @@ class _Database:
 
     def add(self, rows: npt.NDArray[np.float32]) -> None:
         if rows.ndim > 4:
-            raise NetError(f"a Datum has no room for the shape {rows.shape}", hint="db_type hdf5 takes any")
+            problem = f"blob has {rows.ndim} axes, a Datum holds at most 4"
+            raise NetError(problem, code="unsupported", value=rows.shape, hint="use db_type hdf5")
         extents = (*rows.shape[1:], 1, 1, 1)[:3]
         for row in rows:
             datum = pb.Datum(channels=extents[0], height=extents[1], width=extents[2])
@@ -64,19 +65,20 @@ class _Hdf5:
             return
         dataset = file[self._name]
         if dataset.shape[1:] != rows.shape[1:]:
-            raise NetError(f"its shape changed from {dataset.shape[1:]} to {rows.shape[1:]}", field=self._name)
+            problem = f"rows have shape {rows.shape[1:]}, earlier batches have {dataset.shape[1:]}"
+            raise NetError(problem, code="shape-mismatch", field=self._name)
         dataset.resize(len(dataset) + len(rows), axis=0)
         dataset[-len(rows) :] = rows
 
 
 @contextmanager
-def _new(path: str | PathLike[str], blob: str, fmt: str) -> Iterator[Rows]:
+def _new_store(path: str | PathLike[str], blob: str, fmt: str) -> Iterator[Rows]:
     if fmt != "hdf5":
         with new_database(path, fmt) as database:
             yield _Database(database.put)
         return
     if Path(path).exists():
-        raise DataError("exists already", file=path, hint="another name, or remove it")
+        raise DataError("file exists", code="duplicate", file=path, hint="remove it or choose another name")
     with new_hdf5(path) as writer:
         yield _Hdf5(writer, blob)
 
@@ -89,51 +91,53 @@ def extract_features(
     *,
     fmt: str = "lmdb",
     device: torch.device | str = "cpu",
-    told: Callable[[str], None] = lambda _line: None,
+    report: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, int]:
-    """Run a net on its data and store blobs.
+    """Run a net on its data and store some of its blobs.
 
     Parameters
     ----------
-    net : built from ``feed.graph`` for TEST, its weights loaded.
-    feed : see :func:`caffe_compat.tools.feeds.feed`; every input must be read, none made up.
-    targets : (blob, file or database to make) pairs.
-    batches : how many to run.
+    net : built from ``feed.graph`` for TEST, with its weights loaded.
+    feed : see :func:`caffe_compat.tools.feeds.feed`; made-up inputs are refused.
+    targets : (blob, file or database to create) pairs.
+    batches : number of batches to run.
     fmt : "lmdb", "leveldb" or "hdf5" (a dataset under the blob's name, rows first).
-    told : called with a line for the log.
+    report : called with each line of the log.
 
     Returns
     -------
-    Rows stored, by blob.
+    The number of rows stored for each blob.
 
     Raises
     ------
     NetError, DataError
-        There is no such blob, a target exists, or something is not fed.
+        if a blob does not exist, a target exists, or an input has no data.
     """
     for blob, _ in targets:
         if blob not in net.caffe.shapes:
-            raise NetError("no such blob in the net", value=blob, hint=did_you_mean(blob, net.caffe.shapes))
+            hint = did_you_mean(blob, net.caffe.shapes)
+            raise NetError("the net has no such blob", code="name-unknown", field="BLOB", value=blob, hint=hint)
         if not net.caffe.shapes[blob]:
-            raise NetError("has no rows: it is a single value", value=blob)
+            raise NetError("blob is a scalar and has no rows", code="unsupported", field="BLOB", value=blob)
     if feed.made_up:
         blob = next(iter(feed.made_up))
-        raise DataError("nothing feeds this input", value=blob, hint="the net needs a data layer")
+        raise DataError("input has no data", code="field-missing", field="input", value=blob, hint="add a data layer")
     if fmt not in FORMATS:
-        raise DataError("no such format", field="db_type", value=fmt, hint=", ".join(FORMATS))
+        hint = f"use one of {', '.join(FORMATS)}"
+        raise DataError("unknown format", code="name-unknown", field="db_type", value=fmt, hint=hint)
     count = dict.fromkeys((blob for blob, _ in targets), 0)
-    told("Extracting Features")
+    report("Extracting Features")
     with ExitStack() as stack, torch.no_grad():
-        stores = [(blob, stack.enter_context(_new(path, blob, fmt))) for blob, path in targets]
+        stores = [(blob, stack.enter_context(_new_store(path, blob, fmt))) for blob, path in targets]
         for _ in range(batches):
             batch = {blob: value.to(device) for blob, value in feed.next().items()}
             values = net.every_blob(batch)
             for blob, store in stores:
                 rows = values[blob].cpu().numpy()
                 store.add(rows)
-                before, count[blob] = count[blob], count[blob] + len(rows)
-                if before // 1000 != count[blob] // 1000:
-                    told(f"Extracted features of {count[blob]} query images for feature blob {blob}")
+                previous, count[blob] = count[blob], count[blob] + len(rows)
+                if previous // 1000 != count[blob] // 1000:
+                    report(f"Extracted features of {count[blob]} query images for feature blob {blob}")
     for blob, stored in count.items():
-        told(f"Extracted features of {stored} query images for feature blob {blob}")
+        report(f"Extracted features of {stored} query images for feature blob {blob}")
     return count

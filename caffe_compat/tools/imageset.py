@@ -1,9 +1,9 @@
-"""Pictures to a database of Datums, and the mean of such a database: convert_imageset and compute_image_mean.
+"""Store images in a database of Datums and compute the mean of such a database: convert_imageset, compute_image_mean.
 
 Facts from BVLC Caffe 9b89154, tools/convert_imageset.cpp, tools/compute_image_mean.cpp and util/io.cpp: a line of the
-list is a name, a space, a label; keys are the line's number in eight digits, an underscore and the name; a picture that
-cannot be read is left out; a coded file of the right name that is not resized is stored byte for byte, in colour even
-where --gray asks for none; sums are single precision, in the order of the records.
+list is a name, a space and a label; the key is the line number in eight digits, an underscore and the name; an image
+that cannot be read is skipped; an encoded file with the right suffix that is not resized is stored byte for byte, in
+colour even with --gray; sums are in single precision, in the order of the records.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from caffe_compat.errors import DataError
 from caffe_compat.formats.image_size import too_many
 from caffe_compat.schema import caffe_pb2 as pb
 
-Told = Callable[[str], None]
-_AT_ONCE = 64
-_REPORT = {"convert": 1000, "mean": 10000}
+Report = Callable[[str], None]
+_BATCH = 64
+_REPORT_INTERVAL = {"convert": 1000, "mean": 10000}
 
 
 @dataclass(frozen=True)
 class Options:
-    """How pictures are stored.
+    """How images are stored.
 
     Attributes
     ----------
-    gray : read them as grayscale.
+    gray : read images as grayscale.
     resize : (height, width), or None.
-    encode : store them coded, in this format ("jpg", "png"); "" for raw bytes.
-    keep_encoding : store them coded in the format that their names tell.
-    check_size : refuse pictures of different sizes.
-    strict : refuse a picture that cannot be read, instead of leaving it out.
+    encode : store images encoded in this format ("jpg", "png"); "" for raw pixels.
+    keep_encoding : store images encoded in the format of their suffix.
+    check_size : refuse images that differ in size.
+    strict : refuse an image that cannot be read instead of skipping it.
     """
 
     gray: bool = False
@@ -57,28 +57,30 @@ class Options:
 
 
 def read_image_list(path: str | PathLike[str]) -> list[tuple[str, int]]:
-    """Return the (name, label) pairs of a list; names may hold spaces.
+    """Read the (name, label) pairs of a list; names may contain spaces.
 
     Raises
     ------
     DataError
-        It cannot be read, is empty, or a line has no label.
+        if the list cannot be read or is empty, or a line has no label.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", file=path) from None
-    found = []
+        raise DataError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=path) from None
+    pairs = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         name, _, label = line.rstrip().rpartition(" ")
         if not name or not re.fullmatch(r"[-+]?\d{1,9}", label):
-            raise DataError("has no label", file=path, line=number, value=line[:80], hint="write NAME LABEL")
-        found.append((name, int(label)))
-    if not found:
-        raise DataError("the list is empty", file=path)
-    return found
+            raise DataError(
+                "line has no label", code="syntax", file=path, line=number, value=line[:80], hint="write NAME LABEL"
+            )
+        pairs.append((name, int(label)))
+    if not pairs:
+        raise DataError("list is empty", code="empty", file=path)
+    return pairs
 
 
 def convert_imageset(
@@ -89,183 +91,189 @@ def convert_imageset(
     *,
     backend: str = "lmdb",
     shuffle_seed: int | None = None,
-    told: Told = lambda _line: None,
+    report: Report = lambda _line: None,
 ) -> int:
-    """Store pictures as Datums.
+    """Store images as Datums.
 
     Parameters
     ----------
-    root : put before every name, as Caffe does; a folder without its slash works too.
+    root : prefix of every name, as in Caffe; a folder without trailing slash works too.
     lines : (name, label) pairs, see :func:`read_image_list`.
-    target : the database to make.
+    target : the database to create.
     backend : "lmdb" or "leveldb".
-    shuffle_seed : shuffle as Caffe does, from this seed; None keeps the order.
-    told : called with a line for the log.
+    shuffle_seed : seed of Caffe's shuffle; None keeps the order.
+    report : called with each line of the log.
 
     Returns
     -------
-    How many pictures were stored.
+    The number of images stored.
 
     Raises
     ------
     DataError
-        Nothing could be stored, or, where `options` ask for it, a picture cannot be read or differs in size; the size
-        to resize to has too many pixels.
+        if no image could be stored; if `options` are strict and an image cannot be read; if they check sizes and an
+        image differs; if the target size has too many pixels.
     """
     if options.resize and (problem := too_many(options.resize[1], options.resize[0])):
-        raise DataError(problem, field="resize", value=options.resize)
+        raise DataError(problem, code="too-large", field="resize", value=options.resize)
     if shuffle_seed is not None:
-        told("Shuffling data")
+        report("Shuffling data")
         order = shuffled(np.arange(len(lines)), Mersenne(shuffle_seed))
         lines = [lines[index] for index in order]
-    told(f"A total of {len(lines)} images.")
+    report(f"A total of {len(lines)} images.")
     stored = 0
     size: tuple[int, ...] | None = None
     with new_database(target, backend) as database:
-        for start in range(0, len(lines), _AT_ONCE):
-            some = list(enumerate(lines[start : start + _AT_ONCE], start))
-            for (number, (name, _)), made in zip(some, side_by_side(_maker(root, options), some), strict=True):
-                if isinstance(made, DataError):
+        for start in range(0, len(lines), _BATCH):
+            batch = list(enumerate(lines[start : start + _BATCH], start))
+            for (number, (name, _)), result in zip(batch, side_by_side(_reader(root, options), batch), strict=True):
+                if isinstance(result, DataError):
                     if options.strict:
-                        raise made
-                    told(f"{made}: left out")
+                        raise result
+                    report(f"{result}: skipped")
                     continue
-                datum, shape = made
+                datum, shape = result
                 if options.check_size and size not in (None, shape):
-                    problem = f"has the size {shape}, the ones before {size}"
-                    raise DataError(problem, value=name, hint="--resize_height and --resize_width")
+                    problem = f"image has shape {shape}, earlier images have {size}"
+                    hint = "pass --resize_height and --resize_width"
+                    raise DataError(problem, code="shape-mismatch", value=name, hint=hint)
                 size = shape
                 database.put(f"{number:08d}_{name}".encode("utf-8", "surrogateescape"), datum)
                 stored += 1
-                if stored % _REPORT["convert"] == 0:
-                    told(f"Processed {stored} files.")
+                if stored % _REPORT_INTERVAL["convert"] == 0:
+                    report(f"Processed {stored} files.")
         if not stored:
-            raise DataError(
-                "not one picture could be read", value=lines[0][0] if lines else None, hint=f"root is {root!r}"
-            )
-    if stored % _REPORT["convert"]:
-        told(f"Processed {stored} files.")
+            first = lines[0][0] if lines else None
+            raise DataError("no image could be read", code="empty", value=first, hint=f"the root folder is {root!r}")
+    if stored % _REPORT_INTERVAL["convert"]:
+        report(f"Processed {stored} files.")
     return stored
 
 
-_Made = tuple[bytes, tuple[int, ...]]
+_Result = tuple[bytes, tuple[int, ...]]
 
 
-def _maker(root: str, options: Options) -> Callable[[tuple[int, tuple[str, int]]], _Made | DataError]:
-    def make(item: tuple[int, tuple[str, int]]) -> _Made | DataError:
+def _reader(root: str, options: Options) -> Callable[[tuple[int, tuple[str, int]]], _Result | DataError]:
+    def read(item: tuple[int, tuple[str, int]]) -> _Result | DataError:
         _, (name, label) = item
         try:
-            return _datum(_found(root, name), label, options)
+            return _datum(_locate(root, name), label, options)
         except DataError as error:
             return error
 
-    return make
+    return read
 
 
-def _found(root: str, name: str) -> Path:
+def _locate(root: str, name: str) -> Path:
     path = Path(root + name)
     return path if path.exists() else Path(root) / name
 
 
-def _datum(path: Path, label: int, options: Options) -> _Made:
-    """Return a serialised Datum, and the shape of its picture."""
+def _datum(path: Path, label: int, options: Options) -> _Result:
+    """Return a serialised Datum and the shape of its image."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", file=path) from None
+        raise DataError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=path) from None
     at = At("", path)
-    picture = decode(content, GRAY if options.gray else COLOR, at)
+    image = decode(content, GRAY if options.gray else COLOR, at)
     if options.resize:
-        picture = resized(picture, options.resize[1], options.resize[0])
-    shape = picture.shape
+        image = resized(image, options.resize[1], options.resize[0])
+    shape = image.shape
     coding = options.encode or (path.suffix[1:].lower() if options.keep_encoding else "")
     datum = pb.Datum(label=label)
     if coding:
         same = {"jpeg": "jpg"}.get(path.suffix[1:].lower(), path.suffix[1:].lower()) == coding.lower()
-        datum.data = content if same and not options.resize else _coded(picture, coding, path)
+        datum.data = content if same and not options.resize else _encoded(image, coding, path)
         datum.encoded = True
     else:
-        datum.channels, datum.height, datum.width = picture.shape[2], *picture.shape[:2]
-        datum.data = channels_first(picture).tobytes()
+        datum.channels, datum.height, datum.width = image.shape[2], *image.shape[:2]
+        datum.data = channels_first(image).tobytes()
         datum.encoded = False
     return datum.SerializeToString(), shape
 
 
-def _coded(picture: npt.NDArray[np.uint8], coding: str, path: Path) -> bytes:
+def _encoded(image: npt.NDArray[np.uint8], coding: str, path: Path) -> bytes:
     try:
-        done, content = cv2.imencode(f".{coding}", picture)
+        done, content = cv2.imencode(f".{coding}", image)
     except cv2.error:
         done = False
     if not done:
         raise DataError(
-            "OpenCV has no such format of pictures", file=path, field="encode_type", value=coding, hint="jpg, png"
+            "OpenCV cannot encode this format",
+            code="unsupported",
+            file=path,
+            field="encode_type",
+            value=coding,
+            hint="use jpg or png",
         )
     return content.tobytes()
 
 
 def records(path: str | PathLike[str], backend: str = "lmdb") -> Iterator[tuple[At, pb.Datum]]:
-    """Yield every record of a database once, in the order of its keys.
+    """Yield every record of a database once, in key order.
 
     Raises
     ------
     DataError
-        It cannot be read, or a record is no Datum.
+        if the database cannot be read, or a record is not a Datum.
     """
-    place = Path(path)
-    if not place.exists():
-        raise DataError("no such database", file=place)
-    with open_database(place, backend.upper(), At("", place)) as database:
+    path = Path(path)
+    if not path.exists():
+        raise DataError("database does not exist", code="file-missing", file=path)
+    with open_database(path, backend.upper(), At("", path)) as database:
         first, seen = database.key(), False
         while not seen or database.key() != first:
             seen = True
             key, value = database.take()
-            at = At("", place, what=f"record {key.decode('utf-8', 'replace')!r}")
+            at = At("", path, what=f"record {key.decode('utf-8', 'replace')!r}")
             try:
                 yield at, pb.Datum.FromString(value)
             except DecodeError:
-                raise at.error("is no Datum") from None
+                raise at.error("not a Datum") from None
 
 
 def compute_image_mean(
-    path: str | PathLike[str], *, backend: str = "lmdb", double: bool = False, told: Told = lambda _line: None
+    path: str | PathLike[str], *, backend: str = "lmdb", double: bool = False, report: Report = lambda _line: None
 ) -> npt.NDArray[np.float32]:
-    """Return the mean picture of a database: float32, (channels, height, width).
+    """Compute the mean image of a database: float32, (channels, height, width).
 
     Parameters
     ----------
     backend : "lmdb" or "leveldb".
-    double : add up in double precision. Caffe's single precision loses digits beyond some 65,000 pictures.
-    told : called with a line for the log.
+    double : sum in double precision. Caffe's single precision loses digits beyond about 65,000 images.
+    report : called with each line of the log.
 
     Raises
     ------
     DataError
-        It cannot be read, or a picture has another size than the first.
+        if the database cannot be read, or images differ in size.
     """
     total: npt.NDArray[np.float64] | npt.NDArray[np.float32] | None = None
     count = 0
     for at, datum in records(path, backend):
-        picture = picture_of(datum, AS_STORED, at)
+        image = picture_of(datum, AS_STORED, at)
         if total is None:
             if datum.encoded:
-                told("Decoding Datum")
-            told("Starting iteration")
-            total = np.zeros(picture.shape, np.float64 if double else np.float32)
-        if picture.shape != total.shape:
+                report("Decoding Datum")
+            report("Starting iteration")
+            total = np.zeros(image.shape, np.float64 if double else np.float32)
+        if image.shape != total.shape:
             raise at.error(
-                f"has the size {picture.shape}, the first {total.shape}", hint="convert_imageset --resize_..."
+                f"image has shape {image.shape}, the first has {total.shape}",
+                hint="use convert_imageset --resize_height and --resize_width",
             )
-        total += picture
+        total += image
         count += 1
-        if count % _REPORT["mean"] == 0:
-            told(f"Processed {count} files.")
-    assert total is not None  # open_database refuses an empty one
-    if count % _REPORT["mean"]:
-        told(f"Processed {count} files.")
+        if count % _REPORT_INTERVAL["mean"] == 0:
+            report(f"Processed {count} files.")
+    assert total is not None  # open_database refuses an empty database
+    if count % _REPORT_INTERVAL["mean"]:
+        report(f"Processed {count} files.")
     return (total / total.dtype.type(count)).astype(np.float32)
 
 
 def channel_means(mean: npt.NDArray[np.float32]) -> list[float]:
-    """Return the mean value of each channel, added up in single precision as Caffe does."""
+    """Return the mean of each channel, summed in single precision as in Caffe."""
     sums = np.add.accumulate(mean.reshape(mean.shape[0], -1), axis=1, dtype=np.float32)[:, -1]
     return [float(value) for value in sums / np.float32(mean[0].size)]

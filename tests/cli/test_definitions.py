@@ -65,12 +65,12 @@ def test_what_cannot_be_converted_is_one_error_and_leaves_nothing(folder, output
     before = sorted(folder.iterdir())
     model = "--model=net.prototxt"
     for argv, told in (
-        (["snap_iter_2.caffemodel", "w.onx", model], "w.onx: its name does not say the format"),
-        (["snap_iter_2.caffemodel", "gone/w.pt", model], "gone/w.pt: there is no such folder"),
-        (["snap_iter_2.caffemodel", "w.pt"], "the net must be known (give --model=FILE)"),
+        (["snap_iter_2.caffemodel", "w.onx", model], "w.onx: '.onx'"),
+        (["snap_iter_2.caffemodel", "gone/w.pt", model], "gone: folder"),
+        (["snap_iter_2.caffemodel", "w.pt"], "pass --model=FILE"),
         (["gone.caffemodel", "w.pt", model], "gone.caffemodel"),
-        (["bad.pt", "w.caffemodel", model], "bad.pt: cannot be read as a state_dict"),
-        (["list.pt", "w.caffemodel", model], "list.pt: is not a state_dict"),
+        (["bad.pt", "w.caffemodel", model], "bad.pt"),
+        (["list.pt", "w.caffemodel", model], "list.pt"),
         (["other.pt", "w.caffemodel", model], "did you mean 'ip.biass'?"),
         (["train.h5", "w.pt", model], "train.h5"),
         (["net.prototxt", "w.pt", model], "net.prototxt"),
@@ -86,7 +86,7 @@ def test_a_net_with_more_layers_than_the_weights_is_not_filled_with_chance(folde
     )
     (folder / "more.prototxt").write_text(more.replace('layer { name: "loss"', layer + 'layer { name: "loss"'))
     told = output("convert", "snap_iter_2.caffemodel", "w.pt", "--model=more.prototxt", code=1)
-    assert "has no values for more.weight, more.bias" in told
+    assert "more.weight, more.bias" in told
 
 
 def test_show_counts_the_authors_parameters(output):
@@ -110,8 +110,8 @@ def test_show_tells_what_is_wrong(folder, output):
     (folder / "net.prototxt").write_text(NET.replace("EuclideanLoss", "EuclidLoss"))
     assert "did you mean 'EuclideanLoss'?" in output("show", "net.prototxt", code=1)
     assert "gone" in output("show", "gone", code=1)
-    assert "solver.prototxt: this is a solver; a net is expected" in output("show", "solver.prototxt", code=1)
-    assert "(give --input=BLOB=N,C,H,W, or a deploy prototxt)" in output("show", str(definition(CNN_D)), code=1)
+    assert "solver.prototxt: is a solver" in output("show", "solver.prototxt", code=1)
+    assert "--input=BLOB=N,C,H,W" in output("show", str(definition(CNN_D)), code=1)
     assert "usage" in output("show", "net.prototxt", "--input=data", code=2)
 
 

@@ -1,4 +1,4 @@
-"""caffe-compat finetune_report, and train with weights that are renamed, reshaped or left out."""
+"""caffe-compat finetune_report, and train with weights that are renamed, reshaped or skipped."""
 
 import json
 
@@ -30,7 +30,7 @@ def report(capsys, *argv, code=0):
     return found.out if code in (0, 1) and found.out else found.err
 
 
-def test_the_report_tells_what_becomes_of_each_blob(folder, capsys):
+def test_the_report_lists_the_outcome_of_each_blob(folder, capsys):
     lines = report(capsys, "--model=new.prototxt").splitlines()
     assert [line.split() for line in lines[1:3]] == [
         ["head.weight", "1x3", "left", "at", "its", "filler:", "not", "in", "the", "file"],
@@ -38,8 +38,8 @@ def test_the_report_tells_what_becomes_of_each_blob(folder, capsys):
     ]
     assert lines[3].startswith("(ip)")
     assert lines[-1] == (
-        "0 blobs copied (0 of 4 values, 0.0 %), 2 left at their fillers, 0 layers that do not fit, "
-        "1 layers of the file not used"
+        "0 blobs copied (0 of 4 values, 0.0 %), 2 left at their fillers, 0 layers mismatched, "
+        "1 layers of the file unused"
     )
     assert report(capsys, "--model=new.prototxt", "--strict", code=1)
     lines = report(capsys, "--model=new.prototxt", "--rename", "ip=head", "--strict").splitlines()
@@ -47,17 +47,17 @@ def test_the_report_tells_what_becomes_of_each_blob(folder, capsys):
     assert lines[-1].startswith("2 blobs copied (4 of 4 values, 100.0 %)")
 
 
-def test_the_report_is_json_when_asked_for(folder, capsys):
+def test_the_report_can_be_json(folder, capsys):
     found = json.loads(report(capsys, "--model=wide.prototxt", "--json"))
     assert found["copied"] == ["ip.weight", "ip.bias"]
     assert found["left_at_filler"] == ["more.weight", "more.bias"]
 
 
-def test_the_weights_can_be_written_as_the_net_takes_them(folder, capsys):
+def test_the_adapted_weights_can_be_written(folder, capsys):
     report(capsys, "--model=new.prototxt", "--rename=ip=head", "--output=start.caffemodel")
     old, new = read_weights("snap_iter_2.caffemodel"), read_weights("start.caffemodel")
     assert np.array_equal(old["ip"][0], new["head"][0])
-    assert "its name does not say the format" in report(capsys, "--model=new.prototxt", "--output=start.onx", code=1)
+    assert "start.onx: '.onx'" in report(capsys, "--model=new.prototxt", "--output=start.onx", code=1)
 
 
 def test_training_takes_renamed_weights_and_reports(folder, capsys):
@@ -87,6 +87,6 @@ def test_training_fails_on_layers_that_do_not_fit_unless_told_to_leave_them_out(
     assert main(argv) == 1
     assert "the file has 2 blobs, the net 1" in capsys.readouterr().err
     assert main([*argv, "--skip_mismatched"]) == 0
-    assert "0 blobs copied (0 of 3 values, 0.0 %), 1 left at their fillers, 1 layers that do not fit" in (
+    assert "0 blobs copied (0 of 3 values, 0.0 %), 1 left at their fillers, 1 layers mismatched" in (
         capsys.readouterr().err
     )

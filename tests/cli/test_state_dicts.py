@@ -55,13 +55,13 @@ def deflated(state):
     ("change", "problem"),
     [
         (lambda value: value.to_sparse(), "layout torch.sparse_coo"),
-        (lambda value: value.to("meta"), "without values"),
-        (lambda value: value.to(torch.complex64), "values of type torch.complex64"),
-        (deflated, "deflated"),
+        (lambda value: value.to("meta"), "device meta"),
+        (lambda value: value.to(torch.complex64), "torch.complex64"),
+        (deflated, "compressed"),
         (None, "not a state_dict of tensors"),
     ],
 )
-def test_what_cannot_be_weights_is_one_line(state, change, problem, capsys):
+def test_an_unusable_state_dict_is_one_line(state, change, problem, capsys):
     key = next(iter(state))
     if change is deflated:
         deflated(state)

@@ -61,7 +61,7 @@ def test_time_reads_data_layers_and_makes_up_what_is_not_there(tmp_path, capsys,
     assert float(loss.split()[-1]) > 0
     (tmp_path / "train.txt").unlink()
     assert main(argv) == 1
-    assert "give --input=BLOB=N,C,H,W" in capsys.readouterr().err
+    assert "--input=BLOB=N,C,H,W" in capsys.readouterr().err
     assert main([*argv, "--input=data=6,3", "--input=label=6,1"]) == 0
 
 
@@ -96,7 +96,7 @@ def test_a_layer_takes_the_gradient_of_its_readers(tmp_path):
     assert loss == pytest.approx(3 * blobs["loss"].item())
 
 
-def test_device_query_says_what_is_there(capsys):
+def test_device_query_describes_every_device(capsys):
     count = torch.cuda.device_count()
     assert main(["device_query", "-gpu=all", "--json"]) == 0
     out, err = capsys.readouterr()
@@ -104,4 +104,4 @@ def test_device_query_says_what_is_there(capsys):
     assert "Querying GPUs all" in err
     assert ("No cuda device present." in err) == (count == 0)
     assert main(["device-query", "-gpu", "99"]) == 1
-    assert f"there are {count} CUDA devices here" in capsys.readouterr().err
+    assert "--gpu = '99'" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def _told(subject: Subject, state: State, error: CaffeCompatError) -> Finding:
         problem = f"{error.field} = {error.value!r}: {error.problem}"
     hint = error.hint or ""
     if "input_shapes" in hint:
-        hint = "give --input=BLOB=N,C,H,W"
+        hint = "pass --input=BLOB=N,C,H,W"
     if stages:
         hint = f"a layer of stage {' or '.join(stages)} makes it: --stage={stages[0]}"
     return Finding(
