@@ -12,8 +12,9 @@ from caffe_compat.runtime.memory import keep_freed_memory
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log
 from caffe_compat.solver.creation import after, before
+from caffe_compat.solver.definitions import prepare_in_state, redirect
 from caffe_compat.solver.log import named, number
-from caffe_compat.solver.nets import FedNet, prepare_in_state, redirect
+from caffe_compat.solver.nets import FedNet
 from caffe_compat.solver.testing import mean_scores
 
 

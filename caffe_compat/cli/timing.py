@@ -19,8 +19,8 @@ from caffe_compat.runtime.memory import keep_freed_memory
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log
 from caffe_compat.solver.creation import after, before
+from caffe_compat.solver.definitions import prepare_in_state
 from caffe_compat.solver.log import number
-from caffe_compat.solver.nets import prepare_in_state
 from caffe_compat.tools.feeds import Feed, feed
 from caffe_compat.tools.timing import time_net
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 
+from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.definition.upgrade import upgrade_solver
 from caffe_compat.formats.files import read_solver
 from caffe_compat.pycaffe import mode
@@ -23,7 +24,7 @@ from caffe_compat.solver.rules import make_rule
 PathLike = str | os.PathLike[str]
 
 
-class _Loop(loop.Solver):
+class SolverLoop(loop.Solver):
     """The solver's loop on pycaffe nets, whose diffs hold the update after an iteration, as Caffe's do."""
 
     _tensors: list[torch.Tensor]
@@ -42,12 +43,15 @@ class _Loop(loop.Solver):
             assert tensor.grad is not None
             tensor.grad.zero_() if update is None else tensor.grad.copy_(update)
 
-    def _make_nets(self, sources: object) -> None:
+    def _make_nets(self, sources: Mapping[str, str]) -> None:
         if self.param.random_seed >= 0:
             mode.set_random_seed(self.param.random_seed)
-        super()._make_nets(sources)  # type: ignore[arg-type]
+        super()._make_nets(sources)
         self._rng = mode.randomness()
         self._tensors = [item.tensor for item in self._train.params]
+
+    def _make_net(self, net: PreparedNet) -> LayerwiseNet:
+        return LayerwiseNet(net)
 
     @property
     def trained(self) -> Net:
@@ -79,12 +83,11 @@ class Solver:
     type: ClassVar[str] = ""
 
     def __init__(self, param_file: PathLike) -> None:
-        self._loop = _Loop(
+        self._loop = SolverLoop(
             _definition(param_file, self.type),
             base_dir=Path(param_file).parent,
             device=mode.device(),
             log=mode.make_log(),
-            nets=LayerwiseNet,
             resume=False,
             fork=mode.forks(),
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 
 import torch
 
 from caffe_compat.build.load_report import LoadReport
-from caffe_compat.data import DataSource, Randomness
+from caffe_compat.data import DataSource
 from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.graph.graph import NetGraph
 from caffe_compat.graph.sharing import Slot
@@ -18,9 +18,7 @@ from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.mode import device as mode_device
 from caffe_compat.pycaffe.net import Net
 from caffe_compat.solver.debug import Say
-from caffe_compat.solver.nets import Criterion
-from caffe_compat.solver.trained import Outputs
-from caffe_compat.solver.workers import Workers
+from caffe_compat.solver.nets import Outputs
 
 
 class LearnedBlob:
@@ -60,17 +58,7 @@ class LayerwiseNet:
     weights : the loss weight of each output blob, 0 where it has none.
     """
 
-    def __init__(
-        self,
-        net: PreparedNet,
-        *,
-        rng: Randomness,  # noqa: ARG002  (all nets of a process have one)
-        seed: int | None = None,  # noqa: ARG002  (it is torch's already)
-        device: torch.device | None = None,  # noqa: ARG002  (that of the moment: set_mode_gpu)
-        exact: bool = False,  # noqa: ARG002  (set_exact)
-        workers: Workers | None = None,  # noqa: ARG002
-        criterion: Criterion | None = None,  # noqa: ARG002
-    ) -> None:
+    def __init__(self, net: PreparedNet) -> None:
         self.net = Net.of(net)
         losses = dict(self.graph.losses)
         self.weights: Mapping[str, float] = {name: losses.get(name, 0.0) for name in self.graph.outputs}
@@ -95,10 +83,6 @@ class LayerwiseNet:
     def params(self) -> Sequence[LearnedBlob]:
         """The parameters in Caffe's order, shared ones once."""
         return self._params
-
-    def state(self) -> Iterable[torch.Tensor]:
-        """Return the parameters' values."""
-        return [item.tensor for item in self._params]
 
     def clear(self) -> None:
         """Set the gradients to zero."""

@@ -17,24 +17,25 @@ import torch
 
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.data import CRand
+from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.definition.upgrade import upgrade_solver
-from caffe_compat.formats.files import format_text
+from caffe_compat.formats.files import SolverSnapshot, format_text, read_solverstate, write_solverstate
 from caffe_compat.graph.costs import work
 from caffe_compat.runtime.closing import Closing
 from caffe_compat.runtime.memory import keep_freed_memory
 from caffe_compat.runtime.threads import threads_for
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.creation import after, before
+from caffe_compat.solver.definitions import SolverDefinition, redirect, test_definitions, train_definition
 from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.log import Log, number, score
-from caffe_compat.solver.nets import Criterion, FedNet, SolverDefinition, redirect, test_definitions, train_definition
+from caffe_compat.solver.nets import Criterion, FedNet, SolverNet
 from caffe_compat.solver.policy import rate
-from caffe_compat.solver.saving import Saving
+from caffe_compat.solver.resume import Place, random_states, read_resume, resume_path, write_resume
 from caffe_compat.solver.signals import Action
 from caffe_compat.solver.smoothing import SmoothedLoss
-from caffe_compat.solver.snapshot import check_layer_names, check_prefix
+from caffe_compat.solver.snapshot import check_layer_names, check_prefix, find_weights, fit_history, snapshot_path
 from caffe_compat.solver.testing import Scores, mean_scores
-from caffe_compat.solver.trained import MakesNets, SolverNet
 from caffe_compat.solver.update import Updater
 from caffe_compat.solver.workers import Workers
 
@@ -42,7 +43,7 @@ _ALONE = Workers()
 _URGENCY = (Action.NONE, Action.SNAPSHOT, Action.STOP)
 
 
-class Solver(Saving, Closing):
+class Solver(Closing):
     """Caffe's solver on torch; a context manager, which closes what feeds its nets.
 
     Parameters
@@ -57,7 +58,6 @@ class Solver(Saving, Closing):
     workers : the processes that train this net together, and which of them this is.
     criterion : a loss that is no layer: told by torch from the blobs that go into the nets and come out of them.
     exact : add up convolutions in genuine Caffe's order, as :func:`caffe_compat.load_net` does: its bits, slower.
-    nets : what makes the nets.
     fork : the fork of Caffe the nets are for (or several), where their layers do not tell.
     resume : write a ``.resume.npz`` beside each snapshot, so that a run can go on as if it had never stopped.
 
@@ -92,7 +92,6 @@ class Solver(Saving, Closing):
         exact: bool = False,
         workers: Workers = _ALONE,
         criterion: Criterion | None = None,
-        nets: MakesNets = FedNet,
         resume: bool = True,
         fork: str | Sequence[str] | None = None,
     ) -> None:
@@ -107,7 +106,6 @@ class Solver(Saving, Closing):
         self._fork = fork
         self._workers = workers
         self._criterion = criterion
-        self._nets = nets
         self._resume = resume
         self.callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self._stopped = self._warned = False
@@ -133,25 +131,17 @@ class Solver(Saving, Closing):
             train = replace(train, net=redirect(train.net, sources["TRAIN"]))
         if "TEST" in sources:
             tests = [replace(test, net=redirect(test.net, sources["TEST"])) for test in tests]
-        seed = int(self.param.random_seed) if self.param.random_seed >= 0 else None
-        if seed is not None:
-            torch.manual_seed(seed + self._workers.rank)
-        rng = self._rng = CRand(random_seed=seed)
+        self._seed = int(self.param.random_seed) if self.param.random_seed >= 0 else None
+        if self._seed is not None:
+            torch.manual_seed(self._seed + self._workers.rank)
+        self._rng = CRand(random_seed=self._seed)
 
         def made(definition: SolverDefinition, place: str) -> SolverNet:
             self._say(place, definition.origin)
             self._log.lines(before(definition.net))
-            fed = self._nets(
-                definition.net,
-                rng=rng,
-                seed=seed,
-                device=self._device,
-                exact=self._exact,
-                workers=self._workers,
-                criterion=self._criterion,
-            )
-            self._log.lines(after(fed.graph))
-            return fed
+            net = self._make_net(definition.net)
+            self._log.lines(after(net.graph))
+            return net
 
         self._train = made(train, "solver.cpp:102")
         self._work = work(self._train.graph)
@@ -161,6 +151,18 @@ class Solver(Saving, Closing):
         for listed in self.param.weights:
             for name in listed.split(","):
                 self.load_weights(name.strip())
+
+    def _make_net(self, net: PreparedNet) -> SolverNet:
+        """Return the net that a prepared definition stands for."""
+        return FedNet(
+            net,
+            rng=self._rng,
+            seed=self._seed,
+            device=self._device,
+            exact=self._exact,
+            workers=self._workers,
+            criterion=self._criterion,
+        )
 
     def close(self) -> None:
         """Close what feeds the nets; the weights stay."""
@@ -196,7 +198,8 @@ class Solver(Saving, Closing):
         """Train for some iterations, testing, logging and taking snapshots where they are due."""
         param = self.param
         stop = self.iter + count
-        self._workers.follow_first(self._train.state())
+        if self._workers.count > 1:
+            self._workers.follow_first(self.net.state_dict().values())
         self._losses = SmoothedLoss(param.average_loss)
         self._shown = (self._shown[0], time.perf_counter())
         with self._log.progress(stop, self.iter, self._train.graph.name) as show:
@@ -255,6 +258,67 @@ class Solver(Saving, Closing):
             self.test_all()
         self._say("solver.cpp:332", "Optimization Done.")
         return not self._stopped
+
+    def snapshot(self) -> Path:
+        """Write the weights and the solver's state; return the path of the state.
+
+        Each file appears under its name only when it is complete, the weights first. Of several workers the first one
+        writes them.
+        """
+        check_prefix(self.param)
+        hdf5 = self.param.snapshot_format == pb.SolverParameter.HDF5
+        kind, suffix, fmt = ("HDF5", ".h5", "HDF5") if hdf5 else ("binary proto", "", "BINARYPROTO")
+        weights = snapshot_path(self.param, self.iter, ".caffemodel" + suffix)
+        state = snapshot_path(self.param, self.iter, ".solverstate" + suffix)
+        random = random_states(self._place)
+        if not self._workers.leads:
+            return state
+        self._say("solver.cpp:474" if hdf5 else "solver.cpp:464", f"Snapshotting to {kind} file {weights}")
+        if self.param.snapshot_diff:
+            self._updater.show_updates()
+        self._train.save(weights, fmt, diffs=self.param.snapshot_diff)
+        place = "sgd_solver.cpp:296" if hdf5 else "sgd_solver.cpp:284"
+        self._say(place, f"Snapshotting solver state to {kind} file {state}")
+        if self._resume:
+            write_resume(resume_path(state), self._place, iteration=self.iter, weights=weights, random=random)
+        record = SolverSnapshot(self.iter, fspath(weights), self._step, self._updater.history_blobs())
+        write_solverstate(record, state, fmt)
+        return state
+
+    @property
+    def _place(self) -> Place:
+        tests = [source for test in self._tests for source in test.sources]
+        return Place(self._train.sources, tests, self._rng, self._device, self._workers)
+
+    def restore(self, path: str | PathLike[str], *, restart_data: bool = False) -> None:
+        """Go on from a solver state of either format; its weights may have moved along with it.
+
+        Where its ``.resume.npz`` lies beside it, data and random numbers go on where they stood, unless `restart_data`
+        asks for Caffe's way: the data from the beginning.
+
+        Raises
+        ------
+        FileError, SolverError, WeightsError
+        """
+        file = Path(path)
+        state = read_solverstate(file)
+        history = fit_history(state.history, self._updater.history_shapes, file)
+        beside = resume_path(file)
+        go_on: str | Callable[[], None] = ""
+        if state.learned_net:
+            weights = find_weights(state.learned_net, file)
+            if not restart_data and beside.is_file():
+                go_on = read_resume(beside, self._place, iteration=state.iter, weights=weights)
+            self._log.copied(self._train.load(weights), weights)
+        self._say("sgd_solver.cpp:336", "SGDSolver: restoring history")
+        self._updater.restore_history(history)
+        self.iter, self._step = state.iter, state.current_step
+        if callable(go_on):
+            go_on()
+            self._say("solver.cpp:499", f"Data as in {beside}")
+        elif go_on:
+            self._say("solver.cpp:499", f"{beside} is left aside: {go_on}")
+        self._shown = (self.iter, time.perf_counter())
 
     def _displays(self) -> bool:
         return bool(self.param.display) and self.iter % self.param.display == 0
@@ -347,3 +411,6 @@ class Solver(Saving, Closing):
             else:
                 self._pending = request  # all of them take part in a snapshot, and this one tests alone
         return not self._stopped
+
+    def _say(self, place: str, text: str) -> None:
+        self._log.line(place, text)

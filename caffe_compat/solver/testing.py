@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from caffe_compat.solver.trained import SolverNet
+    from caffe_compat.solver.nets import SolverNet
 
 
 @dataclass(frozen=True)

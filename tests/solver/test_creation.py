@@ -10,8 +10,8 @@ from caffe_compat.formats.text import parse_text
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.creation import after, before
+from caffe_compat.solver.definitions import prepare_in_state
 from caffe_compat.solver.log import Log
-from caffe_compat.solver.nets import prepare_in_state
 from caffe_compat.tools.logs import read_log
 from tests.solver.case import write_case
 

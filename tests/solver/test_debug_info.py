@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from caffe_compat.formats.files import parse_text
-from caffe_compat.pycaffe.trainable import LayerwiseNet
+from caffe_compat.pycaffe.solver import SolverLoop
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log, Solver
 from caffe_compat.solver.log import number
-from caffe_compat.solver.nets import FedNet
 from tests.solver.case import SOLVER, write_case
 
 NET = """
@@ -34,7 +33,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def lines(iterations=1, nets=FedNet, **fields):
+def lines(iterations=1, kind=Solver, **fields):
     """The log of a run, without the stamps: severity, place and text."""
     message = parse_text(SOLVER + "debug_info: true", pb.SolverParameter)
     message.ClearField("test_iter")
@@ -42,7 +41,7 @@ def lines(iterations=1, nets=FedNet, **fields):
     for name, value in {"snapshot": 0, "display": 1, **fields}.items():
         getattr(message, name).extend(value) if isinstance(value, list) else setattr(message, name, value)
     stream = io.StringIO()
-    solver = Solver(message, log=Log(stream), nets=nets)
+    solver = kind(message, log=Log(stream))
     solver.step(iterations)
     found = re.findall(r"^([IE])\d{4} [\d:.]+ +\d+ (\S+:\d+)\] (.*)$", stream.getvalue(), re.MULTILINE)
     return [line for line in found if line[1].startswith("net.cpp") and "[" in line[2]], solver
@@ -99,7 +98,7 @@ def numbers(found):
 
 
 def test_a_net_of_pycaffe_writes_the_same(folder):
-    (first, ours), (second, theirs) = (numbers(lines(3, nets)[0]) for nets in (FedNet, LayerwiseNet))
+    (first, ours), (second, theirs) = (numbers(lines(3, kind)[0]) for kind in (Solver, SolverLoop))
     assert first == second
     assert len(ours) > 50
     np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-7)
