@@ -9,7 +9,7 @@ from typing import Any
 
 from lq_emotion.cli.options import add_delay, add_partitions, at_least, number_from, partitions_of, teller
 
-_CONVENTIONS = ("avec", "population", "sample")  # those of scores.metrics, which torch comes with
+_CONVENTIONS = ("avec", "population", "sample")  # those of metrics.regression, which torch comes with
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,9 +92,9 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _report(results: dict[str, Any], out: Path) -> None:
     from caffe_compat.errors import printable
-    from lq_emotion.evaluation.tables import describe, rows_of
+    from lq_emotion.evaluation.tables import describe, score_rows
 
-    rows = rows_of(results)
+    rows = score_rows(results)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print()
     for name, *numbers in rows:

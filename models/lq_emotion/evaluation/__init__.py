@@ -1,1 +1,1 @@
-"""Predictions of prepared recordings: scores, post-processing, tables and plots."""
+"""Predict prepared recordings and score the predictions: post-processing, tables and plots."""

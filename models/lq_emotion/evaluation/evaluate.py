@@ -1,4 +1,4 @@
-"""From a net and prepared recordings to predictions, scores and pictures."""
+"""Evaluate a net on prepared recordings: predictions, scores and plots."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from lq_emotion.common.devices import choose_device
 from lq_emotion.common.json_files import write_json
 from lq_emotion.datasets.avec.partitions import Partitions, avec_name, recordings_in
 from lq_emotion.evaluation import plots, tables
-from lq_emotion.evaluation.adjust import Recorded, made_alike
+from lq_emotion.evaluation.calibration import Calibration, common_preparation
 from lq_emotion.evaluation.postprocess import PostProcessing, Search
-from lq_emotion.evaluation.predict import Predictor, load_predictor
-from lq_emotion.evaluation.tables import Predicted
-from lq_emotion.metrics.delay import grid_index, shift_gold
+from lq_emotion.evaluation.predictor import Predictor, load_predictor
+from lq_emotion.evaluation.tables import Traces
+from lq_emotion.metrics.delay import STEP, grid_index, shift_gold
 from lq_emotion.metrics.regression import CONVENTIONS, Convention, Score, mean_score, score
 from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import loadmat
 from matlab_ports.run_eval import Labels, mat_path, open_video, read_labels
 
 Say = Callable[[str], None]
-PHASES = ("train", "dev")  # partitions that stand for their recordings
+PARTITION_WORDS = ("train", "dev")  # stand for all recordings of the partition
 TOGETHER, MEAN = "concatenated", "mean"
 
 
@@ -40,22 +40,23 @@ class Evaluate:
     Attributes
     ----------
     weights : a caffemodel, or the folder of a run.
-    data : folder of NAME.mat as prepare writes them.
-    out : folder for predictions/, scores and pictures.
-    names : recordings; by default those of the partition dev.
-    partitions : of the recordings; by default as they were named to prepare, or as AVEC's names say.
-    net : a definition in place of the authors' deploy form.
-    delay : seconds by which the gold standard is late, in all; by default what the recordings were prepared with.
-    delay_on : recordings that the delay is searched for on, 0 to 8 s, in place of `delay`; "train" and "dev" stand for
-        all of a partition.
-    learn_on : recordings that AVEC's post-processing is learnt on; none for no post-processing.
-    search : see `scores.postprocess`.
-    convention : see `scores.metrics`.
-    timeline : folder of NAME.mat with gsd and time; predictions then have a row for each of its times, NaN where the
-        frame was dropped.
+    data : folder of NAME.mat files written by prepare.
+    out : folder for predictions/, scores and plots.
+    names : recordings; by default the partition dev.
+    partitions : by default those chosen in prepare, or those of AVEC's names.
+    net : a definition; by default the run's, or the authors' deploy form.
+    delay : total delay of the gold standard in seconds; by default that of the preparation.
+    delay_on : recordings on which to search for the delay, 0 to 8 s, in place of `delay`; "train" and "dev" stand for
+        whole partitions.
+    learn_on : recordings on which to learn AVEC's post-processing; empty for none.
+    search : see `evaluation.postprocess`.
+    convention : see `metrics.regression`.
+    timeline : folder of NAME.mat files with gsd and time; predictions then have a row for each of these times, NaN
+        where a frame was dropped.
     mean, std : see `Predictor`.
-    device, batch : where, and how many frames at once.
-    say : takes lines of progress.
+    device : "auto", "cpu", "cuda", ...
+    batch : frames per batch.
+    say : receives lines of progress.
     """
 
     weights: Path
@@ -77,147 +78,158 @@ class Evaluate:
     say: Say = print
 
     def run(self) -> dict[str, Any]:
-        """Predict, score and write; return what scores.json holds.
+        """Predict, score and write; return the contents of scores.json.
 
         Raises
         ------
         CaffeCompatError, PortError, OSError
-            Something that cannot be used. Nothing is written before all frames are predicted.
+            An input is invalid. Nothing is written before all frames are predicted.
         """
         self._require_writable()
-        predicted, results, timelines = self._computed()
-        self._write(predicted, results, timelines)
+        recordings, results, timelines = self._compute()
+        self._write(recordings, results, timelines)
         return results
 
     def score(self) -> dict[str, Any]:
-        """Predict and score as `run` does, and write nothing.
+        """Predict and score like `run`, without writing.
 
         Raises
         ------
         CaffeCompatError, PortError, OSError
         """
-        return self._computed()[1]
+        return self._compute()[1]
 
-    def _computed(self) -> tuple[list[Predicted], dict[str, Any], dict[str, Labels]]:
+    def _compute(self) -> tuple[list[Traces], dict[str, Any], dict[str, Labels]]:
         names = list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
-        delay_on, learn_on = self._named(self.delay_on), self._named(self.learn_on)
-        everyone = list(dict.fromkeys([*names, *delay_on, *learn_on]))
-        labels = read_labels(self.data, everyone)
-        dimension, prepared = made_alike(labels, self.data)
+        delay_on, learn_on = self._expand_partitions(self.delay_on), self._expand_partitions(self.learn_on)
+        all_names = list(dict.fromkeys([*names, *delay_on, *learn_on]))
+        labels = read_labels(self.data, all_names)
+        dimension, prepared = common_preparation(labels, self.data)
         timelines = self._timelines(names, labels)
         device = choose_device(self.device)
         predictor, weights = load_predictor(self.weights, self.net, device=device, mean=self.mean, std=self.std)
-        self.say(f"{weights} on {len(everyone)} recordings of {self.data}, on {device}")
+        self.say(f"evaluating {weights} on {len(all_names)} recordings of {self.data} with {device}")
         for what, learnt in (("the delay", delay_on), ("post-processing", learn_on)):
             if scored := [name for name in learnt if name in names]:
-                self.say(f"warning: {what} is learnt on recordings that it scores: {', '.join(scored)}")
-        recorded = Recorded(self._predict(predictor, everyone, labels), labels, self.convention, self.search)
-        delays = recorded.delays(delay_on, processed=bool(learn_on)) if delay_on else {}
+                self.say(f"warning: {what} is learnt on recordings that are also scored: {', '.join(scored)}")
+        calibration = Calibration(self._predict(predictor, all_names, labels), labels, self.convention, self.search)
+        delays = calibration.delay_scores(delay_on, processed=bool(learn_on)) if delay_on else {}
         delay = max(delays, key=delays.__getitem__) if delays else prepared if self.delay is None else self.delay
-        processing = recorded.learnt(learn_on, delay) if learn_on else None
-        finished = recorded.finished(names, delay, processing)
-        predicted = [
-            Predicted(
-                name, labels[name].video_time, labels[name].valence, finished[name], recorded.raw[name], dimension
+        processing = calibration.learn_processing(learn_on, delay) if learn_on else None
+        calibrated = calibration.apply(names, delay, processing)
+        recordings = [
+            Traces(
+                name, labels[name].video_time, labels[name].valence, calibrated[name], calibration.raw[name], dimension
             )
             for name in names
         ]
-        results = self._results(predicted, weights, labels[names[0]])
+        results = self._results(recordings, weights, labels[names[0]])
         results |= {
             "delay": delay,
             "prepared_delay": prepared,
-            "delay_search": {"learnt_on": delay_on, "ccc": {f"{one:g}": value for one, value in delays.items()}}
+            "delay_search": {"learnt_on": delay_on, "ccc": {f"{seconds:g}": value for seconds, value in delays.items()}}
             if delays
             else None,
-            "post_processing": _told(processing, learn_on),
+            "post_processing": _processing_record(processing, learn_on),
         }
-        return predicted, results, timelines
+        return recordings, results, timelines
 
-    def _named(self, words: Sequence[str]) -> list[str]:
-        """Return recordings by their names, or all of a partition."""
+    def _expand_partitions(self, words: Sequence[str]) -> list[str]:
+        """Replace "train" and "dev" by the recordings of the partition."""
         named = (
-            recordings_in(self.data, word, self.partitions) if word in PHASES else [avec_name(word)] for word in words
+            recordings_in(self.data, word, self.partitions) if word in PARTITION_WORDS else [avec_name(word)]
+            for word in words
         )
         return list(dict.fromkeys(name for names in named for name in names))
 
     def _require_writable(self) -> None:
-        """Refuse, before minutes of predictions, a folder that cannot be written or made."""
-        there = next(folder for folder in (self.out.absolute(), *self.out.absolute().parents) if folder.exists())
-        if not there.is_dir():
-            raise FileError("this is a file; a folder is expected", file=there)
-        if not os.access(there, os.W_OK):
-            raise FileError("cannot be written to", file=there, hint="choose another --out")
+        """Refuse a folder that cannot be written before minutes of predictions."""
+        existing = next(folder for folder in (self.out.absolute(), *self.out.absolute().parents) if folder.exists())
+        if not existing.is_dir():
+            raise FileError("not a folder", code="file-unwritable", file=existing, hint="choose another --out")
+        if not os.access(existing, os.W_OK):
+            raise FileError("no write permission", code="file-unwritable", file=existing, hint="choose another --out")
 
     def _timelines(self, names: Sequence[str], labels: dict[str, Labels]) -> dict[str, Labels]:
-        """Return every recording's whole gold standard where it is asked for."""
-        found = {}
+        """Read the complete gold standard of each recording if a timeline was asked for."""
+        timelines = {}
         for name in names if self.timeline else ():
             path = mat_path(self.timeline or "", name)
-            held = loadmat(path, ["gsd", "time"])
-            gold, time = (np.asarray(held[key], np.float64).ravel() for key in ("gsd", "time"))
-            whole = Labels(gold, time, labels[name].name)
-            if whole.valence.shape != whole.video_time.shape:
-                raise DataError(f"{whole.valence.size} values of gsd at {whole.video_time.size} times", file=path)
-            strange = np.setdiff1d(grid_index(labels[name].video_time), grid_index(whole.video_time))
-            if strange.size:
-                raise DataError(f"has no gold standard at {strange[0] * 0.04:g} s, where {name} has a frame", file=path)
-            found[name] = whole._replace(valence=shift_gold(gold, time, labels[name].delay))
-        return found
+            variables = loadmat(path, ["gsd", "time"])
+            gold, time = (np.asarray(variables[key], np.float64).ravel() for key in ("gsd", "time"))
+            timeline = Labels(gold, time, labels[name].name)
+            if timeline.valence.shape != timeline.video_time.shape:
+                raise DataError(
+                    f"gsd has {timeline.valence.size} values, time has {timeline.video_time.size}",
+                    code="wrong-count", file=path,
+                )  # fmt: skip
+            uncovered = np.setdiff1d(grid_index(labels[name].video_time), grid_index(timeline.video_time))
+            if uncovered.size:
+                raise DataError(
+                    f"no gold standard at {uncovered[0] * STEP:g} s, where {name} has a frame",
+                    code="mismatch", file=path, field="time",
+                )  # fmt: skip
+            timelines[name] = timeline._replace(valence=shift_gold(gold, time, labels[name].delay))
+        return timelines
 
     def _predict(
         self, predictor: Predictor, names: Sequence[str], labels: dict[str, Labels]
     ) -> dict[str, tables.Trace]:
         total = sum(labels[name].valence.size for name in names)
-        found = {}
+        predictions = {}
         with tqdm(total=total, unit="frame", disable=None, leave=False) as bar:
             for name in names:
                 bar.set_description(name)
                 with closing(open_video(self.data, name, labels[name])) as frames:
-                    predictor.check(frames.shape[:2], mat_path(self.data, name))
-                    found[name] = eval_video(frames, predictor, batch=self.batch, seen=bar.update).results
-                bad = np.flatnonzero(~np.isfinite(found[name]))
-                if bad.size:
+                    predictor.require_size(frames.shape[:2], mat_path(self.data, name))
+                    predictions[name] = eval_video(frames, predictor, batch=self.batch, seen=bar.update).results
+                invalid = np.flatnonzero(~np.isfinite(predictions[name]))
+                if invalid.size:
                     path = mat_path(self.data, name)
-                    raise DataError(f"the net's output for frame {bad[0] + 1} is {found[name][bad[0]]}", file=path)
+                    value = predictions[name][invalid[0]]
+                    raise DataError(
+                        f"the prediction for frame {invalid[0] + 1} is {value}", code="not-finite", file=path
+                    )
                 if bar.disable:
-                    self.say(f"{name}: {found[name].size} frames")
-        return found
+                    self.say(f"{name}: {predictions[name].size} frames")
+        return predictions
 
-    def _results(self, predicted: Sequence[Predicted], weights: Path, labels: Labels) -> dict[str, Any]:
-        prediction = np.concatenate([one.prediction for one in predicted])
-        gold = np.concatenate([one.valence for one in predicted])
-        each = {one.name: score(one.prediction, one.valence, self.convention) for one in predicted}
+    def _results(self, recordings: Sequence[Traces], weights: Path, labels: Labels) -> dict[str, Any]:
+        prediction = np.concatenate([traces.prediction for traces in recordings])
+        gold = np.concatenate([traces.gold for traces in recordings])
+        each = {traces.name: score(traces.prediction, traces.gold, self.convention) for traces in recordings}
         rows = {**each, TOGETHER: score(prediction, gold, self.convention), MEAN: mean_score(list(each.values()))}
         return {
             "weights": str(weights),
             "data": str(self.data),
             "convention": self.convention,
             "labels": labels.name,
-            "scores": {name: _json(found) for name, found in rows.items()},
+            "scores": {name: _json(row) for name, row in rows.items()},
             "concatenated_by_convention": {name: _json(score(prediction, gold, name)) for name in CONVENTIONS},
             "files": {
-                "predictions": [f"predictions/{one.name}.csv" for one in predicted],
+                "predictions": [f"predictions/{traces.name}.csv" for traces in recordings],
                 "tables": ["scores.csv", "scores.json", "scores.md"],
                 "pictures": ["traces.png", "concatenated.png", "scatter.png"],
             },
         }
 
-    def _write(self, predicted: Sequence[Predicted], results: dict[str, Any], timelines: dict[str, Labels]) -> None:
+    def _write(self, recordings: Sequence[Traces], results: dict[str, Any], timelines: dict[str, Labels]) -> None:
         (self.out / "predictions").mkdir(parents=True, exist_ok=True)
         raw = results["delay"] != results["prepared_delay"] or results["post_processing"] is not None
-        for one in predicted:
-            rows = tables.on_timeline(one, timelines[one.name]) if one.name in timelines else one
-            tables.write_predictions(rows, self.out / "predictions" / f"{one.name}.csv", raw=raw)
+        for traces in recordings:
+            name = traces.name
+            rows = tables.expand_to_timeline(traces, timelines[name]) if name in timelines else traces
+            tables.write_predictions(rows, self.out / "predictions" / f"{name}.csv", raw=raw)
         tables.write_csv(results, self.out / "scores.csv")
         tables.write_markdown(results, self.out / "scores.md")
         scores = results["scores"]
-        plots.draw_traces(predicted, scores, self.out / "traces.png")
-        plots.draw_concatenated(predicted, scores[TOGETHER], self.out / "concatenated.png")
-        plots.draw_scatter(predicted, scores[TOGETHER], self.out / "scatter.png")
+        plots.draw_traces(recordings, scores, self.out / "traces.png")
+        plots.draw_concatenated(recordings, scores[TOGETHER], self.out / "concatenated.png")
+        plots.draw_scatter(recordings, scores[TOGETHER], self.out / "scatter.png")
         write_json(results, self.out / "scores.json")
 
 
-def _told(processing: PostProcessing | None, learn_on: Sequence[str]) -> dict[str, Any] | None:
+def _processing_record(processing: PostProcessing | None, learn_on: Sequence[str]) -> dict[str, Any] | None:
     if processing is None:
         return None
     return {
@@ -229,6 +241,6 @@ def _told(processing: PostProcessing | None, learn_on: Sequence[str]) -> dict[st
     }
 
 
-def _json(found: Score) -> dict[str, Any]:
-    """Return a score as JSON can hold it: null for NaN."""
-    return {name: None if math.isnan(value) else value for name, value in found._asdict().items()}
+def _json(row: Score) -> dict[str, Any]:
+    """Return a score for JSON, with null for NaN."""
+    return {name: None if math.isnan(value) else value for name, value in row._asdict().items()}

@@ -1,4 +1,4 @@
-"""Pictures of gold standard and prediction."""
+"""Plot gold standard and prediction."""
 
 from __future__ import annotations
 
@@ -9,92 +9,105 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.evaluation.tables import Predicted, Trace
+from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import grid_index
 
 _GOLD, _PREDICTION = "#222222", "#4c9bd6"
 _COLUMNS = 3
-_DENSE = 3000  # points in a scatter plot beyond which their density is drawn
+_DENSE = 3000  # points beyond which a scatter plot shows their density
 
 
-def draw_traces(predicted: Sequence[Predicted], scores: Mapping[str, Any], path: Path) -> None:
-    """Write gold standard and prediction over time, a panel for each recording; lines break at dropped frames."""
-    columns = min(_COLUMNS, len(predicted))
-    rows = -(-len(predicted) // columns)
+def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, Any], path: Path) -> None:
+    """Plot gold standard and prediction over time, a panel per recording; lines break at dropped frames."""
+    columns = min(_COLUMNS, len(recordings))
+    rows = -(-len(recordings) // columns)
     figure = _figure((5.2 * columns, 2.5 * rows + 0.7))
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    for panel, one in zip(axes.flat, predicted, strict=False):
-        time = _broken(one.time, one)
-        panel.plot(time, _broken(one.valence, one), color=_GOLD, linewidth=1.3, label="gold standard", zorder=3)
-        panel.plot(time, _broken(one.prediction, one), color=_PREDICTION, linewidth=0.9, label="prediction")
-        panel.set_title(f"{one.name}   {_told(scores[one.name])}", fontsize=10)
+    for panel, traces in zip(axes.flat, recordings, strict=False):
+        time = _break_at_gaps(traces.time, traces)
+        panel.plot(
+            time, _break_at_gaps(traces.gold, traces), color=_GOLD, linewidth=1.3, label="gold standard", zorder=3
+        )
+        panel.plot(
+            time, _break_at_gaps(traces.prediction, traces), color=_PREDICTION, linewidth=0.9, label="prediction"
+        )
+        panel.set_title(f"{traces.name}   {_format_score(scores[traces.name])}", fontsize=10)
         panel.grid(visible=True, alpha=0.3)
         panel.margins(x=0.01)
-    for panel in axes.flat[len(predicted) :]:
+    for panel in axes.flat[len(recordings) :]:
         panel.set_axis_off()
     for column in range(columns):
-        last = max(row for row in range(rows) if row * columns + column < len(predicted))
+        last = max(row for row in range(rows) if row * columns + column < len(recordings))
         axes[last, column].set_xlabel("seconds")
     for panel in axes[:, 0]:
-        panel.set_ylabel(predicted[0].label)
+        panel.set_ylabel(recordings[0].label)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     _save(figure, path)
 
 
-def draw_concatenated(predicted: Sequence[Predicted], score: Mapping[str, Any], path: Path) -> None:
-    """Write all recordings one after the other, as they are scored together."""
+def draw_concatenated(recordings: Sequence[Traces], score: Mapping[str, Any], path: Path) -> None:
+    """Plot all recordings concatenated, as they are scored together."""
     figure = _figure((15, 4.2))
     axes = figure.subplots()
     gold, prediction = (
-        np.concatenate(traces) for traces in zip(*((o.valence, o.prediction) for o in predicted), strict=True)
+        np.concatenate(values)
+        for values in zip(*((traces.gold, traces.prediction) for traces in recordings), strict=True)
     )
     axes.plot(gold, color=_GOLD, linewidth=1.3, label="gold standard", zorder=3)
     axes.plot(prediction, color=_PREDICTION, linewidth=0.7, label="prediction")
-    ends = np.cumsum([one.time.size for one in predicted])
-    starts = ends - [one.time.size for one in predicted]
+    ends = np.cumsum([traces.time.size for traces in recordings])
+    starts = ends - [traces.time.size for traces in recordings]
     for end in ends[:-1]:
         axes.axvline(end - 0.5, color="0.6", linewidth=0.8, linestyle=":")
-    axes.set_xticks((starts + ends) / 2, [one.name for one in predicted])
-    axes.tick_params(axis="x", length=0, labelrotation=0 if len(predicted) <= 12 else 90)
-    axes.set(ylabel=predicted[0].label, title=f"{ends[-1]} frames   {_told(score)}")
+    axes.set_xticks((starts + ends) / 2, [traces.name for traces in recordings])
+    axes.tick_params(axis="x", length=0, labelrotation=0 if len(recordings) <= 12 else 90)
+    axes.set(ylabel=recordings[0].label, title=f"{ends[-1]} frames   {_format_score(score)}")
     axes.margins(x=0)
     axes.grid(visible=True, axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     _save(figure, path)
 
 
-def draw_scatter(predicted: Sequence[Predicted], score: Mapping[str, Any], path: Path) -> None:
-    """Write prediction against gold standard; on the dashed line they are equal."""
+def draw_scatter(recordings: Sequence[Traces], score: Mapping[str, Any], path: Path) -> None:
+    """Plot prediction against gold standard; on the dashed line they are equal."""
     figure = _figure((6, 5.4))
     axes = figure.subplots()
     gold, prediction = (
-        np.concatenate(traces) for traces in zip(*((o.valence, o.prediction) for o in predicted), strict=True)
+        np.concatenate(values)
+        for values in zip(*((traces.gold, traces.prediction) for traces in recordings), strict=True)
     )
     low, high = float(min(gold.min(), prediction.min())), float(max(gold.max(), prediction.max()))
     pad = 0.04 * (high - low) or 0.5
     limits = (low - pad, high + pad)
     if gold.size > _DENSE:
-        shown = axes.hexbin(
+        density = axes.hexbin(
             gold, prediction, gridsize=60, bins="log", mincnt=1, cmap="Blues", extent=(*limits, *limits)
         )
-        figure.colorbar(shown, ax=axes, label="frames", shrink=0.85)
+        figure.colorbar(density, ax=axes, label="frames", shrink=0.85)
     else:
         axes.plot(gold, prediction, ".", color=_PREDICTION, markersize=3, alpha=0.5)
     axes.plot(limits, limits, "--", color="0.4", linewidth=1)
-    axes.set(xlim=limits, ylim=limits, xlabel="gold standard", ylabel="prediction", title=_told(score), aspect="equal")
+    axes.set(
+        xlim=limits,
+        ylim=limits,
+        xlabel="gold standard",
+        ylabel="prediction",
+        title=_format_score(score),
+        aspect="equal",
+    )
     axes.grid(visible=True, alpha=0.3)
     _save(figure, path)
 
 
-def _broken(trace: Trace, one: Predicted) -> Trace:
-    """Put a NaN wherever frames are missing, so that no line is drawn across."""
-    gaps = np.flatnonzero(np.diff(grid_index(one.time)) > 1) + 1
+def _break_at_gaps(trace: Trace, traces: Traces) -> Trace:
+    """Insert NaN where frames are missing, so that no line crosses the gap."""
+    gaps = np.flatnonzero(np.diff(grid_index(traces.time)) > 1) + 1
     return np.insert(trace, gaps, np.nan)
 
 
-def _told(score: Mapping[str, Any]) -> str:
-    shown = ("nan" if score[name] is None else f"{score[name]:.3f}" for name in ("rmse", "cc", "ccc"))
-    return "RMSE {}  CC {}  CCC {}".format(*shown)
+def _format_score(score: Mapping[str, Any]) -> str:
+    values = ("nan" if score[name] is None else f"{score[name]:.3f}" for name in ("rmse", "cc", "ccc"))
+    return "RMSE {}  CC {}  CCC {}".format(*values)
 
 
 def _figure(size: tuple[float, float]) -> Any:

@@ -1,15 +1,15 @@
-"""AVEC's post-processing: a median filter, an added bias and a factor, each learnt where it raises the CCC.
+"""AVEC's post-processing: a median filter, a bias and a scale, each applied if it raises the CCC.
 
-Facts from the official baseline's scripts (2016 and 2018), which apply it to a partition's recordings one after the
-other, as one trace: MATLAB's ``medfilt1`` (zeros beyond the ends) with windows of 500/3, 1000/3 and 500 frames is
-compared with no filter; a gain of more than 2 % is followed up by halving the interval between the two best windows,
-for as long as halving gains more than 2 % again. Then the bias that makes the means equal, then the factor that makes
-the standard deviations equal (which scales the mean as well), are kept if the CCC rises.
+Facts from the official baseline's scripts (2016 and 2018), which concatenate the recordings of a partition: MATLAB's
+``medfilt1`` (zeros beyond the ends) with windows of 500/3, 1000/3 and 500 frames is compared with no filter. If it
+gains more than 2 %, the interval between the two best windows is halved as long as halving gains more than 2 % again.
+Then come the bias that equalises the means and the scale that equalises the standard deviations (it scales the mean
+too); each is applied if the CCC rises.
 
-The official search has a slip: where halving is followed up once and the next window is no better, bias and factor are
-learnt from the first round's trace while the window that is remembered is the second round's. ``search="official"``
-keeps it, and filters across the borders of recordings, so that what a recording gets depends on its neighbours;
-``search="consistent"`` always goes on with the remembered window's trace, and filters each recording alone.
+The official search has a bug: if the first halving gains and the second does not, bias and scale are learnt from the
+first round's trace but stored with the second round's window. ``search="official"`` reproduces it, and filters across
+the borders of recordings, so that a recording's result depends on its neighbours. ``search="consistent"`` uses the
+stored window's trace, and filters each recording alone.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from lq_emotion.metrics.regression import Convention, ccc
 Trace = npt.NDArray[np.float64]
 Search = Literal["official", "consistent"]
 LONGEST = 500  # frames of the longest median filter
-_WORTHWHILE = 2.0  # per cent
+_MIN_GAIN = 2.0  # per cent
 
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """What is done to predictions.
+    """Learnt post-processing: (median filter + bias) * scale.
 
     Attributes
     ----------
     window : frames of the median filter; 0 for none.
     bias : added after the filter.
-    scale : what the sum is multiplied by.
-    ccc : by step, "raw", "filter", "bias" and "scale": the best CCC so far, on what it was learnt from.
+    scale : factor of the sum.
+    ccc : step ("raw", "filter", "bias", "scale") -> the best CCC so far on the training data.
     """
 
     window: int
@@ -55,15 +55,15 @@ class PostProcessing:
 
         Parameters
         ----------
-        prediction : (T,), all recordings one after the other.
-        lengths : of the recordings; one by default.
+        prediction : (T,), all recordings concatenated.
+        lengths : frames of each recording; by default there is one.
 
         Raises
         ------
         DataError
-            There is a NaN among them.
+            A prediction is not finite.
         """
-        trace = _checked(prediction, "predictions")
+        trace = _require_finite(prediction, "predictions")
         return (_filtered(trace, self.window, _parts(trace, lengths, self.search)) + self.bias) * self.scale
 
 
@@ -80,8 +80,8 @@ def learn(
 
     Parameters
     ----------
-    prediction, gold : (T,) each, all recordings one after the other.
-    lengths : of the recordings; one by default.
+    prediction, gold : (T,) each, all recordings concatenated.
+    lengths : frames of each recording; by default there is one.
     longest : frames of the longest filter.
     convention : of the CCC.
     search : see the module.
@@ -89,42 +89,48 @@ def learn(
     Raises
     ------
     DataError
-        The traces have different lengths or a NaN, or an argument makes no sense.
+        The traces differ in length or are not finite, or an argument is invalid.
     """
-    raw, wanted = _checked(prediction, "predictions"), _checked(gold, "the gold standard")
-    if longest < 3 or search not in get_args(Search):
-        raise DataError("is not possible", field="longest or search", value=(longest, search))
-    best = _Search(raw, wanted, longest, convention, _parts(raw, lengths, search)).run(search)
-    told = {"raw": best.raw_ccc, "filter": best.ccc}
+    raw, target = _require_finite(prediction, "predictions"), _require_finite(gold, "the gold standard")
+    if longest < 3:
+        raise DataError("must be at least 3", code="out-of-range", field="longest", value=longest)
+    if search not in get_args(Search):
+        hint = f"choose one of {', '.join(get_args(Search))}"
+        raise DataError("unknown search", code="name-unknown", field="search", value=search, hint=hint)
+    best = _Search(raw, target, longest, convention, _parts(raw, lengths, search)).run(search)
+    scores = {"raw": best.raw_ccc, "filter": best.ccc}
     trace, value = best.trace, best.ccc
-    bias = float(np.mean(wanted) - np.mean(trace))
-    if (found := ccc(trace + bias, wanted, convention)) > value:
-        trace, value = trace + bias, found
+    bias = float(np.mean(target) - np.mean(trace))
+    if (shifted := ccc(trace + bias, target, convention)) > value:
+        trace, value = trace + bias, shifted
     else:
         bias = 0.0
-    told["bias"] = value
+    scores["bias"] = value
     spread = float(np.std(trace, ddof=1))
-    scale = float(np.std(wanted, ddof=1)) / spread if spread > 0 else 1.0
-    if (found := ccc(trace * scale, wanted, convention)) > value:
-        value = found
+    scale = float(np.std(target, ddof=1)) / spread if spread > 0 else 1.0
+    if (scaled := ccc(trace * scale, target, convention)) > value:
+        value = scaled
     else:
         scale = 1.0
-    told["scale"] = value
-    return PostProcessing(best.window, bias, scale, told, search)
+    scores["scale"] = value
+    return PostProcessing(best.window, bias, scale, scores, search)
 
 
 def _parts(trace: Trace, lengths: Sequence[int], search: Search) -> tuple[int, ...]:
-    """Return the lengths of what is filtered alone.
+    """Return the lengths of the parts to filter separately.
 
     Raises
     ------
     DataError
-        The lengths do not add up to the trace's.
+        The lengths do not sum to the length of the trace.
     """
     if search == "official" or not lengths:
         return (trace.size,)
     if sum(lengths) != trace.size:
-        raise DataError(f"add up to {sum(lengths)} for {trace.size} predictions", field="lengths", value=list(lengths))
+        raise DataError(
+            f"lengths sum to {sum(lengths)}, expected {trace.size}", code="wrong-count", field="lengths",
+            value=list(lengths),
+        )  # fmt: skip
     return tuple(lengths)
 
 
@@ -133,12 +139,12 @@ def _filtered(trace: Trace, window: int, parts: Sequence[int]) -> Trace:
 
 
 def medfilt1(values: npt.ArrayLike, window: int) -> Trace:
-    """MATLAB's ``medfilt1``: zeros beyond the ends; an even window reaches one value further back than ahead.
+    """Apply MATLAB's ``medfilt1``: zeros beyond the ends; an even window reaches one value further back than ahead.
 
     Parameters
     ----------
-    values : (T,), no NaN.
-    window : values whose median is taken; of an even number, the mean of the two in the middle.
+    values : (T,), finite.
+    window : frames; for an even number the median is the mean of the two middle values.
     """
     trace = np.asarray(values, np.float64)
     if window <= 1:
@@ -151,7 +157,7 @@ def medfilt1(values: npt.ArrayLike, window: int) -> Trace:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Result:
     window: int
     ccc: float
     trace: Trace
@@ -159,35 +165,35 @@ class _Found:
 
 
 class _Search:
-    """The search for the filter's window; every window is tried once."""
+    """Search for the filter's window; each window is tried once."""
 
     def __init__(self, raw: Trace, gold: Trace, longest: int, convention: Convention, parts: Sequence[int]) -> None:
         self._parts = parts
         self._raw, self._gold, self._longest, self._convention = raw, gold, longest, convention
         self._tried: dict[int, tuple[float, Trace]] = {}
 
-    def run(self, search: Search) -> _Found:
-        first = [_round(part * self._longest / 3) for part in (0, 1, 2, 3)]  # 0 is no filter, and wins ties
+    def run(self, search: Search) -> _Result:
+        first = [_round(part * self._longest / 3) for part in (0, 1, 2, 3)]  # 0 is no filter and wins ties
         windows = sorted(first, key=self._ccc, reverse=True)[:2]
-        if windows[0] == 0 or not self._gain(self._ccc(windows[0]), self._ccc(0)) > _WORTHWHILE:
-            return self._found(0, 0)
+        if windows[0] == 0 or not self._gain(self._ccc(windows[0]), self._ccc(0)) > _MIN_GAIN:
+            return self._result(0, 0)
         best, second = windows
-        held = best  # whose trace the official script still has in its hands
+        trace_window = best  # of the trace that the official script learns from
         halvings = 0
         while True:
             middle = _round((best + second) / 2)
             gain = self._gain(self._ccc(middle), max(self._ccc(best), self._ccc(second)))
-            if not gain > _WORTHWHILE:
+            if not gain > _MIN_GAIN:
                 break
-            held = middle if halvings else held
+            trace_window = middle if halvings else trace_window
             best, second = middle, best
             halvings += 1
         if gain > 0:
-            return self._found(middle, middle)
-        return self._found(best, held if search == "official" else best)
+            return self._result(middle, middle)
+        return self._result(best, trace_window if search == "official" else best)
 
-    def _found(self, window: int, held: int) -> _Found:
-        return _Found(window, self._ccc(window), self._trace(held), self._ccc(0))
+    def _result(self, window: int, trace_window: int) -> _Result:
+        return _Result(window, self._ccc(window), self._trace(trace_window), self._ccc(0))
 
     def _ccc(self, window: int) -> float:
         return self._try(window)[0]
@@ -202,18 +208,20 @@ class _Search:
         return self._tried[window]
 
     @staticmethod
-    def _gain(value: float, before: float) -> float:
-        """Return per cent; as in the script, a negative CCC before makes every gain look like a loss."""
-        return 100 * (value - before) / before if before else (np.inf if value > 0 else 0.0)
+    def _gain(value: float, reference: float) -> float:
+        """Return the gain in per cent; as in the script, a negative reference turns every gain into a loss."""
+        return 100 * (value - reference) / reference if reference else (np.inf if value > 0 else 0.0)
 
 
 def _round(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-def _checked(values: npt.ArrayLike, what: str) -> Trace:
+def _require_finite(values: npt.ArrayLike, what: str) -> Trace:
     trace = np.asarray(values, np.float64).ravel()
     if not np.isfinite(trace).all():
         frame = int(np.flatnonzero(~np.isfinite(trace))[0]) + 1
-        raise DataError(f"frame {frame} of {what} is {trace[frame - 1]}: a median filter needs every value")
+        raise DataError(
+            f"frame {frame} is {trace[frame - 1]}; the median filter needs finite values", code="not-finite", field=what
+        )
     return trace

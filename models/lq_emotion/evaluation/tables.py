@@ -1,4 +1,4 @@
-"""Predictions and scores as files that other programs read."""
+"""Write predictions and scores as CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -21,72 +21,71 @@ Trace = npt.NDArray[np.float64]
 _NUMBERS = ("rmse", "cc", "ccc")
 
 
-class Predicted(NamedTuple):
-    """A recording's traces, (T,) each.
+class Traces(NamedTuple):
+    """The labels and predictions of a recording.
 
     Attributes
     ----------
     name : of the recording.
-    time : seconds.
-    valence : the gold standard.
-    prediction : after post-processing and shifting.
-    raw : as the net gave it.
-    label : what they are of: valence or arousal.
+    time : (T,) seconds.
+    gold : (T,) the gold standard.
+    prediction : (T,) after post-processing and shifting.
+    raw : (T,) the output of the net.
+    label : the dimension, valence or arousal.
     """
 
     name: str
     time: Trace
-    valence: Trace
+    gold: Trace
     prediction: Trace
     raw: Trace
     label: str = "valence"
 
 
-def on_timeline(one: Predicted, whole: Labels) -> Predicted:
-    """Return the recording at every time of its whole gold standard; predictions are NaN where there was no frame."""
-    place = np.searchsorted(grid_index(whole.video_time), grid_index(one.time))
-    prediction, raw = (np.full(whole.video_time.size, np.nan) for _ in range(2))
-    prediction[place], raw[place] = one.prediction, one.raw
-    return Predicted(one.name, whole.video_time, whole.valence, prediction, raw, one.label)
+def expand_to_timeline(traces: Traces, timeline: Labels) -> Traces:
+    """Expand traces to all times of the gold standard; predictions of dropped frames are NaN."""
+    position = np.searchsorted(grid_index(timeline.video_time), grid_index(traces.time))
+    prediction, raw = (np.full(timeline.video_time.size, np.nan) for _ in range(2))
+    prediction[position], raw[position] = traces.prediction, traces.raw
+    return Traces(traces.name, timeline.video_time, timeline.valence, prediction, raw, traces.label)
 
 
-def write_predictions(one: Predicted, path: Path, *, raw: bool) -> None:
-    """Write ``frame,time,valence,prediction``, and ``raw`` where it differs; frames are counted on the 40 ms grid.
-
-    The third column is called ``arousal`` where the labels are.
-    """
-    columns = [one.valence, one.prediction, *([one.raw] if raw else [])]
-    lines = [["frame", "time", one.label, "prediction", *(["raw"] if raw else [])]]
-    for frame, time, *values in zip(grid_index(one.time), one.time, *columns, strict=True):
+def write_predictions(traces: Traces, path: Path, *, raw: bool) -> None:
+    """Write ``frame,time,valence,prediction`` (or ``arousal``), with ``raw`` on request; frames are grid indices."""
+    columns = [traces.gold, traces.prediction, *([traces.raw] if raw else [])]
+    lines = [["frame", "time", traces.label, "prediction", *(["raw"] if raw else [])]]
+    for frame, time, *values in zip(grid_index(traces.time), traces.time, *columns, strict=True):
         lines.append([str(frame), f"{time:.10g}", *(repr(float(value)) for value in values)])
     _write((",".join(line) for line in lines), path)
 
 
 def write_csv(results: dict[str, Any], path: Path) -> None:
-    """Write one row for every recording, for all together and for the mean of the recordings."""
+    """Write a row for each recording, for all frames together and for the mean of the recordings."""
     header = ["recording", "frames", *_NUMBERS]
     rows = [
         [name, str(row["frames"]), *(_text(row[number], "{!r}") for number in _NUMBERS)]
         for name, row in results["scores"].items()
     ]
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *([_cell(name), *row] for name, *row in rows)])
+        csv.writer(file, lineterminator="\n").writerows(
+            [header, *([_escape_formula(name), *row] for name, *row in rows)]
+        )
 
 
-def _cell(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
+def _escape_formula(text: str) -> str:
+    """Return text that spreadsheets do not read as a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _plain(text: str) -> str:
-    """Return a text as Markdown that shows just this text."""
+def _escape_markdown(text: str) -> str:
+    """Return Markdown that renders as this text."""
     return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
 
 
 def write_markdown(results: dict[str, Any], path: Path) -> None:
-    """Write the same as a table for people."""
+    """Write the scores as a Markdown table, followed by `describe`."""
     rows = [
-        [_plain(name), str(row["frames"]), *(_text(row[number], "{:.4f}") for number in _NUMBERS)]
+        [_escape_markdown(name), str(row["frames"]), *(_text(row[number], "{:.4f}") for number in _NUMBERS)]
         for name, row in results["scores"].items()
     ]
     _write(
@@ -95,32 +94,34 @@ def write_markdown(results: dict[str, Any], path: Path) -> None:
             "|---|---:|---:|---:|---:|",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            *map(_plain, describe(results)),
+            *map(_escape_markdown, describe(results)),
         ],
         path,
     )
 
 
 def describe(results: dict[str, Any]) -> list[str]:
-    """Return what one has to know of the scores to compare them, a sentence a line."""
-    by = results["concatenated_by_convention"]
-    told = ", ".join(f"{name} {_text(row['ccc'], '{:.4f}')}" for name, row in by.items())
-    lines = [f"Convention: {results['convention']}. CCC of all frames by convention: {told}."]
-    lines += _delay(results)
+    """Describe how the scores were computed, a sentence per line."""
+    by_convention = results["concatenated_by_convention"]
+    scores = ", ".join(f"{name} {_text(row['ccc'], '{:.4f}')}" for name, row in by_convention.items())
+    lines = [f"Convention: {results['convention']}. CCC of all frames by convention: {scores}."]
+    lines += _describe_delay(results)
     if processing := results["post_processing"]:
         steps = [f"median of {processing['window']} frames"] if processing["window"] else []
         steps += [f"bias {processing['bias']:+.4f}"] if processing["bias"] else []
-        steps += [f"factor {processing['scale']:.4f}"] if processing["scale"] != 1 else []
+        steps += [f"scale {processing['scale']:.4f}"] if processing["scale"] != 1 else []
         learnt = ", ".join(processing["learnt_on"])
-        lines.append(f"Post-processing learnt on {learnt}: {', '.join(steps) or 'nothing helped'}.")
+        lines.append(f"Post-processing learnt on {learnt}: {', '.join(steps) or 'none'}.")
     for what, part in (("The delay", "delay_search"), ("Post-processing", "post_processing")):
         if results[part] and (scored := [name for name in results[part]["learnt_on"] if name in results["scores"]]):
-            scored_names = ", ".join(scored)
-            lines.append(f"{what} was learnt on recordings that are scored here, {scored_names}: new ones score lower.")
+            names = ", ".join(scored)
+            lines.append(
+                f"{what} was learnt on recordings that are also scored ({names}): expect lower scores on new ones."
+            )
     return lines
 
 
-def _delay(results: dict[str, Any]) -> list[str]:
+def _describe_delay(results: dict[str, Any]) -> list[str]:
     delay, prepared = results["delay"], results["prepared_delay"]
     lines = []
     if search := results["delay_search"]:
@@ -128,13 +129,13 @@ def _delay(results: dict[str, Any]) -> list[str]:
     if prepared:
         lines.append(f"The labels were shifted back by {prepared:g} s when they were prepared.")
     if delay != prepared:
-        way = "forward" if delay > prepared else "back"
-        lines.append(f"Predictions were shifted {way} by {abs(delay - prepared):g} s.")
+        direction = "forward" if delay > prepared else "back"
+        lines.append(f"Predictions were shifted {direction} by {abs(delay - prepared):g} s.")
     return lines
 
 
-def rows_of(results: dict[str, Any]) -> list[Sequence[str]]:
-    """Return the scores as text for a terminal, the header first."""
+def score_rows(results: dict[str, Any]) -> list[Sequence[str]]:
+    """Return the scores as rows of text for a terminal, with a header."""
     return [
         ("recording", "frames", *(number.upper() for number in _NUMBERS)),
         *(

@@ -11,7 +11,7 @@ from caffe_compat.errors import DataError
 
 Convention = Literal["avec", "population", "sample"]
 _LESS = {"avec": (0, 1), "population": (0, 0), "sample": (1, 1)}
-"""What is taken from N in the divisor of the covariance and of the variances, as in scores.metrics."""
+"""What is taken from N in the divisor of the covariance and of the variances, as in metrics.regression."""
 
 
 class CCCLoss(nn.Module):

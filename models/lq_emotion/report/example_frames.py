@@ -20,7 +20,7 @@ from lq_emotion.report.document import Block, Figure, Text
 from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER, DEPLOY
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import run_net
 from lq_emotion.studies.robust_lq.store import Absent, Store
-from lq_emotion.training.run_folder import DEPLOY as OF_RUN
+from lq_emotion.training.run_folder import DEPLOY as RUN_DEPLOY
 from lq_emotion.training.trainer import find_weights
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import open_frames
@@ -93,7 +93,7 @@ def _nets(store: Store) -> tuple[dict[int, CaffeNet], list[str]]:
         if not scale.isdecimal():
             continue
         try:
-            left = folder / OF_RUN
+            left = folder / RUN_DEPLOY
             found[int(scale)] = load_net(left if left.is_file() else prototxt.path(DEPLOY), find_weights(folder))
         except (CaffeCompatError, OSError) as error:
             problems.append(f"Not shown: {error}")

@@ -15,7 +15,7 @@ from lq_emotion.datasets.avec.gold import read_gold
 from lq_emotion.datasets.synthetic.face import Expression, draw_features
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.signals import make_course
-from lq_emotion.evaluation.predict import DEPLOY
+from lq_emotion.evaluation.predictor import DEPLOY
 from matlab_ports.matfile import loadmat, savemat
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")

@@ -1,4 +1,4 @@
-"""lq-emotion evaluate: predictions and scores agree with run_eval; options; unusable input is one line."""
+"""lq-emotion evaluate: predictions and scores agree with run_eval; options; invalid input is an error of one line."""
 
 import csv
 import json
@@ -14,11 +14,12 @@ from caffe_compat.build.weights import save_weights
 from lq_emotion import prototxt
 from lq_emotion.cli import main
 from lq_emotion.evaluation import postprocess
-from lq_emotion.evaluation.predict import DEPLOY, Predictor, load_predictor
+from lq_emotion.evaluation.predictor import DEPLOY, Predictor, load_predictor
 from lq_emotion.metrics.delay import shift_gold, shift_predictions
 from lq_emotion.metrics.regression import ccc, score
 from matlab_ports import run_eval
 from matlab_ports.matfile import loadmat, savemat
+from tests.refusals import refused
 
 FRAMES = {"dev_1": 12, "dev_2": 9, "dev_10": 7}
 GAPS = (3, 4, 8)  # of the grid, where a frame was dropped
@@ -30,7 +31,7 @@ def evaluate(*argv):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A run's folder with the authors' net as its fillers make it; its output is spread over frames of noise."""
+    """The folder of a run with the authors' net, initialised by its fillers; its outputs differ on frames of noise."""
     net = load_net(prototxt.path(DEPLOY), seed=3)
     folder = tmp_path_factory.mktemp("a run") / "snapshots"
     folder.mkdir()
@@ -41,7 +42,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Prepared recordings, as prepare leaves them, and the whole gold standard."""
+    """Recordings as prepare writes them, and the complete gold standard."""
     root = tmp_path_factory.mktemp("a root")
     data, gsd = root / "data" / "raw_data" / "HQ", root / "data" / "gsd"
     data.mkdir(parents=True)
@@ -81,12 +82,12 @@ def column(rows, name):
 
 def failed(capsys, *argv, code=1):
     assert evaluate(*argv) == code
-    told = capsys.readouterr()
-    assert "Traceback" not in told.err
-    return told.err
+    stderr = capsys.readouterr().err
+    assert "Traceback" not in stderr
+    return stderr
 
 
-def test_every_file_is_there_and_nothing_half_written(finished):
+def test_all_files_are_written_and_no_partial_ones(finished):
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
     assert names == {
         *(f"predictions/{name}.csv" for name in FRAMES),
@@ -94,23 +95,23 @@ def test_every_file_is_there_and_nothing_half_written(finished):
     }
 
 
-def test_scores_are_those_of_run_eval(finished, weights, data):
+def test_scores_agree_with_run_eval(finished, weights, data):
     predictor, path = load_predictor(weights)
     assert path.name == "emotion_iter_10.caffemodel"
     names = tuple(FRAMES)
     expected = run_eval(predictor, data, file_name=names)
-    found = json.loads((finished / "scores.json").read_text())["scores"]
-    assert list(found) == [*names, "concatenated", "mean"]
+    scores = json.loads((finished / "scores.json").read_text())["scores"]
+    assert list(scores) == [*names, "concatenated", "mean"]
     for number, name in enumerate(names):
-        assert found[name]["frames"] == FRAMES[name]
+        assert scores[name]["frames"] == FRAMES[name]
         for key, values in (("rmse", expected.RMSE), ("cc", expected.CC), ("ccc", expected.CCC)):
-            assert found[name][key] == pytest.approx(values[number], rel=1e-12)
-    together = [found["concatenated"][key] for key in ("rmse", "cc", "ccc")]
-    assert together == pytest.approx([expected.total_RMSE, expected.total_CC, expected.total_CCC], rel=1e-12)
-    assert found["mean"]["ccc"] == pytest.approx(expected.CCC.mean(), rel=1e-12)
+            assert scores[name][key] == pytest.approx(values[number], rel=1e-12)
+    concatenated = [scores["concatenated"][key] for key in ("rmse", "cc", "ccc")]
+    assert concatenated == pytest.approx([expected.total_RMSE, expected.total_CC, expected.total_CCC], rel=1e-12)
+    assert scores["mean"]["ccc"] == pytest.approx(expected.CCC.mean(), rel=1e-12)
 
 
-def test_predictions_are_the_nets_output_for_the_transposed_frames(finished, weights, data):
+def test_predictions_are_the_output_of_the_net_for_transposed_frames(finished, weights, data):
     net = load_net(prototxt.path(DEPLOY), weights / "snapshots/emotion_iter_10.caffemodel")
     video = loadmat(data / "dev_2.mat")["video"]
     with torch.no_grad():
@@ -124,35 +125,35 @@ def test_predictions_are_the_nets_output_for_the_transposed_frames(finished, wei
     assert column(rows, "valence").tolist() == loadmat(data / "dev_2.mat")["valence"][0].tolist()
 
 
-def test_csv_json_and_markdown_say_the_same(finished):
-    found = json.loads((finished / "scores.json").read_text())
+def test_csv_json_and_markdown_agree(finished):
+    results = json.loads((finished / "scores.json").read_text())
     rows = read(finished / "scores.csv")
-    assert [row["recording"] for row in rows] == list(found["scores"])
+    assert [row["recording"] for row in rows] == list(results["scores"])
     for row in rows:
-        assert float(row["ccc"]) == found["scores"][row["recording"]]["ccc"]
+        assert float(row["ccc"]) == results["scores"][row["recording"]]["ccc"]
     markdown = (finished / "scores.md").read_text().splitlines()
     assert markdown[0] == "| recording | frames | RMSE | CC | CCC |"
-    one = found["scores"]["dev_2"]
-    assert f"| dev_2 | 9 | {one['rmse']:.4f} | {one['cc']:.4f} | {one['ccc']:.4f} |" in markdown
-    by = found["concatenated_by_convention"]
-    assert by["avec"] == found["scores"]["concatenated"]
-    assert by["population"]["ccc"] > by["avec"]["ccc"] > 0
+    row = results["scores"]["dev_2"]
+    assert f"| dev_2 | 9 | {row['rmse']:.4f} | {row['cc']:.4f} | {row['ccc']:.4f} |" in markdown
+    by_convention = results["concatenated_by_convention"]
+    assert by_convention["avec"] == results["scores"]["concatenated"]
+    assert by_convention["population"]["ccc"] > by_convention["avec"]["ccc"] > 0
 
 
-def test_pictures_are_of_a_sensible_size(finished):
+def test_plots_have_a_sensible_size(finished):
     for name in ("traces.png", "concatenated.png", "scatter.png"):
-        with Image.open(finished / name) as picture:
-            picture.load()
-            assert min(picture.size) > 300
+        with Image.open(finished / name) as image:
+            image.load()
+            assert min(image.size) > 300
 
 
-def test_features_come_with_the_same_predictions(weights, data):
+def test_predictions_are_the_same_with_and_without_features(weights, data):
     plain, _ = load_predictor(weights)
     full, _ = load_predictor(weights, save_feature=True)
     one, two = (run_eval(net, data, file_name=("dev_2",), save_feature=net is full) for net in (plain, full))
     assert np.allclose(one.results[0], two.results[0], rtol=0, atol=1e-6)
     assert two.feature[0].shape == (300, 9)
-    assert two.feature[0].min() == 0  # fc4 as the ReLU in place leaves it
+    assert two.feature[0].min() == 0  # fc4 after the in-place ReLU
     assert one.feature == ()
 
 
@@ -165,7 +166,7 @@ def test_a_delay_moves_predictions_forward_on_the_grid(finished, weights, data, 
     assert column(moved, "valence").tolist() == column(plain, "valence").tolist()
 
 
-def test_post_processing_is_learnt_on_the_named_recordings_and_applied_to_all(
+def test_post_processing_learnt_on_some_recordings_is_applied_to_others(
     finished, weights, data, tmp_path, capsys, monkeypatch
 ):
     command = ("--weights", weights, "--data", data, "--out", tmp_path, "--names", "dev_2", "--delay=0.04")
@@ -174,14 +175,14 @@ def test_post_processing_is_learnt_on_the_named_recordings_and_applied_to_all(
     learnt_on = [plain[name] for name in ("dev_1", "dev_10")]
     gold = np.concatenate([shift_gold(column(r, "valence"), column(r, "time"), 0.04) for r in learnt_on])
     expected = postprocess.learn(np.concatenate([column(rows, "prediction") for rows in learnt_on]), gold)
-    told = json.loads((tmp_path / "scores.json").read_text())
-    assert list(told["scores"]) == ["dev_2", "concatenated", "mean"]
+    results = json.loads((tmp_path / "scores.json").read_text())
+    assert list(results["scores"]) == ["dev_2", "concatenated", "mean"]
     for key in ("window", "bias", "scale", "ccc"):
-        assert told["post_processing"][key] == getattr(expected, key)
+        assert results["post_processing"][key] == getattr(expected, key)
     rows = read(tmp_path / "predictions/dev_2.csv")
     processed = expected.apply(column(plain["dev_2"], "prediction"))
     assert column(rows, "prediction").tolist() == shift_predictions(processed, column(rows, "time"), 0.04).tolist()
-    assert told["scores"]["dev_2"]["ccc"] == ccc(column(rows, "prediction"), column(rows, "valence"))
+    assert results["scores"]["dev_2"]["ccc"] == ccc(column(rows, "prediction"), column(rows, "valence"))
     assert "Post-processing learnt on dev_1, dev_10: " in capsys.readouterr().out
 
 
@@ -192,13 +193,13 @@ def test_the_timeline_has_a_row_for_every_time_and_nan_where_frames_were_dropped
     assert [int(row["frame"]) for row in rows] == list(range(12))
     prediction = column(rows, "prediction")
     assert np.flatnonzero(np.isnan(prediction)).tolist() == list(GAPS)
-    kept = read(finished / "predictions/dev_2.csv")
-    assert prediction[~np.isnan(prediction)].tolist() == column(kept, "prediction").tolist()
+    plain = read(finished / "predictions/dev_2.csv")
+    assert prediction[~np.isnan(prediction)].tolist() == column(plain, "prediction").tolist()
     assert column(rows, "valence").tolist() == loadmat(root / "data/gsd/dev_2.mat")["gsd"][:, 0].tolist()
     assert json.loads((tmp_path / "scores.json").read_text())["scores"]["dev_2"]["frames"] == 9
 
 
-def test_mean_and_std_are_taken_off_every_frame(weights, data, tmp_path):
+def test_frames_are_normalised_with_mean_and_std(weights, data, tmp_path):
     video = loadmat(data / "dev_2.mat")
     changed = tmp_path / "data"
     changed.mkdir()
@@ -211,14 +212,14 @@ def test_mean_and_std_are_taken_off_every_frame(weights, data, tmp_path):
     assert (one / "predictions/dev_2.csv").read_text() == (two / "predictions/dev_2.csv").read_text()
 
 
-def test_json_is_all_that_stdout_holds(weights, data, tmp_path, capsys):
+def test_with_json_nothing_else_is_on_stdout(weights, data, tmp_path, capsys):
     assert evaluate("--weights", weights, "--data", data, "--names", "dev_2", "--out", tmp_path, "--json") == 0
-    told = capsys.readouterr()
-    assert json.loads(told.out) == json.loads((tmp_path / "scores.json").read_text())
-    assert "dev_2: 9 frames" in told.err
+    output = capsys.readouterr()
+    assert json.loads(output.out) == json.loads((tmp_path / "scores.json").read_text())
+    assert "dev_2: 9 frames" in output.err
 
 
-def test_names_of_recordings_are_text_in_every_table(data, weights, tmp_path):
+def test_names_of_recordings_are_escaped_in_all_tables(data, weights, tmp_path):
     names = ("=1+1,2", "<img src=x>|*b*", "@3")
     (tmp_path / "data").mkdir()
     for name in names:
@@ -232,7 +233,7 @@ def test_names_of_recordings_are_text_in_every_table(data, weights, tmp_path):
     assert "<" not in text
 
 
-def test_a_net_that_always_says_the_same_has_no_cc(data, tmp_path, capsys):
+def test_a_constant_net_has_an_undefined_cc(data, tmp_path, capsys):
     net = load_net(prototxt.path(DEPLOY), seed=0)
     for name, value in net.state_dict().items():
         if name.startswith("fc5"):
@@ -250,10 +251,10 @@ def test_a_net_that_always_says_the_same_has_no_cc(data, tmp_path, capsys):
     )
 
 
-# What cannot be used.
+# Invalid input.
 
 
-def test_missing_recordings_and_weights_are_one_line_and_make_no_folder(weights, data, tmp_path, capsys):
+def test_missing_recordings_and_weights_give_one_line_and_no_folder(weights, data, tmp_path, capsys):
     out = tmp_path / "out"
     base = ("--weights", weights, "--data", data, "--out", out)
     assert "no dev_3.mat, dev_4.mat; there are" in failed(capsys, *base, "--names", "dev_1", "dev_3", "dev_4")
@@ -267,10 +268,10 @@ def test_missing_recordings_and_weights_are_one_line_and_make_no_folder(weights,
 def test_an_out_that_cannot_be_written_is_refused_before_any_prediction(weights, data, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("mine")
     base = ("--weights", weights, "--data", data, "--out")
-    assert "file: this is a file; a folder is expected" in failed(capsys, *base, tmp_path / "file" / "scores")
+    assert "file: not a folder" in failed(capsys, *base, tmp_path / "file" / "scores")
     monkeypatch.setattr("os.access", lambda *_: False)
     err = failed(capsys, *base, tmp_path / "out")
-    assert "cannot be written to (choose another --out)" in err
+    assert "no write permission" in err
     assert "frames" not in err
 
 
@@ -279,40 +280,38 @@ def test_weights_of_another_net_are_refused(data, tmp_path, capsys):
         load_net(prototxt.path("matlabscripts/recon/deploy/SRCNN_net.prototxt"), seed=0), tmp_path / "sr.caffemodel"
     )
     err = failed(capsys, "--weights", tmp_path / "sr.caffemodel", "--data", data, "--out", tmp_path / "out")
-    assert "has nothing for fc4.weight, fc4.bias, fc5.weight, fc5.bias" in err
+    assert "fc4.weight, fc4.bias, fc5.weight, fc5.bias" in err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
-        ({"video": np.zeros((96, 64, 4))}, "its frames are 96 x 64; the net takes 96 x 96"),
+        ({"video": np.zeros((96, 64, 4))}, "96 x 64"),
         ({"valence": np.array([0, np.nan, 0, 0])}, "valence of frame 2 is nan"),
-        ({"video": np.full((96, 96, 4), np.nan)}, "output for frame 1 is nan"),
+        ({"video": np.full((96, 96, 4), np.nan)}, "frame 1 is nan"),
         ({"video_time": np.zeros(3)}, "4 values of valence, 3 of video_time"),
     ],
 )
-def test_an_unusable_recording_is_one_line_and_nothing_is_written(changed, problem, weights, tmp_path, capsys):
-    usable = {"video": np.zeros((96, 96, 4)), "valence": np.arange(4.0), "video_time": np.arange(4) * 0.04}
-    savemat(tmp_path / "dev_1.mat", {**usable, **changed})
+def test_an_invalid_recording_gives_one_line_and_nothing_is_written(changed, problem, weights, tmp_path, capsys):
+    valid = {"video": np.zeros((96, 96, 4)), "valence": np.arange(4.0), "video_time": np.arange(4) * 0.04}
+    savemat(tmp_path / "dev_1.mat", {**valid, **changed})
     err = failed(capsys, "--weights", weights, "--data", tmp_path, "--out", tmp_path / "out")
     assert problem in err
     assert "dev_1.mat" in err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_timeline_that_lacks_a_frames_time_is_refused(weights, root, tmp_path, capsys):
+def test_a_timeline_without_the_time_of_a_frame_is_refused(weights, root, tmp_path, capsys):
     shutil.copytree(root / "data/gsd", tmp_path / "gsd")
-    held = loadmat(tmp_path / "gsd/dev_2.mat")
-    savemat(tmp_path / "gsd/dev_2.mat", {name: np.delete(values, 5, axis=0) for name, values in held.items()})
+    variables = loadmat(tmp_path / "gsd/dev_2.mat")
+    savemat(tmp_path / "gsd/dev_2.mat", {name: np.delete(values, 5, axis=0) for name, values in variables.items()})
     command = ("--weights", weights, "--data", root / "data/raw_data/HQ", "--out", tmp_path / "out", "--names", "dev_2")
-    assert "has no gold standard at 0.2 s, where dev_2 has a frame" in failed(
-        capsys, *command, "--timeline", tmp_path / "gsd"
-    )
+    assert "0.2 s" in failed(capsys, *command, "--timeline", tmp_path / "gsd")
 
 
 def test_a_net_of_two_inputs_is_refused():
-    with pytest.raises(Exception, match="takes 2 inputs, data, label"):
+    with refused("wrong-count", field="--net"):
         Predictor(load_net(prototxt.path(DEPLOY), losses=True, seed=0))
 
 

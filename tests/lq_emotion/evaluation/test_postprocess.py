@@ -1,11 +1,11 @@
-"""AVEC's post-processing against its transcription, branch by branch."""
+"""AVEC's post-processing agrees with its transcription in every branch."""
 
 import numpy as np
 import pytest
 
-from caffe_compat.errors import DataError
 from lq_emotion.evaluation.postprocess import learn, medfilt1
 from tests.reference import avec_postprocess as slow
+from tests.refusals import refused
 
 LONGEST = 30
 
@@ -30,67 +30,68 @@ CASES = [
 
 
 @pytest.mark.parametrize(("seed", "noise", "scale", "bias", "period"), CASES)
-def test_what_is_learnt_is_the_official_scripts(seed, noise, scale, bias, period):
+def test_learnt_parameters_agree_with_the_official_script(seed, noise, scale, bias, period):
     prediction, gold = case(seed, noise, scale=scale, bias=bias, period=period)
-    saved, (window, shift, factor), _ = slow.train(prediction.tolist(), gold.tolist(), LONGEST)
-    found = learn(prediction, gold, longest=LONGEST)
-    assert found.window == window
-    assert found.bias == pytest.approx(shift, rel=1e-12, abs=1e-15)
-    assert found.scale == pytest.approx(factor, rel=1e-12)
-    assert list(found.ccc) == ["raw", "filter", "bias", "scale"]
-    assert list(found.ccc.values()) == pytest.approx(saved, rel=1e-11)
+    scores, (window, shift, factor), _ = slow.train(prediction.tolist(), gold.tolist(), LONGEST)
+    result = learn(prediction, gold, longest=LONGEST)
+    assert result.window == window
+    assert result.bias == pytest.approx(shift, rel=1e-12, abs=1e-15)
+    assert result.scale == pytest.approx(factor, rel=1e-12)
+    assert list(result.ccc) == ["raw", "filter", "bias", "scale"]
+    assert list(result.ccc.values()) == pytest.approx(scores, rel=1e-11)
 
 
 def test_the_cases_reach_every_outcome_of_the_search():
     windows = {learn(*case(s, n, scale=c, bias=b, period=p), longest=LONGEST).window for s, n, c, b, p in CASES}
     assert {0, 10, 20, 30} & windows >= {0, 10}
-    assert windows - {0, 10, 20, 30}  # found by halving
+    assert windows - {0, 10, 20, 30}  # reached by halving
 
 
-def test_the_official_slip_is_kept_and_can_be_left():
-    told = []
+def test_the_official_bug_is_reproduced_unless_the_search_is_consistent():
+    affected = []
     for seed in range(40):
         prediction, gold = case(seed, 0.8, bias=0.2, period=45.0)
         official = learn(prediction, gold, longest=LONGEST)
         consistent = learn(prediction, gold, longest=LONGEST, search="consistent")
         assert official.window == consistent.window
         if official != consistent:
-            told.append(seed)
+            affected.append(seed)
             assert official.bias == pytest.approx(
                 slow.train(prediction.tolist(), gold.tolist(), LONGEST)[1][1], rel=1e-12
             )
             trace = medfilt1(prediction, consistent.window)
             assert consistent.bias == pytest.approx(gold.mean() - trace.mean(), rel=1e-12)
-    assert told
+    assert affected
 
 
-def test_applying_filters_then_adds_then_multiplies():
+def test_processing_filters_then_adds_the_bias_then_scales():
     prediction, gold = case(3, 0.6, scale=0.4, bias=0.3, period=90.0)
-    found = learn(prediction, gold, longest=LONGEST, search="consistent")
-    assert found.window
-    assert found.bias
-    assert found.scale != 1
-    expected = (np.array(slow.medfilt1(prediction.tolist(), found.window)) + found.bias) * found.scale
-    assert np.array_equal(found.apply(prediction), expected)
+    result = learn(prediction, gold, longest=LONGEST, search="consistent")
+    assert result.window
+    assert result.bias
+    assert result.scale != 1
+    expected = (np.array(slow.medfilt1(prediction.tolist(), result.window)) + result.bias) * result.scale
+    assert np.array_equal(result.apply(prediction), expected)
 
 
-def test_what_cannot_rise_is_left_as_it_is():
+def test_a_perfect_prediction_is_not_processed():
     _, gold = case(0, 0.1)
-    found = learn(gold, gold, longest=LONGEST)
-    assert (found.window, found.bias, found.scale) == (0, 0.0, 1.0)
+    result = learn(gold, gold, longest=LONGEST)
+    assert (result.window, result.bias, result.scale) == (0, 0.0, 1.0)
 
 
-def test_a_constant_prediction_is_moved_nowhere_useful():
-    found = learn(np.full(240, 0.25), case(0, 0.1)[1], longest=LONGEST)
-    assert (found.window, found.scale) == (0, 1.0)
-    assert found.ccc["scale"] == 0
+def test_a_constant_prediction_is_neither_filtered_nor_scaled():
+    result = learn(np.full(240, 0.25), case(0, 0.1)[1], longest=LONGEST)
+    assert (result.window, result.scale) == (0, 1.0)
+    assert result.ccc["scale"] == 0
 
 
-def test_missing_values_are_refused_by_frame():
+def test_missing_values_are_refused():
     prediction, gold = case(0, 0.1)
     prediction[6] = np.nan
-    with pytest.raises(DataError, match="frame 7 of predictions is nan"):
+    with refused("not-finite", field="predictions") as failure:
         learn(prediction, gold)
+    assert "frame 7" in failure.value.problem
     gold[3] = np.nan
-    with pytest.raises(DataError, match="frame 4 of the gold standard is nan"):
+    with refused("not-finite", field="the gold standard"):
         learn(np.zeros(240), gold)

@@ -9,7 +9,7 @@ from caffe_compat import load_net
 from caffe_compat.build.weights import save_weights
 from lq_emotion import prototxt
 from lq_emotion.cli import main
-from lq_emotion.evaluation.predict import DEPLOY
+from lq_emotion.evaluation.predictor import DEPLOY
 from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.plan import stages
 from lq_emotion.studies.robust_lq.stages import StudyPlan

@@ -31,8 +31,8 @@ from lq_emotion.common.devices import choose_device
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.processes import as_done
 from lq_emotion.datasets.avec.partitions import Partitions, recordings_in
-from lq_emotion.evaluation.adjust import forward, made_alike
-from lq_emotion.evaluation.predict import Predictor, definition_of, load_predictor
+from lq_emotion.evaluation.calibration import align_predictions, common_preparation
+from lq_emotion.evaluation.predictor import Predictor, find_definition, load_predictor
 from lq_emotion.metrics.regression import Convention, score
 from lq_emotion.studies.robust_lq import figure4
 from lq_emotion.studies.robust_lq.figure4 import PUBLISHED_BPP, PUBLISHED_QP, Point
@@ -340,7 +340,7 @@ class RateDistortion:
     mean, std : see `scores.predict.Predictor`.
     delay : see `scores.evaluate`.
     coding : see `Coding`.
-    convention : see `scores.metrics`.
+    convention : see `metrics.regression`.
     device, batch : where, and how many frames at once.
     jobs : recordings, sizes and codecs at a time.
     say : takes lines of progress.
@@ -375,7 +375,7 @@ class RateDistortion:
         self._check()
         names = list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
         labels = read_labels(self.data, names)
-        _, prepared = made_alike(labels, self.data)
+        _, prepared = common_preparation(labels, self.data)
         delay = prepared if self.delay is None else self.delay
         self.out.mkdir(parents=True, exist_ok=True)
         weights = {model: find_weights(model.weights) for model in self.models}
@@ -411,7 +411,7 @@ class RateDistortion:
     def _identities(self, weights: Mapping[Model, Path]) -> dict[Model, dict[str, Any]]:
         found = {}
         for model, path in weights.items():
-            definition = Path(self.net or definition_of(path))
+            definition = Path(self.net or find_definition(path))
             if not definition.is_file():
                 raise FileError("no such file", file=definition)
             found[model] = {"net": sha256(definition), "mean": self.mean, "std": self.std, "weights": sha256(path)}
@@ -477,7 +477,10 @@ class RateDistortion:
                     for model in self._at(scale):
                         raw = (load_predictions(cell.predictions(self.out, model)) for cell in cells)
                         found = np.concatenate(
-                            [forward(trace, labels[name], delay) for trace, name in zip(raw, names, strict=True)]
+                            [
+                                align_predictions(trace, labels[name], delay)
+                                for trace, name in zip(raw, names, strict=True)
+                            ]
                         )
                         scored = score(found, gold, self.convention)._asdict()
                         told = {key: None if math.isnan(value) else value for key, value in scored.items()}
@@ -524,7 +527,7 @@ def _load(
 
 def _predict(net: Predictor, weights: Path, batch: int, frames: FrameSource) -> Any:
     height, width, _ = frames.shape
-    net.check((height, width), weights)
+    net.require_size((height, width), weights)
     return eval_video(frames, net, batch=batch).results
 
 

@@ -10,7 +10,7 @@ from lq_emotion import prototxt
 from lq_emotion.cli import main
 from lq_emotion.datasets.avec.partitions import Partitions, chosen_partitions
 from lq_emotion.datasets.synthetic.package import Settings, make_recordings
-from lq_emotion.evaluation.predict import DEPLOY
+from lq_emotion.evaluation.predictor import DEPLOY
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")

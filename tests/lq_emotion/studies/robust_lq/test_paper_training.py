@@ -12,7 +12,7 @@ from caffe_compat import load_net, read_weights
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import read_net, read_solver
 from lq_emotion.crops.h5 import named_apart
-from lq_emotion.evaluation.predict import DEPLOY, definition_of, load_predictor
+from lq_emotion.evaluation.predictor import DEPLOY, find_definition, load_predictor
 from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.switches import AS_PAPER
 from lq_emotion.studies.robust_lq.training_run import Changes, TrainingRun
@@ -99,8 +99,8 @@ def test_a_killed_training_ends_in_the_same_weights(h5, whole, tmp_path):
 def test_the_net_of_a_run_is_found_with_its_weights(whole, tmp_path):
     predictor, path = load_predictor(whole)
     assert predictor.forward(np.zeros((2, 1, 6, 6), np.float32))["fc5"].shape == (2, 1)
-    assert definition_of(path) == whole / "deploy.prototxt"
-    assert definition_of(tmp_path / "alone.caffemodel").as_posix().endswith(DEPLOY)
+    assert find_definition(path) == whole / "deploy.prototxt"
+    assert find_definition(tmp_path / "alone.caffemodel").as_posix().endswith(DEPLOY)
 
 
 def test_faces_of_no_factors_size_are_refused_before_anything_is_written(tmp_path):

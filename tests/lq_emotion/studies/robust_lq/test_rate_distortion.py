@@ -16,7 +16,7 @@ from caffe_compat import load_net
 from caffe_compat.build.weights import save_weights
 from lq_emotion import prototxt
 from lq_emotion.cli import main
-from lq_emotion.evaluation.predict import DEPLOY, load_predictor
+from lq_emotion.evaluation.predictor import DEPLOY, load_predictor
 from lq_emotion.metrics.regression import score
 from lq_emotion.studies.robust_lq import rate_distortion
 from lq_emotion.studies.robust_lq.rate_distortion import EnlargedFrames, psnr, rises, shrunk

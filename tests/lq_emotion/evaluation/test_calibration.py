@@ -1,4 +1,4 @@
-"""`evaluate --postprocess`: on all recordings as one, as AVEC's script does, or each alone; and what flatters is said."""
+"""`evaluate --postprocess` on all recordings together, as in AVEC's script, or on each alone, with its warnings."""
 
 import json
 
@@ -20,7 +20,7 @@ layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_p
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Recordings of a steady gold standard, high and low in turns, and frames that show it under much noise."""
+    """Recordings with a nearly constant gold standard, high and low in turn, and frames that show it under much noise."""
     folder = tmp_path_factory.mktemp("crops")
     rng = np.random.default_rng(0)
     for number, (name, count) in enumerate(FRAMES.items()):
@@ -32,7 +32,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mean(tmp_path_factory):
-    """A net that tells the mean of a frame."""
+    """A net that computes the mean of a frame."""
     folder = tmp_path_factory.mktemp("net")
     (folder / "deploy.prototxt").write_text(DEPLOYED)
     net = load_net(folder / "deploy.prototxt", seed=0)
@@ -55,17 +55,17 @@ def joined(columns, title, names):
     return np.concatenate([columns[name][title] for name in names])
 
 
-def test_officially_recordings_are_filtered_as_one_when_learning_and_when_applying(mean, data, tmp_path):
+def test_the_official_search_filters_all_recordings_as_one_trace(mean, data, tmp_path):
     results, columns = evaluated(mean, data, tmp_path, "--postprocess", "dev")
     raw, gold = (joined(columns, title, ("dev_1", "dev_2")) for title in ("raw", "valence"))
-    found = learn(raw, gold)
-    assert results["post_processing"]["window"] == found.window > 100
-    expected = (medfilt1(raw, found.window) + found.bias) * found.scale
-    assert joined(columns, "prediction", ("dev_1", "dev_2")).tolist() == expected.tolist()
-    assert results["scores"]["concatenated"]["ccc"] == pytest.approx(found.ccc["scale"], rel=1e-12)
+    expected = learn(raw, gold)
+    assert results["post_processing"]["window"] == expected.window > 100
+    prediction = (medfilt1(raw, expected.window) + expected.bias) * expected.scale
+    assert joined(columns, "prediction", ("dev_1", "dev_2")).tolist() == prediction.tolist()
+    assert results["scores"]["concatenated"]["ccc"] == pytest.approx(expected.ccc["scale"], rel=1e-12)
 
 
-def test_consistently_each_recording_is_filtered_alone(mean, data, tmp_path):
+def test_the_consistent_search_filters_each_recording_alone(mean, data, tmp_path):
     both, columns = evaluated(mean, data, tmp_path / "both", "--postprocess", "train", "--search", "consistent")
     window = both["post_processing"]["window"]
     assert window > 50
@@ -79,11 +79,10 @@ def test_consistently_each_recording_is_filtered_alone(mean, data, tmp_path):
     assert one["scores"]["dev_2"] == both["scores"]["dev_2"]
 
 
-@pytest.mark.parametrize(("learnt", "flatters"), [("dev", True), ("dev_2", True), ("train", False)])
-def test_what_is_learnt_on_what_it_scores_is_said(mean, data, tmp_path, capsys, learnt, flatters):
-    results, _ = evaluated(mean, data, tmp_path, "--postprocess", learnt)
+@pytest.mark.parametrize(("learnt_on", "warns"), [("dev", True), ("dev_2", True), ("train", False)])
+def test_learning_on_scored_recordings_gives_a_warning(mean, data, tmp_path, capsys, learnt_on, warns):
+    results, _ = evaluated(mean, data, tmp_path, "--postprocess", learnt_on)
     expected = {"dev": ["dev_1", "dev_2"], "dev_2": ["dev_2"], "train": ["train_1", "train_2"]}
-    assert results["post_processing"]["learnt_on"] == expected[learnt]
-    told = capsys.readouterr().out
-    assert ("warning: post-processing is learnt on recordings that it scores: dev_" in told) == flatters
-    assert ("new ones score lower" in (tmp_path / "scores.md").read_text()) == flatters
+    assert results["post_processing"]["learnt_on"] == expected[learnt_on]
+    assert ("warning: post-processing" in capsys.readouterr().out) == warns
+    assert ("expect lower scores" in (tmp_path / "scores.md").read_text()) == warns

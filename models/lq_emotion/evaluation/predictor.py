@@ -1,0 +1,131 @@
+"""Wrap a Caffe net as the predictor that `matlab_ports.eval_video` calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import lq_emotion.prototxt as prototxt
+from caffe_compat.build.net import CaffeNet, load_net
+from caffe_compat.errors import DataError, NetError, WeightsError
+from lq_emotion.training.run_folder import DEPLOY as RUN_DEPLOY
+from lq_emotion.training.trainer import find_weights
+from matlab_ports.eval_video import FEATURE
+
+DEPLOY = "matlabscripts/recon/deploy/model_1F_CNN+D.prototxt"
+
+
+class Predictor:
+    """Run a net on batches of transposed frames.
+
+    Parameters
+    ----------
+    net : a net for TEST with one input.
+    device : torch device.
+    save_feature : return blob fc4 as well; slower.
+    mean, std : each frame becomes (frame - mean) / std, for nets trained on files made with mean_sub and norm.
+
+    Raises
+    ------
+    NetError
+        The net has several inputs, or no blob fc4 where it is asked for.
+
+    Notes
+    -----
+    The last bits of a prediction depend on its batch (differences of 4e-7 measured), because the order of summation
+    does. On CUDA devices convolutions are computed in full float32.
+    """
+
+    def __init__(
+        self,
+        net: CaffeNet,
+        device: str | torch.device = "cpu",
+        *,
+        save_feature: bool = False,
+        mean: float = 0.0,
+        std: float = 1.0,
+    ) -> None:
+        if len(net.inputs) != 1:
+            raise NetError(
+                f"the net has {len(net.inputs)} inputs ({', '.join(net.inputs)}), expected one",
+                code="wrong-count", field="--net",
+            )  # fmt: skip
+        if save_feature and FEATURE not in net.caffe.shapes:
+            raise NetError("no such blob in the net", code="name-unknown", field="save_feature", value=FEATURE)
+        self._device = torch.device(device)
+        self._net = net.to(self._device)
+        self._input = net.inputs[0]
+        self._save_feature = save_feature
+        self._mean, self._std = np.float32(mean), np.float32(std)
+
+    def require_size(self, frames_hw: tuple[int, int], path: Path) -> None:
+        """Refuse a recording whose frames (H, W in MATLAB's order) the net does not take.
+
+        Raises
+        ------
+        DataError
+            The size differs from the net's input.
+        """
+        height, width = frames_hw
+        expected = tuple(self._net.caffe.shapes[self._input][1:])
+        if (1, width, height) != expected:
+            raise DataError(
+                f"frames are {height} x {width}, the net expects {expected[2]} x {expected[1]}",
+                code="shape-mismatch", file=path,
+            )  # fmt: skip
+
+    @torch.no_grad()
+    def forward(self, batch: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+        """Return the output for frames (n, 1, W, H), and fc4 with `save_feature`."""
+        values = (batch - self._mean) / self._std if self._mean or self._std != 1 else batch
+        inputs = {self._input: torch.from_numpy(np.ascontiguousarray(values)).to(self._device)}
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            blobs = self._net.every_blob(inputs) if self._save_feature else self._net.forward_dict(inputs)
+        names = (self._net.returns[0], *((FEATURE,) if self._save_feature else ()))
+        return {name: blobs[name].cpu().numpy() for name in names}
+
+
+def find_definition(weights: Path) -> Path:
+    """Return the deploy definition of the run that wrote the weights, else the authors' for CNN+D."""
+    of_run = weights.absolute().parent.parent / RUN_DEPLOY
+    return of_run if weights.parent.name == "snapshots" and of_run.is_file() else Path(prototxt.path(DEPLOY))
+
+
+def load_predictor(
+    weights: Path,
+    net: Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    save_feature: bool = False,
+    mean: float = 0.0,
+    std: float = 1.0,
+) -> tuple[Predictor, Path]:
+    """Load a net that predicts valence.
+
+    Parameters
+    ----------
+    weights : a caffemodel, or the folder of a run, for its last snapshot.
+    net : a definition; by default that of `find_definition`.
+    device, save_feature, mean, std : see `Predictor`.
+
+    Returns
+    -------
+    The predictor and the file of weights.
+
+    Raises
+    ------
+    CaffeCompatError
+        A file cannot be used, or the weights lack parameters of the net.
+    """
+    path = find_weights(weights)
+    definition = net or find_definition(path)
+    loaded = load_net(definition, path)
+    missing = loaded.meta["report"].left_at_filler
+    if missing:
+        hint = f"pass the definition of these weights with --net instead of {Path(definition).name}"
+        raise WeightsError(f"no weights for {', '.join(missing)}", code="mismatch", file=path, hint=hint)
+    return Predictor(loaded, device, save_feature=save_feature, mean=mean, std=std), path
