@@ -7,8 +7,7 @@ from pathlib import Path
 
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.common.json_files import contents_of, read_json
-from lq_emotion.crops.journal import FOLDER, Journal
-from lq_emotion.crops.recording import Outcome
+from lq_emotion.crops.recording import JOURNALS, earlier_outcome, journal_of
 from lq_emotion.report import open_questions, provenance, results, traces
 from lq_emotion.report.build import write_report
 from lq_emotion.report.document import Report, Section
@@ -73,17 +72,21 @@ GOOD = {
         "program": "lq-emotion verify", "format": 1, "date": "2026-01-01", "limit": 1e-5, "verdict": PASSED,
         "engines": {"opencv": "4.9", "caffe": None}, "files": [_FILE], "problems": [],
     },
-    str(FOLDER / "dev_1.json"): {
-        "fingerprint": [1], "files": {}, "boxes": {"from": [2], "held": 0, "source": "found"},
+    str(JOURNALS / "dev_1.json"): {
+        "done": {"recording": {"fingerprint": "ab", "files": {"data/bbox/dev_1.mat": ["dev_1.mat", 1, 2]}},
+                 "boxes": {"fingerprint": "cd", "files": {}, "held": 0, "source": "found"}},
         "outcome": {"name": "dev_1", "status": "done", "rows": 12, "kept": 9, "no_face": 2, "small": 1, "held": 0,
                     "boxes": "found", "seconds": 1.5, "error": ""},
     },
     "table/ledger.json": {
-        "done": {"one": {"fingerprint": "ab", "writes": {"a": "cd"}, "seconds": 1.5}},
+        "done": {"one": {"fingerprint": "ab", "files": {"a": "cd"}, "seconds": 1.5}},
         "hashes": {"a": [3, 4, "cd"]},
     },
     "plateau.json": {"10": 0.5, "20": 0.25},
-    "cells/s3_x264_qp24/dev_1.json": {"shape": [2, 3, 4], "total_bits": 99, "vcl_bits": 77, "psnr": 31.5},
+    "cells/s3_x264_qp24/dev_1.json": {
+        "done": {"coding": {"fingerprint": "ab", "files": {}, "shape": [2, 3, 4], "total_bits": 99, "vcl_bits": 77,
+                            "psnr": 31.5}},
+    },
 }  # fmt: skip
 
 
@@ -135,11 +138,10 @@ def _errors(name: str, root: Path):
             ledger.seconds("one")
         elif name == "plateau.json":
             History(path).begin(15)
-        elif name == str(FOLDER / "dev_1.json"):
-            journal = Journal(root, "dev_1")
-            journal.done([1])
-            with contents_of(path):
-                Outcome(**journal.held["outcome"])
+        elif name == str(JOURNALS / "dev_1.json"):
+            journal = journal_of(root, "dev_1")
+            journal.is_done("recording", "ab")
+            earlier_outcome(journal)
         elif name.startswith("cells/"):
             rate(root, [Encoding("dev_1", 3, "x264", 24)])
         elif name == "verify.json":

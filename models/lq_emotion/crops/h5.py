@@ -11,9 +11,10 @@ import h5py
 
 from caffe_compat.errors import DataError, FileError, did_you_mean
 from caffe_compat.formats.files import new_hdf5
-from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.lists import write_list
-from lq_emotion.crops.journal import identities
+from lq_emotion.common.record import Record
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
 from matlab_ports._recordings.labels import delay_of, label_of
@@ -113,35 +114,34 @@ def make_h5(
     made = _made_alike([path for paths in crops.values() for path in paths])
     folder = out / "h5_files" / settings.folder()
     folder.mkdir(parents=True, exist_ok=True)
-    found = {} if fresh else (read_json(folder / RESULTS) or {})
-    if found.get("settings", _plain(settings)) != _plain(settings):
+    record = Record(folder / RESULTS, root=folder)
+    if not fresh and record.details.get("settings", _plain(settings)) != _plain(settings):
         say(f"{folder} holds files of other settings, which are replaced; --name keeps both")
     results: dict[str, Any] = {"folder": str(folder.resolve()), "settings": _plain(settings), **made}
     stream, options = RandStream(settings.seed), settings.options
     for phase, paths in crops.items():
         if phase == "test" and settings.train_statistics:
             options = dataclasses.replace(options, mean=results["train"]["mean"], std=results["train"]["std"])
-        fingerprint = [identities(paths), _plain(dataclasses.replace(settings, options=options)), stream.position]
-        with contents_of(folder / RESULTS):
-            before = found.get(phase, {})
-            whole = (
-                before.get("fingerprint") == fingerprint
-                and identities(map(Path, before["files"])) == before["identities"]
-            )
-            if whole:
-                say(f"{phase}: {before['written']} samples are there already")
-                numbers = {name: before[name] and float(before[name]) for name in ("mean", "std")}
-                results[phase] = {**before, **numbers}
-                stream = RandStream(settings.seed, position=before["position"])
-        if not whole:
+        all_settings = _plain(dataclasses.replace(settings, options=options))
+        made_from = fingerprint([stamps(paths), all_settings, stream.position])
+        if record.is_done(phase, made_from) and not fresh:
+            with contents_of(record.path):
+                earlier = record.details[phase]
+                say(f"{phase}: {earlier['written']} samples are there already")
+                numbers = {name: earlier[name] and float(earlier[name]) for name in ("mean", "std")}
+                results[phase] = {**earlier, **numbers}
+                files = [Path(name) for name in earlier["files"]]
+                stream = RandStream(settings.seed, position=earlier["position"])
+        else:
             say(f"{phase}: {', '.join(path.stem for path in paths)}")
             written = generate_h5(
                 paths, _side(settings, paths), folder / phase, settings.chunk, options, stream=stream, resume=not fresh
             )
-            results[phase] = {**_phase(paths, written), "fingerprint": fingerprint}
+            results[phase], files = _phase(paths, written), list(written.savepaths)
             say(_told(phase, written, settings))
-        write_list([Path(name) for name in results[phase]["files"]], folder / f"{phase}.txt")
-        write_json({**found, **results}, folder / RESULTS)  # the training file need not be made again
+        write_list(files, folder / f"{phase}.txt")
+        record.details.update(results)
+        record.note(phase, made_from, files)  # a killed run need not make the training file again
     return results
 
 
@@ -225,13 +225,11 @@ def _require_apart(settings: H5Settings, crops: dict[str, list[Path]]) -> None:
 
 
 def _phase(paths: Sequence[Path], written: WrittenH5) -> dict[str, Any]:
-    files = [path.resolve() for path in written.savepaths]
     return {
         "recordings": [path.stem for path in paths],
         "samples": written.samples,
         "written": written.written,
-        "files": [str(path) for path in files],
-        "identities": identities(files),
+        "files": [str(path.resolve()) for path in written.savepaths],
         "position": written.position,
         "mean": written.mean,
         "std": written.std,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from caffe_compat.data.hdf5 import find_listed, listed_names
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, raise_together
 from caffe_compat.formats.hdf5_reader import find_beside, open_hdf5
+from lq_emotion.common.fingerprints import file_sha256
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Listed:
 
     def identity(self) -> list[Any]:
         """Return what tells these samples from others; reads all of them."""
-        return [identity(path) for path in self.stores]
+        return [[path.name, file_sha256(path)] for path in self.stores]
 
 
 def read_list(folder: Path, phase: str) -> Listed:
@@ -84,9 +84,3 @@ def _channels(file: Path, channels: int) -> DataError:
     hint = "for a net of your own use caffe-compat train; or make files without lq-emotion h5 --triplets"
     problem = "lq-emotion's nets see one frame at a time, and evaluate, rd and verify would refuse what is trained"
     return DataError(problem, file=file, field="channels", value=channels, hint=hint)
-
-
-def identity(path: Path) -> list[Any]:
-    """Return what tells a file from another: its name and the SHA-256 of what it holds, however often it was made."""
-    with path.open("rb") as file:
-        return [path.name, hashlib.file_digest(file, "sha256").hexdigest()]

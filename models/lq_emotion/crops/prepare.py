@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import joblib
 from tqdm import tqdm
@@ -17,8 +16,7 @@ from tqdm import tqdm
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.json_files import write_json
 from lq_emotion.common.processes import as_done
-from lq_emotion.crops.journal import FOLDER, read_journal
-from lq_emotion.crops.recording import Outcome, Settings, prepare_one
+from lq_emotion.crops.recording import JOURNALS, Outcome, Settings, earlier_outcome, journal_of, prepare_one
 from lq_emotion.datasets.avec.layout import (
     Layout,
     Recording,
@@ -183,12 +181,11 @@ def told(outcome: Outcome) -> str:
 
 
 def _store(out: Path, outcomes: Sequence[Outcome]) -> None:
-    """Keep the outcomes of this run and of earlier ones, whose journals tell them."""
-    now = {outcome.name: asdict(outcome) for outcome in outcomes}
-    journals = map(read_journal, sorted((out / FOLDER).glob("*.json")))
-    earlier: dict[str, Any] = {held["outcome"]["name"]: held["outcome"] for held in journals if "outcome" in held}
-    together = {**earlier, **now}
-    write_json({"recordings": [together[name] for name in sorted(together, key=natural_order)]}, out / RESULTS)
+    """Write the outcomes of this run and, from their journals, those of earlier runs."""
+    names = sorted(path.stem for path in (out / JOURNALS).glob("*.json"))
+    earlier = [earlier_outcome(journal_of(out, name)) for name in names]
+    by_name = {outcome.name: asdict(outcome) for outcome in (*earlier, *outcomes) if outcome is not None}
+    write_json({"recordings": [by_name[name] for name in sorted(by_name, key=natural_order)]}, out / RESULTS)
 
 
 _COLUMNS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import CaffeCompatError, DataError
+from lq_emotion.common.fingerprints import fingerprint, stamps
 from lq_emotion.common.json_files import contents_of
+from lq_emotion.common.record import Record
 from lq_emotion.crops.boxes import FOUND, Boxes, BoxSettings, boxes_of
-from lq_emotion.crops.journal import Journal, identities
 from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_standard, read_gsd, write_gsd
 from lq_emotion.datasets.avec.layout import Dimension, Recording
 from lq_emotion.datasets.avec.tables import frame_times
@@ -27,7 +28,8 @@ from matlab_ports import PortError
 from matlab_ports._recordings.labels import DELAY
 from matlab_ports._recordings.prepare_recording import Luma, Prepared, prepare_recording
 
-VERSION = 2  # of what is made; another one makes what is there unusable
+VERSION = 3  # of what is made; another one makes what is there unusable
+JOURNALS = Path("data") / "journal"
 Progress = Callable[[int], None]
 Doubles = npt.NDArray[np.float64]
 _log = logging.getLogger(__name__)
@@ -134,7 +136,7 @@ def prepare_one(
     begun = time.monotonic()
     journal = None
     try:
-        journal = Journal(out, recording.name)
+        journal = journal_of(out, recording.name)
         outcome = _Work(recording, out, settings, boxes, journal, progress).run(fresh=fresh)
     except (CaffeCompatError, PortError, OSError) as error:
         problem = str(error)
@@ -149,9 +151,39 @@ def prepare_one(
     return failed
 
 
-def _note_failure(journal: Journal, failed: Outcome) -> None:
+def journal_of(out: Path, name: str) -> Record:
+    """Return the record of what was made of a recording.
+
+    Raises
+    ------
+    FileError
+        The record is damaged.
+    """
+    return Record(out / JOURNALS / f"{name}.json", root=out)
+
+
+def earlier_outcome(journal: Record) -> Outcome | None:
+    """Return what became of a recording in the last run, as its journal says.
+
+    Raises
+    ------
+    FileError
+        The journal is damaged.
+    """
+    stored = journal.details.get("outcome")
+    if stored is None:
+        return None
+    with contents_of(journal.path):
+        outcome = Outcome(**stored)
+        if not all(isinstance(text, str) for text in (outcome.name, outcome.status)):
+            raise TypeError(f"outcome = {stored}")
+        return outcome
+
+
+def _note_failure(journal: Record, failed: Outcome) -> None:
+    journal.details["outcome"] = asdict(failed)
     try:
-        journal.note(outcome=asdict(failed))
+        journal.write()
     except (CaffeCompatError, OSError) as error:  # the disk that failed the recording is often the journal's
         _log.info("the journal could not be written: %s", error)
 
@@ -163,33 +195,33 @@ class _Work:
         out: Path,
         settings: Settings,
         boxes: Path | None,
-        journal: Journal,
+        journal: Record,
         progress: Progress | None,
     ) -> None:
         self._recording, self._settings, self._journal, self._progress = recording, settings, journal, progress
         self._paths = Paths(out, recording.name)
+        self._written: list[Path] = []
         self._given = _given_boxes(recording, boxes)
 
     def run(self, *, fresh: bool) -> Outcome:
         begun = time.monotonic()
         self._require_files()
-        fingerprint = self._fingerprint()
-        if not fresh and self._journal.done(fingerprint):
-            with contents_of(self._journal.path):
-                return Outcome(**{**self._journal.held["outcome"], "before": True})
-        if fresh:
-            self._journal.held.pop("boxes", None)
+        earlier = earlier_outcome(self._journal)
+        is_done = self._journal.is_done("recording", self._fingerprint())
+        if earlier is not None and earlier.status == "done" and is_done and not fresh:
+            return replace(earlier, before=True)
         times = frame_times(self._video_times)
         require_grid(times, where=self._video_times)
         gold = self._gold(times)
-        boxes = self._boxes(times)
+        boxes = self._boxes(times, fresh=fresh)
         prepared = self._crop(times, gold, boxes)
         self._draw(gold, boxes)
         outcome = Outcome(
             self._recording.name, "done", prepared.rows, prepared.kept, prepared.skipped_no_face,
             prepared.skipped_small, boxes.held, boxes.source, time.monotonic() - begun, unread=prepared.unread,
         )  # fmt: skip
-        self._journal.note(fingerprint=self._fingerprint(), outcome=asdict(outcome))
+        self._journal.details["outcome"] = asdict(outcome)
+        self._journal.note("recording", self._fingerprint(), self._written)
         return outcome
 
     def _require_files(self) -> None:
@@ -206,12 +238,12 @@ class _Work:
         assert recording.frame_time is not None
         self._video, self._video_times = recording.video, recording.frame_time
 
-    def _fingerprint(self) -> list[Any]:
-        """What the results depend on, as JSON reads it back; a gsd.mat or bbox.mat of the user's is an input."""
+    def _fingerprint(self) -> str:
+        """Return what identifies all that the results depend on; a gsd.mat or bbox.mat of the user's is an input."""
         users = [path for path in map(self._paths.mat, ("gsd", "bbox")) if not self._journal.wrote(path)]
         recording = self._recording
         inputs = [recording.video, recording.frame_time, recording.gold, recording.ratings, self._given, *users]
-        return [VERSION, {**asdict(self._settings), "scales": list(self._settings.scales)}, identities(inputs)]
+        return fingerprint([VERSION, asdict(self._settings), stamps(inputs)])
 
     def _gold(self, times: Doubles) -> GoldStandard:
         """Return the labels, one for every frame at least: the user's gsd.mat, or the package's, which is stored."""
@@ -228,25 +260,33 @@ class _Work:
         if gold.path != path:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_gsd(gold, path, frame_time=times)
-            self._journal.note([path])
+            self._note("labels", self._fingerprint(), [path])
         return gold
+
+    def _note(self, step: str, made_from: str, files: Sequence[Path], **values: Any) -> None:
+        self._journal.note(step, made_from, files, **values)
+        self._written += files
 
     def _shifted(self, gold: GoldStandard) -> Doubles:
         return shift_gold(gold.gsd, gold.time, self._settings.delay)
 
-    def _boxes(self, times: Doubles) -> Boxes:
+    def _boxes(self, times: Doubles, *, fresh: bool) -> Boxes:
         path = self._paths.mat("bbox")
-        made_from = [asdict(self._settings.boxes), identities([self._video, self._video_times, self._given])]
+        inputs = stamps([self._video, self._video_times, self._given])
+        made_from = fingerprint([asdict(self._settings.boxes), inputs])
         if path.is_file() and not self._journal.wrote(path):
             return boxes_of(self._video, times, self._settings.boxes, given=path, progress=self._progress)
-        noted = self._journal.held.get("boxes")
-        if path.is_file() and noted is not None and noted["from"] == made_from:
-            left = boxes_of(self._video, times, self._settings.boxes, given=path, progress=self._progress)
-            return left._replace(held=noted["held"], source=noted["source"])
+        if self._journal.is_done("boxes", made_from) and not fresh:
+            with contents_of(self._journal.path):
+                entry = self._journal.entry("boxes")
+                held, source = int(entry["held"]), str(entry["source"])
+            self._written.append(path)
+            stored = boxes_of(self._video, times, self._settings.boxes, given=path, progress=self._progress)
+            return stored._replace(held=held, source=source)
         found = boxes_of(self._video, times, self._settings.boxes, given=self._given, progress=self._progress)
         path.parent.mkdir(parents=True, exist_ok=True)
         found.write(path)
-        self._journal.note([path], boxes={"from": made_from, "held": found.held, "source": found.source})
+        self._note("boxes", made_from, [path], held=found.held, source=found.source)
         return found
 
     def _crop(self, times: Doubles, gold: GoldStandard, boxes: Boxes) -> Prepared:
@@ -260,7 +300,7 @@ class _Work:
             match="grid", smallest=self._settings.smallest, version=self._settings.version, luma=self._settings.luma,
             progress=self._progress,
         )  # fmt: skip
-        self._journal.note(save.values())
+        self._note("crops", self._fingerprint(), list(save.values()))
         return prepared
 
     def _draw(self, gold: GoldStandard, boxes: Boxes) -> None:
@@ -276,7 +316,7 @@ class _Work:
         if boxes.source == FOUND:  # to be looked at; it takes another pass through the video
             drawn.append(self._paths.picture("boxes"))
             box_overlay(self._video, boxes.bbox, drawn[-1])
-        self._journal.note(drawn)
+        self._note("pictures", self._fingerprint(), drawn)
 
 
 def _given_boxes(recording: Recording, folder: Path | None) -> Path | None:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.errors import CaffeCompatError, FileError, SolverError, raise_together
-from lq_emotion.common.json_files import read_json, write_json
+from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
+from lq_emotion.common.fingerprints import fingerprint
+from lq_emotion.common.json_files import contents_of
+from lq_emotion.common.record import Record, require_folder
 from lq_emotion.training.plateau import PLATEAU
 from lq_emotion.training.trainer import Run
 
@@ -15,20 +17,21 @@ Say = Callable[[str], None]
 SETTINGS = "settings.json"
 RESULTS = "train.json"
 LOSSES = "loss.png"
+_ENTRY = "training"  # in the record
 DEPLOY = "deploy.prototxt"
 """The net to apply, where switches make it another one than the authors'."""
-_OURS = (
-    *(SETTINGS, RESULTS, LOSSES, PLATEAU),
+_OWN_FILES = (
+    *(RESULTS, LOSSES, PLATEAU),
     *("train.log", "net.prototxt", "solver.prototxt", DEPLOY),
 )
 
 
-def claim(run: Run, wanted: dict[str, Any], *, fresh: bool, aside: Path | None, say: Say) -> None:
-    """Make the folder the training's that `wanted` tells.
+def claim(run: Run, settings: dict[str, Any], *, fresh: bool, aside: Path | None, say: Say) -> None:
+    """Make the folder that of the training with these settings.
 
     Parameters
     ----------
-    run, wanted : the folder, and what tells one training from another.
+    run, settings : the folder, and what tells one training from another.
     fresh : forget what an earlier run left.
     aside : a folder that another training's files are moved to.
     say : takes lines of progress.
@@ -36,32 +39,23 @@ def claim(run: Run, wanted: dict[str, Any], *, fresh: bool, aside: Path | None, 
     Raises
     ------
     FileError, SolverError
-        It holds another training, and there is no `aside`, or files of the same names that no training wrote.
+        The folder holds another training and there is no `aside`, or files of the same names that no training wrote.
     """
-    out = run.folder
-    if out.exists() and not out.is_dir():
-        raise FileError("this is a file; a folder is expected", file=out)
-    settings = out / SETTINGS
-    found = read_json(settings)
-    ours = [path for path in (*(out / name for name in _OURS), *_snapshots(run)) if path.exists()]
-    if found is None and ours:
-        raise FileError(f"holds {ours[0].name}, which no training wrote", file=out, hint="choose another --out")
-    if found is not None and fresh:
-        for path in sorted(ours, key=lambda path: path == settings):  # the settings last
-            path.unlink(missing_ok=True)
-    elif found is not None and found != wanted:
+    folder = run.folder
+    require_folder(folder)
+    record = Record(folder / SETTINGS, root=folder, hint="choose another --out, or remove the folder")
+    own_files = [*(folder / name for name in _OWN_FILES), *_snapshots(run)]
+    record.require_own(own_files, "training")
+    made_from = fingerprint(settings)
+    if fresh and record.exists:
+        record.clear(own_files)
+    elif record.exists and not record.is_done(_ENTRY, made_from):
         if aside is None:
-            raise_together(
-                [
-                    _differs(name, found.get(name), wanted.get(name), out)
-                    for name in {**wanted, **found}
-                    if found.get(name) != wanted.get(name)
-                ]
-            )
+            _refuse(record, settings)
         else:
-            _move(out, aside, say)
+            _move(folder, aside, say)
     run.prefix.parent.mkdir(parents=True, exist_ok=True)
-    write_json(wanted, settings)
+    Record(record.path, root=folder).note(_ENTRY, made_from, settings=settings)
 
 
 def _move(folder: Path, aside: Path, say: Say) -> None:
@@ -81,8 +75,16 @@ def _snapshots(run: Run) -> list[Path]:
     ]
 
 
-def _differs(name: str, found: Any, wanted: Any, out: Path) -> CaffeCompatError:
-    told = {"data": "other training data", "weights": "other weights to start from"}.get(
-        name, f"{name} {found}, now {wanted}"
-    )
-    return SolverError(f"holds a training with {told}", file=out, hint="--fresh starts anew, or choose another --out")
+def _refuse(record: Record, settings: dict[str, Any]) -> None:
+    """Raise what tells the training in the folder from the one with these settings."""
+    with contents_of(record.path):
+        earlier = {**record.entry(_ENTRY)["settings"]}
+    changed = [name for name in {**settings, **earlier} if earlier.get(name) != settings.get(name)]
+    raise_together([_difference(name, earlier.get(name), settings.get(name), record.path.parent) for name in changed])
+
+
+def _difference(name: str, earlier: Any, now: Any, folder: Path) -> CaffeCompatError:
+    what = {"data": "other training data", "weights": "other weights to start from"}
+    problem = f"holds a training with {what.get(name, f'{name} {earlier}, now {now}')}"
+    hint = "--fresh starts anew, or choose another --out"
+    return SolverError(problem, code="mismatch", file=folder, field=name, hint=hint)

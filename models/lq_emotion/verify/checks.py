@@ -35,6 +35,7 @@ import torch
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, ProblemsError, did_you_mean
 from lq_emotion.common.devices import choose_device
+from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.versions import versions
 from lq_emotion.datasets.avec.partitions import Partitions, recordings_in
@@ -45,7 +46,7 @@ from lq_emotion.verify.inputs import Batch, described, fixed_inputs
 from lq_emotion.verify.networks import Network, recognise, redefined, training
 from lq_emotion.verify.result_file import FAILED, PASSED, Result
 from lq_emotion.verify.scoring import ClaimedCell, Scoring, find_crops
-from lq_emotion.verify.weights import Held, damages, file_hash, find_files, read_held, told
+from lq_emotion.verify.weights import Held, damages, find_files, read_held, told
 from matlab_ports._recordings.labels import label_of
 from matlab_ports.run_eval import mat_path
 
@@ -221,7 +222,7 @@ class Verify:
         }
         try:
             path = opened()
-            result |= {"bytes": path.stat().st_size, "sha256": file_hash(path)}
+            result |= {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
             held = read_held(name, path)
             result |= {"kind": held.kind, "blobs": told(held)}
             damage = list(map(str, damages(held)))

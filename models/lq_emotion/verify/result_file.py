@@ -5,13 +5,12 @@ The hash shows that nothing was changed by accident; it is no signature, as anyb
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import FileError
+from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 
 PROGRAM, FORMAT = "lq-emotion verify", 1
@@ -22,8 +21,7 @@ Result = dict[str, Any]
 def digest(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 of what a result holds apart from ``sha256``: JSON with sorted keys and no spaces."""
     kept = {key: value for key, value in content.items() if key != "sha256"}
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return fingerprint(kept)
 
 
 def write_signed(content: Result, path: Path) -> None:

@@ -77,21 +77,6 @@ def _itself(path: Path) -> AbstractContextManager[Path]:
     return nullcontext(path)
 
 
-def file_hash(path: Path) -> str:
-    """Return a file's SHA-256.
-
-    Raises
-    ------
-    FileError
-        It cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror or error}", file=path) from None
-
-
 def read_held(name: str, path: Path) -> Held:
     """Read a file of weights of any age.
 

@@ -1,40 +1,43 @@
-"""Work done in stages: what is done and unchanged is skipped, what was killed goes on, what depends on it follows.
+"""Run stages of work, each once: a finished stage is skipped, a killed one continued, and those that need it wait.
 
-A stage is done when the ledger holds its fingerprint: a hash of its settings and of the contents of everything it
-reads. So a file that is written again with the same bytes costs nothing downstream, a changed one just what it must.
+A stage is done when the ledger holds its fingerprint: a hash of its settings and of the contents of every file it
+reads. So a file that is written again with the same bytes costs nothing downstream, and a changed file causes only the
+work that depends on it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from caffe_compat.errors import CaffeCompatError, FileError
-from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.fingerprints import FileHashes, fingerprint
+from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.processes import Processes, processes
-from matlab_ports import PortError
+from lq_emotion.common.record import Record
+from matlab_ports._support.errors import PortError
 
 Say = Callable[[str], None]
+CostT = TypeVar("CostT")
+_HINT = "remove it, and all stages are checked"
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Generic[CostT]):
     """A piece of work.
 
     Attributes
     ----------
     name : unique; what users see.
-    run : does the work, going on where it was killed; with several jobs it is called in another process.
-    settings : all that decides the result besides what is read; JSON.
-    reads, writes : files. What another stage writes and this one reads makes this one wait for it.
-    training : what is trained, for an estimate of its time.
+    run : does the work and continues what was killed; with several jobs it is called in another process.
+    settings : everything that decides the result besides the files it reads; JSON.
+    reads, writes : files. A stage that reads what another stage writes waits for it.
+    cost : what a study estimates the stage's time from; None for stages that take little time.
     """
 
     name: str
@@ -42,37 +45,31 @@ class Stage:
     settings: Mapping[str, Any]
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
-    training: object | None = None
+    cost: CostT | None = None
 
 
-@dataclass
 class Ledger:
-    """What was done with what, in a JSON file; hashes of files are kept as long as their size and times stay.
+    """Which stages are done, from what: a record whose files are told apart by their contents.
 
-    Attributes
+    Parameters
     ----------
-    path : of the file.
+    path : the JSON file.
+
+    Raises
+    ------
+    FileError
+        The file is damaged.
     """
 
-    path: Path
-    _done: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _hashes: dict[str, list[Any]] = field(default_factory=dict)
+    def __init__(self, path: Path) -> None:
+        self._record = Record(path, identify=self.hash, hint=_HINT)
+        with contents_of(path, _HINT):
+            self._hashes = FileHashes(self._record.details.get("hashes"))
 
-    def __post_init__(self) -> None:
-        found = read_json(self.path)
-        if found is None:
-            return
-        with contents_of(self.path, "remove it, and all stages are checked"):
-            for name, entry in found["done"].items():
-                done = {"fingerprint": str(entry["fingerprint"]), "writes": dict(entry["writes"])}
-                self._done[name] = {**done, "seconds": float(entry["seconds"])}
-            for name, (size, changed, sha256) in found["hashes"].items():
-                self._hashes[name] = [int(size), int(changed), str(sha256)]
-
-    def fingerprint(self, stage: Stage) -> str:
-        """Return the hash of all that decides what a stage writes."""
-        told = {"settings": stage.settings, "reads": {str(path): self.hash(path) for path in stage.reads}}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    def fingerprint(self, stage: Stage[Any]) -> str:
+        """Return the hash of everything that decides what a stage writes."""
+        reads = {str(path): self.hash(path) for path in stage.reads}
+        return fingerprint({"settings": stage.settings, "reads": reads, "writes": [str(path) for path in stage.writes]})
 
     def hash(self, path: Path) -> str:
         """Return the SHA-256 of a file.
@@ -80,44 +77,34 @@ class Ledger:
         Raises
         ------
         FileError
-            There is none.
+            The file is missing.
         """
-        try:
-            status = path.stat()
-        except OSError:
-            raise FileError("no such file", file=path) from None
-        stamp = [status.st_size, status.st_mtime_ns]
-        known = self._hashes.get(str(path))
-        if known is None or known[:2] != stamp:
-            with path.open("rb") as file:
-                known = [*stamp, hashlib.file_digest(file, "sha256").hexdigest()]
-            self._hashes[str(path)] = known
-        return str(known[2])
+        return self._hashes(path)
 
-    def is_done(self, stage: Stage) -> bool:
-        """Whether a stage has nothing to do: settings and files read as then, what it wrote unchanged."""
-        entry = self._done.get(stage.name)
-        if entry is None or not all(path.is_file() for path in (*stage.reads, *stage.writes)):
-            return False
-        written = {str(path): self.hash(path) for path in stage.writes}
-        return bool(entry["writes"] == written and entry["fingerprint"] == self.fingerprint(stage))
+    def is_done(self, stage: Stage[Any]) -> bool:
+        """Tell whether a stage has nothing to do: settings, inputs and outputs are as they were."""
+        readable = all(path.is_file() for path in stage.reads)
+        return readable and self._record.is_done(stage.name, self.fingerprint(stage))
 
-    def note(self, stage: Stage, fingerprint: str, seconds: float) -> None:
+    def note(self, stage: Stage[Any], fingerprint: str, seconds: float) -> None:
         """Write down that a stage is done."""
         missing = [path for path in stage.writes if not path.is_file()]
         if missing:
-            raise FileError(f"stage {stage.name!r} ended without writing it", file=missing[0])
-        written = {str(path): self.hash(path) for path in stage.writes}
-        entry = {"fingerprint": fingerprint, "writes": written, "seconds": round(seconds, 2)}
-        self._done[stage.name] = entry
-        write_json({"done": self._done, "hashes": self._hashes}, self.path)
+            problem = f"stage {stage.name!r} ended without writing it"
+            raise FileError(problem, code="file-missing", file=missing[0], field=stage.name)
+        for path in stage.writes:
+            self.hash(path)
+        self._record.details["hashes"] = self._hashes.to_json()
+        self._record.note(stage.name, fingerprint, stage.writes, seconds=round(seconds, 2))
 
     def seconds(self, name: str) -> float | None:
         """Return how long a stage took when it was last done."""
-        return self._done[name]["seconds"] if name in self._done else None
+        with contents_of(self._record.path, _HINT):
+            entry = self._record.entry(name)
+            return float(entry["seconds"]) if entry else None
 
 
-def perform(stages: Sequence[Stage], ledger: Ledger, *, jobs: int = 1, say: Say = print) -> list[str]:
+def perform(stages: Sequence[Stage[Any]], ledger: Ledger, *, jobs: int = 1, say: Say = print) -> list[str]:
     """Do what is missing, several stages at once if asked, and return the names of those that were run.
 
     Raises
@@ -130,7 +117,7 @@ def perform(stages: Sequence[Stage], ledger: Ledger, *, jobs: int = 1, say: Say 
     done: set[str] = set()
     failed: list[BaseException] = []
     ran: list[str] = []
-    running: dict[Future[float], tuple[Stage, str]] = {}
+    running: dict[Future[float], tuple[Stage[Any], str]] = {}
     with processes(jobs) if jobs > 1 else nullcontext() as pool:
         while todo or running:
             ready = [stage for stage in todo.values() if waits[stage.name] <= done][: max(jobs - len(running), 0)]
@@ -163,7 +150,7 @@ def perform(stages: Sequence[Stage], ledger: Ledger, *, jobs: int = 1, say: Say 
     return ran
 
 
-def _dependencies(stages: Sequence[Stage]) -> dict[str, set[str]]:
+def _dependencies(stages: Sequence[Stage[Any]]) -> dict[str, set[str]]:
     """Name the stages each one waits for."""
     writers: dict[Path, str] = {}
     for stage in stages:
@@ -174,7 +161,7 @@ def _dependencies(stages: Sequence[Stage]) -> dict[str, set[str]]:
     return {stage.name: {writers[path] for path in stage.reads if path in writers} for stage in stages}
 
 
-def _started(stage: Stage, pool: Processes | None) -> Future[float]:
+def _started(stage: Stage[Any], pool: Processes | None) -> Future[float]:
     if pool:
         return pool.submit(_timed, stage.run)
     future: Future[float] = Future()

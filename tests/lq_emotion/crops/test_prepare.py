@@ -392,7 +392,9 @@ def test_an_output_that_cannot_be_written_to_is_refused(tree, tmp_path, capsys):
     assert "lq-emotion: error: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("entry", [{"outcome": 5}, {"outcome": {"status": "done"}}, {"files": [1]}, {"boxes": {}}])
+@pytest.mark.parametrize(
+    "entry", [{"outcome": 5}, {"outcome": {"status": "done"}}, {"done": [1]}, {"done": {"boxes": {}}}]
+)
 def test_a_misshapen_journal_is_an_error_with_its_name(tree, out, entry, capsys):
     words = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-pictures", "--jobs=1"]
     assert main(words) == 0

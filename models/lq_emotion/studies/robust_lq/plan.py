@@ -25,7 +25,10 @@ from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq import stages as work
 from lq_emotion.studies.robust_lq.estimate import PlannedTraining
 from lq_emotion.studies.robust_lq.stages import PHASES, StudyPlan, TableCell
-from lq_emotion.workflow.stages import Ledger, Stage
+from lq_emotion.workflow.stages import Ledger
+from lq_emotion.workflow.stages import Stage as AnyStage
+
+Stage = AnyStage[PlannedTraining]
 
 
 def check(plan: StudyPlan) -> None:

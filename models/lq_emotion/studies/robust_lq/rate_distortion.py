@@ -11,7 +11,6 @@ fingerprint of all that it was made from; a cell whose fingerprint still holds i
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -28,8 +27,10 @@ from tqdm import tqdm
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.devices import choose_device
-from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.fingerprints import file_sha256, fingerprint
+from lq_emotion.common.json_files import contents_of, write_json
 from lq_emotion.common.processes import as_done
+from lq_emotion.common.record import Record
 from lq_emotion.datasets.avec.partitions import Partitions, recordings_in
 from lq_emotion.evaluation.calibration import align_predictions, common_preparation
 from lq_emotion.evaluation.predictor import Predictor, find_definition, load_predictor
@@ -46,6 +47,7 @@ from matlab_ports.run_eval import Labels, mat_path, read_labels
 
 Say = Callable[[str], None]
 UNCODED = "none"  # in a codec's place: small pictures that were not coded, what a curve ends in
+CODING, MODEL = "coding", "model "  # entries of a cell's record
 Predict = Callable[[FrameSource], npt.NDArray[np.float64]]
 _BLOCK = 256  # frames read at once
 _WHITE = 255
@@ -67,9 +69,20 @@ class Encoding(NamedTuple):
     qp: int | None
 
     def path(self, out: Path) -> Path:
-        """Return the file that tells of its coding."""
+        """Return the record of the cell."""
         how = self.codec if self.qp is None else f"{self.codec}_qp{self.qp}"
         return out / "cells" / f"s{self.scale}_{how}" / f"{self.name}.json"
+
+    def record(self, out: Path) -> Record:
+        """Return what is noted about the cell: its coding, and the predictions of each model.
+
+        Raises
+        ------
+        FileError
+            The record is damaged.
+        """
+        path = self.path(out)
+        return Record(path, root=path.parent, identify=file_sha256)
 
     def predictions(self, out: Path, model: str) -> Path:
         """Return the file of a model's predictions."""
@@ -151,13 +164,15 @@ class Unit:
     out: Path
 
     def missing(self) -> dict[Encoding, list[str]]:
-        """Return the cells with something to do, and the models they lack."""
-        found = {}
+        """Return the cells with something to do, and the models whose predictions they lack."""
+        todo = {}
         for cell in self.cells:
-            lacking = self._lacking(cell)
-            if lacking is not None:
-                found[cell] = lacking
-        return found
+            record = cell.record(self.out)
+            coded = record.is_done(CODING, self._coding_fingerprint(cell))
+            lacking = self._lacking(record) if coded else list(self.models)
+            if lacking or not coded:
+                todo[cell] = lacking
+        return todo
 
     def run(self, predictors: Mapping[str, Predict]) -> Iterator[Encoding]:
         """Do what is missing, a cell at a time.
@@ -173,57 +188,58 @@ class Unit:
             height, width, total = frames.shape
             small = shrunk(frames, self.cells[0].scale, min(self.coding.frames or total, total))
         for cell in todo:
-            decoded, told = self._coded(cell, small)
-            path = cell.path(self.out)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(told, path)
-            for model in self._lacking(cell) or ():  # with the pictures known: what fits them is kept
+            record = cell.record(self.out)
+            decoded, details = self._coded(cell, small)
+            record.note(CODING, self._coding_fingerprint(cell), **details)
+            for model in self._lacking(record):  # predictions of the same frames are kept
                 found = predictors[model](EnlargedFrames(decoded, (height, width)))
                 if not np.isfinite(found).all():
                     place = int(np.flatnonzero(~np.isfinite(found))[0])
                     problem = f"predicts {found[place]} for frame {place + 1} of {cell.name}"
                     raise DataError(problem, field="model", value=model)
-                _save(cell.predictions(self.out, model), _key(told["decoded_sha256"], self.models[model]), found)
+                path = cell.predictions(self.out, model)
+                _save(path, found)
+                made_from = self._prediction_fingerprint(details["decoded_sha256"], model)
+                record.note(f"{MODEL}{model}", made_from, [path])
             yield cell
 
-    def _lacking(self, cell: Encoding) -> list[str] | None:
-        """Return the models without predictions; None if there is nothing to do."""
-        told = read_json(cell.path(self.out))
-        if told is None or told.get("key") != self._coding_key(cell):
-            return list(self.models)
-        with contents_of(cell.path(self.out)):
-            decoded = str(told["decoded_sha256"])
-        lacking = [
-            name
-            for name, identity in self.models.items()
-            if _key_of(cell.predictions(self.out, name)) != _key(decoded, identity)
+    def _lacking(self, record: Record) -> list[str]:
+        """Return the models without predictions of the coded frames."""
+        with contents_of(record.path):
+            decoded = str(record.entry(CODING)["decoded_sha256"])
+        return [
+            model
+            for model in self.models
+            if not record.is_done(f"{MODEL}{model}", self._prediction_fingerprint(decoded, model))
         ]
-        return lacking or None
 
-    def _coding_key(self, cell: Encoding) -> str:
-        told: dict[str, Any] = {"cell": list(cell), "coding": asdict(self.coding)}
+    def _coding_fingerprint(self, cell: Encoding) -> str:
+        made_from: dict[str, Any] = {"source": self.source[1], "cell": list(cell), "coding": asdict(self.coding)}
         if cell.qp is not None:
             codec = find_codec(cell.codec)
-            told |= {"versions": versions(), "options": dict(codec.options(cell.qp)), "least": codec.min_side}
-        return _key(self.source[1], told)
+            made_from |= {"versions": versions(), "options": dict(codec.options(cell.qp)), "least": codec.min_side}
+        return fingerprint(made_from)
+
+    def _prediction_fingerprint(self, decoded: str, model: str) -> str:
+        return fingerprint([decoded, dict(self.models[model])])
 
     def _coded(self, cell: Encoding, small: Frames) -> tuple[Frames, dict[str, Any]]:
-        told: dict[str, Any] = {"key": self._coding_key(cell), "shape": list(small.shape)}
+        details: dict[str, Any] = {"shape": list(small.shape)}
         decoded = small
         if cell.qp is not None:
             coding = self.coding
             preset = coding.preset if cell.codec in ("x264", "x265") else None
             encoded = encode(small, cell.codec, qp=cell.qp, fps=coding.fps, gop=coding.gop, preset=preset)
             decoded = encoded.decoded
-            told |= {
+            details |= {
                 "total_bits": encoded.total_bits,
                 "vcl_bits": encoded.vcl_bits,
                 "bits_by_nal_type": {str(kind): bits for kind, bits in encoded.by_type.items()},
                 "psnr": psnr(decoded, small),
                 "stream_sha256": encoded.sha256,
             }
-        told["decoded_sha256"] = hashlib.sha256(decoded.tobytes()).hexdigest()
-        return decoded, told
+        details["decoded_sha256"] = hashlib.sha256(decoded.tobytes()).hexdigest()
+        return decoded, details
 
 
 def load_predictions(path: Path) -> npt.NDArray[np.float64]:
@@ -232,27 +248,9 @@ def load_predictions(path: Path) -> npt.NDArray[np.float64]:
         return np.asarray(held["prediction"], np.float64)
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _key(content: str, settings: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([content, settings], sort_keys=True).encode()).hexdigest()
-
-
-def _key_of(path: Path) -> str | None:
-    try:
-        with np.load(path) as held:
-            return str(held["key"])
-    except (OSError, ValueError, KeyError, EOFError):
-        return None  # not there, or not ours: it is made again
-
-
-def _save(path: Path, key: str, prediction: Sequence[float] | npt.NDArray[np.float64]) -> None:
+def _save(path: Path, prediction: npt.NDArray[np.float64]) -> None:
     with atomic_path(path) as partial, partial.open("wb") as file:
-        np.savez(file, key=np.array(key), prediction=np.asarray(prediction, np.float64))
+        np.savez(file, prediction=np.asarray(prediction, np.float64))
 
 
 def rate(out: Path, cells: Sequence[Encoding]) -> Point:
@@ -262,7 +260,7 @@ def rate(out: Path, cells: Sequence[Encoding]) -> Point:
     """
     if cells[0].qp is None:
         return dict.fromkeys(("bits", "vcl_bits", "bpp", "vcl_bpp", "psnr"))
-    coded = [_coded(cell.path(out)) for cell in cells]
+    coded = [_coded(cell, out) for cell in cells]
     pixels, bits = sum(one.pixels for one in coded), sum(one.bits for one in coded)
     pictures = [one.vcl_bits for one in coded if one.vcl_bits is not None]
     vcl = sum(pictures) if len(pictures) == len(coded) else None
@@ -285,14 +283,15 @@ class _Coded(NamedTuple):
     error: float
 
 
-def _coded(path: Path) -> _Coded:
-    with contents_of(path):
-        told = read_json(path) or {}
-        pixels, vcl, quality = math.prod(map(int, told["shape"])), told["vcl_bits"], told["psnr"]
+def _coded(cell: Encoding, out: Path) -> _Coded:
+    record = cell.record(out)
+    with contents_of(record.path):
+        coding = record.entry(CODING)
+        pixels, vcl, quality = math.prod(map(int, coding["shape"])), coding["vcl_bits"], coding["psnr"]
         if pixels < 1 or not (quality is None or quality >= 0):
             raise ValueError(f"{pixels} pixels with a PSNR of {quality} dB")
         error = 0.0 if quality is None else pixels * 10 ** (-quality / 10)
-        return _Coded(pixels, int(told["total_bits"]), None if vcl is None else int(vcl), error)
+        return _Coded(pixels, int(coding["total_bits"]), None if vcl is None else int(vcl), error)
 
 
 def rises(points: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -414,7 +413,8 @@ class RateDistortion:
             definition = Path(self.net or find_definition(path))
             if not definition.is_file():
                 raise FileError("no such file", file=definition)
-            found[model] = {"net": sha256(definition), "mean": self.mean, "std": self.std, "weights": sha256(path)}
+            sha256 = {"net": file_sha256(definition), "weights": file_sha256(path)}
+            found[model] = {**sha256, "mean": self.mean, "std": self.std}
         return found
 
     def _at(self, scale: int) -> dict[str, Model]:
@@ -426,7 +426,7 @@ class RateDistortion:
             yield codec, tuple(dict.fromkeys(self.qps))
 
     def _units(self, names: Sequence[str], identities: Mapping[Model, Mapping[str, Any]]) -> list[Unit]:
-        sources = {name: (mat_path(self.data, name), sha256(mat_path(self.data, name))) for name in names}
+        sources = {name: (mat_path(self.data, name), file_sha256(mat_path(self.data, name))) for name in names}
         return [
             Unit(
                 sources[name],

@@ -54,7 +54,7 @@ class Study:
     jobs: int = 1
     say: Say = print
 
-    def todo(self) -> list[tuple[Stage, bool]]:
+    def todo(self) -> list[tuple[Stage[PlannedTraining], bool]]:
         """Return every stage, and whether it is done."""
         known = ledger(self.plan)
         return [(stage, known.is_done(stage)) for stage in stages(self.plan)]
@@ -62,9 +62,7 @@ class Study:
     def estimate(self) -> None:
         """Say how long the trainings that are missing will take; table/logs/estimate.json holds it for programs."""
         plan = self.plan
-        trainings = [
-            stage.training for stage, done in self.todo() if isinstance(stage.training, PlannedTraining) and not done
-        ]
+        trainings = [stage.cost for stage, done in self.todo() if stage.cost and not done]
         estimates = estimate(trainings, plan.switches, threads=plan.threads, device=plan.device)
         if estimates:
             self.say(told(estimates))

@@ -20,8 +20,9 @@ from caffe_compat.formats.files import write_text
 from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
+from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import write_json
-from lq_emotion.crops.h5_lists import Listed, identity, read_list
+from lq_emotion.crops.h5_lists import Listed, read_list
 from lq_emotion.nets import definitions
 from lq_emotion.nets.builder import NetBuilder
 from lq_emotion.nets.losses import CCCLoss
@@ -173,7 +174,7 @@ class TrainingRun:
             "net": self.net,
             "changes": [change for change in changes if not change.startswith(free)],
             "data": data["train"].identity(),
-            "weights": identity(weights) if weights else None,
+            "weights": [weights.name, file_sha256(weights)] if weights else None,
         }
 
     def _tell(

@@ -172,13 +172,13 @@ def test_other_weights_are_predicted_anew_and_other_pictures_or_options_are_code
         swept,
     )
     assert unit.missing() == {unit.cells[0]: ["A"]}
-    told = json.loads(unit.cells[0].path(swept).read_text())
-    assert told["key"] == unit._coding_key(unit.cells[0])
+    record = unit.cells[0].record(swept)
+    assert record.is_done("coding", unit._coding_fingerprint(unit.cells[0]))
     other = rate_distortion.Unit((data / "dev_1.mat", hashed), unit.cells, unit.coding, models, swept)
-    assert told["key"] != other._coding_key(other.cells[0])
+    assert not record.is_done("coding", other._coding_fingerprint(other.cells[0]))
     coarser = replace(CODECS["x264"], options=lambda qp: {"x264-params": f"qp={qp}"})
     monkeypatch.setitem(CODECS, "x264", coarser)
-    assert told["key"] != unit._coding_key(unit.cells[0])
+    assert not record.is_done("coding", unit._coding_fingerprint(unit.cells[0]))
 
 
 def test_a_killed_sweep_goes_on_and_ends_in_the_same_table(data, weights, swept, tmp_path):
@@ -241,6 +241,8 @@ def test_a_misshapen_cell_is_an_error_with_its_name(change, data, weights, swept
     out = shutil.copytree(swept, tmp_path / "rd")
     path = out / "cells/s3_x264_qp24/dev_1.json"
     content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, **change, "decoded_sha256": content["decoded_sha256"]}))
+    coding = content["done"]["coding"]
+    coding.update({**change, "decoded_sha256": coding["decoded_sha256"]})
+    path.write_text(json.dumps(content))
     assert run(data, weights, out) == 1
     assert f"{path}: does not hold" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from caffe_compat.build.net import CaffeNet, load_net
 from caffe_compat.cli.convert import save_state_dict
 from caffe_compat.errors import FileError, WeightsError
 from caffe_compat.formats.files import write_text
+from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.lists import write_list
 from lq_emotion.studies.robust_lq.sr_demo import image_sources, workspace
@@ -99,19 +100,18 @@ class Demo:
         self.say(f"{name}: done in {self.seconds[name]:.1f} s")
 
     def _write_pictures(self) -> None:
-        if self.out.exists() and not self.out.is_dir():
-            raise FileError("this is a file; a folder is expected", file=self.out)
         folder = self.out / workspace.PICTURES
         if self.images and self.images.resolve().is_relative_to(folder.resolve()):
             raise FileError("the demo writes there; name another folder of pictures", file=self.images)
         sources = image_sources.of_folder(self.images, self.say) if self.images else image_sources.built_in()
         named = make_recipe(self.out, scale=self.scale, iterations=1, test_patches=64).changes
         settings = workspace.settings(sources, self.scale, named)
-        if workspace.prepare(self.out, settings, self.say, fresh=self.fresh):
+        record = workspace.open_record(self.out)
+        if workspace.claim(self.out, record, settings, self.say, fresh=self.fresh):
             return
         with self._step("pictures"):
-            image_sources.write(sources, folder, _bar("pictures"))
-            write_json(settings, self.out / workspace.SETTINGS)
+            files = image_sources.write(sources, folder, _bar("pictures"))
+            record.note(workspace.DEMO, fingerprint(settings), files, settings=settings)
         trained = ", ".join(source.name for source in sources if not source.held_out)
         self.say(f"  trained on: {trained}; held out: {', '.join(s.name for s in sources if s.held_out)}")
 
@@ -157,7 +157,7 @@ class Demo:
             return [enlarge(net, path, self.scale) for path in _bar("held out")(self._held_out())]
 
     def _draw(self, enlarged: Sequence[Enlarged]) -> None:
-        focus = read_json(self.out / workspace.SETTINGS)["focus"]
+        focus = workspace.open_record(self.out).entry(workspace.DEMO)["settings"]["focus"]
         told = f"scale {self.scale}, SR-FCN after {self.iterations} iterations, PSNR of Y over the whole picture"
         with self._step("figures"):
             draw_comparison(enlarged, focus, self.out / workspace.COMPARISON, told)

@@ -139,11 +139,16 @@ def _fitted(picture: Image.Image) -> Pixels:
     return np.array(picture)
 
 
-def write(sources: Sequence[ImageSource], folder: Path, progress: Callable[[Sequence[Any]], Iterable[Any]]) -> None:
-    """Write every picture as ``train/NAME.png`` or ``test/NAME.png`` below `folder`."""
+def write(
+    sources: Sequence[ImageSource], folder: Path, progress: Callable[[Sequence[Any]], Iterable[Any]]
+) -> list[Path]:
+    """Write every image as ``train/NAME.png`` or ``test/NAME.png`` below `folder`; return the files."""
+    paths = []
     for source in progress(sources):
         part = folder / ("test" if source.held_out else "train")
         part.mkdir(parents=True, exist_ok=True)
         pixels = source.load()
-        with atomic_path(part / f"{source.name}.png") as partial:
+        paths.append(part / f"{source.name}.png")
+        with atomic_path(paths[-1]) as partial:
             Image.fromarray(pixels).save(partial, format="PNG")
+    return paths

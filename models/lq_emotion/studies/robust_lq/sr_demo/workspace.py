@@ -10,11 +10,13 @@ from PIL import Image
 
 from caffe_compat.errors import FileError
 from caffe_compat.formats.hdf5_reader import find, open_hdf5
-from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.fingerprints import fingerprint
+from lq_emotion.common.record import Record, require_folder
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import ImageSource
 
 PICTURES = "pictures"
 SETTINGS = "settings.json"
+DEMO = "demo"  # in the record
 RESULTS = "results.json"
 TORCH = "sr_fcn.pt"
 COMPARISON = "super_resolution.png"
@@ -34,37 +36,43 @@ def settings(sources: Sequence[ImageSource], scale: int, changes: Sequence[str])
     }
 
 
-def prepare(out: Path, wanted: dict[str, Any], say: Callable[[str], None], *, fresh: bool) -> bool:
-    """Make the folder; tell whether it holds the pictures of the wanted demo. Another demo's files are removed.
+def open_record(out: Path) -> Record:
+    """Return the record of the demo in a folder.
+
+    Raises
+    ------
+    FileError
+        The record is damaged.
+    """
+    return Record(out / SETTINGS, root=out, hint="choose another folder, or remove this one")
+
+
+def claim(out: Path, record: Record, settings: dict[str, Any], say: Callable[[str], None], *, fresh: bool) -> bool:
+    """Make the folder, remove another demo's files, and tell whether the images of this demo are there.
 
     Raises
     ------
     FileError
         It holds files of the demo's names that no demo wrote.
     """
+    require_folder(out)
     out.mkdir(parents=True, exist_ok=True)
-    found = read_json(out / SETTINGS)
-    if found is None:
-        foreign = [path.name for path in _ours(out) if path.exists()]
-        if foreign:
-            raise FileError(f"holds {foreign[0]}, which no demo wrote", file=out, hint="choose another folder: --out")
+    own_files = [path for path in _own_files(out) if path.exists()]
+    record.require_own(own_files, "demo")
+    if not record.exists:
         return False
-    if found == wanted and not fresh:
-        return all(path.is_file() for path in _pictures(out, wanted))
-    if found != wanted:
+    made_from = fingerprint(settings)
+    if record.is_done(DEMO, made_from) and not fresh:
+        return True
+    if record.entry(DEMO).get("fingerprint") != made_from:
         say(f"{out} holds a demo of other pictures or settings: starting anew")
-    with contents_of(out / SETTINGS):
-        pictures = _pictures(out, found)
-    for path in (*pictures, *_ours(out), out / SETTINGS):  # the settings last: a killed run begins again
-        path.unlink(missing_ok=True)
+    elif not fresh:
+        return False
+    record.clear(own_files)
     return False
 
 
-def _pictures(out: Path, of: dict[str, Any]) -> list[Path]:
-    return [out / PICTURES / ("test" if name in of["held_out"] else "train") / f"{name}.png" for name in of["pictures"]]
-
-
-def _ours(out: Path) -> list[Path]:
+def _own_files(out: Path) -> list[Path]:
     named = [out / name for name in (RESULTS, TORCH, COMPARISON, LOSSES, *_DATA)]
     return named + list(out.glob(_SNAPSHOTS))
 

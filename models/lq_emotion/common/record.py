@@ -1,0 +1,132 @@
+"""What was done already: a record beside the results says what they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import FileError
+from lq_emotion.common.fingerprints import stamp
+from lq_emotion.common.json_files import contents_of, read_json, write_json
+
+
+class Record:
+    """A JSON file that says which pieces of work are done, from what, and which files they wrote.
+
+    The file holds ``{.., "done": {NAME: {"fingerprint": .., "files": {FILE: IDENTITY, ..}, ..}, ..}}``. A piece of work
+    is done if its fingerprint is that of the present inputs and settings, and its files are as they were written.
+
+    Parameters
+    ----------
+    path : the JSON file; it need not exist.
+    root : the folder that the names of files are relative to; None for absolute names.
+    identify : returns what tells a file from another, as JSON; by default its name, size and time of change.
+    hint : what to do about a damaged record.
+
+    Attributes
+    ----------
+    details : what the file holds beside ``done``.
+    exists : whether there is such a file.
+
+    Raises
+    ------
+    FileError
+        The file is damaged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        root: Path | None = None,
+        identify: Callable[[Path], Any] = stamp,
+        hint: str = "remove it and run again",
+    ) -> None:
+        self.path = path
+        self._root = root
+        self._identify = identify
+        content = read_json(path)
+        self.exists = content is not None
+        self.details: dict[str, Any] = content or {}
+        self._done: dict[str, dict[str, Any]] = {}
+        if self.exists:
+            with contents_of(path, hint):
+                for name, entry in self.details.pop("done").items():
+                    self._done[name] = {**entry, "fingerprint": entry["fingerprint"], "files": {**entry["files"]}}
+                    if root is not None and not all(map(_is_below, entry["files"])):
+                        raise ValueError(f"{name} names a file outside of {root}")
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """Return what is noted about a piece of work; nothing if it was never done."""
+        return self._done.get(name, {})
+
+    def is_done(self, name: str, fingerprint: str) -> bool:
+        """Tell whether a piece of work is done with this fingerprint, and its files are unchanged."""
+        entry = self._done.get(name)
+        if entry is None or entry["fingerprint"] != fingerprint:
+            return False
+        return all(self._is_unchanged(file, identity) for file, identity in entry["files"].items())
+
+    def wrote(self, path: Path) -> bool:
+        """Tell whether a file is as a piece of work wrote it."""
+        name = self._name(path)
+        identities = [entry["files"][name] for entry in self._done.values() if name in entry["files"]]
+        return any(self._is_unchanged(name, identity) for identity in identities)
+
+    def note(self, name: str, fingerprint: str, files: Iterable[Path] = (), **values: Any) -> None:
+        """Write down that a piece of work is done; on the disk before it returns."""
+        identities = {self._name(path): self._identify(path) for path in files}
+        self._done[name] = {"fingerprint": fingerprint, "files": identities, **values}
+        self.write()
+
+    def write(self) -> None:
+        """Write the record with its details, complete or not at all."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json({**self.details, "done": self._done}, self.path)
+        self.exists = True
+
+    def require_own(self, paths: Iterable[Path], maker: str) -> None:
+        """Refuse files that are there without a record: someone else wrote them.
+
+        Raises
+        ------
+        FileError
+        """
+        foreign = next((path for path in paths if path.exists()), None)
+        if foreign is not None and not self.exists:
+            problem = f"holds {foreign.name}, which no {maker} wrote"
+            hint = "choose another folder: --out"
+            raise FileError(problem, code="foreign-files", file=self.path.parent, hint=hint)
+
+    def clear(self, paths: Iterable[Path] = ()) -> None:
+        """Remove the files of all pieces of work, other paths, and the record last: a killed clearing begins again."""
+        files = [self._path(name) for entry in self._done.values() for name in entry["files"]]
+        for path in (*files, *paths, self.path):
+            path.unlink(missing_ok=True)
+        self._done, self.details, self.exists = {}, {}, False
+
+    def _is_unchanged(self, name: str, identity: Any) -> bool:
+        path = self._path(name)
+        return path.is_file() and bool(self._identify(path) == identity)
+
+    def _name(self, path: Path) -> str:
+        return str(path) if self._root is None else path.relative_to(self._root).as_posix()
+
+    def _path(self, name: str) -> Path:
+        return Path(name) if self._root is None else self._root / name
+
+
+def _is_below(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a file where a folder is expected.
+
+    Raises
+    ------
+    FileError
+    """
+    if path.exists() and not path.is_dir():
+        raise FileError("this is a file; a folder is expected", code="wrong-type", file=path, field="--out")
