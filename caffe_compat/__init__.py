@@ -9,11 +9,9 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from caffe_compat.build.load_report import LoadReport
     from caffe_compat.build.net import CaffeNet, load_net
-    from caffe_compat.build.preprocess import Preprocessing, preprocessing_of
-    from caffe_compat.build.sidecar import load_preprocessing, save_preprocessing
-    from caffe_compat.build.weights import copy_weights, read_weights, save_weights
+    from caffe_compat.build.preprocess import Preprocessing, load_preprocessing, preprocessing_of, save_preprocessing
+    from caffe_compat.build.weights import LoadReport, copy_weights, read_weights, save_weights
     from caffe_compat.errors import CaffeCompatError
     from caffe_compat.runtime.memory import keep_freed_memory
 
@@ -43,13 +41,13 @@ if "OMP_WAIT_POLICY" not in os.environ:
 _HOMES = {
     "CaffeCompatError": "errors",
     "CaffeNet": "build.net",
-    "LoadReport": "build.load_report",
+    "LoadReport": "build.weights",
     "copy_weights": "build.weights",
     "keep_freed_memory": "runtime.memory",
     "load_net": "build.net",
-    "load_preprocessing": "build.sidecar",
+    "load_preprocessing": "build.preprocess",
     "preprocessing_of": "build.preprocess",
-    "save_preprocessing": "build.sidecar",
+    "save_preprocessing": "build.preprocess",
     "Preprocessing": "build.preprocess",
     "read_weights": "build.weights",
     "save_weights": "build.weights",

@@ -16,7 +16,7 @@ from caffe_compat.build.exact import sum_as_caffe
 from caffe_compat.build.executor import Executor, call_layers, identifier, is_computed, ordered_inputs
 from caffe_compat.build.inference import inference_net
 from caffe_compat.build.optimise import optimise
-from caffe_compat.build.sidecar import load_preprocessing
+from caffe_compat.build.preprocess import load_preprocessing
 from caffe_compat.build.weights import Weights, copy_weights, place, tensor_of, tie
 from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
 from caffe_compat.definition.filtering import net_state

@@ -10,11 +10,15 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 
-from caffe_compat.build.load_report import Blobs, not_finite
 from caffe_compat.build.net import CaffeNet, load_net
-from caffe_compat.build.preprocess import Preprocessing, preprocessing_of
-from caffe_compat.build.sidecar import load_preprocessing, read_preprocessing, save_preprocessing
-from caffe_compat.build.weights import caffe_blobs, copy_weights, save_weights
+from caffe_compat.build.preprocess import (
+    Preprocessing,
+    load_preprocessing,
+    preprocessing_of,
+    read_preprocessing,
+    save_preprocessing,
+)
+from caffe_compat.build.weights import Blobs, caffe_blobs, copy_weights, not_finite, save_weights
 from caffe_compat.cli.flags import add_inputs
 from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, FileError, WeightsError, did_you_mean, raise_together

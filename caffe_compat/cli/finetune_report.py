@@ -10,9 +10,8 @@ from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
-from caffe_compat.build.load_report import LoadReport
 from caffe_compat.build.net import CaffeNet, build_net, fill_net
-from caffe_compat.build.weights import copy_weights
+from caffe_compat.build.weights import LoadReport, copy_weights
 from caffe_compat.cli.convert import FORMATS, write_weights
 from caffe_compat.cli.flags import add_adapting, add_inputs, add_json, add_state, prepared, reshaping
 from caffe_compat.cli.table import write_table

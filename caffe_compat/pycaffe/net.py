@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_compat.build.load_report import LoadReport
 from caffe_compat.build.net import first_values
-from caffe_compat.build.weights import match_weights, save_blobs
+from caffe_compat.build.weights import LoadReport, match_weights, save_blobs
 from caffe_compat.data import DataSource, MemorySource, ahead, open_sources
 from caffe_compat.definition.prepare import PreparedNet, prepare
 from caffe_compat.errors import raise_together

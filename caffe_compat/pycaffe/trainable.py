@@ -8,7 +8,7 @@ from os import PathLike
 
 import torch
 
-from caffe_compat.build.load_report import LoadReport
+from caffe_compat.build.weights import LoadReport
 from caffe_compat.data import DataSource
 from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.graph.graph import NetGraph

@@ -15,7 +15,7 @@ from typing import Never, TextIO
 
 from tqdm import tqdm
 
-from caffe_compat.build.load_report import LoadReport
+from caffe_compat.build.weights import LoadReport
 from caffe_compat.errors import printable
 from caffe_compat.solver.rules import product
 

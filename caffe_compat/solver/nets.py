@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import torch
 
-from caffe_compat.build.load_report import LoadReport
 from caffe_compat.build.net import CaffeNet, LearnableParam, build_net
-from caffe_compat.build.weights import copy_weights, save_weights, share_weights
+from caffe_compat.build.weights import LoadReport, copy_weights, save_weights, share_weights
 from caffe_compat.data import DataSource, Randomness, ahead, open_sources
 from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.errors import SolverError

@@ -6,7 +6,7 @@ import pytest
 
 import caffe_compat
 from caffe_compat import Preprocessing, load_net, load_preprocessing, preprocessing_of, save_preprocessing, save_weights
-from caffe_compat.build.sidecar import read_preprocessing, sidecar_path, to_json
+from caffe_compat.build.preprocess import read_preprocessing, sidecar_path, to_json
 from caffe_compat.cli import main
 from caffe_compat.data import CRand, open_source
 from caffe_compat.errors import DataError, FileError

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from caffe_compat.build.net import load_net
-from caffe_compat.build.sidecar import read_preprocessing
+from caffe_compat.build.preprocess import read_preprocessing
 from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.cli import main as command
 from caffe_compat.errors import CaffeCompatError

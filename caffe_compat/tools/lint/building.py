@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from caffe_compat.build.load_report import LoadReport
 from caffe_compat.build.net import build_net
-from caffe_compat.build.weights import Weights, copy_weights
+from caffe_compat.build.weights import LoadReport, Weights, copy_weights
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.extras import all_unknown_fields
 from caffe_compat.schema import caffe_pb2 as pb
