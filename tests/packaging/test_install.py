@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -128,6 +129,17 @@ def test_the_wheel_claims_three_names_and_two_commands(wheel):
     assert "caffe-compat = caffe_compat.entry:caffe_compat" in commands
     assert "lq-emotion = lq_emotion.entry:main" in commands
     assert any(name.startswith(f"{info}/") and name.endswith("LICENSE") for name in archive.namelist())
+
+
+def test_the_wheel_requires_the_applications_dependencies_for_its_extra_only(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    lines = archive.read(metadata).decode().splitlines()
+    required = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
+    always = {re.split(r"[<>=;\[ ]", line)[0] for line in required if "extra ==" not in line}
+    assert always == {"torch", "protobuf", "numpy", "scipy", "h5py", "opencv-python", "matplotlib", "pillow", "tqdm"}
+    application = {re.split(r"[<>=;\[ ]", line)[0] for line in required if line.endswith('extra == "lq-emotion"')}
+    assert application == {"joblib", "scikit-image", "av", "numba"}
 
 
 def test_the_sdist_holds_the_sources_where_the_checkout_has_them(sdist):
