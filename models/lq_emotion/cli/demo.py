@@ -49,7 +49,7 @@ def _demo(args: argparse.Namespace) -> int:
     results = Study(plan, say=say).run()
     write_report(make_report(out), out / "report" / "report.html", out / "report" / "report.md")
     if args.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(results.to_json(), indent=2))
         return 0
     print(f"\n{markdown(results)}")
     print("No net is finished in this time; `lq-emotion table --preset small` takes longer, `--preset authors` months.")

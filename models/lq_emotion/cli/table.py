@@ -84,7 +84,7 @@ def _table(args: argparse.Namespace) -> int:
         return 0
     results = table.run()
     if args.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(results.to_json(), indent=2))
     else:
         print(f"\n{markdown(results)}")
         for name in ("table.md", "table.csv", "table.tex", "table.png", "table.json"):

@@ -7,12 +7,15 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from caffe_compat.errors import NetError
 from lq_emotion.cli.options import add_switches, at_least, chosen, teller
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import told
+
+if TYPE_CHECKING:
+    from lq_emotion.studies.robust_lq.results import TrainingResults
 
 _OPTIONS = {
     "--iterations": ("max_iter", "updates in all; more go on"),
@@ -94,17 +97,17 @@ def _train(args: argparse.Namespace) -> int:
         say=say,
     ).run()
     if args.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(results.to_json(), indent=2))
     else:
         _report(results)
     return 0
 
 
-def _report(results: dict[str, Any]) -> None:
-    tests = results["test_loss"]
+def _report(results: TrainingResults) -> None:
+    tests = list(results.test_loss.items())
     if tests:
-        first, last = next(iter(tests)), list(tests)[-1]
-        print(f"\ntest loss {tests[first]:.4g} at iteration {first}, {tests[last]:.4g} at iteration {last}")
-    for kind in ("losses", "log", "caffemodel"):
-        if results["files"][kind]:
-            print(f"  {results['files'][kind]}")
+        (first, first_loss), (last, last_loss) = tests[0], tests[-1]
+        print(f"\ntest loss {first_loss:.4g} at iteration {first}, {last_loss:.4g} at iteration {last}")
+    if results.files is not None:
+        for path in filter(None, (results.files.losses, results.files.log, results.files.caffemodel)):
+            print(f"  {path}")

@@ -24,7 +24,7 @@ def builder(net: str) -> NetBuilder:
         The study has no such net.
     """
     if net not in list(Net):
-        raise NetError("unknown net", field="net", value=net, hint=f"one of {', '.join(Net)}")
+        raise NetError("unknown net", code="name-unknown", field="net", value=net, hint=f"one of {', '.join(Net)}")
     found: NetBuilder = import_module(f"lq_emotion.nets.{Net(net).name.lower()}").BUILDER
     return found
 
@@ -68,6 +68,6 @@ def factors_of(net: str, switches: PaperSwitches, sides: Sequence[int]) -> tuple
         return (1,)  # the net itself refuses any other size
     for side in sides:
         if side < 1 or SIZE % side:
-            problem = f"images of {side} x {side}; {net} takes {SIZE} x {SIZE}"
-            raise DataError(problem, hint=f"{SIZE} divided by a whole number")
+            problem = f"images are {side} x {side}, {net} takes {SIZE} x {SIZE}"
+            raise DataError(problem, code="shape-mismatch", hint=f"or {SIZE} divided by a whole number")
     return tuple(sorted({SIZE // side for side in sides}))

@@ -83,13 +83,13 @@ def _lead(store: Store) -> Iterator[Text]:
 def _in_short(store: Store) -> Iterator[Text]:
     if store.table is None:
         return
-    found = {(cell["method"], cell["factor"]): cell["measured"]["ccc"] for cell in store.table["cells"]}
+    found = {(cell.method, cell.factor): cell.measured.ccc for cell in store.table.cells}
     told = [f"HR reaches a CCC of **{number(found[Method.HR, 1])}**"] if (Method.HR, 1) in found else []
     for s in dict.fromkeys((min(store.scales), max(store.scales))):
         there = {m: found[m, s] for m in (Method.LR, Method.JOINT_OA) if (m, s) in found}
         told += [f"{' and '.join(f'{m} {number(value)}' for m, value in there.items())} at s = {s}"] if there else []
     if told:
-        preset, seed = store.table["preset"], store.table["seed"]
+        preset, seed = store.table.preset, store.table.seed
         switches = shown(store.switches)
         how = f"preset {preset}, seed {seed}" + (switches and f", {switches}")
         yield Text(f"In short: {', '.join(told)} ({how}; the paper's HR: 0.325).")

@@ -32,7 +32,7 @@ def _settings(store: Store) -> dict[str, object]:
     if table is None:
         return {}
     faces = {"sr_pictures": "faces"} if sr_pictures(table) == "faces" else {}
-    return {**store.switches, **faces, "max_factor": table["max_factor"]}
+    return {**store.switches, **faces, "max_factor": table.max_factor}
 
 
 def _here(name: str, settings: Mapping[str, object]) -> str:
@@ -50,8 +50,8 @@ def _otherwise(store: Store) -> str:
     said = []
     if switches:
         said.append(f"this experiment was run {switches}" if switches.startswith("as") else f"here {switches}")
-    if table["max_factor"] != by_switch.get("max_factor", AS_CODE.max_factor):
-        said.append(f"Joint-OA's super-resolution was trained at {table['max_factor']}")
+    if table.max_factor != by_switch.get("max_factor", AS_CODE.max_factor):
+        said.append(f"Joint-OA's super-resolution was trained at {table.max_factor}")
     if sr_pictures(table) == "faces" and "sr_pictures" not in by_switch:
         said.append("super-resolution learnt from faces, as the paper has it, for want of the authors' pictures")
     return f"; but {' and '.join(said)}" if said else ""

@@ -9,6 +9,7 @@ from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import shown
 from lq_emotion.report.document import Block, Column, Row, Table, Text, code, duration, row
+from lq_emotion.studies.robust_lq.results import StudyResults, TrainingResults
 from lq_emotion.studies.robust_lq.store import Absent, Results, Store
 
 
@@ -25,36 +26,35 @@ def settings(store: Store) -> Iterator[Block]:
             yield _maker(read_json(store.maker))
     if table is None:
         raise Absent("The settings of no experiment are known: there is no table/table.json.")
-    with store.contents():
-        yield from _experiment(store, table)
+    yield from _settings(store, table)
 
 
-def _experiment(store: Store, table: Results) -> Iterator[Block]:
-    mixture = ", ".join(map(str, table["mixture"]))
+def _settings(store: Store, table: StudyResults) -> Iterator[Block]:
+    mixture = ", ".join(map(str, table.mixture))
     told = {
-        "recordings": code(table["recordings"]) + (" (synthetic)" if store.synthetic else ""),
-        "preset": code(table["preset"]),
-        "factors s": ", ".join(map(str, table["scales"])),
-        Method.JOINT_OA: f"super-resolution at {table['max_factor']}, mixture of {mixture}",
+        "recordings": code(table.recordings) + (" (synthetic)" if store.synthetic else ""),
+        "preset": code(table.preset),
+        "factors s": ", ".join(map(str, table.scales)),
+        Method.JOINT_OA: f"super-resolution at {table.max_factor}, mixture of {mixture}",
         "super-resolution learnt from": _learnt_from(table),
         "switches": shown(store.switches) or "as the code",
-        "seed": str(table["seed"]),
-        "threads of a stage": str(table["threads"]),
-        "device": str(table["device"]),
+        "seed": str(table.seed),
+        "threads of a stage": str(table.threads),
+        "device": str(table.device),
     }
     yield _pairs("Settings of the experiment.", told, ("setting", "value"))
-    versions = {name: version or "from a source tree" for name, version in table["versions"].items()}
+    versions = {name: version or "from a source tree" for name, version in table.versions.items()}
     yield _pairs("Versions of what computed it.", versions, ("package", "version"))
-    yield _times(table["seconds"])
+    yield _times(table.seconds)
 
 
-def sr_pictures(table: Results) -> str | None:
+def sr_pictures(table: StudyResults) -> str | None:
     """Return what super-resolution learnt from: "faces" or a folder of pictures; None if it was not trained."""
-    trained = any(cell["method"] not in (Method.HR, Method.LR) for cell in table["cells"])
-    return table.get("sr_pictures") if trained else None
+    trained = any(cell.method not in (Method.HR, Method.LR) for cell in table.cells)
+    return table.sr_pictures if trained else None
 
 
-def _learnt_from(table: Results) -> str:
+def _learnt_from(table: StudyResults) -> str:
     pictures = sr_pictures(table)
     if pictures is None:
         return "–"
@@ -147,9 +147,8 @@ def trainings(store: Store) -> Iterator[Block]:
     rows = []
     together: dict[tuple[str, str], list[str]] = {}
     for name, told in store.runs.items():
-        with store.contents("runs", name, "train.json"):
-            rows.append(_run(name, told))
-            together.setdefault((str(told["net"]), _changes(told)), []).append(name)
+        rows.append(_run(name, told))
+        together.setdefault((told.net, _changes(told)), []).append(name)
     caption = (
         f"Trainings. The loss is half the mean of squared errors, of a frame's {store.dimension}, or summed over a "
         "patch of 16 × 16 pixels (pretrain), unless a change below tells another; the training loss is of one batch."
@@ -160,25 +159,23 @@ def trainings(store: Store) -> Iterator[Block]:
     yield Table(caption, (Column("Runs", number=False), Column("changes", number=False)), tuple(changed))
 
 
-def _run(name: str, told: Results) -> Row:
-    train, test = list(told["train_loss"].values()), list(told["test_loss"].values())
+def _run(name: str, told: TrainingResults) -> Row:
+    train, test = list(told.train_loss.values()), list(told.test_loss.values())
     losses = (train[0] if train else None, train[-1] if train else None, test[-1] if test else None)
-    seed = next((change.split("-> ")[-1] for change in told["changes"] if change.startswith("random_seed")), "")
+    seed = next((change.split("-> ")[-1] for change in told.changes if change.startswith("random_seed")), "")
     shown = ("–" if loss is None else f"{loss:.3g}" for loss in losses)
-    return row(name, code(told["net"]), seed, f"{told['iterations']:,}", *shown, duration(told["seconds"]))
+    return row(name, code(told.net), seed, f"{told.iterations:,}", *shown, duration(told.seconds))
 
 
-def _changes(told: Results) -> str:
+def _changes(told: TrainingResults) -> str:
     """Return what was changed for a run; the seeds stand in the other table."""
-    changes = [change for change in told["changes"] if not change.startswith("random_seed")]
+    changes = [change for change in told.changes if not change.startswith("random_seed")]
     return "; ".join(change.replace("->", "→") for change in changes) or "nothing"
 
 
 def finished_quickly(store: Store) -> int | None:
     """Return the most iterations a valence net was trained for, where that is less than the authors' fewest."""
-    fewest, iterations = 30_000, []
-    for name, told in store.runs.items():
-        with store.contents("runs", name, "train.json"):
-            iterations += [int(told["iterations"])] if told["net"] != Net.SR_FCN else []
+    fewest = 30_000
+    iterations = [run.iterations for run in store.runs.values() if run.net is not Net.SR_FCN]
     most = max(iterations, default=fewest)
     return most if most < fewest else None

@@ -7,9 +7,10 @@ from typing import Any
 
 from lq_emotion.nets.names import FACTORS, Method
 from lq_emotion.report.document import Block, Cell, Column, Figure, Row, Table, Text, number, row
-from lq_emotion.studies.robust_lq.published import MEASURES, published
+from lq_emotion.studies.robust_lq.published import published
+from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, StudyResults
 from lq_emotion.studies.robust_lq.store import Absent, Results, Store, read_png
-from lq_emotion.studies.robust_lq.table import best, column
+from lq_emotion.studies.robust_lq.table import best, column, value_of
 
 _TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 _PARTS = {"measured": "here", "published": "paper", "difference": "Δ"}
@@ -32,9 +33,8 @@ def table_1(store: Store) -> Iterator[Block]:
     )
     if store.synthetic:
         yield Text("The recordings here are synthetic: Δ compares different data and says nothing about the paper.")
-    with store.contents():
-        yield _table(results)
-        yield Text(_winners(results))
+    yield _table(results)
+    yield Text(_winners(results))
     picture = read_png(store.root / "table" / "table.png")
     if picture is None:
         yield Text("There is no picture of the table: table/table.png is not there.", "note")
@@ -44,11 +44,11 @@ def table_1(store: Store) -> Iterator[Block]:
     yield Text(_paper())
 
 
-def _table(results: Results) -> Table:
+def _table(results: StudyResults) -> Table:
     columns = [Column("Method", number=False)]
     columns += [Column(part, _TITLES[measure]) for measure in MEASURES for part in _PARTS.values()]
     rows = []
-    for factor in results["scales"]:
+    for factor in results.scales:
         rows.append(Row(group=f"s = {factor}"))
         cells = column(results, factor)
         marked = {(m, w): best(cells, m, w) for m in MEASURES for w in ("measured", "published")}
@@ -58,29 +58,24 @@ def _table(results: Results) -> Table:
                 for measure in MEASURES
                 for part in _PARTS
             ]
-            rows.append(row(_name(cell), *values))
-    of = results.get("dimension", "valence")
+            rows.append(row(cell.label, *values))
+    of = results.dimension
     here = "Valence, here and in the paper." if of == "valence" else f"{of.capitalize()}, which the paper has not."
     caption = f"**Table 1.** {here} Best of each factor in bold, for each of the two."
     return Table(caption, tuple(columns), tuple(rows))
 
 
-def _value(cell: Results, measure: str, part: str, *, strong: bool) -> Cell:
-    values = cell[part]
-    text = number(None if values is None else values[measure], sign=part == "difference")
+def _value(cell: CellResult, measure: str, part: str, *, strong: bool) -> Cell:
+    text = number(value_of(cell, part, measure), sign=part == "difference")
     return Cell(text, strong, faint=part != "measured" and not strong)
 
 
-def _name(cell: Results) -> str:
-    return Method(cell["method"]).at(cell["factor"])
-
-
-def _winners(results: Results) -> str:
+def _winners(results: StudyResults) -> str:
     told = []
-    for factor in results["scales"]:
+    for factor in results.scales:
         cells = column(results, factor)
         here, there = (
-            " and ".join(_name(cell) for cell, wins in zip(cells, best(cells, "ccc", which), strict=True) if wins)
+            " and ".join(cell.label for cell, wins in zip(cells, best(cells, "ccc", which), strict=True) if wins)
             for which in ("measured", "published")
         )
         told.append(f"s = {factor}: {here or 'none'} here, {there or 'not given'} in the paper")

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import Method
 from lq_emotion.report.document import Block, Figure, Text
-from lq_emotion.studies.robust_lq.store import Absent, Results, Store, read_png
+from lq_emotion.studies.robust_lq.results import StudyResults
+from lq_emotion.studies.robust_lq.store import Absent, Store, read_png
 from lq_emotion.studies.robust_lq.table import column
 
 Trace = npt.NDArray[np.float64]
@@ -51,18 +52,16 @@ def traces(store: Store) -> Iterator[Block]:
             yield Figure(f"traces_{name}", picture, caption, f"{store.dimension.capitalize()} over time, {title}")
 
 
-def _compared(store: Store, results: Results) -> Block:
+def _compared(store: Store, results: StudyResults) -> Block:
     scales = store.scales
     with store.contents():
         chosen = sorted({scales[place] for place in np.linspace(0, len(scales) - 1, _FACTORS).round().astype(int)})
         cells = {
-            s: [c for m in dict.fromkeys((*_COLOURS, *Method)) for c in column(results, s) if c["method"] == m][
-                :_METHODS
-            ]
+            s: [c for m in dict.fromkeys((*_COLOURS, *Method)) for c in column(results, s) if c.method == m][:_METHODS]
             for s in chosen
         }
         folders = {
-            s: {cell["method"]: store.root / Path(cell["scores"]).parent / "predictions" for cell in of}
+            s: {str(cell.method): store.root / Path(cell.scores).parent / "predictions" for cell in of}
             for s, of in cells.items()
         }
         held = ({path.stem for path in folder.glob("*.csv")} for folder in folders[chosen[0]].values())

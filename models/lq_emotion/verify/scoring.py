@@ -13,7 +13,8 @@ from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import write_text
 from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
 from lq_emotion.nets.names import FACTORS, Method, factor_in, factor_of_crops, method_in, parse_label
-from lq_emotion.studies.robust_lq.published import MEASURES, beside
+from lq_emotion.studies.robust_lq.published import compare
+from lq_emotion.studies.robust_lq.results import MEASURES, MeasuredScores
 from lq_emotion.verify.networks import Network
 from lq_emotion.verify.weights import Held
 
@@ -105,10 +106,10 @@ class Scoring:
                     say=say,
                 )
                 scores = run.score()["scores"][TOGETHER]
-            found = {measure: scores[measure] for measure in (*MEASURES, "frames")}
+            measured = MeasuredScores.from_json(scores)
             rows.append(
                 {"method": cell.method, "factor": factor, "crops": self.crops[factor].name}
-                | _beside(found, cell.method, factor)
+                | _compared(measured, cell.method, factor)
             )
         return rows
 
@@ -119,13 +120,16 @@ class Scoring:
         return sorted(factor for factor in wanted if factor != 1 or cell.method is None)
 
 
-def _beside(found: dict[str, Any], method: Method | None, factor: int) -> dict[str, Any]:
-    if method is None:
-        return {"measured": found, "published": None, "difference": None, "agrees": None}
-    row = beside(found, method, factor)
-    apart = row["difference"]
-    agrees = None if apart is None else all(apart[m] is not None and abs(apart[m]) <= DIGITS for m in MEASURES)
-    return {**row, "agrees": agrees}
+def _compared(measured: MeasuredScores, method: Method | None, factor: int) -> dict[str, Any]:
+    published, difference = (None, None) if method is None else compare(measured, method, factor)
+    values = [] if difference is None else [getattr(difference, name) for name in MEASURES]
+    agrees = None if difference is None else all(value is not None and abs(value) <= DIGITS for value in values)
+    return {
+        "measured": measured.to_json(),
+        "published": published and published.to_json(),
+        "difference": difference and difference.to_json(),
+        "agrees": agrees,
+    }
 
 
 def find_crops(root: Path, partitions: Partitions | None = None) -> dict[int, Path]:

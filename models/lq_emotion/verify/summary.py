@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lq_emotion.studies.robust_lq.published import MEASURES
+from lq_emotion.studies.robust_lq.results import MEASURES
 from lq_emotion.verify.result_file import PASSED, Result
 
 UNSEEN = (

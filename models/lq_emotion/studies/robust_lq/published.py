@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lq_emotion.nets.names import FACTORS, Method
-
-MEASURES = ("rmse", "cc", "ccc")
+from lq_emotion.studies.robust_lq.results import MEASURES, MeasuredScores, Measures
 
 
 class PublishedScores(NamedTuple):
@@ -48,11 +46,22 @@ def published(method: Method, factor: int) -> PublishedScores | None:
     return PublishedScores(*_TABLE[method][FACTORS.index(factor)])
 
 
-def beside(measured: Mapping[str, Any], method: Method, factor: int, dimension: str = "valence") -> dict[str, Any]:
-    """Return scores with the published ones and the differences, None where there are none; as JSON can hold it."""
-    cell = published(method, factor) if dimension == "valence" else None
-    known = None if cell is None else cell._asdict()
-    difference = None
-    if known is not None:
-        difference = {name: None if measured[name] is None else measured[name] - known[name] for name in MEASURES}
-    return {"measured": dict(measured), "published": known, "difference": difference}
+def compare(
+    measured: MeasuredScores, method: Method, factor: int, dimension: str = "valence"
+) -> tuple[Measures | None, Measures | None]:
+    """Return the published scores and the differences of measured ones from them; None, None where none are published.
+
+    Parameters
+    ----------
+    measured : the scores of a method at a factor.
+    method, factor : the cell of the table.
+    dimension : what was scored; the paper has valence alone.
+    """
+    scores = published(method, factor) if dimension == "valence" else None
+    if scores is None:
+        return None, None
+    differences: dict[str, float | None] = {}
+    for name in MEASURES:
+        value = getattr(measured, name)
+        differences[name] = None if value is None else value - getattr(scores, name)
+    return Measures(*scores), Measures(**differences)

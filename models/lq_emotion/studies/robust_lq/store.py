@@ -11,6 +11,8 @@ from typing import Any
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.png import is_png
 from lq_emotion.datasets.avec.layout import natural_order
+from lq_emotion.nets.names import FACTORS
+from lq_emotion.studies.robust_lq.results import StudyResults, TrainingResults
 
 Results = dict[str, Any]
 
@@ -35,10 +37,11 @@ class Store:
         return contents_of(self.root.joinpath(*parts or ("table", "table.json")))
 
     @cached_property
-    def table(self) -> Results | None:
-        """Return the experiment, as `table` documents it."""
-        found: Results | None = read_json(self.root / "table" / "table.json")
-        return found
+    def table(self) -> StudyResults | None:
+        """Return the results of the study; None where it has not run to its end."""
+        content = read_json(self.root / "table" / "table.json")
+        with self.contents():
+            return None if content is None else StudyResults.from_json(content)
 
     @cached_property
     def prepared(self) -> list[Results]:
@@ -52,8 +55,7 @@ class Store:
         """Return the file with the settings of synthetic recordings, where these are."""
         places = [self.root / "recordings", self.root]
         if self.table is not None:
-            with self.contents():
-                places.insert(0, Path(self.table["recordings"]))
+            places.insert(0, Path(self.table.recordings))
         return next((path for place in places if (path := place / "synthetic.json").is_file()), None)
 
     @property
@@ -61,14 +63,14 @@ class Store:
         """Tell whether nobody was filmed; None where nothing tells."""
         if self.maker is not None:
             return True
-        with self.contents():
-            return None if self.table is None else bool(self.table["synthetic"])
+        return None if self.table is None else self.table.synthetic
 
     @property
     def dimension(self) -> str:
         """Return what the labels are of."""
-        told = [one.get("labels") for one in self.scores.values()] + ["valence"]
-        return str((self.table or {}).get("dimension") or next(filter(None, told)))
+        if self.table is not None:
+            return self.table.dimension
+        return str(next(filter(None, (scores.get("labels") for scores in self.scores.values())), "valence"))
 
     @cached_property
     def scores(self) -> dict[str, Results]:
@@ -76,9 +78,13 @@ class Store:
         return self._each("scores", "scores.json")
 
     @cached_property
-    def runs(self) -> dict[str, Results]:
-        """Return all trainings by folder."""
-        return self._each("runs", "train.json")
+    def runs(self) -> dict[str, TrainingResults]:
+        """Return the results of all trainings by folder."""
+        runs = {}
+        for name, content in self._each("runs", "train.json").items():
+            with self.contents("runs", name, "train.json"):
+                runs[name] = TrainingResults.from_json(content)
+        return runs
 
     @cached_property
     def sweeps(self) -> dict[Path, Results]:
@@ -90,16 +96,12 @@ class Store:
     @property
     def scales(self) -> list[int]:
         """Return the factors of the experiment, or those of Table 1."""
-        from lq_emotion.nets.names import FACTORS
-
-        with self.contents():
-            return list(FACTORS if self.table is None else map(int, self.table["scales"]))
+        return list(FACTORS if self.table is None else self.table.scales)
 
     @property
     def switches(self) -> dict[str, Any]:
-        """Return in what the experiment is not as the code."""
-        with self.contents():
-            return {} if self.table is None else {**self.table.get("switches", {})}
+        """Return the settings of the study that are not the authors' code's."""
+        return {} if self.table is None else dict(self.table.switches)
 
     def _each(self, folder: str, name: str) -> dict[str, Results]:
         paths = sorted((self.root / folder).glob(f"*/{name}"), key=lambda path: natural_order(path.parent.name))

@@ -1,27 +1,16 @@
-"""Table 1: what was measured beside what is published, as CSV, Markdown, LaTeX and a picture.
+"""Table 1: what was measured beside what is published, as CSV, Markdown, LaTeX and a figure.
 
-ROOT/table/table.json, from which everything else is made::
-
-    {"synthetic": true, "recordings": "...", "preset": "small", "dimension": "valence", "delay": 0.0,
-     "seed": 0, "threads": 2, "scales": [3, 12],
-     "switches": {"loss": "ccc"}, (those that are not the authors' code's)
-     "versions": {"torch": "2.13.0", ...}, "seconds": {"train HR": 81.2, ...},
-     "cells": [{"method": "LR", "factor": 3, "run": "LR-3", "test": "LR3", "scores": "scores/LR-3_on_LR3/scores.json",
-                "weights": {"file": "runs/LR-3/snapshots/emotion_iter_30000.caffemodel", "sha256": ".."},
-                "measured": {"rmse": .., "cc": .., "ccc": .., "frames": ..},
-                "published": {"rmse": .., "cc": .., "ccc": ..} or null, "difference": {...} or null}, ...]}
-
-Scores are of all development recordings as one sequence, in AVEC's convention, as in the paper.
+ROOT/table/table.json holds `StudyResults`, from which everything else is made. Scores are of all development recordings
+as one sequence, in AVEC's convention, as in the paper.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 from caffe_compat.errors import FileError
 from caffe_compat.formats.files import atomic_path
@@ -31,7 +20,8 @@ from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import otherwise, shown
 from lq_emotion.studies.robust_lq.estimate import PlannedTraining, estimate, to_json, told
 from lq_emotion.studies.robust_lq.plan import cells, ledger, stages
-from lq_emotion.studies.robust_lq.published import MEASURES, beside
+from lq_emotion.studies.robust_lq.published import compare
+from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, MeasuredScores, StudyResults, WeightsFile
 from lq_emotion.studies.robust_lq.stages import StudyPlan, TableCell
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
@@ -69,7 +59,7 @@ class Study:
             (plan.out / "table" / "logs").mkdir(parents=True, exist_ok=True)
             write_json(to_json(estimates), plan.out / "table" / "logs" / "estimate.json")
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> StudyResults:
         """Do what is missing, and return what table.json holds.
 
         Raises
@@ -82,7 +72,7 @@ class Study:
         perform(stages(self.plan), known, jobs=self.jobs, say=self.say)
         results = self._results(known)
         folder = self.plan.out / "table"
-        write_json(results, folder / "table.json")
+        write_json(results.to_json(), folder / "table.json")
         write_csv(results, folder / "table.csv")
         for name, text in (("table.md", markdown(results)), ("table.tex", latex(results))):
             with atomic_path(folder / name) as partial:
@@ -90,102 +80,112 @@ class Study:
         draw(results, folder / "table.png")
         return results
 
-    def _results(self, known: Ledger) -> dict[str, Any]:
+    def _results(self, known: Ledger) -> StudyResults:
         plan = self.plan
-        return {
-            "synthetic": (plan.recordings / "synthetic.json").is_file(),
-            "recordings": str(plan.recordings),
-            "preset": plan.preset,
-            "changes": {net: plan.preset_of(net) for net in (*Net, "sr")},
-            "max_factor": plan.largest_factor,
-            "mixture": list(plan.mixture),
-            "switches": otherwise(plan.switches),
-            "sr_pictures": "faces" if plan.natural is None else str(plan.natural),
-            "dimension": plan.dimension,
-            "delay": plan.delay,
-            "seed": plan.seed,
-            "threads": plan.threads,
-            "device": plan.device,
-            "scales": list(plan.scales),
-            "versions": versions(),
-            "seconds": {stage.name: known.seconds(stage.name) for stage in stages(plan)},
-            "cells": [_measured(plan, cell, known) for cell in cells(plan)],
-        }
+        return StudyResults(
+            synthetic=(plan.recordings / "synthetic.json").is_file(),
+            recordings=str(plan.recordings),
+            preset=plan.preset,
+            changes={net: plan.preset_of(net) for net in (*Net, "sr")},
+            max_factor=plan.largest_factor,
+            mixture=plan.mixture,
+            switches=otherwise(plan.switches),
+            sr_pictures="faces" if plan.natural is None else str(plan.natural),
+            dimension=plan.dimension,
+            delay=plan.delay,
+            seed=plan.seed,
+            threads=plan.threads,
+            device=plan.device,
+            scales=plan.scales,
+            versions=versions(),
+            seconds={stage.name: known.seconds(stage.name) for stage in stages(plan)},
+            cells=tuple(_scored(plan, cell, known) for cell in cells(plan)),
+        )
 
 
-def _measured(plan: StudyPlan, cell: TableCell, ledger: Ledger) -> dict[str, Any]:
-    out = plan.out
-    path = out / cell.scores / "scores.json"
+def _scored(plan: StudyPlan, cell: TableCell, ledger: Ledger) -> CellResult:
+    path = plan.out / cell.scores / "scores.json"
     scores = read_json(path)
     if scores is None:
-        raise FileError("there are no scores", file=path)
+        raise FileError("no scores found", code="file-missing", file=path)
     with contents_of(path):
         weights = Path(scores["weights"])
-        found = {name: scores["scores"]["concatenated"][name] for name in (*MEASURES, "frames")}
-        compared = beside(found, cell.method, cell.factor, plan.dimension)
-    return {
-        **asdict(cell),
-        "scores": f"{cell.scores.as_posix()}/scores.json",
-        "weights": {"file": _below(weights, out), "sha256": ledger.hash(weights)},
-        **compared,
-    }
+        measured = MeasuredScores.from_json(scores["scores"]["concatenated"])
+        published, difference = compare(measured, cell.method, cell.factor, plan.dimension)
+    return CellResult(
+        method=cell.method,
+        factor=cell.factor,
+        run=cell.run,
+        test=cell.test,
+        scores=f"{cell.scores.as_posix()}/scores.json",
+        weights=WeightsFile(_below(weights, plan.out), ledger.hash(weights)),
+        measured=measured,
+        published=published,
+        difference=difference,
+    )
 
 
 def _below(path: Path, folder: Path) -> str:
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
-def column(results: dict[str, Any], factor: int) -> list[dict[str, Any]]:
+def column(results: StudyResults, factor: int) -> list[CellResult]:
     """Return the cells of one factor, HR first, in the paper's order."""
-    found = [cell for cell in results["cells"] if cell["factor"] == factor or cell["method"] == Method.HR]
-    return sorted(found, key=lambda cell: list(Method).index(cell["method"]))
+    cells = [cell for cell in results.cells if cell.factor == factor or cell.method is Method.HR]
+    return sorted(cells, key=lambda cell: list(Method).index(cell.method))
 
 
-def best(column: Sequence[dict[str, Any]], measure: str, which: str = "measured") -> list[bool]:
-    """Tell which cells of a column are the best: lowest RMSE, highest CC and CCC."""
-    values = [None if cell[which] is None else cell[which][measure] for cell in column]
-    known = [value for value in values if value is not None]
-    if not known:
+def value_of(cell: CellResult, which: str, measure: str) -> float | None:
+    """Return a number of a cell: `measure` of its ``measured``, ``published`` or ``difference``."""
+    values = getattr(cell, which)
+    return None if values is None else getattr(values, measure)
+
+
+def best(column: Sequence[CellResult], measure: str, which: str = "measured") -> list[bool]:
+    """Return which cells of a column are the best: lowest RMSE, highest CC and CCC."""
+    values = [value_of(cell, which, measure) for cell in column]
+    numbers = [value for value in values if value is not None]
+    if not numbers:
         return [False] * len(values)
-    wanted = min(known) if measure == "rmse" else max(known)
-    return [value == wanted for value in values]
+    optimum = min(numbers) if measure == "rmse" else max(numbers)
+    return [value == optimum for value in values]
 
 
-def write_csv(results: dict[str, Any], path: Path) -> None:
+def write_csv(results: StudyResults, path: Path) -> None:
     """Write a row per cell and measure."""
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("method", "factor", "measure", "measured", "published", "difference"))
-        for cell in results["cells"]:
-            factor = "" if cell["method"] == Method.HR else cell["factor"]
+        for cell in results.cells:
+            factor = "" if cell.method is Method.HR else cell.factor
             for name in MEASURES:
-                row = [(cell[part] or {}).get(name) for part in ("measured", "published", "difference")]
-                writer.writerow((cell["method"], factor, name, *("" if v is None else f"{v:.6g}" for v in row)))
+                row = [value_of(cell, which, name) for which in ("measured", "published", "difference")]
+                writer.writerow((cell.method, factor, name, *("" if v is None else f"{v:.6g}" for v in row)))
 
 
-def title(results: dict[str, Any]) -> str:
+def title(results: StudyResults) -> str:
     """Return one line that says what the numbers are of."""
-    what = "SYNTHETIC recordings: no statement about people" if results["synthetic"] else results["recordings"]
-    switches = shown(results.get("switches", {}))
-    late = f"; gold standard {results['delay']:g} s late" if results.get("delay") else ""
-    settings = f"preset {results['preset']}, seed {results['seed']}"
-    of = "" if results.get("dimension", "valence") == "valence" else f", of {results['dimension']},"
+    what = "SYNTHETIC recordings: no statement about people" if results.synthetic else results.recordings
+    switches = shown(results.switches)
+    late = f"; gold standard {results.delay:g} s late" if results.delay else ""
+    settings = f"preset {results.preset}, seed {results.seed}"
+    of = "" if results.dimension == "valence" else f", of {results.dimension},"
     return f"Table 1{of} on {what}; {settings}{late}" + (switches and f"; {switches}")
 
 
-def markdown(results: dict[str, Any]) -> str:
+def markdown(results: StudyResults) -> str:
     """Return the table as Markdown: measured, published and difference; best of each factor in bold."""
     lines = [f"# {title(results)}", ""]
-    for factor in results["scales"]:
+    for factor in results.scales:
         cells_there = column(results, factor)
-        lines += [f"## s = {factor}", "", "| | " + " | ".join(_name(cell) for cell in cells_there) + " |"]
+        lines += [f"## s = {factor}", "", "| | " + " | ".join(cell.label for cell in cells_there) + " |"]
         lines.append("|---|" + "---:|" * len(cells_there))
         for measure in MEASURES:
             for which in ("measured", "published", "difference"):
                 bold = best(cells_there, measure, which) if which != "difference" else [False] * len(cells_there)
                 sign = "+" if which == "difference" else ""
                 row = [
-                    _shown(cell[which], measure, sign, "**{}**" if marked else "{}")
+                    _shown(value_of(cell, which, measure), sign, "**{}**" if marked else "{}")
                     for cell, marked in zip(cells_there, bold, strict=True)
                 ]
                 lines.append(f"| {_TITLES[measure]}, {which} | " + " | ".join(row) + " |")
@@ -194,35 +194,29 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _name(cell: dict[str, Any]) -> str:
-    return Method(cell["method"]).at(cell["factor"])
+def _shown(value: float | None, sign: str, form: str) -> str:
+    return "–" if value is None else form.format(f"{value:{sign}.3f}")
 
 
-def _shown(values: dict[str, Any] | None, measure: str, sign: str, form: str) -> str:
-    if values is None or values[measure] is None:
-        return "–"
-    return form.format(f"{values[measure]:{sign}.3f}")
-
-
-def latex(results: dict[str, Any]) -> str:
+def latex(results: StudyResults) -> str:
     """Return the table in the paper's form, published numbers in parentheses."""
     lines = [f"% {title(results)}", "% needs \\usepackage{booktabs}"]
-    for factor in results["scales"]:
+    for factor in results.scales:
         cells_there = column(results, factor)
         lines += [f"\\begin{{tabular}}{{l{'r' * len(cells_there)}}}", "\\toprule"]
-        lines += [f"$s = {factor}$ & " + " & ".join(_name(cell) for cell in cells_there) + " \\\\", "\\midrule"]
+        lines += [f"$s = {factor}$ & " + " & ".join(cell.label for cell in cells_there) + " \\\\", "\\midrule"]
         for measure in MEASURES:
             row = []
             for cell, marked in zip(cells_there, best(cells_there, measure), strict=True):
-                own = _shown(cell["measured"], measure, "", "\\textbf{{{}}}" if marked else "{}")
-                known = _shown(cell["published"], measure, "", " ({})")
+                own = _shown(value_of(cell, "measured", measure), "", "\\textbf{{{}}}" if marked else "{}")
+                known = _shown(value_of(cell, "published", measure), "", " ({})")
                 row.append(own + ("" if known == "–" else known))
             lines.append(f"{_TITLES[measure]} & " + " & ".join(row) + " \\\\")
         lines += ["\\bottomrule", "\\end{tabular}", ""]
     return "\n".join(lines)
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
+def draw(results: StudyResults, path: Path) -> None:
     """Draw CC and CCC against the factor, measured and published."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -233,18 +227,18 @@ def draw(results: dict[str, Any], path: Path) -> None:
     figure.suptitle(title(results), fontsize=10)
     for axes, measure in zip(figure.subplots(1, 2), ("cc", "ccc"), strict=True):
         for method in Method:
-            there = [cell for cell in results["cells"] if cell["method"] == method]
+            there = [cell for cell in results.cells if cell.method is method]
             for which, style in (("measured", "-o"), ("published", ":")):
                 points = [
-                    (factor, cell[which][measure])
+                    (factor, value)
                     for cell in there
-                    for factor in (results["scales"] if method is Method.HR else [cell["factor"]])
-                    if cell[which] is not None and cell[which][measure] is not None
+                    for factor in (results.scales if method is Method.HR else [cell.factor])
+                    if (value := value_of(cell, which, measure)) is not None
                 ]
                 label = method if which == "measured" else None
                 if points:
                     axes.plot(*zip(*points, strict=True), style, color=colours[method], label=label, markersize=4)
-        axes.set(xlabel="factor s", ylabel=_TITLES[measure], xticks=results["scales"])
+        axes.set(xlabel="factor s", ylabel=_TITLES[measure], xticks=results.scales)
         axes.grid(alpha=0.25)
     axes.plot([], [], ":", color="0.4", label="published (AVEC 2016)")
     axes.legend(fontsize=8)

@@ -29,6 +29,7 @@ from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.mixed import JOINED
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches, told
+from lq_emotion.studies.robust_lq.results import TrainingFiles, TrainingResults
 from lq_emotion.studies.robust_lq.sr_demo.figures import draw_losses
 from lq_emotion.studies.robust_lq.sr_demo.recipe import differences
 from lq_emotion.training.net import make_net, sources, write_sources
@@ -91,7 +92,7 @@ class TrainingRun:
     aside: Path | None = None
     say: Say = print
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> TrainingResults:
         """Train, or go on; return the results, which lie in train.json as well.
 
         Raises
@@ -215,26 +216,23 @@ class TrainingRun:
             )
         return round(time.perf_counter() - start, 2)
 
-    def _report(self, run: Run, solver: pb.SolverParameter, changes: list[str], seconds: float) -> dict[str, Any]:
+    def _report(self, run: Run, solver: pb.SolverParameter, changes: list[str], seconds: float) -> TrainingResults:
         curves = read_curves(run.log, solver.max_iter)
         picture = run.folder / LOSSES
         if curves.train:
             measured = self._measured()
             draw_losses(curves, picture, title=f"Training of {self.net}", measured=measured, held_out="test.txt")
-        results = {
-            "net": self.net,
-            "iterations": solver.max_iter,
-            "changes": changes,
-            "train_loss": {str(iteration): loss for iteration, loss in curves.train.items()},
-            "test_loss": {str(iteration): loss for iteration, loss in curves.test.items()},
-            "files": {
-                "caffemodel": str(run.snapshot(solver.max_iter)),
-                "log": str(run.log),
-                "losses": str(picture) if curves.train else None,
-            },
-            "seconds": seconds,
-        }
-        write_json(results, run.folder / RESULTS)
+        weights, losses = str(run.snapshot(solver.max_iter)), str(picture) if curves.train else None
+        results = TrainingResults(
+            net=self.net,
+            iterations=solver.max_iter,
+            changes=tuple(changes),
+            train_loss=curves.train,
+            test_loss=curves.test,
+            files=TrainingFiles(weights, str(run.log), losses),
+            seconds=seconds,
+        )
+        write_json(results.to_json(), run.folder / RESULTS)
         return results
 
     def _measured(self) -> str:

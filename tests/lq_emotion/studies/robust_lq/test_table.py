@@ -1,29 +1,36 @@
 """Table 1 as text, LaTeX, CSV and a picture: measured beside published, the best of each factor in bold."""
 
 import csv
+import json
+from dataclasses import replace
 
 from PIL import Image
 
 from lq_emotion.nets.names import FACTORS, Method
-from lq_emotion.studies.robust_lq.published import published
+from lq_emotion.studies.robust_lq.published import compare, published
+from lq_emotion.studies.robust_lq.results import CellResult, MeasuredScores, StudyResults
 from lq_emotion.studies.robust_lq.table import best, column, draw, latex, markdown, write_csv
 
 
-def cell(method, factor, rmse, cc, ccc):
-    known = published(method, factor)
-    return {
-        "method": method, "factor": factor, "measured": {"rmse": rmse, "cc": cc, "ccc": ccc, "frames": 10},
-        "published": known._asdict() if known else None,
-        "difference": {"rmse": rmse - known.rmse, "cc": None if cc is None else cc - known.cc, "ccc": ccc - known.ccc} if known else None,
-    }  # fmt: skip
+def cell(method, factor, *scores):
+    measured = MeasuredScores(*scores, frames=10)
+    published, difference = compare(measured, method, factor)
+    return CellResult(
+        method=method, factor=factor, run="", test="", scores="",
+        measured=measured, published=published, difference=difference,
+    )  # fmt: skip
 
 
-RESULTS = {
-    "synthetic": False, "recordings": "AVEC_2016", "preset": "authors", "seed": 0, "scales": [3, 5],
-    "cells": [
-        cell("HR", 1, 0.2, 0.5, 0.4), cell("Joint-OA", 3, 0.1, 0.6, 0.3), cell("LR", 3, 0.3, None, 0.0), cell("LR", 5, 0.15, 0.1, 0.45),
-    ],
-}  # fmt: skip
+RESULTS = StudyResults(
+    synthetic=False, recordings="AVEC_2016", preset="authors", seed=0, scales=(3, 5), max_factor=12, mixture=(3, 4, 6),
+    threads=2, device="cpu", versions={}, seconds={},
+    cells=(
+        cell(Method.HR, 1, 0.2, 0.5, 0.4),
+        cell(Method.JOINT_OA, 3, 0.1, 0.6, 0.3),
+        cell(Method.LR, 3, 0.3, None, 0.0),
+        cell(Method.LR, 5, 0.15, 0.1, 0.45),
+    ),
+)  # fmt: skip
 
 
 def test_the_published_numbers_are_the_papers():
@@ -42,8 +49,8 @@ def test_the_published_numbers_are_the_papers():
 
 
 def test_a_column_holds_hr_and_its_factor_in_the_papers_order():
-    assert [one["method"] for one in column(RESULTS, 3)] == ["HR", "LR", "Joint-OA"]
-    assert [one["method"] for one in column(RESULTS, 5)] == ["HR", "LR"]
+    assert [one.method for one in column(RESULTS, 3)] == ["HR", "LR", "Joint-OA"]
+    assert [one.method for one in column(RESULTS, 5)] == ["HR", "LR"]
 
 
 def test_the_best_is_the_lowest_error_and_the_highest_correlation():
@@ -52,7 +59,7 @@ def test_the_best_is_the_lowest_error_and_the_highest_correlation():
     assert best(there, "cc") == [False, False, True]
     assert best(there, "ccc") == [True, False, False]
     assert best(there, "ccc", "published") == [False, False, True]
-    assert best([{"measured": {"cc": None}}], "cc") == [False]
+    assert best(column(RESULTS, 3)[1:2], "cc") == [False]
 
 
 def test_markdown_has_measured_published_and_difference():
@@ -63,7 +70,7 @@ def test_markdown_has_measured_published_and_difference():
     assert "| CC, difference | +0.070 | – | +0.201 |" in text
     assert "| CCC, published | **0.325** | – |" in text
     assert "SYNTHETIC" not in text
-    assert "SYNTHETIC" in markdown({**RESULTS, "synthetic": True})
+    assert "SYNTHETIC" in markdown(replace(RESULTS, synthetic=True))
 
 
 def test_latex_has_the_published_numbers_in_parentheses():
@@ -92,3 +99,10 @@ def test_the_picture_is_drawn(tmp_path):
     draw(RESULTS, tmp_path / "t.png")
     with Image.open(tmp_path / "t.png") as picture:
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 50
+
+
+def test_results_read_back_from_table_json():
+    assert StudyResults.from_json(json.loads(json.dumps(RESULTS.to_json()))) == RESULTS
+    assert list(RESULTS.to_json()["cells"][0]) == [
+        *("method", "factor", "run", "test", "scores", "weights", "measured", "published", "difference")
+    ]

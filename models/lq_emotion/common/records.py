@@ -1,0 +1,82 @@
+"""Results as frozen dataclasses: written as JSON objects, and read back with every value checked."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, Self, Union, get_args, get_origin, get_type_hints
+
+
+class Record:
+    """Base of frozen dataclasses that stand in JSON files, with a key for each field.
+
+    Fields are numbers, strings, booleans, enums, paths, other records, ``X | None``, ``tuple[X, ...]`` and
+    ``Mapping[K, X]``.
+    """
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that a JSON file holds, its keys in the order of the fields."""
+        return {field.name: _plain(getattr(self, field.name)) for field in _fields(type(self))}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """Read what `to_json` returned; a key that is missing takes the field's default, an unknown key is skipped.
+
+        Raises
+        ------
+        KeyError
+            A key without a default is missing.
+        TypeError, ValueError
+            A value is of another type than the field.
+        """
+        if not isinstance(value, dict):
+            raise TypeError(f"expected an object, got {type(value).__name__}")
+        hints = get_type_hints(cls)
+        present = [field for field in _fields(cls) if field.name in value]
+        required = {field.name for field in _fields(cls) if field.default is field.default_factory is MISSING}
+        for name in required - value.keys():
+            raise KeyError(name)
+        return cls(**{field.name: _typed(hints[field.name], value[field.name], field.name) for field in present})
+
+
+def _fields(cls: type) -> tuple[Field[Any], ...]:
+    return fields(cls)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path | Enum) else value
+
+
+def _typed(hint: Any, value: Any, name: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return None if value is None else _typed(arguments[0], value, name)
+    if origin is tuple:
+        return tuple(_typed(arguments[0], each, name) for each in _expect(list, value, name))
+    if origin is not None and issubclass(origin, Mapping):
+        items = _expect(dict, value, name).items()
+        return {arguments[0](key): _typed(arguments[1], each, f"{name}.{key}") for key, each in items}
+    if issubclass(hint, Record):
+        return hint.from_json(value)
+    if issubclass(hint, Enum | Path):
+        return hint(_expect(str, value, name))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return _expect(hint, value, name)
+
+
+def _expect(kind: type, value: Any, name: str) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{name} is of type {type(value).__name__}, expected {kind.__name__}")
+    return value

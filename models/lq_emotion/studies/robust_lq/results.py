@@ -1,0 +1,139 @@
+"""What the study leaves in table.json and train.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lq_emotion.common.records import Record
+from lq_emotion.nets.names import Method, Net
+
+MEASURES = ("rmse", "cc", "ccc")
+
+
+@dataclass(frozen=True)
+class Measures(Record):
+    """Published scores, or differences from them; None where one is undefined."""
+
+    rmse: float | None
+    cc: float | None
+    ccc: float | None
+
+
+@dataclass(frozen=True)
+class MeasuredScores(Record):
+    """Scores of all development recordings as one sequence, in AVEC's convention; None where one is undefined."""
+
+    rmse: float | None
+    cc: float | None
+    ccc: float | None
+    frames: int
+
+
+@dataclass(frozen=True)
+class WeightsFile(Record):
+    """A file of weights: its path, below ROOT where it lies there, and its SHA-256."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult(Record):
+    """A cell of Table 1 with its scores.
+
+    Attributes
+    ----------
+    method, factor : of the table; the factor is 1 for HR, which stands in every column.
+    run, test : names of the training and of the crops.
+    scores : scores.json of the evaluation, below ROOT.
+    weights : what was scored.
+    measured, published, difference : scores here and in the paper, and here minus paper; None where the paper has none.
+    """
+
+    method: Method
+    factor: int
+    run: str
+    test: str
+    scores: str
+    weights: WeightsFile | None = None
+    measured: MeasuredScores
+    published: Measures | None
+    difference: Measures | None
+
+    @property
+    def label(self) -> str:
+        """Return the method at its factor: ``LR-3``."""
+        return self.method.at(self.factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResults(Record):
+    """ROOT/table/table.json, from which all forms of the table are made.
+
+    Attributes
+    ----------
+    synthetic : nobody was filmed.
+    recordings : where they lie.
+    preset, changes : how long each net is trained, and with what.
+    max_factor, mixture : of Joint-OA.
+    switches : settings of `PaperSwitches` that are not the authors' code's.
+    sr_pictures : "faces", or the folder of images that super-resolution learnt from.
+    dimension, delay : what the labels are of, and by how many seconds the gold standard is late.
+    seed, threads, device : of all stages.
+    scales : the factors.
+    versions : of the packages that computed it; None for one without a version.
+    seconds : by stage; None for one that was not timed.
+    cells : the numbers.
+    """
+
+    synthetic: bool
+    recordings: str
+    preset: str
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    max_factor: int
+    mixture: tuple[int, ...]
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    sr_pictures: str | None = None
+    dimension: str = "valence"
+    delay: float = 0.0
+    seed: int
+    threads: int
+    device: str
+    scales: tuple[int, ...]
+    versions: Mapping[str, str | None]
+    seconds: Mapping[str, float | None]
+    cells: tuple[CellResult, ...]
+
+
+@dataclass(frozen=True)
+class TrainingFiles(Record):
+    """Paths of what a training leaves; `losses` is None for a training without a loss in its log."""
+
+    caffemodel: str
+    log: str
+    losses: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResults(Record):
+    """runs/NAME/train.json.
+
+    Attributes
+    ----------
+    net : what was trained.
+    iterations : in all.
+    changes : what differs from the authors' net and solver, a line each.
+    train_loss, test_loss : by iteration.
+    files : what the training left.
+    seconds : of the last part of the training.
+    """
+
+    net: Net
+    iterations: int
+    changes: tuple[str, ...]
+    train_loss: Mapping[int, float]
+    test_loss: Mapping[int, float]
+    files: TrainingFiles | None = None
+    seconds: float
