@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from caffe_compat.graph.graph import NetGraph
-from caffe_compat.pycaffe.step import Step
+from caffe_compat.pycaffe.steps import Step
 from caffe_compat.solver.debug import DebugLines, Say
 
 

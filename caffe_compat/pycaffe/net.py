@@ -1,15 +1,21 @@
-"""Net: a Caffe net run layer by layer on blobs that scripts read and write."""
+"""Net: a Caffe net run layer by layer on blobs that scripts read and write.
+
+The behaviour is that of _caffe.cpp and pycaffe.py in BVLC Caffe 9b89154.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from caffe_compat.build.net import first_values
@@ -29,17 +35,16 @@ from caffe_compat.pycaffe.blob import Array, Blob, BlobVec
 from caffe_compat.pycaffe.debug_log import Watch
 from caffe_compat.pycaffe.layer import Layer, PythonLayers
 from caffe_compat.pycaffe.mode import CaffeError
-from caffe_compat.pycaffe.passes import Passes
-from caffe_compat.pycaffe.step import Step
-from caffe_compat.pycaffe.steps import DataStep, make_step
+from caffe_compat.pycaffe.steps import DataStep, Step, make_step
 from caffe_compat.runtime.threads import threads_for
 from caffe_compat.schema import caffe_pb2 as pb
 
+Arrays = dict[str, Array]
 PathLike = str | os.PathLike[str]
 _PHASES = (pb.TRAIN, pb.TEST)
 
 
-class Net(Passes):
+class Net:
     """A net in one phase.
 
     ``Net(network_file, phase, level=0, stages=None, weights=None)``, or as older scripts say
@@ -194,6 +199,171 @@ class Net(Passes):
         """The parameters by layer, of the layers that have some."""
         return OrderedDict((step.node.name, step.layer.blobs) for step in self._steps if step.layer.blobs)
 
+    @cached_property
+    def blobs(self) -> OrderedDict[str, Blob]:
+        """The blobs by name, from input to output."""
+        return OrderedDict(zip(self._blob_names, self._blobs, strict=True))
+
+    @cached_property
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """Each blob's weight in the loss, by name."""
+        return OrderedDict(zip(self._blob_names, self._blob_loss_weights, strict=True))
+
+    @cached_property
+    def layer_dict(self) -> OrderedDict[str, Layer]:
+        """The layers by name."""
+        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
+
+    @cached_property
+    def inputs(self) -> list[str]:
+        """Names of the blobs of Input layers."""
+        return [self._blob_names[i] for i in self._inputs]
+
+    @cached_property
+    def outputs(self) -> list[str]:
+        """Names of the blobs nobody reads, in alphabetical order."""
+        return [self._blob_names[i] for i in self._outputs]
+
+    @cached_property
+    def top_names(self) -> OrderedDict[str, list[str]]:
+        """Each layer's tops, by the layer's name."""
+        return OrderedDict(
+            (name, [self._blob_names[j] for j in self._top_ids(i)]) for i, name in enumerate(self._layer_names)
+        )
+
+    @cached_property
+    def bottom_names(self) -> OrderedDict[str, list[str]]:
+        """Each layer's bottoms, by the layer's name."""
+        return OrderedDict(
+            (name, [self._blob_names[j] for j in self._bottom_ids(i)]) for i, name in enumerate(self._layer_names)
+        )
+
+    def forward(
+        self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
+    ) -> Arrays:
+        """Run the net, or the layers from `start` to `end` (included).
+
+        Parameters
+        ----------
+        blobs : names of blobs to return beside the outputs.
+        start, end : names of layers.
+        kwargs : arrays for the inputs by name; all of them or none.
+
+        Returns
+        -------
+        Arrays by blob; they alias the blobs.
+        """
+        first = 0 if start is None else self._number(start)
+        last = len(self.layers) - 1 if end is None else self._number(end)
+        outputs = {*(self.outputs if end is None else self.top_names[end]), *(blobs or [])}
+        if kwargs:
+            self._fill(kwargs, self.inputs, "data", "Input blob arguments do not match net inputs.")
+        self._forward(first, last)
+        return {name: self._blob(name).data for name in outputs}
+
+    def backward(
+        self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
+    ) -> Arrays:
+        """Run the net backward, or the layers from `start` down to `end` (included).
+
+        Parameters
+        ----------
+        diffs : names of blobs whose gradients to return beside the inputs'.
+        start, end : names of layers.
+        kwargs : gradients for the outputs by name; all of them or none, which leaves the loss's.
+
+        Returns
+        -------
+        Gradients by blob; they alias the blobs.
+        """
+        first = len(self.layers) - 1 if start is None else self._number(start)
+        last = 0 if end is None else self._number(end)
+        outputs = {*(self.inputs if end is None else self.bottom_names[end]), *(diffs or [])}
+        if kwargs:
+            self._fill(kwargs, self.outputs, "diff", "Top diff arguments do not match net outputs.")
+        self._backward(first, last)
+        return {name: self._blob(name).diff for name in outputs}
+
+    def _fill(self, given: Mapping[str, npt.NDArray[Any]], names: Sequence[str], kind: str, problem: str) -> None:
+        if set(given) != set(names):
+            raise CaffeError(f"{problem} Given: {', '.join(sorted(given))}; the net has: {', '.join(names) or 'none'}.")
+        for name, values in given.items():
+            target: Array = getattr(self._blob(name), kind)
+            if np.shape(values)[:1] != target.shape[:1]:
+                what = "Input" if kind == "data" else "Diff"
+                raise CaffeError(f"{what} is not batch sized: {name} has {np.shape(values)}, the net {target.shape}")
+            target[...] = values
+
+    def _blob(self, name: str) -> Blob:
+        return self.blobs[name]
+
+    def _number(self, layer: str) -> int:
+        return self._layer_names.index(layer)
+
+    def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> Arrays:
+        """Run the net on inputs of any length, batch by batch; the last batch is filled up with zeros.
+
+        Returns
+        -------
+        Arrays by blob, one row per row of the inputs.
+        """
+        rows: dict[str, list[Array]] = {name: [] for name in {*self.outputs, *(blobs or [])}}
+        for batch in self._batch(kwargs):
+            for name, values in self.forward(blobs=blobs, **batch).items():
+                rows[name].extend(values.copy())
+        return _packed(rows, _length(kwargs))
+
+    def forward_backward_all(
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **kwargs: Any
+    ) -> tuple[Arrays, Arrays]:
+        """Run the net forward and backward on inputs (and gradients of outputs) of any length, batch by batch.
+
+        Returns
+        -------
+        Values and gradients by blob.
+        """
+        values: dict[str, list[Array]] = {name: [] for name in {*self.outputs, *(blobs or [])}}
+        gradients: dict[str, list[Array]] = {name: [] for name in {*self.inputs, *(diffs or [])}}
+        input_batches = self._batch({name: kwargs[name] for name in self.inputs if name in kwargs})
+        seed_batches = self._batch({name: kwargs[name] for name in self.outputs if name in kwargs})
+        nothing: dict[str, Any] = {}
+        for inputs, seeds in zip_longest(input_batches, seed_batches, fillvalue=nothing):
+            for name, rows in self.forward(blobs=blobs, **inputs).items():
+                values[name].extend(rows.copy())
+            for name, rows in self.backward(diffs=diffs, **seeds).items():
+                gradients[name].extend(rows.copy())
+        return _packed(values, _length(kwargs)), _packed(gradients, _length(kwargs))
+
+    def _batch(self, blobs: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, Any]]:
+        if not blobs:
+            return
+        total, size = _length(blobs), self._blobs[0].shape[0]
+        for first in range(0, total, size):
+            batch = {name: np.asarray(values)[first : first + size] for name, values in blobs.items()}
+            missing = first + size - total
+            if missing > 0:
+                batch = {
+                    name: np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
+                    for name, values in batch.items()
+                }
+            yield batch
+
+    def set_input_arrays(self, data: Array, labels: Array) -> None:
+        """Give the net's MemoryData layer the arrays to take batches from.
+
+        Parameters
+        ----------
+        data : (N, channels, height, width) float32; N is a multiple of the batch size.
+        labels : (N,) or (N, 1, 1, 1) float32.
+        """
+        if labels.ndim == 1:
+            labels = np.ascontiguousarray(labels[:, np.newaxis, np.newaxis, np.newaxis])
+        first = self._steps[0]
+        source = first.source if isinstance(first, DataStep) else None
+        if not isinstance(source, MemorySource):
+            raise CaffeError("set_input_arrays may only be called if the first layer is a MemoryDataLayer")
+        source.set_arrays(data, labels, copy=False)
+
     def _forward(self, start: int, end: int) -> float:
         """Run layers `start` to `end`, both included; return what they add to the loss."""
         total = np.float32(0)
@@ -312,13 +482,6 @@ class Net(Passes):
             for target, source in zip(layer.blobs, step.layer.blobs, strict=True):
                 target.share_data(source)
 
-    def _set_input_arrays(self, data: Array, labels: Array) -> None:
-        first = self._steps[0]
-        source = first.source if isinstance(first, DataStep) else None
-        if not isinstance(source, MemorySource):
-            raise CaffeError("set_input_arrays may only be called if the first layer is a MemoryDataLayer")
-        source.set_arrays(data, labels, copy=False)
-
 
 def _existing(file: PathLike) -> PathLike:
     if not Path(file).is_file():
@@ -341,3 +504,11 @@ def _arguments(*args: Any, **named: Any) -> tuple[PathLike, Any, int, list[str],
         raise TypeError(f"phase is caffe.TRAIN (0) or caffe.TEST (1), not {given['phase']!r}")
     stages = [str(stage) for stage in given.get("stages") or ()]
     return given["network_file"], given["phase"], int(given.get("level") or 0), stages, given.get("weights")
+
+
+def _length(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
+    return len(next(iter(arrays.values())))
+
+
+def _packed(rows: Mapping[str, list[Array]], length: int) -> Arrays:
+    return {name: np.asarray(values)[:length] for name, values in rows.items()}
