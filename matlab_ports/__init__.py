@@ -1,6 +1,6 @@
-"""MATLAB's functions and the authors' MATLAB scripts in Python, with MATLAB's numbers.
+"""Ports of MATLAB functions and of the authors' MATLAB scripts, which compute MATLAB's numbers.
 
-One file per function or script, of the same name. `RandStream` is an argument wherever random numbers are drawn.
+Every function or script has a file of its name. Functions that draw random numbers take a `RandStream`.
 """
 
 import sys
@@ -25,7 +25,7 @@ try:
     from matlab_ports.videoreader import VideoReader
     from matlab_ports.writeh5file import writeh5file
 except KeyboardInterrupt:
-    if sys.argv[:1] != ["-m"]:  # Python's while `python -m matlab_ports` is looked for, which imports this first
+    if sys.argv[:1] != ["-m"]:  # Python's value while `python -m matlab_ports` imports this package first
         raise
     sys.stderr.write("matlab_ports: error: interrupted\n")
     sys.exit(130)

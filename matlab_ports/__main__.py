@@ -1,4 +1,4 @@
-"""The scripts from the command line: ``python -m matlab_ports generate_train --folder Train --savepath train.h5``."""
+"""The command line of the scripts: ``python -m matlab_ports generate_train --folder Train --savepath train.h5``."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ except KeyboardInterrupt:
     sys.stderr.write("matlab_ports: error: interrupted\n")
     sys.exit(130)
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 _SCRIPTS: dict[str, Callable[..., Written]] = {"generate_train": generate_train, "generate_test": generate_test}
 _HELP = {
-    "folder": "where the pictures are",
-    "savepath": "the HDF5 file to write; its folder must exist",
-    "size_input": "side of an input patch",
-    "size_label": "side of a label patch",
-    "scale": "how much pictures are shrunk and enlarged again",
-    "stride": "distance between patches",
-    "chunksz": "samples per chunk; what does not fill one is dropped",
-    "pattern": "which files of the folder are pictures",
-    "gray": "what to do with a gray picture: stop, as MATLAB does, or repeat its plane",
+    "folder": "folder of the images",
+    "savepath": "HDF5 file to write, in an existing folder",
+    "size_input": "side of an input patch in pixels",
+    "size_label": "side of a label patch in pixels",
+    "scale": "factor of downsampling",
+    "stride": "distance between patches in pixels",
+    "chunksz": "samples per chunk; samples that do not fill a chunk are dropped",
+    "pattern": "glob pattern of the images in the folder",
+    "gray": "gray images: an error, as in MATLAB, or repeat the plane three times",
     # generate_h5's options
-    "mode": "single frames, or three consecutive ones as channels",
+    "mode": "single frames, or three consecutive frames as channels",
     "augmentation": "replace every frame by its mirror image",
-    "mean_sub": "subtract the mean of the whole file",
-    "norm": "divide by the standard deviation of the whole file",
-    "split": "in multi mode, the number of files",
-    "mix": "degrade every frame by a factor of mix_lr",
-    "mix_lr": "the factors",
-    "keep_clean": "with mix, the clean frames as well",
-    "keep_unflipped": "with augmentation, the frames as they are as well",
-    "mix_epochs": "with mix, passes over all frames, each with new factors",
-    "mean": "subtract this instead of the file's own",
-    "std": "divide by this instead of the file's own",
-    "remainder": "what to do with samples that fill no chunk",
-    "triplets": "in multi mode, as the script would have it, or without its mistakes",
-    "label_frame": "of clean triplets",
+    "mean_sub": "subtract the mean of all values",
+    "norm": "divide by the standard deviation of all values",
+    "split": "number of files in multi mode",
+    "mix": "downsample every frame by a factor drawn from mix_lr",
+    "mix_lr": "factors for mix",
+    "keep_clean": "with mix, write the clean frames too",
+    "keep_unflipped": "with augmentation, write the unflipped frames too",
+    "mix_epochs": "with mix, number of passes over all frames, each with new factors",
+    "mean": "mean to subtract instead of the file's own",
+    "std": "standard deviation to divide by instead of the file's own",
+    "remainder": "samples that do not fill a chunk: drop them, or keep them in a shorter chunk",
+    "triplets": "triplets in multi mode: the script's, repaired to run, or without its mistakes",
+    "label_frame": "frame that gives the label of a clean triplet",
 }
 _CHOICES = {
     "mode": ("single", "multi"),
@@ -67,14 +67,16 @@ _CHOICES = {
     "label_frame": ("first", "middle", "last"),
 }
 _SESSION = (
-    "Two scripts of one MATLAB session share a random stream: "
-    "give the second the --stream-position the first one printed."
+    "Two scripts of one MATLAB session share a random stream: pass the --stream-position that the first prints to the "
+    "second."
 )
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Options are the scripts' own variable names, defaults their values."""
-    parser = argparse.ArgumentParser(prog="python -m matlab_ports", description="The authors' MATLAB scripts.")
+    """Return the parser; options and defaults are the scripts' variables and their values."""
+    parser = argparse.ArgumentParser(
+        prog="python -m matlab_ports", description="Run the authors' MATLAB scripts, ported to Python."
+    )
     commands = parser.add_subparsers(dest="script", required=True, metavar="SCRIPT", title="scripts")
     for name, script in _SCRIPTS.items():
         options = commands.add_parser(
@@ -101,12 +103,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_stream(options: argparse.ArgumentParser) -> None:
-    options.add_argument("--seed", type=int, default=0, help="as for rng; 0 is a MATLAB just started")
-    options.add_argument("--stream-position", type=int, default=0, help="random numbers drawn before this script")
+    options.add_argument("--seed", type=int, default=0, help="seed as for rng; 0 is a fresh MATLAB")
+    options.add_argument(
+        "--stream-position", type=int, default=0, help="number of random numbers drawn before this script"
+    )
 
 
 def _add_h5_scripts(commands: Any) -> None:
-    """Those that make a file out of recordings; their options are a struct in MATLAB."""
+    """Add the scripts that write HDF5 files of recordings; their options are a struct in MATLAB."""
     for script in (generate_h5, prepare_h5_files):
         options = commands.add_parser(
             script.__name__,
@@ -115,24 +119,30 @@ def _add_h5_scripts(commands: Any) -> None:
             epilog=_SESSION,
         )
         if script is generate_h5:
-            options.add_argument("input", nargs="+", type=Path, help="the recordings' MAT-files")
-            options.add_argument("--savepath", type=Path, default=Path("train"), help="the HDF5 file without .h5")
+            options.add_argument("input", nargs="+", type=Path, help="MAT-files of the recordings")
+            options.add_argument("--savepath", type=Path, default=Path("train"), help="HDF5 file to write, without .h5")
         else:
-            options.add_argument("--data_path", type=Path, required=True, help="the folder of the MAT-files")
+            options.add_argument("--data_path", type=Path, required=True, help="folder of the MAT-files")
             for part in ("train", "test"):
                 options.add_argument(
-                    f"--save_path_{part}", type=Path, required=True, help=f"the {part} file without .h5"
+                    f"--save_path_{part}", type=Path, required=True, help=f"HDF5 file for {part}, without .h5"
                 )
-            options.add_argument("--file_name", nargs="+", default=FILE_NAME, help="recordings, training ones first")
-            options.add_argument("--train", type=int, help="how many of them are for training; half if not given")
             options.add_argument(
-                "--train_statistics", action="store_true", help="scale the test set as the training set"
+                "--file_name", nargs="+", default=FILE_NAME, help="names of the recordings, those for training first"
             )
-        options.add_argument("--inputsz", type=int, default=96, help="side of a frame")
+            options.add_argument("--train", type=int, help="number of recordings for training (default: half)")
+            options.add_argument(
+                "--train_statistics",
+                action="store_true",
+                help="scale the test set by the statistics of the training set",
+            )
+        options.add_argument("--inputsz", type=int, default=96, help="side of a frame in pixels")
         options.add_argument("--chunksz", type=int, default=128, help="samples per chunk")
-        options.add_argument("--threads", type=int, help="as many as there are processors if not given")
-        options.add_argument("--scratch", type=Path, help="where to inflate recordings; beside the file if not given")
-        options.add_argument("--fresh", action="store_true", help="do not go on from an interrupted run")
+        options.add_argument("--threads", type=int, help="number of threads (default: one per processor)")
+        options.add_argument(
+            "--scratch", type=Path, help="folder for inflated recordings (default: that of the HDF5 file)"
+        )
+        options.add_argument("--fresh", action="store_true", help="start over instead of resuming an interrupted run")
         for field in dataclasses.fields(Options):
             _add_option(options, field.name, field.default)
         _add_stream(options)
@@ -144,15 +154,17 @@ def _add_prepare_dataset(commands: Any) -> None:
         help=evaluation.summary(prepare_dataset),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    options.add_argument("--data_path", type=Path, required=True, help="the AVEC 2016 package")
-    options.add_argument("--save_root", type=Path, required=True, help="where data/bbox and data/gsd lie")
-    options.add_argument("--file_name", nargs="+", default=RECORDINGS, help="recordings")
-    options.add_argument("--save_dir", type=Path, help="data/raw_data/HQ below save_root if not given")
-    options.add_argument("--imSize", type=int, default=96, help="side of a crop")
+    options.add_argument("--data_path", type=Path, required=True, help="folder of the AVEC 2016 package")
+    options.add_argument("--save_root", type=Path, required=True, help="folder of data/bbox and data/gsd")
+    options.add_argument("--file_name", nargs="+", default=RECORDINGS, help="names of the recordings")
+    options.add_argument(
+        "--save_dir", type=Path, help="folder to write into (default: data/raw_data/HQ below save_root)"
+    )
+    options.add_argument("--imSize", type=int, default=96, help="side of a crop in pixels")
     options.add_argument("--noDebug", type=int, default=1, choices=(0, 1), help="0: the first recording only")
     options.add_argument("--isSave", type=int, default=1, choices=(0, 1), help="0: write nothing")
-    options.add_argument("--lr", type=int, default=1, help="s: crops 1/s as large, and of their size again")
-    options.add_argument("--version", default="-v7", help="of the MAT-files: -v6, -v7, -v7.3; written --version=-v7")
+    options.add_argument("--lr", type=int, default=1, help="factor of downsampling; 1 for HQ")
+    options.add_argument("--version", default="-v7", help="version of the MAT-files: --version=-v6, =-v7 or =-v7.3")
 
 
 def _add_writeh5file(commands: Any) -> None:
@@ -161,9 +173,9 @@ def _add_writeh5file(commands: Any) -> None:
         help=evaluation.summary(writeh5file),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    options.add_argument("samples", type=Path, help="a MAT-file with data (H x W x C x N) and label (1 x N)")
-    options.add_argument("--savepath", type=Path, required=True, help="the HDF5 file to write; its folder must exist")
-    options.add_argument("--count", type=int, help="how many samples to write; all if not given")
+    options.add_argument("samples", type=Path, help="MAT-file with data (H x W x C x N) and label (1 x N)")
+    options.add_argument("--savepath", type=Path, required=True, help=_HELP["savepath"])
+    options.add_argument("--count", type=int, help="number of samples to write (default: all)")
     options.add_argument("--chunksz", type=int, default=128, help=_HELP["chunksz"])
 
 
@@ -179,7 +191,7 @@ def _add_option(options: argparse.ArgumentParser, name: str, default: Any) -> No
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a script; 0 when it is done, 1 when it failed, 2 for an option that does not exist."""
+    """Run a script; return 0 for success, 1 for an error, 130 after Ctrl-C."""
     if arguments is None:
         leave_ascii()
     return with_streams("matlab_ports", lambda: _command(arguments))
@@ -196,57 +208,58 @@ def _command(arguments: Sequence[str] | None) -> int:
         print(f"matlab_ports: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        goes_on = script in ("generate_h5", "prepare_h5_files", "prepare_dataset")
-        more = "the same command goes on where this one stopped" if goes_on else "nothing was written"
-        print(f"matlab_ports: interrupted, {more}", file=sys.stderr)
+        resumable = script in ("generate_h5", "prepare_h5_files", "prepare_dataset")
+        advice = "run the same command again to resume" if resumable else "nothing was written"
+        print(f"matlab_ports: interrupted; {advice}", file=sys.stderr)
         return 130
     return 0
 
 
 def _write_samples(samples: Path, savepath: Path, count: int | None, chunksz: int) -> str:
-    held = loadmat(samples, ("data", "label"))
-    size = writeh5file(held["label"].shape[-1] if count is None else count, chunksz, **held, savepath=savepath)
+    variables = loadmat(samples, ("data", "label"))
+    count = variables["label"].shape[-1] if count is None else count
+    size = writeh5file(count, chunksz, **variables, savepath=savepath)
     return f"{savepath}: {size[-1]} samples, data {' x '.join(map(str, size))}"
 
 
-def _run(script: str, options: dict[str, Any], say: Say) -> None:
-    """Call a script and say what it did."""
+def _run(script: str, options: dict[str, Any], report: Report) -> None:
+    """Call a script and report its result."""
     if script == "prepare_dataset":
-        for one in prepare_dataset(**options):
-            say(f"{one.name}: {one.kept} of {one.rows} faces kept")
+        for prepared in prepare_dataset(**options):
+            report(f"{prepared.name}: {prepared.faces} faces in {prepared.rows} frames")
     elif script == "writeh5file":
-        say(_write_samples(**options))
+        report(_write_samples(**options))
     elif script in evaluation.SCRIPTS:
-        evaluation.run(script, options, say=say)
+        evaluation.run(script, options, report=report)
     else:
         stream = RandStream(options.pop("seed"), position=options.pop("stream_position"))
-        _run_shuffled(script, stream, options, say)
+        _run_shuffled(script, stream, options, report)
 
 
-def _run_shuffled(script: str, stream: RandStream, options: dict[str, Any], say: Say) -> None:
+def _run_shuffled(script: str, stream: RandStream, options: dict[str, Any], report: Report) -> None:
     if script in _SCRIPTS:
-        done = _SCRIPTS[script](stream=stream, **options)
-        line = f"{done.savepath}: {done.written} of {done.patches} patches from {done.images} pictures; "
-        say(f"{line}the random stream stands at {done.position}")
+        result = _SCRIPTS[script](stream=stream, **options)
+        line = f"{result.savepath}: {result.written} of {result.patches} patches from {result.images} images; "
+        report(f"{line}stream position {result.position}")
         return
-    chosen = Options(**{field.name: options.pop(field.name) for field in dataclasses.fields(Options)})
-    options.update(options=chosen, stream=stream, resume=not options.pop("fresh"))
+    settings = Options(**{field.name: options.pop(field.name) for field in dataclasses.fields(Options)})
+    options.update(options=settings, stream=stream, resume=not options.pop("fresh"))
     if script == "generate_h5":
-        say(_line(generate_h5(**options)))
+        report(_describe(generate_h5(**options)))
     else:
         for written in prepare_h5_files(**options):
-            say(_line(written))
+            report(_describe(written))
 
 
-def _line(done: WrittenH5) -> str:
-    files = ", ".join(map(str, done.savepaths))
+def _describe(result: WrittenH5) -> str:
+    files = ", ".join(map(str, result.savepaths))
     scaling = "".join(
-        f", {name} {value:.17g}" for name, value in (("mean", done.mean), ("std", done.std)) if value is not None
+        f", {name} {value:.17g}" for name, value in (("mean", result.mean), ("std", result.std)) if value is not None
     )
-    left = f" ({done.resumed} of them left by an earlier run)" if done.resumed else ""
+    resumed = f" ({result.resumed} written by an earlier run)" if result.resumed else ""
     return (
-        f"{files}: {done.written} of {done.samples} samples{left} from {done.recordings} recordings{scaling}; "
-        f"the random stream stands at {done.position}"
+        f"{files}: {result.written} of {result.samples} samples{resumed} from {result.recordings} recordings{scaling}; "
+        f"stream position {result.position}"
     )
 
 

@@ -1,7 +1,7 @@
-"""The authors' ``eval_video.m``: a net's prediction for every frame of a recording.
+"""The authors' ``eval_video.m``: predict every frame of a recording with a net.
 
-matcaffe hands MATLAB's memory to Caffe as it lies, so a frame's columns are the net's rows: the net sees every frame
-**transposed**, as it saw them in training (see `matlab_ports.store2hdf5`).
+matcaffe hands MATLAB's memory to Caffe unchanged, so a frame's columns become the net's rows: the net sees every frame
+**transposed**, as in training (see `matlab_ports.store2hdf5`).
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from matlab_ports._support.errors import PortError
 from matlab_ports.store2hdf5 import to_hdf5_axes
 
 Double = npt.NDArray[np.float64]
-FEATURE = "fc4"  # the blob the script keeps where save_feature is set
+FEATURE = "fc4"  # the blob that the script saves with save_feature
 
 
 class Net(Protocol):
-    """What predicts: a net of any framework."""
+    """A net of any framework."""
 
     def forward(self, batch: npt.NDArray[np.float32], /) -> Mapping[str, npt.NDArray[Any]]:
-        """Run on a batch.
+        """Run the net on a batch.
 
         Parameters
         ----------
-        batch : (n, 1, W, H), Caffe's order: transposed pictures.
+        batch : (n, 1, W, H), transposed frames in Caffe's order.
 
         Returns
         -------
-        Blobs by name, samples first. The net's output comes first; fc4 is among them where features are asked for.
+        Blobs by name, samples first. The first blob is the net's output; fc4 is among them if features are requested.
         """
         ...
 
 
 @runtime_checkable
 class FrameSource(Protocol):
-    """Frames that are read when they are needed, such as `matlab_ports.matfile.open_frames` gives."""
+    """Frames that are read on demand, such as those of `matlab_ports.matfile.open_frames`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -46,17 +46,17 @@ class FrameSource(Protocol):
         ...
 
     def take(self, indices: Any, /) -> npt.NDArray[Any]:
-        """Return frames (H, W, n) of the given numbers, counted from 0."""
+        """Return the frames (H, W, n) with the given 0-based indices."""
         ...
 
 
 class Output(NamedTuple):
-    """What the net said.
+    """The net's predictions.
 
     Attributes
     ----------
-    results : (T,), MATLAB's 1 x T row: the first value of the net's first output for every frame.
-    feature : (300, T), blob fc4 in columns, or None.
+    results : (T,), 1 x T in MATLAB: the first value of the net's first output for every frame.
+    feature : (300, T), blob fc4 of every frame as a column, or None.
     """
 
     results: Double
@@ -69,9 +69,9 @@ def eval_video(
     save_feature: bool = False,  # noqa: FBT001, FBT002 (the script's order)
     *,
     batch: int = 64,
-    seen: Callable[[int], object] = lambda _: None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Output:
-    """Predict every frame.
+    """Predict every frame of a recording.
 
     Parameters
     ----------
@@ -80,11 +80,11 @@ def eval_video(
     net
         See `Net`.
     save_feature
-        Keep blob fc4 as well.
+        Return blob fc4 too.
     batch
-        Frames handed to the net at once; the script hands them over one by one.
-    seen
-        Called with the number of frames done since the last call.
+        Frames per forward pass; 1 in the script.
+    progress
+        Called with the number of frames predicted since the last call.
 
     Returns
     -------
@@ -93,16 +93,17 @@ def eval_video(
     Raises
     ------
     PortError
-        `data` has other axes, or the net does not give one output for every frame.
+        `data` has other axes, or the net does not return one output per frame.
     """
     shape = tuple(data.shape)
     if len(shape) == 2:  # MATLAB drops trailing axes of one
         shape = (*shape, 1)
         data = np.asarray(data)[:, :, None]
     if len(shape) != 3 or 0 in shape:
-        raise PortError(f"{' x '.join(map(str, shape))} are no frames", where="data", hint="H x W x T are expected")
+        problem = f"has shape {' x '.join(map(str, shape))}, expected H x W x T"
+        raise PortError(problem, code="shape-mismatch", field="data")
     if batch < 1:
-        raise PortError(f"{batch} is not a positive whole number", where="batch")
+        raise PortError("must be at least 1", code="out-of-range", field="batch", value=batch)
     count = shape[2]
     results = np.empty(count)
     features = []
@@ -110,16 +111,17 @@ def eval_video(
         numbers = range(start, min(start + batch, count))
         frames = data[:, :, start : numbers.stop] if isinstance(data, np.ndarray) else data.take(numbers)
         blobs = net.forward(to_hdf5_axes(frames)[:, None])
-        results[start : numbers.stop] = _rows(next(iter(blobs.values()), None), len(numbers), "the net's output")[:, 0]
+        results[start : numbers.stop] = _rows(next(iter(blobs.values()), None), len(numbers), "output")[:, 0]
         if save_feature:
-            features.append(_rows(blobs.get(FEATURE), len(numbers), f"blob {FEATURE}").T.astype(np.float64))
-        seen(len(numbers))
+            features.append(_rows(blobs.get(FEATURE), len(numbers), FEATURE).T.astype(np.float64))
+        progress(len(numbers))
     return Output(results, np.concatenate(features, axis=1) if features else None)
 
 
-def _rows(blob: npt.NDArray[Any] | None, count: int, what: str) -> npt.NDArray[Any]:
+def _rows(blob: npt.NDArray[Any] | None, count: int, name: str) -> npt.NDArray[Any]:
     if blob is None:
-        raise PortError(f"{what} is missing", where="net")
+        raise PortError("the net returns no such blob", code="field-missing", field=name)
     if blob.shape[:1] != (count,) or not blob.size:
-        raise PortError(f"{what} has the shape {blob.shape} for {count} frames", where="net")
+        problem = f"the net returns shape {blob.shape} for {count} frames"
+        raise PortError(problem, code="shape-mismatch", field=name)
     return blob.reshape(count, -1)

@@ -1,8 +1,8 @@
-"""The authors' ``generate_h5.m``: recordings' frames and valence, shuffled, as an HDF5 file Caffe reads.
+"""The authors' ``generate_h5.m``: shuffle recordings' frames and valence into an HDF5 file for Caffe.
 
-The script joins all recordings in memory, degrades (``mix``), shuffles, mirrors, subtracts and divides there, and
-writes full chunks. Here everything random is drawn first, and each chunk is then gathered from the recordings: the same
-file, but no more than a few chunks in memory.
+The script joins all recordings in memory, degrades (``mix``), shuffles, mirrors and normalises them there, and writes
+full chunks. Here all random numbers are drawn first, and each chunk is then gathered from the recordings: the file is
+the same, but memory holds a few chunks only.
 """
 
 from __future__ import annotations
@@ -18,27 +18,38 @@ from tqdm import tqdm
 
 from matlab_ports._recordings.chunk_file import ChunkFile, chunk_file
 from matlab_ports._recordings.plan import Doubles, Options, Plan, make_plan
-from matlab_ports._recordings.sources import Scaling, Single, Sources, in_order, scaling_of
+from matlab_ports._recordings.sources import Scaling, Single, Sources, compute_scaling, map_in_order
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.writing import clear_disk_errors, require_folder
+from matlab_ports._support.writing import report_write_errors, require_folder
 from matlab_ports.randstream import RandStream
 
 __all__ = ["Options", "WrittenH5", "generate_h5"]
 
-_VERSION = 1  # of the files' content; another one makes half-done work unusable
+_VERSION = 1  # of the files' content; a change makes interrupted runs start over
 
 
 class WrittenH5(NamedTuple):
-    """What a run wrote."""
+    """The result of a run.
+
+    Attributes
+    ----------
+    savepaths : the files.
+    recordings : number of recordings.
+    samples : number of samples planned.
+    written : number of samples in the files.
+    resumed : number of samples written by an earlier run.
+    position : position of the random stream after the run.
+    mean, std : the mean that was subtracted and the standard deviation that was divided by, or None.
+    """
 
     savepaths: tuple[Path, ...]
     recordings: int
-    samples: int  # made
-    written: int  # of them, in the files
-    resumed: int  # of them, left by an interrupted run
-    position: int  # where the random stream stands now
-    mean: float | None  # subtracted
-    std: float | None  # divided by
+    samples: int
+    written: int
+    resumed: int
+    position: int
+    mean: float | None
+    std: float | None
 
 
 def generate_h5(
@@ -55,32 +66,32 @@ def generate_h5(
 ) -> WrittenH5:
     """Write ``/data`` (N, 1, inputsz, inputsz) and ``/label`` (N, 1) as MATLAB does.
 
-    The order is the script's: mix, shuffle, mirror, subtract the mean, divide by the standard deviation, drop what does
-    not fill a chunk. **Pictures lie transposed in the file** (see `matlab_ports.store2hdf5`).
+    The order is the script's: mix, shuffle, mirror, subtract the mean, divide by the standard deviation, drop the
+    samples that do not fill a chunk. **Frames lie transposed in the file** (see `matlab_ports.store2hdf5`).
 
     Parameters
     ----------
     input
         MAT-files with ``video`` (inputsz x inputsz x T) and ``valence`` (1 x T).
     inputsz
-        Side of a frame. With `Options.mix` the script works for 96 only; here frames come back to their size.
+        Side of a frame in pixels. With `Options.mix` the script works for 96 only; here frames return to their size.
     savepath
         The HDF5 file without ``.h5``, in a folder that exists; in multi mode ``_1``, ``_2``, ... are added as well.
     chunksz
         Samples per chunk.
     options
-        What to make; by default what the script is called with.
+        The settings; by default the script's.
     stream
-        The random stream; by default that of a MATLAB just started. Hand the same one to the next call of a session.
-        For each epoch of `Options.mix_epochs` it gives one number per frame (with mix), then one per sample.
+        The random stream; by default that of a fresh MATLAB. Pass the same stream to the next call of a session. Each
+        epoch of `Options.mix_epochs` draws one number per frame (with mix), then one per sample.
     resume
-        Go on from an interrupted run for the same recordings, options and random numbers; leave a finished file of
-        theirs as it is.
+        Resume an interrupted run for the same recordings, options and random numbers, and leave its file as it is if
+        that is complete.
     threads
-        How many gather and degrade; by default as many as there are processors. The file does not depend on it.
+        Threads that gather and degrade; by default one per processor. The file does not depend on them.
     scratch
-        Where deflated recordings (``-v7``) are inflated to; by default beside `savepath`. They take 8 bytes a value
-        there, and most of the time without mix; those of ``-v6`` are read from their place.
+        Folder for inflated copies of deflated recordings (``-v7``), 8 bytes per value; by default that of `savepath`.
+        Recordings of ``-v6`` need none.
 
     Returns
     -------
@@ -89,7 +100,7 @@ def generate_h5(
     Raises
     ------
     PortError
-        Names the file or the setting that is wrong, and what would work. The random stream may have moved on.
+        A file or setting cannot be used. The random stream may have advanced.
     """
     stream = RandStream() if stream is None else stream
     options = Options() if options is None else options
@@ -97,7 +108,7 @@ def generate_h5(
     paths = _savepaths(Path(savepath), options)
     for name, value in {"inputsz": inputsz, "chunksz": chunksz}.items():
         if value < 1:
-            raise PortError(f"{value} is not a positive whole number", where=name)
+            raise PortError("must be at least 1", code="out-of-range", field=name, value=value)
     for path in paths:
         require_folder(path)
     folder = paths[0].parent if scratch is None else Path(scratch)
@@ -111,17 +122,20 @@ def generate_h5(
         parts = [part if options.remainder == "keep" else part[: new_count // chunksz * chunksz] for part in parts]
         if not len(parts[0]):
             raise PortError(
-                f"{new_count} samples for {paths[0].name} do not fill one chunk of {chunksz}",
-                where="input",
-                hint="give more recordings, smaller chunks (chunksz, --chunk), or keep the rest (remainder: keep)",
+                f"{new_count} samples do not fill one chunk of {chunksz}",
+                code="wrong-count",
+                file=paths[0],
+                field="chunksz",
+                value=chunksz,
+                hint="use more recordings, smaller chunks (chunksz, --chunk), or remainder=keep",
             )
-        print_of_inputs = [
+        fingerprint = [
             _VERSION, [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in sources.paths],
             inputsz, chunksz, dataclasses.asdict(options), stream.seed, start,
         ]  # fmt: skip
         run = _Run(sources, plan, options, chunksz, threads)
         for path, part in zip(paths, parts, strict=True):
-            with clear_disk_errors(path), chunk_file(path, print_of_inputs, chunksz, resume=resume) as file:
+            with report_write_errors(path), chunk_file(path, fingerprint, chunksz, resume=resume) as file:
                 run.write(file, part, path.name)
     return WrittenH5(
         tuple(paths),
@@ -134,8 +148,8 @@ def generate_h5(
     )
 
 
-def _noted(file: ChunkFile) -> Scaling | None:
-    """Return what an earlier run noted; None where it noted nothing, or something else."""
+def _recorded_scaling(file: ChunkFile) -> Scaling | None:
+    """Return the scaling that an earlier run recorded; None if it recorded none, or the record is malformed."""
     match file.facts.get("scaling"):
         case [int() | float() | None as mean, int() | float() | None as std]:
             return Scaling(mean, std)
@@ -143,7 +157,7 @@ def _noted(file: ChunkFile) -> Scaling | None:
 
 
 class _Run:
-    """The files of one call: they share statistics."""
+    """The files of one call, which share their statistics."""
 
     def __init__(self, sources: Sources, plan: Plan, options: Options, chunksz: int, threads: int) -> None:
         self._sources, self._plan, self._options = sources, plan, options
@@ -153,36 +167,38 @@ class _Run:
 
     def write(self, file: ChunkFile, part: Plan, name: str) -> None:
         if self.scaling is None:
-            self.scaling = _noted(file) or self._scaling()
+            self.scaling = _recorded_scaling(file) or self._compute_scaling()
         if file.complete:
             self.resumed += len(part)
             return
-        file.note(scaling=self.scaling)
-        room = part.frames.size * self._sources.pixels * 4
+        file.record(scaling=self.scaling)
+        size = part.frames.size * self._sources.pixels * 4
         progress = tqdm(total=len(part), desc=name, unit=" samples", disable=None, leave=False)
         with progress:
-            file.write(self._batches(file, part, self.scaling, progress), room)
+            file.write(self._batches(file, part, self.scaling, progress), size)
         self.resumed += min(file.done * self._chunksz, len(part))
 
-    def _scaling(self) -> Scaling:
+    def _compute_scaling(self) -> Scaling:
         options = self._options
-        wanted = (options.mean_sub, options.norm)
-        return scaling_of(self._sources, self._plan, options.mean, options.std, wanted=wanted, threads=self._threads)
+        enabled = (options.mean_sub, options.norm)
+        return compute_scaling(
+            self._sources, self._plan, options.mean, options.std, enabled=enabled, threads=self._threads
+        )
 
     def _batches(
         self, file: ChunkFile, part: Plan, scaling: Scaling, progress: Any
     ) -> Iterator[tuple[Single, Doubles]]:
         chunks = [part[start : start + self._chunksz] for start in range(0, len(part), self._chunksz)]
-        free: list[Single] = []  # arrays that were written, used again: fresh memory is slow
+        free: list[Single] = []  # arrays that were written are used again: fresh memory is slow
 
-        def make(number: int) -> Single:
+        def gather(number: int) -> Single:
             shape = self._sources.shape(chunks[number])
             if number < file.done:
-                return file.left(number, shape)
+                return file.read_chunk(number, shape)
             out = free.pop() if free else np.empty(shape, np.float32, order="F")
             return self._sources.samples(chunks[number], scaling, out[..., : shape[3]])
 
-        for chunk, batchdata in zip(chunks, in_order(make, range(len(chunks)), self._threads), strict=True):
+        for chunk, batchdata in zip(chunks, map_in_order(gather, range(len(chunks)), self._threads), strict=True):
             yield batchdata, chunk.labels[None]
             free.append(batchdata)
             progress.update(len(chunk))
@@ -197,7 +213,8 @@ def _savepaths(savepath: Path, options: Options) -> list[Path]:
 def _require_three(sources: Sources) -> None:
     for path, count in zip(sources.paths, sources.counts, strict=True):
         if count < 3:
-            raise PortError(f"{count} frames make no triplet", where=path, hint="leave it out")
+            problem = f"has {count} frames, a triplet needs 3"
+            raise PortError(problem, code="wrong-count", file=path, hint="leave the recording out")
 
 
 def _processors() -> int:

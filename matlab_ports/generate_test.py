@@ -1,4 +1,4 @@
-"""The authors' ``generate_test.m``: `generate_train` with the settings of the test file, and nothing else changed."""
+"""The authors' ``generate_test.m``: cut patches for testing the SR net; `generate_train` with other settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MATLAB's ``im2double``."""
+"""MATLAB's ``im2double``: convert an image to double."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matlab_ports._support.errors import PortError
 
 
 def im2double(image: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Convert a picture to double; the range of an integer class becomes 0 .. 1.
+    """Convert an image to double; the range of an integer class becomes 0 to 1.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def im2double(image: npt.ArrayLike) -> npt.NDArray[np.float64]:
     Raises
     ------
     PortError
-        For any other class.
+        `image` has another class.
     """
     pixels = np.asarray(image)
     values = pixels.astype(np.float64)
@@ -34,4 +34,6 @@ def im2double(image: npt.ArrayLike) -> npt.NDArray[np.float64]:
         return (values + 32768) / 65535
     if pixels.dtype in (np.float64, np.float32, np.bool_):
         return values
-    raise PortError(f"class {pixels.dtype} is not supported", where="im2double", hint="use a floating class or uint8")
+    problem = f"class {pixels.dtype} is not supported"
+    hint = "use double, single, logical, uint8, uint16 or int16"
+    raise PortError(problem, code="wrong-type", field="image", hint=hint)

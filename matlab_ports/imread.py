@@ -1,4 +1,4 @@
-"""MATLAB's ``imread``, for the pictures the scripts read."""
+"""MATLAB's ``imread``: read an image of a format that the scripts use."""
 
 from __future__ import annotations
 
@@ -11,62 +11,60 @@ from PIL import Image
 
 from matlab_ports._support.errors import PortError
 
-MOST_PIXELS = 2**28 // 3  # the limit of Pillow's warning: 256 MiB in RGB
-_SMALL = 1 << 24  # bytes of pixels that any file may declare
-_RATIO = 1032  # what deflate reaches at most
+MAX_PIXELS = 2**28 // 3  # the limit of Pillow's warning: 256 MiB in RGB
+_SMALL = 1 << 24  # bytes of pixels that a file of any size may declare
+_RATIO = 1032  # the largest ratio that deflate can reach
 
 
 def imread(filename: str | Path) -> npt.NDArray[Any]:
-    """Read a picture as MATLAB hands it to a script.
+    """Read an image as MATLAB returns it.
 
     Parameters
     ----------
     filename
-        BMP, PNG, JPEG or TIFF. Lossless formats give MATLAB's pixels; JPEG decoders differ by a level here and there.
+        BMP, PNG, JPEG or TIFF. Lossless formats give MATLAB's pixels; JPEG decoders differ by one level in places.
 
     Returns
     -------
     numpy.ndarray
-        uint8: (H, W) for a gray picture, (H, W, 3) for a colour one, transparency left out. logical for two levels,
-        uint16 for 16-bit gray.
+        uint8: (H, W) for a gray image, (H, W, 3) for a colour image, without transparency. bool for two levels, uint16
+        for 16-bit gray.
 
     Raises
     ------
     PortError
-        If the file is not a picture, is cut short, declares more than 89,478,485 pixels or more than it can hold, or
-        holds what MATLAB gives as indices into a colormap.
-    OSError
-        If there is no such file.
+        The file is missing, is not an image, is truncated, declares more than 89,478,485 pixels or more than it can
+        hold, or holds indices into a colormap.
     """
     path = Path(filename)
     if not path.exists():
-        raise PortError("no such picture", where=path)
+        raise PortError("no such file", code="file-missing", file=path)
     try:
-        with Image.open(path) as picture:
-            mode, deep = picture.mode, picture.mode == "RGB" and ";16" in str(picture.tile)
-            _require_size(picture, path.stat().st_size)
-            picture.load()
+        with Image.open(path) as image:
+            mode, deep = image.mode, image.mode == "RGB" and ";16" in str(image.tile)
+            _require_size(image, path.stat().st_size)
+            image.load()
             if mode == "RGBA":
-                return np.asarray(picture)[..., :3].copy()
+                return np.asarray(image)[..., :3].copy()
             if mode == "LA":
-                return np.asarray(picture)[..., 0].copy()
-            pixels = np.asarray(picture)
+                return np.asarray(image)[..., 0].copy()
+            pixels = np.asarray(image)
     except (
         OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning,
     ) as error:  # fmt: skip
         reason = str(error).replace(str(path), path.name)
-        raise PortError(f"not a readable picture ({reason})", where=path) from None
+        raise PortError(f"cannot be read as an image: {reason}", code="damaged-file", file=path) from None
     if deep or mode not in ("1", "L", "RGB", "I;16"):
         kind = "indices into a colormap" if mode == "P" else f"pixels of kind {mode}{', 16 bits each' if deep else ''}"
-        raise PortError(f"holds {kind}", where=path, hint="convert it to 8-bit RGB")
+        raise PortError(f"holds {kind}", code="unsupported", file=path, hint="convert it to 8-bit RGB")
     return pixels.copy()
 
 
-def _require_size(picture: Image.Image, stored: int) -> None:
-    """Refuse, before anything is decoded, what a file of `stored` bytes declares without measure."""
-    size = f"{picture.width} x {picture.height} pixels"
-    if picture.width * picture.height > MOST_PIXELS:
-        raise ValueError(f"{size} are more than {MOST_PIXELS}")
-    declared = picture.width * picture.height * len(picture.getbands()) // (8 if picture.mode == "1" else 1)
+def _require_size(image: Image.Image, stored: int) -> None:
+    """Refuse, before decoding, a file of `stored` bytes that declares too many pixels."""
+    size = f"{image.width} x {image.height} pixels"
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{size} are more than {MAX_PIXELS}")
+    declared = image.width * image.height * len(image.getbands()) // (8 if image.mode == "1" else 1)
     if declared > _SMALL + _RATIO * stored:
         raise ValueError(f"{size} are more than a file of {stored} bytes can hold")

@@ -1,20 +1,20 @@
-"""MATLAB's ``imresize``, to the bit, for one picture or a stack of them.
+"""MATLAB's ``imresize``: resize an image, or a stack of images, to MATLAB's bits.
 
 The rule, per dimension of length ``n_in`` going to ``n_out`` with scale ``s`` (1-based, as MATLAB counts):
 
-* output ``x`` looks at ``u = x / s + (1 - 1 / s) / 2``; shrinking with antialiasing stretches the kernel: ``s k(s x)``;
+* output ``x`` is centred at ``u = x / s + (1 - 1 / s) / 2``; antialiasing stretches the kernel to ``s k(s x)``;
 * the taps are the ``ceil(width) + 2`` samples from ``floor(u - width / 2)`` on, their weights divided by their sum;
 * samples beyond the border are mirrored, the border sample repeated; tap columns that are zero everywhere are dropped;
 * the dimension with the smaller scale goes first, the first dimension where they tie.
 
 Taps are accumulated in double from left to right, each product rounded before it is added (no fused multiply-add).
-Integer pictures are rounded, halves away from zero, and clamped after *each* of the two passes; floating ones are never
+Integer images are rounded, halves away from zero, and clamped after *each* of the two passes; floating images are never
 clamped.
 
-Checked against values MATLAB computed: double and uint8, bicubic, both ways, with and without antialiasing; see `cube`
-in `matlab_ports._support.contributions` for where a MATLAB release may differ in the last bits. Read or remembered, not
-recorded: the other kernels, a NaN in the output size, and ``single`` pictures, which are accumulated in double and
-stored as single after each pass, as MathWorks' generated code does.
+Checked against values that MATLAB computed: double and uint8, bicubic, both ways, with and without antialiasing; see
+`cube` in `matlab_ports._support.contributions` for where a MATLAB release may differ in the last bits. Taken from
+documentation, not recorded: the other kernels, NaN in the output size, and ``single`` images, which are accumulated in
+double and stored as single after each pass, as MathWorks' generated code does.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from matlab_ports._support.contributions import Doubles, Kernel, contributions, kernel_of
+from matlab_ports._support.contributions import Doubles, Kernel, contributions, resolve_kernel
 from matlab_ports._support.errors import PortError
 
 Array = npt.NDArray[Any]
 
 _CLASSES = ("float64", "float32", "uint8", "int8", "uint16", "int16", "uint32", "int32")
-_WORTH_COMPILING = 1 << 18  # samples: below it, loading the compiled loops would take longer than the work
-_SHARE = 1 << 22  # samples the compiled loops get at once
-_BLOCK = 98_304  # samples of the larger pictures worked on at once: a pass finds its input in the cache
+_WORTH_COMPILING = 1 << 18  # samples: for fewer, loading the compiled loops takes longer than the work
+_SHARE = 1 << 22  # samples per call of the compiled loops
+_BLOCK = 98_304  # samples of the larger images per block: a pass finds its input in the cache
 
 
 class _Pass(NamedTuple):
-    """Output samples `rows` of one dimension, made from input samples `source`, for several pictures in a column."""
+    """One pass: output samples `rows` of one dimension from input samples `source`, for several images in a column."""
 
     rows: slice
     source: slice
@@ -53,7 +53,7 @@ class _Pass(NamedTuple):
 
 
 def _pass(weights: Doubles, indices: npt.NDArray[np.intp], rows: slice, copies: int = 1) -> _Pass:
-    """The pass that makes `rows` out of `copies` pictures stacked on top of each other: a block-diagonal matrix."""
+    """Return the pass that computes `rows` of `copies` images on top of each other, as a block-diagonal matrix."""
     w, i = weights[rows], indices[rows]
     low, high = int(i.min()), int(i.max()) + 1
     i = np.concatenate([i + (copy * (high - low) - low) for copy in range(copies)])
@@ -65,7 +65,7 @@ def _pass(weights: Doubles, indices: npt.NDArray[np.intp], rows: slice, copies: 
 
 @lru_cache(maxsize=1)
 def _sparse_product_is_fused() -> bool:
-    """Whether this build of SciPy multiplies and adds in one rounding; those for x86-64 do not."""
+    """Whether this build of SciPy fuses multiplication and addition; builds for x86-64 do not."""
     a = 1 + 2.0**-30
     matrix = scipy.sparse.csr_array(np.array([[-1.0, a]]))
     product = matrix @ np.stack((np.full(33, a * a), np.full(33, a)))
@@ -73,7 +73,7 @@ def _sparse_product_is_fused() -> bool:
 
 
 def _accumulate(taps: _Pass, samples: Doubles) -> Doubles:
-    """One pass over the first axis of `samples`: taps from left to right, product and sum rounded apart."""
+    """Run one pass over the first axis of `samples`: taps from left to right, product and sum rounded separately."""
     if _sparse_product_is_fused():
         return _accumulate_in_numpy(taps, samples)
     product: Doubles = taps.matrix @ samples
@@ -81,15 +81,15 @@ def _accumulate(taps: _Pass, samples: Doubles) -> Doubles:
 
 
 def _accumulate_in_numpy(taps: _Pass, samples: Doubles) -> Doubles:
-    """The same for a SciPy that fuses; several times slower."""
+    """Run one pass without SciPy's fused product; several times slower."""
     result = np.zeros((len(taps.weights), samples.shape[1]))
     for weight, index in zip(taps.weights.T, taps.indices.T, strict=True):
         result += weight[:, None] * samples[index]
     return result
 
 
-def _store_as(dtype: np.dtype[Any], values: Doubles) -> None:
-    """Give `values`, in place, what storing them as `dtype` would leave of them."""
+def _round_to(dtype: np.dtype[Any], values: Doubles) -> None:
+    """Round `values` in place to what `dtype` can hold."""
     if dtype == np.float32:
         with np.errstate(over="ignore"):
             values[...] = values.astype(np.float32)
@@ -100,8 +100,8 @@ def _store_as(dtype: np.dtype[Any], values: Doubles) -> None:
         np.clip(values, limits.min, limits.max, out=values)
 
 
-def compiled_loops() -> Any:
-    """The module of compiled loops, where Numba is installed and keeps the bits."""
+def load_compiled_loops() -> Any:
+    """Return the module of compiled loops, or None where Numba is missing or fuses products."""
     try:
         compiled = importlib.import_module("matlab_ports._support.compiled")
     except ImportError:
@@ -110,7 +110,7 @@ def compiled_loops() -> Any:
 
 
 def _kind(dtype: np.dtype[Any], compiled: Any) -> tuple[int, float, float]:
-    """How the compiled loops store results of class `dtype`, and its limits."""
+    """Return how the compiled loops round results of class `dtype`, and its limits."""
     if dtype.kind in "ui":
         limits = np.iinfo(dtype)
         return (compiled.UNSIGNED if dtype.kind == "u" else compiled.SIGNED), float(limits.min), float(limits.max)
@@ -120,7 +120,7 @@ def _kind(dtype: np.dtype[Any], compiled: Any) -> tuple[int, float, float]:
 def _resize_compiled(
     compiled: Any, stack: Array, out: Array, taps: Sequence[tuple[Doubles, npt.NDArray[np.intp]]], threads: int
 ) -> None:
-    """Resize `stack` (count, n1, n2) into `out` (count, m1, m2) picture by picture."""
+    """Resize `stack` (count, n1, n2) into `out` (count, m1, m2) image by image."""
     count, larger = len(stack), max(stack[0].size, out[0].size)
     step = max(1, min(-(-count // threads), _SHARE // larger))
     tables = [np.ascontiguousarray(table) for pair in taps for table in pair]
@@ -131,7 +131,7 @@ def _resize_compiled(
         samples = np.ascontiguousarray(stack[block], dtype=np.float64)
         direct = out.dtype == np.float64 and out.flags.c_contiguous
         result = out[block] if direct else np.empty((len(samples), *out.shape[1:]))
-        compiled.resize_pictures(samples, *tables, *kind, result)
+        compiled.resize_images(samples, *tables, *kind, result)
         if not direct:
             with np.errstate(over="ignore"):
                 out[block] = result
@@ -141,24 +141,24 @@ def _resize_compiled(
             pass
 
 
-def _resize_block(pictures: Array, out: Array, first: _Pass, second: _Pass) -> None:
-    """Resize `pictures` (count, n1, n2) into the rows `first` makes of `out` (count, m1, m2), axis 1 before axis 2."""
-    n2, m2 = pictures.shape[2], out.shape[2]
-    samples = np.ascontiguousarray(pictures[:, first.source], dtype=np.float64).reshape(-1, n2)
+def _resize_block(images: Array, out: Array, first: _Pass, second: _Pass) -> None:
+    """Resize `images` (count, n1, n2) into the rows of `out` (count, m1, m2) of `first`, axis 1 before axis 2."""
+    n2, m2 = images.shape[2], out.shape[2]
+    samples = np.ascontiguousarray(images[:, first.source], dtype=np.float64).reshape(-1, n2)
     once = _accumulate(first, samples)
-    _store_as(out.dtype, once)
+    _round_to(out.dtype, once)
     twice = _accumulate(second, np.ascontiguousarray(once.T[second.source]))
-    _store_as(out.dtype, twice)
+    _round_to(out.dtype, twice)
     out[:, first.rows] = twice.T.reshape(len(out), -1, m2)
 
 
 def _resize_stack(stack: Array, out: Array, taps: Sequence[tuple[Doubles, npt.NDArray[np.intp]]], threads: int) -> None:
-    """Resize `stack` (count, n1, n2) into `out` (count, m1, m2), a cacheful at a time."""
+    """Resize `stack` (count, n1, n2) into `out` (count, m1, m2), a block at a time."""
     (count, n1, n2), (_, m1, m2) = stack.shape, out.shape
-    if all(weights.shape[1] == 1 and np.all(weights == 1) for weights, _ in taps):  # nearest: copied, not computed
+    if all(weights.shape[1] == 1 and np.all(weights == 1) for weights, _ in taps):  # nearest copies samples
         out[...] = stack[:, taps[0][1][:, 0]][:, :, taps[1][1][:, 0]]
         return
-    if count >= 2 * threads and max(stack.size, out.size) >= _WORTH_COMPILING and (compiled := compiled_loops()):
+    if count >= 2 * threads and max(stack.size, out.size) >= _WORTH_COMPILING and (compiled := load_compiled_loops()):
         _resize_compiled(compiled, stack, out, taps, threads)
         return
     step = max(1, min(count, _BLOCK // (max(n1, m1) * max(n2, m2))))
@@ -183,41 +183,39 @@ def _resize_stack(stack: Array, out: Array, taps: Sequence[tuple[Doubles, npt.ND
 
 
 def _pair(name: str, value: object) -> tuple[float, float]:
-    """Two numbers out of `value`; None stands for NaN."""
+    """Convert `value` to two numbers; None stands for NaN."""
     try:
         first, second = (math.nan if v is None else float(v) for v in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
-        raise PortError(
-            f"{value!r} is not two numbers", where=f"imresize: {name}", hint="give (rows, columns)"
-        ) from None
+        problem = "expected two numbers, (rows, columns)"
+        raise PortError(problem, code="wrong-type", field=name, value=value) from None
     return first, second
 
 
 def _scale_and_size(
     shape: tuple[int, int], scale: object | None, output_size: object | None
 ) -> tuple[tuple[float, float], tuple[int, int]]:
-    """Per dimension, the scale and the output length."""
+    """Return the scale and the output length of each dimension."""
     if (scale is None) == (output_size is None):
-        raise PortError("give either a scale or an output size", where="imresize")
+        raise PortError("expected either a scale or an output size", code="conflict", field="scale")
     if scale is not None:
         factors = (float(scale),) * 2 if isinstance(scale, (int, float, np.number)) else _pair("scale", scale)
         if not all(math.isfinite(f) and f > 0 for f in factors):
-            raise PortError(f"{scale!r} is not positive and finite", where="imresize: scale")
+            raise PortError("must be positive and finite", code="out-of-range", field="scale", value=scale)
         rows, columns = (math.ceil(f * n) for f, n in zip(factors, shape, strict=True))
         return factors, (rows, columns)
-    wanted = _pair("output_size", output_size)
-    known = [math.isfinite(n) and n > 0 for n in wanted]
-    if not all(ok or math.isnan(n) for ok, n in zip(known, wanted, strict=True)) or not any(known):
-        raise PortError(
-            f"{output_size!r} is not two positive lengths", where="imresize: output_size", hint="one of them may be NaN"
-        )
-    if not all(known):  # the picture keeps its aspect; both dimensions get the known one's scale
-        axis = known.index(True)
-        factor = math.ceil(wanted[axis]) / shape[axis]
-        other = wanted[axis] * shape[1 - axis] / shape[axis]
-        wanted = (wanted[0], other) if axis == 0 else (other, wanted[1])
-        return (factor, factor), (math.ceil(wanted[0]), math.ceil(wanted[1]))
-    rows, columns = (math.ceil(n) for n in wanted)
+    lengths = _pair("output_size", output_size)
+    positive = [math.isfinite(n) and n > 0 for n in lengths]
+    if not all(ok or math.isnan(n) for ok, n in zip(positive, lengths, strict=True)) or not any(positive):
+        problem, hint = "expected two positive lengths", "one of them may be NaN"
+        raise PortError(problem, code="out-of-range", field="output_size", value=output_size, hint=hint)
+    if not all(positive):  # the image keeps its aspect ratio: one scale serves both dimensions
+        axis = positive.index(True)
+        factor = math.ceil(lengths[axis]) / shape[axis]
+        other = lengths[axis] * shape[1 - axis] / shape[axis]
+        lengths = (lengths[0], other) if axis == 0 else (other, lengths[1])
+        return (factor, factor), (math.ceil(lengths[0]), math.ceil(lengths[1]))
+    rows, columns = (math.ceil(n) for n in lengths)
     return (rows / shape[0], columns / shape[1]), (rows, columns)
 
 
@@ -232,27 +230,27 @@ def imresize(
     axes: tuple[int, int] = (0, 1),
     threads: int | None = None,
 ) -> Array:
-    """Resize a picture, or every picture of a stack, as MATLAB does.
+    """Resize an image, or every image of a stack, as MATLAB does.
 
     Parameters
     ----------
     A
-        Pictures of class double, single, uint8 or a wider integer. By default rows and columns are the first two axes,
-        as in MATLAB (H, W or H, W, C); any further axes are carried along.
+        Images of class double, single, uint8 or a wider integer. By default rows and columns are the first two axes, as
+        in MATLAB: (H, W) or (H, W, C). Further axes are kept.
     m
-        One number: the scale. Two: the output size in rows and columns, of which one may be NaN (or None) to keep the
-        aspect.
+        One number is the scale; two are the output size in rows and columns. One of these may be NaN or None, which
+        keeps the aspect ratio.
     method
         ``bicubic`` (``cubic``), ``bilinear`` (``triangle``), ``nearest``, ``box``, ``lanczos2``, ``lanczos3``, or a
         kernel and its width.
     antialiasing
-        Stretch the kernel when shrinking. On unless `method` is ``nearest``.
+        Stretch the kernel when downsampling; on by default unless `method` is ``nearest``.
     output_size, scale
         MATLAB's 'OutputSize' and 'Scale', in place of `m`; `scale` may be one number per dimension.
     axes
-        Which axes are rows and columns: ``(-2, -1)`` for a stack N, H, W or N, C, H, W.
+        The axes of rows and columns: ``(-2, -1)`` for a stack N, H, W or N, C, H, W.
     threads
-        How many work at once; by default as many as there are processors. The result does not depend on it.
+        Number of threads; by default one per processor. The result does not depend on it.
 
     Returns
     -------
@@ -262,31 +260,34 @@ def imresize(
     Raises
     ------
     PortError
-        For a class, size, scale, method or axes that cannot be used.
+        The class, size, scale, method or axes cannot be used.
     """
-    pictures = np.asarray(A)
-    if pictures.dtype.name not in _CLASSES:
-        raise PortError(f"class {pictures.dtype} is not supported", where="imresize", hint=f"use {', '.join(_CLASSES)}")
+    images = np.asarray(A)
+    if images.dtype.name not in _CLASSES:
+        problem, hint = f"class {images.dtype} is not supported", f"use {', '.join(_CLASSES)}"
+        raise PortError(problem, code="wrong-type", field="A", hint=hint)
     try:
-        stack = np.moveaxis(pictures, axes, (-2, -1))
+        stack = np.moveaxis(images, axes, (-2, -1))
     except ValueError:
-        raise PortError(f"{axes!r} are not two axes of shape {pictures.shape}", where="imresize: axes") from None
+        problem = f"expected two axes of shape {images.shape}"
+        raise PortError(problem, code="out-of-range", field="axes", value=axes) from None
     if 0 in stack.shape[-2:]:
-        raise PortError(f"the picture is empty, shape {pictures.shape}", where="imresize")
+        raise PortError(f"the image is empty, shape {images.shape}", code="empty", field="A")
     if m is not None:
         if scale is not None or output_size is not None:
-            raise PortError("give either m, scale or output_size", where="imresize")
+            problem = "excludes scale and output_size"
+            raise PortError(problem, code="conflict", field="m", value=m)
         scale, output_size = (m, None) if isinstance(m, (int, float, np.number)) else (None, m)
     lengths = (stack.shape[-2], stack.shape[-1])
     factors, sizes = _scale_and_size(lengths, scale, output_size)
-    kernel, width, default = kernel_of(method)
+    kernel, width, default = resolve_kernel(method)
     aa = default if antialiasing is None else antialiasing
     taps = [
         contributions(n, o, f, kernel, width, antialiasing=aa) for n, o, f in zip(lengths, sizes, factors, strict=True)
     ]
 
     leading = stack.shape[:-2]
-    out = np.empty((math.prod(leading), *sizes), pictures.dtype)
+    out = np.empty((math.prod(leading), *sizes), images.dtype)
     flat = stack.reshape(-1, *lengths)
     count = _processors() if threads is None else max(1, threads)
     if factors[0] <= factors[1]:

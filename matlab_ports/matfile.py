@@ -1,6 +1,6 @@
-"""``load`` and ``save`` for MAT-files of versions 5, 6, 7 and 7.3, and videos in them frame by frame.
+"""MATLAB's ``load`` and ``save``: read and write MAT-files of versions 5, 6, 7 and 7.3, videos frame by frame.
 
-Arrays keep MATLAB's shapes: two dimensions at least, axes in MATLAB's order whatever the file's version.
+Arrays keep MATLAB's shapes: at least two dimensions, axes in MATLAB's order in every version.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from matlab_ports._support import mat5, mat73
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.frames_reader import Frames, hdf5, missing, open_frames, require_matfile
-from matlab_ports._support.frames_writer import FramesWriter, encoded, require_version
-from matlab_ports._support.writing import atomic_path, clear_disk_errors, require_folder
+from matlab_ports._support.frames_reader import Frames, open_frames, open_hdf5, require_matfile, unknown_variables
+from matlab_ports._support.frames_writer import FramesWriter, encode, require_version
+from matlab_ports._support.writing import atomic_path, report_write_errors, require_folder
 
 __all__ = ["Frames", "FramesWriter", "loadmat", "open_frames", "savemat", "variable_names"]
 
@@ -34,7 +34,7 @@ def loadmat(path: str | Path, names: Sequence[str] | None = None) -> dict[str, A
     path
         The file; no extension is added.
     names
-        Which variables; by default all arrays. Cells, structs and the like are left out, and refused if asked for.
+        The variables; by default all arrays. Cells, structs and objects are left out, and refused if named.
 
     Returns
     -------
@@ -45,20 +45,26 @@ def loadmat(path: str | Path, names: Sequence[str] | None = None) -> dict[str, A
     Raises
     ------
     PortError
-        If there is no such file, it is no MAT-file, is cut off or damaged, or lacks a variable; the last names those
-        it has.
+        The file is missing, is not a MAT-file, is damaged, or lacks a variable.
     """
     path = Path(path)
     require_matfile(path)
     if mat73.is_hdf5(path):
-        with hdf5(path) as file:
-            there = mat73.names_of(file)
-            wanted = [name for name in there if mat73.is_array(file[name])] if names is None else names
-            return {name: mat73.get(file, name) for name in _wanted(path, wanted, there)}
+        with open_hdf5(path) as file:
+            available = mat73.variable_names(file)
+            if names is None:
+                names = [name for name in available if mat73.is_array(file[name])]
+            _require_variables(path, names, available)
+            return {name: mat73.get(file, name) for name in names}
     variables = {variable.name: variable for variable in mat5.variables(path) if variable.name}
     if names is None:
-        return {name: mat5.read(path, one) for name, one in variables.items() if one.dtype or one.kind == "char"}
-    return {name: mat5.read(path, variables[name]) for name in _wanted(path, names, list(variables))}
+        return {
+            name: mat5.read(path, variable)
+            for name, variable in variables.items()
+            if variable.dtype or variable.kind == "char"
+        }
+    _require_variables(path, names, list(variables))
+    return {name: mat5.read(path, variables[name]) for name in names}
 
 
 def variable_names(path: str | Path) -> list[str]:
@@ -72,16 +78,15 @@ def variable_names(path: str | Path) -> list[str]:
     path = Path(path)
     require_matfile(path)
     if mat73.is_hdf5(path):
-        with hdf5(path) as file:
-            return mat73.names_of(file)
+        with open_hdf5(path) as file:
+            return mat73.variable_names(file)
     return [variable.name for variable in mat5.variables(path) if variable.name]
 
 
-def _wanted(path: Path, names: Sequence[str], there: Sequence[str]) -> Sequence[str]:
-    lacking = [name for name in names if name not in there]
-    if lacking:
-        raise missing(path, lacking, there)
-    return names
+def _require_variables(path: Path, names: Sequence[str], available: Sequence[str]) -> None:
+    missing = [name for name in names if name not in available]
+    if missing:
+        raise unknown_variables(path, missing, available)
 
 
 def _at_least_2d(values: Array) -> Array:
@@ -96,14 +101,14 @@ def savemat(path: str | Path, variables: Mapping[str, npt.ArrayLike], version: s
     path
         The file, in a folder that exists. It appears complete or not at all.
     variables
-        Arrays by name. One-dimensional ones become 1 x N, numbers 1 x 1.
+        Arrays by name. One-dimensional arrays become 1 x N, numbers 1 x 1.
     version
         ``-v6`` (plain), ``-v7`` (deflated), ``-v7.3`` (HDF5). The same variables give the same bytes.
 
     Raises
     ------
     PortError
-        For a name, type or size the version cannot hold, or a file that cannot be written.
+        The version cannot hold a name, type or size, or the file cannot be written.
     """
     path = Path(path)
     require_version(version)
@@ -111,18 +116,20 @@ def savemat(path: str | Path, variables: Mapping[str, npt.ArrayLike], version: s
     arrays = {name: _at_least_2d(np.asarray(values)) for name, values in variables.items()}
     for name, values in arrays.items():
         if not _NAME.fullmatch(name):
-            raise PortError(f"{name!r} is not a variable's name in MATLAB", where=path)
+            problem = "is not a valid name of a MATLAB variable"
+            raise PortError(problem, code="syntax", file=path, value=name)
         if values.dtype.kind in "fiub":
-            mat73.class_of(values.dtype, name)
+            mat73.class_name(values.dtype, name)
         elif values.dtype.kind not in ("UcO" if version != "-v7.3" else "Uc"):
-            raise PortError(f"{name} has the type {values.dtype}, which {version} here does not hold", where=path)
+            problem = f"the type {values.dtype} cannot be saved in version {version}"
+            raise PortError(problem, code="wrong-type", file=path, field=name)
     if version == "-v7.3":
         size = sum(values.nbytes for values in arrays.values())
-        with clear_disk_errors(path), atomic_path(path, size) as temporary:
+        with report_write_errors(path), atomic_path(path, size) as temporary:
             with mat73.create(temporary) as writer:
                 writer.do(partial(mat73.put_all, variables=arrays))
             mat73.finish(temporary)
         return
-    data = encoded(arrays, compress=version == "-v7")
-    with clear_disk_errors(path), atomic_path(path, len(data)) as temporary:
+    data = encode(arrays, compress=version == "-v7")
+    with report_write_errors(path), atomic_path(path, len(data)) as temporary:
         temporary.write_bytes(data)

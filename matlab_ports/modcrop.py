@@ -1,4 +1,4 @@
-"""The authors' ``modcrop.m``: crop a picture so that its sides are multiples of a number."""
+"""The authors' ``modcrop.m``: crop an image to sides that are multiples of a number."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ def modcrop(imgs: npt.NDArray[Any], modulo: int) -> npt.NDArray[Any]:
     Parameters
     ----------
     imgs
-        A picture, plain or with channels last.
+        An image, (H, W) or (H, W, C).
     modulo
-        What rows and columns shall be multiples of.
+        The number that rows and columns become multiples of.
 
     Returns
     -------
     numpy.ndarray
-        A view of `imgs`; empty where a side is shorter than `modulo`.
+        A view of `imgs`; empty if a side is shorter than `modulo`.
 
     Raises
     ------
     PortError
-        If `imgs` is not a picture or `modulo` is not positive.
+        `imgs` is not an image, or `modulo` is not positive.
     """
     if np.ndim(imgs) not in (2, 3):
-        raise PortError(f"shape {np.shape(imgs)} is not a picture", where="modcrop", hint="give H, W or H, W, C")
+        problem = f"has shape {np.shape(imgs)}, expected (H, W) or (H, W, C)"
+        raise PortError(problem, code="shape-mismatch", field="imgs")
     if modulo < 1:
-        raise PortError(f"{modulo} is not a positive whole number", where="modcrop: modulo")
+        raise PortError("must be at least 1", code="out-of-range", field="modulo", value=modulo)
     rows, columns = (n - n % modulo for n in imgs.shape[:2])
     return imgs[:rows, :columns]

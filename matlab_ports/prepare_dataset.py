@@ -1,18 +1,18 @@
-"""The authors' ``prepare_dataset.m``: every recording's faces, cropped, gray, 96 x 96, with time and valence.
+"""The authors' ``prepare_dataset.m``: crop the faces of recordings, gray, 96 x 96, with time and valence.
 
-Kept as the script has it:
+The rules are the script's:
 
-* the table of frame times is read from its second line on, its second column is the time;
-* one frame is read for every row, also where its face is not kept;
-* a time must be found, exactly equal, among the boxes' and the labels'; one that is not is an error (all are listed);
-* a face is kept if its box does not sum to zero, and is wider *and* higher than 100 pixels;
-* the box, 1-based, goes from ceil(x) to ceil(x + w - 1), both included, cut at the frame's edges;
-* the picture is Y (16 .. 235) of uint8 ``rgb2ycbcr`` as single, divided by 255, resized in single, not clamped;
-* video, valence and video_time are stored double, the last two 1 x N;
+* the table of frame times is read from its second line on; its second column is the time;
+* one frame is read for every row, even if its face is not used;
+* every time must occur among the times of boxes and labels, exactly equal; an error lists those that do not;
+* a face is used if its box does not sum to zero, and is wider *and* higher than 100 pixels;
+* the box, 1-based, reaches from ceil(x) to ceil(x + w - 1), both included, cut at the frame's edges;
+* the crop is Y (16 to 235) of uint8 ``rgb2ycbcr`` as single, divided by 255, resized in single, not clamped;
+* video, valence and video_time are stored in double, the last two 1 x N;
 * low resolution is ``imresize(imresize(x, 1/s), [96 96])`` of the finished crop.
 
-Otherwise than there: everything that can be wrong is looked for before the first frame is decoded, a recording without
-any face to keep is an error (the script stores one black frame), and so is a label that is not a number.
+Differences: inputs are checked before the first frame is decoded, and a recording without a usable face (for which the
+script stores one black frame) or with a NaN label is an error.
 """
 
 from __future__ import annotations
@@ -45,35 +45,35 @@ def prepare_dataset(
     lr: int = 1,
     version: str = "-v7",
 ) -> list[Prepared]:
-    """Run the script.
+    """Crop the faces of recordings.
 
     Parameters
     ----------
     data_path
-        The package: recordings_video/NAME.mp4 and recordings_video_frame_time/NAME.csv below it.
+        Folder of the AVEC package: recordings_video/NAME.mp4 and recordings_video_frame_time/NAME.csv.
     save_root
-        Where data/bbox/NAME.mat (bbox, time) and data/gsd/NAME.mat (gsd, time) lie.
+        Folder of data/bbox/NAME.mat (bbox, time) and data/gsd/NAME.mat (gsd, time).
     file_name
-        The recordings.
+        Names of the recordings.
     save_dir
         An existing folder; by default data/raw_data/HQ below `save_root`.
     imSize
         Side of a crop.
     noDebug, isSave
-        0: the first recording only; look, but write nothing.
+        With 0: the first recording only; write nothing.
     lr
-        1 makes HQ; s inserts the line that makes each crop 1/s as large and 96 x 96 again.
+        Factor s of downsampling before each crop is upsampled to its size again; 1 for HQ.
     version
-        Of the files; ``-v7`` as MATLAB's save.
+        Version of the MAT-files; ``-v7`` as in MATLAB's save.
 
     Raises
     ------
     PortError
-        At the first recording that cannot be used; those before are written.
+        A recording cannot be used; those before it are written.
     """
     data, root = Path(data_path), Path(save_root)
     target = root / "data" / "raw_data" / "HQ" if save_dir is None else Path(save_dir)
-    done = []
+    results = []
     for name in file_name if noDebug else file_name[:1]:
         boxes = loadmat(root / "data" / "bbox" / f"{name}.mat", ["bbox", "time"])
         labels = loadmat(root / "data" / "gsd" / f"{name}.mat", ["gsd", "time"])
@@ -89,8 +89,8 @@ def prepare_dataset(
                 save={lr: target / f"{name}.mat"} if isSave else {},
                 imSize=imSize,
                 version=version,
-                progress=bar.update,  # type: ignore[arg-type] # tqdm says what it takes too narrowly
+                progress=bar.update,  # type: ignore[arg-type] # tqdm's annotation is too narrow
             )
-        _log.info("%s: %d of %d faces kept", name, prepared.kept, prepared.rows)
-        done.append(prepared)
-    return done
+        _log.info("%s: %d faces in %d frames", name, prepared.faces, prepared.rows)
+        results.append(prepared)
+    return results

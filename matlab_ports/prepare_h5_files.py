@@ -1,4 +1,4 @@
-"""The authors' ``prepare_h5_files.m``: the training and the test file of one kind of recordings (HQ, LR3, mixed)."""
+"""The authors' ``prepare_h5_files.m``: write the training and the test file of HQ, LR or mixed recordings."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def prepare_h5_files(
     save_path_train, save_path_test
         The HDF5 files without ``.h5``.
     file_name
-        The recordings' names, training ones first.
+        Names of the recordings, those for training first.
     train
-        How many of them are for training; by default half, as in the script.
+        Number of recordings for training; by default half, as in the script.
     options
-        For both files. As in the script, the test set is degraded, mirrored and scaled (by statistics of its own) like
-        the training set.
+        Settings of both files. As in the script, the test set is degraded, mirrored and scaled (by its own statistics)
+        like the training set.
     train_statistics
         With `Options.mean_sub` or `Options.norm`: scale the test set by the training set's mean and deviation.
     stream
-        The random stream; the test file takes the numbers after the training file's.
+        The random stream; the test file draws after the training file.
     inputsz, chunksz, resume, threads, scratch
         See `generate_h5`.
 
@@ -58,25 +58,34 @@ def prepare_h5_files(
     Raises
     ------
     PortError
-        Names the file or the setting that is wrong. A training file that was written stays.
+        A file or setting cannot be used. A training file that was written stays.
     """
     stream = RandStream() if stream is None else stream
     options = Options() if options is None else options
     count = len(file_name) // 2 if train is None else train
     if not 0 < count < len(file_name):
-        raise PortError(f"{count} of {len(file_name)} recordings are for training", where="file_name")
+        problem = f"needs recordings for training and for testing, got {count} of {len(file_name)} for training"
+        raise PortError(problem, code="wrong-count", field="train", value=count)
     paths = [Path(data_path) / f"{name}.mat" for name in file_name]
-    lacking = [path.stem for path in paths if not path.is_file()]
-    if lacking:
-        raise PortError(
-            f"lacks {', '.join(lacking)}", where=data_path, hint="prepare them, or name those that are there"
-        )
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        problem, hint = f"lacks {', '.join(missing)}", "prepare them, or change file_name"
+        raise PortError(problem, code="file-missing", file=data_path, field="file_name", hint=hint)
     if Path(save_path_train) == Path(save_path_test):
-        raise PortError("is the training file's path", where="save_path_test")
+        problem = "is also the path of the training file"
+        raise PortError(problem, code="conflict", field="save_path_test", value=str(save_path_test))
 
-    def generate(input_: Sequence[Path], savepath: str | Path, chosen: Options) -> WrittenH5:
+    def generate(recordings: Sequence[Path], savepath: str | Path, options: Options) -> WrittenH5:
         return generate_h5(
-            input_, inputsz, savepath, chunksz, chosen, stream=stream, resume=resume, threads=threads, scratch=scratch
+            recordings,
+            inputsz,
+            savepath,
+            chunksz,
+            options,
+            stream=stream,
+            resume=resume,
+            threads=threads,
+            scratch=scratch,
         )
 
     first = generate(paths[:count], save_path_train, options)

@@ -1,8 +1,8 @@
-"""MATLAB's ``rgb2ycbcr``, to the bit.
+"""MATLAB's ``rgb2ycbcr``: convert RGB to Y, Cb, Cr, to MATLAB's bits.
 
-Double and uint8 are checked against values MATLAB computed, ties included: they tell the matrix times the double 1/255
-(used here, as there) from the matrix divided by 255. ``single`` (accumulated in double, stored as single) and
-``uint16`` follow what is known of the source and are not recorded.
+Double and uint8 are checked against values that MATLAB computed. Ties show that MATLAB multiplies the matrix by the
+double 1/255 instead of dividing it by 255. ``single`` (accumulated in double, stored as single) and ``uint16`` follow
+the documentation and are not recorded.
 """
 
 from __future__ import annotations
@@ -24,42 +24,44 @@ _SCALES = {  # of the matrix, of the offset
     "uint16": (257 / 65535, 257.0),
 }
 
-_BLOCK = 1 << 14  # pixels: what is computed with them stays in the cache
+_BLOCK = 1 << 14  # pixels per block, so that intermediate results stay in the cache
 
 
 def rgb2ycbcr(rgb: npt.ArrayLike, *, planes: Sequence[int] = (0, 1, 2)) -> npt.NDArray[Any]:
-    """Convert RGB to Y, Cb, Cr (ITU-R BT.601, Y in 16 .. 235 for uint8).
+    """Convert RGB to Y, Cb, Cr (ITU-R BT.601, Y in 16 to 235 for uint8).
 
     Parameters
     ----------
     rgb
-        Class double, single, uint8 or uint16. A picture (..., H, W, 3), or a colormap (M, 3): as in MATLAB a matrix is
-        taken for a colormap, so a gray picture is refused.
+        Class double, single, uint8 or uint16. An image (..., H, W, 3) or a colormap (M, 3): as in MATLAB, a matrix is
+        taken for a colormap, so a gray image is refused.
     planes
-        Which of Y, Cb, Cr to compute.
+        The planes to compute: 0 is Y, 1 is Cb, 2 is Cr.
 
     Returns
     -------
     numpy.ndarray
-        Of the shape and class of `rgb`, but for `planes`. Integer classes are rounded, halves up, and clamped;
-        floating ones are not.
+        The class and shape of `rgb`, with `planes` as the last axis. Integer classes are rounded, halves up, and
+        clamped; floating classes are not.
 
     Raises
     ------
     PortError
-        For another class, or if the last axis is not the three colours.
+        `rgb` has another class, or its last axis is not 3 long.
     """
     pixels = np.asarray(rgb)
     if pixels.dtype.name not in _SCALES:
-        raise PortError(f"class {pixels.dtype} is not supported", where="rgb2ycbcr", hint=f"use {', '.join(_SCALES)}")
+        problem, hint = f"class {pixels.dtype} is not supported", f"use {', '.join(_SCALES)}"
+        raise PortError(problem, code="wrong-type", field="rgb", hint=hint)
     if pixels.ndim < 2 or pixels.shape[-1] != 3:
         raise PortError(
-            f"shape {pixels.shape} has no three colour planes",
-            where="rgb2ycbcr",
+            f"has shape {pixels.shape}, expected three colour planes",
+            code="shape-mismatch",
+            field="rgb",
             hint="repeat a gray plane three times",
         )
-    of_matrix, of_offset = _SCALES[pixels.dtype.name]
-    matrix, offset = of_matrix * _MATRIX, of_offset * _OFFSET
+    matrix_scale, offset_scale = _SCALES[pixels.dtype.name]
+    matrix, offset = matrix_scale * _MATRIX, offset_scale * _OFFSET
     out = np.empty((*pixels.shape[:-1], len(planes)), pixels.dtype)
     flat, results = pixels.reshape(-1, 3), out.reshape(-1, len(planes))
     total, term = np.empty(min(len(flat), _BLOCK)), np.empty(min(len(flat), _BLOCK))
@@ -73,6 +75,6 @@ def rgb2ycbcr(rgb: npt.ArrayLike, *, planes: Sequence[int] = (0, 1, 2)) -> npt.N
             y += np.multiply(block[:, 2], blue, out=t)
             y += offset[plane]
             if pixels.dtype.kind == "u":
-                y += 0.5  # what is left of the point is cut off: nothing here is below 0 or above the class's range
+                y += 0.5  # the cast below truncates; values stay within the class's range
             results[start : start + _BLOCK, number] = y
     return out

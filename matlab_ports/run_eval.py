@@ -1,8 +1,8 @@
-"""The authors' ``run_eval.m``: a net's predictions for the recordings of a partition, and RMSE, CC and CCC.
+"""The authors' ``run_eval.m``: predict the recordings of a partition with a net, and compute RMSE, CC and CCC.
 
-The script's statistics are a mixture: the covariance is a mean over N, ``std`` and ``var`` divide by N-1, so CC is
-Pearson's r times (N-1)/N. That is kept, as AVEC's official script does the same; for the other conventions see the
-``scores`` of the recognition system. Sums are added up from the first number to the last, which gives Octave's digits.
+The script mixes conventions: the covariance is a mean over N, ``std`` and ``var`` divide by N-1, so CC is Pearson's r
+times (N-1)/N. The port does the same, as does AVEC's official script. Sums are added from the first number to the last,
+which gives Octave's digits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports._recordings.labels import delay_of, label_of
+from matlab_ports._recordings.labels import read_delay, read_label_name
 from matlab_ports._support.errors import PortError
 from matlab_ports.eval_video import Double, Net, Output, eval_video
 from matlab_ports.matfile import Frames, loadmat, open_frames
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Statistics(NamedTuple):
-    """How far two traces are apart."""
+    """Statistics of two traces."""
 
     RMSE: float
     CC: float
@@ -34,15 +34,15 @@ class Statistics(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What the script leaves in the workspace.
+    """The variables that the script leaves in the workspace.
 
     Attributes
     ----------
-    file_name : the recordings, in the order of everything below.
-    results, ground_truth, video_time : (T,) for every recording.
-    feature : (300, T) for every recording; empty unless asked for.
-    RMSE, CC, CCC : one number for every recording.
-    total_RMSE, total_CC, total_CCC : over all recordings one after the other.
+    file_name : names of the recordings, in the order of all other attributes.
+    results, ground_truth, video_time : (T,) predictions, labels and seconds of every recording.
+    feature : (300, T) for every recording; empty unless requested.
+    RMSE, CC, CCC : (R,) one number for every recording.
+    total_RMSE, total_CC, total_CCC : over all recordings, joined.
     """
 
     file_name: tuple[str, ...]
@@ -59,14 +59,14 @@ class Evaluation(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """What a recording's .mat file says about its frames: labels and times, (T,) each;
-    see `matlab_ports._recordings.labels`.
+    """The labels and times of a recording's frames, read from its MAT-file.
 
     Attributes
     ----------
-    valence : the labels, whatever they are of.
-    name : what they are of: valence or arousal.
-    delay : seconds by which they were shifted back.
+    valence : (T,) labels, of arousal too.
+    video_time : (T,) seconds.
+    name : ``valence`` or ``arousal``.
+    delay : seconds by which the labels were shifted back.
     """
 
     valence: Double
@@ -82,24 +82,24 @@ def run_eval(
     file_name: Sequence[str] = DEVELOPMENT,
     save_feature: bool = False,
     batch: int = 64,
-    evaluated: Callable[[str, Output], None] = lambda _name, _output: None,
+    progress: Callable[[str, Output], None] = lambda _name, _output: None,
 ) -> Evaluation:
-    """Predict and score recordings.
+    """Predict recordings and compute their statistics.
 
     Parameters
     ----------
     net
         See `matlab_ports.eval_video.Net`.
     data_path
-        Folder of the recordings that prepare_dataset wrote: ``NAME.mat`` with video, valence and video_time.
+        Folder of the recordings written by prepare_dataset: ``NAME.mat`` with video, valence and video_time.
     file_name
         Names of the recordings.
     save_feature
-        Keep blob fc4 of every frame.
+        Return blob fc4 of every frame.
     batch
-        Frames handed to the net at once.
-    evaluated
-        Called with every recording that is done, in the place of the script's figures.
+        Frames per forward pass.
+    progress
+        Called with the name and output of every recording when it is done, in place of the script's figures.
 
     Returns
     -------
@@ -108,15 +108,15 @@ def run_eval(
     Raises
     ------
     PortError
-        A recording is missing, damaged or without one valence for every frame. All recordings' labels are looked at
+        A recording is missing or damaged, or lacks a label for every frame. The labels of all recordings are checked
         before the first frame is predicted.
 
     Notes
     -----
-    As in MATLAB, a constant prediction has a CC and CCC of NaN (0/0).
+    As in MATLAB, CC and CCC of a constant prediction are NaN (0/0).
     """
     if not file_name:
-        raise PortError("no recordings are named", where="file_name")
+        raise PortError("no recordings given", code="empty", field="file_name")
     labels = read_labels(data_path, file_name)
     outputs: list[Output] = []
     for name in file_name:
@@ -125,11 +125,11 @@ def run_eval(
         with open_video(data_path, name, labels[name]) as frames:
             outputs.append(eval_video(frames, net, save_feature, batch=batch))
         _log.info("Elapsed time is %.6f seconds.", time.perf_counter() - start)
-        evaluated(name, outputs[-1])
+        progress(name, outputs[-1])
     results = tuple(output.results for output in outputs)
     truth = tuple(labels[name].valence for name in file_name)
-    each = [statistics(found, valence) for found, valence in zip(results, truth, strict=True)]
-    RMSE, CC, CCC = (np.array(column) for column in zip(*each, strict=True))
+    scores = [statistics(*pair) for pair in zip(results, truth, strict=True)]
+    RMSE, CC, CCC = (np.array(column) for column in zip(*scores, strict=True))
     return Evaluation(
         tuple(file_name),
         results,
@@ -144,21 +144,22 @@ def run_eval(
 
 
 def statistics(results: npt.ArrayLike, valence: npt.ArrayLike) -> Statistics:
-    """RMSE, CC and CCC by the script's lines, its mixture of N and N-1 included.
+    """Compute RMSE, CC and CCC as the script does, with its mixture of N and N-1.
 
     Parameters
     ----------
     results, valence
-        (T,) each.
+        Predictions and labels, (T,) each.
 
     Raises
     ------
     PortError
-        Their lengths differ, or there are none.
+        Their lengths differ, or they are empty.
     """
     a, b = np.asarray(valence, np.float64).ravel(), np.asarray(results, np.float64).ravel()
     if a.shape != b.shape or not a.size:
-        raise PortError(f"{b.size} predictions for {a.size} values of valence", where="results")
+        problem = f"got {b.size} predictions for {a.size} labels"
+        raise PortError(problem, code="wrong-count", field="results")
     with np.errstate(divide="ignore", invalid="ignore"):  # as in MATLAB, 0/0 is NaN
         RMSE = np.sqrt(_sum((b - a) ** 2) / a.size)
         CC = _mean((a - _mean(a)) * (b - _mean(b))) / (_std(a) * _std(b))
@@ -167,7 +168,7 @@ def statistics(results: npt.ArrayLike, valence: npt.ArrayLike) -> Statistics:
 
 
 def _sum(values: Double) -> np.float64:
-    total: np.float64 = np.cumsum(values)[-1]  # np.sum adds pairwise, which ends in other digits
+    total: np.float64 = np.cumsum(values)[-1]  # np.sum adds pairwise, which changes the last digits
     return total
 
 
@@ -185,57 +186,61 @@ def _std(values: Double) -> np.float64:
 
 
 def mat_path(data_path: str | Path, name: str) -> Path:
-    """Where a recording's .mat file lies."""
+    """Return the path of a recording's MAT-file."""
     return Path(data_path) / f"{name}.mat"
 
 
 def read_labels(data_path: str | Path, file_name: Sequence[str]) -> dict[str, Labels]:
-    """Read what several recordings say about their frames, and check it.
+    """Read and check the labels of recordings.
 
     Parameters
     ----------
     data_path
         Folder of the recordings.
     file_name
-        Their names.
+        Names of the recordings.
 
     Raises
     ------
     PortError
-        Recordings are missing (all of them are listed), or one's labels do not fit its frames.
+        Recordings are missing (all are listed), or labels and times do not agree.
     """
     missing = [name for name in file_name if not mat_path(data_path, name).is_file()]
     if missing:
-        there = sorted(path.stem for path in Path(data_path).glob("*.mat")) if Path(data_path).is_dir() else []
-        hint = f"there are {', '.join(there)}" if there else "prepare_dataset writes them"
-        raise PortError(f"no {', '.join(f'{name}.mat' for name in missing)}", where=data_path, hint=hint)
-    return {name: _labels(mat_path(data_path, name)) for name in file_name}
+        available = sorted(path.stem for path in Path(data_path).glob("*.mat")) if Path(data_path).is_dir() else []
+        hint = f"it holds {', '.join(available)}" if available else "prepare_dataset writes them"
+        problem = f"lacks {', '.join(f'{name}.mat' for name in missing)}"
+        raise PortError(problem, code="file-missing", file=data_path, field="file_name", hint=hint)
+    return {name: _read_labels(mat_path(data_path, name)) for name in file_name}
 
 
-def _labels(path: Path) -> Labels:
-    name = label_of(path)
-    found: dict[str, npt.NDArray[Any]] = loadmat(path, [name, "video_time"])
-    values, times = (np.asarray(found[key], np.float64).ravel() for key in (name, "video_time"))
+def _read_labels(path: Path) -> Labels:
+    name = read_label_name(path)
+    variables: dict[str, npt.NDArray[Any]] = loadmat(path, [name, "video_time"])
+    values, times = (np.asarray(variables[key], np.float64).ravel() for key in (name, "video_time"))
     if values.size != times.size or not values.size:
-        raise PortError(f"{values.size} values of {name}, {times.size} of video_time", where=path)
+        problem = f"has {values.size} labels and {times.size} times, expected as many"
+        raise PortError(problem, code="wrong-count", file=path, field=name)
     for key, numbers in ((name, values), ("video_time", times)):
         if not np.isfinite(numbers).all():
             frame = int(np.flatnonzero(~np.isfinite(numbers))[0]) + 1
-            raise PortError(f"{key} of frame {frame} is {numbers[frame - 1]}", where=path, hint="prepare it again")
-    return Labels(values, times, name, delay_of(path))
+            problem, hint = f"the value of frame {frame} is {numbers[frame - 1]}", "prepare the recording again"
+            raise PortError(problem, code="not-finite", file=path, field=key, hint=hint)
+    return Labels(values, times, name, read_delay(path))
 
 
 def open_video(data_path: str | Path, name: str, labels: Labels) -> Frames:
-    """Open a recording's frames, one for every label.
+    """Open a recording's frames, of which there is one for every label.
 
     Raises
     ------
     PortError
-        The file is damaged, or it has more or fewer frames than labels.
+        The file is damaged, or the numbers of frames and labels differ.
     """
     path = mat_path(data_path, name)
     frames = open_frames(path, "video")
     if frames.shape[2] != labels.valence.size:
         frames.close()
-        raise PortError(f"{labels.valence.size} values of valence for {frames.shape[2]} frames", where=path)
+        problem = f"has {frames.shape[2]} frames but {labels.valence.size} labels"
+        raise PortError(problem, code="wrong-count", file=path)
     return frames

@@ -1,12 +1,12 @@
 """The authors' ``store2hdf5.m`` (Caffe's ``matlab/hdf5creation``): write samples to an HDF5 file, or append to one.
 
-Arrays keep MATLAB's order of axes here, samples last. HDF5, and so h5py and Caffe, sees the axes reversed: what is
-``(i, j, c, n)`` in MATLAB is ``[n, c, j, i]`` there, so **every picture lies transposed in the file**. `to_hdf5_axes`
-is the one place where that happens.
+Arrays keep MATLAB's order of axes here, samples last. HDF5, and so h5py and Caffe, see the axes reversed: ``(i, j, c,
+n)`` in MATLAB is ``[n, c, j, i]`` in the file, so **every image lies transposed in the file**. Only `to_hdf5_axes`
+reverses the axes.
 
-The file's form is MATLAB's: superblock version 0, 32-bit little-endian floats, unlimited along the samples, no filters,
-the default fill value 0, no attributes (compared with a file MATLAB wrote); but without the modification times that
-MATLAB notes, so that the same samples give the same bytes.
+The layout is MATLAB's: superblock version 0, 32-bit little-endian floats, unlimited along the samples, no filters, the
+default fill value 0, no attributes (compared with a file that MATLAB wrote). Modification times are left out, so that
+the same samples give the same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from matlab_ports._support.errors import PortError
 from matlab_ports._support.hdf5_writer import HDF5Writer, hdf5_writer
-from matlab_ports._support.writing import atomic_path, clear_disk_errors, require_folder
+from matlab_ports._support.writing import atomic_path, report_write_errors, require_folder
 
 Array = npt.NDArray[Any]
 Size = tuple[int, ...]
@@ -32,29 +32,31 @@ _log = logging.getLogger(__name__)
 
 
 def to_hdf5_axes(matlab: Array) -> Array:
-    """Reverse the axes, once: MATLAB (i, j, c, n) to the file's [n, c, j, i]; single, rounded to nearest even."""
+    """Reverse the axes, from MATLAB's (i, j, c, n) to the file's [n, c, j, i]; single, rounded to nearest even."""
     return np.ascontiguousarray(matlab.T, dtype="<f4")
 
 
 def hdf5_file(path: Path, mode: Literal["w", "r+"] = "w") -> AbstractContextManager[HDF5Writer]:
-    """An HDF5 file to write, in the form MATLAB writes; `path` is there, empty with "w"."""
+    """Open an HDF5 file for writing in MATLAB's layout; `path` exists, and is empty for "w"."""
     return hdf5_writer(path, mode, libver=("earliest", "v108"))
 
 
 def _create(file: h5py.File, name: str, dims: Size, chunksz: int) -> None:
-    """``h5create(..., [dims Inf], 'Datatype', 'single', 'ChunkSize', [dims chunksz])``."""
+    """Call ``h5create(..., [dims Inf], 'Datatype', 'single', 'ChunkSize', [dims chunksz])``."""
     tail = tuple(reversed(dims))
-    # h5py tells a fill value of 0 from the default one, which is 0 as well and which MATLAB leaves in place
+    # no fill value: h5py would store an explicit 0, where MATLAB keeps the default, which is also 0
     file.create_dataset(name, (0, *tail), "<f4", maxshape=(None, *tail), chunks=(chunksz, *tail), track_times=False)
 
 
 def _write(file: h5py.File, name: str, values: Array, start: Sequence[int]) -> None:
-    """``h5write(file, name, single(values), start, size(values))``, `start` 1-based."""
+    """Call ``h5write(file, name, single(values), start, size(values))``, `start` 1-based."""
     dataset = file[name]
     if tuple(dataset.shape[1:]) != values.shape[-2::-1] or tuple(start[:-1]) != (1,) * (values.ndim - 1):
         raise PortError(
-            f"samples of {values.shape[:-1]} at {tuple(start)} do not fit /{name}, which holds {dataset.shape[:0:-1]}",
-            where=file.filename,
+            f"samples have shape {values.shape[:-1]} at {tuple(start)}, the file holds {dataset.shape[:0:-1]}",
+            code="shape-mismatch",
+            file=file.filename,
+            field=f"/{name}",
         )
     first = start[-1] - 1
     last = first + values.shape[-1]
@@ -62,22 +64,23 @@ def _write(file: h5py.File, name: str, values: Array, start: Sequence[int]) -> N
         dataset.resize(last, axis=0)
     stored = to_hdf5_axes(values)
     if stored.shape == dataset.chunks and first % len(stored) == 0:
-        # a whole chunk need not go through HDF5's cache; where it lies in the file is the same
+        # a whole chunk bypasses HDF5's cache; its place in the file is the same
         dataset.id.write_direct_chunk((first, *(0,) * (stored.ndim - 1)), stored)
     else:
         dataset[first:last] = stored
 
 
-def _checked(data: Array, labels: Array, chunksz: int, where: object) -> tuple[Array, Array]:
-    """Both as arrays, refused where the original would stop or write nonsense."""
-    data, labels = np.asarray(data), np.asarray(labels)
-    if data.ndim < 2 or labels.ndim < 2:
-        raise PortError(f"data {data.shape} and labels {labels.shape} need a sample axis, the last", where=where)
+def _require_samples(data: Array, labels: Array, chunksz: int) -> None:
+    """Refuse arrays with which the original would fail or write nonsense."""
+    for name, values in (("data", data), ("labels", labels)):
+        if values.ndim < 2:
+            problem = f"has shape {values.shape}, expected at least two axes, samples last"
+            raise PortError(problem, code="shape-mismatch", field=name)
     if data.shape[-1] != labels.shape[-1]:
-        raise PortError(f"{data.shape[-1]} samples but {labels.shape[-1]} labels", where=where)
+        problem = f"got {labels.shape[-1]} labels for {data.shape[-1]} samples"
+        raise PortError(problem, code="wrong-count", field="labels")
     if chunksz < 1:
-        raise PortError(f"chunksz {chunksz} is not positive", where=where)
-    return data, labels
+        raise PortError("must be at least 1", code="out-of-range", field="chunksz", value=chunksz)
 
 
 def store2hdf5(
@@ -93,31 +96,30 @@ def store2hdf5(
     Parameters
     ----------
     filename
-        The file. An open `hdf5_file` may stand for it, so that many calls need not open it again.
+        The file, or an open `hdf5_file`, so that many calls need not open it again.
     data, labels
-        Samples last, as in MATLAB: data W, H, C, N and labels D, N (or W, H, C, N). Stored as single, axes reversed.
+        Samples last, as in MATLAB: data (W, H, C, N), labels (D, N) or (W, H, C, N). Stored as single, axes reversed.
     create
-        Create the file, replacing one that is there (all or nothing), or write into the existing one. Writing into an
-        existing file happens in place, as in MATLAB; an error leaves it as it was, but only `create` is safe against
-        being killed.
+        Create the file, replacing an existing one atomically, or write into the existing file. That happens in place,
+        as in MATLAB; an error leaves the file as it was, but only `create` is safe against a killed process.
     startloc
-        ``{"dat": (1, 1, 1, k), "lab": (1, k)}``, 1-based; by default the start of a new file, the end of an existing
-        one.
+        ``{"dat": (1, 1, 1, k), "lab": (1, k)}``, 1-based; by default the start of a new file, and the end of an
+        existing file.
     chunksz
         Samples per chunk, for a new file.
 
     Returns
     -------
     curr_dat_sz, curr_lab_sz
-        What the file holds now, in MATLAB's order of axes.
+        Sizes of the datasets after the call, in MATLAB's order of axes.
 
     Raises
     ------
     PortError
-        If numbers of samples differ, samples do not fit those in the file, or the file cannot be used.
+        The numbers of samples and labels differ, samples do not fit the file, or the file cannot be used.
     """
-    where = filename.path if isinstance(filename, HDF5Writer) else filename
-    arrays = _checked(np.asarray(data), np.asarray(labels), chunksz, where)
+    arrays = np.asarray(data), np.asarray(labels)
+    _require_samples(*arrays, chunksz)
     if isinstance(filename, HDF5Writer):
         return filename.do(lambda file: _store(file, *arrays, create, startloc, chunksz))
     path = Path(filename)
@@ -125,16 +127,21 @@ def store2hdf5(
         require_folder(path)
         if path.exists():
             _log.warning("replacing existing file %s", path)
-        with clear_disk_errors(path), atomic_path(path, 4 * (arrays[0].size + arrays[1].size)) as temporary:
-            return _through(temporary, "w", arrays, startloc, chunksz)
+        with report_write_errors(path), atomic_path(path, 4 * (arrays[0].size + arrays[1].size)) as temporary:
+            return _open_and_store(temporary, "w", arrays, startloc, chunksz)
     if not path.is_file() or not h5py.is_hdf5(path):
-        reason = "not an HDF5 file" if path.exists() else "no such file"
-        raise PortError(reason, where=path, hint="create it first")
-    with clear_disk_errors(path):
-        return _through(path, "r+", arrays, startloc, chunksz)
+        exists = path.exists()
+        raise PortError(
+            "is not an HDF5 file" if exists else "no such file",
+            code="wrong-format" if exists else "file-missing",
+            file=path,
+            hint="create it first",
+        )
+    with report_write_errors(path):
+        return _open_and_store(path, "r+", arrays, startloc, chunksz)
 
 
-def _through(
+def _open_and_store(
     path: Path, mode: Literal["w", "r+"], arrays: tuple[Array, Array], startloc: Startloc, chunksz: int
 ) -> tuple[Size, Size]:
     with hdf5_file(path, mode) as writer:
@@ -155,10 +162,10 @@ def _store(
             _create(file, name, values.shape[:-1], chunksz)
     missing = [name for name in pairs if name not in file]
     if missing:
-        raise PortError(f"has no dataset /{missing[0]}", where=file.filename)
+        raise PortError("has no such dataset", code="field-missing", file=file.filename, field=f"/{missing[0]}")
     for (name, values), key in zip(pairs.items(), ("dat", "lab"), strict=True):
         start = (1,) * (values.ndim - 1) + (len(file[name]) + 1,) if startloc is None else startloc[key]
         if values.size:
             _write(file, name, values, start)
-    file.flush()  # a full disk shows now
+    file.flush()  # so that a full disk is reported here
     return tuple(file["data"].shape[::-1]), tuple(file["label"].shape[::-1])

@@ -1,9 +1,9 @@
-"""MATLAB's ``VideoReader``: the frames of a video in order, one by one, as RGB uint8.
+"""MATLAB's ``VideoReader``: read the frames of a video in order, as RGB uint8.
 
-One picture per coded frame: nothing is repeated to fill gaps between the times, nothing is left out.
+Every coded frame is read once: none is repeated to fill gaps between the times, none is left out.
 
-Two backends decode with the same library: PyAV, where it is installed (the extra ``video``), and OpenCV. How colours
-come out of it depends on the platform in MATLAB too: one or two levels between any two of the three are normal.
+Two backends decode with the same library: PyAV, where installed (the extra ``video``), and OpenCV. In MATLAB, colours
+depend on the platform; a difference of one or two levels between any two of the three is normal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from matlab_ports._support.errors import PortError
-from matlab_ports.imread import MOST_PIXELS
+from matlab_ports._support.files import require_file
+from matlab_ports.imread import MAX_PIXELS
 
 Bytes = npt.NDArray[np.uint8]
 Backend = Literal["auto", "av", "opencv"]
@@ -26,7 +27,7 @@ Planes = Literal["rgb", "luma"]
 
 
 class _Decoder(Protocol):
-    """What a backend does."""
+    """A backend."""
 
     height: int
     width: int
@@ -36,66 +37,63 @@ class _Decoder(Protocol):
         """Decode the next frame; False at the end."""
         ...
 
-    def picture(self) -> Bytes:
+    def frame(self) -> Bytes:
         """Return the frame decoded last."""
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         ...
 
 
 class VideoReader:
-    """A video to be read frame by frame; close it, or use it in a ``with`` block.
+    """A video that is read frame by frame; close it, or use it in a ``with`` block.
 
     Parameters
     ----------
     path
-        The file, of any kind the backend knows.
+        The file, in any format that the backend supports.
     backend
-        ``av``, ``opencv``, or ``auto``: PyAV where it is installed.
+        ``av``, ``opencv``, or ``auto``: PyAV where installed.
     planes
-        ``rgb``: (H, W, 3). ``luma``: (H, W), the stored Y in 16 .. 235 without the way over RGB and back; PyAV only.
+        ``rgb``: (H, W, 3). ``luma``: (H, W), the stored Y in 16 to 235, without conversion to RGB; PyAV only.
     threads
-        Of the decoder; by default what it thinks best.
+        Threads of the decoder; by default its own choice.
 
     Attributes
     ----------
     height, width
-        Of a frame.
+        Size of a frame in pixels.
     rate
-        Frames per second, as the file says; 0 where it does not.
+        Frames per second according to the file; 0 if unknown.
     frames_read
-        How many frames were read or skipped.
+        Number of frames decoded so far.
 
     Raises
     ------
     PortError
-        No such file, no video, or a backend that is not there.
+        The file is missing or not a video, or the backend is not installed.
     """
 
     def __init__(
         self, path: str | Path, *, backend: Backend = "auto", planes: Planes = "rgb", threads: int | None = None
     ) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise PortError("is a folder" if self.path.is_dir() else "no such file", where=self.path)
-        if not self.path.stat().st_size:
-            raise PortError("is empty", where=self.path, hint="copy it again")
+        require_file(self.path)
         if backend not in ("auto", "av", "opencv"):
-            raise PortError(f"{backend!r} is unknown", where="VideoReader: backend", hint="auto, av or opencv")
+            hint = "use auto, av or opencv"
+            raise PortError("unknown backend", code="name-unknown", field="backend", value=backend, hint=hint)
         av = None if backend == "opencv" else _pyav(required=backend == "av" or planes == "luma")
         self._decoder: _Decoder = _OpenCV(self.path) if av is None else _PyAV(self.path, av, planes, threads)
         if av is None and planes == "luma":
             self.close()
-            raise PortError(
-                "OpenCV gives no luma plane", where="VideoReader: planes", hint="install PyAV: pip install av"
-            )
+            problem, hint = "OpenCV cannot read the luma plane", "install PyAV: pip install av"
+            raise PortError(problem, code="conflict", field="planes", value=planes, hint=hint)
         self.height, self.width, self.rate = self._decoder.height, self._decoder.width, self._decoder.rate
-        if not 0 < self.height * self.width <= MOST_PIXELS:
+        if not 0 < self.height * self.width <= MAX_PIXELS:
             self.close()
-            size = f"declares frames of {self.width} x {self.height}"
-            raise PortError(size, where=self.path, hint=f"1 to {MOST_PIXELS} pixels are read")
+            problem = f"declares frames of {self.width} x {self.height}, expected 1 to {MAX_PIXELS} pixels"
+            raise PortError(problem, code="too-large", file=self.path)
         self.frames_read = 0
 
     def __enter__(self) -> Self:
@@ -107,25 +105,23 @@ class VideoReader:
         self.close()
 
     def __iter__(self) -> Iterator[Bytes]:
-        while self.skip():
-            yield self.picture()
+        while self.advance():
+            yield self.frame()
 
-    def skip(self) -> bool:
-        """Decode a frame without making a picture of it; False where there is none any more.
+    def advance(self) -> bool:
+        """Decode the next frame without converting it; return False at the end.
 
         Raises
         ------
         PortError
-            If the file is damaged there.
+            The file is damaged at this frame.
         """
         try:
-            there = self._decoder.advance()
-        except _Damaged as damage:
-            raise PortError(
-                f"is damaged at frame {self.frames_read + 1} ({damage})", where=self.path, hint="copy it again"
-            ) from None
-        self.frames_read += there
-        return there
+            decoded = self._decoder.advance()
+        except _DamagedFrameError as damage:
+            raise self._damaged(self.frames_read + 1, damage) from None
+        self.frames_read += decoded
+        return decoded
 
     def read(self) -> Bytes:
         """Return the next frame, as ``readFrame`` does.
@@ -133,32 +129,36 @@ class VideoReader:
         Raises
         ------
         PortError
-            If there is none any more.
+            The video has ended.
         """
-        if not self.skip():
-            raise PortError(f"ends after {self.frames_read} frames", where=self.path)
-        return self.picture()
+        if not self.advance():
+            raise PortError(f"ends after {self.frames_read} frames", code="out-of-range", file=self.path)
+        return self.frame()
 
-    def picture(self) -> Bytes:
-        """Return the frame that was read or skipped last.
+    def frame(self) -> Bytes:
+        """Return the frame decoded last.
 
         Raises
         ------
         PortError
-            If the file is damaged there.
+            The file is damaged at this frame.
         """
         try:
-            return self._decoder.picture()
-        except _Damaged as damage:
-            raise PortError(f"is damaged at frame {self.frames_read} ({damage})", where=self.path) from None
+            return self._decoder.frame()
+        except _DamagedFrameError as damage:
+            raise self._damaged(self.frames_read, damage) from None
+
+    def _damaged(self, number: int, damage: _DamagedFrameError) -> PortError:
+        problem = f"damaged at frame {number}: {damage}"
+        return PortError(problem, code="damaged-file", file=self.path, hint="copy it again")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._decoder.close()
 
 
-class _Damaged(Exception):  # noqa: N818 (it is turned into an error that names the file)
-    pass
+class _DamagedFrameError(Exception):
+    """A frame that cannot be decoded; `VideoReader` adds its number and the file."""
 
 
 def _pyav(*, required: bool) -> ModuleType | None:
@@ -166,7 +166,8 @@ def _pyav(*, required: bool) -> ModuleType | None:
         import av
     except ImportError:
         if required:
-            raise PortError("PyAV is not installed", where="VideoReader", hint="pip install av") from None
+            hint = "pip install av"
+            raise PortError("PyAV is not installed", code="dependency-missing", field="backend", hint=hint) from None
         return None
     return av
 
@@ -176,15 +177,17 @@ class _PyAV:
         try:
             self._container = av.open(str(path), metadata_errors="ignore")
         except av.FFmpegError as error:
-            raise PortError(f"cannot be read as a video ({error.strerror})", where=path, hint="copy it again") from None
+            problem = f"cannot be read as a video: {error.strerror}"
+            raise PortError(problem, code="damaged-file", file=path, hint="copy it again") from None
         if not self._container.streams.video:
             self._container.close()
-            raise PortError("holds no video", where=path)
+            raise PortError("has no video stream", code="wrong-format", file=path)
         stream = self._container.streams.video[0]
         if stream.codec_context is None:
             self._container.close()
-            raise PortError("is coded in a way that has no decoder here", where=path, hint="code it as H.264")
-        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+            problem, hint = "no decoder is available for its codec", "convert it to H.264"
+            raise PortError(problem, code="unsupported", file=path, hint=hint)
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         stream.thread_type = "AUTO"
         if threads is not None:
             stream.codec_context.thread_count = threads
@@ -193,31 +196,31 @@ class _PyAV:
         self.rate = float(stream.average_rate or 0)
         self._frames: Iterator[Any] = self._container.decode(stream)
         self._frame: Any = None
-        self._picture: Callable[[Any], Bytes] = _luma if planes == "luma" else _rgb
+        self._convert: Callable[[Any], Bytes] = _luma if planes == "luma" else _rgb
 
     def advance(self) -> bool:
         try:
             self._frame = next(self._frames, None)
         except self._error as error:
-            raise _Damaged(error.strerror) from None
+            raise _DamagedFrameError(error.strerror) from None
         if self._frame is not None and self._frame.is_corrupt:
-            raise _Damaged("parts of it are missing")
+            raise _DamagedFrameError("data is missing")
         return self._frame is not None
 
-    def picture(self) -> Bytes:
-        return self._picture(self._frame)
+    def frame(self) -> Bytes:
+        return self._convert(self._frame)
 
     def close(self) -> None:
         self._container.close()
 
 
 def _rgb(frame: Any) -> Bytes:
-    picture: Bytes = frame.to_ndarray(format="rgb24")
-    return picture
+    rgb: Bytes = frame.to_ndarray(format="rgb24")
+    return rgb
 
 
 def _luma(frame: Any) -> Bytes:
-    """Return plane 0 of a planar YUV frame; anything else, and full range, is converted first."""
+    """Return plane 0 of a planar YUV frame; other formats, and full range, are converted first."""
     full = frame.format.name.startswith("yuvj") or frame.color_range == 2
     if full or not (frame.format.name.startswith("yuv") and frame.format.components[0].bits == 8):
         frame = frame.reformat(format="yuv420p", dst_color_range="MPEG")
@@ -228,13 +231,13 @@ def _luma(frame: Any) -> Bytes:
 
 class _OpenCV:
     def __init__(self, path: Path) -> None:
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what it has to say comes as errors
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # errors are raised instead
         import cv2
 
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise PortError("cannot be read as a video", where=path, hint="copy it again")
+            raise PortError("cannot be read as a video", code="damaged-file", file=path, hint="copy it again")
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
@@ -243,10 +246,10 @@ class _OpenCV:
     def advance(self) -> bool:
         return bool(self._capture.grab())
 
-    def picture(self) -> Bytes:
-        there, frame = self._capture.retrieve()
-        if not there:
-            raise _Damaged("no picture")
+    def frame(self) -> Bytes:
+        success, frame = self._capture.retrieve()
+        if not success:
+            raise _DamagedFrameError("cannot be decoded")
         return np.ascontiguousarray(frame[:, :, ::-1])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The authors' ``writeh5file.m``: full chunks of samples that are in memory, as an HDF5 file."""
+"""The authors' ``writeh5file.m``: write samples in memory to an HDF5 file, in full chunks."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.writing import atomic_path, clear_disk_errors, require_folder
+from matlab_ports._support.writing import atomic_path, report_write_errors, require_folder
 from matlab_ports.store2hdf5 import hdf5_file, store2hdf5
 
 
 def writeh5file(
     count: int, chunksz: int, data: npt.ArrayLike, label: npt.ArrayLike, savepath: str | Path
 ) -> tuple[int, ...]:
-    """Write ``/data`` and ``/label`` chunk by chunk; what does not fill a chunk is dropped.
+    """Write ``/data`` and ``/label`` chunk by chunk; samples that do not fill a chunk are dropped.
 
     Parameters
     ----------
     count
-        How many of the samples to write.
+        Number of samples to write.
     chunksz
         Samples per chunk.
     data, label
@@ -36,21 +36,24 @@ def writeh5file(
     Raises
     ------
     PortError
-        If the arrays have other axes, the samples do not fill one chunk (the script fails then, too) or the file cannot
-        be written.
+        The arrays have other axes, the samples do not fill one chunk (with which the script fails too), or the file
+        cannot be written.
     """
     path, samples, labels = Path(savepath), np.asarray(data), np.asarray(label)
     require_folder(path)
-    if samples.ndim != 4 or labels.ndim != 2:
-        sizes = " and ".join(" x ".join(map(str, one.shape)) for one in (samples, labels))
-        raise PortError(f"data and label are {sizes}", where=path, hint="H x W x C x N and 1 x N are expected")
+    for name, values, axes in (("data", samples, "H x W x C x N"), ("label", labels, "1 x N")):
+        if values.ndim != len(axes.split(" x ")):
+            problem = f"has shape {' x '.join(map(str, values.shape))}, expected {axes}"
+            raise PortError(problem, code="shape-mismatch", field=name)
+        if values.shape[-1] < count:
+            problem = f"has {values.shape[-1]} samples, count asks for {count}"
+            raise PortError(problem, code="wrong-count", field=name)
     if chunksz < 1 or count < chunksz:
-        raise PortError(f"{count} samples do not fill one chunk of {chunksz}", where=path)
-    if min(samples.shape[-1], labels.shape[-1]) < count:
-        raise PortError(f"count is {count}, but data is {samples.shape} and label {labels.shape}", where=path)
+        problem = f"{count} samples do not fill one chunk"
+        raise PortError(problem, code="wrong-count", file=path, field="chunksz", value=chunksz)
     curr_dat_sz: tuple[int, ...] = (0,)
-    room = 4 * count * (samples[..., 0].size + 1)
-    with clear_disk_errors(path), atomic_path(path, room) as temporary, hdf5_file(temporary) as file:
+    size = 4 * count * (samples[..., 0].size + 1)
+    with report_write_errors(path), atomic_path(path, size) as temporary, hdf5_file(temporary) as file:
         for batchno in range(count // chunksz):
             last_read = batchno * chunksz
             batch = slice(last_read, last_read + chunksz)

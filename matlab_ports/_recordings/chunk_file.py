@@ -1,10 +1,10 @@
-"""Write an HDF5 file chunk by chunk so that an interrupted run can go on where it stopped.
+"""Write an HDF5 file chunk by chunk, so that an interrupted run can be resumed.
 
-The file is made by the very loop over ``store2hdf5`` that the scripts have, under a hidden name beside the final one.
-A journal beside it says which chunks are on the disk and at which byte. A later run for the same samples goes through
-the same loop and copies those chunks' values instead of computing them: it never opens the broken HDF5 file, and what
-it makes is, byte for byte, what an uninterrupted run makes. A finished file has a note of what it was made from beside
-it, so that a later run need not make it again.
+The scripts' own loop over ``store2hdf5`` writes the file, under a hidden name beside the final one. A journal beside it
+records which chunks are on the disk and at which byte. A later run for the same samples repeats the loop and copies the
+values of those chunks instead of computing them. It never opens the incomplete HDF5 file, and its result equals that of
+an uninterrupted run byte for byte. A note beside a finished file records its fingerprint, so that a later run can tell
+that nothing is left to do.
 """
 
 from __future__ import annotations
@@ -28,26 +28,27 @@ import numpy.typing as npt
 
 from matlab_ports._support.errors import PortError
 from matlab_ports._support.partial_file import sync
-from matlab_ports._support.writing import require_folder, reserve
+from matlab_ports._support.writing import require_folder, reserve_space
 from matlab_ports.store2hdf5 import hdf5_file, store2hdf5
 
 Array = npt.NDArray[Any]
 Single = npt.NDArray[np.float32]
 _log = logging.getLogger(__name__)
 
-CHECKPOINT = 1 << 28  # bytes written between two entries of the journal
+CHECKPOINT = 1 << 28  # bytes written between two checkpoints
 
 
-def _lock_of(final: Path) -> Callable[[IO[str]], None]:
-    """Return what locks a file for as long as this process holds it open, or raises OSError.
+def _file_lock(final: Path) -> Callable[[IO[str]], None]:
+    """Return the function that locks an open file until it is closed, or raises OSError if another process has it.
 
-    POSIX alone has such locks; the rest of the package is imported without them.
+    Only POSIX has such locks; the rest of the package can be imported without them.
     """
     try:
         import fcntl
     except ImportError:
-        hint = "make it on Linux, or in WSL"
-        raise PortError(f"needs POSIX file locks (fcntl), which {sys.platform} lacks", where=final, hint=hint) from None
+        problem = f"needs POSIX file locks (fcntl), which {sys.platform} lacks"
+        hint = "run this on Linux or in WSL"
+        raise PortError(problem, code="unsupported", file=final, hint=hint) from None
     return lambda file: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -59,9 +60,9 @@ class Chunk(NamedTuple):
 
 
 class Journal:
-    """What a run has on the disk; its lock says whether that run still lives.
+    """The record of the chunks that a run has on the disk; its lock shows whether that run is still alive.
 
-    Each line of the file is a JSON object. The first holds the fingerprint of what is made.
+    Each line of the file is a JSON object. The first line holds the fingerprint of the HDF5 file.
     """
 
     def __init__(self, path: Path, file: IO[str]) -> None:
@@ -73,8 +74,8 @@ class Journal:
 
     @classmethod
     def create(cls, final: Path, fingerprint: object) -> Self:
-        """Begin a journal for `final`, with a name of its own."""
-        lock = _lock_of(final)
+        """Create a journal for `final`, with a unique name."""
+        lock = _file_lock(final)
         path = final.with_name(f".{final.name}.{secrets.token_hex(4)}.journal")
         journal = cls(path, path.open("x+", encoding="utf-8"))
         lock(journal._file)
@@ -84,30 +85,31 @@ class Journal:
 
     @classmethod
     def find(cls, final: Path) -> list[Self]:
-        """The journals of runs for `final` that have ended.
+        """Return the journals of interrupted runs for `final`.
 
         Raises
         ------
         PortError
-            If a run for `final` is under way, or the platform has no locks that end with their process.
+            Another run is writing `final`, or the platform lacks file locks.
         """
-        found: list[Self] = []
-        lock = _lock_of(final)
+        journals: list[Self] = []
+        lock = _file_lock(final)
         for path in sorted(final.parent.glob(f".{final.name}.*.journal")):
             journal = cls(path, path.open("r+", encoding="utf-8"))
             try:
                 lock(journal._file)
             except OSError:
                 journal.close()
-                for other in found:
+                for other in journals:
                     other.close()
-                raise PortError("another run is writing it", where=final, hint="wait for it or stop it") from None
+                problem = "another run is writing this file"
+                raise PortError(problem, code="in-use", file=final, hint="wait for it or stop it") from None
             journal._read()
-            found.append(journal)
-        return found
+            journals.append(journal)
+        return journals
 
     def _read(self) -> None:
-        for line in self._file.read().split("\n")[:-1]:  # what has no end was cut off
+        for line in self._file.read().split("\n")[:-1]:  # a line without its end was truncated
             try:
                 entry = json.loads(line)
                 if "fingerprint" in entry:
@@ -125,89 +127,89 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def note(self, **facts: Any) -> None:
-        """Remember what was computed once for the whole file."""
+    def record(self, **facts: Any) -> None:
+        """Record values that were computed once for the whole file."""
         self.facts.update(facts)
         self._add([facts])
 
     def checkpoint(self, descriptor: int, chunks: Sequence[Chunk]) -> None:
-        """Bring the data to the disk, then say so."""
+        """Flush the data to the disk, then record the chunks."""
         os.fsync(descriptor)
         self._add([{"chunk": chunk} for chunk in chunks])
         self.chunks.extend(chunks)
 
     def close(self) -> None:
-        """Give up the lock."""
+        """Close the file, which releases its lock."""
         self._file.close()
 
     def remove(self) -> None:
-        """The run's traces, the data first: a journal without data is harmless."""
+        """Remove the run's files, the data first: a journal without data is harmless."""
         self.data.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
         self.close()
 
 
 class ChunkFile:
-    """An HDF5 file in the making; see `chunk_file`.
+    """An HDF5 file that is being written; see `chunk_file`.
 
     Attributes
     ----------
     facts
-        What the run this one goes on from noted.
+        Values recorded by the run that this one resumes.
     done
-        How many chunks that run left.
+        Number of chunks that run had written.
     complete
-        Whether the file is there already, finished; then there is nothing to do.
+        Whether the finished file exists already; then nothing is left to do.
     """
 
-    def __init__(self, final: Path, journal: Journal, before: Journal | None, chunksz: int, *, resume: bool) -> None:
-        self._final, self._journal, self._before, self._chunksz = final, journal, before, chunksz
-        self.facts = {} if before is None else before.facts
-        self.done = 0 if before is None else len(before.chunks)
+    def __init__(self, final: Path, journal: Journal, previous: Journal | None, chunksz: int, *, resume: bool) -> None:
+        self._final, self._journal, self._previous, self._chunksz = final, journal, previous, chunksz
+        self.facts = {} if previous is None else previous.facts
+        self.done = 0 if previous is None else len(previous.chunks)
         self.complete = False
-        made = _read_note(final)
-        if resume and made.get("fingerprint") == journal.fingerprint and made.get("file") == _state(final):
-            self.complete, self.facts = True, made["facts"]
+        note = _read_note(final)
+        if resume and note.get("fingerprint") == journal.fingerprint and note.get("file") == _file_state(final):
+            self.complete, self.facts = True, note["facts"]
 
-    def note(self, **facts: Any) -> None:
-        """Remember what was computed once for the whole file."""
-        self._journal.note(**facts)
+    def record(self, **facts: Any) -> None:
+        """Record values that were computed once for the whole file."""
+        self._journal.record(**facts)
 
-    def left(self, number: int, shape: tuple[int, ...]) -> Single:
-        """The values of a chunk that an earlier run left, read once.
+    def read_chunk(self, number: int, shape: tuple[int, ...]) -> Single:
+        """Read the values of a chunk that an interrupted run has written.
 
         Parameters
         ----------
         number
-            Below `done`.
+            Less than `done`.
         shape
-            In MATLAB's order, samples last.
+            Its shape in MATLAB's order, samples last.
         """
-        assert self._before is not None
-        (address, nbytes), journal = self._before.chunks[number], self._before
+        assert self._previous is not None
+        (address, nbytes), journal = self._previous.chunks[number], self._previous
         if nbytes != 4 * math.prod(shape) or not 0 <= address <= journal.data.stat().st_size - nbytes:
-            problem = f"tells of {nbytes} bytes at {address}, which {journal.data.name} does not hold"
-            raise PortError(problem, where=journal.path, hint="run again: the file is made anew")
+            problem = f"lists {nbytes} bytes at {address}, which {journal.data.name} does not hold"
+            raise PortError(problem, code="damaged-file", file=journal.path, hint="run again to start over")
         return np.fromfile(journal.data, "<f4", nbytes // 4, offset=address).reshape(shape, order="F")
 
-    def write(self, batches: Iterator[tuple[Array, Array]], room: int) -> int:
-        """The scripts' loop: store batches behind each other, checkpoint now and then.
+    def write(self, batches: Iterator[tuple[Array, Array]], size: int) -> int:
+        """Append batches as the scripts do, with a checkpoint now and then.
 
         Parameters
         ----------
         batches
-            Data and labels of one chunk each, samples last; only the last one may be shorter.
-        room
-            How many bytes they will take.
+            Data and labels of one chunk each, samples last; only the last may be shorter.
+        size
+            Bytes that the data will take.
 
         Returns
         -------
         int
             The number of samples.
         """
-        reserve(self._journal.data, room)
+        reserve_space(self._journal.data, size)
         totalct, unsaved = 0, 0
-        waiting: list[Chunk] = []
+        unrecorded: list[Chunk] = []
         with hdf5_file(self._journal.data) as file, ThreadPoolExecutor(1) as pool:
             descriptor = file.fileno()
             syncing = pool.submit(lambda: None)
@@ -215,53 +217,54 @@ class ChunkFile:
                 for batchdata, batchlabs in batches:
                     startloc = {"dat": (1, 1, 1, totalct + 1), "lab": (1, totalct + 1)}
                     curr, _ = store2hdf5(file, batchdata, batchlabs, totalct == 0, startloc, self._chunksz)
-                    waiting.append(Chunk(file.do(partial(_address, sample=totalct)), batchdata.size * 4))
+                    unrecorded.append(Chunk(file.do(partial(_chunk_address, sample=totalct)), batchdata.size * 4))
                     totalct = curr[-1]
-                    unsaved += waiting[-1].nbytes
+                    unsaved += unrecorded[-1].nbytes
                     if unsaved >= CHECKPOINT and syncing.done():
                         syncing.result()
-                        self._overtake()
-                        syncing = pool.submit(self._journal.checkpoint, descriptor, waiting)
-                        waiting, unsaved = [], 0
+                        self._remove_previous()
+                        syncing = pool.submit(self._journal.checkpoint, descriptor, unrecorded)
+                        unrecorded, unsaved = [], 0
                 syncing.result()
             except KeyboardInterrupt:
                 syncing.result()
-                self._journal.checkpoint(descriptor, waiting)
+                self._journal.checkpoint(descriptor, unrecorded)
                 raise
         return totalct
 
-    def _overtake(self) -> None:
-        """Give back the room of an earlier run's file once this one has all of its chunks on the disk."""
-        if self._before is not None and len(self._journal.chunks) >= self.done:
-            self._before.remove()
-            self._before = None
+    def _remove_previous(self) -> None:
+        """Remove the interrupted run's file once this run has all of its chunks on the disk."""
+        if self._previous is not None and len(self._journal.chunks) >= self.done:
+            self._previous.remove()
+            self._previous = None
 
     def finish(self) -> None:
-        """Give the file its name."""
+        """Give the file its final name, and leave a note of its fingerprint."""
         if not self.complete:
-            note = _note(self._final)
+            note = _note_path(self._final)
             note.unlink(missing_ok=True)
             sync(self._journal.data)
             self._journal.data.replace(self._final)
             sync(self._final.parent)
-            made = {"file": _state(self._final), "facts": self._journal.facts, "fingerprint": self._journal.fingerprint}
-            note.write_text(json.dumps(made), encoding="utf-8")
+            state, facts = _file_state(self._final), self._journal.facts
+            content = {"file": state, "facts": facts, "fingerprint": self._journal.fingerprint}
+            note.write_text(json.dumps(content), encoding="utf-8")
         self._journal.remove()
-        if self._before is not None:
-            self._before.remove()
+        if self._previous is not None:
+            self._previous.remove()
 
-    def drop(self) -> None:
-        """Nothing remains of this run nor of the one before it."""
+    def discard(self) -> None:
+        """Remove the files of this run and of the run that it resumes."""
         self._journal.remove()
-        if self._before is not None:
-            self._before.remove()
+        if self._previous is not None:
+            self._previous.remove()
 
-    def keep(self) -> None:
-        """Leave whichever run has more on the disk for a later one."""
-        if self._before is None:
+    def suspend(self) -> None:
+        """Leave the files of whichever run has more chunks on the disk, for a later run."""
+        if self._previous is None:
             self._journal.close()
             return
-        less, more = sorted((self._before, self._journal), key=lambda journal: len(journal.chunks))
+        less, more = sorted((self._previous, self._journal), key=lambda journal: len(journal.chunks))
         more.facts.update(less.facts)
         less.remove()
         more.close()
@@ -269,69 +272,69 @@ class ChunkFile:
 
 @contextmanager
 def chunk_file(path: str | Path, fingerprint: object, chunksz: int, *, resume: bool = True) -> Iterator[ChunkFile]:
-    """Make the file `path`: it gets its name when the block ends well.
+    """Write the file `path`, which gets its name when the block succeeds.
 
-    After an interruption (Ctrl-C, the process killed, the machine down) hidden files remain, from which the next call
-    with the same `fingerprint` goes on; one with another fingerprint removes them. After an error nothing remains.
+    After an interruption (Ctrl-C, a killed process, a power failure) hidden files remain: the next call with the same
+    `fingerprint` resumes from them, a call with another fingerprint removes them. After an error nothing remains.
 
     Parameters
     ----------
     path
         The file, in a folder that exists.
     fingerprint
-        All that decides the file's content; it must survive JSON.
+        Everything that determines the file's content, as values that JSON can hold.
     chunksz
         Samples per chunk.
     resume
-        Whether to go on from an earlier run.
+        Whether to resume an interrupted run.
 
     Raises
     ------
     PortError
-        If it cannot be written, or another run is writing it.
+        The file cannot be written, or another run is writing it.
     """
     final = Path(path)
     require_folder(final)
     fingerprint = json.loads(json.dumps(fingerprint))
-    left = sorted(Journal.find(final), key=lambda journal: len(journal.chunks))
-    usable = [one for one in left if resume and one.fingerprint == fingerprint and one.data.is_file()]
-    before = usable[-1] if usable else None
-    for journal in left:
-        if journal is not before:
+    journals = sorted(Journal.find(final), key=lambda journal: len(journal.chunks))
+    usable = [entry for entry in journals if resume and entry.fingerprint == fingerprint and entry.data.is_file()]
+    previous = usable[-1] if usable else None
+    for journal in journals:
+        if journal is not previous:
             journal.remove()
-    made = ChunkFile(final, Journal.create(final, fingerprint), before, chunksz, resume=resume)
-    if final.exists() and not made.complete:
+    file = ChunkFile(final, Journal.create(final, fingerprint), previous, chunksz, resume=resume)
+    if final.exists() and not file.complete:
         _log.warning("replacing existing file %s", final)
     try:
-        yield made
-        made.finish()
+        yield file
+        file.finish()
     except KeyboardInterrupt:
-        made.keep()
+        file.suspend()
         raise
     except BaseException:
-        made.drop()
+        file.discard()
         raise
 
 
-def _address(file: h5py.File, sample: int) -> int:
-    """The byte at which the chunk with a sample begins."""
+def _chunk_address(file: h5py.File, sample: int) -> int:
+    """Return the byte at which the chunk that begins with a sample lies."""
     return int(file["data"].id.get_chunk_info_by_coord((sample, 0, 0, 0)).byte_offset)
 
 
-def _note(final: Path) -> Path:
+def _note_path(final: Path) -> Path:
     return final.with_name(f".{final.name}.made")
 
 
 def _read_note(final: Path) -> dict[str, Any]:
     try:
-        note = json.loads(_note(final).read_text(encoding="utf-8"))
+        note = json.loads(_note_path(final).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return note if isinstance(note, dict) and isinstance(note.get("facts"), dict) else {}
 
 
-def _state(path: Path) -> list[int] | None:
-    """What changes when a file does."""
+def _file_state(path: Path) -> list[int] | None:
+    """Return size and time of modification, which change when the file does."""
     if not path.is_file():
         return None
     status = path.stat()

@@ -1,7 +1,7 @@
-"""What the labels of a recording are called, and how they were made: in its MAT-file, beside the frames.
+"""Names and delay of a recording's labels, as its MAT-file states them beside the frames.
 
-The authors' scripts know ``valence``. Files of the same form may hold ``arousal`` in its place, and ``delay``: by how
-many seconds the labels were shifted back to meet the faces they are of.
+The authors' scripts know ``valence`` only. Files of the same form may hold ``arousal`` instead, and ``delay``: by how
+many seconds the labels were shifted back to meet the faces they describe.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ LABELS = ("valence", "arousal")
 DELAY = "delay"
 
 
-def label_of(path: str | Path) -> str:
-    """Return what the labels are called: ``valence``, also where there are none, or ``arousal``.
+def read_label_name(path: str | Path) -> str:
+    """Return the name of the labels' variable: ``arousal`` where the file holds it, else ``valence``.
 
     Raises
     ------
@@ -27,21 +27,23 @@ def label_of(path: str | Path) -> str:
     """
     names = [name for name in variable_names(path) if name in LABELS]
     if len(names) > 1:
-        raise PortError(f"holds {' and '.join(names)}: which are the labels?", where=path, hint="leave one of them")
+        raise PortError(
+            f"holds labels of both {' and '.join(names)}", code="ambiguous", file=path, hint="keep one of them"
+        )
     return names[0] if names else LABELS[0]
 
 
-def delay_of(path: str | Path) -> float:
+def read_delay(path: str | Path) -> float:
     """Return the seconds by which the labels were shifted back; 0 where the file does not say.
 
     Raises
     ------
     PortError
-        The file cannot be read, or holds something else under that name.
+        The file cannot be read, or `delay` is not one number of at least 0.
     """
     if DELAY not in variable_names(path):
         return 0.0
     delay = loadmat(path, [DELAY])[DELAY]
     if delay.dtype.kind not in "fiu" or delay.size != 1 or not np.isfinite(delay).all() or float(delay.flat[0]) < 0:
-        raise PortError(f"{DELAY} is no number of seconds from 0 up", where=path)
+        raise PortError("expected one number of seconds, 0 or more", code="invalid", file=path, field=DELAY)
     return float(delay.flat[0])

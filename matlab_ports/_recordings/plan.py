@@ -1,6 +1,6 @@
-"""Which frame becomes which sample of an HDF5 file: everything that is random, drawn before any frame is read.
+"""Plan the samples of an HDF5 file: all random numbers are drawn before any frame is read.
 
-That is why a set need not be in memory to be shuffled: each chunk of the file can be gathered from its frames.
+So a set can be shuffled without being in memory: each chunk of the file is gathered from its frames.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports._support.errors import PortError
+from matlab_ports._support.errors import Code, PortError
 from matlab_ports.randstream import RandStream
 
 Doubles = npt.NDArray[np.float64]
@@ -23,7 +23,7 @@ _FRAMES = ("first", "middle", "last")
 
 @dataclass(frozen=True)
 class Options:
-    """``options`` of ``generate_h5.m``, and what departs from it; the defaults are the script's.
+    """The ``options`` of ``generate_h5.m`` and our additions; the defaults are the script's.
 
     Attributes
     ----------
@@ -32,30 +32,30 @@ class Options:
     augmentation
         Mirror images. The script *replaces* every frame by its mirror image; see `keep_unflipped`.
     mean_sub, norm
-        Subtract the mean and divide by the standard deviation of all values of the file, two numbers; see `mean` and
-        `std`. They are taken before the samples that fill no chunk are dropped.
+        Subtract the mean, and divide by the standard deviation, of all values of the file; see `mean` and `std`. They
+        are computed before the samples that do not fill a chunk are dropped.
     split
-        In multi mode, how many files to spread the samples over.
+        In multi mode, the number of files that the samples are spread over.
     mix, mix_lr
-        Degrade every frame by a factor drawn from `mix_lr`. The script keeps only the degraded frame, and each frame
-        has one factor for good; see `keep_clean` and `mix_epochs`.
+        Downsample every frame by a factor drawn from `mix_lr`, and upsample it again. The script keeps the degraded
+        frame only, with one factor per frame; see `keep_clean` and `mix_epochs`.
     keep_clean
-        With `mix`, the clean frames as well: twice the samples, shuffled together.
+        With `mix`, write the clean frames too: twice the samples, shuffled together.
     keep_unflipped
-        With `augmentation`, the frames as they are as well: twice the samples, shuffled together.
+        With `augmentation`, write the unflipped frames too: twice the samples, shuffled together.
     mix_epochs
-        With `mix`, this many passes over all frames behind each other, each with factors and an order of its own.
+        With `mix`, the number of passes over all frames, each with its own factors and order.
     mean, std
-        Take these for `mean_sub` and `norm` instead of the file's own: those of the training set, for the test set.
+        Values for `mean_sub` and `norm` instead of the file's own: for a test set, those of the training set.
     remainder
-        ``drop`` the samples that do not fill a chunk, as the script does, or ``keep`` them in a last, shorter one.
+        ``drop`` the samples that do not fill a chunk, as the script does, or ``keep`` them in a last, shorter chunk.
     triplets
-        For multi mode, which stops in the original. ``repaired``: its arrays as they would be with two more zero
-        triplets at the end, one triplet per label; between two recordings lie two triplets of zeros, and `mix`
-        degrades the first channel and the first two triplets' second one only. ``clean``: T - 2 triplets from T frames
-        and no others; a frame is degraded once and looks the same in every channel.
+        For multi mode, in which the original script fails. ``repaired``: its arrays with two more zero triplets at the
+        end, one triplet per label; two zero triplets lie between recordings, and `mix` degrades only the first channel
+        and the second channel of the first two triplets. ``clean``: exactly T - 2 triplets from T frames; a frame is
+        degraded once and is the same in every channel.
     label_frame
-        For clean triplets, which of the three frames gives the label; the script takes the first.
+        With clean triplets, the frame that gives the label; the script takes the first.
     """
 
     mode: Literal["single", "multi"] = "single"
@@ -82,15 +82,16 @@ class Options:
             "label_frame": _FRAMES,
         }.items():
             if getattr(self, name) not in allowed:
-                raise _wrong(name, getattr(self, name), f"use {' or '.join(allowed)}")
+                hint = f"use {' or '.join(allowed)}"
+                raise _error("name-unknown", "unknown value", name, getattr(self, name), hint)
         for name in ("split", "mix_epochs"):
             if getattr(self, name) < 1:
-                raise _wrong(name, getattr(self, name), "use 1 or more")
+                raise _error("out-of-range", "must be at least 1", name, getattr(self, name))
         if self.mix and not (self.mix_lr and all(np.isfinite(f) and f >= 1 for f in self.mix_lr)):
-            raise _wrong("mix_lr", self.mix_lr, "give factors of 1 or more")
+            raise _error("out-of-range", "expected factors of at least 1", "mix_lr", self.mix_lr)
         if self.std is not None and not self.std > 0:
-            raise _wrong("std", self.std, "give a positive one")
-        needs = {
+            raise _error("out-of-range", "must be positive", "std", self.std)
+        requirements = {
             "keep_clean": ("mix", self.mix),
             "mix_epochs": ("mix", self.mix),
             "keep_unflipped": ("augmentation", self.augmentation),
@@ -100,21 +101,21 @@ class Options:
             "split": ("mode=multi", self.mode == "multi"),
             "label_frame": ("triplets=clean", self.triplets == "clean"),
         }
-        for name, (other, given) in needs.items():
-            if getattr(self, name) != type(self).__dataclass_fields__[name].default and not given:
-                raise _wrong(name, getattr(self, name), f"it works only with {other}")
+        for name, (other, enabled) in requirements.items():
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default and not enabled:
+                raise _error("conflict", f"has no effect without {other}", name, getattr(self, name))
 
 
-def _wrong(name: str, value: object, hint: str) -> PortError:
-    return PortError(f"{value!r} cannot be used", where=f"options.{name}", hint=hint)
+def _error(code: Code, problem: str, name: str, value: object, hint: str | None = None) -> PortError:
+    return PortError(problem, code=code, field=f"options.{name}", value=value, hint=hint)
 
 
 @dataclass(frozen=True)
 class Plan:
     """The samples, in the order of the file."""
 
-    frames: Numbers  # (N, channels): number among all sources' frames; -1 is a picture of zeros
-    factors: Doubles  # (N, channels): what the frame is degraded by; 0 is not at all
+    frames: Numbers  # (N, channels): index among the frames of all recordings; -1 is a frame of zeros
+    factors: Doubles  # (N, channels): factor of downsampling; 0 leaves the frame as it is
     mirrored: npt.NDArray[np.bool_]  # (N,)
     labels: Doubles  # (N,)
 
@@ -126,20 +127,20 @@ class Plan:
 
 
 def make_plan(counts: Sequence[int], valence: Doubles, options: Options, stream: RandStream) -> Plan:
-    """Draw as the script does: a factor for every frame, then the order; so for every epoch.
+    """Draw, as the script does, a factor for every frame and then the order, in every epoch.
 
     Parameters
     ----------
     counts
         Frames per recording.
     valence
-        Of all recordings' frames behind each other.
+        (T,) labels of all recordings' frames, one recording after the other.
     options
-        What to make.
+        The settings.
     stream
-        Where the random numbers come from.
+        The random stream.
     """
-    return _joined([_epoch(counts, valence, options, stream) for _ in range(options.mix_epochs)])
+    return _concatenate([_epoch(counts, valence, options, stream) for _ in range(options.mix_epochs)])
 
 
 def _epoch(counts: Sequence[int], valence: Doubles, options: Options, stream: RandStream) -> Plan:
@@ -160,15 +161,15 @@ def _epoch(counts: Sequence[int], valence: Doubles, options: Options, stream: Ra
         else:
             factors[...] = drawn[frames]
         if options.keep_clean:
-            plan = _joined([plan, Plan(frames, np.zeros_like(factors), plan.mirrored, labels)])
+            plan = _concatenate([plan, Plan(frames, np.zeros_like(factors), plan.mirrored, labels)])
     if options.augmentation:
         mirror = Plan(plan.frames, plan.factors, ~plan.mirrored, plan.labels)
-        # the script's flip(data, 2) leaves no picture as it was
-        plan = _joined([plan, mirror]) if options.keep_unflipped else mirror
+        # the script's flip(data, 2) mirrors every frame
+        plan = _concatenate([plan, mirror]) if options.keep_unflipped else mirror
     return plan[stream.randperm(len(plan)) - 1]
 
 
-def _joined(plans: Sequence[Plan]) -> Plan:
+def _concatenate(plans: Sequence[Plan]) -> Plan:
     if len(plans) == 1:
         return plans[0]
     fields: list[Any] = [
@@ -184,7 +185,7 @@ def _clean_triplets(counts: Sequence[int]) -> Numbers:
 
 
 def _repaired_triplets(counts: Sequence[int]) -> Numbers:
-    """One triplet per frame: the script goes on by T although a recording has T - 2; what it skips stays zero."""
+    """One triplet per frame: the script advances by T although a recording has T - 2; skipped triplets stay zero."""
     frames = np.full((sum(counts), 3), -1, np.int64)
     start = 0
     for count in counts:
@@ -195,9 +196,9 @@ def _repaired_triplets(counts: Sequence[int]) -> Numbers:
 
 
 def _mix_by_linear_index(factors: Doubles, drawn: Doubles, counts: Sequence[int]) -> None:
-    """``data(:,:,n)`` of a 4-d array runs through the first channel and on into the second.
+    """Reproduce a slip: ``data(:,:,n)`` of a 4-d array runs through the first channel and on into the second.
 
-    In the script a channel is as long as the last triplet reaches, two short of the number of frames.
+    In the script a channel ends with the last triplet, two short of the number of frames.
     """
     ends = np.cumsum(counts)
     length = max([1, *(int(end) - 2 for end, count in zip(ends, counts, strict=True) if count > 2)])

@@ -1,4 +1,4 @@
-"""The inside of the authors' ``prepare_dataset.m``: the faces of one recording; see `matlab_ports.prepare_dataset`."""
+"""Crop the faces of one recording: the body of the authors' ``prepare_dataset.m``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports._recordings.faces import Maker, face_maker
+from matlab_ports._recordings.faces import FaceMaker, choose_face_maker
 from matlab_ports._support.errors import PortError
 from matlab_ports._support.frame_time import frame_time as read_times
-from matlab_ports._support.read_ahead import ahead
+from matlab_ports._support.read_ahead import read_ahead
 from matlab_ports._support.writing import require_folder
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import FramesWriter
@@ -28,33 +28,40 @@ Luma = Literal["rgb", "plane", "gray"]
 _log = logging.getLogger(__name__)
 
 STEP = 0.04  # seconds between two frames of AVEC's recordings and labels
-_BATCH = 64  # crops that are degraded and written at once
-_AHEAD = 16  # crops the decoder may be ahead
+_BATCH = 64  # faces that are degraded and written at once
+_AHEAD = 16  # crops that the decoder may be ahead
 
 
 class Prepared(NamedTuple):
-    """What became of a recording.
+    """The result of preparing a recording.
 
-    ``rows`` of the table were looked at, ``kept`` faces are in the file; ``skipped_no_face`` had a zero box,
-    ``skipped_small`` one of 100 pixels or less. `unread` frames of the video come after the last row.
+    Attributes
+    ----------
+    name : of the recording.
+    rows : rows in the table of frame times.
+    faces : faces in the file.
+    no_face : rows whose box is zero.
+    too_small : rows whose box is not larger than the limit.
+    unread : whether the video has frames after the last row.
+    save : the files by factor.
     """
 
     name: str
     rows: int
-    kept: int
-    skipped_no_face: int
-    skipped_small: int
+    faces: int
+    no_face: int
+    too_small: int
     unread: bool
     save: dict[int, Path]
 
 
-class _Frames(NamedTuple):
-    """What to do with each row's frame: its corners (1-based, inclusive) where it is kept."""
+class _Rows(NamedTuple):
+    """The rows of the table: which have a usable face, and its corners (1-based, inclusive)."""
 
-    keep: npt.NDArray[np.bool_]
+    usable: npt.NDArray[np.bool_]
     corners: npt.NDArray[np.int64]  # rows x (top, bottom, left, right)
-    valence: Doubles
-    time: Doubles
+    valence: Doubles  # of the usable rows
+    time: Doubles  # of the usable rows
     no_face: int
 
 
@@ -73,177 +80,187 @@ def prepare_recording(
     version: str = "-v7",
     luma: Luma = "rgb",
     label: str = "valence",
-    more: Mapping[str, npt.ArrayLike] | None = None,
+    variables: Mapping[str, npt.ArrayLike] | None = None,
     backend: Backend = "auto",
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Prepared:
-    """Make the crops of one recording.
+    """Crop the faces of one recording.
 
     Parameters
     ----------
     video
         The recording.
     frame_time
-        The table of its frames' times, or the times: seconds, one per frame.
+        The table of its frame times, or the times: (T,) seconds.
     bbox, bbox_time
-        Boxes (T, 4): left, top, width, height, 1-based, zero where there is no face; their times.
+        Boxes (T, 4): left, top, width, height, 1-based, zero without a face; their times in seconds.
     gsd, gsd_time
-        Labels and their times.
+        Labels (T,) and their times in seconds.
     save
-        Where to: ``{1: HQ.mat}``, and ``3: LR3.mat`` for faces made 1/3 as large and 96 x 96 again. One decoding makes
-        all. The folders must exist; files appear complete or not at all.
+        MAT-files by factor of downsampling: ``{1: HQ.mat, 3: LR3.mat}``. The video is decoded once for all. The folders
+        must exist; files appear complete or not at all.
     imSize
         Side of a crop.
     match
-        ``exact``, as the script, or ``grid``: times are equal if they are nearest to the same multiple of 0.04 s.
+        ``exact``, as in the script, or ``grid``: times are equal if they are nearest to the same multiple of 0.04 s.
     smallest
-        Boxes must be larger than this, both ways.
+        Boxes must be wider and higher than this, in pixels.
     version
-        Of the files: see `matlab_ports.matfile.FramesWriter`.
+        Of the MAT-files: see `matlab_ports.matfile.FramesWriter`.
     luma
-        ``rgb``: Y through RGB, as the script; ``plane``: Y as the video stores it; ``gray``: as the script, and then
-        stretched so that black is 0 and white is 1.
+        ``rgb``: Y computed from RGB, as in the script; ``plane``: Y as the video stores it; ``gray``: as in the script,
+        then stretched so that black is 0 and white is 1.
     label
-        What the labels are called in the files: ``valence``, as in the script, or ``arousal``.
-    more
+        The name of the labels in the files: ``valence``, as in the script, or ``arousal``.
+    variables
         Further variables for the files.
     backend, threads
         See `VideoReader`.
     progress
-        Called with the number of frames dealt with since the last call.
+        Called with the number of frames processed since the last call.
 
     Raises
     ------
     PortError
-        For anything that cannot be used; nothing is written then.
+        An input cannot be used. Nothing is written then.
     """
     path = Path(video)
-    paths = {scale: Path(where) for scale, where in save.items()}
-    for scale, where in paths.items():
-        require_folder(where)
+    paths = {scale: Path(target) for scale, target in save.items()}
+    for scale, target in paths.items():
+        require_folder(target)
         if not 1 <= scale <= imSize:
-            raise PortError(f"{scale} is no factor", where="prepare_dataset: save", hint=f"1 .. {imSize}")
+            problem = f"the factor is out of range 1 to {imSize}"
+            raise PortError(problem, code="out-of-range", field="save", value=scale)
     times = _times(frame_time)
     labels = np.asarray(gsd, dtype=np.float64).reshape(-1), np.asarray(gsd_time, dtype=np.float64).reshape(-1)
     boxes = np.asarray(bbox, dtype=np.float64), np.asarray(bbox_time, dtype=np.float64).reshape(-1)
     planes: Literal["luma", "rgb"] = "luma" if luma == "plane" else "rgb"
     with VideoReader(path, backend=backend, planes=planes, threads=threads) as reader:
-        frames = _frames(times, boxes, labels, (reader.height, reader.width), match, smallest, path)
-        then = {label: frames.valence, "video_time": frames.time, **(more or {})}
-        shape = (imSize, imSize, len(frames.time))
+        rows = _match_rows(times, boxes, labels, (reader.height, reader.width), match, smallest, path)
+        traces = {label: rows.valence, "video_time": rows.time, **(variables or {})}
+        shape = (imSize, imSize, len(rows.time))
         with ExitStack() as stack:
             files = {
-                scale: stack.enter_context(FramesWriter(where, shape=shape, version=version, then=then))
-                for scale, where in paths.items()
+                scale: stack.enter_context(FramesWriter(target, shape=shape, version=version, variables=traces))
+                for scale, target in paths.items()
             }
-            crops = stack.enter_context(closing(ahead(_crops(reader, frames), _AHEAD)))
-            maker = face_maker(imSize, expected=len(frames.time))
-            for made in _batches(_faces(crops, maker, progress)):
-                batch = stretched(made) if luma == "gray" else made
+            crops = stack.enter_context(closing(read_ahead(_crops(reader, rows), _AHEAD)))
+            make_face = choose_face_maker(imSize, expected=len(rows.time))
+            for batch in _batches(_faces(crops, make_face, progress)):
+                faces = stretch_luma(batch) if luma == "gray" else batch
                 for scale, file in files.items():
-                    file.append(degraded(batch, scale).transpose(1, 2, 0))
-        unread = reader.skip()
+                    file.append(degrade(faces, scale).transpose(1, 2, 0))
+        unread = reader.advance()
     if unread:
-        _log.warning("%s goes on after the last of %d times", path, len(times))
-    small = len(times) - len(frames.time) - frames.no_face
-    return Prepared(path.stem, len(times), len(frames.time), frames.no_face, small, unread, paths)
+        _log.warning("%s has more frames than the %d rows of its table of times", path, len(times))
+    too_small = len(times) - len(rows.time) - rows.no_face
+    return Prepared(path.stem, len(times), len(rows.time), rows.no_face, too_small, unread, paths)
 
 
-def _times(given: str | Path | npt.ArrayLike) -> Doubles:
-    if isinstance(given, (str, Path)):
-        return read_times(given)
-    return np.asarray(given, dtype=np.float64).reshape(-1)
+def _times(source: str | Path | npt.ArrayLike) -> Doubles:
+    if isinstance(source, (str, Path)):
+        return read_times(source)
+    return np.asarray(source, dtype=np.float64).reshape(-1)
 
 
-def _frames(
+def _match_rows(
     times: Doubles,
     boxes: tuple[Doubles, Doubles],
     labels: tuple[Doubles, Doubles],
     size: tuple[int, int],
     match: Match,
     smallest: float,
-    where: Path,
-) -> _Frames:
-    """Match rows with boxes and labels; everything that is wrong is told at once."""
+    path: Path,
+) -> _Rows:
+    """Match the rows with boxes and labels; all problems are reported at once."""
     bbox, gsd = boxes[0], labels[0]
     if bbox.ndim != 2 or bbox.shape[1] != 4 or len(bbox) != len(boxes[1]):
-        raise PortError(f"bbox {bbox.shape} and its {len(boxes[1])} times are not T x 4 and T", where=where)
+        problem = f"has shape {bbox.shape} and {len(boxes[1])} times, expected (T, 4) and T"
+        raise PortError(problem, code="shape-mismatch", file=path, field="bbox")
     if len(gsd) != len(labels[1]):
-        raise PortError(f"{len(gsd)} labels have {len(labels[1])} times", where=where)
+        problem = f"has {len(gsd)} labels and {len(labels[1])} times, expected as many"
+        raise PortError(problem, code="wrong-count", file=path, field="gsd")
     problems: list[str] = []
-    of_box = _find(times, boxes[1], match, "bbox", problems)
-    of_label = _find(times, labels[1], match, "gsd", problems)
+    box_places = _find_times(times, boxes[1], match, "bbox", problems)
+    label_places = _find_times(times, labels[1], match, "gsd", problems)
     if problems:
-        raise PortError("; ".join(problems), where=where, hint=_HINT[match])
-    box, valence = bbox[of_box], gsd[of_label]
-    face = box.sum(axis=1) != 0  # as the script asks, not whether all four are zero
-    keep = face & (box[:, 2] > smallest) & (box[:, 3] > smallest)
-    if not keep.any():
+        raise PortError("; ".join(problems), code="mismatch", file=path, hint=_HINTS[match])
+    box, valence = bbox[box_places], gsd[label_places]
+    face = box.sum(axis=1) != 0  # the script's test, not whether all four are zero
+    usable = face & (box[:, 2] > smallest) & (box[:, 3] > smallest)
+    if not usable.any():
         raise PortError(
-            f"no face is kept: {np.count_nonzero(~face)} of {len(times)} boxes are zero, the others not larger than "
-            f"{smallest:g} pixels both ways",
-            where=where,
+            f"no usable face: {np.count_nonzero(~face)} of {len(times)} boxes are zero, the others at most "
+            f"{smallest:g} pixels wide or high",
+            code="empty",
+            file=path,
+            field="bbox",
         )
-    if np.isnan(valence[keep]).any():
-        row = int(np.flatnonzero(keep & np.isnan(valence))[0])
-        raise PortError(f"the label at {times[row]:g} s is not a number", where=where, hint="mend gsd")
+    if np.isnan(valence[usable]).any():
+        row = int(np.flatnonzero(usable & np.isnan(valence))[0])
+        raise PortError(f"the label at {times[row]:g} s is NaN", code="not-finite", file=path, field="gsd")
     height, width = size
-    x, y, w, h = np.where(keep[:, None], box, 1).T
+    x, y, w, h = np.where(usable[:, None], box, 1).T
     left, top = np.maximum(np.ceil(x), 1), np.maximum(np.ceil(y), 1)
     right, bottom = np.minimum(np.ceil(x + w - 1), width), np.minimum(np.ceil(y + h - 1), height)
-    outside = np.flatnonzero(keep & ~((left <= right) & (top <= bottom)))  # or not a number
+    outside = np.flatnonzero(usable & ~((left <= right) & (top <= bottom)))  # NaN as well
     if len(outside):
         row = int(outside[0])
         raise PortError(
-            f"the box at {times[row]:g} s, {box[row].tolist()}, lies outside the frame of {width} x {height}",
-            where=where,
+            f"the box at {times[row]:g} s lies outside the frame of {width} x {height}",
+            code="out-of-range",
+            file=path,
+            field="bbox",
+            value=box[row].tolist(),
         )
     corners = np.stack([top, bottom, left, right], axis=1).astype(np.int64)
-    return _Frames(keep, corners, valence[keep], times[keep], int(np.count_nonzero(~face)))
+    return _Rows(usable, corners, valence[usable], times[usable], int(np.count_nonzero(~face)))
 
 
-_HINT = {
-    "exact": "times must be equal to the last digit; match='grid' compares them on the grid of 0.04 s",
+_HINTS = {
+    "exact": "times must be equal to the last digit; match='grid' compares them on a grid of 0.04 s",
     "grid": "every frame needs a box and a label",
 }
 
 
-def _find(times: Doubles, among: Doubles, match: Match, what: str, problems: list[str]) -> npt.NDArray[np.int64]:
-    """For each time its place in `among`; what is missing or there twice goes to `problems`."""
-    wanted, there = (values if match == "exact" else np.round(values / STEP) for values in (times, among))
-    order = np.argsort(there, kind="stable")
-    ranked = there[order]
-    first = np.searchsorted(ranked, wanted, "left")
-    counts = np.searchsorted(ranked, wanted, "right") - first
-    for count, told in ((0, "has no"), (2, "has twice the")):
-        found = times[counts == 0] if count == 0 else times[counts > 1]
-        if len(found):
-            listed = ", ".join(f"{value:.12g}" for value in found[:5])
-            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-            problems.append(f"{what} {told} time {listed}{more}")
+def _find_times(
+    times: Doubles, available: Doubles, match: Match, name: str, problems: list[str]
+) -> npt.NDArray[np.int64]:
+    """Return the place of each time in `available`; times that are missing or repeated are added to `problems`."""
+    keys, available_keys = (values if match == "exact" else np.round(values / STEP) for values in (times, available))
+    order = np.argsort(available_keys, kind="stable")
+    ranked = available_keys[order]
+    first = np.searchsorted(ranked, keys, "left")
+    counts = np.searchsorted(ranked, keys, "right") - first
+    for matching, problem in ((counts == 0, "lacks"), (counts > 1, "repeats")):
+        if matching.any():
+            listed = ", ".join(f"{value:.12g}" for value in times[matching][:5])
+            rest = f" and {np.count_nonzero(matching) - 5} more" if np.count_nonzero(matching) > 5 else ""
+            problems.append(f"{name} {problem} time {listed}{rest}")
     return order[np.minimum(first, len(order) - 1)] if len(order) else np.zeros(len(times), np.int64)
 
 
-def _crops(reader: VideoReader, frames: _Frames) -> Iterator[npt.NDArray[np.uint8] | None]:
-    """Read one frame per row: the part in the box where the face is kept, else None."""
-    for keep, (top, bottom, left, right) in zip(frames.keep, frames.corners, strict=True):
-        if not reader.skip():
+def _crops(reader: VideoReader, rows: _Rows) -> Iterator[npt.NDArray[np.uint8] | None]:
+    """Read one frame per row, and yield its crop, or None for a row without a usable face."""
+    for usable, (top, bottom, left, right) in zip(rows.usable, rows.corners, strict=True):
+        if not reader.advance():
             raise PortError(
-                f"has {reader.frames_read} frames, its table of times {len(frames.keep)} rows",
-                where=reader.path,
-                hint="one row per frame is expected; is the video complete?",
+                f"has {reader.frames_read} frames, its table of times has {len(rows.usable)} rows",
+                code="wrong-count",
+                file=reader.path,
+                hint="check that the video is complete",
             )
-        yield reader.picture()[top - 1 : bottom, left - 1 : right].copy() if keep else None
+        yield reader.frame()[top - 1 : bottom, left - 1 : right].copy() if usable else None
 
 
 def _faces(
-    crops: Iterator[npt.NDArray[np.uint8] | None], maker: Maker, progress: Callable[[int], None] | None
+    crops: Iterator[npt.NDArray[np.uint8] | None], make_face: FaceMaker, progress: Callable[[int], None] | None
 ) -> Iterator[Singles]:
-    """Gray faces of the crops that are kept."""
+    """Turn crops into gray faces; rows without a crop count as progress only."""
     for crop in crops:
         if crop is not None:
-            yield maker(crop)
+            yield make_face(crop)
         if progress:
             progress(1)
 
@@ -253,13 +270,13 @@ def _batches(faces: Iterator[Singles]) -> Iterator[Singles]:
         yield np.stack(batch)
 
 
-def stretched(luminance: Singles) -> Singles:
-    """Make Y, 16/255 .. 235/255, gray, 0 .. 1."""
-    return (luminance * np.float32(255) - np.float32(16)) / np.float32(219)
+def stretch_luma(luma: Singles) -> Singles:
+    """Stretch Y, 16/255 to 235/255, to 0 to 1."""
+    return (luma * np.float32(255) - np.float32(16)) / np.float32(219)
 
 
-def degraded(faces: Singles, scale: float) -> Singles:
-    """Make faces (n, H, W) 1/scale as large and as large as before again, in their own class, as the script does."""
+def degrade(faces: Singles, scale: float) -> Singles:
+    """Downsample faces (n, H, W) by a factor and upsample them again, in their own class, as the script does."""
     if scale == 1:
         return faces
     small = imresize(faces, 1 / scale, axes=(1, 2))

@@ -1,4 +1,4 @@
-"""Gather the pictures of a chunk of samples from recordings on the disk, and take statistics of all of them."""
+"""Gather samples from recordings on the disk, and compute statistics over all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from matlab_ports._recordings.labels import label_of
+from matlab_ports._recordings.labels import read_label_name
 from matlab_ports._recordings.plan import Doubles, Plan
 from matlab_ports._support.errors import PortError
 from matlab_ports.imresize import imresize
@@ -26,30 +26,30 @@ _R = TypeVar("_R")
 
 
 class Scaling(NamedTuple):
-    """What is subtracted and what is divided by."""
+    """The mean to subtract and the standard deviation to divide by; None for neither."""
 
     mean: float | None = None
     std: float | None = None
 
 
 class Sources:
-    """Recordings opened for their frames: ``video`` H x W x T and ``valence`` 1 x T in a MAT-file each.
+    """Recordings opened for reading: MAT-files with ``video`` H x W x T and ``valence`` 1 x T.
 
     Attributes
     ----------
     counts
-        Frames per recording.
+        Number of frames per recording.
     valence
-        Of all frames, one recording after the other.
+        (T,) labels of all frames, one recording after the other.
     """
 
     def __init__(self, paths: Sequence[str | Path], size: int, *, scratch: Path | None, threads: int) -> None:
         self._stack = ExitStack()
         self._size = size
         if not paths:
-            raise PortError("names no recording", where="input")
+            raise PortError("no recordings given", code="empty", field="input")
         self.paths = [Path(path) for path in paths]
-        labels = [_valence(path) for path in self.paths]
+        labels = [_read_labels(path) for path in self.paths]
         with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:
             opened = [pool.submit(open_frames, path, scratch=scratch) for path in self.paths]
             errors = [error for future in opened if (error := future.exception())]
@@ -57,7 +57,7 @@ class Sources:
             if errors:
                 raise errors[0]
             for path, frames, valence in zip(self.paths, self._frames, labels, strict=True):
-                _check(path, frames, valence, size)
+                _require_frames(path, frames, valence, size)
             self._stack = stack.pop_all()
         self.counts = [len(frames) for frames in self._frames]
         self.valence = np.concatenate(labels)
@@ -65,7 +65,7 @@ class Sources:
 
     @property
     def pixels(self) -> int:
-        """Of a picture."""
+        """Number of pixels in a frame."""
         return self._size**2
 
     def __enter__(self) -> Self:
@@ -74,46 +74,46 @@ class Sources:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def pictures(self, plan: Plan) -> Doubles:
-        """The pictures of some samples, degraded but not mirrored or scaled.
+    def images(self, plan: Plan) -> Doubles:
+        """Read the images of samples, degraded but neither mirrored nor scaled.
 
         Returns
         -------
         numpy.ndarray
-            (H, W, channels, N), the first axis contiguous: in memory it is N, channels, W, H.
+            (H, W, channels, N) in double, column-major: in memory it is N, channels, W, H.
         """
-        pictures = np.empty(self.shape(plan), order="F")
-        stack = self._gather(plan, pictures)
+        images = np.empty(self.shape(plan), order="F")
+        stack = self._gather(plan, images)
         factors = plan.factors.ravel()
         for factor in np.unique(factors[factors > 0]):
             (places,) = np.nonzero(factors == factor)
-            stack[:, :, places] = degraded(stack[:, :, places], float(factor))
-        return pictures
+            stack[:, :, places] = degrade_stack(stack[:, :, places], float(factor))
+        return images
 
     def shape(self, plan: Plan) -> tuple[int, int, int, int]:
-        """Of the pictures of some samples."""
+        """Return the shape of `images`."""
         return (self._size, self._size, plan.frames.shape[1], len(plan))
 
     def _gather(self, plan: Plan, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Read the pictures into `out`; return it as one stack."""
+        """Read frames into `out`, and return it as one stack (H, W, channels * N)."""
         stack = out.reshape(self._size, self._size, -1, order="F")
         numbers = plan.frames.ravel()
-        owners = np.searchsorted(self._starts, numbers, "right") - 1
-        inside = numbers - self._starts[owners]
-        for place, (owner, index) in enumerate(zip(owners.tolist(), inside.tolist(), strict=True)):
-            if owner < 0:  # a picture of zeros
+        recordings = np.searchsorted(self._starts, numbers, "right") - 1
+        indices = numbers - self._starts[recordings]
+        for place, (recording, index) in enumerate(zip(recordings.tolist(), indices.tolist(), strict=True)):
+            if recording < 0:  # a frame of zeros
                 stack[:, :, place] = 0
             else:
-                self._frames[owner].read_into(index, stack[:, :, place])
+                self._frames[recording].read_into(index, stack[:, :, place])
         return stack
 
     def samples(self, plan: Plan, scaling: Scaling, out: Single) -> Single:
-        """`pictures` as they go into the file, mirrored, scaled, single, in `out`."""
+        """Read samples as the file stores them, mirrored and scaled, in single, into `out`."""
         mirrored = plan.mirrored
         if scaling == Scaling() and not plan.factors.any() and not mirrored.any():
             self._gather(plan, out)
             return out
-        data = self.pictures(plan)
+        data = self.images(plan)
         if mirrored.all():
             data = data[:, ::-1]  # flip(data, 2)
         elif mirrored.any():
@@ -126,113 +126,118 @@ class Sources:
         return out
 
 
-def degraded(stack: npt.NDArray[Any], factor: float) -> npt.NDArray[Any]:
-    """``imresize(imresize(frame, 1/factor), size(frame))`` of every frame of H x W x n, in one thread.
+def degrade_stack(stack: npt.NDArray[Any], factor: float) -> npt.NDArray[Any]:
+    """Apply ``imresize(imresize(frame, 1/factor), size(frame))`` to every frame of (H, W, n), in one thread.
 
-    The script resizes back to [96, 96] and so works for frames of that size only.
+    The script resizes back to [96, 96], so it works for frames of that size only.
     """
-    pictures = stack.transpose(2, 1, 0)  # as they lie in memory: n, W, H
-    small = imresize(pictures, 1 / factor, "bicubic", axes=(-1, -2), threads=1)
+    images = stack.transpose(2, 1, 0)  # their order in memory: n, W, H
+    small = imresize(images, 1 / factor, "bicubic", axes=(-1, -2), threads=1)
     size = (stack.shape[0], stack.shape[1])
     return imresize(small, size, "bicubic", axes=(-1, -2), threads=1).transpose(2, 1, 0)
 
 
-def scaling_of(
-    sources: Sources, plan: Plan, mean: float | None, std: float | None, *, wanted: tuple[bool, bool], threads: int
+def compute_scaling(
+    sources: Sources, plan: Plan, mean: float | None, std: float | None, *, enabled: tuple[bool, bool], threads: int
 ) -> Scaling:
-    """``mean(data(:))`` and ``std(data(:))`` after it is subtracted, over all samples.
+    """Compute ``mean(data(:))``, and ``std(data(:))`` after its subtraction, over all samples.
 
-    Frames are summed one by one and the sums added exactly, so that neither the order of the samples nor how many are
-    worked on at once changes a bit. MATLAB adds in an order of its own: the last digits of a double may differ.
+    Samples are summed one by one and their sums added exactly, so that neither the order of the samples nor the number
+    of threads changes a bit. MATLAB adds in its own order: the last digits of a double may differ.
 
     Parameters
     ----------
     mean, std
-        Given values, which are not computed.
-    wanted
-        Whether a mean and whether a standard deviation is needed.
+        Values to use instead of computing them.
+    enabled
+        Whether to subtract a mean, and whether to divide by a standard deviation.
     """
-    mean_sub, norm = wanted
-    own_mean, own_std = mean_sub and mean is None, norm and std is None
-    if not own_mean and not own_std:
+    mean_sub, norm = enabled
+    if not (mean_sub and mean is None) and not (norm and std is None):
         return Scaling(mean if mean_sub else None, std if norm else None)
-    by_place = plan[np.argsort(plan.frames[:, 0], kind="stable")]
-    parts = [by_place[start : start + 128] for start in range(0, len(by_place), 128)]
+    in_file_order = plan[np.argsort(plan.frames[:, 0], kind="stable")]
+    parts = [in_file_order[start : start + 128] for start in range(0, len(in_file_order), 128)]
     values = plan.frames.size * sources.pixels
 
-    def progress(what: str) -> Iterable[Plan]:
-        bar: Iterable[Plan] = tqdm(parts, desc=what, unit=" batches", disable=None, leave=False)
+    def progress(statistic: str) -> Iterable[Plan]:
+        bar: Iterable[Plan] = tqdm(parts, desc=statistic, unit=" batches", disable=None, leave=False)
         return bar
 
     shift = mean
     if shift is None:
-        sums = in_order(lambda part: _sums(sources.pictures(part)), progress("mean"), threads)
+        sums = map_in_order(lambda part: _sums(sources.images(part)), progress("mean"), threads)
         shift = math.fsum(value for part in sums for value in part) / values
     if not norm:
         return Scaling(shift, None)
     if std is None:
-        # std takes the mean of what it is given: after a mean has been subtracted that is not quite zero
-        squares = in_order(lambda part: _squares(sources.pictures(part), shift), progress("std"), threads)
+        # MATLAB's std subtracts the mean once more: after the first subtraction it is not quite zero
+        squares = map_in_order(lambda part: _squares(sources.images(part), shift), progress("std"), threads)
         rows = [row for part in squares for row in part]
         total = math.fsum(row[0] for row in rows)
-        rest = math.fsum(row[1] for row in rows)
+        remainder = math.fsum(row[1] for row in rows)
         if total <= 0:
-            raise PortError("all values are the same: they cannot be divided by their standard deviation", where="norm")
-        std = math.sqrt((total - rest * rest / values) / (values - 1))
+            problem = "all values are equal, so their standard deviation is 0"
+            raise PortError(problem, code="out-of-range", field="options.norm", hint="leave out norm")
+        std = math.sqrt((total - remainder * remainder / values) / (values - 1))
     return Scaling(shift if mean_sub else None, std)
 
 
-def _flat(pictures: Doubles) -> Doubles:
-    """One contiguous row per sample."""
-    return pictures.reshape(-1, pictures.shape[-1], order="F").T
+def _rows(images: Doubles) -> Doubles:
+    """Return the images with one contiguous row per sample."""
+    return images.reshape(-1, images.shape[-1], order="F").T
 
 
-def _sums(pictures: Doubles) -> list[float]:
-    sums: list[float] = _flat(pictures).sum(axis=1).tolist()
+def _sums(images: Doubles) -> list[float]:
+    sums: list[float] = _rows(images).sum(axis=1).tolist()
     return sums
 
 
-def _squares(pictures: Doubles, shift: float) -> list[tuple[float, float]]:
-    """Sums of squares and of values, per sample, of what is left after subtracting."""
-    rows = _flat(pictures) - shift
+def _squares(images: Doubles, shift: float) -> list[tuple[float, float]]:
+    """Return, per sample, the sums of squares and of values after the subtraction of `shift`."""
+    rows = _rows(images) - shift
     return list(zip((rows * rows).sum(axis=1).tolist(), rows.sum(axis=1).tolist(), strict=True))
 
 
-def in_order(work: Callable[[_T], _R], items: Iterable[_T], threads: int) -> Iterator[_R]:
-    """Like ``map``, in threads, a few items ahead of whoever takes the results."""
-    waiting: deque[Future[_R]] = deque()
+def map_in_order(work: Callable[[_T], _R], items: Iterable[_T], threads: int) -> Iterator[_R]:
+    """Map in threads, a few items ahead of the consumer of the results."""
+    pending: deque[Future[_R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > threads + 1:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(work, item))
+                if len(pending) > threads + 1:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
 
 
-def _valence(path: Path) -> Doubles:
-    name = label_of(path)
+def _read_labels(path: Path) -> Doubles:
+    name = read_label_name(path)
     values = loadmat(path, [name])[name]
     if values.dtype.kind not in "fiu" or values.size != max(values.shape):
-        raise PortError(f"{name} is {' x '.join(map(str, values.shape))} {values.dtype}, not 1 x T", where=path)
+        problem = f"has shape {' x '.join(map(str, values.shape))} and type {values.dtype}, expected numbers 1 x T"
+        raise PortError(problem, code="shape-mismatch", file=path, field=name)
     labels = values.astype(np.float64).ravel()
-    wrong = np.flatnonzero(~np.isfinite(labels))
-    if len(wrong):
+    invalid = np.flatnonzero(~np.isfinite(labels))
+    if len(invalid):
         raise PortError(
-            f"{name}({wrong[0] + 1}) is {labels[wrong[0]]} ({len(wrong)} of {len(labels)} are not finite)",
-            where=path,
-            hint="prepare it again from a gold standard without gaps",
+            f"frame {invalid[0] + 1} has label {labels[invalid[0]]}; {len(invalid)} of {len(labels)} are not finite",
+            code="not-finite",
+            file=path,
+            field=name,
+            hint="prepare the recording again from a gold standard without gaps",
         )
     return labels
 
 
-def _check(path: Path, frames: Frames, valence: Doubles, size: int) -> None:
+def _require_frames(path: Path, frames: Frames, labels: Doubles, size: int) -> None:
     if frames.shape[:2] != (size, size):
         height, width, _ = frames.shape
-        raise PortError(f"frames are {height} x {width}, not {size} x {size}", where=path, hint="change inputsz")
-    if len(frames) != len(valence):
-        raise PortError(f"{len(frames)} frames but {len(valence)} labels", where=path, hint="prepare it again")
+        problem = f"frames are {height} x {width}, inputsz expects {size} x {size}"
+        raise PortError(problem, code="shape-mismatch", file=path, field="video", hint="change inputsz")
+    if len(frames) != len(labels):
+        problem = f"has {len(frames)} frames but {len(labels)} labels"
+        raise PortError(problem, code="wrong-count", file=path, hint="prepare the recording again")

@@ -1,7 +1,7 @@
-"""The inner loops of ``imresize``, and of a face's luma, compiled by Numba, where it is installed (the extra ``fast``).
+"""The inner loops of ``imresize``, and of a face's luma, compiled by Numba (the extra ``fast``).
 
-Same taps, same order, every product rounded before it is added: the same bits as without it. Both passes of a picture
-stay in the cache, and the second one works on the transposed first, so that both run along contiguous samples.
+Same taps, same order, every product rounded before it is added: the same bits as without Numba. Both passes of an image
+stay in the cache; the second works on the transposed result of the first, so that both read contiguous samples.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ DOUBLE, SINGLE, UNSIGNED, SIGNED = range(4)  # how a pass stores its results
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call; takes seconds, and is kept beside this file or in the user's cache, if it can be."""
+    """Compile at the first call, which takes seconds; the result is cached beside this file or in the user's cache."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither can be written
+    except RuntimeError:  # neither cache can be written
         return numba.njit(nogil=True)(function)
 
 
 @_compile
 def _accumulate(x: Array, weights: Array, indices: Array, out: Array) -> None:
-    """Rows of `out` from rows of `x`, taps from left to right; four at a time, as each needs `out` read and written."""
+    """Fill rows of `out` from rows of `x`, taps from left to right; four per pass over `out` to save memory traffic."""
     taps, n = weights.shape[1], out.shape[1]
     for r in range(out.shape[0]):
         o, w, i = out[r], weights[r], indices[r]
@@ -51,7 +51,7 @@ def _accumulate(x: Array, weights: Array, indices: Array, out: Array) -> None:
 
 @_compile
 def _store(values: Array, kind: int, low: float, high: float) -> None:
-    """Leave of `values` what the class of the picture can hold: see `matlab_ports.imresize._store_as`."""
+    """Round `values` in place to the image's class: see `matlab_ports.imresize._round_to`."""
     for r in range(values.shape[0]):
         v = values[r]
         if kind == SINGLE:
@@ -67,22 +67,22 @@ def _store(values: Array, kind: int, low: float, high: float) -> None:
 
 @_compile
 def _transpose(x: Array, out: Array) -> None:
-    """Eight rows at a time: twice as fast here as the plain loops."""
+    """Transpose eight rows at a time, which is twice as fast as plain loops."""
     n, m = x.shape
-    whole = n - n % 8
-    for i in range(0, whole, 8):
+    blocked = n - n % 8
+    for i in range(0, blocked, 8):
         a, b, c, d, e, f, g, h = x[i], x[i + 1], x[i + 2], x[i + 3], x[i + 4], x[i + 5], x[i + 6], x[i + 7]
         for j in range(m):
             o = out[j, i : i + 8]
             o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7] = a[j], b[j], c[j], d[j], e[j], f[j], g[j], h[j]
-    for i in range(whole, n):
+    for i in range(blocked, n):
         for j in range(m):
             out[j, i] = x[i, j]
 
 
 @_compile
-def resize_pictures(
-    pictures: Array,
+def resize_images(
+    images: Array,
     weights1: Array,
     indices1: Array,
     weights2: Array,
@@ -92,11 +92,11 @@ def resize_pictures(
     high: float,
     out: Array,
 ) -> None:
-    """Resize doubles `pictures` (count, n1, n2) into `out` (count, m1, m2), axis 1 before axis 2."""
-    n2, m1, m2 = pictures.shape[2], out.shape[1], out.shape[2]
+    """Resize `images` (count, n1, n2) in double into `out` (count, m1, m2), axis 1 before axis 2."""
+    n2, m1, m2 = images.shape[2], out.shape[1], out.shape[2]
     once, turned, twice = np.empty((m1, n2)), np.empty((n2, m1)), np.empty((m2, m1))
-    for k in range(pictures.shape[0]):
-        _accumulate(pictures[k], weights1, indices1, once)
+    for k in range(images.shape[0]):
+        _accumulate(images[k], weights1, indices1, once)
         _store(once, kind, low, high)
         _transpose(once, turned)
         _accumulate(turned, weights2, indices2, twice)
@@ -106,7 +106,7 @@ def resize_pictures(
 
 @_compile
 def luma(rgb: Array, out: Array) -> None:
-    """``single(Y) / 255`` of a uint8 picture, Y as `matlab_ports.rgb2ycbcr` rounds it, into doubles `out`."""
+    """``single(Y) / 255`` of a uint8 image, Y as `matlab_ports.rgb2ycbcr` rounds it, into doubles `out`."""
     red, green, blue = 65.481 * (1 / 255), 128.553 * (1 / 255), 24.966 * (1 / 255)
     for i in range(rgb.shape[0]):
         for j in range(rgb.shape[1]):
@@ -116,10 +116,10 @@ def luma(rgb: Array, out: Array) -> None:
 
 @lru_cache(maxsize=1)
 def rounds_products() -> bool:
-    """Whether what was compiled rounds a product before it is added; a fused multiply-add would not."""
+    """Whether the compiled loops round a product before it is added; a fused multiply-add would not."""
     a = 1 + 2.0**-30
-    pictures, out = np.empty((1, 2, 33)), np.empty((1, 1, 33))
-    pictures[0, 0], pictures[0, 1] = a * a, a
-    copied = (np.ones((33, 1)), np.arange(33)[:, None])
-    resize_pictures(pictures, np.array([[-1.0, a]]), np.array([[0, 1]]), *copied, DOUBLE, 0.0, 0.0, out)
+    images, out = np.empty((1, 2, 33)), np.empty((1, 1, 33))
+    images[0, 0], images[0, 1] = a * a, a
+    identity = (np.ones((33, 1)), np.arange(33)[:, None])
+    resize_images(images, np.array([[-1.0, a]]), np.array([[0, 1]]), *identity, DOUBLE, 0.0, 0.0, out)
     return not np.any(out)

@@ -1,4 +1,4 @@
-"""The weights ``imresize`` uses: its kernels, and which samples each output sample is made of."""
+"""The kernels of ``imresize``, and the weights with which input samples contribute to each output sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Kernel = Callable[[Doubles], Doubles]
 
 
 def cubic(x: Doubles) -> Doubles:
-    """Keys' kernel with a = -0.5, width 4."""
+    """Keys' cubic kernel with a = -0.5, width 4."""
     absx = np.abs(x)
     absx2 = absx * absx
     absx3 = cube(absx)
@@ -28,8 +28,8 @@ def cubic(x: Doubles) -> Doubles:
 def cube(x: Doubles) -> Doubles:
     """``x .^ 3`` rounded once: MATLAB calls pow, and ``x * x * x`` changes half of all results in the last bit.
 
-    Nothing but additions and multiplications, so that every processor gives the same bits. (The pow of some MATLAB
-    releases is an ulp off for a few arguments, 1.3 for one; that is not reproduced.)
+    It uses additions and multiplications only, so that every processor gives the same bits. The pow of some MATLAB
+    releases is an ulp off for a few arguments, such as 1.3; that is not reproduced.
     """
     square, square_error = _product(x, x)
     high, low = _product(square, x)
@@ -45,7 +45,7 @@ def _product(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def box(x: Doubles) -> Doubles:
-    """One on [-0.5, 0.5), width 1: 'box' and, without antialiasing, 'nearest'."""
+    """The box kernel, one on [-0.5, 0.5), width 1: 'box' and, without antialiasing, 'nearest'."""
     return np.where((x >= -0.5) & (x < 0.5), 1.0, 0.0)
 
 
@@ -62,7 +62,7 @@ def lanczos(x: Doubles, lobes: int) -> Doubles:
 
 
 def _sin(x: Doubles) -> Doubles:
-    """The C library's sine: NumPy's own differs between processors."""
+    """Compute the sine with the C library: NumPy's own differs between processors."""
     return np.array([math.sin(value) for value in x.flat]).reshape(x.shape)
 
 
@@ -78,13 +78,14 @@ _METHODS: dict[str, tuple[Kernel, float]] = {
 }
 
 
-def kernel_of(method: str | tuple[Kernel, float]) -> tuple[Kernel, float, bool]:
-    """Kernel, width and whether antialiasing is on unless asked otherwise."""
+def resolve_kernel(method: str | tuple[Kernel, float]) -> tuple[Kernel, float, bool]:
+    """Return a kernel, its width, and whether antialiasing is on by default."""
     if not isinstance(method, str):
         return (*method, True)
     name = method.lower()
     if name not in _METHODS:
-        raise PortError(f"{method!r} is unknown", where="imresize: method", hint=f"known: {', '.join(_METHODS)}")
+        hint = f"use {', '.join(_METHODS)}"
+        raise PortError("unknown interpolation method", code="name-unknown", field="method", value=method, hint=hint)
     return (*_METHODS[name], name != "nearest")
 
 
@@ -92,7 +93,7 @@ def kernel_of(method: str | tuple[Kernel, float]) -> tuple[Kernel, float, bool]:
 def contributions(
     in_length: int, out_length: int, scale: float, kernel: Kernel, kernel_width: float, *, antialiasing: bool
 ) -> tuple[Doubles, npt.NDArray[np.intp]]:
-    """Weights and 0-based indices of the samples each output sample is made of, along one dimension.
+    """Return weights and 0-based indices of the input samples that contribute to each output sample, in one dimension.
 
     See `matlab_ports.imresize` for the rule.
 
@@ -122,5 +123,5 @@ def contributions(
     mirrored = mirror[np.mod(indices - 1, 2 * in_length).astype(np.intp)]
     used = weights.any(axis=0)
     weights, mirrored = weights[:, used], mirrored[:, used]
-    weights.flags.writeable = mirrored.flags.writeable = False  # they are remembered
+    weights.flags.writeable = mirrored.flags.writeable = False  # the cache hands them out again
     return weights, mirrored

@@ -1,4 +1,4 @@
-"""The table of a recording's frame times, as ``prepare_dataset.m`` reads it."""
+"""Read the table of a recording's frame times, as ``prepare_dataset.m`` does."""
 
 from __future__ import annotations
 
@@ -12,37 +12,42 @@ from matlab_ports._support.errors import PortError
 
 
 def frame_time(path: str | Path) -> npt.NDArray[np.float64]:
-    """Read the times of a recording's frames, as ``dlmread(path, ';', 1, 0)`` and its second column.
+    """Read the times of a recording's frames: the second column of ``dlmread(path, ';', 1, 0)``.
 
     Returns
     -------
     numpy.ndarray
-        Seconds, one for every frame of the video.
+        (T,) seconds, one for every frame of the video.
 
     Raises
     ------
     PortError
-        If the file cannot be read, or a row has no such number.
+        The file cannot be read, or a row lacks a finite number in its second column.
     """
     path = Path(path)
+    hint = "separate the columns by `;`"
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()[1:]
     except OSError as error:
-        raise PortError(f"cannot be read ({error.strerror})", where=path) from None
+        raise PortError(f"cannot be read: {error.strerror}", code="file-unreadable", file=path) from None
     except UnicodeDecodeError:
-        raise PortError("is no text", where=path, hint="a table with `;` between its columns") from None
+        raise PortError("is not text, expected a table of times", code="wrong-format", file=path, hint=hint) from None
     times = []
     for number, line in enumerate(lines, 2):
         if not line.strip():
             continue
         cells = line.split(";")
+        if len(cells) < 2:
+            problem = f"no second column in {line[:40]!r}"
+            raise PortError(problem, code="syntax", file=path, line=number, hint=hint)
         try:
             times.append(float(cells[1]))
-        except (IndexError, ValueError):
-            what = f"no number in column 2: {cells[1][:40]!r}" if len(cells) > 1 else f"no second column: {line[:40]!r}"
-            raise PortError(f"line {number} has {what}", where=path, hint="columns stand between `;`") from None
+        except ValueError:
+            problem = f"expected a number in column 2, got {cells[1][:40]!r}"
+            raise PortError(problem, code="syntax", file=path, line=number, hint=hint) from None
         if not math.isfinite(times[-1]):
-            raise PortError(f"line {number} has the time {cells[1].strip()}", where=path)
+            problem = f"the time is {cells[1].strip()}, expected a finite number"
+            raise PortError(problem, code="not-finite", file=path, line=number)
     if not times:
-        raise PortError("holds no times", where=path)
+        raise PortError("holds no times", code="empty", file=path)
     return np.array(times)

@@ -1,8 +1,8 @@
-"""Read stacks of frames in MAT-files a few frames at a time: a whole video is never held.
+"""Read the frames of a video in a MAT-file a few at a time; memory never holds the whole video.
 
-Frames lie one after the other in a file of any version (columns first, as MATLAB orders them). Where they lie there as
-they are, in ``-v6`` and in ``-v7.3`` without compression, they are read from their place; deflated ones are inflated
-once, piece by piece, into a scratch file that has no name and goes when it is closed.
+In a file of any version, frames lie one after the other, columns first as MATLAB orders them. Uncompressed frames
+(``-v6``, and ``-v7.3`` without filters) are read from their place. Deflated frames are inflated once, piece by piece,
+into an unnamed scratch file that disappears when it is closed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ import numpy.typing as npt
 
 from matlab_ports._support import mat5, mat73
 from matlab_ports._support.errors import PortError
+from matlab_ports._support.files import require_file
 
 Array = npt.NDArray[Any]
-_PIECE = 1 << 22
+_PIECE = 1 << 22  # bytes inflated at once
+_HINT = "write the file again"
 
 
 class Frames:
@@ -53,7 +55,8 @@ class Frames:
     def _with_shape(self, shape: tuple[int, ...]) -> Self:
         if len(shape) not in (2, 3) or 0 in shape[:2]:
             size = " x ".join(map(str, shape))
-            raise PortError(f"{self.name} is {size}, not H x W x T", where=self.path)
+            problem = f"has shape {size}, expected H x W x T"
+            raise PortError(problem, code="shape-mismatch", file=self.path, field=self.name)
         self.shape = (*shape, 1)[:3]  # type: ignore[assignment]  # MATLAB drops a last dimension of 1
         return self
 
@@ -67,7 +70,7 @@ class Frames:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def take(self, indices: npt.ArrayLike) -> Array:
@@ -81,59 +84,60 @@ class Frames:
         Returns
         -------
         numpy.ndarray
-            (H, W, n) of the variable's class, columns first in memory as in the file.
+            (H, W, n) of the variable's class, in column-major order as in the file.
 
         Raises
         ------
         PortError
-            If the file does not hold a frame any more.
+            An index is out of range, or the file was truncated meanwhile.
         """
-        wanted = np.asarray(indices, dtype=np.int64).reshape(-1).tolist()
+        numbers = np.asarray(indices, dtype=np.int64).reshape(-1).tolist()
         height, width, _ = self.shape
-        frames = np.empty((height, width, len(wanted)), self.dtype, order="F")
-        for place, index in enumerate(wanted):
+        frames = np.empty((height, width, len(numbers)), self.dtype, order="F")
+        for place, index in enumerate(numbers):
             self.read_into(index, frames[:, :, place])
         return frames
 
     def read_into(self, index: int, out: Array) -> None:
-        """Read one frame, 0-based, into an array H x W of any type: converted while it is in the cache."""
+        """Read one frame, 0-based, into an array (H, W) of any type, which converts it while it is in the cache."""
         height, width, count = self.shape
         if not 0 <= index < count:
-            raise PortError(f"no frame {index}, {self.name} has {count}", where=self.path)
+            problem = f"frame {index} is out of range 0 to {count - 1}"
+            raise PortError(problem, code="out-of-range", file=self.path, field=self.name)
         try:
             frame, target = self._local.frame
-        except AttributeError:  # the first one in this thread
+        except AttributeError:  # this thread's first frame
             frame = np.empty((width, height), self._stored)
             target = frame.reshape(-1).view(np.uint8).data
             self._local.frame = frame, target
         if _read_at(self.path, self._file.fileno(), target, self._offset + index * len(target)) != len(target):
-            raise PortError(f"{self.name} is cut off", where=self.path, hint="make it again")
+            raise PortError("truncated", code="damaged-file", file=self.path, field=self.name, hint=_HINT)
         out.T[...] = frame
 
 
 def _read_at(path: Path, descriptor: int, target: memoryview, place: int) -> int:
-    """Fill `target` from `place` on; a memory map would count as memory of this process."""
+    """Fill `target` with the bytes from `place` on; a memory map would count as memory of this process."""
     done = 0
     while done < len(target):
         try:
-            got = os.preadv(descriptor, [target[done:]], place + done)
+            count = os.preadv(descriptor, [target[done:]], place + done)
         except OSError as error:
-            raise PortError(f"cannot be read ({error.strerror})", where=path) from None
-        if not got:
+            raise PortError(f"cannot be read: {error.strerror}", code="file-unreadable", file=path) from None
+        if not count:
             break
-        done += got
+        done += count
     return done
 
 
 def open_frames(path: str | Path, name: str = "video", *, scratch: str | Path | None = None) -> Frames:
-    """Open a stack of frames in a MAT-file of any version since 5.
+    """Open the frames of a video in a MAT-file of version 5 or later.
 
     Parameters
     ----------
     path, name
         The file and its variable: real numbers, H x W x T.
     scratch
-        Where to inflate a deflated variable to; by default where the system keeps temporary files.
+        Folder for an inflated copy of a deflated variable; by default the system's folder of temporary files.
 
     Returns
     -------
@@ -143,7 +147,7 @@ def open_frames(path: str | Path, name: str = "video", *, scratch: str | Path | 
     Raises
     ------
     PortError
-        If the file cannot be read, or has no such variable, or that is no stack of frames.
+        The file cannot be read, lacks the variable, or the variable is not an array of frames.
     """
     path = Path(path)
     require_matfile(path)
@@ -156,20 +160,20 @@ def open_frames(path: str | Path, name: str = "video", *, scratch: str | Path | 
             break
         names.append(variable.name)
     else:
-        raise missing(path, [name], names)
+        raise unknown_variables(path, [name], names)
     if variable.dtype is None or variable.dtype == bool or variable.is_complex:
-        raise PortError(f"{name} is no array of real numbers", where=path)
+        raise PortError("expected an array of real numbers, H x W x T", code="wrong-type", file=path, field=name)
     stored = variable.stored or variable.dtype
     if not variable.compressed:
         end = variable.offset + math.prod(variable.shape) * stored.itemsize
         if end > variable.nbytes:
-            raise PortError(f"{name} is damaged", where=path, hint="make it again")
+            raise PortError("damaged", code="damaged-file", file=path, field=name, hint=_HINT)
         # buffering would read ahead of every frame
         file: Any = path.open("rb", buffering=0)
         offset = variable.start + variable.offset
     else:
         size = math.prod(variable.shape) * stored.itemsize
-        file, offset = _scratch(path, folder, mat5.inflate(path, variable), size), 0
+        file, offset = _inflate_to_scratch(path, folder, mat5.inflate(path, variable), size), 0
     return _checked(Frames(path, name, file, offset, stored, variable.dtype), variable.shape)
 
 
@@ -182,22 +186,22 @@ def _checked(frames: Frames, shape: tuple[int, ...]) -> Frames:
 
 
 def _open_73(path: Path, name: str, folder: Path | None) -> Frames:
-    with hdf5(path) as source:
-        names = mat73.names_of(source)
+    with open_hdf5(path) as source:
+        names = mat73.variable_names(source)
         if name not in names:
-            raise missing(path, [name], names)
-        video = mat73.dataset_of(source, name)
-        if video.dtype.kind == "V" or "MATLAB_empty" in video.attrs or mat73.kind_of(video) in ("char", "logical"):
-            raise PortError(f"{name} is no array of real numbers, H x W x T", where=path)
+            raise unknown_variables(path, [name], names)
+        video = mat73.require_dataset(source, name)
+        if video.dtype.kind == "V" or "MATLAB_empty" in video.attrs or mat73.stored_class(video) in ("char", "logical"):
+            raise PortError("expected an array of real numbers, H x W x T", code="wrong-type", file=path, field=name)
         if not video.shape:
-            raise PortError(f"{name} is a number, not H x W x T", where=path)
+            raise PortError("is a number, expected H x W x T", code="shape-mismatch", file=path, field=name)
         offset = video.id.get_offset()
         if offset is None:  # in chunks, or deflated
             step = max(1, _PIECE // max(1, video.dtype.itemsize * math.prod(video.shape[1:])))
             if video.chunks:
                 step = max(video.chunks[0], step // video.chunks[0] * video.chunks[0])
             pieces = (video[start : start + step].tobytes() for start in range(0, len(video), step))
-            file: Any = _scratch(path, folder, pieces, int(video.nbytes))
+            file: Any = _inflate_to_scratch(path, folder, pieces, int(video.nbytes))
             offset = 0
         else:
             file = path.open("rb", buffering=0)
@@ -205,8 +209,8 @@ def _open_73(path: Path, name: str, folder: Path | None) -> Frames:
         return _checked(Frames(path, name, file, offset, video.dtype, dtype), video.shape[::-1])
 
 
-def _scratch(path: Path, folder: Path | None, pieces: Iterator[bytes], size: int) -> Any:
-    """An unnamed file of pieces that come to `size` bytes."""
+def _inflate_to_scratch(path: Path, folder: Path | None, pieces: Iterator[bytes], size: int) -> Any:
+    """Write pieces of `size` bytes in all into an unnamed file."""
     file: Any = None
     try:
         _require_room(folder, size)
@@ -216,13 +220,14 @@ def _scratch(path: Path, folder: Path | None, pieces: Iterator[bytes], size: int
         file.flush()
     except BaseException as error:
         if file is not None:
-            with suppress(OSError):  # what is left in its buffer
+            with suppress(OSError):  # from flushing its buffer
                 file.close()
         if isinstance(error, OSError):
             raise PortError(
-                f"cannot be inflated in {folder or tempfile.gettempdir()} ({error.strerror or error})",
-                where=path,
-                hint="make room, or save it with -v6",
+                f"cannot be inflated in {folder or tempfile.gettempdir()}: {error.strerror or error}",
+                code="file-unwritable",
+                file=path,
+                hint="free disk space, or save the recording with -v6",
             ) from None
         raise
     return file
@@ -231,34 +236,33 @@ def _scratch(path: Path, folder: Path | None, pieces: Iterator[bytes], size: int
 def _require_room(folder: Path | None, size: int) -> None:
     room = shutil.disk_usage(folder or tempfile.gettempdir()).free
     if size > room:
-        raise OSError(f"{size} bytes are needed, {room} are free")
+        raise OSError(f"needs {size} bytes, {room} are free")
 
 
 @contextmanager
-def hdf5(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file open for reading; what the library says about a damaged one as the ports' error."""
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading; errors of the library become a `PortError`."""
     try:
         with h5py.File(path) as file:
             yield file
     except PortError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # the last two for types it cannot map
-        raise PortError(f"a -v7.3 file that cannot be read ({error})", where=path, hint="make it again") from None
+        raise PortError(f"damaged -v7.3 file: {error}", code="damaged-file", file=path, hint=_HINT) from None
 
 
 def require_matfile(path: Path) -> None:
-    """Refuse what is no MAT-file of version 5 or later."""
-    if not path.is_file():
-        raise PortError("is a folder" if path.is_dir() else "no such file", where=path)
-    if not path.stat().st_size:
-        raise PortError("is empty", where=path, hint="make it again")
+    """Refuse a path that is not a MAT-file of version 5 or later."""
+    require_file(path)
     with path.open("rb") as file:
         first = file.read(mat5.HEADER)
-    known = len(first) == mat5.HEADER and first[-4:] in (b"\x00\x01IM", b"\x01\x00MI", b"\x00\x02IM")
-    if not known and not mat73.is_hdf5(path):
-        raise PortError("not a MAT-file of version 5, 6, 7 or 7.3", where=path, hint="write it with MATLAB's save")
+    has_header = len(first) == mat5.HEADER and first[-4:] in (b"\x00\x01IM", b"\x01\x00MI", b"\x00\x02IM")
+    if not has_header and not mat73.is_hdf5(path):
+        hint = "write it with MATLAB's save"
+        raise PortError("is not a MAT-file of version 5, 6, 7 or 7.3", code="wrong-format", file=path, hint=hint)
 
 
-def missing(path: Path, names: Sequence[str], there: Sequence[str]) -> PortError:
-    """The error for variables that are not there."""
-    return PortError(f"has no variable {', '.join(names)}; it holds {', '.join(there) or 'none'}", where=path)
+def unknown_variables(path: Path, names: Sequence[str], available: Sequence[str]) -> PortError:
+    """Return the error for variables that a file lacks."""
+    problem, hint = f"has no variable {', '.join(names)}", f"it holds {', '.join(available) or 'none'}"
+    return PortError(problem, code="field-missing", file=path, hint=hint)

@@ -1,8 +1,8 @@
-"""The element structure of MATLAB's level 5 MAT-files (``-v6`` and ``-v7``), as far as streaming one variable needs it.
+"""Read and write the elements of MATLAB's level 5 MAT-files (``-v6`` and ``-v7``), as far as one variable needs it.
 
-A file is a header of 128 bytes and then one element per variable: a tag (type, bytes) and, in type 14 (matrix), flags,
-dimensions, name and values, each an element of its own. ``-v7`` wraps every variable into an element of type 15, which
-is the zlib stream of what ``-v6`` writes. Values of a class double may be stored in a narrower integer type.
+A file is a header of 128 bytes followed by one element per variable: a tag (type, bytes) and, for type 14 (matrix),
+flags, dimensions, name and values, each an element itself. ``-v7`` wraps every variable in an element of type 15, the
+zlib stream of what ``-v6`` writes. Values of class double may be stored in a narrower integer type.
 
 Source: MathWorks, *MAT-File Format* (R2019a), chapter 1.
 """
@@ -22,18 +22,19 @@ import numpy.typing as npt
 from matlab_ports._support.errors import PortError
 
 HEADER = 128
+_HINT = "write the file again"
 LIMIT = 2**31 - 1  # bytes of one variable
-DEFLATE = 1032  # bytes that a byte of a deflated stream can hold at most
+DEFLATE = 1032  # the largest ratio that deflate can reach
 _MATRIX, _COMPRESSED = 14, 15
 _INT8, _INT32, _UINT32 = 1, 5, 6
 _TEXT = 116
-_STORED = {  # the types numbers are stored in
+_STORED = {  # types that numbers are stored in
     1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
 }  # fmt: skip
 _CLASSES = {  # the classes of numeric arrays
     6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8",
 }  # fmt: skip
-_WORDS = {
+_CLASS_NAMES = {
     1: "cell", 2: "struct", 3: "object", 4: "char", 5: "sparse", 6: "double", 7: "single", 8: "int8", 9: "uint8",
     10: "int16", 11: "uint16", 12: "int32", 13: "uint32", 14: "int64", 15: "uint64",
     16: "function_handle", 17: "object",
@@ -43,39 +44,39 @@ _ENCODINGS = {  # of text, little and big endian
     16: ("utf-8",) * 2, 17: ("utf-16-le", "utf-16-be"), 18: ("utf-32-le", "utf-32-be"),
 }  # fmt: skip
 _COMPLEX, _LOGICAL = 0x0800, 0x0200  # flags
-_HEAD = 1024  # flags, dimensions and name of any variable with less than a hundred dimensions
+_HEAD = 1024  # bytes; holds flags, dimensions and name of a variable with fewer than a hundred dimensions
 
 
 class Variable(NamedTuple):
-    """One variable: where its values are and what they are."""
+    """One variable: the class, shape and place of its values."""
 
     name: str
     shape: tuple[int, ...]
-    kind: str  # its class, in MATLAB's words
-    dtype: np.dtype[Any] | None  # of that class; None for what is no array of numbers
+    kind: str  # MATLAB's name of its class
+    dtype: np.dtype[Any] | None  # of that class; None unless it is an array of numbers
     is_complex: bool
-    order: str  # of bytes
-    stored: np.dtype[Any] | None  # what its (real) values are stored as, byte order included; None without any
-    start: int  # of the element behind its tag
-    nbytes: int  # of the element
-    inflated: int  # bytes of the element, its own tag included where it is compressed, after inflating
-    tag: int  # where the values' own tag is, in the element or, if compressed, in its inflated stream
-    offset: int  # where the values are
+    order: str  # byte order, < or >
+    stored: np.dtype[Any] | None  # type and byte order in which its real part is stored; None without values
+    start: int  # byte where the element begins, behind its tag
+    nbytes: int  # size of the element
+    inflated: int  # size of the element when inflated; for a compressed variable, its own tag included
+    tag: int  # place of the values' own tag, in the element or, if compressed, in its inflated stream
+    offset: int  # place of the values, counted alike
     compressed: bool
 
 
 def header(text: str, version: int = 0x0100) -> bytes:
-    """The first 128 bytes of a little-endian file; 0x0100 is level 5, 0x0200 is -v7.3."""
+    """Return the first 128 bytes of a little-endian file; version 0x0100 is level 5, 0x0200 is -v7.3."""
     return text.encode("ascii").ljust(_TEXT) + bytes(8) + struct.pack("<H2s", version, b"IM")
 
 
 def variables(path: Path) -> Iterator[Variable]:
-    """Walk over a file's variables, reading nothing but their beginnings.
+    """Iterate over a file's variables, reading only the beginning of each.
 
     Raises
     ------
     PortError
-        If the file is cut off or damaged.
+        The file is truncated or damaged.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -85,15 +86,16 @@ def variables(path: Path) -> Iterator[Variable]:
             file.seek(position)
             tag = file.read(8)
             if len(tag) < 8:
-                raise PortError(f"cut off or damaged at byte {position}", where=path, hint="make it again")
+                raise PortError(f"truncated at byte {position}", code="damaged-file", file=path, hint=_HINT)
             kind, nbytes = struct.unpack(order + "II", tag)
             if position + 8 + nbytes > size or kind not in (_MATRIX, _COMPRESSED):
-                problem = "cut off" if position + 8 + nbytes > size else f"damaged (an element of type {kind})"
-                raise PortError(f"{problem} at byte {position} of {size}", where=path, hint="make it again")
+                problem = "truncated" if position + 8 + nbytes > size else f"damaged (an element of type {kind})"
+                raise PortError(f"{problem} at byte {position} of {size}", code="damaged-file", file=path, hint=_HINT)
             try:
                 yield _variable(file, order, position + 8, nbytes, compressed=kind == _COMPRESSED)
             except (struct.error, zlib.error, KeyError, UnicodeDecodeError) as error:
-                raise PortError(f"damaged at byte {position} ({error})", where=path, hint="make it again") from None
+                problem = f"damaged at byte {position}: {error}"
+                raise PortError(problem, code="damaged-file", file=path, hint=_HINT) from None
             position += 8 + nbytes
 
 
@@ -106,37 +108,39 @@ def _variable(file: BinaryIO, order: str, start: int, nbytes: int, *, compressed
         if inflated > DEFLATE * nbytes:
             raise struct.error(f"{nbytes} deflated bytes cannot hold {inflated}")
     (flags, _), position = _element(head, order, lead)
-    word = struct.unpack_from(order + "I", flags)[0]
+    flag_bits = struct.unpack_from(order + "I", flags)[0]
     (dimensions, _), position = _element(head, order, position)
     shape = tuple(struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions))
     (name, _), position = _element(head, order, position)
-    kind = word & 0xFF
-    words = "logical" if word & _LOGICAL and kind in _CLASSES else _WORDS.get(kind, f"class {kind}")
-    dtype = np.dtype(bool if words == "logical" else _CLASSES[kind]) if kind in _CLASSES else None
+    kind = flag_bits & 0xFF
+    class_name = "logical" if flag_bits & _LOGICAL and kind in _CLASSES else _CLASS_NAMES.get(kind, f"class {kind}")
+    dtype = np.dtype(bool if class_name == "logical" else _CLASSES[kind]) if kind in _CLASSES else None
     stored, offset = None, position
     if dtype is not None and math.prod(shape):
-        first, nbytes_there = struct.unpack_from(order + "II", head, position)
+        first, value_bytes = struct.unpack_from(order + "II", head, position)
         code = first & 0xFFFF if first >> 16 else first
         offset += 4 if first >> 16 else 8
         stored = np.dtype(order + _STORED[code])
-        if len(shape) < 2 or min(shape) < 0 or (first >> 16 or nbytes_there) != math.prod(shape) * stored.itemsize:
+        if len(shape) < 2 or min(shape) < 0 or (first >> 16 or value_bytes) != math.prod(shape) * stored.itemsize:
             raise struct.error("values do not fill the array")
         if offset + math.prod(shape) * stored.itemsize > inflated:
             raise struct.error("values reach beyond their element")
-    where = (start, nbytes, inflated, position, offset, compressed)
-    return Variable(name.decode("ascii"), shape, words, dtype, bool(word & _COMPLEX), order, stored, *where)
+    place = (start, nbytes, inflated, position, offset, compressed)
+    is_complex = bool(flag_bits & _COMPLEX)
+    return Variable(name.decode("ascii"), shape, class_name, dtype, is_complex, order, stored, *place)
 
 
 def read(path: Path, variable: Variable) -> npt.NDArray[Any]:
-    """A whole variable: numbers, logicals or text.
+    """Read a variable: numbers, logicals or text.
 
     Raises
     ------
     PortError
-        If it is something else, or damaged.
+        It is of another class, or damaged.
     """
     if variable.dtype is None and variable.kind != "char":
-        raise PortError(f"{variable.name} is a {variable.kind}, not an array", where=path)
+        problem = f"is a {variable.kind}, expected an array"
+        raise PortError(problem, code="wrong-type", file=path, field=variable.name)
     content = _content(path, variable)
     try:
         if not math.prod(variable.shape):
@@ -147,28 +151,28 @@ def read(path: Path, variable: Variable) -> npt.NDArray[Any]:
         if not variable.is_complex:
             return real.astype(variable.dtype, copy=False)
         imaginary, _ = _values(content, variable, position)
-        whole: npt.NDArray[Any] = real.astype(variable.dtype) + 1j * imaginary.astype(variable.dtype)
+        values: npt.NDArray[Any] = real.astype(variable.dtype) + 1j * imaginary.astype(variable.dtype)
     except (struct.error, ValueError, KeyError) as error:
-        raise PortError(f"{variable.name} is damaged ({error})", where=path, hint="make it again") from None
-    return whole
+        raise _damaged(path, variable, f"damaged: {error}") from None
+    return values
 
 
 def _values(content: bytearray, variable: Variable, position: int) -> tuple[npt.NDArray[Any], int]:
-    """The array whose tag is at `position`, in MATLAB's shape, and where the next tag is."""
+    """Return the array whose tag is at `position`, in MATLAB's shape, and the place of the next tag."""
     word, nbytes = struct.unpack_from(variable.order + "II", content, position)
-    code, start, next_one = (word & 0xFFFF, position + 4, position + 8) if word >> 16 else (word, position + 8, 0)
+    code, start, end = (word & 0xFFFF, position + 4, position + 8) if word >> 16 else (word, position + 8, 0)
     nbytes = word >> 16 or nbytes
-    next_one = next_one or start + nbytes + -nbytes % 8
+    end = end or start + nbytes + -nbytes % 8
     if variable.dtype is None:
         text = bytes(content[start : start + nbytes]).decode(_ENCODINGS[code][variable.order == ">"])
-        return np.array(list(text)).reshape(variable.shape, order="F"), next_one
+        return np.array(list(text)).reshape(variable.shape, order="F"), end
     stored = np.dtype(variable.order + _STORED[code])
     flat = np.frombuffer(content, stored, math.prod(variable.shape), start)
-    return flat.astype(stored.newbyteorder("="), copy=False).reshape(variable.shape, order="F"), next_one
+    return flat.astype(stored.newbyteorder("="), copy=False).reshape(variable.shape, order="F"), end
 
 
 def _content(path: Path, variable: Variable) -> bytearray:
-    """The whole element, inflated."""
+    """Return the whole element, inflated."""
     with path.open("rb") as file:
         file.seek(variable.start)
         if not variable.compressed:
@@ -176,22 +180,21 @@ def _content(path: Path, variable: Variable) -> bytearray:
             file.readinto(content)
             return content
         stream, content = zlib.decompressobj(), bytearray()
-        left = variable.nbytes
-        while left and not stream.eof:
-            piece = file.read(min(left, 1 << 20))
-            left -= len(piece)
+        remaining = variable.nbytes
+        while remaining and not stream.eof:
+            piece = file.read(min(remaining, 1 << 20))
+            remaining -= len(piece)
             try:
                 content += stream.decompress(piece, variable.inflated + 1 - len(content))
             except zlib.error as error:
-                raise PortError(f"{variable.name} is damaged ({error})", where=path, hint="make it again") from None
+                raise _damaged(path, variable, f"damaged: {error}") from None
             if len(content) > variable.inflated:
-                problem = f"{variable.name} inflates to more than the {variable.inflated} bytes of its element"
-                raise PortError(problem, where=path, hint="make it again")
+                raise _damaged(path, variable, f"inflates to more than the {variable.inflated} bytes of its element")
         return content
 
 
 def _element(head: bytes, order: str, position: int) -> tuple[tuple[bytes, int], int]:
-    """The bytes and the type of the element at `position`, and where the next one begins."""
+    """Return the bytes and the type of the element at `position`, and the place of the next element."""
     word, nbytes = struct.unpack_from(order + "II", head, position)
     if word >> 16:  # four bytes or less lie in the tag itself
         return (head[position + 4 : position + 4 + (word >> 16)], word & 0xFFFF), position + 8
@@ -199,42 +202,45 @@ def _element(head: bytes, order: str, position: int) -> tuple[tuple[bytes, int],
 
 
 def inflate(path: Path, variable: Variable, piece: int = 1 << 20) -> Iterator[bytes]:
-    """The values of a compressed variable, piece by piece."""
+    """Yield the values of a compressed variable, piece by piece."""
     skip = variable.offset
-    left = math.prod(variable.shape) * (variable.stored.itemsize if variable.stored else 0)
+    missing = math.prod(variable.shape) * (variable.stored.itemsize if variable.stored else 0)
     stream = zlib.decompressobj()
     with path.open("rb") as file:
         file.seek(variable.start)
         remaining = variable.nbytes
-        waiting = b""
-        while left:
-            if not waiting and remaining:
-                waiting = file.read(min(piece, remaining))
-                remaining -= len(waiting)
+        packed = b""
+        while missing:
+            if not packed and remaining:
+                packed = file.read(min(piece, remaining))
+                remaining -= len(packed)
             try:
-                values = stream.decompress(waiting, piece)
+                values = stream.decompress(packed, piece)
             except zlib.error as error:
-                raise PortError(f"{variable.name} is damaged ({error})", where=path, hint="make it again") from None
-            waiting = stream.unconsumed_tail
-            if not values and not waiting and not remaining:
-                raise PortError(f"{variable.name} is cut off", where=path, hint="make it again")
-            kept = values[skip : skip + left]
+                raise _damaged(path, variable, f"damaged: {error}") from None
+            packed = stream.unconsumed_tail
+            if not values and not packed and not remaining:
+                raise _damaged(path, variable, "truncated")
+            content = values[skip : skip + missing]
             skip = max(0, skip - len(values))
-            left -= len(kept)
-            yield kept
+            missing -= len(content)
+            yield content
+
+
+def _damaged(path: Path, variable: Variable, problem: str) -> PortError:
+    return PortError(problem, code="damaged-file", file=path, field=variable.name, hint=_HINT)
 
 
 def matrix_head(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """All of a little-endian matrix element that comes before its values, its own tag included.
+    """Return what precedes the values in a little-endian matrix element, its own tag included.
 
     Raises
     ------
     PortError
-        If the variable is too large for the format.
+        The variable is too large for the format.
     """
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes > LIMIT:
-        raise PortError(too_large(name, nbytes), where="version", hint="use -v7.3")
+    require_size(name, nbytes)
     code = {value: key for key, value in _CLASSES.items()}[dtype.str[1:]]
     kind = {value: key for key, value in _STORED.items()}[dtype.str[1:]]
     letters = name.encode("ascii")
@@ -245,9 +251,11 @@ def matrix_head(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> byte
     return struct.pack("<II", _MATRIX, len(body) + nbytes + -nbytes % 8) + body
 
 
-def too_large(name: str, nbytes: int) -> str:
-    """What is wrong with a variable of so many bytes."""
-    return f"{name} has {nbytes} bytes, more than the {LIMIT} a variable of -v6 or -v7 may have"
+def require_size(name: str, nbytes: int) -> None:
+    """Refuse a variable that is too large for -v6 and -v7."""
+    if nbytes > LIMIT:
+        problem = f"has {nbytes} bytes, a variable of -v6 or -v7 holds at most {LIMIT}"
+        raise PortError(problem, code="too-large", field=name, hint="use version -v7.3")
 
 
 def _padded(element: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""``-v7.3`` MAT-files: HDF5 behind a block of 512 bytes, arrays with their axes reversed, classes as attributes.
+"""Read and write ``-v7.3`` MAT-files: HDF5 behind 512 bytes, arrays with their axes reversed, classes as attributes.
 
 Numbers, logicals and text, as ``save -v7.3`` lays them out; cells, structs and objects are refused by name.
 """
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports._support.errors import PortError
+from matlab_ports._support.errors import Code, PortError
 from matlab_ports._support.hdf5_writer import HDF5Writer, hdf5_writer
 from matlab_ports._support.mat5 import DEFLATE, header
 
@@ -24,33 +24,34 @@ Array = npt.NDArray[Any]
 USERBLOCK = 512
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
-_NAMES = {
+_CLASS_NAMES = {
     "float64": "double", "float32": "single", "bool": "logical",
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }  # fmt: skip
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether HDF5 begins where MATLAB lets it begin, or at the beginning of the file."""
+    """Whether HDF5 begins behind MATLAB's block, or at the beginning of the file."""
     with path.open("rb") as file:
         first = file.read(USERBLOCK + len(_MAGIC))
     return first.startswith(_MAGIC) or first[USERBLOCK:] == _MAGIC
 
 
-def class_of(dtype: np.dtype[Any], name: str) -> str:
-    """MATLAB's name for a type of number."""
-    if dtype.name not in _NAMES:
-        raise PortError(f"{name} has the type {dtype}", where="savemat", hint=f"use one of {', '.join(_NAMES)}")
-    return _NAMES[dtype.name]
+def class_name(dtype: np.dtype[Any], name: str) -> str:
+    """Return MATLAB's name of a numeric type."""
+    if dtype.name not in _CLASS_NAMES:
+        hint = f"use one of {', '.join(_CLASS_NAMES)}"
+        raise PortError(f"MATLAB has no class for the type {dtype}", code="wrong-type", field=name, hint=hint)
+    return _CLASS_NAMES[dtype.name]
 
 
 def create(path: Path) -> AbstractContextManager[HDF5Writer]:
-    """A file to write, empty till now; `finish` it after closing."""
+    """Open an empty file for writing; call `finish` after closing it."""
     return hdf5_writer(path, "w", libver=("earliest", "v108"), userblock_size=USERBLOCK)
 
 
 def finish(path: Path) -> None:
-    """Write the block by which MATLAB knows its own files."""
+    """Write the block by which MATLAB recognises its files."""
     with path.open("r+b") as file:
         file.write(header("MATLAB 7.3 MAT-file, Platform: matlab_ports, HDF5 schema 1.00 .", 0x0200))
 
@@ -71,11 +72,11 @@ def put(file: h5py.File, name: str, values: Array) -> None:
         part = np.dtype(f"f{values.dtype.itemsize // 2}")
         pairs = np.empty(values.shape, [("real", part), ("imag", part)])
         pairs["real"], pairs["imag"] = values.real, values.imag
-        _dataset(file, name, pairs, class_of(part, name))
+        _dataset(file, name, pairs, class_name(part, name))
     elif values.dtype == bool:
         _dataset(file, name, values.astype(np.uint8), "logical").attrs["MATLAB_int_decode"] = np.int32(1)
     else:
-        _dataset(file, name, values, class_of(values.dtype, name))
+        _dataset(file, name, values, class_name(values.dtype, name))
 
 
 def _dataset(file: h5py.File, name: str, values: Array, kind: str) -> h5py.Dataset:
@@ -88,75 +89,78 @@ def _dataset(file: h5py.File, name: str, values: Array, kind: str) -> h5py.Datas
     return dataset
 
 
-def names_of(file: h5py.File) -> list[str]:
-    """The variables; ``#refs#`` and ``#subsystem#`` belong to cells and objects, and a link is none."""
+def variable_names(file: h5py.File) -> list[str]:
+    """Return the variables' names; ``#refs#`` and ``#subsystem#`` belong to cells and objects, links do not count."""
     return [name for name in file if not name.startswith("#") and type(file.get(name, getlink=True)) is h5py.HardLink]
 
 
-def kind_of(item: h5py.Dataset | h5py.Group) -> str:
-    """MATLAB's class; empty if the file does not say."""
+def stored_class(item: h5py.Dataset | h5py.Group) -> str:
+    """Return the name of MATLAB's class; empty if the file does not state it."""
     kind = item.attrs.get("MATLAB_class", b"")
     return kind.decode() if isinstance(kind, bytes) else str(kind)
 
 
 def is_array(item: h5py.Dataset | h5py.Group) -> bool:
     """Whether it holds numbers, logicals or text."""
-    if not isinstance(item, h5py.Dataset) or kind_of(item) in ("cell", "struct"):
+    if not isinstance(item, h5py.Dataset) or stored_class(item) in ("cell", "struct"):
         return False
     parts = [item.dtype[part] for part in item.dtype.names or ()]
     return item.dtype.kind in "fiu" or (item.dtype.names == ("real", "imag") and all(p.kind in "fiu" for p in parts))
 
 
-def dataset_of(file: h5py.File, name: str) -> h5py.Dataset:
-    """The dataset of a variable that `names_of` tells.
+def require_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return the dataset of a variable that `variable_names` lists.
 
     Raises
     ------
     PortError
-        If it is no array, or the file does not hold its values: HDF5 makes up what was never written, reads other
-        files, and inflates what a filter gives it, however often.
+        It is not an array, or the file does not hold its values: HDF5 invents values that were never written, reads
+        other files, and inflates without limit.
     """
     item = file[name]
     if not is_array(item):
-        raise PortError(f"{name} is a {kind_of(item) or 'group'}, not an array", where=file.filename)
-    problem = _unstored(item, Path(file.filename).stat().st_size)
-    if problem:
-        raise PortError(f"{name} {problem}", where=file.filename, hint="make it again")
+        problem = f"is a {stored_class(item) or 'group'}, expected an array"
+        raise PortError(problem, code="wrong-type", file=file.filename, field=name)
+    _require_values(item, name, Path(file.filename))
     return item
 
 
-def _unstored(dataset: h5py.Dataset, available: int) -> str:
-    """What keeps a dataset's values from being read out of a file of `available` bytes; empty if nothing does."""
+def _require_values(dataset: h5py.Dataset, name: str, path: Path) -> None:
+    """Refuse a dataset whose values are not all in its file, or cannot be."""
+
+    def error(problem: str, code: Code = "damaged-file") -> PortError:
+        return PortError(problem, code=code, file=path, field=name, hint="write the file again with MATLAB's save")
+
     if dataset.shape is None:
-        return "has an empty dataspace, no values"
+        raise error("has an empty dataspace, no values", "empty")
     if dataset.is_virtual or dataset.external:
-        return "takes its values from other files"
+        raise error("takes its values from other files", "unsafe")
     properties = dataset.id.get_create_plist()
     filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
     if len(set(filters)) < len(filters) or set(filters) - _FILTERS:
-        return "is packed with filters that MATLAB's save does not use"
+        raise error("is packed with filters that MATLAB's save does not use", "unsupported")
     size = int(dataset.nbytes)
     if dataset.chunks:
         chunks = math.prod(-(-length // step) for length, step in zip(dataset.shape, dataset.chunks, strict=True))
         written = dataset.id.get_num_chunks()
         if written != chunks:
-            return f"has {written} of its {chunks} chunks in the file"
+            raise error(f"has {written} of its {chunks} chunks in the file")
         size = chunks * math.prod(dataset.chunks) * dataset.dtype.itemsize
-    stored = min(dataset.id.get_storage_size(), available)
+    stored = min(dataset.id.get_storage_size(), path.stat().st_size)
     if size > stored * (DEFLATE if h5py.h5z.FILTER_DEFLATE in filters else 1):
-        return f"declares {size} bytes, which the {stored} in the file cannot hold"
-    return ""
+        raise error(f"declares {size} bytes, which the {stored} in the file cannot hold")
 
 
 def get(file: h5py.File, name: str) -> Array:
     """Read one variable, axes in MATLAB's order."""
-    dataset, kind = dataset_of(file, name), kind_of(file[name])
+    dataset, kind = require_dataset(file, name), stored_class(file[name])
     values = np.asarray(dataset[()])
     if np.any(dataset.attrs.get("MATLAB_empty", 0)):
         shape = [int(n) for n in values.ravel()]
         if math.prod(shape):
-            raise PortError(f"{name} is marked as empty, its size is {shape}", where=file.filename)
-        return np.zeros(shape, _type_of(kind))
+            problem = f"is marked as empty, but its size is {shape}"
+            raise PortError(problem, code="damaged-file", file=file.filename, field=name)
+        return np.zeros(shape, _dtype_name(kind))
     values = np.atleast_2d(values.T)
     if values.dtype.names:
         values = values["real"] + 1j * values["imag"]
@@ -167,5 +171,5 @@ def get(file: h5py.File, name: str) -> Array:
     return values
 
 
-def _type_of(kind: str) -> str:
-    return {value: key for key, value in _NAMES.items()}.get(kind, "uint16" if kind == "char" else "float64")
+def _dtype_name(kind: str) -> str:
+    return {value: key for key, value in _CLASS_NAMES.items()}.get(kind, "uint16" if kind == "char" else "float64")

@@ -1,4 +1,4 @@
-"""Run an iterator ahead of its user, in a thread: what it waits for or decodes costs the user no time."""
+"""Run an iterator in a thread, a few items ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-def ahead(items: Iterator[_T], depth: int) -> Generator[_T]:
-    """Yield what `items` yields, computed up to `depth` items before it is asked for; close it to end the thread."""
-    line: queue.Queue[tuple[_T] | BaseException | None] = queue.Queue(depth)
+def read_ahead(items: Iterator[_T], depth: int) -> Generator[_T]:
+    """Yield the items of an iterator, up to `depth` of them computed in advance; close it to end the thread."""
+    buffer: queue.Queue[tuple[_T] | BaseException | None] = queue.Queue(depth)
     stop = threading.Event()
 
     def put(entry: tuple[_T] | BaseException | None) -> bool:
         while not stop.is_set():
             try:
-                line.put(entry, timeout=0.1)
+                buffer.put(entry, timeout=0.1)
             except queue.Full:
                 continue
             return True
@@ -30,13 +30,13 @@ def ahead(items: Iterator[_T], depth: int) -> Generator[_T]:
                 if not put((item,)):
                     return
             put(None)
-        except BaseException as error:  # noqa: BLE001 (raised where the items are used)
+        except BaseException as error:  # noqa: BLE001 (raised in the consumer's thread)
             put(error)
 
-    worker = threading.Thread(target=run, name="ahead")
+    worker = threading.Thread(target=run, name="read_ahead")
     worker.start()
     try:
-        while (entry := line.get()) is not None:
+        while (entry := buffer.get()) is not None:
             if isinstance(entry, BaseException):
                 raise entry
             yield entry[0]

@@ -182,7 +182,7 @@ class Evaluate:
                 bar.set_description(name)
                 with closing(open_video(self.data, name, labels[name])) as frames:
                     predictor.require_size(frames.shape[:2], mat_path(self.data, name))
-                    predictions[name] = eval_video(frames, predictor, batch=self.batch, seen=bar.update).results
+                    predictions[name] = eval_video(frames, predictor, batch=self.batch, progress=bar.update).results
                 invalid = np.flatnonzero(~np.isfinite(predictions[name]))
                 if invalid.size:
                     path = mat_path(self.data, name)

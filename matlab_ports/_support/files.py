@@ -1,0 +1,17 @@
+"""Check a file before it is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matlab_ports._support.errors import PortError
+
+
+def require_file(path: Path) -> None:
+    """Refuse a path that is missing, a folder, or empty."""
+    if path.is_dir():
+        raise PortError("is a folder, expected a file", code="wrong-format", file=path)
+    if not path.is_file():
+        raise PortError("no such file", code="file-missing", file=path)
+    if not path.stat().st_size:
+        raise PortError("is empty", code="empty", file=path, hint="copy or write it again")
