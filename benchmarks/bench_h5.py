@@ -49,7 +49,7 @@ def make(folder: Path, count: int, frames: int, version: str) -> list[Path]:
     for number, path in enumerate(paths):
         rng = np.random.default_rng(number)
         then = {"valence": np.sin(np.arange(frames) / 500 + number), "video_time": 0.04 * np.arange(frames)}
-        with FramesWriter(path, shape=(96, 96, frames), version=f"-{version}", then=then) as out:
+        with FramesWriter(path, shape=(96, 96, frames), version=f"-{version}", variables=then) as out:
             for start in range(0, frames, 500):
                 n = min(500, frames - start)
                 coarse = rng.integers(16, 232, (12, 12, n)).repeat(8, 0).repeat(8, 1)

@@ -29,7 +29,7 @@ from matlab_ports.matfile import loadmat, open_frames, savemat
 from matlab_ports.videoreader import VideoReader
 from tests.fuzz.mutate import NUMBERS, damaged_bytes, damaged_hdf5
 from tests.fuzz.worker import main
-from tests.matlab_ports.videos import pictures, write_video
+from tests.matlab_ports.videos import random_frames, write_video
 
 Use = Callable[[Path], object]
 REFUSED = (CaffeCompatError, PortError, OSError)
@@ -67,7 +67,7 @@ def write_good(folder: Path) -> dict[str, Path]:
     for name, text in texts.items():
         files[name] = folder / f"good.{name}"
         files[name].write_text(text, encoding="utf-8")
-    frames = pictures(6, 80, 100)
+    frames = random_frames(6, 80, 100)
     for name, (codec, kind) in CODECS.items():
         files[name] = write_video(folder / f"good.{name}", frames, codec=codec, pix_fmt=kind)
     for name in PICTURES:

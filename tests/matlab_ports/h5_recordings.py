@@ -1,4 +1,4 @@
-"""Recordings to make HDF5 files of, and what to look at in those files."""
+"""Recordings for HDF5 files, and readers of those files."""
 
 import h5py
 import numpy as np
@@ -18,8 +18,8 @@ def contents(path):
         return file["data"][:], file["label"][:]
 
 
-def same(found, expected):
-    for a, b in zip(found, expected, strict=True):
+def assert_same(arrays, expected):
+    for a, b in zip(arrays, expected, strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
 
@@ -28,7 +28,7 @@ def save(folder, recordings, version="-v6"):
     paths = []
     for number, (video, valence) in enumerate(recordings):
         paths.append(folder / f"{number}.mat")
-        with FramesWriter(paths[-1], shape=video.shape, version=version, then={"valence": valence}) as out:
+        with FramesWriter(paths[-1], shape=video.shape, version=version, variables={"valence": valence}) as out:
             out.append(video)
     return paths
 

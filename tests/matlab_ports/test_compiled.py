@@ -1,4 +1,4 @@
-"""The compiled loops of ``imresize`` give the bits of the plain ones, and are left alone where they do not pay."""
+"""The compiled loops of ``imresize`` return the bits of the plain loops, and are not loaded for little work."""
 
 import importlib.util
 import sys
@@ -19,11 +19,13 @@ def always_compiled(monkeypatch):
     calls = []
     original = module._resize_compiled
     monkeypatch.setattr(module, "_WORTH_COMPILING", 0)
-    monkeypatch.setattr(module, "_resize_compiled", lambda *given: (calls.append(given[1].shape), original(*given)))
+    monkeypatch.setattr(
+        module, "_resize_compiled", lambda *arguments: (calls.append(arguments[1].shape), original(*arguments))
+    )
     return calls
 
 
-def pictures(dtype, shape=(9, 31, 22)):
+def random_images(dtype, shape=(9, 31, 22)):
     values = np.random.default_rng(3).random(shape)
     if np.dtype(dtype).kind == "f":
         return (values * 1e3 - 500).astype(dtype)
@@ -34,10 +36,10 @@ def pictures(dtype, shape=(9, 31, 22)):
 @pytest.mark.parametrize("dtype", module._CLASSES)
 @pytest.mark.parametrize("size", [(10, 7), (31, 40), (62, 11), (13, 66)])
 @pytest.mark.parametrize("method", ["bicubic", "bilinear", "lanczos3"])
-def test_compiled_loops_give_the_same_bits_for_every_class_size_and_kernel(
+def test_compiled_loops_return_the_same_bits_for_every_class_size_and_kernel(
     dtype, size, method, always_compiled, monkeypatch
 ):
-    stack = pictures(dtype)
+    stack = random_images(dtype)
     fast = imresize(stack, size, method, axes=(1, 2), threads=2)
     assert len(always_compiled) == 1
     monkeypatch.setattr(module, "_WORTH_COMPILING", stack.size * 100)
@@ -48,17 +50,17 @@ def test_compiled_loops_give_the_same_bits_for_every_class_size_and_kernel(
 
 
 @pytest.mark.parametrize("axes", [(0, 1), (1, 0), (2, 1)])
-def test_compiled_loops_take_any_axes_and_any_share_of_the_stack(axes, always_compiled, monkeypatch):
-    stack = pictures(np.float64, (17, 19, 23))
-    monkeypatch.setattr(module, "_SHARE", 1200)  # less than three pictures at once
+def test_compiled_loops_accept_any_axes_and_any_share_of_the_stack(axes, always_compiled, monkeypatch):
+    stack = random_images(np.float64, (17, 19, 23))
+    monkeypatch.setattr(module, "_SHARE", 1200)  # less than three images at once
     fast = imresize(stack, 0.4, axes=axes, threads=3)
     assert len(always_compiled) == 1
     monkeypatch.setattr(module, "_WORTH_COMPILING", 1 << 60)
     np.testing.assert_array_equal(fast, imresize(stack, 0.4, axes=axes))
 
 
-def test_infinite_and_not_a_number_pass_through_the_compiled_loops_alike(always_compiled, monkeypatch):
-    stack = pictures(np.float32)
+def test_infinity_and_nan_are_treated_alike_by_the_compiled_loops(always_compiled, monkeypatch):
+    stack = random_images(np.float32)
     stack[0, 3, 4], stack[1, 5, 6], stack[2, 0, 0] = np.inf, np.nan, -3e38
     fast = imresize(stack, 0.5, axes=(1, 2), threads=1)
     assert len(always_compiled) == 1
@@ -66,31 +68,31 @@ def test_infinite_and_not_a_number_pass_through_the_compiled_loops_alike(always_
     np.testing.assert_array_equal(fast, imresize(stack, 0.5, axes=(1, 2), threads=1))
 
 
-def test_few_pictures_do_not_load_the_compiled_loops(monkeypatch):
-    monkeypatch.setattr(module, "compiled_loops", lambda: pytest.fail("loaded"))
+def test_few_images_do_not_load_the_compiled_loops(monkeypatch):
+    monkeypatch.setattr(module, "load_compiled_loops", lambda: pytest.fail("loaded"))
     assert imresize(np.zeros((2, 96, 96)), 0.5, axes=(1, 2)).shape == (2, 48, 48)
 
 
-def test_without_numba_or_with_fused_products_the_plain_loops_work(monkeypatch):
-    stack = pictures(np.float64)
-    wanted = imresize(stack, 0.5, axes=(1, 2))
+def test_without_numba_or_with_fused_products_the_plain_loops_are_used(monkeypatch):
+    stack = random_images(np.float64)
+    expected = imresize(stack, 0.5, axes=(1, 2))
     monkeypatch.setattr(module, "_WORTH_COMPILING", 0)
     monkeypatch.setattr(compiled, "rounds_products", lambda: False)
-    assert module.compiled_loops() is None
-    np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), wanted)
+    assert module.load_compiled_loops() is None
+    np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), expected)
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delitem(sys.modules, "matlab_ports._support.compiled")
-    assert module.compiled_loops() is None
-    np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), wanted)
+    assert module.load_compiled_loops() is None
+    np.testing.assert_array_equal(imresize(stack, 0.5, axes=(1, 2)), expected)
 
 
-def test_loops_are_compiled_where_no_cache_can_be_written(monkeypatch):
-    """As in an installation of another user's, without a home."""
+def test_loops_are_compiled_even_if_no_cache_can_be_written(monkeypatch):
+    """As in another user's installation, without a home."""
     caching = importlib.import_module("numba.core.caching")
     monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
-    spec = importlib.util.spec_from_file_location("compiled_anew", compiled.__file__)
-    anew = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(anew)
+    spec = importlib.util.spec_from_file_location("second_compiled", compiled.__file__)
+    second = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(second)
     out = np.empty((1, 3))
-    anew._accumulate(np.ones((2, 3)), np.array([[0.5, 2.0]]), np.array([[0, 1]]), out)
+    second._accumulate(np.ones((2, 3)), np.array([[0.5, 2.0]]), np.array([[0, 1]]), out)
     assert out.tolist() == [[2.5, 2.5, 2.5]]

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from matlab_ports import PortError, RandStream, generate_test, generate_train
+from matlab_ports import RandStream, generate_test, generate_train
 from matlab_ports.__main__ import main
+from tests.refusals import refused
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Of the float32 values as h5py shows them; also in the recordings' summary.json
+# Of the float32 values as h5py reads them; also in the recorded summary.json
 SHA256 = {
     "train": (
         "fc3f511764475f0e127dd2f99d64b23a095e2c3da2040c2bcd226f957ee1fa68",
@@ -33,7 +34,7 @@ SHA256 = {
 
 @pytest.fixture(scope="module")
 def written(reference, tmp_path_factory):
-    """The authors' two files, each made by a MATLAB just started."""
+    """The authors' two files, each of a fresh MATLAB."""
     folder = tmp_path_factory.mktemp("authors")
     train = generate_train(reference / "images" / "Train", folder / "train.h5")
     test = generate_test(reference / "images" / "Set5", folder / "test.h5")
@@ -41,7 +42,7 @@ def written(reference, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["train", "test"])
-def test_the_authors_pictures_give_the_recorded_values(name, written, reference):
+def test_the_authors_images_give_the_recorded_values(name, written, reference):
     recorded = json.loads((reference / "matlab" / "pretrain_reference" / "summary.json").read_text())[name]
     patches = np.load(reference / "matlab" / "pretrain_reference" / "patches.npz")
     done = written[name]
@@ -58,7 +59,7 @@ def test_the_authors_pictures_give_the_recorded_values(name, written, reference)
 
 
 @pytest.mark.parametrize(("name", "count", "chunk"), [("train", 21248, 128), ("test", 1218, 2)])
-def test_the_authors_files_have_matlabs_form(name, count, chunk, written):
+def test_the_authors_files_have_matlabs_layout(name, count, chunk, written):
     with h5py.File(written[name].savepath) as file:
         assert list(file) == ["data", "label"]
         for dataset, side in ((file["data"], 32), (file["label"], 16)):
@@ -69,13 +70,13 @@ def test_the_authors_files_have_matlabs_form(name, count, chunk, written):
             assert not dataset.attrs
 
 
-def test_in_one_session_the_second_script_goes_on_in_the_stream(written, reference, tmp_path):
+def test_the_second_script_of_a_session_continues_the_stream(written, reference, tmp_path):
     assert written["train"].position == 21332
-    pictures = reference / "images" / "Set5"
+    images = reference / "images" / "Set5"
     stream = RandStream()
     stream.randperm(21332)  # what generate_train draws
-    generate_test(pictures, tmp_path / "session.h5", stream=stream)
-    command = ["generate_test", "--folder", pictures, "--savepath", tmp_path / "cli.h5", "--stream-position", "21332"]
+    generate_test(images, tmp_path / "session.h5", stream=stream)
+    command = ["generate_test", "--folder", images, "--savepath", tmp_path / "cli.h5", "--stream-position", "21332"]
     assert main([str(word) for word in command]) == 0
     order = RandStream(position=21332).randperm(1218) - 1
     with (
@@ -91,9 +92,9 @@ def test_in_one_session_the_second_script_goes_on_in_the_stream(written, referen
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Three small pictures that every clone can make."""
-    folder = tmp_path / "pictures"
+def images(tmp_path):
+    """A folder of three small images."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for number, (height, width) in enumerate([(50, 61), (40, 45), (48, 36)]):
         i, j, k = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
@@ -106,12 +107,12 @@ def pictures(tmp_path):
 SMALL = {"size_input": 12, "size_label": 6, "scale": 4, "stride": 5, "chunksz": 8}
 
 
-def test_patches_are_the_scripts_ones(pictures, tmp_path):
-    """Row by row, x down and y across, shuffled by one randperm, the remainder dropped; written out in plain loops."""
+def test_patches_equal_the_scripts(images, tmp_path):
+    """Plain loops: row by row, x down and y across, shuffled by one randperm, the remainder dropped."""
     from matlab_ports import im2double, imread, imresize, modcrop, rgb2ycbcr
 
     data, label = [], []
-    for path in sorted(pictures.glob("*.bmp")):
+    for path in sorted(images.glob("*.bmp")):
         truth = modcrop(im2double(rgb2ycbcr(imread(path))[:, :, 0]), 4)
         blurred = imresize(imresize(truth, 0.25), truth.shape)
         for x in range(0, truth.shape[0] - 12 + 1, 5):
@@ -119,25 +120,25 @@ def test_patches_are_the_scripts_ones(pictures, tmp_path):
                 data.append(blurred[x : x + 12, y : y + 12].T)
                 label.append(truth[x + 3 : x + 9, y + 3 : y + 9].T)
     order = RandStream(3).randperm(len(data)) - 1
-    kept = len(data) // 8 * 8
-    done = generate_train(pictures, tmp_path / "a.h5", stream=RandStream(3), **SMALL)
-    assert (done.images, done.patches, done.written, done.position) == (3, len(data), kept, len(data))
-    assert kept < len(data)
+    full = len(data) // 8 * 8
+    done = generate_train(images, tmp_path / "a.h5", stream=RandStream(3), **SMALL)
+    assert (done.images, done.patches, done.written, done.position) == (3, len(data), full, len(data))
+    assert full < len(data)
     with h5py.File(tmp_path / "a.h5") as file:
-        np.testing.assert_array_equal(file["data"][:, 0], np.float32(data)[order][:kept])
-        np.testing.assert_array_equal(file["label"][:, 0], np.float32(label)[order][:kept])
+        np.testing.assert_array_equal(file["data"][:, 0], np.float32(data)[order][:full])
+        np.testing.assert_array_equal(file["label"][:, 0], np.float32(label)[order][:full])
 
 
-def test_a_gray_picture_is_refused_as_in_matlab_or_its_plane_repeated(pictures, tmp_path):
+def test_a_gray_image_is_refused_as_in_matlab_or_its_plane_repeated(images, tmp_path):
     gray = (np.arange(40 * 40).reshape(40, 40) % 251).astype(np.uint8)
     for name in ("t0", "t1", "t2"):
-        Image.fromarray(gray).save(pictures / f"{name}.bmp")
-    with pytest.raises(PortError, match=r"t0\.bmp: is a gray picture \(40 x 40\).*choose gray=repeat"):
-        generate_train(pictures, tmp_path / "a.h5", **SMALL)
-    generate_train(pictures, tmp_path / "gray.h5", gray="repeat", **SMALL)
+        Image.fromarray(gray).save(images / f"{name}.bmp")
+    with refused("wrong-format", file="t0.bmp", hint="gray=repeat"):
+        generate_train(images, tmp_path / "a.h5", **SMALL)
+    generate_train(images, tmp_path / "gray.h5", gray="repeat", **SMALL)
     for name in ("t0", "t1", "t2"):
-        Image.fromarray(np.repeat(gray[:, :, None], 3, 2)).save(pictures / f"{name}.bmp")
-    generate_train(pictures, tmp_path / "rgb.h5", **SMALL)
+        Image.fromarray(np.repeat(gray[:, :, None], 3, 2)).save(images / f"{name}.bmp")
+    generate_train(images, tmp_path / "rgb.h5", **SMALL)
     with h5py.File(tmp_path / "gray.h5") as a, h5py.File(tmp_path / "rgb.h5") as b:
         np.testing.assert_array_equal(a["data"][:], b["data"][:])
 
@@ -147,12 +148,12 @@ def options(folder, output, /, **changed):
     return [word for name, value in settings.items() for word in (f"--{name}", str(value))]
 
 
-def test_the_command_line_takes_the_scripts_own_variables(pictures, tmp_path, capsys):
-    assert main(["generate_train", *options(pictures, tmp_path / "a.h5"), "--seed", "3"]) == 0
+def test_options_of_the_commands_are_the_scripts_variables(images, tmp_path, capsys):
+    assert main(["generate_train", *options(images, tmp_path / "a.h5"), "--seed", "3"]) == 0
     out = capsys.readouterr()
-    assert "the random stream stands at" in out.out
+    assert "stream position" in out.out
     assert out.err == ""
-    generate_train(pictures, tmp_path / "b.h5", stream=RandStream(3), **SMALL)
+    generate_train(images, tmp_path / "b.h5", stream=RandStream(3), **SMALL)
     with h5py.File(tmp_path / "a.h5") as a, h5py.File(tmp_path / "b.h5") as b:
         np.testing.assert_array_equal(a["data"][:], b["data"][:])
 
@@ -172,33 +173,33 @@ def test_defaults_are_the_scripts_settings(script, capsys):
 
 
 WRONG = {
-    "no folder": ({"folder": "nowhere"}, "nowhere: no such folder"),
-    "no pictures": ({"pattern": "*.png"}, "holds no *.png; name the pictures' folder, or another pattern"),
-    "no output folder": ({"savepath": "nowhere/a.h5"}, "its folder does not exist; make it first"),
-    "a folder as output": ({"savepath": "pictures"}, "pictures: is a folder"),
-    "stride 0": ({"stride": 0}, "stride: 0 is not a positive whole number"),
-    "odd padding": ({"size_label": 7}, "size_label: a label of 7 has no place in the middle of an input of 12"),
-    "label too large": ({"size_label": 14}, "make it smaller than size_input by an even number"),
-    "too few patches": ({"chunksz": 1000}, "patches do not fill one chunk of 1000; give more or larger pictures"),
-    "scale too large": ({"scale": 49}, "t1.bmp: 40 x 45 is smaller than scale 49"),
-    "not a picture": ({}, "t1.bmp: not a readable picture"),
+    "no folder": ({"folder": "nowhere"}, "nowhere: "),
+    "no images": ({"pattern": "*.png"}, "images: pattern: "),
+    "no output folder": ({"savepath": "nowhere/a.h5"}, "nowhere/a.h5: "),
+    "a folder as output": ({"savepath": "images"}, "images: is a folder"),
+    "stride 0": ({"stride": 0}, "stride = 0: "),
+    "odd padding": ({"size_label": 7}, "size_label = 7: "),
+    "label too large": ({"size_label": 14}, "size_label = 14: "),
+    "too few patches": ({"chunksz": 1000}, "images: chunksz = 1000: "),
+    "scale too large": ({"scale": 49}, "t1.bmp: scale = 49: "),
+    "not an image": ({}, "t1.bmp: "),
 }
 
 
 @pytest.mark.parametrize("kind", list(WRONG))
-def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(kind, pictures, tmp_path, capsys, monkeypatch):
+def test_an_error_is_one_line_and_nothing_is_written(kind, images, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if kind == "not a picture":
-        (pictures / "t1.bmp").write_bytes((pictures / "t1.bmp").read_bytes()[:500])
+    if kind == "not an image":
+        (images / "t1.bmp").write_bytes((images / "t1.bmp").read_bytes()[:500])
     if kind == "scale too large":
-        Image.new("RGB", (60, 50)).save(pictures / "t0.bmp")
+        Image.new("RGB", (60, 50)).save(images / "t0.bmp")
     changed, message = WRONG[kind]
-    assert main(["generate_train", *options("pictures", "a.h5", **changed)]) == 1
+    assert main(["generate_train", *options("images", "a.h5", **changed)]) == 1
     err = capsys.readouterr().err
     assert err.startswith("matlab_ports: error: ")
     assert message in err
     assert err.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 @pytest.mark.parametrize(
@@ -216,15 +217,15 @@ def run(*words, **settings):
     return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, **settings)
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(pictures, tmp_path):
+def test_a_full_disk_is_one_line_and_leaves_nothing(images, tmp_path):
     def little_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
-    done = run("-m", "matlab_ports", "generate_train", *options(pictures, tmp_path / "a.h5"), preexec_fn=little_room)
+    done = run("-m", "matlab_ports", "generate_train", *options(images, tmp_path / "a.h5"), preexec_fn=little_room)
     assert (done.returncode, done.stdout) == (1, "")
     assert "no room for" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 KILLED = """
@@ -244,13 +245,13 @@ generate_train(sys.argv[1], sys.argv[2], size_input=12, size_label=6, scale=4, s
 """
 
 
-def test_killed_while_writing_leaves_no_half_file_and_the_next_run_succeeds(pictures, tmp_path):
-    done = run("-c", KILLED, pictures, tmp_path / "a.h5")
+def test_a_run_killed_while_writing_leaves_no_incomplete_file_and_the_next_succeeds(images, tmp_path):
+    done = run("-c", KILLED, images, tmp_path / "a.h5")
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "a.h5").exists()
-    generate_train(pictures, tmp_path / "a.h5", **SMALL)
+    generate_train(images, tmp_path / "a.h5", **SMALL)
     complete = (tmp_path / "a.h5").read_bytes()
-    assert run("-c", KILLED, pictures, tmp_path / "a.h5").returncode == -signal.SIGKILL
+    assert run("-c", KILLED, images, tmp_path / "a.h5").returncode == -signal.SIGKILL
     assert (tmp_path / "a.h5").read_bytes() == complete
 
 

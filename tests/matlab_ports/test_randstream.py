@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from matlab_ports import PortError, RandStream
+from matlab_ports import RandStream
+from tests.refusals import refused
 
 
-def test_randperm_equals_every_recorded_one(reference):
+def test_randperm_equals_every_recorded_permutation(reference):
     samples = json.loads((reference / "matlab" / "random" / "randperm_samples.json").read_text())
     assert len(samples) == 12
     for sample in samples:
@@ -16,7 +17,7 @@ def test_randperm_equals_every_recorded_one(reference):
         assert stream.randperm(sample["n"]).tolist() == sample["perm"], sample["source"]
 
 
-def test_randperm_equals_the_one_in_a_mat_file(reference):
+def test_randperm_equals_the_permutation_in_a_mat_file(reference):
     recorded = np.load(reference / "matlab" / "random" / "randperm_from_mat_files.npz")
     np.testing.assert_array_equal(RandStream().randperm(397), recorded["perm_397_startup"])
 
@@ -60,7 +61,7 @@ def test_seeds_draw_what_matlab_users_report():
     assert first_of_20.tolist() == [3, 15, 6, 19, 5, 7, 20, 13, 4, 8]
 
 
-def test_a_stream_goes_on_where_it_stands():
+def test_a_stream_continues_from_its_position():
     stream = RandStream()
     assert stream.randperm(10).tolist() == [6, 3, 7, 8, 5, 1, 2, 4, 9, 10]
     assert stream.randperm(10).tolist() == [6, 1, 7, 4, 9, 5, 8, 3, 10, 2]
@@ -71,12 +72,12 @@ def test_a_stream_goes_on_where_it_stands():
     assert repr(stream) == "RandStream(0, position=30)"
 
 
-def test_a_far_position_is_reached_in_pieces(monkeypatch):
+def test_a_distant_position_is_reached_in_steps(monkeypatch):
     monkeypatch.setattr("matlab_ports.randstream._SKIP", 7)
     assert RandStream(position=23).rand().item() == RandStream().rand(1, 24)[0, -1]
 
 
-def test_sizes_are_matlabs():
+def test_sizes_follow_matlab():
     assert RandStream().rand().shape == (1, 1)
     assert RandStream().rand(3).shape == (3, 3)
     assert RandStream().rand(2, 3, 4).shape == (2, 3, 4)
@@ -85,17 +86,17 @@ def test_sizes_are_matlabs():
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "field", "value"),
     [
-        (lambda: RandStream(-1), "-1 is not a seed"),
-        (lambda: RandStream(2**32), "is not a seed; give 0"),
-        (lambda: RandStream(position=-1), "-1 is negative"),
-        (lambda: RandStream().randperm(-2), "-2 is negative"),
-        (lambda: RandStream().randi(0), "0 holds no number"),
-        (lambda: RandStream().unidrnd([3, 0]), "is not positive"),
-        (lambda: RandStream().rand(2, -1), "is not a size"),
+        (lambda: RandStream(-1), "seed", -1),
+        (lambda: RandStream(2**32), "seed", 2**32),
+        (lambda: RandStream(position=-1), "position", -1),
+        (lambda: RandStream().randperm(-2), "n", -2),
+        (lambda: RandStream().randi(0), "imax", 0),
+        (lambda: RandStream().unidrnd([3, 0]), "n", [3, 0]),
+        (lambda: RandStream().rand(2, -1), "size", (2, -1)),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(call, message):
-    with pytest.raises(PortError, match=message):
+def test_arguments_out_of_range_are_refused(call, field, value):
+    with refused("out-of-range", field=field, value=value):
         call()

@@ -1,4 +1,4 @@
-"""Small videos for tests: exact ones, whose frames come out as they went in, and H.264."""
+"""Small videos for tests: lossless ones, and H.264."""
 
 from fractions import Fraction
 
@@ -15,16 +15,16 @@ def write_video(path, frames, *, codec="ffv1", pix_fmt="bgr0", ticks=None, optio
         stream.pix_fmt = pix_fmt
         stream.codec_context.time_base = Fraction(1, 25)
         for number, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=pix_fmt)
-            picture.pts = number if ticks is None else ticks[number]
-            picture.time_base = Fraction(1, 25)
-            container.mux(stream.encode(picture))
+            encoded = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=pix_fmt)
+            encoded.pts = number if ticks is None else ticks[number]
+            encoded.time_base = Fraction(1, 25)
+            container.mux(stream.encode(encoded))
         container.mux(stream.encode())
     return path
 
 
-def pictures(count, height=140, width=160, seed=0):
-    """Random smooth-ish colour frames."""
+def random_frames(count, height=140, width=160, seed=0):
+    """Return colour frames (N, H, W, 3) of random blocks and noise."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, height // 10, width // 10, 3))
     return np.repeat(np.repeat(coarse, 10, 1), 10, 2).astype(np.uint8) // 2 + rng.integers(

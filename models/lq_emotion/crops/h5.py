@@ -17,7 +17,7 @@ from lq_emotion.common.lists import write_list
 from lq_emotion.common.record import Record
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
-from matlab_ports._recordings.labels import delay_of, label_of
+from matlab_ports._recordings.labels import read_delay, read_label_name
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.matfile import open_frames
 from matlab_ports.randstream import RandStream
@@ -186,14 +186,14 @@ def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) 
 
 def _made_alike(paths: Sequence[Path]) -> dict[str, Any]:
     """Return what all labels are of, and by how many seconds they were shifted back."""
-    for what, read in (("labels", label_of), ("delay", delay_of)):
+    for what, read in (("labels", read_label_name), ("delay", read_delay)):
         first, *others = paths
         for path in others:
             if read(path) != read(first):
                 problem = f"was prepared with another one than {first.name}, {read(first)}"
                 hint = "prepare all of them alike"
                 raise DataError(problem, file=path, field=what, value=read(path), hint=hint)
-    return {"labels": label_of(paths[0]), "delay": delay_of(paths[0])}
+    return {"labels": read_label_name(paths[0]), "delay": read_delay(paths[0])}
 
 
 def _side(settings: H5Settings, paths: Sequence[Path]) -> int:

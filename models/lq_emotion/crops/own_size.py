@@ -35,7 +35,7 @@ def shrink(source: Path, target: Path, s: int) -> None:
             raise DataError(f"faces of {height} x {width} cannot be made 1/{s} as large", file=source)
         held = loadmat(source, [name for name in variable_names(source) if name != "video"])
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FramesWriter(target, shape=(height // s, width // s, count), version="-v6", then=held) as file:
+        with FramesWriter(target, shape=(height // s, width // s, count), version="-v6", variables=held) as file:
             for first in range(0, count, _BATCH):
                 # in single, as prepare makes the enlarged ones
                 batch = frames.take(np.arange(first, min(first + _BATCH, count))).astype(np.float32)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.datasets.avec.gold import GoldStandard
-from matlab_ports._recordings.labels import label_of
+from matlab_ports._recordings.labels import read_label_name
 from matlab_ports.matfile import loadmat, open_frames
 from matlab_ports.store2hdf5 import to_hdf5_axes
 from matlab_ports.videoreader import VideoReader
@@ -28,7 +28,7 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
     path : a PNG.
     """
     rows, columns = _SHEET
-    name = label_of(crops)
+    name = read_label_name(crops)
     labels = loadmat(crops, [name, "video_time"])
     with open_frames(crops) as frames:
         chosen = np.unique(np.linspace(0, len(frames) - 1, rows * columns).round().astype(int))
@@ -66,7 +66,7 @@ def label_trace(crops: str | Path, path: str | Path, *, gold: GoldStandard | Non
     path : a PNG.
     gold : the whole trace, if it is at hand.
     """
-    name = label_of(crops)
+    name = read_label_name(crops)
     labels = loadmat(crops, [name, "video_time"])
     time, values = labels["video_time"].ravel(), labels[name].ravel()
     figure, axes = _figure(1, 1, f"{Path(crops).stem}: {name}", size=(11, 3.2))
@@ -102,7 +102,7 @@ def box_overlay(video: str | Path, bbox: npt.ArrayLike, path: str | Path, *, cou
         figure, axes = _figure(1, len(chosen), f"{Path(video).name}: face boxes", size=size)
         for panel, at in zip(axes[0], chosen, strict=True):
             while reader.frames_read < at:
-                reader.skip()
+                reader.advance()
             panel.imshow(reader.read())
             panel.axis("off")
             left, top, width, height = boxes[at]

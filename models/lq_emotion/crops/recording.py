@@ -217,8 +217,8 @@ class _Work:
         prepared = self._crop(times, gold, boxes)
         self._draw(gold, boxes)
         outcome = Outcome(
-            self._recording.name, "done", prepared.rows, prepared.kept, prepared.skipped_no_face,
-            prepared.skipped_small, boxes.held, boxes.source, time.monotonic() - begun, unread=prepared.unread,
+            self._recording.name, "done", prepared.rows, prepared.faces, prepared.no_face,
+            prepared.too_small, boxes.held, boxes.source, time.monotonic() - begun, unread=prepared.unread,
         )  # fmt: skip
         self._journal.details["outcome"] = asdict(outcome)
         self._journal.note("recording", self._fingerprint(), self._written)
@@ -296,7 +296,7 @@ class _Work:
         delay = self._settings.delay
         prepared = prepare_recording(
             self._video, times, bbox=boxes.bbox, bbox_time=boxes.time, gsd=self._shifted(gold), gsd_time=gold.time,
-            save=save, label=self._settings.dimension, more={DELAY: delay} if delay else {},
+            save=save, label=self._settings.dimension, variables={DELAY: delay} if delay else {},
             match="grid", smallest=self._settings.smallest, version=self._settings.version, luma=self._settings.luma,
             progress=self._progress,
         )  # fmt: skip

@@ -116,11 +116,11 @@ def _detect(path: Path, count: int, every: int, detector: Detector, progress: Ca
     last_search = 0
     with _gray_video(path) as video:
         for frame in range(count):
-            if not video.skip():
+            if not video.advance():
                 _refuse_short_video(video, count)
             if frame % every == 0 or frame == count - 1:
                 search_all = frame - last_search >= _RESEARCH
-                previous = _inspect(detector, _gray(video.picture()), previous, search_all=search_all)
+                previous = _inspect(detector, _gray(video.frame()), previous, search_all=search_all)
                 last_search = frame if search_all else last_search
                 if previous is not None:
                     detections[frame] = previous

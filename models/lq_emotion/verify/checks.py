@@ -47,7 +47,7 @@ from lq_emotion.verify.networks import Network, recognise, redefined, training
 from lq_emotion.verify.result_file import FAILED, PASSED, Result
 from lq_emotion.verify.scoring import ClaimedCell, Scoring, find_crops
 from lq_emotion.verify.weights import Held, damages, find_files, read_held, told
-from matlab_ports._recordings.labels import label_of
+from matlab_ports._recordings.labels import read_label_name
 from matlab_ports.run_eval import mat_path
 
 Say = Callable[[str], None]
@@ -142,7 +142,7 @@ class Verify:
         crops = find_crops(self.recordings, self.partitions)
         for folder in crops.values():  # refused before the first file is read
             for name in recordings_in(folder, "dev", self.partitions):
-                if (label := label_of(mat_path(folder, name))) != "valence":
+                if (label := read_label_name(mat_path(folder, name))) != "valence":
                     problem = "nets are scored on valence, as in Table 1"
                     raise DataError(problem, file=folder, field="labels", value=label)
         return Scoring(crops, self.cells, self.partitions, self.delay, self.device)

@@ -11,10 +11,10 @@ from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import main
 from lq_emotion.common.json_files import write_json
 from lq_emotion.crops.h5 import H5Settings, make_h5
-from matlab_ports import PortError
 from matlab_ports.generate_h5 import Options, generate_h5
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.randstream import RandStream
+from tests.refusals import refused
 
 SMALL = {"chunk": 8}
 
@@ -149,7 +149,7 @@ def test_recordings_that_prepare_failed_on_are_not_left_out_in_silence(root):
 
 
 def test_too_few_frames_and_missing_crops_are_one_error_and_no_file(root):
-    with pytest.raises(PortError, match="do not fill one chunk of 128"):
+    with refused("wrong-count", field="chunksz", value=128):
         make_h5(root, say=quiet)
     assert not list((root / "h5_files").rglob("*.h5"))
     with pytest.raises(CaffeCompatError, match=r"LR3: there are no such crops \(there are HQ\)"):

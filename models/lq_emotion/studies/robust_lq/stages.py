@@ -307,11 +307,11 @@ def _stretch(path: Path) -> None:
     """Make Y, from 16/255 to 235/255, gray, from 0 to 1, in a file of patches."""
     import h5py
 
-    from matlab_ports._recordings.prepare_recording import stretched
+    from matlab_ports._recordings.prepare_recording import stretch_luma
 
     with h5py.File(path, "r+") as file:
         for name in ("data", "label"):
-            file[name][...] = stretched(file[name][...])
+            file[name][...] = stretch_luma(file[name][...])
 
 
 def sr_pictures(plan: StudyPlan) -> dict[str, list[Path]]:

@@ -21,7 +21,7 @@ from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
 from lq_emotion.studies.robust_lq.plan import stages
 from lq_emotion.studies.robust_lq.stages import DRAWS, StudyPlan, do_h5, do_prepare, do_sr_data
-from matlab_ports._recordings.prepare_recording import stretched
+from matlab_ports._recordings.prepare_recording import stretch_luma
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import loadmat, savemat
 
@@ -178,7 +178,7 @@ def test_settings_that_do_not_go_together_are_one_line(tmp_path, capsys):
 
 
 def test_gray_is_y_from_black_to_white():
-    np.testing.assert_allclose(stretched(np.float32([16 / 255, 235 / 255])), [0, 1], atol=1e-7)
+    np.testing.assert_allclose(stretch_luma(np.float32([16 / 255, 235 / 255])), [0, 1], atol=1e-7)
 
 
 def faces(folder, names=("train_1", "dev_1"), count=70):
