@@ -1,0 +1,66 @@
+"""What the pages name exists: modules and functions, files of the checkout, commands and their flags."""
+
+import importlib
+import io
+import re
+from contextlib import redirect_stdout
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import caffe_compat.cli
+import lq_emotion.cli
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAME = re.compile(r"(?<![\w/.-])(?:caffe_compat|lq_emotion|matlab_ports)(?:\.\w+)+(?!\w*[/(]?\*)")
+FILE = re.compile(r"`((?:benchmarks|caffe_compat|docs|matlab_ports|models|prototxt|tests)/[\w./+-]+)`")
+COMMAND = re.compile(r"\b(caffe-compat|lq-emotion) ([a-z][\w-]*)((?:.*\\\n)*.*)")
+MAINS = {"caffe-compat": caffe_compat.cli.main, "lq-emotion": lq_emotion.cli.main}
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def exists(name):
+    """Tell whether a dotted name is a module, or an attribute of one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            value = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[count:]:
+            if not hasattr(value, attribute):
+                return False
+            value = getattr(value, attribute)
+        return True
+    return False
+
+
+@cache
+def help_of(program, command):
+    """Return a command's help."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        code = MAINS[program]([command, "--help"])
+    return out.getvalue() if code == 0 else ""
+
+
+@every_page
+def test_modules_functions_and_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    assert sorted({name for name in NAME.findall(text) if not exists(name)}) == []
+    assert sorted({name for name in FILE.findall(text) if not (ROOT / name).exists()}) == []
+
+
+@every_page
+def test_commands_and_flags_exist(page):
+    code = re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    wrong = []
+    for program, command, rest in COMMAND.findall("".join(code)):
+        shown = help_of(program, command)
+        flags = re.findall(r"(?<![\w-])(--[a-z][\w-]*)", rest.split("#")[0].split(" ; ")[0])
+        wrong += [f"{program} {command} {flag}" for flag in flags if flag not in shown]
+        wrong += [] if shown else [f"{program} {command}"]
+    assert wrong == []
