@@ -21,7 +21,7 @@ import numpy as np
 from lq_emotion.datasets.synthetic import package
 from lq_emotion.datasets.synthetic.face import Pose, Scene
 from lq_emotion.datasets.synthetic.person import make_person
-from lq_emotion.datasets.synthetic.signals import make_course
+from lq_emotion.datasets.synthetic.signals import simulate_signals
 
 
 def rate(work: Callable[[], object], frames: int) -> float:
@@ -39,15 +39,15 @@ def main() -> None:
     width, height = map(int, args.size.split("x"))
     cv2.setNumThreads(1)
     rng, ticks = np.random.default_rng(0), np.arange(args.frames)
-    course = make_course(rng, args.frames)
-    poses = [Pose(*place) for place in course.place.tolist()]
+    signals = simulate_signals(rng, args.frames)
+    poses = [Pose(*place) for place in signals.pose.tolist()]
     scene = Scene(make_person(rng), rng, (height, width))
-    frames = list(package._frames(scene, course, poses, ticks, None))
+    frames = list(package._frames(scene, signals, poses, ticks, None))
     with tempfile.TemporaryDirectory() as folder:
         video, tree = Path(folder) / "a.mp4", Path(folder) / "tree"
         settings = package.Settings(train=1, dev=0, frames=args.frames, width=width, height=height)
         works: dict[str, Callable[[], object]] = {
-            "drawing": lambda: list(package._frames(scene, course, poses, ticks, None)),
+            "drawing": lambda: list(package._frames(scene, signals, poses, ticks, None)),
             "H.264": lambda: package._write_video(video, iter(frames), ticks, (height, width)),
             "recording": lambda: package.make_recordings(tree, settings, fresh=True, say=str),
         }

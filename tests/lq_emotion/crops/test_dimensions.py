@@ -14,7 +14,7 @@ from lq_emotion.cli import main
 from lq_emotion.datasets.avec.gold import read_gold
 from lq_emotion.datasets.synthetic.face import Expression, draw_features
 from lq_emotion.datasets.synthetic.person import make_person
-from lq_emotion.datasets.synthetic.signals import make_course
+from lq_emotion.datasets.synthetic.signals import simulate_signals
 from lq_emotion.evaluation.predictor import DEPLOY
 from matlab_ports.matfile import loadmat, savemat
 
@@ -63,9 +63,9 @@ def test_both_dimensions_are_drawn_and_have_nothing_to_do_with_each_other(record
         assert valence.shape == arousal.shape == (60,)
         assert arousal.std() > 0.02
         assert np.abs(valence - arousal).max() > 0.1
-    course = make_course(np.random.default_rng(0), 7500)
-    assert 0.3 < course.arousal.std() < 0.7
-    assert abs(np.corrcoef(course.valence, course.arousal)[0, 1]) < 0.15
+    signals = simulate_signals(np.random.default_rng(0), 7500)
+    assert 0.3 < signals.arousal.std() < 0.7
+    assert abs(np.corrcoef(signals.valence, signals.arousal)[0, 1]) < 0.15
 
 
 def test_a_face_shows_each_dimension_in_a_way_of_its_own():

@@ -8,16 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from lq_emotion.datasets.synthetic.person import SIDE, Person
-from lq_emotion.datasets.synthetic.signals import BEHIND, GONE, HAND, SEEN
+from lq_emotion.datasets.synthetic.signals import ABSENT, BEHIND, HAND, VISIBLE
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 _SHIFT = 4  # cv2's fixed point: positions in sixteenths of a pixel
-FACE = 0.69  # side of a face's box, in canvases; a cascade's boxes are about as large
-_CENTRE = 0.515  # of that box, from the canvas' top
+FACE = 0.69  # side of a face's box as a fraction of the canvas, about that of a cascade's boxes
+_CENTRE = 0.515  # of that box, from the top of the canvas
 
 
 class Expression(NamedTuple):
-    """What a face shows: see `signals.Course`."""
+    """The expression of a face at one time; see `signals.Signals`."""
 
     valence: float
     talk: float
@@ -27,7 +27,7 @@ class Expression(NamedTuple):
 
 
 class Pose(NamedTuple):
-    """Where the head is: right and down in face widths from the middle, size, angle in radians."""
+    """The pose of a head: offset right and down in face widths, relative size, angle in radians."""
 
     right: float
     down: float
@@ -40,8 +40,8 @@ class Scene:
 
     Parameters
     ----------
-    person : who.
-    rng : draws background and noise.
+    person : the person.
+    rng : for the background and the noise.
     size : rows and columns of a frame.
     """
 
@@ -56,27 +56,30 @@ class Scene:
         grain = cv2.GaussianBlur(rng.standard_normal((rows, columns)).astype(np.float32), (0, 0), 2)
         self._ground = np.asarray(np.clip(ground + 10 * grain[..., None], 0, 255), np.uint8)
         noise = np.asarray(2.2 * rng.standard_normal((rows + 32, columns + 32)), np.float32)
-        # red, green and blue side by side: rows of three values are what NumPy is slow on
+        # red, green and blue interleaved: NumPy is slow on a last axis of three values
         self._noise = np.repeat(noise, 3, axis=1)
         self._ramp = np.repeat(np.linspace(-1, 1, columns, dtype=np.float32), 3)
         self._warped, self._alpha = np.empty((rows, columns, 3), np.uint8), np.empty((rows, columns), np.float32)
         self._lit = np.empty((rows, 3 * columns), np.float32)
         self._rng = rng
 
-    def draw(self, expression: Expression, pose: Pose, light: tuple[float, float], *, away: int = SEEN) -> Picture:
-        """Return a frame, (rows, columns, 3) RGB uint8.
+    def draw(
+        self, expression: Expression, pose: Pose, light: tuple[float, float], *, occlusion: int = VISIBLE
+    ) -> Image:
+        """Draw a frame, (rows, columns, 3) RGB uint8.
 
         Parameters
         ----------
-        light : gain, and how much more of it comes from the right.
-        away : why there is no face to be seen, see `signals.Course`.
+        expression, pose : of the person.
+        light : gain, and how much brighter the right side is.
+        occlusion : why no face is visible; see `signals.Signals`.
         """
         cv2, person = self._cv2, self._person
         rows, columns = self._size
         frame = self._ground
-        if away != GONE:
-            head = person.back if away == BEHIND else draw_features(person, expression)
-            if away == HAND:
+        if occlusion != ABSENT:
+            head = person.back if occlusion == BEHIND else draw_features(person, expression)
+            if occlusion == HAND:
                 _hand(head, person)
             matrix = self._matrix(pose)
             warped, alpha = (
@@ -92,7 +95,7 @@ class Scene:
         return np.asarray(cv2.add(self._lit, noise, dtype=cv2.CV_8U)).reshape(rows, columns, 3)
 
     def box(self, pose: Pose) -> tuple[float, float, float, float]:
-        """Return the true box of the face: left, top, width, height in pixels from 1."""
+        """Return the true box of the face: left, top, width, height in 1-based pixels."""
         centre = self._matrix(pose) @ np.array([SIDE / 2, _CENTRE * SIDE, 1])
         side = FACE * SIDE * self._scale(pose)
         return float(centre[0] - side / 2 + 1), float(centre[1] - side / 2 + 1), side, side
@@ -111,8 +114,8 @@ class Scene:
         return np.column_stack([turn, np.array([x, y]) - turn @ middle])
 
 
-def draw_features(person: Person, expression: Expression) -> Picture:
-    """Return the head with brows, eyes and mouth, (SIDE, SIDE, 3)."""
+def draw_features(person: Person, expression: Expression) -> Image:
+    """Draw brows, eyes and mouth onto the head: (SIDE, SIDE, 3) uint8."""
     canvas = person.head.copy()
     for side in (-1, 1):
         _eye(canvas, person, expression, side)
@@ -126,39 +129,42 @@ def _points(points: npt.ArrayLike) -> list[npt.NDArray[np.int32]]:
     return [np.asarray(np.round(scaled), np.int32)]
 
 
-def _fill(canvas: Picture, points: npt.ArrayLike, colour: tuple[float, ...]) -> None:
+def _fill(canvas: Image, points: npt.ArrayLike, colour: tuple[float, ...]) -> None:
     import cv2
 
     cv2.fillPoly(canvas, _points(points), colour, lineType=cv2.LINE_AA, shift=_SHIFT)
 
 
-def _eye(canvas: Picture, person: Person, shown: Expression, side: int) -> None:
-    """An almond, wide where arousal is high; a smile narrows it from below, a frown from above."""
+def _eye(canvas: Image, person: Person, expression: Expression, side: int) -> None:
+    """Draw an eye: an almond, wide for high arousal; a smile narrows it from below, a frown from above."""
     x, y, r = 0.5 + side * person.eye_gap, person.eye_level, person.eye_size
-    lids = 0.46 + 0.22 * shown.arousal - 0.10 * max(shown.valence, 0) - 0.06 * max(-shown.valence, 0)
-    open_ = (1 - shown.blink) * lids
-    upper = y - r * open_ * (1 - 0.18 * max(-shown.valence, 0))
-    lower = y + r * open_ * (0.75 - 0.35 * max(shown.valence, 0))
+    lids = 0.46 + 0.22 * expression.arousal - 0.10 * max(expression.valence, 0) - 0.06 * max(-expression.valence, 0)
+    open_ = (1 - expression.blink) * lids
+    upper = y - r * open_ * (1 - 0.18 * max(-expression.valence, 0))
+    lower = y + r * open_ * (0.75 - 0.35 * max(expression.valence, 0))
     turn = np.linspace(0, np.pi, 9)
     top = np.column_stack([x - r * np.cos(turn), y + (upper - y) * np.sin(turn)])
     bottom = np.column_stack([x + r * np.cos(turn), y + (lower - y) * np.sin(turn)])
     white = tuple(0.72 * c + 0.28 * 225 for c in person.skin)
-    if shown.blink < 0.9:
+    if expression.blink < 0.9:
         _fill(canvas, np.concatenate([top, bottom]), white)
         height = min((lower - upper) / 2, r * 0.5)
         iris = np.linspace(0, 2 * np.pi, 14)
-        cx = x + 0.35 * r * shown.gaze[0]
-        cy = (upper + lower) / 2 + 0.1 * r * shown.gaze[1]
+        cx = x + 0.35 * r * expression.gaze[0]
+        cy = (upper + lower) / 2 + 0.1 * r * expression.gaze[1]
         _fill(canvas, np.column_stack([cx + 0.44 * r * np.cos(iris), cy + height * np.sin(iris)]), person.iris)
     lid = tuple(0.35 * c for c in person.skin)
     _stroke(canvas, top, 0.0085, lid)
     _stroke(canvas, bottom, 0.004, tuple(0.7 * c for c in person.skin))
 
 
-def _brow(canvas: Picture, person: Person, shown: Expression, side: int) -> None:
-    """Drawn together where valence is low, round where it is high; arousal raises all of it."""
-    valence = shown.valence
-    x, y = 0.5 + side * person.eye_gap, person.eye_level - person.brow_level - 0.008 * valence - 0.02 * shown.arousal
+def _brow(canvas: Image, person: Person, expression: Expression, side: int) -> None:
+    """Draw a brow: contracted for low valence, round for high valence, raised by arousal."""
+    valence = expression.valence
+    x, y = (
+        0.5 + side * person.eye_gap,
+        person.eye_level - person.brow_level - 0.008 * valence - 0.02 * expression.arousal,
+    )
     along = np.linspace(-1, 1, 7)  # from the nose outwards
     inner = 0.022 * min(valence, 0) - 0.004 * max(valence, 0)
     arch = 0.012 + 0.008 * max(valence, 0)
@@ -172,13 +178,13 @@ def _brow(canvas: Picture, person: Person, shown: Expression, side: int) -> None
     )
 
 
-def _mouth(canvas: Picture, person: Person, shown: Expression) -> None:
-    """Corners up or down; open in speech, and teeth in a broad smile."""
-    half = person.mouth_width * (1 + 0.20 * max(shown.valence, 0) - 0.05 * max(-shown.valence, 0))
-    lift = 0.034 * shown.valence
+def _mouth(canvas: Image, person: Person, expression: Expression) -> None:
+    """Draw the mouth: corners up or down with valence, open in speech, teeth in a broad smile."""
+    half = person.mouth_width * (1 + 0.20 * max(expression.valence, 0) - 0.05 * max(-expression.valence, 0))
+    lift = 0.034 * expression.valence
     along = np.linspace(-1, 1, 13)
     middle = person.mouth_level + 0.4 * lift - lift * along**2
-    gap = 0.030 * shown.talk + 0.016 * max(shown.valence - 0.45, 0)
+    gap = 0.030 * expression.talk + 0.016 * max(expression.valence - 0.45, 0)
     bow = 1 - along**2
     columns = 0.5 + half * along
     weight = person.lip_weight
@@ -190,31 +196,31 @@ def _mouth(canvas: Picture, person: Person, shown: Expression) -> None:
     )
     if gap > 0.004:
         _fill(canvas, opening, (48, 22, 22))
-        if shown.valence > 0.45:
+        if expression.valence > 0.45:
             teeth = np.r_[columns, columns[::-1]], np.r_[middle - gap * bow * 0.5, (middle + gap * bow * 0.3)[::-1]]
             _fill(canvas, np.column_stack(teeth)[2:-2], (232, 228, 220))
     _stroke(canvas, np.column_stack([columns, middle]), 0.0055, tuple(0.45 * c for c in person.lips))
-    if shown.valence > 0.15:  # folds from the nose to the corners
+    if expression.valence > 0.15:  # folds from the nose to the corners
         for side in (-1, 1):
             fold = [(0.5 + side * 0.062, person.mouth_level - 0.075), (0.5 + side * (half + 0.012), middle[0] - 0.01)]
-            _stroke(canvas, fold, 0.004, tuple((1 - 0.22 * shown.valence) * c for c in person.skin))
+            _stroke(canvas, fold, 0.004, tuple((1 - 0.22 * expression.valence) * c for c in person.skin))
 
 
-def _hand(canvas: Picture, person: Person) -> None:
-    """A hand before the face, fingers up."""
+def _hand(canvas: Image, person: Person) -> None:
+    """Draw a hand in front of the face, fingers up."""
     turn = np.linspace(0, 2 * np.pi, 40)
-    inside, edge = tuple(0.86 * c for c in person.skin), tuple(0.6 * c for c in person.skin)
+    fill, edge = tuple(0.86 * c for c in person.skin), tuple(0.6 * c for c in person.skin)
     fingers = ((0.355, 0.40), (0.445, 0.335), (0.545, 0.34), (0.64, 0.41))
     for right, top in fingers:
-        for weight, colour in ((0.108, edge), (0.097, inside)):
+        for weight, colour in ((0.108, edge), (0.097, fill)):
             _stroke(canvas, [(0.5 + 0.85 * (right - 0.5), 0.64), (right, top)], weight, colour)
-    for grown, colour in ((0.005, edge), (0.0, inside)):
-        _stroke(canvas, [(0.38, 0.76), (0.285, 0.61)], 0.09 + 2 * grown, colour)
-        palm = [0.5 + (0.175 + grown) * np.cos(turn), 0.72 + (0.125 + grown) * np.sin(turn)]
+    for margin, colour in ((0.005, edge), (0.0, fill)):
+        _stroke(canvas, [(0.38, 0.76), (0.285, 0.61)], 0.09 + 2 * margin, colour)
+        palm = [0.5 + (0.175 + margin) * np.cos(turn), 0.72 + (0.125 + margin) * np.sin(turn)]
         _fill(canvas, np.column_stack(palm), colour)
 
 
-def _stroke(canvas: Picture, points: npt.ArrayLike, weight: float, colour: tuple[float, ...]) -> None:
+def _stroke(canvas: Image, points: npt.ArrayLike, weight: float, colour: tuple[float, ...]) -> None:
     import cv2
 
     thickness = max(1, round(weight * SIDE))

@@ -1,14 +1,14 @@
-"""Write synthetic recordings as a tree of AVEC 2016's shape.
+"""Write synthetic recordings in AVEC 2016's layout.
 
 ::
 
-    DIR/README.txt, DIR/synthetic.json                                    what this is, and the settings
-    DIR/recordings_video/NAME.mp4                                          H.264, 25 frames a second, some missing
+    DIR/README.txt, DIR/synthetic.json                                    origin and settings
+    DIR/recordings_video/NAME.mp4                                          H.264, 25 frames per second, some missing
     DIR/recordings_video_frame_time/NAME.csv                               one row per frame of the video
-    DIR/ratings_individual/valence/NAME.csv, ratings_gold_standard/valence/NAME.arff   and the same of arousal
-    DIR/synthetic_face_boxes/NAME.csv                                      where the faces truly are; for --boxes
+    DIR/ratings_individual/valence/NAME.csv, ratings_gold_standard/valence/NAME.arff   and the same for arousal
+    DIR/synthetic_face_boxes/NAME.csv                                      true boxes of the faces, for --boxes
 
-Every recording shows somebody else. The same settings give the same bytes (of one version of x264).
+Each recording shows another person. The same settings give the same bytes with the same version of x264.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from lq_emotion.datasets.avec.gold import combine_ratings
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.synthetic.face import Expression, Pose, Scene
 from lq_emotion.datasets.synthetic.person import make_person
-from lq_emotion.datasets.synthetic.signals import RATE, RATERS, Course, make_course, rate
+from lq_emotion.datasets.synthetic.signals import RATE, RATERS, Signals, simulate_ratings, simulate_signals
 from lq_emotion.faces.boxfiles import write_boxes
 
 Say = Callable[[str], None]
 SETTINGS = "synthetic.json"
 PARTITIONS = ("train", "dev")
-_DRAWING = 2  # of faces; another one makes other pictures from the same settings
+_DRAWING = 2  # version of the drawn faces
 _STEP = 1 / RATE
-# One thread, and no macroblock tree, which is not the same twice where it runs on vectors (x264 r165).
+# One thread and no macroblock tree, which is not deterministic with SIMD (x264 r165).
 _X264 = {"preset": "veryfast", "crf": "22", "threads": "1", "x264-params": "mbtree=0:bframes=0"}
 _README = """Synthetic recordings, in the shape of the AVEC 2016 package.
 
@@ -51,16 +51,16 @@ made-up raters follow them too. They serve to try a program. Results on them say
 
 @dataclass(frozen=True)
 class Settings:
-    """What to make.
+    """The recordings to make.
 
     Attributes
     ----------
     train, dev : numbers of recordings.
-    frames : of each, on the grid of 0.04 s; a few of them are missing from the video.
+    frames : of each recording, on the grid of 0.04 s; a few of them are missing from the video.
     width, height : of a frame.
-    seed : of everything.
-    lag : seconds, the raters' mean delay.
-    nested : every folder once more within itself, as many copies of the package are.
+    seed : of all random numbers.
+    lag : mean delay of the raters in seconds.
+    nested : nest each folder in one of the same name, as many copies of the data set do.
     """
 
     train: int = 9
@@ -74,7 +74,7 @@ class Settings:
 
     @property
     def names(self) -> list[str]:
-        """Return the recordings' names."""
+        """The names of the recordings."""
         counts = zip(PARTITIONS, (self.train, self.dev), strict=True)
         return [f"{partition}_{number}" for partition, count in counts for number in range(1, count + 1)]
 
@@ -82,40 +82,40 @@ class Settings:
 def make_recordings(
     out: str | Path, settings: Settings | None = None, *, jobs: int = 1, fresh: bool = False, say: Say = print
 ) -> list[str]:
-    """Write what is missing of a package, and return the names of the recordings that were made.
+    """Write the missing recordings of a synthetic data set and return their names.
 
     Parameters
     ----------
     out : the folder.
-    settings : what to make.
-    jobs : recordings at a time, each in a process.
-    fresh : make all of them again.
-    say : takes a line for the user at a time.
+    settings : the recordings to make.
+    jobs : recordings to make at the same time, each in its own process.
+    fresh : make all recordings again.
+    say : receives lines of progress.
 
     Raises
     ------
     CaffeCompatError
-        The settings make no sense, the folder holds something else, or PyAV is missing.
+        The settings are invalid or differ from the folder's, the folder holds other files, or PyAV is missing.
     """
     out, settings = Path(out).resolve(), settings or Settings()
-    _check(settings)
+    _require_valid(settings)
     _require_pyav()
-    _claim(out, settings, fresh=fresh)
+    _claim_folder(out, settings, fresh=fresh)
     todo = [name for name in settings.names if fresh or not all(path.is_file() for path in _paths(out, settings, name))]
-    say(f"{len(todo)} of {len(settings.names)} synthetic recordings of {settings.frames} frames to make in {out}")
+    say(f"making {len(todo)} of {len(settings.names)} synthetic recordings of {settings.frames} frames in {out}")
     if jobs == 1 or len(todo) == 1:
         for name in todo:
             with tqdm(total=settings.frames, desc=name, unit=" frames", disable=None, leave=False) as bar:
-                _make(out, settings, name, lambda count, bar=bar: bar.update(count))  # type: ignore[misc]
-            say(f"{name} is made")
+                _write_recording(out, settings, name, lambda count, bar=bar: bar.update(count))  # type: ignore[misc]
+            say(f"made {name}")
     else:
-        results = as_done(jobs, _make, [(out, settings, name) for name in todo])
+        results = as_done(jobs, _write_recording, [(out, settings, name) for name in todo])
         for name in tqdm(results, total=len(todo), unit=" recordings", disable=None, leave=False):
-            say(f"{name} is made")
+            say(f"made {name}")
     return todo
 
 
-def _check(settings: Settings) -> None:
+def _require_valid(settings: Settings) -> None:
     problems = {
         "train": settings.train < 0,
         "dev": settings.dev < 0 or not settings.train + settings.dev,
@@ -125,10 +125,10 @@ def _check(settings: Settings) -> None:
         "seed": settings.seed < 0,
         "lag": not 0 <= settings.lag <= 10,
     }
-    for name, wrong in problems.items():
-        if wrong:
-            hint = "frames: 50 or more; sides: even, 160 or more; lag: 0 to 10 s; one recording at least"
-            raise DataError("cannot be used", field=name, value=getattr(settings, name), hint=hint)
+    for name, invalid in problems.items():
+        if invalid:
+            hint = "at least one recording and 50 frames; even sides of 160 or more; lag 0 to 10 s"
+            raise DataError("out of range", code="out-of-range", field=name, value=getattr(settings, name), hint=hint)
 
 
 def _require_pyav() -> None:
@@ -136,35 +136,42 @@ def _require_pyav() -> None:
         import av
     except ImportError:
         hint = "pip install caffe-compat[video]"
-        raise DataError("H.264 is written with PyAV, which is not installed", hint=hint) from None
+        raise DataError("PyAV, which writes H.264, is not installed", code="dependency-missing", hint=hint) from None
     if "libx264" not in av.codecs_available:
-        raise DataError(f"PyAV {av.__version__} here has no libx264", hint="pip install --force-reinstall av")
+        raise DataError(
+            f"PyAV {av.__version__} was built without libx264", code="dependency-missing",
+            hint="pip install --force-reinstall av",
+        )  # fmt: skip
 
 
-def _claim(out: Path, settings: Settings, *, fresh: bool) -> None:
-    """Make the folder this package's; another one's files are not touched."""
+def _claim_folder(out: Path, settings: Settings, *, fresh: bool) -> None:
+    """Store the settings in the folder; refuse a folder with other files or other settings."""
     if out.exists() and not out.is_dir():
-        raise FileError("this is a file; a folder is expected", file=out)
-    found = read_json(out / SETTINGS)
-    told = {"synthetic": True, "drawing": _DRAWING, **asdict(settings)}
-    if found is None and out.is_dir() and any(out.iterdir()):
-        raise FileError("is not empty, and holds no synthetic recordings", file=out, hint="choose another --out")
-    if found is not None and found.get("synthetic") is not True:
-        raise FileError("is not what make-recordings wrote", file=out / SETTINGS, hint="choose another --out")
-    free = ("train", "dev")  # more of them may be made later
-    if found is not None and not fresh:
-        for name, value in told.items():
-            if name not in free and found.get(name) != value:
-                hint = "--fresh makes all of them again, or choose another --out"
-                raise DataError(f"was {found.get(name)!r} when {out} was made", field=name, value=value, hint=hint)
+        raise FileError("not a folder", code="file-unwritable", file=out)
+    stored = read_json(out / SETTINGS)
+    expected = {"synthetic": True, "drawing": _DRAWING, **asdict(settings)}
+    hint = "choose another --out"
+    if stored is None and out.is_dir() and any(out.iterdir()):
+        raise FileError("the folder holds other files", code="foreign-files", file=out, hint=hint)
+    if stored is not None and stored.get("synthetic") is not True:
+        raise FileError("not written by make-recordings", code="foreign-files", file=out / SETTINGS, hint=hint)
+    if stored is not None and not fresh:
+        for name, value in expected.items():
+            if name in ("train", "dev"):  # more recordings may be added later
+                continue
+            if stored.get(name) != value:
+                raise DataError(
+                    f"{out} was made with {stored.get(name)!r}", code="mismatch", field=name, value=value,
+                    hint=f"make all recordings again with --fresh, or {hint}",
+                )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    write_json(told, out / SETTINGS)
+    write_json(expected, out / SETTINGS)
     with atomic_path(out / "README.txt") as partial:
         partial.write_text(_README, encoding="utf-8")
 
 
 def _paths(out: Path, settings: Settings, name: str) -> tuple[Path, ...]:
-    """Return where a recording's video, times and boxes go, and ratings and gold standard of each dimension."""
+    """Return the paths of a recording's video, times, boxes, and ratings and gold standards by dimension."""
 
     def folder(*parts: str) -> Path:
         return out / parts[0] / Path(*parts) if settings.nested else out / Path(*parts)
@@ -178,50 +185,53 @@ def _paths(out: Path, settings: Settings, name: str) -> tuple[Path, ...]:
     )
 
 
-def _make(out: Path, settings: Settings, name: str, progress: Callable[[int], Any] | None = None) -> str:
+def _write_recording(out: Path, settings: Settings, name: str, progress: Callable[[int], Any] | None = None) -> str:
     partition, number = name.split("_")
     key = [settings.seed, PARTITIONS.index(partition), int(number)]
-    somebody = np.random.default_rng([*key, 1])  # apart from what happens, so that more frames show the same person
-    scene = Scene(make_person(somebody), somebody, (settings.height, settings.width))
+    scene_rng = np.random.default_rng([*key, 1])  # independent of the signals: more frames show the same person
+    scene = Scene(make_person(scene_rng), scene_rng, (settings.height, settings.width))
     rng = np.random.default_rng([*key, 2])
-    course = make_course(rng, settings.frames)
-    second = rng.spawn(1)[0]
-    ratings = [rate(rng, course.valence, lag=settings.lag), rate(second, course.arousal, lag=settings.lag)]
+    signals = simulate_signals(rng, settings.frames)
+    (arousal_rng,) = rng.spawn(1)
+    ratings = [
+        simulate_ratings(rng, signals.valence, lag=settings.lag),
+        simulate_ratings(arousal_rng, signals.arousal, lag=settings.lag),
+    ]
     video, times, boxes, *labels = _paths(out, settings, name)
     for path in (video, times, boxes, *labels):
         path.parent.mkdir(parents=True, exist_ok=True)
-    shown = np.flatnonzero(~course.dropped)
+    ticks = np.flatnonzero(~signals.dropped)
     clock = np.array([float(f"{tick * _STEP:.2f}") for tick in range(settings.frames)])
-    _write_lines(times, ["frame;time in seconds", *(f"{k};{clock[tick]:.2f}" for k, tick in enumerate(shown))])
+    _write_lines(times, ["frame;time in seconds", *(f"{k};{clock[tick]:.2f}" for k, tick in enumerate(ticks))])
     header = ";".join(["time", *(f"{rater} " for rater in RATERS[:-1]), RATERS[-1]])
     for traces, raters, gold in zip(ratings, labels[:2], labels[2:], strict=True):
         rows = (";".join([f"{t:.2f}", *(f"{v:.2f}" for v in row)]) for t, row in zip(clock, traces, strict=True))
         _write_lines(raters, [header, *rows])
         _write_lines(gold, _arff(name, clock, combine_ratings(traces)))
-    poses = [Pose(*place) for place in course.place.tolist()]
-    true = [(0.0,) * 4 if course.away[tick] else scene.box(poses[tick]) for tick in shown]
-    write_boxes(boxes, np.round(true, 2), clock[shown])
-    _write_video(video, _frames(scene, course, poses, shown, progress), shown, (settings.height, settings.width))
+    poses = [Pose(*pose) for pose in signals.pose.tolist()]
+    true_boxes = [(0.0,) * 4 if signals.occlusion[tick] else scene.box(poses[tick]) for tick in ticks]
+    write_boxes(boxes, np.round(true_boxes, 2), clock[ticks])
+    _write_video(video, _frames(scene, signals, poses, ticks, progress), ticks, (settings.height, settings.width))
     return name
 
 
 def _frames(
     scene: Scene,
-    course: Course,
+    signals: Signals,
     poses: list[Pose],
-    shown: npt.NDArray[np.intp],
+    ticks: npt.NDArray[np.intp],
     progress: Callable[[int], Any] | None,
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    for tick in shown:
-        gaze, light = course.gaze[tick], course.light[tick]
+    for tick in ticks:
+        gaze, light = signals.gaze[tick], signals.light[tick]
         expression = Expression(
-            float(course.valence[tick]),
-            float(course.talk[tick]),
-            float(course.blink[tick]),
+            float(signals.valence[tick]),
+            float(signals.talk[tick]),
+            float(signals.blink[tick]),
             (gaze[0], gaze[1]),
-            float(course.arousal[tick]),
+            float(signals.arousal[tick]),
         )
-        yield scene.draw(expression, poses[tick], (light[0], light[1]), away=int(course.away[tick]))
+        yield scene.draw(expression, poses[tick], (light[0], light[1]), occlusion=int(signals.occlusion[tick]))
         if progress:
             progress(1)
 
@@ -243,12 +253,12 @@ def _write_video(
                 for tick, frame in zip(ticks.tolist(), frames, strict=True):
                     # OpenCV's conversion takes a tenth of the time of FFmpeg's
                     planes = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420), np.uint8)
-                    picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-                    picture.pts, picture.time_base = tick, Fraction(1, RATE)
-                    container.mux(stream.encode(picture))
+                    coded = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+                    coded.pts, coded.time_base = tick, Fraction(1, RATE)
+                    container.mux(stream.encode(coded))
                 container.mux(stream.encode())
         except av.FFmpegError as error:
-            raise CaffeCompatError(f"cannot be written: {error.strerror}", file=path) from None
+            raise CaffeCompatError(f"cannot be written: {error.strerror}", code="file-unwritable", file=path) from None
 
 
 def _arff(name: str, clock: npt.NDArray[np.float64], gold: npt.NDArray[np.float64]) -> Iterator[str]:
@@ -269,7 +279,8 @@ def _write_lines(path: Path, lines: Any) -> None:
 
 
 def summary(out: Path) -> str:
-    """Return what a folder holds, in one line."""
+    """Describe the recordings in a folder in one line."""
     with contents_of(out / SETTINGS):
-        told = read_json(out / SETTINGS) or {}
-        return f"{out}: {told['train']} train and {told['dev']} dev recordings of {told['frames']} frames, synthetic"
+        stored = read_json(out / SETTINGS) or {}
+        counts = f"{stored['train']} train and {stored['dev']} dev"
+        return f"{out}: {counts} synthetic recordings of {stored['frames']} frames"

@@ -1,4 +1,4 @@
-"""A synthetic person: what differs from face to face and has nothing to do with expression."""
+"""A synthetic person: the features of a face that do not depend on its expression."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-SIDE = 320  # of the canvas a head is drawn on
-Picture = npt.NDArray[np.uint8]
-_SKINS = ((236, 204, 182), (224, 182, 150), (198, 152, 118), (160, 114, 84), (118, 80, 60), (242, 216, 200))
-_HAIRS = ((40, 28, 22), (72, 48, 30), (120, 84, 48), (168, 132, 84), (90, 88, 88), (28, 26, 30))
+SIDE = 320  # pixels of the canvas on which a head is drawn
+Image = npt.NDArray[np.uint8]
+_SKIN_COLOURS = ((236, 204, 182), (224, 182, 150), (198, 152, 118), (160, 114, 84), (118, 80, 60), (242, 216, 200))
+_HAIR_COLOURS = ((40, 28, 22), (72, 48, 30), (120, 84, 48), (168, 132, 84), (90, 88, 88), (28, 26, 30))
 
 
 @dataclass(frozen=True)
 class Person:
-    """Measures are parts of the canvas; colours are RGB.
+    """The appearance of a person; lengths are fractions of the canvas, colours are RGB.
 
     Attributes
     ----------
     skin, hair, lips, iris : colours.
     width, height : of the face.
     eye_gap, eye_level, eye_size, brow_level, brow_weight, nose, mouth_level, mouth_width, lip_weight : of its parts.
-    fringe, beard : how much hair there is where.
-    head : (SIDE, SIDE, 3) the head without its features.
-    alpha : (SIDE, SIDE, 1) float32, where it is.
+    fringe, beard : amount of hair.
+    head : (SIDE, SIDE, 3) uint8, the head without eyes, brows and mouth.
+    back : (SIDE, SIDE, 3) uint8, the head from behind.
+    alpha : (SIDE, SIDE, 1) float32, the mask of the head.
     """
 
     skin: tuple[float, float, float]
@@ -45,15 +46,15 @@ class Person:
     lip_weight: float
     fringe: float
     beard: float
-    head: Picture
-    back: Picture
+    head: Image
+    back: Image
     alpha: npt.NDArray[np.float32]
 
 
 def make_person(rng: np.random.Generator) -> Person:
-    """Return somebody new."""
-    skin = np.clip(np.array(_SKINS[rng.integers(len(_SKINS))]) * rng.uniform(0.93, 1.05), 0, 250)
-    hair = np.minimum(np.array(_HAIRS[rng.integers(len(_HAIRS))]) * rng.uniform(0.8, 1.2), 0.7 * skin)
+    """Return a random person."""
+    skin = np.clip(np.array(_SKIN_COLOURS[rng.integers(len(_SKIN_COLOURS))]) * rng.uniform(0.93, 1.05), 0, 250)
+    hair = np.minimum(np.array(_HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))]) * rng.uniform(0.8, 1.2), 0.7 * skin)
     measures: dict[str, Any] = {
         "skin": tuple(skin),
         "hair": tuple(hair),
@@ -77,8 +78,8 @@ def make_person(rng: np.random.Generator) -> Person:
     return Person(**measures, head=head, back=back, alpha=alpha)
 
 
-def _head(rng: np.random.Generator, m: dict[str, Any]) -> tuple[Picture, Picture, npt.NDArray[np.float32]]:
-    """Draw hair, neck, skin with its shading and texture: all that stays as it is."""
+def _head(rng: np.random.Generator, m: dict[str, Any]) -> tuple[Image, Image, npt.NDArray[np.float32]]:
+    """Draw what does not move: hair, neck, and skin with its shading and texture; return head, back and alpha."""
     import cv2
 
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) / SIDE
@@ -97,7 +98,7 @@ def _head(rng: np.random.Generator, m: dict[str, Any]) -> tuple[Picture, Picture
     strands = cv2.GaussianBlur(rng.standard_normal((SIDE, SIDE)).astype(np.float32), (0, 0), sigmaX=1, sigmaY=9) * 8
     roundness = 1.06 - 0.42 * ((x - 0.5) / m["width"]) ** 2 - 0.16 * ((y - 0.5) / m["height"]) ** 2
     shade = np.clip(roundness + 0.022 * texture + 0.012 * coarse, 0.3, 1.3)[..., None]
-    for side in (-1, 1):  # sockets dark, cheeks bright: what a cascade looks for
+    for side in (-1, 1):  # dark sockets and bright cheeks, which cascades detect
         at = 0.5 + side * m["eye_gap"]
         shade = shade * (1 - 0.40 * ellipse(at, m["eye_level"] - 0.008, 0.095, 0.068, 0.9))
         shade = shade * (1 + 0.16 * ellipse(at + side * 0.02, 0.57, 0.085, 0.06, 1.0))
@@ -113,10 +114,10 @@ def _head(rng: np.random.Generator, m: dict[str, Any]) -> tuple[Picture, Picture
     over = fringe * skull
     painted = painted * (1 - over) + locks * over
     colour = np.array(rng.uniform(30, 190, 3), np.float32)
-    painted, back = (picture * (1 - shirt) + colour * shirt for picture in (painted, back))
+    painted, back = (image * (1 - shirt) + colour * shirt for image in (painted, back))
     alpha = np.maximum.reduce([skull, face, neck, shirt])
     return _bytes(painted), _bytes(back), np.asarray(alpha, np.float32)
 
 
-def _bytes(picture: npt.NDArray[Any]) -> Picture:
-    return np.asarray(np.clip(picture + 0.5, 0, 255), np.uint8)
+def _bytes(image: npt.NDArray[Any]) -> Image:
+    return np.asarray(np.clip(image + 0.5, 0, 255), np.uint8)

@@ -1,4 +1,4 @@
-"""A synthetic package: AVEC's tree, the same bytes from the same settings, gone on with after a stop."""
+"""Synthetic recordings: AVEC's tree, reproducible bytes, and continuation after an interruption."""
 
 import hashlib
 import json
@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import main
 from lq_emotion.datasets.avec.gold import combine_ratings, read_gsd
 from lq_emotion.datasets.avec.layout import find_recordings
@@ -16,6 +15,7 @@ from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.faces.boxfiles import read_boxes
 from matlab_ports._support.frame_time import frame_time
 from matlab_ports.videoreader import VideoReader
+from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 SMALL = Settings(train=1, dev=1, frames=200, width=240, height=240, seed=3)
@@ -37,39 +37,39 @@ def hashes(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_tree_is_avecs_and_says_that_it_is_synthetic(made):
+def test_the_tree_has_avecs_layout_and_is_marked_as_synthetic(made):
     recordings = find_recordings(made)
-    assert [one.name for one in recordings] == ["train_1", "dev_1"]
-    assert all(one.video and one.frame_time and one.gold and one.ratings for one in recordings)
-    assert all(one.boxes is None for one in recordings)  # the true ones are used on request only
+    assert [recording.name for recording in recordings] == ["train_1", "dev_1"]
+    assert all(r.video and r.frame_time and r.gold and r.ratings for r in recordings)
+    assert all(recording.boxes is None for recording in recordings)  # the true boxes are used only on request
     assert "Nobody was filmed" in (made / "README.txt").read_text()
     assert json.loads((made / "synthetic.json").read_text())["synthetic"] is True
     assert "SYNTHETIC" in recordings[0].gold.read_text()
 
 
-def test_times_frames_boxes_and_labels_belong_together(made):
+def test_times_frames_boxes_and_labels_agree(made):
     recordings = find_recordings(made)
     assert recordings
-    for one in recordings:
-        times = frame_time(one.frame_time)
+    for recording in recordings:
+        times = frame_time(recording.frame_time)
         ticks = np.round(times / 0.04).astype(int)
         assert len(times) <= 200
         assert (np.diff(ticks) > 0).all()
-        with VideoReader(one.video) as video:
+        with VideoReader(recording.video) as video:
             assert sum(1 for _ in iter(video.skip, False)) == len(times)
             assert (video.height, video.width) == (240, 240)
-        boxes = read_boxes(made / "synthetic_face_boxes" / f"{one.name}.csv")
+        boxes = read_boxes(made / "synthetic_face_boxes" / f"{recording.name}.csv")
         np.testing.assert_array_equal(boxes.time, times)
         face = boxes.bbox[boxes.bbox.any(axis=1)]
         assert (face[:, 2] > 100).all()
-        ratings, gold = read_csv(one.ratings), read_arff(one.gold)
+        ratings, gold = read_csv(recording.ratings), read_arff(recording.gold)
         clock = gold.numbers(gold.position("frameTime"))
         assert len(clock) == 200
         raters = np.stack([ratings.numbers(k) for k in range(1, 7)], axis=1)
         np.testing.assert_allclose(gold.numbers(gold.position("GoldStandard")), combine_ratings(raters), atol=5.1e-7)
 
 
-def test_the_same_settings_give_the_same_bytes_and_another_seed_somebody_else(made, tmp_path):
+def test_the_same_settings_give_the_same_bytes_and_another_seed_another_person(made, tmp_path):
     make_recordings(tmp_path / "again", SMALL, jobs=2, say=quiet)
     assert hashes(tmp_path / "again") == hashes(made)
     make_recordings(tmp_path / "other", Settings(train=1, dev=0, frames=200, width=240, height=240, seed=4), say=quiet)
@@ -79,13 +79,13 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_somebody_else(ma
     assert np.abs(first - other).mean() > 10
 
 
-def test_nested_folders_are_found_too(tmp_path):
+def test_nested_folders_are_found(tmp_path):
     make_recordings(tmp_path, Settings(train=1, dev=0, frames=50, width=160, height=160, nested=True), say=quiet)
-    (one,) = find_recordings(tmp_path)
-    assert one.video == tmp_path / "recordings_video/recordings_video/train_1.mp4"
+    (recording,) = find_recordings(tmp_path)
+    assert recording.video == tmp_path / "recordings_video/recordings_video/train_1.mp4"
 
 
-def test_what_is_missing_is_made_and_the_rest_left_alone(made, tmp_path, monkeypatch):
+def test_only_missing_recordings_are_made(made, tmp_path, monkeypatch):
     out = tmp_path / "avec"
     make_recordings(out, SMALL, say=quiet)
     (out / "recordings_video/dev_1.mp4").unlink()
@@ -110,34 +110,34 @@ def test_what_is_missing_is_made_and_the_rest_left_alone(made, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "code", "field"),
     [
-        (Settings(train=0, dev=0), "dev = 0"),
-        (Settings(frames=10), "frames = 10"),
-        (Settings(width=100), "width = 100"),
-        (Settings(height=161), "height = 161"),
-        (Settings(lag=-1.0), "lag = -1.0"),
-        (Settings(train=1, dev=1, frames=200, width=240, height=240, seed=9), r"seed = 9: was 3 when .*--fresh"),
+        (Settings(train=0, dev=0), "out-of-range", "dev"),
+        (Settings(frames=10), "out-of-range", "frames"),
+        (Settings(width=100), "out-of-range", "width"),
+        (Settings(height=161), "out-of-range", "height"),
+        (Settings(lag=-1.0), "out-of-range", "lag"),
+        (Settings(train=1, dev=1, frames=200, width=240, height=240, seed=9), "mismatch", "seed"),
     ],
 )
-def test_settings_that_cannot_be_used_are_named_and_nothing_is_touched(made, settings, message):
+def test_invalid_settings_are_refused_and_nothing_is_changed(made, settings, code, field):
     before = hashes(made)
-    with pytest.raises(CaffeCompatError, match=message):
+    with refused(code, field=field):
         make_recordings(made, settings, say=quiet)
     assert hashes(made) == before
 
 
-def test_a_folder_with_something_else_is_refused(tmp_path, capsys):
+def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
     (tmp_path / "photos.txt").write_text("mine")
     assert main(["make-recordings", "--out", str(tmp_path), "--train", "1"]) == 1
     error = capsys.readouterr().err
-    assert "is not empty, and holds no synthetic recordings" in error
+    assert f"{tmp_path}: the folder holds other files" in error
     assert "Traceback" not in error
     assert main(["make-recordings", "--out", str(tmp_path), "--size", "big"]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["photos.txt"]
 
 
-def test_prepare_takes_it_with_its_true_boxes(made, tmp_path):
+def test_prepare_accepts_the_tree_and_its_true_boxes(made, tmp_path):
     options = [
         "--recordings",
         str(made),
@@ -151,4 +151,4 @@ def test_prepare_takes_it_with_its_true_boxes(made, tmp_path):
     gold = read_gsd(tmp_path / "data/gsd/dev_1.mat")
     assert len(gold.gsd) == 200
     outcomes = json.loads((tmp_path / "data/prepare.json").read_text())["recordings"]
-    assert all(one["kept"] == one["rows"] - one["no_face"] for one in outcomes)
+    assert all(outcome["kept"] == outcome["rows"] - outcome["no_face"] for outcome in outcomes)
