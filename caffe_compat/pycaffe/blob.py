@@ -1,4 +1,4 @@
-"""Blobs: values and gradients in memory that NumPy and torch see alike."""
+"""``caffe.Blob``: values and gradients in memory shared by NumPy and torch."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ _MAX_AXES = 32
 
 
 class Memory:
-    """Float32 numbers on the CPU and, where a GPU computes, there; the side last asked for is the true one.
+    """Float32 numbers on the CPU and, in GPU mode, on the GPU; the side accessed last is authoritative.
 
     Parameters
     ----------
-    size : how many numbers, all zero at first.
+    size : number of values, initially zero.
     """
 
-    __slots__ = ("_away", "_here", "_home", "size")
+    __slots__ = ("_cpu", "_cpu_is_current", "_gpu", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._here: torch.Tensor | None = None
-        self._away: torch.Tensor | None = None
-        self._home = True
+        self._cpu: torch.Tensor | None = None
+        self._gpu: torch.Tensor | None = None
+        self._cpu_is_current = True
 
     def on(self, where: torch.device) -> torch.Tensor:
-        """Return the numbers as a flat tensor on a device, to be read and written there."""
+        """Return the values as a flat tensor on a device, for reading and writing."""
         if where.type == "cpu":
             return self._on_cpu()
-        if self._away is None or self._away.device != where:
-            self._away = self._on_cpu().to(where)
-        elif self._home:
-            self._away.copy_(self._on_cpu())
-        self._home = False
-        return self._away
+        if self._gpu is None or self._gpu.device != where:
+            self._gpu = self._on_cpu().to(where)
+        elif self._cpu_is_current:
+            self._gpu.copy_(self._on_cpu())
+        self._cpu_is_current = False
+        return self._gpu
 
     def _on_cpu(self) -> torch.Tensor:
-        if self._here is None:
-            self._here = torch.zeros(self.size)
-        if not self._home and self._away is not None:
-            self._here.copy_(self._away)
-        self._home = True
-        return self._here
+        if self._cpu is None:
+            self._cpu = torch.zeros(self.size)
+        if not self._cpu_is_current and self._gpu is not None:
+            self._cpu.copy_(self._gpu)
+        self._cpu_is_current = True
+        return self._cpu
 
 
 class Blob:
-    """One blob of a net or a layer: a shape, values (`data`) and gradients (`diff`).
+    """A blob of a net or layer: a shape, values (`data`) and gradients (`diff`).
 
-    Both are float32 NumPy arrays that alias the blob's memory: what is written into them takes effect, and they show
-    what later passes leave there. The memory stays until the blob grows beyond what it ever held.
+    Both are float32 NumPy arrays that alias the blob's memory: writing to them changes the blob, and they show
+    the results of later passes. The memory is reallocated only when the blob outgrows it.
     """
 
     def __init__(self, shape: tuple[int, ...] = (0,)) -> None:
@@ -110,7 +110,7 @@ class Blob:
 
     def _legacy(self, axis: int) -> int:
         if len(self._shape) > 4:
-            raise CaffeError(f"a blob of shape {self._shape} has no num, channels, height and width (use shape)")
+            raise CaffeError(f"blob of shape {self._shape} has no num, channels, height and width (use shape)")
         return self._shape[axis] if axis < len(self._shape) else 1
 
     @property
@@ -130,25 +130,25 @@ class Blob:
         return self.diff_memory.on(where)[: self._count].view(self._shape)
 
     def reshape(self, *shape: SupportsIndex, **named: Any) -> None:
-        """Change the shape; values stay where they are in memory unless the blob outgrows it.
+        """Change the shape; the memory is kept unless the blob outgrows it.
 
         Raises
         ------
         CaffeError
-            A dimension is negative, or there are more than 32.
+            if a dimension is negative, or there are more than 32.
         """
         if named:
             raise CaffeError("Blob.reshape takes no kwargs")
         dims = tuple(int(cast("Any", dim)) for dim in shape)
         if any(dim < 0 for dim in dims) or len(dims) > _MAX_AXES:
-            raise CaffeError(f"a blob cannot have the shape {dims} (up to {_MAX_AXES} dimensions, none negative)")
+            raise CaffeError(f"invalid blob shape {dims} (use up to {_MAX_AXES} non-negative dimensions)")
         self._shape, self._count = dims, math.prod(dims)
         if self._count > self._capacity:
             self._capacity = self._count
             self.data_memory, self.diff_memory = Memory(self._count), Memory(self._count)
 
     def share_data(self, other: Blob) -> None:
-        """Use the memory of another blob's values; it must hold as many."""
+        """Use the memory of another blob's values, which must hold as many values."""
         self.data_memory = other.data_memory
 
     def share_diff(self, other: Blob) -> None:
@@ -157,10 +157,10 @@ class Blob:
 
 
 class BlobVec(list[Blob]):
-    """A list of blobs that can make its own."""
+    """A list of blobs that can create blobs."""
 
     def add_blob(self, *shape: SupportsIndex, **named: Any) -> None:
-        """Append a blob of this shape."""
+        """Append a new blob of a shape."""
         if named:
             raise CaffeError("BlobVec.add_blob takes no kwargs")
         blob = Blob()

@@ -1,7 +1,7 @@
-"""``caffe.coord_map``: how the coordinates of one blob map to those of another, and the Crop that aligns them.
+"""``caffe.coord_map``: map the coordinates of one blob to another, and build the Crop layer that aligns them.
 
-A map is ``(axis, scale, shift)``: what lies at coordinate ``x`` of the first blob lies at ``scale * x + shift`` of the
-second, on all axes after ``axis`` (None: on any); scale and shift are numbers, or arrays with one for each axis.
+A map is ``(axis, scale, shift)``: coordinate ``x`` of the first blob corresponds to ``scale * x + shift`` of the
+second, on all axes after ``axis`` (None: any axis); scale and shift are numbers, or arrays with one entry per axis.
 Source: pycaffe's coord_map, BVLC Caffe 9b89154.
 """
 
@@ -22,19 +22,19 @@ Map: TypeAlias = tuple[int | None, Any, Any]
 
 
 class UndefinedMapException(Exception):  # noqa: N818  (the name scripts catch)
-    """A layer that keeps no coordinates: InnerProduct, a loss."""
+    """A layer that does not preserve coordinates, such as InnerProduct or a loss."""
 
 
 class AxisMismatchException(Exception):  # noqa: N818
-    """Two maps over different axes."""
+    """Two maps with different axes."""
 
 
 def conv_params(fn: Function) -> tuple[int, Any, Any, Any]:
-    """Return axis, stride, extent of the dilated kernel and padding of a layer with windows."""
+    """Return axis, stride, extent of the dilated kernel and padding of a convolution or pooling layer."""
     params = fn.params.get("convolution_param", fn.params.get("pooling_param", fn.params))
     legacy = [name for name in _LEGACY if name in params or name in fn.params]
     if legacy:
-        raise AssertionError(f"{fn.type_name}: a map needs kernel_size, stride and pad, not {', '.join(legacy)}")
+        raise AssertionError(f"{fn.type_name}: {', '.join(legacy)} are not supported, use kernel_size, stride and pad")
     if "kernel_size" not in params:
         raise UndefinedMapException(f"{fn.type_name} without kernel_size")
     kernel = np.array(params["kernel_size"], ndmin=1)
@@ -48,18 +48,18 @@ def conv_params(fn: Function) -> tuple[int, Any, Any, Any]:
 
 
 def crop_params(fn: Function) -> tuple[int, Any]:
-    """Return axis and offset of a Crop layer."""
+    """Return the axis and offset of a Crop layer."""
     params = fn.params.get("crop_param", fn.params)
     return params.get("axis", 2), np.array(params.get("offset", 0), ndmin=1)
 
 
 def coord_map(fn: Function) -> Map:
-    """Return the map of one layer, from its bottoms to its tops.
+    """Return the map of a layer, from its bottoms to its tops.
 
     Raises
     ------
     UndefinedMapException
-        If the layer keeps no coordinates.
+        If the layer does not preserve coordinates.
     """
     kind = facts(fn.type_name).coordinates
     if kind is Coordinates.WINDOW:
@@ -73,11 +73,11 @@ def coord_map(fn: Function) -> Map:
     if kind is Coordinates.OFFSET:
         axis, offset = crop_params(fn)
         return axis - 1, 1, -offset  # a map's axis is the one before the first that is cropped
-    raise UndefinedMapException(f"{fn.type_name} keeps no coordinates")
+    raise UndefinedMapException(f"{fn.type_name} does not preserve coordinates")
 
 
 def compose(base_map: Map, next_map: Map) -> Map:
-    """Return the map that takes `next_map` first, then `base_map`."""
+    """Return the map that applies `next_map` first, then `base_map`."""
     (ax1, a1, b1), (ax2, a2, b2) = base_map, next_map
     if ax1 is not None and ax2 is not None and ax1 != ax2:
         raise AxisMismatchException(f"axis {ax1} and axis {ax2}")
@@ -85,18 +85,18 @@ def compose(base_map: Map, next_map: Map) -> Map:
 
 
 def inverse(coord_map: Map) -> Map:
-    """Return the map the other way."""
+    """Return the inverse of a map."""
     ax, a, b = coord_map
     return ax, 1 / a, -b / a
 
 
 def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
-    """Return the map from one top to another, through what both come from.
+    """Return the map from one top to another, through a common ancestor.
 
     Raises
     ------
     RuntimeError
-        If no layers that keep coordinates connect them.
+        If no layers that preserve coordinates connect them.
     """
     from_maps: dict[Top, Map] = {top_from: (None, 1, 0)}
     _walk(from_maps, [top_from])
@@ -108,7 +108,7 @@ def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
 
 
 def _walk(maps: dict[Top, Map], frontier: list[Top], until: dict[Top, Map] | None = None) -> Top | None:
-    """Extend `maps` from the frontier to all below it; stop at the first top that is in `until` and return that."""
+    """Extend `maps` from the frontier to its ancestors; stop at the first top in `until` and return it."""
     while frontier:
         top = frontier.pop(0)
         if until is not None and top in until:
@@ -118,24 +118,24 @@ def _walk(maps: dict[Top, Map], frontier: list[Top], until: dict[Top, Map] | Non
         except UndefinedMapException:
             continue
         for bottom in _mapped_bottoms(top.fn):
-            if bottom not in maps:  # every way to it gives the same map
+            if bottom not in maps:  # every path to it gives the same map
                 maps[bottom] = compose(maps[top], step)
                 frontier.append(bottom)
     return None
 
 
 def _mapped_bottoms(fn: Function) -> Sequence[Top]:
-    """Return the bottoms a layer maps; of Crop the one it crops."""
+    """Return the bottoms that a layer maps; for Crop only the cropped one."""
     return fn.inputs[:1] if facts(fn.type_name).coordinates is Coordinates.OFFSET else fn.inputs
 
 
 def crop(top_from: Top, top_to: Top) -> Top:
-    """Return a Crop layer that cuts `top_from` to the size and place of `top_to`.
+    """Return a Crop layer that crops `top_from` to the size and position of `top_to`.
 
     Raises
     ------
     AssertionError
-        If the scales differ, or the offset is negative or no integer.
+        If the scales differ, or the offset is negative or not an integer.
     """
     ax, a, b = coord_map_from_to(top_from, top_to)
     if np.any(np.not_equal(a, 1)):
@@ -145,7 +145,7 @@ def crop(top_from: Top, top_to: Top) -> Top:
     if np.any(np.round(b) != b):
         raise AssertionError(f"cannot crop noninteger offset (b = {b})")
     if ax is None:
-        raise RuntimeError("no layer between the two tops tells which axes are spatial")
+        raise RuntimeError("no layer between the tops defines which axes are spatial")
     offset = [int(v) for v in np.atleast_1d(-np.round(b))]
-    found: Top = L.Crop(top_from, top_to, crop_param={"axis": ax + 1, "offset": offset})
-    return found
+    cropped: Top = L.Crop(top_from, top_to, crop_param={"axis": ax + 1, "offset": offset})
+    return cropped

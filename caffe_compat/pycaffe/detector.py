@@ -1,4 +1,4 @@
-"""``caffe.Detector``: a net that classifies windows of pictures, as R-CNN does.
+"""``caffe.Detector``: a net that classifies windows of images, as R-CNN does.
 
 Source: pycaffe's detector, BVLC Caffe 9b89154, after Girshick, Donahue, Darrell and Malik, arXiv 1311.2524.
 """
@@ -19,7 +19,7 @@ from caffe_compat.schema.caffe_pb2 import TEST
 
 
 class NoProposalsError(CaffeCompatError, ImportError):
-    """Selective Search is a package, and MATLAB code, of its own."""
+    """Selective Search, a separate package with MATLAB code, is not installed."""
 
     __str__ = CaffeCompatError.__str__
 
@@ -31,7 +31,7 @@ class Detector(Net):
     ----------
     model_file, pretrained_file : the net and its weights.
     mean, input_scale, raw_scale, channel_swap : see :class:`caffe_compat.pycaffe.io.Transformer`.
-    context_pad : how many pixels around a window, as the net sees it, show what lies around it in the picture.
+    context_pad : pixels of context around a window, at the scale of the net's input.
     """
 
     def __init__(
@@ -53,25 +53,25 @@ class Detector(Net):
 
         Parameters
         ----------
-        images_windows : for every picture its file and its windows (ymin, xmin, ymax, xmax).
+        images_windows : (image file, its windows (ymin, xmin, ymax, xmax)) pairs.
 
         Returns
         -------
-        For every window a dict: `filename`, `window`, `prediction`.
+        A dict per window: `filename`, `window`, `prediction`.
         """
-        found = [(file, window) for file, windows in _listed(images_windows) for window in windows]
-        if not found:
+        pairs = [(file, window) for file, windows in images_windows for window in windows]
+        if not pairs:
             return []
         name = self.inputs[0]
         prepared = []
-        for file, windows in _grouped(found):
-            picture = io.load_image(file)
-            prepared += [self.transformer.preprocess(name, self.crop(picture, window)) for window in windows]
+        for file, windows in _grouped(pairs):
+            image = io.load_image(file)
+            prepared += [self.transformer.preprocess(name, self.crop(image, window)) for window in windows]
         inputs: dict[str, Any] = {name: np.stack(prepared)}
         predictions = self.forward_all(**inputs)[self.outputs[0]]
         return [
             {"window": window, "prediction": prediction, "filename": file}
-            for (file, window), prediction in zip(found, predictions, strict=True)
+            for (file, window), prediction in zip(pairs, predictions, strict=True)
         ]
 
     def detect_selective_search(self, image_fnames: Sequence[PathLike]) -> list[dict[str, Any]]:
@@ -86,23 +86,24 @@ class Detector(Net):
             import selective_search_ijcv_with_python as selective_search  # type: ignore[import-not-found]
         except ImportError:
             raise NoProposalsError(
-                "Selective Search is not part of Caffe: its package needs MATLAB",
+                "Selective Search is not installed; it needs MATLAB",
+                code="dependency-missing",
                 value="selective_search_ijcv_with_python",
-                hint="install it, or give windows of another method to detect_windows",
+                hint="install it, or pass other windows to detect_windows",
             ) from None
-        files = [os.path.abspath(file) for file in image_fnames]  # noqa: PTH100  (MATLAB is told the names as they are)
+        files = [os.path.abspath(file) for file in image_fnames]  # noqa: PTH100  (symbolic links stay in the names passed to MATLAB)
         windows = selective_search.get_windows(files, cmd="selective_search_rcnn")
         return self.detect_windows(list(zip(files, windows, strict=True)))
 
     def crop(self, im: Array, window: Sequence[float]) -> Array:
-        """Return the part of a picture (H x W x K) in a window (ymin, xmin, ymax, xmax), with context if configured."""
+        """Crop an image (H x W x K) to a window (ymin, xmin, ymax, xmax), with context if configured."""
         top, left, bottom, right = (int(v) for v in window)
         if not self.context_pad:
             part = im[top:bottom, left:right]
             if not part.size:
-                _refuse(im, window)
+                raise _empty_window(im, window)
             return part
-        size = self.blobs[self.inputs[0]].data.shape[3]  # taken for square
+        size = self.blobs[self.inputs[0]].data.shape[3]  # assumed square
         scale = size / (size - 2.0 * self.context_pad)
         half = np.array([bottom - top + 1, right - left + 1]) / 2
         centre = np.array([top, left]) + half
@@ -115,22 +116,23 @@ class Detector(Net):
         (y0, x0), (y1, x1) = low.astype(int), high.astype(int)
         part = im[y0:y1, x0:x1]
         if not part.size or min(extent) <= 0:
-            _refuse(im, window)
+            raise _empty_window(im, window)
         out: Array = np.ones(self.crop_dims, dtype=np.float32) * self.crop_mean
         out[pad[0] : pad[0] + extent[0], pad[1] : pad[1] + extent[1]] = io.resize_image(part, extent)
         return out
 
     def configure_crop(self, context_pad: int | None) -> None:
-        """Set how much context a window is seen with, and what is seen beyond the picture: the mean."""
+        """Set the context around a window, and the fill value beyond the image: the mean."""
         name = self.inputs[0]
         order = self.transformer.transpose[name]
         inverse = [order[axis] for axis in order]
         self.crop_dims = np.array(self.blobs[name].data.shape[1:])[inverse]
         size = self.blobs[name].data.shape[3]
         if context_pad and not 0 < 2 * context_pad < size:
-            hint = f"0 to {(size - 1) // 2}"
+            hint = f"use 0 to {(size - 1) // 2}"
             raise DataError(
-                f"leaves no room for the window in an input {size} wide",
+                f"leaves no room for the window in an input of width {size}",
+                code="out-of-range",
                 field="context_pad",
                 value=context_pad,
                 hint=hint,
@@ -140,33 +142,30 @@ class Detector(Net):
         mean = self.transformer.mean.get(name)
         if not context_pad or mean is None:
             return
-        seen = mean.copy().transpose(inverse)
+        fill = mean.copy().transpose(inverse)
         swap = self.transformer.channel_swap.get(name)
         if swap is not None:
-            seen = seen[:, :, np.argsort(swap)]
+            fill = fill[:, :, np.argsort(swap)]
         raw_scale = self.transformer.raw_scale.get(name)
-        self.crop_mean = seen if raw_scale is None else seen / raw_scale
+        self.crop_mean = fill if raw_scale is None else fill / raw_scale
 
 
-def _listed(images_windows: Iterable[tuple[PathLike, Iterable[Any]]]) -> list[tuple[PathLike, list[Any]]]:
-    return [(file, list(windows)) for file, windows in images_windows]
-
-
-def _grouped(found: Sequence[tuple[PathLike, Any]]) -> Iterable[tuple[PathLike, list[Any]]]:
-    """Put neighbours of one picture together, so that it is read once."""
+def _grouped(pairs: Sequence[tuple[PathLike, Any]]) -> Iterable[tuple[PathLike, list[Any]]]:
+    """Group consecutive windows of an image, so that it is read once."""
     groups: list[tuple[PathLike, list[Any]]] = []
-    for file, window in found:
+    for file, window in pairs:
         if not groups or groups[-1][0] != file:
             groups.append((file, []))
         groups[-1][1].append(window)
     return groups
 
 
-def _refuse(im: Array, window: Sequence[float]) -> None:
+def _empty_window(im: Array, window: Sequence[float]) -> DataError:
     height, width = im.shape[:2]
-    raise DataError(
-        f"no pixel of a picture of {height} x {width} lies in the window",
+    return DataError(
+        f"window holds no pixel of the image ({height} x {width})",
+        code="out-of-range",
         field="window",
         value=[int(v) for v in window],
-        hint="windows are ymin, xmin, ymax, xmax",
+        hint="pass ymin, xmin, ymax, xmax",
     )

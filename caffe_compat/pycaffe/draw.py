@@ -1,4 +1,4 @@
-"""``caffe.draw``: pictures of nets, without Graphviz and pydot; see :mod:`caffe_compat.draw`."""
+"""``caffe.draw``: draw nets without Graphviz and pydot; see :mod:`caffe_compat.draw`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def get_pooling_types_dict() -> dict[int, str]:
 
 
 def get_edge_label(layer: caffe_pb2.LayerParameter) -> str:
-    """Return what stands at the arrows out of a layer, ``'""'`` where nothing does."""
+    """Return the label of the arrows out of a layer, ``'""'`` if there is none."""
     return edge_label(layer) or '""'
 
 
@@ -33,7 +33,7 @@ def get_layer_lr_mult(layer: caffe_pb2.LayerParameter) -> tuple[float, float]:
     Raises
     ------
     ValueError
-        If the layer is no Convolution, Deconvolution or InnerProduct, or has more than two parameters.
+        If the layer is not a Convolution, Deconvolution or InnerProduct, or has more than two parameters.
     """
     if not facts(layer.type).drawing.lr_mult:
         raise ValueError(f"{layer.type} layers do not have a learning rate multiplier")
@@ -43,7 +43,7 @@ def get_layer_lr_mult(layer: caffe_pb2.LayerParameter) -> tuple[float, float]:
 
 
 def get_layer_label(layer: caffe_pb2.LayerParameter, rankdir: str, display_lrm: bool = False) -> str:  # noqa: FBT001, FBT002
-    """Return what is written in a layer's box, in quotes."""
+    """Return the text of a layer's box, in quotes."""
     separator = " " if rankdir in ("TB", "BT") else r"\n"
     return f'"{separator.join(layer_lines(layer, display_lrm=display_lrm))}"'
 
@@ -54,22 +54,22 @@ def choose_color_by_layertype(layertype: str) -> str:
 
 
 class Graph:
-    """What pydot's graphs are asked for here: text and pictures, ``create_png()``, ``write_svg(path)`` and so on."""
+    """A drawn net with the methods of pydot's graphs: ``to_string()``, ``create_png()``, ``write_svg(path)``, ..."""
 
-    def __init__(self, picture: Diagram) -> None:
-        self.picture = picture
+    def __init__(self, diagram: Diagram) -> None:
+        self.diagram = diagram
 
     def to_string(self) -> str:
-        """Return the text for Graphviz."""
-        return encode(self.picture, "raw").decode()
+        """Return the graph in Graphviz's DOT language."""
+        return encode(self.diagram, "raw").decode()
 
     def create(self, prog: object = None, format: str = "ps") -> bytes:  # noqa: A002  (pydot's name)
-        """Return a picture in a format."""
+        """Return the diagram in a format."""
         del prog
-        return encode(self.picture, format)
+        return encode(self.diagram, format)
 
     def write(self, path: str | os.PathLike[str], prog: object = None, format: str = "raw") -> bool:  # noqa: A002
-        """Write a picture; the file appears complete or not at all."""
+        """Write the diagram to a file, atomically."""
         content = self.create(prog, format)
         with atomic_path(path) as partial:
             partial.write_bytes(content)
@@ -77,7 +77,7 @@ class Graph:
 
     def get_name(self) -> str:
         """Return the net's name."""
-        return self.picture.name
+        return self.diagram.name
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         verb, _, fmt = name.partition("_")
@@ -85,7 +85,7 @@ class Graph:
             return lambda prog=None: self.create(prog, fmt)
         if fmt and verb == "write":
             return lambda path, prog=None: self.write(path, prog, fmt)
-        raise AttributeError(f"a graph of caffe_compat has no {name!r}: it is drawn, not edited")
+        raise AttributeError(f"graphs of caffe_compat have no {name!r}: they are drawn, not edited")
 
 
 def get_pydot_graph(
@@ -95,14 +95,14 @@ def get_pydot_graph(
     phase: int | None = None,
     display_lrm: bool = False,  # noqa: FBT001, FBT002
 ) -> Graph:
-    """Return the graph of a net.
+    """Draw a net as a graph.
 
     Parameters
     ----------
     rankdir : ``LR``, ``TB``, ``BT`` or ``RL``.
-    label_edges : whether to tell numbers of outputs and batch sizes.
+    label_edges : label arrows with numbers of outputs and batch sizes.
     phase : ``caffe.TRAIN``, ``caffe.TEST``, or None for all layers.
-    display_lrm : whether to tell learning-rate multipliers.
+    display_lrm : show the learning rate multipliers.
     """
     name = None if phase is None else caffe_pb2.Phase.Name(phase)
     return Graph(diagram(caffe_net, rankdir=rankdir, phase=name, label_edges=label_edges, display_lrm=display_lrm))
@@ -115,7 +115,7 @@ def draw_net(
     phase: int | None = None,
     display_lrm: bool = False,  # noqa: FBT001, FBT002
 ) -> bytes:
-    """Return the picture of a net in the format of a file extension."""
+    """Draw a net in the format of a file extension."""
     return get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm).create(format=ext)
 
 
@@ -126,6 +126,6 @@ def draw_net_to_file(
     phase: int | None = None,
     display_lrm: bool = False,  # noqa: FBT001, FBT002
 ) -> None:
-    """Write the picture of a net in the format of the file's extension; ``.raw`` is text for Graphviz."""
+    """Draw a net to a file in the format of its extension; ``.raw`` is Graphviz's DOT language."""
     ext = os.fspath(filename).rpartition(".")[2]
     get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm).write(filename, format=ext)

@@ -1,4 +1,4 @@
-"""``import caffe`` finds this package, in the process that asks for it and nowhere else."""
+"""Make ``import caffe`` find this package, in this process only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from caffe_compat.schema import pb2_fallback
 
 NAME = "caffe"
 HOME = __name__.rpartition(".")[0]
-# What scripts import below `caffe`, and where it is here.
+# Module that scripts import -> module that they get.
 _MODULES = {
     NAME: HOME,
     f"{NAME}._caffe": HOME,
@@ -28,7 +28,7 @@ _MODULES = {
 
 
 class _AliasLoader(Loader):
-    """Hands out a module that has a name of its own, and leaves that name to it."""
+    """Loads a module under an alias and leaves its own name and spec in place."""
 
     def __init__(self, home: str) -> None:
         self.home = home
@@ -41,11 +41,11 @@ class _AliasLoader(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self.spec  # the import system has put the alias's there
+        module.__spec__ = self.spec  # the import system set the alias's spec
 
 
 class _Finder(MetaPathFinder):
-    """Finds ``caffe`` and all below it."""
+    """Finds ``caffe`` and its submodules."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -62,9 +62,9 @@ class _Finder(MetaPathFinder):
 
 
 def install() -> ModuleType:
-    """Let ``import caffe``, ``caffe.io``, ``caffe.proto`` and so on find this package from now on.
+    """Make ``import caffe``, ``caffe.io``, ``caffe.proto`` and so on find this package.
 
-    Wherever a genuine Caffe may lie on ``sys.path``, this one is found first. Calling it again changes nothing.
+    It takes precedence over a genuine Caffe on ``sys.path``. Calling it again has no effect.
 
     Returns
     -------
@@ -73,26 +73,27 @@ def install() -> ModuleType:
     Raises
     ------
     CaffeCompatError
-        If another ``caffe`` is imported already: two of them in one process would be mixed up.
+        If another ``caffe`` was imported before: the two would be mixed up.
     """
     package = importlib.import_module(HOME)
     other = sys.modules.get(NAME, package)
     if other is not package:
         raise CaffeCompatError(
-            "another caffe is imported already",
+            "another caffe was imported before",
+            code="conflict",
             value=getattr(other, "__file__", None) or repr(other),
             hint="call install() before the first `import caffe`",
         )
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
     pb2_fallback.install()
-    for name in ("_caffe", "pycaffe"):  # there after `import caffe` alone, too
+    for name in ("_caffe", "pycaffe"):  # also available after a plain `import caffe`
         setattr(package, name, package)
     return package
 
 
 def uninstall() -> None:
-    """Undo :func:`install`; modules that imported ``caffe`` meanwhile keep what they have."""
+    """Undo :func:`install`; modules that imported ``caffe`` in the meantime keep their references."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
     pb2_fallback.uninstall()
     for alias, home in _MODULES.items():

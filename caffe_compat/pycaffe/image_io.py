@@ -1,6 +1,6 @@
-"""Pictures as scikit-image reads and resizes them, without scikit-image.
+"""Read and resize images like scikit-image, without scikit-image.
 
-The witness in the tests is scikit-image 0.26: ``imread``, ``img_as_float``, ``rgb2gray``, ``resize``.
+The tests compare with scikit-image 0.26: ``imread``, ``img_as_float``, ``rgb2gray``, ``resize``.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ LUMINANCE = (0.2125, 0.7154, 0.0721)  # scikit-image's, of ITU-R BT.709
 
 
 def load_image(filename: str | os.PathLike[str] | BinaryIO, color: bool = True) -> Array:  # noqa: FBT001, FBT002
-    """Read a picture.
+    """Read an image.
 
     Parameters
     ----------
-    filename : a path, or an open binary file, of any format Pillow reads.
-    color : whether to return RGB; else the luminance.
+    filename : a path or an open binary file, in any format that Pillow reads.
+    color : return RGB if True, else the luminance.
 
     Returns
     -------
-    float32 from 0 to 1, (H, W, 3), or (H, W, 1) where `color` is False.
+    float32 from 0 to 1, (H, W, 3), or (H, W, 1) if `color` is False.
 
     Raises
     ------
     CaffeCompatError
-        If the file is no picture, or is truncated.
+        If the file is not an image, or is truncated.
     """
     if isinstance(filename, str) and "://" in filename:
-        raise FileError("a picture is read from a file, not from the net", file=filename, hint="download it first")
-    picture = _read(filename)
-    if not color and picture.ndim == 3:
-        picture = _grey(picture)
-    picture = picture.astype(np.float32)
-    if picture.ndim == 2:
-        picture = picture[:, :, np.newaxis]
+        raise FileError("URLs are not supported", code="unsupported", file=filename, hint="download the file first")
+    image = _read(filename)
+    if not color and image.ndim == 3:
+        image = _luminance(image)
+    image = image.astype(np.float32)
+    if image.ndim == 2:
+        image = image[:, :, np.newaxis]
         if color:
-            picture = np.tile(picture, (1, 1, 3))
-    return picture[:, :, :3]
+            image = np.tile(image, (1, 1, 3))
+    return image[:, :, :3]
 
 
 def resize_image(im: Array, new_dims: ArrayLike, interp_order: int = 1, *, anti_aliasing: bool = False) -> Array:
-    """Resize a picture.
+    """Resize an image.
 
     Parameters
     ----------
     im : (H, W, K).
     new_dims : height and width.
-    interp_order : of the spline, 0 (nearest) to 5; 1 is linear.
-    anti_aliasing : whether to smooth before shrinking, as scikit-image does by default since 0.15. Caffe 1.0 is of 2017
-        and was used with scikit-image 0.9 to 0.13, which does not.
+    interp_order : order of the spline, 0 (nearest) to 5; 1 is linear.
+    anti_aliasing : smooth before shrinking, the default of scikit-image since 0.15. Caffe 1.0 (2017) was used with
+        scikit-image 0.9 to 0.13, which did not.
 
     Returns
     -------
@@ -66,53 +66,53 @@ def resize_image(im: Array, new_dims: ArrayLike, interp_order: int = 1, *, anti_
 
     Notes
     -----
-    Pictures of one and three channels are brought to the range 0 to 1 first and back after; beyond the border lies 0,
-    so that the rim of an enlarged picture tends to its minimum. Others are interpolated from corner to corner.
+    Images of one and three channels are scaled to the range 0 to 1 and back, and padded with 0, so that the border of
+    an enlarged image tends to its minimum. Other images are interpolated from corner to corner.
     """
     from scipy.ndimage import zoom
 
     height, width = (int(v) for v in np.asarray(new_dims).ravel())
     if im.shape[-1] not in (1, 3):
         scale = (height / im.shape[0], width / im.shape[1], 1.0)
-        other: Array = zoom(im, scale, order=interp_order)
-        return other.astype(np.float32)
+        zoomed: Array = zoom(im, scale, order=interp_order)
+        return zoomed.astype(np.float32)
     low, high = im.min(), im.max()
     if not high > low:  # constant
         return np.full((height, width, im.shape[-1]), low, dtype=np.float32)
     normal = (im - low) / (high - low)
-    resized = _resized(normal, (height, width), interp_order, anti_aliasing=anti_aliasing)
+    resized = _resize(normal, (height, width), interp_order, anti_aliasing=anti_aliasing)
     return np.asarray(resized * (high - low) + low).astype(np.float32)
 
 
 def oversample(images: Sequence[Array], crop_dims: ArrayLike) -> Array:
-    """Cut four corners and the centre out of pictures, and mirror them.
+    """Crop the four corners and the centre of images, and mirror the crops.
 
     Parameters
     ----------
-    images : (H, W, K) each, all of one size.
+    images : (H, W, K) each, all of the same size.
     crop_dims : height and width of the crops.
 
     Returns
     -------
-    float32, (10 N, height, width, K): of every picture the corners from left to right and top to bottom, the centre,
-    then the same mirrored.
+    float32, (10 N, height, width, K): for each image the corners from left to right and top to bottom, the centre, then
+    the mirrored crops in the same order.
     """
     height, width = (int(v) for v in np.asarray(crop_dims).ravel())
     rows, columns, channels = np.asarray(images[0]).shape
     if height > rows or width > columns:
-        raise ValueError(f"crops of {height} x {width} do not fit in pictures of {rows} x {columns}")
+        raise ValueError(f"crops of {height} x {width} do not fit in images of {rows} x {columns}")
     corners = [(y, x) for y in (0, rows - height) for x in (0, columns - width)]
     corners.append((int(rows / 2 - height / 2), int(columns / 2 - width / 2)))
     crops = np.empty((10 * len(images), height, width, channels), dtype=np.float32)
     for index, image in enumerate(images):
-        plain = np.stack([image[y : y + height, x : x + width] for y, x in corners])
-        crops[10 * index : 10 * index + 5] = plain
-        crops[10 * index + 5 : 10 * index + 10] = plain[:, :, ::-1]
+        unflipped = np.stack([image[y : y + height, x : x + width] for y, x in corners])
+        crops[10 * index : 10 * index + 5] = unflipped
+        crops[10 * index + 5 : 10 * index + 10] = unflipped[:, :, ::-1]
     return crops
 
 
 def _read(source: str | os.PathLike[str] | BinaryIO) -> Array:
-    """Return a picture, (H, W) or (H, W, 3 or 4), with values from 0 to 1 in float64."""
+    """Return an image, (H, W) or (H, W, 3 or 4), float64 from 0 to 1."""
     from PIL import UnidentifiedImageError
 
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", "an open file")
@@ -126,22 +126,23 @@ def _read(source: str | os.PathLike[str] | BinaryIO) -> Array:
             values = np.array(image)
             wide = image.mode == "I" and image.format != "PNG"
     except UnidentifiedImageError:
-        raise FileError("this is no picture that Pillow can read", file=name) from None
+        raise FileError("Pillow cannot read this image", code="wrong-format", file=name) from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise FileError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=name) from error
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"cannot be read: {reason}", code="file-unreadable", file=name) from error
     if values.dtype.kind == "f":
         return values.astype(np.float64)
     top = 255 if values.dtype == np.uint8 else 2**31 - 1 if wide else 65535  # older Pillow gives 16-bit PNGs as int32
     return values / np.float64(top)
 
 
-def _grey(picture: Array) -> Array:
-    """Return the luminance (H, W) of a picture (H, W, 3 or 4)."""
-    return np.asarray(picture[..., :3] @ np.array(LUMINANCE))
+def _luminance(image: Array) -> Array:
+    """Return the luminance (H, W) of an image (H, W, 3 or 4)."""
+    return np.asarray(image[..., :3] @ np.array(LUMINANCE))
 
 
-def _resized(image: Array, size: tuple[int, int], order: int, *, anti_aliasing: bool) -> Array:
-    """Return a picture (H, W, K) in another size, float64; 0 lies beyond the border.
+def _resize(image: Array, size: tuple[int, int], order: int, *, anti_aliasing: bool) -> Array:
+    """Resize an image (H, W, K), padded with 0; float64.
 
     Source: scikit-image, ``resize(image, size, order=order, mode="constant", anti_aliasing=anti_aliasing)``.
     """

@@ -1,7 +1,7 @@
-"""``caffe.io``: pictures and preprocessing, and arrays as blobs and data in messages.
+"""``caffe.io``: read, resize and preprocess images; convert arrays to and from BlobProto and Datum.
 
-Source: pycaffe's io, BVLC Caffe 9b89154. It reads and resizes pictures with scikit-image; here Pillow and SciPy do,
-with the same numbers.
+Source: pycaffe's io, BVLC Caffe 9b89154, which reads and resizes images with scikit-image. Pillow and SciPy return the
+same numbers here.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> Array:  # noqa: FBT001, FBT002
-    """Return a blob's data, or its diff, in its shape.
+    """Return a blob's data or diff as an array.
 
     Returns
     -------
-    float64, as protobuf hands the values out; the legacy shape (num, channels, height, width) goes before `shape`.
+    float64, protobuf's type; the legacy shape (num, channels, height, width) takes precedence over `shape`.
 
     Raises
     ------
     ValueError
-        If the number of values is not that of the shape; a blob without a shape holds a single value.
+        If the number of values does not match the shape; a blob without a shape is a scalar.
     """
     name = "diff" if return_diff else "data"
     values = getattr(blob, name) or getattr(blob, f"double_{name}")
@@ -53,7 +53,7 @@ def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> 
 
 
 def array_to_blobproto(arr: Array, diff: Array | None = None) -> caffe_pb2.BlobProto:
-    """Return an array, and a diff of the same shape, as a blob."""
+    """Convert an array, and a diff of the same shape, to a blob."""
     blob = caffe_pb2.BlobProto()
     blob.shape.dim.extend(arr.shape)
     blob.data.extend(arr.astype(float).flat)
@@ -63,13 +63,13 @@ def array_to_blobproto(arr: Array, diff: Array | None = None) -> caffe_pb2.BlobP
 
 
 def arraylist_to_blobprotovector_str(arraylist: Iterable[Array]) -> bytes:
-    """Return arrays as a serialized BlobProtoVector."""
+    """Serialize arrays as a BlobProtoVector."""
     vector = caffe_pb2.BlobProtoVector()
     vector.blobs.extend(array_to_blobproto(array) for array in arraylist)
     return vector.SerializeToString()
 
 
-def blobprotovector_str_to_arraylist(str: bytes) -> list[Array]:  # noqa: A002  (the name scripts may pass it by)
+def blobprotovector_str_to_arraylist(str: bytes) -> list[Array]:  # noqa: A002  (pycaffe's argument name)
     """Return the arrays of a serialized BlobProtoVector."""
     vector = caffe_pb2.BlobProtoVector()
     vector.ParseFromString(str)
@@ -77,9 +77,9 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[Array]:  # noqa: A002  
 
 
 def array_to_datum(arr: Array, label: int | None = None) -> caffe_pb2.Datum:
-    """Return a picture (K x H x W) as a Datum: bytes of a uint8 array, floats of any other."""
+    """Convert an image (K x H x W) to a Datum: uint8 as bytes, any other dtype as floats."""
     if arr.ndim != 3:
-        raise ValueError(f"Incorrect array shape: {arr.shape}; a Datum has three axes, channels, height and width")
+        raise ValueError(f"Incorrect array shape: {arr.shape}; a Datum needs (channels, height, width)")
     datum = caffe_pb2.Datum()
     datum.channels, datum.height, datum.width = arr.shape
     if arr.dtype == np.uint8:
@@ -92,10 +92,10 @@ def array_to_datum(arr: Array, label: int | None = None) -> caffe_pb2.Datum:
 
 
 def datum_to_array(datum: caffe_pb2.Datum) -> Array:
-    """Return a Datum's picture (K x H x W), uint8 or float64; its label is `datum.label`."""
+    """Return a Datum's image (K x H x W), uint8 or float64; its label is `datum.label`."""
     shape = (datum.channels, datum.height, datum.width)
     if datum.encoded:
-        raise ValueError("the Datum holds an encoded picture; decode datum.data with cv2.imdecode or PIL.Image.open")
+        raise ValueError("the Datum holds an encoded image; decode datum.data with cv2.imdecode or PIL.Image.open")
     if datum.data:
         return np.frombuffer(datum.data, dtype=np.uint8).reshape(shape).copy()
     return np.array(datum.float_data, dtype=np.float64).reshape(shape)
@@ -105,19 +105,19 @@ def datum_to_array(datum: caffe_pb2.Datum) -> Array:
 
 
 class Transformer:
-    """What is done to a picture before it goes into a net.
+    """The preprocessing of images for a net.
 
-    In this order: to float32, resized to the input's size, axes transposed to K x H x W, channels swapped, times
-    `raw_scale`, minus `mean`, times `input_scale`.
+    In this order: convert to float32, resize to the input's size, transpose to K x H x W, swap channels, multiply by
+    `raw_scale`, subtract `mean`, multiply by `input_scale`.
 
     Parameters
     ----------
-    inputs : shape (N, K, H, W) of every input blob by its name.
+    inputs : input blob -> its shape (N, K, H, W).
 
     Notes
     -----
-    Genuine pycaffe changes the caller's array where it is float32, of the input's size already and not swapped; here it
-    is left alone.
+    Genuine pycaffe overwrites the caller's array if it is float32, has the input's size and is not swapped; this class
+    never does.
     """
 
     def __init__(self, inputs: Mapping[str, Sequence[int]]) -> None:
@@ -133,7 +133,7 @@ class Transformer:
             raise Exception(f"{in_} is not one of the net inputs: {self.inputs}")  # noqa: TRY002  (as pycaffe's)
 
     def preprocess(self, in_: str, data: Array) -> Array:
-        """Return a picture (H' x W' x K) as the input takes it (K x H x W), float32."""
+        """Convert an image (H' x W' x K) to the input's format (K x H x W), float32."""
         self.__check_input(in_)
         caffe_in = data.astype(np.float32, copy=False)
         in_dims = tuple(self.inputs[in_][2:])
@@ -154,7 +154,7 @@ class Transformer:
         return caffe_in
 
     def deprocess(self, in_: str, data: Array) -> Array:
-        """Return what :meth:`preprocess` made as it was, but for the size."""
+        """Undo :meth:`preprocess`, except for the resizing."""
         self.__check_input(in_)
         decaf_in = data.copy().squeeze()
         if self.input_scale.get(in_) is not None:
@@ -170,14 +170,14 @@ class Transformer:
         return decaf_in
 
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
-        """Set the order of the axes: (2, 0, 1) makes K x H x W of H x W x K."""
+        """Set the order of the axes: (2, 0, 1) turns H x W x K into K x H x W."""
         self.__check_input(in_)
         if len(order) != len(self.inputs[in_]) - 1:
             raise Exception("Transpose order needs to have the same number of dimensions as the input.")  # noqa: TRY002
         self.transpose[in_] = order
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
-        """Set the order of the channels, the first axis after transposing: (2, 1, 0) makes BGR of RGB."""
+        """Set the order of the channels, the first axis after transposing: (2, 1, 0) turns RGB into BGR."""
         self.__check_input(in_)
         if len(order) != self.inputs[in_][1]:
             raise Exception(  # noqa: TRY002
@@ -186,12 +186,12 @@ class Transformer:
         self.channel_swap[in_] = order
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
-        """Set what a picture is multiplied with before the mean is subtracted: 255 for nets that take 0 to 255."""
+        """Set the factor applied before the mean is subtracted: 255 for nets that expect 0 to 255."""
         self.__check_input(in_)
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: Array) -> None:
-        """Set the mean to subtract: a value for each channel (K), or a picture (K x H x W), which is resized to fit."""
+        """Set the mean to subtract: one value per channel (K), or an image (K x H x W), resized if necessary."""
         self.__check_input(in_)
         if mean.ndim == 1:
             if mean.shape[0] != self.inputs[in_][1]:
@@ -202,19 +202,19 @@ class Transformer:
             if len(shape) != 3:
                 raise ValueError(f"Mean shape invalid: {mean.shape}")
             if shape != tuple(self.inputs[in_][1:]):
-                mean = self._fitted(mean.reshape(shape), tuple(self.inputs[in_][2:]))
+                mean = self._resize_mean(mean.reshape(shape), tuple(self.inputs[in_][2:]))
         self.mean[in_] = mean
 
     @staticmethod
-    def _fitted(mean: Array, size: tuple[int, ...]) -> Array:
+    def _resize_mean(mean: Array, size: tuple[int, ...]) -> Array:
         low, high = mean.min(), mean.max()
         if low == high:  # pycaffe divides by zero here
             return np.full((mean.shape[0], *size), low, dtype=np.float32)
         normal = (mean - low) / (high - low)
-        fitted: Array = resize_image(normal.transpose((1, 2, 0)), size).transpose((2, 0, 1)) * (high - low) + low
-        return fitted
+        resized: Array = resize_image(normal.transpose((1, 2, 0)), size).transpose((2, 0, 1)) * (high - low) + low
+        return resized
 
     def set_input_scale(self, in_: str, scale: float) -> None:
-        """Set what the input is multiplied with at the very end."""
+        """Set the factor applied last."""
         self.__check_input(in_)
         self.input_scale[in_] = scale

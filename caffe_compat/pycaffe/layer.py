@@ -1,4 +1,4 @@
-"""Layers as scripts see them, and the base class of layers written in Python."""
+"""``caffe.Layer``: the layers of a net, and the base class of Python layers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Layer:
 
     A layer of ``type: "Python"`` names its class in python_param. Such a class has the methods ``setup(bottom, top)``,
     ``reshape(bottom, top)``, ``forward(bottom, top)`` and ``backward(top, propagate_down, bottom)``; the first two are
-    called when the net is made, reshape before every pass as well. bottom and top are lists of blobs.
+    called when the net is built, ``reshape`` also before every pass. bottom and top are lists of blobs.
 
     Attributes
     ----------
-    blobs : parameters; setup may add some with ``self.blobs.add_blob(*shape)``.
+    blobs : the parameters; ``setup`` may append to them with ``self.blobs.add_blob(*shape)``.
     param_str : python_param.param_str.
     phase : TRAIN (0) or TEST (1).
     """
@@ -38,19 +38,19 @@ class Layer:
         return self.layer_param.type
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Prepare the layer once."""
+        """Initialize the layer."""
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Give the tops their shapes."""
+        """Set the shapes of the tops."""
 
 
 class PythonLayers:
-    """Makes the layers a net's prototxt names, while the net's graph is built.
+    """Creates the Python layers of a net while its graph is built.
 
     Attributes
     ----------
-    blobs_made : the blobs the layers have been shown, by name.
-    layers : the layers, by name, bottoms and tops.
+    blobs_made : name -> blob that was passed to a layer.
+    layers : name, bottoms and tops -> layer.
     """
 
     def __init__(self) -> None:
@@ -58,34 +58,34 @@ class PythonLayers:
         self.layers: dict[tuple[str, ...], Layer] = {}
 
     def find(self, param: pb.LayerParameter) -> Layer:
-        """Return the layer made of a definition."""
+        """Return the layer created from a definition."""
         return self.layers[_key(param)]
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
-        """Return the parameters of a layer, which is made and set up if it was not yet."""
-        layer = self._made(spec)
+        """Return the parameters of a layer, creating it if necessary."""
+        layer = self._get(spec)
         return tuple(BlobDef(str(i), blob.shape, constant()) for i, blob in enumerate(layer.blobs))
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        """Return the shapes a layer gives its tops."""
-        self._made(spec)
+        """Return the shapes that a layer sets for its tops."""
+        self._get(spec)
         return tuple(self.blobs_made[top].shape for top in spec.param.top)
 
-    def _made(self, spec: LayerSpec) -> Layer:
+    def _get(self, spec: LayerSpec) -> Layer:
         key = _key(spec.param)
         if key not in self.layers:
             self.layers[key] = self._make(spec)
         return self.layers[key]
 
     def _make(self, spec: LayerSpec) -> Layer:
-        param, wanted = spec.param, spec.param.python_param
-        cls = getattr(importlib.import_module(wanted.module), wanted.layer)
+        param, python = spec.param, spec.param.python_param
+        cls = getattr(importlib.import_module(python.module), python.layer)
         if not (isinstance(cls, type) and issubclass(cls, Layer)):
-            raise spec.error("is not a class derived from caffe.Layer", "python_param.layer", wanted.layer)
+            raise spec.error("is not a class derived from caffe.Layer", "python_param.layer", python.layer)
         layer = cls(param)
-        if not hasattr(layer, "blobs"):  # its own __init__ did not call ours
+        if not hasattr(layer, "blobs"):  # its __init__ did not call super().__init__
             Layer.__init__(layer, param)
-        layer.param_str, layer.phase = wanted.param_str, int(param.phase)
+        layer.param_str, layer.phase = python.param_str, int(param.phase)
         bottoms = [self._blob(name, shape) for name, shape in zip(param.bottom, spec.bottoms, strict=True)]
         tops = [self._blob(name) for name in param.top]
         layer.setup(bottoms, tops)

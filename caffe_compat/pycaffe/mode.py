@@ -1,4 +1,4 @@
-"""What pycaffe keeps for the whole process: device, random numbers, log; and a stopwatch."""
+"""The process-wide settings of pycaffe (device, seed, log), and its timer."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from caffe_compat.solver.log import Log
 
 
 class CaffeError(RuntimeError):
-    """What genuine pycaffe reports as a RuntimeError, or ends the interpreter for."""
+    """An error that genuine pycaffe raises as RuntimeError, or aborts the process for."""
 
 
 class Randomness(CRand):
-    """What the data layers of the process draw from: one stream, whichever net they belong to."""
+    """The random stream that all data layers of the process share."""
 
     def reseed(self, seed: int) -> None:
-        """Start Caffe's own numbers anew; the C library's, which shuffle HDF5Data, go on as in Caffe."""
+        """Reseed Caffe's own stream; the C library's, which shuffles HDF5Data, continues as in Caffe."""
         self._random_seed, self._own = seed, None
 
 
 class _State:
-    """The settings scripts change through module functions."""
+    """The settings that scripts change through the functions below."""
 
     device = torch.device("cpu")
     gpu = 0
@@ -41,111 +41,110 @@ class _State:
 
 
 def device() -> torch.device:
-    """Return where nets compute now."""
+    """Return the device that nets run on."""
     return _State.device
 
 
 def set_mode_cpu() -> None:
-    """Compute on the CPU."""
+    """Run nets on the CPU."""
     _State.device = torch.device("cpu")
 
 
 def set_mode_gpu() -> None:
-    """Compute on the GPU chosen by :func:`set_device`.
+    """Run nets on the GPU that :func:`set_device` selected.
 
     Raises
     ------
     CaffeError
-        There is none here, or no such one.
+        if this GPU does not exist.
     """
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if _State.gpu >= found:
-        what = f"GPU {_State.gpu}" if found else "a GPU"
-        raise CaffeError(f"torch finds {found} GPUs here, so {what} cannot be used (set_mode_cpu() works everywhere)")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if _State.gpu >= count:
+        raise CaffeError(f"GPU {_State.gpu} does not exist: torch found {count} GPUs (call set_mode_cpu())")
     _State.device = torch.device("cuda", _State.gpu)
 
 
 def set_device(device_id: int) -> None:
-    """Choose the GPU for :func:`set_mode_gpu`; one that is in use already gives way at once."""
+    """Select the GPU for :func:`set_mode_gpu`; in GPU mode it takes effect immediately."""
     if device_id < 0:
-        raise CaffeError(f"device {device_id}: GPUs are numbered from 0")
+        raise CaffeError(f"device {device_id} is out of range: GPUs are numbered from 0")
     _State.gpu = int(device_id)
     if _State.device.type == "cuda":
         set_mode_gpu()
 
 
 def exact() -> bool:
-    """Tell whether convolutions of nets made from now on add up in genuine Caffe's order."""
+    """Tell whether new nets sum convolutions in genuine Caffe's order."""
     return _State.exact
 
 
-def set_exact(exact: bool) -> None:  # noqa: FBT001  (as its siblings)
-    """Let the convolutions of nets made from now on add up in genuine Caffe's order: its bits, slower.
+def set_exact(exact: bool) -> None:  # noqa: FBT001  (like pycaffe's functions)
+    """Make new nets sum convolutions in genuine Caffe's order: identical bits, but slower.
 
-    No function of Caffe's; see :mod:`caffe_compat.build.exact`.
+    Not a function of pycaffe; see :mod:`caffe_compat.build.exact`.
     """
     _State.exact = bool(exact)
 
 
 def forks() -> tuple[str, ...]:
-    """Return the forks of Caffe that nets made from now on are for, where their layers do not tell."""
+    """Return the forks of Caffe that new nets were written for, used if their layer types are ambiguous."""
     return _State.forks
 
 
 def set_forks(names: tuple[str, ...]) -> None:
-    """Name the forks of Caffe that nets made from now on are for; no function of Caffe's."""
+    """Set the forks of Caffe that new nets were written for. Not a function of pycaffe."""
     _State.forks = fork_names(names)
 
 
 def set_random_seed(seed: int) -> None:
-    """Seed fillers, Dropout (whose draws are torch's, not Caffe's) and the data layers (whose draws are Caffe's)."""
+    """Seed the fillers and Dropout (which draw from torch's generator) and the data layers (from Caffe's)."""
     torch.manual_seed(int(seed))
     _State.randomness.reseed(int(seed))
 
 
 def randomness() -> Randomness:
-    """Return what the data layers of the process draw from."""
+    """Return the random stream of the data layers."""
     return _State.randomness
 
 
 def solver_count() -> int:
-    """Return how many solvers train together."""
+    """Return the number of solvers that train together."""
     return _State.count
 
 
 def set_solver_count(count: int) -> None:
-    """Tell how many solvers train together; nothing here depends on it but what scripts read."""
+    """Set the number of solvers that train together; only scripts read it."""
     _State.count = int(count)
 
 
 def solver_rank() -> int:
-    """Return which of the solvers this is."""
+    """Return the rank of this solver."""
     return _State.rank
 
 
 def set_solver_rank(rank: int) -> None:
-    """Tell which of the solvers this is."""
+    """Set the rank of this solver."""
     _State.rank = int(rank)
 
 
 def set_multiprocess(multiprocess: bool) -> None:  # noqa: FBT001  (Caffe's signature)
-    """Tell whether the solvers are processes."""
+    """Set whether the solvers are processes."""
     _State.multiprocess = bool(multiprocess)
 
 
 def has_nccl() -> bool:
-    """Return False: many GPUs are used through torchrun and ``caffe-compat train``, not through NCCL objects."""
+    """Return False: use torchrun with ``caffe-compat train`` to train on multiple GPUs."""
     return False
 
 
 def init_log(level: int = 0, stderr: bool = True) -> None:  # noqa: FBT001, FBT002  (Caffe's signature)
-    """Set the least severity of log lines: 0 everything, 1 and more nothing of what is written here."""
-    del stderr  # they always go there
+    """Set the lowest severity to log: 0 logs everything, 1 or more silences all lines of this package."""
+    del stderr  # lines always go to stderr
     _State.level = int(level)
 
 
 def make_log() -> Log:
-    """Return where log lines go: stderr, as Caffe's do, unless GLOG_minloglevel or init_log asks for less."""
+    """Return the log: on stderr like Caffe's, silent if GLOG_minloglevel or init_log says so."""
     silent = max(_State.level, _minimum()) > 0
     return Log() if silent else Log(sys.stderr)
 
@@ -156,27 +155,27 @@ def _minimum() -> int:
 
 
 def log(message: str) -> None:
-    """Write one line to the log."""
+    """Write a line to the log."""
     make_log().line("_caffe.cpp:50", message)
 
 
 class Timer:
-    """A stopwatch; what the GPU still computes is waited for."""
+    """A stopwatch that waits for the GPU to finish."""
 
     def __init__(self) -> None:
         self._begin = self._end = 0.0
 
     def start(self) -> None:
-        """Start it."""
+        """Start the timer."""
         self._begin = self._end = self._now()
 
     def stop(self) -> None:
-        """Stop it."""
+        """Stop the timer."""
         self._end = self._now()
 
     @property
     def ms(self) -> float:
-        """Milliseconds between start and stop."""
+        """The milliseconds between start and stop."""
         return float(np.float32((self._end - self._begin) * 1e3))
 
     @staticmethod
@@ -187,12 +186,12 @@ class Timer:
 
 
 class NCCL:
-    """Refused: see :func:`has_nccl`."""
+    """Not supported, see :func:`has_nccl`."""
 
     def __init__(self, *_: object) -> None:
-        raise CaffeError("NCCL objects are not supported (torchrun with `caffe-compat train` trains on several GPUs)")
+        raise CaffeError("NCCL is not supported (use torchrun with `caffe-compat train` for multiple GPUs)")
 
     @staticmethod
     def new_uid() -> bytes:
-        """Refuse."""
-        raise CaffeError("NCCL objects are not supported (has_nccl() is False)")
+        """Raise CaffeError."""
+        raise CaffeError("NCCL is not supported (has_nccl() is False)")

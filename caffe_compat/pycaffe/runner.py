@@ -1,4 +1,4 @@
-"""Run a script, a module or a line of code as Python itself would, with ``import caffe`` finding this package."""
+"""Run a script, a module or code as Python itself would, with ``import caffe`` finding this package."""
 
 from __future__ import annotations
 
@@ -21,40 +21,44 @@ usage: python -m caffe_compat.pycaffe SCRIPT [ARGS...]
        python -m caffe_compat.pycaffe -m MODULE [ARGS...]
        python -m caffe_compat.pycaffe -c CODE [ARGS...]
 
-Runs a script as `python SCRIPT` would; `import caffe` finds caffe_compat.pycaffe. `-m pytest FOLDER` runs tests so.
-`--fork=NAME` before it all names the fork of Caffe that the script's nets are for (docs/forks.md).
+Runs a script as `python SCRIPT` would, but `import caffe` finds caffe_compat.pycaffe. `-m pytest FOLDER` runs tests.
+Put `--fork=NAME` first to name the fork of Caffe that the script's nets were written for (docs/forks.md).
 """
-_OURS = {__file__, runpy.__file__, "<frozen runpy>", "<frozen importlib._bootstrap>"}
-# What the parser says, and what lines look like, where a script was written for Python 2.
-_OLD_PROBLEMS = ("Missing parentheses in call to", "multiple exception types must be parenthesized", "leading zeros in")
-_OLD_LINES = re.compile(
+_OWN_FILES = {__file__, runpy.__file__, "<frozen runpy>", "<frozen importlib._bootstrap>"}
+# Messages of the parser, and patterns of lines, that reveal a script written for Python 2.
+_PYTHON_2_PROBLEMS = (
+    "Missing parentheses in call to",
+    "multiple exception types must be parenthesized",
+    "leading zeros in",
+)
+_PYTHON_2_LINES = re.compile(
     r"""^\s*(print\s*(["'\w>]|$)|exec\s+["'\w]|raise\s+\w+\s*,|except\s+[\w.]+\s*,)|<>|`|\b\d+L\b|\b0\d+\b"""
 )
-_main: ModuleType | None = None  # what runs; kept, for what still looks at it when the interpreter ends
+_main: ModuleType | None = None  # the running module, kept alive until the interpreter exits
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run what the arguments say.
+    """Run a script, a module or code.
 
     Parameters
     ----------
-    argv : a script's path, ``-m`` and a module, or ``-c`` and code; then the arguments of that.
+    argv : a script's path, ``-m`` and a module, or ``-c`` and code; then the arguments of the script.
 
     Returns
     -------
-    0 when it ran through, 1 after an exception, 2 for wrong usage; ``SystemExit`` passes through.
+    0 on success, 1 after an exception, 2 for wrong usage; ``SystemExit`` propagates.
     """
     if argv and argv[0].startswith("--fork="):
-        named = mode.forks()
+        previous = mode.forks()
         try:
-            mode.set_forks((*named, argv[0].removeprefix("--fork=")))
+            mode.set_forks((*previous, argv[0].removeprefix("--fork=")))
         except CaffeCompatError as error:
             sys.stderr.write(f"error: {error}\n")
             return 2
         try:
             return main(argv[1:])
         finally:
-            mode.set_forks(named)
+            mode.set_forks(previous)
     if not argv or argv[0] in ("-h", "--help"):
         (sys.stdout if argv else sys.stderr).write(USAGE)
         return 0 if argv else 2
@@ -72,37 +76,37 @@ def main(argv: Sequence[str]) -> int:
         return 1
     _shim_subprocesses()
     if first == "-m":
-        return _guarded(lambda: _module(rest[0], rest[1:]))
+        return _report_exceptions(lambda: _run_module(rest[0], rest[1:]))
     if first == "-c":
-        return _guarded(lambda: _code(rest[0], rest[1:]))
+        return _report_exceptions(lambda: _run_code(rest[0], rest[1:]))
     if not Path(first).exists():
         sys.stderr.write(f"python -m caffe_compat.pycaffe: can't open file {first!r}: no such file\n")
         return 2
-    return _guarded(lambda: _script(first, rest))
+    return _report_exceptions(lambda: _run_script(first, rest))
 
 
 def _shim_subprocesses() -> None:
-    """Let processes that the script starts (``multiprocessing``, ``subprocess``) find this package as caffe too."""
+    """Make ``import caffe`` find this package in child processes (``multiprocessing``, ``subprocess``) as well."""
     folder = str(Path(__file__).with_name("subprocess_shim"))
-    before = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != folder]
-    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *before])
+    inherited = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != folder]
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *inherited])
     if folder not in sys.path:
-        sys.path.append(folder)  # multiprocessing hands this list on; here it is never looked at for caffe
+        sys.path.append(folder)  # inherited by multiprocessing; not searched for caffe in this process
 
 
-def _script(path: str, arguments: list[str]) -> None:
+def _run_script(path: str, arguments: list[str]) -> None:
     sys.argv[:] = [path, *arguments]
     if Path(path).is_dir() or not _is_source(path):
-        _search(None)
+        _set_search_path(None)
         runpy.run_path(path, run_name="__main__")  # a folder or zip file with __main__.py, or a .pyc
         return
-    _search(str(Path(path).resolve().parent))
+    _set_search_path(str(Path(path).resolve().parent))
     with io.open_code(str(Path(path).absolute())) as file:
         code = compile(file.read(), path, "exec", dont_inherit=True)
     module = _new_main()
     module.__file__ = path
     module.__loader__ = SourceFileLoader("__main__", path)
-    exec(code, module.__dict__)  # noqa: S102  (this is what the user asked for)
+    exec(code, module.__dict__)  # noqa: S102  (the user's script)
 
 
 def _is_source(path: str) -> bool:
@@ -110,15 +114,15 @@ def _is_source(path: str) -> bool:
         return b"\0" not in file.read(512)
 
 
-def _code(code: str, arguments: list[str]) -> None:
+def _run_code(code: str, arguments: list[str]) -> None:
     sys.argv[:] = ["-c", *arguments]
-    _search("")
+    _set_search_path("")
     exec(compile(code, "<string>", "exec", dont_inherit=True), _new_main().__dict__)  # noqa: S102
 
 
-def _module(name: str, arguments: list[str]) -> None:
+def _run_module(name: str, arguments: list[str]) -> None:
     sys.argv[:] = [name, *arguments]
-    _search(str(Path.cwd()))
+    _set_search_path(str(Path.cwd()))
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
@@ -130,8 +134,8 @@ def _new_main() -> ModuleType:
     return _main
 
 
-def _search(folder: str | None) -> None:
-    """Let imports look in `folder` first, where they looked in the current one for the sake of ``-m``."""
+def _set_search_path(folder: str | None) -> None:
+    """Search `folder` first for imports, in place of the current folder that ``-m`` put there."""
     if sys.flags.safe_path:
         return
     if folder is None:
@@ -140,37 +144,39 @@ def _search(folder: str | None) -> None:
         sys.path[0] = folder
 
 
-def _guarded(run: Callable[[], None]) -> int:
-    """Run; print an exception as Python would, without what lies between it and the script."""
+def _report_exceptions(run: Callable[[], None]) -> int:
+    """Run; print an exception as Python would, without the frames above the script's."""
     try:
         run()
     except (SystemExit, KeyboardInterrupt):
         raise
-    except BaseException as error:  # noqa: BLE001  (it is shown, not lost)
-        error.__traceback__ = _theirs(error.__traceback__)
+    except BaseException as error:  # noqa: BLE001  (printed, not lost)
+        error.__traceback__ = _script_frames(error.__traceback__)
         sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
         sys.excepthook(type(error), error, error.__traceback__)
-        hint = _old_python(error)
+        hint = _python_2_hint(error)
         if hint:
             sys.stderr.write(hint)
         return 1
     return 0
 
 
-def _theirs(traceback: TracebackType | None) -> TracebackType | None:
-    """Return the traceback from the first frame that is the script's."""
-    while traceback is not None and traceback.tb_frame.f_code.co_filename in _OURS:
+def _script_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the traceback from the script's first frame on."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename in _OWN_FILES:
         traceback = traceback.tb_next
     return traceback
 
 
-def _old_python(error: BaseException) -> str | None:
-    """Say so where a file does not parse because it was written for Python 2."""
+def _python_2_hint(error: BaseException) -> str | None:
+    """Return a hint if a file does not parse because it was written for Python 2."""
     if not isinstance(error, SyntaxError):
         return None
     problem, line = error.msg or "", error.text or ""
     if not (
-        isinstance(error, TabError) or any(p in problem for p in _OLD_PROBLEMS) or _OLD_LINES.search(line.split("#")[0])
+        isinstance(error, TabError)
+        or any(p in problem for p in _PYTHON_2_PROBLEMS)
+        or _PYTHON_2_LINES.search(line.split("#")[0])
     ):
         return None
     version = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,4 +1,4 @@
-"""Commands whose stdout is closed, full, without a reader, or ASCII end as Unix tools do, never with a traceback."""
+"""Commands end without a traceback when stdout is closed, full, limited to ASCII, or a pipe whose reader has gone."""
 
 import os
 import subprocess
@@ -27,24 +27,24 @@ COMMANDS = {
 
 
 def environment(**words):
-    kept = {
+    inherited = {
         name: value for name, value in os.environ.items() if name not in ("LC_ALL", "LANG", "PYTHONUTF8", "LC_CTYPE")
     }
-    return kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | words
+    return inherited | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | words
 
 
-def shell(text, command, **words):
-    """Run a shell's line, "$@" in it being the command."""
+def shell(text, command, *, cwd=None, **words):
+    """Run a line of shell in which "$@" is the command."""
     command, settings = ["sh", "-c", text, "sh", *command], environment(**words)
-    done = subprocess.run(command, capture_output=True, env=settings, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, env=settings, cwd=cwd, timeout=120, check=False)
     return done.returncode, done.stdout, done.stderr.decode()
 
 
-def test_the_ports_which_stand_alone_have_the_same_module():
+def test_the_ports_copy_of_the_module_is_identical():
     assert Path(streams.__file__).read_bytes() == Path(their_streams.__file__).read_bytes()
 
 
-def test_a_reader_that_goes_ends_the_command_without_a_word():
+def test_a_closed_pipe_ends_the_command_silently():
     read, write = os.pipe()
     os.close(read)
     command = COMMANDS["caffe-compat"]
@@ -76,15 +76,15 @@ def case(tmp_path):
     return folder
 
 
-def test_files_of_any_name_are_used_where_the_locale_knows_ascii_only(case):
+def test_files_of_any_name_can_be_used_in_an_ascii_locale(case):
     settings = {"LC_ALL": "C", "PYTHONUTF8": "0"}
-    code, _, error = shell('"$@"', [*ENGINE, "train", f"--solver={case}/solver.prototxt"], **settings)
+    code, _, error = shell('"$@"', [*ENGINE, "train", f"--solver={case}/solver.prototxt"], cwd=case, **settings)
     assert code == 0, error
     assert "Optimization Done." in error
 
 
-def test_names_are_written_to_a_stream_that_knows_ascii_only(case):
-    """Text as escapes, the bytes of a name that is no text as they are."""
+def test_any_file_name_can_be_written_to_an_ascii_stream(case):
+    """Non-ASCII characters become escapes, undecodable bytes are unchanged."""
     command = [*ENGINE, "draw", case / "net.prototxt", os.fsencode(case / "b") + b"\xfc.svg"]
     code, out, error = shell('"$@"', command, LC_ALL="C.UTF-8", PYTHONIOENCODING="ascii")
     assert (code, error) == (0, "")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.pycaffe import Classifier, Detector
+from tests.refusals import refused
 
 # The mean of every channel of the input: what a crop holds shows in the output.
 MEANS = """
@@ -60,7 +61,7 @@ def test_the_centre_alone_is_classified_on_request(make):
     np.testing.assert_allclose(found.reshape(3), picture[1:5, 1:5].mean(axis=(0, 1)), atol=1e-6)
 
 
-def test_without_image_dims_the_whole_picture_is_scaled_to_the_input(make):
+def test_without_image_dims_the_whole_image_is_resized_to_the_input(make):
     net = make(Classifier)
     assert list(net.image_dims) == list(net.crop_dims) == [4, 4]
     picture = np.random.default_rng(0).random((8, 8, 3))
@@ -77,7 +78,7 @@ def test_preprocessing_is_that_of_the_transformer(make):
     np.testing.assert_allclose(found, [(63.75 - 10) / 2, (127.5 - 20) / 2, (255 - 30) / 2], rtol=1e-6)
 
 
-def test_windows_are_cut_warped_and_told_with_their_picture(make, picture):
+def test_windows_are_cropped_warped_and_returned_with_their_file(make, picture):
     values = np.arange(64).reshape(8, 8)
     first, second = picture(np.stack([values] * 3, axis=2), "a.png"), picture(np.full((6, 6, 3), 255), "b.png")
     net = make(Detector)
@@ -100,13 +101,13 @@ def halved(values):
     return values[..., 0].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
 
 
-def test_context_shows_what_lies_around_the_window(make):
+def test_context_shows_the_surroundings_of_the_window(make):
     net = make(Detector, IDENTITY, n=1, k=1, s=4, context_pad=1)
     # scale 4 / (4 - 2): two pixels around (4, 4) become four; the box is the whole picture, halved
     np.testing.assert_allclose(net.crop(ramp(), [2, 2, 5, 5])[..., 0], halved(ramp()), atol=1e-5)
 
 
-def test_beyond_the_picture_lies_the_mean(make):
+def test_pixels_beyond_the_image_are_the_mean(make):
     net = make(Detector, IDENTITY, n=1, k=1, s=4, context_pad=1, mean=np.array([50.0]), raw_scale=2.0)
     found = net.crop(ramp(), [0, 0, 3, 3])[..., 0]
     # the box from -2 to 6 becomes four pixels of which round(2 * 4 / 9) = 1 lies outside, round(7 * 4 / 9) = 3 inside
@@ -116,7 +117,7 @@ def test_beyond_the_picture_lies_the_mean(make):
     np.testing.assert_allclose(found[1:, 1:], halved(ramp()[:6, :6]), atol=1e-5)
 
 
-def test_the_mean_beyond_the_picture_is_that_of_the_pictures_own_channels(make):
+def test_the_mean_beyond_the_image_has_the_channel_order_of_the_image(make):
     net = make(
         Detector,
         IDENTITY,
@@ -133,19 +134,19 @@ def test_the_mean_beyond_the_picture_is_that_of_the_pictures_own_channels(make):
     assert net.crop(np.ones((8, 8, 3)), (0, 0, 3, 3)).shape == (3, 3, 3)
 
 
-def test_a_window_outside_the_picture_is_refused(make):
+def test_a_window_outside_the_image_is_refused(make):
     net = make(Detector)
     for window in ([8, 8, 12, 12], [3, 3, 3, 5]):
-        with pytest.raises(CaffeCompatError, match=r"no pixel of a picture of 8 x 8.*ymin, xmin"):
+        with refused("out-of-range", field="window", hint="ymin, xmin"):
             net.crop(np.zeros((8, 8, 3)), window)
     net.configure_crop(1)
-    with pytest.raises(CaffeCompatError, match="no pixel"):
+    with refused("out-of-range", field="window"):
         net.crop(np.zeros((8, 8, 3)), [30, 30, 40, 40])
 
 
 def test_context_that_leaves_no_room_for_the_window_is_refused(make):
     for pad in (2, 3, -1):
-        with pytest.raises(CaffeCompatError, match=rf"context_pad = {pad}: leaves no room .* 4 wide \(0 to 1\)"):
+        with refused("out-of-range", field="context_pad", value=pad, hint="0 to 1"):
             make(Detector, context_pad=pad)
 
 

@@ -51,7 +51,7 @@ def test_a_deconvolution_maps_the_other_way(n):
     assert [v.tolist() for v in inverse(coord_map(down))[1:]] == [v.tolist() for v in coord_map(upward)[1:]]
 
 
-def test_fields_may_stand_in_their_message(n):
+def test_fields_may_be_given_inside_their_message(n):
     plain = L.Convolution(n.data, kernel_size=[3, 5], stride=2, pad=1, axis=1, num_output=1).fn
     within = L.Convolution(n.data, convolution_param=dict(kernel_size=[3, 5], stride=2, pad=1, num_output=1)).fn
     for a, b in zip(conv_params(plain), conv_params(within), strict=True):
@@ -67,7 +67,7 @@ def test_pointwise_layers_map_any_axis_to_itself(n):
         assert coord_map(make(n.data).fn) == (None, 1, 0)
 
 
-def test_layers_that_mix_places_have_no_map(n):
+def test_layers_that_mix_positions_have_no_map(n):
     for top in (L.InnerProduct(n.data, num_output=2), L.Pooling(n.data, global_pooling=True), L.Softmax(n.data)):
         with pytest.raises(UndefinedMapException):
             coord_map(top.fn)
@@ -82,7 +82,7 @@ def test_legacy_fields_are_refused_by_name(n):
             coord_map(L.Convolution(n.data, **fields).fn)
 
 
-def test_the_score_of_a_strided_net_is_cropped_by_what_the_enlargement_sticks_out(n):
+def test_the_upsampled_score_of_a_strided_net_is_cropped_by_its_margin(n):
     n.conv = L.Convolution(n.data, kernel_size=3, pad=10, num_output=1)
     n.pool = L.Pooling(n.conv, pool=P.Pooling.MAX, kernel_size=2, stride=2)
     n.score = up(n, n.pool)
@@ -95,7 +95,7 @@ def test_the_score_of_a_strided_net_is_cropped_by_what_the_enlargement_sticks_ou
     assert layer.params == {"crop_param": {"axis": 2, "offset": [10]}}
 
 
-def test_the_offsets_of_the_published_fcn_nets_are_found(n):
+def test_the_offsets_are_those_of_the_published_fcn_nets(n):
     """Those in the prototxt of FCN-32s, -16s and -8s: 19, 27 and 31 (and 5 and 9 for the skips)."""
 
     def score(top):
@@ -122,7 +122,7 @@ def test_the_offsets_of_the_published_fcn_nets_are_found(n):
     assert offset(crop(up(n, L.Eltwise(up4, skip3), 8), n.data)) == [31]
 
 
-def test_two_branches_meet_in_what_both_come_from(n):
+def test_two_branches_meet_in_their_common_ancestor(n):
     n.relu = L.ReLU(n.data)
     n.a = L.Convolution(n.relu, kernel_size=3, num_output=1)
     n.b = L.Convolution(n.relu, kernel_size=7, num_output=1)
@@ -133,7 +133,7 @@ def test_two_branches_meet_in_what_both_come_from(n):
         crop(n.b, n.a)
 
 
-def test_offsets_differ_by_axis_where_windows_do(n):
+def test_anisotropic_windows_give_an_offset_per_axis(n):
     n.c = L.Convolution(n.data, kernel_size=[1, 5], pad=[3, 4], num_output=1)
     layer = crop(n.c, n.data).fn
     assert layer.params["crop_param"] == {"axis": 2, "offset": [3, 2]}
@@ -150,7 +150,7 @@ def test_a_crop_is_mapped_through_its_first_bottom_only(n):
         coord_map_from_to(n.cropped, n.other)
 
 
-def test_what_a_crop_cannot_do_is_refused(n):
+def test_impossible_crops_are_refused(n):
     n.half = L.Pooling(n.data, kernel_size=2, stride=2)
     with pytest.raises(AssertionError, match="scale mismatch"):
         crop(n.half, n.data)

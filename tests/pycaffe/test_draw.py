@@ -57,7 +57,7 @@ def test_colours_and_pooling_names_are_those_of_pycaffe():
     assert draw.get_pooling_types_dict() == {0: "MAX", 1: "AVE", 2: "STOCHASTIC"}
 
 
-def test_a_graph_gives_text_and_pictures_as_pydots_does(net, tmp_path):
+def test_a_graph_returns_text_and_images_as_pydots_does(net, tmp_path):
     graph = draw.get_pydot_graph(net, "TB", phase=TRAIN)
     assert graph.get_name() == "tiny"
     assert graph.to_string() == dot_text(net, rankdir="TB", phase="TRAIN")

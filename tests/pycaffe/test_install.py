@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import caffe_compat.pycaffe
-from caffe_compat.errors import CaffeCompatError
 from caffe_compat.pycaffe import finder
 from caffe_compat.pycaffe.runner import main
+from tests.refusals import refused
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +41,7 @@ def process(monkeypatch):
     finder.uninstall()
 
 
-def test_every_name_scripts_import_is_ours(installed):
+def test_every_module_that_scripts_import_is_this_package(installed):
     import caffe
     import caffe.coord_map
     import caffe.draw
@@ -118,7 +118,7 @@ def test_the_package_has_every_name_that_caffes_has(installed):
     assert caffe._caffe.Net is caffe.pycaffe.Net is caffe.Net
 
 
-def test_our_modules_keep_their_own_names(installed):
+def test_the_modules_keep_their_own_names(installed):
     import caffe.io
 
     assert caffe.__name__ == caffe.__spec__.name == "caffe_compat.pycaffe"
@@ -145,11 +145,11 @@ def test_installing_twice_changes_nothing_and_uninstalling_undoes_it():
         import caffe  # noqa: F401
 
 
-def test_a_caffe_that_is_imported_already_is_not_replaced(monkeypatch):
+def test_a_caffe_imported_before_is_not_replaced(monkeypatch):
     other = type(sys)("caffe")
     other.__file__ = "/opt/caffe/python/caffe/__init__.py"
     monkeypatch.setitem(sys.modules, "caffe", other)
-    with pytest.raises(CaffeCompatError, match=r"/opt/caffe/python/caffe/__init__\.py.*another caffe"):
+    with refused("conflict", value="/opt/caffe/python/caffe/__init__.py"):
         finder.install()
     assert sys.modules["caffe"] is other
     assert not any(isinstance(f, finder._Finder) for f in sys.meta_path)
@@ -169,7 +169,7 @@ def test_a_caffe_on_the_path_is_shadowed(tmp_path, process, monkeypatch, capsys)
     assert capsys.readouterr().out == "caffe_compat.pycaffe caffe_compat.pycaffe.io\n"
 
 
-def test_a_script_sees_what_python_shows_it(tmp_path, process, monkeypatch, capsys):
+def test_a_script_runs_in_the_environment_that_python_would_set_up(tmp_path, process, monkeypatch, capsys):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "neighbour.py").write_text("value = 42\n")
     script = tmp_path / "lib" / "script.py"
@@ -224,7 +224,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_processes_that_a_script_starts_import_caffe_too(tmp_path):
+def test_child_processes_of_a_script_can_import_caffe(tmp_path):
     (tmp_path / "script.py").write_text(CHILDREN)
     done = run(tmp_path / "script.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -286,7 +286,7 @@ def test_an_old_caffe_pb2_beside_the_script_gives_way_to_ours_in_its_processes_t
     assert "older protoc" in done.stderr
 
 
-def test_the_sitecustomize_of_the_machine_is_run_as_well(tmp_path):
+def test_the_machines_own_sitecustomize_runs_as_well(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("print('theirs')")
     path = os.pathsep.join([str(ROOT / "caffe_compat" / "pycaffe" / "subprocess_shim"), str(tmp_path)])
     code = "import sys; print(any(type(f).__name__ == 'OldMessages' for f in sys.meta_path), 'torch' in sys.modules)"
@@ -323,7 +323,7 @@ def test_an_exception_shows_the_scripts_own_lines_only(tmp_path, process, capsys
     assert not any("runner.py" in line for line in told)
 
 
-def test_an_exit_is_left_to_the_caller(tmp_path, process):
+def test_a_system_exit_propagates(tmp_path, process):
     script = tmp_path / "script.py"
     script.write_text("raise SystemExit('stop')")
     with pytest.raises(SystemExit, match="stop"):
@@ -344,7 +344,7 @@ def test_an_exit_is_left_to_the_caller(tmp_path, process):
         "a <> b",
     ],
 )
-def test_a_script_for_python_2_is_told_apart(tmp_path, process, capsys, line):
+def test_a_script_for_python_2_gets_a_hint(tmp_path, process, capsys, line):
     script = tmp_path / "old.py"
     source = f"try:\n    pass\n{line}\n" if line.startswith("except") else f"import caffe\n{line}\n"
     script.write_text(source)
@@ -366,7 +366,7 @@ def test_an_old_module_that_a_script_imports_is_named(tmp_path, process, capsys)
     assert "oldtools.py, line 1, looks like Python 2" in capsys.readouterr().err
 
 
-def test_any_other_syntax_error_is_left_as_it_is(tmp_path, process, capsys):
+def test_other_syntax_errors_get_no_hint(tmp_path, process, capsys):
     script = tmp_path / "script.py"
     script.write_text("x = (1,\n")
     assert main([str(script)]) == 1
@@ -375,7 +375,7 @@ def test_any_other_syntax_error_is_left_as_it_is(tmp_path, process, capsys):
     assert "Python 2" not in told
 
 
-def test_code_and_modules_run_too(tmp_path, process, monkeypatch, capsys):
+def test_code_and_modules_can_be_run(tmp_path, process, monkeypatch, capsys):
     (tmp_path / "mod.py").write_text("import sys, caffe; print(__name__, sys.argv[1:], caffe.__name__)")
     monkeypatch.chdir(tmp_path)
     assert main(["-m", "mod", "a"]) == 0
@@ -404,17 +404,17 @@ def test_tests_that_import_caffe_run_under_pytest(tmp_path):
         (["--fork=sgnet", "x.py"], "no such fork (did you mean 'segnet'?)"),
     ],
 )
-def test_wrong_usage_is_told_with_code_2(arguments, told, capsys):
+def test_wrong_usage_exits_with_code_2(arguments, told, capsys):
     assert main(arguments) == 2
     assert told in capsys.readouterr().err
 
 
-def test_help_is_no_error(capsys):
+def test_help_exits_with_code_0(capsys):
     assert main(["--help"]) == 0
     assert "usage: python -m caffe_compat.pycaffe SCRIPT" in capsys.readouterr().out
 
 
-def test_a_fork_is_named_before_the_script(tmp_path):
+def test_the_fork_flag_precedes_the_script(tmp_path):
     (tmp_path / "net.prototxt").write_text(
         'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 4 } } }\n'
         'layer { name: "bn" type: "BN" bottom: "x" top: "y" }'

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_compat.errors import CaffeCompatError
 from caffe_compat.pycaffe import io
 from caffe_compat.schema import caffe_pb2
+from tests.refusals import refused
 
 rng = np.random.default_rng(7)
 
@@ -21,7 +21,7 @@ def blob(values, **fields):
 # Messages.
 
 
-def test_the_legacy_shape_goes_before_the_new_one():
+def test_the_legacy_shape_takes_precedence_over_the_new_shape():
     old = io.blobproto_to_array(blob(range(6), num=1, channels=2, height=3, width=1))
     assert old.shape == (1, 2, 3, 1)
     assert old[0, 1, 0, 0] == 3
@@ -39,7 +39,7 @@ def test_a_blob_without_shape_holds_one_value():
         io.blobproto_to_array(blob([1, 2]))
 
 
-def test_diff_and_doubles_are_read_too():
+def test_diffs_and_doubles_are_read():
     message = blob([1, 2], diff=[3, 4], shape={"dim": [2]})
     assert io.blobproto_to_array(message, return_diff=True).tolist() == [3, 4]
     doubles = caffe_pb2.BlobProto(double_data=[0.1], double_diff=[0.2], shape={"dim": [1]})
@@ -78,14 +78,14 @@ def test_bytes_stay_bytes_in_a_datum_and_other_numbers_floats():
     np.testing.assert_array_equal(io.datum_to_array(floats), picture / 4)
 
 
-def test_a_label_is_set_only_if_given_and_only_pictures_are_taken():
+def test_a_label_is_set_only_if_given_and_only_images_are_accepted():
     assert not io.array_to_datum(np.ones((1, 2, 2))).HasField("label")
     assert io.array_to_datum(np.ones((1, 2, 2)), label=0).HasField("label")
     with pytest.raises(ValueError, match="Incorrect array shape"):
         io.array_to_datum(np.ones((2, 2)))
 
 
-def test_an_encoded_datum_is_not_taken_for_raw_bytes():
+def test_an_encoded_datum_is_refused():
     with pytest.raises(ValueError, match=r"cv2\.imdecode"):
         io.datum_to_array(caffe_pb2.Datum(channels=1, height=1, width=4, data=b"\x89PNG", encoded=True))
 
@@ -97,7 +97,7 @@ def transformer(channels=3, side=4):
     return io.Transformer({"data": (10, channels, side, side)})
 
 
-def test_the_steps_of_preprocess_come_in_caffes_order():
+def test_preprocess_runs_its_steps_in_caffes_order():
     made = transformer(3, 2)
     made.set_transpose("data", (2, 0, 1))
     made.set_channel_swap("data", (2, 1, 0))
@@ -125,7 +125,7 @@ def test_deprocess_undoes_each_step_alone_and_squeezes():
         np.testing.assert_allclose(again, data, atol=1e-6)
 
 
-def test_the_callers_picture_is_left_alone():
+def test_preprocess_does_not_change_the_callers_image():
     made = transformer(1, 3)
     made.set_raw_scale("data", 255)
     picture = np.ones((3, 3, 1), dtype=np.float32)
@@ -133,7 +133,7 @@ def test_the_callers_picture_is_left_alone():
     assert picture.max() == 1
 
 
-def test_a_picture_of_another_size_is_resized_and_a_mean_too():
+def test_images_and_means_of_another_size_are_resized():
     made = transformer(3, 4)
     made.set_transpose("data", (2, 0, 1))
     picture = rng.random((9, 7, 3)).astype(np.float32)
@@ -151,20 +151,20 @@ def test_a_picture_of_another_size_is_resized_and_a_mean_too():
     assert made.mean["data"] is fits
 
 
-def test_a_constant_mean_picture_stays_constant():
+def test_a_constant_mean_image_stays_constant():
     made = transformer(3, 4)
     made.set_mean("data", np.full((3, 8, 8), 7.0))
     np.testing.assert_array_equal(made.mean["data"], np.full((3, 4, 4), 7.0))
 
 
-def test_a_flat_mean_picture_belongs_to_the_only_channel():
+def test_a_two_dimensional_mean_image_belongs_to_the_only_channel():
     made = transformer(1, 4)
     made.set_mean("data", np.arange(64.0).reshape(8, 8))
     assert made.mean["data"].shape == (1, 4, 4)
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (lambda t: t.preprocess("image", np.zeros((4, 4, 3))), "image is not one of the net inputs"),
         (lambda t: t.deprocess("image", np.zeros((3, 4, 4))), "not one of the net inputs"),
@@ -176,15 +176,15 @@ def test_a_flat_mean_picture_belongs_to_the_only_channel():
         (lambda t: t.set_mean("data", np.zeros((1, 3, 4, 4))), "Mean shape invalid"),
     ],
 )
-def test_settings_that_do_not_fit_the_input_are_refused(call, told):
-    with pytest.raises(Exception, match=told):
+def test_settings_that_do_not_fit_the_input_are_refused(call, message):
+    with pytest.raises(Exception, match=message):
         call(transformer())
 
 
 # Resizing.
 
 
-def test_halving_takes_means_and_doubling_darkens_only_the_rim():
+def test_halving_averages_and_doubling_darkens_only_the_border():
     picture = np.array([[0.0, 4.0], [8.0, 12.0]])[:, :, np.newaxis]
     assert io.resize_image(picture, (1, 1)).ravel().tolist() == [6.0]
     # centres of the new pixels lie at -1/4, 1/4, 3/4, 5/4; the minimum, 0, lies beyond the border
@@ -193,13 +193,13 @@ def test_halving_takes_means_and_doubling_darkens_only_the_rim():
     np.testing.assert_allclose(io.resize_image(picture, (4, 4))[:, :, 0], expected, atol=1e-6)
 
 
-def test_a_constant_picture_stays_constant_to_its_rim():
+def test_a_constant_image_stays_constant_up_to_its_border():
     out = io.resize_image(np.full((3, 3, 3), 0.25), (7, 5))
     assert out.dtype == np.float32
     np.testing.assert_array_equal(out, np.full((7, 5, 3), 0.25, dtype=np.float32))
 
 
-def test_other_numbers_of_channels_go_from_corner_to_corner():
+def test_other_numbers_of_channels_are_interpolated_from_corner_to_corner():
     picture = np.zeros((2, 2, 2))
     picture[1] = 3
     np.testing.assert_allclose(io.resize_image(picture, (4, 2))[:, 0, 0], [0, 1, 2, 3])
@@ -271,13 +271,13 @@ def test_ten_crops_are_four_corners_the_centre_and_their_mirrors():
     np.testing.assert_array_equal(crops[5:10], crops[:5, :, ::-1])
 
 
-def test_a_centre_between_pixels_is_cut_toward_the_corner():
+def test_a_centre_between_pixels_is_rounded_toward_the_corner():
     crops = io.oversample([np.arange(5.0).reshape(1, 5, 1)], np.array([1, 2]))
     assert crops[4].ravel().tolist() == [1, 2]
 
 
-def test_crops_larger_than_the_picture_are_refused():
-    with pytest.raises(ValueError, match="5 x 2 do not fit in pictures of 4 x 4"):
+def test_crops_larger_than_the_image_are_refused():
+    with pytest.raises(ValueError, match="5 x 2 do not fit in images of 4 x 4"):
         io.oversample([np.zeros((4, 4, 1))], (5, 2))
 
 
@@ -290,7 +290,7 @@ def save(path, values, mode=None):
     return str(path)
 
 
-def test_pictures_are_float32_from_0_to_1_with_three_channels(tmp_path):
+def test_images_are_float32_from_0_to_1_with_three_channels(tmp_path):
     grey = rng.integers(0, 256, (4, 5), dtype=np.uint8)
     colour = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
     alpha = rng.integers(0, 256, (4, 5, 4), dtype=np.uint8)
@@ -305,15 +305,15 @@ def test_pictures_are_float32_from_0_to_1_with_three_channels(tmp_path):
     )
 
 
-def test_a_picture_is_read_from_an_open_file_too(tmp_path):
+def test_an_image_can_be_read_from_an_open_file(tmp_path):
     path = save(tmp_path / "c.png", rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
     with Path(path).open("rb") as file:
         np.testing.assert_array_equal(io.load_image(file), io.load_image(path))
-    with pytest.raises(CaffeCompatError, match="an open file: this is no picture"):
+    with refused("wrong-format", file="an open file"):
         io.load_image(BytesIO(b"hello"))
 
 
-def test_grey_pictures_have_one_channel_of_luminance(tmp_path):
+def test_grey_images_have_one_channel_of_luminance(tmp_path):
     colour = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], dtype=np.uint8)
     read = io.load_image(save(tmp_path / "c.png", colour), color=False)
     assert read.shape == (1, 3, 1)
@@ -352,13 +352,13 @@ def test_reading_agrees_with_scikit_image(tmp_path, name, color):
     np.testing.assert_allclose(io.load_image(path, color), expected, rtol=0, atol=0 if color else 6e-8)
 
 
-def test_what_is_no_picture_is_refused_by_name(tmp_path):
+def test_a_file_that_is_not_an_image_is_refused_by_name(tmp_path):
     (tmp_path / "x.png").write_bytes(b"hello")
     whole = save(tmp_path / "w.png", rng.integers(0, 256, (64, 64), dtype=np.uint8))
     (tmp_path / "half.png").write_bytes((tmp_path / "w.png").read_bytes()[:900])
-    for name, told in [("x.png", "no picture"), ("half.png", "cannot be read"), ("none.png", "No such file")]:
-        with pytest.raises(CaffeCompatError, match=f"{name}.*{told}"):
+    for name, code in [("x.png", "wrong-format"), ("half.png", "file-unreadable"), ("none.png", "file-unreadable")]:
+        with refused(code, file=name):
             io.load_image(str(tmp_path / name))
-    with pytest.raises(CaffeCompatError, match="download it first"):
+    with refused("unsupported", file="https://example.org/cat.jpg"):
         io.load_image("https://example.org/cat.jpg")
     assert io.load_image(whole).shape == (64, 64, 3)

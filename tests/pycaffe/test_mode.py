@@ -25,12 +25,12 @@ def test_the_log_goes_to_stderr_in_caffes_form_and_can_be_silenced(capsys, monke
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(RuntimeError, match="0 GPUs here.*set_mode_cpu"):
+def test_a_gpu_that_does_not_exist_is_refused():
+    with pytest.raises(RuntimeError, match="found 0 GPUs.*set_mode_cpu"):
         caffe.set_mode_gpu()
 
 
-def test_nccl_is_refused_with_what_works():
+def test_nccl_is_refused_with_an_alternative():
     assert not caffe.has_nccl()
     with pytest.raises(RuntimeError, match="torchrun"):
         caffe.NCCL(None, "")
@@ -68,7 +68,7 @@ def test_the_timer_counts_milliseconds():
     assert 0 <= timer.ms < 1000
 
 
-def test_the_numbers_of_processes_are_kept_for_scripts():
+def test_scripts_can_store_solver_count_and_rank():
     assert (caffe.solver_count(), caffe.solver_rank()) == (1, 0)
     caffe.set_solver_count(2)
     caffe.set_solver_rank(1)
