@@ -40,7 +40,7 @@ class Accuracy(Layer):
     """Classification accuracy; no gradient."""
 
     type = "Accuracy"
-    summary = "top-k accuracy; ignore_label; second top: per class"
+    summary = "top-k accuracy; ignore_label; second top: accuracy per class"
     gradient = Gradient.STOPS
     no_gradient = (0, 1)
     is_result = True

@@ -46,7 +46,7 @@ class Bias(Layer):
     """Add a learned or given blob along some axes."""
 
     type = "Bias"
-    summary = "sum along axes, learned or from a second bottom"
+    summary = "adds a bias along axes, learned or from a second bottom"
     is_affine = True
     coordinates = Coordinates.SAME
     bottoms = Arity(1, 2)

@@ -30,7 +30,7 @@ class Concat(Layer):
     """Join blobs along one axis."""
 
     type = "Concat"
-    summary = "join along an axis"
+    summary = "joins blobs along an axis"
     keeps_values = True
     bottoms = Arity(1, None)
     accounts = {"concat_param": Account(read=("axis", "concat_dim"))}
@@ -93,7 +93,7 @@ class Silence(Layer):
     """Takes blobs that nobody reads, so that they are no outputs."""
 
     type = "Silence"
-    summary = "swallows blobs"
+    summary = "consumes blobs and has no top"
     gradient = Gradient.STOPS
     bottoms = Arity(1, None)
     tops = exactly(0)

@@ -121,7 +121,7 @@ class ImageData(ImageFed):
     """Batches of the pictures of a list."""
 
     type = "ImageData"
-    summary = "batches from a list of pictures"
+    summary = "batches from a list of images"
     tops = exactly(2)
     accounts = {
         "image_data_param": Account(
@@ -147,7 +147,7 @@ class WindowData(ImageFed):
     """Batches of windows of pictures."""
 
     type = "WindowData"
-    summary = "batches of windows of pictures"
+    summary = "batches of image windows"
     tops = exactly(2)
     accounts = {
         "window_data_param": Account(

@@ -46,7 +46,7 @@ class Im2col(Layer):
     """The columns a convolution multiplies, without the convolution."""
 
     type = "Im2col"
-    summary = "a convolution's columns"
+    summary = "columns of a convolution"
     ignores_propagate_down = True
     coordinates = Coordinates.WINDOW
     accounts = {

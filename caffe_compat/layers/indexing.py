@@ -55,7 +55,7 @@ class ArgMax(Layer):
     """The `top_k` largest of each row, or along one axis; no gradient (Caffe aborts when asked for one)."""
 
     type = "ArgMax"
-    summary = "where the largest are; top_k, out_max_val, axis"
+    summary = "indices of the largest values; top_k, out_max_val, axis"
     gradient = Gradient.REFUSED
     is_result = True
     accounts = {"argmax_param": Account(read=("out_max_val", "top_k", "axis"))}
@@ -97,7 +97,7 @@ class BatchReindex(Layer):
     """The rows of the first bottom that the second names."""
 
     type = "BatchReindex"
-    summary = "rows by index"
+    summary = "selects rows by index"
     no_gradient = (1,)
     bottoms = exactly(2)
 
@@ -188,7 +188,7 @@ class Filter(Layer):
     """
 
     type = "Filter"
-    summary = "rows where a selector is not 0 (the size is known at run time)"
+    summary = "keeps the rows where a selector is not 0 (size known at run time only)"
     no_gradient = (-1,)
     bottoms = Arity(2, None)
     tops = Arity(1, None)

@@ -55,7 +55,7 @@ class InfogainLoss(Layer):
     """Softmax cross entropy weighed by a matrix: from a file, or the third bottom."""
 
     type = "InfogainLoss"
-    summary = "softmax cross entropy weighed by a matrix; second top: probabilities"
+    summary = "softmax cross entropy weighted by a matrix; second top: probabilities"
     no_gradient = (1, 2)
     unforced = 1
     bottoms = Arity(2, 3)

@@ -58,7 +58,7 @@ class ContrastiveLoss(_Loss):
     """Distances of pairs, as Hadsell et al. (2006) have it."""
 
     type = "ContrastiveLoss"
-    summary = "similar pairs pull, dissimilar ones push; margin, legacy_version"
+    summary = "contrastive loss of pairs; margin, legacy_version"
     unforced = 2
     bottoms = exactly(3)
     accounts = {
@@ -111,7 +111,7 @@ class HingeLoss(_Loss):
     """One-against-all hinge loss, L1 or L2."""
 
     type = "HingeLoss"
-    summary = "one against the rest; norm L1 or L2"
+    summary = "one-vs-rest hinge loss; norm L1 or L2"
     no_gradient = (1,)
     unforced = 1
     accounts = {"hinge_loss_param": Account(read=("norm",)), "loss_param": Account(ignored=_UNREAD)}

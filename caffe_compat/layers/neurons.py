@@ -82,7 +82,7 @@ class Clip(Layer):
     """Values limited to a range."""
 
     type = "Clip"
-    summary = "limited to min and max"
+    summary = "limits values to min and max"
     reads = Reads.BOTTOM
     rereads_in_place = True
     in_place_fault = "its backward pass reads the values it has overwritten"

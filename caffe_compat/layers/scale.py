@@ -45,7 +45,7 @@ class Scale(Layer):
     """Multiply by a learned or given blob, add a learned bias."""
 
     type = "Scale"
-    summary = "product along axes, learned or from a second bottom; bias_term"
+    summary = "multiplies along axes, learned or by a second bottom; bias_term"
     reads = Reads.BOTTOM
     is_affine = True
     coordinates = Coordinates.SAME

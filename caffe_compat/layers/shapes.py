@@ -38,7 +38,7 @@ class Crop(Layer):
     """The part of the first bottom, from `axis` on, that is as large as the second."""
 
     type = "Crop"
-    summary = "cut to another blob's size; axis, offset"
+    summary = "crops to another blob's size; axis, offset"
     keeps_values = True
     coordinates = Coordinates.OFFSET
     bottoms = exactly(2)
@@ -90,7 +90,7 @@ class Flatten(Layer):
     """Axes `axis` to `end_axis` as one."""
 
     type = "Flatten"
-    summary = "several axes as one; axis, end_axis"
+    summary = "merges axes; axis, end_axis"
     view = View.VALUES_THEN_GRADIENTS
     keeps_values = True
     ignores_propagate_down = True
@@ -200,7 +200,7 @@ class Slice(Layer):
     """Several tops, behind each other along one axis."""
 
     type = "Slice"
-    summary = "cut along an axis; slice_point"
+    summary = "splits along an axis; slice_point"
     keeps_values = True
     tops = Arity(1, None)
     accounts = {"slice_param": Account(read=("axis", "slice_dim", "slice_point"))}
@@ -254,7 +254,7 @@ class Tile(Layer):
     """Copies of a blob along one axis."""
 
     type = "Tile"
-    summary = "copies along an axis"
+    summary = "repeats along an axis"
     keeps_values = True
     accounts = {"tile_param": Account(read=("axis", "tiles"))}
 

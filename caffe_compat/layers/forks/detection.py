@@ -141,7 +141,7 @@ class DetectionOutput(Layer):
 
     type = "DetectionOutput"
     forks = ("ssd",)
-    summary = "boxes with scores, overlapping ones left out"
+    summary = "boxes with scores, after non-maximum suppression"
     gradient = Gradient.REFUSED
     is_result = True
     bottoms = Arity(3, 4)

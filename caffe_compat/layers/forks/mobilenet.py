@@ -45,7 +45,7 @@ class ConvolutionDepthwise(Convolution):
 
     type = "ConvolutionDepthwise"
     forks = ("mobilenet",)
-    summary = "convolution over each channel alone"
+    summary = "depthwise convolution"
     bottoms = exactly(1)
     tops = exactly(1)
     accounts = {

@@ -140,7 +140,7 @@ class Permute(Layer):
 
     type = "Permute"
     forks = ("ssd", "happynear")
-    summary = "axes in another order"
+    summary = "reorders axes"
     keeps_values = True
     accounts = {"permute_param": Account(read=("order",))}
 

@@ -57,7 +57,7 @@ class SegNetUpsample(Layer):
 
     type = "Upsample"
     forks = ("segnet",)
-    summary = "values back to where a pooling's mask says"
+    summary = "puts values back where a pooling's mask points"
     reads = Reads.BOTTOM
     bottoms = exactly(2)
     accounts = {

@@ -30,7 +30,7 @@ class ShuffleChannel(Layer):
 
     type = "ShuffleChannel"
     forks = ("shufflenet",)
-    summary = "channels of several groups in turn"
+    summary = "interleaves the channels of groups"
     keeps_values = True
     accounts = {"shuffle_channel_param": Account(read=("group",))}
 
