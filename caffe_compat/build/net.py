@@ -282,7 +282,9 @@ def first_values(node: Node, slot: Slot, generator: torch.Generator | None) -> t
     try:
         return fill(torch.empty(slot.blob.shape), slot.blob.filler, generator)
     except CaffeCompatError as error:
-        raise node.spec.error(error.problem, f"{slot.blob.name}_{error.field}", error.value, error.hint) from None
+        raise node.spec.error(
+            error.problem, f"{slot.blob.name}_{error.field}", error.value, error.hint, code=error.code
+        ) from None
 
 
 def _returns(graph: NetGraph) -> tuple[str, ...]:

@@ -55,9 +55,20 @@ class Bias(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         axes, shape, axis = spec.param.bias_param.num_axes, self._shape(spec), self._axis(spec)
         if len(spec.bottoms) == 1 and (axes < -1 or axis + axes > len(spec.bottoms[0])):
-            yield spec.error(f"does not fit the bottom {spec.bottoms[0]}", "bias_param.num_axes", axes, "-1 for all")
+            yield spec.error(
+                f"extends past the bottom {spec.bottoms[0]}",
+                "bias_param.num_axes",
+                axes,
+                "-1 for all",
+                code="out-of-range",
+            )
         elif spec.bottoms[0][axis : axis + len(shape)] != shape:
-            yield spec.error(f"does not fit the bottom {spec.bottoms[0]} from axis {axis} on", "bottom", shape)
+            yield spec.error(
+                f"does not match the bottom {spec.bottoms[0]} from axis {axis} on",
+                "bottom",
+                shape,
+                code="shape-mismatch",
+            )
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         if len(spec.bottoms) == 2:

@@ -21,7 +21,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from caffe_compat.definition.forks import FORKS, Schema
-from caffe_compat.errors import CaffeCompatError, NetError
+from caffe_compat.errors import CaffeCompatError, Code, NetError
 from caffe_compat.formats.extras import where
 from caffe_compat.layers.custom_params import Defaults, own_message
 from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Memories, Reads, Source, View
@@ -132,11 +132,20 @@ class LayerSpec:
         owner = getattr(self.param, path) if path else self.param
         return self.added.get(path) or self.schema[owner.DESCRIPTOR.name]()
 
-    def error(self, problem: str, field: str | None = None, value: object = None, hint: str | None = None) -> NetError:
+    def error(
+        self,
+        problem: str,
+        field: str | None = None,
+        value: object = None,
+        hint: str | None = None,
+        *,
+        code: Code = "invalid",
+    ) -> NetError:
         """Return an error that names this layer and where it was read from."""
         at = where(self.param)
         return NetError(
             problem,
+            code=code,
             file=at.file if at else None,
             line=at.line if at else None,
             layer=self.param.name,
@@ -149,14 +158,14 @@ class LayerSpec:
         """Return `axis` counted from the front, as Caffe's CanonicalAxisIndex does."""
         rank = len(self.bottoms[bottom])
         if not -rank <= axis < rank:
-            raise self.error(f"the bottom has {rank} axes", field, axis, f"{-rank} to {rank - 1}")
+            raise self.error(f"the bottom has {rank} axes", field, axis, f"{-rank} to {rank - 1}", code="out-of-range")
         return axis % rank
 
 
 def four_axes_at_most(spec: LayerSpec) -> Iterator[CaffeCompatError]:
     """Yield an error where the first bottom has more axes than Caffe has old names for (num to width), and asks for."""
     if len(spec.bottoms[0]) > 4:
-        yield spec.error("the bottom must have 4 axes at most", "bottom", spec.bottoms[0])
+        yield spec.error("the bottom must have at most 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
 
 
 class Layer:
@@ -419,7 +428,7 @@ def rejections(layer: Layer, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         for fld, missing in account.rejected.items():
             value = getattr(message, fld)
             if value != message.DESCRIPTOR.fields_by_name[fld].default_value and value:
-                yield spec.error(f"not supported: {missing}", f"{name}.{fld}", value)
+                yield spec.error(f"not supported: {missing}", f"{name}.{fld}", value, code="unsupported")
 
 
 def count(shape: Sequence[int]) -> int:

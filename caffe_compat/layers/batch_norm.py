@@ -74,9 +74,11 @@ class BatchNorm(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if any(p.lr_mult for p in spec.param.param):
-            yield spec.error("the statistics of BatchNorm are not learned", "param.lr_mult", hint="0")
+            yield spec.error(
+                "the statistics of BatchNorm cannot have a learning rate", "param.lr_mult", hint="0", code="invalid"
+            )
         if len(spec.bottoms[0]) < 2:
-            yield spec.error("the bottom must have 2 axes or more", "bottom", spec.bottoms[0])
+            yield spec.error("the bottom must have at least 2 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         shape = spec.bottoms[0]

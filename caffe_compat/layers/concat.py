@@ -38,11 +38,18 @@ class Concat(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message = spec.param.concat_param
         if message.HasField("axis") and message.HasField("concat_dim"):
-            yield spec.error("given beside axis", "concat_param.concat_dim", message.concat_dim, "keep one")
+            yield spec.error(
+                "conflicts with axis", "concat_param.concat_dim", message.concat_dim, "keep one", code="conflict"
+            )
         axis = self._axis(spec)
         rest = {(*shape[:axis], 0, *shape[axis + 1 :]) for shape in spec.bottoms}
         if len(rest) > 1 or len(set(map(len, spec.bottoms))) > 1:
-            yield spec.error(f"the bottoms differ beside axis {axis}", "bottom", spec.bottoms)
+            yield spec.error(
+                f"the bottoms must have equal shapes except on axis {axis}",
+                "bottom",
+                spec.bottoms,
+                code="shape-mismatch",
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         axis, first = self._axis(spec), spec.bottoms[0]

@@ -60,18 +60,20 @@ def _per_axis(spec: LayerSpec, name: str, axes: int) -> Shape:
     where = f"convolution_param.{name}"
     if any(message.HasField(p) for p in pair):
         if axes != 2:
-            raise spec.error("the _h and _w forms need two spatial axes", where, axes)
+            raise spec.error("the _h and _w fields need 2 spatial axes", where, axes, code="shape-mismatch")
         if values:
-            raise spec.error(f"given beside {pair[0]} and {pair[1]}", where, values, "keep one form")
+            raise spec.error(f"conflicts with {pair[0]} and {pair[1]}", where, values, "keep one form", code="conflict")
         values = [getattr(message, p) for p in pair]
     elif not values and name in _DEFAULTS:
         values = [_DEFAULTS[name]]
     if len(values) == 1:
         values *= axes
     if len(values) != axes:
-        raise spec.error("must be given once, or once per spatial axis", where, values, f"1 or {axes} values")
+        raise spec.error(
+            "needs one value, or one per spatial axis", where, values, f"1 or {axes} values", code="wrong-count"
+        )
     if min(values) < (0 if name == "pad" else 1):
-        raise spec.error("must be positive", where, values)
+        raise spec.error("must be positive", where, values, code="out-of-range")
     return tuple(values)
 
 
@@ -81,7 +83,10 @@ def window(spec: LayerSpec) -> KernelWindow:
     axes = len(spec.bottoms[0]) - axis - 1
     if axes not in _CONVS:
         raise spec.error(
-            f"the bottom {spec.bottoms[0]} has {axes} spatial axes", "convolution_param.axis", axis, "one to three"
+            f"the bottom {spec.bottoms[0]} has {axes} spatial axes after it, expected 1 to 3",
+            "convolution_param.axis",
+            axis,
+            code="unsupported",
         )
     names = ("kernel_size", "stride", "pad", "dilation")
     return KernelWindow(axis, *(_per_axis(spec, name, axes) for name in names))
@@ -159,25 +164,38 @@ class Convolution(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message = spec.param.convolution_param
         if len(spec.param.top) != len(spec.bottoms):
-            yield spec.error(f"{len(spec.bottoms)} bottoms give as many tops", "top", list(spec.param.top))
+            yield spec.error(
+                f"needs one top per bottom ({len(spec.bottoms)}), got {len(spec.param.top)}",
+                "top",
+                list(spec.param.top),
+                code="wrong-count",
+            )
         if any(shape != spec.bottoms[0] for shape in spec.bottoms):
-            yield spec.error("all bottoms must have one shape", "bottom", spec.bottoms)
+            yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
         if message.num_output < 1:
-            yield spec.error("must be positive", "convolution_param.num_output", message.num_output)
+            yield spec.error(
+                "must be positive", "convolution_param.num_output", message.num_output, code="out-of-range"
+            )
         group = message.group
         channels = spec.bottoms[0][spec.axis(message.axis, "convolution_param.axis")]
         if channels < 1:
-            yield spec.error("the bottom has no channels", "bottom", spec.bottoms[0])
+            yield spec.error("the bottom has no channels", "bottom", spec.bottoms[0], code="shape-mismatch")
         if group < 1 or channels % group or message.num_output % group:
             yield spec.error(
                 f"must divide the {channels} channels and num_output {message.num_output}",
                 "convolution_param.group",
                 group,
+                code="shape-mismatch",
             )
         at = window(spec)
         spatial = spec.bottoms[0][at.axis + 1 :]
         if min(at.output(spatial)) < 1:
-            yield spec.error(f"the kernel is larger than the bottom {spec.bottoms[0]}", "convolution_param", at.kernel)
+            yield spec.error(
+                f"the kernel is larger than the padded bottom {spec.bottoms[0]}",
+                "convolution_param",
+                at.kernel,
+                code="shape-mismatch",
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         at = window(spec)

@@ -39,11 +39,16 @@ class Input(Layer):
         shapes, tops = spec.param.input_param.shape, spec.param.top
         if len(shapes) not in (0, 1, len(tops)):
             yield spec.error(
-                f"{len(shapes)} shapes for {len(tops)} tops", "input_param.shape", hint=f"none, 1 or {len(tops)}"
+                f"needs no shape, 1, or one per top ({len(tops)}), got {len(shapes)}",
+                "input_param.shape",
+                hint=f"none, 1 or {len(tops)}",
+                code="wrong-count",
             )
         for shape in shapes:
             if any(dim < 0 for dim in shape.dim):
-                yield spec.error("dimensions cannot be negative", "input_param.shape", list(shape.dim))
+                yield spec.error(
+                    "dimensions cannot be negative", "input_param.shape", list(shape.dim), code="out-of-range"
+                )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         shapes = [tuple(shape.dim) for shape in spec.param.input_param.shape]
@@ -198,7 +203,9 @@ class MemoryData(ImageFed):
         param = spec.param.memory_data_param
         for field in ("batch_size", "channels", "height", "width"):
             if getattr(param, field) < 1:
-                yield spec.error("must be at least 1", f"memory_data_param.{field}", getattr(param, field))
+                yield spec.error(
+                    "must be at least 1", f"memory_data_param.{field}", getattr(param, field), code="out-of-range"
+                )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         param = spec.param.memory_data_param
@@ -227,7 +234,7 @@ class DummyData(Fed):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         for field, problem in dummy_shapes(spec.param)[1]:
-            yield spec.error(problem, f"dummy_data_param.{field}")
+            yield spec.error(problem, f"dummy_data_param.{field}", code="wrong-count")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return dummy_shapes(spec.param)[0]
@@ -245,13 +252,13 @@ def dummy_shapes(layer: pb.LayerParameter) -> tuple[tuple[Shape, ...], list[tupl
     legacy = any(len(getattr(param, field)) for field in _LEGACY)
     fields = _LEGACY if legacy else ("shape",)
     if legacy and len(param.shape):
-        problems.append(("shape", "num, channels, height or width are given as well: keep one form"))
+        problems.append(("shape", "conflicts with num, channels, height and width: keep one form"))
     for field in fields:
         count = len(getattr(param, field))
         if count not in (1, tops):
-            problems.append((field, f"given {count} times for {tops} tops: once, or once for each"))
+            problems.append((field, f"needs one value, or one per top ({tops}), got {count}"))
     if len(param.data_filler) not in (0, 1, tops):
-        problems.append(("data_filler", f"given {len(param.data_filler)} times for {tops} tops: none, one or one each"))
+        problems.append(("data_filler", f"needs no filler, 1, or one per top ({tops}), got {len(param.data_filler)}"))
     if problems:
         return (), problems
     if legacy:

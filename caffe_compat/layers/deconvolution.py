@@ -60,7 +60,7 @@ class Deconvolution(Convolution):
             if error.field != "convolution_param":  # the kernel may be larger than the bottom
                 yield error
         if min(_output(at, spec.bottoms[0][at.axis + 1 :])) < 1:
-            yield spec.error("leaves nothing of the top", "convolution_param.pad", at.pad)
+            yield spec.error("leaves an empty top", "convolution_param.pad", at.pad, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         at = window(spec)

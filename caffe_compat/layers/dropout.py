@@ -25,7 +25,9 @@ class Dropout(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         ratio = spec.param.dropout_param.dropout_ratio
         if not 0 <= ratio < 1 and self._draws(spec):
-            yield spec.error("must be at least 0 and below 1", "dropout_param.dropout_ratio", ratio)
+            yield spec.error(
+                "must be at least 0 and below 1", "dropout_param.dropout_ratio", ratio, code="out-of-range"
+            )
 
     def module(self, spec: LayerSpec) -> nn.Module:
         ratio = spec.param.dropout_param.dropout_ratio

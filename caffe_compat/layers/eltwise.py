@@ -68,11 +68,18 @@ class Eltwise(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message = spec.param.eltwise_param
         if len(message.coeff) not in (0, len(spec.bottoms)):
-            yield spec.error("one coefficient per bottom", "eltwise_param.coeff", list(message.coeff))
+            yield spec.error(
+                f"needs one coefficient per bottom ({len(spec.bottoms)}), got {len(message.coeff)}",
+                "eltwise_param.coeff",
+                list(message.coeff),
+                code="wrong-count",
+            )
         if message.coeff and message.operation == pb.EltwiseParameter.PROD:
-            yield spec.error("only a sum takes coefficients", "eltwise_param.coeff", list(message.coeff))
+            yield spec.error(
+                "only operation SUM takes coefficients", "eltwise_param.coeff", list(message.coeff), code="conflict"
+            )
         if any(shape != spec.bottoms[0] for shape in spec.bottoms):
-            yield spec.error("the bottoms differ in shape", "bottom", spec.bottoms, "one shape")
+            yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message, ops = spec.param.eltwise_param, pb.EltwiseParameter

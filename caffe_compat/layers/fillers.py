@@ -21,19 +21,33 @@ def check_filler(filler: pb.FillerParameter, shape: Sequence[int]) -> None:
     """Raise NetError if `filler` cannot fill a blob of `shape`."""
     if filler.type not in FILLERS:
         hint = did_you_mean(filler.type, FILLERS) or f"one of {', '.join(FILLERS)}"
-        raise NetError("unknown filler", field="filler.type", value=filler.type, hint=hint)
+        raise NetError("unknown filler", code="name-unknown", field="filler.type", value=filler.type, hint=hint)
     if filler.sparse < -1 or (filler.sparse != -1 and filler.type != "gaussian"):
-        raise NetError("only the gaussian filler can be sparse", field="filler.sparse", value=filler.sparse)
+        raise NetError(
+            "only the gaussian filler can be sparse", code="conflict", field="filler.sparse", value=filler.sparse
+        )
     sees_axes = filler.type in ("xavier", "msra") or (filler.type == "gaussian" and filler.sparse >= 0)
     if sees_axes and not shape:  # Caffe dies on shape(0); a positive_unitball asks the old num(), which is 1
         hint = "constant, uniform, or gaussian without sparse"
-        raise NetError("the blob has no axis to count its inputs by", field="filler.type", value=filler.type, hint=hint)
+        raise NetError(
+            "the blob has no axis to count its inputs by",
+            code="shape-mismatch",
+            field="filler.type",
+            value=filler.type,
+            hint=hint,
+        )
     if filler.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
-        raise NetError("needs a 4-d blob with a square kernel", field="filler.type", value="bilinear")
+        raise NetError(
+            "needs a blob with 4 axes and a square kernel", code="shape-mismatch", field="filler.type", value="bilinear"
+        )
     if filler.type == "uniform" and not filler.min <= filler.max:
-        raise NetError("min is above max", field="filler.min", value=filler.min, hint=f"at most {filler.max}")
+        raise NetError(
+            "min is above max", code="out-of-range", field="filler.min", value=filler.min, hint=f"at most {filler.max}"
+        )
     if filler.type == "gaussian" and not filler.std >= 0:
-        raise NetError("not a standard deviation", field="filler.std", value=filler.std, hint="0 or more")
+        raise NetError(
+            "a standard deviation must be at least 0", code="out-of-range", field="filler.std", value=filler.std
+        )
 
 
 def fill(tensor: torch.Tensor, filler: pb.FillerParameter, generator: torch.Generator | None = None) -> torch.Tensor:

@@ -42,13 +42,19 @@ class HDF5Output(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         name, bottoms = spec.param.hdf5_output_param.file_name, spec.bottoms
         if not name:
-            yield spec.error("must be given", "hdf5_output_param.file_name", name)
+            yield spec.error("must be given", "hdf5_output_param.file_name", name, code="field-missing")
         for number, shape in enumerate(bottoms):
             if not 1 <= len(shape) <= 4:
-                yield spec.error(f"bottom number {number} has {len(shape)} axes", "bottom", hint="1 to 4")
+                yield spec.error(
+                    f"bottom {number} has {len(shape)} axes, expected 1 to 4",
+                    "bottom",
+                    code="shape-mismatch",
+                )
         if all(bottoms) and bottoms[0][0] != bottoms[1][0]:
             yield spec.error(
-                f"the bottoms have {bottoms[0][0]} and {bottoms[1][0]} rows", "bottom", hint="they must agree"
+                f"the bottoms must have the same number of rows, got {bottoms[0][0]} and {bottoms[1][0]}",
+                "bottom",
+                code="shape-mismatch",
             )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
@@ -100,7 +106,7 @@ class HDF5OutputModule(nn.Module):
         except FileError:
             raise
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise FileError(f"cannot be written: {error}", file=self.path) from None
+            raise FileError(f"cannot be written: {error}", code="file-unwritable", file=self.path) from None
         self.rows += len(batch["data"])
 
     def _create(self, batch: dict[str, npt.NDArray[np.float32]]) -> None:

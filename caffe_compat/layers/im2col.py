@@ -76,7 +76,12 @@ class Im2col(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         at = window(spec)
         if min(at.output(spec.bottoms[0][at.axis + 1 :])) < 1:
-            yield spec.error(f"the kernel is larger than the bottom {spec.bottoms[0]}", "convolution_param", at.kernel)
+            yield spec.error(
+                f"the kernel is larger than the padded bottom {spec.bottoms[0]}",
+                "convolution_param",
+                at.kernel,
+                code="shape-mismatch",
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         at, shape = window(spec), spec.bottoms[0]

@@ -26,7 +26,12 @@ def indices(x: torch.Tensor, size: int) -> torch.Tensor:
     if index.device.type == "cpu" and not torch.compiler.is_compiling() and index.numel():
         low, high = int(index.min()), int(index.max())
         if low < 0 or high >= size:
-            raise DataError("no such row", field="index", value=low if low < 0 else high, hint=f"0 to {size - 1}")
+            raise DataError(
+                f"out of range 0 to {size - 1}",
+                code="out-of-range",
+                field="index",
+                value=low if low < 0 else high,
+            )
     return index
 
 
@@ -63,11 +68,17 @@ class ArgMax(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         shape, axis, top_k = spec.bottoms[0], self._axis(spec), spec.param.argmax_param.top_k
         if not shape:
-            yield spec.error("the bottom must have an axis", "bottom", shape)
+            yield spec.error("the bottom must have at least one axis", "bottom", shape, code="shape-mismatch")
             return
         size = count(shape[1:]) if axis is None else shape[axis]
         if not 1 <= top_k <= size:
-            yield spec.error(f"there are {size} values", "argmax_param.top_k", top_k, f"1 to {size}")
+            yield spec.error(
+                f"the bottom has {size} values to choose from",
+                "argmax_param.top_k",
+                top_k,
+                f"1 to {size}",
+                code="out-of-range",
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         shape, message, axis = spec.bottoms[0], spec.param.argmax_param, self._axis(spec)
@@ -103,7 +114,12 @@ class BatchReindex(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if len(spec.bottoms[1]) != 1 or not spec.bottoms[0]:
-            yield spec.error("the indices must have 1 axis, the rows one or more", "bottom", spec.bottoms)
+            yield spec.error(
+                "needs rows with at least 1 axis, and indices with 1 axis",
+                "bottom",
+                spec.bottoms,
+                code="shape-mismatch",
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((spec.bottoms[1][0], *spec.bottoms[0][1:]),)
@@ -148,7 +164,12 @@ class Embed(Layer):
         yield from refuse_in_place(spec)
         for name in ("num_output", "input_dim"):
             if getattr(spec.param.embed_param, name) < 1:
-                yield spec.error("must be positive", f"embed_param.{name}", getattr(spec.param.embed_param, name))
+                yield spec.error(
+                    "must be positive",
+                    f"embed_param.{name}",
+                    getattr(spec.param.embed_param, name),
+                    code="out-of-range",
+                )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((*spec.bottoms[0], spec.param.embed_param.num_output),)
@@ -196,11 +217,18 @@ class Filter(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         *blobs, selector = spec.bottoms
         if len(spec.param.top) != len(blobs):
-            yield spec.error(f"{len(blobs)} blobs to filter give as many tops", "top", list(spec.param.top))
+            yield spec.error(
+                f"needs one top per bottom but the selector ({len(blobs)}), got {len(spec.param.top)}",
+                "top",
+                list(spec.param.top),
+                code="wrong-count",
+            )
         if count(selector[1:]) != 1:
-            yield spec.error("the selector has one value per row", "bottom", selector)
+            yield spec.error("the selector must have one value per row", "bottom", selector, code="shape-mismatch")
         if not selector or any(not shape or shape[0] != selector[0] for shape in blobs):
-            yield spec.error("the bottoms differ in their first dimension", "bottom", spec.bottoms)
+            yield spec.error(
+                "the bottoms must have the same first dimension", "bottom", spec.bottoms, code="shape-mismatch"
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return spec.bottoms[:-1]

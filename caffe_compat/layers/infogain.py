@@ -72,16 +72,33 @@ class InfogainLoss(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         axis, shape = self._axis(spec), spec.bottoms[0]
         if spec.param.loss_param.HasField("normalize"):
-            yield spec.error("is not for this layer", "loss_param.normalize", hint="use normalization")
+            yield spec.error(
+                "Caffe rejects this field in InfogainLoss",
+                "loss_param.normalize",
+                hint="use normalization",
+                code="unsupported",
+            )
         if not spec.bottoms[1] or shape[0] != spec.bottoms[1][0]:
-            yield spec.error("scores and labels differ in batch size", "bottom", spec.bottoms)
+            yield spec.error(
+                "scores and labels must have the same batch size", "bottom", spec.bottoms, code="shape-mismatch"
+            )
         yield from check_labels(spec, axis)
         wanted = shape[axis] ** 2
         if len(spec.bottoms) == 3:
             if count(spec.bottoms[2]) != wanted:
-                yield spec.error(f"the matrix needs {shape[axis]} x {shape[axis]} values", "bottom", spec.bottoms[2])
+                yield spec.error(
+                    f"the matrix must have {shape[axis]} x {shape[axis]} values",
+                    "bottom",
+                    spec.bottoms[2],
+                    code="shape-mismatch",
+                )
         elif not spec.param.infogain_loss_param.HasField("source"):
-            yield spec.error("no matrix", "infogain_loss_param.source", hint="a file, or a third bottom")
+            yield spec.error(
+                "the infogain matrix is missing",
+                "infogain_loss_param.source",
+                hint="a file, or a third bottom",
+                code="field-missing",
+            )
         else:
             yield from self._check_file(spec, shape[axis])
 
@@ -107,10 +124,12 @@ class InfogainLoss(Layer):
         try:
             found = _matrix(spec).size
         except FileError as error:
-            yield spec.error(error.problem, field, source, error.hint)
+            yield spec.error(error.problem, field, source, error.hint, code=error.code)
             return
         if found != classes * classes:
-            yield spec.error(f"holds {found} values, not {classes} x {classes}", field, source)
+            yield spec.error(
+                f"the file holds {found} values, expected {classes} x {classes}", field, source, code="shape-mismatch"
+            )
 
     def has_inner_layer(self, param: pb.LayerParameter) -> bool:
         return True

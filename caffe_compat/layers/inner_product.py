@@ -46,7 +46,7 @@ class InnerProduct(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if spec.param.inner_product_param.num_output < 1:
             value = spec.param.inner_product_param.num_output
-            yield spec.error("must be positive", "inner_product_param.num_output", value)
+            yield spec.error("must be positive", "inner_product_param.num_output", value, code="out-of-range")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((*spec.bottoms[0][: self._axis(spec)], spec.param.inner_product_param.num_output),)

@@ -13,10 +13,13 @@ from caffe_compat.layers.base import LayerSpec, count
 def check_labels(spec: LayerSpec, axis: int) -> Iterator[CaffeCompatError]:
     """Yield an error unless there is one label for every score vector along `axis`."""
     scores, labels = spec.bottoms[:2]
-    wanted = count(scores) // max(scores[axis], 1)
-    if count(labels) != wanted:
+    expected = count(scores) // max(scores[axis], 1)
+    if count(labels) != expected:
         yield spec.error(
-            f"{count(labels)} labels for {wanted} predictions", "bottom", f"scores {scores}, labels {labels}"
+            f"needs one label per prediction ({expected}), got {count(labels)}",
+            "bottom",
+            f"scores {scores}, labels {labels}",
+            code="shape-mismatch",
         )
 
 
@@ -39,7 +42,7 @@ def class_indices(label: torch.Tensor, scores: torch.Tensor, ignore: int | None)
     Raises
     ------
     DataError
-        A label that is no class (checked on the CPU only: on another device it would stall the pipeline).
+        A label is out of range (checked on the CPU only: on another device it would stall the pipeline).
     """
     index = label.reshape(scores.shape[0], scores.shape[2]).long()
     keep = torch.ones_like(index, dtype=torch.bool) if ignore is None else index != ignore
@@ -47,9 +50,8 @@ def class_indices(label: torch.Tensor, scores: torch.Tensor, ignore: int | None)
     if index.device.type == "cpu" and not torch.compiler.is_compiling() and index.numel():
         low, high = int(index.min()), int(index.max())
         if low < 0 or high >= scores.shape[1]:
-            raise DataError(
-                "a label is no class", field="label", value=low if low < 0 else high, hint=f"0 to {scores.shape[1] - 1}"
-            )
+            value, last = low if low < 0 else high, scores.shape[1] - 1
+            raise DataError(f"out of range 0 to {last}", code="out-of-range", field="label", value=value)
     return index, keep
 
 

@@ -53,7 +53,13 @@ class EuclideanLoss(Layer):
         yield from four_axes_at_most(spec)
         a, b = spec.bottoms
         if not a or not b or a[0] != b[0] or count(a) != count(b):
-            yield spec.error("the bottoms differ in size", "bottom", f"{a} and {b}", "the same batch and count")
+            yield spec.error(
+                "the bottoms must have the same batch size and number of values",
+                "bottom",
+                f"{a} and {b}",
+                None,
+                code="shape-mismatch",
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((),)
@@ -117,7 +123,9 @@ class SoftmaxWithLoss(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         axis = spec.axis(spec.param.softmax_param.axis, "softmax_param.axis")
         if not spec.bottoms[1] or spec.bottoms[0][0] != spec.bottoms[1][0]:
-            yield spec.error("scores and labels differ in batch size", "bottom", spec.bottoms)
+            yield spec.error(
+                "scores and labels must have the same batch size", "bottom", spec.bottoms, code="shape-mismatch"
+            )
         yield from check_labels(spec, axis)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:

@@ -45,9 +45,9 @@ class LRN(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if spec.param.lrn_param.local_size % 2 == 0:
-            yield spec.error("must be odd", "lrn_param.local_size", spec.param.lrn_param.local_size)
+            yield spec.error("must be odd", "lrn_param.local_size", spec.param.lrn_param.local_size, code="invalid")
         if len(spec.bottoms[0]) != 4:
-            yield spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0])
+            yield spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.lrn_param

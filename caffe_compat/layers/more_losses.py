@@ -69,9 +69,14 @@ class ContrastiveLoss(_Loss):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         a, b, similar = spec.bottoms
         if len(a) < 2 or a[:2] != b[:2] or count(a[2:]) != 1 or count(b[2:]) != 1:
-            yield spec.error("two blobs of one (N, C), and 1 beyond", "bottom", f"{a} and {b}")
+            yield spec.error(
+                "needs two blobs of the same shape (N, C) or (N, C, 1, 1)",
+                "bottom",
+                f"{a} and {b}",
+                code="shape-mismatch",
+            )
         elif count(similar) != a[0]:
-            yield spec.error("one label per pair", "bottom", similar, f"({a[0]}, 1)")
+            yield spec.error("needs one label per pair", "bottom", similar, f"({a[0]}, 1)", code="shape-mismatch")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.contrastive_loss_param
@@ -87,7 +92,9 @@ def _check_row_labels(spec: LayerSpec) -> Iterator[CaffeCompatError]:
     yield from four_axes_at_most(spec)
     scores, labels = spec.bottoms
     if not scores or not labels or labels[0] != scores[0] or count(labels) != scores[0]:
-        yield spec.error("one label per sample", "bottom", f"scores {scores}, labels {labels}")
+        yield spec.error(
+            "needs one label per sample", "bottom", f"scores {scores}, labels {labels}", code="shape-mismatch"
+        )
 
 
 class HingeLossModule(nn.Module):
@@ -215,7 +222,13 @@ class SigmoidCrossEntropyLoss(_Loss):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         x, target = spec.bottoms
         if not x or not target or x[0] != target[0] or count(x) != count(target):
-            yield spec.error("one target per value", "bottom", f"{x} and {target}", "the same batch and count")
+            yield spec.error(
+                "needs one target per score",
+                "bottom",
+                f"{x} and {target}",
+                "the same batch and count",
+                code="shape-mismatch",
+            )
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message, modes = spec.param.loss_param, pb.LossParameter

@@ -42,7 +42,9 @@ class AbsVal(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if list(spec.param.bottom) == list(spec.param.top):
-            yield spec.error("cannot work in place", "top", spec.param.top[0], "another name")
+            yield spec.error(
+                "cannot work in place", "top", spec.param.top[0], "give the top another name", code="unsupported"
+            )
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return AbsModule()
@@ -91,7 +93,7 @@ class Clip(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         for name in ("min", "max"):
             if not spec.param.clip_param.HasField(name):
-                yield spec.error("must be given", f"clip_param.{name}")
+                yield spec.error("must be given", f"clip_param.{name}", code="field-missing")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ClipModule(spec.param.clip_param.min, spec.param.clip_param.max)
@@ -123,7 +125,7 @@ def _log_base(spec: LayerSpec, base: float, name: str) -> float:
     if base == -1:
         return 1.0
     if base <= 0 or not math.isfinite(base):
-        raise spec.error("must be positive, or -1 for e", f"{name}.base", base)
+        raise spec.error("must be positive, or -1 for e", f"{name}.base", base, code="out-of-range")
     return math.log(base)
 
 
@@ -196,7 +198,9 @@ class Log(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if _log_base(spec, spec.param.log_param.base, "log_param") == 0:
-            yield spec.error("has no logarithms", "log_param.base", 1, "another base")
+            yield spec.error(
+                "a logarithm to base 1 does not exist", "log_param.base", 1, "another base", code="out-of-range"
+            )
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.log_param

@@ -142,7 +142,7 @@ def _pair(spec: LayerSpec, name: str, high: str, wide: str) -> tuple[int, int]:
     if has[0] and has[1] != has[2] and name == "kernel_size":
         return message.kernel_size, message.kernel_size  # Caffe looks at kernel_h and kernel_w together
     if has[1] != has[2] or (has[0] and has[1]):
-        raise spec.error(f"give either {name} or both {high} and {wide}", f"pooling_param.{name}")
+        raise spec.error(f"needs either {name}, or both {high} and {wide}", f"pooling_param.{name}", code="conflict")
     if has[1]:
         return getattr(message, high), getattr(message, wide)
     return (getattr(message, name),) * 2
@@ -152,18 +152,24 @@ def window(spec: LayerSpec) -> PoolingWindow:
     """Return the window of a Pooling layer (for global pooling, the whole map)."""
     message = spec.param.pooling_param
     if len(spec.bottoms[0]) != 4:
-        raise spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0], "num, channels, height, width")
+        raise spec.error(
+            "the bottom must have 4 axes",
+            "bottom",
+            spec.bottoms[0],
+            "num, channels, height, width",
+            code="shape-mismatch",
+        )
     kernel = _pair(spec, "kernel_size", "kernel_h", "kernel_w")
     stride = _pair(spec, "stride", "stride_h", "stride_w")
     pad = _pair(spec, "pad", "pad_h", "pad_w")
     if message.global_pooling:
         if any(message.HasField(f) for f in ("kernel_size", "kernel_h", "kernel_w")):
-            raise spec.error("global pooling has no kernel size", "pooling_param.global_pooling", True)
+            raise spec.error("conflicts with a kernel size", "pooling_param.global_pooling", True, code="conflict")
         if any(pad) or stride != (1, 1):
-            raise spec.error("global pooling has pad 0 and stride 1", "pooling_param.global_pooling", True)
+            raise spec.error("needs pad 0 and stride 1", "pooling_param.global_pooling", True, code="conflict")
         kernel = (spec.bottoms[0][2], spec.bottoms[0][3])
     if min(kernel) < 1 or min(stride) < 1:
-        raise spec.error("kernel and stride must be positive", "pooling_param.kernel_size", kernel)
+        raise spec.error("kernel and stride must be positive", "pooling_param.kernel_size", kernel, code="out-of-range")
     return PoolingWindow(kernel, stride, pad, ceil=message.round_mode == pb.PoolingParameter.CEIL)
 
 
@@ -200,16 +206,29 @@ class Pooling(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         at, pool, shape = window(spec), spec.param.pooling_param.pool, spec.bottoms[0]
         if pool == pb.PoolingParameter.STOCHASTIC and any(at.pad):
-            yield spec.error("must be 0 for STOCHASTIC pooling", "pooling_param.pad", at.pad)
+            yield spec.error("must be 0 for STOCHASTIC pooling", "pooling_param.pad", at.pad, code="conflict")
         if len(spec.param.top) > 1 and pool != pb.PoolingParameter.MAX:
-            yield spec.error("only MAX pooling has a mask top", "top", list(spec.param.top))
+            yield spec.error(
+                "only MAX pooling has a second top, the mask", "top", list(spec.param.top), code="conflict"
+            )
         if any(p >= k for p, k in zip(at.pad, at.kernel, strict=True)):
-            yield spec.error("must be smaller than the kernel", "pooling_param.pad", at.pad, f"kernel {at.kernel}")
+            yield spec.error(
+                "must be smaller than the kernel",
+                "pooling_param.pad",
+                at.pad,
+                f"kernel {at.kernel}",
+                code="out-of-range",
+            )
         elif at.extent(shape[2], 0) * at.extent(shape[3], 1) > 64 * shape[2] * shape[3] + 2**20:
-            yield spec.error("the last window lies far beyond the bottom", "pooling_param.stride", at.stride)
+            yield spec.error(
+                "the last window lies far beyond the bottom", "pooling_param.stride", at.stride, code="out-of-range"
+            )
         elif min(self.top_shapes(spec)[0][2:]) < 1:
             yield spec.error(
-                f"the kernel is larger than the bottom {spec.bottoms[0]}", "pooling_param.kernel_size", at.kernel
+                f"the kernel is larger than the padded bottom {spec.bottoms[0]}",
+                "pooling_param.kernel_size",
+                at.kernel,
+                code="shape-mismatch",
             )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:

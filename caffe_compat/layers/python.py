@@ -55,10 +55,11 @@ class Python(Layer):
         if _maker.get() is None:
             named = f"{spec.param.python_param.module}.{spec.param.python_param.layer}"
             yield spec.error(
-                "a Python layer runs code that the file names, which is not done from here",
+                "a Python layer runs code that the file names; this command does not run it",
                 "python_param.layer",
                 named,
                 "caffe_compat.pycaffe.Net and its solvers run it",
+                code="unsafe",
             )
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:

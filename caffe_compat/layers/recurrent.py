@@ -61,7 +61,12 @@ class LSTMUnit(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         c, gates, cont = spec.bottoms
         if len(c) != 3 or c[0] != 1 or gates != (1, c[1], 4 * c[2]) or cont != (1, c[1]):
-            yield spec.error("(1, N, D), (1, N, 4 D) and (1, N) are needed", "bottom", spec.bottoms)
+            yield spec.error(
+                "the bottoms must have shapes (1, N, D), (1, N, 4 D) and (1, N)",
+                "bottom",
+                spec.bottoms,
+                code="shape-mismatch",
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return (spec.bottoms[0],) * 2
@@ -171,21 +176,37 @@ class _Recurrent(Layer):
         message, shapes = spec.param.recurrent_param, spec.bottoms
         states = self.kind.states * message.expose_hidden
         if message.num_output < 1:
-            yield spec.error("must be positive", "recurrent_param.num_output", message.num_output)
+            yield spec.error("must be positive", "recurrent_param.num_output", message.num_output, code="out-of-range")
         if len(shapes) not in (2 + states, 3 + states) or len(spec.param.top) != 1 + states:
             yield spec.error(
-                f"takes {2 + states} bottoms, or one more, and makes {1 + states} tops", "bottom", len(shapes)
+                f"needs {2 + states} or {3 + states} bottoms and {1 + states} tops",
+                "bottom",
+                len(shapes),
+                code="wrong-count",
             )
             return
         x, cont = shapes[:2]
         if len(x) < 3 or cont != x[:2]:  # Caffe's inner product over the features needs an axis of them
-            yield spec.error("(T, N, ...) and indicators (T, N) are needed", "bottom", f"{x} and {cont}")
+            yield spec.error(
+                "the first two bottoms must have shapes (T, N, ...) and (T, N)",
+                "bottom",
+                f"{x} and {cont}",
+                code="shape-mismatch",
+            )
             return
         if self._static(spec) and shapes[2][:1] != x[1:2]:
-            yield spec.error("the static input has one row per stream", "bottom", shapes[2], f"({x[1]}, ...)")
+            yield spec.error(
+                "the static input must have one row per stream",
+                "bottom",
+                shapes[2],
+                f"({x[1]}, ...)",
+                code="shape-mismatch",
+            )
         for shape in shapes[len(shapes) - states :]:
             if shape != (1, x[1], message.num_output):
-                yield spec.error("a state is (1, N, num_output)", "bottom", shape)
+                yield spec.error(
+                    f"a state must have shape (1, {x[1]}, {message.num_output})", "bottom", shape, code="shape-mismatch"
+                )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         (t, n), outputs = spec.bottoms[0][:2], spec.param.recurrent_param.num_output

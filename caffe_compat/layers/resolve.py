@@ -23,7 +23,7 @@ from caffe_compat.layers.base import (
 )
 from caffe_compat.schema.caffe_pb2 import LayerParameter
 
-WITHOUT = {
+UNSUPPORTED = {
     "AnnotatedData": "ssd",
     "DenseCRF": "deeplab",
     "DenseImageData": "segnet",
@@ -108,13 +108,21 @@ def _message(path: str) -> str:
 def _clash(reading: _Reading) -> CaffeCompatError:
     fork = reading.spec.fork
     hint = f"name the fork: fork={fork!r}"
-    return reading.spec.error(f"in a binary file this may be a field of {fork}", reading.clashes, hint=hint)
+    return reading.spec.error(
+        f"in a binary file this number may also be a field of {fork}", reading.clashes, hint=hint, code="ambiguous"
+    )
 
 
 def _several(fitting: list[_Reading]) -> CaffeCompatError:
     spec, forks = fitting[0].spec, dict.fromkeys(fork for r in fitting for fork in r.layer.forks)
-    problem = "several forks have a layer type of this name, and its fields do not tell which is meant"
-    return spec.error(problem, "type", spec.param.type, f"name it: one of {', '.join(forks)}, as in fork={spec.fork!r}")
+    problem = "several forks have a layer type of this name, and its fields do not decide which is meant"
+    return spec.error(
+        problem,
+        "type",
+        spec.param.type,
+        f"name the fork ({', '.join(forks)}), as in fork={spec.fork!r}",
+        code="ambiguous",
+    )
 
 
 def _of_arity(readings: list[_Reading]) -> list[_Reading]:
@@ -155,8 +163,10 @@ def _told(stranger: UnknownField, forks: Sequence[str], type_: str) -> str:
 
 def _unknown(spec: LayerSpec) -> NetError:
     type_ = spec.param.type
-    if type_ in WITHOUT:
-        return spec.error(f"not supported: a layer type of the fork {WITHOUT[type_]}", "type", type_)
+    if type_ in UNSUPPORTED:
+        return spec.error(
+            f"not supported: a layer type of the fork {UNSUPPORTED[type_]}", "type", type_, code="unsupported"
+        )
     near = nearest(type_, [*REGISTRY, *FORK_REGISTRY])
     hint = "`caffe-compat layers` lists the supported types"
     if near is not None:
@@ -164,4 +174,4 @@ def _unknown(spec: LayerSpec) -> NetError:
         hint = f"did you mean {near!r}?"
         if near not in REGISTRY:
             hint = f"did you mean {near!r}, of the fork {' or '.join(forks)}?"
-    return spec.error("no such layer type", "type", type_, hint)
+    return spec.error("unknown layer type", "type", type_, hint, code="type-unknown")

@@ -57,12 +57,21 @@ class Scale(Layer):
         message, shape = spec.param.scale_param, self._shape(spec)
         axis = self._axis(spec)
         if len(spec.bottoms) == 1 and message.num_axes < -1:
-            yield spec.error("must be -1 or more", "scale_param.num_axes", message.num_axes)
+            yield spec.error("must be at least -1", "scale_param.num_axes", message.num_axes, code="out-of-range")
         if axis + max(message.num_axes, len(shape)) > len(spec.bottoms[0]) and len(spec.bottoms) == 1:
-            yield spec.error(f"extends past the bottom {spec.bottoms[0]}", "scale_param.num_axes", message.num_axes)
+            yield spec.error(
+                f"extends past the bottom {spec.bottoms[0]}",
+                "scale_param.num_axes",
+                message.num_axes,
+                code="out-of-range",
+            )
         elif spec.bottoms[0][axis : axis + len(shape)] != shape:
             yield spec.error(
-                f"does not fit the bottom {spec.bottoms[0]} from axis {axis} on", "bottom", shape, "equal dimensions"
+                f"does not match the bottom {spec.bottoms[0]} from axis {axis} on",
+                "bottom",
+                shape,
+                "equal dimensions",
+                code="shape-mismatch",
             )
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:

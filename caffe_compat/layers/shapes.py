@@ -16,7 +16,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 def refuse_in_place(spec: LayerSpec) -> Iterator[CaffeCompatError]:
     """Yield an error if a top has a bottom's name."""
     for top in set(spec.param.top) & set(spec.param.bottom):
-        yield spec.error("cannot work in place", "top", top, "another name")
+        yield spec.error("cannot work in place", "top", top, "give the top another name", code="unsupported")
 
 
 class CropModule(nn.Module):
@@ -49,13 +49,26 @@ class Crop(Layer):
         given = spec.param.crop_param.offset
         if len(given) > 1 and axis + len(given) != len(x):
             yield spec.error(
-                "one, or one per axis cropped", "crop_param.offset", list(given), f"{len(x) - axis} values"
+                "needs one offset, or one per cropped axis",
+                "crop_param.offset",
+                list(given),
+                f"{len(x) - axis} values",
+                code="wrong-count",
             )
         elif len(like) < len(x):
-            yield spec.error("has fewer axes than what it crops", "bottom", spec.bottoms)
+            yield spec.error(
+                "the second bottom must have at least as many axes as the first",
+                "bottom",
+                spec.bottoms,
+                code="shape-mismatch",
+            )
         elif any(x[axis + i] - o < like[axis + i] for i, o in enumerate(self._offsets(spec))):
             yield spec.error(
-                f"the block does not lie within {x}", "crop_param.offset", self._offsets(spec), f"size {like}"
+                f"the cropped block does not lie within the bottom {x}",
+                "crop_param.offset",
+                self._offsets(spec),
+                f"size {like}",
+                code="shape-mismatch",
             )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
@@ -100,7 +113,9 @@ class Flatten(Layer):
         yield from refuse_in_place(spec)
         start, end = self._axes(spec)
         if start > end + 1:
-            yield spec.error("comes before axis", "flatten_param.end_axis", end, f"{start} or more")
+            yield spec.error(
+                "must not come before axis", "flatten_param.end_axis", end, f"{start} or more", code="out-of-range"
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         (start, end), shape = self._axes(spec), spec.bottoms[0]
@@ -142,14 +157,26 @@ class Reshape(Layer):
         yield from refuse_in_place(spec)
         (start, end), shape, dims = self._range(spec), spec.bottoms[0], self._dims(spec)
         if dims.count(-1) > 1 or any(dim < -1 for dim in dims):
-            yield spec.error("at most one -1, none below", "reshape_param.shape", dims)
+            yield spec.error(
+                "needs at most one -1 and no smaller value", "reshape_param.shape", dims, code="out-of-range"
+            )
         elif any(dim == 0 and start + i >= len(shape) for i, dim in enumerate(dims)):
-            yield spec.error(f"0 copies an axis that the bottom {shape} does not have", "reshape_param.shape", dims)
+            yield spec.error(
+                f"0 copies an axis that the bottom {shape} does not have",
+                "reshape_param.shape",
+                dims,
+                code="shape-mismatch",
+            )
         else:
             rest = count(self._copied(spec)) * count(shape[:start]) * count(shape[end:])
             fits = rest and count(shape) % rest == 0 if -1 in dims else rest == count(shape)
             if not fits:
-                yield spec.error(f"does not hold the values of {shape}", "reshape_param.shape", dims)
+                yield spec.error(
+                    f"does not hold as many values as the bottom {shape}",
+                    "reshape_param.shape",
+                    dims,
+                    code="shape-mismatch",
+                )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         (start, end), shape = self._range(spec), spec.bottoms[0]
@@ -172,10 +199,12 @@ class Reshape(Layer):
         message, rank = spec.param.reshape_param, len(spec.bottoms[0])
         start = message.axis if message.axis >= 0 else rank + message.axis + 1
         if not 0 <= start <= rank:
-            raise spec.error(f"the bottom has {rank} axes", "reshape_param.axis", message.axis)
+            raise spec.error(f"the bottom has {rank} axes", "reshape_param.axis", message.axis, code="out-of-range")
         end = rank if message.num_axes == -1 else start + message.num_axes
         if not start <= end <= rank:
-            raise spec.error(f"the bottom has {rank} axes", "reshape_param.num_axes", message.num_axes)
+            raise spec.error(
+                f"the bottom has {rank} axes", "reshape_param.num_axes", message.num_axes, code="out-of-range"
+            )
         return start, end
 
 
@@ -210,13 +239,31 @@ class Slice(Layer):
         length = spec.bottoms[0][self._axis(spec)]
         points = list(message.slice_point)
         if message.HasField("axis") and message.HasField("slice_dim"):
-            yield spec.error("given beside axis", "slice_param.slice_dim", message.slice_dim, "keep one")
+            yield spec.error(
+                "conflicts with axis", "slice_param.slice_dim", message.slice_dim, "keep one", code="conflict"
+            )
         if points and len(points) != tops - 1:
-            yield spec.error(f"{tops} tops need {tops - 1}", "slice_param.slice_point", points)
+            yield spec.error(
+                f"needs one point fewer than tops ({tops - 1}), got {len(points)}",
+                "slice_param.slice_point",
+                points,
+                code="wrong-count",
+            )
         elif any(b <= a for a, b in zip([0, *points], [*points, length], strict=True)):
-            yield spec.error("must rise, within the axis", "slice_param.slice_point", points, f"1 to {length - 1}")
+            yield spec.error(
+                "must increase within the axis",
+                "slice_param.slice_point",
+                points,
+                f"1 to {length - 1}",
+                code="out-of-range",
+            )
         elif not points and length % tops:
-            yield spec.error(f"{length} does not divide among {tops} tops", "slice_param.slice_point", points)
+            yield spec.error(
+                f"the axis has length {length}, which {tops} tops cannot divide equally",
+                "slice_param.slice_point",
+                points,
+                code="shape-mismatch",
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         axis, shape, tops = self._axis(spec), spec.bottoms[0], len(spec.param.top)
@@ -260,7 +307,7 @@ class Tile(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if spec.param.tile_param.tiles < 1:
-            yield spec.error("must be positive", "tile_param.tiles", spec.param.tile_param.tiles)
+            yield spec.error("must be positive", "tile_param.tiles", spec.param.tile_param.tiles, code="out-of-range")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         axis, shape = self._axis(spec), spec.bottoms[0]

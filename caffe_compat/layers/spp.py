@@ -50,18 +50,20 @@ class SPP(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, shape = spec.param.spp_param, spec.bottoms[0]
         if message.pyramid_height < 1:
-            yield spec.error("must be positive", "spp_param.pyramid_height", message.pyramid_height)
+            yield spec.error(
+                "must be positive", "spp_param.pyramid_height", message.pyramid_height, code="out-of-range"
+            )
         if message.pool == pb.SPPParameter.STOCHASTIC:
             problem = "not supported: Caffe refuses it wherever a level needs padding"
-            yield spec.error(problem, "spp_param.pool", "STOCHASTIC")
+            yield spec.error(problem, "spp_param.pool", "STOCHASTIC", code="unsupported")
         if len(shape) != 4 or min(shape[2:]) < 1:
-            yield spec.error("the bottom must have 4 axes, none empty", "bottom", shape)
+            yield spec.error("the bottom must have 4 axes and no empty map", "bottom", shape, code="shape-mismatch")
             return
         for level in range(min(message.pyramid_height, 32)):
             at = level_window(level, *shape[2:])
             if any(p >= k for p, k in zip(at.pad, at.kernel, strict=True)):
                 problem = f"a map of {shape[2:]} is too small for 2^{level} bins a side"
-                yield spec.error(problem, "spp_param.pyramid_height", message.pyramid_height)
+                yield spec.error(problem, "spp_param.pyramid_height", message.pyramid_height, code="unsupported")
                 return
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:

@@ -127,7 +127,7 @@ def test_layers_lists_the_registry(output):
 def test_a_fork_is_named_with_a_flag(folder, output):
     lines = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 4 dim: 2 dim: 2 } } }'
     (folder / "bn.prototxt").write_text(f'{lines} layer {{ name: "bn" type: "BN" bottom: "x" top: "y" }}')
-    assert "one of pspnet, yjxiong, happynear, segnet, as in --fork=pspnet" in output("show", "bn.prototxt", code=1)
+    assert "pspnet, yjxiong, happynear, segnet), as in --fork=pspnet" in output("show", "bn.prototxt", code=1)
     blobs = {}
     for fork in ("segnet", "pspnet"):
         rows = json.loads(output("show", "bn.prototxt", "--json", f"--fork={fork}"))["layers"]

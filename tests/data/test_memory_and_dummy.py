@@ -161,14 +161,14 @@ def test_it_has_no_place_of_its_own():
 @pytest.mark.parametrize(
     ("param", "told"),
     [
-        ("", "dummy_data_param.shape: given 0 times for 2 tops: once, or once for each"),
-        ("shape { dim: 1 } shape { dim: 1 } shape { dim: 1 }", "dummy_data_param.shape: given 3 times for 2 tops"),
-        ("num: 1 channels: 1 height: 1", "dummy_data_param.width: given 0 times for 2 tops"),
-        ("num: 1 channels: 1 height: 1 width: 1 shape { dim: 1 }", "dummy_data_param.shape: num, channels, height or width are given as well"),
-        (f"{GAUSS} {GAUSS} {GAUSS} shape {{ dim: 1 }}", "dummy_data_param.data_filler: given 3 times for 2 tops"),
+        ("", "dummy_data_param.shape: needs one value, or one per top (2), got 0"),
+        ("shape { dim: 1 } shape { dim: 1 } shape { dim: 1 }", "dummy_data_param.shape: needs one value, or one per top (2), got 3"),
+        ("num: 1 channels: 1 height: 1", "dummy_data_param.width: needs one value, or one per top (2), got 0"),
+        ("num: 1 channels: 1 height: 1 width: 1 shape { dim: 1 }", "dummy_data_param.shape: conflicts with num, channels, height and width"),
+        (f"{GAUSS} {GAUSS} {GAUSS} shape {{ dim: 1 }}", "dummy_data_param.data_filler: needs no filler, 1, or one per top (2), got 3"),
         ("shape { dim: 0 }", "dummy_data_param.shape: dimensions must be positive"),
         ("shape { dim: 2 } data_filler { type: 'gausian' }", "dummy_data_param.data_filler.type = 'gausian': unknown filler (did you mean 'gaussian'?)"),
-        ("shape { dim: 2 } data_filler { type: 'bilinear' }", "needs a 4-d blob with a square kernel"),
+        ("shape { dim: 2 } data_filler { type: 'bilinear' }", "needs a blob with 4 axes and a square kernel"),
     ],
 )  # fmt: skip
 def test_definitions_that_make_no_sense_are_refused(param, told):

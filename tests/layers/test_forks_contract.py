@@ -9,7 +9,7 @@ import torch
 from caffe_compat.build.net import CaffeNet, build_net
 from caffe_compat.build.weights import caffe_blobs, copy_weights
 from caffe_compat.definition.forks import FORKS
-from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.errors import DataError
 from caffe_compat.formats.text import parse_text
 from caffe_compat.layers import FORK_REGISTRY, Account, Layer, register
 from caffe_compat.layers.base import account_fields, schema_of
@@ -17,6 +17,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import single
 from tests.layers.test_contract import CONV_CHANGES, _same
 from tests.nets import build_graph
+from tests.refusals import refused
 
 LAYERS = {f"{layer.forks[0]} {layer.type}": layer for name in sorted(FORK_REGISTRY) for layer in FORK_REGISTRY[name]}
 FILLED = "slope_filler { type: 'gaussian' std: 1 } bias_filler { type: 'gaussian' std: 1 }"
@@ -284,47 +285,47 @@ def test_every_fork_known_has_a_layer_type_here() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shapes", "problem"),
+    ("text", "shapes", "code", "field"),
     [
-        ('type: "Normalize" norm_param { }', [(4,)], "2 to 4 axes"),
-        ('type: "Normalize" normalize_param { normalize_type: "L3" }', [(2, 3)], "normalize_type = 'L3': no such norm"),
-        ('type: "Permute" permute_param { order: 1 order: 1 }', [(2, 3)], r"order = \[1, 1\]: each axis once"),
-        ('type: "Permute" permute_param { order: 2 }', [(2, 3)], "each axis once, of 2"),
-        ('type: "PriorBox" prior_box_param { }', [(1, 1, 2, 2)] * 2, "min_size"),
-        ('type: "PriorBox" prior_box_param { min_size: inf }', [(1, 1, 2, 2)] * 2, "min_size = .inf.: at least one"),
-        ('type: "PriorBox" prior_box_param { min_size: 1 max_size: nan }', [(1, 1, 2, 2)] * 2, "max_size = .nan.: must be sizes"),
-        ('type: "PriorBox" prior_box_param { min_size: 4 max_size: 3 }', [(1, 1, 2, 2)] * 2, "one above each min_size"),
-        ('type: "PriorBox" prior_box_param { min_size: 4 variance: 1 variance: 1 }', [(1, 1, 2, 2)] * 2, "none, one or four"),
-        ('type: "PriorBox" prior_box_param { min_size: 4 step: 2 step_h: 1 step_w: 2 }', [(1, 1, 2, 2)] * 2, "either step or both"),
-        ('type: "PriorBox" prior_box_param { min_size: 4 img_h: 2 }', [(1, 1, 2, 2)] * 2, "either img_size or both"),
-        ('type: "PriorBox" prior_box_param { min_size: 4 step: 0 }', [(1, 1, 2, 2)] * 2, "step = 0.0: must be positive"),
-        ('type: "DetectionOutput" detection_output_param { num_classes: 2 visualize: true }', [(1, 8), (1, 4), (1, 2, 8)], "drawing"),
-        ('type: "DetectionOutput" detection_output_param { num_classes: 2 save_output_param { output_directory: "x" } }', [(1, 8), (1, 4), (1, 2, 8)], "files of results"),
-        ('type: "DetectionOutput" detection_output_param { num_classes: 2 }', [(1, 8), (1, 6), (1, 2, 8)], "2 priors of 2 classes need 8 and 4 values"),
-        ('type: "DetectionOutput" detection_output_param { num_classes: 2 nms_param { eta: 2 } }', [(1, 8), (1, 4), (1, 2, 8)], "eta = 2.0"),
-        ('type: "ROIPooling" roi_pooling_param { pooled_h: 2 }', [(1, 1, 2, 2), (1, 5)], "pooled_w = 0: must be given"),
-        ('type: "ROIPooling" roi_pooling_param { pooled_h: 2 pooled_w: 2 }', [(1, 1, 2, 2), (1, 4)], "5 numbers for each region"),
-        ('type: "SmoothL1Loss"', [(2, 3)] * 3, "inside and outside weights, or none"),
-        ('type: "Upsample" upsample_param { scale_h: 2 }', [(1, 1, 2, 2)] * 2, "both or none"),
-        ('type: "Upsample" upsample_param { scale: 3 pad_out_h: true }', [(1, 1, 2, 2)] * 2, "needs a scale of 2"),
-        ('type: "Upsample" upsample_param { scale: 1 }', [(1, 1, 2, 2)] * 2, "at least 2"),
-        ('type: "BN" bn_param { bn_mode: INFERENCE } top: "z"', [(1, 1, 2, 2)], "in the mode LEARN only"),
-        ('type: "Interp" interp_param { }', [(1, 1, 2, 2)], "give height and width"),
-        ('type: "Interp" interp_param { zoom_factor: 2 pad_beg: 1 }', [(1, 1, 2, 2)], "only crops"),
-        ('type: "Interp" interp_param { zoom_factor: 2 pad_beg: -2 }', [(1, 1, 2, 2)], "nothing is left"),
-        ('type: "Axpy"', [(1, 2), (1, 3, 2), (1, 3, 2)], "one value for each channel"),
-        ('type: "DepthwiseConvolution" convolution_param { num_output: 4 kernel_size: 1 }', [(1, 4, 2, 2)], "must be the number of channels"),
-        ('type: "DepthwiseConvolution" convolution_param { num_output: 4 group: 4 kernel_size: 1 dilation: 2 }', [(1, 4, 2, 2)], "GPU code does not read it"),
-        ('type: "ConvolutionDepthwise" convolution_param { num_output: 8 kernel_size: 1 }', [(1, 4, 2, 2)], "a channel for each"),
-        ('type: "ReLU6" relu6_param { negative_slope: 0.1 }', [(1, 4)], "some of the forks read it"),
-        ('type: "ShuffleChannel" shuffle_channel_param { group: 3 }', [(1, 4, 2, 2)], "must divide"),
-        ('type: "Upsample" upsample_param { scale: 0 }', [(1, 4, 2, 2)], "must be positive"),
-        ('type: "Pooling" pooling_param { kernel_size: 2 round_mode: CEIL ceil_mode: true }', [(1, 4, 2, 2)], "keep one"),
-        ('type: "SoftmaxWithLoss" loss_param { weight_by_label_freqs: true class_weighting: 1 }', [(2, 3), (2,)], "one for each of 3 classes"),
+        ('type: "Normalize" norm_param { }', [(4,)], "shape-mismatch", "bottom"),
+        ('type: "Normalize" normalize_param { normalize_type: "L3" }', [(2, 3)], "name-unknown", "normalize_param.normalize_type"),
+        ('type: "Permute" permute_param { order: 1 order: 1 }', [(2, 3)], "out-of-range", "permute_param.order"),
+        ('type: "Permute" permute_param { order: 2 }', [(2, 3)], "out-of-range", "permute_param.order"),
+        ('type: "PriorBox" prior_box_param { }', [(1, 1, 2, 2)] * 2, "out-of-range", "prior_box_param.min_size"),
+        ('type: "PriorBox" prior_box_param { min_size: inf }', [(1, 1, 2, 2)] * 2, "out-of-range", "prior_box_param.min_size"),
+        ('type: "PriorBox" prior_box_param { min_size: 1 max_size: nan }', [(1, 1, 2, 2)] * 2, "out-of-range", "prior_box_param.max_size"),
+        ('type: "PriorBox" prior_box_param { min_size: 4 max_size: 3 }', [(1, 1, 2, 2)] * 2, "out-of-range", "prior_box_param.max_size"),
+        ('type: "PriorBox" prior_box_param { min_size: 4 variance: 1 variance: 1 }', [(1, 1, 2, 2)] * 2, "out-of-range", "prior_box_param.variance"),
+        ('type: "PriorBox" prior_box_param { min_size: 4 step: 2 step_h: 1 step_w: 2 }', [(1, 1, 2, 2)] * 2, "conflict", "prior_box_param.step"),
+        ('type: "PriorBox" prior_box_param { min_size: 4 img_h: 2 }', [(1, 1, 2, 2)] * 2, "conflict", "prior_box_param.img_h"),
+        ('type: "PriorBox" prior_box_param { min_size: 4 step: 0 }', [(1, 1, 2, 2)] * 2, "out-of-range", "prior_box_param.step"),
+        ('type: "DetectionOutput" detection_output_param { num_classes: 2 visualize: true }', [(1, 8), (1, 4), (1, 2, 8)], "unsupported", "detection_output_param.visualize"),
+        ('type: "DetectionOutput" detection_output_param { num_classes: 2 save_output_param { output_directory: "x" } }', [(1, 8), (1, 4), (1, 2, 8)], "unsupported", "detection_output_param.save_output_param.output_directory"),
+        ('type: "DetectionOutput" detection_output_param { num_classes: 2 }', [(1, 8), (1, 6), (1, 2, 8)], "shape-mismatch", "bottom"),
+        ('type: "DetectionOutput" detection_output_param { num_classes: 2 nms_param { eta: 2 } }', [(1, 8), (1, 4), (1, 2, 8)], "out-of-range", "detection_output_param.nms_param.eta"),
+        ('type: "ROIPooling" roi_pooling_param { pooled_h: 2 }', [(1, 1, 2, 2), (1, 5)], "out-of-range", "roi_pooling_param.pooled_w"),
+        ('type: "ROIPooling" roi_pooling_param { pooled_h: 2 pooled_w: 2 }', [(1, 1, 2, 2), (1, 4)], "shape-mismatch", "bottom"),
+        ('type: "SmoothL1Loss"', [(2, 3)] * 3, "wrong-count", "bottom"),
+        ('type: "Upsample" upsample_param { scale_h: 2 }', [(1, 1, 2, 2)] * 2, "field-missing", "upsample_param.scale_h"),
+        ('type: "Upsample" upsample_param { scale: 3 pad_out_h: true }', [(1, 1, 2, 2)] * 2, "conflict", "upsample_param.pad_out_h"),
+        ('type: "Upsample" upsample_param { scale: 1 }', [(1, 1, 2, 2)] * 2, "out-of-range", "upsample_param.scale"),
+        ('type: "BN" bn_param { bn_mode: INFERENCE } top: "z"', [(1, 1, 2, 2)], "conflict", "top"),
+        ('type: "Interp" interp_param { }', [(1, 1, 2, 2)], "field-missing", "interp_param"),
+        ('type: "Interp" interp_param { zoom_factor: 2 pad_beg: 1 }', [(1, 1, 2, 2)], "out-of-range", "interp_param.pad_beg"),
+        ('type: "Interp" interp_param { zoom_factor: 2 pad_beg: -2 }', [(1, 1, 2, 2)], "out-of-range", "interp_param.pad_beg"),
+        ('type: "Axpy"', [(1, 2), (1, 3, 2), (1, 3, 2)], "shape-mismatch", "bottom"),
+        ('type: "DepthwiseConvolution" convolution_param { num_output: 4 kernel_size: 1 }', [(1, 4, 2, 2)], "unsupported", "convolution_param.group"),
+        ('type: "DepthwiseConvolution" convolution_param { num_output: 4 group: 4 kernel_size: 1 dilation: 2 }', [(1, 4, 2, 2)], "unsupported", "convolution_param.dilation"),
+        ('type: "ConvolutionDepthwise" convolution_param { num_output: 8 kernel_size: 1 }', [(1, 4, 2, 2)], "unsupported", "convolution_param.num_output"),
+        ('type: "ReLU6" relu6_param { negative_slope: 0.1 }', [(1, 4)], "unsupported", "relu6_param.negative_slope"),
+        ('type: "ShuffleChannel" shuffle_channel_param { group: 3 }', [(1, 4, 2, 2)], "shape-mismatch", "shuffle_channel_param.group"),
+        ('type: "Upsample" upsample_param { scale: 0 }', [(1, 4, 2, 2)], "out-of-range", "upsample_param.scale"),
+        ('type: "Pooling" pooling_param { kernel_size: 2 round_mode: CEIL ceil_mode: true }', [(1, 4, 2, 2)], "conflict", "pooling_param.round_mode"),
+        ('type: "SoftmaxWithLoss" loss_param { weight_by_label_freqs: true class_weighting: 1 }', [(2, 3), (2,)], "wrong-count", "loss_param.class_weighting"),
     ],
 )  # fmt: skip
-def test_what_a_layer_cannot_do_is_refused_by_name(text, shapes, problem) -> None:
+def test_what_a_layer_cannot_do_is_refused_by_name(text, shapes, code, field) -> None:
     body = text.partition('" ')[2]
     net = single(text.split('"')[1], shapes, body)
-    with pytest.raises(CaffeCompatError, match=rf"net.prototxt:{len(shapes) + 1}: layer 'l': .*{problem}"):
+    with refused(code, field=field, file="net.prototxt", line=len(shapes) + 1, layer="l"):
         build_net(build_graph(parse_text(net, pb.NetParameter, file="net.prototxt")))

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from caffe_compat.build.net import load_net
-from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import BlobStore, write_binary
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
+from tests.refusals import refused
 
 SCORES, LABELS = (2, 3, 2, 2), np.array([[[0, 2], [1, 1]], [[2, 0], [0, 1]]], "f4")
 MATRIX = np.array([[1, 0.5, 0], [0, 2, -0.25], [0.125, 0, 1]], "f4")
@@ -58,20 +58,20 @@ def test_the_matrix_of_a_file_beside_the_prototxt(tmp_path):
 
 
 def test_a_file_with_another_number_of_values_is_refused(tmp_path):
-    with pytest.raises(CaffeCompatError, match=r"source = 'matrix.binaryproto': holds 4 values, not 3 x 3"):
+    with refused("shape-mismatch", field="infogain_loss_param.source", value="matrix.binaryproto"):
         load_net(written(tmp_path, np.eye(2)), losses=True)
 
 
 @pytest.mark.parametrize(
-    ("body", "shapes", "problem"),
+    ("body", "shapes", "code", "field"),
     [
-        ("", [(4, 3), (4,)], "no matrix .a file, or a third bottom"),
-        ('infogain_loss_param { source: "none.binaryproto" }', [(4, 3), (4,)], "cannot be read"),
-        ("loss_param { normalize: false }", [(4, 3), (4,), (3, 3)], "normalize: is not for this layer"),
-        ("", [(4, 3), (4,), (3, 2)], "needs 3 x 3 values"),
-        ("", [(4, 3), (5,), (3, 3)], "5 labels for 4 predictions"),
+        ("", [(4, 3), (4,)], "field-missing", "infogain_loss_param.source"),
+        ('infogain_loss_param { source: "none.binaryproto" }', [(4, 3), (4,)], "invalid", "infogain_loss_param.source"),
+        ("loss_param { normalize: false }", [(4, 3), (4,), (3, 3)], "unsupported", "loss_param.normalize"),
+        ("", [(4, 3), (4,), (3, 2)], "shape-mismatch", "bottom"),
+        ("", [(4, 3), (5,), (3, 3)], "invalid", None),
     ],
 )
-def test_what_does_not_fit_is_refused(body, shapes, problem):
-    with pytest.raises(CaffeCompatError, match=problem):
+def test_what_does_not_fit_is_refused(body, shapes, code, field):
+    with refused(code, field=field):
         load_net(parse_text(single("InfogainLoss", shapes, body), pb.NetParameter), losses=True)

@@ -56,7 +56,7 @@ def test_the_commands_know_the_type_where_the_program_imports_it(page):
     assert "Snake (own)" in run(page, "-c", starts, "layers").stdout
     refused = run(page, "-m", "caffe_compat", "show", "net.prototxt")
     assert refused.returncode == 1
-    assert "net.prototxt:3: layer 'snake': type = 'Snake': no such layer type" in refused.stderr
+    assert "net.prototxt:3: layer 'snake': type = 'Snake'" in refused.stderr
 
 
 @pytest.fixture

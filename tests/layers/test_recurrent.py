@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from caffe_compat.build.net import build_net
-from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import agree, single
 from tests.nets import build_graph
+from tests.refusals import refused
 
 CONT = {"x1": np.array([[1, 0], [1, 1], [0, 1], [0.5, 1]], "f4")}
 STATES = {"LSTM": 2, "RNN": 1}
@@ -58,16 +58,16 @@ def test_reset_forgets():
 
 
 @pytest.mark.parametrize(
-    ("shapes", "body", "tops", "problem"),
+    ("shapes", "body", "tops", "code", "field"),
     [
-        ([(4, 2, 3), (4, 2)], "", 1, "num_output = 0: must be positive"),
-        ([(4, 2, 3), (4, 3)], "num_output: 2", 1, "indicators"),
-        ([(4, 2, 3), (4, 2), (3, 5)], "num_output: 2", 1, "one row per stream"),
-        ([(4, 2, 3), (4, 2)], "num_output: 2 expose_hidden: true", 1, "takes 4 bottoms"),
-        ([(4, 2, 3), (4, 2), (1, 2, 2), (1, 2, 3)], "num_output: 2 expose_hidden: true", 3, "a state is"),
+        ([(4, 2, 3), (4, 2)], "", 1, "out-of-range", "recurrent_param.num_output"),
+        ([(4, 2, 3), (4, 3)], "num_output: 2", 1, "shape-mismatch", "bottom"),
+        ([(4, 2, 3), (4, 2), (3, 5)], "num_output: 2", 1, "shape-mismatch", "bottom"),
+        ([(4, 2, 3), (4, 2)], "num_output: 2 expose_hidden: true", 1, "wrong-count", "bottom"),
+        ([(4, 2, 3), (4, 2), (1, 2, 2), (1, 2, 3)], "num_output: 2 expose_hidden: true", 3, "shape-mismatch", "bottom"),
     ],
 )
-def test_what_does_not_fit_is_refused(shapes, body, tops, problem):
+def test_what_does_not_fit_is_refused(shapes, body, tops, code, field):
     text = single("LSTM", shapes, f"recurrent_param {{ {body} }}", [f"y{i}" for i in range(tops)])
-    with pytest.raises(CaffeCompatError, match=problem):
+    with refused(code, field=field):
         build_graph(parse_text(text, pb.NetParameter))

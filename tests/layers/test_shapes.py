@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from caffe_compat.build.net import build_net
-from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
 from tests.nets import build_graph
+from tests.refusals import refused
 
 X = (2, 4, 3, 6)
 MOVES = [
@@ -113,36 +113,43 @@ def test_other_sizes_than_declared_may_be_fed(type_, shape, body, feed):
 
 
 @pytest.mark.parametrize(
-    ("type_", "shapes", "body", "tops", "problem"),
+    ("type_", "shapes", "body", "tops", "code", "field"),
     [
-        ("Crop", [X, (2, 4, 3, 6)], "crop_param { offset: 1 }", 1, "does not lie within"),
-        ("Crop", [X, X], "crop_param { offset: 1 offset: 1 offset: 1 }", 1, "2 values"),
-        ("Reshape", [X], "reshape_param { shape { dim: 5 dim: -1 } }", 1, "does not hold"),
-        ("Reshape", [X], "reshape_param { shape { dim: -1 dim: -1 } }", 1, "at most one -1"),
-        ("Reshape", [(2, 3)], "reshape_param { shape { dim: 6 dim: 1 dim: 0 } }", 1, "0 copies"),
-        ("Reshape", [X], "reshape_param { axis: 5 }", 1, "has 4 axes"),
-        ("Slice", [X], "slice_param { slice_point: 3 slice_point: 3 }", 3, "must rise"),
-        ("Slice", [X], "", 3, "does not divide"),
-        ("Slice", [X], "slice_param { slice_point: 3 }", 3, "3 tops need 2"),
-        ("Tile", [X], "", 1, "must be positive"),
-        ("ArgMax", [X], "argmax_param { top_k: 7 axis: 3 }", 1, "there are 6"),
-        ("BatchReindex", [X, (2, 2)], "", 1, "must have 1 axis"),
-        ("Embed", [X], "embed_param { num_output: 1 }", 1, "input_dim.*positive"),
-        ("Filter", [X, (3, 1)], "", 1, "differ in their first"),
-        ("Bias", [X], "bias_param { num_axes: 4 }", 1, "does not fit"),
-        ("MVN", [(1, 1, 1, 1, 2)], "", 1, "4 axes at most"),
-        ("Flatten", [X], "flatten_param { axis: 3 end_axis: 1 }", 1, "comes before axis"),
+        ("Crop", [X, (2, 4, 3, 6)], "crop_param { offset: 1 }", 1, "shape-mismatch", "crop_param.offset"),
+        ("Crop", [X, X], "crop_param { offset: 1 offset: 1 offset: 1 }", 1, "wrong-count", "crop_param.offset"),
+        ("Reshape", [X], "reshape_param { shape { dim: 5 dim: -1 } }", 1, "shape-mismatch", "reshape_param.shape"),
+        ("Reshape", [X], "reshape_param { shape { dim: -1 dim: -1 } }", 1, "out-of-range", "reshape_param.shape"),
+        (
+            "Reshape",
+            [(2, 3)],
+            "reshape_param { shape { dim: 6 dim: 1 dim: 0 } }",
+            1,
+            "shape-mismatch",
+            "reshape_param.shape",
+        ),
+        ("Reshape", [X], "reshape_param { axis: 5 }", 1, "out-of-range", "reshape_param.axis"),
+        ("Slice", [X], "slice_param { slice_point: 3 slice_point: 3 }", 3, "out-of-range", "slice_param.slice_point"),
+        ("Slice", [X], "", 3, "shape-mismatch", "slice_param.slice_point"),
+        ("Slice", [X], "slice_param { slice_point: 3 }", 3, "wrong-count", "slice_param.slice_point"),
+        ("Tile", [X], "", 1, "out-of-range", "tile_param.tiles"),
+        ("ArgMax", [X], "argmax_param { top_k: 7 axis: 3 }", 1, "out-of-range", "argmax_param.top_k"),
+        ("BatchReindex", [X, (2, 2)], "", 1, "shape-mismatch", "bottom"),
+        ("Embed", [X], "embed_param { num_output: 1 }", 1, "out-of-range", "embed_param.input_dim"),
+        ("Filter", [X, (3, 1)], "", 1, "shape-mismatch", "bottom"),
+        ("Bias", [X], "bias_param { num_axes: 4 }", 1, "out-of-range", "bias_param.num_axes"),
+        ("MVN", [(1, 1, 1, 1, 2)], "", 1, "shape-mismatch", "bottom"),
+        ("Flatten", [X], "flatten_param { axis: 3 end_axis: 1 }", 1, "out-of-range", "flatten_param.end_axis"),
     ],
 )
-def test_what_caffe_refuses_is_refused(type_, shapes, body, tops, problem):
-    with pytest.raises(CaffeCompatError, match=problem):
+def test_what_caffe_refuses_is_refused(type_, shapes, body, tops, code, field):
+    with refused(code, field=field):
         _net(type_, shapes, body, [f"y{i}" for i in range(tops)])
 
 
 @pytest.mark.parametrize("index", [-1, 3])
 def test_an_index_without_a_row_is_refused(index):
     net = _net("Embed", [(1,)], "embed_param { num_output: 2 input_dim: 3 }")
-    with pytest.raises(DataError, match="no such row"):
+    with refused("out-of-range", field="index", value=index):
         net(torch.tensor([float(index)]))
 
 

@@ -28,7 +28,7 @@ class CeilModePooling(Pooling):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if spec.param.pooling_param.HasField("round_mode"):
-            yield spec.error("given beside ceil_mode", "pooling_param.round_mode", hint="keep one")
+            yield spec.error("conflicts with ceil_mode", "pooling_param.round_mode", hint="keep one", code="conflict")
         else:
             yield from super().check(_rounded(spec))
 

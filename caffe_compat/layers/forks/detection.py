@@ -47,7 +47,7 @@ def decode(rules: Rules, location: Array, priors: Array, variances: Array) -> Ar
         return np.asarray(priors + moved)
     size = priors[..., 2:] - priors[..., :2]
     if (size <= 0).any():
-        raise DataError("a prior box has no area", field="DetectionOutput")
+        raise DataError("a prior box has no area", code="invalid", field="DetectionOutput")
     if rules.code_type == fb.PriorBoxParameter.CORNER_SIZE:
         return np.asarray(priors + moved * np.concatenate([size, size], -1))
     centre = moved[..., :2] * size + (priors[..., :2] + priors[..., 2:]) / 2
@@ -164,25 +164,35 @@ class DetectionOutput(Layer):
         message, field = spec.message("detection_output_param"), "detection_output_param"
         classes, nms = message.num_classes, message.nms_param
         if message.save_output_param.output_directory:
-            hint = "write the top"
+            hint = "write the top to a file yourself"
             yield spec.error(
-                "not supported: files of results", f"{field}.save_output_param.output_directory", hint=hint
+                "not supported: writing result files",
+                f"{field}.save_output_param.output_directory",
+                hint=hint,
+                code="unsupported",
             )
         if classes < 1:
-            yield spec.error("must be given, and positive", f"{field}.num_classes", classes)
+            yield spec.error("must be given and positive", f"{field}.num_classes", classes, code="out-of-range")
         if nms.nms_threshold < 0:
-            yield spec.error("must not be negative", f"{field}.nms_param.nms_threshold", nms.nms_threshold)
+            yield spec.error(
+                "must not be negative", f"{field}.nms_param.nms_threshold", nms.nms_threshold, code="out-of-range"
+            )
         if not 0 < nms.eta <= 1:
-            yield spec.error("must be above 0 and at most 1", f"{field}.nms_param.eta", nms.eta)
+            yield spec.error("must be above 0 and at most 1", f"{field}.nms_param.eta", nms.eta, code="out-of-range")
         location, confidence, prior = spec.bottoms[:3]
         if len(prior) != 3 or prior[:2] != (1, 2) or prior[2] % 4 or not location or location[0] != confidence[0]:
-            yield spec.error("predictions of one batch, and PriorBox's (1, 2, 4 K)", "bottom", spec.bottoms)
+            yield spec.error(
+                "needs locations and confidences of one batch, and priors of shape (1, 2, 4 K) from PriorBox",
+                "bottom",
+                spec.bottoms,
+                code="shape-mismatch",
+            )
             return
         priors = prior[2] // 4
-        wanted = (priors * 4 * (1 if message.share_location else classes), priors * classes)
-        if (count(location[1:]), count(confidence[1:])) != wanted:
-            problem = f"{priors} priors of {classes} classes need {wanted[0]} and {wanted[1]} values for each image"
-            yield spec.error(problem, "bottom", spec.bottoms[:2])
+        expected = (priors * 4 * (1 if message.share_location else classes), priors * classes)
+        if (count(location[1:]), count(confidence[1:])) != expected:
+            problem = f"{priors} priors and {classes} classes need {expected[0]} and {expected[1]} values per image"
+            yield spec.error(problem, "bottom", spec.bottoms[:2], code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((1, 1, 1, 7),)  # the number of rows is known only after the boxes are

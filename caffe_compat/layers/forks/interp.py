@@ -57,13 +57,15 @@ class Interp(Layer):
         wrong += [f for f in ("pad_beg", "pad_end") if getattr(message, f) > 0]
         for name in wrong:
             problem = "must be positive" if name in factors else "only crops: 0 or below"
-            yield spec.error(problem, f"{field}.{name}", getattr(message, name))
+            yield spec.error(problem, f"{field}.{name}", getattr(message, name), code="out-of-range")
         if not factors and not (message.height > 0 and message.width > 0):
-            yield spec.error("give height and width, zoom_factor or shrink_factor", field)
+            yield spec.error("needs height and width, zoom_factor or shrink_factor", field, code="field-missing")
         elif len(shape) != 4:
-            yield spec.error("the bottom must have 4 axes", "bottom", shape)
+            yield spec.error("the bottom must have 4 axes", "bottom", shape, code="shape-mismatch")
         elif not wrong and min(shape[2:]) + message.pad_beg + message.pad_end < 1:
-            yield spec.error(f"nothing is left of {shape}", f"{field}.pad_beg", message.pad_beg)
+            yield spec.error(
+                f"crops the whole bottom {shape}", f"{field}.pad_beg", message.pad_beg, code="out-of-range"
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         shape = spec.bottoms[0]

@@ -28,10 +28,10 @@ class DepthwiseConvolution(Convolution):
         message, channels = spec.param.convolution_param, spec.bottoms[0][1] if len(spec.bottoms[0]) == 4 else 0
         if not channels or not message.group == message.num_output == channels:
             problem = "group and num_output must be the number of channels, or the fork's CPU and GPU code differ"
-            yield spec.error(problem, f"{_FIELD}.group", message.group, f"{channels}")
+            yield spec.error(problem, f"{_FIELD}.group", message.group, f"{channels}", code="unsupported")
         elif any(d != 1 for d in message.dilation):
             problem = "must be 1: the fork's GPU code does not read it"
-            yield spec.error(problem, f"{_FIELD}.dilation", list(message.dilation))
+            yield spec.error(problem, f"{_FIELD}.dilation", list(message.dilation), code="unsupported")
         else:
             yield from super().check(spec)
 
@@ -63,13 +63,18 @@ class ConvolutionDepthwise(Convolution):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, shape = spec.param.convolution_param, spec.bottoms[0]
         if len(shape) != 4:
-            yield spec.error("the bottom must have 4 axes", "bottom", shape)
+            yield spec.error("the bottom must have 4 axes", "bottom", shape, code="shape-mismatch")
         elif message.num_output not in (0, shape[1]):
             yield spec.error(
-                "the top has a channel for each of the bottom's", f"{_FIELD}.num_output", message.num_output
+                f"must be 0 or the number of channels ({shape[1]})",
+                f"{_FIELD}.num_output",
+                message.num_output,
+                code="unsupported",
             )
         elif message.axis not in (1, -3):
-            yield spec.error("the channels are at axis 1", f"{_FIELD}.axis", message.axis)
+            yield spec.error(
+                "must be 1: the fork always takes axis 1", f"{_FIELD}.axis", message.axis, code="unsupported"
+            )
         else:
             yield from super().check(_grouped(spec))
 

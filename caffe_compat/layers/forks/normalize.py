@@ -106,7 +106,7 @@ class HappynearNormalize(Layer):
         yield from _check_axes(spec)
         kind = spec.message("normalize_param").normalize_type
         if kind not in ("L1", "L2"):
-            yield spec.error("no such norm", "normalize_param.normalize_type", kind, "L1 or L2")
+            yield spec.error("unknown norm", "normalize_param.normalize_type", kind, "L1 or L2", code="name-unknown")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         shape = (*spec.bottoms[0], 1, 1)[:4]
@@ -119,7 +119,7 @@ class HappynearNormalize(Layer):
 
 def _check_axes(spec: LayerSpec) -> Iterator[CaffeCompatError]:
     if not 2 <= len(spec.bottoms[0]) <= 4:
-        yield spec.error("the bottom must have 2 to 4 axes", "bottom", spec.bottoms[0])
+        yield spec.error("the bottom must have 2 to 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
 
 
 class PermuteModule(nn.Module):
@@ -148,7 +148,13 @@ class Permute(Layer):
         yield from refuse_in_place(spec)
         order, rank = list(spec.message("permute_param").order), len(spec.bottoms[0])
         if len(set(order)) < len(order) or any(axis >= rank for axis in order):
-            yield spec.error(f"each axis once, of {rank}", "permute_param.order", order, f"0 to {rank - 1}")
+            yield spec.error(
+                f"must name each of the {rank} axes at most once",
+                "permute_param.order",
+                order,
+                f"0 to {rank - 1}",
+                code="out-of-range",
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return (tuple(spec.bottoms[0][axis] for axis in self._order(spec)),)

@@ -101,24 +101,34 @@ class PriorBox(Layer):
         message, field = spec.message("prior_box_param"), "prior_box_param"
         low, high = list(message.min_size), list(message.max_size)
         if any(len(shape) != 4 for shape in spec.bottoms):
-            yield spec.error("both bottoms must have 4 axes", "bottom", spec.bottoms)
+            yield spec.error("both bottoms must have 4 axes", "bottom", spec.bottoms, code="shape-mismatch")
         if not low or not all(map(_size, low)):
-            yield spec.error("at least one, all positive", f"{field}.min_size", low)
+            yield spec.error("needs at least one size, all positive", f"{field}.min_size", low, code="out-of-range")
         elif not all(map(_size, high)):
-            yield spec.error("must be sizes in pixels", f"{field}.max_size", high)
+            yield spec.error("sizes must be positive", f"{field}.max_size", high, code="out-of-range")
         elif high and (len(high) != len(low) or any(b <= a for a, b in zip(low, high, strict=True))):
-            yield spec.error(f"one above each min_size {low}", f"{field}.max_size", high)
+            yield spec.error(
+                f"needs one size larger than each min_size {low}", f"{field}.max_size", high, code="out-of-range"
+            )
         if len(message.variance) not in (0, 1, 4) or any(v <= 0 for v in message.variance):
-            yield spec.error("none, one or four, all positive", f"{field}.variance", list(message.variance))
+            yield spec.error(
+                "needs 0, 1 or 4 values, all positive", f"{field}.variance", list(message.variance), code="out-of-range"
+            )
         if not all(map(_size, message.aspect_ratio)):
-            yield spec.error("must be positive", f"{field}.aspect_ratio", list(message.aspect_ratio))
+            yield spec.error(
+                "must be positive", f"{field}.aspect_ratio", list(message.aspect_ratio), code="out-of-range"
+            )
         for name, high_name, wide_name in (("img_size", "img_h", "img_w"), ("step", "step_h", "step_w")):
             pair = [message.HasField(high_name), message.HasField(wide_name)]
             given = [f for f in (name, high_name, wide_name) if message.HasField(f)]
             if any(pair) and (message.HasField(name) or not all(pair)):
-                yield spec.error(f"either {name} or both {high_name} and {wide_name}", f"{field}.{given[0]}")
+                yield spec.error(
+                    f"needs either {name}, or both {high_name} and {wide_name}", f"{field}.{given[0]}", code="conflict"
+                )
             elif any(getattr(message, f) <= 0 for f in given):
-                yield spec.error("must be positive", f"{field}.{given[0]}", getattr(message, given[0]))
+                yield spec.error(
+                    "must be positive", f"{field}.{given[0]}", getattr(message, given[0]), code="out-of-range"
+                )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((1, 2, count(spec.bottoms[0][2:]) * len(self._priors(spec).sizes) * 4),)

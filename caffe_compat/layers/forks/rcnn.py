@@ -47,9 +47,11 @@ class ROIPoolingModule(nn.Module):
     def _largest(self, x: torch.Tensor, roi: npt.NDArray[np.floating]) -> torch.Tensor:
         """Return (C, bins): where in the map each bin's first largest value is, -1 for an empty bin."""
         if not np.isfinite(roi).all():
-            raise DataError("a region is not finite", field="rois", value=roi.tolist())
+            raise DataError("a region is not finite", code="not-finite", field="rois", value=roi.tolist())
         if not 0 <= int(roi[0]) < x.shape[0]:
-            raise DataError("a region's image is not in the batch", field="rois", value=int(roi[0]))
+            raise DataError(
+                "a region names an image outside the batch", code="out-of-range", field="rois", value=int(roi[0])
+            )
         maps, (high, wide) = x[int(roi[0])], x.shape[2:]
         # C's round(): half away from zero; the product has the precision of the map
         scaled = (roi[1:] * roi.dtype.type(self.scale)).astype(np.float64)
@@ -85,12 +87,19 @@ class ROIPooling(Layer):
         message = spec.message("roi_pooling_param")
         for name in ("pooled_h", "pooled_w"):
             if getattr(message, name) < 1:
-                yield spec.error("must be given, and positive", f"roi_pooling_param.{name}", getattr(message, name))
+                yield spec.error(
+                    "must be given and positive",
+                    f"roi_pooling_param.{name}",
+                    getattr(message, name),
+                    code="out-of-range",
+                )
         if len(spec.bottoms[0]) != 4:
-            yield spec.error("the first bottom must have 4 axes", "bottom", spec.bottoms[0])
+            yield spec.error("the first bottom must have 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
         rois = spec.bottoms[1]
         if not rois or count(rois[1:]) != 5:
-            yield spec.error("5 numbers for each region", "bottom", rois, "image, x1, y1, x2, y2")
+            yield spec.error(
+                "needs 5 numbers per region", "bottom", rois, "image, x1, y1, x2, y2", code="shape-mismatch"
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         message = spec.message("roi_pooling_param")
@@ -146,12 +155,17 @@ class SmoothL1Loss(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if len(spec.bottoms) == 3:
-            yield spec.error("inside and outside weights, or none", "bottom", list(spec.param.bottom))
+            yield spec.error(
+                "needs 2 bottoms, or 4 with inside and outside weights, got 3",
+                "bottom",
+                list(spec.param.bottom),
+                code="wrong-count",
+            )
         if not spec.bottoms[0] or any(shape != spec.bottoms[0] for shape in spec.bottoms):
-            yield spec.error("the bottoms differ in shape", "bottom", spec.bottoms)
+            yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
         sigma = spec.message("smooth_l1_loss_param").sigma
         if sigma == 0:
-            yield spec.error("must not be 0", "smooth_l1_loss_param.sigma", sigma)
+            yield spec.error("must not be 0", "smooth_l1_loss_param.sigma", sigma, code="out-of-range")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((),)

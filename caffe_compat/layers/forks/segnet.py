@@ -41,7 +41,13 @@ class UnpoolModule(nn.Module):
             low, top = int(index.min()), int(index.max())
             if low < 0 or top >= high * wide:
                 hint = f"0 to {high * wide - 1}: the pooling's bottom has another size"
-                raise DataError("a place is outside the map", field="mask", value=low if low < 0 else top, hint=hint)
+                raise DataError(
+                    "an index lies outside the map",
+                    code="out-of-range",
+                    field="mask",
+                    value=low if low < 0 else top,
+                    hint=hint,
+                )
         values = x.flatten(2)
         zeros = values.new_zeros(*x.shape[:2], high * wide)
         summed = zeros.scatter_add(2, index, values)
@@ -69,20 +75,31 @@ class SegNetUpsample(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, field = spec.message("upsample_param"), "upsample_param"
         if len(spec.bottoms[0]) != 4 or spec.bottoms[0] != spec.bottoms[1]:
-            yield spec.error("4 axes, and a mask of the same shape", "bottom", spec.bottoms)
+            yield spec.error(
+                "needs a bottom with 4 axes and a mask of the same shape", "bottom", spec.bottoms, code="shape-mismatch"
+            )
             return
         for high, wide in (("upsample_h", "upsample_w"), ("scale_h", "scale_w")):
             if message.HasField(high) != message.HasField(wide):
-                yield spec.error("both or none", f"{field}.{high if message.HasField(high) else wide}")
+                yield spec.error(
+                    f"{high} and {wide} must be given together",
+                    f"{field}.{high if message.HasField(high) else wide}",
+                    code="field-missing",
+                )
                 return
         if message.HasField("scale") and message.HasField("scale_h"):
-            yield spec.error("given beside scale_h and scale_w", f"{field}.scale", message.scale)
+            yield spec.error("conflicts with scale_h and scale_w", f"{field}.scale", message.scale, code="conflict")
         size, scale, less = self._sizes(spec)
         if min(size or scale) < 2:
-            yield spec.error("must be at least 2", f"{field}.{'upsample_h' if size else 'scale'}", min(size or scale))
+            yield spec.error(
+                "must be at least 2",
+                f"{field}.{'upsample_h' if size else 'scale'}",
+                min(size or scale),
+                code="out-of-range",
+            )
         for name, pad, by in zip(("pad_out_h", "pad_out_w"), less, scale, strict=True):
             if pad and not size and by != 2:
-                yield spec.error("needs a scale of 2", f"{field}.{name}", True, f"the scale is {by}")
+                yield spec.error("needs a scale of 2", f"{field}.{name}", True, f"the scale is {by}", code="conflict")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         (size, scale, less), shape = self._sizes(spec), spec.bottoms[0]
@@ -134,9 +151,11 @@ class SegNetBN(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if not 2 <= len(spec.bottoms[0]) <= 4:
-            yield spec.error("the bottom must have 2 to 4 axes", "bottom", spec.bottoms[0])
+            yield spec.error("the bottom must have 2 to 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
         if len(spec.param.top) > 1 and not self._learns(spec):
-            yield spec.error("statistics are made in the mode LEARN only", "top", list(spec.param.top))
+            yield spec.error(
+                "only bn_mode LEARN has tops for the statistics", "top", list(spec.param.top), code="conflict"
+            )
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         shape = (*spec.bottoms[0], 1, 1)[:4]
@@ -186,7 +205,10 @@ class SegNetSoftmaxWithLoss(SoftmaxWithLoss):
         added, classes = spec.additions("loss_param"), spec.bottoms[0][1] if len(spec.bottoms[0]) > 1 else 0
         if added.weight_by_label_freqs and len(added.class_weighting) != classes:
             yield spec.error(
-                f"one for each of {classes} classes", "loss_param.class_weighting", list(added.class_weighting)
+                f"needs one weight per class ({classes}), got {len(added.class_weighting)}",
+                "loss_param.class_weighting",
+                list(added.class_weighting),
+                code="wrong-count",
             )
 
     def module(self, spec: LayerSpec) -> nn.Module:

@@ -22,9 +22,9 @@ class YOLOUpsample(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         scale = spec.message("upsample_param").scale
         if scale < 1:
-            yield spec.error("must be positive", "upsample_param.scale", scale)
+            yield spec.error("must be positive", "upsample_param.scale", scale, code="out-of-range")
         if len(spec.bottoms[0]) != 4:
-            yield spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0])
+            yield spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         scale, shape = spec.message("upsample_param").scale, spec.bottoms[0]
