@@ -15,6 +15,7 @@ import lq_emotion.cli
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAME = re.compile(r"(?<![\w/.-])(?:caffe_compat|lq_emotion|matlab_ports)(?:\.\w+)+(?!\w*[/(]?\*)")
+IMPORT = re.compile(r"^from ((?:caffe_compat|lq_emotion|matlab_ports)[\w.]*) import ([\w, ]+)$", re.MULTILINE)
 FILE = re.compile(r"`((?:benchmarks|caffe_compat|docs|matlab_ports|models|prototxt|tests)/[\w./+-]+)`")
 COMMAND = re.compile(r"\b(caffe-compat|lq-emotion) ([a-z][\w-]*)((?:.*\\\n)*.*)")
 MAINS = {"caffe-compat": caffe_compat.cli.main, "lq-emotion": lq_emotion.cli.main}
@@ -50,7 +51,8 @@ def help_of(program, command):
 @every_page
 def test_modules_functions_and_files_exist(page):
     text = page.read_text(encoding="utf-8")
-    assert sorted({name for name in NAME.findall(text) if not exists(name)}) == []
+    imported = {f"{module}.{name}" for module, names in IMPORT.findall(text) for name in names.split(", ")}
+    assert sorted(name for name in {*NAME.findall(text), *imported} if not exists(name)) == []
     assert sorted({name for name in FILE.findall(text) if not (ROOT / name).exists()}) == []
 
 
