@@ -15,7 +15,7 @@ from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import told
 
 if TYPE_CHECKING:
-    from lq_emotion.studies.robust_lq.results import TrainingResults
+    from lq_emotion.training.results import TrainingResults
 
 _OPTIONS = {
     "--iterations": ("max_iter", "updates in all; more go on"),
@@ -78,7 +78,8 @@ def _require_effect(switches: Sequence[tuple[str, object]], net: Net) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from lq_emotion.studies.robust_lq.training_run import Changes, TrainingRun
+    from lq_emotion.training.overrides import Changes
+    from lq_emotion.training.training_run import TrainingRun
 
     _require_effect(args.switch, Net(args.net))
 

@@ -9,8 +9,9 @@ from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import shown
 from lq_emotion.report.document import Block, Column, Row, Table, Text, code, duration, row
-from lq_emotion.studies.robust_lq.results import StudyResults, TrainingResults
+from lq_emotion.studies.robust_lq.results import StudyResults
 from lq_emotion.studies.robust_lq.store import Absent, Results, Store
+from lq_emotion.training.results import TrainingResults
 
 
 def settings(store: Store) -> Iterator[Block]:

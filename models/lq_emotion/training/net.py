@@ -8,11 +8,11 @@ from pathlib import Path
 from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.lists import write_list
-from lq_emotion.crops.h5_lists import Listed
 from lq_emotion.nets.blocks import SIZE
 from lq_emotion.nets.builder import NetBuilder
 from lq_emotion.nets.mixed import shares
 from lq_emotion.nets.switches import PaperSwitches
+from lq_emotion.training.data_lists import Listed
 
 
 def sources(data: Mapping[str, Listed], factors: Sequence[int], folder: Path) -> dict[str, list[Path]]:

@@ -23,8 +23,8 @@ from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.nets.switches import otherwise
 from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq import stages as work
-from lq_emotion.studies.robust_lq.estimate import PlannedTraining
 from lq_emotion.studies.robust_lq.stages import PHASES, StudyPlan, TableCell
+from lq_emotion.training.estimate import PlannedTraining
 from lq_emotion.workflow.stages import Ledger
 from lq_emotion.workflow.stages import Stage as AnyStage
 

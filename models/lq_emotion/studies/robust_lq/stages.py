@@ -195,7 +195,8 @@ def do_train(plan: StudyPlan, name: str, net: Net, data: Path, start: Path | Non
     """Train a net, or go on; bit for bit as if it had never stopped, on the CPU."""
     import torch
 
-    from lq_emotion.studies.robust_lq.training_run import Changes, TrainingRun
+    from lq_emotion.training.overrides import Changes
+    from lq_emotion.training.training_run import TrainingRun
 
     torch.set_num_threads(plan.threads)
     out = plan.out / "runs" / name

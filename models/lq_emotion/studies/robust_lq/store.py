@@ -12,7 +12,8 @@ from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.png import is_png
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import FACTORS
-from lq_emotion.studies.robust_lq.results import StudyResults, TrainingResults
+from lq_emotion.studies.robust_lq.results import StudyResults
+from lq_emotion.training.results import TrainingResults
 
 Results = dict[str, Any]
 

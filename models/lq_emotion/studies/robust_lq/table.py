@@ -18,11 +18,11 @@ from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.versions import versions
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import otherwise, shown
-from lq_emotion.studies.robust_lq.estimate import PlannedTraining, estimate, to_json, told
 from lq_emotion.studies.robust_lq.plan import cells, ledger, stages
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, MeasuredScores, StudyResults, WeightsFile
 from lq_emotion.studies.robust_lq.stages import StudyPlan, TableCell
+from lq_emotion.training.estimate import PlannedTraining, estimate, to_json, told
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
 Say = Callable[[str], None]

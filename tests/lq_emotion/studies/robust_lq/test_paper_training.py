@@ -15,10 +15,11 @@ from lq_emotion.crops.h5 import named_apart
 from lq_emotion.evaluation.predictor import DEPLOY, find_definition, load_predictor
 from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.switches import AS_PAPER
-from lq_emotion.studies.robust_lq.training_run import Changes, TrainingRun
 from lq_emotion.training import plateau
+from lq_emotion.training.overrides import Changes
 from lq_emotion.training.trainer import read_curves
-from tests.lq_emotion.studies.robust_lq.test_training_run import failed, train, write_h5
+from lq_emotion.training.training_run import TrainingRun
+from tests.lq_emotion.training.test_training_run import failed, train, write_h5
 from tests.refusals import refused
 
 OWN_CCC = replace(AS_PAPER, loss="ccc")

@@ -21,7 +21,7 @@ from lq_emotion.nets.names import Method, Net
 from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq.plan import cells, stages
 from lq_emotion.studies.robust_lq.stages import StudyPlan
-from lq_emotion.studies.robust_lq.training_run import Changes
+from lq_emotion.training.overrides import Changes
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 ROOT = Path(__file__).parents[4]

@@ -22,9 +22,10 @@ from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.lists import write_list
 from lq_emotion.studies.robust_lq.sr_demo import image_sources, workspace
-from lq_emotion.studies.robust_lq.sr_demo.figures import draw_comparison, draw_losses
+from lq_emotion.studies.robust_lq.sr_demo.figures import draw_comparison
 from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY, WHY, DemoRecipe, make_recipe, test_stride
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, Enlarged, enlarge
+from lq_emotion.training.loss_plot import draw_losses
 from lq_emotion.training.trainer import Run, read_curves
 from matlab_ports import generate_test, generate_train
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,9 @@ import numpy.typing as npt
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, Enlarged
-from lq_emotion.training.trainer import Curves
 
 _WINDOW = 96  # side of the part shown enlarged
 _TITLES = {"nearest": "low resolution", "bicubic": "bicubic", "sr_fcn": "SR-FCN"}
-_SMOOTHED = 25  # iterations
 _BLACK, _WHITE = 16, 235  # the range of Y
 
 
@@ -80,46 +77,3 @@ def _part(picture: Enlarged, focus: Sequence[int] | None) -> tuple[int, int, int
         windows = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
         top, left = (int(place) for place in np.unravel_index(windows.argmax(), windows.shape))
     return max(0, min(top, height - side)), max(0, min(left, width - side)), side
-
-
-def draw_losses(
-    curves: Curves,
-    path: Path,
-    *,
-    title: str = "Training of SR-FCN",
-    measured: str = "Euclidean loss of a 16 x 16 patch",
-    held_out: str = "held-out pictures",
-) -> None:
-    """Write the training loss of every logged iteration, its running median, and the test losses.
-
-    The first steps overshoot by orders of magnitude; what exceeds 30 times the last median is cut off.
-
-    Parameters
-    ----------
-    curves : with one training loss at least.
-    path : of the picture.
-    title, measured, held_out : what the picture, its vertical axis and the test losses are called.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    iterations = np.array(list(curves.train))
-    losses = np.array(list(curves.train.values()))
-    axes.plot(iterations, losses, color="#9ecae1", linewidth=0.8, label="training, one batch")
-    window = min(_SMOOTHED, len(losses))
-    medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, window), axis=1)
-    middles = iterations[(window - 1) // 2 :][: len(medians)]
-    axes.plot(middles, medians, color="#08519c", linewidth=1.8, label=f"training, median of {window}")
-    if curves.test:
-        axes.plot(list(curves.test), list(curves.test.values()), "o-", color="#d94801", label=held_out)
-    axes.set(yscale="log", xlabel="iteration", ylabel=measured, title=title)
-    top = min(float(losses.max()), 30 * float(medians[-1])) * 1.2
-    if math.isfinite(top) and top > 0:  # else it diverged
-        axes.set_ylim(top=top)
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend()
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)

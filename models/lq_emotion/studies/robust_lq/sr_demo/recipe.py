@@ -9,6 +9,7 @@ from pathlib import Path
 import lq_emotion.prototxt as prototxt
 from caffe_compat.formats.files import parse_text, read_net, read_solver
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.training.overrides import differences
 
 NET = "pretrain/Pretrain_net.prototxt"
 SOLVER = "pretrain/Pretrain_solver.prototxt"
@@ -29,7 +30,6 @@ _BATCH = 8
 _FILLER = "xavier"
 _TEST_PATCHES = 100  # about; each takes a hundredth of a second, and all are used in each test
 _AUTHORS_TEST_STRIDE = 20
-_PATHS = ("net", "snapshot_prefix")  # placeholders in the shipped files
 
 
 @dataclass(frozen=True)
@@ -94,24 +94,3 @@ def _small_net(shipped: pb.NetParameter, folder: Path) -> tuple[pb.NetParameter,
             changes[f"weight_filler: {filler.type}, std {filler.std:g} -> {_FILLER}"] = None
             filler.CopyFrom(pb.FillerParameter(type=_FILLER))
     return net, list(changes)
-
-
-def differences(shipped: pb.SolverParameter, ours: pb.SolverParameter) -> list[str]:
-    """Return the fields of a solver that differ, paths apart: ``name: before -> after``."""
-    found = []
-    for field in pb.SolverParameter.DESCRIPTOR.fields:
-        before, after = _shown(shipped, field.name), _shown(ours, field.name)
-        if before != after and field.name not in _PATHS:
-            found.append(f"{field.name}: {before} -> {after}")
-    return found
-
-
-def _shown(param: pb.SolverParameter, name: str) -> str:
-    value = getattr(param, name)
-    if name == "solver_mode":
-        return pb.SolverParameter.SolverMode.Name(value)
-    if name in {"type", "lr_policy"}:
-        return str(value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return " ".join(map(str, value)) if name == "test_iter" else str(value)

@@ -1,6 +1,6 @@
 """How long trainings will take on this machine, from iterations timed before the first of them begins.
 
-``python -m lq_emotion.studies.robust_lq.estimate`` times in a process of its own, which leaves the caller's
+``python -m lq_emotion.training.estimate`` times in a process of its own, which leaves the caller's
 threads, random numbers and memory alone: JSON in on stdin, JSON out on stdout.
 """
 
@@ -23,6 +23,7 @@ from lq_emotion.nets import definitions
 from lq_emotion.nets.builder import Shape
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import PaperSwitches
+from lq_emotion.training.overrides import Changes
 
 LEAST = 50
 """Trainings with fewer iterations left are not worth timing."""
@@ -38,7 +39,7 @@ class PlannedTraining:
     Attributes
     ----------
     net : what is trained.
-    changes : of its definition and solver: fields of `training_run.Changes`.
+    changes : of its definition and solver: fields of `overrides.Changes`.
     factors : how many times smaller than 96 x 96 its faces are.
     folder : its run's.
     """
@@ -51,11 +52,7 @@ class PlannedTraining:
     def solver(self, switches: PaperSwitches) -> pb.SolverParameter:
         """Return its solver, the changes made."""
         solver = definitions.builder(self.net).solver(switches)
-        for name in ("max_iter", "test_interval"):
-            if name in self.changes:
-                setattr(solver, name, self.changes[name])
-        if "test_iter" in self.changes:
-            solver.test_iter[:] = [self.changes["test_iter"]]
+        Changes(**self.changes).apply_to(solver)
         return solver
 
     def done(self) -> int:
@@ -138,8 +135,8 @@ def _time_all(request: dict[str, Any]) -> list[tuple[float, float]]:
 def _time(net: str, batch: int | None, factors: list[int], switches: PaperSwitches, device: Any) -> tuple[float, float]:
     """Return the seconds of an iteration and of a batch of a test, on data that are made up."""
     from caffe_compat.solver import Solver
-    from lq_emotion.studies.robust_lq.training_run import valence_ccc
     from lq_emotion.training.net import make_net
+    from lq_emotion.training.training_run import valence_ccc
 
     builder = definitions.builder(net)
     sources = {phase: [Path("none")] * len(factors) for phase in ("train", "test")}

@@ -22,43 +22,21 @@ from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import write_json
-from lq_emotion.crops.h5_lists import Listed, read_list
 from lq_emotion.nets import definitions
 from lq_emotion.nets.builder import NetBuilder
 from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.mixed import JOINED
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches, told
-from lq_emotion.studies.robust_lq.results import TrainingFiles, TrainingResults
-from lq_emotion.studies.robust_lq.sr_demo.figures import draw_losses
-from lq_emotion.studies.robust_lq.sr_demo.recipe import differences
+from lq_emotion.training.data_lists import Listed, read_list
+from lq_emotion.training.loss_plot import draw_losses
 from lq_emotion.training.net import make_net, sources, write_sources
+from lq_emotion.training.overrides import Changes, differences
+from lq_emotion.training.results import TrainingFiles, TrainingResults
 from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, claim
 from lq_emotion.training.trainer import Run, find_weights, read_curves
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What the user wants otherwise than shipped; None leaves the authors' value.
-
-    Attributes
-    ----------
-    batch : samples a training step.
-    filler : what weights are drawn from, in place of each layer's own: ``xavier``.
-    max_iter, base_lr, test_iter, test_interval, display, snapshot, random_seed : fields of the solver.
-    """
-
-    batch: int | None = None
-    filler: str | None = None
-    max_iter: int | None = None
-    base_lr: float | None = None
-    test_iter: int | None = None
-    test_interval: int | None = None
-    display: int | None = None
-    snapshot: int | None = None
-    random_seed: int | None = None
 
 
 @dataclass
@@ -133,11 +111,7 @@ class TrainingRun:
 
     def _solver(self, run: Run, device: str) -> tuple[pb.SolverParameter, list[str]]:
         solver = self._builder.solver(self.switches)
-        for name in ("max_iter", "base_lr", "test_interval", "display", "snapshot", "random_seed"):
-            if (value := getattr(self.changes, name)) is not None:
-                setattr(solver, name, value)
-        if self.changes.test_iter is not None:
-            solver.test_iter[:] = [self.changes.test_iter]
+        self.changes.apply_to(solver)
         solver.net, solver.snapshot_prefix = str(run.folder / "net.prototxt"), str(run.prefix)
         solver.solver_mode = pb.SolverParameter.CPU if device == "cpu" else pb.SolverParameter.GPU
         return solver, differences(self._builder.solver(AS_CODE), solver)

@@ -7,8 +7,8 @@ import pytest
 from lq_emotion.cli import main
 from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER
-from lq_emotion.studies.robust_lq import estimate as module
-from lq_emotion.studies.robust_lq.estimate import PlannedTraining, estimate, to_json, told
+from lq_emotion.training import estimate as module
+from lq_emotion.training.estimate import PlannedTraining, estimate, to_json, told
 
 
 @pytest.fixture
