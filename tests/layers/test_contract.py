@@ -10,7 +10,7 @@ from caffe_compat.build.net import CaffeNet, build_net
 from caffe_compat.build.weights import caffe_blobs, copy_weights
 from caffe_compat.data import DATA_LAYER_TYPES
 from caffe_compat.formats.text import parse_text
-from caffe_compat.layers import REGISTRY, Account, Layer, register
+from caffe_compat.layers import REGISTRY, Account, Layer, exactly, register
 from caffe_compat.layers.base import parameter_descriptor
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.nets import build_graph
@@ -61,8 +61,6 @@ RECURRENT = _param("recurrent_param", {
 })  # fmt: skip
 
 EXAMPLES: dict[str, Example] = {
-    "AbsVal": Example(""),
-    "BNLL": Example(""),
     "Clip": Example("min: -1 max: 1", changes=_param("clip_param", {"min": "min: -2 max: 1", "max": "min: -1 max: 2"})),
     "ELU": Example("", changes={"elu_param.alpha": "alpha: 0.5"}),
     "Exp": Example("", changes=_param("exp_param", {"base": "base: 2", "scale": "scale: 2", "shift": "shift: 1"})),
@@ -75,9 +73,7 @@ EXAMPLES: dict[str, Example] = {
     "PReLU": Example(
         "filler { value: 0.1 }", changes=_param("prelu_param", {"filler": "", "channel_shared": "filler { value: 0.1 } channel_shared: true"})
     ),
-    "Sigmoid": Example(""),
     "Swish": Example("", changes={"swish_param.beta": "beta: 2"}),
-    "TanH": Example(""),
     "Threshold": Example("", changes={"threshold_param.threshold": "threshold: 1"}),
     "ArgMax": Example("", changes=_param("argmax_param", {"out_max_val": "out_max_val: true", "top_k": "top_k: 2", "axis": "axis: 1"})),
     "BatchReindex": Example("", ("3 4", "5"), labels={"x1": 3}),
@@ -194,6 +190,12 @@ EXAMPLES: dict[str, Example] = {
     ),
     "Split": Example("", tops=("y", "z")),
 }  # fmt: skip
+EXAMPLES = {
+    name: Example("")
+    for name, layer in REGISTRY.items()
+    if layer.bottoms == layer.tops == exactly(1) and not any(account.read for account in layer.accounts.values())
+} | EXAMPLES
+"""A type with one bottom, one top and no field to read needs no example of its own."""
 READ_BY_DATA = {
     f"{name}.{fld}" for type_ in DATA_LAYER_TYPES for name, account in REGISTRY[type_].accounts.items() for fld in account.read
 }  # fmt: skip

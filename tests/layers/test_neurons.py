@@ -8,11 +8,10 @@ from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
 from tests.nets import build_graph
+from tests.reference.caffe_neurons import Neuron
 from tests.refusals import refused
 
-BODIES = {
-    "AbsVal": [""],
-    "BNLL": [""],
+BODIES = {kind.__name__: [""] for kind in Neuron.__subclasses__()} | {
     "Clip": ["clip_param { min: -1 max: 1 }", "clip_param { min: 0.3 max: 0.2 }"],
     "ELU": ["", "elu_param { alpha: 0.3 }", "elu_param { alpha: -2 }"],
     "Exp": ["", "exp_param { base: 2 scale: 0.5 shift: -1 }", "exp_param { shift: 1 }", "exp_param { base: 0.5 }"],
@@ -28,9 +27,7 @@ BODIES = {
         "power_param { scale: -2 }",
     ],
     "PReLU": ["", "prelu_param { channel_shared: true }"],
-    "Sigmoid": [""],
     "Swish": ["", "swish_param { beta: -1.7 }"],
-    "TanH": [""],
     "Threshold": ["", "threshold_param { threshold: 1 }"],
 }  # fmt: skip
 

@@ -421,4 +421,4 @@ def test_the_fork_flag_precedes_the_script(tmp_path):
     )
     code = "import caffe; print(len(caffe.Net('net.prototxt', caffe.TEST).params['bn']))"
     assert [run(f"--fork={f}", "-c", code, cwd=tmp_path).stdout for f in ("segnet", "pspnet")] == ["2\n", "4\n"]
-    assert "name it: one of pspnet" in run("-c", code, cwd=tmp_path).stderr
+    assert "name the fork (pspnet" in run("-c", code, cwd=tmp_path).stderr
