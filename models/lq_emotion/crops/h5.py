@@ -12,9 +12,9 @@ import h5py
 from caffe_compat.errors import DataError, FileError, did_you_mean
 from caffe_compat.formats.files import new_hdf5
 from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.lists import write_list
-from lq_emotion.common.record import Record
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
 from matlab_ports._recordings.labels import read_delay, read_label_name
@@ -114,8 +114,8 @@ def make_h5(
     made = _made_alike([path for paths in crops.values() for path in paths])
     folder = out / "h5_files" / settings.folder()
     folder.mkdir(parents=True, exist_ok=True)
-    record = Record(folder / RESULTS, root=folder)
-    if not fresh and record.details.get("settings", _plain(settings)) != _plain(settings):
+    journal = Journal(folder / RESULTS, root=folder)
+    if not fresh and journal.details.get("settings", _plain(settings)) != _plain(settings):
         say(f"{folder} holds files of other settings, which are replaced; --name keeps both")
     results: dict[str, Any] = {"folder": str(folder.resolve()), "settings": _plain(settings), **made}
     stream, options = RandStream(settings.seed), settings.options
@@ -124,9 +124,9 @@ def make_h5(
             options = dataclasses.replace(options, mean=results["train"]["mean"], std=results["train"]["std"])
         all_settings = _plain(dataclasses.replace(settings, options=options))
         made_from = fingerprint([stamps(paths), all_settings, stream.position])
-        if record.is_done(phase, made_from) and not fresh:
-            with contents_of(record.path):
-                earlier = record.details[phase]
+        if journal.is_done(phase, made_from) and not fresh:
+            with contents_of(journal.path):
+                earlier = journal.details[phase]
                 say(f"{phase}: {earlier['written']} samples are there already")
                 numbers = {name: earlier[name] and float(earlier[name]) for name in ("mean", "std")}
                 results[phase] = {**earlier, **numbers}
@@ -140,8 +140,8 @@ def make_h5(
             results[phase], files = _phase(paths, written), list(written.savepaths)
             say(_told(phase, written, settings))
         write_list(files, folder / f"{phase}.txt")
-        record.details.update(results)
-        record.note(phase, made_from, files)  # a killed run need not make the training file again
+        journal.details.update(results)
+        journal.note(phase, made_from, files)  # a killed run need not make the training file again
     return results
 
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
-from lq_emotion.common.record import Record
 from lq_emotion.crops.boxes import FOUND, Boxes, BoxSettings, boxes_of
 from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_standard, read_gsd, write_gsd
 from lq_emotion.datasets.avec.layout import Dimension, Recording
@@ -151,18 +151,18 @@ def prepare_one(
     return failed
 
 
-def journal_of(out: Path, name: str) -> Record:
-    """Return the record of what was made of a recording.
+def journal_of(out: Path, name: str) -> Journal:
+    """Return the journal of what was made of a recording.
 
     Raises
     ------
     FileError
-        The record is damaged.
+        The journal is damaged.
     """
-    return Record(out / JOURNALS / f"{name}.json", root=out)
+    return Journal(out / JOURNALS / f"{name}.json", root=out)
 
 
-def earlier_outcome(journal: Record) -> Outcome | None:
+def earlier_outcome(journal: Journal) -> Outcome | None:
     """Return what became of a recording in the last run, as its journal says.
 
     Raises
@@ -180,7 +180,7 @@ def earlier_outcome(journal: Record) -> Outcome | None:
         return outcome
 
 
-def _note_failure(journal: Record, failed: Outcome) -> None:
+def _note_failure(journal: Journal, failed: Outcome) -> None:
     journal.details["outcome"] = asdict(failed)
     try:
         journal.write()
@@ -195,7 +195,7 @@ class _Work:
         out: Path,
         settings: Settings,
         boxes: Path | None,
-        journal: Record,
+        journal: Journal,
         progress: Progress | None,
     ) -> None:
         self._recording, self._settings, self._journal, self._progress = recording, settings, journal, progress

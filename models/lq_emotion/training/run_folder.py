@@ -8,8 +8,8 @@ from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
 from lq_emotion.common.fingerprints import fingerprint
+from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.json_files import contents_of
-from lq_emotion.common.record import Record, require_folder
 from lq_emotion.training.plateau import PLATEAU
 from lq_emotion.training.trainer import Run
 
@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 SETTINGS = "settings.json"
 RESULTS = "train.json"
 LOSSES = "loss.png"
-_ENTRY = "training"  # in the record
+_ENTRY = "training"  # in the journal
 DEPLOY = "deploy.prototxt"
 """The net to apply, where switches make it another one than the authors'."""
 _OWN_FILES = (
@@ -43,19 +43,19 @@ def claim(run: Run, settings: dict[str, Any], *, fresh: bool, aside: Path | None
     """
     folder = run.folder
     require_folder(folder)
-    record = Record(folder / SETTINGS, root=folder, hint="choose another --out, or remove the folder")
+    journal = Journal(folder / SETTINGS, root=folder, hint="choose another --out, or remove the folder")
     own_files = [*(folder / name for name in _OWN_FILES), *_snapshots(run)]
-    record.require_own(own_files, "training")
+    journal.require_own(own_files, "training")
     made_from = fingerprint(settings)
-    if fresh and record.exists:
-        record.clear(own_files)
-    elif record.exists and not record.is_done(_ENTRY, made_from):
+    if fresh and journal.exists:
+        journal.clear(own_files)
+    elif journal.exists and not journal.is_done(_ENTRY, made_from):
         if aside is None:
-            _refuse(record, settings)
+            _refuse(journal, settings)
         else:
             _move(folder, aside, say)
     run.prefix.parent.mkdir(parents=True, exist_ok=True)
-    Record(record.path, root=folder).note(_ENTRY, made_from, settings=settings)
+    Journal(journal.path, root=folder).note(_ENTRY, made_from, settings=settings)
 
 
 def _move(folder: Path, aside: Path, say: Say) -> None:
@@ -75,12 +75,12 @@ def _snapshots(run: Run) -> list[Path]:
     ]
 
 
-def _refuse(record: Record, settings: dict[str, Any]) -> None:
+def _refuse(journal: Journal, settings: dict[str, Any]) -> None:
     """Raise what tells the training in the folder from the one with these settings."""
-    with contents_of(record.path):
-        earlier = {**record.entry(_ENTRY)["settings"]}
+    with contents_of(journal.path):
+        earlier = {**journal.entry(_ENTRY)["settings"]}
     changed = [name for name in {**settings, **earlier} if earlier.get(name) != settings.get(name)]
-    raise_together([_difference(name, earlier.get(name), settings.get(name), record.path.parent) for name in changed])
+    raise_together([_difference(name, earlier.get(name), settings.get(name), journal.path.parent) for name in changed])
 
 
 def _difference(name: str, earlier: Any, now: Any, folder: Path) -> CaffeCompatError:

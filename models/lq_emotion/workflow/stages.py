@@ -17,9 +17,9 @@ from typing import Any, Generic, TypeVar
 
 from caffe_compat.errors import CaffeCompatError, FileError
 from lq_emotion.common.fingerprints import FileHashes, fingerprint
+from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.processes import Processes, processes
-from lq_emotion.common.record import Record
 from matlab_ports._support.errors import PortError
 
 Say = Callable[[str], None]
@@ -49,7 +49,7 @@ class Stage(Generic[CostT]):
 
 
 class Ledger:
-    """Which stages are done, from what: a record whose files are told apart by their contents.
+    """Which stages are done, from what: a journal whose files are told apart by their contents.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._record = Record(path, identify=self.hash, hint=_HINT)
+        self._journal = Journal(path, identify=self.hash, hint=_HINT)
         with contents_of(path, _HINT):
-            self._hashes = FileHashes(self._record.details.get("hashes"))
+            self._hashes = FileHashes(self._journal.details.get("hashes"))
 
     def fingerprint(self, stage: Stage[Any]) -> str:
         """Return the hash of everything that decides what a stage writes."""
@@ -84,7 +84,7 @@ class Ledger:
     def is_done(self, stage: Stage[Any]) -> bool:
         """Tell whether a stage has nothing to do: settings, inputs and outputs are as they were."""
         readable = all(path.is_file() for path in stage.reads)
-        return readable and self._record.is_done(stage.name, self.fingerprint(stage))
+        return readable and self._journal.is_done(stage.name, self.fingerprint(stage))
 
     def note(self, stage: Stage[Any], fingerprint: str, seconds: float) -> None:
         """Write down that a stage is done."""
@@ -94,13 +94,13 @@ class Ledger:
             raise FileError(problem, code="file-missing", file=missing[0], field=stage.name)
         for path in stage.writes:
             self.hash(path)
-        self._record.details["hashes"] = self._hashes.to_json()
-        self._record.note(stage.name, fingerprint, stage.writes, seconds=round(seconds, 2))
+        self._journal.details["hashes"] = self._hashes.to_json()
+        self._journal.note(stage.name, fingerprint, stage.writes, seconds=round(seconds, 2))
 
     def seconds(self, name: str) -> float | None:
         """Return how long a stage took when it was last done."""
-        with contents_of(self._record.path, _HINT):
-            entry = self._record.entry(name)
+        with contents_of(self._journal.path, _HINT):
+            entry = self._journal.entry(name)
             return float(entry["seconds"]) if entry else None
 
 

@@ -28,9 +28,9 @@ from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256, fingerprint
+from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of, write_json
 from lq_emotion.common.processes import as_done
-from lq_emotion.common.record import Record
 from lq_emotion.datasets.avec.partitions import Partitions, recordings_in
 from lq_emotion.evaluation.calibration import align_predictions, common_preparation
 from lq_emotion.evaluation.predictor import Predictor, find_definition, load_predictor
@@ -47,7 +47,7 @@ from matlab_ports.run_eval import Labels, mat_path, read_labels
 
 Say = Callable[[str], None]
 UNCODED = "none"  # in a codec's place: small pictures that were not coded, what a curve ends in
-CODING, MODEL = "coding", "model "  # entries of a cell's record
+CODING, MODEL = "coding", "model "  # entries of a cell's journal
 Predict = Callable[[FrameSource], npt.NDArray[np.float64]]
 _BLOCK = 256  # frames read at once
 _WHITE = 255
@@ -69,20 +69,20 @@ class Encoding(NamedTuple):
     qp: int | None
 
     def path(self, out: Path) -> Path:
-        """Return the record of the cell."""
+        """Return the journal of the cell."""
         how = self.codec if self.qp is None else f"{self.codec}_qp{self.qp}"
         return out / "cells" / f"s{self.scale}_{how}" / f"{self.name}.json"
 
-    def record(self, out: Path) -> Record:
+    def journal(self, out: Path) -> Journal:
         """Return what is noted about the cell: its coding, and the predictions of each model.
 
         Raises
         ------
         FileError
-            The record is damaged.
+            The journal is damaged.
         """
         path = self.path(out)
-        return Record(path, root=path.parent, identify=file_sha256)
+        return Journal(path, root=path.parent, identify=file_sha256)
 
     def predictions(self, out: Path, model: str) -> Path:
         """Return the file of a model's predictions."""
@@ -167,9 +167,9 @@ class Unit:
         """Return the cells with something to do, and the models whose predictions they lack."""
         todo = {}
         for cell in self.cells:
-            record = cell.record(self.out)
-            coded = record.is_done(CODING, self._coding_fingerprint(cell))
-            lacking = self._lacking(record) if coded else list(self.models)
+            journal = cell.journal(self.out)
+            coded = journal.is_done(CODING, self._coding_fingerprint(cell))
+            lacking = self._lacking(journal) if coded else list(self.models)
             if lacking or not coded:
                 todo[cell] = lacking
         return todo
@@ -188,10 +188,10 @@ class Unit:
             height, width, total = frames.shape
             small = shrunk(frames, self.cells[0].scale, min(self.coding.frames or total, total))
         for cell in todo:
-            record = cell.record(self.out)
+            journal = cell.journal(self.out)
             decoded, details = self._coded(cell, small)
-            record.note(CODING, self._coding_fingerprint(cell), **details)
-            for model in self._lacking(record):  # predictions of the same frames are kept
+            journal.note(CODING, self._coding_fingerprint(cell), **details)
+            for model in self._lacking(journal):  # predictions of the same frames are kept
                 found = predictors[model](EnlargedFrames(decoded, (height, width)))
                 if not np.isfinite(found).all():
                     place = int(np.flatnonzero(~np.isfinite(found))[0])
@@ -200,17 +200,17 @@ class Unit:
                 path = cell.predictions(self.out, model)
                 _save(path, found)
                 made_from = self._prediction_fingerprint(details["decoded_sha256"], model)
-                record.note(f"{MODEL}{model}", made_from, [path])
+                journal.note(f"{MODEL}{model}", made_from, [path])
             yield cell
 
-    def _lacking(self, record: Record) -> list[str]:
+    def _lacking(self, journal: Journal) -> list[str]:
         """Return the models without predictions of the coded frames."""
-        with contents_of(record.path):
-            decoded = str(record.entry(CODING)["decoded_sha256"])
+        with contents_of(journal.path):
+            decoded = str(journal.entry(CODING)["decoded_sha256"])
         return [
             model
             for model in self.models
-            if not record.is_done(f"{MODEL}{model}", self._prediction_fingerprint(decoded, model))
+            if not journal.is_done(f"{MODEL}{model}", self._prediction_fingerprint(decoded, model))
         ]
 
     def _coding_fingerprint(self, cell: Encoding) -> str:
@@ -284,9 +284,9 @@ class _Coded(NamedTuple):
 
 
 def _coded(cell: Encoding, out: Path) -> _Coded:
-    record = cell.record(out)
-    with contents_of(record.path):
-        coding = record.entry(CODING)
+    journal = cell.journal(out)
+    with contents_of(journal.path):
+        coding = journal.entry(CODING)
         pixels, vcl, quality = math.prod(map(int, coding["shape"])), coding["vcl_bits"], coding["psnr"]
         if pixels < 1 or not (quality is None or quality >= 0):
             raise ValueError(f"{pixels} pixels with a PSNR of {quality} dB")

@@ -172,13 +172,13 @@ def test_other_weights_are_predicted_anew_and_other_pictures_or_options_are_code
         swept,
     )
     assert unit.missing() == {unit.cells[0]: ["A"]}
-    record = unit.cells[0].record(swept)
-    assert record.is_done("coding", unit._coding_fingerprint(unit.cells[0]))
+    journal = unit.cells[0].journal(swept)
+    assert journal.is_done("coding", unit._coding_fingerprint(unit.cells[0]))
     other = rate_distortion.Unit((data / "dev_1.mat", hashed), unit.cells, unit.coding, models, swept)
-    assert not record.is_done("coding", other._coding_fingerprint(other.cells[0]))
+    assert not journal.is_done("coding", other._coding_fingerprint(other.cells[0]))
     coarser = replace(CODECS["x264"], options=lambda qp: {"x264-params": f"qp={qp}"})
     monkeypatch.setitem(CODECS, "x264", coarser)
-    assert not record.is_done("coding", unit._coding_fingerprint(unit.cells[0]))
+    assert not journal.is_done("coding", unit._coding_fingerprint(unit.cells[0]))
 
 
 def test_a_killed_sweep_goes_on_and_ends_in_the_same_table(data, weights, swept, tmp_path):

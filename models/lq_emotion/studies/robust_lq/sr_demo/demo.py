@@ -107,12 +107,12 @@ class Demo:
         sources = image_sources.of_folder(self.images, self.say) if self.images else image_sources.built_in()
         named = make_recipe(self.out, scale=self.scale, iterations=1, test_patches=64).changes
         settings = workspace.settings(sources, self.scale, named)
-        record = workspace.open_record(self.out)
-        if workspace.claim(self.out, record, settings, self.say, fresh=self.fresh):
+        journal = workspace.open_journal(self.out)
+        if workspace.claim(self.out, journal, settings, self.say, fresh=self.fresh):
             return
         with self._step("pictures"):
             files = image_sources.write(sources, folder, _bar("pictures"))
-            record.note(workspace.DEMO, fingerprint(settings), files, settings=settings)
+            journal.note(workspace.DEMO, fingerprint(settings), files, settings=settings)
         trained = ", ".join(source.name for source in sources if not source.held_out)
         self.say(f"  trained on: {trained}; held out: {', '.join(s.name for s in sources if s.held_out)}")
 
@@ -158,7 +158,7 @@ class Demo:
             return [enlarge(net, path, self.scale) for path in _bar("held out")(self._held_out())]
 
     def _draw(self, enlarged: Sequence[Enlarged]) -> None:
-        focus = workspace.open_record(self.out).entry(workspace.DEMO)["settings"]["focus"]
+        focus = workspace.open_journal(self.out).entry(workspace.DEMO)["settings"]["focus"]
         told = f"scale {self.scale}, SR-FCN after {self.iterations} iterations, PSNR of Y over the whole picture"
         with self._step("figures"):
             draw_comparison(enlarged, focus, self.out / workspace.COMPARISON, told)

@@ -11,12 +11,12 @@ from PIL import Image
 from caffe_compat.errors import FileError
 from caffe_compat.formats.hdf5_reader import find, open_hdf5
 from lq_emotion.common.fingerprints import fingerprint
-from lq_emotion.common.record import Record, require_folder
+from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import ImageSource
 
 PICTURES = "pictures"
 SETTINGS = "settings.json"
-DEMO = "demo"  # in the record
+DEMO = "demo"  # in the journal
 RESULTS = "results.json"
 TORCH = "sr_fcn.pt"
 COMPARISON = "super_resolution.png"
@@ -36,18 +36,18 @@ def settings(sources: Sequence[ImageSource], scale: int, changes: Sequence[str])
     }
 
 
-def open_record(out: Path) -> Record:
-    """Return the record of the demo in a folder.
+def open_journal(out: Path) -> Journal:
+    """Return the journal of the demo in a folder.
 
     Raises
     ------
     FileError
-        The record is damaged.
+        The journal is damaged.
     """
-    return Record(out / SETTINGS, root=out, hint="choose another folder, or remove this one")
+    return Journal(out / SETTINGS, root=out, hint="choose another folder, or remove this one")
 
 
-def claim(out: Path, record: Record, settings: dict[str, Any], say: Callable[[str], None], *, fresh: bool) -> bool:
+def claim(out: Path, journal: Journal, settings: dict[str, Any], say: Callable[[str], None], *, fresh: bool) -> bool:
     """Make the folder, remove another demo's files, and tell whether the images of this demo are there.
 
     Raises
@@ -58,17 +58,17 @@ def claim(out: Path, record: Record, settings: dict[str, Any], say: Callable[[st
     require_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     own_files = [path for path in _own_files(out) if path.exists()]
-    record.require_own(own_files, "demo")
-    if not record.exists:
+    journal.require_own(own_files, "demo")
+    if not journal.exists:
         return False
     made_from = fingerprint(settings)
-    if record.is_done(DEMO, made_from) and not fresh:
+    if journal.is_done(DEMO, made_from) and not fresh:
         return True
-    if record.entry(DEMO).get("fingerprint") != made_from:
+    if journal.entry(DEMO).get("fingerprint") != made_from:
         say(f"{out} holds a demo of other pictures or settings: starting anew")
     elif not fresh:
         return False
-    record.clear(own_files)
+    journal.clear(own_files)
     return False
 
 

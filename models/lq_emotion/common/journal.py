@@ -1,4 +1,4 @@
-"""What was done already: a record beside the results says what they were made from."""
+"""What was done already: a journal beside the results says what they were made from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lq_emotion.common.fingerprints import stamp
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 
 
-class Record:
+class Journal:
     """A JSON file that says which pieces of work are done, from what, and which files they wrote.
 
     The file holds ``{.., "done": {NAME: {"fingerprint": .., "files": {FILE: IDENTITY, ..}, ..}, ..}}``. A piece of work
@@ -22,7 +22,7 @@ class Record:
     path : the JSON file; it need not exist.
     root : the folder that the names of files are relative to; None for absolute names.
     identify : returns what tells a file from another, as JSON; by default its name, size and time of change.
-    hint : what to do about a damaged record.
+    hint : what to do about a damaged journal.
 
     Attributes
     ----------
@@ -81,13 +81,13 @@ class Record:
         self.write()
 
     def write(self) -> None:
-        """Write the record with its details, complete or not at all."""
+        """Write the journal with its details, complete or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_json({**self.details, "done": self._done}, self.path)
         self.exists = True
 
     def require_own(self, paths: Iterable[Path], maker: str) -> None:
-        """Refuse files that are there without a record: someone else wrote them.
+        """Refuse files that are there without a journal: someone else wrote them.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Record:
             raise FileError(problem, code="foreign-files", file=self.path.parent, hint=hint)
 
     def clear(self, paths: Iterable[Path] = ()) -> None:
-        """Remove the files of all pieces of work, other paths, and the record last: a killed clearing begins again."""
+        """Remove the files of all pieces of work, other paths, and the journal last: a killed clearing begins again."""
         files = [self._path(name) for entry in self._done.values() for name in entry["files"]]
         for path in (*files, *paths, self.path):
             path.unlink(missing_ok=True)

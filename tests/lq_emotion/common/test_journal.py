@@ -1,4 +1,4 @@
-"""Records of work: done only with the same fingerprint and unchanged files; foreign files are refused."""
+"""Journals of work: done only with the same fingerprint and unchanged files; foreign files are refused."""
 
 import json
 import os
@@ -7,73 +7,73 @@ import pytest
 
 from caffe_compat.errors import FileError
 from lq_emotion.common.fingerprints import file_sha256
-from lq_emotion.common.record import Record, require_folder
+from lq_emotion.common.journal import Journal, require_folder
 
 
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "a.txt").write_text("a")
-    Record(tmp_path / "made.json", root=tmp_path).note("work", "f1", [tmp_path / "a.txt"], count=3)
+    Journal(tmp_path / "made.json", root=tmp_path).note("work", "f1", [tmp_path / "a.txt"], count=3)
     return tmp_path
 
 
 def test_work_is_done_with_the_same_fingerprint_and_unchanged_files(folder):
-    record = Record(folder / "made.json", root=folder)
-    assert record.is_done("work", "f1")
-    assert record.entry("work")["count"] == 3
-    assert record.wrote(folder / "a.txt")
-    assert not record.is_done("work", "f2")
-    assert not record.is_done("other", "f1")
+    journal = Journal(folder / "made.json", root=folder)
+    assert journal.is_done("work", "f1")
+    assert journal.entry("work")["count"] == 3
+    assert journal.wrote(folder / "a.txt")
+    assert not journal.is_done("work", "f2")
+    assert not journal.is_done("other", "f1")
 
 
 @pytest.mark.parametrize("change", ["write", "touch", "remove"])
 def test_work_whose_files_changed_is_not_done(folder, change):
     path = folder / "a.txt"
     {"write": lambda: path.write_text("ab"), "touch": lambda: os.utime(path, (1, 1)), "remove": path.unlink}[change]()
-    record = Record(folder / "made.json", root=folder)
-    assert not record.is_done("work", "f1")
-    assert not record.wrote(path)
+    journal = Journal(folder / "made.json", root=folder)
+    assert not journal.is_done("work", "f1")
+    assert not journal.wrote(path)
 
 
 def test_files_can_be_told_apart_by_their_contents(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("a")
-    Record(tmp_path / "made.json", identify=file_sha256).note("work", "f1", [path])
+    Journal(tmp_path / "made.json", identify=file_sha256).note("work", "f1", [path])
     os.utime(path, (1, 1))
-    assert Record(tmp_path / "made.json", identify=file_sha256).is_done("work", "f1")
+    assert Journal(tmp_path / "made.json", identify=file_sha256).is_done("work", "f1")
     path.write_text("b")
-    assert not Record(tmp_path / "made.json", identify=file_sha256).is_done("work", "f1")
+    assert not Journal(tmp_path / "made.json", identify=file_sha256).is_done("work", "f1")
 
 
-def test_a_record_and_its_files_can_be_moved_together(folder):
+def test_a_journal_and_its_files_can_be_moved_together(folder):
     moved = folder.with_name("moved")
     folder.rename(moved)
-    assert Record(moved / "made.json", root=moved).is_done("work", "f1")
+    assert Journal(moved / "made.json", root=moved).is_done("work", "f1")
 
 
 def test_details_survive_a_note(folder):
-    record = Record(folder / "made.json", root=folder)
-    record.details["settings"] = {"s": 3}
-    record.note("more", "f3")
-    assert Record(folder / "made.json").details == {"settings": {"s": 3}}
+    journal = Journal(folder / "made.json", root=folder)
+    journal.details["settings"] = {"s": 3}
+    journal.note("more", "f3")
+    assert Journal(folder / "made.json").details == {"settings": {"s": 3}}
     assert set(json.loads((folder / "made.json").read_text())["done"]) == {"work", "more"}
 
 
-def test_files_without_a_record_are_foreign(folder, tmp_path):
-    Record(folder / "made.json", root=folder).require_own([folder / "a.txt"], "demo")
+def test_files_without_a_journal_are_foreign(folder, tmp_path):
+    Journal(folder / "made.json", root=folder).require_own([folder / "a.txt"], "demo")
     with pytest.raises(FileError) as caught:
-        Record(folder / "none.json", root=folder).require_own([folder / "b.txt", folder / "a.txt"], "demo")
+        Journal(folder / "none.json", root=folder).require_own([folder / "b.txt", folder / "a.txt"], "demo")
     assert caught.value.code == "foreign-files"
     assert caught.value.file == str(folder)
 
 
-def test_clearing_removes_what_was_written_and_the_record_and_nothing_else(folder):
+def test_clearing_removes_what_was_written_and_the_journal_and_nothing_else(folder):
     (folder / "mine.txt").write_text("mine")
     (folder / "log.txt").write_text("log")
-    record = Record(folder / "made.json", root=folder)
-    record.clear([folder / "log.txt", folder / "missing.txt"])
+    journal = Journal(folder / "made.json", root=folder)
+    journal.clear([folder / "log.txt", folder / "missing.txt"])
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
-    assert not record.exists
+    assert not journal.exists
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_clearing_removes_what_was_written_and_the_record_and_nothing_else(folde
         {"done": {"work": {"fingerprint": "f", "files": {"/a.txt": []}}}},
     ],
 )  # fmt: skip
-def test_a_damaged_record_is_refused_with_its_name(tmp_path, content):
+def test_a_damaged_journal_is_refused_with_its_name(tmp_path, content):
     path = tmp_path / "made.json"
     path.write_text(json.dumps(content))
     with pytest.raises(FileError) as caught:
-        Record(path, root=tmp_path, hint="remove it")
+        Journal(path, root=tmp_path, hint="remove it")
     assert caught.value.file == str(path)
     assert caught.value.hint == "remove it"
 
