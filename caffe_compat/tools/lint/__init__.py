@@ -1,4 +1,4 @@
-"""Check nets and solvers for what Caffe accepts without a word and what goes wrong later."""
+"""Check nets and solvers for silent mistakes: what Caffe accepts and gets wrong, or what goes wrong later."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def lint_net(
     Parameters
     ----------
     path : definition of any age (prototxt).
-    weights : files to check against the net.
-    phases : to check; by default both, and TEST alone for a deploy definition.
-    stages, level : the state to check it in.
-    input_shapes : blob -> shape, where neither the definition nor its data says it.
+    weights : files of weights to check against the net.
+    phases : phases to check; by default both, or only TEST for a deploy definition.
+    stages, level : net state to check the net in.
+    input_shapes : blob -> shape, for inputs whose shape neither the definition nor the data states.
     fork : the fork of Caffe the net is for (or several), where its layers do not tell.
 
     Returns
     -------
-    Everything found, in the order of lines; what both phases have in common once.
+    The findings, ordered by line; those of both phases are merged.
     """
     file = fspath(path)
     try:
@@ -72,14 +72,14 @@ def lint_net(
         return [_unreadable(error, file)]
     lines = field_lines(Path(path).read_text(encoding="utf-8", errors="surrogateescape"), file)
     subject = Subject(file, raw, net, lines, Path(path).parent, fork_names(fork))
-    wanted = phases or (("TEST",) if is_deploy(net) else ("TRAIN", "TEST"))
-    build_states(subject, phases=wanted, stages=stages, level=level, input_shapes=input_shapes or {})
-    found = [finding for check in _CHECKS for finding in check(subject)]
+    phases = phases or (("TEST",) if is_deploy(net) else ("TRAIN", "TEST"))
+    build_states(subject, phases=phases, stages=stages, level=level, input_shapes=input_shapes or {})
+    findings = [finding for check in _CHECKS for finding in check(subject)]
     if not weights:
-        found += training.zero_weights(subject)
-    for given in weights:
-        found += building.weights(subject, given, Path(given).name)
-    return _merged(found, wanted)
+        findings += training.zero_weights(subject)
+    for weights_file in weights:
+        findings += building.weights(subject, weights_file, Path(weights_file).name)
+    return _merged(findings, phases)
 
 
 def lint_solver(
@@ -92,15 +92,19 @@ def lint_solver(
     except CaffeCompatError as error:
         return [_unreadable(error, file)]
     lines = field_lines(Path(path).read_text(encoding="utf-8", errors="surrogateescape"), file)
-    found = _merged(SolverRules(raw, file, lines).findings(), ())
+    findings = _merged(SolverRules(raw, file, lines).findings(), ())
     for name, line in _nets(raw, lines):
-        where = find_input(name, Path(path).parent)
-        if where is None or not where.is_file():
-            text = (f"there is no net {name!r}", "it was not checked", "--net=FILE trains another")
-            found.append(Finding("no-data", "note", *text, file=file, line=line))
+        net_file = find_input(name, Path(path).parent)
+        if net_file is None or not net_file.is_file():
+            text = (
+                f"net {name!r} does not exist",
+                "it was not checked",
+                "caffe-compat train --net=FILE trains another net",
+            )
+            findings.append(Finding("no-data", "note", *text, file=file, line=line))
         elif nets:
-            found += lint_net(where, fork=fork)
-    return found
+            findings += lint_net(net_file, fork=fork)
+    return findings
 
 
 def _nets(raw: pb.SolverParameter, lines: dict[tuple[int, str], int]) -> list[tuple[str, int]]:
@@ -122,14 +126,14 @@ def _unreadable(error: CaffeCompatError, file: str) -> Finding:
     )
 
 
-def _merged(found: Iterable[Finding], phases: Sequence[str]) -> list[Finding]:
-    """Return findings by line; one that every phase has is told once, without a phase."""
-    seen: dict[Finding, list[str]] = {}
-    for finding in found:
-        seen.setdefault(finding, []).append(finding.phase)
-    kept = []
-    for finding, where in seen.items():
-        everywhere = not finding.phase or set(where) == set(phases)
+def _merged(findings: Iterable[Finding], phases: Sequence[str]) -> list[Finding]:
+    """Order findings by line; merge those of all phases into one without a phase."""
+    phases_of: dict[Finding, list[str]] = {}
+    for finding in findings:
+        phases_of.setdefault(finding, []).append(finding.phase)
+    merged = []
+    for finding, finding_phases in phases_of.items():
+        in_all = not finding.phase or set(finding_phases) == set(phases)
         text = (finding.rule, finding.level, finding.problem, finding.why, finding.hint)
-        kept.append(Finding(*text, finding.file, finding.line, finding.layer, "" if everywhere else finding.phase))
-    return sorted(kept, key=lambda f: (f.line, LEVELS.index(f.level)))
+        merged.append(Finding(*text, finding.file, finding.line, finding.layer, "" if in_all else finding.phase))
+    return sorted(merged, key=lambda f: (f.line, LEVELS.index(f.level)))

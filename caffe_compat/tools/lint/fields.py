@@ -1,4 +1,4 @@
-"""Rules about fields: old forms, fields of forks, and fields that a layer does not read."""
+"""Rules about fields: outdated formats, fields of forks, and fields that a layer does not read."""
 
 from __future__ import annotations
 
@@ -23,32 +23,36 @@ _MOVED = {
     "data_param": ("scale", "mean_file", "crop_size", "mirror"),
     "image_data_param": ("scale", "mean_file", "crop_size", "mirror"),
 }
-"""Fields that a layer of the current form does not read any more: transform_param has them."""
+"""Fields that moved to transform_param; a layer in the current format does not read them."""
 
 _GENERAL = frozenset({"transform_param", "loss_param", "param", "include", "exclude", "blobs"})
 
 
 def deprecated(subject: Subject) -> Iterator[Finding]:
-    """Yield forms and fields that Caffe still reads and that newer ones replaced."""
+    """Yield outdated formats and fields that Caffe still reads."""
     raw = subject.raw
     if raw.layers:
         v0 = any(layer.HasField("layer") for layer in raw.layers)
         text = (
-            f"layers of the V{0 if v0 else 1} form, {len(raw.layers)} of them",
+            f"{len(raw.layers)} layers are in the V{0 if v0 else 1} format",
             "other tools and later forks do not read it",
-            "caffe-compat upgrade OLD NEW writes the current form",
+            "convert the file with caffe-compat upgrade OLD NEW",
         )
         yield subject.finding("deprecated", "warning", None, text, "layers")
     if raw.input:
         field = "input_dim" if raw.input_dim else "input_shape" if raw.input_shape else "input"
-        text = (f"`{field}` of the net", "an Input layer took its place", "caffe-compat upgrade OLD NEW writes it")
+        text = (
+            f"`{field}` of the net is outdated",
+            "Input layers replaced it",
+            "convert the file with caffe-compat upgrade OLD NEW",
+        )
         yield subject.finding("deprecated", "warning", None, text, "input")
     for layer in raw.layer:
         for (message, name), new in _RENAMED.items():
             part = getattr(layer, message)
             field = part.DESCRIPTOR.fields_by_name[name]
             if layer.HasField(message) and _given(part, field.name):
-                text = (f"{message}.{name}", f"{message}.{new} took its place", f"write {new}")
+                text = (f"{message}.{name} is outdated", f"{message}.{new} replaced it", f"write {new}")
                 yield subject.finding("deprecated", "note", layer, text, f"{message}.{name}")
 
 
@@ -57,7 +61,7 @@ def _given(message: Message, name: str) -> bool:
 
 
 def ignored(subject: Subject) -> Iterator[Finding]:
-    """Yield fields that have no effect on the layer they are given to."""
+    """Yield fields that have no effect on their layer."""
     for layer in subject.raw.layer:
         known = REGISTRY.get(layer.type)
         for name, fields in _MOVED.items():
@@ -65,7 +69,7 @@ def ignored(subject: Subject) -> Iterator[Finding]:
                 if layer.HasField(name) and _given(getattr(layer, name), field):
                     text = (
                         f"{name}.{field} is not read",
-                        "only layers of the old form have it carried over; in this one Caffe passes over it",
+                        "Caffe converts it in layers of the old format only, and ignores it here",
                         f"write it as transform_param.{field}",
                     )
                     yield subject.finding("ignored-field", "warning", layer, text, f"{name}.{field}")
@@ -77,65 +81,67 @@ def ignored(subject: Subject) -> Iterator[Finding]:
                 continue
             text = (
                 f"a {layer.type} layer does not read {given}",
-                "Caffe passes over it without a word",
-                "remove it" + _meant(known.accounts),
+                "Caffe ignores it silently",
+                "remove it" + _parameters(known.accounts),
             )
             yield subject.finding("ignored-field", "warning", layer, text, given)
 
 
-def _meant(names: Iterable[str]) -> str:
-    known = [name for name in names if name not in _GENERAL]
-    return f"; its parameters are in {', '.join(known)}" if known else ""
+def _parameters(messages: Iterable[str]) -> str:
+    """Return which messages hold the layer's parameters, as the end of a hint."""
+    specific = [message for message in messages if message not in _GENERAL]
+    return f"; its parameters are in {', '.join(specific)}" if specific else ""
 
 
 def _fork_of(layer: pb.LayerParameter, forks: Sequence[str]) -> str | None:
-    """Return the fork whose type a layer is taken to be, or None."""
+    """Return the fork that a layer's type is resolved to, or None."""
     resolved = resolve_type(LayerSpec(layer, ()), forks)
     return resolved[1].fork or None if isinstance(resolved, tuple) else None
 
 
 def forked(subject: Subject) -> Iterator[Finding]:
-    """Yield what Caffe 1.0 does not know: an error each where nobody here does, else each field and type once."""
+    """Yield types and fields unknown to Caffe 1.0: notes, once each, if a fork has them, else errors."""
     built = not any(state.problems for state in subject.states)
     types = {node.name: node.layer.forks for state in subject.states if state.graph for node in state.graph.nodes}
     seen: dict[tuple[str, str, str], list[pb.LayerParameter]] = {}
-    strange: list[tuple[pb.LayerParameter | None, UnknownField]] = []
+    refused: list[tuple[pb.LayerParameter | None, UnknownField]] = []
     for layer in subject.raw.layer:
         chosen = _fork_of(layer, subject.forks)
         if types.get(layer.name) or chosen:
-            told = chosen or " or ".join(types[layer.name])
-            seen.setdefault(("layer type", layer.type, told), []).append(layer)
-        for path, fork in all_unknown_fields(layer):
-            where = f"{path}.{fork.field}" if path else fork.field
+            fork = chosen or " or ".join(types[layer.name])
+            seen.setdefault(("layer type", layer.type, fork), []).append(layer)
+        for path, unknown in all_unknown_fields(layer):
+            name = f"{path}.{unknown.field}" if path else unknown.field
             if chosen or built:
-                told = chosen or " or ".join(forks_with(path, fork.field)) or "a fork"
-                seen.setdefault(("field", where, told), []).append(layer)
+                fork = chosen or " or ".join(forks_with(path, unknown.field)) or "a fork"
+                seen.setdefault(("field", name, fork), []).append(layer)
             else:
-                strange.append((layer, fork))
-    strange += [(None, fork) for path, fork in all_unknown_fields(subject.raw) if not path.startswith("layer[")]
-    for layer_or_net, fork in strange:
-        yield _strange(subject, layer_or_net, fork)
-    for (what, name, told), layers in seen.items():
-        more = f", here and in {len(layers) - 1} more layers" if len(layers) > 1 else ""
+                refused.append((layer, unknown))
+    refused += [(None, unknown) for path, unknown in all_unknown_fields(subject.raw) if not path.startswith("layer[")]
+    for layer_or_net, unknown in refused:
+        yield _refused(subject, layer_or_net, unknown)
+    for (what, name, fork), layers in seen.items():
+        others = len(layers) - 1
+        more = f", also in {others} other layer{'s' if others > 1 else ''}" if others else ""
         text = (
-            f"a {what} of a fork of Caffe: {name}{more}",
-            f"genuine Caffe refuses the file; here it is that of {told}",
-            "docs/forks.md tells how forks are told apart; --fork names one",
+            f"{what} of a fork of Caffe: {name}{more}",
+            f"genuine Caffe refuses the file; this engine reads it as {fork}",
+            "see docs/forks.md, or name another fork with --fork",
         )
         yield subject.finding("fork", "note", layers[0], text, "type" if what == "layer type" else name)
 
 
-def _strange(subject: Subject, layer: pb.LayerParameter | None, fork: UnknownField) -> Finding:
-    problem = f"Caffe 1.0 has no such field: {fork.field}"
-    if fork.value is not None:
-        problem = f"{fork.field}: Caffe 1.0 has no such value: {fork.value}"
+def _refused(subject: Subject, layer: pb.LayerParameter | None, unknown: UnknownField) -> Finding:
+    problem = f"Caffe 1.0 has no field {unknown.field}"
+    if unknown.value is not None:
+        problem = f"{unknown.field}: Caffe 1.0 has no value {unknown.value}"
     return Finding(
         "fork",
         "error",
         problem,
         "genuine Caffe refuses the file",
-        f"did you mean {fork.meant!r}?" if fork.meant else "it belongs to a fork of Caffe",
+        f"did you mean {unknown.meant!r}?" if unknown.meant else "it belongs to a fork of Caffe",
         file=subject.file,
-        line=fork.line or 0,
+        line=unknown.line or 0,
         layer="" if layer is None else layer.name,
     )

@@ -1,4 +1,4 @@
-"""Which layer makes each value of a net and which ones read it, in-place layers told apart."""
+"""Which layer makes each value of a net and which layers read it, with in-place layers resolved."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 @dataclass(eq=False)
 class Value:
-    """What a blob holds from one layer on, until an in-place layer overwrites it.
+    """The content of a blob, from the layer that makes it until an in-place layer overwrites it.
 
     Attributes
     ----------
-    blob : its name.
-    maker, index : number of the layer that makes it, and of its top.
-    readers : numbers of the layers that take it, in their order.
-    memory : the value that was first in the memory it lies in; its own where it has memory of its own.
-    in_memory : of the first in a memory, all values in it, in order.
+    blob : name of the blob.
+    maker, index : index of the layer that makes it, and of the top.
+    readers : indices of the layers that read it, in order.
+    memory : the value that first occupied its memory, or None if it is the first itself.
+    in_memory : for the first value of a memory, all values in it, in order.
     """
 
     blob: str
@@ -33,7 +33,7 @@ class Value:
 
     @property
     def place(self) -> Value:
-        """Return the value that the memory was made for."""
+        """Return the value that first occupied the memory."""
         return self if self.memory is None else self.memory
 
 
@@ -43,8 +43,8 @@ class Flow:
 
     Attributes
     ----------
-    layers : of one phase, in order.
-    bottoms, tops : of each layer; a bottom that no layer above makes is None.
+    layers : the layers of a phase, in order.
+    bottoms, tops : the values of each layer; a bottom that no layer above makes is None.
     """
 
     layers: Sequence[pb.LayerParameter]
@@ -52,11 +52,11 @@ class Flow:
     tops: list[list[Value]]
 
     def values(self) -> list[Value]:
-        """Return every value in the order they are made."""
+        """Return all values in the order in which they are made."""
         return [value for tops in self.tops for value in tops]
 
     def since_written(self, value: Value, number: int) -> list[Value]:
-        """Return what lies in the memory of `value` above layer `number`: what was written last, then views of it."""
+        """Return the content of the memory of `value` above layer `number`: the last value written, then its views."""
         in_memory = value.place.in_memory
         last = bisect_left(in_memory, number, key=attrgetter("maker"))
         first = last - 1
@@ -65,7 +65,7 @@ class Flow:
         return in_memory[first:last]
 
     def overwrites(self, number: int) -> list[Value]:
-        """Return the values that a layer replaces in their memory by others."""
+        """Return the values that a layer overwrites in place."""
         layer = self.layers[number]
         return [
             bottom
@@ -75,7 +75,7 @@ class Flow:
 
 
 def _is_view(layer: pb.LayerParameter) -> bool:
-    """Tell whether the tops of a layer are the memory of its bottom."""
+    """Tell whether the tops of a layer share the memory of its bottom."""
     return facts(layer.type).top_view(layer) is not View.NONE
 
 
@@ -85,20 +85,20 @@ def flow(layers: Sequence[pb.LayerParameter]) -> Flow:
     bottoms: list[list[Value | None]] = []
     tops: list[list[Value]] = []
     for number, layer in enumerate(layers):
-        taken = [current.get(blob) for blob in layer.bottom]
-        for value in taken:
+        inputs = [current.get(blob) for blob in layer.bottom]
+        for value in inputs:
             if value is not None:
                 value.readers.append(number)
-        made = []
+        outputs = []
         for index, blob in enumerate(layer.top):
             value = Value(blob, number, index)
             same = index < len(layer.bottom) and layer.bottom[index] == blob and current.get(blob)
-            shared = same or (taken[0] if _is_view(layer) and taken else None)
+            shared = same or (inputs[0] if _is_view(layer) and inputs else None)
             if shared:
                 value.memory = shared.place
             value.place.in_memory.append(value)
-            made.append(value)
-        current |= {value.blob: value for value in made}
-        bottoms.append(taken)
-        tops.append(made)
+            outputs.append(value)
+        current |= {value.blob: value for value in outputs}
+        bottoms.append(inputs)
+        tops.append(outputs)
     return Flow(layers, bottoms, tops)

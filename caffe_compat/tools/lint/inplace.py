@@ -1,7 +1,7 @@
 """Rules about layers that overwrite their bottoms.
 
-Facts from BVLC Caffe 9b89154, the Backward_cpu of each layer: which read their bottom, which their top, and which write
-their bottom's gradient before they have read their top's (the same memory, in place).
+Facts from BVLC Caffe 9b89154, the Backward_cpu of each layer: which layers read their bottom, which their top, and
+which write their bottom's gradient before they have read their top's (in place, the same memory).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from caffe_compat.tools.lint.target import State, Subject
 
 
 def in_place(subject: Subject) -> Iterator[Finding]:
-    """Yield in-place layers that destroy what is still needed."""
+    """Yield in-place layers that overwrite values that are still needed."""
     for state in subject.states:
         for number, layer in enumerate(state.layers):
             if facts(layer.type).identity_in_test and state.phase == "TEST":
@@ -34,8 +34,8 @@ def _overwritten(subject: Subject, state: State, number: int, value: Value) -> I
         yield subject.finding("in-place-input", level, layer, text, "top", phase=state.phase)
     if fault := _fault(layer, state.phase):
         text = (
-            f"{layer.type} in place",
-            f"{fault}: Caffe's result is wrong; here it is right",
+            f"{layer.type} works in place",
+            f"{fault}: Caffe's result is wrong, this engine's is correct",
             _own_top(layer),
         )
         yield subject.finding("in-place", "warning", layer, text, "top", phase=state.phase)
@@ -43,35 +43,35 @@ def _overwritten(subject: Subject, state: State, number: int, value: Value) -> I
         victim = f"layer {state.layers[other].name!r} ({state.layers[other].type})"
         text = (
             f"overwrites {value.blob!r}, which {victim} {reason}",
-            "Caffe computes with the overwritten values without a word; here each layer has the values it was given",
+            "Caffe silently computes with the overwritten values; this engine does not",
             _own_top(layer),
         )
         yield subject.finding("in-place", "warning", layer, text, "top", phase=state.phase)
 
 
 def _fault(layer: pb.LayerParameter, phase: str) -> str:
-    """Return why Caffe's result of a layer in place is wrong in a phase, "" where it is right."""
+    """Return why Caffe's result of an in-place layer is wrong in a phase, or ""."""
     known = facts(layer.type)
     return known.in_place_fault if phase == "TRAIN" or known.clears_in_place else ""
 
 
 def _victims(flow: Flow, number: int, overwritten: Value, *, training: bool) -> Iterator[tuple[int, str]]:
-    """Yield the layers that need what lies in the memory of `overwritten` when layer `number` writes there."""
+    """Yield the layers that need the values in the memory that layer `number` overwrites, and why."""
     before = flow.since_written(overwritten, number)
     content = before[0]
     for value in before:
         for reader in value.readers:
             if reader > number:
                 yield reader, "reads afterwards"
-            elif training and reader < number and _keeps_its_bottom(flow.layers[reader], value.blob):
+            elif training and reader < number and _needs_its_bottom(flow.layers[reader], value.blob):
                 yield reader, "needs for its backward pass"
     maker = flow.layers[content.maker]
     if training and (_reads_top(maker) or (_reads_sign(maker) and not facts(flow.layers[number].type).keeps_sign)):
         yield content.maker, "made and needs for its backward pass"
 
 
-def _keeps_its_bottom(layer: pb.LayerParameter, blob: str) -> bool:
-    """Tell whether a layer, not in place, counts on finding its bottom as it was."""
+def _needs_its_bottom(layer: pb.LayerParameter, blob: str) -> bool:
+    """Tell whether the backward pass of a layer that is not in place reads its bottom."""
     return blob not in layer.top and Reads.BOTTOM in facts(layer.type).backward_reads(layer)
 
 
@@ -80,10 +80,10 @@ def _reads_top(layer: pb.LayerParameter) -> bool:
 
 
 def _reads_sign(layer: pb.LayerParameter) -> bool:
-    """Tell whether a layer works in place, and its backward pass reads the signs of what it left."""
+    """Tell whether a layer works in place and its backward pass reads the signs of its result."""
     known, in_place = facts(layer.type), list(layer.bottom) == list(layer.top)
     return in_place and known.rereads_in_place and not known.in_place_fault
 
 
 def _own_top(layer: pb.LayerParameter) -> str:
-    return f"give it a top of its own, for instance {layer.name!r}"
+    return f"give it another top, such as {layer.name!r}"

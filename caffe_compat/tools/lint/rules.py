@@ -1,4 +1,4 @@
-"""What lint finds, and the rules it knows."""
+"""The rules of lint and their findings."""
 
 from __future__ import annotations
 
@@ -9,58 +9,58 @@ from caffe_compat.errors import printable
 RULES: dict[str, str] = {
     "parse": "the file cannot be read",
     "build": "the net cannot be built in a phase",
-    "shapes": "an input whose shape nothing tells: what needs shapes was not checked",
+    "shapes": "an input of unknown shape: rules that need shapes were not checked",
     "fork": "a field or value that Caffe 1.0 does not know",
-    "deprecated": "a form or field that a newer one replaced",
-    "ignored-field": "a field that has no effect on a layer of this type, or under this policy",
-    "pool-rounds-up": "a pooling layer whose last window hangs over the border",
-    "in-place": "a layer that overwrites values another layer, or its own backward pass, needs",
-    "in-place-input": "a layer that overwrites a blob nobody fills again",
-    "unused-top": "a blob that nothing reads",
+    "deprecated": "an outdated format or field",
+    "ignored-field": "a field that has no effect for this layer type or policy",
+    "pool-rounds-up": "a pooling layer whose last window extends beyond the border",
+    "in-place": "a layer that overwrites values needed by another layer or by its own backward pass",
+    "in-place-input": "a layer that overwrites a blob that is never refilled",
+    "unused-top": "a blob that no layer reads",
     "never-built": "a layer that no phase includes",
     "no-gradient": "parameters that no loss reaches",
-    "no-loss": "a net to be trained without a loss",
-    "loss-weight": "a loss that counts for nothing",
-    "double-activation": "a loss on top of a layer that it contains, or that its scores should not pass",
-    "batch-norm-alone": "BatchNorm without the Scale that learns its scale and shift",
-    "batch-norm-statistics": "BatchNorm whose use_global_stats does not suit the phase",
-    "batch-norm-rate": "BatchNorm whose statistics have a learning rate",
-    "batch-norm-bias": "a bias that the BatchNorm behind it takes out again",
+    "no-loss": "a training net without a loss",
+    "loss-weight": "a loss with weight 0",
+    "double-activation": "a loss after an activation that it already contains or must not follow",
+    "batch-norm-alone": "BatchNorm without a Scale layer to learn scale and shift",
+    "batch-norm-statistics": "BatchNorm with the wrong use_global_stats for the phase",
+    "batch-norm-rate": "BatchNorm with a learning rate for its statistics",
+    "batch-norm-bias": "a bias that the following BatchNorm removes",
     "dropout": "a Dropout layer that drops nothing",
-    "zero-weights": "weights that all start at zero",
-    "duplicate-name": "two layers of one name in one net",
-    "test-augmented": "random mirroring or shuffling of what is tested",
-    "train-test": "data that training and testing prepare differently",
-    "no-data": "a source that is not there",
-    "weights-missing": "a blob that the weights say nothing about",
-    "weights-left-over": "a layer of the weights that the net does not have",
-    "weights-mismatch": "a layer whose blobs in the weights do not fit",
+    "zero-weights": "weights that are all initialized to zero",
+    "duplicate-name": "two layers with the same name",
+    "test-augmented": "random mirroring or shuffling of test data",
+    "train-test": "preprocessing that differs between training and testing",
+    "no-data": "a file that does not exist",
+    "weights-missing": "a layer that the weights do not contain",
+    "weights-left-over": "a layer of the weights that the net does not contain",
+    "weights-mismatch": "a layer whose weights have another shape",
     "weights-not-finite": "a blob of the weights that holds NaN or infinite values",
-    "solver": "a solver that cannot run",
-    "solver-tests": "tests that never run, or have no number of batches",
-    "solver-steps": "step values that are missing, out of order, or never reached",
+    "solver": "a solver that cannot start",
+    "solver-tests": "tests that never run, or lack test_iter",
+    "solver-steps": "learning rate steps that are missing, out of order or never reached",
     "solver-snapshots": "snapshots that are never taken",
 }
-"""Rule -> what it is about."""
+"""Rule -> its subject."""
 
 LEVELS = ("error", "warning", "note")
-"""error: Caffe or this engine stops there. warning: most likely not what was meant. note: worth knowing."""
+"""error: Caffe or this engine stops. warning: probably a mistake. note: worth knowing."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
+    """A finding of a rule.
 
     Attributes
     ----------
     rule : key of RULES.
     level : "error", "warning" or "note".
-    problem : what is so, one phrase.
+    problem : what is wrong, one phrase.
     why : why it matters.
-    hint : what would work.
-    file, line : where; line 0 where no line says it.
+    hint : how to fix it.
+    file, line : position; line 0 if unknown.
     layer : the layer's name, or "".
-    phase : the phase it was found in, or "" for all of them.
+    phase : the phase concerned, or "" for all phases.
     """
 
     rule: str

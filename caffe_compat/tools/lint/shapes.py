@@ -1,4 +1,4 @@
-"""Rules that need shapes: pooling that rounds up, BatchNorm over one value."""
+"""Rules that need shapes: pooling that rounds up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from caffe_compat.tools.lint.target import Subject
 
 
 def pooling(subject: Subject) -> Iterator[Finding]:
-    """Yield pooling layers with more windows than rounding down would give them."""
+    """Yield pooling layers whose output is larger than with rounding down."""
     for state in subject.states:
         for node in state.graph.nodes if state.graph else ():
             if node.type == "Pooling" and not node.spec.param.pooling_param.global_pooling:
@@ -27,9 +27,9 @@ def _rounded(subject: Subject, node: Node, phase: str) -> Iterator[Finding]:
     if up == down:
         return
     text = (
-        f"its last window hangs over the border: {_x(size)} becomes {_x(up)}, {_x(down)} if rounded down",
-        "Caffe rounds up where torch, TensorFlow and ONNX round down by default; an AVE window there is a smaller one",
-        "nothing to do here; elsewhere ask for ceil mode, or for new nets round_mode: FLOOR",
+        f"its last window extends beyond the border: {_x(size)} becomes {_x(up)}, or {_x(down)} rounded down",
+        "Caffe rounds up, but torch, TensorFlow and ONNX round down by default; an AVE window at the border is smaller",
+        "nothing to do here; use ceil mode in other frameworks, or round_mode: FLOOR in new nets",
     )
     field = "pooling_param.stride" if _strided(at) else "pooling_param.kernel_size"
     yield subject.finding("pool-rounds-up", "note", node.spec.param, text, field, phase=phase)

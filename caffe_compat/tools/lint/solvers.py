@@ -12,7 +12,7 @@ from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.policy import POLICIES
 from caffe_compat.tools.lint.rules import Finding
 
-_OF_TYPES = {
+_READ_BY = {
     "momentum2": {"Adam"},
     "rms_decay": {"RMSProp"},
     "delta": {"AdaGrad", "RMSProp", "AdaDelta", "Adam"},
@@ -21,12 +21,12 @@ _OF_TYPES = {
 
 
 class SolverRules:
-    """The rules, over one solver.
+    """The rules for a solver.
 
     Parameters
     ----------
-    raw : as written.
-    file, lines : where it was read from, and where its fields stand.
+    raw : the definition as written.
+    file, lines : its file, and the lines of its fields.
     """
 
     def __init__(self, raw: pb.SolverParameter, file: str, lines: Mapping[tuple[int, str], int]) -> None:
@@ -36,7 +36,7 @@ class SolverRules:
         return Finding(rule, level, problem, why, hint, self.file, self.lines.get((0, field), 0))
 
     def findings(self) -> Iterator[Finding]:
-        """Yield everything found."""
+        """Yield the findings of all rules."""
         try:
             param = upgrade_solver(self.raw)
         except CaffeCompatError as error:
@@ -44,9 +44,9 @@ class SolverRules:
             return
         yield from self._stops(param)
         if self.raw.HasField("solver_type"):
-            told = f"solver_type, replaced by type: {param.type!r}"
-            hint = f'type: "{param.type}"; caffe-compat upgrade writes it'
-            yield self._at("deprecated", "warning", "solver_type", told, "later forks do not read it", hint)
+            problem = f"solver_type is outdated, type: {param.type!r} replaced it"
+            hint = f'write type: "{param.type}", or convert the file with caffe-compat upgrade'
+            yield self._at("deprecated", "warning", "solver_type", problem, "later forks do not read it", hint)
         yield from self._tests(param)
         yield from self._steps(param)
         yield from self._without_effect(param)
@@ -59,27 +59,27 @@ class SolverRules:
             for problem in error.problems if isinstance(error, ProblemsError) else (error,):
                 field = problem.field or ""
                 value = "" if problem.value is None else f" = {problem.value}"
-                told = f"{field}{value}: {problem.problem}"
-                yield self._at("solver", "error", field, told, "training cannot start", problem.hint or "")
+                text = f"{field}{value}: {problem.problem}"
+                yield self._at("solver", "error", field, text, "training cannot start", problem.hint or "")
 
     def _tests(self, param: pb.SolverParameter) -> Iterator[Finding]:
         nets = len(param.test_net) + len(param.test_net_param)
         if param.test_iter and not param.test_interval:
             yield self._at(
                 "solver-tests", "error", "test_iter", "test_iter without test_interval",
-                "Caffe stops: there are test nets and no interval", "test_interval: 500",
+                "Caffe stops: test nets need an interval", "set test_interval: 500",
             )  # fmt: skip
         if param.test_interval and not param.test_iter:
-            level, told = ("error", f"{nets} test nets and no test_iter") if nets else ("warning", "no test_iter")
+            level, count = ("error", f" for {nets} test nets") if nets else ("warning", "")
             yield self._at(
-                "solver-tests", level, "test_interval", f"test_interval with {told}",
-                "Caffe stops: every test net needs one" if nets else "no test is ever run",
-                "test_iter: the number of batches that make up the test set",
+                "solver-tests", level, "test_interval", f"test_interval without test_iter{count}",
+                "Caffe stops: every test net needs a test_iter" if nets else "no test is run",
+                "set test_iter to the number of batches of the test set",
             )  # fmt: skip
         if param.test_interval > param.max_iter > 0 and param.test_iter:
             yield self._at(
-                "solver-tests", "note", "test_interval", f"test_interval is beyond max_iter ({param.max_iter})",
-                "only the untrained net is tested", "a smaller test_interval",
+                "solver-tests", "note", "test_interval", f"test_interval is larger than max_iter ({param.max_iter})",
+                "only the untrained net is tested", "reduce test_interval",
             )  # fmt: skip
 
     def _steps(self, param: pb.SolverParameter) -> Iterator[Finding]:
@@ -88,13 +88,13 @@ class SolverRules:
             if not values:
                 yield self._at(
                     "solver-steps", "warning", "lr_policy", "lr_policy multistep without a stepvalue",
-                    "the rate never changes", "stepvalue: 10000 stepvalue: 15000",
+                    "the learning rate never changes", "set stepvalue: 10000 stepvalue: 15000",
                 )  # fmt: skip
             if values != sorted(values):
                 yield self._at(
-                    "solver-steps", "warning", "stepvalue", f"step values out of order: {values}",
-                    "Caffe takes them in this order: a smaller one comes an iteration after the one before it",
-                    f"stepvalue: {sorted(values)}",
+                    "solver-steps", "warning", "stepvalue", f"step values are out of order: {values}",
+                    "Caffe applies them in this order: a smaller value acts one iteration after the one before",
+                    f"sort them: {sorted(values)}",
                 )  # fmt: skip
         late = [value for value in values if value >= param.max_iter > 0]
         if param.lr_policy == "step" and param.stepsize >= param.max_iter > 0:
@@ -102,13 +102,13 @@ class SolverRules:
         if late and param.lr_policy in ("multistep", "step"):
             field = "stepvalue" if values else "stepsize"
             yield self._at(
-                "solver-steps", "note", field, f"{field} {late[0]} lies at or beyond max_iter {param.max_iter}",
-                "that change of the rate never comes", "a smaller one, or a larger max_iter",
+                "solver-steps", "note", field, f"{field} {late[0]} is not smaller than max_iter {param.max_iter}",
+                "this step of the learning rate is never reached", "reduce it, or increase max_iter",
             )  # fmt: skip
         if param.lr_policy in ("step", "exp", "multistep", "inv", "sigmoid") and not param.gamma:
             yield self._at(
                 "solver-steps", "warning", "lr_policy", f"lr_policy {param.lr_policy} with gamma 0",
-                "the rate becomes 0 or never changes", "gamma: 0.1",
+                "the learning rate becomes 0 or never changes", "set gamma: 0.1",
             )  # fmt: skip
 
     def _without_effect(self, param: pb.SolverParameter) -> Iterator[Finding]:
@@ -118,24 +118,24 @@ class SolverRules:
             if reads is not None and given and field not in reads:
                 yield self._at(
                     "ignored-field", "warning", field, f"lr_policy {param.lr_policy!r} does not read {field}",
-                    "it has no effect", f"remove it, or another policy: {self._readers(field)}",
+                    "it has no effect", f"remove it, or use policy {self._readers(field)}",
                 )  # fmt: skip
-        for field, types in _OF_TYPES.items():
+        for field, types in _READ_BY.items():
             if param.HasField(field) and param.type not in types:
                 yield self._at(
                     "ignored-field", "warning", field, f"a solver of type {param.type} does not read {field}",
-                    "it has no effect", f"remove it, or type: {' or '.join(sorted(types))}",
+                    "it has no effect", f"remove it, or use type {' or '.join(sorted(types))}",
                 )  # fmt: skip
         if param.HasField("regularization_type") and not param.weight_decay:
             yield self._at(
                 "ignored-field", "note", "regularization_type", "regularization_type without weight_decay",
-                "it has no effect", "weight_decay: 0.0005",
+                "it has no effect", "set weight_decay: 0.0005",
             )  # fmt: skip
         for field in ("snapshot_format", "snapshot_diff", "snapshot_prefix"):
             if param.HasField(field) and not param.snapshot and not param.snapshot_after_train:
                 yield self._at(
-                    "ignored-field", "warning", field, f"{field}, and no snapshot is taken",
-                    "it has no effect", "snapshot: 1000, or snapshot_after_train: true",
+                    "ignored-field", "warning", field, f"{field} is set, but no snapshot is taken",
+                    "it has no effect", "set snapshot: 1000, or snapshot_after_train: true",
                 )  # fmt: skip
 
     @staticmethod
@@ -146,13 +146,14 @@ class SolverRules:
         if not param.snapshot and not param.snapshot_after_train:
             yield self._at(
                 "solver-snapshots", "warning", "snapshot_after_train", "no snapshot is taken, not even at the end",
-                "what was learned is lost", "snapshot_after_train: true",
+                "the trained weights are lost", "set snapshot_after_train: true",
             )  # fmt: skip
         elif not param.snapshot_prefix:
-            told = f"no snapshot_prefix: snapshots are named after the solver, {Path(self.file).stem}_iter_N"
-            yield self._at("solver-snapshots", "note", "snapshot", told, "as in Caffe", 'snapshot_prefix: "run/net"')
+            problem = f"no snapshot_prefix: snapshots are named after the solver, {Path(self.file).stem}_iter_N"
+            hint = 'set snapshot_prefix: "run/net"'
+            yield self._at("solver-snapshots", "note", "snapshot", problem, "as in Caffe", hint)
         if param.snapshot > param.max_iter > 0 and not param.snapshot_after_train:
             yield self._at(
-                "solver-snapshots", "warning", "snapshot", f"snapshot {param.snapshot} is beyond max_iter",
-                "no snapshot is ever taken", "a smaller one, or snapshot_after_train: true",
+                "solver-snapshots", "warning", "snapshot", f"snapshot {param.snapshot} is larger than max_iter",
+                "no snapshot is taken", "reduce it, or set snapshot_after_train: true",
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is checked: a net as written, as upgraded, and in each phase."""
+"""The subject of the rules: a net as written, as upgraded, and in each phase."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from caffe_compat.tools.lint.flow import Flow, flow
 from caffe_compat.tools.lint.positions import line_of
 from caffe_compat.tools.lint.rules import Finding
 
-UNKNOWN_SHAPE = "the shape of this input is not known"
-
 
 @dataclass
 class State:
@@ -43,7 +41,7 @@ class State:
 
     @cached_property
     def flow(self) -> Flow:
-        """Return which layer makes and reads what."""
+        """Return which layers make and read each value."""
         return flow(self.layers)
 
     @property

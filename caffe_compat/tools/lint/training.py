@@ -1,4 +1,4 @@
-"""Rules about what trains badly without an error."""
+"""Rules about nets that train badly without an error."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from caffe_compat.tools.lint.target import State, Subject
 
 
 def losses(subject: Subject) -> Iterator[Finding]:
-    """Yield losses of weight 0, and losses on the wrong scores."""
+    """Yield losses of weight 0, and losses on unsuitable scores."""
     for state in subject.states:
         for number, layer in enumerate(state.layers):
             known = REGISTRY.get(layer.type)
             if known is None or not known.is_loss:
                 continue
             if layer.loss_weight and not any(layer.loss_weight):
-                text = ("its loss weight is 0", "it is computed and trains nothing", "set a loss_weight, or remove it")
+                text = ("its loss weight is 0", "it is computed but has no gradient", "set a loss_weight, or remove it")
                 yield subject.finding("loss-weight", "warning", layer, text, "loss_weight", phase=state.phase)
             value = next(iter(state.flow.bottoms[number]), None)
             maker = None if value is None else state.layers[value.maker]
@@ -27,13 +27,13 @@ def losses(subject: Subject) -> Iterator[Finding]:
                 text = (
                     f"its scores come from layer {maker.name!r} ({maker.type})",
                     why,
-                    f"take what {maker.name!r} takes",
+                    f"read the bottom of {maker.name!r} instead",
                 )
                 yield subject.finding("double-activation", "warning", layer, text, "bottom", phase=state.phase)
 
 
 def batch_norm(subject: Subject) -> Iterator[Finding]:
-    """Yield BatchNorm layers that do not do what batch normalisation is known for."""
+    """Yield BatchNorm layers that differ from batch normalization as published."""
     for state in subject.states:
         for number, layer in enumerate(state.layers):
             if layer.type == "BatchNorm":
@@ -42,7 +42,7 @@ def batch_norm(subject: Subject) -> Iterator[Finding]:
         if layer.type == "BatchNorm" and any(param.lr_mult for param in layer.param):
             text = (
                 "its statistics have a learning rate",
-                "Caffe sets it to 0 where there are three `param`, and stops otherwise",
+                "Caffe sets it to 0 if there are three `param`, and stops otherwise",
                 "remove its `param`",
             )
             yield subject.finding("batch-norm-rate", "warning", layer, text, "param")
@@ -54,18 +54,18 @@ def _norm(subject: Subject, state: State, number: int, layer: pb.LayerParameter)
     if readers and not any(facts(reader).is_affine for reader in readers):
         text = (
             "no Scale layer follows",
-            "Caffe's BatchNorm only normalises: no scale and no shift is learned",
-            "scale_param { bias_term: true } in a Scale layer behind it",
+            "Caffe's BatchNorm only normalizes: it learns no scale and no shift",
+            "add a Scale layer with scale_param { bias_term: true }",
         )
         yield subject.finding("batch-norm-alone", "warning", layer, text, phase=phase)
     if param.HasField("use_global_stats") and param.use_global_stats != (phase == "TEST"):
         text = (
-            ("use_global_stats in training", "the statistics stay what the weights say", "leave the field out")
+            ("use_global_stats in training", "the statistics stay those of the weights", "remove the field")
             if phase == "TRAIN"
             else (
-                "the batch's own statistics in testing",
-                "a picture's result depends on the others in its batch; the statistics learned are not used",
-                "leave use_global_stats out: Caffe then does what suits the phase",
+                "testing uses the statistics of the batch",
+                "the result of an image depends on the other images of its batch; the learned statistics are not used",
+                "remove use_global_stats: its default suits the phase",
             )
         )
         level = "note" if phase == "TRAIN" else "warning"
@@ -76,9 +76,9 @@ def _norm(subject: Subject, state: State, number: int, layer: pb.LayerParameter)
     maker = None if value is None else state.layers[value.maker]
     if maker is not None and value is not None and len(value.readers) == 1 and facts(maker.type).has_bias(maker):
         text = (
-            f"layer {maker.name!r} adds a bias that this one takes out again",
-            "parameters, memory and time without an effect",
-            f"bias_term: false in {maker.name!r}",
+            f"layer {maker.name!r} adds a bias that this layer removes",
+            "it costs parameters, memory and time without an effect",
+            f"set bias_term: false in {maker.name!r}",
         )
         yield subject.finding("batch-norm-bias", "note", layer, text, phase=phase)
 
@@ -89,14 +89,14 @@ def dropout(subject: Subject) -> Iterator[Finding]:
         if layer.type == "Dropout" and layer.dropout_param.dropout_ratio == 0:
             text = (
                 "dropout_ratio is 0",
-                "nothing is dropped; the values pass as they are",
+                "the layer has no effect",
                 "remove it, or set a ratio",
             )
             yield subject.finding("dropout", "warning", layer, text, "dropout_param.dropout_ratio")
 
 
 def zero_weights(subject: Subject) -> Iterator[Finding]:
-    """Yield layers without a filler that a training run from the beginning would leave at zero."""
+    """Yield layers without a filler, whose weights start at zero."""
     for state in subject.states:
         if state.phase != "TRAIN" or not state.losses:
             continue
@@ -108,8 +108,8 @@ def zero_weights(subject: Subject) -> Iterator[Finding]:
             if filler.type == "constant" and filler.value == 0:
                 text = (
                     "its weights start at 0",
-                    "the default filler is constant 0: all outputs of the layer are alike, and so are their gradients",
-                    "a weight_filler such as xavier or msra; or start from weights that have this layer",
+                    "the default filler is constant 0: all outputs of the layer have equal values and gradients",
+                    "set a weight_filler such as xavier or msra, or start from weights that contain this layer",
                 )
                 yield subject.finding(
                     "zero-weights", "warning", layer, text, f"{name}.weight_filler", phase=state.phase
@@ -117,7 +117,7 @@ def zero_weights(subject: Subject) -> Iterator[Finding]:
 
 
 def data(subject: Subject) -> Iterator[Finding]:
-    """Yield tests on changing data, and data prepared in two ways."""
+    """Yield random augmentation in testing, and preprocessing that differs between the phases."""
     feeds: dict[str, pb.LayerParameter] = {}
     for state in subject.states:
         for layer in state.layers:
@@ -137,9 +137,9 @@ def _test_data(subject: Subject, state: State, layer: pb.LayerParameter) -> Iter
         path = "transform_param" if name == "mirror" else "image_data_param"
         if getattr(message, name):
             text = (
-                f"{name} in testing",
+                f"{name} is set in testing",
                 "two tests of the same weights give different scores",
-                f"leave {path}.{name} to the TRAIN layer",
+                f"set {path}.{name} in the TRAIN layer only",
             )
             yield subject.finding("test-augmented", "warning", layer, text, f"{path}.{name}", phase="TEST")
 
@@ -151,8 +151,8 @@ def _compared(subject: Subject, train: pb.LayerParameter, test: pb.LayerParamete
         one, two = (list(one), list(two)) if name == "mean_value" else (one, two)
         if one != two:
             text = (
-                f"transform_param.{name} is {two or 'not given'} here and {one or 'not given'} in training",
-                "the net is tested on values of another kind than it learned from",
-                "give both the same, unless this is what you want",
+                f"transform_param.{name} is {two or 'not set'}, but {one or 'not set'} in training",
+                "the net is tested on data unlike its training data",
+                "use the same value, unless the difference is intended",
             )
             yield subject.finding("train-test", "warning", test, text, f"transform_param.{name}", phase="TEST")

@@ -1,4 +1,4 @@
-"""Rules about what a net computes and nobody uses."""
+"""Rules about layers, blobs and parameters that have no use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from caffe_compat.tools.lint.target import State, Subject, is_deploy, loss_weigh
 
 
 def unused_tops(subject: Subject) -> Iterator[Finding]:
-    """Yield blobs that nothing reads: in training, or of a data layer."""
+    """Yield blobs that no layer reads, in training or from a data layer."""
     for state in subject.states:
         for value in state.flow.values():
             layer = state.layers[value.maker]
@@ -26,9 +26,9 @@ def unused_tops(subject: Subject) -> Iterator[Finding]:
             if not fed and (state.phase != "TRAIN" or not state.losses):
                 continue
             text = (
-                f"nothing reads its top {value.blob!r}",
-                "it is an output then: computed, and written to the log, in every iteration",
-                "leave it out, give it a reader, or end it in a Silence layer",
+                f"no layer reads its top {value.blob!r}",
+                "so it is an output, computed and logged in every iteration",
+                "remove it, read it, or end it in a Silence layer",
             )
             yield subject.finding("unused-top", "warning", layer, text, "top", phase=state.phase)
 
@@ -45,14 +45,14 @@ def never_built(subject: Subject) -> Iterator[Finding]:
             needs = f"stage {', '.join(stages)}" if stages else "a level"
             text = (
                 f"neither phase includes it without {needs}",
-                "Caffe leaves it out without a word",
+                "Caffe skips it silently",
                 f"run with --stage={','.join(stages)}" if stages else "run with --level",
             )
         else:
             text = (
                 "no phase can include it",
                 "its rules contradict each other, or exclude both phases",
-                "correct them",
+                "correct the rules",
             )
         yield subject.finding("never-built", "note" if possible else "warning", layer, text, "include")
 
@@ -64,15 +64,15 @@ def _possible(rule: pb.NetStateRule) -> bool:
 
 
 def no_gradient(subject: Subject) -> Iterator[Finding]:
-    """Yield layers whose parameters would be trained if a loss depended on them, and nets without a loss."""
+    """Yield layers with learning rates that no loss depends on, and training nets without a loss."""
     for state in subject.states:
         if state.phase != "TRAIN" or is_deploy(subject.net):
             continue
         learns = [number for number, layer in enumerate(state.layers) if _learns(layer)]
         if learns and not state.losses:
             text = (
-                "the net has parameters and no loss",
-                "no gradient is computed: training changes nothing but by weight decay",
+                "the net has parameters but no loss",
+                "no gradient is computed, so training only applies weight decay",
                 "add a loss layer, or a loss_weight",
             )
             yield subject.finding("no-loss", "warning", None, text, phase=state.phase)
@@ -81,8 +81,8 @@ def no_gradient(subject: Subject) -> Iterator[Finding]:
         for number in learns:
             if number not in reached:
                 text = (
-                    "its parameters have a learning rate, and no loss depends on them",
-                    "Caffe skips their backward pass: they stay as they were filled, but for weight decay",
+                    "its parameters have a learning rate, but no loss depends on them",
+                    "Caffe skips their backward pass, so training only applies weight decay",
                     "connect it to a loss, or set lr_mult: 0",
                 )
                 yield subject.finding("no-gradient", "warning", state.layers[number], text, phase=state.phase)
@@ -96,7 +96,7 @@ def _learns(layer: pb.LayerParameter) -> bool:
 
 
 def _reached(state: State) -> set[int]:
-    """Return the numbers of the layers that the gradient of a loss reaches."""
+    """Return the indices of the layers that the gradient of a loss reaches."""
     reached = set(state.losses)
     for number in range(len(state.layers) - 1, -1, -1):
         layer = state.layers[number]
@@ -109,7 +109,7 @@ def _reached(state: State) -> set[int]:
 
 
 def duplicate_names(subject: Subject) -> Iterator[Finding]:
-    """Yield layers that have the name of another one of the same net."""
+    """Yield layers that share their name with another layer of the net."""
     for state in subject.states:
         seen: dict[str, int] = {}
         for layer in state.layers:
@@ -117,8 +117,8 @@ def duplicate_names(subject: Subject) -> Iterator[Finding]:
             if layer.name in seen:
                 text = (
                     f"another layer has this name (line {seen[layer.name]})",
-                    "weights are copied by name: the first gets them all, the second none",
-                    "give it a name of its own",
+                    "weights are copied by name: the first layer gets them, the second none",
+                    "rename it",
                 )
                 yield subject.finding("duplicate-name", "warning", layer, text, "name", phase=state.phase)
             seen.setdefault(layer.name, at.line if at else 0)
