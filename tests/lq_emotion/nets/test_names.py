@@ -14,14 +14,15 @@ from lq_emotion.nets.names import (
     method_in,
     parse_label,
 )
+from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import recipe
 
 
 def test_users_and_files_keep_their_spellings():
-    assert [str(net) for net in Net] == ["HQ", "vlqr", "vlqr_non_joint", "pretrain"]
-    assert [str(method) for method in Method] == ["HR", "LR", "Non-Joint", "Joint", "Joint-OA"]
-    assert list(ROWS) == ["HR", "LR", "Non-Joint", "Joint", "OA"]
-    assert [method.recipe for method in Method] == ["hr", "lr", "non_joint", "joint", "joint_oa"]
+    assert [str(net) for net in Net][:4] == ["HQ", "vlqr", "vlqr_non_joint", "pretrain"]
+    assert [str(method) for method in METHODS] == ["HR", "LR", "Non-Joint", "Joint", "Joint-OA"]
+    assert list(ROWS)[:5] == ["HR", "LR", "Non-Joint", "Joint", "OA"]
+    assert [method.recipe for method in METHODS] == ["hr", "lr", "non_joint", "joint", "joint_oa"]
 
 
 def test_every_net_has_a_builder_and_every_method_a_recipe():

@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from lq_emotion.nets.definitions import parts
+from lq_emotion.nets.definitions import builder, parts
+from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, told
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS, Disagreement
 from lq_emotion.studies.robust_lq.stages import DRAWS
@@ -121,7 +122,9 @@ def _settings(name: str) -> str:
 
 
 def _touches(name: str) -> str:
-    return ", ".join(dict.fromkeys(part for value in choices()[name] for part in parts(name, value)))
+    others = {f"train {net}" for net in Net if builder(net).shipped is None}  # nets that the authors do not have
+    changed = dict.fromkeys(part for value in choices()[name] for part in parts(name, value))
+    return ", ".join(part for part in changed if part not in others)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ _TABLE = {
         (0.130, 0.358, 0.285), (0.132, 0.308, 0.223), (0.132, 0.273, 0.172),
     ),
 }  # fmt: skip
+METHODS = (Method.HR, *_TABLE)
+"""The methods of the published table."""
 
 
 def published(method: Method, factor: int) -> PublishedScores | None:

@@ -14,12 +14,12 @@ from lq_emotion.cli import main
 from lq_emotion.crops.own_size import shrink
 from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.nets.definitions import builder, parts
-from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, choices, otherwise, setting, shown
 from lq_emotion.report import disagreements as in_report
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
 from lq_emotion.studies.robust_lq.plan import stages
+from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.stages import DRAWS, StudyPlan, do_h5, do_prepare, do_sr_data
 from matlab_ports._recordings.prepare_recording import stretch_luma
 from matlab_ports.imresize import imresize
@@ -73,7 +73,7 @@ def plan(recordings, tmp_path):
     for name in ("Train", "Set5"):
         (pictures / name).mkdir(parents=True)
         Image.new("L", (48, 48)).save(pictures / name / "picture.bmp")
-    return StudyPlan(recordings, tmp_path / "out", scales=(3,), preset="small", pictures=pictures)
+    return StudyPlan(recordings, tmp_path / "out", rows=METHODS, scales=(3,), preset="small", pictures=pictures)
 
 
 def told(plan):
@@ -286,7 +286,7 @@ def test_the_nets_of_all_rows_have_as_many_parameters_as_the_paper_claims():
     from caffe_compat import load_net
     from lq_emotion.studies.robust_lq import recipes
 
-    nets = {recipes.recipe(method).net for method in Method}
+    nets = {recipes.recipe(method).net for method in METHODS}
     assert {load_net(builder(net).deploy(AS_CODE, 1)).caffe.parameter_count() for net in nets} == {2_946_649}
     counts = {
         net: {
