@@ -1,4 +1,4 @@
-"""Nets that can be run here and now: data from their sources where these are there, made up where they are not."""
+"""Provide nets with data: from their sources, or made up if the sources cannot be read."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 @dataclass
 class Feed(Closing):
-    """A shaped net and what to run it on, which is open until the feed is closed.
+    """A shaped net and its data sources, which stay open until the feed is closed.
 
     Attributes
     ----------
     graph : the net.
     sources : data layers whose data can be read.
-    made_up : blobs that get values from a generator, with their shapes.
-    notes : what was made up in place of data that cannot be read, one line for each layer.
-    seed : of the generator; the same values come again for it.
+    made_up : blob -> shape, for blobs filled with generated values.
+    notes : a line per layer whose data is made up, with the reason.
+    seed : seed of the generated values.
     """
 
     graph: NetGraph
@@ -38,13 +38,13 @@ class Feed(Closing):
     _drawn: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def made_up_batch(self) -> dict[str, torch.Tensor]:
-        """Return the made-up values by blob, always the same; labels and indices are 0."""
+        """Return the generated values by blob, the same on every call; labels and indices are 0."""
         if not self._drawn:
             generator = torch.Generator().manual_seed(self.seed)
-            whole = whole_number_blobs(self.graph)
+            integers = whole_number_blobs(self.graph)
             for blob, shape in self.made_up.items():
-                zero = blob in whole
-                self._drawn[blob] = torch.zeros(shape) if zero else torch.randn(shape, generator=generator)
+                is_integer = blob in integers
+                self._drawn[blob] = torch.zeros(shape) if is_integer else torch.randn(shape, generator=generator)
         return dict(self._drawn)
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class Feed(Closing):
             source.close()
 
     def next(self) -> dict[str, torch.Tensor]:
-        """Return a batch by blob: the next of each source, and the made-up values."""
+        """Return a batch by blob: the next batch of each source, and the generated values."""
         batch = self.made_up_batch()
         for source in self.sources:
             batch |= source.next()
@@ -67,19 +67,19 @@ def feed(
     made_up: bool = True,
     seed: int = 0,
 ) -> Feed:
-    """Shape a net, its data layers included.
+    """Infer the shapes of a net, including its data layers.
 
     Parameters
     ----------
     net : the prepared definition.
-    input_shapes : shapes of fed blobs; a data layer whose tops are all here is not opened.
-    made_up : make up the values of data layers whose data cannot be read; else that is an error.
-    seed : of made-up values.
+    input_shapes : shapes of fed blobs; a data layer is not opened if all its tops are listed.
+    made_up : generate values for data layers whose data cannot be read, instead of failing.
+    seed : seed of the generated values.
 
     Raises
     ------
     CaffeCompatError
-        everything wrong with the net, or an input whose shape nothing tells.
+        all errors of the net, including inputs of unknown shape.
     """
     shapes: dict[str, Shape] = {blob: tuple(shape) for blob, shape in (input_shapes or {}).items()}
     sources: list[DataSource] = []
@@ -101,20 +101,20 @@ def feed(
                 reason = str(error)
         shapes |= guessed_shapes(layer, shapes)
         if all(top in shapes for top in layer.top):
-            told = ", ".join(f"{top} {'x'.join(map(str, shapes[top]))}" for top in layer.top)
-            notes.append(f"layer {layer.name!r}: made up, {told}" + (f" ({reason})" if reason else ""))
+            shown = ", ".join(f"{top} {'x'.join(map(str, shapes[top]))}" for top in layer.top)
+            notes.append(f"layer {layer.name!r}: made up, {shown}" + (f" ({reason})" if reason else ""))
     graph = build_graph(net, input_shapes=shapes)
-    read_here = {top for source in sources for top in source.tops}
-    left = {blob: graph.shapes[blob] for blob in graph.inputs if blob not in read_here}
-    return Feed(graph, tuple(sources), left, tuple(notes), seed)
+    read = {top for source in sources for top in source.tops}
+    made_up_shapes = {blob: graph.shapes[blob] for blob in graph.inputs if blob not in read}
+    return Feed(graph, tuple(sources), made_up_shapes, tuple(notes), seed)
 
 
 def guessed_shapes(layer: pb.LayerParameter, known: InputShapes) -> dict[str, Shape]:
-    """Return the shapes that a data layer's fields imply: batch size, crop, colour; of tops that they tell enough of.
+    """Infer shapes of a data layer's tops from its fields (batch size, crop, colour), as far as they suffice.
 
     Parameters
     ----------
-    known : shapes that are known already; a label has as many rows as the data.
+    known : blob -> shape known before; a label has as many rows as the data.
     """
     feeder = facts(layer.type)
     if not isinstance(feeder, ImageFed) or not layer.top:
@@ -129,7 +129,7 @@ def guessed_shapes(layer: pb.LayerParameter, known: InputShapes) -> dict[str, Sh
 
 
 def whole_number_blobs(graph: NetGraph) -> set[str]:
-    """Return the blobs that must hold whole numbers: labels, indices, selectors, and what they are copies of."""
+    """Return the blobs that must hold whole numbers: labels, indices, selectors, and the blobs they are copied from."""
     blobs: set[str] = set()
     for node in reversed(graph.nodes):
         blobs.update(node.bottoms[index] for index in node.layer.whole_number_bottoms(len(node.bottoms)))

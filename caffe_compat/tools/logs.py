@@ -1,7 +1,7 @@
-"""Read training logs of Caffe (and ours, whose lines are the same) back into numbers.
+"""Parse training logs of Caffe, and of this engine, whose lines are the same.
 
-Facts from BVLC Caffe 9b89154, solver.cpp and tools/extra/parse_log.py: an iteration is named in a line before its
-outputs; seconds count from the first line of the log; glog's stamps carry no year.
+Facts from BVLC Caffe 9b89154, solver.cpp and tools/extra/parse_log.py: a line with the iteration precedes its outputs;
+seconds count from the first line of the log; glog's timestamps have no year.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _OUTPUT = re.compile(rf"(Train|Test) net output #(\d+): (\S+) = {_NUMBER}")
 
 @dataclass(frozen=True)
 class Entry:
-    """One number of a log.
+    """A number of a log.
 
     Attributes
     ----------
-    iteration : it belongs to.
+    iteration : iteration of the number.
     kind : "loss", "lr", "train" or "test".
-    name : of the output blob; empty for loss and lr.
-    index : number of the output, counted by the log.
-    net : number of the test net.
+    name : name of the output blob; empty for loss and lr.
+    index : index of the output in the log.
+    net : index of the test net.
     value : the number.
-    seconds : since the first line of the log.
+    seconds : time since the first line of the log.
     """
 
     iteration: int
@@ -52,12 +52,12 @@ class Entry:
 
     @property
     def key(self) -> tuple[int, str, str, int, int]:
-        """Return what tells this entry from the others of a log."""
+        """Return what identifies this entry in a log."""
         return self.iteration, self.kind, self.name, self.index, self.net
 
     @property
-    def told(self) -> str:
-        """Return what it is, in words."""
+    def description(self) -> str:
+        """Return a description for messages."""
         if self.kind in ("loss", "lr"):
             return f"iteration {self.iteration}, {self.kind}"
         net = f" of net #{self.net}" if self.kind == "test" and self.net else ""
@@ -65,22 +65,22 @@ class Entry:
 
 
 def read_log(path: str | PathLike[str]) -> list[Entry]:
-    """Return every number of a training log, in its order.
+    """Return the numbers of a training log, in order.
 
     Raises
     ------
     FileError
-        The file cannot be read, or holds no line of a training run.
+        if the file cannot be read, or is not the log of a training run.
     """
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror or error}", file=path) from None
-    found = list(_entries(text))
-    if not found:
-        hint = "what `caffe train` writes to stderr, or --log=FILE here"
-        raise FileError("holds no iteration of a training run", file=path, hint=hint)
-    return found
+        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=path) from None
+    entries = list(_entries(text))
+    if not entries:
+        hint = "pass the stderr of `caffe train`, or a log of `caffe-compat train --log=FILE`"
+        raise FileError("no iteration of a training run found", code="wrong-format", file=path, hint=hint)
+    return entries
 
 
 def is_log(text: str) -> bool:
@@ -117,7 +117,7 @@ def _entries(text: str) -> Iterator[Entry]:
 
 
 def _time(stamp: re.Match[str], first: datetime | None) -> datetime:
-    """Return the time of a stamp, in a leap year; of the year after where it lies before the first."""
+    """Return a timestamp's time in a leap year, or in the next year if it precedes the first."""
     month, day, hour, minute, second, micro = map(int, stamp.groups())
     try:
         now = datetime(2000, month, day, hour, minute, second, micro)  # noqa: DTZ001  (stamps are local times)
@@ -127,16 +127,16 @@ def _time(stamp: re.Match[str], first: datetime | None) -> datetime:
 
 
 def rows(entries: Sequence[Entry], kind: str) -> list[dict[str, float]]:
-    """Return a row for every iteration with outputs of a kind ("train" or "test"), with the columns of parse_log.py."""
+    """Return a row per iteration with outputs of a kind ("train" or "test"), with the columns of parse_log.py."""
     rates = {entry.iteration: entry.value for entry in entries if entry.kind == "lr"}
     losses = {entry.iteration: entry.value for entry in entries if entry.kind == "loss"}
     names = [(e.net, e.index, e.name) for e in entries if e.kind == kind]
     several = len({net for net, _, _ in names}) > 1
-    found: dict[int, dict[str, float]] = {}
+    by_iteration: dict[int, dict[str, float]] = {}
     for entry in entries:
         if entry.kind != kind:
             continue
-        row = found.setdefault(
+        row = by_iteration.setdefault(
             entry.iteration,
             {"NumIters": entry.iteration, "Seconds": entry.seconds, "LearningRate": _rate(rates, entry.iteration)},
         )
@@ -144,17 +144,17 @@ def rows(entries: Sequence[Entry], kind: str) -> list[dict[str, float]]:
             row.setdefault("SmoothedLoss", losses[entry.iteration])
         name = f"{entry.name}#{entry.net}" if several else entry.name
         row[name if name not in row else f"{name}.{entry.index}"] = entry.value
-    return list(found.values())
+    return list(by_iteration.values())
 
 
 def _rate(rates: dict[int, float], iteration: int) -> float:
-    """Return the rate of an iteration: the last one logged up to it, or the first one there is."""
-    before = [at for at in rates if at <= iteration]
-    return rates[max(before)] if before else next(iter(rates.values()), float("nan"))
+    """Return the learning rate of an iteration: the last one logged up to it, or the first of the log."""
+    previous = [at for at in rates if at <= iteration]
+    return rates[max(previous)] if previous else next(iter(rates.values()), float("nan"))
 
 
 def write_csv(table: Sequence[dict[str, float]], path: str | PathLike[str], delimiter: str = ",") -> None:
-    """Write rows as CSV; columns in the order they first appear."""
+    """Write rows as CSV; columns in the order of their first appearance."""
     columns = list(dict.fromkeys(name for row in table for name in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, delimiter=delimiter, lineterminator="\n")

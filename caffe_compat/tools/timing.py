@@ -1,8 +1,8 @@
-"""How long each layer takes, forward and backward, as ``caffe time`` measures it: layer by layer, nothing fused.
+"""Time each layer forward and backward as ``caffe time`` does: layer by layer, nothing fused.
 
-Facts from BVLC Caffe 9b89154, tools/caffe.cpp and util/benchmark.cpp: one pass before the clock starts; every layer is
-timed by itself, data layers too, on a GPU with events that are waited for; the backward pass of a layer is timed
-whether or not the loss depends on it.
+Facts from BVLC Caffe 9b89154, tools/caffe.cpp and util/benchmark.cpp: one pass runs before the clock starts; every
+layer is timed separately, data layers too, on a GPU with synchronized events; the backward pass of a layer is timed
+even if the loss does not depend on it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from caffe_compat.tools.feeds import Feed
 
 @dataclass
 class LayerTime:
-    """Means over all iterations, in milliseconds."""
+    """The times of a layer: means over all iterations, in milliseconds."""
 
     name: str
     type: str
@@ -31,15 +31,15 @@ class LayerTime:
 
 @dataclass
 class Timing:
-    """What was measured; means over all iterations, in milliseconds.
+    """The times of a net: means over all iterations, in milliseconds.
 
     Attributes
     ----------
-    layers : in the net's order; Split layers stand where Caffe inserts them.
-    forward_ms, backward_ms : of the passes, all layers one by one.
-    forward_backward_ms : of an iteration.
-    total_ms : of all iterations.
-    net_forward_ms, net_forward_backward_ms : of the net as one torch module, with its layers fused, data not included.
+    layers : in the net's order, with the Split layers that Caffe inserts.
+    forward_ms, backward_ms : time of the passes, layer by layer.
+    forward_backward_ms : time of an iteration.
+    total_ms : time of all iterations.
+    net_forward_ms, net_forward_backward_ms : time of the net as one torch module, with fused layers, without data.
     """
 
     iterations: int

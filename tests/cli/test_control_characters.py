@@ -1,4 +1,4 @@
-"""Names of layers and blobs may hold anything; what would steer a terminal or break a picture is shown as an escape."""
+"""Control characters in the names of layers and blobs are escaped in terminals, logs and diagrams."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -41,7 +41,7 @@ def folder(tmp_path, monkeypatch):
     ],
     ids=" ".join,
 )
-def test_nothing_controls_the_terminal_or_the_log(folder, capsys, arguments):
+def test_names_cannot_control_the_terminal_or_the_log(folder, capsys, arguments):
     main(arguments)
     streams = capsys.readouterr()
     text = streams.out + streams.err
@@ -50,7 +50,7 @@ def test_nothing_controls_the_terminal_or_the_log(folder, capsys, arguments):
 
 
 @pytest.mark.parametrize("file", ["net.svg", "net.dot"])
-def test_pictures_show_escapes_and_are_whole(folder, file):
+def test_diagrams_show_escapes_and_are_well_formed(folder, file):
     assert main(["draw", "net.prototxt", file]) == 0
     text = (folder / file).read_text(encoding="utf-8")
     assert CONTROL.findall(text) == []

@@ -29,9 +29,9 @@ def output(capsys):
     def run(*argv, code=0):
         capsys.readouterr()
         assert main(argv) == code
-        found = capsys.readouterr()
-        assert "Traceback" not in found.err
-        return found.out if code == 0 else found.err
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return captured.out if code == 0 else captured.err
 
     return run
 
@@ -64,7 +64,7 @@ def test_what_cannot_be_converted_is_one_error_and_leaves_nothing(folder, output
     )
     before = sorted(folder.iterdir())
     model = "--model=net.prototxt"
-    for argv, told in (
+    for argv, expected in (
         (["snap_iter_2.caffemodel", "w.onx", model], "w.onx: '.onx'"),
         (["snap_iter_2.caffemodel", "gone/w.pt", model], "gone: folder"),
         (["snap_iter_2.caffemodel", "w.pt"], "pass --model=FILE"),
@@ -75,7 +75,7 @@ def test_what_cannot_be_converted_is_one_error_and_leaves_nothing(folder, output
         (["train.h5", "w.pt", model], "train.h5"),
         (["net.prototxt", "w.pt", model], "net.prototxt"),
     ):
-        assert told in output("convert", *argv, code=1)
+        assert expected in output("convert", *argv, code=1)
     assert sorted(folder.iterdir()) == before
 
 
@@ -85,8 +85,8 @@ def test_a_net_with_more_layers_than_the_weights_is_not_filled_with_chance(folde
         'layer { name: "more" type: "InnerProduct" bottom: "ip" top: "more" inner_product_param { num_output: 1 } }\n'
     )
     (folder / "more.prototxt").write_text(more.replace('layer { name: "loss"', layer + 'layer { name: "loss"'))
-    told = output("convert", "snap_iter_2.caffemodel", "w.pt", "--model=more.prototxt", code=1)
-    assert "more.weight, more.bias" in told
+    error = output("convert", "snap_iter_2.caffemodel", "w.pt", "--model=more.prototxt", code=1)
+    assert "more.weight, more.bias" in error
 
 
 def test_show_counts_the_authors_parameters(output):
@@ -94,16 +94,16 @@ def test_show_counts_the_authors_parameters(output):
     assert text.splitlines()[-2].split()[-1] == "2,946,649"
     row = next(line for line in text.splitlines() if line.startswith("pool3"))
     assert row.split() == ["pool3", "Pooling", "pool3", "2x256x5x5", "50.0", "KiB"]
-    found = json.loads(output("show", str(definition(CNN_D)), "--input=data=2x1x96x96", "--input=label=2x1", "--json"))
-    assert found["parameters"] == 2946649
+    shown = json.loads(output("show", str(definition(CNN_D)), "--input=data=2x1x96x96", "--input=label=2x1", "--json"))
+    assert shown["parameters"] == 2946649
 
 
 def test_show_lists_weights_of_both_forms(folder, output):
     output("convert", "snap_iter_2.caffemodel", "w.h5")
     for file in ("snap_iter_2.caffemodel", "w.h5"):
-        found = json.loads(output("show", file, "--json"))
-        assert found["parameters"] == 4
-        assert [row["blobs"] for row in found["layers"] if row["layer"] == "ip"] == [[[1, 3], [1]]]
+        shown = json.loads(output("show", file, "--json"))
+        assert shown["parameters"] == 4
+        assert [row["blobs"] for row in shown["layers"] if row["layer"] == "ip"] == [[[1, 3], [1]]]
 
 
 def test_show_tells_what_is_wrong(folder, output):
@@ -184,17 +184,17 @@ layer { name: "b" type: "ReLU" bottom: "flat" top: "b" }
 
 def test_show_counts_multiply_accumulates_and_memory(tmp_path, output):
     (tmp_path / "net.prototxt").write_text(COSTS)
-    found = json.loads(output("show", str(tmp_path / "net.prototxt"), "--json"))
-    rows = {row["layer"]: row for row in found["layers"]}
+    shown = json.loads(output("show", str(tmp_path / "net.prototxt"), "--json"))
+    rows = {row["layer"]: row for row in shown["layers"]}
     # 2 pictures, 4x4 positions, 6 outputs, 4/2 channels, 3x3; then 4x4 positions, 6 channels, 5 outputs, 2x2
     assert rows["conv"]["macs"] == 2 * 16 * 6 * 2 * 9
     assert rows["up"]["macs"] == 2 * 16 * 6 * 5 * 4
     assert rows["ip"]["macs"] == 2 * (5 * 8 * 8) * 7
     assert rows["relu"]["macs"] == rows["relu"]["memory"] == rows["flat"]["memory"] == 0
     assert rows["conv"]["memory"] == 4 * 2 * 6 * 16
-    assert found["macs"] == sum(row["macs"] for row in found["layers"])
-    assert found["memory"] == 4 * 2 * (4 * 81 + 6 * 16 + 5 * 64 + 7 + 7 + 7)
-    assert found["memory_required_for_data"] == 4 * 2 * (4 * 81 + 2 * 6 * 16 + 5 * 64 + 7 + 7 + 2 * 7 + 2 * 7)
+    assert shown["macs"] == sum(row["macs"] for row in shown["layers"])
+    assert shown["memory"] == 4 * 2 * (4 * 81 + 6 * 16 + 5 * 64 + 7 + 7 + 7)
+    assert shown["memory_required_for_data"] == 4 * 2 * (4 * 81 + 2 * 6 * 16 + 5 * 64 + 7 + 7 + 2 * 7 + 2 * 7)
     text = output("show", str(tmp_path / "net.prototxt"))
     assert "5.9 KiB" in text.splitlines()[-2]
     assert 'Caffe\'s "Memory required for data" is 6.9 KiB' in text.splitlines()[-1]

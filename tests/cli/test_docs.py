@@ -12,7 +12,7 @@ def test_every_command_is_documented():
     assert [name for name in COMMANDS if name not in DOCS] == []
 
 
-def test_help_lists_every_command_and_each_has_its_own(capsys):
+def test_help_lists_every_command_and_each_command_has_help(capsys):
     assert main(["--help"]) == 0
     listed = [
         line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("    ") and line[4] != " "
@@ -23,6 +23,6 @@ def test_help_lists_every_command_and_each_has_its_own(capsys):
         assert f"usage: caffe-compat {name}" in capsys.readouterr().out
 
 
-def test_commands_are_spelled_with_dashes_as_well(capsys):
+def test_commands_can_be_spelled_with_dashes(capsys):
     assert main(["finetune-report", "--help"]) == 0
     assert "finetune_report" in capsys.readouterr().out

@@ -42,7 +42,7 @@ def test_a_command_leaves_nothing_open(folder, command):
         gc.enable()
 
 
-def test_trainings_side_by_side_end(tmp_path):
+def test_parallel_trainings_end(tmp_path):
     assert [problem for problem, _ in ends(tmp_path, TRAIN, runs=3, at_once=3)] == [""] * 3
 
 
@@ -56,7 +56,7 @@ net = solver.net
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [*COMMANDS, "convert", "draw", "script"])
-def test_a_command_ends_40_times_of_40(folder, tmp_path_factory, command):
+def test_a_command_ends_every_time_in_40_runs(folder, tmp_path_factory, command):
     (folder / "script.py").write_text(SCRIPT)
     others = {
         "convert": ["convert", "snap_iter_1.caffemodel", "out.h5"],

@@ -36,7 +36,7 @@ sys.exit({function}())
         ("lq-emotion", "lq_emotion.cli.demo"),
     ],
 )
-def test_an_interrupted_import_is_one_line_and_130(command, module):
+def test_an_interrupted_import_is_one_line_and_exit_code_130(command, module):
     entry, function = COMMANDS[command]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(entry=entry, function=function), module],
@@ -53,7 +53,7 @@ CUSTOMISED = PROGRAM[: PROGRAM.index("from {entry}")].replace("sys.argv[1]", 'os
 
 
 @pytest.mark.parametrize("module", ["matlab_ports._support.errors", "h5py", "matlab_ports._commands.evaluation"])
-def test_an_interrupted_import_of_the_scripts_is_one_line_and_130(module, tmp_path):
+def test_an_interrupted_import_of_the_ports_is_one_line_and_exit_code_130(module, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(CUSTOMISED)
     done = subprocess.run(
         [sys.executable, "-m", "matlab_ports", "run_eval", "--help"],
@@ -65,7 +65,7 @@ def test_an_interrupted_import_of_the_scripts_is_one_line_and_130(module, tmp_pa
     assert (done.returncode, done.stderr) == (130, "matlab_ports: error: interrupted\n")
 
 
-def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
+def test_an_interrupted_command_exits_with_130(monkeypatch, capsys):
     from lq_emotion import cli as application
 
     def interrupted(_args):
@@ -80,7 +80,7 @@ def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
     assert [line.partition(": error: interrupted")[0] for line in err] == ["caffe-compat", "lq-emotion"]
 
 
-def test_signals_reach_what_tests_start():
+def test_signals_reach_the_processes_that_tests_start():
     """Also where the tests were started by a script in the background, which has them ignored."""
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
@@ -98,7 +98,7 @@ sys.exit(caffe_compat())
 
 
 @pytest.mark.parametrize(("argv", "code"), [(["layers"], 0), (["shwo"], 2)])
-def test_a_command_ends_whatever_becomes_of_the_interpreter(argv, code, tmp_path):
+def test_a_command_ends_even_if_the_interpreters_shutdown_hangs(argv, code, tmp_path):
     with (tmp_path / "out").open("w") as out:
         done = subprocess.run(
             [sys.executable, "-c", STUCK, *argv],

@@ -26,8 +26,8 @@ def folder(tmp_path, monkeypatch, capsys):
 
 def report(capsys, *argv, code=0):
     assert main(["finetune-report", "--weights=snap_iter_2.caffemodel", *argv]) == code
-    found = capsys.readouterr()
-    return found.out if code in (0, 1) and found.out else found.err
+    captured = capsys.readouterr()
+    return captured.out if code in (0, 1) and captured.out else captured.err
 
 
 def test_the_report_lists_the_outcome_of_each_blob(folder, capsys):
@@ -48,9 +48,9 @@ def test_the_report_lists_the_outcome_of_each_blob(folder, capsys):
 
 
 def test_the_report_can_be_json(folder, capsys):
-    found = json.loads(report(capsys, "--model=wide.prototxt", "--json"))
-    assert found["copied"] == ["ip.weight", "ip.bias"]
-    assert found["left_at_filler"] == ["more.weight", "more.bias"]
+    result = json.loads(report(capsys, "--model=wide.prototxt", "--json"))
+    assert result["copied"] == ["ip.weight", "ip.bias"]
+    assert result["left_at_filler"] == ["more.weight", "more.bias"]
 
 
 def test_the_adapted_weights_can_be_written(folder, capsys):
@@ -60,7 +60,7 @@ def test_the_adapted_weights_can_be_written(folder, capsys):
     assert "start.onx: '.onx'" in report(capsys, "--model=new.prototxt", "--output=start.onx", code=1)
 
 
-def test_training_takes_renamed_weights_and_reports(folder, capsys):
+def test_training_accepts_renamed_weights_and_reports_them(folder, capsys):
     argv = ["train", "--solver=solver.prototxt", "--net=new.prototxt", "--weights=snap_iter_2.caffemodel"]
     argv += ["--max_iter=0", "--set=snapshot: 1", "--snapshot_prefix=out"]
     assert main([*argv, "--rename=ip=head", "--report"]) == 0
@@ -71,7 +71,7 @@ def test_training_takes_renamed_weights_and_reports(folder, capsys):
     assert "rename = 'ipp=head': the file has no such layer (did you mean 'ip'?)" in capsys.readouterr().err
 
 
-def test_training_fails_on_layers_that_do_not_fit_unless_told_to_leave_them_out(folder, capsys):
+def test_training_fails_on_mismatched_layers_unless_they_are_skipped(folder, capsys):
     (folder / "two.prototxt").write_text(
         NET.replace("num_output: 1", "num_output: 1 bias_term: false").replace(
             " param { lr_mult: 2 decay_mult: 0 }", ""

@@ -14,11 +14,14 @@ from caffe_compat.cli.multi_gpu import command_without_gpu, environments, run_to
 
 
 def test_each_process_is_told_its_place():
-    told = environments([1, 3], {"A": "b"})
-    assert [(env["RANK"], env["LOCAL_RANK"], env["WORLD_SIZE"]) for env in told] == [("0", "0", "2"), ("1", "1", "2")]
-    assert {env["CUDA_VISIBLE_DEVICES"] for env in told} == {"1,3"}
-    assert len({env["MASTER_PORT"] for env in told}) == 1
-    assert all(env["A"] == "b" for env in told)
+    processes = environments([1, 3], {"A": "b"})
+    assert [(env["RANK"], env["LOCAL_RANK"], env["WORLD_SIZE"]) for env in processes] == [
+        ("0", "0", "2"),
+        ("1", "1", "2"),
+    ]
+    assert {env["CUDA_VISIBLE_DEVICES"] for env in processes} == {"1,3"}
+    assert len({env["MASTER_PORT"] for env in processes}) == 1
+    assert all(env["A"] == "b" for env in processes)
     assert environments([1], {"CUDA_VISIBLE_DEVICES": "5,7"})[0]["CUDA_VISIBLE_DEVICES"] == "7"
 
 
@@ -30,7 +33,7 @@ def test_each_process_is_told_its_place():
         ["train", "--solver=s", "--gpu", "0,1"],
     ],
 )
-def test_the_processes_get_the_command_without_the_gpus(argv):
+def test_the_processes_run_the_command_without_the_gpu_flag(argv):
     assert command_without_gpu(argv) == ["train", "--solver=s"]
 
 
@@ -38,13 +41,13 @@ def python(code):
     return [sys.executable, "-c", f"import os, sys, time, signal\n{code}"]
 
 
-def test_it_ends_well_when_all_have(tmp_path):
+def test_the_exit_code_is_0_when_all_processes_succeed(tmp_path):
     code = f"open(os.path.join({str(tmp_path)!r}, os.environ['RANK']), 'w')"
     assert run_together(python(code), environments([0, 1, 2], os.environ)) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]
 
 
-def test_when_one_fails_the_others_are_ended_and_its_code_is_told():
+def test_when_a_process_fails_the_others_are_terminated_and_its_exit_code_returned():
     code = "sys.exit(7) if os.environ['RANK'] == '1' else time.sleep(60)"
     start = time.monotonic()
     assert run_together(python(code), environments([0, 1], os.environ)) == 7
@@ -52,7 +55,7 @@ def test_when_one_fails_the_others_are_ended_and_its_code_is_told():
     assert run_together(python("os.kill(os.getpid(), signal.SIGKILL)"), environments([0], os.environ)) == 137
 
 
-def test_signals_go_to_all(tmp_path):
+def test_signals_are_forwarded_to_all_processes(tmp_path):
     code = (
         "signal.signal(signal.SIGINT, lambda *_: sys.exit(0))\n"
         f"open(os.path.join({str(tmp_path)!r}, os.environ['RANK']), 'w').close()\ntime.sleep(60)\nsys.exit(3)"
@@ -71,7 +74,7 @@ def test_signals_go_to_all(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_train_on_several_gpus_starts_as_many(monkeypatch, tmp_path):
+def test_training_on_two_gpus_starts_two_processes(monkeypatch, tmp_path):
     from caffe_compat.cli import main
 
     started = []
@@ -89,7 +92,7 @@ def test_train_on_several_gpus_starts_as_many(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_of_half_the_batch_learn_what_one_does(monkeypatch, tmp_path):
+def test_two_processes_with_half_the_batch_learn_the_same_as_one(monkeypatch, tmp_path):
     import numpy as np
 
     from caffe_compat.build.weights import read_weights

@@ -34,14 +34,14 @@ def folder(tmp_path, monkeypatch):
         ["train", "--solver=solver.prototxt", "--weights=bad.h5", "--max_iter=1", "--report"],
     ],
 )
-def test_weights_that_are_not_finite_are_said_once(folder, capsys, argv):
+def test_non_finite_weights_are_reported_once(folder, capsys, argv):
     assert main(argv) == 0
     err = capsys.readouterr().err
     assert err.count(SAID) == 1
     assert f"bad.h5: {SAID}\n" in err
 
 
-def test_a_caffemodel_and_a_state_dict_are_looked_at_as_well(folder, capsys):
+def test_caffemodels_and_state_dicts_are_checked(folder, capsys):
     assert main(["convert", "bad.h5", "bad.caffemodel", "--model=net.prototxt"]) == 0
     assert main(["convert", "bad.h5", "bad.pt", "--model=net.prototxt"]) == 0
     capsys.readouterr()
@@ -53,8 +53,8 @@ def test_a_caffemodel_and_a_state_dict_are_looked_at_as_well(folder, capsys):
 
 def test_the_report_and_lint_name_the_blob(folder, capsys):
     assert main(["finetune_report", "--model=net.prototxt", "--weights=bad.h5", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["not_finite"]
-    assert found == [{"layer": "ip", "index": 0, "nan": 1, "infinite": 1, "size": 3}]
+    blobs = json.loads(capsys.readouterr().out)["not_finite"]
+    assert blobs == [{"layer": "ip", "index": 0, "nan": 1, "infinite": 1, "size": 3}]
     assert main(["lint", "net.prototxt", "--weights=bad.h5"]) == 0
     out = capsys.readouterr().out
     assert f"warning: layer 'ip': bad.h5: {SAID} [weights-not-finite]" in out
@@ -66,7 +66,7 @@ def test_load_net_warns_and_loads(folder, caplog):
     assert net.meta["report"].copied == ("ip.weight", "ip.bias")
 
 
-def test_a_loss_that_is_not_finite_is_said_once_with_its_iteration_and_blob(folder, capsys):
+def test_a_non_finite_loss_is_reported_once_with_iteration_and_blob(folder, capsys):
     argv = ["train", "--solver=solver.prototxt", "--set=base_lr: 1e18 display: 1", "--max_iter=8"]
     assert main(argv) == 0
     err = capsys.readouterr().err
@@ -79,6 +79,6 @@ def test_a_loss_that_is_not_finite_is_said_once_with_its_iteration_and_blob(fold
     assert "snap_iter_8.caffemodel" in err
 
 
-def test_a_run_without_display_says_it_too(folder, capsys):
+def test_a_run_without_display_reports_it(folder, capsys):
     assert main(["train", "--solver=solver.prototxt", "--set=base_lr: 1e18 display: 0", "--max_iter=8"]) == 0
     assert capsys.readouterr().err.count("the first that is not finite") == 1

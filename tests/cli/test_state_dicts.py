@@ -35,7 +35,7 @@ def converted(source, target="out.pt"):
     return main(["convert", source, target, "--model=net.prototxt"])
 
 
-def test_the_same_weights_give_the_same_bytes_whatever_the_file_is_called(state, capsys):
+def test_equal_weights_give_equal_bytes_under_any_file_name(state, capsys):
     assert converted("good.pt", "one.pt") == converted("good.pt", "two.pt") == 0
     assert Path("one.pt").read_bytes() == Path("two.pt").read_bytes()
     assert torch.load("one.pt", weights_only=True).keys() == state.keys()
@@ -77,7 +77,7 @@ def test_an_unusable_state_dict_is_one_line(state, change, problem, capsys):
     assert not Path("out.caffemodel").exists()
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(state, monkeypatch, capsys):
+def test_a_full_disk_is_one_line_and_leaves_no_file(state, monkeypatch, capsys):
     real = Path.open
 
     def full(path, *args, **options):

@@ -30,29 +30,32 @@ def test_time_prints_caffes_lines_for_every_layer(tmp_path, capsys):
     (tmp_path / "net.prototxt").write_text(DEPLOY)
     assert main(["time", f"-model={tmp_path}/net.prototxt", "-iterations", "2", "--json"]) == 0
     out, err = capsys.readouterr()
-    told = lines(err)
-    assert told[0] == "Use CPU."
-    assert "Testing for 2 iterations." in told
-    assert [line for line in told if line.startswith("Iteration: ")] == [
-        line for n in (1, 2) for line in told if re.fullmatch(rf"Iteration: {n} forward-backward time: \S+ ms\.", line)
+    logged = lines(err)
+    assert logged[0] == "Use CPU."
+    assert "Testing for 2 iterations." in logged
+    assert [line for line in logged if line.startswith("Iteration: ")] == [
+        line
+        for n in (1, 2)
+        for line in logged
+        if re.fullmatch(rf"Iteration: {n} forward-backward time: \S+ ms\.", line)
     ]
-    first = told.index("Average time per layer: ") + 1
+    first = logged.index("Average time per layer: ") + 1
     names = ["in", "conv", "relu", "conv_relu_0_split", "left", "right", "sum", "ip"]
-    shown = [re.fullmatch(r" *(\S+)\t(forward|backward): \S+ ms\.", line) for line in told[first : first + 16]]
+    shown = [re.fullmatch(r" *(\S+)\t(forward|backward): \S+ ms\.", line) for line in logged[first : first + 16]]
     assert [match.groups() for match in shown] == [(n, way) for n in names for way in ("forward", "backward")]
     for kind in ("Average Forward pass", "Average Backward pass", "Average Forward-Backward", "Total Time"):
-        assert sum(bool(re.fullmatch(rf"{kind}: \S+ ms\.", line)) for line in told) == 1
-    assert told[-1] == "*** Benchmark ends ***"
-    found = json.loads(out)
-    assert [row["name"] for row in found["layers"]] == names
-    times = {row["name"]: row for row in found["layers"]}
+        assert sum(bool(re.fullmatch(rf"{kind}: \S+ ms\.", line)) for line in logged) == 1
+    assert logged[-1] == "*** Benchmark ends ***"
+    result = json.loads(out)
+    assert [row["name"] for row in result["layers"]] == names
+    times = {row["name"]: row for row in result["layers"]}
     assert all(times[name]["forward_ms"] > 0 and times[name]["backward_ms"] > 0 for name in ("conv", "sum", "ip"))
-    assert found["total_ms"] == pytest.approx(2 * found["forward_backward_ms"])
-    assert found["net_forward_ms"] > 0  # which of two times is longer depends on what else the machine does
-    assert found["net_forward_backward_ms"] > 0
+    assert result["total_ms"] == pytest.approx(2 * result["forward_backward_ms"])
+    assert result["net_forward_ms"] > 0  # which of two times is longer depends on what else the machine does
+    assert result["net_forward_backward_ms"] > 0
 
 
-def test_time_reads_data_layers_and_makes_up_what_is_not_there(tmp_path, capsys, monkeypatch):
+def test_time_reads_data_layers_and_makes_up_missing_data(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_case(tmp_path)
     argv = ["time", "--model=net.prototxt", "--iterations=1"]
@@ -65,7 +68,7 @@ def test_time_reads_data_layers_and_makes_up_what_is_not_there(tmp_path, capsys,
     assert main([*argv, "--input=data=6,3", "--input=label=6,1"]) == 0
 
 
-def test_a_layer_takes_the_gradient_of_its_readers(tmp_path):
+def test_a_layer_receives_the_gradients_of_its_readers(tmp_path):
     from caffe_compat.build.net import build_net
     from caffe_compat.definition.filtering import net_state
     from caffe_compat.definition.prepare import prepare

@@ -1,4 +1,4 @@
-"""caffe-compat train and test: Caffe's flags, exit codes, signals, and what is left after a kill."""
+"""caffe-compat train and test: Caffe's flags, exit codes, signals, and snapshots after a kill."""
 
 import os
 import re
@@ -46,7 +46,7 @@ def test_flags_are_spelled_as_caffes(folder, capsys, argv):
     assert (folder / "snap_iter_12.caffemodel").is_file()
 
 
-def test_the_command_line_stands_in_for_the_files_placeholders(folder, capsys):
+def test_flags_override_the_placeholders_of_the_files(folder, capsys):
     (folder / "net.prototxt").write_text(NET.replace('source: "', 'source: "PATH/TO/'))
     text = SOLVER.replace('"net.prototxt"', '"PATH/TO/net.prototxt"').replace('"snap"', '"PATH/TO/snap"')
     (folder / "solver.prototxt").write_text(text)
@@ -87,13 +87,13 @@ def test_snapshot_and_weights_together_are_refused(folder, capsys):
     assert "--snapshot = 'a': conflicts with --weights" in text
 
 
-def test_log_goes_to_a_file_as_well(folder, capsys):
+def test_the_log_can_be_written_to_a_file(folder, capsys):
     assert main(["train", "--solver=solver.prototxt", "--log=train.log"]) == 0
     assert (folder / "train.log").read_text() == capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "expected"),
     [
         (["--solver=gone.prototxt"], "gone.prototxt"),
         (["--solver=solver.prototxt", "--snapshot=gone.solverstate"], "gone.solverstate"),
@@ -109,11 +109,11 @@ def test_log_goes_to_a_file_as_well(folder, capsys):
         (["--solver=solver.prototxt", "--set=base_lr: x"], "base_lr"),
     ],
 )
-def test_what_cannot_be_used_is_one_error_and_exit_code_1(folder, capsys, argv, told):
+def test_an_unusable_argument_is_one_error_and_exit_code_1(folder, capsys, argv, expected):
     before = sorted(folder.iterdir())
     text = failed(capsys, "train", *argv)
     assert text.startswith("caffe-compat: error: ")
-    assert told in text
+    assert expected in text
     assert sorted(folder.iterdir()) == before
 
 
@@ -151,7 +151,7 @@ def test_test_scores_batches_and_means(folder, capsys):
     assert re.findall(r"Test net output #0: loss = (\S+)", train)[-1] == shown
 
 
-def test_source_layers_that_are_not_in_the_net_are_logged_and_a_file_of_nothing_else_is_refused(folder, capsys):
+def test_source_layers_missing_from_the_net_are_logged_and_unrelated_files_refused(folder, capsys):
     assert main(["train", "--solver=solver.prototxt", "--max_iter=1"]) == 0
     head = (
         'layer { name: "more" type: "InnerProduct" bottom: "data" top: "more" inner_product_param { num_output: 1 } }'
@@ -163,10 +163,10 @@ def test_source_layers_that_are_not_in_the_net_are_logged_and_a_file_of_nothing_
     capsys.readouterr()
     ignored = r"net.cpp:746\] Ignoring source layer (\S+)\n"
     assert main(["test", "--model=net.prototxt", "--weights=wide_iter_1.caffemodel", "--iterations=1"]) == 0
-    found = re.findall(ignored, capsys.readouterr().err)
-    assert "more" in found
+    layers = re.findall(ignored, capsys.readouterr().err)
+    assert "more" in layers
     assert main(["train", "--solver=solver.prototxt", "--max_iter=1", "--weights=wide_iter_1.caffemodel"]) == 0
-    assert re.findall(ignored, capsys.readouterr().err) == found * 2  # by the training net and by the test net
+    assert re.findall(ignored, capsys.readouterr().err) == layers * 2  # by the training net and by the test net
     for command in (
         ["test", "--model=other.prototxt", "--iterations=1"],
         ["train", "--solver=solver.prototxt", "--net=other.prototxt", "--snapshot_prefix=none"],
@@ -177,7 +177,7 @@ def test_source_layers_that_are_not_in_the_net_are_logged_and_a_file_of_nothing_
     assert not list(folder.glob("none*"))
 
 
-def test_every_flag_of_caffes_binary_is_taken(folder, capsys):
+def test_every_flag_of_caffes_binary_is_accepted(folder, capsys):
     argv = [
         "train",
         "-solver",
@@ -206,7 +206,7 @@ def test_every_flag_of_caffes_binary_is_taken(folder, capsys):
     assert "note: --phase has no effect on test" in capsys.readouterr().err
 
 
-def test_weights_that_no_snapshot_can_hold_are_refused_before_training(folder, capsys, monkeypatch):
+def test_weights_too_large_for_a_snapshot_are_refused_before_training(folder, capsys, monkeypatch):
     from caffe_compat.cli import train
 
     monkeypatch.setattr(train, "SIZE_LIMIT", 4 * 4 - 1)
@@ -271,7 +271,7 @@ def test_sigint_snapshots_and_stops_and_sighup_snapshots(endless):
     assert len(list(endless.glob("*.solverstate"))) == 2
 
 
-def test_a_killed_run_leaves_whole_snapshots_and_goes_on(endless, capsys):
+def test_a_killed_run_leaves_complete_snapshots_and_can_be_resumed(endless, capsys):
     """Snapshots in every iteration, so that the kill most likely comes while one is written."""
     for delay in (0.0, 0.003, 0.011):
         process = started(endless, "--set=snapshot: 1")
@@ -296,7 +296,7 @@ def test_a_killed_run_leaves_whole_snapshots_and_goes_on(endless, capsys):
             path.unlink()
 
 
-def test_lack_of_memory_is_an_error_as_any_other(monkeypatch, capsys):
+def test_lack_of_memory_is_one_error(monkeypatch, capsys):
     def lacking(_args):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 

@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["upgrade", "upgrade_net_proto_text"])
-def test_a_v0_text_becomes_a_current_one(folder, command):
+def test_a_v0_text_is_upgraded(folder, command):
     (folder / "old.prototxt").write_text(V0)
     assert main([command, "old.prototxt", "new.prototxt"]) == 0
     net = read_net("new.prototxt")
@@ -38,7 +38,7 @@ def test_a_v0_text_becomes_a_current_one(folder, command):
 
 @pytest.mark.parametrize("command", ["upgrade", "upgrade_net_proto_binary"])
 @pytest.mark.parametrize("text", [V0, V1])
-def test_an_old_binary_becomes_a_current_one_with_its_very_values(folder, command, text):
+def test_an_old_binary_is_upgraded_with_identical_values(folder, command, text):
     net, store = parse_text(text, pb.NetParameter), BlobStore()
     weights = np.random.default_rng(0).standard_normal((2, 3, 3, 3)).astype("f4")
     owner = net.layers[0].layer if net.layers[0].HasField("layer") else net.layers[0]
@@ -61,7 +61,7 @@ def test_an_old_solver_gets_its_type_as_a_string(folder, command):
     assert solver.base_lr == 0.5
 
 
-def test_a_tool_for_one_kind_takes_no_other(folder, capsys):
+def test_a_tool_for_nets_refuses_solvers_and_conversely(folder, capsys):
     (folder / "net.prototxt").write_text(V1)
     (folder / "solver.prototxt").write_text('net: "a" base_lr: 0.5 lr_policy: "fixed" max_iter: 3')
     assert main(["upgrade_solver_proto_text", "net.prototxt", "x"]) == 1
@@ -71,7 +71,7 @@ def test_a_tool_for_one_kind_takes_no_other(folder, capsys):
     assert not (folder / "x").exists()
 
 
-def test_what_is_current_is_copied(folder):
+def test_a_current_file_is_copied(folder):
     text = 'layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
     (folder / "a.prototxt").write_text(text)
     assert main(["upgrade", "a.prototxt", "b.prototxt"]) == 0

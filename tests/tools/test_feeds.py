@@ -39,11 +39,11 @@ def fed(kind, text, **options):
         ("MemoryData", "memory_data_param { batch_size: 2 channels: 5 height: 3 width: 4 }", (2, 5, 3, 4)),
     ],
 )
-def test_the_fields_of_a_data_layer_tell_its_shapes(kind, text, shape):
-    found = fed(kind, text)
-    assert found.made_up == {"data": shape, "label": shape[:1]}
-    assert found.notes[0].startswith(f"layer 'd': made up, data {'x'.join(map(str, shape))}, label {shape[0]}")
-    batch = found.next()
+def test_shapes_are_inferred_from_the_fields_of_a_data_layer(kind, text, shape):
+    data = fed(kind, text)
+    assert data.made_up == {"data": shape, "label": shape[:1]}
+    assert data.notes[0].startswith(f"layer 'd': made up, data {'x'.join(map(str, shape))}, label {shape[0]}")
+    batch = data.next()
     assert batch["data"].std() > 0.5
     assert not batch["label"].any()
     assert torch.equal(batch["data"], fed(kind, text).next()["data"])
@@ -52,12 +52,12 @@ def test_the_fields_of_a_data_layer_tell_its_shapes(kind, text, shape):
             fed(kind, text, made_up=False)
 
 
-def test_a_label_has_as_many_rows_as_the_data_that_is_given():
+def test_a_label_has_as_many_rows_as_the_given_data():
     text = 'data_param { source: "gone" batch_size: 4 }'
     assert fed("Data", text, input_shapes={"data": (6, 1, 9, 9)}).made_up == {"data": (6, 1, 9, 9), "label": (6,)}
 
 
-def test_what_nothing_tells_is_an_error_that_says_why_the_data_is_not_read():
+def test_an_unknown_shape_is_an_error_with_the_reason_why_the_data_is_not_read():
     with pytest.raises(CaffeCompatError, match="the shape of this input is not known"):
         fed("Data", 'data_param { source: "gone" batch_size: 4 }')
     with pytest.raises(CaffeCompatError, match="the shape of this input is not known"):

@@ -48,9 +48,9 @@ def test_images_become_datums_as_caffe_writes_them(folder, tool):
     err = tool("convert_imageset", "images/", "list.txt", "db")
     assert "A total of 5 images." in err
     assert "Processed 5 files." in err
-    found = list(records("db"))
-    assert [at.what for at, _ in found] == [f"record '{n:08d}_a b{n}.{'jpg' if n == 4 else 'png'}'" for n in range(5)]
-    for number, ((_, datum), image) in enumerate(zip(found, images(folder), strict=True)):
+    stored = list(records("db"))
+    assert [at.what for at, _ in stored] == [f"record '{n:08d}_a b{n}.{'jpg' if n == 4 else 'png'}'" for n in range(5)]
+    for number, ((_, datum), image) in enumerate(zip(stored, images(folder), strict=True)):
         assert (datum.channels, datum.height, datum.width, datum.label) == (3, 6, 8, number - 1)
         assert datum.data == image.transpose(2, 0, 1).tobytes()
         assert datum.HasField("encoded")
@@ -74,17 +74,17 @@ def test_images_are_resized_turned_gray_and_stored_in_either_database(folder, to
         assert image.shape == (6, 8, 3)
 
 
-def test_coded_files_that_need_no_change_are_stored_byte_for_byte(folder, tool):
+def test_unchanged_encoded_files_are_stored_byte_for_byte(folder, tool):
     tool("convert_imageset", "--encoded", "images/", "list.txt", "db")
-    found = [datum for _, datum in records("db")]
-    assert [datum.data for datum in found] == [path.read_bytes() for path in sorted((folder / "images").iterdir())]
-    assert all(datum.encoded and not datum.HasField("channels") for datum in found)
+    stored = [datum for _, datum in records("db")]
+    assert [datum.data for datum in stored] == [path.read_bytes() for path in sorted((folder / "images").iterdir())]
+    assert all(datum.encoded and not datum.HasField("channels") for datum in stored)
     tool("convert_imageset", "--encode_type=png", "images/", "list.txt", "png")
     for (_, datum), image in zip(records("png"), images(folder), strict=True):
         assert np.array_equal(cv2.imdecode(np.frombuffer(datum.data, np.uint8), -1), image)
 
 
-def test_a_shuffle_is_caffes_and_the_same_for_one_seed(folder, tool):
+def test_the_shuffle_is_caffes_and_determined_by_the_seed(folder, tool):
     orders = []
     for name, seed in (("one", "3"), ("two", "3"), ("three", "4")):
         assert "Shuffling data" in tool("convert_imageset", "--shuffle", f"--seed={seed}", "images/", "list.txt", name)
@@ -140,7 +140,7 @@ def test_the_mean_is_summed_in_single_precision_in_order(folder, tool):
     assert "gone: database" in tool("compute_image_mean", "gone", code=1)
 
 
-def test_single_precision_loses_digits_where_double_does_not(folder):
+def test_single_precision_loses_digits_that_double_keeps(folder):
     from caffe_compat.data.write_db import new_database
 
     with new_database("db") as database:
@@ -176,10 +176,10 @@ def test_features_are_stored_row_by_row_over_batches(folder, tool, net):
     err = tool("extract_features", "w.caffemodel", "net.prototxt", "conv,ip", "f_conv,f_ip", "3", "lmdb")
     assert "Extracted features of 6 query images for feature blob ip" in err
     for blob, extents in (("conv", (2, 4, 6)), ("ip", (4, 1, 1))):
-        found = list(records(f"f_{blob}"))
-        assert [at.what for at, _ in found] == [f"record '{n:010d}'" for n in range(6)]
-        wanted = np.concatenate([batch[blob].detach().numpy() for batch in net])
-        for (_, datum), row in zip(found, wanted, strict=True):
+        stored = list(records(f"f_{blob}"))
+        assert [at.what for at, _ in stored] == [f"record '{n:010d}'" for n in range(6)]
+        expected = np.concatenate([batch[blob].detach().numpy() for batch in net])
+        for (_, datum), row in zip(stored, expected, strict=True):
             assert (datum.channels, datum.height, datum.width) == extents
             assert not datum.HasField("label")
             assert np.array(datum.float_data, np.float32).tobytes() == row.tobytes()

@@ -1,4 +1,4 @@
-"""Compare two nets, solvers, files of weights, training logs, or nets on one input; the first difference is named."""
+"""Find the first difference between two nets, solvers, weights, training logs, or nets run on one input."""
 
 from caffe_compat.tools.diff.comparison import Comparison, Difference
 from caffe_compat.tools.diff.definitions import diff_nets, diff_solvers

@@ -1,4 +1,4 @@
-"""What a comparison finds."""
+"""The result of a comparison."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not the same in both.
+    """A difference between the two sides.
 
     Attributes
     ----------
     where : layer, blob, field or iteration.
-    problem : what differs, with both values where they are short.
-    max_abs, max_rel : of arrays: the largest difference, and that over the largest magnitude; nan for other things.
-    count, size : values that differ, and values in all.
+    problem : what differs, with both values if they are short.
+    max_abs, max_rel : for arrays, the largest difference, absolute and relative to the largest magnitude; else nan.
+    count, size : number of values that differ, and of all values.
     """
 
     where: str
@@ -32,14 +32,14 @@ class Difference:
 
 @dataclass
 class Comparison:
-    """Two things compared.
+    """A comparison of two nets, files or runs.
 
     Attributes
     ----------
-    what : of which kind, and what one unit of them is.
-    compared : how many units are in both.
-    differences : in the order of the first; empty where both are the same.
-    largest : the largest difference among all units, within the tolerance or not, over the largest magnitude.
+    what : the unit of comparison, in the plural ("layers", "blobs").
+    compared : number of units found on both sides.
+    differences : in the order of the first side; empty if both are the same.
+    largest : the largest difference of all units, relative to the largest magnitude, including those within tolerance.
     """
 
     what: str
@@ -53,11 +53,11 @@ class Comparison:
         return self.differences[0] if self.differences else None
 
     def array(self, where: str, a: npt.NDArray[Any], b: npt.NDArray[Any], tolerance: float) -> None:
-        """Compare two arrays; NaN is the same as NaN.
+        """Compare two arrays; NaN equals NaN.
 
         Parameters
         ----------
-        tolerance : times the largest magnitude of both, what a difference may be.
+        tolerance : largest difference allowed, relative to the largest magnitude of both.
         """
         self.compared += 1
         if a.shape != b.shape:
@@ -65,20 +65,20 @@ class Comparison:
             return
         a, b = a.astype(np.float64), b.astype(np.float64)
         with np.errstate(invalid="ignore"):
-            apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-        apart = np.where(np.isnan(apart), np.inf, apart)
-        largest = float(apart.max(initial=0.0))
+            distance = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        distance = np.where(np.isnan(distance), np.inf, distance)
+        largest = float(distance.max(initial=0.0))
         magnitude = float(np.abs(np.concatenate([a[np.isfinite(a)], b[np.isfinite(b)]])).max(initial=0.0))
         relative = largest / magnitude if magnitude else math.inf if largest else 0.0
         self.largest = max(self.largest, relative)
         if relative <= tolerance:
             return
-        at = np.unravel_index(int(apart.argmax()), apart.shape) if apart.ndim else ()
+        at = np.unravel_index(int(distance.argmax()), distance.shape) if distance.ndim else ()
         place = f" at [{', '.join(map(str, at))}]" if at else ""
-        count = int((apart > 0).sum())
-        told = f"{count} of {a.size} values differ, by up to {largest:.6g} ({relative:.3g} of the largest){place}: "
-        told = (told if a.size > 1 else "") + f"{float(a[at]):.9g} and {float(b[at]):.9g}"
-        self.differences.append(Difference(where, told, largest, relative, count, int(a.size)))
+        count = int((distance > 0).sum())
+        problem = f"{count} of {a.size} values differ, by up to {largest:.6g} ({relative:.3g} of the largest){place}: "
+        problem = (problem if a.size > 1 else "") + f"{float(a[at]):.9g} and {float(b[at]):.9g}"
+        self.differences.append(Difference(where, problem, largest, relative, count, int(a.size)))
 
 
 def _x(shape: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Two nets or solvers compared field by field, in the current form, whatever form they are written in."""
+"""Compare two nets or solvers field by field, after upgrading both to the current format."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ Key = tuple[str, str]
 
 
 def diff_nets(a: pb.NetParameter, b: pb.NetParameter) -> Comparison:
-    """Compare two nets layer by layer, matched by name (and by rule, where a name is there for each phase).
+    """Compare two nets layer by layer, matched by name (and by rules, if phases share a name).
 
     Parameters
     ----------
-    a, b : of any age.
+    a, b : nets of any format version.
     """
     first, second = upgrade_net(a), upgrade_net(b)
     keys = [_keys(net.layer) for net in (first, second)]
-    found = Comparison("layers")
+    comparison = Comparison("layers")
     if not any(map(len, keys)):
-        found.compared = 1
-    found.differences += _fields("net", _values(first, without=("layer",)), _values(second, without=("layer",)))
+        comparison.compared = 1
+    comparison.differences += _fields("net", _values(first, without=("layer",)), _values(second, without=("layer",)))
     matched = SequenceMatcher(None, list(keys[0]), list(keys[1]), autojunk=False)
     for kind, low, high, start, end in matched.get_opcodes():
         ours, theirs = list(keys[0])[low:high], list(keys[1])[start:end]
         if kind == "equal":
             for key in ours:
-                found.compared += 1
+                comparison.compared += 1
                 mine, others = keys[0][key], keys[1][key]
-                found.differences += _fields(_place(mine), _values(mine), _values(others))
+                comparison.differences += _fields(_place(mine), _values(mine), _values(others))
             continue
         for key in ours:
-            moved = "stands elsewhere in the second" if key in keys[1] else "is only in the first"
-            found.differences.append(Difference(_place(keys[0][key]), f"{keys[0][key].type} {moved}"))
+            moved = "is at another position in the second" if key in keys[1] else "is only in the first"
+            comparison.differences.append(Difference(_place(keys[0][key]), f"{keys[0][key].type} {moved}"))
         for key in theirs:
             if key in keys[0]:
-                found.compared += 1
+                comparison.compared += 1
                 mine, others = keys[0][key], keys[1][key]
-                found.differences += _fields(_place(mine), _values(mine), _values(others))
+                comparison.differences += _fields(_place(mine), _values(mine), _values(others))
             else:
-                found.differences.append(Difference(_place(keys[1][key]), f"{keys[1][key].type} is only in the second"))
-    return found
+                comparison.differences.append(
+                    Difference(_place(keys[1][key]), f"{keys[1][key].type} is only in the second")
+                )
+    return comparison
 
 
 def diff_solvers(a: pb.SolverParameter, b: pb.SolverParameter) -> Comparison:
@@ -58,16 +60,16 @@ def diff_solvers(a: pb.SolverParameter, b: pb.SolverParameter) -> Comparison:
 
 
 def _keys(layers: Sequence[pb.LayerParameter]) -> dict[Key, pb.LayerParameter]:
-    """Return layers by name and rules; the second one with both alike is told apart by its number."""
-    found: dict[Key, pb.LayerParameter] = {}
+    """Return layers by name and rules; repeated keys are numbered."""
+    by_key: dict[Key, pb.LayerParameter] = {}
     for layer in layers:
         rules = " ".join(str(rule).strip().replace("\n", " ") for rule in (*layer.include, *layer.exclude))
         key, number = (layer.name, rules), 1
-        while key in found:
+        while key in by_key:
             number += 1
             key = (layer.name, f"{rules} #{number}")
-        found[key] = layer
-    return found
+        by_key[key] = layer
+    return by_key
 
 
 def _place(layer: pb.LayerParameter) -> str:
@@ -76,22 +78,24 @@ def _place(layer: pb.LayerParameter) -> str:
 
 
 def _values(message: Message, path: str = "", without: Sequence[str] = ()) -> dict[str, Any]:
-    """Return path -> value for every field that is given, and for what Caffe 1.0 does not know."""
-    found: dict[str, Any] = {}
+    """Return path -> value of every field that is set, including fields unknown to Caffe 1.0."""
+    values: dict[str, Any] = {}
     for field, value in message.ListFields():
         name = f"{path}.{field.name}" if path else field.name
         if field.name in without:
             continue
         if field.message_type is None:
-            found[name] = _shown(field, value)
+            values[name] = _shown(field, value)
         elif repeated(field):
             for index, part in enumerate(value):
-                found |= _values(part, f"{name}[{index}]") or {f"{name}[{index}]": "{}"}
+                values |= _values(part, f"{name}[{index}]") or {f"{name}[{index}]": "{}"}
         else:
-            found |= _values(value, name)
+            values |= _values(value, name)
     if not path and not without:
-        found |= {f"{at}.{field.field}" if at else field.field: field.text for at, field in all_unknown_fields(message)}
-    return found
+        values |= {
+            f"{at}.{field.field}" if at else field.field: field.text for at, field in all_unknown_fields(message)
+        }
+    return values
 
 
 def _shown(field: Any, value: Any) -> Any:
@@ -104,7 +108,7 @@ def _shown(field: Any, value: Any) -> Any:
 def _fields(place: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
     for name in dict.fromkeys([*a, *b]):
         if a.get(name) != b.get(name):
-            first, second = (repr(side[name]) if name in side else "not given" for side in (a, b))
+            first, second = (repr(side[name]) if name in side else "not set" for side in (a, b))
             yield Difference(f"{place}: {name}", f"{_cut(first)} and {_cut(second)}")
 
 
