@@ -1,4 +1,4 @@
-"""``lq-emotion``: the paper's pipeline from the command line, one module per command."""
+"""``lq-emotion``, the command line of the application: one module per command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify
 from matlab_ports import PortError
 
-# each adds its parser, whose `run` takes the parsed arguments and returns the exit code
+# each adds a parser with a default `run`, which takes the parsed arguments and returns the exit code
 _COMMANDS = (demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify)
 
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    0, 1 where the command failed (one line on stderr, no traceback), 2 for wrong usage, 130 after Ctrl-C.
+    0; 1 if the command failed (one line on stderr, no traceback); 2 for wrong usage; 130 after Ctrl-C.
     """
     if argv is None:
         leave_ascii()
@@ -54,7 +54,7 @@ def _failed(problem: str, code: int = 1) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="lq-emotion", description="Robust emotion recognition from low-quality pictures.", allow_abbrev=False
+        prog="lq-emotion", description="Robust emotion recognition from low-quality video.", allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in _COMMANDS:

@@ -14,13 +14,29 @@ _TRAIN, _DEV, _FRAMES, _SIDE = 4, 2, 250, 320
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "the paper's experiment in small: synthetic recordings, faces, HDF5 files, SR, three nets, a table"
+    text = "run the paper's experiment on synthetic recordings: crops, HDF5 files, trainings, scores and a table"
     demo = commands.add_parser("demo", help=text, description=text, allow_abbrev=False)
-    demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="FOLDER", help="default: demo_out")
-    demo.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="other people, other numbers (0)")
-    demo.add_argument("--iterations", type=at_least(1), metavar="N", help="of every net (120; super-resolution 60)")
-    demo.add_argument("--threads", type=at_least(1), default=2, metavar="N", help="other numbers, other bits (2)")
-    demo.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
+    demo.add_argument(
+        "--out", type=Path, default=Path("demo_out"), metavar="FOLDER", help="output folder (default demo_out)"
+    )
+    demo.add_argument(
+        "--seed",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="random seed of the people and of the trainings (default 0)",
+    )
+    demo.add_argument(
+        "--iterations", type=at_least(1), metavar="N", help="iterations per net (default 120; 60 for super-resolution)"
+    )
+    demo.add_argument(
+        "--threads",
+        type=at_least(1),
+        default=2,
+        metavar="N",
+        help="threads per stage; results differ in the last bits between thread counts (default 2)",
+    )
+    demo.add_argument("--json", action="store_true", help="print results as JSON to stdout and progress to stderr")
     demo.set_defaults(run=_demo)
 
 

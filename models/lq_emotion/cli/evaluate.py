@@ -14,49 +14,65 @@ _CONVENTIONS = ("avec", "population", "sample")  # those of metrics.regression, 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "predict the valence (or arousal) of prepared recordings, and score it: RMSE, CC, CCC"
+    text = "predict valence (or arousal) for prepared recordings, and score it: RMSE, CC, CCC"
     evaluate = commands.add_parser("evaluate", help=text, description=text, allow_abbrev=False)
     option = evaluate.add_argument
-    option("--weights", type=Path, required=True, metavar="FILE", help="a caffemodel, or the folder of a run")
-    option("--data", type=Path, required=True, metavar="FOLDER", help="recordings: ROOT/data/raw_data/HQ")
-    option("--out", type=Path, required=True, metavar="FOLDER", help="for predictions, scores and pictures")
-    option("--names", nargs="+", default=(), metavar="NAME", help="recordings to score (those of --dev)")
+    option("--weights", type=Path, required=True, metavar="FILE", help="a caffemodel, or the folder of a training")
+    option("--data", type=Path, required=True, metavar="FOLDER", help="folder of crops: ROOT/data/raw_data/HQ")
+    option("--out", type=Path, required=True, metavar="FOLDER", help="folder for predictions, scores and plots")
+    option("--names", nargs="+", default=(), metavar="NAME", help="recordings to score (default: those of --dev)")
     add_partitions(evaluate)
-    option("--net", type=Path, metavar="FILE", help="definition of the net (the authors' deploy form of CNN+D)")
+    option("--net", type=Path, metavar="FILE", help="deploy definition of the net (default: the authors' CNN+D)")
     late = evaluate.add_mutually_exclusive_group()
     add_delay(late)
-    told = "take the best of the delays 0:0.4:8 s on these recordings; train and dev stand for all of a partition"
+    told = (
+        "search the delay (0 to 8 s in steps of 0.4 s) on these recordings; `train` or `dev` means the whole partition"
+    )
     late.add_argument("--search-delay", nargs="+", default=(), metavar="NAME", help=told)
     option(
         "--postprocess",
         nargs="+",
         default=(),
         metavar="NAME",
-        help="learn AVEC's median filter, bias and factor on these recordings of --data, and apply them to all; "
-        "train and dev stand for all of a partition (learnt on what is scored, they flatter)",
+        help="fit AVEC's median filter, bias and factor on these recordings of --data, and apply them to all; "
+        "`train` or `dev` means the whole partition (fitting on the scored recordings overstates the scores)",
     )
     option(
         "--search",
         choices=("official", "consistent"),
         default="official",
-        help="AVEC's search for the filter, with its slip and recordings as one; or without, each alone (official)",
+        help="search for the filter as AVEC's script does, with its error and across recordings; or corrected, "
+        "per recording (default official)",
     )
-    option("--convention", choices=_CONVENTIONS, default="avec", help="of CC and CCC (avec, the authors')")
+    option(
+        "--convention",
+        choices=_CONVENTIONS,
+        default="avec",
+        help="definition of CC and CCC (default avec, the authors')",
+    )
     option(
         "--timeline",
         type=Path,
         metavar="FOLDER",
-        help="ROOT/data/gsd: a row of predictions for each of its times, nan where the frame was dropped",
+        help="write a prediction for each time in this gold standard (ROOT/data/gsd), nan for dropped frames",
     )
     option(
-        "--mean", type=number_from(), default=0.0, metavar="X", help="subtract from every frame, after h5 --mean-sub"
+        "--mean",
+        type=number_from(),
+        default=0.0,
+        metavar="X",
+        help="mean to subtract from every frame, if h5 --mean-sub was used",
     )
     option(
-        "--std", type=number_from(1e-12), default=1.0, metavar="X", help="divide every frame by this, after h5 --norm"
+        "--std",
+        type=number_from(1e-12),
+        default=1.0,
+        metavar="X",
+        help="standard deviation to divide every frame by, if h5 --norm was used",
     )
-    option("--batch", type=at_least(1), default=64, metavar="N", help="frames at once (64)")
-    option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
-    option("--json", action="store_true", help="scores as JSON on stdout, progress on stderr")
+    option("--batch", type=at_least(1), default=64, metavar="N", help="frames per batch (default 64)")
+    option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default auto)")
+    option("--json", action="store_true", help="print scores as JSON to stdout and progress to stderr")
     evaluate.set_defaults(run=_evaluate)
 
 

@@ -13,47 +13,69 @@ from lq_emotion.cli.options import add_dimension, add_partitions, at_least, tell
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "write train.h5, test.h5 and their lists from prepared recordings, as the authors' scripts do"
+    text = "write train.h5, test.h5 and the lists that name them from prepared recordings, as the authors' scripts do"
     h5 = commands.add_parser("h5", help=text, description=text, allow_abbrev=False)
-    h5.add_argument("--out", type=Path, required=True, metavar="ROOT", help="the folder prepare wrote to")
-    h5.add_argument("--from", dest="source", default="HQ", metavar="CROPS", help="HQ (default), LR3, ...")
-    h5.add_argument("--name", metavar="NAME", help="folder below ROOT/h5_files; by default as the options say")
-    h5.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help="0: a MATLAB just started")
-    h5.add_argument("--chunk", type=at_least(1), default=128, metavar="N", help="samples per chunk (128)")
+    h5.add_argument("--out", type=Path, required=True, metavar="ROOT", help="the output folder of `prepare`")
+    h5.add_argument("--from", dest="source", default="HQ", metavar="CROPS", help="crops to use: HQ (default), LR3, ...")
+    h5.add_argument(
+        "--name", metavar="NAME", help="name of the folder below ROOT/h5_files (default: derived from the options)"
+    )
+    h5.add_argument(
+        "--seed",
+        type=at_least(0, 2**32 - 1),
+        default=0,
+        metavar="N",
+        help="random seed (default 0, that of a fresh MATLAB session)",
+    )
+    h5.add_argument("--chunk", type=at_least(1), default=128, metavar="N", help="samples per chunk (default 128)")
     add_dimension(h5)
     add_partitions(h5)
-    h5.add_argument("--test", dest="dev", nargs="+", metavar="NAME", help="another name of --dev")
-    _add_making(h5.add_argument_group("what to make of the frames"))
-    _add_multi(h5.add_argument_group("three frames at a time, for nets of your own: lq-emotion train refuses them"))
-    h5.add_argument("--fresh", action="store_true", help="make everything again")
-    h5.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
+    h5.add_argument("--test", dest="dev", nargs="+", metavar="NAME", help="same as --dev")
+    _add_making(h5.add_argument_group("augmentation and normalisation"))
+    _add_multi(h5.add_argument_group("three frames per sample, for your own nets (`lq-emotion train` refuses them)"))
+    h5.add_argument("--fresh", action="store_true", help="discard earlier results")
+    h5.add_argument("--json", action="store_true", help="print results as JSON to stdout and progress to stderr")
     h5.set_defaults(run=_h5)
 
 
 def _add_making(making: argparse._ArgumentGroup) -> None:
     making.add_argument(
-        "--mix", nargs="+", type=_factor, metavar="S", help="degrade every frame by a factor drawn from these"
+        "--mix", nargs="+", type=_factor, metavar="S", help="downsample every frame by a factor drawn from these"
     )
-    making.add_argument("--keep-clean", action="store_true", help="with --mix: the clean frames as well")
+    making.add_argument("--keep-clean", action="store_true", help="with --mix: include the clean frames")
     making.add_argument(
         "--mix-epochs",
         type=at_least(1),
         default=1,
         metavar="N",
-        help="with --mix: N passes, each with factors of its own",
+        help="with --mix: write N passes, each with newly drawn factors (default 1)",
     )
-    making.add_argument("--augment", action="store_true", help="mirror every frame (as the script: instead of it)")
-    making.add_argument("--keep-unflipped", action="store_true", help="with --augment: the frames themselves as well")
-    making.add_argument("--mean-sub", action="store_true", help="subtract the mean of each file")
-    making.add_argument("--norm", action="store_true", help="divide by the standard deviation of each file")
-    making.add_argument("--train-statistics", action="store_true", help="the training file's, for the test file too")
-    making.add_argument("--keep-remainder", action="store_true", help="keep the samples that fill no chunk")
+    making.add_argument(
+        "--augment", action="store_true", help="mirror every frame; like the script, this replaces the original"
+    )
+    making.add_argument("--keep-unflipped", action="store_true", help="with --augment: include the original frames")
+    making.add_argument("--mean-sub", action="store_true", help="subtract each file's mean")
+    making.add_argument("--norm", action="store_true", help="divide by each file's standard deviation")
+    making.add_argument(
+        "--train-statistics",
+        action="store_true",
+        help="use the mean and standard deviation of the training file for the test file",
+    )
+    making.add_argument("--keep-remainder", action="store_true", help="keep the samples of the last, incomplete chunk")
 
 
 def _add_multi(multi: argparse._ArgumentGroup) -> None:
-    multi.add_argument("--triplets", choices=("repaired", "clean"), help="three consecutive frames as channels")
-    multi.add_argument("--label-frame", choices=("first", "middle", "last"), default="first")
-    multi.add_argument("--split", type=at_least(1), default=1, metavar="N", help="over N files")
+    multi.add_argument("--triplets", choices=("repaired", "clean"), help="use three consecutive frames as channels")
+    multi.add_argument(
+        "--label-frame", choices=("first", "middle", "last"), default="first", help="frame whose label is used"
+    )
+    multi.add_argument(
+        "--split",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="number of files to split the samples over (default 1)",
+    )
 
 
 def _factor(text: str) -> float:
@@ -62,7 +84,7 @@ def _factor(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 1 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}: a factor from 1 up is expected")
+        raise argparse.ArgumentTypeError(f"expected a factor of 1 or more, got {text!r}")
     return int(value) if value == int(value) else value
 
 

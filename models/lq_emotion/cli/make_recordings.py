@@ -12,25 +12,47 @@ from lq_emotion.cli.options import at_least
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "draw synthetic recordings in the shape of AVEC 2016: faces that follow made-up valence and arousal"
+    text = "draw synthetic recordings in the layout of AVEC 2016: faces that follow random valence and arousal"
     make = commands.add_parser("make-recordings", help=text, description=text, allow_abbrev=False)
-    make.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one made before")
-    make.add_argument("--train", type=at_least(0), default=9, metavar="N", help="training recordings (9)")
-    make.add_argument("--dev", type=at_least(0), default=9, metavar="N", help="development recordings (9)")
-    make.add_argument("--frames", type=at_least(50), default=7500, metavar="N", help="of each, 25 a second (7500)")
-    make.add_argument("--size", type=_size, default=(480, 480), metavar="WxH", help="of a frame (480x480)")
-    make.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="other numbers, other people (0)")
-    make.add_argument("--lag", type=_seconds, default=0.4, metavar="S", help="the raters' mean delay (0.4)")
-    make.add_argument("--nested", action="store_true", help="every folder within itself, as many copies are")
-    make.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="recordings at a time (1)")
-    make.add_argument("--fresh", action="store_true", help="make all of them again")
+    make.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one from an earlier run")
+    make.add_argument(
+        "--train", type=at_least(0), default=9, metavar="N", help="number of training recordings (default 9)"
+    )
+    make.add_argument(
+        "--dev", type=at_least(0), default=9, metavar="N", help="number of development recordings (default 9)"
+    )
+    make.add_argument(
+        "--frames",
+        type=at_least(50),
+        default=7500,
+        metavar="N",
+        help="frames per recording, at 25 per second (default 7500)",
+    )
+    make.add_argument("--size", type=_size, default=(480, 480), metavar="WxH", help="frame size (default 480x480)")
+    make.add_argument(
+        "--seed",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="random seed; another seed draws other people (default 0)",
+    )
+    make.add_argument(
+        "--lag", type=_seconds, default=0.4, metavar="S", help="mean delay of the raters in seconds (default 0.4)"
+    )
+    make.add_argument(
+        "--nested",
+        action="store_true",
+        help="nest every folder in one of the same name, as many copies of AVEC 2016 do",
+    )
+    make.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="recordings in parallel (default 1)")
+    make.add_argument("--fresh", action="store_true", help="discard earlier recordings")
     make.set_defaults(run=_make)
 
 
 def _size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r}: width and height are expected, like 480x480")
+        raise argparse.ArgumentTypeError(f"expected width and height, such as 480x480, got {text!r}")
     return int(found[1]), int(found[2])
 
 
@@ -40,7 +62,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 10:
-        raise argparse.ArgumentTypeError(f"{text!r}: seconds from 0 to 10 are expected")
+        raise argparse.ArgumentTypeError(f"expected 0 to 10 seconds, got {text!r}")
     return value
 
 

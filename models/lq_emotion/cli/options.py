@@ -1,4 +1,4 @@
-"""What several commands share: kinds of option values, and where lines of progress go."""
+"""Options that several commands share, readers of option values, and the printer of progress."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, setting
 
 
 def teller(args: argparse.Namespace) -> Callable[[str], None]:
-    """Return what prints lines of progress: to stdout, or to stderr where ``--json`` keeps that for the results."""
+    """Return the printer of progress: to stdout, or to stderr if ``--json`` reserves stdout for the results."""
     stream = sys.stderr if args.json else sys.stdout
     return lambda line: print(line, file=stream, flush=True)
 
 
 def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Return a reader of whole numbers from `least` to `most`, for argparse's ``type``."""
+    """Return a reader of integers from `least` to `most`, for argparse's ``type``."""
 
     def number(text: str) -> int:
         if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
-            wanted = f"a whole number from {least}" + (f" to {most}" if most else "")
-            raise argparse.ArgumentTypeError(f"{text!r}: {wanted} is expected")
+            interval = f"{least} to {most}" if most else f"{least} or more"
+            raise argparse.ArgumentTypeError(f"expected an integer, {interval}, got {text!r}")
         return int(text)
 
     return number
@@ -42,7 +42,7 @@ def number_from(least: float = -math.inf) -> Callable[[str], float]:
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and value >= least):
-            raise argparse.ArgumentTypeError(f"{text!r}: a number from {least:g} up is expected")
+            raise argparse.ArgumentTypeError(f"expected a number, {least:g} or more, got {text!r}")
         return value
 
     return number
@@ -50,28 +50,30 @@ def number_from(least: float = -math.inf) -> Callable[[str], float]:
 
 def add_partitions(parser: argparse.ArgumentParser) -> None:
     """Add ``--train``, ``--dev`` and ``--partitions``, which `partitions_of` reads."""
-    group = parser.add_argument_group("partitions", "by default as prepare was told, else train_* and dev_*")
-    group.add_argument("--train", nargs="+", default=(), metavar="NAME", help="recordings to train with")
-    group.add_argument("--dev", nargs="+", default=(), metavar="NAME", help="recordings to test and score on")
-    told = "a table of both: columns name and partition (train, dev, test)"
+    group = parser.add_argument_group(
+        "partitions", "default: those that prepare was given, else by name: train_* and dev_*"
+    )
+    group.add_argument("--train", nargs="+", default=(), metavar="NAME", help="recordings to train on")
+    group.add_argument("--dev", nargs="+", default=(), metavar="NAME", help="recordings to test on")
+    told = "CSV file with the columns name and partition (train, dev or test)"
     group.add_argument("--partitions", type=Path, metavar="CSV", help=told)
 
 
 def add_dimension(parser: argparse._ActionsContainer) -> None:
     """Add ``--dimension``."""
-    told = "what labels are of; results of arousal go to ROOT/arousal, beside those of valence (valence)"
+    told = "label to learn (default valence); results for arousal are written to ROOT/arousal"
     parser.add_argument("--dimension", choices=("valence", "arousal"), default="valence", help=told)
 
 
 def add_delay(parser: argparse._ActionsContainer, default: float | None = None) -> None:
     """Add ``--delay``."""
-    told = "what the recordings were prepared with" if default is None else f"{default:g}"
-    text = f"seconds by which the gold standard is late, in all; what prepare made up for is not done again ({told})"
+    shown = "as prepared" if default is None else f"{default:g}"
+    text = f"delay of the gold standard in seconds, including what prepare removed (default {shown})"
     parser.add_argument("--delay", type=number_from(0), default=default, metavar="S", help=text)
 
 
 def partitions_of(args: argparse.Namespace) -> Partitions | None:
-    """Return the partitions that a command's user names; None where none are named.
+    """Return the partitions named on the command line; None if there are none.
 
     Raises
     ------
@@ -82,7 +84,7 @@ def partitions_of(args: argparse.Namespace) -> Partitions | None:
 
 def add_switches(parser: argparse.ArgumentParser) -> None:
     """Add ``--as`` and ``--switch``, which `chosen` reads."""
-    told = "do as the authors' code or as the paper says where they part (code); docs/paper_vs_code.md lists all"
+    told = "follow the authors' code or their paper where they disagree (default code); see docs/paper_vs_code.md"
     parser.add_argument("--as", dest="variant", choices=("code", "paper"), default="code", help=told)
     parser.add_argument(
         "--switch",
@@ -91,7 +93,7 @@ def add_switches(parser: argparse.ArgumentParser) -> None:
         type=_switch,
         default=[],
         metavar="NAME=VALUE",
-        help="single ones of these",
+        help="set single switches; overrides --as",
     )
 
 
@@ -108,6 +110,6 @@ def chosen(args: argparse.Namespace) -> PaperSwitches:
     Raises
     ------
     NetError
-        Settings that do not go together.
+        The settings contradict each other.
     """
     return replace(AS_PAPER if args.variant == "paper" else AS_CODE, **dict(args.switch))

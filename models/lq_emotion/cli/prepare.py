@@ -19,14 +19,29 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
     text = "crop the faces of AVEC 2016 or RECOLA recordings, with their labels, as the authors' scripts do"
     prepare = commands.add_parser("prepare", help=text, description=text, allow_abbrev=False)
-    prepare.add_argument("--recordings", type=Path, required=True, metavar="FOLDER", help="the tree you hold")
     prepare.add_argument(
-        "--out", type=Path, required=True, metavar="ROOT", help="for data/bbox, data/gsd, data/raw_data"
+        "--recordings", type=Path, required=True, metavar="FOLDER", help="your copy of AVEC 2016 or RECOLA"
     )
-    prepare.add_argument("--layout", choices=("auto", "avec2016", "recola"), default="auto")
-    prepare.add_argument("--names", nargs="+", default=(), metavar="NAME", help="recordings (all that have labels)")
     prepare.add_argument(
-        "--scales", nargs="+", type=at_least(2), default=(), metavar="S", help="LR variants beside HQ: 3 4 6 8 12 16"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="ROOT",
+        help="output folder; writes data/bbox, data/gsd and data/raw_data below it",
+    )
+    prepare.add_argument(
+        "--layout", choices=("auto", "avec2016", "recola"), default="auto", help="layout of the folder (default auto)"
+    )
+    prepare.add_argument(
+        "--names", nargs="+", default=(), metavar="NAME", help="recordings to prepare (default: all with labels)"
+    )
+    prepare.add_argument(
+        "--scales",
+        nargs="+",
+        type=at_least(2),
+        default=(),
+        metavar="S",
+        help="downsampling factors of the LR crops, such as 3 4 6 8 12 16 (default: HQ only)",
     )
     add_partitions(prepare)
     _add_labels(prepare.add_argument_group("labels"))
@@ -41,37 +56,58 @@ def _add_labels(labels: argparse._ArgumentGroup) -> None:
         "--labels",
         choices=("auto", "gold", "raters"),
         default="auto",
-        help="rebuild them from the raters, or not (auto)",
+        help="use the gold standard, or rebuild it from the raters' traces (default auto: gold if present)",
     )
-    told = "seconds by which the gold standard is late: labels are shifted back by them, and scoring knows (0)"
+    told = (
+        "delay of the gold standard in seconds; labels are shifted back by it, and scoring accounts for it (default 0)"
+    )
     labels.add_argument("--delay", type=number_from(0), default=0.0, metavar="S", help=told)
 
 
 def _add_faces(faces: argparse._ArgumentGroup) -> None:
-    faces.add_argument("--boxes", type=Path, metavar="FOLDER", help="NAME.mat or NAME.csv you have; found otherwise")
-    faces.add_argument("--every", type=at_least(1), metavar="K", help="look for a face in every K-th frame")
-    faces.add_argument("--smooth", type=at_least(1), metavar="N", help="average boxes over N frames, an odd number")
     faces.add_argument(
-        "--hold", type=at_least(0), metavar="N", help="keep the last box for up to N frames without face"
+        "--boxes",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of face boxes, NAME.mat or NAME.csv (default: detect faces)",
+    )
+    faces.add_argument("--every", type=at_least(1), metavar="K", help="detect faces in every K-th frame")
+    faces.add_argument("--smooth", type=at_least(1), metavar="N", help="average boxes over N frames (odd)")
+    faces.add_argument(
+        "--hold", type=at_least(0), metavar="N", help="keep the last box for up to N frames without a face"
     )
     faces.add_argument(
-        "--smallest", type=float, default=100, metavar="PX", help="boxes must be larger, both ways (100)"
+        "--smallest",
+        type=float,
+        default=100,
+        metavar="PX",
+        help="keep faces whose box is wider and higher than PX pixels (default 100)",
     )
 
 
 def _add_work(work: argparse._ArgumentGroup) -> None:
     work.add_argument(
-        "--luma", choices=("rgb", "plane", "gray"), default="rgb", help="Y from RGB as the scripts; the video's; gray"
+        "--luma",
+        choices=("rgb", "plane", "gray"),
+        default="rgb",
+        help="luma from RGB, like the scripts; the video's Y plane; or gray (default rgb)",
     )
     work.add_argument(
-        "--version", choices=("v6", "v7", "v7.3"), default="v6", help="of the MAT-files with crops (v6: read in place)"
+        "--version",
+        choices=("v6", "v7", "v7.3"),
+        default="v6",
+        help="version of the MAT-files with crops (default v6, which is read without inflating)",
     )
-    work.add_argument("--no-pictures", action="store_true", help="no contact sheets and traces")
-    work.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="recordings at a time (1)")
-    work.add_argument("--backend", choices=_BACKENDS, default="processes", help="what does the --jobs (processes)")
-    work.add_argument("--cluster", metavar="ADDRESS", help="of the Dask scheduler, for --backend dask: tcp://host:8786")
-    work.add_argument("--fresh", action="store_true", help="make everything again")
-    work.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
+    work.add_argument("--no-pictures", action="store_true", help="skip contact sheets and plots of the labels")
+    work.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="recordings in parallel (default 1)")
+    work.add_argument(
+        "--backend", choices=_BACKENDS, default="processes", help="what runs the jobs (default processes)"
+    )
+    work.add_argument(
+        "--cluster", metavar="ADDRESS", help="address of the Dask scheduler for --backend dask: tcp://host:8786"
+    )
+    work.add_argument("--fresh", action="store_true", help="discard earlier results")
+    work.add_argument("--json", action="store_true", help="print results as JSON to stdout and progress to stderr")
 
 
 def _prepare(args: argparse.Namespace) -> int:
@@ -123,14 +159,27 @@ def _workers(args: argparse.Namespace) -> Iterator[None]:
             yield
         return
     if args.cluster is None:
-        raise DataError("is missing: where the scheduler listens", field="cluster", hint="--cluster tcp://host:8786")
+        raise DataError(
+            "the address of the Dask scheduler is missing",
+            code="field-missing",
+            field="--cluster",
+            hint="pass --cluster tcp://host:8786",
+        )
     try:
         from distributed import Client
     except ImportError:
-        raise DataError("needs the package distributed", field="backend", value="dask") from None
+        raise DataError(
+            "needs the package distributed",
+            code="dependency-missing",
+            field="--backend",
+            value="dask",
+            hint="pip install distributed",
+        ) from None
     try:
         client = Client(args.cluster, timeout=10)  # type: ignore[no-untyped-call]
     except OSError as error:
-        raise DataError(f"no scheduler answers: {error}", field="cluster", value=args.cluster) from None
+        raise DataError(
+            f"no Dask scheduler answered: {error}", code="worker-lost", field="--cluster", value=args.cluster
+        ) from None
     with client, joblib.parallel_config(backend="dask"):
         yield

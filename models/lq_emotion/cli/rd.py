@@ -1,4 +1,4 @@
-"""``lq-emotion rd``: recognition from coded pictures against QP and bits per pixel (Figure 4)."""
+"""``lq-emotion rd``: recognition from coded video against QP and bits per pixel (Figure 4)."""
 
 from __future__ import annotations
 
@@ -15,48 +15,89 @@ _QPS = "20..44:4"
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "shrink, really encode, decode, enlarge and score recordings: CC and CCC against QP and bits per pixel"
+    text = "downsample, encode, decode, upsample and score recordings: CC and CCC against QP and bits per pixel"
     rd = commands.add_parser("rd", help=text, description=text, allow_abbrev=False)
     option = rd.add_argument
-    option("--data", type=Path, required=True, metavar="FOLDER", help="recordings: ROOT/data/raw_data/HQ")
+    option("--data", type=Path, required=True, metavar="FOLDER", help="folder of crops: ROOT/data/raw_data/HQ")
     option(
         "--weights",
         type=_model,
         nargs="+",
         required=True,
         metavar="NAME=FILE",
-        help="caffemodels or folders of runs; NAME@3=FILE for one that is shown at scale 3 only",
+        help="caffemodels or folders of trainings; NAME@3=FILE is used at scale 3 only",
     )
-    option("--out", type=Path, required=True, metavar="FOLDER", help="for tables, pictures and what is gone on from")
-    option("--names", nargs="+", default=(), metavar="NAME", help="recordings to score (those of --dev)")
+    option(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for tables, plots and intermediate results"
+    )
+    option("--names", nargs="+", default=(), metavar="NAME", help="recordings to score (default: those of --dev)")
     add_partitions(rd)
     add_delay(rd)
-    option("--scales", type=at_least(1, 96), nargs="+", default=(3, 4), metavar="S", help="times smaller (3 4)")
-    option("--codecs", nargs="+", default=("x264", "x265"), metavar="NAME", help="x264, x265, vp9, av1, mpeg4")
-    option("--qps", type=_qps, nargs="+", default=[_qps(_QPS)], metavar="QP", help=f"as 24 or 20..44:4 ({_QPS})")
-    option("--frames", type=at_least(1), metavar="N", help="the first N frames of each recording (all)")
-    option("--preset", default="medium", metavar="NAME", help="speed of x264 and x265 (medium)")
-    option("--gop", type=at_least(1), default=250, metavar="N", help="pictures from one key picture to the next (250)")
-    option("--fps", type=at_least(1), default=25, metavar="N", help="pictures per second (25)")
-    option("--net", type=Path, metavar="FILE", help="definition of the nets (the authors' deploy form of CNN+D)")
     option(
-        "--mean", type=number_from(), default=0.0, metavar="X", help="subtract from every frame, after h5 --mean-sub"
+        "--scales",
+        type=at_least(1, 96),
+        nargs="+",
+        default=(3, 4),
+        metavar="S",
+        help="downsampling factors (default 3 4)",
     )
     option(
-        "--std", type=number_from(1e-12), default=1.0, metavar="X", help="divide every frame by this, after h5 --norm"
+        "--codecs",
+        nargs="+",
+        default=("x264", "x265"),
+        metavar="NAME",
+        help="x264, x265, vp9, av1, mpeg4 (default x264 x265)",
     )
-    option("--convention", choices=("avec", "population", "sample"), default="avec", help="of CC and CCC (avec)")
-    option("--batch", type=at_least(1), default=64, metavar="N", help="frames at once (64)")
-    option("--jobs", type=at_least(1), default=1, metavar="N", help="recordings, scales and codecs at a time (1)")
-    option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
-    option("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
+    option(
+        "--qps",
+        type=_qps,
+        nargs="+",
+        default=[_qps(_QPS)],
+        metavar="QP",
+        help=f"quantisers, such as 24 or 20..44:4 (default {_QPS})",
+    )
+    option("--frames", type=at_least(1), metavar="N", help="use the first N frames of each recording (default: all)")
+    option("--preset", default="medium", metavar="NAME", help="speed preset of x264 and x265 (default medium)")
+    option("--gop", type=at_least(1), default=250, metavar="N", help="frames between key frames (default 250)")
+    option("--fps", type=at_least(1), default=25, metavar="N", help="frames per second (default 25)")
+    option("--net", type=Path, metavar="FILE", help="deploy definition of the nets (default: the authors' CNN+D)")
+    option(
+        "--mean",
+        type=number_from(),
+        default=0.0,
+        metavar="X",
+        help="mean to subtract from every frame, if h5 --mean-sub was used",
+    )
+    option(
+        "--std",
+        type=number_from(1e-12),
+        default=1.0,
+        metavar="X",
+        help="standard deviation to divide every frame by, if h5 --norm was used",
+    )
+    option(
+        "--convention",
+        choices=("avec", "population", "sample"),
+        default="avec",
+        help="definition of CC and CCC (default avec)",
+    )
+    option("--batch", type=at_least(1), default=64, metavar="N", help="frames per batch (default 64)")
+    option(
+        "--jobs",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="jobs in parallel, each a recording, scale and codec (default 1)",
+    )
+    option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default auto)")
+    option("--json", action="store_true", help="print results as JSON to stdout and progress to stderr")
     rd.set_defaults(run=_rd)
 
 
 def _model(text: str) -> tuple[str, int | None, Path]:
     found = re.fullmatch(r"([\w.+-]+)(?:@([1-9]\d*))?=(.+)", text)
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r}: NAME=FILE or NAME@SCALE=FILE is expected")
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE or NAME@SCALE=FILE, got {text!r}")
     name, scale, file = found.groups()
     return name, int(scale) if scale else None, Path(file)
 
@@ -65,7 +106,7 @@ def _qps(text: str) -> list[int]:
     found = re.fullmatch(r"(\d+)(?:\.\.(\d+)(?::([1-9]\d*))?)?", text)
     first, last, step = (None if part is None else int(part) for part in found.groups()) if found else (None,) * 3
     if first is None or (last is not None and last < first):
-        raise argparse.ArgumentTypeError(f"{text!r}: a QP such as 24 or a range such as 20..44:4 is expected")
+        raise argparse.ArgumentTypeError(f"expected a QP such as 24 or a range such as 20..44:4, got {text!r}")
     return list(range(first, (first if last is None else last) + 1, step or 1))
 
 
@@ -108,7 +149,7 @@ def _report(results: dict[str, Any], args: argparse.Namespace) -> None:
         qp = "" if point["qp"] is None else point["qp"]
         print(f"{point['codec']:6} {point['scale']:>2} {qp:>3}", *rate, "", f"{point['model']:12}", *scores)
     for line in results["bits_rise_with_qp"]:
-        print(f"bits do not fall: {line}")
+        print(f"bits do not fall with QP: {line}")
     pictures = [f"rd_{codec}.png" for codec in dict.fromkeys(args.codecs)]
     for name in ("rd.csv", "rd.json", *pictures, "rate.png"):
         print(f"  {args.out / name}")

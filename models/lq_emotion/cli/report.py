@@ -11,15 +11,15 @@ from lq_emotion.cli.options import add_dimension
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "one HTML page, and Markdown, of what table, evaluate, rd and the others left in a folder"
+    text = "write an HTML page and Markdown about the results of the other commands in a folder"
     report = commands.add_parser("report", help=text, description=text, allow_abbrev=False)
     option = report.add_argument
     option("--out", type=Path, required=True, metavar="ROOT", help="the folder to report on")
     add_dimension(report)
-    option("--page", type=Path, metavar="FILE", help="the page (ROOT/report/report.html)")
-    told = "the same as Markdown, pictures in a folder beside it (ROOT/report/report.md)"
+    option("--page", type=Path, metavar="FILE", help="HTML file (default ROOT/report/report.html)")
+    told = "Markdown file, with images in a folder beside it (default ROOT/report/report.md)"
     option("--markdown", type=Path, metavar="FILE", help=told)
-    option("--json", action="store_true", help="what the report holds, as JSON")
+    option("--json", action="store_true", help="print the report as JSON")
     report.set_defaults(run=_report)
 
 

@@ -12,16 +12,33 @@ from lq_emotion.cli.options import at_least, teller
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "train the authors' super-resolution net on a few pictures, and show what it does"
+    text = "train the authors' super-resolution net on a few images, and compare it with interpolation"
     demo = commands.add_parser("sr-demo", help=text, description=text, allow_abbrev=False)
-    demo.add_argument("--out", type=Path, default=Path("sr_demo_out"), metavar="FOLDER", help="default: sr_demo_out")
     demo.add_argument(
-        "--images", type=Path, metavar="FOLDER", help="your pictures; the last fifth is held out (scikit-image's)"
+        "--out", type=Path, default=Path("sr_demo_out"), metavar="FOLDER", help="output folder (default sr_demo_out)"
     )
-    demo.add_argument("--iterations", type=at_least(1), default=400, metavar="N", help="default: 400; more go on")
-    demo.add_argument("--scale", type=at_least(2, 16), default=3, metavar="N", help="default: 3; the authors' is 12")
-    demo.add_argument("--fresh", action="store_true", help="start anew instead of going on with what is in the folder")
-    demo.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
+    demo.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="your images, of which the last fifth is held out (default: images of scikit-image)",
+    )
+    demo.add_argument(
+        "--iterations",
+        type=at_least(1),
+        default=400,
+        metavar="N",
+        help="iterations in all; a larger number continues an earlier run (default 400)",
+    )
+    demo.add_argument(
+        "--scale",
+        type=at_least(2, 16),
+        default=3,
+        metavar="N",
+        help="upsampling factor (default 3; the authors used 12)",
+    )
+    demo.add_argument("--fresh", action="store_true", help="discard earlier results instead of continuing")
+    demo.add_argument("--json", action="store_true", help="print results as JSON to stdout and progress to stderr")
     demo.set_defaults(run=_demo)
 
 

@@ -21,30 +21,69 @@ from lq_emotion.nets.names import FACTORS, ROWS, Net
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "run the paper's experiment, whatever of it is missing, and set the results beside Table 1"
+    text = "run the missing stages of the paper's experiment, and compare the results with Table 1"
     table = commands.add_parser("table", help=text, description=text, allow_abbrev=False)
     option = table.add_argument
-    option("--recordings", type=Path, required=True, metavar="DIR", help="AVEC 2016, RECOLA or synthetic")
-    option("--out", type=Path, required=True, metavar="ROOT", help="for all that is made on the way")
+    option("--recordings", type=Path, required=True, metavar="DIR", help="AVEC 2016, RECOLA or synthetic recordings")
+    option("--out", type=Path, required=True, metavar="ROOT", help="folder for all results")
     factor = at_least(2, 16)
-    option("--scales", nargs="+", type=factor, default=FACTORS, metavar="S", help="factors (3 4 6 8 12 16)")
-    option("--rows", nargs="+", choices=ROWS, default=tuple(ROWS), help="methods (all)")
-    option("--preset", choices=("authors", "small", "demo"), default="authors", help="how long is trained (authors)")
-    option("--iterations", type=at_least(1), metavar="N", help="of every net, in place of the preset's")
-    option("--sr-pictures", type=Path, metavar="DIR", help="for super-resolution: the authors' pretrain (faces)")
-    option("--max-factor", type=factor, metavar="S", help="of Joint-OA's super-resolution (12, --as paper 16)")
-    option("--mixture", nargs="+", type=factor, default=(3, 4, 6), metavar="S", help="of Joint-OA (3 4 6)")
-    option("--boxes", type=Path, metavar="DIR", help="face boxes, NAME.mat or NAME.csv; found otherwise")
+    option(
+        "--scales",
+        nargs="+",
+        type=factor,
+        default=FACTORS,
+        metavar="S",
+        help="downsampling factors (default 3 4 6 8 12 16)",
+    )
+    option("--rows", nargs="+", choices=ROWS, default=tuple(ROWS), help="methods (default: all)")
+    option(
+        "--preset",
+        choices=("authors", "small", "demo"),
+        default="authors",
+        help="length of the trainings (default authors)",
+    )
+    option("--iterations", type=at_least(1), metavar="N", help="iterations per net (default: those of the preset)")
+    option(
+        "--sr-pictures",
+        type=Path,
+        metavar="DIR",
+        help="images to train super-resolution on: the authors' folder pretrain (default: faces of the recordings)",
+    )
+    option(
+        "--max-factor",
+        type=factor,
+        metavar="S",
+        help="upsampling factor of Joint-OA's super-resolution (default 12; with --as paper 16)",
+    )
+    option(
+        "--mixture",
+        nargs="+",
+        type=factor,
+        default=(3, 4, 6),
+        metavar="S",
+        help="factors in Joint-OA's training data (default 3 4 6)",
+    )
+    option(
+        "--boxes", type=Path, metavar="DIR", help="folder of face boxes, NAME.mat or NAME.csv (default: detect faces)"
+    )
     add_partitions(table)
     add_dimension(table)
     add_delay(table, 0.0)
-    option("--seed", type=at_least(0), default=0, metavar="N", help="of everything drawn (0)")
-    option("--jobs", type=at_least(1), default=1, metavar="N", help="nets trained at a time (1)")
-    option("--threads", type=at_least(1), default=2, metavar="N", help="of each; other numbers, other bits (2)")
-    option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
+    option("--seed", type=at_least(0), default=0, metavar="N", help="random seed (default 0)")
+    option("--jobs", type=at_least(1), default=1, metavar="N", help="stages in parallel (default 1)")
+    option(
+        "--threads",
+        type=at_least(1),
+        default=2,
+        metavar="N",
+        help="threads per stage; results differ in the last bits between thread counts (default 2)",
+    )
+    option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default auto)")
     add_switches(table)
-    option("--dry-run", action="store_true", help="list the stages, what is done, and how long the rest trains")
-    option("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
+    option(
+        "--dry-run", action="store_true", help="list the stages, whether they are done, and the estimated training time"
+    )
+    option("--json", action="store_true", help="print results as JSON to stdout and progress to stderr")
     table.set_defaults(run=_table)
 
 

@@ -18,41 +18,43 @@ if TYPE_CHECKING:
     from lq_emotion.training.results import TrainingResults
 
 _OPTIONS = {
-    "--iterations": ("max_iter", "updates in all; more go on"),
-    "--batch": ("batch", "samples a training step"),
-    "--test-iter": ("test_iter", "batches a test"),
+    "--iterations": ("max_iter", "iterations in all; a larger number continues an earlier run"),
+    "--batch": ("batch", "training samples per iteration"),
+    "--test-iter": ("test_iter", "batches per test"),
     "--test-interval": ("test_interval", "iterations between tests"),
-    "--display": ("display", "iterations between two losses in the log"),
+    "--display": ("display", "iterations between losses in the log"),
     "--snapshot": ("snapshot", "iterations between snapshots"),
 }
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "train one of the authors' nets by their definitions; what is not asked for stays as they had it"
+    text = "train one of the authors' nets; options override the authors' net and solver"
     train = commands.add_parser("train", help=text, description=text, allow_abbrev=False)
+    train.add_argument("--net", choices=[net.value for net in Net], default="HQ", help="net to train (default HQ)")
+    train.add_argument("--h5", type=Path, required=True, metavar="FOLDER", help="folder of train.txt and test.txt")
     train.add_argument(
-        "--net", choices=[net.value for net in Net], default="HQ", help="which of the shipped definitions (HQ)"
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for the log, snapshots and the loss plot"
     )
-    train.add_argument("--h5", type=Path, required=True, metavar="FOLDER", help="where train.txt and test.txt lie")
-    train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for log, snapshots and pictures")
     train.add_argument(
         "--weights",
         metavar="FILE",
-        help="start from these, by layer name: a caffemodel, or the folder of a run; "
+        help="weights to start from, matched by layer name: a caffemodel, or the folder of a training; "
         "vlqr and vlqr_non_joint need those of pretrain, or `none`",
     )
     for option, (name, text) in _OPTIONS.items():
         train.add_argument(option, dest=name, type=at_least(1), metavar="N", help=text)
-    train.add_argument("--base-lr", type=_rate, metavar="X", help="rate of learning")
+    train.add_argument("--base-lr", type=_rate, metavar="X", help="base learning rate (default: the authors')")
     train.add_argument(
-        "--filler", choices=("xavier", "msra"), help="draw weights from this, in place of each layer's own"
+        "--filler", choices=("xavier", "msra"), help="filler for all weights (default: each layer's own)"
     )
     add_switches(train)
-    train.add_argument("--seed", dest="random_seed", type=at_least(0), metavar="N", help="of fillers and dropout")
-    train.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (auto)")
-    train.add_argument("--fresh", action="store_true", help="start anew instead of going on with what is in the folder")
-    train.add_argument("--json", action="store_true", help="results as JSON on stdout, progress on stderr")
+    train.add_argument(
+        "--seed", dest="random_seed", type=at_least(0), metavar="N", help="random seed of fillers and dropout"
+    )
+    train.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default auto)")
+    train.add_argument("--fresh", action="store_true", help="discard earlier results instead of continuing")
+    train.add_argument("--json", action="store_true", help="print results as JSON to stdout and progress to stderr")
     train.set_defaults(run=_train)
 
 
@@ -62,7 +64,7 @@ def _rate(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}: a number above 0 is expected")
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value
 
 
@@ -73,8 +75,8 @@ def _require_effect(switches: Sequence[tuple[str, object]], net: Net) -> None:
     for name, value in switches:
         touched = parts(name, value)
         if touched and f"train {net}" not in touched and not (name == "input_size" and builder(net).own_size):
-            hint = f"it touches {', '.join(touched)}; lq-emotion table heeds all switches"
-            raise NetError(f"changes nothing of {net}", field=name, value=told(value), hint=hint)
+            hint = f"it affects {', '.join(touched)}; use `lq-emotion table`, which applies all switches"
+            raise NetError(f"has no effect on net {net}", code="conflict", field=name, value=told(value), hint=hint)
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -12,24 +12,41 @@ from lq_emotion.cli.options import add_delay, add_partitions, partitions_of, tel
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "check the authors' weights: whole, recognised, the same in our engine and OpenCV's (and Caffe's)"
+    text = (
+        "check weights: intact, of a known net, and with the same outputs in this engine, OpenCV and (if present) Caffe"
+    )
     verify = commands.add_parser("verify", help=text, description=text, allow_abbrev=False)
     option = verify.add_argument
     option(
-        "--weights", type=Path, required=True, metavar="DIR", help="folder, or zip, of .caffemodel and .caffemodel.h5"
+        "--weights",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder or zip archive of .caffemodel and .caffemodel.h5 files",
     )
-    option("--recordings", type=Path, metavar="ROOT", help="prepared recordings: score on them, beside Table 1")
+    option(
+        "--recordings", type=Path, metavar="ROOT", help="prepared recordings to score on, for a comparison with Table 1"
+    )
     add_partitions(verify)
     add_delay(verify, 0.0)
-    told = "what a file is, where its name does not tell: class/a.caffemodel=Joint-3"
+    told = "cell of Table 1 that a file belongs to, if its name does not say: class/a.caffemodel=Joint-3"
     option("--cell", action="append", default=[], metavar="FILE=METHOD-S", help=told)
-    option("--out", type=Path, default=Path("verify.json"), metavar="FILE", help="the result (verify.json)")
-    told = "an earlier result: every byte must be as then; the only way to find a change that is plausible"
+    option("--out", type=Path, default=Path("verify.json"), metavar="FILE", help="result file (default verify.json)")
+    told = "earlier result; every byte must be unchanged since (the only check that finds plausible changes)"
     option("--against", type=Path, metavar="FILE", help=told)
-    option("--fresh", action="store_true", help="replace what --out holds; else files of its names must be as then")
-    option("--caffe", metavar="PYTHON", help="a Python with a genuine Caffe, the third engine (this one, if it has)")
-    option("--device", default="auto", metavar="NAME", help="of our engine: auto, cpu, cuda, cuda:1 (auto)")
-    option("--json", action="store_true", help="the result as JSON on stdout, progress on stderr")
+    option("--fresh", action="store_true", help="replace the result in --out without comparing with it")
+    option(
+        "--caffe",
+        metavar="PYTHON",
+        help="a Python with genuine Caffe, as a third engine (default: this Python, if it has Caffe)",
+    )
+    option(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="device of this engine: auto, cpu, cuda or cuda:N (default auto)",
+    )
+    option("--json", action="store_true", help="print the result as JSON to stdout and progress to stderr")
     verify.set_defaults(run=_verify)
 
 
