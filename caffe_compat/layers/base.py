@@ -4,8 +4,8 @@ A type is one stateless class, registered once. It declares how many bottoms and
 field of the messages it reads, the shapes of its tops, its blobs in Caffe's order, and the torch module for it.
 ``register`` refuses a type whose account leaves out a field of the schema: nothing in a prototxt is skipped unseen.
 
-Types that forks of Caffe added are registered apart, each under the forks it is of; which one a layer of a net is, is
-decided in :mod:`caffe_compat.layers.resolve`.
+Types that forks of Caffe added have a registry of their own, each under its forks.
+:mod:`caffe_compat.layers.resolve` decides which type a layer of a net has.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class LayerSpec:
     bottoms : shapes of the bottoms.
     phase : "TRAIN" or "TEST".
     fork : the fork the layer type is of; "" for Caffe's own.
-    schema : what that fork (or a type of the user's own) adds to Caffe's messages.
-    added : what the layer says there, by path of the message it is said in ("" is the layer itself).
+    schema : the fields that this fork, or a type of the user's own, adds to Caffe's messages.
+    added : the values of those additions, by path of the message ("" is the layer itself).
     """
 
     param: pb.LayerParameter
@@ -317,7 +317,7 @@ class Layer:
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
         """Return the bottoms' gradients where Caffe's are not the function's, else None.
 
-        A list shorter than the bottoms is of the first of them; the others have no gradient.
+        A list shorter than the bottoms holds the gradients of the first ones; the rest have none.
         """
         return None
 
@@ -338,7 +338,7 @@ _UNKNOWN = _Unknown()
 REGISTRY: dict[str, Layer] = {}
 """Caffe's own types, and the user's own."""
 FORK_REGISTRY: dict[str, tuple[Layer, ...]] = {}
-"""The types of forks: several where forks use one name for different things."""
+"""The types of forks, by name; forks may use one name for different types."""
 
 
 def register(cls: type[Layer]) -> type[Layer]:
@@ -349,18 +349,18 @@ def register(cls: type[Layer]) -> type[Layer]:
     ValueError
         The type is registered already, or its account misses, repeats or invents a field.
     """
-    there = {fork for layer in FORK_REGISTRY.get(cls.type, ()) for fork in layer.forks}
-    if there & set(cls.forks) or (not cls.forks and cls.type in REGISTRY):
+    taken = {fork for layer in FORK_REGISTRY.get(cls.type, ()) for fork in layer.forks}
+    if taken & set(cls.forks) or (not cls.forks and cls.type in REGISTRY):
         raise ValueError(f"layer type {cls.type} is registered already")
     if unknown := set(cls.forks) - set(FORKS):
         raise ValueError(f"layer type {cls.type}: no such fork: {', '.join(sorted(unknown))}")
     schema_of(cls, next(iter(cls.forks), ""))  # what it declares of its own must be a message
     for name, account in cls.accounts.items():
-        known = [f.name for fork in cls.forks or ("",) for f in account_fields(name, schema_of(cls, fork))]
+        expected = [f.name for fork in cls.forks or ("",) for f in account_fields(name, schema_of(cls, fork))]
         named = account.fields()
         for problem, fields in (
-            ("not accounted for", set(known) - set(named)),
-            ("no such field", set(named) - set(known)),
+            ("not accounted for", set(expected) - set(named)),
+            ("no such field", set(named) - set(expected)),
             ("accounted for twice", {f for f in named if named.count(f) > 1}),
         ):
             if fields:
@@ -389,9 +389,9 @@ def candidates(type_: str) -> tuple[Layer, ...]:
 
 
 def facts(type_: str) -> Layer:
-    """Return the layer type that a name stands for as far as the name alone decides; an unknown name has the defaults.
+    """Return the layer type with a name; an unknown name has the default facts.
 
-    Caffe's own type comes first, then the first fork's: for tools that look at layers which no net was built of.
+    Caffe's own type comes first, then the first fork's. For tools that look at layers before a net is built.
     """
     return next(iter(candidates(type_)), _UNKNOWN)
 
@@ -406,12 +406,12 @@ def schema_of(layer: Layer | type[Layer], fork: str) -> Schema:
 def parameter_descriptor(name: str, schema: Schema | None = None) -> Descriptor:
     """Return the descriptor of the message field `name` of a layer, Caffe's or the schema's."""
     added = (schema or {}).get("LayerParameter")
-    found = pb.LayerParameter.DESCRIPTOR.fields_by_name.get(name)
-    if found is None and added is not None:
-        found = added.DESCRIPTOR.fields_by_name.get(name)
-    if found is None or found.message_type is None:
+    field = pb.LayerParameter.DESCRIPTOR.fields_by_name.get(name)
+    if field is None and added is not None:
+        field = added.DESCRIPTOR.fields_by_name.get(name)
+    if field is None or field.message_type is None:
         raise ValueError(f"LayerParameter has no message {name}")
-    return cast("Descriptor", found.message_type)
+    return cast("Descriptor", field.message_type)
 
 
 def account_fields(name: str, schema: Schema) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Concat, Split and Silence: layers that only route blobs."""
+"""Concat and Slice: blobs joined and cut along one axis."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
-from caffe_compat.layers.facts import Coordinates, Gradient, View
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
+from caffe_compat.layers.facts import View
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -21,7 +21,7 @@ class ConcatModule(nn.Module):
         self.axis = axis
 
     def forward(self, *bottoms: torch.Tensor) -> torch.Tensor:
-        """Return the bottoms behind each other."""
+        """Return the concatenated bottoms."""
         return torch.cat(bottoms, self.axis)
 
 
@@ -68,40 +68,77 @@ class Concat(Layer):
         return View.VALUES_AND_GRADIENTS if len(param.bottom) == 1 else View.NONE
 
 
-class SplitModule(nn.Module):
-    """The same blob under several names."""
+class SliceModule(nn.Module):
+    """Cut along one axis, at points or in equal parts."""
 
-    def __init__(self, tops: int) -> None:
+    def __init__(self, axis: int, points: Shape, tops: int) -> None:
         super().__init__()
-        self.tops = tops
+        self.axis, self.points, self.tops = axis, points, tops
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """Return `x` as every top."""
-        return (x,) * self.tops if self.tops > 1 else x
+        """Return the parts."""
+        if self.tops == 1:
+            return x
+        if self.points:
+            return x.tensor_split(self.points, self.axis)
+        return x.chunk(self.tops, self.axis)
 
 
 @register
-class Split(Layer):
-    """One blob under several names; gradients add up."""
+class Slice(Layer):
+    """Cut a blob into consecutive parts along one axis."""
 
-    type = "Split"
-    summary = "one blob under several names"
-    view = View.VALUES
+    type = "Slice"
+    summary = "splits along an axis; slice_point"
     keeps_values = True
-    coordinates = Coordinates.SAME
     tops = Arity(1, None)
+    accounts = {"slice_param": Account(read=("axis", "slice_dim", "slice_point"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message, tops = spec.param.slice_param, len(spec.param.top)
+        length = spec.bottoms[0][self._axis(spec)]
+        points = list(message.slice_point)
+        if message.HasField("axis") and message.HasField("slice_dim"):
+            yield spec.error(
+                "conflicts with axis", "slice_param.slice_dim", message.slice_dim, "keep one", code="conflict"
+            )
+        if points and len(points) != tops - 1:
+            yield spec.error(
+                f"needs one point fewer than tops ({tops - 1}), got {len(points)}",
+                "slice_param.slice_point",
+                points,
+                code="wrong-count",
+            )
+        elif any(b <= a for a, b in zip([0, *points], [*points, length], strict=True)):
+            yield spec.error(
+                "must increase within the axis",
+                "slice_param.slice_point",
+                points,
+                f"1 to {length - 1}",
+                code="out-of-range",
+            )
+        elif not points and length % tops:
+            yield spec.error(
+                f"the axis has length {length}, which {tops} tops cannot divide equally",
+                "slice_param.slice_point",
+                points,
+                code="shape-mismatch",
+            )
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        axis, shape, tops = self._axis(spec), spec.bottoms[0], len(spec.param.top)
+        points = list(spec.param.slice_param.slice_point) or [shape[axis] // tops * i for i in range(1, tops)]
+        sizes = [b - a for a, b in zip([0, *points], [*points, shape[axis]], strict=True)]
+        return tuple((*shape[:axis], size, *shape[axis + 1 :]) for size in sizes)
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        return SplitModule(len(spec.param.top))
+        return SliceModule(self._axis(spec), tuple(spec.param.slice_param.slice_point), len(spec.param.top))
 
+    def _axis(self, spec: LayerSpec) -> int:
+        message = spec.param.slice_param
+        if message.HasField("slice_dim"):
+            return spec.axis(message.slice_dim, "slice_param.slice_dim")
+        return spec.axis(message.axis, "slice_param.axis")
 
-@register
-class Silence(Layer):
-    """Takes blobs that nobody reads, so that they are no outputs."""
-
-    type = "Silence"
-    summary = "consumes blobs and has no top"
-    gradient = Gradient.STOPS
-    bottoms = Arity(1, None)
-    tops = exactly(0)
-    inference = False
+    def top_view(self, param: pb.LayerParameter) -> View:
+        return View.VALUES_AND_GRADIENTS if len(param.top) == 1 else View.NONE

@@ -41,7 +41,7 @@ class KernelWindow:
             for room, s in zip(self._room(spatial), self.stride, strict=True)
         )
 
-    def behind(self, spatial: Shape) -> Shape:
+    def overhang(self, spatial: Shape) -> Shape:
         """Return how far such a kernel reaches beyond the padded bottom: Caffe reads zeros there."""
         return tuple(max(-room, 0) for room in self._room(spatial))
 
@@ -93,7 +93,7 @@ def window(spec: LayerSpec) -> KernelWindow:
 
 
 class ManyConvolutions(nn.Module):
-    """Mixed into a torch convolution: several bottoms through one kernel, channels at any axis, zeros behind them."""
+    """Mixin for torch convolutions: several bottoms through one kernel, channels at any axis, zeros beyond the end."""
 
     channel_axis = 1
     window: KernelWindow | None = None
@@ -110,8 +110,8 @@ class ManyConvolutions(nn.Module):
     def _reached(self, x: torch.Tensor) -> torch.Tensor:
         if self.window is None:
             return x
-        behind = self.window.behind(tuple(x.shape[self.channel_axis + 1 :]))
-        return F.pad(x, [zeros for size in reversed(behind) for zeros in (0, size)])
+        overhang = self.window.overhang(tuple(x.shape[self.channel_axis + 1 :]))
+        return F.pad(x, [zeros for size in reversed(overhang) for zeros in (0, size)])
 
 
 # Each under its own name in this module, so that nets can be pickled.
@@ -213,7 +213,7 @@ class Convolution(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message, at = spec.param.convolution_param, window(spec)
-        beyond = any(at.behind(spec.bottoms[0][at.axis + 1 :]))
+        beyond = any(at.overhang(spec.bottoms[0][at.axis + 1 :]))
         plain = len(spec.bottoms) == 1 and at.axis == 1 and not beyond
         make = functools.partial(
             (_CONVS if plain else _MANY)[len(at.kernel)],

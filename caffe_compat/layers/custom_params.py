@@ -10,13 +10,13 @@ from google.protobuf.message import Message
 
 Value = bool | int | float | str | list[int] | list[float] | list[str]
 Defaults = Mapping[str, Value]
-"""Field -> default, whose type is the field's; an empty list stands for numbers, as many as are given."""
+"""Field -> default, whose type is the field's; an empty list stands for any number of numbers."""
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _KINDS = {bool: _Field.TYPE_BOOL, int: _Field.TYPE_INT64, float: _Field.TYPE_DOUBLE, str: _Field.TYPE_STRING}
 _LARGEST = 1 << 28  # above any fork's number
 _Declared = tuple[str, type, bool, str]
-"""A field: its name, the type of its values, whether there are many, its default as a descriptor has it."""
+"""A field: its name, the type of its values, whether it is repeated, its default as a descriptor has it."""
 
 
 def own_message(type_: str, own: Mapping[str, Defaults]) -> type[Message]:

@@ -1,4 +1,4 @@
-"""The layers whose tops are fed from outside: Input by the caller, the others by :mod:`caffe_compat.data`."""
+"""Data layers: Input, whose tops the caller fills, and those that :mod:`caffe_compat.data` feeds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LEGACY = ("num", "channels", "height", "width")
 _TRANSFORM = Account(
     read=("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray"),
 )
-_TOLD = "Caffe 1.0 reads transform_param's {}; write it there"
-_MOVED = {name: _TOLD.format(name) for name in ("mean_file", "crop_size", "mirror")}
-_SCALE_MOVED = {"scale": _TOLD.format("scale")}
+_BELONGS = "Caffe 1.0 reads transform_param's {}; write it there"
+_MOVED = {name: _BELONGS.format(name) for name in ("mean_file", "crop_size", "mirror")}
+_SCALE_MOVED = {"scale": _BELONGS.format("scale")}
 _COLOUR = {
     "force_color": "only Data's coded records heed it",
     "force_gray": "only Data's coded records heed it",
@@ -109,7 +109,7 @@ class Data(ImageFed):
                 "prefetch": "how many batches are made ahead changes none of them",
                 "rand_skip": "Caffe 1.0 reads it no more",
             },
-            rejected=_MOVED | _SCALE_MOVED | {"force_encoded_color": _TOLD.format("force_color")},
+            rejected=_MOVED | _SCALE_MOVED | {"force_encoded_color": _BELONGS.format("force_color")},
         ),
         "transform_param": _TRANSFORM,
     }
@@ -123,7 +123,7 @@ class Data(ImageFed):
 
 @register
 class ImageData(ImageFed):
-    """Batches of the pictures of a list."""
+    """Batches of the images in a list."""
 
     type = "ImageData"
     summary = "batches from a list of images"
@@ -149,7 +149,7 @@ class ImageData(ImageFed):
 
 @register
 class WindowData(ImageFed):
-    """Batches of windows of pictures."""
+    """Batches of windows cut out of images."""
 
     type = "WindowData"
     summary = "batches of image windows"
@@ -167,7 +167,7 @@ class WindowData(ImageFed):
                 "crop_mode",
                 "root_folder",
             ),
-            ignored={"cache_images": "files kept in memory hold the same pictures"},
+            ignored={"cache_images": "files kept in memory hold the same images"},
             rejected=_MOVED,
         ),
         "transform_param": Account(

@@ -111,7 +111,7 @@ class Memories:
     @property
     def is_changed(self) -> bool:
         """Tell whether the first top no longer holds the layer's output, or its first bottom no longer what it took."""
-        assert self.output is not None, "known when a layer goes backward"
+        assert self.output is not None, "set when a layer goes backward"
         return self.in_place or not torch.equal(self.output.detach(), self.tops[0].values(self.where))
 
 

@@ -1,7 +1,7 @@
 """HDF5Output: two bottoms written to a file, as the datasets ``data`` and ``label``.
 
 Facts from BVLC Caffe 9b89154, hdf5_output_layer.cpp and util/hdf5.cpp: both are written with four axes at every forward
-pass; a second pass finds the datasets there and ends the program. Here its rows are put behind those of the first one.
+pass; a second pass finds the datasets already there and ends the program. Here its rows are appended.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class HDF5Output(Layer):
 class HDF5OutputModule(nn.Module):
     """Writes what it is called with.
 
-    The first call makes the file, complete or not at all, in the place of one that was there; before it, nothing is
-    touched. A later call adds to it; where that fails, nothing is left.
+    The first call creates the file, complete or not at all, and replaces an existing one. Later calls append to it;
+    if that fails, the file is removed.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def nothing_written(*nets: nn.Module) -> Iterator[None]:
 
 @functools.cache
 def _leave_uncompiled() -> None:
-    """Let torch.compile call what writes as it is; telling it so imports the compiler, so not before one is needed."""
+    """Exclude `_write` from torch.compile; done late, because it imports the compiler."""
     HDF5OutputModule._write = torch.compiler.disable(HDF5OutputModule._write)  # type: ignore[method-assign, no-untyped-call]
 
 

@@ -25,12 +25,12 @@ class Im2colModule(nn.Module):
         """Return (..., C k_1 ... k_n, out_1, ..., out_n)."""
         at, axis = self.window, self.window.axis
         spatial = x.shape[axis + 1 :]
-        ends = zip(at.pad, at.behind(tuple(spatial)), strict=True)
-        y = F.pad(x, [p for pad, behind in reversed(list(ends)) for p in (pad, pad + behind)])
+        ends = zip(at.pad, at.overhang(tuple(spatial)), strict=True)
+        y = F.pad(x, [p for pad, overhang in reversed(list(ends)) for p in (pad, pad + overhang)])
         for i, (size, k, s, d) in enumerate(
             zip(at.output(tuple(spatial)), at.kernel, at.stride, at.dilation, strict=True)
         ):
-            # Axis i of the map becomes (kernel position, output position); those done before it lie at its left.
+            # Axis i of the map becomes (kernel position, output position); earlier axes are done and lie to its left.
             where = axis + 1 + 2 * i
             starts = torch.arange(size, device=x.device) * s
             index = torch.arange(k, device=x.device)[:, None] * d + starts

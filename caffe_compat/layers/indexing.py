@@ -1,4 +1,4 @@
-"""Layers that choose by index: ArgMax, BatchReindex, Embed, Filter."""
+"""Layers that select by index: ArgMax, BatchReindex, Embed, Filter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def indices(x: torch.Tensor, size: int) -> torch.Tensor:
     Raises
     ------
     DataError
-        An index that there is no row for.
+        An index is out of range.
     """
     index = x.long()
     if index.device.type == "cpu" and not torch.compiler.is_compiling() and index.numel():
@@ -96,7 +96,7 @@ class ArgMax(Layer):
 
 
 class BatchReindexModule(nn.Module):
-    """Rows in another order, some of them left out or repeated."""
+    """Select rows by index."""
 
     def forward(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Return x[index]."""
@@ -189,13 +189,13 @@ class Embed(Layer):
 
 
 class FilterModule(nn.Module):
-    """Rows whose selector is not 0; how many is known only from the values."""
+    """Keep the rows whose selector is not 0; their number depends on the values."""
 
     def forward(self, *bottoms: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Return the selected rows of every bottom but the last, the selector."""
         *blobs, selector = bottoms
-        kept = selector.flatten().nonzero().squeeze(1)
-        tops = tuple(x.index_select(0, kept) for x in blobs)
+        rows = selector.flatten().nonzero().squeeze(1)
+        tops = tuple(x.index_select(0, rows) for x in blobs)
         return tops if len(tops) > 1 else tops[0]
 
 

@@ -14,8 +14,8 @@ from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.extras import where
 from caffe_compat.formats.files import read_binary
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
+from caffe_compat.layers.class_losses import SoftmaxWithLossModule
 from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner
-from caffe_compat.layers.loss import SoftmaxWithLossModule
 from caffe_compat.schema import caffe_pb2 as pb
 
 _LOG_THRESHOLD = float(np.log(1e-20))  # probabilities are taken to be no smaller
@@ -83,9 +83,9 @@ class InfogainLoss(Layer):
                 "scores and labels must have the same batch size", "bottom", spec.bottoms, code="shape-mismatch"
             )
         yield from check_labels(spec, axis)
-        wanted = shape[axis] ** 2
+        expected = shape[axis] ** 2
         if len(spec.bottoms) == 3:
-            if count(spec.bottoms[2]) != wanted:
+            if count(spec.bottoms[2]) != expected:
                 yield spec.error(
                     f"the matrix must have {shape[axis]} x {shape[axis]} values",
                     "bottom",
@@ -122,13 +122,13 @@ class InfogainLoss(Layer):
     def _check_file(self, spec: LayerSpec, classes: int) -> Iterator[CaffeCompatError]:
         field, source = "infogain_loss_param.source", spec.param.infogain_loss_param.source
         try:
-            found = _matrix(spec).size
+            size = _matrix(spec).size
         except FileError as error:
             yield spec.error(error.problem, field, source, error.hint, code=error.code)
             return
-        if found != classes * classes:
+        if size != classes * classes:
             yield spec.error(
-                f"the file holds {found} values, expected {classes} x {classes}", field, source, code="shape-mismatch"
+                f"the file holds {size} values, expected {classes} x {classes}", field, source, code="shape-mismatch"
             )
 
     def has_inner_layer(self, param: pb.LayerParameter) -> bool:

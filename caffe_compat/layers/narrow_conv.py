@@ -1,4 +1,4 @@
-"""A convolution with few outputs as one product and some shifted sums."""
+"""A faster convolution for few outputs: one matrix product, then shifted sums."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FewOutputsConv2d(nn.Conv2d):
 
 
 def suits(conv: nn.Module) -> bool:
-    """Tell whether a convolution is one this module computes faster."""
+    """Tell whether this module computes a convolution faster than torch."""
     return (
         type(conv) is nn.Conv2d
         and conv.out_channels <= FEW < conv.in_channels

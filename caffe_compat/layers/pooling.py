@@ -1,4 +1,4 @@
-"""Pooling, with Caffe's rounding, clipping and average, and by lot as Caffe does it on the GPU."""
+"""Pooling with Caffe's rounding, clipping and averages; stochastic pooling as on Caffe's GPU."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PoolingWindow:
     def output(self, size: int, axis: int) -> int:
         """Return the pooled size of one axis (0: height, 1: width).
 
-        Rounded up; where there is padding, the last window is dropped if it starts in the padding behind the map.
+        Rounded up; where there is padding, the last window is dropped if it starts in the padding after the map.
         """
         k, s, p = self.kernel[axis], self.stride[axis], self.pad[axis]
         steps = size + 2 * p - k
@@ -46,7 +46,7 @@ class PoolingWindow:
         return same_padding and same_count
 
     def extent(self, size: int, axis: int) -> int:
-        """Return how far the windows reach, counted from the first one's start."""
+        """Return the extent of all windows together."""
         return (self.output(size, axis) - 1) * self.stride[axis] + self.kernel[axis]
 
     def padded(self, x: torch.Tensor, value: float) -> torch.Tensor:
@@ -73,7 +73,7 @@ class MaxPool(nn.Module):
             return top
         row = index.div(y.shape[3], rounding_mode="floor") - window.pad[0]
         column = index % y.shape[3] - window.pad[1]
-        outside = (row >= x.shape[2]) | (column >= x.shape[3])  # a window behind the map
+        outside = (row >= x.shape[2]) | (column >= x.shape[3])  # a window beyond the map
         return top, torch.where(outside, -1, row * x.shape[3] + column).to(x.dtype)
 
 
@@ -108,7 +108,7 @@ class AvgPool(nn.Module):
 
 
 class StochasticPool(nn.Module):
-    """In TRAIN one value of each window, drawn in proportion to it; in TEST the mean weighed by the values themselves.
+    """In TRAIN, draw a value of each window in proportion to its size; in TEST, average weighted by the values.
 
     Facts from Caffe's pooling_layer.cu: it takes the first value at which the running sum reaches a random fraction of
     the window's sum. What it does with negative values is not defined there; here the last value is taken where the sum

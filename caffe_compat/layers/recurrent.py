@@ -76,10 +76,10 @@ class LSTMUnit(Layer):
 
 
 class RecurrentModule(nn.Module):
-    """Time steps one after the other; the indicator multiplies the state that comes in.
+    """Time steps in order; the indicator multiplies the incoming state.
 
-    Without exposed states a pass starts from where the last one ended, as Caffe's does (zeros at first). As in Caffe no
-    gradient goes beyond the pass: exposed states neither take nor pass one.
+    Without exposed states a pass starts from the final state of the last pass, as in Caffe (zeros at first). No
+    gradient leaves the pass: exposed states neither receive nor pass gradients.
     """
 
     states: ClassVar[int]
@@ -215,10 +215,10 @@ class _Recurrent(Layer):
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.param.recurrent_param
         rows, weight, bias = self.gates * message.num_output, message.weight_filler, message.bias_filler
-        found = [BlobDef("w_x", (rows, count(spec.bottoms[0][2:])), weight), BlobDef("b_x", (rows,), bias)]
+        blobs = [BlobDef("w_x", (rows, count(spec.bottoms[0][2:])), weight), BlobDef("b_x", (rows,), bias)]
         if self._static(spec):
-            found.append(BlobDef("w_static", (rows, count(spec.bottoms[2][1:])), weight))
-        return (*found, BlobDef("w_h", (rows, message.num_output), weight))
+            blobs.append(BlobDef("w_static", (rows, count(spec.bottoms[2][1:])), weight))
+        return (*blobs, BlobDef("w_h", (rows, message.num_output), weight))
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.recurrent_param

@@ -1,7 +1,7 @@
-"""Which type a layer is, where Caffe and its forks use one name for different things: told, or the only one possible.
+"""Resolve a layer type name that Caffe and its forks share.
 
-Nothing is guessed: a type is taken where it alone has all the layer's fields, or is of a fork that was named; Caffe's
-own type is taken wherever the layer says nothing that Caffe 1.0 does not know.
+Nothing is guessed: a type is chosen if it alone has all the fields of the layer, or if its fork was named. Caffe's own
+type is chosen wherever the layer has no field that Caffe 1.0 does not know.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ def resolve_type(spec: LayerSpec, named: Sequence[str] = ()) -> tuple[Layer, Lay
     spec : with any bottoms; only the message is looked at.
     named : forks named for the net, in the order they were.
     """
-    found = candidates(spec.param.type)
-    if not found:
+    possible = candidates(spec.param.type)
+    if not possible:
         return [_unknown(spec), *_strangers(spec)]
-    readings = [reading for layer in found for reading in _readings(layer, spec, named)]
+    readings = [reading for layer in possible for reading in _readings(layer, spec, named)]
     fitting = [r for r in readings if not r.problems]
     meant = sorted((r for r in fitting if r.spec.fork in named), key=lambda r: named.index(r.spec.fork))
     clashing = [_clash(r) for r in readings if r.clashes]
@@ -101,8 +101,8 @@ def _has(schema: Schema, path: str, stranger: UnknownField) -> bool:
 
 def _message(path: str) -> str:
     """Return the name of the message at a path within a layer."""
-    known = path in LayerParameter.DESCRIPTOR.fields_by_name
-    return parameter_descriptor(path).name if known else "" if path else "LayerParameter"
+    is_field = path in LayerParameter.DESCRIPTOR.fields_by_name
+    return parameter_descriptor(path).name if is_field else "" if path else "LayerParameter"
 
 
 def _clash(reading: _Reading) -> CaffeCompatError:
@@ -139,7 +139,7 @@ def _strangers(spec: LayerSpec) -> Iterator[CaffeCompatError]:
         error = stranger.error(NetError, layer=spec.param.name)
         forks = forks_with(path, stranger.field)
         if forks:
-            error.hint = _told(stranger, forks, spec.param.type)
+            error.hint = _hint(stranger, forks, spec.param.type)
         elif stranger.value is None and (near := _near(spec, path, stranger)):
             error.hint = f"did you mean {near!r}?"
         yield error
@@ -155,9 +155,9 @@ def _near(spec: LayerSpec, path: str, stranger: UnknownField) -> str | None:
     return nearest(stranger.field, names | ({stranger.meant} if stranger.meant else set()))
 
 
-def _told(stranger: UnknownField, forks: Sequence[str], type_: str) -> str:
+def _hint(stranger: UnknownField, forks: Sequence[str], type_: str) -> str:
     if stranger.field.isdecimal():
-        return f"only a fork tells what a number means: {', '.join(forks)} use it; name one, as in fork={forks[0]!r}"
+        return f"the number belongs to a fork: {', '.join(forks)} use it; name the fork, as in fork={forks[0]!r}"
     return f"{', '.join(forks)} has it, but not for a {type_} layer"
 
 

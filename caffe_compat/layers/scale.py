@@ -1,4 +1,4 @@
-"""Scale: a product along some axes, with an optional bias."""
+"""Scale and Bias: a product and a sum along some axes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, count, register
+from caffe_compat.layers.base import (
+    Account,
+    Arity,
+    BlobDef,
+    Layer,
+    LayerSpec,
+    Shape,
+    constant,
+    count,
+    register,
+)
 from caffe_compat.layers.facts import Coordinates, Memories, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -112,7 +122,7 @@ class Scale(Layer):
         """Tell whether the sums go straight into the factors' gradient, for which there must be one sum for each.
 
         That is so where the factors are as many as the bottom's values, or where nothing lies before their axes and
-        something behind them (a batch of one).
+        something after them (a batch of one).
         """
         if len(spec.bottoms) != 1 or index != 0:
             return False
@@ -120,9 +130,75 @@ class Scale(Layer):
         return outer == inner == 1 or (outer == 1 and scale > 1 and inner > 1)
 
     def _parts(self, spec: LayerSpec) -> tuple[int, int, int]:
-        """Return how many values lie before the scaled axes, on them and behind them."""
+        """Return the number of values before, on and after the scaled axes."""
         shape, message = spec.bottoms[0], spec.param.scale_param
         axes = message.num_axes if len(spec.bottoms) == 1 else len(spec.bottoms[1])
         axis = spec.axis(message.axis, "scale_param.axis") if shape else 0
         end = len(shape) if axes == -1 else axis + axes
         return count(shape[:axis]), count(shape[axis:end]), count(shape[end:])
+
+
+class BiasModule(nn.Module):
+    """x + bias, broadcast from `axis` on; the bias may come as a second bottom."""
+
+    bias: nn.Parameter | None
+
+    def __init__(self, shape: Shape, axis: int, learned: bool) -> None:
+        super().__init__()
+        self.axis = axis
+        self.register_parameter("bias", nn.Parameter(torch.empty(shape)) if learned else None)
+
+    def forward(self, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """Add the learned bias, or `bias`."""
+        bias = self.bias if bias is None else bias
+        assert bias is not None, "a Bias layer has a blob or a second bottom"
+        return x + bias.reshape(*bias.shape, *[1] * (x.dim() - self.axis - bias.dim()))
+
+
+@register
+class Bias(Layer):
+    """Add a learned or given blob along some axes."""
+
+    type = "Bias"
+    summary = "adds a bias along axes, learned or from a second bottom"
+    is_affine = True
+    coordinates = Coordinates.SAME
+    bottoms = Arity(1, 2)
+    accounts = {"bias_param": Account(read=("axis", "num_axes", "filler"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        axes, shape, axis = spec.param.bias_param.num_axes, self._shape(spec), self._axis(spec)
+        if len(spec.bottoms) == 1 and (axes < -1 or axis + axes > len(spec.bottoms[0])):
+            yield spec.error(
+                f"extends past the bottom {spec.bottoms[0]}",
+                "bias_param.num_axes",
+                axes,
+                "-1 for all",
+                code="out-of-range",
+            )
+        elif spec.bottoms[0][axis : axis + len(shape)] != shape:
+            yield spec.error(
+                f"does not match the bottom {spec.bottoms[0]} from axis {axis} on",
+                "bottom",
+                shape,
+                code="shape-mismatch",
+            )
+
+    def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
+        if len(spec.bottoms) == 2:
+            return ()
+        return (BlobDef("bias", self._shape(spec), spec.param.bias_param.filler),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return BiasModule(self._shape(spec), self._axis(spec), len(spec.bottoms) == 1)
+
+    def _axis(self, spec: LayerSpec) -> int:
+        if len(spec.bottoms) == 2 and not spec.bottoms[1]:
+            return 0
+        return spec.axis(spec.param.bias_param.axis, "bias_param.axis")
+
+    def _shape(self, spec: LayerSpec) -> Shape:
+        if len(spec.bottoms) == 2:
+            return spec.bottoms[1]
+        start, axes = self._axis(spec), spec.param.bias_param.num_axes
+        return spec.bottoms[0][start:] if axes == -1 else spec.bottoms[0][start : start + axes]

@@ -22,7 +22,7 @@ def level_window(level: int, height: int, width: int) -> PoolingWindow:
 
 
 class SPPModule(nn.Module):
-    """Pools at each level, as one row; the windows follow the size of the map that comes."""
+    """Pool at each level and concatenate; the windows follow the size of the map."""
 
     def __init__(self, height: int, largest: bool) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class SPPModule(nn.Module):
 
 @register
 class SPP(Layer):
-    """Pooling into 1, 2 x 2, 4 x 4 ... bins, as one row whatever the size of the map."""
+    """Pooling into 1, 2 x 2, 4 x 4 ... bins: a row of one length for maps of any size."""
 
     type = "SPP"
     summary = "spatial pyramid pooling, MAX or AVE"

@@ -147,7 +147,7 @@ def test_a_field_known_by_its_number_only_is_refused_and_the_forks_are_named(tmp
     added = fb.SSDLayer()
     added.norm_param.across_spatial = False
     net, _ = read_binary(binary(tmp_path, (INPUT, None), (layer("Normalize"), added)), pb.NetParameter)
-    with pytest.raises(NetError, match="layer 'l': 206: .*only a fork tells what a number means: ssd use"):
+    with pytest.raises(NetError, match="layer 'l': 206: .*the number belongs to a fork: ssd use"):
         build_graph(net)
 
 

@@ -14,7 +14,7 @@ from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, constan
 class BNModule(nn.Module):
     """slope (x - mean) / sqrt(variance + eps) + bias; moving statistics in TEST and where frozen.
 
-    In TEST a layer that is not frozen goes back as while training in the fork; here its gradient is the true one.
+    In TEST the fork computes the gradient of a layer that is not frozen as in TRAIN; here it is the true gradient.
     """
 
     weight: torch.Tensor
@@ -47,8 +47,8 @@ class BNModule(nn.Module):
         variance = variance * ((samples - 1) / samples)  # torch divides by samples - 1, the fork does not
         if samples == 1:
             variance = torch.zeros_like(variance)
-        for kept, new in ((self.mean, mean), (self.variance, variance)):
-            kept.mul_(self.momentum).add_(new.view_as(kept), alpha=1 - self.momentum)
+        for moving, new in ((self.mean, mean), (self.variance, variance)):
+            moving.mul_(self.momentum).add_(new.view_as(moving), alpha=1 - self.momentum)
 
 
 @register

@@ -1,4 +1,4 @@
-"""DetectionOutput: SSD's predictions as boxes, overlapping ones left out."""
+"""DetectionOutput: decode SSD's predictions and suppress overlapping boxes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Rules:
-    """What DetectionOutput is told, under the names of its fields; `threshold` is the least score, not included."""
+    """The settings of DetectionOutput; scores must lie above `threshold`."""
 
     num_classes: int
     share_location: bool
@@ -35,7 +35,7 @@ class Rules:
 
 
 def decode(rules: Rules, location: Array, priors: Array, variances: Array) -> Array:
-    """Return the boxes (xmin, ymin, xmax, ymax) that predictions stand for; all arrays are (..., 4).
+    """Decode predictions into boxes (xmin, ymin, xmax, ymax); all arrays are (..., 4).
 
     Raises
     ------
@@ -55,12 +55,12 @@ def decode(rules: Rules, location: Array, priors: Array, variances: Array) -> Ar
     return np.concatenate([centre - half, centre + half], -1)
 
 
-def overlaps(box: Array, others: Array) -> Array:
-    """Return the intersection over union of one box with each of others (K, 4); 0 where they do not meet."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+def overlaps(box: Array, boxes: Array) -> Array:
+    """Return the intersection over union of a box with each of several boxes (K, 4)."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     sides = high - low
     shared = np.where((sides > 0).all(1), sides.prod(1), 0)
-    union = _area(box[None]) + _area(others) - shared
+    union = _area(box[None]) + _area(boxes) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
 
 
@@ -70,7 +70,7 @@ def _area(boxes: Array) -> Array:
 
 
 def suppress(rules: Rules, boxes: Array, scores: Array) -> list[int]:
-    """Return which of one class's boxes stay, best first: each unless it overlaps a better one that stays.
+    """Return the indices of the boxes of a class that remain after non-maximum suppression, best first.
 
     Scores at or below the threshold are out, and all but the best top_k.
     """
@@ -78,18 +78,18 @@ def suppress(rules: Rules, boxes: Array, scores: Array) -> list[int]:
     candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
     if rules.top_k > -1:
         candidates = candidates[: rules.top_k]
-    limit, kept = boxes.dtype.type(rules.nms_threshold), list[int]()
+    limit, remaining = boxes.dtype.type(rules.nms_threshold), list[int]()
     for index in candidates.tolist():
-        if kept and not (overlaps(boxes[index], boxes[kept]) <= limit).all():
+        if remaining and not (overlaps(boxes[index], boxes[remaining]) <= limit).all():
             continue
-        kept.append(index)
+        remaining.append(index)
         if rules.eta < 1 and limit > 0.5:
             limit = boxes.dtype.type(limit * rules.eta)
-    return kept
+    return remaining
 
 
 def detect(rules: Rules, location: Array, confidence: Array, prior: Array) -> Array:
-    """Return (1, 1, K, 7): image, label, score and box of all that is found; of nothing, a row of -1 for each image.
+    """Return (1, 1, K, 7): image, label, score and box of each detection; without any, a row of -1 per image.
 
     Parameters
     ----------
@@ -103,15 +103,15 @@ def detect(rules: Rules, location: Array, confidence: Array, prior: Array) -> Ar
     scores = confidence.reshape(len(confidence), count, rules.num_classes)
     rows: list[list[float]] = []
     for image in range(len(boxes)):
-        found: list[tuple[int, int]] = []
+        detections: list[tuple[int, int]] = []
         for label in range(rules.num_classes):
             if label != rules.background:
                 own = boxes[image, :, 0 if rules.share_location else label]
-                found += [(label, index) for index in suppress(rules, own, scores[image, :, label])]
-        if -1 < rules.keep_top_k < len(found):
-            found.sort(key=lambda pair: -scores[image, pair[1], pair[0]])
-            found = sorted(found[: rules.keep_top_k], key=lambda pair: pair[0])
-        for label, index in found:
+                detections += [(label, index) for index in suppress(rules, own, scores[image, :, label])]
+        if -1 < rules.keep_top_k < len(detections):
+            detections.sort(key=lambda pair: -scores[image, pair[1], pair[0]])
+            detections = sorted(detections[: rules.keep_top_k], key=lambda pair: pair[0])
+        for label, index in detections:
             box = boxes[image, index, 0 if rules.share_location else label]
             rows.append([image, label, scores[image, index, label], *box])
     if not rows:
@@ -120,7 +120,7 @@ def detect(rules: Rules, location: Array, confidence: Array, prior: Array) -> Ar
 
 
 class DetectionOutputModule(nn.Module):
-    """Boxes found, as (1, 1, K, 7); computed on the CPU, without a gradient, as in the fork."""
+    """Detections as (1, 1, K, 7); computed on the CPU, without a gradient, as in the fork."""
 
     def __init__(self, rules: Rules) -> None:
         super().__init__()
@@ -131,8 +131,8 @@ class DetectionOutputModule(nn.Module):
     ) -> torch.Tensor:
         """Return image, label, score, xmin, ymin, xmax, ymax in each row."""
         boxes, scores, priors = (x.detach().cpu().flatten(1).numpy() for x in (location, confidence, prior))
-        found = detect(self.rules, boxes, scores, priors)
-        return torch.from_numpy(found).to(location)
+        detections = detect(self.rules, boxes, scores, priors)
+        return torch.from_numpy(detections).to(location)
 
 
 @register

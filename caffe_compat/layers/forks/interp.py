@@ -79,6 +79,6 @@ class Interp(Layer):
         zoom, shrink = (getattr(message, f) if message.HasField(f) else None for f in ("zoom_factor", "shrink_factor"))
         both = zoom is not None and shrink is not None
         sized = message.HasField("height") and message.HasField("width")
-        if both and sized:  # a size comes before two factors, and behind one
+        if both and sized:  # a size wins over two factors, and loses to one
             zoom = shrink = None
         return InterpModule((message.height, message.width), zoom, shrink, (-message.pad_beg, -message.pad_end))

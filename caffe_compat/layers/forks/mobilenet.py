@@ -41,7 +41,7 @@ _CONVOLUTION = Convolution.accounts[_FIELD]
 
 @register
 class ConvolutionDepthwise(Convolution):
-    """A convolution over each channel alone; as many outputs as channels, whatever num_output and group say."""
+    """A convolution over each channel alone; with as many outputs as channels."""
 
     type = "ConvolutionDepthwise"
     forks = ("mobilenet",)

@@ -16,19 +16,19 @@ from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.facts import Gradient
 
-_SAME = 1e-6  # ratios nearer than this are one
+_SAME = 1e-6  # ratios that differ by less are equal
 _F = np.float32
 
 
 @dataclass(frozen=True)
 class Priors:
-    """What PriorBox is told.
+    """The settings of PriorBox.
 
     Attributes
     ----------
     sizes : (width, height) of the boxes at each cell, in pixels, in the fork's order.
-    image : (height, width) of the picture, where given; else the second bottom's.
-    step : (height, width) of a cell, where given; else the picture's over the map's.
+    image : (height, width) of the image, where given; else the second bottom's.
+    step : (height, width) of a cell, where given; else the image's divided by the map's.
     """
 
     sizes: tuple[tuple[float, float], ...]
@@ -40,18 +40,18 @@ class Priors:
 
 
 @lru_cache(maxsize=64)
-def boxes(priors: Priors, cells: tuple[int, int], picture: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Return (1, 2, cells * boxes * 4): xmin, ymin, xmax, ymax as fractions of the picture, then their variances.
+def boxes(priors: Priors, cells: tuple[int, int], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return (1, 2, cells * boxes * 4): xmin, ymin, xmax, ymax as fractions of the image, then their variances.
 
     Parameters
     ----------
-    cells, picture : (height, width) of the feature map and of the picture.
+    cells, size : (height, width) of the feature map and of the image.
 
     Notes
     -----
-    Centres, steps and sizes are float32 in the fork, the division by the picture's size is float64.
+    Centres, steps and sizes are float32 in the fork, the division by the image's size is float64.
     """
-    height, width = priors.image or picture
+    height, width = priors.image or size
     step_h, step_w = priors.step or (_F(height) / _F(cells[0]), _F(width) / _F(cells[1]))
     y = (np.arange(cells[0], dtype=_F) + _F(priors.offset)) * _F(step_h)
     x = (np.arange(cells[1], dtype=_F) + _F(priors.offset)) * _F(step_w)
@@ -59,11 +59,11 @@ def boxes(priors: Priors, cells: tuple[int, int], picture: tuple[int, int]) -> n
     x = x.astype(np.float64)[None, :, None]
     y = y.astype(np.float64)[:, None, None]
     edges = np.broadcast_arrays((x - wide) / width, (y - high) / height, (x + wide) / width, (y + high) / height)
-    found = np.stack(edges, -1).astype(_F)
+    corners = np.stack(edges, -1).astype(_F)
     if priors.clip:
-        found = found.clip(0, 1)
-    variance = np.broadcast_to(np.array(priors.variance, _F), found.shape)
-    return np.stack([found.reshape(-1), variance.reshape(-1)])[None]
+        corners = corners.clip(0, 1)
+    variance = np.broadcast_to(np.array(priors.variance, _F), corners.shape)
+    return np.stack([corners.reshape(-1), variance.reshape(-1)])[None]
 
 
 class PriorBoxModule(nn.Module):
@@ -75,8 +75,8 @@ class PriorBoxModule(nn.Module):
 
     def forward(self, features: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         """Return (1, 2, cells * boxes * 4)."""
-        cells, picture = (features.shape[2], features.shape[3]), (image.shape[2], image.shape[3])
-        return torch.tensor(boxes(self.priors, cells, picture), dtype=features.dtype, device=features.device)
+        cells, size = (features.shape[2], features.shape[3]), (image.shape[2], image.shape[3])
+        return torch.tensor(boxes(self.priors, cells, size), dtype=features.dtype, device=features.device)
 
 
 @register
@@ -160,12 +160,12 @@ def _pair(message: Any, name: str, high: str, wide: str) -> tuple[int, int] | No
 
 
 def _ratios(message: Any) -> list[np.float32]:
-    """Return the aspect ratios, 1 first, each once, with its inverse behind it if they are flipped."""
-    found = [_F(1)]
+    """Return the aspect ratios, 1 first, each once, followed by its inverse if they are flipped."""
+    ratios = [_F(1)]
     for ratio in map(_F, message.aspect_ratio):
-        if all(abs(float(ratio) - float(known)) >= _SAME for known in found):
-            found += [ratio, _F(1 / float(ratio))] if message.flip else [ratio]
-    return found
+        if all(abs(float(ratio) - float(other)) >= _SAME for other in ratios):
+            ratios += [ratio, _F(1 / float(ratio))] if message.flip else [ratio]
+    return ratios
 
 
 def _sizes(low: list[float], high: list[float], ratios: list[np.float32]) -> Iterator[tuple[float, float]]:

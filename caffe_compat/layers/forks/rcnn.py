@@ -64,8 +64,8 @@ class ROIPoolingModule(nn.Module):
         if first >= last or not across:
             return out.flatten(1)
         best = [maps[:, first:last, columns[j][0] : columns[j][1]].max(2) for j in across]  # of equals the first
-        value = torch.stack([found.values for found in best], 1)  # channel, bin, row
-        column = torch.stack([found.indices + columns[j][0] for found, j in zip(best, across, strict=True)], 1)
+        value = torch.stack([maxima.values for maxima in best], 1)  # channel, bin, row
+        column = torch.stack([maxima.indices + columns[j][0] for maxima, j in zip(best, across, strict=True)], 1)
         for i, (a, b) in enumerate(rows):
             if a < b:
                 row = value[:, :, a - first : b - first].max(2, keepdim=True).indices + (a - first)

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.class_losses import SoftmaxWithLoss, SoftmaxWithLossModule
 from caffe_compat.layers.dropout import Dropout
 from caffe_compat.layers.facts import Reads
-from caffe_compat.layers.loss import SoftmaxWithLoss, SoftmaxWithLossModule
 
 _EPS = 1e-9
 
@@ -20,7 +20,7 @@ _EPS = 1e-9
 class UnpoolModule(nn.Module):
     """Values put back where a pooling took them from, zeros elsewhere.
 
-    Where two values belong in one place the later one is there, and both get its gradient, as in the fork.
+    Where two values share an index, the later value is kept and both get its gradient, as in the fork.
     """
 
     def __init__(self, size: tuple[int, int] | None, scale: tuple[int, int], less: tuple[int, int]) -> None:
@@ -33,7 +33,7 @@ class UnpoolModule(nn.Module):
         Raises
         ------
         DataError
-            A place is outside (looked for on the CPU only).
+            An index lies outside the map (checked on the CPU only).
         """
         high, wide = self.size or (x.shape[2] * self.scale[0] - self.less[0], x.shape[3] * self.scale[1] - self.less[1])
         index = mask.detach().flatten(2).long()

@@ -1,4 +1,4 @@
-"""EuclideanLoss and SoftmaxWithLoss."""
+"""Losses of scores and class labels: HingeLoss, MultinomialLogisticLoss, SoftmaxWithLoss."""
 
 from __future__ import annotations
 
@@ -19,53 +19,112 @@ from caffe_compat.layers.base import (
     four_axes_at_most,
     register,
 )
+from caffe_compat.layers.facts import Memories
 from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner, precise
+from caffe_compat.layers.losses import UNREAD, Loss
 from caffe_compat.schema import caffe_pb2 as pb
 
 _LOG_FLT_MIN = -87.33654475055310  # ln of the smallest normal float32: Caffe caps the loss of one sample there
+_LOG_THRESHOLD = 1e-20  # probabilities are taken to be no smaller
 
 
-class EuclideanLossModule(nn.Module):
-    """Sum of squared differences over twice the batch size."""
+def _rows(x: torch.Tensor) -> torch.Tensor:
+    """Return scores as (N, classes, 1)."""
+    return precise(x).reshape(x.shape[0], -1, 1)
 
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Return the scalar loss of (N, ...) and (N, ...)."""
-        difference = precise(a).flatten() - precise(b).flatten()
-        return difference.dot(difference) / (2 * a.shape[0])
+
+def _check_row_labels(spec: LayerSpec) -> Iterator[CaffeCompatError]:
+    yield from four_axes_at_most(spec)
+    scores, labels = spec.bottoms
+    if not scores or not labels or labels[0] != scores[0] or count(labels) != scores[0]:
+        yield spec.error(
+            "needs one label per sample", "bottom", f"scores {scores}, labels {labels}", code="shape-mismatch"
+        )
+
+
+class HingeLossModule(nn.Module):
+    """One-vs-rest hinge loss: max(0, 1 - x) for the label, max(0, 1 + x) for every other class."""
+
+    def __init__(self, square: bool) -> None:
+        super().__init__()
+        self.square = square
+
+    def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Return the scalar loss of (N, ...) scores and N class labels."""
+        scores = _rows(x)
+        index, _ = class_indices(label, scores, None)
+        right = torch.zeros_like(scores, dtype=torch.bool).scatter(1, index.unsqueeze(1), True)
+        margin = (1 + torch.where(right, -scores, scores)).relu()
+        return (margin.square() if self.square else margin).sum() / x.shape[0]
 
 
 @register
-class EuclideanLoss(Layer):
-    """1/(2N) sum (a - b)^2."""
+class HingeLoss(Loss):
+    """One-against-all hinge loss, L1 or L2."""
 
-    type = "EuclideanLoss"
-    summary = "1/(2N) sum of squared differences"
-    bottoms = exactly(2)
-    is_loss = True
-    inference = False
-    accounts = {
-        "loss_param": Account(
-            ignored=dict.fromkeys(("ignore_label", "normalization", "normalize"), "Caffe does not read it here")
-        )
-    }
+    type = "HingeLoss"
+    summary = "one-vs-rest hinge loss; norm L1 or L2"
+    no_gradient = (1,)
+    unforced = 1
+    accounts = {"hinge_loss_param": Account(read=("norm",)), "loss_param": Account(ignored=UNREAD)}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from four_axes_at_most(spec)
-        a, b = spec.bottoms
-        if not a or not b or a[0] != b[0] or count(a) != count(b):
-            yield spec.error(
-                "the bottoms must have the same batch size and number of values",
-                "bottom",
-                f"{a} and {b}",
-                None,
-                code="shape-mismatch",
-            )
-
-    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        return ((),)
+        yield from _check_row_labels(spec)
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        return EuclideanLossModule()
+        return HingeLossModule(spec.param.hinge_loss_param.norm == pb.HingeLossParameter.L2)
+
+    def after_forward(self, spec: LayerSpec, memory: Memories) -> None:
+        """Leave the margins in the scores' gradient, where Caffe computes them."""
+        where = memory.where
+        margins = memory.bottoms[0].gradients(where)
+        margins.copy_(memory.bottoms[0].values(where))
+        rows = margins.view(margins.shape[0], -1)
+        index = self._labels(memory)
+        rows.scatter_(1, index, -rows.gather(1, index))
+        rows.add_(1).clamp_(min=0)
+
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        """Return what becomes of the margins that the scores' gradient holds, be they those of a pass before."""
+        margins = memory.bottoms[0].gradients(memory.where)
+        rows = margins.view(margins.shape[0], -1)
+        index = self._labels(memory)
+        signed = rows.scatter(1, index, -rows.gather(1, index)).view_as(margins)
+        weight = memory.tops[0].gradients(memory.where).reshape(()) / margins.shape[0]
+        square = spec.param.hinge_loss_param.norm == pb.HingeLossParameter.L2
+        return [signed * (2 * weight) if square else signed.sign() * weight]
+
+    def _labels(self, memory: Memories) -> torch.Tensor:
+        return memory.bottoms[1].values(memory.where).reshape(-1, 1).long()
+
+
+class MultinomialLogisticLossModule(nn.Module):
+    """-log of the label's probability; below 1e-20 both the value and the gradient are those of 1e-20, as in Caffe."""
+
+    def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Return the scalar loss of (N, ...) probabilities and N class labels."""
+        probabilities = _rows(x)
+        index, _ = class_indices(label, probabilities, None)
+        chosen = probabilities.gather(1, index.unsqueeze(1))
+        capped = chosen.detach().clamp(min=_LOG_THRESHOLD)
+        return -(capped.log() + (chosen - chosen.detach()) / capped).sum() / x.shape[0]
+
+
+@register
+class MultinomialLogisticLoss(Loss):
+    """Cross entropy of probabilities that are given as such."""
+
+    type = "MultinomialLogisticLoss"
+    summary = "cross entropy of given probabilities"
+    no_gradient = (1,)
+    unforced = 1
+    accounts = {"loss_param": Account(ignored=UNREAD)}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        yield from _check_row_labels(spec)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return MultinomialLogisticLossModule()
 
 
 class SoftmaxWithLossModule(nn.Module):

@@ -1,0 +1,65 @@
+"""MVN: zero mean and unit variance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import (
+    Account,
+    Layer,
+    LayerSpec,
+    Shape,
+    four_axes_at_most,
+    register,
+)
+from caffe_compat.layers.facts import Coordinates, Reads
+
+
+class MVNModule(nn.Module):
+    """(x - mean) / (deviation + eps) of each map, or of each sample.
+
+    Caffe's gradient takes x - mean over (deviation + eps) where the true one has x - mean over the deviation: they
+    differ by the factor 1 + eps / deviation in one term. Here it is Caffe's.
+    """
+
+    def __init__(self, start: int, eps: float | None) -> None:
+        super().__init__()
+        self.start, self.eps = start, eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise (N, C, ...); the top has four axes."""
+        x = x.reshape(*x.shape, *[1] * (4 - x.dim()))
+        axes = tuple(range(self.start, 4))
+        y = x - x.mean(axes, keepdim=True)
+        if self.eps is None:
+            return y
+        variance = y.square().mean(axes, keepdim=True)
+        deviation = variance.detach().sqrt() + self.eps
+        return y / (deviation + (variance - variance.detach()) / (2 * deviation))
+
+
+@register
+class MVN(Layer):
+    """Zero mean and unit variance."""
+
+    type = "MVN"
+    summary = "zero mean, unit variance, per map or per sample"
+    reads = Reads.BOTTOM | Reads.TOP
+    in_place_fault = "its backward pass reads the values it has overwritten"
+    ignores_propagate_down = True
+    coordinates = Coordinates.SAME
+    accounts = {"mvn_param": Account(read=("normalize_variance", "across_channels", "eps"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        yield from four_axes_at_most(spec)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        return ((*spec.bottoms[0], *[1] * (4 - len(spec.bottoms[0]))),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.param.mvn_param
+        return MVNModule(1 if message.across_channels else 2, message.eps if message.normalize_variance else None)
