@@ -1,4 +1,4 @@
-"""What feeds data layers; one file here per Caffe data layer type."""
+"""Data sources, which feed data layers: one module per Caffe data layer type."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = [
 def open_layers(
     layers: Iterable[LayerParameter], *, base_dir: str | PathLike[str] = ".", rng: Randomness | None = None
 ) -> list[DataSource]:
-    """Open what feeds each of some data layers, in their order; every problem is reported in one error."""
+    """Open the source of each data layer, in order; all problems are reported in one error."""
     stream = CRand() if rng is None else rng
     opened: list[DataSource] = []
     problems: list[CaffeCompatError] = []
@@ -60,29 +60,29 @@ def open_layers(
 def open_sources(
     net: NetParameter, *, base_dir: str | PathLike[str] = ".", rng: Randomness | None = None
 ) -> list[DataSource]:
-    """Open what feeds a net.
+    """Open the sources of a net.
 
     Parameters
     ----------
     net : definition, upgraded and filtered for its phase.
-    base_dir : folder of the definition, where sources are looked for if they are not in the working directory.
-    rng : what they draw from; by default C's ``rand()`` as Caffe finds it at its start, and torch's seed.
+    base_dir : folder of the definition, searched after the working directory.
+    rng : random numbers; by default C's ``rand()`` in its initial state, as in Caffe, and torch's seed.
 
     Returns
     -------
-    One source for every data layer, in the net's order.
+    One source per data layer, in the order of the net.
 
     Raises
     ------
     DataError
-        for a data layer type there is no source for, or data that cannot be used.
+        A data layer type is not supported, or its data are invalid.
     """
     layers = (in_phase(layer, net) for layer in net.layer if layer.type in DATA_LAYER_TYPES)
     return open_layers(layers, base_dir=base_dir, rng=rng)
 
 
 def in_phase(layer: LayerParameter, net: NetParameter) -> LayerParameter:
-    """Return a layer with the phase of the net it is in, unless it has one of its own: it decides crops."""
+    """Return a layer with the phase of its net, which decides crops, unless it has its own."""
     if layer.HasField("phase"):
         return layer
     out = type(layer)()

@@ -1,7 +1,7 @@
-"""The two databases that Caffe's Data layer reads, opened so that nothing is written: LMDB and LevelDB.
+"""Read LMDB and LevelDB databases for Caffe's Data layer, without writing.
 
-Facts from BVLC Caffe 9b89154, db_lmdb.cpp and db_leveldb.cpp: records are taken in the order of their keys, and after
-the last one the first.
+Facts from BVLC Caffe 9b89154, db_lmdb.cpp and db_leveldb.cpp: records come in the order of their keys, and the first
+follows the last.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from caffe_compat.runtime.closing import Closing, close_at_exit
 
 LMDB, LEVELDB = "LMDB", "LEVELDB"
 _PACKAGES = {LMDB: "lmdb", LEVELDB: "plyvel"}
-_SIGNS = {LMDB: "data.mdb", LEVELDB: "CURRENT"}
+_MARKER_FILES = {LMDB: "data.mdb", LEVELDB: "CURRENT"}
 
 
 class Database(Closing, ABC):
-    """A database at one of its records.
+    """A database with a cursor at one of its records.
 
     Attributes
     ----------
-    entries : how many records there are; 0 where the database does not count them.
+    entries : number of records; 0 if the database does not count them.
     """
 
     entries: int
@@ -39,19 +39,19 @@ class Database(Closing, ABC):
 
     @abstractmethod
     def find(self, key: bytes) -> bool:
-        """Go to the record with a key; return False, and stay, where there is none."""
+        """Go to the record with a key; return False, and stay, if there is none."""
 
     @abstractmethod
     def key(self) -> bytes:
-        """Return the key of the record."""
+        """Return the key of the current record."""
 
     @abstractmethod
     def take(self) -> tuple[bytes, bytes]:
-        """Return key and value of the record, and go to the next one, from the last to the first."""
+        """Return key and value of the current record and go to the next, from the last to the first."""
 
 
 class _Shared:
-    """What is open of one path until nobody holds it: neither database can be opened twice in a process."""
+    """A database handle shared by path: neither database can be opened twice in a process."""
 
     _open: ClassVar[WeakValueDictionary[tuple[int, int], _Shared]] = WeakValueDictionary()
     _lock = Lock()
@@ -61,11 +61,11 @@ class _Shared:
 
     @classmethod
     def get(cls, path: Path, opened: Callable[[], Any]) -> _Shared:
-        found = path.stat()
+        status = path.stat()
         with cls._lock:
-            shared = cls._open.get((found.st_dev, found.st_ino))
+            shared = cls._open.get((status.st_dev, status.st_ino))
             if shared is None:
-                shared = cls._open[found.st_dev, found.st_ino] = cls(opened())
+                shared = cls._open[status.st_dev, status.st_ino] = cls(opened())
             return shared
 
 
@@ -79,37 +79,39 @@ class _Lmdb(Database):
                 content, lambda: lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False, create=False)
             )
             env = self._shared.handle
-            # Pages beyond the end of a file cut short would end the process when they are touched.
+            # Touching pages beyond the end of a truncated file would kill the process.
             needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
             size = content.stat().st_size
             if size < needed:
-                told = f"{size} of {needed} bytes are there"
-                raise at.error(f"the database is cut short: {told}", hint="copy it again")
+                problem = f"truncated database: {size} bytes, expected {needed}"
+                raise at.error(problem, code="damaged-file", hint="copy it again")
             self.entries = int(env.stat()["entries"])
             self._cursor: Any = env.begin(buffers=False).cursor()
         except (lmdb.Error, OSError) as error:
-            raise at.error(f"cannot be read as LMDB: {error}", hint=_other(path, LMDB)) from None
+            raise at.error(
+                f"cannot be read as LMDB: {error}", code="wrong-format", hint=_other_backend(path, LMDB)
+            ) from None
 
     def close(self) -> None:
         self._shared = self._cursor = None
 
     def first(self) -> None:
         try:
-            found = self._cursor.first()
+            present = self._cursor.first()
         except self._error as error:
-            raise self._at.error(f"cannot be read: {error}") from None
-        if not found:
-            raise self._at.error("the database is empty")
+            raise self._at.error(f"cannot be read: {error}", code="damaged-file") from None
+        if not present:
+            raise self._at.error("the database is empty", code="empty")
 
     def find(self, key: bytes) -> bool:
-        before = self.key()
+        current = self.key()
         try:
-            found = bool(key) and self._cursor.set_key(key)
-        except self._error:  # no key can be so long
-            found = False
-        if not found:
-            self._cursor.set_key(before)
-        return found
+            present = bool(key) and self._cursor.set_key(key)
+        except self._error:  # the key is longer than LMDB allows
+            present = False
+        if not present:
+            self._cursor.set_key(current)
+        return present
 
     def key(self) -> bytes:
         return bytes(self._cursor.key())
@@ -120,7 +122,7 @@ class _Lmdb(Database):
             if not self._cursor.next():
                 self._cursor.first()
         except self._error as error:
-            raise self._at.error(f"cannot be read: {error}") from None
+            raise self._at.error(f"cannot be read: {error}", code="damaged-file") from None
         return key, value
 
 
@@ -132,13 +134,13 @@ class _LevelDb(Database):
         self._errors = (plyvel.Error, OSError)
         self._shared: _Shared | None = None
         if not (path / "CURRENT").is_file():
-            raise at.error("is no LevelDB: it has no file CURRENT", hint=_other(path, LEVELDB))
+            raise at.error("not a LevelDB: no file CURRENT", code="wrong-format", hint=_other_backend(path, LEVELDB))
         try:
             self._shared = _Shared.get(path, lambda: plyvel.DB(str(path), create_if_missing=False))
             self._iterator: Any = self._shared.handle.raw_iterator(verify_checksums=True)
         except self._errors as error:
-            hint = "LevelDB writes into its folder even to read, and lets one process in at a time"
-            raise at.error(f"cannot be read as LevelDB: {error}", hint=hint) from None
+            hint = "LevelDB must be able to write to its folder, and only one process may open it at a time"
+            raise at.error(f"cannot be read as LevelDB: {error}", code="file-unreadable", hint=hint) from None
 
     def close(self) -> None:
         self._shared = self._iterator = None
@@ -146,18 +148,18 @@ class _LevelDb(Database):
     def first(self) -> None:
         try:
             self._iterator.seek_to_first()
-            found = self._iterator.valid()
+            present = self._iterator.valid()
         except self._errors as error:
-            raise self._at.error(f"cannot be read: {error}") from None
-        if not found:
-            raise self._at.error("the database is empty")
+            raise self._at.error(f"cannot be read: {error}", code="damaged-file") from None
+        if not present:
+            raise self._at.error("the database is empty", code="empty")
 
     def find(self, key: bytes) -> bool:
-        before = self.key()
+        current = self.key()
         self._iterator.seek(key)
         if self._iterator.valid() and self.key() == key:
             return True
-        self._iterator.seek(before)
+        self._iterator.seek(current)
         return False
 
     def key(self) -> bytes:
@@ -167,10 +169,10 @@ class _LevelDb(Database):
         try:
             key, value = self._iterator.key(), self._iterator.value()
             self._iterator.next()
-            found = self._iterator.valid()
+            present = self._iterator.valid()
         except self._errors as error:
-            raise self._at.error(f"cannot be read: {error}") from None
-        if not found:
+            raise self._at.error(f"cannot be read: {error}", code="damaged-file") from None
+        if not present:
             self.first()
         return key, value
 
@@ -180,28 +182,28 @@ def open_database(path: Path, backend: str, at: At) -> Database:
 
     Parameters
     ----------
-    path : the folder, or an LMDB's single file.
+    path : the folder, or the single file of an LMDB.
     backend : LMDB or LEVELDB.
-    at : names it in errors.
+    at : origin, for errors.
 
     Raises
     ------
     DataError
-        The package for it is missing, or it is damaged, empty or of the other kind.
+        The package is not installed, or the database is damaged, empty or of the other kind.
     """
     package = _PACKAGES[backend]
     try:
         module = importlib.import_module(package)
     except ImportError:
         hint = f'pip install "caffe-compat[{backend.lower()}]"'
-        raise at.error(f"reading it needs the package {package}", hint=hint) from None
+        raise at.error(f"the package {package} is not installed", code="dependency-missing", hint=hint) from None
     database: Database = _Lmdb(path, at, module) if backend == LMDB else _LevelDb(path, at, module)
     close_at_exit(database)
     database.first()
     return database
 
 
-def _other(path: Path, backend: str) -> str | None:
-    """Return what helps where the folder holds the other kind of database."""
+def _other_backend(path: Path, backend: str) -> str | None:
+    """Return a hint if the folder holds the other kind of database."""
     other = LEVELDB if backend == LMDB else LMDB
-    return f"it looks like the other kind: backend: {other}" if (path / _SIGNS[other]).is_file() else None
+    return f"set backend: {other}, which this folder holds" if (path / _MARKER_FILES[other]).is_file() else None

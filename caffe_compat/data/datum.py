@@ -1,8 +1,8 @@
-"""Data: the records of an LMDB or LevelDB, each a Datum, as Caffe 1.0 reads them.
+"""Data: batches of Datum records from LMDB or LevelDB, as Caffe 1.0 reads them.
 
-Facts from BVLC Caffe 9b89154, data_layer.cpp and data_transformer.cpp: the first record of every batch decides its
-shape; a record's `data` counts before its `float_data`; coded pictures are decoded as they are stored unless
-force_color or force_gray says otherwise, which other records do not heed; rand_skip is read no more.
+Facts from BVLC Caffe 9b89154, data_layer.cpp and data_transformer.cpp: the first record of each batch sets its
+shape; `data` takes precedence over `float_data`; encoded images are decoded as stored unless force_color or force_gray
+is set, which other records ignore; rand_skip is no longer read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from caffe_compat.data.c_random import Randomness
 from caffe_compat.data.database import open_database
-from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, Picture, channels_first, decode
+from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, Image, channels_first, decode
 from caffe_compat.data.origin import At, batch_size, check_tops, find_source
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import Transformer
@@ -27,7 +27,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 
 def decode_flag(layer: pb.LayerParameter) -> int:
-    """Return how coded pictures are decoded.
+    """Return how to decode encoded images: COLOR, GRAY or AS_STORED.
 
     Raises
     ------
@@ -36,29 +36,30 @@ def decode_flag(layer: pb.LayerParameter) -> int:
     """
     param = layer.transform_param
     if param.force_color and param.force_gray:
-        raise DataError("force_gray is set as well", layer=layer.name, field="transform_param.force_color", value=True)
+        raise DataError(
+            "force_gray is set too", code="conflict", layer=layer.name, field="transform_param.force_color", value=True
+        )
     return COLOR if param.force_color else GRAY if param.force_gray else AS_STORED
 
 
-def picture_of(datum: pb.Datum, flag: int, at: At) -> Picture:
-    """Return the picture in a datum: (channels, height, width).
+def datum_image(datum: pb.Datum, flag: int, at: At) -> Image:
+    """Return the image in a datum: (channels, height, width).
 
     Raises
     ------
     DataError
-        It cannot be decoded, or has another number of values than its extents tell.
+        The image cannot be decoded, or its number of values does not match its shape.
     """
     if datum.encoded:
         return channels_first(decode(datum.data, flag, at))
     shape = (datum.channels, datum.height, datum.width)
-    told = f"{shape[0]} x {shape[1]} x {shape[2]}"
     if min(shape) < 1:
-        raise at.error(f"it says that it is {told}", hint="channels, height and width must be positive")
+        raise at.error(f"shape {shape}; channels, height and width must be positive", code="out-of-range")
     count = len(datum.data) or len(datum.float_data)
     if count != math.prod(shape):
         coded = datum.data[:2] in (b"\xff\xd8", b"\x89P", b"BM")
-        hint = "a coded picture without `encoded: true`" if coded else None
-        raise at.error(f"it holds {count} values where {told} are {math.prod(shape)}", hint=hint)
+        hint = "set `encoded: true` for an encoded image" if coded else None
+        raise at.error(f"{count} values for shape {shape}, expected {math.prod(shape)}", code="wrong-count", hint=hint)
     if datum.data:
         return np.frombuffer(datum.data, np.uint8).reshape(shape)
     return np.array(datum.float_data, np.float32).reshape(shape)
@@ -88,11 +89,11 @@ class DatumSource(DataSource):
         backend = pb.DataParameter.DB.Name(param.backend)
         self._records = open_database(self._path, backend, At(layer.name, self._path))
         at, datum = self._take()
-        shape = self._transform.shape(picture_of(datum, self._flag, at).shape, at)
+        shape = self._transform.shape(datum_image(datum, self._flag, at).shape, at)
         self._records.first()
         self.shapes = dict(zip(self.tops, ((self._batch, *shape), (self._batch,)), strict=False))
         self._transform.seed(rng)
-        rng.draw()  # Caffe's thread is given a seed that it does not use
+        rng.draw()  # Caffe's thread gets a seed that it does not use
 
     def close(self) -> None:
         """Close the database."""
@@ -108,14 +109,14 @@ class DatumSource(DataSource):
         return {"entries": np.array([self._records.entries]), "key": key, "random": self._transform.state}
 
     def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Tell whether there are as many records, and one of that key."""
+        """Return whether the database has as many records and this key."""
         entries, key, random = (cursor.get(name, np.zeros(0, np.int64)) for name in ("entries", "key", "random"))
         if entries.tolist() != [self._records.entries] or not self._transform.suits(random):
             return False
-        before = self._records.key()
-        found = self._records.find(_key(key))
-        self._records.find(before)
-        return found
+        current = self._records.key()
+        present = self._records.find(_key(key))
+        self._records.find(current)
+        return present
 
     def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
         """Go to a record."""
@@ -123,15 +124,15 @@ class DatumSource(DataSource):
         self._transform.state = cursor["random"]
 
     def next(self) -> dict[str, torch.Tensor]:
-        """Return the next batch, in the shape of its first record; all of its records must have that shape."""
+        """Return the next batch; all of its records must have the shape of the first."""
         taken = [self._take() for _ in range(self._batch)]
-        alike = _stacked([datum for _, datum in taken])
-        if alike is not None:
-            data = self._transform.stack(alike, taken[0][0])
+        images = _stack([datum for _, datum in taken])
+        if images is not None:
+            data = self._transform.stack(images, taken[0][0])
         else:
             data = self._transform.batch(
                 self._batch,
-                lambda row: picture_of(taken[row][1], self._flag, taken[row][0]),
+                lambda row: datum_image(taken[row][1], self._flag, taken[row][0]),
                 lambda row: taken[row][0],
                 threads=any(datum.encoded for _, datum in taken),
             )
@@ -144,11 +145,13 @@ class DatumSource(DataSource):
         try:
             return at, pb.Datum.FromString(value)
         except DecodeError:
-            raise at.error(f"its {len(value)} bytes are no Datum", hint="write the database again") from None
+            raise at.error(
+                f"{len(value)} bytes that are not a Datum", code="damaged-file", hint="write the database again"
+            ) from None
 
 
-def _stacked(datums: Sequence[pb.Datum]) -> Picture | None:
-    """Return (count, channels, height, width) where all are bytes of one shape, as most databases are; else None."""
+def _stack(datums: Sequence[pb.Datum]) -> Image | None:
+    """Stack datums of bytes of the same shape, the usual case: (count, channels, height, width); else return None."""
     first = datums[0]
     shape = (first.channels, first.height, first.width)
     size = math.prod(shape)

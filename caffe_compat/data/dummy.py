@@ -1,8 +1,8 @@
-"""DummyData: tops filled by fillers, as Caffe 1.0 does it.
+"""DummyData: tops filled by fillers, as in Caffe 1.0.
 
-Facts from BVLC Caffe 9b89154, dummy_data_layer.cpp: one filler for all tops, or one for each, a constant 0 where there
-is none; one shape for all or one for each, in `shape` or in the four older fields; what a constant filler fills is
-filled once, the rest anew for every batch. The numbers come from torch's global generator.
+Facts from BVLC Caffe 9b89154, dummy_data_layer.cpp: one filler for all tops or one for each, by default the constant 0;
+one shape for all or one for each, in `shape` or the four older fields; constant fillers fill once, the others for each
+batch. Random numbers come from torch's global generator.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class DummySource(DataSource):
 
     Attributes
     ----------
-    constant : the tops that Caffe fills only once, so that what a caller writes there stays.
+    constant : tops that Caffe fills only once, so that values a caller writes there persist.
     """
 
     type = "DummyData"
@@ -45,35 +45,39 @@ class DummySource(DataSource):
         check_tops(layer, 1, None)
         self.tops = tuple(layer.top)
         shapes, problems = dummy_shapes(layer)
-        raise_together([DataError(p, layer=layer.name, field=f"dummy_data_param.{name}") for name, p in problems])
+        raise_together(
+            [DataError(p, code="invalid", layer=layer.name, field=f"dummy_data_param.{name}") for name, p in problems]
+        )
         self.shapes = dict(zip(self.tops, shapes, strict=True))
         given = list(layer.dummy_data_param.data_filler) or [pb.FillerParameter()]
         fillers = given * len(self.tops) if len(given) == 1 else given
         self._fillers = dict(zip(self.tops, fillers, strict=True))
-        raise_together(list(self._wrong(layer.name)))
+        raise_together(list(self._filler_problems(layer.name)))
         self.constant = frozenset(top for top, filler in self._fillers.items() if filler.type == "constant")
 
-    def _wrong(self, layer: str) -> Iterator[CaffeCompatError]:
+    def _filler_problems(self, layer: str) -> Iterator[CaffeCompatError]:
         for top, filler in self._fillers.items():
             try:
                 check_filler(filler, self.shapes[top])
             except CaffeCompatError as error:
                 field = f"dummy_data_param.data_{error.field}"
-                yield DataError(error.problem, layer=layer, field=field, value=error.value, hint=error.hint)
+                yield DataError(
+                    error.problem, code=error.code, layer=layer, field=field, value=error.value, hint=error.hint
+                )
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch."""
         return {top: fill(torch.empty(self.shapes[top]), filler) for top, filler in self._fillers.items()}
 
     def reset(self) -> None:
-        """Do nothing: the random numbers are torch's."""
+        """Do nothing: random numbers are torch's."""
 
     def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return nothing."""
+        """Return an empty cursor."""
         return {}
 
     def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Tell whether there is nothing to go to."""
+        """Return whether the cursor is empty."""
         return not cursor
 
     def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:

@@ -1,4 +1,4 @@
-"""HDF5Data: rows of datasets named like the tops, from a list of files, as Caffe 1.0 reads them.
+"""HDF5Data: batches of rows of the datasets named like the tops, from a list of files, as Caffe 1.0 reads them.
 
 Facts from BVLC Caffe 9b89154, hdf5_data_layer.cpp and util/hdf5.cpp: names in the list are separated by white space;
 one file is held at a time; rows go on from file to file and from the last to the first, so a batch may span files or
@@ -33,42 +33,42 @@ from caffe_compat.formats.hdf5_reader import find_beside, missing_values, open_h
 if TYPE_CHECKING:
     from caffe_compat.schema.caffe_pb2 import LayerParameter
 
-# A file whose rows need more than this as float32 is read batch by batch instead of being held in memory.
-HELD_BYTES = 2 << 30
-# Batches made ahead where nothing is shuffled; Caffe makes none, and its batches are the same ones.
+# Files that need more memory than this as float32 are read batch by batch.
+CACHE_BYTES = 2 << 30
+# Batches to make ahead without shuffling; Caffe makes none, which gives the same batches.
 AHEAD = 2
-# What h5py raises, besides OSError, where the bytes of a file make no sense.
+# What h5py raises for damaged files, besides OSError.
 _DAMAGE = (RuntimeError, KeyError, ValueError, TypeError)
 
 
 def listed_names(text: str) -> list[str]:
-    """Return the names in a list."""
+    """Split a list into file names."""
     return [quoted or plain for quoted, plain in re.findall(r'"([^"\n]+)"|(\S+)', text)]
 
 
 def find_listed(name: str, listing: Path) -> Path | None:
-    """Return the file that a name in a list means; None if there is none."""
+    """Find the file that a list names, or return None."""
     if name.startswith(("./", "../")) and (listing.parent / name).exists():
         return listing.parent / name
     return find_input(name, listing.parent)
 
 
-def _where(name: str, listing: Path) -> str:
-    """Tell where a name was looked for, and whether it is a part of a file's name."""
+def _missing_file_hint(name: str, listing: Path) -> str:
+    """Describe where a name was looked for, or how to quote a name with white space."""
     lines = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if name in line.split()]
-    whole = next((line for line in lines if line != name and find_listed(line, listing)), None)
-    if whole is None:
+    quoted = next((line for line in lines if line != name and find_listed(line, listing)), None)
+    if quoted is None:
         return looked_in(listing.parent)
-    return f'white space ends a name in a list; write "{whole}" with its quotes, or ./NAME for a file beside the list'
+    return f'white space separates names; write "{quoted}" in double quotes'
 
 
-class _Table:
-    """The datasets of one file, read on first use and held in memory if they fit.
+class _File:
+    """The datasets of one file, cached in memory on first use if they fit.
 
-    The file is open only while something is read: no object of HDF5 outlives a call.
+    The file is open only during a read: no HDF5 object outlives a call.
     """
 
-    def __init__(self, path: Path, tops: Sequence[str], held_bytes: int) -> None:
+    def __init__(self, path: Path, tops: Sequence[str], cache_bytes: int) -> None:
         self.path = path
         self._tops = tops
         self._checked = False
@@ -77,8 +77,8 @@ class _Table:
             self.rows = self._count_rows(datasets)
         self._checked = True
         size = 4 * self.rows * sum(math.prod(shape) for shape in self.row_shapes)
-        self._hold = size <= held_bytes
-        self._held: list[npt.NDArray[np.float32]] = []
+        self._cacheable = size <= cache_bytes
+        self._cache: list[npt.NDArray[np.float32]] = []
 
     @contextmanager
     def _opened(self) -> Iterator[list[h5py.Dataset]]:
@@ -88,43 +88,54 @@ class _Table:
             file = stack.enter_context(open_hdf5(self.path))
         except (OSError, *_DAMAGE) as error:
             raise DataError(
-                f"cannot be read as HDF5: {_reason(error)}", file=self.path, hint="write it again"
+                f"cannot be read as HDF5: {_reason(error)}", code="damaged-file", file=self.path, hint="write it again"
             ) from None
         try:
             with stack:
                 yield [self._dataset(file, top, stack) for top in self._tops]
         except (OSError, *_DAMAGE) as error:
-            problem = f"this HDF5 file is damaged: {_reason(error)}"
-            raise DataError(problem, file=self.path, hint="write it again") from None
+            problem = f"damaged HDF5 file: {_reason(error)}"
+            raise DataError(problem, code="damaged-file", file=self.path, hint="write it again") from None
 
     def _dataset(self, file: h5py.File, top: str, stack: ExitStack) -> h5py.Dataset:
         dataset = find_beside(file, top, self.path, stack)
         if dataset is None:
-            hint = did_you_mean(top, list(file)) or f"it has {', '.join(file) or 'none'}"
-            raise DataError("no such dataset; there must be one for every top", file=self.path, value=top, hint=hint)
+            hint = did_you_mean(top, list(file)) or f"the datasets are {', '.join(file) or 'none'}"
+            raise DataError(
+                "no dataset for this top", code="name-unknown", file=self.path, field="top", value=top, hint=hint
+            )
         if not isinstance(dataset, h5py.Dataset):
-            raise DataError("is a group where a dataset is needed", file=self.path, value=top)
+            raise DataError(
+                "expected a dataset, got a group", code="wrong-type", file=self.path, field="top", value=top
+            )
         problem = "" if self._checked else missing_values(dataset)
         if problem:
-            raise DataError(f"the dataset is damaged: {problem}", file=self.path, value=top, hint="write it again")
+            raise DataError(
+                f"damaged dataset: {problem}", code="damaged-file", file=self.path, field="top", value=top,
+                hint="write it again",
+            )  # fmt: skip
         if dataset.ndim < 1:
-            raise DataError("the dataset is a scalar", file=self.path, value=top, hint="the first axis counts rows")
+            raise DataError(
+                "expected rows, got a scalar", code="shape-mismatch", file=self.path, field="top", value=top
+            )
         if dataset.dtype.kind not in "fiu":
             raise DataError(
-                f"the dataset holds {dataset.dtype}", file=self.path, value=top, hint="float and integer types work"
+                f"expected float or integer data, got {dataset.dtype}",
+                code="wrong-type",
+                file=self.path,
+                field="top",
+                value=top,
             )
         return dataset
 
     def _count_rows(self, datasets: Sequence[h5py.Dataset]) -> int:
         counts = {top: int(data.shape[0]) for top, data in zip(self._tops, datasets, strict=True)}
         if len(set(counts.values())) > 1:
-            told = ", ".join(f"{name} {count}" for name, count in counts.items())
-            raise DataError(
-                f"its datasets have different numbers of rows: {told}", file=self.path, hint="they must agree"
-            )
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise DataError(f"datasets differ in their numbers of rows: {listed}", code="wrong-count", file=self.path)
         rows = next(iter(counts.values()))
         if rows == 0:
-            raise DataError("it holds no rows", file=self.path, hint="leave it out of the list")
+            raise DataError("no rows", code="empty", file=self.path, hint="remove the file from the list")
         return rows
 
     def _read(self, data: h5py.Dataset, start: int, stop: int) -> npt.NDArray[np.float32]:
@@ -134,29 +145,31 @@ class _Table:
                 data.read_direct(values, np.s_[start:stop])  # HDF5 converts, as in Caffe
         except (OSError, *_DAMAGE) as error:
             name = str(data.name).lstrip("/")
-            raise DataError(f"its rows cannot be read: {_reason(error)}", file=self.path, value=name) from None
+            raise DataError(
+                f"cannot read rows: {_reason(error)}", code="damaged-file", file=self.path, field="top", value=name
+            ) from None
         return values
 
     def take(self, order: npt.NDArray[np.int64] | None, start: int, outs: Sequence[npt.NDArray[np.float32]]) -> None:
-        """Put rows `start`.. of every dataset (of the permutation `order`) into `outs`, one array for each top."""
+        """Copy rows from `start` on, permuted by `order`, into `outs`, one array per top."""
         stop = start + len(outs[0])
-        if self._hold:
-            if not self._held:
+        if self._cacheable:
+            if not self._cache:
                 with self._opened() as datasets:
-                    self._held = [self._read(data, 0, self.rows) for data in datasets]
-            for held, out in zip(self._held, outs, strict=True):
+                    self._cache = [self._read(data, 0, self.rows) for data in datasets]
+            for rows, out in zip(self._cache, outs, strict=True):
                 if order is None:
-                    out[:] = held[start:stop]
+                    out[:] = rows[start:stop]
                 else:
-                    np.take(held, order[start:stop], axis=0, out=out)
+                    np.take(rows, order[start:stop], axis=0, out=out)
             return
         with self._opened() as datasets:
             for data, out in zip(datasets, outs, strict=True):
                 if order is None:
                     out[:] = self._read(data, start, stop)
                 else:
-                    for place, row in enumerate(order[start:stop].tolist()):
-                        out[place] = self._read(data, row, row + 1)[0]
+                    for index, row in enumerate(order[start:stop].tolist()):
+                        out[index] = self._read(data, row, row + 1)[0]
 
 
 @register
@@ -166,7 +179,7 @@ class HDF5Source(DataSource):
     Parameters
     ----------
     layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
-    held_bytes : larger files are read batch by batch.
+    cache_bytes : larger files are read batch by batch.
 
     Notes
     -----
@@ -175,7 +188,9 @@ class HDF5Source(DataSource):
 
     type = "HDF5Data"
 
-    def __init__(self, layer: LayerParameter, *, base_dir: Path, rng: Randomness, held_bytes: int = HELD_BYTES) -> None:
+    def __init__(
+        self, layer: LayerParameter, *, base_dir: Path, rng: Randomness, cache_bytes: int = CACHE_BYTES
+    ) -> None:
         self.tops = tuple(layer.top)
         self._layer = layer.name
         self._batch = int(layer.hdf5_data_param.batch_size)
@@ -183,55 +198,64 @@ class HDF5Source(DataSource):
         # Shuffled sources take turns on one random stream, so that none of them can run ahead of the others.
         self.prefetch = 0 if self._shuffled else AHEAD
         self._rng = rng
-        self._held_bytes = held_bytes
-        self._table: _Table | None = None
+        self._cache_bytes = cache_bytes
+        self._file_data: _File | None = None
         self.shapes = {}
         self._check(layer)
         self.files = self._read_list(layer.hdf5_data_param.source, base_dir)
         self._order = np.arange(len(self.files))
         self.reset()
-        rows = self._open_table.row_shapes
+        rows = self._current.row_shapes
         self.shapes = {top: (self._batch, *shape) for top, shape in zip(self.tops, rows, strict=True)}
 
     def _check(self, layer: LayerParameter) -> None:
         if not self.tops:
-            raise DataError("a data layer needs at least one top", layer=layer.name, field="top")
+            raise DataError("needs at least one top", code="wrong-count", layer=layer.name, field="top")
         if layer.HasField("transform_param"):
             raise DataError(
-                "HDF5Data does not transform data", layer=layer.name, field="transform_param", hint="remove it"
+                "HDF5Data does not transform data",
+                code="unsupported",
+                layer=layer.name,
+                field="transform_param",
+                hint="remove it",
             )
         if self._batch < 1:
             raise DataError(
-                "must be at least 1", layer=layer.name, field="hdf5_data_param.batch_size", value=self._batch
+                "must be at least 1",
+                code="out-of-range",
+                layer=layer.name,
+                field="hdf5_data_param.batch_size",
+                value=self._batch,
             )
 
     def _read_list(self, source: str, base_dir: Path) -> list[Path]:
         field = "hdf5_data_param.source"
         listing = find_input(source, base_dir) if source else None
         if listing is None or not listing.is_file():
-            hint = f"{looked_in(base_dir)}; a list of HDF5 files, one a line"
-            raise DataError("no such list of files", layer=self._layer, field=field, value=source, hint=hint)
+            hint = f"{looked_in(base_dir)}; expected a list of HDF5 files"
+            raise DataError(
+                "no such file", code="file-missing", layer=self._layer, field=field, value=source, hint=hint
+            )
         try:
             names = listed_names(listing.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
             raise DataError(
-                "the list is not text", layer=self._layer, field=field, value=source, hint="one file name a line"
+                "not a list of files", code="wrong-format", layer=self._layer, field=field, value=source
             ) from None
         if not names:
-            raise DataError(
-                "the list is empty", layer=self._layer, field=field, value=source, hint="name at least one HDF5 file"
-            )
+            raise DataError("the list is empty", code="empty", layer=self._layer, field=field, value=source)
         return [self._find(name, listing) for name in names]
 
     @staticmethod
     def _find(name: str, listing: Path) -> Path:
         path = find_listed(name, listing)
         if path is None:
-            raise DataError("no such HDF5 file", file=listing, value=name, hint=_where(name, listing))
+            hint = _missing_file_hint(name, listing)
+            raise DataError("no such HDF5 file", code="file-missing", file=listing, value=name, hint=hint)
         return path
 
     def reset(self) -> None:
-        """Start again from the first file."""
+        """Start again from the first file; the shuffle continues its random numbers."""
         self._file = 0
         self._order[:] = np.arange(len(self.files))
         if self._shuffled:
@@ -240,21 +264,21 @@ class HDF5Source(DataSource):
         self._row = 0
 
     def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return file, row, and their orders where they are shuffled."""
+        """Return file and row, and their orders if shuffled."""
         rows = np.arange(0) if self._rows is None else self._rows
-        place = np.array([self._file, self._row, self._open_table.rows])
+        place = np.array([self._file, self._row, self._current.rows])
         return {"place": place, "files": self._order.copy(), "rows": rows.copy()}
 
     def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Tell whether there are as many files, the one being read as long, and shuffled alike."""
+        """Return whether the number of files, the length of the current file and the shuffling are the same."""
         place, files, rows = (cursor.get(name, np.arange(0)) for name in ("place", "files", "rows"))
         if len(place) != 3 or sorted(files.tolist()) != list(range(len(self.files))):
             return False
         file, row, count = place.tolist()
         if not (0 <= file < len(files) and 0 <= row < count):
             return False
-        table = _Table(self.files[int(files[file])], self.tops, self._held_bytes)
-        return table.rows == count and sorted(rows.tolist()) == (list(range(count)) if self._shuffled else [])
+        data = _File(self.files[int(files[file])], self.tops, self._cache_bytes)
+        return data.rows == count and sorted(rows.tolist()) == (list(range(count)) if self._shuffled else [])
 
     def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
         """Go to a file and row."""
@@ -265,23 +289,23 @@ class HDF5Source(DataSource):
             self._rows[:] = cursor["rows"]
 
     def next(self) -> dict[str, torch.Tensor]:
-        """Return the next batch; on an error nothing is returned and the source is of no further use."""
+        """Return the next batch; after an error the source cannot be used any more."""
         batch = {top: np.empty(self.shapes[top], np.float32) for top in self.tops}
         filled = 0
         while filled < self._batch:
-            table = self._open_table
-            count = min(self._batch - filled, table.rows - self._row)
-            table.take(self._rows, self._row, [values[filled : filled + count] for values in batch.values()])
+            file = self._current
+            count = min(self._batch - filled, file.rows - self._row)
+            file.take(self._rows, self._row, [values[filled : filled + count] for values in batch.values()])
             filled += count
             self._row += count
-            if self._row == table.rows:
+            if self._row == file.rows:
                 self._advance()
         return {top: torch.from_numpy(values) for top, values in batch.items()}
 
     @property
-    def _open_table(self) -> _Table:
-        assert self._table is not None
-        return self._table
+    def _current(self) -> _File:
+        assert self._file_data is not None
+        return self._file_data
 
     def _advance(self) -> None:
         self._row = 0
@@ -296,19 +320,23 @@ class HDF5Source(DataSource):
             shuffle(self._rows, self._rng)
 
     def _load(self) -> None:
-        table = _Table(self.files[int(self._order[self._file])], self.tops, self._held_bytes)
-        self._table = table
-        self._rows = np.arange(table.rows) if self._shuffled else None
+        file = _File(self.files[int(self._order[self._file])], self.tops, self._cache_bytes)
+        self._file_data = file
+        self._rows = np.arange(file.rows) if self._shuffled else None
         if self._rows is not None:
             shuffle(self._rows, self._rng)
-        self._check_shapes(table)
+        self._check_shapes(file)
 
-    def _check_shapes(self, table: _Table) -> None:
-        for top, shape in zip(self.tops, table.row_shapes, strict=True):
+    def _check_shapes(self, file: _File) -> None:
+        for top, shape in zip(self.tops, file.row_shapes, strict=True):
             first = self.shapes.get(top, (0, *shape))[1:]
             if shape != first:
                 raise DataError(
-                    f"its rows have the shape {shape}, those of the first file {first}", file=table.path, value=top
+                    f"rows have shape {shape}, in the first file {first}",
+                    code="shape-mismatch",
+                    file=file.path,
+                    field="top",
+                    value=top,
                 )
 
 

@@ -1,9 +1,9 @@
-"""ImageData: the pictures of a list, as Caffe 1.0 reads them.
+"""ImageData: batches of the images in a list, as Caffe 1.0 reads them.
 
-Facts from BVLC Caffe 9b89154, image_data_layer.cpp and util/io.cpp: a line is a name, a space and a whole number, and
-the name may hold spaces; root_folder is put before it as it is; with shuffle the list is shuffled at the start and
-after every pass, each time from where it stands; rand_skip leaves out up to so many lines less one, of the first pass
-only; the first picture of every batch decides its shape.
+Facts from BVLC Caffe 9b89154, image_data_layer.cpp and util/io.cpp: a line is a name, which may hold spaces, a space
+and an integer; root_folder is prepended unchanged; with shuffle the current order is shuffled at the start and after
+each pass; rand_skip skips fewer lines than its value, in the first pass only; the first image of a batch sets its
+shape.
 
 Names are looked up in the working directory (Caffe's rule), then beside the list.
 """
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from caffe_compat.data.c_random import Randomness
-from caffe_compat.data.decode import COLOR, GRAY, Picture, channels_first, decode, read_file, resized
+from caffe_compat.data.decode import COLOR, GRAY, Image, channels_first, decode, read_file, resize
 from caffe_compat.data.mt19937 import Mersenne, is_state, shuffled
 from caffe_compat.data.origin import At, batch_size, check_tops, read_list
 from caffe_compat.data.source import DataSource, register
@@ -42,7 +42,7 @@ class ImageSource(DataSource):
 
     Notes
     -----
-    A line without a label is refused; Caffe takes it as class 0, or whatever number its name begins with.
+    A line without a label is refused; Caffe reads class 0, or the number that its name begins with.
     """
 
     type = "ImageData"
@@ -51,7 +51,7 @@ class ImageSource(DataSource):
         self._param = param = layer.image_data_param
         check_tops(layer, 2, 2)
         self.tops = tuple(layer.top)
-        self.prefetch = int(layer.data_param.prefetch)  # Caffe looks there for this type as well
+        self.prefetch = int(layer.data_param.prefetch)  # Caffe reads it from there for this type too
         self._layer = layer.name
         self._batch = batch_size(layer, _FIELD, param.batch_size)
         self._check_size()
@@ -66,48 +66,53 @@ class ImageSource(DataSource):
             self._order = shuffled(self._order, self._rng)
         self._row = rng.draw() % param.rand_skip if param.rand_skip else 0
         if self._row >= len(lines):
-            told = f"skips {self._row} lines of {len(lines)}"
-            raise DataError(told, layer=layer.name, field=f"{_FIELD}.rand_skip", value=param.rand_skip)
+            problem = f"skips {self._row} of {len(lines)} lines"
+            raise DataError(
+                problem, code="out-of-range", layer=layer.name, field=f"{_FIELD}.rand_skip", value=param.rand_skip
+            )
         line = int(self._order[self._row])
-        shape = self._transform.shape(self._picture(line).shape, self._at(line))
+        shape = self._transform.shape(self._image(line).shape, self._at(line))
         self.shapes = {self.tops[0]: (self._batch, *shape), self.tops[1]: (self._batch,)}
         self._transform.seed(rng)
-        rng.draw()  # Caffe's thread is given a seed that it does not use
+        rng.draw()  # Caffe's thread gets a seed that it does not use
 
     def _check_size(self) -> None:
         high, wide = self._param.new_height, self._param.new_width
         if bool(high) != bool(wide):
             field, value = ("new_height", high) if high else ("new_width", wide)
-            hint = "set new_height and new_width together"
-            raise DataError("is set alone", layer=self._layer, field=f"{_FIELD}.{field}", value=value, hint=hint)
+            hint = "set both new_height and new_width"
+            raise DataError(
+                "set without the other side", code="field-missing", layer=self._layer, field=f"{_FIELD}.{field}",
+                value=value, hint=hint,
+            )  # fmt: skip
         if problem := too_many(wide, high):
-            raise DataError(problem, layer=self._layer, field=f"{_FIELD}.new_height", value=high)
+            raise DataError(problem, code="too-large", layer=self._layer, field=f"{_FIELD}.new_height", value=high)
 
     def _parse(self, number: int, line: str) -> tuple[str, int]:
         name, space, label = line.rstrip().rpartition(" ")
         if not space or not _LABEL.fullmatch(label):
-            hint = "a line is the name of a picture, a space and the number of its class"
             raise DataError(
-                "this line has no label", file=self._path, line=number, layer=self._layer, value=line, hint=hint
-            )
+                "no label in this line", code="syntax", file=self._path, line=number, layer=self._layer, value=line,
+                hint="expected the name of an image, a space and the number of its class",
+            )  # fmt: skip
         return name, int(label)
 
     def reset(self) -> None:
-        """Start again from the first line; the shuffle goes on with its random numbers."""
+        """Start again from the first line; the shuffle continues its random numbers."""
         self._row = 0
         self._order = np.arange(len(self.names))
         if self._rng is not None:
             self._order = shuffled(self._order, self._rng)
 
     def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return line and number of lines, their order where it is shuffled, and the states of the random numbers."""
+        """Return line, number of lines, their order if shuffled, and the states of the random numbers."""
         none = np.zeros(0, np.int64)
         order, state = (none, none) if self._rng is None else (self._order, self._rng.state)
         place = np.array([self._row, len(self.names)])
         return {"place": place, "order": order, "shuffle": state, "random": self._transform.state}
 
     def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Tell whether the list is as long, and shuffled alike."""
+        """Return whether the length of the list and the shuffling are the same."""
         none = np.zeros(0, np.int64)
         place, order, state, random = (cursor.get(name, none) for name in ("place", "order", "shuffle", "random"))
         count = len(self.names)
@@ -125,10 +130,10 @@ class ImageSource(DataSource):
             self._order, self._rng.state = cursor["order"], cursor["shuffle"]
 
     def next(self) -> dict[str, torch.Tensor]:
-        """Return the next batch, in the shape of its first picture; all of its pictures must have that shape."""
+        """Return the next batch; all of its images must have the shape of the first."""
         lines = [self._take() for _ in range(self._batch)]
         data = self._transform.batch(
-            self._batch, lambda row: self._picture(lines[row]), lambda row: self._at(lines[row]), threads=True
+            self._batch, lambda row: self._image(lines[row]), lambda row: self._at(lines[row]), threads=True
         )
         return {self.tops[0]: torch.from_numpy(data), self.tops[1]: torch.from_numpy(self._labels[lines])}
 
@@ -142,13 +147,15 @@ class ImageSource(DataSource):
         return line
 
     def _at(self, line: int) -> At:
-        return At(self._layer, self._path, line + 1, f"picture {self._param.root_folder + self.names[line]!r}")
+        return At(self._layer, self._path, line + 1, f"image {self._param.root_folder + self.names[line]!r}")
 
-    def _picture(self, line: int) -> Picture:
+    def _image(self, line: int) -> Image:
         at, root = self._at(line), self._param.root_folder
-        hint = None if not root or root.endswith("/") else "root_folder is put before the name as it is: end it with /"
+        hint = (
+            None if not root or root.endswith("/") else "end root_folder with /: it is prepended to the name unchanged"
+        )
         content = read_file(root + self.names[line], self._path.parent, at, hint)
-        picture = decode(content, COLOR if self._param.is_color else GRAY, at)
+        image = decode(content, COLOR if self._param.is_color else GRAY, at)
         if self._param.new_height:
-            picture = resized(picture, self._param.new_width, self._param.new_height)
-        return channels_first(picture)
+            image = resize(image, self._param.new_width, self._param.new_height)
+        return channels_first(image)

@@ -1,7 +1,7 @@
-"""MemoryData: batches from arrays that the caller hands over.
+"""MemoryData: batches of arrays that the caller sets.
 
-Facts from BVLC Caffe 9b89154, memory_data_layer.cpp and python/caffe/_caffe.cpp: the arrays' rows are a multiple of
-batch_size, taken in order and over again; arrays are used as they are, only datums are transformed.
+Facts from BVLC Caffe 9b89154, memory_data_layer.cpp and python/caffe/_caffe.cpp: the number of rows is a multiple of
+batch_size; rows are taken in order, again and again; datums are transformed, arrays are not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from caffe_compat.data.c_random import Randomness
-from caffe_compat.data.datum import decode_flag, picture_of
+from caffe_compat.data.datum import datum_image, decode_flag
 from caffe_compat.data.origin import At, batch_size, check_tops
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import Transformer
@@ -41,7 +41,13 @@ class MemorySource(DataSource):
         self._batch = batch_size(layer, "memory_data_param", param.batch_size)
         for field in ("channels", "height", "width"):
             if getattr(param, field) < 1:
-                raise DataError("must be at least 1", layer=layer.name, field=f"memory_data_param.{field}", value=0)
+                raise DataError(
+                    "must be at least 1",
+                    code="out-of-range",
+                    layer=layer.name,
+                    field=f"memory_data_param.{field}",
+                    value=0,
+                )
         self._flag = decode_flag(layer)
         self._transform = Transformer(layer, base_dir=base_dir, rng=rng)
         self._row_shape = (param.channels, param.height, param.width)
@@ -51,56 +57,59 @@ class MemorySource(DataSource):
         self._row = 0
 
     def set_arrays(self, data: npt.ArrayLike, labels: npt.ArrayLike, *, copy: bool = True) -> None:
-        """Take arrays to make the next batches of, from their first row on; nothing is transformed.
+        """Set the arrays of the next batches, from the first row on; they are not transformed.
 
         Parameters
         ----------
         data : (N, channels, height, width), converted to float32; N is a multiple of batch_size.
-        labels : N numbers.
-        copy : False: what is written into float32 arrays later is in later batches, as in Caffe.
+        labels : (N,).
+        copy : with False, later writes to float32 arrays appear in later batches, as in Caffe.
 
         Raises
         ------
         DataError
-            They have another shape.
+            The arrays have another shape.
         """
         values, numbers = np.asarray(data, np.float32), np.asarray(labels, np.float32).reshape(-1)
         if values.ndim != 4 or values.shape[1:] != self._row_shape:
-            wanted = ", ".join(map(str, self._row_shape))
-            raise DataError(f"the data have the shape {values.shape}, not (N, {wanted})", layer=self._layer)
+            expected = ", ".join(map(str, self._row_shape))
+            raise DataError(
+                f"data have shape {values.shape}, expected (N, {expected})", code="shape-mismatch", layer=self._layer
+            )
         self._check_rows(len(values), len(numbers))
         self._data, self._labels, self._row = (values.copy(), numbers.copy(), 0) if copy else (values, numbers, 0)
 
     def add_datums(self, datums: Sequence[pb.Datum]) -> None:
-        """Take pictures, transformed as transform_param says, to make the next batches of.
+        """Set datums, transformed by transform_param, as the rows of the next batches.
 
         Raises
         ------
         DataError
-            Their number is no multiple of batch_size, or one of them does not become what memory_data_param tells.
+            Their number is not a multiple of batch_size, or one does not have the shape in memory_data_param.
         """
         self._check_rows(len(datums), len(datums))
         data = np.empty((len(datums), *self._row_shape), np.float32)
         for number, (datum, draws) in enumerate(zip(datums, self._transform.draws(len(datums)), strict=True)):
             at = At(self._layer, what=f"datum {number}")
-            picture = picture_of(datum, self._flag, at)
-            shape = self._transform.shape(picture.shape, at)
+            image = datum_image(datum, self._flag, at)
+            shape = self._transform.shape(image.shape, at)
             if shape != self._row_shape:
-                raise at.error(f"it becomes {shape}, not {self._row_shape}", field="memory_data_param")
-            self._transform.apply(picture, draws, data[number])
+                problem = f"transformed shape {shape}, expected {self._row_shape}"
+                raise at.error(problem, code="shape-mismatch", field="memory_data_param")
+            self._transform.apply(image, draws, data[number])
         self._data, self._row = data, 0
         self._labels = np.array([datum.label for datum in datums], np.float32)
 
     def _check_rows(self, rows: int, labels: int) -> None:
         if rows != labels:
-            raise DataError(f"there are {rows} rows of data and {labels} labels", layer=self._layer)
+            raise DataError(f"{rows} rows of data, {labels} labels", code="wrong-count", layer=self._layer)
         if rows == 0 or rows % self._batch:
             raise DataError(
-                "the number of rows must be a multiple of it",
+                f"{rows} rows, expected a multiple of the batch size",
+                code="wrong-count",
                 layer=self._layer,
                 field="memory_data_param.batch_size",
                 value=self._batch,
-                hint=f"{rows} are given",
             )
 
     def reset(self) -> None:
@@ -108,11 +117,11 @@ class MemorySource(DataSource):
         self._row = 0
 
     def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the row and the number of rows, and the state of the random numbers."""
+        """Return row, number of rows and the state of the random numbers."""
         return {"place": np.array([self._row, len(self._labels)]), "random": self._transform.state}
 
     def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Tell whether there are as many rows."""
+        """Return whether the number of rows is the same."""
         none = np.zeros(0, np.int64)
         place, random = cursor.get("place", none), cursor.get("random", none)
         rows = len(self._labels)
@@ -130,12 +139,12 @@ class MemorySource(DataSource):
         Raises
         ------
         DataError
-            Nothing was handed over yet.
+            No data were set.
         """
         if self._data is None:
-            hint = "MemoryData has no file: set_arrays(data, labels), in pycaffe net.set_input_arrays(data, labels)"
-            raise DataError("it was given no data", layer=self._layer, hint=hint)
+            hint = "call set_arrays(data, labels), or net.set_input_arrays(data, labels) in pycaffe"
+            raise DataError("no data set", code="not-prepared", layer=self._layer, hint=hint)
         rows = np.s_[self._row : self._row + self._batch]
         self._row = (self._row + self._batch) % len(self._labels)
-        made = (self._data[rows], self._labels[rows])
-        return {top: torch.from_numpy(values.copy()) for top, values in zip(self.tops, made, strict=True)}
+        batch = (self._data[rows], self._labels[rows])
+        return {top: torch.from_numpy(values.copy()) for top, values in zip(self.tops, batch, strict=True)}

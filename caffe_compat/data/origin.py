@@ -1,4 +1,4 @@
-"""Where a record or picture came from, for errors; and what the definitions of data layers have in common."""
+"""The origin of a record or image, for errors, and fields that data layers share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caffe_compat.data.source import find_input, looked_in
-from caffe_compat.errors import DataError
+from caffe_compat.errors import Code, DataError
 
 if TYPE_CHECKING:
     from caffe_compat.schema.caffe_pb2 import LayerParameter
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class At:
-    """A record or picture, as errors name it.
+    """The origin of a record or image, which errors name.
 
     Attributes
     ----------
     layer : name of the data layer.
-    file : the database or list it is in.
-    line : of the list, counted from 1.
-    what : ``"record '00000012'"``, ``"picture 'a.jpg'"``.
+    file : the database or list.
+    line : of the list, from 1.
+    what : ``"record '00000012'"``, ``"image 'a.jpg'"``.
     """
 
     layer: str
@@ -31,13 +31,14 @@ class At:
     what: str = ""
 
     def error(
-        self, problem: str, *, field: str | None = None, value: object = None, hint: str | None = None
+        self, problem: str, *, code: Code, field: str | None = None, value: object = None, hint: str | None = None
     ) -> DataError:
-        """Return an error that names it."""
-        told = f"{self.what}: {problem}" if self.what else problem
+        """Return an error about this record or image."""
+        text = f"{self.what}: {problem}" if self.what else problem
         return DataError(
-            told, file=self.file, line=self.line, layer=self.layer or None, field=field, value=value, hint=hint
-        )
+            text, code=code, file=self.file, line=self.line, layer=self.layer or None, field=field, value=value,
+            hint=hint,
+        )  # fmt: skip
 
 
 def batch_size(layer: LayerParameter, field: str, value: int) -> int:
@@ -46,10 +47,12 @@ def batch_size(layer: LayerParameter, field: str, value: int) -> int:
     Raises
     ------
     DataError
-        It is 0.
+        The batch size is 0.
     """
     if value < 1:
-        raise DataError("must be at least 1", layer=layer.name, field=f"{field}.batch_size", value=value)
+        raise DataError(
+            "must be at least 1", code="out-of-range", layer=layer.name, field=f"{field}.batch_size", value=value
+        )
     return value
 
 
@@ -57,40 +60,52 @@ def check_tops(layer: LayerParameter, low: int, high: int | None) -> None:
     """Raise DataError unless there are `low` to `high` tops."""
     count = len(layer.top)
     if count < low or (high is not None and count > high):
-        told = str(low) if low == high else f"{low} or more" if high is None else f"{low} to {high}"
-        raise DataError(f"{layer.type} makes {told} tops", layer=layer.name, field="top", value=list(layer.top))
+        expected = str(low) if low == high else f"{low} or more" if high is None else f"{low} to {high}"
+        raise DataError(
+            f"{layer.type} has {expected} tops, got {count}", code="wrong-count", layer=layer.name, field="top",
+            value=list(layer.top),
+        )  # fmt: skip
 
 
 def find_source(layer: LayerParameter, field: str, source: str, base_dir: Path, what: str) -> Path:
-    """Return the path of what a layer reads.
+    """Return the path of a layer's source.
 
     Raises
     ------
     DataError
-        There is nothing of that name.
+        The source does not exist.
     """
-    found = find_input(source, base_dir) if source else None
-    if found is None:
+    path = find_input(source, base_dir) if source else None
+    if path is None:
         raise DataError(
-            f"no such {what}", layer=layer.name, field=f"{field}.source", value=source, hint=looked_in(base_dir)
-        )
-    return found
+            f"no such {what}", code="file-missing", layer=layer.name, field=f"{field}.source", value=source,
+            hint=looked_in(base_dir),
+        )  # fmt: skip
+    return path
 
 
 def read_list(layer: LayerParameter, field: str, source: str, base_dir: Path) -> tuple[Path, list[str]]:
-    """Return the path and the lines of a text file; bytes that are not UTF-8 survive in names of files.
+    """Read a list: its path and its lines; file names may hold bytes that are not UTF-8.
 
     Raises
     ------
     DataError
-        There is no such file, or it is empty.
+        The list does not exist, is empty or is not text.
     """
     path = find_source(layer, field, source, base_dir, "file")
     if not path.is_file():
-        raise DataError("is a folder, not a list", layer=layer.name, field=f"{field}.source", value=source)
+        raise DataError(
+            "expected a list, got a folder",
+            code="wrong-format",
+            layer=layer.name,
+            field=f"{field}.source",
+            value=source,
+        )
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     if not text.strip():
-        raise DataError("the list is empty", layer=layer.name, field=f"{field}.source", value=source)
+        raise DataError("the list is empty", code="empty", layer=layer.name, field=f"{field}.source", value=source)
     if "\0" in text:
-        raise DataError("the list is not text", layer=layer.name, field=f"{field}.source", value=source)
+        raise DataError(
+            "the list is not text", code="wrong-format", layer=layer.name, field=f"{field}.source", value=source
+        )
     return path, text.removesuffix("\n").split("\n")

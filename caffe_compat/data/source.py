@@ -1,4 +1,4 @@
-"""What feeds a net's data layers: one class per Caffe data layer type, registered once."""
+"""The base class and the registry of data sources: one class per Caffe data layer type."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ DATA_LAYER_TYPES = frozenset(
 
 
 class DataSource(Closing, ABC):
-    """An endless stream of batches for the tops of one data layer; closed, it gives no more.
+    """An endless stream of batches for the tops of a data layer, until it is closed.
 
     Attributes
     ----------
     tops : blob names, in the layer's order.
-    shapes : the shape of a batch of each top; where a batch is one picture, others may have another size.
-    prefetch : how many batches are kept ready; 0 where each is made when it is asked for.
+    shapes : shape of a batch by top; with a batch size of 1, later images may have another size.
+    prefetch : batches to make ahead; 0 to make each on request.
     """
 
     type: ClassVar[str]
@@ -46,27 +46,27 @@ class DataSource(Closing, ABC):
 
     @abstractmethod
     def __init__(self, layer: LayerParameter, *, base_dir: Path, rng: Randomness) -> None:
-        """Open the data; everything about the definition and the first file is checked here."""
+        """Open the data and check the definition and the first file."""
 
     @abstractmethod
     def next(self) -> dict[str, torch.Tensor]:
-        """Return the next batch: a float32 tensor of its own for each top."""
+        """Return the next batch: a new float32 tensor per top."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Start again from the first row; the shuffle goes on with the random stream where it stands."""
+        """Start again from the first row; the random numbers continue."""
 
     @abstractmethod
     def cursor(self) -> Cursor:
-        """Return where the next batch begins, for a later run's `seek`."""
+        """Return the position of the next batch, for `seek` in a later run."""
 
     @abstractmethod
     def fits(self, cursor: Cursor) -> bool:
-        """Tell whether this data has the place a cursor names."""
+        """Return whether these data have the position of a cursor."""
 
     @abstractmethod
     def seek(self, cursor: Cursor) -> None:
-        """Go to a cursor that fits. What the random stream gives meanwhile does not matter: it is set afterwards."""
+        """Go to a cursor that fits; the caller restores the shared random stream afterwards."""
 
 
 _Source = TypeVar("_Source", bound=type[DataSource])
@@ -74,7 +74,7 @@ _registry: dict[str, type[DataSource]] = {}
 
 
 def register(cls: _Source) -> _Source:
-    """Make a data source known under its Caffe layer type."""
+    """Register a data source under its Caffe layer type."""
     assert cls.type in DATA_LAYER_TYPES, cls.type
     assert cls.type not in _registry, cls.type
     _registry[cls.type] = cls
@@ -87,7 +87,7 @@ def sources() -> Mapping[str, type[DataSource]]:
 
 
 def find_input(name: str, base_dir: Path) -> Path | None:
-    """Return the file a name means: in the working directory (Caffe's rule), else in `base_dir`; None if in neither."""
+    """Find a file in the working directory (Caffe's rule), else in `base_dir`; return None if it is in neither."""
     for candidate in (Path(name), base_dir / name):
         if candidate.exists():
             return candidate
@@ -95,32 +95,33 @@ def find_input(name: str, base_dir: Path) -> Path | None:
 
 
 def looked_in(base_dir: Path) -> str:
-    """Tell where :func:`find_input` looks for a relative name."""
+    """Describe where :func:`find_input` looks for a relative name."""
     folders = dict.fromkeys(str(folder) for folder in (Path.cwd(), base_dir.absolute()))
     return f"looked in {' and '.join(folders)}"
 
 
 def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", rng: Randomness) -> DataSource:
-    """Open what feeds one data layer.
+    """Open the source of a data layer.
 
     Parameters
     ----------
-    layer : its definition, upgraded; its phase is the net's (TRAIN where it has none).
-    base_dir : folder where the source is looked for if it is not in the working directory.
-    rng : what it draws from; Caffe has one for a whole process, so share it between the sources of a run.
+    layer : its definition, upgraded, with the phase of the net (TRAIN by default).
+    base_dir : folder searched after the working directory.
+    rng : random numbers; share them between the sources of a run, as Caffe has one generator per process.
 
     Raises
     ------
     DataError
-        naming the layer type if there is no source for it, or the file, dataset and value that cannot be used.
+        The layer type is not supported, or its data are invalid.
     """
     cls = _registry.get(layer.type)
     if cls is None:
         raise DataError(
             "this data layer type is not supported",
+            code="unsupported",
             layer=layer.name,
             field="type",
             value=layer.type,
-            hint=f"supported: {', '.join(sorted(_registry))}; or feed its tops yourself",
+            hint=f"use one of {', '.join(sorted(_registry))}, or feed its tops yourself",
         )
     return cls(layer, base_dir=Path(base_dir), rng=rng)

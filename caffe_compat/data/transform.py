@@ -1,9 +1,8 @@
-"""transform_param: crop, mirror, mean and scale of one picture, as Caffe 1.0's DataTransformer does it.
+"""transform_param: crop, mirror, mean and scale of an image, as in Caffe 1.0's DataTransformer.
 
-Facts from BVLC Caffe 9b89154, data_transformer.cpp: a generator of its own is seeded when it is set up, and once more
-before the first batch; of every picture the draws are mirror, row, column, those that are needed; the crop is random in
-TRAIN only, else in the middle, rounded to the top left; the mean is subtracted where the picture was before it was
-mirrored, then it is scaled; all in float32.
+Facts from BVLC Caffe 9b89154, data_transformer.cpp: it has its own generator, seeded at setup and again before the
+first batch; per image it draws mirror, row and column, as needed; the crop is random in TRAIN only, else central,
+rounded to the top left; the mean is subtracted before mirroring, then the image is scaled; all in float32.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.data.c_random import Randomness
-from caffe_compat.data.decode import Picture, side_by_side
+from caffe_compat.data.decode import Image, map_in_threads
 from caffe_compat.data.mt19937 import Mersenne, is_state
 from caffe_compat.data.origin import At
 from caffe_compat.data.source import find_input, looked_in
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Draws = npt.NDArray[np.int64]
-"""The random numbers of one picture: mirror, row, column; 0 where none is drawn."""
+"""The random numbers of an image: mirror, row, column; 0 if not drawn."""
 
 
 class Transformer:
@@ -36,13 +35,13 @@ class Transformer:
     Parameters
     ----------
     layer : its definition, with its phase.
-    base_dir : folder where a mean_file is looked for if it is not in the working directory.
+    base_dir : folder searched for the mean_file after the working directory.
     rng : gives the seed.
 
     Raises
     ------
     DataError
-        for a mean that cannot be used.
+        The mean is invalid.
     """
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: Randomness) -> None:
@@ -62,12 +61,12 @@ class Transformer:
         return self._param.mirror, random_crop, random_crop
 
     def seed(self, rng: Randomness) -> None:
-        """Start the random numbers anew."""
+        """Seed the random numbers."""
         if self._columns:
             self._rng = Mersenne(rng.draw())
 
     def draws(self, count: int) -> npt.NDArray[np.int64]:
-        """Return the random numbers of the next pictures: (count, 3)."""
+        """Return the random numbers of the next images: (count, 3)."""
         out = np.zeros((count, 3), np.int64)
         if self._rng is not None:
             out[:, self._columns] = self._rng.draws(count * len(self._columns)).reshape(count, -1)
@@ -75,7 +74,7 @@ class Transformer:
 
     @property
     def state(self) -> npt.NDArray[np.int64]:
-        """What the next random numbers are made of; empty where there are none."""
+        """The state of the random numbers; empty if none are drawn."""
         return np.zeros(0, np.int64) if self._rng is None else self._rng.state
 
     @state.setter
@@ -84,107 +83,111 @@ class Transformer:
             self._rng.state = words
 
     def suits(self, words: npt.NDArray[np.int64]) -> bool:
-        """Tell whether numbers can be its state."""
+        """Return whether numbers are a valid state."""
         return words.size == 0 if self._rng is None else is_state(words)
 
-    def shape(self, picture: Sequence[int], at: At) -> tuple[int, int, int]:
-        """Return the shape that a picture of (channels, height, width) is given.
+    def shape(self, image: Sequence[int], at: At) -> tuple[int, int, int]:
+        """Return the transformed shape of an image of shape (channels, height, width).
 
         Raises
         ------
         DataError
-            It is smaller than the crop, or the mean does not fit it.
+            The image is smaller than the crop, or the mean has another shape.
         """
-        channels, height, width = picture
+        channels, height, width = image
         if min(height, width) < max(self.crop, 1) or channels < 1:
             raise at.error(
-                f"it has {channels} channels of {height} x {width}",
+                f"image is {channels} x {height} x {width}, smaller than the crop",
+                code="shape-mismatch",
                 field="transform_param.crop_size",
                 value=self.crop,
-                hint="a crop must lie within the picture",
             )
         if self.mean is not None and self.mean.shape != (channels, height, width):
-            told = f"it is {_told(picture)}, the mean {_told(self.mean.shape)}"
-            raise at.error(told, field="transform_param.mean_file", value=self._param.mean_file, hint="they must agree")
+            raise at.error(
+                f"image is {_join(image)}, the mean is {_join(self.mean.shape)}", code="shape-mismatch",
+                field="transform_param.mean_file", value=self._param.mean_file,
+            )  # fmt: skip
         if len(self._values) not in (0, 1, channels):
             raise at.error(
-                f"it has {channels} channels, and there are {len(self._values)} values",
+                f"{len(self._values)} values for {channels} channels",
+                code="wrong-count",
                 field="transform_param.mean_value",
-                hint=f"1 or {channels}",
+                hint=f"give 1 or {channels}",
             )
         return (channels, self.crop, self.crop) if self.crop else (channels, height, width)
 
     def batch(
-        self, count: int, picture: Callable[[int], Picture], at: Callable[[int], At], *, threads: bool
+        self, count: int, image: Callable[[int], Image], at: Callable[[int], At], *, threads: bool
     ) -> npt.NDArray[np.float32]:
-        """Return the next pictures transformed, in the shape of the first one: (count, channels, height, width).
+        """Transform the next images: (count, channels, height, width) float32.
 
         Parameters
         ----------
-        picture, at : give a picture of the batch, and its place, by number.
-        threads : several pictures at a time.
+        image, at : number in the batch -> image, and its origin.
+        threads : transform several images at the same time.
 
         Raises
         ------
         DataError
-            A picture does not fit crop or mean, or becomes another shape than the first one.
+            An image is smaller than the crop, or its transformed shape differs from that of the first.
         """
         draws = self.draws(count)
-        first = picture(0)
+        first = image(0)
         shape = self.shape(first.shape, at(0))
         data = np.empty((count, *shape), np.float32)
 
         def fill(row: int) -> None:
-            found = picture(row) if row else first
-            mine = self.shape(found.shape, at(row))
-            if mine != shape:
-                hint = "all of a batch must agree: new_height and new_width, or crop_size, make them"
-                raise at(row).error(f"it becomes {_told(mine)}, the first of its batch {_told(shape)}", hint=hint)
-            self.apply(found, draws[row], data[row])
+            current = image(row) if row else first
+            current_shape = self.shape(current.shape, at(row))
+            if current_shape != shape:
+                hint = "set crop_size, or new_height and new_width, to give all images the same size"
+                problem = f"transformed shape is {_join(current_shape)}, the first in its batch has {_join(shape)}"
+                raise at(row).error(problem, code="shape-mismatch", hint=hint)
+            self.apply(current, draws[row], data[row])
 
         if threads:
-            side_by_side(fill, range(count))
+            map_in_threads(fill, range(count))
         else:
             for row in range(count):
                 fill(row)
         return data
 
-    def apply(self, picture: Picture, draws: Draws, out: npt.NDArray[np.float32]) -> None:
-        """Put the transformed picture, whose `shape` is that of `out`, into `out`."""
-        self._place(picture, draws, out)
+    def apply(self, image: Image, draws: Draws, out: npt.NDArray[np.float32]) -> None:
+        """Transform an image into `out`, which has the transformed shape."""
+        self._place(image, draws, out)
         self._subtract_values_and_scale(out)
 
-    def stack(self, pictures: Picture, at: At) -> npt.NDArray[np.float32]:
-        """Return pictures of one shape (count, channels, height, width) transformed: what `batch` does, in fewer steps.
+    def stack(self, images: Image, at: At) -> npt.NDArray[np.float32]:
+        """Transform images (count, channels, height, width), like `batch` but in fewer steps.
 
         Parameters
         ----------
-        at : place of the first one.
+        at : origin of the first image.
         """
-        draws = self.draws(len(pictures))
-        data = np.empty((len(pictures), *self.shape(pictures.shape[1:], at)), np.float32)
+        draws = self.draws(len(images))
+        data = np.empty((len(images), *self.shape(images.shape[1:], at)), np.float32)
         if self._columns or self.mean is not None:
-            for picture, numbers, out in zip(pictures, draws, data, strict=True):
-                self._place(picture, numbers, out)
-        else:  # every picture is treated alike
-            data[...] = pictures[:, *self._part(pictures.shape[1:], draws[0])]
+            for image, numbers, out in zip(images, draws, data, strict=True):
+                self._place(image, numbers, out)
+        else:  # all images are treated the same
+            data[...] = images[:, *self._crop_slices(images.shape[1:], draws[0])]
         self._subtract_values_and_scale(data)
         return data
 
-    def _part(self, picture: Sequence[int], draws: Draws) -> tuple[slice, slice, slice]:
-        """Return where the crop lies in a picture."""
+    def _crop_slices(self, image: Sequence[int], draws: Draws) -> tuple[slice, slice, slice]:
+        """Return the slices of the crop."""
         if not self.crop:
             return slice(None), slice(None), slice(None)
         _, row, column = draws.tolist()
-        high, wide = (extent - self.crop for extent in picture[1:])
+        high, wide = (extent - self.crop for extent in image[1:])
         top, left = (row % (high + 1), column % (wide + 1)) if self._train else (high // 2, wide // 2)
         return slice(None), slice(top, top + self.crop), slice(left, left + self.crop)
 
-    def _place(self, picture: Picture, draws: Draws, out: npt.NDArray[np.float32]) -> None:
-        """Put the crop into `out`, less the mean picture, turned round where it is mirrored."""
-        part = self._part(picture.shape, draws)
+    def _place(self, image: Image, draws: Draws, out: npt.NDArray[np.float32]) -> None:
+        """Copy the crop into `out`, mirrored if drawn, and subtract the mean image."""
+        part = self._crop_slices(image.shape, draws)
         target = out[:, :, ::-1] if draws[0] % 2 else out
-        target[...] = picture[part]
+        target[...] = image[part]
         if self.mean is not None:
             target -= self.mean[part]
 
@@ -196,30 +199,37 @@ class Transformer:
 
 
 def read_mean(layer: pb.LayerParameter, base_dir: Path) -> npt.NDArray[np.float32] | None:
-    """Return the picture (channels, height, width) in transform_param's mean_file; None where there is none.
+    """Read the mean image in transform_param's mean_file, (channels, height, width), or return None.
 
     Raises
     ------
     DataError, FileError
-        It cannot be found or read, or there are mean values as well.
+        The file is missing or invalid, or mean_value is set too.
     """
     param = layer.transform_param
     if not param.HasField("mean_file"):
         return None
     field = "transform_param.mean_file"
     if param.mean_value:
-        problem = "there is a mean_value as well"
-        raise DataError(problem, layer=layer.name, field=field, value=param.mean_file, hint="keep one of the two")
+        raise DataError(
+            "mean_value is set too", code="conflict", layer=layer.name, field=field, value=param.mean_file,
+            hint="remove one of the two",
+        )  # fmt: skip
     path = find_input(param.mean_file, base_dir) if param.mean_file else None
     if path is None or not path.is_file():
-        raise DataError("no such file", layer=layer.name, field=field, value=param.mean_file, hint=looked_in(base_dir))
+        raise DataError(
+            "no such file", code="file-missing", layer=layer.name, field=field, value=param.mean_file,
+            hint=looked_in(base_dir),
+        )  # fmt: skip
     blob, store = read_binary(path, pb.BlobProto)
     values = np.asarray(store.data(blob), np.float32)
     if values.ndim > 4 or values.size == 0:
-        raise DataError(f"holds a blob of {values.shape}, which is no picture", file=path, layer=layer.name)
+        raise DataError(
+            f"blob has shape {values.shape}, expected an image", code="shape-mismatch", file=path, layer=layer.name
+        )
     legacy = values.reshape(values.shape + (1,) * (4 - values.ndim))  # Caffe's channels(), height() and width()
     return np.ascontiguousarray(legacy[0])
 
 
-def _told(shape: Sequence[int]) -> str:
+def _join(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))

@@ -1,4 +1,4 @@
-"""WindowData: windows of pictures, some of them objects, as R-CNN's training reads them in Caffe 1.0.
+"""WindowData: batches of windows of images, objects and background, as Caffe 1.0 reads them for R-CNN.
 
 Facts from BVLC Caffe 9b89154, window_data_layer.cpp: a batch is first background (overlap below bg_threshold, class 0),
 then fg_fraction of it objects (overlap of fg_threshold or more), each drawn from all of its kind; pictures are read in
@@ -20,13 +20,13 @@ import numpy.typing as npt
 import torch
 
 from caffe_compat.data.c_random import Randomness
-from caffe_compat.data.decode import COLOR, channels_first, decode, read_file, resized, side_by_side
+from caffe_compat.data.decode import COLOR, channels_first, decode, map_in_threads, read_file, resize
 from caffe_compat.data.mt19937 import Mersenne, is_state
 from caffe_compat.data.origin import At, batch_size, check_tops
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import read_mean
 from caffe_compat.data.window_file import Window, read_windows
-from caffe_compat.errors import DataError
+from caffe_compat.errors import Code, DataError
 from caffe_compat.schema import caffe_pb2 as pb
 
 _FIELD = "window_data_param"
@@ -36,13 +36,13 @@ _F = np.float32
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a window lies in its picture and where it goes.
+    """The position of a window in its image and in the crop.
 
     Attributes
     ----------
-    left, top, right, bottom : corners in the picture, both included.
-    width, height : what it is stretched to.
-    pad_x, pad_y : where it is put.
+    left, top, right, bottom : corners in the image, inclusive.
+    width, height : size in the crop.
+    pad_x, pad_y : position in the crop.
     """
 
     left: int
@@ -55,12 +55,12 @@ class Cut:
     pad_y: int = 0
 
 
-def cut(window: Window, picture: tuple[int, int], crop: int, context: int, *, square: bool, mirrored: bool) -> Cut:
-    """Return how a window is cut out, in Caffe's float32.
+def cut(window: Window, image: tuple[int, int], crop: int, context: int, *, square: bool, mirrored: bool) -> Cut:
+    """Compute the position of a window, in float32 as Caffe does.
 
     Parameters
     ----------
-    picture : its height and width.
+    image : height and width of the image.
     crop, context : crop_size and context_pad.
     """
     if context <= 0 and not square:
@@ -70,8 +70,8 @@ def cut(window: Window, picture: tuple[int, int], crop: int, context: int, *, sq
     middle_x, middle_y = _F(window.left) + half_x, _F(window.top) + half_y
     if square:
         half_x = half_y = max(half_x, half_y)
-    left, width, pads_x, wide = _along(middle_x, half_x, scale, picture[1], crop)
-    top, height, pads_y, high = _along(middle_y, half_y, scale, picture[0], crop)
+    left, width, pads_x, wide = _along(middle_x, half_x, scale, image[1], crop)
+    top, height, pads_y, high = _along(middle_y, half_y, scale, image[0], crop)
     pad_x, pad_y = pads_x[mirrored], pads_y[0]
     wide, high = min(wide, crop - pad_x), min(high, crop - pad_y)
     return Cut(left, top, left + width - 1, top + height - 1, wide, high, pad_x, pad_y)
@@ -114,13 +114,13 @@ class WindowSource(DataSource):
         self._param = param = layer.window_data_param
         check_tops(layer, 2, 2)
         self.tops = tuple(layer.top)
-        self.prefetch = int(layer.data_param.prefetch)  # Caffe looks there for this type as well
+        self.prefetch = int(layer.data_param.prefetch)  # Caffe reads it from there for this type too
         self._layer = layer.name
         self._batch = batch_size(layer, _FIELD, param.batch_size)
         self._mirror = layer.transform_param.mirror
         self._crop = int(layer.transform_param.crop_size)
         self._check(layer)
-        # The seeds of its transformer, which it does not use, before and after its own.
+        # Caffe seeds its unused transformer before and after its own generator.
         transforms = self._mirror or layer.phase == pb.TRAIN
         if transforms:
             rng.draw()
@@ -129,58 +129,75 @@ class WindowSource(DataSource):
             rng.draw()
         self._file = read_windows(layer, base_dir)
         if not (self._file.objects and self._file.background):
-            kind, field = ("background", "bg_threshold") if self._file.objects else ("objects", "fg_threshold")
-            told = f"no window of {self._file.path} is one of the {kind}"
-            raise DataError(told, layer=layer.name, field=f"{_FIELD}.{field}", value=getattr(param, field))
+            kind, field = ("background", "bg_threshold") if self._file.objects else ("object", "fg_threshold")
+            problem = f"no {kind} windows in {self._file.path}"
+            raise DataError(
+                problem, code="empty", layer=layer.name, field=f"{_FIELD}.{field}", value=getattr(param, field)
+            )
         self._mean = self._read_mean(layer, base_dir)
         self._bytes = lru_cache(None if param.cache_images else 0)(self._read)
         self.shapes = {self.tops[0]: (self._batch, 3, self._crop, self._crop), self.tops[1]: (self._batch,)}
 
     def _check(self, layer: pb.LayerParameter) -> None:
         param = self._param
-        problem: tuple[str, str, object, str] | None = None
+        problem: tuple[Code, str, str, object, str] | None = None
         if self._crop < 1:
-            problem = "must be set", "transform_param.crop_size", self._crop, "the size that windows are stretched to"
+            problem = (
+                "field-missing",
+                "must be set",
+                "transform_param.crop_size",
+                self._crop,
+                "the size of a warped window",
+            )
         elif param.crop_mode not in _MODES:
-            problem = "no such mode", f"{_FIELD}.crop_mode", param.crop_mode, f"one of {', '.join(_MODES)}"
+            problem = (
+                "name-unknown",
+                "unknown mode",
+                f"{_FIELD}.crop_mode",
+                param.crop_mode,
+                f"choose one of {', '.join(_MODES)}",
+            )
         elif 2 * param.context_pad >= self._crop:
-            problem = "leaves no window", f"{_FIELD}.context_pad", param.context_pad, f"below half of {self._crop}"
+            hint = f"must be below half of crop_size = {self._crop}"
+            problem = "out-of-range", "leaves no window", f"{_FIELD}.context_pad", param.context_pad, hint
         elif not 0 <= param.fg_fraction <= 1:
-            problem = "is no fraction", f"{_FIELD}.fg_fraction", param.fg_fraction, "0 to 1"
+            problem = "out-of-range", "out of range", f"{_FIELD}.fg_fraction", param.fg_fraction, "0 to 1"
         if problem:
-            text, field, value, hint = problem
-            raise DataError(text, layer=layer.name, field=field, value=value, hint=hint)
+            code, text, field, value, hint = problem
+            raise DataError(text, code=code, layer=layer.name, field=field, value=value, hint=hint)
 
     def _read_mean(self, layer: pb.LayerParameter, base_dir: Path) -> npt.NDArray[np.float32] | None:
         values = list(layer.transform_param.mean_value)
         if len(values) not in (0, 1, 3):
-            told = f"the pictures have 3 channels, and there are {len(values)} values"
-            raise DataError(told, layer=layer.name, field="transform_param.mean_value", hint="1 or 3")
+            problem = f"{len(values)} values for 3 channels"
+            field = "transform_param.mean_value"
+            raise DataError(problem, code="wrong-count", layer=layer.name, field=field, hint="give 1 or 3")
         mean = read_mean(layer, base_dir)
         if mean is None:
             return np.array(values, np.float32).repeat(3 // len(values))[:, None, None] if values else None
         start = (mean.shape[2] - self._crop) // 2
         middle = mean[:, start : start + self._crop, start : start + self._crop]
         if start < 0 or middle.shape != (3, self._crop, self._crop):
-            told = f"its {' x '.join(map(str, mean.shape))} do not hold 3 x {self._crop} x {self._crop} in the middle"
             raise DataError(
-                told, layer=layer.name, field="transform_param.mean_file", value=layer.transform_param.mean_file
-            )
+                f"mean is {' x '.join(map(str, mean.shape))}, expected at least 3 x {self._crop} x {self._crop}",
+                code="shape-mismatch", layer=layer.name, field="transform_param.mean_file",
+                value=layer.transform_param.mean_file,
+            )  # fmt: skip
         return middle
 
     def reset(self) -> None:
-        """Do nothing: windows are drawn, and the random numbers go on."""
+        """Do nothing: windows are drawn at random, and the random numbers continue."""
 
     def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the numbers of pictures, objects and background, and the state of the random numbers."""
+        """Return the numbers of images, objects and background windows, and the state of the random numbers."""
         return {"counts": self._counts(), "random": self._rng.state}
 
     def _counts(self) -> npt.NDArray[np.int64]:
         file = self._file
-        return np.array([len(file.pictures), len(file.objects), len(file.background)])
+        return np.array([len(file.images), len(file.objects), len(file.background)])
 
     def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Tell whether there are as many windows."""
+        """Return whether the numbers of windows are the same."""
         none = np.zeros(0, np.int64)
         return np.array_equal(cursor.get("counts", none), self._counts()) and is_state(cursor.get("random", none))
 
@@ -196,7 +213,7 @@ class WindowSource(DataSource):
         def fill(row: int) -> None:
             self._put(*drawn[row], data[row])
 
-        side_by_side(fill, range(self._batch))
+        map_in_threads(fill, range(self._batch))
         labels = np.array([window.label for window, _ in drawn], np.float32)
         return {self.tops[0]: torch.from_numpy(data), self.tops[1]: torch.from_numpy(labels)}
 
@@ -208,17 +225,18 @@ class WindowSource(DataSource):
                 yield window, self._mirror and self._rng.draw() % 2 == 1
 
     def _put(self, window: Window, mirrored: bool, out: npt.NDArray[np.float32]) -> None:  # noqa: FBT001
-        at = At(self._layer, self._file.path, window.line, f"picture {self._file.pictures[window.picture]!r}")
-        picture = decode(self._bytes(window.picture), COLOR, at)
-        high, wide = picture.shape[:2]
+        at = At(self._layer, self._file.path, window.line, f"image {self._file.images[window.image]!r}")
+        image = decode(self._bytes(window.image), COLOR, at)
+        high, wide = image.shape[:2]
         square = self._param.crop_mode == "square"
         place = cut(window, (high, wide), self._crop, self._param.context_pad, square=square, mirrored=mirrored)
         inside = 0 <= place.left <= place.right < wide and 0 <= place.top <= place.bottom < high
         if not inside or min(place.width, place.height) < 1:
-            told = f"the window {window.left} {window.top} {window.right} {window.bottom} is not within its"
-            raise at.error(f"{told} {wide} x {high} pixels", hint="corners are x1 y1 x2 y2, counted from 0")
-        part = np.ascontiguousarray(picture[place.top : place.bottom + 1, place.left : place.right + 1])
-        part = resized(part, place.width, place.height)
+            corners = f"{window.left} {window.top} {window.right} {window.bottom}"
+            problem = f"window {corners} lies outside the image of {wide} x {high} pixels"
+            raise at.error(problem, code="out-of-range", hint="corners are x1 y1 x2 y2, counted from 0")
+        part = np.ascontiguousarray(image[place.top : place.bottom + 1, place.left : place.right + 1])
+        part = resize(part, place.width, place.height)
         if mirrored:
             part = part[:, ::-1]
         region = np.s_[:, place.pad_y : place.pad_y + place.height, place.pad_x : place.pad_x + place.width]
@@ -228,7 +246,7 @@ class WindowSource(DataSource):
             target -= self._mean if self._mean.shape[1] == 1 else self._mean[region]
         target *= _F(self._param.scale)
 
-    def _read(self, picture: int) -> bytes:
-        name = self._file.pictures[picture]
-        at = At(self._layer, self._file.path, self._file.lines[picture], f"picture {name!r}")
+    def _read(self, image: int) -> bytes:
+        name = self._file.images[image]
+        at = At(self._layer, self._file.path, self._file.lines[image], f"image {name!r}")
         return read_file(name, self._file.path.parent, at)

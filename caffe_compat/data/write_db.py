@@ -1,4 +1,4 @@
-"""Write the databases that Caffe's Data layer reads, LMDB and LevelDB, complete or not at all.
+"""Write LMDB and LevelDB databases for Caffe's Data layer, atomically.
 
 Facts from BVLC Caffe 9b89154, db_lmdb.cpp and db_leveldb.cpp: a new database must not exist; records are written in
 transactions of a thousand; LMDB's map is doubled where it is full.
@@ -19,7 +19,7 @@ from caffe_compat.errors import DataError
 from caffe_compat.formats.partial_file import locked_folder, partial_name, remove_abandoned
 
 BACKENDS = {"lmdb": "lmdb", "leveldb": "plyvel"}
-"""Name of a database, as Caffe's tools take it -> the package that writes it."""
+"""Backend in Caffe's tools -> Python package."""
 
 _COMMIT = 1000
 _FIRST_MAP = 1 << 26
@@ -29,7 +29,7 @@ class Writer(Protocol):
     """A database being written."""
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Add a record; of two with one key the last stays."""
+        """Add a record; it replaces an earlier record with the same key."""
         ...
 
 
@@ -90,26 +90,28 @@ class _LevelDb:
 
 @contextmanager
 def new_database(path: str | os.PathLike[str], backend: str = "lmdb") -> Iterator[Writer]:
-    """Yield a database to write into; it takes its name when the block ends without error.
+    """Yield a database to write to; it appears under its name when the block ends without an error.
 
     Parameters
     ----------
-    path : its folder, which must not exist.
+    path : its folder, which must not exist yet.
     backend : "lmdb" or "leveldb".
 
     Raises
     ------
     DataError
-        The folder exists, cannot be made or written, the disk is full, or the package for the database is missing.
+        The folder exists or cannot be written, or the package is not installed.
     """
     final = Path(path)
     if backend not in BACKENDS:
-        raise DataError("no such database", field="backend", value=backend, hint=" or ".join(BACKENDS))
+        hint = f"choose {' or '.join(BACKENDS)}"
+        raise DataError("unknown backend", code="name-unknown", field="backend", value=backend, hint=hint)
     module = _package(backend)
     if final.exists() or final.is_symlink():
-        raise DataError("exists already; a new database is to be made", file=final, hint="another name, or remove it")
+        hint = "choose another name, or remove it"
+        raise DataError("already exists", code="file-unwritable", file=final, hint=hint)
     if not final.absolute().parent.is_dir():
-        raise DataError("there is no such folder", file=final)
+        raise DataError("no such folder", code="file-missing", file=final.parent)
     try:
         with _partial_folder(final) as partial:
             writer = _Lmdb(partial, module) if backend == "lmdb" else _LevelDb(partial, module)
@@ -119,7 +121,7 @@ def new_database(path: str | os.PathLike[str], backend: str = "lmdb") -> Iterato
             finally:
                 writer.close()
     except (OSError, module.Error) as error:
-        raise DataError(f"cannot be written: {error}", file=final) from error
+        raise DataError(f"cannot be written: {error}", code="file-unwritable", file=final) from error
 
 
 @contextmanager
@@ -142,4 +144,6 @@ def _package(backend: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError:
         hint = f'pip install "caffe-compat[{backend}]"'
-        raise DataError(f"writing it needs the package {name}", field="backend", value=backend, hint=hint) from None
+        raise DataError(
+            f"the package {name} is not installed", code="dependency-missing", field="backend", value=backend, hint=hint
+        ) from None

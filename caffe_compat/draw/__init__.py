@@ -1,4 +1,4 @@
-"""Pictures of nets: SVG, PNG and PDF without Graphviz, and text for Graphviz where one wants it."""
+"""Draw nets as SVG, PNG or PDF without Graphviz, or as DOT text for Graphviz."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def encode(picture: Diagram, fmt: str = "png") -> bytes:
     CaffeCompatError
         If the format is unknown.
     """
-    name = _known(fmt)
+    name = _require_format(fmt)
     return to_dot(picture).encode() if name in _TEXTS else render(picture, name)
 
 
@@ -41,8 +41,8 @@ def draw(
     label_edges: bool = True,
     display_lrm: bool = False,
 ) -> bytes:
-    """Return a picture of a net; see :func:`draw_to_file`."""
-    name = _known(fmt)
+    """Return a drawing of a net; see :func:`draw_to_file`."""
+    name = _require_format(fmt)
     return encode(
         diagram(
             net,
@@ -67,7 +67,7 @@ def dot_text(
     label_edges: bool = True,
     display_lrm: bool = False,
 ) -> str:
-    """Return the picture as text for Graphviz's ``dot``; see :func:`draw_to_file`."""
+    """Return a drawing as text for Graphviz's ``dot``; see :func:`draw_to_file`."""
     return to_dot(
         diagram(
             net,
@@ -97,23 +97,25 @@ def draw_to_file(
 
     Parameters
     ----------
-    net : in any of Caffe's versions; it is brought to the current one here.
-    path : the file; it appears complete or not at all.
-    fmt : one of :data:`FORMATS`; by default what the file's name ends in.
-    rankdir : where the data flows: ``LR``, ``TB``, ``BT`` or ``RL``.
+    net : definition in any of Caffe's versions; it is upgraded.
+    path : the file, written atomically.
+    fmt : one of :data:`FORMATS`; by default the suffix of the file.
+    rankdir : direction of the data: ``LR``, ``TB``, ``BT`` or ``RL``.
     phase : ``"TRAIN"`` or ``"TEST"`` draws the net of that phase; None draws every layer.
     stages, level : the rest of the state that decides which layers the net of a phase has.
-    label_edges : whether the edges out of data and learning layers tell batch size and number of outputs.
-    display_lrm : whether learning layers tell their learning-rate multipliers.
+    label_edges : label edges out of data layers with the batch size, and out of learning layers with the outputs.
+    display_lrm : show the learning-rate multipliers of learning layers.
 
     Raises
     ------
     CaffeCompatError
-        If the format, direction or phase is unknown, or the net cannot be brought to the current version.
+        The format, direction or phase is unknown, or the net cannot be upgraded.
     """
     suffix = os.path.splitext(path)[1][1:]  # noqa: PTH122  (pathlib knows no suffix of ".png")
     if fmt is None and not suffix:
-        raise CaffeCompatError("the name tells no format", file=path, hint=f"end it in {_listed()}")
+        raise CaffeCompatError(
+            "no format in the file name", code="field-missing", file=path, hint=f"end it in {_list_formats()}"
+        )
     content = draw(
         net,
         fmt or suffix,
@@ -128,14 +130,18 @@ def draw_to_file(
         partial.write_bytes(content)
 
 
-def _known(fmt: str) -> str:
+def _require_format(fmt: str) -> str:
     name = fmt.lower()
     if name not in FORMATS:
         raise CaffeCompatError(
-            "no such format of pictures", field="format", value=fmt, hint=did_you_mean(name, FORMATS) or _listed()
+            "unknown format",
+            code="name-unknown",
+            field="format",
+            value=fmt,
+            hint=did_you_mean(name, FORMATS) or f"choose {_list_formats()}",
         )
     return name
 
 
-def _listed() -> str:
+def _list_formats() -> str:
     return ", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]}"

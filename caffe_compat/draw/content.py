@@ -1,4 +1,4 @@
-"""What a picture of a net shows: layers and blobs, what is written in them, and what leads where.
+"""The content of a drawing of a net: its layers and blobs, their texts and their edges.
 
 Names, labels and colours are those of pycaffe's draw module (BVLC Caffe 9b89154), which people know from papers and
 slides: learning layers red and violet, pooling orange, in-place layers green, blobs grey octagons.
@@ -26,9 +26,9 @@ class Node:
 
     Attributes
     ----------
-    lines : what is written in it.
-    colour : of its face, ``#RRGGBB``.
-    blob : whether it is a blob (an octagon), not a layer (a box).
+    lines : its text.
+    colour : fill, ``#RRGGBB``.
+    blob : a blob (an octagon) rather than a layer (a box).
     """
 
     lines: tuple[str, ...]
@@ -38,7 +38,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """An arrow between two nodes, by their keys, with a text beside it."""
+    """An edge between two nodes, by their keys, with a label."""
 
     source: str
     target: str
@@ -65,10 +65,10 @@ def diagram(
     label_edges: bool = True,
     display_lrm: bool = False,
 ) -> Diagram:
-    """Return what the picture of a net shows; the parameters are those of :func:`caffe_compat.draw.draw_to_file`."""
+    """Return the drawing of a net; for the parameters see :func:`caffe_compat.draw.draw_to_file`."""
     if rankdir.upper() not in RANK_DIRECTIONS:
-        hint = did_you_mean(rankdir, RANK_DIRECTIONS) or "LR, TB, BT or RL"
-        raise CaffeCompatError("no such direction", field="rankdir", value=rankdir, hint=hint)
+        hint = did_you_mean(rankdir, RANK_DIRECTIONS) or "choose LR, TB, BT or RL"
+        raise CaffeCompatError("unknown direction", code="name-unknown", field="rankdir", value=rankdir, hint=hint)
     net = upgrade_net(net) if phase is None else prepare(net, net_state(phase, stages=stages, level=level)).message
     out = Diagram(printable(net.name) or "Net", rankdir.upper())
     for name in net.input:  # of an input without any shape, which no layer stands for
@@ -123,7 +123,7 @@ def lr_mults(layer: LayerParameter) -> tuple[float, float]:
 
 
 def _phases(layer: LayerParameter) -> list[str]:
-    """Tell for which phases a layer is, where the picture shows all of them."""
+    """Return the phases of a layer as text, for drawings of all phases."""
     names = ("TRAIN", "TEST")
     only = [names[rule.phase] for rule in layer.include if rule.HasField("phase")]
     never = [names[rule.phase] for rule in layer.exclude if rule.HasField("phase")]

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from caffe_compat.data.database import open_database
-from caffe_compat.data.datum import picture_of
-from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, channels_first, decode, resized, side_by_side
+from caffe_compat.data.datum import datum_image
+from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, channels_first, decode, map_in_threads, resize
 from caffe_compat.data.mt19937 import Mersenne, shuffled
 from caffe_compat.data.origin import At
 from caffe_compat.data.write_db import new_database
@@ -126,7 +126,7 @@ def convert_imageset(
     with new_database(target, backend) as database:
         for start in range(0, len(lines), _BATCH):
             batch = list(enumerate(lines[start : start + _BATCH], start))
-            for (number, (name, _)), result in zip(batch, side_by_side(_reader(root, options), batch), strict=True):
+            for (number, (name, _)), result in zip(batch, map_in_threads(_reader(root, options), batch), strict=True):
                 if isinstance(result, DataError):
                     if options.strict:
                         raise result
@@ -178,7 +178,7 @@ def _datum(path: Path, label: int, options: Options) -> _Result:
     at = At("", path)
     image = decode(content, GRAY if options.gray else COLOR, at)
     if options.resize:
-        image = resized(image, options.resize[1], options.resize[0])
+        image = resize(image, options.resize[1], options.resize[0])
     shape = image.shape
     coding = options.encode or (path.suffix[1:].lower() if options.keep_encoding else "")
     datum = pb.Datum(label=label)
@@ -230,7 +230,7 @@ def records(path: str | PathLike[str], backend: str = "lmdb") -> Iterator[tuple[
             try:
                 yield at, pb.Datum.FromString(value)
             except DecodeError:
-                raise at.error("not a Datum") from None
+                raise at.error("not a Datum", code="damaged-file") from None
 
 
 def compute_image_mean(
@@ -252,7 +252,7 @@ def compute_image_mean(
     total: npt.NDArray[np.float64] | npt.NDArray[np.float32] | None = None
     count = 0
     for at, datum in records(path, backend):
-        image = picture_of(datum, AS_STORED, at)
+        image = datum_image(datum, AS_STORED, at)
         if total is None:
             if datum.encoded:
                 report("Decoding Datum")
@@ -261,6 +261,7 @@ def compute_image_mean(
         if image.shape != total.shape:
             raise at.error(
                 f"image has shape {image.shape}, the first has {total.shape}",
+                code="shape-mismatch",
                 hint="use convert_imageset --resize_height and --resize_width",
             )
         total += image

@@ -164,7 +164,7 @@ def test_draw_writes_each_format_in_each_direction(folder, output):
     output("draw", "net.prototxt", "all.dot", "--display-lrm")
     assert (folder / "all.dot").read_text().count("feed") > (folder / "net.dot").read_text().count("feed")
     assert "usage" in output("draw", "net.prototxt", "net.svg", "--rankdir=UP", code=2)
-    assert "no such format of pictures" in output("draw", "net.prototxt", "net.bmp", code=1)
+    assert "format = 'bmp'" in output("draw", "net.prototxt", "net.bmp", code=1)
     assert not (folder / "net.bmp").exists()
 
 

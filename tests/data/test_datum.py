@@ -1,4 +1,4 @@
-"""Data: records of LMDB and LevelDB in their order, and what is wrong with a database told by name and key."""
+"""Data: records of LMDB and LevelDB in order; errors name the database and the key."""
 
 import shutil
 import sys
@@ -10,6 +10,7 @@ from caffe_compat.data import CRand, open_source
 from caffe_compat.errors import DataError
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import datum, numbered, pictures, write_leveldb, write_lmdb
+from tests.refusals import refused
 
 BACKENDS = {"LMDB": write_lmdb, "LEVELDB": write_leveldb}
 
@@ -112,37 +113,34 @@ def test_a_database_written_anew_is_read_anew(tmp_path):
     assert labels(opened(tmp_path, batch=3), 1) == [3, 4, 3]
 
 
-def problem(folder, **fields):
-    with pytest.raises(DataError) as caught:
-        opened(folder, **fields).next()
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
-
-
-def test_a_missing_database_is_named_with_where_it_was_looked_for(tmp_path):
-    assert problem(tmp_path).startswith("layer 'feed': data_param.source = 'db': no such database (looked in ")
-    assert "data_param.source = '': no such database" in problem(tmp_path, source="")
+def test_a_missing_database_is_refused_with_the_folders_searched(tmp_path):
+    for source in ("db", ""):
+        with refused("file-missing", layer="feed", field="data_param.source", value=source, hint="looked in"):
+            opened(tmp_path, source=source)
 
 
 @pytest.mark.parametrize(("made", "asked"), [("LMDB", "LEVELDB"), ("LEVELDB", "LMDB")])
 def test_the_other_kind_of_database_is_recognised(tmp_path, made, asked):
     BACKENDS[made](tmp_path / "db", numbered(3))
-    assert problem(tmp_path, backend=asked).endswith(f"(it looks like the other kind: backend: {made})")
+    hint = f"backend: {made}"
+    with pytest.raises(DataError, match=hint):
+        opened(tmp_path, backend=asked)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_empty_database_is_refused(tmp_path, backend):
     BACKENDS[backend](tmp_path / "db", [])
-    assert problem(tmp_path, backend=backend) == f"{tmp_path / 'db'}: layer 'feed': the database is empty"
+    with refused("empty", file=tmp_path / "db", layer="feed"):
+        opened(tmp_path, backend=backend)
 
 
-def test_a_database_cut_short_is_refused_before_a_page_is_missed(tmp_path):
+def test_a_truncated_database_is_refused(tmp_path):
     write_lmdb(tmp_path / "db", [datum(p) for p in pictures(20, (3, 30, 30))])
     content = (tmp_path / "db" / "data.mdb").read_bytes()
     (tmp_path / "db" / "data.mdb").write_bytes(content[: len(content) // 2])
-    text = problem(tmp_path)
-    assert f"{tmp_path / 'db'}: layer 'feed': the database is cut short: {len(content) // 2} of " in text
+    with refused("damaged-file", file=tmp_path / "db", layer="feed") as failure:
+        opened(tmp_path)
+    assert f"{len(content) // 2} bytes" in failure.value.problem
 
 
 def test_a_record_longer_than_the_file_is_refused(tmp_path):
@@ -152,67 +150,74 @@ def test_a_record_longer_than_the_file_is_refused(tmp_path):
     key = content.index(b"00000001")
     content[key - 6 : key - 4] = b"\xff\x7f"
     (tmp_path / "db" / "data.mdb").write_bytes(content)
-    assert f"{tmp_path / 'db'}: layer 'feed': cannot be read: " in problem(tmp_path)
+    with refused("damaged-file", file=tmp_path / "db", layer="feed"):
+        opened(tmp_path).next()
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(8192), b"\xff" * 20000])
-def test_what_is_no_lmdb_is_refused(tmp_path, content):
+def test_files_that_are_not_lmdb_are_refused(tmp_path, content):
     (tmp_path / "db").mkdir()
     (tmp_path / "db" / "data.mdb").write_bytes(content)
-    assert f"{tmp_path / 'db'}: layer 'feed': cannot be read as LMDB: " in problem(tmp_path)
+    with pytest.raises(DataError) as caught:
+        opened(tmp_path).next()
+    assert caught.value.code in ("wrong-format", "damaged-file")
+    assert caught.value.file == str(tmp_path / "db")
 
 
 def test_a_folder_without_a_database_is_refused(tmp_path):
     (tmp_path / "db").mkdir()
-    assert "cannot be read as LMDB" in problem(tmp_path)
-    assert "is no LevelDB: it has no file CURRENT" in problem(tmp_path, backend="LEVELDB")
+    for backend in BACKENDS:
+        with refused("wrong-format", file=tmp_path / "db"):
+            opened(tmp_path, backend=backend)
 
 
 @pytest.mark.parametrize(("backend", "package"), [("LMDB", "lmdb"), ("LEVELDB", "plyvel")])
-def test_a_missing_package_is_named_with_what_installs_it(tmp_path, monkeypatch, backend, package):
+def test_the_error_about_a_missing_package_has_the_command_to_install_it(tmp_path, monkeypatch, backend, package):
     BACKENDS[backend](tmp_path / "db", numbered(3))
     monkeypatch.setitem(sys.modules, package, None)
-    assert problem(tmp_path, backend=backend).endswith(
-        f'reading it needs the package {package} (pip install "caffe-compat[{backend.lower()}]")'
-    )
+    with refused("dependency-missing", hint=f'pip install "caffe-compat[{backend.lower()}]"'):
+        opened(tmp_path, backend=backend)
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("record", "code"),
     [
-        (b"\x08\x03\x22\xff\xff\xff\x0fabc", "record '00000002': its 10 bytes are no Datum"),
-        (pb.Datum(channels=3, height=2, width=2, data=b"12345"), "it holds 5 values where 3 x 2 x 2 are 12"),
-        (pb.Datum(data=b"1234"), "record '00000002': it says that it is 0 x 0 x 0"),
-        (pb.Datum(channels=-1, height=2, width=2, data=b"1234"), "it says that it is -1 x 2 x 2"),
-        (pb.Datum(channels=1, height=2, width=2), "it holds 0 values where 1 x 2 x 2 are 4"),
-        (pb.Datum(channels=1, height=2, width=2, data=b"\xff\xd8\xff"), "a coded picture without `encoded: true`"),
-        (pb.Datum(data=b"\xff\xd8\xff", encoded=True), "record '00000002': OpenCV cannot decode it"),
-        (pb.Datum(data=b"", encoded=True), "record '00000002': OpenCV cannot decode it"),
+        (b"\x08\x03\x22\xff\xff\xff\x0fabc", "damaged-file"),
+        (pb.Datum(channels=3, height=2, width=2, data=b"12345"), "wrong-count"),
+        (pb.Datum(data=b"1234"), "out-of-range"),
+        (pb.Datum(channels=-1, height=2, width=2, data=b"1234"), "out-of-range"),
+        (pb.Datum(channels=1, height=2, width=2), "wrong-count"),
+        (pb.Datum(channels=1, height=2, width=2, data=b"\xff\xd8\xff"), "wrong-count"),
+        (pb.Datum(data=b"\xff\xd8\xff", encoded=True), "damaged-file"),
+        (pb.Datum(data=b"", encoded=True), "damaged-file"),
     ],
 )  # fmt: skip
-def test_a_damaged_record_is_named_by_its_key(tmp_path, record, told):
+def test_a_damaged_record_is_refused_with_its_key(tmp_path, record, code):
     write_lmdb(tmp_path / "db", [*numbered(2), record])
-    text = problem(tmp_path)
-    assert text.startswith(f"{tmp_path / 'db'}: layer 'feed': record '00000002': ")
-    assert told in text
+    with refused(code, file=tmp_path / "db", layer="feed") as failure:
+        opened(tmp_path).next()
+    assert "record '00000002'" in failure.value.problem
 
 
-def test_a_picture_of_16_bits_is_refused(tmp_path):
+def test_an_image_of_16_bits_is_refused(tmp_path):
     import cv2
 
     coded = cv2.imencode(".png", np.zeros((3, 3), np.uint16))[1].tobytes()
     write_lmdb(tmp_path / "db", [pb.Datum(data=coded, encoded=True)])
-    assert "its values are uint16, not bytes" in problem(tmp_path)
+    with refused("wrong-type"):
+        opened(tmp_path)
 
 
-def test_definitions_that_make_no_sense_are_refused(tmp_path):
+def test_invalid_definitions_are_refused(tmp_path):
     write_lmdb(tmp_path / "db", numbered(2))
-    assert "data_param.batch_size = 0: must be at least 1" in problem(tmp_path, batch=0)
-    assert "Data makes 1 to 2 tops" in problem(tmp_path, tops=["a", "b", "c"])
-    assert "Data makes 1 to 2 tops" in problem(tmp_path, tops=[])
+    with refused("out-of-range", field="data_param.batch_size", value=0):
+        opened(tmp_path, batch=0)
+    for tops in (["a", "b", "c"], []):
+        with refused("wrong-count", field="top", value=tops):
+            opened(tmp_path, tops=tops)
 
 
-def test_whatever_happened_to_a_record_there_is_one_error_or_a_batch(tmp_path):
+def test_a_corrupted_record_gives_an_error_or_a_batch(tmp_path):
     whole = datum(pictures(1, (3, 8, 8))[0], 7).SerializeToString()
     rng = np.random.default_rng(0)
     records = []

@@ -1,14 +1,14 @@
-"""ImageData: pictures of a list, in order or shuffled, and what is wrong with one told by the line of the list."""
+"""ImageData: images of a list, in order or shuffled; errors name the line of the list."""
 
 import cv2
 import numpy as np
 import pytest
 
 from caffe_compat.data import CRand, open_source
-from caffe_compat.errors import DataError
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import pictures
 from tests.reference import caffe_data as reference
+from tests.refusals import refused
 
 
 def layer(*, source="list.txt", batch=3, tops=("data", "label"), crop=0, mirror=False, **param):
@@ -66,7 +66,7 @@ def test_rand_skip_leaves_out_lines_of_the_first_pass(folder):
     assert skip > 0
     found = labels(opened(folder, batch=7, rand_skip=6), 2)
     assert found == [10 * ((skip + i) % 7) for i in range(14)]
-    with pytest.raises(DataError, match=r"image_data_param.rand_skip = 4000000000: skips \d+ lines of 7"):
+    with refused("out-of-range", field="image_data_param.rand_skip", value=4000000000):
         opened(folder, rand_skip=4000000000)
 
 
@@ -83,7 +83,7 @@ def test_root_folder_is_put_before_the_names(folder):
     (folder / "list.txt").write_text("a picture 3.png 1\n")
     assert opened(folder, batch=1, root_folder=f"{folder}/pics/").next()["data"][0, 0, 0, 0] == 3
     assert opened(folder, batch=1, root_folder="pics/").next()["data"][0, 0, 0, 0] == 3
-    with pytest.raises(DataError, match="root_folder is put before the name as it is: end it with /"):
+    with refused("file-missing", hint="root_folder"):
         opened(folder, root_folder=f"{folder}/pics")
 
 
@@ -139,55 +139,53 @@ def test_a_cursor_of_another_list_does_not_fit(folder):
     assert not source.fits(opened(folder).cursor())
 
 
-def problem(folder, **fields):
-    with pytest.raises(DataError) as caught:
-        opened(folder, **fields).next()
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
-
-
-def test_a_missing_picture_is_named_with_the_line_of_the_list(folder):
+def test_a_missing_image_is_refused_with_its_line(folder):
     (folder / "pics" / "a picture 2.png").unlink()
-    assert problem(folder).startswith(
-        f"{folder / 'list.txt'}:3: layer 'feed': picture 'pics/a picture 2.png': no such file (looked in "
-    )
+    with refused("file-missing", file=folder / "list.txt", line=3, layer="feed", hint="looked in") as failure:
+        opened(folder).next()
+    assert "image 'pics/a picture 2.png'" in failure.value.problem
 
 
-def test_a_damaged_picture_is_named_with_the_line_of_the_list(folder):
+def test_a_damaged_image_is_refused_with_its_line(folder):
     (folder / "pics" / "a picture 2.png").write_bytes(b"\x89PNG no")
-    assert f"{folder / 'list.txt'}:3: layer 'feed': picture 'pics/a picture 2.png': OpenCV cannot" in problem(folder)
+    with refused("damaged-file", file=folder / "list.txt", line=3, layer="feed"):
+        opened(folder).next()
 
 
-def test_a_picture_of_another_size_is_named_with_the_line_of_the_list(folder):
+def test_an_image_of_another_size_is_refused_with_its_line(folder):
     cv2.imwrite(str(folder / "pics" / "a picture 1.png"), np.zeros((4, 6, 3), np.uint8))
-    text = problem(folder)
-    assert f"{folder / 'list.txt'}:2: " in text
-    assert "it becomes 3 x 4 x 6, the first of its batch 3 x 4 x 5" in text
+    with refused("shape-mismatch", file=folder / "list.txt", line=2) as failure:
+        opened(folder).next()
+    assert "3 x 4 x 6" in failure.value.problem
+    assert "3 x 4 x 5" in failure.value.problem
 
 
 @pytest.mark.parametrize("line", ["pics/a.png", "pics/my picture.png", "pics/a.png\t3", "", "a.png 1.5", " 3 "])
-def test_a_line_without_a_label_is_named(folder, line):
+def test_a_line_without_a_label_is_refused(folder, line):
     (folder / "list.txt").write_text(f"pics/a picture 0.png 0\n{line}\npics/a picture 1.png 1\n")
-    if line == " 3 ":
-        assert ":2: layer 'feed': picture ''" in problem(folder)
-    else:
-        assert f"{folder / 'list.txt'}:2: layer 'feed': {line!r}: this line has no label" in problem(folder)
+    code = "file-unreadable" if line == " 3 " else "syntax"  # an empty name, which is the folder
+    with refused(code, file=folder / "list.txt", line=2, layer="feed"):
+        opened(folder).next()
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "code", "field"),
     [
-        ({"source": "gone"}, "image_data_param.source = 'gone': no such file"),
-        ({"source": "."}, "image_data_param.source = '.': is a folder, not a list"),
-        ({"source": "pics/a picture 0.png"}, "the list is not text"),
-        ({"source": "empty"}, "the list is empty"),
-        ({"batch": 0}, "image_data_param.batch_size = 0"),
-        ({"new_height": 3}, "image_data_param.new_height = 3: is set alone"),
-        ({"new_width": 3}, "image_data_param.new_width = 3: is set alone"),
-        ({"tops": ["data"]}, "ImageData makes 2 tops"),
+        ({"source": "gone"}, "file-missing", "source"),
+        ({"source": "."}, "wrong-format", "source"),
+        ({"source": "pics/a picture 0.png"}, "wrong-format", "source"),
+        ({"source": "empty"}, "empty", "source"),
+        ({"batch": 0}, "out-of-range", "batch_size"),
+        ({"new_height": 3}, "field-missing", "new_height"),
+        ({"new_width": 3}, "field-missing", "new_width"),
     ],
 )
-def test_definitions_that_make_no_sense_are_refused(folder, fields, told):
+def test_invalid_definitions_are_refused(folder, fields, code, field):
     (folder / "empty").write_text("\n \n")
-    assert told in problem(folder, **fields)
+    with refused(code, field=f"image_data_param.{field}"):
+        opened(folder, **fields)
+
+
+def test_two_tops_are_needed(folder):
+    with refused("wrong-count", field="top", value=["data"]):
+        opened(folder, tops=["data"])

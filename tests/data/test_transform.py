@@ -6,10 +6,11 @@ import pytest
 
 from caffe_compat.data import CRand, open_source
 from caffe_compat.data.mt19937 import Mersenne, shuffled
-from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import datum, pictures, write_lmdb, write_mean
 from tests.reference import caffe_data as reference
+from tests.refusals import refused
 
 
 def test_the_twister_is_the_standards():
@@ -121,52 +122,56 @@ def test_raw_records_do_not_heed_force_color(tmp_path):
     assert opened(tmp_path, force_color=True).next()["data"].shape == (5, 1, 3, 3)
 
 
-def refusal(tmp_path, taken=None, **fields):
-    write_lmdb(tmp_path / "db", [datum(p) for p in taken or pictures(3)])
-    with pytest.raises(CaffeCompatError) as caught:
-        opened(tmp_path, **fields).next()
-    return str(caught.value)
+def batch_of(tmp_path, images=None, **fields):
+    write_lmdb(tmp_path / "db", [datum(p) for p in images or pictures(3)])
+    return opened(tmp_path, **fields).next()
 
 
-def test_a_crop_beyond_the_picture_names_database_record_and_sizes(tmp_path):
-    assert refusal(tmp_path, crop_size=9) == (
-        f"{tmp_path / 'db'}: layer 'feed': transform_param.crop_size = 9: record '00000000': it has 3 channels of 6 x 7 "
-        "(a crop must lie within the picture)"
-    )
+def test_a_crop_larger_than_an_image_is_refused_with_its_record(tmp_path):
+    field = "transform_param.crop_size"
+    with refused("shape-mismatch", file=tmp_path / "db", layer="feed", field=field, value=9) as failure:
+        batch_of(tmp_path, crop_size=9)
+    assert "record '00000000': image is 3 x 6 x 7" in failure.value.problem
     later = [*pictures(2), *pictures(1, (3, 3, 3))]
     (tmp_path / "later").mkdir()
-    assert "record '00000002': it has 3 channels of 3 x 3" in refusal(tmp_path / "later", later, crop_size=4)
+    with refused("shape-mismatch", field=field, value=4) as failure:
+        batch_of(tmp_path / "later", later, crop_size=4)
+    assert "record '00000002'" in failure.value.problem
 
 
 def test_a_mean_of_another_size_is_refused(tmp_path):
     write_mean(tmp_path / "mean.binaryproto", np.zeros((3, 7, 6)))
-    text = refusal(tmp_path, mean_file="mean.binaryproto")
-    assert "mean_file = 'mean.binaryproto': record '00000000': it is 3 x 6 x 7, the mean 3 x 7 x 6" in text
+    with refused("shape-mismatch", field="transform_param.mean_file", value="mean.binaryproto"):
+        batch_of(tmp_path, mean_file="mean.binaryproto")
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "code", "field"),
     [
-        ({"mean_file": "gone"}, "transform_param.mean_file = 'gone': no such file (looked in "),
-        ({"mean_file": "mean.binaryproto", "mean_value": [1]}, "there is a mean_value as well (keep one of the two)"),
-        ({"mean_value": [1, 2]}, "mean_value: record '00000000': it has 3 channels, and there are 2 values (1 or 3)"),
-        ({"force_color": True, "force_gray": True}, "transform_param.force_color = True: force_gray is set as well"),
+        ({"mean_file": "gone"}, "file-missing", "mean_file"),
+        ({"mean_file": "mean.binaryproto", "mean_value": [1]}, "conflict", "mean_file"),
+        ({"mean_value": [1, 2]}, "wrong-count", "mean_value"),
+        ({"force_color": True, "force_gray": True}, "conflict", "force_color"),
     ],
 )
-def test_transformations_that_contradict_themselves_or_the_data_are_refused(tmp_path, fields, told):
+def test_conflicting_transformations_are_refused(tmp_path, fields, code, field):
     write_mean(tmp_path / "mean.binaryproto", np.zeros((3, 6, 7)))
-    assert told in refusal(tmp_path, **fields)
+    with refused(code, field=f"transform_param.{field}"):
+        batch_of(tmp_path, **fields)
 
 
-def test_a_file_that_is_no_mean_is_named(tmp_path):
+def test_a_file_without_a_mean_is_refused(tmp_path):
     (tmp_path / "mean.binaryproto").write_text("no mean")
-    assert refusal(tmp_path, mean_file="mean.binaryproto").startswith(f"{tmp_path / 'mean.binaryproto'}")
+    with pytest.raises(CaffeCompatError) as caught:
+        batch_of(tmp_path, mean_file="mean.binaryproto")
+    assert caught.value.file == str(tmp_path / "mean.binaryproto")
 
 
-def test_records_of_one_batch_must_agree_and_the_odd_one_is_named(tmp_path):
+def test_records_of_a_batch_must_have_the_same_shape(tmp_path):
     write_lmdb(tmp_path / "db", [datum(p) for p in (*pictures(2), *pictures(1, (3, 5, 5)))])
-    with pytest.raises(DataError, match="record '00000002': it becomes 3 x 5 x 5, the first of its batch 3 x 6 x 7"):
+    with refused("shape-mismatch") as failure:
         opened(tmp_path, batch=3).next()
+    assert "record '00000002'" in failure.value.problem
     assert opened(tmp_path, batch=3, crop_size=5).next()["data"].shape == (3, 3, 5, 5)
 
 

@@ -1,4 +1,4 @@
-"""WindowData: what is drawn, where it is cut, and what is wrong with its file told by line."""
+"""WindowData: the windows drawn, their position, and errors with the line of the file."""
 
 import cv2
 import numpy as np
@@ -7,9 +7,9 @@ import pytest
 from caffe_compat.data import CRand, open_source
 from caffe_compat.data.window_data import Cut, cut
 from caffe_compat.data.window_file import Window
-from caffe_compat.errors import DataError
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import write_mean
+from tests.refusals import refused
 
 WINDOWS = """# 0
 pics/0.png
@@ -61,7 +61,7 @@ def test_a_batch_is_background_first_then_the_fraction_of_objects(folder):
     ("thresholds", "objects", "background"),
     [((0.5, 0.4), {1, 2}, 2), ((0.45, 0.45), {1, 2, 7}, 2), ((0.6, 0.5), {1}, 3), ((0.01, 0.01), {1, 2, 7, 4}, 1)],
 )
-def test_thresholds_sort_the_windows_and_what_lies_between_is_left_out(folder, thresholds, objects, background):
+def test_windows_between_the_thresholds_are_dropped(folder, thresholds, objects, background):
     source = opened(folder, batch=40, fg_fraction=1.0, fg_threshold=thresholds[0], bg_threshold=thresholds[1])
     assert set(source.next()["label"].tolist()) == objects
     assert source.cursor()["counts"].tolist() == [2, len(objects), background]
@@ -146,70 +146,67 @@ def test_a_cursor_leads_back(folder):
     assert not other.fits(cursor | {"random": np.arange(0)})
 
 
-def problem(folder, **fields):
-    with pytest.raises(DataError) as caught:
-        opened(folder, **fields).next()
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
-
-
 @pytest.mark.parametrize(
-    ("old", "new", "line", "told"),
+    ("old", "new", "line", "code"),
     [
-        ("# 0", "0", 1, "'0': # must come before a picture (are there as many windows as the line above says?)"),
-        ("# 1", "# 2", 11, "2: pictures are numbered from 0 without a gap (this is number 1)"),
+        ("# 0", "0", 1, "syntax"),
+        ("# 1", "# 2", 11, "invalid"),
         (
             "\n4\n1",
             "\n3\n1",
             10,
-            "'4': # must come before a picture (are there as many windows as the line above says?)",
+            "syntax",
         ),
-        ("\n4\n1", "\n5\n1", 11, "'#': is not a class"),
-        ("5 5 8 9\n", "5 5 8", 13, "the file ends where the corner y2 must come (is it whole?)"),
-        ("2 0.5 10", "2 half 10", 8, "'half': is not an overlap"),
-        ("1 0.9 0 0 9 9", "0 0.9 0 0 9 9", 7, "0: an object's class must be at least 1"),
-        ("png 3 20", "png 1 20", 12, "1: pictures are read in colour, so there are 3 channels"),
-        ("3 20 30 1", "3 20 x 1", 12, "'x': is not a width"),
+        ("\n4\n1", "\n5\n1", 11, "syntax"),
+        ("5 5 8 9\n", "5 5 8", 13, "damaged-file"),
+        ("2 0.5 10", "2 half 10", 8, "syntax"),
+        ("1 0.9 0 0 9 9", "0 0.9 0 0 9 9", 7, "out-of-range"),
+        ("png 3 20", "png 1 20", 12, "unsupported"),
+        ("3 20 30 1", "3 20 x 1", 12, "syntax"),
     ],
 )
-def test_a_line_that_does_not_follow_the_format_is_named(folder, old, new, line, told):
+def test_a_line_that_does_not_follow_the_format_is_refused(folder, old, new, line, code):
     assert old in WINDOWS
     (folder / "windows.txt").write_text(WINDOWS.replace(old, new))
-    assert problem(folder) == f"{folder / 'windows.txt'}:{line}: layer 'feed': {told}"
+    with refused(code, file=folder / "windows.txt", line=line, layer="feed"):
+        opened(folder)
 
 
-def test_a_missing_picture_is_named_with_its_line(folder):
+def test_a_missing_image_is_refused_with_its_line(folder):
     (folder / "pics/1.png").unlink()
-    assert f"{folder / 'windows.txt'}:11: layer 'feed': picture 'pics/1.png': no such file" in problem(folder, batch=60)
+    with refused("file-missing", file=folder / "windows.txt", line=11, layer="feed"):
+        opened(folder, batch=60).next()
 
 
-def test_a_window_outside_its_picture_is_named_with_its_line(folder):
+def test_a_window_outside_its_image_is_refused_with_its_line(folder):
     (folder / "windows.txt").write_text(WINDOWS.replace("5 5 8 9", "5 5 30 9"))
-    text = problem(folder, batch=60)
-    assert f"{folder / 'windows.txt'}:13: layer 'feed': picture 'pics/1.png': the window 5 5 30 9 is not within" in text
-    assert "30 x 20 pixels" in text
+    with refused("out-of-range", file=folder / "windows.txt", line=13, layer="feed") as failure:
+        opened(folder, batch=60).next()
+    assert "5 5 30 9" in failure.value.problem
+    assert "30 x 20 pixels" in failure.value.problem
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "code", "field"),
     [
-        ({"crop": 0}, "transform_param.crop_size = 0: must be set"),
-        ({"crop_mode": "wrap"}, "window_data_param.crop_mode = 'wrap': no such mode (one of warp, square)"),
-        ({"context_pad": 3}, "window_data_param.context_pad = 3: leaves no window"),
-        ({"fg_fraction": 1.5}, "window_data_param.fg_fraction = 1.5: is no fraction"),
-        ({"fg_threshold": 2.0}, "fg_threshold = 2.0: no window of"),
-        ({"bg_threshold": -1.0}, "bg_threshold = -1.0: no window of"),
-        ({"source": "gone"}, "window_data_param.source = 'gone': no such file"),
-        ({"batch": 0}, "window_data_param.batch_size = 0"),
-        ({"tops": ["data"]}, "WindowData makes 2 tops"),
-        ({"transform": {"mean_value": [1, 2]}}, "there are 2 values (1 or 3)"),
+        ({"crop": 0}, "field-missing", "transform_param.crop_size"),
+        ({"crop_mode": "wrap"}, "name-unknown", "window_data_param.crop_mode"),
+        ({"context_pad": 3}, "out-of-range", "window_data_param.context_pad"),
+        ({"fg_fraction": 1.5}, "out-of-range", "window_data_param.fg_fraction"),
+        ({"fg_threshold": 2.0}, "empty", "window_data_param.fg_threshold"),
+        ({"bg_threshold": -1.0}, "empty", "window_data_param.bg_threshold"),
+        ({"source": "gone"}, "file-missing", "window_data_param.source"),
+        ({"batch": 0}, "out-of-range", "window_data_param.batch_size"),
+        ({"tops": ["data"]}, "wrong-count", "top"),
+        ({"transform": {"mean_value": [1, 2]}}, "wrong-count", "transform_param.mean_value"),
     ],
 )
-def test_definitions_that_make_no_sense_are_refused(folder, fields, told):
-    assert told in problem(folder, **fields)
+def test_invalid_definitions_are_refused(folder, fields, code, field):
+    with refused(code, field=field):
+        opened(folder, **fields)
 
 
 def test_a_mean_too_small_is_refused(folder):
     write_mean(folder / "mean.binaryproto", np.zeros((3, 5, 5)))
-    assert "its 3 x 5 x 5 do not hold 3 x 6 x 6" in problem(folder, transform={"mean_file": "mean.binaryproto"})
+    with refused("shape-mismatch", field="transform_param.mean_file"):
+        opened(folder, transform={"mean_file": "mean.binaryproto"})

@@ -71,7 +71,7 @@ def test_every_command_refuses_it(bomb, capsys):
 
 def test_convert_imageset_leaves_it_out_or_stops(bomb, capsys):
     pytest.importorskip("lmdb")
-    for words, ending in (([], "not one picture could be read"), (["--strict"], "shrink it first")):
+    for words, ending in (([], "no image could be read"), (["--strict"], "reduce the image first")):
         assert main(["convert_imageset", *words, "./", "list.txt", "db"]) == 1
         error = capsys.readouterr().err
         assert SAID.search(error), error
@@ -96,7 +96,7 @@ def test_a_chunk_that_is_longer_than_its_file_takes_no_memory():
     assert decode(content + b"\xff" * 20, COLOR, At("")).shape == (8, 8, 3)  # what follows the last chunk does no harm
     place = content.index(b"IDAT") - 4
     content = content[:place] + b"\xff\xff\xff\x20" + content[place + 4 :]
-    with pytest.raises(CaffeCompatError, match="it is cut off, or damaged"):
+    with pytest.raises(CaffeCompatError, match="truncated or damaged"):
         decode(content, COLOR, At(""))
 
 
