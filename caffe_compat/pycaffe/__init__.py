@@ -1,6 +1,6 @@
-"""A drop-in for ``import caffe``: the names, arguments and effects of BVLC Caffe 1.0's Python package, on torch.
+"""A drop-in replacement for ``import caffe``: BVLC Caffe 1.0's Python package on torch.
 
-``python -m caffe_compat.pycaffe script.py`` runs an unchanged script with ``import caffe`` resolving to this package.
+``python -m caffe_compat.pycaffe script.py`` runs an unchanged script whose ``import caffe`` finds this package.
 """
 
 from caffe_compat.layers import REGISTRY

@@ -1,4 +1,4 @@
-"""``python -m caffe_compat.pycaffe script.py ARGS``: a script that says ``import caffe``, unchanged."""
+"""``python -m caffe_compat.pycaffe script.py ARGS``: run an unchanged script that imports caffe."""
 
 import sys
 

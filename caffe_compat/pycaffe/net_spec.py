@@ -1,4 +1,4 @@
-"""``caffe.net_spec``: nets written in Python; see :mod:`caffe_compat.definition.netspec`."""
+"""``caffe.net_spec``: define nets in Python; see :mod:`caffe_compat.definition.netspec`."""
 
 from caffe_compat.definition.netspec import (
     Function,

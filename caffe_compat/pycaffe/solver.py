@@ -1,4 +1,4 @@
-"""Solvers under pycaffe's names; the loop, the rules and the snapshots are :mod:`caffe_compat.solver`'s."""
+"""pycaffe's solvers, on the loop, update rules and snapshots of :mod:`caffe_compat.solver`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PathLike = str | os.PathLike[str]
 
 
 class SolverLoop(loop.Solver):
-    """The solver's loop on pycaffe nets, whose diffs hold the update after an iteration, as Caffe's do."""
+    """The solver's loop on pycaffe nets, whose diffs hold the update after an iteration, as in Caffe."""
 
     _tensors: list[torch.Tensor]
 
@@ -36,7 +36,7 @@ class SolverLoop(loop.Solver):
     def _update(self) -> None:
         tensors = [item.tensor for item in self._train.params]
         if not all(a is b for a, b in zip(tensors, self._tensors, strict=True)):
-            self._tensors = tensors  # their memory has changed: the groups hold the old one
+            self._tensors = tensors  # reallocated: the groups hold the old memory
             self._updater.regroup()
         super()._update()
         for tensor, update in zip(tensors, self._updater.updates, strict=True):
@@ -55,13 +55,13 @@ class SolverLoop(loop.Solver):
 
     @property
     def trained(self) -> Net:
-        """The net being trained."""
+        """The training net."""
         net: Net = self._train.net
         return net
 
     @property
     def tested(self) -> list[Net]:
-        """The nets tested with."""
+        """The test nets."""
         return [test.net for test in self._tests]
 
     @property
@@ -71,12 +71,12 @@ class SolverLoop(loop.Solver):
 
 
 class Solver:
-    """A solver made from a file.
+    """A solver created from its definition file.
 
     Attributes
     ----------
-    net, test_nets : the nets.
-    iter : number of updates done.
+    net, test_nets : the training net and the test nets.
+    iter : number of iterations done.
     param : the definition; base_lr and others may be changed between iterations.
     """
 
@@ -94,17 +94,17 @@ class Solver:
 
     @property
     def net(self) -> Net:
-        """The net being trained."""
+        """The training net."""
         return self._loop.trained
 
     @property
     def test_nets(self) -> list[Net]:
-        """The nets tested with; they take the trained net's parameters when they are."""
+        """The test nets; they share the training net's parameters while they are tested."""
         return self._loop.tested
 
     @property
     def iter(self) -> int:
-        """Number of updates done."""
+        """The number of iterations done."""
         return self._loop.iter
 
     @property
@@ -117,17 +117,17 @@ class Solver:
         self._loop.callbacks.append((on_start, on_gradients_ready))
 
     def step(self, iterations: int) -> None:
-        """Train for some iterations, testing, logging and taking snapshots where they are due."""
+        """Train for a number of iterations, with the tests, log lines and snapshots that are due."""
         self._loop.step(int(iterations))
 
     def solve(self, resume_file: PathLike | None = None) -> None:
-        """Train until max_iter, from a solver state where one is given."""
+        """Train until max_iter, resuming from a solver state if given."""
         if resume_file is not None:
             self.restore(resume_file)
         self._loop.solve()
 
     def restore(self, state_file: PathLike) -> None:
-        """Go on from a solver state of either format, Caffe's or ours."""
+        """Resume from a solver state, in Caffe's format or this engine's."""
         _existing(state_file)
         self._loop.restore(state_file)
 
@@ -140,7 +140,7 @@ class Solver:
         self._loop.update()
 
     def share_weights(self, net: Net) -> None:
-        """Let another net use the trained net's parameters."""
+        """Share the training net's parameters with another net."""
         net.share_with(self.net)
 
 
@@ -191,9 +191,9 @@ _SOLVERS = {
 
 
 def get_solver(param_file: PathLike) -> SGDSolver:
-    """Return a solver of the type its file asks for."""
+    """Create the solver that a file defines."""
     param = upgrade_solver(read_solver(_existing(param_file)))
-    make_rule(param)  # refuses a type there is not
+    make_rule(param)  # refuses unknown types
     return _SOLVERS[param.type](param_file)
 
 
@@ -204,7 +204,7 @@ def _existing(file: PathLike) -> PathLike:
 
 
 def _definition(file: PathLike, kind: str) -> pb.SolverParameter:
-    """Return what a file says, of the type asked for, with a place for snapshots (as Caffe's reader gives it one)."""
+    """Read a solver definition, set its type, and set a default snapshot_prefix as Caffe's reader does."""
     param = upgrade_solver(read_solver(_existing(file)))
     param.type = kind
     prefix = Path(param.snapshot_prefix)

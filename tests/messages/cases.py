@@ -15,6 +15,7 @@ import caffe_compat.cli
 import lq_emotion.cli
 import matlab_ports
 from caffe_compat.errors import CaffeCompatError
+from lq_emotion.training.trainer import find_weights
 from tests.solver.case import NET, SOLVER, write_case
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages.txt"
@@ -66,7 +67,7 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "two mistakes in one net": (
         "caffe-compat show net.prototxt",
-        _net(_conv("kernel_size: 3"), _conv("num_output: 4", name="conv2", bottom="conv1")),
+        _net(_conv("kernel_size: 3"), _conv("num_output: 4", name="conv2")),
     ),
     "an unclosed brace": ("caffe-compat show net.prototxt", {"net.prototxt": _INPUT.replace("} } }", "} }")}),
     "a missing file": ("caffe-compat show nte.prototxt", {}),
@@ -116,7 +117,7 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
     "an unknown rule": ("caffe-compat lint --ignore=inplce net.prototxt", _net()),
     "a training without data": ("lq-emotion train --h5 h5 --out run", {}),
     "recordings in an unknown layout": ("lq-emotion prepare --recordings recordings --out out", {"recordings/a.txt": ""}),
-    "weights that were never trained": (
+    "a damaged MAT-file": (
         "lq-emotion evaluate --weights run --data HQ --out scores --names a",
         {"run/notes.txt": "", "HQ/a.mat": ""},
     ),
@@ -133,9 +134,9 @@ FUNCTIONS: dict[str, tuple[str, Callable[[], object]]] = {
         'matlab_ports.imresize(np.zeros((8, 8)), 2, "bicubik")',
         lambda: matlab_ports.imresize(np.zeros((8, 8)), 2, "bicubik"),
     ),
-    "a MAT-file of another kind": (
-        'matlab_ports.loadmat("face.mat")',
-        lambda: matlab_ports.loadmat(_written("face.mat", "not a MAT-file\n")),
+    "a run without a snapshot": (
+        'lq_emotion.training.trainer.find_weights(Path("run"))',
+        lambda: find_weights(_written("run/log.txt", "").parent),
     ),
 }
 """What is wrong -> the call that reports it, as text and as a function without arguments."""

@@ -1,1 +1,1 @@
-"""A folder for the search path of processes that a script starts: ``caffe``, and old ``caffe_pb2.py`` that give way."""
+"""A search path entry for child processes of a script: it provides ``caffe`` and replaces an old ``caffe_pb2.py``."""
