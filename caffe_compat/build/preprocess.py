@@ -26,7 +26,7 @@ from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import atomic_path, read_binary
-from caffe_compat.formats.image_size import too_many
+from caffe_compat.formats.image_size import size_problem
 from caffe_compat.layers import REGISTRY, facts
 from caffe_compat.layers.data import ImageFed
 from caffe_compat.schema import caffe_pb2 as pb
@@ -69,7 +69,7 @@ class Preprocessing:
             extents = getattr(self, name)
             if extents is not None and (len(extents) != 2 or min(extents) < 1):
                 raise DataError("must be a height and a width", field=name, value=extents)
-            if extents is not None and (problem := too_many(extents[1], extents[0])):
+            if extents is not None and (problem := size_problem(extents[1], extents[0])):
                 raise DataError(problem, field=name, value=extents)
         for name in ("raw_scale", "scale"):
             if not math.isfinite(getattr(self, name)):

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.data.origin import At
-from caffe_compat.formats.image_size import TooManyPixelsError, open_picture
+from caffe_compat.formats.image_size import TooManyPixelsError, open_image
 
 Image = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(channels, height, width): bytes, or the float_data of a Datum."""
@@ -66,7 +66,7 @@ def _check_pixels(content: bytes, at: At) -> None:
     if content.startswith(_PNG) and not _chunks_fit(content):
         raise at.error("truncated or damaged PNG", code="damaged-file", hint="copy it again")
     try:
-        open_picture(io.BytesIO(content)).close()
+        open_image(io.BytesIO(content)).close()
     except TooManyPixelsError as error:
         raise at.error(str(error), code="too-large", hint="reduce the image first") from None
     except (OSError, SyntaxError, ValueError):

@@ -25,7 +25,7 @@ from caffe_compat.data.origin import At, batch_size, check_tops, read_list
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import Transformer
 from caffe_compat.errors import DataError
-from caffe_compat.formats.image_size import too_many
+from caffe_compat.formats.image_size import size_problem
 from caffe_compat.schema import caffe_pb2 as pb
 
 _LABEL = re.compile(r"[+-]?\d+")
@@ -85,7 +85,7 @@ class ImageSource(DataSource):
                 "set without the other side", code="field-missing", layer=self._layer, field=f"{_FIELD}.{field}",
                 value=value, hint=hint,
             )  # fmt: skip
-        if problem := too_many(wide, high):
+        if problem := size_problem(wide, high):
             raise DataError(problem, code="too-large", layer=self._layer, field=f"{_FIELD}.new_height", value=high)
 
     def _parse(self, number: int, line: str) -> tuple[str, int]:

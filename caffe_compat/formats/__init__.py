@@ -1,1 +1,1 @@
-"""Bytes to messages and arrays, and back: the only package that opens model files."""
+"""Convert between files and messages with arrays; only this package opens model files."""

@@ -9,43 +9,50 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from caffe_compat.errors import CaffeCompatError, did_you_mean
+from caffe_compat.errors import CaffeCompatError, Code, did_you_mean
 from caffe_compat.formats.extras import repeated
 
 __all__ = ["SpecError", "SpecTypeError", "SpecValueError", "assign_proto"]
 
 
 class SpecError(CaffeCompatError, AttributeError):
-    """A layer, field or top that the messages or the net do not have."""
+    """A layer, field or top that the message or the net lacks."""
 
 
 class SpecTypeError(CaffeCompatError, TypeError):
-    """A bottom that is no top, or a value of a type that the field does not take."""
+    """A bottom that is not a top, or a value of a type that the field cannot hold."""
 
     __str__ = CaffeCompatError.__str__
 
 
 class SpecValueError(CaffeCompatError, ValueError):
-    """A value outside of what the field can hold."""
+    """A value out of the field's range."""
+
+
+_KINDS: dict[bool, tuple[type[CaffeCompatError], Code]] = {
+    True: (SpecTypeError, "wrong-type"),
+    False: (SpecValueError, "out-of-range"),
+}
 
 
 def assign_proto(proto: Message, name: str, val: Any) -> None:
     """Set a field from a Python value.
 
-    Lists become repeated fields, dicts become messages, anything else is assigned as it is; a repeated field takes a
-    single value as a list of one.
+    Lists become repeated fields and dicts become messages; other values are assigned unchanged. A repeated field takes
+    a single value as a list of one.
 
     Raises
     ------
     AttributeError
-        If there is no such field.
+        The message has no such field.
     TypeError, ValueError
-        If the field does not take the value.
+        The field cannot hold the value.
     """
     field: Any = proto.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
         hint = did_you_mean(name, proto.DESCRIPTOR.fields_by_name)
-        raise SpecError(f"{proto.DESCRIPTOR.name} has no such field", field=name, value=val, hint=hint)
+        problem = f"{proto.DESCRIPTOR.name} has no such field"
+        raise SpecError(problem, code="field-unknown", field=name, value=val, hint=hint)
     if isinstance(val, tuple | np.ndarray):
         val = list(val)
     try:
@@ -53,8 +60,9 @@ def assign_proto(proto: Message, name: str, val: Any) -> None:
     except CaffeCompatError:
         raise
     except (TypeError, ValueError) as error:
-        kind = SpecTypeError if isinstance(error, TypeError) else SpecValueError
-        raise kind(str(error), field=f"{proto.DESCRIPTOR.name}.{name}", value=val, hint=_takes(field)) from None
+        kind, code = _KINDS[isinstance(error, TypeError)]
+        path = f"{proto.DESCRIPTOR.name}.{name}"
+        raise kind(str(error), code=code, field=path, value=val, hint=_accepted_values(field)) from None
 
 
 def _assign(proto: Message, field: FieldDescriptor, val: Any) -> None:
@@ -62,17 +70,18 @@ def _assign(proto: Message, field: FieldDescriptor, val: Any) -> None:
         items = getattr(proto, field.name)
         for item in val if isinstance(val, list) else [val]:
             if isinstance(item, dict):
-                _need_message(proto, field, val)
+                _require_message(proto, field, val)
                 _fill(items.add(), item)
             elif field.message_type is not None:
                 items.add().CopyFrom(item)
             else:
                 items.append(_scalar(field, item))
     elif isinstance(val, dict):
-        _need_message(proto, field, val)
+        _require_message(proto, field, val)
         _fill(getattr(proto, field.name), val)
     elif isinstance(val, list):
-        raise SpecError("holds one value, not a list", field=f"{proto.DESCRIPTOR.name}.{field.name}", value=val)
+        path = f"{proto.DESCRIPTOR.name}.{field.name}"
+        raise SpecError("holds one value, got a list", code="wrong-type", field=path, value=val)
     elif field.message_type is not None:
         getattr(proto, field.name).CopyFrom(val)
     else:
@@ -84,23 +93,24 @@ def _fill(proto: Message, values: Mapping[str, Any]) -> None:
         assign_proto(proto, name, value)
 
 
-def _need_message(proto: Message, field: FieldDescriptor, val: Any) -> None:
+def _require_message(proto: Message, field: FieldDescriptor, val: Any) -> None:
     if field.message_type is None:
-        name = f"{proto.DESCRIPTOR.name}.{field.name}"
-        raise SpecError("holds plain values, not the fields of a message", field=name, value=val, hint=_takes(field))
+        name, problem = f"{proto.DESCRIPTOR.name}.{field.name}", "holds scalars, got the fields of a message"
+        raise SpecError(problem, code="wrong-type", field=name, value=val, hint=_accepted_values(field))
 
 
 def _scalar(field: FieldDescriptor, value: Any) -> Any:
-    """Return an enum's identifier as its number, anything else as it is."""
+    """Return the number of an enum's identifier, and any other value unchanged."""
     if field.enum_type is not None and isinstance(value, str):
-        known = field.enum_type.values_by_name
-        if value not in known:
-            raise SpecValueError("no such identifier", field=field.name, value=value, hint=_takes(field))
-        return known[value].number
+        identifiers = field.enum_type.values_by_name
+        if value not in identifiers:
+            hint = _accepted_values(field)
+            raise SpecValueError("no such identifier", code="name-unknown", field=field.name, value=value, hint=hint)
+        return identifiers[value].number
     return value
 
 
-def _takes(field: FieldDescriptor) -> str:
+def _accepted_values(field: FieldDescriptor) -> str:
     if field.message_type is not None:
         names = [f.name for f in field.message_type.fields]
         return f"dict({', '.join(f'{name}=...' for name in names[:3])}{', ...' if len(names) > 3 else ''})"

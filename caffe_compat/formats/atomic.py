@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["PARTIAL", "HDF5Writer", "atomic_path", "grown_hdf5", "new_hdf5"]
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path that takes the place of `path`, complete and on disk, when the block ends without error.
 
-    A link is followed. What is neither a file nor absent (``/dev/stdout``) is written directly. A killed process leaves
-    at most a file whose name ends in ``.partial``, which the next process that writes into the folder removes.
+    A link is followed. A device or pipe (``/dev/stdout``) is written directly. A killed process leaves at most a file
+    whose name ends in ``.partial``, which the next process that writes into the folder removes.
 
     Raises
     ------
     FileError
-        If the folder does not exist or cannot be written, or the disk is full.
+        The folder does not exist or cannot be written, or the disk is full.
     """
     final = Path(os.path.realpath(path))
     try:
@@ -34,8 +34,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError:
         mode = stat.S_IFREG | 0o666
     if stat.S_ISDIR(mode):
-        raise FileError("this is a folder; a file is to be written", file=os.fspath(path))
-    with _told(path):
+        raise FileError("is a folder, expected a file", code="wrong-format", file=path)
+    with _report_write_errors(path):
         if not stat.S_ISREG(mode):
             yield final
             return
@@ -45,16 +45,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_hdf5(path: str | os.PathLike[str], **form: Any) -> Iterator[HDF5Writer]:
-    """Make an HDF5 file, complete or not at all.
+    """Write an HDF5 file, complete or not at all.
 
     Parameters
     ----------
-    form : of h5py.File.
+    form : keywords of h5py.File.
 
     Raises
     ------
     FileError
-        It cannot be written: no folder, no permission, a full disk, a limit on its size.
+        The file cannot be written: no folder, no permission, a full disk, a limit on its size.
     """
     with atomic_path(path) as partial, hdf5_writer(partial, "w", **form) as writer:
         yield writer
@@ -62,20 +62,21 @@ def new_hdf5(path: str | os.PathLike[str], **form: Any) -> Iterator[HDF5Writer]:
 
 @contextlib.contextmanager
 def grown_hdf5(path: str | os.PathLike[str]) -> Iterator[HDF5Writer]:
-    """Add to an HDF5 file; after an error it is what it was.
+    """Add to an HDF5 file; an error leaves it unchanged.
 
     Raises
     ------
     FileError
-        It is no HDF5 file, or cannot be written.
+        The file is not HDF5, or cannot be written.
     """
-    with _told(path), hdf5_writer(Path(path), "r+") as writer:
+    with _report_write_errors(path), hdf5_writer(Path(path), "r+") as writer:
         yield writer
 
 
 @contextlib.contextmanager
-def _told(path: str | os.PathLike[str]) -> Iterator[None]:
+def _report_write_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileError(f"cannot be written: {error.strerror or error}", file=os.fspath(path)) from error
+        problem = f"cannot be written: {error.strerror or error}"
+        raise FileError(problem, code="file-unwritable", file=path) from error

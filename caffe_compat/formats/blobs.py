@@ -1,4 +1,4 @@
-"""Arrays that belong to hollow messages."""
+"""Keep the values of blobs as arrays beside hollow messages."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from caffe_compat.schema.caffe_pb2 import BlobProto
 Array: TypeAlias = npt.NDArray[Any]
 Part: TypeAlias = "bytes | Array"
 SIZE_LIMIT = 2**31 - 1
-"""Bytes in one protobuf message, at most."""
+"""The largest protobuf message in bytes."""
 
 _DATA, _DIFF, _DOUBLE_DATA, _DOUBLE_DIFF = 5, 6, 8, 9
 _LEGACY = ("num", "channels", "height", "width")
 
 
 def blob_shape(blob: BlobProto) -> tuple[int, ...]:
-    """Return a blob's shape: of its `shape`, or of the four legacy extents where any is given."""
+    """Return a blob's shape, from `shape` or, if any is set, from the four legacy extents."""
     if any(blob.HasField(name) for name in _LEGACY):
         return tuple(getattr(blob, name) for name in _LEGACY)
     return tuple(blob.shape.dim)
@@ -36,8 +36,8 @@ def blob_shape(blob: BlobProto) -> tuple[int, ...]:
 class BlobStore:
     """The arrays that hollow messages refer to.
 
-    A hollow message is one whose blobs have their values here instead of in protobuf's own lists. Copies and upgrades
-    of the message refer to the same arrays.
+    The blobs of a hollow message have their values here instead of in protobuf's lists. Copies and upgrades of the
+    message refer to the same arrays.
     """
 
     def __init__(self) -> None:
@@ -48,57 +48,61 @@ class BlobStore:
         return len(self._values)
 
     def key(self, index: int) -> bytes:
-        """Return the reference that stands for the values of the `index`-th blob."""
+        """Return the reference to the values of the `index`-th blob."""
         return f"{self._name}.{index}".encode()
 
     def put(self, key: bytes, values: dict[int, Array]) -> None:
-        """Keep flat arrays by field number of BlobProto (5 data, 6 diff, 8 double_data, 9 double_diff)."""
+        """Store flat arrays by field number of BlobProto (5 data, 6 diff, 8 double_data, 9 double_diff)."""
         self._values[key] = values
 
     def update(self, other: BlobStore) -> None:
-        """Keep the arrays of another store as well."""
+        """Add the arrays of another store."""
         self._values.update(other._values)
 
     def data(self, blob: BlobProto) -> Array:
-        """Return a blob's values in its shape, float32, or float64 where the file holds doubles; a view, not a copy.
+        """Return a view of a blob's values in its shape, in float32, or in float64 if the file holds doubles.
 
         Raises
         ------
         FileError
-            If the number of values is not the product of the shape.
+            The number of values does not match the shape.
         """
-        found = self._find(blob, _DOUBLE_DATA, _DATA)
-        return np.empty(0, np.float32).reshape(_checked(blob, 0)) if found is None else self._shaped(blob, found)
+        values = self._find(blob, _DOUBLE_DATA, _DATA)
+        if values is None:
+            values = np.empty(0, np.float32)
+        return values.reshape(_require_count(blob, values.size))
 
     def diff(self, blob: BlobProto) -> Array | None:
         """Return a blob's gradients in its shape, or None if it has none."""
-        found = self._find(blob, _DOUBLE_DIFF, _DIFF)
-        return None if found is None else self._shaped(blob, found)
+        values = self._find(blob, _DOUBLE_DIFF, _DIFF)
+        return None if values is None else values.reshape(_require_count(blob, values.size))
 
     def attach(
         self, blob: BlobProto, array: npt.ArrayLike, diff: npt.ArrayLike | None = None, *, legacy_shape: bool = False
     ) -> None:
-        """Make `array` (and `diff`) the values of `blob`, without a copy where possible.
+        """Set the values (and gradients) of `blob`, without a copy where possible.
 
         Parameters
         ----------
-        blob : its shape and values are replaced.
-        array : float64 becomes `double_data`; anything else `data`, as float32.
-        diff : of the same shape.
-        legacy_shape : write the four extents of old Caffe (1x1x1xN for a vector) instead of `shape`.
+        blob : the blob, whose shape and values are replaced.
+        array : float64 is stored as `double_data`, other types as `data` in float32.
+        diff : gradients of the same shape.
+        legacy_shape : store the four extents of old Caffe (1x1x1xN for a vector) instead of `shape`.
         """
         values = _floats(array)
         fields = {_DOUBLE_DATA if values.dtype == np.float64 else _DATA: values.reshape(-1)}
         if diff is not None:
             grads = _floats(diff)
             if grads.shape != values.shape:
-                raise FileError(f"diff of shape {grads.shape} for data of shape {values.shape}")
+                problem = f"diff has shape {grads.shape}, data has shape {values.shape}"
+                raise FileError(problem, code="shape-mismatch", field="diff")
             fields[_DOUBLE_DIFF if grads.dtype == np.float64 else _DIFF] = grads.reshape(-1)
         for name in ("shape", "data", "diff", "double_data", "double_diff", *_LEGACY):
             blob.ClearField(name)
         if legacy_shape:
             if values.ndim > 4:
-                raise FileError(f"shape {values.shape} has more than the four axes of the legacy form")
+                problem = f"shape {values.shape} has more than four axes, the limit of the legacy form"
+                raise FileError(problem, code="unsupported", field="shape")
             for name, extent in zip(_LEGACY, (1,) * (4 - values.ndim) + values.shape, strict=True):
                 setattr(blob, name, extent)
         else:
@@ -108,7 +112,7 @@ class BlobStore:
         add_mark(blob, BLOB, key)
 
     def values(self, key: bytes) -> dict[int, Array] | None:
-        """Return the flat arrays kept under a reference, by field number, or None."""
+        """Return the flat arrays of a reference by field number, or None."""
         return self._values.get(key)
 
     def _find(self, blob: BlobProto, double: int, single: int) -> Array | None:
@@ -116,37 +120,37 @@ class BlobStore:
         if keys:
             values = self._values.get(keys[-1])
             if values is None:
-                raise FileError("the values of this blob are in another BlobStore")
+                problem, hint = (
+                    "the values of this blob are in another BlobStore",
+                    "pass the store that was read with it",
+                )
+                raise FileError(problem, code="mismatch", hint=hint)
             return values.get(double, values.get(single))
         for number in (double, single):
-            inside = getattr(blob, blob.DESCRIPTOR.fields_by_number[number].name)
-            if len(inside):
-                return np.array(inside, PAYLOADS[number])
+            numbers = getattr(blob, blob.DESCRIPTOR.fields_by_number[number].name)
+            if len(numbers):
+                return np.array(numbers, PAYLOADS[number])
         return None
 
-    @staticmethod
-    def _shaped(blob: BlobProto, values: Array) -> Array:
-        return values.reshape(_checked(blob, values.size))
 
-
-def _checked(blob: BlobProto, count: int) -> tuple[int, ...]:
+def _require_count(blob: BlobProto, count: int) -> tuple[int, ...]:
     shape = blob_shape(blob)
     problem = count_problem(shape, count)
     if problem:
-        raise FileError(problem)
+        raise FileError(problem, code="shape-mismatch", field="shape", value=shape)
     return shape
 
 
 def count_problem(shape: Sequence[int], count: int) -> str | None:
-    """Return what is wrong with a blob of `count` values in this shape, or None."""
+    """Return why a blob of `count` values cannot have this shape, or None."""
     if any(extent < 0 for extent in shape):
-        return f"shape {_shown(shape)} has a negative extent"
+        return f"shape {_format_shape(shape)} has a negative extent"
     if math.prod(shape) != count:
-        return f"shape {_shown(shape)} holds {math.prod(shape)} values, but the blob has {count}"
+        return f"shape {_format_shape(shape)} expects {math.prod(shape)} values, the blob has {count}"
     return None
 
 
-def _shown(shape: Sequence[int]) -> str:
+def _format_shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) if shape else "()"
 
 
@@ -159,11 +163,13 @@ def _floats(array: npt.ArrayLike) -> Array:
 
 
 def fill(payload: Payload, read_into: Callable[[int, Array], None], file: str) -> dict[int, Array]:
-    """Return the arrays of one blob, read where `payload` says they are.
+    """Read the arrays of one blob from their places in a file.
 
     Parameters
     ----------
-    read_into : fills an array of bytes from an offset of the file.
+    payload : the places.
+    read_into : fills an array with the bytes from an offset of the file.
+    file : its name, for errors.
     """
     arrays = {}
     for number, segments in payload.segments.items():
@@ -184,7 +190,8 @@ def fill(payload: Payload, read_into: Callable[[int, Array], None], file: str) -
         shadowed = (number == _DATA and _DOUBLE_DATA in arrays) or (number == _DIFF and _DOUBLE_DIFF in arrays)
         problem = None if shadowed else count_problem(blob_shape(blob), values.size)
         if problem:
-            raise ParseError(f"byte {payload.start}: {problem}", file=file, field=payload.path or None)
+            problem = f"byte {payload.start}: {problem}"
+            raise ParseError(problem, code="damaged-file", file=file, field=payload.path or None)
     return arrays
 
 
@@ -219,9 +226,9 @@ class Spliced:
 
 
 def splice(message: Message, store: BlobStore | None) -> Spliced:
-    """Return the bytes of a message with the values of its blobs put back, without joining them.
+    """Serialise a message with the values of its blobs, as parts that are not joined.
 
-    Notes of where layers were written are left out; unknown fields of forks stay.
+    Marks of the places of layers are left out; unknown fields stay.
     """
     data = message.SerializePartialToString()
     window = FileWindow(lambda start, count: data[start : start + count], len(data), "")
@@ -234,19 +241,19 @@ def _splice(window: FileWindow, descriptor: Descriptor, place: int, end: int, st
     arrays: dict[int, Array] = {}
     if descriptor.name == "BlobProto":
         arrays = _arrays(window.bytes(place, end), store)
-    waiting = sorted(arrays)
+    pending = sorted(arrays)
     while place < end:
         start = place
         tag, place = window.varint(place, end)
         number, wire = tag >> 3, tag & 7
-        while waiting and waiting[0] < number:
-            _add_values(out, waiting.pop(0), arrays)
-        known = fields.get(number)
+        while pending and pending[0] < number:
+            _add_values(out, pending.pop(0), arrays)
+        field_info = fields.get(number)
         if wire == 2:
             length, place = window.varint(place, end)
             body, place = place, place + length
-            if known is not None and known.message is not None:
-                inner = _splice(window, known.message, body, place, store)
+            if field_info is not None and field_info.message is not None:
+                inner = _splice(window, field_info.message, body, place, store)
                 out.add(varint(tag) + varint(inner.size))
                 out.extend(inner)
                 continue
@@ -256,13 +263,13 @@ def _splice(window: FileWindow, descriptor: Descriptor, place: int, end: int, st
             place = skip(window, number, wire, place, end)
         if number not in arrays:
             out.add(window.bytes(start, place))
-    for number in waiting:
+    for number in pending:
         _add_values(out, number, arrays)
     return out
 
 
 def skip(window: FileWindow, number: int, wire: int, place: int, end: int) -> int:
-    """Return the place after a field of well-formed bytes."""
+    """Return the place after a field; the bytes must be well formed."""
     if wire == 0:
         return window.varint(place, end)[1]
     if wire in (1, 5):
@@ -283,9 +290,8 @@ def _arrays(blob: bytes, store: BlobStore | None) -> dict[int, Array]:
         return {}
     arrays = None if store is None else store.values(keys[-1])
     if arrays is None:
-        raise FileError(
-            "the values of a blob are not in the BlobStore given", hint="pass the store that was read with it"
-        )
+        problem, hint = "the values of a blob are not in the given BlobStore", "pass the store that was read with it"
+        raise FileError(problem, code="mismatch", hint=hint)
     return {number: values for number, values in arrays.items() if values.size}
 
 

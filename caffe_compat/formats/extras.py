@@ -1,8 +1,8 @@
-"""What rides inside a message besides its fields: what forks add, where a layer was written, where a blob's values are.
+"""Marks inside messages: fields unknown to Caffe 1.0, the places of layers, and references to blobs' values.
 
-A mark is a protobuf unknown field under one private number, so it survives ``CopyFrom``, an upgrade and serialisation.
-:func:`unknown_fields` lists what Caffe 1.0 does not know, :func:`where` returns a layer's line, :func:`plain` takes the
-marks out.
+A mark is a protobuf unknown field with a private number, so it survives ``CopyFrom``, upgrades and serialisation.
+:func:`unknown_fields` lists the fields that Caffe 1.0 does not know, :func:`where` returns a layer's line,
+:func:`plain` removes the marks.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from caffe_compat.errors import CaffeCompatError, NetError, nearest, raise_together
 
-MARK_NUMBER = 536870911  # the largest field number there is: no schema of Caffe or of a fork uses it
+MARK_NUMBER = 536870911  # the largest field number, which no schema of Caffe or of a fork uses
 UNKNOWN, WHERE, BLOB = b"F", b"W", b"B"
 _WIRE_NAMES = {0: "varint", 1: "fixed64", 2: "bytes", 3: "group", 5: "fixed32"}
 
 M = TypeVar("M", bound=Message)
 Descriptor: TypeAlias = Any
-"""Of a message; the runtimes 4 to 7 have the same interface, but not the same class."""
+"""A message's descriptor; protobuf 4 to 7 share its interface, but not its class."""
 FieldDescriptor: TypeAlias = Any
 
 
 @dataclass(frozen=True)
 class Where:
-    """The place a message was read from (1-based line)."""
+    """The file and line (1-based) that a message was read from."""
 
     file: str
     line: int
@@ -36,15 +36,15 @@ class Where:
 
 @dataclass(frozen=True)
 class UnknownField:
-    """A field, or the identifier of an enum, that Caffe 1.0 does not know.
+    """A field, or an enum identifier, that Caffe 1.0 does not know.
 
     Attributes
     ----------
-    file, line, column : where it was written; None for a field of a binary file.
-    field : its name; of a binary file the field's number.
-    text : all of it, in text format.
-    value : None for an unknown field; the identifier where the field is known and the identifier is not.
-    meant : the known field or identifier nearest to it, or None.
+    file, line, column : its place in a text file; None for a binary file.
+    field : its name, or its number in a binary file.
+    text : the field in text format.
+    value : the unknown identifier of a known field; None for an unknown field.
+    suggestion : the nearest known field or identifier, or None.
     """
 
     file: str | None
@@ -53,14 +53,20 @@ class UnknownField:
     field: str
     text: str
     value: str | None = None
-    meant: str | None = None
+    suggestion: str | None = None
 
     def error(self, kind: type[CaffeCompatError] = NetError, *, layer: str | None = None) -> CaffeCompatError:
-        """Return the error that refuses this."""
+        """Return the error that refuses it."""
         problem = "Caffe 1.0 has no such field" if self.value is None else f"Caffe 1.0 has no such value: {self.value}"
-        hint = f"did you mean {self.meant!r}?" if self.meant else "it belongs to a fork of Caffe"
         return kind(
-            problem, file=self.file, line=self.line, column=self.column, layer=layer, field=self.field, hint=hint
+            problem,
+            code="field-unknown" if self.value is None else "name-unknown",
+            file=self.file,
+            line=self.line,
+            column=self.column,
+            layer=layer,
+            field=self.field,
+            hint=f"did you mean {self.suggestion!r}?" if self.suggestion else "it belongs to a fork of Caffe",
         )
 
 
@@ -78,17 +84,17 @@ _MARK_TAG = varint(MARK_NUMBER << 3 | 2)
 
 
 def mark_bytes(kind: bytes, payload: bytes) -> bytes:
-    """Return a mark as it stands in a serialised message."""
+    """Return the bytes of a mark in a serialised message."""
     return _MARK_TAG + varint(len(payload) + 1) + kind + payload
 
 
 def add_mark(message: Message, kind: bytes, payload: bytes) -> None:
-    """Put a mark into `message`."""
+    """Add a mark to `message`."""
     message.MergeFromString(mark_bytes(kind, payload))
 
 
 def marks(message: Message, kind: bytes) -> list[bytes]:
-    """Return the payloads of the marks of one kind directly in `message`, oldest first."""
+    """Return the payloads of one kind of marks in `message` itself, oldest first."""
     return [
         field.data[1:]
         for field in _fields(message)
@@ -97,21 +103,21 @@ def marks(message: Message, kind: bytes) -> list[bytes]:
 
 
 def add_unknown_field(message: Message, file: str, line: int, column: int, field: str, text: str) -> None:
-    """Keep inside `message` a field it has no place for."""
+    """Add a mark that holds a field unknown to `message`."""
     add_mark(
         message, UNKNOWN, "\0".join((file, str(line), str(column), field, text)).encode("utf-8", "surrogateescape")
     )
 
 
 def add_where(message: Message, file: str, line: int) -> None:
-    """Note where `message` was written."""
+    """Add a mark with the place of `message`."""
     add_mark(message, WHERE, f"{file}\0{line}".encode("utf-8", "surrogateescape"))
 
 
 def where(message: Message) -> Where | None:
-    """Return the file and line a layer was read from, or None.
+    """Return the file and line that a layer was read from, or None.
 
-    Layers (current and V1) read from text carry it, through copies and upgrades.
+    Layers (current and V1) read from text keep their place through copies and upgrades.
     """
     for payload in reversed(marks(message, WHERE)):
         file, _, line = payload.decode("utf-8", "surrogateescape").rpartition("\0")
@@ -121,29 +127,29 @@ def where(message: Message) -> Where | None:
 
 
 def unknown_fields(message: Message) -> tuple[UnknownField, ...]:
-    """Return what directly in `message` is not known to Caffe 1.0.
+    """Return the fields and enum identifiers in `message` itself that Caffe 1.0 does not know.
 
-    Unknown fields and enum identifiers of a text file come with their place; a binary file tells a field's number only.
+    Those of a text file have a place; a binary file holds a field's number only.
     """
-    found = []
+    unknown = []
     for field in _fields(message):
         if field.field_number != MARK_NUMBER:
-            found.append(_numbered(message.DESCRIPTOR, field.field_number, field.wire_type, field.data))
+            unknown.append(_numbered(message.DESCRIPTOR, field.field_number, field.wire_type, field.data))
         elif field.wire_type == 2 and field.data[:1] == UNKNOWN:
             parts = field.data[1:].decode("utf-8", "surrogateescape").split("\0", 4)
             if len(parts) == 5 and parts[1].isdecimal() and parts[2].isdecimal():
                 file, line, column, name, text = parts
-                value, meant = _meant(message.DESCRIPTOR, name, text)
-                found.append(
-                    UnknownField(file or None, int(line) or None, int(column) or None, name, text, value, meant)
+                value, suggestion = _suggest(message.DESCRIPTOR, name, text)
+                unknown.append(
+                    UnknownField(file or None, int(line) or None, int(column) or None, name, text, value, suggestion)
                 )
-    return tuple(found)
+    return tuple(unknown)
 
 
 def all_unknown_fields(message: Message, path: str = "") -> tuple[tuple[str, UnknownField], ...]:
-    """Return (path of the message, field) for everything in `message`, at any depth, that is not known to Caffe 1.0.
+    """Return (path of the message, field) for every unknown field in `message`, at any depth.
 
-    A path reads ``layer[3].pooling_param``; the outermost message's is empty.
+    A path reads ``layer[3].pooling_param``; that of the outermost message is empty.
     """
     return tuple((place, unknown) for place, part in walk(message, path) for unknown in unknown_fields(part))
 
@@ -151,7 +157,7 @@ def all_unknown_fields(message: Message, path: str = "") -> tuple[tuple[str, Unk
 def refuse_unknown_fields(
     message: Message, kind: type[CaffeCompatError] = NetError, *, layer: str | None = None
 ) -> None:
-    """Raise one error naming everything in `message` that is not known to Caffe 1.0; nothing if all is known."""
+    """Raise one error that lists all unknown fields of `message`, if there are any."""
     problems = []
     for path, unknown in all_unknown_fields(message):
         error = unknown.error(kind, layer=layer)
@@ -175,11 +181,11 @@ def walk(message: Message, path: str = "") -> Iterator[tuple[str, Message]]:
 
 
 def plain(message: M, *, keep_unknown: bool = True) -> M:
-    """Return a copy of `message` without the notes of where its layers were written.
+    """Return a copy of `message` without the marks of its layers' places.
 
     Parameters
     ----------
-    keep_unknown : whether unknown fields stay.
+    keep_unknown : whether to keep unknown fields.
     """
     copy = type(message)()
     copy.CopyFrom(message)
@@ -188,20 +194,20 @@ def plain(message: M, *, keep_unknown: bool = True) -> M:
         return copy
     parts = [(part, _unknown(part, without=(WHERE, BLOB))) for _, part in walk(copy)]
     copy.DiscardUnknownFields()
-    for part, kept in parts:
-        if kept:
-            part.MergeFromString(kept)
+    for part, unknown in parts:
+        if unknown:
+            part.MergeFromString(unknown)
     return copy
 
 
 def same(first: Message, second: Message) -> bool:
-    """Whether two messages say the same, wherever they were written; unknown fields of forks count by their text."""
+    """Whether two messages are equal apart from their places; unknown fields are compared by their text."""
     if first.DESCRIPTOR.full_name != second.DESCRIPTOR.full_name:
         return False
     if plain(first, keep_unknown=False) != plain(second, keep_unknown=False):
         return False
-    mine, theirs = ([(path, f.field, f.text) for path, f in all_unknown_fields(m)] for m in (first, second))
-    return mine == theirs
+    fields, others = ([(path, f.field, f.text) for path, f in all_unknown_fields(m)] for m in (first, second))
+    return fields == others
 
 
 def repeated(field: FieldDescriptor) -> bool:
@@ -219,30 +225,30 @@ def required(field: FieldDescriptor) -> bool:
 
 
 def copy_unknown(source: Message, target: Message) -> None:
-    """Add to `target` all that rides in `source`, a message of the same type."""
+    """Add the marks and unknown fields of `source` to `target`, a message of the same type."""
     target.MergeFromString(_unknown(source))
 
 
 def take_unknown(message: Message, numbers: set[int]) -> bytes:
-    """Take the unknown fields of these numbers out of `message`; return them as they stood in the file."""
+    """Remove the unknown fields with these numbers from `message`; return their bytes."""
     taken = b"".join(
         _encoded(f.field_number, f.wire_type, f.data) for f in _fields(message) if f.field_number in numbers
     )
     if taken:
-        kept = b"".join(
+        others = b"".join(
             _encoded(f.field_number, f.wire_type, f.data) for f in _fields(message) if f.field_number not in numbers
         )
         inside = [(part, _unknown(part)) for path, part in walk(message) if path]
-        message.DiscardUnknownFields()  # it goes all the way down
-        for part, unknown in [(message, kept), *inside]:
+        message.DiscardUnknownFields()  # which recurses into parts
+        for part, unknown in [(message, others), *inside]:
             if unknown:
                 part.MergeFromString(unknown)
     return taken
 
 
 def _fields(message: Message) -> Iterator[Any]:
-    found: Any = UnknownFieldSet(message)
-    yield from found
+    fields: Any = UnknownFieldSet(message)
+    yield from fields
 
 
 def _unknown(message: Message, without: tuple[bytes, ...] = ()) -> bytes:
@@ -254,7 +260,7 @@ def _unknown(message: Message, without: tuple[bytes, ...] = ()) -> bytes:
 
 
 def _encoded(number: int, wire_type: int, data: object) -> bytes:
-    """Return an unknown field as it stood in the file."""
+    """Return the bytes of an unknown field."""
     tag = varint(number << 3 | wire_type)
     if isinstance(data, bytes):
         return tag + varint(len(data)) + data
@@ -264,7 +270,7 @@ def _encoded(number: int, wire_type: int, data: object) -> bytes:
     return tag + inner + varint(number << 3 | 4)
 
 
-def _meant(descriptor: Descriptor, name: str, text: str) -> tuple[str | None, str | None]:
+def _suggest(descriptor: Descriptor, name: str, text: str) -> tuple[str | None, str | None]:
     field = descriptor.fields_by_name.get(name)
     if field is None:
         return None, nearest(name, descriptor.fields_by_name)
@@ -274,10 +280,10 @@ def _meant(descriptor: Descriptor, name: str, text: str) -> tuple[str | None, st
 
 def _numbered(descriptor: Descriptor, number: int, wire_type: int, data: object) -> UnknownField:
     size = f"{len(data)} bytes" if isinstance(data, bytes) else str(data) if isinstance(data, int) else "group"
-    known = descriptor.fields_by_number.get(number)
-    name = str(number) if known is None else known.name
+    field = descriptor.fields_by_number.get(number)
+    name = str(number) if field is None else field.name
     text = f"{name}: {size} ({_WIRE_NAMES.get(wire_type)})"
-    value = size if known is not None and known.enum_type is not None else None
+    value = size if field is not None and field.enum_type is not None else None
     return UnknownField(None, None, None, name, text, value)
 
 

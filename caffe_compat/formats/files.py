@@ -1,8 +1,8 @@
-"""The only module that opens model files: prototxt, caffemodel, binaryproto, solverstate, and the HDF5 snapshot forms.
+"""Read and write model files: prototxt, caffemodel, binaryproto, solverstate, and snapshots in HDF5.
 
-Text gives a message; a binary file gives a hollow message and a :class:`BlobStore` with its arrays. Nothing is upgraded
-here (:mod:`caffe_compat.definition.upgrade` does that). A file is written beside its final name, and renamed when
-complete.
+Text is read into a message; a binary file into a hollow message and a :class:`BlobStore` with its arrays. Definitions
+are not upgraded here (see :mod:`caffe_compat.definition.upgrade`). A file is written under a temporary name and renamed
+when complete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
-from caffe_compat.errors import FileError, ParseError
+from caffe_compat.errors import Code, FileError, ParseError
 from caffe_compat.formats import snapshots
 from caffe_compat.formats.atomic import PARTIAL, HDF5Writer, atomic_path, grown_hdf5, new_hdf5
 from caffe_compat.formats.blobs import SIZE_LIMIT, Array, BlobStore, blob_shape, fill, splice
@@ -36,7 +36,7 @@ from caffe_compat.formats.extras import (
 from caffe_compat.formats.hdf5_reader import open_hdf5
 from caffe_compat.formats.printer import format_text
 from caffe_compat.formats.regular_file import require_regular
-from caffe_compat.formats.sniff import is_text, kind_of, looks_like
+from caffe_compat.formats.sniff import guess_content, is_text, recognise_format
 from caffe_compat.formats.text import parse_text
 from caffe_compat.formats.wire import FileWindow, Hollow
 from caffe_compat.schema.caffe_pb2 import NetParameter, SolverParameter, SolverState
@@ -81,14 +81,14 @@ M = TypeVar("M", bound=Message)
 
 @dataclass
 class SolverSnapshot:
-    """What a solver needs, besides the weights, to go on.
+    """The state of a solver, from which training resumes together with the weights.
 
     Attributes
     ----------
-    iter : iterations done.
-    learned_net : path of the weights saved with it; may be empty.
-    current_step : steps of the learning-rate policy done.
-    history : the solver's own arrays, in Caffe's order.
+    iter : number of iterations done.
+    learned_net : path of the weights saved with the state; may be empty.
+    current_step : number of steps of the learning-rate policy done.
+    history : the solver's arrays, in Caffe's order.
     """
 
     iter: int = 0
@@ -101,45 +101,45 @@ class SolverSnapshot:
 
 
 def read_text(path: PathLike, cls: type[M]) -> M:
-    """Return the message in a text file (prototxt).
+    """Read a message from a text file (prototxt).
 
     Raises
     ------
     FileError
-        If the file cannot be read, or is no text.
+        The file cannot be read, or is not text.
     ParseError
-        If the text does not follow the format: with line, column and field.
+        The text does not follow the format; the error has line, column and field.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         content = file.read()
     name = os.fspath(path)
-    problem = kind_of(content[:1024])
+    problem = recognise_format(content[:1024])
     if problem is None and not is_text(content[:4096]):
         problem = "a binary file, perhaps a caffemodel"
     if problem:
-        raise FileError(f"this is {problem}; a prototxt is expected", file=name)
+        raise FileError(f"expected a prototxt, got {problem}", code="wrong-format", file=name)
     return parse_text(content.decode("utf-8", "surrogateescape"), cls, file=name)
 
 
 def read_net(path: PathLike) -> NetParameter:
-    """Return the net defined in a prototxt, as it is written there."""
+    """Read the definition of a net from a prototxt, without upgrading it."""
     net = read_text(path, NetParameter)
-    _refuse_other(net, SolverParameter, "a solver; a net is expected", path)
+    _refuse_other(net, SolverParameter, "expected a net, got a solver", path)
     return net
 
 
 def read_solver(path: PathLike) -> SolverParameter:
-    """Return the solver defined in a prototxt, as it is written there."""
+    """Read the definition of a solver from a prototxt, without upgrading it."""
     solver = read_text(path, SolverParameter)
-    _refuse_other(solver, NetParameter, "a net; a solver is expected", path)
+    _refuse_other(solver, NetParameter, "expected a solver, got a net", path)
     return solver
 
 
 def _refuse_other(message: Message, other: type[Message], problem: str, path: PathLike) -> None:
-    """Refuse a message most of whose fields only another kind of message has."""
+    """Refuse a message most of whose fields belong to another type of message."""
     names = [unknown.field for unknown in unknown_fields(message)]
     if len(names) > len(message.ListFields()) and all(name in other.DESCRIPTOR.fields_by_name for name in names):
-        raise FileError(f"this is {problem}", file=os.fspath(path))
+        raise FileError(problem, code="wrong-format", file=path)
 
 
 def write_text(message: Message, path: PathLike) -> None:
@@ -153,7 +153,7 @@ def write_text(message: Message, path: PathLike) -> None:
 
 
 def read_binary(path: PathLike, cls: type[M]) -> tuple[M, BlobStore]:
-    """Return the message in a binary file, and the values of its blobs.
+    """Read a message from a binary file, and the values of its blobs.
 
     Parameters
     ----------
@@ -163,22 +163,22 @@ def read_binary(path: PathLike, cls: type[M]) -> tuple[M, BlobStore]:
     Raises
     ------
     ParseError
-        If the file is truncated or malformed, or a blob's shape does not fit its values: with byte and message.
+        The file is truncated or malformed, or a blob's shape does not match its values; the error names the byte.
     """
     name = os.fspath(path)
-    with _opened(path) as file:
+    with _open(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         head = file.read(4096)
         if not head:
-            raise FileError("the file is empty", file=name)
-        problem = kind_of(head)
+            raise FileError("is empty", code="empty", file=name)
+        problem = recognise_format(head)
         if problem:
-            raise FileError(f"this is {problem}; a binary {cls.DESCRIPTOR.name} is expected", file=name)
+            raise FileError(f"expected a binary {cls.DESCRIPTOR.name}, got {problem}", code="wrong-format", file=name)
         try:
             return _read_hollow(file, size, name, cls)
         except ParseError as error:
-            error.hint = error.hint or looks_like(head, cls.DESCRIPTOR.name)
+            error.hint = error.hint or guess_content(head, cls.DESCRIPTOR.name)
             raise
 
 
@@ -193,7 +193,8 @@ def _read_hollow(file: BinaryIO, size: int, name: str, cls: type[M]) -> tuple[M,
         while view:
             count = file.readinto(view)  # type: ignore[attr-defined]
             if not count:
-                raise ParseError(f"byte {start}: the file became shorter while it was read", file=name)
+                problem = f"byte {start}: the file was truncated while it was read"
+                raise ParseError(problem, code="damaged-file", file=name)
             view, start = view[count:], start + count
 
     store = BlobStore()
@@ -204,12 +205,12 @@ def _read_hollow(file: BinaryIO, size: int, name: str, cls: type[M]) -> tuple[M,
     try:
         message.MergeFromString(content)
     except DecodeError as error:
-        raise ParseError(f"not a {cls.DESCRIPTOR.name}: {error}", file=name) from None
+        raise ParseError(f"is not a {cls.DESCRIPTOR.name}: {error}", code="wrong-format", file=name) from None
     if not message.IsInitialized():
         missing = ", ".join(missing_fields(message))
-        raise ParseError(f"required field missing: {missing}", file=name)
+        raise ParseError(f"lacks the required field {missing}", code="field-missing", file=name)
     if not message.ListFields() and not hollow.payloads:
-        raise ParseError(f"nothing in this file belongs to a {cls.DESCRIPTOR.name}", file=name)
+        raise ParseError(f"holds no field of a {cls.DESCRIPTOR.name}", code="wrong-format", file=name)
 
     for index, payload in enumerate(hollow.payloads):
         store.put(store.key(index), fill(payload, read_into, name))
@@ -217,7 +218,7 @@ def _read_hollow(file: BinaryIO, size: int, name: str, cls: type[M]) -> tuple[M,
 
 
 def write_binary(message: Message, path: PathLike, store: BlobStore | None = None) -> None:
-    """Write a message as Caffe writes it, byte for byte.
+    """Write a message with the bytes that Caffe would write.
 
     Parameters
     ----------
@@ -227,12 +228,12 @@ def write_binary(message: Message, path: PathLike, store: BlobStore | None = Non
     Raises
     ------
     FileError
-        If the file would exceed protobuf's 2 GiB (nothing is written then), or cannot be written.
+        The file would exceed protobuf's 2 GiB (nothing is written then), or cannot be written.
     """
     spliced = splice(message, store)
     if spliced.size > SIZE_LIMIT:
         problem = f"{spliced.size} bytes exceed the {SIZE_LIMIT} that protobuf, and so Caffe, can read"
-        raise FileError(problem, file=os.fspath(path), hint="HDF5 has no such limit")
+        raise FileError(problem, code="too-large", file=path, hint="HDF5 has no such limit")
     with atomic_path(path) as partial, partial.open("wb") as file:
         for part in spliced.parts:
             file.write(part if isinstance(part, bytes) else part.view(np.uint8).data)
@@ -242,15 +243,15 @@ def write_binary(message: Message, path: PathLike, store: BlobStore | None = Non
 
 
 def is_hdf5(path: PathLike) -> bool:
-    """Whether a file is HDF5, whatever its name."""
-    with _opened(path) as file:
+    """Whether a file is HDF5, judged by its content."""
+    with _open(path) as file:
         return file.read(8) == b"\x89HDF\r\n\x1a\n"
 
 
 def read_weights_h5(path: PathLike) -> dict[str, list[Array | None]]:
-    """Return the blobs of every layer in an HDF5 snapshot, in the order Caffe reads them.
+    """Read the blobs of every layer from an HDF5 snapshot, in Caffe's order.
 
-    A blob that the file leaves out because another layer owns it (shared weights) is None.
+    A blob that the file omits because another layer owns it (shared weights) is None.
     """
     with _hdf5(path) as file:
         return snapshots.read_weights(file, os.fspath(path))
@@ -261,20 +262,20 @@ def write_weights_h5(
     mapping: Mapping[str, Sequence[Array | None]],
     diffs: Mapping[str, Sequence[Array | None]] | None = None,
 ) -> None:
-    """Write the blobs of every layer, and their gradients if given, as Caffe's HDF5 snapshot does.
+    """Write the blobs of every layer, and optionally their gradients, as an HDF5 snapshot of Caffe.
 
     Parameters
     ----------
     mapping : blobs by layer name; a layer without blobs has an empty list, a blob owned by another layer is None.
     diffs : the same for gradients.
     """
-    snapshots.check_names(mapping, os.fspath(path))
+    snapshots.require_names(mapping, os.fspath(path))
     with new_hdf5(path) as writer:
         writer.do(lambda file: snapshots.write_weights(file, mapping, diffs))
 
 
 def read_solverstate(path: PathLike) -> SolverSnapshot:
-    """Return a solver's state from either form of file."""
+    """Read a solver's state from a binary or an HDF5 file."""
     if is_hdf5(path):
         return read_solverstate_h5(path)
     state, store = read_binary(path, SolverState)
@@ -283,12 +284,12 @@ def read_solverstate(path: PathLike) -> SolverSnapshot:
         try:
             history.append(store.data(blob))
         except FileError as error:
-            raise ParseError(error.problem, file=os.fspath(path), field=f"history[{index}]") from None
+            raise ParseError(error.problem, code=error.code, file=path, field=f"history[{index}]") from None
     return SolverSnapshot(state.iter, state.learned_net, state.current_step, history)
 
 
 def read_solverstate_h5(path: PathLike) -> SolverSnapshot:
-    """Return a solver's state from its HDF5 form."""
+    """Read a solver's state from an HDF5 file."""
     with _hdf5(path) as file:
         return SolverSnapshot(*snapshots.read_state(file, os.fspath(path)))
 
@@ -304,7 +305,8 @@ def write_solverstate(snapshot: SolverSnapshot, path: PathLike, fmt: str = "BINA
         write_solverstate_h5(snapshot, path)
         return
     if fmt != "BINARYPROTO":
-        raise FileError("unknown snapshot format", value=fmt, hint="BINARYPROTO or HDF5")
+        hint = "use BINARYPROTO or HDF5"
+        raise FileError("unknown snapshot format", code="name-unknown", field="fmt", value=fmt, hint=hint)
     state, store = SolverState(), BlobStore()
     state.iter = snapshot.iter
     state.learned_net = snapshot.learned_net
@@ -315,7 +317,7 @@ def write_solverstate(snapshot: SolverSnapshot, path: PathLike, fmt: str = "BINA
 
 
 def write_solverstate_h5(snapshot: SolverSnapshot, path: PathLike) -> None:
-    """Write a solver's state in its HDF5 form."""
+    """Write a solver's state to an HDF5 file."""
     state = (snapshot.iter, snapshot.learned_net, snapshot.current_step, snapshot.history)
     with new_hdf5(path) as writer:
         writer.do(lambda file: snapshots.write_state(file, *state))
@@ -325,26 +327,25 @@ def write_solverstate_h5(snapshot: SolverSnapshot, path: PathLike) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: PathLike) -> Iterator[BinaryIO]:
-    """Open a file to read, unbuffered; what cannot be sought in (a pipe) is read first."""
-    name = os.fspath(path)
+def _open(path: PathLike) -> Iterator[BinaryIO]:
+    """Open a file for reading, unbuffered; a pipe, which cannot seek, is read into memory first."""
     require_regular(path)
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             yield file if file.seekable() else io.BytesIO(file.read())
     except IsADirectoryError:
-        raise FileError("this is a folder; a file is expected", file=name) from None
+        raise FileError("is a folder, expected a file", code="wrong-format", file=path) from None
     except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror or error}", file=name) from error
+        code: Code = "file-missing" if isinstance(error, FileNotFoundError) else "file-unreadable"
+        raise FileError(f"cannot be read: {error.strerror or error}", code=code, file=path) from error
 
 
 @contextlib.contextmanager
 def _hdf5(path: PathLike) -> Iterator[h5py.File]:
-    name = os.fspath(path)
     if not is_hdf5(path):
-        raise FileError("this is no HDF5 file", file=name)
+        raise FileError("is not an HDF5 file", code="wrong-format", file=path)
     try:
         with open_hdf5(path) as file:
             yield file
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise FileError(f"this HDF5 file is damaged: {error}", file=name) from error
+        raise FileError(f"the HDF5 file is damaged: {error}", code="damaged-file", file=path) from error

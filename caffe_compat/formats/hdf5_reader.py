@@ -1,7 +1,7 @@
-"""HDF5 files of others: only what such a file itself holds is read.
+"""Read untrusted HDF5 files: only values that the file itself holds.
 
-HDF5 takes what was never written for zeros, and follows links, virtual datasets and external storage to any file of the
-machine. A small file can so declare any amount of values, or bring in what lies elsewhere.
+HDF5 reads values that were never written as zeros, and follows links, virtual datasets and external storage to any file
+of the machine. So a small file can declare any number of values, or include other files.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import h5py
 from caffe_compat.errors import FileError
 from caffe_compat.formats.regular_file import require_regular
 
-_COMPRESSION = 1032  # what deflate reaches at most
+_COMPRESSION = 1032  # the largest ratio that deflate can reach
 _COPY = "h5repack copies values from other files into one"
 
 
 @contextlib.contextmanager
 def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """Open a file to read; a device or a named pipe is refused."""
+    """Open a file for reading; refuse devices and named pipes."""
     require_regular(path)
     with h5py.File(path, "r") as file:
         yield file
 
 
 def find(root: h5py.Group, path: str, file: str | os.PathLike[str]) -> Any:
-    """Return what lies under a path, part by part as `member` says, or None."""
+    """Return the item under a path, resolved part by part with `member`, or None."""
     item: Any = root
     for part in filter(None, path.split("/")):
         item = member(item, part, file) if isinstance(item, h5py.Group) else None
@@ -39,11 +39,11 @@ def find(root: h5py.Group, path: str, file: str | os.PathLike[str]) -> Any:
 
 
 def find_beside(file: h5py.File, name: str, path: Path, stack: contextlib.ExitStack) -> Any:
-    """Return what `find` does, or what a link leads to in a file beside `path`, as `lq-emotion` links files.
+    """Return the item that `find` returns, or the target of a link to a file beside `path`, as `lq-emotion` writes it.
 
     Parameters
     ----------
-    stack : closes that file.
+    stack : closes the linked file.
     """
     link = file.get(name, getlink=True) if "/" not in name else None
     if isinstance(link, h5py.ExternalLink):
@@ -64,7 +64,7 @@ def member(parent: h5py.Group, name: str, file: str | os.PathLike[str]) -> Any:
     Raises
     ------
     FileError
-        It is a link to another file, or a link to a link.
+        The member is a link to another file, or a link to a link.
     """
     link = parent.get(name, getlink=True)
     if not isinstance(link, h5py.SoftLink):
@@ -81,20 +81,20 @@ def _hard(parent: h5py.Group, name: str, file: str | os.PathLike[str]) -> Any:
     if link is None:
         return None
     if not isinstance(link, h5py.HardLink):
-        place = f"in the file {link.filename}" if isinstance(link, h5py.ExternalLink) else "behind another link"
+        target = f"into the file {link.filename}" if isinstance(link, h5py.ExternalLink) else "to another link"
         field = f"{str(parent.name).rstrip('/')}/{name}"
-        raise FileError(f"is a link to what lies {place}, which is not followed", file=file, field=field, hint=_COPY)
+        raise FileError(f"is a link {target}, which is not followed", code="unsafe", file=file, field=field, hint=_COPY)
     return parent.get(name)
 
 
 def missing_values(dataset: h5py.Dataset) -> str:
-    """Tell why a file does not hold all values that a dataset declares; empty where it does."""
+    """Return why a file does not hold all values that a dataset declares; empty if it does."""
     layout = dataset.id.get_create_plist()
     if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
         return f"its values lie in other files ({_COPY})"
     size = dataset.id.get_storage_size()
     if dataset.nbytes > _COMPRESSION * max(size, 1) + 4096:
-        return f"shape {dataset.shape} needs {dataset.nbytes} bytes; the file holds {size}"
+        return f"shape {dataset.shape} needs {dataset.nbytes} bytes, the file holds {size}"
     if dataset.chunks:
         chunks = math.prod(-(-length // step) for length, step in zip(dataset.shape, dataset.chunks, strict=True))
         count = dataset.id.get_num_chunks()

@@ -1,9 +1,9 @@
-"""HDF5 files whose writing may fail: a full disk, a quota or a limit on a file's size is one `OSError`.
+"""Write HDF5 files such that a full disk, a quota or a limit on the file's size raises one `OSError`.
 
-HDF5 2.0 crashes, at once or when the interpreter ends, after a write of its own has failed. So it writes through a
-`_Sink`, which lets no error through to it: the first one waits until HDF5 has closed the file. Python handles signals
-in its main thread, between any two steps of Python code, so HDF5 and the sink run in another thread: Ctrl-C cannot come
-between them.
+HDF5 2.0 crashes, at once or at the interpreter's exit, after one of its writes has failed. So it writes through a
+`_Sink`, which hides errors from it: the first error is raised after HDF5 has closed the file. Python handles signals in
+its main thread, between any two steps of Python code, so HDF5 and the sink run in another thread, where Ctrl-C cannot
+interrupt them.
 
 ``caffe_compat/formats/hdf5_writer.py`` and ``matlab_ports/_support/hdf5_writer.py`` are identical (a test compares
 them), because neither package may import the other.
@@ -22,15 +22,15 @@ from typing import Any, Literal, TypeVar
 import h5py
 
 T = TypeVar("T")
-_METADATA = 1 << 20  # bytes; larger pieces are values, which HDF5 does not read back while it closes a file
+_METADATA = 1 << 20  # bytes; larger pieces are values, which HDF5 does not read again while it closes a file
 
 
 class HDF5Writer:
-    """An HDF5 file that is being written; made by `hdf5_writer`.
+    """An HDF5 file that is being written; `hdf5_writer` opens it.
 
     Attributes
     ----------
-    path : of the file.
+    path : path of the file.
     """
 
     def __init__(self, file: h5py.File, sink: _Sink) -> None:
@@ -38,33 +38,33 @@ class HDF5Writer:
         self._file, self._sink = file, sink
 
     def fileno(self) -> int:
-        """Return the descriptor of the file."""
+        """Return the file's descriptor."""
         return self._sink.file.fileno()
 
     def do(self, work: Callable[[h5py.File], T]) -> T:
-        """Call `work` with the file and return what it returns.
+        """Call `work` with the file and return its result.
 
         Raises
         ------
         OSError
-            The file could not be written; whatever HDF5 made of that, this is the system's error.
+            The file cannot be written; the system's error, not that of HDF5.
         """
         try:
-            return _apart(lambda: work(self._file))
+            return _run_in_thread(lambda: work(self._file))
         finally:
             self._sink.check()
 
 
 @contextmanager
 def hdf5_writer(path: Path, mode: Literal["w", "r+"], **form: Any) -> Iterator[HDF5Writer]:
-    """Open an HDF5 file to write.
+    """Open an HDF5 file for writing.
 
     Parameters
     ----------
-    path : a file that is there. With "w" all it may have is room, asked for before and used here.
-    mode : "w" makes a new file; whoever calls removes it after an error. "r+" adds to one, which any error leaves as it
-        was before.
-    form : of h5py.File: ``libver``, ``userblock_size``.
+    path : an existing file; for "w", empty or with reserved space only.
+    mode : "w" writes a new file, which the caller removes after an error. "r+" adds to a file, which an error leaves
+        unchanged.
+    form : keywords of h5py.File: ``libver``, ``userblock_size``.
 
     Raises
     ------
@@ -73,12 +73,12 @@ def hdf5_writer(path: Path, mode: Literal["w", "r+"], **form: Any) -> Iterator[H
     """
     with path.open("r+b", buffering=0) as raw:
         sink = _Sink(raw, path, 0 if mode == "w" else path.stat().st_size)
-        file = _apart(lambda: h5py.File(sink, mode, **form))
+        file = _run_in_thread(lambda: h5py.File(sink, mode, **form))
         try:
             try:
                 yield HDF5Writer(file, sink)
             finally:
-                _apart(file.close)
+                _run_in_thread(file.close)
             sink.check()
             sink.trim()
         except BaseException:
@@ -87,19 +87,19 @@ def hdf5_writer(path: Path, mode: Literal["w", "r+"], **form: Any) -> Iterator[H
             raise
 
 
-def _apart(work: Callable[[], T]) -> T:
-    """Do `work` in a thread of its own, to its end whatever happens meanwhile."""
+def _run_in_thread(work: Callable[[], T]) -> T:
+    """Run `work` in another thread, and wait for its end whatever happens meanwhile."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result()
 
 
 class _Sink:
-    """What h5py's fileobj driver calls: reads and writes a file, and raises nothing.
+    """A file object for h5py's fileobj driver that raises no errors.
 
     Attributes
     ----------
-    file, path : what is written.
-    error : the first one; from then on pieces stay in memory, where HDF5 finds them again.
+    file, path : the file.
+    error : the first error; later pieces stay in memory, where HDF5 can read them again.
     """
 
     def __init__(self, file: io.FileIO, path: Path, size: int) -> None:
@@ -109,20 +109,20 @@ class _Sink:
         self._unwritten: list[tuple[int, bytes]] = []
         self.error: BaseException | None = None
 
-    def __repr__(self) -> str:  # h5py takes it for the file's name
+    def __repr__(self) -> str:  # h5py uses it as the file's name
         return os.fspath(self.path)
 
     def check(self) -> None:
-        """Raise the error that was met."""
+        """Raise the first error, if any."""
         if self.error is not None:
             raise self.error
 
     def trim(self) -> None:
-        """Give back the room that is not needed."""
+        """Release the reserved space that was not used."""
         self.file.truncate(self._end)
 
     def undo(self) -> None:
-        """Make the file what it was."""
+        """Restore the file's content."""
         for position, content in reversed(self._replaced):
             self.file.seek(position)
             self.file.write(content)
@@ -175,4 +175,4 @@ class _Sink:
         self._end = size
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        """Do nothing: nothing is buffered."""

@@ -1,6 +1,7 @@
-"""How large a picture may be: looked at in its header, before anything is decoded.
+"""Check the size of an image in its header, before it is decoded.
 
-A few bytes can declare more pixels than any machine holds, and a deflated picture can hold a thousand times its file.
+A few bytes can declare more pixels than fit in memory, and a deflated image can be a thousand times larger than its
+file.
 """
 
 from __future__ import annotations
@@ -13,48 +14,48 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from PIL import Image
 
-MOST_PIXELS = 2**28 // 3
+MAX_PIXELS = 2**28 // 3
 """The limit of Pillow's warning: 256 MiB in RGB."""
-_SMALL = 1 << 24  # bytes of pixels that any file may declare
-_RATIO = 1032  # what deflate reaches at most
+_SMALL = 1 << 24  # bytes of pixels that a file of any size may declare
+_RATIO = 1032  # the largest ratio that deflate can reach
 
 
 class TooManyPixelsError(ValueError):
-    """A picture of more pixels than are decoded, or than its file can hold."""
+    """An image with more pixels than the limit, or than its file can hold."""
 
 
-def too_many(width: int, height: int) -> str | None:
-    """Return what is wrong with a size of more than `MOST_PIXELS`, or None."""
-    if width * height <= MOST_PIXELS:
+def size_problem(width: int, height: int) -> str | None:
+    """Return why an image of this size is refused, or None."""
+    if width * height <= MAX_PIXELS:
         return None
-    return f"{width} x {height} pixels are more than {MOST_PIXELS}, the most that a picture may have"
+    return f"{width} x {height} pixels are more than {MAX_PIXELS}, the largest size of an image"
 
 
-def open_picture(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Open a picture with Pillow, which reads its header, and check its size against the file.
+def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """Open an image with Pillow, which reads its header, and check its size against the file.
 
     Raises
     ------
     TooManyPixelsError
-        It declares more than `MOST_PIXELS`, or more bytes than 16 MiB and 1032 for each of the file.
+        It declares more than `MAX_PIXELS`, or more than 16 MiB plus 1032 bytes per byte of the file.
     OSError, SyntaxError, ValueError
-        As Pillow has it for what is no picture.
+        Raised by Pillow if it is not an image.
     """
     from PIL import Image
 
     stored = _size(source)
     try:
-        picture: Image.Image = Image.open(source)
+        image: Image.Image = Image.open(source)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixelsError(str(error)) from None
-    problem = too_many(*picture.size)
-    declared = picture.width * picture.height * len(picture.getbands()) // (8 if picture.mode == "1" else 1)
+    problem = size_problem(*image.size)
+    declared = image.width * image.height * len(image.getbands()) // (8 if image.mode == "1" else 1)
     if problem is None and declared > _SMALL + _RATIO * stored:
-        problem = f"{picture.width} x {picture.height} pixels are more than a file of {stored} bytes can hold"
+        problem = f"{image.width} x {image.height} pixels are more than a file of {stored} bytes can hold"
     if problem:
-        picture.close()
+        image.close()
         raise TooManyPixelsError(problem)
-    return picture
+    return image
 
 
 def _size(source: str | os.PathLike[str] | BinaryIO) -> int:

@@ -1,4 +1,4 @@
-"""A file under a temporary name beside its final one, locked while its process lives.
+"""Write a file under a temporary name beside the final one, locked while its process lives.
 
 ``caffe_compat/formats/partial_file.py`` and ``matlab_ports/_support/partial_file.py`` are identical (a test compares
 them), because neither package may import the other.
@@ -20,16 +20,16 @@ if sys.platform != "win32":
     import fcntl
 
 PARTIAL = ".partial"
-"""Ends the name of a file that is being written."""
+"""The suffix of a file that is being written."""
 
 _NAME = re.compile(r"\..*\.\d+-[0-9a-f]{3,}\.partial", re.DOTALL)
 
 
 @contextlib.contextmanager
 def partial_file(final: Path, mode: int = 0o666) -> Iterator[Path]:
-    """Yield a new, empty file's path; on success the file takes the final name, on any error nothing remains.
+    """Yield the path of a new, empty file; on success it gets the final name, on any error it is removed.
 
-    What runs that were killed have left in the folder is removed first, once in a process.
+    Files that killed processes left in the folder are removed first, once per process.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def partial_file(final: Path, mode: int = 0o666) -> Iterator[Path]:
         The folder does not exist or cannot be written, or the disk is full.
     """
     remove_abandoned(final.parent.resolve())
-    partial, held = _locked(final, mode)
+    partial, descriptor = _create_locked(final, mode)
     try:
         yield partial
         sync(partial)
@@ -47,27 +47,27 @@ def partial_file(final: Path, mode: int = 0o666) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         raise
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 def partial_name(final: Path) -> Path:
-    """Return a name beside `final` that no other process makes up."""
+    """Return a name beside `final` that no other process uses."""
     return final.with_name(f".{final.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
 
 
-def _locked(final: Path, mode: int) -> tuple[Path, int]:
+def _create_locked(final: Path, mode: int) -> tuple[Path, int]:
     while True:
         partial = partial_name(final)
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
         _lock(descriptor)
         if os.fstat(descriptor).st_nlink:
             return partial, descriptor
-        os.close(descriptor)  # another process took it for abandoned before the lock was there
+        os.close(descriptor)  # another process removed it as abandoned before it was locked
 
 
 @contextlib.contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Lock a folder with a partial file's name."""
+    """Lock a folder that has a partial file's name."""
     if sys.platform == "win32":  # which cannot open one
         yield
         return
@@ -87,7 +87,7 @@ def _lock(descriptor: int) -> None:
 
 @functools.cache
 def remove_abandoned(folder: Path) -> None:
-    """Remove what processes that are gone have left in a folder: what has a partial file's name and no lock."""
+    """Remove the files and folders that killed processes left: those with a partial file's name and without a lock."""
     if sys.platform == "win32":
         return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -111,7 +111,7 @@ def _remove_unlocked(path: Path, *, folder: bool) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
+    """Flush a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

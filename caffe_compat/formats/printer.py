@@ -1,4 +1,4 @@
-"""Write a message in the protobuf text format, spelled as Caffe's own tools spell it."""
+"""Format a message as protobuf text, spelled as by Caffe's tools."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t", '"': r"\"", "'": r"\'", "\\":
 
 
 def format_text(message: Message) -> str:
-    """Return `message` in text format; reading it back gives an equal message.
+    """Return `message` in text format, which parses back into an equal message.
 
-    Unknown fields of forks that were read from text come last in their message, as they were written. An unknown field
-    of a binary file has no name: a comment says that it is there. Values that were taken out of a blob are not written.
+    Unknown fields read from text are written last in their message, as they were read. Unknown fields of a binary file
+    have no name and are written as comments. Values in a `BlobStore` are not written.
     """
     return "".join(f"{line}\n" for line in _lines(message))
 
@@ -50,7 +50,7 @@ def _spell_bool(value: bool) -> str:  # noqa: FBT001
 
 
 def _spell_float(value: float) -> str:
-    """Spell a float with 6 digits, or 9 where 6 do not give it back, as the protobuf of Caffe's time does in C++."""
+    """Format a float with 6 digits, or 9 if 6 do not determine it, as in the C++ protobuf of Caffe's time."""
     short = f"{value:.6g}"
     return short if np.float32(short) == np.float32(value) or value != value else f"{value:.9g}"
 

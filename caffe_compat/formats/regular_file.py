@@ -1,4 +1,4 @@
-"""Paths that can be read to an end."""
+"""Refuse paths whose reading might never end."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Refuse a device, and a pipe with a name, which waits for a writer that may never come.
+    """Refuse a device, and a named pipe, whose writer may never come.
 
-    An open pipe (``/dev/stdin``, ``<(...)``) is taken; what does not exist is left to whoever opens it.
+    An open pipe (``/dev/stdin``, ``<(...)``) is accepted, and so is a missing file, which fails when it is opened.
     """
     try:
         mode = Path(path).stat().st_mode
@@ -24,4 +24,5 @@ def require_regular(path: str | os.PathLike[str]) -> None:
         return
     if stat.S_ISFIFO(mode) and not Path(os.path.realpath(path)).exists():
         return
-    raise FileError(f"this is {_KINDS.get(stat.S_IFMT(mode), 'a device')}; a file is expected", file=os.fspath(path))
+    kind = _KINDS.get(stat.S_IFMT(mode), "a device")
+    raise FileError(f"is {kind}, expected a file", code="wrong-format", file=path)

@@ -1,6 +1,6 @@
-"""The HDF5 forms of Caffe's snapshots, in files opened by :mod:`caffe_compat.formats.files`.
+"""Read and write the contents of Caffe's HDF5 snapshots; `caffe_compat.formats.files` opens the files.
 
-Weights: groups ``data/<layer>`` (and ``diff/<layer>``) with datasets ``0``, ``1``, ...; an empty group without blobs.
+Weights: groups ``data/<layer>`` (and ``diff/<layer>``) with datasets ``0``, ``1``, ... (none without blobs).
 Solver state: ``iter`` and ``current_step`` (one int each), ``learned_net`` (null-terminated), ``history/0``, ...
 """
 
@@ -22,30 +22,32 @@ _AXES = 32  # Caffe's kMaxBlobAxes
 
 
 def read_weights(file: h5py.File, name: str) -> dict[str, list[Array | None]]:
-    """Return the blobs of every layer; None where another layer owns one."""
-    data = _group(file, "data", name)
-    return {layer: _numbered(_group(data, layer, name), name, gaps=True) for layer in data}
+    """Return the blobs of every layer; None for a blob that another layer owns."""
+    data = _require_group(file, "data", name)
+    return {layer: _read_blobs(_require_group(data, layer, name), name, gaps=True) for layer in data}
 
 
 def read_state(file: h5py.File, name: str) -> tuple[int, str, int, list[Array]]:
     """Return iteration, path of the weights, step and history."""
-    history = _numbered(_group(file, "history", name), name, gaps=False)
+    history = _read_blobs(_require_group(file, "history", name), name, gaps=False)
     learned = ""
     if "learned_net" in file:
-        found = member(file, "learned_net", name)
-        value = found[()] if isinstance(found, h5py.Dataset) and not missing_values(found) and found.size == 1 else None
+        item, value = member(file, "learned_net", name), None
+        if isinstance(item, h5py.Dataset) and not missing_values(item) and item.size == 1:
+            value = item[()]
         if not isinstance(value, bytes | str):
-            raise FileError("not a string", file=name, field="learned_net")
+            raise FileError("expected a string", code="wrong-type", file=name, field="learned_net")
         learned = value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
-    return _int(file, "iter", name), learned, _int(file, "current_step", name), [a for a in history if a is not None]
+    iteration, step = (_read_int(file, key, name) for key in ("iter", "current_step"))
+    return iteration, learned, step, [array for array in history if array is not None]
 
 
-def check_names(layers: Iterable[str], name: str) -> None:
-    """Refuse layer names that are no HDF5 names."""
+def require_names(layers: Iterable[str], name: str) -> None:
+    """Refuse layer names that HDF5 cannot hold."""
     for layer in layers:
         if "/" in layer or layer in ("", ".") or "\0" in layer:
-            problem = "HDF5 cannot hold a layer of this name, nor can Caffe write it"
-            raise FileError(problem, file=name, layer=layer, hint="snapshot_format BINARYPROTO holds any name")
+            problem, hint = "the name cannot be stored in HDF5, by Caffe neither", "use snapshot_format: BINARYPROTO"
+            raise FileError(problem, code="unsupported", file=name, layer=layer, hint=hint)
 
 
 def write_weights(file: h5py.File, data: Blobs, diffs: Blobs | None) -> None:
@@ -62,7 +64,7 @@ def write_weights(file: h5py.File, data: Blobs, diffs: Blobs | None) -> None:
 
 
 def write_state(file: h5py.File, iteration: int, learned_net: str, step: int, history: Sequence[Array]) -> None:
-    """Write what a solver-state file holds."""
+    """Write the contents of a solver-state file."""
     file.create_dataset("iter", data=np.array([iteration], np.int32))
     text = learned_net.encode("utf-8", "surrogateescape") + b"\0"
     kind = h5py.h5t.C_S1.copy()
@@ -81,42 +83,45 @@ def _write(folder: h5py.Group, key: str, array: Array) -> None:
     folder.create_dataset(key, data=np.asarray(values, kind, order="C"))
 
 
-def _group(parent: h5py.Group, key: str, name: str) -> h5py.Group:
-    found = member(parent, key, name)
-    if not isinstance(found, h5py.Group):
-        problem = "no such group" if found is None else "not a group"
-        raise FileError(problem, file=name, field=f"{parent.name.rstrip('/')}/{key}", hint="Caffe's snapshots have it")
-    return found
+def _require_group(parent: h5py.Group, key: str, name: str) -> h5py.Group:
+    item = member(parent, key, name)
+    if not isinstance(item, h5py.Group):
+        field, hint = f"{parent.name.rstrip('/')}/{key}", "check that this is a snapshot of Caffe"
+        if item is None:
+            raise FileError("no such group", code="field-missing", file=name, field=field, hint=hint)
+        raise FileError("expected a group", code="wrong-type", file=name, field=field, hint=hint)
+    return item
 
 
-def _numbered(group: h5py.Group, name: str, *, gaps: bool) -> list[Array | None]:
+def _read_blobs(group: h5py.Group, name: str, *, gaps: bool) -> list[Array | None]:
     arrays: dict[int, Array] = {}
     for key in group:
         if not (key.isascii() and key.isdecimal() and str(int(key)) == key and int(key) < 1 << 16):
-            raise FileError("a blob's name is its number", file=name, field=f"{group.name}/{key}")
-        arrays[int(key)] = _array(group, key, name)
+            problem = "expected blobs named by their numbers"
+            raise FileError(problem, code="name-unknown", file=name, field=f"{group.name}/{key}")
+        arrays[int(key)] = _read_array(group, key, name)
     count = max(arrays, default=-1) + 1
     if not gaps and len(arrays) != count:
-        raise FileError(f"{len(arrays)} blobs, numbered up to {count - 1}", file=name, field=group.name)
+        problem = f"got {len(arrays)} blobs, expected {count} for numbers up to {count - 1}"
+        raise FileError(problem, code="wrong-count", file=name, field=group.name)
     return [arrays.get(index) for index in range(count)]
 
 
-def _array(group: h5py.Group, key: str, name: str) -> Array:
+def _read_array(group: h5py.Group, key: str, name: str) -> Array:
     field = f"{group.name}/{key}"
     dataset = member(group, key, name)
     if not isinstance(dataset, h5py.Dataset):
-        raise FileError("not a dataset", file=name, field=field)
+        raise FileError("expected a dataset", code="wrong-type", file=name, field=field)
     if dataset.dtype.kind not in "fiu" or dataset.shape is None or dataset.ndim > _AXES:
-        raise FileError(
-            f"a blob of type {dataset.dtype}, shape {dataset.shape}; numbers are expected", file=name, field=field
-        )
+        problem = f"has type {dataset.dtype} and shape {dataset.shape}, expected numbers"
+        raise FileError(problem, code="wrong-type", file=name, field=field)
     problem = missing_values(dataset)
     if problem:
-        raise FileError(problem, file=name, field=field)
+        raise FileError(problem, code="damaged-file", file=name, field=field)
     return np.asarray(dataset[()], np.float64 if dataset.dtype == np.float64 else np.float32).reshape(dataset.shape)
 
 
-def _int(file: h5py.File, key: str, name: str) -> int:
+def _read_int(file: h5py.File, key: str, name: str) -> int:
     dataset = member(file, key, name)
     if (
         not isinstance(dataset, h5py.Dataset)
@@ -124,5 +129,7 @@ def _int(file: h5py.File, key: str, name: str) -> int:
         or dataset.dtype.kind not in "iu"
         or missing_values(dataset)
     ):
-        raise FileError("missing" if dataset is None else "not one integer", file=name, field=key)
+        if dataset is None:
+            raise FileError("is missing", code="field-missing", file=name, field=key)
+        raise FileError("expected one integer", code="wrong-type", file=name, field=key)
     return int(dataset[()].reshape(-1)[0])

@@ -1,4 +1,4 @@
-"""What a file is, when it is not what it should be."""
+"""Recognise files of other formats by their first bytes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _MAGIC = (
     (b"\x28\xb5\x2f\xfd", "a zstd archive"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"MATLAB ", "a MATLAB file"),
-    (b"\x89PNG", "a PNG picture"),
+    (b"\x89PNG", "a PNG image"),
     (b"\xff\xfe", "text in UTF-16; save it as UTF-8"),
     (b"\xfe\xff", "text in UTF-16; save it as UTF-8"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\xff\xd8\xff", "a JPEG image"),
     (b"version https://git-lfs", "a Git LFS pointer: the file itself was not fetched (git lfs pull)"),
 )
 _MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")
 
 
-def kind_of(head: bytes) -> str | None:
-    """Return what a file that begins with `head` surely is, if it is no file of Caffe's; else None."""
+def recognise_format(head: bytes) -> str | None:
+    """Return the format of a file that begins with `head`, or None for a file that may be Caffe's."""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
@@ -37,7 +37,7 @@ def kind_of(head: bytes) -> str | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether `head` reads like a text: no control characters, and UTF-8 or mostly ASCII."""
+    """Whether `head` is text: no control characters, and UTF-8 or mostly ASCII."""
     if any((byte < 32 and byte not in b"\t\n\v\f\r") or byte == 127 for byte in head):
         return False
     try:
@@ -47,13 +47,13 @@ def is_text(head: bytes) -> bool:
     return True
 
 
-def looks_like(head: bytes, expected: str) -> str | None:
-    """Return what a file that is not a binary message called `expected` might be, or None."""
+def guess_content(head: bytes, expected: str) -> str | None:
+    """Return what a file that is not a binary message of type `expected` might be, or None."""
     if is_text(head):
-        return "this looks like text, perhaps a prototxt"
+        return "it looks like text, perhaps a prototxt"
     first = head[:1]
     if expected == "NetParameter" and first == b"\x08":
-        return "this looks like a solverstate or a mean image, not like weights"
+        return "it looks like a solverstate or a mean image, not like weights"
     if expected != "NetParameter" and first in (b"\x0a", b"\xa2"):
-        return "this looks like weights, a caffemodel"
+        return "it looks like weights, a caffemodel"
     return None

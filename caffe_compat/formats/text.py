@@ -1,7 +1,7 @@
-"""Read the protobuf text format as Caffe's users write it: prototxt -> message.
+"""Parse protobuf text, as in a prototxt, into a message.
 
-Fields and enum identifiers unknown to Caffe 1.0 are kept inside the message (:mod:`caffe_compat.formats.extras`).
-Everything else that ``google::protobuf::TextFormat`` refuses is refused here, with its line and column.
+Fields and enum identifiers unknown to Caffe 1.0 are kept inside the message (:mod:`caffe_compat.formats.extras`). Text
+that ``google::protobuf::TextFormat`` refuses otherwise is refused here, with line and column.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from google.protobuf.descriptor import FieldDescriptor as F
 from google.protobuf.message import Message
 
-from caffe_compat.errors import ParseError, did_you_mean
+from caffe_compat.errors import Code, ParseError, did_you_mean
 from caffe_compat.formats.extras import (
     Descriptor,
     FieldDescriptor,
@@ -41,24 +41,24 @@ _LOCATED = ("LayerParameter", "V1LayerParameter")
 
 
 def parse_text(text: str, cls: type[M], *, file: str = "<string>") -> M:
-    """Return the message that `text` describes.
+    """Parse text into a message.
 
     Parameters
     ----------
     text : protobuf text format.
     cls : the message's class, e.g. ``caffe_pb2.NetParameter``.
-    file : the name used in errors and notes.
+    file : the name of the file, for errors and the places of layers.
 
     Raises
     ------
     ParseError
-        The first thing that does not follow the format, with file, line, column and field.
+        The first violation of the format, with file, line, column and field.
     """
     source = Source(text.removeprefix("\ufeff"), file)
     message = cls()
     _Parser(source).fields(message, None)
     if not message.IsInitialized():
-        raise ParseError("required field missing", file=file, field=missing_fields(message)[0])
+        raise ParseError("lacks a required field", code="field-missing", file=file, field=missing_fields(message)[0])
     return message
 
 
@@ -81,7 +81,7 @@ class _Parser:
             if token.kind == "end":
                 if closing is None:
                     return
-                raise self.error(token, f"the text ends where {closing!r} is missing")
+                raise self.error(token, f"expected {closing!r} before the end of the text")
             self.field(message, token)
             if self.tokens[self.place].kind == "sign" and self.tokens[self.place].text in ";,":
                 self.place += 1
@@ -91,12 +91,12 @@ class _Parser:
         field = message.DESCRIPTOR.fields_by_name.get(name)
         self.path.append(name)
         if len(self.path) > DEPTH_LIMIT:
-            raise self.error(token, f"messages nest deeper than {DEPTH_LIMIT}")
+            raise self.error(token, f"messages nest deeper than {DEPTH_LIMIT}", code="too-large")
         if field is None:
             self.keep(message, token, "\n".join(self.unknown(name, message.DESCRIPTOR)))
         else:
             if not repeated(field) and message.HasField(name):
-                raise self.error(token, "given twice; it holds one value", field=True)
+                raise self.error(token, "is given twice, expected one value", code="duplicate", field=True)
             if field.message_type is None:
                 self.scalar_field(message, field, token)
             else:
@@ -113,11 +113,11 @@ class _Parser:
                 self.place += 1
                 part = self.tokens[self.place]
                 if part.kind != "name" and part.text not in ("]", ".", "/"):
-                    raise self.error(part, "this is no name of an extension")
+                    raise self.error(part, "invalid name of an extension")
                 parts.append(part.text)
             self.place += 1
             return "".join(parts)
-        raise self.error(token, f"a field's name is expected, not {_shown(token)}")
+        raise self.error(token, f"expected a field name, got {_format_token(token)}")
 
     def message_field(self, message: Message, field: FieldDescriptor, token: Token) -> None:
         self.accept(":")
@@ -131,18 +131,17 @@ class _Parser:
 
     def body(self, part: Message, opening: Token, name: Token) -> None:
         if opening.kind != "sign" or opening.text not in _CLOSES:
-            hint = None if opening.kind != "end" else "the text ends here"
-            raise self.error(opening, f"'{{' is expected, not {_shown(opening)}", field=True, hint=hint)
+            raise self.error(opening, f"expected '{{', got {_format_token(opening)}", field=True)
         if part.DESCRIPTOR.name in _LOCATED:
             add_where(part, self.source.file, self.source.position(name.start)[0])
         self.fields(part, _CLOSES[opening.text])
         if not part.IsInitialized():
             missing = ", ".join(missing_fields(part))
-            raise self.error(name, f"required field missing: {missing}", field=True)
+            raise self.error(name, f"lacks the required field {missing}", code="field-missing", field=True)
 
     def scalar_field(self, message: Message, field: FieldDescriptor, token: Token) -> None:
         if not self.accept(":"):
-            raise self.error(self.tokens[self.place], f"':' is expected after {field.name!r}", field=True)
+            raise self.error(self.tokens[self.place], f"expected ':' after {field.name!r}", field=True)
         if repeated(field):
             values = getattr(message, field.name)
             for first in self.items():
@@ -155,7 +154,7 @@ class _Parser:
                 setattr(message, field.name, value)
 
     def items(self) -> Any:
-        """Yield the first token of each value: of one, or of every one in a list."""
+        """Yield the first token of a single value, or of each value in a list."""
         token = self.next()
         if token.text != "[" or token.kind != "sign":
             yield token
@@ -167,13 +166,13 @@ class _Parser:
             if self.accept("]"):
                 return
             if not self.accept(","):
-                wrong = self.tokens[self.place]
-                raise self.error(wrong, f"',' or ']' is expected in a list, not {_shown(wrong)}", field=True)
+                token = self.tokens[self.place]
+                raise self.error(token, f"expected ',' or ']' in a list, got {_format_token(token)}", field=True)
 
     # Values.
 
     def scalar(self, message: Message, field: FieldDescriptor, token: Token, name: Token) -> Any:
-        """Return the value that begins with `token`, or None if it was kept as a fork's."""
+        """Return the value that begins with `token`, or None if it is an unknown identifier, which is kept."""
         kind = field.type
         if kind in (F.TYPE_STRING, F.TYPE_BYTES):
             return self.string(token, text=kind == F.TYPE_STRING)
@@ -184,7 +183,7 @@ class _Parser:
                 return _BOOLS[token.text]
             if token.kind == "number" and _INTEGER.fullmatch(token.text.lower()):
                 return bool(self.integer(token, 0, 1))
-            raise self.error(token, f"true or false is expected, not {_shown(token)}", field=True)
+            raise self.error(token, f"expected true or false, got {_format_token(token)}", field=True)
         if kind == F.TYPE_ENUM:
             return self.enum(message, field, token, name)
         return self.integer(token, *_RANGES[kind])
@@ -192,7 +191,7 @@ class _Parser:
     def string(self, token: Token, *, text: bool) -> str | bytes:
         if token.kind != "string":
             hint = f'write "{V1_TYPES.get(token.text, token.text)}"' if token.kind in ("name", "number") else None
-            raise self.error(token, f"a string in quotes is expected, not {_shown(token)}", field=True, hint=hint)
+            raise self.error(token, f"expected a quoted string, got {_format_token(token)}", field=True, hint=hint)
         value = unquote(self.source, token)
         while self.tokens[self.place].kind == "string":
             value += unquote(self.source, self.next())
@@ -201,7 +200,7 @@ class _Parser:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            raise self.error(token, "this string is not UTF-8", field=True) from None
+            raise self.error(token, "the string is not UTF-8", field=True) from None
 
     def number(self, token: Token) -> float:
         sign, token = self.sign(token)
@@ -210,7 +209,7 @@ class _Parser:
             return sign * float(word)
         octal = len(word) > 1 and word[0] == "0" and word.isdecimal()
         if token.kind != "number" or word.startswith("0x") or octal:
-            raise self.error(token, f"a number is expected, not {_shown(token)}", field=True)
+            raise self.error(token, f"expected a number, got {_format_token(token)}", field=True)
         return sign * float(word.rstrip("f"))
 
     def integer(self, token: Token, low: int, high: int) -> int:
@@ -218,36 +217,37 @@ class _Parser:
         sign, token = self.sign(token)
         word = token.text.lower()
         if token.kind != "number" or not _INTEGER.fullmatch(word):
-            raise self.error(token, f"an integer is expected, not {_shown(token)}", field=True)
+            raise self.error(token, f"expected an integer, got {_format_token(token)}", field=True)
         value = sign * int(word, 16 if word.startswith("0x") else 8 if word[0] == "0" else 10)
         if not low <= value <= high:
-            raise self.error(start, f"{value} is out of range", field=True, hint=f"{low} to {high}")
+            problem = f"{value} is out of range {low} to {high}"
+            raise self.error(start, problem, code="out-of-range", field=True)
         return value
 
     def enum(self, message: Message, field: FieldDescriptor, token: Token, name: Token) -> int | None:
         kind = field.enum_type
         assert kind is not None
         if token.kind == "name":
-            found = kind.values_by_name.get(token.text)
-            if found is not None:
-                return int(found.number)
-            shown = token.text
+            value = kind.values_by_name.get(token.text)
+            if value is not None:
+                return int(value.number)
+            identifier = token.text
         elif token.kind == "number" or token.text == "-":
             number = self.integer(token, -(2**31), 2**31 - 1)
             if number in kind.values_by_number:
                 return number
-            shown = str(number)
+            identifier = str(number)
         else:
             hint = did_you_mean(token.text[1:-1], kind.values_by_name) if token.kind == "string" else None
-            hint = hint or f"one of {', '.join(kind.values_by_name)}"
-            raise self.error(token, f"an identifier is expected, not {_shown(token)}", field=True, hint=hint)
-        self.keep(message, name, f"{field.name}: {shown}")
+            hint = hint or f"use {', '.join(kind.values_by_name)}"
+            raise self.error(token, f"expected an identifier, got {_format_token(token)}", field=True, hint=hint)
+        self.keep(message, name, f"{field.name}: {identifier}")
         return None
 
     def sign(self, token: Token) -> tuple[int, Token]:
         return (-1, self.next()) if token.text == "-" and token.kind == "sign" else (1, token)
 
-    # What Caffe 1.0 does not know.
+    # Unknown fields.
 
     def keep(self, message: Message, token: Token, text: str) -> None:
         line, column = self.source.position(token.start)
@@ -263,7 +263,7 @@ class _Parser:
             return [f"{name}: {self.unknown_list(token)}"]
         if not colon:
             hint = did_you_mean(name, descriptor.fields_by_name) if descriptor else None
-            raise self.error(token, f"':' or '{{' is expected after {name!r}", field=True, hint=hint)
+            raise self.error(token, f"expected ':' or '{{' after {name!r}", field=True, hint=hint)
         return [f"{name}: {self.unknown_scalar(token)}"]
 
     def unknown_body(self, closing: str) -> list[str]:
@@ -271,11 +271,11 @@ class _Parser:
         while not self.accept(closing):
             token = self.tokens[self.place]
             if token.kind == "end":
-                raise self.error(token, f"the text ends where {closing!r} is missing", field=True)
+                raise self.error(token, f"expected {closing!r} before the end of the text", field=True)
             name = self.field_name(token)
             self.path.append(name)
             if len(self.path) > DEPTH_LIMIT:
-                raise self.error(token, f"messages nest deeper than {DEPTH_LIMIT}")
+                raise self.error(token, f"messages nest deeper than {DEPTH_LIMIT}", code="too-large")
             lines += self.unknown(name)
             self.path.pop()
             _ = self.accept(";") or self.accept(",")
@@ -294,13 +294,13 @@ class _Parser:
             if self.accept("]"):
                 return f"[{', '.join(parts)}]"
             if not self.accept(","):
-                wrong = self.tokens[self.place]
-                raise self.error(wrong, f"',' or ']' is expected in a list, not {_shown(wrong)}", field=True)
+                token = self.tokens[self.place]
+                raise self.error(token, f"expected ',' or ']' in a list, got {_format_token(token)}", field=True)
 
     def unknown_scalar(self, token: Token) -> str:
         sign, token = self.sign(token)
         if token.kind not in (("name", "number") if sign < 0 else ("name", "number", "string")):
-            raise self.error(token, f"a value is expected, not {_shown(token)}", field=True)
+            raise self.error(token, f"expected a value, got {_format_token(token)}", field=True)
         parts = [token.text]
         while token.kind == "string" and self.tokens[self.place].kind == "string":
             parts.append(self.next().text)
@@ -321,12 +321,14 @@ class _Parser:
             return True
         return False
 
-    def error(self, token: Token, problem: str, *, field: bool = False, hint: str | None = None) -> ParseError:
+    def error(
+        self, token: Token, problem: str, *, code: Code = "syntax", field: bool = False, hint: str | None = None
+    ) -> ParseError:
         path = ".".join(self.path) if field else None
-        return self.source.error(token.start, problem, field=path, hint=hint)
+        return self.source.error(token.start, problem, code=code, field=path, hint=hint)
 
 
-def _shown(token: Token) -> str:
+def _format_token(token: Token) -> str:
     if token.kind == "end":
         return "the end of the text"
     return token.text if len(token.text) <= 40 else token.text[:37] + "..."

@@ -1,4 +1,4 @@
-"""Tokens of the protobuf text format, each with its line and column."""
+"""Split protobuf text into tokens."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from bisect import bisect_right
 from typing import NamedTuple
 
-from caffe_compat.errors import ParseError
+from caffe_compat.errors import Code, ParseError
 
-# Possessive: what a string can go back to would take 264 bytes for each of its characters.
+# Possessive quantifiers: backtracking into a string would need 264 bytes for each of its characters.
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<comment>\#[^\n]*)
     |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
@@ -22,8 +22,8 @@ _ESCAPE = re.compile(
     r"|(?P<plain>[abfnrtv\\'\"?])|(?P<bad>.?))",
     re.DOTALL,
 )
-# Those from U+DC80 to U+DCFF stand for bytes that are not UTF-8.
-_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+# U+DC80 to U+DCFF stand for bytes that are not UTF-8.
+_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _PLAIN = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
 
 
@@ -36,7 +36,7 @@ class Token(NamedTuple):
 
 
 class Source:
-    """A text that can tell the line and column of any place in it."""
+    """A text, with the line and column of every offset."""
 
     def __init__(self, text: str, file: str) -> None:
         self.text = text
@@ -51,49 +51,49 @@ class Source:
         return line, start - self._lines[line - 1] + 1
 
     def error(
-        self, start: int, problem: str, *, field: str | None = None, value: object = None, hint: str | None = None
+        self, start: int, problem: str, *, code: Code = "syntax", field: str | None = None, hint: str | None = None
     ) -> ParseError:
-        """Return an error that names the place of an offset."""
+        """Return an error with the line and column of an offset."""
         line, column = self.position(start)
-        return ParseError(problem, file=self.file, line=line, column=column, field=field, value=value, hint=hint)
+        return ParseError(problem, code=code, file=self.file, line=line, column=column, field=field, hint=hint)
 
 
 def tokenize(source: Source) -> list[Token]:
-    """Return the tokens of a text, comments and spaces left out, an ``end`` token last."""
+    """Return the tokens of a text without comments and spaces, with an ``end`` token last."""
     text, match = source.text, _TOKEN.match
-    half = _HALF.search(text)
-    if half:
-        raise source.error(half.start(), "half of a surrogate pair is no character")
+    surrogate = _SURROGATE.search(text)
+    if surrogate:
+        raise source.error(surrogate.start(), "unpaired surrogate")
     tokens, place = [], 0
     while place < len(text):
-        found = match(text, place)
-        if found is None:
-            raise source.error(place, *_unreadable(text, place))
-        kind = found.lastgroup
+        token = match(text, place)
+        if token is None:
+            raise source.error(place, _describe_invalid(text, place))
+        kind = token.lastgroup
         if kind != "space" and kind != "comment":
             assert kind is not None
-            tokens.append(Token(kind, found.group(), place))
-        place = found.end()
+            tokens.append(Token(kind, token.group(), place))
+        place = token.end()
     tokens.append(Token("end", "", len(text)))
     return tokens
 
 
 def unquote(source: Source, token: Token) -> bytes:
-    """Return what a string token stands for."""
+    """Return the bytes that a string token denotes."""
     body = token.text[1:-1]
     if "\\" not in body:
         return body.encode("utf-8", "surrogateescape")
     out, place = [], 0
-    for found in _ESCAPE.finditer(body):
-        out.append(body[place : found.start()].encode("utf-8", "surrogateescape"))
-        out.append(_escaped(source, token, found))
-        place = found.end()
+    for escape in _ESCAPE.finditer(body):
+        out.append(body[place : escape.start()].encode("utf-8", "surrogateescape"))
+        out.append(_unescape(source, token, escape))
+        place = escape.end()
     out.append(body[place:].encode("utf-8", "surrogateescape"))
     return b"".join(out)
 
 
-def _escaped(source: Source, token: Token, found: re.Match[str]) -> bytes:
-    kind, digits = found.lastgroup, found.group(found.lastgroup or 0)
+def _unescape(source: Source, token: Token, escape: re.Match[str]) -> bytes:
+    kind, digits = escape.lastgroup, escape.group(escape.lastgroup or 0)
     if kind == "plain":
         return bytes([_PLAIN.get(digits, ord(digits))])
     if kind == "octal" and int(digits, 8) < 256:
@@ -104,18 +104,17 @@ def _escaped(source: Source, token: Token, found: re.Match[str]) -> bytes:
         number = int(digits, 16)
         if number < 0x110000 and not 0xD800 <= number < 0xE000:
             return chr(number).encode()
-    raise source.error(
-        token.start + 1 + found.start(), f"{found.group()!r} is no escape sequence", hint=r"a backslash is written \\"
-    )
+    problem, hint = f"{escape.group()!r} is not an escape sequence", r"write a backslash as \\"
+    raise source.error(token.start + 1 + escape.start(), problem, hint=hint)
 
 
-def _unreadable(text: str, place: int) -> tuple[str]:
+def _describe_invalid(text: str, place: int) -> str:
     char = text[place]
     if char in "\"'":
-        return ("this string is not closed on its line",)
+        return "the string is not closed on its line"
     if char.isdecimal():
         word = re.compile(r"[\w.]+").match(text, place)
-        return (f"{word.group() if word else char!r} is not a number",)
+        return f"{word.group() if word else char!r} is not a number"
     if "\udc80" <= char <= "\udcff":
-        return (f"byte 0x{ord(char) - 0xDC00:02x} does not belong in a text file",)
-    return (f"{char!r} does not belong here",)
+        return f"unexpected byte 0x{ord(char) - 0xDC00:02x}, expected UTF-8"
+    return f"unexpected character {char!r}"

@@ -1,7 +1,7 @@
-"""Walk protobuf's wire format by descriptors, taking the float payload of every blob out, or putting it back.
+"""Walk protobuf's wire format by descriptors, to separate the values of blobs from their message.
 
-Reading looks only at tags and lengths: the values of a blob are never parsed, just located. What remains, the hollow
-message, is small and goes through protobuf. Writing splices the values in again, in the order of field numbers.
+Reading inspects tags and lengths only: the values of a blob are located, never parsed. The rest, the hollow message, is
+small and is parsed by protobuf. Writing splices the values in again, in the order of field numbers.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _FIXED = {1: 8, 5: 4}
 _WIRE_TYPES = {F.TYPE_DOUBLE: 1, F.TYPE_FLOAT: 5, F.TYPE_STRING: 2, F.TYPE_BYTES: 2, F.TYPE_MESSAGE: 2}
 
 
-class _Known(NamedTuple):
-    """What the walk needs to know of a field."""
+class _Field(NamedTuple):
+    """The facts about a field that the walk needs."""
 
     name: str
     wires: tuple[int, ...]
@@ -38,19 +38,19 @@ class _Known(NamedTuple):
 
 
 @cache
-def known_fields(descriptor: Descriptor) -> dict[int, _Known]:
+def known_fields(descriptor: Descriptor) -> dict[int, _Field]:
     """Return the fields of a message by number."""
-    found = {}
+    fields = {}
     for f in descriptor.fields:
         wire = _WIRE_TYPES.get(f.type, 0)
         wires = (wire, 2) if repeated(f) and wire != 2 else (wire,)
-        found[f.number] = _Known(f.name, wires, repeated(f), f.type == F.TYPE_STRING, f.message_type)
-    return found
+        fields[f.number] = _Field(f.name, wires, repeated(f), f.type == F.TYPE_STRING, f.message_type)
+    return fields
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive values in a file; `tagged` ones have their tag byte before each."""
+    """Consecutive values in a file; if `tagged`, a tag byte precedes each."""
 
     start: int
     count: int
@@ -59,7 +59,7 @@ class Segment:
 
 @dataclass
 class Payload:
-    """Where the values of one blob are: segments by field number."""
+    """The places of one blob's values: segments by field number."""
 
     path: str
     start: int
@@ -68,12 +68,12 @@ class Payload:
 
 
 class FileWindow:
-    """Bytes of a file, looked at through a small window.
+    """The bytes of a file, read through a small window.
 
     Parameters
     ----------
     read : returns up to `count` bytes from an offset.
-    size : of the whole file.
+    size : size of the file.
     file : its name, for errors.
     """
 
@@ -85,7 +85,7 @@ class FileWindow:
         self._bytes = b""
 
     def varint(self, place: int, end: int) -> tuple[int, int]:
-        """Return the integer at `place` and the place after it; -1 where there is none."""
+        """Return the integer at `place` and the place after it; -1 if it is incomplete."""
         value = shift = 0
         while place < end and shift < 70:
             if not 0 <= place - self._base < len(self._bytes):
@@ -105,23 +105,23 @@ class FileWindow:
         first = start - self._base
         if first >= 0 and end - self._base <= len(self._bytes):
             return self._bytes[first : end - self._base]
-        found = self.read(start, end - start)
-        if len(found) < end - start:
-            raise self.error(start, "the file became shorter while it was read", "")
-        return found
+        content = self.read(start, end - start)
+        if len(content) < end - start:
+            raise self.error(start, "the file was truncated while it was read", "")
+        return content
 
     def error(self, place: int, problem: str, path: str) -> ParseError:
-        """Return an error that names the byte and the message."""
-        return ParseError(f"byte {place}: {problem}", file=self.file, field=path or None)
+        """Return an error with the byte and the path of the message."""
+        return ParseError(f"byte {place}: {problem}", code="damaged-file", file=self.file, field=path or None)
 
 
 class Hollow:
-    """Reads one message, leaving the values of its blobs where they are.
+    """Read one message without the values of its blobs.
 
     Parameters
     ----------
     window : the file.
-    key : returns the reference that stands for the n-th blob's values.
+    key : returns the reference to the n-th blob's values.
     """
 
     def __init__(self, window: FileWindow, key: Callable[[int], bytes]) -> None:
@@ -130,7 +130,7 @@ class Hollow:
         self.payloads: list[Payload] = []
 
     def message(self, descriptor: Descriptor) -> bytes:
-        """Return the hollow message's bytes; `payloads` then tells where the values are."""
+        """Return the bytes of the hollow message, and fill `payloads` with the places of its values."""
         return self._message(descriptor, 0, self.window.size, "", 0)
 
     def _message(self, descriptor: Descriptor, place: int, end: int, path: str, depth: int) -> bytes:
@@ -149,24 +149,24 @@ class Hollow:
                 if after:
                     place = after
                     continue
-            known = fields.get(number)
-            if known is None or wire not in known.wires:
+            info = fields.get(number)
+            if info is None or wire not in info.wires:
                 place = self._skip(number, wire, place, end, path, depth)
                 if number != MARK_NUMBER or wire != 2 or not self._private(start, place):
                     out.append(self.window.bytes(start, place))
                 continue
-            name = f"{path}.{known.name}" if path else known.name
-            if known.message is None:
+            name = f"{path}.{info.name}" if path else info.name
+            if info.message is None:
                 place = self._skip(number, wire, place, end, name, depth)
-                whole = self.window.bytes(start, place)
-                self._check(known, wire, whole, start, name)
-                out.append(whole)
+                content = self.window.bytes(start, place)
+                self._check(info, wire, content, start, name)
+                out.append(content)
                 continue
-            if known.repeated:
+            if info.repeated:
                 counts[number] = counts.get(number, -1) + 1
                 name = f"{name}[{counts[number]}]"
             stop, place = self._length(place, end, name)
-            body = self._message(known.message, place, stop, name, depth + 1)
+            body = self._message(info.message, place, stop, name, depth + 1)
             out += (varint(tag), varint(len(body)), body)
             place = stop
         if blob is not None:
@@ -180,16 +180,16 @@ class Hollow:
         if tag < 0:
             raise self.window.error(place, "the file ends inside a field's tag", path)
         if tag >> 3 == 0 or tag >= 1 << 32 or tag & 7 > 5:
-            raise self.window.error(place, "this is no field's tag", path)
+            raise self.window.error(place, "invalid field tag", path)
         return tag, after
 
     def _length(self, place: int, end: int, path: str) -> tuple[int, int]:
-        """Return where a field of given length ends, and where its content begins."""
+        """Return the places where a field ends and where its content begins."""
         length, after = self.window.varint(place, end)
         if length < 0:
             raise self.window.error(place, "the file ends inside a field's length", path)
         if length > end - after:
-            problem = f"a length of {length} bytes where {end - after} remain: truncated or malformed"
+            problem = f"a field of {length} bytes, but {end - after} remain: truncated or malformed"
             raise self.window.error(place, problem, path)
         return after + length, after
 
@@ -203,10 +203,12 @@ class Hollow:
         if wire == 0:
             value, after = self.window.varint(place, end)
             if value < 0:
-                raise self.window.error(place, "the file ends inside a number, or this is none", path)
+                raise self.window.error(place, "the file ends inside a number, or the number is malformed", path)
             return after
         if wire == 4 or depth > DEPTH_LIMIT:
-            problem = "a group ends that did not begin" if wire == 4 else f"groups nest deeper than {DEPTH_LIMIT}"
+            problem = (
+                "the end of a group without its beginning" if wire == 4 else f"groups nest deeper than {DEPTH_LIMIT}"
+            )
             raise self.window.error(place, problem, path)
         while True:
             tag, after = self._tag(place, end, path)
@@ -215,28 +217,28 @@ class Hollow:
             place = self._skip(tag >> 3, tag & 7, after, end, path, depth + 1)
 
     def _private(self, start: int, end: int) -> bool:
-        """Whether a mark is one that only has meaning inside a running program."""
+        """Whether a mark has a meaning inside a running program only."""
         return field_content(self.window.bytes(start, min(end, start + 16)))[:1] in (WHERE, BLOB)
 
-    def _check(self, known: _Known, wire: int, whole: bytes, start: int, name: str) -> None:
-        if known.text:
+    def _check(self, info: _Field, wire: int, content: bytes, start: int, name: str) -> None:
+        if info.text:
             try:
-                field_content(whole).decode()
+                field_content(content).decode()
             except UnicodeDecodeError:
-                raise self.window.error(start, "this string is not UTF-8", name) from None
-        elif wire == 2 and known.repeated and known.wires[0] != 2:
-            body, size = field_content(whole), _FIXED.get(known.wires[0])
+                raise self.window.error(start, "the string is not UTF-8", name) from None
+        elif wire == 2 and info.repeated and info.wires[0] != 2:
+            body, size = field_content(content), _FIXED.get(info.wires[0])
             if len(body) % size if size else body[-1:] >= b"\x80":
                 raise self.window.error(start, "the list of numbers ends inside a number", name)
 
     def _payload(self, blob: Payload, number: int, wire: int, start: int, place: int, end: int) -> int:
-        """Note values at `place`; return the place after them, or 0 if these are none."""
+        """Record the values at `place`; return the place after them, or 0 if the field holds none."""
         size = PAYLOADS[number].itemsize
         segments = blob.segments.setdefault(number, [])
         if wire == 2:
             stop, place = self._length(place, end, blob.path)
             if (stop - place) % size:
-                problem = f"{stop - place} bytes of values, which is not a multiple of {size}"
+                problem = f"{stop - place} bytes of values, expected a multiple of {size}"
                 raise self.window.error(place, problem, blob.path)
             segments.append(Segment(place, (stop - place) // size, tagged=False))
             return stop
@@ -249,7 +251,7 @@ class Hollow:
         return start + count * (size + 1)
 
     def _run(self, tag: bytes, step: int, start: int, end: int) -> int:
-        """Return how many values with the same one-byte tag follow each other."""
+        """Return the number of consecutive values with the same one-byte tag."""
         count, total = 0, (end - start) // step
         while count < total:
             block = self.window.bytes(start + count * step, start + min(total, count + _RUN) * step)
@@ -272,6 +274,6 @@ def _read_varint(data: bytes, place: int) -> tuple[int, int]:
     return value, place
 
 
-def field_content(whole: bytes) -> bytes:
-    """Return the content of a field given by its length: what follows tag and length."""
-    return whole[_read_varint(whole, _read_varint(whole, 0)[1])[1] :]
+def field_content(field: bytes) -> bytes:
+    """Return the content of a length-delimited field, without tag and length."""
+    return field[_read_varint(field, _read_varint(field, 0)[1])[1] :]

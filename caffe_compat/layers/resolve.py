@@ -152,7 +152,7 @@ def _near(spec: LayerSpec, path: str, stranger: UnknownField) -> str | None:
         for fork in layer.forks or ("",):
             added = schema_of(layer, fork).get(_message(path))
             names |= set(added.DESCRIPTOR.fields_by_name) if added else set()
-    return nearest(stranger.field, names | ({stranger.meant} if stranger.meant else set()))
+    return nearest(stranger.field, names | ({stranger.suggestion} if stranger.suggestion else set()))
 
 
 def _hint(stranger: UnknownField, forks: Sequence[str], type_: str) -> str:

@@ -1,1 +1,1 @@
-"""The process: threads, memory, and closing what is open at its end."""
+"""The process: threads, memory, and resources that are closed at exit."""

@@ -1,7 +1,7 @@
-"""What holds a thread or a file of a C library is closed by whoever opened it, and at the program's end at the latest.
+"""Close objects that hold a thread or a file of a C library at the program's exit, unless they were closed before.
 
-While the interpreter takes itself apart, a thread is stopped wherever it is, with the locks it holds, and libraries
-such as h5py are gone before the objects that need them. So nothing of that kind may be open any more by then.
+While the interpreter shuts down, threads are stopped together with the locks they hold, and libraries such as h5py are
+unloaded before the objects that need them. All such objects must be closed by then.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _numbers = count()
 
 
 class Closing:
-    """Base of what can be closed: a context manager; closing twice does no harm."""
+    """Base class of closable context managers; closing twice is harmless."""
 
     def close(self) -> None:
-        """Give up what is held open."""
+        """Release the resources."""
 
     def __enter__(self) -> Self:
         return self
@@ -30,7 +30,7 @@ class Closing:
 
 
 def close_at_exit(item: Closing) -> None:
-    """Close something when the program ends, unless it is gone by then; what was opened last is closed first."""
+    """Close an object at the program's exit, if it still exists; the last one opened is closed first."""
     _open[next(_numbers)] = item
 
 

@@ -1,8 +1,8 @@
-"""Keep the memory of freed blobs for the next ones.
+"""Keep the memory of freed blobs for new blobs.
 
-glibc gives blocks over 32 MiB back to the system when they are freed and asks for new, zeroed pages for the next. A
-pass of CNN+D at batch 128 does that with 0.8 GB, a training iteration with 2 GB, and both spend up to 40 % of their
-time there (on virtual machines). Kept, a training process holds its peak and up to half of it more.
+glibc returns freed blocks over 32 MiB to the system, and requests new, zeroed pages for the next. A pass of CNN+D at
+batch 128 does so with 0.8 GB, a training iteration with 2 GB, and both spend up to 40 % of their time on it (on virtual
+machines). If the memory is kept, a training process holds up to 1.5 times its peak.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _NEVER = 2**31 - 1
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell glibc, for the rest of this process, to keep what is freed; return whether it took the advice.
+    """Make glibc keep freed memory for the rest of this process; return whether that succeeded.
 
-    A solver that trains on the CPU and the command line's train and test do this. Call it yourself before passes of
-    large batches in your own program; elsewhere than on Linux with glibc it does nothing.
+    A solver on the CPU and the commands train and test call it. Call it in your own program before passes of large
+    batches. On systems other than Linux with glibc it does nothing.
     """
     if sys.platform != "linux":
         return False
@@ -30,7 +30,7 @@ def keep_freed_memory() -> bool:
 
 
 def physical_memory() -> int:
-    """Return the machine's memory in bytes; more than any machine has where the system does not tell."""
+    """Return the machine's memory in bytes, or `sys.maxsize` if the system does not state it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -1,8 +1,8 @@
-"""How many threads torch computes with: one in a forked process, one for passes too small to be worth sharing out.
+"""Choose the number of torch's threads: one in a forked process, and one for small passes.
 
-The threads of a loop wait for each other at its end. One that other programs have taken the core from is waited for,
-in milliseconds; a whole pass of a small net takes less. (They also give their core away soon
-while they wait: see ``GOMP_SPINCOUNT`` in :mod:`caffe_compat`.)
+The threads of a loop wait for each other at its end. If another program has taken the core of one, the others wait for
+milliseconds, more than the whole pass of a small net takes. (Waiting threads soon yield their core: see
+``GOMP_SPINCOUNT`` in :mod:`caffe_compat`.)
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from pathlib import Path
 import torch
 
 SMALL = 1 << 26
-"""Work, in multiply-accumulates, that one thread does in some 2 ms."""
+"""Multiply-accumulates that one thread computes in about 2 ms."""
 
-# OpenMP's threads do not live on in a child, and the first loop that is shared out among them waits for them for good.
+# OpenMP's threads do not survive a fork: the child's first parallel loop would wait for them forever.
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @contextmanager
 def threads_for(work: float) -> Iterator[None]:
-    """Compute with one thread in this block if `work` is small; with as many as there were, otherwise.
+    """Use one thread in this block if `work` (in multiply-accumulates) is small, else the number set before.
 
-    Only the calling thread's loops are meant: ``torch.set_num_threads`` would also count for threads that torch meets
-    for the first time meanwhile, for good.
+    Only loops of the calling thread are affected: ``torch.set_num_threads`` would also affect, for good, threads that
+    use torch for the first time meanwhile.
     """
     limit = _limit() if work <= SMALL else None
-    before = torch.get_num_threads()  # torch sets a new thread's number when it is first asked
-    if limit is None or before == 1:
+    threads = torch.get_num_threads()  # asking makes torch initialise a new thread
+    if limit is None or threads == 1:
         yield
         return
     restore = limit(1, 1)
     try:
         yield
     finally:
-        limit(before, restore)
+        limit(threads, restore)
 
 
 @functools.cache
 def _limit() -> Callable[[int, int], int] | None:
-    """Return what sets the numbers of OpenMP's and of MKL's threads, and returns MKL's last; None on other systems."""
+    """Return a function that sets the threads of OpenMP and MKL and returns MKL's previous number, or None."""
     library = next(Path(torch.__file__).with_name("lib").glob("libtorch_cpu.*"), None)
     try:
         torchs = ctypes.PyDLL(str(library))

@@ -1,4 +1,4 @@
-"""What the older forms of nets and solvers called things (BVLC Caffe 9b89154, src/caffe/util/upgrade_proto.cpp)."""
+"""Names of types and fields in old definitions (BVLC Caffe 9b89154, src/caffe/util/upgrade_proto.cpp)."""
 
 V1_TYPES = {
     "NONE": "",
@@ -81,7 +81,7 @@ V0_PARAMS = {
     "infogain_loss": "infogain_loss_param",
     "concat": "concat_param",
 }
-# Field of a V0 layer: the types that may have it, and its name in their *_param.
+# Fields of a V0 layer: the types that may have them, and their names in the *_param.
 V0_FIELDS = {
     "num_output": (("conv", "innerproduct"), "num_output"),
     "biasterm": (("conv", "innerproduct"), "bias_term"),

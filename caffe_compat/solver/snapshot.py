@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import SolverError
-from caffe_compat.formats.snapshots import check_names
+from caffe_compat.formats.snapshots import require_names
 
 if TYPE_CHECKING:
     from caffe_compat.schema.caffe_pb2 import SolverParameter
@@ -51,7 +51,7 @@ def check_layer_names(names: Iterable[str], param: SolverParameter) -> None:
     FileError
     """
     if param.snapshot_format == param.HDF5:
-        check_names(names, str(snapshot_path(param, 0, ".caffemodel.h5")))
+        require_names(names, str(snapshot_path(param, 0, ".caffemodel.h5")))
 
 
 def snapshot_path(param: SolverParameter, iteration: int, extension: str) -> Path:

@@ -26,7 +26,7 @@ from caffe_compat.data.mt19937 import Mersenne, shuffled
 from caffe_compat.data.origin import At
 from caffe_compat.data.write_db import new_database
 from caffe_compat.errors import DataError
-from caffe_compat.formats.image_size import too_many
+from caffe_compat.formats.image_size import size_problem
 from caffe_compat.schema import caffe_pb2 as pb
 
 Report = Callable[[str], None]
@@ -114,7 +114,7 @@ def convert_imageset(
         if no image could be stored; if `options` are strict and an image cannot be read; if they check sizes and an
         image differs; if the target size has too many pixels.
     """
-    if options.resize and (problem := too_many(options.resize[1], options.resize[0])):
+    if options.resize and (problem := size_problem(options.resize[1], options.resize[0])):
         raise DataError(problem, code="too-large", field="resize", value=options.resize)
     if shuffle_seed is not None:
         report("Shuffling data")

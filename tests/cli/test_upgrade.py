@@ -65,9 +65,9 @@ def test_a_tool_for_nets_refuses_solvers_and_conversely(folder, capsys):
     (folder / "net.prototxt").write_text(V1)
     (folder / "solver.prototxt").write_text('net: "a" base_lr: 0.5 lr_policy: "fixed" max_iter: 3')
     assert main(["upgrade_solver_proto_text", "net.prototxt", "x"]) == 1
-    assert "a solver is expected" in capsys.readouterr().err
+    assert "expected a solver" in capsys.readouterr().err
     assert main(["upgrade_net_proto_text", "solver.prototxt", "x"]) == 1
-    assert "a net is expected" in capsys.readouterr().err
+    assert "expected a net" in capsys.readouterr().err
     assert not (folder / "x").exists()
 
 

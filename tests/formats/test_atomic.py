@@ -1,4 +1,4 @@
-"""What has a file's final name is always whole."""
+"""A file under its final name is always complete."""
 
 import fcntl
 import os
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from caffe_compat.errors import FileError
 from caffe_compat.formats import partial_file as engines
 from caffe_compat.formats.files import (
     PARTIAL,
@@ -25,6 +24,7 @@ from caffe_compat.formats.files import (
 from caffe_compat.schema.caffe_pb2 import NetParameter
 from matlab_ports._support import partial_file as ports
 from tests.conftest import ROOT
+from tests.refusals import refused
 
 
 def test_the_final_name_appears_at_the_end(tmp_path):
@@ -47,8 +47,8 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_full_disk_is_an_error_with_the_files_name(tmp_path):
-    with pytest.raises(FileError, match=r"f: cannot be written: No space left"), atomic_path(tmp_path / "f"):
+def test_a_full_disk_is_refused_with_the_files_name(tmp_path):
+    with refused("file-unwritable", file="f"), atomic_path(tmp_path / "f"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 
@@ -104,7 +104,7 @@ def hold(module, path):
 
 
 @pytest.mark.parametrize("module", [engines, ports], ids=["engine", "ports"])
-def test_what_a_killed_run_left_is_removed_at_the_next_start_and_what_another_is_writing_is_not(module, tmp_path):
+def test_files_of_killed_runs_are_removed_and_files_being_written_are_not(module, tmp_path):
     living, whole = hold(module, tmp_path / "a")
     killed, half = hold(module, tmp_path / "b")
     killed.kill()
@@ -112,20 +112,20 @@ def test_what_a_killed_run_left_is_removed_at_the_next_start_and_what_another_is
     (tmp_path / ".c.12-abcdef").mkdir()
     (tmp_path / ".c.12-abcdef.partial").mkdir()
     (tmp_path / ".c.12-abcdef.partial" / "data.mdb").touch()
-    (tmp_path / ".d.h5.0badcafe.partial").touch()  # of a journal, from which a run goes on
+    (tmp_path / ".d.h5.0badcafe.partial").touch()  # of a journal, from which a run resumes
     assert half.exists()
     module.remove_abandoned.cache_clear()  # as in a new process
     with module.partial_file(tmp_path / "e"):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {whole.name, ".c.12-abcdef", ".d.h5.0badcafe.partial", "e"}
     with whole.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as HDF5 does with what has just got its name
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as HDF5 locks a file that just got its name
     living.communicate("")
     assert living.returncode == 0
     assert (tmp_path / "a").read_text() == "whole"
 
 
-def test_a_command_removes_what_a_killed_one_left(tmp_path):
+def test_a_command_removes_the_files_of_a_killed_command(tmp_path):
     (tmp_path / "out").mkdir()
     killed, half = hold(engines, tmp_path / "out" / "old.pt")
     killed.kill()
@@ -158,7 +158,7 @@ for _ in sys.stdin:  # for every line one process that writes until it is killed
 """
 
 
-def test_kill_9_leaves_no_half_file_under_a_final_name(tmp_path):
+def test_kill_9_leaves_no_incomplete_file_under_a_final_name(tmp_path):
     stopped_inside = 0
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path)],

@@ -111,7 +111,7 @@ def test_six_hundred_damaged_caffemodels_are_read_or_refused(tmp_path):
     assert 10 < read < 590
 
 
-def test_noise_is_refused_or_read_as_nothing_much(tmp_path):
+def test_noise_is_refused_or_read_as_a_nearly_empty_message(tmp_path):
     rng, refused = random.Random(3), 0
     for size in range(1, 400):
         (tmp_path / "f").write_bytes(rng.randbytes(size))

@@ -1,4 +1,4 @@
-"""HDF5 that cannot be written to its end is one line of error, exit code 1, and no trace, wherever the limit is met."""
+"""A command that cannot finish an HDF5 file writes one line, exits with 1, and leaves nothing, at any limit."""
 
 import json
 import os
@@ -48,12 +48,12 @@ def run(command, limit):
         sys.exit(eval(command))
     os.close(writing)
     with os.fdopen(reading) as pipe:
-        told = pipe.read()
+        stderr = pipe.read()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     new = {name: os.path.getsize(name) for name in sorted(set(os.listdir()) - before)}
     for name in new:
         os.unlink(name)
-    return code, told, new
+    return code, stderr, new
 
 count = int(sys.argv[2])
 for name, (modules, command) in json.loads(sys.argv[1]).items():
@@ -117,30 +117,30 @@ def check(folder, names, count):
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    whole = {name: (code, told, new) for name, limit, code, told, new in lines if limit is None}
+    whole = {name: (code, stderr, new) for name, limit, code, stderr, new in lines if limit is None}
     assert whole.keys() == set(names)
-    for name, (code, told, new) in whole.items():
-        assert (code, bool(new)) == (0, True), (name, told)
+    for name, (code, stderr, new) in whole.items():
+        assert (code, bool(new)) == (0, True), (name, stderr)
     limited = [line for line in lines if line[1] is not None]
     assert len(limited) == len(names) * (count + 1)
-    for name, limit, code, told, new in limited:
-        assert code == 1, (name, limit, code, told)
-        reason = told.rstrip("\n").rpartition("\n")[2]
-        assert reason.endswith(("File too large", "File too large)")) or "no room for" in reason, (name, limit, told)
-        assert "Traceback" not in told
+    for name, limit, code, stderr, new in limited:
+        assert code == 1, (name, limit, code, stderr)
+        reason = stderr.rstrip("\n").rpartition("\n")[2]
+        assert reason.endswith(("File too large", "File too large)")) or "no room for" in reason, (name, limit, stderr)
+        assert "Traceback" not in stderr
         assert new.items() <= whole[name][2].items(), (name, limit, new)  # a whole one before the one that fails
 
 
-def test_a_file_that_may_not_grow_is_one_error_and_no_half_file(folder):
+def test_a_limit_on_file_sizes_is_one_error_and_leaves_no_incomplete_file(folder):
     check(folder, ["convert", "savemat"], 1)
 
 
 @pytest.mark.slow
-def test_wherever_the_limit_is_met(folder):
+def test_every_limit_is_one_error_and_leaves_no_incomplete_file(folder):
     check(folder, COMMANDS, 40)
 
 
-def test_both_packages_write_by_the_same_text():
+def test_both_packages_have_the_same_source():
     for ours, port in ((hdf5_writer, port_hdf5_writer), (partial_file, port_partial_file)):
         assert Path(ours.__file__).read_text() == Path(port.__file__).read_text()
 
@@ -150,7 +150,7 @@ def writer(request):
     return request.param.hdf5_writer
 
 
-def test_adding_that_fails_leaves_the_file_as_it_was(writer, tmp_path):
+def test_a_failed_addition_leaves_the_file_unchanged(writer, tmp_path):
     path = tmp_path / "a.h5"
     path.touch()
     with writer(path, "w") as file:
@@ -168,7 +168,7 @@ def test_adding_that_fails_leaves_the_file_as_it_was(writer, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_room_that_was_asked_for_is_used_and_the_rest_given_back(writer, tmp_path):
+def test_reserved_space_is_used_and_the_rest_released(writer, tmp_path):
     path = tmp_path / "a.h5"
     path.write_bytes(bytes(1_000_000))
     with writer(path, "w") as file:

@@ -62,7 +62,7 @@ def no_values(message):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_message_comes_back_through_text(name):
+def test_every_message_survives_a_round_trip_through_text(name):
     cls = getattr(caffe_pb2, name)
     rng = random.Random(name)
     for _ in range(6):
@@ -75,7 +75,7 @@ def test_every_message_comes_back_through_text(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_message_comes_back_through_binary(name, tmp_path):
+def test_every_message_survives_a_round_trip_through_binary(name, tmp_path):
     cls = getattr(caffe_pb2, name)
     rng = random.Random(name)
     for _ in range(6):

@@ -66,7 +66,7 @@ def test_every_message_has_the_recorded_fields_in_the_recorded_order(recorded):
         assert [described(f) for f in message.fields] == expected, name
 
 
-def test_every_default_is_the_recorded_one(recorded):
+def test_every_default_equals_the_recorded_default(recorded):
     count = 0
     for name, message in caffe_pb2.DESCRIPTOR.message_types_by_name.items():
         for field, expected in zip(message.fields, recorded["messages"][name]["fields"], strict=True):
@@ -87,14 +87,14 @@ def test_every_enum_has_the_recorded_identifiers(recorded):
         assert enums(message.enum_types) == recorded["messages"][name]["enums"], name
 
 
-def test_no_message_claims_the_number_of_our_notes():
+def test_no_message_uses_the_number_of_marks():
     messages = caffe_pb2.DESCRIPTOR.message_types_by_name.values()
     assert messages
     for message in messages:
         assert MARK_NUMBER not in message.fields_by_number
 
 
-def test_messages_of_package_caffe_live_in_the_same_process():
+def test_messages_of_package_caffe_can_be_loaded_in_the_same_process():
     file = descriptor_pb2.FileDescriptorProto()
     caffe_pb2.DESCRIPTOR.CopyToProto(file)
 

@@ -86,7 +86,7 @@ def test_blobs_of_an_own_type_are_trained_saved_and_read(tmp_path):
     ("body", "shapes", "problem"),
     [
         ("snake_param { sped: 1 }", [(2, 3)], r"a.prototxt:2: layer 'l': snake_param.sped: no such field \(did you mean 'speed'\?\)"),
-        ("snake_param { speed: fast }", [(2, 3)], "snake_param.speed: a number is expected, not fast"),
+        ("snake_param { speed: fast }", [(2, 3)], "snake_param.speed: expected a number, got fast"),
         ("snack_param { }", [(2, 3)], "snack_param: .*did you mean 'snake_param'"),
         ("norm_param { }", [(2, 3)], "norm_param: .*ssd has it, but not for a Snake layer"),
     ],

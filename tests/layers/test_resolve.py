@@ -92,7 +92,7 @@ def test_a_fork_nobody_knows_is_refused():
         ("Normalize", "norm_param { across_spatail: true }", r"norm_param.across_spatail: no such field .did you mean 'across_spatial'"),
         ("Normalize", "norm_pram { }", r"net.prototxt:2:\d+: .*norm_pram: .*did you mean 'norm_param'"),
         ("Normalize", "norm_param { scale_filler { typ: 'x' } }", "norm_param.scale_filler.typ: no such field .did you mean 'type'"),
-        ("Normalize", "norm_param { eps: x }", "norm_param.eps: a number is expected"),
+        ("Normalize", "norm_param { eps: x }", "norm_param.eps: expected a number"),
         ("BN", "bn_param { frozen: true bn_mode: LEARN }", "bn_param.bn_mode"),
         ("DetectionOutput", "detection_output_param { code_type: CENTRE }", "code_type: no such value: CENTRE"),
         ("ReLU", "norm_param { }", "norm_param: .*ssd has it, but not for a ReLU layer"),

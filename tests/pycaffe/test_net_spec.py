@@ -191,8 +191,8 @@ def test_a_bottom_that_is_no_top_is_a_type_error():
         (dict(num_output=-1), ValueError, "from 0 to 4294967295"),
         (dict(num_output=[1, 2]), AttributeError, "holds one value"),
         (dict(engine="CUDA"), ValueError, "DEFAULT or CAFFE or CUDNN"),
-        (dict(num_output=dict(a=1)), AttributeError, "plain values"),
-        (dict(kernel_size=dict(a=1)), AttributeError, "plain values"),
+        (dict(num_output=dict(a=1)), AttributeError, "holds scalars"),
+        (dict(kernel_size=dict(a=1)), AttributeError, "holds scalars"),
         (dict(weight_filler=3), TypeError, "dict"),
     ],
 )

@@ -25,7 +25,7 @@ def _python(code: str, *args: str) -> str:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc is meant")
-def test_keeping_freed_memory_spares_the_page_faults_of_the_next_blobs() -> None:
+def test_keeping_freed_memory_avoids_page_faults_of_the_next_blobs() -> None:
     kept, returned = (int(_python(FAULTS, mode)) for mode in ("keep", "return"))
     assert kept < returned / 10
     assert returned >= 4 * 132  # passes over two blobs of 132 MiB, in pages of 2 MiB at the largest
@@ -36,12 +36,12 @@ def test_importing_the_package_and_its_files_imports_no_torch() -> None:
     assert _python(code) == "False\n"
 
 
-def test_every_public_name_can_be_had() -> None:
+def test_every_public_name_can_be_imported() -> None:
     code = "import caffe_compat as c; print(all(getattr(c, name) is not None for name in c.__all__))"
     assert _python(code) == "True\n"
 
 
-def test_parameters_beyond_the_machines_memory_are_refused_before_any_is_made(monkeypatch) -> None:
+def test_parameters_larger_than_the_machines_memory_are_refused_first(monkeypatch) -> None:
     from caffe_compat.build import net as nets
     from caffe_compat.errors import NetError
     from caffe_compat.formats.files import parse_text

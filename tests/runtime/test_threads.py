@@ -86,7 +86,7 @@ def test_a_process_forked_after_a_pass_runs_the_net_too(tmp_path, count):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_a_forked_process_goes_on_with_the_data_where_its_parent_stands(fed, tmp_path):
+def test_a_forked_process_continues_at_its_parents_position_in_the_data(fed, tmp_path):
     code = """
 import os, sys, signal
 import caffe_compat.pycaffe as caffe
@@ -126,14 +126,14 @@ def test_small_passes_run_on_one_thread_and_larger_ones_on_all(tmp_path, two_thr
     assert torch.get_num_threads() == 2
 
 
-def test_what_was_asked_for_is_never_exceeded(tmp_path, two_threads):
+def test_the_number_set_by_the_user_is_never_exceeded(tmp_path, two_threads):
     torch.set_num_threads(1)
     (tmp_path / "net.prototxt").write_text(NET)
     assert counts_of(load_net(tmp_path / "net.prototxt"), (16, 3, 64, 64)) == {1}
     assert torch.get_num_threads() == 1
 
 
-def test_threads_that_begin_during_a_small_pass_have_all(two_threads):
+def test_threads_started_during_a_small_pass_use_all_cores(two_threads):
     seen = []
     with threads.threads_for(1):
         beside = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
@@ -142,7 +142,7 @@ def test_threads_that_begin_during_a_small_pass_have_all(two_threads):
     assert seen == [2]
 
 
-def test_an_error_in_a_small_pass_leaves_the_number_as_it_was(tmp_path, two_threads):
+def test_an_error_in_a_small_pass_restores_the_number(tmp_path, two_threads):
     (tmp_path / "net.prototxt").write_text(SMALL)
     with pytest.raises(RuntimeError, match=r"channels|shape"):
         load_net(tmp_path / "net.prototxt")(torch.zeros(1, 2, 4, 4))
@@ -150,7 +150,7 @@ def test_an_error_in_a_small_pass_leaves_the_number_as_it_was(tmp_path, two_thre
 
 
 @pytest.mark.parametrize(("text", "count"), [(SMALL, 1), (NET, 2)])
-def test_pycaffe_does_as_much(tmp_path, two_threads, text, count):
+def test_pycaffe_uses_as_many_threads(tmp_path, two_threads, text, count):
     (tmp_path / "net.prototxt").write_text("force_backward: true\n" + text)
     net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
     seen = []
@@ -162,7 +162,7 @@ def test_pycaffe_does_as_much(tmp_path, two_threads, text, count):
     assert torch.get_num_threads() == 2
 
 
-def test_a_reshaped_net_of_pycaffe_is_judged_anew(tmp_path, two_threads):
+def test_reshaping_a_net_of_pycaffe_updates_its_threads(tmp_path, two_threads):
     (tmp_path / "net.prototxt").write_text(SMALL)
     net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
     seen = []
@@ -195,7 +195,7 @@ def test_the_net_that_torch_exports_is_the_same(tmp_path, two_threads):
 @pytest.mark.parametrize(
     ("given", "spins"), [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
 )
-def test_waiting_threads_give_their_cores_away_unless_the_user_says_otherwise(given, spins):
+def test_waiting_threads_yield_their_cores_unless_the_user_sets_otherwise(given, spins):
     environment = {
         name: value for name, value in os.environ.items() if name not in {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
     }

@@ -66,7 +66,7 @@ def examine(file: Path) -> Outcome:
         try:
             net = read_net(file)
         except FileError as error:
-            if "a net is expected" not in str(error):
+            if "expected a net" not in str(error):
                 raise
             return _solver(out)
         out.parsed = same(parse_text(format_text(net), type(net)), net)

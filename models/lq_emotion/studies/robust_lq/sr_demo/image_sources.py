@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
-from caffe_compat.formats.image_size import open_picture
+from caffe_compat.formats.image_size import open_image
 
 Say = Callable[[str], None]
 Pixels = npt.NDArray[np.uint8]
@@ -118,7 +118,7 @@ def _source(path: Path, number: int, held_out: bool) -> ImageSource:  # noqa: FB
 
 def _read(path: Path) -> Pixels:
     try:
-        with open_picture(path) as picture:
+        with open_image(path) as picture:
             if picture.mode[:1] in ("I", "F"):
                 kind = f"holds pixels of kind {picture.mode}"
                 raise DataError(kind, file=path, hint="convert it to 8-bit RGB")
