@@ -1,4 +1,4 @@
-"""Where nets run: the user's choice, or a CUDA device where there is one."""
+"""Choose the device that nets run on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 
 from caffe_compat.errors import SolverError
 
-_KINDS = "auto, cpu, cuda, cuda:1"
+_KINDS = "auto, cpu, cuda or cuda:N"
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name; ``auto`` is the first CUDA device, or the CPU where there is none.
+    """Return the device of a name; ``auto`` is the first CUDA device, or the CPU if there is none.
 
     Raises
     ------
@@ -23,9 +23,10 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise SolverError("no such device", field="--device", value=name, hint=_KINDS) from None
+        raise SolverError("no such device", code="name-unknown", field="--device", value=name, hint=_KINDS) from None
     if device.type not in {"cpu", "cuda"}:
-        raise SolverError("is not supported", field="--device", value=name, hint=_KINDS)
+        raise SolverError("is not supported", code="unsupported", field="--device", value=name, hint=_KINDS)
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise SolverError(f"there are {count} CUDA devices here", field="--device", value=name, hint="--device cpu")
+        problem = f"this machine has {count} CUDA devices"
+        raise SolverError(problem, code="out-of-range", field="--device", value=name, hint="--device cpu")
     return device

@@ -1,4 +1,4 @@
-"""JSON files as the commands write them: read with clear errors, written complete or not at all."""
+"""Read JSON files with errors that name them, and write them complete or not at all."""
 
 from __future__ import annotations
 
@@ -13,38 +13,40 @@ from caffe_compat.formats.files import atomic_path
 
 
 def read_json(path: Path) -> Any:
-    """Return the object in a JSON file, as the commands write one; None where there is no file.
+    """Return the object in a JSON file; None if there is no file.
 
     Raises
     ------
     FileError
-        It is no JSON, or no object.
+        The file is not JSON, or holds no object.
     """
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise FileError(f"is no JSON: {error}", file=path, hint="remove it") from None
+        raise FileError(f"is not JSON: {error}", code="syntax", file=path, hint="remove it") from None
     if not isinstance(content, dict):
-        raise FileError("holds no JSON object; a command writes one here", file=path, hint="remove it")
+        raise FileError(
+            "holds no JSON object, as a command writes it", code="wrong-format", file=path, hint="remove it"
+        )
     return content
 
 
 @contextmanager
 def contents_of(path: Path, hint: str = "remove it and run again") -> Iterator[None]:
-    """Around what takes values out of a JSON file: one that does not hold them is an error that names the file.
+    """Turn the errors of code that reads values out of a JSON file into one error that names the file.
 
     Raises
     ------
     FileError
-        A value is missing, or is of another kind than a command writes there.
+        A value is missing, or of another type than a command writes.
     """
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         problem = f"does not hold what a command writes there ({type(error).__name__}: {error})"
-        raise FileError(problem, file=path, hint=hint) from error
+        raise FileError(problem, code="damaged-file", file=path, hint=hint) from error
 
 
 def write_json(value: Any, path: Path) -> None:

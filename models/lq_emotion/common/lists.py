@@ -1,4 +1,4 @@
-"""Lists of files, one name a line, as HDF5Data reads them."""
+"""Write lists of files, one name per line, as HDF5Data reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from caffe_compat.formats.files import atomic_path
 
 
 def write_list(files: Sequence[Path], path: Path) -> None:
-    """Write a list of HDF5 files as HDF5Data reads it; names are relative to the list, so that both can be moved."""
+    """Write a list of HDF5 files with names relative to the list, so that both can be moved together."""
     write_lines([_relative(file, path) for file in files], path)
 
 

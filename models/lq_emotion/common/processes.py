@@ -1,7 +1,7 @@
-"""Work side by side: processes that are started for one piece of work, and end with it and with their parent.
+"""Run tasks in parallel, in processes that end with the work and with their parent.
 
-The parent holds the only writing end of a pipe. Whatever becomes of it, the pipe closes then, on every platform: its
-processes drop what they are doing, which cleans up as after Ctrl-C, and are gone a few seconds later in any case.
+The parent holds the only writing end of a pipe. When the parent ends, however it ends, the pipe closes on every
+platform; the processes then drop their tasks, which clean up as after Ctrl-C, and end a few seconds later in any case.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from caffe_compat.errors import CaffeCompatError
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# Seconds that a task gets to clean up in when it is dropped: a training takes a snapshot.
+# Seconds in which a dropped task can clean up: a training takes a snapshot.
 _GRACE = 5.0
-# What libraries of numbers look up, when they are loaded, for the number of their threads.
+# Numerical libraries read these for their number of threads when they are loaded.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -34,7 +34,7 @@ class WorkerLostError(CaffeCompatError):
 
 
 class Processes:
-    """Processes that take tasks; made by `processes`."""
+    """A pool of processes, made by `processes`."""
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
@@ -48,13 +48,13 @@ class Processes:
 def processes(jobs: int) -> Iterator[Processes]:
     """Start up to `jobs` processes for as long as the context lasts.
 
-    Where the context is left with an error, what still runs is dropped. Scripts that come here need the usual
-    ``if __name__ == "__main__":``, as the processes import them.
+    If the context is left with an error, running tasks are dropped. Scripts need the usual
+    ``if __name__ == "__main__":``, because the processes import them.
 
     Raises
     ------
     WorkerLostError
-        A process was killed, perhaps for want of memory; at once, and the others are ended.
+        A process was killed, perhaps because memory ran out; the others are ended at once.
     """
     context = multiprocessing.get_context("spawn")
     reading, writing = context.Pipe(duplex=False)
@@ -64,9 +64,13 @@ def processes(jobs: int) -> Iterator[Processes]:
         yield Processes(pool)
         pool.shutdown()
     except BrokenProcessPool:
-        hint = "fewer --jobs take less"
+        hint = "fewer --jobs need less memory"
         raise WorkerLostError(
-            "a process was lost, perhaps for want of memory", field="--jobs", value=jobs, hint=hint
+            "a process was lost, perhaps because memory ran out",
+            code="worker-lost",
+            field="--jobs",
+            value=jobs,
+            hint=hint,
         ) from None
     finally:
         writing.close()
@@ -75,12 +79,12 @@ def processes(jobs: int) -> Iterator[Processes]:
 
 
 def as_done(jobs: int, task: Callable[..., _R], arguments: Iterable[tuple[Any, ...]]) -> Generator[_R]:
-    """Yield what a task returns for each of some arguments, whatever is done first, `jobs` at a time.
+    """Yield the results of a task for several arguments in the order of completion, `jobs` at a time.
 
     Raises
     ------
     WorkerLostError
-        See `processes`; what a task raises is raised here.
+        See `processes`. Errors of tasks are raised as well.
     """
     with processes(jobs) as workers:
         for future in as_completed([workers.submit(task, *each) for each in arguments]):

@@ -9,7 +9,7 @@ _PACKAGES = ("caffe-compat", "torch", "numpy", "scipy", "h5py", "opencv-python",
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of what computes; None for what is not installed as a package."""
+    """Return the versions of Python and of these packages; None for a package that is not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 

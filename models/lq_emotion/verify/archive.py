@@ -36,7 +36,9 @@ def archived(path: Path, suffixes: tuple[str, ...]) -> list[tuple[str, Opener]]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise FileError(f"cannot be read as a zip archive: {error}", file=path, hint="download it again") from None
+        raise FileError(
+            f"cannot be read as a zip archive: {error}", code="damaged-file", file=path, hint="download it again"
+        ) from None
     found: dict[str, Opener] = {}
     for member in members:
         name = member.filename
@@ -44,12 +46,13 @@ def archived(path: Path, suffixes: tuple[str, ...]) -> list[tuple[str, Opener]]:
             continue
         problem = "appears twice" if name in found else _problem(member)
         if problem:
-            raise FileError(f"{name!r} in this archive {problem}", file=path, hint="unpack it, and look what it is")
+            hint = "unpack the archive and inspect the file"
+            raise FileError(f"{name!r} in this archive {problem}", code="unsafe", file=path, value=name, hint=hint)
         found[name] = partial(_inflated, path, member)
     if not found:
         others = [member.filename for member in members if not member.is_dir()][:3]
         hint = f"it has {', '.join(map(repr, others))}" if others else "it is empty"
-        raise FileError(f"holds no {' or '.join(suffixes)}", file=path, hint=hint)
+        raise FileError(f"holds no {' or '.join(suffixes)}", code="empty", file=path, hint=hint)
     return list(found.items())
 
 
@@ -88,7 +91,9 @@ def _inflated(path: Path, member: zipfile.ZipInfo) -> Iterator[Path]:
             with zipfile.ZipFile(path) as archive, archive.open(member) as source, file.open("wb") as target:
                 _copy(source.read, target.write, member.file_size)
         except (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-            raise FileError(f"cannot be inflated: {error}", file=member.filename, hint="download it again") from None
+            hint = "download it again"
+            problem = f"cannot be inflated: {error}"
+            raise FileError(problem, code="damaged-file", file=member.filename, hint=hint) from None
         yield file
 
 

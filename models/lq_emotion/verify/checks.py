@@ -144,7 +144,7 @@ class Verify:
             for name in recordings_in(folder, "dev", self.partitions):
                 if (label := read_label_name(mat_path(folder, name))) != "valence":
                     problem = "nets are scored on valence, as in Table 1"
-                    raise DataError(problem, file=folder, field="labels", value=label)
+                    raise DataError(problem, code="mismatch", file=folder, field="labels", value=label)
         return Scoring(crops, self.cells, self.partitions, self.delay, self.device)
 
     def _setting(self, tools: _Tools) -> Result:
@@ -173,16 +173,17 @@ class Verify:
         for name in self.cells:
             if name not in names:
                 hint = did_you_mean(name, names) or f"there are {', '.join(names[:5])}"
-                raise DataError("is not among the files", field="--cell", value=name, hint=hint)
+                raise DataError("is not among the files", code="name-unknown", field="--cell", value=name, hint=hint)
 
     def _require_writable(self) -> None:
         """Refuse, before all work, a place where nothing can be written."""
         if self.out.is_dir():
-            raise FileError("this is a folder; a file is to be written", file=self.out, field="--out")
+            raise FileError("this is a folder; a file is expected", code="wrong-type", file=self.out, field="--out")
         if not self.out.absolute().parent.is_dir():
-            raise FileError("there is no such folder", file=self.out.parent, field="--out")
+            raise FileError("no such folder", code="file-missing", file=self.out.parent, field="--out")
         if not os.access(self.out.absolute().parent, os.W_OK):
-            raise FileError("cannot be written to", file=self.out.absolute().parent, field="--out")
+            folder = self.out.absolute().parent
+            raise FileError("cannot be written to", code="file-unwritable", file=folder, field="--out")
 
     def _before(self) -> Result | None:
         if self.against:

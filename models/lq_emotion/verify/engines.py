@@ -131,10 +131,12 @@ def opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise NetError(f"OpenCV, the second engine, cannot be imported: {error}", hint=hint) from None
+        problem = f"OpenCV, the second engine, cannot be imported: {error}"
+        raise NetError(problem, code="dependency-missing", hint=hint) from None
     if not hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"):
         version = getattr(cv2, "__version__", "?")
-        raise NetError(f"OpenCV {version}, the second engine, has no importer for Caffe's files", hint=hint)
+        problem = f"OpenCV {version}, the second engine, has no importer for Caffe's files"
+        raise NetError(problem, code="unsupported", hint=hint)
     return cv2
 
 
@@ -161,7 +163,8 @@ def run_opencv(held: Held, network: Network, inputs: Batch) -> Blobs:
         net.setInput(inputs, "data")
         found = net.forward(list(wanted.values()))
     except cv2.error as error:
-        raise WeightsError(f"OpenCV cannot run it: {' '.join(str(error).split())}", file=held.name) from None
+        problem = f"OpenCV cannot run it: {' '.join(str(error).split())}"
+        raise WeightsError(problem, code="unsupported", file=held.name) from None
     return {blob: np.asarray(value) for blob, value in zip(wanted, found, strict=True)}
 
 

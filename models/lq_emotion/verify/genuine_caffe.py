@@ -76,7 +76,7 @@ class Caffe:
             done = _python(self.python, _RUN, folder, "deploy.prototxt", str(weights), "inputs.npy", "outputs.npz")
             if done.returncode or not (folder / "outputs.npz").is_file():
                 lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-                raise WeightsError(f"Caffe cannot run it: {lines[-1]}", file=held.name)
+                raise WeightsError(f"Caffe cannot run it: {lines[-1]}", code="unsupported", file=held.name)
             with np.load(folder / "outputs.npz") as found:
                 return {blob: found[blob] for blob in last_layers(network) if blob in found.files}
 
@@ -94,7 +94,8 @@ def find_caffe(python: str | None = None) -> Caffe:
     chosen = python or sys.executable
     found = _probed(chosen)
     if python and found.version is None:
-        raise NetError(found.reason, field="--caffe", value=python, hint="a Python in which `import caffe` works")
+        hint = "name a Python in which `import caffe` works"
+        raise NetError(found.reason, code="dependency-missing", field="--caffe", value=python, hint=hint)
     return found
 
 

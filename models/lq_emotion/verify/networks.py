@@ -115,11 +115,17 @@ def _differences(held: Held, network: Network) -> list[CaffeCompatError]:
         else:
             hint = did_you_mean(layer, missing)
         problem = f"{network.name}, the nearest network, has no layer of this name"
-        problems.append(WeightsError(problem, file=held.name, layer=layer, hint=hint))
+        problems.append(WeightsError(problem, code="name-unknown", file=held.name, layer=layer, hint=hint))
     for layer in missing:
         problem = f"is not in the file; {network.name}, the nearest network, has it"
         problems.append(
-            WeightsError(problem, file=held.name, layer=layer, hint=f"blobs {_shown(network.shapes[layer])}")
+            WeightsError(
+                problem,
+                code="field-missing",
+                file=held.name,
+                layer=layer,
+                hint=f"blobs {_shown(network.shapes[layer])}",
+            )
         )
     return problems
 
@@ -128,10 +134,11 @@ def _misfits(file: str, layer: str, shapes: Sequence[Shape], network: Network) -
     wanted = network.shapes[layer]
     if len(shapes) != len(wanted):
         problem = f"{len(shapes)} blobs, {_shown(shapes)}; {network.name}, the nearest network, has {_shown(wanted)}"
-        return [WeightsError(problem, file=file, layer=layer, field="blobs")]
+        return [WeightsError(problem, code="wrong-count", file=file, layer=layer, field="blobs")]
     return [
         WeightsError(
             f"the shape is {_x(shape)}; {network.name}, the nearest network, has {_x(known)}",
+            code="shape-mismatch",
             file=file,
             layer=layer,
             field=f"blobs[{index}]",
@@ -174,17 +181,18 @@ def redefined(held: Held, network: Network) -> list[CaffeCompatError]:
     only_blobs = all(len(layer.blobs) for layer in recorded.values())  # some programs save no other layers
     for name in recorded.keys() - wanted.keys():
         problem = f"the net that wrote this file computes {recorded[name].type} here; {network.name} has no such layer"
-        problems.append(WeightsError(problem, file=held.name, layer=name))
+        problems.append(WeightsError(problem, code="mismatch", file=held.name, layer=name))
     for name, layer in wanted.items():
         if name not in recorded:
             if not only_blobs:
                 problem = f"the net that wrote this file has no such layer; {network.name} has, {layer.type}"
-                problems.append(WeightsError(problem, file=held.name, layer=name))
+                problems.append(WeightsError(problem, code="mismatch", file=held.name, layer=name))
             continue
         ours, theirs = _computes(layer), _computes(recorded[name])
         problems += [
             WeightsError(
                 f"recorded in this file, but {network.name} has {ours.get(key)}",
+                code="mismatch",
                 file=held.name,
                 layer=name,
                 field=key,

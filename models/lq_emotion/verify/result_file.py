@@ -45,15 +45,17 @@ def read_signed(path: Path) -> Result:
     """
     found: Result | None = read_json(path)
     if found is None:
-        raise FileError("no such file", file=path, hint=f"{PROGRAM} --out writes one")
+        raise FileError("no such file", code="file-missing", file=path, hint=f"{PROGRAM} --out writes one")
     if found.get("program") != PROGRAM:
-        raise FileError(f"is no result of {PROGRAM}", file=path)
+        raise FileError(f"is not a result of {PROGRAM}", code="wrong-format", file=path)
     if found.get("format") != FORMAT:
-        raise FileError(f"is of format {found.get('format')}; {FORMAT} is known here", file=path)
+        problem = f"has format {found.get('format')}; this version reads format {FORMAT}"
+        raise FileError(problem, code="unsupported", file=path, field="format")
     with contents_of(path):
         same = found.get("sha256") == digest(found)
     if not same:
-        raise FileError("was changed since it was signed off: its SHA-256 is not that of what it holds", file=path)
+        problem = "was changed since it was signed off: its SHA-256 is not that of its contents"
+        raise FileError(problem, code="damaged-file", file=path, field="sha256")
     return found
 
 
@@ -67,7 +69,9 @@ def earlier(path: Path) -> Result:
     """
     found = read_signed(path)
     if found.get("verdict") != PASSED:
-        raise FileError("did not pass: there is nothing to compare with", file=path, field="--against")
+        raise FileError(
+            "is a result that did not pass; nothing to compare with", code="invalid", file=path, field="--against"
+        )
     return found
 
 

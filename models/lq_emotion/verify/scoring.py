@@ -43,7 +43,7 @@ def read_cell(text: str) -> tuple[str, ClaimedCell]:
     if not name or claim is None:
         methods = ", ".join(method for method in Method if method is not Method.HR)
         hint = f"FILE=HR, or FILE=METHOD-S of {methods} and S of {', '.join(map(str, FACTORS))}"
-        raise DataError("names no cell of Table 1", field="--cell", value=text, hint=hint)
+        raise DataError("names no cell of Table 1", code="name-unknown", field="--cell", value=text, hint=hint)
     return name, ClaimedCell(*claim)
 
 
@@ -141,7 +141,7 @@ def find_crops(root: Path, partitions: Partitions | None = None) -> dict[int, Pa
         There are none.
     """
     if not root.is_dir():
-        raise FileError("no such folder", file=root, field="--recordings")
+        raise FileError("no such folder", code="file-missing", file=root, field="--recordings")
     for base in (root / "data" / "raw_data", root / "raw_data", root):
         found, members = {}, (partitions or stored_partitions(base.parent)).members
         for folder in sorted(path for path in base.glob("*") if path.is_dir()):
@@ -151,6 +151,5 @@ def find_crops(root: Path, partitions: Partitions | None = None) -> dict[int, Pa
         if found:
             return dict(sorted(found.items()))
     hint = "the ROOT of lq-emotion prepare --out ROOT; --dev names the recordings where AVEC's names do not"
-    raise FileError(
-        "has no data/raw_data/HQ or LR3 with development recordings in it", file=root, field="--recordings", hint=hint
-    )
+    problem = "has no data/raw_data/HQ or LR3 with development recordings"
+    raise FileError(problem, code="not-prepared", file=root, field="--recordings", hint=hint)

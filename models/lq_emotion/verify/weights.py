@@ -63,12 +63,12 @@ def find_files(folder: Path) -> list[tuple[str, Opener]]:
             return sorted(archived(folder, SUFFIXES), key=lambda one: natural_order(one[0]))
         return [(folder.name, partial(_itself, folder))]
     if not folder.is_dir():
-        raise FileError("no such folder", file=folder, hint="the authors' has class/ and recon/ in it")
+        raise FileError("no such folder", code="file-missing", file=folder, hint="the authors' holds class/ and recon/")
     paths = [path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and path.is_file()]
     if not paths:
         others = sorted(path.name for path in folder.rglob("*") if path.is_file())
         hint = f"it has {', '.join(others[:3])}" if others else "it is empty"
-        raise FileError(f"holds no {' or '.join(SUFFIXES)}", file=folder, hint=hint)
+        raise FileError(f"holds no {' or '.join(SUFFIXES)}", code="empty", file=folder, hint=hint)
     found = [(path.relative_to(folder).as_posix(), partial(_itself, path)) for path in paths]
     return sorted(found, key=lambda one: natural_order(one[0]))
 
@@ -98,11 +98,14 @@ def read_held(name: str, path: Path) -> Held:
     for layer, arrays in blobs.items():
         lacking = [index for index, array in enumerate(arrays) if array is None]
         if lacking:
-            raise WeightsError("has no values", file=path, layer=layer, field=f"blobs[{lacking[0]}]")
+            field = f"blobs[{lacking[0]}]"
+            raise WeightsError("has no values", code="damaged-file", file=path, layer=layer, field=field)
         if arrays:
             layers[layer] = [np.ascontiguousarray(array, np.float32) for array in arrays]
     if not layers:
-        raise WeightsError("holds no layer with weights", file=path, hint="a .caffemodel that Caffe saved")
+        raise WeightsError(
+            "holds no layer with weights", code="empty", file=path, hint="a .caffemodel that Caffe saved"
+        )
     return Held(name, path, kind, layers, message)
 
 
@@ -133,7 +136,7 @@ def damages(held: Held) -> Iterator[CaffeCompatError]:
         for index, array in enumerate(arrays):
             problem = _damage(array, weights=index == 0)
             if problem:
-                yield WeightsError(problem, file=held.name, layer=layer, field=f"blobs[{index}]")
+                yield WeightsError(problem, code="damaged-file", file=held.name, layer=layer, field=f"blobs[{index}]")
 
 
 def _damage(array: Array, *, weights: bool) -> str | None:

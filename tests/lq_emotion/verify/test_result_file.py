@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from caffe_compat.errors import FileError
 from lq_emotion.verify.result_file import compare, digest, earlier, read_signed, replaced, write_signed
+from tests.refusals import refused
 
 RESULT = {"program": "lq-emotion verify", "format": 1, "verdict": "passed", "files": []}
 
@@ -36,35 +36,35 @@ def test_a_result_that_was_changed_is_refused(tmp_path):
     path = tmp_path / "v.json"
     write_signed({**RESULT, "verdict": "failed"}, path)
     path.write_text(path.read_text().replace('"failed"', '"passed"'))
-    with pytest.raises(FileError, match="was changed since it was signed off"):
+    with refused("damaged-file", file="v.json", field="sha256"):
         read_signed(path)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "code"),
     [
-        ("{", "is no JSON"),
-        ("[]", "holds no JSON object"),
-        ('{"a": 1}', "is no result"),
-        (json.dumps({**RESULT, "format": 2}), "is of format 2; 1 is known"),
+        ("{", "syntax"),
+        ("[]", "wrong-format"),
+        ('{"a": 1}', "wrong-format"),
+        (json.dumps({**RESULT, "format": 2}), "unsupported"),
     ],
 )
-def test_another_file_is_refused(tmp_path, content, says):
+def test_another_file_is_refused(tmp_path, content, code):
     path = tmp_path / "v.json"
     path.write_text(content)
     for read in (read_signed, earlier, replaced):
-        with pytest.raises(FileError, match=says):
+        with refused(code, file="v.json"):
             read(path)
 
 
 def test_only_what_passed_can_be_compared_with(tmp_path):
     path = tmp_path / "v.json"
     assert replaced(path) is None
-    with pytest.raises(FileError, match="no such file"):
+    with refused("file-missing", file="v.json"):
         earlier(path)
     write_signed({**RESULT, "verdict": "failed"}, path)
     assert replaced(path) is None
-    with pytest.raises(FileError, match="did not pass"):
+    with refused("invalid", file="v.json", field="--against"):
         earlier(path)
     write_signed(RESULT, path)
     assert replaced(path) == earlier(path) == read_signed(path)

@@ -367,7 +367,7 @@ def test_wrong_usage_is_2(argv, capsys):
 
 
 def test_where_nothing_can_be_written_nothing_is_begun(folder, tmp_path, capsys):
-    for out, says in ((tmp_path / "no" / "v.json", "there is no such folder"), (tmp_path, "this is a folder")):
+    for out, says in ((tmp_path / "no" / "v.json", "no such folder"), (tmp_path, "this is a folder")):
         assert main(["verify", "--weights", str(folder), "--out", str(out)]) == 1
         told = capsys.readouterr()
         assert says in told.err
@@ -379,7 +379,7 @@ def test_a_foreign_file_is_not_replaced(folder, tmp_path, verify):
     code, result, told = verify(folder)
     assert code == 1
     assert result == {"mine": 1}
-    assert "is no result of lq-emotion verify (--fresh replaces it)" in told
+    assert "is not a result of lq-emotion verify (--fresh replaces it)" in told
 
 
 @pytest.mark.parametrize("change", [{"files": 5}, {"files": [{"file": "class/HQ.caffemodel"}]}])
