@@ -1,4 +1,4 @@
-"""Face boxes of a recording: those somebody made, or found in its video."""
+"""Face boxes of a recording: from a file, or detected in its video."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lq_emotion.faces.track import find_boxes
 
 Doubles = npt.NDArray[np.float64]
 Progress = Callable[[int], None]
-FOUND = "found"  # where boxes come from that nobody gave
+FOUND = "found"  # the source of boxes that were detected
 
 
 @dataclass(frozen=True)
 class BoxSettings:
-    """How faces are found.
+    """Options of face detection; see `faces.track.find_boxes`.
 
     Attributes
     ----------
-    every : look into every k-th frame, and interpolate.
-    smooth : average boxes over so many frames, an odd number; 1 leaves them.
-    hold : keep the last box for up to so many frames without a face.
+    every : inspect every k-th frame and interpolate.
+    smooth : frames in the moving average, an odd number; 1 for none.
+    hold : frames without a face in which to keep the last box.
     """
 
     every: int = 1
@@ -40,10 +40,10 @@ class Boxes(NamedTuple):
 
     Attributes
     ----------
-    bbox : (T, 4) left, top, width, height from 1; zeros where there is no face.
+    bbox : (T, 4) left, top, width, height in 1-based pixels; zeros where there is no face.
     time : (T,) seconds.
-    held : frames with the box of a neighbour, as no face was found there.
-    source : ``found``, or the name of the file they are from.
+    held : frames without a detection that keep the box of an earlier frame.
+    source : ``found``, or the name of the file.
     """
 
     bbox: Doubles
@@ -52,22 +52,22 @@ class Boxes(NamedTuple):
     source: str
 
     def write(self, path: Path) -> None:
-        """Write bbox.mat in the authors' form."""
+        """Write bbox.mat as the authors' script loads it."""
         write_boxes(path, self.bbox, self.time)
 
 
 def boxes_of(
     video: Path, times: Doubles, settings: BoxSettings, *, given: Path | None = None, progress: Progress | None = None
 ) -> Boxes:
-    """Return the boxes at the given times.
+    """Return the boxes at the times of a video's frames.
 
     Parameters
     ----------
-    video : to find faces in.
-    times : (T,) seconds, of the video's frames.
-    settings : how to find them.
-    given : a file of boxes; no face is looked for then.
-    progress : called with the number of frames dealt with.
+    video : the video.
+    times : (T,) seconds.
+    settings : options of face detection.
+    given : a file of boxes, in place of detection.
+    progress : called with the number of frames processed since the last call.
 
     Raises
     ------
@@ -75,9 +75,9 @@ def boxes_of(
         The file or the video cannot be used, or boxes are missing at some times.
     """
     if given is not None:
-        there = read_boxes(given)
-        found = match_times(times, there.time, what="file of face boxes", where=given)
-        return Boxes(there.bbox[found], snap_times(there.time[found], times), 0, given.name)
+        file = read_boxes(given)
+        rows = match_times(times, file.time, what="file of face boxes", where=given)
+        return Boxes(file.bbox[rows], snap_times(file.time[rows], times), 0, given.name)
     boxes = find_boxes(
         video, times, every=settings.every, hold=settings.hold, smooth=settings.smooth, progress=progress
     )

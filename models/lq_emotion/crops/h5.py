@@ -111,7 +111,7 @@ def make_h5(
     parts = partitions or stored_partitions(out / "data")
     crops = {phase: _crops(out, settings, phase, parts) for phase in _PARTITION}
     _require_apart(settings, crops)
-    made = _made_alike([path for paths in crops.values() for path in paths])
+    made = _common_preparation([path for paths in crops.values() for path in paths])
     folder = out / "h5_files" / settings.folder()
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder / RESULTS, root=folder)
@@ -164,35 +164,37 @@ def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) 
     """The MAT-files of a phase, all there, in natural order unless named."""
     folder = out / CROPS / settings.source
     if not folder.is_dir():
-        there = sorted(path.name for path in (out / CROPS).glob("*") if path.is_dir())
-        hint = f"there are {', '.join(there)}" if there else "lq-emotion prepare makes them"
-        raise FileError("there are no such crops", file=folder, hint=hint)
+        present = sorted(path.name for path in (out / CROPS).glob("*") if path.is_dir())
+        hint = f"choose one of {', '.join(present)}" if present else "run `lq-emotion prepare` first"
+        raise FileError("no crops", code="not-prepared", file=folder, hint=hint)
     known = {path.stem: path for path in sorted(folder.glob("*.mat"), key=lambda path: natural_order(path.stem))}
     wanted: Sequence[str] = getattr(settings, phase)
     if not wanted:
         wanted = partitions.members(_PARTITION[phase], known)
         _require_whole(out, partitions, set(known), phase)
     if not wanted:
-        hint = (
-            f"it holds {', '.join(known)}; name those to take: --{phase}" if known else "lq-emotion prepare makes them"
-        )
-        raise FileError(f"holds no recording of the partition {_PARTITION[phase]}", file=folder, hint=hint)
+        choice = f"choose some of {', '.join(known)} with --{phase}"
+        hint = choice if known else "run `lq-emotion prepare` first"
+        raise FileError("no recording in this partition", code="empty", file=folder, field=_PARTITION[phase], hint=hint)
     for name in wanted:
         if name not in known:
-            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
-            raise DataError("there are no crops of this recording", file=folder, field=phase, value=name, hint=hint)
+            hint = did_you_mean(name, known) or f"the recordings are {', '.join(known)}"
+            raise DataError(
+                "no crops of this recording", code="name-unknown", file=folder, field=phase, value=name, hint=hint
+            )
     return [known[name] for name in dict.fromkeys(wanted)]
 
 
-def _made_alike(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return what all labels are of, and by how many seconds they were shifted back."""
+def _common_preparation(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return the dimension of the labels and their delay in seconds, which all recordings must share."""
     for what, read in (("labels", read_label_name), ("delay", read_delay)):
         first, *others = paths
         for path in others:
             if read(path) != read(first):
-                problem = f"was prepared with another one than {first.name}, {read(first)}"
-                hint = "prepare all of them alike"
-                raise DataError(problem, file=path, field=what, value=read(path), hint=hint)
+                raise DataError(
+                    f"{first.name} was prepared with {read(first)}", code="mismatch", file=path, field=what,
+                    value=read(path), hint="prepare all recordings with the same options",
+                )  # fmt: skip
     return {"labels": read_label_name(paths[0]), "delay": read_delay(paths[0])}
 
 
@@ -211,17 +213,18 @@ def _require_whole(out: Path, partitions: Partitions, known: set[str], phase: st
         lacking = [name for name in partitions.members(_PARTITION[phase], names) if name not in known]
     if lacking:
         raise DataError(
-            f"{', '.join(lacking)} could not be prepared, so a {phase}ing file of all recordings cannot be made",
-            file=out / "data" / "prepare.json", hint=f"prepare again, or name the recordings to take: --{phase}",
+            f"preparation of {', '.join(lacking)} failed; the {phase}ing file would be incomplete",
+            code="not-prepared", file=out / "data" / "prepare.json",
+            hint=f"prepare again, or choose recordings with --{phase}",
         )  # fmt: skip
 
 
 def _require_apart(settings: H5Settings, crops: dict[str, list[Path]]) -> None:
     both = [path.stem for path in crops["train"] if path in crops["test"]]
     if both:
-        raise DataError("is to be both trained and tested with", field="test", value=both[0])
+        raise DataError("also given to train", code="conflict", field="test", value=both[0])
     if settings.train_statistics and not (settings.options.mean_sub or settings.options.norm):
-        raise DataError("needs mean_sub or norm", field="train_statistics", value=True)
+        raise DataError("needs mean_sub or norm", code="conflict", field="train_statistics", value=True)
 
 
 def _phase(paths: Sequence[Path], written: WrittenH5) -> dict[str, Any]:

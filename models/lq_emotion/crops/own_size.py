@@ -1,4 +1,4 @@
-"""Faces at their own low resolution: made 1/s as large, and not enlarged again."""
+"""Crops at low resolution: downsampled by a factor s and not enlarged again."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ _BATCH = 64
 
 
 def shrink(source: Path, target: Path, s: int) -> None:
-    """Write the faces of a MAT-file 1/s as large, with its labels and times.
+    """Downsample the crops of a MAT-file by a factor, with its labels and times.
 
     Parameters
     ----------
     source : as prepare writes it: video (H, W, T), labels, video_time.
-    target : appears complete or not at all; its folder is made.
-    s : a divisor of H and W.
+    target : written atomically; its folder is created.
+    s : the factor, a divisor of H and W.
 
     Raises
     ------
     DataError
-        The faces cannot be divided so.
+        The factor does not divide the size of the crops.
     PortError
         A file cannot be read or written.
     """
     with open_frames(source) as frames:
         height, width, count = frames.shape
         if height % s or width % s:
-            raise DataError(f"faces of {height} x {width} cannot be made 1/{s} as large", file=source)
-        held = loadmat(source, [name for name in variable_names(source) if name != "video"])
+            raise DataError(f"crops are {height} x {width}, not divisible by {s}", code="shape-mismatch", file=source)
+        variables = loadmat(source, [name for name in variable_names(source) if name != "video"])
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FramesWriter(target, shape=(height // s, width // s, count), version="-v6", variables=held) as file:
+        with FramesWriter(target, shape=(height // s, width // s, count), version="-v6", variables=variables) as file:
             for first in range(0, count, _BATCH):
-                # in single, as prepare makes the enlarged ones
+                # in float32, as prepare makes the enlarged crops
                 batch = frames.take(np.arange(first, min(first + _BATCH, count))).astype(np.float32)
                 file.append(imresize(batch, 1 / s, axes=(0, 1)))

@@ -75,7 +75,7 @@ def prepare(
     out, settings = Path(out).resolve(), settings or Settings()
     scales = tuple(dict.fromkeys(settings.scales))
     if any(scale < 2 for scale in scales) or scales != settings.scales:
-        raise DataError("are to differ and to be 2 or more", field="scales", value=settings.scales)
+        raise DataError("factors must differ and be at least 2", code="invalid", field="scales", value=settings.scales)
     shared = shared_root(out, settings.dimension)
     found = find_recordings(recordings, layout, dimension=settings.dimension, skip=[shared])
     chosen = select_recordings(found, names) if names else _labelled(found, out, say)
@@ -83,7 +83,7 @@ def prepare(
         chosen = [_with_boxes(one, shared) for one in chosen]
     box_folder = None if boxes is None else Path(boxes).resolve()
     if box_folder is not None and not box_folder.is_dir():
-        raise FileError("no such folder of boxes", file=box_folder)
+        raise FileError("no such folder", code="file-missing", file=box_folder, field="boxes")
     if partitions is not None:
         partitions.require_known([one.name for one in found], Path(recordings), "train", "dev")
     _require_writable(out)
@@ -108,13 +108,15 @@ def _with_boxes(recording: Recording, shared: Path) -> Recording:
 
 def _labelled(found: Sequence[Recording], out: Path, say: Say) -> list[Recording]:
     chosen = [one for one in found if one.labelled or (out / "data" / "gsd" / f"{one.name}.mat").is_file()]
-    left = [one.name for one in found if one not in chosen]
+    unlabelled = [one.name for one in found if one not in chosen]
     if not chosen:
         raise DataError(
-            f"none of {len(left)} recordings has labels", hint="ratings_gold_standard or ratings_individual"
+            f"none of {len(unlabelled)} recordings has labels",
+            code="empty",
+            hint="add ratings_gold_standard or ratings_individual",
         )
-    if left:
-        say(f"left out, as they have no labels: {', '.join(left)}")
+    if unlabelled:
+        say(f"skipped, without labels: {', '.join(unlabelled)}")
     return chosen
 
 
@@ -168,7 +170,7 @@ def _frames_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]
 def _require_writable(out: Path) -> None:
     (out / "data").mkdir(parents=True, exist_ok=True)
     if not os.access(out / "data", os.W_OK):
-        raise FileError("cannot be written to", file=out / "data", hint="choose another folder: --out")
+        raise FileError("no write permission", code="file-unwritable", file=out / "data", hint="choose another --out")
 
 
 def told(outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""Pictures for people to look at: a recording's crops, its labels, and where its faces were found."""
+"""Draw previews of a prepared recording: its crops, its labels and its face boxes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SHEET = (4, 9)  # rows, columns
 
 
 def contact_sheet(crops: str | Path, path: str | Path) -> None:
-    """Draw faces from all over a recording with their time and label, and below some as an HDF5 file holds them.
+    """Draw evenly spaced crops with their times and labels, and some as they are stored in HDF5.
 
     Parameters
     ----------
-    crops : video, valence (or arousal) and video_time, as prepare_dataset leaves them.
+    crops : MAT-file with video, valence (or arousal) and video_time, as prepare_dataset writes it.
     path : a PNG.
     """
     rows, columns = _SHEET
@@ -48,9 +48,9 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
         if place < len(stored):
             panel.imshow(stored[place, 0], cmap="gray", vmin=_BLACK, vmax=_WHITE)
     first = axes[rows][0]
-    first.set_title(" ", fontsize=8, pad=3)  # room for a line longer than its picture, which would push the next away
+    first.set_title(" ", fontsize=8, pad=3)  # reserves the row for the caption, which is wider than its panel
     line = first.annotate(
-        "as HDF5 files and nets hold them: transposed",
+        "as stored in HDF5 and seen by nets: transposed",
         (0, 1), xytext=(0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=8, annotation_clip=False,
     )  # fmt: skip
     line.set_in_layout(False)
@@ -58,13 +58,13 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
 
 
 def label_trace(crops: str | Path, path: str | Path, *, gold: GoldStandard | None = None) -> None:
-    """Draw the labels over time, and which frames were kept.
+    """Draw the labels over time and mark the frames with crops.
 
     Parameters
     ----------
-    crops : labels and video_time of the frames kept.
+    crops : MAT-file with the labels and video_time of the crops.
     path : a PNG.
-    gold : the whole trace, if it is at hand.
+    gold : the complete gold standard.
     """
     name = read_label_name(crops)
     labels = loadmat(crops, [name, "video_time"])
@@ -76,7 +76,7 @@ def label_trace(crops: str | Path, path: str | Path, *, gold: GoldStandard | Non
     gaps = np.flatnonzero(np.diff(time) > 0.1) + 1
     for part in np.split(np.arange(len(time)), gaps):
         panel.plot(time[part], values[part], color="#1f5fa8", linewidth=1.2)
-    panel.plot([], [], color="#1f5fa8", label=f"frames kept ({len(time)})")
+    panel.plot([], [], color="#1f5fa8", label=f"crops ({len(time)})")
     panel.axhline(0, color="0.85", linewidth=0.8, zorder=0)
     panel.set(xlabel="time in s", ylabel=name, xlim=(time.min(), max(time.max(), time.min() + 0.04)))
     panel.legend(loc="upper right", fontsize=8)
@@ -84,14 +84,14 @@ def label_trace(crops: str | Path, path: str | Path, *, gold: GoldStandard | Non
 
 
 def box_overlay(video: str | Path, bbox: npt.ArrayLike, path: str | Path, *, count: int = 6) -> None:
-    """Draw frames from all over a video with the boxes found there.
+    """Draw evenly spaced frames of a video with their face boxes.
 
     Parameters
     ----------
-    video : the recording.
-    bbox : (T, 4), 1-based; zero where there is no face.
+    video : the video.
+    bbox : (T, 4) in 1-based pixels; zero where there is no face.
     path : a PNG.
-    count : how many frames.
+    count : number of frames.
     """
     from matplotlib.patches import Rectangle
 

@@ -232,7 +232,9 @@ class _Work:
             lacking.append("gold standard nor raters' traces")
         if lacking:
             raise DataError(
-                f"{recording.name} has no {', no '.join(lacking)}", hint="see docs/dataset.md for the folders"
+                f"{recording.name} has no {', no '.join(lacking)}",
+                code="file-missing",
+                hint="see docs/dataset.md for the folders",
             )
         assert recording.video is not None
         assert recording.frame_time is not None
@@ -256,7 +258,9 @@ class _Work:
         missing = np.isnan(self._shifted(gold)[found])
         if missing.any():
             first = ", ".join(f"{value:.2f}" for value in times[missing][:5])
-            raise DataError(f"the gold standard is NaN at {int(missing.sum())} times: {first} s", file=gold.path)
+            raise DataError(
+                f"the gold standard is NaN at {int(missing.sum())} times: {first} s", code="not-finite", file=gold.path
+            )
         if gold.path != path:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_gsd(gold, path, frame_time=times)
@@ -327,4 +331,4 @@ def _given_boxes(recording: Recording, folder: Path | None) -> Path | None:
         for suffix in (".mat", ".csv"):
             if name is not None and (folder / f"{name}{suffix}").is_file():
                 return folder / f"{name}{suffix}"
-    raise DataError(f"holds neither {recording.name}.mat nor {recording.name}.csv", file=folder, field="boxes")
+    raise DataError(f"no {recording.name}.mat or {recording.name}.csv", code="file-missing", file=folder, field="boxes")

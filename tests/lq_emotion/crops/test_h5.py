@@ -7,7 +7,6 @@ import h5py
 import numpy as np
 import pytest
 
-from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import main
 from lq_emotion.common.json_files import write_json
 from lq_emotion.crops.h5 import H5Settings, make_h5
@@ -75,9 +74,9 @@ def test_recordings_may_be_named_and_none_may_be_in_both(root):
     made = make_h5(root, H5Settings(train=("P16", "train_2"), test=("train_1",), **SMALL), say=quiet)
     assert made["train"]["recordings"] == ["P16", "train_2"]
     assert made["test"]["recordings"] == ["train_1"]
-    with pytest.raises(CaffeCompatError, match="test = 'P16': is to be both trained and tested with"):
+    with refused("conflict", field="test", value="P16"):
         make_h5(root, H5Settings(train=("P16",), test=("P16",), **SMALL), say=quiet)
-    with pytest.raises(CaffeCompatError, match="train = 'train_3': there are no crops of this recording"):
+    with refused("name-unknown", field="train", value="train_3"):
         make_h5(root, H5Settings(train=("train_3",), **SMALL), say=quiet)
 
 
@@ -142,7 +141,7 @@ def test_folders_are_named_as_the_settings_say():
 
 def test_recordings_that_prepare_failed_on_are_not_left_out_in_silence(root):
     write_json({"recordings": [{"name": "train_5"}, {"name": "train_1"}]}, root / "data" / "prepare.json")
-    with pytest.raises(CaffeCompatError, match="train_5 could not be prepared.*--train"):
+    with refused("not-prepared", file="prepare.json", hint="--train"):
         make_h5(root, H5Settings(**SMALL), say=quiet)
     made = make_h5(root, H5Settings(train=("train_1", "train_2"), **SMALL), say=quiet)
     assert made["train"]["recordings"] == ["train_1", "train_2"]
@@ -152,7 +151,7 @@ def test_too_few_frames_and_missing_crops_are_one_error_and_no_file(root):
     with refused("wrong-count", field="chunksz", value=128):
         make_h5(root, say=quiet)
     assert not list((root / "h5_files").rglob("*.h5"))
-    with pytest.raises(CaffeCompatError, match=r"LR3: there are no such crops \(there are HQ\)"):
+    with refused("not-prepared", file="LR3", hint="HQ"):
         make_h5(root, H5Settings(source="LR3"), say=quiet)
 
 

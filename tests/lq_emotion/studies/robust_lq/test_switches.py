@@ -225,7 +225,7 @@ def test_faces_at_their_own_size_are_shrunk_once(tmp_path):
     expected = imresize(before["video"][:, :, 66].astype(np.float32), 1 / 4)
     np.testing.assert_allclose(after["video"][:, :, 66], expected, atol=1e-6)
     assert (after["valence"] == before["valence"]).all()
-    with pytest.raises(CaffeCompatError, match="96 x 96 cannot be made 1/7"):
+    with pytest.raises(CaffeCompatError, match="96 x 96, not divisible by 7"):
         shrink(tmp_path / "HQ" / "dev_1.mat", tmp_path / "LR7_own" / "dev_1.mat", 7)
     assert not list((tmp_path / "LR7_own").glob("*"))
 
