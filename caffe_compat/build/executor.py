@@ -95,7 +95,11 @@ def ordered_inputs(graph: NetGraph, inputs: Mapping[str, torch.Tensor]) -> list[
     missing = [blob for blob in graph.inputs if blob not in inputs]
     if missing:
         raise NetError(
-            "no value for this input", field="inputs", value=missing[0], hint=f"needs {', '.join(graph.inputs)}"
+            "this input has no value",
+            code="field-missing",
+            field="inputs",
+            value=missing[0],
+            hint=f"the net needs {', '.join(graph.inputs)}",
         )
     return [inputs[blob] for blob in graph.inputs]
 

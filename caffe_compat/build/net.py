@@ -259,15 +259,16 @@ def fill_net(net: CaffeNet, *, seed: int | None = None) -> None:
 def _refuse_beyond_memory(net: CaffeNet) -> None:
     """Refuse parameters that this machine cannot hold, before the first of them is made."""
     empty = [s for s in net.caffe.slots if s.owner is None and tensor_of(net, s.key).is_meta]
-    needed, there = 4 * sum(count(slot.blob.shape) for slot in empty), physical_memory()
-    if needed > there:
+    needed, available = 4 * sum(count(slot.blob.shape) for slot in empty), physical_memory()
+    if needed > available:
         largest = max(empty, key=lambda slot: count(slot.blob.shape))
         raise NetError(
-            f"the parameters need {needed / 2**30:.1f} GiB; this machine has {there / 2**30:.1f}",
+            f"the parameters need {needed / 2**30:.1f} GiB, this machine has {available / 2**30:.1f} GiB",
+            code="too-large",
             layer=largest.layer,
             field=f"blobs[{largest.index}]",
             value=largest.blob.shape,
-            hint="the layer with the largest; build_net(graph, empty=True) makes a net without values",
+            hint="the largest of them; build_net(graph, empty=True) makes a net without values",
         )
 
 
@@ -277,14 +278,14 @@ def first_values(node: Node, slot: Slot, generator: torch.Generator | None) -> t
     if slot.index < len(written):
         values = torch.from_numpy(BlobStore().data(written[slot.index])).float()
         if values.shape != slot.blob.shape:
-            raise node.spec.error(f"the net needs {slot.blob.shape}", f"blobs[{slot.index}]", tuple(values.shape))
+            problem = f"the definition has shape {tuple(values.shape)}, the net expects {slot.blob.shape}"
+            raise node.spec.error(problem, f"blobs[{slot.index}]", code="shape-mismatch")
         return values
     try:
         return fill(torch.empty(slot.blob.shape), slot.blob.filler, generator)
     except CaffeCompatError as error:
-        raise node.spec.error(
-            error.problem, f"{slot.blob.name}_{error.field}", error.value, error.hint, code=error.code
-        ) from None
+        field = f"{slot.blob.name}_{error.field}"
+        raise node.spec.error(error.problem, field, error.value, error.hint, code=error.code) from None
 
 
 def _returns(graph: NetGraph) -> tuple[str, ...]:
@@ -325,7 +326,8 @@ def _input_shapes(given: InputShapes | PathLike | None) -> dict[str, tuple[int, 
             shapes = shapes * len(layer.top) if len(shapes) == 1 else shapes
             found |= {top: tuple(shape.dim) for top, shape in zip(layer.top, shapes, strict=False)}
     if not found:
-        raise NetError("has no input that tells a shape", file=given, field="input_shapes", hint="a deploy prototxt")
+        problem, hint = "has no Input layer with a shape", "pass a deploy definition"
+        raise NetError(problem, code="field-missing", file=given, field="input_shapes", hint=hint)
     return found
 
 
@@ -346,13 +348,14 @@ def _data_shapes(
         except CaffeCompatError as error:
             at = where(layer)
             raise NetError(
-                f"the shape is not known, and its data cannot be read: {error}",
+                f"the shape is unknown, and the data cannot be read: {error}",
+                code=error.code,
                 file=at.file if at else None,
                 line=at.line if at else None,
                 layer=layer.name,
                 field="top",
                 value=tops[0],
-                hint=f"give input_shapes={{{tops[0]!r}: (N, ...)}} or a deploy prototxt",
+                hint=f"pass input_shapes={{{tops[0]!r}: (N, ...)}} or a deploy definition",
             ) from None
         shapes |= {top: tuple(found[top]) for top in tops}
     return shapes

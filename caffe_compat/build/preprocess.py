@@ -1,7 +1,7 @@
-"""What is done to pictures before a net sees them.
+"""Preprocessing: what is done to an image before a net takes it.
 
 The arithmetic is that of Caffe's data layers (BVLC Caffe 9b89154, data_transformer.cpp):
-``(x * raw_scale - mean) * scale`` with x from 0 to 255, blue first, the mean picture taken off before the crop, the
+``(x * raw_scale - mean) * scale`` with x from 0 to 255, blue first, the mean image subtracted before the crop, the
 crop in the middle. A caffemodel does not say how images were prepared: a small file beside it, NAME.preprocess.json,
 keeps it, and :func:`caffe_compat.load_net` finds that file.
 """
@@ -36,21 +36,21 @@ ORDERS = ("BGR", "RGB", "GRAY")
 SUFFIX = ".preprocess.json"
 _VERSION = 1
 _LARGEST = 1 << 28  # bytes of a file that is read
-_KNOWN = {"version", "input", "channels", "resize", "crop", "raw_scale", "mean", "scale"}
+_FIELDS = {"version", "input", "channels", "resize", "crop", "raw_scale", "mean", "scale"}
 
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
-    """From a picture to what a net takes.
+    """From an image to what a net takes.
 
     Attributes
     ----------
     channels : order of the net's channels: "BGR" (Caffe's data layers), "RGB" or "GRAY".
-    resize : (height, width) that pictures are brought to, or None.
-    crop : (height, width) cut out of the middle, or None.
-    raw_scale : what values of 0 to 255 are multiplied by first; 1/255 for nets that take 0 to 1.
-    mean : taken off then: nothing, one value a channel, or a picture (channels, height, width).
-    scale : what the rest is multiplied by.
+    resize : (height, width) that images are resized to, or None.
+    crop : (height, width) of the centre crop, or None.
+    raw_scale : multiplies values of 0 to 255 first; 1/255 for nets that take 0 to 1.
+    mean : subtracted then: None, one value per channel, or an image (channels, height, width).
+    scale : multiplies the difference.
     input : the net's blob.
     """
 
@@ -64,61 +64,68 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.channels not in ORDERS:
-            raise DataError("no such order", field="channels", value=self.channels, hint=", ".join(ORDERS))
+            raise DataError(
+                "unknown order of channels",
+                code="name-unknown",
+                field="channels",
+                value=self.channels,
+                hint=f"use one of {', '.join(ORDERS)}",
+            )
         for name in ("resize", "crop"):
             extents = getattr(self, name)
             if extents is not None and (len(extents) != 2 or min(extents) < 1):
-                raise DataError("must be a height and a width", field=name, value=extents)
+                raise DataError("must be a height and a width", code="invalid", field=name, value=extents)
             if extents is not None and (problem := size_problem(extents[1], extents[0])):
-                raise DataError(problem, field=name, value=extents)
+                raise DataError(problem, code="too-large", field=name, value=extents)
         for name in ("raw_scale", "scale"):
             if not math.isfinite(getattr(self, name)):
-                raise DataError("must be a number", field=name, value=getattr(self, name))
+                raise DataError("must be finite", code="not-finite", field=name, value=getattr(self, name))
         count = 1 if self.channels == "GRAY" else 3
         mean = self.mean
         if mean is not None and (mean.ndim not in (1, 3) or len(mean) != count or not np.isfinite(mean).all()):
-            hint = f"{count} values, or a picture ({count}, height, width)"
-            raise DataError(f"of the shape {mean.shape} does not fit {self.channels}", field="mean", hint=hint)
+            problem = (
+                f"has shape {mean.shape}, {self.channels} expects ({count},) or ({count}, height, width), all finite"
+            )
+            raise DataError(problem, code="shape-mismatch", field="mean")
 
-    def __call__(self, picture: npt.NDArray[Any], order: str = "RGB") -> npt.NDArray[np.float32]:
+    def __call__(self, image: npt.NDArray[Any], order: str = "RGB") -> npt.NDArray[np.float32]:
         """Return what the net takes: float32, (channels, height, width).
 
         Parameters
         ----------
-        picture : (height, width) or (height, width, 3) with values of 0 to 255, bytes or floats.
+        image : (height, width) or (height, width, 3) with values of 0 to 255, bytes or floats.
         order : of its channels, "RGB" (Pillow, matplotlib) or "BGR" (OpenCV).
 
         Raises
         ------
         DataError
-            It is no picture, smaller than the crop, or of another size than the mean picture.
+            The array is not an image, is smaller than the crop, or its size is not that of the mean image.
         """
-        if (
-            picture.ndim not in (2, 3)
-            or (picture.ndim == 3 and picture.shape[2] not in (1, 3))
-            or order not in ORDERS[:2]
-        ):
-            problem = f"an array of shape {picture.shape} in the order {order} is no picture"
-            raise DataError(problem, hint="(height, width) or (height, width, 3), RGB or BGR")
-        x = self._channels(picture, order)
+        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)) or order not in ORDERS[:2]:
+            problem = f"image has shape {image.shape} and order {order}"
+            hint = "pass (height, width) or (height, width, 3), in RGB or BGR"
+            raise DataError(problem, code="shape-mismatch", hint=hint)
+        x = self._channels(image, order)
         if self.resize is not None and x.shape[:2] != self.resize:
             x = cv2.resize(x, self.resize[::-1], interpolation=cv2.INTER_LINEAR)
         y = np.atleast_3d(x).astype(np.float32).transpose(2, 0, 1) * np.float32(self.raw_scale)
         if self.mean is not None:
             mean = self.mean.reshape(-1, 1, 1) if self.mean.ndim == 1 else self.mean
             if self.mean.ndim == 3 and mean.shape != y.shape:
-                raise DataError(f"is {mean.shape}, the picture {y.shape}", field="mean", hint="resize to its size")
+                problem = f"has shape {mean.shape}, the image has {y.shape}"
+                raise DataError(problem, code="shape-mismatch", field="mean", hint="set resize to the size of the mean")
             y = y - mean
         if self.crop is not None:
-            top, left = ((extent - wanted) // 2 for extent, wanted in zip(y.shape[1:], self.crop, strict=True))
+            top, left = ((extent - size) // 2 for extent, size in zip(y.shape[1:], self.crop, strict=True))
             if min(top, left) < 0:
-                raise DataError(f"is larger than the picture {y.shape[1:]}", field="crop", value=self.crop)
+                problem = f"is larger than the image {y.shape[1:]}"
+                raise DataError(problem, code="out-of-range", field="crop", value=self.crop)
             y = y[:, top : top + self.crop[0], left : left + self.crop[1]]
         return np.ascontiguousarray(y * np.float32(self.scale), np.float32)
 
-    def _channels(self, picture: npt.NDArray[Any], order: str) -> npt.NDArray[Any]:
-        """Return the picture with the net's channels, as bytes where it came as bytes."""
-        x = picture[:, :, 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture
+    def _channels(self, image: npt.NDArray[Any], order: str) -> npt.NDArray[Any]:
+        """Return the image with the net's channels, as bytes if it was given as bytes."""
+        x = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
         x = np.ascontiguousarray(x if x.dtype == np.uint8 else x.astype(np.float32))
         if self.channels == "GRAY":
             if x.ndim == 2:
@@ -132,7 +139,7 @@ class Preprocessing:
 def preprocessing_of(
     net: PathLike | pb.NetParameter, phase: str = "TEST", base_dir: PathLike | None = None
 ) -> Preprocessing:
-    """Return what a net's data layer does to pictures: its transform_param, as a phase has it.
+    """Return what a net's data layer does to images: its transform_param in a phase.
 
     Parameters
     ----------
@@ -143,14 +150,15 @@ def preprocessing_of(
     Raises
     ------
     DataError, FileError
-        There is no such layer, or its mean cannot be read.
+        The net has no such layer, or its mean cannot be read.
     """
     prepared = prepare(net, net_state(phase), base_dir=base_dir)
     layers = ((layer, facts(layer.type)) for layer in prepared.message.layer)
     layer, feeder = next(((layer, fed) for layer, fed in layers if isinstance(fed, ImageFed)), (None, None))
     if layer is None or feeder is None:
         raise DataError(
-            f"has no layer in {phase} that prepares pictures",
+            f"has no layer in {phase} that prepares images",
+            code="field-missing",
             file=None if isinstance(net, pb.NetParameter) else net,
             hint=", ".join(sorted(name for name, known in REGISTRY.items() if isinstance(known, ImageFed))),
         )
@@ -175,36 +183,37 @@ def _mean_file(name: str, folder: Path) -> npt.NDArray[np.float32]:
     if mean.ndim == 4 and len(mean) == 1:
         mean = mean[0]
     if mean.ndim != 3:
-        raise FileError(f"a mean picture is expected, not the shape {mean.shape}", file=path)
+        problem = f"the mean has shape {mean.shape}, expected (channels, height, width)"
+        raise FileError(problem, code="shape-mismatch", file=path)
     return mean
 
 
-def to_json(kept: Preprocessing) -> str:
+def to_json(preprocessing: Preprocessing) -> str:
     """Return the text of a sidecar file; values come back bit for bit."""
     mean: Any = None
-    if kept.mean is not None and kept.mean.ndim == 1:
-        mean = [float(value) for value in kept.mean]
-    elif kept.mean is not None:
-        content = base64.b64encode(kept.mean.astype("<f4").tobytes()).decode()
-        mean = {"shape": list(kept.mean.shape), "float32": content}
+    if preprocessing.mean is not None and preprocessing.mean.ndim == 1:
+        mean = [float(value) for value in preprocessing.mean]
+    elif preprocessing.mean is not None:
+        content = base64.b64encode(preprocessing.mean.astype("<f4").tobytes()).decode()
+        mean = {"shape": list(preprocessing.mean.shape), "float32": content}
     fields = {
         "version": _VERSION,
-        "input": kept.input,
-        "channels": kept.channels,
-        "resize": kept.resize,
-        "crop": kept.crop,
-        "raw_scale": kept.raw_scale,
+        "input": preprocessing.input,
+        "channels": preprocessing.channels,
+        "resize": preprocessing.resize,
+        "crop": preprocessing.crop,
+        "raw_scale": preprocessing.raw_scale,
         "mean": mean,
-        "scale": kept.scale,
+        "scale": preprocessing.scale,
     }
     return json.dumps({name: value for name, value in fields.items() if value is not None}, indent=1) + "\n"
 
 
-def save_preprocessing(kept: Preprocessing, weights: PathLike) -> Path:
+def save_preprocessing(preprocessing: Preprocessing, weights: PathLike) -> Path:
     """Write the file that belongs to a file of weights, complete or not at all; return its path."""
     path = sidecar_path(weights)
     with atomic_path(path) as partial:
-        partial.write_text(to_json(kept), encoding="utf-8")
+        partial.write_text(to_json(preprocessing), encoding="utf-8")
     return path
 
 
@@ -217,77 +226,82 @@ def sidecar_path(weights: PathLike) -> Path:
 
 
 def load_preprocessing(weights: PathLike) -> Preprocessing | None:
-    """Return what lies beside a file of weights, or None.
+    """Return the preprocessing kept beside a file of weights, or None.
 
     Raises
     ------
     FileError
-        The sidecar file is there and cannot be used.
+        The sidecar file exists and cannot be used.
     """
     path = sidecar_path(weights)
     return read_preprocessing(path) if path.is_file() else None
 
 
 def read_preprocessing(path: PathLike) -> Preprocessing:
-    """Return what a sidecar file says.
+    """Read a sidecar file.
 
     Raises
     ------
     FileError
-        It cannot be read, is no such file, or says what cannot be.
+        The file cannot be read, is of another kind, or holds an invalid value.
     """
     file = Path(path)
     try:
         if file.stat().st_size > _LARGEST:
-            raise FileError(f"is larger than {_LARGEST} bytes", file=file)
-        found = json.loads(file.read_text(encoding="utf-8"))
+            raise FileError(f"is larger than {_LARGEST} bytes", code="too-large", file=file)
+        fields = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror or error}", file=file) from None
+        problem = f"cannot be read: {error.strerror or error}"
+        raise FileError(problem, code="file-unreadable", file=file) from None
     except (ValueError, RecursionError) as error:
-        raise FileError(f"is no JSON: {error}", file=file) from None
-    if not isinstance(found, dict) or found.get("version") != _VERSION:
-        raise FileError("does not say how pictures are prepared", file=file, hint=f'"version": {_VERSION}')
-    strange = sorted(found.keys() - _KNOWN)
-    if strange:
-        raise FileError("no such field", file=file, field=strange[0], hint=f"known: {', '.join(sorted(_KNOWN))}")
+        raise FileError(f"is not JSON: {error}", code="syntax", file=file) from None
+    if not isinstance(fields, dict) or fields.get("version") != _VERSION:
+        problem = "is not a preprocessing file"
+        raise FileError(problem, code="wrong-format", file=file, hint=f'it needs "version": {_VERSION}')
+    unknown = sorted(fields.keys() - _FIELDS)
+    if unknown:
+        hint = f"use {', '.join(sorted(_FIELDS))}"
+        raise FileError("unknown field", code="field-unknown", file=file, field=unknown[0], hint=hint)
     try:
-        return _from_fields(found)
+        return _from_fields(fields)
     except DataError as error:
-        raise FileError(error.problem, file=file, field=error.field, value=error.value, hint=error.hint) from None
+        raise FileError(
+            error.problem, code=error.code, file=file, field=error.field, value=error.value, hint=error.hint
+        ) from None
 
 
-def _from_fields(found: Mapping[str, Any]) -> Preprocessing:
+def _from_fields(fields: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing(
-        channels=_text(found, "channels", "BGR"),
-        resize=_extents(found, "resize"),
-        crop=_extents(found, "crop"),
-        raw_scale=_number(found, "raw_scale"),
-        mean=_mean(found.get("mean")),
-        scale=_number(found, "scale"),
-        input=_text(found, "input", "data"),
+        channels=_text(fields, "channels", "BGR"),
+        resize=_extents(fields, "resize"),
+        crop=_extents(fields, "crop"),
+        raw_scale=_number(fields, "raw_scale"),
+        mean=_mean(fields.get("mean")),
+        scale=_number(fields, "scale"),
+        input=_text(fields, "input", "data"),
     )
 
 
-def _text(found: Mapping[str, Any], name: str, default: str) -> str:
-    value = found.get(name, default)
+def _text(fields: Mapping[str, Any], name: str, default: str) -> str:
+    value = fields.get(name, default)
     if not isinstance(value, str):
-        raise DataError("must be a text", field=name, value=value)
+        raise DataError("must be a string", code="wrong-type", field=name, value=value)
     return value
 
 
-def _number(found: Mapping[str, Any], name: str) -> float:
-    value = found.get(name, 1.0)
+def _number(fields: Mapping[str, Any], name: str) -> float:
+    value = fields.get(name, 1.0)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError("must be a number", field=name, value=value)
+        raise DataError("must be a number", code="wrong-type", field=name, value=value)
     return float(value)
 
 
-def _extents(found: Mapping[str, Any], name: str) -> tuple[int, int] | None:
-    value = found.get(name)
+def _extents(fields: Mapping[str, Any], name: str) -> tuple[int, int] | None:
+    value = fields.get(name)
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 2 or not all(type(extent) is int for extent in value):
-        raise DataError("must be a height and a width", field=name, value=value)
+        raise DataError("must be a height and a width", code="invalid", field=name, value=value)
     return value[0], value[1]
 
 
@@ -300,4 +314,6 @@ def _mean(value: Any) -> npt.NDArray[np.float32] | None:
         content = np.frombuffer(base64.b64decode(value["float32"], validate=True), "<f4")
         return content.reshape([int(extent) for extent in value["shape"]]).astype(np.float32)
     except (TypeError, KeyError, ValueError, OverflowError, binascii.Error):
-        raise DataError("must be a list of values, or a shape and its float32 values", field="mean") from None
+        raise DataError(
+            "must be a list of values, or a shape and float32 values", code="wrong-type", field="mean"
+        ) from None

@@ -21,13 +21,13 @@ from caffe_compat.formats.extras import plain
 from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5, write_binary, write_weights_h5
 from caffe_compat.graph.graph import NetGraph
 from caffe_compat.graph.sharing import Slot
-from caffe_compat.layers.base import Shape
 from caffe_compat.schema import caffe_pb2 as pb
 
 Array = npt.NDArray[Any]
 PathLike = str | os.PathLike[str]
 Blobs = Mapping[str, Sequence[Array | None]]
 Weights = PathLike | Blobs
+_OTHER_NET = "pass the definition these weights belong to, or rename the layer to keep the net's own values"
 Reader = Callable[[Slot], tuple[Array, Array]]
 
 
@@ -119,9 +119,9 @@ class LoadReport:
         """Raise WeightsError if nothing of a file went into a net with these learned layers."""
         if not layers or self.copied or self.mismatched or self.reshaped:
             return
-        problem = f"no layer of it has parameters for this net; it has {_few(self.ignored)}, the net {_few(layers)}"
-        hint = "the definition that these weights belong to, or rename, which takes a layer under another name"
-        raise WeightsError(problem, file=file, hint=hint)
+        problem = f"shares no layer with the net: the file has {_few(self.ignored)}, the net has {_few(layers)}"
+        hint = "pass the definition these weights belong to, or rename layers"
+        raise WeightsError(problem, code="mismatch", file=file, hint=hint)
 
     def __str__(self) -> str:
         parts = [f"{len(self.copied)} blobs copied"]
@@ -156,16 +156,16 @@ def renamed_layers(
         where: Any = {"file": file, "field": "rename", "value": f"{old}={new}"}
         if old not in blobs:
             hint = did_you_mean(old, blobs)
-            problems.append(WeightsError("the file has no such layer", **where, hint=hint))
+            problems.append(WeightsError("the weights have no such layer", code="name-unknown", **where, hint=hint))
         elif new and new not in layers:
             hint = did_you_mean(new, layers)
-            problems.append(WeightsError("the net has no such layer", **where, hint=hint))
+            problems.append(WeightsError("the net has no such layer", code="name-unknown", **where, hint=hint))
         elif new in blobs and new not in rename:
-            problem = "the file has a layer of that name as well"
-            problems.append(WeightsError(problem, **where, hint=f"rename {new}= leaves it out"))
+            problem = f"the weights have a layer {new!r} too"
+            problems.append(WeightsError(problem, code="conflict", **where, hint=f"rename {new}= to leave it out"))
     targets = [new for new in rename.values() if new]
     problems += [
-        WeightsError("two layers are renamed to it", file=file, field="rename", value=new)
+        WeightsError("two layers are renamed to this layer", code="duplicate", file=file, field="rename", value=new)
         for new in sorted({new for new in targets if targets.count(new) > 1})
     ]
     raise_together(problems)
@@ -183,7 +183,7 @@ def read_weights(path: PathLike) -> dict[str, list[Array | None]]:
     message, store = read_binary(path, pb.NetParameter)
     layers = upgrade_net(message).layer
     if not layers:
-        raise WeightsError("holds no layers", file=path, hint="a .caffemodel or .caffemodel.h5")
+        raise WeightsError("has no layers", code="empty", file=path, hint="pass a .caffemodel or .caffemodel.h5")
     return {layer.name: [store.data(blob) for blob in layer.blobs] for layer in layers}
 
 
@@ -210,15 +210,14 @@ def copy_weights(
 
     Returns
     -------
-    What was copied, ignored and left alone.
+    A report of what was copied, what was ignored, and which blobs keep their values.
 
     Raises
     ------
     WeightsError, ProblemsError
-        A blob count or a shape does not fit, a name to rename is not there, or the file and the net share no layer;
-        nothing has been copied then. A shape
-        fits if it is the net's, or the net's with ones in front up to four axes (the form of old Caffe: 1x1x300x6400
-        for a 300x6400 blob).
+        A blob count or a shape does not fit, a layer to rename does not exist, or the file and the net share no layer;
+        nothing has been copied then. A shape fits if it is the net's, or the net's with ones in front up to four axes
+        (the form of old Caffe: (1, 1, 300, 6400) for a blob of (300, 6400)).
     """
     graph: NetGraph = net.meta["caffe"]
     copies, report = match_weights(graph, weights, rename=rename, reshape=reshape, mismatched=mismatched)
@@ -248,17 +247,17 @@ def match_weights(
     may = layers if reshape is True else reshape or ()
     problems: list[CaffeCompatError] = []
     copies: list[tuple[Slot, Array]] = []
-    left_out: list[Mismatch] = []
+    skipped: list[Mismatch] = []
     for name, arrays in blobs.items():
         if name not in layers:
             continue
-        found: list[tuple[Slot, Array]] = []
-        wrong = _fit(layers[name], arrays, found, file, reshape=name in may)
-        if wrong and mismatched == "skip":
-            left_out.append(Mismatch(name, "; ".join(f"{error.field}: {error.problem}" for error in wrong)))
+        layer_copies: list[tuple[Slot, Array]] = []
+        mismatches = _fit(layers[name], arrays, layer_copies, file, reshape=name in may)
+        if mismatches and mismatched == "skip":
+            skipped.append(Mismatch(name, "; ".join(f"{error.field}: {error.problem}" for error in mismatches)))
         else:
-            problems += wrong
-            copies += found
+            problems += mismatches
+            copies += layer_copies
     raise_together(problems)
     copied = {slot.key for slot, _ in copies}
     report = LoadReport(
@@ -268,7 +267,7 @@ def match_weights(
         left_at_filler=tuple(s.key for s in graph.slots if s.key not in copied and s.owner is None),
         renamed=renamed,
         reshaped=tuple(slot.key for slot, array in copies if not fits(array.shape, slot.blob.shape)),
-        mismatched=tuple(left_out),
+        mismatched=tuple(skipped),
         absent=tuple(name for name in blobs if name not in layers),
         not_finite=not_finite({name: arrays for name, arrays in blobs.items() if name in layers}),
     )
@@ -289,8 +288,8 @@ def _fit(
     if rest and all(slot.owner is not None for slot in rest) and (file is None or is_hdf5(file)):
         arrays = [*arrays, *[None] * len(rest)]  # an HDF5 snapshot leaves out what another layer owns
     if len(slots) != len(arrays):
-        problem = f"the file has {len(arrays)} blobs, the net {len(slots)}"
-        return [WeightsError(problem, **where, field="blobs", hint="rename the layer to leave it out")]
+        problem = f"the weights have {len(arrays)} blobs, the net expects {len(slots)}"
+        return [WeightsError(problem, code="wrong-count", **where, field="blobs", hint=_OTHER_NET)]
     problems: list[CaffeCompatError] = []
     for slot, array in zip(slots, arrays, strict=True):
         if array is None:
@@ -299,17 +298,17 @@ def _fit(
         if fits(array.shape, slot.blob.shape) or (reshape and same_count):
             copies.append((slot, array))
             continue
-        problem = f"the file has shape {_x(array.shape)}, the net {_x(slot.blob.shape)}"
-        hint = "reshape takes them in their order" if same_count else "rename the layer to train it anew"
-        problems.append(WeightsError(problem, **where, field=f"blobs[{slot.index}]", hint=hint))
+        problem = f"weights have shape {tuple(array.shape)}, the net expects {tuple(slot.blob.shape)}"
+        hint = "pass reshape to copy the values in their order" if same_count else _OTHER_NET
+        problems.append(WeightsError(problem, code="shape-mismatch", **where, field=f"blobs[{slot.index}]", hint=hint))
     return problems
 
 
-def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Tell whether a stored shape stands for `wanted`: the same, or its four-axis form with ones in front."""
-    if tuple(shape) == tuple(wanted):
+def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
+    """Tell whether a stored shape is the expected one, or its four-axis form with ones in front."""
+    if tuple(shape) == tuple(expected):
         return True
-    return len(shape) == 4 and len(wanted) < 4 and tuple(shape) == (1,) * (4 - len(wanted)) + tuple(wanted)
+    return len(shape) == 4 and len(expected) < 4 and tuple(shape) == (1,) * (4 - len(expected)) + tuple(expected)
 
 
 def tensor_of(net: fx.GraphModule, key: str) -> torch.Tensor:
@@ -323,10 +322,6 @@ def tie(net: fx.GraphModule, key: str, tensor: torch.Tensor) -> None:
     """Make a state_dict key stand for an existing parameter or buffer."""
     module, _, name = key.rpartition(".")
     setattr(net.get_submodule(module), name, tensor)
-
-
-def _x(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "scalar"
 
 
 def place(net: fx.GraphModule, slot: Slot, blob: torch.Tensor) -> None:
@@ -390,7 +385,9 @@ def save_weights(net: fx.GraphModule, path: PathLike, fmt: str = "BINARYPROTO", 
 def save_blobs(graph: NetGraph, read: Reader, path: PathLike, fmt: str = "BINARYPROTO", *, diffs: bool = False) -> None:
     """Write the file of :func:`save_weights`; `read` gives a slot's values and gradients in Caffe's shape."""
     if fmt not in ("BINARYPROTO", "HDF5"):
-        raise WeightsError("no such format", field="fmt", value=fmt, hint="'BINARYPROTO' or 'HDF5'")
+        raise WeightsError(
+            "unknown format", code="name-unknown", field="fmt", value=fmt, hint="use BINARYPROTO or HDF5"
+        )
     if fmt == "BINARYPROTO":
         message, store = _message(graph, read, diffs=diffs)
         write_binary(message, path, store)
@@ -422,8 +419,10 @@ def share_weights(net: fx.GraphModule, source: fx.GraphModule) -> None:
         if other is None:
             continue
         if other.blob.shape != slot.blob.shape or other.blob.transposed != slot.blob.transposed:
-            problem = f"cannot be shared: {_x(slot.blob.shape)} in one net, {_x(other.blob.shape)} in the other"
-            problems.append(WeightsError(problem, layer=slot.layer, field=f"blobs[{slot.index}]"))
+            problem = f"cannot be shared: shape {slot.blob.shape} in one net, {other.blob.shape} in the other"
+            problems.append(
+                WeightsError(problem, code="shape-mismatch", layer=slot.layer, field=f"blobs[{slot.index}]")
+            )
             continue
         tie(net, slot.key, tensor_of(source, other.key))
     raise_together(problems)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from caffe_compat.errors import CaffeCompatError, NetError
+from caffe_compat.errors import CaffeCompatError, Code, NetError
 from caffe_compat.formats.extras import add_unknown_field, add_where, repeated, unknown_fields, where
 from caffe_compat.schema.caffe_pb2 import LayerParameter, V0LayerParameter, V1LayerParameter
 
@@ -56,9 +56,16 @@ def keep_marks(old: Message, new: V1LayerParameter | LayerParameter) -> None:
 
 
 def layer_error(
-    layer: Message, name: str, problem: str, field: str, value: object = None, hint: str | None = None
+    layer: Message,
+    name: str,
+    problem: str,
+    field: str,
+    value: object = None,
+    hint: str | None = None,
+    *,
+    code: Code,
 ) -> CaffeCompatError:
     """Return an error about a layer that names the line it was written in."""
     place = where(layer)
     file, line = (place.file, place.line) if place else (None, None)
-    return NetError(problem, file=file, line=line, layer=name, field=field, value=value, hint=hint)
+    return NetError(problem, code=code, file=file, line=line, layer=name, field=field, value=value, hint=hint)

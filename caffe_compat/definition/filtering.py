@@ -12,7 +12,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 def net_state(phase: str = "TEST", *, stages: Sequence[str] = (), level: int = 0) -> pb.NetState:
     """Return the state message for a phase ("TRAIN" or "TEST"), stages and level."""
     if phase not in ("TRAIN", "TEST"):
-        raise NetError("no such phase", field="phase", value=phase, hint="'TRAIN' or 'TEST'")
+        raise NetError("unknown phase", code="name-unknown", field="phase", value=phase, hint="use TRAIN or TEST")
     return pb.NetState(phase=pb.TRAIN if phase == "TRAIN" else pb.TEST, stage=list(stages), level=level)
 
 
@@ -74,10 +74,11 @@ def filter_net(net: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
             problems.append(
                 NetError(
                     "has both include and exclude rules",
+                    code="conflict",
                     file=at.file if at else None,
                     line=at.line if at else None,
                     layer=layer.name,
-                    hint="keep one kind",
+                    hint="keep rules of one kind",
                 )
             )
         elif included(layer, state):

@@ -60,7 +60,7 @@ FORKS: Mapping[str, ForkSchema] = {
     "yjxiong": ForkSchema("yjxiong/caffe", {"LayerParameter": fb.YjxiongLayer}),
     "yolov3": ForkSchema("eric612/MobileNet-YOLO", {"LayerParameter": fb.YOLOv3Layer}),
 }
-"""Every fork known, by the name to say."""
+"""Every supported fork by its name."""
 
 
 def check_fork(name: str) -> str:
@@ -69,10 +69,11 @@ def check_fork(name: str) -> str:
     Raises
     ------
     NetError
-        There is none of that name.
+        No fork has this name.
     """
     if name not in FORKS:
-        raise NetError("no such fork", field="fork", value=name, hint=did_you_mean(name, FORKS) or ", ".join(FORKS))
+        hint = did_you_mean(name, FORKS) or f"use one of {', '.join(FORKS)}"
+        raise NetError("unknown fork of Caffe", code="name-unknown", field="fork", value=name, hint=hint)
     return name
 
 
@@ -149,7 +150,7 @@ def _placed(
     at = f"{inside}.{error.field}" if inside else error.field
     hint = None if error.hint == "it belongs to a fork of Caffe" else error.hint
     problem = error.problem.removeprefix("Caffe 1.0 has ")
-    return NetError(problem, file=file, line=line, layer=param.name, field=at, hint=hint)
+    return NetError(problem, code=error.code, file=file, line=line, layer=param.name, field=at, hint=hint)
 
 
 def clash(param: LayerParameter, schema: Schema, expected: Sequence[str]) -> str | None:
@@ -197,7 +198,8 @@ def _keep_by_name(part: Message, added: type[Message], content: bytes, layer: st
     try:
         message = added.FromString(content)
     except DecodeError:
-        raise NetError(f"what stands here is none of {fork}'s fields", layer=layer, hint="another fork?") from None
+        problem = f"an unknown field is none of the fork {fork}'s"
+        raise NetError(problem, code="field-unknown", layer=layer, hint="name another fork") from None
     for described, value in message.ListFields():
         alone = added()
         if described.message_type is None:

@@ -143,8 +143,8 @@ class Function:
         for bottom in self.inputs:
             below = made[bottom.fn].top
             if bottom.n >= len(below):
-                problem = f"works in place on {len(below)} blobs and has no top {bottom.n}"
-                raise SpecError(problem, layer=made[bottom.fn].name)
+                problem = f"has {len(below)} tops in place, got a reader of top {bottom.n}"
+                raise SpecError(problem, code="out-of-range", layer=made[bottom.fn].name)
             layer.bottom.append(below[bottom.n])
         if self.in_place:
             layer.top.extend(layer.bottom)
@@ -170,7 +170,9 @@ class Function:
             elif name in layer.DESCRIPTOR.fields_by_name:
                 assign_proto(layer, name, value)
             else:
-                raise SpecError("no such field", field=name, value=value, hint=self._hint(layer, name))
+                raise SpecError(
+                    "unknown field", code="field-unknown", field=name, value=value, hint=self._hint(layer, name)
+                )
         except CaffeCompatError as error:
             error.layer = layer.name
             error.field = f"{self.type_name}: {error.field}"
@@ -222,7 +224,9 @@ class NetSpec:
     def __getattr__(self, name: str) -> Any:
         tops = self.__dict__.get("tops", {})
         if name not in tops:
-            raise UnknownTopError("no such top in the net", value=name, hint=did_you_mean(name, tops))
+            raise UnknownTopError(
+                "the net has no such top", code="name-unknown", value=name, hint=did_you_mean(name, tops)
+            )
         return tops[name]
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -235,8 +239,8 @@ class NetSpec:
         """Return the net of all layers needed for the tops assigned."""
         for name, top in self.tops.items():
             if not isinstance(top, Top | Function):
-                hint = "give each of several tops a name: n.a, n.b = L.Type(..., ntop=2)"
-                raise SpecError(f"is not a Top (type is {type(top)})", field=name, hint=hint)
+                hint = "name each of several tops: n.a, n.b = L.Type(..., ntop=2)"
+                raise SpecError(f"has type {type(top)}, expected Top", code="wrong-type", field=name, hint=hint)
         names: dict[Top | Function, str] = {top: name for name, top in self.tops.items()}
         return _assemble(list(self.tops.values()), [names] * len(self.tops))
 
@@ -269,7 +273,9 @@ class Parameters:
             known = [
                 m.removesuffix("Parameter") for m in pb.DESCRIPTOR.message_types_by_name if m.endswith("Parameter")
             ]
-            raise SpecError(f"there is no message {name}Parameter", value=name, hint=did_you_mean(name, known))
+            raise SpecError(
+                f"Caffe has no message {name}Parameter", code="name-unknown", value=name, hint=did_you_mean(name, known)
+            )
         return found  # type: ignore[no-any-return]
 
 

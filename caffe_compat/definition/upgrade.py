@@ -110,6 +110,7 @@ def upgrade_v1(net: NetParameter) -> NetParameter:
             "the net has both `layer` and `layers`",
             "layers",
             hint="write all as `layer`, with types in quotes",
+            code="conflict",
         )
     out = copied(net)
     out.ClearField("layers")
@@ -159,15 +160,14 @@ def upgrade_input(net: NetParameter) -> NetParameter:
         layer = out.layer.add(name="input", type="Input", top=net.input)
         if net.input_shape:
             if len(net.input_shape) < len(net.input):
-                raise NetError(f"{len(net.input)} inputs, but {len(net.input_shape)} shapes", field="input_shape")
+                problem = f"needs one shape per input ({len(net.input)}), got {len(net.input_shape)}"
+                raise NetError(problem, code="wrong-count", field="input_shape")
             for shape in net.input_shape[: len(net.input)]:
                 layer.input_param.shape.add().CopyFrom(shape)
         else:
             if len(net.input_dim) < 4 * len(net.input):
-                problem = (
-                    f"{len(net.input)} inputs need {4 * len(net.input)} extents, but {len(net.input_dim)} are given"
-                )
-                raise NetError(problem, field="input_dim")
+                problem = f"needs four values per input ({4 * len(net.input)}), got {len(net.input_dim)}"
+                raise NetError(problem, code="wrong-count", field="input_dim")
             for index in range(len(net.input)):
                 layer.input_param.shape.add(dim=net.input_dim[4 * index : 4 * index + 4])
     for old in net.layer:
@@ -217,7 +217,9 @@ def needs_solver_type_upgrade(solver: SolverParameter) -> bool:
 def upgrade_solver_type(solver: SolverParameter) -> SolverParameter:
     """Return the solver with its type as a string."""
     if solver.HasField("type"):
-        raise SolverError("given beside `type`", field="solver_type", hint="keep `type`, the current form")
+        raise SolverError(
+            "conflicts with `type`", code="conflict", field="solver_type", hint="keep `type`, the current form"
+        )
     out = copied(solver)
     out.ClearField("solver_type")
     out.type = SOLVER_TYPES[SolverParameter.SolverType.Name(solver.solver_type)]

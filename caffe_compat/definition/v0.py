@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from caffe_compat.definition.carry import copied, keep_marks, layer_error, set_field
-from caffe_compat.errors import CaffeCompatError, did_you_mean, raise_together
+from caffe_compat.errors import CaffeCompatError, Code, did_you_mean, raise_together
 from caffe_compat.formats.extras import copy_unknown
 from caffe_compat.schema.caffe_pb2 import NetParameter, V1LayerParameter
 from caffe_compat.schema.old_names import V0_FIELDS, V0_PARAMS, V0_TRANSFORMATIONS, V0_TYPES
 
+_DROPPED = "Caffe drops this field without a warning: it stands beside the inner `layer` of the V0 form"
+
 
 def needs_v0_upgrade(net: NetParameter) -> bool:
-    """Whether any layer is of the oldest form, ``layers { layer { ... } }``."""
+    """Tell whether any layer is of the oldest form, ``layers { layer { ... } }``."""
     return any(layer.HasField("layer") for layer in net.layers)
 
 
@@ -48,14 +50,16 @@ def upgrade_v0_padding(net: NetParameter) -> NetParameter:
         for index, bottom in enumerate(layer.bottom):
             if bottom not in makers:
                 hint = did_you_mean(bottom, makers)
-                problems.append(_v0_error(layer, "no layer before it makes this blob", "bottom", bottom, hint))
+                problems.append(
+                    _v0_error(layer, "no layer above makes this blob", "bottom", bottom, hint, code="name-unknown")
+                )
                 continue
             maker = makers[bottom]
             if maker is None or maker.layer.type != "padding":
                 continue
             problem = _padding_problem(layer, maker)
             if problem:
-                problems.append(_v0_error(layer, problem, "bottom", bottom))
+                problems.append(_v0_error(layer, problem, "bottom", bottom, code="unsupported"))
             elif kept is not None:
                 kept.layer.pad = maker.layer.pad
                 kept.bottom[index] = maker.bottom[0]
@@ -66,9 +70,9 @@ def upgrade_v0_padding(net: NetParameter) -> NetParameter:
 
 def _padding_problem(layer: V1LayerParameter, padding: V1LayerParameter) -> str | None:
     if layer.layer.type not in ("conv", "pool"):
-        return f"padding before a layer of type {layer.layer.type!r}; only conv and pool can take it"
+        return f"padding precedes a layer of type {layer.layer.type!r}; only conv and pool accept it"
     if len(layer.bottom) != 1:
-        return f"{len(layer.bottom)} bottoms; a padded layer has one"
+        return f"a padded layer has one bottom, got {len(layer.bottom)}"
     if len(padding.bottom) != 1 or len(padding.top) != 1:
         return f"padding layer {padding.layer.name!r} must have one bottom and one top"
     return None
@@ -79,10 +83,9 @@ def _upgrade_v0_layer(old: V1LayerParameter, new: V1LayerParameter) -> list[Caff
     new.top.extend(old.top)
     copy_unknown(old, new)
     problems: list[CaffeCompatError] = []
-    # Caffe drops these without a word.
     for field, _ in old.ListFields():
         if field.name not in ("bottom", "top", "layer"):
-            problems.append(_v0_error(old, "beside the V0 form's inner `layer`, Caffe would drop this", field.name))
+            problems.append(_v0_error(old, _DROPPED, field.name, code="field-unknown"))
     layer = old.layer
     kind = layer.type
     if layer.HasField("name"):
@@ -91,7 +94,9 @@ def _upgrade_v0_layer(old: V1LayerParameter, new: V1LayerParameter) -> list[Caff
         if kind in V0_TYPES:
             new.type = V1LayerParameter.LayerType.Value(V0_TYPES[kind])  # type: ignore[assignment]
         else:
-            problems.append(_v0_error(old, "no V0 layer type", "type", kind, did_you_mean(kind, V0_TYPES)))
+            problems.append(
+                _v0_error(old, "unknown V0 layer type", "type", kind, did_you_mean(kind, V0_TYPES), code="type-unknown")
+            )
             return problems
     for blob in layer.blobs:
         new.blobs.add().CopyFrom(blob)
@@ -117,11 +122,21 @@ def _upgrade_v0_layer(old: V1LayerParameter, new: V1LayerParameter) -> list[Caff
 
 def _misplaced(layer: V1LayerParameter, field: str, kinds: Sequence[str]) -> CaffeCompatError:
     return _v0_error(
-        layer, f"a layer of type {layer.layer.type!r} has no such parameter", field, hint=" or ".join(kinds)
+        layer,
+        f"a layer of type {layer.layer.type!r} has no such field",
+        field,
+        hint=f"a field of {' or '.join(kinds)} layers",
+        code="field-unknown",
     )
 
 
 def _v0_error(
-    layer: V1LayerParameter, problem: str, field: str, value: object = None, hint: str | None = None
+    layer: V1LayerParameter,
+    problem: str,
+    field: str,
+    value: object = None,
+    hint: str | None = None,
+    *,
+    code: Code,
 ) -> CaffeCompatError:
-    return layer_error(layer, layer.layer.name, problem, field, value, hint)
+    return layer_error(layer, layer.layer.name, problem, field, value, hint, code=code)

@@ -14,7 +14,7 @@ from torch import fx
 
 from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.definition.splits import insert_splits
-from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_together
+from caffe_compat.errors import CaffeCompatError, Code, NetError, did_you_mean, raise_together
 from caffe_compat.formats.extras import UnknownField, all_unknown_fields
 from caffe_compat.graph.sharing import Sharing, Slot
 from caffe_compat.layers import Layer, LayerSpec, Shape, resolve_type
@@ -142,8 +142,10 @@ class _Builder:
             self._add(param)
         fed = {top for node in self.nodes if node.layer.is_data for top in node.tops}
         for blob in self.input_shapes.keys() - fed:
-            hint = did_you_mean(blob, fed) or f"inputs are {', '.join(sorted(fed)) or 'none'}"
-            self.problems.append(NetError("no such input", field="input_shapes", value=blob, hint=hint))
+            hint = did_you_mean(blob, fed) or f"its inputs are {', '.join(sorted(fed)) or 'none'}"
+            self.problems.append(
+                NetError("the net has no such input", code="name-unknown", field="input_shapes", value=blob, hint=hint)
+            )
         raise_together(self.problems)
         return NetGraph(
             name=self.net.name,
@@ -188,10 +190,10 @@ class _Builder:
 
     def _bottom(self, spec: LayerSpec, blob: str, faults: list[CaffeCompatError]) -> Shape | None:
         if blob not in self.available:
-            taken = "; another layer took it" if blob in self.shapes else ""
-            faults.append(
-                spec.error(f"no layer above makes this blob{taken}", "bottom", blob, did_you_mean(blob, self.shapes))
-            )
+            taken = blob in self.shapes
+            problem = "another layer in place has taken this blob" if taken else "no layer above makes this blob"
+            hint = None if taken else did_you_mean(blob, self.shapes)
+            faults.append(spec.error(problem, "bottom", blob, hint, code="name-unknown"))
         self.available.discard(blob)
         return self.shapes.get(blob)
 
@@ -199,7 +201,13 @@ class _Builder:
         in_place = index < len(spec.param.bottom) and spec.param.bottom[index] == top
         if top in self.shapes and not in_place:
             self.problems.append(
-                spec.error("another layer makes this blob already", "top", top, "an in-place blob can have one reader")
+                spec.error(
+                    "another layer makes a blob of this name",
+                    "top",
+                    top,
+                    "rename the top; a layer in place needs it as its bottom too",
+                    code="duplicate",
+                )
             )
         self.shapes[top] = shape
         if top in spec.param.top:  # an automatic top is no output
@@ -230,13 +238,17 @@ class _Builder:
     def _arity(self, layer: Layer, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         param = spec.param
         if not layer.bottoms.allows(len(param.bottom)):
-            yield spec.error(f"{layer.type} takes {layer.bottoms} bottoms", "bottom", list(param.bottom))
+            problem = f"{layer.type} takes {layer.bottoms} bottoms, got {len(param.bottom)}"
+            yield spec.error(problem, "bottom", list(param.bottom), code="wrong-count")
         if not layer.tops.allows(len(param.top)):
-            yield spec.error(f"{layer.type} makes {layer.tops} tops", "top", list(param.top))
+            problem = f"{layer.type} makes {layer.tops} tops, got {len(param.top)}"
+            yield spec.error(problem, "top", list(param.top), code="wrong-count")
         if len(param.loss_weight) > len(param.top):
-            yield spec.error("more loss weights than tops", "loss_weight", list(param.loss_weight))
+            problem = f"needs at most one loss weight per top ({len(param.top)}), got {len(param.loss_weight)}"
+            yield spec.error(problem, "loss_weight", list(param.loss_weight), code="wrong-count")
         if len(param.propagate_down) not in (0, len(param.bottom)):
-            yield spec.error("one per bottom, or none", "propagate_down", list(param.propagate_down))
+            problem = f"needs one value per bottom ({len(param.bottom)}), got {len(param.propagate_down)}"
+            yield spec.error(problem, "propagate_down", list(param.propagate_down), code="wrong-count")
 
     def _key(self, name: str) -> str:
         """Return a name that a torch module accepts: no dot, no keyword, none of its own attributes, unique.
@@ -256,7 +268,8 @@ class _Builder:
     def _slots(self, layer: Layer, spec: LayerSpec, key: str) -> Iterator[Slot]:
         blobs, params = layer.blobs(spec), spec.param.param
         if len(params) > len(blobs):
-            raise spec.error(f"the layer has {len(blobs)} parameter blobs", "param", len(params), "as many or fewer")
+            problem = f"the layer has {len(blobs)} parameter blobs, got {len(params)} param messages"
+            raise spec.error(problem, "param", code="wrong-count")
         for index, blob in enumerate(blobs):
             given = params[index] if index < len(params) else pb.ParamSpec()
             slot = Slot(spec.param.name, index, f"{key}.{blob.name}", blob, given.lr_mult, given.decay_mult)
@@ -272,8 +285,9 @@ class _Builder:
     def _fits(self, spec: LayerSpec, what: str, shape: Shape) -> bool:
         negative = any(dim < 0 for dim in shape)
         if negative or count(shape) > LARGEST:
-            problem = f"more values than a blob of Caffe's can hold ({LARGEST})"
-            self.problems.append(spec.error("dimensions cannot be negative" if negative else problem, what, shape))
+            problem = "dimensions must not be negative" if negative else f"a blob holds at most {LARGEST} values"
+            code: Code = "out-of-range" if negative else "too-large"
+            self.problems.append(spec.error(problem, what, shape, code=code))
             return False
         return True
 
@@ -287,8 +301,10 @@ class _Builder:
         if top in self.input_shapes:
             own = tuple(int(dim) for dim in self.input_shapes[top])
             if any(dim < 1 for dim in own):
-                self.problems.append(spec.error("dimensions must be positive", f"input_shapes[{top!r}]", own))
+                problem = "dimensions must be positive"
+                self.problems.append(spec.error(problem, f"input_shapes[{top!r}]", own, code="out-of-range"))
         elif own is None:
-            hint = f"give input_shapes={{{top!r}: (N, ...)}}"
-            self.problems.append(spec.error("the shape of this input is not known", "top", top, hint))
+            hint = f"pass input_shapes={{{top!r}: (N, ...)}}"
+            problem = "the shape of this input is unknown"
+            self.problems.append(spec.error(problem, "top", top, hint, code="field-missing"))
         return own

@@ -132,8 +132,8 @@ class Sharing:
         mine, theirs = slot.blob.shape, owner.blob.shape
         permitted = given.share_mode == pb.ParamSpec.PERMISSIVE and count(mine) == count(theirs)
         if mine != theirs and not permitted:
-            problem = f"the shared blobs differ in shape: {mine} here, {theirs} in {owner.layer!r}"
-            raise spec.error(problem, "param.name", given.name)
+            problem = f"the shared parameter has shape {mine} here, {theirs} in layer {owner.layer!r}"
+            raise spec.error(problem, "param.name", given.name, code="shape-mismatch")
         return replace(slot, owner=owner.key, view=None if mine == theirs else view_of(slot.blob, owner.blob))
 
     def _multipliers(self, spec: LayerSpec, given: pb.ParamSpec) -> None:
@@ -141,12 +141,8 @@ class Sharing:
         for name in ("lr_mult", "decay_mult"):
             value = getattr(given, name)
             if given.HasField(name) and known.setdefault(name, value) != value:
-                raise spec.error(
-                    f"another layer that shares {given.name!r} says {known[name]:g}",
-                    f"param.{name}",
-                    value,
-                    "one value",
-                )
+                problem = f"another layer that shares {given.name!r} has {known[name]:g}"
+                raise spec.error(problem, f"param.{name}", value, "write the same value in both", code="mismatch")
 
     def settled(self, slot: Slot) -> Slot:
         """Return a slot with the multipliers that count: those any of the layers that share it has written down."""

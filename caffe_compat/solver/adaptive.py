@@ -42,7 +42,11 @@ class _WithoutMomentum(Rule):
         """Refuse momentum, as Caffe does."""
         if param.momentum != 0:
             raise SolverError(
-                f"momentum cannot be used with {self.type}", field="momentum", value=param.momentum, hint="remove it"
+                f"{self.type} takes no momentum",
+                code="conflict",
+                field="momentum",
+                value=param.momentum,
+                hint="remove it",
             )
 
     def _divided(self, grads: Tensors, squares: Tensors, rate: float) -> Tensors:
@@ -81,7 +85,7 @@ class RMSProp(_WithoutMomentum):
         """Refuse momentum, and a decay outside [0, 1)."""
         super().check(param)
         if not 0 <= param.rms_decay < 1:
-            raise SolverError("must lie in [0, 1)", field="rms_decay", value=param.rms_decay)
+            raise SolverError("is out of range [0, 1)", code="out-of-range", field="rms_decay", value=param.rms_decay)
 
     def updates(self, grads: Tensors, history: tuple[Tensors, ...], rate: float, iteration: int) -> Tensors:
         """Return ``rate g / (sqrt(h) + delta)``, h the running mean of g²."""

@@ -42,12 +42,13 @@ def train_definition(param: pb.SolverParameter, base_dir: Path, fork: str | Sequ
     Raises
     ------
     SolverError
-        where none or several are given, or the file does not exist.
+        No net or several are given, or the file does not exist.
     """
     given = [name for name in _TRAIN_FIELDS if param.HasField(name)]
     if len(given) != 1:
-        problem = f"gives {' and '.join(given)}" if given else "gives no net to train"
-        raise SolverError(f"the solver {problem}", hint=f"exactly one of {', '.join(_TRAIN_FIELDS)}")
+        problem = f"the solver names {' and '.join(given)}" if given else "the solver names no net to train"
+        hint = f"give exactly one of {', '.join(_TRAIN_FIELDS)}"
+        raise SolverError(problem, code="conflict" if given else "field-missing", hint=hint)
     (name,) = given
     if name.endswith("_param"):
         net, folder, origin = getattr(param, name), base_dir, f"specified in {name}."
@@ -66,7 +67,7 @@ def test_definitions(
     Raises
     ------
     SolverError
-        where test_iter, test_state or test_interval do not fit the nets.
+        test_iter, test_state or test_interval do not fit the nets.
     """
     nets = [(net, base_dir, "test_net_param") for net in param.test_net_param]
     for name in param.test_net:
@@ -94,25 +95,26 @@ def _check_counts(param: pb.SolverParameter, named: int, *, generic: bool) -> No
     problems: list[CaffeCompatError] = []
     count = len(param.test_iter)
     if count < named or (count > named and not generic):
-        problem = f"{named} test nets are given and {count} values of test_iter"
-        problems.append(SolverError(problem, field="test_iter", hint="one value for each test net"))
+        problem = f"needs one value per test net ({named}), got {count}"
+        problems.append(SolverError(problem, code="wrong-count", field="test_iter"))
     if any(value < 1 for value in param.test_iter):
-        problems.append(SolverError("must be at least 1", field="test_iter", value=min(param.test_iter)))
-    if param.test_state and len(param.test_state) != count:
-        problem = f"given {len(param.test_state)} times for {count} test nets"
-        problems.append(SolverError(problem, field="test_state", hint="leave it out or give one for each"))
-    if count and param.test_interval <= 0:
         problems.append(
-            SolverError("there are test nets, so it must be positive", field="test_interval", value=param.test_interval)
+            SolverError("must be at least 1", code="out-of-range", field="test_iter", value=min(param.test_iter))
         )
+    if param.test_state and len(param.test_state) != count:
+        problem = f"needs one state per test net ({count}) or none, got {len(param.test_state)}"
+        problems.append(SolverError(problem, code="wrong-count", field="test_state"))
+    if count and param.test_interval <= 0:
+        problem = "must be positive where test nets are given"
+        problems.append(SolverError(problem, code="out-of-range", field="test_interval", value=param.test_interval))
     raise_together(problems)
 
 
 def _read(field: str, name: str, base_dir: Path) -> tuple[pb.NetParameter, Path, str]:
     path = find_input(name, base_dir)
     if path is None or not path.is_file():
-        hint = f"{looked_in(base_dir)}; --net=FILE trains another"
-        raise SolverError("no such file", field=field, value=name, hint=hint)
+        hint = f"{looked_in(base_dir)}; pass --net=FILE to train another net"
+        raise SolverError("no such file", code="file-missing", field=field, value=name, hint=hint)
     return read_net(path), path.parent, str(path)
 
 
@@ -140,16 +142,15 @@ def redirect(prepared: PreparedNet, source: str) -> PreparedNet:
     Raises
     ------
     SolverError
-        where the net has no data layer or several.
+        The net has no data layer that reads files, or several.
     """
     net = pb.NetParameter()
     net.CopyFrom(prepared.message)
     layers = [layer for layer in net.layer if facts(layer.type).source is Source.FILES]
     if len(layers) != 1:
         names = ", ".join(layer.name for layer in layers) or "none"
-        raise SolverError(
-            "a source is given for a net without exactly one data layer that reads files", value=source, hint=names
-        )
+        problem = f"needs a net with one data layer that reads files, got {len(layers)}: {names}"
+        raise SolverError(problem, code="wrong-count", value=source)
     for described, message in layers[0].ListFields():
         if described.message_type is not None and "source" in described.message_type.fields_by_name:
             message.source = source

@@ -52,7 +52,9 @@ def check_solver(param: SolverParameter) -> None:
     problems: list[CaffeCompatError] = [unknown.error(SolverError) for unknown in unknown_fields(param)]
     for name, least in (("average_loss", 1), ("display", 0), ("snapshot", 0), ("max_iter", 0), ("test_interval", 0)):
         if getattr(param, name) < least:
-            problems.append(SolverError(f"must be at least {least}", field=name, value=getattr(param, name)))
+            problems.append(
+                SolverError(f"must be at least {least}", code="out-of-range", field=name, value=getattr(param, name))
+            )
     for check in (check_policy, make_rule):
         try:
             check(param)

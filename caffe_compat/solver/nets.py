@@ -109,16 +109,16 @@ class FedNet(Closing):
         graph = build_graph(net, input_shapes=shapes)
         unfed = [name for name in graph.inputs if name not in shapes]
         if unfed:
-            hint = "a solver's nets take all their data from data layers"
-            raise SolverError(f"nothing feeds the input {unfed[0]!r} of net {graph.name!r}", hint=hint)
+            problem = f"input {unfed[0]!r} of net {graph.name!r} has no data layer"
+            raise SolverError(problem, code="field-missing", hint="a solver feeds its nets from data layers alone")
         self.net: CaffeNet = build_net(graph, seed=seed, exact=exact).to(device)
         self.device = device
         losses = dict(self.net.losses)
         self.weights: Mapping[str, float] = {name: losses.get(name, 0.0) for name in graph.outputs}
         if criterion is not None:
             if losses:
-                hint = "leave out either"
-                raise SolverError(f"a criterion and the loss layer of {next(iter(losses))!r} are given", hint=hint)
+                problem = f"a criterion conflicts with the net's loss {next(iter(losses))!r}"
+                raise SolverError(problem, code="conflict", hint="remove one of them")
             self.weights = {CRITERION: 1.0}
 
     def close(self) -> None:

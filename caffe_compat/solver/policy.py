@@ -41,21 +41,25 @@ def check_policy(param: SolverParameter) -> None:
     if name not in POLICIES:
         hint = did_you_mean(name, POLICIES) if name else None
         raise SolverError(
-            "no such learning rate policy" if name else "no learning rate policy is given",
+            "unknown learning rate policy" if name else "is required",
+            code="name-unknown" if name else "field-missing",
             field="lr_policy",
             value=name or None,
-            hint=hint or f"one of {', '.join(POLICIES)}",
+            hint=hint or f"use one of {', '.join(POLICIES)}",
         )
     problems: list[CaffeCompatError] = []
     reads = POLICIES[name]
     if "gamma" in reads and not param.gamma >= 0:
-        problems.append(SolverError("must not be negative", field="gamma", value=param.gamma))
+        problems.append(SolverError("must not be negative", code="out-of-range", field="gamma", value=param.gamma))
     if "stepsize" in reads and param.stepsize <= 0:
         problems.append(
-            SolverError(f"policy {name!r} needs a positive stepsize", field="stepsize", value=param.stepsize)
+            SolverError(
+                f"must be positive for policy {name!r}", code="out-of-range", field="stepsize", value=param.stepsize
+            )
         )
     if "max_iter" in reads and param.max_iter <= 0:
-        problems.append(SolverError(f"policy {name!r} needs a positive max_iter", field="max_iter", value=0))
+        problem = f"must be positive for policy {name!r}"
+        problems.append(SolverError(problem, code="out-of-range", field="max_iter", value=0))
     raise_together(problems)
 
 

@@ -105,7 +105,7 @@ def read_resume(path: Path, place: Place, *, iteration: int, weights: Path) -> s
     try:
         entries = _entries(path)
         record = json.loads(entries.pop("record").tobytes())
-        found = (record["form"], record["iter"], record["workers"])
+        origin = (record["form"], record["iter"], record["workers"])
         weights_then, shuffle = record["weights"], entries["shuffle"]
         if shuffle.shape != place.rng.state.shape or not ((shuffle >= 0) & (shuffle < 2**32)).all():
             raise ValueError("shuffle is no state of random numbers")
@@ -115,9 +115,9 @@ def read_resume(path: Path, place: Place, *, iteration: int, weights: Path) -> s
         torch.Generator().set_state(random["torch"])
     except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = "remove it, and the data starts from the beginning"
-        raise FileError(f"is damaged: {reason}", file=path, hint=hint) from None
-    if found != (_FORM, iteration, place.workers.count) or weights_then != _digest(weights):
+        hint = "remove it to start the data from the beginning"
+        raise FileError(f"is damaged: {reason}", code="damaged-file", file=path, hint=hint) from None
+    if origin != (_FORM, iteration, place.workers.count) or weights_then != _digest(weights):
         return "it belongs to another snapshot, or another number of processes"
     cursors = [
         (source, {key.removeprefix(f"{name} "): value for key, value in entries.items() if key.startswith(f"{name} ")})

@@ -107,19 +107,25 @@ def make_rule(param: SolverParameter, *, exact: bool = False) -> Rule:
     Raises
     ------
     SolverError
-        for an unknown type, or values the rule cannot use.
+        The type is unknown, or the rule cannot use a value.
     """
     cls = _registry.get(param.type)
     if cls is None:
-        hint = did_you_mean(param.type, _registry) or f"one of {', '.join(_registry)}"
-        raise SolverError("no such solver type", field="type", value=param.type, hint=hint)
+        hint: str | None = did_you_mean(param.type, _registry) or f"use one of {', '.join(_registry)}"
+        raise SolverError("unknown solver type", code="name-unknown", field="type", value=param.type, hint=hint)
     if param.regularization_type not in {"L1", "L2"}:
         raise SolverError(
-            "no such regularization", field="regularization_type", value=param.regularization_type, hint="L1 or L2"
+            "unknown regularization",
+            code="name-unknown",
+            field="regularization_type",
+            value=param.regularization_type,
+            hint="use L1 or L2",
         )
     if param.iter_size < 1:
-        hint = "1: without a pass Caffe's first update makes every weight NaN" if param.iter_size == 0 else "1 or more"
-        raise SolverError("must be at least 1", field="iter_size", value=param.iter_size, hint=hint)
+        hint = None if param.iter_size else "with 0, Caffe's first update makes every weight NaN"
+        raise SolverError(
+            "must be at least 1", code="out-of-range", field="iter_size", value=param.iter_size, hint=hint
+        )
     rule = cls(param)
     rule.exact = exact
     return rule

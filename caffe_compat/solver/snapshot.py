@@ -26,20 +26,26 @@ def check_prefix(param: SolverParameter) -> None:
     """
     if not param.HasField("snapshot_prefix"):
         raise SolverError(
-            "snapshots are to be written and there is no snapshot_prefix",
+            "is required to write snapshots",
+            code="field-missing",
             field="snapshot_prefix",
-            hint="give one, or snapshot: 0 with snapshot_after_train: false",
+            hint="set it, or set snapshot: 0 and snapshot_after_train: false",
         )
     folder = Path(param.snapshot_prefix + "_iter_0").parent
-    hint = "make the folder, or give another with --snapshot_prefix=PREFIX"
+    hint = "make the folder, or pass another --snapshot_prefix=PREFIX"
     if not folder.is_dir():
-        raise SolverError("there is no such folder", field="snapshot_prefix", value=param.snapshot_prefix, hint=hint)
+        value = param.snapshot_prefix
+        raise SolverError("no such folder", code="file-missing", field="snapshot_prefix", value=value, hint=hint)
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise SolverError(
-            f"cannot write there: {error.strerror}", field="snapshot_prefix", value=param.snapshot_prefix, hint=hint
+            f"cannot be written to: {error.strerror}",
+            code="file-unwritable",
+            field="snapshot_prefix",
+            value=param.snapshot_prefix,
+            hint=hint,
         ) from None
 
 
@@ -70,11 +76,12 @@ def find_weights(learned_net: str, state_path: Path) -> Path:
         if candidate.is_file():
             return candidate
     raise SolverError(
-        "the weights it belongs to are missing",
+        "the weights of this state are missing",
+        code="file-missing",
         file=state_path,
         field="learned_net",
         value=learned_net,
-        hint=f"put {Path(learned_net).name} beside it",
+        hint=f"put {Path(learned_net).name} beside the state",
     )
 
 
@@ -89,19 +96,21 @@ def fit_history(
     """
     if len(history) != len(shapes):
         raise SolverError(
-            f"it keeps {len(history)} histories, this solver {len(shapes)}",
+            f"the state has {len(history)} histories, this solver expects {len(shapes)}",
+            code="wrong-count",
             file=state_path,
-            hint="it belongs to another solver type or net",
+            hint="the state belongs to another solver type or net",
         )
-    for number, (found, shape) in enumerate(zip(history, shapes, strict=True)):
-        if _without_leading_ones(found.shape) != _without_leading_ones(shape):
+    for number, (values, shape) in enumerate(zip(history, shapes, strict=True)):
+        if _without_leading_ones(values.shape) != _without_leading_ones(shape):
             raise SolverError(
-                f"history {number} has the shape {found.shape}, its parameter {shape}",
+                f"history {number} has shape {values.shape}, its parameter has shape {shape}",
+                code="shape-mismatch",
                 file=state_path,
-                hint="it belongs to another net",
+                hint="the state belongs to another net",
             )
 
-    return [found.reshape(shape) for found, shape in zip(history, shapes, strict=True)]
+    return [values.reshape(shape) for values, shape in zip(history, shapes, strict=True)]
 
 
 def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

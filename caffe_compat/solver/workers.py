@@ -139,7 +139,7 @@ def launched(device: torch.device) -> Iterator[Workers]:
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         hint = "start it with torchrun --nproc-per-node=N -m caffe_compat train ..."
-        raise SolverError(f"the other processes cannot be joined: {reason}", hint=hint) from None
+        raise SolverError(f"cannot join the other processes: {reason}", code="worker-lost", hint=hint) from None
     try:
         yield Workers(dist.get_rank(), dist.get_world_size())
     finally:

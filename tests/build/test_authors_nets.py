@@ -10,6 +10,7 @@ import torch
 from caffe_compat import load_net
 from lq_emotion.prototxt import path
 from tests.records import difference
+from tests.refusals import refused
 
 DEPLOY = "matlabscripts/recon/deploy/"
 OUTPUT = 3e-6
@@ -133,7 +134,7 @@ def test_a_training_net_takes_its_shape_from_the_first_hdf5_file(nets: Path, tmp
 
 
 def test_without_any_source_of_its_shape_a_training_net_says_what_to_give() -> None:
-    with pytest.raises(Exception, match=r"model_1F_CNN\+D.prototxt.*PATH/TO/test.txt.*input_shapes=\{'data'"):
+    with refused("file-missing", file="model_1F_CNN+D.prototxt", field="top", hint="input_shapes={'data'"):
         load_net(path("experiments/network/model_1F_CNN+D.prototxt"))
 
 

@@ -1,4 +1,4 @@
-"""Preprocessing is kept with the model, and prepares pictures as Caffe's data layers do."""
+"""Preprocessing is kept with the model, and prepares images as Caffe's data layers do."""
 
 import cv2
 import numpy as np
@@ -9,9 +9,9 @@ from caffe_compat import Preprocessing, load_net, load_preprocessing, preprocess
 from caffe_compat.build.preprocess import read_preprocessing, sidecar_path, to_json
 from caffe_compat.cli import main
 from caffe_compat.data import CRand, open_source
-from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import BlobStore, read_net, write_binary
 from caffe_compat.schema import caffe_pb2 as pb
+from tests.refusals import refused
 
 DEPLOY = """
 layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }
@@ -116,46 +116,44 @@ def test_load_net_finds_it_and_convert_takes_it_along(folder, capsys):
     assert to_json(load_preprocessing("x.h5")) == to_json(kept)
     before = sorted(folder.iterdir())
     assert main(["convert", "w.caffemodel", "y.h5", "--preprocess=deploy.prototxt"]) == 1
-    assert "has no layer in TEST that prepares pictures" in capsys.readouterr().err
+    assert "deploy.prototxt: " in capsys.readouterr().err
     assert sorted(folder.iterdir()) == before
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "code", "field"),
     [
-        ("{", "is no JSON"),
-        ("[" * 100000, "is no JSON"),
-        ("[]", "does not say how pictures are prepared"),
-        ('{"version": 2}', "does not say"),
-        ('{"version": 1, "sclae": 2}', "sclae: no such field"),
-        ('{"version": 1, "channels": "RBG"}', "channels = 'RBG': no such order"),
-        ('{"version": 1, "channels": 3}', "channels = 3: must be a text"),
-        ('{"version": 1, "crop": [0, 4]}', "crop = (0, 4): must be a height and a width"),
-        ('{"version": 1, "crop": 4}', "crop = 4: must be a height and a width"),
-        ('{"version": 1, "scale": "1"}', "scale = '1': must be a number"),
-        ('{"version": 1, "scale": NaN}', "scale = nan: must be a number"),
-        ('{"version": 1, "mean": [1, 2]}', "of the shape (2,) does not fit BGR"),
-        ('{"version": 1, "mean": ["a"]}', "mean: must be a list of values"),
-        ('{"version": 1, "mean": {"shape": [3, 9], "float32": "AAAA"}}', "mean: must be a list of values"),
-        ('{"version": 1, "mean": {"shape": [1], "float32": "!"}}', "mean: must be a list of values"),
+        ("{", "syntax", None),
+        ("[" * 100000, "syntax", None),
+        ("[]", "wrong-format", None),
+        ('{"version": 2}', "wrong-format", None),
+        ('{"version": 1, "sclae": 2}', "field-unknown", "sclae"),
+        ('{"version": 1, "channels": "RBG"}', "name-unknown", "channels"),
+        ('{"version": 1, "channels": 3}', "wrong-type", "channels"),
+        ('{"version": 1, "crop": [0, 4]}', "invalid", "crop"),
+        ('{"version": 1, "crop": 4}', "invalid", "crop"),
+        ('{"version": 1, "scale": "1"}', "wrong-type", "scale"),
+        ('{"version": 1, "scale": NaN}', "not-finite", "scale"),
+        ('{"version": 1, "mean": [1, 2]}', "shape-mismatch", "mean"),
+        ('{"version": 1, "mean": ["a"]}', "wrong-type", "mean"),
+        ('{"version": 1, "mean": {"shape": [3, 9], "float32": "AAAA"}}', "wrong-type", "mean"),
+        ('{"version": 1, "mean": {"shape": [1], "float32": "!"}}', "wrong-type", "mean"),
     ],
 )
-def test_a_sidecar_that_cannot_be_used_is_one_error(folder, text, told):
+def test_a_sidecar_that_cannot_be_used_is_one_error(folder, text, code, field):
     (folder / "w.preprocess.json").write_text(text)
-    with pytest.raises(FileError) as error:
+    with refused(code, file="w.preprocess.json", field=field):
         load_preprocessing("w.caffemodel")
-    assert told in str(error.value)
-    assert "w.preprocess.json" in str(error.value)
 
 
-def test_what_is_no_picture_is_refused():
-    kept = Preprocessing(crop=(4, 4))
+def test_arrays_that_are_not_images_are_refused():
+    preprocessing = Preprocessing(crop=(4, 4))
     for shape in ((3,), (2, 2, 2), (1, 2, 2, 3)):
-        with pytest.raises(DataError, match="is no picture"):
-            kept(np.zeros(shape))
-    with pytest.raises(DataError, match="is larger than the picture"):
-        kept(np.zeros((3, 9, 3)))
-    with pytest.raises(DataError, match="resize to its size"):
+        with refused("shape-mismatch"):
+            preprocessing(np.zeros(shape))
+    with refused("out-of-range", field="crop", value=(4, 4)):
+        preprocessing(np.zeros((3, 9, 3)))
+    with refused("shape-mismatch", field="mean", hint="resize"):
         Preprocessing(mean=np.zeros((3, 2, 2), np.float32))(np.zeros((3, 3, 3)))
 
 

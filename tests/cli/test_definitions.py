@@ -133,7 +133,7 @@ def test_a_fork_is_named_with_a_flag(folder, output):
         rows = json.loads(output("show", "bn.prototxt", "--json", f"--fork={fork}"))["layers"]
         blobs[fork] = next(len(row["blobs"]) for row in rows if row["layer"] == "bn")
     assert blobs == {"segnet": 2, "pspnet": 4}
-    assert "no such fork (did you mean 'segnet'?)" in output("show", "bn.prototxt", "--fork=segmet", code=1)
+    assert "unknown fork of Caffe (did you mean 'segnet'?)" in output("show", "bn.prototxt", "--fork=segmet", code=1)
 
 
 def test_upgrade_tells_nets_from_solvers(folder, output):

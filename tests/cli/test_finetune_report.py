@@ -85,7 +85,7 @@ def test_training_fails_on_mismatched_layers_unless_they_are_skipped(folder, cap
         "--max_iter=1",
     ]
     assert main(argv) == 1
-    assert "the file has 2 blobs, the net 1" in capsys.readouterr().err
+    assert "the weights have 2 blobs, the net expects 1" in capsys.readouterr().err
     assert main([*argv, "--skip_mismatched"]) == 0
     assert "0 blobs copied (0 of 3 values, 0.0 %), 1 left at their fillers, 1 layers mismatched" in (
         capsys.readouterr().err

@@ -173,7 +173,7 @@ def test_source_layers_missing_from_the_net_are_logged_and_unrelated_files_refus
         ["train", "--solver=solver.prototxt", "--net=other.prototxt", "--snapshot_prefix=none", "--report"],
     ):
         text = failed(capsys, *command, "--weights=snap_iter_1.caffemodel")
-        assert "snap_iter_1.caffemodel: no layer of it has parameters for this net; it has ip, the net fc" in text
+        assert "snap_iter_1.caffemodel: shares no layer with the net: the file has ip, the net has fc" in text
     assert not list(folder.glob("none*"))
 
 

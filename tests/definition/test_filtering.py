@@ -3,9 +3,9 @@
 import pytest
 
 from caffe_compat.definition.filtering import filter_net, net_state
-from caffe_compat.errors import NetError
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
+from tests.refusals import refused
 
 
 def _kept(rules: str, **state: object) -> bool:
@@ -40,7 +40,7 @@ def test_a_layer_belongs_to_the_states_its_rules_name(rules: str, state: dict[st
 
 
 def test_both_kinds_of_rules_are_refused_with_the_line() -> None:
-    with pytest.raises(NetError, match="n.prototxt:1: layer 'a': has both include and exclude rules"):
+    with refused("conflict", file="n.prototxt", line=1, layer="a"):
         _kept("include { } exclude { }")
 
 

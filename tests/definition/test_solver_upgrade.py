@@ -3,9 +3,9 @@
 import pytest
 
 from caffe_compat.definition.upgrade import needs_solver_type_upgrade, upgrade_snapshot_prefix, upgrade_solver
-from caffe_compat.errors import SolverError
 from caffe_compat.formats.files import parse_text, unknown_fields
 from caffe_compat.schema.caffe_pb2 import SolverParameter
+from tests.refusals import refused
 
 
 def solver(text):
@@ -33,7 +33,7 @@ def test_every_identifier_has_a_type(name):
 
 
 def test_both_forms_together_are_refused():
-    with pytest.raises(SolverError, match="solver_type: given beside `type`"):
+    with refused("conflict", field="solver_type"):
         upgrade_solver(solver("solver_type: SGD type: 'Adam'"))
 
 

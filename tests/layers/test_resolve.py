@@ -82,7 +82,7 @@ def test_blobs_have_the_shape_of_the_fork_that_is_named():
 
 
 def test_a_fork_nobody_knows_is_refused():
-    with pytest.raises(NetError, match=r"fork = 'sdd': no such fork \(did you mean 'ssd'\?\)"):
+    with refused("name-unknown", field="fork", value="sdd", hint="'ssd'"):
         chosen("ReLU", fork="sdd")
 
 
@@ -258,5 +258,5 @@ def test_the_caller_names_the_fork_where_several_have_a_type():
         assert load_net(net, fork=fork).caffe.nodes[-1].spec.fork == fork
     with refused("ambiguous", field="type"):
         build_graph(net)
-    with pytest.raises(NetError, match="no such fork"):
+    with refused("name-unknown", field="fork", value="nobody"):
         build_graph(net, fork="nobody")

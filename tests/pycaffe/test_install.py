@@ -401,7 +401,7 @@ def test_tests_that_import_caffe_run_under_pytest(tmp_path):
         (["-c"], "-c needs code"),
         (["--fast", "x.py"], "unknown option --fast"),
         (["missing.py"], "can't open file 'missing.py'"),
-        (["--fork=sgnet", "x.py"], "no such fork (did you mean 'segnet'?)"),
+        (["--fork=sgnet", "x.py"], "unknown fork of Caffe (did you mean 'segnet'?)"),
     ],
 )
 def test_wrong_usage_exits_with_code_2(arguments, told, capsys):

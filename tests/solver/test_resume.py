@@ -8,10 +8,10 @@ import pytest
 
 from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.data import CRand
-from caffe_compat.errors import FileError
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Log, Solver
+from tests.refusals import refused
 from tests.solver.case import NET, SOLVER, write_case
 
 DROP = 'layer { name: "drop" type: "Dropout" bottom: "data" top: "data" dropout_param { dropout_ratio: 0.3 } }\n'
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_named_with_what_to_do(folder, damage):
         np.savez(path, **entries(path) | {"torch": np.array([{}], dtype=object)})
     else:
         path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"not this", "empty": b""}[damage])
-    with pytest.raises(FileError, match=r"snap_iter_5.resume.npz.*is damaged.*remove it, and the data starts"):
+    with refused("damaged-file", file="snap_iter_5.resume.npz", hint="remove it"):
         solver().restore("snap_iter_5.solverstate")
 
 
