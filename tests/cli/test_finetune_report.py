@@ -68,7 +68,7 @@ def test_training_accepts_renamed_weights_and_reports_them(folder, capsys):
     assert "head.weight 1x3: copied from ip" in err
     assert "2 blobs copied (4 of 4 values, 100.0 %)" in err
     assert main([*argv, "--rename=ipp=head"]) == 1
-    assert "rename = 'ipp=head': the file has no such layer (did you mean 'ip'?)" in capsys.readouterr().err
+    assert "rename = 'ipp=head': the weights have no such layer (did you mean 'ip'?)" in capsys.readouterr().err
 
 
 def test_training_fails_on_mismatched_layers_unless_they_are_skipped(folder, capsys):

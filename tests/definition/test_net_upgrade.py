@@ -227,12 +227,12 @@ def test_all_that_a_v0_net_cannot_carry_over_is_named_at_once():
                 """
             )
         )
-    assert [str(p) for p in caught.value.problems] == [
-        "old.prototxt:2: layer 'a': num_output: a layer of type 'relu' has no such parameter (conv or innerproduct)",
-        "old.prototxt:2: layer 'a': pool: a layer of type 'relu' has no such parameter (pool)",
-        "old.prototxt:2: layer 'a': hdf5_output_param: a layer of type 'relu' has no such parameter (hdf5_output)",
-        "old.prototxt:3: layer 'b': type = 'con': no V0 layer type (did you mean 'conv'?)",
-        "old.prototxt:4: layer 'c': loss_weight: beside the V0 form's inner `layer`, Caffe would drop this",
+    assert [(p.code, p.line, p.layer, p.field, p.hint) for p in caught.value.problems] == [
+        ("field-unknown", 2, "a", "num_output", "a field of conv or innerproduct layers"),
+        ("field-unknown", 2, "a", "pool", "a field of pool layers"),
+        ("field-unknown", 2, "a", "hdf5_output_param", "a field of hdf5_output layers"),
+        ("type-unknown", 3, "b", "type", "did you mean 'conv'?"),
+        ("field-unknown", 4, "c", "loss_weight", None),
     ]
 
 

@@ -199,7 +199,7 @@ def test_what_is_no_field_of_the_fork_that_is_named_is_refused(tmp_path):
     part = layer("BN")
     part.MergeFromString(b"\xc2\x09\x03\x0a\x7f\x00")  # field 152, three bytes: a field longer than they are
     net, _ = read_binary(binary(tmp_path, (INPUT, None), (part, None)), pb.NetParameter)
-    with pytest.raises(NetError, match="layer 'l': what stands here is none of pspnet's fields"):
+    with refused("field-unknown", layer="l"):
         prepare(net, fork="pspnet")
 
 

@@ -277,7 +277,7 @@ def test_the_same_message_can_be_built_twice():
 def test_a_second_top_of_a_layer_in_place_does_not_exist():
     a, b = two_blobs()
     both = L.Split(a, ntop=2, in_place=True)
-    with pytest.raises(SpecError, match="no top 1"):
+    with pytest.raises(SpecError, match="reader of top 1"):
         L.ReLU(both[1]).to_proto()
     assert len(L.Eltwise(a, b).to_proto().layer) == 2
 

@@ -9,6 +9,7 @@ from tests.refusals import refused
 
 FAULTS = """
 import resource, sys, torch
+from tests.refusals import refused
 from caffe_compat import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory() and keep_freed_memory()

@@ -9,7 +9,6 @@ from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.feeds import feed
-from tests.refusals import refused
 
 NET = """
 layer {{ name: "d" type: "{}" top: "data" top: "label" {} }}
@@ -59,7 +58,8 @@ def test_a_label_has_as_many_rows_as_the_given_data():
 
 
 def test_what_nothing_tells_is_an_error_that_says_why_the_data_is_not_read():
-    with refused("field-missing", field="top"):
-        fed("Data", 'data_param { source: "gone" batch_size: 4 }')
-    with refused("field-missing", field="top"):
-        fed("HDF5Data", 'hdf5_data_param { source: "gone" batch_size: 4 }')
+    for kind, text in (("Data", "data_param"), ("HDF5Data", "hdf5_data_param")):
+        with pytest.raises(CaffeCompatError) as caught:
+            fed(kind, text + ' { source: "gone" batch_size: 4 }')
+        problems = getattr(caught.value, "problems", (caught.value,))
+        assert {(error.code, error.field) for error in problems} == {("field-missing", "top")}
