@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 PathLike = str | os.PathLike[str]
 Blobs = Mapping[str, Sequence[Array | None]]
 Weights = PathLike | Blobs
-_OTHER_NET = "pass the definition these weights belong to, or rename the layer to keep the net's own values"
+_OTHER_NET = "pass the definition these weights belong to, or rename the layer"
 Reader = Callable[[Slot], tuple[Array, Array]]
 
 
