@@ -347,7 +347,7 @@ def test_accounts_name_only_messages_of_the_schema(name: str) -> None:
         ('type: "LRN" lrn_param { local_size: 4 }', "invalid", "lrn_param.local_size"),
         ('type: "Scale" scale_param { num_axes: 9 }', "out-of-range", "scale_param.num_axes"),
         ('type: "BatchNorm" param { lr_mult: 1 }', "invalid", "param.lr_mult"),
-        ('type: "ReLU" top: "z"', "invalid", "top"),
+        ('type: "ReLU" top: "z"', "wrong-count", "top"),
         ('type: "Pooling" pooling_param { kernel_size: 2 stride: 2147483647 }', "out-of-range", "pooling_param.stride"),
         ('type: "Softmax" softmax_param { axis: 4 }', "out-of-range", "softmax_param.axis"),
     ],

@@ -8,11 +8,11 @@ import pytest
 from caffe_compat.build.net import load_net
 from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.data import Prefetch
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from tests.data.databases import datum, write_leveldb, write_lmdb
-from tests.refusals import refused
 
 TRANSFORM = "transform_param { mirror: true crop_size: 5 scale: 0.00390625 }"
 FEEDS = {
@@ -138,7 +138,10 @@ def test_shapes_come_from_the_data_or_the_definition_where_none_are_given(folder
 def test_a_run_without_its_data_ends_before_it_begins_with_all_that_is_missing(folder):
     feed = FEEDS["LMDB"].replace('"db"', '"gone"')
     (folder / "net.prototxt").write_text(NET.format(feed=feed))
-    with refused("file-missing", layer="feed", field="data_param.source", value="gone"):
+    with pytest.raises(CaffeCompatError) as caught:
         solver()
-    with refused("file-missing", file="net.prototxt", line=3, layer="feed", hint="input_shapes"):
+    assert (caught.value.layer, caught.value.field, caught.value.value) == ("feed", "data_param.source", "gone")
+    with pytest.raises(CaffeCompatError) as caught:
         load_net("net.prototxt")
+    assert (caught.value.file, caught.value.line, caught.value.layer) == ("net.prototxt", 3, "feed")
+    assert "input_shapes" in (caught.value.hint or "")

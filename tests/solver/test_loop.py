@@ -185,8 +185,9 @@ def test_snapshot_on_request_goes_on_training(folder):
 
 def test_sources_replace_those_of_the_definition(folder):
     (folder / "net.prototxt").write_text(NET.replace("train.txt", "PATH/TO/train.txt").replace("test.txt", "PATH/TO/x"))
-    with refused("file-missing", field="hdf5_data_param.source", value="PATH/TO/train.txt"):
+    with pytest.raises(CaffeCompatError) as caught:
         Solver(param())
+    assert (caught.value.field, caught.value.value) == ("hdf5_data_param.source", "PATH/TO/train.txt")
     Solver(param(), sources={"TRAIN": "train.txt", "TEST": "train.txt"}).step(1)
 
 
@@ -245,13 +246,20 @@ def test_several_test_nets_have_their_own_iterations(folder):
         ({"lr_policy": "stpe"}, "name-unknown", {"field": "lr_policy", "hint": "'step'"}),
         ({"type": "sgd"}, "name-unknown", {"field": "type", "hint": "'SGD'"}),
         ({"average_loss": 0}, "out-of-range", {"field": "average_loss", "value": 0}),
-        ({"weights": ["gone.caffemodel"]}, "file-missing", {"file": "gone.caffemodel"}),
     ],
 )
 def test_definitions_that_cannot_work_are_refused_before_anything_is_written(folder, fields, code, expected):
     before = sorted(folder.iterdir())
     with refused(code, **expected):
         Solver(param(**fields))
+    assert sorted(folder.iterdir()) == before
+
+
+def test_weights_that_cannot_be_read_are_named_before_anything_is_written(folder):
+    before = sorted(folder.iterdir())
+    with pytest.raises(CaffeCompatError) as caught:
+        Solver(param(weights=["gone.caffemodel"]))
+    assert caught.value.file == "gone.caffemodel"
     assert sorted(folder.iterdir()) == before
 
 

@@ -57,7 +57,7 @@ def test_a_label_has_as_many_rows_as_the_given_data():
     assert fed("Data", text, input_shapes={"data": (6, 1, 9, 9)}).made_up == {"data": (6, 1, 9, 9), "label": (6,)}
 
 
-def test_what_nothing_tells_is_an_error_that_says_why_the_data_is_not_read():
+def test_an_unknown_shape_is_an_error_with_the_reason_why_the_data_is_not_read():
     for kind, text in (("Data", "data_param"), ("HDF5Data", "hdf5_data_param")):
         with pytest.raises(CaffeCompatError) as caught:
             fed(kind, text + ' { source: "gone" batch_size: 4 }')
