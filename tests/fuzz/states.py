@@ -42,7 +42,8 @@ GOOD = {
         "sr_pictures": "faces", "seed": 7, "threads": 2, "device": "cpu", "scales": [3, 4], "switches": {},
         "versions": {"torch": "2.9.9", "av": None}, "seconds": {"prepare": 61.0, "train HR": None},
         "cells": [
-            {"method": method, "factor": factor, "scores": "scores/HR_on_HQ/scores.json", "measured": _MEASURED,
+            {"method": method, "factor": factor, "run": "HR", "test": "HQ", "scores": "scores/HR_on_HQ/scores.json",
+             "measured": _MEASURED,
              "published": None, "difference": None} for method, factor in (("HR", 1), ("LR", 3), ("LR", 4))
         ],
     },

@@ -218,7 +218,7 @@ def test_rising_bits_are_told():
     [
         (["--codecs", "x266"], "codec = 'x266'"),
         (["--qps", "60"], "qp = 60"),
-        (["--names", "dev_3"], "no dev_3.mat"),
+        (["--names", "dev_3"], "dev_3.mat"),
         (["--weights", "A=none.caffemodel"], "none.caffemodel: no such file"),
         (["--weights", "A=x", "A@3=y"], "two are to be shown at scale 3"),
     ],
