@@ -48,6 +48,7 @@ GOOD = {
         ],
     },
     "scores/HR_on_HQ/scores.json": {
+        "weights": "w", "data": "d", "convention": "avec",
         "scores": {"concatenated": _MEASURED, "mean": _MEASURED}, "delay": 0.4, "post_processing": None,
         "concatenated_by_convention": dict.fromkeys(("population", "sample"), _MEASURED), "labels": "valence",
     },

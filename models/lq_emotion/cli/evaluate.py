@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lq_emotion.cli.options import add_delay, add_partitions, at_least, number_from, partitions_of, teller
+
+if TYPE_CHECKING:
+    from lq_emotion.evaluation.results import Evaluation
 
 _CONVENTIONS = ("avec", "population", "sample")  # those of metrics.regression, which torch comes with
 
@@ -100,13 +103,13 @@ def _evaluate(args: argparse.Namespace) -> int:
         say=say,
     ).run()
     if args.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(results.to_json(), indent=2))
     else:
         _report(results, args.out)
     return 0
 
 
-def _report(results: dict[str, Any], out: Path) -> None:
+def _report(results: Evaluation, out: Path) -> None:
     from caffe_compat.errors import printable
     from lq_emotion.evaluation.tables import describe, score_rows
 
@@ -118,5 +121,6 @@ def _report(results: dict[str, Any], out: Path) -> None:
         print("  ".join([f"{name:{widths[0]}}", *cells]))
     for line in describe(results):
         print(printable(line))
-    for name in (*results["files"]["tables"], *results["files"]["pictures"], "predictions"):
-        print(f"  {out / name}")
+    if results.files is not None:
+        for name in (*results.files.tables, *results.files.pictures, "predictions"):
+            print(f"  {out / name}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -21,16 +19,24 @@ from lq_emotion.evaluation import plots, tables
 from lq_emotion.evaluation.calibration import Calibration, common_preparation
 from lq_emotion.evaluation.postprocess import PostProcessing, Search
 from lq_emotion.evaluation.predictor import Predictor, load_predictor
-from lq_emotion.evaluation.tables import Traces
+from lq_emotion.evaluation.results import (
+    MEAN,
+    TOGETHER,
+    DelaySearch,
+    Evaluation,
+    EvaluationFiles,
+    ProcessingRecord,
+    ScoreRow,
+)
+from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import STEP, grid_index, shift_gold
-from lq_emotion.metrics.regression import CONVENTIONS, Convention, Score, mean_score, score
+from lq_emotion.metrics.regression import CONVENTIONS, Convention, mean_score, score
 from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import loadmat
 from matlab_ports.run_eval import Labels, mat_path, open_video, read_labels
 
 Say = Callable[[str], None]
 PARTITION_WORDS = ("train", "dev")  # stand for all recordings of the partition
-TOGETHER, MEAN = "concatenated", "mean"
 
 
 @dataclass
@@ -77,7 +83,7 @@ class Evaluate:
     batch: int = 64
     say: Say = print
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Evaluation:
         """Predict, score and write; return the contents of scores.json.
 
         Raises
@@ -90,7 +96,7 @@ class Evaluate:
         self._write(recordings, results, timelines)
         return results
 
-    def score(self) -> dict[str, Any]:
+    def score(self) -> Evaluation:
         """Predict and score like `run`, without writing.
 
         Raises
@@ -99,7 +105,7 @@ class Evaluate:
         """
         return self._compute()[1]
 
-    def _compute(self) -> tuple[list[Traces], dict[str, Any], dict[str, Labels]]:
+    def _compute(self) -> tuple[list[Traces], Evaluation, dict[str, Labels]]:
         names = list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
         delay_on, learn_on = self._expand_partitions(self.delay_on), self._expand_partitions(self.learn_on)
         all_names = list(dict.fromkeys([*names, *delay_on, *learn_on]))
@@ -123,15 +129,26 @@ class Evaluate:
             )
             for name in names
         ]
-        results = self._results(recordings, weights, labels[names[0]])
-        results |= {
-            "delay": delay,
-            "prepared_delay": prepared,
-            "delay_search": {"learnt_on": delay_on, "ccc": {f"{seconds:g}": value for seconds, value in delays.items()}}
-            if delays
-            else None,
-            "post_processing": _processing_record(processing, learn_on),
-        }
+        search = DelaySearch(tuple(delay_on), {f"{seconds:g}": ccc for seconds, ccc in delays.items()})
+        prediction = np.concatenate([traces.prediction for traces in recordings])
+        gold = np.concatenate([traces.gold for traces in recordings])
+        results = Evaluation(
+            weights=str(weights),
+            data=str(self.data),
+            convention=self.convention,
+            labels=labels[names[0]].name,
+            scores=self._score_rows(recordings, prediction, gold),
+            concatenated_by_convention={name: ScoreRow.of(score(prediction, gold, name)) for name in CONVENTIONS},
+            files=EvaluationFiles(
+                tuple(f"predictions/{traces.name}.csv" for traces in recordings),
+                ("scores.csv", "scores.json", "scores.md"),
+                ("traces.png", "concatenated.png", "scatter.png"),
+            ),
+            delay=delay,
+            prepared_delay=prepared,
+            delay_search=search if delays else None,
+            post_processing=_processing_record(processing, learn_on),
+        )
         return recordings, results, timelines
 
     def _expand_partitions(self, words: Sequence[str]) -> list[str]:
@@ -194,53 +211,28 @@ class Evaluate:
                     self.say(f"{name}: {predictions[name].size} frames")
         return predictions
 
-    def _results(self, recordings: Sequence[Traces], weights: Path, labels: Labels) -> dict[str, Any]:
-        prediction = np.concatenate([traces.prediction for traces in recordings])
-        gold = np.concatenate([traces.gold for traces in recordings])
+    def _score_rows(self, recordings: Sequence[Traces], prediction: Trace, gold: Trace) -> dict[str, ScoreRow]:
         each = {traces.name: score(traces.prediction, traces.gold, self.convention) for traces in recordings}
         rows = {**each, TOGETHER: score(prediction, gold, self.convention), MEAN: mean_score(list(each.values()))}
-        return {
-            "weights": str(weights),
-            "data": str(self.data),
-            "convention": self.convention,
-            "labels": labels.name,
-            "scores": {name: _json(row) for name, row in rows.items()},
-            "concatenated_by_convention": {name: _json(score(prediction, gold, name)) for name in CONVENTIONS},
-            "files": {
-                "predictions": [f"predictions/{traces.name}.csv" for traces in recordings],
-                "tables": ["scores.csv", "scores.json", "scores.md"],
-                "pictures": ["traces.png", "concatenated.png", "scatter.png"],
-            },
-        }
+        return {name: ScoreRow.of(row) for name, row in rows.items()}
 
-    def _write(self, recordings: Sequence[Traces], results: dict[str, Any], timelines: dict[str, Labels]) -> None:
+    def _write(self, recordings: Sequence[Traces], results: Evaluation, timelines: dict[str, Labels]) -> None:
         (self.out / "predictions").mkdir(parents=True, exist_ok=True)
-        raw = results["delay"] != results["prepared_delay"] or results["post_processing"] is not None
+        raw = results.delay != results.prepared_delay or results.post_processing is not None
         for traces in recordings:
             name = traces.name
             rows = tables.expand_to_timeline(traces, timelines[name]) if name in timelines else traces
             tables.write_predictions(rows, self.out / "predictions" / f"{name}.csv", raw=raw)
         tables.write_csv(results, self.out / "scores.csv")
         tables.write_markdown(results, self.out / "scores.md")
-        scores = results["scores"]
+        scores = results.scores
         plots.draw_traces(recordings, scores, self.out / "traces.png")
         plots.draw_concatenated(recordings, scores[TOGETHER], self.out / "concatenated.png")
         plots.draw_scatter(recordings, scores[TOGETHER], self.out / "scatter.png")
-        write_json(results, self.out / "scores.json")
+        write_json(results.to_json(), self.out / "scores.json")
 
 
-def _processing_record(processing: PostProcessing | None, learn_on: Sequence[str]) -> dict[str, Any] | None:
+def _processing_record(processing: PostProcessing | None, learn_on: Sequence[str]) -> ProcessingRecord | None:
     if processing is None:
         return None
-    return {
-        "learnt_on": list(learn_on),
-        "window": processing.window,
-        "bias": processing.bias,
-        "scale": processing.scale,
-        "ccc": processing.ccc,
-    }
-
-
-def _json(row: Score) -> dict[str, Any]:
-    """Return a score for JSON, with null for NaN."""
-    return {name: None if math.isnan(value) else value for name, value in row._asdict().items()}
+    return ProcessingRecord(tuple(learn_on), processing.window, processing.bias, processing.scale, dict(processing.ccc))

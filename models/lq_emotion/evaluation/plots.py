@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.evaluation.results import ScoreRow
 from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import grid_index
 
@@ -17,7 +18,7 @@ _COLUMNS = 3
 _DENSE = 3000  # points beyond which a scatter plot shows their density
 
 
-def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, Any], path: Path) -> None:
+def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, ScoreRow], path: Path) -> None:
     """Plot gold standard and prediction over time, a panel per recording; lines break at dropped frames."""
     columns = min(_COLUMNS, len(recordings))
     rows = -(-len(recordings) // columns)
@@ -45,7 +46,7 @@ def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, Any], path: P
     _save(figure, path)
 
 
-def draw_concatenated(recordings: Sequence[Traces], score: Mapping[str, Any], path: Path) -> None:
+def draw_concatenated(recordings: Sequence[Traces], score: ScoreRow, path: Path) -> None:
     """Plot all recordings concatenated, as they are scored together."""
     figure = _figure((15, 4.2))
     axes = figure.subplots()
@@ -68,7 +69,7 @@ def draw_concatenated(recordings: Sequence[Traces], score: Mapping[str, Any], pa
     _save(figure, path)
 
 
-def draw_scatter(recordings: Sequence[Traces], score: Mapping[str, Any], path: Path) -> None:
+def draw_scatter(recordings: Sequence[Traces], score: ScoreRow, path: Path) -> None:
     """Plot prediction against gold standard; on the dashed line they are equal."""
     figure = _figure((6, 5.4))
     axes = figure.subplots()
@@ -105,8 +106,8 @@ def _break_at_gaps(trace: Trace, traces: Traces) -> Trace:
     return np.insert(trace, gaps, np.nan)
 
 
-def _format_score(score: Mapping[str, Any]) -> str:
-    values = ("nan" if score[name] is None else f"{score[name]:.3f}" for name in ("rmse", "cc", "ccc"))
+def _format_score(score: ScoreRow) -> str:
+    values = ("nan" if value is None else f"{value:.3f}" for value in (score.rmse, score.cc, score.ccc))
     return "RMSE {}  CC {}  CCC {}".format(*values)
 
 

@@ -7,13 +7,14 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import printable
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.evaluation.results import Evaluation
 from lq_emotion.metrics.delay import grid_index
 from matlab_ports.run_eval import Labels
 
@@ -59,12 +60,12 @@ def write_predictions(traces: Traces, path: Path, *, raw: bool) -> None:
     _write((",".join(line) for line in lines), path)
 
 
-def write_csv(results: dict[str, Any], path: Path) -> None:
+def write_csv(results: Evaluation, path: Path) -> None:
     """Write a row for each recording, for all frames together and for the mean of the recordings."""
     header = ["recording", "frames", *_NUMBERS]
     rows = [
-        [name, str(row["frames"]), *(_text(row[number], "{!r}") for number in _NUMBERS)]
-        for name, row in results["scores"].items()
+        [name, str(row.frames), *(_text(getattr(row, number), "{!r}") for number in _NUMBERS)]
+        for name, row in results.scores.items()
     ]
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(
@@ -82,11 +83,11 @@ def _escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
 
 
-def write_markdown(results: dict[str, Any], path: Path) -> None:
+def write_markdown(results: Evaluation, path: Path) -> None:
     """Write the scores as a Markdown table, followed by `describe`."""
     rows = [
-        [_escape_markdown(name), str(row["frames"]), *(_text(row[number], "{:.4f}") for number in _NUMBERS)]
-        for name, row in results["scores"].items()
+        [_escape_markdown(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in _NUMBERS)]
+        for name, row in results.scores.items()
     ]
     _write(
         [
@@ -100,20 +101,20 @@ def write_markdown(results: dict[str, Any], path: Path) -> None:
     )
 
 
-def describe(results: dict[str, Any]) -> list[str]:
+def describe(results: Evaluation) -> list[str]:
     """Describe how the scores were computed, a sentence per line."""
-    by_convention = results["concatenated_by_convention"]
-    scores = ", ".join(f"{name} {_text(row['ccc'], '{:.4f}')}" for name, row in by_convention.items())
-    lines = [f"Convention: {results['convention']}. CCC of all frames by convention: {scores}."]
+    by_convention = results.concatenated_by_convention
+    scores = ", ".join(f"{name} {_text(row.ccc, '{:.4f}')}" for name, row in by_convention.items())
+    lines = [f"Convention: {results.convention}. CCC of all frames by convention: {scores}."]
     lines += _describe_delay(results)
-    if processing := results["post_processing"]:
-        steps = [f"median of {processing['window']} frames"] if processing["window"] else []
-        steps += [f"bias {processing['bias']:+.4f}"] if processing["bias"] else []
-        steps += [f"scale {processing['scale']:.4f}"] if processing["scale"] != 1 else []
-        learnt = ", ".join(processing["learnt_on"])
+    if processing := results.post_processing:
+        steps = [f"median of {processing.window} frames"] if processing.window else []
+        steps += [f"bias {processing.bias:+.4f}"] if processing.bias else []
+        steps += [f"scale {processing.scale:.4f}"] if processing.scale != 1 else []
+        learnt = ", ".join(processing.learnt_on)
         lines.append(f"Post-processing learnt on {learnt}: {', '.join(steps) or 'none'}.")
-    for what, part in (("The delay", "delay_search"), ("Post-processing", "post_processing")):
-        if results[part] and (scored := [name for name in results[part]["learnt_on"] if name in results["scores"]]):
+    for what, learnt_part in (("The delay", results.delay_search), ("Post-processing", results.post_processing)):
+        if learnt_part and (scored := [name for name in learnt_part.learnt_on if name in results.scores]):
             names = ", ".join(scored)
             lines.append(
                 f"{what} was learnt on recordings that are also scored ({names}): expect lower scores on new ones."
@@ -121,11 +122,11 @@ def describe(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _describe_delay(results: dict[str, Any]) -> list[str]:
-    delay, prepared = results["delay"], results["prepared_delay"]
+def _describe_delay(results: Evaluation) -> list[str]:
+    delay, prepared = results.delay, results.prepared_delay
     lines = []
-    if search := results["delay_search"]:
-        lines.append(f"Of the delays 0:0.4:8 s, {delay:g} s has the highest CCC on {', '.join(search['learnt_on'])}.")
+    if search := results.delay_search:
+        lines.append(f"Of the delays 0:0.4:8 s, {delay:g} s has the highest CCC on {', '.join(search.learnt_on)}.")
     if prepared:
         lines.append(f"The labels were shifted back by {prepared:g} s when they were prepared.")
     if delay != prepared:
@@ -134,13 +135,13 @@ def _describe_delay(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def score_rows(results: dict[str, Any]) -> list[Sequence[str]]:
+def score_rows(results: Evaluation) -> list[Sequence[str]]:
     """Return the scores as rows of text for a terminal, with a header."""
     return [
         ("recording", "frames", *(number.upper() for number in _NUMBERS)),
         *(
-            (printable(name), str(row["frames"]), *(_text(row[number], "{:.4f}") for number in _NUMBERS))
-            for name, row in results["scores"].items()
+            (printable(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in _NUMBERS))
+            for name, row in results.scores.items()
         ),
     ]
 

@@ -27,7 +27,8 @@ def settings(store: Store) -> Iterator[Block]:
             yield _maker(read_json(store.maker))
     if table is None:
         raise Absent("The settings of no experiment are known: there is no table/table.json.")
-    yield from _settings(store, table)
+    with store.contents():  # numbers may still be infinite
+        yield from _settings(store, table)
 
 
 def _settings(store: Store, table: StudyResults) -> Iterator[Block]:
@@ -147,9 +148,10 @@ def trainings(store: Store) -> Iterator[Block]:
     )
     rows = []
     together: dict[tuple[str, str], list[str]] = {}
-    for name, told in store.runs.items():
-        rows.append(_run(name, told))
-        together.setdefault((told.net, _changes(told)), []).append(name)
+    for name, run in store.runs.items():
+        with store.contents("runs", name, "train.json"):
+            rows.append(_run(name, run))
+        together.setdefault((run.net, _changes(run)), []).append(name)
     caption = (
         f"Trainings. The loss is half the mean of squared errors, of a frame's {store.dimension}, or summed over a "
         "patch of 16 × 16 pixels (pretrain), unless a change below tells another; the training loss is of one batch."

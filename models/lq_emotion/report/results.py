@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from lq_emotion.evaluation.results import MEAN, TOGETHER, Evaluation
 from lq_emotion.nets.names import FACTORS, Method
 from lq_emotion.report.document import Block, Cell, Column, Figure, Row, Table, Text, number, row
 from lq_emotion.studies.robust_lq.published import published
 from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, StudyResults
-from lq_emotion.studies.robust_lq.store import Absent, Results, Store, read_png
+from lq_emotion.studies.robust_lq.store import Absent, Store, read_png
 from lq_emotion.studies.robust_lq.table import best, column, value_of
 
 _TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
@@ -33,8 +33,9 @@ def table_1(store: Store) -> Iterator[Block]:
     )
     if store.synthetic:
         yield Text("The recordings here are synthetic: Δ compares different data and says nothing about the paper.")
-    yield _table(results)
-    yield Text(_winners(results))
+    with store.contents():  # factors may be out of range, or without cells
+        yield _table(results)
+        yield Text(_winners(results))
     picture = read_png(store.root / "table" / "table.png")
     if picture is None:
         yield Text("There is no picture of the table: table/table.png is not there.", "note")
@@ -118,8 +119,9 @@ def evaluations(store: Store) -> Iterator[Block]:
     rows, changed = [], []
     for name, results in store.scores.items():
         with store.contents("scores", name, "scores.json"):
-            rows.append(_evaluation(name, results))
-            changed += _changed(name, results)
+            evaluation = Evaluation.from_json(results)
+            rows.append(_evaluation(name, evaluation))
+            changed += _changed(name, evaluation)
     caption = (
         "All evaluations: net, and the crops it was shown. AVEC's CCC divides covariances by N and variances by N − 1; "
         "the last columns divide both by the same."
@@ -128,17 +130,16 @@ def evaluations(store: Store) -> Iterator[Block]:
     yield from changed
 
 
-def _changed(name: str, results: Results) -> list[Text]:
-    """Tell what was done to predictions before they were scored."""
-    shift = results["delay"] - results.get("prepared_delay", 0)
-    done = [f"shifted by {shift:g} s"] if shift else []
-    done += ["post-processed as in AVEC"] if results["post_processing"] else []
-    return [Text(f"{name}: predictions were {' and '.join(done)}.")] if done else []
+def _changed(name: str, evaluation: Evaluation) -> list[Text]:
+    """Say what was done to predictions before they were scored."""
+    shift = evaluation.delay - evaluation.prepared_delay
+    steps = [f"shifted by {shift:g} s"] if shift else []
+    steps += ["post-processed as in AVEC"] if evaluation.post_processing else []
+    return [Text(f"{name}: predictions were {' and '.join(steps)}.")] if steps else []
 
 
-def _evaluation(name: str, results: Results) -> Row:
-    together, mean = results["scores"]["concatenated"], results["scores"]["mean"]
-    by: dict[str, Any] = results["concatenated_by_convention"]
-    values = [part[measure] for part in (together, mean) for measure in MEASURES]
-    values += [by[convention]["ccc"] for convention in ("population", "sample")]
-    return row(name.replace("_on_", " on "), f"{together['frames']:,}", *map(number, values))
+def _evaluation(name: str, evaluation: Evaluation) -> Row:
+    together, mean = evaluation.scores[TOGETHER], evaluation.scores[MEAN]
+    values = [value for part in (together, mean) for value in (part.rmse, part.cc, part.ccc)]
+    values += [evaluation.concatenated_by_convention[convention].ccc for convention in ("population", "sample")]
+    return row(name.replace("_on_", " on "), f"{together.frames:,}", *map(number, values))

@@ -87,7 +87,8 @@ class Scoring:
         CaffeCompatError, PortError, OSError
             The recordings cannot be used.
         """
-        from lq_emotion.evaluation.evaluate import TOGETHER, Evaluate
+        from lq_emotion.evaluation.evaluate import Evaluate
+        from lq_emotion.evaluation.results import TOGETHER
 
         cell = self.cells.get(held.name, named_cell(held.name))
         rows = []
@@ -105,8 +106,8 @@ class Scoring:
                     device=self.device,
                     say=say,
                 )
-                scores = run.score()["scores"][TOGETHER]
-            measured = MeasuredScores.from_json(scores)
+                together = run.score().scores[TOGETHER]
+            measured = MeasuredScores(together.rmse, together.cc, together.ccc, together.frames)
             rows.append(
                 {"method": cell.method, "factor": factor, "crops": self.crops[factor].name}
                 | _compared(measured, cell.method, factor)

@@ -72,7 +72,10 @@ def whole(tmp_path_factory):
         folder = root / "scores" / f"{one['run']}_on_{one['test']}"
         scores = {"dev_1": one["measured"], "concatenated": one["measured"], "mean": {**one["measured"], "ccc": 0.777}}
         by = dict.fromkeys(("avec", "population", "sample"), one["measured"])
-        told = {"scores": scores, "concatenated_by_convention": by, "delay": 0.0, "post_processing": None}
+        told = {
+            "weights": "w.caffemodel", "data": "data", "convention": "avec", "scores": scores,
+            "concatenated_by_convention": by, "delay": 0.0,
+        }  # fmt: skip
         put(folder / "scores.json", told)
         put(folder / "traces.png", png(60, 30))
         rows = [f"{k},{k * 0.04:.2f},{np.sin(k / 9):.4f},{np.cos(k / 9):.4f}" for k in range(60) if not 20 < k < 30]

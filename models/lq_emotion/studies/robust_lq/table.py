@@ -16,6 +16,7 @@ from caffe_compat.errors import FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.versions import versions
+from lq_emotion.evaluation.results import TOGETHER, Evaluation
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import otherwise, shown
 from lq_emotion.studies.robust_lq.plan import cells, ledger, stages
@@ -105,13 +106,15 @@ class Study:
 
 def _scored(plan: StudyPlan, cell: TableCell, ledger: Ledger) -> CellResult:
     path = plan.out / cell.scores / "scores.json"
-    scores = read_json(path)
-    if scores is None:
+    content = read_json(path)
+    if content is None:
         raise FileError("no scores found", code="file-missing", file=path)
     with contents_of(path):
-        weights = Path(scores["weights"])
-        measured = MeasuredScores.from_json(scores["scores"]["concatenated"])
-        published, difference = compare(measured, cell.method, cell.factor, plan.dimension)
+        evaluation = Evaluation.from_json(content)
+        row = evaluation.scores[TOGETHER]
+    weights = Path(evaluation.weights)
+    measured = MeasuredScores(row.rmse, row.cc, row.ccc, row.frames)
+    published, difference = compare(measured, cell.method, cell.factor, plan.dimension)
     return CellResult(
         method=cell.method,
         factor=cell.factor,

@@ -1,0 +1,86 @@
+"""What an evaluation leaves in scores.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lq_emotion.common.records import Record
+from lq_emotion.metrics.regression import Score
+
+TOGETHER, MEAN = "concatenated", "mean"
+"""The rows of all frames as one sequence, and of the mean over recordings."""
+
+
+@dataclass(frozen=True)
+class ScoreRow(Record):
+    """A `Score` for JSON: None where it is undefined."""
+
+    frames: int
+    rmse: float | None
+    cc: float | None
+    ccc: float | None
+
+    @classmethod
+    def of(cls, score: Score) -> ScoreRow:
+        """Return the row of a score."""
+        rmse, cc, ccc = (None if math.isnan(value) else value for value in (score.rmse, score.cc, score.ccc))
+        return cls(score.frames, rmse, cc, ccc)
+
+
+@dataclass(frozen=True)
+class DelaySearch(Record):
+    """The recordings that a delay was searched for on, and the CCC at each delay in seconds."""
+
+    learnt_on: tuple[str, ...]
+    ccc: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ProcessingRecord(Record):
+    """A learnt `PostProcessing`, and the recordings it was learnt on."""
+
+    learnt_on: tuple[str, ...]
+    window: int
+    bias: float
+    scale: float
+    ccc: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class EvaluationFiles(Record):
+    """Names of what an evaluation leaves, in its folder."""
+
+    predictions: tuple[str, ...]
+    tables: tuple[str, ...]
+    pictures: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Record):
+    """scores.json.
+
+    Attributes
+    ----------
+    weights, data : what was evaluated, and on which folder of crops.
+    convention : of the scores; see `metrics.regression`.
+    labels : what was predicted: "valence" or "arousal".
+    scores : by recording, and those of `TOGETHER` and `MEAN`.
+    concatenated_by_convention : the scores of all frames in every convention.
+    files : what the evaluation left.
+    delay, prepared_delay : seconds by which the gold standard is late, in all and as already made up for by prepare.
+    delay_search, post_processing : what was learnt on recordings, if anything.
+    """
+
+    weights: str
+    data: str
+    convention: str
+    labels: str = "valence"
+    scores: Mapping[str, ScoreRow]
+    concatenated_by_convention: Mapping[str, ScoreRow]
+    files: EvaluationFiles | None = None
+    delay: float
+    prepared_delay: float = 0.0
+    delay_search: DelaySearch | None = None
+    post_processing: ProcessingRecord | None = None
