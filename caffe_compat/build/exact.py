@@ -1,7 +1,7 @@
 """Convolutions and inner products that add up in genuine Caffe's order: Caffe's outputs, to the last bit.
 
 A float32 sum depends on its order. Caffe on the CPU lays the windows out as columns (channel, row, column) and
-multiplies with OpenBLAS, which adds 320 products after each other, fused, then adds the blocks. Read off the recorded
+multiplies with OpenBLAS, which adds 320 products after each other, fused, then adds the blocks. Inferred from recorded
 runs; :mod:`caffe_compat.kernels` does the same on every processor, with any number of threads.
 
 Why it matters: a max pooling or a ReLU decides by comparing, and two values that differ in the last bit can change

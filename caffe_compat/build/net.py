@@ -1,4 +1,4 @@
-"""From a graph to torch: a GraphModule whose code reads like the net, whose state_dict keys are ``<layer>.<blob>``."""
+"""Build a torch GraphModule from a graph; its code reads like the net, its state_dict keys are ``<layer>.<blob>``."""
 
 from __future__ import annotations
 
@@ -175,24 +175,24 @@ def load_net(
     weights : path of a .caffemodel or .caffemodel.h5, or arrays by layer; copied by layer name as Caffe does. Blobs
         that it does not have are drawn from their fillers.
     phase, stages, level : the state to build in.
-    input_shapes : blob -> shape; or a deploy prototxt whose inputs tell it. Without it, a data layer's
-        shape is that of its first HDF5 file.
+    input_shapes : blob -> shape, or a deploy definition whose inputs have shapes. By default a data layer's shape is
+        that of its data.
     losses : keep losses, Accuracy and Silence (and the label inputs). By default only in TRAIN: a TEST net is for
         inference.
     exact : add up convolutions in genuine Caffe's order: its very bits, slower (see :mod:`caffe_compat.build.exact`).
-    seed : of the fillers and only of them.
+    seed : seed of the fillers alone.
     fork : the fork of Caffe that the definition is for (or several), where forks give one name two meanings:
         "ssd", "segnet", "pspnet" ... (docs/forks.md).
 
     Returns
     -------
-    A torch module; ``net.inputs`` names what forward takes, ``net.meta["report"]`` what happened to the weights,
-    ``net.meta["preprocessing"]`` what pictures need first, where NAME.preprocess.json lies beside the weights.
+    A torch module; ``net.inputs`` names the inputs of forward, ``net.meta["report"]`` is the :class:`LoadReport` of the
+    weights, ``net.meta["preprocessing"]`` the preprocessing kept in NAME.preprocess.json beside them, or None.
 
     Raises
     ------
     CaffeCompatError
-        The file, the net or the weights cannot be used; everything wrong with the net is listed at once.
+        The file, the net or the weights cannot be used; one error lists every problem of the net.
 
     Examples
     --------
@@ -242,7 +242,7 @@ def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False, 
 
 
 def fill_net(net: CaffeNet, *, seed: int | None = None) -> None:
-    """Give every blob without values those written in the prototxt, or draws of its filler; then share by name."""
+    """Give every empty blob the values in the prototxt, or draws from its filler; then tie shared parameters."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     graph = net.caffe
     _refuse_beyond_memory(net)
@@ -257,7 +257,7 @@ def fill_net(net: CaffeNet, *, seed: int | None = None) -> None:
 
 
 def _refuse_beyond_memory(net: CaffeNet) -> None:
-    """Refuse parameters that this machine cannot hold, before the first of them is made."""
+    """Refuse parameters that do not fit into this machine's memory, before any is allocated."""
     empty = [s for s in net.caffe.slots if s.owner is None and tensor_of(net, s.key).is_meta]
     needed, available = 4 * sum(count(slot.blob.shape) for slot in empty), physical_memory()
     if needed > available:
@@ -273,7 +273,7 @@ def _refuse_beyond_memory(net: CaffeNet) -> None:
 
 
 def first_values(node: Node, slot: Slot, generator: torch.Generator | None) -> torch.Tensor:
-    """Return the values of a blob that the prototxt writes down, or a draw of its filler, in Caffe's shape."""
+    """Return a blob's values in the prototxt, or draws from its filler, in Caffe's shape."""
     written = node.spec.param.blobs
     if slot.index < len(written):
         values = torch.from_numpy(BlobStore().data(written[slot.index])).float()
@@ -314,21 +314,21 @@ def _identifiers(names: Sequence[str]) -> list[str]:
     return out
 
 
-def _input_shapes(given: InputShapes | PathLike | None) -> dict[str, tuple[int, ...]]:
-    if given is None:
+def _input_shapes(source: InputShapes | PathLike | None) -> dict[str, tuple[int, ...]]:
+    if source is None:
         return {}
-    if isinstance(given, Mapping):
-        return {blob: tuple(shape) for blob, shape in given.items()}
-    found: dict[str, tuple[int, ...]] = {}
-    for layer in upgrade_net(read_net(given)).layer:
+    if isinstance(source, Mapping):
+        return {blob: tuple(shape) for blob, shape in source.items()}
+    declared: dict[str, tuple[int, ...]] = {}
+    for layer in upgrade_net(read_net(source)).layer:
         if layer.type == "Input":
             shapes = list(layer.input_param.shape)
             shapes = shapes * len(layer.top) if len(shapes) == 1 else shapes
-            found |= {top: tuple(shape.dim) for top, shape in zip(layer.top, shapes, strict=False)}
-    if not found:
+            declared |= {top: tuple(shape.dim) for top, shape in zip(layer.top, shapes, strict=False)}
+    if not declared:
         problem, hint = "has no Input layer with a shape", "pass a deploy definition"
-        raise NetError(problem, code="field-missing", file=given, field="input_shapes", hint=hint)
-    return found
+        raise NetError(problem, code="field-missing", file=source, field="input_shapes", hint=hint)
+    return declared
 
 
 def _data_shapes(
@@ -344,7 +344,7 @@ def _data_shapes(
             continue
         try:
             with open_source(layer, base_dir=prepared.base_dir, rng=CRand()) as source:
-                found = source.shapes
+                source_shapes = source.shapes
         except CaffeCompatError as error:
             at = where(layer)
             raise NetError(
@@ -357,5 +357,5 @@ def _data_shapes(
                 value=tops[0],
                 hint=f"pass input_shapes={{{tops[0]!r}: (N, ...)}} or a deploy definition",
             ) from None
-        shapes |= {top: tuple(found[top]) for top in tops}
+        shapes |= {top: tuple(source_shapes[top]) for top in tops}
     return shapes

@@ -160,7 +160,7 @@ def preprocessing_of(
             f"has no layer in {phase} that prepares images",
             code="field-missing",
             file=None if isinstance(net, pb.NetParameter) else net,
-            hint=", ".join(sorted(name for name, known in REGISTRY.items() if isinstance(known, ImageFed))),
+            hint=", ".join(sorted(name for name, layer_type in REGISTRY.items() if isinstance(layer_type, ImageFed))),
         )
     transform, images = layer.transform_param, layer.image_data_param
     mean = np.array(transform.mean_value, np.float32) if transform.mean_value else None
@@ -210,7 +210,7 @@ def to_json(preprocessing: Preprocessing) -> str:
 
 
 def save_preprocessing(preprocessing: Preprocessing, weights: PathLike) -> Path:
-    """Write the file that belongs to a file of weights, complete or not at all; return its path."""
+    """Write the preprocessing file beside weights, complete or not at all; return its path."""
     path = sidecar_path(weights)
     with atomic_path(path) as partial:
         partial.write_text(to_json(preprocessing), encoding="utf-8")
@@ -218,7 +218,7 @@ def save_preprocessing(preprocessing: Preprocessing, weights: PathLike) -> Path:
 
 
 def sidecar_path(weights: PathLike) -> Path:
-    """Return where the preprocessing of a file of weights lies: ``a/HQ.caffemodel`` -> ``a/HQ.preprocess.json``."""
+    """Return the path of the preprocessing file beside weights: ``a/HQ.caffemodel`` -> ``a/HQ.preprocess.json``."""
     path = Path(weights)
     name = path.name.removesuffix(".h5")
     stem = name.removesuffix(Path(name).suffix) if Path(name).suffix else name

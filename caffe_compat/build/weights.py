@@ -1,4 +1,4 @@
-"""Blobs to state_dict and back: by layer name, with Caffe's rules, without losing a bit."""
+"""Copy weights between files and nets by layer name, by Caffe's rules, bit for bit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Reader = Callable[[Slot], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A layer of the file that was left out, as its blobs are not those of the net.
+    """A layer of the file that was skipped because its blobs do not fit the net.
 
     Attributes
     ----------
@@ -52,8 +52,8 @@ class NotFinite:
     Attributes
     ----------
     layer, index : which blob.
-    nan, infinite : how many of its values are either.
-    size : how many values it has.
+    nan, infinite : counts of such values.
+    size : count of all values.
     """
 
     layer: str
@@ -63,13 +63,13 @@ class NotFinite:
     size: int
 
     def __str__(self) -> str:
-        found = [f"{count} {kind}" for count, kind in ((self.nan, "NaN"), (self.infinite, "infinite")) if count]
-        return f"layer {self.layer!r}, blob {self.index}: {' and '.join(found)} of {self.size} values"
+        counts = [f"{count} {kind}" for count, kind in ((self.nan, "NaN"), (self.infinite, "infinite")) if count]
+        return f"layer {self.layer!r}, blob {self.index}: {' and '.join(counts)} of {self.size} values"
 
 
 def not_finite(blobs: Blobs) -> tuple[NotFinite, ...]:
     """Return the blobs, of arrays by layer, that hold NaN or infinite values."""
-    found = []
+    records = []
     for layer, arrays in blobs.items():
         for index, array in enumerate(arrays):
             with np.errstate(invalid="ignore", over="ignore"):  # a sum shows them, and needs no memory
@@ -77,8 +77,8 @@ def not_finite(blobs: Blobs) -> tuple[NotFinite, ...]:
             if array is not None and not finite:
                 nan, infinite = (int(np.count_nonzero(test(array))) for test in (np.isnan, np.isinf))
                 if nan + infinite:
-                    found.append(NotFinite(layer, index, nan, infinite, array.size))
-    return tuple(found)
+                    records.append(NotFinite(layer, index, nan, infinite, array.size))
+    return tuple(records)
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ class LoadReport:
 
     Attributes
     ----------
-    copied : state_dict keys that got their values from the file.
+    copied : state_dict keys with values from the file.
     ignored : layers of the file that the net does not have (Caffe ignores them), or that were renamed to nothing.
-    left_at_filler : state_dict keys the file says nothing about.
+    left_at_filler : state_dict keys that the file does not have.
     renamed : (layer of the file, layer of the net) for those copied under another name.
     reshaped : state_dict keys whose values had another shape of the same count in the file.
-    mismatched : layers left out, where `mismatched="skip"` asked for that.
-    absent : every layer of the file that the net does not have, those without blobs too: what Caffe logs.
-    not_finite : blobs of the net's layers that hold NaN or infinite values in the file; they are copied all the same.
+    mismatched : layers skipped with `mismatched="skip"`.
+    absent : every layer of the file that the net does not have, including those without blobs; Caffe logs them.
+    not_finite : blobs of the net's layers that hold NaN or infinite values in the file; they are copied nevertheless.
     """
 
     copied: tuple[str, ...]
@@ -203,10 +203,10 @@ def copy_weights(
     net : a module made by :func:`caffe_compat.build.net.build_net` or load_net.
     weights : path of a .caffemodel or .caffemodel.h5, or arrays by layer name (None leaves a blob as it is).
     rename : layer of the file -> layer of the net; "" leaves the file's layer out.
-    reshape : take blobs of another shape and the same count, value by value in their order; True, or the net's layers
-        that may.
-    mismatched : what becomes of a layer whose blobs do not fit: all is refused, or it alone is left out.
-    unrelated : what becomes of a file of which nothing goes into the net: it is refused, or taken as Caffe does.
+    reshape : copy blobs of another shape and the same count value by value; True, or the layers of the net to do so
+        for.
+    mismatched : refuse the file if a layer's blobs do not fit, or skip that layer alone.
+    unrelated : refuse a file that shares no layer with the net, or take it as Caffe does.
 
     Returns
     -------
@@ -236,7 +236,7 @@ def match_weights(
     reshape: bool | Collection[str] = False,
     mismatched: Literal["refuse", "skip"] = "refuse",
 ) -> tuple[list[tuple[Slot, Array]], LoadReport]:
-    """Find what :func:`copy_weights` copies where, arrays in their slots' shapes; raises as it does."""
+    """Return the arrays that :func:`copy_weights` copies, in their slots' shapes, and the report; raises as it does."""
     file = weights if isinstance(weights, str | os.PathLike) else None
     layers: dict[str, list[Slot]] = {}
     for node in graph.nodes:  # of two layers of one name Caffe fills the first
@@ -282,7 +282,7 @@ def _fit(
     *,
     reshape: bool,
 ) -> list[CaffeCompatError]:
-    """Add to `copies` what fits; return what does not."""
+    """Append the arrays that fit to `copies`; return the problems of the others."""
     where: Any = {"file": file, "layer": slots[0].layer if slots else None}
     rest = slots[len(arrays) :]
     if rest and all(slot.owner is not None for slot in rest) and (file is None or is_hdf5(file)):
@@ -325,7 +325,7 @@ def tie(net: fx.GraphModule, key: str, tensor: torch.Tensor) -> None:
 
 
 def place(net: fx.GraphModule, slot: Slot, blob: torch.Tensor) -> None:
-    """Give a slot its values: in place, or as new memory where it has none yet."""
+    """Set a slot's values: in place, or in new memory if it has none yet."""
     path, _, name = slot.key.rpartition(".")
     module = net.get_submodule(path)
     value = slot.stored.to_torch(blob)

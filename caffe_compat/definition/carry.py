@@ -1,4 +1,4 @@
-"""Carry fields, and what rides beside them, from one form of a message to another."""
+"""Carry fields, places and unknown fields from one form of a message to another."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ M = TypeVar("M", bound=Message)
 
 
 def copied(message: M) -> M:
-    """Return a copy of a message, with all that rides in it."""
+    """Return a copy of a message, its unknown fields included."""
     copy = type(message)()
     copy.CopyFrom(message)
     return copy
 
 
 def set_field(message: Message, name: str, value: Any, *, whole: bool = False) -> None:
-    """Give a field its value; a repeated one gets all of it, or one more."""
+    """Set a field; a repeated field is extended by all values (`whole`) or by one."""
     field = message.DESCRIPTOR.fields_by_name[name]
     if repeated(field):
         getattr(message, name).extend(value if whole else [value])
@@ -32,10 +32,10 @@ def set_field(message: Message, name: str, value: Any, *, whole: bool = False) -
 
 
 def keep_marks(old: Message, new: V1LayerParameter | LayerParameter) -> None:
-    """Carry over the place and what is unknown to a message of another type.
+    """Copy the place and the unknown fields of a layer to a message of another type.
 
     The identifier of an unknown V1 type becomes the string it stands for. A number means another field in another
-    message: of the unknown fields of binary files only the account stays.
+    message, so the unknown fields of a binary file are kept as text only.
     """
     place = where(old)
     if place is not None:
@@ -65,7 +65,7 @@ def layer_error(
     *,
     code: Code,
 ) -> CaffeCompatError:
-    """Return an error about a layer that names the line it was written in."""
+    """Return an error about a layer, with its file and line."""
     place = where(layer)
     file, line = (place.file, place.line) if place else (None, None)
     return NetError(problem, code=code, file=file, line=line, layer=name, field=field, value=value, hint=hint)

@@ -1,4 +1,4 @@
-"""Which layers a net has in a given phase, level and set of stages."""
+"""Filter a net: which layers it has in a phase, level and set of stages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def net_state(phase: str = "TEST", *, stages: Sequence[str] = (), level: int = 0
 
 
 def unmet(state: pb.NetState, rule: pb.NetStateRule) -> tuple[str, str] | None:
-    """Return the first clause of `rule` that `state` does not satisfy, as Caffe logs it: place and words; else None.
+    """Return the first clause of `rule` that `state` does not satisfy, as place and text of Caffe's log; else None.
 
-    That a level above max_level is said to be above the min_level is Caffe's.
+    Caffe's own text calls a level above max_level "above the min_level".
     """
     if rule.HasField("phase") and rule.phase != state.phase:
         return "net.cpp:296", f"The NetState phase ({state.phase}) differed from the phase ({rule.phase})"
@@ -42,7 +42,7 @@ def meets(state: pb.NetState, rule: pb.NetStateRule) -> bool:
 
 
 def rule_lines(net: pb.NetParameter, state: pb.NetState) -> Iterator[tuple[str, str]]:
-    """Yield the place and the words of what Caffe logs when it filters a net: each rule that `state` does not meet."""
+    """Yield place and text of Caffe's log for each rule that leaves a layer out in `state`."""
     for layer in net.layer:
         for rule in layer.include or layer.exclude:
             clause = unmet(state, rule)

@@ -1,4 +1,4 @@
-"""Forks of Caffe: what each adds to the messages, and how it is told which fork a file was written for.
+"""Forks of Caffe: the fields each adds to the messages, and which fork a file was written for.
 
 In text a field's name decides; in binary files its number does, and numbers clash, between forks and with Caffe 1.0's
 own. So the caller names the fork (:func:`caffe_compat.definition.prepare.prepare`), or it follows from the layer's type
@@ -28,12 +28,12 @@ _BINARY = "<binary>"
 
 @dataclass(frozen=True)
 class ForkSchema:
-    """A fork.
+    """One fork of Caffe.
 
     Attributes
     ----------
-    source : where it is.
-    additions : what it adds to which message of Caffe.
+    source : repository or pull request.
+    additions : message of Caffe -> message with the fields the fork adds to it.
     """
 
     source: str
@@ -64,7 +64,7 @@ FORKS: Mapping[str, ForkSchema] = {
 
 
 def check_fork(name: str) -> str:
-    """Return the name of a fork.
+    """Return the name of a fork if it is supported.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def fork_names(fork: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def name_numbered_fields(net: NetParameter, forks: Sequence[str]) -> NetParameter:
-    """Return the net with the fields that forks know by number in a binary file under their names, as text has them."""
+    """Return the net with the fields that a binary file has by the forks' numbers under their names."""
     if not forks:
         return net
     out = copied(net)
@@ -112,41 +112,41 @@ def forks_with(path: str, name: str) -> list[str]:
 
 
 def read_additions(param: LayerParameter, schema: Schema) -> tuple[dict[str, Message], list[CaffeCompatError]]:
-    """Return what a layer says in the fields of a fork: path of the message they are in -> what was added to it.
+    """Return the fields of a fork that a layer has, by the path of their message, and the problems with them.
 
     Returns
     -------
-    The messages ("" is the layer's own path), and what is wrong: fields the fork lacks, values it does not take.
+    The messages ("" is the layer's own path), and the problems: fields the fork lacks, and invalid values.
     """
-    found: dict[str, Message] = {}
+    additions: dict[str, Message] = {}
     problems: list[CaffeCompatError] = []
     for path, part in walk(param):
-        strangers = unknown_fields(part)
-        if not strangers:
+        unknown = unknown_fields(part)
+        if not unknown:
             continue
         added = schema.get(part.DESCRIPTOR.name)
         fields = added.DESCRIPTOR.fields_by_name if added else {}
-        known = [s for s in strangers if s.field in fields and s.value is None]
-        problems += [s.error(NetError, layer=param.name) for s in strangers if s not in known]
-        if added is None or not known:
+        own = [s for s in unknown if s.field in fields and s.value is None]
+        problems += [s.error(NetError, layer=param.name) for s in unknown if s not in own]
+        if added is None or not own:
             continue
         try:
-            message = parse_text("\n".join(s.text for s in known), added)
+            message = parse_text("\n".join(s.text for s in own), added)
         except ParseError as error:
-            problems.append(_placed(error, param, known[0].file, known[0].line))
+            problems.append(_placed(error, param, own[0].file, own[0].line))
             continue
         problems += [
-            _placed(stranger.error(ParseError), param, known[0].file, known[0].line, inside)
-            for inside, stranger in all_unknown_fields(message)
+            _placed(inner.error(ParseError), param, own[0].file, own[0].line, inside)
+            for inside, inner in all_unknown_fields(message)
         ]
-        found[path] = message
-    return found, problems
+        additions[path] = message
+    return additions, problems
 
 
 def _placed(
     error: CaffeCompatError, param: LayerParameter, file: str | None, line: int | None, inside: str = ""
 ) -> CaffeCompatError:
-    """Return an error about the text of a fork's field that names the place of the field."""
+    """Return an error in the text of a fork's field with the place of the field."""
     at = f"{inside}.{error.field}" if inside else error.field
     hint = None if error.hint == "it belongs to a fork of Caffe" else error.hint
     problem = error.problem.removeprefix("Caffe 1.0 has ")
@@ -171,7 +171,7 @@ def clash(param: LayerParameter, schema: Schema, expected: Sequence[str]) -> str
 
 
 def _name_numbers(layer: LayerParameter, fork: str) -> None:
-    """Turn what a binary file says by number into what text would say by name."""
+    """Replace fields that a binary file has by number with the fork's fields by name."""
     if where(layer) is not None:
         return
     for path, part in list(walk(layer)):
@@ -181,15 +181,15 @@ def _name_numbers(layer: LayerParameter, fork: str) -> None:
         numbers = set(added.DESCRIPTOR.fields_by_number)
         content = take_unknown(part, numbers)
         for number in numbers:
-            known = part.DESCRIPTOR.fields_by_number.get(number)
-            if known is not None and part.HasField(known.name) and not (path == "" and layer.type == "Input"):
-                alone = type(part)()
-                if known.message_type is None:
-                    setattr(alone, known.name, getattr(part, known.name))
+            field = part.DESCRIPTOR.fields_by_number.get(number)
+            if field is not None and part.HasField(field.name) and not (path == "" and layer.type == "Input"):
+                single = type(part)()
+                if field.message_type is None:
+                    setattr(single, field.name, getattr(part, field.name))
                 else:
-                    getattr(alone, known.name).CopyFrom(getattr(part, known.name))
-                content += alone.SerializeToString()
-                part.ClearField(known.name)
+                    getattr(single, field.name).CopyFrom(getattr(part, field.name))
+                content += single.SerializeToString()
+                part.ClearField(field.name)
         if content:
             _keep_by_name(part, added, content, layer.name, fork)
 
@@ -201,15 +201,15 @@ def _keep_by_name(part: Message, added: type[Message], content: bytes, layer: st
         problem = f"an unknown field is none of the fork {fork}'s"
         raise NetError(problem, code="field-unknown", layer=layer, hint="name another fork") from None
     for described, value in message.ListFields():
-        alone = added()
+        single = added()
         if described.message_type is None:
-            alone.MergeFrom(message)
+            single.MergeFrom(message)
             for other in added.DESCRIPTOR.fields:
                 if other.name != described.name:
-                    alone.ClearField(other.name)
+                    single.ClearField(other.name)
         else:
-            getattr(alone, described.name).CopyFrom(value)
-        add_unknown_field(part, _BINARY, 0, 0, described.name, format_text(alone).rstrip("\n"))
+            getattr(single, described.name).CopyFrom(value)
+        add_unknown_field(part, _BINARY, 0, 0, described.name, format_text(single).rstrip("\n"))
 
 
 def _message_name(path: str) -> str:

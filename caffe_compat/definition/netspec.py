@@ -37,7 +37,7 @@ LayerFunction: TypeAlias = "Callable[..., Any]"
 
 
 class UnknownTopError(SpecError, KeyError):
-    """A top that was never assigned: a KeyError for old scripts, an AttributeError for ``hasattr``."""
+    """Raised for a top that was never assigned: a KeyError for old scripts, an AttributeError for ``hasattr``."""
 
     __str__ = CaffeCompatError.__str__
 
@@ -179,15 +179,15 @@ class Function:
             raise
 
     def _hint(self, layer: pb.LayerParameter, name: str) -> str | None:
-        """Say where a field that was not found may belong."""
+        """Suggest where an unknown field may belong."""
         added_by = [fork for fork, schema in FORKS.items() if _adds(schema, name)]
         if added_by:
             return f"a field of {' and '.join(added_by)}, not of Caffe 1.0: write this layer in prototxt"
         own = _param_names.get(self.type_name)
-        known = {field.name for field in layer.DESCRIPTOR.fields}
+        names = {field.name for field in layer.DESCRIPTOR.fields}
         if own is not None:
-            known |= {field.name for field in getattr(layer, f"{own}_param").DESCRIPTOR.fields}
-            return did_you_mean(name, known)
+            names |= {field.name for field in getattr(layer, f"{own}_param").DESCRIPTOR.fields}
+            return did_you_mean(name, names)
         homes = [
             field.name
             for field in layer.DESCRIPTOR.fields
@@ -195,9 +195,9 @@ class Function:
             and field.name.endswith("_param")
             and name in field.message_type.fields_by_name
         ]
-        if homes and name not in known:
+        if homes and name not in names:
             return f"no message is named after this type: write {' or '.join(f'{h}=dict({name}=...)' for h in homes)}"
-        return did_you_mean(name, known)
+        return did_you_mean(name, names)
 
 
 def _adds(schema: ForkSchema, name: str) -> bool:
@@ -268,15 +268,15 @@ class Parameters:
     def __getattr__(self, name: str) -> type[Message]:
         if name.startswith("__"):
             raise AttributeError(name)
-        found = getattr(pb, f"{name}Parameter", None)
-        if found is None:
-            known = [
+        message = getattr(pb, f"{name}Parameter", None)
+        if message is None:
+            names = [
                 m.removesuffix("Parameter") for m in pb.DESCRIPTOR.message_types_by_name if m.endswith("Parameter")
             ]
             raise SpecError(
-                f"Caffe has no message {name}Parameter", code="name-unknown", value=name, hint=did_you_mean(name, known)
+                f"Caffe has no message {name}Parameter", code="name-unknown", value=name, hint=did_you_mean(name, names)
             )
-        return found  # type: ignore[no-any-return]
+        return message  # type: ignore[no-any-return]
 
 
 layers = Layers()

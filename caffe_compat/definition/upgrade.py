@@ -1,4 +1,4 @@
-"""Bring old nets and solvers to the current form.
+"""Upgrade old nets and solvers to the current form.
 
 In Caffe's order: V0 -> V1, data transformation, V1 -> V2, inputs, batch norm.
 Every step is a pair: ``needs_x(message) -> bool`` and ``upgrade_x(message) -> new message``. References to blob values,
@@ -41,7 +41,7 @@ _TRANSFORMATIONS = ("scale", "mean_file", "crop_size", "mirror")
 
 
 def needs_upgrade(net: NetParameter) -> bool:
-    """Whether any step has something to do."""
+    """Tell whether any step applies."""
     return any(needs(net) for needs, _ in _STEPS)
 
 
@@ -51,7 +51,7 @@ def upgrade_net(net: NetParameter) -> NetParameter:
     Raises
     ------
     NetError, ProblemsError
-        What Caffe cannot carry over either; all of it in one error.
+        Everything that Caffe cannot upgrade either, in one error.
     """
     for needs, step in _STEPS:
         if needs(net):
@@ -63,7 +63,7 @@ def upgrade_net(net: NetParameter) -> NetParameter:
 
 
 def needs_data_upgrade(net: NetParameter) -> bool:
-    """Whether a V1 data layer has its transformation in its own parameters."""
+    """Tell whether a V1 data layer has its transformation in its own parameters."""
     return any(
         getattr(layer, param).HasField(name)
         for layer in net.layers
@@ -97,7 +97,7 @@ def _data_param(layer: V1LayerParameter) -> str | None:
 
 
 def needs_v1_upgrade(net: NetParameter) -> bool:
-    """Whether the net has ``layers``, whose types are identifiers."""
+    """Tell whether the net has ``layers``, whose types are identifiers."""
     return len(net.layers) > 0
 
 
@@ -144,7 +144,7 @@ def _upgrade_v1_layer(old: V1LayerParameter, new: LayerParameter) -> None:
 
 
 def needs_input_upgrade(net: NetParameter) -> bool:
-    """Whether the net names its inputs outside of layers."""
+    """Tell whether the net names its inputs outside of layers."""
     return len(net.input) > 0
 
 
@@ -179,7 +179,7 @@ def upgrade_input(net: NetParameter) -> NetParameter:
 
 
 def needs_batch_norm_upgrade(net: NetParameter) -> bool:
-    """Whether a BatchNorm layer declares three parameters, as was once needed, without zero multipliers."""
+    """Tell whether a BatchNorm layer declares three parameters, as was once needed, without zero multipliers."""
     return any(
         layer.type == "BatchNorm" and len(layer.param) == 3 and any(p.lr_mult or p.decay_mult for p in layer.param)
         for layer in net.layer
@@ -210,7 +210,7 @@ _STEPS = (
 
 
 def needs_solver_type_upgrade(solver: SolverParameter) -> bool:
-    """Whether the solver's type is given by the identifier of old."""
+    """Tell whether the solver's type is given by the old identifier."""
     return solver.HasField("solver_type")
 
 

@@ -1,4 +1,4 @@
-"""The oldest nets become V1 nets (BVLC Caffe 9b89154, src/caffe/util/upgrade_proto.cpp)."""
+"""Upgrade V0 nets, the oldest form, to V1 (BVLC Caffe 9b89154, src/caffe/util/upgrade_proto.cpp)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def needs_v0_upgrade(net: NetParameter) -> bool:
 
 
 def upgrade_v0(net: NetParameter) -> NetParameter:
-    """Return a V1 net: padding layers become the pad of what they feed, parameters are grouped by type."""
+    """Return a V1 net: padding layers become the pad of the layer they feed, and parameters are grouped by type."""
     padded = upgrade_v0_padding(net)
     out = NetParameter()
     for name in ("name", "force_backward"):
@@ -39,31 +39,31 @@ def upgrade_v0_padding(net: NetParameter) -> NetParameter:
     """Return the net without its ``padding`` layers, their pad given to the convolution or pooling that follows."""
     out = copied(net)
     out.ClearField("layers")
-    makers: dict[str, V1LayerParameter | None] = dict.fromkeys(net.input)
+    producers: dict[str, V1LayerParameter | None] = dict.fromkeys(net.input)
     problems: list[CaffeCompatError] = []
     for layer in net.layers:
         kind = layer.layer.type
-        kept = None
+        new = None
         if kind != "padding":
-            kept = out.layers.add()
-            kept.CopyFrom(layer)
+            new = out.layers.add()
+            new.CopyFrom(layer)
         for index, bottom in enumerate(layer.bottom):
-            if bottom not in makers:
-                hint = did_you_mean(bottom, makers)
+            if bottom not in producers:
+                hint = did_you_mean(bottom, producers)
                 problems.append(
                     _v0_error(layer, "no layer above makes this blob", "bottom", bottom, hint, code="name-unknown")
                 )
                 continue
-            maker = makers[bottom]
-            if maker is None or maker.layer.type != "padding":
+            producer = producers[bottom]
+            if producer is None or producer.layer.type != "padding":
                 continue
-            problem = _padding_problem(layer, maker)
+            problem = _padding_problem(layer, producer)
             if problem:
                 problems.append(_v0_error(layer, problem, "bottom", bottom, code="unsupported"))
-            elif kept is not None:
-                kept.layer.pad = maker.layer.pad
-                kept.bottom[index] = maker.bottom[0]
-        makers.update(dict.fromkeys(layer.top, layer))
+            elif new is not None:
+                new.layer.pad = producer.layer.pad
+                new.bottom[index] = producer.bottom[0]
+        producers.update(dict.fromkeys(layer.top, layer))
     raise_together(problems)
     return out
 

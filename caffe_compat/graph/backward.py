@@ -58,7 +58,7 @@ def needs(nodes: Sequence[Node], *, force: bool) -> list[Need]:
 
 
 def _need(node: Node, blobs: dict[str, bool]) -> Need:
-    """Return what a layer would do if everything above it contributed to a loss."""
+    """Return what a layer does if everything above it contributes to a loss."""
     param = node.written  # before set-up, where BatchNorm's adds to its own
     bottoms = [blobs[blob] for blob in node.bottoms]
     params = [param.param[i].lr_mult != 0 if i < len(param.param) else True for i in range(len(node.slots))]
@@ -71,7 +71,7 @@ def _need(node: Node, blobs: dict[str, bool]) -> Need:
 
 
 def _leave_out(nodes: Sequence[Node], needed: Sequence[Need]) -> None:
-    """Take out, from the last layer to the first, what no loss depends on."""
+    """Exclude layers that no loss depends on, from the last to the first."""
     under_loss: set[str] = set()
     skipped: set[str] = set()
     for node, need in zip(reversed(nodes), reversed(needed), strict=True):

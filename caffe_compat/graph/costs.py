@@ -21,7 +21,7 @@ def macs(node: Node) -> int:
 
 
 def work(graph: NetGraph) -> int:
-    """Return what a forward pass costs in all, in multiply-accumulates; each value of a blob counts for some."""
+    """Return the cost of a forward pass in multiply-accumulates; each value of a blob counts as several."""
     values = sum(math.prod(shape) for shape in graph.shapes.values())
     return sum(macs(node) for node in graph.nodes) + _PER_VALUE * values
 

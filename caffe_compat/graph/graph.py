@@ -1,4 +1,4 @@
-"""From a NetParameter to a frozen graph: every layer known, every blob with its shape, every fault reported together.
+"""Build a frozen graph from a prepared net: layers resolved, blobs shaped, all problems in one error.
 
 Source of the rules: Caffe 1.0, Net::Init, AppendTop, AppendBottom and AppendParam.
 """
@@ -42,11 +42,11 @@ class Node:
     Attributes
     ----------
     key : the layer's name as an attribute of the torch module.
-    layer, spec : the type and what it is asked about.
+    layer, spec : the layer type, and the layer's message with the shapes of its bottoms.
     bottoms, tops : blob names.
     loss_weights : one per top.
     slots : its parameter blobs.
-    written : the layer as the definition has it.
+    written : the layer as written in the definition, with Caffe's split blobs.
     message : the layer as a snapshot holds it.
     """
 
@@ -118,7 +118,7 @@ def build_graph(net: PreparedNet, *, input_shapes: InputShapes | None = None) ->
     Raises
     ------
     NetError, ProblemsError
-        Everything found wrong, in one error.
+        All problems, in one error.
     """
     return _Builder(insert_splits(net.message), net.phase, dict(input_shapes or {}), net.forks).graph()
 
@@ -253,7 +253,7 @@ class _Builder:
     def _key(self, name: str) -> str:
         """Return a name that a torch module accepts: no dot, no keyword, none of its own attributes, unique.
 
-        torch.fx writes it between quotes into the code of the module: nothing in it may end the string.
+        torch.fx writes the name between quotes into the module's code, so nothing in it may end the string.
         """
         key = _UNQUOTABLE.sub("_", name) or "layer"
         while hasattr(fx.GraphModule, key) or key in RESERVED or iskeyword(key):

@@ -39,7 +39,7 @@ class View(BlobDef):
 
 
 def view_of(own: BlobDef, held: BlobDef) -> View:
-    """Return the blob `own` as another look at the values of `held`."""
+    """Return the blob `own` as a view of the values of `held`."""
     return View(own.name, own.shape, own.filler, held.transposed, own.buffer, own=own, held=held)
 
 
@@ -52,7 +52,7 @@ def show_views(module: nn.Module, views: Iterable[View]) -> None:
 
 @dataclass(frozen=True)
 class _Show:
-    """Puts a view over the owner's tensor while the module runs."""
+    """Replaces the owner's tensor by a view while the module runs."""
 
     view: View
 
@@ -64,7 +64,7 @@ class _Show:
 
 @dataclass(frozen=True)
 class _Hide:
-    """Takes the view away again."""
+    """Removes the view."""
 
     view: View
 
@@ -83,7 +83,7 @@ class Slot:
     blob : shape, filler and orientation.
     lr_mult, decay_mult : what the solver multiplies its rate and decay by.
     owner : key of the slot it shares its values with (parameters of one name); None where it owns them.
-    view : how it looks at the owner's values where its shape is another.
+    view : how it views the owner's values, if its shape differs.
     """
 
     layer: str
@@ -103,24 +103,24 @@ class Slot:
 
 @dataclass
 class Sharing:
-    """The parameters that have names, as the layers come.
+    """The named parameters of the layers added so far.
 
     Attributes
     ----------
     owners : the first slot of each name.
-    given : what is written down for each name, by any of its layers: lr_mult, decay_mult.
+    given : lr_mult and decay_mult of each name, as far as any of its layers gives them.
     """
 
     owners: dict[str, Slot] = field(default_factory=dict)
     given: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def placed(self, spec: LayerSpec, slot: Slot, given: pb.ParamSpec) -> Slot:
-        """Return a slot with the owner of its name, if another layer has had it.
+        """Return a slot with its owner, if another layer has a parameter of this name.
 
         Raises
         ------
         NetError
-            The blobs differ in shape (in count, where share_mode is PERMISSIVE), or two layers write down different
+            The blobs differ in shape (in count, where share_mode is PERMISSIVE), or two layers give different
             multipliers.
         """
         if not given.name:
@@ -137,15 +137,15 @@ class Sharing:
         return replace(slot, owner=owner.key, view=None if mine == theirs else view_of(slot.blob, owner.blob))
 
     def _multipliers(self, spec: LayerSpec, given: pb.ParamSpec) -> None:
-        known = self.given.setdefault(given.name, {})
+        earlier = self.given.setdefault(given.name, {})
         for name in ("lr_mult", "decay_mult"):
             value = getattr(given, name)
-            if given.HasField(name) and known.setdefault(name, value) != value:
-                problem = f"another layer that shares {given.name!r} has {known[name]:g}"
+            if given.HasField(name) and earlier.setdefault(name, value) != value:
+                problem = f"another layer that shares {given.name!r} has {earlier[name]:g}"
                 raise spec.error(problem, f"param.{name}", value, "write the same value in both", code="mismatch")
 
     def settled(self, slot: Slot) -> Slot:
-        """Return a slot with the multipliers that count: those any of the layers that share it has written down."""
+        """Return a slot with the multipliers that any of the layers sharing it gives."""
         names = {owner.key: name for name, owner in self.owners.items()}
         given = self.given.get(names.get(slot.key, ""), {})
         lr, decay = given.get("lr_mult", slot.lr_mult), given.get("decay_mult", slot.decay_mult)

@@ -137,9 +137,9 @@ class Adam(Rule):
         _decay_and_add_squares(second, grads, self.momentum2)
         root = torch._foreach_sqrt(second)
         torch._foreach_add_(root, self.delta)
-        found = torch._foreach_div(first, root)
-        torch._foreach_mul_(found, product(rate, self._correction(iteration + 1)))
-        return list(found)
+        steps = torch._foreach_div(first, root)
+        torch._foreach_mul_(steps, product(rate, self._correction(iteration + 1)))
+        return list(steps)
 
     def _correction(self, steps: int) -> float:
         """Return sqrt(1 - beta2^t) / (1 - beta1^t); Caffe takes the powers in double."""

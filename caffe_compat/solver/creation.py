@@ -1,7 +1,7 @@
-"""The lines of Caffe's log about the making of a net: BVLC Caffe 9b89154, net.cpp (Net::Init) and layer_factory.hpp.
+"""The lines of Caffe's log about building a net: BVLC Caffe 9b89154, net.cpp (Net::Init) and layer_factory.hpp.
 
-They are written before a net is made and after it, not while: what a layer logs in its set-up (the files of a data
-layer, the net inside an LSTM) is not among them.
+They are written before and after a net is built. Lines that a layer logs in its set-up (the files of a data layer, the
+net inside an LSTM) are not among them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What debug_info writes to the log: the mean absolute value of every blob, layer by layer, both ways.
+"""Write debug_info's lines: the mean absolute value of every blob, layer by layer, forward and backward.
 
 Facts from BVLC Caffe 9b89154, net.cpp (ForwardDebugInfo, BackwardDebugInfo, Backward): tops and parameters after each
 layer's forward pass, gradients of bottoms and parameters after each backward pass, then the norms of all parameters.
@@ -27,7 +27,7 @@ class DebugLines:
     Parameters
     ----------
     graph : the net.
-    say : writes one.
+    say : writes a line.
     """
 
     def __init__(self, graph: NetGraph, say: Say) -> None:

@@ -2,7 +2,7 @@
 
 Facts from BVLC Caffe 9b89154, solver.cpp: exactly one of net, net_param, train_net, train_net_param; test nets from
 test_net_param, then test_net, then as often from the generic net (net or net_param) as test_iter values remain; the
-state of a net is the phase, then what the net says itself, then train_state or test_state.
+state of a net is the phase, overridden by the net's own state, overridden by train_state or test_state.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SolverDefinition:
     Attributes
     ----------
     net : the prepared definition.
-    origin : where it came from, in the words of Caffe's log.
+    origin : where it came from, as Caffe logs it.
     """
 
     net: PreparedNet

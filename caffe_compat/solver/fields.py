@@ -39,7 +39,7 @@ IGNORED = {
 
 
 def check_solver(param: SolverParameter) -> None:
-    """Refuse what a solver cannot run with, all problems in one error.
+    """Refuse a solver definition that cannot run, with all problems in one error.
 
     Parameters
     ----------

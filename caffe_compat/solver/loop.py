@@ -56,7 +56,7 @@ class Solver(Closing):
     sources : by phase, "TRAIN" or "TEST", what replaces the source of the net's only data layer.
     action : asked after every iteration and before every test batch what to do.
     workers : the processes that train this net together, and which of them this is.
-    criterion : a loss that is no layer: told by torch from the blobs that go into the nets and come out of them.
+    criterion : a loss that is not a layer: a torch function of the nets' inputs and outputs.
     exact : add up convolutions in genuine Caffe's order, as :func:`caffe_compat.load_net` does: its bits, slower.
     fork : the fork of Caffe the nets are for (or several), where their layers do not tell.
     resume : write a ``.resume.npz`` beside each snapshot, so that a run can go on as if it had never stopped.
@@ -72,7 +72,7 @@ class Solver(Closing):
     Raises
     ------
     CaffeCompatError
-        for anything about the definition, the nets, the data or the weights that cannot be used.
+        The definition, the nets, the data or the weights cannot be used.
 
     Notes
     -----
@@ -165,7 +165,7 @@ class Solver(Closing):
         )
 
     def close(self) -> None:
-        """Close what feeds the nets; the weights stay."""
+        """Close the sources of the nets' data; the weights stay."""
         for net in (self._train, *self._tests):
             net.close()
 
@@ -195,7 +195,7 @@ class Solver(Closing):
                 report.refuse_unrelated(path, net.graph.learned())
 
     def step(self, count: int) -> None:
-        """Train for some iterations, testing, logging and taking snapshots where they are due."""
+        """Train for some iterations, with the tests, log lines and snapshots that are due."""
         param = self.param
         stop = self.iter + count
         if self._workers.count > 1:
@@ -235,7 +235,7 @@ class Solver(Closing):
 
         Returns
         -------
-        False where it was stopped early.
+        False if training was stopped early.
         """
         param = self.param
         if param.snapshot_after_train:
@@ -291,10 +291,10 @@ class Solver(Closing):
         return Place(self._train.sources, tests, self._rng, self._device, self._workers)
 
     def restore(self, path: str | PathLike[str], *, restart_data: bool = False) -> None:
-        """Go on from a solver state of either format; its weights may have moved along with it.
+        """Resume from a solver state of either format; its weights may have been moved with it.
 
-        Where its ``.resume.npz`` lies beside it, data and random numbers go on where they stood, unless `restart_data`
-        asks for Caffe's way: the data from the beginning.
+        With a ``.resume.npz`` beside it, data and random numbers continue where they were. With `restart_data` the data
+        starts from the beginning, as in Caffe.
 
         Raises
         ------
@@ -335,7 +335,7 @@ class Solver(Closing):
         self._warn(mean)
 
     def _warn(self, loss: torch.Tensor) -> None:
-        """Say once that the loss is not finite; a GPU is asked only where it is waited for anyway."""
+        """Warn once that the loss is not finite; a GPU's loss is read only when the solver waits for it anyway."""
         param = self.param
         waits = self._displays() or (param.snapshot and (self.iter + 1) % param.snapshot == 0)
         if self._warned or not (loss.device.type == "cpu" or waits or self.iter + 1 == param.max_iter):
@@ -386,18 +386,18 @@ class Solver(Closing):
         self._say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{which})")
         tested = self._tests[which]
         tested.share(self._train)
-        found = mean_scores(tested, self.param.test_iter[which], self._goes_on)
-        if found is None:
+        result = mean_scores(tested, self.param.test_iter[which], self._goes_on)
+        if result is None:
             self._say("solver.cpp:396", "Test interrupted.")
             return None
         if self.param.test_compute_loss:
-            self._say("solver.cpp:401", f"Test loss: {number(found.loss)}")
-        for index, (name, value) in enumerate(found.scores):
+            self._say("solver.cpp:401", f"Test loss: {number(result.loss)}")
+        for index, (name, value) in enumerate(result.scores):
             self._say("solver.cpp:414", score("Test", index, name, value, tested.weights[name]))
-        return found
+        return result
 
     def _asked(self, request: Action) -> Action:
-        """Return what any of the workers was asked to do, the most urgent first."""
+        """Return the most urgent request that any worker received."""
         mine = max(_URGENCY.index(request), _URGENCY.index(self._pending))
         self._pending = Action.NONE
         return _URGENCY[self._workers.most(mine, self._device)]

@@ -31,7 +31,7 @@ class SolverNet(Protocol):
 
     @property
     def net(self) -> Any:
-        """What a caller of the solver knows as the net."""
+        """The net as callers of the solver see it."""
 
     @property
     def graph(self) -> NetGraph:
@@ -39,7 +39,7 @@ class SolverNet(Protocol):
 
     @property
     def sources(self) -> Sequence[DataSource]:
-        """What feeds it."""
+        """The sources of its data."""
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -50,19 +50,19 @@ class SolverNet(Protocol):
         """The parameters in Caffe's order, shared ones once."""
 
     def close(self) -> None:
-        """Close what feeds it."""
+        """Close the sources of its data."""
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
 
     def watch(self, say: Say | None) -> None:
-        """Write the mean of every blob to the log in each pass, as debug_info asks; None: no longer."""
+        """Log the mean of every blob in each pass (debug_info); None stops it."""
 
     def forward(self) -> Outputs:
         """Run the next batch."""
 
     def forward_backward(self) -> Outputs:
-        """Run the next batch both ways; gradients add to those there are."""
+        """Run the next batch forward and backward; gradients are accumulated."""
 
     def share(self, other: Any) -> None:
         """Use the parameters of another such net in layers of the same names."""
@@ -133,14 +133,14 @@ class FedNet(Closing):
             inputs |= source.next()
         if self.device.type != "cpu":
             inputs = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
-        found = self.net.forward_dict(inputs) if self._debug is None else self._debug.forward(inputs)
+        outputs = self.net.forward_dict(inputs) if self._debug is None else self._debug.forward(inputs)
         if self._criterion is not None:
-            loss = self._criterion({**inputs, **found})
+            loss = self._criterion({**inputs, **outputs})
             return {CRITERION: loss}, loss
-        return {name: found[name] for name in self.weights}, self.net.total_loss(found)
+        return {name: outputs[name] for name in self.weights}, self.net.total_loss(outputs)
 
     def forward_backward(self) -> Outputs:
-        """Run the next batch both ways; gradients add to those there are."""
+        """Run the next batch forward and backward; gradients are accumulated."""
         outputs, loss = self.forward()
         if loss.requires_grad:
             torch.autograd.backward([loss])
@@ -149,7 +149,7 @@ class FedNet(Closing):
         return {name: blob.detach() for name, blob in outputs.items()}, loss.detach()
 
     def watch(self, say: Say | None) -> None:
-        """Write the mean of every blob to the log in each pass, layer by layer; None: no longer."""
+        """Log the mean of every blob in each pass, layer by layer; None stops it."""
         self._debug = None if say is None else DebugPass(self.net, say)
 
     @property
@@ -163,7 +163,7 @@ class FedNet(Closing):
         return self.net.params
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for item in self.params:
             item.tensor.grad = None
 

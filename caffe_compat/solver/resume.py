@@ -1,4 +1,4 @@
-"""What Caffe's snapshots leave out, in a file beside them: where the data stood and what random numbers come next.
+"""Keep beside a snapshot what Caffe's leaves out: the position in the data and the random states.
 
 A run resumed from PREFIX_iter_N.solverstate starts its data from the beginning, in Caffe and here. Where
 PREFIX_iter_N.resume.npz lies beside it, the run goes on instead as if it had never stopped: on the CPU, bit for bit.
@@ -42,15 +42,15 @@ _SUFFIX = re.compile(r"\.(solverstate|caffemodel)(\.h5)?$")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run stands besides what Caffe's snapshots say.
+    """The state of a run that Caffe's snapshots do not hold.
 
     Attributes
     ----------
     sources : of the net that is trained.
     tests : of the nets it is tested with; none where another worker tests.
-    rng : what shuffles draw from.
-    device : whose random numbers count, besides the CPU's.
-    workers : every one has random numbers of its own; their data stand alike.
+    rng : generator of the shuffles.
+    device : its random state is kept beside the CPU's.
+    workers : each has a random state of its own; their data positions are the same.
     """
 
     sources: Sequence[DataSource]
@@ -66,7 +66,7 @@ def resume_path(snapshot: Path) -> Path:
 
 
 def random_states(place: Place) -> dict[str, npt.NDArray[np.uint8]]:
-    """Return torch's random numbers of every worker; all of them must ask."""
+    """Return torch's random state of every worker; all workers must call it."""
     states = {"torch": torch.get_rng_state()}
     if place.device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(place.device)
@@ -94,7 +94,7 @@ def write_resume(
 
 
 def read_resume(path: Path, place: Place, *, iteration: int, weights: Path) -> str | Callable[[], None]:
-    """Return what sets data and random numbers to where they stood, or why they cannot be; nothing is set yet.
+    """Return a function that restores data and random numbers, or why they cannot be restored; nothing is set yet.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How gradients become updates: one class per Caffe solver type, plain tensors in and out.
+"""Turn gradients into updates: one class per Caffe solver type, plain tensors in and out.
 
 Facts from BVLC Caffe 9b89154, solvers/*.cpp. One iteration is: clip by the norm of all gradients together; divide by
 iter_size; add the decay; let the rule turn each gradient into the value that is subtracted from the parameter. Decay is
@@ -64,7 +64,7 @@ class Rule:
         self.check(param)
 
     def check(self, param: SolverParameter) -> None:
-        """Refuse values Caffe's constructor refuses."""
+        """Refuse values that Caffe's constructor refuses."""
 
     def updates(self, grads: Tensors, history: tuple[Tensors, ...], rate: float, iteration: int) -> Tensors:
         """Return what is to be subtracted; `grads` may be overwritten, `history` goes on.
@@ -88,7 +88,7 @@ _registry: dict[str, type[Rule]] = {"SGD": Rule}
 
 
 def register(cls: _Rule) -> _Rule:
-    """Make a rule known under Caffe's name of its solver."""
+    """Register a rule under Caffe's name of its solver type."""
     assert cls.type not in _registry, cls.type
     _registry[cls.type] = cls
     return cls

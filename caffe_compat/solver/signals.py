@@ -1,4 +1,4 @@
-"""What a running solver does when it is sent SIGINT (Ctrl-C) or SIGHUP, as Caffe's binary.
+"""Handle SIGINT (Ctrl-C) and SIGHUP in a running solver as Caffe's binary does.
 
 Facts from BVLC Caffe 9b89154, util/signal_handler.cpp: a signal is remembered and acted on after the iteration at hand;
 by default SIGINT stops (with a last snapshot) and SIGHUP snapshots; SIGHUP goes first where both came.
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Action(Enum):
-    """What may be asked of a running solver."""
+    """A request to a running solver."""
 
     NONE = "none"
     STOP = "stop"
@@ -22,7 +22,7 @@ class Action(Enum):
 
 
 class SignalActions:
-    """Turns signals into requests for as long as the context lasts; call it to take the next one.
+    """Turns signals into requests within a context; calling it returns the next request.
 
     Parameters
     ----------

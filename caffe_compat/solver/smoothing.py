@@ -18,7 +18,7 @@ class SmoothedLoss:
         self._smoothed: torch.Tensor | None = None
 
     def add(self, loss: torch.Tensor) -> None:
-        """Take the loss of the next iteration."""
+        """Add the loss of the next iteration."""
         if self._smoothed is None:
             self._smoothed = loss.clone()
             self._losses.append(loss)

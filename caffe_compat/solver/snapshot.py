@@ -1,4 +1,4 @@
-"""Snapshots by Caffe's names, written whole or not at all, and reading them back."""
+"""Snapshots under Caffe's names: check before training, find the weights, fit the history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_prefix(param: SolverParameter) -> None:
-    """Refuse a snapshot_prefix nothing can be written to, before training starts.
+    """Refuse a snapshot_prefix that cannot be written to, before training starts.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def check_prefix(param: SolverParameter) -> None:
 
 
 def check_layer_names(names: Iterable[str], param: SolverParameter) -> None:
-    """Refuse layer names that the wanted form of snapshots cannot hold, before training starts.
+    """Refuse layer names that the format of the snapshots cannot hold, before training starts.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def snapshot_path(param: SolverParameter, iteration: int, extension: str) -> Pat
 
 
 def find_weights(learned_net: str, state_path: Path) -> Path:
-    """Return the weights a solver state belongs to: where it says, else beside it under the same name.
+    """Return the weights of a solver state: the path it names, else the same name beside it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Running a test net: the mean of every number of its outputs."""
+"""Run a test net and average every value of its outputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def mean_scores(
     goes_on: Callable[[], bool] = lambda: True,
     seen: Callable[[int, list[tuple[str, float]]], None] = lambda _number, _values: None,
 ) -> Scores | None:
-    """Return the means over `batches` batches; None where `goes_on` said no before one of them.
+    """Return the means over `batches` batches; None if `goes_on` returned False before one of them.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class Updater:
     Attributes
     ----------
     history : tensors like the parameters, in the order of Caffe's snapshots.
-    updates : what was last subtracted from each parameter (Caffe's diff after an iteration); None where nothing was.
+    updates : the last update subtracted from each parameter (Caffe's diff after an iteration); or None.
 
     Notes
     -----
@@ -102,7 +102,7 @@ class Updater:
             item.tensor.grad = update
 
     def regroup(self) -> None:
-        """Sort the parameters by their multipliers; call after the history was changed from outside."""
+        """Group the parameters by their multipliers; call it after the history was changed from outside."""
         groups: dict[tuple[float, float], list[int]] = {}
         for index, item in enumerate(self._learnable):
             if not self._idle(index):
@@ -121,12 +121,12 @@ class Updater:
         return Group(lr_mult, decay_mult, [self._learnable[i].tensor.detach() for i in indices], history)
 
     def gradients(self) -> Tensors:
-        """Return the gradients there are; a parameter without one counts as zero."""
+        """Return the existing gradients; a parameter without one counts as zero."""
         return [item.tensor.grad for item in self._learnable if item.tensor.grad is not None]
 
     @torch.no_grad()
     def apply(self, rate: float, iteration: int) -> tuple[float, float] | None:
-        """Update every parameter from its gradient, which is used up.
+        """Update every parameter from its gradient, which is overwritten.
 
         Parameters
         ----------

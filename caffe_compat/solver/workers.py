@@ -1,4 +1,4 @@
-"""Several processes that train one net together, with Caffe's multi-GPU meaning of a batch.
+"""Train one net in several processes, with Caffe's multi-GPU meaning of a batch.
 
 Facts from BVLC Caffe 9b89154, parallel.cpp, solver.cpp and hdf5_data_layer.cpp: every solver reads `batch_size` rows of
 its own, row i going to solver i modulo their number; gradients are summed and divided by that number, then each solver
@@ -41,7 +41,7 @@ class Workers:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the one that tests, logs and takes snapshots."""
+        """Tell whether this is the one that tests, logs and takes snapshots."""
         return self.rank == 0
 
     def average(self, tensors: Sequence[torch.Tensor]) -> None:
@@ -128,7 +128,7 @@ def launched(device: torch.device) -> Iterator[Workers]:
     Raises
     ------
     SolverError
-        where torchrun's variables make no sense or the others cannot be reached.
+        torchrun's variables are invalid, or the other processes cannot be reached.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
