@@ -6,7 +6,7 @@ import os
 
 from caffe_compat.draw.content import RANK_DIRECTIONS, Diagram, diagram
 from caffe_compat.draw.dot import to_dot
-from caffe_compat.draw.figure import PICTURES, render
+from caffe_compat.draw.figure import IMAGE_FORMATS, render
 from caffe_compat.errors import CaffeCompatError, did_you_mean
 from caffe_compat.formats.atomic import atomic_path
 from caffe_compat.schema.caffe_pb2 import NetParameter
@@ -14,7 +14,7 @@ from caffe_compat.schema.caffe_pb2 import NetParameter
 __all__ = ["FORMATS", "RANK_DIRECTIONS", "Diagram", "diagram", "dot_text", "draw", "draw_to_file", "encode"]
 
 _TEXTS = ("dot", "gv", "raw")
-FORMATS = (*PICTURES, *_TEXTS)
+FORMATS = (*IMAGE_FORMATS, *_TEXTS)
 PathLike = str | os.PathLike[str]
 
 

@@ -1,4 +1,4 @@
-"""A diagram as a picture, drawn with matplotlib."""
+"""A diagram drawn with matplotlib."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from caffe_compat.draw.layout import Layout, layout
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PICTURES = ("svg", "png", "pdf", "eps", "ps", "jpg", "jpeg")
+IMAGE_FORMATS = ("svg", "png", "pdf", "eps", "ps", "jpg", "jpeg")
 FONT, SMALL, LINE = 10.0, 8.0, 12.5  # points
 MARGIN, PADDING = 12.0, 8.0
 DPI = 96.0
-SIDE, AREA = 32000, 64_000_000  # pixels: what common viewers open, and 256 MB while it is drawn
-APART = 4.0  # half the distance of the two arrows of an in-place layer
+SIDE, AREA = 32000, 64_000_000  # pixels: the limit of common viewers, and 256 MB while drawing
+APART = 4.0  # half the distance between the two arrows of an in-place layer
 Point = tuple[float, float]
 
 
-def render(picture: Diagram, fmt: str) -> bytes:
-    """Return a diagram in a format of PICTURES; pixels too many for viewers are made fewer."""
+def render(diagram: Diagram, fmt: str) -> bytes:
+    """Return a diagram in one of IMAGE_FORMATS; reduce the resolution if viewers could not open it."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    flows_down = picture.rankdir in ("TB", "BT")
-    sizes = [_size(node, flows_down=flows_down) for node in picture.nodes.values()]
-    numbers = {key: index for index, key in enumerate(picture.nodes)}
-    edges = [(numbers[edge.source], numbers[edge.target]) for edge in picture.edges]
-    labels = max((_width(edge.label, SMALL) for edge in picture.edges), default=0.0)
+    flows_down = diagram.rankdir in ("TB", "BT")
+    sizes = [_size(node, flows_down=flows_down) for node in diagram.nodes.values()]
+    numbers = {key: index for index, key in enumerate(diagram.nodes)}
+    edges = [(numbers[edge.source], numbers[edge.target]) for edge in diagram.edges]
+    labels = max((_width(edge.label, SMALL) for edge in diagram.edges), default=0.0)
     pairs = set(edges)
     depths, breadths = [s[flows_down] for s in sizes], [s[not flows_down] for s in sizes]
     places = layout(depths, breadths, edges, (34.0 if flows_down else 30.0 + labels, 14.0))
-    turn = _Turn(picture.rankdir, places.size)
+    turn = _Turn(diagram.rankdir, places.size)
     width, height = (extent + 2 * MARGIN for extent in turn.size)
     with warnings.catch_warnings(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "caffe-compat"}):
-        warnings.simplefilter("ignore")  # glyphs that the font lacks
+        warnings.simplefilter("ignore")  # about glyphs missing from the font
         figure = Figure((width / 72, height / 72), dpi=_dpi(width, height), facecolor="white")
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(-MARGIN, width - MARGIN), ylim=(-MARGIN, height - MARGIN))
         axes.set_axis_off()
-        for index, edge in enumerate(picture.edges):
+        for index, edge in enumerate(diagram.edges):
             path = _path(places, edges[index], index, depths, twin=edges[index][::-1] in pairs)
             _arrow(axes, [turn(point) for point in path], edge.label, flows_down=flows_down)
-        for node, size, along, across in zip(picture.nodes.values(), sizes, places.along, places.across, strict=True):
+        for node, size, along, across in zip(diagram.nodes.values(), sizes, places.along, places.across, strict=True):
             _box(axes, node, turn((along, across)), size, flows_down=flows_down)
         content = io.BytesIO()
         undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -62,13 +62,13 @@ def render(picture: Diagram, fmt: str) -> bytes:
 
 
 def _dpi(width: float, height: float) -> float:
-    """Return the resolution for a picture of so many points."""
+    """Return the resolution, in dots per inch, of a figure of this size in points."""
     inches, square = max(width, height) / 72, width * height / 72**2
     return min(DPI, SIDE / inches, math.sqrt(AREA / square))
 
 
 class _Turn:
-    """From places along and across the flow to points right and up."""
+    """Maps coordinates along and across the flow to coordinates right and up."""
 
     def __init__(self, rankdir: str, size: tuple[float, float]) -> None:
         self.rankdir = rankdir
@@ -98,7 +98,7 @@ def _width(text: str, size: float) -> float:
 
 
 def _text(node: Node, *, flows_down: bool) -> tuple[str, ...]:
-    """Return the lines as written: one, where the flow is vertical and there is room beside."""
+    """Return the lines of a node's label: a single line if the flow is vertical."""
     return (" ".join(node.lines),) if flows_down else node.lines
 
 
@@ -135,7 +135,7 @@ def _box(axes: Axes, node: Node, centre: Point, size: tuple[float, float], *, fl
 def _path(
     places: Layout, edge: tuple[int, int], index: int, depths: Sequence[float], *, twin: bool
 ) -> list[tuple[float, float]]:
-    """Return the points an arrow passes, along and across the flow, from border to border."""
+    """Return the points of an arrow, along and across the flow, from border to border."""
     source, target = edge
     side = -1.0 if places.turned[index] else 1.0
     aside = APART * side if twin else 0.0

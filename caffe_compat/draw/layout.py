@@ -1,7 +1,7 @@
-"""Where the nodes of a directed graph go: in ranks, so that most arrows point one way and few cross.
+"""Layered layout of a directed graph: most arrows point along the flow, and few cross.
 
-The steps are those of Sugiyama, Tagawa and Toda (1981): turn arrows that close a cycle, rank by the longest path, order
-each rank by the mean place of its neighbours, then place by least squares at a given distance.
+The steps are those of Sugiyama, Tagawa and Toda (1981): reverse arrows that close a cycle, rank by the longest path,
+order each rank by the mean place of its neighbours, then place by least squares at a given distance.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 Pair = tuple[int, int]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 SWEEPS, SETTLINGS = 8, 12
-BEND = 6.0  # what an arrow takes in a rank it only passes
+BEND = 6.0  # breadth of an arrow in a rank that it passes
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Places along the flow and across it.
+    """Coordinates along the flow and across it.
 
     Attributes
     ----------
-    along, across : the centre of every node.
-    routes : for every edge, the points where it passes the ranks in between, from its source on.
-    turned : for every edge, whether it points against the flow.
+    along, across : the centre of each node.
+    routes : for each edge, from its source, the points where it passes the ranks in between.
+    turned : for each edge, whether it points against the flow.
     size : extent along and across.
     """
 
@@ -45,12 +45,12 @@ def layout(
 
     Parameters
     ----------
-    depths, breadths : extent of every node along the flow and across it.
-    edges : source and target of every arrow.
+    depths, breadths : extent of each node along the flow and across it.
+    edges : source and target of each arrow.
     gap : distance between ranks, and between neighbours in a rank.
     """
     count = len(depths)
-    turned = _closing(count, edges)
+    turned = _closes_cycle(count, edges)
     forward = [(b, a) if t else (a, b) for (a, b), t in zip(edges, turned, strict=True)]
     rank = _ranks(count, forward)
     chains, links, rank = _with_bends(forward, rank)
@@ -69,13 +69,13 @@ def layout(
     return Layout(along, across[:count], routes, turned, (starts[-1][1] if starts else 0.0, high - low))
 
 
-def _closing(count: int, edges: Sequence[Pair]) -> list[bool]:
-    """Tell of every edge whether it leads back to where the walk in order came from."""
+def _closes_cycle(count: int, edges: Sequence[Pair]) -> list[bool]:
+    """Return for each edge whether it closes a cycle in a depth-first walk."""
     out: list[list[Pair]] = [[] for _ in range(count)]
     for index, (source, target) in enumerate(edges):
         out[source].append((target, index))
     turned = [False] * len(edges)
-    state = [0] * count  # 1 on the way, 2 done
+    state = [0] * count  # 1 on the current path, 2 done
     for start in range(count):
         if state[start]:
             continue
@@ -96,7 +96,7 @@ def _closing(count: int, edges: Sequence[Pair]) -> list[bool]:
 
 
 def _ranks(count: int, edges: Sequence[Pair]) -> list[int]:
-    """Rank by the longest path from a source; a source stands right before what it feeds."""
+    """Rank by the longest path from a source; a source is one rank before its first target."""
     out: list[list[int]] = [[] for _ in range(count)]
     waiting = [0] * count
     for source, target in edges:
@@ -120,7 +120,7 @@ def _ranks(count: int, edges: Sequence[Pair]) -> list[int]:
 
 
 def _with_bends(edges: Sequence[Pair], rank: list[int]) -> tuple[list[list[int]], list[Pair], list[int]]:
-    """Give an edge over several ranks a node in each it passes: those of every edge, all short edges, all ranks."""
+    """Add a node in each rank that an edge passes: return the nodes added per edge, all short edges, all ranks."""
     rank = list(rank)
     chains: list[list[int]] = []
     links: list[Pair] = []
@@ -143,7 +143,7 @@ def _neighbours(count: int, links: Sequence[Pair]) -> tuple[list[list[int]], lis
 
 
 def _ordered(rank: Sequence[int], links: Sequence[Pair]) -> list[list[int]]:
-    """Order every rank so that few links cross: the best of some sweeps of means."""
+    """Order each rank so that few links cross: the best of several sweeps of means."""
     rows: list[list[int]] = [[] for _ in range(max(rank, default=-1) + 1)]
     for node, level in enumerate(rank):
         rows[level].append(node)
@@ -184,7 +184,7 @@ def _crossings(rows: Sequence[Sequence[int]], after: Sequence[Sequence[int]], pl
 def _settled(
     rows: Sequence[Sequence[int]], links: Sequence[Pair], breadth: Sequence[float], gap: float, *, real: int
 ) -> list[float]:
-    """Place every rank across the flow: near the mean of the neighbours, no closer to each other than allowed."""
+    """Place each rank across the flow: nodes near the mean of their neighbours, at least `gap` apart."""
     before, after = _neighbours(len(breadth), links)
     across = [0.0] * len(breadth)
     offsets: list[Floats] = []
@@ -198,17 +198,17 @@ def _settled(
         order = range(len(rows)) if step % 2 == 0 else range(len(rows) - 1, -1, -1)
         for index in order:
             row = rows[index]
-            wanted = np.array([np.mean([across[u] for u in near[v]]) if near[v] else across[v] for v in row])
+            targets = np.array([np.mean([across[u] for u in near[v]]) if near[v] else across[v] for v in row])
             weights = np.array([(4.0 if v >= real else 1.0) if near[v] else 0.1 for v in row])
-            for node, value in zip(row, _spaced(wanted, offsets[index], weights), strict=True):
+            for node, value in zip(row, _spaced(targets, offsets[index], weights), strict=True):
                 across[node] = float(value)
     return across
 
 
-def _spaced(wanted: Floats, offsets: Floats, weights: Floats) -> Floats:
-    """Return the places nearest to the wanted ones that keep the distances: pools of adjacent violators."""
+def _spaced(targets: Floats, offsets: Floats, weights: Floats) -> Floats:
+    """Return the places nearest to `targets` that keep the distances, by pooling adjacent violators."""
     pools: list[tuple[float, float, int]] = []
-    for value, weight in zip(wanted - offsets, weights, strict=True):
+    for value, weight in zip(targets - offsets, weights, strict=True):
         mean, total, size = float(value), float(weight), 1
         while pools and pools[-1][0] >= mean:
             other, heavy, many = pools.pop()
@@ -220,7 +220,7 @@ def _spaced(wanted: Floats, offsets: Floats, weights: Floats) -> Floats:
 def _along(
     rows: Sequence[Sequence[int]], depths: Sequence[float], gap: float
 ) -> tuple[list[tuple[float, float]], list[float]]:
-    """Return begin and end of every rank, and its middle."""
+    """Return the start and end of each rank, and its centre."""
     starts, centres, edge = [], [], 0.0
     for row in rows:
         depth = max((depths[v] for v in row if v < len(depths)), default=0.0)

@@ -1,8 +1,8 @@
-"""Ordered products compiled by Numba (the extra ``fast``): the same sums as in `caffe_compat.kernels.plain`.
+"""Ordered products compiled by Numba (the extra ``fast``): the same sums as `caffe_compat.kernels.plain`.
 
 A tile of the result stays in registers while the products of a block are added to it. The tile's size depends on the
-processor; the order of each sum does not, as every sum has a place of its own in a register. LLVM's fma is
-rounded once on every processor: where there is no such instruction, it calls libm's. Nothing here is "fastmath".
+processor; the order of each sum does not, because every sum has its own lane of a register. LLVM's fma rounds
+once on every processor: without an fma instruction, it calls libm's. Nothing here uses "fastmath".
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from numba.extending import intrinsic
 
 from caffe_compat.kernels.plain import Floats, Offsets
 
-LANES = 16  # floats of a vector: LLVM takes two or four registers for it where they are shorter
+LANES = 16  # floats per vector: LLVM splits it over two or four registers where they are shorter
 _AVX512 = bool(llvm.get_host_cpu_features().get("avx512f"))
-ROWS, VECTORS = (8, 2) if _AVX512 else (6, 1)  # of a tile: 16 sums of 32 registers, or 12 of 16
+ROWS, VECTORS = (8, 2) if _AVX512 else (6, 1)  # of a tile: sums fill 16 of 32 registers, or 12 of 16
 COLUMNS = LANES * VECTORS
 _INDEX, _INT = ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call; takes seconds, and is kept beside this file or in the user's cache, if it can be."""
+    """Compile at the first call, which takes seconds; cache beside this file or in the user's cache if writable."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither can be written
+    except RuntimeError:  # neither cache is writable
         return numba.njit(nogil=True)(function)
 
 
@@ -49,19 +49,19 @@ _fma: Any = intrinsic(_type_fma)
 
 
 @_compile
-def add_scaled(values: Floats, others: Floats, factor: np.float32) -> None:
-    """Add `factor` times `others` to flat `values`, each rounded once."""
+def add_scaled(values: Floats, terms: Floats, factor: np.float32) -> None:
+    """Add `factor` times `terms` to flat `values`, each sum rounded once."""
     for i in range(values.size):
-        values[i] = _fma(factor, others[i], values[i])
+        values[i] = _fma(factor, terms[i], values[i])
 
 
 def _type_tile(
     _: Any, length: Any, left: Any, left_at: Any, right: Any, right_at: Any, out: Any, out_at: Any, stride: Any
 ) -> tuple[Any, Callable[..., Any]]:
-    """Type :func:`_add_tile`, which adds to a tile of `out` the products of a block, summed up from 0 in registers.
+    """Type :func:`_add_tile`, which sums the products of a block from 0 in registers and adds them to a tile of `out`.
 
-    left[left_at + k ROWS + row] times right[right_at + k COLUMNS + column], for k from 0 to length - 1 (at least one),
-    to out[out_at + row stride + column].
+    out[out_at + row stride + column] += the sum over k < length (at least 1) of
+    left[left_at + k ROWS + row] right[right_at + k COLUMNS + column].
     """
     return types.void(length, left, left_at, right, right_at, out, out_at, stride), _write_tile
 
@@ -77,7 +77,7 @@ def _write_tile(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
     left, right, out = pointer(1), pointer(3), pointer(5)
     kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-    fma = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]  # Numba's has no types
+    fma = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]  # Numba has no type hints
         builder.module, kind, f"llvm.fma.v{LANES}f32"
     )
     undefined, lanes = ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_INT, LANES), [0] * LANES)
@@ -117,7 +117,7 @@ _add_tile: Any = intrinsic(_type_tile)
 
 @_compile
 def pack(values: Floats, rows: Offsets, inner: Offsets) -> Floats:
-    """Return ``values[rows[i] + inner[k]]`` tile by tile, filled up with rows of zeros."""
+    """Return ``values[rows[i] + inner[k]]`` tile by tile, padded with rows of zeros."""
     packed = np.zeros((-(-rows.size // ROWS), inner.size, ROWS), np.float32)
     for i in range(rows.size):
         tile, row = packed[i // ROWS], i % ROWS
@@ -128,7 +128,7 @@ def pack(values: Floats, rows: Offsets, inner: Offsets) -> Floats:
 
 @_compile
 def _pack_columns(values: Floats, inner: Offsets, columns: Offsets, block: Floats, first: int) -> None:
-    """Write ``values[inner[k] + columns[j]]`` into `block` from `first` on, panel by panel, filled up with zeros."""
+    """Write ``values[inner[k] + columns[j]]`` into `block` from `first` on, panel by panel, padded with zeros."""
     for panel in range(-(-columns.size // COLUMNS)):
         part = columns[panel * COLUMNS : (panel + 1) * COLUMNS]
         adjacent = part.size == COLUMNS and part[-1] - part[0] == COLUMNS - 1
@@ -157,10 +157,9 @@ def add_products(
 ) -> None:
     """Add a matrix product to ``out[rows[i] + places[j]]``.
 
-    The left factor is `packed` by :func:`pack`; the right one is ``values[inner[k] + columns[j]]``. Products are summed
-    up over k, fused, from 0 and in blocks, which end before `ends`; each block's sum is added to `out` in turn.
-    `values` and `out` are flat, `columns` and
-    `places` ascend, all sizes are at least 1.
+    The left factor is `packed` by :func:`pack`; the right factor is ``values[inner[k] + columns[j]]``. Fused
+    multiply-adds sum over k, from 0 in each block; blocks end before `ends`, and their sums are added to `out` in
+    turn. `values` and `out` are flat, `columns` and `places` ascend, all sizes are at least 1.
     """
     m, n, start, longest = rows.size, columns.size, 0, 0
     for end in ends:
@@ -168,7 +167,7 @@ def add_products(
     panels = -(-n // COLUMNS)
     width = panels * COLUMNS
     total = np.zeros((packed.shape[0] * ROWS, width), np.float32)
-    adjacent = places[n - 1] - places[0] == n - 1  # copied as vectors then
+    adjacent = places[n - 1] - places[0] == n - 1  # LLVM then copies vectors
     for i in range(m):
         if adjacent:
             total[i, :n] = out[rows[i] + places[0] : rows[i] + places[0] + n]
@@ -176,7 +175,7 @@ def add_products(
             for j in range(n):
                 total[i, j] = out[rows[i] + places[j]]
     block = np.zeros(longest * width + LANES, np.float32)
-    first = -block.ctypes.data % 64 // 4  # where a line of the cache begins
+    first = -block.ctypes.data % 64 // 4  # the start of a cache line
     start = 0
     for end in ends:
         length = end - start

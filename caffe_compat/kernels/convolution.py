@@ -1,7 +1,7 @@
-"""Convolutions whose sums are added up in genuine Caffe's order, forward and backward.
+"""Convolutions that sum in genuine Caffe's order, forward and backward.
 
-Caffe lays the windows of an image out as columns (channel, row, column; one column for each place of the kernel) and
-multiplies matrices. The columns are not laid out here: their values are read where they lie.
+Caffe lays the windows of an image out as columns (channel, row, column; one column per place of the kernel) and
+multiplies matrices. This module reads the values from the image instead of copying them to columns.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from caffe_compat.kernels.order import (
     in_lanes_transposed,
     lane_start,
     lane_sums,
+    round_down,
     share,
     span,
-    whole,
 )
 from caffe_compat.kernels.plain import Floats, Offsets
 
@@ -33,7 +33,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the values of a 2-d convolution lie, as offsets into flat arrays; the bottom is padded."""
+    """The offsets of a 2-d convolution's values in flat arrays; the bottom is padded."""
 
     images: int
     channels: int
@@ -55,21 +55,21 @@ class Geometry:
 
     @property
     def places(self) -> int:
-        """Places of the kernel on an image."""
+        """Number of places of the kernel on an image."""
         return self.top[0] * self.top[1]
 
     @property
     def image(self) -> int:
-        """Values of a padded image."""
+        """Number of values of a padded image."""
         return self.channels * self.padded[0] * self.padded[1]
 
     @property
     def taps(self) -> int:
-        """Products of a sum: channels of a group times the kernel's size."""
+        """Products per sum: channels of a group times the kernel's size."""
         return self.channels // self.groups * self.kernel[0] * self.kernel[1]
 
     def tap_offsets(self, group: int) -> Offsets:
-        """Return where a window's values lie from its corner on: channel, row, column."""
+        """Return the offsets of a window's values from its corner: channel, row, column."""
         (height, width), (down, right) = self.padded, self.dilation
         channels = self.channels // self.groups
         return grid(
@@ -79,11 +79,11 @@ class Geometry:
         )
 
     def place_offsets(self) -> Offsets:
-        """Return where the windows' corners lie."""
+        """Return the offsets of the windows' corners."""
         return grid(span(self.top[0], self.stride[0] * self.padded[1]), span(self.top[1], self.stride[1]))
 
     def output_range(self, group: int) -> slice:
-        """Return a group's outputs."""
+        """Return the range of a group's outputs."""
         share = self.outputs // self.groups
         return slice(group * share, (group + 1) * share)
 
@@ -100,7 +100,7 @@ def forward(x: torch.Tensor, weight: torch.Tensor, stride: Pair, dilation: Pair,
     top = np.zeros((at.images, at.outputs, *at.top), np.float32)
     values, weights, out = flat(x), flat(weight), top.reshape(-1)
     images, sums = span(at.images, at.image), span(at.images, at.outputs * at.places)
-    products = at.outputs // groups * at.taps * at.places  # of the matrices of an image
+    products = at.outputs // groups * at.taps * at.places  # of one image's matrices
     first, ends = lane_start(at.places, at.taps, products), block_ends(at.taps, small=products <= FEW)
     corners, places = grid(images, at.place_offsets()[:first]), grid(sums, span(first))
     for group in range(groups if top.size else 0):
@@ -115,7 +115,7 @@ def forward(x: torch.Tensor, weight: torch.Tensor, stride: Pair, dilation: Pair,
         share(work, chunks(corners.size), outputs.size * at.taps * corners.size)
         if first < at.places:
             right = Factor(values, grid(images, at.place_offsets()[first:]), taps)
-            pairs = np.tile(np.arange(first, at.places) < whole(at.places, 4), at.images)
+            pairs = np.tile(np.arange(first, at.places) < round_down(at.places, 4), at.images)
             out[grid(rows, sums, span(at.places - first, start=first))] = lane_sums(left, right, pairs).reshape(-1)
     return torch.from_numpy(top)
 
@@ -123,7 +123,7 @@ def forward(x: torch.Tensor, weight: torch.Tensor, stride: Pair, dilation: Pair,
 def weight_gradient(
     x: torch.Tensor, weight: torch.Tensor, gradient: torch.Tensor, stride: Pair, dilation: Pair, groups: int
 ) -> torch.Tensor:
-    """Return the weight's gradient: sums over the places of an image, added image by image."""
+    """Return the weight's gradient: sums over the places of each image, added in the order of the images."""
     at, kernels = _geometry(x, weight, stride, dilation, groups), implementation()
     result = np.zeros(tuple(weight.shape), np.float32)
     values, tops, out, ends = flat(x), flat(gradient), result.reshape(-1), block_ends(at.places)
@@ -151,7 +151,7 @@ def weight_gradient(
 def bottom_gradient(
     x: torch.Tensor, weight: torch.Tensor, gradient: torch.Tensor, stride: Pair, dilation: Pair, groups: int
 ) -> torch.Tensor:
-    """Return the padded bottom's gradient: every tap's sum over the outputs, then the taps in their order."""
+    """Return the padded bottom's gradient: each tap's sum over the outputs, then the sum of the taps in order."""
     at, kernels = _geometry(x, weight, stride, dilation, groups), implementation()
     result = torch.zeros(x.shape)
     if not result.numel() or not gradient.numel():
@@ -182,7 +182,7 @@ def bottom_gradient(
 
 
 def _add_windows(taps: Floats, maps: Floats, stride: Pair, dilation: Pair) -> None:
-    """Add (channels, kernel height, kernel width, height, width) where each tap lies in `maps`, as Caffe's col2im."""
+    """Add taps (channels, kernel height, kernel width, height, width) to their places in `maps`, as Caffe's col2im."""
     _, down, right, high, wide = taps.shape
     for i in range(down):
         for j in range(right):
@@ -193,17 +193,19 @@ def _add_windows(taps: Floats, maps: Floats, stride: Pair, dilation: Pair) -> No
 
 
 def bias_gradient(gradient: torch.Tensor) -> torch.Tensor:
-    """Return the sums over an image's places, added image by image, each as OpenBLAS's sgemv: in 8 lanes, or in 4."""
+    """Return the bias's gradient: sums over each image's places in 8 or 4 lanes, as OpenBLAS's sgemv."""
     images, outputs, places = gradient.shape[0], gradient.shape[1], gradient[0, 0].numel()
     result, values = np.zeros(outputs, np.float32), flat(gradient)
     tops, output = span(images * outputs, places), np.arange(images * outputs) % outputs
-    wide = (output < whole(outputs, 4)) | (output >= whole(outputs, 2))  # two of the last three outputs have 4 lanes
-    end = whole(places, 4)
+    wide = (output < round_down(outputs, 4)) | (
+        output >= round_down(outputs, 2)
+    )  # two of the last three outputs use 4 lanes
+    end = round_down(places, 4)
     sums = []
     for start in range(0, end, _SGEMV):
         size = min(_SGEMV, end - start)
         part = np.empty(images * outputs, np.float32)
-        odd = size % 8 // 4 * 4  # what 8 lanes leave comes first, in the lower 4
+        odd = size % 8 // 4 * 4  # the remainder of 8 lanes comes first, in the lower 4
         late = _lanes(values, tops[wide], start + odd + span(4, start=4), span(size // 8, 8))
         early = _lanes(values, tops[wide], start + span(4), np.append(span(odd // 4), odd + span(size // 8, 8)))
         part[wide] = _pairs(early + late)
@@ -218,7 +220,7 @@ def bias_gradient(gradient: torch.Tensor) -> torch.Tensor:
 
 
 _SGEMV = 4096
-"""Places that sgemv adds up before it adds to the result."""
+"""Places that sgemv sums before it adds to the result."""
 
 
 def _lanes(values: Floats, tops: Offsets, lanes: Offsets, steps: Offsets) -> Floats:

@@ -1,4 +1,4 @@
-"""Matrix products whose sums are added up in a defined order."""
+"""Matrix products summed in a defined order."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from caffe_compat.kernels.order import (
     in_lanes_transposed,
     lane_start,
     lane_sums,
+    round_down,
     share,
     span,
-    whole,
 )
 from caffe_compat.kernels.plain import Floats
 
 
 class Kind(enum.Enum):
-    """What Caffe tells OpenBLAS to transpose, on which the order of small products depends."""
+    """The factor that Caffe passes to OpenBLAS as transposed; the order of small products depends on it."""
 
     PLAIN = "neither"
     BY_TRANSPOSED = "the right factor"
@@ -33,7 +33,7 @@ class Kind(enum.Enum):
 
 
 def product(left: torch.Tensor, right: torch.Tensor, kind: Kind = Kind.PLAIN) -> torch.Tensor:
-    """Return left (M, K) times right (K, N), float32 on the CPU, any strides; M, K and N may be 0."""
+    """Return left (M, K) times right (K, N), float32 on the CPU, with any strides; M, K and N may be 0."""
     (m, length), n = left.shape, right.shape[1]
     result = np.zeros((m, n), np.float32)
     if not result.size or not length:
@@ -41,7 +41,7 @@ def product(left: torch.Tensor, right: torch.Tensor, kind: Kind = Kind.PLAIN) ->
     (a, down_a, along_a), (b, along_b, right_b) = _memory(left), _memory(right)
     rows, columns = Factor(a, span(m, down_a), span(length, along_a)), span(n, right_b)
     inner, small = span(length, along_b), m * n * length <= FEW
-    first, pairs = n, np.broadcast_to(np.arange(n) < whole(n, 4), (m, n))
+    first, pairs = n, np.broadcast_to(np.arange(n) < round_down(n, 4), (m, n))
     if kind is Kind.BY_TRANSPOSED:
         lanes = in_lanes_transposed(m, n, length)
         first, pairs, small = (n, pairs, False) if lanes is None else (0, lanes, small)
@@ -59,16 +59,16 @@ def product(left: torch.Tensor, right: torch.Tensor, kind: Kind = Kind.PLAIN) ->
     return torch.from_numpy(result)
 
 
-def add_scaled(values: torch.Tensor, others: torch.Tensor, factor: float) -> None:
-    """Add `factor` times `others` to `values`, float32 on the CPU, rounded once as OpenBLAS's saxpy does."""
+def add_scaled(values: torch.Tensor, terms: torch.Tensor, factor: float) -> None:
+    """Add `factor` times `terms` to `values`, float32 on the CPU, rounded once as in OpenBLAS's saxpy."""
     result = flat(values)
-    implementation().add_scaled(result, flat(others), np.float32(factor))
+    implementation().add_scaled(result, flat(terms), np.float32(factor))
     if not values.is_contiguous():
         values.copy_(torch.from_numpy(result).view(values.shape))
 
 
 def _memory(matrix: torch.Tensor) -> tuple[Floats, int, int]:
-    """Return a matrix's values as they lie in memory, and how far apart rows and columns lie."""
+    """Return a matrix's values in memory order, and the strides of its rows and columns."""
     matrix = matrix.detach()
     if not (matrix.is_contiguous() or matrix.t().is_contiguous()):
         matrix = matrix.contiguous()

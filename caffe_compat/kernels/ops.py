@@ -1,6 +1,6 @@
-"""The ordered products as operators of torch: autograd, ``torch.compile`` and ``torch.export`` know them.
+"""The ordered products as torch operators, for autograd, ``torch.compile`` and ``torch.export``.
 
-They take float32 on the CPU. Gradients cannot be differentiated again.
+They take float32 tensors on the CPU. Gradients cannot be differentiated again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Gradients = tuple[Tensor | None, ...]
 def convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], dilation: Sequence[int], groups: int
 ) -> Tensor:
-    """Convolve (N, C, H, W), already padded: products in Caffe's order, then the bias."""
+    """Convolve a padded bottom (N, C, H, W): products in Caffe's order, then the bias."""
     top = conv.forward(x, weight, _pair(stride), _pair(dilation), groups)
     return top if bias is None else top.add_(bias[:, None, None])
 
@@ -71,7 +71,7 @@ convolution.register_autograd(_differentiate_convolution, setup_context=_save_co
 
 @torch.library.custom_op("caffe_compat::inner_product", mutates_args=())
 def inner_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return x weight' + bias of a matrix (N, K) and weights (M, K)."""
+    """Return x weight' + bias for a matrix (N, K) and weights (M, K)."""
     top = linear.product(x, weight.t(), linear.Kind.BY_TRANSPOSED)
     return top if bias is None else top.add_(bias)
 

@@ -1,4 +1,4 @@
-"""Ordered products without a compiler: fused multiply-adds in float32 by way of float64. Slow."""
+"""Ordered products without a compiler: float32 fused multiply-adds computed in float64. Slow."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Offsets = npt.NDArray[np.int64]
 
 
 def fma(a: Floats, b: Floats, c: Floats) -> Floats:
-    """Return a b + c, rounded once, of float32 arrays.
+    """Return a b + c of float32 arrays, rounded once.
 
-    The product of two float32 is exact in float64. The sum is rounded to odd there, so that rounding it to float32
-    gives what rounding the exact sum gives (Boldo and Melquiond 2008: 53 bits are more than 24 + 2).
+    The product of two float32 numbers is exact in float64. The sum is rounded to odd in float64, so that rounding it
+    to float32 equals rounding the exact sum (Boldo and Melquiond 2008: 53 bits are more than 24 + 2).
     """
     with np.errstate(all="ignore"):
         x, y = np.multiply(a, b, dtype=np.float64), c.astype(np.float64)
@@ -27,13 +27,13 @@ def fma(a: Floats, b: Floats, c: Floats) -> Floats:
         return total.astype(np.float32)
 
 
-def add_scaled(values: Floats, others: Floats, factor: np.float32) -> None:
+def add_scaled(values: Floats, terms: Floats, factor: np.float32) -> None:
     """See :func:`caffe_compat.kernels.compiled.add_scaled`."""
-    values[...] = fma(np.asarray(factor), others, values)
+    values[...] = fma(np.asarray(factor), terms, values)
 
 
 def pack(values: Floats, rows: Offsets, inner: Offsets) -> Floats:
-    """Return the left factor of a product, as :func:`add_products` wants it."""
+    """Return the left factor of a product, as :func:`add_products` expects it."""
     return np.asarray(values[rows[:, None] + inner])
 
 

@@ -1,4 +1,4 @@
-"""Pictures of nets show their layers and blobs, in the direction and phase asked for."""
+"""Diagrams of nets show their layers and blobs, in the requested direction and phase."""
 
 import io
 import re
@@ -53,7 +53,7 @@ def centre(image, colour):
     return rows.mean(), columns.mean()
 
 
-def test_the_text_for_graphviz_names_every_node_once_and_every_arrow(net):
+def test_the_dot_text_has_each_node_once_and_each_arrow(net):
     assert draw.dot_text(net, phase="TEST") == (
         """digraph "small" {
 rankdir=LR;
@@ -87,7 +87,7 @@ n10 -> n11;
     )
 
 
-def test_without_a_phase_every_layer_is_there_and_says_when_it_is_used(net):
+def test_without_a_phase_all_layers_are_drawn_with_their_phases(net):
     text = draw.dot_text(net)
     assert text.count("(Data)") == 2
     assert "phase: TRAIN" in text
@@ -95,7 +95,7 @@ def test_without_a_phase_every_layer_is_there_and_says_when_it_is_used(net):
     assert "Batch 100" in text
 
 
-def test_stages_decide_like_phases():
+def test_stages_select_layers_like_phases():
     net = parse_text(
         """layer { name: "a" type: "ReLU" bottom: "x" top: "y" include { stage: "deploy" } }
            layer { name: "b" type: "ReLU" bottom: "x" top: "z" exclude { stage: "deploy" } }""",
@@ -106,16 +106,16 @@ def test_stages_decide_like_phases():
     assert '"b\\n(ReLU)"' in draw.dot_text(net, phase="TEST")
 
 
-def test_labels_of_arrows_and_multipliers_are_optional(net):
+def test_edge_labels_and_learning_rate_multipliers_are_optional(net):
     plain = draw.dot_text(net, label_edges=False)
     assert "Batch" not in plain
     assert "lr mult" not in plain
-    told = draw.dot_text(net, display_lrm=True, rankdir="TB")
-    assert '"conv (Convolution) kernel size: 5 stride: 1 pad: 2 lr mult: 1.0, 2.0"' in told
-    assert '"ip (InnerProduct) lr mult: 1.0, 1.0"' in told
+    labelled = draw.dot_text(net, display_lrm=True, rankdir="TB")
+    assert '"conv (Convolution) kernel size: 5 stride: 1 pad: 2 lr mult: 1.0, 2.0"' in labelled
+    assert '"ip (InnerProduct) lr mult: 1.0, 1.0"' in labelled
 
 
-def test_quotes_and_the_marks_of_records_are_written_so_that_they_are_seen():
+def test_quotes_and_record_separators_are_escaped():
     net = NetParameter(name='a "b"')
     net.layer.add(name="x|y\\z", type="ReLU", bottom=['q"'], top=["t"])
     text = draw.dot_text(net)
@@ -124,7 +124,7 @@ def test_quotes_and_the_marks_of_records_are_written_so_that_they_are_seen():
     assert '"q\\""' in text
 
 
-def test_old_nets_and_legacy_inputs_are_drawn_too():
+def test_v1_layers_and_legacy_inputs_are_drawn():
     net = parse_text(
         """input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8
            layers { name: "c" type: CONVOLUTION bottom: "data" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }
@@ -139,27 +139,27 @@ def test_old_nets_and_legacy_inputs_are_drawn_too():
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 def test_graphviz_reads_the_text(net):
-    done = subprocess.run(["dot", "-Tplain"], input=draw.dot_text(net), capture_output=True, text=True, check=True)
-    assert done.stdout.count("\nnode ") == 13
+    process = subprocess.run(["dot", "-Tplain"], input=draw.dot_text(net), capture_output=True, text=True, check=True)
+    assert process.stdout.count("\nnode ") == 13
 
 
 @pytest.mark.parametrize(
     ("rankdir", "axis", "sign"), [("LR", 1, 1), ("RL", 1, -1), ("TB", 0, 1), ("BT", 0, -1)], ids=str
 )
-def test_the_picture_flows_where_it_is_told(net, rankdir, axis, sign):
+def test_the_figure_flows_in_the_requested_direction(net, rankdir, axis, sign):
     image = pixels(draw.draw(net, "png", rankdir=rankdir, phase="TRAIN"))
     places = [centre(image, colour)[axis] for colour in (RED, ORANGE, VIOLET)]
     assert places == sorted(places, reverse=sign < 0)
     assert (image.shape[axis] > image.shape[1 - axis]) or rankdir in ("TB", "BT")
 
 
-def test_an_in_place_layer_stands_after_its_blob_not_between_it_and_the_next(net):
+def test_an_in_place_layer_does_not_stand_between_its_blob_and_the_next_layer(net):
     image = pixels(draw.draw(net, "png", phase="TRAIN"))
     assert centre(image, RED)[1] < centre(image, GREEN)[1]
     assert abs(centre(image, GREEN)[1] - centre(image, ORANGE)[1]) < 60
 
 
-def test_an_svg_is_well_formed_and_has_its_texts_as_text(net):
+def test_an_svg_is_well_formed_reproducible_and_keeps_text_as_text(net):
     content = draw.draw(net, "svg", phase="TEST")
     root = ET.fromstring(content)
     texts = ["".join(element.itertext()).strip() for element in root.iter("{http://www.w3.org/2000/svg}text")]
@@ -167,7 +167,7 @@ def test_an_svg_is_well_formed_and_has_its_texts_as_text(net):
     assert draw.draw(net, "svg", phase="TEST") == content
 
 
-def test_pdf_and_every_other_format_begin_as_they_must(net):
+def test_every_format_begins_with_its_signature(net):
     heads = {fmt: draw.draw(net, fmt)[:8] for fmt in draw.FORMATS}
     assert heads["pdf"].startswith(b"%PDF")
     assert heads["png"] == b"\x89PNG\r\n\x1a\n"
@@ -178,14 +178,14 @@ def test_pdf_and_every_other_format_begin_as_they_must(net):
     assert heads["jpg"].startswith(b"\xff\xd8\xff")
 
 
-def test_names_no_font_or_formula_knows_are_drawn():
+def test_names_with_formulas_and_missing_glyphs_are_drawn():
     net = NetParameter()
     net.layer.add(name="$x^2_\u4e2d$", type="ReLU", bottom=["a&b<c>"], top=["\U0001f984"])
     assert ET.fromstring(draw.draw(net, "svg")) is not None
     assert draw.draw(net, "png")
 
 
-def test_an_empty_net_is_an_empty_picture():
+def test_an_empty_net_is_an_empty_figure():
     assert draw.dot_text(NetParameter()) == 'digraph "Net" {\nrankdir=LR;\n}\n'
     assert pixels(draw.draw(NetParameter(), "png")).size
 
@@ -200,7 +200,7 @@ def test_the_authors_nets_are_drawn_in_both_phases():
             assert text.count("(Convolution)") == sum(layer.type == "Convolution" for layer in net.layer)
 
 
-def test_a_picture_larger_than_viewers_open_gets_fewer_pixels(monkeypatch):
+def test_a_figure_too_large_for_viewers_gets_a_lower_resolution(monkeypatch):
     wide = pixels(draw.draw(chain(40)))
     monkeypatch.setattr("caffe_compat.draw.figure.SIDE", 2000)
     assert pixels(draw.draw(chain(40))).shape[1] in (1999, 2000)
@@ -209,7 +209,7 @@ def test_a_picture_larger_than_viewers_open_gets_fewer_pixels(monkeypatch):
     assert np.prod(pixels(draw.draw(chain(40))).shape[:2]) == pytest.approx(10_000, rel=0.1)
 
 
-def test_the_file_has_the_format_its_name_says(net, tmp_path):
+def test_the_suffix_of_the_file_selects_the_format(net, tmp_path):
     for name in ("a.png", "b.SVG", "c.dot"):
         draw.draw_to_file(net, tmp_path / name, rankdir="tb")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
@@ -229,7 +229,7 @@ def test_the_file_has_the_format_its_name_says(net, tmp_path):
         ("a.png", {"phase": "test"}, "phase", ""),
     ],
 )
-def test_invalid_options_are_refused_before_a_file_appears(net, tmp_path, name, options, field, hint):
+def test_invalid_options_are_refused_before_a_file_is_written(net, tmp_path, name, options, field, hint):
     with pytest.raises(CaffeCompatError) as caught:
         draw.draw_to_file(net, tmp_path / name, **options)
     assert caught.value.field == field
@@ -248,44 +248,44 @@ def random_graph(seed, count=40):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_boxes_never_touch_and_arrows_follow_the_flow_unless_turned(seed):
+def test_boxes_do_not_overlap_and_arrows_follow_the_flow_unless_turned(seed):
     depths, breadths, edges = random_graph(seed)
-    found = layout(depths, breadths, edges, (30.0, 10.0))
+    placed = layout(depths, breadths, edges, (30.0, 10.0))
     count = len(depths)
     for a in range(count):
         for b in range(a):
-            along = abs(found.along[a] - found.along[b]) - (depths[a] + depths[b]) / 2
-            across = abs(found.across[a] - found.across[b]) - (breadths[a] + breadths[b]) / 2
+            along = abs(placed.along[a] - placed.along[b]) - (depths[a] + depths[b]) / 2
+            across = abs(placed.across[a] - placed.across[b]) - (breadths[a] + breadths[b]) / 2
             assert max(along, across) > 9.99
-    for (a, b), turned, route in zip(edges, found.turned, found.routes, strict=True):
+    for (a, b), turned, route in zip(edges, placed.turned, placed.routes, strict=True):
         if a != b:
-            assert (found.along[a] < found.along[b]) == (not turned)
-        steps = [found.along[a], *(x for x, _ in route), found.along[b]]
+            assert (placed.along[a] < placed.along[b]) == (not turned)
+        steps = [placed.along[a], *(x for x, _ in route), placed.along[b]]
         assert steps == sorted(steps, reverse=turned)
-    low = min(v - w / 2 for v, w in zip(found.across, breadths, strict=True))
-    high = max(v + w / 2 for v, w in zip(found.across, breadths, strict=True))
+    low = min(v - w / 2 for v, w in zip(placed.across, breadths, strict=True))
+    high = max(v + w / 2 for v, w in zip(placed.across, breadths, strict=True))
     assert low >= -1e-6
-    assert high <= found.size[1] + 1e-6
+    assert high <= placed.size[1] + 1e-6
 
 
 def test_only_arrows_that_close_a_cycle_are_turned():
-    found = layout([1.0] * 4, [1.0] * 4, [(0, 1), (1, 2), (2, 1), (2, 3), (0, 3)], (1.0, 1.0))
-    assert found.turned == [False, False, True, False, False]
-    assert found.along == [0.5, 2.5, 4.5, 6.5]
-    assert [x for x, _ in found.routes[4]] == [2.0, 3.0, 4.0, 5.0]
+    placed = layout([1.0] * 4, [1.0] * 4, [(0, 1), (1, 2), (2, 1), (2, 3), (0, 3)], (1.0, 1.0))
+    assert placed.turned == [False, False, True, False, False]
+    assert placed.along == [0.5, 2.5, 4.5, 6.5]
+    assert [x for x, _ in placed.routes[4]] == [2.0, 3.0, 4.0, 5.0]
 
 
 def test_two_crossed_pairs_are_uncrossed():
-    found = layout([1.0] * 4, [1.0] * 4, [(0, 3), (1, 2)], (1.0, 1.0))
-    assert (found.across[0] < found.across[1]) == (found.across[3] < found.across[2])
+    placed = layout([1.0] * 4, [1.0] * 4, [(0, 3), (1, 2)], (1.0, 1.0))
+    assert (placed.across[0] < placed.across[1]) == (placed.across[3] < placed.across[2])
 
 
-def test_a_source_stands_right_before_what_it_feeds():
-    found = layout([1.0] * 5, [1.0] * 5, [(0, 1), (1, 2), (2, 3), (4, 3)], (1.0, 1.0))
-    assert found.along[4] == found.along[2]
+def test_a_source_is_one_rank_before_its_target():
+    placed = layout([1.0] * 5, [1.0] * 5, [(0, 1), (1, 2), (2, 3), (4, 3)], (1.0, 1.0))
+    assert placed.along[4] == placed.along[2]
 
 
-def test_texts_in_the_pictures_are_inside_their_boxes(net):
+def test_all_text_lies_inside_the_figure(net):
     root = ET.fromstring(draw.draw(net, "svg", phase="TRAIN"))
     width = float(re.match(r"[\d.]+", root.attrib["width"])[0])
     texts = root.iter("{http://www.w3.org/2000/svg}text")

@@ -1,4 +1,4 @@
-"""Modules that add up in Caffe's order: in torch's autograd, compiler and exporter, and where they step aside."""
+"""Modules that sum in Caffe's order: values, gradients, copies, export, and float64."""
 
 import copy
 import pickle
@@ -27,7 +27,7 @@ def nets():
     return exact.train(), plain.train()
 
 
-def test_values_and_gradients_are_torchs_but_for_rounding(nets):
+def test_values_and_gradients_equal_torchs_up_to_rounding(nets):
     exact, plain = nets
     assert isinstance(exact.c, ExactConv2d)
     assert isinstance(exact.f, ExactLinear)
@@ -48,19 +48,19 @@ def test_copies_and_pickles_compute_the_same_bits(nets):
     assert torch.equal(pickle.loads(pickle.dumps(exact))(x), exact(x))
 
 
-def test_float64_takes_torchs_own_sums(nets):
+def test_float64_uses_torchs_own_sums(nets):
     exact, plain = (net.double() for net in nets)
     x = torch.randn(2, 4, 9, 9, dtype=torch.float64)
     torch.testing.assert_close(exact(x), plain(x), rtol=1e-12, atol=1e-12)
 
 
-def test_an_exported_net_has_the_same_bits(nets):
+def test_an_exported_net_computes_the_same_bits(nets):
     exact, x = nets[0].eval(), torch.randn(2, 4, 9, 9)
     exported = torch.export.export(exact, (x,))
     assert torch.equal(exported.module()(x), exact(x))
 
 
-def test_the_operators_keep_torchs_rules():
+def test_the_operators_pass_torchs_opcheck():
     def leaf(*size):
         return torch.randn(size, requires_grad=True)
 

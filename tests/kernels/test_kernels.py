@@ -1,4 +1,4 @@
-"""Ordered products: the defined sums, the same bits with and without a compiler, for any number of threads."""
+"""Ordered products: the defined sums, the same bits with and without a compiler, and with any number of threads."""
 
 import hashlib
 import sys
@@ -49,7 +49,7 @@ def rounded(value):
     return min(nearest, key=lambda c: int(c.view(np.int32)) & 1)
 
 
-def test_a_large_products_sums_are_chains_of_fused_multiply_adds_in_blocks(implementation):
+def test_large_products_are_summed_in_blocks_of_fused_multiply_adds(implementation):
     rng = np.random.default_rng(1)
     a, b = rng.standard_normal((40, 1010)).astype("f4"), rng.standard_normal((25, 1010)).astype("f4")
     product = linear.product(torch.from_numpy(a), torch.from_numpy(b).t()).numpy()
@@ -59,7 +59,7 @@ def test_a_large_products_sums_are_chains_of_fused_multiply_adds_in_blocks(imple
         assert product[i, j] == ((first + second) + third) + fourth
 
 
-def test_the_last_two_blocks_are_equally_long():
+def test_the_last_two_blocks_have_equal_lengths():
     assert order.block_ends(320).tolist() == [320]
     assert order.block_ends(321).tolist() == [161, 321]
     assert order.block_ends(640).tolist() == [320, 640]
@@ -76,7 +76,7 @@ def test_the_last_two_blocks_are_equally_long():
         (linear.Kind.BY_TRANSPOSED, lambda i, j: True),
     ],
 )
-def test_small_products_are_one_chain_or_sixteen_lanes(implementation, kind, lanes):
+def test_small_products_are_summed_in_one_chain_or_sixteen_lanes(implementation, kind, lanes):
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((5, 350)).astype("f4"), rng.standard_normal((22, 350)).astype("f4")
     product = linear.product(torch.from_numpy(a), torch.from_numpy(b).t(), kind).numpy()
@@ -91,11 +91,11 @@ def test_small_products_are_one_chain_or_sixteen_lanes(implementation, kind, lan
             assert product[i, j] == chain(a[i], b[j])
 
 
-def test_known_sums(implementation):
-    """Literal: any other order, or a product rounded before it is added, gives other bits."""
+def test_sums_have_these_literal_bits(implementation):
+    """Another order, or a product rounded before it is added, gives other bits."""
     tiny = np.float32(2**-12)
     fused = torch.tensor([[-1.0, 1 + tiny]]), torch.tensor([[1 + 2 * tiny], [1 + tiny]])
-    assert linear.product(*fused).item() == 2.0**-24  # (1 + t)^2 - (1 + 2t) = t^2: lost if the square is rounded
+    assert linear.product(*fused).item() == 2.0**-24  # (1 + t)^2 - (1 + 2t) = t^2, lost if the square is rounded
     k = np.arange(2000)
     a = torch.from_numpy(((k * 37 % 101) / 101 - 0.5).astype("f4"))[None]
     b = torch.from_numpy(((k * 53 % 97) / 97 - 0.5).astype("f4"))[:, None]
@@ -104,7 +104,7 @@ def test_known_sums(implementation):
     assert linear.product(a.repeat(30, 1), b.repeat(1, 20))[0, 0].item().hex() == "0x1.30bba40000000p+0"
 
 
-def test_the_bits_of_a_convolution_and_its_gradients_are_these(implementation):
+def test_a_convolution_and_its_gradients_have_the_recorded_hash(implementation):
     x, weight, gradient = case((2, 5, 12, 11), 7, 3, seed=3)
     digest = hashlib.sha256()
     for tensor in (
@@ -118,7 +118,7 @@ def test_the_bits_of_a_convolution_and_its_gradients_are_these(implementation):
 
 
 def case(shape, outputs, kernel, *, seed=0, stride=1, dilation=1, groups=1):
-    """Bottom, weight and gradient of a top, of multiples of 1/8: the same on every version of NumPy."""
+    """Bottom, weight and a top's gradient, from integers: the same on every version of NumPy."""
     rng = np.random.Generator(np.random.PCG64(seed))
 
     def draw(*size):
@@ -146,7 +146,7 @@ geometries = st.fixed_dictionaries(
 
 @given(geometries)
 @settings(max_examples=25)
-def test_with_and_without_a_compiler_the_bits_are_equal(at):
+def test_compiled_and_plain_convolutions_have_equal_bits(at):
     pytest.importorskip("numba")
     groups, window = at["groups"], ((at["stride"],) * 2, (at["dilation"],) * 2)
     shape = (at["images"], at["channels"] * groups, *at["side"])
@@ -161,20 +161,20 @@ def test_with_and_without_a_compiler_the_bits_are_equal(at):
     )
     exact = x.double().requires_grad_(), weight.double().requires_grad_()
     top = F.conv2d(*exact, stride=at["stride"], dilation=at["dilation"], groups=groups)
-    wanted = (top.detach(), *torch.autograd.grad(top, exact, gradient.double()))
-    found = []
+    references = (top.detach(), *torch.autograd.grad(top, exact, gradient.double()))
+    results = []
     for use in (None, use_plain):
         with pytest.MonkeyPatch.context() as patch:
             if use:
                 use(patch)
-            found.append(
+            results.append(
                 (
                     conv.forward(x, weight, *window, groups),
                     conv.bottom_gradient(x, weight, gradient, *window, groups),
                     conv.weight_gradient(x, weight, gradient, *window, groups),
                 )
             )
-    for compiled, slow, reference in zip(*found, wanted, strict=True):
+    for compiled, slow, reference in zip(*results, references, strict=True):
         assert torch.equal(compiled, slow)
         torch.testing.assert_close(compiled.double(), reference, rtol=0, atol=1e-4)
 
@@ -184,7 +184,7 @@ numbers = st.floats(width=32, allow_nan=False) | st.sampled_from([0.0, -0.0, 1e-
 
 @given(st.integers(1, 20), st.integers(1, 40), st.integers(1, 12), st.data())
 @settings(max_examples=40)
-def test_odd_numbers_and_sizes_give_the_same_bits_too(m, n, k, data):
+def test_special_numbers_and_odd_sizes_have_equal_bits(m, n, k, data):
     compiled = pytest.importorskip("caffe_compat.kernels.compiled")
     values = np.array(data.draw(st.lists(numbers, min_size=m + n + k, max_size=m + n + k)), np.float32)
     factors = values, np.arange(m) % 7, np.arange(k)
@@ -201,7 +201,7 @@ def test_odd_numbers_and_sizes_give_the_same_bits_too(m, n, k, data):
     np.testing.assert_array_equal(*(r[~nan].view(np.int32) for r in results))
 
 
-def test_an_emulated_multiply_add_is_rounded_once():
+def test_the_emulated_multiply_add_rounds_once():
     rng = np.random.default_rng(0)
     a, b = rng.integers(1, 2**24, (2, 400)).astype("f4")
     c = np.float32(-1) * a * b * np.exp2(rng.integers(-2, 3, 400)).astype("f4") + rng.integers(-9, 9, 400).astype("f4")
@@ -209,23 +209,23 @@ def test_an_emulated_multiply_add_is_rounded_once():
         rounded(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))) for x, y, z in zip(a, b, c, strict=True)
     ]
     np.testing.assert_array_equal(plain.fma(a, b, c), expected)
-    # 1 + 2^-24 + 2^-60: float64 rounds it to the middle between two float32, which would then go down
+    # float64 rounds 1 + 2^-24 + 2^-60 to the middle between two float32, which would then round down
     up = plain.fma(np.float32([2**-30, -(2**-30)]), np.float32([2**-30] * 2), np.float32([1 + 2**-23, 1]))
     assert up.tolist() == [1 + 2**-23, 1.0]
     middle = plain.fma(np.float32([1 + 2**-12]), np.float32([1 + 2**-12]), np.float32([2.0**-50]))
     assert middle.item() == 1 + 2**-11 + 2**-23
 
 
-def test_a_scaled_sum_is_rounded_once(implementation):
+def test_add_scaled_rounds_once(implementation):
     rng = np.random.default_rng(2)
-    values, others = rng.standard_normal((2, 21, 19)).astype("f4")
+    values, terms = rng.standard_normal((2, 21, 19)).astype("f4")
     factor = np.float32(0.3)
     expected = [
         rounded(Fraction(float(factor)) * Fraction(float(y)) + Fraction(float(x)))
-        for x, y in zip(values.flat, others.flat, strict=True)
+        for x, y in zip(values.flat, terms.flat, strict=True)
     ]
     for layout in (torch.from_numpy(values.copy()), torch.from_numpy(values.T.copy()).t()):
-        linear.add_scaled(layout, torch.from_numpy(others), 0.3)
+        linear.add_scaled(layout, torch.from_numpy(terms), 0.3)
         np.testing.assert_array_equal(layout.numpy().ravel(), expected)
 
 
@@ -235,14 +235,14 @@ def test_threads_do_not_change_a_bit(threads, monkeypatch):
     monkeypatch.setattr(order, "SHORT", 0)
     before = torch.get_num_threads()
     x, weight, gradient = case((4, 6, 20, 20), 9, 5, seed=5)
-    one = conv.forward(x, weight, (1, 1), (1, 1), 1), conv.weight_gradient(x, weight, gradient, (1, 1), (1, 1), 1)
+    single = conv.forward(x, weight, (1, 1), (1, 1), 1), conv.weight_gradient(x, weight, gradient, (1, 1), (1, 1), 1)
     torch.set_num_threads(threads)
     try:
         many = conv.forward(x, weight, (1, 1), (1, 1), 1), conv.weight_gradient(x, weight, gradient, (1, 1), (1, 1), 1)
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(one[0], many[0])
-    assert torch.equal(one[1], many[1])
+    assert torch.equal(single[0], many[0])
+    assert torch.equal(single[1], many[1])
 
 
 def test_equal_images_of_a_batch_have_equal_tops():
@@ -251,13 +251,13 @@ def test_equal_images_of_a_batch_have_equal_tops():
     assert all(torch.equal(image, top[0]) for image in top)
 
 
-def test_without_numba_the_plain_sums_are_taken(monkeypatch):
+def test_without_numba_the_plain_implementation_is_used(monkeypatch):
     monkeypatch.setitem(sys.modules, "caffe_compat.kernels.compiled", None)
     monkeypatch.delattr(kernels, "compiled", raising=False)
     assert order.implementation.__wrapped__() is plain
 
 
-def test_matrices_of_any_layout_and_of_no_size_are_multiplied():
+def test_matrices_of_any_layout_and_empty_matrices_are_multiplied():
     a, b = torch.randn(6, 8), torch.randn(8, 5)
     expected = linear.product(a, b)
     torch.testing.assert_close(expected, a @ b)

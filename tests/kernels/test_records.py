@@ -1,4 +1,4 @@
-"""What genuine Caffe recorded comes out in every bit: layers with their gradients, and sums of CNN+D, on every machine."""
+"""Genuine Caffe's recorded layers, gradients and sums of CNN+D are reproduced bit for bit on every machine."""
 
 import numpy as np
 import pytest
@@ -9,24 +9,25 @@ from caffe_compat.kernels import order, plain
 
 
 def add_up(kernels, a, b):
-    out, inner, one = np.zeros(1, np.float32), np.arange(a.size), np.zeros(1, np.int64)
-    kernels.add_products(kernels.pack(a, one, inner), b, inner, one, order.block_ends(a.size), out, one, one)
+    out, inner, offset = np.zeros(1, np.float32), np.arange(a.size), np.zeros(1, np.int64)
+    kernels.add_products(
+        kernels.pack(a, offset, inner), b, inner, offset, order.block_ends(a.size), out, offset, offset
+    )
     return out[0]
 
 
 @pytest.mark.parametrize("module", ["fastest", "plain"])
 @pytest.mark.parametrize(("layer", "products"), [("conv2", 1600), ("conv3", 3200), ("fc4", 6400)])
-def test_recorded_sums_come_out_in_every_bit(golden, layer, products, module):
+def test_recorded_sums_are_reproduced_bit_for_bit(golden, layer, products, module):
     record = np.load(golden / "sums.npz")
     bottom, weight, bias, top = (record[f"{layer}/{name}"] for name in ("bottom", "weight", "bias", "top"))
     assert bottom.shape == weight.shape == (top.size, products)
     kernels = order.implementation() if module == "fastest" else plain
-    sums = [
-        add_up(kernels, x, y) for x, y in zip(bottom, weight, strict=True)
-    ]  # in blocks, as in the large products they come from
+    # in blocks, as in the large products that were recorded
+    sums = [add_up(kernels, x, y) for x, y in zip(bottom, weight, strict=True)]
     np.testing.assert_array_equal(np.array(sums) + bias, top)
     in_double = (bottom.astype("f8") * weight).sum(1).astype("f4") + bias
-    assert top.size == 1 or (in_double != top).any()  # another order would be seen
+    assert top.size == 1 or (in_double != top).any()  # the test detects another order
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_recorded_sums_come_out_in_every_bit(golden, layer, products, module):
         "shared_weights",
     ],
 )
-def test_recorded_layers_and_their_gradients_come_out_in_every_bit(golden, case):
+def test_recorded_layers_and_gradients_are_reproduced_bit_for_bit(golden, case):
     folder = golden / "layers" / case
     record = np.load(folder / "record.npz")
     net = load_net(folder / "net.prototxt", folder / "weights.caffemodel", losses=True, exact=True)
