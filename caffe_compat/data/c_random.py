@@ -1,6 +1,6 @@
-"""What the data layers of a process draw from; C's ``rand()`` and ``std::random_shuffle``, used by HDF5Data.
+"""The random numbers of data layers: C's ``rand()`` and ``std::random_shuffle``, and Caffe's own generator.
 
-Caffe shuffles files and rows with ``std::random_shuffle``, which draws from the process-wide ``rand()`` of the C
+HDF5Data shuffles files and rows with ``std::random_shuffle``, which draws from the process-wide ``rand()`` of the C
 library. Nothing in Caffe seeds it (``random_seed`` seeds another generator), so a Caffe built with GCC on Linux
 shuffles the same way in every run. :class:`CRand` is glibc's generator, :func:`shuffle` is libstdc++'s order of swaps.
 """
@@ -21,25 +21,25 @@ _MULTIPLIER = 16807
 
 
 class Randomness(Protocol):
-    """The two streams that the data layers of a process share."""
+    """The two random streams that the data layers of a process share."""
 
     def rand(self) -> int:
-        """Return the next integer of the C library's, from 0 to 2**31 - 1."""
+        """Return the next integer of the C library, from 0 to 2**31 - 1."""
         ...
 
     def draw(self) -> int:
-        """Return the next integer of Caffe's own, from 0 to 2**32 - 1."""
+        """Return the next integer of Caffe's generator, from 0 to 2**32 - 1."""
         ...
 
 
 class CRand:
-    """glibc's ``rand()``, an additive feedback generator over the last 31 numbers; and Caffe's own generator.
+    """glibc's ``rand()``, an additive feedback generator over the last 31 numbers, and Caffe's own generator.
 
     Parameters
     ----------
-    seed : the argument of ``srand``; 1 where a program never calls it, as Caffe does not.
-    random_seed : what Caffe's generator is seeded with, a solver's random_seed; where it is None, Caffe asks the
-        system for one, here torch's own seed is taken.
+    seed : the argument of ``srand``; 1 in programs that never call it, such as Caffe.
+    random_seed : the seed of Caffe's generator, a solver's random_seed. None selects torch's initial seed; Caffe
+        takes a seed from the system instead.
     """
 
     def __init__(self, seed: int = 1, *, random_seed: int | None = None) -> None:
@@ -60,10 +60,10 @@ class CRand:
         return self._next() >> 1
 
     def draw(self) -> int:
-        """Return the next integer from 0 to 2**32 - 1 of Caffe's generator, which layers seed their own with.
+        """Return the next integer from 0 to 2**32 - 1 of Caffe's generator, the seed of a layer's own generator.
 
-        It is drawn from while layers are set up, and by data layers only: Caffe's fillers take their numbers from it
-        as well, so it stands where Caffe's does as long as no blob of random values was filled before.
+        Only data layers draw from it, at setup. Caffe's fillers draw from it as well, so the numbers equal Caffe's
+        only if no blob was filled with random values before.
         """
         if self._own is None:
             self._own = Mersenne(torch.initial_seed() if self._random_seed is None else self._random_seed)
@@ -71,7 +71,7 @@ class CRand:
 
     @property
     def state(self) -> npt.NDArray[np.int64]:
-        """The numbers the next ones of ``rand()`` are made of; set it to go on from there."""
+        """The last 31 numbers, which determine the next ones of ``rand()``; set them to resume."""
         return np.array(self._state, np.int64)
 
     @state.setter
@@ -90,7 +90,7 @@ def _signed(value: int) -> int:
 
 
 def shuffle(items: npt.NDArray[np.int64], rng: Randomness) -> None:
-    """Permute in place, swap for swap as libstdc++'s ``std::random_shuffle``."""
+    """Permute in place with the same swaps as libstdc++'s ``std::random_shuffle``."""
     values = items.tolist()
     for i in range(1, len(values)):
         j = rng.rand() % (i + 1)

@@ -1,8 +1,8 @@
 """DummyData: tops filled by fillers, as in Caffe 1.0.
 
-Facts from BVLC Caffe 9b89154, dummy_data_layer.cpp: one filler for all tops or one for each, by default the constant 0;
-one shape for all or one for each, in `shape` or the four older fields; constant fillers fill once, the others for each
-batch. Random numbers come from torch's global generator.
+Facts from BVLC Caffe 9b89154, dummy_data_layer.cpp: one filler for all tops or one per top, by default the constant 0;
+one shape for all tops or one per top, in `shape` or the four older fields; constant fillers fill once, other fillers
+for each batch. Random numbers come from torch's global generator.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class DummySource(DataSource):
 
     Attributes
     ----------
-    constant : tops that Caffe fills only once, so that values a caller writes there persist.
+    constant : tops that Caffe fills only once, so that a caller's changes persist.
     """
 
     type = "DummyData"
@@ -70,7 +70,7 @@ class DummySource(DataSource):
         return {top: fill(torch.empty(self.shapes[top]), filler) for top, filler in self._fillers.items()}
 
     def reset(self) -> None:
-        """Do nothing: random numbers are torch's."""
+        """Do nothing: the random numbers are torch's."""
 
     def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
         """Return an empty cursor."""

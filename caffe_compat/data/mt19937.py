@@ -1,8 +1,8 @@
-"""Caffe's own random numbers, as its data layers use them: Boost's ``mt19937`` and the shuffle made with it.
+"""Caffe's own random numbers in data layers: Boost's ``mt19937``, and the shuffle that draws from it.
 
 Facts from BVLC Caffe 9b89154, common.cpp, util/rng.hpp and internal_thread.cpp, and from Boost.Random: one generator
-per process, seeded with random_seed, from which a data layer draws seeds for generators of its own as it is set up; a
-whole number up to n is the draw divided by 2**32 / (n + 1), rounded down, drawn again where that is beyond n.
+per process, seeded with random_seed, from which a data layer draws the seeds of its own generators at setup; an integer
+from 0 to n is the draw divided by 2**32 / (n + 1), rounded down, and drawn again if it exceeds n.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Mersenne:
 
     Parameters
     ----------
-    seed : as its C++ classes take it; only the lowest 32 bits count.
+    seed : the lowest 32 bits are used, as in the C++ classes.
     """
 
     def __init__(self, seed: int) -> None:
@@ -40,7 +40,7 @@ class Mersenne:
 
     @property
     def state(self) -> npt.NDArray[np.int64]:
-        """All 624 words, and how many of them are used up; set it to go on from there."""
+        """The 624 words and the number of words used; set it to resume."""
         inner = self._bits.state["state"]
         return np.append(inner["key"].astype(np.int64), np.int64(inner["pos"]))
 
@@ -51,12 +51,12 @@ class Mersenne:
 
 
 def is_state(words: npt.NDArray[np.int64]) -> bool:
-    """Tell whether numbers can be the state of a :class:`Mersenne`."""
+    """Return whether numbers are a valid state of a :class:`Mersenne`."""
     return words.shape == (_WORDS + 1,) and bool((words >= 0).all() and (words <= _ALL).all()) and words[-1] <= _WORDS
 
 
 def shuffled(items: npt.NDArray[np.int64], rng: Mersenne) -> npt.NDArray[np.int64]:
-    """Return a new array: the items after Caffe's shuffle, which swaps from the last one down."""
+    """Return a shuffled copy, as Caffe's shuffle, which swaps from the last item down."""
     values = items.tolist()
     last = len(values) - 1
     for start in range(last, 0, -_CHUNK):
@@ -67,16 +67,16 @@ def shuffled(items: npt.NDArray[np.int64], rng: Mersenne) -> npt.NDArray[np.int6
 
 
 def _up_to(limits: npt.NDArray[np.int64], rng: Mersenne) -> npt.NDArray[np.int64]:
-    """Return a number from 0 to each limit, the limit included, in their order."""
+    """Return a random number from 0 to each limit, inclusive, in the order of the limits."""
     buckets = (1 << 32) // (limits + 1)
-    found = np.empty_like(limits)
+    numbers = np.empty_like(limits)
     done, drawn = 0, rng.draws(len(limits))
     while True:
         values = drawn // buckets[done:]
         refused = np.flatnonzero(values > limits[done:])
         good = int(refused[0]) if refused.size else len(values)
-        found[done : done + good] = values[:good]
+        numbers[done : done + good] = values[:good]
         done += good
         if not refused.size:
-            return found
+            return numbers
         drawn = np.append(drawn[good + 1 :], rng.draws(1))

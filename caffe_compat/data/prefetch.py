@@ -1,7 +1,7 @@
-"""Batches made ready while the net computes, as Caffe's prefetch thread does, with a place that is exact.
+"""Batches prepared in a thread while the net computes, as in Caffe, with an exact cursor.
 
-The thread runs ahead; the place that `cursor` tells is that of the next batch handed out, its random numbers included,
-so that a run goes on from it as if nothing had been made ahead.
+The thread runs ahead; `cursor` returns the place of the next batch to be returned, including its random numbers, so a
+run resumes from it as if no batch had been prefetched.
 """
 
 from __future__ import annotations
@@ -25,61 +25,61 @@ if TYPE_CHECKING:
 
     Batch = dict[str, torch.Tensor]
 
-# Seconds that the end of a program waits for a batch that is being made.
+# Seconds to wait at exit for the batch being prepared.
 _LONGEST = 30
 
 
 class _Line(threading.Thread, Closing):
-    """The thread, and what it shares with the consumer; it does not hold the consumer, which can so be collected."""
+    """The thread and its queues. It holds no reference to the consumer, which can therefore be collected."""
 
     def __init__(self, source: DataSource, *, pin: bool) -> None:
         super().__init__(name=f"caffe-prefetch-{source.tops[0]}", daemon=True)
         self._source = source
         self._pin = pin
-        self._unwanted = False
+        self._stopping = False
         self.process = os.getpid()
         self.free: SimpleQueue[None] = SimpleQueue()
         self.ready: SimpleQueue[tuple[Batch, Cursor] | BaseException] = SimpleQueue()
 
     def run(self) -> None:
-        """Make a batch for every free place, until asked to stop."""
+        """Prepare a batch for each free place until stopped."""
         while True:
             self.free.get()
-            if self._unwanted:
+            if self._stopping:
                 return
             try:
                 batch = self._source.next()
                 if self._pin:
                     batch = {top: values.pin_memory() for top, values in batch.items()}
                 self.ready.put((batch, self._source.cursor()))
-            except BaseException as error:  # noqa: BLE001  (it is raised where the batch is asked for)
+            except BaseException as error:  # noqa: BLE001  (the consumer's `next` raises it)
                 self.ready.put(error)
                 return
 
     def stop(self) -> None:
-        """Ask the thread to end; a collection of garbage may call it, under any lock, so nothing is waited for."""
-        self._unwanted = True
+        """Ask the thread to end, without waiting: the garbage collector may call this under any lock."""
+        self._stopping = True
         self.free.put(None)
 
     def close(self) -> None:
-        """End the thread, at the end of the program."""
+        """End the thread at exit."""
         self.stop()
         self.join(_LONGEST)
 
 
 class Prefetch(DataSource):
-    """A source whose next batches are made in a thread of their own.
+    """A source whose next batches are prepared in a thread.
 
-    The thread starts with the first batch asked for, and ends when the object is closed, collected, or at exit.
+    The thread starts with the first call of `next`, and ends when the object is closed or collected, or at exit.
 
     Parameters
     ----------
-    source : makes the batches; it belongs to this object from then on.
-    depth : how many batches wait at most.
-    pin : put them into memory that a GPU copies from by itself.
+    source : prepares the batches; this object owns it.
+    depth : the largest number of batches that wait.
+    pin : put the batches into pinned memory, from which a GPU copies asynchronously.
     """
 
-    type = ""  # a view of any source, not one of a data layer type
+    type = ""  # wraps a source of any data layer type
 
     def __init__(self, source: DataSource, depth: int, *, pin: bool = False) -> None:
         self.tops, self.shapes = source.tops, source.shapes
@@ -90,34 +90,34 @@ class Prefetch(DataSource):
         self._line: _Line | None = None
 
     def next(self) -> Batch:
-        """Return the next batch; what went wrong while it was made is raised here."""
+        """Return the next batch; raise the error of its preparation, if any."""
         if self._line is not None and self._line.process != os.getpid():
-            self._halt()  # the thread did not come along into a forked process, which makes its batches anew
+            self._halt()  # a forked process has no such thread, and starts its own
         line = self._line or self._start()
-        made = line.ready.get()
-        if isinstance(made, BaseException):
+        result = line.ready.get()
+        if isinstance(result, BaseException):
             self._halt()
-            raise made
-        batch, self._place = made
+            raise result
+        batch, self._place = result
         line.free.put(None)
         return batch
 
     def cursor(self) -> Cursor:
-        """Return where the next batch handed out begins."""
+        """Return the place of the next batch to be returned."""
         return self.source.cursor() if self._place is None else self._place
 
     def reset(self) -> None:
-        """Start again from the first row; the random numbers go on from the last batch handed out."""
+        """Start again from the first row; the random numbers continue from the last batch returned."""
         self._halt()
         self.source.reset()
 
     def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Tell whether the source has that place."""
+        """Return whether the cursor fits the source."""
         self._halt()
         return self.source.fits(cursor)
 
     def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
-        """Go to a place of the source."""
+        """Move the source to a cursor."""
         self._halt()
         self.source.seek(cursor)
 
@@ -127,7 +127,7 @@ class Prefetch(DataSource):
         self.source.close()
 
     def _halt(self) -> None:
-        """End the thread and give up what it made ahead; the next batch starts another one."""
+        """End the thread and drop its batches; the next batch starts a new thread."""
         if self._line is not None:
             self._line.stop()
             self._line.join()
@@ -148,5 +148,5 @@ class Prefetch(DataSource):
 
 
 def ahead(source: DataSource, *, pin: bool = False) -> DataSource:
-    """Return a source that keeps as many batches ready as it says; itself where that is none."""
+    """Return a source that prefetches as many batches as `source.prefetch` says; `source` itself if 0."""
     return Prefetch(source, source.prefetch, pin=pin) if source.prefetch > 0 else source

@@ -5,25 +5,25 @@ import numpy as np
 from caffe_compat.data.c_random import CRand, shuffle
 
 
-def test_crand_gives_glibcs_numbers_for_an_unseeded_program():
+def test_crand_equals_glibcs_unseeded_rand():
     rng = CRand()
     assert [rng.rand() for _ in range(5)] == [1804289383, 846930886, 1681692777, 1714636915, 1957747793]
 
 
-def test_crand_takes_srands_seeds():
+def test_crand_accepts_the_seeds_of_srand():
     seven = CRand(7)
     assert [seven.rand(), seven.rand()] == [1045618677, 1863967299]
     assert CRand(0).rand() == CRand(1).rand()
 
 
-def test_shuffles_in_a_row_equal_libstdcxxs():
+def test_consecutive_shuffles_equal_libstdcxxs():
     rng = CRand()
-    found = []
+    actual = []
     for count in (1, 2, 5, 12, 12):
         items = np.arange(count)
         shuffle(items, rng)
-        found.append(items.tolist())
-    assert found == [
+        actual.append(items.tolist())
+    assert actual == [
         [0],
         [0, 1],
         [2, 0, 1, 4, 3],

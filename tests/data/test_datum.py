@@ -49,10 +49,10 @@ def test_a_batch_may_hold_more_than_all_records(tmp_path, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_layers_read_one_database_independently(tmp_path, backend):
     BACKENDS[backend](tmp_path / "db", numbered(9))
-    one, two = (opened(tmp_path, backend=backend, batch=2) for _ in range(2))
-    assert labels(one, 3) == [0, 1, 2, 3, 4, 5]
-    assert labels(two, 1) == [0, 1]
-    assert labels(one, 1) == [6, 7]
+    first, second = (opened(tmp_path, backend=backend, batch=2) for _ in range(2))
+    assert labels(first, 3) == [0, 1, 2, 3, 4, 5]
+    assert labels(second, 1) == [0, 1]
+    assert labels(first, 1) == [6, 7]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -218,15 +218,15 @@ def test_invalid_definitions_are_refused(tmp_path):
 
 
 def test_a_corrupted_record_gives_an_error_or_a_batch(tmp_path):
-    whole = datum(pictures(1, (3, 8, 8))[0], 7).SerializeToString()
+    record = datum(pictures(1, (3, 8, 8))[0], 7).SerializeToString()
     rng = np.random.default_rng(0)
     records = []
     for _ in range(200):
-        damaged = bytearray(whole[: rng.integers(1, 2 * len(whole))])
+        damaged = bytearray(record[: rng.integers(1, 2 * len(record))])
         for place in rng.integers(0, min(len(damaged), 12), 2):
             damaged[place] = rng.integers(256)
         records.append(bytes(damaged))
-    write_lmdb(tmp_path / "db", [whole, *records])
+    write_lmdb(tmp_path / "db", [record, *records])
     source = opened(tmp_path, batch=1)
     refused = 0
     for number in range(len(records) + 1):

@@ -99,8 +99,8 @@ CHANGES = {
         "memory_data_param", MEMORY, batch_size=MEMORY.replace("2", "4"), channels=MEMORY.replace("3", "1"),
         height=MEMORY.replace("height: 6", "height: 5"), width=MEMORY.replace("width: 6", "width: 5"),
     ) | transforms("memory_data_param", MEMORY) | {
-        f"transform_param.{name}": (f"memory_data_param {{ {MEMORY} }} transform_param {{ {one}: true }}", f"memory_data_param {{ {MEMORY} }} transform_param {{ {name}: true }}")
-        for name, one in (("force_color", "force_gray"), ("force_gray", "force_color"))
+        f"transform_param.{name}": (f"memory_data_param {{ {MEMORY} }} transform_param {{ {other}: true }}", f"memory_data_param {{ {MEMORY} }} transform_param {{ {name}: true }}")
+        for name, other in (("force_color", "force_gray"), ("force_gray", "force_color"))
     },
     "DummyData": fields(
         "dummy_data_param", DUMMY, data_filler=DUMMY + " data_filler { value: 3 }", shape=DUMMY.replace("3", "4"),
@@ -168,8 +168,8 @@ def _coded(source):
     return list(source.next().values())
 
 
-def same(one, two):
-    return len(one) == len(two) and all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+def same(first, second):
+    return len(first) == len(second) and all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("type_", sorted(DATA_LAYER_TYPES))

@@ -45,12 +45,12 @@ def opened(folder, rng=None, **kwargs):
 
 
 def taken(source, batches):
-    found = []
+    actual = []
     for _ in range(batches):
         batch = source.next()
-        found += batch["data"][:, 0, 0, 0].int().tolist()
+        actual += batch["data"][:, 0, 0, 0].int().tolist()
         assert torch.equal(batch["label"][:, 0], -batch["data"][:, 0, 1, 2])
-    return found
+    return actual
 
 
 def rows_as_caffe_takes_them(counts, total, *, shuffled, rng):
@@ -65,9 +65,9 @@ def rows_as_caffe_takes_them(counts, total, *, shuffled, rng):
             shuffle(rows, rng)
         return rows
 
-    rows, found = load(), []
+    rows, actual = load(), []
     for _ in range(total):
-        found.append((int(order[current]), int(rows[row])))
+        actual.append((int(order[current]), int(rows[row])))
         row += 1
         if row == counts[order[current]]:
             if len(counts) > 1:
@@ -80,7 +80,7 @@ def rows_as_caffe_takes_them(counts, total, *, shuffled, rng):
             row = 0
             if shuffled:
                 shuffle(rows, rng)
-    return found
+    return actual
 
 
 def test_rows_go_on_from_file_to_file_and_around(folder):
@@ -136,9 +136,9 @@ def test_float_and_integer_datasets_are_read_as_float32(tmp_path, dtype):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"] = values
     (tmp_path / "list.txt").write_text("a.h5")
-    found = opened(tmp_path, batch=2, tops=["x"]).next()["x"]
-    assert found.dtype == torch.float32
-    assert found.tolist() == [[0, 1], [100, 3]]
+    actual = opened(tmp_path, batch=2, tops=["x"]).next()["x"]
+    assert actual.dtype == torch.float32
+    assert actual.tolist() == [[0, 1], [100, 3]]
 
 
 def test_one_dimensional_and_compressed_datasets_work(tmp_path):

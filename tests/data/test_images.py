@@ -64,8 +64,8 @@ def test_the_shuffle_goes_on_from_the_last_one_after_every_pass(folder):
 def test_rand_skip_leaves_out_lines_of_the_first_pass(folder):
     skip = reference.Twister(9)() % 6
     assert skip > 0
-    found = labels(opened(folder, batch=7, rand_skip=6), 2)
-    assert found == [10 * ((skip + i) % 7) for i in range(14)]
+    actual = labels(opened(folder, batch=7, rand_skip=6), 2)
+    assert actual == [10 * ((skip + i) % 7) for i in range(14)]
     with refused("out-of-range", field="image_data_param.rand_skip", value=4000000000):
         opened(folder, rand_skip=4000000000)
 
@@ -73,10 +73,10 @@ def test_rand_skip_leaves_out_lines_of_the_first_pass(folder):
 def test_pictures_are_resized_and_made_gray_as_opencv_does(folder):
     picture = pictures(1, (9, 13, 3))[0]
     cv2.imwrite(str(folder / "pics/a picture 0.png"), picture)
-    found = opened(folder, batch=1, new_height=5, new_width=6).next()["data"][0].numpy()
-    assert np.array_equal(found.transpose(1, 2, 0), cv2.resize(picture, (6, 5)))
-    found = opened(folder, batch=1, is_color=False).next()["data"][0].numpy()
-    assert np.array_equal(found[0], cv2.imread(str(folder / "pics/a picture 0.png"), cv2.IMREAD_GRAYSCALE))
+    actual = opened(folder, batch=1, new_height=5, new_width=6).next()["data"][0].numpy()
+    assert np.array_equal(actual.transpose(1, 2, 0), cv2.resize(picture, (6, 5)))
+    actual = opened(folder, batch=1, is_color=False).next()["data"][0].numpy()
+    assert np.array_equal(actual[0], cv2.imread(str(folder / "pics/a picture 0.png"), cv2.IMREAD_GRAYSCALE))
 
 
 def test_root_folder_is_put_before_the_names(folder):

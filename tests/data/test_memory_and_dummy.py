@@ -27,10 +27,10 @@ def test_arrays_come_batch_by_batch_over_and_over_untransformed():
     assert source.shapes == {"data": (2, 1, 2, 3), "label": (2,)}
     data = np.arange(24).reshape(4, 1, 2, 3)
     source.set_arrays(data, [[1], [2], [3], [4]])
-    found = [source.next() for _ in range(3)]
-    assert [batch["label"].tolist() for batch in found] == [[1, 2], [3, 4], [1, 2]]
-    assert np.array_equal(found[1]["data"].numpy(), data[2:])
-    assert found[0]["data"].dtype == torch.float32
+    actual = [source.next() for _ in range(3)]
+    assert [batch["label"].tolist() for batch in actual] == [[1, 2], [3, 4], [1, 2]]
+    assert np.array_equal(actual[1]["data"].numpy(), data[2:])
+    assert actual[0]["data"].dtype == torch.float32
 
 
 def test_new_arrays_start_from_their_first_row_and_later_changes_of_them_do_not_count():
@@ -56,10 +56,10 @@ def test_datums_are_transformed():
     taken = pictures(2)
     source.add_datums([datum(p, i) for i, p in enumerate(taken)])
     batch = source.next()
-    whole = batch["data"].numpy() * 2 + 10
+    images = batch["data"].numpy() * 2 + 10
     places = [(row, column) for row in range(3) for column in range(4)]
     for number, picture in enumerate(taken):
-        assert any(np.array_equal(whole[number], picture[:, r : r + 4, c : c + 4]) for r, c in places)
+        assert any(np.array_equal(images[number], picture[:, r : r + 4, c : c + 4]) for r, c in places)
     assert batch["label"].tolist() == [0, 1]
 
 
@@ -159,7 +159,7 @@ def test_it_has_no_place_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("param", "told"),
+    ("param", "message"),
     [
         ("", "dummy_data_param.shape: needs one value, or one per top (2), got 0"),
         ("shape { dim: 1 } shape { dim: 1 } shape { dim: 1 }", "dummy_data_param.shape: needs one value, or one per top (2), got 3"),
@@ -171,7 +171,7 @@ def test_it_has_no_place_of_its_own():
         ("shape { dim: 2 } data_filler { type: 'bilinear' }", "needs a blob with 4 axes and a square kernel"),
     ],
 )  # fmt: skip
-def test_definitions_that_make_no_sense_are_refused(param, told):
+def test_definitions_that_make_no_sense_are_refused(param, message):
     with pytest.raises(CaffeCompatError) as caught:
         dummy(param)
-    assert told in str(caught.value)
+    assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""The phase of a net decides how its data layers crop, unless a layer has one of its own."""
+"""The phase of a net decides how its data layers crop, unless a layer has its own phase."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tests.data.test_transform import layer
 @pytest.mark.parametrize(
     ("net", "own", "middle"), [("TRAIN", None, False), ("TEST", None, True), ("TRAIN", "TEST", True)]
 )
-def test_crops_are_random_in_train_and_in_the_middle_in_test(tmp_path, net, own, middle):
+def test_crops_are_random_in_train_and_central_in_test(tmp_path, net, own, middle):
     (picture,) = pictures(1, (3, 40, 40))
     write_lmdb(tmp_path / "db", [datum(picture)])
     message = layer(batch=6, crop_size=5)
@@ -22,5 +22,5 @@ def test_crops_are_random_in_train_and_in_the_middle_in_test(tmp_path, net, own,
     definition = pb.NetParameter(layer=[message], state=pb.NetState(phase=net))
     (source,) = open_sources(definition, base_dir=tmp_path, rng=CRand(random_seed=2))
     assert definition.layer[0].HasField("phase") is bool(own), "the definition stays as it is"
-    found = source.next()["data"].numpy()
-    assert all(np.array_equal(one, picture[:, 17:22, 17:22]) for one in found) is middle
+    actual = source.next()["data"].numpy()
+    assert all(np.array_equal(image, picture[:, 17:22, 17:22]) for image in actual) is middle

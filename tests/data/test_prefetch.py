@@ -1,4 +1,4 @@
-"""Batches made ahead: the same ones, the same place, and threads that end."""
+"""Prefetched batches and cursors equal those of the source, and the threads end."""
 
 import gc
 import subprocess
@@ -18,7 +18,7 @@ from tests.data.test_transform import layer
 
 
 class Counting(DataSource):
-    """Gives 0, 1, 2 ...; fails at `bad`."""
+    """Returns 0, 1, 2 ...; fails at `bad`."""
 
     type = ""
     tops = ("n",)
@@ -59,7 +59,7 @@ def eventually(fact):
 
 
 @pytest.fixture(autouse=True)
-def _no_thread_is_left():
+def _all_threads_end():
     yield
     gc.collect()
     assert eventually(lambda: not threads())
@@ -70,17 +70,17 @@ def taken(source, count):
 
 
 @pytest.mark.parametrize("depth", [1, 4, 100])
-def test_the_batches_and_places_are_those_of_the_source(depth):
+def test_batches_and_cursors_equal_those_of_the_source(depth):
     source = Prefetch(Counting(), depth)
     for number in range(20):
         assert source.cursor()["n"].tolist() == [number]
         assert taken(source, 1) == [number]
 
 
-def test_as_many_batches_as_asked_are_ready_and_no_more():
+def test_no_more_than_depth_batches_are_prepared():
     inner = Counting()
     source = Prefetch(inner, 3)
-    assert inner.number == 0, "nothing is made before the first batch is asked for"
+    assert inner.number == 0, "no batch is prepared before the first call of next"
     taken(source, 1)
     assert eventually(lambda: inner.number == 4)
     time.sleep(0.05)
@@ -89,11 +89,11 @@ def test_as_many_batches_as_asked_are_ready_and_no_more():
     assert eventually(lambda: inner.number == 6)
 
 
-def test_a_place_is_gone_to_as_if_nothing_had_been_made_ahead():
+def test_seek_and_reset_discard_prefetched_batches():
     source = Prefetch(Counting(), 3)
     taken(source, 5)
     assert source.fits({"n": np.array([17])})
-    assert taken(source, 2) == [5, 6], "asking whether a place fits moves nothing"
+    assert taken(source, 2) == [5, 6], "fits does not move the cursor"
     source.seek({"n": np.array([17])})
     assert source.cursor()["n"].tolist() == [17]
     assert taken(source, 2) == [17, 18]
@@ -101,7 +101,7 @@ def test_a_place_is_gone_to_as_if_nothing_had_been_made_ahead():
     assert taken(source, 2) == [0, 1]
 
 
-def test_an_error_is_raised_where_the_batch_is_asked_for_and_again():
+def test_an_error_is_raised_by_next_every_time():
     source = Prefetch(Counting(bad=2), 4)
     assert taken(source, 2) == [0, 1]
     for _ in range(2):
@@ -111,19 +111,19 @@ def test_an_error_is_raised_where_the_batch_is_asked_for_and_again():
     assert threads() == []
 
 
-def test_the_thread_ends_with_the_object_or_when_it_is_closed():
+def test_the_thread_ends_when_the_source_is_closed_or_collected():
     source = Prefetch(Counting(), 2)
     taken(source, 1)
     assert len(threads()) == 1
     source.close()
     assert threads() == []
-    assert taken(source, 1) == [1], "it goes on where it was closed"
+    assert taken(source, 1) == [1], "the source resumes where it was closed"
     del source
     gc.collect()
     assert eventually(lambda: not threads())
 
 
-def test_one_that_is_collected_under_a_lock_that_its_thread_waits_for_blocks_nobody():
+def test_collection_under_a_lock_that_the_thread_waits_for_does_not_block():
     lock = threading.Lock()
 
     class Locked(Counting):
@@ -140,17 +140,17 @@ def test_one_that_is_collected_under_a_lock_that_its_thread_waits_for_blocks_nob
     assert eventually(lambda: not threads())
 
 
-def test_while_batches_are_used_others_are_made():
+def test_batches_are_prepared_while_others_are_used():
     source = Prefetch(Counting(pause=0.05), 2)
     source.next()
     start = time.perf_counter()
     for _ in range(10):
         time.sleep(0.05)
         source.next()
-    assert time.perf_counter() - start < 0.9, "one after the other they take 1 s and more"
+    assert time.perf_counter() - start < 0.9, "in sequence they take at least 1 s"
 
 
-def test_sources_say_how_many_batches_caffe_keeps(tmp_path):
+def test_the_depth_is_the_prefetch_field_of_the_layer(tmp_path):
     write_lmdb(tmp_path / "db", numbered(3))
     message = layer()
     made = ahead(open_source(message, base_dir=tmp_path, rng=CRand()))
@@ -164,7 +164,7 @@ def test_sources_say_how_many_batches_caffe_keeps(tmp_path):
     assert ahead(counting) is counting
 
 
-def test_random_numbers_of_batches_made_ahead_do_not_count(tmp_path):
+def test_a_cursor_excludes_the_random_numbers_of_prefetched_batches(tmp_path):
     write_lmdb(tmp_path / "db", [datum(p, i) for i, p in enumerate(pictures(7))])
 
     def fresh(seed):
@@ -185,7 +185,7 @@ PROGRAM = """
 import sys
 from caffe_compat.data import CRand, ahead, open_source
 from caffe_compat.schema import caffe_pb2 as pb
-assert "cv2" not in sys.modules, "nets that read no pictures do without OpenCV"
+assert "cv2" not in sys.modules, "nets that read no images do not import OpenCV"
 layer = pb.LayerParameter.FromString(bytes.fromhex(sys.argv[1]))
 source = ahead(open_source(layer, base_dir=sys.argv[2], rng=CRand()))
 print(source.next()["data"].shape[0])
@@ -199,7 +199,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "code"), [("", 0), pytest.param("raise SystemExit(3)", 3, marks=SLOW), pytest.param("1 / 0", 1, marks=SLOW)]
 )
-def test_a_program_ends_at_once_whatever_is_being_made(tmp_path, end, code):
+def test_a_program_exits_while_a_batch_is_being_prepared(tmp_path, end, code):
     import cv2
 
     from caffe_compat.schema import caffe_pb2 as pb
@@ -208,7 +208,7 @@ def test_a_program_ends_at_once_whatever_is_being_made(tmp_path, end, code):
     write_lmdb(tmp_path / "db", [pb.Datum(data=coded, encoded=True)] * 9)
     message = layer(batch=64).SerializeToString().hex()
     arguments = [sys.executable, "-c", PROGRAM.format(end=end), message, str(tmp_path)]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (code, "64\n")
-    assert ("ZeroDivisionError" if end == "1 / 0" else "") in done.stderr
-    assert "thread" not in done.stderr
+    process = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert (process.returncode, process.stdout) == (code, "64\n")
+    assert ("ZeroDivisionError" if end == "1 / 0" else "") in process.stderr
+    assert "thread" not in process.stderr

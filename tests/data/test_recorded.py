@@ -1,4 +1,4 @@
-"""Every recorded case of a data layer: the very bits that genuine Caffe 1.0 made of the same files and the same seed."""
+"""Data layers reproduce genuine Caffe 1.0 bit for bit from the same files and seed."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def write_leveldb(path, records):
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """The files that were read, written anew; the databases made of their records."""
+    """The recorded input files, and the records of the databases."""
     folder = tmp_path_factory.mktemp("inputs")
     databases = {}
     with np.load(GOLDEN / "inputs.npz") as content:
@@ -58,7 +58,7 @@ def opened(case, folder, databases):
     if "raw_leveldb" in case["layers"] and not (folder / "raw_leveldb").exists():
         write_leveldb(folder / "raw_leveldb", databases["raw_lmdb"])
     sources = open_layers(layers, rng=rng)
-    assert rng.draw() == case["next"], "what comes after has other random numbers"
+    assert rng.draw() == case["next"], "the next random number differs"
     for source in sources:
         if isinstance(source, MemorySource):
             source.add_datums([pb.Datum.FromString(value) for _, value in databases["raw_lmdb"][:8]])
@@ -72,18 +72,18 @@ def test_the_batches_are_caffes_bit_for_bit(inputs, folder, name, prefetched):
     sources = opened(case, folder, inputs[1])
     if prefetched:
         sources = [Prefetch(source, 3) for source in sources]
-    found = [value.numpy() for _ in range(case["forwards"]) for source in sources for value in source.next().values()]
+    actual = [value.numpy() for _ in range(case["forwards"]) for source in sources for value in source.next().values()]
     with np.load(GOLDEN / "records.npz") as records:
         expected = [records[key] for key in records.files if key.startswith(f"{name}/")]
-    assert len(found) == len(expected) > 0
-    for number, (one, two) in enumerate(zip(found, expected, strict=True)):
-        # MemoryData's labels have four axes in Caffe once they are there.
-        assert one.shape == two.shape or (name == "memory" and one.size == two.size), number
-        assert one.tobytes() == two.tobytes(), f"top {number} differs by up to {np.abs(one - two).max()}"
+    assert len(actual) == len(expected) > 0
+    for number, (ours, caffes) in enumerate(zip(actual, expected, strict=True)):
+        # Caffe reshapes MemoryData's labels to four axes once they are set.
+        assert ours.shape == caffes.shape or (name == "memory" and ours.size == caffes.size), number
+        assert ours.tobytes() == caffes.tobytes(), f"top {number} differs by up to {np.abs(ours - caffes).max()}"
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_cursor_leads_to_the_same_batches_again(inputs, folder, name):
+def test_seeking_a_cursor_repeats_the_same_batches(inputs, folder, name):
     sources = opened(CASES[name], folder, inputs[1])
     assert sources
     for source in sources:

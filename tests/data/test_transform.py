@@ -44,8 +44,8 @@ def test_the_shuffle_is_boosts(seed, order, after):
 
 def test_a_long_shuffle_is_boosts_where_numbers_are_drawn_again():
     rng, slow = Mersenne(7), reference.Twister(7)
-    found = shuffled(np.arange(100_000), rng).tolist()
-    assert found == reference.shuffled(range(100_000), slow)
+    actual = shuffled(np.arange(100_000), rng).tolist()
+    assert actual == reference.shuffled(range(100_000), slow)
     assert rng.draw() == slow()
 
 
@@ -94,12 +94,12 @@ def test_every_combination_is_the_transcriptions_bit_for_bit(tmp_path, phase, cr
     source = opened(tmp_path, phase=phase, **fields)
     draws = reference.Twister(seeds(2)[1])
     for batch in range(3):
-        found = source.next()
+        actual = source.next()
         for row in range(5):
             number = (5 * batch + row) % 7
             expected = reference.transformed(taken[number], draws, train=phase == "TRAIN", **slow)
-            assert found["data"][row].numpy().tobytes() == expected.tobytes(), (batch, row)
-            assert found["label"][row] == number
+            assert actual["data"][row].numpy().tobytes() == expected.tobytes(), (batch, row)
+            assert actual["label"][row] == number
 
 
 @pytest.mark.parametrize(("force", "channels"), [("force_color", 3), ("force_gray", 1), (None, 0)])
@@ -108,13 +108,13 @@ def test_coded_records_are_decoded_as_asked(tmp_path, force, channels):
     coded = [cv2.imencode(".png", colour)[1].tobytes(), cv2.imencode(".png", colour[:, :, 1])[1].tobytes()]
     write_lmdb(tmp_path / "db", [pb.Datum(data=content, encoded=True) for content in coded])
     source = opened(tmp_path, phase="TEST", batch=1, **({force: True} if force else {}))
-    found = [source.next()["data"] for _ in coded]
-    assert [batch.shape[1] for batch in found] == ([channels] * 2 if force else [3, 1])
+    actual = [source.next()["data"] for _ in coded]
+    assert [batch.shape[1] for batch in actual] == ([channels] * 2 if force else [3, 1])
     if force != "force_gray":
-        assert np.array_equal(found[0][0].numpy(), colour.transpose(2, 0, 1)), "blue comes first"
+        assert np.array_equal(actual[0][0].numpy(), colour.transpose(2, 0, 1)), "blue comes first"
     else:
         gray = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY).astype("f4")
-        assert np.abs(found[0][0, 0].numpy() - gray).max() <= 1, "libpng's weights are not OpenCV's"
+        assert np.abs(actual[0][0, 0].numpy() - gray).max() <= 1, "libpng's weights are not OpenCV's"
 
 
 def test_raw_records_do_not_heed_force_color(tmp_path):

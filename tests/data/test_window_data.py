@@ -70,30 +70,30 @@ def test_windows_between_the_thresholds_are_dropped(folder, thresholds, objects,
 @pytest.mark.parametrize("cache", [False, True])
 def test_pictures_kept_in_memory_are_the_same(folder, cache):
     source = opened(folder, cache_images=cache, mirror=True)
-    whole = [source.next()["data"].numpy() for _ in range(2)]
+    batches = [source.next()["data"].numpy() for _ in range(2)]
     if cache:
         for path in (folder / "pics").iterdir():
             path.unlink()
-    whole += [source.next()["data"].numpy()] if cache else []
+    batches += [source.next()["data"].numpy()] if cache else []
     other = opened(folder, mirror=True) if not cache else None
     if other:
-        assert all(np.array_equal(one, other.next()["data"].numpy()) for one in whole)
+        assert all(np.array_equal(batch, other.next()["data"].numpy()) for batch in batches)
 
 
 def test_what_lies_outside_the_picture_stays_zero_after_the_mean(folder):
     (folder / "windows.txt").write_text("# 0\npics/0.png 3 20 30 2\n1 1 0 0 9 9\n1 0 0 0 9 9\n")
-    found = opened(folder, context_pad=1, transform={"mean_value": [1.0, 2.0, 3.0]}).next()["data"]
-    assert found[:, :, 0, :].abs().max() == found[:, :, :, 0].abs().max() == 0
-    assert found[0, :, 3, 3].tolist() == [9, 18, 27]
+    actual = opened(folder, context_pad=1, transform={"mean_value": [1.0, 2.0, 3.0]}).next()["data"]
+    assert actual[:, :, 0, :].abs().max() == actual[:, :, :, 0].abs().max() == 0
+    assert actual[0, :, 3, 3].tolist() == [9, 18, 27]
 
 
 def test_the_mean_is_the_middle_of_the_file_and_the_scale_is_the_layers_own(folder):
     mean = np.arange(3 * 10 * 10, dtype="f4").reshape(3, 10, 10)
     write_mean(folder / "mean.binaryproto", mean)
-    found = opened(folder, batch=1, fg_fraction=1.0, scale=2.0, transform={"mean_file": "mean.binaryproto"}).next()[
+    actual = opened(folder, batch=1, fg_fraction=1.0, scale=2.0, transform={"mean_file": "mean.binaryproto"}).next()[
         "data"
     ][0]
-    assert np.array_equal(found.numpy(), 2 * (np.float32([10, 20, 30])[:, None, None] - mean[:, 2:8, 2:8]))
+    assert np.array_equal(actual.numpy(), 2 * (np.float32([10, 20, 30])[:, None, None] - mean[:, 2:8, 2:8]))
 
 
 W = Window(0, 1, 10, 20, 29, 39, 1)
@@ -126,9 +126,9 @@ def test_mirrored_windows_are_the_others_turned_round(folder):
     (folder / "windows.txt").write_text("# 0\npics/0.png 3 20 30 2\n1 1 4 4 9 9\n1 0 4 4 9 9\n")
     plain = opened(folder, batch=1).next()["data"][0]
     assert np.array_equal(plain.numpy(), picture[4:10, 4:10].transpose(2, 0, 1))
-    found = opened(folder, batch=20, mirror=True).next()["data"]
-    turned = [bool((one == plain.flip(-1)).all()) for one in found]
-    assert all(mirrored or bool((one == plain).all()) for mirrored, one in zip(turned, found, strict=True))
+    actual = opened(folder, batch=20, mirror=True).next()["data"]
+    turned = [bool((crop == plain.flip(-1)).all()) for crop in actual]
+    assert all(mirrored or bool((crop == plain).all()) for mirrored, crop in zip(turned, actual, strict=True))
     assert 0 < sum(turned) < 20
 
 

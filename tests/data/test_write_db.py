@@ -20,10 +20,10 @@ def backend(request):
 
 def everything(path: Path, backend: str) -> list[tuple[bytes, bytes]]:
     database = open_database(path, backend.upper(), At("", path))
-    found = [database.take()]
-    while database.key() != found[0][0]:
-        found.append(database.take())
-    return found
+    actual = [database.take()]
+    while database.key() != actual[0][0]:
+        actual.append(database.take())
+    return actual
 
 
 def test_what_is_written_is_read_back_in_the_order_of_the_keys(tmp_path, backend):
@@ -39,9 +39,9 @@ def test_many_records_of_more_than_the_first_map_are_written(tmp_path, backend):
     with new_database(tmp_path / "db", backend) as database:
         for number in range(1500):
             database.put(f"{number:06d}".encode(), value)
-    found = everything(tmp_path / "db", backend)
-    assert len(found) == 1500
-    assert found[-1] == (b"001499", value)
+    actual = everything(tmp_path / "db", backend)
+    assert len(actual) == 1500
+    assert actual[-1] == (b"001499", value)
 
 
 def test_an_error_leaves_nothing_behind(tmp_path, backend):
