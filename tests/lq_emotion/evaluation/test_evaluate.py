@@ -257,7 +257,7 @@ def test_a_constant_net_has_an_undefined_cc(data, tmp_path, capsys):
 def test_missing_recordings_and_weights_give_one_line_and_no_folder(weights, data, tmp_path, capsys):
     out = tmp_path / "out"
     base = ("--weights", weights, "--data", data, "--out", out)
-    assert "no dev_3.mat, dev_4.mat; there are" in failed(capsys, *base, "--names", "dev_1", "dev_3", "dev_4")
+    assert "dev_3.mat, dev_4.mat" in failed(capsys, *base, "--names", "dev_1", "dev_3", "dev_4")
     assert f"{tmp_path}: dev: no recording" in failed(capsys, "--weights", weights, "--data", tmp_path, "--out", out)
     missing = failed(capsys, "--weights", tmp_path / "no.caffemodel", "--data", data, "--out", out)
     assert "no.caffemodel: no such file" in missing
@@ -288,9 +288,9 @@ def test_weights_of_another_net_are_refused(data, tmp_path, capsys):
     ("changed", "problem"),
     [
         ({"video": np.zeros((96, 64, 4))}, "96 x 64"),
-        ({"valence": np.array([0, np.nan, 0, 0])}, "valence of frame 2 is nan"),
+        ({"valence": np.array([0, np.nan, 0, 0])}, "frame 2 is nan"),
         ({"video": np.full((96, 96, 4), np.nan)}, "frame 1 is nan"),
-        ({"video_time": np.zeros(3)}, "4 values of valence, 3 of video_time"),
+        ({"video_time": np.zeros(3)}, "4 labels and 3 times"),
     ],
 )
 def test_an_invalid_recording_gives_one_line_and_nothing_is_written(changed, problem, weights, tmp_path, capsys):

@@ -56,7 +56,7 @@ def test_times_frames_boxes_and_labels_agree(made):
         assert len(times) <= 200
         assert (np.diff(ticks) > 0).all()
         with VideoReader(recording.video) as video:
-            assert sum(1 for _ in iter(video.skip, False)) == len(times)
+            assert sum(1 for _ in iter(video.advance, False)) == len(times)
             assert (video.height, video.width) == (240, 240)
         boxes = read_boxes(made / "synthetic_face_boxes" / f"{recording.name}.csv")
         np.testing.assert_array_equal(boxes.time, times)
