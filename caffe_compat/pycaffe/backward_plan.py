@@ -1,4 +1,4 @@
-"""What Caffe ends with when a net is made or goes backward."""
+"""Errors with which Caffe aborts when it builds a net or runs it backward."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from caffe_compat.graph.graph import Node
 from caffe_compat.layers import Gradient
 
 
-def uneven_weights(node: Node) -> Iterator[NetError]:
-    """Yield an error where loss weights are given for some tops only; a loss with two tops has one by itself."""
+def loss_weight_problems(node: Node) -> Iterator[NetError]:
+    """Yield an error if only some tops of a layer have loss weights.
+
+    A loss layer with two tops has one by default, so it needs both weights in its definition.
+    """
     given, tops = list(node.message.loss_weight), len(node.tops)
     if given and len(given) != tops:
-        yield node.spec.error("one per top, or none", "loss_weight", given, f"Caffe wants {tops} here")
+        hint = "give a weight for each top, or remove all of them"
+        yield node.spec.error(
+            f"needs one weight per top ({tops}), got {len(given)}", "loss_weight", given, hint, code="wrong-count"
+        )
 
 
-def no_way_back(node: Node, need: Need) -> NetError | None:
-    """Return the error Caffe ends with when this layer goes back, if it does."""
+def backward_problem(node: Node, need: Need) -> NetError | None:
+    """Return the error with which Caffe aborts in the backward pass of this layer, or None."""
     if node.layer.gradient is Gradient.REFUSED:
-        return node.spec.error(f"{node.type} has no gradient", hint="a loss, or force_backward, asks for one")
+        hint = "remove force_backward, or set propagate_down: false for its bottoms"
+        return node.spec.error(f"{node.type} has no gradient", hint=hint, code="unsupported")
     for index in node.layer.no_gradient:
         if need.bottoms[index:][:1] == [True]:
-            hint = "propagate_down: false for it; it comes from a learned layer, or force_backward asks for it"
-            return node.spec.error(f"{node.type} has no gradient for it", "bottom", node.bottoms[index], hint)
+            problem = f"{node.type} has no gradient for this bottom, which a learned layer or force_backward asks for"
+            hint = "set propagate_down: false for it"
+            return node.spec.error(problem, "bottom", node.bottoms[index], hint, code="unsupported")
     return None

@@ -1,4 +1,4 @@
-"""debug_info of a net: the mean of every blob, layer by layer, as it runs."""
+"""debug_info of a net: the mean absolute value of every blob, layer by layer, as the net runs."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from caffe_compat.solver.debug import DebugLines, Say
 
 
 class Watch:
-    """What writes the lines; silent until it is told where to.
+    """Writer of the debug_info lines; silent until `write_to` names a log.
 
     Parameters
     ----------
-    graph, steps : of the net.
+    graph, steps : graph and steps of the net.
 
     Attributes
     ----------
-    lines : writes them; None for silence.
+    lines : formatter of the lines; None while silent.
     """
 
     def __init__(self, graph: NetGraph, steps: Sequence[Step]) -> None:
         self._graph, self._steps = graph, steps
         self.lines: DebugLines | None = None
 
-    def tell(self, say: Say | None) -> None:
-        """Write to `say` from now on; None: no longer."""
+    def write_to(self, say: Say | None) -> None:
+        """Write to `say` from now on; None stops the writing."""
         self.lines = None if say is None else DebugLines(self._graph, say)
 
     def forward(self, number: int) -> None:
-        """Write what a layer made, and its parameters."""
+        """Write the means of a layer's tops and parameters."""
         if self.lines is not None:
             step = self._steps[number]
             params = [blob.values() for blob in step.layer.blobs]
             self.lines.forward(step.node, [top.values() for top in step.tops], params)
 
     def backward(self, number: int) -> None:
-        """Write the gradients a layer made, if it took part."""
+        """Write the means of a layer's gradients, if it took part in the backward pass."""
         step = self._steps[number]
         if self.lines is not None and step.need.layer:
             bottoms = zip(step.bottoms, step.need.bottoms, strict=True)

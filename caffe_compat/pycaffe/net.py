@@ -1,4 +1,4 @@
-"""Net: a Caffe net run layer by layer on blobs that scripts read and write.
+"""Net: a Caffe net that runs layer by layer on blobs that scripts read and write.
 
 The behaviour is that of _caffe.cpp and pycaffe.py in BVLC Caffe 9b89154.
 """
@@ -30,7 +30,7 @@ from caffe_compat.graph.graph import NetGraph, Node, build_graph
 from caffe_compat.graph.sharing import Slot
 from caffe_compat.layers.python import python_layers
 from caffe_compat.pycaffe import mode
-from caffe_compat.pycaffe.backward_plan import no_way_back, uneven_weights
+from caffe_compat.pycaffe.backward_plan import backward_problem, loss_weight_problems
 from caffe_compat.pycaffe.blob import Array, Blob, BlobVec
 from caffe_compat.pycaffe.debug_log import Watch
 from caffe_compat.pycaffe.layer import Layer, PythonLayers
@@ -47,23 +47,24 @@ _PHASES = (pb.TRAIN, pb.TEST)
 class Net:
     """A net in one phase.
 
-    ``Net(network_file, phase, level=0, stages=None, weights=None)``, or as older scripts say
-    ``Net(network_file, weights_file, phase)``. Data layers are opened, parameters drawn from their fillers.
+    ``Net(network_file, phase, level=0, stages=None, weights=None)``, or, in older scripts,
+    ``Net(network_file, weights_file, phase)``. Opens the data layers and
+    draws the parameters from their fillers.
 
     Attributes
     ----------
     blobs, params, layer_dict, top_names, bottom_names : ordered dicts: blobs by name; each layer's parameters, its
         object, its tops' and its bottoms' names by the layer's name.
     layers : the layers, Split layers included.
-    watch : what writes the lines of debug_info.
-    inputs, outputs : names of the blobs to fill, and of those nobody reads.
+    watch : writer of the lines of debug_info.
+    inputs, outputs : names of the blobs to fill, and of the blobs that no layer reads.
 
     Raises
     ------
     CaffeError
         A file does not exist.
     CaffeCompatError
-        The net cannot be built; everything wrong with it is listed at once.
+        The net cannot be built; the error lists every problem at once.
     """
 
     def __init__(self, *args: Any, **named: Any) -> None:
@@ -79,7 +80,7 @@ class Net:
 
     @classmethod
     def of(cls, prepared: PreparedNet) -> Net:
-        """Return the net of a prepared definition, as solvers make theirs."""
+        """Build the net of a prepared definition, as a solver does."""
         net = cls.__new__(cls)
         net._init(prepared)
         return net
@@ -93,24 +94,24 @@ class Net:
             self._graph = build_graph(prepared, input_shapes=shapes)
         graph = self._graph
         self._declared = work(graph)
-        raise_together([error for node in graph.nodes for error in uneven_weights(node)])
+        raise_together([error for node in graph.nodes for error in loss_weight_problems(node)])
         made = self._made = {name: makers.blobs_made.get(name) or Blob(shape) for name, shape in graph.shapes.items()}
         self._index = {name: number for number, name in enumerate(made)}
         self._blobs = list(made.values())
         self._owners: dict[str, Blob] = {}
-        found = needs(graph.nodes, force=prepared.message.force_backward)
+        needed = needs(graph.nodes, force=prepared.message.force_backward)
         self._steps: list[Step] = []
-        for node, need in zip(graph.nodes, found, strict=True):
+        for node, need in zip(graph.nodes, needed, strict=True):
             layer = makers.find(node.spec.param) if node.type == "Python" else Layer(node.message)
             self._connect(layer, node)
             bottoms, tops = ([made[name] for name in names] for names in (node.bottoms, node.tops))
             self._steps.append(make_step(node, layer, bottoms, tops, need, exact=mode.exact()))
         self._prepare()
         if prepared.message.debug_info:
-            self.watch.tell(mode.make_log().line)
+            self.watch.write_to(mode.make_log().line)
 
     def _connect(self, layer: Layer, node: Node) -> None:
-        """Give a layer its parameters: shared by name, or drawn from their fillers."""
+        """Set a layer's parameters: shared by name, or drawn from their fillers."""
         for slot in node.slots:
             if slot.index < len(layer.blobs):
                 blob = layer.blobs[slot.index]  # of a Python layer
@@ -126,7 +127,7 @@ class Net:
                 blob.share_diff(self._owners[slot.owner])
 
     def _prepare(self) -> None:
-        """Connect sources, share what is shared, and set the loss weights."""
+        """Connect the sources, share memory between blobs, and set the loss weights."""
         sources = iter(self._sources)
         for step in self._steps:
             if isinstance(step, DataStep):
@@ -144,21 +145,21 @@ class Net:
 
     @property
     def graph(self) -> NetGraph:
-        """The graph it was built from."""
+        """The graph the net was built from."""
         return self._graph
 
     @property
     def sources(self) -> list[DataSource]:
-        """What feeds its data layers."""
+        """The sources that feed the data layers."""
         return self._sources
 
     @property
     def blobs_by_name(self) -> dict[str, Blob]:
-        """The blobs by their names in the graph: automatic tops have one of their own there."""
+        """The blobs by their names in the graph, where automatic tops have unique names."""
         return self._made
 
     def parameters(self) -> list[tuple[Slot, Blob]]:
-        """Return every parameter and its place, in Caffe's order."""
+        """Return every parameter with its slot, in Caffe's order."""
         return [pair for s in self._steps for pair in zip(s.node.slots, s.layer.blobs, strict=False)]
 
     @property
@@ -177,8 +178,8 @@ class Net:
 
     @property
     def _blob_loss_weights(self) -> list[float]:
-        found = dict(self._graph.losses)
-        return [found.get(name, 0.0) for name in self._index]
+        weights = dict(self._graph.losses)
+        return [weights.get(name, 0.0) for name in self._index]
 
     def _bottom_ids(self, layer: int) -> list[int]:
         return [self._index[name] for name in self._steps[layer].node.bottoms]
@@ -196,7 +197,7 @@ class Net:
 
     @property
     def params(self) -> OrderedDict[str, BlobVec]:
-        """The parameters by layer, of the layers that have some."""
+        """The parameters by layer name, for the layers that have parameters."""
         return OrderedDict((step.node.name, step.layer.blobs) for step in self._steps if step.layer.blobs)
 
     @cached_property
@@ -221,7 +222,7 @@ class Net:
 
     @cached_property
     def outputs(self) -> list[str]:
-        """Names of the blobs nobody reads, in alphabetical order."""
+        """Names of the blobs that no layer reads, in alphabetical order."""
         return [self._blob_names[i] for i in self._outputs]
 
     @cached_property
@@ -245,7 +246,7 @@ class Net:
 
         Parameters
         ----------
-        blobs : names of blobs to return beside the outputs.
+        blobs : names of blobs to return besides the outputs.
         start, end : names of layers.
         kwargs : arrays for the inputs by name; all of them or none.
 
@@ -268,9 +269,9 @@ class Net:
 
         Parameters
         ----------
-        diffs : names of blobs whose gradients to return beside the inputs'.
+        diffs : names of blobs whose gradients to return besides the inputs'.
         start, end : names of layers.
-        kwargs : gradients for the outputs by name; all of them or none, which leaves the loss's.
+        kwargs : gradients for the outputs by name; all of them, or none to use the loss weights.
 
         Returns
         -------
@@ -301,7 +302,7 @@ class Net:
         return self._layer_names.index(layer)
 
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> Arrays:
-        """Run the net on inputs of any length, batch by batch; the last batch is filled up with zeros.
+        """Run the net on inputs of any length, batch by batch; pads the last batch with zeros.
 
         Returns
         -------
@@ -365,7 +366,7 @@ class Net:
         source.set_arrays(data, labels, copy=False)
 
     def _forward(self, start: int, end: int) -> float:
-        """Run layers `start` to `end`, both included; return what they add to the loss."""
+        """Run layers `start` to `end`, both included; return their share of the loss."""
         total = np.float32(0)
         steps = self._range(start, end, 1)
         with threads_for(self._work()):
@@ -383,13 +384,13 @@ class Net:
             for number, step in steps:
                 self._call("before_backward", number)
                 if step.need.layer:
-                    if error := no_way_back(step.node, step.need):
+                    if error := backward_problem(step.node, step.need):
                         raise error
                     step.backward()
                 self._call("after_backward", number)
 
     def _work(self) -> float:
-        """Return what a pass costs in multiply-accumulates, at the batch that the first blob holds now."""
+        """Return the cost of a pass in multiply-accumulates, at the current shape of the first blob."""
         first, *_ = (*self._graph.shapes.values(), ())
         return self._declared * (self._blobs[0].count if self._blobs else 1) / (math.prod(first) or 1)
 
@@ -435,12 +436,12 @@ class Net:
         Raises
         ------
         CaffeError, WeightsError, ProblemsError
-            There is no such file, or a layer's parameters differ in number or shape; nothing is copied then.
+            The file does not exist, or a layer's parameters differ in number or shape; nothing is copied then.
         """
         self.load(_existing(weights_file))
 
     def load(self, weights: PathLike) -> LoadReport:
-        """Copy parameters as `copy_from` does; return what was copied and what was not."""
+        """Copy parameters as `copy_from` does; return a report of the copied and the skipped layers."""
         blobs = {slot.key: blob for slot, blob in self.parameters()}
         copies, report = match_weights(self._graph, weights)
         for slot, array in copies:
@@ -460,17 +461,17 @@ class Net:
         self.write(filename, "HDF5")
 
     def write(self, filename: PathLike, fmt: str, *, diffs: bool = False) -> None:
-        """Write the parameters as "BINARYPROTO" or "HDF5", with their gradients if asked."""
+        """Write the parameters as "BINARYPROTO" or "HDF5", optionally with their gradients."""
         blobs = {slot.key: blob for slot, blob in self.parameters()}
         save_blobs(self._graph, lambda s: (blobs[s.key].data, blobs[s.key].diff), filename, fmt, diffs=diffs)
 
     def share_with(self, other: Net) -> None:
-        """Use the very parameters of another net in layers of the same names.
+        """Share the parameters of another net's layers of the same names.
 
         Raises
         ------
         CaffeError
-            Such a layer has other parameters.
+            Layers of the same name have parameters of different shapes.
         """
         mine = {step.node.name: step.layer for step in reversed(self._steps)}
         for step in other._steps:
@@ -478,7 +479,11 @@ class Net:
             if layer is None:
                 continue
             if [b.shape for b in layer.blobs] != [b.shape for b in step.layer.blobs]:
-                raise CaffeError(f"layer {step.node.name!r}: parameters of other shapes cannot be shared")
+                shapes = ([b.shape for b in shared.blobs] for shared in (layer, step.layer))
+                own, other_shapes = (", ".join(map(str, s)) or "none" for s in shapes)
+                raise CaffeError(
+                    f"layer {step.node.name!r}: parameters have shapes {own}, the other net's have {other_shapes}"
+                )
             for target, source in zip(layer.blobs, step.layer.blobs, strict=True):
                 target.share_data(source)
 

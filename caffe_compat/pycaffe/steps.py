@@ -1,7 +1,7 @@
-"""How one layer of a net runs on the blobs' memory: a class per way of running, with reshape, forward and backward.
+"""Steps: each runs one layer of a net on the memory of its blobs, with reshape, forward and backward.
 
-What autograd needs for the way back is kept until the layer runs forward again. Gradients of blobs are overwritten,
-those of parameters added to, as Caffe's are.
+A step keeps the tensors of its autograd graph until it runs forward again. It overwrites gradients of blobs and adds to
+gradients of parameters, as Caffe does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Step:
     node : the layer in the graph.
     layer : the layer as scripts see it; its blobs are the parameters.
     bottoms, tops : its blobs.
-    need : what it does in a backward pass.
+    need : which gradients it computes in a backward pass.
     """
 
     def __init__(self, node: Node, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need) -> None:
@@ -52,7 +52,7 @@ class Step:
         """Compute the gradients of bottoms and parameters from the tops'."""
 
     def loss(self) -> float:
-        """Return what the tops add to the loss: their values times the weights in their gradients."""
+        """Return the tops' share of the loss: their values times the weights in their gradients."""
         return sum(
             float(torch.dot(top.values().flatten(), top.gradients().flatten()))
             for top, weight in zip(self.tops, self.node.loss_weights, strict=True)
@@ -61,14 +61,14 @@ class Step:
 
 
 def share(top: Blob, bottom: Blob, shape: Sequence[int]) -> None:
-    """Make a top the bottom's values under a shape of its own."""
+    """Make a top a view of the bottom's values, in a shape of its own."""
     if top.shape != tuple(shape):
         top.reshape(*shape)
     top.share_data(bottom)
 
 
 def assign(top: Blob, value: torch.Tensor, where: torch.device) -> None:
-    """Copy a result into a blob, which takes its shape where that is known only now."""
+    """Copy a result into a blob; reshape the blob first if the result has another size."""
     if value.numel() != top.count:
         top.reshape(*value.shape)
     top.values(where).copy_(value.reshape(top.shape))
@@ -78,14 +78,14 @@ class SilentStep(Step):
     """Silence: nothing forward, zeros backward."""
 
     def backward(self) -> None:
-        """Clear the gradients asked for."""
-        for blob, asked in zip(self.bottoms, self.need.bottoms, strict=True):
-            if asked:
+        """Set the required gradients to zero."""
+        for blob, required in zip(self.bottoms, self.need.bottoms, strict=True):
+            if required:
                 blob.gradients().zero_()
 
 
 class ViewStep(Step):
-    """The top is the bottom's memory, under another shape: the gradients too, or from the backward pass on."""
+    """A top that views the bottom's memory in another shape; the gradients too, at once or after a backward pass."""
 
     def __init__(self, node: Node, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need) -> None:
         super().__init__(node, layer, bottoms, tops, need)
@@ -102,11 +102,11 @@ class ViewStep(Step):
             self.tops[0].share_diff(self.bottoms[0])
 
     def forward(self) -> None:
-        """Share the memory again, in case it was renewed."""
+        """Share the memory again, in case the bottom has new memory."""
         self.reshape()
 
     def backward(self) -> None:
-        """Give the bottom the top's gradients, where they are not the bottom's already."""
+        """Share the top's gradients with the bottom, unless they are shared already."""
         if self.view is View.VALUES_THEN_GRADIENTS:
             self.bottoms[0].share_diff(self.tops[0])
 
@@ -120,11 +120,11 @@ class SplitStep(Step):
             share(top, self.bottoms[0], self.bottoms[0].shape)
 
     def forward(self) -> None:
-        """Share the values again, in case they were renewed."""
+        """Share the values again, in case the bottom has new memory."""
         self.reshape()
 
     def backward(self) -> None:
-        """Add the gradients up, the first two first."""
+        """Sum the gradients in Caffe's order."""
         if not self.need.bottoms[0]:
             return
         where = device()
@@ -135,9 +135,9 @@ class SplitStep(Step):
 
 
 class ParameterStep(Step):
-    """Parameter: the top is the parameter itself, gradients as well, which are thus written over, not added to.
+    """Parameter: the top shares the parameter's values and gradients, so a pass overwrites the gradients.
 
-    From the first pass on: a loss weight, which lies in the top's gradient till then, counts for nothing, as in Caffe.
+    The sharing starts with the first forward pass and discards a loss weight in the top's gradient, as in Caffe.
     """
 
     def forward(self) -> None:
@@ -150,7 +150,7 @@ class ParameterStep(Step):
 class DataStep(Step):
     """A data layer: its tops take the next batch of a source.
 
-    DummyData's constant tops are filled once; what a script writes into them stays.
+    DummyData's constant tops are filled once; values that a script writes into them stay.
     """
 
     source: DataSource
@@ -166,11 +166,11 @@ class DataStep(Step):
         """Take the next batch."""
         self._take(set(self.node.tops) - self.constant)
 
-    def _take(self, wanted: AbstractSet[str]) -> None:
+    def _take(self, names: AbstractSet[str]) -> None:
         batch = self.source.next()
         where = device()
         for name, top in zip(self.node.tops, self.tops, strict=True):
-            if name in wanted:
+            if name in names:
                 assign(top, batch[name], where)
 
 
@@ -215,16 +215,19 @@ class ModuleStep(Step):
             spec = replace(self.spec, bottoms=shapes)
             for error in self.node.layer.check(spec):
                 raise error
-            fits = [blob.shape for blob in self.layer.blobs] == [d.shape for d in self.node.layer.blobs(spec)]
-            if not fits:
-                raise spec.error("the parameters do not fit bottoms of these shapes", "bottom", shapes)
+            parameters = [blob.shape for blob in self.layer.blobs]
+            expected = [blob.shape for blob in self.node.layer.blobs(spec)]
+            if parameters != expected:
+                hint = "build another net for bottoms of these shapes"
+                problem = f"parameters do not fit these bottoms: they have shapes {parameters}, expected {expected}"
+                raise spec.error(problem, "bottom", shapes, hint, code="shape-mismatch")
             self._build(spec)
         for top, shape in zip(self.tops, self.node.layer.top_shapes(self.spec), strict=True):
             if top.shape != shape:
                 top.reshape(*shape)
 
     def forward(self) -> None:
-        """Compute the tops; keep what the way back needs."""
+        """Compute the tops; keep the tensors that the backward pass needs."""
         self.reshape()
         inputs, outputs = self._run(keep=self.need.layer and torch.is_grad_enabled())
         where = device()
@@ -244,17 +247,17 @@ class ModuleStep(Step):
             value = self.node.layer.caffe_input(self.spec, value)
             inputs.append(value.requires_grad_(keep and self.need.writes(self.node, i)))
         with torch.set_grad_enabled(keep):
-            found = self.module(*inputs)
+            result = self.module(*inputs)
         if not self.tops:
             return inputs, []
-        return inputs, list(found) if isinstance(found, tuple) else [found]
+        return inputs, list(result) if isinstance(result, tuple) else [result]
 
     def _bind(self, where: torch.device) -> None:
         """Make the module's parameters the blobs' memory."""
         memories = [where, *(blob.data_memory for blob in self.layer.blobs)]
         if len(memories) == len(self._bound) and all(a is b for a, b in zip(memories, self._bound, strict=True)):
             for blob in self.layer.blobs:
-                blob.values(where)  # brings what was written elsewhere
+                blob.values(where)  # copies writes from another device
             return
         self._params = []
         for slot, blob, learned in zip(self.node.slots, self.layer.blobs, self.need.params, strict=True):
@@ -273,7 +276,7 @@ class ModuleStep(Step):
         return [param._version for param in self._params]
 
     def backward(self) -> None:
-        """Overwrite the bottoms' gradients, add to the parameters'."""
+        """Overwrite the gradients of the bottoms and add to those of the parameters."""
         if self._kept is None or self._kept[2] != self._versions() or not any(v.requires_grad for v in self._kept[1]):
             with torch.enable_grad():
                 self._kept = (*self._run(keep=True), self._versions())
@@ -288,19 +291,19 @@ class ModuleStep(Step):
         self._reread(inputs, outputs, where)
         if inputs and not self.in_place[0] and not inputs[0].requires_grad:
             self._scratch(inputs, where)
-        found = self._gradients(inputs, outputs, where)
+        gradients = self._gradients(inputs, outputs, where)
         for value, bottom in zip(inputs, self.bottoms, strict=True):
-            if id(value) in found:
-                bottom.gradients(where).copy_(found[id(value)].view(bottom.shape))
+            if id(value) in gradients:
+                bottom.gradients(where).copy_(gradients[id(value)].view(bottom.shape))
         for value, blob, slot in zip(self._params, self.layer.blobs, self.node.slots, strict=True):
-            if id(value) in found:
+            if id(value) in gradients:
                 total = blob.gradients(where)
                 if self.node.layer.overwrites_gradient(self.spec, slot.index):
                     total.zero_()
-                total.add_(slot.blob.to_caffe(found[id(value)]))
+                total.add_(slot.blob.to_caffe(gradients[id(value)]))
 
     def _scratch(self, inputs: Sequence[torch.Tensor], where: torch.device) -> None:
-        """Do what Caffe does in a gradient that nothing asks for, on the way to that of the next bottom or blob."""
+        """Repeat Caffe's scratch writes to an unused gradient if the next bottom or parameter needs a gradient."""
         if any(value.requires_grad for value in [*inputs[1:], *self._params][:1]):
             self.node.layer.scratch_gradient(self.spec, self._memories(where))
 
@@ -310,21 +313,21 @@ class ModuleStep(Step):
     def _gradients(
         self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], where: torch.device
     ) -> dict[int, torch.Tensor]:
-        """Return the gradients there are, by the ids of inputs and parameters."""
-        wanted = [v for v in (*inputs, *self._params) if v.requires_grad]
+        """Return the gradients by the ids of inputs and parameters."""
+        leaves = [v for v in (*inputs, *self._params) if v.requires_grad]
         tops = [(value, top) for value, top in zip(outputs, self.tops, strict=True) if value.requires_grad]
-        if not tops or not wanted:
+        if not tops or not leaves:
             return {}
         seeds = [top.gradients(where).to(value.dtype).view(value.shape) for value, top in tops]
         if any(self.in_place):
             seeds = [seed.clone() for seed in seeds]
         grads: Sequence[torch.Tensor | None] = torch.autograd.grad(
-            [v for v, _ in tops], wanted, seeds, retain_graph=True, allow_unused=True
+            [v for v, _ in tops], leaves, seeds, retain_graph=True, allow_unused=True
         )
-        return {id(value): grad for value, grad in zip(wanted, grads, strict=True) if grad is not None}
+        return {id(value): grad for value, grad in zip(leaves, grads, strict=True) if grad is not None}
 
     def _reread(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], where: torch.device) -> None:
-        """Let autograd see what layers in place have left in the blobs since, where Caffe's gradient reads it."""
+        """Copy blobs that in-place layers have overwritten to the autograd graph if Caffe's gradient reads them."""
         layer = self.node.layer
         if Reads.TOP in layer.backward_reads(self.spec.param):
             outputs[0].data.copy_(self.tops[0].values(where))
@@ -334,33 +337,33 @@ class ModuleStep(Step):
 
 
 class EltwiseInPlaceStep(ModuleStep):
-    """SUM and MAX whose first bottom is the top, which Caffe clears before it reads anything.
+    """SUM and MAX whose first bottom is the top, which Caffe clears before it reads a bottom.
 
-    The gradients are written one after the other, the first over that of the top.
+    The gradients are written in order; the first overwrites the top's.
     """
 
     def forward(self) -> None:
-        """Combine what is left."""
+        """Combine the cleared top and the other bottoms."""
         self.reshape()
         where = device()
         message, value = self.node.spec.param.eltwise_param, self.tops[0].values(where)
-        others = [bottom.values(where) for bottom in self.bottoms[1:]]
+        rest = [bottom.values(where) for bottom in self.bottoms[1:]]
         if message.operation == pb.EltwiseParameter.SUM:
             self._coefficients = list(message.coeff) or [1.0] * len(self.bottoms)
             value.zero_()
-            for coefficient, other in zip(self._coefficients[1:], others, strict=True):
+            for coefficient, other in zip(self._coefficients[1:], rest, strict=True):
                 value.add_(other, alpha=coefficient)
             return
         value.fill_(torch.finfo(value.dtype).min)
-        self._source = (~(value > others[0])).long()
-        value.copy_(torch.where(self._source == 0, value, others[0]))
-        for number, other in enumerate(others[1:], 2):
+        self._source = (~(value > rest[0])).long()
+        value.copy_(torch.where(self._source == 0, value, rest[0]))
+        for number, other in enumerate(rest[1:], 2):
             larger = other > value
             self._source[larger] = number
             value.copy_(torch.where(larger, other, value))
 
     def backward(self) -> None:
-        """Write the gradients asked for."""
+        """Write the required gradients."""
         where = device()
         for number, bottom in enumerate(self.bottoms):
             if not self.need.bottoms[number]:
@@ -398,7 +401,7 @@ def _is_product(node: Node) -> bool:
 def make_step(
     node: Node, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need, *, exact: bool
 ) -> Step:
-    """Return how a layer runs."""
+    """Return the step that runs a layer."""
     if node.type == "Python":
         return PythonStep(node, layer, bottoms, tops, need)
     if node.layer.source is Source.CALLER:

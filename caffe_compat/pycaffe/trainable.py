@@ -1,4 +1,4 @@
-"""A pycaffe net as the solver trains it: its parameters are the blobs' memory, its gradients their diffs."""
+"""Adapter of a pycaffe net for the solver, which trains on the memory of its blobs and diffs."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class LearnedBlob:
 
     Attributes
     ----------
-    lr_mult, decay_mult : multipliers of the solver's rate and decay.
-    blob : its shape; no module's orientation matters here.
+    lr_mult, decay_mult : multipliers of the solver's learning rate and weight decay.
+    blob : its definition in Caffe's orientation.
     """
 
     def __init__(self, slot: Slot, blob: Blob) -> None:
         self.lr_mult, self.decay_mult = slot.lr_mult, slot.decay_mult
         self.blob: BlobDef = replace(slot.blob, transposed=False)
-        self._held = blob
-        self._seen: tuple[object, ...] = ()
+        self._source = blob
+        self._memories: tuple[object, ...] = ()
         self._tensor = torch.zeros(0)
 
     @property
     def tensor(self) -> torch.Tensor:
-        """The values; its ``grad`` is the diff. The same object as long as the memory is."""
-        where, blob = mode_device(), self._held
+        """The values, with the diff as ``grad``; the same object as long as the memory is the same."""
+        where, blob = mode_device(), self._source
         values, gradients = blob.values(where), blob.gradients(where)
-        seen = (blob.data_memory, blob.diff_memory, where)
-        if seen != self._seen:
-            self._tensor, self._seen = values, seen
+        memories = (blob.data_memory, blob.diff_memory, where)
+        if memories != self._memories:
+            self._tensor, self._memories = values, memories
         self._tensor.grad = gradients
         return self._tensor
 
@@ -54,7 +54,7 @@ class LayerwiseNet:
 
     Attributes
     ----------
-    net : what scripts know.
+    net : the net that scripts see.
     weights : the loss weight of each output blob, 0 where it has none.
     """
 
@@ -66,12 +66,12 @@ class LayerwiseNet:
 
     @property
     def graph(self) -> NetGraph:
-        """The graph it was built from."""
+        """The graph the net was built from."""
         return self.net.graph
 
     @property
     def sources(self) -> Sequence[DataSource]:
-        """What feeds it."""
+        """The sources that feed the data layers."""
         return self.net.sources
 
     def close(self) -> None:
@@ -85,17 +85,17 @@ class LayerwiseNet:
         return self._params
 
     def clear(self) -> None:
-        """Set the gradients to zero."""
+        """Set the gradients of all parameters to zero."""
         self.net.clear_param_diffs()
 
     def forward(self) -> Outputs:
-        """Run the next batch."""
+        """Run the next batch forward."""
         loss = self.net._forward(0, len(self.net.layers) - 1)
-        found = self.net.blobs_by_name
-        return {name: found[name].values() for name in self.weights}, torch.tensor(loss)
+        blobs = self.net.blobs_by_name
+        return {name: blobs[name].values() for name in self.weights}, torch.tensor(loss)
 
     def forward_backward(self) -> Outputs:
-        """Run the next batch both ways; gradients add to those there are."""
+        """Run the next batch forward and backward; add to the gradients of the parameters."""
         outputs = self.forward()
         self.net._backward(len(self.net.layers) - 1, 0)
         lines = self.net.watch.lines
@@ -105,11 +105,11 @@ class LayerwiseNet:
         return outputs
 
     def watch(self, say: Say | None) -> None:
-        """Write the mean of every blob to the log in each pass; None: no longer."""
-        self.net.watch.tell(say)
+        """Write the mean of every blob to the log in each pass; None stops the writing."""
+        self.net.watch.write_to(say)
 
     def share(self, other: LayerwiseNet) -> None:
-        """Use the parameters of another net in layers of the same names."""
+        """Share the parameters of another net's layers of the same names."""
         self.net.share_with(other.net)
 
     def load(self, path: str | PathLike[str]) -> LoadReport:

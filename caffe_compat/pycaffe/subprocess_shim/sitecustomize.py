@@ -1,7 +1,7 @@
-"""Python imports this when a process begins that a script run by caffe_compat.pycaffe has started.
+"""Start-up module of child processes of a script run by caffe_compat.pycaffe.
 
-It looks after an old ``caffe_pb2.py``, which the process may import before ``caffe``; then comes the machine's own
-sitecustomize, if there is one.
+Replaces an old ``caffe_pb2.py``, which the process may import before ``caffe``, and then runs the sitecustomize of the
+Python installation, if it has one.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ _searched = list(sys.path)
 if importlib.util.find_spec("caffe_compat") is None:  # run from a checkout
     sys.path.append(str(_folder.parents[2]))
 
-from caffe_compat.schema.pb2_fallback import install  # noqa: E402  (it had to be found first)
+from caffe_compat.schema.pb2_fallback import install  # noqa: E402  (the path must be set first)
 
 sys.path[:] = _searched
 install()

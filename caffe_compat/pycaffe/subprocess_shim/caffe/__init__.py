@@ -1,4 +1,4 @@
-"""``import caffe`` in a process that a script run by caffe_compat.pycaffe has started: leads to the package itself."""
+"""Package ``caffe`` in child processes of a script run by caffe_compat.pycaffe; imports caffe_compat.pycaffe itself."""
 
 import importlib.util
 import sys
