@@ -35,7 +35,7 @@ def make(tmp_path, monkeypatch):
     return made
 
 
-def test_a_step_is_caffes_arithmetic(make):
+def test_a_step_computes_caffes_update(make):
     solver = make()
     net = solver.net
     weight, bias = (blob.data.copy() for blob in net.params["ip"])
@@ -48,7 +48,7 @@ def test_a_step_is_caffes_arithmetic(make):
     np.testing.assert_allclose(net.params["ip"][0].diff, step, rtol=1e-5, atol=1e-6)
 
 
-def test_passes_and_apply_update_by_hand_are_a_step(make):
+def test_manual_passes_and_apply_update_equal_a_step(make):
     ours, theirs = make(), make()
     theirs.net.params["ip"][0].data[...] = ours.net.params["ip"][0].data
     for _ in range(4):
@@ -61,7 +61,7 @@ def test_passes_and_apply_update_by_hand_are_a_step(make):
     np.testing.assert_array_equal(ours.net.params["ip"][0].data, theirs.net.params["ip"][0].data)
 
 
-def test_the_update_takes_what_is_written_into_the_gradients(make):
+def test_the_update_uses_values_written_to_the_gradients(make):
     solver = make()
     weight = solver.net.params["ip"][0]
     weight.data[...], weight.diff[...] = 0, 1
@@ -89,7 +89,7 @@ def test_callbacks_see_an_iteration_begin_and_its_gradients(make):
     assert seen == ["start", True, "start", True]
 
 
-def test_iter_size_adds_up_the_gradients_of_its_passes(make):
+def test_iter_size_sums_the_gradients_of_its_passes(make):
     one, two = make(), make("iter_size: 2")
     two.net.params["ip"][0].data[...] = one.net.params["ip"][0].data
     one.step(1)
@@ -97,7 +97,7 @@ def test_iter_size_adds_up_the_gradients_of_its_passes(make):
     np.testing.assert_allclose(one.net.params["ip"][0].data, two.net.params["ip"][0].data, rtol=1e-6)
 
 
-def test_solve_trains_tests_and_leaves_a_snapshot(make, tmp_path):
+def test_solve_trains_tests_and_writes_a_snapshot(make, tmp_path):
     solver = make()
     before = float(solver.net.forward()["loss"])
     solver.solve()
@@ -107,7 +107,7 @@ def test_solve_trains_tests_and_leaves_a_snapshot(make, tmp_path):
     np.testing.assert_array_equal(solver.test_nets[0].params["ip"][0].data, solver.net.params["ip"][0].data)
 
 
-def test_a_run_goes_on_from_its_snapshot(make, tmp_path):
+def test_a_run_resumes_from_its_snapshot(make, tmp_path):
     ours, theirs = make(), make()
     ours.step(3)
     ours.snapshot()
@@ -129,7 +129,7 @@ def test_weights_of_a_solver_can_be_shared_with_any_net(make):
     np.testing.assert_array_equal(net.params["ip"][0].data, solver.net.params["ip"][0].data)
 
 
-def test_a_net_whose_memory_was_exchanged_goes_on_training(make):
+def test_a_net_whose_memory_was_replaced_continues_training(make):
     solver = make()
     other = caffe.Net("net.prototxt", caffe.TRAIN)
     solver.step(1)
@@ -167,12 +167,13 @@ def test_a_class_has_its_own_type_whatever_the_file_says(make):
     assert make('type: "Adam"').param.type == "SGD"
 
 
-def test_what_cannot_be_is_an_exception(make, tmp_path):
+def test_missing_files_and_unknown_types_are_exceptions(make, tmp_path):
     make()
     with pytest.raises(RuntimeError, match="Could not open file nowhere.prototxt"):
         caffe.get_solver("nowhere.prototxt")
     (tmp_path / "odd.prototxt").write_text('net: "net.prototxt" type: "Adams"')
-    with pytest.raises(SolverError, match="did you mean 'Adam'"):
+    with pytest.raises(SolverError) as caught:
         caffe.get_solver("odd.prototxt")
+    assert (caught.value.code, caught.value.hint) == ("name-unknown", "did you mean 'Adam'?")
     with pytest.raises(RuntimeError, match="Could not open file none.solverstate"):
         make().restore("none.solverstate")
