@@ -1,4 +1,4 @@
-"""HDF5 training files from the crops that `prepare` left: train.h5, test.h5 and the lists that name them."""
+"""HDF5 training files from prepared crops: train.h5, test.h5 and their lists for HDF5Data."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from matlab_ports.randstream import RandStream
 
 RESULTS = "h5.json"
 CROPS = Path("data") / "raw_data"
-SIDE = 96  # of a crop
-OWN = "_own"  # ends the names of folders of crops that are smaller
+SIDE = 96  # height and width of a crop, in pixels
+OWN = "_own"  # suffix of folders with crops at their own, smaller size
 Say = Callable[[str], None]
-_PARTITION = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
+_PARTITION = {"train": "train", "test": "dev"}  # Caffe's TEST phase reads the development recordings
 
 
 @dataclasses.dataclass(frozen=True)
 class H5Settings:
-    """What to make.
+    """Settings of the training files.
 
     Attributes
     ----------
-    source : the crops to take, a folder of ROOT/data/raw_data: ``HQ``, ``LR3``, ...
-    name : the folder for the files, below ROOT/h5_files; by default as the settings say: ``HQ``, ``mix_3_4_6``.
+    source : the folder of crops in ROOT/data/raw_data: ``HQ``, ``LR3``, ...
+    name : the folder of the files in ROOT/h5_files; by default derived from the settings: ``HQ``, ``mix_3_4_6``.
     train, test : names of recordings; by default those of the partitions train and dev.
-    options : generate_h5's.
-    seed : of the random stream; 0 is a MATLAB just started, as the scripts found it.
-    chunk : samples per chunk; the authors' batch.
-    train_statistics : the test file is centred and divided by the mean and the standard deviation of the training file
-        (the script takes each file's own).
+    options : options of generate_h5.
+    seed : of the random stream; 0 is MATLAB's state at startup, as in the authors' scripts.
+    chunk : samples per chunk; by default the authors' batch size.
+    train_statistics : normalize the test file with the mean and standard deviation of the training file (the script
+        uses those of each file).
     """
 
     source: str = "HQ"
@@ -64,7 +64,7 @@ class H5Settings:
         parts = (
             [f"mix_{mixed}" if self.source == "HQ" else f"{self.source}_mix_{mixed}"] if options.mix else [self.source]
         )
-        said = {
+        suffixes = {
             "and_clean": options.keep_clean,
             f"epochs{options.mix_epochs}": options.mix_epochs > 1,
             "mirrored": options.augmentation and not options.keep_unflipped,
@@ -75,7 +75,7 @@ class H5Settings:
             f"{options.triplets}_triplets": options.mode == "multi",
             f"seed{self.seed}": bool(self.seed),
         }
-        return "_".join(parts + [word for word, wanted in said.items() if wanted])
+        return "_".join(parts + [suffix for suffix, applies in suffixes.items() if applies])
 
 
 def make_h5(
@@ -86,21 +86,21 @@ def make_h5(
     fresh: bool = False,
     say: Say = print,
 ) -> dict[str, Any]:
-    """Write ROOT/h5_files/NAME/{train.h5,test.h5,train.txt,test.txt}; go on from an interrupted run.
+    """Write ROOT/h5_files/NAME/{train.h5,test.h5,train.txt,test.txt}; resume an interrupted run.
 
-    The random numbers of the test file are those after the training file's, as when the authors' script runs.
+    The test file's random numbers follow the training file's, as in the authors' script.
 
     Parameters
     ----------
-    out : ROOT, with data/raw_data below it.
-    settings : what to make; by default the authors' HQ files.
-    partitions : of the recordings; by default as they were named to prepare, or as AVEC's names say.
-    fresh : make everything again.
-    say : takes a line for the user at a time.
+    out : ROOT, which contains data/raw_data.
+    settings : by default those of the authors' HQ files.
+    partitions : of the recordings; by default those stored by prepare, else those of AVEC's names.
+    fresh : rewrite existing files.
+    say : called with each line for the user.
 
     Returns
     -------
-    What was made, as in the folder's h5.json: per phase the recordings, samples, files.
+    The content of the folder's h5.json: recordings, samples and files per phase.
 
     Raises
     ------
@@ -110,21 +110,21 @@ def make_h5(
     out, settings = Path(out), settings or H5Settings()
     parts = partitions or stored_partitions(out / "data")
     crops = {phase: _crops(out, settings, phase, parts) for phase in _PARTITION}
-    _require_apart(settings, crops)
-    made = _common_preparation([path for paths in crops.values() for path in paths])
+    _require_disjoint(settings, crops)
+    preparation = _common_preparation([path for paths in crops.values() for path in paths])
     folder = out / "h5_files" / settings.folder()
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder / RESULTS, root=folder)
     if not fresh and journal.details.get("settings", _plain(settings)) != _plain(settings):
         say(f"{folder} holds files of other settings, which are replaced; --name keeps both")
-    results: dict[str, Any] = {"folder": str(folder.resolve()), "settings": _plain(settings), **made}
+    results: dict[str, Any] = {"folder": str(folder.resolve()), "settings": _plain(settings), **preparation}
     stream, options = RandStream(settings.seed), settings.options
     for phase, paths in crops.items():
         if phase == "test" and settings.train_statistics:
             options = dataclasses.replace(options, mean=results["train"]["mean"], std=results["train"]["std"])
         all_settings = _plain(dataclasses.replace(settings, options=options))
-        made_from = fingerprint([stamps(paths), all_settings, stream.position])
-        if journal.is_done(phase, made_from) and not fresh:
+        inputs = fingerprint([stamps(paths), all_settings, stream.position])
+        if journal.is_done(phase, inputs) and not fresh:
             with contents_of(journal.path):
                 earlier = journal.details[phase]
                 say(f"{phase}: {earlier['written']} samples are there already")
@@ -138,58 +138,58 @@ def make_h5(
                 paths, _side(settings, paths), folder / phase, settings.chunk, options, stream=stream, resume=not fresh
             )
             results[phase], files = _phase(paths, written), list(written.savepaths)
-            say(_told(phase, written, settings))
+            say(_summary(phase, written, settings))
         write_list(files, folder / f"{phase}.txt")
         journal.details.update(results)
-        journal.note(phase, made_from, files)  # a killed run need not make the training file again
+        journal.note(phase, inputs, files)  # a killed run keeps the finished training file
     return results
 
 
 def named_apart(source: Path, target: Path, suffix: str) -> None:
-    """Write a file that refers to another one's sets, under their names and under names with a suffix.
+    """Write a file that links to another file's datasets, under their names and under names with a suffix.
 
-    HDF5Data looks for its tops' names; a net with several of these layers needs other names in each one's file.
+    HDF5Data reads the datasets named after its tops; a net with several HDF5Data layers needs distinct names per file.
     """
 
     def link(file: h5py.File) -> None:
         for name in ("data", "label"):
-            for called in (name, f"{name}{suffix}"):
-                file[called] = h5py.ExternalLink(source.relative_to(target.parent).as_posix(), f"/{name}")
+            for alias in (name, f"{name}{suffix}"):
+                file[alias] = h5py.ExternalLink(source.relative_to(target.parent).as_posix(), f"/{name}")
 
     with new_hdf5(target) as writer:
         writer.do(link)
 
 
 def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) -> list[Path]:
-    """The MAT-files of a phase, all there, in natural order unless named."""
+    """Return the existing MAT-files of a phase, in natural order or in the order of the settings."""
     folder = out / CROPS / settings.source
     if not folder.is_dir():
         present = sorted(path.name for path in (out / CROPS).glob("*") if path.is_dir())
         hint = f"choose one of {', '.join(present)}" if present else "run `lq-emotion prepare` first"
         raise FileError("no crops", code="not-prepared", file=folder, hint=hint)
-    known = {path.stem: path for path in sorted(folder.glob("*.mat"), key=lambda path: natural_order(path.stem))}
-    wanted: Sequence[str] = getattr(settings, phase)
-    if not wanted:
-        wanted = partitions.members(_PARTITION[phase], known)
-        _require_whole(out, partitions, set(known), phase)
-    if not wanted:
-        choice = f"choose some of {', '.join(known)} with --{phase}"
-        hint = choice if known else "run `lq-emotion prepare` first"
+    files = {path.stem: path for path in sorted(folder.glob("*.mat"), key=lambda path: natural_order(path.stem))}
+    names: Sequence[str] = getattr(settings, phase)
+    if not names:
+        names = partitions.members(_PARTITION[phase], files)
+        _require_complete(out, partitions, set(files), phase)
+    if not names:
+        choice = f"choose some of {', '.join(files)} with --{phase}"
+        hint = choice if files else "run `lq-emotion prepare` first"
         raise FileError("no recording in this partition", code="empty", file=folder, field=_PARTITION[phase], hint=hint)
-    for name in wanted:
-        if name not in known:
-            hint = did_you_mean(name, known) or f"the recordings are {', '.join(known)}"
+    for name in names:
+        if name not in files:
+            hint = did_you_mean(name, files) or f"the recordings are {', '.join(files)}"
             raise DataError(
                 "no crops of this recording", code="name-unknown", file=folder, field=phase, value=name, hint=hint
             )
-    return [known[name] for name in dict.fromkeys(wanted)]
+    return [files[name] for name in dict.fromkeys(names)]
 
 
 def _common_preparation(paths: Sequence[Path]) -> dict[str, Any]:
     """Return the dimension of the labels and their delay in seconds, which all recordings must share."""
     for what, read in (("labels", read_label_name), ("delay", read_delay)):
-        first, *others = paths
-        for path in others:
+        first, *rest = paths
+        for path in rest:
             if read(path) != read(first):
                 raise DataError(
                     f"{first.name} was prepared with {read(first)}", code="mismatch", file=path, field=what,
@@ -205,12 +205,12 @@ def _side(settings: H5Settings, paths: Sequence[Path]) -> int:
         return frames.shape[0]
 
 
-def _require_whole(out: Path, partitions: Partitions, known: set[str], phase: str) -> None:
-    """Refuse to leave out in silence what `prepare` failed on."""
+def _require_complete(out: Path, partitions: Partitions, stems: set[str], phase: str) -> None:
+    """Raise DataError if `prepare` failed on a recording of this phase."""
     prepared = read_json(out / "data" / "prepare.json") or {}
     with contents_of(out / "data" / "prepare.json"):
-        names = [one["name"] for one in prepared.get("recordings", [])]
-        lacking = [name for name in partitions.members(_PARTITION[phase], names) if name not in known]
+        names = [entry["name"] for entry in prepared.get("recordings", [])]
+        lacking = [name for name in partitions.members(_PARTITION[phase], names) if name not in stems]
     if lacking:
         raise DataError(
             f"preparation of {', '.join(lacking)} failed; the {phase}ing file would be incomplete",
@@ -219,7 +219,7 @@ def _require_whole(out: Path, partitions: Partitions, known: set[str], phase: st
         )  # fmt: skip
 
 
-def _require_apart(settings: H5Settings, crops: dict[str, list[Path]]) -> None:
+def _require_disjoint(settings: H5Settings, crops: dict[str, list[Path]]) -> None:
     both = [path.stem for path in crops["train"] if path in crops["test"]]
     if both:
         raise DataError("also given to train", code="conflict", field="test", value=both[0])
@@ -239,7 +239,7 @@ def _phase(paths: Sequence[Path], written: WrittenH5) -> dict[str, Any]:
     }
 
 
-def _told(phase: str, written: WrittenH5, settings: H5Settings) -> str:
+def _summary(phase: str, written: WrittenH5, settings: H5Settings) -> str:
     dropped = written.samples - written.written
     rest = f"; {dropped} that fill no chunk of {settings.chunk} were dropped" if dropped else ""
     resumed = f"; {written.resumed} of them were there from an interrupted run" if written.resumed else ""
@@ -247,7 +247,7 @@ def _told(phase: str, written: WrittenH5, settings: H5Settings) -> str:
 
 
 def _plain(settings: H5Settings) -> dict[str, Any]:
-    """The settings as JSON reads them back."""
+    """Return the settings as JSON reads them back."""
     plain = dataclasses.asdict(settings)
     plain["options"]["mix_lr"] = list(settings.options.mix_lr)
     return {**plain, "train": list(settings.train), "test": list(settings.test)}

@@ -1,4 +1,4 @@
-"""All recordings of a tree to crops, several at a time; what an interrupted run left is gone on from."""
+"""Crops of all recordings of a tree, several at a time; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -46,54 +46,54 @@ def prepare(
     fresh: bool = False,
     say: Say = print,
 ) -> list[Outcome]:
-    """Make the crops of recordings. One that fails does no harm to the others.
+    """Make the crops of recordings; a recording that fails does not stop the rest.
 
     Parameters
     ----------
     recordings : an AVEC 2016 or RECOLA tree.
     out : ROOT, the folder of all results (the authors' CAFFE_EMOTION); `avec.layout.dimension_root` gives arousal's.
-    settings : what to make; by default what the authors made.
+    settings : by default the authors'.
     layout : of the tree; see `find_recordings`.
     names : recordings to prepare; by default all that have labels.
-    partitions : which recordings are trained with and scored, kept beside the crops; by default what is kept there, or
-        what AVEC's names say.
+    partitions : recordings for training and for scoring, stored beside the crops; by default those stored there, else
+        those of AVEC's names.
     boxes : a folder with face boxes, NAME.mat or NAME.csv.
-    jobs : recordings at a time, each in a process; None leaves it to an enclosing `joblib.parallel_config`, whose
-        backend may be a cluster's. Every worker must see the folders.
-    fresh : make everything again.
-    say : takes a line for the user at a time.
+    jobs : recordings at a time, each in a process; None uses an enclosing `joblib.parallel_config`, whose backend may
+        be a cluster. Every worker needs access to the folders.
+    fresh : rewrite existing results.
+    say : called with each line for the user.
 
     Returns
     -------
-    One outcome for each, in natural order. ROOT/data/prepare.json holds them, and those of earlier runs.
+    One outcome per recording, in natural order. ROOT/data/prepare.json contains them and those of earlier runs.
 
     Raises
     ------
     CaffeCompatError, OSError
-        Nothing can be begun: there is no such tree or recording, or ROOT cannot be written to.
+        The tree or a recording does not exist, or ROOT is not writable.
     """
     out, settings = Path(out).resolve(), settings or Settings()
     scales = tuple(dict.fromkeys(settings.scales))
     if any(scale < 2 for scale in scales) or scales != settings.scales:
         raise DataError("factors must differ and be at least 2", code="invalid", field="scales", value=settings.scales)
     shared = shared_root(out, settings.dimension)
-    found = find_recordings(recordings, layout, dimension=settings.dimension, skip=[shared])
-    chosen = select_recordings(found, names) if names else _labelled(found, out, say)
+    available = find_recordings(recordings, layout, dimension=settings.dimension, skip=[shared])
+    chosen = select_recordings(available, names) if names else _labelled(available, out, say)
     if shared != out:
-        chosen = [_with_boxes(one, shared) for one in chosen]
+        chosen = [_with_boxes(recording, shared) for recording in chosen]
     box_folder = None if boxes is None else Path(boxes).resolve()
     if box_folder is not None and not box_folder.is_dir():
         raise FileError("no such folder", code="file-missing", file=box_folder, field="boxes")
     if partitions is not None:
-        partitions.require_known([one.name for one in found], Path(recordings), "train", "dev")
+        partitions.require_known([recording.name for recording in available], Path(recordings), "train", "dev")
     _require_writable(out)
     if partitions is not None:
-        write_partitions(partitions, [one.name for one in found], out / "data")
+        write_partitions(partitions, [recording.name for recording in available], out / "data")
     say(f"{len(chosen)} recordings to {out}")
     outcomes = []
     for outcome in _outcomes(chosen, out, settings, box_folder, jobs, fresh=fresh):
-        with tqdm.external_write_mode():  # the line does not run into a bar
-            say(told(outcome))
+        with tqdm.external_write_mode():  # keeps the line apart from a progress bar
+            say(summary(outcome))
         outcomes.append(outcome)
     outcomes.sort(key=lambda outcome: natural_order(outcome.name))
     _store(out, outcomes)
@@ -101,14 +101,15 @@ def prepare(
 
 
 def _with_boxes(recording: Recording, shared: Path) -> Recording:
-    """Take the face boxes that were found when the other dimension was prepared: the faces are the same."""
+    """Reuse the face boxes of the other dimension: the faces are the same."""
     path = shared / "data" / "bbox" / f"{recording.name}.mat"
     return replace(recording, boxes=path) if recording.boxes is None and path.is_file() else recording
 
 
-def _labelled(found: Sequence[Recording], out: Path, say: Say) -> list[Recording]:
-    chosen = [one for one in found if one.labelled or (out / "data" / "gsd" / f"{one.name}.mat").is_file()]
-    unlabelled = [one.name for one in found if one not in chosen]
+def _labelled(recordings: Sequence[Recording], out: Path, say: Say) -> list[Recording]:
+    labels = out / "data" / "gsd"
+    chosen = [item for item in recordings if item.labelled or (labels / f"{item.name}.mat").is_file()]
+    unlabelled = [item.name for item in recordings if item not in chosen]
     if not chosen:
         raise DataError(
             f"none of {len(unlabelled)} recordings has labels",
@@ -123,7 +124,7 @@ def _labelled(found: Sequence[Recording], out: Path, say: Say) -> list[Recording
 def _outcomes(
     recordings: Sequence[Recording], out: Path, settings: Settings, boxes: Path | None, jobs: int | None, *, fresh: bool
 ) -> Iterator[Outcome]:
-    """Each outcome when it is there."""
+    """Yield each outcome as it completes."""
     if jobs == 1 or len(recordings) == 1:
         for number, recording in enumerate(recordings, 1):
             title = f"{recording.name} ({number}/{len(recordings)})"
@@ -142,19 +143,19 @@ def _outcomes(
         for outcome in tqdm(results, total=len(recordings), unit=" recordings", disable=None, leave=False):
             done.add(outcome.name)
             yield outcome
-    except Exception as error:  # noqa: BLE001 (prepare_one raises nothing: these are the backend's, of any kind)
+    except Exception as error:  # noqa: BLE001 (prepare_one raises nothing: these are errors of the backend)
         problem = f"its worker was lost ({type(error).__name__}), perhaps for want of memory: fewer --jobs take less"
-        yield from (Outcome(one.name, "failed", error=problem) for one in recordings if one.name not in done)
+        yield from (Outcome(item.name, "failed", error=problem) for item in recordings if item.name not in done)
 
 
 def _frames_to_do(recording: Recording, out: Path, boxes: Path | None) -> int | None:
-    """How far the bar goes: faces are looked for in a pass of its own, unless boxes are there."""
+    """Return the total of the progress bar: without boxes, detection takes a second pass over the frames."""
     try:
         frames = len(frame_times(recording.frame_time)) if recording.frame_time else None
     except CaffeCompatError:
-        return None  # the recording's error will be told
-    there = boxes or recording.boxes or (out / "data" / "bbox" / f"{recording.name}.mat").is_file()
-    return frames if there or frames is None else 2 * frames
+        return None  # preparing the recording reports the error
+    has_boxes = boxes or recording.boxes or (out / "data" / "bbox" / f"{recording.name}.mat").is_file()
+    return frames if has_boxes or frames is None else 2 * frames
 
 
 @contextlib.contextmanager
@@ -173,8 +174,8 @@ def _require_writable(out: Path) -> None:
         raise FileError("no write permission", code="file-unwritable", file=out / "data", hint="choose another --out")
 
 
-def told(outcome: Outcome) -> str:
-    """Return one line about a recording."""
+def summary(outcome: Outcome) -> str:
+    """Return the line about a recording for the user."""
     if outcome.status == "failed":
         return f"{outcome.name}: {outcome.error}"
     when = "done before" if outcome.before else f"{outcome.seconds:.1f} s"
@@ -202,7 +203,7 @@ _COLUMNS = {
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Return what became of the recordings, as a table of text."""
+    """Return the outcomes as a table of text."""
     rows = [list(_COLUMNS)]
     for outcome in outcomes:
         failed = [outcome.name, "failed", *[""] * (len(_COLUMNS) - 2)]

@@ -1,4 +1,4 @@
-"""One recording from its video to its crops: labels, face boxes, crops, pictures; each step noted in its journal."""
+"""One recording from video to crops: labels, face boxes, crops, previews; its journal notes each step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from matlab_ports import PortError
 from matlab_ports._recordings.labels import DELAY
 from matlab_ports._recordings.prepare_recording import Luma, Prepared, prepare_recording
 
-VERSION = 3  # of what is made; another one makes what is there unusable
+VERSION = 3  # of the results; results of another version are made again
 JOURNALS = Path("data") / "journal"
 Progress = Callable[[int], None]
 Doubles = npt.NDArray[np.float64]
@@ -37,19 +37,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What to make of every recording; the defaults are the authors'.
+    """Settings of the preparation; the defaults are the authors'.
 
     Attributes
     ----------
-    scales : low-resolution variants to make beside HQ: 3 writes LR3, each crop made 1/3 as large and 96 x 96 again.
-    dimension : whose labels.
-    labels : the package's gold standard, or one rebuilt from the raters; see `avec.gold.gold_standard`.
-    delay : seconds by which the gold standard is late: the crops' labels are shifted back by it, and the crops say so.
-        The authors' are not. data/gsd holds the gold standard as it is.
-    smallest : a face is kept where its box is larger than this, in pixels, both ways.
-    version : of the MAT-files with crops; ``-v6`` is read frame by frame without inflating.
+    scales : factors of low-resolution variants beside HQ: 3 writes LR3, crops reduced by 3 and enlarged to 96 x 96.
+    dimension : of the labels.
+    labels : the package's gold standard, or a gold standard computed from the raters; see `avec.gold.gold_standard`.
+    delay : delay of the gold standard in seconds: the crops' labels are shifted back by it, and the MAT-files store it.
+        The authors do not shift. data/gsd contains the unshifted gold standard.
+    smallest : a face is used if its box is wider and higher than this, in pixels.
+    version : of the MAT-files with crops; ``-v6`` is uncompressed and can be read frame by frame.
     luma : see `matlab_ports.prepare_dataset`.
-    boxes : how faces are found where no boxes are given.
+    boxes : settings of face detection, used without given boxes.
     pictures : draw a contact sheet of the crops and the trace of the labels.
     """
 
@@ -66,17 +66,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a recording.
+    """The result of preparing a recording.
 
     Attributes
     ----------
     status : ``done``, or ``failed`` with the `error`.
-    rows : frames the table of times tells of; all were looked at.
-    kept, no_face, small : of these, in the result; without a face; with a box too small.
-    held : of those with a face, where the box is a neighbour's as none was found.
-    boxes : where the boxes come from.
-    unread : the video goes on after the last of the times.
-    before : it was done by an earlier run.
+    rows : frames in the table of frame times.
+    kept, no_face, small : of these, frames with a crop, without a face, and with a box that is too small.
+    held : of those with a face, frames without a detection, which use a neighbour's box.
+    boxes : origin of the boxes.
+    unread : the video has frames after the last of the times.
+    before : an earlier run prepared the recording.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Paths:
-    """Where one recording's results go."""
+    """The paths of one recording's results."""
 
     out: Path
     name: str
@@ -105,7 +105,7 @@ class Paths:
         return self.out / "data" / kind / f"{self.name}.mat"
 
     def picture(self, kind: str) -> Path:
-        """Return the picture of a kind: ``crops``, ``labels``."""
+        """Return the preview of a kind: ``crops``, ``labels``, ``boxes``."""
         return self.out / "data" / "pictures" / f"{self.name}_{kind}.png"
 
     def crops(self, scale: int) -> Path:
@@ -122,16 +122,16 @@ def prepare_one(
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Make the crops of one recording, or tell that they are there; an error is told in the outcome, not raised.
+    """Make the crops of one recording unless they exist; the outcome reports errors, none is raised.
 
     Parameters
     ----------
     recording : its files.
     out : ROOT, the folder of all results.
-    settings : what to make.
+    settings : of the preparation.
     boxes : a folder with boxes as NAME.mat or NAME.csv.
-    fresh : make everything again.
-    progress : called with the number of frames dealt with since the last call.
+    fresh : rewrite existing results.
+    progress : called with the number of frames processed since the last call.
     """
     begun = time.monotonic()
     journal = None
@@ -140,7 +140,7 @@ def prepare_one(
         outcome = _Work(recording, out, settings, boxes, journal, progress).run(fresh=fresh)
     except (CaffeCompatError, PortError, OSError) as error:
         problem = str(error)
-    except Exception as error:  # noqa: BLE001 (the other recordings go on whatever happens to this one)
+    except Exception as error:  # noqa: BLE001 (an error must not stop the other recordings)
         problem = f"{type(error).__name__}: {error}"
         _log.error("%s\n%s", recording.name, traceback.format_exc())
     else:
@@ -152,7 +152,7 @@ def prepare_one(
 
 
 def journal_of(out: Path, name: str) -> Journal:
-    """Return the journal of what was made of a recording.
+    """Return the journal of a recording.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def journal_of(out: Path, name: str) -> Journal:
 
 
 def earlier_outcome(journal: Journal) -> Outcome | None:
-    """Return what became of a recording in the last run, as its journal says.
+    """Return the outcome of a recording in the last run, from its journal.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def _note_failure(journal: Journal, failed: Outcome) -> None:
     journal.details["outcome"] = asdict(failed)
     try:
         journal.write()
-    except (CaffeCompatError, OSError) as error:  # the disk that failed the recording is often the journal's
+    except (CaffeCompatError, OSError) as error:  # a full disk fails both the recording and its journal
         _log.info("the journal could not be written: %s", error)
 
 
@@ -226,8 +226,8 @@ class _Work:
 
     def _require_files(self) -> None:
         recording = self._recording
-        wanted = {"video": recording.video, "table of frame times": recording.frame_time}
-        lacking = [name for name, path in wanted.items() if path is None]
+        required = {"video": recording.video, "table of frame times": recording.frame_time}
+        lacking = [name for name, path in required.items() if path is None]
         if not recording.labelled and not self._paths.mat("gsd").is_file():
             lacking.append("gold standard nor raters' traces")
         if lacking:
@@ -241,21 +241,21 @@ class _Work:
         self._video, self._video_times = recording.video, recording.frame_time
 
     def _fingerprint(self) -> str:
-        """Return what identifies all that the results depend on; a gsd.mat or bbox.mat of the user's is an input."""
+        """Return a fingerprint of all inputs, including a user's own gsd.mat or bbox.mat."""
         users = [path for path in map(self._paths.mat, ("gsd", "bbox")) if not self._journal.wrote(path)]
         recording = self._recording
         inputs = [recording.video, recording.frame_time, recording.gold, recording.ratings, self._given, *users]
         return fingerprint([VERSION, asdict(self._settings), stamps(inputs)])
 
     def _gold(self, times: Doubles) -> GoldStandard:
-        """Return the labels, one for every frame at least: the user's gsd.mat, or the package's, which is stored."""
+        """Return the labels of all frames: from the user's gsd.mat, or from the package, stored as gsd.mat."""
         path = self._paths.mat("gsd")
         if path.is_file() and not self._journal.wrote(path):
             gold = read_gsd(path)
         else:
             gold = load_gold_standard(self._recording, self._settings.labels)
-        found = match_times(times, gold.time, what="gold standard", where=gold.path)
-        missing = np.isnan(self._shifted(gold)[found])
+        rows = match_times(times, gold.time, what="gold standard", where=gold.path)
+        missing = np.isnan(self._shifted(gold)[rows])
         if missing.any():
             first = ", ".join(f"{value:.2f}" for value in times[missing][:5])
             raise DataError(
@@ -287,11 +287,11 @@ class _Work:
             self._written.append(path)
             stored = boxes_of(self._video, times, self._settings.boxes, given=path, progress=self._progress)
             return stored._replace(held=held, source=source)
-        found = boxes_of(self._video, times, self._settings.boxes, given=self._given, progress=self._progress)
+        boxes = boxes_of(self._video, times, self._settings.boxes, given=self._given, progress=self._progress)
         path.parent.mkdir(parents=True, exist_ok=True)
-        found.write(path)
-        self._note("boxes", made_from, [path], held=found.held, source=found.source)
-        return found
+        boxes.write(path)
+        self._note("boxes", made_from, [path], held=boxes.held, source=boxes.source)
+        return boxes
 
     def _crop(self, times: Doubles, gold: GoldStandard, boxes: Boxes) -> Prepared:
         save = {scale: self._paths.crops(scale) for scale in (1, *self._settings.scales)}
@@ -317,14 +317,14 @@ class _Work:
         contact_sheet(crops, sheet)
         label_trace(crops, trace, gold=gold)
         drawn = [sheet, trace]
-        if boxes.source == FOUND:  # to be looked at; it takes another pass through the video
+        if boxes.source == FOUND:  # to be checked by eye; takes another pass over the video
             drawn.append(self._paths.picture("boxes"))
             box_overlay(self._video, boxes.bbox, drawn[-1])
         self._note("pictures", self._fingerprint(), drawn)
 
 
 def _given_boxes(recording: Recording, folder: Path | None) -> Path | None:
-    """The file of boxes the user points to; those beside the recordings where he points nowhere."""
+    """Return the recording's file of boxes in the user's folder, or beside the recording without such a folder."""
     if folder is None:
         return recording.boxes
     for name in (recording.name, recording.participant):

@@ -26,8 +26,8 @@ def command(*argv):
 
 
 def drawn(out, frames):
-    told = ("--train", 1, "--dev", 1, "--frames", frames, "--size", "240x240", "--seed", 2)
-    assert command("make-recordings", "--out", out, *told) == 0
+    options = ("--train", 1, "--dev", 1, "--frames", frames, "--size", "240x240", "--seed", 2)
+    assert command("make-recordings", "--out", out, *options) == 0
     return out
 
 
@@ -42,7 +42,7 @@ def prepare(recordings, root, *more):
 
 @pytest.fixture(scope="module")
 def root(recordings, tmp_path_factory):
-    """Both dimensions of the drawn recordings; faces are looked for once."""
+    """Both dimensions of the drawn recordings; faces are detected once."""
     root = tmp_path_factory.mktemp("root") / "root"
     assert prepare(recordings, root, "--boxes", recordings / "synthetic_face_boxes") == 0
     before = hashes(root)
@@ -56,7 +56,7 @@ def hashes(folder):
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_both_dimensions_are_drawn_and_have_nothing_to_do_with_each_other(recordings):
+def test_both_dimensions_are_drawn_and_uncorrelated(recordings):
     for name in ("train_1", "dev_1"):
         folders = (recordings / "ratings_gold_standard" / dimension for dimension in ("valence", "arousal"))
         valence, arousal = (read_gold(folder / f"{name}.arff").gsd for folder in folders)
@@ -68,7 +68,7 @@ def test_both_dimensions_are_drawn_and_have_nothing_to_do_with_each_other(record
     assert abs(np.corrcoef(signals.valence, signals.arousal)[0, 1]) < 0.15
 
 
-def test_a_face_shows_each_dimension_in_a_way_of_its_own():
+def test_a_face_shows_each_dimension_in_different_pixels():
     calm = Expression(0.0, 0.0, 0.0, (0.0, 0.0))
     for seed in range(4):
         person = make_person(np.random.default_rng(seed))
@@ -80,7 +80,7 @@ def test_a_face_shows_each_dimension_in_a_way_of_its_own():
         assert abs(np.corrcoef(*changes)[0, 1]) < 0.7
 
 
-def test_both_lie_side_by_side_on_the_same_faces(root):
+def test_both_dimensions_share_the_same_crops(root):
     valence, arousal = (loadmat(root / part / "data/raw_data/HQ/dev_1.mat") for part in ("", "arousal"))
     assert "arousal" not in valence
     assert "valence" not in arousal
@@ -88,7 +88,7 @@ def test_both_lie_side_by_side_on_the_same_faces(root):
     assert arousal["arousal"].shape == valence["valence"].shape
     assert (arousal["arousal"] != valence["valence"]).any()
     outcomes = json.loads((root / "arousal/data/prepare.json").read_text())["recordings"]
-    assert {one["boxes"] for one in outcomes} == {"train_1.mat", "dev_1.mat"}  # ROOT/data/bbox
+    assert {outcome["boxes"] for outcome in outcomes} == {"train_1.mat", "dev_1.mat"}  # ROOT/data/bbox
 
 
 def test_training_files_and_scores_are_of_the_dimension(root, tmp_path):
@@ -152,8 +152,8 @@ def test_crops_of_both_dimensions_are_not_mixed(root, tmp_path, capsys):
     (folder / "train_1.mat").symlink_to(root / "data/raw_data/HQ/train_1.mat")
     (folder / "dev_1.mat").symlink_to(root / "arousal/data/raw_data/HQ/dev_1.mat")
     assert command("h5", "--out", tmp_path, "--chunk", 8) == 1
-    told = capsys.readouterr().err
-    assert all(part in told for part in ("dev_1.mat", "labels = 'arousal'", "valence"))
+    message = capsys.readouterr().err
+    assert all(part in message for part in ("dev_1.mat", "labels = 'arousal'", "valence"))
     (folder / "dev_1.mat").unlink()
     both = {"valence": np.zeros(3), "arousal": np.zeros(3), "video": np.zeros((96, 96, 3)), "video_time": np.arange(3)}
     savemat(folder / "dev_1.mat", both)

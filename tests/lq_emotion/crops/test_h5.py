@@ -39,9 +39,7 @@ def contents(path):
         return file["data"][:], file["label"][:]
 
 
-def test_the_files_are_those_of_the_scripts_session_the_test_files_random_numbers_after_the_training_files(
-    root, tmp_path
-):
+def test_the_test_files_random_numbers_follow_the_training_files_as_in_the_script(root, tmp_path):
     made = make_h5(root, H5Settings(**SMALL), say=quiet)
     crops = root / "data" / "raw_data" / "HQ"
     stream = RandStream()
@@ -63,14 +61,14 @@ def test_the_files_are_those_of_the_scripts_session_the_test_files_random_number
     assert (made["train"]["samples"], made["train"]["written"], made["test"]["written"]) == (33, 32, 8)
 
 
-def test_the_lists_name_the_files_as_hdf5data_reads_them_relative_to_the_list(root):
+def test_the_lists_name_the_files_relative_to_the_list(root):
     make_h5(root, H5Settings(**SMALL), say=quiet)
     folder = root / "h5_files" / "HQ"
     assert (folder / "train.txt").read_text() == "./train.h5\n"
     assert (folder / "test.txt").read_text() == "./test.h5\n"
 
 
-def test_recordings_may_be_named_and_none_may_be_in_both(root):
+def test_recordings_can_be_chosen_but_not_for_both_phases(root):
     made = make_h5(root, H5Settings(train=("P16", "train_2"), test=("train_1",), **SMALL), say=quiet)
     assert made["train"]["recordings"] == ["P16", "train_2"]
     assert made["test"]["recordings"] == ["train_1"]
@@ -80,7 +78,7 @@ def test_recordings_may_be_named_and_none_may_be_in_both(root):
         make_h5(root, H5Settings(train=("train_3",), **SMALL), say=quiet)
 
 
-def test_what_is_there_is_not_made_again_unless_something_changed(root):
+def test_existing_files_are_rewritten_only_if_an_input_changed(root):
     lines = []
     made = make_h5(root, H5Settings(**SMALL), say=quiet)
     stamp = Path(made["train"]["files"][0]).stat().st_mtime_ns
@@ -96,7 +94,7 @@ def test_what_is_there_is_not_made_again_unless_something_changed(root):
     assert Path(made["train"]["files"][0]).stat().st_mtime_ns != stamp
 
 
-def test_files_of_other_settings_are_replaced_and_that_is_told(root):
+def test_files_of_other_settings_are_replaced_with_a_warning(root):
     make_h5(root, H5Settings(name="mine", **SMALL), say=quiet)
     lines = []
     made = make_h5(root, H5Settings(name="mine", options=Options(augmentation=True), **SMALL), say=lines.append)
@@ -108,7 +106,7 @@ def test_files_of_other_settings_are_replaced_and_that_is_told(root):
     np.testing.assert_array_equal(mirrored, plain[:, :, ::-1])
 
 
-def test_a_test_file_made_again_alone_has_the_same_random_numbers(root):
+def test_a_test_file_written_again_alone_has_the_same_random_numbers(root):
     made = make_h5(root, H5Settings(**SMALL), say=quiet)
     before = contents(made["test"]["files"][0])
     Path(made["test"]["files"][0]).unlink()
@@ -117,7 +115,7 @@ def test_a_test_file_made_again_alone_has_the_same_random_numbers(root):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_training_files_statistics_serve_the_test_file_on_request(root):
+def test_the_test_file_can_be_normalized_with_the_training_files_statistics(root):
     options = Options(mean_sub=True, norm=True)
     own = make_h5(root, H5Settings(options=options, **SMALL), say=quiet)
     shared = make_h5(root, H5Settings(options=options, train_statistics=True, name="shared", **SMALL), say=quiet)
@@ -126,7 +124,7 @@ def test_the_training_files_statistics_serve_the_test_file_on_request(root):
     assert shared["train"]["mean"] == own["train"]["mean"]
 
 
-def test_folders_are_named_as_the_settings_say():
+def test_folders_are_named_after_the_settings():
     mix = Options(mix=True, mix_lr=(3, 4, 6))
     both = Options(augmentation=True, keep_unflipped=True)
     assert [
@@ -139,7 +137,7 @@ def test_folders_are_named_as_the_settings_say():
     ] == ["HQ", "LR3", "mix_3_4_6", "HQ_both_sides_seed3", "HQ_repaired_triplets", "mine"]
 
 
-def test_recordings_that_prepare_failed_on_are_not_left_out_in_silence(root):
+def test_a_recording_that_prepare_failed_on_is_an_error(root):
     write_json({"recordings": [{"name": "train_5"}, {"name": "train_1"}]}, root / "data" / "prepare.json")
     with refused("not-prepared", file="prepare.json", hint="--train"):
         make_h5(root, H5Settings(**SMALL), say=quiet)
@@ -147,7 +145,7 @@ def test_recordings_that_prepare_failed_on_are_not_left_out_in_silence(root):
     assert made["train"]["recordings"] == ["train_1", "train_2"]
 
 
-def test_too_few_frames_and_missing_crops_are_one_error_and_no_file(root):
+def test_too_few_frames_and_missing_crops_are_errors_and_no_file_is_written(root):
     with refused("wrong-count", field="chunksz", value=128):
         make_h5(root, say=quiet)
     assert not list((root / "h5_files").rglob("*.h5"))
@@ -155,22 +153,22 @@ def test_too_few_frames_and_missing_crops_are_one_error_and_no_file(root):
         make_h5(root, H5Settings(source="LR3"), say=quiet)
 
 
-def test_the_command_makes_a_mixture_and_tells_it_as_json(root, capsys):
+def test_the_command_makes_a_mixture_and_reports_it_as_json(root, capsys):
     code = main(["h5", "--out", str(root), "--mix", "3", "4", "6", "--chunk", "8", "--seed", "5", "--json"])
-    told = json.loads(capsys.readouterr().out)
+    report = json.loads(capsys.readouterr().out)
     assert code == 0
-    assert told["folder"] == str(root / "h5_files" / "mix_3_4_6_seed5")
-    assert told["settings"]["options"]["mix_lr"] == [3, 4, 6]
-    assert contents(told["train"]["files"][0])[0].shape == (32, 1, 96, 96)
+    assert report["folder"] == str(root / "h5_files" / "mix_3_4_6_seed5")
+    assert report["settings"]["options"]["mix_lr"] == [3, 4, 6]
+    assert contents(report["train"]["files"][0])[0].shape == (32, 1, 96, 96)
 
 
-def test_the_command_names_what_is_wrong(tmp_path, capsys):
+def test_the_command_reports_errors(tmp_path, capsys):
     assert main(["h5", "--out", str(tmp_path)]) == 1
     assert "lq-emotion: error:" in capsys.readouterr().err
     assert main(["h5", "--out", str(tmp_path), "--mix", "0.5"]) == 2
 
 
-def test_files_that_are_removed_and_made_again_train_nothing_again(root, tmp_path, capsys):
+def test_rewritten_identical_files_do_not_restart_training(root, tmp_path, capsys):
     out = tmp_path / "run"
     command = ["train", "--h5", root / "h5_files/HQ", "--out", out, "--iterations=1", "--batch=2", "--test-iter=1"]
 
@@ -191,15 +189,15 @@ def test_files_that_are_removed_and_made_again_train_nothing_again(root, tmp_pat
     assert "holds a training with other training data" in capsys.readouterr().err
 
 
-def test_three_frames_at_a_time_are_refused_before_anything_is_trained(root, capsys):
+def test_triplets_are_refused_before_training(root, capsys):
     assert main(["h5", "--out", str(root), "--triplets", "clean", "--chunk", "8"]) == 0
     (folder,) = (root / "h5_files").iterdir()
     capsys.readouterr()
     command = ["train", "--h5", str(folder), "--out", str(root / "run"), "--iterations=1", "--batch=2"]
     assert main([*command, "--test-iter=1", "--device=cpu"]) == 1
-    said = capsys.readouterr().err
-    assert "channels = 3: lq-emotion's nets see one frame at a time" in said
-    assert "train_1.h5" in said
+    message = capsys.readouterr().err
+    assert "channels = 3: lq-emotion's nets see one frame at a time" in message
+    assert "train_1.h5" in message
     assert not (root / "run").exists()
 
 
@@ -213,7 +211,7 @@ def test_three_frames_at_a_time_are_refused_before_anything_is_trained(root, cap
         ("data/prepare.json", None, {"recordings": [{}]}),
     ],
 )
-def test_a_misshapen_file_is_one_error_with_its_name(file, phase, change, root, capsys):
+def test_a_malformed_file_is_one_error_with_its_name(file, phase, change, root, capsys):
     assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
     path = root / file
     held = json.loads(path.read_text()) if path.is_file() else {}

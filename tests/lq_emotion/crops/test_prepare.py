@@ -39,7 +39,7 @@ def video(path, frames=FRAMES, seed=0):
 
 
 @pytest.fixture(scope="session")
-def one_tree(tmp_path_factory):
+def avec_tree(tmp_path_factory):
     """Three recordings with boxes: frame 3 without a face, frame 5 with a box of 100 pixels, frame 7 dropped."""
     root = tmp_path_factory.mktemp("avec") / "AVEC_2016"
     trees.avec(root, ["train_1", "train_2", "dev_1", "test_1"], frames=FRAMES + 1)
@@ -56,8 +56,8 @@ def one_tree(tmp_path_factory):
 
 
 @pytest.fixture
-def tree(one_tree, tmp_path):
-    shutil.copytree(one_tree, tmp_path / "AVEC_2016")
+def tree(avec_tree, tmp_path):
+    shutil.copytree(avec_tree, tmp_path / "AVEC_2016")
     return tmp_path / "AVEC_2016"
 
 
@@ -104,7 +104,7 @@ def test_the_authors_script_finds_equal_times_in_bbox_and_gsd(tree, out):
     assert (boxes["bbox"].shape, gold["gsd"].shape) == ((12, 4), (13, 1))
 
 
-def test_what_is_done_is_not_done_again(tree, out):
+def test_finished_recordings_are_not_prepared_again(tree, out):
     prepare(tree, out, QUICK, jobs=1, say=quiet)
     before = stamps(out)
     again = prepare(tree, out, QUICK, jobs=1, say=quiet)
@@ -114,7 +114,7 @@ def test_what_is_done_is_not_done_again(tree, out):
     assert {path.name for path, stamp in stamps(out).items() if stamp != before[path]} == {"dev_1.mat"}
 
 
-def test_an_interrupted_run_goes_on_with_the_recordings_that_are_not_done(tree, out, monkeypatch):
+def test_an_interrupted_run_resumes_with_the_unfinished_recordings(tree, out, monkeypatch):
     from lq_emotion.crops import recording
 
     real = recording.prepare_recording
@@ -129,8 +129,8 @@ def test_an_interrupted_run_goes_on_with_the_recordings_that_are_not_done(tree, 
         prepare(tree, out, QUICK, jobs=1, say=quiet)
     before = stamps(out)
     monkeypatch.undo()
-    left = out / "data" / "raw_data" / "HQ" / ".train_2.mat.123-abc.partial"
-    left.write_text("by a run that was killed")
+    partial = out / "data" / "raw_data" / "HQ" / ".train_2.mat.123-abc.partial"
+    partial.write_text("by a killed run")
     remove_abandoned.cache_clear()  # as in a new process
     outcomes = prepare(tree, out, QUICK, jobs=1, say=quiet)
     assert [(outcome.name, outcome.before) for outcome in outcomes] == [
@@ -138,12 +138,12 @@ def test_an_interrupted_run_goes_on_with_the_recordings_that_are_not_done(tree, 
         ("train_2", False),
         ("dev_1", False),
     ]
-    assert not left.exists()
+    assert not partial.exists()
     boxes = out / "data" / "bbox" / "train_2.mat"
     assert stamps(out)[boxes] == before[boxes]
 
 
-def test_changed_inputs_settings_or_results_are_made_again(tree, out):
+def test_changed_inputs_settings_or_results_are_prepared_again(tree, out):
     def made(settings=QUICK):
         return [not o.before for o in prepare(tree, out, settings, names=["train_1", "dev_1"], jobs=1, say=quiet)]
 
@@ -178,14 +178,14 @@ def test_recola_is_prepared_with_labels_from_its_raters_under_either_name(out, t
     np.testing.assert_allclose(stored, combine_ratings(np.round(traces, 3)), rtol=0, atol=1e-15)
 
 
-def test_folders_that_were_moved_are_known_again(tree, out):
+def test_moved_folders_are_recognized(tree, out):
     prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
     moved = out.rename(out.with_name("elsewhere"))
     (outcome,) = prepare(tree.rename(tree.with_name("tree")), moved, QUICK, names=["dev_1"], jobs=1, say=quiet)
     assert outcome.before
 
 
-def test_the_users_own_boxes_and_labels_in_the_authors_folders_are_used_and_left_alone(tree, out):
+def test_the_users_own_boxes_and_labels_are_used_and_not_overwritten(tree, out):
     shutil.rmtree(tree / "bbox")
     times = np.array([0.04 * k for k in range(FRAMES + 1)])
     (out / "data" / "bbox").mkdir(parents=True)
@@ -204,7 +204,7 @@ def test_the_users_own_boxes_and_labels_in_the_authors_folders_are_used_and_left
     assert set(loadmat(out / "data" / "raw_data" / "HQ" / "dev_1.mat")["valence"].ravel()) == {0.25}
 
 
-def test_labels_from_the_raters_and_a_delay_on_request(tree, out):
+def test_labels_can_come_from_the_raters_and_be_shifted_by_a_delay(tree, out):
     prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
     plain = loadmat(out / "data" / "gsd" / "dev_1.mat")["gsd"].ravel()
     prepare(tree, out, Settings(delay=0.08, pictures=False), names=["dev_1"], jobs=1, say=quiet)
@@ -233,7 +233,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_recording_is_one_clear_error_and_no_harm_to_the_others(tree, out, case, capsys):
+def test_a_broken_recording_is_one_error_and_does_not_stop_the_rest(tree, out, case, capsys):
     file, content, message = BROKEN[case]
     if content is None:
         (tree / file).unlink()
@@ -244,18 +244,18 @@ def test_a_broken_recording_is_one_clear_error_and_no_harm_to_the_others(tree, o
     code = main(
         ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "train_1", "--no-pictures"]
     )
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert code == 1
-    assert told.err.splitlines()[-1] == "lq-emotion: error: 1 of 2 failed: dev_1"
-    (line,) = [line for line in told.out.splitlines() if line.startswith("dev_1: ")]
+    assert output.err.splitlines()[-1] == "lq-emotion: error: 1 of 2 failed: dev_1"
+    (line,) = [line for line in output.out.splitlines() if line.startswith("dev_1: ")]
     assert message in line
     assert sorted(path.name for path in (out / "data" / "raw_data").rglob("*")) == ["HQ", "train_1.mat"]
     assert not list(out.rglob("*.partial"))
     held = json.loads((out / "data" / "prepare.json").read_text())["recordings"]
-    assert [(one["name"], one["status"]) for one in held] == [("train_1", "done"), ("dev_1", "failed")]
+    assert [(entry["name"], entry["status"]) for entry in held] == [("train_1", "done"), ("dev_1", "failed")]
 
 
-def test_a_recording_that_fails_for_a_reason_of_ours_does_not_stop_the_others(tree, out, monkeypatch, caplog):
+def test_an_unexpected_error_in_a_recording_does_not_stop_the_rest(tree, out, monkeypatch, caplog):
     from lq_emotion.crops import recording
 
     real = recording.prepare_recording
@@ -271,7 +271,7 @@ def test_a_recording_that_fails_for_a_reason_of_ours_does_not_stop_the_others(tr
     assert "Traceback" in caplog.text
 
 
-def test_threads_make_the_same_files(tree, out):
+def test_threads_write_the_same_files(tree, out):
     prepare(tree, out, QUICK, jobs=1, say=quiet)
     other = out.with_name("threads")
     with joblib.parallel_config(backend="threading", n_jobs=2):
@@ -288,7 +288,7 @@ class Deadly:
         return os._exit, (1,)
 
 
-def test_a_worker_that_is_killed_is_told_as_an_error_of_its_recordings(tree, out):
+def test_a_killed_worker_is_an_error_of_its_recordings(tree, out):
     outcomes = prepare(tree, out, Settings(luma=Deadly()), jobs=2, say=quiet)
     assert [(outcome.name, outcome.status) for outcome in outcomes] == [
         ("train_1", "failed"), ("train_2", "failed"), ("dev_1", "failed"),
@@ -296,7 +296,7 @@ def test_a_worker_that_is_killed_is_told_as_an_error_of_its_recordings(tree, out
     assert "its worker was lost (WorkerLostError), perhaps for want of memory" in outcomes[0].error
 
 
-def test_processes_make_the_same_files(tree, out):
+def test_processes_write_the_same_files(tree, out):
     prepare(tree, out, QUICK, jobs=1, say=quiet)
     other = out.with_name("processes")
     (tree / "recordings_video" / "train_2.mp4").write_bytes(b"")
@@ -307,7 +307,7 @@ def test_processes_make_the_same_files(tree, out):
 
 
 @pytest.mark.filterwarnings("ignore")  # Dask's own, about its event loop
-def test_a_dask_cluster_takes_over_in_an_enclosing_config(tree, out):
+def test_an_enclosing_config_selects_a_dask_cluster(tree, out):
     distributed = pytest.importorskip("distributed")
     (tree / "recordings_video" / "train_2.mp4").write_bytes(b"")
     with (
@@ -315,13 +315,15 @@ def test_a_dask_cluster_takes_over_in_an_enclosing_config(tree, out):
         joblib.parallel_config(backend="dask"),
     ):
         outcomes = prepare(tree, out, QUICK, say=quiet)
-        assert sum(worker.state.executed_count for worker in client.cluster.workers.values()) >= 3  # they ran there
+        assert (
+            sum(worker.state.executed_count for worker in client.cluster.workers.values()) >= 3
+        )  # the tasks ran on the cluster
     assert [(outcome.name, outcome.status) for outcome in outcomes] == [
         ("train_1", "done"), ("train_2", "failed"), ("dev_1", "done"),
     ]  # fmt: skip
 
 
-def test_pictures_of_crops_and_labels_are_drawn(tree, out):
+def test_previews_of_crops_and_labels_are_drawn(tree, out):
     prepare(tree, out, names=["dev_1"], jobs=1, say=quiet)
     assert sorted(path.name for path in (out / "data" / "pictures").iterdir()) == [
         "dev_1_crops.png",
@@ -333,10 +335,10 @@ def test_results_of_earlier_runs_stay_in_the_report(tree, out):
     prepare(tree, out, QUICK, names=["train_1"], jobs=1, say=quiet)
     prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
     held = json.loads((out / "data" / "prepare.json").read_text())["recordings"]
-    assert [one["name"] for one in held] == ["train_1", "dev_1"]
+    assert [entry["name"] for entry in held] == ["train_1", "dev_1"]
 
 
-def test_the_table_tells_what_became_of_each_recording(tree, out):
+def test_the_table_lists_the_outcome_of_each_recording(tree, out):
     (tree / "recordings_video" / "train_2.mp4").write_bytes(b"")
     assert table(prepare(tree, out, QUICK, jobs=1, say=quiet)).splitlines() == [
         "recording  frames  kept  no face  too small  box held  boxes",
@@ -346,7 +348,7 @@ def test_the_table_tells_what_became_of_each_recording(tree, out):
     ]
 
 
-def test_what_cannot_be_begun_is_refused_before_anything_is_written(tree, out, tmp_path):
+def test_invalid_arguments_are_refused_before_anything_is_written(tree, out, tmp_path):
     with refused("invalid", field="scales"):
         prepare(tree, out, Settings(scales=(3, 3)), say=quiet)
     with refused("name-unknown", field="names", value="dev_9"):
@@ -356,7 +358,7 @@ def test_what_cannot_be_begun_is_refused_before_anything_is_written(tree, out, t
     assert not out.exists()
 
 
-def test_the_command_gives_its_report_as_json_and_refuses_a_cluster_without_address(tree, out, capsys):
+def test_the_command_reports_json_and_requires_a_cluster_address(tree, out, capsys):
     base = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-pictures"]
     assert main([*base, "--json", "--boxes", str(tree / "bbox"), "--version", "v7"]) == 0
     (outcome,) = json.loads(capsys.readouterr().out)["recordings"]
@@ -366,8 +368,8 @@ def test_the_command_gives_its_report_as_json_and_refuses_a_cluster_without_addr
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(tree, out):
-    """A limit on the size of files stands for the disk: crops of one recording are above it, all else below."""
+def test_a_full_disk_is_one_error_and_leaves_no_partial_file(tree, out):
+    """A limit on file sizes simulates a full disk: only the crops of a recording exceed it."""
     resource = pytest.importorskip("resource")
 
     def limit():
@@ -385,7 +387,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(tree, ou
     print(done.stdout)
 
 
-def test_an_output_that_cannot_be_written_to_is_refused(tree, tmp_path, capsys):
+def test_an_unwritable_output_folder_is_refused(tree, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["prepare", "--recordings", str(tree), "--out", str(tmp_path / "file")]) == 1
     assert "lq-emotion: error: " in capsys.readouterr().err
@@ -394,13 +396,13 @@ def test_an_output_that_cannot_be_written_to_is_refused(tree, tmp_path, capsys):
 @pytest.mark.parametrize(
     "entry", [{"outcome": 5}, {"outcome": {"status": "done"}}, {"done": [1]}, {"done": {"boxes": {}}}]
 )
-def test_a_misshapen_journal_is_an_error_with_its_name(tree, out, entry, capsys):
+def test_a_malformed_journal_is_an_error_with_its_name(tree, out, entry, capsys):
     words = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-pictures", "--jobs=1"]
     assert main(words) == 0
     path = out / "data/journal/dev_1.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **entry}))
     capsys.readouterr()
     assert main(words) == 1
-    told = capsys.readouterr()
-    assert f"{path}: does not hold" in told.out + told.err
-    assert "Traceback" not in told.out + told.err
+    output = capsys.readouterr()
+    assert f"{path}: does not hold" in output.out + output.err
+    assert "Traceback" not in output.out + output.err
