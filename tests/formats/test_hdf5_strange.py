@@ -104,7 +104,8 @@ def test_a_solvers_state_is_refused(tmp_path):
         read_solverstate(tmp_path / "s.solverstate.h5")
 
 
-def test_a_link_to_a_file_beside_the_training_file_is_followed_once(tmp_path, capfd):
+def test_a_link_to_a_file_beside_the_training_file_is_followed_once(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the snapshots go there
     write_case(tmp_path)
     (tmp_path / "train.h5").rename(tmp_path / "all.h5")
     with h5py.File(tmp_path / "train.h5", "w") as file:
