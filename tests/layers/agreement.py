@@ -99,11 +99,11 @@ def agree(
         assert (tops[bottom] != 0).all()
         witness.layer(layer).mask = (tops[top] != 0).numpy()
     for _ in range(forwards):
-        wanted = witness.forward(data)
-    assert feed or {blob: value.shape for blob, value in wanted.items()} == net.caffe.shapes
-    _same("every_blob", tops, wanted, tolerance)
+        expected = witness.forward(data)
+    assert feed or {blob: value.shape for blob, value in expected.items()} == net.caffe.shapes
+    _same("every_blob", tops, expected, tolerance)
 
-    seeds = {blob: values.draw(rng, wanted[blob].shape) for blob in net.returns if wanted[blob].dtype.kind == "f"}
+    seeds = {blob: values.draw(rng, expected[blob].shape) for blob in net.returns if expected[blob].dtype.kind == "f"}
     seeds = {blob: seed for blob, seed in seeds.items() if tops[blob].requires_grad and blob not in dict(net.losses)}
     gradients = witness.backward(seeds)
     parameters = {(slot.layer, slot.index): witness.layer(slot.layer).diffs[slot.index] for slot in net.params}
@@ -114,7 +114,7 @@ def agree(
         torch.manual_seed(1)
         for _ in range(forwards):
             outputs = run.net.forward_dict(run.inputs)
-        _same(name, outputs, {blob: wanted[blob] for blob in net.returns}, tolerance)
+        _same(name, outputs, {blob: expected[blob] for blob in net.returns}, tolerance)
         run.backward(outputs, seeds)
         run.check(name, gradients, parameters, blobs_after, tolerance)
 
@@ -127,16 +127,16 @@ def _statistic(net, layer):
     return any(node.name == layer and node.type in ("BatchNorm", "BN") for node in net.caffe.nodes)
 
 
-def _same(what, ours, wanted, tolerance):
-    for blob, value in wanted.items():
-        found = ours[blob].detach().numpy()
-        assert found.shape == value.shape, f"{what} {blob}: {found.shape} is not {value.shape}"
-        _near(f"{what} {blob}", found, value, tolerance)
+def _same(what, ours, expected, tolerance):
+    for blob, value in expected.items():
+        actual = ours[blob].detach().numpy()
+        assert actual.shape == value.shape, f"{what} {blob}: {actual.shape} is not {value.shape}"
+        _near(f"{what} {blob}", actual, value, tolerance)
 
 
-def _near(what, found, wanted, tolerance):
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted), err_msg=what)
-    gap = difference(what, np.nan_to_num(found), np.nan_to_num(np.asarray(wanted)))
+def _near(what, actual, expected, tolerance):
+    np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected), err_msg=what)
+    gap = difference(what, np.nan_to_num(actual), np.nan_to_num(np.asarray(expected)))
     assert gap.relative <= tolerance, str(gap)
 
 
@@ -154,13 +154,13 @@ class _Run:
 
     def check(self, what, gradients, parameters, blobs_after, tolerance):
         for blob, x in self.inputs.items():
-            found = np.zeros(x.shape) if x.grad is None else x.grad.numpy()
-            _near(f"{what} gradient of {blob}", found, gradients[blob], tolerance)
+            actual = np.zeros(x.shape) if x.grad is None else x.grad.numpy()
+            _near(f"{what} gradient of {blob}", actual, gradients[blob], tolerance)
         for slot in self.net.params:
-            wanted = parameters[slot.layer, slot.index]
+            expected = parameters[slot.layer, slot.index]
             grad = slot.tensor.grad
-            found = np.zeros(wanted.shape) if grad is None else slot.blob.to_caffe(grad).numpy()
-            _near(f"{what} gradient of {slot.key}", found, wanted, tolerance)
+            actual = np.zeros(expected.shape) if grad is None else slot.blob.to_caffe(grad).numpy()
+            _near(f"{what} gradient of {slot.key}", actual, expected, tolerance)
         for name, given in caffe_blobs(self.net).items():
             for i, blob in enumerate(given):
                 _near(f"{what} blob {name}/{i} afterwards", blob.numpy(), blobs_after[name, i], tolerance)

@@ -302,8 +302,8 @@ def test_blobs_make_the_round_trip_bit_for_bit(type_: str) -> None:
     rng = np.random.default_rng(0)
     blobs = [rng.standard_normal(slot.blob.shape).astype("f4") for slot in net.caffe.slots]
     copy_weights(net, {"l": blobs})
-    found = [b.numpy() for b in caffe_blobs(net)["l"]]
-    assert all(a.tobytes() == b.tobytes() for a, b in zip(blobs, found, strict=True))
+    loaded = [b.numpy() for b in caffe_blobs(net)["l"]]
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(blobs, loaded, strict=True))
 
 
 def test_a_type_that_leaves_out_a_field_is_refused() -> None:

@@ -52,17 +52,17 @@ def test_prior_box(body):
     agree(single("PriorBox", [(2, 1, 3, 5), (2, 3, 90, 150)], f"prior_box_param {{ {body} }}"))
 
 
-def test_prior_boxes_of_a_net_are_not_changed_by_who_takes_them():
-    told = Priors(((2.0, 2.0),), (0.1,), clip=False, offset=0.5, image=None, step=None)
+def test_writes_to_the_output_do_not_change_the_prior_boxes():
+    priors = Priors(((2.0, 2.0),), (0.1,), clip=False, offset=0.5, image=None, step=None)
     text = single("PriorBox", [(1, 1, 2, 2), (1, 1, 8, 8)], "prior_box_param { min_size: 2 }")
     net = build_net(build_graph(parse_text(text, pb.NetParameter)))
     top = net(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 8, 8))
     top.zero_()
-    assert np.array_equal(net(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 8, 8)), boxes(told, (2, 2), (8, 8)))
+    assert np.array_equal(net(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 8, 8)), boxes(priors, (2, 2), (8, 8)))
 
 
 def detections(body, seed=0, images=2, priors=30, classes=4, grid=False):
-    """What the product and the transcription find in random predictions."""
+    """Detections of the engine and of the transcription in random predictions."""
     share = "share_location: false" not in body
     shapes = [(images, priors * 4 * (1 if share else classes)), (images, priors * classes), (1, 2, priors * 4)]
     net = build_net(
@@ -81,8 +81,8 @@ def detections(body, seed=0, images=2, priors=30, classes=4, grid=False):
     scores = rng.integers(0, 3, shapes[1]) / 2 if grid else rng.uniform(size=shapes[1])
     given = [v.astype(np.float32).astype(np.float64) for v in (location, scores, prior)]
     spec = net.caffe.nodes[-1].spec
-    (wanted,) = DetectionOutput(Said(spec.param, spec.added, ""), "TEST").forward(given)
-    return net.double()(*map(torch.from_numpy, given)).numpy(), wanted
+    (expected,) = DetectionOutput(Said(spec.param, spec.added, ""), "TEST").forward(given)
+    return net.double()(*map(torch.from_numpy, given)).numpy(), expected
 
 
 @pytest.mark.parametrize("code", ["CORNER", "CENTER_SIZE", "CORNER_SIZE"])
@@ -90,9 +90,9 @@ def detections(body, seed=0, images=2, priors=30, classes=4, grid=False):
 @pytest.mark.parametrize("share", ["true", "false"])
 def test_detection_output_decodes(code, encoded, share):
     body = f"code_type: {code} variance_encoded_in_target: {encoded} share_location: {share} nms_param {{ top_k: 9 }}"
-    found, wanted = detections(body)
-    assert len(wanted[0, 0]) > 10
-    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+    actual, expected = detections(body)
+    assert len(expected[0, 0]) > 10
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -108,25 +108,25 @@ def test_detection_output_decodes(code, encoded, share):
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_detection_output_keeps_and_leaves_out(body, seed):
-    found, wanted = detections(f"code_type: CENTER_SIZE {body}", seed)
-    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+    actual, expected = detections(f"code_type: CENTER_SIZE {body}", seed)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_of_equal_scores_the_lower_class_and_prior_come_first(seed):
-    found, wanted = detections("code_type: CENTER_SIZE keep_top_k: 6 nms_param { top_k: 10 }", seed, grid=True)
-    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+    actual, expected = detections("code_type: CENTER_SIZE keep_top_k: 6 nms_param { top_k: 10 }", seed, grid=True)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_nothing_found_is_a_row_of_minus_one_for_each_image():
-    found, _ = detections("confidence_threshold: 2", images=3)
-    assert found.tolist() == [[[[image, -1, -1, -1, -1, -1, -1] for image in range(3)]]]
+def test_no_detection_is_a_row_of_minus_one_for_each_image():
+    actual, _ = detections("confidence_threshold: 2", images=3)
+    assert actual.tolist() == [[[[image, -1, -1, -1, -1, -1, -1] for image in range(3)]]]
 
 
 def test_boxes_that_only_touch_do_not_overlap():
     box = np.array([0.0, 0, 1, 1])
-    others = np.array([[1.0, 0, 2, 1], [0, 0, 1, 1], [0.5, 0, 1.5, 1], [2, 2, 1, 1]])
-    np.testing.assert_allclose(overlaps(box, others), [0, 1, 1 / 3, 0])
+    candidates = np.array([[1.0, 0, 2, 1], [0, 0, 1, 1], [0.5, 0, 1.5, 1], [2, 2, 1, 1]])
+    np.testing.assert_allclose(overlaps(box, candidates), [0, 1, 1 / 3, 0])
 
 
 ROIS = np.array(
@@ -204,10 +204,10 @@ def test_bn_of_segnet_shows_its_statistics_without_a_gradient():
     text = single("BN", [MAP], "bn_param { }", ("y", "mean", "var"))
     net = build_net(build_graph(parse_text(text, pb.NetParameter), fork="segnet"), seed=0).double()
     x = torch.randn(MAP, dtype=torch.float64, requires_grad=True)
-    found = net.forward_dict({"x0": x})
-    torch.testing.assert_close(found["mean"].flatten(), x.detach().mean((0, 2, 3)))
-    torch.testing.assert_close(found["var"].flatten(), x.detach().var((0, 2, 3), unbiased=False))
-    assert [found[blob].requires_grad for blob in ("y", "mean", "var")] == [True, False, False]
+    actual = net.forward_dict({"x0": x})
+    torch.testing.assert_close(actual["mean"].flatten(), x.detach().mean((0, 2, 3)))
+    torch.testing.assert_close(actual["var"].flatten(), x.detach().var((0, 2, 3), unbiased=False))
+    assert [actual[blob].requires_grad for blob in ("y", "mean", "var")] == [True, False, False]
 
 
 @pytest.mark.parametrize("fork", ["pspnet", "yjxiong", "happynear"])
@@ -288,9 +288,9 @@ def test_dropout_that_draws_in_test():
     text = single("Dropout", [(1, 1000)], "dropout_param { sample_weights_test: true }")
     net = build_net(build_graph(parse_text(text, pb.NetParameter)))
     torch.manual_seed(0)
-    found = net(torch.ones(1, 1000))
-    assert set(found.unique().tolist()) == {0.0, 2.0}
-    assert not torch.equal(found, net(torch.ones(1, 1000)))
+    actual = net(torch.ones(1, 1000))
+    assert set(actual.unique().tolist()) == {0.0, 2.0}
+    assert not torch.equal(actual, net(torch.ones(1, 1000)))
 
 
 def test_dropout_that_scales_in_test_instead_of_train():

@@ -165,10 +165,10 @@ def test_a_net_of_the_family_builds_and_runs_without_a_word_about_the_fork(famil
     text, output = FAMILIES[family]
     net = load_net(parse_text(text, pb.NetParameter), seed=0)
     assert output in net.returns
-    found = net.forward_dict(inputs(net))[output]
-    assert torch.isfinite(found).all()
+    actual = net.forward_dict(inputs(net))[output]
+    assert torch.isfinite(actual).all()
     if family != "ssd":
-        assert tuple(found.shape) == net.caffe.shapes[output]
+        assert tuple(actual.shape) == net.caffe.shapes[output]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -200,10 +200,10 @@ def test_detections_lie_where_the_priors_are_when_nothing_is_predicted():
         for name, parameter in net.named_parameters():
             if "_loc" in name:
                 parameter.zero_()
-    found = net(torch.rand(2, 3, 32, 32))[0, 0]
+    actual = net(torch.rand(2, 3, 32, 32))[0, 0]
     priors = net.every_blob({"data": torch.rand(2, 3, 32, 32)})["mbox_priorbox"][0, 0].view(-1, 4)
-    gaps = (found[:, None, 3:] - priors[None]).abs().amax(2).amin(1)
-    assert len(found) > 10
+    gaps = (actual[:, None, 3:] - priors[None]).abs().amax(2).amin(1)
+    assert len(actual) > 10
     assert gaps.max() < 1e-6
 
 
@@ -223,8 +223,8 @@ def test_pycaffe_runs_it_to_the_same_values(family, tmp_path):
     given = inputs(net)
     for blob, value in given.items():
         again.blobs[blob].data[...] = value.numpy()
-    found = torch.from_numpy(again.forward(blobs=[output])[output].copy())
-    torch.testing.assert_close(found, net.every_blob(given)[output].detach(), rtol=1e-5, atol=1e-5)
+    actual = torch.from_numpy(again.forward(blobs=[output])[output].copy())
+    torch.testing.assert_close(actual, net.every_blob(given)[output].detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_a_solver_trains_a_net_of_the_fork_it_is_given(tmp_path, monkeypatch):

@@ -53,8 +53,8 @@ def written(tmp_path, values):
 def test_the_matrix_of_a_file_beside_the_prototxt(tmp_path):
     x, label = torch.randn(4, 3), torch.tensor([0.0, 2, 1, 1])
     with_bottom = load_net(parse_text(single("InfogainLoss", [(4, 3), (4,), (3, 3)]), pb.NetParameter), losses=True)
-    found = load_net(written(tmp_path, MATRIX.reshape(1, 1, 3, 3)), losses=True)(x, label)
-    assert torch.equal(found, with_bottom(x, label, torch.from_numpy(MATRIX)))
+    actual = load_net(written(tmp_path, MATRIX.reshape(1, 1, 3, 3)), losses=True)(x, label)
+    assert torch.equal(actual, with_bottom(x, label, torch.from_numpy(MATRIX)))
 
 
 def test_a_file_with_another_number_of_values_is_refused(tmp_path):

@@ -24,8 +24,8 @@ def _records(folder: Path, kind: str) -> list[str]:
 
 def _grown(replay: Replay) -> set[str]:
     """The recorded gradients that a replay must produce: all but those of labels and statistics, which have none."""
-    wanted = {k for k in replay.record.files if k.startswith(("grad/", "pgrad/")) and replay.record[k].any()}
-    return wanted if replay.case["backward"] else set()
+    expected = {k for k in replay.record.files if k.startswith(("grad/", "pgrad/")) and replay.record[k].any()}
+    return expected if replay.case["backward"] else set()
 
 
 WITHOUT_RECORD = {
@@ -69,7 +69,7 @@ def test_the_blobs_after_the_passes_are_caffes(folder: Path) -> None:
 @pytest.mark.parametrize("folder", [c for c in CASES if "true" in (c / "case.json").read_text()], ids=lambda p: p.name)
 def test_the_gradients_are_caffes(folder: Path) -> None:
     replay = Replay(folder)
-    found = replay.gradients()
-    assert _grown(replay) <= {d.what for d in found}
-    for difference in found:
+    differences = replay.gradients()
+    assert _grown(replay) <= {d.what for d in differences}
+    for difference in differences:
         assert difference.relative <= BACKWARD, str(difference)

@@ -26,20 +26,20 @@ def windows(x, kernel, stride):
 def test_in_test_it_is_the_mean_weighed_by_the_values(kernel, stride):
     x = np.random.default_rng(0).uniform(0, 1, (2, 3, 7, 8)).astype("f4")
     x[0, 0] = 0
-    found = pooling(x.shape, f"kernel_size: {kernel} stride: {stride}", "TEST")(torch.from_numpy(x)).numpy()
+    actual = pooling(x.shape, f"kernel_size: {kernel} stride: {stride}", "TEST")(torch.from_numpy(x)).numpy()
     count = 0
     for at, values in windows(x, kernel, stride):
-        wanted = (values**2).sum() / values.sum() if values.size and values.sum() > 0 else 0
-        assert found[at] == pytest.approx(wanted, rel=1e-6)
+        expected = (values**2).sum() / values.sum() if values.size and values.sum() > 0 else 0
+        assert actual[at] == pytest.approx(expected, rel=1e-6)
         count += 1
-    assert count == found.size
+    assert count == actual.size
 
 
 def test_in_train_it_is_one_of_the_windows_values_drawn_in_proportion():
     x = np.array([1, 2, 3, 4], "f4").reshape(1, 1, 2, 2).repeat(20_000, 1)
     torch.manual_seed(0)
-    found = pooling(x.shape)(torch.from_numpy(x)).flatten().numpy()
-    shares = [(found == value).mean() for value in (1, 2, 3, 4)]
+    actual = pooling(x.shape)(torch.from_numpy(x)).flatten().numpy()
+    shares = [(actual == value).mean() for value in (1, 2, 3, 4)]
     assert shares == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=0.012)  # about three standard deviations
 
 

@@ -46,10 +46,10 @@ def batch():
     return torch.randn(2, 3, 9, 9), torch.tensor([1.0, 3.0])
 
 
-def near(found, wanted, tolerance=1e-6):
-    assert wanted
-    for blob, value in wanted.items():
-        torch.testing.assert_close(found[blob].to(value.dtype), value, atol=tolerance, rtol=tolerance)
+def near(actual, expected, tolerance=1e-6):
+    assert expected
+    for blob, value in expected.items():
+        torch.testing.assert_close(actual[blob].to(value.dtype), value, atol=tolerance, rtol=tolerance)
 
 
 def learn(net, batch):
@@ -62,47 +62,47 @@ def learn(net, batch):
 @pytest.mark.parametrize("of", ["net", "input", "both"])
 @pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
 def test_the_memory_format_changes_no_result(net, batch, of, memory):
-    wanted = learn(copy.deepcopy(net), batch)
+    expected = learn(copy.deepcopy(net), batch)
     x = batch[0].to(memory_format=memory) if of != "net" else batch[0]
     net = net.to(memory_format=memory) if of != "input" else net
-    near(learn(net, (x, batch[1])), wanted, 1e-5)
+    near(learn(net, (x, batch[1])), expected, 1e-5)
 
 
 def test_inputs_need_not_be_contiguous(net, batch):
-    wanted = learn(copy.deepcopy(net), batch)
+    expected = learn(copy.deepcopy(net), batch)
     x = batch[0].transpose(2, 3).contiguous().transpose(2, 3)
-    near(learn(net, (x, batch[1])), wanted, 1e-5)
+    near(learn(net, (x, batch[1])), expected, 1e-5)
 
 
 def test_labels_may_be_integers(net, batch):
-    wanted = learn(copy.deepcopy(net), batch)
-    near(learn(net, (batch[0], batch[1].long())), wanted)
+    expected = learn(copy.deepcopy(net), batch)
+    near(learn(net, (batch[0], batch[1].long())), expected)
 
 
 def test_float64_is_float32_with_more_digits(net, batch):
-    wanted = learn(copy.deepcopy(net), batch)
-    found = learn(net.double(), (batch[0].double(), batch[1].double()))
-    assert {value.dtype for value in found.values()} == {torch.float64}
-    near(found, wanted, 1e-4)
+    expected = learn(copy.deepcopy(net), batch)
+    actual = learn(net.double(), (batch[0].double(), batch[1].double()))
+    assert {value.dtype for value in actual.values()} == {torch.float64}
+    near(actual, expected, 1e-4)
 
 
 @pytest.mark.parametrize("type_", [torch.bfloat16, torch.float16])
 def test_under_autocast_losses_and_accuracies_stay_float32(net, batch, type_):
-    wanted = learn(copy.deepcopy(net), batch)
+    expected = learn(copy.deepcopy(net), batch)
     with torch.autocast("cpu", type_):
         outputs = net(*batch)
         loss = net.total_loss(outputs)
     loss.backward()
     assert outputs["ip2"].dtype == type_
     assert outputs["loss"].dtype == outputs["acc"].dtype == torch.float32
-    near({"loss": loss}, {"loss": wanted["loss"].detach()}, 0.05)
+    near({"loss": loss}, {"loss": expected["loss"].detach()}, 0.05)
 
 
 @pytest.mark.parametrize("type_", [torch.bfloat16, torch.float16])
 def test_a_net_of_half_precision_runs_forward_and_backward(net, batch, type_):
-    wanted = learn(copy.deepcopy(net), batch)
-    found = learn(net.to(type_), (batch[0].to(type_), batch[1].to(type_)))
-    near({"loss": found["loss"]}, {"loss": wanted["loss"].detach()}, 0.05)
+    expected = learn(copy.deepcopy(net), batch)
+    actual = learn(net.to(type_), (batch[0].to(type_), batch[1].to(type_)))
+    near({"loss": actual["loss"]}, {"loss": expected["loss"].detach()}, 0.05)
 
 
 def test_classes_are_counted_past_what_half_precision_counts():
@@ -148,9 +148,9 @@ def test_an_empty_batch_gives_empty_outputs():
 
 def test_inference_mode_is_fine(batch):
     net = made(phase="TEST")
-    wanted = net(*batch)
+    expected = net(*batch)
     with torch.inference_mode():
-        near(net(*batch), {blob: value.detach() for blob, value in wanted.items()})
+        near(net(*batch), {blob: value.detach() for blob, value in expected.items()})
 
 
 @pytest.mark.slow

@@ -263,11 +263,11 @@ def test_a_second_backward_pass_of_a_hinge_loss_starts_from_the_result_of_the_fi
     net = make(FORCE + source((1, 3), (1,)) + layer("HingeLoss", "xy", "t", f"hinge_loss_param {{ norm: {norm} }}"))
     net.blobs["x"].data[...] = [[2, -1, 0.5]]
     net.forward()
-    found = []
+    gradients = []
     for _ in passes:
         net.backward()
-        found.append(net.blobs["x"].diff.tolist())
-    assert found == [[[0, 0, value]] for value in passes]
+        gradients.append(net.blobs["x"].diff.tolist())
+    assert gradients == [[[0, 0, value]] for value in passes]
 
 
 def test_input_arrays_are_not_copied(make):

@@ -76,7 +76,7 @@ def test_in_place_writes_its_bottom_and_the_next_layer_reads_it():
     assert ip.name == "ip"
 
 
-def test_what_no_named_top_needs_is_left_out():
+def test_layers_that_no_named_top_needs_are_omitted():
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=[1]))
     L.ReLU(n.data)
@@ -140,7 +140,7 @@ def test_fields_of_the_layer_itself_and_generic_params_are_found():
     )
 
 
-def test_a_type_whose_message_has_another_name_takes_it_whole():
+def test_a_type_whose_message_has_another_name_takes_the_message():
     x = L.Input(shape=dict(dim=[1, 1, 4, 4]))
     net = L.Deconvolution(x, convolution_param=dict(num_output=2, kernel_size=[3, 4], bias_term=False)).to_proto()
     assert list(net.layer[1].convolution_param.kernel_size) == [3, 4]
@@ -148,7 +148,7 @@ def test_a_type_whose_message_has_another_name_takes_it_whole():
         L.Deconvolution(x, num_output=2).to_proto()
 
 
-def test_a_field_of_a_fork_is_told_apart_and_its_types_without_fields_are_taken():
+def test_a_field_of_a_fork_is_an_error_and_its_types_without_fields_are_accepted():
     x = L.Input(shape=dict(dim=[1, 1, 4, 4]))
     with pytest.raises(AttributeError, match=r"permute_param.*a field of .*ssd.*write this layer in prototxt"):
         L.Permute(x, permute_param=dict(order=[0, 2, 3, 1])).to_proto()
@@ -175,7 +175,7 @@ def test_params_are_the_constants_of_the_messages():
         P.Poling.MAX
 
 
-def test_a_bottom_that_is_no_top_is_a_type_error():
+def test_a_bottom_that_is_not_a_top_is_a_type_error():
     with pytest.raises(TypeError, match=r"^Silence input 0 is not a Top \(type is <class 'tuple'>\)$"):
         L.Silence(two_blobs(), ntop=0)
     with pytest.raises(TypeError, match="ReLU input 0"):
@@ -183,7 +183,7 @@ def test_a_bottom_that_is_no_top_is_a_type_error():
 
 
 @pytest.mark.parametrize(
-    ("fields", "kind", "told"),
+    ("fields", "kind", "expected"),
     [
         (dict(kernal_size=3), AttributeError, "did you mean 'kernel_size'"),
         (dict(weight_filler=dict(typ="xavier")), AttributeError, "did you mean 'type'"),
@@ -196,12 +196,12 @@ def test_a_bottom_that_is_no_top_is_a_type_error():
         (dict(weight_filler=3), TypeError, "dict"),
     ],
 )
-def test_a_field_that_cannot_be_set_is_named_with_its_layer(fields, kind, told):
+def test_a_field_that_cannot_be_set_is_named_with_its_layer(fields, kind, expected):
     n = NetSpec()
     n.conv7 = L.Convolution(L.Input(shape=dict(dim=[1])), **fields)
     with pytest.raises(kind, match="conv7") as raised:
         n.to_proto()
-    assert told in str(raised.value)
+    assert expected in str(raised.value)
     assert isinstance(raised.value, CaffeCompatError)
 
 
@@ -214,14 +214,14 @@ def test_a_missing_top_is_a_key_error_and_an_attribute_error():
     assert not hasattr(n, "conv2")
 
 
-def test_a_tuple_under_one_name_is_refused_by_name():
+def test_a_tuple_under_a_single_name_is_an_error_that_names_it():
     n = NetSpec()
     n.data = two_blobs()
     with pytest.raises(AttributeError, match=r"data: .*n\.a, n\.b"):
         n.to_proto()
 
 
-def test_values_of_numpy_and_tuples_are_taken():
+def test_numpy_values_and_tuples_are_accepted():
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=(1, np.int64(2))))
     n.conv = L.Convolution(n.data, num_output=np.int32(3), kernel_size=np.array([3, 5]), pad=())
@@ -231,14 +231,14 @@ def test_values_of_numpy_and_tuples_are_taken():
     assert not conv.convolution_param.pad
 
 
-def test_messages_are_taken_where_dicts_are():
+def test_messages_are_accepted_in_place_of_dicts():
     x = L.Input(shape=dict(dim=[1]))
     layer = L.InnerProduct(x, weight_filler=FillerParameter(type="msra"), param=[ParamSpec(lr_mult=3)]).to_proto().layer
     assert layer[1].inner_product_param.weight_filler.type == "msra"
     assert layer[1].param[0].lr_mult == 3
 
 
-def test_enums_are_taken_by_identifier_too():
+def test_enums_are_accepted_by_identifier():
     pool = L.Pooling(L.Input(shape=dict(dim=[1])), pool="AVE").to_proto().layer[1]
     assert pool.pooling_param.pool == PoolingParameter.AVE
 
@@ -260,7 +260,7 @@ def test_a_net_can_be_copied():
     assert len(twin.to_proto().layer) == 2
 
 
-def test_layer_functions_answer_what_tools_ask_of_them():
+def test_layer_functions_support_introspection():
     assert L.Convolution.__name__ == "Convolution"
     with pytest.raises(AttributeError):
         L.__wrapped__

@@ -71,7 +71,7 @@ def trained():
     return "deploy.prototxt", "trained.caffemodel"
 
 
-def test_00_a_picture_is_classified(trained):
+def test_00_an_image_is_classified(trained):
     net = caffe.Net(*trained, caffe.TEST)
     mu = np.random.default_rng(1).random((3, 9, 9)).mean(1).mean(1) * 255
     transformer = caffe.io.Transformer({"data": net.blobs["data"].data.shape})
@@ -300,7 +300,7 @@ def imagenet():
     return caffe.Net("imagenet.prototxt", "imagenet.caffemodel", caffe.TEST)
 
 
-def test_02_a_net_takes_the_weights_of_the_layers_it_shares(styles, imagenet):
+def test_02_a_net_copies_the_weights_of_layers_with_the_same_name(styles, imagenet):
     untrained = caffe.Net(styles(train=False), "imagenet.caffemodel", caffe.TEST)
     untrained.forward()
     batch = untrained.blobs["data"].data.copy()
@@ -318,7 +318,7 @@ def test_02_a_net_takes_the_weights_of_the_layers_it_shares(styles, imagenet):
     assert imagenet.blobs["fc7"].data[0].any()
 
 
-def test_02_fine_tuning_moves_what_learns_and_nothing_else(styles, imagenet):
+def test_02_fine_tuning_changes_only_learned_layers(styles, imagenet):
     def solver(net, base_lr):
         s = caffe_pb2.SolverParameter()
         s.train_net = net
@@ -432,11 +432,11 @@ def test_brewing_logreg_solves_from_hdf5(hidden):
 # detection
 
 
-def test_detection_scores_windows_of_a_picture(trained):
+def test_detection_scores_windows_of_an_image(trained):
     detector = caffe.Detector(*trained, raw_scale=255.0, channel_swap=[2, 1, 0], mean=np.ones(3), context_pad=2)
     windows = np.array([[2, 3, 30, 40], [10, 5, 39, 50], [0, 0, 12, 12]])
-    found = detector.detect_windows([(photo("fish-bike.png", (40, 60)), windows)])
-    predictions = np.vstack([d["prediction"] for d in found])
+    detections = detector.detect_windows([(photo("fish-bike.png", (40, 60)), windows)])
+    predictions = np.vstack([d["prediction"] for d in detections])
     assert predictions.shape == (3, 7)
     np.testing.assert_allclose(predictions.sum(1), 1, rtol=1e-5)
     assert len({tuple(row) for row in predictions.tolist()}) == 3
@@ -590,14 +590,14 @@ def test_pascal_multilabel_trains_from_a_data_layer_in_python(tmp_path, monkeypa
     assert set(solver.net.blobs["label"].data[0].astype(int)) <= {0, 1}
 
     def check_accuracy(net, num_batches):
-        found = []
+        accuracies = []
         for _ in range(num_batches):
             net.forward()
             gts, ests = net.blobs["label"].data, net.blobs["score"].data > 0
-            found += [
+            accuracies += [
                 np.mean([g == e for g, e in zip(gt, est, strict=True)]) for gt, est in zip(gts, ests, strict=True)
             ]
-        return np.mean(found)
+        return np.mean(accuracies)
 
     before = check_accuracy(solver.test_nets[0], 4)
     solver.step(40)
@@ -607,7 +607,7 @@ def test_pascal_multilabel_trains_from_a_data_layer_in_python(tmp_path, monkeypa
 # siamese
 
 
-def test_mnist_siamese_features_come_for_any_number_of_pictures():
+def test_mnist_siamese_computes_features_of_any_number_of_images():
     n = caffe.NetSpec()
     n.data = L.Input(shape=dict(dim=[16, 1, 8, 8]))
     n.conv1 = L.Convolution(n.data, kernel_size=3, num_output=4, weight_filler=dict(type="xavier"))

@@ -47,11 +47,11 @@ def largest(record, kind, name):
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda p: p.name)
-def test_a_recorded_layer_computes_what_caffe_did_forward_and_backward(folder):
+def test_a_recorded_layer_matches_caffe_forward_and_backward(folder):
     net, record, backward = replayed(folder)
-    found = {key: net.blobs[key[4:]].data for key in record.files if key.startswith("out/")}
-    assert found
-    for key, ours in found.items():
+    actual = {key: net.blobs[key[4:]].data for key in record.files if key.startswith("out/")}
+    assert actual
+    for key, ours in actual.items():
         assert difference(key, ours, record[key]).relative <= FORWARD, key
     if backward:
         for key in record.files:
@@ -90,7 +90,7 @@ def compare(net, record, prefix):
             )
 
 
-def test_a_recorded_run_is_followed_and_its_snapshots_are_caffes(run):
+def test_a_recorded_run_and_its_snapshots_match_caffe(run):
     record = np.load("record.npz")
     solver = caffe.get_solver("solver.prototxt")
     solver.net.copy_from("init.caffemodel")
@@ -119,7 +119,7 @@ def test_a_recorded_run_is_followed_and_its_snapshots_are_caffes(run):
     assert not list(Path().glob("*.resume.npz")), "Caffe writes two files"
 
 
-def test_caffes_snapshot_is_gone_on_from(run):
+def test_a_run_resumes_from_caffes_snapshot(run):
     record = np.load("record.npz")
     for file in Path("caffe").glob("*_iter_20.*"):
         shutil.copy(file, file.name)
