@@ -12,7 +12,7 @@ from typing import Any
 
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.datasets.avec.partitions import Partitions, chosen_partitions
-from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, setting
+from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, parse_setting
 
 
 def teller(args: argparse.Namespace) -> Callable[[str], None]:
@@ -99,7 +99,7 @@ def add_switches(parser: argparse.ArgumentParser) -> None:
 
 def _switch(text: str) -> tuple[str, Any]:
     try:
-        return setting(text)
+        return parse_setting(text)
     except CaffeCompatError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from caffe_compat.errors import NetError
 from lq_emotion.cli.options import add_switches, at_least, chosen, teller
 from lq_emotion.nets.names import Net
-from lq_emotion.nets.switches import told
+from lq_emotion.nets.switches import format_setting
 
 if TYPE_CHECKING:
     from lq_emotion.training.results import TrainingResults
@@ -76,7 +76,9 @@ def _require_effect(switches: Sequence[tuple[str, object]], net: Net) -> None:
         touched = parts(name, value)
         if touched and f"train {net}" not in touched and not (name == "input_size" and builder(net).own_size):
             hint = f"it affects {', '.join(touched)}; use `lq-emotion table`, which applies all switches"
-            raise NetError(f"has no effect on net {net}", code="conflict", field=name, value=told(value), hint=hint)
+            raise NetError(
+                f"has no effect on net {net}", code="conflict", field=name, value=format_setting(value), hint=hint
+            )
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Layers as the authors write them: which fields are written out, and in which form, is part of the message."""
+"""Layers as the authors write them, down to which default values are written out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from caffe_compat.schema import caffe_pb2 as pb
 
 SIZE = 96
-"""Rows and columns of a face."""
+"""Rows, and columns, of a face."""
 
 
 @dataclass(frozen=True)
 class Learning:
-    """How a layer learns.
+    """Learning rates and fillers of a layer.
 
     Attributes
     ----------
     weight, bias : lr_mult; without `bias` the layer has none.
     filler : of the weights: ``xavier`` or ``gaussian`` (standard deviation 0.001).
-    zero_written : the bias filler's value, zero, is written out.
+    zero_written : write out the value of the bias filler, zero.
     """
 
     weight: float
@@ -93,7 +93,7 @@ def max_pooling(name: str, bottom: str, kernel: int) -> pb.LayerParameter:
 
 
 def face_normalisation(bottom: str) -> pb.LayerParameter:
-    """Return the layer that gives each picture a mean of 0 and a standard deviation of 1."""
+    """Return the layer that gives each image a mean of 0 and a standard deviation of 1."""
     layer = pb.LayerParameter(name="normalised", type="MVN", bottom=[bottom], top=["normalised"])
     layer.mvn_param.normalize_variance = True
     return layer

@@ -1,4 +1,4 @@
-"""CNN+D, which tells the valence of one face: three convolutions, two fully connected layers, dropout.
+"""CNN+D, which predicts the valence of one face: three convolutions, two fully connected layers, dropout.
 
 With `AS_CODE` the messages are those of the shipped prototxts (experiments/network/, matlabscripts/recon/deploy/).
 """
@@ -23,7 +23,7 @@ from lq_emotion.nets.blocks import (
     relu,
     silence,
 )
-from lq_emotion.nets.names import Net
+from lq_emotion.nets.names import FACTORS, Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
 
 CONVOLUTION_RATES = {Net.SCRATCH: 1.0, Net.JOINT: 0.1, Net.NON_JOINT: 0.0}
@@ -53,9 +53,9 @@ def cnn_d(
     ----------
     net : a key of `CONVOLUTION_RATES`: how fast conv1 to conv3 learn.
     switches : paper or code.
-    factor : how many times smaller the faces are, where `switches.input_size` is "own".
+    factor : how many times smaller the faces are, if `switches.input_size` is "own".
     sources : the lists of HDF5 files to train and to test with.
-    batch : samples a step.
+    batch : samples per step.
 
     Raises
     ------
@@ -98,20 +98,21 @@ def sample_shapes(switches: PaperSwitches, factor: int) -> tuple[tuple[int, ...]
 
 
 def input_size(switches: PaperSwitches, factor: int) -> int:
-    """Return the rows, and columns, of the faces that CNN+D takes.
+    """Return the side of the faces that CNN+D takes, in pixels.
 
     Raises
     ------
     NetError
-        96 cannot be divided by the factor.
+        The factor does not divide 96.
     """
     if factor < 1 or SIZE % factor:
-        raise NetError("does not divide 96", field="factor", value=factor, hint="3, 4, 6, 8, 12 or 16")
+        hint = ", ".join(map(str, FACTORS))
+        raise NetError("does not divide 96", code="out-of-range", field="factor", value=factor, hint=f"one of {hint}")
     return SIZE // factor if switches.input_size == "own" else SIZE
 
 
 def features(switches: PaperSwitches, factor: int = 1) -> int:
-    """Return the number of values that pool3 gives to fc4."""
+    """Return the number of values that fc4 takes from pool3."""
     size = input_size(switches, factor)
     for _ in _CHANNELS[:-1]:
         size = -(-_convolved(switches, size) // 2)
@@ -155,5 +156,5 @@ def _convolved(switches: PaperSwitches, size: int) -> int:
 
 
 def _last_window(switches: PaperSwitches, size: int) -> int:
-    """Return the size of pool3's windows: 4, or what gives 2 x 2 (Caffe rounds the number of windows up)."""
+    """Return the size of pool3's windows: 4, or the size for a 2 x 2 output (Caffe rounds the output up)."""
     return -(-size // 2) if switches.quadrant_pooling else 4

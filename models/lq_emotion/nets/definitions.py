@@ -11,7 +11,7 @@ from caffe_compat.errors import DataError, NetError
 from lq_emotion.nets.blocks import SIZE
 from lq_emotion.nets.builder import NetBuilder
 from lq_emotion.nets.names import Net
-from lq_emotion.nets.switches import AS_CODE, PaperSwitches, data_parts, otherwise
+from lq_emotion.nets.switches import AS_CODE, PaperSwitches, changed_settings, data_parts
 
 
 @cache
@@ -39,7 +39,7 @@ def settings(net: str, switches: PaperSwitches, factors: Sequence[int] = (1,)) -
     factors : how many times smaller than 96 x 96 its faces are; several for a mixture of sizes.
     """
     own_size = {"input_size": "own"} if max(factors) > 1 else {}
-    other = otherwise(switches)
+    other = changed_settings(switches)
     return own_size | {name: value for name, value in other.items() if builder(net).is_changed_by(name, value)}
 
 

@@ -1,4 +1,4 @@
-"""The loss that the paper proposes for the future: 1 - CCC, of the valences of a batch."""
+"""The loss that the paper proposes as future work: 1 - CCC of the valences of a batch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from caffe_compat.errors import DataError
 
 Convention = Literal["avec", "population", "sample"]
 _LESS = {"avec": (0, 1), "population": (0, 0), "sample": (1, 1)}
-"""What is taken from N in the divisor of the covariance and of the variances, as in metrics.regression."""
+"""What is subtracted from N in the divisor of the covariance and of the variances, as in metrics.regression."""
 
 
 class CCCLoss(nn.Module):
-    """1 - CCC, from 0 (agreement) to 2; the only one of the paper's losses that is no layer of Caffe.
+    """1 - CCC, from 0 (agreement) to 2; the only loss of the paper that is not a layer of Caffe.
 
     Parameters
     ----------
@@ -25,13 +25,14 @@ class CCCLoss(nn.Module):
     -----
     ``cnn_d(switches=replace(AS_CODE, loss="ccc"))`` ends in fc5: ``CCCLoss()(net(data), label).backward()`` then gives
     its gradients. A batch of constant predictions has a CCC of 0 and still a gradient, so that training can leave it.
-    Batches are samples of a trace: their mean loss is not that of the whole.
+    The mean loss over batches is not that of the whole trace.
     """
 
     def __init__(self, convention: Convention = "avec") -> None:
         super().__init__()
         if convention not in _LESS:
-            raise DataError("is unknown", field="convention", value=convention, hint=", ".join(_LESS))
+            hint = f"one of {', '.join(_LESS)}"
+            raise DataError("unknown", code="name-unknown", field="convention", value=convention, hint=hint)
         self.convention = convention
 
     def forward(self, prediction: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
@@ -44,11 +45,12 @@ class CCCLoss(nn.Module):
         Raises
         ------
         DataError
-            Different numbers of values, or fewer than two.
+            The numbers of values differ, or are below two.
         """
         a, b = prediction.flatten(), gold.flatten().to(prediction)
         if a.numel() != b.numel() or a.numel() < 2:
-            raise DataError(f"{a.numel()} predictions for {b.numel()} values of the gold standard", hint="two or more")
+            problem = f"{a.numel()} predictions for {b.numel()} values of the gold standard"
+            raise DataError(problem, code="wrong-count", hint="give as many of both, and two or more")
         together, alone = (a.numel() - less for less in _LESS[self.convention])
         difference = a.mean() - b.mean()
         a, b = a - a.mean(), b - b.mean()

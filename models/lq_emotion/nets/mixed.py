@@ -1,8 +1,8 @@
-"""CNN+D on faces of several sizes at once, for Joint-OA at own sizes: a branch for each, all of one set of weights.
+"""CNN+D on faces of several sizes at once, for Joint-OA at own sizes: a branch for each size, with shared weights.
 
-A blob holds pictures of one size, so that each factor of the mixture has data layers of its own; the layers behind them
-share their parameters by name, as Caffe lets them, and the valences are joined before the loss. The first branch's
-layers have CNN+D's names: super-resolution weights come in, and the net to apply takes its weights out, by these.
+A blob holds images of one size, so each factor of the mixture has its own data layers. The layers behind them share
+their parameters by name, as in Caffe, and the predictions are concatenated before the loss. The layers of the first
+branch have the names of CNN+D's, by which super-resolution weights are loaded and the net to apply finds its weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import PaperSwitches
 
 JOINED = ("valence", "gold")
-"""Blobs of all branches' predictions and labels."""
+"""The blobs with the predictions and the labels of all branches."""
 
 
 def cnn_d_or_mixed(net: Net, switches: PaperSwitches, factors: Sequence[int]) -> pb.NetParameter:
@@ -46,10 +46,11 @@ def mixed(
     Raises
     ------
     NetError
-        A factor that does not divide 96, fewer samples than branches, or faces that are not at their own size.
+        A factor does not divide 96, there are fewer samples than branches, or faces are not at their own size.
     """
     if switches.input_size != "own":
-        raise NetError("a mixture of sizes", field="input_size", value=switches.input_size, hint='input_size="own"')
+        problem = "faces of several sizes need input_size 'own'"
+        raise NetError(problem, code="conflict", field="input_size", value=switches.input_size)
     message = pb.NetParameter(name="emotion_mixed")
     for factor, share in zip(factors, shares(batch, len(factors)), strict=True):
         branch = cnn_d(net, switches=switches, factor=factor, batch=share)
@@ -66,20 +67,21 @@ def mixed(
 
 
 def shares(batch: int, branches: int) -> list[int]:
-    """Divide a batch as evenly as it goes: 128 by 3 is 43, 43, 42.
+    """Divide a batch as evenly as possible: 128 by 3 is 43, 43, 42.
 
     Raises
     ------
     NetError
-        A branch would have nothing.
+        There are fewer samples than branches.
     """
     if batch < branches:
-        raise NetError(f"leaves nothing for one of {branches} sizes", field="batch", value=batch, hint=f"{branches}")
+        problem = f"a batch needs one sample per size of faces ({branches})"
+        raise NetError(problem, code="out-of-range", field="batch", value=batch)
     return [batch // branches + (number < batch % branches) for number in range(branches)]
 
 
 def _named(branch: pb.NetParameter, suffix: str) -> Iterator[pb.LayerParameter]:
-    """Yield a branch's layers without the loss, under names of its own; parameters have one name in all branches."""
+    """Yield the layers of a branch without the loss, with a suffix; parameters have the same name in all branches."""
     for layer in branch.layer:
         if layer.type == "EuclideanLoss":
             continue

@@ -1,6 +1,6 @@
-"""Where the paper and the authors' code disagree: one switch each.
+"""One switch for each place where the paper and the authors' code disagree.
 
-`AS_CODE` gives the shipped definitions, `AS_PAPER` what the text says, and any mixture can be asked for:
+`AS_CODE` gives the shipped definitions, `AS_PAPER` what the text says, and any mixture is possible:
 ``replace(AS_CODE, quadrant_pooling=True)``. The builders read the switches that change a net or a solver, the stages of
 `lq-emotion table` those that change the data (`data_parts`). What paper and code say is in `disagreements`.
 """
@@ -76,10 +76,13 @@ class PaperSwitches:
             value = getattr(self, name)
             if value not in allowed or isinstance(value, bool) is not isinstance(allowed[0], bool):
                 hint = f"one of {', '.join(map(repr, allowed))}"
-                problems.append(NetError("is no setting of this switch", field=name, value=value, hint=hint))
+                problems.append(
+                    NetError("not a setting of this switch", code="name-unknown", field=name, value=value, hint=hint)
+                )
         if not problems and self.input_size == "own" and not (self.padded and self.quadrant_pooling):
-            hint = 'convolutions="padded" (or "padded_no_bias") and quadrant_pooling=True'
-            problems.append(NetError("nothing is left of small maps", field="input_size", value="own", hint=hint))
+            hint = 'set convolutions="padded" (or "padded_no_bias") and quadrant_pooling=True'
+            problem = "small faces shrink to nothing in the convolutions and poolings"
+            problems.append(NetError(problem, code="conflict", field="input_size", value="own", hint=hint))
         raise_together(problems)
 
     @property
@@ -116,7 +119,7 @@ def data_parts(name: str, value: object) -> tuple[str, ...]:
     return ("h5",) if (name, value) == ("normalisation", "file") else _DATA_PARTS.get(name, ())
 
 
-def otherwise(switches: PaperSwitches, *parts: str) -> dict[str, Any]:
+def changed_settings(switches: PaperSwitches, *parts: str) -> dict[str, Any]:
     """Return the settings that are not the code's; with `parts`, only those that change one of these data parts."""
     settings = {name: getattr(switches, name) for name in choices()}
     return {
@@ -126,39 +129,39 @@ def otherwise(switches: PaperSwitches, *parts: str) -> dict[str, Any]:
     }
 
 
-def told(value: object) -> str:
-    """Return a setting as it is typed: ``on`` and ``off`` for truth."""
+def format_setting(value: object) -> str:
+    """Format a setting as users type it, with ``on`` and ``off`` for booleans."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
-def shown(settings: Mapping[str, object]) -> str:
-    """Return settings that are not the code's in a line: as the paper, but for what; "" where there are none."""
-    paper = otherwise(AS_PAPER)
+def describe_settings(settings: Mapping[str, object]) -> str:
+    """Describe settings that are not the code's in a line, as differences from the paper if that is shorter."""
+    paper = changed_settings(AS_PAPER)
     names = [name for name in choices() if paper.get(name) != settings.get(name)]
     if len(names) >= len(settings):
-        return " ".join(f"{name}={told(value)}" for name, value in settings.items())
-    but = " ".join(f"{name}={told(settings.get(name, getattr(AS_CODE, name)))}" for name in names)
+        return " ".join(f"{name}={format_setting(value)}" for name, value in settings.items())
+    but = " ".join(f"{name}={format_setting(settings.get(name, getattr(AS_CODE, name)))}" for name in names)
     return "as the paper" + (but and f" but {but}")
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """Return the switch and the setting that ``loss=ccc`` names.
+def parse_setting(assignment: str) -> tuple[str, Any]:
+    """Parse an assignment such as ``loss=ccc`` into the switch and its setting.
 
     Raises
     ------
     NetError
-        No such switch or setting.
+        The switch or the setting does not exist.
     """
-    known = choices()
-    name, _, wanted = text.partition("=")
-    if name not in known:
-        hint = did_you_mean(name, known) or f"one of {', '.join(known)}"
-        raise NetError("no such switch", value=name, hint=hint)
-    for value in known[name]:
-        if told(value) == wanted:
+    switches = choices()
+    name, _, text = assignment.partition("=")
+    if name not in switches:
+        hint = did_you_mean(name, switches) or f"one of {', '.join(switches)}"
+        raise NetError("unknown switch", code="name-unknown", field="switch", value=name, hint=hint)
+    for value in switches[name]:
+        if format_setting(value) == text:
             return name, value
-    hint = f"one of {', '.join(map(told, known[name]))}"
-    raise NetError("no such setting of this switch", field=name, value=wanted, hint=hint)
+    hint = f"one of {', '.join(map(format_setting, switches[name]))}"
+    raise NetError("not a setting of this switch", code="name-unknown", field=name, value=text, hint=hint)
 
 
 AS_CODE = PaperSwitches()

@@ -9,7 +9,7 @@ from typing import Any
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.nets.names import Method
-from lq_emotion.nets.switches import shown
+from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report import open_questions, provenance, results
 from lq_emotion.report.document import Block, Report, Section, Text, number
 from lq_emotion.report.example_frames import frames
@@ -46,7 +46,8 @@ def make_report(root: Path) -> Report:
         There is no such folder.
     """
     if not root.is_dir():
-        raise FileError("no such folder", file=root, hint="--out names the folder that `lq-emotion table` wrote to")
+        hint = "--out is the folder that `lq-emotion table` wrote to"
+        raise FileError("folder not found", code="file-missing", file=root, hint=hint)
     store = Store(root)
     sections = [
         Section(title, tuple(block for part in parts for block in _made(part, store))) for title, parts in PARTS.items()
@@ -90,7 +91,7 @@ def _in_short(store: Store) -> Iterator[Text]:
         told += [f"{' and '.join(f'{m} {number(value)}' for m, value in there.items())} at s = {s}"] if there else []
     if told:
         preset, seed = store.table.preset, store.table.seed
-        switches = shown(store.switches)
+        switches = describe_settings(store.switches)
         how = f"preset {preset}, seed {seed}" + (switches and f", {switches}")
         yield Text(f"In short: {', '.join(told)} ({how}; the paper's HR: 0.325).")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lq_emotion.nets.switches import AS_CODE, shown, told
+from lq_emotion.nets.switches import AS_CODE, describe_settings, format_setting
 from lq_emotion.report.disagreements import DISAGREEMENTS
 from lq_emotion.report.document import Block, Column, Table, Text, code, row
 from lq_emotion.report.provenance import finished_quickly, sr_pictures
@@ -37,7 +37,7 @@ def _settings(store: Store) -> dict[str, object]:
 
 def _here(name: str, settings: Mapping[str, object]) -> str:
     """Tell a switch's setting in this experiment."""
-    return told(settings.get(name, getattr(AS_CODE, name))) if name else "as the code"
+    return format_setting(settings.get(name, getattr(AS_CODE, name))) if name else "as the code"
 
 
 def _otherwise(store: Store) -> str:
@@ -46,7 +46,7 @@ def _otherwise(store: Store) -> str:
     if table is None:
         return ""
     by_switch = store.switches
-    switches = shown(by_switch)
+    switches = describe_settings(by_switch)
     said = []
     if switches:
         said.append(f"this experiment was run {switches}" if switches.startswith("as") else f"here {switches}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.nets.names import Method, Net
-from lq_emotion.nets.switches import shown
+from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report.document import Block, Column, Row, Table, Text, code, duration, row
 from lq_emotion.studies.robust_lq.results import StudyResults
 from lq_emotion.studies.robust_lq.store import Absent, Results, Store
@@ -39,7 +39,7 @@ def _settings(store: Store, table: StudyResults) -> Iterator[Block]:
         "factors s": ", ".join(map(str, table.scales)),
         Method.JOINT_OA: f"super-resolution at {table.max_factor}, mixture of {mixture}",
         "super-resolution learnt from": _learnt_from(table),
-        "switches": shown(store.switches) or "as the code",
+        "switches": describe_settings(store.switches) or "as the code",
         "seed": str(table.seed),
         "threads of a stage": str(table.threads),
         "device": str(table.device),

@@ -51,17 +51,21 @@ def read_list(folder: Path, phase: str) -> Listed:
     path = folder.resolve() / f"{phase}.txt"
     if not path.is_file():
         hint = "lq-emotion h5 writes train.txt and test.txt, which name the HDF5 files"
-        raise FileError(f"there is no {phase}.txt here", file=folder, hint=hint)
+        raise FileError(f"no {phase}.txt found", code="file-missing", file=folder, hint=hint)
     names = listed_names(path.read_text(encoding="utf-8"))
     if not names:
-        raise DataError("names no HDF5 file", file=path, hint="one on each line")
+        raise DataError("names no HDF5 file", code="empty", file=path, hint="write one name per line")
     problems: list[CaffeCompatError] = []
     rows, stores = 0, []
     sides: dict[Path, int] = {}
     for name in names:
         file = find_listed(name, path)
         if file is None or not file.is_file():
-            problems.append(DataError("no such HDF5 file", file=path, value=name, hint="write the list again"))
+            problems.append(
+                DataError(
+                    "HDF5 file not found", code="file-missing", file=path, value=name, hint="write the list again"
+                )
+            )
             continue
         try:
             with ExitStack() as stack:
@@ -75,7 +79,9 @@ def read_list(folder: Path, phase: str) -> Listed:
         except FileError as error:
             problems.append(error)
         except (OSError, KeyError, AttributeError) as error:
-            problems.append(DataError(f"this HDF5 file is damaged: {error}", file=file, hint="write it again"))
+            problems.append(
+                DataError(f"damaged HDF5 file: {error}", code="damaged-file", file=file, hint="write it again")
+            )
     raise_together(problems)
     return Listed(path, rows, sides, tuple(stores))
 
@@ -83,4 +89,4 @@ def read_list(folder: Path, phase: str) -> Listed:
 def _channels(file: Path, channels: int) -> DataError:
     hint = "for a net of your own use caffe-compat train; or make files without lq-emotion h5 --triplets"
     problem = "lq-emotion's nets see one frame at a time, and evaluate, rd and verify would refuse what is trained"
-    return DataError(problem, file=file, field="channels", value=channels, hint=hint)
+    return DataError(problem, code="shape-mismatch", file=file, field="channels", value=channels, hint=hint)

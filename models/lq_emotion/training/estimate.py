@@ -117,7 +117,7 @@ def _elsewhere(request: dict[str, Any]) -> list[tuple[float, float]]:
     done = subprocess.run(command, input=text, env=env, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise SolverError(f"an iteration cannot be timed: {lines[-1]}")
+        raise SolverError(f"timing an iteration failed: {lines[-1]}", code="worker-lost")
     return [(iteration, test) for iteration, test in json.loads(done.stdout)]
 
 

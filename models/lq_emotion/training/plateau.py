@@ -1,8 +1,8 @@
-"""A rate that is divided by ten when the loss of the tests stops falling, as the paper tells of its training.
+"""A learning rate that is divided by ten when the test loss stops falling, as the paper says of its training.
 
-Caffe has no such policy. A solver of policy "multistep" gets its steps from here as its tests come in. They follow from
-the losses of the tests alone, which lie in plateau.json: a killed run that goes on from a snapshot forgets the tests
-behind it, makes them again and ends in the same weights.
+Caffe has no such policy. A solver with policy "multistep" gets its steps from here as its tests come in. The steps
+depend on the test losses alone, which are kept in plateau.json: a killed run that continues from a snapshot drops the
+tests after it, repeats them and ends in the same weights.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from lq_emotion.common.json_files import contents_of, read_json, write_json
 
 PLATEAU = "plateau.json"
 PATIENCE = 3
-"""Tests in a row that are no better than the best before the rate is divided; a number of ours, as is `MOST`."""
+"""Tests in a row without improvement before the rate is divided; our choice, as is `MOST`."""
 MOST = 3
 """Divisions at most."""
 
 
 def divisions(losses: Mapping[int, float], *, patience: int = PATIENCE, most: int = MOST) -> list[int]:
-    """Return the iterations whose tests divide the rate.
+    """Return the iterations at which the rate is divided.
 
     Parameters
     ----------
-    losses : of the tests so far, by iteration.
-    patience, most : see `PATIENCE` and `MOST`. After a division the tests are counted anew; the best stays the best.
-        A loss that is no number is no better than any.
+    losses : test losses so far, by iteration.
+    patience, most : see `PATIENCE` and `MOST`. After a division the count starts anew; the best loss stays. NaN
+        is never an improvement.
     """
     best, waited = float("inf"), 0
-    found: list[int] = []
+    iterations: list[int] = []
     for iteration, loss in sorted(losses.items()):
         if loss < best:
             best, waited = loss, 0
             continue
         waited += 1
-        if waited == patience and len(found) < most:
-            found.append(iteration)
+        if waited == patience and len(iterations) < most:
+            iterations.append(iteration)
             waited = 0
-    return found
+    return iterations
 
 
 @dataclass
 class History:
-    """The losses of a run's tests, kept in a file.
+    """The test losses of a run, kept in a file.
 
     Attributes
     ----------
@@ -61,63 +61,64 @@ class History:
     losses: dict[int, float] = field(default_factory=dict)
 
     def begin(self, iteration: int) -> None:
-        """Take the tests before an iteration from the file; none at the start of a run.
+        """Read the losses before an iteration from the file; none at the start of a run.
 
         Raises
         ------
         FileError
-            It is no such file.
+            The file is damaged.
         """
         held = read_json(self.path) if iteration else None
-        with contents_of(self.path, "--fresh starts anew"):
+        with contents_of(self.path, "start anew with --fresh"):
             known = {int(number): float(loss) for number, loss in (held or {}).items()}
         self.losses = {number: loss for number, loss in known.items() if number < iteration}
 
     def note(self, iteration: int, loss: float) -> None:
-        """Add a test."""
+        """Add a test and write the file."""
         self.losses[iteration] = loss
         write_json({str(number): value for number, value in self.losses.items()}, self.path)
 
 
 class PlateauSolver(Solver):
-    """A solver whose first test net decides when the rate is divided.
+    """A solver that divides its rate when the loss of its first test net stops falling.
 
     Parameters
     ----------
-    tests : what is known of earlier tests.
-    options : of `Solver`; the policy of its definition is "multistep".
+    tests : the losses of earlier tests.
+    options : those of `Solver`; the policy of the definition must be "multistep".
     """
 
     def __init__(self, *args: Any, tests: History, **options: Any) -> None:
         super().__init__(*args, **options)
         if self.param.lr_policy != "multistep":
-            raise SolverError("has steps of its own", field="lr_policy", value=self.param.lr_policy, hint="multistep")
-        self._tested = tests
+            problem = "only a multistep policy can take its steps from the tests"
+            raise SolverError(problem, code="conflict", field="lr_policy", value=self.param.lr_policy)
+        self._history = tests
         tests.begin(0)
 
     def restore(self, path: Any, **options: Any) -> None:
-        """Go on from a snapshot, with the steps that the tests before it made.
+        """Continue from a snapshot, with the steps that follow from the tests before it.
 
         Raises
         ------
         FileError
-            The file of tests does not tell of all those steps.
+            The test losses do not lead to the steps in the snapshot.
         """
         super().restore(path, **options)
-        self._tested.begin(self.iter)
+        self._history.begin(self.iter)
         self._divide()
         taken = read_solverstate(path).current_step
         if taken != len(self.param.stepvalue):
-            told = f"tells of {len(self.param.stepvalue)} divisions of the rate, {Path(path).name} of {taken}"
-            raise FileError(told, file=self._tested.path, hint="--fresh starts anew")
+            problem = f"has {len(self.param.stepvalue)} divisions of the rate, {Path(path).name} has {taken}"
+            raise FileError(problem, code="mismatch", file=self._history.path, hint="start anew with --fresh")
 
     def test(self, which: int) -> Scores | None:
-        """Run a test net; the first one's loss may divide the rate, from this iteration on."""
-        found = super().test(which)
-        if found is not None and which == 0:
-            self._tested.note(self.iter, found.loss)
+        """Run a test net; the loss of the first one may divide the rate from this iteration on."""
+        scores = super().test(which)
+        if scores is not None and which == 0:
+            self._history.note(self.iter, scores.loss)
             self._divide()
-        return found
+        return scores
 
     def _divide(self) -> None:
-        self.param.stepvalue[:] = divisions(self._tested.losses)
+        self.param.stepvalue[:] = divisions(self._history.losses)

@@ -1,4 +1,4 @@
-"""Training with the engine's solver: goes on where it was interrupted, and leaves Caffe's log behind."""
+"""Train with the engine's solver, continue after an interruption, and keep Caffe's log."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _LINES = 200  # and so many lines at most
 
 
 class InterruptedTrainingError(KeyboardInterrupt):
-    """Ctrl-C stopped a training, with a snapshot; the same call goes on from there."""
+    """Ctrl-C stopped a training after a snapshot; the same call continues from there."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder that a net is trained in: ``train.log`` and ``snapshots/``.
+    """The folder of a training, with ``train.log`` and ``snapshots/``.
 
     Attributes
     ----------
-    folder : where; relative names in the solver's definition are looked up there as well.
-    name : what snapshots begin with, as in the solver's snapshot_prefix.
-    label : what the progress bar says.
+    folder : the folder; relative names in the solver's definition refer to it.
+    name : what the names of snapshots begin with, as in the solver's snapshot_prefix.
+    label : title of the progress bar.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def log(self) -> Path:
-        """Return where Caffe's log lies."""
+        """Return the path of Caffe's log."""
         return self.folder / "train.log"
 
     @property
@@ -59,7 +59,7 @@ class Run:
         return self.prefix.with_name(f"{self.name}_iter_{iteration}{suffix}")
 
     def last_state(self, limit: int) -> Path | None:
-        """Return the solver state with most iterations, of those up to `limit`."""
+        """Return the latest solver state up to `limit` iterations; None without one."""
         counts = [count for count in _iterations(self.prefix.parent, self.name, "solverstate") if count <= limit]
         fitting = [count for count in counts if self.snapshot(count).is_file()]
         return self.snapshot(max(fitting), ".solverstate") if fitting else None
@@ -74,23 +74,23 @@ class Run:
         criterion: Criterion | None = None,
         on_plateau: bool = False,
     ) -> int:
-        """Train until ``param.max_iter`` and return the iteration that was started from.
+        """Train until ``param.max_iter`` and return the iteration at which training started.
 
         Parameters
         ----------
-        param : ready to run.
-        say : takes lines of progress where there is no terminal.
+        param : the solver, ready to run.
+        say : receives lines of progress if stderr is not a terminal.
         device : see :class:`caffe_compat.solver.Solver`.
-        weights : what a run without snapshots starts from, by layer name.
-        criterion : a loss that is no layer; see :class:`caffe_compat.solver.Solver`.
-        on_plateau : divide the rate by ten when the tests' loss stops falling; see `plateau`.
+        weights : loaded by layer name if there is no snapshot.
+        criterion : a loss that is not a layer; see :class:`caffe_compat.solver.Solver`.
+        on_plateau : divide the rate by ten when the test loss stops falling; see `plateau`.
 
         Raises
         ------
         InterruptedTrainingError
-            Ctrl-C; a snapshot was taken.
+            Ctrl-C was pressed; a snapshot was saved.
         CaffeCompatError
-            Data, definitions or a snapshot that cannot be used.
+            Data, definitions or a snapshot cannot be used.
         """
         state = self.last_state(param.max_iter)
         if state is None:
@@ -103,7 +103,7 @@ class Run:
             ) as solver:
                 if state:
                     solver.restore(state)
-                    say(f"going on from {state.name}")
+                    say(f"continuing from {state.name}")
                 elif weights:
                     solver.load_weights(weights)
                 start = solver.iter
@@ -111,23 +111,24 @@ class Run:
                     finished = solver.solve()
         if not finished:
             raise InterruptedTrainingError(
-                f"interrupted after iteration {solver.iter}; the same command goes on from there"
+                f"interrupted after iteration {solver.iter}; the same command continues from there"
             )
         return start
 
 
 def find_weights(path: Path) -> Path:
-    """Return a file of weights: the given one or, of a run's folder, the snapshot with most iterations.
+    """Return a weights file: the given one or, in the folder of a run, the latest snapshot.
 
     Raises
     ------
     FileError
-        There is no such file, or no snapshot in the folder.
+        The file does not exist, or the folder has no snapshot.
     """
     if path.is_file():
         return path
     if not path.is_dir():
-        raise FileError("no such file", file=path, hint="a .caffemodel, or the folder of a run")
+        hint = "pass a .caffemodel, or the folder of a run"
+        raise FileError("file not found", code="file-missing", file=path, hint=hint)
     found = [
         (int(parts[1]), file)
         for folder in (path, path / "snapshots")
@@ -135,7 +136,8 @@ def find_weights(path: Path) -> Path:
         if (parts := re.search(r"_iter_(\d+)\.caffemodel$", file.name))
     ]
     if not found:
-        raise FileError("there is no snapshot in this folder", file=path, hint="lq-emotion train makes some")
+        hint = "run `lq-emotion train` first"
+        raise FileError("no snapshot found", code="not-prepared", file=path, hint=hint)
     return max(found)[1]
 
 
@@ -145,7 +147,7 @@ def _iterations(folder: Path, name: str, suffix: str) -> list[int]:
 
 
 class _Watch:
-    """What the solver asks after every iteration whether to go on: shows on the way how far it is."""
+    """Show progress whenever the solver asks whether to continue."""
 
     def __init__(self, ask: Callable[[], Action], total: int, say: Say, label: str) -> None:
         self._ask = ask
@@ -195,7 +197,7 @@ class _Watch:
 
 @dataclass(frozen=True)
 class Curves:
-    """Losses by iteration, as the log has them."""
+    """Losses by iteration, as in the log."""
 
     train: dict[int, float] = field(default_factory=dict)
     test: dict[int, float] = field(default_factory=dict)
@@ -207,7 +209,7 @@ _TEST = re.compile(r"\]     Test net output #0: loss = (\S+)(?: \(\* \S+ = (\S+)
 
 
 def read_curves(log: Path, iterations: int) -> Curves:
-    """Return the losses up to `iterations`; where an interrupted run repeated some, those of the last run."""
+    """Read the losses up to `iterations`; of repeated iterations, the last counts."""
     curves = Curves()
     testing = 0
     for line in log.read_text(encoding="utf-8").splitlines():

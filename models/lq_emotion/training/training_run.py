@@ -1,6 +1,6 @@
-"""The authors' trainings: the shipped nets and solvers with the user's paths and no change but those asked for.
+"""Training runs: the authors' nets and solvers with the user's paths, and no changes but those the user asks for.
 
-``HQ`` trains CNN+D from nothing, on any set of faces: HQ, one LR factor, a mixture. ``vlqr`` (joint) and
+``HQ`` trains CNN+D from its fillers on any set of faces: HQ, one LR factor, a mixture. ``vlqr`` (joint) and
 ``vlqr_non_joint`` start from the super-resolution weights that ``pretrain`` learns.
 """
 
@@ -27,7 +27,7 @@ from lq_emotion.nets.builder import NetBuilder
 from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.mixed import JOINED
 from lq_emotion.nets.names import Net
-from lq_emotion.nets.switches import AS_CODE, PaperSwitches, told
+from lq_emotion.nets.switches import AS_CODE, PaperSwitches, format_setting
 from lq_emotion.training.data_lists import Listed, read_list
 from lq_emotion.training.loss_plot import draw_losses
 from lq_emotion.training.net import make_net, sources, write_sources
@@ -41,21 +41,21 @@ Say = Callable[[str], None]
 
 @dataclass
 class TrainingRun:
-    """A training in a folder of its own.
+    """The training of a net in its own folder.
 
     Attributes
     ----------
-    out : folder for log, snapshots and pictures.
-    h5 : folder of train.txt and test.txt, the lists of HDF5 files.
+    out : folder for the log, snapshots and the loss plot.
+    h5 : folder with train.txt and test.txt, the lists of HDF5 files.
     net : what to train.
-    weights : what to start from: a file, or the folder of a run.
-    from_nothing : start nets that want super-resolution weights from their fillers.
-    changes : what differs from the shipped definitions.
-    switches : paper or code; those that are about data are left to who made it.
+    weights : weights to start from: a file, or the folder of a run.
+    from_nothing : start nets that need super-resolution weights from their fillers.
+    changes : changes to the definitions.
+    switches : paper or code; those that concern the data are ignored.
     device : see `choose_device`.
-    fresh : forget what an earlier run left.
-    aside : a folder that another training's files are moved to where they are in the way; else they are an error.
-    say : takes lines of progress.
+    fresh : delete the files of an earlier run.
+    aside : folder to move the files of a different training to; by default they are an error.
+    say : receives lines of progress.
     """
 
     out: Path
@@ -71,14 +71,14 @@ class TrainingRun:
     say: Say = print
 
     def run(self) -> TrainingResults:
-        """Train, or go on; return the results, which lie in train.json as well.
+        """Train, or continue; write the results to train.json and return them.
 
         Raises
         ------
         CaffeCompatError, OSError
-            Data, weights or settings that cannot be used; the folder is left as it was.
+            Data, weights or settings cannot be used; the folder is unchanged.
         InterruptedTrainingError
-            Ctrl-C; a snapshot was taken.
+            Ctrl-C was pressed; a snapshot was saved.
         """
         device = choose_device(self.device)
         data = {phase: read_list(self.h5, phase) for phase in ("train", "test")}
@@ -94,11 +94,14 @@ class TrainingRun:
             filler=self.changes.filler,
         )
         solver, solver_changes = self._solver(run, device.type)
-        set_so = [f"{name}: {told(getattr(AS_CODE, name))} -> {told(value)}" for name, value in switched.items()]
-        changes = [*set_so, *net_changes, *solver_changes]
+        switch_changes = [
+            f"{name}: {format_setting(getattr(AS_CODE, name))} -> {format_setting(value)}"
+            for name, value in switched.items()
+        ]
+        changes = [*switch_changes, *net_changes, *solver_changes]
         weights = self._weights(net)
         claim(run, self._settings(changes, data, weights), fresh=self.fresh, aside=self.aside, say=self.say)
-        self._tell(changes, data, net, solver)
+        self._announce(changes, data, net, solver)
         write_sources(data, factors, run.folder)
         if switched or self._builder.shipped is None:
             write_text(self._builder.deploy(self.switches, factors[0]), run.folder / DEPLOY)
@@ -117,31 +120,33 @@ class TrainingRun:
         return solver, differences(self._builder.solver(AS_CODE), solver)
 
     def _weights(self, net: pb.NetParameter) -> Path | None:
-        """Return the weights to start from, once they are known to serve."""
+        """Find the weights to start from, and check that they fit."""
         if self.weights is None:
             if self._builder.starts_from_sr and not self.from_nothing:
-                hint = "give those of a `train --net pretrain` run, or `--weights none` to start from the fillers"
-                raise SolverError("starts from super-resolution weights", field="--weights", value=self.net, hint=hint)
+                hint = "pass the run of `train --net pretrain`, or `--weights none` to start from the fillers"
+                problem = f"{self.net} starts from super-resolution weights"
+                raise SolverError(problem, code="field-missing", field="--weights", hint=hint)
             return None
         path = find_weights(self.weights)
-        there = {name for name, blobs in read_weights(path).items() if blobs}
-        learning = _owners(net)
-        taken = [layer.name for layer in learning if layer.name in there]
+        present = {name for name, blobs in read_weights(path).items() if blobs}
+        learnable = _owners(net)
+        loaded = [layer.name for layer in learnable if layer.name in present]
         frozen = [
-            layer.name for layer in learning if layer.name not in there and not any(p.lr_mult for p in layer.param)
+            layer.name for layer in learnable if layer.name not in present and not any(p.lr_mult for p in layer.param)
         ]
-        if not taken or frozen:
-            lacking = ", ".join(frozen or (layer.name for layer in learning))
-            raise WeightsError(f"has no {lacking}", file=path, hint=f"it has {', '.join(sorted(there)) or 'no layers'}")
-        drawn = [layer.name for layer in learning if layer.name not in there]
-        self.say(f"{', '.join(taken)} from {path}" + (f"; {', '.join(drawn)} from the fillers" if drawn else ""))
+        if not loaded or frozen:
+            missing = ", ".join(frozen or (layer.name for layer in learnable))
+            hint = f"it has {', '.join(sorted(present)) or 'no layers'}"
+            raise WeightsError(f"has no {missing}", code="mismatch", file=path, hint=hint)
+        drawn = [layer.name for layer in learnable if layer.name not in present]
+        self.say(f"{', '.join(loaded)} from {path}" + (f"; {', '.join(drawn)} from the fillers" if drawn else ""))
         return path
 
     def _settings(self, changes: list[str], data: dict[str, Listed], weights: Path | None) -> dict[str, Any]:
-        """Return what tells one training from another.
+        """Return the settings that identify a training.
 
-        A later part may be longer and tested otherwise; by the user's hand, at another rate as well. Where trainings
-        make way for others (`aside`), all of a training is at one rate.
+        A training may continue for longer and with other tests. Users may also change its rate on the way; stages of a
+        study, which set different trainings aside, may not.
         """
         rate = ("base_lr",) if self.aside is None else ()
         free = ("max_iter", "test_iter", "test_interval", "display", "snapshot:", "solver_mode", *rate)
@@ -152,7 +157,7 @@ class TrainingRun:
             "weights": [weights.name, file_sha256(weights)] if weights else None,
         }
 
-    def _tell(
+    def _announce(
         self, changes: list[str], data: dict[str, Listed], net: pb.NetParameter, solver: pb.SolverParameter
     ) -> None:
         say = self.say
@@ -165,17 +170,19 @@ class TrainingRun:
             say(f"  {phase}: {listed.rows} samples of {listed.path}")
         tests = (layer for layer in net.layer if layer.type == "HDF5Data" and layer.include[0].phase == pb.TEST)
         size = sum(layer.hdf5_data_param.batch_size for layer in tests)
-        asked, rows = solver.test_iter[0] * size, data["test"].rows
-        if asked > rows:
+        samples, rows = solver.test_iter[0] * size, data["test"].rows
+        if samples > rows:
             once = -(-rows // size)
-            say(f"  a test takes {asked} samples, so that some of the {rows} count more than once (--test-iter {once})")
+            say(f"  a test takes {samples} samples: some of the {rows} count more than once (use --test-iter {once})")
 
     def _train(
         self, run: Run, net: pb.NetParameter, solver: pb.SolverParameter, device: torch.device, weights: Path | None
     ) -> float:
         start = time.perf_counter()
         if run.snapshot(solver.max_iter).is_file():
-            self.say(f"iteration {solver.max_iter} is there already; more --iterations go on, --fresh starts anew")
+            self.say(
+                f"iteration {solver.max_iter} is there already; train on with more --iterations, or anew with --fresh"
+            )
         else:
             write_text(net, run.folder / "net.prototxt")
             write_text(solver, run.folder / "solver.prototxt")
@@ -192,11 +199,11 @@ class TrainingRun:
 
     def _report(self, run: Run, solver: pb.SolverParameter, changes: list[str], seconds: float) -> TrainingResults:
         curves = read_curves(run.log, solver.max_iter)
-        picture = run.folder / LOSSES
+        plot = run.folder / LOSSES
         if curves.train:
-            measured = self._measured()
-            draw_losses(curves, picture, title=f"Training of {self.net}", measured=measured, held_out="test.txt")
-        weights, losses = str(run.snapshot(solver.max_iter)), str(picture) if curves.train else None
+            loss_name = self._loss_name()
+            draw_losses(curves, plot, title=f"Training of {self.net}", measured=loss_name, held_out="test.txt")
+        weights, losses = str(run.snapshot(solver.max_iter)), str(plot) if curves.train else None
         results = TrainingResults(
             net=self.net,
             iterations=solver.max_iter,
@@ -209,7 +216,7 @@ class TrainingRun:
         write_json(results.to_json(), run.folder / RESULTS)
         return results
 
-    def _measured(self) -> str:
+    def _loss_name(self) -> str:
         what = {"euclidean": "Euclidean loss", "mse": "mean squared error", "ccc": "1 - CCC"}[self.switches.loss]
         if self._builder.predicts_valence:
             return f"{what} of valence"
@@ -217,19 +224,19 @@ class TrainingRun:
 
 
 def _owners(net: pb.NetParameter) -> list[pb.LayerParameter]:
-    """Return the layers that learn, without those whose parameters are an earlier one's."""
-    known: set[str] = set()
-    found = []
+    """Return the layers with weights, without those that share an earlier layer's parameters."""
+    shared: set[str] = set()
+    owners = []
     for layer in net.layer:
         names = {param.name for param in layer.param if param.name}
-        if facts(layer.type).weight_message and not names & known:
-            found.append(layer)
-        known |= names
-    return found
+        if facts(layer.type).weight_message and not names & shared:
+            owners.append(layer)
+        shared |= names
+    return owners
 
 
 def valence_ccc(blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Return the loss "ccc" of a batch, from the blobs of a net without a layer for it."""
+    """Return 1 - CCC of a batch, from the blobs of a net without a loss layer."""
     names = JOINED if JOINED[0] in blobs else ("fc5", "label")
     loss: torch.Tensor = CCCLoss()(*(blobs[name] for name in names))
     return loss

@@ -260,7 +260,7 @@ def test_faces_are_super_resolved_by_the_net_of_their_factor_or_the_next_larger_
     assert "trained at s = 12: its unpadded" in part["captions"][0]
     assert part["figures"][0][0] == "Faces in full resolution and shrunk by 3, 12; super-resolved"
     assert len(part["notes"]) == 1
-    assert "pretrain-3: there is no snapshot" in part["notes"][0]
+    assert "pretrain-3: no snapshot found" in part["notes"][0]
     shown = _show(np.full((96, 96), 0.5, np.float32), 3, {12: net, 16: None})
     assert shown.net == 12
     assert shown.bicubic.shape == (96, 96)
@@ -297,7 +297,7 @@ def test_the_command_writes_where_it_is_told_and_lists_what_is_absent(root, tmp_
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):
     assert main(["report", "--out", str(tmp_path / "none")]) == 1
-    assert "no such folder" in capsys.readouterr().err
+    assert "folder not found" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

@@ -105,7 +105,7 @@ def test_only_paths_and_what_was_asked_for_differ_from_the_shipped_definitions(f
     )
 
 
-def test_every_change_is_told(copy, h5, capsys):
+def test_every_change_is_printed(copy, h5, capsys):
     assert train("--h5", h5, "--out", copy, "--iterations=3", "--base-lr=0.005", "--fresh", *SMALL) == 0
     out = lines(capsys)
     assert out[0] == "training model_1F_CNN+D.prototxt by solver_1F_CNN+D.prototxt, as the authors wrote them"
@@ -115,7 +115,7 @@ def test_every_change_is_told(copy, h5, capsys):
         *("  but display: 100 -> 1", "  but max_iter: 30000 -> 3", "  but snapshot: 1000 -> 2"),
         *("  but solver_mode: GPU -> CPU", "  but random_seed: -1 -> 1"),
     ]
-    assert "  a test takes 128 samples, so that some of the 16 count more than once (--test-iter 1)" in out
+    assert any("128 samples" in line and "--test-iter 1" in line for line in out)
     assert out[-1] == f"  {copy}/snapshots/emotion_iter_3.caffemodel"
 
 
@@ -137,7 +137,7 @@ def test_the_same_command_again_trains_nothing(copy, h5, capsys):
 
 def test_more_iterations_go_on(copy, h5, capsys):
     assert train("--h5", h5, "--out", copy, "--iterations=5", *SMALL) == 0
-    assert "going on from emotion_iter_3.solverstate" in lines(capsys)
+    assert "continuing from emotion_iter_3.solverstate" in lines(capsys)
     assert sorted(read_curves(copy / "train.log", 5).train) == [0, 1, 2, 3, 4, 5]
     assert find_weights(copy) == copy / "snapshots/emotion_iter_5.caffemodel"
 
@@ -158,10 +158,10 @@ def test_an_interrupted_training_leaves_a_snapshot_and_goes_on(copy, h5, capsys,
         patch.setattr(sys, "stdout", Stdout())
         assert train(*command) == 130
     err = capsys.readouterr().err
-    assert err == "lq-emotion: error: interrupted after iteration 5; the same command goes on from there\n"
+    assert err == "lq-emotion: error: interrupted after iteration 5; the same command continues from there\n"
     assert not list(copy.rglob("*.partial"))
     assert train(*command) == 0
-    assert "going on from emotion_iter_5.solverstate" in lines(capsys)
+    assert "continuing from emotion_iter_5.solverstate" in lines(capsys)
 
 
 def test_a_seed_gives_the_same_weights_again(finished, h5, tmp_path):
@@ -192,23 +192,23 @@ def test_frozen_layers_keep_the_super_resolution_weights(h5, sr_weights, tmp_pat
 
 
 @pytest.mark.parametrize("net", ["vlqr", "vlqr_non_joint"])
-def test_nets_that_want_super_resolution_weights_ask_for_them(net, h5, tmp_path, capsys):
+def test_a_net_that_starts_from_super_resolution_weights_asks_for_them(net, h5, tmp_path, capsys):
     err = failed(capsys, "--net", net, "--h5", h5, "--out", tmp_path / "out", "--iterations=1", *SMALL)
-    assert "starts from super-resolution weights" in err
+    assert "vlqr" in err
     assert "--weights none" in err
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_that_do_not_serve_are_refused_before_anything_is_written(h5, finished, tmp_path, capsys):
+def test_weights_of_another_net_are_refused_before_anything_is_written(h5, finished, tmp_path, capsys):
     out = tmp_path / "out"
     base = ("--net=vlqr_non_joint", "--h5", h5, "--out", out, "--iterations=1", *SMALL)
     empty = tmp_path / "empty.caffemodel"
     other = pb.NetParameter(name="other", layer=[pb.LayerParameter(name="ip", type="InnerProduct")])
     other.layer[0].blobs.add(data=[1.0]).shape.dim.append(1)
     empty.write_bytes(other.SerializeToString())
-    assert "has no conv1, conv2, conv3 (it has ip)" in failed(capsys, *base, "--weights", empty)
-    assert "no such file" in failed(capsys, *base, "--weights", tmp_path / "missing.caffemodel")
-    assert "there is no snapshot in this folder" in failed(capsys, *base, "--weights", tmp_path)
+    assert "conv1, conv2, conv3 (it has ip)" in failed(capsys, *base, "--weights", empty)
+    assert "missing.caffemodel" in failed(capsys, *base, "--weights", tmp_path / "missing.caffemodel")
+    assert "no snapshot found" in failed(capsys, *base, "--weights", tmp_path)
     assert not out.exists()
 
 
@@ -220,14 +220,11 @@ def test_the_super_resolution_net_trains_from_its_own_patches(tmp_path, capsys):
     assert "  but test_iter: 556 -> 1" in lines(capsys)
 
 
-# What cannot be used.
-
-
 def test_another_trainings_folder_is_left_alone_unless_fresh(copy, tmp_path, capsys):
     other = write_h5(tmp_path / "h5", seed=1)
     before = (copy / "settings.json").read_text()
     err = failed(capsys, "--h5", other, "--out", copy, "--iterations=3", *SMALL)
-    assert "holds a training with other training data (--fresh starts anew, or choose another --out)" in err
+    assert "other training data" in err
     assert (copy / "settings.json").read_text() == before
     assert train("--h5", other, "--out", copy, "--iterations=1", "--fresh", *SMALL) == 0
     assert not (copy / "snapshots/emotion_iter_3.caffemodel").exists()
@@ -244,12 +241,12 @@ def test_unusable_data_is_one_line_and_makes_no_folder(h5, tmp_path, capsys):
     out, bad = tmp_path / "out", tmp_path / "bad"
     bad.mkdir()
     command = ("--h5", bad, "--out", out, "--iterations=1", *SMALL)
-    assert "there is no train.txt here" in failed(capsys, *command)
+    assert "no train.txt" in failed(capsys, *command)
     (bad / "train.txt").write_text("train.h5\n")
     (bad / "test.txt").write_text("")
-    assert "no such HDF5 file" in failed(capsys, *command)
+    assert "train.h5" in failed(capsys, *command)
     (bad / "train.h5").write_bytes(b"not HDF5")
-    assert "HDF5 file is damaged" in failed(capsys, *command)
+    assert "damaged HDF5 file" in failed(capsys, *command)
     shutil.copy(h5 / "train.h5", bad / "train.h5")
     assert "test.txt: names no HDF5 file" in failed(capsys, *command)
     assert not out.exists()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from lq_emotion.nets.definitions import builder, parts
 from lq_emotion.nets.names import Net
-from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, told
+from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, format_setting
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS, Disagreement
 from lq_emotion.studies.robust_lq.stages import DRAWS
 from lq_emotion.training.plateau import MOST, PATIENCE
@@ -117,7 +117,7 @@ def _settings(name: str) -> str:
     shown = []
     for value in choices()[name]:
         marks = ("**" if value == getattr(AS_CODE, name) else "") + ("*" if value == getattr(AS_PAPER, name) else "")
-        shown.append(f"{marks}{told(value)}{marks}")
+        shown.append(f"{marks}{format_setting(value)}{marks}")
     return ", ".join(shown)
 
 

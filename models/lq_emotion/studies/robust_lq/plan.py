@@ -20,7 +20,7 @@ from lq_emotion.datasets.avec.layout import Recording, find_recordings
 from lq_emotion.nets import definitions
 from lq_emotion.nets.blocks import SIZE
 from lq_emotion.nets.names import Method, Net, crops_folder
-from lq_emotion.nets.switches import otherwise
+from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq import stages as work
 from lq_emotion.studies.robust_lq.stages import PHASES, StudyPlan, TableCell
@@ -52,13 +52,15 @@ def check(plan: StudyPlan) -> None:
     hints = {"rows": ", ".join(Method), "preset": ", ".join(recipes.PRESETS), "scales": "2 to 16, each once"}
     for name, is_wrong in wrong.items():
         if is_wrong:
-            raise DataError("cannot be used", field=name, value=getattr(plan, name), hint=hints.get(name))
+            value, hint = getattr(plan, name), hints.get(name)
+            raise DataError("out of range", code="out-of-range", field=name, value=value, hint=hint)
     if plan.switches.input_size == "own":
         for name in ("scales", "mixture"):
             if any(SIZE % factor for factor in getattr(plan, name)):
-                raise DataError("faces at their own size need divisors of 96", field=name, value=getattr(plan, name))
+                value, hint = getattr(plan, name), "faces at their own size need divisors of 96"
+                raise DataError("does not divide 96", code="out-of-range", field=name, value=value, hint=hint)
     if plan.pictures is not None and not plan.pictures.is_dir():
-        raise FileError("no such folder of pictures", file=plan.pictures)
+        raise FileError("folder of images not found", code="file-missing", file=plan.pictures, field="--sr-pictures")
     if plan.natural is not None:
         work.sr_pictures(plan)
 
@@ -168,7 +170,8 @@ def _names(plan: StudyPlan) -> list[str]:
     for partition in PHASES.values():
         if not plan.partitions.members(partition, names):
             hint = f"name them: --{partition} takes from {', '.join(one.name for one in there)}"
-            raise DataError(f"has no labelled {partition} recording", file=plan.recordings, hint=hint)
+            problem = f"no labelled {partition} recording found"
+            raise DataError(problem, code="empty", file=plan.recordings, hint=hint)
     return names
 
 
@@ -178,7 +181,7 @@ def _factor(run: str) -> int:
 
 def _otherwise(plan: StudyPlan, *parts: str) -> dict[str, Any]:
     """Return what a stage's settings owe to switches: nothing where they are the code's."""
-    found = otherwise(plan.switches, *parts)
+    found = changed_settings(plan.switches, *parts)
     found.pop("sr_pictures", None)  # what is read tells
     return {"switches": found} if found else {}
 

@@ -196,7 +196,7 @@ class Unit:
                 if not np.isfinite(found).all():
                     place = int(np.flatnonzero(~np.isfinite(found))[0])
                     problem = f"predicts {found[place]} for frame {place + 1} of {cell.name}"
-                    raise DataError(problem, field="model", value=model)
+                    raise DataError(problem, code="not-finite", field="model", value=model)
                 path = cell.predictions(self.out, model)
                 _save(path, found)
                 made_from = self._prediction_fingerprint(details["decoded_sha256"], model)
@@ -399,12 +399,13 @@ class RateDistortion:
                 find_codec(codec, qp)
         for what in ("models", "scales", "codecs", "qps"):
             if not getattr(self, what):
-                raise DataError("nothing is given", field=what)
+                raise DataError("empty", code="empty", field=what, hint="give at least one")
         seen: set[tuple[str, int]] = set()
         for model in self.models:
             for scale in self.scales if model.scale is None else (model.scale,):
                 if (model.name, scale) in seen:
-                    raise DataError(f"two are to be shown at scale {scale}", field="model", value=model.name)
+                    problem = f"two models of this name at scale {scale}"
+                    raise DataError(problem, code="duplicate", field="model", value=model.name)
                 seen.add((model.name, scale))
 
     def _identities(self, weights: Mapping[Model, Path]) -> dict[Model, dict[str, Any]]:
@@ -412,7 +413,7 @@ class RateDistortion:
         for model, path in weights.items():
             definition = Path(self.net or find_definition(path))
             if not definition.is_file():
-                raise FileError("no such file", file=definition)
+                raise FileError("file not found", code="file-missing", file=definition)
             sha256 = {"net": file_sha256(definition), "weights": file_sha256(path)}
             found[model] = {**sha256, "mean": self.mean, "std": self.std}
         return found

@@ -135,7 +135,8 @@ def do_prepare(plan: StudyPlan, names: tuple[str, ...]) -> None:
         )  # fmt: skip
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
-        raise DataError(f"{len(failed)} recordings could not be prepared: {failed[0].error}", file=plan.recordings)
+        problem = f"{len(failed)} recordings could not be prepared: {failed[0].error}"
+        raise DataError(problem, code="invalid", file=plan.recordings)
 
 
 def do_h5(plan: StudyPlan, folder: str, mixed: bool) -> None:  # noqa: FBT001
@@ -215,7 +216,7 @@ def do_train(plan: StudyPlan, name: str, net: Net, data: Path, start: Path | Non
         try:
             training.run()
         except DataError as error:
-            raise DataError(f"{name}: {error}") from None
+            raise DataError(f"{name}: {error}", code=error.code) from None
 
 
 def do_evaluate(plan: StudyPlan, cell: TableCell, net: Net, weights: Path, h5: Path, factor: int | None) -> None:
@@ -331,7 +332,8 @@ def sr_pictures(plan: StudyPlan) -> dict[str, list[Path]]:
         chosen[phase] = next((pictures for folder in present if (pictures := in_folder(folder))), [])
         if not chosen[phase]:
             hint = f"the pictures to {phase} with are looked for in {', '.join(names)}; the authors' folder is pretrain"
-            raise FileError(f"holds no pictures to {phase} with", file=plan.natural, field="--sr-pictures", hint=hint)
+            problem = f"no images to {phase} with"
+            raise FileError(problem, code="empty", file=plan.natural, field="--sr-pictures", hint=hint)
     for path in (path for paths in chosen.values() for path in paths):
         _require_picture(path)
     return chosen
@@ -345,7 +347,8 @@ def _require_picture(path: Path) -> None:
         with Image.open(path):
             pass
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise FileError("is no picture that can be read", file=path, hint="remove it, or convert it to BMP") from None
+        hint = "remove it, or convert it to BMP"
+        raise FileError("not a readable image", code="damaged-file", file=path, hint=hint) from None
 
 
 class log:  # noqa: N801 (used as a function)

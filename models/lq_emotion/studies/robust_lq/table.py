@@ -18,7 +18,7 @@ from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.versions import versions
 from lq_emotion.evaluation.results import TOGETHER, Evaluation
 from lq_emotion.nets.names import Method, Net
-from lq_emotion.nets.switches import otherwise, shown
+from lq_emotion.nets.switches import changed_settings, describe_settings
 from lq_emotion.studies.robust_lq.plan import cells, ledger, stages
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, MeasuredScores, StudyResults, WeightsFile
@@ -90,7 +90,7 @@ class Study:
             changes={net: plan.preset_of(net) for net in (*Net, "sr")},
             max_factor=plan.largest_factor,
             mixture=plan.mixture,
-            switches=otherwise(plan.switches),
+            switches=changed_settings(plan.switches),
             sr_pictures="faces" if plan.natural is None else str(plan.natural),
             dimension=plan.dimension,
             delay=plan.delay,
@@ -169,7 +169,7 @@ def write_csv(results: StudyResults, path: Path) -> None:
 def title(results: StudyResults) -> str:
     """Return one line that says what the numbers are of."""
     what = "SYNTHETIC recordings: no statement about people" if results.synthetic else results.recordings
-    switches = shown(results.switches)
+    switches = describe_settings(results.switches)
     late = f"; gold standard {results.delay:g} s late" if results.delay else ""
     settings = f"preset {results.preset}, seed {results.seed}"
     of = "" if results.dimension == "valence" else f", of {results.dimension},"

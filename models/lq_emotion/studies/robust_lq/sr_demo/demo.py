@@ -103,7 +103,8 @@ class Demo:
     def _write_pictures(self) -> None:
         folder = self.out / workspace.PICTURES
         if self.images and self.images.resolve().is_relative_to(folder.resolve()):
-            raise FileError("the demo writes there; name another folder of pictures", file=self.images)
+            problem = "the demo writes its images to this folder"
+            raise FileError(problem, code="conflict", file=self.images, hint="copy your images to another folder")
         sources = image_sources.of_folder(self.images, self.say) if self.images else image_sources.built_in()
         named = make_recipe(self.out, scale=self.scale, iterations=1, test_patches=64).changes
         settings = workspace.settings(sources, self.scale, named)
@@ -174,7 +175,7 @@ class Demo:
         with torch.no_grad():
             same = torch.equal(net(blob), again(blob))
         if not same:
-            raise WeightsError("computes something else than the caffemodel it was made of", file=path)
+            raise WeightsError("computes other numbers than the caffemodel it was made of", code="mismatch", file=path)
         self.say(f"{path.name}: reloaded, it computes the same bits as the caffemodel")
 
     def _results(self, recipe: DemoRecipe, patches: dict[str, int], enlarged: Sequence[Enlarged]) -> Results:

@@ -63,7 +63,8 @@ def built_in() -> list[ImageSource]:
         from skimage import data
     except ImportError:
         hint = "pip install 'caffe-compat[demo]', or give --images FOLDER"
-        raise DataError("the demo's pictures ship with scikit-image, which is not installed", hint=hint) from None
+        problem = "the demo's images ship with scikit-image, which is not installed"
+        raise DataError(problem, code="dependency-missing", hint=hint) from None
     shipped: Any = data
     version = f"scikit-image {metadata.version('scikit-image')}"
 
@@ -91,12 +92,14 @@ def of_folder(folder: Path, say: Say) -> list[ImageSource]:
         No such folder, fewer than two pictures in it, or one that cannot be used.
     """
     if not folder.is_dir():
-        raise DataError("no such folder of pictures", file=folder)
+        raise DataError("folder of images not found", code="file-missing", file=folder)
     paths = in_folder(folder)
     if not paths:
-        raise DataError("holds no pictures", file=folder, hint=f"files that end in {', '.join(sorted(SUFFIXES))}")
+        hint = f"files that end in {', '.join(sorted(SUFFIXES))}"
+        raise DataError("no images found", code="empty", file=folder, hint=hint)
     if len(paths) == 1:
-        raise DataError("holds one picture", file=folder, hint="two are needed: one to train on, one to try")
+        hint = "add another: one to train on, one to try"
+        raise DataError("only one image found", code="wrong-count", file=folder, hint=hint)
     if len(paths) > MOST_PICTURES:
         say(f"{folder} holds {len(paths)} pictures; {MOST_PICTURES} of them, evenly spread, are taken")
         paths = [paths[i * len(paths) // MOST_PICTURES] for i in range(MOST_PICTURES)]
@@ -121,15 +124,16 @@ def _read(path: Path) -> Pixels:
         with open_image(path) as picture:
             if picture.mode[:1] in ("I", "F"):
                 kind = f"holds pixels of kind {picture.mode}"
-                raise DataError(kind, file=path, hint="convert it to 8-bit RGB")
+                raise DataError(kind, code="unsupported", file=path, hint="convert it to 8-bit RGB")
             picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
             upright: Image.Image = ImageOps.exif_transpose(picture)
             found = _fitted(upright.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"not a readable picture ({error})", file=path) from None
+        raise DataError(f"not a readable image ({error})", code="damaged-file", file=path) from None
     if min(found.shape[:2]) < SHORTEST_SIDE:
         size = f"{found.shape[1]} x {found.shape[0]} pixels are too few"
-        raise DataError(size, file=path, hint=f"at least {SHORTEST_SIDE} x {SHORTEST_SIDE} are needed")
+        hint = f"at least {SHORTEST_SIDE} x {SHORTEST_SIDE} are needed"
+        raise DataError(size, code="out-of-range", file=path, hint=hint)
     return found
 
 

@@ -98,4 +98,5 @@ def count_rows(data: Path) -> int:
         with open_hdf5(data) as file:
             return int(find(file, "data", data).shape[0])
     except (OSError, KeyError, AttributeError) as error:
-        raise FileError(f"this HDF5 file is damaged: {error}", file=data, hint="--fresh starts anew") from None
+        problem, hint = f"damaged HDF5 file: {error}", "start anew with --fresh"
+        raise FileError(problem, code="damaged-file", file=data, hint=hint) from None
