@@ -66,7 +66,12 @@ def test_a_file_with_another_number_of_values_is_refused(tmp_path):
     ("body", "shapes", "code", "field"),
     [
         ("", [(4, 3), (4,)], "field-missing", "infogain_loss_param.source"),
-        ('infogain_loss_param { source: "none.binaryproto" }', [(4, 3), (4,)], "invalid", "infogain_loss_param.source"),
+        (
+            'infogain_loss_param { source: "none.binaryproto" }',
+            [(4, 3), (4,)],
+            "file-missing",
+            "infogain_loss_param.source",
+        ),
         ("loss_param { normalize: false }", [(4, 3), (4,), (3, 3)], "unsupported", "loss_param.normalize"),
         ("", [(4, 3), (4,), (3, 2)], "shape-mismatch", "bottom"),
         ("", [(4, 3), (5,), (3, 3)], "invalid", None),
