@@ -260,7 +260,7 @@ def test_missing_recordings_and_weights_give_one_line_and_no_folder(weights, dat
     assert "dev_3.mat, dev_4.mat" in failed(capsys, *base, "--names", "dev_1", "dev_3", "dev_4")
     assert f"{tmp_path}: dev: no recording" in failed(capsys, "--weights", weights, "--data", tmp_path, "--out", out)
     missing = failed(capsys, "--weights", tmp_path / "no.caffemodel", "--data", data, "--out", out)
-    assert "no.caffemodel: no such file" in missing
+    assert "no.caffemodel" in missing
     assert missing.count("\n") == 1
     assert not out.exists()
 
