@@ -34,6 +34,7 @@ Code = Literal[
     "not-finite",
     "not-prepared",  # an earlier step has not been run
     "out-of-range",
+    "several",  # a list of problems, each with its own code
     "shape-mismatch",
     "syntax",
     "too-large",
@@ -66,7 +67,7 @@ class CaffeCompatError(Exception):
         self,
         problem: str,
         *,
-        code: Code = "invalid",
+        code: Code,
         file: str | PathLike[str] | None = None,
         line: int | None = None,
         column: int | None = None,
@@ -131,7 +132,7 @@ class ProblemsError(CaffeCompatError):
     """All problems found in one pass, one per line."""
 
     def __init__(self, problems: Sequence[CaffeCompatError]) -> None:
-        super().__init__(f"{len(problems)} problems")
+        super().__init__(f"{len(problems)} problems", code="several")
         self.problems = tuple(problems)
 
     def __str__(self) -> str:

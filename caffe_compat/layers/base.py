@@ -139,7 +139,7 @@ class LayerSpec:
         value: object = None,
         hint: str | None = None,
         *,
-        code: Code = "invalid",
+        code: Code,
     ) -> NetError:
         """Return an error that names this layer and where it was read from."""
         at = where(self.param)
