@@ -23,6 +23,16 @@ def run(*arguments, cwd, stdin=None):
     )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _search_path_of_subprocesses():
+    """Take back what the runner adds to PYTHONPATH: other tests start processes as well."""
+    before = os.environ.get("PYTHONPATH")
+    yield
+    os.environ.pop("PYTHONPATH", None)
+    if before is not None:
+        os.environ["PYTHONPATH"] = before
+
+
 @pytest.fixture
 def installed():
     finder.install()
