@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from os import PathLike, fspath
-from typing import Literal
+from typing import Any, Literal
 
 Code = Literal[
     "ambiguous",  # several readings are possible; the user must choose one
@@ -87,6 +88,9 @@ class CaffeCompatError(Exception):
         self.value = value
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), code=self.code), (self.problem,), self.__dict__  # errors cross processes
+
     def __str__(self) -> str:
         parts = []
         if self.file is not None:
@@ -134,6 +138,9 @@ class ProblemsError(CaffeCompatError):
     def __init__(self, problems: Sequence[CaffeCompatError]) -> None:
         super().__init__(f"{len(problems)} problems", code="several")
         self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems,)
 
     def __str__(self) -> str:
         return "\n  ".join([f"{len(self.problems)} problems:", *map(str, self.problems)])

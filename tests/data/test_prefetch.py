@@ -30,7 +30,7 @@ class Counting(DataSource):
     def next(self):
         time.sleep(self.pause)
         if self.number == self.bad:
-            raise DataError("bad", value=self.number)
+            raise DataError("bad", code="invalid", value=self.number)
         self.number += 1
         return {"n": torch.tensor([self.number - 1])}
 

@@ -108,7 +108,7 @@ def test_commands_that_only_look_at_a_net_write_nothing(folder, arguments):
 
 def test_a_file_that_cannot_be_written_is_named(folder):
     net = build_net(build_graph(parsed(name="gone/out.h5")))
-    with refused("invalid", file="gone/out.h5"):
+    with refused("file-unwritable", file="gone/out.h5"):
         net(torch.zeros(2, 3, 4), torch.zeros(2))
 
 

@@ -74,7 +74,7 @@ def test_a_file_with_another_number_of_values_is_refused(tmp_path):
         ),
         ("loss_param { normalize: false }", [(4, 3), (4,), (3, 3)], "unsupported", "loss_param.normalize"),
         ("", [(4, 3), (4,), (3, 2)], "shape-mismatch", "bottom"),
-        ("", [(4, 3), (5,), (3, 3)], "invalid", None),
+        ("", [(4, 3), (5,), (3, 3)], "several", None),
     ],
 )
 def test_what_does_not_fit_is_refused(body, shapes, code, field):

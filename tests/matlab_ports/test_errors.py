@@ -36,7 +36,7 @@ def test_keywords_are_those_of_the_engine_without_column_and_layer():
 def test_the_text_equals_that_of_the_engines_error(names):
     fields = {name: FIELDS[name] for name in names}
     error = PortError("has two\nlines \x1b", code="invalid", **fields)
-    assert str(error) == str(engine.CaffeCompatError("has two\nlines \x1b", **fields))
+    assert str(error) == str(engine.CaffeCompatError("has two\nlines \x1b", code="invalid", **fields))
 
 
 def test_a_long_value_is_shortened():
@@ -56,3 +56,12 @@ print(sorted(name for name in sys.modules if name.partition(".")[0] in ("torch",
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_engines_errors_survive_pickling():
+    fields = {**FIELDS, "column": 7, "layer": "conv1"}
+    one = engine.NetError("is empty", code="empty", **fields)
+    both = pickle.loads(pickle.dumps(engine.ProblemsError([one, one])))
+    for error in (pickle.loads(pickle.dumps(one)), *both.problems):
+        assert (type(error), str(error), error.code) == (engine.NetError, str(one), "empty")
+    assert (both.code, str(both)) == ("several", str(engine.ProblemsError([one, one])))

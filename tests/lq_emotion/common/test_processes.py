@@ -41,7 +41,7 @@ def work(folder, number, seconds=0.0):
 
 
 def fail(number):
-    raise DataError("cannot be used", value=number)
+    raise DataError("cannot be used", code="invalid", value=number)
 
 
 def die(folder, number):

@@ -22,7 +22,7 @@ def copy(source, target, suffix=""):
 
 
 def fail(path):
-    raise DataError("cannot be used", file=path, value=3, hint="another one")
+    raise DataError("cannot be used", code="invalid", file=path, value=3, hint="another one")
 
 
 @pytest.fixture
