@@ -17,7 +17,7 @@ def loss_weight_problems(node: Node) -> Iterator[NetError]:
     """
     given, tops = list(node.message.loss_weight), len(node.tops)
     if given and len(given) != tops:
-        hint = "give a weight for each top, or remove all of them"
+        hint = "give a weight for each top"
         yield node.spec.error(
             f"needs one weight per top ({tops}), got {len(given)}", "loss_weight", given, hint, code="wrong-count"
         )
@@ -26,11 +26,11 @@ def loss_weight_problems(node: Node) -> Iterator[NetError]:
 def backward_problem(node: Node, need: Need) -> NetError | None:
     """Return the error with which Caffe aborts in the backward pass of this layer, or None."""
     if node.layer.gradient is Gradient.REFUSED:
-        hint = "remove force_backward, or set propagate_down: false for its bottoms"
+        hint = "remove force_backward, or set propagate_down: false in the layers that read its tops"
         return node.spec.error(f"{node.type} has no gradient", hint=hint, code="unsupported")
     for index in node.layer.no_gradient:
         if need.bottoms[index:][:1] == [True]:
             problem = f"{node.type} has no gradient for this bottom, which a learned layer or force_backward asks for"
-            hint = "set propagate_down: false for it"
+            hint = "remove force_backward, or set propagate_down: false for it"
             return node.spec.error(problem, "bottom", node.bottoms[index], hint, code="unsupported")
     return None
