@@ -140,9 +140,9 @@ def chosen_gpus(text: str) -> list[int]:
 
 
 def _no_device(count: int, field: str, name: str) -> SolverError:
-    found = f"found {count} CUDA device{'' if count == 1 else 's'}"
+    devices = f"found {count} CUDA device{'' if count == 1 else 's'}"
     return SolverError(
-        f"device does not exist: {found}", code="name-unknown", field=field, value=name, hint="use --device=cpu"
+        f"device does not exist: {devices}", code="name-unknown", field=field, value=name, hint="use --device=cpu"
     )
 
 

@@ -107,9 +107,9 @@ def edge_label(layer: LayerParameter) -> str:
 
 def layer_lines(layer: LayerParameter, *, display_lrm: bool = False) -> list[str]:
     """Return what is written in a layer's box: name, type, window, learning-rate multipliers."""
-    known = facts(layer.type)
-    lines = [layer.name, *known.drawn_lines(layer)]
-    if display_lrm and known.drawing.lr_mult:
+    layer_type = facts(layer.type)
+    lines = [layer.name, *layer_type.drawn_lines(layer)]
+    if display_lrm and layer_type.drawing.lr_mult:
         weights, bias = lr_mults(layer)
         if weights or bias:
             lines.append(f"lr mult: {weights:.1f}, {bias:.1f}")

@@ -119,4 +119,6 @@ def test_more_gpus_than_there_are_are_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(write_case(tmp_path))
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert main(["train", "--solver=solver.prototxt", "--gpu=0,1"]) == 1
-    assert "--gpu = '0,1'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "--gpu = '0,1'" in error
+    assert "found 1 CUDA device" in error

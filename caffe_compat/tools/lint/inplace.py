@@ -51,8 +51,8 @@ def _overwritten(subject: Subject, state: State, number: int, value: Value) -> I
 
 def _fault(layer: pb.LayerParameter, phase: str) -> str:
     """Return why Caffe's result of an in-place layer is wrong in a phase, or ""."""
-    known = facts(layer.type)
-    return known.in_place_fault if phase == "TRAIN" or known.clears_in_place else ""
+    layer_type = facts(layer.type)
+    return layer_type.in_place_fault if phase == "TRAIN" or layer_type.clears_in_place else ""
 
 
 def _victims(flow: Flow, number: int, overwritten: Value, *, training: bool) -> Iterator[tuple[int, str]]:
@@ -81,8 +81,8 @@ def _reads_top(layer: pb.LayerParameter) -> bool:
 
 def _reads_sign(layer: pb.LayerParameter) -> bool:
     """Tell whether a layer works in place and its backward pass reads the signs of its result."""
-    known, in_place = facts(layer.type), list(layer.bottom) == list(layer.top)
-    return in_place and known.rereads_in_place and not known.in_place_fault
+    layer_type, in_place = facts(layer.type), list(layer.bottom) == list(layer.top)
+    return in_place and layer_type.rereads_in_place and not layer_type.in_place_fault
 
 
 def _own_top(layer: pb.LayerParameter) -> str:

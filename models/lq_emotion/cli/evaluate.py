@@ -28,10 +28,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--net", type=Path, metavar="FILE", help="deploy definition of the net (default: the authors' CNN+D)")
     late = evaluate.add_mutually_exclusive_group()
     add_delay(late)
-    told = (
+    help_text = (
         "search the delay (0 to 8 s in steps of 0.4 s) on these recordings; `train` or `dev` means the whole partition"
     )
-    late.add_argument("--search-delay", nargs="+", default=(), metavar="NAME", help=told)
+    late.add_argument("--search-delay", nargs="+", default=(), metavar="NAME", help=help_text)
     option(
         "--postprocess",
         nargs="+",

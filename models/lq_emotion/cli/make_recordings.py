@@ -50,10 +50,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not found:
+    parsed = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not parsed:
         raise argparse.ArgumentTypeError(f"expected width and height, such as 480x480, got {text!r}")
-    return int(found[1]), int(found[2])
+    return int(parsed[1]), int(parsed[2])
 
 
 def _seconds(text: str) -> float:

@@ -55,14 +55,14 @@ def add_partitions(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--train", nargs="+", default=(), metavar="NAME", help="recordings to train on")
     group.add_argument("--dev", nargs="+", default=(), metavar="NAME", help="recordings to test on")
-    told = "CSV file with the columns name and partition (train, dev or test)"
-    group.add_argument("--partitions", type=Path, metavar="CSV", help=told)
+    help_text = "CSV file with the columns name and partition (train, dev or test)"
+    group.add_argument("--partitions", type=Path, metavar="CSV", help=help_text)
 
 
 def add_dimension(parser: argparse._ActionsContainer) -> None:
     """Add ``--dimension``."""
-    told = "label to learn (default valence); results for arousal are written to ROOT/arousal"
-    parser.add_argument("--dimension", choices=("valence", "arousal"), default="valence", help=told)
+    help_text = "label to learn (default valence); results for arousal are written to ROOT/arousal"
+    parser.add_argument("--dimension", choices=("valence", "arousal"), default="valence", help=help_text)
 
 
 def add_delay(parser: argparse._ActionsContainer, default: float | None = None) -> None:
@@ -84,8 +84,8 @@ def partitions_of(args: argparse.Namespace) -> Partitions | None:
 
 def add_switches(parser: argparse.ArgumentParser) -> None:
     """Add ``--as`` and ``--switch``, which `chosen` reads."""
-    told = "follow the authors' code or their paper where they disagree (default code); see docs/paper_vs_code.md"
-    parser.add_argument("--as", dest="variant", choices=("code", "paper"), default="code", help=told)
+    help_text = "follow the authors' code or their paper where they disagree (default code); see docs/paper_vs_code.md"
+    parser.add_argument("--as", dest="variant", choices=("code", "paper"), default="code", help=help_text)
     parser.add_argument(
         "--switch",
         nargs="+",

@@ -58,10 +58,10 @@ def _add_labels(labels: argparse._ArgumentGroup) -> None:
         default="auto",
         help="use the gold standard, or rebuild it from the raters' traces (default auto: gold if present)",
     )
-    told = (
+    help_text = (
         "delay of the gold standard in seconds; labels are shifted back by it, and scoring accounts for it (default 0)"
     )
-    labels.add_argument("--delay", type=number_from(0), default=0.0, metavar="S", help=told)
+    labels.add_argument("--delay", type=number_from(0), default=0.0, metavar="S", help=help_text)
 
 
 def _add_faces(faces: argparse._ArgumentGroup) -> None:

@@ -95,16 +95,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _model(text: str) -> tuple[str, int | None, Path]:
-    found = re.fullmatch(r"([\w.+-]+)(?:@([1-9]\d*))?=(.+)", text)
-    if not found:
+    parsed = re.fullmatch(r"([\w.+-]+)(?:@([1-9]\d*))?=(.+)", text)
+    if not parsed:
         raise argparse.ArgumentTypeError(f"expected NAME=FILE or NAME@SCALE=FILE, got {text!r}")
-    name, scale, file = found.groups()
+    name, scale, file = parsed.groups()
     return name, int(scale) if scale else None, Path(file)
 
 
 def _qps(text: str) -> list[int]:
-    found = re.fullmatch(r"(\d+)(?:\.\.(\d+)(?::([1-9]\d*))?)?", text)
-    first, last, step = (None if part is None else int(part) for part in found.groups()) if found else (None,) * 3
+    parsed = re.fullmatch(r"(\d+)(?:\.\.(\d+)(?::([1-9]\d*))?)?", text)
+    first, last, step = (None if part is None else int(part) for part in parsed.groups()) if parsed else (None,) * 3
     if first is None or (last is not None and last < first):
         raise argparse.ArgumentTypeError(f"expected a QP such as 24 or a range such as 20..44:4, got {text!r}")
     return list(range(first, (first if last is None else last) + 1, step or 1))

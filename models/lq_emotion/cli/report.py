@@ -17,8 +17,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option("--out", type=Path, required=True, metavar="ROOT", help="the folder to report on")
     add_dimension(report)
     option("--page", type=Path, metavar="FILE", help="HTML file (default ROOT/report/report.html)")
-    told = "Markdown file, with images in a folder beside it (default ROOT/report/report.md)"
-    option("--markdown", type=Path, metavar="FILE", help=told)
+    help_text = "Markdown file, with images in a folder beside it (default ROOT/report/report.md)"
+    option("--markdown", type=Path, metavar="FILE", help=help_text)
     option("--json", action="store_true", help="print the report as JSON")
     report.set_defaults(run=_report)
 
@@ -32,13 +32,13 @@ def _report(args: argparse.Namespace) -> int:
     markdown = args.markdown or root / "report" / "report.md"
     report = make_report(root)
     write_report(report, page, markdown)
-    told = summary(report)
+    help_text = summary(report)
     if args.json:
-        print(json.dumps({"page": str(page), "markdown": str(markdown), **told}, indent=2))
+        print(json.dumps({"page": str(page), "markdown": str(markdown), **help_text}, indent=2))
         return 0
-    for title, holds in told["sections"].items():
+    for title, holds in help_text["sections"].items():
         print(f"{title:28} {holds['tables']:>2} tables  {holds['figures']:>2} figures")
-    for line in told["absent"]:
+    for line in help_text["absent"]:
         print(f"absent: {line}")
     for path in (page, markdown):
         print(f"  {path}")

@@ -29,11 +29,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add_partitions(verify)
     add_delay(verify, 0.0)
-    told = "cell of Table 1 that a file belongs to, if its name does not say: class/a.caffemodel=Joint-3"
-    option("--cell", action="append", default=[], metavar="FILE=METHOD-S", help=told)
+    help_text = "cell of Table 1 that a file belongs to, if its name does not say: class/a.caffemodel=Joint-3"
+    option("--cell", action="append", default=[], metavar="FILE=METHOD-S", help=help_text)
     option("--out", type=Path, default=Path("verify.json"), metavar="FILE", help="result file (default verify.json)")
-    told = "earlier result; every byte must be unchanged since (the only check that finds plausible changes)"
-    option("--against", type=Path, metavar="FILE", help=told)
+    help_text = "earlier result; every byte must be unchanged since (the only check that finds plausible changes)"
+    option("--against", type=Path, metavar="FILE", help=help_text)
     option("--fresh", action="store_true", help="replace the result in --out without comparing with it")
     option(
         "--caffe",
@@ -79,7 +79,7 @@ def _verify(args: argparse.Namespace) -> int:
         return 0
     sys.stdout.flush()
     if result["against"] and run.kept:
-        told = "stays as it was: what failed does not replace what passed (--fresh does, and compares nothing)"
-        print(f"lq-emotion: {args.out} {told}", file=sys.stderr)
+        message = "stays as it was: what failed does not replace what passed (--fresh does, and compares nothing)"
+        print(f"lq-emotion: {args.out} {message}", file=sys.stderr)
     print(f"lq-emotion: error: {args.weights}: the weights did not pass", file=sys.stderr)
     return 1

@@ -257,7 +257,9 @@ def test_a_constant_net_has_an_undefined_cc(data, tmp_path, capsys):
 def test_missing_recordings_and_weights_give_one_line_and_no_folder(weights, data, tmp_path, capsys):
     out = tmp_path / "out"
     base = ("--weights", weights, "--data", data, "--out", out)
-    assert "dev_3.mat, dev_4.mat" in failed(capsys, *base, "--names", "dev_1", "dev_3", "dev_4")
+    missing = failed(capsys, *base, "--names", "dev_1", "dev_3", "dev_4")
+    assert "dev_3.mat, dev_4.mat" in missing
+    assert "it holds dev_1, dev_10, dev_2" in missing
     assert f"{tmp_path}: dev: no recording" in failed(capsys, "--weights", weights, "--data", tmp_path, "--out", out)
     missing = failed(capsys, "--weights", tmp_path / "no.caffemodel", "--data", data, "--out", out)
     assert "no.caffemodel" in missing
