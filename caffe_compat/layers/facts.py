@@ -89,19 +89,20 @@ class Memory(Protocol):
 
 @dataclass(frozen=True)
 class Memories:
-    """The blobs of a layer that goes backward.
+    """The blobs of a layer after it has run.
 
     Attributes
     ----------
     bottoms, tops : its blobs; in place, a bottom and a top are one object.
     where : the device to compute on.
-    output : what the layer put into its first top; a layer in place may have changed the memory since.
+    inputs, outputs : what the layer took from its bottoms and put into its tops; memory may have changed since.
     """
 
     bottoms: Sequence[Memory]
     tops: Sequence[Memory]
     where: torch.device
-    output: torch.Tensor | None = None
+    inputs: Sequence[torch.Tensor]
+    outputs: Sequence[torch.Tensor]
 
     @property
     def in_place(self) -> bool:
@@ -111,8 +112,7 @@ class Memories:
     @property
     def is_changed(self) -> bool:
         """Tell whether the first top no longer holds the layer's output, or its first bottom no longer what it took."""
-        assert self.output is not None, "set when a layer goes backward"
-        return self.in_place or not torch.equal(self.output.detach(), self.tops[0].values(self.where))
+        return self.in_place or not torch.equal(self.outputs[0], self.tops[0].values(self.where))
 
 
 def drawn_window(kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> list[str]:

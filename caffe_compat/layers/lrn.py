@@ -10,7 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
-from caffe_compat.layers.facts import Coordinates, Reads
+from caffe_compat.layers.facts import Coordinates, Memories, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -34,6 +34,7 @@ class LRN(Layer):
     type = "LRN"
     summary = "across channels or within a channel"
     reads = Reads.BOTTOM | Reads.TOP
+    rereads_in_place = True
     in_place_fault = "its backward pass reads the values it has overwritten"
     coordinates = Coordinates.SAME
     accounts = {
@@ -57,3 +58,35 @@ class LRN(Layer):
 
     def writes_unasked(self, param: pb.LayerParameter) -> bool:
         return param.lrn_param.norm_region == pb.LRNParameter.ACROSS_CHANNELS
+
+    def after_forward(self, spec: LayerSpec, memory: Memories) -> None:
+        """Leave the square of the factor in place: Caffe writes it into the memory of the values to be multiplied."""
+        if memory.in_place and self.writes_unasked(spec.param):
+            factor = _scale(spec, memory.inputs[0]).pow(-spec.param.lrn_param.beta)
+            memory.tops[0].values(memory.where).copy_(factor.square())
+
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        """Return the gradient at what the memory holds; in place the factor's square replaces that from above."""
+        message, (bottom,), (top,), where = spec.param.lrn_param, memory.bottoms, memory.tops, memory.where
+        if not memory.is_changed or not self.writes_unasked(spec.param):
+            return None
+        scale = _scale(spec, memory.inputs[0])
+        factor = scale.pow(-message.beta)
+        grad = factor if memory.in_place else top.gradients(where)
+        direct = grad * factor
+        if memory.in_place:
+            grad = direct
+        ratio = _mean_of_channels(grad * top.values(where) / scale, message.local_size)
+        return [direct - 2 * message.alpha * message.beta * bottom.values(where) * ratio]
+
+
+def _scale(spec: LayerSpec, x: torch.Tensor) -> torch.Tensor:
+    """Return the local energy across channels, (N, C, H, W)."""
+    message = spec.param.lrn_param
+    return message.k + message.alpha * _mean_of_channels(x.square(), message.local_size)
+
+
+def _mean_of_channels(x: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the mean over `size` channels around each, zeros beyond the first and the last."""
+    padded = F.pad(x.unsqueeze(1), (0, 0, 0, 0, size // 2, size // 2))
+    return F.avg_pool3d(padded, (size, 1, 1), 1).squeeze(1)

@@ -16,7 +16,7 @@ from caffe_compat.layers.base import (
     four_axes_at_most,
     register,
 )
-from caffe_compat.layers.facts import Coordinates, Reads
+from caffe_compat.layers.facts import Coordinates, Memories, Reads
 
 
 class MVNModule(nn.Module):
@@ -63,3 +63,18 @@ class MVN(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.mvn_param
         return MVNModule(1 if message.across_channels else 2, message.eps if message.normalize_variance else None)
+
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        """Return the gradient at what the top holds; in place its first steps overwrite the gradient from above."""
+        message = spec.param.mvn_param
+        if not message.normalize_variance or not memory.is_changed:
+            return None
+        axes = tuple(range(1 if message.across_channels else 2, 4))
+        y, grad, x = memory.tops[0].values(memory.where), memory.tops[0].gradients(memory.where), memory.inputs[0]
+        deviation = x.reshape(y.shape).std(axes, correction=0, keepdim=True) + message.eps
+        share = y * (y * grad).mean(axes, keepdim=True)
+        if memory.in_place:
+            total = -2 * (share + share.sum(axes, keepdim=True))
+        else:
+            total = grad - share - grad.mean(axes, keepdim=True)
+        return [(total / deviation).view_as(x)]

@@ -330,6 +330,12 @@ class Swish(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         return SwishModule(spec.param.swish_param.beta)
 
+    def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
+        if not memory.is_changed:
+            return None
+        (_, y, grad), beta = _memory(memory), spec.param.swish_param.beta
+        return [grad * (beta * y + (beta * memory.inputs[0]).sigmoid() * (1 - beta * y))]
+
 
 @register
 class TanH(Layer):

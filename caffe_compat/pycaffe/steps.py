@@ -6,6 +6,8 @@ gradients of parameters, as Caffe does.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -234,7 +236,7 @@ class ModuleStep(Step):
         for top, value in zip(self.tops, outputs, strict=True):
             assign(top, value.detach(), where)
         self._kept = (inputs, outputs, self._versions()) if self.need.layer else None
-        self.node.layer.after_forward(self.spec, self._memories(where))
+        self.node.layer.after_forward(self.spec, self._memories(where, inputs, outputs))
 
     def _run(self, *, keep: bool) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         where = device()
@@ -282,7 +284,7 @@ class ModuleStep(Step):
                 self._kept = (*self._run(keep=True), self._versions())
         inputs, outputs, _ = self._kept
         where = device()
-        own = self.node.layer.caffe_gradients(self.spec, self._memories(where, outputs)) if self.tops else None
+        own = self.node.layer.caffe_gradients(self.spec, self._memories(where, inputs, outputs)) if self.tops else None
         if own is not None:
             for value, bottom, grad in zip(inputs, self.bottoms, own, strict=False):
                 if value.requires_grad:
@@ -290,7 +292,7 @@ class ModuleStep(Step):
             return
         self._reread(inputs, outputs, where)
         if inputs and not self.in_place[0] and not inputs[0].requires_grad:
-            self._scratch(inputs, where)
+            self._scratch(inputs, outputs, where)
         gradients = self._gradients(inputs, outputs, where)
         for value, bottom in zip(inputs, self.bottoms, strict=True):
             if id(value) in gradients:
@@ -302,13 +304,17 @@ class ModuleStep(Step):
                     total.zero_()
                 total.add_(slot.blob.to_caffe(gradients[id(value)]))
 
-    def _scratch(self, inputs: Sequence[torch.Tensor], where: torch.device) -> None:
+    def _scratch(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], where: torch.device) -> None:
         """Repeat Caffe's scratch writes to an unused gradient if the next bottom or parameter needs a gradient."""
         if any(value.requires_grad for value in [*inputs[1:], *self._params][:1]):
-            self.node.layer.scratch_gradient(self.spec, self._memories(where))
+            self.node.layer.scratch_gradient(self.spec, self._memories(where, inputs, outputs))
 
-    def _memories(self, where: torch.device, outputs: Sequence[torch.Tensor] = ()) -> Memories:
-        return Memories(self.bottoms, self.tops, where, next(iter(outputs), None))
+    def _memories(
+        self, where: torch.device, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]
+    ) -> Memories:
+        return Memories(
+            self.bottoms, self.tops, where, [value.detach() for value in inputs], [value.detach() for value in outputs]
+        )
 
     def _gradients(
         self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], where: torch.device
@@ -337,17 +343,21 @@ class ModuleStep(Step):
 
 
 class EltwiseInPlaceStep(ModuleStep):
-    """SUM and MAX whose first bottom is the top, which Caffe clears before it reads a bottom.
+    """Eltwise whose first bottom is the top; SUM and MAX clear it before they read a bottom.
 
     The gradients are written in order; the first overwrites the top's.
     """
 
     def forward(self) -> None:
-        """Combine the cleared top and the other bottoms."""
+        """Combine the top and the other bottoms."""
         self.reshape()
         where = device()
         message, value = self.node.spec.param.eltwise_param, self.tops[0].values(where)
         rest = [bottom.values(where) for bottom in self.bottoms[1:]]
+        if message.operation == pb.EltwiseParameter.PROD:
+            for other in rest:
+                value.mul_(other)
+            return
         if message.operation == pb.EltwiseParameter.SUM:
             self._coefficients = list(message.coeff) or [1.0] * len(self.bottoms)
             value.zero_()
@@ -365,14 +375,24 @@ class EltwiseInPlaceStep(ModuleStep):
     def backward(self) -> None:
         """Write the required gradients."""
         where = device()
+        operation, above = self.node.spec.param.eltwise_param.operation, self.tops[0].gradients(where)
         for number, bottom in enumerate(self.bottoms):
             if not self.need.bottoms[number]:
                 continue
-            grad = self.tops[0].gradients(where)
-            if self.node.spec.param.eltwise_param.operation == pb.EltwiseParameter.SUM:
-                bottom.gradients(where).copy_(grad * self._coefficients[number])
+            gradient = bottom.gradients(where)
+            if operation == pb.EltwiseParameter.PROD:
+                gradient.copy_(self._cofactor(number, where)).mul_(above)  # the first one squares itself
+            elif operation == pb.EltwiseParameter.SUM:
+                gradient.copy_(above * self._coefficients[number])
             else:
-                bottom.gradients(where).copy_(torch.where(self._source == number, grad, 0))
+                gradient.copy_(torch.where(self._source == number, above, 0))
+
+    def _cofactor(self, number: int, where: torch.device) -> torch.Tensor:
+        """Return the product of the other bottoms, or the top over this one without stable_prod_grad."""
+        values = [bottom.values(where) for bottom in self.bottoms]
+        if self.node.spec.param.eltwise_param.stable_prod_grad:
+            return functools.reduce(operator.mul, values[:number] + values[number + 1 :])
+        return values[0] / values[number]
 
 
 class PythonStep(Step):
@@ -394,10 +414,6 @@ class PythonStep(Step):
         self.layer.backward(self.tops, list(self.need.bottoms), self.bottoms)
 
 
-def _is_product(node: Node) -> bool:
-    return node.spec.param.eltwise_param.operation == pb.EltwiseParameter.PROD
-
-
 def make_step(
     node: Node, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need, *, exact: bool
 ) -> Step:
@@ -417,6 +433,6 @@ def make_step(
         return SplitStep(node, layer, bottoms, tops, need)
     if view is not View.NONE:
         return ViewStep(node, layer, bottoms, tops, need)
-    if node.type == "Eltwise" and tops[0] is bottoms[0] and not _is_product(node):
+    if node.type == "Eltwise" and tops[0] is bottoms[0]:
         return EltwiseInPlaceStep(node, layer, bottoms, tops, need)
     return ModuleStep(node, layer, bottoms, tops, need, exact=exact)
