@@ -37,6 +37,7 @@ Code = Literal[
     "out-of-range",
     "several",  # a list of problems, each with its own code
     "shape-mismatch",
+    "shape-unknown",  # neither the definition nor the data states the shape of an input
     "syntax",
     "too-large",
     "type-unknown",  # layer type

@@ -26,7 +26,7 @@ Values = dict[str, fx.Node]
 
 def is_computed(node: Node) -> bool:
     """Tell whether a layer calls a module: data is fed, a Split is the same tensor, Silence does nothing."""
-    return not node.layer.is_data and node.type != "Split" and (bool(node.tops) or node.layer.has_effect)
+    return not (node.layer.is_data or node.is_split) and (bool(node.tops) or node.layer.has_effect)
 
 
 def call_layers(calls: fx.Graph, graph: NetGraph, values: Values, *, every_layer: bool = False) -> None:
@@ -40,14 +40,14 @@ def call_layers(calls: fx.Graph, graph: NetGraph, values: Values, *, every_layer
     every_layer : call data, Split and Silence layers as well, and mark each call with its layer (``meta["layer"]``).
     """
     for node in graph.nodes:
-        if not every_layer and node.type == "Split":
+        if not every_layer and node.is_split:
             values |= dict.fromkeys(node.tops, values[node.bottoms[0]])
         if not every_layer and not is_computed(node):
             continue
         bottoms = tuple(_bottoms(calls, node, values))
         if is_computed(node):
             call = calls.create_node("call_module", node.key, bottoms, {}, _call_name(node))
-        elif node.type == "Split":
+        elif node.is_split:
             call = calls.call_function(_split, (*bottoms, len(node.tops)))
         else:
             call = calls.call_function(_nothing, bottoms)

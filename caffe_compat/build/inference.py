@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caffe_compat.layers import Layer, candidates
+from caffe_compat.layers import Layer, LayerSpec, Source, candidates, facts
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -19,7 +19,7 @@ def inference_net(net: pb.NetParameter) -> pb.NetParameter:
         unread -= set(layer.bottom)
         if not _trains_only(layer):
             unread |= set(layer.top)
-        elif layer.type != "Silence":
+        elif any(candidate.tops.high != 0 or candidate.has_effect for candidate in candidates(layer.type)):
             needed |= {blob for blob in layer.bottom if blob in learned} or set(layer.bottom[:1])
     needed |= unread
     layers: list[pb.LayerParameter] = []
@@ -54,8 +54,9 @@ def _fed(layer: pb.LayerParameter, needed: set[str]) -> pb.LayerParameter:
     if not any(candidate.is_data for candidate in candidates(layer.type)):
         return layer
     out = pb.LayerParameter(name=layer.name, type="Input", top=[top for top in layer.top if top in needed])
-    if layer.type == "Input":
-        shapes = list(layer.input_param.shape)
-        keep = [i for i, top in enumerate(layer.top) if top in needed]
-        out.input_param.shape.extend(shapes if len(shapes) == 1 else [shapes[i] for i in keep if i < len(shapes)])
+    if facts(layer.type).source is Source.CALLER:
+        shapes = facts(layer.type).top_shapes(LayerSpec(layer, ()))
+        for top, shape in zip(layer.top, shapes, strict=False):
+            if top in needed:
+                out.input_param.shape.add(dim=shape)
     return out

@@ -29,7 +29,7 @@ from caffe_compat.formats.files import read_net
 from caffe_compat.graph.costs import work
 from caffe_compat.graph.graph import InputShapes, NetGraph, Node, build_graph
 from caffe_compat.graph.sharing import Slot, show_views
-from caffe_compat.layers import REGISTRY, BlobDef
+from caffe_compat.layers import BlobDef, LayerSpec, Source, facts
 from caffe_compat.layers.base import count
 from caffe_compat.layers.fillers import fill
 from caffe_compat.runtime.memory import physical_memory
@@ -321,10 +321,8 @@ def _input_shapes(source: InputShapes | PathLike | None) -> dict[str, tuple[int,
         return {blob: tuple(shape) for blob, shape in source.items()}
     declared: dict[str, tuple[int, ...]] = {}
     for layer in upgrade_net(read_net(source)).layer:
-        if layer.type == "Input":
-            shapes = list(layer.input_param.shape)
-            shapes = shapes * len(layer.top) if len(shapes) == 1 else shapes
-            declared |= {top: tuple(shape.dim) for top, shape in zip(layer.top, shapes, strict=False)}
+        if facts(layer.type).source is Source.CALLER:
+            declared |= zip(layer.top, facts(layer.type).top_shapes(LayerSpec(layer, ())), strict=False)
     if not declared:
         problem, hint = "has no Input layer with a shape", "pass a deploy definition"
         raise NetError(problem, code="field-missing", file=source, field="input_shapes", hint=hint)
@@ -335,7 +333,7 @@ def _data_shapes(
     full: pb.NetParameter, prepared: PreparedNet, known: Mapping[str, Sequence[int]]
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes of fed blobs that are still unknown, from the first file of each data layer of `full`."""
-    data = [layer for layer in prepared.message.layer if layer.type in REGISTRY and REGISTRY[layer.type].is_data]
+    data = [layer for layer in prepared.message.layer if facts(layer.type).is_data]
     fed = {top for layer in data for top in layer.top}
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in full.layer:

@@ -17,7 +17,7 @@ from caffe_compat.definition.splits import insert_splits
 from caffe_compat.errors import CaffeCompatError, Code, NetError, did_you_mean, raise_together
 from caffe_compat.formats.extras import UnknownField, all_unknown_fields
 from caffe_compat.graph.sharing import Sharing, Slot
-from caffe_compat.layers import Layer, LayerSpec, Shape, resolve_type
+from caffe_compat.layers import Layer, LayerSpec, Shape, View, resolve_type
 from caffe_compat.layers.base import count, rejections
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -69,6 +69,11 @@ class Node:
     def type(self) -> str:
         """Return the layer's type."""
         return self.layer.type
+
+    @property
+    def is_split(self) -> bool:
+        """Tell whether the tops are the bottom under other names."""
+        return self.layer.top_view(self.spec.param) is View.VALUES
 
 
 @dataclass(frozen=True)
@@ -306,5 +311,5 @@ class _Builder:
         elif own is None:
             hint = f"pass input_shapes={{{top!r}: (N, ...)}}"
             problem = "the shape of this input is unknown"
-            self.problems.append(spec.error(problem, "top", top, hint, code="field-missing"))
+            self.problems.append(spec.error(problem, "top", top, hint, code="shape-unknown"))
         return own

@@ -191,6 +191,8 @@ class Layer:
     """Whether the tops are results for people or programs, so that no layer need read them."""
     identity_in_test: ClassVar[bool] = False
     """Whether the layer passes its bottom on unchanged in the phase TEST."""
+    only_statistics: ClassVar[bool] = False
+    """Whether all its blobs are statistics, which have no learning rate."""
     is_affine: ClassVar[bool] = False
     """Whether the layer learns the scale or the shift that BatchNorm leaves to the next layer."""
 

@@ -63,6 +63,7 @@ class BatchNorm(Layer):
 
     type = "BatchNorm"
     summary = "normalisation by batch (TRAIN) or moving (TEST) statistics"
+    only_statistics = True
     ignores_propagate_down = True
     coordinates = Coordinates.SAME
     free_outputs = (BatchNormModule,)

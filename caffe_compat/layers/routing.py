@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
-
-from caffe_compat.layers.base import Arity, Layer, LayerSpec, exactly, register
+from caffe_compat.layers.base import Arity, Layer, exactly, register
 from caffe_compat.layers.facts import Coordinates, Gradient, View
-
-
-class SplitModule(nn.Module):
-    """The same blob under several names."""
-
-    def __init__(self, tops: int) -> None:
-        super().__init__()
-        self.tops = tops
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """Return `x` as every top."""
-        return (x,) * self.tops if self.tops > 1 else x
 
 
 @register
@@ -31,9 +16,6 @@ class Split(Layer):
     keeps_values = True
     coordinates = Coordinates.SAME
     tops = Arity(1, None)
-
-    def module(self, spec: LayerSpec) -> nn.Module:
-        return SplitModule(len(spec.param.top))
 
 
 @register

@@ -110,7 +110,7 @@ def test_an_input_that_does_not_exist_is_refused() -> None:
 
 def test_an_input_without_a_shape_says_how_to_give_it() -> None:
     text = 'layer { name: "d" type: "HDF5Data" top: "data" hdf5_data_param { source: "l" batch_size: 2 } }'
-    with refused("field-missing", field="top", value="data", hint="input_shapes={'data': (N, ...)}"):
+    with refused("shape-unknown", field="top", value="data", hint="input_shapes={'data': (N, ...)}"):
         _graph(text)
     assert _graph(text, input_shapes={"data": (2, 5)}).shapes["data"] == (2, 5)
 

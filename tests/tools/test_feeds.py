@@ -62,4 +62,4 @@ def test_an_unknown_shape_is_an_error_with_the_reason_why_the_data_is_not_read()
         with pytest.raises(CaffeCompatError) as caught:
             fed(kind, text + ' { source: "gone" batch_size: 4 }')
         problems = getattr(caught.value, "problems", (caught.value,))
-        assert {(error.code, error.field) for error in problems} == {("field-missing", "top")}
+        assert {(error.code, error.field) for error in problems} == {("shape-unknown", "top")}

@@ -140,7 +140,7 @@ def diff_nets_on_input(
         torch.manual_seed(seed)
         with torch.no_grad(), nothing_written(net):
             blobs.append(net.every_blob({name: values[name].clone() for name in net.caffe.inputs}))
-    splits = {top for net in (a, b) for node in net.caffe.nodes if node.type == "Split" for top in node.tops}
+    splits = {top for net in (a, b) for node in net.caffe.nodes if node.is_split for top in node.tops}
     comparison = Comparison("blobs")
     made_by = {top: node for net in (b, a) for node in net.caffe.nodes for top in node.tops}
     for name in dict.fromkeys([*blobs[0], *blobs[1]]):

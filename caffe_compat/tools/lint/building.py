@@ -24,7 +24,7 @@ def building(subject: Subject) -> Iterator[Finding]:
 
 def _finding(subject: Subject, state: State, error: CaffeCompatError) -> Finding:
     rule, level, why = "build", "error", "Caffe stops here"
-    shape_unknown = "input_shapes" in (error.hint or "")
+    shape_unknown = error.code == "shape-unknown"
     if shape_unknown:
         rule, level, why = "shapes", "note", "rules that need shapes were not checked"
     elif error.field == "top" and _in_place(state, error):

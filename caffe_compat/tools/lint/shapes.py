@@ -14,7 +14,7 @@ def pooling(subject: Subject) -> Iterator[Finding]:
     """Yield pooling layers whose output is larger than with rounding down."""
     for state in subject.states:
         for node in state.graph.nodes if state.graph else ():
-            if node.type == "Pooling" and not node.spec.param.pooling_param.global_pooling:
+            if "pooling_param" in node.layer.accounts and not node.spec.param.pooling_param.global_pooling:
                 yield from _rounded(subject, node, state.phase)
 
 

@@ -126,7 +126,7 @@ def build_states(
             continue
         state = State(phase, list(prepared.message.layer))
         subject.states.append(state)
-        data = [layer for layer in state.layers if layer.type in REGISTRY and REGISTRY[layer.type].is_data]
+        data = [layer for layer in state.layers if facts(layer.type).is_data]
         fed = {top for layer in data for top in layer.top}
         shapes = {blob: shape for blob, shape in input_shapes.items() if blob in fed}
         try:

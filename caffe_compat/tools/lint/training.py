@@ -36,10 +36,10 @@ def batch_norm(subject: Subject) -> Iterator[Finding]:
     """Yield BatchNorm layers that differ from batch normalization as published."""
     for state in subject.states:
         for number, layer in enumerate(state.layers):
-            if layer.type == "BatchNorm":
+            if facts(layer.type).only_statistics:
                 yield from _norm(subject, state, number, layer)
     for layer in subject.raw.layer:
-        if layer.type == "BatchNorm" and any(param.lr_mult for param in layer.param):
+        if facts(layer.type).only_statistics and any(param.lr_mult for param in layer.param):
             text = (
                 "its statistics have a learning rate",
                 "Caffe sets it to 0 if there are three `param`, and stops otherwise",
@@ -86,7 +86,7 @@ def _norm(subject: Subject, state: State, number: int, layer: pb.LayerParameter)
 def dropout(subject: Subject) -> Iterator[Finding]:
     """Yield Dropout layers that drop nothing."""
     for layer in subject.net.layer:
-        if layer.type == "Dropout" and layer.dropout_param.dropout_ratio == 0:
+        if "dropout_param" in facts(layer.type).accounts and layer.dropout_param.dropout_ratio == 0:
             text = (
                 "dropout_ratio is 0",
                 "the layer has no effect",

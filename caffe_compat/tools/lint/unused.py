@@ -90,7 +90,7 @@ def no_gradient(subject: Subject) -> Iterator[Finding]:
 
 def _learns(layer: pb.LayerParameter) -> bool:
     known = REGISTRY.get(layer.type)
-    if known is None or type(known).blobs is Layer.blobs or layer.type == "BatchNorm":
+    if known is None or type(known).blobs is Layer.blobs or known.only_statistics:
         return False
     return not layer.param or any(param.lr_mult for param in layer.param)
 
