@@ -39,7 +39,7 @@ _FILE = {
 GOOD = {
     "table/table.json": {
         "synthetic": False, "recordings": "recordings", "preset": "small", "max_factor": 12, "mixture": [3, 4],
-        "sr_pictures": "faces", "seed": 7, "threads": 2, "device": "cpu", "scales": [3, 4], "switches": {},
+        "sr_images": "faces", "seed": 7, "threads": 2, "device": "cpu", "scales": [3, 4], "switches": {},
         "versions": {"torch": "2.9.9", "av": None}, "seconds": {"prepare": 61.0, "train HR": None},
         "cells": [
             {"method": method, "factor": factor, "run": "HR", "test": "HQ", "scores": "scores/HR_on_HQ/scores.json",

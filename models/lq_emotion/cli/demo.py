@@ -70,7 +70,7 @@ def _demo(args: argparse.Namespace) -> int:
     print(f"\n{markdown(results)}")
     print("No net is finished in this time; `lq-emotion table --preset small` takes longer, `--preset authors` months.")
     for path in (
-        out / "data/pictures/dev_1_crops.png",
+        out / "data/figures/dev_1_crops.png",
         out / "runs/HR/loss.png",
         out / "scores/HR_on_HQ/traces.png",
         out / "table/table.png",

@@ -98,7 +98,7 @@ def _add_work(work: argparse._ArgumentGroup) -> None:
         default="v6",
         help="version of the MAT-files with crops (default v6, which is read without inflating)",
     )
-    work.add_argument("--no-pictures", action="store_true", help="skip contact sheets and plots of the labels")
+    work.add_argument("--no-figures", action="store_true", help="skip contact sheets and plots of the labels")
     work.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="recordings in parallel (default 1)")
     work.add_argument(
         "--backend", choices=_BACKENDS, default="processes", help="what runs the jobs (default processes)"
@@ -127,7 +127,7 @@ def _prepare(args: argparse.Namespace) -> int:
         version=f"-{args.version}",
         luma=args.luma,
         boxes=BoxSettings(**{name: value for name, value in chosen.items() if value is not None}),
-        pictures=not args.no_pictures,
+        figures=not args.no_figures,
     )
     jobs = args.jobs if args.backend == "processes" else None
     with _workers(args):

@@ -150,8 +150,8 @@ def _report(results: dict[str, Any], args: argparse.Namespace) -> None:
         print(f"{point['codec']:6} {point['scale']:>2} {qp:>3}", *rate, "", f"{point['model']:12}", *scores)
     for line in results["bits_rise_with_qp"]:
         print(f"bits do not fall with QP: {line}")
-    pictures = [f"rd_{codec}.png" for codec in dict.fromkeys(args.codecs)]
-    for name in ("rd.csv", "rd.json", *pictures, "rate.png"):
+    figures = [f"rd_{codec}.png" for codec in dict.fromkeys(args.codecs)]
+    for name in ("rd.csv", "rd.json", *figures, "rate.png"):
         print(f"  {args.out / name}")
 
 

@@ -44,7 +44,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     option("--iterations", type=at_least(1), metavar="N", help="iterations per net (default: those of the preset)")
     option(
-        "--sr-pictures",
+        "--sr-images",
         type=Path,
         metavar="DIR",
         help="images to train super-resolution on: the authors' folder pretrain (default: faces of the recordings)",
@@ -105,7 +105,7 @@ def _table(args: argparse.Namespace) -> int:
         changes=changes,
         max_factor=args.max_factor,
         mixture=tuple(args.mixture),
-        pictures=args.sr_pictures.resolve() if args.sr_pictures else None,
+        images=args.sr_images.resolve() if args.sr_images else None,
         boxes=args.boxes.resolve() if args.boxes else None,
         partitions=partitions_of(args) or stored_partitions(out / "data"),
         dimension=args.dimension,

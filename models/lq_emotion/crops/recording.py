@@ -50,7 +50,7 @@ class Settings:
     version : of the MAT-files with crops; ``-v6`` is uncompressed and can be read frame by frame.
     luma : see `matlab_ports.prepare_dataset`.
     boxes : settings of face detection, used without given boxes.
-    pictures : draw a contact sheet of the crops and the trace of the labels.
+    figures : draw a contact sheet of the crops and the trace of the labels.
     """
 
     scales: tuple[int, ...] = ()
@@ -61,7 +61,7 @@ class Settings:
     version: str = "-v6"
     luma: Luma = "rgb"
     boxes: BoxSettings = field(default_factory=BoxSettings)
-    pictures: bool = True
+    figures: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class Paths:
         """Return the MAT-file of a kind: ``bbox``, ``gsd``, ``raw_data/HQ``."""
         return self.out / "data" / kind / f"{self.name}.mat"
 
-    def picture(self, kind: str) -> Path:
+    def figure(self, kind: str) -> Path:
         """Return the preview of a kind: ``crops``, ``labels``, ``boxes``."""
-        return self.out / "data" / "pictures" / f"{self.name}_{kind}.png"
+        return self.out / "data" / "figures" / f"{self.name}_{kind}.png"
 
     def crops(self, scale: int) -> Path:
         """Return the MAT-file of crops at a scale; 1 is HQ."""
@@ -308,19 +308,19 @@ class _Work:
         return prepared
 
     def _draw(self, gold: GoldStandard, boxes: Boxes) -> None:
-        if not self._settings.pictures:
+        if not self._settings.figures:
             return
         from lq_emotion.crops.previews import box_overlay, contact_sheet, label_trace
 
-        crops, sheet, trace = self._paths.crops(1), self._paths.picture("crops"), self._paths.picture("labels")
+        crops, sheet, trace = self._paths.crops(1), self._paths.figure("crops"), self._paths.figure("labels")
         sheet.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(crops, sheet)
         label_trace(crops, trace, gold=gold)
         drawn = [sheet, trace]
         if boxes.source == FOUND:  # to be checked by eye; takes another pass over the video
-            drawn.append(self._paths.picture("boxes"))
+            drawn.append(self._paths.figure("boxes"))
             box_overlay(self._video, boxes.bbox, drawn[-1])
-        self._note("pictures", self._fingerprint(), drawn)
+        self._note("figures", self._fingerprint(), drawn)
 
 
 def _given_boxes(recording: Recording, folder: Path | None) -> Path | None:

@@ -34,7 +34,7 @@ class PaperSwitches:
     normalisation
         ``none``; ``file``: one mean and one standard deviation for all values of a file, as the code's options do;
         ``face``: mean and standard deviation of each face, by a layer of the net.
-    sr_pictures
+    sr_images
         What super-resolution learns from: ``natural`` (the 91 images) or ``faces``.
     max_factor
         The factor at which super-resolution is trained for Joint-OA.
@@ -60,7 +60,7 @@ class PaperSwitches:
     quadrant_pooling: bool = False
     convolutions: Literal["valid", "padded", "padded_no_bias"] = "valid"
     normalisation: Literal["none", "file", "face"] = "none"
-    sr_pictures: Literal["natural", "faces"] = "natural"
+    sr_images: Literal["natural", "faces"] = "natural"
     max_factor: Literal[12, 16] = 12
     sr_schedule: Literal["code", "paper"] = "code"
     lr_on_plateau: bool = False
@@ -107,7 +107,7 @@ _DATA_PARTS = {
     "input_size": ("own size",),
     "luminance": ("prepare", "patches"),
     "convolutions": ("patches",),
-    "sr_pictures": ("patches",),
+    "sr_images": ("patches",),
     "max_factor": ("Joint-OA's start",),
     "mixture": ("h5 of the mixture",),
     "smallest_face": ("prepare",),
@@ -173,7 +173,7 @@ AS_PAPER = PaperSwitches(
     quadrant_pooling=True,
     convolutions="padded_no_bias",
     normalisation="face",
-    sr_pictures="faces",
+    sr_images="faces",
     max_factor=16,
     sr_schedule="paper",
     lr_on_plateau=True,

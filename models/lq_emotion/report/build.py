@@ -97,23 +97,23 @@ def _in_short(store: Store) -> Iterator[Text]:
 
 
 def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
-    """Write both forms; pictures of the Markdown go to a folder named after it.
+    """Write both forms; figures of the Markdown go to a folder named after it.
 
     Raises
     ------
     OSError
     """
-    pictures = markdown_path.with_name(f"{markdown_path.stem}_pictures")
-    for folder in (page_path.parent, pictures):
+    figures = markdown_path.with_name(f"{markdown_path.stem}_figures")
+    for folder in (page_path.parent, figures):
         folder.mkdir(parents=True, exist_ok=True)
     for figure in report.figures:
-        with atomic_path(pictures / f"{figure.name}.png") as partial:
+        with atomic_path(figures / f"{figure.name}.png") as partial:
             partial.write_bytes(figure.png)
     kept = {f"{figure.name}.png" for figure in report.figures}
-    for path in pictures.glob("*.png"):
+    for path in figures.glob("*.png"):
         if path.name not in kept:
             path.unlink()  # an earlier report's
-    for path, text in ((markdown_path, markdown(report, pictures.name)), (page_path, page(report))):
+    for path, text in ((markdown_path, markdown(report, figures.name)), (page_path, page(report))):
         with atomic_path(path) as partial:
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files are bytes
 

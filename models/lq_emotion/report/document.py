@@ -55,7 +55,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with its caption, which stands below it.
+    """An image with its caption, which stands below it.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class Report:
 
     @property
     def figures(self) -> list[Figure]:
-        """Return all pictures."""
+        """Return all figures."""
         return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
 
     @property

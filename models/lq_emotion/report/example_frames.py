@@ -39,7 +39,7 @@ class _Shown(NamedTuple):
 
 
 def frames(store: Store) -> Iterator[Block]:
-    """Yield the picture.
+    """Yield the figure.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no scripts, its pictures within it."""
+"""A report as one HTML page that needs nothing else: no network, no scripts, its figures within it."""
 
 from __future__ import annotations
 

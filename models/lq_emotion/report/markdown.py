@@ -1,4 +1,4 @@
-"""A report as Markdown, its pictures in a folder beside it."""
+"""A report as Markdown, its figures in a folder beside it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterator
 from lq_emotion.report.document import Block, Cell, Figure, Report, Row, Table, Text
 
 
-def markdown(report: Report, pictures: str) -> str:
+def markdown(report: Report, figures: str) -> str:
     """Return the text.
 
     Parameters
     ----------
     report : what to write.
-    pictures : the folder of NAME.png, as seen from the file.
+    figures : the folder of NAME.png, as seen from the file.
     """
     parts = [f"# {report.title}", *(_text(text) for text in report.lead)]
     for section in report.sections:
         parts.append(f"## {section.title}")
-        parts += (_block(block, pictures) for block in section.blocks)
+        parts += (_block(block, figures) for block in section.blocks)
     return "\n\n".join(parts).replace("<", "&lt;") + "\n"  # HTML would be taken for such
 
 
-def _block(block: Block, pictures: str) -> str:
+def _block(block: Block, figures: str) -> str:
     if isinstance(block, Text):
         return _text(block)
     if isinstance(block, Figure):
-        target = f"{pictures}/{block.name}.png".replace(" ", "%20")
+        target = f"{figures}/{block.name}.png".replace(" ", "%20")
         return f"![{block.alt}]({target})\n\n*{block.caption}*"
     return f"{block.caption}\n\n" + "\n".join(_table(block))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from lq_emotion.nets.switches import AS_CODE, describe_settings, format_setting
 from lq_emotion.report.disagreements import DISAGREEMENTS
 from lq_emotion.report.document import Block, Column, Table, Text, code, row
-from lq_emotion.report.provenance import finished_quickly, sr_pictures
+from lq_emotion.report.provenance import finished_quickly, sr_images
 from lq_emotion.report.weights import published_weights
 from lq_emotion.studies.robust_lq.store import Store
 
@@ -31,7 +31,7 @@ def _settings(store: Store) -> dict[str, object]:
     table = store.table
     if table is None:
         return {}
-    faces = {"sr_pictures": "faces"} if sr_pictures(table) == "faces" else {}
+    faces = {"sr_images": "faces"} if sr_images(table) == "faces" else {}
     return {**store.switches, **faces, "max_factor": table.max_factor}
 
 
@@ -52,8 +52,8 @@ def _otherwise(store: Store) -> str:
         said.append(f"this experiment was run {switches}" if switches.startswith("as") else f"here {switches}")
     if table.max_factor != by_switch.get("max_factor", AS_CODE.max_factor):
         said.append(f"Joint-OA's super-resolution was trained at {table.max_factor}")
-    if sr_pictures(table) == "faces" and "sr_pictures" not in by_switch:
-        said.append("super-resolution learnt from faces, as the paper has it, for want of the authors' pictures")
+    if sr_images(table) == "faces" and "sr_images" not in by_switch:
+        said.append("super-resolution learnt from faces, as the paper has it, for want of the authors' images")
     return f"; but {' and '.join(said)}" if said else ""
 
 
@@ -74,7 +74,7 @@ def not_verified(store: Store) -> Iterator[Block]:
     yield from published_weights(store)
     yield Text(
         "**Codec of Figure 4.** The paper names no codec, no settings and no list of QPs; its curves are known as a "
-        "picture, and only two rates as numbers."
+        "plot, and only two rates as numbers."
     )
     yield Text(
         "**Seeds and snapshots.** The authors' solvers fix no seed, and the paper does not say which iteration its "

@@ -50,17 +50,17 @@ def _settings(store: Store, table: StudyResults) -> Iterator[Block]:
     yield _times(table.seconds)
 
 
-def sr_pictures(table: StudyResults) -> str | None:
-    """Return what super-resolution learnt from: "faces" or a folder of pictures; None if it was not trained."""
+def sr_images(table: StudyResults) -> str | None:
+    """Return what super-resolution learnt from: "faces" or a folder of images; None if it was not trained."""
     trained = any(cell.method not in (Method.HR, Method.LR) for cell in table.cells)
-    return table.sr_pictures if trained else None
+    return table.sr_images if trained else None
 
 
 def _learnt_from(table: StudyResults) -> str:
-    pictures = sr_pictures(table)
-    if pictures is None:
+    images = sr_images(table)
+    if images is None:
         return "–"
-    return "faces of the training recordings" if pictures == "faces" else f"the pictures in {code(pictures)}"
+    return "faces of the training recordings" if images == "faces" else f"the images in {code(images)}"
 
 
 def _maker(told: Results) -> Text:

@@ -12,7 +12,7 @@ from lq_emotion.studies.robust_lq.store import Absent, Results, Store, read_png
 
 
 def rate_distortion(store: Store) -> Iterator[Block]:
-    """Yield pictures and tables of each sweep.
+    """Yield figures and tables of each sweep.
 
     Raises
     ------
@@ -22,8 +22,8 @@ def rate_distortion(store: Store) -> Iterator[Block]:
         raise Absent("No Figure 4: `lq-emotion rd --out ROOT/rd` has not run to its end in this folder.")
     yield Text(
         "The crops were shrunk by s, really encoded at each quantiser QP, decoded, enlarged to their size again and "
-        "shown to the nets, which were not trained on coded pictures. Rates are bits per pixel of the small pictures "
-        "(bpp): all bits of the stream, and those of coded pictures alone (VCL), without headers. The paper names "
+        "shown to the nets, which were not trained on coded frames. Rates are bits per pixel of the small frames "
+        "(bpp): all bits of the stream, and those of coded frames alone (VCL), without headers. The paper names "
         "neither its codec nor what it counted."
     )
     for folder, results in store.sweeps.items():
@@ -39,21 +39,19 @@ def _sweep(folder: Path, results: Results, name: str) -> Iterator[Block]:
     for codec in codecs:
         caption = (
             f"**Figure 4.** {name}CC and CCC of {models} against QP and against bits per pixel, coded by {codec}; "
-            "dotted lines are of small pictures that were not coded."
+            "dotted lines are of small frames that were not coded."
         )
         alt = f"CC and CCC against QP and bits per pixel for {codec}"
-        yield _picture(folder / f"rd_{codec}.png", f"figure_4_{name.removesuffix(': ')}{codec}", caption, alt)
+        yield _figure(folder / f"rd_{codec}.png", f"figure_4_{name.removesuffix(': ')}{codec}", caption, alt)
     caption = f"{name}Bits per pixel and PSNR against QP. Stars are the rates that the paper's text gives."
-    yield _picture(
-        folder / "rate.png", f"rate_{name.removesuffix(': ')}".rstrip("_"), caption, "Rate and quality by QP"
-    )
+    yield _figure(folder / "rate.png", f"rate_{name.removesuffix(': ')}".rstrip("_"), caption, "Rate and quality by QP")
     yield _costs(results, coded, name)
     for codec in codecs:
         yield _curves(codec, [point for point in points if point["codec"] in (codec, "none")], name)
     frames, coding = max(point["frames"] for point in points), results["coding"]
     yield Text(
-        f"{name}{len(results['recordings'])} recordings, {frames:,} frames; {coding['fps']} pictures a second, a key "
-        f"picture every {coding['gop']}, preset {coding['preset']}; "
+        f"{name}{len(results['recordings'])} recordings, {frames:,} frames; {coding['fps']} frames a second, a key "
+        f"frame every {coding['gop']}, preset {coding['preset']}; "
         f"{', '.join(f'{key} {value}' for key, value in results['versions'].items())}. Nets: {_nets(results)}."
     )
     if results["bits_rise_with_qp"]:
@@ -70,7 +68,7 @@ def _nets(results: Results) -> str:
     return "; ".join(told)
 
 
-def _picture(path: Path, name: str, caption: str, alt: str) -> Block:
+def _figure(path: Path, name: str, caption: str, alt: str) -> Block:
     data = read_png(path)
     if data is None:
         return Text(f"There is no {path.name} in {path.parent.name}.", "note")

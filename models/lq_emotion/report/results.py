@@ -36,12 +36,12 @@ def table_1(store: Store) -> Iterator[Block]:
     with store.contents():  # factors may be out of range, or without cells
         yield _table(results)
         yield Text(_winners(results))
-    picture = read_png(store.root / "table" / "table.png")
-    if picture is None:
-        yield Text("There is no picture of the table: table/table.png is not there.", "note")
+    figure = read_png(store.root / "table" / "table.png")
+    if figure is None:
+        yield Text("There is no figure of the table: table/table.png is not there.", "note")
     else:
         caption = "CC and CCC against the downsampling factor s: lines with dots are measured, dotted lines published."
-        yield Figure("table_1", picture, caption, "Two panels: CC and CCC of each method against the factor s")
+        yield Figure("table_1", figure, caption, "Two panels: CC and CCC of each method against the factor s")
     yield Text(_paper())
 
 

@@ -31,7 +31,7 @@ _GAP = 1.5 * 0.04
 
 
 def traces(store: Store) -> Iterator[Block]:
-    """Yield the picture of several methods, and evaluate's own of HR.
+    """Yield the figure of several methods, and evaluate's own of HR.
 
     Raises
     ------
@@ -43,13 +43,13 @@ def traces(store: Store) -> Iterator[Block]:
         yield _compared(store, store.table)
     names = [name for name in store.scores if name.startswith("HR_on_")] or list(store.scores)[:2]
     for name in names:
-        picture = read_png(store.root / "scores" / name / "traces.png")
+        figure = read_png(store.root / "scores" / name / "traces.png")
         title = name.replace("_on_", " on ")
-        if picture is None:
-            yield Text(f"There is no picture of {title}: scores/{name}/traces.png is not there.", "note")
+        if figure is None:
+            yield Text(f"There is no figure of {title}: scores/{name}/traces.png is not there.", "note")
         else:
             caption = f"Gold standard and prediction of every recording: {title}."
-            yield Figure(f"traces_{name}", picture, caption, f"{store.dimension.capitalize()} over time, {title}")
+            yield Figure(f"traces_{name}", figure, caption, f"{store.dimension.capitalize()} over time, {title}")
 
 
 def _compared(store: Store, results: StudyResults) -> Block:

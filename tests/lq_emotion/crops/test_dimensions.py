@@ -37,7 +37,7 @@ def recordings(tmp_path_factory):
 
 
 def prepare(recordings, root, *more):
-    return command("prepare", "--recordings", recordings, "--out", root, "--no-pictures", *more)
+    return command("prepare", "--recordings", recordings, "--out", root, "--no-figures", *more)
 
 
 @pytest.fixture(scope="module")

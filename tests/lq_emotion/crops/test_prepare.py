@@ -19,7 +19,7 @@ from tests.lq_emotion.datasets.avec import trees
 from tests.refusals import refused
 
 FRAMES = 12
-QUICK = Settings(pictures=False)
+QUICK = Settings(figures=False)
 
 
 def video(path, frames=FRAMES, seed=0):
@@ -30,9 +30,9 @@ def video(path, frames=FRAMES, seed=0):
         stream = file.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 192, 160, "yuv420p"
         for number in range(frames):
-            picture = np.kron(random.randint(0, 256, (10, 12, 3)), np.ones((16, 16, 1))).astype(np.uint8)
-            picture[:4, : 8 * (number + 1)] = 255
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+            frame = np.kron(random.randint(0, 256, (10, 12, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+            frame[:4, : 8 * (number + 1)] = 255
+            for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
                 file.mux(packet)
         for packet in stream.encode():
             file.mux(packet)
@@ -76,7 +76,7 @@ def stamps(out):
 
 def test_every_labelled_recording_becomes_crops_in_the_authors_folders(tree, out):
     lines = []
-    outcomes = prepare(tree, out, Settings(scales=(3, 4), pictures=False), jobs=1, say=lines.append)
+    outcomes = prepare(tree, out, Settings(scales=(3, 4), figures=False), jobs=1, say=lines.append)
     assert [(o.name, o.status, o.rows, o.kept, o.no_face, o.small, o.boxes) for o in outcomes] == [
         (name, "done", 12, 10, 1, 1, f"{name}.mat") for name in ("train_1", "train_2", "dev_1")
     ]
@@ -148,7 +148,7 @@ def test_changed_inputs_settings_or_results_are_prepared_again(tree, out):
         return [not o.before for o in prepare(tree, out, settings, names=["train_1", "dev_1"], jobs=1, say=quiet)]
 
     assert made() == [True, True]
-    assert made(Settings(pictures=False, smallest=115)) == [True, True]
+    assert made(Settings(figures=False, smallest=115)) == [True, True]
     assert made() == [True, True]
     gold = tree / "ratings_gold_standard" / "valence" / "dev_1.arff"
     gold.write_text(gold.read_text().replace("0.125", "0.625"))
@@ -207,10 +207,10 @@ def test_the_users_own_boxes_and_labels_are_used_and_not_overwritten(tree, out):
 def test_labels_can_come_from_the_raters_and_be_shifted_by_a_delay(tree, out):
     prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
     plain = loadmat(out / "data" / "gsd" / "dev_1.mat")["gsd"].ravel()
-    prepare(tree, out, Settings(delay=0.08, pictures=False), names=["dev_1"], jobs=1, say=quiet)
+    prepare(tree, out, Settings(delay=0.08, figures=False), names=["dev_1"], jobs=1, say=quiet)
     assert loadmat(out / "data" / "gsd" / "dev_1.mat")["gsd"].ravel().tolist() == plain.tolist()
     assert loadmat(out / "data" / "raw_data" / "HQ" / "dev_1.mat")["valence"].ravel()[0] == plain[2]
-    prepare(tree, out, Settings(labels="raters", pictures=False), names=["dev_1"], jobs=1, say=quiet)
+    prepare(tree, out, Settings(labels="raters", figures=False), names=["dev_1"], jobs=1, say=quiet)
     assert not np.isin(loadmat(out / "data" / "gsd" / "dev_1.mat")["gsd"], plain).any()
 
 
@@ -242,7 +242,7 @@ def test_a_broken_recording_is_one_error_and_does_not_stop_the_rest(tree, out, c
     else:
         (tree / file).write_bytes(content)
     code = main(
-        ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "train_1", "--no-pictures"]
+        ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "train_1", "--no-figures"]
     )
     output = capsys.readouterr()
     assert code == 1
@@ -325,7 +325,7 @@ def test_an_enclosing_config_selects_a_dask_cluster(tree, out):
 
 def test_previews_of_crops_and_labels_are_drawn(tree, out):
     prepare(tree, out, names=["dev_1"], jobs=1, say=quiet)
-    assert sorted(path.name for path in (out / "data" / "pictures").iterdir()) == [
+    assert sorted(path.name for path in (out / "data" / "figures").iterdir()) == [
         "dev_1_crops.png",
         "dev_1_labels.png",
     ]
@@ -359,7 +359,7 @@ def test_invalid_arguments_are_refused_before_anything_is_written(tree, out, tmp
 
 
 def test_the_command_reports_json_and_requires_a_cluster_address(tree, out, capsys):
-    base = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-pictures"]
+    base = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-figures"]
     assert main([*base, "--json", "--boxes", str(tree / "bbox"), "--version", "v7"]) == 0
     (outcome,) = json.loads(capsys.readouterr().out)["recordings"]
     assert (outcome["name"], outcome["kept"]) == ("dev_1", 10)
@@ -377,7 +377,7 @@ def test_a_full_disk_is_one_error_and_leaves_no_partial_file(tree, out):
 
     command = "import sys; from lq_emotion.cli import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", command, "prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-pictures"],
+        [sys.executable, "-c", command, "prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-figures"],
         preexec_fn=limit, capture_output=True, text=True, cwd=ROOT, check=False,
     )  # fmt: skip
     assert done.returncode == 1
@@ -397,7 +397,7 @@ def test_an_unwritable_output_folder_is_refused(tree, tmp_path, capsys):
     "entry", [{"outcome": 5}, {"outcome": {"status": "done"}}, {"done": [1]}, {"done": {"boxes": {}}}]
 )
 def test_a_malformed_journal_is_an_error_with_its_name(tree, out, entry, capsys):
-    words = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-pictures", "--jobs=1"]
+    words = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-figures", "--jobs=1"]
     assert main(words) == 0
     path = out / "data/journal/dev_1.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **entry}))

@@ -1,4 +1,4 @@
-"""Contact sheet, valence trace and boxes: pictures that show what is in the files."""
+"""Contact sheet, valence trace and boxes: figures that show what is in the files."""
 
 import numpy as np
 import pytest
@@ -26,12 +26,12 @@ def gray(path):
 @pytest.mark.parametrize("count", [1, 5, 200])
 def test_the_sheet_shows_faces_upright_and_below_as_files_hold_them(tmp_path, count):
     contact_sheet(crops(tmp_path / "dev_1.mat", count), tmp_path / "sheet.png")
-    picture = gray(tmp_path / "sheet.png")
-    height, width = picture.shape
-    first = picture[height // 12 : height // 5, : width // 10]
+    sheet = gray(tmp_path / "sheet.png")
+    height, width = sheet.shape
+    first = sheet[height // 12 : height // 5, : width // 10]
     rows = first.mean(axis=1)
     assert rows[: len(rows) // 4].mean() > rows[-len(rows) // 4 :].mean() + 80  # upright: bright above
-    last = picture[-height // 8 : -height // 30, width // 100 : width // 11]
+    last = sheet[-height // 8 : -height // 30, width // 100 : width // 11]
     columns = last.mean(axis=0)
     assert (
         columns[: len(columns) // 4].mean() > columns[-len(columns) // 4 :].mean() + 80

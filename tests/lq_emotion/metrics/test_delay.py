@@ -69,7 +69,7 @@ def roots(tree, tmp_path_factory):
     folders = {}
     for delay in ("0", "0.4"):
         folders[delay] = tmp_path_factory.mktemp("root") / delay
-        options = ("--recordings", tree, "--out", folders[delay], "--no-pictures", "--delay", delay)
+        options = ("--recordings", tree, "--out", folders[delay], "--no-figures", "--delay", delay)
         assert command("prepare", *options) == 0
     return folders
 

@@ -43,7 +43,7 @@ def cell(method, factor, values):
 def table(recordings, *, synthetic):
     return {
         "synthetic": synthetic, "recordings": str(recordings), "preset": "small", "max_factor": 12, "mixture": [3, 4, 6],
-        "sr_pictures": "faces",
+        "sr_images": "faces",
         "seed": 7, "threads": 2, "device": "cpu", "scales": [3, 12], "versions": {"torch": "2.9.9", "av": None},
         "seconds": {"prepare": 61.0, "train HR": 30.0, "train LR-3": 31.5, "score HR on HQ": None},
         "cells": [cell(method, factor, values) for (method, factor), values in SCORES.items()],

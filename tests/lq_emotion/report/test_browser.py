@@ -1,4 +1,4 @@
-"""The report in a real browser: its pictures are shown, and no page, wide or narrow, is wider than its window."""
+"""The report in a real browser: its figures are shown, and no page, wide or narrow, is wider than its window."""
 
 import html
 import json
@@ -78,9 +78,9 @@ def test_tables_and_figures_are_shown_within_the_window(page, tmp_path, width):
 
 @pytest.mark.slow
 def test_it_is_drawn_and_printed(page, tmp_path):
-    picture, pdf = tmp_path / "page.png", tmp_path / "page.pdf"
-    chromium(tmp_path, "--window-size=1200,3000", f"--screenshot={picture}", page.as_uri())
-    drawn = np.asarray(Image.open(picture).convert("L"))
+    screenshot, pdf = tmp_path / "page.png", tmp_path / "page.pdf"
+    chromium(tmp_path, "--window-size=1200,3000", f"--screenshot={screenshot}", page.as_uri())
+    drawn = np.asarray(Image.open(screenshot).convert("L"))
     assert drawn.shape == (3000, 1200)
     assert np.mean(drawn < 128) > 0.01  # ink
     chromium(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={pdf}", page.as_uri())

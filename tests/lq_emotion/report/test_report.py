@@ -20,7 +20,7 @@ VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """Sections by title: tables as rows of text (strong ones between asterisks), pictures, paragraphs by class."""
+    """Sections by title: tables as rows of text (strong ones between asterisks), figures, paragraphs by class."""
 
     def __init__(self, text):
         super().__init__()
@@ -183,18 +183,18 @@ def settings_here(root):
     return switches, dict(page.sections["What was run"]["tables"][0])["super-resolution learnt from"]
 
 
-def test_the_pictures_that_super_resolution_learnt_from_are_told_as_they_were(root):
+def test_the_images_that_super_resolution_learnt_from_are_told_as_they_were(root):
     switches, learnt_from = settings_here(root)
-    assert (switches["sr_pictures"], learnt_from) == ("faces", "faces of the training recordings")
+    assert (switches["sr_images"], learnt_from) == ("faces", "faces of the training recordings")
     path = root / "table/table.json"
     table = json.loads(path.read_text())
-    path.write_text(json.dumps({**table, "sr_pictures": "/data/pretrain/Train", "max_factor": 8}))
+    path.write_text(json.dumps({**table, "sr_images": "/data/pretrain/Train", "max_factor": 8}))
     switches, learnt_from = settings_here(root)
-    assert (switches["sr_pictures"], learnt_from) == ("natural", "the pictures in /data/pretrain/Train")
+    assert (switches["sr_images"], learnt_from) == ("natural", "the images in /data/pretrain/Train")
     assert switches["max_factor"] == "8"
     path.write_text(json.dumps({**table, "cells": [cell for cell in table["cells"] if cell["method"] == "HR"]}))
     switches, learnt_from = settings_here(root)
-    assert (switches["sr_pictures"], learnt_from) == ("natural", "–")  # the code's, of no consequence
+    assert (switches["sr_images"], learnt_from) == ("natural", "–")  # the code's, of no consequence
 
 
 def test_evaluations_tell_the_mean_of_recordings_too(page):
@@ -209,14 +209,14 @@ def test_what_could_not_be_verified_is_said(page):
         assert what in told
 
 
-def test_the_markdown_holds_the_same_and_its_pictures_lie_beside_it(written):
+def test_the_markdown_holds_the_same_and_its_figures_lie_beside_it(written):
     out, _, text = written
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == list(PARTS)
     assert "| LR-3 | 0.300 | 0.142 | +0.158 | – | 0.392 | – | 0.000 | 0.302 | −0.302 |" in text
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
-    assert len(pictures) == len(set(pictures)) == 6
-    assert all((out / picture).read_bytes().startswith(b"\x89PNG") for picture in pictures)
-    assert {path.name for path in (out / "report_pictures").iterdir()} == {name.split("/")[1] for name in pictures}
+    figures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert len(figures) == len(set(figures)) == 6
+    assert all((out / figure).read_bytes().startswith(b"\x89PNG") for figure in figures)
+    assert {path.name for path in (out / "report_figures").iterdir()} == {name.split("/")[1] for name in figures}
     tables = [block for block in text.split("\n\n") if block.startswith("| ")]
     assert all(
         len({line.replace("\\|", "").count("|") for line in block.strip().splitlines()}) == 1 for block in tables
@@ -242,7 +242,7 @@ def test_a_damaged_file_costs_its_own_part_alone(root):
     (root / "data/raw_data/HQ/dev_1.mat").write_bytes(b"")
     page = Page(made(root)[0])
     assert len(page.sections["Table 1"]["tables"]) == 1
-    assert page.sections["Table 1"]["notes"] == ["There is no picture of the table: table/table.png is not there."]
+    assert page.sections["Table 1"]["notes"] == ["There is no figure of the table: table/table.png is not there."]
     assert "rd.json" in page.sections["Rate and distortion"]["notes"][0]
     assert "dev_1.mat" in page.sections["Example frames"]["notes"][0]
     assert "train.json: does not hold" in page.sections["What was run"]["notes"][-1]
@@ -288,7 +288,7 @@ def test_the_command_writes_where_it_is_told_and_lists_what_is_absent(root, tmp_
         "No super-resolved faces: there are no weights in runs/pretrain-s.",
         "dev_2 failed: no video",
     ]
-    assert (tmp_path / "b/notes_pictures/table_1.png").is_file()
+    assert (tmp_path / "b/notes_figures/table_1.png").is_file()
     assert not (root / "report").exists()
     assert main(["report", "--out", str(root)]) == 0
     assert "absent: dev_2 failed: no video" in capsys.readouterr().out

@@ -92,7 +92,7 @@ DISAGREEMENTS = (
         "91 natural images, tested on Set5",
         "pretrain/generate_train.m:3, pretrain/generate_test.m:3",
         "SR-FCN never learns from a face",
-        "sr_pictures",
+        "sr_images",
     ),
     Disagreement(
         "largest factor of Joint-OA",

@@ -22,13 +22,13 @@ _MARKS = "osD^vP*X"
 def draw_codec(points: Sequence[Point], codec: str, path: Path) -> None:
     """Write a row of panels for each size: CC and CCC against QP, then against bits per pixel, headers included.
 
-    Every model is a line; the dotted line of its colour is what it reaches on small pictures that were not coded.
+    Every model is a line; the dotted line of its colour is what it reaches on small frames that were not coded.
     """
     scales = sorted({point["scale"] for point in points})
     models = list(dict.fromkeys(point["model"] for point in points))
     figure = _figure((16, 3.5 * len(scales) + 0.9))
     axes = figure.subplots(len(scales), 4, squeeze=False, sharex="col")
-    figure.suptitle(f"Recognition from small pictures coded by {codec}", fontsize=13)
+    figure.suptitle(f"Recognition from small frames coded by {codec}", fontsize=13)
     for row, scale in zip(axes, scales, strict=True):
         here = [point for point in points if point["scale"] == scale]
         for place, (across, measure) in enumerate((x, y) for x in ("qp", "bpp") for y in ("cc", "ccc")):
@@ -43,7 +43,7 @@ def draw_codec(points: Sequence[Point], codec: str, path: Path) -> None:
     for panel, label in zip(axes[-1], ("QP", "QP", "bits per coded pixel", "bits per coded pixel"), strict=True):
         panel.set_xlabel(label)
     for column in (0, 1):
-        axes[0, column].invert_xaxis()  # better pictures to the right, as in the other panels
+        axes[0, column].invert_xaxis()  # better quality to the right, as in the other panels
     lines, names = _legend(axes)
     if any(point["qp"] is None for point in points):
         lines.append(axes[0, 0].plot([], [], color="0.4", linestyle=":", linewidth=1)[0])
@@ -79,8 +79,8 @@ def draw_rates(points: Sequence[Point], published: Mapping[int, float], qp: int,
     rate.set_yscale("log")
     for axis in (rate.yaxis.set_major_formatter, rate.yaxis.set_minor_formatter):
         axis("{x:.2g}")
-    rate.set(xlabel="QP", ylabel="bits per coded pixel", title="all bits; dotted: pictures alone")
-    quality.set(xlabel="QP", ylabel="PSNR of the small pictures, dB", title="quality")
+    rate.set(xlabel="QP", ylabel="bits per coded pixel", title="all bits; dotted: frames alone")
+    quality.set(xlabel="QP", ylabel="PSNR of the small frames, dB", title="quality")
     for panel in (rate, quality):
         panel.grid(visible=True, which="both", alpha=0.3)
     rate.legend(fontsize=9)

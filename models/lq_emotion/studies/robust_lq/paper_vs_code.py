@@ -54,7 +54,7 @@ _CHOSEN = {
     "normalisation": "`face` is an MVN layer of the net. It normalises the face that valence is predicted from: the "
     "input, or SR-FCN's output with separate_regressor. SR-FCN itself learns from images as they are. `file` is the "
     "code's option; recordings are scored with the training file's mean and deviation.",
-    "sr_pictures": "Without `--sr-pictures` there are no natural images, and faces of the training recordings replace "
+    "sr_images": "Without `--sr-images` there are no natural images, and faces of the training recordings replace "
     "them.",
     "sr_schedule": "`paper` keeps the code's iterations between tests and between snapshots.",
     "lr_on_plateau": f"The rate falls to a tenth after {PATIENCE} successive tests that are no better than the best, "

@@ -1,6 +1,6 @@
 """The paper's experiment as stages: recordings to crops to HDF5 files to nets to scores, each done once.
 
-Folders below ROOT: ``data``, ``h5_files`` and ``runs`` as the single commands leave them; ``sr`` (pictures and patches
+Folders below ROOT: ``data``, ``h5_files`` and ``runs`` as the single commands leave them; ``sr`` (images and patches
 for super-resolution); ``scores/<run>_on_<crops>``; ``table`` (ledger.json, logs, table.json and the tables).
 
 The number of threads a net is trained with is fixed: sums in another order are other numbers.
@@ -59,10 +59,10 @@ def check(plan: StudyPlan) -> None:
             if any(SIZE % factor for factor in getattr(plan, name)):
                 value, hint = getattr(plan, name), "faces at their own size need divisors of 96"
                 raise DataError("does not divide 96", code="out-of-range", field=name, value=value, hint=hint)
-    if plan.pictures is not None and not plan.pictures.is_dir():
-        raise FileError("folder of images not found", code="file-missing", file=plan.pictures, field="--sr-pictures")
+    if plan.images is not None and not plan.images.is_dir():
+        raise FileError("folder of images not found", code="file-missing", file=plan.images, field="--sr-images")
     if plan.natural is not None:
-        work.sr_pictures(plan)
+        work.sr_images(plan)
 
 
 def _are_factors(values: Sequence[int]) -> bool:
@@ -182,7 +182,7 @@ def _factor(run: str) -> int:
 def _otherwise(plan: StudyPlan, *parts: str) -> dict[str, Any]:
     """Return what a stage's settings owe to switches: nothing where they are the code's."""
     found = changed_settings(plan.switches, *parts)
-    found.pop("sr_pictures", None)  # what is read tells
+    found.pop("sr_images", None)  # what is read tells
     return {"switches": found} if found else {}
 
 
@@ -239,7 +239,7 @@ def _h5_of_sizes(plan: StudyPlan, folder: str, crops: list[Path]) -> Stage:
 
 def _faces(plan: StudyPlan, crops: list[Path]) -> Stage:
     count = plan.preset_of("sr")["faces"]
-    writes = tuple(plan.out / "sr/pictures" / f"{phase}.made" for phase in PHASES)
+    writes = tuple(plan.out / "sr/images" / f"{phase}.made" for phase in PHASES)
     settings = {"faces": count, "seed": plan.seed}
     return Stage(
         "faces for super-resolution", partial(work.do_faces, plan, tuple(crops), count), settings, tuple(crops), writes
@@ -250,9 +250,9 @@ def _sr_data(plan: StudyPlan, s: int) -> Stage:
     target = plan.out / "sr" / f"{s}"
     reads: tuple[Path, ...]
     if plan.natural is None:
-        reads = tuple(plan.out / "sr/pictures" / f"{phase}.made" for phase in PHASES)
+        reads = tuple(plan.out / "sr/images" / f"{phase}.made" for phase in PHASES)
     else:
-        reads = tuple(path for paths in work.sr_pictures(plan).values() for path in paths)
+        reads = tuple(path for paths in work.sr_images(plan).values() for path in paths)
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
     stride = plan.preset_of("sr")["scale_stride"]
     settings = {"scale": s, "stride": stride, "seed": plan.seed, **_otherwise(plan, "patches")}

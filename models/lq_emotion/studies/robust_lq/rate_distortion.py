@@ -46,7 +46,7 @@ from matlab_ports.matfile import open_frames
 from matlab_ports.run_eval import Labels, mat_path, read_labels
 
 Say = Callable[[str], None]
-UNCODED = "none"  # in a codec's place: small pictures that were not coded, what a curve ends in
+UNCODED = "none"  # in a codec's place: small frames that were not coded, what a curve ends in
 CODING, MODEL = "coding", "model "  # entries of a cell's journal
 Predict = Callable[[FrameSource], npt.NDArray[np.float64]]
 _BLOCK = 256  # frames read at once
@@ -59,8 +59,8 @@ class Encoding(NamedTuple):
     Attributes
     ----------
     name : of the recording.
-    scale : how many times smaller than the crops the coded pictures are.
-    codec, qp : `UNCODED` and None for pictures that were not coded.
+    scale : how many times smaller than the crops the coded frames are.
+    codec, qp : `UNCODED` and None for frames that were not coded.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Encoding(NamedTuple):
 
 @dataclass(frozen=True)
 class Coding:
-    """How pictures are coded, beside codec and QP.
+    """How frames are coded, beside codec and QP.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Coding:
 
 
 class EnlargedFrames:
-    """Decoded pictures as frames of the nets' size, made when they are asked for.
+    """Decoded frames at the nets' size, made when they are asked for.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def _save(path: Path, prediction: npt.NDArray[np.float64]) -> None:
 
 
 def rate(out: Path, cells: Sequence[Encoding]) -> Point:
-    """Return the bits of several recordings, all and of the pictures alone, per pixel too, and their quality.
+    """Return the bits of several recordings, all and of the frames alone, per pixel too, and their quality.
 
     The PSNR is that of the mean squared error of all pixels; None where nothing was lost.
     """
@@ -262,8 +262,8 @@ def rate(out: Path, cells: Sequence[Encoding]) -> Point:
         return dict.fromkeys(("bits", "vcl_bits", "bpp", "vcl_bpp", "psnr"))
     coded = [_coded(cell, out) for cell in cells]
     pixels, bits = sum(one.pixels for one in coded), sum(one.bits for one in coded)
-    pictures = [one.vcl_bits for one in coded if one.vcl_bits is not None]
-    vcl = sum(pictures) if len(pictures) == len(coded) else None
+    frames = [one.vcl_bits for one in coded if one.vcl_bits is not None]
+    vcl = sum(frames) if len(frames) == len(coded) else None
     error = sum(one.error for one in coded)
     return {
         "bits": bits,

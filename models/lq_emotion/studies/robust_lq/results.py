@@ -79,7 +79,7 @@ class StudyResults(Record):
     preset, changes : how long each net is trained, and with what.
     max_factor, mixture : of Joint-OA.
     switches : settings of `PaperSwitches` that are not the authors' code's.
-    sr_pictures : "faces", or the folder of images that super-resolution learnt from.
+    sr_images : "faces", or the folder of images that super-resolution learnt from.
     dimension, delay : what the labels are of, and by how many seconds the gold standard is late.
     seed, threads, device : of all stages.
     scales : the factors.
@@ -95,7 +95,7 @@ class StudyResults(Record):
     max_factor: int
     mixture: tuple[int, ...]
     switches: Mapping[str, Any] = field(default_factory=dict)
-    sr_pictures: str | None = None
+    sr_images: str | None = None
     dimension: str = "valence"
     delay: float = 0.0
     seed: int

@@ -22,7 +22,7 @@ from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
 DRAWS = 10
 """Passes in a mixture's file, each with draws of its own, where `PaperSwitches.mixture` is "each_epoch"."""
 PHASES = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
-_FOLDERS = {  # the first that holds pictures
+_FOLDERS = {  # the first that holds images
     "train": ("Train", "train"),
     "test": ("Test/Set5", "Set5", "Test", "test"),
 }
@@ -42,7 +42,7 @@ class StudyPlan:
     changes : by net, beyond the preset: ``{"HQ": {"max_iter": 100}}``.
     max_factor : of Joint-OA's super-resolution; that of `switches` by default.
     mixture : factors of Joint-OA's training data.
-    pictures : for super-resolution, where `switches.sr_pictures` is "natural"; else, and by default, faces of the
+    images : for super-resolution, where `switches.sr_images` is "natural"; else, and by default, faces of the
         training recordings.
     boxes : a folder of face boxes; found by default.
     partitions : which recordings are trained with and which are scored.
@@ -62,7 +62,7 @@ class StudyPlan:
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     max_factor: int | None = None
     mixture: tuple[int, ...] = (3, 4, 6)
-    pictures: Path | None = None
+    images: Path | None = None
     boxes: Path | None = None
     partitions: Partitions = field(default_factory=Partitions)
     dimension: Dimension = "valence"
@@ -79,8 +79,8 @@ class StudyPlan:
 
     @property
     def natural(self) -> Path | None:
-        """The pictures that super-resolution learns from; None for faces."""
-        return self.pictures if self.switches.sr_pictures == "natural" else None
+        """The images that super-resolution learns from; None for faces."""
+        return self.images if self.switches.sr_images == "natural" else None
 
     @property
     def root(self) -> Path:
@@ -269,7 +269,7 @@ def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int) -> None:
         faces += [np.asarray(np.round(255 * face).clip(0, 255), np.uint8) for face in np.moveaxis(taken, 2, 0)]
     held_out = max(1, len(faces) // 10)
     for phase, chosen in (("train", faces[:-held_out]), ("test", faces[-held_out:])):
-        folder = plan.out / "sr/pictures" / phase
+        folder = plan.out / "sr/images" / phase
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.png"):
             old.unlink()
@@ -291,14 +291,14 @@ def do_sr_data(plan: StudyPlan, s: int) -> None:
     target = plan.out / "sr" / f"{s}"
     target.mkdir(parents=True, exist_ok=True)
     stream = RandStream(plan.seed)
-    pictures = sr_pictures(plan)
+    images = sr_images(plan)
     label = output_size(PATCH, switches=plan.switches)
     options: dict[str, Any] = {"scale": s, "gray": "repeat", "stream": stream, "size_label": label}
     strides = {"train": {"stride": plan.preset_of("sr")["scale_stride"]}, "test": {}}
     for phase, generate in (("train", generate_train), ("test", generate_test)):
         with atomic_path(target / f"{phase}.h5") as partial:
-            names = [escape(path.name) for path in pictures[phase]]
-            generate(pictures[phase][0].parent, partial, pattern=names, **strides[phase], **options)
+            names = [escape(path.name) for path in images[phase]]
+            generate(images[phase][0].parent, partial, pattern=names, **strides[phase], **options)
             if plan.switches.luminance == "gray":
                 _stretch(partial)
     for phase in PHASES:
@@ -316,31 +316,31 @@ def _stretch(path: Path) -> None:
             file[name][...] = stretch_luma(file[name][...])
 
 
-def sr_pictures(plan: StudyPlan) -> dict[str, list[Path]]:
-    """Return the pictures to train with and to test with: Train and Test/Set5 in the authors' ``pretrain``.
+def sr_images(plan: StudyPlan) -> dict[str, list[Path]]:
+    """Return the images to train with and to test with: Train and Test/Set5 in the authors' ``pretrain``.
 
     Raises
     ------
     FileError
-        One of the folders is missing or holds no pictures, or a file is none.
+        One of the folders is missing or holds no images, or a file is none.
     """
     if plan.natural is None:
-        return {phase: in_folder(plan.out / "sr/pictures" / phase) for phase in PHASES}
+        return {phase: in_folder(plan.out / "sr/images" / phase) for phase in PHASES}
     chosen = {}
     for phase, names in _FOLDERS.items():
         present = (plan.natural / name for name in names if (plan.natural / name).is_dir())
-        chosen[phase] = next((pictures for folder in present if (pictures := in_folder(folder))), [])
+        chosen[phase] = next((images for folder in present if (images := in_folder(folder))), [])
         if not chosen[phase]:
-            hint = f"the pictures to {phase} with are looked for in {', '.join(names)}; the authors' folder is pretrain"
+            hint = f"the images to {phase} with are looked for in {', '.join(names)}; the authors' folder is pretrain"
             problem = f"no images to {phase} with"
-            raise FileError(problem, code="empty", file=plan.natural, field="--sr-pictures", hint=hint)
+            raise FileError(problem, code="empty", file=plan.natural, field="--sr-images", hint=hint)
     for path in (path for paths in chosen.values() for path in paths):
-        _require_picture(path)
+        _require_image(path)
     return chosen
 
 
-def _require_picture(path: Path) -> None:
-    """Read no more than the head: a picture cut short is refused by the stage that reads it."""
+def _require_image(path: Path) -> None:
+    """Read no more than the head: an image cut short is refused by the stage that reads it."""
     from PIL import Image
 
     try:

@@ -111,7 +111,7 @@ class Store:
 
 
 def read_png(path: Path) -> bytes | None:
-    """Return a picture's file; None where there is no whole one."""
+    """Return an image's file; None where there is no whole one."""
     try:
         data = path.read_bytes()
     except OSError:

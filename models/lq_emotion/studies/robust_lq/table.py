@@ -91,7 +91,7 @@ class Study:
             max_factor=plan.largest_factor,
             mixture=plan.mixture,
             switches=changed_settings(plan.switches),
-            sr_pictures="faces" if plan.natural is None else str(plan.natural),
+            sr_images="faces" if plan.natural is None else str(plan.natural),
             dimension=plan.dimension,
             delay=plan.delay,
             seed=plan.seed,

@@ -47,7 +47,7 @@ def recola(tmp_path_factory):
 @pytest.fixture(scope="module")
 def root(recola, tmp_path_factory):
     out = tmp_path_factory.mktemp("recola") / "root"
-    assert command("prepare", "--recordings", recola, "--out", out, "--no-pictures", *CHOICE) == 0
+    assert command("prepare", "--recordings", recola, "--out", out, "--no-figures", *CHOICE) == 0
     return out
 
 

@@ -145,7 +145,7 @@ def test_prepare_accepts_the_tree_and_its_true_boxes(made, tmp_path):
         str(tmp_path),
         "--boxes",
         str(made / "synthetic_face_boxes"),
-        "--no-pictures",
+        "--no-figures",
     ]
     assert main(["prepare", *options]) == 0
     gold = read_gsd(tmp_path / "data/gsd/dev_1.mat")

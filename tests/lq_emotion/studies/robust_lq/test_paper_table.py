@@ -60,7 +60,7 @@ def test_the_data_is_the_papers(root):
             assert file["data"].shape[1:] == (1, side, side)
     with h5py.File(root / "sr/16/train.h5") as file:
         assert file["label"].shape[1:] == (1, 32, 32)
-    assert (root / "sr/pictures/train.made").is_file()
+    assert (root / "sr/images/train.made").is_file()
 
 
 def test_the_nets_are_the_papers(root):

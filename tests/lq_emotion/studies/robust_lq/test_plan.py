@@ -93,7 +93,7 @@ def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
         ({"mixture": ()}, {"field": "mixture"}),
         ({"max_factor": 1}, {"field": "max_factor", "value": 1}),
         ({"threads": 0}, {"field": "threads", "value": 0}),
-        ({"pictures": Path("/nowhere")}, {"code": "file-missing", "file": "nowhere"}),
+        ({"images": Path("/nowhere")}, {"code": "file-missing", "file": "nowhere"}),
         ({"recordings": Path("/nowhere")}, {"code": "file-missing", "file": "nowhere"}),
     ],
 )

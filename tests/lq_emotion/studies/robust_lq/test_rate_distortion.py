@@ -1,4 +1,4 @@
-"""The sweep: what nets see of coded pictures, resuming by content, scores, tables, unusable input."""
+"""The sweep: what nets see of coded frames, resuming by content, scores, tables, unusable input."""
 
 import csv
 import hashlib
@@ -69,7 +69,7 @@ def read(out):
         return {(r["codec"], r["scale"], r["qp"], r["model"]): r for r in csv.DictReader(file)}
 
 
-def test_small_pictures_are_the_crops_by_imresize_rounded_to_whole_numbers(data):
+def test_small_frames_are_the_crops_by_imresize_rounded_to_whole_numbers(data):
     with open_frames(data / "dev_1.mat", "video") as frames:
         small = shrunk(frames, 3, 12)
     video = loadmat(data / "dev_1.mat")["video"].astype(np.float32)
@@ -126,7 +126,7 @@ def test_a_point_is_what_the_steps_give_one_by_one(data, weights, swept):
     assert float(row["ccc"]) == pytest.approx(expected.ccc, abs=1e-5)
 
 
-def test_every_size_codec_qp_and_model_has_a_row_and_small_pictures_uncoded_too(swept):
+def test_every_size_codec_qp_and_model_has_a_row_and_small_frames_uncoded_too(swept):
     ways = {("none", ""), *((codec, qp) for codec in ("x264", "x265") for qp in ("24", "36"))}
     assert set(read(swept)) == {
         (codec, scale, qp, model) for codec, qp in ways for scale, model in (("3", "A"), ("4", "A"), ("4", "B"))
@@ -141,10 +141,10 @@ def test_bits_fall_with_qp_and_vcl_bits_are_fewer_than_all(swept):
     assert results["bpp_published"] == {"qp": 24, "3": 0.24, "4": 0.4}
 
 
-def test_pictures_are_written(swept):
+def test_figures_are_written(swept):
     for name in ("rd_x264.png", "rd_x265.png", "rate.png"):
-        with Image.open(swept / name) as picture:
-            assert min(picture.size) > 400
+        with Image.open(swept / name) as figure:
+            assert min(figure.size) > 400
 
 
 def test_what_is_done_is_not_done_again_and_a_missing_cell_is(data, weights, swept, tmp_path, monkeypatch, capsys):
@@ -161,7 +161,7 @@ def test_what_is_done_is_not_done_again_and_a_missing_cell_is(data, weights, swe
     assert run(data, weights, swept) == 0
 
 
-def test_other_weights_are_predicted_anew_and_other_pictures_or_options_are_coded_anew(data, swept, monkeypatch):
+def test_other_weights_are_predicted_anew_and_other_frames_or_options_are_coded_anew(data, swept, monkeypatch):
     hashed = "0" * 64
     models = {"A": {"weights": hashed}}
     unit = rate_distortion.Unit(

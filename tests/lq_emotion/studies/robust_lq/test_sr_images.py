@@ -1,4 +1,4 @@
-"""`table --sr-pictures`: the authors' folder `pretrain` as it is, and what is missing of it told before any work."""
+"""`table --sr-images`: the authors' folder `pretrain` as it is, and what is missing of it told before any work."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture
 def pretrain(tmp_path):
-    """The authors' checkout, with what Windows and macOS leave in folders of pictures."""
+    """The authors' checkout, with what Windows and macOS leave in folders of images."""
     rng = np.random.default_rng(0)
     names = {"Train": ("t1", "t10", "t2"), "Test/Set5": ("baby_GT", "bird_GT"), "Test/Set14": ("baboon",)}
     for folder, stems in names.items():
@@ -35,20 +35,20 @@ def pretrain(tmp_path):
         for stem in stems:
             pixels = rng.integers(0, 256, (160, 160, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pretrain" / folder / f"{stem}.bmp")
-        (tmp_path / "pretrain" / folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0 no picture")
+        (tmp_path / "pretrain" / folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0 no image")
     (tmp_path / "pretrain/Test/.DS_Store").write_bytes(b"\0\0\0\1Bud1")
     return tmp_path / "pretrain"
 
 
 def table(recordings, pretrain, out):
     files = ["--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", out]
-    what = ["--sr-pictures", pretrain, "--rows", "Joint", "--scales", 3, "--preset", "small", "--iterations", 1]
+    what = ["--sr-images", pretrain, "--rows", "Joint", "--scales", 3, "--preset", "small", "--iterations", 1]
     return main(["table", *map(str, [*files, *what])])
 
 
 def test_patches_are_cut_from_the_authors_own_folder_as_it_is(recordings, pretrain, tmp_path):
-    plan = StudyPlan(recordings, tmp_path, rows=(Method.JOINT,), scales=(3,), preset="small", pictures=pretrain,
-                      switches=replace(AS_CODE, sr_pictures="natural"))  # fmt: skip
+    plan = StudyPlan(recordings, tmp_path, rows=(Method.JOINT,), scales=(3,), preset="small", images=pretrain,
+                      switches=replace(AS_CODE, sr_images="natural"))  # fmt: skip
     (patches,) = (stage for stage in stages(plan) if stage.name == "patches for super-resolution at 3")
     names = [path.relative_to(pretrain).as_posix() for path in patches.reads]
     assert names == [*(f"Train/{stem}.bmp" for stem in ("t1", "t10", "t2")),
@@ -64,14 +64,14 @@ def test_the_authors_own_folder_is_taken_as_it_is(recordings, pretrain, tmp_path
     assert table(recordings, pretrain, tmp_path / "root") == 0
     done = json.loads((tmp_path / "root/table/ledger.json").read_text())["done"]
     assert "train pretrain-3" in done
-    assert json.loads((tmp_path / "root/table/table.json").read_text())["sr_pictures"] == str(pretrain)
+    assert json.loads((tmp_path / "root/table/table.json").read_text())["sr_images"] == str(pretrain)
 
 
 @pytest.mark.parametrize(
     ("missing", "named"),
     [("Train", "Train"), ("Test/Set5", "Test/Set5")],
 )
-def test_missing_pictures_are_told_before_anything_is_made(recordings, pretrain, tmp_path, capsys, missing, named):
+def test_missing_images_are_told_before_anything_is_made(recordings, pretrain, tmp_path, capsys, missing, named):
     for path in [*(pretrain / missing).glob("*.bmp"), *(pretrain / "Test/Set14").glob("*.bmp")]:
         path.unlink()
     assert table(recordings, pretrain, tmp_path / "root") == 1
@@ -79,7 +79,7 @@ def test_missing_pictures_are_told_before_anything_is_made(recordings, pretrain,
     assert not (tmp_path / "root/data").exists()
 
 
-def test_a_file_that_is_no_picture_is_told_before_anything_is_made(recordings, pretrain, tmp_path, capsys):
+def test_a_file_that_is_no_image_is_told_before_anything_is_made(recordings, pretrain, tmp_path, capsys):
     (pretrain / "Train/t3.bmp").write_bytes(b"version https://git-lfs.github.com/spec/v1")
     assert table(recordings, pretrain, tmp_path / "root") == 1
     assert "t3.bmp" in capsys.readouterr().err

@@ -56,7 +56,7 @@ TOUCHED = {
     "convolutions=padded_no_bias": {*PATCHES, *PRETRAINED, *TRAINED},
     "normalisation=file": {*H5, *SCORED},
     "normalisation=face": TRAINED,
-    "sr_pictures=faces": {"faces for super-resolution", *PATCHES},
+    "sr_images=faces": {"faces for super-resolution", *PATCHES},
     "max_factor=16": {"patches for super-resolution at 16", "train pretrain-16", "train Joint-OA"},
     "sr_schedule=paper": PRETRAINED,
     "lr_on_plateau=on": TRAINED,
@@ -78,11 +78,11 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture
 def plan(recordings, tmp_path):
-    pictures = tmp_path / "pictures"
+    images = tmp_path / "images"
     for name in ("Train", "Set5"):
-        (pictures / name).mkdir(parents=True)
-        Image.new("L", (48, 48)).save(pictures / name / "picture.bmp")
-    return StudyPlan(recordings, tmp_path / "out", rows=METHODS, scales=(3,), preset="small", pictures=pictures)
+        (images / name).mkdir(parents=True)
+        Image.new("L", (48, 48)).save(images / name / "image.bmp")
+    return StudyPlan(recordings, tmp_path / "out", rows=METHODS, scales=(3,), preset="small", images=images)
 
 
 def told(plan):
@@ -258,8 +258,8 @@ def test_a_draw_for_each_epoch_gives_a_frame_several_factors(made):
         data, labels = h5(made, "mix_3_16", mixture=mixture)
         assert len(labels) == passes * 130 // 128 * 128
         seen = {}
-        for picture, label in zip(data, labels, strict=True):
-            seen.setdefault(float(label[0]), set()).add(picture.tobytes())
+        for image, label in zip(data, labels, strict=True):
+            seen.setdefault(float(label[0]), set()).add(image.tobytes())
         looks.append({len(found) for found in seen.values()})
     assert looks[0] == {1}
     assert looks[1] in ({2}, {1, 2})  # of two factors
@@ -275,7 +275,7 @@ def test_files_are_normalised_by_one_mean_and_deviation(made):
 @pytest.mark.parametrize(("switches", "label"), [(AS_CODE, 16), (AS_PAPER, 32)])
 def test_patches_are_as_large_as_what_the_net_makes_and_as_gray_as_the_faces(recordings, tmp_path, switches, label):
     for phase in ("train", "test"):
-        folder = tmp_path / "sr/pictures" / phase
+        folder = tmp_path / "sr/images" / phase
         folder.mkdir(parents=True)
         from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Table 1 as text, LaTeX, CSV and a picture: measured beside published, the best of each factor in bold."""
+"""Table 1 as text, LaTeX, CSV and a figure: measured beside published, the best of each factor in bold."""
 
 import csv
 import json
@@ -95,10 +95,10 @@ def test_csv_has_a_row_for_every_number(tmp_path):
     assert rows[-1]["published"] == ""
 
 
-def test_the_picture_is_drawn(tmp_path):
+def test_the_figure_is_drawn(tmp_path):
     draw(RESULTS, tmp_path / "t.png")
-    with Image.open(tmp_path / "t.png") as picture:
-        assert len(picture.convert("RGB").getcolors(1 << 20)) > 50
+    with Image.open(tmp_path / "t.png") as figure:
+        assert len(figure.convert("RGB").getcolors(1 << 20)) > 50
 
 
 def test_results_read_back_from_table_json():
