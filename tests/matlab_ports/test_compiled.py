@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,13 +17,10 @@ compiled = pytest.importorskip(
 
 @pytest.fixture
 def always_compiled(monkeypatch):
-    calls = []
-    original = module._resize_compiled
+    resize = Mock(wraps=module._resize_compiled)
     monkeypatch.setattr(module, "_WORTH_COMPILING", 0)
-    monkeypatch.setattr(
-        module, "_resize_compiled", lambda *arguments: (calls.append(arguments[1].shape), original(*arguments))
-    )
-    return calls
+    monkeypatch.setattr(module, "_resize_compiled", resize)
+    return resize
 
 
 def random_images(dtype, shape=(9, 31, 22)):
@@ -41,10 +39,10 @@ def test_compiled_loops_return_the_same_bits_for_every_class_size_and_kernel(
 ):
     stack = random_images(dtype)
     fast = imresize(stack, size, method, axes=(1, 2), threads=2)
-    assert len(always_compiled) == 1
+    assert always_compiled.call_count == 1
     monkeypatch.setattr(module, "_WORTH_COMPILING", stack.size * 100)
     plain = imresize(stack, size, method, axes=(1, 2), threads=2)
-    assert len(always_compiled) == 1
+    assert always_compiled.call_count == 1
     assert fast.dtype == plain.dtype == stack.dtype
     np.testing.assert_array_equal(fast.view(np.uint8), plain.view(np.uint8))
 
@@ -54,7 +52,7 @@ def test_compiled_loops_accept_any_axes_and_any_share_of_the_stack(axes, always_
     stack = random_images(np.float64, (17, 19, 23))
     monkeypatch.setattr(module, "_SHARE", 1200)  # less than three images at once
     fast = imresize(stack, 0.4, axes=axes, threads=3)
-    assert len(always_compiled) == 1
+    assert always_compiled.call_count == 1
     monkeypatch.setattr(module, "_WORTH_COMPILING", 1 << 60)
     np.testing.assert_array_equal(fast, imresize(stack, 0.4, axes=axes))
 
@@ -63,7 +61,7 @@ def test_infinity_and_nan_are_treated_alike_by_the_compiled_loops(always_compile
     stack = random_images(np.float32)
     stack[0, 3, 4], stack[1, 5, 6], stack[2, 0, 0] = np.inf, np.nan, -3e38
     fast = imresize(stack, 0.5, axes=(1, 2), threads=1)
-    assert len(always_compiled) == 1
+    assert always_compiled.call_count == 1
     monkeypatch.setattr(module, "_WORTH_COMPILING", 1 << 60)
     np.testing.assert_array_equal(fast, imresize(stack, 0.5, axes=(1, 2), threads=1))
 

@@ -22,10 +22,8 @@ def test_codes_are_a_subset_of_the_engines():
 
 
 def test_keywords_are_those_of_the_engine_without_column_and_layer():
-    keywords = [
-        name for name in inspect.signature(engine.CaffeCompatError).parameters if name not in ("column", "layer")
-    ]
-    assert list(inspect.signature(PortError).parameters) == keywords
+    keywords = inspect.signature(engine.CaffeCompatError).parameters
+    assert [*inspect.signature(PortError).parameters] == [name for name in keywords if name not in ("column", "layer")]
 
 
 @pytest.mark.parametrize(
@@ -60,8 +58,8 @@ print(sorted(name for name in sys.modules if name.partition(".")[0] in ("torch",
 
 def test_the_engines_errors_survive_pickling():
     fields = {**FIELDS, "column": 7, "layer": "conv1"}
-    one = engine.NetError("is empty", code="empty", **fields)
-    both = pickle.loads(pickle.dumps(engine.ProblemsError([one, one])))
-    for error in (pickle.loads(pickle.dumps(one)), *both.problems):
-        assert (type(error), str(error), error.code) == (engine.NetError, str(one), "empty")
-    assert (both.code, str(both)) == ("several", str(engine.ProblemsError([one, one])))
+    original = engine.NetError("is empty", code="empty", **fields)
+    several = pickle.loads(pickle.dumps(engine.ProblemsError([original, original])))
+    for error in (pickle.loads(pickle.dumps(original)), *several.problems):
+        assert (type(error), str(error), error.code) == (engine.NetError, str(original), "empty")
+    assert (several.code, str(several)) == ("several", str(engine.ProblemsError([original, original])))

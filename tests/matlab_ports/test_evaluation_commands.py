@@ -1,6 +1,5 @@
 """``python -m matlab_ports``: the help, and the commands eval_video, run_eval and writeh5file."""
 
-import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -9,6 +8,7 @@ from caffe_compat import load_net, save_weights
 from matlab_ports import loadmat, savemat
 from matlab_ports.__main__ import main
 from matlab_ports.run_eval import statistics
+from tests.matlab_ports.h5_recordings import assert_same, contents
 
 H, W = 5, 7
 SCRIPTS = (
@@ -125,9 +125,8 @@ def test_writeh5file_writes_the_full_chunks_of_a_mat_file(tmp_path, capsys):
     savemat(tmp_path / "samples.mat", samples)
     words = ["writeh5file", str(tmp_path / "samples.mat"), "--savepath", str(tmp_path / "a.h5"), "--chunksz", "4"]
     assert main(words) == 0
-    with h5py.File(tmp_path / "a.h5") as file:
-        np.testing.assert_array_equal(file["data"][:], np.float32(samples["data"][..., :8].T))
-        np.testing.assert_array_equal(file["label"][:], np.float32(samples["label"][:, :8].T))
+    expected = [np.float32(samples[name][..., :8].T) for name in ("data", "label")]
+    assert_same(contents(tmp_path / "a.h5"), expected)
     assert "8 samples, data 5 x 7 x 3 x 8" in capsys.readouterr().out
     assert main([*words[:-1], "11"]) == 1
     assert "chunksz = 11: " in capsys.readouterr().err

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from matlab_ports import RandStream, generate_test, generate_train
+from matlab_ports import RandStream, generate_test, generate_train, im2double, imread, imresize, modcrop, rgb2ycbcr
 from matlab_ports.__main__ import main
+from tests.matlab_ports.h5_recordings import assert_same, contents
 from tests.refusals import refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,13 +49,11 @@ def test_the_authors_images_give_the_recorded_values(name, written, reference):
     done = written[name]
     counts = (done.images, done.patches, done.written)
     assert counts == (recorded["images"], recorded["samples_before_floor"], recorded["samples_written"])
-    with h5py.File(done.savepath) as file:
-        data, label = file["data"][:], file["label"][:]
-    np.testing.assert_array_equal(data[:4], patches[f"{name}_data_first4"])
-    np.testing.assert_array_equal(label[:4], patches[f"{name}_label_first4"])
-    np.testing.assert_array_equal(data[-2:], patches[f"{name}_data_last2"])
-    np.testing.assert_array_equal(label[-2:], patches[f"{name}_label_last2"])
-    hashes = tuple(hashlib.sha256(values.tobytes()).hexdigest() for values in (data, label))
+    arrays = contents(done.savepath)
+    for dataset, values in zip(("data", "label"), arrays, strict=True):
+        np.testing.assert_array_equal(values[:4], patches[f"{name}_{dataset}_first4"])
+        np.testing.assert_array_equal(values[-2:], patches[f"{name}_{dataset}_last2"])
+    hashes = tuple(hashlib.sha256(values.tobytes()).hexdigest() for values in arrays)
     assert hashes == SHA256[name] == (recorded["sha256_data"], recorded["sha256_label"])
 
 
@@ -79,16 +78,13 @@ def test_the_second_script_of_a_session_continues_the_stream(written, reference,
     command = ["generate_test", "--folder", images, "--savepath", tmp_path / "cli.h5", "--stream-position", "21332"]
     assert main([str(word) for word in command]) == 0
     order = RandStream(position=21332).randperm(1218) - 1
-    with (
-        h5py.File(tmp_path / "session.h5") as a,
-        h5py.File(tmp_path / "cli.h5") as b,
-        h5py.File(written["test"].savepath) as fresh,
-    ):
-        session = a["data"][:]
-        np.testing.assert_array_equal(session, b["data"][:])
-        unshuffled = np.empty_like(session)
-        unshuffled[order] = session
-        np.testing.assert_array_equal(fresh["data"][:], unshuffled[RandStream().randperm(1218) - 1])
+    session, from_command, fresh = (
+        contents(path)[0] for path in (tmp_path / "session.h5", tmp_path / "cli.h5", written["test"].savepath)
+    )
+    np.testing.assert_array_equal(session, from_command)
+    unshuffled = np.empty_like(session)
+    unshuffled[order] = session
+    np.testing.assert_array_equal(fresh, unshuffled[RandStream().randperm(1218) - 1])
 
 
 @pytest.fixture
@@ -109,8 +105,6 @@ SMALL = {"size_input": 12, "size_label": 6, "scale": 4, "stride": 5, "chunksz": 
 
 def test_patches_equal_the_scripts(images, tmp_path):
     """Plain loops: row by row, x down and y across, shuffled by one randperm, the remainder dropped."""
-    from matlab_ports import im2double, imread, imresize, modcrop, rgb2ycbcr
-
     data, label = [], []
     for path in sorted(images.glob("*.bmp")):
         truth = modcrop(im2double(rgb2ycbcr(imread(path))[:, :, 0]), 4)
@@ -124,9 +118,7 @@ def test_patches_equal_the_scripts(images, tmp_path):
     done = generate_train(images, tmp_path / "a.h5", stream=RandStream(3), **SMALL)
     assert (done.images, done.patches, done.written, done.position) == (3, len(data), full, len(data))
     assert full < len(data)
-    with h5py.File(tmp_path / "a.h5") as file:
-        np.testing.assert_array_equal(file["data"][:, 0], np.float32(data)[order][:full])
-        np.testing.assert_array_equal(file["label"][:, 0], np.float32(label)[order][:full])
+    assert_same(contents(tmp_path / "a.h5"), [np.float32(values)[order][:full, None] for values in (data, label)])
 
 
 def test_a_gray_image_is_refused_as_in_matlab_or_its_plane_repeated(images, tmp_path):
@@ -139,8 +131,7 @@ def test_a_gray_image_is_refused_as_in_matlab_or_its_plane_repeated(images, tmp_
     for name in ("t0", "t1", "t2"):
         Image.fromarray(np.repeat(gray[:, :, None], 3, 2)).save(images / f"{name}.bmp")
     generate_train(images, tmp_path / "rgb.h5", **SMALL)
-    with h5py.File(tmp_path / "gray.h5") as a, h5py.File(tmp_path / "rgb.h5") as b:
-        np.testing.assert_array_equal(a["data"][:], b["data"][:])
+    assert_same(contents(tmp_path / "gray.h5"), contents(tmp_path / "rgb.h5"))
 
 
 def options(folder, output, /, **changed):
@@ -154,8 +145,7 @@ def test_options_of_the_commands_are_the_scripts_variables(images, tmp_path, cap
     assert "stream position" in out.out
     assert out.err == ""
     generate_train(images, tmp_path / "b.h5", stream=RandStream(3), **SMALL)
-    with h5py.File(tmp_path / "a.h5") as a, h5py.File(tmp_path / "b.h5") as b:
-        np.testing.assert_array_equal(a["data"][:], b["data"][:])
+    assert_same(contents(tmp_path / "a.h5"), contents(tmp_path / "b.h5"))
 
 
 @pytest.mark.parametrize("script", ["generate_train", "generate_test"])
@@ -218,10 +208,8 @@ def run(*words, **settings):
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(images, tmp_path):
-    def little_room():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-    done = run("-m", "matlab_ports", "generate_train", *options(images, tmp_path / "a.h5"), preexec_fn=little_room)
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
+    done = run("-m", "matlab_ports", "generate_train", *options(images, tmp_path / "a.h5"), preexec_fn=limit)
     assert (done.returncode, done.stdout) == (1, "")
     assert "no room for" in done.stderr
     assert done.stderr.count("\n") == 1

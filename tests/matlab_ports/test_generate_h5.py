@@ -171,14 +171,8 @@ def test_every_epoch_of_a_mixture_has_its_own_factors_and_order(data, tmp_path):
     assert (done.samples, done.written, done.position) == (69, 69, 6 * 23)
     samples = contents(tmp_path / "a.h5")
     for epoch in range(3):
-        generate_h5(
-            data,
-            SIZE,
-            tmp_path / "b",
-            23,
-            Options(mix=True, mix_lr=(2, 3, 4)),
-            stream=RandStream(0, position=46 * epoch),
-        )
+        stream = RandStream(0, position=46 * epoch)
+        generate_h5(data, SIZE, tmp_path / "b", 23, Options(mix=True, mix_lr=(2, 3, 4)), stream=stream)
         assert_same([values[23 * epoch : 23 * epoch + 23] for values in samples], contents(tmp_path / "b.h5"))
 
 
@@ -232,42 +226,28 @@ def test_options_that_are_wrong_or_have_no_effect_are_refused(changed, code, nam
         Options(**changed)
 
 
-def broken(kind, folder, size=SIZE):
-    path = folder / "0.mat"
-    video, valence = recordings((7,))[0]
-    if kind == "nan":
-        savemat(path, {"video": video, "valence": np.where(np.arange(7) > 4, np.nan, valence)})
-    elif kind == "lengths":
-        savemat(path, {"video": video, "valence": valence[:5]})
-    elif kind == "size":
-        savemat(path, {"video": video[:5], "valence": valence})
-    elif kind == "lacks":
-        savemat(path, {"video": video})
-    elif kind == "cut":
-        path.write_bytes(path.read_bytes()[:-300])
-    elif kind == "gone":
-        path.unlink()
-    elif kind == "empty":
-        path.write_bytes(b"")
-    elif kind == "flat":
-        savemat(path, {"video": np.zeros((SIZE, SIZE)), "valence": np.ones((3, 4))})
+FRAMES, LABELS = recordings((7,))[0]
 
 
 @pytest.mark.parametrize(
-    ("kind", "code", "fields"),
+    ("variables", "code", "fields"),
     [
-        ("nan", "not-finite", {"field": "valence"}),
-        ("lengths", "wrong-count", {}),
-        ("size", "shape-mismatch", {"field": "video", "hint": "inputsz"}),
-        ("lacks", "field-missing", {"hint": "it holds video"}),
-        ("cut", "damaged-file", {}),
-        ("gone", "file-missing", {}),
-        ("empty", "empty", {}),
-        ("flat", "shape-mismatch", {"field": "valence"}),
+        ({"video": FRAMES, "valence": np.where(np.arange(7) > 4, np.nan, LABELS)}, "not-finite", {"field": "valence"}),
+        ({"video": FRAMES, "valence": LABELS[:5]}, "wrong-count", {}),
+        ({"video": FRAMES[:5], "valence": LABELS}, "shape-mismatch", {"field": "video", "hint": "inputsz"}),
+        ({"video": FRAMES}, "field-missing", {"hint": "it holds video"}),
+        ({"video": FRAMES[..., 0], "valence": np.ones((3, 4))}, "shape-mismatch", {"field": "valence"}),
+        (lambda path: path.write_bytes(path.read_bytes()[:-300]), "damaged-file", {}),
+        (lambda path: path.unlink(), "file-missing", {}),
+        (lambda path: path.write_bytes(b""), "empty", {}),
     ],
+    ids=["NaN", "counts", "size", "no labels", "label matrix", "truncated", "missing", "empty"],
 )
-def test_a_broken_recording_is_refused_and_nothing_is_written(kind, code, fields, data, tmp_path):
-    broken(kind, tmp_path / "data")
+def test_a_broken_recording_is_refused_and_nothing_is_written(variables, code, fields, data, tmp_path):
+    if callable(variables):
+        variables(data[0])
+    else:
+        savemat(data[0], variables)
     (tmp_path / "a.h5").write_bytes(b"before")
     with refused(code, file="0.mat", **fields):
         generate_h5(data, SIZE, tmp_path / "a", 5)

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from matlab_ports import RandStream, generate_h5, prepare_h5_files, writeh5file
 from matlab_ports.__main__ import main
+from matlab_ports._recordings import chunk_file
 from matlab_ports._recordings.sources import Sources
 from matlab_ports.generate_h5 import Options
 from matlab_ports.matfile import savemat
@@ -24,6 +26,7 @@ from tests.refusals import refused
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = Options(mix=True, mix_lr=(2, 3), mean_sub=True)
+TWO_FILES = {"file_name": ["0", "1"], "inputsz": SIZE, "chunksz": 5, "options": OPTIONS}
 
 
 @pytest.fixture
@@ -39,37 +42,34 @@ def gathered(monkeypatch):
     counts = []
     original = Sources._gather
 
-    def counted(self, plan, *arguments):
+    def counting(self, plan, *arguments):
         counts.append(len(plan))
         return original(self, plan, *arguments)
 
-    monkeypatch.setattr(Sources, "_gather", counted)
+    monkeypatch.setattr(Sources, "_gather", counting)
     return counts
 
 
-def interrupt(monkeypatch, after, error=KeyboardInterrupt):
-    """Make the write after `after` chunks fail; return a function that restores it."""
-    module = sys.modules["matlab_ports._recordings.chunk_file"]
-    store, calls = module.store2hdf5, []
+def interrupt(monkeypatch, after, *arguments, error=KeyboardInterrupt):
+    """Call generate_h5, whose write after `after` chunks fails with `error`."""
+    store, results = chunk_file.store2hdf5, iter([True] * after)
 
-    def stopping(*arguments):
-        calls.append(1)
-        if len(calls) > after:
+    def failing(*batch):
+        if not next(results, False):
             raise error
-        return store(*arguments)
+        return store(*batch)
 
-    monkeypatch.setattr(module, "store2hdf5", stopping)
-    return lambda: monkeypatch.setattr(module, "store2hdf5", store)
+    with monkeypatch.context() as patch:
+        patch.setattr(chunk_file, "store2hdf5", failing)
+        with pytest.raises(KeyboardInterrupt):
+            generate_h5(*arguments)
 
 
 def test_an_interrupted_run_is_resumed(data, tmp_path, monkeypatch, gathered):
     uninterrupted = generate_h5(data, SIZE, tmp_path / "whole", 5, OPTIONS)
     assert sum(gathered) == 200  # for the mean and for the file
     for stop in (7, 3, 12):  # the second run stops before it gets as far as the first
-        restore = interrupt(monkeypatch, stop)
-        with pytest.raises(KeyboardInterrupt):
-            generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS)
-        restore()
+        interrupt(monkeypatch, stop, data, SIZE, tmp_path / "a", 5, OPTIONS)
         assert not (tmp_path / "a.h5").exists()
     gathered.clear()
     done = generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS)
@@ -104,10 +104,7 @@ def test_a_finished_file_is_not_written_again(data, tmp_path, gathered):
 
 
 def test_a_run_with_other_random_numbers_starts_over(data, tmp_path, monkeypatch, gathered):
-    restore = interrupt(monkeypatch, 7)
-    with pytest.raises(KeyboardInterrupt):
-        generate_h5(data, SIZE, tmp_path / "a", 5)
-    restore()
+    interrupt(monkeypatch, 7, data, SIZE, tmp_path / "a", 5)
     assert len(names(tmp_path)) == 3  # the data, a journal and its partial file
     done = generate_h5(data, SIZE, tmp_path / "a", 5, stream=RandStream(1))
     assert done.resumed == 0
@@ -118,10 +115,9 @@ def test_a_run_with_other_random_numbers_starts_over(data, tmp_path, monkeypatch
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("Can't write data")])
 def test_a_failed_write_leaves_nothing(error, data, tmp_path, monkeypatch):
     (tmp_path / "a.h5").write_bytes(b"before")
-    interrupt(monkeypatch, 7, error)
     with refused("file-unwritable", file="a.h5") as caught:
-        generate_h5(data, SIZE, tmp_path / "a", 5)
-    assert (error.strerror or str(error)) in caught.value.problem if isinstance(error, OSError) else True
+        interrupt(monkeypatch, 7, data, SIZE, tmp_path / "a", 5, error=error)
+    assert error.args[-1] in caught.value.problem
     assert names(tmp_path) == ["a.h5", "data"]
     assert (tmp_path / "a.h5").read_bytes() == b"before"
 
@@ -175,19 +171,17 @@ def test_a_killed_run_is_resumed(data, tmp_path, gathered):
 
 
 def test_a_second_run_for_the_same_file_is_refused(data, tmp_path, monkeypatch):
-    module = sys.modules["matlab_ports._recordings.chunk_file"]
-    store, calls = module.store2hdf5, []
+    store = chunk_file.store2hdf5
 
     def second_run(*arguments):
-        if not calls:
-            calls.append(1)
-            with refused("in-use", file="a.h5"):
-                generate_h5(data, SIZE, tmp_path / "a", 5)
+        monkeypatch.setattr(chunk_file, "store2hdf5", store)
+        with refused("in-use", file="a.h5"):
+            generate_h5(data, SIZE, tmp_path / "a", 5)
         return store(*arguments)
 
-    monkeypatch.setattr(module, "store2hdf5", second_run)
+    monkeypatch.setattr(chunk_file, "store2hdf5", second_run)
     generate_h5(data, SIZE, tmp_path / "a", 5)
-    assert calls
+    assert chunk_file.store2hdf5 is store
     assert names(tmp_path) == ["a.h5", "data"]
 
 
@@ -197,6 +191,15 @@ from matlab_ports.__main__ import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 raise SystemExit(main(["generate_h5", *sys.argv[2:], "--savepath", sys.argv[1], "--inputsz", "12", "--chunksz", "5"]))
 """
+FILLED = (
+    """
+import sys
+from matlab_ports._recordings import chunk_file
+chunk_file.reserve_space = lambda path, size: path.write_bytes(b"")  # the disk fills up later
+chunk_file.CHECKPOINT = 1
+"""
+    + FULL
+)
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on file sizes")
@@ -209,17 +212,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(version, tmp_path):
     assert len(done.stderr.splitlines()) == 1
     assert re.search("no room for 0 MB|cannot be inflated in .*free disk space", done.stderr)
     assert names(tmp_path) == ["data"]
-
-
-FILLED = """
-import resource, sys
-from matlab_ports.__main__ import main
-module = sys.modules["matlab_ports._recordings.chunk_file"]
-module.reserve_space = lambda path, size: path.write_bytes(b"")  # the disk fills up later
-module.CHECKPOINT = 1
-resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-raise SystemExit(main(["generate_h5", *sys.argv[2:], "--savepath", sys.argv[1], "--inputsz", "12", "--chunksz", "5"]))
-"""
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on file sizes")
@@ -251,10 +243,8 @@ def test_memory_does_not_grow_with_the_recordings(version, tmp_path):
 
 
 def test_prepare_h5_files_continues_the_stream_for_the_test_set(data, tmp_path):
-    folder = tmp_path / "data"
-    train, test = prepare_h5_files(
-        folder, tmp_path / "train", tmp_path / "test", file_name=["0", "1"], inputsz=SIZE, chunksz=5, options=OPTIONS
-    )
+    paths = tmp_path / "data", tmp_path / "train", tmp_path / "test"
+    train, test = prepare_h5_files(*paths, **TWO_FILES)
     assert (train.position, test.position) == (80, 200)
     settings = {"mix": True, "mix_lr": (2, 3), "mean_sub": True}
     first, second = recordings((40, 60))
@@ -262,16 +252,7 @@ def test_prepare_h5_files_continues_the_stream_for_the_test_set(data, tmp_path):
     assert_same(
         contents(tmp_path / "test.h5"), witness.generate_h5([second], SIZE, 5, witness.stream(0, 80), **settings)
     )
-    _, test = prepare_h5_files(
-        folder,
-        tmp_path / "train",
-        tmp_path / "test",
-        file_name=["0", "1"],
-        inputsz=SIZE,
-        chunksz=5,
-        options=OPTIONS,
-        train_statistics=True,
-    )
+    _, test = prepare_h5_files(*paths, **TWO_FILES, train_statistics=True)
     assert test.mean == train.mean
 
 
@@ -285,11 +266,9 @@ def test_prepare_h5_files_continues_the_stream_for_the_test_set(data, tmp_path):
     ],
 )
 def test_prepare_h5_files_checks_its_arguments_first(changed, code, fields, data, tmp_path):
-    settings = {"save_path_train": tmp_path / "train", "save_path_test": tmp_path / "test", **changed}
-    if "save_path_test" in changed:
-        settings["save_path_test"] = tmp_path / changed["save_path_test"]
+    test = tmp_path / changed.pop("save_path_test", "test")
     with refused(code, **fields):
-        prepare_h5_files(tmp_path / "data", **settings)
+        prepare_h5_files(tmp_path / "data", tmp_path / "train", test, **changed)
     assert names(tmp_path) == ["data"]
 
 
@@ -304,15 +283,7 @@ def test_options_of_the_commands_are_the_scripts_variables(data, tmp_path, capsy
     assert_same(contents(tmp_path / "a.h5"), contents(tmp_path / "b.h5"))
     words = ["--data_path", tmp_path / "data", "--save_path_train", tmp_path / "c", "--save_path_test", tmp_path / "d"]
     assert main(["prepare_h5_files", *map(str, words), "--file_name", "0", "1", *common]) == 0
-    prepare_h5_files(
-        tmp_path / "data",
-        tmp_path / "e",
-        tmp_path / "f",
-        file_name=["0", "1"],
-        inputsz=SIZE,
-        chunksz=5,
-        options=OPTIONS,
-    )
+    prepare_h5_files(tmp_path / "data", tmp_path / "e", tmp_path / "f", **TWO_FILES)
     assert_same(contents(tmp_path / "d.h5"), contents(tmp_path / "f.h5"))
     assert main(["generate_h5", str(tmp_path / "no.mat"), "--savepath", str(tmp_path / "g")]) == 1
     assert capsys.readouterr().err == f"matlab_ports: error: {tmp_path / 'no.mat'}: no such file\n"
@@ -339,30 +310,23 @@ def test_a_read_only_folder_is_refused(version, tmp_path):
 
 
 def test_a_journal_that_cannot_be_created_is_refused(data, tmp_path, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(sys.modules["matlab_ports._recordings.chunk_file"].Journal, "create", refuse)
+    monkeypatch.setattr(chunk_file.Journal, "create", Mock(side_effect=PermissionError(13, "Permission denied")))
     with refused("file-unwritable", file="a.h5"):
         generate_h5(data, SIZE, tmp_path / "a", 5)
     assert names(tmp_path) == ["data"]
 
 
 def test_an_interrupted_runs_file_is_removed_as_soon_as_its_chunks_are_copied(data, tmp_path, monkeypatch):
-    restore = interrupt(monkeypatch, 7)
-    with pytest.raises(KeyboardInterrupt):
-        generate_h5(data, SIZE, tmp_path / "a", 5)
-    restore()
-    module = sys.modules["matlab_ports._recordings.chunk_file"]
-    monkeypatch.setattr(module, "CHECKPOINT", 1)
-    store, partial = module.store2hdf5, []
+    interrupt(monkeypatch, 7, data, SIZE, tmp_path / "a", 5)
+    monkeypatch.setattr(chunk_file, "CHECKPOINT", 1)
+    store, partial = chunk_file.store2hdf5, []
 
     def counting(*arguments):
         partial.append(len(list(tmp_path.glob(".*.partial"))))
         time.sleep(0.02)  # for the journal's thread
         return store(*arguments)
 
-    monkeypatch.setattr(module, "store2hdf5", counting)
+    monkeypatch.setattr(chunk_file, "store2hdf5", counting)
     assert generate_h5(data, SIZE, tmp_path / "a", 5).resumed == 35
     assert partial[0] == 2
     assert partial[-1] == 1
@@ -395,10 +359,7 @@ def test_a_malformed_scaling_in_a_note_is_ignored(scaling, data, tmp_path):
 
 @pytest.mark.parametrize("chunk", [[-4, 8], [0, 8], [2**70, 2880], [0, 2**50]])
 def test_a_journal_of_missing_data_is_refused_once_and_the_next_run_starts_over(chunk, data, tmp_path, monkeypatch):
-    restore = interrupt(monkeypatch, 3)
-    with pytest.raises(KeyboardInterrupt):
-        generate_h5(data, SIZE, tmp_path / "a", 5, OPTIONS)
-    restore()
+    interrupt(monkeypatch, 3, data, SIZE, tmp_path / "a", 5, OPTIONS)
     (journal,) = tmp_path.glob(".a.h5.*.journal")
     lines = journal.read_text().splitlines()
     journal.write_text("\n".join([*lines[:-1], json.dumps({"chunk": chunk}), ""]))

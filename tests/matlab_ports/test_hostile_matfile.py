@@ -57,14 +57,8 @@ VIDEOS = {
         lambda file: file.create_dataset("video", (GIB // 128, 8, 8), "f8"),
         "damaged-file",
     ),
-    "a chunk deflated twice": (
-        lambda file: add_chunk_deflated_twice(file, 16 << 20),
-        "unsupported",
-    ),
-    "no dataspace": (
-        lambda file: file.create_dataset("video", data=h5py.Empty("f8")),
-        "empty",
-    ),
+    "a chunk deflated twice": (lambda file: add_chunk_deflated_twice(file, 16 << 20), "unsupported"),
+    "no dataspace": (lambda file: file.create_dataset("video", data=h5py.Empty("f8")), "empty"),
     "values of another file": (
         lambda file: file.create_dataset("video", (4, 8, 8), "f8", external=[("/etc/passwd", 0, 2048)]),
         "unsafe",
@@ -77,10 +71,7 @@ VIDEOS = {
         lambda file: file.__setitem__("video", h5py.ExternalLink("other.mat", "/video")),
         "field-missing",
     ),
-    "a number": (
-        lambda file: file.create_dataset("video", data=1.0),
-        "shape-mismatch",
-    ),
+    "a number": (lambda file: file.create_dataset("video", data=1.0), "shape-mismatch"),
 }
 
 
@@ -100,27 +91,23 @@ def deflated(content, declared, path):
 def head(name, shape):
     """Return flags, dimensions, name and the values' tag of a double."""
     body = struct.pack("<IIII", 6, 8, 6, 0) + struct.pack("<II2i", 5, 8, *shape)
-    body += struct.pack("<II8s", 1, len(name), name) + struct.pack("<II", 9, 8 * shape[0] * shape[1])
-    return body
+    return body + struct.pack("<II8s", 1, len(name), name) + struct.pack("<II", 9, 8 * shape[0] * shape[1])
 
 
-def test_a_deflated_variable_that_declares_more_than_deflate_can_hold_is_refused(tmp_path):
-    body = head(b"valence", (1, 1 << 28))
-    deflated(body + bytes(2_000_000), len(body) + (1 << 31), tmp_path / "a.mat")
+@pytest.mark.parametrize(
+    ("length", "content", "declared", "fields"),
+    [
+        (1 << 28, 2_000_000, 1 << 31, {}),
+        (4, 2_000_032, 32, {"field": "valence"}),
+        (1 << 17, 1 << 20, 0, {}),
+    ],
+    ids=["declares more than deflate can hold", "inflates to more than it declares", "values reach beyond the element"],
+)
+def test_a_deflated_variable_of_another_size_than_declared_is_refused(length, content, declared, fields, tmp_path):
+    start = head(b"valence", (1, length))
+    deflated(start + bytes(content), len(start) + declared, tmp_path / "a.mat")
     assert (tmp_path / "a.mat").stat().st_size < 2600
-    assert_refused(tmp_path / "a.mat", "damaged-file")
-
-
-def test_a_deflated_variable_that_inflates_to_more_than_it_declares_is_refused(tmp_path):
-    body = head(b"valence", (1, 4)) + bytes(32)
-    deflated(body + bytes(2_000_000), len(body), tmp_path / "a.mat")
-    assert_refused(tmp_path / "a.mat", "damaged-file", field="valence")
-
-
-def test_values_that_reach_beyond_their_deflated_element_are_refused(tmp_path):
-    body = head(b"valence", (1, 1 << 17))
-    deflated(body + bytes(1 << 20), len(body), tmp_path / "a.mat")
-    assert_refused(tmp_path / "a.mat", "damaged-file")
+    assert_refused(tmp_path / "a.mat", "damaged-file", **fields)
 
 
 def test_a_variable_marked_as_empty_with_a_size_is_refused(tmp_path):
@@ -162,14 +149,7 @@ def test_a_crafted_file_takes_no_memory(tmp_path):
     assert (tmp_path / "a.mat").stat().st_size < 4096
     command = [sys.executable, "-m", "matlab_ports", "generate_h5", "a.mat"]
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))  # noqa: E731
-    done = subprocess.run(
-        command,
-        check=False,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        preexec_fn=limit,
-    )
+    settings = {"cwd": tmp_path, "env": {"PYTHONPATH": str(ROOT)}, "capture_output": True, "text": True}
+    done = subprocess.run(command, check=False, preexec_fn=limit, **settings)
     assert done.returncode == 1
     assert done.stderr.startswith("matlab_ports: error: a.mat: valence: has 0 of its 16777216 chunks in the file")

@@ -138,9 +138,6 @@ def test_bicubic_psnr_equals_the_published_value(images, scale, reference):
     assert round(float(np.mean(values)), 4) == PSNR[images, scale]
 
 
-# Small recorded values
-
-
 # imresize(reshape(0:63, 8, 8)', ...) in MATLAB R2019b: weights exact in binary, and weights that are not
 RAMP = {
     (4, 4): [
@@ -188,10 +185,8 @@ CLASSES = ("float64", "float32", "uint8", "int8", "uint16", "int16")
 def cases(draw):
     dtype = np.dtype(draw(st.sampled_from(CLASSES)))
     size_in = (draw(st.integers(1, 14)), draw(st.integers(1, 14)))
-    values = (
-        {"elements": st.floats(-2, 2, width=32)} if dtype.kind == "f" else {}
-    )  # integers run over their whole range
-    image = draw(arrays.arrays(dtype, size_in, **values))
+    elements = st.floats(-2, 2, width=32) if dtype.kind == "f" else None  # integers run over their whole range
+    image = draw(arrays.arrays(dtype, size_in, elements=elements))
     return image, (draw(st.integers(1, 20)), draw(st.integers(1, 20)))
 
 
@@ -223,8 +218,8 @@ def test_bits_are_the_same_without_the_sparse_product(monkeypatch):
 
 @given(st.lists(st.floats(0, 4), min_size=1, max_size=50))
 def test_a_cube_is_rounded_once(values):
-    exact = [float(Fraction(v) ** 3) for v in values if v == 0 or v > 1e-90]
-    np.testing.assert_array_equal(cube(np.array([v for v in values if v == 0 or v > 1e-90])), exact)
+    values = [value for value in values if value == 0 or value > 1e-90]
+    np.testing.assert_array_equal(cube(np.array(values)), [float(Fraction(value) ** 3) for value in values])
 
 
 # Stacks
@@ -234,24 +229,20 @@ def test_a_cube_is_rounded_once(values):
 @pytest.mark.parametrize("dtype", ["float64", "float32", "uint8"])
 def test_a_stack_is_resized_like_its_images(size, dtype):
     stack = (255 * np.random.default_rng(0).random((23, 2, 96, 90))).astype(dtype)
-    one_by_one = np.array([[imresize(plane, size) for plane in image] for image in stack])
-    np.testing.assert_array_equal(imresize(stack, size, axes=(-2, -1)), one_by_one)
-    np.testing.assert_array_equal(imresize(stack, size, axes=(2, 3), threads=1), one_by_one)
+    expected = np.array([[imresize(plane, size) for plane in image] for image in stack])
+    np.testing.assert_array_equal(imresize(stack, size, axes=(-2, -1)), expected)
+    np.testing.assert_array_equal(imresize(stack, size, axes=(2, 3), threads=1), expected)
     channels_last = np.moveaxis(stack, (0, 1), (2, 3))
     result = imresize(channels_last, size, threads=3)
     assert result.flags.c_contiguous
-    np.testing.assert_array_equal(np.moveaxis(result, (2, 3), (0, 1)), one_by_one)
+    np.testing.assert_array_equal(np.moveaxis(result, (2, 3), (0, 1)), expected)
 
 
-def test_an_image_larger_than_a_block_is_cut_into_strips():
+def test_an_image_larger_than_a_block_is_cut_into_strips(monkeypatch):
     wide = np.random.default_rng(0).random((700, 900))
     expected = imresize(wide, 1 / 3)
-    try:
-        block = module._BLOCK
-        module._BLOCK = 1 << 30
-        np.testing.assert_array_equal(imresize(wide, 1 / 3), expected)
-    finally:
-        module._BLOCK = block
+    monkeypatch.setattr(module, "_BLOCK", 1 << 30)
+    np.testing.assert_array_equal(imresize(wide, 1 / 3), expected)
 
 
 # The rules at the edges

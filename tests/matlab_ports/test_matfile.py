@@ -1,6 +1,5 @@
 """MAT-files are read and written as MATLAB does, whole or frame by frame."""
 
-import io
 import resource
 import struct
 import subprocess
@@ -15,20 +14,18 @@ import scipy.io
 
 from matlab_ports import PortError
 from matlab_ports.matfile import FramesWriter, loadmat, open_frames, savemat, variable_names
+from tests.matlab_ports.h5_recordings import names
 from tests.refusals import refused
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ("-v6", "-v7", "-v7.3")
+START = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
 VIDEO = np.random.default_rng(0).random((5, 4, 9))
 
 
 def take(path, name):
     with open_frames(path, name) as frames:
         return frames.take(range(len(frames)))
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -69,13 +66,11 @@ def test_a_double_that_matlab_stored_as_bytes_is_a_double(tmp_path):
     """MATLAB stores whole numbers in narrower types: here type 2 (uint8) in a matrix of class 6."""
     values = np.arange(24, dtype=np.uint8)
     body = struct.pack("<IIII", 6, 8, 6, 0) + struct.pack("<II3iI", 5, 12, 2, 3, 4, 0)
-    body += struct.pack("<HH", 1, 5)[:0] + struct.pack("<II", 1, 5) + b"video\0\0\0" + struct.pack("<II", 2, 24)
-    body += values.tobytes()
+    body += struct.pack("<II", 1, 5) + b"video\0\0\0" + struct.pack("<II", 2, 24) + values.tobytes()
     matrix = struct.pack("<II", 14, len(body)) + body
-    start = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
     deflated = zlib.compress(matrix)
     for element in (matrix, struct.pack("<II", 15, len(deflated)) + deflated):
-        (tmp_path / "a.mat").write_bytes(start + element)
+        (tmp_path / "a.mat").write_bytes(START + element)
         video = loadmat(tmp_path / "a.mat")["video"]
         assert video.dtype == np.float64
         assert video[1, 2, 3] == 1 + 2 * 2 + 3 * 6
@@ -87,8 +82,7 @@ def test_a_double_that_matlab_stored_as_bytes_is_a_double(tmp_path):
 def test_small_values_lie_in_their_tag(tmp_path):
     body = struct.pack("<IIII", 6, 8, 6, 0) + struct.pack("<IIii", 5, 8, 1, 2) + struct.pack("<HH4s", 1, 1, b"v")
     body += struct.pack("<HH4B", 2, 2, 7, 9, 0, 0)
-    start = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
-    (tmp_path / "a.mat").write_bytes(start + struct.pack("<II", 14, len(body)) + body)
+    (tmp_path / "a.mat").write_bytes(START + struct.pack("<II", 14, len(body)) + body)
     with open_frames(tmp_path / "a.mat", "v") as frames:
         assert frames.take([0]).tolist() == [[[7.0], [9.0]]]
 
@@ -189,11 +183,11 @@ def test_a_missing_variable_is_refused_with_the_available_names(version, tmp_pat
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_file_truncated_anywhere_is_refused(version, tmp_path):
-    buffer, path = io.BytesIO(), tmp_path / "a.mat"
+    path = tmp_path / "a.mat"
     savemat(path, {"video": VIDEO, "valence": np.arange(9.0)}, version)
-    buffer.write(path.read_bytes())
-    for size in (1, 100, 130, 200, 700, buffer.tell() // 2, buffer.tell() - 9):
-        path.write_bytes(buffer.getvalue()[:size])
+    content = path.read_bytes()
+    for size in (1, 100, 130, 200, 700, len(content) // 2, len(content) - 9):
+        path.write_bytes(content[:size])
         for read in (loadmat, lambda path: take(path, "valence")):
             with pytest.raises(PortError) as caught:
                 read(path)
@@ -309,16 +303,15 @@ from matlab_ports._support.errors import PortError
 from matlab_ports.matfile import FramesWriter, savemat
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 noise = np.random.default_rng(0).random((96, 96, 3))
+def write_frames(path, variables, version):
+    with FramesWriter(path, shape=noise.shape, version=version) as out:
+        out.append(noise)
 for version in ("-v6", "-v7", "-v7.3"):
-    try:
-        savemat(sys.argv[1], {"video": noise}, version)
-    except PortError as error:
-        print(error)
-    try:
-        with FramesWriter(sys.argv[1], shape=noise.shape, version=version) as out:
-            out.append(noise)
-    except PortError as error:
-        print(error)
+    for write in (savemat, write_frames):
+        try:
+            write(sys.argv[1], {"video": noise}, version)
+        except PortError as error:
+            print(error)
 """
 
 

@@ -45,8 +45,7 @@ def recording(tmp_path_factory):
         (root / folder).mkdir(parents=True)
     write_video(root / "v.mkv", frames, ticks=ticks)
     (root / "v.mkv").rename(root / "avec/recordings_video/dev_1.mp4")
-    lines = ["frame;time", *(f"{k};{0.04 * tick:.2f};x" for k, tick in enumerate(ticks))]
-    text = "\n".join(lines) + "\n"
+    text = "frame;time\n" + "".join(f"{k};{0.04 * tick:.2f};x\n" for k, tick in enumerate(ticks))
     (root / "avec/recordings_video_frame_time/dev_1.csv").write_text(text)
     times = np.array([float(f"{0.04 * k:.2f}") for k in range(len(BOXES) + 5)])
     bbox = np.zeros((len(times), 4))
@@ -59,14 +58,8 @@ def recording(tmp_path_factory):
 
 def run(recording, target, **options):
     target.mkdir(exist_ok=True)
-    return prepare_dataset(
-        recording["root"] / "avec",
-        recording["root"] / "root",
-        file_name=["dev_1"],
-        save_dir=target,
-        imSize=SIDE,
-        **options,
-    )
+    root = recording["root"]
+    return prepare_dataset(root / "avec", root / "root", file_name=["dev_1"], save_dir=target, imSize=SIDE, **options)
 
 
 @pytest.mark.parametrize("lr", [1, 3, 5])
@@ -97,12 +90,16 @@ def prepare(inputs):
     return prepare_recording(inputs.pop("video"), inputs.pop("frame_time"), **inputs)
 
 
+def assert_same_video(path, other):
+    np.testing.assert_array_equal(loadmat(path)["video"], loadmat(other)["video"])
+
+
 def test_factors_decoded_together_equal_those_decoded_alone(recording, tmp_path):
     together = {1: tmp_path / "a.mat", 3: tmp_path / "b.mat", 5: tmp_path / "c.mat"}
     prepare(arguments(recording, save=together))
     for scale, path in together.items():
         run(recording, tmp_path / f"out{scale}", lr=scale)
-        np.testing.assert_array_equal(loadmat(path)["video"], loadmat(tmp_path / f"out{scale}" / "dev_1.mat")["video"])
+        assert_same_video(path, tmp_path / f"out{scale}" / "dev_1.mat")
 
 
 def test_times_with_rounding_errors_match_on_the_grid_only(recording, tmp_path):
@@ -111,9 +108,7 @@ def test_times_with_rounding_errors_match_on_the_grid_only(recording, tmp_path):
         prepare(arguments(recording, bbox_time=shifted, save={1: tmp_path / "x.mat"}))
     prepare(arguments(recording, bbox_time=shifted, match="grid", save={1: tmp_path / "x.mat"}))
     run(recording, tmp_path / "exact")
-    np.testing.assert_array_equal(
-        loadmat(tmp_path / "x.mat")["video"], loadmat(tmp_path / "exact" / "dev_1.mat")["video"]
-    )
+    assert_same_video(tmp_path / "x.mat", tmp_path / "exact" / "dev_1.mat")
 
 
 def without_row(array, row):
@@ -125,11 +120,7 @@ def without_row(array, row):
     [
         (lambda r: {"bbox": without_row(r["bbox"], 3), "bbox_time": without_row(r["times"], 3)}, "mismatch", None),
         (lambda r: {"gsd": without_row(r["gsd"], 3), "gsd_time": without_row(r["times"], 3)}, "mismatch", None),
-        (
-            lambda r: {"gsd_time": r["times"] + 1, "bbox_time": r["times"] + 1},
-            "mismatch",
-            None,
-        ),
+        (lambda r: {"gsd_time": r["times"] + 1, "bbox_time": r["times"] + 1}, "mismatch", None),
         (lambda r: {"gsd_time": np.r_[r["times"][:-1], 0.08]}, "mismatch", None),
         (lambda r: {"gsd": np.where(r["times"] == 0.04, np.nan, r["gsd"])}, "not-finite", "gsd"),
         (lambda r: {"bbox": r["bbox"][:, :3]}, "shape-mismatch", "bbox"),
@@ -197,20 +188,13 @@ def test_debug_runs_read_one_recording_and_may_write_nothing(recording):
 
 
 def test_the_command_runs_the_script(recording, tmp_path, capsys):
-    words = [
-        "prepare_dataset",
-        "--data_path",
-        str(recording["root"] / "avec"),
-        "--save_root",
-        str(recording["root"] / "root"),
-    ]
+    root = recording["root"]
+    words = ["prepare_dataset", "--data_path", str(root / "avec"), "--save_root", str(root / "root")]
     options = ["--file_name", "dev_1", "--save_dir", str(tmp_path), "--imSize", str(SIDE), "--lr", "3", "--version=-v6"]
     assert main([*words, *options]) == 0
     assert capsys.readouterr().out == f"dev_1: {len(USABLE)} faces in {len(BOXES)} frames\n"
     run(recording, tmp_path / "out", lr=3)
-    np.testing.assert_array_equal(
-        loadmat(tmp_path / "dev_1.mat")["video"], loadmat(tmp_path / "out" / "dev_1.mat")["video"]
-    )
+    assert_same_video(tmp_path / "dev_1.mat", tmp_path / "out" / "dev_1.mat")
     assert main(words) == 1
     assert "matlab_ports: error: " in capsys.readouterr().err
 

@@ -52,8 +52,8 @@ def test_features_are_fc4_in_columns(video):
 
 def test_batches_do_not_change_the_predictions(video):
     net, done = Corner(), []
-    one = eval_video(video, Corner(), batch=1).results
-    assert np.array_equal(eval_video(video, net, batch=3, progress=done.append).results, one)
+    frame_by_frame = eval_video(video, Corner(), batch=1).results
+    assert np.array_equal(eval_video(video, net, batch=3, progress=done.append).results, frame_by_frame)
     assert [shape[0] for shape in net.shapes] == done == [3, 3, 1]
 
 
@@ -94,9 +94,6 @@ def test_cc_and_ccc_of_a_constant_prediction_are_nan():
     assert math.isnan(output.CCC)
 
 
-# Recordings.
-
-
 def write(folder, name, frames, version="-v6", **changed):
     rng = np.random.default_rng(frames)
     variables = {
@@ -127,10 +124,9 @@ def test_recordings_are_scored_separately_and_together(tmp_path, version):
         assert np.array_equal(output.video_time[number], recording["video_time"][0])
         expected = statistics(results[number], recording["valence"])
         assert (output.RMSE[number], output.CC[number], output.CCC[number]) == expected
-    together = statistics(
-        np.concatenate(results), np.concatenate([recording["valence"][0] for recording in recordings])
-    )
-    assert (output.total_RMSE, output.total_CC, output.total_CCC) == together
+    valence = np.concatenate([recording["valence"][0] for recording in recordings])
+    total = statistics(np.concatenate(results), valence)
+    assert (output.total_RMSE, output.total_CC, output.total_CCC) == total
     assert [feature.shape for feature in output.feature] == [(2, 9), (2, 5)]
 
 

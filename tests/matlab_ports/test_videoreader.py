@@ -69,12 +69,7 @@ def test_opencv_is_used_without_pyav_and_luma_needs_pyav(tmp_path, monkeypatch):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("content", "code"),
-    [
-        (None, "file-missing"),
-        (b"", "empty"),
-        (b"not a video at all" * 50, "damaged-file"),
-        ("cut", "damaged-file"),
-    ],
+    [(None, "file-missing"), (b"", "empty"), (b"not a video at all" * 50, "damaged-file"), ("cut", "damaged-file")],
 )
 def test_a_file_that_is_not_a_video_is_refused(tmp_path, backend, content, code, capfd):
     path = tmp_path / "v.mp4"

@@ -60,30 +60,19 @@ def test_the_paths_are_the_authors_placeholders():
         "PATH/TO/CAFFE_EMOTION/Pretrain/train.txt",
         "PATH/TO/CAFFE_EMOTION/Pretrain/test.txt",
     }
-    assert {(s.net, s.snapshot_prefix) for s in map(parsed, SOLVERS)} == {
-        ("PATH/TO/CAFFE_EMOTION/Experiments/network/model_1F_CNN+D.prototxt", "PATH/TO/CAFFE_EMOTION/Snapshot/emotion"),
-        (
-            "PATH/TO/CAFFE_EMOTION/Experiments/network/model_1F_CNN+D_vlqr.prototxt",
-            "PATH/TO/CAFFE_EMOTION/Snapshot/emotion",
-        ),
-        (
-            "PATH/TO/CAFFE_EMOTION/Experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt",
-            "PATH/TO/CAFFE_EMOTION/Snapshot/emotion",
-        ),
-        (
-            "PATH/TO/CAFFE_EMOTION/Pretrain_net.prototxt",
-            "PATH/TO/CAFFE_EMOTION/Pretrain/Snapshot/Pretrain",
-        ),
+    folder = "PATH/TO/CAFFE_EMOTION"
+    assert {(solver.net, solver.snapshot_prefix) for solver in map(parsed, SOLVERS)} == {
+        (f"{folder}/Experiments/network/model_1F_CNN+D.prototxt", f"{folder}/Snapshot/emotion"),
+        (f"{folder}/Experiments/network/model_1F_CNN+D_vlqr.prototxt", f"{folder}/Snapshot/emotion"),
+        (f"{folder}/Experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt", f"{folder}/Snapshot/emotion"),
+        (f"{folder}/Pretrain_net.prototxt", f"{folder}/Pretrain/Snapshot/Pretrain"),
     }
 
 
 def test_conv1_to_conv3_bear_the_same_names_in_both_nets():
     def convolutions(name):
-        return {
-            layer.name: layer.convolution_param.num_output
-            for layer in parsed(name).layer
-            if layer.type == "Convolution"
-        }
+        layers = [layer for layer in parsed(name).layer if layer.type == "Convolution"]
+        return {layer.name: layer.convolution_param.num_output for layer in layers}
 
     assert convolutions("pretrain/Pretrain_net.prototxt") == {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 1}
     assert convolutions("experiments/network/model_1F_CNN+D.prototxt") == {"conv1": 64, "conv2": 128, "conv3": 256}
@@ -96,11 +85,9 @@ def test_conv1_to_conv3_bear_the_same_names_in_both_nets():
 )
 def test_the_variants_differ_in_how_fast_the_convolutions_learn(suffix, rates):
     net = parsed(f"experiments/network/model_1F_CNN+D{suffix}.prototxt")
-    found = {tuple(round(p.lr_mult, 6) for p in layer.param) for layer in net.layer if layer.type == "Convolution"}
-    assert found == rates
-    assert {tuple(p.lr_mult for p in layer.param) for layer in net.layer if layer.type == "InnerProduct"} == {
-        (1.0, 2.0)
-    }
+    for layer_type, expected in (("Convolution", rates), ("InnerProduct", {(1.0, 2.0)})):
+        layers = [layer for layer in net.layer if layer.type == layer_type]
+        assert {tuple(round(p.lr_mult, 6) for p in layer.param) for layer in layers} == expected
 
 
 def test_the_files_are_package_resources():
@@ -109,10 +96,10 @@ def test_the_files_are_package_resources():
 
 
 def test_path_returns_an_absolute_file():
-    found = prototxt.path("pretrain/Pretrain_solver.prototxt")
-    assert isinstance(found, Path)
-    assert found.is_absolute()
-    assert found.is_file()
+    path = prototxt.path("pretrain/Pretrain_solver.prototxt")
+    assert isinstance(path, Path)
+    assert path.is_absolute()
+    assert path.is_file()
 
 
 @pytest.mark.parametrize(
