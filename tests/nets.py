@@ -1,11 +1,17 @@
 """Graphs of definitions as tests write them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from caffe_compat import load_net
+from caffe_compat.build.weights import save_weights
 from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import prepare
+from caffe_compat.formats.files import read_net, write_text
 from caffe_compat.graph import graph
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion import prototxt
+from lq_emotion.evaluation.predictor import DEPLOY
 
 
 def build_graph(
@@ -20,3 +26,12 @@ def build_graph(
     """Return the graph of a net in a state."""
     state = net_state(phase, stages=stages, level=level)
     return graph.build_graph(prepare(net, state, fork=fork), input_shapes=input_shapes)
+
+
+def write_three_frame_net(folder: Path) -> tuple[Path, Path]:
+    """Write the authors' deploy form for three frames a sample, and weights as its fillers draw them."""
+    net = read_net(prototxt.path(DEPLOY))
+    net.input_dim[1] = 3
+    write_text(net, folder / "three.prototxt")
+    save_weights(load_net(net, seed=3), folder / "three.caffemodel")
+    return folder / "three.prototxt", folder / "three.caffemodel"

@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_partitions(h5)
     h5.add_argument("--test", dest="dev", nargs="+", metavar="NAME", help="same as --dev")
     _add_making(h5.add_argument_group("augmentation and normalisation"))
-    _add_multi(h5.add_argument_group("three frames per sample, for your own nets (`lq-emotion train` refuses them)"))
+    _add_multi(h5.add_argument_group("three frames per sample, for your own nets (lq-emotion's take one frame)"))
     h5.add_argument("--fresh", action="store_true", help="discard earlier results")
     h5.add_argument("--json", action="store_true", help="print results as JSON to stdout and progress to stderr")
     h5.set_defaults(run=_h5)

@@ -12,6 +12,7 @@ import torch
 import lq_emotion.prototxt as prototxt
 from caffe_compat.build.net import CaffeNet, load_net
 from caffe_compat.errors import DataError, NetError, WeightsError
+from lq_emotion.nets.cnn_d import ONE_FRAME
 from lq_emotion.training.run_folder import DEPLOY as RUN_DEPLOY
 from lq_emotion.training.trainer import find_weights
 from matlab_ports.eval_video import FEATURE
@@ -32,7 +33,7 @@ class Predictor:
     Raises
     ------
     NetError
-        The net has several inputs, or no blob fc4 where it is asked for.
+        The net has several inputs, or one of several channels, or no blob fc4 where it is asked for.
 
     Notes
     -----
@@ -54,6 +55,12 @@ class Predictor:
                 f"the net has {len(net.inputs)} inputs ({', '.join(net.inputs)}), expected one",
                 code="wrong-count", field="--net",
             )  # fmt: skip
+        shape = net.caffe.shapes[net.inputs[0]]
+        if len(shape) != 4 or shape[1] != 1:
+            raise NetError(
+                "lq-emotion feeds a net one frame at a time, (N, 1, H, W)",
+                code="shape-mismatch", layer=net.inputs[0], value=tuple(shape), hint=ONE_FRAME,
+            )  # fmt: skip
         if save_feature and FEATURE not in net.caffe.shapes:
             raise NetError("no such blob in the net", code="name-unknown", field="save_feature", value=FEATURE)
         self._device = torch.device(device)
@@ -71,10 +78,10 @@ class Predictor:
             The size differs from the net's input.
         """
         height, width = frames_hw
-        expected = tuple(self._net.caffe.shapes[self._input][1:])
-        if (1, width, height) != expected:
+        columns, rows = self._net.caffe.shapes[self._input][2:]
+        if (width, height) != (columns, rows):
             raise DataError(
-                f"frames are {height} x {width}, the net expects {expected[2]} x {expected[1]}",
+                f"frames are {height} x {width}, the net expects {rows} x {columns}",
                 code="shape-mismatch", file=path,
             )  # fmt: skip
 

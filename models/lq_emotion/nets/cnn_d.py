@@ -35,6 +35,8 @@ SOURCES = ("PATH/TO/train.txt", "PATH/TO/test.txt")
 _NAME = "emotion_train_val"
 HIDDEN = 300
 """Hidden units of fc4 (paper 3.2)."""
+ONE_FRAME = "nets of your own, also of three frames, run with `caffe-compat train` and `caffe-compat test`"
+"""Hint where nets or data have more channels than the luminance of one frame, as `lq-emotion h5 --triplets` makes."""
 
 _CHANNELS = (64, 128, 256)
 

@@ -11,6 +11,7 @@ from caffe_compat.data.hdf5 import find_listed, listed_names
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, raise_together
 from caffe_compat.formats.hdf5_reader import find_beside, open_hdf5
 from lq_emotion.common.fingerprints import file_sha256
+from lq_emotion.nets.cnn_d import ONE_FRAME
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,5 @@ def read_list(folder: Path, phase: str) -> Listed:
 
 
 def _channels(file: Path, channels: int) -> DataError:
-    hint = "for a net of your own use caffe-compat train; or make files without lq-emotion h5 --triplets"
-    problem = "lq-emotion's nets see one frame at a time, and evaluate, rd and verify would refuse what is trained"
-    return DataError(problem, code="shape-mismatch", file=file, field="channels", value=channels, hint=hint)
+    problem = "lq-emotion's nets see one frame at a time"
+    return DataError(problem, code="shape-mismatch", file=file, field="channels", value=channels, hint=ONE_FRAME)

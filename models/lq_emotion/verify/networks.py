@@ -20,7 +20,7 @@ from caffe_compat.formats.files import read_net
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers import View, facts
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.nets.cnn_d import CONVOLUTION_RATES, cnn_d_deploy
+from lq_emotion.nets.cnn_d import CONVOLUTION_RATES, ONE_FRAME, cnn_d_deploy
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.non_joint import non_joint_deploy
 from lq_emotion.nets.sr_fcn import sr_fcn_deploy
@@ -142,6 +142,7 @@ def _misfits(file: str, layer: str, shapes: Sequence[Shape], network: Network) -
             file=file,
             layer=layer,
             field=f"blobs[{index}]",
+            hint=ONE_FRAME if known[1:2] == (1,) != shape[1:2] else None,
         )
         for index, (shape, known) in enumerate(zip(shapes, wanted, strict=True))
         if not fits(shape, known)

@@ -196,8 +196,8 @@ def test_triplets_are_refused_before_training(root, capsys):
     command = ["train", "--h5", str(folder), "--out", str(root / "run"), "--iterations=1", "--batch=2"]
     assert main([*command, "--test-iter=1", "--device=cpu"]) == 1
     message = capsys.readouterr().err
-    assert "channels = 3: lq-emotion's nets see one frame at a time" in message
-    assert "train_1.h5" in message
+    assert "train_1.h5: channels = 3" in message
+    assert "caffe-compat train" in message
     assert not (root / "run").exists()
 
 

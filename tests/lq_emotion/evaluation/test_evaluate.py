@@ -19,6 +19,7 @@ from lq_emotion.metrics.delay import shift_gold, shift_predictions
 from lq_emotion.metrics.regression import ccc, score
 from matlab_ports import run_eval
 from matlab_ports.matfile import loadmat, savemat
+from tests.nets import write_three_frame_net
 from tests.refusals import refused
 
 FRAMES = {"dev_1": 12, "dev_2": 9, "dev_10": 7}
@@ -310,6 +311,18 @@ def test_a_timeline_without_the_time_of_a_frame_is_refused(weights, root, tmp_pa
     savemat(tmp_path / "gsd/dev_2.mat", {name: np.delete(values, 5, axis=0) for name, values in variables.items()})
     command = ("--weights", weights, "--data", root / "data/raw_data/HQ", "--out", tmp_path / "out", "--names", "dev_2")
     assert "0.2 s" in failed(capsys, *command, "--timeline", tmp_path / "gsd")
+
+
+def test_a_net_of_three_frames_and_files_of_triplets_are_refused_before_anything_is_written(
+    weights, data, tmp_path, capsys
+):
+    net, three = write_three_frame_net(tmp_path)
+    err = failed(capsys, "--weights", three, "--net", net, "--data", data, "--out", tmp_path / "out")
+    assert "(1, 3, 96, 96)" in err
+    assert "caffe-compat test" in err
+    err = failed(capsys, "--weights", weights, "--data", tmp_path, "--out", tmp_path / "out")
+    assert "data/raw_data/HQ" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_net_of_two_inputs_is_refused():

@@ -16,6 +16,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.cli import main
 from lq_emotion.verify import engines
 from lq_emotion.verify.result_file import digest, write_signed
+from tests.nets import write_three_frame_net
 
 
 def flip(path, place, bit=0):
@@ -168,6 +169,16 @@ def test_a_wrong_shape_fails_with_both_shapes(folder, weights, verify):
     assert code == 1
     (problem,) = problems(result)
     assert "layer 'fc4': blobs[0]: the shape is 300x6399; CNN+D, the nearest network, has 300x6400" in problem
+
+
+def test_weights_of_a_net_of_three_frames_fail_with_what_runs_them(folder, verify):
+    write_three_frame_net(folder)
+    code, result, _ = verify(folder)
+    assert code == 1
+    (problem,) = problems(result)
+    assert "layer 'conv1': blobs[0]: the shape is 64x3x5x5" in problem
+    assert "caffe-compat test" in problem
+    assert [entry["verdict"] for entry in result["files"]] == ["passed", "failed"]
 
 
 def test_a_truncated_file_fails_with_the_byte(folder, weights, verify):

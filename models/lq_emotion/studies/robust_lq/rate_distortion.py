@@ -376,18 +376,20 @@ class RateDistortion:
         labels = read_labels(self.data, names)
         _, prepared = common_preparation(labels, self.data)
         delay = prepared if self.delay is None else self.delay
-        self.out.mkdir(parents=True, exist_ok=True)
         weights = {model: find_weights(model.weights) for model in self.models}
         identities = self._identities(weights)
-        units = self._units(names, identities)
-        todo = [unit for unit in units if unit.missing()]
-        total, left = sum(len(unit.cells) for unit in units), sum(len(unit.missing()) for unit in todo)
-        self.say(f"{len(names)} recordings: {total} cells, {total - left} done before")
         device = str(choose_device(self.device))
         options = (self.net, device, self.mean, self.std, self.batch)
         loaders = {
             model: partial(_load, path, identities[model]["weights"], *options) for model, path in weights.items()
         }
+        units = self._units(names, identities)
+        todo = [unit for unit in units if unit.missing()]
+        total, left = sum(len(unit.cells) for unit in units), sum(len(unit.missing()) for unit in todo)
+        for load in loaders.values() if todo else ():  # an unusable net is refused before anything is written
+            load()
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.say(f"{len(names)} recordings: {total} cells, {total - left} done before")
         self._do(todo, left, loaders)
         results = self._results(names, labels, weights, identities, delay)
         self._write(results)

@@ -24,6 +24,7 @@ from lq_emotion.video import CODECS, encode
 from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import loadmat, open_frames, savemat
+from tests.nets import write_three_frame_net
 
 pytest.importorskip("av")
 FRAMES = {"dev_1": 12, "dev_2": 9}
@@ -229,6 +230,14 @@ def test_unusable_input_is_one_line_before_anything_is_coded(data, weights, tmp_
     assert problem in said
     assert "\n" not in said
     assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_a_net_of_three_frames_is_refused_before_anything_is_written(data, tmp_path, capsys):
+    net, weights = write_three_frame_net(tmp_path)
+    argv = ["rd", "--data", data, "--out", tmp_path / "out", "--device=cpu", "--weights", f"A={weights}", "--net", net]
+    assert main(list(map(str, argv))) == 1
+    assert "(1, 3, 96, 96)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("wrong", [["--weights", "A"], ["--qps", "44..20"], ["--qps", "x"], ["--scales", "0"]])
