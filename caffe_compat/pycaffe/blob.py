@@ -110,7 +110,8 @@ class Blob:
 
     def _legacy(self, axis: int) -> int:
         if len(self._shape) > 4:
-            raise CaffeError(f"blob of shape {self._shape} has no num, channels, height and width (use shape)")
+            problem = "this blob has no num, channels, height and width"
+            raise CaffeError(problem, code="shape-mismatch", field="shape", value=self._shape, hint="use shape")
         return self._shape[axis] if axis < len(self._shape) else 1
 
     @property
@@ -138,10 +139,11 @@ class Blob:
             if a dimension is negative, or there are more than 32.
         """
         if named:
-            raise CaffeError("Blob.reshape takes no kwargs")
+            raise CaffeError("Blob.reshape takes no kwargs", code="field-unknown", value=sorted(named))
         dims = tuple(int(cast("Any", dim)) for dim in shape)
         if any(dim < 0 for dim in dims) or len(dims) > _MAX_AXES:
-            raise CaffeError(f"invalid blob shape {dims} (use up to {_MAX_AXES} non-negative dimensions)")
+            hint = f"use up to {_MAX_AXES} non-negative dimensions"
+            raise CaffeError("invalid blob shape", code="out-of-range", field="shape", value=dims, hint=hint)
         self._shape, self._count = dims, math.prod(dims)
         if self._count > self._capacity:
             self._capacity = self._count
@@ -161,8 +163,6 @@ class BlobVec(list[Blob]):
 
     def add_blob(self, *shape: SupportsIndex, **named: Any) -> None:
         """Append a new blob of a shape."""
-        if named:
-            raise CaffeError("BlobVec.add_blob takes no kwargs")
         blob = Blob()
-        blob.reshape(*shape)
+        blob.reshape(*shape, **named)
         self.append(blob)

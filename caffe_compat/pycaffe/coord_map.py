@@ -15,6 +15,7 @@ import numpy as np
 from caffe_compat.definition.netspec import Function, Top
 from caffe_compat.definition.netspec import layers as L
 from caffe_compat.layers import REGISTRY, Coordinates, facts
+from caffe_compat.pycaffe.mode import CaffeError
 
 PASS_THROUGH_LAYERS = [name for name, layer in REGISTRY.items() if layer.coordinates is Coordinates.SAME]
 _LEGACY = ("pad_h", "pad_w", "kernel_h", "kernel_w", "stride_h", "stride_w")
@@ -95,7 +96,7 @@ def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
 
     Raises
     ------
-    RuntimeError
+    CaffeError
         If no layers that preserve coordinates connect them.
     """
     from_maps: dict[Top, Map] = {top_from: (None, 1, 0)}
@@ -103,7 +104,7 @@ def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
     to_maps: dict[Top, Map] = {top_to: (None, 1, 0)}
     common = _walk(to_maps, [top_to], until=from_maps)
     if common is None:
-        raise RuntimeError("Could not compute map between tops; are they connected by spatial layers?")
+        raise CaffeError("Could not compute map between tops; are they connected by spatial layers?", code="mismatch")
     return compose(to_maps[common], inverse(from_maps[common]))
 
 
@@ -145,7 +146,7 @@ def crop(top_from: Top, top_to: Top) -> Top:
     if np.any(np.round(b) != b):
         raise AssertionError(f"cannot crop noninteger offset (b = {b})")
     if ax is None:
-        raise RuntimeError("no layer between the tops defines which axes are spatial")
+        raise CaffeError("no layer between the tops defines which axes are spatial", code="ambiguous")
     offset = [int(v) for v in np.atleast_1d(-np.round(b))]
     cropped: Top = L.Crop(top_from, top_to, crop_param={"axis": ax + 1, "offset": offset})
     return cropped

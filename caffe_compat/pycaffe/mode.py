@@ -11,11 +11,12 @@ import torch
 
 from caffe_compat.data import CRand
 from caffe_compat.definition.forks import fork_names
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.solver.log import Log
 
 
-class CaffeError(RuntimeError):
-    """An error that genuine pycaffe raises as RuntimeError, or aborts the process for."""
+class CaffeError(CaffeCompatError, RuntimeError):
+    """An error that genuine pycaffe raises as RuntimeError, or aborts the process for; `code` says of what kind."""
 
 
 class Randomness(CRand):
@@ -60,14 +61,15 @@ def set_mode_gpu() -> None:
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if _State.gpu >= count:
-        raise CaffeError(f"GPU {_State.gpu} does not exist: torch found {count} GPUs (call set_mode_cpu())")
+        hint = f"torch found {count} GPUs; call set_mode_cpu()"
+        raise CaffeError("this GPU does not exist", code="out-of-range", field="device", value=_State.gpu, hint=hint)
     _State.device = torch.device("cuda", _State.gpu)
 
 
 def set_device(device_id: int) -> None:
     """Select the GPU for :func:`set_mode_gpu`; in GPU mode it takes effect immediately."""
     if device_id < 0:
-        raise CaffeError(f"device {device_id} is out of range: GPUs are numbered from 0")
+        raise CaffeError("GPUs are numbered from 0", code="out-of-range", field="device", value=device_id)
     _State.gpu = int(device_id)
     if _State.device.type == "cuda":
         set_mode_gpu()
@@ -189,9 +191,10 @@ class NCCL:
     """Not supported, see :func:`has_nccl`."""
 
     def __init__(self, *_: object) -> None:
-        raise CaffeError("NCCL is not supported (use torchrun with `caffe-compat train` for multiple GPUs)")
+        NCCL.new_uid()
 
     @staticmethod
     def new_uid() -> bytes:
         """Raise CaffeError."""
-        raise CaffeError("NCCL is not supported (has_nccl() is False)")
+        hint = "use torchrun with `caffe-compat train` for multiple GPUs"
+        raise CaffeError("NCCL is not supported", code="unsupported", hint=hint)

@@ -69,14 +69,14 @@ class Net:
 
     def __init__(self, *args: Any, **named: Any) -> None:
         file, phase, level, stages, weights = _arguments(*args, **named)
-        message = read_net(_existing(file))
+        message = read_net(existing(file))
         state = pb.NetState()
         state.CopyFrom(message.state)
         state.phase, state.level = phase, level
         state.stage.extend(stages)
         self._init(prepare(message, state, base_dir=Path(file).parent, fork=mode.forks()))
         if weights is not None:
-            self.copy_from(_existing(weights))
+            self.copy_from(existing(weights))
 
     @classmethod
     def of(cls, prepared: PreparedNet) -> Net:
@@ -258,7 +258,7 @@ class Net:
         last = len(self.layers) - 1 if end is None else self._number(end)
         outputs = {*(self.outputs if end is None else self.top_names[end]), *(blobs or [])}
         if kwargs:
-            self._fill(kwargs, self.inputs, "data", "Input blob arguments do not match net inputs.")
+            self._fill(kwargs, self.inputs, "data", "Input blob arguments do not match net inputs")
         self._forward(first, last)
         return {name: self._blob(name).data for name in outputs}
 
@@ -281,18 +281,20 @@ class Net:
         last = 0 if end is None else self._number(end)
         outputs = {*(self.inputs if end is None else self.bottom_names[end]), *(diffs or [])}
         if kwargs:
-            self._fill(kwargs, self.outputs, "diff", "Top diff arguments do not match net outputs.")
+            self._fill(kwargs, self.outputs, "diff", "Top diff arguments do not match net outputs")
         self._backward(first, last)
         return {name: self._blob(name).diff for name in outputs}
 
     def _fill(self, given: Mapping[str, npt.NDArray[Any]], names: Sequence[str], kind: str, problem: str) -> None:
         if set(given) != set(names):
-            raise CaffeError(f"{problem} Given: {', '.join(sorted(given))}; the net has: {', '.join(names) or 'none'}.")
+            hint = f"the net has: {', '.join(names) or 'none'}"
+            raise CaffeError(problem, code="mismatch", value=sorted(given), hint=hint)
         for name, values in given.items():
             target: Array = getattr(self._blob(name), kind)
             if np.shape(values)[:1] != target.shape[:1]:
-                what = "Input" if kind == "data" else "Diff"
-                raise CaffeError(f"{what} is not batch sized: {name} has {np.shape(values)}, the net {target.shape}")
+                problem, shape = f"{'Input' if kind == 'data' else 'Diff'} is not batch sized", np.shape(values)
+                hint = f"the net has {target.shape}"
+                raise CaffeError(problem, code="shape-mismatch", field=name, value=shape, hint=hint)
             target[...] = values
 
     def _blob(self, name: str) -> Blob:
@@ -362,7 +364,8 @@ class Net:
         first = self._steps[0]
         source = first.source if isinstance(first, DataStep) else None
         if not isinstance(source, MemorySource):
-            raise CaffeError("set_input_arrays may only be called if the first layer is a MemoryDataLayer")
+            problem = "set_input_arrays may only be called if the first layer is a MemoryDataLayer"
+            raise CaffeError(problem, code="wrong-type", layer=first.node.name, field="type", value=first.node.type)
         source.set_arrays(data, labels, copy=False)
 
     def _forward(self, start: int, end: int) -> float:
@@ -397,7 +400,8 @@ class Net:
     def _range(self, start: int, end: int, stride: int) -> list[tuple[int, Step]]:
         last = len(self._steps) - 1
         if not (min(start, end) >= 0 and max(start, end) <= last):
-            raise CaffeError(f"layers {start} to {end}: the net has layers 0 to {last}")
+            problem = f"the net has layers 0 to {last}"
+            raise CaffeError(problem, code="out-of-range", field="layers", value=(start, end))
         return [(number, self._steps[number]) for number in range(start, end + stride, stride)]
 
     def _call(self, when: str, number: int) -> None:
@@ -438,7 +442,7 @@ class Net:
         CaffeError, WeightsError, ProblemsError
             The file does not exist, or a layer's parameters differ in number or shape; nothing is copied then.
         """
-        self.load(_existing(weights_file))
+        self.load(existing(weights_file))
 
     def load(self, weights: PathLike) -> LoadReport:
         """Copy parameters as `copy_from` does; return a report of the copied and the skipped layers."""
@@ -478,19 +482,24 @@ class Net:
             layer = mine.get(step.node.name)
             if layer is None:
                 continue
-            if [b.shape for b in layer.blobs] != [b.shape for b in step.layer.blobs]:
-                shapes = ([b.shape for b in shared.blobs] for shared in (layer, step.layer))
-                own, other_shapes = (", ".join(map(str, s)) or "none" for s in shapes)
-                raise CaffeError(
-                    f"layer {step.node.name!r}: parameters have shapes {own}, the other net's have {other_shapes}"
-                )
+            shapes = [b.shape for b in layer.blobs]
+            if shapes != [b.shape for b in step.layer.blobs]:
+                problem = f"the other net's parameters have shapes {[b.shape for b in step.layer.blobs]}"
+                raise CaffeError(problem, code="shape-mismatch", layer=step.node.name, field="blobs", value=shapes)
             for target, source in zip(layer.blobs, step.layer.blobs, strict=True):
                 target.share_data(source)
 
 
-def _existing(file: PathLike) -> PathLike:
+def existing(file: PathLike) -> PathLike:
+    """Return the path of a file that a script reads.
+
+    Raises
+    ------
+    CaffeError
+        The file does not exist.
+    """
     if not Path(file).is_file():
-        raise CaffeError(f"Could not open file {os.fspath(file)}")
+        raise CaffeError("Could not open file", code="file-missing", file=file)
     return file
 
 

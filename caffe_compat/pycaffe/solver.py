@@ -13,8 +13,7 @@ from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.definition.upgrade import upgrade_solver
 from caffe_compat.formats.files import read_solver
 from caffe_compat.pycaffe import mode
-from caffe_compat.pycaffe.mode import CaffeError
-from caffe_compat.pycaffe.net import Net
+from caffe_compat.pycaffe.net import Net, existing
 from caffe_compat.pycaffe.trainable import LayerwiseNet
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import loop
@@ -128,7 +127,7 @@ class Solver:
 
     def restore(self, state_file: PathLike) -> None:
         """Resume from a solver state, in Caffe's format or this engine's."""
-        _existing(state_file)
+        existing(state_file)
         self._loop.restore(state_file)
 
     def snapshot(self) -> None:
@@ -192,20 +191,14 @@ _SOLVERS = {
 
 def get_solver(param_file: PathLike) -> SGDSolver:
     """Create the solver that a file defines."""
-    param = upgrade_solver(read_solver(_existing(param_file)))
+    param = upgrade_solver(read_solver(existing(param_file)))
     make_rule(param)  # refuses unknown types
     return _SOLVERS[param.type](param_file)
 
 
-def _existing(file: PathLike) -> PathLike:
-    if not Path(file).is_file():
-        raise CaffeError(f"Could not open file {os.fspath(file)}")
-    return file
-
-
 def _definition(file: PathLike, kind: str) -> pb.SolverParameter:
     """Read a solver definition, set its type, and set a default snapshot_prefix as Caffe's reader does."""
-    param = upgrade_solver(read_solver(_existing(file)))
+    param = upgrade_solver(read_solver(existing(file)))
     param.type = kind
     prefix = Path(param.snapshot_prefix)
     if not param.HasField("snapshot_prefix"):

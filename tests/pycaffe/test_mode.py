@@ -1,4 +1,4 @@
-"""What holds for the whole process."""
+"""Settings of the whole process: log, GPU, seed, solver count, timer."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import torch
 
 import caffe_compat.pycaffe as caffe
 from caffe_compat.schema import caffe_pb2 as pb
+from tests.refusals import refused
 
 
 def test_the_log_goes_to_stderr_in_caffes_form_and_can_be_silenced(capsys, monkeypatch):
@@ -26,13 +27,18 @@ def test_the_log_goes_to_stderr_in_caffes_form_and_can_be_silenced(capsys, monke
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_does_not_exist_is_refused():
-    with pytest.raises(RuntimeError, match="found 0 GPUs.*set_mode_cpu"):
+    with refused("out-of-range", field="device", value=0, hint="torch found 0 GPUs; call set_mode_cpu()"):
         caffe.set_mode_gpu()
+
+
+def test_a_gpu_with_a_negative_number_is_refused():
+    with refused("out-of-range", field="device", value=-1):
+        caffe.set_device(-1)
 
 
 def test_nccl_is_refused_with_an_alternative():
     assert not caffe.has_nccl()
-    with pytest.raises(RuntimeError, match="torchrun"):
+    with refused("unsupported", hint="torchrun"):
         caffe.NCCL(None, "")
 
 
@@ -41,15 +47,15 @@ def test_fillers_follow_the_random_seed(tmp_path):
         'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } }'
         'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }'
     )
-    drawn = []
+    weights = []
     for seed in (1, 1, 2):
         caffe.set_random_seed(seed)
-        drawn.append(caffe.Net(str(tmp_path / "n.prototxt"), caffe.TEST).params["ip"][0].data.copy())
-    np.testing.assert_array_equal(drawn[0], drawn[1])
-    assert (drawn[0] != drawn[2]).any()
+        weights.append(caffe.Net(str(tmp_path / "n.prototxt"), caffe.TEST).params["ip"][0].data.copy())
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert (weights[0] != weights[2]).any()
 
 
-def test_messages_are_found_where_scripts_look():
+def test_scripts_can_import_the_messages():
     from caffe_compat.pycaffe.proto import caffe_pb2
 
     assert caffe_pb2 is pb
