@@ -174,7 +174,7 @@ def load_net(
     prototxt : path of a definition of any age, training or deploy form, or the message itself.
     weights : path of a .caffemodel or .caffemodel.h5, or arrays by layer; copied by layer name as Caffe does. Blobs
         that it does not have are drawn from their fillers.
-    phase, stages, level : the state to build in.
+    phase, stages, level : the state to build in; the net's own ``state`` can add stages.
     input_shapes : blob -> shape, or a deploy definition whose inputs have shapes. By default a data layer's shape is
         that of its data.
     losses : keep losses, Accuracy and Silence (and the label inputs). By default only in TRAIN: a TEST net is for

@@ -9,9 +9,9 @@ import torch
 
 from caffe_compat.build.net import build_net, fill_net
 from caffe_compat.build.weights import copy_weights
-from caffe_compat.cli.flags import chosen_gpus, count
+from caffe_compat.cli.flags import count, no_device
 from caffe_compat.definition.prepare import prepare
-from caffe_compat.errors import DataError, SolverError
+from caffe_compat.errors import DataError
 from caffe_compat.solver import Log
 from caffe_compat.tools.features import FORMATS, extract_features
 from caffe_compat.tools.feeds import feed
@@ -28,7 +28,7 @@ def define(part: ArgumentParser) -> None:
     part.add_argument("db_type", choices=FORMATS, help="kind of database; hdf5 is an addition to Caffe's tool")
     part.add_argument("mode", nargs="?", choices=("CPU", "GPU"), default="CPU", help="where to run (default CPU)")
     part.add_argument(
-        "device_id", nargs="?", default="0", metavar="DEVICE_ID", help="with GPU: device number (default 0)"
+        "device_id", nargs="?", type=int, default=0, metavar="DEVICE_ID", help="with GPU: device number (default 0)"
     )
 
 
@@ -43,11 +43,10 @@ def run(args: Namespace) -> int:
         )
     device = torch.device("cpu")
     if args.mode == "GPU":
-        gpus = chosen_gpus(args.device_id)
-        if not gpus:
-            raise SolverError("no CUDA device found", code="name-unknown", field="mode", value="GPU", hint="use CPU")
-        device = torch.device("cuda", gpus[0])
-        log.line("extract_features.cpp:56", f"Using Device_id={gpus[0]}")
+        if not 0 <= args.device_id < torch.cuda.device_count():
+            raise no_device(torch.cuda.device_count(), "DEVICE_ID", args.device_id, hint="use CPU")
+        device = torch.device("cuda", args.device_id)
+        log.line("extract_features.cpp:56", f"Using Device_id={args.device_id}")
     log.line("extract_features.cpp:50", f"Using {args.mode}")
     with feed(prepare(args.model, fork=args.fork), made_up=False) as data:
         net = build_net(data.graph, empty=True)

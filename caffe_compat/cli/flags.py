@@ -31,7 +31,7 @@ def add_device(part: argparse.ArgumentParser) -> None:
 def add_state(part: argparse.ArgumentParser) -> None:
     """Add ``--level`` and ``--stage``."""
     part.add_argument("--level", type=int, default=0, help="level of the net state (default 0)")
-    part.add_argument("--stage", default="", metavar="A,B", help="stages of the net state")
+    part.add_argument("--stage", default="", metavar="A,B", help="stages, beside those in the net's own state")
 
 
 def add_signals(part: argparse.ArgumentParser) -> None:
@@ -135,15 +135,14 @@ def chosen_gpus(text: str) -> list[int]:
         raise SolverError("not a list of device numbers", code="invalid", field="--gpu", value=text, hint=hint)
     gpus = [int(name) for name in names]
     if max(gpus) >= count:
-        raise _no_device(count, "--gpu", text)
+        raise no_device(count, "--gpu", text)
     return gpus
 
 
-def _no_device(count: int, field: str, name: str) -> SolverError:
-    devices = f"found {count} CUDA device{'' if count == 1 else 's'}"
-    return SolverError(
-        f"device does not exist: {devices}", code="name-unknown", field=field, value=name, hint="use --device=cpu"
-    )
+def no_device(count: int, field: str, device: object, hint: str = "use --device=cpu") -> SolverError:
+    """Return the error about a CUDA device that does not exist, where there are `count`."""
+    problem = f"device does not exist: found {count} CUDA device{'' if count == 1 else 's'}"
+    return SolverError(problem, code="name-unknown", field=field, value=device, hint=hint)
 
 
 def chosen_device(args: argparse.Namespace, *, several: bool = False) -> torch.device | None:
@@ -159,7 +158,7 @@ def chosen_device(args: argparse.Namespace, *, several: bool = False) -> torch.d
         return None
     gpus = chosen_gpus(args.gpu)
     if not gpus:
-        raise _no_device(0, "--gpu", args.gpu)
+        raise no_device(0, "--gpu", args.gpu)
     if len(gpus) > 1 and not several:
         hint = "use `torchrun --nproc-per-node=N -m caffe_compat train --device=cuda ...`"
         problem = "a process drives one device"
@@ -177,7 +176,7 @@ def _named(name: str) -> torch.device:
         hint = "use cpu, cuda or cuda:1"
         raise SolverError("device is not supported", code="unsupported", field="--device", value=name, hint=hint)
     if device.type == "cuda" and torch.cuda.device_count() <= (device.index or 0):
-        raise _no_device(torch.cuda.device_count(), "--device", name)
+        raise no_device(torch.cuda.device_count(), "--device", name)
     return device
 
 

@@ -60,7 +60,8 @@ def prepare(
     Parameters
     ----------
     net : path of a definition, or the message itself, which is not changed.
-    state : phase, level and stages (:func:`caffe_compat.definition.filtering.net_state`); TEST by default.
+    state : phase, level and stages (:func:`caffe_compat.definition.filtering.net_state`); TEST by default. Stages in
+        the net's own ``state`` are added, its phase and level are not used (source: Caffe's net.cpp, Net::Net).
     fork : the fork of Caffe the net was written for (or several), where its layers do not tell.
     base_dir : folder where data is looked for; by default that of the file, or the working directory.
 
@@ -72,7 +73,9 @@ def prepare(
     message = net if isinstance(net, pb.NetParameter) else read_net(net)
     if base_dir is None:
         base_dir = Path() if isinstance(net, pb.NetParameter) else Path(net).parent
-    state = state or net_state()
+    merged = pb.NetState()
+    merged.CopyFrom(state or net_state())
+    merged.stage[:] = dict.fromkeys([*message.state.stage, *merged.stage])
     forks = fork_names(fork)
     upgraded = upgrade_net(name_numbered_fields(message, forks))
-    return PreparedNet(filter_net(upgraded, state), forks, Path(base_dir), tuple(rule_lines(upgraded, state)))
+    return PreparedNet(filter_net(upgraded, merged), forks, Path(base_dir), tuple(rule_lines(upgraded, merged)))

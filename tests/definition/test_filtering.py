@@ -3,6 +3,7 @@
 import pytest
 
 from caffe_compat.definition.filtering import filter_net, net_state
+from caffe_compat.definition.prepare import prepare
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.refusals import refused
@@ -47,3 +48,13 @@ def test_both_kinds_of_rules_are_refused_with_the_line() -> None:
 def test_the_state_is_written_into_the_net() -> None:
     state = filter_net(pb.NetParameter(), net_state("TRAIN", stages=["s"], level=3)).state
     assert (state.phase, list(state.stage), state.level) == (pb.TRAIN, ["s"], 3)
+
+
+def test_the_nets_own_stages_are_added_and_its_level_is_not_used() -> None:
+    text = """state { stage: "a" level: 3 phase: TRAIN }
+        layer { name: "x" type: "ReLU" include { stage: "a" stage: "b" phase: TEST } }
+        layer { name: "y" type: "ReLU" include { min_level: 3 } }"""
+    message = parse_text(text, pb.NetParameter)
+    assert not prepare(message).message.layer
+    net = prepare(message, net_state(stages=["b", "a"]))
+    assert ([layer.name for layer in net.message.layer], list(net.state.stage)) == (["x"], ["a", "b"])

@@ -200,7 +200,9 @@ def test_a_failed_extraction_is_one_error_and_leaves_no_file(folder, tool, net):
     assert "db: " in tool(*argv, "conv,ip", "f,db", "1", "lmdb", code=1)
     assert "usage" in tool(*argv, "conv", "f", "0", "lmdb", code=2)
     if not torch.cuda.is_available():
-        assert "CUDA device" in tool(*argv, "conv", "f", "1", "lmdb", "GPU", code=1)
+        refusal = tool(*argv, "conv", "f", "1", "lmdb", "GPU", code=1)
+        assert "DEVICE_ID = 0" in refusal
+        assert "(use CPU)" in refusal
     (folder / "net.prototxt").write_text(NET.replace('"db"', '"gone"'))
     assert "database" in tool(*argv, "conv", "f", "1", "lmdb", code=1)
     assert sorted(folder.iterdir()) == before

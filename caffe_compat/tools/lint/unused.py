@@ -35,7 +35,7 @@ def unused_tops(subject: Subject) -> Iterator[Finding]:
 
 def never_built(subject: Subject) -> Iterator[Finding]:
     """Yield layers that neither phase includes."""
-    both = [net_state(phase) for phase in ("TRAIN", "TEST")]
+    both = [net_state(phase, stages=subject.net.state.stage) for phase in ("TRAIN", "TEST")]
     for layer in subject.net.layer:
         if any(included(layer, state) for state in both):
             continue
