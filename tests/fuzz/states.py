@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from caffe_compat.errors import CaffeCompatError
-from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.json_files import contents_of
 from lq_emotion.crops.recording import JOURNALS, earlier_outcome, journal_of
 from lq_emotion.report import open_questions, provenance, results, traces
 from lq_emotion.report.build import write_report
@@ -15,8 +15,11 @@ from lq_emotion.report.rate_distortion import rate_distortion
 from lq_emotion.studies.robust_lq.rate_distortion import Encoding, rate
 from lq_emotion.studies.robust_lq.store import Absent, Store
 from lq_emotion.training.plateau import History
-from lq_emotion.verify.result_file import PASSED, compare, write_signed
+from lq_emotion.verify.comparison import compare
+from lq_emotion.verify.result_file import read_signed
+from lq_emotion.verify.results import PASSED, VerifiedFile
 from lq_emotion.workflow.stages import Ledger, Stage
+from tests.signing import signed
 
 ODD = (None, True, -1, 0, 2**70, 1e400, "", "é", "\ud800", "3", [], {}, [[]], [None], {"a": 1}, [5, "x"])
 PARTS = (
@@ -32,9 +35,11 @@ MORE_PARTS = (provenance.trainings, open_questions.disagreements, open_questions
 _MEASURED = {"rmse": 0.2, "cc": 0.5, "ccc": 0.4, "frames": 12}
 _POINT = {"codec": "x264", "scale": 3, "qp": 24, "model": "HR", "frames": 12, "bits": 9, "psnr": 31.5}
 _FILE = {
-    "file": "HQ.caffemodel", "verdict": PASSED, "sha256": "ab", "network": "CNN+D", "training": None, "scores": [],
-    "blobs": [{"layer": "conv1", "index": 0, "sha256": "cd"}], "problems": [], "remarks": [],
-    "probe": {"inputs": "ef", "values": [1.0, -2.0]}, "engines": {"opencv": [{"relative": 1e-7}], "caffe": None},
+    "file": "HQ.caffemodel", "verdict": PASSED, "bytes": 9, "sha256": "ab", "network": "CNN+D", "training": None, "scores": [],
+    "blobs": [{"layer": "conv1", "index": 0, "shape": [2], "sha256": "cd", "largest": 2.0, "rms": 1.5}],
+    "probe": {"blob": "fc5", "inputs": "ef", "values": [1.0, -2.0]}, "problems": [], "remarks": [],
+    "engines": {"opencv": [{"blob": "fc5", "absolute": 2e-7, "relative": 1e-7, "largest": 2.0, "at": [0], "agrees": True}],
+                "caffe": None},
 }  # fmt: skip
 GOOD = {
     "table/table.json": {
@@ -72,7 +77,9 @@ GOOD = {
     "synthetic.json": {"synthetic": True, "train": 2, "dev": 1, "frames": 15, "width": 32, "height": 24, "seed": 5},
     "verify.json": {
         "program": "lq-emotion verify", "format": 1, "date": "2026-01-01", "limit": 1e-5, "verdict": PASSED,
-        "engines": {"opencv": "4.9", "caffe": None}, "files": [_FILE], "problems": [],
+        "versions": {"torch": "2.9.9", "av": None}, "device": "cpu", "recordings": None,
+        "inputs": {"pictures": ["noise"], "shape": [1, 1, 96, 96], "sha256": "ef"},
+        "engines": {"opencv": "4.9", "caffe": None, "caffe_absent": "not there"}, "files": [_FILE], "problems": [],
     },
     str(JOURNALS / "dev_1.json"): {
         "done": {"recording": {"fingerprint": "ab", "files": {"data/bbox/dev_1.mat": ["dev_1.mat", 1, 2]}},
@@ -114,7 +121,7 @@ def write(name: str, content: dict, root: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if name == "verify.json":
         try:
-            write_signed(content, path)
+            path.write_text(json.dumps(signed(content)))
         except ValueError:  # what cannot be hashed
             path.write_text(json.dumps(content))
     else:
@@ -148,7 +155,7 @@ def _errors(name: str, root: Path):
             rate(root, [Encoding("dev_1", 3, "x264", 24)])
         elif name == "verify.json":
             with contents_of(path):
-                compare([copy.deepcopy(_FILE)], (read_json(path) or {})["files"], limit=1e-4)
+                compare([VerifiedFile.from_json(_FILE)], read_signed(path).files, limit=1e-4)
     except CaffeCompatError as error:
         yield error
     for part in (*PARTS, *MORE_PARTS):

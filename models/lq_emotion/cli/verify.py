@@ -52,7 +52,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _verify(args: argparse.Namespace) -> int:
     from lq_emotion.verify.checks import Verify
-    from lq_emotion.verify.result_file import PASSED
+    from lq_emotion.verify.results import PASSED
     from lq_emotion.verify.scoring import read_cell
     from lq_emotion.verify.summary import lines
 
@@ -71,15 +71,15 @@ def _verify(args: argparse.Namespace) -> int:
     )
     result = run.run()
     if args.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result.to_json(), indent=2))
     else:
         print("\n".join(lines(result)))
-    if result["verdict"] == PASSED:
+    if result.verdict == PASSED:
         print(f"  {args.out}", file=sys.stderr if args.json else sys.stdout)
         return 0
     sys.stdout.flush()
-    if result["against"] and run.kept:
-        message = "stays as it was: what failed does not replace what passed (--fresh does, and compares nothing)"
+    if result.against and run.keeps_earlier:
+        message = "is unchanged: a failed result does not replace one that passed (--fresh replaces without comparing)"
         print(f"lq-emotion: {args.out} {message}", file=sys.stderr)
     print(f"lq-emotion: error: {args.weights}: the weights did not pass", file=sys.stderr)
     return 1

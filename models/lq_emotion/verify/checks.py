@@ -1,30 +1,11 @@
-"""All checks of a folder of weights, and the result that is signed off.
-
-verify.json::
-
-    {"program": "lq-emotion verify", "format": 1, "date": "2026-01-31T12:00:00+00:00", "versions": {"torch": ..},
-     "device": "cpu", "limit": 1e-05, "inputs": {"pictures": [..], "shape": [4, 1, 96, 96], "sha256": ".."},
-     "engines": {"opencv": "4.14.0", "caffe": null, "caffe_absent": "ModuleNotFoundError: .."},
-     "recordings": null or {"synthetic": true, "crops": ["HQ", "LR3"], "delay": 0.0},
-     "against": null or {"file": .., "sha256": ..},
-     "files": [{"file": "class/HQ.caffemodel", "bytes": .., "sha256": "..", "kind": "caffemodel",
-                "network": "CNN+D", "authors": true, "training": "HR or LR",
-                "blobs": [{"layer": "conv1", "index": 0, "shape": [..], "sha256": "..", "largest": .., "rms": ..}, ..],
-                "probe": {"blob": "fc5", "inputs": "..", "values": [..]},
-                "engines": {"opencv": [{"blob": "conv1", "absolute": .., "relative": .., "largest": .., "at": [..],
-                            "agrees": true}, ..], "caffe": null or [..]},
-                "scores": [], "problems": [], "remarks": [], "verdict": "passed"}, ..],
-     "problems": [], "verdict": "passed", "sha256": ".."}
-
-A blob's hash is of its values as little-endian float32, so that it is the same whatever the format of the file.
-"""
+"""All checks of a folder of weights."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -36,17 +17,27 @@ import torch
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, ProblemsError, did_you_mean
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256
-from lq_emotion.common.json_files import contents_of
+from lq_emotion.common.json_files import contents_of, write_json
 from lq_emotion.common.versions import versions
 from lq_emotion.datasets.avec.partitions import Partitions, recordings_in
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.verify import engines, result_file
+from lq_emotion.verify.comparison import compare
 from lq_emotion.verify.genuine_caffe import Caffe, find_caffe
 from lq_emotion.verify.inputs import Batch, described, fixed_inputs
 from lq_emotion.verify.networks import Network, recognise, redefined, training
-from lq_emotion.verify.result_file import FAILED, PASSED, Result
+from lq_emotion.verify.results import (
+    FAILED,
+    BlobDifference,
+    EarlierFile,
+    OtherEngines,
+    Probe,
+    ScoredRecordings,
+    Verification,
+    VerifiedFile,
+)
 from lq_emotion.verify.scoring import ClaimedCell, Scoring, find_crops
-from lq_emotion.verify.weights import Held, damages, find_files, read_held, told
+from lq_emotion.verify.weights import Held, blob_digests, damages, find_files, read_held
 from matlab_ports._recordings.labels import read_label_name
 from matlab_ports.run_eval import mat_path
 
@@ -58,7 +49,7 @@ _ELSEWHERE = 10 * engines.LIMIT
 
 @dataclass(frozen=True)
 class _Tools:
-    """What every file is looked at with."""
+    """What every file is checked with."""
 
     inputs: Batch
     device: torch.device
@@ -77,13 +68,12 @@ class Verify:
     recordings : ROOT of prepared recordings to score on.
     partitions : of the recordings, see `scores.evaluate`.
     delay : see `verify.scoring.Scoring`.
-    cells : file -> cell of Table 1, where a file's name does not tell it.
-    against : an earlier result that passed, of the same files; by default what `out` holds, as far as files of the same
-        names are concerned.
-    fresh : replace what `out` holds without comparing.
-    caffe : a Python that has a genuine Caffe; by default this one is asked.
+    cells : file -> cell of Table 1, where a file's name does not say it.
+    against : an earlier result that passed, of the same files; by default `out`, for files of the same names.
+    fresh : replace `out` without comparing.
+    caffe : a Python that has a genuine Caffe; by default this one, if it has.
     device : of our engine, see `devices.choose_device`.
-    say : takes lines of progress.
+    say : receives lines of progress.
     """
 
     weights: Path
@@ -98,7 +88,7 @@ class Verify:
     device: str = "auto"
     say: Say = print
 
-    def run(self) -> Result:
+    def run(self) -> Verification:
         """Verify, write the result, and return it.
 
         Raises
@@ -117,24 +107,18 @@ class Verify:
             caffe=find_caffe(self.caffe),
             scoring=self._scoring(),
         )
-        setting = self._setting(tools)
-        results = []
+        result = self._without_files(tools)
+        verified = []
         for name, opener in files:
             self.say(f"{name}: begins")
-            with ExitStack() as stack:  # what an archive holds lies in a file for as long
-                results.append(self._file(name, partial(stack.enter_context, opener()), tools))
-        _remark_copies(results)
-        problems = self._compare(results, before)
-        for one in results:
-            one["verdict"] = FAILED if one["problems"] else PASSED
-        failed = bool(problems) or any(one["problems"] for one in results)
-        against = before and {"file": (self.against or self.out).name, "sha256": before["sha256"]}
-        content: Result = {**setting, "against": against, "files": results, "problems": problems}
-        content["verdict"] = FAILED if failed else PASSED
-        content["sha256"] = result_file.digest(content)
-        if not (failed and before and self.kept):
-            result_file.write_signed(content, self.out)
-        return content
+            with ExitStack() as stack:  # a file of an archive exists only here
+                verified.append(self._file(name, partial(stack.enter_context, opener()), tools))
+        compared, problems = self._compare(_remark_copies(verified), before)
+        against = EarlierFile((self.against or self.out).name, before.sha256) if before else None
+        result = replace(result, against=against, files=tuple(compared), problems=tuple(problems))
+        if not (result.verdict == FAILED and before and self.keeps_earlier):
+            write_json(result.to_json(), self.out)
+        return result
 
     def _scoring(self) -> Scoring | None:
         if not self.recordings:
@@ -147,27 +131,20 @@ class Verify:
                     raise DataError(problem, code="mismatch", file=folder, field="labels", value=label)
         return Scoring(crops, self.cells, self.partitions, self.delay, self.device)
 
-    def _setting(self, tools: _Tools) -> Result:
-        caffe, scoring = tools.caffe, tools.scoring
-        recordings = None
+    def _without_files(self, tools: _Tools) -> Verification:
+        caffe, scoring, recordings = tools.caffe, tools.scoring, None
         if scoring and self.recordings:
-            crops = [folder.name for folder in scoring.crops.values()]
-            recordings = {"synthetic": Store(self.recordings).synthetic, "crops": crops, "delay": self.delay}
-        return {
-            "program": result_file.PROGRAM,
-            "format": result_file.FORMAT,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "device": str(tools.device),
-            "limit": engines.LIMIT,
-            "inputs": described(tools.inputs),
-            "engines": {
-                "opencv": engines.opencv().__version__,
-                "caffe": caffe.version,
-                "caffe_absent": caffe.reason or None,
-            },
-            "recordings": recordings,
-        }
+            crops = tuple(folder.name for folder in scoring.crops.values())
+            recordings = ScoredRecordings(Store(self.recordings).synthetic, crops, self.delay)
+        return Verification(
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=versions(),
+            device=str(tools.device),
+            limit=engines.LIMIT,
+            inputs=described(tools.inputs),
+            engines=OtherEngines(engines.opencv().__version__, caffe.version, caffe.reason or None),
+            recordings=recordings,
+        )
 
     def _check_cells(self, names: list[str]) -> None:
         for name in self.cells:
@@ -185,72 +162,53 @@ class Verify:
             folder = self.out.absolute().parent
             raise FileError("cannot be written to", code="file-unwritable", file=folder, field="--out")
 
-    def _before(self) -> Result | None:
+    def _before(self) -> Verification | None:
         if self.against:
             return result_file.earlier(self.against)
         return None if self.fresh else result_file.replaced(self.out)
 
-    def _compare(self, results: list[Result], before: Result | None) -> list[str]:
+    def _compare(self, files: list[VerifiedFile], before: Verification | None) -> tuple[list[VerifiedFile], list[str]]:
         if before is None:
-            return []
+            return files, []
+        names = {file.file for file in files}
+        then = [file for file in before.files if self.against or file.file in names]
         with contents_of(self.against or self.out):
-            then = before["files"]
-            if not self.against:
-                names = {one["file"] for one in results}
-                then = [one for one in then if one["file"] in names]
-            return result_file.compare(results, then, limit=_ELSEWHERE)
+            return compare(files, then, limit=_ELSEWHERE)
 
     @property
-    def kept(self) -> bool:
+    def keeps_earlier(self) -> bool:
         """Whether a result that failed leaves `out` alone: it holds what was compared with, and passed."""
         return not self.against or (self.out.exists() and self.out.samefile(self.against))
 
-    def _file(self, name: str, opened: Callable[[], Path], tools: _Tools) -> Result:
-        result: Result = {
-            "file": name,
-            "bytes": None,
-            "sha256": None,
-            "kind": None,
-            "network": None,
-            "authors": None,
-            "training": None,
-            "blobs": [],
-            "probe": None,
-            "engines": {"opencv": None, "caffe": None},
-            "scores": [],
-            "problems": [],
-            "remarks": [],
-        }
+    def _file(self, name: str, opened: Callable[[], Path], tools: _Tools) -> VerifiedFile:
+        result = VerifiedFile(name, bytes=None, sha256=None)
         try:
             path = opened()
-            result |= {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            result = replace(result, bytes=path.stat().st_size, sha256=file_sha256(path))
             held = read_held(name, path)
-            result |= {"kind": held.kind, "blobs": told(held)}
-            damage = list(map(str, damages(held)))
-            result["problems"] += damage
+            damage = tuple(map(str, damages(held)))
+            result = replace(result, kind=held.kind, blobs=blob_digests(held), problems=damage)
             network = recognise(held)
         except CaffeCompatError as error:
-            result["problems"] += _lines(error, name)
-            return result
-        result |= {"network": network.name, "authors": network.authors}
-        result["training"] = training(held) if network.predicts else None
-        result["problems"] += map(str, redefined(held, network))
+            return result.adding(problems=_lines(error, name))
+        method = training(held) if network.predicts else None
+        result = replace(result, network=network.name, authors=network.authors, training=method)
+        result = result.adding(problems=map(str, redefined(held, network)))
         if damage:
-            return result  # of what they make of damage nothing can be learnt
-        _run_engines(result, held, network, tools)
-        scoring = tools.scoring
-        if scoring and network.predicts and not result["problems"]:
-            result["scores"] = scoring.score(held, network, self.say)
-            if not result["scores"]:
-                result["remarks"].append("there are no recordings of the cell that its name tells: not scored")
+            return result  # outputs of damaged weights say nothing
+        result = _run_engines(result, held, network, tools)
+        if tools.scoring and network.predicts and not result.problems:
+            result = replace(result, scores=tools.scoring.score(held, network, self.say))
+            if not result.scores:
+                result = result.adding(remarks=["not scored: no recordings of the cell in its name"])
         return result
 
 
-def _run_engines(result: Result, held: Held, network: Network, tools: _Tools) -> None:
-    """Put the differences of all engines from ours into a file's result."""
+def _run_engines(result: VerifiedFile, held: Held, network: Network, tools: _Tools) -> VerifiedFile:
+    """Return a file's result with the differences of all engines from ours."""
     inputs = tools.inputs
     ours, terms = engines.run_ours(held, network, inputs, tools.device)
-    result["probe"] = _probe(network.output, ours[network.output], described(inputs)["sha256"])
+    result = replace(result, probe=_probe(network.output, ours[network.output], described(inputs).sha256))
     others: dict[str, Callable[[], engines.Blobs]] = {"opencv": lambda: engines.run_opencv(held, network, inputs)}
     if tools.caffe.version is not None:
         others["caffe"] = lambda: tools.caffe.run(held, network, inputs)
@@ -258,36 +216,32 @@ def _run_engines(result: Result, held: Held, network: Network, tools: _Tools) ->
         try:
             differences = engines.compare(ours, run(), terms)
         except CaffeCompatError as error:
-            result["problems"] += _lines(error, held.name)
+            result = result.adding(problems=_lines(error, held.name))
             continue
-        result["engines"][name] = [one.json() for one in differences]
-        lacking = set(engines.last_layers(network)) - {one.blob for one in differences}
-        result["problems"] += [f"{name} has no blob {blob!r}" for blob in sorted(lacking)]
-        result["problems"] += [_disagreement(name, one) for one in differences if not one.agrees]
-        cancelled = [one.blob for one in differences if one.agrees and (one.relative or 0) > engines.LIMIT]
+        result = replace(result, engines={**result.engines, name: tuple(differences)})
+        missing = set(engines.last_layers(network)) - {blob.blob for blob in differences}
+        result = result.adding(problems=[f"{name} has no blob {blob!r}" for blob in sorted(missing)])
+        result = result.adding(problems=[_disagreement(name, blob) for blob in differences if not blob.agrees])
+        cancelled = [blob.blob for blob in differences if blob.agrees and (blob.relative or 0) > engines.LIMIT]
         if cancelled:
-            result["remarks"].append(
-                f"{name}: the sums in {', '.join(cancelled)} nearly cancel; compared with the sums of magnitudes"
-            )
+            remark = f"{name}: the sums in {', '.join(cancelled)} nearly cancel; compared with the sums of magnitudes"
+            result = result.adding(remarks=[remark])
+    return result
 
 
-def _disagreement(engine: str, one: engines.Difference) -> str:
-    place = f"blob {one.blob!r} at {one.at}"
-    if one.relative is None:
-        return f"{engine} and ours disagree: {place}: a value is no number, or the shapes differ"
-    return (
-        f"{engine} and ours disagree: {place}: {one.absolute:.3g} apart, {one.relative:.3g} of the largest; "
-        f"{engines.LIMIT:g} is allowed"
-    )
+def _disagreement(engine: str, blob: BlobDifference) -> str:
+    place = f"{engine} and ours disagree: blob {blob.blob!r} at {blob.at}"
+    if blob.relative is None:
+        return f"{place}: a value is not finite, or the shapes differ"
+    return f"{place}: {blob.absolute:.3g} apart, {blob.relative:.3g} of the largest; {engines.LIMIT:g} is allowed"
 
 
-def _probe(blob: str, values: Any, inputs: str) -> dict[str, Any] | None:
-    """Return evenly spaced values of the output, for others to compare theirs with."""
+def _probe(blob: str, values: Any, inputs: str) -> Probe | None:
     flat = values.ravel()
     if not np.isfinite(flat).all():
         return None
-    taken = flat[np.linspace(0, flat.size - 1, min(_PROBED, flat.size)).round().astype(int)]
-    return {"blob": blob, "inputs": inputs, "values": [float(value) for value in taken]}
+    indices = np.linspace(0, flat.size - 1, min(_PROBED, flat.size)).round().astype(int)
+    return Probe(blob, inputs, tuple(map(float, flat[indices])))
 
 
 def _lines(error: CaffeCompatError, name: str) -> list[str]:
@@ -298,9 +252,10 @@ def _lines(error: CaffeCompatError, name: str) -> list[str]:
     return list(map(str, problems))
 
 
-def _remark_copies(results: list[Result]) -> None:
+def _remark_copies(files: list[VerifiedFile]) -> list[VerifiedFile]:
     first: dict[str, str] = {}
-    for one in results:
-        other = first.setdefault(one["sha256"] or one["file"], one["file"])
-        if other != one["file"]:
-            one["remarks"].append(f"has the same bytes as {other}")
+    originals = [first.setdefault(file.sha256 or file.file, file.file) for file in files]
+    return [
+        file if file.file == original else file.adding(remarks=[f"has the same bytes as {original}"])
+        for file, original in zip(files, originals, strict=True)
+    ]

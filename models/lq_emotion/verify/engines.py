@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +21,7 @@ from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.verify.inputs import Batch
 from lq_emotion.verify.networks import Network
+from lq_emotion.verify.results import BlobDifference
 from lq_emotion.verify.weights import Held
 
 Blobs = dict[str, npt.NDArray[np.float32]]
@@ -32,37 +32,11 @@ ROUNDING = 1e-6
 """Where the terms of a sum nearly cancel, the same is asked of the sum of their magnitudes, ten times as strictly."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How far a blob of another engine is from ours.
-
-    Attributes
-    ----------
-    blob : its name.
-    absolute : the largest difference of two values; None where one is no number.
-    relative : the same over the largest magnitude of ours.
-    largest : that magnitude.
-    at : where the difference is: picture, channel, row, column.
-    agrees : see `LIMIT` and `ROUNDING`.
-    """
-
-    blob: str
-    absolute: float | None
-    relative: float | None
-    largest: float
-    at: tuple[int, ...]
-    agrees: bool
-
-    def json(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return {**asdict(self), "at": list(self.at)}
-
-
 def run_ours(held: Held, network: Network, inputs: Batch, device: torch.device) -> tuple[Blobs, Terms]:
     """Return every blob after a pass, and what computes the sums of magnitudes that blobs are rounded against."""
     net = load_net(network.definition, held.layers)
-    left = net.meta["report"].left_at_filler
-    assert not left, f"recognised, yet nothing for {left}"
+    unfilled = net.meta["report"].left_at_filler
+    assert not unfilled, f"recognised, yet nothing for {unfilled}"
     net = net.to(device)
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         blobs = net.every_blob({net.inputs[0]: torch.from_numpy(inputs).to(device)})
@@ -99,10 +73,10 @@ def deploy_text(network: Network, count: int) -> str:
 
 
 def last_layers(network: Network) -> dict[str, str]:
-    """Return, for every blob, the layer that leaves it as it stays: conv1 is what relu1 makes of it in place."""
+    """Return, for every blob, the last layer that writes it: relu1 for conv1, in place."""
     layers = ((layer, facts(layer.type)) for layer in network.definition.layer)
-    counted = [layer for layer, known in layers if not known.identity_in_test and not known.is_data]
-    return {layer.top[0]: layer.name for layer in counted}
+    computing = [layer for layer, kind in layers if not kind.identity_in_test and not kind.is_data]
+    return {layer.top[0]: layer.name for layer in computing}
 
 
 def caffemodel(held: Held, folder: Path) -> Path:
@@ -149,7 +123,7 @@ def run_opencv(held: Held, network: Network, inputs: Batch) -> Blobs:
         OpenCV refuses the file.
     """
     cv2 = opencv()
-    wanted = last_layers(network)
+    layers = last_layers(network)
     text = deploy_text(network, len(inputs)).encode()
     try:
         with TemporaryDirectory() as folder:
@@ -161,29 +135,29 @@ def run_opencv(held: Held, network: Network, inputs: Batch) -> Blobs:
         if hasattr(net, "enableWinograd"):
             net.enableWinograd(useWinograd=False)  # adds up in another way, with larger errors
         net.setInput(inputs, "data")
-        found = net.forward(list(wanted.values()))
+        outputs = net.forward(list(layers.values()))
     except cv2.error as error:
         problem = f"OpenCV cannot run it: {' '.join(str(error).split())}"
         raise WeightsError(problem, code="unsupported", file=held.name) from None
-    return {blob: np.asarray(value) for blob, value in zip(wanted, found, strict=True)}
+    return {blob: np.asarray(value) for blob, value in zip(layers, outputs, strict=True)}
 
 
-def compare(ours: Blobs, theirs: Mapping[str, npt.NDArray[Any]], terms: Terms) -> list[Difference]:
+def compare(ours: Blobs, theirs: Mapping[str, npt.NDArray[Any]], terms: Terms) -> list[BlobDifference]:
     """Return the difference of every blob that both have, in the net's order."""
     return [_difference(blob, ours[blob], theirs[blob], terms) for blob in ours if blob in theirs]
 
 
-def _difference(blob: str, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], terms: Terms) -> Difference:
+def _difference(blob: str, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], terms: Terms) -> BlobDifference:
     a, b = ours.astype(np.float64), np.asarray(theirs, np.float64)
     largest = float(np.abs(a).max(initial=0.0))
     if a.size != b.size:
-        return Difference(blob, None, None, largest, (), agrees=False)
+        return BlobDifference(blob, None, None, largest, (), agrees=False)
     with np.errstate(invalid="ignore"):
         apart = np.abs(a - b.reshape(a.shape))
     at = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), a.shape))  # a NaN counts as the largest
     absolute = float(apart[at])
     if not np.isfinite(absolute):
-        return Difference(blob, None, None, largest if np.isfinite(largest) else 0.0, at, agrees=False)
+        return BlobDifference(blob, None, None, largest if np.isfinite(largest) else 0.0, at, agrees=False)
     relative = absolute / largest if largest else float(absolute > 0)
     agrees = relative <= LIMIT or absolute <= ROUNDING * terms().get(blob, 0.0)
-    return Difference(blob, absolute, relative, largest, at, agrees=agrees)
+    return BlobDifference(blob, absolute, relative, largest, at, agrees=agrees)

@@ -1,4 +1,4 @@
-"""What every network is shown: the same pictures on every machine, with every version of NumPy."""
+"""What every network is run on: the same images on every machine, with every version of NumPy."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lq_emotion.nets.blocks import SIZE
+from lq_emotion.verify.results import InputImages
 
 Batch = npt.NDArray[np.float32]
 NAMES = ("noise", "ramp", "checks", "face")
 
 
 def fixed_inputs() -> Batch:
-    """Return four pictures (4, 1, 96, 96), float32 from 0 to 1, of multiples of 2**-16.
+    """Return four images (4, 1, 96, 96), float32 from 0 to 1, of multiples of 2**-16.
 
     Noise; a ramp over both axes; a checkerboard of 8 x 8 that darkens downwards; two dark discs and a bar on a lighter
-    one, with a little noise. All is made from whole numbers and the raw words of PCG64, which never change.
+    one, with a little noise. Whole numbers and the raw words of PCG64 are the same everywhere.
     """
     rows, columns = np.mgrid[:SIZE, :SIZE]
     words = np.random.PCG64(1709_03126).random_raw(2 * SIZE * SIZE)
@@ -37,7 +38,6 @@ def _disc(rows: Any, columns: Any, radius: int) -> Any:
     return rows * rows + columns * columns <= radius * radius
 
 
-def described(batch: Batch) -> dict[str, Any]:
-    """Return names, shape and SHA-256 of the inputs, as little-endian float32."""
-    digest = hashlib.sha256(np.ascontiguousarray(batch, "<f4").tobytes()).hexdigest()
-    return {"pictures": list(NAMES), "shape": list(batch.shape), "sha256": digest}
+def described(batch: Batch) -> InputImages:
+    """Return names, shape and SHA-256 of the inputs."""
+    return InputImages(NAMES, batch.shape, hashlib.sha256(np.ascontiguousarray(batch, "<f4").tobytes()).hexdigest())

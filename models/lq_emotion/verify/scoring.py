@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import write_text
@@ -16,6 +15,7 @@ from lq_emotion.nets.names import FACTORS, Method, factor_in, factor_of_crops, m
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.results import MEASURES, MeasuredScores
 from lq_emotion.verify.networks import Network
+from lq_emotion.verify.results import CellScore
 from lq_emotion.verify.weights import Held
 
 DIGITS = 0.0005
@@ -36,7 +36,7 @@ def read_cell(text: str) -> tuple[str, ClaimedCell]:
     Raises
     ------
     DataError
-        It is none.
+        Neither, or no cell of Table 1.
     """
     name, _, cell = text.rpartition("=")
     claim = parse_label(cell)
@@ -48,7 +48,7 @@ def read_cell(text: str) -> tuple[str, ClaimedCell]:
 
 
 def named_cell(name: str) -> ClaimedCell:
-    """Return the cell that a file's name tells, or that of a folder above it.
+    """Return the cell in a file's name, or in that of a folder above it.
 
     ``class/HQ``, ``vlqr_12``, ``non_joint-x4_iter_60000``, ``OA``; ``runs/LR-3/snapshots/emotion_iter_30000``.
     """
@@ -66,7 +66,7 @@ class Scoring:
     Attributes
     ----------
     crops : factor -> folder of crops; 1 is HQ.
-    cells : file -> cell, where the name does not tell it.
+    cells : file -> cell, where the name does not say it.
     partitions : of the recordings, see `scores.evaluate`.
     delay : of the gold standard, made up for; nets trained as the authors' were predict the gold standard of a face's
         own time, whatever the recordings were prepared with.
@@ -79,8 +79,8 @@ class Scoring:
     delay: float = 0.0
     device: str = "auto"
 
-    def score(self, held: Held, network: Network, say: Callable[[str], None]) -> list[dict[str, Any]]:
-        """Return the scores of one file, a row for every cell.
+    def score(self, held: Held, network: Network, say: Callable[[str], None]) -> tuple[CellScore, ...]:
+        """Return the scores of one file, one for each folder of crops.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class Scoring:
         from lq_emotion.evaluation.results import TOGETHER
 
         cell = self.cells.get(held.name, named_cell(held.name))
-        rows = []
+        scores = []
         for factor in self._factors(cell):
             with TemporaryDirectory() as name:
                 definition = Path(name) / "deploy.prototxt"
@@ -108,29 +108,21 @@ class Scoring:
                 )
                 together = run.score().scores[TOGETHER]
             measured = MeasuredScores(together.rmse, together.cc, together.ccc, together.frames)
-            rows.append(
-                {"method": cell.method, "factor": factor, "crops": self.crops[factor].name}
-                | _compared(measured, cell.method, factor)
-            )
-        return rows
+            scores.append(_compared(measured, cell.method, factor, self.crops[factor].name))
+        return tuple(scores)
 
     def _factors(self, cell: ClaimedCell) -> list[int]:
         if cell.method is Method.HR:
             return [1] if 1 in self.crops else []
-        wanted = self.crops.keys() if cell.factor is None else {cell.factor} & self.crops.keys()
-        return sorted(factor for factor in wanted if factor != 1 or cell.method is None)
+        factors = self.crops.keys() if cell.factor is None else {cell.factor} & self.crops.keys()
+        return sorted(factor for factor in factors if factor != 1 or cell.method is None)
 
 
-def _compared(measured: MeasuredScores, method: Method | None, factor: int) -> dict[str, Any]:
+def _compared(measured: MeasuredScores, method: Method | None, factor: int, crops: str) -> CellScore:
     published, difference = (None, None) if method is None else compare(measured, method, factor)
     values = [] if difference is None else [getattr(difference, name) for name in MEASURES]
     agrees = None if difference is None else all(value is not None and abs(value) <= DIGITS for value in values)
-    return {
-        "measured": measured.to_json(),
-        "published": published and published.to_json(),
-        "difference": difference and difference.to_json(),
-        "agrees": agrees,
-    }
+    return CellScore(method, factor, crops, measured, published, difference, agrees)
 
 
 def find_crops(root: Path, partitions: Partitions | None = None) -> dict[int, Path]:
@@ -144,13 +136,13 @@ def find_crops(root: Path, partitions: Partitions | None = None) -> dict[int, Pa
     if not root.is_dir():
         raise FileError("no such folder", code="file-missing", file=root, field="--recordings")
     for base in (root / "data" / "raw_data", root / "raw_data", root):
-        found, members = {}, (partitions or stored_partitions(base.parent)).members
+        crops, members = {}, (partitions or stored_partitions(base.parent)).members
         for folder in sorted(path for path in base.glob("*") if path.is_dir()):
             factor = factor_of_crops(folder.name)
             if factor and members("dev", (path.stem for path in folder.glob("*.mat"))):
-                found[factor] = folder
-        if found:
-            return dict(sorted(found.items()))
+                crops[factor] = folder
+        if crops:
+            return dict(sorted(crops.items()))
     hint = "the ROOT of lq-emotion prepare --out ROOT; --dev names the recordings where AVEC's names do not"
     problem = "has no data/raw_data/HQ or LR3 with development recordings"
     raise FileError(problem, code="not-prepared", file=root, field="--recordings", hint=hint)

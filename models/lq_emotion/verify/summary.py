@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.results import MEASURES
-from lq_emotion.verify.result_file import PASSED, Result
+from lq_emotion.verify.results import PASSED, BlobDifference, CellScore, Verification, VerifiedFile
 
 UNSEEN = (
     "Compared with no earlier result: a changed weight that is still plausible, as after one flipped bit, "
@@ -15,85 +15,89 @@ UNSEEN = (
 _ENGINES = {"opencv": "OpenCV", "caffe": "Caffe"}
 
 
-def lines(result: Result) -> Iterator[str]:
+def lines(result: Verification) -> Iterator[str]:
     """Yield the whole result, line by line."""
-    engines = result["engines"]
-    told = engines["caffe"] or f"not there ({engines['caffe_absent']})"
-    yield f"second engine: OpenCV {engines['opencv']}; genuine Caffe: {told}; ours on {result['device']}"
-    yield f"inputs: {', '.join(result['inputs']['pictures'])}; SHA-256 {result['inputs']['sha256']}"
-    if result["recordings"] and result["recordings"]["synthetic"]:
+    engines = result.engines
+    caffe = engines.caffe or f"none ({engines.caffe_absent})"
+    yield f"second engine: OpenCV {engines.opencv}; genuine Caffe: {caffe}; ours on {result.device}"
+    yield f"inputs: {', '.join(result.inputs.pictures)}; SHA-256 {result.inputs.sha256}"
+    if result.recordings and result.recordings.synthetic:
         yield "recordings: synthetic, so that scores say nothing about the published ones"
-    for one in result["files"]:
+    for file in result.files:
         yield ""
-        yield from _file(one)
+        yield from _file(file)
     yield ""
-    yield from table(["file", "network", "largest difference", "verdict"], [_summary(one) for one in result["files"]])
-    if result["against"]:
-        yield f"compared with {result['against']['file']}, SHA-256 {result['against']['sha256']}"
+    yield from table(["file", "network", "largest difference", "verdict"], list(map(_summary, result.files)))
+    if result.against:
+        yield f"compared with {result.against.file}, SHA-256 {result.against.sha256}"
     else:
         yield UNSEEN
-    for problem in result["problems"]:
+    for problem in result.problems:
         yield f"FAILED: {problem}"
-    failed = sum(one["verdict"] != PASSED for one in result["files"])
-    count = len(result["files"])
-    files = f"{count} file{'s' if count > 1 else ''}"
-    yield f"{files} passed" if result["verdict"] == PASSED else f"FAILED: {failed} of {files} did not pass"
+    failed = sum(bool(file.problems) for file in result.files)
+    files = f"{len(result.files)} file{'s' if len(result.files) > 1 else ''}"
+    yield f"{files} passed" if result.verdict == PASSED else f"FAILED: {failed} of {files} did not pass"
 
 
-def network(one: Result) -> str:
+def network(file: VerifiedFile) -> str:
     """Return what a file was recognised as."""
-    if one["network"] is None:
+    if file.network is None:
         return "not recognised"
-    return f"{one['network']} ({one['training']})" if one["training"] else str(one["network"])
+    return f"{file.network} ({file.training})" if file.training else file.network
 
 
-def largest(one: Result) -> tuple[str, dict[str, Any]] | None:
-    """Return the engine and the blob with the largest relative difference."""
-    there = [
-        (name, blob) for name, blobs in one["engines"].items() for blob in blobs or () if blob["relative"] is not None
+def largest(file: VerifiedFile) -> tuple[str, str, float] | None:
+    """Return the largest relative difference of a file, with its engine and blob."""
+    differences = [
+        (name, blob.blob, blob.relative)
+        for name, blobs in file.engines.items()
+        for blob in blobs or ()
+        if blob.relative is not None
     ]
-    return max(there, key=lambda pair: pair[1]["relative"], default=None)
+    return max(differences, key=lambda difference: difference[2], default=None)
 
 
-def _file(one: Result) -> Iterator[str]:
-    yield f"{one['file']}: {network(one)}, {one['bytes']} bytes, SHA-256 {one['sha256']}"
-    ran = {title: one["engines"][name] for name, title in _ENGINES.items() if one["engines"][name]}
+def _file(file: VerifiedFile) -> Iterator[str]:
+    yield f"{file.file}: {network(file)}, {file.bytes} bytes, SHA-256 {file.sha256}"
+    ran = {title: blobs for name, title in _ENGINES.items() if (blobs := file.engines.get(name))}
     if ran:
-        head = ["  blob", "largest"]
-        for title in ran:
-            head += [f"{title}: absolute", "relative"]
-        blobs = {blob["blob"]: [f"  {blob['blob']}", f"{blob['largest']:.4g}"] for blob in next(iter(ran.values()))}
-        for found in ran.values():
-            for blob in found:
-                blobs[blob["blob"]] += [_number(blob["absolute"]), _number(blob["relative"])]
-        yield from table(head, list(blobs.values()))
-    for score in one["scores"]:
+        yield from _differences(ran)
+    for score in file.scores:
         yield f"  {_score(score)}"
-    for remark in one["remarks"]:
+    for remark in file.remarks:
         yield f"  note: {remark}"
-    for problem in one["problems"]:
+    for problem in file.problems:
         yield f"  FAILED: {problem}"
 
 
-def _score(score: Result) -> str:
-    measured = score["measured"]
-    found = ", ".join(f"{name.upper()} {_fixed(measured[name])}" for name in MEASURES)
-    line = f"on {score['crops']} ({measured['frames']} frames): {found}"
-    if score["published"] is None:
+def _differences(ran: dict[str, tuple[BlobDifference, ...]]) -> Iterator[str]:
+    head = ["  blob", "largest"]
+    for title in ran:
+        head += [f"{title}: absolute", "relative"]
+    rows = {blob.blob: [f"  {blob.blob}", f"{blob.largest:.4g}"] for blob in next(iter(ran.values()))}
+    for blobs in ran.values():
+        for blob in blobs:
+            rows[blob.blob] += [_number(blob.absolute), _number(blob.relative)]
+    yield from table(head, list(rows.values()))
+
+
+def _score(score: CellScore) -> str:
+    measured = ", ".join(f"{name.upper()} {_fixed(getattr(score.measured, name))}" for name in MEASURES)
+    line = f"on {score.crops} ({score.measured.frames} frames): {measured}"
+    if score.method is None or score.published is None:
         return f"{line}; no cell of Table 1 known: --cell FILE=METHOD-S"
-    cell = score["method"] if score["method"] == "HR" else f"{score['method']} at {score['factor']}"
-    known = ", ".join(_fixed(score["published"][name]) for name in MEASURES)
-    return f"{line}; published for {cell}: {known}{' (agrees)' if score['agrees'] else ''}"
+    published = ", ".join(_fixed(getattr(score.published, name)) for name in MEASURES)
+    cell = score.method if score.method is Method.HR else f"{score.method} at {score.factor}"
+    return f"{line}; published for {cell}: {published}{' (agrees)' if score.agrees else ''}"
 
 
-def _summary(one: Result) -> list[str]:
-    found = largest(one)
-    shown = "–" if found is None else f"{found[1]['relative']:.2g} ({_ENGINES[found[0]]}, {found[1]['blob']})"
-    return [one["file"], network(one), shown, _verdict(one)]
-
-
-def _verdict(one: Result) -> str:
-    return PASSED if one["verdict"] == PASSED else "FAILED"
+def _summary(file: VerifiedFile) -> list[str]:
+    difference = largest(file)
+    shown = "–"
+    if difference is not None:
+        engine, blob, relative = difference
+        shown = f"{relative:.2g} ({_ENGINES[engine]}, {blob})"
+    return [file.file, network(file), shown, "FAILED" if file.problems else PASSED]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

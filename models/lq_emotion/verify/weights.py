@@ -19,6 +19,7 @@ from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.verify.archive import Opener, archived
+from lq_emotion.verify.results import BlobDigest
 
 Array = npt.NDArray[Any]
 SUFFIXES = (".caffemodel", ".caffemodel.h5")
@@ -60,7 +61,7 @@ def find_files(folder: Path) -> list[tuple[str, Opener]]:
     """
     if folder.is_file():
         if folder.suffix.lower() == ".zip":
-            return sorted(archived(folder, SUFFIXES), key=lambda one: natural_order(one[0]))
+            return sorted(archived(folder, SUFFIXES), key=lambda file: natural_order(file[0]))
         return [(folder.name, partial(_itself, folder))]
     if not folder.is_dir():
         raise FileError("no such folder", code="file-missing", file=folder, hint="the authors' holds class/ and recon/")
@@ -69,8 +70,8 @@ def find_files(folder: Path) -> list[tuple[str, Opener]]:
         others = sorted(path.name for path in folder.rglob("*") if path.is_file())
         hint = f"it has {', '.join(others[:3])}" if others else "it is empty"
         raise FileError(f"holds no {' or '.join(SUFFIXES)}", code="empty", file=folder, hint=hint)
-    found = [(path.relative_to(folder).as_posix(), partial(_itself, path)) for path in paths]
-    return sorted(found, key=lambda one: natural_order(one[0]))
+    files = [(path.relative_to(folder).as_posix(), partial(_itself, path)) for path in paths]
+    return sorted(files, key=lambda file: natural_order(file[0]))
 
 
 def _itself(path: Path) -> AbstractContextManager[Path]:
@@ -96,38 +97,32 @@ def read_held(name: str, path: Path) -> Held:
         blobs = {layer.name: [store.data(blob) for blob in layer.blobs] for layer in message.layer}
     layers = {}
     for layer, arrays in blobs.items():
-        lacking = [index for index, array in enumerate(arrays) if array is None]
-        if lacking:
-            field = f"blobs[{lacking[0]}]"
+        empty = [index for index, array in enumerate(arrays) if array is None]
+        if empty:
+            field = f"blobs[{empty[0]}]"
             raise WeightsError("has no values", code="damaged-file", file=path, layer=layer, field=field)
         if arrays:
             layers[layer] = [np.ascontiguousarray(array, np.float32) for array in arrays]
     if not layers:
-        raise WeightsError(
-            "holds no layer with weights", code="empty", file=path, hint="a .caffemodel that Caffe saved"
-        )
+        hint = "a .caffemodel that Caffe saved"
+        raise WeightsError("holds no layer with weights", code="empty", file=path, hint=hint)
     return Held(name, path, kind, layers, message)
 
 
-def blob_hash(array: Array) -> str:
-    """Return the SHA-256 of a blob's values as little-endian float32: the same in every format of file."""
-    return hashlib.sha256(np.ascontiguousarray(array, "<f4").tobytes()).hexdigest()
-
-
-def told(held: Held) -> list[dict[str, Any]]:
-    """Return shape, hash and extent of every blob, as JSON can hold it."""
-    return [
-        {
-            "layer": layer,
-            "index": index,
-            "shape": list(array.shape),
-            "sha256": blob_hash(array),
-            "largest": _finite(np.abs(array).max(initial=0)),
-            "rms": _finite(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0,
-        }
+def blob_digests(held: Held) -> tuple[BlobDigest, ...]:
+    """Return shape, hash and extent of every blob."""
+    return tuple(
+        BlobDigest(
+            layer=layer,
+            index=index,
+            shape=array.shape,
+            sha256=hashlib.sha256(np.ascontiguousarray(array, "<f4").tobytes()).hexdigest(),
+            largest=_finite(np.abs(array).max(initial=0)),
+            rms=_finite(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0,
+        )
         for layer, arrays in held.layers.items()
         for index, array in enumerate(arrays)
-    ]
+    )
 
 
 def damages(held: Held) -> Iterator[CaffeCompatError]:

@@ -82,7 +82,7 @@ def test_the_fixed_inputs_are_the_same_everywhere():
     assert inputs.min() >= 0
     assert inputs.max() <= 1
     assert np.array_equal(inputs * 65536, np.round(inputs * 65536))
-    assert described(inputs)["sha256"] == "08e7cac4f648df081858608ccab90fd3df9ed10c1ea199bc15ad59a1f7e90835"
+    assert described(inputs).sha256 == "08e7cac4f648df081858608ccab90fd3df9ed10c1ea199bc15ad59a1f7e90835"
 
 
 def test_opencv_that_is_not_installed_is_one_clear_error(monkeypatch):

@@ -5,7 +5,7 @@ import json
 from lq_emotion.report.document import Table
 from lq_emotion.report.open_questions import not_verified
 from lq_emotion.studies.robust_lq.store import Store
-from lq_emotion.verify.result_file import write_signed
+from tests.signing import signed
 
 
 def told(root):
@@ -52,7 +52,7 @@ def test_the_report_shows_no_result_that_was_changed(tmp_path, folder, verify):
     assert text.kind == "warning"
     assert "was changed since it was signed off" in text.text
     assert not tables
-    write_signed(result, tmp_path / "verify.json")
+    (tmp_path / "verify.json").write_text(json.dumps(signed(result)))
     assert "did not pass" in told(tmp_path)[0].text
 
 

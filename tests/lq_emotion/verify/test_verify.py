@@ -15,8 +15,8 @@ from caffe_compat.formats.files import read_binary, write_binary, write_weights_
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.cli import main
 from lq_emotion.verify import engines
-from lq_emotion.verify.result_file import digest, write_signed
 from tests.nets import write_three_frame_net
+from tests.signing import signed
 
 
 def flip(path, place, bit=0):
@@ -76,7 +76,7 @@ def test_whole_files_pass_and_the_result_tells_what_they_are(drawn, passed):
     assert (
         first["sha256"] == hashlib.sha256(read_weights(drawn / "class/HQ.caffemodel")["conv1"][0].tobytes()).hexdigest()
     )
-    assert result["sha256"] == digest(result)
+    assert result == signed(result)
     assert result["versions"]["torch"]
     assert str(drawn) not in passed.read_text()
 
@@ -101,8 +101,8 @@ def test_a_flipped_byte_fails_against_the_earlier_result_which_names_the_blob(pa
     code, result, told = verify(folder, "--against", passed)
     assert code == 1
     assert result["verdict"] == "failed"
-    gone, problem = problems(result)
-    assert gone == "recon/SR_12.caffemodel was there then, and is not now"
+    missing, problem = problems(result)
+    assert missing == "recon/SR_12.caffemodel is missing; the earlier result has it"
     assert "the file has changed" in problem
     assert "layer 'fc4' blobs[0]" in problem
     assert "conv1" not in problem
@@ -145,7 +145,7 @@ def test_a_second_run_compares_with_the_result_of_the_first_and_leaves_it(folder
     code, second, told = verify(folder)
     assert code == 1
     assert second == first
-    assert "stays as it was" in told
+    assert "is unchanged: a failed result" in told
     code, third, _ = verify(folder, "--fresh")
     assert code == 0
     assert third["files"][0]["sha256"] != first["files"][0]["sha256"]
@@ -396,7 +396,7 @@ def test_a_foreign_file_is_not_replaced(folder, tmp_path, verify):
 @pytest.mark.parametrize("change", [{"files": 5}, {"files": [{"file": "class/HQ.caffemodel"}]}])
 def test_a_signed_result_that_is_misshapen_is_an_error_with_its_name(change, passed, tmp_path, folder, verify):
     path = tmp_path / "then.json"
-    write_signed({**json.loads(passed.read_text()), **change}, path)
+    path.write_text(json.dumps(signed({**json.loads(passed.read_text()), **change})))
     code, result, told = verify(folder, "--against", path)
     assert (code, result) == (1, None)
     assert f"{path}: does not hold" in told

@@ -1,0 +1,204 @@
+"""What a verification leaves in verify.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lq_emotion.common.fingerprints import fingerprint
+from lq_emotion.common.records import Record
+from lq_emotion.nets.names import Method
+from lq_emotion.studies.robust_lq.results import MeasuredScores, Measures
+
+PROGRAM, FORMAT = "lq-emotion verify", 1
+PASSED, FAILED = "passed", "failed"
+
+
+@dataclass(frozen=True)
+class InputImages(Record):
+    """What every network was run on: names of the images, their shape, SHA-256 as little-endian float32."""
+
+    pictures: tuple[str, ...]
+    shape: tuple[int, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class OtherEngines(Record):
+    """Versions of the other engines; without a genuine Caffe, the reason."""
+
+    opencv: str
+    caffe: str | None
+    caffe_absent: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoredRecordings(Record):
+    """The recordings to score on: synthetic or not, folders of crops, seconds of delay made up for."""
+
+    synthetic: bool | None
+    crops: tuple[str, ...]
+    delay: float
+
+
+@dataclass(frozen=True)
+class EarlierFile(Record):
+    """The earlier result that this one was compared with."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BlobDigest(Record):
+    """A blob of weights: its SHA-256 as little-endian float32 is the same in every format of file.
+
+    The largest magnitude and the root of the mean square are None where they are not finite.
+    """
+
+    layer: str
+    index: int
+    shape: tuple[int, ...]
+    sha256: str
+    largest: float | None
+    rms: float | None
+
+
+@dataclass(frozen=True)
+class Probe(Record):
+    """Evenly spaced values of the output, for later runs to compare theirs with; ``inputs`` is the inputs' SHA-256."""
+
+    blob: str
+    inputs: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class BlobDifference(Record):
+    """How far a blob of another engine is from ours.
+
+    Attributes
+    ----------
+    blob : its name.
+    absolute : the largest difference of two values; None where one is not finite.
+    relative : the same over the largest magnitude of ours.
+    largest : that magnitude.
+    at : where the difference is: image, channel, row, column.
+    agrees : see `engines.LIMIT` and `engines.ROUNDING`.
+    """
+
+    blob: str
+    absolute: float | None
+    relative: float | None
+    largest: float
+    at: tuple[int, ...]
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class CellScore(Record):
+    """Scores of one file on one folder of crops, beside the cell of Table 1 that it is said to be, if any."""
+
+    method: Method | None
+    factor: int
+    crops: str
+    measured: MeasuredScores
+    published: Measures | None
+    difference: Measures | None
+    agrees: bool | None
+
+
+@dataclass(frozen=True)
+class VerifiedFile(Record):
+    """A file of weights; None stands for what could not be read or recognised.
+
+    Attributes
+    ----------
+    file : its name, below the folder or archive.
+    bytes, sha256 : of the file.
+    kind : ``caffemodel`` or ``HDF5``.
+    network, authors : the network it is recognised as, and whether its definition is the authors' own.
+    training : methods that learn at the rates which the file records.
+    blobs : its weights.
+    probe : outputs of the network, where they are finite.
+    engines : engine -> differences of its blobs from ours; None for an engine that did not run.
+    scores : on recordings.
+    problems, remarks : it passed if there are no problems.
+    """
+
+    file: str
+    bytes: int | None
+    sha256: str | None
+    kind: str | None = None
+    network: str | None = None
+    authors: bool | None = None
+    training: str | None = None
+    blobs: tuple[BlobDigest, ...] = ()
+    probe: Probe | None = None
+    engines: Mapping[str, tuple[BlobDifference, ...] | None] = field(
+        default_factory=lambda: {"opencv": None, "caffe": None}
+    )
+    scores: tuple[CellScore, ...] = ()
+    problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """Whether the file passed."""
+        return FAILED if self.problems else PASSED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object in verify.json."""
+        return {**super().to_json(), "verdict": self.verdict}
+
+    def adding(self, *, problems: Iterable[str] = (), remarks: Iterable[str] = ()) -> VerifiedFile:
+        """Return the same with more problems and remarks."""
+        return replace(self, problems=(*self.problems, *problems), remarks=(*self.remarks, *remarks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification(Record):
+    """verify.json, whose last entry is a SHA-256 over all others.
+
+    Attributes
+    ----------
+    date : when it began, ISO 8601.
+    versions : of the packages; None for one that is not installed.
+    device : of our engine.
+    limit : `engines.LIMIT`.
+    inputs, engines, recordings : what the files were run on, compared with and scored on.
+    against : the earlier result, if any.
+    files : the results of each.
+    problems : those of no single file.
+    """
+
+    program: str = PROGRAM
+    format: int = FORMAT
+    date: str
+    versions: Mapping[str, str | None]
+    device: str
+    limit: float
+    inputs: InputImages
+    engines: OtherEngines
+    recordings: ScoredRecordings | None
+    against: EarlierFile | None = None
+    files: tuple[VerifiedFile, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """Whether everything passed."""
+        return FAILED if self.problems or any(file.problems for file in self.files) else PASSED
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 over all entries of the object, sorted and without spaces."""
+        return fingerprint(self._content())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object in verify.json."""
+        return {**self._content(), "sha256": self.sha256}
+
+    def _content(self) -> dict[str, Any]:
+        return {**super().to_json(), "verdict": self.verdict}
