@@ -12,7 +12,7 @@ from lq_emotion.report import open_questions, provenance, results, traces
 from lq_emotion.report.build import write_report
 from lq_emotion.report.document import Report, Section
 from lq_emotion.report.rate_distortion import rate_distortion
-from lq_emotion.studies.robust_lq.rate_distortion import Encoding, rate
+from lq_emotion.studies.robust_lq.rd_cells import Encoding, rate
 from lq_emotion.studies.robust_lq.store import Absent, Store
 from lq_emotion.training.plateau import History
 from lq_emotion.verify.comparison import compare
@@ -33,7 +33,7 @@ PARTS = (
 MORE_PARTS = (provenance.trainings, open_questions.disagreements, open_questions.not_verified)
 
 _MEASURED = {"rmse": 0.2, "cc": 0.5, "ccc": 0.4, "frames": 12}
-_POINT = {"codec": "x264", "scale": 3, "qp": 24, "model": "HR", "frames": 12, "bits": 9, "psnr": 31.5}
+_POINT = {"codec": "x264", "scale": 3, "qp": 24, "model": "HR", "frames": 12, "bits": 9, "vcl_bits": 7, "psnr": 31.5}
 _FILE = {
     "file": "HQ.caffemodel", "verdict": PASSED, "bytes": 9, "sha256": "ab", "network": "CNN+D", "training": None, "scores": [],
     "blobs": [{"layer": "conv1", "index": 0, "shape": [2], "sha256": "cd", "largest": 2.0, "rms": 1.5}],
@@ -62,7 +62,8 @@ GOOD = {
         "train_loss": {"0": 0.5}, "test_loss": {"300": 0.03},
     },
     "rd/rd.json": {
-        "recordings": ["dev_1"], "coding": {"fps": 25, "gop": 250, "preset": "medium"}, "versions": {"av": "1"},
+        "data": "HQ", "convention": "avec", "delay": 0.0, "recordings": ["dev_1"],
+        "coding": {"fps": 25, "gop": 250, "preset": "medium"}, "versions": {"av": "1"},
         "bpp_published": {"qp": 24, "3": 0.24}, "bits_rise_with_qp": [],
         "models": [{"name": "HR", "scale": None, "file": "HR.caffemodel", "sha256": "0123"}],
         "points": [{**_POINT, "bpp": 0.3, "vcl_bpp": 0.2, **_MEASURED}],

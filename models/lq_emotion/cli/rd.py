@@ -6,9 +6,12 @@ import argparse
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lq_emotion.cli.options import add_delay, add_partitions, at_least, number_from, partitions_of, teller
+
+if TYPE_CHECKING:
+    from lq_emotion.studies.robust_lq.rd_results import SweepResults
 
 _QPS = "20..44:4"
 
@@ -111,7 +114,8 @@ def _qps(text: str) -> list[int]:
 
 
 def _rd(args: argparse.Namespace) -> int:
-    from lq_emotion.studies.robust_lq.rate_distortion import Coding, Model, RateDistortion
+    from lq_emotion.studies.robust_lq.rate_distortion import Model, RateDistortion
+    from lq_emotion.studies.robust_lq.rd_results import Coding
 
     say = teller(args)
     results = RateDistortion(
@@ -135,20 +139,20 @@ def _rd(args: argparse.Namespace) -> int:
         say=say,
     ).run()
     if args.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(results.to_json(), indent=2))
     else:
         _report(results, args)
     return 0
 
 
-def _report(results: dict[str, Any], args: argparse.Namespace) -> None:
+def _report(results: SweepResults, args: argparse.Namespace) -> None:
     print(f"\n{'codec':6} {'s':>2} {'QP':>3} {'bpp':>7} {'VCL bpp':>7} {'PSNR':>6}  {'model':12} {'CC':>7} {'CCC':>7}")
-    for point in results["points"]:
-        rate = (_text(point[key], form) for key, form in (("bpp", "7.4f"), ("vcl_bpp", "7.4f"), ("psnr", "6.2f")))
-        scores = (_text(point[key], "7.4f") for key in ("cc", "ccc"))
-        qp = "" if point["qp"] is None else point["qp"]
-        print(f"{point['codec']:6} {point['scale']:>2} {qp:>3}", *rate, "", f"{point['model']:12}", *scores)
-    for line in results["bits_rise_with_qp"]:
+    for point in results.points:
+        rate = (_text(point.bpp, "7.4f"), _text(point.vcl_bpp, "7.4f"), _text(point.psnr, "6.2f"))
+        scores = (_text(point.cc, "7.4f"), _text(point.ccc, "7.4f"))
+        qp = "" if point.qp is None else point.qp
+        print(f"{point.codec:6} {point.scale:>2} {qp:>3}", *rate, "", f"{point.model:12}", *scores)
+    for line in results.bits_rise_with_qp:
         print(f"bits do not fall with QP: {line}")
     figures = [f"rd_{codec}.png" for codec in dict.fromkeys(args.codecs)]
     for name in ("rd.csv", "rd.json", *figures, "rate.png"):

@@ -15,6 +15,8 @@ from lq_emotion.cli import main
 from lq_emotion.report.build import PARTS, make_report, write_report
 from lq_emotion.report.example_frames import _show
 from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY
+from lq_emotion.studies.robust_lq.store import Store
+from tests.refusals import refused
 
 VOID = {"meta", "img", "br"}
 
@@ -318,6 +320,15 @@ def test_a_misshapen_file_is_named_by_its_part(file, root):
     assert main(["report", "--out", str(root)]) == 0
     notes = Page((root / "report/report.html").read_text(encoding="utf-8")).sections[part]["notes"]
     assert any(f"{path}: does not hold" in note for note in notes)
+
+
+def test_a_codec_that_leads_out_of_the_folder_is_refused(root):
+    path = root / "rd/rd.json"
+    results = json.loads(path.read_text())
+    results["points"][1]["codec"] = "../../../outside"
+    path.write_text(json.dumps(results))
+    with refused("damaged-file", file="rd.json"):
+        _ = Store(root).sweeps
 
 
 def test_misshapen_settings_of_synthetic_recordings_are_named(root):

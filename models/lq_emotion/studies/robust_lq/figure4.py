@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.studies.robust_lq.rd_results import Point
 
-Point = dict[str, Any]
-PUBLISHED_BPP = {3: 0.24, 4: 0.40}  # arXiv 1709.03126, section 4.2: nothing is gained beyond it, at QP < 24
-PUBLISHED_QP = 24
 _COLUMNS = (
     *("codec", "scale", "qp", "model", "frames", "bits", "vcl_bits", "bpp", "vcl_bpp", "psnr"),
     *("rmse", "cc", "ccc"),
@@ -20,21 +18,21 @@ _MARKS = "osD^vP*X"
 
 
 def draw_codec(points: Sequence[Point], codec: str, path: Path) -> None:
-    """Write a row of panels for each size: CC and CCC against QP, then against bits per pixel, headers included.
+    """Write a row of panels for each factor: CC and CCC against QP, then against bits per pixel, headers included.
 
-    Every model is a line; the dotted line of its colour is what it reaches on small frames that were not coded.
+    A model is a line; the dotted line of its colour is its score on small frames that were not coded.
     """
-    scales = sorted({point["scale"] for point in points})
-    models = list(dict.fromkeys(point["model"] for point in points))
+    scales = sorted({point.scale for point in points})
+    models = list(dict.fromkeys(point.model for point in points))
     figure = _figure((16, 3.5 * len(scales) + 0.9))
     axes = figure.subplots(len(scales), 4, squeeze=False, sharex="col")
     figure.suptitle(f"Recognition from small frames coded by {codec}", fontsize=13)
     for row, scale in zip(axes, scales, strict=True):
-        here = [point for point in points if point["scale"] == scale]
-        for place, (across, measure) in enumerate((x, y) for x in ("qp", "bpp") for y in ("cc", "ccc")):
-            panel = row[place]
+        at_scale = [point for point in points if point.scale == scale]
+        quantities = ((x, y) for x in ("qp", "bpp") for y in ("cc", "ccc"))
+        for panel, (across, measure) in zip(row, quantities, strict=True):
             for number, model in enumerate(models):
-                _curve(panel, [p for p in here if p["model"] == model], codec, across, measure, number)
+                _curve(panel, [p for p in at_scale if p.model == model], codec, across, measure, number)
             panel.set_title(f"s = {scale}", fontsize=10, loc="left")
             panel.set_ylabel(measure.upper())
             panel.grid(visible=True, alpha=0.3)
@@ -45,7 +43,7 @@ def draw_codec(points: Sequence[Point], codec: str, path: Path) -> None:
     for column in (0, 1):
         axes[0, column].invert_xaxis()  # better quality to the right, as in the other panels
     lines, names = _legend(axes)
-    if any(point["qp"] is None for point in points):
+    if any(point.qp is None for point in points):
         lines.append(axes[0, 0].plot([], [], color="0.4", linestyle=":", linewidth=1)[0])
         names.append("not coded")
     figure.legend(lines, names, loc="outside lower center", ncols=min(len(names), 8), frameon=False)
@@ -53,11 +51,11 @@ def draw_codec(points: Sequence[Point], codec: str, path: Path) -> None:
 
 
 def draw_rates(points: Sequence[Point], published: Mapping[int, float], qp: int, path: Path) -> None:
-    """Write bits per pixel and quality against QP for every codec and size, beside what the paper states."""
+    """Write bits per pixel and quality against QP for every codec and factor, with the published rates."""
     curves: dict[tuple[int, str], dict[int, Point]] = {}
     for point in points:
-        if point["qp"] is not None:
-            curves.setdefault((point["scale"], point["codec"]), {})[point["qp"]] = point
+        if point.qp is not None:
+            curves.setdefault((point.scale, point.codec), {})[point.qp] = point
     scales, codecs = (list(dict.fromkeys(key)) for key in zip(*sorted(curves), strict=True))
     figure = _figure((12, 4.8))
     rate, quality = figure.subplots(1, 2)
@@ -66,11 +64,11 @@ def draw_rates(points: Sequence[Point], published: Mapping[int, float], qp: int,
         colour = _COLOURS[scales.index(scale) % len(_COLOURS)]
         mark = _MARKS[codecs.index(codec) % len(_MARKS)]
         style = {"color": colour, "marker": mark, "markersize": 4, "linewidth": 1.4}
-        rate.plot(qps, [by_qp[q]["bpp"] for q in qps], label=f"{codec}, s = {scale}", **style)
-        if by_qp[qps[0]]["vcl_bpp"] is not None:
-            rate.plot(qps, [by_qp[q]["vcl_bpp"] for q in qps], color=colour, linestyle=":", linewidth=1.2)
-        lossy = [q for q in qps if by_qp[q]["psnr"] is not None]
-        quality.plot(lossy, [by_qp[q]["psnr"] for q in lossy], label=f"{codec}, s = {scale}", **style)
+        rate.plot(qps, [by_qp[q].bpp for q in qps], label=f"{codec}, s = {scale}", **style)
+        if by_qp[qps[0]].vcl_bpp is not None:
+            rate.plot(qps, [by_qp[q].vcl_bpp for q in qps], color=colour, linestyle=":", linewidth=1.2)
+        lossy = [q for q in qps if by_qp[q].psnr is not None]
+        quality.plot(lossy, [by_qp[q].psnr for q in lossy], label=f"{codec}, s = {scale}", **style)
     for scale, bpp in published.items():
         if scale in scales:
             colour = _COLOURS[scales.index(scale) % len(_COLOURS)]
@@ -89,23 +87,23 @@ def draw_rates(points: Sequence[Point], published: Mapping[int, float], qp: int,
 
 def _curve(panel: Any, points: Sequence[Point], codec: str, across: str, measure: str, number: int) -> None:
     colour = _COLOURS[number % len(_COLOURS)]
-    coded = sorted((p for p in points if p["codec"] == codec), key=lambda p: p["qp"])
-    shown = [p for p in coded if p[measure] is not None]
+    coded = sorted((p for p in points if p.codec == codec), key=lambda p: p.qp or 0)
+    shown = [p for p in coded if getattr(p, measure) is not None]
     if shown:
-        across_values, values = [p[across] for p in shown], [p[measure] for p in shown]
+        across_values, values = [getattr(p, across) for p in shown], [getattr(p, measure) for p in shown]
         mark = _MARKS[number % len(_MARKS)]
-        panel.plot(across_values, values, color=colour, marker=mark, markersize=4, label=shown[0]["model"])
+        panel.plot(across_values, values, color=colour, marker=mark, markersize=4, label=shown[0].model)
     for point in points:
-        if point["qp"] is None and point[measure] is not None:
-            panel.axhline(point[measure], color=colour, linestyle=":", linewidth=1)
+        if point.qp is None and getattr(point, measure) is not None:
+            panel.axhline(getattr(point, measure), color=colour, linestyle=":", linewidth=1)
 
 
 def _legend(axes: Any) -> tuple[list[Any], list[str]]:
-    found: dict[str, Any] = {}
+    lines: dict[str, Any] = {}
     for panel in axes.flat:
         for line, name in zip(*panel.get_legend_handles_labels(), strict=True):
-            found.setdefault(name, line)
-    return list(found.values()), list(found)
+            lines.setdefault(name, line)
+    return list(lines.values()), list(lines)
 
 
 def _figure(size: tuple[float, float]) -> Any:
@@ -122,9 +120,9 @@ def _save(figure: Any, path: Path) -> None:
         figure.savefig(partial, format="png", dpi=110)
 
 
-def write_csv(points: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write a row for every size, codec, QP and model; a field is empty where there is no number."""
-    rows = [_COLUMNS, *(tuple(_text(point[column]) for column in _COLUMNS) for point in points)]
+def write_csv(points: Sequence[Point], path: Path) -> None:
+    """Write a row for every factor, codec, QP and model; undefined numbers are empty fields."""
+    rows = [_COLUMNS, *(tuple(_text(getattr(point, column)) for column in _COLUMNS) for point in points)]
     with atomic_path(path) as partial:
         partial.write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
 

@@ -12,6 +12,7 @@ from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.png import is_png
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import FACTORS
+from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.studies.robust_lq.results import StudyResults
 from lq_emotion.training.results import TrainingResults
 
@@ -88,11 +89,15 @@ class Store:
         return runs
 
     @cached_property
-    def sweeps(self) -> dict[Path, Results]:
+    def sweeps(self) -> dict[Path, SweepResults]:
         """Return all sweeps over codecs by folder."""
-        places = [self.root / "rd", *sorted((self.root / "rd").glob("*/"))]
-        found = {place: read_json(place / "rd.json") for place in places}
-        return {place: results for place, results in found.items() if results is not None}
+        sweeps = {}
+        for folder in (self.root / "rd", *sorted((self.root / "rd").glob("*/"))):
+            content = read_json(folder / "rd.json")
+            with contents_of(folder / "rd.json"):
+                if content is not None:
+                    sweeps[folder] = SweepResults.from_json(content)
+        return sweeps
 
     @property
     def scales(self) -> list[int]:

@@ -19,7 +19,9 @@ from lq_emotion.cli import main
 from lq_emotion.evaluation.predictor import DEPLOY, load_predictor
 from lq_emotion.metrics.regression import score
 from lq_emotion.studies.robust_lq import rate_distortion
-from lq_emotion.studies.robust_lq.rate_distortion import EnlargedFrames, psnr, rises, shrunk
+from lq_emotion.studies.robust_lq.rate_distortion import rises
+from lq_emotion.studies.robust_lq.rd_cells import Encoding, EnlargedFrames, Unit, psnr, shrunk
+from lq_emotion.studies.robust_lq.rd_results import Coding, Point, SweepResults
 from lq_emotion.video import CODECS, encode
 from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
@@ -140,6 +142,7 @@ def test_bits_fall_with_qp_and_vcl_bits_are_fewer_than_all(swept):
     assert results["bits_rise_with_qp"] == []
     assert all(p["vcl_bits"] < p["bits"] for p in results["points"] if p["qp"])
     assert results["bpp_published"] == {"qp": 24, "3": 0.24, "4": 0.4}
+    assert SweepResults.from_json(results).to_json() == results
 
 
 def test_figures_are_written(swept):
@@ -165,17 +168,17 @@ def test_what_is_done_is_not_done_again_and_a_missing_cell_is(data, weights, swe
 def test_other_weights_are_predicted_anew_and_other_frames_or_options_are_coded_anew(data, swept, monkeypatch):
     hashed = "0" * 64
     models = {"A": {"weights": hashed}}
-    unit = rate_distortion.Unit(
+    unit = Unit(
         (data / "dev_1.mat", hashlib.sha256((data / "dev_1.mat").read_bytes()).hexdigest()),
-        (rate_distortion.Encoding("dev_1", 3, "x264", 24),),
-        rate_distortion.Coding(),
+        (Encoding("dev_1", 3, "x264", 24),),
+        Coding(),
         models,
         swept,
     )
     assert unit.missing() == {unit.cells[0]: ["A"]}
     journal = unit.cells[0].journal(swept)
     assert journal.is_done("coding", unit._coding_fingerprint(unit.cells[0]))
-    other = rate_distortion.Unit((data / "dev_1.mat", hashed), unit.cells, unit.coding, models, swept)
+    other = Unit((data / "dev_1.mat", hashed), unit.cells, unit.coding, models, swept)
     assert not journal.is_done("coding", other._coding_fingerprint(other.cells[0]))
     coarser = replace(CODECS["x264"], options=lambda qp: {"x264-params": f"qp={qp}"})
     monkeypatch.setitem(CODECS, "x264", coarser)
@@ -184,10 +187,10 @@ def test_other_weights_are_predicted_anew_and_other_frames_or_options_are_coded_
 
 def test_a_killed_sweep_goes_on_and_ends_in_the_same_table(data, weights, swept, tmp_path):
     code = (
-        "import os, sys; from lq_emotion.studies.robust_lq import rate_distortion; from "
-        "lq_emotion.cli import main; real, left = rate_distortion._save, [7]\n"
+        "import os, sys; from lq_emotion.studies.robust_lq import rd_cells; from "
+        "lq_emotion.cli import main; real, left = rd_cells._save, [7]\n"
         "def save(*a):\n    left[0] -= 1\n    os._exit(9) if left[0] == 0 else real(*a)\n"
-        "rate_distortion._save = save; sys.exit(main(sys.argv[1:]))"
+        "rd_cells._save = save; sys.exit(main(sys.argv[1:]))"
     )
     models = [f"A={weights / '3.caffemodel'}", f"B@4={weights / '4.caffemodel'}"]
     argv = ["rd", "--data", data, "--out", tmp_path, "--qps", "24..36:12", "--device=cpu", "--weights", *models]
@@ -209,9 +212,11 @@ def test_several_processes_give_the_same_table(data, weights, swept, tmp_path):
 
 
 def test_rising_bits_are_told():
-    points = [{"codec": "x265", "scale": 3, "qp": qp, "bits": bits} for qp, bits in ((20, 90), (24, 70), (28, 70))]
-    assert rises(points) == ["x265, 1/3: QP 28 takes 70 bits, QP 24 70"]
-    assert rises([*points[:2], {"codec": "none", "scale": 3, "qp": None, "bits": None}]) == []
+    rest = dict.fromkeys(("vcl_bits", "bpp", "vcl_bpp", "psnr", "rmse", "cc", "ccc"))
+    rest |= {"scale": 3, "model": "A", "frames": 9}
+    points = [Point(codec="x265", qp=qp, bits=bits, **rest) for qp, bits in ((20, 90), (24, 70), (28, 70))]
+    assert rises(points) == ("x265, 1/3: QP 28 takes 70 bits, QP 24 70",)
+    assert rises([*points[:2], Point(codec="none", qp=None, bits=None, **rest)]) == ()
 
 
 @pytest.mark.parametrize(

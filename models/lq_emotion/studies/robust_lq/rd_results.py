@@ -1,0 +1,104 @@
+"""What a sweep leaves in rd.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lq_emotion.common.records import Record
+from lq_emotion.video.codecs import CODECS
+
+UNCODED = "none"  # in a codec's place: small frames that were not coded, where a curve ends
+PUBLISHED_BPP = {3: 0.24, 4: 0.40}  # arXiv 1709.03126, section 4.2: nothing is gained beyond it, at QP < 24
+PUBLISHED_QP = 24
+
+
+@dataclass(frozen=True)
+class Coding(Record):
+    """How frames are coded, beside codec and QP.
+
+    Attributes
+    ----------
+    frames : how many of a recording, from its first; None for all.
+    fps, gop, preset : see `video.encode.encode`; the preset is for x264 and x265 alone.
+    """
+
+    frames: int | None = None
+    fps: int = 25
+    gop: int = 250
+    preset: str = "medium"
+
+
+@dataclass(frozen=True)
+class ModelFile(Record):
+    """A net of the figure: the name of its curve, the only factor it is shown (None for all), its weights."""
+
+    name: str
+    scale: int | None
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point(Record):
+    """A point of the curves: all recordings at one factor, codec and QP, seen by one model.
+
+    Attributes
+    ----------
+    codec, qp : `UNCODED` and None for frames that were not coded.
+    bits, vcl_bits : of the streams, and of the frames alone, without headers; None for frames that were not coded, and
+        where a codec has no NAL units.
+    bpp, vcl_bpp : the same per pixel of the small frames.
+    psnr : of the small frames, in dB; None where nothing was lost.
+    rmse, cc, ccc : None where undefined.
+
+    Raises
+    ------
+    ValueError
+        The codec, which is a part of file names, is unknown.
+    """
+
+    codec: str
+    scale: int
+    qp: int | None
+    model: str
+    bits: int | None
+    vcl_bits: int | None
+    bpp: float | None
+    vcl_bpp: float | None
+    psnr: float | None
+    frames: int
+    rmse: float | None
+    cc: float | None
+    ccc: float | None
+
+    def __post_init__(self) -> None:
+        if self.codec not in (*CODECS, UNCODED):
+            raise ValueError(f"codec {self.codec!r}, expected one of {', '.join((*CODECS, UNCODED))}")
+        if (self.codec == UNCODED) != (self.qp is None):
+            raise ValueError(f"codec {self.codec!r} with QP {self.qp}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResults(Record):
+    """rd.json, from which the table and the figures are made.
+
+    Attributes
+    ----------
+    data : the folder of crops.
+    versions : of what determines the bits.
+    convention, delay : of the scores; the delay in seconds.
+    bpp_published : the paper's bits per pixel by factor, and its QP.
+    bits_rise_with_qp : where a higher QP takes no fewer bits, a line each.
+    """
+
+    data: str
+    recordings: tuple[str, ...]
+    models: tuple[ModelFile, ...]
+    coding: Coding
+    versions: Mapping[str, str]
+    convention: str
+    delay: float
+    bpp_published: Mapping[str, float]
+    bits_rise_with_qp: tuple[str, ...]
+    points: tuple[Point, ...]
