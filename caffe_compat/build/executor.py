@@ -18,13 +18,13 @@ import torch
 from torch import fx
 
 from caffe_compat.errors import NetError
-from caffe_compat.graph.graph import NetGraph, Node
+from caffe_compat.graph.graph import LayerNode, NetGraph
 
 Values = dict[str, fx.Node]
 """Blob -> the value that it has after the layers called so far."""
 
 
-def is_computed(node: Node) -> bool:
+def is_computed(node: LayerNode) -> bool:
     """Tell whether a layer calls a module: data is fed, a Split is the same tensor, Silence does nothing."""
     return not (node.layer.is_data or node.is_split) and (bool(node.tops) or node.layer.has_effect)
 
@@ -67,13 +67,13 @@ def _nothing(*_bottoms: torch.Tensor) -> tuple[()]:
     return ()
 
 
-def _bottoms(calls: fx.Graph, node: Node, values: Mapping[str, fx.Node]) -> Iterator[fx.Node]:
+def _bottoms(calls: fx.Graph, node: LayerNode, values: Mapping[str, fx.Node]) -> Iterator[fx.Node]:
     down = node.spec.param.propagate_down
     for i, blob in enumerate(node.bottoms):
         yield calls.call_method("detach", (values[blob],)) if down and not down[i] else values[blob]
 
 
-def _call_name(node: Node) -> str:
+def _call_name(node: LayerNode) -> str:
     return identifier(node.tops[0] if len(node.tops) == 1 else node.name)
 
 
@@ -107,18 +107,18 @@ def ordered_inputs(graph: NetGraph, inputs: Mapping[str, torch.Tensor]) -> list[
 class Hooks:
     """What happens around each layer of an :class:`Executor`; by default nothing."""
 
-    def before(self, node: Node) -> None:
+    def before(self, node: LayerNode) -> None:
         """Act before a layer takes its bottoms."""
 
-    def feed(self, node: Node, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002
+    def feed(self, node: LayerNode, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002
         """Return the tops of a data layer by blob; by default the inputs of the pass."""
         return inputs
 
-    def bottom(self, node: Node, index: int, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+    def bottom(self, node: LayerNode, index: int, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
         """Return a bottom as the layer is to see it."""
         return value
 
-    def after(self, node: Node, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
+    def after(self, node: LayerNode, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
         """Act on what a layer was given and made."""
 
 
@@ -150,7 +150,7 @@ class Executor(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         """Run a call; a layer's with the hooks around it."""
-        node: Node | None = n.meta.get("layer")
+        node: LayerNode | None = n.meta.get("layer")
         if node is None:
             return super().run_node(n)
         hooks = self._hooks

@@ -27,7 +27,7 @@ from caffe_compat.formats.blobs import BlobStore
 from caffe_compat.formats.extras import where
 from caffe_compat.formats.files import read_net
 from caffe_compat.graph.costs import work
-from caffe_compat.graph.graph import InputShapes, NetGraph, Node, build_graph
+from caffe_compat.graph.graph import InputShapes, LayerNode, NetGraph, build_graph
 from caffe_compat.graph.sharing import Slot, show_views
 from caffe_compat.layers import BlobDef, LayerSpec, Source, facts
 from caffe_compat.layers.base import count
@@ -272,7 +272,7 @@ def _refuse_beyond_memory(net: CaffeNet) -> None:
         )
 
 
-def first_values(node: Node, slot: Slot, generator: torch.Generator | None) -> torch.Tensor:
+def first_values(node: LayerNode, slot: Slot, generator: torch.Generator | None) -> torch.Tensor:
     """Return a blob's values in the prototxt, or draws from its filler, in Caffe's shape."""
     written = node.spec.param.blobs
     if slot.index < len(written):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from caffe_compat.solver.log import Log
+from caffe_compat.solver.log import CaffeLog
 
 BREW = ("train", "test", "time", "device_query")
 """The commands of BVLC Caffe 9b89154's tools/caffe.cpp."""
@@ -62,7 +62,7 @@ def _integer(text: str) -> int:
 
 
 @contextmanager
-def opened_log(args: argparse.Namespace, *files: str | Path | None) -> Iterator[Log]:
+def opened_log(args: argparse.Namespace, *files: str | Path | None) -> Iterator[CaffeLog]:
     """Open the log that glog's flags and GLOG_ variables select: stderr, the file in log_dir, and `files`.
 
     Under torchrun only the first process logs.
@@ -71,7 +71,7 @@ def opened_log(args: argparse.Namespace, *files: str | Path | None) -> Iterator[
     paths = [path for path in (*files, Path(args.log_dir) / "caffe.INFO" if to_folder else None) if path]
     with ExitStack() as stack:
         streams = [sys.stderr, *(stack.enter_context(Path(path).open("a", encoding="utf-8")) for path in paths)]
-        yield Log(*(streams if os.environ.get("RANK", "0") == "0" else ()), least=args.minloglevel)
+        yield CaffeLog(*(streams if os.environ.get("RANK", "0") == "0" else ()), least=args.minloglevel)
 
 
 def note_unused(args: argparse.Namespace) -> None:

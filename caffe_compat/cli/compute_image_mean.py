@@ -10,7 +10,7 @@ import numpy as np
 from caffe_compat.data.write_db import BACKENDS
 from caffe_compat.formats.files import BlobStore, write_binary
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver import Log
+from caffe_compat.solver import CaffeLog
 from caffe_compat.solver.log import number
 from caffe_compat.tools.imageset import channel_means, compute_image_mean
 
@@ -30,7 +30,7 @@ def define(part: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Compute the mean image, write it, and log the mean of each channel."""
-    log = Log(sys.stderr)
+    log = CaffeLog(sys.stderr)
     mean = compute_image_mean(
         args.database,
         backend=args.backend,

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from caffe_compat.data.write_db import BACKENDS
 from caffe_compat.errors import DataError
-from caffe_compat.solver import Log
+from caffe_compat.solver import CaffeLog
 from caffe_compat.tools.imageset import Options, convert_imageset, read_image_list
 
 
@@ -37,7 +37,7 @@ def define(part: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Create the database."""
-    log = Log(sys.stderr)
+    log = CaffeLog(sys.stderr)
     height, width = max(args.resize_height, 0), max(args.resize_width, 0)
     if bool(height) != bool(width):
         field, missing = ("--resize_height", "--resize_width") if height else ("--resize_width", "--resize_height")

@@ -10,7 +10,7 @@ import torch
 
 from caffe_compat.cli.common_flags import opened_log
 from caffe_compat.cli.flags import add_json, chosen_gpus
-from caffe_compat.solver import Log
+from caffe_compat.solver import CaffeLog
 
 _FIRST_LINE = 178  # of common.cpp
 
@@ -28,7 +28,7 @@ def run(args: Namespace) -> int:
         return _run(args, log)
 
 
-def _run(args: Namespace, log: Log) -> int:
+def _run(args: Namespace, log: CaffeLog) -> int:
     log.line("caffe.cpp:138", f"Querying GPUs {args.gpu}")
     devices = [properties(gpu) for gpu in chosen_gpus(args.gpu or "all")]
     if not devices:

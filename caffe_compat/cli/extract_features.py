@@ -12,7 +12,7 @@ from caffe_compat.build.weights import copy_weights
 from caffe_compat.cli.flags import count, no_device
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import DataError
-from caffe_compat.solver import Log
+from caffe_compat.solver import CaffeLog
 from caffe_compat.tools.features import FORMATS, extract_features
 from caffe_compat.tools.feeds import feed
 
@@ -34,7 +34,7 @@ def define(part: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Run the net and store the blobs."""
-    log = Log(sys.stderr)
+    log = CaffeLog(sys.stderr)
     blobs, datasets = args.blobs.split(","), args.datasets.split(",")
     if len(blobs) != len(datasets):
         problem = f"{len(blobs)} blobs need {len(blobs)} datasets, got {len(datasets)}"

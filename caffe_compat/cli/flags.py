@@ -12,7 +12,7 @@ import torch
 from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import PreparedNet, prepare
 from caffe_compat.errors import SolverError
-from caffe_compat.solver import Log
+from caffe_compat.solver import CaffeLog
 
 EFFECTS = ("stop", "snapshot", "none")
 
@@ -180,7 +180,7 @@ def _named(name: str) -> torch.device:
     return device
 
 
-def scoring_device(args: argparse.Namespace, log: Log, lines: Sequence[int]) -> torch.device:
+def scoring_device(args: argparse.Namespace, log: CaffeLog, lines: Sequence[int]) -> torch.device:
     """Return the device to test or time on, and log it as Caffe's binary does.
 
     Parameters

@@ -10,7 +10,7 @@ from caffe_compat.cli.flags import add_device, add_state, count, scoring_device
 from caffe_compat.data import CRand
 from caffe_compat.runtime.memory import keep_freed_memory
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver import Log
+from caffe_compat.solver import CaffeLog
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.definitions import prepare_in_state, redirect
 from caffe_compat.solver.log import named, number
@@ -35,7 +35,7 @@ def test(args: Namespace) -> int:
         return _test(args, log)
 
 
-def _test(args: Namespace, log: Log) -> int:
+def _test(args: Namespace, log: CaffeLog) -> int:
     device = scoring_device(args, log, (266, 270, 275))
     stages = args.stage.split(",")  # like Caffe, an empty list becomes one empty name
     state = pb.NetState(level=args.level, stage=stages)

@@ -16,12 +16,12 @@ from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import FileError
 from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5
 from caffe_compat.graph.costs import caffe_data_bytes, macs, top_bytes
-from caffe_compat.graph.graph import NetGraph, Node
+from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.feeds import feed
 
 
-class Row(TypedDict):
+class LayerRow(TypedDict):
     """A layer of the listing."""
 
     layer: str
@@ -76,7 +76,7 @@ def show(args: Namespace) -> int:
     return 0
 
 
-def _write(rows: Sequence[Row], totals: Mapping[str, int]) -> None:
+def _write(rows: Sequence[LayerRow], totals: Mapping[str, int]) -> None:
     table = [("layer", "type", "tops", "blobs", "MACs", "memory", "parameters")]
     table += [
         (
@@ -108,7 +108,7 @@ def _graph(args: Namespace) -> NetGraph:
         return data.graph
 
 
-def _node_row(graph: NetGraph, node: Node) -> Row:
+def _node_row(graph: NetGraph, node: LayerNode) -> LayerRow:
     row = _row(
         node.name,
         node.type,
@@ -126,7 +126,7 @@ def _row(
     bottoms: Iterable[str] = (),
     tops: dict[str, tuple[int, ...]] | None = None,
     blobs: Iterable[tuple[int, ...]] = (),
-) -> Row:
+) -> LayerRow:
     shapes = [list(shape) for shape in blobs]
     return {
         "layer": name,

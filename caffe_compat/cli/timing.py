@@ -17,7 +17,7 @@ from caffe_compat.errors import NetError
 from caffe_compat.layers.hdf5_output import nothing_written
 from caffe_compat.runtime.memory import keep_freed_memory
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver import Log
+from caffe_compat.solver import CaffeLog
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.definitions import prepare_in_state
 from caffe_compat.solver.log import number
@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
         return _run(args, log)
 
 
-def _run(args: Namespace, log: Log) -> int:
+def _run(args: Namespace, log: CaffeLog) -> int:
     device = scoring_device(args, log, (339, 340, 343))
     if device.type == "cpu":
         keep_freed_memory()
@@ -58,7 +58,7 @@ def _run(args: Namespace, log: Log) -> int:
         return _time(args, data, device, log)
 
 
-def _time(args: Namespace, data: Feed, device: torch.device, log: Log) -> int:
+def _time(args: Namespace, data: Feed, device: torch.device, log: CaffeLog) -> int:
     for note in data.notes:
         log.line("caffe.cpp:346", note)
     net = build_net(data.graph, empty=True, exact=args.exact)

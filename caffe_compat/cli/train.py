@@ -28,7 +28,7 @@ from caffe_compat.errors import SolverError
 from caffe_compat.formats.blobs import SIZE_LIMIT
 from caffe_compat.formats.files import parse_text, read_solver, unknown_fields
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver import Action, Log, SignalActions, Solver, launched
+from caffe_compat.solver import Action, CaffeLog, SignalActions, Solver, launched
 
 
 def define(part: ArgumentParser) -> None:
@@ -124,7 +124,7 @@ def _adapts(args: Namespace) -> bool:
     return bool(args.weights and (args.rename or args.reshape is not None or args.skip_mismatched or args.report))
 
 
-def _finetune(solver: Solver, args: Namespace, log: Log) -> None:
+def _finetune(solver: Solver, args: Namespace, log: CaffeLog) -> None:
     """Copy weights as the flags ask."""
     for name in args.weights.split(","):
         for net in (solver.net, *solver.test_nets):
@@ -171,7 +171,7 @@ def _solver(args: Namespace) -> pb.SolverParameter:
     return upgrade_snapshot_prefix(param, args.solver)
 
 
-def _device(args: Namespace, param: pb.SolverParameter | None, log: Log) -> torch.device:
+def _device(args: Namespace, param: pb.SolverParameter | None, log: CaffeLog) -> torch.device:
     """Return the device that the flags select, else the solver's if it exists, else the CPU."""
     device = chosen_device(args)
     if device is None and param is not None and param.solver_mode == pb.SolverParameter.GPU:

@@ -11,7 +11,7 @@ from caffe_compat.data import dummy as _dummy  # noqa: F401
 from caffe_compat.data import hdf5 as _hdf5  # noqa: F401
 from caffe_compat.data import images as _images  # noqa: F401
 from caffe_compat.data import window_data as _windows  # noqa: F401
-from caffe_compat.data.c_random import CRand, Randomness, shuffle
+from caffe_compat.data.c_random import CRand, RandomStreams, shuffle
 from caffe_compat.data.memory import MemorySource
 from caffe_compat.data.prefetch import Prefetch, ahead
 from caffe_compat.data.source import DATA_LAYER_TYPES, DataSource, open_source, register, sources
@@ -26,7 +26,7 @@ __all__ = [
     "DataSource",
     "MemorySource",
     "Prefetch",
-    "Randomness",
+    "RandomStreams",
     "ahead",
     "in_phase",
     "open_layers",
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def open_layers(
-    layers: Iterable[LayerParameter], *, base_dir: str | PathLike[str] = ".", rng: Randomness | None = None
+    layers: Iterable[LayerParameter], *, base_dir: str | PathLike[str] = ".", rng: RandomStreams | None = None
 ) -> list[DataSource]:
     """Open the source of each data layer, in order; all problems are reported in one error."""
     stream = CRand() if rng is None else rng
@@ -58,7 +58,7 @@ def open_layers(
 
 
 def open_sources(
-    net: NetParameter, *, base_dir: str | PathLike[str] = ".", rng: Randomness | None = None
+    net: NetParameter, *, base_dir: str | PathLike[str] = ".", rng: RandomStreams | None = None
 ) -> list[DataSource]:
     """Open the sources of a net.
 

@@ -20,7 +20,7 @@ _MODULUS = 2147483647
 _MULTIPLIER = 16807
 
 
-class Randomness(Protocol):
+class RandomStreams(Protocol):
     """The two random streams that the data layers of a process share."""
 
     def rand(self) -> int:
@@ -89,7 +89,7 @@ def _signed(value: int) -> int:
     return value - 2**32 if value >= 2**31 else value
 
 
-def shuffle(items: npt.NDArray[np.int64], rng: Randomness) -> None:
+def shuffle(items: npt.NDArray[np.int64], rng: RandomStreams) -> None:
     """Permute in place with the same swaps as libstdc++'s ``std::random_shuffle``."""
     values = items.tolist()
     for i in range(1, len(values)):

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
-from caffe_compat.data.origin import At
+from caffe_compat.data.origin import Origin
 from caffe_compat.runtime.closing import Closing, close_at_exit
 
 LMDB, LEVELDB = "LMDB", "LEVELDB"
@@ -69,9 +69,9 @@ class _Shared:
             return shared
 
 
-class _Lmdb(Database):
-    def __init__(self, path: Path, at: At, lmdb: ModuleType) -> None:
-        self._at, self._error = at, lmdb.Error
+class _LmdbReader(Database):
+    def __init__(self, path: Path, origin: Origin, lmdb: ModuleType) -> None:
+        self._origin, self._error = origin, lmdb.Error
         self._shared: _Shared | None = None
         content = path / "data.mdb" if path.is_dir() else path
         try:
@@ -84,11 +84,11 @@ class _Lmdb(Database):
             size = content.stat().st_size
             if size < needed:
                 problem = f"truncated database: {size} bytes, expected {needed}"
-                raise at.error(problem, code="damaged-file", hint="copy it again")
+                raise origin.error(problem, code="damaged-file", hint="copy it again")
             self.entries = int(env.stat()["entries"])
             self._cursor: Any = env.begin(buffers=False).cursor()
         except (lmdb.Error, OSError) as error:
-            raise at.error(
+            raise origin.error(
                 f"cannot be read as LMDB: {error}", code="wrong-format", hint=_other_backend(path, LMDB)
             ) from None
 
@@ -99,9 +99,9 @@ class _Lmdb(Database):
         try:
             present = self._cursor.first()
         except self._error as error:
-            raise self._at.error(f"cannot be read: {error}", code="damaged-file") from None
+            raise self._origin.error(f"cannot be read: {error}", code="damaged-file") from None
         if not present:
-            raise self._at.error("the database is empty", code="empty")
+            raise self._origin.error("the database is empty", code="empty")
 
     def find(self, key: bytes) -> bool:
         current = self.key()
@@ -122,25 +122,27 @@ class _Lmdb(Database):
             if not self._cursor.next():
                 self._cursor.first()
         except self._error as error:
-            raise self._at.error(f"cannot be read: {error}", code="damaged-file") from None
+            raise self._origin.error(f"cannot be read: {error}", code="damaged-file") from None
         return key, value
 
 
-class _LevelDb(Database):
+class _LevelDbReader(Database):
     entries = 0
 
-    def __init__(self, path: Path, at: At, plyvel: ModuleType) -> None:
-        self._at = at
+    def __init__(self, path: Path, origin: Origin, plyvel: ModuleType) -> None:
+        self._origin = origin
         self._errors = (plyvel.Error, OSError)
         self._shared: _Shared | None = None
         if not (path / "CURRENT").is_file():
-            raise at.error("not a LevelDB: no file CURRENT", code="wrong-format", hint=_other_backend(path, LEVELDB))
+            raise origin.error(
+                "not a LevelDB: no file CURRENT", code="wrong-format", hint=_other_backend(path, LEVELDB)
+            )
         try:
             self._shared = _Shared.get(path, lambda: plyvel.DB(str(path), create_if_missing=False))
             self._iterator: Any = self._shared.handle.raw_iterator(verify_checksums=True)
         except self._errors as error:
             hint = "LevelDB must be able to write to its folder, and only one process may open it at a time"
-            raise at.error(f"cannot be read as LevelDB: {error}", code="file-unreadable", hint=hint) from None
+            raise origin.error(f"cannot be read as LevelDB: {error}", code="file-unreadable", hint=hint) from None
 
     def close(self) -> None:
         self._shared = self._iterator = None
@@ -150,9 +152,9 @@ class _LevelDb(Database):
             self._iterator.seek_to_first()
             present = self._iterator.valid()
         except self._errors as error:
-            raise self._at.error(f"cannot be read: {error}", code="damaged-file") from None
+            raise self._origin.error(f"cannot be read: {error}", code="damaged-file") from None
         if not present:
-            raise self._at.error("the database is empty", code="empty")
+            raise self._origin.error("the database is empty", code="empty")
 
     def find(self, key: bytes) -> bool:
         current = self.key()
@@ -171,13 +173,13 @@ class _LevelDb(Database):
             self._iterator.next()
             present = self._iterator.valid()
         except self._errors as error:
-            raise self._at.error(f"cannot be read: {error}", code="damaged-file") from None
+            raise self._origin.error(f"cannot be read: {error}", code="damaged-file") from None
         if not present:
             self.first()
         return key, value
 
 
-def open_database(path: Path, backend: str, at: At) -> Database:
+def open_database(path: Path, backend: str, origin: Origin) -> Database:
     """Open a database at its first record.
 
     Parameters
@@ -196,8 +198,8 @@ def open_database(path: Path, backend: str, at: At) -> Database:
         module = importlib.import_module(package)
     except ImportError:
         hint = f'pip install "caffe-compat[{backend.lower()}]"'
-        raise at.error(f"the package {package} is not installed", code="dependency-missing", hint=hint) from None
-    database: Database = _Lmdb(path, at, module) if backend == LMDB else _LevelDb(path, at, module)
+        raise origin.error(f"the package {package} is not installed", code="dependency-missing", hint=hint) from None
+    database: Database = _LmdbReader(path, origin, module) if backend == LMDB else _LevelDbReader(path, origin, module)
     close_at_exit(database)
     database.first()
     return database

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import torch
 from google.protobuf.message import DecodeError
 
-from caffe_compat.data.c_random import Randomness
+from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.database import open_database
 from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, Image, channels_first, decode
-from caffe_compat.data.origin import At, batch_size, check_tops, find_source
+from caffe_compat.data.origin import Origin, batch_size, check_tops, find_source
 from caffe_compat.data.source import DataSource, register
-from caffe_compat.data.transform import Transformer
+from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -42,7 +42,7 @@ def decode_flag(layer: pb.LayerParameter) -> int:
     return COLOR if param.force_color else GRAY if param.force_gray else AS_STORED
 
 
-def datum_image(datum: pb.Datum, flag: int, at: At) -> Image:
+def datum_image(datum: pb.Datum, flag: int, origin: Origin) -> Image:
     """Return the image in a datum: (channels, height, width).
 
     Raises
@@ -51,15 +51,17 @@ def datum_image(datum: pb.Datum, flag: int, at: At) -> Image:
         The image cannot be decoded, or its number of values does not match its shape.
     """
     if datum.encoded:
-        return channels_first(decode(datum.data, flag, at))
+        return channels_first(decode(datum.data, flag, origin))
     shape = (datum.channels, datum.height, datum.width)
     if min(shape) < 1:
-        raise at.error(f"shape {shape}; channels, height and width must be positive", code="out-of-range")
+        raise origin.error(f"shape {shape}; channels, height and width must be positive", code="out-of-range")
     count = len(datum.data) or len(datum.float_data)
     if count != math.prod(shape):
         coded = datum.data[:2] in (b"\xff\xd8", b"\x89P", b"BM")
         hint = "set `encoded: true` for an encoded image" if coded else None
-        raise at.error(f"{count} values for shape {shape}, expected {math.prod(shape)}", code="wrong-count", hint=hint)
+        raise origin.error(
+            f"{count} values for shape {shape}, expected {math.prod(shape)}", code="wrong-count", hint=hint
+        )
     if datum.data:
         return np.frombuffer(datum.data, np.uint8).reshape(shape)
     return np.array(datum.float_data, np.float32).reshape(shape)
@@ -76,7 +78,7 @@ class DatumSource(DataSource):
 
     type = "Data"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: Randomness) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         param = layer.data_param
         check_tops(layer, 1, 2)
         self.tops = tuple(layer.top)
@@ -85,11 +87,11 @@ class DatumSource(DataSource):
         self._batch = batch_size(layer, "data_param", param.batch_size)
         self._flag = decode_flag(layer)
         self._path = find_source(layer, "data_param", param.source, base_dir, "database")
-        self._transform = Transformer(layer, base_dir=base_dir, rng=rng)
+        self._transform = DataTransformer(layer, base_dir=base_dir, rng=rng)
         backend = pb.DataParameter.DB.Name(param.backend)
-        self._records = open_database(self._path, backend, At(layer.name, self._path))
-        at, datum = self._take()
-        shape = self._transform.shape(datum_image(datum, self._flag, at).shape, at)
+        self._records = open_database(self._path, backend, Origin(layer.name, self._path))
+        origin, datum = self._take()
+        shape = self._transform.shape(datum_image(datum, self._flag, origin).shape, origin)
         self._records.first()
         self.shapes = dict(zip(self.tops, ((self._batch, *shape), (self._batch,)), strict=False))
         self._transform.seed(rng)
@@ -139,13 +141,13 @@ class DatumSource(DataSource):
         labels = np.array([datum.label for _, datum in taken], np.float32)
         return dict(zip(self.tops, (torch.from_numpy(data), torch.from_numpy(labels)), strict=False))
 
-    def _take(self) -> tuple[At, pb.Datum]:
+    def _take(self) -> tuple[Origin, pb.Datum]:
         key, value = self._records.take()
-        at = At(self._layer, self._path, what=f"record {key.decode('utf-8', 'backslashreplace')!r}")
+        origin = Origin(self._layer, self._path, what=f"record {key.decode('utf-8', 'backslashreplace')!r}")
         try:
-            return at, pb.Datum.FromString(value)
+            return origin, pb.Datum.FromString(value)
         except DecodeError:
-            raise at.error(
+            raise origin.error(
                 f"{len(value)} bytes that are not a Datum", code="damaged-file", hint="write the database again"
             ) from None
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.origin import At
+from caffe_compat.data.origin import Origin
 from caffe_compat.formats.image_size import TooManyPixelsError, open_image
 
 Image = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def decode(content: bytes, flag: int, at: At) -> npt.NDArray[np.uint8]:
+def decode(content: bytes, flag: int, origin: Origin) -> npt.NDArray[np.uint8]:
     """Decode an image: (height, width, channels) uint8, BGR.
 
     Parameters
@@ -45,7 +45,7 @@ def decode(content: bytes, flag: int, at: At) -> npt.NDArray[np.uint8]:
     """
     import cv2
 
-    _check_pixels(content, at)
+    _check_pixels(content, origin)
     image = None
     if content:
         try:
@@ -54,21 +54,21 @@ def decode(content: bytes, flag: int, at: At) -> npt.NDArray[np.uint8]:
             image = None
     if image is None:
         hint = "check that the file is complete and in a format that OpenCV reads"
-        raise at.error("OpenCV cannot decode this image", code="damaged-file", hint=hint)
+        raise origin.error("OpenCV cannot decode this image", code="damaged-file", hint=hint)
     if image.dtype != np.uint8:
         hint = "store it with 8 bits per channel"
-        raise at.error(f"pixels are {image.dtype}, expected uint8", code="wrong-type", hint=hint)
+        raise origin.error(f"pixels are {image.dtype}, expected uint8", code="wrong-type", hint=hint)
     return image.reshape(*image.shape[:2], -1)  # type: ignore[return-value]  # checked above
 
 
-def _check_pixels(content: bytes, at: At) -> None:
+def _check_pixels(content: bytes, origin: Origin) -> None:
     """Refuse truncated PNGs and images with too many pixels; formats that Pillow does not read are left to OpenCV."""
     if content.startswith(_PNG) and not _chunks_fit(content):
-        raise at.error("truncated or damaged PNG", code="damaged-file", hint="copy it again")
+        raise origin.error("truncated or damaged PNG", code="damaged-file", hint="copy it again")
     try:
         open_image(io.BytesIO(content)).close()
     except TooManyPixelsError as error:
-        raise at.error(str(error), code="too-large", hint="reduce the image first") from None
+        raise origin.error(str(error), code="too-large", hint="reduce the image first") from None
     except (OSError, SyntaxError, ValueError):
         return
 
@@ -95,7 +95,7 @@ def resize(image: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray
     return out.reshape(height, width, -1)  # type: ignore[return-value]  # OpenCV keeps the type
 
 
-def read_file(name: str, beside: Path, at: At, hint: str | None = None) -> bytes:
+def read_file(name: str, beside: Path, origin: Origin, hint: str | None = None) -> bytes:
     """Read a file named in a list, from the working directory (Caffe's rule), else from `beside`.
 
     Raises
@@ -110,8 +110,10 @@ def read_file(name: str, beside: Path, at: At, hint: str | None = None) -> bytes
             continue
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise at.error(f"cannot be read: {reason}", code="file-unreadable") from None
-    raise at.error("no such file", code="file-missing", hint=hint or f"looked in {Path.cwd()} and {beside.absolute()}")
+            raise origin.error(f"cannot be read: {reason}", code="file-unreadable") from None
+    raise origin.error(
+        "no such file", code="file-missing", hint=hint or f"looked in {Path.cwd()} and {beside.absolute()}"
+    )
 
 
 @cache

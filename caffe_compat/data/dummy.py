@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from caffe_compat.data.c_random import Randomness
+from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.origin import check_tops
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.errors import CaffeCompatError, DataError, raise_together
@@ -41,7 +41,7 @@ class DummySource(DataSource):
 
     type = "DummyData"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: Randomness) -> None:  # noqa: ARG002
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:  # noqa: ARG002
         check_tops(layer, 1, None)
         self.tops = tuple(layer.top)
         shapes, problems = dummy_shapes(layer)

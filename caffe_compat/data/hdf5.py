@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import Randomness, shuffle
+from caffe_compat.data.c_random import RandomStreams, shuffle
 from caffe_compat.data.source import DataSource, find_input, looked_in, register
 from caffe_compat.errors import DataError, did_you_mean
 from caffe_compat.formats.hdf5_reader import find_beside, missing_values, open_hdf5
@@ -189,7 +189,7 @@ class HDF5Source(DataSource):
     type = "HDF5Data"
 
     def __init__(
-        self, layer: LayerParameter, *, base_dir: Path, rng: Randomness, cache_bytes: int = CACHE_BYTES
+        self, layer: LayerParameter, *, base_dir: Path, rng: RandomStreams, cache_bytes: int = CACHE_BYTES
     ) -> None:
         self.tops = tuple(layer.top)
         self._layer = layer.name

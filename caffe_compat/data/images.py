@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import Randomness
+from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.decode import COLOR, GRAY, Image, channels_first, decode, read_file, resize
 from caffe_compat.data.mt19937 import Mersenne, is_state, shuffled
-from caffe_compat.data.origin import At, batch_size, check_tops, read_list
+from caffe_compat.data.origin import Origin, batch_size, check_tops, read_list
 from caffe_compat.data.source import DataSource, register
-from caffe_compat.data.transform import Transformer
+from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
 from caffe_compat.formats.image_size import size_problem
 from caffe_compat.schema import caffe_pb2 as pb
@@ -47,7 +47,7 @@ class ImageSource(DataSource):
 
     type = "ImageData"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: Randomness) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         self._param = param = layer.image_data_param
         check_tops(layer, 2, 2)
         self.tops = tuple(layer.top)
@@ -55,7 +55,7 @@ class ImageSource(DataSource):
         self._layer = layer.name
         self._batch = batch_size(layer, _FIELD, param.batch_size)
         self._check_size()
-        self._transform = Transformer(layer, base_dir=base_dir, rng=rng)
+        self._transform = DataTransformer(layer, base_dir=base_dir, rng=rng)
         self._path, lines = read_list(layer, _FIELD, param.source, base_dir)
         pairs = [self._parse(number, line) for number, line in enumerate(lines, 1)]
         self.names = [name for name, _ in pairs]
@@ -71,7 +71,7 @@ class ImageSource(DataSource):
                 problem, code="out-of-range", layer=layer.name, field=f"{_FIELD}.rand_skip", value=param.rand_skip
             )
         line = int(self._order[self._row])
-        shape = self._transform.shape(self._image(line).shape, self._at(line))
+        shape = self._transform.shape(self._image(line).shape, self._origin(line))
         self.shapes = {self.tops[0]: (self._batch, *shape), self.tops[1]: (self._batch,)}
         self._transform.seed(rng)
         rng.draw()  # Caffe's thread gets a seed that it does not use
@@ -133,7 +133,7 @@ class ImageSource(DataSource):
         """Return the next batch; all of its images must have the shape of the first."""
         lines = [self._take() for _ in range(self._batch)]
         data = self._transform.batch(
-            self._batch, lambda row: self._image(lines[row]), lambda row: self._at(lines[row]), threads=True
+            self._batch, lambda row: self._image(lines[row]), lambda row: self._origin(lines[row]), threads=True
         )
         return {self.tops[0]: torch.from_numpy(data), self.tops[1]: torch.from_numpy(self._labels[lines])}
 
@@ -146,16 +146,16 @@ class ImageSource(DataSource):
                 self._order = shuffled(self._order, self._rng)
         return line
 
-    def _at(self, line: int) -> At:
-        return At(self._layer, self._path, line + 1, f"image {self._param.root_folder + self.names[line]!r}")
+    def _origin(self, line: int) -> Origin:
+        return Origin(self._layer, self._path, line + 1, f"image {self._param.root_folder + self.names[line]!r}")
 
     def _image(self, line: int) -> Image:
-        at, root = self._at(line), self._param.root_folder
+        origin, root = self._origin(line), self._param.root_folder
         hint = (
             None if not root or root.endswith("/") else "end root_folder with /: it is prepended to the name unchanged"
         )
-        content = read_file(root + self.names[line], self._path.parent, at, hint)
-        image = decode(content, COLOR if self._param.is_color else GRAY, at)
+        content = read_file(root + self.names[line], self._path.parent, origin, hint)
+        image = decode(content, COLOR if self._param.is_color else GRAY, origin)
         if self._param.new_height:
             image = resize(image, self._param.new_width, self._param.new_height)
         return channels_first(image)

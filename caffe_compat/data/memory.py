@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import Randomness
+from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.datum import datum_image, decode_flag
-from caffe_compat.data.origin import At, batch_size, check_tops
+from caffe_compat.data.origin import Origin, batch_size, check_tops
 from caffe_compat.data.source import DataSource, register
-from caffe_compat.data.transform import Transformer
+from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -33,7 +33,7 @@ class MemorySource(DataSource):
 
     type = "MemoryData"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: Randomness) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         param = layer.memory_data_param
         check_tops(layer, 2, 2)
         self.tops = tuple(layer.top)
@@ -49,7 +49,7 @@ class MemorySource(DataSource):
                     value=0,
                 )
         self._flag = decode_flag(layer)
-        self._transform = Transformer(layer, base_dir=base_dir, rng=rng)
+        self._transform = DataTransformer(layer, base_dir=base_dir, rng=rng)
         self._row_shape = (param.channels, param.height, param.width)
         self.shapes = {self.tops[0]: (self._batch, *self._row_shape), self.tops[1]: (self._batch,)}
         self._data: npt.NDArray[np.float32] | None = None
@@ -90,12 +90,12 @@ class MemorySource(DataSource):
         self._check_rows(len(datums), len(datums))
         data = np.empty((len(datums), *self._row_shape), np.float32)
         for number, (datum, draws) in enumerate(zip(datums, self._transform.draws(len(datums)), strict=True)):
-            at = At(self._layer, what=f"datum {number}")
-            image = datum_image(datum, self._flag, at)
-            shape = self._transform.shape(image.shape, at)
+            origin = Origin(self._layer, what=f"datum {number}")
+            image = datum_image(datum, self._flag, origin)
+            shape = self._transform.shape(image.shape, origin)
             if shape != self._row_shape:
                 problem = f"transformed shape {shape}, expected {self._row_shape}"
-                raise at.error(problem, code="shape-mismatch", field="memory_data_param")
+                raise origin.error(problem, code="shape-mismatch", field="memory_data_param")
             self._transform.apply(image, draws, data[number])
         self._data, self._row = data, 0
         self._labels = np.array([datum.label for datum in datums], np.float32)

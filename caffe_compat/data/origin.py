@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class At:
+class Origin:
     """The origin of a record or image, which errors name.
 
     Attributes

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from caffe_compat.data.c_random import Randomness
+from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.errors import DataError
 from caffe_compat.layers import REGISTRY, Source
 from caffe_compat.runtime.closing import Closing
@@ -45,7 +45,7 @@ class DataSource(Closing, ABC):
     shapes: Mapping[str, tuple[int, ...]]
 
     @abstractmethod
-    def __init__(self, layer: LayerParameter, *, base_dir: Path, rng: Randomness) -> None:
+    def __init__(self, layer: LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         """Open the data and check the definition and the first file."""
 
     @abstractmethod
@@ -100,7 +100,7 @@ def looked_in(base_dir: Path) -> str:
     return f"looked in {' and '.join(folders)}"
 
 
-def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", rng: Randomness) -> DataSource:
+def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", rng: RandomStreams) -> DataSource:
     """Open the source of a data layer.
 
     Parameters

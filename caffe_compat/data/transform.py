@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.c_random import Randomness
+from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.decode import Image, map_in_threads
 from caffe_compat.data.mt19937 import Mersenne, is_state
-from caffe_compat.data.origin import At
+from caffe_compat.data.origin import Origin
 from caffe_compat.data.source import find_input, looked_in
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import read_binary
@@ -29,7 +29,7 @@ Draws = npt.NDArray[np.int64]
 """The random numbers of an image: mirror, row, column; 0 if not drawn."""
 
 
-class Transformer:
+class DataTransformer:
     """The transform_param of a layer.
 
     Parameters
@@ -44,7 +44,7 @@ class Transformer:
         The mean is invalid.
     """
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: Randomness) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         self._param = layer.transform_param
         self._layer = layer.name
         self.crop = int(self._param.crop_size)
@@ -60,7 +60,7 @@ class Transformer:
         random_crop = self._train and self.crop > 0
         return self._param.mirror, random_crop, random_crop
 
-    def seed(self, rng: Randomness) -> None:
+    def seed(self, rng: RandomStreams) -> None:
         """Seed the random numbers."""
         if self._columns:
             self._rng = Mersenne(rng.draw())
@@ -86,7 +86,7 @@ class Transformer:
         """Return whether numbers are a valid state."""
         return words.size == 0 if self._rng is None else is_state(words)
 
-    def shape(self, image: Sequence[int], at: At) -> tuple[int, int, int]:
+    def shape(self, image: Sequence[int], origin: Origin) -> tuple[int, int, int]:
         """Return the transformed shape of an image of shape (channels, height, width).
 
         Raises
@@ -96,19 +96,19 @@ class Transformer:
         """
         channels, height, width = image
         if min(height, width) < max(self.crop, 1) or channels < 1:
-            raise at.error(
+            raise origin.error(
                 f"image is {channels} x {height} x {width}, smaller than the crop",
                 code="shape-mismatch",
                 field="transform_param.crop_size",
                 value=self.crop,
             )
         if self.mean is not None and self.mean.shape != (channels, height, width):
-            raise at.error(
+            raise origin.error(
                 f"image is {_join(image)}, the mean is {_join(self.mean.shape)}", code="shape-mismatch",
                 field="transform_param.mean_file", value=self._param.mean_file,
             )  # fmt: skip
         if len(self._values) not in (0, 1, channels):
-            raise at.error(
+            raise origin.error(
                 f"{len(self._values)} values for {channels} channels",
                 code="wrong-count",
                 field="transform_param.mean_value",
@@ -117,7 +117,7 @@ class Transformer:
         return (channels, self.crop, self.crop) if self.crop else (channels, height, width)
 
     def batch(
-        self, count: int, image: Callable[[int], Image], at: Callable[[int], At], *, threads: bool
+        self, count: int, image: Callable[[int], Image], origin: Callable[[int], Origin], *, threads: bool
     ) -> npt.NDArray[np.float32]:
         """Transform the next images: (count, channels, height, width) float32.
 
@@ -133,16 +133,16 @@ class Transformer:
         """
         draws = self.draws(count)
         first = image(0)
-        shape = self.shape(first.shape, at(0))
+        shape = self.shape(first.shape, origin(0))
         data = np.empty((count, *shape), np.float32)
 
         def fill(row: int) -> None:
             current = image(row) if row else first
-            current_shape = self.shape(current.shape, at(row))
+            current_shape = self.shape(current.shape, origin(row))
             if current_shape != shape:
                 hint = "set crop_size, or new_height and new_width, to give all images the same size"
                 problem = f"transformed shape is {_join(current_shape)}, the first in its batch has {_join(shape)}"
-                raise at(row).error(problem, code="shape-mismatch", hint=hint)
+                raise origin(row).error(problem, code="shape-mismatch", hint=hint)
             self.apply(current, draws[row], data[row])
 
         if threads:
@@ -157,7 +157,7 @@ class Transformer:
         self._place(image, draws, out)
         self._subtract_values_and_scale(out)
 
-    def stack(self, images: Image, at: At) -> npt.NDArray[np.float32]:
+    def stack(self, images: Image, origin: Origin) -> npt.NDArray[np.float32]:
         """Transform images (count, channels, height, width), like `batch` but in fewer steps.
 
         Parameters
@@ -165,7 +165,7 @@ class Transformer:
         at : origin of the first image.
         """
         draws = self.draws(len(images))
-        data = np.empty((len(images), *self.shape(images.shape[1:], at)), np.float32)
+        data = np.empty((len(images), *self.shape(images.shape[1:], origin)), np.float32)
         if self._columns or self.mean is not None:
             for image, numbers, out in zip(images, draws, data, strict=True):
                 self._place(image, numbers, out)

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import Randomness
+from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.decode import COLOR, channels_first, decode, map_in_threads, read_file, resize
 from caffe_compat.data.mt19937 import Mersenne, is_state
-from caffe_compat.data.origin import At, batch_size, check_tops
+from caffe_compat.data.origin import Origin, batch_size, check_tops
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import read_mean
 from caffe_compat.data.window_file import Window, read_windows
@@ -110,7 +110,7 @@ class WindowSource(DataSource):
 
     type = "WindowData"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: Randomness) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         self._param = param = layer.window_data_param
         check_tops(layer, 2, 2)
         self.tops = tuple(layer.top)
@@ -225,8 +225,8 @@ class WindowSource(DataSource):
                 yield window, self._mirror and self._rng.draw() % 2 == 1
 
     def _put(self, window: Window, mirrored: bool, out: npt.NDArray[np.float32]) -> None:  # noqa: FBT001
-        at = At(self._layer, self._file.path, window.line, f"image {self._file.images[window.image]!r}")
-        image = decode(self._bytes(window.image), COLOR, at)
+        origin = Origin(self._layer, self._file.path, window.line, f"image {self._file.images[window.image]!r}")
+        image = decode(self._bytes(window.image), COLOR, origin)
         high, wide = image.shape[:2]
         square = self._param.crop_mode == "square"
         place = cut(window, (high, wide), self._crop, self._param.context_pad, square=square, mirrored=mirrored)
@@ -234,7 +234,7 @@ class WindowSource(DataSource):
         if not inside or min(place.width, place.height) < 1:
             corners = f"{window.left} {window.top} {window.right} {window.bottom}"
             problem = f"window {corners} lies outside the image of {wide} x {high} pixels"
-            raise at.error(problem, code="out-of-range", hint="corners are x1 y1 x2 y2, counted from 0")
+            raise origin.error(problem, code="out-of-range", hint="corners are x1 y1 x2 y2, counted from 0")
         part = np.ascontiguousarray(image[place.top : place.bottom + 1, place.left : place.right + 1])
         part = resize(part, place.width, place.height)
         if mirrored:
@@ -248,5 +248,5 @@ class WindowSource(DataSource):
 
     def _read(self, image: int) -> bytes:
         name = self._file.images[image]
-        at = At(self._layer, self._file.path, self._file.lines[image], f"image {name!r}")
-        return read_file(name, self._file.path.parent, at)
+        origin = Origin(self._layer, self._file.path, self._file.lines[image], f"image {name!r}")
+        return read_file(name, self._file.path.parent, origin)

@@ -33,7 +33,7 @@ class Writer(Protocol):
         ...
 
 
-class _Lmdb:
+class _LmdbWriter:
     def __init__(self, folder: Path, lmdb: ModuleType) -> None:
         self._full = lmdb.MapFullError
         self._size = _FIRST_MAP
@@ -61,7 +61,7 @@ class _Lmdb:
         self._env.close()
 
 
-class _LevelDb:
+class _LevelDbWriter:
     def __init__(self, folder: Path, plyvel: ModuleType) -> None:
         self._db: Any = plyvel.DB(
             str(folder),
@@ -114,7 +114,7 @@ def new_database(path: str | os.PathLike[str], backend: str = "lmdb") -> Iterato
         raise DataError("no such folder", code="file-missing", file=final.parent)
     try:
         with _partial_folder(final) as partial:
-            writer = _Lmdb(partial, module) if backend == "lmdb" else _LevelDb(partial, module)
+            writer = _LmdbWriter(partial, module) if backend == "lmdb" else _LevelDbWriter(partial, module)
             try:
                 yield writer
                 writer.commit()

@@ -21,7 +21,7 @@ _IN_PLACE, _BLOB = "#90EE90", "#E0E0E0"
 
 
 @dataclass(frozen=True)
-class Node:
+class DiagramNode:
     """A layer or a blob.
 
     Attributes
@@ -51,7 +51,7 @@ class Diagram:
 
     name: str
     rankdir: str
-    nodes: dict[str, Node] = field(default_factory=dict)
+    nodes: dict[str, DiagramNode] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
 
 
@@ -72,7 +72,7 @@ def diagram(
     net = upgrade_net(net) if phase is None else prepare(net, net_state(phase, stages=stages, level=level)).message
     out = Diagram(printable(net.name) or "Net", rankdir.upper())
     for name in net.input:  # of an input without any shape, which no layer stands for
-        out.nodes[f"{name}_blob"] = Node((printable(name),), _BLOB, blob=True)
+        out.nodes[f"{name}_blob"] = DiagramNode((printable(name),), _BLOB, blob=True)
     for index, layer in enumerate(net.layer):
         key = f"{layer.name}_{layer.type}"
         if key in out.nodes:  # TRAIN's and TEST's data layer, say
@@ -80,10 +80,10 @@ def diagram(
         lines = layer_lines(layer, display_lrm=display_lrm)
         if phase is None:
             lines += _phases(layer)
-        out.nodes[key] = Node(tuple(map(printable, lines)), _IN_PLACE if in_place(layer) else colour(layer.type))
+        out.nodes[key] = DiagramNode(tuple(map(printable, lines)), _IN_PLACE if in_place(layer) else colour(layer.type))
         for names in (layer.bottom, layer.top):
             for name in names:
-                out.nodes.setdefault(f"{name}_blob", Node((printable(name),), _BLOB, blob=True))
+                out.nodes.setdefault(f"{name}_blob", DiagramNode((printable(name),), _BLOB, blob=True))
         out.edges += [Edge(f"{name}_blob", key) for name in layer.bottom]
         label = edge_label(layer) if label_edges else ""
         out.edges += [Edge(key, f"{name}_blob", label) for name in layer.top]

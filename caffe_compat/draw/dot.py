@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from caffe_compat.draw.content import Diagram, Node
+from caffe_compat.draw.content import Diagram, DiagramNode
 
 
 def to_dot(picture: Diagram) -> str:
@@ -18,7 +18,7 @@ def to_dot(picture: Diagram) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def _attributes(node: Node, rankdir: str) -> str:
+def _attributes(node: DiagramNode, rankdir: str) -> str:
     separator = " " if rankdir in ("TB", "BT") else "\n"
     label = _quoted(separator.join(node.lines))
     if not node.blob:  # what is written in a record has marks of its own, which one backslash takes for characters

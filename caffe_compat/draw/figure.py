@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from caffe_compat.draw.content import Diagram, Node
+from caffe_compat.draw.content import Diagram, DiagramNode
 from caffe_compat.draw.layout import Layout, layout
 
 if TYPE_CHECKING:
@@ -97,18 +97,18 @@ def _width(text: str, size: float) -> float:
     return width
 
 
-def _text(node: Node, *, flows_down: bool) -> tuple[str, ...]:
+def _text(node: DiagramNode, *, flows_down: bool) -> tuple[str, ...]:
     """Return the lines of a node's label: a single line if the flow is vertical."""
     return (" ".join(node.lines),) if flows_down else node.lines
 
 
-def _size(node: Node, *, flows_down: bool) -> tuple[float, float]:
+def _size(node: DiagramNode, *, flows_down: bool) -> tuple[float, float]:
     lines = _text(node, flows_down=flows_down)
     corner = 2 * PADDING if node.blob else PADDING
     return max(_width(line, FONT) for line in lines) + 2 * corner, len(lines) * LINE + 2 * PADDING
 
 
-def _box(axes: Axes, node: Node, centre: Point, size: tuple[float, float], *, flows_down: bool) -> None:
+def _box(axes: Axes, node: DiagramNode, centre: Point, size: tuple[float, float], *, flows_down: bool) -> None:
     from matplotlib.patches import Polygon
 
     (x, y), (w, h) = centre, (size[0] / 2, size[1] / 2)

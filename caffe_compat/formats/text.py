@@ -21,7 +21,7 @@ from caffe_compat.formats.extras import (
     missing_fields,
     repeated,
 )
-from caffe_compat.formats.tokens import Source, Token, tokenize, unquote
+from caffe_compat.formats.tokens import SourceText, Token, tokenize, unquote
 from caffe_compat.schema.old_names import V1_TYPES
 
 DEPTH_LIMIT = 100  # protobuf's own limit for binary messages
@@ -54,7 +54,7 @@ def parse_text(text: str, cls: type[M], *, file: str = "<string>") -> M:
     ParseError
         The first violation of the format, with file, line, column and field.
     """
-    source = Source(text.removeprefix("\ufeff"), file)
+    source = SourceText(text.removeprefix("\ufeff"), file)
     message = cls()
     _Parser(source).fields(message, None)
     if not message.IsInitialized():
@@ -63,7 +63,7 @@ def parse_text(text: str, cls: type[M], *, file: str = "<string>") -> M:
 
 
 class _Parser:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SourceText) -> None:
         self.source = source
         self.tokens = tokenize(source)
         self.place = 0

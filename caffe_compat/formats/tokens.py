@@ -35,7 +35,7 @@ class Token(NamedTuple):
     start: int
 
 
-class Source:
+class SourceText:
     """A text, with the line and column of every offset."""
 
     def __init__(self, text: str, file: str) -> None:
@@ -58,7 +58,7 @@ class Source:
         return ParseError(problem, code=code, file=self.file, line=line, column=column, field=field, hint=hint)
 
 
-def tokenize(source: Source) -> list[Token]:
+def tokenize(source: SourceText) -> list[Token]:
     """Return the tokens of a text without comments and spaces, with an ``end`` token last."""
     text, match = source.text, _TOKEN.match
     surrogate = _SURROGATE.search(text)
@@ -78,7 +78,7 @@ def tokenize(source: Source) -> list[Token]:
     return tokens
 
 
-def unquote(source: Source, token: Token) -> bytes:
+def unquote(source: SourceText, token: Token) -> bytes:
     """Return the bytes that a string token denotes."""
     body = token.text[1:-1]
     if "\\" not in body:
@@ -92,7 +92,7 @@ def unquote(source: Source, token: Token) -> bytes:
     return b"".join(out)
 
 
-def _unescape(source: Source, token: Token, escape: re.Match[str]) -> bytes:
+def _unescape(source: SourceText, token: Token, escape: re.Match[str]) -> bytes:
     kind, digits = escape.lastgroup, escape.group(escape.lastgroup or 0)
     if kind == "plain":
         return bytes([_PLAIN.get(digits, ord(digits))])

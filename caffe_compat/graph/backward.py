@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from caffe_compat.graph.graph import Node
+from caffe_compat.graph.graph import LayerNode
 
 
 @dataclass
@@ -27,16 +27,16 @@ class Need:
     bottoms: list[bool]
     params: list[bool]
 
-    def writes(self, node: Node, index: int) -> bool:
+    def writes(self, node: LayerNode, index: int) -> bool:
         """Tell whether a bottom's gradient is computed."""
         return self.bottoms[index] or _unasked(node, index)
 
 
-def _unasked(node: Node, index: int) -> bool:
+def _unasked(node: LayerNode, index: int) -> bool:
     return node.layer.writes_unasked(node.spec.param) and index != node.layer.unforced
 
 
-def needs(nodes: Sequence[Node], *, force: bool) -> list[Need]:
+def needs(nodes: Sequence[LayerNode], *, force: bool) -> list[Need]:
     """Return what each layer does in a backward pass.
 
     Parameters
@@ -57,7 +57,7 @@ def needs(nodes: Sequence[Node], *, force: bool) -> list[Need]:
     return needed
 
 
-def _need(node: Node, blobs: dict[str, bool]) -> Need:
+def _need(node: LayerNode, blobs: dict[str, bool]) -> Need:
     """Return what a layer does if everything above it contributes to a loss."""
     param = node.written  # before set-up, where BatchNorm's adds to its own
     bottoms = [blobs[blob] for blob in node.bottoms]
@@ -70,7 +70,7 @@ def _need(node: Node, blobs: dict[str, bool]) -> Need:
     return Need(layer, bottoms, params)
 
 
-def _leave_out(nodes: Sequence[Node], needed: Sequence[Need]) -> None:
+def _leave_out(nodes: Sequence[LayerNode], needed: Sequence[Need]) -> None:
     """Exclude layers that no loss depends on, from the last to the first."""
     under_loss: set[str] = set()
     skipped: set[str] = set()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from caffe_compat.graph.graph import NetGraph, Node
+from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.layers import View
 
 _FLOAT = 4  # bytes
 _PER_VALUE = 16  # multiply-accumulates that a core does while it reads and writes one value
 
 
-def macs(node: Node) -> int:
+def macs(node: LayerNode) -> int:
     """Return the multiply-accumulates of a forward pass: convolutions, inner products, recurrences; biases left out.
 
     Every weight takes part once for each place it is applied at: a convolution's at every output position, a
@@ -26,7 +26,7 @@ def work(graph: NetGraph) -> int:
     return sum(macs(node) for node in graph.nodes) + _PER_VALUE * values
 
 
-def top_bytes(graph: NetGraph, node: Node) -> int:
+def top_bytes(graph: NetGraph, node: LayerNode) -> int:
     """Return the memory of a layer's tops in single precision; none for what lies in the memory of a bottom."""
     if node.layer.top_view(node.spec.param) is not View.NONE:
         return 0

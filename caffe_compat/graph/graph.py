@@ -36,7 +36,7 @@ _UNQUOTABLE = re.compile(r"""[."'\\\x00-\x1f\x7f-\x9f]""")
 
 
 @dataclass(frozen=True)
-class Node:
+class LayerNode:
     """One layer in its place.
 
     Attributes
@@ -92,7 +92,7 @@ class NetGraph:
 
     name: str
     phase: str
-    nodes: tuple[Node, ...]
+    nodes: tuple[LayerNode, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     shapes: Mapping[str, Shape]
@@ -135,7 +135,7 @@ class _Builder:
     input_shapes: dict[str, Sequence[int]]
     forks: tuple[str, ...] = ()
     problems: list[CaffeCompatError] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[LayerNode] = field(default_factory=list)
     shapes: dict[str, Shape | None] = field(default_factory=dict)
     available: set[str] = field(default_factory=set)
     sharing: Sharing = field(default_factory=Sharing)
@@ -218,7 +218,7 @@ class _Builder:
         if top in spec.param.top:  # an automatic top is no output
             self.available.add(top)
 
-    def _node(self, layer: Layer, spec: LayerSpec, faults: list[CaffeCompatError]) -> Node | None:
+    def _node(self, layer: Layer, spec: LayerSpec, faults: list[CaffeCompatError]) -> LayerNode | None:
         param, message = spec.param, pb.LayerParameter()
         message.CopyFrom(param)
         if not message.HasField("phase"):
@@ -238,7 +238,7 @@ class _Builder:
         key = self._key(param.name)
         weights = [*full.loss_weight, *[0.0] * (len(full.top) - len(full.loss_weight))]
         slots = tuple(self._slots(layer, spec, key))
-        return Node(key, layer, spec, tuple(full.bottom), tuple(full.top), tuple(weights), slots, param, message)
+        return LayerNode(key, layer, spec, tuple(full.bottom), tuple(full.top), tuple(weights), slots, param, message)
 
     def _arity(self, layer: Layer, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         param = spec.param
@@ -280,7 +280,7 @@ class _Builder:
             slot = Slot(spec.param.name, index, f"{key}.{blob.name}", blob, given.lr_mult, given.decay_mult)
             yield self.sharing.placed(spec, slot, given)
 
-    def _checked_shapes(self, node: Node) -> Iterator[Shape | None]:
+    def _checked_shapes(self, node: LayerNode) -> Iterator[Shape | None]:
         """Yield the shapes of a layer's tops, None for what is larger than a blob can be."""
         for slot in node.slots:
             self._fits(node.spec, f"blobs[{slot.index}]", slot.blob.shape)
@@ -296,7 +296,7 @@ class _Builder:
             return False
         return True
 
-    def _top_shapes(self, node: Node) -> tuple[Shape | None, ...]:
+    def _top_shapes(self, node: LayerNode) -> tuple[Shape | None, ...]:
         if not node.layer.is_data:
             return node.layer.top_shapes(node.spec)
         own: tuple[Shape | None, ...] = node.layer.top_shapes(node.spec) or (None,) * len(node.tops)

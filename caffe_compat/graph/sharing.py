@@ -17,7 +17,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 
 @dataclass(frozen=True)
-class View(BlobDef):
+class BlobView(BlobDef):
     """A blob in another shape than the one that owns its values (share_mode PERMISSIVE).
 
     Attributes
@@ -38,12 +38,12 @@ class View(BlobDef):
         return self.held.to_caffe(value).reshape(self.shape)
 
 
-def view_of(own: BlobDef, held: BlobDef) -> View:
+def view_of(own: BlobDef, held: BlobDef) -> BlobView:
     """Return the blob `own` as a view of the values of `held`."""
-    return View(own.name, own.shape, own.filler, held.transposed, own.buffer, own=own, held=held)
+    return BlobView(own.name, own.shape, own.filler, held.transposed, own.buffer, own=own, held=held)
 
 
-def show_views(module: nn.Module, views: Iterable[View]) -> None:
+def show_views(module: nn.Module, views: Iterable[BlobView]) -> None:
     """Let a module compute with the owner's values in its own shapes."""
     for view in views:
         module.register_forward_pre_hook(_Show(view))
@@ -54,7 +54,7 @@ def show_views(module: nn.Module, views: Iterable[View]) -> None:
 class _Show:
     """Replaces the owner's tensor by a view while the module runs."""
 
-    view: View
+    view: BlobView
 
     def __call__(self, module: nn.Module, _: object) -> None:
         held = module._parameters[self.view.name]
@@ -66,7 +66,7 @@ class _Show:
 class _Hide:
     """Removes the view."""
 
-    view: View
+    view: BlobView
 
     def __call__(self, module: nn.Module, *_: object) -> None:
         module.__dict__.pop(self.view.name, None)
@@ -93,7 +93,7 @@ class Slot:
     lr_mult: float
     decay_mult: float
     owner: str | None = None
-    view: View | None = None
+    view: BlobView | None = None
 
     @property
     def stored(self) -> BlobDef:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from caffe_compat.errors import NetError
 from caffe_compat.graph.backward import Need
-from caffe_compat.graph.graph import Node
+from caffe_compat.graph.graph import LayerNode
 from caffe_compat.layers import Gradient
 
 
-def loss_weight_problems(node: Node) -> Iterator[NetError]:
+def loss_weight_problems(node: LayerNode) -> Iterator[NetError]:
     """Yield an error if only some tops of a layer have loss weights.
 
     A loss layer with two tops has one by default, so it needs both weights in its definition.
@@ -23,7 +23,7 @@ def loss_weight_problems(node: Node) -> Iterator[NetError]:
         )
 
 
-def backward_problem(node: Node, need: Need) -> NetError | None:
+def backward_problem(node: LayerNode, need: Need) -> NetError | None:
     """Return the error with which Caffe aborts in the backward pass of this layer, or None."""
     if node.layer.gradient is Gradient.REFUSED:
         hint = "remove force_backward, or set propagate_down: false in the layers that read its tops"

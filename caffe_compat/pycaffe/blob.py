@@ -18,7 +18,7 @@ _CPU = torch.device("cpu")
 _MAX_AXES = 32
 
 
-class Memory:
+class SyncedMemory:
     """Float32 numbers on the CPU and, in GPU mode, on the GPU; the side accessed last is authoritative.
 
     Parameters
@@ -64,8 +64,8 @@ class Blob:
     def __init__(self, shape: tuple[int, ...] = (0,)) -> None:
         self._shape: Shape = (0,)
         self._count = self._capacity = 0
-        self.data_memory = Memory(0)
-        self.diff_memory = Memory(0)
+        self.data_memory = SyncedMemory(0)
+        self.diff_memory = SyncedMemory(0)
         self.reshape(*shape)
 
     @property
@@ -147,7 +147,7 @@ class Blob:
         self._shape, self._count = dims, math.prod(dims)
         if self._count > self._capacity:
             self._capacity = self._count
-            self.data_memory, self.diff_memory = Memory(self._count), Memory(self._count)
+            self.data_memory, self.diff_memory = SyncedMemory(self._count), SyncedMemory(self._count)
 
     def share_data(self, other: Blob) -> None:
         """Use the memory of another blob's values, which must hold as many values."""

@@ -9,7 +9,7 @@ from caffe_compat.pycaffe.steps import Step
 from caffe_compat.solver.debug import DebugLines, Say
 
 
-class Watch:
+class DebugWriter:
     """Writer of the debug_info lines; silent until `write_to` names a log.
 
     Parameters

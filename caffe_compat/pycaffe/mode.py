@@ -12,14 +12,14 @@ import torch
 from caffe_compat.data import CRand
 from caffe_compat.definition.forks import fork_names
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.solver.log import Log
+from caffe_compat.solver.log import CaffeLog
 
 
 class CaffeError(CaffeCompatError, RuntimeError):
     """An error that genuine pycaffe raises as RuntimeError, or aborts the process for; `code` says of what kind."""
 
 
-class Randomness(CRand):
+class ProcessRandomness(CRand):
     """The random stream that all data layers of the process share."""
 
     def reseed(self, seed: int) -> None:
@@ -38,7 +38,7 @@ class _State:
     level = 0
     exact = False
     forks: tuple[str, ...] = ()
-    randomness = Randomness()
+    randomness = ProcessRandomness()
 
 
 def device() -> torch.device:
@@ -104,7 +104,7 @@ def set_random_seed(seed: int) -> None:
     _State.randomness.reseed(int(seed))
 
 
-def randomness() -> Randomness:
+def randomness() -> ProcessRandomness:
     """Return the random stream of the data layers."""
     return _State.randomness
 
@@ -145,10 +145,10 @@ def init_log(level: int = 0, stderr: bool = True) -> None:  # noqa: FBT001, FBT0
     _State.level = int(level)
 
 
-def make_log() -> Log:
+def make_log() -> CaffeLog:
     """Return the log: on stderr like Caffe's, silent if GLOG_minloglevel or init_log says so."""
     silent = max(_State.level, _minimum()) > 0
-    return Log() if silent else Log(sys.stderr)
+    return CaffeLog() if silent else CaffeLog(sys.stderr)
 
 
 def _minimum() -> int:

@@ -26,13 +26,13 @@ from caffe_compat.errors import raise_together
 from caffe_compat.formats.files import read_net
 from caffe_compat.graph.backward import needs
 from caffe_compat.graph.costs import work
-from caffe_compat.graph.graph import NetGraph, Node, build_graph
+from caffe_compat.graph.graph import LayerNode, NetGraph, build_graph
 from caffe_compat.graph.sharing import Slot
 from caffe_compat.layers.python import python_layers
 from caffe_compat.pycaffe import mode
 from caffe_compat.pycaffe.backward_plan import backward_problem, loss_weight_problems
 from caffe_compat.pycaffe.blob import Array, Blob, BlobVec
-from caffe_compat.pycaffe.debug_log import Watch
+from caffe_compat.pycaffe.debug_log import DebugWriter
 from caffe_compat.pycaffe.layer import Layer, PythonLayers
 from caffe_compat.pycaffe.mode import CaffeError
 from caffe_compat.pycaffe.steps import DataStep, Step, make_step
@@ -110,7 +110,7 @@ class Net:
         if prepared.message.debug_info:
             self.watch.write_to(mode.make_log().line)
 
-    def _connect(self, layer: Layer, node: Node) -> None:
+    def _connect(self, layer: Layer, node: LayerNode) -> None:
         """Set a layer's parameters: shared by name, or drawn from their fillers."""
         for slot in node.slots:
             if slot.index < len(layer.blobs):
@@ -137,7 +137,7 @@ class Net:
             for top, weight in zip(step.tops, step.node.loss_weights, strict=True):
                 if weight:
                     top.gradients().fill_(weight)
-        self.watch = Watch(self._graph, self._steps)
+        self.watch = DebugWriter(self._graph, self._steps)
         self._callbacks: dict[str, list[Callable[[int], object]]] = {
             "after_forward": [self.watch.forward],
             "after_backward": [self.watch.backward],

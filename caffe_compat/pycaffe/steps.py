@@ -19,7 +19,7 @@ from torch import nn
 from caffe_compat.build.exact import sum_as_caffe
 from caffe_compat.data import DataSource
 from caffe_compat.graph.backward import Need
-from caffe_compat.graph.graph import Node
+from caffe_compat.graph.graph import LayerNode
 from caffe_compat.layers import LayerSpec, Reads, Source, View
 from caffe_compat.layers.facts import Memories
 from caffe_compat.layers.recurrent import RecurrentModule
@@ -40,7 +40,9 @@ class Step:
     need : which gradients it computes in a backward pass.
     """
 
-    def __init__(self, node: Node, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need) -> None:
+    def __init__(
+        self, node: LayerNode, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need
+    ) -> None:
         self.node, self.layer, self.need = node, layer, need
         self.bottoms, self.tops = list(bottoms), list(tops)
 
@@ -89,7 +91,9 @@ class SilentStep(Step):
 class ViewStep(Step):
     """A top that views the bottom's memory in another shape; the gradients too, at once or after a backward pass."""
 
-    def __init__(self, node: Node, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need) -> None:
+    def __init__(
+        self, node: LayerNode, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need
+    ) -> None:
         super().__init__(node, layer, bottoms, tops, need)
         self.view = node.layer.top_view(node.spec.param)
 
@@ -181,7 +185,7 @@ class ModuleStep(Step):
 
     def __init__(
         self,
-        node: Node,
+        node: LayerNode,
         layer: Layer,
         bottoms: Sequence[Blob],
         tops: Sequence[Blob],
@@ -415,7 +419,7 @@ class PythonStep(Step):
 
 
 def make_step(
-    node: Node, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need, *, exact: bool
+    node: LayerNode, layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], need: Need, *, exact: bool
 ) -> Step:
     """Return the step that runs a layer."""
     if node.type == "Python":

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from caffe_compat.solver import adaptive as _adaptive  # noqa: F401  (registers the rules besides SGD)
-from caffe_compat.solver.log import Log
+from caffe_compat.solver.log import CaffeLog
 from caffe_compat.solver.loop import Solver
 from caffe_compat.solver.signals import Action, SignalActions
 from caffe_compat.solver.workers import Workers, launched
 
-__all__ = ["Action", "Log", "SignalActions", "Solver", "Workers", "launched"]
+__all__ = ["Action", "CaffeLog", "SignalActions", "Solver", "Workers", "launched"]

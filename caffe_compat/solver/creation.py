@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.formats.files import format_text
 from caffe_compat.graph.backward import needs
-from caffe_compat.graph.graph import NetGraph, Node
+from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.graph.sharing import Slot
 from caffe_compat.layers.base import Shape, count
 from caffe_compat.solver.log import number
@@ -50,7 +50,7 @@ def after(graph: NetGraph) -> Lines:
     yield "net.cpp:257", "Network initialization done."
 
 
-def _connections(node: Node) -> Lines:
+def _connections(node: LayerNode) -> Lines:
     name = node.name
     yield "layer_factory.hpp:77", f"Creating layer {name}"
     yield "net.cpp:86", f"Creating Layer {name}"
@@ -69,14 +69,14 @@ def _shape(shape: Shape) -> str:
     return "".join(f"{size} " for size in shape) + f"({count(shape)})"
 
 
-def _tops(graph: NetGraph, node: Node) -> Lines:
+def _tops(graph: NetGraph, node: LayerNode) -> Lines:
     for top, weight in zip(node.tops, node.loss_weights, strict=True):
         yield "net.cpp:131", f"Top shape: {_shape(graph.shapes[top])}"
         if weight:
             yield "net.cpp:134", f"    with loss weight {number(weight)}"
 
 
-def _sharing(owners: Mapping[str, Slot], node: Node) -> Lines:
+def _sharing(owners: Mapping[str, Slot], node: LayerNode) -> Lines:
     for slot in node.slots:
         if slot.owner is not None:
             owner, name = owners[slot.owner], node.spec.param.param[slot.index].name

@@ -14,7 +14,7 @@ import torch
 from caffe_compat.build.executor import Executor, Hooks
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.build.weights import tensor_of
-from caffe_compat.graph.graph import NetGraph, Node
+from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.solver.log import number
 
 Say = Callable[[str, str, str], None]
@@ -33,7 +33,7 @@ class DebugLines:
     def __init__(self, graph: NetGraph, say: Say) -> None:
         self._graph, self._say = graph, say
 
-    def forward(self, node: Node, tops: Iterable[torch.Tensor], params: Iterable[torch.Tensor]) -> None:
+    def forward(self, node: LayerNode, tops: Iterable[torch.Tensor], params: Iterable[torch.Tensor]) -> None:
         """Write what a layer made, and its parameters."""
         at = f"    [Forward] Layer {node.name}"
         for name, value in zip(node.tops, tops, strict=True):
@@ -45,7 +45,7 @@ class DebugLines:
             self._say("net.cpp:605", f"{at}, param blob {shown} data: {_mean(value)}", "I")
 
     def backward(
-        self, node: Node, bottoms: Iterable[torch.Tensor | None], params: Iterable[torch.Tensor | None]
+        self, node: LayerNode, bottoms: Iterable[torch.Tensor | None], params: Iterable[torch.Tensor | None]
     ) -> None:
         """Write the gradients a layer made; None for one it did not make."""
         at = f"    [Backward] Layer {node.name}"
@@ -84,21 +84,21 @@ class DebugPass(Hooks):
         self._net = net
         self._lines = DebugLines(net.caffe, say)
         self._executor = Executor(net, net.returns, self)
-        self._passed: list[tuple[Node, Sequence[torch.Tensor]]] = []
+        self._passed: list[tuple[LayerNode, Sequence[torch.Tensor]]] = []
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run the net on inputs by blob; return everything it returns by blob."""
         self._passed = []
         return self._executor.forward(inputs)
 
-    def bottom(self, node: Node, index: int, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+    def bottom(self, node: LayerNode, index: int, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
         """Return a bottom as this layer alone sees it, so that its gradient is this layer's alone."""
         own = value.view_as(value)
         if own.requires_grad:
             own.retain_grad()
         return own
 
-    def after(self, node: Node, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
+    def after(self, node: LayerNode, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
         """Write what a layer made."""
         self._lines.forward(node, tops, [tensor_of(self._net, slot.owner or slot.key) for slot in node.slots])
         self._passed.append((node, bottoms))

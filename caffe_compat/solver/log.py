@@ -25,7 +25,7 @@ def number(value: float) -> str:
     return f"{value:g}"
 
 
-class Log:
+class CaffeLog:
     """Writes lines to any number of streams, and a progress bar to the first that is a terminal.
 
     Parameters

@@ -28,7 +28,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.definitions import SolverDefinition, redirect, test_definitions, train_definition
 from caffe_compat.solver.fields import check_solver
-from caffe_compat.solver.log import Log, number, score
+from caffe_compat.solver.log import CaffeLog, number, score
 from caffe_compat.solver.nets import Criterion, FedNet, SolverNet
 from caffe_compat.solver.policy import rate
 from caffe_compat.solver.resume import Place, random_states, read_resume, resume_path, write_resume
@@ -86,7 +86,7 @@ class Solver(Closing):
         *,
         base_dir: str | PathLike[str] = ".",
         device: str | torch.device = "cpu",
-        log: Log | None = None,
+        log: CaffeLog | None = None,
         sources: Mapping[str, str] | None = None,
         action: Callable[[], Action] = lambda: Action.NONE,
         exact: bool = False,
@@ -100,7 +100,7 @@ class Solver(Closing):
         self.outputs: dict[str, torch.Tensor] = {}
         self._base_dir = Path(base_dir)
         self._device = torch.device(device)
-        self._log = log or Log()
+        self._log = log or CaffeLog()
         self._action = action
         self._exact = exact
         self._fork = fork

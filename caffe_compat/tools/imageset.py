@@ -23,7 +23,7 @@ from caffe_compat.data.database import open_database
 from caffe_compat.data.datum import datum_image
 from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, channels_first, decode, map_in_threads, resize
 from caffe_compat.data.mt19937 import Mersenne, shuffled
-from caffe_compat.data.origin import At
+from caffe_compat.data.origin import Origin
 from caffe_compat.data.write_db import new_database
 from caffe_compat.errors import DataError
 from caffe_compat.formats.image_size import size_problem
@@ -175,8 +175,8 @@ def _datum(path: Path, label: int, options: Options) -> _Result:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=path) from None
-    at = At("", path)
-    image = decode(content, GRAY if options.gray else COLOR, at)
+    origin = Origin("", path)
+    image = decode(content, GRAY if options.gray else COLOR, origin)
     if options.resize:
         image = resize(image, options.resize[1], options.resize[0])
     shape = image.shape
@@ -210,7 +210,7 @@ def _encoded(image: npt.NDArray[np.uint8], coding: str, path: Path) -> bytes:
     return content.tobytes()
 
 
-def records(path: str | PathLike[str], backend: str = "lmdb") -> Iterator[tuple[At, pb.Datum]]:
+def records(path: str | PathLike[str], backend: str = "lmdb") -> Iterator[tuple[Origin, pb.Datum]]:
     """Yield every record of a database once, in key order.
 
     Raises
@@ -221,16 +221,16 @@ def records(path: str | PathLike[str], backend: str = "lmdb") -> Iterator[tuple[
     path = Path(path)
     if not path.exists():
         raise DataError("database does not exist", code="file-missing", file=path)
-    with open_database(path, backend.upper(), At("", path)) as database:
+    with open_database(path, backend.upper(), Origin("", path)) as database:
         first, seen = database.key(), False
         while not seen or database.key() != first:
             seen = True
             key, value = database.take()
-            at = At("", path, what=f"record {key.decode('utf-8', 'replace')!r}")
+            origin = Origin("", path, what=f"record {key.decode('utf-8', 'replace')!r}")
             try:
-                yield at, pb.Datum.FromString(value)
+                yield origin, pb.Datum.FromString(value)
             except DecodeError:
-                raise at.error("not a Datum", code="damaged-file") from None
+                raise origin.error("not a Datum", code="damaged-file") from None
 
 
 def compute_image_mean(
@@ -251,15 +251,15 @@ def compute_image_mean(
     """
     total: npt.NDArray[np.float64] | npt.NDArray[np.float32] | None = None
     count = 0
-    for at, datum in records(path, backend):
-        image = datum_image(datum, AS_STORED, at)
+    for origin, datum in records(path, backend):
+        image = datum_image(datum, AS_STORED, origin)
         if total is None:
             if datum.encoded:
                 report("Decoding Datum")
             report("Starting iteration")
             total = np.zeros(image.shape, np.float64 if double else np.float32)
         if image.shape != total.shape:
-            raise at.error(
+            raise origin.error(
                 f"image has shape {image.shape}, the first has {total.shape}",
                 code="shape-mismatch",
                 hint="use convert_imageset --resize_height and --resize_width",

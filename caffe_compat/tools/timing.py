@@ -15,7 +15,7 @@ import torch
 
 from caffe_compat.build.executor import Executor, Hooks, is_computed
 from caffe_compat.build.net import CaffeNet
-from caffe_compat.graph.graph import Node
+from caffe_compat.graph.graph import LayerNode
 from caffe_compat.tools.feeds import Feed
 
 
@@ -102,11 +102,11 @@ class LayerwisePass(Hooks):
         losses = self._executor.forward({})
         return sum(float(losses[blob].detach().sum()) * weight for blob, weight in self._net.losses)
 
-    def before(self, node: Node) -> None:  # noqa: ARG002
+    def before(self, node: LayerNode) -> None:  # noqa: ARG002
         """Start the clock."""
         self._clock.start()
 
-    def feed(self, node: Node, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002
+    def feed(self, node: LayerNode, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002
         """Return the next batch of one data layer, or made-up values."""
         batch: dict[str, torch.Tensor] = {}
         for source in self._feed.sources:
@@ -117,16 +117,16 @@ class LayerwisePass(Hooks):
             batch = {top: made_up[top] for top in node.tops}
         return {blob: value.to(self._device, non_blocking=True) for blob, value in batch.items()}
 
-    def bottom(self, node: Node, index: int, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+    def bottom(self, node: LayerNode, index: int, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
         """Return a bottom that knows nothing of the layers above."""
         return value.detach().requires_grad_(value.requires_grad)
 
-    def after(self, node: Node, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
+    def after(self, node: LayerNode, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
         """Stop the clock; keep what the backward pass needs."""
         self._record(node.key, self._clock.stop())
         self._layers[node.key] = (bottoms, tops)
 
-    def backward(self, node: Node) -> None:
+    def backward(self, node: LayerNode) -> None:
         """Compute the gradients of a layer's bottoms and parameters from those of its tops."""
         bottoms, tops = self._layers.pop(node.key)
         starts = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from caffe_compat.data.database import open_database
-from caffe_compat.data.origin import At
+from caffe_compat.data.origin import Origin
 from caffe_compat.data.write_db import new_database
 from tests.refusals import refused
 
@@ -19,7 +19,7 @@ def backend(request):
 
 
 def everything(path: Path, backend: str) -> list[tuple[bytes, bytes]]:
-    database = open_database(path, backend.upper(), At("", path))
+    database = open_database(path, backend.upper(), Origin("", path))
     actual = [database.take()]
     while database.key() != actual[0][0]:
         actual.append(database.take())

@@ -11,7 +11,7 @@ import pytest
 from caffe_compat.build.preprocess import Preprocessing
 from caffe_compat.cli import main
 from caffe_compat.data.decode import COLOR, decode
-from caffe_compat.data.origin import At
+from caffe_compat.data.origin import Origin
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.image_size import TooManyPixelsError, open_image
 from caffe_compat.pycaffe import io as caffe_io
@@ -91,11 +91,12 @@ def test_every_function_refuses_a_huge_image(bomb):
 
 def test_a_chunk_longer_than_its_file_allocates_no_memory():
     content = png(8, 8)
-    assert decode(content + b"\xff" * 20, COLOR, At("")).shape == (8, 8, 3)  # bytes after the last chunk are ignored
+    after_the_last_chunk = b"\xff" * 20
+    assert decode(content + after_the_last_chunk, COLOR, Origin("")).shape == (8, 8, 3)
     place = content.index(b"IDAT") - 4
     content = content[:place] + b"\xff\xff\xff\x20" + content[place + 4 :]
     with pytest.raises(CaffeCompatError, match="truncated or damaged"):
-        decode(content, COLOR, At(""))
+        decode(content, COLOR, Origin(""))
 
 
 @pytest.mark.parametrize("size", [(2_000_000, 4_000), (4_000, 2_000_000)])
@@ -120,6 +121,6 @@ def test_a_large_image_of_one_colour_is_read(tmp_path):
     (tmp_path / "a.png").write_bytes(png(6000, 5000))
     assert (tmp_path / "a.png").stat().st_size < 31_000
     assert imread(tmp_path / "a.png").shape == (5000, 6000)
-    assert decode((tmp_path / "a.png").read_bytes(), COLOR, At("")).shape == (5000, 6000, 3)
+    assert decode((tmp_path / "a.png").read_bytes(), COLOR, Origin("")).shape == (5000, 6000, 3)
     with open_image(tmp_path / "a.png") as image:
         assert not np.asarray(image).any()

@@ -246,8 +246,8 @@ def test_a_long_string_needs_no_memory_for_backtracking(text):
     source = f'name: "{text}"'
     code = (
         "import resource, sys\n"
-        "from caffe_compat.formats.tokens import Source, tokenize\n"
-        "source = Source(sys.stdin.buffer.read().decode(), 'a')\n"
+        "from caffe_compat.formats.tokens import SourceText, tokenize\n"
+        "source = SourceText(sys.stdin.buffer.read().decode(), 'a')\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak()\n"
         "assert len(tokenize(source)) == 4\n"

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from caffe_compat.data.decode import AS_STORED, COLOR, decode
-from caffe_compat.data.origin import At
+from caffe_compat.data.origin import Origin
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.pycaffe.io import load_image
 from lq_emotion.datasets.avec.gold import read_gold, read_gsd, read_ratings
@@ -150,7 +150,7 @@ def uses(kind: str) -> Iterator[Use]:
     if kind in CODECS:
         return iter([_reading("av", "rgb"), _reading("av", "luma"), _reading("opencv", "rgb")])
     if kind in PICTURES:
-        of_opencv = [lambda path, flag=flag: decode(path.read_bytes(), flag, At("")) for flag in (COLOR, AS_STORED)]
+        of_opencv = [lambda path, flag=flag: decode(path.read_bytes(), flag, Origin("")) for flag in (COLOR, AS_STORED)]
         return iter(
             (*of_opencv, imread, load_image, _read_by_demo, lambda path: load_image(io.BytesIO(path.read_bytes())))
         )

@@ -11,7 +11,7 @@ from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.definitions import prepare_in_state
-from caffe_compat.solver.log import Log
+from caffe_compat.solver.log import CaffeLog
 from caffe_compat.tools.logs import read_log
 from tests.solver.case import write_case
 
@@ -124,8 +124,8 @@ def test_nobody_makes_lines_that_nobody_reads():
         raise AssertionError("made")
         yield
 
-    Log().lines(lines())
-    Log(io.StringIO(), least=1).lines(lines())
+    CaffeLog().lines(lines())
+    CaffeLog(io.StringIO(), least=1).lines(lines())
 
 
 def test_training_logs_the_making_of_its_nets_and_the_log_still_reads(tmp_path, monkeypatch, capsys):

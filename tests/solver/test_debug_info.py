@@ -10,7 +10,7 @@ import pytest
 from caffe_compat.formats.files import parse_text
 from caffe_compat.pycaffe.solver import SolverLoop
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver import Log, Solver
+from caffe_compat.solver import CaffeLog, Solver
 from caffe_compat.solver.log import number
 from tests.solver.case import SOLVER, write_case
 
@@ -41,7 +41,7 @@ def lines(iterations=1, kind=Solver, **fields):
     for name, value in {"snapshot": 0, "display": 1, **fields}.items():
         getattr(message, name).extend(value) if isinstance(value, list) else setattr(message, name, value)
     stream = io.StringIO()
-    solver = kind(message, log=Log(stream))
+    solver = kind(message, log=CaffeLog(stream))
     solver.step(iterations)
     found = re.findall(r"^([IE])\d{4} [\d:.]+ +\d+ (\S+:\d+)\] (.*)$", stream.getvalue(), re.MULTILINE)
     return [line for line in found if line[1].startswith("net.cpp") and "[" in line[2]], solver

@@ -5,12 +5,12 @@ from datetime import datetime
 
 import pytest
 
-from caffe_compat.solver.log import Log, named, number, score
+from caffe_compat.solver.log import CaffeLog, named, number, score
 
 
 def entry(text):
     stream = io.StringIO()
-    Log(stream, now=lambda: datetime(2026, 2, 3, 4, 5, 6, 7)).line("solver.cpp:239", text)  # noqa: DTZ001
+    CaffeLog(stream, now=lambda: datetime(2026, 2, 3, 4, 5, 6, 7)).line("solver.cpp:239", text)  # noqa: DTZ001
     return stream.getvalue()
 
 
@@ -49,7 +49,7 @@ def test_outputs_tell_their_part_of_the_loss():
 
 def test_no_progress_bar_where_there_is_no_terminal():
     stream = io.StringIO()
-    log = Log(stream)
+    log = CaffeLog(stream)
     with log.progress(10, 0, "net") as show:
         show(5)
     assert stream.getvalue() == ""
@@ -62,7 +62,7 @@ class Terminal(io.StringIO):
 
 def test_lines_stand_on_lines_of_their_own_above_the_bar():
     terminal, plain = Terminal(), io.StringIO()
-    log = Log(terminal, plain)
+    log = CaffeLog(terminal, plain)
     with log.progress(10, 2, "net") as show:
         log.line("solver.cpp:239", "Iteration 2, loss = 1")
         show(7)
@@ -77,6 +77,6 @@ def test_lines_stand_on_lines_of_their_own_above_the_bar():
 
 def test_every_stream_gets_every_line_and_no_stream_is_silence():
     streams = [io.StringIO(), io.StringIO()]
-    Log(*streams).line("a.cpp:1", "x")
+    CaffeLog(*streams).line("a.cpp:1", "x")
     assert streams[0].getvalue() == streams[1].getvalue() != ""
-    Log().line("a.cpp:1", "x")
+    CaffeLog().line("a.cpp:1", "x")

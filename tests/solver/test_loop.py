@@ -12,7 +12,7 @@ from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.errors import CaffeCompatError, FileError, ProblemsError, SolverError
 from caffe_compat.formats.files import parse_text, read_binary, read_solverstate
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver import Action, Log, Solver
+from caffe_compat.solver import Action, CaffeLog, Solver
 from caffe_compat.solver.fields import IGNORED, READ
 from tests.refusals import refused
 from tests.solver.case import NET, SOLVER, write_case
@@ -40,7 +40,7 @@ def param(**fields):
 def logged(message, **kwargs):
     """Solve, and return the log without the stamps, and the solver."""
     stream = io.StringIO()
-    solver = Solver(message, log=Log(stream), **kwargs)
+    solver = Solver(message, log=CaffeLog(stream), **kwargs)
     solver.solve()
     return re.findall(r"^I\d{4} [\d:.]+ +\d+ (\S+:\d+\] .*)$", stream.getvalue(), re.MULTILINE), solver
 

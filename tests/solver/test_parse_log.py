@@ -7,7 +7,7 @@ import pytest
 
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver import Log, Solver
+from caffe_compat.solver import CaffeLog, Solver
 from tests.solver.case import SOLVER, write_case
 
 ITERATION = r"Iteration (\d+)"
@@ -22,7 +22,9 @@ def log(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_case(tmp_path)
     stream = io.StringIO()
-    Solver(parse_text(SOLVER.replace("base_lr: 0.01", "base_lr: 1e-5"), pb.SolverParameter), log=Log(stream)).solve()
+    Solver(
+        parse_text(SOLVER.replace("base_lr: 0.01", "base_lr: 1e-5"), pb.SolverParameter), log=CaffeLog(stream)
+    ).solve()
     return stream.getvalue().splitlines()
 
 

@@ -10,7 +10,7 @@ from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.data import CRand
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver import Log, Solver
+from caffe_compat.solver import CaffeLog, Solver
 from tests.refusals import refused
 from tests.solver.case import NET, SOLVER, write_case
 
@@ -33,7 +33,7 @@ def folder(tmp_path, monkeypatch):
 def solver(stream=None, **fields):
     param = parse_text(SOLVER, pb.SolverParameter)
     param.MergeFrom(pb.SolverParameter(**fields))
-    return Solver(param, log=Log(stream) if stream else None)
+    return Solver(param, log=CaffeLog(stream) if stream else None)
 
 
 def entries(path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from caffe_compat.formats.tokens import Source, Token, tokenize
+from caffe_compat.formats.tokens import SourceText, Token, tokenize
 
 
 def field_lines(text: str, file: str) -> dict[tuple[int, str], int]:
@@ -14,7 +14,7 @@ def field_lines(text: str, file: str) -> dict[tuple[int, str], int]:
     -------
     (line where the layer begins, or 0 outside of layers; path below it) -> line, the first for a repeated field.
     """
-    source = Source(text.removeprefix("\ufeff"), file)
+    source = SourceText(text.removeprefix("\ufeff"), file)
     tokens = tokenize(source)
     lines: dict[tuple[int, str], int] = {}
     open_: list[tuple[str, int]] = []

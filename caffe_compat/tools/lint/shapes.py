@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from caffe_compat.graph.graph import Node
+from caffe_compat.graph.graph import LayerNode
 from caffe_compat.layers.pooling import PoolingWindow, window
 from caffe_compat.tools.lint.rules import Finding
 from caffe_compat.tools.lint.target import Subject
@@ -18,7 +18,7 @@ def pooling(subject: Subject) -> Iterator[Finding]:
                 yield from _rounded(subject, node, state.phase)
 
 
-def _rounded(subject: Subject, node: Node, phase: str) -> Iterator[Finding]:
+def _rounded(subject: Subject, node: LayerNode, phase: str) -> Iterator[Finding]:
     at, size = window(node.spec), node.spec.bottoms[0][2:]
     up = tuple(at.output(extent, axis) for axis, extent in enumerate(size))
     down = tuple(

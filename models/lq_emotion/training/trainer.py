@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from caffe_compat.errors import FileError
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver import Action, Log, SignalActions, Solver
+from caffe_compat.solver import Action, CaffeLog, SignalActions, Solver
 from caffe_compat.solver.nets import Criterion
 from lq_emotion.training.plateau import PLATEAU, History, PlateauSolver
 
@@ -99,7 +99,7 @@ class Run:
             watch = _Watch(ask, param.max_iter, say, self.label)
             make = partial(PlateauSolver, tests=History(self.folder / PLATEAU)) if on_plateau else Solver
             with make(
-                param, base_dir=self.folder, device=device, log=Log(stream), action=watch, criterion=criterion
+                param, base_dir=self.folder, device=device, log=CaffeLog(stream), action=watch, criterion=criterion
             ) as solver:
                 if state:
                     solver.restore(state)
