@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from caffe_compat.data.hdf5 import find_listed, listed_names
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, raise_together
@@ -22,7 +21,7 @@ class Listed:
     ----------
     path : of the list.
     rows : samples in all files.
-    sides : rows of each file's pictures; 0 where it holds none.
+    sides : rows of each file's images; 0 for other data.
     stores : what holds the samples: the files themselves, or those that they link to.
     """
 
@@ -31,9 +30,9 @@ class Listed:
     sides: dict[Path, int] = field(default_factory=dict)
     stores: tuple[Path, ...] = ()
 
-    def identity(self) -> list[Any]:
-        """Return what tells these samples from others; reads all of them."""
-        return [[path.name, file_sha256(path)] for path in self.stores]
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        """Return name and SHA-256 of each file with samples; reads all of them."""
+        return tuple((path.name, file_sha256(path)) for path in self.stores)
 
 
 def read_list(folder: Path, phase: str) -> Listed:
@@ -47,7 +46,7 @@ def read_list(folder: Path, phase: str) -> Listed:
     Raises
     ------
     FileError, DataError
-        There is no list, or files are missing, damaged or of several frames a sample: all of them are told.
+        There is no list, or files are missing, damaged or of several frames a sample; the error names all of them.
     """
     path = folder.resolve() / f"{phase}.txt"
     if not path.is_file():

@@ -12,13 +12,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import SolverError
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.records import Record
 from lq_emotion.nets import definitions
 from lq_emotion.nets.builder import Shape
 from lq_emotion.nets.names import Net
@@ -26,10 +27,10 @@ from lq_emotion.nets.switches import PaperSwitches
 from lq_emotion.training.overrides import Changes
 
 LEAST = 50
-"""Trainings with fewer iterations left are not worth timing."""
-_TESTED = 8  # samples of a test's batch that are timed; they need no more time each than all of them
+"""Trainings with fewer iterations to go are not worth timing."""
+_TESTED = 8  # samples of a test's batch that are timed; a sample of a larger batch takes as long
 _TIMED = 3  # iterations, after one that is not counted
-_PATIENCE = 20.0  # seconds for the iterations of a net, but for the first two
+_PATIENCE = 20.0  # seconds for the iterations of a net after the first two
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class PlannedTraining:
     net : what is trained.
     changes : of its definition and solver: fields of `overrides.Changes`.
     factors : how many times smaller than 96 x 96 its faces are.
-    folder : its run's.
+    folder : of its run.
     """
 
     net: Net
@@ -50,7 +51,7 @@ class PlannedTraining:
     folder: Path
 
     def solver(self, switches: PaperSwitches) -> pb.SolverParameter:
-        """Return its solver, the changes made."""
+        """Return its solver with the changes."""
         solver = definitions.builder(self.net).solver(switches)
         Changes(**self.changes).apply_to(solver)
         return solver
@@ -63,8 +64,8 @@ class PlannedTraining:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """How long a training will take: seconds, and what they are made of."""
+class Estimate(Record):
+    """How long a training will take."""
 
     run: str
     net: Net
@@ -75,73 +76,114 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """All of it."""
+        """The whole training."""
         return self.iterations * self.seconds_per_iteration + self.test_batches * self.seconds_per_test_batch
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the object in estimate.json."""
+        return {**super().to_json(), "seconds": self.seconds}
 
-def estimate(
-    trainings: Sequence[PlannedTraining], switches: PaperSwitches, *, threads: int, device: str
-) -> list[Estimate]:
-    """Time each different net among some trainings, and return how long each training will take; short ones left out.
+
+@dataclass(frozen=True)
+class Estimates(Record):
+    """table/logs/estimate.json; its string is a line for the user."""
+
+    trainings: tuple[Estimate, ...]
+
+    @property
+    def seconds(self) -> float:
+        """All trainings, one after another."""
+        return sum(training.seconds for training in self.trainings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object in estimate.json."""
+        return {"seconds": self.seconds, **super().to_json()}
+
+    def __str__(self) -> str:
+        per_iteration = {training.net: training.seconds_per_iteration for training in self.trainings}
+        nets = ", ".join(f"{net} {seconds:.2g} s an iteration" for net, seconds in per_iteration.items())
+        return (
+            f"training will take about {_duration(self.seconds)} here, one net after another ({nets}, timed just now)"
+        )
+
+
+@dataclass(frozen=True)
+class _TimedNet(Record):
+    """What decides how long an iteration takes."""
+
+    net: Net
+    batch: int | None
+    factors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Request(Record):
+    """What the timing process reads."""
+
+    nets: tuple[_TimedNet, ...]
+    switches: Mapping[str, Any]
+    threads: int
+    device: str
+
+
+def estimate(trainings: Sequence[PlannedTraining], switches: PaperSwitches, *, threads: int, device: str) -> Estimates:
+    """Time each different net of some trainings, and return how long each training will take, without short ones.
 
     Raises
     ------
     SolverError
         A net cannot be timed.
     """
-    left = [max(one.solver(switches).max_iter - one.done(), 0) for one in trainings]
-    asked = [(one, count) for one, count in zip(trainings, left, strict=True) if count >= LEAST]
-    nets = list(dict.fromkeys(_net(one) for one, _ in asked))
-    if not nets:
-        return []
-    request = {"nets": nets, "switches": asdict(switches), "threads": threads, "device": device}
-    times = dict(zip(nets, _elsewhere(request), strict=True))
+    planned = []
+    for training in trainings:
+        solver = training.solver(switches)
+        iterations = solver.max_iter - training.done()
+        if iterations >= LEAST:
+            net = _TimedNet(training.net, training.changes.get("batch"), training.factors)
+            planned.append((training.folder.name, net, iterations, solver))
+    timed = tuple(dict.fromkeys(net for _, net, _, _ in planned))
+    if not timed:
+        return Estimates(())
+    times = dict(zip(timed, _time_in_process(_Request(timed, asdict(switches), threads, device)), strict=True))
     estimates = []
-    for one, count in asked:
-        solver = one.solver(switches)
-        tests = (count // solver.test_interval + 1) * solver.test_iter[0]
-        iteration, test = times[_net(one)]
-        estimates.append(Estimate(one.folder.name, one.net, count, iteration, tests, test))
-    return estimates
+    for run, net, iterations, solver in planned:
+        batches = (iterations // solver.test_interval + 1) * solver.test_iter[0]
+        iteration, test_batch = times[net]
+        estimates.append(Estimate(run, net.net, iterations, iteration, batches, test_batch))
+    return Estimates(tuple(estimates))
 
 
-def _net(one: PlannedTraining) -> str:
-    """Return what decides a net's time, as JSON."""
-    return json.dumps([one.net, one.changes.get("batch"), list(one.factors)])
-
-
-def _elsewhere(request: dict[str, Any]) -> list[tuple[float, float]]:
+def _time_in_process(request: _Request) -> list[tuple[float, float]]:
     command = [sys.executable, "-P", "-m", __name__]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    text = json.dumps(request)
+    text = json.dumps(request.to_json())
     done = subprocess.run(command, input=text, env=env, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise SolverError(f"timing an iteration failed: {lines[-1]}", code="worker-lost")
-    return [(iteration, test) for iteration, test in json.loads(done.stdout)]
+    return [(iteration, test_batch) for iteration, test_batch in json.loads(done.stdout)]
 
 
-def _time_all(request: dict[str, Any]) -> list[tuple[float, float]]:
+def _time_all(request: _Request) -> list[tuple[float, float]]:
     import torch
 
     from lq_emotion.common.devices import choose_device
 
-    torch.set_num_threads(request["threads"])
-    switches, device = PaperSwitches(**request["switches"]), choose_device(request["device"])
-    nets = (json.loads(net) for net in request["nets"])
-    return [_time(net, batch, factors, switches, device) for net, batch, factors in nets]
+    torch.set_num_threads(request.threads)
+    switches, device = PaperSwitches(**request.switches), choose_device(request.device)
+    return [_time(net, switches, device) for net in request.nets]
 
 
-def _time(net: str, batch: int | None, factors: list[int], switches: PaperSwitches, device: Any) -> tuple[float, float]:
-    """Return the seconds of an iteration and of a batch of a test, on data that are made up."""
+def _time(net: _TimedNet, switches: PaperSwitches, device: Any) -> tuple[float, float]:
+    """Return the seconds of an iteration and of a batch of a test, on constant data."""
     from caffe_compat.solver import Solver
     from lq_emotion.training.net import make_net
     from lq_emotion.training.training_run import valence_ccc
 
-    builder = definitions.builder(net)
-    sources = {phase: [Path("none")] * len(factors) for phase in ("train", "test")}
-    message, _ = make_net(builder, switches, factors, sources, batch=batch, filler="xavier")
-    share = _make_up(message, [builder.sample_shapes(switches, factor) for factor in factors])
+    builder = definitions.builder(net.net)
+    sources = {phase: [Path("none")] * len(net.factors) for phase in ("train", "test")}
+    message, _ = make_net(builder, switches, net.factors, sources, batch=net.batch, filler="xavier")
+    share = _fill_with_constants(message, [builder.sample_shapes(switches, factor) for factor in net.factors])
     solver = builder.solver(switches)
     for name in ("net", "snapshot", "display"):
         solver.ClearField(name)
@@ -157,11 +199,11 @@ def _time(net: str, batch: int | None, factors: list[int], switches: PaperSwitch
         return iteration, _median(lambda: running.test(0), device) / share
 
 
-def _make_up(message: pb.NetParameter, samples: Sequence[tuple[Shape, Shape]]) -> float:
-    """Put constants in the place of a net's data; return which part of a test's batch is left."""
+def _fill_with_constants(message: pb.NetParameter, samples: Sequence[tuple[Shape, Shape]]) -> float:
+    """Replace a net's data with constants; return the part of a test's batch that remains."""
     share = 1.0
     for phase in (pb.TRAIN, pb.TEST):
-        layers = [one for one in message.layer if one.type == "HDF5Data" and one.include[0].phase == phase]
+        layers = [layer for layer in message.layer if layer.type == "HDF5Data" and layer.include[0].phase == phase]
         for layer, shapes in zip(layers, samples, strict=True):
             batch = layer.hdf5_data_param.batch_size
             if phase == pb.TEST:
@@ -188,14 +230,6 @@ def _median(work: Callable[[], object], device: Any) -> float:
     return statistics.median(times)
 
 
-def told(estimates: Sequence[Estimate]) -> str:
-    """Return a line for the user."""
-    total = sum(one.seconds for one in estimates)
-    each = {one.net: one for one in estimates}
-    nets = ", ".join(f"{net} {one.seconds_per_iteration:.2g} s an iteration" for net, one in each.items())
-    return f"training will take about {_duration(total)} here, one net after another ({nets}, timed just now)"
-
-
 def _duration(seconds: float) -> str:
     for unit, size in (("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
@@ -203,11 +237,5 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def to_json(estimates: Sequence[Estimate]) -> dict[str, Any]:
-    """Return what a program may read."""
-    trainings = [{**asdict(one), "seconds": one.seconds} for one in estimates]
-    return {"seconds": sum(one.seconds for one in estimates), "trainings": trainings}
-
-
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_time_all(json.load(sys.stdin))))
+    sys.stdout.write(json.dumps(_time_all(_Request.from_json(json.load(sys.stdin)))))

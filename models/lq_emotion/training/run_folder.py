@@ -1,8 +1,9 @@
-"""The folder of a training: whose it is, and making it another's."""
+"""The folder of a training: which training it holds, and how another takes it over."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
 from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.json_files import contents_of
+from lq_emotion.common.records import Record
+from lq_emotion.nets.names import Net
 from lq_emotion.training.plateau import PLATEAU
 from lq_emotion.training.trainer import Run
 
@@ -19,22 +22,39 @@ RESULTS = "train.json"
 LOSSES = "loss.png"
 _ENTRY = "training"  # in the journal
 DEPLOY = "deploy.prototxt"
-"""The net to apply, where switches make it another one than the authors'."""
+"""The net to apply, where switches change it."""
 _OWN_FILES = (
     *(RESULTS, LOSSES, PLATEAU),
     *("train.log", "net.prototxt", "solver.prototxt", DEPLOY),
 )
 
 
-def claim(run: Run, settings: dict[str, Any], *, fresh: bool, aside: Path | None, say: Say) -> None:
+@dataclass(frozen=True)
+class TrainingSettings(Record):
+    """What tells one training from another.
+
+    Attributes
+    ----------
+    net, changes : what is trained, and what differs from the authors' net and solver.
+    data : name and SHA-256 of each file of training data.
+    weights : name and SHA-256 of the weights to start from.
+    """
+
+    net: Net
+    changes: tuple[str, ...]
+    data: tuple[tuple[str, ...], ...]
+    weights: tuple[str, ...] | None
+
+
+def claim(run: Run, settings: TrainingSettings, *, fresh: bool, aside: Path | None, say: Say) -> None:
     """Make the folder that of the training with these settings.
 
     Parameters
     ----------
-    run, settings : the folder, and what tells one training from another.
-    fresh : forget what an earlier run left.
-    aside : a folder that another training's files are moved to.
-    say : takes lines of progress.
+    run, settings : the folder, and its training.
+    fresh : delete the files of an earlier run.
+    aside : folder to move the files of another training to.
+    say : receives lines of progress.
 
     Raises
     ------
@@ -46,7 +66,7 @@ def claim(run: Run, settings: dict[str, Any], *, fresh: bool, aside: Path | None
     journal = Journal(folder / SETTINGS, root=folder, hint="choose another --out, or remove the folder")
     own_files = [*(folder / name for name in _OWN_FILES), *_snapshots(run)]
     journal.require_own(own_files, "training")
-    made_from = fingerprint(settings)
+    made_from = fingerprint(settings.to_json())
     if fresh and journal.exists:
         journal.clear(own_files)
     elif journal.exists and not journal.is_done(_ENTRY, made_from):
@@ -55,7 +75,7 @@ def claim(run: Run, settings: dict[str, Any], *, fresh: bool, aside: Path | None
         else:
             _move(folder, aside, say)
     run.prefix.parent.mkdir(parents=True, exist_ok=True)
-    Journal(journal.path, root=folder).note(_ENTRY, made_from, settings=settings)
+    Journal(journal.path, root=folder).note(_ENTRY, made_from, settings=settings.to_json())
 
 
 def _move(folder: Path, aside: Path, say: Say) -> None:
@@ -64,7 +84,7 @@ def _move(folder: Path, aside: Path, say: Say) -> None:
     while (target := aside / f"{folder.name}-{number}").exists():
         number += 1
     folder.rename(target)
-    say(f"{folder.name} was another training, which is in {target} now")
+    say(f"{folder.name} held another training, now in {target}")
 
 
 def _snapshots(run: Run) -> list[Path]:
@@ -75,12 +95,12 @@ def _snapshots(run: Run) -> list[Path]:
     ]
 
 
-def _refuse(journal: Journal, settings: dict[str, Any]) -> None:
+def _refuse(journal: Journal, settings: TrainingSettings) -> None:
     """Raise what tells the training in the folder from the one with these settings."""
     with contents_of(journal.path):
-        earlier = {**journal.entry(_ENTRY)["settings"]}
-    changed = [name for name in {**settings, **earlier} if earlier.get(name) != settings.get(name)]
-    raise_together([_difference(name, earlier.get(name), settings.get(name), journal.path.parent) for name in changed])
+        earlier = TrainingSettings.from_json(journal.entry(_ENTRY)["settings"]).to_json()
+    now, folder = settings.to_json(), journal.path.parent
+    raise_together([_difference(name, earlier[name], now[name], folder) for name in now if earlier[name] != now[name]])
 
 
 def _difference(name: str, earlier: Any, now: Any, folder: Path) -> CaffeCompatError:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -33,7 +32,7 @@ from lq_emotion.training.loss_plot import draw_losses
 from lq_emotion.training.net import make_net, sources, write_sources
 from lq_emotion.training.overrides import Changes, differences
 from lq_emotion.training.results import TrainingFiles, TrainingResults
-from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, claim
+from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, TrainingSettings, claim
 from lq_emotion.training.trainer import Run, find_weights, read_curves
 
 Say = Callable[[str], None]
@@ -142,7 +141,7 @@ class TrainingRun:
         self.say(f"{', '.join(loaded)} from {path}" + (f"; {', '.join(drawn)} from the fillers" if drawn else ""))
         return path
 
-    def _settings(self, changes: list[str], data: dict[str, Listed], weights: Path | None) -> dict[str, Any]:
+    def _settings(self, changes: list[str], data: dict[str, Listed], weights: Path | None) -> TrainingSettings:
         """Return the settings that identify a training.
 
         A training may continue for longer and with other tests. Users may also change its rate on the way; stages of a
@@ -150,12 +149,12 @@ class TrainingRun:
         """
         rate = ("base_lr",) if self.aside is None else ()
         free = ("max_iter", "test_iter", "test_interval", "display", "snapshot:", "solver_mode", *rate)
-        return {
-            "net": self.net,
-            "changes": [change for change in changes if not change.startswith(free)],
-            "data": data["train"].identity(),
-            "weights": [weights.name, file_sha256(weights)] if weights else None,
-        }
+        return TrainingSettings(
+            net=self.net,
+            changes=tuple(change for change in changes if not change.startswith(free)),
+            data=data["train"].identity(),
+            weights=(weights.name, file_sha256(weights)) if weights else None,
+        )
 
     def _announce(
         self, changes: list[str], data: dict[str, Listed], net: pb.NetParameter, solver: pb.SolverParameter

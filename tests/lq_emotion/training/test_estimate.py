@@ -8,20 +8,20 @@ from lq_emotion.cli import main
 from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER
 from lq_emotion.training import estimate as module
-from lq_emotion.training.estimate import PlannedTraining, estimate, to_json, told
+from lq_emotion.training.estimate import PlannedTraining, estimate
 
 
 @pytest.fixture
 def timed(monkeypatch):
-    """What is asked to be timed; every net takes 0.5 s an iteration and 0.125 s a batch of a test."""
-    asked = []
+    """The nets to be timed; every net takes 0.5 s an iteration and 0.125 s a batch of a test."""
+    nets = []
 
-    def elsewhere(request):
-        asked.append(request)
-        return [(0.5, 0.125) for _ in request["nets"]]
+    def time(request):
+        nets.extend(request.nets)
+        return [(0.5, 0.125) for _ in request.nets]
 
-    monkeypatch.setattr(module, "_elsewhere", elsewhere)
-    return asked
+    monkeypatch.setattr(module, "_time_in_process", time)
+    return nets
 
 
 def test_iterations_and_tests_that_are_left_are_counted(tmp_path, timed):
@@ -31,13 +31,16 @@ def test_iterations_and_tests_that_are_left_are_counted(tmp_path, timed):
     for name in ("emotion_iter_50.solverstate", "emotion_iter_200.solverstate", "emotion_iter_200.caffemodel"):
         (tmp_path / "LR-3/snapshots" / name).touch()
     short = PlannedTraining("vlqr", {"max_iter": 49}, (1,), tmp_path / "Joint-3")
-    found = estimate([whole, begun, short], AS_CODE, threads=2, device="cpu")
-    assert [(one.run, one.iterations, one.test_batches) for one in found] == [("HR", 30000, 3100), ("LR-3", 100, 4)]
-    assert [one.seconds for one in found] == [30000 * 0.5 + 3100 * 0.125, 100 * 0.5 + 4 * 0.125]
-    assert timed[0]["nets"] == ['["HQ", null, [1]]']
-    assert to_json(found)["seconds"] == sum(one.seconds for one in found)
-    assert "about 4 hours" in told(found)
-    assert estimate([short], AS_CODE, threads=2, device="cpu") == []
+    estimates = estimate([whole, begun, short], AS_CODE, threads=2, device="cpu")
+    counts = [(training.run, training.iterations, training.test_batches) for training in estimates.trainings]
+    assert counts == [("HR", 30000, 3100), ("LR-3", 100, 4)]
+    seconds = [30000 * 0.5 + 3100 * 0.125, 100 * 0.5 + 4 * 0.125]
+    assert [training.seconds for training in estimates.trainings] == seconds
+    assert [(net.net, net.batch, net.factors) for net in timed] == [("HQ", None, (1,))]
+    assert estimates.to_json()["seconds"] == sum(seconds)
+    assert [training["seconds"] for training in estimates.to_json()["trainings"]] == seconds
+    assert "about 4 hours" in str(estimates)
+    assert estimate([short], AS_CODE, threads=2, device="cpu").trainings == ()
 
 
 @pytest.mark.parametrize(
@@ -48,12 +51,11 @@ def test_iterations_and_tests_that_are_left_are_counted(tmp_path, timed):
 def test_every_net_can_be_timed(tmp_path, net, switches, monkeypatch):
     monkeypatch.setattr(module, "_TIMED", 1)
     factors = (12, 16) if switches is AS_PAPER and net == "vlqr" else (1,)
-    monkeypatch.setattr(module, "_elsewhere", module._time_all)
-    (found,) = estimate(
-        [PlannedTraining(net, {"batch": 2}, factors, tmp_path / net)], switches, threads=1, device="cpu"
-    )
-    assert found.seconds_per_iteration > 0
-    assert found.seconds_per_test_batch > 0
+    monkeypatch.setattr(module, "_time_in_process", module._time_all)
+    training = PlannedTraining(net, {"batch": 2}, factors, tmp_path / net)
+    (timing,) = estimate([training], switches, threads=1, device="cpu").trainings
+    assert timing.seconds_per_iteration > 0
+    assert timing.seconds_per_test_batch > 0
 
 
 def test_the_table_says_it_before_it_begins_and_logs_it(tmp_path, timed, capsys):
@@ -64,14 +66,14 @@ def test_the_table_says_it_before_it_begins_and_logs_it(tmp_path, timed, capsys)
     assert "training will take about" in said
     assert "HQ 0.5 s an iteration" in said
     logged = json.loads((out / "table/logs/estimate.json").read_text())
-    assert {one["run"] for one in logged["trainings"]} == {
+    assert {training["run"] for training in logged["trainings"]} == {
         *("HR", "LR-3", "Non-Joint-3", "Joint-3", "Joint-OA", "pretrain-3", "pretrain-12")
     }
-    assert logged["seconds"] == pytest.approx(sum(one["seconds"] for one in logged["trainings"]))
+    assert logged["seconds"] == pytest.approx(sum(training["seconds"] for training in logged["trainings"]))
 
 
 def test_nets_are_timed_in_a_process_of_its_own(tmp_path):
     training = PlannedTraining("pretrain", {"batch": 1}, (1,), tmp_path / "pretrain-3")
-    (found,) = estimate([training], AS_CODE, threads=1, device="cpu")
-    assert found.iterations == 500_000
-    assert found.seconds_per_iteration > 0
+    (timing,) = estimate([training], AS_CODE, threads=1, device="cpu").trainings
+    assert timing.iterations == 500_000
+    assert timing.seconds_per_iteration > 0

@@ -23,7 +23,7 @@ from lq_emotion.studies.robust_lq.plan import cells, ledger, stages
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, MeasuredScores, StudyResults, WeightsFile
 from lq_emotion.studies.robust_lq.stages import StudyPlan, TableCell
-from lq_emotion.training.estimate import PlannedTraining, estimate, to_json, told
+from lq_emotion.training.estimate import PlannedTraining, estimate
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
 Say = Callable[[str], None]
@@ -55,10 +55,10 @@ class Study:
         plan = self.plan
         trainings = [stage.cost for stage, done in self.todo() if stage.cost and not done]
         estimates = estimate(trainings, plan.switches, threads=plan.threads, device=plan.device)
-        if estimates:
-            self.say(told(estimates))
+        if estimates.trainings:
+            self.say(str(estimates))
             (plan.out / "table" / "logs").mkdir(parents=True, exist_ok=True)
-            write_json(to_json(estimates), plan.out / "table" / "logs" / "estimate.json")
+            write_json(estimates.to_json(), plan.out / "table" / "logs" / "estimate.json")
 
     def run(self) -> StudyResults:
         """Do what is missing, and return what table.json holds.
