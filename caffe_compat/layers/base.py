@@ -267,7 +267,10 @@ class Layer:
         raise NotImplementedError
 
     def macs(self, spec: LayerSpec) -> int:
-        """Return the multiply-accumulates of a forward pass in which weights take part; biases left out."""
+        """Return the multiply-accumulates of a forward pass: those of matrix products, which torch counts too.
+
+        Layers that work element by element count 0, whatever they compute or learn (neurons, Scale, BatchNorm).
+        """
         return 0
 
     def whole_number_bottoms(self, count: int) -> Sequence[int]:

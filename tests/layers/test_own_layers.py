@@ -1,5 +1,6 @@
 """A layer type of the user's own: the page that shows it is run as it stands."""
 
+import json
 import re
 import subprocess
 import sys
@@ -52,7 +53,8 @@ def test_the_class_that_is_registered_takes_ten_lines_with_its_imports():
 def test_the_commands_know_the_type_where_the_program_imports_it(page):
     starts = "import my_layers, sys; from caffe_compat.cli import main; sys.exit(main())"
     assert starts in PAGE
-    assert re.search(r"snake +Snake", run(page, "-c", starts, "show", "net.prototxt").stdout)
+    shown = json.loads(run(page, "-c", starts, "show", "net.prototxt", "--json").stdout)["layers"][1]
+    assert (shown["type"], shown["tops"], shown["macs"], shown["memory"]) == ("Snake", {"y": [2, 3]}, 0, 24)
     assert "Snake (own)" in run(page, "-c", starts, "layers").stdout
     refused = run(page, "-m", "caffe_compat", "show", "net.prototxt")
     assert refused.returncode == 1
