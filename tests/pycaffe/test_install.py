@@ -15,22 +15,24 @@ from tests.refusals import refused
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*arguments, cwd, stdin=None):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+SHIM = ROOT / "caffe_compat" / "pycaffe" / "subprocess_shim"
+
+
+def python(*arguments, search_path, cwd=None, stdin=None):
     return subprocess.run(
-        [sys.executable, "-m", "caffe_compat.pycaffe", *map(str, arguments)],
-        cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=120,
+        [sys.executable, *map(str, arguments)], cwd=cwd, env={**os.environ, "PYTHONPATH": str(search_path)},
+        input=stdin, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
 
+def run(*arguments, cwd, stdin=None):
+    return python("-m", "caffe_compat.pycaffe", *arguments, search_path=ROOT, cwd=cwd, stdin=stdin)
+
+
 @pytest.fixture(autouse=True)
-def _search_path_of_subprocesses():
+def _search_path_of_subprocesses(monkeypatch):
     """Take back what the runner adds to PYTHONPATH: other tests start processes as well."""
-    before = os.environ.get("PYTHONPATH")
-    yield
-    os.environ.pop("PYTHONPATH", None)
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
 
 
 @pytest.fixture
@@ -44,11 +46,23 @@ def installed():
 def process(monkeypatch):
     """What a run changes in its process, put back."""
     monkeypatch.setattr(sys, "argv", ["pytest"])
-    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     yield
     finder.uninstall()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a file below the temporary folder; return its path."""
+
+    def written(text, name="script.py"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+    return written
 
 
 def test_every_module_that_scripts_import_is_this_package(installed):
@@ -79,58 +93,15 @@ def test_every_module_that_scripts_import_is_this_package(installed):
     assert crop is coord_map.crop
 
 
-def test_the_package_has_every_name_that_caffes_has(installed):
-    import caffe
-
-    names = [
-        "Net",
-        "SGDSolver",
-        "NesterovSolver",
-        "AdaGradSolver",
-        "RMSPropSolver",
-        "AdaDeltaSolver",
-        "AdamSolver",
-        "NCCL",
-        "Timer",
-        "init_log",
-        "log",
-        "set_mode_cpu",
-        "set_mode_gpu",
-        "set_device",
-        "Layer",
-        "get_solver",
-        "layer_type_list",
-        "set_random_seed",
-        "solver_count",
-        "solver_rank",
-        "set_solver_count",
-        "set_solver_rank",
-        "set_multiprocess",
-        "has_nccl",
-        "__version__",
-        "TRAIN",
-        "TEST",
-        "Classifier",
-        "Detector",
-        "io",
-        "layers",
-        "params",
-        "NetSpec",
-        "to_proto",
-        "net_spec",
-        "classifier",
-        "detector",
-        "proto",
-        "pycaffe",
-        "_caffe",
-    ]
-    assert [name for name in names if not hasattr(caffe, name)] == []
-    assert caffe._caffe.Net is caffe.pycaffe.Net is caffe.Net
-
-
-def test_the_modules_keep_their_own_names(installed):
+def test_the_package_has_caffes_names_and_its_modules_keep_their_own(installed):
     import caffe.io
 
+    names = """Net SGDSolver NesterovSolver AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver NCCL Timer init_log log
+        set_mode_cpu set_mode_gpu set_device Layer get_solver layer_type_list set_random_seed solver_count solver_rank
+        set_solver_count set_solver_rank set_multiprocess has_nccl __version__ TRAIN TEST Classifier Detector io layers
+        params NetSpec to_proto net_spec classifier detector proto pycaffe _caffe"""
+    assert [name for name in names.split() if not hasattr(caffe, name)] == []
+    assert caffe._caffe.Net is caffe.pycaffe.Net is caffe.Net
     assert caffe.__name__ == caffe.__spec__.name == "caffe_compat.pycaffe"
     assert caffe.io.__name__ == caffe.io.__spec__.name == "caffe_compat.pycaffe.io"
 
@@ -165,31 +136,24 @@ def test_a_caffe_imported_before_is_not_replaced(monkeypatch):
     assert not any(isinstance(f, finder._Finder) for f in sys.meta_path)
 
 
-def test_a_caffe_on_the_path_is_shadowed(tmp_path, process, monkeypatch, capsys):
-    package = tmp_path / "python" / "caffe"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise ImportError('No module named _caffe')")
-    (package / "io.py").write_text("raise ImportError('needs skimage')")
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys\nsys.path.insert(0, 'python')\nimport caffe, caffe.io\nprint(caffe.__name__, caffe.io.__name__)\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    assert main(["script.py"]) == 0
+def test_a_caffe_on_the_path_is_shadowed(tmp_path, process, write, capsys):
+    write("raise ImportError('No module named _caffe')", "python/caffe/__init__.py")
+    write("raise ImportError('needs skimage')", "python/caffe/io.py")
+    code = f"import sys; sys.path.insert(0, '{tmp_path}/python'); import caffe, caffe.io; print(caffe.__name__, caffe.io.__name__)"
+    assert main([write(code)]) == 0
     assert capsys.readouterr().out == "caffe_compat.pycaffe caffe_compat.pycaffe.io\n"
 
 
-def test_a_script_runs_in_the_environment_that_python_would_set_up(tmp_path, process, monkeypatch, capsys):
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "neighbour.py").write_text("value = 42\n")
-    script = tmp_path / "lib" / "script.py"
-    script.write_text(
+def test_a_script_runs_in_the_environment_that_python_would_set_up(tmp_path, process, write, monkeypatch, capsys):
+    write("value = 42\n", "lib/neighbour.py")
+    write(
         "import pickle, sys\n"
         "import neighbour\n"
         "class Record: pass\n"
         "record = pickle.loads(pickle.dumps(Record()))\n"
         "print(__name__, __file__, sys.argv, sys.path[0], neighbour.value)\n"
-        "print(__package__, __spec__, sys.modules['__main__'].Record is Record, type(record) is Record)\n"
+        "print(__package__, __spec__, sys.modules['__main__'].Record is Record, type(record) is Record)\n",
+        "lib/script.py",
     )
     monkeypatch.chdir(tmp_path)
     assert main(["lib/script.py", "-x", "--help"]) == 0
@@ -199,21 +163,19 @@ def test_a_script_runs_in_the_environment_that_python_would_set_up(tmp_path, pro
     ]
 
 
-def test_a_folder_or_archive_with_a_main_runs(tmp_path, process, capsys):
-    (tmp_path / "tool").mkdir()
-    (tmp_path / "tool" / "__main__.py").write_text("import caffe, sys; print('tool', sys.argv[1:])")
+def test_a_folder_with_a_main_runs(tmp_path, process, write, capsys):
+    write("import caffe, sys; print('tool', sys.argv[1:])", "tool/__main__.py")
     assert main([str(tmp_path / "tool"), "1"]) == 0
     assert capsys.readouterr().out == "tool ['1']\n"
 
 
-def test_exit_codes_and_output_pass_through(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
+def test_exit_codes_and_output_pass_through(tmp_path, write):
+    script = write(
         "import sys, caffe\nprint(sys.stdin.read() + caffe.__name__)\n"
         "print([name for name in ('torch._dynamo', 'matplotlib', 'skimage') if name in sys.modules])\nsys.exit(7)\n"
     )
     done = run(script, cwd=tmp_path, stdin="in: ")
-    # what costs seconds to import is left until it is needed
+    # modules that take seconds to import wait until they are needed
     assert (done.returncode, done.stdout, done.stderr) == (7, "in: caffe_compat.pycaffe\n[]\n", "")
 
 
@@ -234,9 +196,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_child_processes_of_a_script_can_import_caffe(tmp_path):
-    (tmp_path / "script.py").write_text(CHILDREN)
-    done = run(tmp_path / "script.py", cwd=tmp_path)
+def test_child_processes_of_a_script_can_import_caffe(tmp_path, write):
+    done = run(write(CHILDREN), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "caffe_compat.pycaffe caffe_compat.pycaffe.io",
@@ -246,21 +207,15 @@ def test_child_processes_of_a_script_can_import_caffe(tmp_path):
 
 @pytest.mark.slow
 def test_children_find_a_checkout_that_is_not_on_their_path(tmp_path):
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    environment["PYTHONPATH"] = str(ROOT / "caffe_compat" / "pycaffe" / "subprocess_shim")
     code = "import caffe, sys; print(caffe.__name__, any('subprocess_shim' in p for p in sys.path))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "caffe_compat.pycaffe False\n"
+    assert python("-c", code, search_path=SHIM, cwd=tmp_path).stdout == "caffe_compat.pycaffe False\n"
 
 
-def test_the_search_path_of_children_is_added_to_not_replaced(tmp_path, process, monkeypatch, capsys):
+def test_the_search_path_of_children_is_added_to_not_replaced(process, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/a", "/b"]))
     for _ in range(2):
         assert main(["-c", "import os; print(os.environ['PYTHONPATH'])"]) == 0
-    folder = ROOT / "caffe_compat" / "pycaffe" / "subprocess_shim"
-    assert capsys.readouterr().out.splitlines() == [os.pathsep.join([str(folder), "/a", "/b"])] * 2
+    assert capsys.readouterr().out.splitlines() == [os.pathsep.join([str(SHIM), "/a", "/b"])] * 2
 
 
 OLD_MESSAGES = """# Generated by the protocol buffer compiler.  DO NOT EDIT!
@@ -283,110 +238,81 @@ print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=Tru
 """
 
 
-def test_an_old_caffe_pb2_beside_the_script_gives_way_to_ours_in_its_processes_too(tmp_path):
-    (tmp_path / "tools").mkdir()
-    for folder in (tmp_path, tmp_path / "tools"):
-        (folder / "caffe_pb2.py").write_text(OLD_MESSAGES)
-    (tmp_path / "script.py").write_text(USES_OLD_MESSAGES)
-    done = run(tmp_path / "script.py", cwd=tmp_path)
+def test_an_old_caffe_pb2_beside_the_script_gives_way_to_ours_in_its_processes_too(tmp_path, write):
+    for name in ("caffe_pb2.py", "tools/caffe_pb2.py"):
+        write(OLD_MESSAGES, name)
+    done = run(write(USES_OLD_MESSAGES), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    own = ROOT / "caffe_compat" / "pycaffe" / "subprocess_shim" / "sitecustomize.py"
-    assert done.stdout.splitlines() == ["caffe_compat.schema.caffe_pb2 True 1", f"n {own}"]
+    assert done.stdout.splitlines() == ["caffe_compat.schema.caffe_pb2 True 1", f"n {SHIM / 'sitecustomize.py'}"]
     assert [str(tmp_path / "caffe_pb2.py") in line for line in done.stderr.splitlines()] == [True, False]
     assert "generated by an" in done.stderr
 
 
-def test_the_machines_own_sitecustomize_runs_as_well(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text("print('theirs')")
-    path = os.pathsep.join([str(ROOT / "caffe_compat" / "pycaffe" / "subprocess_shim"), str(tmp_path)])
+def test_the_machines_own_sitecustomize_runs_as_well(tmp_path, write):
+    write("print('theirs')", "sitecustomize.py")
     code = "import sys; print(any(type(f).__name__ == 'OldMessages' for f in sys.meta_path), 'torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
-    )
+    done = python("-c", code, search_path=os.pathsep.join([str(SHIM), str(tmp_path)]))
     assert (done.stdout, done.stderr) == ("theirs\nTrue False\n", "")
 
 
-def test_a_caffe_pb2_that_loads_or_is_none_of_caffes_is_left_alone(tmp_path, process, monkeypatch, capsys):
-    for name in ("good", "other"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "good" / "caffe_pb2.py").write_text("NetParameter = 'their own'\n")
-    (tmp_path / "other" / "caffe_pb2.py").write_text("raise ImportError('needs tools')\n")
+def test_a_caffe_pb2_that_loads_or_is_none_of_caffes_is_not_replaced(process, write, monkeypatch, capsys):
+    write("NetParameter = 'their own'\n", "good/caffe_pb2.py")
+    write("raise ImportError('needs tools')\n", "other/caffe_pb2.py")
     for name in ("good", "good.caffe_pb2", "other", "other.caffe_pb2"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    (tmp_path / "script.py").write_text(
-        "from good.caffe_pb2 import NetParameter; print(NetParameter); import other.caffe_pb2"
-    )
-    assert main([str(tmp_path / "script.py")]) == 1
+    assert main([write("from good.caffe_pb2 import NetParameter; print(NetParameter); import other.caffe_pb2")]) == 1
     streams = capsys.readouterr()
     assert streams.out == "their own\n"
     assert "ImportError: needs tools" in streams.err
 
 
-def test_an_exception_shows_the_scripts_own_lines_only(tmp_path, process, capsys):
-    script = tmp_path / "script.py"
-    script.write_text("def fail():\n    raise ValueError('so')\n\nfail()\n")
-    assert main([str(script)]) == 1
-    told = capsys.readouterr().err.splitlines()
-    assert told[0] == "Traceback (most recent call last):"
-    assert told[1] == f'  File "{script}", line 4, in <module>'
-    assert told[-1] == "ValueError: so"
-    assert not any("runner.py" in line for line in told)
+def test_an_exception_shows_the_scripts_own_lines_only(process, write, capsys):
+    script = write("def fail():\n    raise ValueError('so')\n\nfail()\n")
+    assert main([script]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["Traceback (most recent call last):", f'  File "{script}", line 4, in <module>']
+    assert lines[-1] == "ValueError: so"
+    assert not any("runner.py" in line for line in lines)
 
 
-def test_a_system_exit_propagates(tmp_path, process):
-    script = tmp_path / "script.py"
-    script.write_text("raise SystemExit('stop')")
+def test_a_system_exit_propagates(process, write):
     with pytest.raises(SystemExit, match="stop"):
-        main([str(script)])
+        main([write("raise SystemExit('stop')")])
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("text", "line"),
     [
-        "print 'x'",
-        "print x",
-        "print",
-        "except E, e: pass",
-        "raise E, 'x'",
-        "exec 'x'",
-        "mode = 0777",
-        "n = 10L",
-        "a <> b",
+        *((f"import caffe\n{statement}\n", 2) for statement in (
+            "print 'x'", "print x", "raise E, 'x'", "exec 'x'", "mode = 0777", "n = 10L", "a <> b",
+        )),
+        ("try:\n    pass\nexcept E, e: pass\n", 3),
     ],
-)
-def test_a_script_for_python_2_gets_a_hint(tmp_path, process, capsys, line):
-    script = tmp_path / "old.py"
-    source = f"try:\n    pass\n{line}\n" if line.startswith("except") else f"import caffe\n{line}\n"
-    script.write_text(source)
-    if line == "print":  # an expression in Python 3
-        assert main([str(script)]) == 0
-        return
-    assert main([str(script)]) == 1
-    told = capsys.readouterr().err
-    assert "SyntaxError" in told
-    assert f"old.py, line {3 if line.startswith('except') else 2}, looks like Python 2" in told
-    assert "2to3 -w" in told
+)  # fmt: skip
+def test_a_script_for_python_2_gets_a_hint(process, write, capsys, text, line):
+    assert main([write(text)]) == 1
+    err = capsys.readouterr().err
+    assert "SyntaxError" in err
+    assert f"script.py, line {line}, looks like Python 2" in err
+    assert "2to3 -w" in err
 
 
-def test_an_old_module_that_a_script_imports_is_named(tmp_path, process, capsys):
-    (tmp_path / "oldtools.py").write_text("print 'loading'\n")
-    script = tmp_path / "script.py"
-    script.write_text("import caffe\nimport oldtools\n")
-    assert main([str(script)]) == 1
+def test_an_old_module_that_a_script_imports_is_named(process, write, capsys):
+    write("print 'loading'\n", "oldtools.py")
+    assert main([write("import caffe\nimport oldtools\n")]) == 1
     assert "oldtools.py, line 1, looks like Python 2" in capsys.readouterr().err
 
 
-def test_other_syntax_errors_get_no_hint(tmp_path, process, capsys):
-    script = tmp_path / "script.py"
-    script.write_text("x = (1,\n")
-    assert main([str(script)]) == 1
-    told = capsys.readouterr().err
-    assert "SyntaxError" in told
-    assert "Python 2" not in told
+def test_what_python_3_accepts_or_no_python_does_gets_no_hint(process, write, capsys):
+    assert main([write("import caffe\nprint\n")]) == 0
+    assert main([write("x = (1,\n")]) == 1
+    err = capsys.readouterr().err
+    assert "SyntaxError" in err
+    assert "Python 2" not in err
 
 
-def test_code_and_modules_can_be_run(tmp_path, process, monkeypatch, capsys):
-    (tmp_path / "mod.py").write_text("import sys, caffe; print(__name__, sys.argv[1:], caffe.__name__)")
+def test_code_and_modules_can_be_run(tmp_path, process, write, monkeypatch, capsys):
+    write("import sys, caffe; print(__name__, sys.argv[1:], caffe.__name__)", "mod.py")
     monkeypatch.chdir(tmp_path)
     assert main(["-m", "mod", "a"]) == 0
     assert main(["-c", "import sys, caffe; print(__name__, sys.argv, caffe.__name__)", "b"]) == 0
@@ -396,15 +322,15 @@ def test_code_and_modules_can_be_run(tmp_path, process, monkeypatch, capsys):
     ]
 
 
-def test_tests_that_import_caffe_run_under_pytest(tmp_path):
-    (tmp_path / "test_it.py").write_text("import caffe\n\ndef test_it():\n    assert caffe.__version__ == '1.0.0'\n")
+def test_tests_that_import_caffe_run_under_pytest(tmp_path, write):
+    write("import caffe\n\ndef test_it():\n    assert caffe.__version__ == '1.0.0'\n", "test_it.py")
     done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "problem"),
     [
         ([], "usage:"),
         (["-m"], "-m needs a module"),
@@ -414,9 +340,9 @@ def test_tests_that_import_caffe_run_under_pytest(tmp_path):
         (["--fork=sgnet", "x.py"], "unknown fork of Caffe (did you mean 'segnet'?)"),
     ],
 )
-def test_wrong_usage_exits_with_code_2(arguments, told, capsys):
+def test_wrong_usage_exits_with_code_2(arguments, problem, capsys):
     assert main(arguments) == 2
-    assert told in capsys.readouterr().err
+    assert problem in capsys.readouterr().err
 
 
 def test_help_exits_with_code_0(capsys):
@@ -424,10 +350,11 @@ def test_help_exits_with_code_0(capsys):
     assert "usage: python -m caffe_compat.pycaffe SCRIPT" in capsys.readouterr().out
 
 
-def test_the_fork_flag_precedes_the_script(tmp_path):
-    (tmp_path / "net.prototxt").write_text(
+def test_the_fork_flag_precedes_the_script(tmp_path, write):
+    write(
         'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 4 } } }\n'
-        'layer { name: "bn" type: "BN" bottom: "x" top: "y" }'
+        'layer { name: "bn" type: "BN" bottom: "x" top: "y" }',
+        "net.prototxt",
     )
     code = "import caffe; print(len(caffe.Net('net.prototxt', caffe.TEST).params['bn']))"
     assert [run(f"--fork={f}", "-c", code, cwd=tmp_path).stdout for f in ("segnet", "pspnet")] == ["2\n", "4\n"]
