@@ -22,19 +22,15 @@ def blob(values, **fields):
 
 
 def test_the_legacy_shape_takes_precedence_over_the_new_shape():
-    old = io.blobproto_to_array(blob(range(6), num=1, channels=2, height=3, width=1))
-    assert old.shape == (1, 2, 3, 1)
-    assert old[0, 1, 0, 0] == 3
-    new = io.blobproto_to_array(blob(range(6), shape={"dim": [3, 2]}))
-    assert new.tolist() == [[0, 1], [2, 3], [4, 5]]
+    legacy = io.blobproto_to_array(blob(range(6), num=1, channels=2, height=3, width=1))
+    assert legacy.tolist() == [[[[0], [1], [2]], [[3], [4], [5]]]]
+    assert io.blobproto_to_array(blob(range(6), shape={"dim": [3, 2]})).tolist() == [[0, 1], [2, 3], [4, 5]]
     both = io.blobproto_to_array(blob(range(6), shape={"dim": [3, 2]}, num=6, channels=1, height=1, width=1))
     assert both.shape == (6, 1, 1, 1)
 
 
 def test_a_blob_without_shape_holds_one_value():
-    one = io.blobproto_to_array(blob([123]))
-    assert one.shape == ()
-    assert one == 123
+    assert io.blobproto_to_array(blob([123])).tolist() == 123
     with pytest.raises(ValueError, match="reshape"):
         io.blobproto_to_array(blob([1, 2]))
 
@@ -60,8 +56,7 @@ def test_lists_of_arrays_make_the_round_trip_through_bytes():
     arrays = [np.arange(6.0).reshape(2, 3), np.array([7.0])]
     packed = io.arraylist_to_blobprotovector_str(arrays)
     assert isinstance(packed, bytes)
-    again = io.blobprotovector_str_to_arraylist(packed)
-    assert [a.tolist() for a in again] == [a.tolist() for a in arrays]
+    assert [a.tolist() for a in io.blobprotovector_str_to_arraylist(packed)] == [a.tolist() for a in arrays]
 
 
 def test_bytes_stay_bytes_in_a_datum_and_other_numbers_floats():
@@ -69,10 +64,10 @@ def test_bytes_stay_bytes_in_a_datum_and_other_numbers_floats():
     datum = io.array_to_datum(picture, label=9)
     assert (datum.channels, datum.height, datum.width, datum.label) == (3, 4, 5, 9)
     assert datum.data == picture.tobytes()
-    again = io.datum_to_array(datum)
-    assert again.dtype == np.uint8
-    np.testing.assert_array_equal(again, picture)
-    again[0, 0, 0] = 1  # its own memory
+    array = io.datum_to_array(datum)
+    assert array.dtype == np.uint8
+    np.testing.assert_array_equal(array, picture)
+    array[0, 0, 0] = 1  # its own memory
     floats = io.array_to_datum(picture / 4)
     assert not floats.data
     np.testing.assert_array_equal(io.datum_to_array(floats), picture / 4)
@@ -93,74 +88,57 @@ def test_an_encoded_datum_is_refused():
 # Transformer.
 
 
-def transformer(channels=3, side=4):
-    return io.Transformer({"data": (10, channels, side, side)})
+def transformer(channels=3, side=4, **settings):
+    steps = io.Transformer({"data": (10, channels, side, side)})
+    for name, value in settings.items():
+        getattr(steps, f"set_{name}")("data", value)
+    return steps
 
 
 def test_preprocess_runs_its_steps_in_caffes_order():
-    made = transformer(3, 2)
-    made.set_transpose("data", (2, 0, 1))
-    made.set_channel_swap("data", (2, 1, 0))
-    made.set_raw_scale("data", 10)
-    made.set_mean("data", np.array([1.0, 2.0, 3.0]))
-    made.set_input_scale("data", 0.5)
+    mean = np.array([1.0, 2.0, 3.0])
+    steps = transformer(3, 2, transpose=(2, 0, 1), channel_swap=(2, 1, 0), raw_scale=10, mean=mean, input_scale=0.5)
     picture = np.arange(12.0).reshape(2, 2, 3)
-    out = made.preprocess("data", picture)
+    out = steps.preprocess("data", picture)
     assert out.dtype == np.float32
     # blue of the first pixel is 2: (2 * 10 - 1) / 2; red is 0: (0 - 3) / 2
     assert out[:, 0, 0].tolist() == [9.5, 4.0, -1.5]
     assert out[:, 1, 1].tolist() == [(11 * 10 - 1) / 2, (10 * 10 - 2) / 2, (9 * 10 - 3) / 2]
-    np.testing.assert_allclose(made.deprocess("data", out), picture, rtol=1e-6)
+    np.testing.assert_allclose(steps.deprocess("data", out), picture, rtol=1e-6)
 
 
-def test_deprocess_undoes_each_step_alone_and_squeezes():
-    for name, value in [("raw_scale", 255.0), ("mean", np.array([5.0, 6.0])), ("input_scale", 0.25)]:
-        made = transformer(2, 2)
-        getattr(made, f"set_{name}")("data", value)
-        data = rng.random((2, 2, 2)).astype(np.float32)
-        out = made.preprocess("data", data)
-        assert not np.allclose(out, data)
-        again = made.deprocess("data", out[np.newaxis])
-        assert again.shape == (2, 2, 2)
-        np.testing.assert_allclose(again, data, atol=1e-6)
+@pytest.mark.parametrize("settings", [{"raw_scale": 255.0}, {"mean": np.array([5.0, 6.0])}, {"input_scale": 0.25}])
+def test_deprocess_undoes_each_step_alone_and_squeezes(settings):
+    steps = transformer(2, 2, **settings)
+    data = rng.random((2, 2, 2)).astype(np.float32)
+    out = steps.preprocess("data", data)
+    assert not np.allclose(out, data)
+    original = steps.deprocess("data", out[np.newaxis])
+    assert original.shape == (2, 2, 2)
+    np.testing.assert_allclose(original, data, atol=1e-6)
 
 
 def test_preprocess_does_not_change_the_callers_image():
-    made = transformer(1, 3)
-    made.set_raw_scale("data", 255)
     picture = np.ones((3, 3, 1), dtype=np.float32)
-    assert made.preprocess("data", picture).max() == 255
+    assert transformer(1, 3, raw_scale=255).preprocess("data", picture).max() == 255
     assert picture.max() == 1
 
 
 def test_images_and_means_of_another_size_are_resized():
-    made = transformer(3, 4)
-    made.set_transpose("data", (2, 0, 1))
     picture = rng.random((9, 7, 3)).astype(np.float32)
-    np.testing.assert_array_equal(
-        made.preprocess("data", picture), io.resize_image(picture, (4, 4)).transpose((2, 0, 1))
-    )
+    resized = io.resize_image(picture, (4, 4)).transpose((2, 0, 1))
+    np.testing.assert_array_equal(transformer(transpose=(2, 0, 1)).preprocess("data", picture), resized)
     mean = rng.random((3, 8, 8)) * 100 + 50
-    made.set_mean("data", mean)
-    assert made.mean["data"].shape == (3, 4, 4)
     # every second pixel's neighbours are averaged: halving takes the mean of two by two
     expected = mean.reshape(3, 4, 2, 4, 2).mean(axis=(2, 4))
-    np.testing.assert_allclose(made.mean["data"], expected, rtol=1e-6)
-    fits = rng.random((3, 4, 4))
-    made.set_mean("data", fits)
-    assert made.mean["data"] is fits
-
-
-def test_a_constant_mean_image_stays_constant():
-    made = transformer(3, 4)
-    made.set_mean("data", np.full((3, 8, 8), 7.0))
-    np.testing.assert_array_equal(made.mean["data"], np.full((3, 4, 4), 7.0))
+    np.testing.assert_allclose(transformer(mean=mean).mean["data"], expected, rtol=1e-6)
+    fitting = rng.random((3, 4, 4))
+    assert transformer(mean=fitting).mean["data"] is fitting
+    np.testing.assert_array_equal(transformer(mean=np.full((3, 8, 8), 7.0)).mean["data"], np.full((3, 4, 4), 7.0))
 
 
 def test_a_two_dimensional_mean_image_belongs_to_the_only_channel():
-    made = transformer(1, 4)
-    made.set_mean("data", np.arange(64.0).reshape(8, 8))
-    assert made.mean["data"].shape == (1, 4, 4)
+    assert transformer(1, mean=np.arange(64.0).reshape(8, 8)).mean["data"].shape == (1, 4, 4)
 
 
 @pytest.mark.parametrize(
@@ -206,13 +184,8 @@ def test_other_numbers_of_channels_are_interpolated_from_corner_to_corner():
 
 
 SIZES = [
-    ((8, 8), (4, 4)),
-    ((17, 23), (9, 31)),
-    ((5, 7), (11, 13)),
-    ((31, 40), (10, 7)),
-    ((6, 6), (1, 1)),
-    ((1, 9), (3, 3)),
-]
+    ((8, 8), (4, 4)), ((17, 23), (9, 31)), ((5, 7), (11, 13)), ((31, 40), (10, 7)), ((6, 6), (1, 1)), ((1, 9), (3, 3)),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("source", "target"), SIZES)
@@ -294,15 +267,15 @@ def test_images_are_float32_from_0_to_1_with_three_channels(tmp_path):
     grey = rng.integers(0, 256, (4, 5), dtype=np.uint8)
     colour = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
     alpha = rng.integers(0, 256, (4, 5, 4), dtype=np.uint8)
-    read = io.load_image(save(tmp_path / "grey.png", grey))
-    assert read.dtype == np.float32
-    np.testing.assert_array_equal(read, np.repeat((grey / 255).astype(np.float32)[:, :, None], 3, axis=2))
-    np.testing.assert_array_equal(
-        io.load_image(save(tmp_path / "colour.bmp", colour)), (colour / 255).astype(np.float32)
-    )
-    np.testing.assert_array_equal(
-        io.load_image(save(tmp_path / "alpha.png", alpha)), (alpha[:, :, :3] / 255).astype(np.float32)
-    )
+    repeated = np.repeat(grey[:, :, None], 3, axis=2)
+    for name, values, channels in [
+        ("g.png", grey, repeated),
+        ("c.bmp", colour, colour),
+        ("a.png", alpha, alpha[..., :3]),
+    ]:
+        image = io.load_image(save(tmp_path / name, values))
+        assert image.dtype == np.float32
+        np.testing.assert_array_equal(image, (channels / 255).astype(np.float32))
 
 
 def test_an_image_can_be_read_from_an_open_file(tmp_path):
@@ -315,9 +288,8 @@ def test_an_image_can_be_read_from_an_open_file(tmp_path):
 
 def test_grey_images_have_one_channel_of_luminance(tmp_path):
     colour = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], dtype=np.uint8)
-    read = io.load_image(save(tmp_path / "c.png", colour), color=False)
-    assert read.shape == (1, 3, 1)
-    np.testing.assert_allclose(read.ravel(), [0.2125, 0.7154, 0.0721], atol=1e-7)
+    image = io.load_image(save(tmp_path / "c.png", colour), color=False)
+    np.testing.assert_allclose(image, [[[0.2125], [0.7154], [0.0721]]], atol=1e-7)
     grey = np.array([[51, 255]], dtype=np.uint8)
     assert io.load_image(save(tmp_path / "g.png", grey), False).ravel().tolist() == [np.float32(0.2), 1.0]
 
@@ -354,8 +326,8 @@ def test_reading_agrees_with_scikit_image(tmp_path, name, color):
 
 def test_a_file_that_is_not_an_image_is_refused_by_name(tmp_path):
     (tmp_path / "x.png").write_bytes(b"hello")
-    whole = save(tmp_path / "w.png", rng.integers(0, 256, (64, 64), dtype=np.uint8))
-    (tmp_path / "half.png").write_bytes((tmp_path / "w.png").read_bytes()[:900])
+    whole = save(tmp_path / "whole.png", rng.integers(0, 256, (64, 64), dtype=np.uint8))
+    (tmp_path / "half.png").write_bytes(Path(whole).read_bytes()[:900])
     for name, code in [("x.png", "wrong-format"), ("half.png", "file-unreadable"), ("none.png", "file-unreadable")]:
         with refused(code, file=name):
             io.load_image(str(tmp_path / name))
