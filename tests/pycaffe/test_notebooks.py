@@ -25,7 +25,7 @@ finder.uninstall()
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def _notebook(tmp_path, monkeypatch):
     monkeypatch.setenv("GLOG_minloglevel", "2")
     monkeypatch.chdir(tmp_path)
     finder.install()
@@ -46,6 +46,21 @@ def photo(name, size, seed=0):
     return name
 
 
+def transformer_of(net, **settings):
+    transformer = caffe.io.Transformer({"data": net.blobs["data"].data.shape})
+    for name, value in dict(transpose=(2, 0, 1), raw_scale=255.0, channel_swap=(2, 1, 0), **settings).items():
+        getattr(transformer, f"set_{name}")("data", value)
+    return transformer
+
+
+def learned(bottom, num_output, **fields):
+    return L.InnerProduct(bottom, num_output=num_output, weight_filler=dict(type="xavier"), **fields)
+
+
+def solver_file(**fields):
+    return written("solver.prototxt", caffe_pb2.SolverParameter(**fields))
+
+
 def softmax(scores):
     e = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
@@ -60,7 +75,7 @@ def deploy(side=12, classes=7, batch=10):
     n.conv1 = L.Convolution(n.data, kernel_size=3, stride=2, num_output=6, weight_filler=dict(type="xavier"))
     n.relu1 = L.ReLU(n.conv1, in_place=True)
     n.pool1 = L.Pooling(n.relu1, pool=P.Pooling.MAX, kernel_size=2, stride=2)
-    n.fc2 = L.InnerProduct(n.pool1, num_output=classes, weight_filler=dict(type="xavier"))
+    n.fc2 = learned(n.pool1, classes)
     n.prob = L.Softmax(n.fc2)
     return written("deploy.prototxt", n.to_proto())
 
@@ -74,17 +89,11 @@ def trained():
 def test_00_an_image_is_classified(trained):
     net = caffe.Net(*trained, caffe.TEST)
     mu = np.random.default_rng(1).random((3, 9, 9)).mean(1).mean(1) * 255
-    transformer = caffe.io.Transformer({"data": net.blobs["data"].data.shape})
-    transformer.set_transpose("data", (2, 0, 1))
-    transformer.set_mean("data", mu)
-    transformer.set_raw_scale("data", 255)
-    transformer.set_channel_swap("data", (2, 1, 0))
-    transformer.set_input_scale("data", 0.01)
+    transformer = transformer_of(net, mean=mu, input_scale=0.01)
     net.blobs["data"].reshape(5, 3, 12, 12)
 
     image = caffe.io.load_image(photo("cat.png", (12, 12)))
-    transformed_image = transformer.preprocess("data", image)
-    net.blobs["data"].data[...] = transformed_image
+    net.blobs["data"].data[...] = transformer.preprocess("data", image)
     output = net.forward()
     output_prob = output["prob"][0]
     expected_input = ((image * 255).transpose(2, 0, 1)[::-1] - mu[:, None, None]) * 0.01
@@ -99,19 +108,11 @@ def test_00_an_image_is_classified(trained):
     assert output_prob[top_inds[0]] == output_prob[output_prob.argmax()] == output_prob.max()
 
     shapes = {name: blob.data.shape for name, blob in net.blobs.items()}
-    assert shapes == {
-        "data": (5, 3, 12, 12),
-        "conv1": (5, 6, 5, 5),
-        "pool1": (5, 6, 3, 3),
-        "fc2": (5, 7),
-        "prob": (5, 7),
-    }
+    assert shapes == dict(data=(5, 3, 12, 12), conv1=(5, 6, 5, 5), pool1=(5, 6, 3, 3), fc2=(5, 7), prob=(5, 7))
     parameters = [(name, p[0].data.shape, p[1].data.shape) for name, p in net.params.items()]
     assert parameters == [("conv1", (6, 3, 3, 3), (6,)), ("fc2", (7, 54), (7,))]
-    assert net.params["conv1"][0].data.transpose(0, 2, 3, 1).shape == (6, 3, 3, 3)
-    feat = net.blobs["conv1"].data[0, :4]
-    assert feat.min() >= 0  # in place after ReLU
-    assert np.array(list(net.blobs["pool1"].data[0].flat)).shape == (54,)
+    assert net.blobs["conv1"].data[0, :4].min() >= 0  # in place after ReLU
+    assert len(list(net.blobs["pool1"].data[0].flat)) == 54
 
 
 def test_web_demo_classifies_an_upload(trained):
@@ -140,29 +141,33 @@ def digits(path, count, seed):
     return path
 
 
-def lenet(lmdb, batch_size):
+def classifier_of_digits(source, batch_size, *, hidden):
     n = caffe.NetSpec()
     n.data, n.label = L.Data(
-        batch_size=batch_size, backend=P.Data.LMDB, source=lmdb, transform_param=dict(scale=1.0 / 255), ntop=2
+        batch_size=batch_size, backend=P.Data.LMDB, source=source, transform_param=dict(scale=1.0 / 255), ntop=2
     )
-    n.conv1 = L.Convolution(n.data, kernel_size=3, num_output=8, weight_filler=dict(type="xavier"))
-    n.pool1 = L.Pooling(n.conv1, kernel_size=2, stride=1, pool=P.Pooling.MAX)
-    n.fc1 = L.InnerProduct(n.pool1, num_output=30, weight_filler=dict(type="xavier"))
-    n.relu1 = L.ReLU(n.fc1, in_place=True)
-    n.score = L.InnerProduct(n.relu1, num_output=10, weight_filler=dict(type="xavier"))
+    if hidden:
+        n.conv1 = L.Convolution(n.data, kernel_size=3, num_output=8, weight_filler=dict(type="xavier"))
+        n.pool1 = L.Pooling(n.conv1, kernel_size=2, stride=1, pool=P.Pooling.MAX)
+        n.fc1 = learned(n.pool1, 30)
+        n.relu1 = L.ReLU(n.fc1, in_place=True)
+    n.score = learned(n.relu1 if hidden else n.data, 10)
     n.loss = L.SoftmaxWithLoss(n.score, n.label)
     return n.to_proto()
 
 
-def test_01_lenet_learns_step_by_step_from_lmdb():
+def digit_solver(*, hidden, **fields):
     train, test = digits("train_lmdb", 100, 0), digits("test_lmdb", 50, 1)
-    written("train.prototxt", lenet(train, 20))
-    written("test.prototxt", lenet(test, 25))
-    with open("solver.prototxt", "w") as f:
-        f.write('train_net: "train.prototxt" test_net: "test.prototxt" test_iter: 2 test_interval: 500 base_lr: 0.05\n')
-        f.write('momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75 max_iter: 10000\n')
-        f.write('snapshot: 5000 snapshot_prefix: "lenet"\n')
-    solver = caffe.SGDSolver("solver.prototxt")
+    return solver_file(
+        train_net=written("train.prototxt", classifier_of_digits(train, 20, hidden=hidden)),
+        test_net=[written("test.prototxt", classifier_of_digits(test, 25, hidden=hidden))],
+        test_iter=[2], test_interval=500, base_lr=0.05, momentum=0.9, weight_decay=5e-4, lr_policy="inv", gamma=0.0001,
+        power=0.75, max_iter=10000, snapshot=5000, snapshot_prefix="digits", **fields,
+    )  # fmt: skip
+
+
+def test_01_lenet_learns_step_by_step_from_lmdb():
+    solver = caffe.SGDSolver(digit_solver(hidden=True))
     assert [(k, v.data.shape) for k, v in solver.net.blobs.items()][:2] == [("data", (20, 1, 12, 12)), ("label", (20,))]
     assert ("conv1", (8, 1, 3, 3)) in [(k, v[0].data.shape) for k, v in solver.net.params.items()]
     solver.net.forward()
@@ -195,36 +200,11 @@ def test_01_lenet_learns_step_by_step_from_lmdb():
 
 
 def test_01_a_solver_written_in_python_trains():
-    train, test = digits("train_lmdb", 100, 0), digits("test_lmdb", 50, 1)
-
-    def custom_net(lmdb, batch_size):
-        n = caffe.NetSpec()
-        n.data, n.label = L.Data(
-            batch_size=batch_size, backend=P.Data.LMDB, source=lmdb, transform_param=dict(scale=1.0 / 255), ntop=2
-        )
-        n.score = L.InnerProduct(n.data, num_output=10, weight_filler=dict(type="xavier"))
-        n.loss = L.SoftmaxWithLoss(n.score, n.label)
-        return n.to_proto()
-
-    s = caffe_pb2.SolverParameter()
-    s.random_seed = 0xCAFFE
-    s.train_net = written("train.prototxt", custom_net(train, 20))
-    s.test_net.append(written("test.prototxt", custom_net(test, 25)))
-    s.test_interval = 500
-    s.test_iter.append(2)
-    s.max_iter = 10000
-    s.type = "SGD"
-    s.base_lr = 0.05
-    s.momentum = 0.9
-    s.weight_decay = 5e-4
-    s.lr_policy = "inv"
-    s.gamma = 0.0001
-    s.power = 0.75
-    s.display = 1000
-    s.snapshot = 5000
-    s.snapshot_prefix = "custom_net"
-    s.solver_mode = caffe_pb2.SolverParameter.GPU  # what the notebook writes; pycaffe heeds set_mode_cpu() only
-    solver = caffe.get_solver(written("solver.prototxt", s))
+    # solver_mode as the notebook writes it; pycaffe heeds set_mode_cpu() only
+    mode = caffe_pb2.SolverParameter.GPU
+    solver = caffe.get_solver(
+        digit_solver(hidden=False, random_seed=0xCAFFE, type="SGD", display=1000, solver_mode=mode)
+    )
     before = float(solver.net.forward()["loss"])
     solver.step(30)
     assert float(solver.net.blobs["loss"].data) < 0.3 * before
@@ -233,14 +213,14 @@ def test_01_a_solver_written_in_python_trains():
 
 # 02-fine-tuning
 
-learned = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
-frozen = [dict(lr_mult=0)] * 2
+LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
+FROZEN = [dict(lr_mult=0)] * 2
 
 
 def small_caffenet(data, label=None, train=True, num_classes=10, classifier_name="fc8", learn_all=False):
     n = caffe.NetSpec()
     n.data = data
-    param = learned if learn_all else frozen
+    param = LEARNED if learn_all else FROZEN
     filler = dict(weight_filler=dict(type="gaussian", std=0.05), bias_filler=dict(type="constant", value=0.1))
     n.conv1 = L.Convolution(n.data, kernel_size=3, stride=2, num_output=8, group=1, param=param, **filler)
     n.relu1 = L.ReLU(n.conv1, in_place=True)
@@ -251,10 +231,8 @@ def small_caffenet(data, label=None, train=True, num_classes=10, classifier_name
     n.fc7 = L.InnerProduct(n.relu2, num_output=16, param=param, **filler)
     n.relu7 = L.ReLU(n.fc7, in_place=True)
     if train:
-        n.drop7 = fc8input = L.Dropout(n.relu7, in_place=True)
-    else:
-        fc8input = n.relu7
-    fc8 = L.InnerProduct(fc8input, num_output=num_classes, param=learned, weight_filler=dict(type="xavier"))
+        n.drop7 = L.Dropout(n.relu7, in_place=True)
+    fc8 = learned(n.drop7 if train else n.relu7, num_classes, param=LEARNED)
     n.__setattr__(classifier_name, fc8)
     if not train:
         n.probs = L.Softmax(fc8)
@@ -269,12 +247,12 @@ def small_caffenet(data, label=None, train=True, num_classes=10, classifier_name
 def styles():
     """Pictures in two styles, dark and bright, their list, and a mean picture."""
     rng = np.random.default_rng(5)
-    with open("train.txt", "w") as listed:
+    with open("train.txt", "w") as images:
         for i in range(12):
             bright = i % 2
             values = rng.integers(120 * bright, 120 + 120 * bright, (24, 20, 3), dtype=np.uint8)
             Image.fromarray(values).save(f"{i}.png")
-            listed.write(f"{os.path.abspath(f'{i}.png')} {bright}\n")
+            images.write(f"{os.path.abspath(f'{i}.png')} {bright}\n")
     mean = caffe.io.array_to_blobproto(np.full((1, 3, 20, 20), 118.0))
     with open("mean.binaryproto", "wb") as f:
         f.write(mean.SerializeToString())
@@ -320,26 +298,14 @@ def test_02_a_net_copies_the_weights_of_layers_with_the_same_name(styles, imagen
 
 def test_02_fine_tuning_changes_only_learned_layers(styles, imagenet):
     def solver(net, base_lr):
-        s = caffe_pb2.SolverParameter()
-        s.train_net = net
-        s.iter_size = 1
-        s.max_iter = 100000
-        s.type = "SGD"
-        s.base_lr = base_lr
-        s.lr_policy = "step"
-        s.gamma = 0.1
-        s.stepsize = 20000
-        s.momentum = 0.9
-        s.weight_decay = 5e-4
-        s.display = 1000
-        s.snapshot = 10000
-        s.snapshot_prefix = "finetuned"
-        s.solver_mode = caffe_pb2.SolverParameter.GPU
-        return written("solver.prototxt", s)
+        return caffe.get_solver(solver_file(
+            train_net=net, iter_size=1, max_iter=100000, type="SGD", base_lr=base_lr, lr_policy="step", gamma=0.1,
+            stepsize=20000, momentum=0.9, weight_decay=5e-4, display=1000, snapshot=10000, snapshot_prefix="finetuned",
+            solver_mode=caffe_pb2.SolverParameter.GPU,
+        ))  # fmt: skip
 
-    style_solver = caffe.get_solver(solver(styles(train=True), 0.01))
+    style_solver, scratch_solver = solver(styles(train=True), 0.01), solver(styles(train=True), 0.01)
     style_solver.net.copy_from("imagenet.caffemodel")
-    scratch_solver = caffe.get_solver(solver(styles(train=True), 0.01))
     solvers = [("pretrained", style_solver), ("scratch", scratch_solver)]
     start = {name: s.net.params["fc8_flickr"][0].data.copy() for name, s in solvers}
     loss, acc = ({name: np.zeros(30) for name, _ in solvers} for _ in range(2))
@@ -356,7 +322,7 @@ def test_02_fine_tuning_changes_only_learned_layers(styles, imagenet):
     assert loss["pretrained"][-5:].mean() < loss["pretrained"][0]
     assert 0 <= acc["scratch"].min() <= acc["scratch"].max() <= 1
 
-    end_to_end = caffe.get_solver(solver(styles(train=True, learn_all=True), 0.001))
+    end_to_end = solver(styles(train=True, learn_all=True), 0.001)
     end_to_end.net.copy_from(weights["pretrained"])
     np.testing.assert_array_equal(
         end_to_end.net.params["fc8_flickr"][0].data, style_solver.net.params["fc8_flickr"][0].data
@@ -379,11 +345,10 @@ def test_02_fine_tuning_changes_only_learned_layers(styles, imagenet):
 def logreg(hdf5, hidden):
     n = caffe.NetSpec()
     n.data, n.label = L.HDF5Data(batch_size=10, source=hdf5, ntop=2)
-    n.ip1 = L.InnerProduct(n.data, num_output=40 if hidden else 2, weight_filler=dict(type="xavier"))
-    score = n.ip1
+    n.ip1 = score = learned(n.data, 40 if hidden else 2)
     if hidden:
         n.relu1 = L.ReLU(n.ip1, in_place=True)
-        n.ip2 = score = L.InnerProduct(n.ip1, num_output=2, weight_filler=dict(type="xavier"))
+        n.ip2 = score = learned(n.ip1, 2)
     n.accuracy = L.Accuracy(score, n.label)
     n.loss = L.SoftmaxWithLoss(score, n.label)
     return n.to_proto()
@@ -402,16 +367,13 @@ def test_brewing_logreg_solves_from_hdf5(hidden):
     written("train.txt", "train.h5\ntrain.h5\n")
     written("test.txt", "test.h5\n")
 
-    s = caffe_pb2.SolverParameter()
-    s.train_net = written("train.prototxt", logreg("train.txt", hidden))
-    s.test_net.append(written("test.prototxt", logreg("test.txt", hidden)))
-    s.test_interval, s.max_iter = 1000, 150
-    s.test_iter.append(10)
-    s.base_lr, s.lr_policy, s.gamma, s.stepsize = 0.1, "step", 0.1, 120
-    s.momentum, s.weight_decay = 0.9, 5e-4
-    s.display, s.snapshot, s.snapshot_prefix = 1000, 150, "logreg"
-    s.solver_mode = caffe_pb2.SolverParameter.CPU
-    solver = caffe.get_solver(written("solver.prototxt", s))
+    solver = caffe.get_solver(solver_file(
+        train_net=written("train.prototxt", logreg("train.txt", hidden)),
+        test_net=[written("test.prototxt", logreg("test.txt", hidden))],
+        test_interval=1000, max_iter=150, test_iter=[10], base_lr=0.1, lr_policy="step", gamma=0.1, stepsize=120,
+        momentum=0.9, weight_decay=5e-4, display=1000, snapshot=150, snapshot_prefix="logreg",
+        solver_mode=caffe_pb2.SolverParameter.CPU,
+    ))  # fmt: skip
     solver.solve()
 
     accuracy, batch_size = 0, solver.test_nets[0].blobs["data"].num
@@ -490,29 +452,22 @@ def test_net_surgery_turns_a_classifier_into_a_map():
             fc7 = L.Convolution(L.ReLU(fc6, in_place=True), kernel_size=1, num_output=5)
             n["fc6-conv"], n["fc7-conv"] = fc6, fc7
         else:
-            n.fc6 = L.InnerProduct(n.relu1, num_output=9, weight_filler=dict(type="xavier"))
-            n.fc7 = fc7 = L.InnerProduct(L.ReLU(n.fc6, in_place=True), num_output=5, weight_filler=dict(type="xavier"))
+            n.fc6 = learned(n.relu1, 9)
+            n.fc7 = fc7 = learned(L.ReLU(n.fc6, in_place=True), 5)
         n.prob = L.Softmax(fc7)
         return written(f"net_{fully}.prototxt", n.to_proto())
 
     net = caffe.Net(spec(8, False), caffe.TEST)
     net.save("net.caffemodel")
-    fc_params = {pr: (net.params[pr][0].data, net.params[pr][1].data) for pr in ("fc6", "fc7")}
     net_full_conv = caffe.Net(spec(11, True), "net.caffemodel", caffe.TEST)
-    full = ("fc6-conv", "fc7-conv")
-    conv_params = {pr: (net_full_conv.params[pr][0].data, net_full_conv.params[pr][1].data) for pr in full}
-    for pr, pr_conv in zip(("fc6", "fc7"), full, strict=True):
-        conv_params[pr_conv][0].flat = fc_params[pr][0].flat
-        conv_params[pr_conv][1][...] = fc_params[pr][1]
+    for name in ("fc6", "fc7"):
+        (weights, bias), (conv_weights, conv_bias) = net.params[name], net_full_conv.params[f"{name}-conv"]
+        conv_weights.data.flat, conv_bias.data[...] = weights.data.flat, bias.data
     net_full_conv.save("full_conv.caffemodel")
     net_full_conv = caffe.Net("net_True.prototxt", "full_conv.caffemodel", caffe.TEST)
 
     im = caffe.io.load_image(photo("cat.png", (11, 11)))
-    transformer = caffe.io.Transformer({"data": net_full_conv.blobs["data"].data.shape})
-    transformer.set_mean("data", np.array([100.0, 110.0, 120.0]))
-    transformer.set_transpose("data", (2, 0, 1))
-    transformer.set_channel_swap("data", (2, 1, 0))
-    transformer.set_raw_scale("data", 255.0)
+    transformer = transformer_of(net_full_conv, mean=np.array([100.0, 110.0, 120.0]))
     prepared = transformer.preprocess("data", im)
     out = net_full_conv.forward_all(data=np.asarray([prepared]))
     assert out["prob"].shape == (1, 5, 4, 4)
@@ -566,22 +521,19 @@ def test_pascal_multilabel_trains_from_a_data_layer_in_python(tmp_path, monkeypa
             module="multilabel_datalayers", layer="MultilabelData", ntop=2,
             param_str=str(dict(batch_size=16, im_shape=[6, 6], split=split)),
         )  # fmt: skip
-        n.fc1 = L.InnerProduct(n.data, num_output=24, weight_filler=dict(type="xavier"))
+        n.fc1 = learned(n.data, 24)
         n.relu1 = L.ReLU(n.fc1, in_place=True)
         n.drop1 = L.Dropout(n.relu1, in_place=True, dropout_ratio=0.1)
-        n.score = L.InnerProduct(n.drop1, num_output=4, weight_filler=dict(type="xavier"))
+        n.score = learned(n.drop1, 4)
         n.loss = L.SigmoidCrossEntropyLoss(n.score, n.label)
         return str(n.to_proto())
 
-    written("trainnet.prototxt", multilabel("train"))
-    written("valnet.prototxt", multilabel("val"))
-    written(
-        "solver.prototxt",
-        'base_lr: 0.05\ndisplay: 1\ngamma: 0.1\niter_size: 1\nlr_policy: "fixed"\nmax_iter: 100000\nmomentum: 0.9\n'
-        'snapshot: 2500\nsnapshot_prefix: "snapshot"\ntest_initialization: false\ntest_interval: 250\ntest_iter: 100\n'
-        'test_net: "valnet.prototxt"\ntrain_net: "trainnet.prototxt"\nweight_decay: 0.0005\naverage_loss: 25\n',
-    )
-    solver = caffe.SGDSolver("solver.prototxt")
+    solver = caffe.SGDSolver(solver_file(
+        base_lr=0.05, display=1, gamma=0.1, iter_size=1, lr_policy="fixed", max_iter=100000, momentum=0.9, snapshot=2500,
+        snapshot_prefix="snapshot", test_initialization=False, test_interval=250, test_iter=[100], weight_decay=0.0005,
+        test_net=[written("valnet.prototxt", multilabel("val"))], average_loss=25,
+        train_net=written("trainnet.prototxt", multilabel("train")),
+    ))  # fmt: skip
     solver.net.save("before.caffemodel")
     solver.net.copy_from("before.caffemodel")
     solver.test_nets[0].share_with(solver.net)
@@ -593,10 +545,7 @@ def test_pascal_multilabel_trains_from_a_data_layer_in_python(tmp_path, monkeypa
         accuracies = []
         for _ in range(num_batches):
             net.forward()
-            gts, ests = net.blobs["label"].data, net.blobs["score"].data > 0
-            accuracies += [
-                np.mean([g == e for g, e in zip(gt, est, strict=True)]) for gt, est in zip(gts, ests, strict=True)
-            ]
+            accuracies.append(((net.blobs["score"].data > 0) == net.blobs["label"].data).mean())
         return np.mean(accuracies)
 
     before = check_accuracy(solver.test_nets[0], 4)
@@ -611,7 +560,7 @@ def test_mnist_siamese_computes_features_of_any_number_of_images():
     n = caffe.NetSpec()
     n.data = L.Input(shape=dict(dim=[16, 1, 8, 8]))
     n.conv1 = L.Convolution(n.data, kernel_size=3, num_output=4, weight_filler=dict(type="xavier"))
-    n.feat = L.InnerProduct(n.conv1, num_output=2, weight_filler=dict(type="xavier"))
+    n.feat = learned(n.conv1, 2)
     caffe.Net(written("siamese.prototxt", n.to_proto()), caffe.TEST).save("siamese.caffemodel")
     net = caffe.Net("siamese.prototxt", "siamese.caffemodel", caffe.TEST)
     raw = np.random.default_rng(0).integers(0, 256, 50 * 64, dtype=np.uint8)
