@@ -1,13 +1,16 @@
-"""``lq-emotion sr-demo``: the authors' super-resolution net trained on a few pictures."""
+"""``lq-emotion sr-demo``: the authors' super-resolution net trained on a few images."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lq_emotion.cli.options import at_least, teller
+
+if TYPE_CHECKING:
+    from lq_emotion.studies.robust_lq.sr_demo.results import DemoResults
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,39 +46,37 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from lq_emotion.common.json_files import contents_of
     from lq_emotion.studies.robust_lq.sr_demo.demo import Demo
-    from lq_emotion.studies.robust_lq.sr_demo.workspace import RESULTS
 
     say = teller(args)
     demo = Demo(args.out, images=args.images, scale=args.scale, iterations=args.iterations, fresh=args.fresh, say=say)
     results = demo.run()
     if args.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(results.to_json(), indent=2))
     else:
-        with contents_of(args.out / RESULTS):
-            _report(results, args.out)
+        _report(results, args.out)
     return 0
 
 
 _COLUMNS = {"nearest": "low resolution", "bicubic": "bicubic", "sr_fcn": "SR-FCN"}
 
 
-def _report(results: dict[str, Any], out: Path) -> None:
-    rows = {**results["psnr"], "mean": results["mean_psnr"]} if len(results["psnr"]) > 1 else results["psnr"]
+def _report(results: DemoResults, out: Path) -> None:
+    rows = {**results.psnr, "mean": results.mean_psnr} if len(results.psnr) > 1 else results.psnr
     width = max(map(len, [*rows, "held out"]))
-    print(f"\nPSNR of Y in dB, scale {results['scale']}, after {results['iterations']} iterations")
+    print(f"\nPSNR of Y in dB, scale {results.scale}, after {results.iterations} iterations")
     print("  ".join([f"{'held out':{width}}", *(f"{title:>14}" for title in _COLUMNS.values())]))
-    for name, scores in rows.items():
-        print("  ".join([f"{name:{width}}", *(f"{_shown(scores[method]):>14}" for method in _COLUMNS)]))
+    for name, psnr in rows.items():
+        print("  ".join([f"{name:{width}}", *(f"{_shown(getattr(psnr, method)):>14}" for method in _COLUMNS)]))
     print("(low resolution: each of its pixels shown as a square, that is nearest neighbour)")
-    gain = results["gain_over_bicubic"]
+    gain = results.gain_over_bicubic
     if gain is not None:
         verdict = f"{gain:.2f} dB better than" if gain > 0 else f"{-gain:.2f} dB worse than"
-        print(f"SR-FCN is {verdict} bicubic interpolation on pictures it was not trained on.")
-    for kind in ("comparison", "losses", "caffemodel", "torch"):
-        print(f"  {out / results['files'][kind]}")
+        print(f"SR-FCN is {verdict} bicubic interpolation on images it was not trained on.")
+    files = results.files
+    for name in (files.comparison, files.losses, files.caffemodel, files.torch):
+        print(f"  {out / name}")
 
 
-def _shown(score: float | None) -> str:
-    return "equal" if score is None else f"{score:.2f}"
+def _shown(psnr: float | None) -> str:
+    return "equal" if psnr is None else f"{psnr:.2f}"

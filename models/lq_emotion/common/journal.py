@@ -54,8 +54,10 @@ class Journal:
             with contents_of(path, hint):
                 for name, entry in self.details.pop("done").items():
                     self._done[name] = {**entry, "fingerprint": entry["fingerprint"], "files": {**entry["files"]}}
-                    if root is not None and not all(map(_is_below, entry["files"])):
-                        raise ValueError(f"{name} names a file outside of {root}")
+                    outside = [] if root is None else [file for file in entry["files"] if not _is_below(file)]
+                    if outside:
+                        problem = "lists a file outside of its folder"
+                        raise FileError(problem, code="unsafe", file=path, field=name, value=outside[0], hint=hint)
 
     def entry(self, name: str) -> dict[str, Any]:
         """Return what is noted about a piece of work; nothing if it was never done."""

@@ -1,4 +1,4 @@
-"""lq-emotion sr-demo on tiny pictures: its files, going on, starting anew, JSON, and one-line errors."""
+"""lq-emotion sr-demo on tiny images: its files, going on, starting anew, JSON, and one-line errors."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from lq_emotion.training.trainer import read_curves
 
 
 def draw(folder, count=4, size=(144, 128), seed=0):
-    """Write smooth random pictures; return the folder."""
+    """Write smooth random images; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for number in range(count):
@@ -73,11 +73,11 @@ def test_every_file_is_there_and_nothing_half_written(finished):
     }
 
 
-def test_figures_are_pictures_of_a_sensible_size(finished):
+def test_figures_have_a_sensible_size(finished):
     for name in ("super_resolution.png", "loss.png"):
-        with Image.open(finished / name) as picture:
-            picture.load()
-            assert min(picture.size) > 400
+        with Image.open(finished / name) as figure:
+            figure.load()
+            assert min(figure.size) > 400
 
 
 def test_torch_file_holds_the_caffemodels_blobs_bit_for_bit(finished):
@@ -95,7 +95,7 @@ def prototxt_of(stem):
     return prototxt.path(name)
 
 
-def test_results_are_those_of_the_pictures(finished):
+def test_results_are_those_of_the_images(finished):
     results = json.loads((finished / "results.json").read_text())
     assert list(results["psnr"]) == ["03_p3"]
     scores = results["psnr"]["03_p3"]
@@ -130,7 +130,7 @@ def test_more_iterations_go_on_from_the_last_state_in_a_moved_folder(copy, image
     assert demo(copy, images, iterations=5) == 0
     out = lines(capsys)
     assert "continuing from sr_fcn_iter_3.solverstate" in out
-    assert not any(line.startswith(("pictures: done", "train.h5: done")) for line in out)
+    assert not any(line.startswith(("images: done", "train.h5: done")) for line in out)
     assert before[copy / "train.h5"] == (copy / "train.h5").stat().st_mtime_ns
     assert sorted(read_curves(copy / "train.log", 5).train) == [0, 1, 2, 3, 4, 5]
     assert json.loads((copy / "results.json").read_text())["iterations"] == 5
@@ -168,11 +168,11 @@ def test_fresh_starts_anew_and_says_what_differs_from_the_authors(copy, images, 
     assert before[copy / "train.h5"] != (copy / "train.h5").stat().st_mtime_ns
 
 
-def test_other_pictures_start_anew_and_leave_other_files_alone(copy, tmp_path, capsys):
+def test_other_images_start_anew_and_leave_other_files_alone(copy, tmp_path, capsys):
     (copy / "notes.txt").write_text("mine")
     assert demo(copy, draw(tmp_path / "others", 3, (160, 144), seed=1), iterations=1) == 0
     out = lines(capsys)
-    assert out[0] == f"{copy} holds a demo of other pictures or settings: starting anew"
+    assert out[0] == f"{copy} holds a demo of other images or settings: starting anew"
     assert sorted(path.name for path in copy.glob("pictures/*/*")) == ["00_p0.png", "01_p1.png", "02_p2.png"]
     assert (copy / "notes.txt").read_text() == "mine"
 
@@ -240,36 +240,60 @@ def test_a_missing_scikit_image_is_named_with_what_installs_it(tmp_path, monkeyp
     assert "pip install 'caffe-compat[demo]'" in failed(capsys, "--out", tmp_path / "out")
 
 
-def test_the_shipped_pictures_need_no_network_and_a_face_is_held_out(monkeypatch):
+def test_the_shipped_images_need_no_network_and_a_face_is_held_out(monkeypatch):
     def refuse(*_):
         raise AssertionError("no network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    found = image_sources.built_in()
-    assert [source.name for source in found if source.held_out] == ["astronaut", "coffee"]
-    for source in found:
+    sources = image_sources.built_in()
+    assert [source.name for source in sources if source.held_out] == ["astronaut", "coffee"]
+    for source in sources:
         pixels = source.load()
         assert pixels.dtype == np.uint8
         assert pixels.shape[2] == 3
         assert 300 <= max(pixels.shape) <= 512
 
 
-def test_the_last_fifth_is_held_out_and_large_pictures_are_shrunk(tmp_path):
+def test_the_last_fifth_is_held_out_and_large_images_are_shrunk(tmp_path):
     folder = draw(tmp_path / "many", 30, (64, 64))
     (folder / ".p.png").write_bytes(b"")
-    told = []
-    found = image_sources.of_folder(folder, told.append)
-    assert told == [f"{folder} holds 30 pictures; 24 of them, evenly spread, are taken"]
-    assert [source.held_out for source in found] == [False] * 20 + [True] * 4
+    said = []
+    sources = image_sources.of_folder(folder, said.append)
+    assert said == [f"{folder} holds 30 images; 24 of them, evenly spread, are used"]
+    assert [source.held_out for source in sources] == [False] * 20 + [True] * 4
     Image.new("L", (1000, 500)).save(folder / "p00.jpg")
-    assert image_sources.of_folder(folder, told.append)[0].load().shape == (64, 64, 3)
-    (large,) = (s for s in image_sources.of_folder(folder, told.append) if "p00" in s.name)
+    assert image_sources.of_folder(folder, said.append)[0].load().shape == (64, 64, 3)
+    (large,) = (s for s in image_sources.of_folder(folder, said.append) if "p00" in s.name)
     assert large.load().shape == (256, 512, 3)
 
 
-@pytest.mark.parametrize("change", [{"files": 5}, {"psnr": 5}, {"gain_over_bicubic": "much"}])
+@pytest.mark.parametrize("change", [{"files": 5}, {"psnr": {"03_p3": {}}}, {"gain_over_bicubic": "much"}])
 def test_misshapen_results_are_an_error_with_the_files_name(change, copy, images, capsys):
     path = copy / "results.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert demo(copy, images) == 1
     assert f"{path}: does not hold" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../precious.txt", "/precious.txt"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(name, copy, images, capsys):
+    precious = copy.parent / "precious.txt"
+    precious.write_text("mine")
+    path = copy / "settings.json"
+    content = json.loads(path.read_text())
+    content["done"]["demo"]["files"][name] = ["precious.txt", 4, 0]
+    path.write_text(json.dumps(content))
+    error = failed(capsys, "--images", images, "--out", copy, "--fresh")
+    assert error.startswith(f"lq-emotion: error: {path}: ")
+    assert name in error
+    assert error.count("\n") == 1
+    assert precious.read_text() == "mine"
+
+
+def test_results_that_name_other_files_do_not_count_as_finished(copy, images, capsys):
+    path = copy / "results.json"
+    results = path.read_text()
+    path.write_text(results.replace("sr_fcn.pt", "../copy/sr_fcn.pt"))
+    assert demo(copy, images) == 0
+    assert "is finished" not in capsys.readouterr().out
+    assert json.loads(path.read_text())["files"] == json.loads(results)["files"]

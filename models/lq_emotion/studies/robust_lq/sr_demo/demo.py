@@ -1,10 +1,10 @@
-"""From pictures to a trained SR-FCN: every step leaves files, and one whose files are there is not done again."""
+"""From images to a trained SR-FCN: every step leaves files, and a step whose files exist is not repeated."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +24,13 @@ from lq_emotion.common.lists import write_list
 from lq_emotion.studies.robust_lq.sr_demo import image_sources, workspace
 from lq_emotion.studies.robust_lq.sr_demo.figures import draw_comparison
 from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY, WHY, DemoRecipe, make_recipe, test_stride
+from lq_emotion.studies.robust_lq.sr_demo.results import DemoFiles, DemoResults, DemoSettings, Psnr
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, Enlarged, enlarge
 from lq_emotion.training.loss_plot import draw_losses
 from lq_emotion.training.trainer import Run, read_curves
 from matlab_ports import generate_test, generate_train
 
 Say = Callable[[str], None]
-Results = dict[str, Any]
 
 
 @dataclass
@@ -40,12 +40,12 @@ class Demo:
     Attributes
     ----------
     out : folder for everything that is written.
-    images : the user's pictures; scikit-image's by default.
-    scale : how many times smaller the low-resolution pictures are.
+    images : the user's images; scikit-image's by default.
+    scale : downsampling factor of the low-resolution images.
     iterations : updates in all.
-    fresh : forget what an earlier run left.
-    say : takes lines of progress.
-    seconds : time of each step done.
+    fresh : delete the files of an earlier run.
+    say : receives lines of progress.
+    seconds : time of each step of this run.
     """
 
     out: Path
@@ -56,23 +56,21 @@ class Demo:
     say: Say = print
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def run(self) -> Results:
-        """Do what is not done yet, and return the results, which lie in results.json as well.
+    def run(self) -> DemoResults:
+        """Do what is not done yet, write the results to results.json, and return them.
 
         Raises
         ------
         CaffeCompatError, PortError, OSError
-            Pictures or files that cannot be used.
+            Images or files cannot be used.
         InterruptedTrainingError
             Ctrl-C while training.
         """
-        self._write_pictures()
-        found: Results | None = read_json(self.out / workspace.RESULTS)
-        with contents_of(self.out / workspace.RESULTS):
-            whole = found and found["iterations"] == self.iterations and all(map(self._exists, found["files"].values()))
-        if found and whole:
+        settings = self._write_images()
+        earlier = self._earlier()
+        if earlier is not None:
             self.say(f"{self.out} is finished; --fresh starts anew, more --iterations go on")
-            return found
+            return earlier
         patches = self._write_data()
         recipe = make_recipe(
             self.out.resolve(), scale=self.scale, iterations=self.iterations, test_patches=patches["test"]
@@ -80,15 +78,38 @@ class Demo:
         self._train(recipe)
         net = self._load_net()
         enlarged = self._compare(net)
-        self._draw(enlarged)
+        self._draw(enlarged, settings)
         self._convert(net)
         results = self._results(recipe, patches, enlarged)
-        write_json(results, self.out / workspace.RESULTS)
+        write_json(results.to_json(), self.out / workspace.RESULTS)
         return results
+
+    def _earlier(self) -> DemoResults | None:
+        """Return the results in the folder, if all their files exist."""
+        path = self.out / workspace.RESULTS
+        content = read_json(path)
+        if content is None:
+            return None
+        with contents_of(path):
+            results = DemoResults.from_json(content)
+        finished = results.iterations == self.iterations and results.files == self._files
+        return results if finished and all(map(self._exists, results.files.to_json().values())) else None
 
     @property
     def _training(self) -> Run:
         return Run(self.out, "sr_fcn", "SR-FCN")
+
+    @property
+    def _files(self) -> DemoFiles:
+        weights = self._training.snapshot(self.iterations).relative_to(self.out)
+        return DemoFiles(
+            caffemodel=str(weights),
+            solverstate=str(weights.with_suffix(".solverstate")),
+            torch=workspace.TORCH,
+            comparison=workspace.COMPARISON,
+            losses=workspace.LOSSES,
+            log="train.log",
+        )
 
     def _exists(self, name: str) -> bool:
         return (self.out / name).is_file()
@@ -100,22 +121,24 @@ class Demo:
         self.seconds[name] = round(time.perf_counter() - start, 2)
         self.say(f"{name}: done in {self.seconds[name]:.1f} s")
 
-    def _write_pictures(self) -> None:
-        folder = self.out / workspace.PICTURES
+    def _write_images(self) -> DemoSettings:
+        folder = self.out / workspace.IMAGES
         if self.images and self.images.resolve().is_relative_to(folder.resolve()):
             problem = "the demo writes its images to this folder"
             raise FileError(problem, code="conflict", file=self.images, hint="copy your images to another folder")
         sources = image_sources.of_folder(self.images, self.say) if self.images else image_sources.built_in()
-        named = make_recipe(self.out, scale=self.scale, iterations=1, test_patches=64).changes
-        settings = workspace.settings(sources, self.scale, named)
+        changes = make_recipe(self.out, scale=self.scale, iterations=1, test_patches=64).changes
+        settings = workspace.settings(sources, self.scale, changes)
+        made_from = fingerprint(settings.to_json())
         journal = workspace.open_journal(self.out)
-        if workspace.claim(self.out, journal, settings, self.say, fresh=self.fresh):
-            return
-        with self._step("pictures"):
-            files = image_sources.write(sources, folder, _bar("pictures"))
-            journal.note(workspace.DEMO, fingerprint(settings), files, settings=settings)
+        if workspace.claim(self.out, journal, made_from, self.say, fresh=self.fresh):
+            return settings
+        with self._step("images"):
+            files = image_sources.write(sources, folder, _bar("images"))
+            journal.note(workspace.DEMO, made_from, files, settings=settings.to_json())
         trained = ", ".join(source.name for source in sources if not source.held_out)
-        self.say(f"  trained on: {trained}; held out: {', '.join(s.name for s in sources if s.held_out)}")
+        self.say(f"  trained on: {trained}; held out: {', '.join(settings.held_out)}")
+        return settings
 
     def _write_data(self) -> dict[str, int]:
         """Write train.h5 and test.h5 by the authors' scripts; return how many patches each holds."""
@@ -126,7 +149,7 @@ class Demo:
             path = self.out / f"{name}.h5"
             if not path.is_file():
                 with self._step(path.name):
-                    folder = self.out / workspace.PICTURES / name
+                    folder = self.out / workspace.IMAGES / name
                     script(folder, path, scale=self.scale, pattern="*.png", **settings[name])
             write_list([path], self.out / f"{name}.txt")
             patches[name] = workspace.count_rows(path)
@@ -134,7 +157,7 @@ class Demo:
         return patches
 
     def _held_out(self) -> list[Path]:
-        return sorted((self.out / workspace.PICTURES / "test").glob("*.png"))
+        return sorted((self.out / workspace.IMAGES / "test").glob("*.png"))
 
     def _train(self, recipe: DemoRecipe) -> None:
         self.say("training SR-FCN by the authors' prototxt/pretrain, changed to take a minute or two:")
@@ -155,14 +178,13 @@ class Demo:
         return load_net(prototxt.path(DEPLOY), weights or self._training.snapshot(self.iterations))
 
     def _compare(self, net: CaffeNet) -> list[Enlarged]:
-        with self._step("held-out pictures"):
+        with self._step("held-out images"):
             return [enlarge(net, path, self.scale) for path in _bar("held out")(self._held_out())]
 
-    def _draw(self, enlarged: Sequence[Enlarged]) -> None:
-        focus = workspace.open_journal(self.out).entry(workspace.DEMO)["settings"]["focus"]
-        told = f"scale {self.scale}, SR-FCN after {self.iterations} iterations, PSNR of Y over the whole picture"
+    def _draw(self, enlarged: Sequence[Enlarged], settings: DemoSettings) -> None:
+        subtitle = f"scale {self.scale}, SR-FCN after {self.iterations} iterations, PSNR of Y over the whole image"
         with self._step("figures"):
-            draw_comparison(enlarged, focus, self.out / workspace.COMPARISON, told)
+            draw_comparison(enlarged, settings.focus, self.out / workspace.COMPARISON, subtitle)
             draw_losses(read_curves(self._training.log, self.iterations), self.out / workspace.LOSSES)
 
     def _convert(self, net: CaffeNet) -> None:
@@ -178,40 +200,35 @@ class Demo:
             raise WeightsError("computes other numbers than the caffemodel it was made of", code="mismatch", file=path)
         self.say(f"{path.name}: reloaded, it computes the same bits as the caffemodel")
 
-    def _results(self, recipe: DemoRecipe, patches: dict[str, int], enlarged: Sequence[Enlarged]) -> Results:
-        curves = read_curves(self._training.log, self.iterations)
-        scores = {picture.name: picture.psnr() for picture in enlarged}
-        means = {method: sum(s[method] for s in scores.values()) / len(scores) for method in METHODS}
-        weights = self._training.snapshot(self.iterations)
-        return {
-            "scale": self.scale,
-            "iterations": self.iterations,
-            "changes": list(recipe.changes),
-            "patches": patches,
-            "psnr": {name: {method: _finite(score) for method, score in s.items()} for name, s in scores.items()},
-            "mean_psnr": {method: _finite(mean) for method, mean in means.items()},
-            "gain_over_bicubic": _finite(means["sr_fcn"] - means["bicubic"]),
-            "test_loss": {str(iteration): loss for iteration, loss in curves.test.items()},
-            "files": {
-                "caffemodel": str(weights.relative_to(self.out)),
-                "solverstate": str(weights.with_suffix(".solverstate").relative_to(self.out)),
-                "torch": workspace.TORCH,
-                "comparison": workspace.COMPARISON,
-                "losses": workspace.LOSSES,
-                "log": "train.log",
-            },
-            "seconds": dict(self.seconds),
-        }
+    def _results(self, recipe: DemoRecipe, patches: dict[str, int], enlarged: Sequence[Enlarged]) -> DemoResults:
+        scores = {image.name: image.psnr() for image in enlarged}
+        means = {method: sum(psnr[method] for psnr in scores.values()) / len(scores) for method in METHODS}
+        return DemoResults(
+            scale=self.scale,
+            iterations=self.iterations,
+            changes=recipe.changes,
+            patches=patches,
+            psnr={name: _finite_psnr(psnr) for name, psnr in scores.items()},
+            mean_psnr=_finite_psnr(means),
+            gain_over_bicubic=_finite(means["sr_fcn"] - means["bicubic"]),
+            test_loss=read_curves(self._training.log, self.iterations).test,
+            files=self._files,
+            seconds=dict(self.seconds),
+        )
 
 
 def _bar(label: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
     """A progress bar on a terminal, nothing elsewhere."""
 
-    def made(items: Sequence[Any]) -> Iterable[Any]:
+    def show(items: Sequence[Any]) -> Iterable[Any]:
         bar: Iterable[Any] = tqdm(items, desc=label, disable=None, leave=False)
         return bar
 
-    return made
+    return show
+
+
+def _finite_psnr(psnr: Mapping[str, float]) -> Psnr:
+    return Psnr(**{method: _finite(value) for method, value in psnr.items()})
 
 
 def _finite(value: float) -> float | None:

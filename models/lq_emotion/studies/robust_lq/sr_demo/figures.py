@@ -1,4 +1,4 @@
-"""The demo's two pictures: the methods side by side, and the losses."""
+"""The demo's figure of the methods side by side."""
 
 from __future__ import annotations
 
@@ -18,45 +18,43 @@ _TITLES = {"nearest": "low resolution", "bicubic": "bicubic", "sr_fcn": "SR-FCN"
 _BLACK, _WHITE = 16, 235  # the range of Y
 
 
-def draw_comparison(
-    pictures: Sequence[Enlarged], focus: Mapping[str, Sequence[int]], path: Path, subtitle: str
-) -> None:
-    """Write one row a picture: all of it, then a part by each method and in the original.
+def draw_comparison(images: Sequence[Enlarged], focus: Mapping[str, Sequence[int]], path: Path, subtitle: str) -> None:
+    """Write a row for each image: the whole, then a part by each method and in the original.
 
     Parameters
     ----------
-    pictures : at most three are shown.
-    focus : row and column, in the whole picture, of the part's centre; where there is none, the part that bicubic
-        interpolation is worst at.
+    images : at most three are shown.
+    focus : row and column, in the whole image, of the part's centre; by default the part with the largest error of
+        bicubic interpolation.
     subtitle : one line.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = pictures[:3]
+    shown = images[:3]
     figure = Figure(figsize=(15, 3.3 * len(shown) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"Super-resolution of pictures the net was not trained on\n{subtitle}", fontsize=13)
+    figure.suptitle(f"Super-resolution of images the net was not trained on\n{subtitle}", fontsize=13)
     axes = figure.subplots(len(shown), 5, squeeze=False)
-    for row, picture in zip(axes, shown, strict=True):
-        _draw_row(row, picture, focus.get(picture.name))
+    for row, image in zip(axes, shown, strict=True):
+        _draw_row(row, image, focus.get(image.name))
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
 
 
-def _draw_row(row: npt.NDArray[Any], picture: Enlarged, focus: Sequence[int] | None) -> None:
+def _draw_row(row: npt.NDArray[Any], image: Enlarged, focus: Sequence[int] | None) -> None:
     from matplotlib.patches import Rectangle
 
-    top, left, side = _part(picture, focus)
+    top, left, side = _part(image, focus)
     part = np.s_[top : top + side, left : left + side]
-    scores = picture.psnr()
-    _show(row[0], picture.original, picture.name)
+    scores = image.psnr()
+    _show(row[0], image.original, image.name)
     row[0].add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor="#ffb000", linewidth=2))
     best = max(scores, key=lambda method: scores[method])
     for axes, method in zip(row[1:4], METHODS, strict=True):
         title = f"{_TITLES[method]}\n{scores[method]:.2f} dB"
-        _show(axes, picture.by[method][part], title, bold=method == best)
-    _show(row[4], picture.original[part], "original\n ")
+        _show(axes, image.by[method][part], title, bold=method == best)
+    _show(row[4], image.original[part], "original\n ")
 
 
 def _show(axes: Any, values: npt.NDArray[np.uint8], title: str, *, bold: bool = False) -> None:
@@ -65,14 +63,14 @@ def _show(axes: Any, values: npt.NDArray[np.uint8], title: str, *, bold: bool = 
     axes.set_axis_off()
 
 
-def _part(picture: Enlarged, focus: Sequence[int] | None) -> tuple[int, int, int]:
+def _part(image: Enlarged, focus: Sequence[int] | None) -> tuple[int, int, int]:
     """Return top, left and side of the part to show."""
-    height, width = picture.original.shape
+    height, width = image.original.shape
     side = min(_WINDOW, height, width)
     if focus is not None:
         top, left = (int(centre) - BORDER - side // 2 for centre in focus)
     else:
-        error = (picture.by["bicubic"].astype(np.float64) - picture.original) ** 2
+        error = (image.by["bicubic"].astype(np.float64) - image.original) ** 2
         sums = np.pad(error, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
         windows = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
         top, left = (int(place) for place in np.unravel_index(windows.argmax(), windows.shape))

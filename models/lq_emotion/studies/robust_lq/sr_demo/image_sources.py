@@ -1,4 +1,4 @@
-"""The demo's pictures: those that ship inside scikit-image, or a folder of the user's; written as 8-bit RGB."""
+"""The demo's images: those in scikit-image, or a folder of the user's; written as 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ Say = Callable[[str], None]
 Pixels = npt.NDArray[np.uint8]
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-# Bounds on time: a picture of 512 x 512 takes the net a few seconds on two cores.
+# Bounds on time: an image of 512 x 512 takes the net a few seconds on two cores.
 LONGEST_SIDE = 512
-MOST_PICTURES = 24
+MOST_IMAGES = 24
 MOST_HELD_OUT = 4
 SHORTEST_SIDE = 64  # gives a few patches of 32 x 32 whatever the scale
 
-# Held out: a face, then a drink. What is looked at in the figure: row and column of its centre.
+# Held out: a face, then a drink; with row and column of the centre of the part that the figure shows.
 _BUILT_IN_TRAIN = ("camera", "chelsea", "motorcycle", "rocket")
 _BUILT_IN_TEST = {"astronaut": (120, 222), "coffee": (150, 330)}
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A picture before it is written.
+    """An image before it is written.
 
     Attributes
     ----------
     name : of the file to be written, without suffix.
-    held_out : kept from training, to try the net on.
-    focus : row and column of what to show enlarged, where that is known.
+    held_out : not trained on; the net is tried on it.
+    focus : row and column of the centre of the part to show enlarged, if chosen.
     load : returns (H, W, 3), uint8.
-    identity : changes when the picture does.
+    identity : changes when the image does.
     """
 
     name: str
@@ -52,7 +52,7 @@ class ImageSource:
 
 
 def built_in() -> list[ImageSource]:
-    """Return the pictures of scikit-image; no network is needed.
+    """Return the images of scikit-image; no network is needed.
 
     Raises
     ------
@@ -68,28 +68,28 @@ def built_in() -> list[ImageSource]:
     shipped: Any = data
     version = f"scikit-image {metadata.version('scikit-image')}"
 
-    def made(name: str, focus: tuple[int, int] | None) -> ImageSource:
+    def source(name: str, focus: tuple[int, int] | None) -> ImageSource:
         def load() -> Pixels:
-            found = shipped.stereo_motorcycle()[0] if name == "motorcycle" else getattr(shipped, name)()
-            return _fitted(Image.fromarray(found).convert("RGB"))
+            pixels = shipped.stereo_motorcycle()[0] if name == "motorcycle" else getattr(shipped, name)()
+            return _fitted(Image.fromarray(pixels).convert("RGB"))
 
         return ImageSource(name, focus is not None, focus, load, f"{version}: {name}")
 
-    return [made(name, None) for name in _BUILT_IN_TRAIN] + [made(*item) for item in _BUILT_IN_TEST.items()]
+    return [source(name, None) for name in _BUILT_IN_TRAIN] + [source(*item) for item in _BUILT_IN_TEST.items()]
 
 
 def of_folder(folder: Path, say: Say) -> list[ImageSource]:
-    """Return the pictures of a folder; the last fifth, one to four, is held out.
+    """Return the images of a folder; the last fifth, one to four, is held out.
 
     Parameters
     ----------
-    folder : searched without its subfolders; of more than 24 pictures, 24 evenly spread by name are taken.
-    say : told what is left out.
+    folder : searched without its subfolders; of more than 24 images, 24 evenly spread by name are used.
+    say : receives a line if images are left out.
 
     Raises
     ------
     DataError
-        No such folder, fewer than two pictures in it, or one that cannot be used.
+        No such folder, or fewer than two images in it. Reading one raises it too, if it cannot be used.
     """
     if not folder.is_dir():
         raise DataError("folder of images not found", code="file-missing", file=folder)
@@ -100,47 +100,47 @@ def of_folder(folder: Path, say: Say) -> list[ImageSource]:
     if len(paths) == 1:
         hint = "add another: one to train on, one to try"
         raise DataError("only one image found", code="wrong-count", file=folder, hint=hint)
-    if len(paths) > MOST_PICTURES:
-        say(f"{folder} holds {len(paths)} pictures; {MOST_PICTURES} of them, evenly spread, are taken")
-        paths = [paths[i * len(paths) // MOST_PICTURES] for i in range(MOST_PICTURES)]
+    if len(paths) > MOST_IMAGES:
+        say(f"{folder} holds {len(paths)} images; {MOST_IMAGES} of them, evenly spread, are used")
+        paths = [paths[i * len(paths) // MOST_IMAGES] for i in range(MOST_IMAGES)]
     held_out = max(1, min(MOST_HELD_OUT, len(paths) // 5))
     return [_source(path, number, number >= len(paths) - held_out) for number, path in enumerate(paths)]
 
 
 def in_folder(folder: Path) -> list[Path]:
-    """Return the pictures of a folder by their suffixes, sorted: not Thumbs.db, not hidden files."""
+    """Return the images of a folder by their suffixes, sorted: not Thumbs.db, not hidden files."""
     paths = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def _source(path: Path, number: int, held_out: bool) -> ImageSource:  # noqa: FBT001
-    told = path.stat()
-    identity = f"{path.name}, {told.st_size} bytes, {told.st_mtime_ns}"
+    status = path.stat()
+    identity = f"{path.name}, {status.st_size} bytes, {status.st_mtime_ns}"
     return ImageSource(f"{number:02d}_{path.stem}", held_out, None, lambda: _read(path), identity)
 
 
 def _read(path: Path) -> Pixels:
     try:
-        with open_image(path) as picture:
-            if picture.mode[:1] in ("I", "F"):
-                kind = f"holds pixels of kind {picture.mode}"
+        with open_image(path) as image:
+            if image.mode[:1] in ("I", "F"):
+                kind = f"holds pixels of mode {image.mode}"
                 raise DataError(kind, code="unsupported", file=path, hint="convert it to 8-bit RGB")
-            picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
-            upright: Image.Image = ImageOps.exif_transpose(picture)
-            found = _fitted(upright.convert("RGB"))
+            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
+            upright: Image.Image = ImageOps.exif_transpose(image)
+            pixels = _fitted(upright.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"not a readable image ({error})", code="damaged-file", file=path) from None
-    if min(found.shape[:2]) < SHORTEST_SIDE:
-        size = f"{found.shape[1]} x {found.shape[0]} pixels are too few"
+    if min(pixels.shape[:2]) < SHORTEST_SIDE:
+        size = f"{pixels.shape[1]} x {pixels.shape[0]} pixels are too few"
         hint = f"at least {SHORTEST_SIDE} x {SHORTEST_SIDE} are needed"
         raise DataError(size, code="out-of-range", file=path, hint=hint)
-    return found
+    return pixels
 
 
-def _fitted(picture: Image.Image) -> Pixels:
-    """Return the pixels, shrunk to `LONGEST_SIDE` where they exceed it."""
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    return np.array(picture)
+def _fitted(image: Image.Image) -> Pixels:
+    """Return the pixels, shrunk to `LONGEST_SIDE` if larger."""
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    return np.array(image)
 
 
 def write(

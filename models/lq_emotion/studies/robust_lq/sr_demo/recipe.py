@@ -28,7 +28,7 @@ test_interval: 50 display: 1 snapshot: 50 solver_mode: CPU random_seed: 1
 """
 _BATCH = 8
 _FILLER = "xavier"
-_TEST_PATCHES = 100  # about; each takes a hundredth of a second, and all are used in each test
+_TEST_PATCHES = 100  # about; each takes 10 ms, and every test uses all
 _AUTHORS_TEST_STRIDE = 20
 
 
@@ -48,7 +48,7 @@ class DemoRecipe:
 
 
 def test_stride(pixels: int) -> int:
-    """Return how far apart the patches to test on are, for held-out pictures of so many pixels in all."""
+    """Return how far apart the patches to test on are, for held-out images of so many pixels in all."""
     return max(_AUTHORS_TEST_STRIDE, round(math.sqrt(pixels / _TEST_PATCHES)))
 
 
@@ -58,7 +58,7 @@ def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int)
     Parameters
     ----------
     folder : holds train.txt, test.txt, net.prototxt and snapshots/.
-    scale : how many times smaller the low-resolution pictures are.
+    scale : downsampling factor of the low-resolution images.
     iterations : updates in all.
     test_patches : in the test file.
     """

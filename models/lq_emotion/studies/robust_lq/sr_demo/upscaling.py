@@ -1,4 +1,4 @@
-"""How close enlarged pictures come to the original: nearest neighbour, bicubic, SR-FCN."""
+"""How close enlarged images come to the original: nearest neighbour, bicubic, SR-FCN."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Luma = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Enlarged:
-    """One picture's Y (16 .. 235, rounded) by each method; all of one size, the net's border left out.
+    """An image's Y (16 .. 235, rounded) by each method; all of one size, the net's border left out.
 
     Attributes
     ----------
-    original : what should come out.
-    by : `METHODS` -> what came out.
+    original : the image before it was shrunk.
+    by : `METHODS` -> the enlarged image.
     """
 
     name: str
@@ -35,22 +35,22 @@ class Enlarged:
 
     def psnr(self) -> dict[str, float]:
         """Return each method's peak signal-to-noise ratio in dB."""
-        return {method: psnr(found, self.original) for method, found in self.by.items()}
+        return {method: psnr(enlarged, self.original) for method, enlarged in self.by.items()}
 
 
 def psnr(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
-    """Return the peak signal-to-noise ratio of two 8-bit pictures in dB; infinite where they are equal."""
+    """Return the peak signal-to-noise ratio of two 8-bit images in dB; infinite where they are equal."""
     error = float(np.mean((a.astype(np.float64) - b) ** 2))
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def enlarge(net: CaffeNet, path: Path, scale: int) -> Enlarged:
-    """Shrink a picture's Y by `scale` and enlarge it again, by each method.
+    """Shrink an image's Y by `scale` and enlarge it again, by each method.
 
     Parameters
     ----------
     net : SR-FCN in its deploy form.
-    path : an RGB picture.
+    path : an RGB image.
     scale : as in training.
     """
     original = modcrop(im2double(rgb2ycbcr(imread(path))[:, :, 0]), scale)
@@ -67,14 +67,14 @@ def enlarge(net: CaffeNet, path: Path, scale: int) -> Enlarged:
 
 @torch.no_grad()
 def run_net(net: CaffeNet, enlarged_hw: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Return the net's picture, 16 pixels less in each direction.
+    """Return the net's output, 16 pixels smaller in each direction.
 
-    MATLAB writes a picture's columns where Caffe reads rows, so the net learnt from transposed pictures and is shown
-    one.
+    MATLAB writes an image's columns where Caffe reads rows, so the net learnt from transposed images, and its input is
+    transposed.
     """
     blob = torch.from_numpy(np.ascontiguousarray(enlarged_hw.T, dtype=np.float32))[None, None]
-    found: npt.NDArray[np.float32] = net.forward_dict({net.inputs[0]: blob})[net.returns[0]][0, 0].numpy().T
-    return found
+    output: npt.NDArray[np.float32] = net.forward_dict({net.inputs[0]: blob})[net.returns[0]][0, 0].numpy().T
+    return output
 
 
 def _rounded(values: npt.NDArray[Any]) -> Luma:

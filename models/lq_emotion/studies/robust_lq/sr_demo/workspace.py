@@ -1,20 +1,19 @@
-"""The demo's folder: what lies in it, whether it belongs to the wanted demo, and clearing it where it does not."""
+"""The demo's folder: what lies in it, whether it belongs to this demo, and clearing it if not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from caffe_compat.errors import FileError
 from caffe_compat.formats.hdf5_reader import find, open_hdf5
-from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import ImageSource
+from lq_emotion.studies.robust_lq.sr_demo.results import DemoSettings
 
-PICTURES = "pictures"
+IMAGES = "pictures"
 SETTINGS = "settings.json"
 DEMO = "demo"  # in the journal
 RESULTS = "results.json"
@@ -25,15 +24,15 @@ _DATA = ("train.h5", "test.h5", "train.txt", "test.txt", "train.log", "net.proto
 _SNAPSHOTS = "snapshots/sr_fcn_iter_*"
 
 
-def settings(sources: Sequence[ImageSource], scale: int, changes: Sequence[str]) -> dict[str, Any]:
-    """Return what tells one demo from another; the number of iterations does not."""
-    return {
-        "scale": scale,
-        "recipe": [change for change in changes if not change.startswith(("max_iter", "test_iter"))],
-        "pictures": {source.name: source.identity for source in sources},
-        "held_out": [source.name for source in sources if source.held_out],
-        "focus": {source.name: list(source.focus) for source in sources if source.focus},
-    }
+def settings(sources: Sequence[ImageSource], scale: int, changes: Sequence[str]) -> DemoSettings:
+    """Return the settings of a demo."""
+    return DemoSettings(
+        scale=scale,
+        recipe=tuple(change for change in changes if not change.startswith(("max_iter", "test_iter"))),
+        pictures={source.name: source.identity for source in sources},
+        held_out=tuple(source.name for source in sources if source.held_out),
+        focus={source.name: source.focus for source in sources if source.focus},
+    )
 
 
 def open_journal(out: Path) -> Journal:
@@ -47,8 +46,8 @@ def open_journal(out: Path) -> Journal:
     return Journal(out / SETTINGS, root=out, hint="choose another folder, or remove this one")
 
 
-def claim(out: Path, journal: Journal, settings: dict[str, Any], say: Callable[[str], None], *, fresh: bool) -> bool:
-    """Make the folder, remove another demo's files, and tell whether the images of this demo are there.
+def claim(out: Path, journal: Journal, made_from: str, say: Callable[[str], None], *, fresh: bool) -> bool:
+    """Make the folder, remove another demo's files, and return whether the images of this demo are written.
 
     Raises
     ------
@@ -61,11 +60,10 @@ def claim(out: Path, journal: Journal, settings: dict[str, Any], say: Callable[[
     journal.require_own(own_files, "demo")
     if not journal.exists:
         return False
-    made_from = fingerprint(settings)
     if journal.is_done(DEMO, made_from) and not fresh:
         return True
     if journal.entry(DEMO).get("fingerprint") != made_from:
-        say(f"{out} holds a demo of other pictures or settings: starting anew")
+        say(f"{out} holds a demo of other images or settings: starting anew")
     elif not fresh:
         return False
     journal.clear(own_files)
@@ -73,16 +71,16 @@ def claim(out: Path, journal: Journal, settings: dict[str, Any], say: Callable[[
 
 
 def _own_files(out: Path) -> list[Path]:
-    named = [out / name for name in (RESULTS, TORCH, COMPARISON, LOSSES, *_DATA)]
-    return named + list(out.glob(_SNAPSHOTS))
+    paths = [out / name for name in (RESULTS, TORCH, COMPARISON, LOSSES, *_DATA)]
+    return paths + list(out.glob(_SNAPSHOTS))
 
 
 def count_pixels(paths: Sequence[Path]) -> int:
-    """Return the number of pixels of some pictures."""
+    """Return the number of pixels of some images."""
     total = 0
     for path in paths:
-        with Image.open(path) as picture:
-            total += picture.width * picture.height
+        with Image.open(path) as image:
+            total += image.width * image.height
     return total
 
 
