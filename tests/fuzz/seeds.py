@@ -11,7 +11,7 @@ from caffe_compat.layers import REGISTRY
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.prototxt import available, path
 from tests.formats.test_fuzz import OLD, TEXT
-from tests.layers.test_contract import EXAMPLES, _message_field, example_text
+from tests.layers.examples import EXAMPLES, example_text
 from tests.solver.case import SOLVER, write_case
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -37,7 +37,7 @@ layer { name: "f" type: "InnerProduct" bottom: "b" top: "f" inner_product_param 
 @cache
 def nets() -> tuple[str, ...]:
     """Return texts of nets: one for each layer type, older forms, and the shipped definitions that are nets."""
-    kinds = [example_text(kind, EXAMPLES[kind].text, _message_field(kind)) for kind in sorted(EXAMPLES)]
+    kinds = [example_text(kind) for kind in sorted(REGISTRY.keys() & EXAMPLES.keys())]
     shipped = [path(name).read_text() for name in available() if "solver" not in name.lower()]
     assert len(kinds) >= len(REGISTRY) - 1
     return (TEXT, OLD, V1, MODEL, *kinds, *shipped)

@@ -2,26 +2,27 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from caffe_compat.draw.content import colour
-from caffe_compat.formats.text import parse_text
 from caffe_compat.graph.backward import needs
 from caffe_compat.graph.costs import macs
 from caffe_compat.layers import REGISTRY, Drawing, Gradient, Layer, Reads, View, every_layer, facts, register
 from caffe_compat.layers.base import parameter_descriptor, schema_of
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.lint import lint_net
-from tests.layers import test_contract, test_forks_contract
+from tests.conftest import ROOT
 from tests.layers.agreement import single
+from tests.layers.examples import LAYERS, example_inputs, example_net
 from tests.nets import build_graph
 
-ROOT = Path(__file__).parents[2]
 NAMES = {layer.type for layer in every_layer()}
+
+pytestmark = pytest.mark.usefixtures("folder")
+
 HISTORY = ("caffe_compat/layers/", "caffe_compat/schema/", "caffe_compat/definition/upgrade.py")
 """The layers themselves, and the names that layer types have had in the file format."""
 
@@ -31,12 +32,12 @@ def tables(text):
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Set(elts=items) | ast.List(elts=items) | ast.Tuple(elts=items) | ast.Dict(keys=items):
-                named = items
+                names = items
             case ast.BoolOp(values=values):
-                named = [side for value in values if isinstance(value, ast.Compare) for side in value.comparators]
+                names = [side for value in values if isinstance(value, ast.Compare) for side in value.comparators]
             case _:
                 continue
-        if sum(isinstance(item, ast.Constant) and item.value in NAMES for item in named) > 1:
+        if sum(isinstance(item, ast.Constant) and item.value in NAMES for item in names) > 1:
             yield node.lineno
 
 
@@ -56,44 +57,18 @@ def test_the_search_for_tables_finds_them(text):
     assert not list(tables(text.replace("Split", "split")))
 
 
-def example_net(name):
-    """Return the net of a type's example in the contract tests: of Caffe's by type, of forks' by fork and type."""
-    module = test_contract if name in test_contract.EXAMPLES else test_forks_contract
-    example = module.EXAMPLES[name]
-    message = next(iter(module.LAYERS[name].accounts), "") if module is test_forks_contract else ""
-    message = message or (test_contract._message_field(name) if module is test_contract else "")
-    return module._net(name, example.text, message), example
-
-
 def run(name):
-    """Return the node of an example, its module, its bottoms (whole numbers where it needs them) and its tops."""
-    net, example = example_net(name)
-    node = net.caffe.nodes[-1]
-    rng = torch.Generator().manual_seed(1)
-    if name in test_forks_contract.EXAMPLES:
-        inputs = test_forks_contract._inputs(net, example)
-    else:
-        inputs = {blob: torch.randn(net.caffe.shapes[blob], generator=rng) for blob in net.inputs}
-        labels = dict(example.labels) | ({"x1": example.classes} if example.classes else {})
-        for blob, classes in labels.items():
-            inputs[blob] = torch.randint(0, classes, inputs[blob].shape, generator=rng).float()
+    """The node of an example, its module, bottoms and tops."""
+    net = example_net(name)
+    node, inputs = net.caffe.nodes[-1], example_inputs(net, name)
     bottoms = [inputs[blob].requires_grad_() for blob in node.bottoms]
     module = net.get_submodule(node.key)
-    made = module(*bottoms)
-    return node, module, bottoms, [made] if isinstance(made, torch.Tensor) else list(made or ())
+    tops = module(*bottoms)
+    return node, module, bottoms, [tops] if isinstance(tops, torch.Tensor) else list(tops or ())
 
 
-COMPUTED = sorted(
-    [name for name in test_contract.TYPES if not REGISTRY[name].is_data and name not in ("Split", "Silence")]
-    + list(test_forks_contract.EXAMPLES)
-)
+COMPUTED = [name for name, layer in LAYERS.items() if not layer.is_data and name not in ("Split", "Silence")]
 """The types with a module to run: a Split's tops are its bottom, and Silence has none."""
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    """Where HDF5Output may write."""
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("name", COMPUTED)
@@ -105,15 +80,15 @@ def test_gradients_pass_where_the_type_says_so(name):
     if not differentiable:
         return
     leaves = [*bottoms, *module.parameters()]
-    found = torch.autograd.grad([top.sum() for top in differentiable], leaves, allow_unused=True)
+    gradients = torch.autograd.grad([top.sum() for top in differentiable], leaves, allow_unused=True)
     for index in layer.no_gradient:
         if index < len(bottoms):
-            assert found[: len(bottoms)][index] is None
+            assert gradients[: len(bottoms)][index] is None
     passing = {i % len(bottoms) for i in layer.no_gradient if i < len(bottoms)} if bottoms else set()
-    assert any(grad is not None for i, grad in enumerate(found) if i not in passing)
+    assert any(grad is not None for i, grad in enumerate(gradients) if i not in passing)
 
 
-@pytest.mark.parametrize("name", [n for n in COMPUTED if n != "Python"])
+@pytest.mark.parametrize("name", COMPUTED)
 def test_multiply_accumulates_are_those_that_torch_counts(name):
     node, module, bottoms, _ = run(name)
     with FlopCounterMode(display=False) as counter:
@@ -190,12 +165,11 @@ def twist():
 def test_what_a_users_own_type_states_is_used(tmp_path):
     loss = '\nlayer { name: "loss" type: "Reduction" bottom: "x0" top: "loss" loss_weight: 1 }'
     text = single("Twist", [(2, 3)], tops=("x0",)) + loss
-    graph = build_graph(parse_text(text, pb.NetParameter), phase="TRAIN")
+    graph = build_graph(text, phase="TRAIN")
     node = graph.nodes[1]
     assert macs(node) == 7
     assert needs(graph.nodes, force=True)[1].bottoms == [False]
     assert colour("Twist") == "#123456"
     (tmp_path / "net.prototxt").write_text(text)
-    assert [(f.rule, f.layer) for f in lint_net(tmp_path / "net.prototxt") if f.rule == "in-place"] == [
-        ("in-place", "l")
-    ]
+    findings = lint_net(tmp_path / "net.prototxt")
+    assert [finding.layer for finding in findings if finding.rule == "in-place"] == ["l"]

@@ -121,12 +121,3 @@ def test_defaults_are_the_kinds_of_the_fields():
     assert [found.a, found.b, found.c, found.d, *map(list, (found.e, found.f, found.g))] == [
         False, -4, 1e-3, "z", [0.5, 2], ["u", "v"], [7],
     ]  # fmt: skip
-
-
-def test_a_default_that_no_prototxt_can_hold_is_refused_where_the_type_is_registered():
-    class Wrong(Layer):
-        type = "Wrong"
-        own = {"wrong_param": {"table": {"a": 1}}}
-
-    with pytest.raises(ValueError, match="layer type Wrong: table: a bool, int, float, str or a list of them"):
-        register(Wrong)
