@@ -1,61 +1,88 @@
 """The layer types of Caffe's forks, forward and backward, against the transcription in tests/reference/caffe_forks.py."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 
-from caffe_compat.build.net import build_net
-from caffe_compat.formats.text import parse_text
 from caffe_compat.layers import FORK_REGISTRY
 from caffe_compat.layers.forks.detection import overlaps
 from caffe_compat.layers.forks.prior_box import Priors, boxes
-from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
-from tests.nets import build_graph
+from tests.nets import build_net
 from tests.reference.caffe_forks import FORK_TYPES, DetectionOutput, Said
 from tests.refusals import refused
 
 MAP = (2, 4, 5, 6)
+FLAGS = ("true", "false")
+CASES = [
+    *(
+        ("Normalize", [shape], f"norm_param {{ across_spatial: {across} channel_shared: {shared} eps: 0.25 }}")
+        for shape, across, shared in product((MAP, (3, 4)), FLAGS, FLAGS)
+    ),
+    *(
+        ("Permute", [MAP], f"permute_param {{ {order} }}")
+        for order in ("", "order: 0 order: 2 order: 3 order: 1", "order: 3", "order: 2 order: 0")
+    ),
+    *(
+        ("PriorBox", [(2, 1, 3, 5), (2, 3, 90, 150)], f"prior_box_param {{ {body} }}")
+        for body in (
+            "min_size: 30",
+            "min_size: 30.7 max_size: 60.2 aspect_ratio: 2 aspect_ratio: 3",
+            "min_size: 20 min_size: 30 max_size: 31 max_size: 47 aspect_ratio: 2 flip: false clip: true",
+            "min_size: 30 variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 step: 8 offset: 0.3",
+            "min_size: 30 img_size: 300 variance: 0.3 aspect_ratio: 1 aspect_ratio: 2 aspect_ratio: 2",
+            "min_size: 30 img_h: 300 img_w: 200 step_h: 7.1 step_w: 9.7 aspect_ratio: 0.3",
+        )
+    ),
+    *(
+        ("Interp", [(2, 2, 5, 6)], f"interp_param {{ {body} }}")
+        for body in (
+            "height: 9 width: 4", "zoom_factor: 3", "shrink_factor: 2", "zoom_factor: 2 shrink_factor: 3", "height: 5 width: 6",
+            "height: 1 width: 7", "zoom_factor: 2 pad_beg: -1 pad_end: -2", "height: 7 width: 8 zoom_factor: 2 shrink_factor: 2",
+            "height: 7 width: 8 shrink_factor: 2",
+        )
+    ),
+    *(("Axpy", [shape, MAP, MAP], "") for shape in ((2, 4), (2, 4, 1, 1))),
+    *(
+        ("DepthwiseConvolution", [MAP], f"convolution_param {{ num_output: 4 group: 4 {body} }}")
+        for body in ("kernel_size: 3", "kernel_size: 3 pad: 1 stride: 2 bias_term: false", "kernel_h: 3 kernel_w: 2 pad_h: 1 pad_w: 0")
+    ),
+    *(
+        ("ConvolutionDepthwise", [MAP], f"convolution_param {{ {body} }}")
+        for body in (
+            "kernel_size: 3", "num_output: 4 kernel_size: 3 pad: 1 stride: 2 bias_term: false", "kernel_size: 2 dilation: 2",
+            "group: 2 kernel_h: 3 kernel_w: 2 stride_h: 1 stride_w: 2",
+        )
+    ),
+    *(("ShuffleChannel", [(2, 6, 2, 3)], f"shuffle_channel_param {{ group: {group} }}") for group in (1, 2, 3, 6)),
+    *(("Upsample", [MAP], f"upsample_param {{ scale: {scale} }}") for scale in (1, 2, 3)),
+    *(
+        ("Pooling", [MAP], f"pooling_param {{ pool: {pool} kernel_size: 3 stride: 2 ceil_mode: {up} }}")
+        for pool, up in product(("MAX", "AVE"), FLAGS)
+    ),
+    *(
+        ("SmoothL1Loss", [(3, 4)] * bottoms, f"smooth_l1_loss_param {{ sigma: {sigma} }}")
+        for bottoms, sigma in product((2, 4), (1, 3))
+    ),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", [MAP, (3, 4)], ids=["map", "row"])
-@pytest.mark.parametrize("across", ["true", "false"])
-@pytest.mark.parametrize("shared", ["true", "false"])
-def test_normalize(shape, across, shared):
-    body = f"norm_param {{ across_spatial: {across} channel_shared: {shared} eps: 0.25 }}"
-    agree(single("Normalize", [shape], body), values=Values(3))
+@pytest.mark.parametrize(("type_", "shapes", "body"), CASES)
+def test_every_value_and_gradient_is_the_transcriptions(type_, shapes, body):
+    agree(single(type_, shapes, body), values=Values(3), tolerance=1e-9 if "epthwise" in type_ else None)
 
 
 @pytest.mark.parametrize("body", ["", 'normalize_type: "L1"', "bp_norm: true", 'normalize_type: "L1" bp_norm: true'])
 @pytest.mark.parametrize("tops", [("y",), ("y", "z")], ids=["one top", "two tops"])
-def test_normalize_of_happynear(body, tops):
+def test_happynears_normalize_with_its_norms_as_a_top(body, tops):
     agree(single("Normalize", [MAP], f"normalize_param {{ {body} }}", tops), fork="happynear", values=Values(4))
-
-
-@pytest.mark.parametrize("order", ["", "order: 0 order: 2 order: 3 order: 1", "order: 3", "order: 2 order: 0"])
-def test_permute(order):
-    agree(single("Permute", [MAP], f"permute_param {{ {order} }}"))
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "min_size: 30",
-        "min_size: 30.7 max_size: 60.2 aspect_ratio: 2 aspect_ratio: 3",
-        "min_size: 20 min_size: 30 max_size: 31 max_size: 47 aspect_ratio: 2 flip: false clip: true",
-        "min_size: 30 variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 step: 8 offset: 0.3",
-        "min_size: 30 img_size: 300 variance: 0.3 aspect_ratio: 1 aspect_ratio: 2 aspect_ratio: 2",
-        "min_size: 30 img_h: 300 img_w: 200 step_h: 7.1 step_w: 9.7 aspect_ratio: 0.3",
-    ],
-)
-def test_prior_box(body):
-    agree(single("PriorBox", [(2, 1, 3, 5), (2, 3, 90, 150)], f"prior_box_param {{ {body} }}"))
 
 
 def test_writes_to_the_output_do_not_change_the_prior_boxes():
     priors = Priors(((2.0, 2.0),), (0.1,), clip=False, offset=0.5, image=None, step=None)
-    text = single("PriorBox", [(1, 1, 2, 2), (1, 1, 8, 8)], "prior_box_param { min_size: 2 }")
-    net = build_net(build_graph(parse_text(text, pb.NetParameter)))
+    net = build_net(single("PriorBox", [(1, 1, 2, 2), (1, 1, 8, 8)], "prior_box_param { min_size: 2 }"))
     top = net(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 8, 8))
     top.zero_()
     assert np.array_equal(net(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 8, 8)), boxes(priors, (2, 2), (8, 8)))
@@ -65,14 +92,7 @@ def detections(body, seed=0, images=2, priors=30, classes=4, grid=False):
     """Detections of the engine and of the transcription in random predictions."""
     share = "share_location: false" not in body
     shapes = [(images, priors * 4 * (1 if share else classes)), (images, priors * classes), (1, 2, priors * 4)]
-    net = build_net(
-        build_graph(
-            parse_text(
-                single("DetectionOutput", shapes, f"detection_output_param {{ num_classes: {classes} {body} }}"),
-                pb.NetParameter,
-            )
-        )
-    )
+    net = build_net(single("DetectionOutput", shapes, f"detection_output_param {{ num_classes: {classes} {body} }}"))
     rng = np.random.default_rng(seed)
     centre, size = rng.uniform(0.2, 0.8, (priors, 2)), rng.uniform(0.1, 0.5, (priors, 2))
     prior = np.concatenate([centre - size / 2, centre + size / 2], 1).reshape(-1)
@@ -85,36 +105,26 @@ def detections(body, seed=0, images=2, priors=30, classes=4, grid=False):
     return net.double()(*map(torch.from_numpy, given)).numpy(), expected
 
 
-@pytest.mark.parametrize("code", ["CORNER", "CENTER_SIZE", "CORNER_SIZE"])
-@pytest.mark.parametrize("encoded", ["true", "false"])
-@pytest.mark.parametrize("share", ["true", "false"])
-def test_detection_output_decodes(code, encoded, share):
-    body = f"code_type: {code} variance_encoded_in_target: {encoded} share_location: {share} nms_param {{ top_k: 9 }}"
-    actual, expected = detections(body)
-    assert len(expected[0, 0]) > 10
-    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
-
-
 @pytest.mark.parametrize(
-    "body",
+    ("body", "grid"),
     [
-        "nms_param { nms_threshold: 0.45 top_k: 20 } keep_top_k: 7 confidence_threshold: 0.3",
-        "nms_param { nms_threshold: 0.9 eta: 0.7 } confidence_threshold: 0.5",
-        "nms_param { nms_threshold: 0 } keep_top_k: 0",
-        "background_label_id: 2 keep_top_k: 5",
-        "background_label_id: -1 share_location: false keep_top_k: 200 nms_param { top_k: -1 }",
-        "nms_param { top_k: 0 }",
+        *(
+            (f"code_type: {code} variance_encoded_in_target: {encoded} share_location: {share} nms_param {{ top_k: 9 }}", False)
+            for code, encoded, share in product(("CORNER", "CENTER_SIZE", "CORNER_SIZE"), FLAGS, FLAGS)
+        ),
+        ("code_type: CENTER_SIZE nms_param { nms_threshold: 0.45 top_k: 20 } keep_top_k: 7 confidence_threshold: 0.3", False),
+        ("code_type: CENTER_SIZE nms_param { nms_threshold: 0.9 eta: 0.7 } confidence_threshold: 0.5", False),
+        ("code_type: CENTER_SIZE nms_param { nms_threshold: 0 } keep_top_k: 0", False),
+        ("code_type: CENTER_SIZE background_label_id: 2 keep_top_k: 5", False),
+        ("code_type: CENTER_SIZE background_label_id: -1 share_location: false keep_top_k: 200 nms_param { top_k: -1 }", False),
+        ("code_type: CENTER_SIZE nms_param { top_k: 0 }", False),
+        ("code_type: CENTER_SIZE keep_top_k: 6 nms_param { top_k: 10 }", True),  # of equal scores the lower class and prior
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("seed", range(4))
-def test_detection_output_keeps_and_leaves_out(body, seed):
-    actual, expected = detections(f"code_type: CENTER_SIZE {body}", seed)
-    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_of_equal_scores_the_lower_class_and_prior_come_first(seed):
-    actual, expected = detections("code_type: CENTER_SIZE keep_top_k: 6 nms_param { top_k: 10 }", seed, grid=True)
+def test_detections_are_decoded_suppressed_and_sorted_as_in_the_transcription(body, grid, seed):
+    actual, expected = detections(body, seed, grid=grid)
+    assert len(expected[0, 0]) > 10 or "variance_encoded" not in body
     np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -138,34 +148,23 @@ ROIS = np.array(
 @pytest.mark.parametrize("grid", [False, True], ids=["normal", "equal values"])
 @pytest.mark.parametrize("scale", [1, 0.0625])
 @pytest.mark.parametrize("pooled", [(2, 3), (7, 4)], ids=str)
-def test_roi_pooling(pooled, scale, grid):
+def test_regions_are_pooled_as_in_the_transcription(pooled, scale, grid):
     body = f"roi_pooling_param {{ pooled_h: {pooled[0]} pooled_w: {pooled[1]} spatial_scale: {scale} }}"
     rois = ROIS * np.array([1, *[1 / scale] * 4], "f4")
     agree(single("ROIPooling", [(2, 2, 5, 6), rois.shape], body), labels={"x1": rois}, values=Values(1, grid=grid))
 
 
 def test_half_a_pixel_of_a_region_is_rounded_away_from_zero():
-    text = single("ROIPooling", [(1, 1, 4, 4), (2, 5)], "roi_pooling_param { pooled_h: 1 pooled_w: 1 }")
-    net = build_net(build_graph(parse_text(text, pb.NetParameter)))
-    picture = torch.arange(16.0).view(1, 1, 4, 4)
+    net = build_net(single("ROIPooling", [(1, 1, 4, 4), (2, 5)], "roi_pooling_param { pooled_h: 1 pooled_w: 1 }"))
     rois = torch.tensor([[0, 0, 0, 0.5, 0.5], [0, 0, 0, 2.5, 2.5]])
-    assert net(picture, rois).flatten().tolist() == [5, 15]
+    assert net(torch.arange(16.0).view(1, 1, 4, 4), rois).flatten().tolist() == [5, 15]
 
 
 @pytest.mark.parametrize(("region", "code"), [([2, 0, 0, 1, 1], "out-of-range"), ([0, 0, np.nan, 1, 1], "not-finite")])
-def test_a_region_that_cannot_be_is_refused(region, code):
-    text = single("ROIPooling", [(2, 1, 4, 4), (1, 5)], "roi_pooling_param { pooled_h: 1 pooled_w: 1 }")
-    net = build_net(build_graph(parse_text(text, pb.NetParameter)))
+def test_a_region_of_no_image_or_no_place_is_refused(region, code):
+    net = build_net(single("ROIPooling", [(2, 1, 4, 4), (1, 5)], "roi_pooling_param { pooled_h: 1 pooled_w: 1 }"))
     with refused(code, field="rois"):
         net(torch.zeros(2, 1, 4, 4), torch.tensor([region]))
-
-
-@pytest.mark.parametrize("weights", [0, 2])
-@pytest.mark.parametrize("sigma", [1, 3])
-def test_smooth_l1(weights, sigma):
-    text = single("SmoothL1Loss", [(3, 4)] * (2 + weights), f"smooth_l1_loss_param {{ sigma: {sigma} }}")
-    given = {f"x{i + 2}": np.random.default_rng(i).uniform(size=(3, 4)).astype("f4") for i in range(weights)}
-    agree(text, labels=given, values=Values(2))
 
 
 UNPOOL = {
@@ -175,7 +174,7 @@ UNPOOL = {
 
 
 @pytest.mark.parametrize("body", UNPOOL)
-def test_upsample_by_mask(body):
+def test_an_upsampling_by_mask_is_the_transcriptions(body):
     high, wide = UNPOOL[body]
     mask = np.random.default_rng(0).permuted(np.tile(np.arange(high * wide), (4, 1)), axis=1)[:, :6]
     text = single("Upsample", [(2, 2, 2, 3)] * 2, f"upsample_param {{ {body} }}")
@@ -196,13 +195,13 @@ def test_upsample_undoes_a_pooling():
 
 @pytest.mark.parametrize("body", ["", "bn_mode: LEARN", "bn_mode: INFERENCE"])
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
-def test_bn_of_segnet(body, phase):
+def test_segnets_bn_in_both_modes(body, phase):
     agree(single("BN", [MAP], f"bn_param {{ {body} }}"), fork="segnet", phase=phase, values=Values(6), tolerance=1e-8)
 
 
-def test_bn_of_segnet_shows_its_statistics_without_a_gradient():
+def test_segnets_bn_shows_its_statistics_without_a_gradient():
     text = single("BN", [MAP], "bn_param { }", ("y", "mean", "var"))
-    net = build_net(build_graph(parse_text(text, pb.NetParameter), fork="segnet"), seed=0).double()
+    net = build_net(text, fork="segnet").double()
     x = torch.randn(MAP, dtype=torch.float64, requires_grad=True)
     actual = net.forward_dict({"x0": x})
     torch.testing.assert_close(actual["mean"].flatten(), x.detach().mean((0, 2, 3)))
@@ -213,93 +212,39 @@ def test_bn_of_segnet_shows_its_statistics_without_a_gradient():
 @pytest.mark.parametrize("fork", ["pspnet", "yjxiong", "happynear"])
 @pytest.mark.parametrize("body", ["eps: 0.1", "momentum: 0.7", "frozen: true"])
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
-def test_bn_of_pspnet(fork, body, phase):
+def test_pspnets_bn_learns_its_statistics_unless_frozen(fork, body, phase):
     text = single("BN", [MAP], f"bn_param {{ slope_filler {{ value: 1 }} {body} }}")
     agree(text, fork=fork, phase=phase, forwards=2, values=Values(7))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "height: 9 width: 4", "zoom_factor: 3", "shrink_factor: 2", "zoom_factor: 2 shrink_factor: 3", "height: 5 width: 6",
-        "height: 1 width: 7", "zoom_factor: 2 pad_beg: -1 pad_end: -2", "height: 7 width: 8 zoom_factor: 2 shrink_factor: 2",
-        "height: 7 width: 8 shrink_factor: 2",
-    ],
-)  # fmt: skip
-def test_interp(body):
-    agree(single("Interp", [(2, 2, 5, 6)], f"interp_param {{ {body} }}"))
-
-
-@pytest.mark.parametrize("shape", [(2, 4), (2, 4, 1, 1)], ids=str)
-def test_axpy(shape):
-    agree(single("Axpy", [shape, MAP, MAP]))
-
-
-@pytest.mark.parametrize(
-    "body",
-    ["kernel_size: 3", "kernel_size: 3 pad: 1 stride: 2 bias_term: false", "kernel_h: 3 kernel_w: 2 pad_h: 1 pad_w: 0"],
-)
-def test_depthwise_convolution(body):
-    text = single("DepthwiseConvolution", [MAP], f"convolution_param {{ num_output: 4 group: 4 {body} }}")
-    agree(text, tolerance=1e-9)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "kernel_size: 3", "num_output: 4 kernel_size: 3 pad: 1 stride: 2 bias_term: false", "kernel_size: 2 dilation: 2",
-        "group: 2 kernel_h: 3 kernel_w: 2 stride_h: 1 stride_w: 2",
-    ],
-)  # fmt: skip
-def test_convolution_depthwise(body):
-    agree(single("ConvolutionDepthwise", [MAP], f"convolution_param {{ {body} }}"), tolerance=1e-9)
-
-
-def test_relu6():
-    values = {"x0": np.array([[-1, 0, 3, 6, 7, 5.5]], "f4")}
-    agree(single("ReLU6", [(1, 6)]), labels=values)
-
-
-@pytest.mark.parametrize("group", [1, 2, 3, 6])
-def test_shuffle_channel(group):
-    agree(single("ShuffleChannel", [(2, 6, 2, 3)], f"shuffle_channel_param {{ group: {group} }}"))
-
-
-@pytest.mark.parametrize("scale", [1, 2, 3])
-def test_upsample_of_yolo(scale):
-    agree(single("Upsample", [MAP], f"upsample_param {{ scale: {scale} }}"))
-
-
-@pytest.mark.parametrize("mode", ["true", "false"])
-@pytest.mark.parametrize("pool", ["MAX", "AVE"])
-def test_ceil_mode(mode, pool):
-    agree(single("Pooling", [MAP], f"pooling_param {{ pool: {pool} kernel_size: 3 stride: 2 ceil_mode: {mode} }}"))
+def test_relu6_passes_a_gradient_between_0_and_6():
+    agree(single("ReLU6", [(1, 6)]), labels={"x0": np.array([[-1, 0, 3, 6, 7, 5.5]], "f4")})
 
 
 @pytest.mark.parametrize("body", ["ignore_label: 1", "normalize: false", ""])
-def test_weighted_softmax_loss(body):
+@pytest.mark.parametrize("axis", [1, -3])
+def test_the_softmax_loss_with_weights_of_classes(body, axis):
     weights = "weight_by_label_freqs: true class_weighting: 0.5 class_weighting: 2 class_weighting: 1.25"
     labels = {"x1": np.array([[[0, 1]], [[2, 1]]], "f4")}
-    text = single("SoftmaxWithLoss", [(2, 3, 1, 2), (2, 1, 2)], f"loss_param {{ {weights} {body} }}")
+    body = f"loss_param {{ {weights} {body} }} softmax_param {{ axis: {axis} }}"
+    text = single("SoftmaxWithLoss", [(2, 3, 1, 2), (2, 1, 2)], body)
     agree(text, labels=labels, values=Values(8))
 
 
-def test_dropout_that_draws_in_test():
-    text = single("Dropout", [(1, 1000)], "dropout_param { sample_weights_test: true }")
-    net = build_net(build_graph(parse_text(text, pb.NetParameter)))
+def test_segnets_dropout_draws_in_test():
+    net = build_net(single("Dropout", [(1, 1000)], "dropout_param { sample_weights_test: true }"))
     torch.manual_seed(0)
     actual = net(torch.ones(1, 1000))
     assert set(actual.unique().tolist()) == {0.0, 2.0}
     assert not torch.equal(actual, net(torch.ones(1, 1000)))
 
 
-def test_dropout_that_scales_in_test_instead_of_train():
+def test_fast_rcnns_dropout_scales_in_test_instead_of_train():
     text = single("Dropout", [(1, 1000)], "dropout_param { dropout_ratio: 0.1 scale_train: false }")
-    message = parse_text(text, pb.NetParameter)
     x = torch.linspace(-1, 1, 1000)[None]
     factor = np.float32(1) / np.float32(1 / (1 - np.float64(np.float32(0.1))))
-    assert torch.equal(build_net(build_graph(message))(x), x * torch.tensor(factor))
-    net = build_net(build_graph(message, phase="TRAIN"))
+    assert torch.equal(build_net(text)(x), x * torch.tensor(factor))
+    net = build_net(text, phase="TRAIN")
     torch.manual_seed(0)
     bottom = x.clone().requires_grad_()
     top = net(bottom)

@@ -10,14 +10,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from caffe_compat.build.net import build_net, load_net
 from caffe_compat.build.weights import read_weights
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import read_net
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import Values, agree, single
-from tests.nets import build_graph
+from tests.nets import build_graph, build_net
 from tests.records import difference
 from tests.reference.caffe_layers import CheckFailed
 from tests.reference.caffe_net import Net
@@ -39,22 +38,20 @@ def test_the_transcription_computes_what_caffe_recorded(folder):
     net = Net(message.layer, read_weights(folder / "weights.caffemodel"), case["phase"])
     for _ in range(case["forwards"]):
         blobs = net.forward({key[3:]: record[key] for key in record.files if key.startswith("in/")})
-    found = {f"out/{blob}": value for blob, value in blobs.items()}
+    computed = {f"out/{blob}": value for blob, value in blobs.items()}
     if case["backward"]:
         below_a_loss = message.force_backward or any(getattr(layer, "is_loss", False) for layer in net.layers)
         seeds = {key[5:]: record[key] * below_a_loss for key in record.files if key.startswith("seed/")}
-        found |= {f"grad/{blob}": value for blob, value in net.backward(seeds).items()}
+        computed |= {f"grad/{blob}": value for blob, value in net.backward(seeds).items()}
     for layer in net.layers:
         for i, (blob, diff) in enumerate(zip(layer.blobs, layer.diffs, strict=True)):
             name = f"{layer.param.name}/{i}"
-            found |= {f"after/{name}": blob} | ({f"pgrad/{name}": diff} if case["backward"] else {})
-    scale = max([1e-3, *(float(np.abs(v).max()) for k, v in found.items() if k.startswith("pgrad/"))])
-    compared = 0
-    for key in set(record.files) & set(found):
-        gap = difference(key, found[key], record[key], scale if key.startswith("pgrad/") else 0.0)
+            computed |= {f"after/{name}": blob} | ({f"pgrad/{name}": diff} if case["backward"] else {})
+    scale = max([1e-3, *(float(np.abs(v).max()) for k, v in computed.items() if k.startswith("pgrad/"))])
+    assert {key for key in record.files if not key.startswith(("in/", "seed/", "param/"))} <= set(computed)
+    for key in set(record.files) & set(computed):
+        gap = difference(key, computed[key], record[key], scale if key.startswith("pgrad/") else 0.0)
         assert gap.relative <= (2e-5 if "grad" in key else 3e-6), str(gap)
-        compared += 1
-    assert compared >= len([k for k in record.files if not k.startswith(("in/", "seed/", "param/"))])
 
 
 # Convolution and inner product
@@ -73,12 +70,12 @@ def convolutions(draw):
     spatial = [max(1, d * (k - 1) + 1 - 2 * p + r) for d, k, p, r in zip(dilation, kernel, pad, room, strict=True)]
     body = f"num_output: {outputs} group: {group} axis: {draw(st.sampled_from([axis, axis - (axis + 1 + axes)]))}"
     forms = {"kernel_size": kernel, "stride": stride, "pad": pad}
-    for name, given_ in forms.items():
+    for name, sizes in forms.items():
         short = name.removesuffix("_size")
         if axes == 2 and draw(st.booleans()):
-            body += f" {short}_h: {given_[0]} {short}_w: {given_[1]}"
+            body += f" {short}_h: {sizes[0]} {short}_w: {sizes[1]}"
         else:
-            body += "".join(f" {name}: {n}" for n in (given_[:1] if len(set(given_)) == 1 else given_))
+            body += "".join(f" {name}: {n}" for n in (sizes[:1] if len(set(sizes)) == 1 else sizes))
     if set(dilation) != {1}:
         body += "".join(f" dilation: {n}" for n in dilation)
     if draw(st.booleans()):
@@ -106,22 +103,17 @@ def test_convolution_with_few_outputs(outputs, channels, height, width, pad, val
 
 def test_an_exact_convolution_of_two_bottoms_has_the_bits_of_one_of_each():
     body = 'convolution_param { num_output: 8 kernel_size: 5 weight_filler { type: "xavier" } }'
-    one, two = (
-        load_net(
-            parse_text(single("Convolution", [(2, 16, 9, 9)] * n, body, ["y", "z"][:n]), pb.NetParameter), exact=True
-        )
-        for n in (1, 2)
-    )
+    one, two = (build_net(single("Convolution", [(2, 16, 9, 9)] * n, body, ["y", "z"][:n]), exact=True) for n in (1, 2))
     two.load_state_dict(one.state_dict())
     x, z = torch.randn(2, 2, 16, 9, 9)
-    both = two(x, z)
-    assert torch.equal(both["y"], one(x))
-    assert torch.equal(both["z"], one(z))
+    tops = two(x, z)
+    assert torch.equal(tops["y"], one(x))
+    assert torch.equal(tops["z"], one(z))
 
 
 @few
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.data(), st.booleans(), st.booleans(), values)
-def test_inner_product(shape, data, bias, transpose, values):
+def test_inner_product_from_any_axis(shape, data, bias, transpose, values):
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     flags = f"bias_term: {str(bias).lower()} transpose: {str(transpose).lower()}"
     body = f"inner_product_param {{ num_output: {data.draw(st.integers(1, 4))} axis: {axis} {flags} }}"
@@ -168,7 +160,7 @@ def pooled(text, shape):
 
 def ours(text):
     try:
-        return build_graph(parse_text(text, pb.NetParameter)).shapes["y"][2:]
+        return build_graph(text).shapes["y"][2:]
     except CaffeCompatError:
         return None
 
@@ -266,7 +258,7 @@ def test_lrn_in_both_regions(region, size, alpha, beta, k, shape, values):
 @given(
     st.integers(1, 4), st.lists(st.integers(1, 4), max_size=3), st.booleans(), st.sampled_from([None, 0.5, -2]), values
 )
-def test_euclidean_loss(batch, rest, flat, weight, values):
+def test_euclidean_loss_of_any_shape(batch, rest, flat, weight, values):
     shapes = [(batch, *rest), (batch, math.prod(rest)) if flat else (batch, *rest)]
     agree(single("EuclideanLoss", shapes, extra="" if weight is None else f"loss_weight: {weight}"), values=values)
 
@@ -292,7 +284,7 @@ def labelled(draw):
     labelled(), st.sampled_from([None, "FULL", "VALID", "BATCH_SIZE", "NONE"]),
     st.sampled_from([None, "true", "false"]), st.booleans(), st.sampled_from([None, 0.5, 3]), values,
 )  # fmt: skip
-def test_softmax_with_loss(config, mode, legacy, probabilities, weight, values):
+def test_softmax_with_loss_in_every_normalization(config, mode, legacy, probabilities, weight, values):
     shape, axis, labels, ignore, _ = config
     ignore += "" if mode is None else f" normalization: {mode}"
     ignore += "" if legacy is None else f" normalize: {legacy}"
@@ -312,12 +304,12 @@ def test_the_loss_of_a_hopeless_sample_is_capped_and_its_gradient_is_not(gap):
 
 
 def test_the_probabilities_of_a_softmax_loss_pass_no_gradient_back():
-    text = single("SoftmaxWithLoss", [(3, 4), (3,)], tops=["loss", "p"])
-    text += '\nlayer { name: "e" type: "EuclideanLoss" bottom: "p" bottom: "x2" top: "y" }'
-    text += '\nlayer { name: "in2" type: "Input" top: "x2" input_param { shape { dim: 3 dim: 4 } } }'
-    lines = text.split("\n")
-    text = "\n".join([lines[-1], *lines[:-1]])
-    agree(text, labels={"x1": np.array([0, 1, 3], "f4")})
+    text = """layer { name: "in2" type: "Input" top: "x2" input_param { shape { dim: 3 dim: 4 } } }
+    %s
+    layer { name: "e" type: "EuclideanLoss" bottom: "p" bottom: "x2" top: "y" }"""
+    agree(
+        text % single("SoftmaxWithLoss", [(3, 4), (3,)], tops=["loss", "p"]), labels={"x1": np.array([0, 1, 3], "f4")}
+    )
 
 
 @settings(max_examples=80)
@@ -399,7 +391,7 @@ layer { name: "acc" type: "Accuracy" bottom: "ip1" bottom: "t" top: "acc" }
     ),
     phases, st.integers(0, 99), st.integers(1, 2),
 )  # fmt: skip
-def test_a_net_of_everything(parameters, phase, seed, forwards):
+def test_a_net_of_many_types(parameters, phase, seed, forwards):
     labels = np.random.default_rng(seed).integers(0, 4, parameters["n"]).astype("f4")
     agree(NET % parameters, phase=phase, values=Values(seed), labels={"t": labels}, forwards=forwards, tolerance=1e-8)
 
@@ -441,12 +433,7 @@ def test_convolution_takes_maps_of_any_size(body, data, values):
 @pytest.mark.parametrize("size", [(2, 9), (9, 2), (1, 1), (3, 3)])
 def test_a_map_smaller_than_the_kernel_is_refused(outputs, size):
     net = build_net(
-        build_graph(
-            parse_text(
-                single("Convolution", [(1, 6, 9, 9)], f"convolution_param {{ num_output: {outputs} kernel_size: 5 }}"),
-                pb.NetParameter,
-            )
-        )
+        single("Convolution", [(1, 6, 9, 9)], f"convolution_param {{ num_output: {outputs} kernel_size: 5 }}")
     )
     with pytest.raises(RuntimeError, match="[Kk]ernel"):
         net(torch.zeros(1, 6, *size))
