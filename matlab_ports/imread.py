@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from matlab_ports._support.errors import PortError
+from matlab_ports._support.files import require_file
 
 MAX_PIXELS = 2**28 // 3  # the limit of Pillow's warning: 256 MiB in RGB
 _SMALL = 1 << 24  # bytes of pixels that a file of any size may declare
@@ -33,12 +34,11 @@ def imread(filename: str | Path) -> npt.NDArray[Any]:
     Raises
     ------
     PortError
-        The file is missing, is not an image, is truncated, declares more than 89,478,485 pixels or more than it can
-        hold, or holds indices into a colormap.
+        The file is missing or empty, is a named pipe, is not an image, is truncated, declares more than 89,478,485
+        pixels or more than it can hold, or holds indices into a colormap.
     """
     path = Path(filename)
-    if not path.exists():
-        raise PortError("no such file", code="file-missing", file=path)
+    require_file(path)
     try:
         with Image.open(path) as image:
             mode, deep = image.mode, image.mode == "RGB" and ";16" in str(image.tile)

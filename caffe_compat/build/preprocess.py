@@ -27,6 +27,7 @@ from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import atomic_path, read_binary
 from caffe_compat.formats.image_size import size_problem
+from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.layers import REGISTRY, facts
 from caffe_compat.layers.data import ImageFed
 from caffe_compat.schema import caffe_pb2 as pb
@@ -246,6 +247,7 @@ def read_preprocessing(path: PathLike) -> Preprocessing:
         The file cannot be read, is of another kind, or holds an invalid value.
     """
     file = Path(path)
+    require_regular(file)
     try:
         if file.stat().st_size > _LARGEST:
             raise FileError(f"is larger than {_LARGEST} bytes", code="too-large", file=file)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from caffe_compat.data.origin import Origin
+from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.runtime.closing import Closing, close_at_exit
 
 LMDB, LEVELDB = "LMDB", "LEVELDB"
@@ -74,6 +75,7 @@ class _LmdbReader(Database):
         self._origin, self._error = origin, lmdb.Error
         self._shared: _Shared | None = None
         content = path / "data.mdb" if path.is_dir() else path
+        require_regular(content)
         try:
             self._shared = _Shared.get(
                 content, lambda: lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False, create=False)

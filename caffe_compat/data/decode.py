@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.data.origin import Origin
+from caffe_compat.errors import FileError
 from caffe_compat.formats.image_size import TooManyPixelsError, open_image
+from caffe_compat.formats.regular_file import require_regular
 
 Image = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(channels, height, width): bytes, or the float_data of a Datum."""
@@ -101,13 +103,16 @@ def read_file(name: str, beside: Path, origin: Origin, hint: str | None = None) 
     Raises
     ------
     DataError
-        The file does not exist or cannot be read.
+        The file does not exist or cannot be read, or is a device or a named pipe.
     """
     for path in (Path(name), beside / name):
         try:
+            require_regular(path)
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             continue
+        except FileError as error:
+            raise origin.error(error.problem, code=error.code) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise origin.error(f"cannot be read: {reason}", code="file-unreadable") from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.errors import DataError
+from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.layers import REGISTRY, Source
 from caffe_compat.runtime.closing import Closing
 
@@ -87,9 +88,16 @@ def sources() -> Mapping[str, type[DataSource]]:
 
 
 def find_input(name: str, base_dir: Path) -> Path | None:
-    """Find a file in the working directory (Caffe's rule), else in `base_dir`; return None if it is in neither."""
+    """Find a file in the working directory (Caffe's rule), else in `base_dir`; return None if it is in neither.
+
+    Raises
+    ------
+    FileError
+        It is a device or a named pipe.
+    """
     for candidate in (Path(name), base_dir / name):
         if candidate.exists():
+            require_regular(candidate)
             return candidate
     return None
 

@@ -97,6 +97,18 @@ class SolverSnapshot:
     history: list[Array] = field(default_factory=list)
 
 
+def read_bytes(path: PathLike) -> bytes:
+    """Read a whole file.
+
+    Raises
+    ------
+    FileError
+        The file is missing or cannot be read, or is a folder, a device or a named pipe.
+    """
+    with _open(path) as file:
+        return file.read()
+
+
 # Text.
 
 
@@ -110,9 +122,7 @@ def read_text(path: PathLike, cls: type[M]) -> M:
     ParseError
         The text does not follow the format; the error has line, column and field.
     """
-    with _open(path) as file:
-        content = file.read()
-    name = os.fspath(path)
+    content, name = read_bytes(path), os.fspath(path)
     problem = recognise_format(content[:1024])
     if problem is None and not is_text(content[:4096]):
         problem = "a binary file, perhaps a caffemodel"

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from caffe_compat.formats.regular_file import require_regular
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -38,6 +40,8 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     ------
     TooManyPixelsError
         It declares more than `MAX_PIXELS`, or more than 16 MiB plus 1032 bytes per byte of the file.
+    FileError
+        It is a device or a named pipe.
     OSError, SyntaxError, ValueError
         Raised by Pillow if it is not an image.
     """
@@ -60,6 +64,7 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
 
 def _size(source: str | os.PathLike[str] | BinaryIO) -> int:
     if isinstance(source, str | os.PathLike):
+        require_regular(source)
         return Path(source).stat().st_size
     position = source.tell()
     size = source.seek(0, io.SEEK_END)

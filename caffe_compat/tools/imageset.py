@@ -25,7 +25,8 @@ from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, channels_first, dec
 from caffe_compat.data.mt19937 import Mersenne, shuffled
 from caffe_compat.data.origin import Origin
 from caffe_compat.data.write_db import new_database
-from caffe_compat.errors import DataError
+from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.formats.files import read_bytes
 from caffe_compat.formats.image_size import size_problem
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -61,13 +62,10 @@ def read_image_list(path: str | PathLike[str]) -> list[tuple[str, int]]:
 
     Raises
     ------
-    DataError
+    FileError, DataError
         if the list cannot be read or is empty, or a line has no label.
     """
-    try:
-        text = Path(path).read_bytes().decode("utf-8", "surrogateescape")
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=path) from None
+    text = read_bytes(path).decode("utf-8", "surrogateescape")
     pairs = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -110,7 +108,7 @@ def convert_imageset(
 
     Raises
     ------
-    DataError
+    CaffeCompatError
         if no image could be stored; if `options` are strict and an image cannot be read; if they check sizes and an
         image differs; if the target size has too many pixels.
     """
@@ -127,7 +125,7 @@ def convert_imageset(
         for start in range(0, len(lines), _BATCH):
             batch = list(enumerate(lines[start : start + _BATCH], start))
             for (number, (name, _)), result in zip(batch, map_in_threads(_reader(root, options), batch), strict=True):
-                if isinstance(result, DataError):
+                if isinstance(result, CaffeCompatError):
                     if options.strict:
                         raise result
                     report(f"{result}: skipped")
@@ -153,12 +151,12 @@ def convert_imageset(
 _Result = tuple[bytes, tuple[int, ...]]
 
 
-def _reader(root: str, options: Options) -> Callable[[tuple[int, tuple[str, int]]], _Result | DataError]:
-    def read(item: tuple[int, tuple[str, int]]) -> _Result | DataError:
+def _reader(root: str, options: Options) -> Callable[[tuple[int, tuple[str, int]]], _Result | CaffeCompatError]:
+    def read(item: tuple[int, tuple[str, int]]) -> _Result | CaffeCompatError:
         _, (name, label) = item
         try:
             return _datum(_locate(root, name), label, options)
-        except DataError as error:
+        except CaffeCompatError as error:
             return error
 
     return read
@@ -171,10 +169,7 @@ def _locate(root: str, name: str) -> Path:
 
 def _datum(path: Path, label: int, options: Options) -> _Result:
     """Return a serialised Datum and the shape of its image."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=path) from None
+    content = read_bytes(path)
     origin = Origin("", path)
     image = decode(content, GRAY if options.gray else COLOR, origin)
     if options.resize:

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from os import PathLike, fspath
-from pathlib import Path
 
 from caffe_compat.errors import FileError
-from caffe_compat.formats.files import atomic_path
+from caffe_compat.formats.files import atomic_path, read_bytes
 
 _NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf))"
 _STAMP = re.compile(r"[IWEF](\d{2})(\d{2}) (\d{2}):(\d{2}):(\d{2})\.(\d{6})")
@@ -72,11 +71,7 @@ def read_log(path: str | PathLike[str]) -> list[Entry]:
     FileError
         if the file cannot be read, or is not the log of a training run.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=path) from None
-    entries = list(_entries(text))
+    entries = list(_entries(read_bytes(path).decode("utf-8", "replace")))
     if not entries:
         hint = "pass the stderr of `caffe train`, or a log of `caffe-compat train --log=FILE`"
         raise FileError("no iteration of a training run found", code="wrong-format", file=path, hint=hint)

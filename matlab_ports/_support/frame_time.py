@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matlab_ports._support.errors import PortError
+from matlab_ports._support.files import require_file
 
 
 def frame_time(path: str | Path) -> npt.NDArray[np.float64]:
@@ -25,6 +26,7 @@ def frame_time(path: str | Path) -> npt.NDArray[np.float64]:
         The file cannot be read, or a row lacks a finite number in its second column.
     """
     path = Path(path)
+    require_file(path)
     hint = "separate the columns by `;`"
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()[1:]

@@ -150,7 +150,7 @@ def test_inputs_that_do_not_fit_are_refused_and_nothing_is_written(recording, tm
         ("a;b\n0;0.00\n1;late\n", "syntax", 3),
         ("a;b\n0;nan\n", "not-finite", 2),
         (b"\xff\xfe\x00", "wrong-format", None),
-        (None, "file-unreadable", None),
+        (None, "file-missing", None),
     ],
 )
 def test_a_malformed_table_of_times_is_refused_with_its_line(tmp_path, text, code, line):

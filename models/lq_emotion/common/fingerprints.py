@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import FileError
+from caffe_compat.formats.regular_file import require_regular
 
 
 def file_sha256(path: Path) -> str:
@@ -17,8 +18,9 @@ def file_sha256(path: Path) -> str:
     Raises
     ------
     FileError
-        The file is missing or cannot be read.
+        The file is missing or cannot be read, or is a device or a named pipe.
     """
+    require_regular(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

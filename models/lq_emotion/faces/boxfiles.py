@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import Code, DataError, ParseError, did_you_mean
-from caffe_compat.formats.files import atomic_path
+from caffe_compat.errors import DataError, ParseError, did_you_mean
+from caffe_compat.formats.files import atomic_path, read_bytes
 from matlab_ports.matfile import loadmat, savemat
 
 Doubles = npt.NDArray[np.float64]
@@ -98,10 +98,7 @@ def _from_mat(path: Path) -> BoxFile:
 def _from_table(path: Path) -> BoxFile:
     hint = f"expected a table with the columns {', '.join(_COLUMNS)}"
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        code: Code = "file-missing" if isinstance(error, FileNotFoundError) else "file-unreadable"
-        raise DataError(f"cannot be read: {error.strerror}", code=code, file=path) from None
+        lines = read_bytes(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise DataError("not a text file", code="wrong-format", file=path, hint=hint) from None
     if not lines:

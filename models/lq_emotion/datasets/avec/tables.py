@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import Code, DataError, ParseError
+from caffe_compat.errors import ParseError
+from caffe_compat.formats.files import read_bytes
 
 Column = npt.NDArray[np.float64]
 _TIME = "time in seconds"
@@ -141,10 +142,7 @@ def frame_times(path: str | Path) -> Column:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of every line that is not blank."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        code: Code = "file-missing" if isinstance(error, FileNotFoundError) else "file-unreadable"
-        raise DataError(f"cannot be read: {error.strerror or error}", code=code, file=path) from None
+        text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ParseError("not a text file", code="wrong-format", file=path) from None
     return ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip())
