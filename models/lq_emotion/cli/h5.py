@@ -128,7 +128,7 @@ def _h5(args: argparse.Namespace) -> int:
         say=say,
     )
     if args.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(results.to_json(), indent=2))
     else:
-        print(f"  {results['folder']}/train.txt\n  {results['folder']}/test.txt")
+        print(f"  {results.folder}/train.txt\n  {results.folder}/test.txt")
     return 0

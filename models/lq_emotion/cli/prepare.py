@@ -7,7 +7,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from lq_emotion.cli.options import add_dimension, add_partitions, at_least, number_from, partitions_of, teller
@@ -112,6 +111,7 @@ def _add_work(work: argparse._ArgumentGroup) -> None:
 
 def _prepare(args: argparse.Namespace) -> int:
     from lq_emotion.crops.boxes import BoxSettings
+    from lq_emotion.crops.outcome import Preparation
     from lq_emotion.crops.prepare import prepare, table
     from lq_emotion.crops.recording import Settings
     from lq_emotion.datasets.avec.layout import dimension_root
@@ -136,7 +136,7 @@ def _prepare(args: argparse.Namespace) -> int:
             partitions=partitions_of(args), boxes=args.boxes, jobs=jobs, fresh=args.fresh, say=say,
         )  # fmt: skip
     if args.json:
-        print(json.dumps({"recordings": [asdict(outcome) for outcome in outcomes]}, indent=2))
+        print(json.dumps(Preparation(tuple(outcomes)).to_json(), indent=2))
     else:
         print(f"\n{table(outcomes)}")
     failed = [outcome.name for outcome in outcomes if outcome.status == "failed"]

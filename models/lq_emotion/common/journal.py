@@ -85,7 +85,7 @@ class Journal:
     def write(self) -> None:
         """Write the journal with its details, complete or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json({**self.details, "done": self._done}, self.path)
+        write_json({**self.details, "done": dict(sorted(self._done.items()))}, self.path)
         self.exists = True
 
     def require_own(self, paths: Iterable[Path], maker: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from caffe_compat.errors import DataError, FileError, did_you_mean
 from caffe_compat.formats.files import new_hdf5
 from lq_emotion.common.fingerprints import fingerprint, stamps
 from lq_emotion.common.journal import Journal
-from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.lists import write_list
+from lq_emotion.common.records import Record
+from lq_emotion.crops.outcome import RESULTS as PREPARED
+from lq_emotion.crops.outcome import prepared_recordings
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
 from matlab_ports._recordings.labels import read_delay, read_label_name
@@ -78,6 +81,38 @@ class H5Settings:
         return "_".join(parts + [suffix for suffix, applies in suffixes.items() if applies])
 
 
+@dataclasses.dataclass(frozen=True)
+class PhaseResults(Record):
+    """The files of one phase.
+
+    Attributes
+    ----------
+    samples, written : numbers of samples in the crops and in the files; an incomplete chunk may be dropped.
+    position : of the random stream after them.
+    mean, std : what was subtracted and divided by; None for nothing.
+    """
+
+    recordings: tuple[str, ...]
+    samples: int
+    written: int
+    files: tuple[str, ...]
+    position: int
+    mean: float | None
+    std: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class H5Results(Record):
+    """h5.json: the folder, its `H5Settings`, dimension and delay (in seconds) of the labels, and both phases."""
+
+    folder: str
+    settings: Mapping[str, Any]
+    labels: str
+    delay: float
+    train: PhaseResults
+    test: PhaseResults
+
+
 def make_h5(
     out: str | Path,
     settings: H5Settings | None = None,
@@ -85,7 +120,7 @@ def make_h5(
     partitions: Partitions | None = None,
     fresh: bool = False,
     say: Say = print,
-) -> dict[str, Any]:
+) -> H5Results:
     """Write ROOT/h5_files/NAME/{train.h5,test.h5,train.txt,test.txt}; resume an interrupted run.
 
     The test file's random numbers follow the training file's, as in the authors' script.
@@ -100,7 +135,7 @@ def make_h5(
 
     Returns
     -------
-    The content of the folder's h5.json: recordings, samples and files per phase.
+    The content of the folder's h5.json, which is also the journal.
 
     Raises
     ------
@@ -117,32 +152,31 @@ def make_h5(
     journal = Journal(folder / RESULTS, root=folder)
     if not fresh and journal.details.get("settings", _plain(settings)) != _plain(settings):
         say(f"{folder} holds files of other settings, which are replaced; --name keeps both")
-    results: dict[str, Any] = {"folder": str(folder.resolve()), "settings": _plain(settings), **preparation}
+    details = {"folder": str(folder.resolve()), "settings": _plain(settings), **preparation}
+    results: dict[str, PhaseResults] = {}
     stream, options = RandStream(settings.seed), settings.options
     for phase, paths in crops.items():
         if phase == "test" and settings.train_statistics:
-            options = dataclasses.replace(options, mean=results["train"]["mean"], std=results["train"]["std"])
+            options = dataclasses.replace(options, mean=results["train"].mean, std=results["train"].std)
         all_settings = _plain(dataclasses.replace(settings, options=options))
         inputs = fingerprint([stamps(paths), all_settings, stream.position])
         if journal.is_done(phase, inputs) and not fresh:
             with contents_of(journal.path):
-                earlier = journal.details[phase]
-                say(f"{phase}: {earlier['written']} samples are there already")
-                numbers = {name: earlier[name] and float(earlier[name]) for name in ("mean", "std")}
-                results[phase] = {**earlier, **numbers}
-                files = [Path(name) for name in earlier["files"]]
-                stream = RandStream(settings.seed, position=earlier["position"])
+                earlier = results[phase] = PhaseResults.from_json(journal.details[phase])
+                stream = RandStream(settings.seed, position=earlier.position)
+            say(f"{phase}: {earlier.written} samples are there already")
         else:
             say(f"{phase}: {', '.join(path.stem for path in paths)}")
             written = generate_h5(
                 paths, _side(settings, paths), folder / phase, settings.chunk, options, stream=stream, resume=not fresh
             )
-            results[phase], files = _phase(paths, written), list(written.savepaths)
+            results[phase] = _phase(paths, written)
             say(_summary(phase, written, settings))
+        files = [folder / Path(name).name for name in results[phase].files]
         write_list(files, folder / f"{phase}.txt")
-        journal.details.update(results)
+        journal.details.update({**details, phase: results[phase].to_json()})
         journal.note(phase, inputs, files)  # a killed run keeps the finished training file
-    return results
+    return H5Results(**details, train=results["train"], test=results["test"])
 
 
 def named_apart(source: Path, target: Path, suffix: str) -> None:
@@ -207,14 +241,12 @@ def _side(settings: H5Settings, paths: Sequence[Path]) -> int:
 
 def _require_complete(out: Path, partitions: Partitions, stems: set[str], phase: str) -> None:
     """Raise DataError if `prepare` failed on a recording of this phase."""
-    prepared = read_json(out / "data" / "prepare.json") or {}
-    with contents_of(out / "data" / "prepare.json"):
-        names = [entry["name"] for entry in prepared.get("recordings", [])]
-        lacking = [name for name in partitions.members(_PARTITION[phase], names) if name not in stems]
+    names = [outcome.name for outcome in prepared_recordings(out)]
+    lacking = [name for name in partitions.members(_PARTITION[phase], names) if name not in stems]
     if lacking:
         raise DataError(
             f"preparation of {', '.join(lacking)} failed; the {phase}ing file would be incomplete",
-            code="not-prepared", file=out / "data" / "prepare.json",
+            code="not-prepared", file=out / PREPARED,
             hint=f"prepare again, or choose recordings with --{phase}",
         )  # fmt: skip
 
@@ -227,16 +259,10 @@ def _require_disjoint(settings: H5Settings, crops: dict[str, list[Path]]) -> Non
         raise DataError("needs mean_sub or norm", code="conflict", field="train_statistics", value=True)
 
 
-def _phase(paths: Sequence[Path], written: WrittenH5) -> dict[str, Any]:
-    return {
-        "recordings": [path.stem for path in paths],
-        "samples": written.samples,
-        "written": written.written,
-        "files": [str(path.resolve()) for path in written.savepaths],
-        "position": written.position,
-        "mean": written.mean,
-        "std": written.std,
-    }
+def _phase(paths: Sequence[Path], written: WrittenH5) -> PhaseResults:
+    files = tuple(str(path.resolve()) for path in written.savepaths)
+    names = tuple(path.stem for path in paths)
+    return PhaseResults(names, written.samples, written.written, files, written.position, written.mean, written.std)
 
 
 def _summary(phase: str, written: WrittenH5, settings: H5Settings) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from tqdm import tqdm
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.json_files import write_json
 from lq_emotion.common.processes import as_done
-from lq_emotion.crops.recording import JOURNALS, Outcome, Settings, earlier_outcome, journal_of, prepare_one
+from lq_emotion.crops.outcome import RESULTS, Outcome, Preparation
+from lq_emotion.crops.recording import JOURNALS, Settings, earlier_outcome, journal_of, prepare_one
 from lq_emotion.datasets.avec.layout import (
     Layout,
     Recording,
@@ -28,7 +29,6 @@ from lq_emotion.datasets.avec.layout import (
 from lq_emotion.datasets.avec.partitions import Partitions, write_partitions
 from lq_emotion.datasets.avec.tables import frame_times
 
-RESULTS = Path("data") / "prepare.json"
 Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
 
@@ -187,8 +187,9 @@ def _store(out: Path, outcomes: Sequence[Outcome]) -> None:
     """Write the outcomes of this run and, from their journals, those of earlier runs."""
     names = sorted(path.stem for path in (out / JOURNALS).glob("*.json"))
     earlier = [earlier_outcome(journal_of(out, name)) for name in names]
-    by_name = {outcome.name: asdict(outcome) for outcome in (*earlier, *outcomes) if outcome is not None}
-    write_json({"recordings": [by_name[name] for name in sorted(by_name, key=natural_order)]}, out / RESULTS)
+    by_name = {outcome.name: outcome for outcome in (*earlier, *outcomes) if outcome is not None}
+    results = Preparation(tuple(by_name[name] for name in sorted(by_name, key=natural_order)))
+    write_json(results.to_json(), out / RESULTS)
 
 
 _COLUMNS = {

@@ -18,6 +18,7 @@ from lq_emotion.common.fingerprints import fingerprint, stamps
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.crops.boxes import FOUND, Boxes, BoxSettings, boxes_of
+from lq_emotion.crops.outcome import Outcome
 from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_standard, read_gsd, write_gsd
 from lq_emotion.datasets.avec.layout import Dimension, Recording
 from lq_emotion.datasets.avec.tables import frame_times
@@ -62,35 +63,6 @@ class Settings:
     luma: Luma = "rgb"
     boxes: BoxSettings = field(default_factory=BoxSettings)
     figures: bool = True
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of preparing a recording.
-
-    Attributes
-    ----------
-    status : ``done``, or ``failed`` with the `error`.
-    rows : frames in the table of frame times.
-    kept, no_face, small : of these, frames with a crop, without a face, and with a box that is too small.
-    held : of those with a face, frames without a detection, which use a neighbour's box.
-    boxes : origin of the boxes.
-    unread : the video has frames after the last of the times.
-    before : an earlier run prepared the recording.
-    """
-
-    name: str
-    status: str
-    rows: int = 0
-    kept: int = 0
-    no_face: int = 0
-    small: int = 0
-    held: int = 0
-    boxes: str = ""
-    seconds: float = 0.0
-    error: str = ""
-    unread: bool = False
-    before: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,14 +146,11 @@ def earlier_outcome(journal: Journal) -> Outcome | None:
     if stored is None:
         return None
     with contents_of(journal.path):
-        outcome = Outcome(**stored)
-        if not all(isinstance(text, str) for text in (outcome.name, outcome.status)):
-            raise TypeError(f"outcome = {stored}")
-        return outcome
+        return Outcome.from_json(stored)
 
 
 def _note_failure(journal: Journal, failed: Outcome) -> None:
-    journal.details["outcome"] = asdict(failed)
+    journal.details["outcome"] = failed.to_json()
     try:
         journal.write()
     except (CaffeCompatError, OSError) as error:  # a full disk fails both the recording and its journal
@@ -220,7 +189,7 @@ class _Work:
             self._recording.name, "done", prepared.rows, prepared.faces, prepared.no_face,
             prepared.too_small, boxes.held, boxes.source, time.monotonic() - begun, unread=prepared.unread,
         )  # fmt: skip
-        self._journal.details["outcome"] = asdict(outcome)
+        self._journal.details["outcome"] = outcome.to_json()
         self._journal.note("recording", self._fingerprint(), self._written)
         return outcome
 

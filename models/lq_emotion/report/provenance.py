@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.datasets.synthetic import package as synthetic
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report.document import Block, Column, Row, Table, Text, code, duration, row
 from lq_emotion.studies.robust_lq.results import StudyResults
-from lq_emotion.studies.robust_lq.store import Absent, Results, Store
+from lq_emotion.studies.robust_lq.store import Absent, Store
 from lq_emotion.training.results import TrainingResults
 
 
@@ -24,7 +25,7 @@ def settings(store: Store) -> Iterator[Block]:
     table = store.table
     if store.maker is not None:
         with contents_of(store.maker):
-            yield _maker(read_json(store.maker))
+            yield _synthetic(synthetic.Settings.from_json(read_json(store.maker)))
     if table is None:
         raise Absent("The settings of no experiment are known: there is no table/table.json.")
     with store.contents():  # numbers may still be infinite
@@ -63,11 +64,11 @@ def _learnt_from(table: StudyResults) -> str:
     return "faces of the training recordings" if images == "faces" else f"the images in {code(images)}"
 
 
-def _maker(told: Results) -> Text:
+def _synthetic(settings: synthetic.Settings) -> Text:
     return Text(
-        f"Nobody was filmed: {told['train']} recordings to train with and {told['dev']} to be scored on, of "
-        f"{told['frames']:,} frames of {told['width']} × {told['height']} pixels, were drawn by "
-        f"`lq-emotion make-recordings` with seed {told['seed']}. Mouth, eyes and brows follow random traces of "
+        f"Nobody was filmed: {settings.train} recordings to train with and {settings.dev} to be scored on, of "
+        f"{settings.frames:,} frames of {settings.width} × {settings.height} pixels, were drawn by "
+        f"`lq-emotion make-recordings` with seed {settings.seed}. Mouth, eyes and brows follow random traces of "
         "valence and arousal."
     )
 
@@ -102,7 +103,7 @@ def _kind(stage: str) -> str:
 
 
 def recordings(store: Store) -> Iterator[Block]:
-    """Yield what became of each recording.
+    """Yield the outcome of preparing each recording.
 
     Raises
     ------
@@ -113,12 +114,12 @@ def recordings(store: Store) -> Iterator[Block]:
     titles = {"rows": "frames", "kept": "kept", "no_face": "no face", "small": "too small", "held": "box held"}
     columns = [Column("Recording", number=False), *map(Column, titles.values()), Column("boxes from", number=False)]
     rows, failed = [], []
-    with store.contents("data", "prepare.json"):
-        for told in store.prepared:
-            numbers = ("failed", *[""] * 4) if told["status"] == "failed" else (f"{told[key]:,}" for key in titles)
-            rows.append(row(str(told["name"]), *numbers, str(told["boxes"])))
-            if told["status"] == "failed":
-                failed.append(Text(f"{told['name']} failed: {told['error']}", "note"))
+    for outcome in store.prepared:
+        numbers = [f"{getattr(outcome, key):,}" for key in titles]
+        if outcome.status == "failed":
+            numbers = ["failed", *[""] * 4]
+            failed.append(Text(f"{outcome.name} failed: {outcome.error}", "note"))
+        rows.append(row(outcome.name, *numbers, outcome.boxes))
     small = ", or with one of 100 pixels or fewer, are left out, as the code does"
     if store.switches.get("smallest_face") == 0:
         small = " are left out; small ones are kept, as the paper has it"

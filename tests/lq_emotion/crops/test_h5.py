@@ -9,7 +9,7 @@ import pytest
 
 from lq_emotion.cli import main
 from lq_emotion.common.json_files import write_json
-from lq_emotion.crops.h5 import H5Settings, make_h5
+from lq_emotion.crops.h5 import H5Results, H5Settings, make_h5
 from matlab_ports.generate_h5 import Options, generate_h5
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.randstream import RandStream
@@ -58,7 +58,7 @@ def test_the_test_files_random_numbers_follow_the_training_files_as_in_the_scrip
             contents(root / "h5_files" / "HQ" / f"{phase}.h5"), contents(tmp_path / f"{expected}.h5"), strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
-    assert (made["train"]["samples"], made["train"]["written"], made["test"]["written"]) == (33, 32, 8)
+    assert (made.train.samples, made.train.written, made.test.written) == (33, 32, 8)
 
 
 def test_the_lists_name_the_files_relative_to_the_list(root):
@@ -70,8 +70,8 @@ def test_the_lists_name_the_files_relative_to_the_list(root):
 
 def test_recordings_can_be_chosen_but_not_for_both_phases(root):
     made = make_h5(root, H5Settings(train=("P16", "train_2"), test=("train_1",), **SMALL), say=quiet)
-    assert made["train"]["recordings"] == ["P16", "train_2"]
-    assert made["test"]["recordings"] == ["train_1"]
+    assert made.train.recordings == ("P16", "train_2")
+    assert made.test.recordings == ("train_1",)
     with refused("conflict", field="test", value="P16"):
         make_h5(root, H5Settings(train=("P16",), test=("P16",), **SMALL), say=quiet)
     with refused("name-unknown", field="train", value="train_3"):
@@ -81,17 +81,18 @@ def test_recordings_can_be_chosen_but_not_for_both_phases(root):
 def test_existing_files_are_rewritten_only_if_an_input_changed(root):
     lines = []
     made = make_h5(root, H5Settings(**SMALL), say=quiet)
-    stamp = Path(made["train"]["files"][0]).stat().st_mtime_ns
+    stamp = Path(made.train.files[0]).stat().st_mtime_ns
     assert make_h5(root, H5Settings(**SMALL), say=lines.append) == made
+    assert H5Results.from_json(json.loads((root / "h5_files/HQ/h5.json").read_text())) == made
     assert lines == ["train: 32 samples are there already", "test: 8 samples are there already"]
-    assert Path(made["train"]["files"][0]).stat().st_mtime_ns == stamp
+    assert Path(made.train.files[0]).stat().st_mtime_ns == stamp
     held = {"video": np.zeros((96, 96, 8)), "valence": np.ones((1, 8)), "video_time": np.arange(8) * 0.04}
     savemat(root / "data" / "raw_data" / "HQ" / "dev_1.mat", held, version="-v6")
     make_h5(root, H5Settings(**SMALL), say=quiet)
-    assert Path(made["train"]["files"][0]).stat().st_mtime_ns == stamp
-    assert contents(made["test"]["files"][0])[1].tolist() == [[1.0]] * 8
+    assert Path(made.train.files[0]).stat().st_mtime_ns == stamp
+    assert contents(made.test.files[0])[1].tolist() == [[1.0]] * 8
     make_h5(root, H5Settings(**SMALL), fresh=True, say=quiet)
-    assert Path(made["train"]["files"][0]).stat().st_mtime_ns != stamp
+    assert Path(made.train.files[0]).stat().st_mtime_ns != stamp
 
 
 def test_files_of_other_settings_are_replaced_with_a_warning(root):
@@ -101,17 +102,17 @@ def test_files_of_other_settings_are_replaced_with_a_warning(root):
     assert (
         lines[0] == f"{root / 'h5_files' / 'mine'} holds files of other settings, which are replaced; --name keeps both"
     )
-    mirrored = contents(made["train"]["files"][0])[0]
-    plain = contents(make_h5(root, H5Settings(**SMALL), say=quiet)["train"]["files"][0])[0]
+    mirrored = contents(made.train.files[0])[0]
+    plain = contents(make_h5(root, H5Settings(**SMALL), say=quiet).train.files[0])[0]
     np.testing.assert_array_equal(mirrored, plain[:, :, ::-1])
 
 
 def test_a_test_file_written_again_alone_has_the_same_random_numbers(root):
     made = make_h5(root, H5Settings(**SMALL), say=quiet)
-    before = contents(made["test"]["files"][0])
-    Path(made["test"]["files"][0]).unlink()
+    before = contents(made.test.files[0])
+    Path(made.test.files[0]).unlink()
     again = make_h5(root, H5Settings(**SMALL), say=quiet)
-    for ours, theirs in zip(contents(again["test"]["files"][0]), before, strict=True):
+    for ours, theirs in zip(contents(again.test.files[0]), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -119,9 +120,9 @@ def test_the_test_file_can_be_normalized_with_the_training_files_statistics(root
     options = Options(mean_sub=True, norm=True)
     own = make_h5(root, H5Settings(options=options, **SMALL), say=quiet)
     shared = make_h5(root, H5Settings(options=options, train_statistics=True, name="shared", **SMALL), say=quiet)
-    assert own["test"]["mean"] != own["train"]["mean"]
-    assert (shared["test"]["mean"], shared["test"]["std"]) == (shared["train"]["mean"], shared["train"]["std"])
-    assert shared["train"]["mean"] == own["train"]["mean"]
+    assert own.test.mean != own.train.mean
+    assert (shared.test.mean, shared.test.std) == (shared.train.mean, shared.train.std)
+    assert shared.train.mean == own.train.mean
 
 
 def test_folders_are_named_after_the_settings():
@@ -138,11 +139,14 @@ def test_folders_are_named_after_the_settings():
 
 
 def test_a_recording_that_prepare_failed_on_is_an_error(root):
-    write_json({"recordings": [{"name": "train_5"}, {"name": "train_1"}]}, root / "data" / "prepare.json")
+    write_json(
+        {"recordings": [{"name": name, "status": "failed"} for name in ("train_5", "train_1")]},
+        root / "data" / "prepare.json",
+    )
     with refused("not-prepared", file="prepare.json", hint="--train"):
         make_h5(root, H5Settings(**SMALL), say=quiet)
     made = make_h5(root, H5Settings(train=("train_1", "train_2"), **SMALL), say=quiet)
-    assert made["train"]["recordings"] == ["train_1", "train_2"]
+    assert made.train.recordings == ("train_1", "train_2")
 
 
 def test_too_few_frames_and_missing_crops_are_errors_and_no_file_is_written(root):

@@ -13,8 +13,8 @@ Each recording shows another person. The same settings give the same bytes with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from caffe_compat.errors import CaffeCompatError, DataError, FileError
+from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.fingerprints import file_sha256, fingerprint
+from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.processes import as_done
+from lq_emotion.common.records import Record
 from lq_emotion.datasets.avec.gold import combine_ratings
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.synthetic.face import Expression, Pose, Scene
@@ -50,8 +53,8 @@ made-up raters follow them too. They serve to try a program. Results on them say
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The recordings to make.
+class Settings(Record):
+    """The recordings to make; synthetic.json, which is also the journal, holds them.
 
     Attributes
     ----------
@@ -100,19 +103,25 @@ def make_recordings(
     out, settings = Path(out).resolve(), settings or Settings()
     _require_valid(settings)
     _require_pyav()
-    _claim_folder(out, settings, fresh=fresh)
-    todo = [name for name in settings.names if fresh or not all(path.is_file() for path in _paths(out, settings, name))]
+    journal = _open_journal(out, settings, fresh=fresh)
+    made_from = fingerprint([_DRAWING, replace(settings, train=0, dev=0).to_json()])
+    todo = [name for name in settings.names if fresh or not journal.is_done(name, made_from)]
     say(f"making {len(todo)} of {len(settings.names)} synthetic recordings of {settings.frames} frames in {out}")
-    if jobs == 1 or len(todo) == 1:
-        for name in todo:
-            with tqdm(total=settings.frames, desc=name, unit=" frames", disable=None, leave=False) as bar:
-                _write_recording(out, settings, name, lambda count, bar=bar: bar.update(count))  # type: ignore[misc]
-            say(f"made {name}")
-    else:
-        results = as_done(jobs, _write_recording, [(out, settings, name) for name in todo])
-        for name in tqdm(results, total=len(todo), unit=" recordings", disable=None, leave=False):
-            say(f"made {name}")
+    for name in _recordings(out, settings, todo, jobs):
+        journal.note(name, made_from, _paths(out, settings, name))
+        say(f"made {name}")
     return todo
+
+
+def _recordings(out: Path, settings: Settings, names: Sequence[str], jobs: int) -> Iterator[str]:
+    """Write recordings, with a bar for each or for all; yield the name of each when it is complete."""
+    if jobs == 1 or len(names) == 1:
+        for name in names:
+            with tqdm(total=settings.frames, desc=name, unit=" frames", disable=None, leave=False) as bar:
+                yield _write_recording(out, settings, name, bar.update)
+    else:
+        results = as_done(jobs, _write_recording, [(out, settings, name) for name in names])
+        yield from tqdm(results, total=len(names), unit=" recordings", disable=None, leave=False)
 
 
 def _require_valid(settings: Settings) -> None:
@@ -144,30 +153,23 @@ def _require_pyav() -> None:
         )  # fmt: skip
 
 
-def _claim_folder(out: Path, settings: Settings, *, fresh: bool) -> None:
-    """Store the settings in the folder; refuse a folder with other files or other settings."""
-    if out.exists() and not out.is_dir():
-        raise FileError("not a folder", code="file-unwritable", file=out)
-    stored = read_json(out / SETTINGS)
-    expected = {"synthetic": True, "drawing": _DRAWING, **asdict(settings)}
-    hint = "choose another --out"
-    if stored is None and out.is_dir() and any(out.iterdir()):
-        raise FileError("the folder holds other files", code="foreign-files", file=out, hint=hint)
-    if stored is not None and stored.get("synthetic") is not True:
-        raise FileError("not written by make-recordings", code="foreign-files", file=out / SETTINGS, hint=hint)
-    if stored is not None and not fresh:
-        for name, value in expected.items():
-            if name in ("train", "dev"):  # more recordings may be added later
-                continue
-            if stored.get(name) != value:
-                raise DataError(
-                    f"{out} was made with {stored.get(name)!r}", code="mismatch", field=name, value=value,
-                    hint=f"make all recordings again with --fresh, or {hint}",
-                )  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(expected, out / SETTINGS)
+def _open_journal(out: Path, settings: Settings, *, fresh: bool) -> Journal:
+    """Store the settings in the folder's journal; refuse a folder with other files or other settings."""
+    require_folder(out)
+    journal = Journal(out / SETTINGS, root=out, identify=file_sha256, hint="choose another --out, or remove the folder")
+    journal.require_own(out.glob("*"), "make-recordings")
+    details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
+    for name, value in details.items() if journal.exists and not fresh else ():
+        if name not in PARTITIONS and journal.details.get(name) != value:  # recordings may be added later
+            raise DataError(
+                f"{out} was made with {journal.details.get(name)!r}", code="mismatch", field=name, value=value,
+                hint="make all recordings again with --fresh, or choose another --out",
+            )  # fmt: skip
+    journal.details = details
+    journal.write()
     with atomic_path(out / "README.txt") as partial:
         partial.write_text(_README, encoding="utf-8")
+    return journal
 
 
 def _paths(out: Path, settings: Settings, name: str) -> tuple[Path, ...]:
@@ -281,6 +283,6 @@ def _write_lines(path: Path, lines: Any) -> None:
 def summary(out: Path) -> str:
     """Describe the recordings in a folder in one line."""
     with contents_of(out / SETTINGS):
-        stored = read_json(out / SETTINGS) or {}
-        counts = f"{stored['train']} train and {stored['dev']} dev"
-        return f"{out}: {counts} synthetic recordings of {stored['frames']} frames"
+        settings = Settings.from_json(read_json(out / SETTINGS))
+    counts = f"{settings.train} train and {settings.dev} dev"
+    return f"{out}: {counts} synthetic recordings of {settings.frames} frames"

@@ -231,7 +231,7 @@ def do_evaluate(plan: StudyPlan, cell: TableCell, net: Net, weights: Path, h5: P
 
     from caffe_compat.formats.files import write_text
     from lq_emotion.common.json_files import contents_of, read_json
-    from lq_emotion.crops.h5 import RESULTS
+    from lq_emotion.crops.h5 import RESULTS, PhaseResults
     from lq_emotion.evaluation.evaluate import Evaluate
     from lq_emotion.nets.definitions import builder
 
@@ -248,8 +248,10 @@ def do_evaluate(plan: StudyPlan, cell: TableCell, net: Net, weights: Path, h5: P
             h5 /= str(min(plan.mixture, key=lambda known: abs(known - factor)))
         if plan.switches.normalisation == "file":
             with contents_of(h5 / RESULTS):
-                known = (read_json(h5 / RESULTS) or {})["train"]
-                evaluate.mean, evaluate.std = float(known["mean"]), float(known["std"])
+                train = PhaseResults.from_json((read_json(h5 / RESULTS) or {})["train"])
+                if train.mean is None or train.std is None:
+                    raise ValueError("the data were not normalised")
+                evaluate.mean, evaluate.std = train.mean, train.std
             say(f"frames less the mean {evaluate.mean:.6g}, over the deviation {evaluate.std:.6g}")
         evaluate.run()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.png import is_png
+from lq_emotion.crops.outcome import Outcome, prepared_recordings
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import FACTORS
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
@@ -46,11 +47,9 @@ class Store:
             return None if content is None else StudyResults.from_json(content)
 
     @cached_property
-    def prepared(self) -> list[Results]:
-        """Return what became of each recording."""
-        found = read_json(self.root / "data" / "prepare.json")
-        with self.contents("data", "prepare.json"):
-            return [] if found is None else list(found["recordings"])
+    def prepared(self) -> tuple[Outcome, ...]:
+        """Return the outcome of preparing each recording."""
+        return prepared_recordings(self.root)
 
     @cached_property
     def maker(self) -> Path | None:

@@ -93,6 +93,8 @@ def test_only_missing_recordings_are_made(made, tmp_path, monkeypatch):
     assert make_recordings(out, SMALL, say=quiet) == ["dev_1"]
     assert (out / "recordings_video/train_1.mp4").stat().st_mtime_ns == before
     assert hashes(out) == hashes(made)
+    (out / "recordings_video/dev_1.mp4").write_bytes(b"cut short")
+    assert make_recordings(out, SMALL, say=quiet) == ["dev_1"]
     assert make_recordings(out, SMALL, say=quiet) == []
     draw = package.Scene.draw
 
@@ -131,7 +133,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
     (tmp_path / "photos.txt").write_text("mine")
     assert main(["make-recordings", "--out", str(tmp_path), "--train", "1"]) == 1
     error = capsys.readouterr().err
-    assert f"{tmp_path}: the folder holds other files" in error
+    assert f"{tmp_path}: holds photos.txt, which no make-recordings wrote" in error
     assert "Traceback" not in error
     assert main(["make-recordings", "--out", str(tmp_path), "--size", "big"]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["photos.txt"]
