@@ -94,13 +94,9 @@ def ordered_inputs(graph: NetGraph, inputs: Mapping[str, torch.Tensor]) -> list[
     """
     missing = [blob for blob in graph.inputs if blob not in inputs]
     if missing:
-        raise NetError(
-            "this input has no value",
-            code="field-missing",
-            field="inputs",
-            value=missing[0],
-            hint=f"the net needs {', '.join(graph.inputs)}",
-        )
+        problem = "this input has no value"
+        hint = f"the net needs {', '.join(graph.inputs)}"
+        raise NetError(problem, code="field-missing", field="inputs", value=missing[0], hint=hint)
     return [inputs[blob] for blob in graph.inputs]
 
 

@@ -212,13 +212,8 @@ class HDF5Source(DataSource):
         if not self.tops:
             raise DataError("needs at least one top", code="wrong-count", layer=layer.name, field="top")
         if layer.HasField("transform_param"):
-            raise DataError(
-                "HDF5Data does not transform data",
-                code="unsupported",
-                layer=layer.name,
-                field="transform_param",
-                hint="remove it",
-            )
+            problem = "HDF5Data does not transform data"
+            raise DataError(problem, code="unsupported", layer=layer.name, field="transform_param", hint="remove it")
         if self._batch < 1:
             raise DataError(
                 "must be at least 1",
@@ -331,13 +326,8 @@ class HDF5Source(DataSource):
         for top, shape in zip(self.tops, file.row_shapes, strict=True):
             first = self.shapes.get(top, (0, *shape))[1:]
             if shape != first:
-                raise DataError(
-                    f"rows have shape {shape}, in the first file {first}",
-                    code="shape-mismatch",
-                    file=file.path,
-                    field="top",
-                    value=top,
-                )
+                problem = f"rows have shape {shape}, in the first file {first}"
+                raise DataError(problem, code="shape-mismatch", file=file.path, field="top", value=top)
 
 
 def _reason(error: Exception) -> str:

@@ -94,13 +94,8 @@ def read_list(layer: LayerParameter, field: str, source: str, base_dir: Path) ->
     """
     path = find_source(layer, field, source, base_dir, "file")
     if not path.is_file():
-        raise DataError(
-            "expected a list, got a folder",
-            code="wrong-format",
-            layer=layer.name,
-            field=f"{field}.source",
-            value=source,
-        )
+        problem = "expected a list, got a folder"
+        raise DataError(problem, code="wrong-format", layer=layer.name, field=f"{field}.source", value=source)
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     if not text.strip():
         raise DataError("the list is empty", code="empty", layer=layer.name, field=f"{field}.source", value=source)

@@ -124,12 +124,7 @@ def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", r
     """
     cls = _registry.get(layer.type)
     if cls is None:
-        raise DataError(
-            "this data layer type is not supported",
-            code="unsupported",
-            layer=layer.name,
-            field="type",
-            value=layer.type,
-            hint=f"use one of {', '.join(sorted(_registry))}, or feed its tops yourself",
-        )
+        problem = "this data layer type is not supported"
+        hint = f"use one of {', '.join(sorted(_registry))}, or feed its tops yourself"
+        raise DataError(problem, code="unsupported", layer=layer.name, field="type", value=layer.type, hint=hint)
     return cls(layer, base_dir=Path(base_dir), rng=rng)

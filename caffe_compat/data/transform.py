@@ -96,24 +96,17 @@ class DataTransformer:
         """
         channels, height, width = image
         if min(height, width) < max(self.crop, 1) or channels < 1:
-            raise origin.error(
-                f"image is {channels} x {height} x {width}, smaller than the crop",
-                code="shape-mismatch",
-                field="transform_param.crop_size",
-                value=self.crop,
-            )
+            problem = f"image is {channels} x {height} x {width}, smaller than the crop"
+            raise origin.error(problem, code="shape-mismatch", field="transform_param.crop_size", value=self.crop)
         if self.mean is not None and self.mean.shape != (channels, height, width):
             raise origin.error(
                 f"image is {_join(image)}, the mean is {_join(self.mean.shape)}", code="shape-mismatch",
                 field="transform_param.mean_file", value=self._param.mean_file,
             )  # fmt: skip
         if len(self._values) not in (0, 1, channels):
-            raise origin.error(
-                f"{len(self._values)} values for {channels} channels",
-                code="wrong-count",
-                field="transform_param.mean_value",
-                hint=f"give 1 or {channels}",
-            )
+            problem = f"{len(self._values)} values for {channels} channels"
+            hint = f"give 1 or {channels}"
+            raise origin.error(problem, code="wrong-count", field="transform_param.mean_value", hint=hint)
         return (channels, self.crop, self.crop) if self.crop else (channels, height, width)
 
     def batch(

@@ -133,13 +133,9 @@ def draw_to_file(
 def _require_format(fmt: str) -> str:
     name = fmt.lower()
     if name not in FORMATS:
-        raise CaffeCompatError(
-            "unknown format",
-            code="name-unknown",
-            field="format",
-            value=fmt,
-            hint=did_you_mean(name, FORMATS) or f"choose {_list_formats()}",
-        )
+        problem = "unknown format"
+        hint = did_you_mean(name, FORMATS) or f"choose {_list_formats()}"
+        raise CaffeCompatError(problem, code="name-unknown", field="format", value=fmt, hint=hint)
     return name
 
 

@@ -53,13 +53,8 @@ class Accuracy(Layer):
         axis = self._axis(spec)
         top_k, classes = spec.param.accuracy_param.top_k, spec.bottoms[0][axis]
         if not 1 <= top_k <= classes:
-            yield spec.error(
-                f"the bottom has {classes} classes",
-                "accuracy_param.top_k",
-                top_k,
-                f"1 to {classes}",
-                code="out-of-range",
-            )
+            problem = f"the bottom has {classes} classes"
+            yield spec.error(problem, "accuracy_param.top_k", top_k, f"1 to {classes}", code="out-of-range")
         yield from check_labels(spec, axis)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:

@@ -44,12 +44,8 @@ class Concat(Layer):
         axis = self._axis(spec)
         rest = {(*shape[:axis], 0, *shape[axis + 1 :]) for shape in spec.bottoms}
         if len(rest) > 1 or len(set(map(len, spec.bottoms))) > 1:
-            yield spec.error(
-                f"the bottoms must have equal shapes except on axis {axis}",
-                "bottom",
-                spec.bottoms,
-                code="shape-mismatch",
-            )
+            problem = f"the bottoms must have equal shapes except on axis {axis}"
+            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         axis, first = self._axis(spec), spec.bottoms[0]
@@ -103,27 +99,14 @@ class Slice(Layer):
                 "conflicts with axis", "slice_param.slice_dim", message.slice_dim, "keep one", code="conflict"
             )
         if points and len(points) != tops - 1:
-            yield spec.error(
-                f"needs one point fewer than tops ({tops - 1}), got {len(points)}",
-                "slice_param.slice_point",
-                points,
-                code="wrong-count",
-            )
+            problem = f"needs one point fewer than tops ({tops - 1}), got {len(points)}"
+            yield spec.error(problem, "slice_param.slice_point", points, code="wrong-count")
         elif any(b <= a for a, b in zip([0, *points], [*points, length], strict=True)):
-            yield spec.error(
-                "must increase within the axis",
-                "slice_param.slice_point",
-                points,
-                f"1 to {length - 1}",
-                code="out-of-range",
-            )
+            problem = "must increase within the axis"
+            yield spec.error(problem, "slice_param.slice_point", points, f"1 to {length - 1}", code="out-of-range")
         elif not points and length % tops:
-            yield spec.error(
-                f"the axis has length {length}, which {tops} tops cannot divide equally",
-                "slice_param.slice_point",
-                points,
-                code="shape-mismatch",
-            )
+            problem = f"the axis has length {length}, which {tops} tops cannot divide equally"
+            yield spec.error(problem, "slice_param.slice_point", points, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         axis, shape, tops = self._axis(spec), spec.bottoms[0], len(spec.param.top)

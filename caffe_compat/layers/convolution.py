@@ -82,12 +82,8 @@ def window(spec: LayerSpec) -> KernelWindow:
     axis = spec.axis(spec.param.convolution_param.axis, "convolution_param.axis")
     axes = len(spec.bottoms[0]) - axis - 1
     if axes not in _CONVS:
-        raise spec.error(
-            f"the bottom {spec.bottoms[0]} has {axes} spatial axes after it, expected 1 to 3",
-            "convolution_param.axis",
-            axis,
-            code="unsupported",
-        )
+        problem = f"the bottom {spec.bottoms[0]} has {axes} spatial axes after it, expected 1 to 3"
+        raise spec.error(problem, "convolution_param.axis", axis, code="unsupported")
     names = ("kernel_size", "stride", "pad", "dilation")
     return KernelWindow(axis, *(_per_axis(spec, name, axes) for name in names))
 
@@ -164,12 +160,8 @@ class Convolution(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message = spec.param.convolution_param
         if len(spec.param.top) != len(spec.bottoms):
-            yield spec.error(
-                f"needs one top per bottom ({len(spec.bottoms)}), got {len(spec.param.top)}",
-                "top",
-                list(spec.param.top),
-                code="wrong-count",
-            )
+            problem = f"needs one top per bottom ({len(spec.bottoms)}), got {len(spec.param.top)}"
+            yield spec.error(problem, "top", list(spec.param.top), code="wrong-count")
         if any(shape != spec.bottoms[0] for shape in spec.bottoms):
             yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
         if message.num_output < 1:
@@ -181,21 +173,13 @@ class Convolution(Layer):
         if channels < 1:
             yield spec.error("the bottom has no channels", "bottom", spec.bottoms[0], code="shape-mismatch")
         if group < 1 or channels % group or message.num_output % group:
-            yield spec.error(
-                f"must divide the {channels} channels and num_output {message.num_output}",
-                "convolution_param.group",
-                group,
-                code="shape-mismatch",
-            )
+            problem = f"must divide the {channels} channels and num_output {message.num_output}"
+            yield spec.error(problem, "convolution_param.group", group, code="shape-mismatch")
         at = window(spec)
         spatial = spec.bottoms[0][at.axis + 1 :]
         if min(at.output(spatial)) < 1:
-            yield spec.error(
-                f"the kernel is larger than the padded bottom {spec.bottoms[0]}",
-                "convolution_param",
-                at.kernel,
-                code="shape-mismatch",
-            )
+            problem = f"the kernel is larger than the padded bottom {spec.bottoms[0]}"
+            yield spec.error(problem, "convolution_param", at.kernel, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         at = window(spec)

@@ -38,12 +38,8 @@ class Input(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         shapes, tops = spec.param.input_param.shape, spec.param.top
         if len(shapes) not in (0, 1, len(tops)):
-            yield spec.error(
-                f"needs no shape, 1, or one per top ({len(tops)}), got {len(shapes)}",
-                "input_param.shape",
-                hint=f"none, 1 or {len(tops)}",
-                code="wrong-count",
-            )
+            problem = f"needs no shape, 1, or one per top ({len(tops)}), got {len(shapes)}"
+            yield spec.error(problem, "input_param.shape", hint=f"none, 1 or {len(tops)}", code="wrong-count")
         for shape in shapes:
             if any(dim < 0 for dim in shape.dim):
                 yield spec.error(

@@ -68,12 +68,8 @@ class Eltwise(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message = spec.param.eltwise_param
         if len(message.coeff) not in (0, len(spec.bottoms)):
-            yield spec.error(
-                f"needs one coefficient per bottom ({len(spec.bottoms)}), got {len(message.coeff)}",
-                "eltwise_param.coeff",
-                list(message.coeff),
-                code="wrong-count",
-            )
+            problem = f"needs one coefficient per bottom ({len(spec.bottoms)}), got {len(message.coeff)}"
+            yield spec.error(problem, "eltwise_param.coeff", list(message.coeff), code="wrong-count")
         if message.coeff and message.operation == pb.EltwiseParameter.PROD:
             yield spec.error(
                 "only operation SUM takes coefficients", "eltwise_param.coeff", list(message.coeff), code="conflict"

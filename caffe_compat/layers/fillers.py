@@ -29,13 +29,8 @@ def check_filler(filler: pb.FillerParameter, shape: Sequence[int]) -> None:
     sees_axes = filler.type in ("xavier", "msra") or (filler.type == "gaussian" and filler.sparse >= 0)
     if sees_axes and not shape:  # Caffe dies on shape(0); a positive_unitball asks the old num(), which is 1
         hint = "constant, uniform, or gaussian without sparse"
-        raise NetError(
-            "the blob has no axis to count its inputs by",
-            code="shape-mismatch",
-            field="filler.type",
-            value=filler.type,
-            hint=hint,
-        )
+        problem = "the blob has no axis to count its inputs by"
+        raise NetError(problem, code="shape-mismatch", field="filler.type", value=filler.type, hint=hint)
     if filler.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
         raise NetError(
             "needs a blob with 4 axes and a square kernel", code="shape-mismatch", field="filler.type", value="bilinear"

@@ -76,12 +76,8 @@ class Im2col(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         at = window(spec)
         if min(at.output(spec.bottoms[0][at.axis + 1 :])) < 1:
-            yield spec.error(
-                f"the kernel is larger than the padded bottom {spec.bottoms[0]}",
-                "convolution_param",
-                at.kernel,
-                code="shape-mismatch",
-            )
+            problem = f"the kernel is larger than the padded bottom {spec.bottoms[0]}"
+            yield spec.error(problem, "convolution_param", at.kernel, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         at, shape = window(spec), spec.bottoms[0]

@@ -26,12 +26,8 @@ def indices(x: torch.Tensor, size: int) -> torch.Tensor:
     if index.device.type == "cpu" and not torch.compiler.is_compiling() and index.numel():
         low, high = int(index.min()), int(index.max())
         if low < 0 or high >= size:
-            raise DataError(
-                f"out of range 0 to {size - 1}",
-                code="out-of-range",
-                field="index",
-                value=low if low < 0 else high,
-            )
+            problem = f"out of range 0 to {size - 1}"
+            raise DataError(problem, code="out-of-range", field="index", value=low if low < 0 else high)
     return index
 
 
@@ -72,13 +68,8 @@ class ArgMax(Layer):
             return
         size = count(shape[1:]) if axis is None else shape[axis]
         if not 1 <= top_k <= size:
-            yield spec.error(
-                f"the bottom has {size} values to choose from",
-                "argmax_param.top_k",
-                top_k,
-                f"1 to {size}",
-                code="out-of-range",
-            )
+            problem = f"the bottom has {size} values to choose from"
+            yield spec.error(problem, "argmax_param.top_k", top_k, f"1 to {size}", code="out-of-range")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         shape, message, axis = spec.bottoms[0], spec.param.argmax_param, self._axis(spec)
@@ -114,12 +105,8 @@ class BatchReindex(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if len(spec.bottoms[1]) != 1 or not spec.bottoms[0]:
-            yield spec.error(
-                "needs rows with at least 1 axis, and indices with 1 axis",
-                "bottom",
-                spec.bottoms,
-                code="shape-mismatch",
-            )
+            problem = "needs rows with at least 1 axis, and indices with 1 axis"
+            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((spec.bottoms[1][0], *spec.bottoms[0][1:]),)
@@ -217,12 +204,8 @@ class Filter(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         *blobs, selector = spec.bottoms
         if len(spec.param.top) != len(blobs):
-            yield spec.error(
-                f"needs one top per bottom but the selector ({len(blobs)}), got {len(spec.param.top)}",
-                "top",
-                list(spec.param.top),
-                code="wrong-count",
-            )
+            problem = f"needs one top per bottom but the selector ({len(blobs)}), got {len(spec.param.top)}"
+            yield spec.error(problem, "top", list(spec.param.top), code="wrong-count")
         if count(selector[1:]) != 1:
             yield spec.error("the selector must have one value per row", "bottom", selector, code="shape-mismatch")
         if not selector or any(not shape or shape[0] != selector[0] for shape in blobs):

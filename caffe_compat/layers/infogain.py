@@ -72,12 +72,8 @@ class InfogainLoss(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         axis, shape = self._axis(spec), spec.bottoms[0]
         if spec.param.loss_param.HasField("normalize"):
-            yield spec.error(
-                "Caffe rejects this field in InfogainLoss",
-                "loss_param.normalize",
-                hint="use normalization",
-                code="unsupported",
-            )
+            problem = "Caffe rejects this field in InfogainLoss"
+            yield spec.error(problem, "loss_param.normalize", hint="use normalization", code="unsupported")
         if not spec.bottoms[1] or shape[0] != spec.bottoms[1][0]:
             yield spec.error(
                 "scores and labels must have the same batch size", "bottom", spec.bottoms, code="shape-mismatch"
@@ -86,19 +82,12 @@ class InfogainLoss(Layer):
         expected = shape[axis] ** 2
         if len(spec.bottoms) == 3:
             if count(spec.bottoms[2]) != expected:
-                yield spec.error(
-                    f"the matrix must have {shape[axis]} x {shape[axis]} values",
-                    "bottom",
-                    spec.bottoms[2],
-                    code="shape-mismatch",
-                )
+                problem = f"the matrix must have {shape[axis]} x {shape[axis]} values"
+                yield spec.error(problem, "bottom", spec.bottoms[2], code="shape-mismatch")
         elif not spec.param.infogain_loss_param.HasField("source"):
-            yield spec.error(
-                "the infogain matrix is missing",
-                "infogain_loss_param.source",
-                hint="a file, or a third bottom",
-                code="field-missing",
-            )
+            problem = "the infogain matrix is missing"
+            hint = "a file, or a third bottom"
+            yield spec.error(problem, "infogain_loss_param.source", hint=hint, code="field-missing")
         else:
             yield from self._check_file(spec, shape[axis])
 

@@ -15,12 +15,8 @@ def check_labels(spec: LayerSpec, axis: int) -> Iterator[CaffeCompatError]:
     scores, labels = spec.bottoms[:2]
     expected = count(scores) // max(scores[axis], 1)
     if count(labels) != expected:
-        yield spec.error(
-            f"needs one label per prediction ({expected}), got {count(labels)}",
-            "bottom",
-            f"scores {scores}, labels {labels}",
-            code="shape-mismatch",
-        )
+        problem = f"needs one label per prediction ({expected}), got {count(labels)}"
+        yield spec.error(problem, "bottom", f"scores {scores}, labels {labels}", code="shape-mismatch")
 
 
 def outer_class_inner(x: torch.Tensor, axis: int) -> torch.Tensor:

@@ -152,13 +152,8 @@ def window(spec: LayerSpec) -> PoolingWindow:
     """Return the window of a Pooling layer (for global pooling, the whole map)."""
     message = spec.param.pooling_param
     if len(spec.bottoms[0]) != 4:
-        raise spec.error(
-            "the bottom must have 4 axes",
-            "bottom",
-            spec.bottoms[0],
-            "num, channels, height, width",
-            code="shape-mismatch",
-        )
+        problem = "the bottom must have 4 axes"
+        raise spec.error(problem, "bottom", spec.bottoms[0], "num, channels, height, width", code="shape-mismatch")
     kernel = _pair(spec, "kernel_size", "kernel_h", "kernel_w")
     stride = _pair(spec, "stride", "stride_h", "stride_w")
     pad = _pair(spec, "pad", "pad_h", "pad_w")
@@ -212,24 +207,15 @@ class Pooling(Layer):
                 "only MAX pooling has a second top, the mask", "top", list(spec.param.top), code="conflict"
             )
         if any(p >= k for p, k in zip(at.pad, at.kernel, strict=True)):
-            yield spec.error(
-                "must be smaller than the kernel",
-                "pooling_param.pad",
-                at.pad,
-                f"kernel {at.kernel}",
-                code="out-of-range",
-            )
+            problem = "must be smaller than the kernel"
+            yield spec.error(problem, "pooling_param.pad", at.pad, f"kernel {at.kernel}", code="out-of-range")
         elif at.extent(shape[2], 0) * at.extent(shape[3], 1) > 64 * shape[2] * shape[3] + 2**20:
             yield spec.error(
                 "the last window lies far beyond the bottom", "pooling_param.stride", at.stride, code="out-of-range"
             )
         elif min(self.top_shapes(spec)[0][2:]) < 1:
-            yield spec.error(
-                f"the kernel is larger than the padded bottom {spec.bottoms[0]}",
-                "pooling_param.kernel_size",
-                at.kernel,
-                code="shape-mismatch",
-            )
+            problem = f"the kernel is larger than the padded bottom {spec.bottoms[0]}"
+            yield spec.error(problem, "pooling_param.kernel_size", at.kernel, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         at, shape = window(spec), spec.bottoms[0]

@@ -61,12 +61,8 @@ class LSTMUnit(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         c, gates, cont = spec.bottoms
         if len(c) != 3 or c[0] != 1 or gates != (1, c[1], 4 * c[2]) or cont != (1, c[1]):
-            yield spec.error(
-                "the bottoms must have shapes (1, N, D), (1, N, 4 D) and (1, N)",
-                "bottom",
-                spec.bottoms,
-                code="shape-mismatch",
-            )
+            problem = "the bottoms must have shapes (1, N, D), (1, N, 4 D) and (1, N)"
+            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return (spec.bottoms[0],) * 2
@@ -178,30 +174,17 @@ class _Recurrent(Layer):
         if message.num_output < 1:
             yield spec.error("must be positive", "recurrent_param.num_output", message.num_output, code="out-of-range")
         if len(shapes) not in (2 + states, 3 + states) or len(spec.param.top) != 1 + states:
-            yield spec.error(
-                f"needs {2 + states} or {3 + states} bottoms and {1 + states} tops",
-                "bottom",
-                len(shapes),
-                code="wrong-count",
-            )
+            problem = f"needs {2 + states} or {3 + states} bottoms and {1 + states} tops"
+            yield spec.error(problem, "bottom", len(shapes), code="wrong-count")
             return
         x, cont = shapes[:2]
         if len(x) < 3 or cont != x[:2]:  # Caffe's inner product over the features needs an axis of them
-            yield spec.error(
-                "the first two bottoms must have shapes (T, N, ...) and (T, N)",
-                "bottom",
-                f"{x} and {cont}",
-                code="shape-mismatch",
-            )
+            problem = "the first two bottoms must have shapes (T, N, ...) and (T, N)"
+            yield spec.error(problem, "bottom", f"{x} and {cont}", code="shape-mismatch")
             return
         if self._static(spec) and shapes[2][:1] != x[1:2]:
-            yield spec.error(
-                "the static input must have one row per stream",
-                "bottom",
-                shapes[2],
-                f"({x[1]}, ...)",
-                code="shape-mismatch",
-            )
+            problem = "the static input must have one row per stream"
+            yield spec.error(problem, "bottom", shapes[2], f"({x[1]}, ...)", code="shape-mismatch")
         for shape in shapes[len(shapes) - states :]:
             if shape != (1, x[1], message.num_output):
                 yield spec.error(

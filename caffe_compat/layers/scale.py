@@ -69,20 +69,11 @@ class Scale(Layer):
         if len(spec.bottoms) == 1 and message.num_axes < -1:
             yield spec.error("must be at least -1", "scale_param.num_axes", message.num_axes, code="out-of-range")
         if axis + max(message.num_axes, len(shape)) > len(spec.bottoms[0]) and len(spec.bottoms) == 1:
-            yield spec.error(
-                f"extends past the bottom {spec.bottoms[0]}",
-                "scale_param.num_axes",
-                message.num_axes,
-                code="out-of-range",
-            )
+            problem = f"extends past the bottom {spec.bottoms[0]}"
+            yield spec.error(problem, "scale_param.num_axes", message.num_axes, code="out-of-range")
         elif spec.bottoms[0][axis : axis + len(shape)] != shape:
-            yield spec.error(
-                f"does not match the bottom {spec.bottoms[0]} from axis {axis} on",
-                "bottom",
-                shape,
-                "equal dimensions",
-                code="shape-mismatch",
-            )
+            problem = f"does not match the bottom {spec.bottoms[0]} from axis {axis} on"
+            yield spec.error(problem, "bottom", shape, "equal dimensions", code="shape-mismatch")
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message, shape = spec.param.scale_param, self._shape(spec)
@@ -169,20 +160,11 @@ class Bias(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         axes, shape, axis = spec.param.bias_param.num_axes, self._shape(spec), self._axis(spec)
         if len(spec.bottoms) == 1 and (axes < -1 or axis + axes > len(spec.bottoms[0])):
-            yield spec.error(
-                f"extends past the bottom {spec.bottoms[0]}",
-                "bias_param.num_axes",
-                axes,
-                "-1 for all",
-                code="out-of-range",
-            )
+            problem = f"extends past the bottom {spec.bottoms[0]}"
+            yield spec.error(problem, "bias_param.num_axes", axes, "-1 for all", code="out-of-range")
         elif spec.bottoms[0][axis : axis + len(shape)] != shape:
-            yield spec.error(
-                f"does not match the bottom {spec.bottoms[0]} from axis {axis} on",
-                "bottom",
-                shape,
-                code="shape-mismatch",
-            )
+            problem = f"does not match the bottom {spec.bottoms[0]} from axis {axis} on"
+            yield spec.error(problem, "bottom", shape, code="shape-mismatch")
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         if len(spec.bottoms) == 2:

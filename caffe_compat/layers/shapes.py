@@ -47,28 +47,14 @@ class Crop(Layer):
         (x, like), axis = spec.bottoms, self._axis(spec)
         given = spec.param.crop_param.offset
         if len(given) > 1 and axis + len(given) != len(x):
-            yield spec.error(
-                "needs one offset, or one per cropped axis",
-                "crop_param.offset",
-                list(given),
-                f"{len(x) - axis} values",
-                code="wrong-count",
-            )
+            problem = "needs one offset, or one per cropped axis"
+            yield spec.error(problem, "crop_param.offset", list(given), f"{len(x) - axis} values", code="wrong-count")
         elif len(like) < len(x):
-            yield spec.error(
-                "the second bottom must have at least as many axes as the first",
-                "bottom",
-                spec.bottoms,
-                code="shape-mismatch",
-            )
+            problem = "the second bottom must have at least as many axes as the first"
+            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
         elif any(x[axis + i] - o < like[axis + i] for i, o in enumerate(self._offsets(spec))):
-            yield spec.error(
-                f"the cropped block does not lie within the bottom {x}",
-                "crop_param.offset",
-                self._offsets(spec),
-                f"size {like}",
-                code="shape-mismatch",
-            )
+            problem = f"the cropped block does not lie within the bottom {x}"
+            yield spec.error(problem, "crop_param.offset", self._offsets(spec), f"size {like}", code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         (x, like), axis = spec.bottoms, self._axis(spec)
@@ -160,22 +146,14 @@ class Reshape(Layer):
                 "needs at most one -1 and no smaller value", "reshape_param.shape", dims, code="out-of-range"
             )
         elif any(dim == 0 and start + i >= len(shape) for i, dim in enumerate(dims)):
-            yield spec.error(
-                f"0 copies an axis that the bottom {shape} does not have",
-                "reshape_param.shape",
-                dims,
-                code="shape-mismatch",
-            )
+            problem = f"0 copies an axis that the bottom {shape} does not have"
+            yield spec.error(problem, "reshape_param.shape", dims, code="shape-mismatch")
         else:
             rest = count(self._copied(spec)) * count(shape[:start]) * count(shape[end:])
             fits = rest and count(shape) % rest == 0 if -1 in dims else rest == count(shape)
             if not fits:
-                yield spec.error(
-                    f"does not hold as many values as the bottom {shape}",
-                    "reshape_param.shape",
-                    dims,
-                    code="shape-mismatch",
-                )
+                problem = f"does not hold as many values as the bottom {shape}"
+                yield spec.error(problem, "reshape_param.shape", dims, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         (start, end), shape = self._range(spec), spec.bottoms[0]

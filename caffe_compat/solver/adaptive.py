@@ -41,13 +41,8 @@ class _WithoutMomentum(Rule):
     def check(self, param: SolverParameter) -> None:
         """Refuse momentum, as Caffe does."""
         if param.momentum != 0:
-            raise SolverError(
-                f"{self.type} takes no momentum",
-                code="conflict",
-                field="momentum",
-                value=param.momentum,
-                hint="remove it",
-            )
+            problem = f"{self.type} takes no momentum"
+            raise SolverError(problem, code="conflict", field="momentum", value=param.momentum, hint="remove it")
 
     def _divided(self, grads: Tensors, squares: Tensors, rate: float) -> Tensors:
         root = torch._foreach_sqrt(squares)

@@ -75,14 +75,9 @@ def find_weights(learned_net: str, state_path: Path) -> Path:
     for candidate in (Path(learned_net), state_path.parent / Path(learned_net).name):
         if candidate.is_file():
             return candidate
-    raise SolverError(
-        "the weights of this state are missing",
-        code="file-missing",
-        file=state_path,
-        field="learned_net",
-        value=learned_net,
-        hint=f"put {Path(learned_net).name} beside the state",
-    )
+    problem = "the weights of this state are missing"
+    hint = f"put {Path(learned_net).name} beside the state"
+    raise SolverError(problem, code="file-missing", file=state_path, field="learned_net", value=learned_net, hint=hint)
 
 
 def fit_history(
@@ -95,20 +90,13 @@ def fit_history(
     SolverError
     """
     if len(history) != len(shapes):
-        raise SolverError(
-            f"the state has {len(history)} histories, this solver expects {len(shapes)}",
-            code="wrong-count",
-            file=state_path,
-            hint="the state belongs to another solver type or net",
-        )
+        problem = f"the state has {len(history)} histories, this solver expects {len(shapes)}"
+        hint = "the state belongs to another solver type or net"
+        raise SolverError(problem, code="wrong-count", file=state_path, hint=hint)
     for number, (values, shape) in enumerate(zip(history, shapes, strict=True)):
         if _without_leading_ones(values.shape) != _without_leading_ones(shape):
-            raise SolverError(
-                f"history {number} has shape {values.shape}, its parameter has shape {shape}",
-                code="shape-mismatch",
-                file=state_path,
-                hint="the state belongs to another net",
-            )
+            problem = f"history {number} has shape {values.shape}, its parameter has shape {shape}"
+            raise SolverError(problem, code="shape-mismatch", file=state_path, hint="the state belongs to another net")
 
     return [values.reshape(shape) for values, shape in zip(history, shapes, strict=True)]
 

@@ -194,14 +194,9 @@ def _encoded(image: npt.NDArray[np.uint8], coding: str, path: Path) -> bytes:
     except cv2.error:
         done = False
     if not done:
-        raise DataError(
-            "OpenCV cannot encode this format",
-            code="unsupported",
-            file=path,
-            field="encode_type",
-            value=coding,
-            hint="use jpg or png",
-        )
+        problem = "OpenCV cannot encode this format"
+        hint = "use jpg or png"
+        raise DataError(problem, code="unsupported", file=path, field="encode_type", value=coding, hint=hint)
     return content.tobytes()
 
 
@@ -254,11 +249,9 @@ def compute_image_mean(
             report("Starting iteration")
             total = np.zeros(image.shape, np.float64 if double else np.float32)
         if image.shape != total.shape:
-            raise origin.error(
-                f"image has shape {image.shape}, the first has {total.shape}",
-                code="shape-mismatch",
-                hint="use convert_imageset --resize_height and --resize_width",
-            )
+            problem = f"image has shape {image.shape}, the first has {total.shape}"
+            hint = "use convert_imageset --resize_height and --resize_width"
+            raise origin.error(problem, code="shape-mismatch", hint=hint)
         total += image
         count += 1
         if count % _REPORT_INTERVAL["mean"] == 0:

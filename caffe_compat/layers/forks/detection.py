@@ -165,12 +165,8 @@ class DetectionOutput(Layer):
         classes, nms = message.num_classes, message.nms_param
         if message.save_output_param.output_directory:
             hint = "write the top to a file yourself"
-            yield spec.error(
-                "not supported: writing result files",
-                f"{field}.save_output_param.output_directory",
-                hint=hint,
-                code="unsupported",
-            )
+            problem = "not supported: writing result files"
+            yield spec.error(problem, f"{field}.save_output_param.output_directory", hint=hint, code="unsupported")
         if classes < 1:
             yield spec.error("must be given and positive", f"{field}.num_classes", classes, code="out-of-range")
         if nms.nms_threshold < 0:
@@ -181,12 +177,8 @@ class DetectionOutput(Layer):
             yield spec.error("must be above 0 and at most 1", f"{field}.nms_param.eta", nms.eta, code="out-of-range")
         location, confidence, prior = spec.bottoms[:3]
         if len(prior) != 3 or prior[:2] != (1, 2) or prior[2] % 4 or not location or location[0] != confidence[0]:
-            yield spec.error(
-                "needs locations and confidences of one batch, and priors of shape (1, 2, 4 K) from PriorBox",
-                "bottom",
-                spec.bottoms,
-                code="shape-mismatch",
-            )
+            problem = "needs locations and confidences of one batch, and priors of shape (1, 2, 4 K) from PriorBox"
+            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
             return
         priors = prior[2] // 4
         expected = (priors * 4 * (1 if message.share_location else classes), priors * classes)

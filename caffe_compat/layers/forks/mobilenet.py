@@ -65,12 +65,8 @@ class ConvolutionDepthwise(Convolution):
         if len(shape) != 4:
             yield spec.error("the bottom must have 4 axes", "bottom", shape, code="shape-mismatch")
         elif message.num_output not in (0, shape[1]):
-            yield spec.error(
-                f"must be 0 or the number of channels ({shape[1]})",
-                f"{_FIELD}.num_output",
-                message.num_output,
-                code="unsupported",
-            )
+            problem = f"must be 0 or the number of channels ({shape[1]})"
+            yield spec.error(problem, f"{_FIELD}.num_output", message.num_output, code="unsupported")
         elif message.axis not in (1, -3):
             yield spec.error(
                 "must be 1: the fork always takes axis 1", f"{_FIELD}.axis", message.axis, code="unsupported"

@@ -148,13 +148,8 @@ class Permute(Layer):
         yield from refuse_in_place(spec)
         order, rank = list(spec.message("permute_param").order), len(spec.bottoms[0])
         if len(set(order)) < len(order) or any(axis >= rank for axis in order):
-            yield spec.error(
-                f"must name each of the {rank} axes at most once",
-                "permute_param.order",
-                order,
-                f"0 to {rank - 1}",
-                code="out-of-range",
-            )
+            problem = f"must name each of the {rank} axes at most once"
+            yield spec.error(problem, "permute_param.order", order, f"0 to {rank - 1}", code="out-of-range")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return (tuple(spec.bottoms[0][axis] for axis in self._order(spec)),)

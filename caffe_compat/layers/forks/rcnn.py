@@ -87,12 +87,8 @@ class ROIPooling(Layer):
         message = spec.message("roi_pooling_param")
         for name in ("pooled_h", "pooled_w"):
             if getattr(message, name) < 1:
-                yield spec.error(
-                    "must be given and positive",
-                    f"roi_pooling_param.{name}",
-                    getattr(message, name),
-                    code="out-of-range",
-                )
+                problem = "must be given and positive"
+                yield spec.error(problem, f"roi_pooling_param.{name}", getattr(message, name), code="out-of-range")
         if len(spec.bottoms[0]) != 4:
             yield spec.error("the first bottom must have 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
         rois = spec.bottoms[1]
@@ -155,12 +151,8 @@ class SmoothL1Loss(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if len(spec.bottoms) == 3:
-            yield spec.error(
-                "needs 2 bottoms, or 4 with inside and outside weights, got 3",
-                "bottom",
-                list(spec.param.bottom),
-                code="wrong-count",
-            )
+            problem = "needs 2 bottoms, or 4 with inside and outside weights, got 3"
+            yield spec.error(problem, "bottom", list(spec.param.bottom), code="wrong-count")
         if not spec.bottoms[0] or any(shape != spec.bottoms[0] for shape in spec.bottoms):
             yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
         sigma = spec.message("smooth_l1_loss_param").sigma

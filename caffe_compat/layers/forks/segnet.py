@@ -41,13 +41,8 @@ class UnpoolModule(nn.Module):
             low, top = int(index.min()), int(index.max())
             if low < 0 or top >= high * wide:
                 hint = f"0 to {high * wide - 1}: the pooling's bottom has another size"
-                raise DataError(
-                    "an index lies outside the map",
-                    code="out-of-range",
-                    field="mask",
-                    value=low if low < 0 else top,
-                    hint=hint,
-                )
+                problem = "an index lies outside the map"
+                raise DataError(problem, code="out-of-range", field="mask", value=low if low < 0 else top, hint=hint)
         values = x.flatten(2)
         zeros = values.new_zeros(*x.shape[:2], high * wide)
         summed = zeros.scatter_add(2, index, values)
@@ -81,11 +76,8 @@ class SegNetUpsample(Layer):
             return
         for high, wide in (("upsample_h", "upsample_w"), ("scale_h", "scale_w")):
             if message.HasField(high) != message.HasField(wide):
-                yield spec.error(
-                    f"{high} and {wide} must be given together",
-                    f"{field}.{high if message.HasField(high) else wide}",
-                    code="field-missing",
-                )
+                problem = f"{high} and {wide} must be given together"
+                yield spec.error(problem, f"{field}.{high if message.HasField(high) else wide}", code="field-missing")
                 return
         if message.HasField("scale") and message.HasField("scale_h"):
             yield spec.error("conflicts with scale_h and scale_w", f"{field}.scale", message.scale, code="conflict")
@@ -204,12 +196,8 @@ class SegNetSoftmaxWithLoss(SoftmaxWithLoss):
         yield from super().check(spec)
         added, classes = spec.additions("loss_param"), spec.bottoms[0][1] if len(spec.bottoms[0]) > 1 else 0
         if added.weight_by_label_freqs and len(added.class_weighting) != classes:
-            yield spec.error(
-                f"needs one weight per class ({classes}), got {len(added.class_weighting)}",
-                "loss_param.class_weighting",
-                list(added.class_weighting),
-                code="wrong-count",
-            )
+            problem = f"needs one weight per class ({classes}), got {len(added.class_weighting)}"
+            yield spec.error(problem, "loss_param.class_weighting", list(added.class_weighting), code="wrong-count")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         plain, added = super().module(spec), spec.additions("loss_param")

@@ -37,12 +37,8 @@ class ShuffleChannel(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         group, shape = spec.message("shuffle_channel_param").group, spec.bottoms[0]
         if len(shape) != 4 or group < 1 or shape[1] % group:
-            yield spec.error(
-                f"must divide the number of channels of a bottom with 4 axes, got {shape}",
-                "shuffle_channel_param.group",
-                group,
-                code="shape-mismatch",
-            )
+            problem = f"must divide the number of channels of a bottom with 4 axes, got {shape}"
+            yield spec.error(problem, "shuffle_channel_param.group", group, code="shape-mismatch")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ShuffleChannelModule(spec.message("shuffle_channel_param").group)
