@@ -1,9 +1,10 @@
 """Layers whose memory is overwritten, compared with Caffe's loops (9b89154, CPU, without MKL) on arrays that alias as its blobs do."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-import caffe_compat.pycaffe as caffe
 from tests.pycaffe.test_like_caffe import FORCE, layer, source
 
 
@@ -107,38 +108,29 @@ def product(bottoms, top, stable=True):
     return backward
 
 
-def unstable_product(bottoms, top):
-    return product(bottoms, top, stable=False)
-
-
-def mvn_across(bottoms, top):
-    return mvn(bottoms, top, across=True)
-
-
 @pytest.mark.parametrize("overwritten", [False, True])
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize(
     ("kind", "parameters", "count", "forward"),
     [
         ("MVN", "", 1, mvn),
-        ("MVN", "mvn_param { across_channels: true }", 1, mvn_across),
+        ("MVN", "mvn_param { across_channels: true }", 1, partial(mvn, across=True)),
         ("MVN", "mvn_param { normalize_variance: false }", 1, mvn_of_means),
         ("LRN", "lrn_param { local_size: 3 alpha: 2 k: 1.5 }", 1, lrn_across),
         ("LRN", "lrn_param { local_size: 3 alpha: 2 norm_region: WITHIN_CHANNEL }", 1, lrn_within),
         ("Swish", "swish_param { beta: 1.5 }", 1, swish),
         ("Eltwise", "eltwise_param { operation: PROD }", 2, product),
         ("Eltwise", "eltwise_param { operation: PROD }", 3, product),
-        ("Eltwise", "eltwise_param { operation: PROD stable_prod_grad: false }", 3, unstable_product),
+        ("Eltwise", "eltwise_param { operation: PROD stable_prod_grad: false }", 3, partial(product, stable=False)),
     ],
 )
-def test_passes_read_what_the_memory_holds(tmp_path, kind, parameters, count, forward, in_place, overwritten):
+def test_passes_read_what_the_memory_holds(make, kind, parameters, count, forward, in_place, overwritten):
     shape, names = (2, 4, 3, 3), "xyz"[:count]
     *values, content, gradient = np.random.default_rng(0).uniform(0.5, 1.5, (count + 2, *shape))
     bottoms = [Blob(value) for value in values]
     top = bottoms[0] if in_place else Blob(content)
     text = FORCE + source(*[shape] * count) + layer(kind, names, "x" if in_place else "t", parameters)
-    (tmp_path / "net.prototxt").write_text(text)
-    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    net = make(text)
     for name, value in zip(names, values, strict=True):
         net.blobs[name].data[...] = value
     net.forward()

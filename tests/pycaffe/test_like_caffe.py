@@ -4,20 +4,10 @@ import h5py
 import numpy as np
 import pytest
 
-import caffe_compat.pycaffe as caffe
 from caffe_compat.errors import CaffeCompatError
 from tests.refusals import refused
 
 FORCE = "force_backward: true\n"
-
-
-@pytest.fixture
-def make(tmp_path):
-    def made(text, phase=caffe.TRAIN):
-        (tmp_path / "net.prototxt").write_text(text)
-        return caffe.Net(str(tmp_path / "net.prototxt"), phase)
-
-    return made
 
 
 def source(*shapes):
@@ -27,9 +17,9 @@ def source(*shapes):
     return f'layer {{ name: "in" type: "Input" {tops} input_param {{ {dims} }} }}\n'
 
 
-def layer(kind, bottoms, tops, more=""):
+def layer(kind, bottoms, tops, more="", name="l"):
     names = " ".join([*(f'bottom: "{b}"' for b in bottoms), *(f'top: "{t}"' for t in tops)])
-    return f'layer {{ name: "l" type: "{kind}" {names} {more} }}\n'
+    return f'layer {{ name: "{name}" type: "{kind}" {names} {more} }}\n'
 
 
 LEARNED = (
@@ -187,7 +177,7 @@ def test_nets_that_caffe_cannot_build_are_errors(make, text, code, field):
 
 
 def test_gradients_of_shared_parameters_are_saved_for_every_layer(make, tmp_path):
-    shared = [layer("Scale", b, t, 'param { name: "w" }').replace('"l"', f'"{t}"') for b, t in ("xy", "yz")]
+    shared = [layer("Scale", b, t, 'param { name: "w" }', t) for b, t in ("xy", "yz")]
     net = make(source((2, 3)) + "".join(shared))
     net.write(tmp_path / "w.h5", "HDF5", diffs=True)
     with h5py.File(tmp_path / "w.h5") as file:

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-import caffe_compat.pycaffe as caffe
-
 NET = """
 force_backward: true input: "x" input_shape { dim: 1 dim: 1 dim: 1 dim: 3 }
 layer { name: "l" type: "Convolution" bottom: "x" top: "y" convolution_param {
@@ -11,9 +9,8 @@ layer { name: "l" type: "Convolution" bottom: "x" top: "y" convolution_param {
 """
 
 
-def test_it_sees_zeros_there_and_none_where_the_bottom_has_grown(tmp_path):
-    (tmp_path / "net.prototxt").write_text(NET)
-    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+def test_it_reads_zeros_beyond_its_bottom_and_none_where_the_bottom_has_grown(make):
+    net = make(NET)
     net.blobs["x"].data[...] = [1, 2, 3]
     assert net.forward()["y"].tolist() == [[[[6.0]]]]
     net.blobs["y"].diff[...] = 1
