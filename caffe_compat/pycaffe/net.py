@@ -95,16 +95,18 @@ class Net:
         graph = self._graph
         self._declared = work(graph)
         raise_together([error for node in graph.nodes for error in loss_weight_problems(node)])
-        made = self._made = {name: makers.blobs_made.get(name) or Blob(shape) for name, shape in graph.shapes.items()}
-        self._index = {name: number for number, name in enumerate(made)}
-        self._blobs = list(made.values())
+        blobs = self._blobs_by_name = {
+            name: makers.blobs_made.get(name) or Blob(shape) for name, shape in graph.shapes.items()
+        }
+        self._index = {name: number for number, name in enumerate(blobs)}
+        self._blobs = list(blobs.values())
         self._owners: dict[str, Blob] = {}
         needed = needs(graph.nodes, force=prepared.message.force_backward)
         self._steps: list[Step] = []
         for node, need in zip(graph.nodes, needed, strict=True):
             layer = makers.find(node.spec.param) if node.type == "Python" else Layer(node.message)
             self._connect(layer, node)
-            bottoms, tops = ([made[name] for name in names] for names in (node.bottoms, node.tops))
+            bottoms, tops = ([blobs[name] for name in names] for names in (node.bottoms, node.tops))
             self._steps.append(make_step(node, layer, bottoms, tops, need, exact=mode.exact()))
         self._prepare()
         if prepared.message.debug_info:
@@ -156,7 +158,7 @@ class Net:
     @property
     def blobs_by_name(self) -> dict[str, Blob]:
         """The blobs by their names in the graph, where automatic tops have unique names."""
-        return self._made
+        return self._blobs_by_name
 
     def parameters(self) -> list[tuple[Slot, Blob]]:
         """Return every parameter with its slot, in Caffe's order."""

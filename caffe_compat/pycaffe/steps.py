@@ -212,7 +212,7 @@ class ModuleStep(Step):
         self.spec, self.module = spec, module
         self._bound: list[object] = []
         self._params: list[torch.Tensor] = []
-        self._kept: tuple[list[torch.Tensor], list[torch.Tensor], list[int]] | None = None
+        self._last_pass: tuple[list[torch.Tensor], list[torch.Tensor], list[int]] | None = None
 
     def reshape(self) -> None:
         """Give the tops the shapes that follow from the bottoms'."""
@@ -239,7 +239,7 @@ class ModuleStep(Step):
         where = device()
         for top, value in zip(self.tops, outputs, strict=True):
             assign(top, value.detach(), where)
-        self._kept = (inputs, outputs, self._versions()) if self.need.layer else None
+        self._last_pass = (inputs, outputs, self._versions()) if self.need.layer else None
         self.node.layer.after_forward(self.spec, self._memories(where, inputs, outputs))
 
     def _run(self, *, keep: bool) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -283,20 +283,25 @@ class ModuleStep(Step):
 
     def backward(self) -> None:
         """Overwrite the gradients of the bottoms and add to those of the parameters."""
-        if self._kept is None or self._kept[2] != self._versions() or not any(v.requires_grad for v in self._kept[1]):
+        if (
+            self._last_pass is None
+            or self._last_pass[2] != self._versions()
+            or not any(v.requires_grad for v in self._last_pass[1])
+        ):
             with torch.enable_grad():
-                self._kept = (*self._run(keep=True), self._versions())
-        inputs, outputs, _ = self._kept
+                self._last_pass = (*self._run(keep=True), self._versions())
+        inputs, outputs, _ = self._last_pass
         where = device()
-        own = self.node.layer.caffe_gradients(self.spec, self._memories(where, inputs, outputs)) if self.tops else None
-        if own is not None:
-            for value, bottom, grad in zip(inputs, self.bottoms, own, strict=False):
+        memories = self._memories(where, inputs, outputs)
+        caffe_gradients = self.node.layer.caffe_gradients(self.spec, memories) if self.tops else None
+        if caffe_gradients is not None:
+            for value, bottom, grad in zip(inputs, self.bottoms, caffe_gradients, strict=False):
                 if value.requires_grad:
                     bottom.gradients(where).copy_(grad)
             return
         self._reread(inputs, outputs, where)
         if inputs and not self.in_place[0] and not inputs[0].requires_grad:
-            self._scratch(inputs, outputs, where)
+            self._scratch(inputs, memories)
         gradients = self._gradients(inputs, outputs, where)
         for value, bottom in zip(inputs, self.bottoms, strict=True):
             if id(value) in gradients:
@@ -308,17 +313,14 @@ class ModuleStep(Step):
                     total.zero_()
                 total.add_(slot.blob.to_caffe(gradients[id(value)]))
 
-    def _scratch(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], where: torch.device) -> None:
+    def _scratch(self, inputs: Sequence[torch.Tensor], memories: Memories) -> None:
         """Repeat Caffe's scratch writes to an unused gradient if the next bottom or parameter needs a gradient."""
         if any(value.requires_grad for value in [*inputs[1:], *self._params][:1]):
-            self.node.layer.scratch_gradient(self.spec, self._memories(where, inputs, outputs))
+            self.node.layer.scratch_gradient(self.spec, memories)
 
-    def _memories(
-        self, where: torch.device, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]
-    ) -> Memories:
-        return Memories(
-            self.bottoms, self.tops, where, [value.detach() for value in inputs], [value.detach() for value in outputs]
-        )
+    def _memories(self, where: torch.device, *values: Sequence[torch.Tensor]) -> Memories:
+        inputs, outputs = ([value.detach() for value in side] for side in values)
+        return Memories(self.bottoms, self.tops, where, inputs, outputs)
 
     def _gradients(
         self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], where: torch.device

@@ -22,12 +22,12 @@ layer {{ name: "same" type: "Power" bottom: "data" top: "same" }}
 
 @pytest.fixture
 def make(tmp_path):
-    def made(kind, text=MEANS, n=2, k=3, s=4, **options):
+    def net(kind, text=MEANS, n=2, k=3, s=4, **options):
         path = tmp_path / "net.prototxt"
         path.write_text(text.format(n=n, k=k, s=s))
         return kind(str(path), None, **options)
 
-    return made
+    return net
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from tests.refusals import refused
 
 MODULE = """
 import caffe_compat.pycaffe as caffe
-made = []
+instances = []
 class Times(caffe.Layer):
     def setup(self, bottom, top):
-        made.append(self)
+        instances.append(self)
         self.factor = float(self.param_str or 1)
         self.shapes = []
     def reshape(self, bottom, top):
@@ -64,11 +64,11 @@ def make(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "own_layers", raising=False)
 
-    def made(text, phase=caffe.TEST):
+    def net(text, phase=caffe.TEST):
         (tmp_path / "net.prototxt").write_text("force_backward: true\n" + text)
         return caffe.Net(str(tmp_path / "net.prototxt"), phase)
 
-    return made
+    return net
 
 
 def test_it_runs_forward_and_backward_with_its_param_str(make):
@@ -145,8 +145,8 @@ def test_a_class_that_does_not_derive_from_layer_is_an_error(make):
 
 def test_a_definition_alone_runs_no_code(make, tmp_path):
     make(INPUT + layer("Times"))
-    made = sys.modules["own_layers"].made
-    before = len(made)
+    instances = sys.modules["own_layers"].instances
+    before = len(instances)
     with refused("unsafe", field="python_param.layer"):
         load_net(tmp_path / "net.prototxt")
-    assert len(made) == before
+    assert len(instances) == before

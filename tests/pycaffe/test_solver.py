@@ -22,7 +22,7 @@ def make(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GLOG_minloglevel", "2")
 
-    def made(extra="", cls=caffe.SGDSolver, net=NET):
+    def solver_of(extra="", cls=caffe.SGDSolver, net=NET):
         (tmp_path / "net.prototxt").write_text(net)
         (tmp_path / "solver.prototxt").write_text(SOLVER + extra)
         solver = cls("solver.prototxt")
@@ -32,7 +32,7 @@ def make(tmp_path, monkeypatch):
             built.blobs["t"].data[...] = rng.standard_normal((4, 2))
         return solver
 
-    return made
+    return solver_of
 
 
 def test_a_step_computes_caffes_update(make):
