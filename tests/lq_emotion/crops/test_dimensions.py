@@ -4,40 +4,30 @@ import hashlib
 import json
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 
-from caffe_compat import load_net
-from caffe_compat.build.weights import save_weights
-from lq_emotion import prototxt
-from lq_emotion.cli import main
 from lq_emotion.datasets.avec.gold import read_gold
 from lq_emotion.datasets.synthetic.face import Expression, draw_features
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.signals import simulate_signals
-from lq_emotion.evaluation.predictor import DEPLOY
 from matlab_ports.matfile import loadmat, savemat
+from tests.lq_emotion.commands import draw_recordings, draw_weights, failed, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 
 
-def command(*argv):
-    return main(list(map(str, argv)))
-
-
-def drawn(out, frames):
-    options = ("--train", 1, "--dev", 1, "--frames", frames, "--size", "240x240", "--seed", 2)
-    assert command("make-recordings", "--out", out, *options) == 0
-    return out
-
-
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    return drawn(tmp_path_factory.mktemp("drawn") / "recordings", 60)
+    folder = tmp_path_factory.mktemp("drawn") / "recordings"
+    options = ("--train", 1, "--dev", 1, "--frames", 60, "--size", "240x240", "--seed", 2)
+    assert run("make-recordings", "--out", folder, *options) == 0
+    return folder
 
 
 def prepare(recordings, root, *more):
-    return command("prepare", "--recordings", recordings, "--out", root, "--no-figures", *more)
+    return run("prepare", "--recordings", recordings, "--out", root, "--no-figures", *more)
 
 
 @pytest.fixture(scope="module")
@@ -92,57 +82,41 @@ def test_both_dimensions_share_the_same_crops(root):
 
 
 def test_training_files_and_scores_are_of_the_dimension(root, tmp_path):
-    assert command("h5", "--out", root, "--dimension", "arousal", "--chunk", 8, "--keep-remainder") == 0
+    assert run("h5", "--out", root, "--dimension", "arousal", "--chunk", 8, "--keep-remainder") == 0
     assert not (root / "h5_files").exists()
-    made = json.loads((root / "arousal/h5_files/HQ/h5.json").read_text())
-    assert made["labels"] == "arousal"
-    import h5py
-
-    with h5py.File(made["train"]["files"][0]) as file:
+    record = json.loads((root / "arousal/h5_files/HQ/h5.json").read_text())
+    assert record["labels"] == "arousal"
+    with h5py.File(record["train"]["files"][0]) as file:
         labels = loadmat(root / "arousal/data/raw_data/HQ/train_1.mat")["arousal"].ravel()
         np.testing.assert_allclose(np.sort(file["label"][...].ravel()), np.sort(np.float32(labels)))
-    save_weights(load_net(prototxt.path(DEPLOY), seed=3), tmp_path / "HQ.caffemodel")
     data, out = root / "arousal/data/raw_data/HQ", tmp_path / "scores"
-    weights = ("--weights", tmp_path / "HQ.caffemodel")
-    assert command("evaluate", *weights, "--data", data, "--out", out, "--device=cpu") == 0
+    weights = ("--weights", draw_weights(tmp_path / "HQ.caffemodel"))
+    assert run("evaluate", *weights, "--data", data, "--out", out, "--device=cpu") == 0
     assert json.loads((out / "scores.json").read_text())["labels"] == "arousal"
     assert (out / "predictions/dev_1.csv").read_text().startswith("frame,time,arousal,prediction\n")
-    assert command("verify", *weights, "--recordings", root / "arousal", "--out", tmp_path / "verify.json") == 1
+    assert run("verify", *weights, "--recordings", root / "arousal", "--out", tmp_path / "verify.json") == 1
 
 
 def test_table_takes_the_dimension(recordings, root, capsys):
-    what = ("--dimension", "arousal", "--rows", "HR", "--preset", "small", "--scales", 3, "--dry-run")
-    assert command("table", "--recordings", recordings, "--out", root, *what) == 0
+    options = ("--dimension", "arousal", "--rows", "HR", "--preset", "small", "--scales", 3, "--dry-run")
+    assert run("table", "--recordings", recordings, "--out", root, *options) == 0
     assert "to do  train HR" in capsys.readouterr().out
     assert (root / "arousal/table").is_dir()
     assert not (root / "table").exists()
 
 
 @pytest.mark.slow
-def test_table_of_arousal_stands_beside_none_that_is_published(tmp_path):
-    recordings = drawn(tmp_path / "recordings", 150)
-    boxes = ("--boxes", recordings / "synthetic_face_boxes")
-    what = (
-        "--dimension",
-        "arousal",
-        "--rows",
-        "HR",
-        "--preset",
-        "demo",
-        "--scales",
-        3,
-        "--iterations",
-        1,
-        "--delay",
-        0.4,
-    )
-    assert command("table", "--recordings", recordings, "--out", tmp_path, *boxes, *what) == 0
+def test_a_table_of_arousal_has_no_published_scores(tmp_path):
+    recordings = draw_recordings(tmp_path / "recordings", frames=150, seed=2)
+    files = ("--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", tmp_path)
+    options = ("--rows", "HR", "--preset", "demo", "--scales", 3, "--iterations", 1, "--delay", 0.4)
+    assert run("table", *files, "--dimension", "arousal", *options) == 0
     table = json.loads((tmp_path / "arousal/table/table.json").read_text())
     assert (table["dimension"], table["delay"]) == ("arousal", 0.4)
     (cell,) = table["cells"]
     assert cell["measured"]["frames"] > 20
     assert cell["published"] is None
-    assert command("report", "--out", tmp_path, "--dimension", "arousal") == 0
+    assert run("report", "--out", tmp_path, "--dimension", "arousal") == 0
     assert "Arousal, which the paper has not." in (tmp_path / "arousal/report/report.md").read_text()
 
 
@@ -151,11 +125,9 @@ def test_crops_of_both_dimensions_are_not_mixed(root, tmp_path, capsys):
     folder.mkdir(parents=True)
     (folder / "train_1.mat").symlink_to(root / "data/raw_data/HQ/train_1.mat")
     (folder / "dev_1.mat").symlink_to(root / "arousal/data/raw_data/HQ/dev_1.mat")
-    assert command("h5", "--out", tmp_path, "--chunk", 8) == 1
-    message = capsys.readouterr().err
+    message = failed(capsys, "h5", "--out", tmp_path, "--chunk", 8)
     assert all(part in message for part in ("dev_1.mat", "labels = 'arousal'", "valence"))
     (folder / "dev_1.mat").unlink()
     both = {"valence": np.zeros(3), "arousal": np.zeros(3), "video": np.zeros((96, 96, 3)), "video_time": np.arange(3)}
     savemat(folder / "dev_1.mat", both)
-    assert command("h5", "--out", tmp_path, "--chunk", 8) == 1
-    assert "valence and arousal" in capsys.readouterr().err
+    assert "valence and arousal" in failed(capsys, "h5", "--out", tmp_path, "--chunk", 8)

@@ -3,16 +3,16 @@ import shutil
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
-from lq_emotion.cli import main
 from lq_emotion.common.json_files import write_json
 from lq_emotion.crops.h5 import H5Results, H5Settings, make_h5
 from matlab_ports.generate_h5 import Options, generate_h5
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.randstream import RandStream
+from tests.lq_emotion.commands import failed, quiet, run
+from tests.matlab_ports.h5_recordings import assert_same, contents
 from tests.refusals import refused
 
 SMALL = {"chunk": 8}
@@ -25,39 +25,22 @@ def root(tmp_path):
         random = np.random.RandomState(number)
         crops = tmp_path / "data" / "raw_data" / "HQ" / f"{name}.mat"
         crops.parent.mkdir(parents=True, exist_ok=True)
-        held = {"video": random.rand(96, 96, 11), "valence": random.rand(1, 11), "video_time": np.arange(11) * 0.04}
-        savemat(crops, held, version="-v6")
+        variables = {
+            "video": random.rand(96, 96, 11),
+            "valence": random.rand(1, 11),
+            "video_time": np.arange(11) * 0.04,
+        }
+        savemat(crops, variables, version="-v6")
     return tmp_path
-
-
-def quiet(_line):
-    pass
-
-
-def contents(path):
-    with h5py.File(path) as file:
-        return file["data"][:], file["label"][:]
 
 
 def test_the_test_files_random_numbers_follow_the_training_files_as_in_the_script(root, tmp_path):
     made = make_h5(root, H5Settings(**SMALL), say=quiet)
     crops = root / "data" / "raw_data" / "HQ"
     stream = RandStream()
-    options = Options()
-    generate_h5(
-        [crops / f"{name}.mat" for name in ("train_1", "train_2", "train_10")],
-        96,
-        tmp_path / "a",
-        8,
-        options,
-        stream=stream,
-    )
-    generate_h5([crops / "dev_1.mat"], 96, tmp_path / "b", 8, options, stream=stream)
-    for phase, expected in (("train", "a"), ("test", "b")):
-        for ours, theirs in zip(
-            contents(root / "h5_files" / "HQ" / f"{phase}.h5"), contents(tmp_path / f"{expected}.h5"), strict=True
-        ):
-            np.testing.assert_array_equal(ours, theirs)
+    for phase, names in (("train", ("train_1", "train_2", "train_10")), ("test", ("dev_1",))):
+        generate_h5([crops / f"{name}.mat" for name in names], 96, tmp_path / phase, 8, Options(), stream=stream)
+        assert_same(contents(root / "h5_files" / "HQ" / f"{phase}.h5"), contents(tmp_path / f"{phase}.h5"))
     assert (made.train.samples, made.train.written, made.test.written) == (33, 32, 8)
 
 
@@ -86,8 +69,8 @@ def test_existing_files_are_rewritten_only_if_an_input_changed(root):
     assert H5Results.from_json(json.loads((root / "h5_files/HQ/h5.json").read_text())) == made
     assert lines == ["train: 32 samples are there already", "test: 8 samples are there already"]
     assert Path(made.train.files[0]).stat().st_mtime_ns == stamp
-    held = {"video": np.zeros((96, 96, 8)), "valence": np.ones((1, 8)), "video_time": np.arange(8) * 0.04}
-    savemat(root / "data" / "raw_data" / "HQ" / "dev_1.mat", held, version="-v6")
+    variables = {"video": np.zeros((96, 96, 8)), "valence": np.ones((1, 8)), "video_time": np.arange(8) * 0.04}
+    savemat(root / "data" / "raw_data" / "HQ" / "dev_1.mat", variables, version="-v6")
     make_h5(root, H5Settings(**SMALL), say=quiet)
     assert Path(made.train.files[0]).stat().st_mtime_ns == stamp
     assert contents(made.test.files[0])[1].tolist() == [[1.0]] * 8
@@ -112,8 +95,7 @@ def test_a_test_file_written_again_alone_has_the_same_random_numbers(root):
     before = contents(made.test.files[0])
     Path(made.test.files[0]).unlink()
     again = make_h5(root, H5Settings(**SMALL), say=quiet)
-    for ours, theirs in zip(contents(again.test.files[0]), before, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same(contents(again.test.files[0]), before)
 
 
 def test_the_test_file_can_be_normalized_with_the_training_files_statistics(root):
@@ -158,18 +140,16 @@ def test_too_few_frames_and_missing_crops_are_errors_and_no_file_is_written(root
 
 
 def test_the_command_makes_a_mixture_and_reports_it_as_json(root, capsys):
-    code = main(["h5", "--out", str(root), "--mix", "3", "4", "6", "--chunk", "8", "--seed", "5", "--json"])
+    assert run("h5", "--out", root, "--mix", 3, 4, 6, "--chunk", 8, "--seed", 5, "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert code == 0
     assert report["folder"] == str(root / "h5_files" / "mix_3_4_6_seed5")
     assert report["settings"]["options"]["mix_lr"] == [3, 4, 6]
     assert contents(report["train"]["files"][0])[0].shape == (32, 1, 96, 96)
 
 
 def test_the_command_reports_errors(tmp_path, capsys):
-    assert main(["h5", "--out", str(tmp_path)]) == 1
-    assert "lq-emotion: error:" in capsys.readouterr().err
-    assert main(["h5", "--out", str(tmp_path), "--mix", "0.5"]) == 2
+    assert "lq-emotion: error:" in failed(capsys, "h5", "--out", tmp_path)
+    assert run("h5", "--out", tmp_path, "--mix", 0.5) == 2
 
 
 def test_rewritten_identical_files_do_not_restart_training(root, tmp_path, capsys):
@@ -177,8 +157,8 @@ def test_rewritten_identical_files_do_not_restart_training(root, tmp_path, capsy
     command = ["train", "--h5", root / "h5_files/HQ", "--out", out, "--iterations=1", "--batch=2", "--test-iter=1"]
 
     def made():
-        assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
-        assert main([*map(str, command), "--device=cpu"]) == 0
+        assert run("h5", "--out", root, "--chunk", 8) == 0
+        assert run(*command, "--device=cpu") == 0
         return {path.name: path.read_bytes() for path in (root / "h5_files/HQ").glob("t*")}
 
     before = made()
@@ -188,18 +168,15 @@ def test_rewritten_identical_files_do_not_restart_training(root, tmp_path, capsy
     assert "iteration 1 is there already" in capsys.readouterr().out
     crops = root / "data/raw_data/HQ/train_1.mat"
     savemat(crops, {**loadmat(crops), "valence": np.zeros((1, 11))}, "-v6")
-    assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
-    assert main([*map(str, command), "--device=cpu"]) == 1
-    assert "holds a training with other training data" in capsys.readouterr().err
+    assert run("h5", "--out", root, "--chunk", 8) == 0
+    assert "holds a training with other training data" in failed(capsys, *command, "--device=cpu")
 
 
 def test_triplets_are_refused_before_training(root, capsys):
-    assert main(["h5", "--out", str(root), "--triplets", "clean", "--chunk", "8"]) == 0
+    assert run("h5", "--out", root, "--triplets", "clean", "--chunk", 8) == 0
     (folder,) = (root / "h5_files").iterdir()
-    capsys.readouterr()
-    command = ["train", "--h5", str(folder), "--out", str(root / "run"), "--iterations=1", "--batch=2"]
-    assert main([*command, "--test-iter=1", "--device=cpu"]) == 1
-    message = capsys.readouterr().err
+    command = ["train", "--h5", folder, "--out", root / "run", "--iterations=1", "--batch=2"]
+    message = failed(capsys, *command, "--test-iter=1", "--device=cpu")
     assert "train_1.h5: channels = 3" in message
     assert "caffe-compat train" in message
     assert not (root / "run").exists()
@@ -216,13 +193,12 @@ def test_triplets_are_refused_before_training(root, capsys):
     ],
 )
 def test_a_malformed_file_is_one_error_with_its_name(file, phase, change, root, capsys):
-    assert main(["h5", "--out", str(root), "--chunk", "8"]) == 0
+    command = ("h5", "--out", root, "--chunk", 8)
+    assert run(*command) == 0
     path = root / file
-    held = json.loads(path.read_text()) if path.is_file() else {}
-    (held[phase] if phase else held).update(change)
-    write_json(held, path)
-    capsys.readouterr()
-    assert main(["h5", "--out", str(root), "--chunk", "8"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    record = json.loads(path.read_text()) if path.is_file() else {}
+    (record[phase] if phase else record).update(change)
+    write_json(record, path)
+    (line,) = failed(capsys, *command).splitlines()
     assert line.startswith(f"lq-emotion: error: {path}: does not hold")
     assert "remove it" in line

@@ -8,13 +8,14 @@ import joblib
 import numpy as np
 import pytest
 
-from lq_emotion.cli import main
+from lq_emotion.crops import recording
 from lq_emotion.crops.prepare import prepare, table
 from lq_emotion.crops.recording import Settings
 from lq_emotion.datasets.avec.gold import combine_ratings
 from matlab_ports._support.partial_file import remove_abandoned
 from matlab_ports.matfile import loadmat, savemat
 from tests.conftest import ROOT
+from tests.lq_emotion.commands import failed, quiet, run
 from tests.lq_emotion.datasets.avec import trees
 from tests.refusals import refused
 
@@ -32,10 +33,8 @@ def video(path, frames=FRAMES, seed=0):
         for number in range(frames):
             frame = np.kron(random.randint(0, 256, (10, 12, 3)), np.ones((16, 16, 1))).astype(np.uint8)
             frame[:4, : 8 * (number + 1)] = 255
-            for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
-                file.mux(packet)
-        for packet in stream.encode():
-            file.mux(packet)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(stream.encode())
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +65,6 @@ def out(tmp_path):
     return tmp_path / "out"
 
 
-def quiet(_line):
-    pass
-
-
 def stamps(out):
     return {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*.mat"))}
 
@@ -82,11 +77,7 @@ def test_every_labelled_recording_becomes_crops_in_the_authors_folders(tree, out
     ]
     assert lines[0] == "skipped, without labels: test_1"
     for folder in ("raw_data/HQ", "raw_data/LR3", "raw_data/LR4", "bbox", "gsd"):
-        assert sorted(path.name for path in (out / "data" / folder).iterdir()) == [
-            "dev_1.mat",
-            "train_1.mat",
-            "train_2.mat",
-        ]
+        assert {path.name for path in (out / "data" / folder).iterdir()} == {"dev_1.mat", "train_1.mat", "train_2.mat"}
     crops = loadmat(out / "data" / "raw_data" / "HQ" / "train_1.mat")
     assert {name: values.shape for name, values in crops.items()} == {
         "video": (96, 96, 10), "valence": (1, 10), "video_time": (1, 10),
@@ -114,17 +105,20 @@ def test_finished_recordings_are_not_prepared_again(tree, out):
     assert {path.name for path, stamp in stamps(out).items() if stamp != before[path]} == {"dev_1.mat"}
 
 
+def fail_for(monkeypatch, name, error):
+    """Make the preparation of a recording raise `error`."""
+    prepare_recording = recording.prepare_recording
+
+    def failing(video, *args, **settings):
+        if video.stem == name:
+            raise error
+        return prepare_recording(video, *args, **settings)
+
+    monkeypatch.setattr(recording, "prepare_recording", failing)
+
+
 def test_an_interrupted_run_resumes_with_the_unfinished_recordings(tree, out, monkeypatch):
-    from lq_emotion.crops import recording
-
-    real = recording.prepare_recording
-
-    def stop(video, *args, **settings):
-        if video.stem == "train_2":
-            raise KeyboardInterrupt
-        return real(video, *args, **settings)
-
-    monkeypatch.setattr(recording, "prepare_recording", stop)
+    fail_for(monkeypatch, "train_2", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         prepare(tree, out, QUICK, jobs=1, say=quiet)
     before = stamps(out)
@@ -133,11 +127,7 @@ def test_an_interrupted_run_resumes_with_the_unfinished_recordings(tree, out, mo
     partial.write_text("by a killed run")
     remove_abandoned.cache_clear()  # as in a new process
     outcomes = prepare(tree, out, QUICK, jobs=1, say=quiet)
-    assert [(outcome.name, outcome.before) for outcome in outcomes] == [
-        ("train_1", True),
-        ("train_2", False),
-        ("dev_1", False),
-    ]
+    assert {outcome.name: outcome.before for outcome in outcomes} == {"train_1": True, "train_2": False, "dev_1": False}
     assert not partial.exists()
     boxes = out / "data" / "bbox" / "train_2.mat"
     assert stamps(out)[boxes] == before[boxes]
@@ -190,9 +180,8 @@ def test_the_users_own_boxes_and_labels_are_used_and_not_overwritten(tree, out):
     times = np.array([0.04 * k for k in range(FRAMES + 1)])
     (out / "data" / "bbox").mkdir(parents=True)
     (out / "data" / "gsd").mkdir()
-    savemat(
-        out / "data" / "bbox" / "dev_1.mat", {"bbox": np.tile([1, 1, 150, 150], (13, 1)), "time": times}, version="-v6"
-    )
+    boxes = {"bbox": np.tile([1, 1, 150, 150], (13, 1)), "time": times}
+    savemat(out / "data" / "bbox" / "dev_1.mat", boxes, version="-v6")
     savemat(out / "data" / "gsd" / "dev_1.mat", {"gsd": np.full(13, 0.5), "time": times}, version="-v7.3")
     before = stamps(out)
     (outcome,) = prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
@@ -241,31 +230,20 @@ def test_a_broken_recording_is_one_error_and_does_not_stop_the_rest(tree, out, c
         content(tree / file)
     else:
         (tree / file).write_bytes(content)
-    code = main(
-        ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "train_1", "--no-figures"]
-    )
+    files = ("--recordings", tree, "--out", out)
+    assert run("prepare", *files, "--names", "dev_1", "train_1", "--no-figures") == 1
     output = capsys.readouterr()
-    assert code == 1
     assert output.err.splitlines()[-1] == "lq-emotion: error: 1 of 2 failed: dev_1"
     (line,) = [line for line in output.out.splitlines() if line.startswith("dev_1: ")]
     assert message in line
     assert sorted(path.name for path in (out / "data" / "raw_data").rglob("*")) == ["HQ", "train_1.mat"]
     assert not list(out.rglob("*.partial"))
-    held = json.loads((out / "data" / "prepare.json").read_text())["recordings"]
-    assert [(entry["name"], entry["status"]) for entry in held] == [("train_1", "done"), ("dev_1", "failed")]
+    entries = json.loads((out / "data" / "prepare.json").read_text())["recordings"]
+    assert [(entry["name"], entry["status"]) for entry in entries] == [("train_1", "done"), ("dev_1", "failed")]
 
 
 def test_an_unexpected_error_in_a_recording_does_not_stop_the_rest(tree, out, monkeypatch, caplog):
-    from lq_emotion.crops import recording
-
-    real = recording.prepare_recording
-
-    def fail(video, *args, **settings):
-        if video.stem == "train_1":
-            raise RuntimeError("bug")
-        return real(video, *args, **settings)
-
-    monkeypatch.setattr(recording, "prepare_recording", fail)
+    fail_for(monkeypatch, "train_1", RuntimeError("bug"))
     outcomes = prepare(tree, out, QUICK, names=["train_1", "dev_1"], jobs=1, say=quiet)
     assert [(outcome.status, outcome.error) for outcome in outcomes] == [("failed", "RuntimeError: bug"), ("done", "")]
     assert "Traceback" in caplog.text
@@ -315,9 +293,8 @@ def test_an_enclosing_config_selects_a_dask_cluster(tree, out):
         joblib.parallel_config(backend="dask"),
     ):
         outcomes = prepare(tree, out, QUICK, say=quiet)
-        assert (
-            sum(worker.state.executed_count for worker in client.cluster.workers.values()) >= 3
-        )  # the tasks ran on the cluster
+        # the tasks ran on the cluster
+        assert sum(worker.state.executed_count for worker in client.cluster.workers.values()) >= 3
     assert [(outcome.name, outcome.status) for outcome in outcomes] == [
         ("train_1", "done"), ("train_2", "failed"), ("dev_1", "done"),
     ]  # fmt: skip
@@ -334,8 +311,8 @@ def test_previews_of_crops_and_labels_are_drawn(tree, out):
 def test_results_of_earlier_runs_stay_in_the_report(tree, out):
     prepare(tree, out, QUICK, names=["train_1"], jobs=1, say=quiet)
     prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
-    held = json.loads((out / "data" / "prepare.json").read_text())["recordings"]
-    assert [entry["name"] for entry in held] == ["train_1", "dev_1"]
+    entries = json.loads((out / "data" / "prepare.json").read_text())["recordings"]
+    assert [entry["name"] for entry in entries] == ["train_1", "dev_1"]
 
 
 def test_the_table_lists_the_outcome_of_each_recording(tree, out):
@@ -359,12 +336,11 @@ def test_invalid_arguments_are_refused_before_anything_is_written(tree, out, tmp
 
 
 def test_the_command_reports_json_and_requires_a_cluster_address(tree, out, capsys):
-    base = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-figures"]
-    assert main([*base, "--json", "--boxes", str(tree / "bbox"), "--version", "v7"]) == 0
+    base = ["prepare", "--recordings", tree, "--out", out, "--names", "dev_1", "--no-figures"]
+    assert run(*base, "--json", "--boxes", tree / "bbox", "--version", "v7") == 0
     (outcome,) = json.loads(capsys.readouterr().out)["recordings"]
     assert (outcome["name"], outcome["kept"]) == ("dev_1", 10)
-    assert main([*base, "--backend", "dask"]) == 1
-    assert "--cluster tcp://host:8786" in capsys.readouterr().err
+    assert "--cluster tcp://host:8786" in failed(capsys, *base, "--backend", "dask")
 
 
 @pytest.mark.slow
@@ -372,9 +348,7 @@ def test_a_full_disk_is_one_error_and_leaves_no_partial_file(tree, out):
     """A limit on file sizes simulates a full disk: only the crops of a recording exceed it."""
     resource = pytest.importorskip("resource")
 
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # noqa: E731
     command = "import sys; from lq_emotion.cli import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", command, "prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-figures"],
@@ -384,25 +358,23 @@ def test_a_full_disk_is_one_error_and_leaves_no_partial_file(tree, out):
     assert "Traceback" not in done.stderr
     assert "dev_1" in done.stdout
     assert sorted(path.name for path in (out / "data" / "raw_data").rglob("*")) == ["HQ"]
-    print(done.stdout)
 
 
 def test_an_unwritable_output_folder_is_refused(tree, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert main(["prepare", "--recordings", str(tree), "--out", str(tmp_path / "file")]) == 1
-    assert "lq-emotion: error: " in capsys.readouterr().err
+    assert "lq-emotion: error: " in failed(capsys, "prepare", "--recordings", tree, "--out", tmp_path / "file")
 
 
 @pytest.mark.parametrize(
     "entry", [{"outcome": 5}, {"outcome": {"status": "done"}}, {"done": [1]}, {"done": {"boxes": {}}}]
 )
 def test_a_malformed_journal_is_an_error_with_its_name(tree, out, entry, capsys):
-    words = ["prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-figures", "--jobs=1"]
-    assert main(words) == 0
+    words = ["prepare", "--recordings", tree, "--out", out, "--names", "dev_1", "--no-figures", "--jobs=1"]
+    assert run(*words) == 0
     path = out / "data/journal/dev_1.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **entry}))
     capsys.readouterr()
-    assert main(words) == 1
-    output = capsys.readouterr()
-    assert f"{path}: does not hold" in output.out + output.err
-    assert "Traceback" not in output.out + output.err
+    assert run(*words) == 1
+    output = "".join(capsys.readouterr())
+    assert f"{path}: does not hold" in output
+    assert "Traceback" not in output

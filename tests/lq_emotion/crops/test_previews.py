@@ -33,9 +33,8 @@ def test_the_sheet_shows_faces_upright_and_below_as_files_hold_them(tmp_path, co
     assert rows[: len(rows) // 4].mean() > rows[-len(rows) // 4 :].mean() + 80  # upright: bright above
     last = sheet[-height // 8 : -height // 30, width // 100 : width // 11]
     columns = last.mean(axis=0)
-    assert (
-        columns[: len(columns) // 4].mean() > columns[-len(columns) // 4 :].mean() + 80
-    )  # transposed: bright at the left
+    # transposed: bright at the left
+    assert columns[: len(columns) // 4].mean() > columns[-len(columns) // 4 :].mean() + 80
 
 
 def test_the_trace_shows_gold_and_the_frames_kept(tmp_path):

@@ -5,17 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from caffe_compat import load_net
-from caffe_compat.build.weights import save_weights
-from lq_emotion.cli import main
 from lq_emotion.evaluation.postprocess import learn, medfilt1
 from matlab_ports.matfile import savemat
+from tests.lq_emotion.commands import linear_net, run
 
 FRAMES = {"train_1": 260, "train_2": 240, "dev_1": 250, "dev_2": 230}
-DEPLOYED = """
-input: "data" input_dim: 1 input_dim: 1 input_dim: 2 input_dim: 2
-layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 1 } }
-"""
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +27,11 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def mean(tmp_path_factory):
     """A net that computes the mean of a frame."""
-    folder = tmp_path_factory.mktemp("net")
-    (folder / "deploy.prototxt").write_text(DEPLOYED)
-    net = load_net(folder / "deploy.prototxt", seed=0)
-    net.state_dict()["fc.weight"].fill_(0.25)
-    net.state_dict()["fc.bias"].fill_(0.0)
-    save_weights(net, folder / "mean.caffemodel")
-    return "--weights", folder / "mean.caffemodel", "--net", folder / "deploy.prototxt", "--device=cpu"
+    return linear_net(tmp_path_factory.mktemp("net"), 2, weight=0.25, bias=0.0)
 
 
 def evaluated(mean, data, out, *more):
-    assert main(["evaluate", *map(str, (*mean, "--data", data, "--out", out, *more))]) == 0
+    assert run("evaluate", *mean, "--data", data, "--out", out, *more) == 0
     columns = {}
     for path in (out / "predictions").glob("*.csv"):
         rows = [line.split(",") for line in path.read_text().splitlines()]
@@ -73,10 +61,10 @@ def test_the_consistent_search_filters_each_recording_alone(mean, data, tmp_path
     for name in ("dev_1", "dev_2"):
         expected = (medfilt1(columns[name]["raw"], window) + processing["bias"]) * processing["scale"]
         assert columns[name]["prediction"].tolist() == expected.tolist()
-    alone = ("--postprocess", "train", "--search", "consistent", "--names", "dev_2")
-    one, column = evaluated(mean, data, tmp_path / "one", *alone)
+    options = ("--postprocess", "train", "--search", "consistent", "--names", "dev_2")
+    alone, column = evaluated(mean, data, tmp_path / "one", *options)
     assert column["dev_2"]["prediction"].tolist() == columns["dev_2"]["prediction"].tolist()
-    assert one["scores"]["dev_2"] == both["scores"]["dev_2"]
+    assert alone["scores"]["dev_2"] == both["scores"]["dev_2"]
 
 
 @pytest.mark.parametrize(("learnt_on", "warns"), [("dev", True), ("dev_2", True), ("train", False)])

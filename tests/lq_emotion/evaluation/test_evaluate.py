@@ -12,13 +12,14 @@ from PIL import Image
 from caffe_compat import load_net
 from caffe_compat.build.weights import save_weights
 from lq_emotion import prototxt
-from lq_emotion.cli import main
 from lq_emotion.evaluation import postprocess
 from lq_emotion.evaluation.predictor import DEPLOY, Predictor, load_predictor
 from lq_emotion.metrics.delay import shift_gold, shift_predictions
 from lq_emotion.metrics.regression import ccc, score
 from matlab_ports import run_eval
 from matlab_ports.matfile import loadmat, savemat
+from tests.lq_emotion import commands
+from tests.lq_emotion.commands import draw_weights
 from tests.nets import write_three_frame_net
 from tests.refusals import refused
 
@@ -27,17 +28,16 @@ GAPS = (3, 4, 8)  # of the grid, where a frame was dropped
 
 
 def evaluate(*argv):
-    return main(["evaluate", *map(str, argv), "--device=cpu"])
+    return commands.run("evaluate", *argv, "--device=cpu")
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """The folder of a run with the authors' net, initialised by its fillers; its outputs differ on frames of noise."""
-    net = load_net(prototxt.path(DEPLOY), seed=3)
     folder = tmp_path_factory.mktemp("a run") / "snapshots"
     folder.mkdir()
     for iteration in (9, 10):
-        save_weights(net, folder / f"emotion_iter_{iteration}.caffemodel")
+        draw_weights(folder / f"emotion_iter_{iteration}.caffemodel")
     return folder.parent
 
 
@@ -82,10 +82,7 @@ def column(rows, name):
 
 
 def failed(capsys, *argv, code=1):
-    assert evaluate(*argv) == code
-    stderr = capsys.readouterr().err
-    assert "Traceback" not in stderr
-    return stderr
+    return commands.failed(capsys, "evaluate", *argv, "--device=cpu", code=code)
 
 
 def test_all_files_are_written_and_no_partial_ones(finished):
@@ -151,11 +148,13 @@ def test_plots_have_a_sensible_size(finished):
 def test_predictions_are_the_same_with_and_without_features(weights, data):
     plain, _ = load_predictor(weights)
     full, _ = load_predictor(weights, save_feature=True)
-    one, two = (run_eval(net, data, file_name=("dev_2",), save_feature=net is full) for net in (plain, full))
-    assert np.allclose(one.results[0], two.results[0], rtol=0, atol=1e-6)
-    assert two.feature[0].shape == (300, 9)
-    assert two.feature[0].min() == 0  # fc4 after the in-place ReLU
-    assert one.feature == ()
+    without, with_features = (
+        run_eval(net, data, file_name=("dev_2",), save_feature=net is full) for net in (plain, full)
+    )
+    assert np.allclose(without.results[0], with_features.results[0], rtol=0, atol=1e-6)
+    assert with_features.feature[0].shape == (300, 9)
+    assert with_features.feature[0].min() == 0  # fc4 after the in-place ReLU
+    assert without.feature == ()
 
 
 def test_a_delay_moves_predictions_forward_on_the_grid(finished, weights, data, tmp_path):
@@ -205,12 +204,11 @@ def test_frames_are_normalised_with_mean_and_std(weights, data, tmp_path):
     changed = tmp_path / "data"
     changed.mkdir()
     savemat(changed / "dev_2.mat", {**video, "video": (np.float32(video["video"]) - np.float32(0.4)) / np.float32(0.2)})
-    one, two = tmp_path / "one", tmp_path / "two"
-    assert evaluate("--weights", weights, "--data", changed, "--out", one) == 0
-    assert (
-        evaluate("--weights", weights, "--data", data, "--names", "dev_2", "--mean=.4", "--std=.2", "--out", two) == 0
-    )
-    assert (one / "predictions/dev_2.csv").read_text() == (two / "predictions/dev_2.csv").read_text()
+    predictions = []
+    for number, options in enumerate((("--data", changed), ("--data", data, "--mean=.4", "--std=.2"))):
+        assert evaluate("--weights", weights, "--names", "dev_2", "--out", tmp_path / str(number), *options) == 0
+        predictions.append((tmp_path / str(number) / "predictions/dev_2.csv").read_text())
+    assert predictions[0] == predictions[1]
 
 
 def test_with_json_nothing_else_is_on_stdout(weights, data, tmp_path, capsys):
@@ -242,17 +240,10 @@ def test_a_constant_net_has_an_undefined_cc(data, tmp_path, capsys):
     save_weights(net, tmp_path / "constant.caffemodel")
     out = tmp_path / "out"
     assert evaluate("--weights", tmp_path / "constant.caffemodel", "--data", data, "--out", out) == 0
-    one = json.loads((out / "scores.json").read_text())["scores"]["concatenated"]
-    assert one["cc"] is None
-    assert one["ccc"] == 0
+    scores = json.loads((out / "scores.json").read_text())["scores"]["concatenated"]
+    gold = np.concatenate([loadmat(data / f"{name}.mat")["valence"][0] for name in FRAMES])
+    assert (scores["rmse"], scores["cc"], scores["ccc"]) == (score(np.full(28, 0.25), gold).rmse, None, 0)
     assert ",nan," in (out / "scores.csv").read_text()
-    assert (
-        one["rmse"]
-        == score(np.full(28, 0.25), np.concatenate([loadmat(data / f"{n}.mat")["valence"][0] for n in FRAMES])).rmse
-    )
-
-
-# Invalid input.
 
 
 def test_missing_recordings_and_weights_give_one_line_and_no_folder(weights, data, tmp_path, capsys):
@@ -279,10 +270,8 @@ def test_an_out_that_cannot_be_written_is_refused_before_any_prediction(weights,
 
 
 def test_weights_of_another_net_are_refused(data, tmp_path, capsys):
-    save_weights(
-        load_net(prototxt.path("matlabscripts/recon/deploy/SRCNN_net.prototxt"), seed=0), tmp_path / "sr.caffemodel"
-    )
-    err = failed(capsys, "--weights", tmp_path / "sr.caffemodel", "--data", data, "--out", tmp_path / "out")
+    path = draw_weights(tmp_path / "sr.caffemodel", definition="matlabscripts/recon/deploy/SRCNN_net.prototxt")
+    err = failed(capsys, "--weights", path, "--data", data, "--out", tmp_path / "out")
     assert "fc4.weight, fc4.bias, fc5.weight, fc5.bias" in err
     assert not (tmp_path / "out").exists()
 

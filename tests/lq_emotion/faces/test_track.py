@@ -111,10 +111,10 @@ def test_outliers_are_dropped_when_inspected_frames_are_far_apart(tmp_path):
 class TwoFaces:
     """A detector of a small face in all frames and a large one from frame 10 on; it prefers the previous face."""
 
-    small, large = Box(5.0, 5.0, 40.0, 40.0), Box(300.0, 60.0, 150.0, 150.0)
+    small = Box(5.0, 5.0, 40.0, 40.0)
 
-    def __init__(self):
-        self.calls = []
+    def __init__(self, side):
+        self.large, self.calls = Box(300.0, 60.0, side, side), []
 
     def __call__(self, gray, previous):
         frame = round((float(gray.mean()) - 16) / 219 * 255 / 4)
@@ -124,21 +124,17 @@ class TwoFaces:
         return self.large if frame >= 10 else self.small
 
 
-def test_a_much_larger_face_replaces_the_tracked_one(video, monkeypatch):
+@pytest.mark.parametrize(("side", "replaces"), [(150.0, True), (50.0, False)])
+def test_a_much_larger_face_replaces_the_tracked_one_and_a_slightly_larger_one_does_not(
+    video, monkeypatch, side, replaces
+):
     monkeypatch.setattr(track_module, "_RESEARCH", 25)
-    detector = TwoFaces()
+    detector = TwoFaces(side)
     track = find_boxes(video, np.arange(40) * STEP, detector=detector)
-    np.testing.assert_array_equal(track.bbox[:25], [TwoFaces.small] * 25)
-    np.testing.assert_array_equal(track.bbox[25:], [TwoFaces.large] * 15)  # not averaged across the switch
+    np.testing.assert_array_equal(track.bbox[:25], [detector.small] * 25)
+    # not averaged across the switch
+    np.testing.assert_array_equal(track.bbox[25:], [detector.large if replaces else detector.small] * 15)
     assert [frame for frame, anywhere in detector.calls if anywhere] == [0, 25]
-
-
-def test_a_slightly_larger_face_does_not_replace_the_tracked_one(video, monkeypatch):
-    monkeypatch.setattr(track_module, "_RESEARCH", 25)
-    detector = TwoFaces()
-    detector.large = Box(300.0, 60.0, 50.0, 50.0)
-    track = find_boxes(video, np.arange(40) * STEP, detector=detector)
-    np.testing.assert_array_equal(track.bbox, [TwoFaces.small] * 40)
 
 
 def test_between_two_different_faces_the_first_box_is_held(video):

@@ -5,30 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from caffe_compat import load_net
-from caffe_compat.build.weights import save_weights
-from lq_emotion import prototxt
-from lq_emotion.cli import main
-from lq_emotion.evaluation.predictor import DEPLOY
 from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.plan import stages
 from lq_emotion.studies.robust_lq.stages import StudyPlan
 from matlab_ports.matfile import loadmat
+from tests.lq_emotion.commands import draw_weights, failed, linear_net, run
 from tests.lq_emotion.datasets.avec import trees
 
 av = pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 FRAMES, LATE = 200, 10  # frames: 0.4 s
-DEPLOYED = """
-input: "data" input_dim: 1 input_dim: 1 input_dim: 96 input_dim: 96
-layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 1 } }
-"""
 
 
-def command(*argv):
-    return main(list(map(str, argv)))
-
-
-def shown(seed):
+def expression(seed):
     """The expression, here the brightness of a gray frame: (FRAMES,), -1 .. 1; constant where a shift repeats values."""
     noise = np.convolve(np.random.default_rng(seed).standard_normal(FRAMES + 100), np.hanning(51), "same")[50:-50]
     values = np.tanh(noise / noise.std())
@@ -53,7 +41,7 @@ def tree(tmp_path_factory):
     root = tmp_path_factory.mktemp("late") / "AVEC_2016"
     trees.avec(root, ["train_1", "dev_1", "dev_2"], frames=FRAMES)
     for seed, name in enumerate(["train_1", "dev_1", "dev_2"]):
-        values = shown(seed)
+        values = expression(seed)
         gold = np.concatenate([np.full(LATE, values[0]), values[:-LATE]])
         write_recording(root / "recordings_video" / f"{name}.mp4", values)
         labels = trees.arff(name, trees.grid(FRAMES), gold.tolist())
@@ -70,25 +58,19 @@ def roots(tree, tmp_path_factory):
     for delay in ("0", "0.4"):
         folders[delay] = tmp_path_factory.mktemp("root") / delay
         options = ("--recordings", tree, "--out", folders[delay], "--no-figures", "--delay", delay)
-        assert command("prepare", *options) == 0
+        assert run("prepare", *options) == 0
     return folders
 
 
 @pytest.fixture(scope="module")
 def oracle(tmp_path_factory):
     """A net that reads the expression from the mean of a frame."""
-    folder = tmp_path_factory.mktemp("oracle")
-    (folder / "deploy.prototxt").write_text(DEPLOYED)
-    net = load_net(folder / "deploy.prototxt", seed=0)
     slope, level = 219 * 100 / 255**2, (16 + 219 * 128 / 255) / 255  # Y of 128 + 100 v
-    net.state_dict()["fc.weight"].fill_(1 / (9216 * slope))
-    net.state_dict()["fc.bias"].fill_(-level / slope)
-    save_weights(net, folder / "oracle.caffemodel")
-    return ("--weights", folder / "oracle.caffemodel", "--net", folder / "deploy.prototxt", "--device=cpu")
+    return linear_net(tmp_path_factory.mktemp("oracle"), 96, weight=1 / (9216 * slope), bias=-level / slope)
 
 
 def evaluated(oracle, root, out, *more):
-    assert command("evaluate", *oracle, "--data", root / "data/raw_data/HQ", "--out", out, *more) == 0
+    assert run("evaluate", *oracle, "--data", root / "data/raw_data/HQ", "--out", out, *more) == 0
     return json.loads((out / "scores.json").read_text())
 
 
@@ -136,7 +118,7 @@ def test_the_timeline_has_the_labels_shifted_as_in_the_crops(roots, oracle, tmp_
 def test_rd_compensates_a_delay_once(roots, oracle, tmp_path, prepared, options):
     weights = ("--weights", f"oracle={oracle[1]}", *oracle[2:])
     sweep = ("--scales", 3, "--codecs", "x264", "--qps", 24, "--data", roots[prepared] / "data/raw_data/HQ")
-    assert command("rd", *weights, *sweep, "--names", "dev_1", "--out", tmp_path, *options) == 0
+    assert run("rd", *weights, *sweep, "--names", "dev_1", "--out", tmp_path, *options) == 0
     results = json.loads((tmp_path / "rd.json").read_text())
     assert results["delay"] == 0.4
     assert all(point["ccc"] > 0.98 for point in results["points"])
@@ -145,12 +127,11 @@ def test_rd_compensates_a_delay_once(roots, oracle, tmp_path, prepared, options)
 @pytest.mark.slow
 def test_verify_scores_against_labels_that_are_not_shifted(roots, tmp_path):
     """The authors trained and scored with labels that were not shifted."""
-    save_weights(load_net(prototxt.path(DEPLOY), seed=3), tmp_path / "HQ.caffemodel")
-    scores = {}
+    weights, scores = draw_weights(tmp_path / "HQ.caffemodel"), {}
     for prepared, root in roots.items():
         out = tmp_path / f"{prepared}.json"
-        files = ("--weights", tmp_path / "HQ.caffemodel", "--recordings", root, "--out", out)
-        assert command("verify", *files, "--device=cpu", "--dev", "dev_1") == 0
+        files = ("--weights", weights, "--recordings", root, "--out", out)
+        assert run("verify", *files, "--device=cpu", "--dev", "dev_1") == 0
         scores[prepared] = json.loads(out.read_text())["files"][0]["scores"][0]["measured"]
     assert scores["0"]["cc"] == pytest.approx(scores["0.4"]["cc"], abs=0.05)
 
@@ -160,15 +141,13 @@ def test_recordings_prepared_with_two_delays_are_refused(tree, roots, oracle, tm
     both.mkdir(parents=True)
     for name, delay in (("dev_1", "0"), ("dev_2", "0.4")):
         (both / f"{name}.mat").symlink_to(roots[delay] / f"data/raw_data/HQ/{name}.mat")
-    assert command("evaluate", *oracle, "--data", both, "--out", tmp_path / "out") == 1
-    stderr = capsys.readouterr().err
+    stderr = failed(capsys, "evaluate", *oracle, "--data", both, "--out", tmp_path / "out")
     assert all(part in stderr for part in ("dev_2.mat", "delay = 0.4", "dev_1"))
 
 
 def test_table_prepares_with_the_delay(tree, tmp_path, capsys):
     table = ("table", "--recordings", tree, "--out", tmp_path, "--rows", "HR", "--dry-run")
-    assert command(*table, "--delay=-1") == 2
-    assert "delay" in capsys.readouterr().err
+    assert "delay" in failed(capsys, *table, "--delay=-1", code=2)
     prepare, *_ = stages(StudyPlan(tree, tmp_path, rows=(Method.HR,), scales=(3,), delay=0.4))
     assert prepare.settings["delay"] == 0.4
     prepare.run()

@@ -15,18 +15,13 @@ GOLD = [3, -0.5, 2, 7]
 
 
 @pytest.mark.parametrize(
-    ("convention", "expected"), [("avec", 0.733301), ("population", 0.976789), ("sample", 0.977735)]
+    ("convention", "expected_cc", "expected_ccc"),
+    [("avec", 0.738652, 0.733301), ("population", 0.984870, 0.976789), ("sample", 0.984870, 0.977735)],
 )
-def test_ccc_of_a_published_vector_in_each_convention(convention, expected):
-    assert round(ccc(PREDICTION, GOLD, convention), 6) == expected
-    assert round(ccc(GOLD, PREDICTION, convention), 6) == expected
-
-
-@pytest.mark.parametrize(
-    ("convention", "expected"), [("avec", 0.738652), ("population", 0.984870), ("sample", 0.984870)]
-)
-def test_cc_of_a_published_vector_in_each_convention(convention, expected):
-    assert round(cc(PREDICTION, GOLD, convention), 6) == expected
+def test_cc_and_ccc_of_a_published_vector_in_each_convention(convention, expected_cc, expected_ccc):
+    assert round(cc(PREDICTION, GOLD, convention), 6) == expected_cc
+    assert round(ccc(PREDICTION, GOLD, convention), 6) == expected_ccc
+    assert round(ccc(GOLD, PREDICTION, convention), 6) == expected_ccc
 
 
 def test_the_default_convention_agrees_with_the_authors_run_eval(golden):
@@ -72,11 +67,7 @@ def test_a_nan_of_one_recording_makes_the_mean_nan():
 
 @pytest.mark.parametrize(
     ("prediction", "gold", "code"),
-    [
-        ([1, 2], [1, 2, 3], "wrong-count"),
-        ([], [], "empty"),
-        ([np.nan, 1], [1, np.nan], "empty"),
-    ],
+    [([1, 2], [1, 2, 3], "wrong-count"), ([], [], "empty"), ([np.nan, 1], [1, np.nan], "empty")],
 )
 def test_traces_that_cannot_be_compared_are_refused(prediction, gold, code):
     with refused(code):
@@ -86,9 +77,6 @@ def test_traces_that_cannot_be_compared_are_refused(prediction, gold, code):
 def test_an_unknown_convention_is_refused_with_a_list_of_conventions():
     with refused("name-unknown", field="convention", value="lin", hint="avec, population, sample"):
         ccc(PREDICTION, GOLD, "lin")
-
-
-# Delay.
 
 
 def test_delays_are_rounded_to_frames_of_40_ms():
@@ -104,26 +92,21 @@ def test_decimal_times_lie_on_the_grid():
     assert np.array_equal(grid_index([round(0.04 * i, 2) for i in range(7501)]), np.arange(7501))
 
 
-def test_predictions_move_forward_and_the_first_value_repeats():
-    time = np.arange(6) * 0.04
-    assert shift_predictions([1, 2, 3, 4, 5, 6], time, 0.08).tolist() == [1, 1, 1, 2, 3, 4]
-
-
-def test_the_gold_standard_moves_back_and_the_last_value_repeats():
-    time = np.arange(6) * 0.04
-    assert shift_gold([1, 2, 3, 4, 5, 6], time, 0.08).tolist() == [3, 4, 5, 6, 6, 6]
-
-
-def test_across_dropped_frames_the_last_earlier_value_counts():
-    time = np.array([0, 1, 4, 5, 6]) * 0.04
-    assert shift_predictions([10, 11, 14, 15, 16], time, 0.08).tolist() == [10, 10, 11, 11, 14]
-    assert shift_gold([10, 11, 14, 15, 16], time, 0.08).tolist() == [11, 11, 16, 16, 16]
-
-
-def test_a_delay_of_zero_changes_nothing():
-    time = np.array([0.0, 0.2, 0.4])
-    assert shift_predictions([3, 1, 2], time, 0).tolist() == [3, 1, 2]
-    assert shift_gold([3, 1, 2], time, 0).tolist() == [3, 1, 2]
+@pytest.mark.parametrize(
+    ("frames", "delay", "values", "predictions", "gold"),
+    [
+        (range(6), 0.08, [1, 2, 3, 4, 5, 6], [1, 1, 1, 2, 3, 4], [3, 4, 5, 6, 6, 6]),
+        ([0, 1, 4, 5, 6], 0.08, [10, 11, 14, 15, 16], [10, 10, 11, 11, 14], [11, 11, 16, 16, 16]),
+        ([0, 5, 10], 0, [3, 1, 2], [3, 1, 2], [3, 1, 2]),
+    ],
+    ids=["all frames", "dropped frames", "no delay"],
+)
+def test_predictions_move_forward_the_gold_standard_back_and_end_values_repeat(
+    frames, delay, values, predictions, gold
+):
+    time = np.array(frames) * 0.04
+    assert shift_predictions(values, time, delay).tolist() == predictions
+    assert shift_gold(values, time, delay).tolist() == gold
 
 
 def test_times_that_do_not_increase_are_refused():

@@ -33,16 +33,9 @@ SOLVERS = {
     "pretrain/Pretrain_solver.prototxt": Net.SR_FCN,
 }
 IN_A_DEFINITION = (
-    "input_size",
-    "quadrant_pooling",
-    "convolutions",
-    "normalisation",
-    "sr_schedule",
-    "lr_on_plateau",
-    "bias_rate",
-    "separate_regressor",
-    "loss",
-)
+    "input_size", "quadrant_pooling", "convolutions", "normalisation", "sr_schedule", "lr_on_plateau", "bias_rate",
+    "separate_regressor", "loss",
+)  # fmt: skip
 KHORRAMI = replace(AS_CODE, quadrant_pooling=True, convolutions="padded")
 
 
@@ -133,7 +126,7 @@ def texts(switches):
 
 
 @pytest.mark.parametrize("switches", [AS_CODE, AS_PAPER], ids=["code", "paper"])
-def test_what_is_printed_reads_back(switches):
+def test_a_printed_definition_reads_back(switches):
     for net in (cnn_d(switches=switches), non_joint(switches=switches), sr_fcn(switches=switches)):
         back = parse_text(format_text(net), pb.NetParameter)
         back.DiscardUnknownFields()
@@ -142,18 +135,15 @@ def test_what_is_printed_reads_back(switches):
 
 def test_mse_is_the_mean_of_squares():
     switches = replace(AS_CODE, loss="mse")
-    for net, data, label in (
-        (cnn_d(switches=switches), torch.rand(3, 1, 96, 96), torch.rand(3, 1)),
-        (sr_fcn(switches=switches), torch.rand(3, 1, 32, 32), torch.rand(3, 1, 16, 16)),
+    for definition, output, data, label in (
+        (cnn_d(switches=switches), "fc5", torch.rand(3, 1, 96, 96), torch.rand(3, 1)),
+        (sr_fcn(switches=switches), "conv4", torch.rand(3, 1, 32, 32), torch.rand(3, 1, 16, 16)),
     ):
-        shapes = {"data": tuple(data.shape), "label": tuple(label.shape)}
-        built = load_net(net, losses=True, input_shapes=shapes, seed=0)
         inputs = {"data": data, "label": label}
-        blobs = built.every_blob(inputs)
-        output = blobs["fc5" if "fc5" in blobs else "conv4"]
-        torch.testing.assert_close(
-            built.total_loss(built.forward_dict(inputs)), torch.nn.functional.mse_loss(output, label)
-        )
+        shapes = {name: tuple(values.shape) for name, values in inputs.items()}
+        net = load_net(definition, losses=True, input_shapes=shapes, seed=0)
+        expected = torch.nn.functional.mse_loss(net.every_blob(inputs)[output], label)
+        torch.testing.assert_close(net.total_loss(net.forward_dict(inputs)), expected)
 
 
 def test_the_separate_regressor_learns_above_a_frozen_sr_fcn():
@@ -168,12 +158,12 @@ def test_the_separate_regressor_learns_above_a_frozen_sr_fcn():
 
 
 def test_the_papers_schedule_of_sr_fcn():
-    made = builder(Net.SR_FCN).solver(AS_PAPER)
-    assert (made.max_iter, round(made.base_lr, 6), round(made.weight_decay, 6)) == (30000, 0.01, 0.0005)
-    assert made.lr_policy == "fixed"
+    solver = builder(Net.SR_FCN).solver(AS_PAPER)
+    assert (solver.max_iter, round(solver.base_lr, 6), round(solver.weight_decay, 6)) == (30000, 0.01, 0.0005)
+    assert solver.lr_policy == "fixed"
 
 
-def test_each_face_gets_its_own_mean_and_deviation_before_the_valence_is_told():
+def test_each_face_is_normalised_by_its_own_mean_and_deviation_before_the_regressor():
     switches = replace(AS_CODE, normalisation="face")
     net = load_net(cnn_d_deploy(switches=switches), seed=0).eval()
     faces = torch.rand(2, 1, 96, 96)
@@ -182,14 +172,13 @@ def test_each_face_gets_its_own_mean_and_deviation_before_the_valence_is_told():
     torch.testing.assert_close(blob.var((1, 2, 3), correction=0), torch.ones(2))
     torch.testing.assert_close(net(0.25 * faces + 3), net(faces), atol=1e-4, rtol=1e-4)
     regressor = non_joint(switches=replace(switches, separate_regressor=True))
-    assert [x.bottom[0] for x in regressor.layer if x.name in ("conv1", "normalised", "fc4")] == [
-        *("data", "conv4", "normalised")
-    ]
+    bottoms = [layer.bottom[0] for layer in regressor.layer if layer.name in ("conv1", "normalised", "fc4")]
+    assert bottoms == ["data", "conv4", "normalised"]
 
 
-def test_a_plateau_waits_for_its_steps():
-    made = builder(Net.JOINT).solver(AS_PAPER)
-    assert (made.lr_policy, round(made.gamma, 6), list(made.stepvalue)) == ("multistep", 0.1, [])
+def test_the_rate_on_a_plateau_begins_without_steps():
+    solver = builder(Net.JOINT).solver(AS_PAPER)
+    assert (solver.lr_policy, round(solver.gamma, 6), list(solver.stepvalue)) == ("multistep", 0.1, [])
 
 
 def test_a_wrong_switch_names_its_settings():

@@ -1,4 +1,4 @@
-"""The CCC loss says what the scores say, and has the gradient of what it says."""
+"""The CCC loss is 1 minus the CCC of the scores, with its gradient."""
 
 import pytest
 import torch
@@ -11,19 +11,19 @@ P, G = [2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0]
 
 
 @pytest.mark.parametrize(("convention", "value"), [("avec", 0.733301), ("population", 0.976789), ("sample", 0.977735)])
-def test_the_recorded_values(convention, value):
+def test_the_loss_of_a_published_vector_in_each_convention(convention, value):
     assert 1 - CCCLoss(convention)(torch.tensor(P), torch.tensor(G)).item() == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_it_is_the_scores_ccc(convention):
+def test_the_loss_is_1_minus_ccc(convention):
     torch.manual_seed(0)
     a, b = torch.randn(2, 128, 1, dtype=torch.float64)
     assert 1 - CCCLoss(convention)(a, b).item() == pytest.approx(ccc(a.numpy(), b.numpy(), convention), abs=1e-14)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_its_gradient_is_that_of_differences(convention):
+def test_the_gradient_equals_finite_differences(convention):
     torch.manual_seed(1)
     a = torch.randn(7, 1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: CCCLoss(convention)(x, torch.linspace(-1, 1, 7)), a)
@@ -45,7 +45,7 @@ def test_two_equal_constants_have_a_finite_gradient():
     assert torch.isfinite(a.grad).all()
 
 
-def test_it_descends_to_agreement():
+def test_gradient_descent_ends_in_agreement():
     gold = torch.linspace(-0.5, 0.5, 16)
     a = torch.linspace(0.3, 0.4, 16).requires_grad_()
     optimiser = torch.optim.SGD([a], lr=0.5)
@@ -62,6 +62,6 @@ def test_too_few_or_unequal_values_are_refused(a, b):
         CCCLoss()(torch.tensor(a), torch.tensor(b))
 
 
-def test_an_unknown_convention_names_the_known():
+def test_an_unknown_convention_is_refused_with_a_list_of_conventions():
     with refused("name-unknown", field="convention", hint="avec, population, sample"):
         CCCLoss("lin")

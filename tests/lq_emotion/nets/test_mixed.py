@@ -1,4 +1,4 @@
-"""A net on faces of several sizes: as one net on all of them, where they are of one size."""
+"""A net on faces of several sizes: its branches share their weights, and learn as a single net does."""
 
 from dataclasses import replace
 
@@ -17,12 +17,12 @@ from tests.refusals import refused
 
 def inputs(factors, counts, seed=0):
     torch.manual_seed(seed)
-    found = {}
+    blobs = {}
     for factor, count in zip(factors, counts, strict=True):
         suffix = "" if factor == factors[0] else f"_{factor}"
-        found[f"data{suffix}"] = torch.rand(count, 1, 96 // factor, 96 // factor)
-        found[f"label{suffix}"] = torch.rand(count, 1) - 0.5
-    return found
+        blobs[f"data{suffix}"] = torch.rand(count, 1, 96 // factor, 96 // factor)
+        blobs[f"label{suffix}"] = torch.rand(count, 1) - 0.5
+    return blobs
 
 
 def built(net, blobs, phase="TRAIN"):
@@ -31,7 +31,7 @@ def built(net, blobs, phase="TRAIN"):
 
 
 @pytest.mark.parametrize("loss", ["euclidean", "mse"])
-def test_the_loss_and_its_gradients_are_those_of_one_net_on_all_faces(loss):
+def test_loss_and_gradients_equal_those_of_a_single_net_on_all_faces(loss):
     switches = replace(AS_PAPER, loss=loss)
     both = inputs((12, 16), (3, 2))
     net = built(without_dropout(mixed(Net.JOINT, switches=switches, factors=(12, 16), batch=5)), both)
@@ -47,10 +47,10 @@ def test_the_loss_and_its_gradients_are_those_of_one_net_on_all_faces(loss):
     expected = torch.cat(squares).sum() / (5 if loss == "mse" else 10)
     torch.testing.assert_close(total, expected)
     expected.backward()
-    theirs = [sum(grads) for grads in zip(*([p.grad for p in x.parameters()] for x in deploys.values()), strict=True)]
-    ours = dict(net.named_parameters())
-    for (name, _), grad in zip(single.named_parameters(), theirs, strict=True):
-        torch.testing.assert_close(ours[name].grad, grad, rtol=1e-4, atol=1e-6)
+    parameters = (deploy.named_parameters() for deploy in deploys.values())
+    for (name, first), (_, second) in zip(*parameters, strict=True):
+        gradient = net.get_parameter(name).grad
+        torch.testing.assert_close(gradient, first.grad + second.grad, rtol=1e-4, atol=1e-6)
 
 
 def without_dropout(net):
@@ -59,25 +59,25 @@ def without_dropout(net):
     return net
 
 
-def test_it_has_the_parameters_of_one_net_and_gives_them_to_one(tmp_path):
+def test_a_mixed_net_has_the_parameters_of_a_single_net_which_loads_them(tmp_path):
     blobs = inputs((3, 4, 6), (1, 1, 1))
     net = built(mixed(Net.JOINT, switches=AS_PAPER, factors=(3, 4, 6)), blobs)
     assert net.caffe.parameter_count() == 1_333_401
     save_weights(net, tmp_path / "mixed.caffemodel")
     for factor in (3, 16):
-        alone = load_net(cnn_d_deploy(switches=AS_PAPER, factor=factor), tmp_path / "mixed.caffemodel")
-        assert not alone.meta["report"].left_at_filler
-    torch.testing.assert_close(alone.state_dict()["fc4.weight"], net.state_dict()["fc4.weight"])
+        single = load_net(cnn_d_deploy(switches=AS_PAPER, factor=factor), tmp_path / "mixed.caffemodel")
+        assert not single.meta["report"].left_at_filler
+    torch.testing.assert_close(single.state_dict()["fc4.weight"], net.state_dict()["fc4.weight"])
 
 
-def test_its_branches_learn_at_the_rates_of_one_net():
+def test_branches_learn_at_the_rates_of_a_single_net():
     net = mixed(Net.JOINT, switches=AS_PAPER, factors=(3, 4))
-    one = cnn_d(Net.JOINT, switches=AS_PAPER, factor=3)
-
-    def learnt(layers):
-        return {layer.name: [param.lr_mult for param in layer.param] for layer in layers if layer.param}
-
-    assert {name: rates for name, rates in learnt(net.layer).items() if not name.endswith("_4")} == learnt(one.layer)
+    single = cnn_d(Net.JOINT, switches=AS_PAPER, factor=3)
+    rates, expected = (
+        {layer.name: [param.lr_mult for param in layer.param] for layer in definition.layer if layer.param}
+        for definition in (net, single)
+    )
+    assert {name: values for name, values in rates.items() if not name.endswith("_4")} == expected
     assert {layer.include[0].phase for layer in net.layer if layer.type == "HDF5Data"} == {pb.TRAIN, pb.TEST}
 
 

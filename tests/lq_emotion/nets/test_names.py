@@ -38,8 +38,7 @@ def test_an_unknown_net_is_refused():
 @pytest.mark.parametrize("method", Method)
 @pytest.mark.parametrize("factor", FACTORS)
 def test_a_label_reads_back(method, factor):
-    read, read_factor = parse_label(method.at(factor))
-    assert (read, read_factor) == (method, None if method.serves_all_factors else factor)
+    assert parse_label(method.at(factor)) == (method, None if method.serves_all_factors else factor)
 
 
 @pytest.mark.parametrize("text", ["", "HR-3", "LR-5", "joint", "Joint-3x", "OA"])
@@ -58,7 +57,7 @@ def test_other_text_is_no_label(text):
         ("snapshots", None, None),
     ],
 )
-def test_file_names_tell_method_and_factor(name, method, factor):
+def test_file_names_contain_method_and_factor(name, method, factor):
     assert (method_in(name), factor_in(name)) == (method, factor)
 
 

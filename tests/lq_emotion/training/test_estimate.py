@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from lq_emotion.cli import main
-from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER
 from lq_emotion.training import estimate as module
 from lq_emotion.training.estimate import PlannedTraining, estimate
+from tests.lq_emotion.commands import draw_recordings, run
 
 
 @pytest.fixture
@@ -58,18 +57,16 @@ def test_every_net_can_be_timed(tmp_path, net, switches, monkeypatch):
     assert timing.seconds_per_test_batch > 0
 
 
-def test_the_table_says_it_before_it_begins_and_logs_it(tmp_path, timed, capsys):
-    recordings, out = tmp_path / "recordings", tmp_path / "a root"
-    make_recordings(recordings, Settings(train=1, dev=1, frames=50, width=240, height=240), say=lambda _: None)
-    assert main(["table", "--recordings", str(recordings), "--out", str(out), "--scales", "3", "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "training will take about" in said
-    assert "HQ 0.5 s an iteration" in said
-    logged = json.loads((out / "table/logs/estimate.json").read_text())
-    assert {training["run"] for training in logged["trainings"]} == {
-        *("HR", "LR-3", "Non-Joint-3", "Joint-3", "Joint-OA", "pretrain-3", "pretrain-12")
-    }
-    assert logged["seconds"] == pytest.approx(sum(training["seconds"] for training in logged["trainings"]))
+def test_the_table_prints_and_logs_the_estimate_before_it_begins(tmp_path, timed, capsys):
+    recordings, out = draw_recordings(tmp_path / "recordings", frames=50), tmp_path / "a root"
+    assert run("table", "--recordings", recordings, "--out", out, "--scales", 3, "--dry-run") == 0
+    output = capsys.readouterr().out
+    assert "training will take about" in output
+    assert "HQ 0.5 s an iteration" in output
+    log = json.loads((out / "table/logs/estimate.json").read_text())
+    seconds = {training["run"]: training["seconds"] for training in log["trainings"]}
+    assert set(seconds) == {"HR", "LR-3", "Non-Joint-3", "Joint-3", "Joint-OA", "pretrain-3", "pretrain-12"}
+    assert log["seconds"] == pytest.approx(sum(seconds.values()))
 
 
 def test_nets_are_timed_in_a_process_of_its_own(tmp_path):

@@ -1,10 +1,9 @@
-"""A rate divided when the tests' loss stalls: when, how often, and the same after a kill."""
+"""A rate divided when the test loss stalls: when, how often, and the same after a kill."""
 
 import json
 
 import pytest
 
-from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.training.plateau import History, PlateauSolver, divisions
@@ -15,7 +14,7 @@ NAN = float("nan")
 
 
 @pytest.mark.parametrize(
-    ("losses", "found"),
+    ("losses", "expected"),
     [
         ([5, 4, 3, 2, 1], []),
         ([5, 4, 4, 4], []),
@@ -27,11 +26,11 @@ NAN = float("nan")
         ([], []),
     ],
 )
-def test_three_tests_no_better_than_the_best_divide_the_rate(losses, found):
-    assert divisions(dict(enumerate(losses))) == found
+def test_three_tests_no_better_than_the_best_divide_the_rate(losses, expected):
+    assert divisions(dict(enumerate(losses))) == expected
 
 
-def test_the_order_in_which_tests_are_told_does_not_matter():
+def test_the_order_of_the_tests_does_not_matter():
     losses = {0: 1.0, 10: 2.0, 20: 2.0, 30: 2.0}
     assert divisions(dict(reversed(losses.items()))) == [30]
 
@@ -75,34 +74,31 @@ def test_the_rate_falls_from_the_iteration_of_the_test_on(folder, monkeypatch):
 
 @pytest.mark.parametrize("killed_at", [6, 8, 9])
 def test_a_killed_run_forgets_the_tests_behind_its_snapshot_and_ends_in_the_same_weights(folder, killed_at):
-    whole = solver(folder)
-    whole.solve()
+    uninterrupted = solver(folder)
+    uninterrupted.solve()
     (folder / "plateau.json").unlink()
     solver(folder).step(killed_at)  # its last snapshot is of iteration 5; tests beyond it are in the file
     assert len(json.loads((folder / "plateau.json").read_text())) == killed_at
     again = solver(folder)
     again.restore("snap_iter_5.solverstate")
     again.solve()
-    assert weight(again) == weight(whole)
-    assert rates(again) == rates(whole)
+    assert weight(again) == weight(uninterrupted)
+    assert rates(again) == rates(uninterrupted)
 
 
-def test_a_new_run_does_not_take_an_old_ones_tests(folder):
+def test_a_new_run_forgets_the_tests_of_an_old_run(folder):
     solver(folder).step(9)
     assert rates(solver(folder)) == []
 
 
 def test_a_file_that_lacks_the_tests_of_a_snapshot_is_refused(folder):
     solver(folder).step(12)
-    (folder / "plateau.json").write_text("{}")
-    with refused("mismatch", file="plateau.json", hint="--fresh"):
-        solver(folder).restore("snap_iter_10.solverstate")
-    (folder / "plateau.json").write_text("[1]")
-    with refused("wrong-format", file="plateau.json"):
-        solver(folder).restore("snap_iter_10.solverstate")
-    (folder / "plateau.json").write_text('{"10": [1]}')
-    with pytest.raises(CaffeCompatError, match=r"plateau\.json: does not hold .*--fresh"):
-        solver(folder).restore("snap_iter_10.solverstate")
+    for content, code, hint in (
+        ("{}", "mismatch", "--fresh"), ("[1]", "wrong-format", ""), ('{"10": [1]}', "damaged-file", "--fresh"),
+    ):  # fmt: skip
+        (folder / "plateau.json").write_text(content)
+        with refused(code, file="plateau.json", hint=hint):
+            solver(folder).restore("snap_iter_10.solverstate")
 
 
 def test_another_policy_is_refused(folder):

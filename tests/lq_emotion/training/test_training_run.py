@@ -1,25 +1,22 @@
 """lq-emotion train on tiny files: what is changed, going on, refusing another training's folder, one-line errors."""
 
 import json
-import os
 import shutil
-import signal
-import sys
 
 import numpy as np
 import pytest
 
-from caffe_compat import load_net, read_weights
-from caffe_compat.build.weights import save_weights
+from caffe_compat import read_weights
 from caffe_compat.formats.files import read_net, read_solver, same
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion import prototxt
-from lq_emotion.cli import main
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Net
 from lq_emotion.training import trainer
 from lq_emotion.training.trainer import find_weights, read_curves
 from matlab_ports import store2hdf5
+from tests.lq_emotion import commands
+from tests.lq_emotion.commands import draw_weights, interrupt_at
 
 SMALL = ("--batch=4", "--test-iter=1", "--test-interval=2", "--display=1", "--snapshot=2", "--seed=1", "--device=cpu")
 
@@ -36,7 +33,7 @@ def write_h5(folder, side=96, label=1, rows=16, seed=0):
 
 
 def train(*argv):
-    return main(["train", *map(str, argv)])
+    return commands.run("train", *argv)
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +57,19 @@ def copy(finished, tmp_path):
 
 @pytest.fixture(scope="module")
 def sr_weights(tmp_path_factory):
-    net = load_net(prototxt.path("matlabscripts/recon/deploy/SRCNN_net.prototxt"), seed=0)
     path = tmp_path_factory.mktemp("sr") / "Pretrain_iter_5.caffemodel"
-    save_weights(net, path)
-    return path
+    return draw_weights(path, seed=0, definition="matlabscripts/recon/deploy/SRCNN_net.prototxt")
 
 
 def failed(capsys, *argv, code=1):
-    assert train(*argv) == code
-    told = capsys.readouterr()
-    assert "Traceback" not in told.err
-    return told.err
+    return commands.failed(capsys, "train", *argv, code=code)
 
 
 def lines(capsys):
     return capsys.readouterr().out.splitlines()
 
 
-def test_every_file_is_there_and_nothing_half_written(finished):
+def test_all_files_are_written_and_no_partial_ones(finished):
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
     assert names == {
         *("net.prototxt", "solver.prototxt", "settings.json", "train.json", "train.log", "loss.png"),
@@ -85,7 +77,7 @@ def test_every_file_is_there_and_nothing_half_written(finished):
     }
 
 
-def test_only_paths_and_what_was_asked_for_differ_from_the_shipped_definitions(finished, h5):
+def test_only_paths_and_changed_settings_differ_from_the_shipped_definitions(finished, h5):
     net = read_net(finished / "net.prototxt")
     for layer, phase in zip(net.layer[:2], ("train", "test"), strict=True):
         assert layer.hdf5_data_param.source == str(h5 / f"{phase}.txt")
@@ -98,11 +90,8 @@ def test_only_paths_and_what_was_asked_for_differ_from_the_shipped_definitions(f
     assert (solver.max_iter, solver.random_seed, list(solver.test_iter)) == (3, 1, [1])
     assert solver.solver_mode == pb.SolverParameter.CPU
     assert solver.base_lr == pytest.approx(0.01)
-    assert (solver.momentum, solver.weight_decay, solver.lr_policy) == (
-        pytest.approx(0.9),
-        pytest.approx(0.0005),
-        "fixed",
-    )
+    assert [solver.momentum, solver.weight_decay] == pytest.approx([0.9, 0.0005])
+    assert solver.lr_policy == "fixed"
 
 
 def test_every_change_is_printed(copy, h5, capsys):
@@ -119,7 +108,7 @@ def test_every_change_is_printed(copy, h5, capsys):
     assert out[-1] == f"  {copy}/snapshots/emotion_iter_3.caffemodel"
 
 
-def test_results_hold_the_losses_of_the_log(finished):
+def test_results_contain_the_losses_of_the_log(finished):
     results = json.loads((finished / "train.json").read_text())
     curves = read_curves(finished / "train.log", 3)
     assert results["test_loss"] == {str(iteration): loss for iteration, loss in curves.test.items()}
@@ -135,27 +124,18 @@ def test_the_same_command_again_trains_nothing(copy, h5, capsys):
     assert (copy / "snapshots/emotion_iter_3.caffemodel").stat().st_mtime_ns == before
 
 
-def test_more_iterations_go_on(copy, h5, capsys):
+def test_more_iterations_continue_a_training(copy, h5, capsys):
     assert train("--h5", h5, "--out", copy, "--iterations=5", *SMALL) == 0
     assert "continuing from emotion_iter_3.solverstate" in lines(capsys)
     assert sorted(read_curves(copy / "train.log", 5).train) == [0, 1, 2, 3, 4, 5]
     assert find_weights(copy) == copy / "snapshots/emotion_iter_5.caffemodel"
 
 
-def test_an_interrupted_training_leaves_a_snapshot_and_goes_on(copy, h5, capsys, monkeypatch):
+def test_an_interrupted_training_leaves_a_snapshot_and_continues(copy, h5, capsys, monkeypatch):
     monkeypatch.setattr(trainer, "_EVERY", 1)
-
-    class Stdout:
-        def write(self, text):
-            if "iteration 5 of 7" in text:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        def flush(self):
-            pass
-
     command = ("--h5", h5, "--out", copy, "--iterations=7", *SMALL[:-3], "--snapshot=100", "--seed=1", "--device=cpu")
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", Stdout())
+        interrupt_at(patch, "iteration 5 of 7")
         assert train(*command) == 130
     err = capsys.readouterr().err
     assert err == "lq-emotion: error: interrupted after iteration 5; the same command continues from there\n"
@@ -166,18 +146,17 @@ def test_an_interrupted_training_leaves_a_snapshot_and_goes_on(copy, h5, capsys,
 
 def test_a_seed_gives_the_same_weights_again(finished, h5, tmp_path):
     assert train("--h5", h5, "--out", tmp_path / "again", "--iterations=3", *SMALL) == 0
-    one, two = (read_weights(out / "snapshots/emotion_iter_3.caffemodel") for out in (finished, tmp_path / "again"))
-    assert all(np.array_equal(a, b) for layer in one for a, b in zip(one[layer], two[layer], strict=True))
+    first, second = (
+        read_weights(out / "snapshots/emotion_iter_3.caffemodel") for out in (finished, tmp_path / "again")
+    )
+    assert all(np.array_equal(a, b) for layer in first for a, b in zip(first[layer], second[layer], strict=True))
 
 
-def test_json_is_all_that_stdout_holds(copy, h5, capsys):
+def test_with_json_nothing_else_is_on_stdout(copy, h5, capsys):
     assert train("--h5", h5, "--out", copy, "--iterations=3", "--json", *SMALL) == 0
-    told = capsys.readouterr()
-    assert json.loads(told.out) == json.loads((copy / "train.json").read_text())
-    assert "is there already" in told.err
-
-
-# From super-resolution weights.
+    output = capsys.readouterr()
+    assert json.loads(output.out) == json.loads((copy / "train.json").read_text())
+    assert "is there already" in output.err
 
 
 def test_frozen_layers_keep_the_super_resolution_weights(h5, sr_weights, tmp_path, capsys):
@@ -185,14 +164,13 @@ def test_frozen_layers_keep_the_super_resolution_weights(h5, sr_weights, tmp_pat
     command = ("--net=vlqr_non_joint", "--h5", h5, "--out", out, "--iterations=1", *SMALL)
     assert train(*command, "--weights", sr_weights.parent) == 0
     assert lines(capsys)[0] == f"conv1, conv2, conv3 from {sr_weights}; fc4, fc5 from the fillers"
-    given, found = read_weights(sr_weights), read_weights(out / "snapshots/emotion_iter_1.caffemodel")
-    for layer in ("conv1", "conv2", "conv3"):
-        assert np.array_equal(given[layer][0], found[layer][0])
+    start, end = read_weights(sr_weights), read_weights(out / "snapshots/emotion_iter_1.caffemodel")
+    assert all(np.array_equal(start[layer][0], end[layer][0]) for layer in ("conv1", "conv2", "conv3"))
     assert "with other weights to start from" in failed(capsys, *command, "--weights=none")
 
 
 @pytest.mark.parametrize("net", ["vlqr", "vlqr_non_joint"])
-def test_a_net_that_starts_from_super_resolution_weights_asks_for_them(net, h5, tmp_path, capsys):
+def test_a_net_that_starts_from_super_resolution_weights_requires_them(net, h5, tmp_path, capsys):
     err = failed(capsys, "--net", net, "--h5", h5, "--out", tmp_path / "out", "--iterations=1", *SMALL)
     assert "vlqr" in err
     assert "--weights none" in err
@@ -220,7 +198,7 @@ def test_the_super_resolution_net_trains_from_its_own_patches(tmp_path, capsys):
     assert "  but test_iter: 556 -> 1" in lines(capsys)
 
 
-def test_another_trainings_folder_is_left_alone_unless_fresh(copy, tmp_path, capsys):
+def test_the_folder_of_another_training_is_not_changed_unless_fresh(copy, tmp_path, capsys):
     other = write_h5(tmp_path / "h5", seed=1)
     before = (copy / "settings.json").read_text()
     err = failed(capsys, "--h5", other, "--out", copy, "--iterations=3", *SMALL)
@@ -230,7 +208,7 @@ def test_another_trainings_folder_is_left_alone_unless_fresh(copy, tmp_path, cap
     assert not (copy / "snapshots/emotion_iter_3.caffemodel").exists()
 
 
-def test_a_folder_of_somebody_elses_files_is_left_alone(h5, tmp_path, capsys):
+def test_a_folder_of_foreign_files_is_not_changed(h5, tmp_path, capsys):
     (tmp_path / "train.log").write_text("mine")
     assert "holds train.log, which no training wrote" in failed(capsys, "--h5", h5, "--out", tmp_path, *SMALL)
     assert (tmp_path / "train.log").read_text() == "mine"
@@ -252,7 +230,7 @@ def test_unusable_data_is_one_line_and_makes_no_folder(h5, tmp_path, capsys):
     assert not out.exists()
 
 
-def test_pictures_of_another_size_are_one_line(tmp_path, capsys):
+def test_faces_of_another_size_are_refused(tmp_path, capsys):
     h5 = write_h5(tmp_path / "small", side=16)
     err = failed(capsys, "--h5", h5, "--out", tmp_path / "out", "--iterations=1", *SMALL)
     assert "layer 'conv3'" in err
@@ -265,7 +243,7 @@ def test_wrong_usage_is_2(argv, h5, tmp_path, capsys):
     assert failed(capsys, "--h5", h5, "--out", tmp_path / "out", *argv, code=2).startswith("usage: lq-emotion")
 
 
-def test_an_unknown_device_is_named_with_those_that_work(h5, tmp_path, capsys):
+def test_an_unknown_device_is_refused(h5, tmp_path, capsys):
     err = failed(capsys, "--h5", h5, "--out", tmp_path / "out", "--device=tpu9")
     assert "--device = 'tpu9'" in err
     assert not (tmp_path / "out").exists()

@@ -8,14 +8,8 @@ from tests.refusals import refused
 def test_the_recordings_of_an_avec_tree_are_in_natural_order(tmp_path):
     trees.avec(tmp_path, ["dev_10", "train_9", "test_1", "dev_2", "train_10", "train_1"])
     recordings = find_recordings(tmp_path)
-    assert [recording.name for recording in recordings] == [
-        "train_1",
-        "train_9",
-        "train_10",
-        "dev_2",
-        "dev_10",
-        "test_1",
-    ]
+    names = ["train_1", "train_9", "train_10", "dev_2", "dev_10", "test_1"]
+    assert [recording.name for recording in recordings] == names
     assert [recording.partition for recording in recordings] == ["train", "train", "train", "dev", "dev", "test"]
 
 
@@ -56,11 +50,8 @@ def test_a_test_recording_has_no_label(tmp_path):
 def test_a_recording_without_a_video_is_listed(tmp_path):
     trees.avec(tmp_path)
     (tmp_path / "recordings_video" / "dev_1.mp4").unlink()
-    recordings = find_recordings(tmp_path)
-    assert [(recording.name, recording.video is None) for recording in recordings] == [
-        ("train_1", False),
-        ("dev_1", True),
-    ]
+    videos = {recording.name: recording.video for recording in find_recordings(tmp_path)}
+    assert videos == {"train_1": tmp_path / "recordings_video" / "train_1.mp4", "dev_1": None}
 
 
 def test_recola_participants_in_avecs_test_partition_get_its_names(tmp_path):
@@ -122,10 +113,8 @@ def test_the_search_ends_where_a_link_points_to_a_folder_above(tmp_path):
 
 def test_recordings_are_selected_by_name_or_participant_in_order(tmp_path):
     recordings = find_recordings(trees.recola(tmp_path))
-    assert [recording.name for recording in select_recordings(recordings, ["P16", "P38", "test_1"])] == [
-        "P16",
-        "test_1",
-    ]
+    selected = select_recordings(recordings, ["P16", "P38", "test_1"])
+    assert [recording.name for recording in selected] == ["P16", "test_1"]
     with refused("name-unknown", field="names", value="P17", hint="did you mean 'P16'"):
         select_recordings(recordings, ["P17"])
 

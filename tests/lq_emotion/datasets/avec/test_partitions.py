@@ -4,13 +4,8 @@ import json
 
 import pytest
 
-from caffe_compat import load_net
-from caffe_compat.build.weights import save_weights
-from lq_emotion import prototxt
-from lq_emotion.cli import main
 from lq_emotion.datasets.avec.partitions import Partitions, chosen_partitions
-from lq_emotion.datasets.synthetic.package import Settings, make_recordings
-from lq_emotion.evaluation.predictor import DEPLOY
+from tests.lq_emotion.commands import draw_recordings, draw_weights, failed, run
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
@@ -24,14 +19,9 @@ FOLDERS = {
 }
 
 
-def command(*argv):
-    return main(list(map(str, argv)))
-
-
 def synthetic_recola(folder, frames):
     """Synthetic recordings in RECOLA's layout, without partitions."""
-    settings = Settings(train=2, dev=1, frames=frames, width=240, height=240, seed=2)
-    make_recordings(folder / "drawn", settings, say=lambda _: None)
+    draw_recordings(folder / "drawn", train=2, frames=frames, seed=2)
     for avec, name in FOLDERS.items():
         (folder / "RECOLA" / name).mkdir(parents=True)
         for path in (folder / "drawn" / avec).iterdir():
@@ -47,48 +37,45 @@ def recola(tmp_path_factory):
 @pytest.fixture(scope="module")
 def root(recola, tmp_path_factory):
     out = tmp_path_factory.mktemp("recola") / "root"
-    assert command("prepare", "--recordings", recola, "--out", out, "--no-figures", *CHOICE) == 0
+    assert run("prepare", "--recordings", recola, "--out", out, "--no-figures", *CHOICE) == 0
     return out
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "HQ.caffemodel"
-    save_weights(load_net(prototxt.path(DEPLOY), seed=3), path)
-    return path
+    return draw_weights(tmp_path_factory.mktemp("weights") / "HQ.caffemodel")
 
 
 def test_the_choice_made_in_prepare_applies_to_later_commands(root, weights, tmp_path):
     assert (root / "data/partitions.csv").read_text() == "name,partition\nP16,train\nP17,train\nP19,dev\n"
-    assert command("h5", "--out", root, "--chunk", 8) == 0
+    assert run("h5", "--out", root, "--chunk", 8) == 0
     record = json.loads((root / "h5_files/HQ/h5.json").read_text())
     assert [record[phase]["recordings"] for phase in ("train", "test")] == [["P16", "P17"], ["P19"]]
     data = root / "data/raw_data/HQ"
-    assert command("evaluate", "--weights", weights, "--data", data, "--out", tmp_path, "--device=cpu") == 0
+    assert run("evaluate", "--weights", weights, "--data", data, "--out", tmp_path, "--device=cpu") == 0
     assert list(json.loads((tmp_path / "scores.json").read_text())["scores"]) == ["P19", "concatenated", "mean"]
     sweep = ("rd", "--weights", f"HQ={weights}", "--data", data, "--out", tmp_path / "rd", "--device=cpu")
-    assert command(*sweep, "--scales", 3, "--codecs", "x264", "--qps", 24, "--frames", 3) == 0
+    assert run(*sweep, "--scales", 3, "--codecs", "x264", "--qps", 24, "--frames", 3) == 0
     assert json.loads((tmp_path / "rd/rd.json").read_text())["recordings"] == ["P19"]
 
 
 def test_verify_scores_the_chosen_recordings(root, weights, tmp_path):
     verify = ("verify", "--weights", weights, "--recordings", root, "--out", tmp_path / "verify.json", "--device=cpu")
-    assert command(*verify) == 0
+    assert run(*verify) == 0
     outcomes = json.loads((root / "data/prepare.json").read_text())["recordings"]
     frames = {outcome["name"]: outcome["kept"] for outcome in outcomes}
     (result,) = json.loads((tmp_path / "verify.json").read_text())["files"]
     assert result["scores"][0]["measured"]["frames"] == frames["P19"] > 0
-    assert command(*verify[:-3], "--out", tmp_path / "two.json", "--device=cpu", "--dev", "P16", "P17") == 0
+    assert run(*verify[:-3], "--out", tmp_path / "two.json", "--device=cpu", "--dev", "P16", "P17") == 0
     (result,) = json.loads((tmp_path / "two.json").read_text())["files"]
     assert result["scores"][0]["measured"]["frames"] == frames["P16"] + frames["P17"] > 0
 
 
 def test_table_plans_the_experiment_on_the_chosen_recordings(recola, tmp_path, capsys):
     table = ("table", "--recordings", recola, "--out", tmp_path, "--rows", "HR", "--dry-run")
-    assert command(*table) == 1
-    assert "P16, P17, P19" in capsys.readouterr().err
+    assert "P16, P17, P19" in failed(capsys, *table)
     (tmp_path / "who.csv").write_text("name,partition\nP16,train\nP17,train\nP19,dev\n")
-    assert command(*table, "--partitions", tmp_path / "who.csv") == 0
+    assert run(*table, "--partitions", tmp_path / "who.csv") == 0
     assert "to do  score HR on HQ" in capsys.readouterr().out
 
 
@@ -96,7 +83,7 @@ def test_table_plans_the_experiment_on_the_chosen_recordings(recola, tmp_path, c
 def test_table_runs_on_the_chosen_recordings(tmp_path):
     files = ("--recordings", synthetic_recola(tmp_path, 190), "--out", tmp_path)
     rows = ("--rows", "HR", "--scales", 3, "--preset", "demo", "--iterations", 1)
-    assert command("table", *files, *rows, *CHOICE) == 0
+    assert run("table", *files, *rows, *CHOICE) == 0
     scores = json.loads((tmp_path / "scores/HR_on_HQ/scores.json").read_text())["scores"]
     assert list(scores) == ["P19", "concatenated", "mean"]
 
@@ -113,8 +100,7 @@ def test_table_runs_on_the_chosen_recordings(tmp_path):
 def test_invalid_choices_are_refused_before_anything_is_written(recola, tmp_path, capsys, monkeypatch, argv, parts):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "who.csv").write_text("name,partition\nP16,train\nP19,developement\n")
-    assert command("prepare", "--recordings", recola, "--out", tmp_path / "root", *argv) == 1
-    stderr = capsys.readouterr().err
+    stderr = failed(capsys, "prepare", "--recordings", recola, "--out", tmp_path / "root", *argv)
     assert all(part in stderr for part in parts), stderr
     assert not (tmp_path / "root").exists()
 

@@ -4,6 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
+ARFF = """@relation GOLDSTANDARD
+
+@attribute Instance_name string
+@attribute frameTime numeric
+@attribute GoldStandard numeric
+
+
+@data
+"""
 HEADER = "time;FM1 ;FM2 ;FM3 ;FF1 ;FF2 ;FF3"
 
 
@@ -14,18 +23,8 @@ def put(path: Path, text: str = "") -> Path:
 
 
 def arff(name: str, time, gold, quote: str = "") -> str:
-    head = [
-        "@relation GOLDSTANDARD",
-        "",
-        "@attribute Instance_name string",
-        "@attribute frameTime numeric",
-        "@attribute GoldStandard numeric",
-        "",
-        "",
-        "@data",
-        "",
-    ]
-    return "\n".join([*head, *(f"{quote}{name}{quote},{t},{g}" for t, g in zip(time, gold, strict=True))]) + "\n"
+    rows = "".join(f"{quote}{name}{quote},{t},{g}\n" for t, g in zip(time, gold, strict=True))
+    return f"{ARFF}\n{rows}"
 
 
 def grid(frames: int) -> list[str]:

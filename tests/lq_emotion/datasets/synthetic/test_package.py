@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from lq_emotion.cli import main
 from lq_emotion.datasets.avec.gold import combine_ratings, read_gsd
 from lq_emotion.datasets.avec.layout import find_recordings
 from lq_emotion.datasets.avec.tables import read_arff, read_csv
@@ -15,14 +14,11 @@ from lq_emotion.datasets.synthetic.package import Settings, make_recordings
 from lq_emotion.faces.boxfiles import read_boxes
 from matlab_ports._support.frame_time import frame_time
 from matlab_ports.videoreader import VideoReader
+from tests.lq_emotion.commands import failed, quiet, run
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 SMALL = Settings(train=1, dev=1, frames=200, width=240, height=240, seed=3)
-
-
-def quiet(_):
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -131,25 +127,15 @@ def test_invalid_settings_are_refused_and_nothing_is_changed(made, settings, cod
 
 def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
     (tmp_path / "photos.txt").write_text("mine")
-    assert main(["make-recordings", "--out", str(tmp_path), "--train", "1"]) == 1
-    error = capsys.readouterr().err
-    assert f"{tmp_path}: holds photos.txt, which no make-recordings wrote" in error
-    assert "Traceback" not in error
-    assert main(["make-recordings", "--out", str(tmp_path), "--size", "big"]) == 2
+    stderr = failed(capsys, "make-recordings", "--out", tmp_path, "--train", 1)
+    assert f"{tmp_path}: holds photos.txt, which no make-recordings wrote" in stderr
+    assert run("make-recordings", "--out", tmp_path, "--size", "big") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["photos.txt"]
 
 
 def test_prepare_accepts_the_tree_and_its_true_boxes(made, tmp_path):
-    options = [
-        "--recordings",
-        str(made),
-        "--out",
-        str(tmp_path),
-        "--boxes",
-        str(made / "synthetic_face_boxes"),
-        "--no-figures",
-    ]
-    assert main(["prepare", *options]) == 0
+    files = ("--recordings", made, "--out", tmp_path, "--boxes", made / "synthetic_face_boxes")
+    assert run("prepare", *files, "--no-figures") == 0
     gold = read_gsd(tmp_path / "data/gsd/dev_1.mat")
     assert len(gold.gsd) == 200
     outcomes = json.loads((tmp_path / "data/prepare.json").read_text())["recordings"]
