@@ -8,6 +8,7 @@ colour even with --gray; sums are in single precision, in the order of the recor
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,11 +28,12 @@ from caffe_compat.data.origin import Origin
 from caffe_compat.data.write_db import new_database
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.formats.files import read_bytes
-from caffe_compat.formats.image_size import size_problem
+from caffe_compat.formats.image_size import open_image, size_problem
 from caffe_compat.schema import caffe_pb2 as pb
 
 Report = Callable[[str], None]
-_BATCH = 64
+_BATCH = 64  # images decoded at a time, at most,
+_BATCH_BYTES = 1 << 28  # and bytes of their pixels, unless one image has more
 _REPORT_INTERVAL = {"convert": 1000, "mean": 10000}
 
 
@@ -122,8 +124,7 @@ def convert_imageset(
     stored = 0
     size: tuple[int, ...] | None = None
     with new_database(target, backend) as database:
-        for start in range(0, len(lines), _BATCH):
-            batch = list(enumerate(lines[start : start + _BATCH], start))
+        for batch in _batches(root, lines, options):
             for (number, (name, _)), result in zip(batch, map_in_threads(_reader(root, options), batch), strict=True):
                 if isinstance(result, CaffeCompatError):
                     if options.strict:
@@ -148,12 +149,36 @@ def convert_imageset(
     return stored
 
 
+_Line = tuple[int, tuple[str, int]]
 _Result = tuple[bytes, tuple[int, ...]]
 
 
-def _reader(root: str, options: Options) -> Callable[[tuple[int, tuple[str, int]]], _Result | CaffeCompatError]:
-    def read(item: tuple[int, tuple[str, int]]) -> _Result | CaffeCompatError:
-        _, (name, label) = item
+def _batches(root: str, lines: Sequence[tuple[str, int]], options: Options) -> Iterator[list[_Line]]:
+    """Yield the numbered lines in runs whose images fit in memory together."""
+    batch: list[_Line] = []
+    total = 0
+    for line in enumerate(lines):
+        size = _pixel_bytes(_locate(root, line[1][0]), options)
+        if batch and (len(batch) == _BATCH or total + size > _BATCH_BYTES):
+            yield batch
+            batch, total = [], 0
+        batch.append(line)
+        total += size
+    yield batch
+
+
+def _pixel_bytes(path: Path, options: Options) -> int:
+    """Return the bytes of a decoded and resized image by its header; `_BATCH_BYTES` if Pillow cannot read it."""
+    try:
+        with open_image(path) as image:
+            return 3 * max(image.width * image.height, math.prod(options.resize or (0,)))
+    except (CaffeCompatError, OSError, SyntaxError, ValueError):
+        return _BATCH_BYTES
+
+
+def _reader(root: str, options: Options) -> Callable[[_Line], _Result | CaffeCompatError]:
+    def read(line: _Line) -> _Result | CaffeCompatError:
+        _, (name, label) = line
         try:
             return _datum(_locate(root, name), label, options)
         except CaffeCompatError as error:

@@ -11,6 +11,7 @@ from caffe_compat.data import CRand, open_source
 from caffe_compat.formats.files import read_binary
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.tools import imageset
 from caffe_compat.tools.imageset import channel_means, compute_image_mean, records
 
 pytest.importorskip("lmdb")
@@ -42,6 +43,18 @@ def tool(capsys):
 
 def images(folder):
     return [cv2.imread(str(folder / "images" / f"a b{n}.{'jpg' if n == 4 else 'png'}")) for n in range(5)]
+
+
+@pytest.mark.parametrize(("limit", "sizes"), [(10**6, [3, 2]), (300, [2, 2, 1]), (1, [1] * 5)])
+def test_images_are_decoded_together_up_to_a_number_and_to_a_number_of_bytes(folder, monkeypatch, limit, sizes):
+    batches = []
+    monkeypatch.setattr(imageset, "_BATCH", 3)
+    monkeypatch.setattr(imageset, "_BATCH_BYTES", limit)  # an image has 144 bytes
+    monkeypatch.setattr(
+        imageset, "map_in_threads", lambda read, batch: (batches.append(len(batch)), list(map(read, batch)))[1]
+    )
+    assert imageset.convert_imageset("images/", imageset.read_image_list("list.txt"), "db") == 5
+    assert batches == sizes
 
 
 def test_images_become_datums_as_caffe_writes_them(folder, tool):
