@@ -8,7 +8,7 @@ from caffe_compat import load_net
 from caffe_compat.build.weights import save_weights
 from lq_emotion import prototxt
 from lq_emotion.cli import main
-from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.evaluation.predictor import DEPLOY
 
 LINEAR = """
@@ -49,7 +49,9 @@ def interrupt_at(monkeypatch, text):
 
 def draw_recordings(folder, **settings):
     """Draw small recordings; return their folder."""
-    make_recordings(folder, Settings(**{"train": 1, "dev": 1, "width": 240, "height": 240, **settings}), say=quiet)
+    make_recordings(
+        folder, SyntheticSettings(**{"train": 1, "dev": 1, "width": 240, "height": 240, **settings}), say=quiet
+    )
     return folder
 
 

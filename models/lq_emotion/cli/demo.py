@@ -41,14 +41,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+    from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
     from lq_emotion.report.build import make_report, write_report
     from lq_emotion.studies.robust_lq.stages import StudyPlan
     from lq_emotion.studies.robust_lq.table import Study, markdown
 
     say = teller(args)
     out = args.out.resolve()
-    settings = Settings(train=_TRAIN, dev=_DEV, frames=_FRAMES, width=_SIDE, height=_SIDE, seed=args.seed)
+    settings = SyntheticSettings(train=_TRAIN, dev=_DEV, frames=_FRAMES, width=_SIDE, height=_SIDE, seed=args.seed)
     make_recordings(out / "recordings", settings, jobs=2, say=say)
     changes = {str(net): {"max_iter": args.iterations} for net in Net} if args.iterations else {}
     plan = StudyPlan(

@@ -67,10 +67,10 @@ def _seconds(text: str) -> float:
 
 
 def _make(args: argparse.Namespace) -> int:
-    from lq_emotion.datasets.synthetic.package import Settings, make_recordings, summary
+    from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings, summary
 
     width, height = args.size
-    settings = Settings(args.train, args.dev, args.frames, width, height, args.seed, args.lag, args.nested)
+    settings = SyntheticSettings(args.train, args.dev, args.frames, width, height, args.seed, args.lag, args.nested)
     make_recordings(args.out, settings, jobs=args.jobs, fresh=args.fresh)
     print(summary(args.out))
     return 0

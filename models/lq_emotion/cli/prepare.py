@@ -113,12 +113,12 @@ def _prepare(args: argparse.Namespace) -> int:
     from lq_emotion.crops.boxes import BoxSettings
     from lq_emotion.crops.outcome import Preparation
     from lq_emotion.crops.prepare import prepare, table
-    from lq_emotion.crops.recording import Settings
+    from lq_emotion.crops.recording import PreparationSettings
     from lq_emotion.datasets.avec.layout import dimension_root
 
     say = teller(args)
     chosen = {name: getattr(args, name) for name in ("every", "smooth", "hold")}
-    settings = Settings(
+    settings = PreparationSettings(
         scales=tuple(args.scales),
         dimension=args.dimension,
         labels=args.labels,

@@ -35,7 +35,7 @@ class BoxSettings:
     hold: int = 12
 
 
-class Boxes(NamedTuple):
+class FrameBoxes(NamedTuple):
     """Face boxes at the times of a video's frames.
 
     Attributes
@@ -58,7 +58,7 @@ class Boxes(NamedTuple):
 
 def boxes_of(
     video: Path, times: Doubles, settings: BoxSettings, *, given: Path | None = None, progress: Progress | None = None
-) -> Boxes:
+) -> FrameBoxes:
     """Return the boxes at the times of a video's frames.
 
     Parameters
@@ -77,8 +77,8 @@ def boxes_of(
     if given is not None:
         file = read_boxes(given)
         rows = match_times(times, file.time, what="file of face boxes", where=given)
-        return Boxes(file.bbox[rows], snap_times(file.time[rows], times), 0, given.name)
+        return FrameBoxes(file.bbox[rows], snap_times(file.time[rows], times), 0, given.name)
     boxes = find_boxes(
         video, times, every=settings.every, hold=settings.hold, smooth=settings.smooth, progress=progress
     )
-    return Boxes(boxes.bbox, np.asarray(times), boxes.report.held, FOUND)
+    return FrameBoxes(boxes.bbox, np.asarray(times), boxes.counts.held, FOUND)

@@ -17,7 +17,7 @@ from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.json_files import write_json
 from lq_emotion.common.processes import as_done
 from lq_emotion.crops.outcome import RESULTS, Outcome, Preparation
-from lq_emotion.crops.recording import JOURNALS, Settings, earlier_outcome, journal_of, prepare_one
+from lq_emotion.crops.recording import JOURNALS, PreparationSettings, earlier_outcome, journal_of, prepare_one
 from lq_emotion.datasets.avec.layout import (
     Layout,
     Recording,
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 def prepare(
     recordings: str | Path,
     out: str | Path,
-    settings: Settings | None = None,
+    settings: PreparationSettings | None = None,
     *,
     layout: Layout = "auto",
     names: Sequence[str] = (),
@@ -72,7 +72,7 @@ def prepare(
     CaffeCompatError, OSError
         The tree or a recording does not exist, or ROOT is not writable.
     """
-    out, settings = Path(out).resolve(), settings or Settings()
+    out, settings = Path(out).resolve(), settings or PreparationSettings()
     scales = tuple(dict.fromkeys(settings.scales))
     if any(scale < 2 for scale in scales) or scales != settings.scales:
         raise DataError("factors must differ and be at least 2", code="invalid", field="scales", value=settings.scales)
@@ -122,7 +122,13 @@ def _labelled(recordings: Sequence[Recording], out: Path, say: Say) -> list[Reco
 
 
 def _outcomes(
-    recordings: Sequence[Recording], out: Path, settings: Settings, boxes: Path | None, jobs: int | None, *, fresh: bool
+    recordings: Sequence[Recording],
+    out: Path,
+    settings: PreparationSettings,
+    boxes: Path | None,
+    jobs: int | None,
+    *,
+    fresh: bool,
 ) -> Iterator[Outcome]:
     """Yield each outcome as it completes."""
     if jobs == 1 or len(recordings) == 1:

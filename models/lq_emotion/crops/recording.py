@@ -17,7 +17,7 @@ from caffe_compat.errors import CaffeCompatError, DataError
 from lq_emotion.common.fingerprints import fingerprint, stamps
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
-from lq_emotion.crops.boxes import FOUND, Boxes, BoxSettings, boxes_of
+from lq_emotion.crops.boxes import FOUND, BoxSettings, FrameBoxes, boxes_of
 from lq_emotion.crops.outcome import Outcome
 from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_standard, read_gsd, write_gsd
 from lq_emotion.datasets.avec.layout import Dimension, Recording
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Settings:
+class PreparationSettings:
     """Settings of the preparation; the defaults are the authors'.
 
     Attributes
@@ -88,7 +88,7 @@ class Paths:
 def prepare_one(
     recording: Recording,
     out: Path,
-    settings: Settings,
+    settings: PreparationSettings,
     *,
     boxes: Path | None = None,
     fresh: bool = False,
@@ -162,7 +162,7 @@ class _Work:
         self,
         recording: Recording,
         out: Path,
-        settings: Settings,
+        settings: PreparationSettings,
         boxes: Path | None,
         journal: Journal,
         progress: Progress | None,
@@ -243,7 +243,7 @@ class _Work:
     def _shifted(self, gold: GoldStandard) -> Doubles:
         return shift_gold(gold.gsd, gold.time, self._settings.delay)
 
-    def _boxes(self, times: Doubles, *, fresh: bool) -> Boxes:
+    def _boxes(self, times: Doubles, *, fresh: bool) -> FrameBoxes:
         path = self._paths.mat("bbox")
         inputs = stamps([self._video, self._video_times, self._given])
         made_from = fingerprint([asdict(self._settings.boxes), inputs])
@@ -262,7 +262,7 @@ class _Work:
         self._note("boxes", made_from, [path], held=boxes.held, source=boxes.source)
         return boxes
 
-    def _crop(self, times: Doubles, gold: GoldStandard, boxes: Boxes) -> Prepared:
+    def _crop(self, times: Doubles, gold: GoldStandard, boxes: FrameBoxes) -> Prepared:
         save = {scale: self._paths.crops(scale) for scale in (1, *self._settings.scales)}
         for path in save.values():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -276,7 +276,7 @@ class _Work:
         self._note("crops", self._fingerprint(), list(save.values()))
         return prepared
 
-    def _draw(self, gold: GoldStandard, boxes: Boxes) -> None:
+    def _draw(self, gold: GoldStandard, boxes: FrameBoxes) -> None:
         if not self._settings.figures:
             return
         from lq_emotion.crops.previews import box_overlay, contact_sheet, label_trace

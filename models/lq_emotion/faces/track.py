@@ -25,7 +25,7 @@ _RESEARCH = 100  # frames between searches of the whole frame: the tracked face 
 _SWITCH = 1.3  # times larger than the tracked face, a face must be to replace it
 
 
-class Report(NamedTuple):
+class TrackingCounts(NamedTuple):
     """How the boxes of a video were obtained, in numbers of frames.
 
     Attributes
@@ -44,7 +44,7 @@ class Report(NamedTuple):
     missing: int
 
 
-class Boxes(NamedTuple):
+class TrackedBoxes(NamedTuple):
     """The face boxes of a video.
 
     Attributes
@@ -52,13 +52,13 @@ class Boxes(NamedTuple):
     bbox : (T, 4) float64: left, top, width, height in 1-based pixels; zero where there is no face.
     time : (T,) float64, seconds.
     detected : (T,) bool: detected rather than held.
-    report : counts of frames.
+    counts : counts of frames.
     """
 
     bbox: Doubles
     time: Doubles
     detected: npt.NDArray[np.bool_]
-    report: Report
+    counts: TrackingCounts
 
 
 def find_boxes(
@@ -70,7 +70,7 @@ def find_boxes(
     smooth: int = 11,
     detector: Detector | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Boxes:
+) -> TrackedBoxes:
     """Find the face in every frame of a video.
 
     Parameters
@@ -106,7 +106,7 @@ def find_boxes(
     boxes, held = _hold_last(boxes, hold)
     bbox = np.nan_to_num(_smooth(boxes, smooth), nan=0.0)
     missing = int(np.count_nonzero(np.isnan(boxes[:, 0])))
-    return Boxes(bbox, times, detected, Report(len(bbox), int(detected.sum()), held, rejected, missing))
+    return TrackedBoxes(bbox, times, detected, TrackingCounts(len(bbox), int(detected.sum()), held, rejected, missing))
 
 
 def _detect(path: Path, count: int, every: int, detector: Detector, progress: Callable[[int], None] | None) -> Doubles:

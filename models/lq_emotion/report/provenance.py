@@ -25,7 +25,7 @@ def settings(store: Store) -> Iterator[Block]:
     table = store.table
     if store.maker is not None:
         with contents_of(store.maker):
-            yield _synthetic(synthetic.Settings.from_json(read_json(store.maker)))
+            yield _synthetic(synthetic.SyntheticSettings.from_json(read_json(store.maker)))
     if table is None:
         raise Absent("The settings of no experiment are known: there is no table/table.json.")
     with store.contents():  # numbers may still be infinite
@@ -64,7 +64,7 @@ def _learnt_from(table: StudyResults) -> str:
     return "faces of the training recordings" if images == "faces" else f"the images in {code(images)}"
 
 
-def _synthetic(settings: synthetic.Settings) -> Text:
+def _synthetic(settings: synthetic.SyntheticSettings) -> Text:
     return Text(
         f"Nobody was filmed: {settings.train} recordings to train with and {settings.dev} to be scored on, of "
         f"{settings.frames:,} frames of {settings.width} × {settings.height} pixels, were drawn by "

@@ -10,7 +10,7 @@ import pytest
 
 from lq_emotion.crops import recording
 from lq_emotion.crops.prepare import prepare, table
-from lq_emotion.crops.recording import Settings
+from lq_emotion.crops.recording import PreparationSettings
 from lq_emotion.datasets.avec.gold import combine_ratings
 from matlab_ports._support.partial_file import remove_abandoned
 from matlab_ports.matfile import loadmat, savemat
@@ -20,7 +20,7 @@ from tests.lq_emotion.datasets.avec import trees
 from tests.refusals import refused
 
 FRAMES = 12
-QUICK = Settings(figures=False)
+QUICK = PreparationSettings(figures=False)
 
 
 def video(path, frames=FRAMES, seed=0):
@@ -71,7 +71,7 @@ def stamps(out):
 
 def test_every_labelled_recording_becomes_crops_in_the_authors_folders(tree, out):
     lines = []
-    outcomes = prepare(tree, out, Settings(scales=(3, 4), figures=False), jobs=1, say=lines.append)
+    outcomes = prepare(tree, out, PreparationSettings(scales=(3, 4), figures=False), jobs=1, say=lines.append)
     assert [(o.name, o.status, o.rows, o.kept, o.no_face, o.small, o.boxes) for o in outcomes] == [
         (name, "done", 12, 10, 1, 1, f"{name}.mat") for name in ("train_1", "train_2", "dev_1")
     ]
@@ -138,7 +138,7 @@ def test_changed_inputs_settings_or_results_are_prepared_again(tree, out):
         return [not o.before for o in prepare(tree, out, settings, names=["train_1", "dev_1"], jobs=1, say=quiet)]
 
     assert made() == [True, True]
-    assert made(Settings(figures=False, smallest=115)) == [True, True]
+    assert made(PreparationSettings(figures=False, smallest=115)) == [True, True]
     assert made() == [True, True]
     gold = tree / "ratings_gold_standard" / "valence" / "dev_1.arff"
     gold.write_text(gold.read_text().replace("0.125", "0.625"))
@@ -196,10 +196,10 @@ def test_the_users_own_boxes_and_labels_are_used_and_not_overwritten(tree, out):
 def test_labels_can_come_from_the_raters_and_be_shifted_by_a_delay(tree, out):
     prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
     plain = loadmat(out / "data" / "gsd" / "dev_1.mat")["gsd"].ravel()
-    prepare(tree, out, Settings(delay=0.08, figures=False), names=["dev_1"], jobs=1, say=quiet)
+    prepare(tree, out, PreparationSettings(delay=0.08, figures=False), names=["dev_1"], jobs=1, say=quiet)
     assert loadmat(out / "data" / "gsd" / "dev_1.mat")["gsd"].ravel().tolist() == plain.tolist()
     assert loadmat(out / "data" / "raw_data" / "HQ" / "dev_1.mat")["valence"].ravel()[0] == plain[2]
-    prepare(tree, out, Settings(labels="raters", figures=False), names=["dev_1"], jobs=1, say=quiet)
+    prepare(tree, out, PreparationSettings(labels="raters", figures=False), names=["dev_1"], jobs=1, say=quiet)
     assert not np.isin(loadmat(out / "data" / "gsd" / "dev_1.mat")["gsd"], plain).any()
 
 
@@ -267,7 +267,7 @@ class Deadly:
 
 
 def test_a_killed_worker_is_an_error_of_its_recordings(tree, out):
-    outcomes = prepare(tree, out, Settings(luma=Deadly()), jobs=2, say=quiet)
+    outcomes = prepare(tree, out, PreparationSettings(luma=Deadly()), jobs=2, say=quiet)
     assert [(outcome.name, outcome.status) for outcome in outcomes] == [
         ("train_1", "failed"), ("train_2", "failed"), ("dev_1", "failed"),
     ]  # fmt: skip
@@ -327,7 +327,7 @@ def test_the_table_lists_the_outcome_of_each_recording(tree, out):
 
 def test_invalid_arguments_are_refused_before_anything_is_written(tree, out, tmp_path):
     with refused("invalid", field="scales"):
-        prepare(tree, out, Settings(scales=(3, 3)), say=quiet)
+        prepare(tree, out, PreparationSettings(scales=(3, 3)), say=quiet)
     with refused("name-unknown", field="names", value="dev_9"):
         prepare(tree, out, names=["dev_9"], say=quiet)
     with refused("file-missing", file="nowhere", field="boxes"):

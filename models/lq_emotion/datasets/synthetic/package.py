@@ -53,7 +53,7 @@ made-up raters follow them too. They serve to try a program. Results on them say
 
 
 @dataclass(frozen=True)
-class Settings(Record):
+class SyntheticSettings(Record):
     """The recordings to make; synthetic.json, which is also the journal, holds them.
 
     Attributes
@@ -83,7 +83,7 @@ class Settings(Record):
 
 
 def make_recordings(
-    out: str | Path, settings: Settings | None = None, *, jobs: int = 1, fresh: bool = False, say: Say = print
+    out: str | Path, settings: SyntheticSettings | None = None, *, jobs: int = 1, fresh: bool = False, say: Say = print
 ) -> list[str]:
     """Write the missing recordings of a synthetic data set and return their names.
 
@@ -100,7 +100,7 @@ def make_recordings(
     CaffeCompatError
         The settings are invalid or differ from the folder's, the folder holds other files, or PyAV is missing.
     """
-    out, settings = Path(out).resolve(), settings or Settings()
+    out, settings = Path(out).resolve(), settings or SyntheticSettings()
     _require_valid(settings)
     _require_pyav()
     journal = _open_journal(out, settings, fresh=fresh)
@@ -113,7 +113,7 @@ def make_recordings(
     return todo
 
 
-def _recordings(out: Path, settings: Settings, names: Sequence[str], jobs: int) -> Iterator[str]:
+def _recordings(out: Path, settings: SyntheticSettings, names: Sequence[str], jobs: int) -> Iterator[str]:
     """Write recordings, with a bar for each or for all; yield the name of each when it is complete."""
     if jobs == 1 or len(names) == 1:
         for name in names:
@@ -124,7 +124,7 @@ def _recordings(out: Path, settings: Settings, names: Sequence[str], jobs: int) 
         yield from tqdm(results, total=len(names), unit=" recordings", disable=None, leave=False)
 
 
-def _require_valid(settings: Settings) -> None:
+def _require_valid(settings: SyntheticSettings) -> None:
     problems = {
         "train": settings.train < 0,
         "dev": settings.dev < 0 or not settings.train + settings.dev,
@@ -153,7 +153,7 @@ def _require_pyav() -> None:
         )  # fmt: skip
 
 
-def _open_journal(out: Path, settings: Settings, *, fresh: bool) -> Journal:
+def _open_journal(out: Path, settings: SyntheticSettings, *, fresh: bool) -> Journal:
     """Store the settings in the folder's journal; refuse a folder with other files or other settings."""
     require_folder(out)
     journal = Journal(out / SETTINGS, root=out, identify=file_sha256, hint="choose another --out, or remove the folder")
@@ -172,7 +172,7 @@ def _open_journal(out: Path, settings: Settings, *, fresh: bool) -> Journal:
     return journal
 
 
-def _paths(out: Path, settings: Settings, name: str) -> tuple[Path, ...]:
+def _paths(out: Path, settings: SyntheticSettings, name: str) -> tuple[Path, ...]:
     """Return the paths of a recording's video, times, boxes, and ratings and gold standards by dimension."""
 
     def folder(*parts: str) -> Path:
@@ -187,7 +187,9 @@ def _paths(out: Path, settings: Settings, name: str) -> tuple[Path, ...]:
     )
 
 
-def _write_recording(out: Path, settings: Settings, name: str, progress: Callable[[int], Any] | None = None) -> str:
+def _write_recording(
+    out: Path, settings: SyntheticSettings, name: str, progress: Callable[[int], Any] | None = None
+) -> str:
     partition, number = name.split("_")
     key = [settings.seed, PARTITIONS.index(partition), int(number)]
     scene_rng = np.random.default_rng([*key, 1])  # independent of the signals: more frames show the same person
@@ -283,6 +285,6 @@ def _write_lines(path: Path, lines: Any) -> None:
 def summary(out: Path) -> str:
     """Describe the recordings in a folder in one line."""
     with contents_of(out / SETTINGS):
-        settings = Settings.from_json(read_json(out / SETTINGS))
+        settings = SyntheticSettings.from_json(read_json(out / SETTINGS))
     counts = f"{settings.train} train and {settings.dev} dev"
     return f"{out}: {counts} synthetic recordings of {settings.frames} frames"

@@ -47,7 +47,7 @@ class StudyPlan:
     boxes : a folder of face boxes; found by default.
     partitions : which recordings are trained with and which are scored.
     dimension : what the labels are of; `out` is then `avec.layout.dimension_root` of ROOT.
-    delay : seconds by which the gold standard is late; see `dataset.recording.Settings`.
+    delay : seconds by which the gold standard is late; see `crops.recording.PreparationSettings`.
     seed : of everything that is drawn.
     threads : of a stage.
     device : see `devices.choose_device`.
@@ -118,10 +118,10 @@ class TableCell:
 def do_prepare(plan: StudyPlan, names: tuple[str, ...]) -> None:
     """Make the crops of all recordings, HQ and at every factor."""
     from lq_emotion.crops.prepare import prepare
-    from lq_emotion.crops.recording import Settings
+    from lq_emotion.crops.recording import PreparationSettings
 
     jobs = min(2, os.cpu_count() or 1)
-    settings = Settings(
+    settings = PreparationSettings(
         scales=plan.scales,
         dimension=plan.dimension,
         delay=plan.delay,

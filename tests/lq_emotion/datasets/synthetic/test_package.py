@@ -10,7 +10,7 @@ from lq_emotion.datasets.avec.gold import combine_ratings, read_gsd
 from lq_emotion.datasets.avec.layout import find_recordings
 from lq_emotion.datasets.avec.tables import read_arff, read_csv
 from lq_emotion.datasets.synthetic import package
-from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.faces.boxfiles import read_boxes
 from matlab_ports._support.frame_time import frame_time
 from matlab_ports.videoreader import VideoReader
@@ -18,7 +18,7 @@ from tests.lq_emotion.commands import failed, quiet, run
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-SMALL = Settings(train=1, dev=1, frames=200, width=240, height=240, seed=3)
+SMALL = SyntheticSettings(train=1, dev=1, frames=200, width=240, height=240, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,9 @@ def test_times_frames_boxes_and_labels_agree(made):
 def test_the_same_settings_give_the_same_bytes_and_another_seed_another_person(made, tmp_path):
     make_recordings(tmp_path / "again", SMALL, jobs=2, say=quiet)
     assert hashes(tmp_path / "again") == hashes(made)
-    make_recordings(tmp_path / "other", Settings(train=1, dev=0, frames=200, width=240, height=240, seed=4), say=quiet)
+    make_recordings(
+        tmp_path / "other", SyntheticSettings(train=1, dev=0, frames=200, width=240, height=240, seed=4), say=quiet
+    )
     first, other = (
         VideoReader(folder / "recordings_video/train_1.mp4").read().astype(int) for folder in (made, tmp_path / "other")
     )
@@ -76,7 +78,9 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_another_person(m
 
 
 def test_nested_folders_are_found(tmp_path):
-    make_recordings(tmp_path, Settings(train=1, dev=0, frames=50, width=160, height=160, nested=True), say=quiet)
+    make_recordings(
+        tmp_path, SyntheticSettings(train=1, dev=0, frames=50, width=160, height=160, nested=True), say=quiet
+    )
     (recording,) = find_recordings(tmp_path)
     assert recording.video == tmp_path / "recordings_video/recordings_video/train_1.mp4"
 
@@ -110,12 +114,12 @@ def test_only_missing_recordings_are_made(made, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "code", "field"),
     [
-        (Settings(train=0, dev=0), "out-of-range", "dev"),
-        (Settings(frames=10), "out-of-range", "frames"),
-        (Settings(width=100), "out-of-range", "width"),
-        (Settings(height=161), "out-of-range", "height"),
-        (Settings(lag=-1.0), "out-of-range", "lag"),
-        (Settings(train=1, dev=1, frames=200, width=240, height=240, seed=9), "mismatch", "seed"),
+        (SyntheticSettings(train=0, dev=0), "out-of-range", "dev"),
+        (SyntheticSettings(frames=10), "out-of-range", "frames"),
+        (SyntheticSettings(width=100), "out-of-range", "width"),
+        (SyntheticSettings(height=161), "out-of-range", "height"),
+        (SyntheticSettings(lag=-1.0), "out-of-range", "lag"),
+        (SyntheticSettings(train=1, dev=1, frames=200, width=240, height=240, seed=9), "mismatch", "seed"),
     ],
 )
 def test_invalid_settings_are_refused_and_nothing_is_changed(made, settings, code, field):

@@ -13,7 +13,7 @@ import pytest
 
 from caffe_compat.formats.files import read_net
 from lq_emotion.cli import main
-from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 
 ROOT = Path(__file__).parents[4]
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
@@ -23,7 +23,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("as paper") / "recordings"
-    make_recordings(folder, Settings(train=1, dev=1, frames=140, width=240, height=240, seed=2), say=lambda _: None)
+    make_recordings(
+        folder, SyntheticSettings(train=1, dev=1, frames=140, width=240, height=240, seed=2), say=lambda _: None
+    )
     return folder
 
 

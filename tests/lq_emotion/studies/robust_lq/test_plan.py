@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lq_emotion.cli import demo, main
-from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.studies.robust_lq import recipes
@@ -31,7 +31,9 @@ ROOT = Path(__file__).parents[4]
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("a table") / "recordings"
-    make_recordings(folder, Settings(train=2, dev=1, frames=150, width=240, height=240, seed=2), say=lambda _: None)
+    make_recordings(
+        folder, SyntheticSettings(train=2, dev=1, frames=150, width=240, height=240, seed=2), say=lambda _: None
+    )
     return folder
 
 

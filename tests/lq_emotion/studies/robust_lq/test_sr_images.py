@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lq_emotion.cli import main
-from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import AS_CODE
 from lq_emotion.studies.robust_lq.plan import stages
@@ -21,7 +21,9 @@ pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sr") / "recordings"
-    make_recordings(folder, Settings(train=1, dev=1, frames=140, width=240, height=240, seed=2), say=lambda _: None)
+    make_recordings(
+        folder, SyntheticSettings(train=1, dev=1, frames=140, width=240, height=240, seed=2), say=lambda _: None
+    )
     return folder
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import main
 from lq_emotion.crops.own_size import shrink
-from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.nets.definitions import builder, parts
 from lq_emotion.nets.switches import (
     AS_CODE,
@@ -72,7 +72,7 @@ TOUCHED = {
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("switches") / "recordings"
-    make_recordings(folder, Settings(train=1, dev=1, frames=50, width=240, height=240), say=lambda _: None)
+    make_recordings(folder, SyntheticSettings(train=1, dev=1, frames=50, width=240, height=240), say=lambda _: None)
     return folder
 
 
