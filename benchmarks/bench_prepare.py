@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lq_emotion.datasets.synthetic.package import Settings, make_recordings
+from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.faces.boxfiles import read_boxes
 from matlab_ports._support.frame_time import frame_time
 from matlab_ports.prepare_dataset import prepare_recording
@@ -30,7 +30,7 @@ from matlab_ports.videoreader import VideoReader
 
 
 def recording(folder: Path, frames: int) -> Path:
-    make_recordings(folder, Settings(train=1, dev=0, frames=frames, width=1080, height=720))
+    make_recordings(folder, SyntheticSettings(train=1, dev=0, frames=frames, width=1080, height=720))
     return folder
 
 

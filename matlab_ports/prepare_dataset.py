@@ -23,11 +23,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from matlab_ports._recordings.prepare_recording import Luma, Match, Prepared, prepare_recording
+from matlab_ports._recordings.prepare_recording import Luma, Match, Prepared, prepare_recording, stretch_luma
 from matlab_ports._support.frame_time import frame_time
 from matlab_ports.matfile import loadmat
 
-__all__ = ["FILE_NAME", "Luma", "Match", "Prepared", "prepare_dataset", "prepare_recording"]
+__all__ = ["FILE_NAME", "Luma", "Match", "Prepared", "prepare_dataset", "prepare_recording", "stretch_luma"]
 
 FILE_NAME = tuple(f"{part}_{number}" for part in ("train", "dev") for number in range(1, 10))
 _log = logging.getLogger(__name__)

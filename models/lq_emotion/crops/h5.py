@@ -20,10 +20,10 @@ from lq_emotion.crops.outcome import RESULTS as PREPARED
 from lq_emotion.crops.outcome import prepared_recordings
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
-from matlab_ports._recordings.labels import read_delay, read_label_name
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.matfile import open_frames
 from matlab_ports.randstream import RandStream
+from matlab_ports.run_eval import read_delay, read_label_name
 
 RESULTS = "h5.json"
 CROPS = Path("data") / "raw_data"

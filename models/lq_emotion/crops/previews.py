@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.datasets.avec.gold import GoldStandard
-from matlab_ports._recordings.labels import read_label_name
 from matlab_ports.matfile import loadmat, open_frames
+from matlab_ports.run_eval import read_label_name
 from matlab_ports.store2hdf5 import to_hdf5_axes
 from matlab_ports.videoreader import VideoReader
 

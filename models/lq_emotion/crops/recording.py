@@ -26,8 +26,8 @@ from lq_emotion.datasets.avec.times import match_times, require_grid
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.nets.names import crops_folder
 from matlab_ports import PortError
-from matlab_ports._recordings.labels import DELAY
-from matlab_ports._recordings.prepare_recording import Luma, Prepared, prepare_recording
+from matlab_ports.prepare_dataset import Luma, Prepared, prepare_recording
+from matlab_ports.run_eval import DELAY
 
 VERSION = 3  # of the results; results of another version are made again
 JOURNALS = Path("data") / "journal"

@@ -38,8 +38,7 @@ from lq_emotion.verify.results import (
 )
 from lq_emotion.verify.scoring import ClaimedCell, Scoring, find_crops
 from lq_emotion.verify.weights import Held, blob_digests, damages, find_files, read_held
-from matlab_ports._recordings.labels import read_label_name
-from matlab_ports.run_eval import mat_path
+from matlab_ports.run_eval import mat_path, read_label_name
 
 Say = Callable[[str], None]
 _PROBED = 8

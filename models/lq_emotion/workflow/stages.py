@@ -20,7 +20,7 @@ from lq_emotion.common.fingerprints import FileHashes, fingerprint
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.processes import Processes, processes
-from matlab_ports._support.errors import PortError
+from matlab_ports import PortError
 
 Say = Callable[[str], None]
 CostT = TypeVar("CostT")

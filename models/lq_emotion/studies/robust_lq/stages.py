@@ -311,7 +311,7 @@ def _stretch(path: Path) -> None:
     """Make Y, from 16/255 to 235/255, gray, from 0 to 1, in a file of patches."""
     import h5py
 
-    from matlab_ports._recordings.prepare_recording import stretch_luma
+    from matlab_ports.prepare_dataset import stretch_luma
 
     with h5py.File(path, "r+") as file:
         for name in ("data", "label"):

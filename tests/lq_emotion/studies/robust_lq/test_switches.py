@@ -29,9 +29,9 @@ from lq_emotion.studies.robust_lq.paper_vs_code import markdown
 from lq_emotion.studies.robust_lq.plan import stages
 from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.stages import DRAWS, StudyPlan, do_h5, do_prepare, do_sr_data
-from matlab_ports._recordings.prepare_recording import stretch_luma
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import loadmat, savemat
+from matlab_ports.prepare_dataset import stretch_luma
 from tests.refusals import refused
 
 ROOT = Path(__file__).parents[4]
