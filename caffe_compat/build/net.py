@@ -19,12 +19,12 @@ from caffe_compat.build.optimise import optimise
 from caffe_compat.build.preprocess import load_preprocessing
 from caffe_compat.build.weights import Weights, copy_weights, place, tensor_of, tie
 from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
+from caffe_compat.definition.carry import layer_error
 from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import PreparedNet, prepare
 from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, NetError
 from caffe_compat.formats.blobs import BlobStore
-from caffe_compat.formats.extras import where
 from caffe_compat.formats.files import read_net
 from caffe_compat.graph.costs import work
 from caffe_compat.graph.graph import InputShapes, LayerNode, NetGraph, build_graph
@@ -344,16 +344,8 @@ def _data_shapes(
             with open_source(layer, base_dir=prepared.base_dir, rng=CRand()) as source:
                 source_shapes = source.shapes
         except CaffeCompatError as error:
-            at = where(layer)
-            raise NetError(
-                f"the shape is unknown, and the data cannot be read: {error}",
-                code=error.code,
-                file=at.file if at else None,
-                line=at.line if at else None,
-                layer=layer.name,
-                field="top",
-                value=tops[0],
-                hint=f"pass input_shapes={{{tops[0]!r}: (N, ...)}} or a deploy definition",
-            ) from None
+            problem = f"the shape is unknown, and the data cannot be read: {error}"
+            hint = f"pass input_shapes={{{tops[0]!r}: (N, ...)}} or a deploy definition"
+            raise layer_error(layer, problem, "top", tops[0], hint, code=error.code) from None
         shapes |= {top: tuple(source_shapes[top]) for top in tops}
     return shapes

@@ -143,10 +143,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def renamed_layers(
-    blobs: Blobs,
-    rename: Mapping[str, str] | None,
-    layers: Mapping[str, object],
-    file: PathLike | None,
+    blobs: Blobs, rename: Mapping[str, str] | None, layers: Mapping[str, object], file: PathLike | None
 ) -> tuple[Blobs, tuple[tuple[str, str], ...]]:
     """Return the file's layers under the net's names, and which were renamed."""
     if not rename:

@@ -44,11 +44,7 @@ def accept_all(part: argparse.ArgumentParser) -> None:
         help="also append the log to DIR/caffe.INFO, as glog does",
     )
     part.add_argument(
-        "--logtostderr",
-        nargs="?",
-        const="1",
-        default=glog("GLOG_logtostderr", "0"),
-        help=argparse.SUPPRESS,
+        "--logtostderr", nargs="?", const="1", default=glog("GLOG_logtostderr", "0"), help=argparse.SUPPRESS
     )
     own_flags = {action.dest for action in part._actions}
     for name in (*_CAFFE, *_GLOG):

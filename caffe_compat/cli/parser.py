@@ -47,9 +47,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """
     args = _command_first([_normalized(word) for word in argv])
     parser = argparse.ArgumentParser(
-        prog="caffe-compat",
-        description="Train, test, convert and inspect Caffe nets on PyTorch.",
-        allow_abbrev=False,
+        prog="caffe-compat", description="Train, test, convert and inspect Caffe nets on PyTorch.", allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, module) in COMMANDS.items():

@@ -64,11 +64,7 @@ class _LmdbWriter:
 class _LevelDbWriter:
     def __init__(self, folder: Path, plyvel: ModuleType) -> None:
         self._db: Any = plyvel.DB(
-            str(folder),
-            create_if_missing=True,
-            block_size=65536,
-            write_buffer_size=268435456,
-            max_open_files=100,
+            str(folder), create_if_missing=True, block_size=65536, write_buffer_size=268435456, max_open_files=100
         )
         self._batch: Any = self._db.write_batch()
         self._waiting = 0

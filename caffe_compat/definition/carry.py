@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from caffe_compat.errors import CaffeCompatError, Code, NetError
+from caffe_compat.errors import Code, NetError
 from caffe_compat.formats.extras import add_unknown_field, add_where, repeated, unknown_fields, where
 from caffe_compat.schema.caffe_pb2 import LayerParameter, V0LayerParameter, V1LayerParameter
 
@@ -56,16 +56,16 @@ def keep_marks(old: Message, new: V1LayerParameter | LayerParameter) -> None:
 
 
 def layer_error(
-    layer: Message,
-    name: str,
+    layer: LayerParameter | V1LayerParameter,
     problem: str,
-    field: str,
+    field: str | None = None,
     value: object = None,
     hint: str | None = None,
     *,
     code: Code,
-) -> CaffeCompatError:
-    """Return an error about a layer, with its file and line."""
+) -> NetError:
+    """Return an error about a layer of any version, with its file and line."""
     place = where(layer)
     file, line = (place.file, place.line) if place else (None, None)
+    name = layer.layer.name if isinstance(layer, V1LayerParameter) and layer.HasField("layer") else layer.name
     return NetError(problem, code=code, file=file, line=line, layer=name, field=field, value=value, hint=hint)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from caffe_compat.definition.carry import layer_error
 from caffe_compat.errors import CaffeCompatError, NetError, raise_together
-from caffe_compat.formats.extras import where
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -70,17 +70,8 @@ def filter_net(net: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
     out.state.CopyFrom(state)
     for layer in net.layer:
         if layer.include and layer.exclude:
-            at = where(layer)
-            problems.append(
-                NetError(
-                    "has both include and exclude rules",
-                    code="conflict",
-                    file=at.file if at else None,
-                    line=at.line if at else None,
-                    layer=layer.name,
-                    hint="keep rules of one kind",
-                )
-            )
+            problem, hint = "has both include and exclude rules", "keep rules of one kind"
+            problems.append(layer_error(layer, problem, hint=hint, code="conflict"))
         elif included(layer, state):
             out.layer.add().CopyFrom(layer)
     raise_together(problems)

@@ -106,7 +106,6 @@ def upgrade_v1(net: NetParameter) -> NetParameter:
     if net.layer:
         raise layer_error(
             net.layers[0],
-            net.layers[0].name,
             "the net has both `layer` and `layers`",
             "layers",
             hint="write all as `layer`, with types in quotes",

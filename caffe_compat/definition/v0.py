@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from caffe_compat.definition.carry import copied, keep_marks, layer_error, set_field
-from caffe_compat.errors import CaffeCompatError, Code, did_you_mean, raise_together
+from caffe_compat.errors import CaffeCompatError, did_you_mean, raise_together
 from caffe_compat.formats.extras import copy_unknown
 from caffe_compat.schema.caffe_pb2 import NetParameter, V1LayerParameter
 from caffe_compat.schema.old_names import V0_FIELDS, V0_PARAMS, V0_TRANSFORMATIONS, V0_TYPES
@@ -51,7 +51,7 @@ def upgrade_v0_padding(net: NetParameter) -> NetParameter:
             if bottom not in producers:
                 hint = did_you_mean(bottom, producers)
                 problems.append(
-                    _v0_error(layer, "no layer above makes this blob", "bottom", bottom, hint, code="name-unknown")
+                    layer_error(layer, "no layer above makes this blob", "bottom", bottom, hint, code="name-unknown")
                 )
                 continue
             producer = producers[bottom]
@@ -59,7 +59,7 @@ def upgrade_v0_padding(net: NetParameter) -> NetParameter:
                 continue
             problem = _padding_problem(layer, producer)
             if problem:
-                problems.append(_v0_error(layer, problem, "bottom", bottom, code="unsupported"))
+                problems.append(layer_error(layer, problem, "bottom", bottom, code="unsupported"))
             elif new is not None:
                 new.layer.pad = producer.layer.pad
                 new.bottom[index] = producer.bottom[0]
@@ -85,7 +85,7 @@ def _upgrade_v0_layer(old: V1LayerParameter, new: V1LayerParameter) -> list[Caff
     problems: list[CaffeCompatError] = []
     for field, _ in old.ListFields():
         if field.name not in ("bottom", "top", "layer"):
-            problems.append(_v0_error(old, _DROPPED, field.name, code="field-unknown"))
+            problems.append(layer_error(old, _DROPPED, field.name, code="field-unknown"))
     layer = old.layer
     kind = layer.type
     if layer.HasField("name"):
@@ -94,9 +94,8 @@ def _upgrade_v0_layer(old: V1LayerParameter, new: V1LayerParameter) -> list[Caff
         if kind in V0_TYPES:
             new.type = V1LayerParameter.LayerType.Value(V0_TYPES[kind])  # type: ignore[assignment]
         else:
-            problems.append(
-                _v0_error(old, "unknown V0 layer type", "type", kind, did_you_mean(kind, V0_TYPES), code="type-unknown")
-            )
+            hint = did_you_mean(kind, V0_TYPES)
+            problems.append(layer_error(old, "unknown V0 layer type", "type", kind, hint, code="type-unknown"))
             return problems
     for blob in layer.blobs:
         new.blobs.add().CopyFrom(blob)
@@ -121,22 +120,10 @@ def _upgrade_v0_layer(old: V1LayerParameter, new: V1LayerParameter) -> list[Caff
 
 
 def _misplaced(layer: V1LayerParameter, field: str, kinds: Sequence[str]) -> CaffeCompatError:
-    return _v0_error(
+    return layer_error(
         layer,
         f"a layer of type {layer.layer.type!r} has no such field",
         field,
         hint=f"a field of {' or '.join(kinds)} layers",
         code="field-unknown",
     )
-
-
-def _v0_error(
-    layer: V1LayerParameter,
-    problem: str,
-    field: str,
-    value: object = None,
-    hint: str | None = None,
-    *,
-    code: Code,
-) -> CaffeCompatError:
-    return layer_error(layer, layer.layer.name, problem, field, value, hint, code=code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TypedDict, Unpack
 
 from caffe_compat.draw.content import RANK_DIRECTIONS, Diagram, diagram
 from caffe_compat.draw.dot import to_dot
@@ -18,6 +19,26 @@ FORMATS = (*IMAGE_FORMATS, *_TEXTS)
 PathLike = str | os.PathLike[str]
 
 
+class DrawingOptions(TypedDict, total=False):
+    """How a net is drawn.
+
+    Attributes
+    ----------
+    rankdir : direction of the data: ``LR``, ``TB``, ``BT`` or ``RL``.
+    phase : ``"TRAIN"`` or ``"TEST"`` draws the net of that phase; None draws every layer.
+    stages, level : the rest of the state that decides which layers the net of a phase has.
+    label_edges : label edges out of data layers with the batch size, and out of learning layers with the outputs.
+    display_lrm : show the learning-rate multipliers of learning layers.
+    """
+
+    rankdir: str
+    phase: str | None
+    stages: tuple[str, ...]
+    level: int
+    label_edges: bool
+    display_lrm: bool
+
+
 def encode(picture: Diagram, fmt: str = "png") -> bytes:
     """Return a diagram as the content of a file.
 
@@ -30,68 +51,19 @@ def encode(picture: Diagram, fmt: str = "png") -> bytes:
     return to_dot(picture).encode() if name in _TEXTS else render(picture, name)
 
 
-def draw(
-    net: NetParameter,
-    fmt: str = "png",
-    *,
-    rankdir: str = "LR",
-    phase: str | None = None,
-    stages: tuple[str, ...] = (),
-    level: int = 0,
-    label_edges: bool = True,
-    display_lrm: bool = False,
-) -> bytes:
-    """Return a drawing of a net; see :func:`draw_to_file`."""
+def draw(net: NetParameter, fmt: str = "png", **options: Unpack[DrawingOptions]) -> bytes:
+    """Return a drawing of a net; see :class:`DrawingOptions`."""
     name = _require_format(fmt)
-    return encode(
-        diagram(
-            net,
-            rankdir=rankdir,
-            phase=phase,
-            stages=stages,
-            level=level,
-            label_edges=label_edges,
-            display_lrm=display_lrm,
-        ),
-        name,
-    )
+    return encode(diagram(net, **options), name)
 
 
-def dot_text(
-    net: NetParameter,
-    *,
-    rankdir: str = "LR",
-    phase: str | None = None,
-    stages: tuple[str, ...] = (),
-    level: int = 0,
-    label_edges: bool = True,
-    display_lrm: bool = False,
-) -> str:
-    """Return a drawing as text for Graphviz's ``dot``; see :func:`draw_to_file`."""
-    return to_dot(
-        diagram(
-            net,
-            rankdir=rankdir,
-            phase=phase,
-            stages=stages,
-            level=level,
-            label_edges=label_edges,
-            display_lrm=display_lrm,
-        )
-    )
+def dot_text(net: NetParameter, **options: Unpack[DrawingOptions]) -> str:
+    """Return a drawing as text for Graphviz's ``dot``; see :class:`DrawingOptions`."""
+    return to_dot(diagram(net, **options))
 
 
 def draw_to_file(
-    net: NetParameter,
-    path: PathLike,
-    *,
-    fmt: str | None = None,
-    rankdir: str = "LR",
-    phase: str | None = None,
-    stages: tuple[str, ...] = (),
-    level: int = 0,
-    label_edges: bool = True,
-    display_lrm: bool = False,
+    net: NetParameter, path: PathLike, *, fmt: str | None = None, **options: Unpack[DrawingOptions]
 ) -> None:
     """Draw a net to a file.
 
@@ -100,11 +72,7 @@ def draw_to_file(
     net : definition in any of Caffe's versions; it is upgraded.
     path : the file, written atomically.
     fmt : one of :data:`FORMATS`; by default the suffix of the file.
-    rankdir : direction of the data: ``LR``, ``TB``, ``BT`` or ``RL``.
-    phase : ``"TRAIN"`` or ``"TEST"`` draws the net of that phase; None draws every layer.
-    stages, level : the rest of the state that decides which layers the net of a phase has.
-    label_edges : label edges out of data layers with the batch size, and out of learning layers with the outputs.
-    display_lrm : show the learning-rate multipliers of learning layers.
+    options : see :class:`DrawingOptions`.
 
     Raises
     ------
@@ -116,16 +84,7 @@ def draw_to_file(
         raise CaffeCompatError(
             "no format in the file name", code="field-missing", file=path, hint=f"end it in {_list_formats()}"
         )
-    content = draw(
-        net,
-        fmt or suffix,
-        rankdir=rankdir,
-        phase=phase,
-        stages=stages,
-        level=level,
-        label_edges=label_edges,
-        display_lrm=display_lrm,
-    )
+    content = draw(net, fmt or suffix, **options)
     with atomic_path(path) as partial:
         partial.write_bytes(content)
 

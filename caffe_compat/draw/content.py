@@ -65,7 +65,7 @@ def diagram(
     label_edges: bool = True,
     display_lrm: bool = False,
 ) -> Diagram:
-    """Return the drawing of a net; for the parameters see :func:`caffe_compat.draw.draw_to_file`."""
+    """Return the drawing of a net; for the parameters see :class:`caffe_compat.draw.DrawingOptions`."""
     if rankdir.upper() not in RANK_DIRECTIONS:
         hint = did_you_mean(rankdir, RANK_DIRECTIONS) or "choose LR, TB, BT or RL"
         raise CaffeCompatError("unknown direction", code="name-unknown", field="rankdir", value=rankdir, hint=hint)

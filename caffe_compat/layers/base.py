@@ -20,9 +20,9 @@ import torch
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
+from caffe_compat.definition.carry import layer_error
 from caffe_compat.definition.forks import FORKS, Schema
 from caffe_compat.errors import CaffeCompatError, Code, NetError
-from caffe_compat.formats.extras import where
 from caffe_compat.layers.custom_params import Defaults, own_message
 from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Memories, Reads, Source, View
 from caffe_compat.schema import caffe_pb2 as pb
@@ -133,26 +133,10 @@ class LayerSpec:
         return self.added.get(path) or self.schema[owner.DESCRIPTOR.name]()
 
     def error(
-        self,
-        problem: str,
-        field: str | None = None,
-        value: object = None,
-        hint: str | None = None,
-        *,
-        code: Code,
+        self, problem: str, field: str | None = None, value: object = None, hint: str | None = None, *, code: Code
     ) -> NetError:
         """Return an error that names this layer and where it was read from."""
-        at = where(self.param)
-        return NetError(
-            problem,
-            code=code,
-            file=at.file if at else None,
-            line=at.line if at else None,
-            layer=self.param.name,
-            field=field,
-            value=value,
-            hint=hint,
-        )
+        return layer_error(self.param, problem, field, value, hint, code=code)
 
     def axis(self, axis: int, field: str, bottom: int = 0) -> int:
         """Return `axis` counted from the front, as Caffe's CanonicalAxisIndex does."""

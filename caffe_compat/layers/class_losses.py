@@ -21,7 +21,7 @@ from caffe_compat.layers.base import (
 )
 from caffe_compat.layers.facts import Memories
 from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner, precise
-from caffe_compat.layers.losses import UNREAD, Loss
+from caffe_compat.layers.losses import UNREAD, Loss, NormalizedLossModule
 from caffe_compat.schema import caffe_pb2 as pb
 
 _LOG_FLT_MIN = -87.33654475055310  # ln of the smallest normal float32: Caffe caps the loss of one sample there
@@ -127,13 +127,12 @@ class MultinomialLogisticLoss(Loss):
         return MultinomialLogisticLossModule()
 
 
-class SoftmaxWithLossModule(nn.Module):
+class SoftmaxWithLossModule(NormalizedLossModule):
     """Cross entropy of the softmax, normalised as Caffe does; its probabilities pass no gradient back, as in Caffe."""
 
     def __init__(self, axis: int, ignore: int | None, normalization: int, probabilities: bool) -> None:
-        super().__init__()
-        self.axis, self.ignore, self.probabilities = axis, ignore, probabilities
-        self.normalization = pb.LossParameter.NormalizationMode.Name(normalization)
+        super().__init__(ignore, normalization)
+        self.axis, self.probabilities = axis, probabilities
 
     def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Return the scalar loss (and the probabilities) of scores and class labels."""
@@ -141,7 +140,7 @@ class SoftmaxWithLossModule(nn.Module):
         logs = scores.log_softmax(1)
         index, keep = class_indices(label, scores, self.ignore)
         loss = self._weighted(self._capped(-logs.gather(1, index.unsqueeze(1)).squeeze(1)), index)
-        loss = torch.where(keep, loss, 0).sum() / self._normalizer(keep)
+        loss = torch.where(keep, loss, 0).sum() / self.normalizer(keep)
         return (loss, logs.detach().exp().view(x.shape).to(x.dtype)) if self.probabilities else loss
 
     def _capped(self, loss: torch.Tensor) -> torch.Tensor:
@@ -151,11 +150,6 @@ class SoftmaxWithLossModule(nn.Module):
     def _weighted(self, loss: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Return the loss of each prediction, given its class; for those that weigh classes."""
         return loss
-
-    def _normalizer(self, keep: torch.Tensor) -> float | torch.Tensor:
-        if self.normalization == "VALID":
-            return keep.sum().clamp(min=1)
-        return max(1, {"FULL": keep.numel(), "BATCH_SIZE": keep.shape[0], "NONE": 1}[self.normalization])
 
 
 @register

@@ -52,6 +52,13 @@ class KernelWindow:
         )
 
 
+WINDOW_FIELDS = (
+    *("pad", "kernel_size", "stride", "dilation", "axis"),
+    *("pad_h", "pad_w", "kernel_h", "kernel_w", "stride_h", "stride_w"),
+)
+"""The fields of convolution_param that :func:`window` reads."""
+
+
 def _per_axis(spec: LayerSpec, name: str, axes: int) -> Shape:
     """Return a repeated field (once, or once per spatial axis) or its _h/_w pair."""
     message = spec.param.convolution_param
@@ -132,24 +139,7 @@ class Convolution(Layer):
     tops = Arity(1, None)
     accounts = {
         "convolution_param": Account(
-            read=(
-                "num_output",
-                "bias_term",
-                "pad",
-                "kernel_size",
-                "group",
-                "stride",
-                "dilation",
-                "weight_filler",
-                "bias_filler",
-                "axis",
-                "pad_h",
-                "pad_w",
-                "kernel_h",
-                "kernel_w",
-                "stride_h",
-                "stride_w",
-            ),
+            read=(*WINDOW_FIELDS, "num_output", "bias_term", "group", "weight_filler", "bias_filler"),
             ignored={
                 "engine": "chooses among kernels that compute the same",
                 "force_nd_im2col": "chooses among kernels that compute the same",

@@ -12,16 +12,11 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 _T = TypeVar("_T")
 _LEGACY = ("num", "channels", "height", "width")
-_TRANSFORM = Account(
-    read=("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray"),
-)
+_TRANSFORM = Account(read=("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray"))
 _BELONGS = "Caffe 1.0 reads transform_param's {}; write it there"
 _MOVED = {name: _BELONGS.format(name) for name in ("mean_file", "crop_size", "mirror")}
 _SCALE_MOVED = {"scale": _BELONGS.format("scale")}
-_COLOUR = {
-    "force_color": "only Data's coded records heed it",
-    "force_gray": "only Data's coded records heed it",
-}
+_COLOUR = {"force_color": "only Data's coded records heed it", "force_gray": "only Data's coded records heed it"}
 
 
 @register

@@ -13,11 +13,7 @@ from caffe_compat.layers.base import BlobDef, LayerSpec, Shape, register
 from caffe_compat.layers.convolution import Convolution, KernelWindow, window
 from caffe_compat.layers.facts import Coordinates
 
-_KINDS: dict[int, Callable[..., nn.Module]] = {
-    1: nn.ConvTranspose1d,
-    2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
-}
+_KINDS: dict[int, Callable[..., nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 class DeconvolutionModule(nn.Module):

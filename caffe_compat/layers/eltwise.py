@@ -60,8 +60,7 @@ class Eltwise(Layer):
     bottoms = Arity(2, None)
     accounts = {
         "eltwise_param": Account(
-            read=("operation", "coeff"),
-            ignored={"stable_prod_grad": "the gradient is always the stable one"},
+            read=("operation", "coeff"), ignored={"stable_prod_grad": "the gradient is always the stable one"}
         )
     }
 

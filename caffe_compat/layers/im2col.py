@@ -10,7 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, register
-from caffe_compat.layers.convolution import KernelWindow, window
+from caffe_compat.layers.convolution import WINDOW_FIELDS, KernelWindow, window
 from caffe_compat.layers.facts import Coordinates
 
 
@@ -51,19 +51,7 @@ class Im2col(Layer):
     coordinates = Coordinates.WINDOW
     accounts = {
         "convolution_param": Account(
-            read=(
-                "pad",
-                "kernel_size",
-                "stride",
-                "dilation",
-                "axis",
-                "pad_h",
-                "pad_w",
-                "kernel_h",
-                "kernel_w",
-                "stride_h",
-                "stride_w",
-            ),
+            read=WINDOW_FIELDS,
             ignored={
                 **dict.fromkeys(
                     ("num_output", "bias_term", "group", "weight_filler", "bias_filler"), "Caffe does not read it here"

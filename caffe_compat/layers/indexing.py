@@ -143,9 +143,7 @@ class Embed(Layer):
     reads = Reads.BOTTOM
     no_gradient = (0,)
     weight_message = "embed_param"
-    accounts = {
-        "embed_param": Account(read=("num_output", "input_dim", "bias_term", "weight_filler", "bias_filler")),
-    }
+    accounts = {"embed_param": Account(read=("num_output", "input_dim", "bias_term", "weight_filler", "bias_filler"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         yield from refuse_in_place(spec)

@@ -46,7 +46,7 @@ class InfogainLossModule(SoftmaxWithLossModule):
         matrix = torch.from_numpy(self.matrix) if infogain is None else infogain.detach()  # Caffe has no gradient of it
         rows = matrix.to(scores).reshape(scores.shape[1], -1)[index]  # outer, inner, class
         lost = -(rows.movedim(2, 1) * capped).sum(1)
-        loss = torch.where(keep, lost, 0).sum() / self._normalizer(keep)
+        loss = torch.where(keep, lost, 0).sum() / self.normalizer(keep)
         return (loss, logs.detach().exp().view(x.shape).to(x.dtype)) if self.probabilities else loss
 
 

@@ -9,16 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import (
-    Account,
-    Layer,
-    LayerSpec,
-    Shape,
-    count,
-    exactly,
-    four_axes_at_most,
-    register,
-)
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, four_axes_at_most, register
 from caffe_compat.layers.labels import precise
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -115,24 +106,29 @@ class ContrastiveLoss(Loss):
         return ContrastiveLossModule(message.margin, message.legacy_version)
 
 
-class SigmoidCrossEntropyLossModule(nn.Module):
-    """Cross entropy of the logistic function, each value for itself; the targets have no gradient."""
+class NormalizedLossModule(nn.Module):
+    """Base of the losses that leave out a label and divide by a number that loss_param chooses."""
 
     def __init__(self, ignore: int | None, normalization: int) -> None:
         super().__init__()
         self.ignore, self.normalization = ignore, pb.LossParameter.NormalizationMode.Name(normalization)
+
+    def normalizer(self, keep: torch.Tensor) -> float | torch.Tensor:
+        """Return the divisor of the loss, given which of its terms count."""
+        if self.normalization == "VALID":
+            return keep.sum().clamp(min=1)
+        return max(1, {"FULL": keep.numel(), "BATCH_SIZE": keep.shape[0], "NONE": 1}[self.normalization])
+
+
+class SigmoidCrossEntropyLossModule(NormalizedLossModule):
+    """Cross entropy of the logistic function, each value for itself; the targets have no gradient."""
 
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the scalar loss of scores and targets of one count."""
         expected = precise(target).detach().reshape(x.shape)
         keep = torch.ones_like(expected, dtype=torch.bool) if self.ignore is None else expected.long() != self.ignore
         loss = F.binary_cross_entropy_with_logits(precise(x), expected, reduction="none")
-        return torch.where(keep, loss, 0).sum() / self._normalizer(keep)
-
-    def _normalizer(self, keep: torch.Tensor) -> float | torch.Tensor:
-        if self.normalization == "VALID":
-            return keep.sum().clamp(min=1)
-        return max(1, {"FULL": keep.numel(), "BATCH_SIZE": keep.shape[0], "NONE": 1}[self.normalization])
+        return torch.where(keep, loss, 0).sum() / self.normalizer(keep)
 
 
 @register

@@ -8,14 +8,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import (
-    Account,
-    Layer,
-    LayerSpec,
-    Shape,
-    four_axes_at_most,
-    register,
-)
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, four_axes_at_most, register
 from caffe_compat.layers.facts import Coordinates, Memories, Reads
 
 

@@ -5,16 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from caffe_compat.layers.base import (
-    Account,
-    BlobDef,
-    Layer,
-    LayerSpec,
-    Shape,
-    constant,
-    exactly,
-    register,
-)
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, constant, exactly, register
 from caffe_compat.schema import caffe_pb2 as pb
 
 

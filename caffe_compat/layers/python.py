@@ -46,8 +46,7 @@ class Python(Layer):
     tops = Arity(0, None)
     accounts = {
         "python_param": Account(
-            read=("module", "layer", "param_str"),
-            ignored={"share_in_parallel": "every process has its own layers"},
+            read=("module", "layer", "param_str"), ignored={"share_in_parallel": "every process has its own layers"}
         )
     }
 

@@ -163,8 +163,7 @@ class _Recurrent(Layer):
     weight_message = "recurrent_param"
     accounts = {
         "recurrent_param": Account(
-            read=("num_output", "weight_filler", "bias_filler", "expose_hidden"),
-            ignored={"debug_info": "prints only"},
+            read=("num_output", "weight_filler", "bias_filler", "expose_hidden"), ignored={"debug_info": "prints only"}
         )
     }
 

@@ -8,19 +8,28 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import (
-    Account,
-    Arity,
-    BlobDef,
-    Layer,
-    LayerSpec,
-    Shape,
-    constant,
-    count,
-    register,
-)
+from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, count, register
 from caffe_compat.layers.facts import Coordinates, Memories, Reads
 from caffe_compat.schema import caffe_pb2 as pb
+
+
+class _AlongAxes(Layer):
+    """Base of Scale and Bias: a blob, learned or the second bottom, along some axes of the first bottom."""
+
+    is_affine = True
+    coordinates = Coordinates.SAME
+    bottoms = Arity(1, 2)
+
+    def _axis(self, spec: LayerSpec) -> int:
+        (name,) = self.accounts
+        return 0 if spec.bottoms[1:] == ((),) else spec.axis(spec.message(name).axis, f"{name}.axis")
+
+    def _shape(self, spec: LayerSpec) -> Shape:
+        if len(spec.bottoms) == 2:
+            return spec.bottoms[1]
+        (name,) = self.accounts
+        start, axes = self._axis(spec), spec.message(name).num_axes
+        return spec.bottoms[0][start:] if axes == -1 else spec.bottoms[0][start : start + axes]
 
 
 class ScaleModule(nn.Module):
@@ -51,16 +60,13 @@ class ScaleModule(nn.Module):
 
 
 @register
-class Scale(Layer):
+class Scale(_AlongAxes):
     """Multiply by a learned or given blob, add a learned bias."""
 
     type = "Scale"
     summary = "multiplies along axes, learned or by a second bottom; bias_term"
     reads = Reads.BOTTOM
-    is_affine = True
-    coordinates = Coordinates.SAME
     free_outputs = (ScaleModule,)
-    bottoms = Arity(1, 2)
     accounts = {"scale_param": Account(read=("axis", "num_axes", "filler", "bias_term", "bias_filler"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -87,17 +93,6 @@ class Scale(Layer):
         return ScaleModule(
             self._shape(spec), self._axis(spec), len(spec.bottoms[0]), learned, spec.param.scale_param.bias_term
         )
-
-    def _axis(self, spec: LayerSpec) -> int:
-        if len(spec.bottoms) == 2 and not spec.bottoms[1]:
-            return 0
-        return spec.axis(spec.param.scale_param.axis, "scale_param.axis")
-
-    def _shape(self, spec: LayerSpec) -> Shape:
-        if len(spec.bottoms) == 2:
-            return spec.bottoms[1]
-        start, axes = self._axis(spec), spec.param.scale_param.num_axes
-        return spec.bottoms[0][start:] if axes == -1 else spec.bottoms[0][start : start + axes]
 
     def has_inner_layer(self, param: pb.LayerParameter) -> bool:
         return param.scale_param.bias_term
@@ -147,14 +142,11 @@ class BiasModule(nn.Module):
 
 
 @register
-class Bias(Layer):
+class Bias(_AlongAxes):
     """Add a learned or given blob along some axes."""
 
     type = "Bias"
     summary = "adds a bias along axes, learned or from a second bottom"
-    is_affine = True
-    coordinates = Coordinates.SAME
-    bottoms = Arity(1, 2)
     accounts = {"bias_param": Account(read=("axis", "num_axes", "filler"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -173,14 +165,3 @@ class Bias(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return BiasModule(self._shape(spec), self._axis(spec), len(spec.bottoms) == 1)
-
-    def _axis(self, spec: LayerSpec) -> int:
-        if len(spec.bottoms) == 2 and not spec.bottoms[1]:
-            return 0
-        return spec.axis(spec.param.bias_param.axis, "bias_param.axis")
-
-    def _shape(self, spec: LayerSpec) -> Shape:
-        if len(spec.bottoms) == 2:
-            return spec.bottoms[1]
-        start, axes = self._axis(spec), spec.param.bias_param.num_axes
-        return spec.bottoms[0][start:] if axes == -1 else spec.bottoms[0][start : start + axes]

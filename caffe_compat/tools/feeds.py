@@ -60,13 +60,7 @@ class Feed(Closing):
         return batch
 
 
-def feed(
-    net: PreparedNet,
-    *,
-    input_shapes: InputShapes | None = None,
-    made_up: bool = True,
-    seed: int = 0,
-) -> Feed:
+def feed(net: PreparedNet, *, input_shapes: InputShapes | None = None, made_up: bool = True, seed: int = 0) -> Feed:
     """Infer the shapes of a net, including its data layers.
 
     Parameters

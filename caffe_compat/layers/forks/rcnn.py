@@ -114,11 +114,7 @@ class SmoothL1LossModule(nn.Module):
         self.square = sigma * sigma
 
     def forward(
-        self,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        inside: torch.Tensor | None = None,
-        outside: torch.Tensor | None = None,
+        self, a: torch.Tensor, b: torch.Tensor, inside: torch.Tensor | None = None, outside: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Return the scalar loss; `inside` weighs differences, `outside` what they cost."""
         difference = precise(a) - precise(b)

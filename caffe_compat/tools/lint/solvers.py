@@ -12,11 +12,7 @@ from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.policy import POLICIES
 from caffe_compat.tools.lint.rules import Finding
 
-_READ_BY = {
-    "momentum2": {"Adam"},
-    "rms_decay": {"RMSProp"},
-    "delta": {"AdaGrad", "RMSProp", "AdaDelta", "Adam"},
-}
+_READ_BY = {"momentum2": {"Adam"}, "rms_decay": {"RMSProp"}, "delta": {"AdaGrad", "RMSProp", "AdaDelta", "Adam"}}
 """Fields that only solvers of these types read."""
 
 

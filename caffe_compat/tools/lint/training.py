@@ -87,11 +87,7 @@ def dropout(subject: Subject) -> Iterator[Finding]:
     """Yield Dropout layers that drop nothing."""
     for layer in subject.net.layer:
         if "dropout_param" in facts(layer.type).accounts and layer.dropout_param.dropout_ratio == 0:
-            text = (
-                "dropout_ratio is 0",
-                "the layer has no effect",
-                "remove it, or set a ratio",
-            )
+            text = ("dropout_ratio is 0", "the layer has no effect", "remove it, or set a ratio")
             yield subject.finding("dropout", "warning", layer, text, "dropout_param.dropout_ratio")
 
 
