@@ -1,4 +1,4 @@
-"""Making the report: every part from its files, written as a page and as Markdown."""
+"""The report: every part from its files, written as a page and as Markdown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PAPER = (
 
 
 def make_report(root: Path) -> Report:
-    """Return a report of what lies below ROOT. What is absent or damaged there is said in a line.
+    """Return a report of what lies below ROOT. A line says what is missing or damaged.
 
     Raises
     ------
@@ -58,14 +58,14 @@ def make_report(root: Path) -> Report:
 def _made(part: Part, store: Store) -> list[Block]:
     blocks: list[Block] = []
     try:
-        blocks.extend(part(store))  # those before a problem are kept
+        blocks.extend(part(store))  # blocks before a problem stay
     except Absent as absent:
         blocks.append(Text(str(absent), "note"))
     except (CaffeCompatError, PortError, OSError) as error:
         blocks.append(Text(f"A part could not be made: {error}", "note"))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"
-        blocks.append(Text(f"A part could not be made, as a file lacks what belongs there ({what}).", "note"))
+        blocks.append(Text(f"A part could not be made from damaged files ({what}).", "note"))
     return blocks
 
 
@@ -73,31 +73,31 @@ def _lead(store: Store) -> Iterator[Text]:
     yield Text(f"An account of one run, beside the paper it repeats ({_PAPER}).")
     try:
         if store.synthetic:
-            told = "Synthetic recordings: the faces are drawn, nobody was filmed."
-            yield Text(f"{told} No number here says anything about people.", "warning")
+            origin = "Synthetic recordings: the faces are drawn, nobody was filmed."
+            yield Text(f"{origin} No number here says anything about people.", "warning")
         with store.contents():
             yield from _in_short(store)
     except (CaffeCompatError, OSError):
-        return  # the parts tell what is wrong
+        return  # the parts report what is wrong
 
 
 def _in_short(store: Store) -> Iterator[Text]:
     if store.table is None:
         return
-    found = {(cell.method, cell.factor): cell.measured.ccc for cell in store.table.cells}
-    told = [f"HR reaches a CCC of **{number(found[Method.HR, 1])}**"] if (Method.HR, 1) in found else []
+    ccc = {(cell.method, cell.factor): cell.measured.ccc for cell in store.table.cells}
+    parts = [f"HR reaches a CCC of **{number(ccc[Method.HR, 1])}**"] if (Method.HR, 1) in ccc else []
     for s in dict.fromkeys((min(store.scales), max(store.scales))):
-        there = {m: found[m, s] for m in (Method.LR, Method.JOINT_OA) if (m, s) in found}
-        told += [f"{' and '.join(f'{m} {number(value)}' for m, value in there.items())} at s = {s}"] if there else []
-    if told:
+        scores = [f"{m} {number(ccc[m, s])}" for m in (Method.LR, Method.JOINT_OA) if (m, s) in ccc]
+        parts += [f"{' and '.join(scores)} at s = {s}"] if scores else []
+    if parts:
         preset, seed = store.table.preset, store.table.seed
         switches = describe_settings(store.switches)
-        how = f"preset {preset}, seed {seed}" + (switches and f", {switches}")
-        yield Text(f"In short: {', '.join(told)} ({how}; the paper's HR: 0.325).")
+        settings = f"preset {preset}, seed {seed}" + (switches and f", {switches}")
+        yield Text(f"In short: {', '.join(parts)} ({settings}; the paper's HR: 0.325).")
 
 
 def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
-    """Write both forms; figures of the Markdown go to a folder named after it.
+    """Write both forms; the figures of the Markdown go to a folder named after it.
 
     Raises
     ------
@@ -109,17 +109,15 @@ def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
     for figure in report.figures:
         with atomic_path(figures / f"{figure.name}.png") as partial:
             partial.write_bytes(figure.png)
-    kept = {f"{figure.name}.png" for figure in report.figures}
-    for path in figures.glob("*.png"):
-        if path.name not in kept:
-            path.unlink()  # an earlier report's
+    for path in set(figures.glob("*.png")) - {figures / f"{figure.name}.png" for figure in report.figures}:
+        path.unlink()  # an earlier report's
     for path, text in ((markdown_path, markdown(report, figures.name)), (page_path, page(report))):
         with atomic_path(path) as partial:
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files are bytes
 
 
 def summary(report: Report) -> dict[str, Any]:
-    """Return what the report holds, as JSON can."""
+    """Return the numbers of tables and figures by section, and what is missing, for JSON."""
     from lq_emotion.report.document import Figure, Table
 
     def count(section: Section, kind: type) -> int:

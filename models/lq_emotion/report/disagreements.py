@@ -5,6 +5,6 @@ from __future__ import annotations
 from lq_emotion.studies.robust_lq import disagreements
 
 DISAGREEMENTS = tuple(
-    (one.subject, one.paper or "not mentioned", one.code, one.consequence, one.switch)
-    for one in disagreements.DISAGREEMENTS
+    (entry.subject, entry.paper or "not mentioned", entry.code, entry.consequence, entry.switch)
+    for entry in disagreements.DISAGREEMENTS
 )

@@ -1,11 +1,12 @@
-"""What a report consists of, apart from how it is written down.
+"""The elements of a report, independent of its format.
 
-Text may hold `code` between backticks and **strong** text between pairs of asterisks; nothing else is markup.
+Text may contain `code` between backticks and **strong** text between pairs of asterisks; nothing else is markup.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import struct
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -17,9 +18,9 @@ class Column:
 
     Attributes
     ----------
-    title : with the unit, if there is one.
-    group : what it has in common with its neighbours, written above them once.
-    number : numbers stand to the right.
+    title : with the unit, if any.
+    group : a heading shared with its neighbours, written above them once.
+    number : aligned to the right.
     """
 
     title: str
@@ -29,7 +30,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value; the best of its kind is strong, what is only told for comparison is faint."""
+    """A value: strong if it is the best of its kind, faint if it is only for comparison."""
 
     text: str
     strong: bool = False
@@ -38,7 +39,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """Values, the first of which names the row; with `group`, that alone, over the rows that follow."""
+    """Values, the first of which names the row; or, with `group`, a heading of the rows that follow."""
 
     cells: tuple[Cell, ...] = ()
     group: str = ""
@@ -46,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption, which stands above it."""
+    """A table with its caption."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -55,14 +56,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """An image with its caption, which stands below it.
+    """An image with its caption.
 
     Attributes
     ----------
-    name : of the file, without its end.
+    name : of the file, without its suffix.
     png : the file.
-    caption : what is to be seen.
-    alt : the same for who cannot see it, in fewer words.
+    caption : what it shows.
+    alt : the same in fewer words, for screen readers.
     """
 
     name: str
@@ -79,7 +80,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; a note tells what is absent, a warning what must not be overlooked."""
+    """A paragraph; a note says what is missing, a warning what must not be overlooked."""
 
     text: str
     kind: Literal["plain", "note", "warning"] = "plain"
@@ -97,14 +98,13 @@ class Section:
 
     @property
     def key(self) -> str:
-        """Return what links to it are called."""
-        kept = "".join(letter if letter.isalnum() else "-" for letter in self.title.lower())
-        return "-".join(part for part in kept.split("-") if part)
+        """Return the anchor for links."""
+        return re.sub(r"[\W_]+", "-", self.title.lower()).strip("-")
 
 
 @dataclass(frozen=True)
 class Report:
-    """All of it."""
+    """A title, the paragraphs that lead, and sections."""
 
     title: str
     lead: tuple[Text, ...]
@@ -117,7 +117,7 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """Return what is absent, a line each."""
+        """Return what is missing, in one line per item."""
         blocks = (block for section in self.sections for block in section.blocks)
         return [block.text for block in blocks if isinstance(block, Text) and block.kind == "note"]
 
@@ -128,7 +128,7 @@ def row(*values: str | Cell) -> Row:
 
 
 def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
-    """Return a number as all tables show it, with a true minus; a dash where there is none."""
+    """Return a number as all tables show it, with a true minus sign; a dash for None and NaN."""
     if value is None or math.isnan(value):
         return "–"
     text = f"{value:{'+' if sign else ''}.{digits}f}"
@@ -141,7 +141,7 @@ def code(value: object) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it."""
+    """Return a time in seconds, minutes or hours."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)

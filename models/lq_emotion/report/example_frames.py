@@ -1,4 +1,4 @@
-"""A face at every factor, as in the paper's Figure 1, and what super-resolution makes of it."""
+"""A face at every factor, as in the paper's Figure 1, and super-resolved."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PEOPLE = 2
 
 
 class _Shown(NamedTuple):
-    """A face at one factor: enlarged again, and super-resolved where there is a net."""
+    """A face at one factor: enlarged by interpolation, and super-resolved by the net of a factor, if any."""
 
     bicubic: Face
     sr: Face | None
@@ -46,20 +46,20 @@ def frames(store: Store) -> Iterator[Block]:
     Absent
     """
     folder = store.root / "data" / "raw_data" / crops_folder(1)
-    there = sorted(folder.glob("*.mat"), key=lambda path: natural_order(path.stem))
+    crops = sorted(folder.glob("*.mat"), key=lambda path: natural_order(path.stem))
     partitions = stored_partitions(store.root / "data")
-    chosen = ([path for path in there if partitions.of(path.stem) == "dev"] or there)[:_PEOPLE]
+    chosen = ([path for path in crops if partitions.of(path.stem) == "dev"] or crops)[:_PEOPLE]
     if not chosen:
         raise Absent("No faces to show: `lq-emotion prepare` leaves crops in data/raw_data/HQ.")
     nets, problems = _nets(store)
     scales = store.scales
     people = {path.stem: _middle(path) for path in chosen}
     shown = {name: {s: _show(face, s, nets) for s in scales} for name, (face, _) in people.items()}
-    named = [f"{name} (frame {at + 1:,} of the crops)" for name, (_, at) in people.items()]
-    used = sorted({one.net for of in shown.values() for one in of.values() if one.net is not None})
+    titles = [f"{name} (frame {at + 1:,} of the crops)" for name, (_, at) in people.items()]
+    used = sorted({face.net for by_factor in shown.values() for face in by_factor.values() if face.net is not None})
     caption = (
-        f"As the paper's **Figure 1**: faces of {' and '.join(named)} at 96 × 96 (HR), and shrunk by s and enlarged by "
-        "bicubic interpolation (LR-s), which is what the nets are shown."
+        f"As the paper's **Figure 1**: faces of {' and '.join(titles)} at 96 × 96 (HR), and shrunk by s and enlarged "
+        "by bicubic interpolation (LR-s), the input of the nets."
     )
     if used:
         caption += (
@@ -77,33 +77,35 @@ def frames(store: Store) -> Iterator[Block]:
 
 
 def _middle(path: Path) -> tuple[Face, int]:
-    with closing(open_frames(path)) as held:
-        at = held.shape[2] // 2
-        return held.take([at])[:, :, 0].astype(np.float32), at
+    with closing(open_frames(path)) as crops:
+        at = crops.shape[2] // 2
+        return crops.take([at])[:, :, 0].astype(np.float32), at
 
 
 def _nets(store: Store) -> tuple[dict[int, CaffeNet], list[str]]:
-    """Return the SR nets there are by factor, and what is wrong with others."""
+    """Return the SR nets by factor, and the errors of those that cannot be loaded."""
     import lq_emotion.prototxt as prototxt
     from caffe_compat.build.net import load_net
 
-    found, problems = {}, []
+    nets, problems = {}, []
     for folder in sorted((store.root / "runs").glob(f"{Net.SR_FCN}-*/")):
         scale = folder.name.removeprefix(f"{Net.SR_FCN}-")
         if not scale.isdecimal():
             continue
         try:
-            left = folder / RUN_DEPLOY
-            found[int(scale)] = load_net(left if left.is_file() else prototxt.path(DEPLOY), find_weights(folder))
+            definition = folder / RUN_DEPLOY
+            nets[int(scale)] = load_net(
+                definition if definition.is_file() else prototxt.path(DEPLOY), find_weights(folder)
+            )
         except (CaffeCompatError, OSError) as error:
             problems.append(f"Not shown: {error}")
-    return found, problems
+    return nets, problems
 
 
 def _show(face: Face, scale: int, nets: Mapping[int, CaffeNet]) -> _Shown:
-    """Shrink and enlarge as the data is; the net is the factor's, else the next larger one's, else the largest one's.
+    """Shrink and enlarge a face as in the data; the net is that of the factor, the next larger or the largest.
 
-    Joint-OA has one net, of a large factor, for all.
+    Joint-OA has one net, of a large factor, for all factors.
     """
     enlarged = imresize(imresize(face, 1 / scale), face.shape)
     if not nets:
@@ -113,20 +115,12 @@ def _show(face: Face, scale: int, nets: Mapping[int, CaffeNet]) -> _Shown:
     return _Shown(enlarged, _inner(resolved) if resolved.shape == face.shape else resolved, chosen)
 
 
-def _switch(store: Store, name: str) -> object:
-    return store.switches.get(name)
-
-
 def _leaves(store: Store) -> str:
-    return (
-        "unpadded convolutions leave"
-        if _switch(store, "convolutions") is None
-        else "padded convolutions keep all, here"
-    )
+    return "padded convolutions keep all, here" if "convolutions" in store.switches else "unpadded convolutions leave"
 
 
 def _levels(store: Store) -> tuple[float, float]:
-    return _GRAY if _switch(store, "luminance") == "gray" else _STUDIO
+    return _GRAY if store.switches.get("luminance") == "gray" else _STUDIO
 
 
 def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]], levels: tuple[float, float]) -> bytes:
@@ -134,21 +128,21 @@ def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]], 
     from matplotlib.figure import Figure as Drawing
 
     scales = list(next(iter(shown.values())))
-    with_sr = any(one.sr is not None for of in shown.values() for one in of.values())
-    each = 2 if with_sr else 1
-    drawing = Drawing(figsize=(1.55 * (1 + len(scales)), 1.86 * each * len(faces)), layout="constrained")
+    with_sr = any(face.sr is not None for by_factor in shown.values() for face in by_factor.values())
+    rows = 2 if with_sr else 1  # of a person
+    drawing = Drawing(figsize=(1.55 * (1 + len(scales)), 1.86 * rows * len(faces)), layout="constrained")
     FigureCanvasAgg(drawing)
-    axes = drawing.subplots(each * len(faces), 1 + len(scales), squeeze=False)
+    axes = drawing.subplots(rows * len(faces), 1 + len(scales), squeeze=False)
     for panel in axes.flat:
         panel.set_axis_off()
     for number, (name, face) in enumerate(faces.items()):
-        upper = axes[each * number]
+        upper = axes[rows * number]
         _panel(upper[0], face, f"HR\n{name}", levels)
         for panel, s in zip(upper[1:], scales, strict=True):
-            one = shown[name][s]
-            _panel(panel, one.bicubic, f"LR-{s}\n{_psnr(_inner(one.bicubic), face)}", levels)
+            bicubic = shown[name][s].bicubic
+            _panel(panel, bicubic, f"LR-{s}\n{_psnr(_inner(bicubic), face)}", levels)
         if with_sr:
-            _below(axes[each * number + 1], face, shown[name], levels)
+            _below(axes[rows * number + 1], face, shown[name], levels)
     file = io.BytesIO()
     drawing.savefig(file, format="png", dpi=130, metadata={"Software": None})
     return file.getvalue()
@@ -156,10 +150,10 @@ def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]], 
 
 def _below(panels: Sequence[Any], face: Face, shown: Mapping[int, _Shown], levels: tuple[float, float]) -> None:
     _panel(panels[0], _inner(face), "HR\nmiddle", levels)
-    for panel, (s, one) in zip(panels[1:], shown.items(), strict=True):
-        if one.sr is not None:
-            net = "" if one.net == s else f" (net of {one.net})"
-            _panel(panel, one.sr, f"SR-{s}{net}\n{_psnr(one.sr, face)}", levels)
+    for panel, (s, (_, sr, factor)) in zip(panels[1:], shown.items(), strict=True):
+        if sr is not None:
+            net = "" if factor == s else f" (net of {factor})"
+            _panel(panel, sr, f"SR-{s}{net}\n{_psnr(sr, face)}", levels)
 
 
 def _panel(panel: Any, face: Face, title: str, levels: tuple[float, float]) -> None:
@@ -172,6 +166,6 @@ def _inner(face: Face) -> Face:
     return face[BORDER:-BORDER, BORDER:-BORDER]
 
 
-def _psnr(found: Face, face: Face) -> str:
-    error = float(np.mean((found.astype(np.float64) - _inner(face)) ** 2))
+def _psnr(inner: Face, face: Face) -> str:
+    error = float(np.mean((inner.astype(np.float64) - _inner(face)) ** 2))
     return f"{-10 * np.log10(error):.1f} dB" if error else "equal"

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no scripts, its figures within it."""
+"""A report as one self-contained HTML page: no network, no scripts, figures embedded."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _figure(figure: Figure) -> str:
 
 
 def _table(table: Table) -> str:
-    """A table scrolls in its own frame where it is wider than the page."""
+    """Return a table, which scrolls in its own frame if it is wider than the page."""
     starts = _starts(table.columns)
     lines = [f'<div class="table" tabindex="0" role="region" aria-label="{html.escape(_plain(table.caption))}">']
     lines.append(f"<table>\n<caption>{_inline(table.caption)}</caption>\n<thead>")
@@ -101,8 +101,8 @@ def _row(row: Row, columns: tuple[Column, ...], starts: set[int]) -> str:
     return f"<tr>{''.join(parts)}</tr>"
 
 
-def _class(**there: bool) -> str:
-    names = " ".join(name for name, is_there in there.items() if is_there)
+def _class(**classes: bool) -> str:
+    names = " ".join(name for name, applies in classes.items() if applies)
     return f' class="{names}"' if names else ""
 
 

@@ -12,14 +12,14 @@ def markdown(report: Report, figures: str) -> str:
 
     Parameters
     ----------
-    report : what to write.
-    figures : the folder of NAME.png, as seen from the file.
+    report : the report.
+    figures : the folder of NAME.png, relative to the file.
     """
     parts = [f"# {report.title}", *(_text(text) for text in report.lead)]
     for section in report.sections:
         parts.append(f"## {section.title}")
         parts += (_block(block, figures) for block in section.blocks)
-    return "\n\n".join(parts).replace("<", "&lt;") + "\n"  # HTML would be taken for such
+    return "\n\n".join(parts).replace("<", "&lt;") + "\n"  # text is not HTML
 
 
 def _block(block: Block, figures: str) -> str:

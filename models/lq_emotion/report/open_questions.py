@@ -1,4 +1,4 @@
-"""Where paper and code part, and what nobody could verify here."""
+"""Where paper and code disagree, and what could not be verified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lq_emotion.studies.robust_lq.store import Store
 
 
 def disagreements(store: Store) -> Iterator[Block]:
-    """Yield the table of what the paper says and the code does."""
+    """Yield the table of disagreements between paper and code."""
     with store.contents():
         otherwise, settings = _otherwise(store), _settings(store)
     yield Text(
@@ -22,12 +22,12 @@ def disagreements(store: Store) -> Iterator[Block]:
     )
     titles = ("", "paper", "code", "effect", "switch", "here")
     columns = tuple(Column(title, number=False) for title in titles)
-    rows = tuple(row(*one, code(name) if name else "none", _here(name, settings)) for *one, name in DISAGREEMENTS)
+    rows = tuple(row(*texts, code(name) if name else "none", _here(name, settings)) for *texts, name in DISAGREEMENTS)
     yield Table("Disagreements of the paper and the authors' code.", columns, rows)
 
 
 def _settings(store: Store) -> dict[str, object]:
-    """Return the settings that this experiment was run with, the code's left out; options may differ from switches."""
+    """Return this experiment's settings that are not the code's; options may differ from switches."""
     table = store.table
     if table is None:
         return {}
@@ -36,31 +36,33 @@ def _settings(store: Store) -> dict[str, object]:
 
 
 def _here(name: str, settings: Mapping[str, object]) -> str:
-    """Tell a switch's setting in this experiment."""
+    """Return a switch's setting in this experiment."""
     return format_setting(settings.get(name, getattr(AS_CODE, name))) if name else "as the code"
 
 
 def _otherwise(store: Store) -> str:
-    """Tell what this experiment did in the paper's way after all."""
+    """Return how this experiment followed the paper after all."""
     table = store.table
     if table is None:
         return ""
     by_switch = store.switches
     switches = describe_settings(by_switch)
-    said = []
+    parts = []
     if switches:
-        said.append(f"this experiment was run {switches}" if switches.startswith("as") else f"here {switches}")
+        parts.append(f"this experiment was run {switches}" if switches.startswith("as") else f"here {switches}")
     if table.max_factor != by_switch.get("max_factor", AS_CODE.max_factor):
-        said.append(f"Joint-OA's super-resolution was trained at {table.max_factor}")
+        parts.append(f"Joint-OA's super-resolution was trained at {table.max_factor}")
     if sr_images(table) == "faces" and "sr_images" not in by_switch:
-        said.append("super-resolution learnt from faces, as the paper has it, for want of the authors' images")
-    return f"; but {' and '.join(said)}" if said else ""
+        parts.append("super-resolution learnt from faces, as in the paper, because no images were given")
+    return f"; but {' and '.join(parts)}" if parts else ""
 
 
 def not_verified(store: Store) -> Iterator[Block]:
     """Yield a sentence for each open question."""
     if store.synthetic is None:
-        yield Text("Whether these recordings are of people is not known: no table/table.json tells where they lie.")
+        yield Text(
+            "Whether these recordings are of people is unknown: table/table.json, which names their folder, is missing."
+        )
     elif store.synthetic:
         yield Text(
             "**AVEC 2016.** The recordings are synthetic: that these programs give the paper's numbers on AVEC 2016 "

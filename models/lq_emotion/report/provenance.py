@@ -1,4 +1,4 @@
-"""What was run: on what, how, with which versions, seeds and results of training."""
+"""What was run: data, settings, versions, times and trainings."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def settings(store: Store) -> Iterator[Block]:
         with contents_of(store.maker):
             yield _synthetic(synthetic.SyntheticSettings.from_json(read_json(store.maker)))
     if table is None:
-        raise Absent("The settings of no experiment are known: there is no table/table.json.")
+        raise Absent("No settings of an experiment: table/table.json is missing.")
     with store.contents():  # numbers may still be infinite
         yield from _settings(store, table)
 
 
 def _settings(store: Store, table: StudyResults) -> Iterator[Block]:
     mixture = ", ".join(map(str, table.mixture))
-    told = {
+    values = {
         "recordings": code(table.recordings) + (" (synthetic)" if store.synthetic else ""),
         "preset": code(table.preset),
         "factors s": ", ".join(map(str, table.scales)),
@@ -45,14 +45,14 @@ def _settings(store: Store, table: StudyResults) -> Iterator[Block]:
         "threads of a stage": str(table.threads),
         "device": str(table.device),
     }
-    yield _pairs("Settings of the experiment.", told, ("setting", "value"))
+    yield _pairs("Settings of the experiment.", values, ("setting", "value"))
     versions = {name: version or "from a source tree" for name, version in table.versions.items()}
     yield _pairs("Versions of what computed it.", versions, ("package", "version"))
     yield _times(table.seconds)
 
 
 def sr_images(table: StudyResults) -> str | None:
-    """Return what super-resolution learnt from: "faces" or a folder of images; None if it was not trained."""
+    """Return what super-resolution was trained on: "faces" or a folder of images; None if it was not trained."""
     trained = any(cell.method not in (Method.HR, Method.LR) for cell in table.cells)
     return table.sr_images if trained else None
 
@@ -73,9 +73,9 @@ def _synthetic(settings: synthetic.SyntheticSettings) -> Text:
     )
 
 
-def _pairs(caption: str, told: Mapping[str, Any], titles: tuple[str, str]) -> Table:
+def _pairs(caption: str, values: Mapping[str, Any], titles: tuple[str, str]) -> Table:
     columns = tuple(Column(title, number=False) for title in titles)
-    return Table(caption, columns, tuple(row(name, str(value)) for name, value in told.items()))
+    return Table(caption, columns, tuple(row(name, str(value)) for name, value in values.items()))
 
 
 def _times(seconds: Mapping[str, float | None]) -> Table:
@@ -83,15 +83,14 @@ def _times(seconds: Mapping[str, float | None]) -> Table:
     for name, taken in seconds.items():
         if taken is not None:
             kinds.setdefault(_kind(name), []).append(taken)
-    rows = [row(kind, str(len(all_)), duration(sum(all_))) for kind, all_ in kinds.items()]
-    total = [taken for all_ in kinds.values() for taken in all_]
-    rows.append(row("together", str(len(total)), duration(sum(total))))
+    kinds["together"] = [taken for times in kinds.values() for taken in times]
+    rows = [row(kind, str(len(times)), duration(sum(times))) for kind, times in kinds.items()]
     columns = (Column("kind", number=False), Column("stages"), Column("time"))
     return Table("Time of the stages, each once; several may have run at a time.", columns, tuple(rows))
 
 
 def _kind(stage: str) -> str:
-    known = {
+    kinds = {
         "prepare": "crops of faces",
         "h5": "HDF5 files",
         "faces": "data for super-resolution",
@@ -99,7 +98,7 @@ def _kind(stage: str) -> str:
         "train": "training",
         "score": "scores",
     }
-    return known.get(stage.split(" ", 1)[0], stage)
+    return kinds.get(stage.split(" ", 1)[0], stage)
 
 
 def recordings(store: Store) -> Iterator[Block]:
@@ -110,7 +109,7 @@ def recordings(store: Store) -> Iterator[Block]:
     Absent
     """
     if not store.prepared:
-        raise Absent("No recordings were prepared in this folder: there is no data/prepare.json.")
+        raise Absent("No recordings were prepared in this folder: data/prepare.json is missing.")
     titles = {"rows": "frames", "kept": "kept", "no_face": "no face", "small": "too small", "held": "box held"}
     columns = [Column("Recording", number=False), *map(Column, titles.values()), Column("boxes from", number=False)]
     rows, failed = [], []
@@ -129,14 +128,14 @@ def recordings(store: Store) -> Iterator[Block]:
 
 
 def trainings(store: Store) -> Iterator[Block]:
-    """Yield what was trained, and what of the authors' definitions was changed.
+    """Yield the trainings, and how they differ from the authors' definitions.
 
     Raises
     ------
     Absent
     """
     if not store.runs:
-        raise Absent("No net was trained in this folder: there is no runs/*/train.json.")
+        raise Absent("No net was trained in this folder: runs/*/train.json is missing.")
     columns = (
         Column("Run", number=False),
         Column("net", number=False),
@@ -155,7 +154,7 @@ def trainings(store: Store) -> Iterator[Block]:
         together.setdefault((run.net, _changes(run)), []).append(name)
     caption = (
         f"Trainings. The loss is half the mean of squared errors, of a frame's {store.dimension}, or summed over a "
-        "patch of 16 × 16 pixels (pretrain), unless a change below tells another; the training loss is of one batch."
+        "patch of 16 × 16 pixels (pretrain), unless a change below says otherwise; the training loss is of one batch."
     )
     yield Table(caption, columns, tuple(rows))
     changed = [row(", ".join(names), changes) for (_, changes), names in together.items()]
@@ -163,22 +162,22 @@ def trainings(store: Store) -> Iterator[Block]:
     yield Table(caption, (Column("Runs", number=False), Column("changes", number=False)), tuple(changed))
 
 
-def _run(name: str, told: TrainingResults) -> Row:
-    train, test = list(told.train_loss.values()), list(told.test_loss.values())
+def _run(name: str, training: TrainingResults) -> Row:
+    train, test = list(training.train_loss.values()), list(training.test_loss.values())
     losses = (train[0] if train else None, train[-1] if train else None, test[-1] if test else None)
-    seed = next((change.split("-> ")[-1] for change in told.changes if change.startswith("random_seed")), "")
+    seed = next((change.split("-> ")[-1] for change in training.changes if change.startswith("random_seed")), "")
     shown = ("–" if loss is None else f"{loss:.3g}" for loss in losses)
-    return row(name, code(told.net), seed, f"{told.iterations:,}", *shown, duration(told.seconds))
+    return row(name, code(training.net), seed, f"{training.iterations:,}", *shown, duration(training.seconds))
 
 
-def _changes(told: TrainingResults) -> str:
-    """Return what was changed for a run; the seeds stand in the other table."""
-    changes = [change for change in told.changes if not change.startswith("random_seed")]
+def _changes(training: TrainingResults) -> str:
+    """Return the changes of a run, without the seed, which is in the other table."""
+    changes = [change for change in training.changes if not change.startswith("random_seed")]
     return "; ".join(change.replace("->", "→") for change in changes) or "nothing"
 
 
 def finished_quickly(store: Store) -> int | None:
-    """Return the most iterations a valence net was trained for, where that is less than the authors' fewest."""
+    """Return the most iterations of a valence net, if fewer than the authors' shortest training; else None."""
     fewest = 30_000
     iterations = [run.iterations for run in store.runs.values() if run.net is not Net.SR_FCN]
     most = max(iterations, default=fewest)

@@ -1,4 +1,4 @@
-"""Table 1 beside the published one, and all evaluations there are."""
+"""Table 1 beside the published one, and all evaluations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PARTS = {"measured": "here", "published": "paper", "difference": "Δ"}
 
 
 def table_1(store: Store) -> Iterator[Block]:
-    """Yield the table and what follows from it.
+    """Yield the table, its figure and conclusions.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def table_1(store: Store) -> Iterator[Block]:
         yield Text(_winners(results))
     figure = read_png(store.root / "table" / "table.png")
     if figure is None:
-        yield Text("There is no figure of the table: table/table.png is not there.", "note")
+        yield Text("table/table.png is missing.", "note")
     else:
         caption = "CC and CCC against the downsampling factor s: lines with dots are measured, dotted lines published."
         yield Figure("table_1", figure, caption, "Two panels: CC and CCC of each method against the factor s")
@@ -72,19 +72,19 @@ def _value(cell: CellResult, measure: str, part: str, *, strong: bool) -> Cell:
 
 
 def _winners(results: StudyResults) -> str:
-    told = []
+    factors = []
     for factor in results.scales:
         cells = column(results, factor)
-        here, there = (
+        measured, paper = (
             " and ".join(cell.label for cell, wins in zip(cells, best(cells, "ccc", which), strict=True) if wins)
             for which in ("measured", "published")
         )
-        told.append(f"s = {factor}: {here or 'none'} here, {there or 'not given'} in the paper")
-    return f"Highest CCC at {'; '.join(told)}."
+        factors.append(f"s = {factor}: {measured or 'none'} here, {paper or 'not given'} in the paper")
+    return f"Highest CCC at {'; '.join(factors)}."
 
 
 def _paper() -> str:
-    """Tell where the paper's text and its own table part, from the numbers."""
+    """Return where the paper's text and its own table disagree."""
     lost = [s for s in FACTORS if _ccc(Method.JOINT_OA, s) < _ccc(Method.JOINT, s)]
     others = (Method.LR, Method.NON_JOINT, Method.JOINT)
     above = [f"{m} at s = {s}" for s in FACTORS for m in others if _ccc(m, s) > _ccc(Method.JOINT_OA, s)]
@@ -95,9 +95,9 @@ def _paper() -> str:
 
 
 def _ccc(method: Method, factor: int) -> float:
-    found = published(method, factor)
-    assert found is not None
-    return found.ccc
+    scores = published(method, factor)
+    assert scores is not None
+    return scores.ccc
 
 
 def evaluations(store: Store) -> Iterator[Block]:
@@ -131,7 +131,7 @@ def evaluations(store: Store) -> Iterator[Block]:
 
 
 def _changed(name: str, evaluation: Evaluation) -> list[Text]:
-    """Say what was done to predictions before they were scored."""
+    """Return how predictions were changed before they were scored."""
     shift = evaluation.delay - evaluation.prepared_delay
     steps = [f"shifted by {shift:g} s"] if shift else []
     steps += ["post-processed as in AVEC"] if evaluation.post_processing else []

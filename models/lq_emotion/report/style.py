@@ -1,4 +1,4 @@
-"""How the page looks: light or dark as the reader's system is, and on paper."""
+"""The style of the page: light or dark as the reader's system is, and on paper."""
 
 STYLE = """\
 :root {

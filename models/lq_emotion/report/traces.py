@@ -1,4 +1,4 @@
-"""Valence over time: the gold standard and what nets predicted."""
+"""Valence over time: the gold standard and the predictions of nets."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _COLOURS: dict[str, str] = {
     Method.NON_JOINT: "#8e6bb0",
 }
 _METHODS = 3  # lines in a panel, beside the gold standard
-_FACTORS, _RECORDINGS = 3, 2  # panels below and beside each other
+_FACTORS, _RECORDINGS = 3, 2  # rows and columns of panels
 _GAP = 1.5 * 0.04
 
 
 def traces(store: Store) -> Iterator[Block]:
-    """Yield the figure of several methods, and evaluate's own of HR.
+    """Yield the figure of several methods, and the one of HR that `evaluate` drew.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def traces(store: Store) -> Iterator[Block]:
         figure = read_png(store.root / "scores" / name / "traces.png")
         title = name.replace("_on_", " on ")
         if figure is None:
-            yield Text(f"There is no figure of {title}: scores/{name}/traces.png is not there.", "note")
+            yield Text(f"scores/{name}/traces.png is missing.", "note")
         else:
             caption = f"Gold standard and prediction of every recording: {title}."
             yield Figure(f"traces_{name}", figure, caption, f"{store.dimension.capitalize()} over time, {title}")
@@ -64,11 +64,12 @@ def _compared(store: Store, results: StudyResults) -> Block:
             s: {str(cell.method): store.root / Path(cell.scores).parent / "predictions" for cell in of}
             for s, of in cells.items()
         }
-        held = ({path.stem for path in folder.glob("*.csv")} for folder in folders[chosen[0]].values())
-        common = set.intersection(*held)
+        common = set.intersection(
+            *({path.stem for path in folder.glob("*.csv")} for folder in folders[chosen[0]].values())
+        )
     names = sorted(common, key=natural_order)[:_RECORDINGS]
     if not names:
-        return Text("The predictions behind the table are not there: scores/*/predictions/*.csv.", "note")
+        return Text("The predictions behind the table are missing: scores/*/predictions/*.csv.", "note")
     read = {
         (s, name): {method: _read(folder / f"{name}.csv") for method, folder in folders[s].items()}
         for s in chosen
@@ -89,10 +90,10 @@ def _read(path: Path) -> tuple[Trace, Trace, Trace]:
     with path.open(encoding="utf-8") as file:
         header = file.readline().strip().split(",")
         values = np.atleast_2d(np.loadtxt(file, delimiter=",", dtype=np.float64))
-    # the labels are called valence or arousal, and stand before the predictions
-    time, gold, found = (values[:, header.index("time")], *values[:, header.index("prediction") - 1 :][:, :2].T)
+    # the column of the labels, valence or arousal, precedes that of the predictions
+    time, gold, prediction = (values[:, header.index("time")], *values[:, header.index("prediction") - 1 :][:, :2].T)
     gaps = np.flatnonzero(np.diff(time) > _GAP) + 1
-    return tuple(np.insert(trace, gaps, np.nan) for trace in (time, gold, found))  # type: ignore[return-value]
+    return tuple(np.insert(trace, gaps, np.nan) for trace in (time, gold, prediction))  # type: ignore[return-value]
 
 
 def _draw(
@@ -126,8 +127,8 @@ def _draw(
     return file.getvalue()
 
 
-def _panel(panel: Any, found: Mapping[str, tuple[Trace, Trace, Trace]]) -> None:
-    for number, (method, (time, gold, prediction)) in enumerate(found.items()):
+def _panel(panel: Any, traces: Mapping[str, tuple[Trace, Trace, Trace]]) -> None:
+    for number, (method, (time, gold, prediction)) in enumerate(traces.items()):
         if not number:
             panel.plot(time, gold, color="0.72", linewidth=3.2, label="gold standard", solid_capstyle="butt")
         panel.plot(time, prediction, color=_COLOURS.get(method, "#b9770e"), linewidth=1.0, alpha=0.9, label=method)

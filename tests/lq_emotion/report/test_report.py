@@ -244,7 +244,7 @@ def test_a_damaged_file_costs_its_own_part_alone(root):
     (root / "data/raw_data/HQ/dev_1.mat").write_bytes(b"")
     page = Page(made(root)[0])
     assert len(page.sections["Table 1"]["tables"]) == 1
-    assert page.sections["Table 1"]["notes"] == ["There is no figure of the table: table/table.png is not there."]
+    assert page.sections["Table 1"]["notes"] == ["table/table.png is missing."]
     assert "rd.json" in page.sections["Rate and distortion"]["notes"][0]
     assert "dev_1.mat" in page.sections["Example frames"]["notes"][0]
     assert "train.json: does not hold" in page.sections["What was run"]["notes"][-1]

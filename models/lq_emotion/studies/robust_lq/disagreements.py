@@ -231,4 +231,3 @@ DISAGREEMENTS = (
         why="the nets fulfil the paper's claim (tested)",
     ),
 )
-"""All of them."""

@@ -1,9 +1,9 @@
-"""The paper's experiment as stages: recordings to crops to HDF5 files to nets to scores, each done once.
+"""The paper's experiment as stages, each done once: recordings to crops to HDF5 files to nets to scores.
 
-Folders below ROOT: ``data``, ``h5_files`` and ``runs`` as the single commands leave them; ``sr`` (images and patches
+Folders below ROOT: ``data``, ``h5_files`` and ``runs`` as the single commands write them; ``sr`` (images and patches
 for super-resolution); ``scores/<run>_on_<crops>``; ``table`` (ledger.json, logs, table.json and the tables).
 
-The number of threads a net is trained with is fixed: sums in another order are other numbers.
+The number of threads of a training is fixed, because it determines the order of sums.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Stage = AnyStage[PlannedTraining]
 
 
 def check(plan: StudyPlan) -> None:
-    """Refuse what cannot be run.
+    """Refuse a plan that cannot be run.
 
     Raises
     ------
     DataError, FileError
-        A setting makes no sense, or there are no such recordings.
+        A setting is out of range, or images are missing.
     """
-    wrong = {
+    invalid = {
         "scales": not _are_factors(plan.scales),
         "rows": not plan.rows or any(row not in list(Method) for row in plan.rows),
         "preset": plan.preset not in recipes.PRESETS,
@@ -50,8 +50,8 @@ def check(plan: StudyPlan) -> None:
         "delay": not 0 <= plan.delay < math.inf,
     }
     hints = {"rows": ", ".join(Method), "preset": ", ".join(recipes.PRESETS), "scales": "2 to 16, each once"}
-    for name, is_wrong in wrong.items():
-        if is_wrong:
+    for name, is_invalid in invalid.items():
+        if is_invalid:
             value, hint = getattr(plan, name), hints.get(name)
             raise DataError("out of range", code="out-of-range", field=name, value=value, hint=hint)
     if plan.switches.input_size == "own":
@@ -70,7 +70,7 @@ def _are_factors(values: Sequence[int]) -> bool:
 
 
 def cells(plan: StudyPlan) -> list[TableCell]:
-    """Return what the table consists of."""
+    """Return the cells of the table."""
     return [cell for _, _, cell in _scored(plan)]
 
 
@@ -86,7 +86,7 @@ def _filled(plan: StudyPlan, s: int) -> dict[str, Any]:
 
 
 def _own(plan: StudyPlan, row: recipes.Recipe) -> bool:
-    """Tell whether a row's nets take faces at their own size: HQ are as they are, SR-FCN gives the size it takes."""
+    """Tell whether a row's nets take faces at their own size; HQ faces and those for SR-FCN have one size only."""
     return plan.switches.input_size == "own" and definitions.builder(row.net).own_size and row.data != crops_folder(1)
 
 
@@ -95,24 +95,24 @@ def _mixed(row: recipes.Recipe) -> bool:
 
 
 def _factors(plan: StudyPlan, row: recipes.Recipe, s: int) -> tuple[int, ...]:
-    """Return how many times smaller than 96 x 96 the faces are that a row's net learns from."""
+    """Return the factors by which a row's training faces are smaller than 96 x 96."""
     if not _own(plan, row):
         return (1,)
     return tuple(sorted(plan.mixture)) if _mixed(row) else (s,)
 
 
 def _data(plan: StudyPlan, row: recipes.Recipe, s: int) -> str:
-    """Return the folder of h5_files a row is trained with."""
+    """Return the folder of h5_files with a row's training data."""
     return row.data.format(**_filled(plan, s)) + (OWN if _own(plan, row) else "")
 
 
 def _test(plan: StudyPlan, row: recipes.Recipe, s: int) -> str:
-    """Return the crops a row is scored on."""
+    """Return the folder of crops on which a row is scored."""
     return row.test.format(**_filled(plan, s)) + (OWN if _own(plan, row) else "")
 
 
 def stages(plan: StudyPlan) -> list[Stage]:
-    """Return everything to be done, in an order that works."""
+    """Return all stages, each after those it depends on."""
     check(plan)
     names = _names(plan)
     rows = [recipes.recipe(method) for method in plan.rows]
@@ -121,55 +121,55 @@ def stages(plan: StudyPlan) -> list[Stage]:
     def crops(kind: str) -> list[Path]:
         return [plan.out / "data/raw_data" / kind / f"{name}.mat" for name in names]
 
-    found = [_prepare(plan, names, [path for s in (1, *plan.scales) for path in crops(crops_folder(s))])]
+    all_stages = [_prepare(plan, names, [path for s in (1, *plan.scales) for path in crops(crops_folder(s))])]
     owned = {factor for row, s in pairs if _own(plan, row) for factor in (s, *_factors(plan, row, s))}
-    found += [_own_size(plan, s, crops(crops_folder(1)), crops(f"{crops_folder(s)}{OWN}")) for s in sorted(owned)]
+    all_stages += [_own_size(plan, s, crops(crops_folder(1)), crops(f"{crops_folder(s)}{OWN}")) for s in sorted(owned)]
     files = {}
     for folder, (row, s) in sorted({_data(plan, row, s): (row, s) for row, s in pairs}.items()):
         if _mixed(row) and _own(plan, row):
             kinds = [f"{crops_folder(factor)}{OWN}" for factor in _factors(plan, row, s)]
-            found.append(_h5_of_sizes(plan, folder, [path for kind in kinds for path in crops(kind)]))
+            all_stages.append(_h5_of_sizes(plan, folder, [path for kind in kinds for path in crops(kind)]))
         else:
-            found.append(_h5(plan, folder, crops(crops_folder(1) if _mixed(row) else folder), mixed=_mixed(row)))
-        files[folder] = found[-1].writes
+            all_stages.append(_h5(plan, folder, crops(crops_folder(1) if _mixed(row) else folder), mixed=_mixed(row)))
+        files[folder] = all_stages[-1].writes
     train_crops = [path for path in crops(crops_folder(1)) if plan.partitions.of(path.stem) == "train"]
-    found += _pretrainings(plan, pairs, train_crops)
+    all_stages += _pretrainings(plan, pairs, train_crops)
     runs = {}
     for row, s in pairs:
         name, start = (text.format(**_filled(plan, s)) for text in (row.row, row.start))
         data, factors = _data(plan, row, s), _factors(plan, row, s)
-        where, seed = plan.out / "h5_files" / data, 10 * row.seed
-        runs[name] = _train(plan, name, row.net, where, files[data], start, seed=seed, factors=factors)
-    found += runs.values()
+        source, seed = plan.out / "h5_files" / data, 10 * row.seed
+        runs[name] = _train(plan, name, row.net, source, files[data], start, seed=seed, factors=factors)
+    all_stages += runs.values()
     for row, s, cell in _scored(plan):
         tested = [path for path in crops(cell.test) if plan.partitions.of(path.stem) == "dev"]
         data, factor = _data(plan, row, s), s if _own(plan, row) and _mixed(row) else None
-        found.append(_evaluate(plan, cell, row.net, runs[cell.run].writes[0], tested, data, factor))
-    return found
+        all_stages.append(_evaluate(plan, cell, row.net, runs[cell.run].writes[0], tested, data, factor))
+    return all_stages
 
 
 def _pretrainings(plan: StudyPlan, pairs: Sequence[tuple[recipes.Recipe, int]], faces: list[Path]) -> list[Stage]:
-    """Return what makes the super-resolution weights that rows start from."""
+    """Return the stages of super-resolution, from whose weights rows start."""
     factors = sorted({_factor(row.start.format(**_filled(plan, s))) for row, s in pairs if row.start})
-    found = [_faces(plan, faces)] if factors and plan.natural is None else []
+    stages = [_faces(plan, faces)] if factors and plan.natural is None else []
     for s in factors:
         data = _sr_data(plan, s)
         run = _train(plan, f"{Net.SR_FCN}-{s}", Net.SR_FCN, plan.out / "sr" / f"{s}", data.writes, "", seed=100 + s)
-        found += [data, run]
-    return found
+        stages += [data, run]
+    return stages
 
 
-def _found(plan: StudyPlan) -> list[Recording]:
+def _recordings(plan: StudyPlan) -> list[Recording]:
     return find_recordings(plan.recordings, dimension=plan.dimension, skip=[plan.root.resolve()])
 
 
 def _names(plan: StudyPlan) -> list[str]:
-    there = [one for one in _found(plan) if one.labelled]
-    names = [one.name for one in there if plan.partitions.of(one.name) in PHASES.values()]
-    plan.partitions.require_known([one.name for one in there], plan.recordings, *PHASES.values())
+    labelled = [recording.name for recording in _recordings(plan) if recording.labelled]
+    names = [name for name in labelled if plan.partitions.of(name) in PHASES.values()]
+    plan.partitions.require_known(labelled, plan.recordings, *PHASES.values())
     for partition in PHASES.values():
         if not plan.partitions.members(partition, names):
-            hint = f"name them: --{partition} takes from {', '.join(one.name for one in there)}"
+            hint = f"name some with --{partition}: {', '.join(labelled)}"
             problem = f"no labelled {partition} recording found"
             raise DataError(problem, code="empty", file=plan.recordings, hint=hint)
     return names
@@ -180,23 +180,23 @@ def _factor(run: str) -> int:
 
 
 def _otherwise(plan: StudyPlan, *parts: str) -> dict[str, Any]:
-    """Return what a stage's settings owe to switches: nothing where they are the code's."""
-    found = changed_settings(plan.switches, *parts)
-    found.pop("sr_images", None)  # what is read tells
-    return {"switches": found} if found else {}
+    """Return a stage's settings that depend on switches: none where they are the code's."""
+    changed = changed_settings(plan.switches, *parts)
+    changed.pop("sr_images", None)  # the files that are read differ
+    return {"switches": changed} if changed else {}
 
 
 def _partitioned(plan: StudyPlan) -> dict[str, Any]:
-    """Return what a stage's settings owe to partitions that a user names."""
+    """Return a stage's settings that depend on partitions given by the user."""
     return {"partitions": dict(plan.partitions.chosen)} if plan.partitions.chosen else {}
 
 
 def _prepare(plan: StudyPlan, names: Sequence[str], crops: list[Path]) -> Stage:
-    there = {one.name: one for one in _found(plan)}
+    recordings = [recording for recording in _recordings(plan) if recording.name in names]
     files = [
         path
-        for name in names
-        for path in (there[name].video, there[name].frame_time, there[name].gold, there[name].ratings)
+        for recording in recordings
+        for path in (recording.video, recording.frame_time, recording.gold, recording.ratings)
         if path is not None
     ]
     boxes = [path for path in sorted(plan.boxes.iterdir()) if path.is_file()] if plan.boxes else []
@@ -227,7 +227,7 @@ def _h5(plan: StudyPlan, folder: str, crops: list[Path], *, mixed: bool) -> Stag
 
 
 def _h5_of_sizes(plan: StudyPlan, folder: str, crops: list[Path]) -> Stage:
-    """Files of a mixture whose faces keep their own sizes: one for each factor, and lists of them all."""
+    """Return the stage of a mixture of faces at their own sizes: a file per factor, and lists of all files."""
     target, factors = plan.out / "h5_files" / folder, sorted(plan.mixture)
     writes = [target / f"{phase}.txt" for phase in PHASES]
     writes += [target / f"{factor}" / f"{phase}.h5" for factor in factors for phase in PHASES]
@@ -274,20 +274,19 @@ def _train(
     out = plan.out / "runs" / name
     weights = _weights(plan, out, net)
     reads = list(files)
-    begun: Path | None = None
-    if start:
-        begun = _weights(plan, plan.out / "runs" / start, Net.SR_FCN)
-        reads.append(begun)
+    initial = _weights(plan, plan.out / "runs" / start, Net.SR_FCN) if start else None
+    if initial:
+        reads.append(initial)
     switched = definitions.settings(net, plan.switches, factors)
     settings = {"net": net, "changes": changes, "threads": plan.threads, "device": plan.device}
     settings |= {"switches": switched} if switched else {}
-    run = partial(work.do_train, plan, name, net, data, begun, changes)
+    run = partial(work.do_train, plan, name, net, data, initial, changes)
     training = PlannedTraining(net, changes, tuple(factors), out)
     return Stage(f"train {name}", run, settings, tuple(reads), (weights, out / "train.json"), training)
 
 
 def _weights(plan: StudyPlan, run: Path, net: Net) -> Path:
-    """Return the snapshot that the training of a net ends with."""
+    """Return the last snapshot of a training."""
     builder = definitions.builder(net)
     iterations = int(plan.preset_of(net).get("max_iter") or builder.solver(plan.switches).max_iter)
     return run / "snapshots" / f"{builder.snapshot_name}_iter_{iterations}.caffemodel"
@@ -303,6 +302,6 @@ def _evaluate(
 
 
 def ledger(plan: StudyPlan) -> Ledger:
-    """Return what is known to be done below ROOT."""
+    """Return the ledger of the stages done below ROOT."""
     (plan.out / "table").mkdir(parents=True, exist_ok=True)
     return Ledger(plan.out / "table" / "ledger.json")

@@ -1,4 +1,4 @@
-"""What the stages of the paper's experiment do; each is called in a process that may be another one."""
+"""What the stages of the paper's experiment do; each may be called in another process."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
 
 DRAWS = 10
-"""Passes in a mixture's file, each with draws of its own, where `PaperSwitches.mixture` is "each_epoch"."""
+"""Passes in a mixture's file, each with its own draws, if `PaperSwitches.mixture` is "each_epoch"."""
 PHASES = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
-_FOLDERS = {  # the first that holds images
+_FOLDERS = {  # the first with images is used
     "train": ("Train", "train"),
     "test": ("Test/Set5", "Set5", "Test", "test"),
 }
@@ -30,28 +30,28 @@ _FOLDERS = {  # the first that holds images
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What is to be run.
+    """The settings of the experiment.
 
     Attributes
     ----------
-    recordings : an AVEC 2016 or RECOLA tree, or a synthetic one.
+    recordings : an AVEC 2016 or RECOLA tree, or synthetic recordings.
     out : ROOT.
     scales : the factors s.
     rows : the methods.
-    preset : among `recipes.PRESETS`: how long, and in which batches.
+    preset : one of `recipes.PRESETS`, for the lengths and batches of the trainings.
     changes : by net, beyond the preset: ``{"HQ": {"max_iter": 100}}``.
     max_factor : of Joint-OA's super-resolution; that of `switches` by default.
     mixture : factors of Joint-OA's training data.
-    images : for super-resolution, where `switches.sr_images` is "natural"; else, and by default, faces of the
-        training recordings.
-    boxes : a folder of face boxes; found by default.
-    partitions : which recordings are trained with and which are scored.
-    dimension : what the labels are of; `out` is then `avec.layout.dimension_root` of ROOT.
-    delay : seconds by which the gold standard is late; see `crops.recording.PreparationSettings`.
-    seed : of everything that is drawn.
+    images : for super-resolution, if `switches.sr_images` is "natural"; otherwise, and by default, faces of the
+        training recordings are used.
+    boxes : a folder of face boxes; by default faces are detected.
+    partitions : the recordings for training and for scoring.
+    dimension : of the labels; `out` is then `avec.layout.dimension_root` of ROOT.
+    delay : of the gold standard, in seconds; see `crops.recording.PreparationSettings`.
+    seed : of all random numbers.
     threads : of a stage.
-    device : see `devices.choose_device`.
-    switches : what is done as the paper says, and what as the code.
+    device : see `common.devices.choose_device`.
+    switches : where the paper is followed, and where the code.
     """
 
     recordings: Path
@@ -79,26 +79,26 @@ class StudyPlan:
 
     @property
     def natural(self) -> Path | None:
-        """The images that super-resolution learns from; None for faces."""
+        """The folder of images for super-resolution; None for faces."""
         return self.images if self.switches.sr_images == "natural" else None
 
     @property
     def root(self) -> Path:
-        """ROOT, where the results of both dimensions lie."""
+        """ROOT, which contains the results of both dimensions."""
         return shared_root(self.out, self.dimension)
 
     def preset_of(self, part: str) -> dict[str, Any]:
-        """Return what the preset and the user change in a training, or in the data (``sr``)."""
+        """Return the changes of the preset and the user to a training, or to the data (``sr``)."""
         return {**recipes.preset(self.preset).get(part, {}), **self.changes.get(part, {})}
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """One number of the table to be: a net, and the crops it is scored on.
+    """A cell of the table: a net, and the crops on which it is scored.
 
     Attributes
     ----------
-    method : LR, Joint, ...: a row of the published table.
+    method : a row of the published table.
     factor : s; 1 for HR, which stands in every column.
     run : the training's name.
     test : the crops' name.
@@ -111,7 +111,7 @@ class TableCell:
 
     @property
     def scores(self) -> Path:
-        """Return where its scores go, below ROOT."""
+        """Return the folder of its scores, relative to ROOT."""
         return Path("scores") / f"{self.run}_on_{self.test}"
 
 
@@ -140,7 +140,7 @@ def do_prepare(plan: StudyPlan, names: tuple[str, ...]) -> None:
 
 
 def do_h5(plan: StudyPlan, folder: str, mixed: bool) -> None:  # noqa: FBT001
-    """Make the HDF5 files of one folder of h5_files."""
+    """Make the HDF5 files of a folder of h5_files."""
     from lq_emotion.crops.h5 import H5Settings, make_h5
     from matlab_ports.generate_h5 import Options
 
@@ -169,7 +169,7 @@ def do_h5_of_sizes(plan: StudyPlan, folder: str) -> None:
     of_file = plan.switches.normalisation == "file"
     options = Options(mean_sub=of_file, norm=of_file)
     with log(plan.out, f"h5 {folder}") as say:
-        for factor in sorted(plan.mixture):  # each in an order of its own, or a batch would hold each frame thrice
+        for factor in sorted(plan.mixture):  # in different orders, or a batch would contain each frame thrice
             name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
             settings = H5Settings(source=f"{crops_folder(factor)}{OWN}", name=name, options=options, seed=seed)
             make_h5(plan.out, settings, partitions=plan.partitions, say=say)
@@ -183,7 +183,7 @@ def do_h5_of_sizes(plan: StudyPlan, folder: str) -> None:
 
 
 def do_own_size(plan: StudyPlan, s: int, files: tuple[tuple[Path, Path], ...]) -> None:
-    """Make the faces 1/s as large, and leave them so; times and labels stay."""
+    """Make crops whose faces are 1/s as large, with the same times and labels."""
     from lq_emotion.crops.own_size import shrink
 
     with log(plan.out, f"own size {s}") as say:
@@ -193,7 +193,7 @@ def do_own_size(plan: StudyPlan, s: int, files: tuple[tuple[Path, Path], ...]) -
 
 
 def do_train(plan: StudyPlan, name: str, net: Net, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
-    """Train a net, or go on; bit for bit as if it had never stopped, on the CPU."""
+    """Train a net, or resume its training: on the CPU, bit for bit as if it had never stopped."""
     import torch
 
     from lq_emotion.training.overrides import Changes
@@ -224,8 +224,8 @@ def do_evaluate(plan: StudyPlan, cell: TableCell, net: Net, weights: Path, h5: P
 
     Parameters
     ----------
-    net, weights, h5 : the net, its weights, and the data it was trained with.
-    factor : of the faces, where the net was trained on several sizes.
+    net, weights, h5 : the net, its weights and its training data.
+    factor : of the faces, if the net was trained on several sizes.
     """
     import torch
 
@@ -245,7 +245,7 @@ def do_evaluate(plan: StudyPlan, cell: TableCell, net: Net, weights: Path, h5: P
             evaluate.net = plan.out / cell.scores / "deploy.prototxt"
             evaluate.net.parent.mkdir(parents=True, exist_ok=True)
             write_text(builder(net).deploy(plan.switches, factor), evaluate.net)
-            h5 /= str(min(plan.mixture, key=lambda known: abs(known - factor)))
+            h5 /= str(min(plan.mixture, key=lambda trained: abs(trained - factor)))
         if plan.switches.normalisation == "file":
             with contents_of(h5 / RESULTS):
                 train = PhaseResults.from_json((read_json(h5 / RESULTS) or {})["train"])
@@ -282,7 +282,7 @@ def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int) -> None:
 
 
 def do_sr_data(plan: StudyPlan, s: int) -> None:
-    """Make generate_train's and generate_test's files; one random stream runs through both."""
+    """Make the files of generate_train and generate_test with one random stream for both."""
     from caffe_compat.formats.files import atomic_path
     from lq_emotion.common.lists import write_list
     from lq_emotion.nets.sr_fcn import PATCH, output_size
@@ -308,7 +308,7 @@ def do_sr_data(plan: StudyPlan, s: int) -> None:
 
 
 def _stretch(path: Path) -> None:
-    """Make Y, from 16/255 to 235/255, gray, from 0 to 1, in a file of patches."""
+    """Stretch Y, from 16/255 to 235/255, to gray, from 0 to 1, in a file of patches."""
     import h5py
 
     from matlab_ports.prepare_dataset import stretch_luma
@@ -319,12 +319,12 @@ def _stretch(path: Path) -> None:
 
 
 def sr_images(plan: StudyPlan) -> dict[str, list[Path]]:
-    """Return the images to train with and to test with: Train and Test/Set5 in the authors' ``pretrain``.
+    """Return the images for training and for testing: Train and Test/Set5 in the authors' ``pretrain``.
 
     Raises
     ------
     FileError
-        One of the folders is missing or holds no images, or a file is none.
+        A folder is missing or has no images, or a file is not an image.
     """
     if plan.natural is None:
         return {phase: in_folder(plan.out / "sr/images" / phase) for phase in PHASES}
@@ -333,7 +333,7 @@ def sr_images(plan: StudyPlan) -> dict[str, list[Path]]:
         present = (plan.natural / name for name in names if (plan.natural / name).is_dir())
         chosen[phase] = next((images for folder in present if (images := in_folder(folder))), [])
         if not chosen[phase]:
-            hint = f"the images to {phase} with are looked for in {', '.join(names)}; the authors' folder is pretrain"
+            hint = f"add a folder {' or '.join(names)}, as in the authors' folder pretrain"
             problem = f"no images to {phase} with"
             raise FileError(problem, code="empty", file=plan.natural, field="--sr-images", hint=hint)
     for path in (path for paths in chosen.values() for path in paths):
@@ -342,7 +342,7 @@ def sr_images(plan: StudyPlan) -> dict[str, list[Path]]:
 
 
 def _require_image(path: Path) -> None:
-    """Read no more than the head: an image cut short is refused by the stage that reads it."""
+    """Refuse a file whose header is not an image's; a truncated image is refused by the stage that reads it."""
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""What a report is made from: the files that the other commands left below ROOT."""
+"""The files below ROOT, written by the other commands, from which a report is made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Results = dict[str, Any]
 
 
 class Absent(Exception):  # noqa: N818 (nothing is wrong)
-    """A part has nothing to be made from; its one argument tells in a line what would leave something."""
+    """A part has no files to be made from; the argument is a line about what would write them."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Store:
     root: Path
 
     def contents(self, *parts: str) -> AbstractContextManager[None]:
-        """Return what goes around all that takes values out of a JSON file; by default the experiment's."""
+        """Return the context for reading values of a JSON file; by default table.json."""
         return contents_of(self.root.joinpath(*parts or ("table", "table.json")))
 
     @cached_property
     def table(self) -> StudyResults | None:
-        """Return the results of the study; None where it has not run to its end."""
+        """Return the results of the study; None if it has not finished."""
         content = read_json(self.root / "table" / "table.json")
         with self.contents():
             return None if content is None else StudyResults.from_json(content)
@@ -53,7 +53,7 @@ class Store:
 
     @cached_property
     def maker(self) -> Path | None:
-        """Return the file with the settings of synthetic recordings, where these are."""
+        """Return synthetic.json, if the recordings are synthetic."""
         places = [self.root / "recordings", self.root]
         if self.table is not None:
             places.insert(0, Path(self.table.recordings))
@@ -61,14 +61,14 @@ class Store:
 
     @property
     def synthetic(self) -> bool | None:
-        """Tell whether nobody was filmed; None where nothing tells."""
+        """Return whether the recordings are synthetic; None if unknown."""
         if self.maker is not None:
             return True
         return None if self.table is None else self.table.synthetic
 
     @property
     def dimension(self) -> str:
-        """Return what the labels are of."""
+        """Return the dimension of the labels."""
         if self.table is not None:
             return self.table.dimension
         return str(next(filter(None, (scores.get("labels") for scores in self.scores.values())), "valence"))
@@ -110,12 +110,12 @@ class Store:
 
     def _each(self, folder: str, name: str) -> dict[str, Results]:
         paths = sorted((self.root / folder).glob(f"*/{name}"), key=lambda path: natural_order(path.parent.name))
-        found = {path.parent.name: read_json(path) for path in paths}
-        return {key: results for key, results in found.items() if results is not None}
+        contents = {path.parent.name: read_json(path) for path in paths}
+        return {key: content for key, content in contents.items() if content is not None}
 
 
 def read_png(path: Path) -> bytes | None:
-    """Return an image's file; None where there is no whole one."""
+    """Return the bytes of an image; None if it is missing or truncated."""
     try:
         data = path.read_bytes()
     except OSError:

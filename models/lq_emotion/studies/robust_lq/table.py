@@ -38,7 +38,7 @@ class Study:
     ----------
     plan : what is to be run.
     jobs : stages at a time.
-    say : takes a line for the user at a time.
+    say : called with each line for the user.
     """
 
     plan: StudyPlan
@@ -47,8 +47,8 @@ class Study:
 
     def todo(self) -> list[tuple[Stage[PlannedTraining], bool]]:
         """Return every stage, and whether it is done."""
-        known = ledger(self.plan)
-        return [(stage, known.is_done(stage)) for stage in stages(self.plan)]
+        done = ledger(self.plan)
+        return [(stage, done.is_done(stage)) for stage in stages(self.plan)]
 
     def estimate(self) -> None:
         """Say how long the trainings that are missing will take; table/logs/estimate.json holds it for programs."""
@@ -69,9 +69,9 @@ class Study:
             A stage failed; what does not need it is done, and the same command goes on from there.
         """
         self.estimate()
-        known = ledger(self.plan)
-        perform(stages(self.plan), known, jobs=self.jobs, say=self.say)
-        results = self._results(known)
+        done = ledger(self.plan)
+        perform(stages(self.plan), done, jobs=self.jobs, say=self.say)
+        results = self._results(done)
         folder = self.plan.out / "table"
         write_json(results.to_json(), folder / "table.json")
         write_csv(results, folder / "table.csv")
@@ -81,7 +81,7 @@ class Study:
         draw(results, folder / "table.png")
         return results
 
-    def _results(self, known: Ledger) -> StudyResults:
+    def _results(self, done: Ledger) -> StudyResults:
         plan = self.plan
         return StudyResults(
             synthetic=(plan.recordings / "synthetic.json").is_file(),
@@ -99,8 +99,8 @@ class Study:
             device=plan.device,
             scales=plan.scales,
             versions=versions(),
-            seconds={stage.name: known.seconds(stage.name) for stage in stages(plan)},
-            cells=tuple(_scored(plan, cell, known) for cell in cells(plan)),
+            seconds={stage.name: done.seconds(stage.name) for stage in stages(plan)},
+            cells=tuple(_scored(plan, cell, done) for cell in cells(plan)),
         )
 
 
@@ -180,16 +180,16 @@ def markdown(results: StudyResults) -> str:
     """Return the table as Markdown: measured, published and difference; best of each factor in bold."""
     lines = [f"# {title(results)}", ""]
     for factor in results.scales:
-        cells_there = column(results, factor)
-        lines += [f"## s = {factor}", "", "| | " + " | ".join(cell.label for cell in cells_there) + " |"]
-        lines.append("|---|" + "---:|" * len(cells_there))
+        cells = column(results, factor)
+        lines += [f"## s = {factor}", "", "| | " + " | ".join(cell.label for cell in cells) + " |"]
+        lines.append("|---|" + "---:|" * len(cells))
         for measure in MEASURES:
             for which in ("measured", "published", "difference"):
-                bold = best(cells_there, measure, which) if which != "difference" else [False] * len(cells_there)
+                bold = best(cells, measure, which) if which != "difference" else [False] * len(cells)
                 sign = "+" if which == "difference" else ""
                 row = [
                     _shown(value_of(cell, which, measure), sign, "**{}**" if marked else "{}")
-                    for cell, marked in zip(cells_there, bold, strict=True)
+                    for cell, marked in zip(cells, bold, strict=True)
                 ]
                 lines.append(f"| {_TITLES[measure]}, {which} | " + " | ".join(row) + " |")
         lines.append("")
@@ -205,15 +205,15 @@ def latex(results: StudyResults) -> str:
     """Return the table in the paper's form, published numbers in parentheses."""
     lines = [f"% {title(results)}", "% needs \\usepackage{booktabs}"]
     for factor in results.scales:
-        cells_there = column(results, factor)
-        lines += [f"\\begin{{tabular}}{{l{'r' * len(cells_there)}}}", "\\toprule"]
-        lines += [f"$s = {factor}$ & " + " & ".join(cell.label for cell in cells_there) + " \\\\", "\\midrule"]
+        cells = column(results, factor)
+        lines += [f"\\begin{{tabular}}{{l{'r' * len(cells)}}}", "\\toprule"]
+        lines += [f"$s = {factor}$ & " + " & ".join(cell.label for cell in cells) + " \\\\", "\\midrule"]
         for measure in MEASURES:
             row = []
-            for cell, marked in zip(cells_there, best(cells_there, measure), strict=True):
+            for cell, marked in zip(cells, best(cells, measure), strict=True):
                 own = _shown(value_of(cell, "measured", measure), "", "\\textbf{{{}}}" if marked else "{}")
-                known = _shown(value_of(cell, "published", measure), "", " ({})")
-                row.append(own + ("" if known == "–" else known))
+                paper = _shown(value_of(cell, "published", measure), "", " ({})")
+                row.append(own + ("" if paper == "–" else paper))
             lines.append(f"{_TITLES[measure]} & " + " & ".join(row) + " \\\\")
         lines += ["\\bottomrule", "\\end{tabular}", ""]
     return "\n".join(lines)
@@ -230,11 +230,11 @@ def draw(results: StudyResults, path: Path) -> None:
     figure.suptitle(title(results), fontsize=10)
     for axes, measure in zip(figure.subplots(1, 2), ("cc", "ccc"), strict=True):
         for method in Method:
-            there = [cell for cell in results.cells if cell.method is method]
+            cells = [cell for cell in results.cells if cell.method is method]
             for which, style in (("measured", "-o"), ("published", ":")):
                 points = [
                     (factor, value)
-                    for cell in there
+                    for cell in cells
                     for factor in (results.scales if method is Method.HR else [cell.factor])
                     if (value := value_of(cell, which, measure)) is not None
                 ]
