@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.database import open_database
 from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, Image, channels_first, decode
-from caffe_compat.data.origin import Origin, batch_size, check_tops, find_source
+from caffe_compat.data.origin import Origin, find_source, positive
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
@@ -80,11 +80,10 @@ class DatumSource(DataSource):
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         param = layer.data_param
-        check_tops(layer, 1, 2)
         self.tops = tuple(layer.top)
         self.prefetch = int(param.prefetch)
         self._layer = layer.name
-        self._batch = batch_size(layer, "data_param", param.batch_size)
+        self._batch = positive(layer, "data_param.batch_size", param.batch_size)
         self._flag = decode_flag(layer)
         self._path = find_source(layer, "data_param", param.source, base_dir, "database")
         self._transform = DataTransformer(layer, base_dir=base_dir, rng=rng)

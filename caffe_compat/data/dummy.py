@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.data.origin import check_tops
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.errors import CaffeCompatError, DataError, raise_together
 from caffe_compat.layers.data import dummy_shapes
@@ -42,7 +41,6 @@ class DummySource(DataSource):
     type = "DummyData"
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:  # noqa: ARG002
-        check_tops(layer, 1, None)
         self.tops = tuple(layer.top)
         shapes, problems = dummy_shapes(layer)
         raise_together(

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import torch
 
 from caffe_compat.data.c_random import RandomStreams, shuffle
+from caffe_compat.data.origin import positive
 from caffe_compat.data.source import DataSource, find_input, looked_in, register
 from caffe_compat.errors import DataError, did_you_mean
 from caffe_compat.formats.hdf5_reader import find_beside, missing_values, open_hdf5
@@ -193,7 +194,7 @@ class HDF5Source(DataSource):
     ) -> None:
         self.tops = tuple(layer.top)
         self._layer = layer.name
-        self._batch = int(layer.hdf5_data_param.batch_size)
+        self._batch = positive(layer, "hdf5_data_param.batch_size", layer.hdf5_data_param.batch_size)
         self._shuffled = bool(layer.hdf5_data_param.shuffle)
         # Shuffled sources take turns on one random stream, so that none of them can run ahead of the others.
         self.prefetch = 0 if self._shuffled else AHEAD
@@ -201,27 +202,14 @@ class HDF5Source(DataSource):
         self._cache_bytes = cache_bytes
         self._file_data: _File | None = None
         self.shapes = {}
-        self._check(layer)
+        if layer.HasField("transform_param"):
+            problem = "HDF5Data does not transform data"
+            raise DataError(problem, code="unsupported", layer=layer.name, field="transform_param", hint="remove it")
         self.files = self._read_list(layer.hdf5_data_param.source, base_dir)
         self._order = np.arange(len(self.files))
         self.reset()
         rows = self._current.row_shapes
         self.shapes = {top: (self._batch, *shape) for top, shape in zip(self.tops, rows, strict=True)}
-
-    def _check(self, layer: LayerParameter) -> None:
-        if not self.tops:
-            raise DataError("needs at least one top", code="wrong-count", layer=layer.name, field="top")
-        if layer.HasField("transform_param"):
-            problem = "HDF5Data does not transform data"
-            raise DataError(problem, code="unsupported", layer=layer.name, field="transform_param", hint="remove it")
-        if self._batch < 1:
-            raise DataError(
-                "must be at least 1",
-                code="out-of-range",
-                layer=layer.name,
-                field="hdf5_data_param.batch_size",
-                value=self._batch,
-            )
 
     def _read_list(self, source: str, base_dir: Path) -> list[Path]:
         field = "hdf5_data_param.source"

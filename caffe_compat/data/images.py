@@ -21,7 +21,7 @@ import torch
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.decode import COLOR, GRAY, Image, channels_first, decode, read_file, resize
 from caffe_compat.data.mt19937 import Mersenne, is_state, shuffled
-from caffe_compat.data.origin import Origin, batch_size, check_tops, read_list
+from caffe_compat.data.origin import Origin, positive, read_list
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
@@ -49,11 +49,10 @@ class ImageSource(DataSource):
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         self._param = param = layer.image_data_param
-        check_tops(layer, 2, 2)
         self.tops = tuple(layer.top)
         self.prefetch = int(layer.data_param.prefetch)  # Caffe reads it from there for this type too
         self._layer = layer.name
-        self._batch = batch_size(layer, _FIELD, param.batch_size)
+        self._batch = positive(layer, f"{_FIELD}.batch_size", param.batch_size)
         self._check_size()
         self._transform = DataTransformer(layer, base_dir=base_dir, rng=rng)
         self._path, lines = read_list(layer, _FIELD, param.source, base_dir)

@@ -15,7 +15,7 @@ import torch
 
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.datum import datum_image, decode_flag
-from caffe_compat.data.origin import Origin, batch_size, check_tops
+from caffe_compat.data.origin import Origin, positive
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
@@ -35,19 +35,11 @@ class MemorySource(DataSource):
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         param = layer.memory_data_param
-        check_tops(layer, 2, 2)
         self.tops = tuple(layer.top)
         self._layer = layer.name
-        self._batch = batch_size(layer, "memory_data_param", param.batch_size)
-        for field in ("channels", "height", "width"):
-            if getattr(param, field) < 1:
-                raise DataError(
-                    "must be at least 1",
-                    code="out-of-range",
-                    layer=layer.name,
-                    field=f"memory_data_param.{field}",
-                    value=0,
-                )
+        self._batch = positive(layer, "memory_data_param.batch_size", param.batch_size)
+        for name in ("channels", "height", "width"):
+            positive(layer, f"memory_data_param.{name}", getattr(param, name))
         self._flag = decode_flag(layer)
         self._transform = DataTransformer(layer, base_dir=base_dir, rng=rng)
         self._row_shape = (param.channels, param.height, param.width)

@@ -41,30 +41,17 @@ class Origin:
         )  # fmt: skip
 
 
-def batch_size(layer: LayerParameter, field: str, value: int) -> int:
-    """Return the batch size of a layer.
+def positive(layer: LayerParameter, field: str, value: int) -> int:
+    """Return the value of a field.
 
     Raises
     ------
     DataError
-        The batch size is 0.
+        It is below 1.
     """
     if value < 1:
-        raise DataError(
-            "must be at least 1", code="out-of-range", layer=layer.name, field=f"{field}.batch_size", value=value
-        )
+        raise DataError("must be at least 1", code="out-of-range", layer=layer.name, field=field, value=value)
     return value
-
-
-def check_tops(layer: LayerParameter, low: int, high: int | None) -> None:
-    """Raise DataError unless there are `low` to `high` tops."""
-    count = len(layer.top)
-    if count < low or (high is not None and count > high):
-        expected = str(low) if low == high else f"{low} or more" if high is None else f"{low} to {high}"
-        raise DataError(
-            f"{layer.type} has {expected} tops, got {count}", code="wrong-count", layer=layer.name, field="top",
-            value=list(layer.top),
-        )  # fmt: skip
 
 
 def find_source(layer: LayerParameter, field: str, source: str, base_dir: Path, what: str) -> Path:

@@ -127,4 +127,8 @@ def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", r
         problem = "this data layer type is not supported"
         hint = f"use one of {', '.join(sorted(_registry))}, or feed its tops yourself"
         raise DataError(problem, code="unsupported", layer=layer.name, field="type", value=layer.type, hint=hint)
+    arity = REGISTRY[layer.type].tops
+    if not arity.allows(len(layer.top)):
+        problem = f"{layer.type} has {arity} tops, got {len(layer.top)}"
+        raise DataError(problem, code="wrong-count", layer=layer.name, field="top", value=list(layer.top))
     return cls(layer, base_dir=Path(base_dir), rng=rng)

@@ -22,7 +22,7 @@ import torch
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.decode import COLOR, channels_first, decode, map_in_threads, read_file, resize
 from caffe_compat.data.mt19937 import Mersenne, is_state
-from caffe_compat.data.origin import Origin, batch_size, check_tops
+from caffe_compat.data.origin import Origin, positive
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import read_mean
 from caffe_compat.data.window_file import Window, read_windows
@@ -112,11 +112,10 @@ class WindowSource(DataSource):
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         self._param = param = layer.window_data_param
-        check_tops(layer, 2, 2)
         self.tops = tuple(layer.top)
         self.prefetch = int(layer.data_param.prefetch)  # Caffe reads it from there for this type too
         self._layer = layer.name
-        self._batch = batch_size(layer, _FIELD, param.batch_size)
+        self._batch = positive(layer, f"{_FIELD}.batch_size", param.batch_size)
         self._mirror = layer.transform_param.mirror
         self._crop = int(layer.transform_param.crop_size)
         self._check(layer)
