@@ -26,7 +26,7 @@ from caffe_compat.errors import raise_together
 from caffe_compat.formats.files import read_net
 from caffe_compat.graph.backward import needs
 from caffe_compat.graph.costs import work
-from caffe_compat.graph.graph import LayerNode, NetGraph, build_graph
+from caffe_compat.graph.graph import LayerNode, build_graph
 from caffe_compat.graph.sharing import Slot
 from caffe_compat.layers.python import python_layers
 from caffe_compat.pycaffe import mode
@@ -56,6 +56,9 @@ class Net:
     blobs, params, layer_dict, top_names, bottom_names : ordered dicts: blobs by name; each layer's parameters, its
         object, its tops' and its bottoms' names by the layer's name.
     layers : the layers, Split layers included.
+    graph : the graph the net was built from.
+    blobs_by_name : the blobs by their names in the graph, where automatic tops have unique names.
+    sources : the sources that feed the data layers.
     watch : writer of the lines of debug_info.
     inputs, outputs : names of the blobs to fill, and of the blobs that no layer reads.
 
@@ -87,15 +90,14 @@ class Net:
 
     def _init(self, prepared: PreparedNet) -> None:
         opened = open_sources(prepared.message, base_dir=prepared.base_dir, rng=mode.randomness())
-        self._sources = [ahead(source, pin=False) for source in opened]
+        self.sources: list[DataSource] = [ahead(source, pin=False) for source in opened]
         makers = PythonLayers()
         with python_layers(makers):
-            shapes = {top: source.shapes[top] for source in self._sources for top in source.tops}
-            self._graph = build_graph(prepared, input_shapes=shapes)
-        graph = self._graph
+            shapes = {top: source.shapes[top] for source in self.sources for top in source.tops}
+            graph = self.graph = build_graph(prepared, input_shapes=shapes)
         self._declared = work(graph)
         raise_together([error for node in graph.nodes for error in loss_weight_problems(node)])
-        blobs = self._blobs_by_name = {
+        blobs = self.blobs_by_name = {
             name: makers.blobs_made.get(name) or Blob(shape) for name, shape in graph.shapes.items()
         }
         self._index = {name: number for number, name in enumerate(blobs)}
@@ -130,7 +132,7 @@ class Net:
 
     def _prepare(self) -> None:
         """Connect the sources, share memory between blobs, and set the loss weights."""
-        sources = iter(self._sources)
+        sources = iter(self.sources)
         for step in self._steps:
             if isinstance(step, DataStep):
                 step.prepare(next(sources))
@@ -139,26 +141,11 @@ class Net:
             for top, weight in zip(step.tops, step.node.loss_weights, strict=True):
                 if weight:
                     top.gradients().fill_(weight)
-        self.watch = DebugWriter(self._graph, self._steps)
+        self.watch = DebugWriter(self.graph, self._steps)
         self._callbacks: dict[str, list[Callable[[int], object]]] = {
             "after_forward": [self.watch.forward],
             "after_backward": [self.watch.backward],
         }
-
-    @property
-    def graph(self) -> NetGraph:
-        """The graph the net was built from."""
-        return self._graph
-
-    @property
-    def sources(self) -> list[DataSource]:
-        """The sources that feed the data layers."""
-        return self._sources
-
-    @property
-    def blobs_by_name(self) -> dict[str, Blob]:
-        """The blobs by their names in the graph, where automatic tops have unique names."""
-        return self._blobs_by_name
 
     def parameters(self) -> list[tuple[Slot, Blob]]:
         """Return every parameter with its slot, in Caffe's order."""
@@ -180,7 +167,7 @@ class Net:
 
     @property
     def _blob_loss_weights(self) -> list[float]:
-        weights = dict(self._graph.losses)
+        weights = dict(self.graph.losses)
         return [weights.get(name, 0.0) for name in self._index]
 
     def _bottom_ids(self, layer: int) -> list[int]:
@@ -195,7 +182,7 @@ class Net:
 
     @property
     def _outputs(self) -> list[int]:
-        return [self._index[name] for name in self._graph.outputs]
+        return [self._index[name] for name in self.graph.outputs]
 
     @property
     def params(self) -> OrderedDict[str, BlobVec]:
@@ -262,7 +249,7 @@ class Net:
         if kwargs:
             self._fill(kwargs, self.inputs, "data", "Input blob arguments do not match net inputs")
         self._forward(first, last)
-        return {name: self._blob(name).data for name in outputs}
+        return {name: self.blobs[name].data for name in outputs}
 
     def backward(
         self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
@@ -285,22 +272,19 @@ class Net:
         if kwargs:
             self._fill(kwargs, self.outputs, "diff", "Top diff arguments do not match net outputs")
         self._backward(first, last)
-        return {name: self._blob(name).diff for name in outputs}
+        return {name: self.blobs[name].diff for name in outputs}
 
     def _fill(self, given: Mapping[str, npt.NDArray[Any]], names: Sequence[str], kind: str, problem: str) -> None:
         if set(given) != set(names):
             hint = f"the net has: {', '.join(names) or 'none'}"
             raise CaffeError(problem, code="mismatch", value=sorted(given), hint=hint)
         for name, values in given.items():
-            target: Array = getattr(self._blob(name), kind)
+            target: Array = getattr(self.blobs[name], kind)
             if np.shape(values)[:1] != target.shape[:1]:
                 problem, shape = f"{'Input' if kind == 'data' else 'Diff'} is not batch sized", np.shape(values)
                 hint = f"the net has {target.shape}"
                 raise CaffeError(problem, code="shape-mismatch", field=name, value=shape, hint=hint)
             target[...] = values
-
-    def _blob(self, name: str) -> Blob:
-        return self.blobs[name]
 
     def _number(self, layer: str) -> int:
         return self._layer_names.index(layer)
@@ -396,7 +380,7 @@ class Net:
 
     def _work(self) -> float:
         """Return the cost of a pass in multiply-accumulates, at the current shape of the first blob."""
-        first, *_ = (*self._graph.shapes.values(), ())
+        first, *_ = (*self.graph.shapes.values(), ())
         return self._declared * (self._blobs[0].count if self._blobs else 1) / (math.prod(first) or 1)
 
     def _range(self, start: int, end: int, stride: int) -> list[tuple[int, Step]]:
@@ -449,7 +433,7 @@ class Net:
     def load(self, weights: PathLike) -> LoadReport:
         """Copy parameters as `copy_from` does; return a report of the copied and the skipped layers."""
         blobs = {slot.key: blob for slot, blob in self.parameters()}
-        copies, report = match_weights(self._graph, weights)
+        copies, report = match_weights(self.graph, weights)
         for slot, array in copies:
             blobs[slot.key].values().copy_(torch.from_numpy(array))
         return report
@@ -469,7 +453,7 @@ class Net:
     def write(self, filename: PathLike, fmt: str, *, diffs: bool = False) -> None:
         """Write the parameters as "BINARYPROTO" or "HDF5", optionally with their gradients."""
         blobs = {slot.key: blob for slot, blob in self.parameters()}
-        save_blobs(self._graph, lambda s: (blobs[s.key].data, blobs[s.key].diff), filename, fmt, diffs=diffs)
+        save_blobs(self.graph, lambda s: (blobs[s.key].data, blobs[s.key].diff), filename, fmt, diffs=diffs)
 
     def share_with(self, other: Net) -> None:
         """Share the parameters of another net's layers of the same names.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 
 import torch
 
 from caffe_compat.build.weights import LoadReport
-from caffe_compat.data import DataSource
 from caffe_compat.definition.prepare import PreparedNet
-from caffe_compat.graph.graph import NetGraph
 from caffe_compat.graph.sharing import Slot
 from caffe_compat.layers import BlobDef
 from caffe_compat.pycaffe.blob import Blob
@@ -55,34 +53,22 @@ class LayerwiseNet:
     Attributes
     ----------
     net : the net that scripts see.
+    graph, sources : its graph and the sources that feed its data layers.
+    params : the parameters in Caffe's order, shared ones once.
     weights : the loss weight of each output blob, 0 where it has none.
     """
 
     def __init__(self, net: PreparedNet) -> None:
         self.net = Net.of(net)
+        self.graph, self.sources = self.net.graph, self.net.sources
         losses = dict(self.graph.losses)
         self.weights: Mapping[str, float] = {name: losses.get(name, 0.0) for name in self.graph.outputs}
-        self._params = [LearnedBlob(slot, blob) for slot, blob in self.net.parameters() if slot.owner is None]
-
-    @property
-    def graph(self) -> NetGraph:
-        """The graph the net was built from."""
-        return self.net.graph
-
-    @property
-    def sources(self) -> Sequence[DataSource]:
-        """The sources that feed the data layers."""
-        return self.net.sources
+        self.params = [LearnedBlob(slot, blob) for slot, blob in self.net.parameters() if slot.owner is None]
 
     def close(self) -> None:
         """Close the sources."""
         for source in self.sources:
             source.close()
-
-    @property
-    def params(self) -> Sequence[LearnedBlob]:
-        """The parameters in Caffe's order, shared ones once."""
-        return self._params
 
     def clear(self) -> None:
         """Set the gradients of all parameters to zero."""
@@ -100,7 +86,7 @@ class LayerwiseNet:
         self.net._backward(len(self.net.layers) - 1, 0)
         lines = self.net.watch.lines
         if lines is not None:
-            tensors = [item.tensor for item in self._params]
+            tensors = [item.tensor for item in self.params]
             lines.total(tensors, [tensor.grad for tensor in tensors])
         return outputs
 
