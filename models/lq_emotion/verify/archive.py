@@ -1,6 +1,6 @@
-"""Weights in a zip archive, as Dropbox sends a folder: each is inflated to a temporary file, which is removed again.
+"""Weights in a zip archive, as Dropbox sends a folder: each is inflated to a temporary file, which is then removed.
 
-Nothing of the archive decides where anything is written: names serve as names in the result alone.
+Names in the archive never decide where files are written; they only serve as names in the result.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from tempfile import TemporaryDirectory
 from caffe_compat.errors import FileError
 
 Opener = Callable[[], AbstractContextManager[Path]]
-"""Gives a path to read for as long as its context lasts."""
+"""Opens a context that gives the path of a file, which exists within the context."""
 LARGEST = 1 << 30
-"""Bytes that a file of an archive may have; the authors' nets have 12 MB."""
+"""Bytes allowed for a file of an archive; the authors' nets have 12 MB."""
 _PIECE = 1 << 20
 _ENCRYPTED = 1  # flag bit
 
 
 def archived(path: Path, suffixes: tuple[str, ...]) -> list[tuple[str, Opener]]:
-    """Return name and opener of every file of weights in an archive; other files, archives among them, are left out.
+    """Return name and opener of every file of weights in an archive; other files, also archives, are ignored.
 
     Raises
     ------
     FileError
-        It is no zip archive, holds no weights, or a name, kind or size that cannot be trusted.
+        It is not a zip archive, contains no weights, or contains a file with an unsafe name, kind or size.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -39,25 +39,25 @@ def archived(path: Path, suffixes: tuple[str, ...]) -> list[tuple[str, Opener]]:
         raise FileError(
             f"cannot be read as a zip archive: {error}", code="damaged-file", file=path, hint="download it again"
         ) from None
-    found: dict[str, Opener] = {}
+    openers: dict[str, Opener] = {}
     for member in members:
         name = member.filename
         if not name.lower().endswith(suffixes) or _is_of_macos(name):
             continue
-        problem = "appears twice" if name in found else _problem(member)
+        problem = "appears twice" if name in openers else _problem(member)
         if problem:
             hint = "unpack the archive and inspect the file"
             raise FileError(f"{name!r} in this archive {problem}", code="unsafe", file=path, value=name, hint=hint)
-        found[name] = partial(_inflated, path, member)
-    if not found:
+        openers[name] = partial(_inflated, path, member)
+    if not openers:
         others = [member.filename for member in members if not member.is_dir()][:3]
         hint = f"it has {', '.join(map(repr, others))}" if others else "it is empty"
         raise FileError(f"holds no {' or '.join(suffixes)}", code="empty", file=path, hint=hint)
-    return list(found.items())
+    return list(openers.items())
 
 
 def _is_of_macos(name: str) -> bool:
-    """Tell whether this is what macOS keeps about a file of that name."""
+    """Return whether this is metadata that macOS adds to archives."""
     place = PurePosixPath(name)
     return place.parts[0] == "__MACOSX" or place.name.startswith("._")
 
@@ -77,7 +77,7 @@ def _problem(member: zipfile.ZipInfo) -> str | None:
 
 @contextmanager
 def _inflated(path: Path, member: zipfile.ZipInfo) -> Iterator[Path]:
-    """Yield a file of an archive's content, for as long as it is used.
+    """Yield the path of an inflated file of an archive, within the context.
 
     Raises
     ------
@@ -98,11 +98,11 @@ def _inflated(path: Path, member: zipfile.ZipInfo) -> Iterator[Path]:
 
 
 def _copy(read: Callable[[int], bytes], write: Callable[[bytes], object], size: int) -> None:
-    left = size
+    remaining = size
     while piece := read(_PIECE):
-        left -= len(piece)
-        if left < 0:
+        remaining -= len(piece)
+        if remaining < 0:
             raise ValueError(f"it has more than the {size} bytes that it declares")
         write(piece)
-    if left:
-        raise ValueError(f"{left} of {size} bytes are missing")
+    if remaining:
+        raise ValueError(f"{remaining} of {size} bytes are missing")

@@ -37,7 +37,7 @@ from lq_emotion.verify.results import (
     VerifiedFile,
 )
 from lq_emotion.verify.scoring import ClaimedCell, Scoring, find_crops
-from lq_emotion.verify.weights import Held, blob_digests, damages, find_files, read_held
+from lq_emotion.verify.weights import LoadedWeights, blob_digests, damages, find_files, load_weights
 from matlab_ports.run_eval import mat_path, read_label_name
 
 Say = Callable[[str], None]
@@ -184,38 +184,38 @@ class Verify:
         try:
             path = opened()
             result = replace(result, bytes=path.stat().st_size, sha256=file_sha256(path))
-            held = read_held(name, path)
-            damage = tuple(map(str, damages(held)))
-            result = replace(result, kind=held.kind, blobs=blob_digests(held), problems=damage)
-            network = recognise(held)
+            weights = load_weights(name, path)
+            damage = tuple(map(str, damages(weights)))
+            result = replace(result, kind=weights.kind, blobs=blob_digests(weights), problems=damage)
+            network = recognise(weights)
         except CaffeCompatError as error:
             return result.adding(problems=_lines(error, name))
-        method = training(held) if network.predicts else None
+        method = training(weights) if network.predicts else None
         result = replace(result, network=network.name, authors=network.authors, training=method)
-        result = result.adding(problems=map(str, redefined(held, network)))
+        result = result.adding(problems=map(str, redefined(weights, network)))
         if damage:
             return result  # outputs of damaged weights say nothing
-        result = _run_engines(result, held, network, tools)
+        result = _run_engines(result, weights, network, tools)
         if tools.scoring and network.predicts and not result.problems:
-            result = replace(result, scores=tools.scoring.score(held, network, self.say))
+            result = replace(result, scores=tools.scoring.score(weights, network, self.say))
             if not result.scores:
                 result = result.adding(remarks=["not scored: no recordings of the cell in its name"])
         return result
 
 
-def _run_engines(result: VerifiedFile, held: Held, network: Network, tools: _Tools) -> VerifiedFile:
+def _run_engines(result: VerifiedFile, weights: LoadedWeights, network: Network, tools: _Tools) -> VerifiedFile:
     """Return a file's result with the differences of all engines from ours."""
     inputs = tools.inputs
-    ours, terms = engines.run_ours(held, network, inputs, tools.device)
+    ours, terms = engines.run_ours(weights, network, inputs, tools.device)
     result = replace(result, probe=_probe(network.output, ours[network.output], described(inputs).sha256))
-    others: dict[str, Callable[[], engines.Blobs]] = {"opencv": lambda: engines.run_opencv(held, network, inputs)}
+    others: dict[str, Callable[[], engines.Blobs]] = {"opencv": lambda: engines.run_opencv(weights, network, inputs)}
     if tools.caffe.version is not None:
-        others["caffe"] = lambda: tools.caffe.run(held, network, inputs)
+        others["caffe"] = lambda: tools.caffe.run(weights, network, inputs)
     for name, run in others.items():
         try:
             differences = engines.compare(ours, run(), terms)
         except CaffeCompatError as error:
-            result = result.adding(problems=_lines(error, held.name))
+            result = result.adding(problems=_lines(error, weights.name))
             continue
         result = replace(result, engines={**result.engines, name: tuple(differences)})
         missing = set(engines.last_layers(network)) - {blob.blob for blob in differences}

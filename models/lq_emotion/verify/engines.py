@@ -1,4 +1,4 @@
-"""The same network in several engines: ours, OpenCV's, and a genuine Caffe where there is one."""
+"""The same network in several engines: ours, OpenCV and, if installed, a genuine Caffe."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.verify.inputs import Batch
 from lq_emotion.verify.networks import Network
 from lq_emotion.verify.results import BlobDifference
-from lq_emotion.verify.weights import Held
+from lq_emotion.verify.weights import LoadedWeights
 
 Blobs = dict[str, npt.NDArray[np.float32]]
 Terms = Callable[[], Mapping[str, float]]
 LIMIT = 1e-5
-"""Engines agree where no value differs by more than this times the largest magnitude of its blob."""
+"""Engines agree if no value differs by more than this times the largest magnitude of its blob."""
 ROUNDING = 1e-6
-"""Where the terms of a sum nearly cancel, the same is asked of the sum of their magnitudes, ten times as strictly."""
+"""If the terms of a sum nearly cancel, the limit is this times the sum of their magnitudes."""
 
 
-def run_ours(held: Held, network: Network, inputs: Batch, device: torch.device) -> tuple[Blobs, Terms]:
-    """Return every blob after a pass, and what computes the sums of magnitudes that blobs are rounded against."""
-    net = load_net(network.definition, held.layers)
+def run_ours(weights: LoadedWeights, network: Network, inputs: Batch, device: torch.device) -> tuple[Blobs, Terms]:
+    """Return every blob after a pass, and a function that computes the sums of magnitudes for `ROUNDING`."""
+    net = load_net(network.definition, weights.layers)
     unfilled = net.meta["report"].left_at_filler
     assert not unfilled, f"recognised, yet nothing for {unfilled}"
     net = net.to(device)
@@ -45,7 +45,7 @@ def run_ours(held: Held, network: Network, inputs: Batch, device: torch.device) 
 
 @torch.no_grad()
 def _magnitudes(net: CaffeNet, blobs: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    """Return, for each blob made of sums, the largest sum of its terms' magnitudes; pooling keeps its bottom's."""
+    """Return, for each blob made of sums, the largest sum of its terms' magnitudes; pooling has that of its bottom."""
     terms: dict[str, float] = {}
     for node in net.caffe.nodes:
         if node.slots:
@@ -79,12 +79,12 @@ def last_layers(network: Network) -> dict[str, str]:
     return {layer.top[0]: layer.name for layer in computing}
 
 
-def caffemodel(held: Held, folder: Path) -> Path:
-    """Return the file itself, or the same blobs as a caffemodel in `folder` where it is HDF5."""
-    if held.kind == "caffemodel":
-        return held.path
+def caffemodel(weights: LoadedWeights, folder: Path) -> Path:
+    """Return the file itself, or the blobs of HDF5 as a caffemodel in `folder`."""
+    if weights.kind == "caffemodel":
+        return weights.path
     message, store = pb.NetParameter(), BlobStore()
-    for name, arrays in held.layers.items():
+    for name, arrays in weights.layers.items():
         layer = message.layer.add(name=name)
         for array in arrays:
             store.attach(layer.blobs.add(), array)
@@ -114,7 +114,7 @@ def opencv() -> Any:
     return cv2
 
 
-def run_opencv(held: Held, network: Network, inputs: Batch) -> Blobs:
+def run_opencv(weights: LoadedWeights, network: Network, inputs: Batch) -> Blobs:
     """Return every blob as OpenCV computes it, on the CPU, from the very bytes of the caffemodel.
 
     Raises
@@ -127,7 +127,7 @@ def run_opencv(held: Held, network: Network, inputs: Batch) -> Blobs:
     text = deploy_text(network, len(inputs)).encode()
     try:
         with TemporaryDirectory() as folder:
-            content = caffemodel(held, Path(folder)).read_bytes()
+            content = caffemodel(weights, Path(folder)).read_bytes()
         net = cv2.dnn.readNetFromCaffe(np.frombuffer(text, np.uint8), np.frombuffer(content, np.uint8))
         net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
         net.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
@@ -138,7 +138,7 @@ def run_opencv(held: Held, network: Network, inputs: Batch) -> Blobs:
         outputs = net.forward(list(layers.values()))
     except cv2.error as error:
         problem = f"OpenCV cannot run it: {' '.join(str(error).split())}"
-        raise WeightsError(problem, code="unsupported", file=held.name) from None
+        raise WeightsError(problem, code="unsupported", file=weights.name) from None
     return {blob: np.asarray(value) for blob, value in zip(layers, outputs, strict=True)}
 
 

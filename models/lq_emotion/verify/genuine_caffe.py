@@ -1,4 +1,4 @@
-"""A genuine Caffe as a third engine, in a process of its own: its protobuf and ours cannot live in one."""
+"""A genuine Caffe as a third engine, in its own process, because its protobuf conflicts with ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from caffe_compat.errors import NetError, WeightsError
 from lq_emotion.verify.engines import Blobs, caffemodel, deploy_text, last_layers
 from lq_emotion.verify.inputs import Batch
 from lq_emotion.verify.networks import Network
-from lq_emotion.verify.weights import Held
+from lq_emotion.verify.weights import LoadedWeights
 
 _SECONDS = 600
 # Caffe's Python may be as old as 2.7
@@ -26,11 +26,11 @@ import json, sys
 try:
     import caffe
     core = getattr(getattr(caffe, "_caffe", None), "__file__", None)
-    told = {"file": getattr(caffe, "__file__", None), "core": core, "version": getattr(caffe, "__version__", None)}
-    told["shim"] = any(name.split(".")[0] == "caffe_compat" for name in sys.modules)
+    probe = {"file": getattr(caffe, "__file__", None), "core": core, "version": getattr(caffe, "__version__", None)}
+    probe["shim"] = any(name.split(".")[0] == "caffe_compat" for name in sys.modules)
 except BaseException as error:
-    told = {"error": "%s: %s" % (type(error).__name__, error)}
-sys.stdout.write("\\nPROBED " + json.dumps(told) + "\\n")
+    probe = {"error": "%s: %s" % (type(error).__name__, error)}
+sys.stdout.write("\\nPROBED " + json.dumps(probe) + "\\n")
 """
 _RUN = """
 import sys
@@ -52,7 +52,7 @@ class Caffe:
     Attributes
     ----------
     python : its interpreter.
-    version : Caffe's; None where it cannot be used.
+    version : of Caffe; None if it cannot be used.
     reason : why it cannot be used.
     """
 
@@ -60,7 +60,7 @@ class Caffe:
     version: str | None
     reason: str = ""
 
-    def run(self, held: Held, network: Network, inputs: Batch) -> Blobs:
+    def run(self, weights: LoadedWeights, network: Network, inputs: Batch) -> Blobs:
         """Return every blob as Caffe computes it on the CPU.
 
         Raises
@@ -72,31 +72,31 @@ class Caffe:
             folder = Path(name)
             (folder / "deploy.prototxt").write_text(deploy_text(network, len(inputs)), encoding="utf-8")
             np.save(folder / "inputs.npy", inputs)
-            weights = caffemodel(held, folder).resolve()
-            done = _python(self.python, _RUN, folder, "deploy.prototxt", str(weights), "inputs.npy", "outputs.npz")
+            file = caffemodel(weights, folder).resolve()
+            done = _python(self.python, _RUN, folder, "deploy.prototxt", str(file), "inputs.npy", "outputs.npz")
             if done.returncode or not (folder / "outputs.npz").is_file():
                 lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-                raise WeightsError(f"Caffe cannot run it: {lines[-1]}", code="unsupported", file=held.name)
-            with np.load(folder / "outputs.npz") as found:
-                return {blob: found[blob] for blob in last_layers(network) if blob in found.files}
+                raise WeightsError(f"Caffe cannot run it: {lines[-1]}", code="unsupported", file=weights.name)
+            with np.load(folder / "outputs.npz") as outputs:
+                return {blob: outputs[blob] for blob in last_layers(network) if blob in outputs.files}
 
 
 def find_caffe(python: str | None = None) -> Caffe:
-    """Look for a genuine Caffe in this Python, or in another one whose interpreter is given.
+    """Look for a genuine Caffe in this Python, or in that of another interpreter.
 
-    One that is ours, under Caffe's name, is none: it would agree with itself.
+    This project's own stand-in for caffe does not count: it would agree with itself.
 
     Raises
     ------
     NetError
-        An interpreter was given, and has none.
+        The given interpreter has none.
     """
     chosen = python or sys.executable
-    found = _probed(chosen)
-    if python and found.version is None:
+    caffe = _probed(chosen)
+    if python and caffe.version is None:
         hint = "name a Python in which `import caffe` works"
-        raise NetError(found.reason, code="dependency-missing", field="--caffe", value=python, hint=hint)
-    return found
+        raise NetError(caffe.reason, code="dependency-missing", field="--caffe", value=python, hint=hint)
+    return caffe
 
 
 def _probed(python: str) -> Caffe:
@@ -108,20 +108,20 @@ def _probed(python: str) -> Caffe:
     lines = [line for line in done.stdout.splitlines() if line.startswith("PROBED ")]
     if not lines:
         return Caffe(python, None, f"it ends with exit code {done.returncode} while it imports caffe")
-    told: dict[str, Any] = json.loads(lines[-1].removeprefix("PROBED "))
-    if "error" in told:
-        return Caffe(python, None, told["error"])
-    if told["shim"] or not str(told["core"]).endswith((".so", ".pyd", ".dylib")):
-        return Caffe(python, None, f"{told['file']} is not genuine: it has no compiled _caffe of its own")
-    return Caffe(python, told["version"] or "of unknown version")
+    probe: dict[str, Any] = json.loads(lines[-1].removeprefix("PROBED "))
+    if "error" in probe:
+        return Caffe(python, None, probe["error"])
+    if probe["shim"] or not str(probe["core"]).endswith((".so", ".pyd", ".dylib")):
+        return Caffe(python, None, f"{probe['file']} is not genuine: it has no compiled _caffe of its own")
+    return Caffe(python, probe["version"] or "of unknown version")
 
 
 def _python(python: str, code: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a folder with nothing else in it, so that no file there is taken for a module."""
+    """Run code in a folder without Python files, so that none is imported instead of a module."""
     environment = {**os.environ, "GLOG_minloglevel": "2"}
     if "PYTHONPATH" in environment:
-        there = environment["PYTHONPATH"].split(os.pathsep)
-        environment["PYTHONPATH"] = os.pathsep.join(str(Path(one).absolute()) for one in there if one)
+        folders = filter(None, environment["PYTHONPATH"].split(os.pathsep))
+        environment["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in folders)
     command = [python, "-c", code, *arguments]
     try:
         return subprocess.run(  # noqa: S603 (the user's own interpreter)

@@ -1,7 +1,7 @@
 """Which network a file of weights is for: by layer names and the shapes of blobs.
 
-HR, LR, Joint and Non-Joint are one network, CNN+D; they differ in how fast its convolutions learnt, which a caffemodel
-records and HDF5 does not.
+HR, LR, Joint and Non-Joint are one network, CNN+D; they differ in the learning rates of its convolutions,
+which a caffemodel records and HDF5 does not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.non_joint import non_joint_deploy
 from lq_emotion.nets.sr_fcn import sr_fcn_deploy
 from lq_emotion.nets.switches import AS_CODE
-from lq_emotion.verify.weights import Held
+from lq_emotion.verify.weights import LoadedWeights
 
 Shape = tuple[int, ...]
 _DEPLOY = "matlabscripts/recon/deploy"
@@ -43,10 +43,10 @@ class Network:
     Attributes
     ----------
     name : what it is called here.
-    authors : its definition is the authors' own; else what their paper describes.
+    authors : whether its definition is the authors' own, or follows their paper.
     definition : what inference needs of its deploy form, upgraded.
     shapes : layer -> shapes of its blobs.
-    output : the blob that it is for.
+    output : the blob that it predicts.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Network:
 
     @property
     def predicts(self) -> bool:
-        """Whether it tells valence."""
+        """Whether it predicts valence."""
         return "fc5" in self.shapes
 
 
@@ -86,71 +86,66 @@ def _network(name: str, net: pb.NetParameter, *, authors: bool) -> Network:
     return Network(name, authors, prepared.message, shapes, graph.outputs[0])
 
 
-def recognise(held: Held) -> Network:
+def recognise(weights: LoadedWeights) -> Network:
     """Return the network whose layers and blobs these are.
 
     Raises
     ------
     WeightsError, ProblemsError
-        There is none: everything in which the nearest one differs.
+        None matches; the error lists every difference from the nearest.
     """
-    found = {network.name: _differences(held, network) for network in networks()}
-    best = min(networks(), key=lambda network: len(found[network.name]))  # the first of equals: the authors'
-    raise_together(found[best.name])
-    return best
+    problems = {network.name: _differences(weights, network) for network in networks()}
+    nearest = min(networks(), key=lambda network: len(problems[network.name]))  # the first of equals: the authors'
+    raise_together(problems[nearest.name])
+    return nearest
 
 
-def _differences(held: Held, network: Network) -> list[CaffeCompatError]:
-    there = {layer: tuple(array.shape for array in arrays) for layer, arrays in held.layers.items()}
-    missing = [layer for layer in network.shapes if layer not in there]
+def _differences(weights: LoadedWeights, network: Network) -> list[CaffeCompatError]:
+    stored = {layer: tuple(array.shape for array in arrays) for layer, arrays in weights.layers.items()}
+    missing = [layer for layer in network.shapes if layer not in stored]
     problems: list[CaffeCompatError] = []
-    for layer, shapes in there.items():
+    for layer, shapes in stored.items():
         if layer in network.shapes:
-            problems += _misfits(held.name, layer, shapes, network)
+            problems += _misfits(weights.name, layer, shapes, network)
             continue
-        alike = next((known for known in missing if _all_fit(shapes, network.shapes[known])), None)
+        alike = next((name for name in missing if _all_fit(shapes, network.shapes[name])), None)
         if alike:
             missing.remove(alike)
             hint: str | None = f"did you mean {alike!r}? its blobs have these shapes"
         else:
             hint = did_you_mean(layer, missing)
         problem = f"{network.name}, the nearest network, has no layer of this name"
-        problems.append(WeightsError(problem, code="name-unknown", file=held.name, layer=layer, hint=hint))
+        problems.append(WeightsError(problem, code="name-unknown", file=weights.name, layer=layer, hint=hint))
     for layer in missing:
         problem = f"is not in the file; {network.name}, the nearest network, has it"
-        problems.append(
-            WeightsError(
-                problem,
-                code="field-missing",
-                file=held.name,
-                layer=layer,
-                hint=f"blobs {_shown(network.shapes[layer])}",
-            )
-        )
+        hint = f"blobs {_shown(network.shapes[layer])}"
+        problems.append(WeightsError(problem, code="field-missing", file=weights.name, layer=layer, hint=hint))
     return problems
 
 
 def _misfits(file: str, layer: str, shapes: Sequence[Shape], network: Network) -> list[CaffeCompatError]:
-    wanted = network.shapes[layer]
-    if len(shapes) != len(wanted):
-        problem = f"{len(shapes)} blobs, {_shown(shapes)}; {network.name}, the nearest network, has {_shown(wanted)}"
+    all_expected = network.shapes[layer]
+    if len(shapes) != len(all_expected):
+        problem = (
+            f"{len(shapes)} blobs, {_shown(shapes)}; {network.name}, the nearest network, has {_shown(all_expected)}"
+        )
         return [WeightsError(problem, code="wrong-count", file=file, layer=layer, field="blobs")]
     return [
         WeightsError(
-            f"the shape is {_x(shape)}; {network.name}, the nearest network, has {_x(known)}",
+            f"the shape is {_x(shape)}; {network.name}, the nearest network, has {_x(expected)}",
             code="shape-mismatch",
             file=file,
             layer=layer,
             field=f"blobs[{index}]",
-            hint=ONE_FRAME if known[1:2] == (1,) != shape[1:2] else None,
+            hint=ONE_FRAME if expected[1:2] == (1,) != shape[1:2] else None,
         )
-        for index, (shape, known) in enumerate(zip(shapes, wanted, strict=True))
-        if not fits(shape, known)
+        for index, (shape, expected) in enumerate(zip(shapes, all_expected, strict=True))
+        if not fits(shape, expected)
     ]
 
 
-def _all_fit(shapes: Sequence[Shape], wanted: Sequence[Shape]) -> bool:
-    return len(shapes) == len(wanted) and all(map(fits, shapes, wanted))
+def _all_fit(shapes: Sequence[Shape], expected: Sequence[Shape]) -> bool:
+    return len(shapes) == len(expected) and all(map(fits, shapes, expected))
 
 
 def _x(shape: Shape) -> str:
@@ -161,40 +156,40 @@ def _shown(shapes: Sequence[Shape]) -> str:
     return " and ".join(map(_x, shapes))
 
 
-def training(held: Held) -> str | None:
-    """Return the method whose rates of learning a caffemodel records for CNN+D; None where it tells none."""
-    if held.message is None:
+def training(weights: LoadedWeights) -> str | None:
+    """Return the method whose rates of learning a caffemodel records for CNN+D; None for other rates."""
+    if weights.message is None:
         return None
-    rates = {layer.name: layer.param[0].lr_mult for layer in held.message.layer if len(layer.param)}
+    rates = {layer.name: layer.param[0].lr_mult for layer in weights.message.layer if len(layer.param)}
     for net, rate in CONVOLUTION_RATES.items():
         if all(abs(rates.get(f"conv{number}", -1) - rate) < 1e-6 for number in (1, 2, 3)):
             return _METHODS[net]
     return None
 
 
-def redefined(held: Held, network: Network) -> list[CaffeCompatError]:
-    """Return where the net that wrote a caffemodel computed otherwise than the one its blobs are recognised as."""
-    if held.message is None:
+def redefined(weights: LoadedWeights, network: Network) -> list[CaffeCompatError]:
+    """Return where the net that wrote a caffemodel computes something else than the recognised network."""
+    if weights.message is None:
         return []
-    recorded = {layer.name: layer for layer in held.message.layer if _counts(layer)}
-    wanted = {layer.name: layer for layer in network.definition.layer if _counts(layer)}
+    recorded = {layer.name: layer for layer in weights.message.layer if _counts(layer)}
+    expected = {layer.name: layer for layer in network.definition.layer if _counts(layer)}
     problems: list[CaffeCompatError] = []
     only_blobs = all(len(layer.blobs) for layer in recorded.values())  # some programs save no other layers
-    for name in recorded.keys() - wanted.keys():
+    for name in recorded.keys() - expected.keys():
         problem = f"the net that wrote this file computes {recorded[name].type} here; {network.name} has no such layer"
-        problems.append(WeightsError(problem, code="mismatch", file=held.name, layer=name))
-    for name, layer in wanted.items():
+        problems.append(WeightsError(problem, code="mismatch", file=weights.name, layer=name))
+    for name, layer in expected.items():
         if name not in recorded:
             if not only_blobs:
                 problem = f"the net that wrote this file has no such layer; {network.name} has, {layer.type}"
-                problems.append(WeightsError(problem, code="mismatch", file=held.name, layer=name))
+                problems.append(WeightsError(problem, code="mismatch", file=weights.name, layer=name))
             continue
         ours, theirs = _computes(layer), _computes(recorded[name])
         problems += [
             WeightsError(
                 f"recorded in this file, but {network.name} has {ours.get(key)}",
                 code="mismatch",
-                file=held.name,
+                file=weights.name,
                 layer=name,
                 field=key,
                 value=theirs.get(key),
@@ -207,34 +202,34 @@ def redefined(held: Held, network: Network) -> list[CaffeCompatError]:
 
 def _counts(layer: pb.LayerParameter) -> bool:
     """Tell whether a layer changes what a net predicts."""
-    known = facts(layer.type)
-    passes = known.identity_in_test or known.top_view(layer) is View.VALUES
-    return known.inference and not passes and not known.is_data
+    kind = facts(layer.type)
+    passes = kind.identity_in_test or kind.top_view(layer) is View.VALUES
+    return kind.inference and not passes and not kind.is_data
 
 
 def _computes(layer: pb.LayerParameter) -> dict[str, Any]:
-    """Return what a layer computes, as far as these networks go; defaults and the ways to write them made one."""
-    told: dict[str, Any] = {"type": layer.type}
+    """Return the settings of a layer that these networks use, each in a single form, defaults included."""
+    settings: dict[str, Any] = {"type": layer.type}
     if layer.type == "Convolution":
         conv = layer.convolution_param
         for name, default in (("kernel_size", 0), ("stride", 1), ("pad", 0), ("dilation", 1)):
             short = name.removesuffix("_size")
             sides = (getattr(conv, f"{short}_h", 0), getattr(conv, f"{short}_w", 0))
             values = tuple(getattr(conv, name)) or (sides if any(sides) else (default,))
-            told[name] = values * 2 if len(values) == 1 else values
-        told |= {"num_output": conv.num_output, "group": conv.group, "bias_term": conv.bias_term}
+            settings[name] = values * 2 if len(values) == 1 else values
+        settings |= {"num_output": conv.num_output, "group": conv.group, "bias_term": conv.bias_term}
     elif layer.type == "InnerProduct":
         inner = layer.inner_product_param
-        told |= {"num_output": inner.num_output, "axis": inner.axis, "transpose": inner.transpose}
-        told["bias_term"] = inner.bias_term
+        settings |= {"num_output": inner.num_output, "axis": inner.axis, "transpose": inner.transpose}
+        settings["bias_term"] = inner.bias_term
     elif layer.type == "Pooling":
         pool = layer.pooling_param
-        told["pool"] = pb.PoolingParameter.PoolMethod.Name(pool.pool)
+        settings["pool"] = pb.PoolingParameter.PoolMethod.Name(pool.pool)
         for name, default in (("kernel_size", 0), ("stride", 1), ("pad", 0)):
             short = name.removesuffix("_size")
             sides = (getattr(pool, f"{short}_h"), getattr(pool, f"{short}_w"))
-            told[name] = sides if any(sides) else (getattr(pool, name) or default,) * 2
-        told["global_pooling"] = pool.global_pooling
+            settings[name] = sides if any(sides) else (getattr(pool, name) or default,) * 2
+        settings["global_pooling"] = pool.global_pooling
     elif layer.type == "ReLU":
-        told["negative_slope"] = layer.relu_param.negative_slope
-    return told
+        settings["negative_slope"] = layer.relu_param.negative_slope
+    return settings

@@ -1,6 +1,6 @@
 """Read verify.json, whose last entry is a SHA-256 over all others.
 
-The hash shows that nothing was changed by accident; it is no signature, as anybody can compute it anew.
+The hash shows that nothing was changed by accident; it is no signature, as anybody can compute it.
 """
 
 from __future__ import annotations

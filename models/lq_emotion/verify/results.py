@@ -35,7 +35,7 @@ class OtherEngines(Record):
 
 @dataclass(frozen=True)
 class ScoredRecordings(Record):
-    """The recordings to score on: synthetic or not, folders of crops, seconds of delay made up for."""
+    """The recordings to score on: synthetic or not, folders of crops, and the delay that scores correct, in seconds."""
 
     synthetic: bool | None
     crops: tuple[str, ...]
@@ -54,7 +54,7 @@ class EarlierFile(Record):
 class BlobDigest(Record):
     """A blob of weights: its SHA-256 as little-endian float32 is the same in every format of file.
 
-    The largest magnitude and the root of the mean square are None where they are not finite.
+    The largest magnitude and the root mean square are None if they are not finite.
     """
 
     layer: str
@@ -98,7 +98,7 @@ class BlobDifference(Record):
 
 @dataclass(frozen=True)
 class CellScore(Record):
-    """Scores of one file on one folder of crops, beside the cell of Table 1 that it is said to be, if any."""
+    """Scores of one file on one folder of crops, beside the cell of Table 1 that it claims to be, if any."""
 
     method: Method | None
     factor: int
@@ -121,7 +121,7 @@ class VerifiedFile(Record):
     network, authors : the network it is recognised as, and whether its definition is the authors' own.
     training : methods that learn at the rates which the file records.
     blobs : its weights.
-    probe : outputs of the network, where they are finite.
+    probe : outputs of the network, if they are finite.
     engines : engine -> differences of its blobs from ours; None for an engine that did not run.
     scores : on recordings.
     problems, remarks : it passed if there are no problems.

@@ -1,4 +1,4 @@
-"""Scores of weights on prepared recordings, beside the cell of Table 1 that they are said to be."""
+"""Scores of weights on prepared recordings, beside the cell of Table 1 that they claim to be."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.results import MEASURES, MeasuredScores
 from lq_emotion.verify.networks import Network
 from lq_emotion.verify.results import CellScore
-from lq_emotion.verify.weights import Held
+from lq_emotion.verify.weights import LoadedWeights
 
 DIGITS = 0.0005
 """The published numbers have three digits: scores agree with them within half of the last."""
@@ -24,7 +24,7 @@ DIGITS = 0.0005
 
 @dataclass(frozen=True)
 class ClaimedCell:
-    """What weights are said to be: a method of Table 1, or None, and a factor, or None for every one there is."""
+    """The cell that weights claim to be: a method of Table 1 or None, and a factor or None for all."""
 
     method: Method | None
     factor: int | None
@@ -68,8 +68,8 @@ class Scoring:
     crops : factor -> folder of crops; 1 is HQ.
     cells : file -> cell, where the name does not say it.
     partitions : of the recordings, see `scores.evaluate`.
-    delay : of the gold standard, made up for; nets trained as the authors' were predict the gold standard of a face's
-        own time, whatever the recordings were prepared with.
+    delay : of the gold standard in seconds, corrected for scoring. Nets trained as by the authors predict the gold
+        standard at the time of the face, with any delay in the preparation.
     device : see `devices.choose_device`.
     """
 
@@ -79,7 +79,7 @@ class Scoring:
     delay: float = 0.0
     device: str = "auto"
 
-    def score(self, held: Held, network: Network, say: Callable[[str], None]) -> tuple[CellScore, ...]:
+    def score(self, weights: LoadedWeights, network: Network, say: Callable[[str], None]) -> tuple[CellScore, ...]:
         """Return the scores of one file, one for each folder of crops.
 
         Raises
@@ -90,14 +90,14 @@ class Scoring:
         from lq_emotion.evaluation.evaluate import Evaluate
         from lq_emotion.evaluation.results import TOGETHER
 
-        cell = self.cells.get(held.name, named_cell(held.name))
+        cell = self.cells.get(weights.name, named_cell(weights.name))
         scores = []
         for factor in self._factors(cell):
             with TemporaryDirectory() as name:
                 definition = Path(name) / "deploy.prototxt"
                 write_text(network.definition, definition)
                 run = Evaluate(
-                    held.path,
+                    weights.path,
                     self.crops[factor],
                     Path(name),
                     net=definition,

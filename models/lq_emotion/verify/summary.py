@@ -1,4 +1,4 @@
-"""A result as people read it."""
+"""The printed summary of a result."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _number(value: float | None) -> str:
-    return "no number" if value is None else f"{value:.2e}"
+    return "not finite" if value is None else f"{value:.2e}"
 
 
 def _fixed(value: float | None) -> str:

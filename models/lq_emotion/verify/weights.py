@@ -1,4 +1,4 @@
-"""Files of weights: which there are, what they hold, and whether that can be weights at all."""
+"""Files of weights: find them, read them, and look for damage."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from lq_emotion.verify.results import BlobDigest
 Array = npt.NDArray[Any]
 SUFFIXES = (".caffemodel", ".caffemodel.h5")
 LARGEST = 1e4
-"""A weight beyond this is taken for damage."""
+"""Larger weights are damage."""
 _HOLE = 256
-"""So many zeros in a row, 1 KiB, are taken for a hole in the file."""
+"""Zeros in a row, 1 KiB, that are a hole in the file."""
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a file of weights holds.
+class LoadedWeights:
+    """The contents of a file of weights.
 
     Attributes
     ----------
-    name : the file, below the folder that was looked through; parts are joined by ``/``.
-    path : the same, to open.
+    name : of the file, relative to the folder of weights, with ``/``.
+    path : of the file.
     kind : ``caffemodel`` or ``HDF5``.
-    layers : blobs of every layer that has some, float32 in Caffe's shape and order.
-    message : the layers' definitions as the file records them, upgraded; None for HDF5, which holds none.
+    layers : blobs of every layer with weights, float32 in Caffe's shape and order.
+    message : the layers' definitions as the file records them, upgraded; None for HDF5, which has none.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Held:
 def find_files(folder: Path) -> list[tuple[str, Opener]]:
     """Return name and opener of every .caffemodel and .caffemodel.h5 of a folder or zip archive, at any depth.
 
-    A file of weights is itself.
+    Given a file of weights, return that file.
 
     Raises
     ------
     FileError
-        There is no such folder, no weights in it, or an archive that cannot be trusted.
+        The folder is missing or has no weights, or the archive is unsafe.
     """
     if folder.is_file():
         if folder.suffix.lower() == ".zip":
@@ -78,13 +78,13 @@ def _itself(path: Path) -> AbstractContextManager[Path]:
     return nullcontext(path)
 
 
-def read_held(name: str, path: Path) -> Held:
+def load_weights(name: str, path: Path) -> LoadedWeights:
     """Read a file of weights of any age.
 
     Raises
     ------
     CaffeCompatError
-        It is truncated, malformed, or holds no blobs.
+        It is truncated, malformed, or has no blobs.
     """
     blobs: dict[str, Any]
     message = None
@@ -106,10 +106,10 @@ def read_held(name: str, path: Path) -> Held:
     if not layers:
         hint = "a .caffemodel that Caffe saved"
         raise WeightsError("holds no layer with weights", code="empty", file=path, hint=hint)
-    return Held(name, path, kind, layers, message)
+    return LoadedWeights(name, path, kind, layers, message)
 
 
-def blob_digests(held: Held) -> tuple[BlobDigest, ...]:
+def blob_digests(weights: LoadedWeights) -> tuple[BlobDigest, ...]:
     """Return shape, hash and extent of every blob."""
     return tuple(
         BlobDigest(
@@ -120,18 +120,20 @@ def blob_digests(held: Held) -> tuple[BlobDigest, ...]:
             largest=_finite(np.abs(array).max(initial=0)),
             rms=_finite(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0,
         )
-        for layer, arrays in held.layers.items()
+        for layer, arrays in weights.layers.items()
         for index, array in enumerate(arrays)
     )
 
 
-def damages(held: Held) -> Iterator[CaffeCompatError]:
-    """Yield what no training leaves in a file: values that are no numbers or too large, holes, one value throughout."""
-    for layer, arrays in held.layers.items():
+def damages(weights: LoadedWeights) -> Iterator[CaffeCompatError]:
+    """Yield what no training produces: values that are not finite or too large, holes, blobs of a single value."""
+    for layer, arrays in weights.layers.items():
         for index, array in enumerate(arrays):
             problem = _damage(array, weights=index == 0)
             if problem:
-                yield WeightsError(problem, code="damaged-file", file=held.name, layer=layer, field=f"blobs[{index}]")
+                yield WeightsError(
+                    problem, code="damaged-file", file=weights.name, layer=layer, field=f"blobs[{index}]"
+                )
 
 
 def _damage(array: Array, *, weights: bool) -> str | None:
@@ -139,9 +141,9 @@ def _damage(array: Array, *, weights: bool) -> str | None:
     bad = np.flatnonzero(~(np.abs(values) <= LARGEST))
     if bad.size:
         at = tuple(int(i) for i in np.unravel_index(int(bad[0]), array.shape))
-        return f"{bad.size} of {values.size} values are beyond {LARGEST:g} or no numbers, as {values[bad[0]]:g} at {at}"
+        return f"{bad.size} of {values.size} values are beyond {LARGEST:g} or not finite, as {values[bad[0]]:g} at {at}"
     if not weights or values.size < 2:
-        return None  # a bias may well be zero throughout
+        return None  # biases are often all zero
     if np.all(values == values[0]):
         return f"all {values.size} values are {values[0]:g}"
     hole, start = _longest_zeros(values)
@@ -151,7 +153,7 @@ def _damage(array: Array, *, weights: bool) -> str | None:
 
 
 def _longest_zeros(values: Array) -> tuple[int, int]:
-    """Return how long the longest run of zeros is, and where it begins."""
+    """Return length and start of the longest run of zeros."""
     edges = np.diff(np.concatenate([[0], (values == 0).astype(np.int8), [0]]))
     starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     if not starts.size:

@@ -46,10 +46,10 @@ def verify(tmp_path, capsys):
 
     def run(folder, *argv, out="verify.json"):
         code = main(["verify", "--weights", str(folder), "--out", str(tmp_path / out), "--device=cpu", *map(str, argv)])
-        told = capsys.readouterr()
-        assert "Traceback" not in told.err
+        output = capsys.readouterr()
+        assert "Traceback" not in output.err
         path = tmp_path / out
-        return code, json.loads(path.read_text()) if path.is_file() else None, told.out + told.err
+        return code, json.loads(path.read_text()) if path.is_file() else None, output.out + output.err
 
     return run
 

@@ -34,7 +34,7 @@ def test_a_zip_is_verified_as_the_folder_is(tmp_path, folder, weights, verify, t
     code, ours, _ = verify(archive)
     _, expected, _ = verify(folder, out="folder.json")
     assert code == 0
-    assert [one["file"] for one in ours["files"]] == [NAME]
+    assert [file["file"] for file in ours["files"]] == [NAME]
     assert ours["files"] == expected["files"]
     assert list(temporary.iterdir()) == []
 
@@ -98,7 +98,7 @@ def test_a_damaged_or_lying_member_fails_and_the_others_are_verified(tmp_path, w
     path.write_bytes(data)
     code, result, _ = verify(path)
     assert code == 1
-    by_name = {one["file"]: one for one in result["files"]}
+    by_name = {file["file"]: file for file in result["files"]}
     assert by_name[NAME]["verdict"] == "passed"
     for name in ("bad.caffemodel", "long.caffemodel"):
         assert by_name[name]["problems"][0].startswith(f"{name}: cannot be inflated")

@@ -13,51 +13,51 @@ from lq_emotion.verify.engines import compare, run_opencv, run_ours
 from lq_emotion.verify.genuine_caffe import find_caffe
 from lq_emotion.verify.inputs import described, fixed_inputs
 from lq_emotion.verify.networks import networks, recognise
-from lq_emotion.verify.weights import Held, read_held
+from lq_emotion.verify.weights import LoadedWeights, load_weights
 
 
-def one(ours, theirs, terms=0.0):
-    (found,) = compare({"b": np.float32(ours)}, {"b": np.float32(theirs)}, lambda: {"b": terms})
-    return found
+def differ(ours, theirs, terms=0.0):
+    (difference,) = compare({"b": np.float32(ours)}, {"b": np.float32(theirs)}, lambda: {"b": terms})
+    return difference
 
 
 def test_the_limit_is_relative_to_the_largest_magnitude_of_a_blob():
-    found = one([[0.5, -100.0]], [[0.5009, -100.0]])
-    assert found.relative == pytest.approx(9e-6, rel=1e-3)
-    assert found.at == (0, 0)
-    assert found.agrees
-    assert not one([[0.5, -100.0]], [[0.5011, -100.0]]).agrees
-    assert not one([0.0, 0.0], [0.0, 1e-9]).agrees
-    assert one([0.0, 0.0], [0.0, 0.0]).agrees
+    difference = differ([[0.5, -100.0]], [[0.5009, -100.0]])
+    assert difference.relative == pytest.approx(9e-6, rel=1e-3)
+    assert difference.at == (0, 0)
+    assert difference.agrees
+    assert not differ([[0.5, -100.0]], [[0.5011, -100.0]]).agrees
+    assert not differ([0.0, 0.0], [0.0, 1e-9]).agrees
+    assert differ([0.0, 0.0], [0.0, 0.0]).agrees
 
 
 def test_a_value_that_is_no_number_or_another_size_never_agrees():
     for bad in (np.nan, np.inf):
-        assert not one([1.0, 2.0], [1.0, bad]).agrees
-        assert not one([1.0, bad], [1.0, 2.0]).agrees
-        assert one([1.0, bad], [1.0, 2.0]).at == (1,)
-    assert not one([np.inf], [np.inf]).agrees
-    assert not one([1.0, 2.0], [1.0]).agrees
+        assert not differ([1.0, 2.0], [1.0, bad]).agrees
+        assert not differ([1.0, bad], [1.0, 2.0]).agrees
+        assert differ([1.0, bad], [1.0, 2.0]).at == (1,)
+    assert not differ([np.inf], [np.inf]).agrees
+    assert not differ([1.0, 2.0], [1.0]).agrees
 
 
 def test_sums_that_nearly_cancel_are_compared_with_what_they_are_sums_of():
-    assert not one([1e-3], [1.002e-3], terms=1.0).agrees
-    assert one([1e-3], [1.0009e-3], terms=1.0).agrees
-    assert not one([1e-3], [1.0009e-3], terms=0.1).agrees
+    assert not differ([1e-3], [1.002e-3], terms=1.0).agrees
+    assert differ([1e-3], [1.0009e-3], terms=1.0).agrees
+    assert not differ([1e-3], [1.0009e-3], terms=0.1).agrees
 
 
 def test_an_output_whose_terms_cancel_still_agrees(drawn):
-    held = read_held("HQ", drawn / "class/HQ.caffemodel")
-    network, inputs = recognise(held), fixed_inputs()[:1]
-    output = run_ours(held, network, inputs, torch.device("cpu"))[0]["fc5"]
-    layers = {**held.layers, "fc5": [held.layers["fc5"][0], held.layers["fc5"][1] - output[0]]}
-    cancelled = Held("HQ", held.path, "HDF5", layers, None)  # so that OpenCV is given these layers
+    weights = load_weights("HQ", drawn / "class/HQ.caffemodel")
+    network, inputs = recognise(weights), fixed_inputs()[:1]
+    output = run_ours(weights, network, inputs, torch.device("cpu"))[0]["fc5"]
+    layers = {**weights.layers, "fc5": [weights.layers["fc5"][0], weights.layers["fc5"][1] - output[0]]}
+    cancelled = LoadedWeights("HQ", weights.path, "HDF5", layers, None)  # so that OpenCV is given these layers
     ours, terms = run_ours(cancelled, network, inputs, torch.device("cpu"))
     theirs = run_opencv(cancelled, network, inputs)
-    found = compare(ours, theirs, terms)[-1]
-    assert found.blob == "fc5"
-    assert found.largest < 1e-5 < terms()["fc5"]
-    assert found.agrees
+    difference = compare(ours, theirs, terms)[-1]
+    assert difference.blob == "fc5"
+    assert difference.largest < 1e-5 < terms()["fc5"]
+    assert difference.agrees
 
 
 @pytest.mark.slow
@@ -68,11 +68,11 @@ def test_opencv_agrees_on_every_network_there_is(number, tmp_path):
         layer: [np.float32(rng.normal(0, 1.4 / np.sqrt(np.prod(shape[1:]) or 1), shape)) for shape in shapes]
         for layer, shapes in network.shapes.items()
     }
-    held, inputs = Held("a", tmp_path / "a", "HDF5", layers, None), fixed_inputs()[2:3]
-    ours, terms = run_ours(held, network, inputs, torch.device("cpu"))
-    differences = compare(ours, run_opencv(held, network, inputs), terms)
-    assert {found.blob for found in differences} == set(ours) - {"data"}
-    assert max(found.relative for found in differences) <= 1e-5
+    weights, inputs = LoadedWeights("a", tmp_path / "a", "HDF5", layers, None), fixed_inputs()[2:3]
+    ours, terms = run_ours(weights, network, inputs, torch.device("cpu"))
+    differences = compare(ours, run_opencv(weights, network, inputs), terms)
+    assert {difference.blob for difference in differences} == set(ours) - {"data"}
+    assert max(difference.relative for difference in differences) <= 1e-5
 
 
 def test_the_fixed_inputs_are_the_same_everywhere():
@@ -126,9 +126,9 @@ def caffe_at(tmp_path, monkeypatch):
 
 
 def test_without_caffe_the_reason_is_told(monkeypatch):
-    found = find_caffe()
-    assert found.version is None
-    assert found.reason
+    caffe = find_caffe()
+    assert caffe.version is None
+    assert caffe.reason
     with pytest.raises(NetError, match=r"--caffe = '/no/python': cannot be started: No such file"):
         find_caffe("/no/python")
     with pytest.raises(NetError, match="a Python in which `import caffe` works"):
@@ -150,9 +150,9 @@ def test_without_caffe_the_reason_is_told(monkeypatch):
 )
 def test_what_only_has_caffes_name_is_no_third_engine(caffe_at, text, says):
     caffe_at(text)
-    found = find_caffe()
-    assert found.version is None
-    assert says in found.reason
+    caffe = find_caffe()
+    assert caffe.version is None
+    assert says in caffe.reason
 
 
 def test_a_relative_python_path_still_leads_to_caffe(caffe_at, tmp_path, monkeypatch):
@@ -172,28 +172,28 @@ def test_a_file_in_the_working_directory_is_not_taken_for_caffe(tmp_path, monkey
 
 def test_a_genuine_caffe_is_the_third_engine(caffe_at, folder, verify):
     caffe_at(CAFFE.format(change=""))
-    code, result, told = verify(folder)
-    assert code == 0, told
+    code, result, output = verify(folder)
+    assert code == 0, output
     assert result["engines"]["caffe"] == "1.0.0-test"
     (one_file,) = result["files"]
     assert len(one_file["engines"]["caffe"]) == 8
-    assert "Caffe: absolute" in told
+    assert "Caffe: absolute" in output
 
 
 def test_a_genuine_caffe_that_disagrees_or_stops_fails(caffe_at, drawn, tmp_path):
     caffe_at(CAFFE.format(change=" + 0.01 * (name == 'fc4')"))
-    held = read_held("HQ", drawn / "class/HQ.caffemodel")
-    network, inputs = recognise(held), fixed_inputs()
-    found = find_caffe()
-    ours, terms = run_ours(held, network, inputs, torch.device("cpu"))
-    apart = compare(ours, found.run(held, network, inputs), terms)
-    assert [one.blob for one in apart if not one.agrees] == ["fc4"]
+    weights = load_weights("HQ", drawn / "class/HQ.caffemodel")
+    network, inputs = recognise(weights), fixed_inputs()
+    caffe = find_caffe()
+    ours, terms = run_ours(weights, network, inputs, torch.device("cpu"))
+    apart = compare(ours, caffe.run(weights, network, inputs), terms)
+    assert [blob.blob for blob in apart if not blob.agrees] == ["fc4"]
     package = tmp_path / "python/caffe/__init__.py"
     package.write_text(
         package.read_text().replace("def forward(self):", "def forward(self):\n        raise OSError('no BLAS')")
     )
     with pytest.raises(WeightsError, match="HQ: Caffe cannot run it: OSError: no BLAS"):
-        found.run(held, network, inputs)
+        caffe.run(weights, network, inputs)
 
 
 def test_a_caffe_that_takes_too_long_is_stopped(caffe_at, monkeypatch):

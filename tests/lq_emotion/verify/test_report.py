@@ -8,7 +8,7 @@ from lq_emotion.studies.robust_lq.store import Store
 from tests.signing import signed
 
 
-def told(root):
+def published(root):
     blocks = list(not_verified(Store(root)))
     tables = [block for block in blocks if isinstance(block, Table)]
     texts = [block for block in blocks if not isinstance(block, Table) and "Published weights" in block.text]
@@ -19,7 +19,7 @@ def told(root):
 def test_the_report_tells_that_weights_passed_and_what_remains_open(tmp_path, folder, verify, crops):
     crops(tmp_path, "root/data/raw_data/HQ")
     assert verify(folder, "--recordings", tmp_path / "root")[0] == 0
-    text, (table,) = told(tmp_path)
+    text, (table,) = published(tmp_path)
     assert text.kind == "plain"
     assert "passed the one file it was given" in text.text
     assert "cannot be told" in text.text
@@ -34,7 +34,7 @@ def test_the_report_warns_of_weights_that_failed(tmp_path, folder, verify):
     path = folder / "class/HQ.caffemodel"
     path.write_bytes(path.read_bytes()[:5000])
     assert verify(folder)[0] == 1
-    text, (table,) = told(tmp_path)
+    text, (table,) = published(tmp_path)
     assert text.kind == "warning"
     assert "1 of 1 files did not pass" in text.text
     assert [cell.text for cell in table.rows[0].cells][1] == "not recognised"
@@ -48,15 +48,15 @@ def test_the_report_shows_no_result_that_was_changed(tmp_path, folder, verify):
     verify(folder)
     result = json.loads((tmp_path / "verify.json").read_text())
     (tmp_path / "verify.json").write_text(json.dumps({**result, "verdict": "passed"}))
-    text, tables = told(tmp_path)
+    text, tables = published(tmp_path)
     assert text.kind == "warning"
     assert "was changed since it was signed off" in text.text
     assert not tables
     (tmp_path / "verify.json").write_text(json.dumps(signed(result)))
-    assert "did not pass" in told(tmp_path)[0].text
+    assert "did not pass" in published(tmp_path)[0].text
 
 
 def test_without_a_result_the_report_says_what_to_do(tmp_path):
-    text, tables = told(tmp_path)
+    text, tables = published(tmp_path)
     assert "`lq-emotion verify --weights DIR --out ROOT/verify.json` does" in text.text
     assert not tables

@@ -63,8 +63,8 @@ def root(tmp_path, crops):
 
 
 def test_a_net_is_scored_as_evaluate_does_and_set_beside_its_cell(root, folder, verify):
-    code, result, told = verify(folder, "--recordings", root)
-    assert code == 0, told
+    code, result, output = verify(folder, "--recordings", root)
+    assert code == 0, output
     assert result["recordings"] == {"synthetic": True, "crops": ["HQ", "LR3"], "delay": 0.0}
     (score,) = result["files"][0]["scores"]
     assert (score["method"], score["factor"], score["crops"]) == ("HR", 1, "HQ")
@@ -74,9 +74,9 @@ def test_a_net_is_scored_as_evaluate_does_and_set_beside_its_cell(root, folder, 
     run = Evaluate(folder / "class/HQ.caffemodel", root / "data/raw_data/HQ", root / "unused", device="cpu")
     expected = run.score().scores["concatenated"].to_json()
     assert score["measured"] == {name: expected[name] for name in ("rmse", "cc", "ccc", "frames")}
-    assert "on HQ (12 frames): RMSE" in told
-    assert "synthetic, so that scores say nothing about the published ones" in told
-    assert "published for HR: 0.146, 0.430, 0.325" in told
+    assert "on HQ (12 frames): RMSE" in output
+    assert "synthetic, so that scores say nothing about the published ones" in output
+    assert "published for HR: 0.146, 0.430, 0.325" in output
 
 
 def test_a_named_cell_decides_what_is_scored(root, folder, verify):
@@ -85,20 +85,20 @@ def test_a_named_cell_decides_what_is_scored(root, folder, verify):
     (score,) = result["files"][0]["scores"]
     assert (score["method"], score["factor"], score["crops"]) == ("Joint", 3, "LR3")
     assert score["published"]["ccc"] == 0.323
-    code, _, told = verify(folder, "--cell", "class/HR.caffemodel=HR")
+    code, _, output = verify(folder, "--cell", "class/HR.caffemodel=HR")
     assert code == 1
-    assert "is not among the files (did you mean 'class/HQ.caffemodel'?)" in told
+    assert "is not among the files (did you mean 'class/HQ.caffemodel'?)" in output
 
 
 def test_a_net_of_no_known_cell_is_scored_on_all_crops_and_one_without_crops_on_none(root, folder, verify):
     path = folder / "class/HQ.caffemodel"
     path = path.rename(path.with_name("a.caffemodel"))
-    _, result, told = verify(folder, "--recordings", root)
+    _, result, output = verify(folder, "--recordings", root)
     assert [(score["crops"], score["published"]) for score in result["files"][0]["scores"]] == [
         ("HQ", None),
         ("LR3", None),
     ]
-    assert "no cell of Table 1 known: --cell FILE=METHOD-S" in told
+    assert "no cell of Table 1 known: --cell FILE=METHOD-S" in output
     path.rename(path.with_name("LR_8.caffemodel"))
     code, result, _ = verify(folder, "--recordings", root)
     assert code == 0
