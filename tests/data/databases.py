@@ -26,22 +26,24 @@ def numbered(count, shape=(1, 2, 2)):
     return [datum(np.full(shape, i, np.uint8), i) for i in range(count)]
 
 
+def _records(datums):
+    """Keys and values: of datums or bytes the keys are 00000000, 00000001 ...; pairs are taken as they are."""
+    for number, item in enumerate(datums):
+        key, value = item if isinstance(item, tuple) else (b"%08d" % number, item)
+        yield key, value if isinstance(value, bytes) else value.SerializeToString()
+
+
 def write_lmdb(path, datums):
-    """Write datums, or bytes, under the keys 00000000, 00000001 ..."""
     with lmdb.open(str(path), map_size=1 << 26) as env, env.begin(write=True) as transaction:
-        for number, item in enumerate(datums):
-            content = item if isinstance(item, bytes) else item.SerializeToString()
-            transaction.put(b"%08d" % number, content)
-    return path
+        for key, value in _records(datums):
+            transaction.put(key, value)
 
 
 def write_leveldb(path, datums):
     plyvel = pytest.importorskip("plyvel")
     with plyvel.DB(str(path), create_if_missing=True) as db:
-        for number, item in enumerate(datums):
-            content = item if isinstance(item, bytes) else item.SerializeToString()
-            db.put(b"%08d" % number, content)
-    return path
+        for key, value in _records(datums):
+            db.put(key, value)
 
 
 def write_mean(path, values):

@@ -1,7 +1,5 @@
 """Every field that a data layer's account says is read changes a batch; fields that it rejects are refused by name."""
 
-import re
-
 import cv2
 import h5py
 import numpy as np
@@ -15,6 +13,7 @@ from caffe_compat.layers import REGISTRY
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import datum, pictures, write_leveldb, write_lmdb, write_mean
 from tests.nets import build_graph
+from tests.refusals import refused
 
 DB = "source: 'db' batch_size: 4 backend: LMDB"
 CODED = "source: 'coded' batch_size: 1 backend: LMDB"
@@ -24,21 +23,13 @@ MEMORY = "batch_size: 2 channels: 3 height: 6 width: 6"
 DUMMY = "shape { dim: 2 dim: 3 }"
 LEGACY = "num: 2 channels: 3 height: 4 width: 5"
 
-# By type and field: the layer's text before and after.
-TRANSFORM = {
-    "scale": ("", "scale: 2"),
-    "mirror": ("", "mirror: true"),
-    "crop_size": ("", "crop_size: 4"),
-    "mean_file": ("", "mean_file: 'mean.binaryproto'"),
-    "mean_value": ("", "mean_value: 3"),
-}
+TRANSFORM = ("scale: 2", "mirror: true", "crop_size: 4", "mean_file: 'mean.binaryproto'", "mean_value: 3")
 
 
-def transforms(message, base):
-    return {
-        f"transform_param.{field}": tuple(f"{message} {{ {base} }} transform_param {{ {text} }}" for text in texts)
-        for field, texts in TRANSFORM.items()
-    }
+def transforms(message, base, changes=TRANSFORM, before=""):
+    """By field: the layer's text before and after."""
+    text = f"{message} {{ {base} }} transform_param {{ %s }}"
+    return {f"transform_param.{c.split(':')[0]}": (text % before, text % f"{before} {c}") for c in changes}
 
 
 def fields(message, base, **changes):
@@ -47,27 +38,7 @@ def fields(message, base, **changes):
     return {f"{message}.{field}": tuple(f"{message} {{ {t} }}" for t in texts) for field, texts in pairs.items()}
 
 
-def forced(message, base):
-    return {
-        f"transform_param.{name}": (
-            f"{message} {{ {base} }}",
-            f"{message} {{ {base} }} transform_param {{ {name}: true }}",
-        )
-        for name in ("force_color", "force_gray")
-    }
-
-
-WINDOW_TRANSFORM = {
-    f"transform_param.{field}": (
-        f"window_data_param {{ {WINDOWS} }} transform_param {{ crop_size: 6 }}",
-        f"window_data_param {{ {WINDOWS} }} transform_param {{ {text} }}",
-    )
-    for field, text in {
-        "mirror": "crop_size: 6 mirror: true", "crop_size": "crop_size: 5",
-        "mean_file": "crop_size: 6 mean_file: 'mean.binaryproto'", "mean_value": "crop_size: 6 mean_value: 3",
-    }.items()
-}  # fmt: skip
-
+FORCED = ("force_color: true", "force_gray: true")
 CHANGES = {
     "HDF5Data": fields(
         "hdf5_data_param", "source: 'h5.txt' batch_size: 3",
@@ -77,7 +48,7 @@ CHANGES = {
     "Data": fields(
         "data_param", DB, source=DB.replace("db", "other"), batch_size=DB.replace("4", "3"),
         backend=(DB.replace("db", "both"), DB.replace("db", "both").replace("LMDB", "LEVELDB")),
-    ) | transforms("data_param", DB) | forced("data_param", CODED),
+    ) | transforms("data_param", DB) | transforms("data_param", CODED, FORCED),
     "ImageData": fields(
         "image_data_param", LIST, source=LIST.replace("list", "other"), batch_size=LIST.replace("3", "2"),
         rand_skip=LIST + " rand_skip: 4", shuffle=LIST + " shuffle: true",
@@ -94,7 +65,9 @@ CHANGES = {
             context_pad=WINDOWS + " context_pad: 1", crop_mode=WINDOWS + " crop_mode: 'square'",
             root_folder=WINDOWS + " root_folder: 'more/'",
         ).items()
-    } | WINDOW_TRANSFORM,
+    } | transforms("window_data_param", WINDOWS, TRANSFORM[1:2] + TRANSFORM[3:], "crop_size: 6") | {
+        "transform_param.crop_size": tuple(f"window_data_param {{ {WINDOWS} }} transform_param {{ crop_size: {n} }}" for n in (6, 5))
+    },
     "MemoryData": fields(
         "memory_data_param", MEMORY, batch_size=MEMORY.replace("2", "4"), channels=MEMORY.replace("3", "1"),
         height=MEMORY.replace("height: 6", "height: 5"), width=MEMORY.replace("width: 6", "width: 5"),
@@ -204,6 +177,7 @@ REJECTED = [(t, n, f) for t in sorted(CHANGES) for n, a in REGISTRY[t].accounts.
 def test_fields_that_caffe_left_behind_are_refused_by_name(type_, name, field):
     value = {"scale": "2", "crop_size": "3", "mean_file": "'m'"}.get(field, "true")
     text = f'layer {{ name: "l" type: "{type_}" top: "a" top: "b" {name} {{ {field}: {value} }} }}'
-    with pytest.raises(CaffeCompatError) as caught:
-        build_graph(parse_text(text, pb.NetParameter), input_shapes={"a": (1,), "b": (1,)})
-    assert re.search(rf"layer 'l': {name}.{field} = .*: not supported: Caffe.* write it there", str(caught.value))
+    with refused("several") as failure:
+        build_graph(text, input_shapes={"a": (1,), "b": (1,)})
+    problem = failure.value.problems[0]
+    assert (problem.code, problem.layer, problem.field) == ("unsupported", "l", f"{name}.{field}")

@@ -10,7 +10,7 @@ import torch
 from caffe_compat.data import CRand, ahead, open_layers, open_source, open_sources
 from caffe_compat.data.c_random import shuffle
 from caffe_compat.data.hdf5 import HDF5Source
-from caffe_compat.errors import DataError, ProblemsError
+from caffe_compat.errors import DataError
 from caffe_compat.schema import caffe_pb2
 from tests.refusals import refused
 
@@ -87,10 +87,10 @@ def test_rows_go_on_from_file_to_file_and_around(folder):
     source = opened(folder)
     assert source.tops == ("data", "label")
     assert source.shapes == {"data": (4, 1, 2, 3), "label": (4, 1)}
-    assert taken(source, 4) == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7]
-
-
-def test_a_batch_may_be_larger_than_all_files_together(folder):
+    assert taken(source, 4) == [*range(8), *range(8)]
+    taken(source, 1)
+    source.reset()
+    assert taken(source, 1) == [0, 1, 2, 3]
     assert taken(opened(folder, batch=19), 1) == [*range(8), *range(8), 0, 1, 2]
 
 
@@ -101,13 +101,6 @@ def test_batches_are_float32_tensors_of_their_own(folder):
     again = source.next()
     assert again["data"].dtype == torch.float32
     assert again["data"][:, 0, 0, 0].tolist() == [*range(8)]
-
-
-def test_reset_starts_from_the_first_row(folder):
-    source = opened(folder)
-    taken(source, 2)
-    source.reset()
-    assert taken(source, 1) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("counts", [(7,), (5, 3), (4, 1, 6)])
@@ -131,23 +124,18 @@ def test_shuffled_sources_of_one_run_share_the_random_stream(folder):
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8", "u1", "i4", "i8"])
-def test_float_and_integer_datasets_are_read_as_float32(tmp_path, dtype):
-    values = np.array([[0, 1], [100, 3]], dtype)
+@pytest.mark.parametrize("shape", [(2, 2), (4,)])
+@pytest.mark.parametrize("storage", [{}, {"chunks": True, "compression": "gzip"}])
+def test_float_and_integer_datasets_are_read_as_float32(tmp_path, dtype, shape, storage):
+    values = np.array([0, 1, 100, 3], dtype).reshape(shape)
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["x"] = values
+        file.create_dataset("x", data=values, **storage)
     (tmp_path / "list.txt").write_text("a.h5")
-    actual = opened(tmp_path, batch=2, tops=["x"]).next()["x"]
+    source = opened(tmp_path, batch=2, tops=["x"])
+    actual = source.next()["x"]
+    assert actual.shape == source.shapes["x"] == (2, *shape[1:])
     assert actual.dtype == torch.float32
-    assert actual.tolist() == [[0, 1], [100, 3]]
-
-
-def test_one_dimensional_and_compressed_datasets_work(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("x", data=np.arange(5.0), chunks=(2,), compression="gzip")
-    (tmp_path / "list.txt").write_text("a.h5")
-    source = opened(tmp_path, batch=3, tops=["x"])
-    assert source.shapes == {"x": (3,)}
-    assert source.next()["x"].tolist() == [0, 1, 2]
+    assert actual.tolist() == values[:2].tolist()
 
 
 def test_batches_are_made_ahead_unless_shuffled_sources_take_turns_on_the_random_stream(folder):
@@ -192,34 +180,41 @@ def test_a_name_with_a_blank_needs_quotes_and_the_error_says_so(folder):
     assert [path.name for path in opened(folder).files] == ["my data.h5", "b.h5"]
 
 
-def test_a_missing_list_is_refused_with_the_folders_searched(folder):
-    for source in ("PATH/TO/train.txt", "", "."):
-        with refused("file-missing", layer="feed", field="hdf5_data_param.source", value=source, hint="looked in"):
-            opened(folder, source=source)
+SOURCE = {"layer": "feed", "field": "hdf5_data_param.source"}
 
 
-def test_empty_list_is_refused(folder):
-    (folder / "list.txt").write_text(" \n\n")
-    with refused("empty", field="hdf5_data_param.source"):
-        opened(folder)
+@pytest.mark.parametrize(
+    ("files", "fields", "code", "expected"),
+    [
+        ({}, {"source": "PATH/TO/train.txt"}, "file-missing", SOURCE | {"value": "PATH/TO/train.txt", "hint": "looked in"}),
+        ({}, {"source": ""}, "file-missing", SOURCE | {"value": "", "hint": "looked in"}),
+        ({}, {"source": "."}, "file-missing", SOURCE | {"value": ".", "hint": "looked in"}),
+        ({}, {"source": "a.h5"}, "wrong-format", SOURCE | {"value": "a.h5"}),
+        ({"list.txt": b" \n\n"}, {}, "empty", SOURCE),
+        ({"list.txt": b"a.h5\ngone.h5"}, {}, "file-missing", {"file": "list.txt", "value": "gone.h5", "hint": "looked in"}),
+        ({"a.h5": b"hello"}, {}, "damaged-file", {"file": "a.h5"}),
+        ({"a.h5": 0.5}, {}, "damaged-file", {"file": "a.h5"}),
+        ({}, {"tops": ["data", "labels"]}, "name-unknown", {"file": "a.h5", "value": "labels", "hint": "did you mean 'label'?"}),
+        ({}, {"tops": ["zzz"]}, "name-unknown", {"file": "a.h5", "value": "zzz", "hint": "data, label"}),
+        ({}, {"tops": []}, "wrong-count", {"field": "top"}),
+        ({}, {"batch": 0}, "out-of-range", {"field": "hdf5_data_param.batch_size", "value": 0}),
+    ],
+)  # fmt: skip
+def test_lists_files_and_definitions_that_cannot_be_read_are_refused_before_any_row(
+    folder, files, fields, code, expected
+):
+    for name, content in files.items():
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[: int(len(whole) * content)] if isinstance(content, float) else content)
+    with refused(code, **expected):
+        opened(folder, **fields)
 
 
-def test_a_list_that_is_an_hdf5_file_is_refused(folder):
-    with refused("wrong-format", field="hdf5_data_param.source", value="a.h5"):
-        opened(folder, source="a.h5")
-
-
-def test_missing_file_is_refused_before_any_row_is_read(folder):
-    (folder / "list.txt").write_text("a.h5\ngone.h5")
-    with refused("file-missing", file=folder / "list.txt", value="gone.h5", hint="looked in"):
-        opened(folder)
-
-
-def test_missing_dataset_is_refused_with_the_nearest_name(folder):
-    with refused("name-unknown", file=folder / "a.h5", value="labels", hint="did you mean 'label'?"):
-        opened(folder, tops=["data", "labels"])
-    with refused("name-unknown", value="zzz", hint="data, label"):
-        opened(folder, tops=["zzz"])
+def test_a_transformation_is_refused(folder):
+    message = layer()
+    message.transform_param.scale = 2
+    with refused("unsupported", field="transform_param"):
+        open_source(message, base_dir=folder, rng=CRand())
 
 
 def test_different_numbers_of_rows_are_refused(folder):
@@ -227,13 +222,6 @@ def test_different_numbers_of_rows_are_refused(folder):
     with refused("wrong-count", file="a.h5") as failure:
         opened(folder, tops=["data", "more"])
     assert "data 5, more 4" in failure.value.problem
-
-
-def test_truncated_file_is_refused(folder):
-    content = (folder / "a.h5").read_bytes()
-    (folder / "a.h5").write_bytes(content[: len(content) // 2])
-    with refused("damaged-file", file=folder / "a.h5"):
-        opened(folder)
 
 
 def test_damaged_rows_are_refused(folder):
@@ -248,31 +236,23 @@ def test_damaged_rows_are_refused(folder):
         opened(folder, tops=["data"]).next()
 
 
-def test_a_file_that_is_not_hdf5_is_refused(folder):
-    (folder / "a.h5").write_text("hello")
-    with refused("damaged-file", file="a.h5"):
-        opened(folder)
-
-
 @pytest.mark.parametrize(
-    ("value", "code"),
+    ("content", "code", "value"),
     [
-        (np.float32(3), "shape-mismatch"),
-        (np.array([True, False]), "wrong-type"),
-        (np.array([b"a", b"b"]), "wrong-type"),
-        (np.zeros((0, 3)), "empty"),
+        (np.float32(3), "shape-mismatch", "odd"),
+        (np.array([True, False]), "wrong-type", "odd"),
+        (np.array([b"a", b"b"]), "wrong-type", "odd"),
+        (None, "wrong-type", "odd"),
+        (np.zeros((0, 3)), "empty", None),
     ],
 )
-def test_datasets_without_rows_of_numbers_are_refused(folder, value, code):
-    write(folder / "a.h5", 2, odd=value)
-    with refused(code, file="a.h5"):
-        opened(folder, tops=["odd"])
-
-
-def test_group_in_place_of_a_dataset_is_refused(folder):
+def test_datasets_without_rows_of_numbers_and_groups_are_refused(folder, content, code, value):
     with h5py.File(folder / "a.h5", "a") as file:
-        file.create_group("odd")
-    with refused("wrong-type", file="a.h5", value="odd"):
+        if content is None:
+            file.create_group("odd")
+        else:
+            file["odd"] = content
+    with refused(code, file="a.h5", value=value):
         opened(folder, tops=["odd"])
 
 
@@ -285,26 +265,16 @@ def test_rows_of_another_shape_in_a_later_file_are_refused(folder):
         taken(source, 2)
 
 
-def test_invalid_definitions_are_refused(folder):
-    with refused("out-of-range", field="hdf5_data_param.batch_size", value=0):
-        opened(folder, batch=0)
-    with refused("wrong-count", field="top"):
-        opened(folder, tops=[])
-    message = layer()
-    message.transform_param.scale = 2
-    with refused("unsupported", field="transform_param"):
-        open_source(message, base_dir=folder, rng=CRand())
-
-
 def test_unsupported_data_layers_are_refused_by_name_and_all_together():
     layers = [caffe_pb2.LayerParameter(name=name, type="VideoData", top=["data"]) for name in ("one", "two")]
     with refused("unsupported", layer="one", field="type", value="VideoData"):
         open_layers(layers[:1])
-    with pytest.raises(ProblemsError, match=r"'one'(.|\n)*'two'"):
+    with refused("several") as failure:
         open_layers(layers)
+    assert [problem.layer for problem in failure.value.problems] == ["one", "two"]
 
 
-def test_inputs_are_left_to_the_caller():
+def test_input_layers_have_no_source():
     net = caffe_pb2.NetParameter()
     net.layer.add(name="in", type="Input", top=["data"])
     assert open_sources(net) == []
@@ -317,7 +287,7 @@ def test_corrupted_bytes_give_an_error_or_a_batch(tmp_path, storage):
     (tmp_path / "list.txt").write_text("a.h5")
     content = (tmp_path / "whole.h5").read_bytes()
     random = np.random.default_rng(0)
-    refused = 0
+    refusals = 0
     for _ in range(300):
         damaged = bytearray(content[: random.integers(1, 2 * len(content))])
         for place in random.integers(0, min(len(damaged), 2000), 3):
@@ -326,10 +296,10 @@ def test_corrupted_bytes_give_an_error_or_a_batch(tmp_path, storage):
         try:
             batch = opened(tmp_path, tops=["data"]).next()
         except DataError as error:
-            refused += str(error).startswith(f"{tmp_path / 'a.h5'}: ")
+            refusals += error.file == str(tmp_path / "a.h5")
         else:
             assert batch["data"].shape[0] == 4
-    assert refused > 100
+    assert refusals > 100
 
 
 def test_no_object_of_hdf5_outlives_a_call(folder):

@@ -41,7 +41,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_pictures_come_in_the_order_of_the_list_with_spaces_in_their_names(folder):
+def test_images_come_in_the_order_of_the_list_with_spaces_in_their_names(folder):
     source = opened(folder)
     assert source.shapes == {"data": (3, 3, 4, 5), "label": (3,)}
     batch = source.next()
@@ -70,7 +70,7 @@ def test_rand_skip_leaves_out_lines_of_the_first_pass(folder):
         opened(folder, rand_skip=4000000000)
 
 
-def test_pictures_are_resized_and_made_gray_as_opencv_does(folder):
+def test_images_are_resized_and_made_gray_as_opencv_does(folder):
     picture = pictures(1, (9, 13, 3))[0]
     cv2.imwrite(str(folder / "pics/a picture 0.png"), picture)
     actual = opened(folder, batch=1, new_height=5, new_width=6).next()["data"][0].numpy()
@@ -107,22 +107,6 @@ def test_names_that_are_not_utf8_are_found(folder):
     )
     (folder / "list.txt").write_bytes(name + b" 3\n")
     assert labels(opened(folder, batch=1), 1) == [3]
-
-
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_a_cursor_leads_back(folder, shuffle):
-    source = opened(folder, shuffle=shuffle, crop=3, mirror=True)
-    for _ in range(4):
-        source.next()
-    cursor = source.cursor()
-    expected = [source.next() for _ in range(5)]
-    other = opened(folder, seed=1234, shuffle=shuffle, crop=3, mirror=True)
-    other.next()
-    assert other.fits(cursor)
-    other.seek(cursor)
-    for batch in expected:
-        again = other.next()
-        assert all(np.array_equal(batch[top], again[top]) for top in batch)
 
 
 def test_a_cursor_of_another_list_does_not_fit(folder):

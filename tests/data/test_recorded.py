@@ -3,29 +3,16 @@
 import json
 from pathlib import Path
 
-import lmdb
 import numpy as np
 import pytest
 
 from caffe_compat.data import CRand, MemorySource, Prefetch, open_layers
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
+from tests.data.databases import write_leveldb, write_lmdb
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 CASES = json.loads((GOLDEN / "cases.json").read_text())["cases"]
-
-
-def write_lmdb(path, records):
-    with lmdb.open(str(path), map_size=1 << 26) as env, env.begin(write=True) as transaction:
-        for key, value in records:
-            transaction.put(key, value)
-
-
-def write_leveldb(path, records):
-    plyvel = pytest.importorskip("plyvel")
-    with plyvel.DB(str(path), create_if_missing=True) as db:
-        for key, value in records:
-            db.put(key, value)
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +39,13 @@ def folder(inputs, monkeypatch):
     return inputs[0]
 
 
-def opened(case, folder, databases):
+def opened(case, folder, databases, random_seed=None):
     layers = parse_text(case["layers"], pb.NetParameter).layer
-    rng = CRand(random_seed=case["random_seed"])
+    rng = CRand(random_seed=case["random_seed"] if random_seed is None else random_seed)
     if "raw_leveldb" in case["layers"] and not (folder / "raw_leveldb").exists():
         write_leveldb(folder / "raw_leveldb", databases["raw_lmdb"])
     sources = open_layers(layers, rng=rng)
-    assert rng.draw() == case["next"], "the next random number differs"
+    assert random_seed is not None or rng.draw() == case["next"], "the next random number differs"
     for source in sources:
         if isinstance(source, MemorySource):
             source.add_datums([pb.Datum.FromString(value) for _, value in databases["raw_lmdb"][:8]])
@@ -83,17 +70,18 @@ def test_the_batches_are_caffes_bit_for_bit(inputs, folder, name, prefetched):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_seeking_a_cursor_repeats_the_same_batches(inputs, folder, name):
-    sources = opened(CASES[name], folder, inputs[1])
+def test_another_source_goes_on_from_a_cursor(inputs, folder, name):
+    other_seed = None if name == "memory" else 99  # MemoryData draws as the caller sets its data
+    sources, others = (opened(CASES[name], folder, inputs[1], seed) for seed in (None, other_seed))
     assert sources
-    for source in sources:
+    for source, other in zip(sources, others, strict=True):
         for _ in range(3):
             source.next()
+        other.next()
         cursor = {key: np.array(value) for key, value in source.cursor().items()}
-        expected = [source.next() for _ in range(6)]
-        assert source.fits(cursor)
-        source.seek(cursor)
-        for batch in expected:
-            again = source.next()
+        assert other.fits(cursor)
+        other.seek(cursor)
+        for _ in range(6):
+            batch, again = source.next(), other.next()
             assert batch
             assert all(np.array_equal(value, again[top]) for top, value in batch.items())

@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from caffe_compat.data import CRand, open_source
+from caffe_compat.data import CRand, open_source, open_sources
 from caffe_compat.data.mt19937 import Mersenne, shuffled
-from caffe_compat.errors import CaffeCompatError
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import datum, pictures, write_lmdb, write_mean
 from tests.reference import caffe_data as reference
@@ -49,7 +48,7 @@ def test_a_long_shuffle_is_boosts_where_numbers_are_drawn_again():
     assert rng.draw() == slow()
 
 
-def test_shuffling_leaves_what_was_there_alone():
+def test_shuffling_does_not_change_its_argument():
     items = np.arange(50)
     assert sorted(shuffled(items, Mersenne(3)).tolist()) == items.tolist()
     assert items.tolist() == list(range(50))
@@ -162,9 +161,8 @@ def test_conflicting_transformations_are_refused(tmp_path, fields, code, field):
 
 def test_a_file_without_a_mean_is_refused(tmp_path):
     (tmp_path / "mean.binaryproto").write_text("no mean")
-    with pytest.raises(CaffeCompatError) as caught:
+    with refused("damaged-file", file=tmp_path / "mean.binaryproto"):
         batch_of(tmp_path, mean_file="mean.binaryproto")
-    assert caught.value.file == str(tmp_path / "mean.binaryproto")
 
 
 def test_records_of_a_batch_must_have_the_same_shape(tmp_path):
@@ -179,3 +177,20 @@ def test_single_records_may_vary_in_size(tmp_path):
     write_lmdb(tmp_path / "db", [datum(p) for p in (*pictures(1), *pictures(1, (3, 5, 5)))])
     source = opened(tmp_path, batch=1)
     assert [tuple(source.next()["data"].shape) for _ in range(3)] == [(1, 3, 6, 7), (1, 3, 5, 5), (1, 3, 6, 7)]
+
+
+@pytest.mark.parametrize(
+    ("net", "own", "middle"), [("TRAIN", None, False), ("TEST", None, True), ("TRAIN", "TEST", True)]
+)
+def test_crops_are_random_in_train_and_central_in_test(tmp_path, net, own, middle):
+    (picture,) = pictures(1, (3, 40, 40))
+    write_lmdb(tmp_path / "db", [datum(picture)])
+    message = layer(batch=6, crop_size=5)
+    message.ClearField("phase")
+    if own:
+        message.phase = own
+    definition = pb.NetParameter(layer=[message], state=pb.NetState(phase=net))
+    (source,) = open_sources(definition, base_dir=tmp_path, rng=CRand(random_seed=2))
+    assert definition.layer[0].HasField("phase") is bool(own), "the definition stays as it is"
+    actual = source.next()["data"].numpy()
+    assert all(np.array_equal(image, picture[:, 17:22, 17:22]) for image in actual) is middle
