@@ -13,7 +13,7 @@ from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.nets import build_graph
 from tests.records import difference
-from tests.reference.caffe_forks import Said
+from tests.reference.caffe_forks import ForkMessage
 from tests.reference.caffe_net import Net
 
 EXACT = 1e-10
@@ -93,7 +93,7 @@ def agree(
     torch.manual_seed(1)
     for _ in range(forwards):
         tops = plain.net.every_blob(plain.inputs)
-    witness = Net([_said(node.spec) for node in net.caffe.nodes], blobs, phase)
+    witness = Net([_message_of(node.spec) for node in net.caffe.nodes], blobs, phase)
     for layer in masks:
         bottom, top = witness.layer(layer).param.bottom[0], witness.layer(layer).param.top[0]
         assert (tops[bottom] != 0).all()
@@ -119,8 +119,8 @@ def agree(
         run.check(name, gradients, parameters, blobs_after, tolerance)
 
 
-def _said(spec):
-    return Said(spec.param, spec.added, f"{spec.fork} {spec.param.type}") if spec.fork else spec.param
+def _message_of(spec):
+    return ForkMessage(spec.param, spec.added, f"{spec.fork} {spec.param.type}") if spec.fork else spec.param
 
 
 def _statistic(net, layer):

@@ -11,7 +11,7 @@ from caffe_compat.layers.forks.detection import overlaps
 from caffe_compat.layers.forks.prior_box import Priors, boxes
 from tests.layers.agreement import Values, agree, single
 from tests.nets import build_net
-from tests.reference.caffe_forks import FORK_TYPES, DetectionOutput, Said
+from tests.reference.caffe_forks import FORK_TYPES, DetectionOutput, ForkMessage
 from tests.refusals import refused
 
 MAP = (2, 4, 5, 6)
@@ -101,7 +101,7 @@ def detections(body, seed=0, images=2, priors=30, classes=4, grid=False):
     scores = rng.integers(0, 3, shapes[1]) / 2 if grid else rng.uniform(size=shapes[1])
     given = [v.astype(np.float32).astype(np.float64) for v in (location, scores, prior)]
     spec = net.caffe.nodes[-1].spec
-    (expected,) = DetectionOutput(Said(spec.param, spec.added, ""), "TEST").forward(given)
+    (expected,) = DetectionOutput(ForkMessage(spec.param, spec.added, ""), "TEST").forward(given)
     return net.double()(*map(torch.from_numpy, given)).numpy(), expected
 
 

@@ -10,6 +10,7 @@ from caffe_compat.formats.files import read_solver
 from caffe_compat.formats.text import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
+from tests.nets import build_net
 from tests.refusals import refused
 from tests.solver.case import NET, write_case
 
@@ -161,29 +162,23 @@ def inputs(net):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_net_of_the_family_builds_and_runs_without_a_word_about_the_fork(family):
+def test_a_net_of_the_family_runs_and_naming_its_fork_changes_nothing(family):
     text, output = FAMILIES[family]
-    net = load_net(parse_text(text, pb.NetParameter), seed=0)
-    assert output in net.returns
-    actual = net.forward_dict(inputs(net))[output]
-    assert torch.isfinite(actual).all()
+    values = []
+    for fork in (None, family):
+        net = load_net(parse_text(text, pb.NetParameter), seed=0, fork=fork)
+        assert output in net.returns
+        torch.manual_seed(0)
+        values.append(net.forward_dict(inputs(net))[output])
+    assert torch.isfinite(values[0]).all()
+    assert torch.equal(*values)
     if family != "ssd":
-        assert tuple(actual.shape) == net.caffe.shapes[output]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_naming_the_fork_changes_nothing_where_it_follows_already(family):
-    text, output = FAMILIES[family]
-    nets = [load_net(parse_text(text, pb.NetParameter), seed=0, fork=fork) for fork in (None, family)]
-    torch.manual_seed(0)
-    first = nets[0].forward_dict(inputs(nets[0]))[output]
-    torch.manual_seed(0)
-    assert torch.equal(first, nets[1].forward_dict(inputs(nets[1]))[output])
+        assert tuple(values[0].shape) == net.caffe.shapes[output]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_parameter_that_learns_gets_a_gradient(family):
-    net = load_net(parse_text(FAMILIES[family][0], pb.NetParameter), phase="TRAIN", seed=0)
+    net = build_net(FAMILIES[family][0], phase="TRAIN")
     outputs = net.forward_dict(inputs(net))
     loss = net.total_loss(outputs) if net.losses else sum(v.square().sum() for v in outputs.values())
     loss.backward()
@@ -195,7 +190,7 @@ def test_every_parameter_that_learns_gets_a_gradient(family):
 
 
 def test_detections_lie_where_the_priors_are_when_nothing_is_predicted():
-    net = load_net(parse_text(SSD, pb.NetParameter), seed=0)
+    net = build_net(SSD)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             if "_loc" in name:
@@ -207,14 +202,14 @@ def test_detections_lie_where_the_priors_are_when_nothing_is_predicted():
     assert gaps.max() < 1e-6
 
 
-def test_bayesian_segnet_draws_again_in_test_as_its_dropout_says():
+def test_bayesian_segnet_draws_in_test():
     net = load_net(parse_text(SEGNET, pb.NetParameter), seed=0)
     given = inputs(net)
     assert not torch.equal(net.forward_dict(given)["classes"], net.forward_dict(given)["classes"])
 
 
 @pytest.mark.parametrize("family", ["ssd", "fast-rcnn", "pspnet"])
-def test_pycaffe_runs_it_to_the_same_values(family, tmp_path):
+def test_pycaffe_computes_the_same_values(family, tmp_path):
     text, output = FAMILIES[family]
     (tmp_path / "net.prototxt").write_text(text)
     net = load_net(tmp_path / "net.prototxt", seed=0, losses=True)

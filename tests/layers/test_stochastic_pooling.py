@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat.build.net import load_net
-from caffe_compat.formats.text import parse_text
-from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import single
+from tests.nets import build_net
 
 
 def pooling(shape, body="kernel_size: 2 stride: 2", phase="TRAIN"):
-    text = single("Pooling", [shape], f"pooling_param {{ pool: STOCHASTIC {body} }}")
-    return load_net(parse_text(text, pb.NetParameter), phase=phase)
+    return build_net(single("Pooling", [shape], f"pooling_param {{ pool: STOCHASTIC {body} }}"), phase=phase)
 
 
 def windows(x, kernel, stride):
@@ -27,12 +24,10 @@ def test_in_test_it_is_the_mean_weighed_by_the_values(kernel, stride):
     x = np.random.default_rng(0).uniform(0, 1, (2, 3, 7, 8)).astype("f4")
     x[0, 0] = 0
     actual = pooling(x.shape, f"kernel_size: {kernel} stride: {stride}", "TEST")(torch.from_numpy(x)).numpy()
-    count = 0
-    for at, values in windows(x, kernel, stride):
-        expected = (values**2).sum() / values.sum() if values.size and values.sum() > 0 else 0
-        assert actual[at] == pytest.approx(expected, rel=1e-6)
-        count += 1
-    assert count == actual.size
+    expected = {
+        at: (values**2).sum() / values.sum() if values.sum() > 0 else 0 for at, values in windows(x, kernel, stride)
+    }
+    assert dict(np.ndenumerate(actual)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_in_train_it_is_one_of_the_windows_values_drawn_in_proportion():
@@ -82,7 +77,7 @@ def test_a_window_over_the_edge_draws_from_what_is_inside():
     assert torch.equal(top[:, :, 2, 2], x[:, :, 4, 4])
 
 
-def test_global():
+def test_global_pooling_takes_the_whole_map():
     x = torch.rand(2, 3, 4, 5)
     assert pooling(tuple(x.shape), "global_pooling: true")(x).shape == (2, 3, 1, 1)
     torch.testing.assert_close(

@@ -8,11 +8,8 @@ import shutil
 import pytest
 import torch
 
-from caffe_compat.build.net import build_net, load_net
-from caffe_compat.formats.text import parse_text
-from caffe_compat.schema import caffe_pb2 as pb
 from tests.layers.agreement import single
-from tests.nets import build_graph
+from tests.nets import build_net
 
 XAVIER = 'weight_filler { type: "xavier" }'
 NET = f"""
@@ -32,13 +29,9 @@ layer {{ name: "acc" type: "Accuracy" bottom: "ip" bottom: "t" top: "acc" }}
 """
 
 
-def made(text=NET, phase="TRAIN"):
-    return build_net(build_graph(parse_text(text, pb.NetParameter), phase=phase), seed=0)
-
-
 @pytest.fixture
 def net():
-    return made()
+    return build_net(NET, phase="TRAIN")
 
 
 @pytest.fixture
@@ -106,7 +99,7 @@ def test_a_net_of_half_precision_runs_forward_and_backward(net, batch, type_):
 
 
 def test_classes_are_counted_past_what_half_precision_counts():
-    net = made(single("Accuracy", [(1000, 2), (1000,)], tops=["y", "each"]))
+    net = build_net(single("Accuracy", [(1000, 2), (1000,)], tops=["y", "each"]), phase="TRAIN")
     scores = torch.tensor([[0.0, 1.0]]).repeat(1000, 1).bfloat16()
     labels = torch.cat([torch.zeros(300), torch.ones(700)])
     outputs = net(scores, labels)
@@ -132,22 +125,20 @@ def test_a_copy_shares_within_itself_what_the_net_shares(net, batch, copied):
 @pytest.mark.parametrize("shape", [(2, 6, 9), (2, 6, 9, 9), (2, 6, 5, 5, 5)])
 @pytest.mark.parametrize("exact", [False, True])
 def test_convolutions_of_two_bottoms_can_be_pickled(shape, exact):
-    text = single(
-        "Convolution", [shape] * 2, f"convolution_param {{ num_output: 4 kernel_size: 3 {XAVIER} }}", ["y", "z"]
-    )
-    net = load_net(parse_text(text, pb.NetParameter), exact=exact)
+    body = f"convolution_param {{ num_output: 4 kernel_size: 3 {XAVIER} }}"
+    net = build_net(single("Convolution", [shape] * 2, body, ["y", "z"]), exact=exact)
     inputs = torch.randn(shape), torch.randn(shape)
     near(pickle.loads(pickle.dumps(net))(*inputs), net(*inputs))
 
 
 def test_an_empty_batch_gives_empty_outputs():
-    net = made(phase="TEST")
+    net = build_net(NET)
     outputs = net(torch.zeros(0, 3, 9, 9), torch.zeros(0))
     assert outputs["ip2"].shape == (0, 4)
 
 
-def test_inference_mode_is_fine(batch):
-    net = made(phase="TEST")
+def test_inference_mode_changes_no_output(batch):
+    net = build_net(NET)
     expected = net(*batch)
     with torch.inference_mode():
         near(net(*batch), {blob: value.detach() for blob, value in expected.items()})
@@ -157,7 +148,7 @@ def test_inference_mode_is_fine(batch):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_net_gives_the_same_at_every_size(batch):
-    net = made(phase="TEST")
+    net = build_net(NET)
     compiled = torch.compile(net)
     for x, t in (batch, (torch.randn(3, 3, 12, 10), torch.zeros(3))):
         near(compiled(x, t), net(x, t), 1e-5)

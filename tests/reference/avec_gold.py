@@ -1,4 +1,4 @@
-"""AVEC 2016's recipe for the gold standard, said slowly: loops and sums, one step a line."""
+"""AVEC 2016's recipe for the gold standard in plain loops and sums, one step a line."""
 
 
 def mean(values):
@@ -18,13 +18,9 @@ def concordance(p, r):
 
 def gold(traces):
     """Traces as one list per rater; gives one list."""
-    agreement = []
-    for one in range(len(traces)):
-        with_others = [concordance(traces[one], traces[k]) for k in range(len(traces)) if k != one]
-        agreement.append(mean(with_others))
+    raters = range(len(traces))
+    agreement = [mean([concordance(traces[i], traces[k]) for k in raters if k != i]) for i in raters]
     means = [mean(trace) for trace in traces]
-    level = 0.0
-    for one in range(len(traces)):
-        level += means[one] * agreement[one] / sum(agreement)
-    centred = [[value - means[one] + level for value in traces[one]] for one in range(len(traces))]
+    level = sum(means[i] * agreement[i] / sum(agreement) for i in raters)
+    centred = [[value - means[i] + level for value in traces[i]] for i in raters]
     return [mean([trace[frame] for trace in centred]) for frame in range(len(traces[0]))]

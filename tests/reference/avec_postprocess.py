@@ -16,10 +16,10 @@ def spread(values):
     return math.sqrt(math.fsum((v - middle) ** 2 for v in values) / (len(values) - 1))
 
 
-def ccc(one, two):
-    m1, m2 = mean(one), mean(two)
-    covariance = mean([(a - m1) * (b - m2) for a, b in zip(one, two, strict=True)])
-    return 2 * covariance / (spread(one) ** 2 + spread(two) ** 2 + (m1 - m2) ** 2)
+def ccc(pred, ref):
+    m1, m2 = mean(pred), mean(ref)
+    covariance = mean([(a - m1) * (b - m2) for a, b in zip(pred, ref, strict=True)])
+    return 2 * covariance / (spread(pred) ** 2 + spread(ref) ** 2 + (m1 - m2) ** 2)
 
 
 def medfilt1(values, n):
@@ -51,7 +51,7 @@ def train(pred, ref, Nw):
     order = sorted(range(4), key=lambda k: (-values[k], k))
     best = saved[0]
     if order[0] != 0 and percent(values[order[0]], values[0]) > 2:
-        kept = filters[order[0]]
+        filtered = filters[order[0]]
         ends = [half_up(k * Nw / 3) for k in order[:2]]
         windows = [ends[0], half_up(mean(ends)), ends[1]]
         trace = medfilt1(pred, windows[1])
@@ -66,17 +66,17 @@ def train(pred, ref, Nw):
                 three = [tops[0], ccc(trace, ref), tops[1]]
                 gain = percent(three[1], max(three[0], three[2]))
                 if gain > 2:
-                    kept = trace
+                    filtered = trace
                     continue
                 if gain > 0:
                     window, pred, best = windows[1], trace, three[1]
                 else:
-                    window, pred, best = windows[0], kept, tops[0]
+                    window, pred, best = windows[0], filtered, tops[0]
                 break
         elif percent(three[1], max(three[0], three[2])) > 0:
             window, pred, best = windows[1], trace, three[1]
         else:
-            window, pred, best = ends[0], kept, values[order[0]]
+            window, pred, best = ends[0], filtered, values[order[0]]
     saved.append(best)
     shift = mean(ref) - mean(pred)
     moved = [p + shift for p in pred]

@@ -21,13 +21,13 @@ class Windows:
         self.dilation = per_axis(p, "dilation", False, axes, 1)
 
     def place(self, position, step, size):
-        found = []
+        indices = []
         for k, t, s, q, d, n in zip(position, step, self.stride, self.pad, self.dilation, size, strict=True):
             i = t * s - q + k * d
             if not 0 <= i < n:
                 return None
-            found.append(i)
-        return tuple(found)
+            indices.append(i)
+        return tuple(indices)
 
 
 class Im2col(Layer):
@@ -54,12 +54,12 @@ class Im2col(Layer):
 
     def backward(self, top_diffs):
         axis, channels = self.w.axis, self.shape[self.w.axis]
-        found = np.zeros((count(self.shape[:axis]), *self.shape[axis:]))
-        diff = top_diffs[0].reshape(found.shape[0], channels, *self.w.kernel, *self.steps)
+        gradients = np.zeros((count(self.shape[:axis]), *self.shape[axis:]))
+        diff = top_diffs[0].reshape(gradients.shape[0], channels, *self.w.kernel, *self.steps)
         for position, step, place in self.places():
             if place:
-                found[(slice(None), slice(None), *place)] += diff[(slice(None), slice(None), *position, *step)]
-        return [found.reshape(self.shape)]
+                gradients[(slice(None), slice(None), *place)] += diff[(slice(None), slice(None), *position, *step)]
+        return [gradients.reshape(self.shape)]
 
 
 class Deconvolution(Layer):
@@ -100,7 +100,7 @@ class Deconvolution(Layer):
                             yield cin, cout, position, step, place
 
     def backward(self, top_diffs):
-        found = []
+        gradients = []
         for x, diff in zip(self.bottoms, top_diffs, strict=True):
             rows, top = self.rows(x), self.rows(diff)
             bottom = np.zeros_like(rows)
@@ -111,8 +111,8 @@ class Deconvolution(Layer):
                 self.diffs[0][at] += np.sum(d * rows[(slice(None), cin, *step)])
             if self.param.convolution_param.bias_term:
                 self.diffs[1] += top.sum(axis=(0, *range(2, top.ndim)))
-            found.append(bottom.reshape(x.shape))
-        return found
+            gradients.append(bottom.reshape(x.shape))
+        return gradients
 
 
 class SPP(Layer):
@@ -125,22 +125,22 @@ class SPP(Layer):
             bins = 2**level
             kernel = [math.ceil(n / bins) for n in x.shape[2:]]
             pad = [(k * bins - n + 1) // 2 for k, n in zip(kernel, x.shape[2:], strict=True)]
-            given = {"kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": kernel[0], "stride_w": kernel[1]}
-            given |= {"pad_h": pad[0], "pad_w": pad[1], "pool": p.pool}
-            self.pools.append(Pooling(_pooling(given), "TEST"))
+            fields = {"kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": kernel[0], "stride_w": kernel[1]}
+            fields |= {"pad_h": pad[0], "pad_w": pad[1], "pool": p.pool}
+            self.pools.append(Pooling(_pooling(fields), "TEST"))
             self.tops.append(self.pools[-1].forward([x])[0])
         if p.pyramid_height == 1:
             return [self.tops[0]]
         return [np.concatenate([top.reshape(len(x), -1) for top in self.tops], 1)]
 
     def backward(self, top_diffs):
-        found, start = 0, 0
+        gradients, start = 0, 0
         for pool, top in zip(self.pools, self.tops, strict=True):
             width = top[0].size
             diff = top_diffs[0].reshape(len(top), -1)[:, start : start + width]
-            found = found + pool.backward([diff.reshape(top.shape)])[0]
+            gradients = gradients + pool.backward([diff.reshape(top.shape)])[0]
             start += width
-        return [found]
+        return [gradients]
 
 
 def _pooling(given):

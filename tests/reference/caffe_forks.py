@@ -10,12 +10,13 @@ import numpy as np
 
 from tests.reference.caffe_layers import FLT_MAX, Layer, check
 from tests.reference.caffe_losses import SoftmaxWithLoss
+from tests.reference.caffe_shapes import Mover, numbers
 from tests.reference.caffe_windows import Convolution, Pooling
 
 F = np.float32
 
 
-class Said:
+class ForkMessage:
     """A layer's message with what a fork added to it: its fields, and those added to the messages inside."""
 
     def __init__(self, param, added, type_):
@@ -37,42 +38,22 @@ class Part:
 
 
 class Normalize(Layer):
-    def parts(self, x):
-        p = self.param.norm_param
-        shared = p is None or p.channel_shared
-        across = p is None or p.across_spatial
-        scale = [self.blobs[0]] * x.shape[1] if shared else self.blobs[0]
-        return x.reshape(x.shape[0], x.shape[1], -1), scale, across, shared, 1e-10 if p is None else p.eps
-
     def forward(self, bottoms):
         (self.x,) = bottoms
-        x, scale, across, _, eps = self.parts(self.x)
-        self.norm = np.zeros((x.shape[0], 1 if across else x.shape[2]))
-        top = np.zeros(x.shape)
-        for n in range(x.shape[0]):
-            for s in range(self.norm.shape[1]):
-                values = x[n] if across else x[n, :, s]
-                self.norm[n, s] = math.sqrt(sum(v * v for v in values.reshape(-1)) + F(eps))
-            for c in range(x.shape[1]):
-                for s in range(x.shape[2]):
-                    top[n, c, s] = x[n, c, s] / self.norm[n, 0 if across else s] * scale[c]
-        self.top = top
-        return [top.reshape(self.x.shape)]
+        p = self.param.norm_param
+        self.axes = (1, 2) if p is None or p.across_spatial else 1
+        self.scale = self.blobs[0].reshape(-1, 1)
+        x = self.x.reshape(*self.x.shape[:2], -1)
+        self.norm = np.sqrt((x * x).sum(self.axes, keepdims=True) + F(1e-10 if p is None else p.eps))
+        return [(x / self.norm * self.scale).reshape(self.x.shape)]
 
     def backward(self, top_diffs):
-        x, scale, across, shared, _ = self.parts(self.x)
+        x = self.x.reshape(*self.x.shape[:2], -1)
         diff = top_diffs[0].reshape(x.shape)
-        for c in range(x.shape[1]):
-            part = np.sum(self.top[:, c] * diff[:, c]) / scale[c]
-            self.diffs[0][() if shared else c] += part
-        bottom = np.zeros(x.shape)
-        for n in range(x.shape[0]):
-            for s in range(x.shape[2]):
-                norm = self.norm[n, 0 if across else s]
-                dot = np.sum(x[n] * diff[n]) if across else np.sum(x[n, :, s] * diff[n, :, s])
-                for c in range(x.shape[1]):
-                    bottom[n, c, s] = (diff[n, c, s] - x[n, c, s] * dot / norm**2) / norm * scale[c]
-        return [bottom.reshape(self.x.shape)]
+        channels = (x / self.norm * diff).sum((0, 2))
+        self.diffs[0] += channels.sum() if self.blobs[0].size == 1 else channels
+        dot = (x * diff).sum(self.axes, keepdims=True)
+        return [((diff - x * dot / self.norm**2) / self.norm * self.scale).reshape(self.x.shape)]
 
 
 class HappynearNormalize(Layer):
@@ -102,28 +83,11 @@ class HappynearNormalize(Layer):
         return [bottom.reshape(self.x.shape)]
 
 
-class Permute(Layer):
-    def forward(self, bottoms):
+class Permute(Mover):
+    def source(self, bottoms):
         (x,) = bottoms
         order = [] if self.param.permute_param is None else list(self.param.permute_param.order)
-        self.order = order + [a for a in range(x.ndim) if a not in order]
-        self.shape = x.shape
-        top = np.zeros([x.shape[a] for a in self.order])
-        for at in np.ndindex(top.shape):
-            top[at] = x[self.source(at)]
-        return [top]
-
-    def source(self, at):
-        place = [0] * len(at)
-        for axis, i in zip(self.order, at, strict=True):
-            place[axis] = i
-        return tuple(place)
-
-    def backward(self, top_diffs):
-        bottom = np.zeros(self.shape)
-        for at in np.ndindex(top_diffs[0].shape):
-            bottom[self.source(at)] = top_diffs[0][at]
-        return [bottom]
+        return [self.of(numbers(x).transpose(order + [axis for axis in range(x.ndim) if axis not in order]))]
 
 
 class PriorBox(Layer):
@@ -133,7 +97,7 @@ class PriorBox(Layer):
         self.shapes = features.shape, image.shape
         ratios = [F(1)]
         for ratio in p.aspect_ratio:
-            if all(abs(F(ratio) - known) >= 1e-6 for known in ratios):
+            if all(abs(F(ratio) - other) >= 1e-6 for other in ratios):
                 ratios += [F(ratio), F(1.0 / F(ratio))] if p.flip else [F(ratio)]
         high, wide = image.shape[2:]
         if p.HasField("img_h"):
@@ -210,11 +174,11 @@ class DetectionOutput(Layer):
                     for i in range(number)
                 ]
                 indices[cls] = self.nms(p, boxes, confidence[image, :, cls], threshold), boxes
-            found = [(cls, i) for cls, (kept, _) in indices.items() for i in kept]
-            if p.keep_top_k > -1 and len(found) > p.keep_top_k:
-                found = sorted(found, key=lambda pair: -confidence[image, pair[1], pair[0]])[: p.keep_top_k]
-                found = [pair for cls in sorted({c for c, _ in found}) for pair in found if pair[0] == cls]
-            rows += [[image, cls, confidence[image, i, cls], *indices[cls][1][i]] for cls, i in found]
+            pairs = [(cls, i) for cls, (selected, _) in indices.items() for i in selected]
+            if p.keep_top_k > -1 and len(pairs) > p.keep_top_k:
+                pairs = sorted(pairs, key=lambda pair: -confidence[image, pair[1], pair[0]])[: p.keep_top_k]
+                pairs.sort(key=lambda pair: pair[0])
+            rows += [[image, cls, confidence[image, i, cls], *indices[cls][1][i]] for cls, i in pairs]
         return [np.array(rows or [[i, *[-1] * 6] for i in range(len(location))], float).reshape(1, 1, -1, 7)]
 
     @staticmethod
@@ -236,13 +200,13 @@ class DetectionOutput(Layer):
         order = sorted((i for i in range(len(boxes)) if scores[i] > threshold), key=lambda i: -scores[i])
         if p.nms_param.HasField("top_k") and p.nms_param.top_k > -1:
             order = order[: p.nms_param.top_k]
-        limit, kept = p.nms_param.nms_threshold, []
+        limit, selected = p.nms_param.nms_threshold, []
         for i in order:
-            if all(jaccard(boxes[i], boxes[k]) <= limit for k in kept):
-                kept.append(i)
+            if all(jaccard(boxes[i], boxes[k]) <= limit for k in selected):
+                selected.append(i)
                 if p.nms_param.eta < 1 and limit > 0.5:
                     limit *= p.nms_param.eta
-        return kept
+        return selected
 
 
 def rounded(value):
@@ -332,30 +296,21 @@ class SegNetBN(Layer):
         self.shape = bottoms[0].shape
         x = bottoms[0].reshape(*self.shape, *[1] * (4 - bottoms[0].ndim))
         self.learn = self.param.bn_param.bn_mode == 0
-        self.x, self.unit, top = x, np.zeros(x.shape), np.zeros(x.shape)
-        mean, variance = np.zeros((1, x.shape[1], 1, 1)), np.zeros((1, x.shape[1], 1, 1))
-        for c in range(x.shape[1]):
-            values = x[:, c]
-            mean[0, c] = sum(values.reshape(-1)) / values.size
-            variance[0, c] = sum(v * v for v in values.reshape(-1)) / values.size - mean[0, c, 0, 0] ** 2
-            unit = (values - mean[0, c]) / np.sqrt(variance[0, c] + 1e-9) if self.learn else values
-            self.unit[:, c] = unit
-            top[:, c] = unit * self.blobs[0][0, c] + self.blobs[1][0, c]
+        mean = x.mean((0, 2, 3), keepdims=True)
+        variance = (x * x).mean((0, 2, 3), keepdims=True) - mean**2
         self.deviation = np.sqrt(variance + 1e-9)
-        return [top, mean, variance][: len(self.param.top)]
+        self.unit = (x - mean) / self.deviation if self.learn else x
+        return [self.unit * self.blobs[0] + self.blobs[1], mean, variance][: len(self.param.top)]
 
     def backward(self, top_diffs):
         diff = top_diffs[0]
-        bottom = np.zeros(diff.shape)
-        for c in range(diff.shape[1]):
-            self.diffs[0][0, c] += np.sum(diff[:, c] * self.unit[:, c])
-            self.diffs[1][0, c] += np.sum(diff[:, c])
-            g = diff[:, c] * self.blobs[0][0, c]
-            if self.learn:
-                u = self.unit[:, c]
-                g = (g - (np.sum(g) + u * np.sum(g * u)) / g.size) / self.deviation[0, c]
-            bottom[:, c] = g
-        return [bottom.reshape(self.shape)]
+        self.diffs[0] += (diff * self.unit).sum((0, 2, 3), keepdims=True)
+        self.diffs[1] += diff.sum((0, 2, 3), keepdims=True)
+        g = diff * self.blobs[0]
+        if self.learn:
+            g = g - g.mean((0, 2, 3), keepdims=True) - self.unit * (g * self.unit).mean((0, 2, 3), keepdims=True)
+            g = g / self.deviation
+        return [g.reshape(self.shape)]
 
 
 class BN(Layer):
@@ -365,32 +320,24 @@ class BN(Layer):
         (x,) = bottoms
         p = self.param.bn_param
         self.moving = p.frozen or not self.train
-        self.unit, self.deviation, top = np.zeros(x.shape), [], np.zeros(x.shape)
-        slope, bias, means, variances = (b.reshape(-1) for b in self.blobs)  # views
-        for c in range(x.shape[1]):
-            mean, variance = means[c], variances[c]
-            if not self.moving:
-                mean = np.sum(x[:, c]) / x[:, c].size
-                variance = np.sum((x[:, c] - mean) ** 2) / x[:, c].size
-                means[c] = p.momentum * means[c] + (1 - p.momentum) * mean
-                variances[c] = p.momentum * variances[c] + (1 - p.momentum) * variance
-            self.deviation.append(math.sqrt(variance + p.eps))
-            self.unit[:, c] = (x[:, c] - mean) / self.deviation[c]
-            top[:, c] = self.unit[:, c] * slope[c] + bias[c]
-        return [top]
+        self.slope, bias, mean, variance = (b.reshape(-1, 1, 1) for b in self.blobs)  # views
+        if not self.moving:
+            for moving, batch in ((mean, x.mean((0, 2, 3))), (variance, x.var((0, 2, 3)))):
+                moving[:, 0, 0] = p.momentum * moving[:, 0, 0] + (1 - p.momentum) * batch
+            mean, variance = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+        self.deviation = np.sqrt(variance + p.eps)
+        self.unit = (x - mean) / self.deviation
+        return [self.unit * self.slope + bias]
 
     def backward(self, top_diffs):
         (diff,) = top_diffs
-        bottom = np.zeros(diff.shape)
-        for c in range(diff.shape[1]):
-            if not self.param.bn_param.frozen:
-                self.diffs[0].reshape(-1)[c] += np.sum(diff[:, c] * self.unit[:, c])
-                self.diffs[1].reshape(-1)[c] += np.sum(diff[:, c])
-            g, u = diff[:, c] * self.blobs[0].reshape(-1)[c], self.unit[:, c]
-            if not self.moving:
-                g = g - (np.sum(g) + u * np.sum(g * u)) / g.size
-            bottom[:, c] = g / self.deviation[c]
-        return [bottom]
+        if not self.param.bn_param.frozen:
+            self.diffs[0].reshape(-1)[:] += (diff * self.unit).sum((0, 2, 3))
+            self.diffs[1].reshape(-1)[:] += diff.sum((0, 2, 3))
+        g = diff * self.slope
+        if not self.moving:
+            g = g - g.mean((0, 2, 3), keepdims=True) - self.unit * (g * self.unit).mean((0, 2, 3), keepdims=True)
+        return [g / self.deviation]
 
 
 class Interp(Layer):
@@ -449,49 +396,15 @@ class Axpy(Layer):
         return [a, x, diff]
 
 
-class ConvolutionDepthwise(Layer):
-    def numbers(self):
-        p = self.param.convolution_param
-
-        def pair(high, wide, values, default):
-            if p.HasField(high):
-                return getattr(p, high), getattr(p, wide)
-            values = list(values) or [default]
-            return values[0], values[-1]
-
-        return (
-            pair("kernel_h", "kernel_w", p.kernel_size, None),
-            pair("stride_h", "stride_w", p.stride, 1),
-            pair("pad_h", "pad_w", p.pad, 0),
-            (list(p.dilation) or [1])[0:1] * 2 if len(p.dilation) < 2 else list(p.dilation),
-        )
-
-    def taps(self, shape):
-        kernel, stride, pad, dilation = self.numbers()
-        size = [(n + 2 * q - (d * (k - 1) + 1)) // s + 1 for n, k, s, q, d in zip(shape[2:], kernel, stride, pad, dilation, strict=True)]  # fmt: skip
-        self.size = size
-        for h, w, i, j in np.ndindex(*size, *kernel):
-            y, x = h * stride[0] - pad[0] + i * dilation[0], w * stride[1] - pad[1] + j * dilation[1]
-            if 0 <= y < shape[2] and 0 <= x < shape[3]:
-                yield h, w, i, j, y, x
+class ConvolutionDepthwise(Convolution):
+    """A convolution of every channel alone, whatever `group` says."""
 
     def forward(self, bottoms):
-        (self.x,) = bottoms
-        taps = list(self.taps(self.x.shape))
-        top = np.zeros((*self.x.shape[:2], *self.size))
-        for h, w, i, j, y, x in taps:
-            top[:, :, h, w] += self.x[:, :, y, x] * self.blobs[0][:, 0, i, j]
-        return [top + self.blobs[1][:, None, None] if self.param.convolution_param.bias_term else top]
-
-    def backward(self, top_diffs):
-        (diff,) = top_diffs
-        bottom = np.zeros(self.x.shape)
-        for h, w, i, j, y, x in self.taps(self.x.shape):
-            bottom[:, :, y, x] += diff[:, :, h, w] * self.blobs[0][:, 0, i, j]
-            self.diffs[0][:, 0, i, j] += np.sum(diff[:, :, h, w] * self.x[:, :, y, x], 0)
-        if self.param.convolution_param.bias_term:
-            self.diffs[1] += np.sum(diff, (0, 2, 3))
-        return [bottom]
+        param = type(self.param._param)()
+        param.CopyFrom(self.param._param)
+        param.convolution_param.group = param.convolution_param.num_output = bottoms[0].shape[1]
+        self.param = param
+        return super().forward(bottoms)
 
 
 class ReLU6(Layer):
@@ -503,36 +416,19 @@ class ReLU6(Layer):
         return [top_diffs[0] * ((self.x > 0) & (self.x < 6))]
 
 
-class ShuffleChannel(Layer):
-    def forward(self, bottoms):
+class ShuffleChannel(Mover):
+    def source(self, bottoms):
         (x,) = bottoms
         rows = 1 if self.param.shuffle_channel_param is None else self.param.shuffle_channel_param.group
         columns = x.shape[1] // rows
-        self.order = [i * columns + j for j in range(columns) for i in range(rows)]
-        return [x[:, self.order]]
-
-    def backward(self, top_diffs):
-        bottom = np.zeros(top_diffs[0].shape)
-        for to, source in enumerate(self.order):
-            bottom[:, source] = top_diffs[0][:, to]
-        return [bottom]
+        return [self.of(numbers(x)[:, [i * columns + j for j in range(columns) for i in range(rows)]])]
 
 
-class YOLOUpsample(Layer):
-    def forward(self, bottoms):
+class YOLOUpsample(Mover):
+    def source(self, bottoms):
         (x,) = bottoms
-        self.scale = 1 if self.param.upsample_param is None else self.param.upsample_param.scale
-        self.shape = x.shape
-        top = np.zeros((*x.shape[:2], *(n * self.scale for n in x.shape[2:])))
-        for h, w in np.ndindex(*top.shape[2:]):
-            top[:, :, h, w] = x[:, :, h // self.scale, w // self.scale]
-        return [top]
-
-    def backward(self, top_diffs):
-        bottom = np.zeros(self.shape)
-        for h, w in np.ndindex(*top_diffs[0].shape[2:]):
-            bottom[:, :, h // self.scale, w // self.scale] += top_diffs[0][:, :, h, w]
-        return [bottom]
+        scale = 1 if self.param.upsample_param is None else self.param.upsample_param.scale
+        return [self.of(numbers(x).repeat(scale, 2).repeat(scale, 3))]
 
 
 class CeilModePooling(Pooling):

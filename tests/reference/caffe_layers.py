@@ -148,19 +148,19 @@ class Eltwise(Layer):
     def backward(self, top_diffs):
         (diff,) = top_diffs
         operation = self.param.eltwise_param.operation
-        found = []
+        gradients = []
         for i in range(len(self.bottoms)):
             if operation == PROD:
                 others = np.ones_like(diff)
                 for j, x in enumerate(self.bottoms):
                     if j != i:
                         others = others * x
-                found.append(others * diff)
+                gradients.append(others * diff)
             elif operation == SUM:
-                found.append(self.coefficients[i] * diff)
+                gradients.append(self.coefficients[i] * diff)
             else:
-                found.append(np.where(self.mask == i, diff, 0))
-        return found
+                gradients.append(np.where(self.mask == i, diff, 0))
+        return gradients
 
 
 class Concat(Layer):

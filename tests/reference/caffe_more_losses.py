@@ -31,17 +31,17 @@ class ContrastiveLoss(Layer):
     def backward(self, top_diffs):
         p = self.param.contrastive_loss_param
         alpha = top_diffs[0] / self.shape[0]
-        found = np.zeros_like(self.difference)
+        gradients = np.zeros_like(self.difference)
         for n, (row, same) in enumerate(zip(self.difference, self.similar, strict=True)):
             square = sum(v * v for v in row)
             if same:
-                found[n] = alpha * row
+                gradients[n] = alpha * row
             elif p.legacy_version:
-                found[n] = -alpha * row if p.margin - square > 0 else 0
+                gradients[n] = -alpha * row if p.margin - square > 0 else 0
             else:
                 room = p.margin - math.sqrt(square)
-                found[n] = -alpha * room / (math.sqrt(square) + 1e-4) * row if room > 0 else 0
-        return [found.reshape(self.shape), -found.reshape(self.shape), None]
+                gradients[n] = -alpha * room / (math.sqrt(square) + 1e-4) * row if room > 0 else 0
+        return [gradients.reshape(self.shape), -gradients.reshape(self.shape), None]
 
 
 class HingeLoss(Layer):
@@ -73,10 +73,10 @@ class MultinomialLogisticLoss(Layer):
         return [np.asarray(-sum(math.log(v) for v in self.chosen) / x.shape[0])]
 
     def backward(self, top_diffs):
-        found = np.zeros_like(self.rows)
+        gradients = np.zeros_like(self.rows)
         for n, (cls, value) in enumerate(zip(self.labels, self.chosen, strict=True)):
-            found[n, cls] = -top_diffs[0] / self.shape[0] / value
-        return [found.reshape(self.shape), None]
+            gradients[n, cls] = -top_diffs[0] / self.shape[0] / value
+        return [gradients.reshape(self.shape), None]
 
 
 class SigmoidCrossEntropyLoss(Layer):
@@ -106,11 +106,11 @@ class SigmoidCrossEntropyLoss(Layer):
         return not (p.HasField("ignore_label") and int(self.target[at]) == p.ignore_label)
 
     def backward(self, top_diffs):
-        found = np.zeros_like(self.x)
+        gradients = np.zeros_like(self.x)
         for at in np.ndindex(self.x.shape):
             if self.counts(at):
-                found[at] = top_diffs[0] / self.size * (1 / (1 + math.exp(-self.x[at])) - self.target[at])
-        return [found, None]
+                gradients[at] = top_diffs[0] / self.size * (1 / (1 + math.exp(-self.x[at])) - self.target[at])
+        return [gradients, None]
 
 
 class InfogainLoss(Layer):
@@ -146,9 +146,9 @@ class InfogainLoss(Layer):
         return not (p.HasField("ignore_label") and int(self.labels[i, j]) == p.ignore_label)
 
     def backward(self, top_diffs):
-        found = np.zeros(self.probabilities.shape)
+        gradients = np.zeros(self.probabilities.shape)
         for i, j in np.ndindex(self.labels.shape):
             if self.counts(i, j):
                 row = self.matrix[int(self.labels[i, j])]
-                found[i, :, j] = (self.probabilities[i, :, j] * row.sum() - row) * top_diffs[0] / self.size
-        return [found.reshape(self.shape), None, None]
+                gradients[i, :, j] = (self.probabilities[i, :, j] * row.sum() - row) * top_diffs[0] / self.size
+        return [gradients.reshape(self.shape), None, None]

@@ -1,42 +1,25 @@
 """Caffe's Net in plain NumPy: layers in order, gradients in reverse, shared blobs, loss weights (see caffe_layers)."""
 
+from importlib import import_module
+
 import numpy as np
 
-from tests.reference import (
-    caffe_columns,
-    caffe_forks,
-    caffe_layers,
-    caffe_losses,
-    caffe_more_losses,
-    caffe_neurons,
-    caffe_recurrent,
-    caffe_scaling,
-    caffe_shapes,
-    caffe_windows,
-)
+from tests.reference.caffe_forks import FORK_TYPES
+from tests.reference.caffe_layers import Layer
 
-TYPES = caffe_forks.FORK_TYPES | {
-    kind.__name__: kind
-    for module in (
-        caffe_layers,
-        caffe_windows,
-        caffe_losses,
-        caffe_more_losses,
-        caffe_scaling,
-        caffe_neurons,
-        caffe_shapes,
-        caffe_recurrent,
-        caffe_columns,
-    )
-    for kind in vars(module).values()
-    if isinstance(kind, type) and issubclass(kind, caffe_layers.Layer) and kind is not caffe_layers.Layer
+MODULES = ("layers", "windows", "losses", "more_losses", "scaling", "neurons", "shapes", "recurrent", "columns")
+TYPES = FORK_TYPES | {
+    name: kind
+    for module in MODULES
+    for name, kind in vars(import_module(f"tests.reference.caffe_{module}")).items()
+    if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
 }
 
 
 class Net:
     """A net of LayerParameters (upgraded and filtered), its blobs given by layer name; what data layers make is fed.
 
-    Every version of a blob that in-place layers overwrite is kept, so each layer's gradient is that of its own input.
+    Every version of a blob that in-place layers overwrite stays, so each layer's gradient is that of its own input.
     """
 
     def __init__(self, layers, blobs, phase, dtype=np.float64):
@@ -91,11 +74,11 @@ class Net:
             for top, weight in zip(tops, loss_weights(param, layer, len(tops)), strict=True):
                 diffs[top] += weight
             before = [diff.copy() for diff in layer.diffs]
-            found = layer.backward([diffs[top] for top in tops])
+            gradients = layer.backward([diffs[top] for top in tops])
             for i, spec in enumerate(param.param):
                 if spec.lr_mult == 0 and i < len(layer.diffs):
                     layer.diffs[i][...] = before[i]
-            for i, (bottom, diff) in enumerate(zip(bottoms, found, strict=True)):
+            for i, (bottom, diff) in enumerate(zip(bottoms, gradients, strict=True)):
                 if diff is not None and (not param.propagate_down or param.propagate_down[i]):
                     diffs[bottom] += diff
         return {blob: diff for (blob, version), diff in diffs.items() if version == 0}

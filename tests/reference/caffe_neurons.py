@@ -20,10 +20,10 @@ class Neuron(Layer):
 
     def backward(self, top_diffs):
         with np.errstate(all="ignore"):
-            found = np.zeros_like(self.x)
+            gradients = np.zeros_like(self.x)
             for at in np.ndindex(self.x.shape):
-                found[at] = top_diffs[0][at] * self.slope(self.x[at], self.y[at])
-            return [found]
+                gradients[at] = top_diffs[0][at] * self.slope(self.x[at], self.y[at])
+            return [gradients]
 
     def setup(self):
         pass
@@ -151,13 +151,13 @@ class PReLU(Layer):
         return [top]
 
     def backward(self, top_diffs):
-        found = np.zeros_like(self.x)
+        gradients = np.zeros_like(self.x)
         for at in np.ndindex(self.x.shape):
             x, diff = self.x[at], top_diffs[0][at]
             if x <= 0:
                 self.diffs[0][self._slope(at)] += diff * x
-            found[at] = diff * (1 if x > 0 else self.blobs[0][self._slope(at)])
-        return [found]
+            gradients[at] = diff * (1 if x > 0 else self.blobs[0][self._slope(at)])
+        return [gradients]
 
     def _slope(self, at):
         return () if self.param.prelu_param.channel_shared else (at[1],)

@@ -84,10 +84,10 @@ class Recurrent(Layer):
                 self.diffs[2] += dinner.T @ self.static
                 dstatic += dinner @ self.blobs[2]
             dstates[0] = dinner @ self.w_h * self.cont[t][:, None]
-        found = [dx.reshape(self.shapes[0]), None]
+        gradients = [dx.reshape(self.shapes[0]), None]
         if dstatic is not None:
-            found.append(dstatic.reshape(self.shapes[2]))
-        return found + [None] * (len(self.shapes) - len(found))
+            gradients.append(dstatic.reshape(self.shapes[2]))
+        return gradients + [None] * (len(self.shapes) - len(gradients))
 
 
 class LSTM(Recurrent):

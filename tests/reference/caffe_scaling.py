@@ -70,11 +70,11 @@ class Scale(Layer):
         diff = top_diffs[0].reshape(self.x.shape)
         if self.param.scale_param.bias_term:
             self.diffs[-1] += diff.sum(axis=(0, 2)).reshape(self.blobs[-1].shape)
-        found = [(diff * self.scale.reshape(-1, 1)).reshape(self.shape)]
+        gradients = [(diff * self.scale.reshape(-1, 1)).reshape(self.shape)]
         product = (diff * self.x).sum(axis=(0, 2)).reshape(self.scale.shape)
         if not self.learned:
-            return [*found, product]
+            return [*gradients, product]
         if self.overwrites:
             self.diffs[0][...] = 0
         self.diffs[0] += product
-        return found
+        return gradients

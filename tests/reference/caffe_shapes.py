@@ -25,11 +25,11 @@ class Mover(Layer):
         ]
 
     def backward(self, top_diffs):
-        found = [np.zeros(shape) for shape in self.shapes]
+        gradients = [np.zeros(shape) for shape in self.shapes]
         for (which, flat), diff in zip(self.sources, top_diffs, strict=True):
             for b, i, d in zip(which.reshape(-1), flat.reshape(-1), diff.reshape(-1), strict=True):
-                found[b].reshape(-1)[i] += d
-        return found
+                gradients[b].reshape(-1)[i] += d
+        return gradients
 
     @staticmethod
     def of(flat, bottom=0):
@@ -210,13 +210,13 @@ class MVN(Layer):
         return [self.y.reshape(four)]
 
     def backward(self, top_diffs):
-        found = []
+        gradients = []
         for r, (y, dy) in enumerate(zip(self.y, top_diffs[0].reshape(self.y.shape), strict=True)):
             if self.param.mvn_param.normalize_variance:
-                found.append((dy - (y * sum(y * dy) + sum(dy)) / len(y)) / self.scale[r])
+                gradients.append((dy - (y * sum(y * dy) + sum(dy)) / len(y)) / self.scale[r])
             else:
-                found.append(dy - sum(dy) / len(dy))
-        return [np.array(found).reshape(self.shape)]
+                gradients.append(dy - sum(dy) / len(dy))
+        return [np.array(gradients).reshape(self.shape)]
 
 
 class Parameter(Layer):
@@ -246,5 +246,5 @@ class Reduction(Layer):
         slope = {SUM: np.ones_like, MEAN: np.ones_like, ASUM: np.sign, SUMSQ: lambda r: 2 * r}
         operation = self.param.reduction_param.operation
         diffs = top_diffs[0].reshape(-1)
-        found = [self.coeff * d * slope[operation](row) for d, row in zip(diffs, self.rows, strict=True)]
-        return [np.array(found).reshape(self.shape)]
+        gradients = [self.coeff * d * slope[operation](row) for d, row in zip(diffs, self.rows, strict=True)]
+        return [np.array(gradients).reshape(self.shape)]

@@ -16,7 +16,7 @@ def batches(columns, size):
 
 def learnable(net):
     """The blobs of a net, their gradients and multipliers, each once, in Caffe's order."""
-    seen, found = set(), []
+    seen, blobs = set(), []
     for layer in net.layers:
         for i, (blob, diff) in enumerate(zip(layer.blobs, layer.diffs, strict=True)):
             if id(blob) in seen:
@@ -25,8 +25,8 @@ def learnable(net):
             spec = layer.param.param[i] if i < len(layer.param.param) else None
             frozen = layer.param.type == "BatchNorm"
             lr_mult = 0.0 if frozen else spec.lr_mult if spec else 1.0
-            found.append((blob, diff, lr_mult, spec.decay_mult if spec else 1.0))
-    return found
+            blobs.append((blob, diff, lr_mult, spec.decay_mult if spec else 1.0))
+    return blobs
 
 
 def train(layers, blobs, columns, size, solver, iterations):

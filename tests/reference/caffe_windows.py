@@ -86,7 +86,7 @@ class Convolution(Layer):
 
     def backward(self, top_diffs):
         p = self.param.convolution_param
-        found = []
+        gradients = []
         for x, diff in zip(self.bottoms, top_diffs, strict=True):
             padded = self.padded(x)
             diff = diff.reshape(len(padded), p.num_output, *self.output)
@@ -102,8 +102,8 @@ class Convolution(Layer):
             if p.bias_term:
                 self.diffs[1] += diff.sum(axis=(0, *range(2, diff.ndim)))
             inner = tuple(slice(q, q + n) for q, n in zip(self.pad, x.shape[self.axis + 1 :], strict=True))
-            found.append(bottom[(slice(None), slice(None), *inner)].reshape(x.shape))
-        return found
+            gradients.append(bottom[(slice(None), slice(None), *inner)].reshape(x.shape))
+        return gradients
 
 
 AVERAGE = 1  # PoolingParameter.PoolMethod; MAX is 0
