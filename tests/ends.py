@@ -40,12 +40,12 @@ def end(folder, *argv, module="caffe_compat"):
 def ends(folder, argv, *, runs, at_once, prepare=write_case, module="caffe_compat"):
     """Run a command in folders of its own below `folder`, which `prepare` fills; return what `end` does for each."""
 
-    def one(number):
-        place = folder / str(number)
-        place.mkdir()
+    def run(number):
+        subfolder = folder / str(number)
+        subfolder.mkdir()
         with _preparing:
-            prepare(place)
-        return end(place, *argv, module=module)
+            prepare(subfolder)
+        return end(subfolder, *argv, module=module)
 
     with ThreadPoolExecutor(at_once) as threads:
-        return list(threads.map(one, range(runs)))
+        return list(threads.map(run, range(runs)))

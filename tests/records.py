@@ -69,7 +69,7 @@ class Replay:
             tops.append(self.blobs[blob])
             seeds.append(torch.full_like(self.blobs[blob], weight))
         torch.autograd.backward(tops, seeds)
-        found = [
+        differences = [
             difference(key, self.inputs[key[5:]].grad.numpy(), self.record[key])
             for key in self.record.files
             if key.startswith("grad/") and key[5:] in self.inputs and self.inputs[key[5:]].grad is not None
@@ -78,8 +78,8 @@ class Replay:
             key, grad = f"pgrad/{slot.layer}/{slot.index}", tensor_of(self.net, slot.key).grad
             if key in self.record.files and grad is not None:
                 ours = slot.blob.to_caffe(grad).numpy()
-                found.append(difference(key, ours, self.record[key], self._largest_gradient(slot.layer)))
-        return found
+                differences.append(difference(key, ours, self.record[key], self._largest_gradient(slot.layer)))
+        return differences
 
     def _largest_gradient(self, layer: str) -> float:
         """A bias below a BatchNorm has gradient 0 up to rounding, which the layer's other gradients scale."""

@@ -64,9 +64,9 @@ class Cases:
         try:
             use(file)
         except CaffeCompatError as error:
-            told = str(error)
-            if not told or "\n" in told.replace("\n  ", " "):
-                raise RuntimeError(f"an error that is not told in a line: {told!r}") from error
+            message = str(error)
+            if not message or "\n" in message.replace("\n  ", " "):
+                raise RuntimeError(f"an error of several lines, or of none: {message!r}") from error
             return kind, file, False
         except OSError:
             return kind, file, False

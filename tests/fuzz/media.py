@@ -106,7 +106,7 @@ class RecordingCases:
                 taken = True
             except REFUSED as error:
                 if not str(error) or "\n" in str(error):
-                    raise RuntimeError(f"an error that is not told in a line: {str(error)!r}") from error
+                    raise RuntimeError(f"an error of several lines, or of none: {str(error)!r}") from error
         return kind, file, taken
 
     def _damaged(self, kind: str, rng: random.Random) -> bytes:

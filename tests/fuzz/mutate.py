@@ -9,25 +9,24 @@ import numpy as np
 from google.protobuf.message import Message
 
 NUMBERS = (
-    0,
-    1,
-    2,
-    3,
-    7,
-    -1,
-    -2,
-    255,
-    65536,
-    10**9,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    -(2**31),
-    2**63 - 1,
-    -(2**63),
-    2**64 - 1,
-)
+    0, 1, 2, 3, 7, -1, -2, 255, 65536, 10**9, 2**31 - 1, 2**31, 2**32 - 1, -(2**31), 2**63 - 1, -(2**63), 2**64 - 1,
+)  # fmt: skip
 REALS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e38, float("inf"), float("-inf"), float("nan"), 0.5)
+STRINGS = (
+    "",
+    "data",
+    "x",
+    "nowhere",
+    "ReLU",
+    "Pooling",
+    "Concat",
+    "Data",
+    "constant",
+    "msra",
+    "a.b/c",
+    "in",
+    "forward",
+)
 WORDS = (
     '"', "'", "\\", "{", "}", "<", ">", "[", "]", ":", ";", ",", "#", "-", "\n", "\0", "9" * 40, "0x", "1e999", "nan", "é", "\ud800",
     "layer {", "layers {", "layer", "top:", "bottom:", '"data"', '"x"', "dim: 1000000000", "num_output: 2147483647", "kernel_size: 0",
@@ -79,7 +78,7 @@ def damaged_text(text: str, rng: random.Random) -> str:
 def extreme_text(text: str, rng: random.Random) -> str:
     """Return text with something of it beyond measure: nesting, a name, a number, a list, a comment."""
     many = rng.choice((100, 3000, 50000))
-    made = (
+    extremes = (
         lambda: "layer { " * many,
         lambda: "own_param { a: " + "[" * many,
         lambda: "layer { a < " * many + " > }" * many,
@@ -95,7 +94,7 @@ def extreme_text(text: str, rng: random.Random) -> str:
         lambda: "loss_weight: " + "0." + "1" * many,
     )
     place = rng.choice((0, len(text), rng.randrange(len(text) + 1)))
-    return text[:place] + rng.choice(made)() + "\n" + text[place:]
+    return text[:place] + rng.choice(extremes)() + "\n" + text[place:]
 
 
 def damaged_message(message: Message, rng: random.Random) -> Message:
@@ -130,11 +129,11 @@ def _damage_list(values, field, rng: random.Random) -> None:
         del values[rng.randrange(len(values))]
     elif kind == 1 and len(values) > 1:
         i, j = sorted(rng.sample(range(len(values)), 2))
-        kept = list(values)
-        kept[i], kept[j] = kept[j], kept[i]
-        kept = [type(v).FromString(v.SerializeToString()) for v in kept] if field.message_type else kept
+        swapped = list(values)
+        swapped[i], swapped[j] = swapped[j], swapped[i]
+        swapped = [type(v).FromString(v.SerializeToString()) for v in swapped] if field.message_type else swapped
         del values[:]
-        values.extend(kept)
+        values.extend(swapped)
     elif field.message_type is not None:
         copied = values.add()
         if len(values) > 1:
@@ -146,12 +145,12 @@ def _damage_list(values, field, rng: random.Random) -> None:
 
 
 def _parts(message: Message) -> list[Message]:
-    found: list[Message] = []
+    parts: list[Message] = []
     for field, value in message.ListFields():
         if field.message_type is not None:
             for part in value if field.is_repeated else (value,):
-                found += [part, *_parts(part)]
-    return found
+                parts += [part, *_parts(part)]
+    return parts
 
 
 def _value(field, rng: random.Random):
@@ -159,23 +158,7 @@ def _value(field, rng: random.Random):
         return rng.choice(field.enum_type.values).number
     kind = field.cpp_type
     if kind == field.CPPTYPE_STRING:
-        text = rng.choice(
-            (
-                "",
-                "data",
-                "x",
-                "nowhere",
-                "ReLU",
-                "Pooling",
-                "Concat",
-                "Data",
-                "constant",
-                "msra",
-                "a.b/c",
-                "in",
-                "forward",
-            )
-        )
+        text = rng.choice(STRINGS)
         return text.encode() if field.type == field.TYPE_BYTES else text
     if kind == field.CPPTYPE_BOOL:
         return rng.random() < 0.5
@@ -195,9 +178,8 @@ def damaged_hdf5(path: Path, rng: random.Random) -> None:
         file.visit(names.append)
         for _ in range(rng.randint(1, 3)):
             name, kind = rng.choice(names), rng.randrange(8)
-            with contextlib.suppress(
-                KeyError, OSError, RuntimeError, ValueError
-            ):  # what an earlier change left no place for
+            # what an earlier change removed the place of
+            with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):
                 _damage_object(file, name, kind, path.name, rng)
 
 

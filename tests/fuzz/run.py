@@ -44,39 +44,31 @@ def run(
     seed: int, count: int, folder: Path, *, start: int = 0, limit: float = LIMIT, worker: str = "tests.fuzz.worker"
 ) -> Findings:
     """Run `count` cases of a seed from number `start`."""
-    found, at, stop = Findings(), start, start + count
+    findings, at, stop = Findings(), start, start + count
     while at < stop:
-        at = _some(found, seed, at, stop, folder, limit, worker)
-    return found
+        at = _some(findings, seed, at, stop, folder, limit, worker)
+    return findings
 
 
-def _some(found: Findings, seed: int, start: int, stop: int, folder: Path, limit: float, worker: str) -> int:
+def _some(findings: Findings, seed: int, start: int, stop: int, folder: Path, limit: float, worker: str) -> int:
     """Run cases until the process ends; return the number of the next."""
-    command = [
-        sys.executable,
-        "-X",
-        "faulthandler",
-        "-m",
-        worker,
-        *map(str, (seed, start, stop)),
-        str(folder),
-    ]
+    command = [sys.executable, "-X", "faulthandler", "-m", worker, *map(str, (seed, start, stop)), str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MALLOC_MMAP_THRESHOLD_": "1048576"}
     with (folder / "stderr").open("wb") as err:
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, cwd=folder, env=environment)
-        at, ended, problem = _follow(child, found, start, limit)
+        at, ended, problem = _follow(child, findings, start, limit)
         child.kill()
         child.communicate()
     if ended == stop - 1:
         return stop
-    told = (folder / "stderr").read_text(errors="replace")[-3000:]
+    stderr = (folder / "stderr").read_text(errors="replace")[-3000:]
     if at is None:
-        raise RuntimeError(f"the worker did not begin: {told}")
-    found.problems[at] = f"{problem or f'the process died ({child.returncode})'}\n{told}"
+        raise RuntimeError(f"the worker did not begin: {stderr}")
+    findings.problems[at] = f"{problem or f'the process died ({child.returncode})'}\n{stderr}"
     return at + 1
 
 
-def _follow(child: subprocess.Popen, found: Findings, start: int, limit: float) -> tuple[int | None, int, str]:
+def _follow(child: subprocess.Popen, findings: Findings, start: int, limit: float) -> tuple[int | None, int, str]:
     assert child.stdout is not None
     at, ended, held = None, start - 1, b""
     while True:
@@ -91,4 +83,4 @@ def _follow(child: subprocess.Popen, found: Findings, start: int, limit: float) 
                 at = line["begin"]
             else:
                 ended = line["end"]
-                found.end(line)
+                findings.end(line)

@@ -23,14 +23,9 @@ from tests.signing import signed
 
 ODD = (None, True, -1, 0, 2**70, 1e400, "", "é", "\ud800", "3", [], {}, [[]], [None], {"a": 1}, [5, "x"])
 PARTS = (
-    results.table_1,
-    traces.traces,
-    rate_distortion,
-    results.evaluations,
-    provenance.settings,
-    provenance.recordings,
-)
-MORE_PARTS = (provenance.trainings, open_questions.disagreements, open_questions.not_verified)
+    results.table_1, traces.traces, rate_distortion, results.evaluations, provenance.settings, provenance.recordings,
+    provenance.trainings, open_questions.disagreements, open_questions.not_verified,
+)  # fmt: skip
 
 _MEASURED = {"rmse": 0.2, "cc": 0.5, "ccc": 0.4, "frames": 12}
 _POINT = {"codec": "x264", "scale": 3, "qp": 24, "model": "HR", "frames": 12, "bits": 9, "vcl_bits": 7, "psnr": 31.5}
@@ -159,7 +154,7 @@ def _errors(name: str, root: Path):
                 compare([VerifiedFile.from_json(_FILE)], read_signed(path).files, limit=1e-4)
     except CaffeCompatError as error:
         yield error
-    for part in (*PARTS, *MORE_PARTS):
+    for part in PARTS:
         try:
             blocks = tuple(part(Store(root)))
         except Absent:

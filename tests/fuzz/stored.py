@@ -100,11 +100,11 @@ class Stored:
 
     def convert(self, file: Path) -> bool:
         """Convert a state_dict to a caffemodel."""
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as told:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as stderr:
             words = ["convert", file, self.folder / "out.caffemodel", f"--model={self.folder / 'model.prototxt'}"]
             code = command([str(word) for word in words])
-        if code not in (0, 1) or (code == 1 and not told.getvalue().startswith("caffe-compat: error: ")):
-            raise RuntimeError(f"{code}: {told.getvalue()}")
+        if code not in (0, 1) or (code == 1 and not stderr.getvalue().startswith("caffe-compat: error: ")):
+            raise RuntimeError(f"{code}: {stderr.getvalue()}")
         return code == 0
 
     def read(self, file: Path) -> bool:

@@ -2,27 +2,32 @@
 
 import pytest
 
+from lq_emotion.cli import main
 from tests.fuzz.run import run
 
-KINDS = {"net", "solver", "caffemodel", "caffemodel.h5", "solverstate", "solverstate.h5", "binaryproto"}
+KINDS = {
+    "worker": "net solver caffemodel caffemodel.h5 solverstate solverstate.h5 binaryproto",
+    "stored": "resume.npz pt json state",
+    "media": "mat-v6 mat-v7 mat-v7.3 gold.arff gsd.csv ratings.csv boxes.csv frames.csv v.mp4 v.avi v.mkv raw.avi "
+    "p.png p.jpg p.bmp p.tiff p.webp",
+}
+SHORT = [("worker", 500), ("stored", 100), ("media", 100)]
+LONG = [("worker", 20_000), ("stored", 2500), ("media", 2500)]
 
 
-def _clean(found, count):
-    assert not found.problems, "\n".join(f"case {n}: {told}" for n, told in found.problems.items())
-    assert sum(found.cases.values()) == count
-    assert set(found.cases) == KINDS
-    for kind in KINDS:
-        assert 0 < found.taken[kind] < found.cases[kind], f"{kind}: all or none are taken"
-    return True
-
-
-def test_five_hundred_damaged_files_are_used_or_refused(tmp_path):
-    assert _clean(run(0, 500, tmp_path), 500)
-
-
-@pytest.mark.slow
-def test_twenty_thousand_damaged_files_are_used_or_refused(tmp_path):
-    assert _clean(run(1, 20_000, tmp_path), 20_000)
+@pytest.mark.parametrize(("worker", "count"), [*SHORT, *(pytest.param(*case, marks=pytest.mark.slow) for case in LONG)])
+def test_damaged_files_are_used_or_refused(worker, count, tmp_path):
+    if worker == "media":
+        pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
+    findings = run(int((worker, count) in LONG), count, tmp_path, worker=f"tests.fuzz.{worker}")
+    assert not findings.problems, "\n".join(f"case {n}: {problem}" for n, problem in findings.problems.items())
+    assert sum(findings.cases.values()) == count
+    assert set(findings.cases) == set(KINDS[worker].split())
+    assert 0 < sum(findings.taken.values()) < count
+    for kind in findings.cases if (worker, count) != ("media", 100) else ():
+        assert findings.taken[kind] < findings.cases[kind], f"{kind}: all are used"
+        # A PNG's checksums detect almost all damage.
+        assert findings.taken[kind] or kind == "p.png", f"{kind}: none is used"
 
 
 WORKER = """
@@ -32,21 +37,34 @@ for i in range(int(sys.argv[2]), int(sys.argv[3])):
     if i == 1: os.abort()
     if i == 3: time.sleep(60)
     if i == 4: sys.exit(3)
-    told = "Traceback" if i == 5 else ""
-    print(json.dumps({"end": i, "kind": "k", "taken": True, "problem": told, "ms": i, "grown": 7 * i}), flush=True)
+    problem = "Traceback" if i == 5 else ""
+    print(json.dumps({"end": i, "kind": "k", "taken": True, "problem": problem, "ms": i, "grown": 7 * i}), flush=True)
 """
 
 
 def test_a_crash_a_hang_an_exit_and_a_traceback_are_findings_and_the_cases_after_them_are_run(tmp_path):
     (tmp_path / "bad_worker.py").write_text(WORKER)
-    found = run(0, 7, tmp_path, limit=5, worker="bad_worker")
-    assert [f"{n}: {told.splitlines()[0]}" for n, told in sorted(found.problems.items())] == [
+    findings = run(0, 7, tmp_path, limit=5, worker="bad_worker")
+    assert [f"{n}: {problem.splitlines()[0]}" for n, problem in sorted(findings.problems.items())] == [
         "1: the process died (-6)", "3: more than 5 s", "4: the process died (3)", "5: Traceback",
     ]  # fmt: skip
-    assert found.cases == {"k": 4}
-    assert (found.slowest, found.largest) == (6, 42)
+    assert findings.cases == {"k": 4}
+    assert (findings.slowest, findings.largest) == (6, 42)
 
 
 def test_a_worker_that_does_not_begin_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="did not begin"):
         run(0, 1, tmp_path, worker="no_such_worker")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "3", "null", '{"pictures": 5}', '{"held_out": 5, "pictures": ["a"]}', "[" * 100_000, '{"a":' * 100_000],
+)
+def test_a_runs_folder_with_other_json_is_an_error_in_one_line(content, tmp_path, capsys):
+    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "settings.json").write_text(content)
+    assert main(["sr-demo", "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'settings.json'}: " in error
+    assert error.count("\n") == 1

@@ -36,7 +36,7 @@ def forget_peak() -> None:
         reset.write_text("5")
 
 
-def tell(**words: object) -> None:
+def report(**words: object) -> None:
     """Write a line at once."""
     sys.stdout.write(json.dumps(words) + "\n")
     sys.stdout.flush()
@@ -47,7 +47,7 @@ def main(seed: int, start: int, stop: int, folder: Path, kind: type = Cases) -> 
     warnings.simplefilter("ignore")
     cases = kind(seed, folder)
     for number in range(start, stop):
-        tell(begin=number)
+        report(begin=number)
         forget_peak()
         held, begun, problem, kind, taken, file = memory("VmRSS"), time.perf_counter(), "", "", False, None
         try:
@@ -62,7 +62,9 @@ def main(seed: int, start: int, stop: int, folder: Path, kind: type = Cases) -> 
             keep(folder, number)
             if file is not None and file.parent != folder:
                 shutil.copy(file, folder / f"kept-{number}-{file.name}")
-        tell(end=number, kind=kind, taken=taken, problem=problem, ms=1000 * (time.perf_counter() - begun), grown=grown)
+        report(
+            end=number, kind=kind, taken=taken, problem=problem, ms=1000 * (time.perf_counter() - begun), grown=grown
+        )
 
 
 def keep(folder: Path, number: int) -> None:

@@ -31,11 +31,16 @@ def use_plain(monkeypatch):
         monkeypatch.setattr(module, "implementation", lambda: plain)
 
 
+def fma(x, y, z):
+    """x * y + z in exact arithmetic, rounded once."""
+    return rounded(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)))
+
+
 def chain(a, b):
-    """One sum: fused multiply-adds in exact arithmetic, each rounded once."""
+    """One sum of fused multiply-adds."""
     total = np.float32(0)
     for x, y in zip(a, b, strict=True):
-        total = rounded(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(total)))
+        total = fma(x, y, total)
     return total
 
 
@@ -129,19 +134,11 @@ def case(shape, outputs, kernel, *, seed=0, stride=1, dilation=1, groups=1):
     return x, weight, draw(*top)
 
 
-geometries = st.fixed_dictionaries(
-    {
-        "images": st.integers(1, 3),
-        "channels": st.integers(1, 4),
-        "outputs": st.integers(1, 9),
-        "groups": st.sampled_from([1, 1, 2, 3]),
-        "kernel": st.integers(1, 3),
-        "stride": st.integers(1, 3),
-        "dilation": st.integers(1, 2),
-        "side": st.tuples(st.integers(5, 9), st.integers(5, 13)),
-        "seed": st.integers(0, 99),
-    }
-)
+geometries = st.fixed_dictionaries({
+    "images": st.integers(1, 3), "channels": st.integers(1, 4), "outputs": st.integers(1, 9), "groups": st.sampled_from([1, 1, 2, 3]),
+    "kernel": st.integers(1, 3), "stride": st.integers(1, 3), "dilation": st.integers(1, 2),
+    "side": st.tuples(st.integers(5, 9), st.integers(5, 13)), "seed": st.integers(0, 99),
+})  # fmt: skip
 
 
 @given(geometries)
@@ -150,15 +147,8 @@ def test_compiled_and_plain_convolutions_have_equal_bits(at):
     pytest.importorskip("numba")
     groups, window = at["groups"], ((at["stride"],) * 2, (at["dilation"],) * 2)
     shape = (at["images"], at["channels"] * groups, *at["side"])
-    x, weight, gradient = case(
-        shape,
-        at["outputs"] * groups,
-        at["kernel"],
-        seed=at["seed"],
-        stride=at["stride"],
-        dilation=at["dilation"],
-        groups=groups,
-    )
+    options = {name: at[name] for name in ("seed", "stride", "dilation", "groups")}
+    x, weight, gradient = case(shape, at["outputs"] * groups, at["kernel"], **options)
     exact = x.double().requires_grad_(), weight.double().requires_grad_()
     top = F.conv2d(*exact, stride=at["stride"], dilation=at["dilation"], groups=groups)
     references = (top.detach(), *torch.autograd.grad(top, exact, gradient.double()))
@@ -167,13 +157,8 @@ def test_compiled_and_plain_convolutions_have_equal_bits(at):
         with pytest.MonkeyPatch.context() as patch:
             if use:
                 use(patch)
-            results.append(
-                (
-                    conv.forward(x, weight, *window, groups),
-                    conv.bottom_gradient(x, weight, gradient, *window, groups),
-                    conv.weight_gradient(x, weight, gradient, *window, groups),
-                )
-            )
+            gradients = (f(x, weight, gradient, *window, groups) for f in (conv.bottom_gradient, conv.weight_gradient))
+            results.append((conv.forward(x, weight, *window, groups), *gradients))
     for compiled, slow, reference in zip(*results, references, strict=True):
         assert torch.equal(compiled, slow)
         torch.testing.assert_close(compiled.double(), reference, rtol=0, atol=1e-4)
@@ -205,10 +190,7 @@ def test_the_emulated_multiply_add_rounds_once():
     rng = np.random.default_rng(0)
     a, b = rng.integers(1, 2**24, (2, 400)).astype("f4")
     c = np.float32(-1) * a * b * np.exp2(rng.integers(-2, 3, 400)).astype("f4") + rng.integers(-9, 9, 400).astype("f4")
-    expected = [
-        rounded(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))) for x, y, z in zip(a, b, c, strict=True)
-    ]
-    np.testing.assert_array_equal(plain.fma(a, b, c), expected)
+    np.testing.assert_array_equal(plain.fma(a, b, c), list(map(fma, a, b, c)))
     # float64 rounds 1 + 2^-24 + 2^-60 to the middle between two float32, which would then round down
     up = plain.fma(np.float32([2**-30, -(2**-30)]), np.float32([2**-30] * 2), np.float32([1 + 2**-23, 1]))
     assert up.tolist() == [1 + 2**-23, 1.0]
@@ -220,10 +202,7 @@ def test_add_scaled_rounds_once(implementation):
     rng = np.random.default_rng(2)
     values, terms = rng.standard_normal((2, 21, 19)).astype("f4")
     factor = np.float32(0.3)
-    expected = [
-        rounded(Fraction(float(factor)) * Fraction(float(y)) + Fraction(float(x)))
-        for x, y in zip(values.flat, terms.flat, strict=True)
-    ]
+    expected = [fma(factor, y, x) for x, y in zip(values.flat, terms.flat, strict=True)]
     for layout in (torch.from_numpy(values.copy()), torch.from_numpy(values.T.copy()).t()):
         linear.add_scaled(layout, torch.from_numpy(terms), 0.3)
         np.testing.assert_array_equal(layout.numpy().ravel(), expected)
@@ -235,14 +214,15 @@ def test_threads_do_not_change_a_bit(threads, monkeypatch):
     monkeypatch.setattr(order, "SHORT", 0)
     before = torch.get_num_threads()
     x, weight, gradient = case((4, 6, 20, 20), 9, 5, seed=5)
-    single = conv.forward(x, weight, (1, 1), (1, 1), 1), conv.weight_gradient(x, weight, gradient, (1, 1), (1, 1), 1)
-    torch.set_num_threads(threads)
-    try:
-        many = conv.forward(x, weight, (1, 1), (1, 1), 1), conv.weight_gradient(x, weight, gradient, (1, 1), (1, 1), 1)
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(single[0], many[0])
-    assert torch.equal(single[1], many[1])
+    results = []
+    for count in (before, threads):
+        torch.set_num_threads(count)
+        try:
+            top = conv.forward(x, weight, (1, 1), (1, 1), 1)
+            results.append((top, conv.weight_gradient(x, weight, gradient, (1, 1), (1, 1), 1)))
+        finally:
+            torch.set_num_threads(before)
+    assert all(map(torch.equal, *results))
 
 
 def test_equal_images_of_a_batch_have_equal_tops():

@@ -30,20 +30,10 @@ def test_recorded_sums_are_reproduced_bit_for_bit(golden, layer, products, modul
     assert top.size == 1 or (in_double != top).any()  # the test detects another order
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        "conv_basic",
-        "conv_dilation",
-        "conv_group",
-        "conv_rect",
-        "conv_stride_pad",
-        "ip",
-        "ip_axis2_nobias",
-        "ip_transpose",
-        "shared_weights",
-    ],
-)
+@pytest.mark.parametrize("case", [
+    "conv_basic", "conv_dilation", "conv_group", "conv_rect", "conv_stride_pad", "ip", "ip_axis2_nobias", "ip_transpose",
+    "shared_weights",
+])  # fmt: skip
 def test_recorded_layers_and_gradients_are_reproduced_bit_for_bit(golden, case):
     folder = golden / "layers" / case
     record = np.load(folder / "record.npz")

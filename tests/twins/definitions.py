@@ -51,13 +51,8 @@ def cifar10_quick(feed: Feed) -> pb.NetParameter:
         )  # fmt: skip
 
     def full(bottom: Top, outputs: int) -> Top:
-        return L.InnerProduct(
-            bottom,
-            param=multipliers(decay=False),
-            num_output=outputs,
-            weight_filler=gaussian(0.1),
-            bias_filler=constant(),
-        )
+        fillers = {"weight_filler": gaussian(0.1), "bias_filler": constant()}
+        return L.InnerProduct(bottom, param=multipliers(decay=False), num_output=outputs, **fillers)
 
     n.conv1 = conv(n.data, 32, 0.0001)
     n.pool1 = L.Pooling(n.conv1, pool=P.Pooling.MAX, kernel_size=3, stride=2)

@@ -39,9 +39,18 @@ def solver(name, shape, classes, folder):
     param = parse_text(SOLVER, pb.SolverParameter)
     feed = lambda: L.HDF5Data(source="list.txt", batch_size=shape[0], ntop=2)  # noqa: E731
     param.net_param.CopyFrom(getattr(definitions, name)(feed))
-    made = Solver(param, base_dir=folder)
     with h5py.File(folder / "data.h5") as file:
-        return made, torch.from_numpy(file["data"][:]), torch.from_numpy(file["label"][:]).long()
+        return (
+            Solver(param, base_dir=folder),
+            torch.from_numpy(file["data"][:]),
+            torch.from_numpy(file["label"][:]).long(),
+        )
+
+
+@torch.no_grad()
+def copy_parameters(slots, twin):
+    for parameter, slot in zip(twin.parameters(), slots, strict=True):
+        parameter.copy_(slot.blob.to_caffe(slot.tensor))
 
 
 def close(ours, theirs, tolerance):
@@ -55,11 +64,11 @@ def test_an_iteration_is_that_of_the_twin(name, twin, shape, classes, tmp_path):
     hand = twin()
     slots = list(ours.net.params)
     assert [tuple(p.shape) for p in hand.parameters()] == [s.blob.shape for s in slots]
-    groups = []
-    for parameter, slot in zip(hand.parameters(), slots, strict=True):
-        with torch.no_grad():
-            parameter.copy_(slot.blob.to_caffe(slot.tensor))
-        groups.append({"params": [parameter], "lr": 0.01 * slot.lr_mult, "weight_decay": 0.0005 * slot.decay_mult})
+    copy_parameters(slots, hand)
+    groups = [
+        {"params": [parameter], "lr": 0.01 * slot.lr_mult, "weight_decay": 0.0005 * slot.decay_mult}
+        for parameter, slot in zip(hand.parameters(), slots, strict=True)
+    ]
     assert {slot.lr_mult for slot in slots} == {1, 2}
     sgd = torch.optim.SGD(groups, momentum=0.9)
     before = [parameter.detach().clone() for parameter in hand.parameters()]
@@ -71,8 +80,8 @@ def test_an_iteration_is_that_of_the_twin(name, twin, shape, classes, tmp_path):
     torch.manual_seed(7)
     ours.step(1)
 
-    told = [float(ours.outputs[blob]) for blob, _ in ours.net.losses]
-    assert told == pytest.approx([value.item() for _, value in losses], rel=1e-5)
+    actual = [float(ours.outputs[blob]) for blob, _ in ours.net.losses]
+    assert actual == pytest.approx([value.item() for _, value in losses], rel=1e-5)
     assert float(ours.net.total_loss(ours.outputs)) == pytest.approx(loss.item(), rel=1e-5)
     sgd.step()
     # Sums are rounded otherwise (weights are kept channels last), and near ties of max pooling then fall the other way:
@@ -91,9 +100,7 @@ def test_gradients_in_float64_are_those_of_the_twin(name, twin, shape, classes):
     feed = lambda: L.Input(shape=[{"dim": shape}, {"dim": shape[:1]}], ntop=2)  # noqa: E731
     net = load_net(getattr(definitions, name)(feed), phase="TRAIN", seed=0).double()
     hand = twin().double()
-    for parameter, slot in zip(hand.parameters(), net.params, strict=True):
-        with torch.no_grad():
-            parameter.copy_(slot.blob.to_caffe(slot.tensor))
+    copy_parameters(net.params, hand)
     data, label = torch.randn(shape, dtype=torch.float64), torch.randint(0, classes, shape[:1])
     torch.manual_seed(7)
     sum(weight * value for weight, value in hand(data, label)).backward()
@@ -115,17 +122,16 @@ def test_the_definition_is_that_of_caffes_examples(name):
 
 def _learning(net):
     """The layers between data and losses; of fields, those that are not at their default."""
-    kept = [layer for layer in net.layer if not REGISTRY[layer.type].is_data and layer.type != "Accuracy"]
-    return [_plain(layer) for layer in kept]
+    return [_plain(layer) for layer in net.layer if not REGISTRY[layer.type].is_data and layer.type != "Accuracy"]
 
 
 def _plain(message):
-    found = {}
+    fields = {}
     for field, value in message.ListFields():
         if field.is_repeated:
-            found[field.name] = [_plain(part) if field.message_type else part for part in value]
+            fields[field.name] = [_plain(part) if field.message_type else part for part in value]
         elif field.message_type:
-            found[field.name] = _plain(value)
+            fields[field.name] = _plain(value)
         elif value != field.default_value:
-            found[field.name] = value
-    return found
+            fields[field.name] = value
+    return fields

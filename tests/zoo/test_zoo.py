@@ -8,10 +8,10 @@ from tests.zoo.survey import BESIDE, VARIABLE, definitions, examine, folders
 
 
 def zoo():
-    found = [(folder, file) for folder in folders() for file in definitions(folder)]
+    files = [(folder, file) for folder in folders() for file in definitions(folder)]
     reason = f"no folder of definitions: {VARIABLE} is not set and {BESIDE} does not exist"
     none = pytest.param(None, marks=pytest.mark.skip(reason=reason), id="none")
-    return [pytest.param(file, id=str(file.relative_to(folder))) for folder, file in found] or [none]
+    return [pytest.param(file, id=str(file.relative_to(folder))) for folder, file in files] or [none]
 
 
 @pytest.mark.parametrize("file", zoo())
@@ -37,33 +37,31 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (NET, {"TRAIN": "built, data made up", "TRAIN deep": "built, data made up", "TEST": "built", "TEST deep": "built"}),
-        (NET.replace("crop_size: 8", "").replace("nowhere", "cifar10_lmdb"), {"TRAIN": "built, shape given", "TRAIN deep": "built, shape given", "TEST": "built", "TEST deep": "built"}),
-    ],
-)  # fmt: skip
-def test_every_phase_and_stage_that_a_net_tells_apart_is_built(text, expected, tmp_path):
+    ("text", "train"),
+    [(NET, "data made up"), (NET.replace("crop_size: 8", "").replace("nowhere", "cifar10_lmdb"), "shape given")],
+)
+def test_every_phase_and_stage_that_a_net_has_rules_for_is_built(text, train, tmp_path):
     (tmp_path / "net.prototxt").write_text(text)
     outcome = examine(tmp_path / "net.prototxt")
     assert (outcome.kind, outcome.parsed, outcome.upgraded, outcome.old) == ("net", True, True, False)
-    assert outcome.states == expected
+    train = f"built, {train}"
+    assert outcome.states == {"TRAIN": train, "TRAIN deep": train, "TEST": "built", "TEST deep": "built"}
     assert outcome.built
 
 
-def test_what_cannot_be_built_is_told_with_file_line_and_layer(tmp_path):
+def test_what_cannot_be_built_is_reported_with_file_line_and_layer(tmp_path):
     (tmp_path / "net.prototxt").write_text(NET.replace("InnerProduct", "OuterProduct"))
     outcome = examine(tmp_path / "net.prototxt")
     assert f"{tmp_path / 'net.prototxt'}:4: layer 'ip': type = 'OuterProduct'" in outcome.states["TEST"]
     assert not outcome.built
 
 
-def test_a_solver_of_old_is_upgraded(tmp_path):
+def test_an_old_solver_is_upgraded(tmp_path):
     (tmp_path / "s.prototxt").write_text('net: "n.prototxt" base_lr: 0.1 lr_policy: "fixed" solver_type: ADAM')
     outcome = examine(tmp_path / "s.prototxt")
     assert (outcome.kind, outcome.parsed, outcome.upgraded, outcome.old) == ("solver", True, True, True)
 
 
-def test_text_that_is_neither_is_an_error(tmp_path):
+def test_text_that_is_neither_a_net_nor_a_solver_is_an_error(tmp_path):
     (tmp_path / "x.prototxt").write_text("layer { name: ")
     assert "x.prototxt:1" in examine(tmp_path / "x.prototxt").error
