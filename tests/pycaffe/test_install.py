@@ -230,9 +230,9 @@ _NETPARAMETER = _descriptor.Descriptor(name='NetParameter', full_name='caffe.Net
 USES_OLD_MESSAGES = """
 import subprocess, sys
 import caffe_pb2
-from tools import caffe_pb2 as again
+from tools import caffe_pb2 as nested
 net = caffe_pb2.NetParameter(name="net")
-print(type(net).__module__, again is caffe_pb2, caffe_pb2.TEST)
+print(type(net).__module__, nested is caffe_pb2, caffe_pb2.TEST)
 code = "import caffe_pb2, sitecustomize; print(caffe_pb2.NetParameter(name='n').name, sitecustomize.__file__)"
 print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip())
 """
@@ -255,7 +255,7 @@ def test_the_machines_own_sitecustomize_runs_as_well(tmp_path, write):
     assert (done.stdout, done.stderr) == ("theirs\nTrue False\n", "")
 
 
-def test_a_caffe_pb2_that_loads_or_is_none_of_caffes_is_not_replaced(process, write, monkeypatch, capsys):
+def test_a_caffe_pb2_that_loads_or_is_not_caffes_is_not_replaced(process, write, monkeypatch, capsys):
     write("NetParameter = 'their own'\n", "good/caffe_pb2.py")
     write("raise ImportError('needs tools')\n", "other/caffe_pb2.py")
     for name in ("good", "good.caffe_pb2", "other", "other.caffe_pb2"):
@@ -303,7 +303,7 @@ def test_an_old_module_that_a_script_imports_is_named(process, write, capsys):
     assert "oldtools.py, line 1, looks like Python 2" in capsys.readouterr().err
 
 
-def test_what_python_3_accepts_or_no_python_does_gets_no_hint(process, write, capsys):
+def test_valid_code_and_errors_in_any_python_get_no_hint(process, write, capsys):
     assert main([write("import caffe\nprint\n")]) == 0
     assert main([write("x = (1,\n")]) == 1
     err = capsys.readouterr().err

@@ -73,7 +73,7 @@ def test_flatten_shares_gradients_after_a_backward_pass(make):
 
 
 @pytest.mark.parametrize("kind", ["Concat", "Slice"])
-def test_one_blob_joined_or_cut_shares_its_gradients(make, kind):
+def test_concat_and_slice_of_one_blob_share_its_gradients(make, kind):
     net = make(source((1, 2)) + layer(kind, "x", "t"))
     net.blobs["t"].diff[...] = [[3, 4]]
     assert net.blobs["x"].diff.tolist() == [[3, 4]]

@@ -110,7 +110,7 @@ def test_losses_are_weighted_and_added_up(make):
     assert [net.blob_loss_weights[name] for name in "lr"] == [0.5, 3]
 
 
-def test_a_losss_weight_is_its_tops_gradient_and_can_be_changed(make):
+def test_the_weight_of_a_loss_is_the_gradient_of_its_top_and_can_be_changed(make):
     net = make(LOSSES % (1, ""))
     assert net.blobs["l"].diff == np.float32(0.5)
     net.blobs["x"].data[...] = 1
@@ -271,7 +271,7 @@ def test_callbacks_get_the_number_of_each_layer(make):
     ]  # fmt: skip
 
 
-def test_the_legacy_dimensions_are_ones_where_there_are_none(make):
+def test_missing_legacy_dimensions_are_1(make):
     blob = caffe.Blob((2, 3))
     assert (blob.num, blob.channels, blob.height, blob.width, blob.count) == (2, 3, 1, 1, 6)
     blob.reshape(1, 2, 3, 4, 5)
@@ -320,7 +320,7 @@ def test_the_gradient_of_scale_over_a_batch_of_one_is_overwritten_as_in_caffe(ma
         np.testing.assert_array_equal(net.params["s"][0].diff, sums * once)
 
 
-def test_the_gradient_of_a_parameter_layer_is_its_tops(make):
+def test_the_gradient_of_a_parameter_layer_is_that_of_its_top(make):
     net = make(FORCE + layer("Parameter", "", "y", "parameter_param { shape { dim: 3 } }", "p"))
     net.forward()
     net.blobs["y"].diff[...] = [1, 2, 3]

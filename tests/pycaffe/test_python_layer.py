@@ -71,7 +71,7 @@ def make(tmp_path, monkeypatch):
     return net
 
 
-def test_it_runs_forward_and_backward_with_its_param_str(make):
+def test_a_python_layer_runs_forward_and_backward_with_its_param_str(make):
     net = make(INPUT + layer("Times", 'param_str: "10"') + layer("Times", 'param_str: "2"', bottom="y", top="z"))
     net.blobs["x"].data[...] = 3
     assert (net.forward()["z"] == 60).all()
@@ -92,7 +92,7 @@ def test_reshape_is_called_before_every_pass(make):
     assert net.layer_dict["y"].shapes[-1] == (5, 3)
 
 
-def test_its_blobs_are_parameters_saved_loaded_and_shared(make, tmp_path):
+def test_the_blobs_of_a_python_layer_are_parameters_saved_loaded_and_shared(make, tmp_path):
     net = make(INPUT + layer("Offset"))
     assert net.params["y"][0].data.tolist() == [1, 1, 1]
     net.params["y"][0].data[...] = [1, 2, 3]
@@ -109,7 +109,7 @@ def test_its_blobs_are_parameters_saved_loaded_and_shared(make, tmp_path):
     assert third.forward()["y"][0].tolist() == [9, 9, 9]
 
 
-def test_a_solver_trains_its_blobs(make, tmp_path, monkeypatch):
+def test_a_solver_trains_the_blobs_of_a_python_layer(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make(
         'layer { name: "d" type: "DummyData" top: "x" top: "t" dummy_data_param { shape { dim: 2 dim: 3 } data_filler { value: 1 } } }'
@@ -124,7 +124,7 @@ def test_a_solver_trains_its_blobs(make, tmp_path, monkeypatch):
     np.testing.assert_allclose(solver.net.params["y"][0].data, [0, 0, 0], atol=1e-6)
 
 
-def test_it_can_feed_a_net(make):
+def test_a_python_layer_can_feed_a_net(make):
     net = make(
         'layer { name: "y" type: "Python" top: "y" python_param { module: "own_layers" layer: "Count" } }'
         'layer { name: "p" type: "Power" bottom: "y" top: "z" power_param { scale: 2 } }'
