@@ -19,6 +19,7 @@ from caffe_compat.build.preprocess import (
     save_preprocessing,
 )
 from caffe_compat.build.weights import Blobs, caffe_blobs, copy_weights, not_finite, save_weights
+from caffe_compat.cli.detect import require_file
 from caffe_compat.cli.flags import add_inputs
 from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, FileError, WeightsError, did_you_mean, raise_together
@@ -97,8 +98,7 @@ def _warn(source: Path, blobs: Blobs) -> None:
 
 
 def _format(source: Path) -> str:
-    if not source.is_file():
-        raise FileError("file does not exist", code="file-missing", file=source)
+    require_file(source)
     if is_hdf5(source):
         return _HDF5
     with source.open("rb") as file:

@@ -11,18 +11,19 @@ from caffe_compat.formats.files import all_unknown_fields, read_net, read_solver
 from caffe_compat.formats.sniff import is_text
 
 
-def looks_like_text(path: str) -> bool:
-    """Tell whether a file holds text.
-
-    Raises
-    ------
-    FileError
-        if it does not exist or is a folder.
-    """
-    if not Path(path).is_file():
-        if Path(path).is_dir():
-            raise FileError("is a folder, expected a file", code="wrong-format", file=path)
+def require_file(path: str | Path) -> None:
+    """Refuse what is missing, or is not a file that can be read several times: a folder, a pipe, a device."""
+    file = Path(path)
+    if not file.exists():
         raise FileError("file does not exist", code="file-missing", file=path)
+    if not file.is_file():
+        kind = "a folder" if file.is_dir() else "a pipe or a device"
+        raise FileError(f"is {kind}, expected a file", code="wrong-format", file=path)
+
+
+def looks_like_text(path: str) -> bool:
+    """Tell whether a file holds text."""
+    require_file(path)
     with Path(path).open("rb") as file:
         return is_text(file.read(4096))
 
