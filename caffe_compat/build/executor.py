@@ -46,7 +46,8 @@ def call_layers(calls: fx.Graph, graph: NetGraph, values: Values, *, every_layer
             continue
         bottoms = tuple(_bottoms(calls, node, values))
         if is_computed(node):
-            call = calls.create_node("call_module", node.key, bottoms, {}, _call_name(node))
+            name = identifier(node.tops[0] if len(node.tops) == 1 else node.name)
+            call = calls.create_node("call_module", node.key, bottoms, {}, name)
         elif node.is_split:
             call = calls.call_function(_split, (*bottoms, len(node.tops)))
         else:
@@ -71,10 +72,6 @@ def _bottoms(calls: fx.Graph, node: LayerNode, values: Mapping[str, fx.Node]) ->
     down = node.spec.param.propagate_down
     for i, blob in enumerate(node.bottoms):
         yield calls.call_method("detach", (values[blob],)) if down and not down[i] else values[blob]
-
-
-def _call_name(node: LayerNode) -> str:
-    return identifier(node.tops[0] if len(node.tops) == 1 else node.name)
 
 
 def identifier(name: str) -> str:

@@ -117,7 +117,8 @@ class CaffeNet(fx.GraphModule):
 
     def forward_dict(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run on inputs by blob and return everything in `returns` by blob."""
-        return _by_name(self.returns, self(*ordered_inputs(self.caffe, inputs)))
+        result = self(*ordered_inputs(self.caffe, inputs))
+        return result if isinstance(result, dict) else {self.returns[0]: result}
 
     def total_loss(self, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the weighted sum of the losses among `outputs`."""
@@ -148,10 +149,6 @@ def _unpickled(rebuild: Callable[..., fx.GraphModule], args: tuple[Any, ...]) ->
     net = CaffeNet(plain, plain.graph, class_name="CaffeNet")
     net.meta = args[0]["meta"]
     return net
-
-
-def _by_name(blobs: Sequence[str], result: torch.Tensor | dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return result if isinstance(result, dict) else {blobs[0]: result}
 
 
 def load_net(

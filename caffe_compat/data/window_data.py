@@ -141,21 +141,11 @@ class WindowSource(DataSource):
         param = self._param
         problem: tuple[Code, str, str, object, str] | None = None
         if self._crop < 1:
-            problem = (
-                "field-missing",
-                "must be set",
-                "transform_param.crop_size",
-                self._crop,
-                "the size of a warped window",
-            )
+            hint = "the size of a warped window"
+            problem = "field-missing", "must be set", "transform_param.crop_size", self._crop, hint
         elif param.crop_mode not in _MODES:
-            problem = (
-                "name-unknown",
-                "unknown mode",
-                f"{_FIELD}.crop_mode",
-                param.crop_mode,
-                f"choose one of {', '.join(_MODES)}",
-            )
+            hint = f"choose one of {', '.join(_MODES)}"
+            problem = "name-unknown", "unknown mode", f"{_FIELD}.crop_mode", param.crop_mode, hint
         elif 2 * param.context_pad >= self._crop:
             hint = f"must be below half of crop_size = {self._crop}"
             problem = "out-of-range", "leaves no window", f"{_FIELD}.context_pad", param.context_pad, hint

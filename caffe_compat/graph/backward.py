@@ -29,11 +29,8 @@ class Need:
 
     def writes(self, node: LayerNode, index: int) -> bool:
         """Tell whether a bottom's gradient is computed."""
-        return self.bottoms[index] or _unasked(node, index)
-
-
-def _unasked(node: LayerNode, index: int) -> bool:
-    return node.layer.writes_unasked(node.spec.param) and index != node.layer.unforced
+        unasked = node.layer.writes_unasked(node.spec.param) and index != node.layer.unforced
+        return self.bottoms[index] or unasked
 
 
 def needs(nodes: Sequence[LayerNode], *, force: bool) -> list[Need]:

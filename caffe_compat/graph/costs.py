@@ -14,10 +14,9 @@ _PER_VALUE = 16  # multiply-accumulates that a core does while it reads and writ
 def macs(node: LayerNode) -> int:
     """Return the multiply-accumulates of a forward pass: convolutions, inner products, recurrences; biases left out.
 
-    Layers that work element by element count 0.
-
-    Every weight takes part once for each place it is applied at: a convolution's at every output position, a
-    deconvolution's at every input position, an inner product's in every row, a recurrence's in every step and row.
+    Layers that work element by element count 0. Every weight of the others takes part once for each place it is
+    applied at: a convolution's at every output position, a deconvolution's at every input position, an inner product's
+    in every row, a recurrence's in every step and row.
     """
     return node.layer.macs(node.spec)
 

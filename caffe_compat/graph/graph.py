@@ -15,7 +15,7 @@ from torch import fx
 from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.definition.splits import insert_splits
 from caffe_compat.errors import CaffeCompatError, Code, NetError, did_you_mean, raise_together
-from caffe_compat.formats.extras import UnknownField, all_unknown_fields
+from caffe_compat.formats.extras import all_unknown_fields
 from caffe_compat.graph.sharing import Sharing, Slot
 from caffe_compat.layers import Layer, LayerSpec, Shape, View, resolve_type
 from caffe_compat.layers.base import count, rejections
@@ -142,7 +142,8 @@ class _Builder:
     keys: set[str] = field(default_factory=set)
 
     def graph(self) -> NetGraph:
-        self.problems += [unknown.error(NetError) for unknown in self._unknown_fields()]
+        unknown_fields = all_unknown_fields(self.net)
+        self.problems += [field.error(NetError) for path, field in unknown_fields if not path.startswith("layer")]
         for param in self.net.layer:
             self._add(param)
         fed = {top for node in self.nodes if node.layer.is_data for top in node.tops}
@@ -166,10 +167,6 @@ class _Builder:
                 if weight
             ),
         )
-
-    def _unknown_fields(self) -> list[UnknownField]:
-        layers = ("layer", "layers")
-        return [field for path, field in all_unknown_fields(self.net) if not path.startswith(layers)]
 
     def _add(self, param: pb.LayerParameter) -> None:
         spec, layer, faults = LayerSpec(param, (), self.phase), None, list[CaffeCompatError]()

@@ -113,17 +113,9 @@ def _nets(raw: pb.SolverParameter, lines: dict[tuple[int, str], int]) -> list[tu
 
 
 def _unreadable(error: CaffeCompatError, file: str) -> Finding:
-    field = f"{error.field}: " if error.field else ""
-    return Finding(
-        "parse",
-        "error",
-        f"{field}{error.problem}",
-        "",
-        error.hint or "",
-        error.file or file,
-        error.line or 0,
-        error.layer or "",
-    )
+    problem = f"{error.field}: {error.problem}" if error.field else error.problem
+    file, line, layer = error.file or file, error.line or 0, error.layer or ""
+    return Finding("parse", "error", problem, "", error.hint or "", file, line, layer)
 
 
 def _merged(findings: Iterable[Finding], phases: Sequence[str]) -> list[Finding]:

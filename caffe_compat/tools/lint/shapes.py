@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from caffe_compat.graph.graph import LayerNode
-from caffe_compat.layers.pooling import PoolingWindow, window
+from caffe_compat.layers.pooling import window
 from caffe_compat.tools.lint.rules import Finding
 from caffe_compat.tools.lint.target import Subject
 
@@ -31,12 +31,8 @@ def _rounded(subject: Subject, node: LayerNode, phase: str) -> Iterator[Finding]
         "Caffe rounds up, but torch, TensorFlow and ONNX round down by default; an AVE window at the border is smaller",
         "nothing to do here; use ceil mode in other frameworks, or round_mode: FLOOR in new nets",
     )
-    field = "pooling_param.stride" if _strided(at) else "pooling_param.kernel_size"
+    field = "pooling_param.stride" if max(at.stride) > 1 else "pooling_param.kernel_size"
     yield subject.finding("pool-rounds-up", "note", node.spec.param, text, field, phase=phase)
-
-
-def _strided(at: PoolingWindow) -> bool:
-    return max(at.stride) > 1
 
 
 def _x(extents: tuple[int, ...]) -> str:

@@ -112,10 +112,9 @@ class SolverRules:
         for field in ("gamma", "power", "stepsize", "stepvalue"):
             given = bool(param.stepvalue) if field == "stepvalue" else param.HasField(field)
             if reads is not None and given and field not in reads:
-                yield self._at(
-                    "ignored-field", "warning", field, f"lr_policy {param.lr_policy!r} does not read {field}",
-                    "it has no effect", f"remove it, or use policy {self._readers(field)}",
-                )  # fmt: skip
+                hint = f"remove it, or use policy {', '.join(sorted(p for p in POLICIES if field in POLICIES[p]))}"
+                problem = f"lr_policy {param.lr_policy!r} does not read {field}"
+                yield self._at("ignored-field", "warning", field, problem, "it has no effect", hint)
         for field, types in _READ_BY.items():
             if param.HasField(field) and param.type not in types:
                 yield self._at(
@@ -133,10 +132,6 @@ class SolverRules:
                     "ignored-field", "warning", field, f"{field} is set, but no snapshot is taken",
                     "it has no effect", "set snapshot: 1000, or snapshot_after_train: true",
                 )  # fmt: skip
-
-    @staticmethod
-    def _readers(field: str) -> str:
-        return ", ".join(sorted(name for name, reads in POLICIES.items() if field in reads))
 
     def _snapshots(self, param: pb.SolverParameter) -> Iterator[Finding]:
         if not param.snapshot and not param.snapshot_after_train:
