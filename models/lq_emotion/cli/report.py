@@ -32,13 +32,13 @@ def _report(args: argparse.Namespace) -> int:
     markdown = args.markdown or root / "report" / "report.md"
     report = make_report(root)
     write_report(report, page, markdown)
-    help_text = summary(report)
+    contents = summary(report)
     if args.json:
-        print(json.dumps({"page": str(page), "markdown": str(markdown), **help_text}, indent=2))
+        print(json.dumps({"page": str(page), "markdown": str(markdown), **contents}, indent=2))
         return 0
-    for title, holds in help_text["sections"].items():
-        print(f"{title:28} {holds['tables']:>2} tables  {holds['figures']:>2} figures")
-    for line in help_text["absent"]:
+    for title, counts in contents["sections"].items():
+        print(f"{title:28} {counts['tables']:>2} tables  {counts['figures']:>2} figures")
+    for line in contents["absent"]:
         print(f"absent: {line}")
     for path in (page, markdown):
         print(f"  {path}")

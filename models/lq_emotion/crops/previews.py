@@ -116,11 +116,9 @@ def box_overlay(video: str | Path, bbox: npt.ArrayLike, path: str | Path, *, cou
 def _figure(
     rows: int, columns: int, title: str, *, size: tuple[float, float] | None = None
 ) -> tuple[Any, npt.NDArray[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size or (1.25 * columns, 1.42 * rows + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11)
     return figure, figure.subplots(rows, columns, squeeze=False)
 

@@ -124,14 +124,12 @@ def _levels(store: Store) -> tuple[float, float]:
 
 
 def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]], levels: tuple[float, float]) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
     scales = list(next(iter(shown.values())))
     with_sr = any(face.sr is not None for by_factor in shown.values() for face in by_factor.values())
     rows = 2 if with_sr else 1  # of a person
     drawing = Drawing(figsize=(1.55 * (1 + len(scales)), 1.86 * rows * len(faces)), layout="constrained")
-    FigureCanvasAgg(drawing)
     axes = drawing.subplots(rows * len(faces), 1 + len(scales), squeeze=False)
     for panel in axes.flat:
         panel.set_axis_off()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from lq_emotion.nets.switches import AS_CODE, describe_settings, format_setting
-from lq_emotion.report.disagreements import DISAGREEMENTS
 from lq_emotion.report.document import Block, Column, Table, Text, code, row
 from lq_emotion.report.provenance import finished_quickly, sr_images
 from lq_emotion.report.weights import published_weights
+from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.store import Store
 
 
@@ -22,8 +22,12 @@ def disagreements(store: Store) -> Iterator[Block]:
     )
     titles = ("", "paper", "code", "effect", "switch", "here")
     columns = tuple(Column(title, number=False) for title in titles)
-    rows = tuple(row(*texts, code(name) if name else "none", _here(name, settings)) for *texts, name in DISAGREEMENTS)
-    yield Table("Disagreements of the paper and the authors' code.", columns, rows)
+    rows = (
+        row(entry.subject, entry.paper or "not mentioned", entry.code, entry.consequence,
+            code(entry.switch) if entry.switch else "none", _here(entry.switch, settings))
+        for entry in DISAGREEMENTS
+    )  # fmt: skip
+    yield Table("Disagreements of the paper and the authors' code.", columns, tuple(rows))
 
 
 def _settings(store: Store) -> dict[str, object]:

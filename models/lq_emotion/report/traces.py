@@ -102,11 +102,9 @@ def _draw(
     names: list[str],
     label: str,
 ) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
     drawing = Drawing(figsize=(10.5, 2.15 * len(scales) + 0.6), layout="constrained")
-    FigureCanvasAgg(drawing)
     axes = drawing.subplots(len(scales), len(names), squeeze=False, sharex="col", sharey=True)
     for row, s in zip(axes, scales, strict=True):
         for panel, name in zip(row, names, strict=True):

@@ -107,12 +107,9 @@ def _legend(axes: Any) -> tuple[list[Any], list[str]]:
 
 
 def _figure(size: tuple[float, float]) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=size, layout="constrained")
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -41,21 +41,15 @@ class ModelFile(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Point(Record):
-    """A point of the curves: all recordings at one factor, codec and QP, seen by one model.
+    """A point of the curves: all recordings at one factor, codec (a part of file names) and QP, seen by one model.
 
     Attributes
     ----------
     codec, qp : `UNCODED` and None for frames that were not coded.
-    bits, vcl_bits : of the streams, and of the frames alone, without headers; None for frames that were not coded, and
-        where a codec has no NAL units.
+    bits, vcl_bits : of the streams, and of the frames alone, without headers; None without coding or NAL units.
     bpp, vcl_bpp : the same per pixel of the small frames.
-    psnr : of the small frames, in dB; None where nothing was lost.
+    psnr : of the small frames, in dB; None if nothing was lost.
     rmse, cc, ccc : None where undefined.
-
-    Raises
-    ------
-    ValueError
-        The codec, which is a part of file names, is unknown.
     """
 
     codec: str
@@ -81,15 +75,9 @@ class Point(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResults(Record):
-    """rd.json, from which the table and the figures are made.
+    """rd.json: inputs, settings, versions of the encoders, the paper's rates by factor with their QP, and the points.
 
-    Attributes
-    ----------
-    data : the folder of crops.
-    versions : of what determines the bits.
-    convention, delay : of the scores; the delay in seconds.
-    bpp_published : the paper's bits per pixel by factor, and its QP.
-    bits_rise_with_qp : where a higher QP takes no fewer bits, a line each.
+    The delay is in seconds; `bits_rise_with_qp` has a line for every QP that takes no fewer bits than a lower one.
     """
 
     data: str

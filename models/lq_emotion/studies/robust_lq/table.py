@@ -221,12 +221,10 @@ def latex(results: StudyResults) -> str:
 
 def draw(results: StudyResults, path: Path) -> None:
     """Draw CC and CCC against the factor, measured and published."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     colours = dict(zip(Method, cycle(("#222222", "#c0392b", "#7f8c8d", "#2471a3", "#1e8449")), strict=False))
     figure = Figure(figsize=(11, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(title(results), fontsize=10)
     for axes, measure in zip(figure.subplots(1, 2), ("cc", "ccc"), strict=True):
         for method in Method:

@@ -23,7 +23,6 @@ from lq_emotion.nets.switches import (
     describe_settings,
     parse_setting,
 )
-from lq_emotion.report import disagreements as in_report
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
 from lq_emotion.studies.robust_lq.plan import stages
@@ -138,7 +137,6 @@ def test_each_switch_has_a_row_and_each_row_a_place_in_the_code():
         assert bool(one.switch) != bool(one.why), one.subject
         assert bool(one.paper) == bool(one.where), one.subject
         assert all(re.fullmatch(r"\S+\.(m|prototxt):\d+(-\d+)?", line) for line in one.line.split(", ")), one.line
-    assert len(in_report.DISAGREEMENTS) == len(DISAGREEMENTS)
 
 
 def test_the_document_is_current():
