@@ -156,9 +156,9 @@ def test_batches_are_prepared_while_others_are_used():
 def test_the_depth_is_the_prefetch_field_of_the_layer(tmp_path):
     write_lmdb(tmp_path / "db", numbered(3))
     message = layer()
-    made = ahead(open_source(message, base_dir=tmp_path, rng=CRand()))
-    assert isinstance(made, Prefetch)
-    assert made.prefetch == 4
+    prefetched = ahead(open_source(message, base_dir=tmp_path, rng=CRand()))
+    assert isinstance(prefetched, Prefetch)
+    assert prefetched.prefetch == 4
     message.data_param.prefetch = 7
     assert ahead(open_source(message, base_dir=tmp_path, rng=CRand())).prefetch == 7
     message.data_param.prefetch = 0

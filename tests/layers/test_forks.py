@@ -99,10 +99,10 @@ def detections(body, seed=0, images=2, priors=30, classes=4, grid=False):
     prior = np.stack([prior, np.tile([0.1, 0.1, 0.2, 0.2], priors)])[None]
     location = rng.standard_normal(shapes[0])
     scores = rng.integers(0, 3, shapes[1]) / 2 if grid else rng.uniform(size=shapes[1])
-    given = [v.astype(np.float32).astype(np.float64) for v in (location, scores, prior)]
+    bottoms = [v.astype(np.float32).astype(np.float64) for v in (location, scores, prior)]
     spec = net.caffe.nodes[-1].spec
-    (expected,) = DetectionOutput(ForkMessage(spec.param, spec.added, ""), "TEST").forward(given)
-    return net.double()(*map(torch.from_numpy, given)).numpy(), expected
+    (expected,) = DetectionOutput(ForkMessage(spec.param, spec.added, ""), "TEST").forward(bottoms)
+    return net.double()(*map(torch.from_numpy, bottoms)).numpy(), expected
 
 
 @pytest.mark.parametrize(

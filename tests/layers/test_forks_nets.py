@@ -153,12 +153,12 @@ FAMILIES = {
 
 def inputs(net):
     generator = torch.Generator().manual_seed(0)
-    given = {blob: torch.rand(net.caffe.shapes[blob], generator=generator) for blob in net.inputs}
-    if "rois" in given:
-        given["rois"] = torch.tensor([[0, 0, 0, 31, 31], [0, 4, 4, 12, 20], [0, 9, 2, 30, 8], [0, 5, 5, 5, 5.0]])
-    if "label" in given:
-        given["label"] = torch.randint(0, 3, given["label"].shape, generator=generator).float()
-    return given
+    blobs = {blob: torch.rand(net.caffe.shapes[blob], generator=generator) for blob in net.inputs}
+    if "rois" in blobs:
+        blobs["rois"] = torch.tensor([[0, 0, 0, 31, 31], [0, 4, 4, 12, 20], [0, 9, 2, 30, 8], [0, 5, 5, 5, 5.0]])
+    if "label" in blobs:
+        blobs["label"] = torch.randint(0, 3, blobs["label"].shape, generator=generator).float()
+    return blobs
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -204,8 +204,8 @@ def test_detections_lie_where_the_priors_are_when_nothing_is_predicted():
 
 def test_bayesian_segnet_draws_in_test():
     net = load_net(parse_text(SEGNET, pb.NetParameter), seed=0)
-    given = inputs(net)
-    assert not torch.equal(net.forward_dict(given)["classes"], net.forward_dict(given)["classes"])
+    blobs = inputs(net)
+    assert not torch.equal(net.forward_dict(blobs)["classes"], net.forward_dict(blobs)["classes"])
 
 
 @pytest.mark.parametrize("family", ["ssd", "fast-rcnn", "pspnet"])
@@ -215,11 +215,11 @@ def test_pycaffe_computes_the_same_values(family, tmp_path):
     net = load_net(tmp_path / "net.prototxt", seed=0, losses=True)
     save_weights(net, tmp_path / "net.caffemodel")
     again = caffe.Net(str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel"), caffe.TEST)
-    given = inputs(net)
-    for blob, value in given.items():
+    blobs = inputs(net)
+    for blob, value in blobs.items():
         again.blobs[blob].data[...] = value.numpy()
     actual = torch.from_numpy(again.forward(blobs=[output])[output].copy())
-    torch.testing.assert_close(actual, net.every_blob(given)[output].detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual, net.every_blob(blobs)[output].detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_a_solver_trains_a_net_of_the_fork_it_is_given(tmp_path, monkeypatch):

@@ -39,9 +39,9 @@ def test_the_hinge_loss_in_both_norms(norm, grid):
 
 
 def test_the_logistic_loss_of_probabilities():
-    given = np.abs(np.random.default_rng(0).standard_normal((4, 5))).astype("f4")
-    given[1, 4] = 1e-30
-    agree(single("MultinomialLogisticLoss", [(4, 5), (4,)]), labels={"x0": given, "x1": CLASSES})
+    probabilities = np.abs(np.random.default_rng(0).standard_normal((4, 5))).astype("f4")
+    probabilities[1, 4] = 1e-30
+    agree(single("MultinomialLogisticLoss", [(4, 5), (4,)]), labels={"x0": probabilities, "x1": CLASSES})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which type a layer is where forks use one name, or one number, for several things: told, or the only one possible."""
+"""Which type a layer is where forks use one name, or one number, for several: the named fork's, or the only one possible."""
 
 import numpy as np
 import pytest
@@ -164,10 +164,10 @@ def test_naming_the_fork_gives_numbers_their_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("type_", "bottoms", "fork", "known"),
+    ("type_", "bottoms", "fork", "caffe_field"),
     [("Interp", ("x",), "pspnet", "input_param"), ("Upsample", ("x", "m"), "segnet", "embed_param")],
 )
-def test_a_number_that_caffe_has_for_another_field_is_not_read_as_that(tmp_path, type_, bottoms, fork, known):
+def test_a_number_that_caffe_has_for_another_field_is_not_read_as_that(tmp_path, type_, bottoms, fork, caffe_field):
     added = {"pspnet": fb.PSPNetLayer, "segnet": fb.SegNetLayer}[fork]()
     if fork == "pspnet":
         added.interp_param.height = added.interp_param.width = 6
@@ -178,7 +178,7 @@ def test_a_number_that_caffe_has_for_another_field_is_not_read_as_that(tmp_path,
     source.CopyFrom(INPUT)
     source.top[:] = bottoms
     net, _ = read_binary(binary(tmp_path, (source, None), (layer(type_, bottoms), added)), pb.NetParameter)
-    with refused("ambiguous", layer="l", field=known, hint=f"fork={fork!r}"):
+    with refused("ambiguous", layer="l", field=caffe_field, hint=f"fork={fork!r}"):
         build_graph(net)
     assert build_graph(net, fork=fork).shapes["y"] == (1, 4, 6, 6)
 

@@ -90,5 +90,5 @@ class Net:
 
 
 def loss_weights(param, layer, tops):
-    given = list(param.loss_weight) or ([1.0] if getattr(layer, "is_loss", False) else [])
-    return given + [0.0] * (tops - len(given))
+    weights = list(param.loss_weight) or ([1.0] if getattr(layer, "is_loss", False) else [])
+    return weights + [0.0] * (tops - len(weights))

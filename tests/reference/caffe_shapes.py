@@ -125,8 +125,8 @@ class Filter(Mover):
     def source(self, bottoms):
         *blobs, selector = bottoms
         check(len(self.param.top) == len(blobs), "tops")
-        kept = [n for n, value in enumerate(selector.reshape(-1)) if value]
-        return [self.of(numbers(x)[kept], b) for b, x in enumerate(blobs)]
+        selected = [n for n, value in enumerate(selector.reshape(-1)) if value]
+        return [self.of(numbers(x)[selected], b) for b, x in enumerate(blobs)]
 
 
 class ArgMax(Layer):
@@ -178,7 +178,7 @@ class Bias(Layer):
     def forward(self, bottoms):
         x = bottoms[0]
         bias = bottoms[1] if len(bottoms) > 1 else self.blobs[0]
-        self.given, self.shape = len(bottoms) > 1, bias.shape
+        self.two_bottoms, self.shape = len(bottoms) > 1, bias.shape
         self.axis = 0 if bias.ndim == 0 else canonical(self.param.bias_param.axis, x.ndim)
         check(x.shape[self.axis : self.axis + bias.ndim] == bias.shape, "shape")
         top = np.zeros_like(x)
@@ -190,7 +190,7 @@ class Bias(Layer):
         diff = np.zeros(self.shape)
         for at in np.ndindex(top_diffs[0].shape):
             diff[at[self.axis : self.axis + diff.ndim]] += top_diffs[0][at]
-        if self.given:
+        if self.two_bottoms:
             return [top_diffs[0].copy(), diff]
         self.diffs[0] += diff
         return [top_diffs[0].copy()]

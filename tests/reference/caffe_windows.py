@@ -122,8 +122,8 @@ class Pooling(Layer):
             both = p.HasField("kernel_h") and p.HasField("kernel_w")
             check(p.HasField("kernel_size") != both, "kernel_size or kernel_h and kernel_w")
         for name in ("pad", "stride"):
-            given = [p.HasField(name), p.HasField(f"{name}_h"), p.HasField(f"{name}_w")]
-            check(given in ([False, True, True], [True, False, False], [False, False, False]), name)
+            fields = [p.HasField(name), p.HasField(f"{name}_h"), p.HasField(f"{name}_w")]
+            check(fields in ([False, True, True], [True, False, False], [False, False, False]), name)
         check(len(shape) == 4, "4 axes")
         self.size = shape[2:]
         if p.global_pooling:

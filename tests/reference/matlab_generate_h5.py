@@ -73,5 +73,5 @@ def generate_h5(
     if norm:
         middle = math.fsum(data.ravel()) / data.size
         data = data / math.sqrt(math.fsum(((data - middle) ** 2).ravel()) / (data.size - 1))
-    kept = count // chunksz * chunksz
-    return data[..., :kept].T.astype(np.float32), label[:kept, None].astype(np.float32)
+    whole = count // chunksz * chunksz
+    return data[..., :whole].T.astype(np.float32), label[:whole, None].astype(np.float32)
