@@ -1,4 +1,4 @@
-"""``lq-emotion evaluate``: predictions, scores and pictures of a trained net."""
+"""``lq-emotion evaluate``: predictions, scores and figures of a trained net."""
 
 from __future__ import annotations
 

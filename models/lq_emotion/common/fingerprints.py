@@ -1,4 +1,4 @@
-"""Fingerprints: what tells files and settings from others."""
+"""Fingerprints of files and settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def file_sha256(path: Path) -> str:
 
 
 def stamp(path: Path) -> list[Any]:
-    """Return name, size and time of change: what tells a file from another without reading it, wherever it is moved."""
+    """Return name, size and time of change, which identify a file without reading it, wherever it is moved."""
     status = path.stat()
     return [path.name, status.st_size, status.st_mtime_ns]
 
@@ -91,4 +91,4 @@ class FileHashes:
 
     def to_json(self) -> dict[str, list[Any]]:
         """Return the hashes with the sizes and times of change that they hold for."""
-        return {name: list(known) for name, known in self._hashes.items()}
+        return {name: list(stored) for name, stored in self._hashes.items()}

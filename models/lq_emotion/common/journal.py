@@ -21,7 +21,7 @@ class Journal:
     ----------
     path : the JSON file; it need not exist.
     root : the folder that the names of files are relative to; None for absolute names.
-    identify : returns what tells a file from another, as JSON; by default its name, size and time of change.
+    identify : returns the identity of a file as JSON; by default its name, size and time of change.
     hint : what to do about a damaged journal.
 
     Attributes
@@ -89,7 +89,7 @@ class Journal:
         self.exists = True
 
     def require_own(self, paths: Iterable[Path], maker: str) -> None:
-        """Refuse files that are there without a journal: someone else wrote them.
+        """Refuse files without a journal: someone else wrote them.
 
         Raises
         ------

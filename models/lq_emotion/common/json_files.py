@@ -35,7 +35,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def contents_of(path: Path, hint: str = "remove it and run again") -> Iterator[None]:
-    """Turn the errors of code that reads values out of a JSON file into one error that names the file.
+    """Replace the errors of code that reads values of a JSON file by an error that names the file.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def as_done(jobs: int, task: Callable[..., _R], arguments: Iterable[tuple[Any, .
         See `processes`. Errors of tasks are raised as well.
     """
     with processes(jobs) as workers:
-        for future in as_completed([workers.submit(task, *each) for each in arguments]):
+        for future in as_completed([workers.submit(task, *values) for values in arguments]):
             yield future.result()
 
 

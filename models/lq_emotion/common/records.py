@@ -11,7 +11,7 @@ from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
 
 class Record:
-    """Base of frozen dataclasses that stand in JSON files, with a key for each field.
+    """Base of frozen dataclasses that are stored as JSON objects, with a key for each field.
 
     Fields are numbers, strings, booleans, enums, paths, other records, ``X | None``, ``tuple[X, ...]`` and
     ``Mapping[K, X]``.
@@ -50,9 +50,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Record):
         return value.to_json()
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path | Enum) else value
 
 
@@ -63,10 +63,10 @@ def _typed(hint: Any, value: Any, name: str) -> Any:
     if origin in (Union, types.UnionType):
         return None if value is None else _typed(arguments[0], value, name)
     if origin is tuple:
-        return tuple(_typed(arguments[0], each, name) for each in _expect(list, value, name))
+        return tuple(_typed(arguments[0], item, name) for item in _expect(list, value, name))
     if origin is not None and issubclass(origin, Mapping):
         items = _expect(dict, value, name).items()
-        return {arguments[0](key): _typed(arguments[1], each, f"{name}.{key}") for key, each in items}
+        return {arguments[0](key): _typed(arguments[1], item, f"{name}.{key}") for key, item in items}
     if issubclass(hint, Record):
         return hint.from_json(value)
     if issubclass(hint, Enum | Path):

@@ -168,7 +168,7 @@ class Evaluate:
             raise FileError("no write permission", code="file-unwritable", file=existing, hint="choose another --out")
 
     def _timelines(self, names: Sequence[str], labels: dict[str, Labels]) -> dict[str, Labels]:
-        """Read the complete gold standard of each recording if a timeline was asked for."""
+        """Read the complete gold standard of each recording if there is a timeline."""
         timelines = {}
         for name in names if self.timeline else ():
             path = mat_path(self.timeline or "", name)
@@ -212,8 +212,8 @@ class Evaluate:
         return predictions
 
     def _score_rows(self, recordings: Sequence[Traces], prediction: Trace, gold: Trace) -> dict[str, ScoreRow]:
-        each = {traces.name: score(traces.prediction, traces.gold, self.convention) for traces in recordings}
-        rows = {**each, TOGETHER: score(prediction, gold, self.convention), MEAN: mean_score(list(each.values()))}
+        scores = {traces.name: score(traces.prediction, traces.gold, self.convention) for traces in recordings}
+        rows = {**scores, TOGETHER: score(prediction, gold, self.convention), MEAN: mean_score(list(scores.values()))}
         return {name: ScoreRow.of(row) for name, row in rows.items()}
 
     def _write(self, recordings: Sequence[Traces], results: Evaluation, timelines: dict[str, Labels]) -> None:

@@ -15,7 +15,7 @@ TOGETHER, MEAN = "concatenated", "mean"
 
 @dataclass(frozen=True)
 class ScoreRow(Record):
-    """A `Score` for JSON: None where it is undefined."""
+    """A `Score` for JSON: None if it is undefined."""
 
     frames: int
     rmse: float | None
@@ -69,7 +69,7 @@ class Evaluation(Record):
     scores : by recording, and those of `TOGETHER` and `MEAN`.
     concatenated_by_convention : the scores of all frames in every convention.
     files : what the evaluation left.
-    delay, prepared_delay : seconds by which the gold standard is late, in all and as already made up for by prepare.
+    delay, prepared_delay : of the gold standard in seconds, in all and as already corrected by prepare.
     delay_search, post_processing : what was learnt on recordings, if anything.
     """
 

@@ -1,1 +1,1 @@
-"""Face boxes for recordings that come without: found by OpenCV's cascade, followed over time, kept in files."""
+"""Face boxes for recordings without them: detected by OpenCV's cascade, tracked over time, stored in files."""

@@ -25,8 +25,8 @@ def builder(net: str) -> NetBuilder:
     """
     if net not in list(Net):
         raise NetError("unknown net", code="name-unknown", field="net", value=net, hint=f"one of {', '.join(Net)}")
-    found: NetBuilder = import_module(f"lq_emotion.nets.{Net(net).name.lower()}").BUILDER
-    return found
+    net_builder: NetBuilder = import_module(f"lq_emotion.nets.{Net(net).name.lower()}").BUILDER
+    return net_builder
 
 
 def settings(net: str, switches: PaperSwitches, factors: Sequence[int] = (1,)) -> dict[str, Any]:

@@ -70,13 +70,13 @@ _FILE_NAME_PATTERNS = {  # tried in this order: "non_joint" contains "joint", an
 
 
 def method_in(file_name: str) -> Method | None:
-    """Return the method that the name of a weights file or of a folder tells: ``vlqr_12``, ``non_joint-x4``, ``OA``."""
+    """Return the method in the name of a weights file or of a folder: ``vlqr_12``, ``non_joint-x4``, ``OA``."""
     letters = re.sub(r"\d", " ", file_name.lower())
     return next((method for method, pattern in _FILE_NAME_PATTERNS.items() if re.search(pattern, letters)), None)
 
 
 def factor_in(file_name: str) -> int | None:
-    """Return the factor that the name of a weights file or of a folder tells; None without one, or with several."""
+    """Return the factor in the name of a weights file or of a folder; None without one, or with several."""
     factors = {int(number) for number in re.findall(r"\d+", file_name)} & set(FACTORS)
     return factors.pop() if len(factors) == 1 else None
 

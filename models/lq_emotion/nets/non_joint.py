@@ -26,7 +26,7 @@ def non_joint(
     """Return the net of Non-Joint-s to train from SR-FCN's weights.
 
     In the code it is CNN+D with its convolutions frozen. With `switches.separate_regressor` it is what the paper says:
-    SR-FCN, frozen, whole; its picture goes into fc4 and fc5, with `hidden_units` between them.
+    SR-FCN, frozen and whole; its output goes into fc4 and fc5, with `hidden_units` between them.
     """
     if not switches.separate_regressor:
         return cnn_d(Net.NON_JOINT, switches=switches, sources=sources, batch=batch)

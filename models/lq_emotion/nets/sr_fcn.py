@@ -59,7 +59,7 @@ def sr_fcn_deploy(*, switches: PaperSwitches = AS_CODE) -> pb.NetParameter:
 
 
 def output_size(size: int, *, switches: PaperSwitches = AS_CODE) -> int:
-    """Return the rows, and columns, that come out: each unpadded convolution takes two pixels on every side."""
+    """Return the rows, and columns, of the output: each unpadded convolution takes two pixels on every side."""
     return size if switches.padded else size - 4 * len(_CHANNELS)
 
 

@@ -19,17 +19,17 @@ def draw_losses(
     *,
     title: str = "Training of SR-FCN",
     measured: str = "Euclidean loss of a 16 x 16 patch",
-    held_out: str = "held-out pictures",
+    held_out: str = "held-out images",
 ) -> None:
     """Write the training loss of every logged iteration, its running median, and the test losses.
 
-    The first steps overshoot by orders of magnitude; what exceeds 30 times the last median is cut off.
+    The first steps overshoot by orders of magnitude; the axis ends at 30 times the last median.
 
     Parameters
     ----------
-    curves : with one training loss at least.
-    path : of the picture.
-    title, measured, held_out : what the picture, its vertical axis and the test losses are called.
+    curves : with at least one training loss.
+    path : of the figure.
+    title, measured, held_out : labels of the figure, its vertical axis and the test losses.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

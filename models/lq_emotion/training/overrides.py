@@ -1,4 +1,4 @@
-"""Overrides: what a training changes in a solver, and which fields of two solvers differ."""
+"""Overrides: the changes that a training makes to a solver, and the fields in which two solvers differ."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _PATHS = ("net", "snapshot_prefix")  # placeholders in the shipped files
 
 @dataclass(frozen=True)
 class Changes:
-    """What the user wants otherwise than shipped; None leaves the authors' value.
+    """The user's changes of a definition; None keeps the authors' value.
 
     Attributes
     ----------
     batch : samples a training step.
-    filler : what weights are drawn from, in place of each layer's own: ``xavier``.
+    filler : of all weights, instead of each layer's own: ``xavier``.
     max_iter, base_lr, test_iter, test_interval, display, snapshot, random_seed : fields of the solver.
     """
 
@@ -31,7 +31,7 @@ class Changes:
     random_seed: int | None = None
 
     def apply_to(self, solver: pb.SolverParameter) -> None:
-        """Set the fields of a solver that the user wants otherwise."""
+        """Set the changed fields of a solver."""
         for name in ("max_iter", "base_lr", "test_interval", "display", "snapshot", "random_seed"):
             if (value := getattr(self, name)) is not None:
                 setattr(solver, name, value)
@@ -41,12 +41,12 @@ class Changes:
 
 def differences(shipped: pb.SolverParameter, ours: pb.SolverParameter) -> list[str]:
     """Return the fields of a solver that differ, paths apart: ``name: before -> after``."""
-    found = []
+    changes = []
     for field in pb.SolverParameter.DESCRIPTOR.fields:
         before, after = _shown(shipped, field.name), _shown(ours, field.name)
         if before != after and field.name not in _PATHS:
-            found.append(f"{field.name}: {before} -> {after}")
-    return found
+            changes.append(f"{field.name}: {before} -> {after}")
+    return changes
 
 
 def _shown(param: pb.SolverParameter, name: str) -> str:

@@ -31,7 +31,7 @@ def divisions(losses: Mapping[int, float], *, patience: int = PATIENCE, most: in
     Parameters
     ----------
     losses : test losses so far, by iteration.
-    patience, most : see `PATIENCE` and `MOST`. After a division the count starts anew; the best loss stays. NaN
+    patience, most : see `PATIENCE` and `MOST`. After a division the count restarts; the best loss stays. NaN
         is never an improvement.
     """
     best, waited = float("inf"), 0
@@ -49,7 +49,7 @@ def divisions(losses: Mapping[int, float], *, patience: int = PATIENCE, most: in
 
 @dataclass
 class History:
-    """The test losses of a run, kept in a file.
+    """The test losses of a run, stored in a file.
 
     Attributes
     ----------
@@ -68,10 +68,10 @@ class History:
         FileError
             The file is damaged.
         """
-        held = read_json(self.path) if iteration else None
-        with contents_of(self.path, "start anew with --fresh"):
-            known = {int(number): float(loss) for number, loss in (held or {}).items()}
-        self.losses = {number: loss for number, loss in known.items() if number < iteration}
+        content = read_json(self.path) if iteration else None
+        with contents_of(self.path, "start over with --fresh"):
+            losses = {int(number): float(loss) for number, loss in (content or {}).items()}
+        self.losses = {number: loss for number, loss in losses.items() if number < iteration}
 
     def note(self, iteration: int, loss: float) -> None:
         """Add a test and write the file."""
@@ -110,7 +110,7 @@ class PlateauSolver(Solver):
         taken = read_solverstate(path).current_step
         if taken != len(self.param.stepvalue):
             problem = f"has {len(self.param.stepvalue)} divisions of the rate, {Path(path).name} has {taken}"
-            raise FileError(problem, code="mismatch", file=self._history.path, hint="start anew with --fresh")
+            raise FileError(problem, code="mismatch", file=self._history.path, hint="start over with --fresh")
 
     def test(self, which: int) -> Scores | None:
         """Run a test net; the loss of the first one may divide the rate from this iteration on."""

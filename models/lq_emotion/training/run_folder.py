@@ -31,11 +31,11 @@ _OWN_FILES = (
 
 @dataclass(frozen=True)
 class TrainingSettings(Record):
-    """What tells one training from another.
+    """The settings that distinguish trainings.
 
     Attributes
     ----------
-    net, changes : what is trained, and what differs from the authors' net and solver.
+    net, changes : the net, and what differs from the authors' net and solver.
     data : name and SHA-256 of each file of training data.
     weights : name and SHA-256 of the weights to start from.
     """
@@ -96,7 +96,7 @@ def _snapshots(run: Run) -> list[Path]:
 
 
 def _refuse(journal: Journal, settings: TrainingSettings) -> None:
-    """Raise what tells the training in the folder from the one with these settings."""
+    """Raise the differences between the training in the folder and these settings."""
     with contents_of(journal.path):
         earlier = TrainingSettings.from_json(journal.entry(_ENTRY)["settings"]).to_json()
     now, folder = settings.to_json(), journal.path.parent
@@ -106,5 +106,5 @@ def _refuse(journal: Journal, settings: TrainingSettings) -> None:
 def _difference(name: str, earlier: Any, now: Any, folder: Path) -> CaffeCompatError:
     what = {"data": "other training data", "weights": "other weights to start from"}
     problem = f"holds a training with {what.get(name, f'{name} {earlier}, now {now}')}"
-    hint = "--fresh starts anew, or choose another --out"
+    hint = "--fresh starts over, or choose another --out"
     return SolverError(problem, code="mismatch", file=folder, field=name, hint=hint)

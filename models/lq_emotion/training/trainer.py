@@ -21,8 +21,8 @@ from caffe_compat.solver.nets import Criterion
 from lq_emotion.training.plateau import PLATEAU, History, PlateauSolver
 
 Say = Callable[[str], None]
-_EVERY = 25  # iterations between two lines where there is no terminal, at least,
-_LINES = 200  # and so many lines at most
+_EVERY = 25  # iterations between two lines without a terminal, at least
+_LINES = 200  # lines without a terminal, at most
 
 
 class InterruptedTrainingError(KeyboardInterrupt):
@@ -36,7 +36,7 @@ class Run:
     Attributes
     ----------
     folder : the folder; relative names in the solver's definition refer to it.
-    name : what the names of snapshots begin with, as in the solver's snapshot_prefix.
+    name : prefix of the names of snapshots, as in the solver's snapshot_prefix.
     label : title of the progress bar.
     """
 
@@ -129,21 +129,21 @@ def find_weights(path: Path) -> Path:
     if not path.is_dir():
         hint = "pass a .caffemodel, or the folder of a run"
         raise FileError("file not found", code="file-missing", file=path, hint=hint)
-    found = [
-        (int(parts[1]), file)
+    snapshots = [
+        (int(match[1]), file)
         for folder in (path, path / "snapshots")
         for file in folder.glob("*_iter_*.caffemodel")
-        if (parts := re.search(r"_iter_(\d+)\.caffemodel$", file.name))
+        if (match := re.search(r"_iter_(\d+)\.caffemodel$", file.name))
     ]
-    if not found:
+    if not snapshots:
         hint = "run `lq-emotion train` first"
         raise FileError("no snapshot found", code="not-prepared", file=path, hint=hint)
-    return max(found)[1]
+    return max(snapshots)[1]
 
 
 def _iterations(folder: Path, name: str, suffix: str) -> list[int]:
     pattern = re.compile(rf"{re.escape(name)}_iter_(\d+)\.{suffix}")
-    return [int(found[1]) for path in folder.glob(f"*.{suffix}") if (found := pattern.fullmatch(path.name))]
+    return [int(match[1]) for path in folder.glob(f"*.{suffix}") if (match := pattern.fullmatch(path.name))]
 
 
 class _Watch:
@@ -213,10 +213,10 @@ def read_curves(log: Path, iterations: int) -> Curves:
     curves = Curves()
     testing = 0
     for line in log.read_text(encoding="utf-8").splitlines():
-        if found := _TRAIN.search(line):
-            curves.train[int(found[1])] = float(found[2])
-        elif found := _TESTING.search(line):
-            testing = int(found[1])
-        elif found := _TEST.search(line):
-            curves.test[testing] = float(found[2] or found[1])  # weighted, as in training
+        if match := _TRAIN.search(line):
+            curves.train[int(match[1])] = float(match[2])
+        elif match := _TESTING.search(line):
+            testing = int(match[1])
+        elif match := _TEST.search(line):
+            curves.test[testing] = float(match[2] or match[1])  # weighted, as in training
     return Curves(*({i: v for i, v in sorted(part.items()) if i <= iterations} for part in (curves.train, curves.test)))

@@ -179,9 +179,7 @@ class TrainingRun:
     ) -> float:
         start = time.perf_counter()
         if run.snapshot(solver.max_iter).is_file():
-            self.say(
-                f"iteration {solver.max_iter} is there already; train on with more --iterations, or anew with --fresh"
-            )
+            self.say(f"iteration {solver.max_iter} exists already; --iterations continues, --fresh starts over")
         else:
             write_text(net, run.folder / "net.prototxt")
             write_text(solver, run.folder / "solver.prototxt")

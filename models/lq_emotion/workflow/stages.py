@@ -49,7 +49,7 @@ class Stage(Generic[CostT]):
 
 
 class Ledger:
-    """Which stages are done, from what: a journal whose files are told apart by their contents.
+    """Which stages are done, from what: a journal that identifies files by their contents.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class Ledger:
 
 
 def perform(stages: Sequence[Stage[Any]], ledger: Ledger, *, jobs: int = 1, say: Say = print) -> list[str]:
-    """Do what is missing, several stages at once if asked, and return the names of those that were run.
+    """Run the stages that are not done, up to `jobs` at once, and return their names.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def perform(stages: Sequence[Stage[Any]], ledger: Ledger, *, jobs: int = 1, say:
         while todo or running:
             ready = [stage for stage in todo.values() if waits[stage.name] <= done][: max(jobs - len(running), 0)]
             if not ready and not running:
-                break  # what is left waits for what failed
+                break  # the others wait for a stage that failed
             for stage in ready:
                 del todo[stage.name]
                 if ledger.is_done(stage):
@@ -151,7 +151,7 @@ def perform(stages: Sequence[Stage[Any]], ledger: Ledger, *, jobs: int = 1, say:
 
 
 def _dependencies(stages: Sequence[Stage[Any]]) -> dict[str, set[str]]:
-    """Name the stages each one waits for."""
+    """Return the stages that each stage waits for."""
     writers: dict[Path, str] = {}
     for stage in stages:
         for path in stage.writes:

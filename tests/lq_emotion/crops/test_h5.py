@@ -165,7 +165,7 @@ def test_rewritten_identical_files_do_not_restart_training(root, tmp_path, capsy
     shutil.rmtree(root / "h5_files")
     time.sleep(1.1)  # HDF5 notes times in seconds
     assert made() == before
-    assert "iteration 1 is there already" in capsys.readouterr().out
+    assert "iteration 1 exists already" in capsys.readouterr().out
     crops = root / "data/raw_data/HQ/train_1.mat"
     savemat(crops, {**loadmat(crops), "valence": np.zeros((1, 11))}, "-v6")
     assert run("h5", "--out", root, "--chunk", 8) == 0

@@ -120,7 +120,7 @@ def test_results_contain_the_losses_of_the_log(finished):
 def test_the_same_command_again_trains_nothing(copy, h5, capsys):
     before = (copy / "snapshots/emotion_iter_3.caffemodel").stat().st_mtime_ns
     assert train("--h5", h5, "--out", copy, "--iterations=3", *SMALL) == 0
-    assert any("iteration 3 is there already" in line for line in lines(capsys))
+    assert any("iteration 3 exists already" in line for line in lines(capsys))
     assert (copy / "snapshots/emotion_iter_3.caffemodel").stat().st_mtime_ns == before
 
 
@@ -156,7 +156,7 @@ def test_with_json_nothing_else_is_on_stdout(copy, h5, capsys):
     assert train("--h5", h5, "--out", copy, "--iterations=3", "--json", *SMALL) == 0
     output = capsys.readouterr()
     assert json.loads(output.out) == json.loads((copy / "train.json").read_text())
-    assert "is there already" in output.err
+    assert "exists already" in output.err
 
 
 def test_frozen_layers_keep_the_super_resolution_weights(h5, sr_weights, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""lq-emotion sr-demo on tiny images: its files, going on, starting anew, JSON, and one-line errors."""
+"""lq-emotion sr-demo on tiny images: its files, going on, starting over, JSON, and one-line errors."""
 
 import json
 import os
@@ -172,7 +172,7 @@ def test_other_images_start_anew_and_leave_other_files_alone(copy, tmp_path, cap
     (copy / "notes.txt").write_text("mine")
     assert demo(copy, draw(tmp_path / "others", 3, (160, 144), seed=1), iterations=1) == 0
     out = lines(capsys)
-    assert out[0] == f"{copy} holds a demo of other images or settings: starting anew"
+    assert out[0] == f"{copy} holds a demo of other images or settings: starting over"
     assert sorted(path.name for path in copy.glob("pictures/*/*")) == ["00_p0.png", "01_p1.png", "02_p2.png"]
     assert (copy / "notes.txt").read_text() == "mine"
 

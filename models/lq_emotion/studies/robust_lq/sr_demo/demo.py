@@ -69,7 +69,7 @@ class Demo:
         settings = self._write_images()
         earlier = self._earlier()
         if earlier is not None:
-            self.say(f"{self.out} is finished; --fresh starts anew, more --iterations go on")
+            self.say(f"{self.out} is finished; --fresh starts over, more --iterations continue")
             return earlier
         patches = self._write_data()
         recipe = make_recipe(
@@ -165,7 +165,7 @@ class Demo:
             self.say(f"  {change}")
         self.say(f"  ({WHY})")
         if self._training.snapshot(self.iterations).is_file():
-            self.say(f"  iteration {self.iterations} is there already")
+            self.say(f"  iteration {self.iterations} exists already")
             return
         write_text(recipe.net, self.out / "net.prototxt")
         write_text(recipe.solver, self.out / "solver.prototxt")

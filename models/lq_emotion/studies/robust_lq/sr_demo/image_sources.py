@@ -89,7 +89,7 @@ def of_folder(folder: Path, say: Say) -> list[ImageSource]:
     Raises
     ------
     DataError
-        No such folder, or fewer than two images in it. Reading one raises it too, if it cannot be used.
+        No such folder, or fewer than two images in it. `ImageSource.load` raises it for an unusable image.
     """
     if not folder.is_dir():
         raise DataError("folder of images not found", code="file-missing", file=folder)

@@ -10,7 +10,7 @@ from lq_emotion.common.records import Record
 
 @dataclass(frozen=True)
 class DemoSettings(Record):
-    """What tells one demo from another; the number of iterations does not.
+    """The settings that distinguish demos; the number of iterations does not.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class DemoSettings(Record):
 
 @dataclass(frozen=True)
 class Psnr(Record):
-    """PSNR of Y in dB by method; None where it is infinite."""
+    """PSNR of Y in dB by method; None if it is infinite."""
 
     nearest: float | None
     bicubic: float | None

@@ -63,7 +63,7 @@ def claim(out: Path, journal: Journal, made_from: str, say: Callable[[str], None
     if journal.is_done(DEMO, made_from) and not fresh:
         return True
     if journal.entry(DEMO).get("fingerprint") != made_from:
-        say(f"{out} holds a demo of other images or settings: starting anew")
+        say(f"{out} holds a demo of other images or settings: starting over")
     elif not fresh:
         return False
     journal.clear(own_files)
@@ -96,5 +96,5 @@ def count_rows(data: Path) -> int:
         with open_hdf5(data) as file:
             return int(find(file, "data", data).shape[0])
     except (OSError, KeyError, AttributeError) as error:
-        problem, hint = f"damaged HDF5 file: {error}", "start anew with --fresh"
+        problem, hint = f"damaged HDF5 file: {error}", "start over with --fresh"
         raise FileError(problem, code="damaged-file", file=data, hint=hint) from None
