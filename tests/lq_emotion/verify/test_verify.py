@@ -15,7 +15,7 @@ from caffe_compat.formats.files import read_binary, write_binary, write_weights_
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.cli import main
 from lq_emotion.verify import engines
-from tests.nets import write_three_frame_net
+from tests.lq_emotion.three_frames import write_three_frame_net
 from tests.signing import signed
 
 

@@ -26,7 +26,7 @@ from lq_emotion.video import CODECS, encode
 from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import loadmat, open_frames, savemat
-from tests.nets import write_three_frame_net
+from tests.lq_emotion.three_frames import write_three_frame_net
 
 pytest.importorskip("av")
 FRAMES = {"dev_1": 12, "dev_2": 9}
