@@ -31,14 +31,7 @@ _OWN_FILES = (
 
 @dataclass(frozen=True)
 class TrainingSettings(Record):
-    """The settings that distinguish trainings.
-
-    Attributes
-    ----------
-    net, changes : the net, and what differs from the authors' net and solver.
-    data : name and SHA-256 of each file of training data.
-    weights : name and SHA-256 of the weights to start from.
-    """
+    """The settings that distinguish trainings; data and weights are names of files and their SHA-256."""
 
     net: Net
     changes: tuple[str, ...]

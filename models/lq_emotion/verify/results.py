@@ -78,14 +78,8 @@ class Probe(Record):
 class BlobDifference(Record):
     """How far a blob of another engine is from ours.
 
-    Attributes
-    ----------
-    blob : its name.
-    absolute : the largest difference of two values; None where one is not finite.
-    relative : the same over the largest magnitude of ours.
-    largest : that magnitude.
-    at : where the difference is: image, channel, row, column.
-    agrees : see `engines.LIMIT` and `engines.ROUNDING`.
+    `absolute` is the largest difference of two values, `relative` the same over the `largest` magnitude of ours; both
+    are None if a value is not finite. `at` is its image, channel, row and column.
     """
 
     blob: str
@@ -116,14 +110,9 @@ class VerifiedFile(Record):
     Attributes
     ----------
     file : its name, below the folder or archive.
-    bytes, sha256 : of the file.
-    kind : ``caffemodel`` or ``HDF5``.
     network, authors : the network it is recognised as, and whether its definition is the authors' own.
     training : methods that learn at the rates which the file records.
-    blobs : its weights.
-    probe : outputs of the network, if they are finite.
     engines : engine -> differences of its blobs from ours; None for an engine that did not run.
-    scores : on recordings.
     problems, remarks : it passed if there are no problems.
     """
 
@@ -159,19 +148,7 @@ class VerifiedFile(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Verification(Record):
-    """verify.json, whose last entry is a SHA-256 over all others.
-
-    Attributes
-    ----------
-    date : when it began, ISO 8601.
-    versions : of the packages; None for one that is not installed.
-    device : of our engine.
-    limit : `engines.LIMIT`.
-    inputs, engines, recordings : what the files were run on, compared with and scored on.
-    against : the earlier result, if any.
-    files : the results of each.
-    problems : those of no single file.
-    """
+    """verify.json, whose last entry is a SHA-256 over all others; its problems are those of no single file."""
 
     program: str = PROGRAM
     format: int = FORMAT

@@ -12,13 +12,8 @@ from lq_emotion.common.records import Record
 class DemoSettings(Record):
     """The settings that distinguish demos; the number of iterations does not.
 
-    Attributes
-    ----------
-    scale : downsampling factor of the low-resolution images.
-    recipe : what differs from the authors' net and solver.
-    pictures : name of an image -> its `ImageSource.identity`.
-    held_out : names of the images that the net is tried on.
-    focus : name of an image -> row and column of the part to show.
+    The recipe is the changes of the authors' net and solver; `pictures` maps names of images to their
+    `ImageSource.identity`, `focus` to row and column of the part to show.
     """
 
     scale: int
@@ -51,19 +46,7 @@ class DemoFiles(Record):
 
 @dataclass(frozen=True)
 class DemoResults(Record):
-    """results.json.
-
-    Attributes
-    ----------
-    scale, iterations : of the run.
-    changes : what differs from the authors' net and solver.
-    patches : number of patches to train and to test on.
-    psnr, mean_psnr : by held-out image, and their mean.
-    gain_over_bicubic : of SR-FCN, in dB.
-    test_loss : by iteration.
-    files : what the demo left.
-    seconds : of each step of the last run.
-    """
+    """results.json: PSNR and gain in dB by held-out image, test loss by iteration, seconds by step of the last run."""
 
     scale: int
     iterations: int
