@@ -1,6 +1,5 @@
 """transform_param against a pixel-by-pixel transcription, and its refusals."""
 
-import cv2
 import numpy as np
 import pytest
 
@@ -99,21 +98,6 @@ def test_every_combination_is_the_transcriptions_bit_for_bit(tmp_path, phase, cr
             expected = reference.transformed(taken[number], draws, train=phase == "TRAIN", **slow)
             assert actual["data"][row].numpy().tobytes() == expected.tobytes(), (batch, row)
             assert actual["label"][row] == number
-
-
-@pytest.mark.parametrize(("force", "channels"), [("force_color", 3), ("force_gray", 1), (None, 0)])
-def test_coded_records_are_decoded_as_asked(tmp_path, force, channels):
-    colour = cv2.GaussianBlur(pictures(1, (20, 30, 3))[0], (0, 0), 3)
-    coded = [cv2.imencode(".png", colour)[1].tobytes(), cv2.imencode(".png", colour[:, :, 1])[1].tobytes()]
-    write_lmdb(tmp_path / "db", [pb.Datum(data=content, encoded=True) for content in coded])
-    source = opened(tmp_path, phase="TEST", batch=1, **({force: True} if force else {}))
-    actual = [source.next()["data"] for _ in coded]
-    assert [batch.shape[1] for batch in actual] == ([channels] * 2 if force else [3, 1])
-    if force != "force_gray":
-        assert np.array_equal(actual[0][0].numpy(), colour.transpose(2, 0, 1)), "blue comes first"
-    else:
-        gray = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY).astype("f4")
-        assert np.abs(actual[0][0, 0].numpy() - gray).max() <= 1, "libpng's weights are not OpenCV's"
 
 
 def test_raw_records_do_not_heed_force_color(tmp_path):
