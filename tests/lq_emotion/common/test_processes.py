@@ -11,6 +11,7 @@ import pytest
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from lq_emotion.common.processes import WorkerLostError, as_done, processes
+from tests.refusals import refused
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 60  # seconds until a test gives up what takes a fraction of one
@@ -59,12 +60,12 @@ def interrupted(folder, number):
         raise
 
 
-def test_what_tasks_return_and_raise_comes_back(tmp_path):
+def test_results_and_errors_of_tasks_are_returned(tmp_path):
     assert sorted(as_done(2, work, [(tmp_path, number) for number in range(5)])) == [0, 1, 2, 3, 4]
     pids = set(begun(tmp_path).values())
     assert os.getpid() not in pids
     assert not any(map(alive, pids))
-    with pytest.raises(DataError, match="3: cannot be used"):
+    with refused("invalid", value=3):
         list(as_done(2, fail, [(3,)]))
 
 
@@ -78,7 +79,7 @@ def test_a_process_that_is_killed_is_an_error_and_the_others_end(tmp_path):
     assert not any(map(alive, begun(tmp_path).values()))
 
 
-def test_what_runs_is_dropped_where_the_work_is_left_early(tmp_path):
+def test_running_tasks_end_when_the_block_ends_early(tmp_path):
     def leave():
         with processes(1) as workers:
             workers.submit(interrupted, tmp_path, 0)
@@ -105,14 +106,11 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked for in /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_they_end_with_their_parent(tmp_path, number):
+def test_workers_end_with_their_parent(tmp_path, number):
     """However it ends: they begin nothing new, and hold its output no longer."""
     (tmp_path / "parent.py").write_text(PARENT)
-    parent = subprocess.Popen(
-        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert eventually(lambda: len(begun(tmp_path)) == 2 or parent.poll() is not None)
     assert parent.poll() is None
     parent.send_signal(number)

@@ -29,14 +29,14 @@ def put(path, value):
 
 
 def cell(method, factor, values):
-    known = published(method, factor)._asdict()
-    found = dict(zip(("rmse", "cc", "ccc"), values, strict=True))
+    expected = published(method, factor)._asdict()
+    measured = dict(zip(("rmse", "cc", "ccc"), values, strict=True))
     run = {"HR": "HR", "Joint-OA": "Joint-OA"}.get(method, f"{method}-{factor}")
     test = "HQ" if method == "HR" else f"LR{factor}"
     return {
         "method": method, "factor": factor, "run": run, "test": test, "scores": f"scores/{run}_on_{test}/scores.json",
-        "measured": {**found, "frames": 1200}, "published": known,
-        "difference": {name: None if value is None else value - known[name] for name, value in found.items()},
+        "measured": {**measured, "frames": 1200}, "published": expected,
+        "difference": {name: None if value is None else value - expected[name] for name, value in measured.items()},
     }  # fmt: skip
 
 
@@ -69,27 +69,22 @@ def whole(tmp_path_factory):
     put(tmp_path / "recordings/synthetic.json", maker)
     put(root / "table/table.json", table(tmp_path / "recordings", synthetic=True))
     put(root / "table/table.png", png())
-    for one in table(tmp_path, synthetic=True)["cells"]:
-        folder = root / "scores" / f"{one['run']}_on_{one['test']}"
-        scores = {"dev_1": one["measured"], "concatenated": one["measured"], "mean": {**one["measured"], "ccc": 0.777}}
-        by = dict.fromkeys(("avec", "population", "sample"), one["measured"])
-        told = {
-            "weights": "w.caffemodel", "data": "data", "convention": "avec", "scores": scores,
-            "concatenated_by_convention": by, "delay": 0.0,
+    for entry in table(tmp_path, synthetic=True)["cells"]:
+        folder, measured = root / "scores" / f"{entry['run']}_on_{entry['test']}", entry["measured"]
+        results = {
+            "weights": "w.caffemodel", "data": "data", "convention": "avec", "delay": 0.0,
+            "scores": {"dev_1": measured, "concatenated": measured, "mean": {**measured, "ccc": 0.777}},
+            "concatenated_by_convention": dict.fromkeys(("avec", "population", "sample"), measured),
         }  # fmt: skip
-        put(folder / "scores.json", told)
+        put(folder / "scores.json", results)
         put(folder / "traces.png", png(60, 30))
         rows = [f"{k},{k * 0.04:.2f},{np.sin(k / 9):.4f},{np.cos(k / 9):.4f}" for k in range(60) if not 20 < k < 30]
         put(folder / "predictions/dev_1.csv", "\n".join(["frame,time,valence,prediction", *rows]).encode())
     recording = {"name": "dev_1", "status": "done", "rows": 1234, "kept": 1200, "no_face": 30, "small": 4, "held": 5}
     failed = {"name": "dev_2", "status": "failed", "error": "no video", "boxes": ""}
     put(root / "data/prepare.json", {"recordings": [{**recording, "boxes": "found", "error": ""}, failed]})
-    run = {
-        "net": "HQ",
-        "iterations": 300,
-        "changes": ["max_iter: 30000 -> 300", "random_seed: -1 -> 17"],
-        "seconds": 30.0,
-    }
+    changes = ["max_iter: 30000 -> 300", "random_seed: -1 -> 17"]
+    run = {"net": "HQ", "iterations": 300, "changes": changes, "seconds": 30.0}
     put(root / "runs/HR/train.json", {**run, "train_loss": {"0": 0.5, "290": 0.0125}, "test_loss": {"300": 0.03}})
     points = [rd_point("none", 3, None, 0.6), rd_point("x264", 3, 20, 0.59), rd_point("x264", 3, 32, 0.3)]
     put(
@@ -107,11 +102,8 @@ def whole(tmp_path_factory):
     rows, columns = np.mgrid[:96, :96] / 96
     video = np.stack([0.5 + 0.3 * np.sin(9 * rows + k) * columns for k in range(3)], axis=2)
     (root / "data/raw_data/HQ").mkdir(parents=True)
-    savemat(
-        root / "data/raw_data/HQ/dev_1.mat",
-        {"video": video, "valence": np.zeros(3), "video_time": np.arange(3.0)},
-        "-v6",
-    )
+    variables = {"video": video, "valence": np.zeros(3), "video_time": np.arange(3.0)}
+    savemat(root / "data/raw_data/HQ/dev_1.mat", variables, "-v6")
     return root
 
 

@@ -31,17 +31,9 @@ addEventListener("load", () => {{
 
 
 def chromium(folder, *arguments):
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        f"--user-data-dir={folder / 'profile'}",
-    ]
-    return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=True
-    ).stdout
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *map(str, arguments)]
+    profile = f"--user-data-dir={folder / 'profile'}"
+    return subprocess.run([*command, profile], capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 @pytest.fixture
@@ -60,24 +52,22 @@ def look(page, width, folder):
 
 @pytest.mark.parametrize("width", [1200, 360])
 def test_tables_and_figures_are_shown_within_the_window(page, tmp_path, width):
-    found = look(page, width, tmp_path)
-    assert found["page"][0] == found["page"][1] == width
-    assert len(found["images"]) == 6
-    assert all(done and natural > 0 and 0 < shown <= width for done, natural, shown in found["images"])
-    assert len(found["tables"]) == 1 + 2 + 1 + 6 + 1
-    assert all(height > 15 * rows for rows, height, _ in found["tables"])
-    assert (
-        found["tables"][0][2]
-        == "Table 1. Valence, here and in the paper. Best of each factor in bold, for each of the two."
-    )
-    assert all(right <= width for right in found["frames"])
-    assert found["strong"]
-    assert all(int(weight) >= 600 for weight in found["strong"])
-    assert set(found["right"]) == {"right"}
+    layout = look(page, width, tmp_path)
+    assert layout["page"][0] == layout["page"][1] == width
+    assert len(layout["images"]) == 6
+    assert all(done and natural > 0 and 0 < shown <= width for done, natural, shown in layout["images"])
+    assert len(layout["tables"]) == 1 + 2 + 1 + 6 + 1
+    assert all(height > 15 * rows for rows, height, _ in layout["tables"])
+    caption = "Table 1. Valence, here and in the paper. Best of each factor in bold, for each of the two."
+    assert layout["tables"][0][2] == caption
+    assert all(right <= width for right in layout["frames"])
+    assert layout["strong"]
+    assert all(int(weight) >= 600 for weight in layout["strong"])
+    assert set(layout["right"]) == {"right"}
 
 
 @pytest.mark.slow
-def test_it_is_drawn_and_printed(page, tmp_path):
+def test_the_page_is_drawn_and_printed(page, tmp_path):
     screenshot, pdf = tmp_path / "page.png", tmp_path / "page.pdf"
     chromium(tmp_path, "--window-size=1200,3000", f"--screenshot={screenshot}", page.as_uri())
     drawn = np.asarray(Image.open(screenshot).convert("L"))

@@ -9,14 +9,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from caffe_compat import load_net, save_weights
+from caffe_compat import load_net
 from lq_emotion import prototxt
-from lq_emotion.cli import main
 from lq_emotion.report.build import PARTS, make_report, write_report
 from lq_emotion.report.example_frames import _show
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY
 from lq_emotion.studies.robust_lq.store import Store
+from tests.lq_emotion.commands import draw_weights, failed, run
 from tests.refusals import refused
 
 VOID = {"meta", "img", "br"}
@@ -34,12 +34,11 @@ class Page(HTMLParser):
         assert not self.open
 
     def handle_starttag(self, tag, attributes):
-        held = dict(attributes)
+        values = dict(attributes)
         if tag not in VOID:
             self.open.append(tag)
-        self.ids += [held["id"]] if "id" in held else []
-        self.links += [held["href"]] if "href" in held else []
-        self.sources += [held["src"]] if "src" in held else []
+        for name, places in (("id", self.ids), ("href", self.links), ("src", self.sources)):
+            places += [values[name]] if name in values else []
         if tag == "h2":
             self._cell = []
         elif tag == "table":
@@ -47,19 +46,18 @@ class Page(HTMLParser):
         elif tag == "tr":
             self._section["tables"][-1].append([])
         elif tag in ("td", "th", "caption", "figcaption", "p"):
-            self._cell, self._kind = [], held.get("class")
+            self._cell, self._kind = [], values.get("class")
         elif tag == "strong" and self._cell is not None:
             self._cell.append("*")
         elif tag == "img":
-            self._section["figures"].append((held["alt"], int(held["width"]), int(held["height"])))
+            self._section["figures"].append((values["alt"], int(values["width"]), int(values["height"])))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
         text = "".join(self._cell or [])
         if tag == "h2":
-            self._section = self.sections.setdefault(
-                text, {"tables": [], "figures": [], "captions": [], "text": [], "notes": []}
-            )
+            lists = {name: [] for name in ("tables", "figures", "captions", "text", "notes")}
+            self._section = self.sections.setdefault(text, lists)
         elif tag in ("td", "th"):
             self._section["tables"][-1][-1].append(text)
         elif tag in ("caption", "figcaption"):
@@ -103,7 +101,7 @@ def test_the_page_needs_nothing_but_itself(written, page):
     assert not re.search(r"<script|<link|@import|url\(|https?://", text)
 
 
-def test_every_part_is_there_in_order(page):
+def test_every_part_is_present_in_order(page):
     assert list(page.sections) == list(PARTS)
     assert {title: len(of["figures"]) for title, of in page.sections.items() if of["figures"]} == {
         "Table 1": 1, "Example frames": 1, "Valence traces": 2, "Rate and distortion": 2,
@@ -122,19 +120,17 @@ def test_table_1_has_measured_published_and_difference_with_the_best_of_each_fac
     ]
     assert table[6] == ["s = 12"]
     assert table[7][7] == "*0.400*"  # HR stands at every factor
-    assert (
-        "Highest CCC at s = 3: Joint-OA here, Joint-OA in the paper; s = 12: HR here, HR in the paper."
-        in page.sections["Table 1"]["text"]
-    )
+    highest = "Highest CCC at s = 3: Joint-OA here, Joint-OA in the paper; s = 12: HR here, HR in the paper."
+    assert highest in page.sections["Table 1"]["text"]
 
 
-def test_the_papers_own_table_is_held_against_its_text(page):
-    told = page.sections["Table 1"]["text"][-1]
-    assert "as its CCC is lower at s = 16; higher in CCC" in told
-    assert "LR at s = 12, Non-Joint at s = 12, LR at s = 16, Non-Joint at s = 16, Joint at s = 16." in told
+def test_the_papers_table_is_compared_with_its_text(page):
+    text = page.sections["Table 1"]["text"][-1]
+    assert "as its CCC is lower at s = 16; higher in CCC" in text
+    assert "LR at s = 12, Non-Joint at s = 12, LR at s = 16, Non-Joint at s = 16, Joint at s = 16." in text
 
 
-def test_synthetic_recordings_are_called_so_before_anything_else(written):
+def test_synthetic_recordings_are_announced_first(written):
     _, text, markdown = written
     warning = '<p class="warning">Synthetic recordings: the faces are drawn, nobody was filmed.'
     assert text.index(warning) < text.index("<nav") < text.index("<table")
@@ -163,7 +159,7 @@ def test_rates_stand_beside_the_papers(page):
     ]
 
 
-def test_settings_versions_seeds_and_trainings_are_told(page):
+def test_settings_versions_seeds_and_trainings_are_listed(page):
     run = page.sections["What was run"]
     settings, versions, times, recordings, trainings, changes = run["tables"]
     assert ["seed", "7"] in settings
@@ -178,15 +174,19 @@ def test_settings_versions_seeds_and_trainings_are_told(page):
     assert run["notes"] == ["dev_2 failed: no video"]
 
 
+def report_page(root):
+    assert run("report", "--out", root) == 0
+    return Page((root / "report/report.html").read_text(encoding="utf-8"))
+
+
 def settings_here(root):
     """Return the settings of switches, and what super-resolution learnt from, as `lq-emotion report` has them."""
-    assert main(["report", "--out", str(root)]) == 0
-    page = Page((root / "report/report.html").read_text(encoding="utf-8"))
+    page = report_page(root)
     switches = {row[4]: row[5] for row in page.sections["Paper and code"]["tables"][0] if row[4] != "none"}
     return switches, dict(page.sections["What was run"]["tables"][0])["super-resolution learnt from"]
 
 
-def test_the_images_that_super_resolution_learnt_from_are_told_as_they_were(root):
+def test_the_images_that_super_resolution_learnt_from_are_named(root):
     switches, learnt_from = settings_here(root)
     assert (switches["sr_images"], learnt_from) == ("faces", "faces of the training recordings")
     path = root / "table/table.json"
@@ -200,19 +200,19 @@ def test_the_images_that_super_resolution_learnt_from_are_told_as_they_were(root
     assert (switches["sr_images"], learnt_from) == ("natural", "–")  # the code's, of no consequence
 
 
-def test_evaluations_tell_the_mean_of_recordings_too(page):
+def test_evaluations_contain_the_mean_of_recordings(page):
     (table,) = page.sections["All evaluations"]["tables"]
     assert table[2] == ["HR on HQ", "1,200", "0.200", "0.500", "0.400", "0.200", "0.500", "0.777", "0.400", "0.400"]
     assert len(table) == 2 + 5
 
 
-def test_what_could_not_be_verified_is_said(page):
-    told = " ".join(page.sections["What could not be verified"]["text"])
-    for what in ("*AVEC 2016.*", "*Published weights.*", "*Codec of Figure 4.*", "more than 300 iterations"):
-        assert what in told
+def test_open_questions_are_listed(page):
+    text = " ".join(page.sections["What could not be verified"]["text"])
+    for question in ("*AVEC 2016.*", "*Published weights.*", "*Codec of Figure 4.*", "more than 300 iterations"):
+        assert question in text
 
 
-def test_the_markdown_holds_the_same_and_its_figures_lie_beside_it(written):
+def test_the_markdown_has_the_same_content_and_its_figures_beside_it(written):
     out, _, text = written
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == list(PARTS)
     assert "| LR-3 | 0.300 | 0.142 | +0.158 | – | 0.392 | – | 0.000 | 0.302 | −0.302 |" in text
@@ -220,17 +220,15 @@ def test_the_markdown_holds_the_same_and_its_figures_lie_beside_it(written):
     assert len(figures) == len(set(figures)) == 6
     assert all((out / figure).read_bytes().startswith(b"\x89PNG") for figure in figures)
     assert {path.name for path in (out / "report_figures").iterdir()} == {name.split("/")[1] for name in figures}
-    tables = [block for block in text.split("\n\n") if block.startswith("| ")]
-    assert all(
-        len({line.replace("\\|", "").count("|") for line in block.strip().splitlines()}) == 1 for block in tables
-    )
+    for table in (block for block in text.split("\n\n") if block.startswith("| ")):
+        assert len({line.replace("\\|", "").count("|") for line in table.strip().splitlines()}) == 1
 
 
 def test_the_same_files_give_the_same_report(whole, written, tmp_path):
     assert made(whole, tmp_path) == written[1:]
 
 
-def test_an_empty_folder_gives_a_report_of_what_is_absent(tmp_path):
+def test_the_report_of_an_empty_folder_lists_missing_parts(tmp_path):
     page = Page(made(tmp_path)[0])
     notes = [note for section in page.sections.values() for note in section["notes"]]
     assert len(notes) == 8
@@ -238,7 +236,7 @@ def test_an_empty_folder_gives_a_report_of_what_is_absent(tmp_path):
     assert len(page.sections["Paper and code"]["tables"][0]) == 1 + len(DISAGREEMENTS)
 
 
-def test_a_damaged_file_costs_its_own_part_alone(root):
+def test_a_damaged_file_affects_only_its_own_part(root):
     (root / "rd/rd.json").write_text('{"points": [')
     (root / "runs/HR/train.json").write_text('{"net": "HQ"}')
     (root / "table/table.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
@@ -256,7 +254,7 @@ def test_faces_are_super_resolved_by_the_net_of_their_factor_or_the_next_larger_
     net = load_net(prototxt.path(DEPLOY), seed=3)
     folder = root / "runs/pretrain-12/snapshots"
     folder.mkdir(parents=True)
-    save_weights(net, folder / "Pretrain_iter_5.caffemodel")
+    draw_weights(folder / "Pretrain_iter_5.caffemodel", definition=DEPLOY)
     (root / "runs/pretrain-3").mkdir()
     page = Page(made(root)[0])
     part = page.sections["Example frames"]
@@ -264,10 +262,8 @@ def test_faces_are_super_resolved_by_the_net_of_their_factor_or_the_next_larger_
     assert part["figures"][0][0] == "Faces in full resolution and shrunk by 3, 12; super-resolved"
     assert len(part["notes"]) == 1
     assert "pretrain-3: no snapshot found" in part["notes"][0]
-    shown = _show(np.full((96, 96), 0.5, np.float32), 3, {12: net, 16: None})
-    assert shown.net == 12
-    assert shown.bicubic.shape == (96, 96)
-    assert shown.sr.shape == (80, 80)
+    face = _show(np.full((96, 96), 0.5, np.float32), 3, {12: net, 16: None})
+    assert (face.net, face.bicubic.shape, face.sr.shape) == (12, (96, 96), (80, 80))
     assert _show(np.zeros((96, 96), np.float32), 16, {12: net, 3: None}).net == 12
     assert _show(np.zeros((96, 96), np.float32), 16, {}).sr is None
 
@@ -275,51 +271,49 @@ def test_faces_are_super_resolved_by_the_net_of_their_factor_or_the_next_larger_
 def test_names_with_markup_stay_text(root):
     shutil.move(root / "scores/LR-3_on_LR3", root / "scores/<b>|&_on_x")
     text, markdown = made(root)
-    assert [row[0] for row in Page(text).sections["All evaluations"]["tables"][0][2:] if "&" in row[0]] == [
-        "<b>|& on x"
-    ]
+    rows = Page(text).sections["All evaluations"]["tables"][0][2:]
+    assert [row[0] for row in rows if "&" in row[0]] == ["<b>|& on x"]
     assert "| &lt;b>\\|& on x |" in markdown
 
 
-def test_the_command_writes_where_it_is_told_and_lists_what_is_absent(root, tmp_path, capsys):
+def test_the_command_writes_to_the_given_paths_and_lists_missing_parts(root, tmp_path, capsys):
     page, markdown = tmp_path / "a/page.html", tmp_path / "b/notes.md"
-    assert main(["report", "--out", str(root), "--page", str(page), "--markdown", str(markdown), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["page"] == str(page)
-    assert told["sections"]["Table 1"] == {"tables": 1, "figures": 1}
-    assert told["absent"] == [
+    assert run("report", "--out", root, "--page", page, "--markdown", markdown, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["page"] == str(page)
+    assert result["sections"]["Table 1"] == {"tables": 1, "figures": 1}
+    assert result["absent"] == [
         "No super-resolved faces: there are no weights in runs/pretrain-s.",
         "dev_2 failed: no video",
     ]
     assert (tmp_path / "b/notes_figures/table_1.png").is_file()
     assert not (root / "report").exists()
-    assert main(["report", "--out", str(root)]) == 0
+    assert run("report", "--out", root) == 0
     assert "absent: dev_2 failed: no video" in capsys.readouterr().out
     assert (root / "report/report.html").is_file()
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):
-    assert main(["report", "--out", str(tmp_path / "none")]) == 1
-    assert "folder not found" in capsys.readouterr().err
+def test_a_missing_folder_is_refused(tmp_path, capsys):
+    assert "folder not found" in failed(capsys, "report", "--out", tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
-MISSHAPEN = {
+MALFORMED = {
     "table/table.json": ({"cells": 5}, "Table 1"),
     "scores/HR_on_HQ/scores.json": ({"scores": []}, "All evaluations"),
     "runs/HR/train.json": ({"changes": [5]}, "What was run"),
     "rd/rd.json": ({"points": {"a": 1}}, "Rate and distortion"),
     "data/prepare.json": ({"recordings": 5}, "What was run"),
+    "../recordings/synthetic.json": ({"frames": []}, "What was run"),
 }
 
 
-@pytest.mark.parametrize("file", MISSHAPEN)
-def test_a_misshapen_file_is_named_by_its_part(file, root):
-    change, part = MISSHAPEN[file]
-    path = root / file
+@pytest.mark.parametrize("file", MALFORMED)
+def test_a_malformed_file_is_named_in_its_part(file, root):
+    change, part = MALFORMED[file]
+    path = (root / file).resolve()
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    assert main(["report", "--out", str(root)]) == 0
-    notes = Page((root / "report/report.html").read_text(encoding="utf-8")).sections[part]["notes"]
+    notes = report_page(root).sections[part]["notes"]
     assert any(f"{path}: does not hold" in note for note in notes)
 
 
@@ -330,10 +324,3 @@ def test_a_codec_that_leads_out_of_the_folder_is_refused(root):
     path.write_text(json.dumps(results))
     with refused("damaged-file", file="rd.json"):
         _ = Store(root).sweeps
-
-
-def test_misshapen_settings_of_synthetic_recordings_are_named(root):
-    path = root.parent / "recordings/synthetic.json"
-    path.write_text('{"frames": []}')
-    notes = Page(made(root)[0]).sections["What was run"]["notes"]
-    assert any(f"{path}: does not hold" in note for note in notes)

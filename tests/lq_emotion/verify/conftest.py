@@ -6,11 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from caffe_compat import load_net
-from caffe_compat.build.weights import save_weights
-from lq_emotion import prototxt
-from lq_emotion.cli import main
 from matlab_ports.matfile import savemat
+from tests.lq_emotion import commands
+from tests.lq_emotion.commands import draw_weights
 
 DEPLOY = "matlabscripts/recon/deploy"
 RECORDED = {"class/HQ": "cnn_d", "class/vlqr_12": "vlqr_init", "recon/SR_12": "sr_fcn"}
@@ -23,7 +21,7 @@ def drawn(tmp_path_factory):
     for name, net, seed in (("class/HQ", "model_1F_CNN+D", 3), ("recon/SR_12", "SRCNN_net", 4)):
         path = folder / f"{name}.caffemodel"
         path.parent.mkdir()
-        save_weights(load_net(prototxt.path(f"{DEPLOY}/{net}.prototxt"), seed=seed), path)
+        draw_weights(path, seed, f"{DEPLOY}/{net}.prototxt")
     return folder
 
 
@@ -45,11 +43,11 @@ def verify(tmp_path, capsys):
     """Run the command; return exit code, result, and what it printed."""
 
     def run(folder, *argv, out="verify.json"):
-        code = main(["verify", "--weights", str(folder), "--out", str(tmp_path / out), "--device=cpu", *map(str, argv)])
-        output = capsys.readouterr()
-        assert "Traceback" not in output.err
         path = tmp_path / out
-        return code, json.loads(path.read_text()) if path.is_file() else None, output.out + output.err
+        code = commands.run("verify", "--weights", folder, "--out", path, "--device=cpu", *argv)
+        output = "".join(capsys.readouterr())
+        assert "Traceback" not in output
+        return code, json.loads(path.read_text()) if path.is_file() else None, output
 
     return run
 
@@ -76,8 +74,7 @@ def crops():
         (root / folder).mkdir(parents=True)
         for name in names:
             video, time = rng.random((96, 96, frames)), np.arange(frames) * 0.04
-            savemat(
-                root / folder / f"{name}.mat", {"video": video, "valence": np.sin(time * 9), "video_time": time}, "-v6"
-            )
+            variables = {"video": video, "valence": np.sin(time * 9), "video_time": time}
+            savemat(root / folder / f"{name}.mat", variables, "-v6")
 
     return put

@@ -52,8 +52,8 @@ def test_valence_changes_mouth_and_eyes_and_people_differ(people):
         assert 0.005 < changed.mean() < 0.08
         assert changed[200:].any()  # mouth
         assert changed[:160].any()  # brows and eyes
-    one, two = (draw_features(person, CALM).astype(int) for person in people[:2])
-    assert (np.abs(one - two).sum(axis=2) > 30).mean() > 0.2
+    first, second = (draw_features(person, CALM).astype(int) for person in people[:2])
+    assert (np.abs(first - second).sum(axis=2) > 30).mean() > 0.2
 
 
 def test_downsampling_removes_the_expression(people):

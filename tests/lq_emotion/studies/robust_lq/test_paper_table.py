@@ -12,8 +12,7 @@ import h5py
 import pytest
 
 from caffe_compat.formats.files import read_net
-from lq_emotion.cli import main
-from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
+from tests.lq_emotion.commands import draw_recordings, run
 
 ROOT = Path(__file__).parents[4]
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
@@ -22,17 +21,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("as paper") / "recordings"
-    make_recordings(
-        folder, SyntheticSettings(train=1, dev=1, frames=140, width=240, height=240, seed=2), say=lambda _: None
-    )
-    return folder
+    return draw_recordings(tmp_path_factory.mktemp("as paper") / "recordings", frames=140, seed=2)
 
 
 @pytest.fixture(scope="module")
 def root(recordings, tmp_path_factory):
     out = tmp_path_factory.mktemp("as paper") / "root"
-    assert main(arguments(recordings, out, "--as", "paper")) == 0
+    assert run(*arguments(recordings, out, "--as", "paper")) == 0
     return out
 
 
@@ -66,24 +61,23 @@ def test_the_data_is_the_papers(root):
 
 
 def test_the_nets_are_the_papers(root):
-    there = {name: read_net(root / f"runs/{name}/deploy.prototxt") for name in ("LR-12", "Non-Joint-12", "pretrain-16")}
-    assert list(there["LR-12"].input_dim[:4]) == [1, 1, 8, 8]
-    assert [layer.name for layer in there["Non-Joint-12"].layer if layer.type == "InnerProduct"] == ["fc4", "fc5"]
-    assert [layer.bottom[0] for layer in there["Non-Joint-12"].layer if layer.type == "MVN"] == ["conv4"]
-    assert {layer.convolution_param.pad[0] for layer in there["pretrain-16"].layer if layer.type == "Convolution"} == {
-        2
-    }
-    of_all = read_net(root / "runs/Joint-OA/net.prototxt")
-    assert [layer.name for layer in of_all.layer if layer.type == "InnerProduct"] == [
-        *("fc4", "fc5", "fc4_4", "fc5_4", "fc4_6", "fc5_6")
-    ]
+    lr, non_joint, sr = (
+        read_net(root / f"runs/{name}/deploy.prototxt") for name in ("LR-12", "Non-Joint-12", "pretrain-16")
+    )
+    assert list(lr.input_dim[:4]) == [1, 1, 8, 8]
+    assert [layer.name for layer in non_joint.layer if layer.type == "InnerProduct"] == ["fc4", "fc5"]
+    assert [layer.bottom[0] for layer in non_joint.layer if layer.type == "MVN"] == ["conv4"]
+    assert {layer.convolution_param.pad[0] for layer in sr.layer if layer.type == "Convolution"} == {2}
+    joint_oa = read_net(root / "runs/Joint-OA/net.prototxt")
+    regressors = [layer.name for layer in joint_oa.layer if layer.type == "InnerProduct"]
+    assert regressors == ["fc4", "fc5", "fc4_4", "fc5_4", "fc4_6", "fc5_6"]
     assert list(read_net(root / "scores/Joint-OA_on_LR12_own/deploy.prototxt").input_dim[:4]) == [1, 1, 8, 8]
     assert (root / "runs/HR/plateau.json").is_file()
     assert not (root / "runs/pretrain-16/plateau.json").exists()
 
 
 def test_the_report_names_every_switch(root, capsys):
-    assert main(["report", "--out", str(root)]) == 0
+    assert run("report", "--out", root) == 0
     text = (root / "report/report.md").read_text()
     assert "this experiment was run as the paper" in text
     assert "| input of the nets |" in text
@@ -92,20 +86,19 @@ def test_the_report_names_every_switch(root, capsys):
 
 def test_a_change_of_one_switch_does_again_just_what_it_concerns(recordings, root, capsys):
     capsys.readouterr()
-    assert main(arguments(recordings, root, "--as", "paper", "--rows", "LR")) == 0
+    assert run(*arguments(recordings, root, "--as", "paper", "--rows", "LR")) == 0
     assert begun(capsys) == []
-    assert main(arguments(recordings, root, "--as", "paper", "--rows", "LR", "--switch", "loss=ccc")) == 0
+    assert run(*arguments(recordings, root, "--as", "paper", "--rows", "LR", "--switch", "loss=ccc")) == 0
     assert begun(capsys) == ["train LR-12", "score LR-12 on LR12_own"]
     assert (root / "runs_before/LR-12-1/train.json").is_file()
     assert "; as the paper but loss=ccc" in (root / "table/table.md").read_text()
 
 
 def test_frames_are_normalised_in_scoring_as_they_were_in_training(recordings, root, capsys):
-    assert main(arguments(recordings, root, "--rows", "LR", "--switch", "normalisation=file")) == 0
-    known = json.loads((root / "h5_files/LR12/h5.json").read_text())["train"]
-    assert known["std"] > 0
-    log = (root / "table/logs/score_LR-12_on_LR12.log").read_text()
-    assert f"mean {known['mean']:.6g}" in log
+    assert run(*arguments(recordings, root, "--rows", "LR", "--switch", "normalisation=file")) == 0
+    statistics = json.loads((root / "h5_files/LR12/h5.json").read_text())["train"]
+    assert statistics["std"] > 0
+    assert f"mean {statistics['mean']:.6g}" in (root / "table/logs/score_LR-12_on_LR12.log").read_text()
 
 
 def numbers(out):
@@ -115,13 +108,9 @@ def numbers(out):
 
 def killed(command, seconds):
     """Run lq-emotion, and kill all of it after some seconds."""
-    python = "import sys; from lq_emotion.cli import main; sys.exit(main())"
-    process = subprocess.Popen(
-        [sys.executable, "-c", python, *command],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    )
+    python = [sys.executable, "-c", "import sys; from lq_emotion.cli import main; sys.exit(main())"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([*python, *command], env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
     try:
         process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -131,9 +120,9 @@ def killed(command, seconds):
 
 def test_killed_at_random_moments_it_ends_in_the_same_table(recordings, tmp_path):
     quick = ("--as", "paper", "--switch", "loss=ccc", "--rows", "LR", "OA", "--scales", "12", "16", "--threads", "1")
-    assert main(arguments(recordings, tmp_path / "whole", *quick, "--iterations", "60")) == 0
+    assert run(*arguments(recordings, tmp_path / "whole", *quick, "--iterations", "60")) == 0
     moments = random.Random(0)
     for _ in range(6):
         killed(arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60"), moments.uniform(4, 14))
-    assert main(arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60")) == 0
+    assert run(*arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60")) == 0
     assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from caffe_compat import load_net, read_weights
+from caffe_compat.build.weights import save_weights
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import read_net, read_solver
 from lq_emotion.crops.h5 import named_apart
 from lq_emotion.evaluation.predictor import DEPLOY, find_definition, load_predictor
 from lq_emotion.nets.losses import CCCLoss
+from lq_emotion.nets.sr_fcn import sr_fcn_deploy
 from lq_emotion.nets.switches import AS_PAPER
 from lq_emotion.training import plateau
 from lq_emotion.training.overrides import Changes
@@ -58,7 +60,7 @@ def test_the_definitions_are_the_papers(whole):
     assert deploy.caffe.parameter_count() == 1_333_401
 
 
-def test_every_switch_is_told_among_the_changes(whole):
+def test_every_switch_is_among_the_changes(whole):
     changes = json.loads((whole / "train.json").read_text())["changes"]
     assert changes[:7] == [
         *("input_size: enlarged -> own", "quadrant_pooling: off -> on", "convolutions: valid -> padded_no_bias"),
@@ -84,21 +86,19 @@ def test_the_rate_fell_where_the_tests_stalled(whole):
     steps = [step for step in plateau.divisions(losses) if step < 10]
     assert steps  # the rate was chosen so that they do
     log = (whole / "train.log").read_text()
-    assert [f"MultiStep Status: Iteration {step}, step = {n}" in log for n, step in enumerate(steps, 1)] == [
-        True for _ in steps
-    ]
+    assert all(f"MultiStep Status: Iteration {step}, step = {number}" in log for number, step in enumerate(steps, 1))
     assert f"Iteration {steps[0]}, lr = 0.03" in log
 
 
 def test_a_killed_training_ends_in_the_same_weights(h5, whole, tmp_path):
     trained(h5, tmp_path / "run", 7)
-    for left in (tmp_path / "run/snapshots").glob("*_iter_7.*"):  # as if it had been killed there
-        left.unlink()
+    for path in (tmp_path / "run/snapshots").glob("*_iter_7.*"):  # as if it had been killed there
+        path.unlink()
     trained(h5, tmp_path / "run", 10)
     assert weights(tmp_path / "run", 10) == weights(whole, 10)
 
 
-def test_the_net_of_a_run_is_found_with_its_weights(whole, tmp_path):
+def test_the_definition_of_a_run_is_loaded_with_its_weights(whole, tmp_path):
     predictor, path = load_predictor(whole)
     assert predictor.forward(np.zeros((2, 1, 6, 6), np.float32))["fc5"].shape == (2, 1)
     assert find_definition(path) == whole / "deploy.prototxt"
@@ -106,13 +106,12 @@ def test_the_net_of_a_run_is_found_with_its_weights(whole, tmp_path):
 
 
 def test_faces_of_no_factors_size_are_refused_before_anything_is_written(tmp_path):
-    there = write_h5(tmp_path / "h5", side=20)
     with refused("shape-mismatch"):
-        trained(there, tmp_path / "out", 1)
+        trained(write_h5(tmp_path / "h5", side=20), tmp_path / "out", 1)
     assert not (tmp_path / "out").exists()
 
 
-def test_another_training_is_moved_aside_where_that_is_asked_for(h5, tmp_path):
+def test_another_training_is_moved_aside_on_request(h5, tmp_path):
     out, aside = tmp_path / "runs" / "LR-16", tmp_path / "runs_before"
     trained(h5, out, 1)
     with pytest.raises(CaffeCompatError, match=r"holds a training with changes.*--fresh"):
@@ -128,7 +127,7 @@ def test_another_training_is_moved_aside_where_that_is_asked_for(h5, tmp_path):
     assert len(list(aside.iterdir())) == 2
 
 
-def test_a_training_that_makes_way_for_others_is_done_again_at_another_rate(h5, tmp_path):
+def test_a_training_at_another_rate_moves_the_old_one_aside(h5, tmp_path):
     out, aside = tmp_path / "runs" / "HR", tmp_path / "runs_before"
     trained(h5, out, 1, aside=aside)
     before = weights(out, 1)
@@ -141,13 +140,12 @@ def test_the_command_takes_switches(h5, tmp_path, capsys):
     options = ("--batch=8", "--test-iter=1", "--seed=1", "--device=cpu", "--iterations=1")
     assert train("--h5", h5, "--out", tmp_path / "run", "--as", "paper", "--switch", "loss=mse", *options) == 0
     assert "  but lr_on_plateau: off -> on" in capsys.readouterr().out
-    said = failed(capsys, "--h5", h5, "--out", tmp_path / "no", "--switch", "smallest_face=0")
-    assert "smallest_face = '0'" in said
-    assert "HQ" in said
-    assert "prepare" in said
-    said = failed(capsys, "--h5", h5, "--out", tmp_path / "no", "--net", "vlqr", "--switch", "separate_regressor=on")
-    assert "separate_regressor" in said
-    assert "vlqr" in said
+    for words, parts in (
+        (("--switch", "smallest_face=0"), ("smallest_face = '0'", "HQ", "prepare")),
+        (("--net", "vlqr", "--switch", "separate_regressor=on"), ("separate_regressor", "vlqr")),
+    ):
+        stderr = failed(capsys, "--h5", h5, "--out", tmp_path / "no", *words)
+        assert all(part in stderr for part in parts), stderr
     assert not (tmp_path / "no").exists()
 
 
@@ -168,10 +166,9 @@ def test_faces_of_several_sizes_train_one_net(sizes, tmp_path):
     changes = json.loads((tmp_path / "whole/train.json").read_text())["changes"]
     assert {"input_size: enlarged -> own", "batch_size: 128 -> 8"} < set(changes)
     net = read_net(tmp_path / "whole/net.prototxt")
-    fed = [layer.hdf5_data_param for layer in net.layer if layer.type == "HDF5Data"]
-    assert [one.batch_size for one in fed] == [4, 64, 4, 64]
-    assert [one.source.rpartition("/")[2] for one in fed] == [
-        *("train_12.txt", "test_12.txt", "train_16.txt", "test_16.txt")
+    data = [layer.hdf5_data_param for layer in net.layer if layer.type == "HDF5Data"]
+    assert [(param.source.rpartition("/")[2], param.batch_size) for param in data] == [
+        *(("train_12.txt", 4), ("test_12.txt", 64), ("train_16.txt", 4), ("test_16.txt", 64))
     ]
     trained(sizes, tmp_path / "run", 2)
     trained(sizes, tmp_path / "run", 3)
@@ -183,24 +180,18 @@ def test_faces_of_several_sizes_train_one_net(sizes, tmp_path):
 
 
 def test_super_resolution_weights_start_the_branches_once(sizes, tmp_path):
-    from caffe_compat.build.weights import save_weights
-    from lq_emotion.nets.sr_fcn import sr_fcn_deploy
-
     save_weights(load_net(sr_fcn_deploy(switches=AS_PAPER), seed=0), tmp_path / "sr.caffemodel")
-    told = []
+    lines = []
     changes = replace(SMALL, max_iter=1)
     options = {"net": "vlqr", "weights": tmp_path / "sr.caffemodel", "switches": AS_PAPER, "device": "cpu"}
-    TrainingRun(tmp_path / "run", sizes, changes=changes, say=told.append, **options).run()
-    assert f"conv1, conv2, conv3 from {tmp_path / 'sr.caffemodel'}; fc4, fc5 from the fillers" in told
+    TrainingRun(tmp_path / "run", sizes, changes=changes, say=lines.append, **options).run()
+    assert f"conv1, conv2, conv3 from {tmp_path / 'sr.caffemodel'}; fc4, fc5 from the fillers" in lines
 
 
 def test_a_test_loss_is_weighted_as_the_training_loss_is(tmp_path):
-    lines = (
-        "Iteration 0, loss = 0.5",
-        "Iteration 0, Testing net (#0)",
-        "    Test net output #0: loss = 2 (* 0.25 = 0.5 loss)",
-    )
-    (tmp_path / "log").write_text("".join(f"I1 x] {line}\n" for line in lines))
+    lines = ("loss = 0.5", "Testing net (#0)")
+    test = "I1 x]     Test net output #0: loss = 2 (* 0.25 = 0.5 loss)\n"
+    (tmp_path / "log").write_text("".join(f"I1 x] Iteration 0, {line}\n" for line in lines) + test)
     curves = read_curves(tmp_path / "log", 0)
     assert curves.train == curves.test == {0: 0.5}
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lq_emotion.cli import demo, main
-from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
+from lq_emotion.cli import demo
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.studies.robust_lq import recipes
@@ -22,6 +21,7 @@ from lq_emotion.studies.robust_lq.plan import cells, stages
 from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.stages import StudyPlan
 from lq_emotion.training.overrides import Changes
+from tests.lq_emotion.commands import draw_recordings, run
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
@@ -30,20 +30,15 @@ ROOT = Path(__file__).parents[4]
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("a table") / "recordings"
-    make_recordings(
-        folder, SyntheticSettings(train=2, dev=1, frames=150, width=240, height=240, seed=2), say=lambda _: None
-    )
-    return folder
+    return draw_recordings(tmp_path_factory.mktemp("a table") / "recordings", train=2, frames=150, seed=2)
 
 
 def plan(recordings, out, **changes):
-    return replace(
-        StudyPlan(recordings, out, rows=METHODS, preset="small", boxes=recordings / "synthetic_face_boxes"), **changes
-    )
+    settings = {"rows": METHODS, "preset": "small", "boxes": recordings / "synthetic_face_boxes", **changes}
+    return StudyPlan(recordings, out, **settings)
 
 
-def test_every_recipe_and_preset_names_what_is_there():
+def test_recipes_and_presets_name_existing_nets_and_changes():
     for method in Method:
         row = recipes.recipe(method)
         assert builder(row.net).starts_from_sr == bool(row.start)
@@ -56,17 +51,16 @@ def test_every_recipe_and_preset_names_what_is_there():
 
 
 def test_the_cells_are_those_of_the_papers_table(recordings, tmp_path):
-    found = cells(plan(recordings, tmp_path))
-    assert len(found) == 1 + 4 * 6
-    assert [cell.run for cell in found if cell.factor == 12] == ["LR-12", "Non-Joint-12", "Joint-12", "Joint-OA"]
-    assert {cell.test for cell in found if cell.method == "Joint-OA"} == {f"LR{s}" for s in (3, 4, 6, 8, 12, 16)}
+    planned = cells(plan(recordings, tmp_path))
+    assert len(planned) == 1 + 4 * 6
+    assert [cell.run for cell in planned if cell.factor == 12] == ["LR-12", "Non-Joint-12", "Joint-12", "Joint-OA"]
+    assert {cell.test for cell in planned if cell.method == "Joint-OA"} == {f"LR{s}" for s in (3, 4, 6, 8, 12, 16)}
 
 
 def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
-    there = {stage.name: stage for stage in stages(plan(recordings, tmp_path, scales=(3, 8), max_factor=16))}
     reads = {
-        name: {path.relative_to(tmp_path).as_posix() for path in stage.reads if path.is_relative_to(tmp_path)}
-        for name, stage in there.items()
+        stage.name: {path.relative_to(tmp_path).as_posix() for path in stage.reads if path.is_relative_to(tmp_path)}
+        for stage in stages(plan(recordings, tmp_path, scales=(3, 8), max_factor=16))
     }
     assert reads["train HR"] == {f"h5_files/HQ/{phase}.{kind}" for phase in ("train", "test") for kind in ("h5", "txt")}
     assert "runs/pretrain-8/snapshots/Pretrain_iter_200.caffemodel" in reads["train Joint-8"]
@@ -78,9 +72,8 @@ def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
         "runs/Joint-OA/snapshots/emotion_iter_300.caffemodel",
         "data/raw_data/LR3/dev_1.mat",
     }
-    assert (
-        sum(name.startswith("train") for name in there) == 3 + 1 + 2 + 2 + 2 + 1
-    )  # pretrain at 3, 8, 16; one OA for all
+    # pretrain at 3, 8, 16; one OA for all
+    assert sum(name.startswith("train") for name in reads) == 3 + 1 + 2 + 2 + 2 + 1
     shipped = {stage.name: stage for stage in stages(plan(recordings, tmp_path, preset="authors", rows=(Method.HR,)))}
     assert shipped["train HR"].writes[0].name == "emotion_iter_30000.caffemodel"
 
@@ -106,32 +99,20 @@ def test_a_plan_that_cannot_run_is_refused_before_anything_is_written(recordings
 
 
 def arguments(recordings, out):
+    files = ["--recordings", str(recordings), "--out", str(out), "--boxes", str(recordings / "synthetic_face_boxes")]
     rows = ["--rows", "HR", "OA", "--scales", "3", "--max-factor", "3", "--mixture", "3", "4"]
-    boxes = ["--boxes", str(recordings / "synthetic_face_boxes")]
-    return [
-        "table",
-        "--recordings",
-        str(recordings),
-        "--out",
-        str(out),
-        "--preset",
-        "small",
-        "--iterations",
-        "3",
-        *rows,
-        *boxes,
-    ]
+    return ["table", *files, *rows, "--preset", "small", "--iterations", "3"]
 
 
 def numbers(out):
-    found = json.loads((out / "table" / "table.json").read_text())
-    return [(cell["run"], cell["test"], cell["measured"]) for cell in found["cells"]]
+    table = json.loads((out / "table" / "table.json").read_text())
+    return [(cell["run"], cell["test"], cell["measured"]) for cell in table["cells"]]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(recordings, tmp_path_factory):
     out = tmp_path_factory.mktemp("a table") / "root"
-    assert main(arguments(recordings, out)) == 0
+    assert run(*arguments(recordings, out)) == 0
     return out
 
 
@@ -149,12 +130,12 @@ def test_one_command_ends_in_the_table_and_a_second_does_nothing(recordings, und
     assert "SYNTHETIC" in (undisturbed / "table" / "table.md").read_text()
     before = numbers(undisturbed)
     capsys.readouterr()
-    assert main(arguments(recordings, undisturbed)) == 0
-    told = capsys.readouterr().out
-    assert "begins" not in told
-    assert "train Joint-OA: done before" in told
+    assert run(*arguments(recordings, undisturbed)) == 0
+    output = capsys.readouterr().out
+    assert "begins" not in output
+    assert "train Joint-OA: done before" in output
     assert numbers(undisturbed) == before
-    assert main([*arguments(recordings, undisturbed), "--dry-run"]) == 0
+    assert run(*arguments(recordings, undisturbed), "--dry-run") == 0
     assert "to do" not in capsys.readouterr().out
 
 
@@ -163,18 +144,11 @@ def killed(recordings, out, stages, delay=0.0):
 
     Returns whether it was at work then: False where the command had ended by itself.
     """
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from lq_emotion.cli import main; sys.exit(main())",
-    ]
+    python = [sys.executable, "-c", "import sys; from lq_emotion.cli import main; sys.exit(main())"]
+    command = [*python, *arguments(recordings, out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [*command, *arguments(recordings, out)],
-        env=environment,
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        text=True,
+        command, env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True
     ) as process:
         for line in process.stdout:
             stages -= "begins" in line
@@ -189,41 +163,41 @@ def killed(recordings, out, stages, delay=0.0):
     return running
 
 
-def test_killed_on_the_way_it_ends_in_the_same_table(recordings, undisturbed, tmp_path):
+def test_a_table_killed_on_the_way_ends_with_the_same_numbers(recordings, undisturbed, tmp_path):
     assert killed(recordings, tmp_path, stages=4)
-    assert main(arguments(recordings, tmp_path)) == 0
+    assert run(*arguments(recordings, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(undisturbed)
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_moments_it_ends_in_the_same_table(recordings, undisturbed, tmp_path):
+def test_a_table_killed_at_ten_random_moments_ends_with_the_same_numbers(recordings, undisturbed, tmp_path):
     moments = random.Random(0)
     kills = sum(killed(recordings, tmp_path, moments.randint(1, 2), moments.uniform(0, 2)) for _ in range(10))
     assert kills > 1
-    assert main(arguments(recordings, tmp_path)) == 0
+    assert run(*arguments(recordings, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(undisturbed)
 
 
 def demonstrated(out, monkeypatch, *more):
     for name, value in {"_TRAIN": 1, "_DEV": 1, "_FRAMES": 140, "_SIDE": 240}.items():
         monkeypatch.setattr(demo, name, value)
-    assert main(["demo", "--out", str(out), "--iterations", "2", *more]) == 0
+    assert run("demo", "--out", out, "--iterations", 2, *more) == 0
 
 
 @pytest.mark.slow
 def test_the_demo_takes_every_step_and_shows_where_to_look(tmp_path, monkeypatch, capsys):
     demonstrated(tmp_path, monkeypatch)
-    told = capsys.readouterr().out
-    assert "| | HR | LR-3 | Joint-OA |" in told
-    assert "SYNTHETIC" in told
-    shown = [line.strip() for line in told.splitlines() if line.endswith(".png")]
-    assert len(shown) == 4
+    output = capsys.readouterr().out
+    assert "| | HR | LR-3 | Joint-OA |" in output
+    assert "SYNTHETIC" in output
+    figures = [line.strip() for line in output.splitlines() if line.endswith(".png")]
+    assert len(figures) == 4
     assert (tmp_path / "report" / "report.html").is_file()
-    assert all(Path(path).is_file() for path in shown)
+    assert all(Path(path).is_file() for path in figures)
 
 
 @pytest.mark.slow
 def test_the_demo_gives_the_same_table_twice(tmp_path, monkeypatch):
-    for name in ("one", "two"):
+    for name in ("first", "second"):
         demonstrated(tmp_path / name, monkeypatch)
-    assert numbers(tmp_path / "one") == numbers(tmp_path / "two")
+    assert numbers(tmp_path / "first") == numbers(tmp_path / "second")

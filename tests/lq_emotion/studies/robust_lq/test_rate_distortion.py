@@ -12,11 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_compat import load_net
-from caffe_compat.build.weights import save_weights
-from lq_emotion import prototxt
-from lq_emotion.cli import main
-from lq_emotion.evaluation.predictor import DEPLOY, load_predictor
+from lq_emotion.evaluation.predictor import load_predictor
 from lq_emotion.metrics.regression import score
 from lq_emotion.studies.robust_lq import rate_distortion
 from lq_emotion.studies.robust_lq.rate_distortion import rises
@@ -26,6 +22,8 @@ from lq_emotion.video import CODECS, encode
 from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import loadmat, open_frames, savemat
+from tests.lq_emotion import commands
+from tests.lq_emotion.commands import draw_weights
 from tests.lq_emotion.three_frames import write_three_frame_net
 
 pytest.importorskip("av")
@@ -37,7 +35,7 @@ def weights(tmp_path_factory):
     """The authors' net as its fillers make it, twice."""
     folder = tmp_path_factory.mktemp("the weights")
     for seed in (3, 4):
-        save_weights(load_net(prototxt.path(DEPLOY), seed=seed), folder / f"{seed}.caffemodel")
+        draw_weights(folder / f"{seed}.caffemodel", seed)
     return folder
 
 
@@ -54,10 +52,13 @@ def data(tmp_path_factory):
     return folder
 
 
-def run(data, weights, out, *more):
+def arguments(data, weights, out):
     models = [f"A={weights / '3.caffemodel'}", f"B@4={weights / '4.caffemodel'}"]
-    options = ["--data", data, "--out", out, "--qps", "24..36:12", "--device=cpu", "--weights", *models]
-    return main(["rd", *map(str, [*options, *more])])
+    return ["rd", "--data", data, "--out", out, "--qps", "24..36:12", "--device=cpu", "--weights", *models]
+
+
+def run(data, weights, out, *more):
+    return commands.run(*arguments(data, weights, out), *more)
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +97,12 @@ def test_enlarged_frames_are_upright_single_and_not_clipped():
     small[1, :3] = 255  # the upper half
     frames = EnlargedFrames(small, (96, 96))
     assert frames.shape == (96, 96, 2)
-    found = frames.take(range(1, 2))
-    assert found.dtype == np.float32
-    assert found.shape == (96, 96, 1)
-    assert found[:40].min() > 0.9 > 0.1 > found[56:].max()
-    assert found.max() > 1.01
-    assert np.array_equal(found[..., 0], imresize((small[1] / np.float32(255)).astype(np.float32), (96, 96)))
+    enlarged = frames.take(range(1, 2))
+    assert enlarged.dtype == np.float32
+    assert enlarged.shape == (96, 96, 1)
+    assert enlarged[:40].min() > 0.9 > 0.1 > enlarged[56:].max()
+    assert enlarged.max() > 1.01
+    assert np.array_equal(enlarged[..., 0], imresize((small[1] / np.float32(255)).astype(np.float32), (96, 96)))
 
 
 def test_psnr_is_that_of_8_bits():
@@ -110,19 +111,19 @@ def test_psnr_is_that_of_8_bits():
     assert psnr(a, a) is None
 
 
-def test_a_point_is_what_the_steps_give_one_by_one(data, weights, swept):
+def test_a_point_equals_its_steps_computed_separately(data, weights, swept):
     predictor, _ = load_predictor(weights / "3.caffemodel")
-    found, gold, bits, pixels = [], [], 0, 0
+    predictions, gold, bits, pixels = [], [], 0, 0
     for name in FRAMES:
-        held = loadmat(data / f"{name}.mat")
-        small = imresize(held["video"].astype(np.float32), 1 / 4).transpose(2, 0, 1)
+        crops = loadmat(data / f"{name}.mat")
+        small = imresize(crops["video"].astype(np.float32), 1 / 4).transpose(2, 0, 1)
         coded = encode(np.floor(255 * small.astype(float) + 0.5).astype(np.uint8), "x265", qp=36)
         large = imresize(coded.decoded.transpose(1, 2, 0).astype(np.float32) / np.float32(255), (96, 96))
-        found.append(eval_video(large, predictor).results)
-        gold.append(held["valence"].ravel())
+        predictions.append(eval_video(large, predictor).results)
+        gold.append(crops["valence"].ravel())
         bits, pixels = bits + coded.total_bits, pixels + coded.decoded.size
     row = read(swept)["x265", "4", "36", "A"]
-    expected = score(np.concatenate(found), np.concatenate(gold))
+    expected = score(np.concatenate(predictions), np.concatenate(gold))
     assert (int(row["bits"]), float(row["bpp"])) == (bits, bits / pixels)
     assert int(row["frames"]) == 21
     assert float(row["cc"]) == pytest.approx(expected.cc, abs=1e-5)
@@ -151,16 +152,16 @@ def test_figures_are_written(swept):
             assert min(figure.size) > 400
 
 
-def test_what_is_done_is_not_done_again_and_a_missing_cell_is(data, weights, swept, tmp_path, monkeypatch, capsys):
+def test_only_missing_and_damaged_cells_are_computed_again(data, weights, swept, tmp_path, monkeypatch, capsys):
     before = {path: path.stat().st_mtime_ns for path in (swept / "cells").rglob("*") if path.is_file()}
-    gone = swept / "cells" / "s3_x264_qp24" / "dev_2.A.npz"
-    held = np.load(gone)["prediction"]
-    gone.write_bytes(b"half of a fi")  # damaged
+    damaged = swept / "cells" / "s3_x264_qp24" / "dev_2.A.npz"
+    prediction = np.load(damaged)["prediction"]
+    damaged.write_bytes(b"half of a fi")
     assert run(data, weights, swept) == 0
     assert "20 cells, 19 done before" in capsys.readouterr().out
-    assert np.array_equal(np.load(gone)["prediction"], held)
-    after = {path: path.stat().st_mtime_ns for path in before}
-    assert {path.name for path in before if after[path] != before[path]} == {"dev_2.A.npz", "dev_2.json"}
+    assert np.array_equal(np.load(damaged)["prediction"], prediction)
+    changed = {path.name for path, time in before.items() if path.stat().st_mtime_ns != time}
+    assert changed == {"dev_2.A.npz", "dev_2.json"}
     monkeypatch.setattr(rate_distortion, "load_predictor", None)  # a third run needs no net
     assert run(data, weights, swept) == 0
 
@@ -185,16 +186,15 @@ def test_other_weights_are_predicted_anew_and_other_frames_or_options_are_coded_
     assert not journal.is_done("coding", unit._coding_fingerprint(unit.cells[0]))
 
 
-def test_a_killed_sweep_goes_on_and_ends_in_the_same_table(data, weights, swept, tmp_path):
+def test_a_killed_sweep_resumes_and_ends_in_the_same_table(data, weights, swept, tmp_path):
     code = (
         "import os, sys; from lq_emotion.studies.robust_lq import rd_cells; from "
         "lq_emotion.cli import main; real, left = rd_cells._save, [7]\n"
         "def save(*a):\n    left[0] -= 1\n    os._exit(9) if left[0] == 0 else real(*a)\n"
         "rd_cells._save = save; sys.exit(main(sys.argv[1:]))"
     )
-    models = [f"A={weights / '3.caffemodel'}", f"B@4={weights / '4.caffemodel'}"]
-    argv = ["rd", "--data", data, "--out", tmp_path, "--qps", "24..36:12", "--device=cpu", "--weights", *models]
-    done = subprocess.run([sys.executable, "-c", code, *map(str, argv)], check=False, capture_output=True)
+    command = [sys.executable, "-c", code, *map(str, arguments(data, weights, tmp_path))]
+    done = subprocess.run(command, check=False, capture_output=True)
     assert done.returncode == 9
     assert not (tmp_path / "rd.csv").exists()
     assert run(data, weights, tmp_path) == 0
@@ -211,7 +211,7 @@ def test_several_processes_give_the_same_table(data, weights, swept, tmp_path):
         assert float(row["ccc"]) == pytest.approx(float(expected[key]["ccc"]), abs=1e-6)
 
 
-def test_rising_bits_are_told():
+def test_rising_bits_are_listed():
     rest = dict.fromkeys(("vcl_bits", "bpp", "vcl_bpp", "psnr", "rmse", "cc", "ccc"))
     rest |= {"scale": 3, "model": "A", "frames": 9}
     points = [Point(codec="x265", qp=qp, bits=bits, **rest) for qp, bits in ((20, 90), (24, 70), (28, 70))]
@@ -230,18 +230,15 @@ def test_rising_bits_are_told():
     ],
 )
 def test_unusable_input_is_one_line_before_anything_is_coded(data, weights, tmp_path, capsys, more, problem):
-    assert run(data, weights, tmp_path / "out", *more) == 1
-    said = capsys.readouterr().err.strip()
-    assert problem in said
-    assert "\n" not in said
+    (line,) = commands.failed(capsys, *arguments(data, weights, tmp_path / "out"), *more).splitlines()
+    assert problem in line
     assert not (tmp_path / "out" / "cells").exists()
 
 
 def test_a_net_of_three_frames_is_refused_before_anything_is_written(data, tmp_path, capsys):
     net, weights = write_three_frame_net(tmp_path)
     argv = ["rd", "--data", data, "--out", tmp_path / "out", "--device=cpu", "--weights", f"A={weights}", "--net", net]
-    assert main(list(map(str, argv))) == 1
-    assert "(1, 3, 96, 96)" in capsys.readouterr().err
+    assert "(1, 3, 96, 96)" in commands.failed(capsys, *argv)
     assert not (tmp_path / "out").exists()
 
 
@@ -251,7 +248,7 @@ def test_wrong_usage_is_2(data, weights, tmp_path, wrong):
 
 
 @pytest.mark.parametrize("change", [{"decoded_sha256": 5, "shape": "x"}, {"total_bits": None}, {"psnr": "good"}])
-def test_a_misshapen_cell_is_an_error_with_its_name(change, data, weights, swept, tmp_path, capsys):
+def test_a_malformed_cell_is_an_error_with_its_name(change, data, weights, swept, tmp_path, capsys):
     out = shutil.copytree(swept, tmp_path / "rd")
     path = out / "cells/s3_x264_qp24/dev_1.json"
     content = json.loads(path.read_text())

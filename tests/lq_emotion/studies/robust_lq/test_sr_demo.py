@@ -1,9 +1,7 @@
-"""lq-emotion sr-demo on tiny images: its files, going on, starting over, JSON, and one-line errors."""
+"""lq-emotion sr-demo on tiny images: its files, continuing, starting over, JSON, and one-line errors."""
 
 import json
-import os
 import shutil
-import signal
 import socket
 import sys
 
@@ -15,10 +13,12 @@ from PIL import Image
 
 from caffe_compat import load_net, read_weights
 from lq_emotion import prototxt
-from lq_emotion.cli import main
 from lq_emotion.studies.robust_lq.sr_demo import image_sources
+from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY
 from lq_emotion.training import trainer
 from lq_emotion.training.trainer import read_curves
+from tests.lq_emotion import commands
+from tests.lq_emotion.commands import interrupt_at
 
 
 def draw(folder, count=4, size=(144, 128), seed=0):
@@ -32,7 +32,7 @@ def draw(folder, count=4, size=(144, 128), seed=0):
 
 
 def demo(out, images, *more, iterations=3):
-    return main(["sr-demo", "--out", str(out), "--images", str(images), "--iterations", str(iterations), *more])
+    return commands.run("sr-demo", "--out", out, "--images", images, "--iterations", iterations, *more)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_every_file_is_there_and_nothing_half_written(finished):
+def test_all_files_are_written_and_no_partial_ones(finished):
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
     assert names == {
         *("pictures/train/00_p0.png", "pictures/train/01_p1.png", "pictures/train/02_p2.png"),
@@ -80,19 +80,14 @@ def test_figures_have_a_sensible_size(finished):
             assert min(figure.size) > 400
 
 
-def test_torch_file_holds_the_caffemodels_blobs_bit_for_bit(finished):
+def test_the_torch_file_has_the_caffemodels_blobs_bit_for_bit(finished):
     state = torch.load(finished / "sr_fcn.pt", weights_only=True)
-    net = load_net(prototxt_of("SRCNN_net"), finished / "snapshots/sr_fcn_iter_3.caffemodel")
-    assert list(state) == list(net.state_dict())
-    blobs = read_weights(finished / "snapshots/sr_fcn_iter_3.caffemodel")
+    weights = finished / "snapshots/sr_fcn_iter_3.caffemodel"
+    assert list(state) == list(load_net(prototxt.path(DEPLOY), weights).state_dict())
+    blobs = read_weights(weights)
     for layer in ("conv1", "conv2", "conv3", "conv4"):
-        assert np.array_equal(state[f"{layer}.weight"].numpy(), blobs[layer][0])
-        assert np.array_equal(state[f"{layer}.bias"].numpy(), blobs[layer][1])
-
-
-def prototxt_of(stem):
-    (name,) = (name for name in prototxt.available() if name.endswith(f"{stem}.prototxt"))
-    return prototxt.path(name)
+        for name, blob in zip(("weight", "bias"), blobs[layer], strict=True):
+            assert np.array_equal(state[f"{layer}.{name}"].numpy(), blob)
 
 
 def test_results_are_those_of_the_images(finished):
@@ -106,7 +101,7 @@ def test_results_are_those_of_the_images(finished):
         assert file["data"].shape == (results["patches"]["train"], 1, 32, 32)
 
 
-def test_a_finished_demo_is_not_done_again(finished, images, capsys):
+def test_a_finished_demo_is_not_repeated(finished, images, capsys):
     before = times(finished)
     assert demo(finished, images) == 0
     out = lines(capsys)
@@ -117,15 +112,14 @@ def test_a_finished_demo_is_not_done_again(finished, images, capsys):
 
 def test_two_runs_give_the_same_weights_and_scores(finished, images, tmp_path):
     assert demo(tmp_path / "again", images) == 0
-    one, two = (
-        read_weights(folder / "snapshots/sr_fcn_iter_3.caffemodel") for folder in (finished, tmp_path / "again")
-    )
-    assert all(np.array_equal(a, b) for layer in one for a, b in zip(one[layer], two[layer], strict=True))
-    one, two = (json.loads((folder / "results.json").read_text()) for folder in (finished, tmp_path / "again"))
-    assert {**one, "seconds": 0} == {**two, "seconds": 0}
+    folders = (finished, tmp_path / "again")
+    first, second = (read_weights(folder / "snapshots/sr_fcn_iter_3.caffemodel") for folder in folders)
+    assert all(np.array_equal(a, b) for layer in first for a, b in zip(first[layer], second[layer], strict=True))
+    first, second = (json.loads((folder / "results.json").read_text()) for folder in folders)
+    assert {**first, "seconds": 0} == {**second, "seconds": 0}
 
 
-def test_more_iterations_go_on_from_the_last_state_in_a_moved_folder(copy, images, capsys):
+def test_more_iterations_continue_from_the_last_state_in_a_moved_folder(copy, images, capsys):
     before = times(copy)
     assert demo(copy, images, iterations=5) == 0
     out = lines(capsys)
@@ -136,19 +130,10 @@ def test_more_iterations_go_on_from_the_last_state_in_a_moved_folder(copy, image
     assert json.loads((copy / "results.json").read_text())["iterations"] == 5
 
 
-def test_an_interrupted_training_leaves_a_snapshot_and_goes_on(copy, images, capsys, monkeypatch):
+def test_an_interrupted_training_leaves_a_snapshot_and_continues(copy, images, capsys, monkeypatch):
     monkeypatch.setattr(trainer, "_EVERY", 1)
-
-    class Stdout:
-        def write(self, text):
-            if "iteration 4 of 6" in text:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        def flush(self):
-            pass
-
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", Stdout())
+        interrupt_at(patch, "iteration 4 of 6")
         assert demo(copy, images, iterations=6) == 130
     err = capsys.readouterr().err
     assert err == "lq-emotion: error: interrupted after iteration 4; the same command continues from there\n"
@@ -157,7 +142,7 @@ def test_an_interrupted_training_leaves_a_snapshot_and_goes_on(copy, images, cap
     assert "continuing from sr_fcn_iter_4.solverstate" in lines(capsys)
 
 
-def test_fresh_starts_anew_and_says_what_differs_from_the_authors(copy, images, capsys):
+def test_fresh_starts_over_and_prints_the_differences_from_the_authors(copy, images, capsys):
     before = times(copy)
     assert demo(copy, images, "--fresh", iterations=1) == 0
     out = lines(capsys)
@@ -168,7 +153,7 @@ def test_fresh_starts_anew_and_says_what_differs_from_the_authors(copy, images, 
     assert before[copy / "train.h5"] != (copy / "train.h5").stat().st_mtime_ns
 
 
-def test_other_images_start_anew_and_leave_other_files_alone(copy, tmp_path, capsys):
+def test_other_images_start_over_and_foreign_files_stay(copy, tmp_path, capsys):
     (copy / "notes.txt").write_text("mine")
     assert demo(copy, draw(tmp_path / "others", 3, (160, 144), seed=1), iterations=1) == 0
     out = lines(capsys)
@@ -177,18 +162,15 @@ def test_other_images_start_anew_and_leave_other_files_alone(copy, tmp_path, cap
     assert (copy / "notes.txt").read_text() == "mine"
 
 
-def test_json_is_all_that_stdout_holds(finished, images, capsys):
+def test_with_json_nothing_else_is_on_stdout(finished, images, capsys):
     assert demo(finished, images, "--json") == 0
-    told = capsys.readouterr()
-    assert json.loads(told.out) == json.loads((finished / "results.json").read_text())
-    assert "is finished" in told.err
+    output = capsys.readouterr()
+    assert json.loads(output.out) == json.loads((finished / "results.json").read_text())
+    assert "is finished" in output.err
 
 
 def failed(capsys, *argv, code=1):
-    assert main(["sr-demo", *map(str, argv)]) == code
-    told = capsys.readouterr()
-    assert "Traceback" not in told.err
-    return told.err
+    return commands.failed(capsys, "sr-demo", *argv, code=code)
 
 
 def refused(capsys, images, out):
@@ -219,7 +201,7 @@ def test_too_few_patches_are_one_line(tmp_path, capsys):
     assert err.count("\n") == 1
 
 
-def test_a_folder_of_somebody_elses_files_is_left_alone(images, tmp_path, capsys):
+def test_a_folder_of_foreign_files_is_not_changed(images, tmp_path, capsys):
     (tmp_path / "train.h5").write_text("mine")
     assert "holds train.h5, which no demo wrote" in failed(capsys, "--images", images, "--out", tmp_path)
     assert (tmp_path / "train.h5").read_text() == "mine"
@@ -235,16 +217,13 @@ def test_wrong_usage_is_2(argv, capsys):
     assert failed(capsys, *argv, code=2).startswith("usage: lq-emotion")
 
 
-def test_a_missing_scikit_image_is_named_with_what_installs_it(tmp_path, monkeypatch, capsys):
+def test_without_scikit_image_the_error_names_the_extra(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "skimage", None)
     assert "pip install 'caffe-compat[demo]'" in failed(capsys, "--out", tmp_path / "out")
 
 
 def test_the_shipped_images_need_no_network_and_a_face_is_held_out(monkeypatch):
-    def refuse(*_):
-        raise AssertionError("no network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("connects"))
     sources = image_sources.built_in()
     assert [source.name for source in sources if source.held_out] == ["astronaut", "coffee"]
     for source in sources:
@@ -257,18 +236,18 @@ def test_the_shipped_images_need_no_network_and_a_face_is_held_out(monkeypatch):
 def test_the_last_fifth_is_held_out_and_large_images_are_shrunk(tmp_path):
     folder = draw(tmp_path / "many", 30, (64, 64))
     (folder / ".p.png").write_bytes(b"")
-    said = []
-    sources = image_sources.of_folder(folder, said.append)
-    assert said == [f"{folder} holds 30 images; 24 of them, evenly spread, are used"]
+    lines = []
+    sources = image_sources.of_folder(folder, lines.append)
+    assert lines == [f"{folder} holds 30 images; 24 of them, evenly spread, are used"]
     assert [source.held_out for source in sources] == [False] * 20 + [True] * 4
     Image.new("L", (1000, 500)).save(folder / "p00.jpg")
-    assert image_sources.of_folder(folder, said.append)[0].load().shape == (64, 64, 3)
-    (large,) = (s for s in image_sources.of_folder(folder, said.append) if "p00" in s.name)
+    assert image_sources.of_folder(folder, lines.append)[0].load().shape == (64, 64, 3)
+    (large,) = (s for s in image_sources.of_folder(folder, lines.append) if "p00" in s.name)
     assert large.load().shape == (256, 512, 3)
 
 
 @pytest.mark.parametrize("change", [{"files": 5}, {"psnr": {"03_p3": {}}}, {"gain_over_bicubic": "much"}])
-def test_misshapen_results_are_an_error_with_the_files_name(change, copy, images, capsys):
+def test_malformed_results_are_an_error_with_the_files_name(change, copy, images, capsys):
     path = copy / "results.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert demo(copy, images) == 1

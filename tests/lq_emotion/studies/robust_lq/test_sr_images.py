@@ -1,4 +1,4 @@
-"""`table --sr-images`: the authors' folder `pretrain` as it is, and what is missing of it told before any work."""
+"""`table --sr-images`: the authors' folder `pretrain` is used as it is, and refused before any work if incomplete."""
 
 import json
 from dataclasses import replace
@@ -8,23 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lq_emotion.cli import main
-from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import AS_CODE
 from lq_emotion.studies.robust_lq.plan import stages
 from lq_emotion.studies.robust_lq.stages import StudyPlan
+from tests.lq_emotion.commands import draw_recordings, failed, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sr") / "recordings"
-    make_recordings(
-        folder, SyntheticSettings(train=1, dev=1, frames=140, width=240, height=240, seed=2), say=lambda _: None
-    )
-    return folder
+    return draw_recordings(tmp_path_factory.mktemp("sr") / "recordings", frames=140, seed=2)
 
 
 @pytest.fixture
@@ -44,8 +39,8 @@ def pretrain(tmp_path):
 
 def table(recordings, pretrain, out):
     files = ["--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", out]
-    what = ["--sr-images", pretrain, "--rows", "Joint", "--scales", 3, "--preset", "small", "--iterations", 1]
-    return main(["table", *map(str, [*files, *what])])
+    options = ["--sr-images", pretrain, "--rows", "Joint", "--scales", 3, "--preset", "small", "--iterations", 1]
+    return ["table", *files, *options]
 
 
 def test_patches_are_cut_from_the_authors_own_folder_as_it_is(recordings, pretrain, tmp_path):
@@ -63,26 +58,20 @@ def test_patches_are_cut_from_the_authors_own_folder_as_it_is(recordings, pretra
 
 @pytest.mark.slow
 def test_the_authors_own_folder_is_taken_as_it_is(recordings, pretrain, tmp_path):
-    assert table(recordings, pretrain, tmp_path / "root") == 0
+    assert run(*table(recordings, pretrain, tmp_path / "root")) == 0
     done = json.loads((tmp_path / "root/table/ledger.json").read_text())["done"]
     assert "train pretrain-3" in done
     assert json.loads((tmp_path / "root/table/table.json").read_text())["sr_images"] == str(pretrain)
 
 
-@pytest.mark.parametrize(
-    ("missing", "named"),
-    [("Train", "Train"), ("Test/Set5", "Test/Set5")],
-)
-def test_missing_images_are_told_before_anything_is_made(recordings, pretrain, tmp_path, capsys, missing, named):
-    for path in [*(pretrain / missing).glob("*.bmp"), *(pretrain / "Test/Set14").glob("*.bmp")]:
-        path.unlink()
-    assert table(recordings, pretrain, tmp_path / "root") == 1
-    assert named in capsys.readouterr().err
-    assert not (tmp_path / "root/data").exists()
-
-
-def test_a_file_that_is_no_image_is_told_before_anything_is_made(recordings, pretrain, tmp_path, capsys):
-    (pretrain / "Train/t3.bmp").write_bytes(b"version https://git-lfs.github.com/spec/v1")
-    assert table(recordings, pretrain, tmp_path / "root") == 1
-    assert "t3.bmp" in capsys.readouterr().err
+@pytest.mark.parametrize("problem", ["Train", "Test/Set5", "t3.bmp"])
+def test_missing_and_damaged_images_are_refused_before_anything_is_made(
+    recordings, pretrain, tmp_path, capsys, problem
+):
+    if problem == "t3.bmp":
+        (pretrain / "Train/t3.bmp").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    else:
+        for path in [*(pretrain / problem).glob("*.bmp"), *(pretrain / "Test/Set14").glob("*.bmp")]:
+            path.unlink()
+    assert problem in failed(capsys, *table(recordings, pretrain, tmp_path / "root"))
     assert not (tmp_path / "root/data").exists()

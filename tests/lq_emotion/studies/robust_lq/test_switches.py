@@ -1,4 +1,4 @@
-"""Each switch changes the stages it is about and no others; the list of disagreements knows them all."""
+"""Each switch changes the stages it concerns and no others; the list of disagreements has them all."""
 
 import re
 from dataclasses import replace
@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_compat.errors import CaffeCompatError
-from lq_emotion.cli import main
+from caffe_compat import load_net
 from lq_emotion.crops.own_size import shrink
-from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.nets.definitions import builder, parts
 from lq_emotion.nets.switches import (
     AS_CODE,
@@ -27,10 +25,12 @@ from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
 from lq_emotion.studies.robust_lq.plan import stages
 from lq_emotion.studies.robust_lq.published import METHODS
+from lq_emotion.studies.robust_lq.recipes import recipe
 from lq_emotion.studies.robust_lq.stages import DRAWS, StudyPlan, do_h5, do_prepare, do_sr_data
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.prepare_dataset import stretch_luma
+from tests.lq_emotion.commands import draw_recordings, failed
 from tests.refusals import refused
 
 ROOT = Path(__file__).parents[4]
@@ -70,9 +70,7 @@ TOUCHED = {
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("switches") / "recordings"
-    make_recordings(folder, SyntheticSettings(train=1, dev=1, frames=50, width=240, height=240), say=lambda _: None)
-    return folder
+    return draw_recordings(tmp_path_factory.mktemp("switches") / "recordings", frames=50)
 
 
 @pytest.fixture
@@ -84,7 +82,7 @@ def plan(recordings, tmp_path):
     return StudyPlan(recordings, tmp_path / "out", rows=METHODS, scales=(3,), preset="small", images=images)
 
 
-def told(plan):
+def stages_by_name(plan):
     return {stage.name: (stage.settings, stage.reads, stage.writes) for stage in stages(plan)}
 
 
@@ -100,43 +98,39 @@ def test_every_setting_is_tried_here():
 def test_a_switch_changes_its_stages_and_no_others(plan, text):
     before = replace(plan, switches=ONE_OR_OTHER if text == "input_size=own" else AS_CODE)
     after = replace(before, switches=replace(before.switches, **dict([parse_setting(text)])))
-    known, now = told(before), told(after)
-    changed = {name for name, stage in now.items() if known.get(name) != stage}
-    assert changed == TOUCHED[text]
+    old, new = stages_by_name(before), stages_by_name(after)
+    assert {name for name, stage in new.items() if old.get(name) != stage} == TOUCHED[text]
 
 
-def test_the_codes_stages_are_hashed_as_before_there_were_switches(plan):
-    assert all("switches" not in stage.settings for stage in stages(plan))
-    assert {stage.name: set(stage.settings) for stage in stages(plan)}["train HR"] == {
-        *("net", "changes", "threads", "device")
-    }
+def test_the_codes_stages_are_hashed_without_switches(plan):
+    settings = {stage.name: set(stage.settings) for stage in stages(plan)}
+    assert all("switches" not in names for names in settings.values())
+    assert settings["train HR"] == {"net", "changes", "threads", "device"}
 
 
-def test_the_papers_way_names_its_settings_in_every_hash_it_changes(plan):
-    there = {stage.name: stage for stage in stages(replace(plan, switches=AS_PAPER, preset="authors"))}
-    assert there["prepare"].settings["switches"] == {"luminance": "gray", "smallest_face": 0}
-    assert there["train pretrain-16"].settings["switches"] == {
-        "convolutions": "padded_no_bias", "sr_schedule": "paper", "loss": "mse"
-    }  # fmt: skip
-    assert there["train pretrain-16"].writes[0].name == "Pretrain_iter_30000.caffemodel"
-    assert there["train LR-3"].settings["switches"]["input_size"] == "own"
-    assert "input_size" not in there["train HR"].settings["switches"]
-    assert "separate_regressor" in there["train Non-Joint-3"].settings["switches"]
+def test_the_papers_settings_are_part_of_every_hash_they_change(plan):
+    planned = {stage.name: stage for stage in stages(replace(plan, switches=AS_PAPER, preset="authors"))}
+    switches = {name: stage.settings.get("switches", {}) for name, stage in planned.items()}
+    assert switches["prepare"] == {"luminance": "gray", "smallest_face": 0}
+    assert switches["train pretrain-16"] == {"convolutions": "padded_no_bias", "sr_schedule": "paper", "loss": "mse"}
+    assert planned["train pretrain-16"].writes[0].name == "Pretrain_iter_30000.caffemodel"
+    assert switches["train LR-3"]["input_size"] == "own"
+    assert "input_size" not in switches["train HR"]
+    assert "separate_regressor" in switches["train Non-Joint-3"]
 
 
-def test_a_factor_that_is_given_counts_more_than_the_switch(plan):
+def test_an_explicit_factor_takes_precedence_over_the_switch(plan):
     names = {stage.name for stage in stages(replace(plan, switches=AS_PAPER, max_factor=8))}
     assert "train pretrain-8" in names
     assert "train pretrain-16" not in names
 
 
 def test_each_switch_has_a_row_and_each_row_a_place_in_the_code():
-    switches = [one.switch for one in DISAGREEMENTS if one.switch]
-    assert sorted(switches) == sorted(choices())
-    for one in DISAGREEMENTS:
-        assert bool(one.switch) != bool(one.why), one.subject
-        assert bool(one.paper) == bool(one.where), one.subject
-        assert all(re.fullmatch(r"\S+\.(m|prototxt):\d+(-\d+)?", line) for line in one.line.split(", ")), one.line
+    assert sorted(row.switch for row in DISAGREEMENTS if row.switch) == sorted(choices())
+    for row in DISAGREEMENTS:
+        assert bool(row.switch) != bool(row.why), row.subject
+        assert bool(row.paper) == bool(row.where), row.subject
+        assert all(re.fullmatch(r"\S+\.(m|prototxt):\d+(-\d+)?", line) for line in row.line.split(", ")), row.line
 
 
 def test_the_document_is_current():
@@ -173,14 +167,13 @@ def test_switches_in_one_line(switches, text):
     ],
 )
 def test_a_wrong_switch_is_wrong_usage(text, message, tmp_path, capsys):
-    assert main(["table", "--recordings", str(tmp_path), "--out", str(tmp_path), "--switch", text]) == 2
-    assert re.search(message, capsys.readouterr().err)
+    stderr = failed(capsys, "table", "--recordings", tmp_path, "--out", tmp_path, "--switch", text, code=2)
+    assert re.search(message, stderr)
 
 
 def test_settings_that_do_not_go_together_are_one_line(tmp_path, capsys):
-    command = ["table", "--recordings", str(tmp_path), "--out", str(tmp_path / "out"), "--switch", "input_size=own"]
-    assert main(command) == 1
-    assert "quadrant_pooling" in capsys.readouterr().err
+    files = ("--recordings", tmp_path, "--out", tmp_path / "out")
+    assert "quadrant_pooling" in failed(capsys, "table", *files, "--switch", "input_size=own")
     assert not (tmp_path / "out").exists()
 
 
@@ -192,8 +185,9 @@ def faces(folder, names=("train_1", "dev_1"), count=70):
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for name in names:
-        held = {"video": rng.random((96, 96, count)), "valence": rng.random((1, count)), "video_time": np.arange(count)}
-        savemat(folder / f"{name}.mat", held, version="-v6")
+        video, valence = rng.random((96, 96, count)), rng.random((1, count))
+        variables = {"video": video, "valence": valence, "video_time": np.arange(count)}
+        savemat(folder / f"{name}.mat", variables, version="-v6")
 
 
 def prepared(plan, boxes, out, **switches):
@@ -201,7 +195,7 @@ def prepared(plan, boxes, out, **switches):
     return loadmat(out / "data/raw_data/HQ/train_1.mat")
 
 
-def test_crops_are_gray_and_of_every_face_where_that_is_asked_for(plan, tmp_path):
+def test_switches_make_crops_gray_and_keep_every_face(plan, tmp_path):
     head, *rows = (plan.recordings / "synthetic_face_boxes/train_1.csv").read_text(encoding="utf-8").splitlines()
     boxes = tmp_path / "boxes"
     boxes.mkdir()
@@ -211,7 +205,7 @@ def test_crops_are_gray_and_of_every_face_where_that_is_asked_for(plan, tmp_path
     (boxes / "train_1.csv").write_text("\n".join([head, *rows]) + "\n")
     code = prepared(plan, boxes, tmp_path / "code")
     paper = prepared(plan, boxes, tmp_path / "paper", luminance="gray", smallest_face=0)
-    assert [one["valence"].size for one in (code, paper)] == [len(rows) - 11, len(rows) - 1]
+    assert [crops["valence"].size for crops in (code, paper)] == [len(rows) - 11, len(rows) - 1]
     same = np.isin(paper["video_time"], code["video_time"]).ravel()
     np.testing.assert_allclose(paper["video"][:, :, same], (255 * code["video"] - 16) / 219, atol=1e-6)
     assert abs(paper["video"][:, :, same] - code["video"]).max() > 0.01
@@ -232,14 +226,14 @@ def test_faces_at_their_own_size_are_shrunk_once(tmp_path):
     expected = imresize(before["video"][:, :, 66].astype(np.float32), 1 / 4)
     np.testing.assert_allclose(after["video"][:, :, 66], expected, atol=1e-6)
     assert (after["valence"] == before["valence"]).all()
-    with pytest.raises(CaffeCompatError, match="96 x 96, not divisible by 7"):
+    with refused("shape-mismatch", file="dev_1.mat"):
         shrink(tmp_path / "HQ" / "dev_1.mat", tmp_path / "LR7_own" / "dev_1.mat", 7)
     assert not list((tmp_path / "LR7_own").glob("*"))
 
 
 @pytest.fixture
-def made(recordings, tmp_path):
-    """What `prepare` leaves, of noise."""
+def prepared_plan(recordings, tmp_path):
+    """A plan whose crops are prepared: of noise."""
     faces(tmp_path / "data/raw_data/HQ", count=130)
     return StudyPlan(recordings, tmp_path, scales=(3,), preset="small", mixture=(3, 16))
 
@@ -250,21 +244,21 @@ def h5(plan, folder, **switches):
         return file["data"][...], file["label"][...]
 
 
-def test_a_draw_for_each_epoch_gives_a_frame_several_factors(made):
-    looks = []
+def test_a_draw_for_each_epoch_gives_a_frame_several_factors(prepared_plan):
+    counts = []
     for mixture, passes in (("one_draw", 1), ("each_epoch", DRAWS)):
-        data, labels = h5(made, "mix_3_16", mixture=mixture)
+        data, labels = h5(prepared_plan, "mix_3_16", mixture=mixture)
         assert len(labels) == passes * 130 // 128 * 128
-        seen = {}
+        versions = {}
         for image, label in zip(data, labels, strict=True):
-            seen.setdefault(float(label[0]), set()).add(image.tobytes())
-        looks.append({len(found) for found in seen.values()})
-    assert looks[0] == {1}
-    assert looks[1] in ({2}, {1, 2})  # of two factors
+            versions.setdefault(float(label[0]), set()).add(image.tobytes())
+        counts.append({len(images) for images in versions.values()})
+    assert counts[0] == {1}
+    assert counts[1] in ({2}, {1, 2})  # of two factors
 
 
-def test_files_are_normalised_by_one_mean_and_deviation(made):
-    data, _ = h5(made, "HQ", normalisation="file")
+def test_files_are_normalised_by_one_mean_and_deviation(prepared_plan):
+    data, _ = h5(prepared_plan, "HQ", normalisation="file")
     assert abs(data.mean()) < 0.01
     assert abs(data.std() - 1) < 0.01
     assert abs(data.mean(axis=(1, 2, 3))).max() > 1e-3  # not of each face
@@ -275,8 +269,6 @@ def test_patches_are_as_large_as_what_the_net_makes_and_as_gray_as_the_faces(rec
     for phase in ("train", "test"):
         folder = tmp_path / "sr/images" / phase
         folder.mkdir(parents=True)
-        from PIL import Image
-
         steps = np.tile(np.repeat(np.uint8([0, 255]), 48), (96, 1))
         Image.fromarray(steps).save(folder / "face.png")
     changes = {"sr": {"scale_stride": 4}}
@@ -284,16 +276,12 @@ def test_patches_are_as_large_as_what_the_net_makes_and_as_gray_as_the_faces(rec
     with h5py.File(tmp_path / "sr/3/test.h5") as file:
         assert file["label"].shape[1:] == (1, label, label)
         black, white = float(file["label"][...].min()), float(file["label"][...].max())
-    wanted = (16 / 255, 235 / 255) if switches is AS_CODE else (0, 1)
-    assert (black, white) == pytest.approx(wanted, abs=1e-6)
+    assert (black, white) == pytest.approx((16 / 255, 235 / 255) if switches is AS_CODE else (0, 1), abs=1e-6)
 
 
 def test_the_nets_of_all_rows_have_as_many_parameters_as_the_paper_claims():
     """Section 4.1: "we carefully ensure all models to have the same amount of parameters"."""
-    from caffe_compat import load_net
-    from lq_emotion.studies.robust_lq import recipes
-
-    nets = {recipes.recipe(method).net for method in METHODS}
+    nets = {recipe(method).net for method in METHODS}
     assert {load_net(builder(net).deploy(AS_CODE, 1)).caffe.parameter_count() for net in nets} == {2_946_649}
     counts = {
         net: {

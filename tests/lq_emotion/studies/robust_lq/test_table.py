@@ -49,17 +49,17 @@ def test_the_published_numbers_are_the_papers():
 
 
 def test_a_column_holds_hr_and_its_factor_in_the_papers_order():
-    assert [one.method for one in column(RESULTS, 3)] == ["HR", "LR", "Joint-OA"]
-    assert [one.method for one in column(RESULTS, 5)] == ["HR", "LR"]
+    assert [cell.method for cell in column(RESULTS, 3)] == ["HR", "LR", "Joint-OA"]
+    assert [cell.method for cell in column(RESULTS, 5)] == ["HR", "LR"]
 
 
 def test_the_best_is_the_lowest_error_and_the_highest_correlation():
-    there = column(RESULTS, 3)
-    assert best(there, "rmse") == [False, False, True]
-    assert best(there, "cc") == [False, False, True]
-    assert best(there, "ccc") == [True, False, False]
-    assert best(there, "ccc", "published") == [False, False, True]
-    assert best(column(RESULTS, 3)[1:2], "cc") == [False]
+    cells = column(RESULTS, 3)
+    assert best(cells, "rmse") == [False, False, True]
+    assert best(cells, "cc") == [False, False, True]
+    assert best(cells, "ccc") == [True, False, False]
+    assert best(cells, "ccc", "published") == [False, False, True]
+    assert best(cells[1:2], "cc") == [False]
 
 
 def test_markdown_has_measured_published_and_difference():
@@ -85,13 +85,8 @@ def test_csv_has_a_row_for_every_number(tmp_path):
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     assert len(rows) == 4 * 3
     assert rows[0] == {
-        "method": "HR",
-        "factor": "",
-        "measure": "rmse",
-        "measured": "0.2",
-        "published": "0.146",
-        "difference": "0.054",
-    }
+        "method": "HR", "factor": "", "measure": "rmse", "measured": "0.2", "published": "0.146", "difference": "0.054",
+    }  # fmt: skip
     assert rows[-1]["published"] == ""
 
 
