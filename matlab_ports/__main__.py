@@ -61,6 +61,7 @@ _HELP = {
     "label_frame": "frame that gives the label of a clean triplet",
 }
 _CHOICES = {
+    "gray": ("error", "repeat"),
     "mode": ("single", "multi"),
     "remainder": ("drop", "keep"),
     "triplets": ("repaired", "clean"),
@@ -78,22 +79,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m matlab_ports", description="Run the authors' MATLAB scripts, ported to Python."
     )
     commands = parser.add_subparsers(dest="script", required=True, metavar="SCRIPT", title="scripts")
-    for name, script in _SCRIPTS.items():
-        options = commands.add_parser(
-            name,
-            help=evaluation.summary(script),
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-            epilog=_SESSION,
-        )
+    for script in _SCRIPTS.values():
+        options = evaluation.add_command(commands, script, _SESSION)
         for parameter in inspect.signature(script).parameters.values():
-            if parameter.name == "stream":
-                continue
-            kind = type(parameter.default)
-            choices = ("error", "repeat") if parameter.name == "gray" else None
-            text = _HELP[parameter.name]
-            options.add_argument(
-                f"--{parameter.name}", type=kind, default=parameter.default, choices=choices, help=text
-            )
+            if parameter.name != "stream":
+                _add_option(options, parameter.name, parameter.default)
         _add_stream(options)
     _add_h5_scripts(commands)
     _add_prepare_dataset(commands)
@@ -112,12 +102,7 @@ def _add_stream(options: argparse.ArgumentParser) -> None:
 def _add_h5_scripts(commands: Any) -> None:
     """Add the scripts that write HDF5 files of recordings; their options are a struct in MATLAB."""
     for script in (generate_h5, prepare_h5_files):
-        options = commands.add_parser(
-            script.__name__,
-            help=evaluation.summary(script),
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-            epilog=_SESSION,
-        )
+        options = evaluation.add_command(commands, script, _SESSION)
         if script is generate_h5:
             options.add_argument("input", nargs="+", type=Path, help="MAT-files of the recordings")
             options.add_argument("--savepath", type=Path, default=Path("train"), help="HDF5 file to write, without .h5")
@@ -131,11 +116,8 @@ def _add_h5_scripts(commands: Any) -> None:
                 "--file_name", nargs="+", default=FILE_NAME, help="names of the recordings, those for training first"
             )
             options.add_argument("--train", type=int, help="number of recordings for training (default: half)")
-            options.add_argument(
-                "--train_statistics",
-                action="store_true",
-                help="scale the test set by the statistics of the training set",
-            )
+            text = "scale the test set by the statistics of the training set"
+            options.add_argument("--train_statistics", action="store_true", help=text)
         options.add_argument("--inputsz", type=int, default=96, help="side of a frame in pixels")
         options.add_argument("--chunksz", type=int, default=128, help="samples per chunk")
         options.add_argument("--threads", type=int, help="number of threads (default: one per processor)")
@@ -149,11 +131,7 @@ def _add_h5_scripts(commands: Any) -> None:
 
 
 def _add_prepare_dataset(commands: Any) -> None:
-    options = commands.add_parser(
-        "prepare_dataset",
-        help=evaluation.summary(prepare_dataset),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    options = evaluation.add_command(commands, prepare_dataset)
     options.add_argument("--data_path", type=Path, required=True, help="folder of the AVEC 2016 package")
     options.add_argument("--save_root", type=Path, required=True, help="folder of data/bbox and data/gsd")
     options.add_argument("--file_name", nargs="+", default=RECORDINGS, help="names of the recordings")
@@ -168,11 +146,7 @@ def _add_prepare_dataset(commands: Any) -> None:
 
 
 def _add_writeh5file(commands: Any) -> None:
-    options = commands.add_parser(
-        "writeh5file",
-        help=evaluation.summary(writeh5file),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    options = evaluation.add_command(commands, writeh5file)
     options.add_argument("samples", type=Path, help="MAT-file with data (H x W x C x N) and label (1 x N)")
     options.add_argument("--savepath", type=Path, required=True, help=_HELP["savepath"])
     options.add_argument("--count", type=int, help="number of samples to write (default: all)")

@@ -121,14 +121,9 @@ def generate_h5(
         parts = [plan[i * new_count : (i + 1) * new_count] for i in range(len(paths))]
         parts = [part if options.remainder == "keep" else part[: new_count // chunksz * chunksz] for part in parts]
         if not len(parts[0]):
-            raise PortError(
-                f"{new_count} samples do not fill one chunk of {chunksz}",
-                code="wrong-count",
-                file=paths[0],
-                field="chunksz",
-                value=chunksz,
-                hint="use more recordings, smaller chunks (chunksz, --chunk), or remainder=keep",
-            )
+            problem = f"{new_count} samples do not fill one chunk of {chunksz}"
+            hint = "use more recordings, smaller chunks (chunksz, --chunk), or remainder=keep"
+            raise PortError(problem, code="wrong-count", file=paths[0], field="chunksz", value=chunksz, hint=hint)
         fingerprint = [
             _VERSION, [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in sources.paths],
             inputsz, chunksz, dataclasses.asdict(options), stream.seed, start,
@@ -137,15 +132,8 @@ def generate_h5(
         for path, part in zip(paths, parts, strict=True):
             with report_write_errors(path), chunk_file(path, fingerprint, chunksz, resume=resume) as file:
                 run.write(file, part, path.name)
-    return WrittenH5(
-        tuple(paths),
-        len(sources.paths),
-        len(plan),
-        sum(map(len, parts)),
-        run.resumed,
-        stream.position,
-        *run.scaling or Scaling(),
-    )
+    written, scaling = sum(map(len, parts)), run.scaling or Scaling()
+    return WrittenH5(tuple(paths), len(sources.paths), len(plan), written, run.resumed, stream.position, *scaling)
 
 
 def _recorded_scaling(file: ChunkFile) -> Scaling | None:
@@ -173,17 +161,13 @@ class _Run:
             return
         file.record(scaling=self.scaling)
         size = part.frames.size * self._sources.pixels * 4
-        progress = tqdm(total=len(part), desc=name, unit=" samples", disable=None, leave=False)
-        with progress:
+        with tqdm(total=len(part), desc=name, unit=" samples", disable=None, leave=False) as progress:
             file.write(self._batches(file, part, self.scaling, progress), size)
         self.resumed += min(file.done * self._chunksz, len(part))
 
     def _compute_scaling(self) -> Scaling:
-        options = self._options
-        enabled = (options.mean_sub, options.norm)
-        return compute_scaling(
-            self._sources, self._plan, options.mean, options.std, enabled=enabled, threads=self._threads
-        )
+        mean, std, enabled = self._options.mean, self._options.std, (self._options.mean_sub, self._options.norm)
+        return compute_scaling(self._sources, self._plan, mean, std, enabled=enabled, threads=self._threads)
 
     def _batches(
         self, file: ChunkFile, part: Plan, scaling: Scaling, progress: Any

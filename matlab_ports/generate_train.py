@@ -106,14 +106,9 @@ def generate_train(
     ends = np.cumsum([len(image.corners) for image in images])
     count = int(ends[-1])
     if count < chunksz:
-        raise PortError(
-            f"{count} patches do not fill one chunk of {chunksz}",
-            code="wrong-count",
-            file=folder,
-            field="chunksz",
-            value=chunksz,
-            hint="use more or larger images, or a smaller stride or chunksz",
-        )
+        problem = f"{count} patches do not fill one chunk of {chunksz}"
+        hint = "use more or larger images, or a smaller stride or chunksz"
+        raise PortError(problem, code="wrong-count", file=folder, field="chunksz", value=chunksz, hint=hint)
     order = stream.randperm(count) - 1
     patches = [  # counted from the image's last patch: negative numbers
         (images[i], number - ends[i]) for i, number in zip(np.searchsorted(ends, order, "right"), order, strict=True)
@@ -151,14 +146,8 @@ def _write(savepath: Path, batches: Iterator[tuple[Single, Single]], chunksz: in
 
 def _padding(size_input: int, size_label: int, scale: int, stride: int, chunksz: int) -> int:
     """Return the offset of a label in its patch; refuse settings at which MATLAB would fail half way."""
-    settings = {
-        "size_input": size_input,
-        "size_label": size_label,
-        "scale": scale,
-        "stride": stride,
-        "chunksz": chunksz,
-    }
-    for name, value in settings.items():
+    settings = {"size_input": size_input, "size_label": size_label, "scale": scale, "stride": stride}
+    for name, value in {**settings, "chunksz": chunksz}.items():
         if value < 1:
             raise PortError("must be at least 1", code="out-of-range", field=name, value=value)
     if size_label > size_input or (size_input - size_label) % 2:
@@ -185,12 +174,8 @@ def _read(path: Path, size_input: int, scale: int, stride: int, gray: Gray) -> _
     image = imread(path)
     if image.ndim == 2:
         if gray != "repeat":
-            raise PortError(
-                f"is a gray image ({image.shape[0]} x {image.shape[1]}), which rgb2ycbcr refuses",
-                code="wrong-format",
-                file=path,
-                hint="convert it to RGB, or use gray=repeat",
-            )
+            problem = f"is a gray image ({image.shape[0]} x {image.shape[1]}), which rgb2ycbcr refuses"
+            raise PortError(problem, code="wrong-format", file=path, hint="convert it to RGB, or use gray=repeat")
         image = np.repeat(image[:, :, None], 3, axis=2)
     luma: npt.NDArray[Any] = rgb2ycbcr(image)[:, :, 0]
     im_label = modcrop(im2double(luma), scale)

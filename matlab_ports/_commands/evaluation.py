@@ -23,20 +23,16 @@ SCRIPTS = ("eval_video", "run_eval")
 
 def add(commands: Any) -> None:
     """Add the parsers of both commands."""
-    video = commands.add_parser(
-        eval_video.__name__,
-        help=summary(eval_video),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        epilog="The MAT-file holds results (1 x T) and, with --save_feature 1, feature (300 x T).",
+    video = add_command(
+        commands, eval_video, "The MAT-file holds results (1 x T) and, with --save_feature 1, feature (300 x T)."
     )
     video.add_argument("data", type=Path, help="MAT-file of a recording, with the variable video")
     video.add_argument("--savepath", type=Path, default=Path("output.mat"), help="MAT-file to write")
     _add_net(video)
-    partition = commands.add_parser(
-        run_eval.__name__,
-        help=summary(run_eval),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        epilog="The MAT-file holds the script's workspace: the cells file_name, results, feature, ground_truth and "
+    partition = add_command(
+        commands,
+        run_eval,
+        "The MAT-file holds the script's workspace: the cells file_name, results, feature, ground_truth and "
         "video_time; RMSE, CC and CCC of each recording; total_RMSE, total_CC and total_CCC.",
     )
     partition.add_argument("--data_path", type=Path, required=True, help="folder of the recordings' MAT-files")
@@ -45,9 +41,13 @@ def add(commands: Any) -> None:
     _add_net(partition)
 
 
-def summary(script: Callable[..., Any]) -> str:
-    """Return the help of a script: the first line of its module without the script's name and the full stop."""
-    return str(sys.modules[script.__module__].__doc__).splitlines()[0].partition(": ")[2].rstrip(".")
+def add_command(commands: Any, script: Callable[..., Any], epilog: str | None = None) -> argparse.ArgumentParser:
+    """Add a script's parser; its help is the first line of the script's module without name and full stop."""
+    text = str(sys.modules[script.__module__].__doc__).splitlines()[0].partition(": ")[2].rstrip(".")
+    parser: argparse.ArgumentParser = commands.add_parser(
+        script.__name__, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter, epilog=epilog
+    )
+    return parser
 
 
 def _add_net(options: argparse.ArgumentParser) -> None:

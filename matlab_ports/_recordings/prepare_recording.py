@@ -190,13 +190,9 @@ def _match_rows(
     face = box.sum(axis=1) != 0  # the script's test, not whether all four are zero
     usable = face & (box[:, 2] > smallest) & (box[:, 3] > smallest)
     if not usable.any():
-        raise PortError(
-            f"no usable face: {np.count_nonzero(~face)} of {len(times)} boxes are zero, the others at most "
-            f"{smallest:g} pixels wide or high",
-            code="empty",
-            file=path,
-            field="bbox",
-        )
+        zeros = f"{np.count_nonzero(~face)} of {len(times)} boxes are zero"
+        problem = f"no usable face: {zeros}, the others at most {smallest:g} pixels wide or high"
+        raise PortError(problem, code="empty", file=path, field="bbox")
     if np.isnan(valence[usable]).any():
         row = int(np.flatnonzero(usable & np.isnan(valence))[0])
         raise PortError(f"the label at {times[row]:g} s is NaN", code="not-finite", file=path, field="gsd")
@@ -207,13 +203,8 @@ def _match_rows(
     outside = np.flatnonzero(usable & ~((left <= right) & (top <= bottom)))  # NaN as well
     if len(outside):
         row = int(outside[0])
-        raise PortError(
-            f"the box at {times[row]:g} s lies outside the frame of {width} x {height}",
-            code="out-of-range",
-            file=path,
-            field="bbox",
-            value=box[row].tolist(),
-        )
+        problem = f"the box at {times[row]:g} s lies outside the frame of {width} x {height}"
+        raise PortError(problem, code="out-of-range", file=path, field="bbox", value=box[row].tolist())
     corners = np.stack([top, bottom, left, right], axis=1).astype(np.int64)
     return _Rows(usable, corners, valence[usable], times[usable], int(np.count_nonzero(~face)))
 
@@ -245,12 +236,9 @@ def _crops(reader: VideoReader, rows: _Rows) -> Iterator[npt.NDArray[np.uint8] |
     """Read one frame per row, and yield its crop, or None for a row without a usable face."""
     for usable, (top, bottom, left, right) in zip(rows.usable, rows.corners, strict=True):
         if not reader.advance():
-            raise PortError(
-                f"has {reader.frames_read} frames, its table of times has {len(rows.usable)} rows",
-                code="wrong-count",
-                file=reader.path,
-                hint="check that the video is complete",
-            )
+            problem = f"has {reader.frames_read} frames, its table of times has {len(rows.usable)} rows"
+            hint = "check that the video is complete"
+            raise PortError(problem, code="wrong-count", file=reader.path, hint=hint)
         yield reader.frame()[top - 1 : bottom, left - 1 : right].copy() if usable else None
 
 

@@ -223,13 +223,10 @@ def _read_labels(path: Path) -> Doubles:
     labels = values.astype(np.float64).ravel()
     invalid = np.flatnonzero(~np.isfinite(labels))
     if len(invalid):
-        raise PortError(
-            f"frame {invalid[0] + 1} has label {labels[invalid[0]]}; {len(invalid)} of {len(labels)} are not finite",
-            code="not-finite",
-            file=path,
-            field=name,
-            hint="prepare the recording again from a gold standard without gaps",
-        )
+        place = invalid[0]
+        problem = f"frame {place + 1} has label {labels[place]}; {len(invalid)} of {len(labels)} are not finite"
+        hint = "prepare the recording again from a gold standard without gaps"
+        raise PortError(problem, code="not-finite", file=path, field=name, hint=hint)
     return labels
 
 

@@ -223,12 +223,9 @@ def _inflate_to_scratch(path: Path, folder: Path | None, pieces: Iterator[bytes]
             with suppress(OSError):  # from flushing its buffer
                 file.close()
         if isinstance(error, OSError):
-            raise PortError(
-                f"cannot be inflated in {folder or tempfile.gettempdir()}: {error.strerror or error}",
-                code="file-unwritable",
-                file=path,
-                hint="free disk space, or save the recording with -v6",
-            ) from None
+            problem = f"cannot be inflated in {folder or tempfile.gettempdir()}: {error.strerror or error}"
+            hint = "free disk space, or save the recording with -v6"
+            raise PortError(problem, code="file-unwritable", file=path, hint=hint) from None
         raise
     return file
 

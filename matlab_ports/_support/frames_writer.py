@@ -106,10 +106,9 @@ class FramesWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None and self._count != self._shape[2]:
-            problem = f"got {self._count} frames, expected {self._shape[2]}"
-            shortage = PortError(problem, code="wrong-count", file=self._path)
-            self._stack.__exit__(PortError, shortage, None)
-            raise shortage
+            wrong_count = self._wrong_count()
+            self._stack.__exit__(PortError, wrong_count, None)
+            raise wrong_count
         if kind is not None:
             self._stack.__exit__(kind, error, trace)
             return
@@ -131,11 +130,14 @@ class FramesWriter:
             raise PortError(problem, code="shape-mismatch", file=self._path)
         self._count += frames.shape[2]
         if self._count > self._shape[2]:
-            problem = f"got {self._count} frames, expected {self._shape[2]}"
-            raise PortError(problem, code="wrong-count", file=self._path)
+            raise self._wrong_count()
         assert self._put is not None, "append is called inside the with block"
         with report_write_errors(self._path):
             self._put(np.ascontiguousarray(frames.T, self._dtype))
+
+    def _wrong_count(self) -> PortError:
+        problem = f"got {self._count} frames, expected {self._shape[2]}"
+        return PortError(problem, code="wrong-count", file=self._path)
 
     def _sink(self, path: Path) -> AbstractContextManager[Put]:
         if self._version == "-v7.3":
