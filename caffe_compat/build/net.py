@@ -327,14 +327,14 @@ def _input_shapes(source: InputShapes | PathLike | None) -> dict[str, tuple[int,
 
 
 def _data_shapes(
-    full: pb.NetParameter, prepared: PreparedNet, known: Mapping[str, Sequence[int]]
+    full: pb.NetParameter, prepared: PreparedNet, given: Mapping[str, Sequence[int]]
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes of fed blobs that are still unknown, from the first file of each data layer of `full`."""
     data = [layer for layer in prepared.message.layer if facts(layer.type).is_data]
     fed = {top for layer in data for top in layer.top}
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in full.layer:
-        tops = [top for top in layer.top if top in fed and top not in known]
+        tops = [top for top in layer.top if top in fed and top not in given]
         if layer.type not in DATA_LAYER_TYPES or not tops:
             continue
         try:

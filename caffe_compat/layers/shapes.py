@@ -169,8 +169,8 @@ class Reshape(Layer):
 
     def _copied(self, spec: LayerSpec, inferred: int = 1) -> Shape:
         shape, (start, _) = spec.bottoms[0], self._range(spec)
-        known = {-1: inferred}
-        return tuple(shape[start + i] if dim == 0 else known.get(dim, dim) for i, dim in enumerate(self._dims(spec)))
+        sizes = {-1: inferred}
+        return tuple(shape[start + i] if dim == 0 else sizes.get(dim, dim) for i, dim in enumerate(self._dims(spec)))
 
     def _range(self, spec: LayerSpec) -> tuple[int, int]:
         message, rank = spec.param.reshape_param, len(spec.bottoms[0])

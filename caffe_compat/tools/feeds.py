@@ -103,23 +103,23 @@ def feed(net: PreparedNet, *, input_shapes: InputShapes | None = None, made_up: 
     return Feed(graph, tuple(sources), made_up_shapes, tuple(notes), seed)
 
 
-def guessed_shapes(layer: pb.LayerParameter, known: InputShapes) -> dict[str, Shape]:
+def guessed_shapes(layer: pb.LayerParameter, given: InputShapes) -> dict[str, Shape]:
     """Infer shapes of a data layer's tops from its fields (batch size, crop, colour), as far as they suffice.
 
     Parameters
     ----------
-    known : blob -> shape known before; a label has as many rows as the data.
+    given : blob -> shape given already; a label has as many rows as the data.
     """
     feeder = facts(layer.type)
     if not isinstance(feeder, ImageFed) or not layer.top:
         return {}
     data, *labels = layer.top
-    batch = next(iter(known.get(data, ())), 0) or feeder.batch_size(layer)
+    batch = next(iter(given.get(data, ())), 0) or feeder.batch_size(layer)
     shapes: dict[str, Shape] = dict.fromkeys(labels, (batch,)) if batch else {}
     image = feeder.image_shape(layer)
     if batch and all(image):
         shapes[data] = (batch, *image)
-    return {top: shape for top, shape in shapes.items() if top not in known}
+    return {top: shape for top, shape in shapes.items() if top not in given}
 
 
 def whole_number_blobs(graph: NetGraph) -> set[str]:

@@ -215,8 +215,8 @@ def _time_whole(net: CaffeNet, feed: Feed, iterations: int, timing: Timing, devi
 
     def forward(*, graph: bool) -> torch.Tensor:
         with torch.set_grad_enabled(graph):
-            found = net.forward_dict(inputs)
-            return net.total_loss(found) if net.losses else torch.stack([x.sum() for x in found.values()]).sum()
+            outputs = net.forward_dict(inputs)
+            return net.total_loss(outputs) if net.losses else torch.stack([x.sum() for x in outputs.values()]).sum()
 
     def backward() -> None:
         total = forward(graph=True)

@@ -43,9 +43,9 @@ def diff_weights(
         mine, others = first[name], second[name]
         if len(mine) != len(others):
             comparison.differences.append(Difference(where, f"{len(mine)} blobs and {len(others)}"))
-        for index, (one, two) in enumerate(zip(mine, others, strict=False)):
-            if one is not None and two is not None:
-                comparison.array(f"{where}: blobs[{index}]", one, two, tolerance)
+        for index, (value, other) in enumerate(zip(mine, others, strict=False)):
+            if value is not None and other is not None:
+                comparison.array(f"{where}: blobs[{index}]", value, other, tolerance)
     return comparison
 
 
@@ -59,13 +59,13 @@ def diff_states(a: str | PathLike[str], b: str | PathLike[str], *, tolerance: fl
     first, second = read_solverstate(a), read_solverstate(b)
     comparison = Comparison("arrays")
     for name in ("iter", "current_step"):
-        one, two = getattr(first, name), getattr(second, name)
-        if one != two:
-            comparison.differences.append(Difference(name, f"{one} and {two}"))
+        value, other = getattr(first, name), getattr(second, name)
+        if value != other:
+            comparison.differences.append(Difference(name, f"{value} and {other}"))
     if len(first.history) != len(second.history):
         comparison.differences.append(Difference("history", f"{len(first.history)} arrays and {len(second.history)}"))
-    for index, (one, two) in enumerate(zip(first.history, second.history, strict=False)):
-        comparison.array(f"history[{index}]", one, two, tolerance)
+    for index, (value, other) in enumerate(zip(first.history, second.history, strict=False)):
+        comparison.array(f"history[{index}]", value, other, tolerance)
     return comparison
 
 

@@ -63,7 +63,7 @@ def _given(message: Message, name: str) -> bool:
 def ignored(subject: Subject) -> Iterator[Finding]:
     """Yield fields that have no effect on their layer."""
     for layer in subject.raw.layer:
-        known = REGISTRY.get(layer.type)
+        facts = REGISTRY.get(layer.type)
         for name, fields in _MOVED.items():
             for field in fields:
                 if layer.HasField(name) and _given(getattr(layer, name), field):
@@ -73,16 +73,16 @@ def ignored(subject: Subject) -> Iterator[Finding]:
                         f"write it as transform_param.{field}",
                     )
                     yield subject.finding("ignored-field", "warning", layer, text, f"{name}.{field}")
-        if known is None:
+        if facts is None:
             continue
         for described, _ in layer.ListFields():
             given = described.name
-            if described.message_type is None or given in known.accounts or given in _GENERAL:
+            if described.message_type is None or given in facts.accounts or given in _GENERAL:
                 continue
             text = (
                 f"a {layer.type} layer does not read {given}",
                 "Caffe ignores it silently",
-                "remove it" + _parameters(known.accounts),
+                "remove it" + _parameters(facts.accounts),
             )
             yield subject.finding("ignored-field", "warning", layer, text, given)
 

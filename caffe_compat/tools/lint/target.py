@@ -93,18 +93,18 @@ class Subject:
         text : problem, why, hint.
         at : path of the field below the layer.
         """
-        found = None if layer is None else where(layer)
-        line = line_of(self.lines, found.line if found else 0, at)
+        origin = None if layer is None else where(layer)
+        line = line_of(self.lines, origin.line if origin else 0, at)
         name = "" if layer is None else layer.name
-        return Finding(rule, level, *text, file=found.file if found else self.file, line=line, layer=name, **more)
+        return Finding(rule, level, *text, file=origin.file if origin else self.file, line=line, layer=name, **more)
 
 
 def loss_weights(layer: pb.LayerParameter) -> list[float]:
     """Return the loss weight of each top, a loss layer's default included."""
-    known = REGISTRY.get(layer.type)
+    facts = REGISTRY.get(layer.type)
     if layer.loss_weight:
         return list(layer.loss_weight)
-    return [1.0] if known is not None and known.is_loss else []
+    return [1.0] if facts is not None and facts.is_loss else []
 
 
 def is_deploy(net: pb.NetParameter) -> bool:

@@ -14,15 +14,15 @@ def losses(subject: Subject) -> Iterator[Finding]:
     """Yield losses of weight 0, and losses on unsuitable scores."""
     for state in subject.states:
         for number, layer in enumerate(state.layers):
-            known = REGISTRY.get(layer.type)
-            if known is None or not known.is_loss:
+            facts = REGISTRY.get(layer.type)
+            if facts is None or not facts.is_loss:
                 continue
             if layer.loss_weight and not any(layer.loss_weight):
                 text = ("its loss weight is 0", "it is computed but has no gradient", "set a loss_weight, or remove it")
                 yield subject.finding("loss-weight", "warning", layer, text, "loss_weight", phase=state.phase)
             value = next(iter(state.flow.bottoms[number]), None)
             maker = None if value is None else state.layers[value.maker]
-            why = known.unsuited_scores.get(maker.type) if maker is not None else None
+            why = facts.unsuited_scores.get(maker.type) if maker is not None else None
             if why and maker is not None:
                 text = (
                     f"its scores come from layer {maker.name!r} ({maker.type})",
@@ -143,11 +143,11 @@ def _test_data(subject: Subject, state: State, layer: pb.LayerParameter) -> Iter
 def _compared(subject: Subject, train: pb.LayerParameter, test: pb.LayerParameter) -> Iterator[Finding]:
     first, second = train.transform_param, test.transform_param
     for name in ("scale", "mean_file", "mean_value", "crop_size"):
-        one, two = getattr(first, name), getattr(second, name)
-        one, two = (list(one), list(two)) if name == "mean_value" else (one, two)
-        if one != two:
+        training, testing = getattr(first, name), getattr(second, name)
+        training, testing = (list(training), list(testing)) if name == "mean_value" else (training, testing)
+        if training != testing:
             text = (
-                f"transform_param.{name} is {two or 'not set'}, but {one or 'not set'} in training",
+                f"transform_param.{name} is {testing or 'not set'}, but {training or 'not set'} in training",
                 "the net is tested on data unlike its training data",
                 "use the same value, unless the difference is intended",
             )

@@ -17,12 +17,12 @@ def unused_tops(subject: Subject) -> Iterator[Finding]:
     for state in subject.states:
         for value in state.flow.values():
             layer = state.layers[value.maker]
-            known = REGISTRY.get(layer.type)
+            facts = REGISTRY.get(layer.type)
             weights = loss_weights(layer)
             counts = value.index < len(weights) and weights[value.index]
-            if value.readers or counts or known is None or known.is_loss or known.is_result:
+            if value.readers or counts or facts is None or facts.is_loss or facts.is_result:
                 continue
-            fed = known.is_data and len(layer.top) > 1
+            fed = facts.is_data and len(layer.top) > 1
             if not fed and (state.phase != "TRAIN" or not state.losses):
                 continue
             text = (
@@ -89,8 +89,8 @@ def no_gradient(subject: Subject) -> Iterator[Finding]:
 
 
 def _learns(layer: pb.LayerParameter) -> bool:
-    known = REGISTRY.get(layer.type)
-    if known is None or type(known).blobs is Layer.blobs or known.only_statistics:
+    facts = REGISTRY.get(layer.type)
+    if facts is None or type(facts).blobs is Layer.blobs or facts.only_statistics:
         return False
     return not layer.param or any(param.lr_mult for param in layer.param)
 
