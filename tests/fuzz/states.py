@@ -74,7 +74,7 @@ GOOD = {
     "verify.json": {
         "program": "lq-emotion verify", "format": 1, "date": "2026-01-01", "limit": 1e-5, "verdict": PASSED,
         "versions": {"torch": "2.9.9", "av": None}, "device": "cpu", "recordings": None,
-        "inputs": {"pictures": ["noise"], "shape": [1, 1, 96, 96], "sha256": "ef"},
+        "inputs": {"images": ["noise"], "shape": [1, 1, 96, 96], "sha256": "ef"},
         "engines": {"opencv": "4.9", "caffe": None, "caffe_absent": "not there"}, "files": [_FILE], "problems": [],
     },
     str(JOURNALS / "dev_1.json"): {

@@ -59,7 +59,7 @@ def test_a_worker_that_does_not_begin_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["[]", "3", "null", '{"pictures": 5}', '{"held_out": 5, "pictures": ["a"]}', "[" * 100_000, '{"a":' * 100_000],
+    ["[]", "3", "null", '{"images": 5}', '{"held_out": 5, "images": ["a"]}', "[" * 100_000, '{"a":' * 100_000],
 )
 def test_a_runs_folder_with_other_json_is_an_error_in_one_line(content, tmp_path, capsys):
     (tmp_path / "results.json").write_text("{}")

@@ -122,5 +122,5 @@ def _report(results: Evaluation, out: Path) -> None:
     for line in describe(results):
         print(printable(line))
     if results.files is not None:
-        for name in (*results.files.tables, *results.files.pictures, "predictions"):
+        for name in (*results.files.tables, *results.files.plots, "predictions"):
             print(f"  {out / name}")

@@ -54,7 +54,7 @@ class EvaluationFiles(Record):
 
     predictions: tuple[str, ...]
     tables: tuple[str, ...]
-    pictures: tuple[str, ...]
+    plots: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

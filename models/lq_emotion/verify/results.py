@@ -19,7 +19,7 @@ PASSED, FAILED = "passed", "failed"
 class InputImages(Record):
     """What every network was run on: names of the images, their shape, SHA-256 as little-endian float32."""
 
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     shape: tuple[int, ...]
     sha256: str
 

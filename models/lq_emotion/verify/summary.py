@@ -20,7 +20,7 @@ def lines(result: Verification) -> Iterator[str]:
     engines = result.engines
     caffe = engines.caffe or f"none ({engines.caffe_absent})"
     yield f"second engine: OpenCV {engines.opencv}; genuine Caffe: {caffe}; ours on {result.device}"
-    yield f"inputs: {', '.join(result.inputs.pictures)}; SHA-256 {result.inputs.sha256}"
+    yield f"inputs: {', '.join(result.inputs.images)}; SHA-256 {result.inputs.sha256}"
     if result.recordings and result.recordings.synthetic:
         yield "recordings: synthetic, so that scores say nothing about the published ones"
     for file in result.files:

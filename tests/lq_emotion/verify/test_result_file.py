@@ -36,7 +36,7 @@ def test_the_hash_is_of_sorted_json_without_spaces_and_stands_last():
     content = PASSED.to_json()
     assert [*content][-2:] == ["verdict", "sha256"]
     # sha256sum of python -c 'json.dumps(.., sort_keys=True, separators=(",", ":"))' of all other entries
-    assert content["sha256"] == PASSED.sha256 == "bcfe35287b03581e5daa5e3ff5d090b2706bb730795c0e61e57b2e53f3517b58"
+    assert content["sha256"] == PASSED.sha256 == "76ac36ff351b72fdf88c62faad51ed0f3c6aea662a7cfe424155571c41b1d0d2"
 
 
 def test_a_result_that_was_changed_is_refused(path):

@@ -64,8 +64,8 @@ def times(folder):
 def test_all_files_are_written_and_no_partial_ones(finished):
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
     assert names == {
-        *("pictures/train/00_p0.png", "pictures/train/01_p1.png", "pictures/train/02_p2.png"),
-        *("pictures/test/03_p3.png", "train.h5", "train.txt", "test.h5", "test.txt"),
+        *("images/train/00_p0.png", "images/train/01_p1.png", "images/train/02_p2.png"),
+        *("images/test/03_p3.png", "train.h5", "train.txt", "test.h5", "test.txt"),
         *("net.prototxt", "solver.prototxt", "settings.json", "results.json", "train.log"),
         *("snapshots/sr_fcn_iter_3.caffemodel", "snapshots/sr_fcn_iter_3.solverstate"),
         *("snapshots/sr_fcn_iter_3.resume.npz", "sr_fcn.pt"),
@@ -158,7 +158,7 @@ def test_other_images_start_over_and_foreign_files_stay(copy, tmp_path, capsys):
     assert demo(copy, draw(tmp_path / "others", 3, (160, 144), seed=1), iterations=1) == 0
     out = lines(capsys)
     assert out[0] == f"{copy} holds a demo of other images or settings: starting over"
-    assert sorted(path.name for path in copy.glob("pictures/*/*")) == ["00_p0.png", "01_p1.png", "02_p2.png"]
+    assert sorted(path.name for path in copy.glob("images/*/*")) == ["00_p0.png", "01_p1.png", "02_p2.png"]
     assert (copy / "notes.txt").read_text() == "mine"
 
 
@@ -209,7 +209,7 @@ def test_a_folder_of_foreign_files_is_not_changed(images, tmp_path, capsys):
 
 
 def test_the_folder_the_demo_writes_to_is_refused_as_its_source(copy, capsys):
-    assert "another folder" in failed(capsys, "--images", copy / "pictures/train", "--out", copy)
+    assert "another folder" in failed(capsys, "--images", copy / "images/train", "--out", copy)
 
 
 @pytest.mark.parametrize("argv", [["--iterations=0"], ["--scale=1"], ["--scale=x"], ["--unknown"], ["extra"]])

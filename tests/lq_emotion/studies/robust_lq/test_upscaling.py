@@ -1,4 +1,4 @@
-"""PSNR and the orientation in which the net is shown pictures."""
+"""PSNR and the orientation in which the net is shown images."""
 
 import math
 
@@ -27,7 +27,7 @@ def picture(tmp_path):
     return tmp_path / "noise.png"
 
 
-def test_psnr_of_known_pictures():
+def test_psnr_of_known_images():
     zeros = np.zeros((4, 4), np.uint8)
     assert psnr(zeros, zeros) == math.inf
     assert psnr(zeros, zeros + 255) == 0
@@ -43,7 +43,7 @@ def test_all_methods_and_the_original_share_one_region(net, picture):
     assert result.psnr()["bicubic"] > result.psnr()["nearest"]
 
 
-def test_the_net_sees_pictures_as_its_training_file_holds_them(net, picture, tmp_path):
+def test_the_net_sees_images_as_its_training_file_holds_them(net, picture, tmp_path):
     generate_test(tmp_path, tmp_path / "t.h5", scale=3, pattern="*.png")
     with h5py.File(tmp_path / "t.h5") as file:
         data = file["data"][...]

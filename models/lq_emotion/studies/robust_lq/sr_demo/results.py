@@ -12,13 +12,13 @@ from lq_emotion.common.records import Record
 class DemoSettings(Record):
     """The settings that distinguish demos; the number of iterations does not.
 
-    The recipe is the changes of the authors' net and solver; `pictures` maps names of images to their
+    The recipe is the changes of the authors' net and solver; `images` maps names of images to their
     `ImageSource.identity`, `focus` to row and column of the part to show.
     """
 
     scale: int
     recipe: tuple[str, ...]
-    pictures: Mapping[str, str]
+    images: Mapping[str, str]
     held_out: tuple[str, ...]
     focus: Mapping[str, tuple[int, ...]]
 

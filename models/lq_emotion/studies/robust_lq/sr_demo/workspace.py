@@ -13,7 +13,7 @@ from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import ImageSource
 from lq_emotion.studies.robust_lq.sr_demo.results import DemoSettings
 
-IMAGES = "pictures"
+IMAGES = "images"
 SETTINGS = "settings.json"
 DEMO = "demo"  # in the journal
 RESULTS = "results.json"
@@ -29,7 +29,7 @@ def settings(sources: Sequence[ImageSource], scale: int, changes: Sequence[str])
     return DemoSettings(
         scale=scale,
         recipe=tuple(change for change in changes if not change.startswith(("max_iter", "test_iter"))),
-        pictures={source.name: source.identity for source in sources},
+        images={source.name: source.identity for source in sources},
         held_out=tuple(source.name for source in sources if source.held_out),
         focus={source.name: source.focus for source in sources if source.focus},
     )
