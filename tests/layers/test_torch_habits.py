@@ -146,7 +146,9 @@ def test_inference_mode_changes_no_output(batch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.skipif(" " in torch.__file__, reason="torch.compile does not quote the paths that it gives to the compiler")
+@pytest.mark.skipif(
+    " " in torch.__file__, reason="torch.compile does not quote the paths that it gives to the compiler"
+)
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_net_gives_the_same_at_every_size(batch):
     net = build_net(NET)
