@@ -28,6 +28,7 @@ VIDEO = ["av>=14"]  # writes H.264, and reads it; without it OpenCV reads
 FAST = ["numba>=0.61"]  # imresize of many images, and the sums of exact=True, in compiled loops
 LMDB = ["lmdb>=1.4"]
 LEVELDB = ["plyvel>=1.5"]
+EXPORT = ["safetensors>=0.5"]  # `export --to safetensors` and `--to python`
 LQ_EMOTION = [
     "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
     "scikit-image>=0.25",  # the images of sr-demo
@@ -79,9 +80,10 @@ setup(
         "fast": FAST,
         "lmdb": LMDB,
         "leveldb": LEVELDB,
+        "export": EXPORT,
         "lq-emotion": LQ_EMOTION + VIDEO + FAST,
         "docs": DOCS,
-        "dev": DEV + DOCS + LQ_EMOTION + VIDEO + FAST + LMDB + LEVELDB,
+        "dev": DEV + DOCS + LQ_EMOTION + VIDEO + FAST + LMDB + LEVELDB + EXPORT,
     },
     entry_points={
         "console_scripts": [

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from caffe_compat.build.preprocess import Preprocessing, load_preprocessing, preprocessing_of, save_preprocessing
     from caffe_compat.build.weights import LoadReport, copy_weights, read_weights, save_weights
     from caffe_compat.errors import CaffeCompatError
+    from caffe_compat.export.tensors import load_safetensors
     from caffe_compat.runtime.memory import keep_freed_memory
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __all__ = [
     "keep_freed_memory",
     "load_net",
     "load_preprocessing",
+    "load_safetensors",
     "preprocessing_of",
     "read_weights",
     "save_preprocessing",
@@ -46,6 +48,7 @@ _HOMES = {
     "keep_freed_memory": "runtime.memory",
     "load_net": "build.net",
     "load_preprocessing": "build.preprocess",
+    "load_safetensors": "export.tensors",
     "preprocessing_of": "build.preprocess",
     "save_preprocessing": "build.preprocess",
     "Preprocessing": "build.preprocess",

@@ -251,10 +251,19 @@ def read_preprocessing(path: PathLike) -> Preprocessing:
     try:
         if file.stat().st_size > _LARGEST:
             raise FileError(f"is larger than {_LARGEST} bytes", code="too-large", file=file)
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
         problem = f"cannot be read: {error.strerror or error}"
         raise FileError(problem, code="file-unreadable", file=file) from None
+    except ValueError as error:
+        raise FileError(f"is not JSON: {error}", code="syntax", file=file) from None
+    return parse_preprocessing(text, file)
+
+
+def parse_preprocessing(text: str, file: PathLike) -> Preprocessing:
+    """Parse the text of a sidecar file; raises as :func:`read_preprocessing` does, naming `file`."""
+    try:
+        fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FileError(f"is not JSON: {error}", code="syntax", file=file) from None
     if not isinstance(fields, dict) or fields.get("version") != _VERSION:

@@ -1,0 +1,167 @@
+"""What every format starts from: a net of modules as plain as possible, and its definition."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import fx, nn
+
+from caffe_compat.build.net import CaffeNet
+from caffe_compat.build.preprocess import Preprocessing, to_json
+from caffe_compat.errors import NetError
+from caffe_compat.formats.extras import plain
+from caffe_compat.formats.printer import format_text
+from caffe_compat.graph.graph import NetGraph
+from caffe_compat.layers.narrow_conv import FewOutputsConv2d
+from caffe_compat.schema import caffe_pb2 as pb
+
+
+class Preprocess(nn.Module):
+    """(x * raw_scale - mean), cropped in the middle, * scale, as Caffe's data layers compute it.
+
+    Takes (N, 3, H, W) in RGB, or (N, 1, H, W) for a net of gray images, with values of 0 to 255. A mean image must
+    have the size of the images.
+    """
+
+    mean: torch.Tensor
+
+    def __init__(
+        self, *, swap: bool, raw_scale: float, mean: tuple[int, ...], crop: tuple[int, int] | None, scale: float
+    ) -> None:
+        super().__init__()
+        self.swap, self.raw_scale, self.crop, self.scale = swap, raw_scale, crop, scale
+        self.register_buffer("mean", torch.zeros(mean))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return what the net takes, (N, C, H, W)."""
+        x = image.to(self.mean.dtype)
+        x = x.flip(1) if self.swap else x
+        x = x * self.raw_scale - self.mean
+        if self.crop is not None:
+            top, left = (x.shape[2] - self.crop[0]) // 2, (x.shape[3] - self.crop[1]) // 2
+            x = x.narrow(2, top, self.crop[0]).narrow(3, left, self.crop[1])
+        return x * self.scale
+
+
+def preprocess_module(preprocessing: Preprocessing) -> Preprocess:
+    """Return the module of a preprocessing; decoding, resizing and turning gray stay with the caller."""
+    values = torch.zeros(1) if preprocessing.mean is None else torch.from_numpy(preprocessing.mean)
+    mean = values if values.dim() == 3 else values.reshape(-1, 1, 1)
+    module = Preprocess(
+        swap=preprocessing.channels == "BGR",
+        raw_scale=preprocessing.raw_scale,
+        mean=tuple(mean.shape),
+        crop=preprocessing.crop,
+        scale=preprocessing.scale,
+    )
+    module.mean.copy_(mean)
+    return module.eval()
+
+
+def require_inference(net: CaffeNet) -> None:
+    """Refuse a net that was built for training."""
+    if net.caffe.phase != "TEST" or net.training:
+        hint = "build it with phase='TEST', and call eval()"
+        raise NetError("a net in training cannot be exported", code="unsupported", field="phase", hint=hint)
+
+
+def preprocessing_of_net(net: CaffeNet) -> Preprocessing:
+    """Return the preprocessing that goes with a net.
+
+    Raises
+    ------
+    NetError
+        The net has none, or none for one of its inputs.
+    """
+    preprocessing: Preprocessing | None = net.meta.get("preprocessing")
+    if preprocessing is None:
+        hint = "keep NAME.preprocess.json beside the weights (docs/preprocessing.md)"
+        problem = "the net has no preprocessing"
+        raise NetError(problem, code="field-missing", field="with_preprocessing", hint=hint)
+    if preprocessing.input not in net.inputs:
+        hint = f"the net's inputs are {', '.join(net.inputs)}"
+        problem = "the preprocessing is for an input that the net does not have"
+        raise NetError(problem, code="name-unknown", field="input", value=preprocessing.input, hint=hint)
+    return preprocessing
+
+
+def plain_module(module: nn.Module) -> nn.Module:
+    """Return a copy of a layer's module, torch's own where ours only computes the same faster.
+
+    Its parameters lie in torch's default order: others would decide the layout of every blob of an exported program.
+    """
+    twin = copy.copy(module)
+    if isinstance(module, FewOutputsConv2d):
+        twin.__class__ = nn.Conv2d
+    twin._parameters = {
+        name: value if value is None else nn.Parameter(_in_order(value), requires_grad=False)
+        for name, value in module._parameters.items()
+    }
+    return twin
+
+
+def _in_order(value: torch.Tensor) -> torch.Tensor:
+    return value.detach().clone(memory_format=torch.contiguous_format)
+
+
+def portable_net(net: CaffeNet, *, with_preprocessing: bool = False) -> fx.GraphModule:
+    """Return the net's calls on plain modules, after the preprocessing where that is asked for."""
+    require_inference(net)
+    root, calls = nn.Module(), fx.Graph()
+    for name, child in net.named_children():
+        root.add_module(name, plain_module(child))
+    calls.output(calls.graph_copy(net.graph, {}))
+    if with_preprocessing:
+        preprocessing = preprocessing_of_net(net)
+        key = preprocess_key(net)
+        root.add_module(key, preprocess_module(preprocessing))
+        placeholders = [node for node in calls.nodes if node.op == "placeholder"]
+        image = placeholders[net.inputs.index(preprocessing.input)]
+        with calls.inserting_after(placeholders[-1]):
+            prepared = calls.call_module(key, (image,))
+        image.replace_all_uses_with(prepared, delete_user_cb=lambda user: user is not prepared)
+    return fx.GraphModule(root, calls).eval()
+
+
+def preprocess_key(net: CaffeNet) -> str:
+    """Return the name of the preprocessing's module, which no layer has."""
+    key = "preprocess"
+    while hasattr(net, key):
+        key += "_"
+    return key
+
+
+def definition_of(graph: NetGraph) -> pb.NetParameter:
+    """Return a net's definition without values: its inputs with their shapes, and the layers as written.
+
+    The Split layers that Caffe inserts are left out.
+    """
+    net, origin = pb.NetParameter(name=graph.name), dict[str, str]()
+    for node in graph.nodes:
+        if node.is_split and not any(node.loss_weights) and not set(node.tops) & set(graph.outputs):
+            origin |= dict.fromkeys(node.tops, origin.get(node.bottoms[0], node.bottoms[0]))
+            continue
+        layer = net.layer.add()
+        if node.layer.is_data:
+            layer.CopyFrom(pb.LayerParameter(name=node.name, type="Input", top=node.tops))
+            for top in node.tops:
+                layer.input_param.shape.add(dim=graph.shapes[top])
+            continue
+        layer.CopyFrom(plain(node.written))
+        layer.ClearField("blobs")
+        layer.bottom[:] = [origin.get(blob, blob) for blob in layer.bottom]
+    return net
+
+
+def forks_of(graph: NetGraph) -> tuple[str, ...]:
+    """Return the forks whose layer types a net has."""
+    return tuple(dict.fromkeys(node.spec.fork for node in graph.nodes if node.spec.fork))
+
+
+def metadata(net: CaffeNet) -> dict[str, str]:
+    """Return what goes along with a net: its definition, and its preprocessing where it has one."""
+    texts = {"definition.prototxt": format_text(definition_of(net.caffe))}
+    if net.meta.get("preprocessing") is not None:
+        texts["preprocessing.json"] = to_json(net.meta["preprocessing"])
+    return texts

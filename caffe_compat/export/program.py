@@ -1,0 +1,203 @@
+"""``pt2``: an exported program of torch.export, which runs with torch alone."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import fx
+from torch.export import Dim, ExportedProgram
+
+from caffe_compat.build.executor import is_computed
+from caffe_compat.build.net import CaffeNet
+from caffe_compat.definition.prepare import prepare
+from caffe_compat.errors import CaffeCompatError, NetError, raise_together
+from caffe_compat.export.portable import (
+    definition_of,
+    forks_of,
+    metadata,
+    plain_module,
+    portable_net,
+    preprocessing_of_net,
+)
+from caffe_compat.formats.files import atomic_path
+from caffe_compat.graph.graph import LayerNode, NetGraph, build_graph
+from caffe_compat.layers import Shape
+
+_GROWTH = (0, 0, 160, 192)
+"""How much larger an example is than the definition's input: unequal, and whole steps of strides up to 32."""
+_OWN = frozenset({"aten", "prims"})
+"""The namespaces of torch's own operators."""
+
+Shapes = Mapping[str, Shape]
+
+
+def to_pt2(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: bool = False) -> None:
+    """Write an exported program: ``torch.export.load(file).module()(data)``.
+
+    The batch may have any size. Height and width may, too, where the parameters and torch's tracing allow it. The
+    definition and the preprocessing are among the file's extra files, ``definition.prototxt`` and
+    ``preprocessing.json``.
+
+    Parameters
+    ----------
+    net : built for TEST.
+    file : file to write, complete or not at all.
+    with_preprocessing : let the program begin with the preprocessing; it takes images then, (N, C, H, W) in RGB with
+        float32 values of 0 to 255.
+
+    Raises
+    ------
+    NetError, ProblemsError
+        Layers cannot be exported (one error lists all of them), or the net has no preprocessing.
+    """
+    module = portable_net(net, with_preprocessing=with_preprocessing)
+    program = exported_program(net, module, _image_shapes(net) if with_preprocessing else {})
+    content = io.BytesIO()
+    with _quiet():
+        torch.export.save(program, content, extra_files=metadata(net))
+    with atomic_path(file) as partial:
+        partial.write_bytes(content.getbuffer())
+
+
+def exported_program(net: CaffeNet, module: fx.GraphModule, images: Shapes) -> ExportedProgram:
+    """Return the program of a portable net.
+
+    Parameters
+    ----------
+    net : the net.
+    module : what :func:`caffe_compat.export.portable.portable_net` makes of it.
+    images : input -> shape of the images that the program takes in its place.
+    """
+    shapes = {blob: (max(shape[0], 2), *shape[1:]) for blob, shape in _inputs(net, images).items() if shape}
+    larger = None if images else _larger(net.caffe, shapes)
+    if larger is not None:
+        with contextlib.suppress(Exception):  # torch cannot follow every size; then the size is the definition's
+            program = _traced(module, larger.shapes, net.inputs, spatial=True)
+            if _takes_any_size(program, net, larger):
+                return _without_foreign_operators(program, net)
+    try:
+        program = _traced(module, shapes, net.inputs, spatial=False)
+    except Exception as error:
+        raise_together([*_refusals(net)])
+        problem = f"torch cannot export the net: {_first_line(error)}"
+        raise NetError(problem, code="unsupported", field="to", value="pt2") from error
+    return _without_foreign_operators(program, net)
+
+
+def _inputs(net: CaffeNet, images: Shapes) -> dict[str, Shape]:
+    return {blob: images.get(blob, net.caffe.shapes[blob]) for blob in net.inputs}
+
+
+def _image_shapes(net: CaffeNet) -> dict[str, Shape]:
+    """Return the shape of the images that go into a net's preprocessing."""
+    preprocessing = preprocessing_of_net(net)
+    batch, channels, *size = net.caffe.shapes[preprocessing.input]
+    mean = preprocessing.mean
+    if mean is not None and mean.ndim == 3:
+        size = list(mean.shape[1:])
+    elif preprocessing.resize is not None:
+        size = list(preprocessing.resize)
+    return {preprocessing.input: (batch, channels, *size)}
+
+
+def _larger(graph: NetGraph, shapes: Shapes) -> NetGraph | None:
+    """Return a fully convolutional net's graph for larger inputs, or None: its blobs are the same for every size."""
+    if any(len(shape) != len(_GROWTH) for shape in shapes.values()):
+        return None
+    grown = {blob: tuple(map(sum, zip(shape, _GROWTH, strict=True))) for blob, shape in shapes.items()}
+    try:
+        larger = build_graph(prepare(definition_of(graph), fork=forks_of(graph)), input_shapes=grown)
+    except CaffeCompatError:
+        return None
+    equal = all(a.blob.shape == b.blob.shape for a, b in zip(graph.slots, larger.slots, strict=True))
+    return larger if equal else None
+
+
+def _traced(module: fx.GraphModule, shapes: Shapes, inputs: tuple[str, ...], *, spatial: bool) -> ExportedProgram:
+    dims = [dict.fromkeys((0, 2, 3) if spatial else (0,), Dim.AUTO) if shapes[blob] else {} for blob in inputs]
+    with torch.no_grad(), _quiet(), _sizes_of_one():
+        return torch.export.export(
+            module,
+            tuple(torch.zeros(shapes[blob]) for blob in inputs),
+            dynamic_shapes=tuple(dims),
+            strict=False,
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
+
+
+def _sizes_of_one() -> contextlib.AbstractContextManager[object]:
+    """Let torch trace a size without excluding 1 (a batch of one image, a map of one pixel), where it can."""
+    config = importlib.import_module("torch.fx.experimental._config")
+    known = hasattr(config, "backed_size_oblivious")  # from torch 2.7 on
+    return config.patch(backed_size_oblivious=True) if known else contextlib.nullcontext()
+
+
+def _takes_any_size(program: ExportedProgram, net: CaffeNet, larger: NetGraph) -> bool:
+    """Tell whether a program runs on the definition's own inputs and on larger ones, with the net's shapes."""
+    run = program.module()
+    for graph in (net.caffe, larger):
+        with torch.no_grad():
+            tops = run(*(torch.zeros(graph.shapes[blob]) for blob in net.inputs))
+        by_blob = tops if isinstance(tops, dict) else {net.returns[0]: tops}
+        if any(tuple(top.shape) != graph.shapes[blob] for blob, top in by_blob.items()):
+            return False
+    return True
+
+
+def _refusals(net: CaffeNet) -> Iterator[CaffeCompatError]:
+    """Yield an error for each layer that cannot be exported alone."""
+    for node in net.caffe.nodes:
+        if not is_computed(node):
+            continue
+        module = plain_module(net.get_submodule(node.key))
+        bottoms = tuple(torch.zeros(shape) for shape in node.spec.bottoms)
+        try:
+            with torch.no_grad(), _quiet():
+                torch.export.export(module, bottoms, strict=False)
+        except Exception as error:  # noqa: BLE001  (tracing runs any code of the layer)
+            yield refusal(node, "pt2", _first_line(error))
+
+
+def refusal(node: LayerNode, to: str, reason: str) -> NetError:
+    """Return the error about a layer that a format cannot hold."""
+    return node.spec.error(f"cannot be exported to {to}: {reason}", "type", node.type, code="unsupported")
+
+
+def _without_foreign_operators(program: ExportedProgram, net: CaffeNet) -> ExportedProgram:
+    """Return the program, refusing operators that torch alone does not have."""
+    foreign: dict[str, str] = {}
+    for call in program.graph.nodes:
+        operator = call.target
+        if isinstance(operator, torch._ops.OpOverload) and operator.namespace not in _OWN:
+            path = next(iter(reversed(call.meta.get("nn_module_stack", {"": ("", "")}).values())))[0]
+            foreign[path.split(".")[0]] = str(operator)
+    nodes = {node.key: node for node in net.caffe.nodes}
+    raise_together(
+        [refusal(nodes[key], "pt2", f"{name} is an operator of this package") for key, name in foreign.items()]
+    )
+    return program
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's notes about its own workings from the user."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,104 @@
+"""Exported programs, run by torch alone, against what genuine Caffe computed."""
+
+import numpy as np
+import pytest
+import torch
+
+from caffe_compat import Preprocessing, load_net
+from caffe_compat.export import export
+from tests.export.consumers import PT2, outputs
+from tests.export.nets import LARGEST_DIFFERENCE, PUBLISHED, author, published
+from tests.refusals import refused
+
+FCN = """layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [1, 3, 12, 12] } } }
+layer { name: "a/b" type: "Convolution" bottom: "data" top: "a/b" convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: "p" type: "Pooling" bottom: "a/b" top: "p" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "c" type: "Convolution" bottom: "p" top: "c" convolution_param { num_output: 2 kernel_size: 5 } } """
+FILLERS = 'convolution_param { weight_filler { type: "gaussian" std: 0.1 } bias_filler { type: "constant" value: 0.5 }'
+
+
+@pytest.fixture(scope="module")
+def fcn(tmp_path_factory):
+    file = tmp_path_factory.mktemp("fcn") / "net.prototxt"
+    file.write_text(FCN.replace("convolution_param {", FILLERS))
+    return file
+
+
+@pytest.mark.parametrize("name", ["cnn_d", pytest.param("sr_fcn", marks=pytest.mark.slow)])
+def test_a_program_of_the_authors_nets_answers_as_caffe_without_this_package(name, reference, tmp_path):
+    recorded = author(name, reference / "caffe")
+    export(recorded.load(), tmp_path / "net.pt2", "pt2")
+    assert recorded.difference(outputs(PT2, tmp_path / "net.pt2", recorded.inputs, tmp_path)) <= LARGEST_DIFFERENCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_program_of_a_published_net_answers_as_caffe_without_this_package(name, reference, tmp_path):
+    recorded = published(name, reference / "published")
+    export(recorded.load(), tmp_path / "net.pt2", "pt2")
+    assert recorded.difference(outputs(PT2, tmp_path / "net.pt2", recorded.inputs, tmp_path)) <= LARGEST_DIFFERENCE
+
+
+def test_batch_height_and_width_of_a_fully_convolutional_net_are_free(fcn, tmp_path):
+    net = load_net(fcn, seed=1)
+    export(net, tmp_path / "net.pt2", "pt2")
+    run = torch.export.load(tmp_path / "net.pt2").module()
+    for shape in ((1, 3, 12, 12), (2, 3, 13, 40), (5, 3, 101, 64)):
+        data = torch.randn(shape)
+        assert torch.allclose(run(data), net(data), atol=1e-6)
+
+
+def test_the_definition_and_the_preprocessing_go_along(fcn, tmp_path):
+    net = load_net(fcn, seed=1)
+    net.meta["preprocessing"] = Preprocessing(mean=np.array([1, 2, 3], np.float32))
+    export(net, tmp_path / "net.pt2", "pt2")
+    texts = {"definition.prototxt": "", "preprocessing.json": ""}
+    torch.export.load(tmp_path / "net.pt2", extra_files=texts)
+    assert 'name: "a/b"' in texts["definition.prototxt"]
+    assert '"mean": [\n  1.0,' in texts["preprocessing.json"]
+
+
+def test_with_preprocessing_a_program_takes_images(fcn, tmp_path):
+    net = load_net(fcn, seed=1)
+    preprocessing = Preprocessing("BGR", (20, 30), (12, 12), 0.5, np.array([10, 20, 30], np.float32), 0.25)
+    net.meta["preprocessing"] = preprocessing
+    export(net, tmp_path / "net.pt2", "pt2", with_preprocessing=True)
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    images = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
+    top = torch.export.load(tmp_path / "net.pt2").module()(images).detach().numpy()
+    caffe = ((image[:, :, ::-1] * np.float32(0.5) - [10, 20, 30]) * 0.25)[4:16, 9:21].astype(np.float32)
+    expected = net(torch.from_numpy(caffe.transpose(2, 0, 1)[None].copy())).detach().numpy()
+    assert np.abs(top - expected).max() <= 3e-6 * np.abs(expected).max()
+
+
+def test_what_cannot_be_exported_is_listed_by_layer_before_a_file_is_touched(tmp_path):
+    (tmp_path / "net.prototxt").write_text(
+        FCN
+        + """layer { name: "f" type: "HDF5Output" bottom: "c" bottom: "c" hdf5_output_param { file_name: "f.h5" } }
+        layer { name: "g" type: "HDF5Output" bottom: "p" bottom: "c" hdf5_output_param { file_name: "g.h5" } }"""
+    )
+    net = load_net(tmp_path / "net.prototxt", seed=1)
+    (tmp_path / "net.pt2").write_text("old")
+    with refused("several") as caught:
+        export(net, tmp_path / "net.pt2", "pt2")
+    assert [(e.code, e.layer, e.value) for e in caught.value.problems] == [
+        ("unsupported", "f", "HDF5Output"),
+        ("unsupported", "g", "HDF5Output"),
+    ]
+    assert (tmp_path / "net.pt2").read_text() == "old"
+
+
+def test_nets_in_caffes_order_of_summation_need_this_package(fcn, tmp_path):
+    with refused("several") as caught:
+        export(load_net(fcn, seed=1, exact=True), tmp_path / "net.pt2", "pt2")
+    assert [(e.code, e.layer) for e in caught.value.problems] == [("unsupported", "a/b"), ("unsupported", "c")]
+
+
+def test_nets_in_training_and_nets_without_the_preprocessing_asked_for_are_refused(fcn, tmp_path):
+    with refused("unsupported", field="phase"):
+        export(load_net(fcn, seed=1, phase="TRAIN"), tmp_path / "net.pt2", "pt2")
+    with refused("field-missing", field="with_preprocessing"):
+        export(load_net(fcn, seed=1), tmp_path / "net.pt2", "pt2", with_preprocessing=True)
+    with refused("name-unknown", field="to", value="torch"):
+        export(load_net(fcn, seed=1), tmp_path / "net.pt2", "torch")
+    assert not (tmp_path / "net.pt2").exists()
