@@ -28,7 +28,10 @@ VIDEO = ["av>=14"]  # writes H.264, and reads it; without it OpenCV reads
 FAST = ["numba>=0.61"]  # imresize of many images, and the sums of exact=True, in compiled loops
 LMDB = ["lmdb>=1.4"]
 LEVELDB = ["plyvel>=1.5"]
-EXPORT = ["safetensors>=0.5"]  # `export --to safetensors` and `--to python`
+EXPORT = [
+    "onnx>=1.16",  # `export --to onnx`
+    "safetensors>=0.5",  # `export --to safetensors`
+]
 LQ_EMOTION = [
     "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
     "scikit-image>=0.25",  # the images of sr-demo
@@ -40,6 +43,7 @@ DEV = [
     "hypothesis>=6.100",
     "import-linter>=2.3",
     "mypy>=1.13",
+    "onnxruntime>=1.18",  # runs what the tests export
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.8",

@@ -24,7 +24,7 @@ from caffe_compat.definition.carry import layer_error
 from caffe_compat.definition.forks import FORKS, Schema
 from caffe_compat.errors import CaffeCompatError, Code, NetError
 from caffe_compat.layers.custom_params import Defaults, own_message
-from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Memories, Reads, Source, View
+from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Memories, OnnxWriter, Reads, Source, View
 from caffe_compat.schema import caffe_pb2 as pb
 
 Shape = tuple[int, ...]
@@ -173,6 +173,8 @@ class Layer:
     """Where the tops come from, if from outside the net."""
     is_result: ClassVar[bool] = False
     """Whether the tops are results for people or programs, so that no layer need read them."""
+    open_axis: ClassVar[int | None] = None
+    """The axis of the tops whose size depends on values; `top_shapes` states a possible one."""
     identity_in_test: ClassVar[bool] = False
     """Whether the layer passes its bottom on unchanged in the phase TEST."""
     only_statistics: ClassVar[bool] = False
@@ -249,6 +251,16 @@ class Layer:
     def module(self, spec: LayerSpec) -> torch.nn.Module:
         """Return the module: called with the bottoms, it returns the top (a tuple where the layer has several)."""
         raise NotImplementedError
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        """Write what the layer computes in TEST as ONNX operators; return the values of the tops.
+
+        Raises
+        ------
+        NetError
+            The layer cannot be exported; by default no layer can.
+        """
+        raise spec.error("not supported: export to ONNX", "type", self.type, code="unsupported")
 
     def macs(self, spec: LayerSpec) -> int:
         """Return the multiply-accumulates of a forward pass: those of matrix products, which torch counts too.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, constant, register
-from caffe_compat.layers.facts import Coordinates
+from caffe_compat.layers.facts import Coordinates, OnnxWriter
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -91,3 +92,15 @@ class BatchNorm(Layer):
         given = message.use_global_stats if message.HasField("use_global_stats") else None
         channels = self.blobs(spec)[0].shape[0]
         return BatchNormModule(channels, message.eps, message.moving_average_fraction, given)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message, (mean, variance, factor) = spec.param.batch_norm_param, onnx.blobs
+        if message.HasField("use_global_stats") and not message.use_global_stats:
+            axes = [0, *range(2, len(spec.bottoms[0]))]
+            moved = onnx.node("Sub", onnx.bottoms[0], onnx.node("ReduceMean", onnx.bottoms[0], axes=axes))
+            square = onnx.node("ReduceMean", onnx.node("Mul", moved, moved), axes=axes)
+            return [onnx.node("Div", moved, onnx.node("Sqrt", onnx.node("Add", square, message.eps)))]
+        scale = 1 / factor if factor.item() else factor
+        ones = np.ones_like(mean)
+        moments = mean * scale, variance * scale
+        return [onnx.node("BatchNormalization", onnx.bottoms[0], ones, 0 * ones, *moments, epsilon=message.eps)]

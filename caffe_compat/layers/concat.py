@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.facts import View
+from caffe_compat.layers.facts import OnnxWriter, View
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -53,6 +53,9 @@ class Concat(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ConcatModule(self._axis(spec))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.node("Concat", *onnx.bottoms, axis=self._axis(spec))]
 
     def _axis(self, spec: LayerSpec) -> int:
         message = spec.param.concat_param
@@ -116,6 +119,15 @@ class Slice(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return SliceModule(self._axis(spec), tuple(spec.param.slice_param.slice_point), len(spec.param.top))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        axis, tops = self._axis(spec), len(spec.param.top)
+        if tops == 1:
+            return onnx.bottoms
+        sizes: list[Sequence[int]] = []  # without them, equal parts
+        if spec.param.slice_param.slice_point:
+            sizes = [onnx.fixed(tuple(shape[axis] for shape in onnx.top_shapes))]
+        return onnx.nodes("Split", onnx.bottoms[0], *sizes, outputs=tops, axis=axis)
 
     def _axis(self, spec: LayerSpec) -> int:
         message = spec.param.slice_param

@@ -12,7 +12,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, register
-from caffe_compat.layers.facts import Coordinates, Drawing, Reads, drawn_extent, drawn_window
+from caffe_compat.layers.facts import Coordinates, Drawing, OnnxWriter, Operand, Reads, drawn_extent, drawn_window
 from caffe_compat.layers.narrow_conv import FewOutputsConv2d, suits
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -93,6 +93,20 @@ def window(spec: LayerSpec) -> KernelWindow:
         raise spec.error(problem, "convolution_param.axis", axis, code="unsupported")
     names = ("kernel_size", "stride", "pad", "dilation")
     return KernelWindow(axis, *(_per_axis(spec, name, axes) for name in names))
+
+
+def written(onnx: OnnxWriter, spec: LayerSpec, operator: str, *blobs: Operand, group: int) -> list[str]:
+    """Write Conv or ConvTranspose for every bottom, with its channels at any axis."""
+    at, tops = window(spec), list[str]()
+    reach = [0] * len(at.pad) if operator == "ConvTranspose" else at.overhang(spec.bottoms[0][at.axis + 1 :])
+    pads = [*at.pad, *(pad + zeros for pad, zeros in zip(at.pad, reach, strict=True))]
+    places = {"kernel_shape": at.kernel, "strides": at.stride, "pads": pads, "dilations": at.dilation}
+    for index, x in enumerate(onnx.bottoms):
+        if at.axis != 1:
+            x = onnx.node("Reshape", x, [-1, *onnx.fixed(onnx.bottom_shapes[index][at.axis :])])
+        y = onnx.node(operator, x, *blobs, **places, group=group)
+        tops.append(y if at.axis == 1 else onnx.as_top(y, index))
+    return tops
 
 
 class ManyConvolutions(nn.Module):
@@ -206,6 +220,9 @@ class Convolution(Layer):
         if isinstance(conv, ManyConvolutions):
             conv.channel_axis, conv.window = at.axis, at if beyond else None
         return conv
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return written(onnx, spec, "Conv", *onnx.blobs, group=spec.param.convolution_param.group)
 
     def macs(self, spec: LayerSpec) -> int:
         return self._macs(spec, self.top_shapes(spec))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import BlobDef, LayerSpec, Shape, register
-from caffe_compat.layers.convolution import Convolution, KernelWindow, window
-from caffe_compat.layers.facts import Coordinates
+from caffe_compat.layers.convolution import Convolution, KernelWindow, window, written
+from caffe_compat.layers.facts import Coordinates, OnnxWriter
 
 _KINDS: dict[int, Callable[..., nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
@@ -86,6 +86,9 @@ class Deconvolution(Convolution):
             bias=message.bias_term,
         )
         return make() if self._plain(spec) else DeconvolutionModule(make(), at.axis)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return written(onnx, spec, "ConvTranspose", *onnx.blobs, group=spec.param.convolution_param.group)
 
     def _plain(self, spec: LayerSpec) -> bool:
         return len(spec.bottoms) == 1 and window(spec).axis == 1

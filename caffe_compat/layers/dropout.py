@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
-from caffe_compat.layers.facts import Coordinates
+from caffe_compat.layers.facts import Coordinates, OnnxWriter
 
 
 @register
@@ -32,6 +32,9 @@ class Dropout(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         ratio = spec.param.dropout_param.dropout_ratio
         return nn.Dropout(ratio if 0 <= ratio < 1 else 0.0)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return onnx.bottoms
 
     def _draws(self, spec: LayerSpec) -> bool:
         """Tell whether the ratio matters: Caffe does not look at it in TEST."""

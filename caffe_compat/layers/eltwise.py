@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, register
-from caffe_compat.layers.facts import Coordinates, Memories, Reads
+from caffe_compat.layers.facts import Coordinates, Memories, OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -81,6 +81,16 @@ class Eltwise(Layer):
         if message.operation == ops.SUM:
             return Sum(tuple(message.coeff) or (1.0,) * len(spec.bottoms))
         return Product() if message.operation == ops.PROD else Maximum()
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message, ops = spec.param.eltwise_param, pb.EltwiseParameter
+        if message.operation == ops.SUM:
+            terms = zip(onnx.bottoms, message.coeff or [1.0] * len(onnx.bottoms), strict=True)
+            bottoms = [x if c == 1 else onnx.node("Mul", x, c) for x, c in terms]
+            return [functools.reduce(functools.partial(onnx.node, "Add"), bottoms)]
+        if message.operation == ops.PROD:
+            return [functools.reduce(functools.partial(onnx.node, "Mul"), onnx.bottoms)]
+        return [onnx.node("Max", *onnx.bottoms)]
 
     def backward_reads(self, param: pb.LayerParameter) -> Reads:
         message = param.eltwise_param

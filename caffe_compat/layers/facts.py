@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy.typing as npt
 import torch
 
 
@@ -113,6 +114,53 @@ class Memories:
     def is_changed(self) -> bool:
         """Tell whether the first top no longer holds the layer's output, or its first bottom no longer what it took."""
         return self.in_place or not torch.equal(self.outputs[0], self.tops[0].values(self.where))
+
+
+Sizes = tuple[int | None, ...]
+"""A shape; None stands for a size that is free."""
+
+Operand = str | float | Sequence[int] | npt.NDArray[Any]
+"""An input of an ONNX operator: the name of a value, a float32, a list of int64, or an array."""
+
+
+class OnnxWriter(Protocol):
+    """Takes down what one layer computes as nodes of an ONNX graph."""
+
+    @property
+    def bottoms(self) -> Sequence[str]:
+        """Return the values of the bottoms."""
+        ...
+
+    @property
+    def blobs(self) -> Sequence[npt.NDArray[Any]]:
+        """Return the parameter blobs in Caffe's order and shape."""
+        ...
+
+    @property
+    def bottom_shapes(self) -> Sequence[Sizes]:
+        """Return the shapes of the bottoms."""
+        ...
+
+    @property
+    def top_shapes(self) -> Sequence[Sizes]:
+        """Return the shapes of the tops."""
+        ...
+
+    def node(self, operator: str, *inputs: Operand, **attributes: Any) -> str:
+        """Append a node with one output; return the output."""
+        ...
+
+    def nodes(self, operator: str, *inputs: Operand, outputs: int, **attributes: Any) -> list[str]:
+        """Append a node with several outputs; return them."""
+        ...
+
+    def fixed(self, sizes: Sizes) -> tuple[int, ...]:
+        """Return sizes that the layer needs as numbers; where one is free, the net is exported for fixed sizes."""
+        ...
+
+    def as_top(self, value: str, index: int = 0) -> str:
+        """Return `value` in the shape of a top."""
+        ...
 
 
 def drawn_window(kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> list[str]:

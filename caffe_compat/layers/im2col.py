@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, register
-from caffe_compat.layers.convolution import WINDOW_FIELDS, KernelWindow, window
-from caffe_compat.layers.facts import Coordinates
+from caffe_compat.layers.convolution import WINDOW_FIELDS, KernelWindow, window, written
+from caffe_compat.layers.facts import Coordinates, OnnxWriter
 
 
 class Im2colModule(nn.Module):
@@ -73,3 +74,9 @@ class Im2col(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return Im2colModule(window(spec))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        at, channels = window(spec), spec.bottoms[0][window(spec).axis]
+        taps = count(at.kernel)
+        seen = np.eye(taps, dtype=np.float32).reshape(taps, 1, *at.kernel)  # one filter for each position
+        return written(onnx, spec, "Conv", np.tile(seen, (channels, 1, *[1] * len(at.kernel))), group=channels)

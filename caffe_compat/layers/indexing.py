@@ -10,7 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
-from caffe_compat.layers.facts import Gradient, Reads
+from caffe_compat.layers.facts import Gradient, OnnxWriter, Reads
 from caffe_compat.layers.shapes import refuse_in_place
 
 
@@ -81,6 +81,20 @@ class ArgMax(Layer):
         message = spec.param.argmax_param
         return ArgMaxModule(self._axis(spec), message.top_k, message.out_max_val)
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message, given = spec.param.argmax_param, self._axis(spec)
+        axis = 1 if given is None else given
+        rows = onnx.node("Flatten", onnx.bottoms[0]) if given is None else onnx.bottoms[0]
+        lengths = onnx.bottom_shapes[0][1:] if given is None else (onnx.bottom_shapes[0][axis],)
+        last = count(onnx.fixed(lengths)) - 1
+        turned = onnx.node("Slice", rows, [-1], [-(2**31)], [axis], [-1])  # of equal values TopK takes the first
+        values, index = onnx.nodes("TopK", turned, [message.top_k], outputs=2, axis=axis)
+        index = onnx.node("Sub", float(last), onnx.node("Cast", index, to=1))  # to float32
+        if given is not None:
+            return [values if message.out_max_val else index]
+        both = [index, values] if message.out_max_val else [index]
+        return [onnx.as_top(onnx.node("Concat", *both, axis=1))]
+
     def _axis(self, spec: LayerSpec) -> int | None:
         message = spec.param.argmax_param
         return spec.axis(message.axis, "argmax_param.axis") if message.HasField("axis") else None
@@ -113,6 +127,10 @@ class BatchReindex(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return BatchReindexModule()
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        x, index = onnx.bottoms
+        return [onnx.node("Gather", x, onnx.node("Cast", index, to=7))]  # to int64
 
     def whole_number_bottoms(self, count: int) -> Sequence[int]:
         return (1,)
@@ -169,6 +187,11 @@ class Embed(Layer):
         message = spec.param.embed_param
         return EmbedModule(message.input_dim, message.num_output, message.bias_term)
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        weight, *bias = onnx.blobs
+        rows = onnx.node("Gather", weight, onnx.node("Cast", onnx.bottoms[0], to=7))  # to int64
+        return [onnx.node("Add", rows, *bias) if bias else rows]
+
     def whole_number_bottoms(self, count: int) -> Sequence[int]:
         return (0,)
 
@@ -195,6 +218,7 @@ class Filter(Layer):
 
     type = "Filter"
     summary = "keeps the rows where a selector is not 0 (size known at run time only)"
+    open_axis = 0
     no_gradient = (-1,)
     bottoms = Arity(2, None)
     tops = Arity(1, None)
@@ -216,6 +240,11 @@ class Filter(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return FilterModule()
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        *blobs, selector = onnx.bottoms
+        rows = onnx.node("Cast", onnx.node("Reshape", selector, [-1]), to=9)  # to bool
+        return [onnx.node("Compress", x, rows, axis=0) for x in blobs]
 
     def whole_number_bottoms(self, count: int) -> Sequence[int]:
         return (count - 1,)

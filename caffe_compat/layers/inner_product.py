@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, count, register
-from caffe_compat.layers.facts import Drawing, Reads
+from caffe_compat.layers.facts import Drawing, OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -63,6 +63,15 @@ class InnerProduct(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message, axis = spec.param.inner_product_param, self._axis(spec)
         return FlattenLinear(count(spec.bottoms[0][axis:]), message.num_output, message.bias_term, axis)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        weight, *bias = onnx.blobs
+        axis, transposed = self._axis(spec), spec.param.inner_product_param.transpose
+        if axis == 1:
+            return [onnx.node("Gemm", onnx.node("Flatten", onnx.bottoms[0]), weight, *bias, transB=int(not transposed))]
+        rows = onnx.node("Reshape", onnx.bottoms[0], [*[0] * axis, -1])
+        top = onnx.node("MatMul", rows, weight if transposed else weight.T)
+        return [onnx.node("Add", top, *bias) if bias else top]
 
     def _axis(self, spec: LayerSpec) -> int:
         return spec.axis(spec.param.inner_product_param.axis, "inner_product_param.axis")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
-from caffe_compat.layers.facts import Coordinates, Memories, Reads
+from caffe_compat.layers.facts import Coordinates, Memories, OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -55,6 +55,16 @@ class LRN(Layer):
         if message.norm_region == pb.LRNParameter.WITHIN_CHANNEL:  # Caffe does not read k here
             return WithinChannel(message.local_size, message.alpha, message.beta)
         return nn.LocalResponseNorm(message.local_size, message.alpha, message.beta, message.k)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message, (x,) = spec.param.lrn_param, onnx.bottoms
+        size, alpha, beta = message.local_size, message.alpha, message.beta
+        if message.norm_region == pb.LRNParameter.ACROSS_CHANNELS:
+            return [onnx.node("LRN", x, size=size, alpha=alpha, beta=beta, bias=message.k)]
+        square = onnx.node("Mul", x, x)
+        mean = onnx.node("AveragePool", square, kernel_shape=[size] * 2, pads=[size // 2] * 4, count_include_pad=1)
+        energy = onnx.node("Add", onnx.node("Mul", mean, alpha), 1.0)
+        return [onnx.node("Mul", x, onnx.node("Pow", energy, -beta))]
 
     def writes_unasked(self, param: pb.LayerParameter) -> bool:
         return param.lrn_param.norm_region == pb.LRNParameter.ACROSS_CHANNELS

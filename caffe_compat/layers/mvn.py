@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, four_axes_at_most, register
-from caffe_compat.layers.facts import Coordinates, Memories, Reads
+from caffe_compat.layers.facts import Coordinates, Memories, OnnxWriter, Reads
 
 
 class MVNModule(nn.Module):
@@ -56,6 +56,16 @@ class MVN(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.mvn_param
         return MVNModule(1 if message.across_channels else 2, message.eps if message.normalize_variance else None)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message, (x,) = spec.param.mvn_param, onnx.bottoms
+        axes = list(range(1 if message.across_channels else 2, 4))
+        x = x if len(spec.bottoms[0]) == 4 else onnx.as_top(x)
+        y = onnx.node("Sub", x, onnx.node("ReduceMean", x, axes=axes))
+        if not message.normalize_variance:
+            return [y]
+        variance = onnx.node("ReduceMean", onnx.node("Mul", y, y), axes=axes)
+        return [onnx.node("Div", y, onnx.node("Add", onnx.node("Sqrt", variance), message.eps))]
 
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
         """Return the gradient at what the top holds; in place its first steps overwrite the gradient from above."""

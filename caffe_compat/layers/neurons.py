@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
-from caffe_compat.layers.facts import Coordinates, Gradient, Memories, Reads
+from caffe_compat.layers.facts import Coordinates, Gradient, Memories, OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 _SAME = "chooses among kernels that compute the same"
@@ -49,6 +49,9 @@ class AbsVal(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         return AbsModule()
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.node("Abs", onnx.bottoms[0])]
+
 
 @register
 class BNLL(Layer):
@@ -63,6 +66,9 @@ class BNLL(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.Softplus(threshold=50)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.node("Softplus", onnx.bottoms[0])]
 
 
 class ClipModule(nn.Module):
@@ -98,6 +104,10 @@ class Clip(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         return ClipModule(spec.param.clip_param.min, spec.param.clip_param.max)
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message = spec.param.clip_param
+        return [onnx.node("Clip", onnx.bottoms[0], message.min, max(message.min, message.max))]  # the lower bound wins
+
 
 @register
 class ELU(Layer):
@@ -112,6 +122,9 @@ class ELU(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.ELU(spec.param.elu_param.alpha)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.node("Elu", onnx.bottoms[0], alpha=spec.param.elu_param.alpha)]
 
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
         if not memory.is_changed:
@@ -161,6 +174,12 @@ class Exp(Layer):
         log = _log_base(spec, message.base, "exp_param")
         return ExpModule(log * message.scale, _exp(log * message.shift))
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message = spec.param.exp_param
+        log = _log_base(spec, message.base, "exp_param")
+        power = onnx.node("Exp", onnx.node("Mul", onnx.bottoms[0], log * message.scale))
+        return [onnx.node("Mul", power, _exp(log * message.shift))]
+
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
         if not memory.is_changed:
             return None
@@ -205,6 +224,11 @@ class Log(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.log_param
         return LogModule(message.scale, message.shift, 1 / _log_base(spec, message.base, "log_param"))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message = spec.param.log_param
+        shifted = onnx.node("Add", onnx.node("Mul", onnx.bottoms[0], message.scale), message.shift)
+        return [onnx.node("Mul", onnx.node("Log", shifted), 1 / _log_base(spec, message.base, "log_param"))]
 
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
         """Return the square of the factor: in place it is made in the memory of the gradient it should multiply."""
@@ -268,6 +292,16 @@ class Power(Layer):
         message = spec.param.power_param
         return PowerModule(message.power, message.scale, message.shift)
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message = spec.param.power_param
+        if message.power * message.scale == 0:
+            value = torch.tensor(message.shift, dtype=torch.float64).pow(message.power)
+            return [onnx.node("Expand", float(value), onnx.node("Shape", onnx.bottoms[0]))]
+        y = onnx.bottoms[0]
+        y = y if message.scale == 1 else onnx.node("Mul", y, message.scale)
+        y = y if message.shift == 0 else onnx.node("Add", y, message.shift)
+        return [y if message.power == 1 else onnx.node("Pow", y, message.power)]
+
     def backward_reads(self, param: pb.LayerParameter) -> Reads:
         power = param.power_param.power
         return Reads.NOTHING if power == 1 else Reads.BOTTOM if power == 2 else self.reads
@@ -305,6 +339,9 @@ class Sigmoid(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.Sigmoid()
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.node("Sigmoid", onnx.bottoms[0])]
+
 
 class SwishModule(nn.Module):
     """x sigmoid(beta x)."""
@@ -330,6 +367,10 @@ class Swish(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         return SwishModule(spec.param.swish_param.beta)
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        (x,) = onnx.bottoms
+        return [onnx.node("Mul", x, onnx.node("Sigmoid", onnx.node("Mul", x, spec.param.swish_param.beta)))]
+
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
         if not memory.is_changed:
             return None
@@ -350,6 +391,9 @@ class TanH(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.Tanh()
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.node("Tanh", onnx.bottoms[0])]
 
 
 class ThresholdModule(nn.Module):
@@ -376,3 +420,7 @@ class Threshold(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ThresholdModule(spec.param.threshold_param.threshold)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        above = onnx.node("Greater", onnx.bottoms[0], spec.param.threshold_param.threshold)
+        return [onnx.node("Cast", above, to=1)]  # float32

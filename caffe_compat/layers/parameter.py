@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, constant, exactly, register
+from caffe_compat.layers.facts import OnnxWriter
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -41,6 +44,9 @@ class Parameter(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ParameterModule(self.top_shapes(spec)[0])
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.node("Identity", onnx.blobs[0])]
 
     def stale_reason(self, param: pb.LayerParameter) -> str:
         return "the learned values themselves are overwritten in every pass"

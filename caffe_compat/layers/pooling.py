@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.facts import Coordinates, Drawing, drawn_window
+from caffe_compat.layers.facts import Coordinates, Drawing, OnnxWriter, Sizes, drawn_window
 from caffe_compat.schema import caffe_pb2 as pb
 
 _FLT_MAX = float(torch.finfo(torch.float32).max)
@@ -48,6 +49,11 @@ class PoolingWindow:
     def extent(self, size: int, axis: int) -> int:
         """Return the extent of all windows together."""
         return (self.output(size, axis) - 1) * self.stride[axis] + self.kernel[axis]
+
+    def lengths(self, size: int, axis: int) -> torch.Tensor:
+        """Return how long each window is, clipped to the padded map."""
+        start = torch.arange(self.output(size, axis)) * self.stride[axis] - self.pad[axis]
+        return (start + self.kernel[axis]).clamp(max=size + self.pad[axis]) - start
 
     def padded(self, x: torch.Tensor, value: float) -> torch.Tensor:
         """Return `x` padded or cropped to just what the windows cover."""
@@ -97,14 +103,8 @@ class AvgPool(nn.Module):
         """Return the means over each window clipped to the padded map."""
         window = self.window
         total = F.avg_pool2d(window.padded(x, 0), window.kernel, window.stride, divisor_override=1)
-        areas = [self._lengths(size, axis, x) for axis, size in enumerate(x.shape[2:])]
+        areas = [window.lengths(size, axis).to(x) for axis, size in enumerate(x.shape[2:])]
         return total / (areas[0][:, None] * areas[1])
-
-    def _lengths(self, size: int, axis: int, like: torch.Tensor) -> torch.Tensor:
-        window = self.window
-        start = torch.arange(window.output(size, axis), device=like.device) * window.stride[axis] - window.pad[axis]
-        end = (start + window.kernel[axis]).clamp(max=size + window.pad[axis])
-        return (end - start).to(like.dtype)
 
 
 class StochasticPool(nn.Module):
@@ -134,6 +134,73 @@ class StochasticPool(nn.Module):
             reached[:, :, -1] = True
             first = reached.to(torch.uint8).argmax(2, keepdim=True)
         return values.gather(2, first).squeeze(2)
+
+
+class _PooledMap:
+    """A map as ONNX's pooling operators are to see it: windows rounded down over a map padded to just their reach.
+
+    Their own rounding up (ceil_mode) leaves open what becomes of windows that begin beyond the map, and by what the
+    average of a window is divided that reaches there.
+    """
+
+    def __init__(self, onnx: OnnxWriter, x: str, at: PoolingWindow, sizes: Sizes, value: float) -> None:
+        self.onnx, self.at, self.size = onnx, at, None if None in sizes else onnx.fixed(sizes)
+        self.x, self.pads, self.free = x, [*at.pad, *at.pad], ""
+        if not at.ceil or at.stride == (1, 1):
+            return
+        if self.size is None:
+            self.free = onnx.node("Slice", onnx.node("Shape", x), [2], [4])
+            self.x, self.pads = self._padded(x, [*at.pad], value), [0] * 4
+            return
+        ends = [max(0, at.extent(n, i) - n - at.pad[i]) for i, n in enumerate(self.size)]
+        if any(end >= k for end, k in zip(ends, at.kernel, strict=True)):  # a window beyond the map
+            self.x, self.pads = onnx.node("Pad", x, [0, 0, *at.pad, 0, 0, *ends], value), [0] * 4
+        else:
+            self.pads = [*at.pad, *ends]
+
+    def pooled(self, operator: str, outputs: int = 1, **attributes: int) -> list[str]:
+        """Append a pooling operator."""
+        at = self.at
+        return self.onnx.nodes(
+            operator, self.x, outputs=outputs, kernel_shape=at.kernel, strides=at.stride, pads=self.pads, **attributes
+        )
+
+    def mean(self) -> str:
+        """Append the means over each window clipped to the padded map."""
+        (whole,) = self.pooled("AveragePool", count_include_pad=1)
+        area, at = math.prod(self.at.kernel), self.at
+        if self.free:
+            size = self.onnx.node("Add", self.free, [2 * p for p in at.pad])
+            ones = self.onnx.node("Expand", 1.0, self.onnx.node("Concat", [1, 1], size, axis=0))
+            ones = self._padded(ones, [0, 0], 0.0)
+            share = self.onnx.node("AveragePool", ones, kernel_shape=at.kernel, strides=at.stride)
+            return self.onnx.node("Div", whole, share)
+        if self.size is None or not at.ceil:
+            return whole
+        high, wide = (at.lengths(n, i) for i, n in enumerate(self.size))
+        shares = (high[:, None] * wide / area).numpy()
+        return whole if (shares == 1).all() else self.onnx.node("Div", whole, shares)
+
+    def _padded(self, x: str, before: list[int], value: float) -> str:
+        """Pad a map, of a size known at run time, to the reach of the windows over the padded map."""
+        onnx, at, stride = self.onnx, self.at, [*self.at.stride]
+        begun = onnx.node(
+            "Add", self.free, [2 * p - k + s - 1 for p, k, s in zip(at.pad, at.kernel, at.stride, strict=True)]
+        )
+        last = onnx.node("Mul", onnx.node("Div", begun, stride), stride)  # where the last window begins
+        if any(at.pad):
+            beyond = onnx.node("GreaterOrEqual", last, onnx.node("Add", self.free, [*at.pad]))
+            last = onnx.node("Sub", last, onnx.node("Mul", onnx.node("Cast", beyond, to=7), stride))  # to int64
+        size = onnx.node("Add", onnx.node("Slice", onnx.node("Shape", x), [2], [4]), before)
+        end = onnx.node("Max", onnx.node("Sub", onnx.node("Add", last, [*at.kernel]), size), [0, 0])
+        return onnx.node("Pad", x, onnx.node("Concat", [0, 0, *before, 0, 0], end, axis=0), value)
+
+
+def pooled(onnx: OnnxWriter, x: str, at: PoolingWindow, sizes: Sizes, *, largest: bool) -> str:
+    """Write max or average pooling of `x`, a map of (height, width) `sizes`."""
+    if not largest:
+        return _PooledMap(onnx, x, at, sizes, 0.0).mean()
+    return _PooledMap(onnx, x, at, sizes, -_FLT_MAX).pooled("MaxPool")[0]
 
 
 def _pair(spec: LayerSpec, name: str, high: str, wide: str) -> tuple[int, int]:
@@ -235,6 +302,30 @@ class Pooling(Layer):
             return MaxPool(at, mask) if largest else AvgPool(at)
         kind = nn.MaxPool2d if largest else nn.AvgPool2d
         return kind(at.kernel, at.stride, at.pad, ceil_mode=at.ceil)
+
+    def _masked_onnx(self, spec: LayerSpec, onnx: OnnxWriter, at: PoolingWindow, size: Shape) -> list[str]:
+        maps = _PooledMap(onnx, onnx.bottoms[0], at, size, -_FLT_MAX)
+        if maps.x != onnx.bottoms[0]:
+            problem = "not supported: export to ONNX of the mask of windows beyond the map"
+            raise spec.error(problem, "pooling_param.stride", at.stride, code="unsupported")
+        top, index = maps.pooled("MaxPool", outputs=2)
+        within = onnx.node("Mod", index, np.array(size[0] * size[1]))  # ONNX counts through the whole blob
+        return [top, onnx.node("Cast", within, to=1)]  # to float32
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message, at, (x,), methods = spec.param.pooling_param, window(spec), onnx.bottoms, pb.PoolingParameter
+        sizes, largest, mask = onnx.bottom_shapes[0][2:], message.pool == methods.MAX, len(spec.param.top) > 1
+        if mask:
+            return self._masked_onnx(spec, onnx, at, onnx.fixed(sizes))
+        if message.pool == methods.STOCHASTIC:
+            total = _PooledMap(onnx, x, at, sizes, 0.0).pooled("AveragePool", count_include_pad=1)[0]
+            squares = _PooledMap(onnx, onnx.node("Mul", x, x), at, sizes, 0.0).pooled(
+                "AveragePool", count_include_pad=1
+            )[0]
+            return [onnx.node("Where", onnx.node("Greater", total, 0.0), onnx.node("Div", squares, total), 0.0)]
+        if message.global_pooling:
+            return [onnx.node("GlobalMaxPool" if largest else "GlobalAveragePool", x)]
+        return [pooled(onnx, x, at, sizes, largest=largest)]
 
     def caffe_input(self, spec: LayerSpec, bottom: torch.Tensor) -> torch.Tensor:
         """Return what MAX pooling sees: it begins with -FLT_MAX, and neither NaN nor -inf is larger."""

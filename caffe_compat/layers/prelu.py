@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, constant, four_axes_at_most, register
-from caffe_compat.layers.facts import Coordinates, Reads
+from caffe_compat.layers.facts import Coordinates, OnnxWriter, Reads
 
 
 class PReLUModule(nn.PReLU):
@@ -41,6 +41,10 @@ class PReLU(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return PReLUModule(self._shape(spec))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        slope = onnx.blobs[0].reshape(-1, *[1] * (len(spec.bottoms[0]) - 2))
+        return [onnx.node("PRelu", onnx.bottoms[0], slope)]
 
     def _shape(self, spec: LayerSpec) -> Shape:
         return () if spec.param.prelu_param.channel_shared else (spec.bottoms[0][1],)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
+from caffe_compat.layers.facts import OnnxWriter
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -41,6 +44,16 @@ class Reduction(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.reduction_param
         return ReductionModule(self._axis(spec), message.operation, message.coeff)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message, axes = spec.param.reduction_param, list(range(self._axis(spec), len(spec.bottoms[0])))
+        operation = pb.ReductionParameter.ReductionOp.Name(message.operation)
+        if operation == "SUM":
+            y = onnx.node("ReduceSum", onnx.bottoms[0], axes, keepdims=0)  # the one whose axes are an input
+        else:
+            operator = {"ASUM": "ReduceL1", "SUMSQ": "ReduceSumSquare", "MEAN": "ReduceMean"}[operation]
+            y = onnx.node(operator, onnx.bottoms[0], axes=axes, keepdims=0)
+        return [y if message.coeff == 1 else onnx.node("Mul", y, message.coeff)]
 
     def _axis(self, spec: LayerSpec) -> int:
         return spec.axis(spec.param.reduction_param.axis, "reduction_param.axis")

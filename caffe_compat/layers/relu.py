@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
-from caffe_compat.layers.facts import Coordinates, Reads
+from caffe_compat.layers.facts import Coordinates, OnnxWriter, Reads
 
 
 @register
@@ -27,3 +29,9 @@ class ReLU(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         slope = spec.param.relu_param.negative_slope
         return nn.LeakyReLU(slope) if slope else nn.ReLU()
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        slope = spec.param.relu_param.negative_slope
+        if slope:
+            return [onnx.node("LeakyRelu", onnx.bottoms[0], alpha=slope)]
+        return [onnx.node("Relu", onnx.bottoms[0])]

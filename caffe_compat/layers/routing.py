@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from caffe_compat.layers.base import Arity, Layer, exactly, register
-from caffe_compat.layers.facts import Coordinates, Gradient, View
+from collections.abc import Sequence
+
+from caffe_compat.layers.base import Arity, Layer, LayerSpec, exactly, register
+from caffe_compat.layers.facts import Coordinates, Gradient, OnnxWriter, View
 
 
 @register
@@ -17,6 +19,9 @@ class Split(Layer):
     coordinates = Coordinates.SAME
     tops = Arity(1, None)
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.bottoms[0]] * len(spec.param.top)
+
 
 @register
 class Silence(Layer):
@@ -28,3 +33,6 @@ class Silence(Layer):
     bottoms = Arity(1, None)
     tops = exactly(0)
     inference = False
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return []

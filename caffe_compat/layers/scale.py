@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, count, register
-from caffe_compat.layers.facts import Coordinates, Memories, Reads
+from caffe_compat.layers.facts import Coordinates, Memories, OnnxWriter, Operand, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -30,6 +30,12 @@ class _AlongAxes(Layer):
         (name,) = self.accounts
         start, axes = self._axis(spec), spec.message(name).num_axes
         return spec.bottoms[0][start:] if axes == -1 else spec.bottoms[0][start : start + axes]
+
+
+def _spread(onnx: OnnxWriter, rest: int) -> str:
+    """Return the second bottom with `rest` axes of 1 behind its own."""
+    given, rank = onnx.bottoms[1], len(onnx.bottom_shapes[1])
+    return onnx.node("Unsqueeze", given, range(rank, rank + rest)) if rest else given
 
 
 class ScaleModule(nn.Module):
@@ -93,6 +99,13 @@ class Scale(_AlongAxes):
         return ScaleModule(
             self._shape(spec), self._axis(spec), len(spec.bottoms[0]), learned, spec.param.scale_param.bias_term
         )
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        rest = len(spec.bottoms[0]) - self._axis(spec) - len(self._shape(spec))
+        blobs = [blob.reshape(*blob.shape, *[1] * rest) for blob in onnx.blobs]
+        scale = blobs.pop(0) if len(spec.bottoms) == 1 else _spread(onnx, rest)
+        top = onnx.node("Mul", onnx.bottoms[0], scale)
+        return [onnx.node("Add", top, *blobs) if blobs else top]
 
     def has_inner_layer(self, param: pb.LayerParameter) -> bool:
         return param.scale_param.bias_term
@@ -165,3 +178,8 @@ class Bias(_AlongAxes):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return BiasModule(self._shape(spec), self._axis(spec), len(spec.bottoms) == 1)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        rest = len(spec.bottoms[0]) - self._axis(spec) - len(self._shape(spec))
+        bias: list[Operand] = [blob.reshape(*blob.shape, *[1] * rest) for blob in onnx.blobs]
+        return [onnx.node("Add", onnx.bottoms[0], *(bias or [_spread(onnx, rest)]))]

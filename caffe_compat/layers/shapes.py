@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
-from caffe_compat.layers.facts import Coordinates, View
+from caffe_compat.layers.facts import Coordinates, OnnxWriter, View
 
 
 def refuse_in_place(spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -63,6 +63,13 @@ class Crop(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         return CropModule(self._axis(spec), self._offsets(spec))
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        x, like = onnx.bottoms
+        axis, offsets = self._axis(spec), self._offsets(spec)
+        axes = range(axis, axis + len(offsets))
+        size = onnx.node("Slice", onnx.node("Shape", like), [axis], [axis + len(offsets)])
+        return [onnx.node("Slice", x, offsets, onnx.node("Add", size, offsets), axes)]
+
     def _axis(self, spec: LayerSpec) -> int:
         return spec.axis(spec.param.crop_param.axis, "crop_param.axis")
 
@@ -108,6 +115,9 @@ class Flatten(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return FlattenModule(*self._axes(spec))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.as_top(onnx.bottoms[0])]
 
     def _axes(self, spec: LayerSpec) -> tuple[int, int]:
         message = spec.param.flatten_param
@@ -164,6 +174,9 @@ class Reshape(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         return ReshapeModule(self._dims(spec), *self._range(spec))
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.as_top(onnx.bottoms[0])]
+
     def _dims(self, spec: LayerSpec) -> Shape:
         return tuple(spec.param.reshape_param.shape.dim)
 
@@ -216,6 +229,11 @@ class Tile(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return TileModule(self._axis(spec), spec.param.tile_param.tiles)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        repeats = [1] * len(spec.bottoms[0])
+        repeats[self._axis(spec)] = spec.param.tile_param.tiles
+        return [onnx.node("Tile", onnx.bottoms[0], repeats)]
 
     def _axis(self, spec: LayerSpec) -> int:
         return spec.axis(spec.param.tile_param.axis, "tile_param.axis")

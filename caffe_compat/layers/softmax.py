@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
-from caffe_compat.layers.facts import Reads
+from caffe_compat.layers.facts import OnnxWriter, Reads
 
 
 @register
@@ -22,3 +24,7 @@ class Softmax(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.Softmax(spec.axis(spec.param.softmax_param.axis, "softmax_param.axis"))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        axis = spec.axis(spec.param.softmax_param.axis, "softmax_param.axis")
+        return [onnx.node("Softmax", onnx.bottoms[0], axis=axis)]

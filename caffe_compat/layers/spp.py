@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.pooling import AvgPool, MaxPool, PoolingWindow
+from caffe_compat.layers.facts import OnnxWriter
+from caffe_compat.layers.pooling import AvgPool, MaxPool, PoolingWindow, pooled
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -76,3 +77,10 @@ class SPP(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.spp_param
         return SPPModule(message.pyramid_height, message.pool == pb.SPPParameter.MAX)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message, shape = spec.param.spp_param, onnx.bottom_shapes[0]
+        sizes, largest = onnx.fixed(shape[2:]), message.pool == pb.SPPParameter.MAX
+        windows = [level_window(level, *sizes) for level in range(message.pyramid_height)]
+        tops = [pooled(onnx, onnx.bottoms[0], at, sizes, largest=largest) for at in windows]
+        return tops if len(tops) == 1 else [onnx.node("Concat", *(onnx.node("Flatten", top) for top in tops), axis=1)]

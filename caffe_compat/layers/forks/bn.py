@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, constant, register
+from caffe_compat.layers.facts import OnnxWriter
 
 
 class BNModule(nn.Module):
@@ -89,3 +90,7 @@ class BN(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.message("bn_param")
         return BNModule(self.blobs(spec)[0].shape, message.momentum, message.eps, message.frozen)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        parameters = (blob.reshape(-1) for blob in onnx.blobs)
+        return [onnx.node("BatchNormalization", onnx.bottoms[0], *parameters, epsilon=spec.message("bn_param").eps)]

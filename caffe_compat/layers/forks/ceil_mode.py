@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, LayerSpec, Shape, register
+from caffe_compat.layers.facts import OnnxWriter
 from caffe_compat.layers.pooling import Pooling
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -37,6 +38,9 @@ class CeilModePooling(Pooling):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return super().module(_rounded(spec))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return super().onnx(_rounded(spec), onnx)
 
 
 def _rounded(spec: LayerSpec) -> LayerSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
+from caffe_compat.layers.facts import OnnxWriter
 
 
 class InterpModule(nn.Module):
@@ -73,6 +74,16 @@ class Interp(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return self._module(spec)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message = spec.message("interp_param")
+        high, wide = onnx.fixed(onnx.bottom_shapes[0][2:])
+        begin, size = -message.pad_beg, self.top_shapes(spec)[0][2:]
+        ends = [high + message.pad_end, wide + message.pad_end]
+        x = onnx.node("Slice", onnx.bottoms[0], [begin, begin], ends, [2, 3])
+        shape = onnx.node("Concat", onnx.node("Slice", onnx.node("Shape", x), [0], [2]), [*size], axis=0)
+        modes = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+        return [onnx.node("Resize", x, "", "", shape, **modes)]
 
     def _module(self, spec: LayerSpec) -> InterpModule:
         message = spec.message("interp_param")

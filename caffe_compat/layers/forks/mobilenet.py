@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.convolution import Convolution
-from caffe_compat.layers.facts import Reads
+from caffe_compat.layers.facts import OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 _FIELD = "convolution_param"
@@ -83,6 +83,9 @@ class ConvolutionDepthwise(Convolution):
     def module(self, spec: LayerSpec) -> nn.Module:
         return super().module(_grouped(spec))
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return super().onnx(_grouped(spec), onnx)
+
 
 def _grouped(spec: LayerSpec) -> LayerSpec:
     """Return the layer as a Convolution would be written."""
@@ -106,3 +109,6 @@ class ReLU6(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.ReLU6()
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.node("Clip", onnx.bottoms[0], 0.0, 6.0)]

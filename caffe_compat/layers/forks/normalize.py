@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, register
-from caffe_compat.layers.facts import Reads
+from caffe_compat.layers.facts import OnnxWriter, Reads
 from caffe_compat.layers.shapes import refuse_in_place
 
 _HAPPYNEAR_EPS = 1e-6
@@ -68,6 +68,14 @@ class Normalize(Layer):
         axes = tuple(range(1, rank)) if message.across_spatial else (1,)
         return NormalizeModule(axes, message.eps, self.blobs(spec)[0].shape)
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        (x,), (scale,), rank = onnx.bottoms, onnx.blobs, len(spec.bottoms[0])
+        message = spec.message("norm_param")
+        axes = list(range(1, rank)) if message.across_spatial else [1]
+        energy = onnx.node("Add", onnx.node("ReduceSumSquare", x, axes=axes), message.eps)
+        unit = onnx.node("Div", x, onnx.node("Sqrt", energy))
+        return [onnx.node("Mul", unit, scale.reshape(-1, *[1] * (rank - 2)))]
+
 
 class UnitModule(nn.Module):
     """Each position's channels over their norm; the norm as a second result where it is asked for."""
@@ -116,6 +124,14 @@ class HappynearNormalize(Layer):
         message = spec.message("normalize_param")
         return UnitModule(message.normalize_type == "L1", len(spec.param.top) > 1, message.bp_norm)
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        absolute, (x,) = spec.message("normalize_param").normalize_type == "L1", onnx.bottoms
+        norm = onnx.node("ReduceL1" if absolute else "ReduceSumSquare", x, axes=[1])
+        norm = onnx.node("Add", norm, _HAPPYNEAR_EPS)
+        norm = norm if absolute else onnx.node("Sqrt", norm)
+        tops = [onnx.node("Div", x, norm), norm][: len(spec.param.top)]
+        return tops if len(spec.bottoms[0]) == 4 else [onnx.as_top(top, i) for i, top in enumerate(tops)]
+
 
 def _check_axes(spec: LayerSpec) -> Iterator[CaffeCompatError]:
     if not 2 <= len(spec.bottoms[0]) <= 4:
@@ -156,6 +172,9 @@ class Permute(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return PermuteModule(self._order(spec))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.node("Transpose", onnx.bottoms[0], perm=self._order(spec))]
 
     def _order(self, spec: LayerSpec) -> Shape:
         order = list(spec.message("permute_param").order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
-from caffe_compat.layers.facts import Gradient
+from caffe_compat.layers.facts import Gradient, OnnxWriter
 
 _SAME = 1e-6  # ratios that differ by less are equal
 _F = np.float32
@@ -135,6 +135,10 @@ class PriorBox(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return PriorBoxModule(self._priors(spec))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        cells, size = (onnx.fixed(shape[2:]) for shape in onnx.bottom_shapes)
+        return [onnx.node("Identity", boxes(self._priors(spec), (cells[0], cells[1]), (size[0], size[1])))]
 
     def _priors(self, spec: LayerSpec) -> Priors:
         message = spec.message("prior_box_param")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.dropout import Dropout
+from caffe_compat.layers.facts import OnnxWriter
 from caffe_compat.layers.labels import precise
 
 
@@ -189,6 +190,11 @@ class FastRCNNDropout(Dropout):
         if spec.additions("dropout_param").scale_train:
             return super().module(spec)
         return UnscaledDropout(spec.param.dropout_param.dropout_ratio)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        if spec.additions("dropout_param").scale_train:
+            return super().onnx(spec, onnx)
+        return [onnx.node("Mul", onnx.bottoms[0], UnscaledDropout(spec.param.dropout_param.dropout_ratio).factor)]
 
     def _draws(self, spec: LayerSpec) -> bool:
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.class_losses import SoftmaxWithLoss, SoftmaxWithLossModule
 from caffe_compat.layers.dropout import Dropout
-from caffe_compat.layers.facts import Reads
+from caffe_compat.layers.facts import OnnxWriter, Reads
 
 _EPS = 1e-9
 
@@ -161,6 +161,13 @@ class SegNetBN(Layer):
     def module(self, spec: LayerSpec) -> nn.Module:
         return SegNetBNModule(spec.bottoms[0][1], self._learns(spec), len(spec.param.top))
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        if self._learns(spec):
+            return Layer.onnx(self, spec, onnx)
+        x = onnx.bottoms[0] if len(spec.bottoms[0]) == 4 else onnx.as_top(onnx.bottoms[0])
+        scale, shift = onnx.blobs
+        return [onnx.node("Add", onnx.node("Mul", x, scale), shift)]
+
     def _learns(self, spec: LayerSpec) -> bool:
         message = spec.message("bn_param")
         return bool(message.bn_mode == message.LEARN)
@@ -235,6 +242,11 @@ class SegNetDropout(Dropout):
         if spec.additions("dropout_param").sample_weights_test:
             return AlwaysDropout(spec.param.dropout_param.dropout_ratio)
         return super().module(spec)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        if spec.additions("dropout_param").sample_weights_test:
+            return Layer.onnx(self, spec, onnx)  # it draws
+        return super().onnx(spec, onnx)
 
     def _draws(self, spec: LayerSpec) -> bool:
         return True

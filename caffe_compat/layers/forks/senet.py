@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Layer, LayerSpec, Shape, exactly, register
-from caffe_compat.layers.facts import Reads
+from caffe_compat.layers.facts import OnnxWriter, Reads
 
 
 class AxpyModule(nn.Module):
@@ -41,3 +41,12 @@ class Axpy(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return AxpyModule()
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        a, x, y = onnx.bottoms
+        given, rank = len(spec.bottoms[0]), len(spec.bottoms[1])
+        if given < rank:
+            a = onnx.node("Unsqueeze", a, range(given, rank))
+        elif given > rank:
+            a = onnx.node("Squeeze", a, range(rank, given))
+        return [onnx.node("Add", onnx.node("Mul", a, x), y)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+from caffe_compat.layers.facts import OnnxWriter
 
 
 class ShuffleChannelModule(nn.Module):
@@ -42,3 +43,8 @@ class ShuffleChannel(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ShuffleChannelModule(spec.message("shuffle_channel_param").group)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        group = spec.message("shuffle_channel_param").group
+        groups = onnx.node("Reshape", onnx.bottoms[0], [0, group, spec.bottoms[0][1] // group, -1])
+        return [onnx.as_top(onnx.node("Transpose", groups, perm=[0, 2, 1, 3]))]

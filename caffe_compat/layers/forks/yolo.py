@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
+from caffe_compat.layers.facts import OnnxWriter
 
 
 @register
@@ -32,3 +34,9 @@ class YOLOUpsample(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.Upsample(scale_factor=spec.message("upsample_param").scale, mode="nearest")
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        scale = float(spec.message("upsample_param").scale)
+        scales = np.array([1, 1, scale, scale], np.float32)
+        modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return [onnx.node("Resize", onnx.bottoms[0], "", scales, **modes)]

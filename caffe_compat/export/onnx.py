@@ -1,0 +1,188 @@
+"""Nets as ONNX models.
+
+Every layer type says itself which operators compute it (``Layer.onnx``); what is here puts them together. A model holds
+standard operators of opset 17 alone. Names of inputs and outputs are the blobs'.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from caffe_compat.build.net import CaffeNet
+from caffe_compat.build.preprocess import Preprocessing
+from caffe_compat.build.weights import caffe_blobs
+from caffe_compat.errors import CaffeCompatError, FileError, NetError, raise_together
+from caffe_compat.export.onnx_graph import FreeSizeError, LayerWriter, Node, OnnxGraph
+from caffe_compat.export.onnx_image import Extent, image_shape, write_preprocessing
+from caffe_compat.export.sizes import LayerSizes, NetSizes, possible_sizes
+from caffe_compat.formats.atomic import atomic_path
+from caffe_compat.graph.graph import LayerNode, NetGraph
+from caffe_compat.layers import Layer
+
+OPSET = 17
+"""The version of ONNX's operators that a model uses."""
+_LARGEST = 2**31 - 1  # bytes of a protobuf message
+
+Values = dict[str, str]
+"""Blob -> the ONNX value that it has after the layers written so far."""
+
+
+def to_onnx(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: bool = False) -> None:
+    """Write a net as an ONNX model, complete or not at all.
+
+    The batch size is free where the net allows it, and so are height and width (as in fully convolutional nets).
+
+    Parameters
+    ----------
+    net : built for TEST, with weights, as :func:`caffe_compat.load_net` returns it.
+    file : the path of the model.
+    with_preprocessing : begin with what ``net.meta["preprocessing"]`` does to an image. The model then takes images of
+        (N, 3, H, W) in RGB, or (N, 1, H, W) for a net of gray images, with values of 0 to 255; where the preprocessing
+        resizes, they must have that size already.
+
+    Raises
+    ------
+    CaffeCompatError
+        The net is built for TRAIN, or layers cannot be exported (one error lists all), or there is no preprocessing, or
+        the package onnx is not installed. Nothing is written then.
+    """
+    onnx = _package()
+    if net.caffe.phase != "TEST":
+        raise NetError("is built for TRAIN", code="unsupported", field="phase", hint='load_net(..., phase="TEST")')
+    model = _model(onnx, net.caffe, _written(net, _preprocessing(net) if with_preprocessing else None))
+    if model.ByteSize() > _LARGEST:
+        problem = f"the model has {model.ByteSize()} bytes, an ONNX file holds at most {_LARGEST}"
+        raise FileError(problem, code="too-large", file=file)
+    onnx.checker.check_model(model, full_check=True)
+    with atomic_path(file) as partial:
+        partial.write_bytes(model.SerializeToString())
+
+
+def exports(layer: Layer) -> bool:
+    """Tell whether a layer type can be exported: `onnx` is stated by the class that states `module`, or below it."""
+    classes = type(layer).__mro__
+    first = next(cls for cls in classes if {"onnx", "module"} & vars(cls).keys())
+    return "onnx" in vars(first) and first is not Layer
+
+
+def _package() -> Any:
+    try:
+        onnx = importlib.import_module("onnx")
+        for name in ("checker", "helper", "numpy_helper"):
+            importlib.import_module(f"onnx.{name}")
+    except ImportError:
+        problem, hint = "the package onnx is not installed", 'pip install "caffe-compat[export]"'
+        raise CaffeCompatError(problem, code="dependency-missing", hint=hint) from None
+    return onnx
+
+
+def _preprocessing(net: CaffeNet) -> Preprocessing:
+    preprocessing: Preprocessing | None = net.meta.get("preprocessing")
+    if preprocessing is None:
+        problem, hint = "the net has no preprocessing", "keep a NAME.preprocess.json beside the weights"
+        raise NetError(problem, code="field-missing", field="with_preprocessing", hint=hint)
+    if preprocessing.input not in net.inputs:
+        problem, hint = "the net has no such input", f"its inputs are {', '.join(net.inputs)}"
+        raise NetError(problem, code="name-unknown", field="preprocessing", value=preprocessing.input, hint=hint)
+    return preprocessing
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a net's layers have written.
+
+    Attributes
+    ----------
+    graph : nodes and constants.
+    sizes : of the blobs.
+    images : the input that takes images, and their shape.
+    values : blob -> the value that it has at the end.
+    """
+
+    graph: OnnxGraph
+    sizes: NetSizes
+    images: Mapping[str, Sequence[Extent]]
+    values: Values
+
+
+def _written(net: CaffeNet, preprocessing: Preprocessing | None) -> _Written:
+    """Return what a net's layers write, with the most free sizes that they allow."""
+    blobs = caffe_blobs(net)
+    for sizes in possible_sizes(net.caffe):
+        out, values, images = (
+            OnnxGraph(set(net.caffe.shapes)),
+            {blob: blob for blob in net.inputs},
+            dict[str, Sequence[Extent]](),
+        )
+        if preprocessing is not None:
+            blob = preprocessing.input
+            images[blob] = image_shape(preprocessing, sizes.named(blob))
+            values[blob] = write_preprocessing(out, preprocessing)
+        try:
+            _write_layers(net.caffe, sizes, {name: iter(given) for name, given in blobs.items()}, out, values)
+        except FreeSizeError:
+            continue
+        return _Written(out, sizes, images, values)
+    layers = [node for node in net.caffe.nodes if node.layer.open_axis is not None]
+    problem = "not supported: export to ONNX with layers behind that need one size of its top"
+    raise layers[0].spec.error(problem, "type", layers[0].type, code="unsupported")
+
+
+def _write_layers(
+    graph: NetGraph, sizes: NetSizes, blobs: Mapping[str, Iterator[torch.Tensor]], out: OnnxGraph, values: Values
+) -> None:
+    """Write every layer and enter its tops into `values`; raise the problems of all layers together."""
+    problems = list[CaffeCompatError]()
+    last = {top: node for node in graph.nodes for top in node.tops}
+    for node, layer_sizes in zip(graph.nodes, sizes.layers, strict=True):
+        if node.layer.is_data:
+            continue
+        since = len(out.nodes)
+        try:
+            tops = _write_layer(out, node, layer_sizes, [values[blob] for blob in node.bottoms], blobs[node.name])
+        except CaffeCompatError as error:
+            problems.append(error)
+            tops = list(node.tops)
+        made = {value for written in out.nodes[since:] for value in written.outputs}
+        for blob, value in zip(node.tops, tops, strict=True):
+            values[blob] = value
+            if value in made and last[blob] is node and blob not in graph.inputs:
+                out.rename(value, blob, since)
+                values[blob] = blob
+                made.discard(value)
+    raise_together(problems)
+
+
+def _write_layer(
+    out: OnnxGraph, node: LayerNode, sizes: LayerSizes, bottoms: list[str], blobs: Iterator[torch.Tensor]
+) -> list[str]:
+    parameters = {slot.blob.name: next(blobs).float().reshape(slot.blob.shape).numpy() for slot in node.slots}
+    layer = type(node.layer) if exports(node.layer) else Layer
+    return list(layer.onnx(node.layer, node.spec, LayerWriter(out, node.name, bottoms, parameters, sizes)))
+
+
+def _model(onnx: Any, graph: NetGraph, net: _Written) -> Any:
+    """Return the protobuf message of a model."""
+    helper, float32, out, values = onnx.helper, onnx.TensorProto.FLOAT, net.graph, net.values
+    for blob in graph.outputs:
+        if values[blob] != blob and blob not in graph.inputs:
+            out.nodes.append(Node("Identity", blob, [values[blob]], [blob], {}))
+            values[blob] = blob
+    shapes = {blob: net.sizes.named(blob) for blob in (*graph.inputs, *graph.outputs)}
+    inputs = [helper.make_tensor_value_info(b, float32, net.images.get(b, shapes[b])) for b in graph.inputs]
+    outputs = [helper.make_tensor_value_info(values[b], float32, shapes[b]) for b in graph.outputs]
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in out.constants.items()]
+    nodes = [
+        helper.make_node(node.operator, node.inputs, node.outputs, node.name, **node.attributes) for node in out.nodes
+    ]
+    body = helper.make_graph(nodes, graph.name or "net", inputs, outputs, constants)
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(body, opset_imports=opsets, producer_name="caffe-compat")
+    model.ir_version = helper.find_min_ir_version_for(opsets)
+    return model

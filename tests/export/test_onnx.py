@@ -1,0 +1,286 @@
+"""Exported ONNX models, run by onnxruntime, against what genuine Caffe computed."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from caffe_compat import load_net
+from caffe_compat.build.preprocess import Preprocessing
+from caffe_compat.build.weights import caffe_blobs
+from caffe_compat.errors import ProblemsError
+from caffe_compat.export import sizes
+from caffe_compat.export.onnx import exports, to_onnx
+from caffe_compat.formats.files import read_net
+from caffe_compat.layers import every_layer, facts
+from lq_emotion.prototxt import path
+from tests.conftest import ROOT, SHARED
+from tests.nets import build_net
+from tests.records import difference
+from tests.reference.caffe_net import Net
+from tests.refusals import refused
+
+onnx = pytest.importorskip("onnx", reason="the extra `dev` brings onnx")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `dev` brings onnxruntime")
+
+TOLERANCES = {
+    "layer": 3e-6,  # float32 sums in another order, and libm's last bit, as for the net itself
+    "net": 1e-5,  # the same, through up to 30 layers; 2.6e-6 was measured
+}
+"""Largest difference, of the largest magnitude that genuine Caffe recorded."""
+
+DEPLOY = "matlabscripts/recon/deploy/"
+RECORDS = sorted(
+    folder
+    for folder in (ROOT / "tests" / "golden" / "layers").iterdir()
+    if json.loads((folder / "case.json").read_text())["phase"] == "TEST"
+)
+PUBLISHED = SHARED / "reference" / "published"
+
+
+class Model:
+    """A model on disk, as its reader sees it."""
+
+    def __init__(self, net, folder, **options):
+        self.file = folder / "model.onnx"
+        to_onnx(net, self.file, **options)
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads, settings.log_severity_level = 1, 3
+        self.session = onnxruntime.InferenceSession(self.file, settings, providers=["CPUExecutionProvider"])
+        self.inputs = {value.name: value.shape for value in self.session.get_inputs()}
+        self.outputs = {value.name: value.shape for value in self.session.get_outputs()}
+
+    def __call__(self, inputs):
+        """Return the outputs by name."""
+        names = list(self.outputs)
+        given = {name: np.asarray(inputs[name], np.float32) for name in self.inputs}
+        return dict(zip(names, self.session.run(names, given), strict=True))
+
+
+def same(outputs, record, tolerance):
+    """Compare outputs with a recording."""
+    for blob, value in outputs.items():
+        assert value.shape == record[f"out/{blob}"].shape
+        gap = difference(blob, value, record[f"out/{blob}"])
+        assert gap.relative <= TOLERANCES[tolerance], str(gap)
+
+
+def layer_net(folder):
+    return load_net(folder / "net.prototxt", folder / "weights.caffemodel", losses=True)
+
+
+def cannot(folder):
+    """The types in a recorded net that cannot be exported."""
+    return {layer.type for layer in read_net(folder / "net.prototxt").layer if not exports(facts(layer.type))} - {
+        "Input"
+    }
+
+
+@pytest.mark.parametrize("free", [True, False], ids=["free", "fixed"])
+@pytest.mark.parametrize("folder", [f for f in RECORDS if not cannot(f)], ids=lambda f: f.name)
+def test_a_layer_is_caffes_whether_or_not_its_sizes_are_free(folder, free, tmp_path, monkeypatch):
+    if not free:
+        monkeypatch.setattr(sizes, "_CHOICES", ((),))
+    model = Model(layer_net(folder), tmp_path)
+    with np.load(folder / "record.npz") as record:
+        outputs = model({blob: record[f"in/{blob}"] for blob in model.inputs})
+        assert {f"out/{blob}" for blob in outputs} <= set(record.files)
+        same(outputs, record, "layer")
+    assert any(isinstance(size, str) for shape in model.inputs.values() for size in shape) == free
+
+
+@pytest.mark.parametrize("folder", [f for f in RECORDS if cannot(f)], ids=lambda f: f.name)
+def test_a_layer_that_cannot_be_exported_is_refused_by_name_and_type(folder, tmp_path):
+    with refused("unsupported", field="type", value=min(cannot(folder))):
+        to_onnx(layer_net(folder), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+POOLED = """layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ dim: [1, 2, 7, 8] }} }} }}
+layer {{ name: "l" type: "Pooling" bottom: "x" top: "y" pooling_param {{ {} }} }}"""
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+@pytest.mark.parametrize(
+    "window",
+    [
+        "kernel_size: 2 stride: 2",
+        "kernel_size: 3 stride: 2",
+        "kernel_size: 3 stride: 2 pad: 1",
+        "kernel_size: 3 stride: 2 pad: 1 round_mode: FLOOR",
+        "kernel_h: 5 kernel_w: 2 stride_h: 3 stride_w: 2 pad_h: 4 pad_w: 0",
+        "kernel_size: 2 stride: 3",
+        "kernel_size: 3 stride: 1 pad: 2",
+    ],
+)
+def test_windows_are_caffes_on_maps_of_every_size(pool, window, tmp_path):
+    net = build_net(POOLED.format(f"pool: {pool} {window}"))
+    model, rng = Model(net, tmp_path), np.random.default_rng(0)
+    assert model.inputs == {"x": ["batch", 2, "height", "width"]}
+    for high, wide in [(7, 8), (8, 7), (9, 9), (10, 11), (12, 6), (13, 17)]:
+        x = rng.standard_normal((3, 2, high, wide)).astype("f4")
+        expected = Net([node.spec.param for node in net.caffe.nodes], {}, "TEST").forward({"x": x})["y"]
+        top = model({"x": x})["y"]
+        assert np.array_equal(np.isnan(top), np.isnan(expected))  # the mean of a window beyond the map
+        gap = difference(f"{high} x {wide}", np.nan_to_num(top), np.nan_to_num(expected))
+        assert gap.relative <= TOLERANCES["layer"], str(gap)
+
+
+AUTHORS = [("model_1F_CNN+D.prototxt", "cnn_d"), ("SRCNN_net.prototxt", "sr_fcn")]
+
+
+@pytest.mark.parametrize(("definition", "name"), AUTHORS)
+def test_the_authors_nets_are_caffes(definition, name, reference, tmp_path):
+    folder = reference / "caffe" / "nets"
+    model = Model(load_net(path(DEPLOY + definition), folder / f"{name}.caffemodel"), tmp_path)
+    with np.load(folder / f"{name}_deploy.npz") as record:
+        same(model({"data": record["in/data"]}), record, "net")
+
+
+def test_a_fully_convolutional_net_takes_images_of_every_size(tmp_path):
+    net = load_net(path(DEPLOY + "SRCNN_net.prototxt"), seed=0)
+    model = Model(net, tmp_path)
+    assert model.inputs == {"data": ["batch", 1, "height", "width"]}
+    x = np.random.default_rng(0).standard_normal((1, 1, 20, 17)).astype("f4")
+    blobs = {name: [blob.numpy() for blob in given] for name, given in caffe_blobs(net).items()}
+    expected = Net([node.spec.param for node in net.caffe.nodes], blobs, "TEST").forward({"data": x})["conv4"]
+    gap = difference("conv4", model({"data": x})["conv4"], expected)
+    assert gap.relative <= TOLERANCES["net"], str(gap)
+
+
+def test_a_net_with_inner_products_takes_every_batch_and_one_size(tmp_path):
+    model = Model(load_net(path(DEPLOY + "model_1F_CNN+D.prototxt"), seed=0), tmp_path)
+    assert model.inputs == {"data": ["batch", 1, 96, 96]}
+    assert model.outputs == {"fc5": ["batch", 1]}
+
+
+def published():
+    """The recordings of published nets: record, definition and weights."""
+    for file in sorted(PUBLISHED.glob("*.caffe.npz")):
+        folder, _, name = file.name.removesuffix(".caffe.npz").rpartition("_")
+        weights = next(p for p in (PUBLISHED / folder / f"{n}.caffemodel" for n in (name, "weights")) if p.is_file())
+        yield pytest.param(file, PUBLISHED / folder / f"{name}.prototxt", weights, id=f"{folder}-{name}")
+
+
+NONE = pytest.param(None, None, None, marks=pytest.mark.skip(reason=f"{PUBLISHED} does not exist"), id="none")
+
+
+@pytest.mark.parametrize(("file", "definition", "weights"), list(published()) or [NONE])
+def test_a_published_net_is_caffes(file, definition, weights, tmp_path):
+    net = load_net(definition, weights)
+    if any(not exports(node.layer) for node in net.caffe.nodes if not node.layer.is_data):
+        with refused("unsupported", layer="detection_out", value="DetectionOutput"):
+            to_onnx(net, tmp_path / "model.onnx")
+        return
+    model = Model(net, tmp_path)
+    with np.load(file) as record:
+        outputs = model({blob: record[f"in/{blob}"] for blob in model.inputs})
+        assert {f"out/{blob}" for blob in outputs} == {name for name in record.files if name.startswith("out/")}
+        same(outputs, record, "net")
+
+
+TWO = """layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [2, 3, 4, 4] } } }
+layer { name: "up" type: "Power" bottom: "data" top: "data" power_param { shift: 1 } }
+layer { name: "relu" type: "ReLU" bottom: "data" top: "data" }
+layer { name: "a" type: "Convolution" bottom: "data" top: "a" convolution_param { num_output: 2 kernel_size: 1 } }
+layer { name: "a/relu" type: "ReLU" bottom: "a" top: "a" }
+layer { name: "drop" type: "Dropout" bottom: "a" top: "b" }
+layer { name: "c" type: "Flatten" bottom: "b" top: "c" flatten_param { axis: 2 } }
+layer { name: "d" type: "Scale" bottom: "b" top: "d" scale_param { bias_term: true } }
+"""
+
+
+def test_inputs_and_outputs_have_the_names_of_their_blobs_where_layers_work_in_place(tmp_path):
+    net = build_net(TWO)
+    model = Model(net, tmp_path)
+    assert model.inputs == {"data": ["batch", 3, "height", "width"]}
+    assert model.outputs == {"c": ["batch", 2, "c_2"], "d": ["batch", 2, "height", "width"]}
+    x = np.random.default_rng(0).standard_normal((5, 3, 6, 7)).astype("f4")
+    blobs = {name: [blob.numpy() for blob in given] for name, given in caffe_blobs(net).items()}
+    expected = Net([node.spec.param for node in net.caffe.nodes], blobs, "TEST").forward({"data": x})
+    for blob, value in model({"data": x}).items():
+        assert difference(blob, value, expected[blob]).relative <= TOLERANCES["layer"]
+
+
+def test_a_model_uses_standard_operators_of_one_version(tmp_path):
+    model = onnx.load(Model(build_net(TWO), tmp_path).file)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+    assert model.ir_version == 8
+    assert {node.domain for node in model.graph.node} == {""}
+    assert [node.name.partition(":")[0] for node in model.graph.node] == ["up", "relu", "a", "a/relu", "c", "d", "d"]
+    assert {constant.name for constant in model.graph.initializer} >= {"a.weight", "a.bias"}
+
+
+def test_every_layer_that_cannot_be_exported_is_listed_and_nothing_is_written(tmp_path):
+    loss = 'layer { name: "loss" type: "EuclideanLoss" bottom: "c" bottom: "c" top: "loss" }'
+    top = 'layer { name: "acc" type: "Accuracy" bottom: "d" bottom: "label" top: "acc" }'
+    label = 'layer { name: "l" type: "Input" top: "label" input_param { shape { dim: [2, 1, 4, 4] } } }'
+    net = build_net(TWO + loss + label + top)
+    with refused("several") as caught:
+        to_onnx(net, tmp_path / "model.onnx")
+    assert isinstance(caught.value, ProblemsError)
+    assert [(p.layer, p.value) for p in caught.value.problems] == [("loss", "EuclideanLoss"), ("acc", "Accuracy")]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_net_for_training_is_refused(tmp_path):
+    with refused("unsupported", field="phase", hint="TEST"):
+        to_onnx(build_net(TWO, phase="TRAIN"), tmp_path / "model.onnx")
+
+
+def test_without_the_package_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with refused("dependency-missing", hint='pip install "caffe-compat[export]"'):
+        to_onnx(build_net(TWO), tmp_path / "model.onnx")
+
+
+FACES = """layer {{ name: "in" type: "Input" top: "data" input_param {{ shape {{ dim: [1, {}, 8, 6] }} }} }}
+layer {{ name: "half" type: "Power" bottom: "data" top: "half" power_param {{ scale: 0.5 }} }}"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({}, ["batch", 3, "height", "width"]),
+        ({"channels": "GRAY", "raw_scale": 1 / 255, "mean": np.array([0.5], "f4")}, ["batch", 1, "height", "width"]),
+        (
+            {"resize": (11, 9), "crop": (8, 6), "mean": np.arange(297, dtype="f4").reshape(3, 11, 9)},
+            ["batch", 3, 11, 9],
+        ),
+        ({"channels": "RGB", "crop": (8, 6), "scale": 0.25}, ["batch", 3, "image_height", "image_width"]),
+    ],
+)
+def test_preprocessing_comes_first_where_it_is_asked_for(settings, shape, tmp_path):
+    prepare = Preprocessing(**settings)
+    net = build_net(FACES.format(shape[1]))
+    net.meta["preprocessing"] = prepare
+    model = Model(net, tmp_path, with_preprocessing=True)
+    assert model.inputs == {"data": shape}
+    image = np.random.default_rng(0).integers(0, 256, (11, 9, shape[1])).astype("f4")
+    top = model({"data": image.transpose(2, 0, 1)[None]})["half"][0]
+    assert np.array_equal(top, prepare(image) * np.float32(0.5))
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "code", "field"),
+    [
+        (None, "field-missing", "with_preprocessing"),
+        (Preprocessing(input="image"), "name-unknown", "preprocessing"),
+        (Preprocessing(channels="GRAY"), "shape-mismatch", "preprocessing"),
+    ],
+)
+def test_preprocessing_that_does_not_fit_the_net_is_refused(preprocessing, code, field, tmp_path):
+    net = build_net(FACES.format(3))
+    net.meta["preprocessing"] = preprocessing
+    with refused(code, field=field):
+        to_onnx(net, tmp_path / "model.onnx", with_preprocessing=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_page_lists_the_types_that_are_exported_and_those_that_are_not():
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    for heading, exported in (("exported", True), ("refused", False)):
+        layers = [layer for layer in every_layer() if not layer.is_data and exports(layer) == exported]
+        names = [f"{layer.type} ({', '.join(layer.forks)})" if layer.forks else layer.type for layer in layers]
+        assert f"- **{heading}**: {', '.join(sorted(names))}." in text
