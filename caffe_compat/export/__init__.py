@@ -1,4 +1,4 @@
-"""Hand nets to other programs: an exported program, weights, source code. :func:`export` knows the formats."""
+"""Hand nets to other programs: an exported program, source code, values. :func:`export` knows the formats."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from caffe_compat.errors import CaffeCompatError
 _WRITERS = {
     "onnx": ("caffe_compat.export.onnx", "to_onnx"),
     "pt2": ("caffe_compat.export.program", "to_pt2"),
+    "python": ("caffe_compat.export.source", "to_python"),
     "safetensors": ("caffe_compat.export.tensors", "to_safetensors"),
 }
 

@@ -9,11 +9,12 @@ from torch import fx, nn
 
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.build.preprocess import Preprocessing, to_json
-from caffe_compat.errors import NetError
+from caffe_compat.errors import NetError, raise_together
 from caffe_compat.formats.extras import plain
 from caffe_compat.formats.printer import format_text
-from caffe_compat.graph.graph import NetGraph
+from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.layers.narrow_conv import FewOutputsConv2d
+from caffe_compat.layers.recurrent import RecurrentModule
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -66,6 +67,16 @@ def require_inference(net: CaffeNet) -> None:
         raise NetError("a net in training cannot be exported", code="unsupported", field="phase", hint=hint)
 
 
+def refusal(node: LayerNode, to: str, reason: str) -> NetError:
+    """Return the error about a layer that a format cannot hold."""
+    return node.spec.error(f"cannot be exported to {to}: {reason}", "type", node.type, code="unsupported")
+
+
+def refuse_effects(net: CaffeNet, to: str) -> None:
+    """Refuse layers that do something besides making tops, such as writing files."""
+    raise_together([refusal(node, to, "it writes files") for node in net.caffe.nodes if node.layer.has_effect])
+
+
 def preprocessing_of_net(net: CaffeNet) -> Preprocessing:
     """Return the preprocessing that goes with a net.
 
@@ -89,11 +100,14 @@ def preprocessing_of_net(net: CaffeNet) -> Preprocessing:
 def plain_module(module: nn.Module) -> nn.Module:
     """Return a copy of a layer's module, torch's own where ours only computes the same faster.
 
+    A recurrent layer starts every pass from zeros.
     Its parameters lie in torch's default order: others would decide the layout of every blob of an exported program.
     """
     twin = copy.copy(module)
     if isinstance(module, FewOutputsConv2d):
         twin.__class__ = nn.Conv2d
+    elif isinstance(twin, RecurrentModule):
+        twin.reset()
     twin._parameters = {
         name: value if value is None else nn.Parameter(_in_order(value), requires_grad=False)
         for name, value in module._parameters.items()

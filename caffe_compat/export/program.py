@@ -25,9 +25,11 @@ from caffe_compat.export.portable import (
     plain_module,
     portable_net,
     preprocessing_of_net,
+    refusal,
+    refuse_effects,
 )
 from caffe_compat.formats.files import atomic_path
-from caffe_compat.graph.graph import LayerNode, NetGraph, build_graph
+from caffe_compat.graph.graph import NetGraph, build_graph
 from caffe_compat.layers import Shape
 
 _GROWTH = (0, 0, 160, 192)
@@ -57,6 +59,7 @@ def to_pt2(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: b
     NetError, ProblemsError
         Layers cannot be exported (one error lists all of them), or the net has no preprocessing.
     """
+    refuse_effects(net, "pt2")
     module = portable_net(net, with_preprocessing=with_preprocessing)
     program = exported_program(net, module, _image_shapes(net) if with_preprocessing else {})
     content = io.BytesIO()
@@ -163,11 +166,6 @@ def _refusals(net: CaffeNet) -> Iterator[CaffeCompatError]:
                 torch.export.export(module, bottoms, strict=False)
         except Exception as error:  # noqa: BLE001  (tracing runs any code of the layer)
             yield refusal(node, "pt2", _first_line(error))
-
-
-def refusal(node: LayerNode, to: str, reason: str) -> NetError:
-    """Return the error about a layer that a format cannot hold."""
-    return node.spec.error(f"cannot be exported to {to}: {reason}", "type", node.type, code="unsupported")
 
 
 def _without_foreign_operators(program: ExportedProgram, net: CaffeNet) -> ExportedProgram:

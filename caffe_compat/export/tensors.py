@@ -41,9 +41,14 @@ def to_safetensors(net: CaffeNet, file: str | os.PathLike[str], *, with_preproce
         hint = "the preprocessing is in the metadata in any case; or export to pt2, onnx or python"
         problem = "safetensors holds values, no operations"
         raise NetError(problem, code="unsupported", field="with_preprocessing", value=True, hint=hint)
-    content = packed(net.state_dict(), metadata(net) | {"forks": json.dumps(forks_of(net.caffe))})
+    content = packed(net.state_dict(), texts_of(net))
     with atomic_path(file) as partial:
         partial.write_bytes(content)
+
+
+def texts_of(net: CaffeNet) -> dict[str, str]:
+    """Return the metadata from which :func:`load_safetensors` makes a net again."""
+    return metadata(net) | {"forks": json.dumps(forks_of(net.caffe))}
 
 
 def packed(state: Mapping[str, torch.Tensor], texts: Mapping[str, str]) -> bytes:

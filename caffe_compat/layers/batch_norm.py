@@ -28,7 +28,7 @@ class BatchNormModule(nn.Module):
 
     def __init__(self, channels: int, eps: float, fraction: float, use_global_stats: bool | None) -> None:
         super().__init__()
-        self.eps, self.fraction, self.use_global_stats = eps, fraction, use_global_stats
+        self.channels, self.eps, self.fraction, self.use_global_stats = channels, eps, fraction, use_global_stats
         for name, size in (("mean", channels), ("variance", channels), ("factor", 1)):
             self.register_buffer(name, torch.zeros(size))
 

@@ -143,6 +143,7 @@ class EmbedModule(nn.Module):
 
     def __init__(self, rows: int, outputs: int, bias: bool) -> None:
         super().__init__()
+        self.rows, self.outputs = rows, outputs
         self.weight = nn.Parameter(torch.empty(rows, outputs))
         self.register_parameter("bias", nn.Parameter(torch.empty(outputs)) if bias else None)
 

@@ -16,6 +16,7 @@ class PReLUModule(nn.PReLU):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape[0] if shape else 1)
+        self.shape = shape
         self.weight = nn.Parameter(self.weight.detach().reshape(shape))
 
 

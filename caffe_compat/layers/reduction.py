@@ -15,10 +15,9 @@ from caffe_compat.schema import caffe_pb2 as pb
 class ReductionModule(nn.Module):
     """One value for all axes from `axis` on."""
 
-    def __init__(self, axis: int, operation: int, coeff: float) -> None:
+    def __init__(self, axis: int, operation: str, coeff: float) -> None:
         super().__init__()
-        self.axis, self.coeff = axis, coeff
-        self.operation = pb.ReductionParameter.ReductionOp.Name(operation)
+        self.axis, self.operation, self.coeff = axis, operation, coeff
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the sums or means times the coefficient."""
@@ -43,7 +42,9 @@ class Reduction(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.reduction_param
-        return ReductionModule(self._axis(spec), message.operation, message.coeff)
+        return ReductionModule(
+            self._axis(spec), pb.ReductionParameter.ReductionOp.Name(message.operation), message.coeff
+        )
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         message, axes = spec.param.reduction_param, list(range(self._axis(spec), len(spec.bottoms[0])))

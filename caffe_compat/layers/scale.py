@@ -46,7 +46,7 @@ class ScaleModule(nn.Module):
 
     def __init__(self, shape: Shape, axis: int, rank: int, learned: bool, bias: bool) -> None:
         super().__init__()
-        self.axis = axis
+        self.shape, self.axis, self.rank, self.learned = shape, axis, rank, learned
         self.view = (*shape, *[1] * (rank - axis - len(shape)))
         self.register_parameter("weight", nn.Parameter(torch.empty(shape)) if learned else None)
         self.register_parameter("bias", nn.Parameter(torch.empty(shape)) if bias else None)
@@ -144,7 +144,7 @@ class BiasModule(nn.Module):
 
     def __init__(self, shape: Shape, axis: int, learned: bool) -> None:
         super().__init__()
-        self.axis = axis
+        self.shape, self.axis, self.learned = shape, axis, learned
         self.register_parameter("bias", nn.Parameter(torch.empty(shape)) if learned else None)
 
     def forward(self, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

@@ -20,6 +20,12 @@ PT2 = """
 run = torch.export.load(file).module()
 """
 
+PYTHON = """
+import os
+sys.path.insert(0, os.path.dirname(file))
+run = __import__(os.path.basename(file).removesuffix(".py")).load()
+"""
+
 
 def outputs(consumer: str, file: Path, inputs: dict[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
     """Run a consumer's code, which makes `run` from `file`, on inputs in the net's order; return what it answers.

@@ -26,7 +26,7 @@ class NormalizeModule(nn.Module):
 
     def __init__(self, axes: Shape, eps: float, shape: Shape) -> None:
         super().__init__()
-        self.axes, self.eps = axes, eps
+        self.axes, self.eps, self.shape = axes, eps, shape
         self.weight = nn.Parameter(torch.empty(shape))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,234 @@
+"""Python code of modules: the call that constructs one, and the source of the classes that torch does not have."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import enum
+import inspect
+import json
+import math
+import symtable
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+_LINE = 120
+_SKIPPED = frozenset({"device", "dtype"})
+
+
+class NotPortableError(Exception):
+    """Why something cannot be written as code that needs torch alone."""
+
+
+@dataclass
+class Sources:
+    """Definitions that generated code needs, each after those it needs itself.
+
+    Attributes
+    ----------
+    imports : import statements.
+    definitions : name -> source.
+    origins : name -> the object it stands for.
+    reasons : name of what cannot be written -> why.
+    """
+
+    imports: set[str] = field(default_factory=set)
+    definitions: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, object] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, thing: type | FunctionType) -> None:
+        """Add a class or function with everything it names.
+
+        Raises
+        ------
+        NotPortableError
+            Its source is not known, or needs a package other than torch.
+        """
+        name = thing.__name__
+        if name in self.reasons:
+            raise NotPortableError(self.reasons[name])
+        if not self._is_new(name, thing):
+            return
+        try:
+            self._define(name, _source_of(thing), sys.modules[thing.__module__])
+        except NotPortableError as error:
+            self.reasons[name] = str(error)
+            raise
+
+    def _is_new(self, name: str, value: object) -> bool:
+        """Tell whether a name is not defined yet, and note what it stands for."""
+        if name in self.origins and self.origins[name] is not value:
+            raise NotPortableError(f"two definitions have the name {name}")
+        is_new = name not in self.origins
+        self.origins[name] = value
+        return is_new
+
+    def _define(self, name: str, source: str, scope: ModuleType) -> None:
+        for used in sorted(set(_global_names(symtable.symtable(source, name, "exec")))):
+            if used in vars(scope):
+                self._add_name(used, vars(scope)[used], scope)
+        self.definitions[name] = source
+
+    def _add_name(self, name: str, value: object, scope: ModuleType) -> None:
+        """Add what a name of a module stands for: an import, a class or function, or a constant."""
+        statement, origin = _import_of(name, scope)
+        package = origin.partition(".")[0]
+        if package in {"torch", *sys.stdlib_module_names}:
+            self.imports.add(statement)
+        elif isinstance(value, ModuleType) or package not in {"", scope.__name__.partition(".")[0]}:
+            raise NotPortableError(f"its code needs {origin}")
+        elif inspect.isclass(value) or inspect.isfunction(value):
+            self.add(value)
+        elif origin:
+            home = sys.modules[origin]
+            self._add_name(name, vars(home)[name], home)
+        elif self._is_new(name, value):
+            self._define(name, _assignment_of(name, scope), scope)
+
+    def constructor(self, module: nn.Module) -> tuple[str, list[str]]:
+        """Return the class and the arguments that construct a module equal to this one, apart from its values.
+
+        Raises
+        ------
+        NotPortableError
+            The module does not keep its arguments, or what it is made of cannot be written.
+        """
+        kind = type(module)
+        is_torchs = kind.__module__.startswith("torch.nn.")
+        if not is_torchs:
+            self.add(kind)
+        name = f"nn.{kind.__name__}" if is_torchs else kind.__name__
+        arguments = dict(_arguments(module))
+        _require_same(module, kind, arguments)
+        parts = []
+        for parameter in _parameters(kind):
+            value = arguments.get(parameter.name, parameter.default)
+            if _plain(value) == parameter.default and type(_plain(value)) is type(parameter.default):
+                continue
+            text = self.literal(_plain(value) if is_torchs else value)
+            required = parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY
+            parts.append(text if required else f"{parameter.name}={text}")
+        return name, parts
+
+    def literal(self, value: object) -> str:
+        """Return the expression of a value."""
+        if isinstance(value, nn.Module):
+            name, parts = self.constructor(value)
+            return f"{name}({', '.join(parts)})"
+        if isinstance(value, enum.Enum):
+            self.add(type(value))
+            return f"{type(value).__name__}.{value.name}"
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            self.add(type(value))
+            fields = (f"{f.name}={self.literal(getattr(value, f.name))}" for f in dataclasses.fields(value))
+            return f"{type(value).__name__}({', '.join(fields)})"
+        if isinstance(value, tuple):
+            return f"({', '.join(map(self.literal, value))}{',' * (len(value) == 1)})"
+        if isinstance(value, list):
+            return f"[{', '.join(map(self.literal, value))}]"
+        if isinstance(value, str):
+            return json.dumps(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            return f'float("{value}")'
+        if value is None or isinstance(value, bool | int | float):
+            return repr(value)
+        raise NotPortableError(f"a value of type {type(value).__name__} cannot be written")
+
+
+def _global_names(table: symtable.SymbolTable) -> Iterator[str]:
+    """Yield the names that code takes from its module."""
+    for symbol in table.get_symbols():
+        is_global = not symbol.is_assigned() if table.get_type() == "module" else symbol.is_global()
+        if is_global and symbol.is_referenced():
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from _global_names(child)
+
+
+def _source_of(thing: type | FunctionType) -> str:
+    try:
+        return textwrap.dedent(inspect.getsource(thing)).rstrip()
+    except (OSError, TypeError):
+        raise NotPortableError(f"{thing.__name__} has no source of its own") from None
+
+
+def _assignment_of(name: str, scope: ModuleType) -> str:
+    """Return the statement that gives a module's constant its value."""
+    source = inspect.getsource(scope)
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return ast.get_source_segment(source, node) or ""
+    raise NotPortableError(f"{name} has no source of its own")
+
+
+def _import_of(name: str, scope: ModuleType) -> tuple[str, str]:
+    """Return the statement that imports a name into a module, and the module it comes from; "" where it is its own."""
+    for node in ast.parse(inspect.getsource(scope)).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name.partition(".")[0]) == name:
+                    short = ast.unparse(type(node)(**{**vars(node), "names": [alias]}))
+                    return short, alias.name if isinstance(node, ast.Import) else node.module or ""
+    return "", ""
+
+
+def _parameters(kind: type[nn.Module]) -> list[inspect.Parameter]:
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    return [p for p in parameters if p.name not in _SKIPPED and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
+
+
+def _arguments(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield the arguments of a module's constructor, which it keeps as attributes of their names."""
+    for parameter in _parameters(type(module)):
+        if not hasattr(module, parameter.name):
+            raise NotPortableError(f"{type(module).__name__} does not keep its argument {parameter.name}")
+        value = getattr(module, parameter.name)
+        switch = parameter.name in module._parameters  # whether there is such a parameter, as in Conv2d(bias=True)
+        yield parameter.name, value is not None if switch else tuple(value.shape) if _is_tensor(value) else value
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+def _require_same(module: nn.Module, kind: type[nn.Module], arguments: dict[str, Any]) -> None:
+    """Refuse a module that was changed after its construction."""
+    try:
+        with torch.device("meta"):
+            twin = kind(**arguments)
+    except Exception as error:  # it runs any code of the module
+        raise NotPortableError(f"{kind.__name__} cannot be constructed again: {error}") from error
+    mine, theirs = ({key: value for key, value in vars(m).items() if key[0] != "_"} for m in (module, twin))
+    if mine | {"training": None} != theirs | {"training": None}:
+        raise NotPortableError(f"{kind.__name__} was changed after its construction")
+
+
+def _plain(value: object) -> object:
+    """Return a number for a tuple of equal numbers, as torch's constructors take it."""
+    if isinstance(value, tuple) and len(value) > 1 and len(set(value)) == 1 and isinstance(value[0], int):
+        return value[0]
+    return value
+
+
+def call(head: str, parts: Sequence[str], indent: int, *, brackets: str = "()") -> Iterator[str]:
+    """Yield the lines of a call, or of a dict display (`brackets`), broken as ruff's formatter breaks them."""
+    opening, closing, space = brackets[0], brackets[1], " " * indent
+    content, inner = ", ".join(parts), " " * (indent + 4)
+    if len(line := f"{space}{head}{opening}{content}{closing}") <= _LINE:
+        yield line
+        return
+    yield f"{space}{head}{opening}"
+    if len(inner + content) <= _LINE and brackets == "()":
+        yield inner + content
+    else:
+        yield from (f"{inner}{part}," for part in parts)
+    yield f"{space}{closing}"
