@@ -87,7 +87,8 @@ def _joined(trials: Sequence[Sequence[Shape]]) -> tuple[tuple[Size, ...], ...]:
 
 def _inputs(graph: NetGraph, choice: Sequence[str], names: dict[Size, str]) -> list[dict[str, Shape]]:
     """Return the shapes of the inputs in each trial, and enter the names of free sizes."""
-    shapes = {blob: [(size,) * len(_TRIALS["batch"]) for size in graph.shapes[blob]] for blob in graph.inputs}
+    trials = range(len(_TRIALS["batch"]))
+    shapes = {blob: [(size,) * len(trials) for size in graph.shapes[blob]] for blob in graph.inputs}
     batch = next((shape[0] for shape in shapes.values() if shape), None)
     for blob, sizes in shapes.items():
         for axis in choice:
@@ -95,10 +96,7 @@ def _inputs(graph: NetGraph, choice: Sequence[str], names: dict[Size, str]) -> l
             if sizes and (sizes[0] == batch if axis == "batch" else len(sizes) == 4):
                 sizes[index] = tuple(size + more for size, more in zip(sizes[index], _TRIALS[axis], strict=True))
                 names.setdefault(sizes[index], axis if axis not in names.values() else f"{blob}_{axis}")
-    return [
-        dict(zip(shapes, trial, strict=True))
-        for trial in zip(*(zip(*s, strict=True) for s in shapes.values()), strict=True)
-    ]
+    return [{blob: tuple(size[trial] for size in sizes) for blob, sizes in shapes.items()} for trial in trials]
 
 
 def _shapes(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
-from caffe_compat.layers.facts import Reads
+from caffe_compat.layers.facts import OnnxWriter, Reads
 
 
 class _ForgetGate(torch.autograd.Function):
@@ -35,6 +36,15 @@ def lstm_step(c: torch.Tensor, gates: torch.Tensor, cont: torch.Tensor) -> tuple
     forget: torch.Tensor = _ForgetGate.apply(f, cont.detach().unsqueeze(-1))  # type: ignore[no-untyped-call]
     cell = forget * c + i.sigmoid() * g.tanh()
     return cell, o.sigmoid() * cell.tanh()
+
+
+def lstm_onnx(onnx: OnnxWriter, c: str, gates: str, cont: str) -> list[str]:
+    """Write :func:`lstm_step` for `cont` of (..., 1); return cell and hidden state."""
+    i, f, o, g = onnx.nodes("Split", gates, outputs=4, axis=2)
+    forget = onnx.node("Mul", onnx.node("Sigmoid", f), cont)
+    learn = onnx.node("Mul", onnx.node("Sigmoid", i), onnx.node("Tanh", g))
+    cell = onnx.node("Add", onnx.node("Mul", forget, c), learn)
+    return [cell, onnx.node("Mul", onnx.node("Sigmoid", o), onnx.node("Tanh", cell))]
 
 
 class LSTMUnitModule(nn.Module):
@@ -69,6 +79,10 @@ class LSTMUnit(Layer):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return LSTMUnitModule()
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        c, gates, cont = onnx.bottoms
+        return lstm_onnx(onnx, c, gates, onnx.node("Unsqueeze", cont, [2]))
 
 
 class RecurrentModule(nn.Module):
@@ -206,6 +220,32 @@ class _Recurrent(Layer):
         message = spec.param.recurrent_param
         return self.kind(self.blobs(spec), message.num_output, self._static(spec), message.expose_hidden)
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        (x, cont, *more), blobs = onnx.bottoms, dict(zip((b.name for b in self.blobs(spec)), onnx.blobs, strict=True))
+        (times,), outputs = onnx.fixed(onnx.bottom_shapes[0][:1]), spec.param.recurrent_param.num_output
+        rows = onnx.node("MatMul", onnx.node("Reshape", x, [0, 0, -1]), blobs["w_x"].T)
+        steps = onnx.nodes("Split", onnx.node("Add", rows, blobs["b_x"]), outputs=times, axis=0)
+        conts = onnx.nodes("Split", onnx.node("Unsqueeze", cont, [2]), outputs=times, axis=0)
+        fixed: list[str] = []
+        if self._static(spec):
+            fixed = [onnx.node("MatMul", onnx.node("Flatten", more.pop(0)), blobs["w_static"].T)]
+        streams = onnx.node("Slice", onnx.node("Shape", x), [1], [2])
+        zeros = onnx.node("Expand", 0.0, onnx.node("Concat", [1], streams, [outputs], axis=0))
+        states, tops = more or [zeros] * self.kind.states, list[str]()
+        for inner, indicator in zip(steps, conts, strict=True):
+            before = onnx.node("MatMul", onnx.node("Mul", states[0], indicator), blobs["w_h"].T)
+            for term in (inner, *fixed):
+                before = onnx.node("Add", before, term)
+            states, top = self._step_onnx(onnx, states, before, indicator, blobs)
+            tops.append(top)
+        return [onnx.node("Concat", *tops, axis=0), *(states if len(spec.param.top) > 1 else ())]
+
+    def _step_onnx(
+        self, onnx: OnnxWriter, states: Sequence[str], inner: str, cont: str, blobs: Mapping[str, npt.NDArray[Any]]
+    ) -> tuple[list[str], str]:
+        """Write a time step; return the next states (hidden first) and the output."""
+        raise NotImplementedError
+
     def _static(self, spec: LayerSpec) -> bool:
         states = self.kind.states * spec.param.recurrent_param.expose_hidden
         return len(spec.bottoms) > 2 + states
@@ -223,6 +263,12 @@ class LSTM(_Recurrent):
     summary = "unrolled over time: continuation indicators, static input, expose_hidden"
     kind = LSTMModule
     gates = 4
+
+    def _step_onnx(
+        self, onnx: OnnxWriter, states: Sequence[str], inner: str, cont: str, blobs: Mapping[str, npt.NDArray[Any]]
+    ) -> tuple[list[str], str]:
+        c, h = lstm_onnx(onnx, states[1], inner, cont)
+        return [h, c], h
 
 
 @register
@@ -242,3 +288,9 @@ class RNN(_Recurrent):
             BlobDef("w_o", (outputs, outputs), message.weight_filler),
             BlobDef("b_o", (outputs,), message.bias_filler),
         )
+
+    def _step_onnx(
+        self, onnx: OnnxWriter, states: Sequence[str], inner: str, cont: str, blobs: Mapping[str, npt.NDArray[Any]]
+    ) -> tuple[list[str], str]:
+        h = onnx.node("Tanh", inner)
+        return [h], onnx.node("Tanh", onnx.node("Add", onnx.node("MatMul", h, blobs["w_o"].T), blobs["b_o"]))

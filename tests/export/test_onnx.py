@@ -1,6 +1,5 @@
 """Exported ONNX models, run by onnxruntime, against what genuine Caffe computed."""
 
-import json
 import sys
 
 import numpy as np
@@ -10,121 +9,23 @@ from caffe_compat import load_net
 from caffe_compat.build.preprocess import Preprocessing
 from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.errors import ProblemsError
-from caffe_compat.export import sizes
-from caffe_compat.export.onnx import exports, to_onnx
-from caffe_compat.formats.files import read_net
-from caffe_compat.layers import every_layer, facts
+from caffe_compat.export.onnx import to_onnx
 from lq_emotion.prototxt import path
-from tests.conftest import ROOT, SHARED
+from tests.conftest import SHARED
+from tests.export.models import Model, compare
 from tests.nets import build_net
-from tests.records import difference
 from tests.reference.caffe_net import Net
 from tests.refusals import refused
 
 onnx = pytest.importorskip("onnx", reason="the extra `dev` brings onnx")
-onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `dev` brings onnxruntime")
-
-TOLERANCES = {
-    "layer": 3e-6,  # float32 sums in another order, and libm's last bit, as for the net itself
-    "net": 1e-5,  # the same, through up to 30 layers; 2.6e-6 was measured
-}
-"""Largest difference, of the largest magnitude that genuine Caffe recorded."""
 
 DEPLOY = "matlabscripts/recon/deploy/"
-RECORDS = sorted(
-    folder
-    for folder in (ROOT / "tests" / "golden" / "layers").iterdir()
-    if json.loads((folder / "case.json").read_text())["phase"] == "TEST"
-)
 PUBLISHED = SHARED / "reference" / "published"
 
 
-class Model:
-    """A model on disk, as its reader sees it."""
-
-    def __init__(self, net, folder, **options):
-        self.file = folder / "model.onnx"
-        to_onnx(net, self.file, **options)
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads, settings.log_severity_level = 1, 3
-        self.session = onnxruntime.InferenceSession(self.file, settings, providers=["CPUExecutionProvider"])
-        self.inputs = {value.name: value.shape for value in self.session.get_inputs()}
-        self.outputs = {value.name: value.shape for value in self.session.get_outputs()}
-
-    def __call__(self, inputs):
-        """Return the outputs by name."""
-        names = list(self.outputs)
-        given = {name: np.asarray(inputs[name], np.float32) for name in self.inputs}
-        return dict(zip(names, self.session.run(names, given), strict=True))
-
-
-def same(outputs, record, tolerance):
-    """Compare outputs with a recording."""
-    for blob, value in outputs.items():
-        assert value.shape == record[f"out/{blob}"].shape
-        gap = difference(blob, value, record[f"out/{blob}"])
-        assert gap.relative <= TOLERANCES[tolerance], str(gap)
-
-
-def layer_net(folder):
-    return load_net(folder / "net.prototxt", folder / "weights.caffemodel", losses=True)
-
-
-def cannot(folder):
-    """The types in a recorded net that cannot be exported."""
-    return {layer.type for layer in read_net(folder / "net.prototxt").layer if not exports(facts(layer.type))} - {
-        "Input"
-    }
-
-
-@pytest.mark.parametrize("free", [True, False], ids=["free", "fixed"])
-@pytest.mark.parametrize("folder", [f for f in RECORDS if not cannot(f)], ids=lambda f: f.name)
-def test_a_layer_is_caffes_whether_or_not_its_sizes_are_free(folder, free, tmp_path, monkeypatch):
-    if not free:
-        monkeypatch.setattr(sizes, "_CHOICES", ((),))
-    model = Model(layer_net(folder), tmp_path)
-    with np.load(folder / "record.npz") as record:
-        outputs = model({blob: record[f"in/{blob}"] for blob in model.inputs})
-        assert {f"out/{blob}" for blob in outputs} <= set(record.files)
-        same(outputs, record, "layer")
-    assert any(isinstance(size, str) for shape in model.inputs.values() for size in shape) == free
-
-
-@pytest.mark.parametrize("folder", [f for f in RECORDS if cannot(f)], ids=lambda f: f.name)
-def test_a_layer_that_cannot_be_exported_is_refused_by_name_and_type(folder, tmp_path):
-    with refused("unsupported", field="type", value=min(cannot(folder))):
-        to_onnx(layer_net(folder), tmp_path / "model.onnx")
-    assert not list(tmp_path.iterdir())
-
-
-POOLED = """layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ dim: [1, 2, 7, 8] }} }} }}
-layer {{ name: "l" type: "Pooling" bottom: "x" top: "y" pooling_param {{ {} }} }}"""
-
-
-@pytest.mark.parametrize("pool", ["MAX", "AVE"])
-@pytest.mark.parametrize(
-    "window",
-    [
-        "kernel_size: 2 stride: 2",
-        "kernel_size: 3 stride: 2",
-        "kernel_size: 3 stride: 2 pad: 1",
-        "kernel_size: 3 stride: 2 pad: 1 round_mode: FLOOR",
-        "kernel_h: 5 kernel_w: 2 stride_h: 3 stride_w: 2 pad_h: 4 pad_w: 0",
-        "kernel_size: 2 stride: 3",
-        "kernel_size: 3 stride: 1 pad: 2",
-    ],
-)
-def test_windows_are_caffes_on_maps_of_every_size(pool, window, tmp_path):
-    net = build_net(POOLED.format(f"pool: {pool} {window}"))
-    model, rng = Model(net, tmp_path), np.random.default_rng(0)
-    assert model.inputs == {"x": ["batch", 2, "height", "width"]}
-    for high, wide in [(7, 8), (8, 7), (9, 9), (10, 11), (12, 6), (13, 17)]:
-        x = rng.standard_normal((3, 2, high, wide)).astype("f4")
-        expected = Net([node.spec.param for node in net.caffe.nodes], {}, "TEST").forward({"x": x})["y"]
-        top = model({"x": x})["y"]
-        assert np.array_equal(np.isnan(top), np.isnan(expected))  # the mean of a window beyond the map
-        gap = difference(f"{high} x {wide}", np.nan_to_num(top), np.nan_to_num(expected))
-        assert gap.relative <= TOLERANCES["layer"], str(gap)
+def same(outputs, record):
+    """Compare outputs with what genuine Caffe recorded."""
+    compare(outputs, {blob: record[f"out/{blob}"] for blob in outputs}, "net")
 
 
 AUTHORS = [("model_1F_CNN+D.prototxt", "cnn_d"), ("SRCNN_net.prototxt", "sr_fcn")]
@@ -135,7 +36,7 @@ def test_the_authors_nets_are_caffes(definition, name, reference, tmp_path):
     folder = reference / "caffe" / "nets"
     model = Model(load_net(path(DEPLOY + definition), folder / f"{name}.caffemodel"), tmp_path)
     with np.load(folder / f"{name}_deploy.npz") as record:
-        same(model({"data": record["in/data"]}), record, "net")
+        same(model({"data": record["in/data"]}), record)
 
 
 def test_a_fully_convolutional_net_takes_images_of_every_size(tmp_path):
@@ -145,8 +46,7 @@ def test_a_fully_convolutional_net_takes_images_of_every_size(tmp_path):
     x = np.random.default_rng(0).standard_normal((1, 1, 20, 17)).astype("f4")
     blobs = {name: [blob.numpy() for blob in given] for name, given in caffe_blobs(net).items()}
     expected = Net([node.spec.param for node in net.caffe.nodes], blobs, "TEST").forward({"data": x})["conv4"]
-    gap = difference("conv4", model({"data": x})["conv4"], expected)
-    assert gap.relative <= TOLERANCES["net"], str(gap)
+    compare(model({"data": x}), {"conv4": expected}, "net")
 
 
 def test_a_net_with_inner_products_takes_every_batch_and_one_size(tmp_path):
@@ -169,15 +69,11 @@ NONE = pytest.param(None, None, None, marks=pytest.mark.skip(reason=f"{PUBLISHED
 @pytest.mark.parametrize(("file", "definition", "weights"), list(published()) or [NONE])
 def test_a_published_net_is_caffes(file, definition, weights, tmp_path):
     net = load_net(definition, weights)
-    if any(not exports(node.layer) for node in net.caffe.nodes if not node.layer.is_data):
-        with refused("unsupported", layer="detection_out", value="DetectionOutput"):
-            to_onnx(net, tmp_path / "model.onnx")
-        return
     model = Model(net, tmp_path)
     with np.load(file) as record:
         outputs = model({blob: record[f"in/{blob}"] for blob in model.inputs})
         assert {f"out/{blob}" for blob in outputs} == {name for name in record.files if name.startswith("out/")}
-        same(outputs, record, "net")
+        same(outputs, record)
 
 
 TWO = """layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [2, 3, 4, 4] } } }
@@ -199,8 +95,7 @@ def test_inputs_and_outputs_have_the_names_of_their_blobs_where_layers_work_in_p
     x = np.random.default_rng(0).standard_normal((5, 3, 6, 7)).astype("f4")
     blobs = {name: [blob.numpy() for blob in given] for name, given in caffe_blobs(net).items()}
     expected = Net([node.spec.param for node in net.caffe.nodes], blobs, "TEST").forward({"data": x})
-    for blob, value in model({"data": x}).items():
-        assert difference(blob, value, expected[blob]).relative <= TOLERANCES["layer"]
+    compare(model({"data": x}), expected, "layer")
 
 
 def test_a_model_uses_standard_operators_of_one_version(tmp_path):
@@ -276,11 +171,3 @@ def test_preprocessing_that_does_not_fit_the_net_is_refused(preprocessing, code,
     with refused(code, field=field):
         to_onnx(net, tmp_path / "model.onnx", with_preprocessing=True)
     assert not list(tmp_path.iterdir())
-
-
-def test_the_page_lists_the_types_that_are_exported_and_those_that_are_not():
-    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
-    for heading, exported in (("exported", True), ("refused", False)):
-        layers = [layer for layer in every_layer() if not layer.is_data and exports(layer) == exported]
-        names = [f"{layer.type} ({', '.join(layer.forks)})" if layer.forks else layer.type for layer in layers]
-        assert f"- **{heading}**: {', '.join(sorted(names))}." in text

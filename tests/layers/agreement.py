@@ -93,7 +93,7 @@ def agree(
     torch.manual_seed(1)
     for _ in range(forwards):
         tops = plain.net.every_blob(plain.inputs)
-    witness = Net([_message_of(node.spec) for node in net.caffe.nodes], blobs, phase)
+    witness = Net([message_of(node.spec) for node in net.caffe.nodes], blobs, phase)
     for layer in masks:
         bottom, top = witness.layer(layer).param.bottom[0], witness.layer(layer).param.top[0]
         assert (tops[bottom] != 0).all()
@@ -119,7 +119,7 @@ def agree(
         run.check(name, gradients, parameters, blobs_after, tolerance)
 
 
-def _message_of(spec):
+def message_of(spec):
     return ForkMessage(spec.param, spec.added, f"{spec.fork} {spec.param.type}") if spec.fork else spec.param
 
 

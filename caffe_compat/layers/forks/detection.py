@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,26 +11,12 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
-from caffe_compat.layers.facts import Gradient
+from caffe_compat.layers.facts import Gradient, OnnxWriter
+from caffe_compat.layers.forks.detection_onnx import write_detections
+from caffe_compat.layers.forks.detection_rules import Rules
 from caffe_compat.schema import forks_pb2 as fb
 
 Array = npt.NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The settings of DetectionOutput; scores must lie above `threshold`."""
-
-    num_classes: int
-    share_location: bool
-    background: int
-    code_type: int
-    variance_encoded_in_target: bool
-    nms_threshold: float
-    eta: float
-    top_k: int
-    keep_top_k: int
-    threshold: float
 
 
 def decode(rules: Rules, location: Array, priors: Array, variances: Array) -> Array:
@@ -144,6 +129,7 @@ class DetectionOutput(Layer):
     summary = "boxes with scores, after non-maximum suppression"
     gradient = Gradient.REFUSED
     is_result = True
+    open_axis = 2
     bottoms = Arity(3, 4)
     accounts = {
         "detection_output_param": Account(
@@ -190,20 +176,28 @@ class DetectionOutput(Layer):
         return ((1, 1, 1, 7),)  # the number of rows is known only after the boxes are
 
     def module(self, spec: LayerSpec) -> nn.Module:
+        return DetectionOutputModule(self._rules(spec))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        rules = self._rules(spec)
+        if rules.eta < 1:
+            problem, field = "not supported: export to ONNX of a changing nms_threshold", "detection_output_param"
+            raise spec.error(problem, f"{field}.nms_param.eta", rules.eta, code="unsupported")
+        return [write_detections(onnx, rules, spec.bottoms[2][2] // 4)]
+
+    def _rules(self, spec: LayerSpec) -> Rules:
         message = spec.message("detection_output_param")
         nms = message.nms_param
         lowest = float(np.finfo(np.float32).min)
-        return DetectionOutputModule(
-            Rules(
-                num_classes=message.num_classes,
-                share_location=message.share_location,
-                background=message.background_label_id,
-                code_type=message.code_type,
-                variance_encoded_in_target=message.variance_encoded_in_target,
-                nms_threshold=nms.nms_threshold,
-                eta=nms.eta,
-                top_k=nms.top_k if nms.HasField("top_k") else -1,
-                keep_top_k=message.keep_top_k,
-                threshold=message.confidence_threshold if message.HasField("confidence_threshold") else lowest,
-            )
+        return Rules(
+            num_classes=message.num_classes,
+            share_location=message.share_location,
+            background=message.background_label_id,
+            code_type=message.code_type,
+            variance_encoded_in_target=message.variance_encoded_in_target,
+            nms_threshold=nms.nms_threshold,
+            eta=nms.eta,
+            top_k=nms.top_k if nms.HasField("top_k") else -1,
+            keep_top_k=message.keep_top_k,
+            threshold=message.confidence_threshold if message.HasField("confidence_threshold") else lowest,
         )

@@ -106,6 +106,11 @@ class ROIPooling(Layer):
         message = spec.message("roi_pooling_param")
         return ROIPoolingModule((message.pooled_h, message.pooled_w), message.spatial_scale)
 
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        message, (x, rois) = spec.message("roi_pooling_param"), onnx.bottoms
+        size, rows = [message.pooled_h, message.pooled_w], onnx.node("Reshape", rois, [-1, 5])
+        return [onnx.node("MaxRoiPool", x, rows, pooled_shape=size, spatial_scale=message.spatial_scale)]
+
 
 class SmoothL1LossModule(nn.Module):
     """Quadratic near 0, linear beyond 1 / sigma^2, over the batch size; the weights have no gradient."""
