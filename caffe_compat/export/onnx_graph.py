@@ -137,7 +137,7 @@ class LayerWriter:
         if isinstance(operand, str):
             return operand
         if isinstance(operand, float):
-            return self.graph.constant(np.float32(operand), name)  # type: ignore[arg-type]
+            return self.graph.constant(np.array(operand, np.float32), name)
         if not isinstance(operand, np.ndarray):
             return self.graph.constant(np.array(operand, np.int64), name)
         mine = (blob for blob, array in self.parameters.items() if array is operand)

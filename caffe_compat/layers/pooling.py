@@ -200,6 +200,8 @@ def pooled(onnx: OnnxWriter, x: str, at: PoolingWindow, sizes: Sizes, *, largest
     """Write max or average pooling of `x`, a map of (height, width) `sizes`."""
     if not largest:
         return _PooledMap(onnx, x, at, sizes, 0.0).mean()
+    if at.native() and not any(at.pad):  # every window begins within the map, so that rounding up leaves nothing open
+        return onnx.node("MaxPool", x, kernel_shape=at.kernel, strides=at.stride, ceil_mode=int(at.ceil))
     return _PooledMap(onnx, x, at, sizes, -_FLT_MAX).pooled("MaxPool")[0]
 
 

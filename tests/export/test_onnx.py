@@ -2,6 +2,7 @@
 
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -37,6 +38,17 @@ def test_the_authors_nets_are_caffes(definition, name, reference, tmp_path):
     model = Model(load_net(path(DEPLOY + definition), folder / f"{name}.caffemodel"), tmp_path)
     with np.load(folder / f"{name}_deploy.npz") as record:
         same(model({"data": record["in/data"]}), record)
+
+
+@pytest.mark.parametrize(("definition", "name"), AUTHORS)
+def test_the_authors_nets_are_caffes_in_another_runtime_too(definition, name, reference, tmp_path):
+    folder = reference / "caffe" / "nets"
+    to_onnx(load_net(path(DEPLOY + definition), folder / f"{name}.caffemodel"), tmp_path / "model.onnx")
+    reader = cv2.dnn.readNetFromONNX(str(tmp_path / "model.onnx"))
+    with np.load(folder / f"{name}_deploy.npz") as record:
+        reader.setInput(record["in/data"])
+        (output,) = reader.getUnconnectedOutLayersNames()
+        same({output: reader.forward()}, record)
 
 
 def test_a_fully_convolutional_net_takes_images_of_every_size(tmp_path):

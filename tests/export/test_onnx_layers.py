@@ -73,7 +73,7 @@ EXPORTED = [n for n, layer in LAYERS.items() if exports(layer) and EXAMPLES[n].t
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_every_field_that_is_read_has_its_effect(name, tmp_path):
+def test_every_field_that_is_read_has_its_effect_on_bottoms_of_every_size(name, tmp_path):
     example, compared = EXAMPLES[name], 0
     for field, text in {"": example.text, **example.texts()}.items():
         message, _, _ = field.rpartition(".")
@@ -85,9 +85,20 @@ def test_every_field_that_is_read_has_its_effect(name, tmp_path):
             continue
         inputs = {blob: value.numpy() for blob, value in example_inputs(net, name).items()}
         model = Model(net, tmp_path)
-        compare(model(inputs), expected_outputs(net, inputs), "transcription")
+        for given in (inputs, enlarged(model, inputs)):
+            compare(model(given), expected_outputs(net, given), "transcription")
         compared += 1
     assert compared
+
+
+def enlarged(model, inputs):
+    """Return inputs that are larger where the model leaves a size free."""
+    more = {"batch": 1, "height": 3, "width": 4}
+    shapes = {
+        blob: [n + more.get(str(size).rpartition("_")[2], 0) for n, size in zip(inputs[blob].shape, shape, strict=True)]
+        for blob, shape in model.inputs.items()
+    }
+    return {blob: np.resize(inputs[blob], shape) for blob, shape in shapes.items()}
 
 
 FLAGS = ("true", "false")

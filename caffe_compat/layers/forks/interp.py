@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.facts import OnnxWriter
+from caffe_compat.layers.facts import OnnxWriter, Operand
 
 
 class InterpModule(nn.Module):
@@ -34,6 +34,15 @@ class InterpModule(nn.Module):
         if self.shrink is not None:
             length = (length - 1) // self.shrink + 1
         return length + (length - 1) * ((self.zoom or 1) - 1)
+
+    def output_onnx(self, onnx: OnnxWriter, size: str) -> Operand:
+        """Write :meth:`output` for the size of the cropped bottom."""
+        if self.shrink is None and self.zoom is None:
+            assert self.size is not None
+            return list(self.size)
+        if self.shrink is not None:
+            size = onnx.node("Add", onnx.node("Div", onnx.node("Sub", size, [1, 1]), [self.shrink] * 2), [1, 1])
+        return onnx.node("Add", onnx.node("Mul", onnx.node("Sub", size, [1, 1]), [self.zoom or 1] * 2), [1, 1])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Resize (N, C, H, W)."""
@@ -76,12 +85,12 @@ class Interp(Layer):
         return self._module(spec)
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
-        message = spec.message("interp_param")
-        high, wide = onnx.fixed(onnx.bottom_shapes[0][2:])
-        begin, size = -message.pad_beg, self.top_shapes(spec)[0][2:]
-        ends = [high + message.pad_end, wide + message.pad_end]
-        x = onnx.node("Slice", onnx.bottoms[0], [begin, begin], ends, [2, 3])
-        shape = onnx.node("Concat", onnx.node("Slice", onnx.node("Shape", x), [0], [2]), [*size], axis=0)
+        module = self._module(spec)
+        begin, end = module.crop
+        x = onnx.node("Slice", onnx.bottoms[0], [begin] * 2, [-end or 2**31] * 2, [2, 3])
+        shape = onnx.node("Shape", x)
+        size = module.output_onnx(onnx, onnx.node("Slice", shape, [2], [4]))
+        shape = onnx.node("Concat", onnx.node("Slice", shape, [0], [2]), size, axis=0)
         modes = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
         return [onnx.node("Resize", x, "", "", shape, **modes)]
 
