@@ -16,7 +16,7 @@ SR_OUT ?= sr_demo_out
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
-DEFINITION := setup.py pyproject.toml constraints.txt
+DEFINITION := setup.py pyproject.toml constraints.txt $(wildcard caffe_compat/kernels/fast/*.[ch] caffe_compat/kernels/fast/*.inc)
 
 .PHONY: help demo sr-demo parity test test-all docs check bench proto clean
 .DELETE_ON_ERROR:

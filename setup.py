@@ -6,7 +6,7 @@ them as ``lq_emotion`` and ``lq_emotion.prototxt``. The extra ``lq-emotion`` bri
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = "0.1.0"
@@ -58,6 +58,20 @@ ENGINE = find_packages(include=["caffe_compat", "caffe_compat.*"])
 PORTS = find_packages(include=["matlab_ports", "matlab_ports.*"])
 APPLICATION = [*find_packages("models", include=["lq_emotion", "lq_emotion.*"]), "lq_emotion.prototxt"]
 
+# Plain C, called through ctypes: one build serves every Python from 3.11 on and every torch. Without a compiler the
+# package installs all the same, and nets run on torch's own kernels.
+FAST_KERNELS = Path("caffe_compat/kernels/fast")
+KERNELS = Extension(
+    "caffe_compat.kernels.fast._native",
+    sources=[str(FAST_KERNELS / f"{name}.c") for name in ("driver", "avx512", "avx2", "baseline")],
+    depends=[str(FAST_KERNELS / name) for name in ("program.h", "program.inc")],
+    define_macros=[("Py_LIMITED_API", "0x030b0000")],
+    extra_compile_args=["-std=gnu11", "-O3", "-g0", "-pthread"],
+    extra_link_args=["-pthread"],
+    py_limited_api=True,
+    optional=True,
+)
+
 setup(
     name="caffe-compat",
     version=VERSION,
@@ -70,6 +84,8 @@ setup(
     packages=ENGINE + PORTS + APPLICATION,
     package_dir={"lq_emotion": "models/lq_emotion", "lq_emotion.prototxt": "prototxt"},
     include_package_data=False,
+    ext_modules=[KERNELS],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
     package_data={
         "caffe_compat": ["py.typed"],
         "caffe_compat.schema": ["*.proto", "*.pyi"],

@@ -8,12 +8,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import fx, nn
 
 from caffe_compat.build.exact import sum_as_caffe
 from caffe_compat.build.executor import Executor, call_layers, identifier, is_computed, ordered_inputs
+from caffe_compat.build.fast import FastNet
 from caffe_compat.build.inference import inference_net
 from caffe_compat.build.optimise import optimise
 from caffe_compat.build.preprocess import load_preprocessing
@@ -113,6 +115,10 @@ class CaffeNet(fx.GraphModule):
         if not isinstance(first, torch.Tensor) or torch.compiler.is_compiling() or traced:
             return super().__call__(*args, **kwargs)
         with threads_for(_work(self, first)):
+            fast = _fast_net(self) if self.meta.get("fast") and not kwargs else None
+            if fast is not None and fast.suits(self, args):
+                results = fast(*args)
+                return results[0] if len(results) == 1 else dict(zip(self.returns, results, strict=True))
             return super().__call__(*args, **kwargs)
 
     def forward_dict(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -138,6 +144,16 @@ class CaffeNet(fx.GraphModule):
         return _unpickled, (rebuild, args)
 
 
+_fast_nets: WeakKeyDictionary[CaffeNet, FastNet] = WeakKeyDictionary()
+
+
+def _fast_net(net: CaffeNet) -> FastNet | None:
+    """Return what runs a net fast, made at its first pass; None where nothing of it would be."""
+    if net not in _fast_nets:
+        _fast_nets[net] = FastNet(net, net.caffe, net.returns)
+    return _fast_nets[net] if _fast_nets[net].is_useful else None
+
+
 def _work(net: CaffeNet, first: torch.Tensor) -> float:
     """Return what a pass costs in multiply-accumulates, where `first` goes into the first input."""
     declared = [math.prod(net.caffe.shapes[blob]) for blob in net.inputs[:1]]
@@ -161,6 +177,7 @@ def load_net(
     input_shapes: InputShapes | PathLike | None = None,
     losses: bool | None = None,
     exact: bool = False,
+    fast: bool = True,
     seed: int | None = None,
     fork: str | Sequence[str] | None = None,
 ) -> CaffeNet:
@@ -177,6 +194,8 @@ def load_net(
     losses : keep losses, Accuracy and Silence (and the label inputs). By default only in TRAIN: a TEST net is for
         inference.
     exact : add up convolutions in genuine Caffe's order: its very bits, slower (see :mod:`caffe_compat.build.exact`).
+    fast : in TEST, where no gradient is asked for, run on compiled kernels that fuse layers and convolve by tiles
+        (see :mod:`caffe_compat.build.fast`); their rounding differs from torch's.
     seed : seed of the fillers alone.
     fork : the fork of Caffe that the definition is for (or several), where forks give one name two meanings:
         "ssd", "segnet", "pspnet" ... (docs/forks.md).
@@ -203,7 +222,7 @@ def load_net(
     removed -= {top for layer in prepared.message.layer for top in layer.top}
     shapes = {blob: shape for blob, shape in _input_shapes(input_shapes).items() if blob not in removed}
     shapes |= _data_shapes(full, prepared, shapes)
-    net = build_net(build_graph(prepared, input_shapes=shapes), empty=True, exact=exact)
+    net = build_net(build_graph(prepared, input_shapes=shapes), empty=True, exact=exact, fast=fast)
     report = net.meta["report"] = None if weights is None else copy_weights(net, weights)
     if report is not None:
         for name in report.absent:
@@ -215,8 +234,12 @@ def load_net(
     return net
 
 
-def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False, exact: bool = False) -> CaffeNet:
-    """Return the torch module of a graph, its blobs drawn from their fillers; `exact` as for :func:`load_net`.
+def build_net(
+    graph: NetGraph, *, seed: int | None = None, empty: bool = False, exact: bool = False, fast: bool = True
+) -> CaffeNet:
+    """Return the torch module of a graph, its blobs drawn from their fillers.
+
+    `exact` and `fast` are those of :func:`load_net`.
 
     With `empty` the blobs have no memory yet: :func:`copy_weights` and :func:`fill_net` give them theirs.
     """
@@ -229,6 +252,7 @@ def build_net(graph: NetGraph, *, seed: int | None = None, empty: bool = False, 
                 root.add_module(node.key, module)
     net = CaffeNet(root, _assemble(graph), class_name="CaffeNet")
     net.meta["caffe"], net.meta["work"] = graph, work(graph)
+    net.meta["fast"] = fast and not exact
     net.train(graph.phase == "TRAIN")
     optimise(net)
     if exact:

@@ -25,6 +25,7 @@ from caffe_compat.definition.forks import FORKS, Schema
 from caffe_compat.errors import CaffeCompatError, Code, NetError
 from caffe_compat.layers.custom_params import Defaults, own_message
 from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Memories, OnnxWriter, Reads, Source, View
+from caffe_compat.layers.functions import Function
 from caffe_compat.schema import caffe_pb2 as pb
 
 Shape = tuple[int, ...]
@@ -261,6 +262,10 @@ class Layer:
             The layer cannot be exported; by default no layer can.
         """
         raise spec.error("not supported: export to ONNX", "type", self.type, code="unsupported")
+
+    def function(self, spec: LayerSpec) -> Function | None:
+        """Return what the layer computes in TEST if it is a function that fast kernels have, else None."""
+        return None
 
     def macs(self, spec: LayerSpec) -> int:
         """Return the multiply-accumulates of a forward pass: those of matrix products, which torch counts too.

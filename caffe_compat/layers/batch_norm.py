@@ -12,6 +12,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, constant, register
 from caffe_compat.layers.facts import Coordinates, OnnxWriter
+from caffe_compat.layers.functions import ScaleChannels
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -32,14 +33,18 @@ class BatchNormModule(nn.Module):
         for name, size in (("mean", channels), ("variance", channels), ("factor", 1)):
             self.register_buffer(name, torch.zeros(size))
 
+    def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and variance of each channel."""
+        scale = self.factor.reciprocal().nan_to_num(nan=math.nan, posinf=0.0, neginf=0.0)  # 0 where the factor is
+        return self.mean * scale, self.variance * scale
+
     def forward(
         self, x: torch.Tensor, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Normalise (N, C, ...); `weight` and `bias` are those of a Scale layer that follows, if any."""
         fixed = not self.training if self.use_global_stats is None else self.use_global_stats
         if fixed:
-            scale = self.factor.reciprocal().nan_to_num(nan=math.nan, posinf=0.0, neginf=0.0)  # 0 where the factor is
-            mean, variance = self.mean * scale, self.variance * scale
+            mean, variance = self.statistics()
             return torch.batch_norm(x, weight, bias, mean, variance, False, 0, self.eps, True)
         if x.numel() == self.mean.numel():  # torch's x a - x a is not 0
             self._update(x.detach().reshape(-1), torch.zeros_like(self.variance))
@@ -56,6 +61,13 @@ class BatchNormModule(nn.Module):
         self.factor.mul_(self.fraction).add_(1)
         self.mean.mul_(self.fraction).add_(mean)
         self.variance.mul_(self.fraction).add_(variance)
+
+
+def _scale_and_shift(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    assert isinstance(module, BatchNormModule)
+    mean, variance = (values.double() for values in module.statistics())
+    scale = (variance + module.eps).rsqrt()
+    return scale, -mean * scale
 
 
 @register
@@ -86,6 +98,11 @@ class BatchNorm(Layer):
         shape = spec.bottoms[0]
         sizes = (("mean", shape[1]), ("variance", shape[1]), ("factor", 1))
         return tuple(BlobDef(name, (size,), constant(), buffer=True) for name, size in sizes)
+
+    def function(self, spec: LayerSpec) -> ScaleChannels | None:
+        message = spec.param.batch_norm_param
+        by_batch = message.HasField("use_global_stats") and not message.use_global_stats
+        return None if by_batch or len(spec.bottoms[0]) != 4 else ScaleChannels(_scale_and_shift)
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.batch_norm_param

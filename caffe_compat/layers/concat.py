@@ -10,6 +10,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
 from caffe_compat.layers.facts import OnnxWriter, View
+from caffe_compat.layers.functions import Join
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -50,6 +51,9 @@ class Concat(Layer):
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         axis, first = self._axis(spec), spec.bottoms[0]
         return ((*first[:axis], sum(shape[axis] for shape in spec.bottoms), *first[axis + 1 :]),)
+
+    def function(self, spec: LayerSpec) -> Join | None:
+        return Join() if self._axis(spec) == 1 and len(spec.bottoms[0]) == 4 else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ConcatModule(self._axis(spec))

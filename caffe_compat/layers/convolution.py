@@ -13,6 +13,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, register
 from caffe_compat.layers.facts import Coordinates, Drawing, OnnxWriter, Operand, Reads, drawn_extent, drawn_window
+from caffe_compat.layers.functions import Convolve, Window
 from caffe_compat.layers.narrow_conv import FewOutputsConv2d, suits
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -223,6 +224,13 @@ class Convolution(Layer):
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         return written(onnx, spec, "Conv", *onnx.blobs, group=spec.param.convolution_param.group)
+
+    def function(self, spec: LayerSpec) -> Convolve | None:
+        at, shape = window(spec), spec.bottoms[0]
+        if len(spec.bottoms) > 1 or at.axis != 1 or len(shape) != 4 or any(at.overhang(shape[2:])):
+            return None
+        kernel, stride, pad, dilation = ((v[0], v[1]) for v in (at.kernel, at.stride, at.pad, at.dilation))
+        return Convolve(Window(kernel, stride, pad, dilation), spec.param.convolution_param.group)
 
     def macs(self, spec: LayerSpec) -> int:
         return self._macs(spec, self.top_shapes(spec))

@@ -9,6 +9,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
 from caffe_compat.layers.facts import Coordinates, OnnxWriter
+from caffe_compat.layers.functions import Keep
 
 
 @register
@@ -28,6 +29,9 @@ class Dropout(Layer):
             yield spec.error(
                 "must be at least 0 and below 1", "dropout_param.dropout_ratio", ratio, code="out-of-range"
             )
+
+    def function(self, spec: LayerSpec) -> Keep | None:
+        return Keep() if len(spec.bottoms[0]) == 4 else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         ratio = spec.param.dropout_param.dropout_ratio

@@ -12,6 +12,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, register
 from caffe_compat.layers.facts import Coordinates, Memories, OnnxWriter, Reads
+from caffe_compat.layers.functions import Add
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -75,6 +76,11 @@ class Eltwise(Layer):
             )
         if any(shape != spec.bottoms[0] for shape in spec.bottoms):
             yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
+
+    def function(self, spec: LayerSpec) -> Add | None:
+        message = spec.param.eltwise_param
+        plain = message.operation == pb.EltwiseParameter.SUM and all(c == 1 for c in message.coeff)
+        return Add() if plain and len(spec.bottoms[0]) == 4 else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message, ops = spec.param.eltwise_param, pb.EltwiseParameter

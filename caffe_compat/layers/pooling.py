@@ -14,6 +14,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
 from caffe_compat.layers.facts import Coordinates, Drawing, OnnxWriter, Sizes, drawn_window
+from caffe_compat.layers.functions import Pool, Window
 from caffe_compat.schema import caffe_pb2 as pb
 
 _FLT_MAX = float(torch.finfo(torch.float32).max)
@@ -290,6 +291,14 @@ class Pooling(Layer):
         at, shape = window(spec), spec.bottoms[0]
         top = (*shape[:2], at.output(shape[2], 0), at.output(shape[3], 1))
         return (top,) * len(spec.param.top)
+
+    def function(self, spec: LayerSpec) -> Pool | None:
+        message, at = spec.param.pooling_param, window(spec)
+        stochastic = message.pool == pb.PoolingParameter.STOCHASTIC
+        if stochastic or message.global_pooling or len(spec.param.top) > 1:
+            return None
+        average = message.pool == pb.PoolingParameter.AVE
+        return Pool(Window(at.kernel, at.stride, at.pad), average, lambda h, w: (at.output(h, 0), at.output(w, 1)))
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message, at = spec.param.pooling_param, window(spec)

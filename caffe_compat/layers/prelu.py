@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, constant, four_axes_at_most, register
 from caffe_compat.layers.facts import Coordinates, OnnxWriter, Reads
+from caffe_compat.layers.functions import Rectify
 
 
 class PReLUModule(nn.PReLU):
@@ -18,6 +20,11 @@ class PReLUModule(nn.PReLU):
         super().__init__(shape[0] if shape else 1)
         self.shape = shape
         self.weight = nn.Parameter(self.weight.detach().reshape(shape))
+
+
+def _slope(module: nn.Module) -> torch.Tensor:
+    assert isinstance(module, PReLUModule)
+    return module.weight.reshape(-1)
 
 
 @register
@@ -39,6 +46,9 @@ class PReLU(Layer):
         message = spec.param.prelu_param
         filler = message.filler if message.HasField("filler") else constant(0.25)
         return (BlobDef("weight", self._shape(spec), filler),)
+
+    def function(self, spec: LayerSpec) -> Rectify | None:
+        return Rectify(_slope) if len(spec.bottoms[0]) == 4 else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return PReLUModule(self._shape(spec))

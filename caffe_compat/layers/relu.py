@@ -8,6 +8,7 @@ from torch import nn
 
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
 from caffe_compat.layers.facts import Coordinates, OnnxWriter, Reads
+from caffe_compat.layers.functions import Rectify
 
 
 @register
@@ -25,6 +26,10 @@ class ReLU(Layer):
             read=("negative_slope",), ignored={"engine": "chooses among kernels that compute the same"}
         )
     }
+
+    def function(self, spec: LayerSpec) -> Rectify | None:
+        slope = spec.param.relu_param.negative_slope
+        return Rectify(lambda _: slope) if len(spec.bottoms[0]) == 4 else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         slope = spec.param.relu_param.negative_slope

@@ -10,6 +10,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, count, register
 from caffe_compat.layers.facts import Coordinates, Memories, OnnxWriter, Operand, Reads
+from caffe_compat.layers.functions import ScaleChannels
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -65,6 +66,12 @@ class ScaleModule(nn.Module):
         return torch.addcmul(self.bias.view(self.view), x, scale)
 
 
+def _scale_and_shift(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+    assert isinstance(module, ScaleModule)
+    assert module.weight is not None
+    return module.weight.double(), None if module.bias is None else module.bias.double()
+
+
 @register
 class Scale(_AlongAxes):
     """Multiply by a learned or given blob, add a learned bias."""
@@ -93,6 +100,10 @@ class Scale(_AlongAxes):
         weight = [BlobDef("weight", shape, filler)] if len(spec.bottoms) == 1 else []
         bias = [BlobDef("bias", shape, message.bias_filler)] if message.bias_term else []
         return (*weight, *bias)
+
+    def function(self, spec: LayerSpec) -> ScaleChannels | None:
+        by_channel = len(spec.bottoms) == 1 and self._axis(spec) == 1 and len(self._shape(spec)) == 1
+        return ScaleChannels(_scale_and_shift) if by_channel and len(spec.bottoms[0]) == 4 else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         learned = len(spec.bottoms) == 1

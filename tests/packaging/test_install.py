@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from caffe_compat.kernels.fast.library import vector_lengths
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("setup.py", "pyproject.toml", "LICENSE", "README.md", "caffe_compat", "matlab_ports", "models", "prototxt")
 # Where each folder of the checkout installs.
@@ -114,7 +116,9 @@ def probe(environment, cwd):
 def test_the_wheel_holds_every_module_and_definition_of_the_checkout(wheel):
     expected = set().union(*map(python_files, INSTALLS_AS))
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert packed == expected
+    compiled = {name for name in packed if name.startswith("caffe_compat/kernels/fast/_native.")}
+    assert packed - compiled == expected
+    assert len(compiled) == bool(vector_lengths())
     assert sum(name.endswith(".prototxt") for name in packed) == 10
     assert {"caffe_compat/py.typed", "matlab_ports/py.typed", "caffe_compat/schema/caffe.proto"} <= packed
 
@@ -147,6 +151,29 @@ def test_the_sdist_holds_the_sources_where_the_checkout_has_them(sdist):
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"setup.py", "pyproject.toml", "LICENSE", "models/lq_emotion/__init__.py", "prototxt/__init__.py"} <= names
     assert "prototxt/pretrain/Pretrain_net.prototxt" in names
+    kernels = "caffe_compat/kernels/fast"
+    assert {f"{kernels}/{name}" for name in ("program.h", "program.inc", "driver.c", "avx2.c")} <= names
+
+
+def test_without_a_compiler_a_wheel_without_compiled_code_is_built(sdist, tmp_path):
+    """It installs, and says so: nets run on torch's kernels."""
+    command = (
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        sdist,
+    )
+    run("env", "CC=false", *command, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "caffe_compat/kernels/fast/library.py" in names
+    assert not [name for name in names if "_native" in name]
 
 
 def test_an_installed_wheel_works_from_an_empty_folder(wheel, environment, tmp_path):

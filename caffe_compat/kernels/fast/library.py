@@ -1,0 +1,104 @@
+"""The compiled code: found, asked what the processor can do, called."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+from collections.abc import Sequence
+
+import torch
+
+_Pair = ctypes.c_int * 2
+
+
+class CBuffer(ctypes.Structure):
+    """``Buffer`` of program.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_long) for name in ("offset", "image")),
+        *((name, ctypes.c_int) for name in ("height", "width", "pixel", "border", "first", "channels")),
+    ]
+
+
+class CStep(ctypes.Structure):
+    """``Step`` of program.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("op", "source", "target", "residual", "tensor")),
+        *((name, _Pair) for name in ("kernel", "stride", "pad", "dilation")),
+        *((name, ctypes.c_int) for name in ("side", "average")),
+        ("pooled", _Pair),
+        *((name, ctypes.c_int) for name in ("dense", "relu")),
+        *((name, ctypes.c_void_p) for name in ("weights", "bias", "slope")),
+    ]
+
+
+class CProgram(ctypes.Structure):
+    """``Program`` of program.h."""
+
+    _fields_ = [
+        ("workspace", ctypes.c_long),
+        ("scratch", ctypes.c_long),
+        ("steps", ctypes.c_int),
+        ("buffers", ctypes.c_void_p),
+        ("step", ctypes.c_void_p),
+    ]
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    """Return the compiled code, or None where the package was installed without a compiler."""
+    module = importlib.util.find_spec("caffe_compat.kernels.fast._native")
+    if module is None or module.origin is None:
+        return None
+    library = ctypes.CDLL(module.origin)
+    library.caffe_compat_run.restype = None
+    return library
+
+
+@functools.cache
+def vector_lengths() -> tuple[int, ...]:
+    """Return the floats in a vector of each instruction set that this processor has, the widest first; () without code.
+
+    16 is AVX-512, 8 is AVX2, 4 is what every processor has.
+    """
+    library = _library()
+    return () if library is None else tuple(lanes for lanes in (16, 8, 4) if library.caffe_compat_supports(lanes))
+
+
+def workspace(floats: int) -> torch.Tensor:
+    """Return memory of so many floats, in large pages where the system has them."""
+    library = _library()
+    assert library is not None
+    memory = torch.empty(floats)
+    library.caffe_compat_use_large_pages(ctypes.c_void_p(memory.data_ptr()), ctypes.c_size_t(4 * floats))
+    return memory
+
+
+def run(
+    lanes: int, program: CProgram, tensors: Sequence[torch.Tensor], images: int, group: int, workspace: torch.Tensor
+) -> None:
+    """Run a program on tensors (N, C, H, W), contiguous float32, on torch's number of threads.
+
+    Parameters
+    ----------
+    lanes : of `vector_lengths`.
+    group : how many images a thread takes at a time; 0 shares every step out between the threads.
+    workspace : memory for the buffers.
+    """
+    library = _library()
+    assert library is not None
+    addresses = (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+    strides = (ctypes.c_long * len(tensors))(*(tensor[0].numel() for tensor in tensors))
+    library.caffe_compat_run(
+        lanes,
+        ctypes.byref(program),
+        addresses,
+        strides,
+        len(tensors),
+        images,
+        group,
+        torch.get_num_threads(),
+        ctypes.c_void_p(workspace.data_ptr()),
+    )

@@ -1,0 +1,57 @@
+/* A program: the layers of a net as steps between buffers, run on some images at once.
+
+   Maps lie in buffers with the channels innermost. A pixel has `pixel` floats, the channels and zeros after them, so
+   that a buffer can be read in whole vectors. A border of zeros around a map stands for the padding of convolutions. */
+#ifndef CAFFE_COMPAT_PROGRAM_H
+#define CAFFE_COMPAT_PROGRAM_H
+#include <stdatomic.h>
+
+enum { LOAD_MAP, STORE_MAP, CONVOLVE, CONVOLVE_TILES, CONVOLVE_CHANNELS, POOL, ADD };
+
+typedef struct {
+  long offset, image; /* where the first image begins in the workspace, and the floats of one */
+  int height, width, pixel, border;
+  int first, channels; /* those of the pixel that are meant: several buffers can be parts of one */
+} Buffer;
+
+typedef struct {
+  int op, from, to, residual; /* buffers; a residual of -1 is none */
+  int tensor;                 /* LOAD_MAP, STORE_MAP: which of the caller's */
+  int kernel[2], stride[2], pad[2], dilation[2];
+  int side;      /* CONVOLVE_TILES: of a tile, 6 or 10 */
+  int average;   /* POOL: the mean instead of the maximum */
+  int pooled[2]; /* CONVOLVE: maxima of windows of this size, side by side, take the place of the map; 0: none */
+  int dense; /* CONVOLVE: the weights are those of whole lines of pixels, zeros between the channels included */
+  int relu;
+  const float *weights, *bias, *slope; /* the slope of negative values, by channel; NULL: none */
+} Step;
+
+typedef struct {
+  long workspace, scratch; /* floats: for the buffers of a group of images, and for the steps themselves */
+  int steps;
+  const Buffer *buffers;
+  const Step *step;
+} Program;
+
+/* What the threads of a run share: a run is a row of phases, each of some pieces of work. */
+typedef struct {
+  atomic_llong taken; /* the phase in the upper half, how many of its pieces are taken in the lower */
+  atomic_llong done;  /* pieces of the phase */
+} Progress;
+
+/* A thread's part of a run. */
+typedef struct {
+  const Program *program;
+  float *workspace, *scratch;
+  float *const *tensors; /* of the caller, each (N, C, H, W), from the first image of this part on */
+  int images, part, parts;
+  long phase;
+  Progress *progress;
+} Run;
+
+typedef void RunProgram(Run *run);
+
+void rest(int turn); /* while waiting for another thread */
+
+RunProgram run_avx512, run_avx2, run_baseline;
+#endif

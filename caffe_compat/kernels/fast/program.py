@@ -1,0 +1,374 @@
+"""Programs of layers: steps are added in the order of the net, then buffers are laid out and weights packed."""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+
+from caffe_compat.kernels.fast import library, tiles
+from caffe_compat.layers.functions import Pair, Window
+
+Tensor = torch.Tensor
+Shape = tuple[int, int, int]
+"""Channels, height, width."""
+
+GROUP = 4
+"""Images that a thread takes at a time: enough to use weights several times, few enough to stay in its caches."""
+BLOCK = 1 << 20
+"""Floats of tiles that are transformed at once: what a core has of the caches to itself,"""
+SHARE = 0.6
+"""or so many times the transformed weights, which are read for every block of tiles."""
+FEWEST = 24
+"""Rows that a product of matrices takes while its weights come from memory: fewer take no less time."""
+ALIGNMENT = 32
+"""Every image of a buffer begins at a multiple of so many floats."""
+
+
+class Op(enum.IntEnum):
+    """``op`` of a step, in the order of program.h."""
+
+    LOAD_MAP = 0
+    STORE_MAP = 1
+    CONVOLVE = 2
+    CONVOLVE_TILES = 3
+    CONVOLVE_CHANNELS = 4
+    POOL = 5
+    ADD = 6
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What happens to the sums of a convolution, in this order.
+
+    Attributes
+    ----------
+    bias : (K,) or None.
+    residual : a map that is added; -1 for none.
+    relu : negative values become 0.
+    slope : what negative values are multiplied by, (K,) or None.
+    pooled : the side of square windows, side by side, of which the largest value stays; 0 for none.
+    """
+
+    bias: Tensor | None = None
+    residual: int = -1
+    relu: bool = False
+    slope: Tensor | None = None
+    pooled: int = 0
+
+    def part(self, channels: slice) -> Finish:
+        """Return what happens to some of the channels."""
+        bias, slope = (None if values is None else values[channels] for values in (self.bias, self.slope))
+        return replace(self, bias=bias, slope=slope)
+
+
+@dataclass
+class _Map:
+    channels: int
+    height: int
+    width: int
+    border: int = 0
+    whole: int = -1  # the map that this one is a part of
+    first: int = 0  # channel of it
+
+
+@dataclass(frozen=True)
+class _Step:
+    op: Op
+    source: int = -1
+    target: int = -1
+    tensor: int = -1
+    window: Window = field(default_factory=Window)
+    average: bool = False
+    weight: Tensor | None = None
+    finish: Finish = field(default_factory=Finish)
+
+
+class Program:
+    """The steps of some layers for maps of one size.
+
+    Methods add layers and return the number of the map that a layer makes; :meth:`compile` ends that.
+
+    Parameters
+    ----------
+    lanes : floats of a vector, of :func:`~caffe_compat.kernels.fast.library.vector_lengths`.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self._maps: list[_Map] = []
+        self._steps: list[_Step] = []
+        self._tensors = 0
+
+    def shape(self, index: int) -> Shape:
+        """Return channels, height and width of a map."""
+        it = self._maps[index]
+        return it.channels, it.height, it.width
+
+    def load(self, channels: int, height: int, width: int) -> int:
+        """Take the next input of a run as a map."""
+        target = self._map(channels, height, width)
+        self._steps.append(_Step(Op.LOAD_MAP, target=target, tensor=self._tensors))
+        self._tensors += 1
+        return target
+
+    def store(self, source: int) -> None:
+        """Write a map into the next result of a run; all loads come before."""
+        self._steps.append(_Step(Op.STORE_MAP, source, tensor=self._tensors))
+        self._tensors += 1
+
+    def convolution(self, source: int, weight: Tensor, window: Window, groups: int, finish: Finish) -> int:
+        """Convolve by weights (K, C / groups, h, w)."""
+        channels, height, width = self.shape(source)
+        outputs, side = len(weight), max(finish.pooled, 1)
+        output = window.output((height, width))
+        target = self._map(outputs, *(-(-size // side) for size in output))
+        op = Op.CONVOLVE_TILES if by_tiles(weight, window, groups, output) else Op.CONVOLVE
+        op = Op.CONVOLVE_CHANNELS if 1 < groups == channels == outputs else op
+        if op is not Op.CONVOLVE or groups == 1:
+            self._steps.append(_Step(op, source, target, window=window, weight=weight, finish=finish))
+        else:
+            each, inputs = outputs // groups, channels // groups
+            for group in range(groups):
+                part = slice(group * each, (group + 1) * each)
+                ends = self._part(source, group * inputs, inputs), self._part(target, group * each, each)
+                self._steps.append(_Step(op, *ends, window=window, weight=weight[part], finish=finish.part(part)))
+        if op is Op.CONVOLVE:
+            root = self._maps[self._root(source)]
+            root.border = max(root.border, *window.pad)
+        return target
+
+    def can_group(self, weight: Tensor, groups: int) -> bool:
+        """Tell whether groups of channels begin where vectors do, or are single channels."""
+        outputs, inputs, *_ = weight.shape
+        single = inputs == 1 and outputs == groups
+        return groups == 1 or single or (outputs // groups % self.lanes == 0 and inputs % self.lanes == 0)
+
+    def pooling(self, source: int, window: Window, output: Pair, *, average: bool) -> int:
+        """Take the largest value or the mean of windows; `output` is height and width by Caffe's rounding."""
+        target = self._map(self._maps[source].channels, *output)
+        self._steps.append(_Step(Op.POOL, source, target, window=window, average=average))
+        return target
+
+    def finish(self, source: int, finish: Finish) -> int:
+        """Do to a map what is else done to a convolution's sums."""
+        target = self._map(*self.shape(source))
+        self._steps.append(_Step(Op.ADD, source, target, finish=finish))
+        return target
+
+    def join(self, sources: Sequence[int]) -> int:
+        """Put the channels of maps after each other; all but the last have whole vectors of channels."""
+        _, height, width = self.shape(sources[0])
+        target, first = self._map(sum(self._maps[source].channels for source in sources), height, width), 0
+        loaded = {step.target for step in self._steps if step.op is Op.LOAD_MAP}
+        for source in sources:
+            it = self._maps[source]
+            if it.whole >= 0 or source in loaded:
+                part = self._part(target, first, it.channels)
+                self._steps.append(_Step(Op.ADD, source, part))
+            else:
+                it.whole, it.first = target, first
+                self._maps[target].border = max(self._maps[target].border, it.border)
+            first += it.channels
+        return target
+
+    def compile(self) -> Compiled:
+        """Lay out the buffers, pack the weights, and return what runs."""
+        return Compiled(self.lanes, self._maps, self._steps)
+
+    def _map(self, channels: int, height: int, width: int) -> int:
+        self._maps.append(_Map(channels, height, width))
+        return len(self._maps) - 1
+
+    def _part(self, index: int, first: int, channels: int) -> int:
+        it = self._maps[index]
+        self._maps.append(_Map(channels, it.height, it.width, whole=index, first=first))
+        return len(self._maps) - 1
+
+    def _root(self, index: int) -> int:
+        while self._maps[index].whole >= 0:
+            index = self._maps[index].whole
+        return index
+
+
+def by_tiles(weight: Tensor, window: Window, groups: int, output: Pair) -> bool:
+    """Tell whether a convolution is computed by tiles.
+
+    Stride 1, a square kernel of 3, 5 or 7, and enough channels and tiles: to transform a tile costs about as much as 8
+    products a channel, which below 16 channels is not made up for; and the transformed weights are read once for the
+    tiles of an image, at the cost of some `FEWEST` tiles.
+    """
+    square = window.kernel[0] == window.kernel[1] and window.kernel[0] in tiles.SIDES
+    if groups > 1 or not square or not window.stride == window.dilation == (1, 1) or min(weight.shape[:2]) < 16:
+        return False
+    side = tiles.SIDES[window.kernel[0]]
+    outputs = side + 1 - window.kernel[0]
+    count = -(-output[0] // outputs) * -(-output[1] // outputs)
+    return tiles.PRODUCTS[side] * max(count, FEWEST) < output[0] * output[1] * weight[0, 0].numel()
+
+
+def _side(step: _Step) -> int:
+    return tiles.SIDES[step.window.kernel[0]]
+
+
+class Compiled:
+    """A program that can be run."""
+
+    def __init__(self, lanes: int, maps: Sequence[_Map], steps: Sequence[_Step]) -> None:
+        self._lanes, self._maps, self._steps = lanes, maps, steps
+        self._pixels = [self._pixel(index) for index in range(len(maps))]
+        self._kept: list[Tensor] = []
+        self._c_steps = (library.CStep * len(steps))(*map(self._c_step, steps))
+        self._layouts: dict[tuple[int, int], tuple[library.CProgram, object]] = {}
+        self._own = threading.local()  # memory of each of Python's threads, which may run at the same time
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        """Run on contiguous float32 tensors (N, C, H, W)."""
+        images, threads = len(inputs[0]), torch.get_num_threads()
+        group = 0 if images < threads else min(GROUP, -(-images // threads))
+        program, _ = self._layout(group or images, 1 if group else threads)
+        needed = (program.workspace + program.scratch) * (threads if group else 1)
+        workspace: Tensor | None = getattr(self._own, "workspace", None)
+        if workspace is None or workspace.numel() < needed:
+            self._own.workspace = workspace = library.workspace(needed)
+        stored = [self._maps[step.source] for step in self._steps if step.op is Op.STORE_MAP]
+        results = [torch.empty(images, it.channels, it.height, it.width) for it in stored]
+        if images:
+            library.run(self._lanes, program, [*inputs, *results], images, group, workspace)
+        return results
+
+    def _whole(self, channels: int) -> int:
+        """Return the floats of whole vectors that hold so many channels."""
+        return -(-channels // self._lanes) * self._lanes
+
+    def _root(self, index: int) -> int:
+        while self._maps[index].whole >= 0:
+            index = self._maps[index].whole
+        return index
+
+    def _pixel(self, index: int) -> int:
+        """Return the floats of a map's pixel; no zeros among them where only whole lines of pixels are multiplied."""
+        readers = [step for step in self._steps if index in (step.source, step.finish.residual)]
+        loaded = any(step.op is Op.LOAD_MAP and step.target == index for step in self._steps)
+        lines = all(step.op is Op.CONVOLVE and step.window.dilation[1] == 1 for step in readers)
+        part = any(it.whole == index for it in self._maps)
+        channels = self._maps[index].channels
+        return channels if loaded and lines and not part and channels < self._lanes else self._whole(channels)
+
+    def _first(self, index: int) -> int:
+        """Return where in its root's pixel a map begins."""
+        it = self._maps[index]
+        return 0 if it.whole < 0 else it.first + self._first(it.whole)
+
+    def _is_dense(self, step: _Step) -> bool:
+        return self._maps[step.source].whole < 0 and step.window.dilation[1] == 1
+
+    def _c_step(self, step: _Step) -> library.CStep:
+        it = library.CStep(
+            op=step.op,
+            source=step.source,
+            target=step.target,
+            residual=step.finish.residual,
+            tensor=step.tensor,
+            side=_side(step) if step.op is Op.CONVOLVE_TILES else 0,
+            average=step.average,
+            dense=self._is_dense(step),
+            relu=step.finish.relu,
+        )
+        it.kernel[:], it.stride[:] = step.window.kernel, step.window.stride
+        it.pad[:], it.dilation[:] = step.window.pad, step.window.dilation
+        it.pooled[:] = (step.finish.pooled,) * 2
+        if step.weight is not None:
+            it.weights = self._keep(self._packed(step, step.weight))
+        for name in ("bias", "slope"):
+            values: Tensor | None = getattr(step.finish, name)
+            if values is not None:
+                setattr(it, name, self._keep(F.pad(values, (0, -len(values) % self._lanes))))
+        return it
+
+    def _keep(self, values: Tensor) -> int:
+        memory = library.workspace(values.numel())
+        memory.view(values.shape).copy_(values)
+        self._kept.append(memory)
+        return memory.data_ptr()
+
+    def _packed(self, step: _Step, weight: Tensor) -> Tensor:
+        outputs, inputs, *_ = weight.shape
+        if step.op is Op.CONVOLVE_CHANNELS:
+            return F.pad(weight[:, 0].permute(1, 2, 0), (0, -outputs % self._lanes))
+        if step.op is Op.CONVOLVE_TILES:
+            return self._panels(F.pad(tiles.transform_weights(weight, _side(step)), (0, 0, 0, -inputs % self._lanes)))
+        zeros = self._pixels[step.source] - inputs if self._is_dense(step) else 0
+        return self._panels(F.pad(weight.permute(2, 3, 1, 0), (0, 0, 0, zeros)).reshape(-1, outputs))
+
+    def _panels(self, weights: Tensor) -> Tensor:
+        """Return weights (..., K, columns) as panels of two vectors' columns: (..., panels, K, 2 lanes)."""
+        width = 2 * self._lanes
+        weights = F.pad(weights, (0, -weights.shape[-1] % width))
+        return weights.reshape(*weights.shape[:-1], -1, width).transpose(-2, -3)
+
+    def _scratch(self, threads: int) -> int:
+        """Return the floats that the steps need beside the buffers."""
+        needed = [ALIGNMENT]
+        for step in self._steps:
+            if step.op is Op.CONVOLVE_TILES:
+                needed.append(self._tile_floats(step))
+            elif step.finish.pooled:
+                source, target = self._maps[step.source], self._maps[step.target]
+                wide = step.window.output((source.height, source.width))[1]
+                needed.append(threads * step.finish.pooled * wide * self._whole(target.channels))
+        return max(needed)
+
+    def _tile_floats(self, step: _Step) -> int:
+        """Return the memory for tiles that are transformed at once."""
+        inputs, outputs = (self._whole(self._maps[index].channels) for index in (step.source, step.target))
+        points = _side(step) ** 2
+        return max(BLOCK, int(SHARE * points * inputs * outputs), points * (inputs + outputs))
+
+    def _size(self, index: int) -> int:
+        it = self._maps[index]
+        floats = (it.height + 2 * it.border) * (it.width + 2 * it.border) * self._pixels[index]
+        return -(-floats // ALIGNMENT) * ALIGNMENT
+
+    def _layout(self, images: int, threads: int) -> tuple[library.CProgram, object]:
+        """Return the program with buffers for so many images; maps that are not needed at once share memory."""
+        if (images, threads) in self._layouts:
+            return self._layouts[images, threads]
+        offsets, workspace = self._offsets(images)
+        buffers = (library.CBuffer * len(self._maps))()
+        for index, it in enumerate(self._maps):
+            root = self._root(index)
+            base, pixel, first = self._maps[root], self._pixels[root], self._first(index)
+            size = self._size(root)
+            buffers[index] = library.CBuffer(
+                offsets[root], size, it.height, it.width, pixel, base.border, first, it.channels
+            )
+        addresses = ctypes.addressof(buffers), ctypes.addressof(self._c_steps)
+        program = library.CProgram(workspace, self._scratch(threads), len(self._steps), *addresses)
+        return self._layouts.setdefault((images, threads), (program, buffers))
+
+    def _offsets(self, images: int) -> tuple[dict[int, int], int]:
+        """Return where each map begins, and the floats of all."""
+        used = [
+            {self._root(index) for index in (step.source, step.target, step.finish.residual) if index >= 0}
+            for step in self._steps
+        ]
+        last = {index: i for i, maps in enumerate(used) for index in maps}
+        offsets: dict[int, int] = {}
+        taken: dict[int, tuple[int, int]] = {}  # begin and end
+        for i, maps in enumerate(used):
+            for index in maps - offsets.keys():
+                begin, size = 0, self._size(index) * images
+                for other, end in sorted(taken.values()):
+                    if other - begin >= size:
+                        break
+                    begin = max(begin, end)
+                offsets[index], taken[index] = begin, (begin, begin + size)
+            taken = {index: place for index, place in taken.items() if last[index] > i}
+        ends = (offsets[index] + self._size(index) * images for index in offsets)
+        return offsets, max(ends, default=0)

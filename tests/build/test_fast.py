@@ -1,0 +1,285 @@
+"""A net on compiled steps computes what its modules compute, and steps aside where it could not."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from caffe_compat import load_net
+from caffe_compat.build import fast as fast_module
+from caffe_compat.build.fast import FastNet
+from caffe_compat.definition.netspec import NetSpec
+from caffe_compat.definition.netspec import layers as L
+from caffe_compat.definition.netspec import params as P
+from caffe_compat.kernels.fast.library import vector_lengths
+
+ROUNDED = 3e-6
+"""Two ways of adding up the same numbers in float32, of the largest value."""
+MSRA = {"weight_filler": {"type": "msra"}, "bias_filler": {"type": "gaussian"}}
+
+needs_code = pytest.mark.skipif(not vector_lengths(), reason="installed without a compiler")
+
+
+def start(*shape):
+    n = NetSpec()
+    n.data = L.Input(shape={"dim": list(shape)})
+    return n
+
+
+def conv(n, name, bottom, outputs, size, **more):
+    n[name] = L.Convolution(bottom, num_output=outputs, kernel_size=size, **MSRA, **more)
+    return n[name]
+
+
+def norm(n, name, bottom):
+    n[f"{name}_bn"] = L.BatchNorm(bottom, in_place=True)
+    n[f"{name}_scale"] = L.Scale(n[f"{name}_bn"], in_place=True, bias_term=True, filler={"type": "gaussian"})
+    return n[f"{name}_scale"]
+
+
+def relu(n, name, bottom, **more):
+    n[name] = L.ReLU(bottom, in_place=True, **more)
+    return n[name]
+
+
+def residual():
+    n = start(2, 3, 33, 30)
+    x = relu(n, "relu1", norm(n, "conv1", conv(n, "conv1", n.data, 24, 3, stride=2, pad=1)))
+    y = relu(n, "relu2", norm(n, "conv2", conv(n, "conv2", x, 20, 3, pad=1)))
+    y = norm(n, "conv3", conv(n, "conv3", y, 24, 1))
+    n.sum = L.Eltwise(x, y)
+    n.pool = L.Pooling(relu(n, "relu3", n.sum), pool=P.Pooling.AVE, global_pooling=True)
+    n.ip = L.InnerProduct(n.pool, num_output=5, **MSRA)
+    return n
+
+
+def inception():
+    n = start(3, 16, 21, 19)
+    n.a, n.b = L.Convolution(n.data, num_output=16, kernel_size=1, **MSRA), L.PReLU(conv(n, "c", n.data, 32, 3, pad=1))
+    n.pooled = L.Pooling(n.data, kernel_size=3, stride=1, pad=1)
+    n.joined = L.Concat(n.a, n.b, n.pooled, n.data)
+    conv(n, "last", n.joined, 7, 5, pad=2)
+    return n
+
+
+def alexnet():
+    n = start(2, 3, 51, 51)
+    x = relu(n, "relu1", conv(n, "conv1", n.data, 32, 7, stride=2))
+    n.lrn = L.LRN(x, local_size=5, alpha=1e-2)
+    n.pool1 = L.Pooling(n.lrn, kernel_size=3, stride=2)
+    x = relu(n, "relu2", conv(n, "conv2", n.pool1, 64, 5, pad=2, group=2), negative_slope=0.1)
+    n.pool2 = L.Pooling(x, kernel_size=3, stride=2, pool=P.Pooling.AVE, pad=1)
+    n.drop = L.Dropout(n.pool2, in_place=True)
+    n.ip = L.InnerProduct(n.drop, num_output=9, **MSRA)
+    return n
+
+
+def odd_groups():
+    n = start(2, 6, 12, 12)
+    n.conv = L.Convolution(n.data, num_output=9, kernel_size=3, group=3, **MSRA)
+    return n
+
+
+def scale_alone():
+    n = start(2, 5, 9, 9)
+    n.pool = L.Pooling(n.data, kernel_size=2, stride=2)
+    n.scaled = L.Scale(n.pool, bias_term=True, filler={"type": "gaussian"}, bias_filler={"type": "gaussian"})
+    conv(n, "conv", relu(n, "relu", n.scaled), 3, 3)
+    return n
+
+
+def read_twice():
+    n = start(2, 16, 14, 14)
+    x = conv(n, "conv", n.data, 16, 3, pad=1)
+    n.bent, n.scaled = L.ReLU(x), L.Scale(x)
+    n.sum = L.Eltwise(n.bent, n.scaled, x)
+    n.twice = L.Eltwise(n.sum, n.sum)
+    return n
+
+
+def pooled():
+    n = start(2, 1, 31, 34)
+    n.pool1 = L.Pooling(relu(n, "relu1", conv(n, "conv1", n.data, 20, 5)), kernel_size=2, stride=2)
+    n.pool2 = L.Pooling(conv(n, "conv2", n.pool1, 6, 3), kernel_size=4, stride=4)
+    return n
+
+
+def heads():
+    n = start(2, 3, 24, 24)
+    x = relu(n, "relu1", conv(n, "conv1", n.data, 16, 3, pad=1))
+    n.power = L.Power(conv(n, "head1", x, 8, 3, pad=1), power=2)
+    n.flat1 = L.Flatten(n.power)
+    n.pool = L.Pooling(x, kernel_size=2, stride=2)
+    n.flat2 = L.Flatten(conv(n, "head2", n.pool, 8, 3, pad=1))
+    n.out = L.Concat(n.flat1, n.flat2)
+    return n
+
+
+NETS = [residual, inception, alexnet, odd_groups, scale_alone, read_twice, pooled, heads]
+
+
+def build(make, **options):
+    net = load_net(make().to_proto(), seed=0, **options)
+    for name, tensor in net.state_dict().items():
+        if name.endswith(("mean", "variance", "factor")):
+            tensor.copy_(torch.rand(tensor.shape) + 0.5)
+    return net
+
+
+def inputs_of(net, images=None):
+    return [torch.randn(images or shape[0], *shape[1:]) for shape in (net.caffe.shapes[blob] for blob in net.inputs)]
+
+
+@torch.no_grad()
+def both(net, *inputs):
+    """What a net returns on compiled steps and on its modules."""
+    quick = net(*inputs)
+    net.meta["fast"] = False
+    plain = net(*inputs)
+    net.meta["fast"] = True
+    return quick, plain
+
+
+def agree(net, *inputs):
+    quick, plain = both(net, *inputs)
+    quick, plain = ((it if isinstance(it, dict) else {"top": it}) for it in (quick, plain))
+    assert quick.keys() == plain.keys()
+    for blob, value in plain.items():
+        assert quick[blob].shape == value.shape
+        assert (quick[blob] - value).abs().max() <= ROUNDED * value.abs().max()
+
+
+def segments(net):
+    return [part for part in FastNet(net, net.caffe, net.returns)._parts if hasattr(part, "calls")]
+
+
+@needs_code
+@pytest.mark.parametrize("make", NETS)
+@pytest.mark.parametrize("images", [1, 2, 7])
+def test_a_net_computes_what_its_modules_compute(make, images):
+    net = build(make)
+    assert segments(net)
+    agree(net, *inputs_of(net, images))
+
+
+@needs_code
+def test_layers_between_modules_are_gathered_into_few_programs():
+    assert [len(segments(build(make))) for make in (heads, alexnet, residual)] == [1, 2, 1]
+
+
+@needs_code
+@pytest.mark.parametrize("make", [residual, inception, heads])
+def test_a_net_takes_maps_of_other_sizes(make):
+    net = build(make)
+    for height, width in ((26, 31), (17, 40), (26, 31)):
+        if make is not heads:
+            agree(net, torch.randn(2, net.caffe.shapes["data"][1], height, width))
+
+
+@needs_code
+def test_changed_weights_are_followed():
+    net = build(residual)
+    (x,) = inputs_of(net)
+    with torch.no_grad():
+        before = net(x)
+        net.conv2.weight.mul_(2)
+        net.conv1_bn.mean.add_(1)
+    assert not torch.equal(net(x), before)
+    agree(net, x)
+    net.load_state_dict({name: value * 0.9 for name, value in net.state_dict().items()})
+    agree(net, x)
+
+
+@needs_code
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_of_a_net_has_programs_of_its_own(copied):
+    net = build(alexnet)
+    (x,) = inputs_of(net)
+    with torch.no_grad():
+        expected = net(x)
+        twin = copied(net)
+        assert torch.equal(twin(x), expected)
+        twin.conv1.weight.zero_()
+        assert torch.equal(net(x), expected)
+    agree(twin, x)
+
+
+def runs_fast(net, *inputs):
+    return FastNet(net, net.caffe, net.returns).suits(net, inputs)
+
+
+@torch.no_grad()
+def test_a_pass_that_needs_the_modules_gets_them():
+    net = build(pooled)
+    (x,) = inputs_of(net)
+    assert runs_fast(net, x)
+    assert not runs_fast(net, x.double())
+    assert not runs_fast(net, torch.nn.Parameter(x))
+    assert not runs_fast(net, x.to("meta"))
+    with torch.enable_grad():
+        assert not runs_fast(net, x)
+        assert net(x).requires_grad
+    with torch.autocast("cpu"):
+        assert not runs_fast(net, x)
+    net.train()
+    assert not runs_fast(net, x)
+    net.eval()
+    hook = net.conv2.register_forward_hook(lambda *_: None)
+    assert not runs_fast(net, x)
+    hook.remove()
+    net.double()
+    assert not runs_fast(net, x)
+
+
+@torch.no_grad()
+def test_a_module_put_in_a_layers_place_is_called():
+    net = build(pooled)
+    (x,) = inputs_of(net)
+    net(x)
+    net.conv2 = torch.nn.Sequential(net.conv2, torch.nn.Sigmoid())
+    assert 0 <= net(x).min() <= net(x).max() <= 1
+
+
+def test_exact_nets_and_those_that_ask_for_it_keep_their_modules():
+    assert not load_net(pooled().to_proto(), exact=True).meta["fast"]
+    assert not load_net(pooled().to_proto(), fast=False).meta["fast"]
+
+
+@torch.no_grad()
+def test_without_compiled_code_a_net_runs_on_torch(monkeypatch):
+    net = build(residual)
+    monkeypatch.setattr(fast_module, "vector_lengths", tuple)
+    quick, plain = both(net, *inputs_of(net))
+    assert torch.equal(quick, plain)
+
+
+@torch.no_grad()
+def test_a_net_without_convolutions_has_no_programs():
+    n = start(2, 5)
+    n.ip = L.InnerProduct(n.data, num_output=3, **MSRA)
+    net = load_net(n.to_proto(), seed=0)
+    assert not FastNet(net, net.caffe, net.returns).is_useful
+    assert torch.equal(*both(net, *inputs_of(net)))
+
+
+@needs_code
+def test_threads_can_share_a_net():
+    net = build(residual)
+    batches = [torch.randn(2, 3, 33, 30) for _ in range(12)]
+
+    def run(batch):
+        with torch.no_grad():
+            return net(batch)
+
+    expected = [run(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            assert all(map(torch.equal, pool.map(run, batches), expected))
+
+
+@torch.no_grad()
+def test_an_empty_batch_gives_empty_outputs():
+    net = build(pooled)
+    assert net(torch.zeros(0, 1, 31, 34)).shape == (0, 6, 3, 4)

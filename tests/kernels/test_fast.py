@@ -1,0 +1,178 @@
+"""Compiled steps: convolutions of every kind, on every instruction set that this processor has, and by any threads."""
+
+import multiprocessing
+import os
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from caffe_compat.kernels.fast import library, tiles
+from caffe_compat.kernels.fast.program import Finish, Program, by_tiles
+from caffe_compat.layers.functions import Window
+
+ROUNDED = 2e-6
+"""float32 against float64, of the largest value: sums of up to 1,600 products."""
+TIMES_TORCH = 4
+"""How many times the error of torch's own convolution that of a convolution by tiles may be."""
+
+SHAPES = {  # channels, outputs, kernel, stride, pad, dilation, groups, height, width
+    "1x1": (64, 40, (1, 1), 1, 0, 1, 1, 9, 7),
+    "1x1, stride 2": (64, 40, (1, 1), 2, 0, 1, 1, 9, 7),
+    "one channel": (1, 64, (5, 5), 1, 0, 1, 1, 20, 22),
+    "three channels": (3, 10, (3, 3), 1, 1, 1, 1, 17, 15),
+    "stride 2": (3, 64, (7, 7), 2, 3, 1, 1, 30, 31),
+    "dilation": (32, 16, (3, 3), 1, 2, 2, 1, 14, 12),
+    "oblong": (5, 6, (3, 1), 1, 0, 1, 1, 9, 8),
+    "groups": (64, 64, (5, 5), 1, 2, 1, 2, 12, 12),
+    "each channel": (24, 24, (3, 3), 1, 1, 1, 24, 9, 12),
+    "each channel, stride 2": (24, 24, (3, 3), 2, 1, 1, 24, 9, 12),
+    "each channel, 5x5": (24, 24, (5, 5), 1, 2, 1, 24, 9, 12),
+    "tiles of 6": (16, 32, (3, 3), 1, 1, 1, 1, 41, 53),
+    "tiles of 10": (20, 17, (5, 5), 1, 2, 1, 1, 43, 34),
+    "tiles of 10, 7x7": (16, 16, (7, 7), 1, 3, 1, 1, 44, 42),
+    "many channels": (512, 24, (3, 3), 2, 1, 1, 1, 9, 9),
+}
+
+pytestmark = pytest.mark.skipif(not library.vector_lengths(), reason="installed without a compiler")
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's number of threads for a test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def draw(shape, images):
+    channels, outputs, kernel, stride, pad, dilation, groups, height, width = shape
+    generator = torch.Generator().manual_seed(images)
+    x, weight, bias = (
+        torch.randn(size, generator=generator)
+        for size in ((images, channels, height, width), (outputs, channels // groups, *kernel), (outputs,))
+    )
+    return x, weight, bias, Window(kernel, (stride, stride), (pad, pad), (dilation, dilation)), groups
+
+
+def convolve(lanes, x, weight, window, groups, finish, *others):
+    program = Program(lanes)
+    source = program.load(*x.shape[1:])
+    for other in others:
+        program.load(*other.shape[1:])
+    program.store(program.convolution(source, weight, window, groups, finish))
+    (y,) = program.compile()(x, *others)
+    return y
+
+
+def torch_convolve(x, weight, bias, window, groups):
+    return F.conv2d(x, weight, bias, window.stride, window.pad, window.dilation, groups)
+
+
+def error(result, exact):
+    return float((result - exact).abs().max() / exact.abs().max())
+
+
+@pytest.mark.parametrize("lanes", library.vector_lengths())
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize(("images", "count"), [(1, 1), (1, 3), (9, 2)])
+def test_a_convolution_is_that_of_float64(lanes, shape, images, count, threads):
+    threads(count)
+    x, weight, bias, window, groups = draw(shape, images)
+    exact = torch_convolve(x.double(), weight.double(), bias.double(), window, groups)
+    assert error(convolve(lanes, x, weight, window, groups, Finish(bias)), exact) < ROUNDED
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if "tiles" in name])
+def test_these_shapes_are_computed_by_tiles(name):
+    _, weight, _, window, groups = draw(SHAPES[name], 1)
+    assert by_tiles(weight, window, groups, window.output(SHAPES[name][-2:]))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_results_have_the_same_bits_for_any_threads_and_any_batch(shape, threads):
+    x, weight, bias, window, groups = draw(shape, 7)
+    lanes = library.vector_lengths()[0]
+    threads(1)
+    alone = torch.cat([convolve(lanes, image[None], weight, window, groups, Finish(bias)) for image in x])
+    for count in (1, 2, 3):
+        threads(count)
+        for images in (1, 2, 7):
+            assert torch.equal(convolve(lanes, x[:images], weight, window, groups, Finish(bias)), alone[:images])
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "kernel", "size"),
+    [(64, 64, 3, 56), (256, 256, 3, 28), (512, 512, 3, 28), (64, 128, 5, 46), (128, 256, 5, 21), (64, 64, 7, 40)],
+)
+def test_tiles_lose_no_more_digits_than_stated(channels, outputs, kernel, size):
+    shape = (channels, outputs, (kernel, kernel), 1, 0, 1, 1, size, size)
+    x, weight, bias, window, groups = draw(shape, 2)
+    x, weight = x.relu(), weight * (2 / weight[0].numel()) ** 0.5
+    exact = torch_convolve(x.double(), weight.double(), bias.double(), window, groups)
+    own = error(convolve(library.vector_lengths()[0], x, weight, window, groups, Finish(bias)), exact)
+    assert own < TIMES_TORCH * error(torch_convolve(x, weight, bias, window, groups), exact)
+
+
+@pytest.mark.parametrize("name", ["1x1", "one channel", "tiles of 6", "each channel"])
+def test_a_sum_is_finished_in_this_order(name):
+    x, weight, bias, window, groups = draw(SHAPES[name], 3)
+    other = torch.randn(3, len(weight), *window.output(SHAPES[name][-2:]))
+    slope = torch.rand(len(weight))
+    finish = Finish(bias, residual=1, slope=slope)
+    exact = F.prelu(torch_convolve(x.double(), weight.double(), bias.double(), window, groups) + other, slope.double())
+    assert error(convolve(library.vector_lengths()[0], x, weight, window, groups, finish, other), exact) < ROUNDED
+
+
+@pytest.mark.parametrize("side", [2, 3])
+def test_lines_are_pooled_as_they_come(side, threads):
+    x, weight, bias, window, groups = draw(SHAPES["one channel"], 5)
+    exact = torch_convolve(x.double(), weight.double(), bias.double(), window, groups).relu()
+    exact = F.max_pool2d(exact, side, side, ceil_mode=True)
+    for count in (1, 2, 6):
+        threads(count)
+        result = convolve(library.vector_lengths()[0], x, weight, window, groups, Finish(bias, relu=True, pooled=side))
+        assert error(result, exact) < ROUNDED
+
+
+@pytest.mark.parametrize(("kernel", "pad"), [(3, (1, 0)), (5, (2, 2)), (7, (0, 3))])
+def test_tiles_in_plain_torch_are_a_convolution(kernel, pad):
+    x, weight, bias = (
+        torch.randn(size, dtype=torch.float64) for size in ((2, 5, 23, 31), (4, 5, kernel, kernel), (4,))
+    )
+    exact = F.conv2d(x, weight, bias, padding=pad)
+    assert error(tiles.convolve(x, weight, bias, pad), exact) < 1e-14
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_relu_treats_what_is_no_number_as_caffe_does(value):
+    program = Program(library.vector_lengths()[0])
+    program.store(program.finish(program.load(1, 1, 2), Finish(relu=True)))
+    x = torch.tensor([value, -1.0]).view(1, 1, 1, 2)
+    (y,) = program.compile()(x)
+    torch.testing.assert_close(y, torch.relu(x), equal_nan=True, rtol=0, atol=0)
+
+
+def _run_and_send(compiled, x, queue):
+    queue.put(compiled(x)[0][-1, -1, -1, -1].item())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("images", [1, 4])
+def test_a_forked_child_computes_with_threads_of_its_own(images, threads):
+    threads(2)
+    x, weight, bias, window, groups = draw(SHAPES["tiles of 6"], images)
+    program = Program(library.vector_lengths()[0])
+    program.store(program.convolution(program.load(*x.shape[1:]), weight, window, groups, Finish(bias)))
+    compiled = program.compile()
+    expected = compiled(x)[0][-1, -1, -1, -1].item()
+    fork = multiprocessing.get_context("fork")
+    queue = fork.SimpleQueue()
+    child = fork.Process(target=_run_and_send, args=(compiled, x, queue))
+    child.start()
+    child.join(60)
+    ended = child.exitcode == 0
+    child.kill()
+    assert ended
+    assert queue.get() == expected
