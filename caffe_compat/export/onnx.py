@@ -17,9 +17,10 @@ import torch
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.build.preprocess import Preprocessing
 from caffe_compat.build.weights import caffe_blobs
-from caffe_compat.errors import CaffeCompatError, FileError, NetError, raise_together
+from caffe_compat.errors import CaffeCompatError, FileError, raise_together
 from caffe_compat.export.onnx_graph import FreeSizeError, LayerWriter, Node, OnnxGraph
 from caffe_compat.export.onnx_image import Extent, image_shape, write_preprocessing
+from caffe_compat.export.portable import metadata, preprocessing_of_net, require_inference
 from caffe_compat.export.sizes import LayerSizes, NetSizes, possible_sizes
 from caffe_compat.formats.atomic import atomic_path
 from caffe_compat.graph.graph import LayerNode, NetGraph
@@ -36,7 +37,8 @@ Values = dict[str, str]
 def to_onnx(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: bool = False) -> None:
     """Write a net as an ONNX model, complete or not at all.
 
-    The batch size is free where the net allows it, and so are height and width (as in fully convolutional nets).
+    The batch size is free where the net allows it, and so are height and width (as in fully convolutional nets). The
+    definition and the preprocessing go along as metadata, ``definition.prototxt`` and ``preprocessing.json``.
 
     Parameters
     ----------
@@ -49,13 +51,13 @@ def to_onnx(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: 
     Raises
     ------
     CaffeCompatError
-        The net is built for TRAIN, or layers cannot be exported (one error lists all), or there is no preprocessing, or
+        The net is in training, or layers cannot be exported (one error lists all), or there is no preprocessing, or
         the package onnx is not installed. Nothing is written then.
     """
     onnx = _package()
-    if net.caffe.phase != "TEST":
-        raise NetError("is built for TRAIN", code="unsupported", field="phase", hint='load_net(..., phase="TEST")')
-    model = _model(onnx, net.caffe, _written(net, _preprocessing(net) if with_preprocessing else None))
+    require_inference(net)
+    model = _model(onnx, net.caffe, _written(net, preprocessing_of_net(net) if with_preprocessing else None))
+    onnx.helper.set_model_props(model, metadata(net))
     if model.ByteSize() > _LARGEST:
         problem = f"the model has {model.ByteSize()} bytes, an ONNX file holds at most {_LARGEST}"
         raise FileError(problem, code="too-large", file=file)
@@ -82,17 +84,6 @@ def _package() -> Any:
     return onnx
 
 
-def _preprocessing(net: CaffeNet) -> Preprocessing:
-    preprocessing: Preprocessing | None = net.meta.get("preprocessing")
-    if preprocessing is None:
-        problem, hint = "the net has no preprocessing", "keep a NAME.preprocess.json beside the weights"
-        raise NetError(problem, code="field-missing", field="with_preprocessing", hint=hint)
-    if preprocessing.input not in net.inputs:
-        problem, hint = "the net has no such input", f"its inputs are {', '.join(net.inputs)}"
-        raise NetError(problem, code="name-unknown", field="preprocessing", value=preprocessing.input, hint=hint)
-    return preprocessing
-
-
 @dataclass(frozen=True)
 class _Written:
     """What a net's layers have written.
@@ -115,11 +106,8 @@ def _written(net: CaffeNet, preprocessing: Preprocessing | None) -> _Written:
     """Return what a net's layers write, with the most free sizes that they allow."""
     blobs = caffe_blobs(net)
     for sizes in possible_sizes(net.caffe):
-        out, values, images = (
-            OnnxGraph(set(net.caffe.shapes)),
-            {blob: blob for blob in net.inputs},
-            dict[str, Sequence[Extent]](),
-        )
+        out, values = OnnxGraph(set(net.caffe.shapes)), {blob: blob for blob in net.inputs}
+        images: dict[str, Sequence[Extent]] = {}
         if preprocessing is not None:
             blob = preprocessing.input
             images[blob] = image_shape(preprocessing, sizes.named(blob))
@@ -130,7 +118,7 @@ def _written(net: CaffeNet, preprocessing: Preprocessing | None) -> _Written:
             continue
         return _Written(out, sizes, images, values)
     layers = [node for node in net.caffe.nodes if node.layer.open_axis is not None]
-    problem = "not supported: export to ONNX with layers behind that need one size of its top"
+    problem = "cannot be exported to ONNX: layers behind it need one size of its top"
     raise layers[0].spec.error(problem, "type", layers[0].type, code="unsupported")
 
 

@@ -261,7 +261,7 @@ class Layer:
         NetError
             The layer cannot be exported; by default no layer can.
         """
-        raise spec.error("not supported: export to ONNX", "type", self.type, code="unsupported")
+        raise spec.error("cannot be exported to ONNX", "type", self.type, code="unsupported")
 
     def function(self, spec: LayerSpec) -> Function | None:
         """Return what the layer computes in TEST if it is a function that fast kernels have, else None."""

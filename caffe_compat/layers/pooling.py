@@ -317,7 +317,7 @@ class Pooling(Layer):
     def _masked_onnx(self, spec: LayerSpec, onnx: OnnxWriter, at: PoolingWindow, size: Shape) -> list[str]:
         maps = _PooledMap(onnx, onnx.bottoms[0], at, size, -_FLT_MAX)
         if maps.x != onnx.bottoms[0]:
-            problem = "not supported: export to ONNX of the mask of windows beyond the map"
+            problem = "cannot be exported to ONNX: the mask of windows beyond the map"
             raise spec.error(problem, "pooling_param.stride", at.stride, code="unsupported")
         top, index = maps.pooled("MaxPool", outputs=2)
         within = onnx.node("Mod", index, np.array(size[0] * size[1]))  # ONNX counts through the whole blob

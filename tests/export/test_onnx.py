@@ -117,6 +117,8 @@ def test_a_model_uses_standard_operators_of_one_version(tmp_path):
     assert {node.domain for node in model.graph.node} == {""}
     assert [node.name.partition(":")[0] for node in model.graph.node] == ["up", "relu", "a", "a/relu", "c", "d", "d"]
     assert {constant.name for constant in model.graph.initializer} >= {"a.weight", "a.bias"}
+    assert [entry.key for entry in model.metadata_props] == ["definition.prototxt"]
+    assert '"a/relu"' in model.metadata_props[0].value
 
 
 def test_every_layer_that_cannot_be_exported_is_listed_and_nothing_is_written(tmp_path):
@@ -173,7 +175,7 @@ def test_preprocessing_comes_first_where_it_is_asked_for(settings, shape, tmp_pa
     ("preprocessing", "code", "field"),
     [
         (None, "field-missing", "with_preprocessing"),
-        (Preprocessing(input="image"), "name-unknown", "preprocessing"),
+        (Preprocessing(input="image"), "name-unknown", "input"),
         (Preprocessing(channels="GRAY"), "shape-mismatch", "preprocessing"),
     ],
 )

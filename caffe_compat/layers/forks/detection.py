@@ -181,7 +181,7 @@ class DetectionOutput(Layer):
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         rules = self._rules(spec)
         if rules.eta < 1:
-            problem, field = "not supported: export to ONNX of a changing nms_threshold", "detection_output_param"
+            problem, field = "cannot be exported to ONNX with a changing nms_threshold", "detection_output_param"
             raise spec.error(problem, f"{field}.nms_param.eta", rules.eta, code="unsupported")
         return [write_detections(onnx, rules, spec.bottoms[2][2] // 4)]
 
