@@ -94,14 +94,18 @@ def preprocessing_of_net(net: CaffeNet) -> Preprocessing:
         hint = f"the net's inputs are {', '.join(net.inputs)}"
         problem = "the preprocessing is for an input that the net does not have"
         raise NetError(problem, code="name-unknown", field="input", value=preprocessing.input, hint=hint)
+    shape, channels = net.caffe.shapes[preprocessing.input], 1 if preprocessing.channels == "GRAY" else 3
+    if len(shape) != 4 or shape[1] != channels:
+        problem = f"the preprocessing makes images of {channels} channels, the net takes {shape}"
+        raise NetError(problem, code="shape-mismatch", field="channels", value=preprocessing.channels)
     return preprocessing
 
 
 def plain_module(module: nn.Module) -> nn.Module:
-    """Return a copy of a layer's module, torch's own where ours only computes the same faster.
+    """Return a copy of a layer's module on the CPU, torch's own where ours only computes the same faster.
 
+    Its values lie in torch's default order: others would decide the layout of every blob of an exported program.
     A recurrent layer starts every pass from zeros.
-    Its parameters lie in torch's default order: others would decide the layout of every blob of an exported program.
     """
     twin = copy.copy(module)
     if isinstance(module, FewOutputsConv2d):
@@ -112,11 +116,13 @@ def plain_module(module: nn.Module) -> nn.Module:
         name: value if value is None else nn.Parameter(_in_order(value), requires_grad=False)
         for name, value in module._parameters.items()
     }
+    twin._buffers = {name: value if value is None else _in_order(value) for name, value in module._buffers.items()}
+    twin._modules = {name: child if child is None else plain_module(child) for name, child in module._modules.items()}
     return twin
 
 
 def _in_order(value: torch.Tensor) -> torch.Tensor:
-    return value.detach().clone(memory_format=torch.contiguous_format)
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def portable_net(net: CaffeNet, *, with_preprocessing: bool = False) -> fx.GraphModule:

@@ -78,24 +78,26 @@ def exported_program(net: CaffeNet, module: fx.GraphModule, images: Shapes) -> E
     module : what :func:`caffe_compat.export.portable.portable_net` makes of it.
     images : input -> shape of the images that the program takes in its place.
     """
-    shapes = {blob: (max(shape[0], 2), *shape[1:]) for blob, shape in _inputs(net, images).items() if shape}
-    larger = None if images else _larger(net.caffe, shapes)
+    own = {blob: images.get(blob, net.caffe.shapes[blob]) for blob in net.inputs}
+    several = {blob: (max(shape[0], 2), *shape[1:]) if shape else shape for blob, shape in own.items()}
+    larger = None if images else _larger(net.caffe, several)
     if larger is not None:
         with contextlib.suppress(Exception):  # torch cannot follow every size; then the size is the definition's
             program = _traced(module, larger.shapes, net.inputs, spatial=True)
-            if _takes_any_size(program, net, larger):
+            if _runs(program, net, own) and _has_shapes(program, net, larger):
                 return _without_foreign_operators(program, net)
-    try:
-        program = _traced(module, shapes, net.inputs, spatial=False)
-    except Exception as error:
-        raise_together([*_refusals(net)])
-        problem = f"torch cannot export the net: {_first_line(error)}"
-        raise NetError(problem, code="unsupported", field="to", value="pt2") from error
-    return _without_foreign_operators(program, net)
-
-
-def _inputs(net: CaffeNet, images: Shapes) -> dict[str, Shape]:
-    return {blob: images.get(blob, net.caffe.shapes[blob]) for blob in net.inputs}
+    reason = ""
+    for shapes in (several, own):  # an input's first axis need not be the batch
+        try:
+            program = _traced(module, shapes, net.inputs, spatial=False)
+            if _runs(program, net, own):
+                return _without_foreign_operators(program, net)
+        except CaffeCompatError:
+            raise
+        except Exception as error:  # noqa: BLE001  (tracing runs any code of the layers)
+            reason = _first_line(error)
+    raise_together([*_refusals(net)])
+    raise NetError(f"torch cannot export the net: {reason}", code="unsupported", field="to", value="pt2")
 
 
 def _image_shapes(net: CaffeNet) -> dict[str, Shape]:
@@ -142,16 +144,17 @@ def _sizes_of_one() -> contextlib.AbstractContextManager[object]:
     return config.patch(backed_size_oblivious=True) if known else contextlib.nullcontext()
 
 
-def _takes_any_size(program: ExportedProgram, net: CaffeNet, larger: NetGraph) -> bool:
-    """Tell whether a program runs on the definition's own inputs and on larger ones, with the net's shapes."""
-    run = program.module()
-    for graph in (net.caffe, larger):
-        with torch.no_grad():
-            tops = run(*(torch.zeros(graph.shapes[blob]) for blob in net.inputs))
-        by_blob = tops if isinstance(tops, dict) else {net.returns[0]: tops}
-        if any(tuple(top.shape) != graph.shapes[blob] for blob, top in by_blob.items()):
-            return False
-    return True
+def _runs(program: ExportedProgram, net: CaffeNet, shapes: Shapes) -> dict[str, torch.Tensor]:
+    """Return the outputs of a program by blob, on zeros."""
+    with torch.no_grad():
+        tops = program.module()(*(torch.zeros(shapes[blob]) for blob in net.inputs))
+    return tops if isinstance(tops, dict) else {net.returns[0]: tops}
+
+
+def _has_shapes(program: ExportedProgram, net: CaffeNet, graph: NetGraph) -> bool:
+    """Tell whether a program's outputs have the shapes that the net has for larger inputs."""
+    tops = _runs(program, net, graph.shapes)
+    return all(tuple(top.shape) == graph.shapes[blob] for blob, top in tops.items())
 
 
 def _refusals(net: CaffeNet) -> Iterator[CaffeCompatError]:

@@ -1,5 +1,6 @@
 """Nets that genuine Caffe has recorded: the authors', and published ones with their real weights."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,13 @@ PUBLISHED = {
     "mtcnn_det3": ("mtcnn/det3.prototxt", "mtcnn/det3.caffemodel"),
     "mtcnn_det4": ("mtcnn/det4.prototxt", "mtcnn/det4.caffemodel"),
 }
+LAYERS = Path(__file__).parents[1] / "golden" / "layers"
+CASES = [
+    folder
+    for folder in sorted(LAYERS.iterdir())
+    if (case := json.loads((folder / "case.json").read_text()))["phase"] == "TEST" and case["forwards"] == 1
+]
+"""Recorded layers in TEST, after one forward pass."""
 LARGEST_DIFFERENCE = 3e-6
 """Of an output's largest magnitude: float32 sums in another order."""
 

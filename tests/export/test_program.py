@@ -6,6 +6,8 @@ import torch
 
 from caffe_compat import Preprocessing, load_net
 from caffe_compat.export import export
+from tests.export.nets import CASES
+from tests.records import difference
 from tests.refusals import refused
 
 FCN = """layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [1, 3, 12, 12] } } }
@@ -84,4 +86,36 @@ def test_nets_in_training_and_nets_without_the_preprocessing_asked_for_are_refus
         export(load_net(fcn, seed=1), tmp_path / "net.pt2", "pt2", with_preprocessing=True)
     with refused("name-unknown", field="to", value="torch"):
         export(load_net(fcn, seed=1), tmp_path / "net.pt2", "torch")
+    net = load_net(fcn, seed=1)
+    net.meta["preprocessing"] = Preprocessing("GRAY")
+    with refused("shape-mismatch", field="channels", value="GRAY"):
+        export(net, tmp_path / "net.pt2", "pt2", with_preprocessing=True)
     assert not (tmp_path / "net.pt2").exists()
+
+
+def test_a_blob_shared_in_two_shapes_is_exported(tmp_path):
+    (tmp_path / "net.prototxt").write_text(
+        """layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [2, 4] } } }
+        layer { name: "a" type: "InnerProduct" bottom: "data" top: "a" param { name: "w" }
+          inner_product_param { num_output: 2 bias_term: false weight_filler { type: "gaussian" } } }
+        layer { name: "b" type: "InnerProduct" bottom: "a" top: "b" param { name: "w" share_mode: PERMISSIVE }
+          inner_product_param { num_output: 4 bias_term: false } }"""
+    )
+    net, data = load_net(tmp_path / "net.prototxt", seed=1), torch.randn(3, 4)
+    export(net, tmp_path / "net.pt2", "pt2")
+    assert torch.equal(torch.export.load(tmp_path / "net.pt2").module()(data), net(data))
+    with refused("unsupported", layer="b", field="type"):
+        export(net, tmp_path / "net.py", "python")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_layer_computes_what_caffe_does(case, tmp_path):
+    net = load_net(case / "net.prototxt", case / "weights.caffemodel", losses=True)
+    export(net, tmp_path / "net.pt2", "pt2")
+    with np.load(case / "record.npz") as record, torch.no_grad():
+        run = torch.export.load(tmp_path / "net.pt2").module()
+        tops = run(*(torch.from_numpy(record[f"in/{blob}"]) for blob in net.inputs))
+        for blob, top in (tops if isinstance(tops, dict) else {net.returns[0]: tops}).items():
+            found = difference(blob, top.numpy(), record[f"out/{blob}"])
+            assert found.relative <= 3e-6, str(found)

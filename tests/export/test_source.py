@@ -1,7 +1,6 @@
 """Nets as Python source: what the code says, that tools accept it, and every layer type against genuine Caffe."""
 
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import torch
 from caffe_compat import Preprocessing, load_net, load_safetensors
 from caffe_compat.errors import CaffeCompatError, ProblemsError
 from caffe_compat.export import export
+from tests.export.nets import CASES
 from tests.records import difference
 from tests.refusals import refused
 
@@ -21,12 +21,6 @@ pytest.importorskip(
     "safetensors", reason="the package safetensors is not installed: pip install 'caffe-compat[export]'"
 )
 
-LAYERS = Path(__file__).parents[1] / "golden" / "layers"
-CASES = [
-    folder
-    for folder in sorted(LAYERS.iterdir())
-    if (case := json.loads((folder / "case.json").read_text()))["phase"] == "TEST" and case["forwards"] == 1
-]
 REFUSED = {
     "infogain_blob": "InfogainLoss",
     "lstm": "LSTM",
