@@ -1,11 +1,10 @@
-"""Hand nets to other programs: an exported program, source code, values. :func:`export` knows the formats."""
+"""Hand nets to other programs, as ONNX models, programs of torch, source code or values: :func:`export`."""
 
 from __future__ import annotations
 
 import importlib
 import os
 from collections.abc import Callable
-from importlib.util import find_spec
 
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.errors import CaffeCompatError
@@ -17,7 +16,7 @@ _WRITERS = {
     "safetensors": ("caffe_compat.export.tensors", "to_safetensors"),
 }
 
-FORMATS = tuple(name for name, (module, _) in _WRITERS.items() if find_spec(module))
+FORMATS = tuple(_WRITERS)
 """Names of the formats."""
 
 

@@ -8,7 +8,8 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import fx
@@ -61,7 +62,7 @@ def to_pt2(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: b
     """
     refuse_effects(net, "pt2")
     module = portable_net(net, with_preprocessing=with_preprocessing)
-    program = exported_program(net, module, _image_shapes(net) if with_preprocessing else {})
+    program = exported_program(net, module, _images(net) if with_preprocessing else _Images())
     content = io.BytesIO()
     with _quiet():
         torch.export.save(program, content, extra_files=metadata(net))
@@ -69,27 +70,27 @@ def to_pt2(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: b
         partial.write_bytes(content.getbuffer())
 
 
-def exported_program(net: CaffeNet, module: fx.GraphModule, images: Shapes) -> ExportedProgram:
+def exported_program(net: CaffeNet, module: fx.GraphModule, images: _Images) -> ExportedProgram:
     """Return the program of a portable net.
 
     Parameters
     ----------
     net : the net.
     module : what :func:`caffe_compat.export.portable.portable_net` makes of it.
-    images : input -> shape of the images that the program takes in its place.
+    images : what the program takes in place of some inputs.
     """
-    own = {blob: images.get(blob, net.caffe.shapes[blob]) for blob in net.inputs}
+    own = {blob: images.shapes.get(blob, net.caffe.shapes[blob]) for blob in net.inputs}
     several = {blob: (max(shape[0], 2), *shape[1:]) if shape else shape for blob, shape in own.items()}
-    larger = None if images else _larger(net.caffe, several)
+    larger = None if images.shapes else _larger(net.caffe, several)
     if larger is not None:
         with contextlib.suppress(Exception):  # torch cannot follow every size; then the size is the definition's
-            program = _traced(module, larger.shapes, net.inputs, spatial=True)
+            program = _traced(module, {blob: larger.shapes[blob] for blob in own}, own)
             if _runs(program, net, own) and _has_shapes(program, net, larger):
                 return _without_foreign_operators(program, net)
     reason = ""
     for shapes in (several, own):  # an input's first axis need not be the batch
         try:
-            program = _traced(module, shapes, net.inputs, spatial=False)
+            program = _traced(module, shapes, images.free)
             if _runs(program, net, own):
                 return _without_foreign_operators(program, net)
         except CaffeCompatError:
@@ -100,16 +101,33 @@ def exported_program(net: CaffeNet, module: fx.GraphModule, images: Shapes) -> E
     raise NetError(f"torch cannot export the net: {reason}", code="unsupported", field="to", value="pt2")
 
 
-def _image_shapes(net: CaffeNet) -> dict[str, Shape]:
-    """Return the shape of the images that go into a net's preprocessing."""
+@dataclass(frozen=True)
+class _Images:
+    """The images that a program with preprocessing takes.
+
+    Attributes
+    ----------
+    shapes : input -> shape of its images, where that is not the net's.
+    free : inputs whose images may have any height and width.
+    """
+
+    shapes: Shapes = field(default_factory=dict)
+    free: Collection[str] = ()
+
+
+def _images(net: CaffeNet) -> _Images:
+    """Return the images that go into a net's preprocessing."""
     preprocessing = preprocessing_of_net(net)
-    batch, channels, *size = net.caffe.shapes[preprocessing.input]
-    mean = preprocessing.mean
+    blob, mean = preprocessing.input, preprocessing.mean
+    front = net.caffe.shapes[blob][:2]
     if mean is not None and mean.ndim == 3:
-        size = list(mean.shape[1:])
-    elif preprocessing.resize is not None:
-        size = list(preprocessing.resize)
-    return {preprocessing.input: (batch, channels, *size)}
+        return _Images({blob: (*front, *mean.shape[1:])})
+    if preprocessing.resize is not None:
+        return _Images({blob: (*front, *preprocessing.resize)})
+    if preprocessing.crop is None:
+        return _Images()
+    example = (size + growth for size, growth in zip(preprocessing.crop, _GROWTH[2:], strict=True))
+    return _Images({blob: (*front, *example)}, {blob})
 
 
 def _larger(graph: NetGraph, shapes: Shapes) -> NetGraph | None:
@@ -125,12 +143,13 @@ def _larger(graph: NetGraph, shapes: Shapes) -> NetGraph | None:
     return larger if equal else None
 
 
-def _traced(module: fx.GraphModule, shapes: Shapes, inputs: tuple[str, ...], *, spatial: bool) -> ExportedProgram:
-    dims = [dict.fromkeys((0, 2, 3) if spatial else (0,), Dim.AUTO) if shapes[blob] else {} for blob in inputs]
+def _traced(module: fx.GraphModule, shapes: Shapes, free: Collection[str]) -> ExportedProgram:
+    """Return the program of a module for inputs like these: any batch, in those of `free` any height and width."""
+    dims = [dict.fromkeys((0, 2, 3) if blob in free else (0,) if shapes[blob] else (), Dim.AUTO) for blob in shapes]
     with torch.no_grad(), _quiet(), _sizes_of_one():
         return torch.export.export(
             module,
-            tuple(torch.zeros(shapes[blob]) for blob in inputs),
+            tuple(torch.zeros(shape) for shape in shapes.values()),
             dynamic_shapes=tuple(dims),
             strict=False,
             prefer_deferred_runtime_asserts_over_guards=True,

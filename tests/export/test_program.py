@@ -56,6 +56,15 @@ def test_with_preprocessing_a_program_takes_images(fcn, tmp_path):
     assert np.abs(top - expected).max() <= 3e-6 * np.abs(expected).max()
 
 
+def test_images_of_any_size_are_cropped(fcn, tmp_path):
+    net = load_net(fcn, seed=1)
+    net.meta["preprocessing"] = Preprocessing("RGB", None, (12, 12))
+    export(net, tmp_path / "net.pt2", "pt2", with_preprocessing=True)
+    run, image = torch.export.load(tmp_path / "net.pt2").module(), torch.randn(2, 3, 31, 17)
+    assert torch.allclose(run(image), net(image[:, :, 9:21, 2:14]), atol=1e-6)
+    assert torch.allclose(run(image[:1, :, 9:21, 2:14]), net(image[:1, :, 9:21, 2:14]), atol=1e-6)
+
+
 def test_what_cannot_be_exported_is_listed_by_layer_before_a_file_is_touched(tmp_path):
     (tmp_path / "net.prototxt").write_text(
         FCN
