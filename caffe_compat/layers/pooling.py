@@ -41,11 +41,11 @@ class PoolingWindow:
 
     def native(self) -> bool:
         """Tell whether torch's own pooling has the same windows for every size of map."""
-        same_padding = all(2 * p <= k for p, k in zip(self.pad, self.kernel, strict=True))
-        same_count = (
-            not self.ceil or any(self.pad) or all(s <= k for s, k in zip(self.stride, self.kernel, strict=True))
-        )
-        return same_padding and same_count
+        return self.begins_within() and all(2 * p <= k for p, k in zip(self.pad, self.kernel, strict=True))
+
+    def begins_within(self) -> bool:
+        """Tell whether every window begins within the padded map, for every size of map."""
+        return not self.ceil or any(self.pad) or all(s <= k for s, k in zip(self.stride, self.kernel, strict=True))
 
     def extent(self, size: int, axis: int) -> int:
         """Return the extent of all windows together."""
@@ -200,8 +200,9 @@ class _PooledMap:
 def pooled(onnx: OnnxWriter, x: str, at: PoolingWindow, sizes: Sizes, *, largest: bool) -> str:
     """Write max or average pooling of `x`, a map of (height, width) `sizes`."""
     if not largest:
+        sizes = sizes if at.begins_within() else onnx.fixed(sizes)  # a window beyond the map has a negative area
         return _PooledMap(onnx, x, at, sizes, 0.0).mean()
-    if at.native() and not any(at.pad):  # every window begins within the map, so that rounding up leaves nothing open
+    if at.begins_within() and not any(at.pad):  # rounding up leaves nothing open
         return onnx.node("MaxPool", x, kernel_shape=at.kernel, strides=at.stride, ceil_mode=int(at.ceil))
     return _PooledMap(onnx, x, at, sizes, -_FLT_MAX).pooled("MaxPool")[0]
 

@@ -150,7 +150,7 @@ def test_a_changing_threshold_of_overlaps_is_refused(tmp_path):
         "kernel_size: 3 stride: 2 pad: 1",
         "kernel_size: 3 stride: 2 pad: 1 round_mode: FLOOR",
         "kernel_h: 5 kernel_w: 2 stride_h: 3 stride_w: 2 pad_h: 4 pad_w: 0",
-        "kernel_size: 2 stride: 3",
+        "kernel_size: 2 stride: 2 pad: 1",
         "kernel_size: 3 stride: 1 pad: 2",
     ],
 )
@@ -161,6 +161,21 @@ def test_windows_are_caffes_on_maps_of_every_size(pool, window, tmp_path):
     for high, wide in [(7, 8), (8, 7), (9, 9), (10, 11), (12, 6), (13, 17)]:
         inputs = {"x0": rng.standard_normal((3, 2, high, wide)).astype("f4")}
         compare(model(inputs), expected_outputs(net, inputs), "transcription")
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+@pytest.mark.parametrize("size", [(1, 2), (7, 4)])
+def test_windows_beyond_the_map_are_caffes(pool, size, tmp_path):
+    net = build_net(single("Pooling", [(1, 2, *size)], f"pooling_param {{ pool: {pool} kernel_size: 1 stride: 3 }}"))
+    inputs = {"x0": np.random.default_rng(0).standard_normal((1, 2, *size)).astype("f4")}
+    compare(Model(net, tmp_path)(inputs), expected_outputs(net, inputs), "transcription")
+
+
+def test_batch_norm_by_the_statistics_of_the_batch(tmp_path):
+    body = "batch_norm_param { use_global_stats: false eps: 0.1 }"
+    net = build_net(single("BatchNorm", [(3, 2, 4, 5)], body))
+    inputs = {"x0": np.random.default_rng(0).standard_normal((3, 2, 4, 5)).astype("f4")}
+    compare(Model(net, tmp_path)(inputs), expected_outputs(net, inputs), "transcription")
 
 
 def test_stochastic_pooling_is_the_mean_weighed_by_the_values(tmp_path):
