@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffe_compat.build.preprocess import Preprocessing
-from caffe_compat.errors import DataError
+from caffe_compat.errors import NetError
 from caffe_compat.export.onnx_graph import LayerWriter, OnnxGraph
 from caffe_compat.export.sizes import LayerSizes
 
@@ -20,20 +20,20 @@ def image_shape(preprocessing: Preprocessing, shape: Sequence[Extent]) -> list[E
 
     Raises
     ------
-    DataError
-        The net does not take what the preprocessing makes.
+    NetError
+        The net takes another size than the preprocessing makes.
     """
-    channels = 1 if preprocessing.channels == "GRAY" else 3
     size: Sequence[Extent] | None = preprocessing.resize
     if size is None and preprocessing.mean is not None and preprocessing.mean.ndim == 3:
         size = preprocessing.mean.shape[1:]
     if size is None:
         size = ("image_height", "image_width") if preprocessing.crop else shape[2:]
-    made: Sequence[Extent] = (channels, *(preprocessing.crop or size))
-    if len(shape) != 4 or any(a != b for a, b in zip(made, shape[1:], strict=True) if isinstance(b, int)):
-        problem = f"makes images of shape {tuple(made)}, the net takes {tuple(shape[1:])}"
-        raise DataError(problem, code="shape-mismatch", field="preprocessing")
-    return [shape[0], channels, *size]
+    made: Sequence[Extent] = preprocessing.crop or size
+    if any(a != b for a, b in zip(made, shape[2:], strict=True) if isinstance(b, int)):
+        problem = f"the preprocessing makes images of {tuple(made)}, the net takes {tuple(shape[2:])}"
+        field = "crop" if preprocessing.crop else "resize"
+        raise NetError(problem, code="shape-mismatch", field=field, value=getattr(preprocessing, field))
+    return [*shape[:2], *size]
 
 
 def write_preprocessing(out: OnnxGraph, preprocessing: Preprocessing) -> str:

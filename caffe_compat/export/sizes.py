@@ -99,9 +99,7 @@ def _inputs(graph: NetGraph, choice: Sequence[str], names: dict[Size, str]) -> l
     return [{blob: tuple(size[trial] for size in sizes) for blob, sizes in shapes.items()} for trial in trials]
 
 
-def _shapes(
-    graph: NetGraph, inputs: Mapping[str, Shape], trial: int
-) -> list[tuple[tuple[Shape, ...], tuple[Shape, ...]]] | None:
+def _shapes(graph: NetGraph, inputs: Mapping[str, Shape], trial: int) -> list[tuple[Shapes, Shapes]] | None:
     """Return the shapes of every layer's bottoms and tops, or None where a layer does not accept its bottoms."""
     blobs, layers = dict[str, Shape](), []
     for node in graph.nodes:

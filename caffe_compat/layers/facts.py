@@ -123,6 +123,14 @@ Operand = str | float | Sequence[int] | npt.NDArray[Any]
 """An input of an ONNX operator: the name of a value, a float32, a list of int64, or an array."""
 
 
+class OnnxType(enum.IntEnum):
+    """What ONNX's Cast makes: the numbers of its element types (TensorProto.DataType)."""
+
+    FLOAT32 = 1
+    INT64 = 7
+    BOOL = 9
+
+
 class OnnxWriter(Protocol):
     """Takes down what one layer computes as nodes of an ONNX graph."""
 

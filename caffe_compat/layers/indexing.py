@@ -10,7 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
-from caffe_compat.layers.facts import Gradient, OnnxWriter, Reads
+from caffe_compat.layers.facts import Gradient, OnnxType, OnnxWriter, Reads
 from caffe_compat.layers.shapes import refuse_in_place
 
 
@@ -89,7 +89,7 @@ class ArgMax(Layer):
         last = count(onnx.fixed(lengths)) - 1
         turned = onnx.node("Slice", rows, [-1], [-(2**31)], [axis], [-1])  # of equal values TopK takes the first
         values, index = onnx.nodes("TopK", turned, [message.top_k], outputs=2, axis=axis)
-        index = onnx.node("Sub", float(last), onnx.node("Cast", index, to=1))  # to float32
+        index = onnx.node("Sub", float(last), onnx.node("Cast", index, to=OnnxType.FLOAT32))
         if given is not None:
             return [values if message.out_max_val else index]
         both = [index, values] if message.out_max_val else [index]
@@ -130,7 +130,7 @@ class BatchReindex(Layer):
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         x, index = onnx.bottoms
-        return [onnx.node("Gather", x, onnx.node("Cast", index, to=7))]  # to int64
+        return [onnx.node("Gather", x, onnx.node("Cast", index, to=OnnxType.INT64))]
 
     def whole_number_bottoms(self, count: int) -> Sequence[int]:
         return (1,)
@@ -190,7 +190,7 @@ class Embed(Layer):
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         weight, *bias = onnx.blobs
-        rows = onnx.node("Gather", weight, onnx.node("Cast", onnx.bottoms[0], to=7))  # to int64
+        rows = onnx.node("Gather", weight, onnx.node("Cast", onnx.bottoms[0], to=OnnxType.INT64))
         return [onnx.node("Add", rows, *bias) if bias else rows]
 
     def whole_number_bottoms(self, count: int) -> Sequence[int]:
@@ -244,7 +244,7 @@ class Filter(Layer):
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         *blobs, selector = onnx.bottoms
-        rows = onnx.node("Cast", onnx.node("Reshape", selector, [-1]), to=9)  # to bool
+        rows = onnx.node("Cast", onnx.node("Reshape", selector, [-1]), to=OnnxType.BOOL)
         return [onnx.node("Compress", x, rows, axis=0) for x in blobs]
 
     def whole_number_bottoms(self, count: int) -> Sequence[int]:

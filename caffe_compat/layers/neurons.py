@@ -11,7 +11,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
-from caffe_compat.layers.facts import Coordinates, Gradient, Memories, OnnxWriter, Reads
+from caffe_compat.layers.facts import Coordinates, Gradient, Memories, OnnxType, OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
 _SAME = "chooses among kernels that compute the same"
@@ -423,4 +423,4 @@ class Threshold(Layer):
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         above = onnx.node("Greater", onnx.bottoms[0], spec.param.threshold_param.threshold)
-        return [onnx.node("Cast", above, to=1)]  # float32
+        return [onnx.node("Cast", above, to=OnnxType.FLOAT32)]

@@ -13,7 +13,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.facts import Coordinates, Drawing, OnnxWriter, Sizes, drawn_window
+from caffe_compat.layers.facts import Coordinates, Drawing, OnnxType, OnnxWriter, Sizes, drawn_window
 from caffe_compat.layers.functions import Pool, Window
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -191,7 +191,7 @@ class _PooledMap:
         last = onnx.node("Mul", onnx.node("Div", begun, stride), stride)  # where the last window begins
         if any(at.pad):
             beyond = onnx.node("GreaterOrEqual", last, onnx.node("Add", self.free, [*at.pad]))
-            last = onnx.node("Sub", last, onnx.node("Mul", onnx.node("Cast", beyond, to=7), stride))  # to int64
+            last = onnx.node("Sub", last, onnx.node("Mul", onnx.node("Cast", beyond, to=OnnxType.INT64), stride))
         size = onnx.node("Add", onnx.node("Slice", onnx.node("Shape", x), [2], [4]), before)
         end = onnx.node("Max", onnx.node("Sub", onnx.node("Add", last, [*at.kernel]), size), [0, 0])
         return onnx.node("Pad", x, onnx.node("Concat", [0, 0, *before, 0, 0], end, axis=0), value)
@@ -322,7 +322,7 @@ class Pooling(Layer):
             raise spec.error(problem, "pooling_param.stride", at.stride, code="unsupported")
         top, index = maps.pooled("MaxPool", outputs=2)
         within = onnx.node("Mod", index, np.array(size[0] * size[1]))  # ONNX counts through the whole blob
-        return [top, onnx.node("Cast", within, to=1)]  # to float32
+        return [top, onnx.node("Cast", within, to=OnnxType.FLOAT32)]
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         message, at, (x,), methods = spec.param.pooling_param, window(spec), onnx.bottoms, pb.PoolingParameter

@@ -144,6 +144,7 @@ def test_without_the_package_the_error_says_how_to_install_it(tmp_path, monkeypa
         to_onnx(build_net(TWO), tmp_path / "model.onnx")
 
 
+FULL = 'layer { name: "ip" type: "InnerProduct" bottom: "half" top: "ip" inner_product_param { num_output: 1 } }'
 FACES = """layer {{ name: "in" type: "Input" top: "data" input_param {{ shape {{ dim: [1, {}, 8, 6] }} }} }}
 layer {{ name: "half" type: "Power" bottom: "data" top: "half" power_param {{ scale: 0.5 }} }}"""
 
@@ -176,11 +177,13 @@ def test_preprocessing_comes_first_where_it_is_asked_for(settings, shape, tmp_pa
     [
         (None, "field-missing", "with_preprocessing"),
         (Preprocessing(input="image"), "name-unknown", "input"),
-        (Preprocessing(channels="GRAY"), "shape-mismatch", "preprocessing"),
+        (Preprocessing(channels="GRAY"), "shape-mismatch", "channels"),
+        (Preprocessing(resize=(9, 9), crop=(8, 8)), "shape-mismatch", "crop"),
+        (Preprocessing(resize=(9, 9)), "shape-mismatch", "resize"),
     ],
 )
 def test_preprocessing_that_does_not_fit_the_net_is_refused(preprocessing, code, field, tmp_path):
-    net = build_net(FACES.format(3))
+    net = build_net(FACES.format(3) + FULL)
     net.meta["preprocessing"] = preprocessing
     with refused(code, field=field):
         to_onnx(net, tmp_path / "model.onnx", with_preprocessing=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe_compat.layers.facts import OnnxWriter
+from caffe_compat.layers.facts import OnnxType, OnnxWriter
 from caffe_compat.layers.forks.detection_rules import Rules
 from caffe_compat.schema import forks_pb2 as fb
 
@@ -37,7 +37,7 @@ def write_detections(onnx: OnnxWriter, rules: Rules, priors: int) -> str:
     label = onnx.node("Div", place, [ranks])
     score = onnx.node("Unsqueeze", onnx.node("GatherND", remaining, detections), [1])
     box = onnx.node("GatherND", onnx.node("Reshape", boxes, [-1, classes * ranks, 4]), detections)
-    rows = onnx.node("Concat", *(onnx.node("Cast", x, to=1) for x in (image, label)), score, box, axis=1)
+    rows = onnx.node("Concat", *(onnx.node("Cast", x, to=OnnxType.FLOAT32) for x in (image, label)), score, box, axis=1)
     rows = onnx.node("Concat", rows, _rows_of_none(onnx, images, detections), axis=0)
     return onnx.node("Unsqueeze", rows, [0, 1])
 
@@ -97,7 +97,7 @@ def _suppressed(onnx: OnnxWriter, rules: Rules, boxes: str, scores: str, ranks: 
 def _rows_of_none(onnx: OnnxWriter, images: str, detections: str) -> str:
     """Write a row of -1 for each image if there are no detections, no row otherwise."""
     last = onnx.node("Squeeze", images, [0])
-    number = onnx.node("Cast", onnx.node("Range", np.array(0), last, np.array(1)), to=1)
+    number = onnx.node("Cast", onnx.node("Range", np.array(0), last, np.array(1)), to=OnnxType.FLOAT32)
     none = onnx.node("Expand", -1.0, onnx.node("Concat", images, [6], axis=0))
     rows = onnx.node("Concat", onnx.node("Unsqueeze", number, [1]), none, axis=1)
     empty = onnx.node("Equal", onnx.node("Slice", onnx.node("Shape", detections), [0], [1]), [0])
