@@ -22,7 +22,7 @@ static atomic_int job_number;
 static atomic_int inside; /* twice the threads at the job, and 1 while others may join them */
 
 void rest(int turn) {
-  if (turn > 2000) sched_yield();
+  if (turn > 20000) sched_yield();
 #if defined(__x86_64__)
   else __builtin_ia32_pause();
 #endif
@@ -89,36 +89,23 @@ typedef struct {
   RunProgram *code;
   const long *strides; /* floats from one image to the next, by tensor */
   int tensors, images, group;
-  atomic_int next;
   Progress progress;
 } Batch;
 
-/* Groups of images, each by one thread, with buffers of its own. */
-static void run_groups(void *data, int part, int parts) {
+/* Groups of images one after the other, every step of them shared out between the threads. */
+static void run_batch(void *data, int part, int parts) {
   Batch *batch = data;
   Run run = batch->run;
   float *tensors[batch->tensors];
-  (void)parts;
-  run.workspace += part * (run.program->workspace + run.program->scratch);
-  run.scratch = run.workspace + run.program->workspace;
   run.tensors = tensors;
-  for (int first; (first = atomic_fetch_add(&batch->next, batch->group)) < batch->images;) {
+  run.part = part;
+  run.parts = parts;
+  run.progress = &batch->progress;
+  for (int first = 0; first < batch->images; first += batch->group) {
     run.images = batch->images - first < batch->group ? batch->images - first : batch->group;
     for (int i = 0; i < batch->tensors; i++) tensors[i] = batch->run.tensors[i] + first * batch->strides[i];
     batch->code(&run);
   }
-}
-
-/* All images at once, every step shared out between the threads. */
-static void run_together(void *data, int part, int parts) {
-  Batch *batch = data;
-  Run run = batch->run;
-  run.scratch = run.workspace + run.program->workspace;
-  run.images = batch->images;
-  run.part = part;
-  run.parts = parts;
-  run.progress = &batch->progress;
-  batch->code(&run);
 }
 
 static RunProgram *code_of(int lanes) {
@@ -146,16 +133,14 @@ void caffe_compat_use_large_pages(void *memory, size_t size) {
 #endif
 }
 
-/* Runs a program. `group` images at a time go to each thread, or 0: every step is shared out, all images at once.
-   The workspace holds program->workspace + program->scratch floats, so much for each thread where there are groups. */
+/* Runs a program, `group` images at a time. The memory holds program->workspace + program->scratch floats. */
 void caffe_compat_run(int lanes, const Program *program, float *const *tensors, const long *strides, int count,
-                      int images, int group, int threads, float *workspace) {
-  Run run = {.program = program, .workspace = workspace, .tensors = tensors, .parts = 1};
+                      int images, int group, int threads, float *memory) {
+  Run run = {.program = program, .workspace = memory, .scratch = memory + program->workspace, .tensors = tensors};
   Batch batch = {.run = run, .code = code_of(lanes), .strides = strides, .tensors = count, .images = images,
                  .group = group};
-  if (threads > 1) run_job(group ? run_groups : run_together, &batch, threads);
-  else if (group) run_groups(&batch, 0, 1);
-  else run_together(&batch, 0, 1);
+  if (threads > 1) run_job(run_batch, &batch, threads);
+  else run_batch(&batch, 0, 1);
 }
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_doc = "Steps of nets in C."};

@@ -84,7 +84,7 @@ def run(
     Parameters
     ----------
     lanes : of `vector_lengths`.
-    group : how many images a thread takes at a time; 0 shares every step out between the threads.
+    group : images at a time.
     workspace : memory for the buffers.
     """
     library = _library()

@@ -19,7 +19,7 @@ Shape = tuple[int, int, int]
 """Channels, height, width."""
 
 GROUP = 4
-"""Images that a thread takes at a time: enough to use weights several times, few enough to stay in its caches."""
+"""Images at a time, if there are no more threads: enough to use weights several times, few enough to stay in caches."""
 BLOCK = 1 << 20
 """Floats of tiles that are transformed at once: what a core has of the caches to itself,"""
 SHARE = 0.6
@@ -230,9 +230,9 @@ class Compiled:
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """Run on contiguous float32 tensors (N, C, H, W)."""
         images, threads = len(inputs[0]), torch.get_num_threads()
-        group = 0 if images < threads else min(GROUP, -(-images // threads))
-        program, _ = self._layout(group or images, 1 if group else threads)
-        needed = (program.workspace + program.scratch) * (threads if group else 1)
+        group = max(min(images, max(GROUP, threads)), 1)
+        program, _ = self._layout(group, threads)
+        needed = program.workspace + program.scratch
         workspace: Tensor | None = getattr(self._own, "workspace", None)
         if workspace is None or workspace.numel() < needed:
             self._own.workspace = workspace = library.workspace(needed)
