@@ -58,7 +58,8 @@ class Sources:
         if not self._is_new(name, thing):
             return
         try:
-            self._define(name, _source_of(thing), sys.modules[thing.__module__])
+            source = textwrap.dedent(_source_of(thing)).rstrip()
+            self._define(name, source, sys.modules[thing.__module__])
         except NotPortableError as error:
             self.reasons[name] = str(error)
             raise
@@ -153,16 +154,16 @@ def _global_names(table: symtable.SymbolTable) -> Iterator[str]:
         yield from _global_names(child)
 
 
-def _source_of(thing: type | FunctionType) -> str:
+def _source_of(thing: type | FunctionType | ModuleType) -> str:
     try:
-        return textwrap.dedent(inspect.getsource(thing)).rstrip()
+        return inspect.getsource(thing)
     except (OSError, TypeError):
         raise NotPortableError(f"{thing.__name__} has no source of its own") from None
 
 
 def _assignment_of(name: str, scope: ModuleType) -> str:
     """Return the statement that gives a module's constant its value."""
-    source = inspect.getsource(scope)
+    source = _source_of(scope)
     for node in ast.parse(source).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
@@ -172,7 +173,7 @@ def _assignment_of(name: str, scope: ModuleType) -> str:
 
 def _import_of(name: str, scope: ModuleType) -> tuple[str, str]:
     """Return the statement that imports a name into a module, and the module it comes from; "" where it is its own."""
-    for node in ast.parse(inspect.getsource(scope)).body:
+    for node in ast.parse(_source_of(scope)).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name.partition(".")[0]) == name:
@@ -205,10 +206,11 @@ def _require_same(module: nn.Module, kind: type[nn.Module], arguments: dict[str,
     try:
         with torch.device("meta"):
             twin = kind(**arguments)
+        mine, theirs = ({key: value for key, value in vars(m).items() if key[0] != "_"} for m in (module, twin))
+        is_same = mine | {"training": None} == theirs | {"training": None}
     except Exception as error:  # it runs any code of the module
         raise NotPortableError(f"{kind.__name__} cannot be constructed again: {error}") from error
-    mine, theirs = ({key: value for key, value in vars(m).items() if key[0] != "_"} for m in (module, twin))
-    if mine | {"training": None} != theirs | {"training": None}:
+    if not is_same:
         raise NotPortableError(f"{kind.__name__} was changed after its construction")
 
 
