@@ -24,7 +24,19 @@ SKIPPED = ("__main__", "subprocess_shim", "compiled")  # commands, a stand-in fo
 sys.meta_path.insert(0, Missing())
 print(import_all(package))
 """
-EXTRAS = ("av", "distributed", "joblib", "lmdb", "mkdocs", "numba", "plyvel", "skimage")
+EXTRAS = (
+    "av",
+    "distributed",
+    "joblib",
+    "lmdb",
+    "mkdocs",
+    "numba",
+    "onnx",
+    "onnxruntime",
+    "plyvel",
+    "safetensors",
+    "skimage",
+)
 
 
 @pytest.mark.parametrize(
