@@ -16,7 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "time": ("benchmark model execution time", "timing"),
     "device_query": ("show GPU diagnostic information", "device_query"),
     "convert": ("convert weights between caffemodel, HDF5 and PyTorch", "convert"),
-    "export": ("hand a net to other programs: exported program, Python source, safetensors", "export"),
+    "export": ("hand a net to other programs: ONNX, exported program, Python source, safetensors", "export"),
     "lint": ("check nets and solvers for silent mistakes", "lint"),
     "diff": ("find the first difference between two nets, weights, logs or runs", "diff"),
     "finetune_report": ("show which blobs of a net a file of weights would fill", "finetune_report"),
