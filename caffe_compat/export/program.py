@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import io
 import logging
 import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import fx
@@ -35,6 +37,12 @@ from caffe_compat.layers import Shape
 
 _GROWTH = (0, 0, 160, 192)
 """How much larger an example is than the definition's input: unequal, and whole steps of strides up to 32."""
+_OPTIONS: dict[str, Any] = {
+    name: True
+    for name in inspect.signature(torch.export.export).parameters
+    if name == "prefer_deferred_runtime_asserts_over_guards"
+}
+"""Conditions on sizes are checked when the program runs, where torch can do so; older ones fix the size."""
 _OWN = frozenset({"aten", "prims"})
 """The namespaces of torch's own operators."""
 
@@ -44,8 +52,8 @@ Shapes = Mapping[str, Shape]
 def to_pt2(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: bool = False) -> None:
     """Write an exported program: ``torch.export.load(file).module()(data)``.
 
-    The batch may have any size. Height and width may, too, where the parameters and torch's tracing allow it. The
-    definition and the preprocessing are among the file's extra files, ``definition.prototxt`` and
+    The batch may have any size where every layer takes any. Height and width may, too, where the parameters and torch's
+    tracing allow it. The definition and the preprocessing are among the file's extra files, ``definition.prototxt`` and
     ``preprocessing.json``.
 
     Parameters
@@ -152,7 +160,7 @@ def _traced(module: fx.GraphModule, shapes: Shapes, free: Collection[str]) -> Ex
             tuple(torch.zeros(shape) for shape in shapes.values()),
             dynamic_shapes=tuple(dims),
             strict=False,
-            prefer_deferred_runtime_asserts_over_guards=True,
+            **_OPTIONS,
         )
 
 
