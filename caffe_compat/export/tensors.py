@@ -48,7 +48,7 @@ def to_safetensors(net: CaffeNet, file: str | os.PathLike[str], *, with_preproce
 
 def texts_of(net: CaffeNet) -> dict[str, str]:
     """Return the metadata from which :func:`load_safetensors` makes a net again."""
-    return metadata(net) | {"forks": json.dumps(forks_of(net.caffe))}
+    return metadata(net) | {"forks": " ".join(forks_of(net.caffe))}
 
 
 def packed(state: Mapping[str, torch.Tensor], texts: Mapping[str, str]) -> bytes:
@@ -78,7 +78,7 @@ def load_safetensors(file: str | os.PathLike[str]) -> CaffeNet:
         hint = "only files of `caffe-compat export --to safetensors` can be loaded without a definition"
         raise FileError("its metadata has no definition", code="wrong-format", file=file, hint=hint)
     message = parse_text(texts["definition.prototxt"], pb.NetParameter, file=str(file))
-    prepared = prepare(message, fork=json.loads(texts.get("forks", "[]")) or None)
+    prepared = prepare(message, fork=texts.get("forks", "").split() or None)
     net = build_net(build_graph(prepared), empty=True)
     problems: list[CaffeCompatError] = []
     for slot in net.caffe.slots:

@@ -107,6 +107,9 @@ def test_a_file_that_is_damaged_or_lacks_a_tensor_or_the_definition_is_refused(s
     save_file(values, file)
     with refused("wrong-format", file=file):
         load_safetensors(file)
+    save_file(values, file, texts | {"forks": "spoon"})
+    with refused("name-unknown"):
+        load_safetensors(file)
     save_file({"first.weight": values["first.weight"][:2]}, file, texts)
     with refused("several") as caught:
         load_safetensors(file)
@@ -132,3 +135,16 @@ def test_the_command_writes_a_net_and_refuses_weights_of_another(golden, tmp_pat
     other = golden / "layers" / "ip" / "weights.caffemodel"
     assert main([*arguments, f"--weights={other}"]) == 1
     assert not (tmp_path / "net.safetensors").exists()
+
+
+def test_a_net_of_a_fork_is_made_again(tmp_path):
+    (tmp_path / "net.prototxt").write_text(
+        """layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [1, 2, 3, 3] } } }
+        layer { name: "norm" type: "Normalize" bottom: "data" top: "norm"
+          norm_param { across_spatial: false scale_filler { type: "constant" value: 20 } channel_shared: false } }"""
+    )
+    net = load_net(tmp_path / "net.prototxt", fork="ssd")
+    export(net, tmp_path / "net.safetensors", "safetensors")
+    again, data = load_safetensors(tmp_path / "net.safetensors"), torch.randn(1, 2, 3, 3)
+    assert again.caffe.nodes[1].spec.fork == "ssd"
+    assert torch.equal(again(data), net(data))
