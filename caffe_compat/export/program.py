@@ -167,8 +167,8 @@ def _traced(module: fx.GraphModule, shapes: Shapes, free: Collection[str]) -> Ex
 def _sizes_of_one() -> contextlib.AbstractContextManager[object]:
     """Let torch trace a size without excluding 1 (a batch of one image, a map of one pixel), where it can."""
     config = importlib.import_module("torch.fx.experimental._config")
-    known = hasattr(config, "backed_size_oblivious")  # from torch 2.7 on
-    return config.patch(backed_size_oblivious=True) if known else contextlib.nullcontext()
+    supported = hasattr(config, "backed_size_oblivious")  # from torch 2.7 on
+    return config.patch(backed_size_oblivious=True) if supported else contextlib.nullcontext()
 
 
 def _runs(program: ExportedProgram, net: CaffeNet, shapes: Shapes) -> dict[str, torch.Tensor]:

@@ -23,7 +23,7 @@ def published_weights(store: Store) -> Iterator[Block]:
     try:
         result = result_file.read_signed(path)
     except FileError as error:
-        yield Text(f"**Published weights.** What `lq-emotion verify` found cannot be told: {error}.", "warning")
+        yield Text(f"**Published weights.** What `lq-emotion verify` found cannot be shown: {error}.", "warning")
         return
     yield from _shown(result)
 
@@ -35,8 +35,8 @@ def _shown(result: Verification) -> Iterator[Block]:
     else:
         failed = sum(bool(file.problems) for file in files)
         problems = [*result.problems, *(problem for file in files for problem in file.problems)]
-        told = f"{failed} of {len(files)} files did not pass `lq-emotion verify`: {problems[0]}"
-        yield Text(f"**Published weights.** {told}{'; and more' if len(problems) > 1 else ''}.", "warning")
+        problem = f"{failed} of {len(files)} files did not pass `lq-emotion verify`: {problems[0]}"
+        yield Text(f"**Published weights.** {problem}{'; and more' if len(problems) > 1 else ''}.", "warning")
     columns = [Column(title, number=False) for title in ("File", "network", "SHA-256")]
     columns += [Column("largest difference"), Column("", number=False)]
     scored = any(file.scores for file in files)
