@@ -202,7 +202,7 @@ def _solver_param(batch: int, data: Path) -> pb.SolverParameter:
 
 def _iterate(solver: Solver) -> Outputs:
     solver.step(1)
-    return [solver.outputs["loss"].detach().numpy()]
+    return [solver.outputs["loss"].detach().reshape(1).numpy()]
 
 
 def _torch_iteration(solver: Solver, net: fx.GraphModule, inputs: list[torch.Tensor]) -> Run:
@@ -218,6 +218,6 @@ def _torch_iteration(solver: Solver, net: fx.GraphModule, inputs: list[torch.Ten
         loss = net(*inputs)
         loss.backward()
         sgd.step()
-        return [loss.detach().numpy()]
+        return [loss.detach().reshape(1).numpy()]
 
     return run

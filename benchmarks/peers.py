@@ -122,8 +122,7 @@ def time_in_turns(
     times: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     for i in range(rounds):
-        first = i % len(names)
-        for name in names[first:] + names[:first]:
+        for name in names[i % len(names) :] + names[: i % len(names)] if names else ():
             time.sleep(PAUSE)
             if repeats[name] > 1:
                 runs[name]()  # brings a small net back into the caches

@@ -75,6 +75,15 @@ def test_an_engine_whose_outputs_differ_or_that_fails_is_not_timed():
     assert calls.count("bfloat16") == 1
 
 
+def test_a_task_that_no_engine_can_do_has_a_result_for_each():
+    def broken():
+        raise RuntimeError("no such layer")
+
+    assert [result.problem for result in compare(("net", 1, 2), {"a": broken, "b": broken}, [], rounds=2)] == [
+        "RuntimeError: no such layer"
+    ] * 2
+
+
 def test_outputs_that_are_not_finite_differ():
     assert largest_difference([np.array([np.nan])], [np.array([1.0])]) == np.inf
 
