@@ -117,10 +117,10 @@ class LayerWriter:
 
     def fixed(self, sizes: Sizes) -> tuple[int, ...]:
         """Return sizes that are fixed; raise FreeSizeError where one is not."""
-        known = tuple(size for size in sizes if size is not None)
-        if len(known) < len(sizes):
+        fixed = tuple(size for size in sizes if size is not None)
+        if len(fixed) < len(sizes):
             raise FreeSizeError
-        return known
+        return fixed
 
     def as_top(self, value: str, index: int = 0) -> str:
         """Return `value` in the shape of a top."""

@@ -49,8 +49,8 @@ class NetSizes:
         """Return the shape of a blob, with names for the sizes that are free."""
         sizes = self.blobs[blob]
         return [
-            known if known is not None else self.names.get(size, f"{blob}_{axis}")
-            for axis, (size, known) in enumerate(zip(sizes, free(sizes), strict=True))
+            fixed if fixed is not None else self.names.get(size, f"{blob}_{axis}")
+            for axis, (size, fixed) in enumerate(zip(sizes, free(sizes), strict=True))
         ]
 
 

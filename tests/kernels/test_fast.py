@@ -102,16 +102,24 @@ def test_results_have_the_same_bits_for_any_threads_and_any_batch(shape, threads
 
 
 @pytest.mark.parametrize(
-    ("channels", "outputs", "kernel", "size"),
-    [(64, 64, 3, 56), (256, 256, 3, 28), (512, 512, 3, 28), (64, 128, 5, 46), (128, 256, 5, 21), (64, 64, 7, 40)],
+    ("channels", "outputs", "kernel", "size", "of_torch"),
+    [
+        (64, 64, 3, 56, 2.3e-7),
+        (256, 256, 3, 28, 2.7e-7),
+        (512, 512, 3, 28, 3.0e-7),
+        (64, 128, 5, 46, 2.9e-7),
+        (128, 256, 5, 21, 2.9e-7),
+        (64, 64, 7, 40, 4.4e-7),
+    ],
 )
-def test_tiles_lose_no_more_digits_than_stated(channels, outputs, kernel, size):
+@pytest.mark.parametrize("lanes", library.vector_lengths())
+def test_tiles_lose_no_more_digits_than_stated(channels, outputs, kernel, size, of_torch, lanes):
+    """Torch's errors are those of docs/speed.md: they depend on the kernel that torch picks."""
     shape = (channels, outputs, (kernel, kernel), 1, 0, 1, 1, size, size)
     x, weight, bias, window, groups = draw(shape, 2)
     x, weight = x.relu(), weight * (2 / weight[0].numel()) ** 0.5
     exact = torch_convolve(x.double(), weight.double(), bias.double(), window, groups)
-    own = error(convolve(library.vector_lengths()[0], x, weight, window, groups, Finish(bias)), exact)
-    assert own < TIMES_TORCH * error(torch_convolve(x, weight, bias, window, groups), exact)
+    assert error(convolve(lanes, x, weight, window, groups, Finish(bias)), exact) < TIMES_TORCH * of_torch
 
 
 @pytest.mark.parametrize("name", ["1x1", "one channel", "tiles of 6", "each channel"])
