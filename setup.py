@@ -64,7 +64,7 @@ FAST_KERNELS = Path("caffe_compat/kernels/fast")
 KERNELS = Extension(
     "caffe_compat.kernels.fast._native",
     sources=[str(FAST_KERNELS / f"{name}.c") for name in ("driver", "avx512", "avx2", "baseline")],
-    depends=[str(FAST_KERNELS / name) for name in ("program.h", "program.inc")],
+    depends=sorted(str(file) for pattern in ("*.h", "*.inc") for file in FAST_KERNELS.glob(pattern)),
     define_macros=[("Py_LIMITED_API", "0x030b0000")],
     extra_compile_args=["-std=gnu11", "-O3", "-g0", "-pthread"],
     extra_link_args=["-pthread"],
