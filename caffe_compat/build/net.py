@@ -20,7 +20,6 @@ from caffe_compat.build.inference import inference_net
 from caffe_compat.build.optimise import optimise
 from caffe_compat.build.preprocess import load_preprocessing
 from caffe_compat.build.weights import Weights, copy_weights, place, tensor_of, tie
-from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
 from caffe_compat.definition.carry import layer_error
 from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import PreparedNet, prepare
@@ -354,9 +353,13 @@ def _data_shapes(
     full: pb.NetParameter, prepared: PreparedNet, given: Mapping[str, Sequence[int]]
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes of fed blobs that are still unknown, from the first file of each data layer of `full`."""
-    data = [layer for layer in prepared.message.layer if facts(layer.type).is_data]
+    data = [layer for layer in prepared.message.layer if facts(layer.type).source not in (Source.NONE, Source.CALLER)]
     fed = {top for layer in data for top in layer.top}
     shapes: dict[str, tuple[int, ...]] = {}
+    if not fed:
+        return shapes
+    from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
+
     for layer in full.layer:
         tops = [top for top in layer.top if top in fed and top not in given]
         if layer.type not in DATA_LAYER_TYPES or not tops:

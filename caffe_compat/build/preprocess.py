@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -108,6 +107,8 @@ class Preprocessing:
             raise DataError(problem, code="shape-mismatch", hint=hint)
         x = self._channels(image, order)
         if self.resize is not None and x.shape[:2] != self.resize:
+            import cv2
+
             x = cv2.resize(x, self.resize[::-1], interpolation=cv2.INTER_LINEAR)
         y = np.atleast_3d(x).astype(np.float32).transpose(2, 0, 1) * np.float32(self.raw_scale)
         if self.mean is not None:
@@ -131,6 +132,8 @@ class Preprocessing:
         if self.channels == "GRAY":
             if x.ndim == 2:
                 return x
+            import cv2
+
             return cv2.cvtColor(x, cv2.COLOR_RGB2GRAY if order == "RGB" else cv2.COLOR_BGR2GRAY)
         if x.ndim == 2:
             return np.repeat(x[:, :, None], 3, axis=2)

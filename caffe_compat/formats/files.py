@@ -12,14 +12,12 @@ import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 
-import h5py
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from caffe_compat.errors import Code, FileError, ParseError
-from caffe_compat.formats import snapshots
 from caffe_compat.formats.atomic import PARTIAL, HDF5Writer, atomic_path, grown_hdf5, new_hdf5
 from caffe_compat.formats.blobs import SIZE_LIMIT, Array, BlobStore, blob_shape, fill, splice
 from caffe_compat.formats.extras import (
@@ -33,13 +31,15 @@ from caffe_compat.formats.extras import (
     unknown_fields,
     where,
 )
-from caffe_compat.formats.hdf5_reader import open_hdf5
 from caffe_compat.formats.printer import format_text
 from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.formats.sniff import guess_content, is_text, recognise_format
 from caffe_compat.formats.text import parse_text
 from caffe_compat.formats.wire import FileWindow, Hollow
 from caffe_compat.schema.caffe_pb2 import NetParameter, SolverParameter, SolverState
+
+if TYPE_CHECKING:
+    import h5py
 
 __all__ = [
     "PARTIAL",
@@ -263,6 +263,8 @@ def read_weights_h5(path: PathLike) -> dict[str, list[Array | None]]:
 
     A blob that the file omits because another layer owns it (shared weights) is None.
     """
+    from caffe_compat.formats import snapshots
+
     with _hdf5(path) as file:
         return snapshots.read_weights(file, os.fspath(path))
 
@@ -279,6 +281,8 @@ def write_weights_h5(
     mapping : blobs by layer name; a layer without blobs has an empty list, a blob owned by another layer is None.
     diffs : the same for gradients.
     """
+    from caffe_compat.formats import snapshots
+
     snapshots.require_names(mapping, os.fspath(path))
     with new_hdf5(path) as writer:
         writer.do(lambda file: snapshots.write_weights(file, mapping, diffs))
@@ -300,6 +304,8 @@ def read_solverstate(path: PathLike) -> SolverSnapshot:
 
 def read_solverstate_h5(path: PathLike) -> SolverSnapshot:
     """Read a solver's state from an HDF5 file."""
+    from caffe_compat.formats import snapshots
+
     with _hdf5(path) as file:
         return SolverSnapshot(*snapshots.read_state(file, os.fspath(path)))
 
@@ -328,6 +334,8 @@ def write_solverstate(snapshot: SolverSnapshot, path: PathLike, fmt: str = "BINA
 
 def write_solverstate_h5(snapshot: SolverSnapshot, path: PathLike) -> None:
     """Write a solver's state to an HDF5 file."""
+    from caffe_compat.formats import snapshots
+
     state = (snapshot.iter, snapshot.learned_net, snapshot.current_step, snapshot.history)
     with new_hdf5(path) as writer:
         writer.do(lambda file: snapshots.write_state(file, *state))
@@ -352,6 +360,8 @@ def _open(path: PathLike) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _hdf5(path: PathLike) -> Iterator[h5py.File]:
+    from caffe_compat.formats.hdf5_reader import open_hdf5
+
     if not is_hdf5(path):
         raise FileError("is not an HDF5 file", code="wrong-format", file=path)
     try:

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -22,6 +22,9 @@ from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.files import grown_hdf5, new_hdf5
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.facts import Gradient
+
+if TYPE_CHECKING:
+    import h5py
 
 _NAMES = ("data", "label")
 

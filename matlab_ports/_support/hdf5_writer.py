@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import h5py
+if TYPE_CHECKING:
+    import h5py
 
 T = TypeVar("T")
 _METADATA = 1 << 20  # bytes; larger pieces are values, which HDF5 does not read again while it closes a file
@@ -71,6 +72,8 @@ def hdf5_writer(path: Path, mode: Literal["w", "r+"], **form: Any) -> Iterator[H
     OSError
         The file cannot be written.
     """
+    import h5py
+
     with path.open("r+b", buffering=0) as raw:
         sink = _Sink(raw, path, 0 if mode == "w" else path.stat().st_size)
         file = _run_in_thread(lambda: h5py.File(sink, mode, **form))

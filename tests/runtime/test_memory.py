@@ -39,6 +39,21 @@ def test_importing_the_package_and_its_files_imports_no_torch() -> None:
     assert _python(code) == "False\n"
 
 
+def test_a_pass_of_a_deploy_net_imports_only_what_it_needs() -> None:
+    code = """
+import sys, torch
+before = set(sys.modules)
+import caffe_compat
+from lq_emotion.prototxt import path
+net = caffe_compat.load_net(path("matlabscripts/recon/deploy/model_1F_CNN+D.prototxt"))
+with torch.inference_mode():
+    assert net(torch.zeros(1, 1, 96, 96)).shape == (1, 1)
+others = "cv2 h5py scipy matplotlib numba PIL onnx safetensors skimage torch._dynamo sympy caffe_compat.data caffe_compat.export"
+print(sorted(set(others.split()) & (set(sys.modules) - before)), "caffe_compat.build.net" in sys.modules)
+"""
+    assert _python(code) == "[] True\n"
+
+
 def test_every_public_name_can_be_imported() -> None:
     code = "import caffe_compat as c; print(all(getattr(c, name) is not None for name in c.__all__))"
     assert _python(code) == "True\n"
