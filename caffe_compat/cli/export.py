@@ -10,6 +10,7 @@ from caffe_compat.build.net import load_net
 from caffe_compat.cli.flags import add_inputs, add_state, stages
 from caffe_compat.errors import WeightsError
 from caffe_compat.export import FORMATS, export
+from caffe_compat.export.portable import read_labels
 
 
 def define(part: ArgumentParser) -> None:
@@ -23,6 +24,9 @@ def define(part: ArgumentParser) -> None:
         "--with_preprocessing",
         action="store_true",
         help="let the model begin with the preprocessing kept beside the weights (docs/export.md)",
+    )
+    part.add_argument(
+        "--labels", metavar="FILE", help="names of the classes or dimensions to keep with the net, one a line"
     )
     add_state(part)
     add_inputs(part)
@@ -44,6 +48,8 @@ def run(args: Namespace) -> int:
         hint = "pass the definition these weights belong to"
         raise WeightsError(problem, code="mismatch", file=args.weights, hint=hint)
     sys.stderr.writelines(f"caffe-compat: warning: {text}\n" for text in report.warnings(args.weights))
+    if args.labels:
+        net.meta["labels"] = read_labels(args.labels)
     export(net, args.out, args.to, with_preprocessing=args.with_preprocessing)
     sys.stdout.write(f"{args.out}: {args.to}, {Path(args.out).stat().st_size} bytes\n")
     return 0

@@ -25,7 +25,8 @@ def export(net: CaffeNet, file: str | os.PathLike[str], to: str, *, with_preproc
 
     Parameters
     ----------
-    net : built for TEST; `net.meta["preprocessing"]` goes along.
+    net : built for TEST; `net.meta["preprocessing"]` and `net.meta["labels"]` (the names of its classes or dimensions)
+        go along, where it has them.
     file : file to write.
     to : one of :data:`FORMATS`.
     with_preprocessing : let the model begin with the preprocessing, so that it takes images (docs/export.md).
@@ -33,8 +34,8 @@ def export(net: CaffeNet, file: str | os.PathLike[str], to: str, *, with_preproc
     Raises
     ------
     CaffeCompatError
-        No format has that name, a layer cannot be expressed in the format (one error lists all of them), or the net
-        has no preprocessing.
+        No format has that name, a layer cannot be expressed in the format (one error lists all of them), the net has
+        no preprocessing, or no output has as many channels as there are labels.
     """
     if to not in FORMATS:
         hint = f"use one of {', '.join(FORMATS)}"

@@ -222,7 +222,7 @@ def _plain(value: object) -> object:
 
 
 def call(head: str, parts: Sequence[str], indent: int, *, brackets: str = "()") -> Iterator[str]:
-    """Yield the lines of a call, or of a dict display (`brackets`), broken as ruff's formatter breaks them."""
+    """Yield the lines of a call, or of a list or dict display (`brackets`), broken as ruff's formatter breaks them."""
     opening, closing, space = brackets[0], brackets[1], " " * indent
     content, inner = ", ".join(parts), " " * (indent + 4)
     if len(line := f"{space}{head}{opening}{content}{closing}") <= _LINE:

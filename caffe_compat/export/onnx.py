@@ -38,7 +38,8 @@ def to_onnx(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: 
     """Write a net as an ONNX model, complete or not at all.
 
     The batch size is free where the net allows it, and so are height and width (as in fully convolutional nets). The
-    definition and the preprocessing go along as metadata, ``definition.prototxt`` and ``preprocessing.json``.
+    definition, the preprocessing and the labels go along as metadata, ``definition.prototxt``, ``preprocessing.json``
+    and ``labels.txt``.
 
     Parameters
     ----------

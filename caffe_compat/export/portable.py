@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import os
+from pathlib import Path
 
 import torch
 from torch import fx, nn
 
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.build.preprocess import Preprocessing, to_json
-from caffe_compat.errors import NetError, raise_together
+from caffe_compat.errors import FileError, NetError, raise_together
 from caffe_compat.formats.extras import plain
 from caffe_compat.formats.printer import format_text
+from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.layers.narrow_conv import FewOutputsConv2d
 from caffe_compat.layers.recurrent import RecurrentModule
@@ -180,8 +183,55 @@ def forks_of(graph: NetGraph) -> tuple[str, ...]:
 
 
 def metadata(net: CaffeNet) -> dict[str, str]:
-    """Return what goes along with a net: its definition, and its preprocessing where it has one."""
+    """Return what goes along with a net: its definition, and its preprocessing and labels where it has them."""
     texts = {"definition.prototxt": format_text(definition_of(net.caffe))}
     if net.meta.get("preprocessing") is not None:
         texts["preprocessing.json"] = to_json(net.meta["preprocessing"])
+    if labels := labels_of(net):
+        texts["labels.txt"] = "".join(f"{label}\n" for label in labels)
     return texts
+
+
+def labels_of(net: CaffeNet) -> tuple[str, ...]:
+    """Return the names of a net's classes or dimensions, ``net.meta["labels"]``, as far as it has them.
+
+    Raises
+    ------
+    NetError
+        No output has as many channels.
+    """
+    labels = tuple(net.meta.get("labels") or ())
+    outputs = {blob: net.caffe.shapes[blob] for blob in net.caffe.outputs}
+    listed = any(node.layer.open_axis is not None for node in net.caffe.nodes)  # detections name their class by number
+    if labels and not listed and all(len(labels) != (*shape[1:2], 1)[0] for shape in outputs.values()):
+        found = ", ".join(f"{blob} {shape}" for blob, shape in outputs.items())
+        problem, hint = f"{len(labels)} labels fit no output", f"the outputs are {found}"
+        raise NetError(problem, code="wrong-count", field="labels", hint=hint)
+    return labels
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Return the labels of a text, one a line."""
+    return tuple(line.strip() for line in text.strip().split("\n"))
+
+
+def read_labels(file: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the labels of a file, one a line, as in Caffe's ``synset_words.txt``.
+
+    Raises
+    ------
+    FileError
+        The file cannot be read, is empty, is not text, or has an empty line between labels.
+    """
+    require_regular(file)
+    try:
+        labels = parse_labels(Path(file).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror or error}"
+        raise FileError(problem, code="file-unreadable", file=file) from None
+    except UnicodeDecodeError:
+        raise FileError("is not UTF-8 text", code="wrong-format", file=file) from None
+    if "" in labels:
+        problem, line = "expected a label", labels.index("") + 1
+        raise FileError(problem, code="empty", file=file, line=line, hint="write one label a line")
+    return labels

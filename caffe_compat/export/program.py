@@ -53,8 +53,8 @@ def to_pt2(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: b
     """Write an exported program: ``torch.export.load(file).module()(data)``.
 
     The batch may have any size where every layer takes any. Height and width may, too, where the parameters and torch's
-    tracing allow it. The definition and the preprocessing are among the file's extra files, ``definition.prototxt`` and
-    ``preprocessing.json``.
+    tracing allow it. The definition, the preprocessing and the labels are among the file's extra files,
+    ``definition.prototxt``, ``preprocessing.json`` and ``labels.txt``.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from caffe_compat.build.net import CaffeNet
 from caffe_compat.errors import CaffeCompatError, FileError, raise_together
 from caffe_compat.export.code import NotPortableError, Sources, call
 from caffe_compat.export.portable import (
+    labels_of,
     plain_module,
     preprocess_key,
     preprocess_module,
@@ -97,6 +98,9 @@ class _Writer:
         yield "from __future__ import annotations"
         yield ""
         yield from _sorted_imports({*self.sources.imports, "from pathlib import Path"})
+        if labels := labels_of(self.net):
+            yield ""
+            yield from call("LABELS = ", [json.dumps(label, ensure_ascii=False) for label in labels], 0, brackets="[]")
         block = False  # whether the last definition is a class or a function, which stand between two empty lines
         for source in self.sources.definitions.values():
             last, block = block, source.startswith(("class", "def", "@"))

@@ -16,7 +16,7 @@ from caffe_compat.build.preprocess import parse_preprocessing
 from caffe_compat.build.weights import place
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import CaffeCompatError, FileError, NetError, WeightsError, raise_together
-from caffe_compat.export.portable import forks_of, metadata, require_inference
+from caffe_compat.export.portable import forks_of, metadata, parse_labels, require_inference
 from caffe_compat.formats.files import atomic_path, parse_text
 from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.graph.graph import build_graph
@@ -26,8 +26,8 @@ from caffe_compat.schema import caffe_pb2 as pb
 def to_safetensors(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: bool = False) -> None:
     """Write a net's values as safetensors, in float32 and under the keys of its state_dict.
 
-    The metadata holds ``definition.prototxt``, ``forks`` and, where the net has it, ``preprocessing.json``:
-    :func:`load_safetensors` makes the net again.
+    The metadata holds ``definition.prototxt``, ``forks`` and, where the net has them, ``preprocessing.json`` and
+    ``labels.txt``: :func:`load_safetensors` makes the net again.
 
     Raises
     ------
@@ -94,6 +94,7 @@ def load_safetensors(file: str | os.PathLike[str]) -> CaffeNet:
     fill_net(net)
     text = texts.get("preprocessing.json")
     net.meta["preprocessing"] = None if text is None else parse_preprocessing(text, Path(file))
+    net.meta["labels"] = parse_labels(texts["labels.txt"]) if "labels.txt" in texts else ()
     return net
 
 
