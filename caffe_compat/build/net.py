@@ -353,10 +353,10 @@ def _data_shapes(
     full: pb.NetParameter, prepared: PreparedNet, given: Mapping[str, Sequence[int]]
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes of fed blobs that are still unknown, from the first file of each data layer of `full`."""
-    data = [layer for layer in prepared.message.layer if facts(layer.type).source not in (Source.NONE, Source.CALLER)]
+    data = [layer for layer in prepared.message.layer if facts(layer.type).is_data]
     fed = {top for layer in data for top in layer.top}
     shapes: dict[str, tuple[int, ...]] = {}
-    if not fed:
+    if all(facts(layer.type).source in (Source.NONE, Source.CALLER) for layer in full.layer):
         return shapes
     from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
 
