@@ -7,6 +7,7 @@ by rounding alone.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,19 @@ from caffe_compat.build.executor import is_computed
 from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.kernels.fast.program import Compiled, Finish, Program, by_tiles
-from caffe_compat.layers.functions import Add, Convolve, Function, Join, Keep, Pool, Rectify, ScaleChannels, Window
+from caffe_compat.layers.functions import (
+    Add,
+    Convolve,
+    Flatten,
+    Function,
+    InnerProduct,
+    Join,
+    Keep,
+    Pool,
+    Rectify,
+    ScaleChannels,
+    Window,
+)
 
 Tensor = torch.Tensor
 Shapes = tuple[tuple[int, ...], ...]
@@ -40,12 +53,15 @@ class _Call:
 
 @dataclass
 class _Segment:
-    """Calls that one program makes, its inputs and results, and the programs made so far, by shapes of the inputs."""
+    """Calls that one program makes, its inputs and results, and the programs made so far, by shapes of the inputs.
+
+    With each program the results that have two axes.
+    """
 
     calls: list[_Call]
     inputs: tuple[int, ...] = ()
     results: tuple[int, ...] = ()
-    programs: dict[Shapes, Compiled | None] = field(default_factory=dict)
+    programs: dict[Shapes, tuple[Compiled, set[int]] | None] = field(default_factory=dict)
 
 
 class FastNet:
@@ -131,7 +147,9 @@ class FastNet:
             for call in segment.calls:
                 self._run_module(call, values)
         else:
-            values.update(zip(segment.results, program(*inputs), strict=True))
+            compiled, flat = program
+            for index, result in zip(segment.results, compiled(*inputs), strict=True):
+                values[index] = result.flatten(1) if index in flat else result
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
@@ -195,11 +213,11 @@ def _calls_of(part: _Call | _Segment) -> list[_Call]:
 
 @dataclass(frozen=True)
 class _Sum:
-    """A convolution that is not in the program yet: what comes after it may be fused with it."""
+    """A convolution or inner product that is not in the program yet: what comes after it may be fused with it."""
 
     source: int
     weight: Tensor
-    function: Convolve
+    function: Convolve | InnerProduct
     finish: Finish
 
     @property
@@ -213,10 +231,10 @@ class _Sum:
         return self.finish.relu or self.finish.slope is not None
 
     def scaled(self, scale: Tensor, shift: Tensor | None) -> _Sum:
-        """Return the convolution with a scale and a shift of its outputs folded into its weights."""
+        """Return it with a scale and a shift of its outputs folded into its weights."""
         bias = self.finish.bias
         bias = shift if bias is None else bias.double() * scale + (0 if shift is None else shift)
-        weight = self.weight.double() * scale[:, None, None, None]
+        weight = self.weight.double() * scale.view(-1, *[1] * (self.weight.dim() - 1))
         return replace(self, weight=weight, finish=replace(self.finish, bias=bias))
 
 
@@ -228,28 +246,36 @@ class _Lowering:
         self._program = Program(vector_lengths()[0])
         self._maps: dict[int, int] = {}
         self._sums: dict[int, _Sum] = {}
+        self._flat: set[int] = set()
         self._readers = Counter(i for call in segment.calls for i in call.bottoms)
         self._readers.update(segment.results)
 
-    def compile(self) -> Compiled | None:
-        """Return the program, or None where a layer has no program at this size."""
+    def compile(self) -> tuple[Compiled, set[int]] | None:
+        """Return the program and the values of two axes, or None where a layer has no program at this size."""
         for index, shape in zip(self._segment.inputs, self._shapes, strict=True):
-            if len(shape) != 3 or 0 in shape:
+            if len(shape) not in {1, 3} or 0 in shape:
                 return None
-            self._maps[index] = self._program.load(*shape)
+            channels, height, width = (*shape, 1, 1)[:3]
+            self._maps[index] = self._program.load(channels, height, width)
+            self._flat |= {index} if len(shape) == 1 else set()
         for call in self._segment.calls:
             if not self._add(call, call.tops[0]):
                 return None
+            flat = isinstance(call.function, Flatten | InnerProduct) or not self._flat.isdisjoint(call.bottoms)
+            self._flat |= set(call.tops) if flat else set()
         for index in self._segment.results:
             self._program.store(self._map(index))
-        return self._program.compile()
+        return self._program.compile(), self._flat
 
     def _map(self, index: int) -> int:
         """Return the map of a value, a convolution that waits for what comes after it included."""
         if index in self._sums:
             it = self._sums.pop(index)
-            window, groups = it.function.window, it.function.groups
-            self._maps[index] = self._program.convolution(it.source, it.weight, window, groups, it.finish)
+            if isinstance(it.function, Convolve):
+                window, groups = it.function.window, it.function.groups
+                self._maps[index] = self._program.convolution(it.source, it.weight, window, groups, it.finish)
+            else:
+                self._maps[index] = self._program.inner_product(it.source, it.weight, it.finish)
         return self._maps[index]
 
     def _waiting(self, index: int) -> _Sum | None:
@@ -266,6 +292,10 @@ class _Lowering:
         match call.function:
             case Convolve() as function:
                 return self._convolve(call, module, function)
+            case InnerProduct() as function:
+                return self._multiply(bottom, top, module, function)
+            case Flatten():
+                self._maps[top] = self._program.flatten(self._map(bottom))
             case ScaleChannels(values):
                 self._scale(bottom, top, *values(module))
             case Rectify(slope):
@@ -297,6 +327,15 @@ class _Lowering:
         self._sums[call.tops[0]] = _Sum(source, weight, function, Finish(bias if isinstance(bias, Tensor) else None))
         return True
 
+    def _multiply(self, bottom: int, top: int, module: nn.Module, function: InnerProduct) -> bool:
+        weight, bias = module.weight, module.bias
+        assert isinstance(weight, Tensor)
+        source = self._map(bottom)
+        if math.prod(self._program.shape(source)) != weight.shape[1]:
+            return False
+        self._sums[top] = _Sum(source, weight, function, Finish(bias if isinstance(bias, Tensor) else None))
+        return True
+
     def _scale(self, bottom: int, top: int, scale: Tensor, shift: Tensor | None) -> None:
         it = self._waiting(bottom)
         if it is not None and it.is_linear:
@@ -322,22 +361,24 @@ class _Lowering:
 
     def _pool(self, bottom: int, top: int, function: Pool) -> bool:
         it, window = self._waiting(bottom), function.window
-        if it is not None and self._pools_with(it, function):
+        if it is not None and window is not None and self._pools_with(it, function, window):
             self._replace(bottom, top, replace(it, finish=replace(it.finish, pooled=window.kernel[0])))
             return True
         source = self._map(bottom)
         _, height, width = self._program.shape(source)
-        output = function.output(height, width)
+        window, output = window or Window((height, width)), function.output(height, width)
         starts = ((n - 1) * s - p for n, s, p in zip(output, window.stride, window.pad, strict=True))
         if min(output) < 1 or any(start >= size for start, size in zip(starts, (height, width), strict=True)):
             return False
         self._maps[top] = self._program.pooling(source, window, output, average=function.average)
         return True
 
-    def _pools_with(self, it: _Sum, function: Pool) -> bool:
+    def _pools_with(self, it: _Sum, function: Pool, window: Window) -> bool:
         """Tell whether a convolution can pool its lines itself: windows side by side, directly computed."""
-        window, side = function.window, function.window.kernel[0]
-        if function.average or it.finish.residual >= 0 or it.finish.pooled or it.function.groups > 1:
+        side = window.kernel[0]
+        if function.average or it.finish.residual >= 0 or it.finish.pooled:
+            return False
+        if not isinstance(it.function, Convolve) or it.function.groups > 1:
             return False
         if window.kernel != window.stride or window.kernel != (side, side) or any(window.pad):
             return False
@@ -360,7 +401,9 @@ class _Lowering:
     def _can_add(self, index: int) -> bool:
         """Tell whether a value is a convolution that can add the other values of a sum to its own."""
         it = self._waiting(index)
-        return it is not None and it.is_linear and it.function.groups in {1, len(it.weight)}
+        if it is None or not it.is_linear:
+            return False
+        return isinstance(it.function, InnerProduct) or it.function.groups in {1, len(it.weight)}
 
     def _join(self, bottoms: Sequence[int], top: int) -> bool:
         maps = [self._map(i) for i in bottoms]

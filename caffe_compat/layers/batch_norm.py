@@ -102,7 +102,7 @@ class BatchNorm(Layer):
     def function(self, spec: LayerSpec) -> ScaleChannels | None:
         message = spec.param.batch_norm_param
         by_batch = message.HasField("use_global_stats") and not message.use_global_stats
-        return None if by_batch or len(spec.bottoms[0]) != 4 else ScaleChannels(_scale_and_shift)
+        return None if by_batch or len(spec.bottoms[0]) not in {2, 4} else ScaleChannels(_scale_and_shift)
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.batch_norm_param

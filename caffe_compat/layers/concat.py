@@ -53,7 +53,7 @@ class Concat(Layer):
         return ((*first[:axis], sum(shape[axis] for shape in spec.bottoms), *first[axis + 1 :]),)
 
     def function(self, spec: LayerSpec) -> Join | None:
-        return Join() if self._axis(spec) == 1 and len(spec.bottoms[0]) == 4 else None
+        return Join() if self._axis(spec) == 1 and len(spec.bottoms[0]) in {2, 4} else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ConcatModule(self._axis(spec))

@@ -31,7 +31,7 @@ class Dropout(Layer):
             )
 
     def function(self, spec: LayerSpec) -> Keep | None:
-        return Keep() if len(spec.bottoms[0]) == 4 else None
+        return Keep() if len(spec.bottoms[0]) in {2, 4} else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         ratio = spec.param.dropout_param.dropout_ratio

@@ -80,7 +80,7 @@ class Eltwise(Layer):
     def function(self, spec: LayerSpec) -> Add | None:
         message = spec.param.eltwise_param
         plain = message.operation == pb.EltwiseParameter.SUM and all(c == 1 for c in message.coeff)
-        return Add() if plain and len(spec.bottoms[0]) == 4 else None
+        return Add() if plain and len(spec.bottoms[0]) in {2, 4} else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message, ops = spec.param.eltwise_param, pb.EltwiseParameter

@@ -1,7 +1,7 @@
 """What a layer computes, where it is one of the few functions of maps that :mod:`caffe_compat.kernels.fast` has.
 
 A layer type says so by `Layer.function`, so that a user's own layer and a fork's can be fast, too. All functions take
-maps (N, C, height, width).
+maps (N, C, height, width), those of single values (N, C), too.
 """
 
 from __future__ import annotations
@@ -57,9 +57,12 @@ class Rectify:
 
 @dataclass(frozen=True)
 class Pool:
-    """The largest value or the mean of windows; `output` returns height and width of the result for those of a map."""
+    """The largest value or the mean of windows, or with None of the whole map.
 
-    window: Window
+    `output` returns height and width of the result for those of a map.
+    """
+
+    window: Window | None
     average: bool
     output: Callable[[int, int], Pair]
 
@@ -79,4 +82,14 @@ class Keep:
     """The map itself."""
 
 
-Function = Convolve | ScaleChannels | Rectify | Pool | Add | Join | Keep
+@dataclass(frozen=True)
+class Flatten:
+    """All values of an image as channels."""
+
+
+@dataclass(frozen=True)
+class InnerProduct:
+    """All values of an image times the module's `weight` (K, values), plus its `bias` (K,) or None."""
+
+
+Function = Convolve | ScaleChannels | Rectify | Pool | Add | Join | Keep | Flatten | InnerProduct

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers import functions
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, count, register
 from caffe_compat.layers.facts import Drawing, OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
@@ -59,6 +60,10 @@ class InnerProduct(Layer):
         )
         bias = BlobDef("bias", (message.num_output,), message.bias_filler)
         return (weight, bias) if message.bias_term else (weight,)
+
+    def function(self, spec: LayerSpec) -> functions.InnerProduct | None:
+        plain = self._axis(spec) == 1 and len(spec.bottoms[0]) in {2, 4}
+        return functions.InnerProduct() if plain else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message, axis = spec.param.inner_product_param, self._axis(spec)

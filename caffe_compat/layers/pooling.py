@@ -296,9 +296,11 @@ class Pooling(Layer):
     def function(self, spec: LayerSpec) -> Pool | None:
         message, at = spec.param.pooling_param, window(spec)
         stochastic = message.pool == pb.PoolingParameter.STOCHASTIC
-        if stochastic or message.global_pooling or len(spec.param.top) > 1:
+        if stochastic or len(spec.param.top) > 1:
             return None
         average = message.pool == pb.PoolingParameter.AVE
+        if message.global_pooling:
+            return Pool(None, average, lambda *_: (1, 1))
         return Pool(Window(at.kernel, at.stride, at.pad), average, lambda h, w: (at.output(h, 0), at.output(w, 1)))
 
     def module(self, spec: LayerSpec) -> nn.Module:

@@ -48,7 +48,7 @@ class PReLU(Layer):
         return (BlobDef("weight", self._shape(spec), filler),)
 
     def function(self, spec: LayerSpec) -> Rectify | None:
-        return Rectify(_slope) if len(spec.bottoms[0]) == 4 else None
+        return Rectify(_slope) if len(spec.bottoms[0]) in {2, 4} else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return PReLUModule(self._shape(spec))

@@ -29,7 +29,7 @@ class ReLU(Layer):
 
     def function(self, spec: LayerSpec) -> Rectify | None:
         slope = spec.param.relu_param.negative_slope
-        return Rectify(lambda _: slope) if len(spec.bottoms[0]) == 4 else None
+        return Rectify(lambda _: slope) if len(spec.bottoms[0]) in {2, 4} else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         slope = spec.param.relu_param.negative_slope

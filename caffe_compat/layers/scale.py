@@ -103,7 +103,7 @@ class Scale(_AlongAxes):
 
     def function(self, spec: LayerSpec) -> ScaleChannels | None:
         by_channel = len(spec.bottoms) == 1 and self._axis(spec) == 1 and len(self._shape(spec)) == 1
-        return ScaleChannels(_scale_and_shift) if by_channel and len(spec.bottoms[0]) == 4 else None
+        return ScaleChannels(_scale_and_shift) if by_channel and len(spec.bottoms[0]) in {2, 4} else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         learned = len(spec.bottoms) == 1

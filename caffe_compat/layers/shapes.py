@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers import functions
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.facts import Coordinates, OnnxWriter, View
 
@@ -113,6 +114,10 @@ class Flatten(Layer):
         (start, end), shape = self._axes(spec), spec.bottoms[0]
         return ((*shape[:start], count(shape[start : end + 1]), *shape[end + 1 :]),)
 
+    def function(self, spec: LayerSpec) -> functions.Flatten | None:
+        shape = spec.bottoms[0]
+        return functions.Flatten() if len(shape) in {2, 4} and self._axes(spec) == (1, len(shape) - 1) else None
+
     def module(self, spec: LayerSpec) -> nn.Module:
         return FlattenModule(*self._axes(spec))
 
@@ -170,6 +175,11 @@ class Reshape(Layer):
         rest = count(self._copied(spec)) * count(shape[:start]) * count(shape[end:])
         dims = self._copied(spec, count(shape) // max(rest, 1))
         return ((*shape[:start], *dims, *shape[end:]),)
+
+    def function(self, spec: LayerSpec) -> functions.Flatten | None:
+        shape = spec.bottoms[0]
+        flat = self._range(spec) == (0, len(shape)) and tuple(self._dims(spec)) == (0, -1)
+        return functions.Flatten() if flat and len(shape) in {2, 4} else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ReshapeModule(self._dims(spec), *self._range(spec))

@@ -117,7 +117,23 @@ def heads():
     return n
 
 
-NETS = [residual, inception, alexnet, odd_groups, scale_alone, read_twice, pooled, heads]
+def classifier():
+    n = start(3, 2, 19, 18)
+    x = conv(n, "conv", n.data, 24, 3)
+    n.whole = L.Pooling(x, global_pooling=True)
+    n.ip1 = L.InnerProduct(x, num_output=32, transpose=True, bias_term=False, **MSRA)
+    n.drop = L.Dropout(relu(n, "relu1", norm(n, "ip1", n.ip1)), in_place=True)
+    n.flat = L.Flatten(n.whole)
+    n.shaped = L.Reshape(x, shape={"dim": [0, -1]})
+    n.ip2 = L.InnerProduct(n.shaped, num_output=24, **MSRA)
+    n.sum = L.Eltwise(L.PReLU(n.ip2), n.flat)
+    n.joined = L.Concat(n.drop, n.sum)
+    n.ip3 = L.InnerProduct(n.joined, num_output=5, **MSRA)
+    n.late = L.InnerProduct(L.Power(n.ip3, power=2), num_output=3, **MSRA)
+    return n
+
+
+NETS = [residual, inception, alexnet, odd_groups, scale_alone, read_twice, pooled, heads, classifier]
 
 
 def build(make, **options):
@@ -167,6 +183,11 @@ def test_a_net_computes_what_its_modules_compute(make, images):
 @needs_code
 def test_layers_between_modules_are_gathered_into_few_programs():
     assert [len(segments(build(make))) for make in (heads, alexnet, residual)] == [1, 2, 1]
+
+
+@needs_code
+def test_one_program_runs_from_an_image_to_scores():
+    assert [len(FastNet(net, net.caffe, net.returns)._parts) for net in map(build, (residual, pooled))] == [1, 1]
 
 
 @needs_code

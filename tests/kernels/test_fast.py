@@ -1,5 +1,6 @@
 """Compiled steps: convolutions of every kind, on every instruction set that this processor has, and by any threads."""
 
+import math
 import multiprocessing
 import os
 
@@ -141,6 +142,46 @@ def test_lines_are_pooled_as_they_come(side, threads):
         threads(count)
         result = convolve(library.vector_lengths()[0], x, weight, window, groups, Finish(bias, relu=True, pooled=side))
         assert error(result, exact) < ROUNDED
+
+
+def multiply(lanes, x, weight, finish):
+    program = Program(lanes)
+    program.store(program.inner_product(program.load(*x.shape[1:]), weight, finish))
+    (y,) = program.compile()(x)
+    return y.flatten(1)
+
+
+@pytest.mark.parametrize("lanes", library.vector_lengths())
+@pytest.mark.parametrize("shape", [(3, 1, 1), (40, 5, 7), (2500, 1, 1)])
+@pytest.mark.parametrize(("outputs", "count"), [(1, 1), (35, 3)])
+def test_an_inner_product_is_that_of_float64(lanes, shape, outputs, count, threads):
+    threads(count)
+    weight, bias = torch.randn(outputs, math.prod(shape)), torch.randn(outputs)
+    for images in (1, 5, 61):
+        x = torch.randn(images, *shape)
+        exact = F.linear(x.double().flatten(1), weight.double(), bias.double())
+        assert error(multiply(lanes, x, weight, Finish(bias)), exact) < ROUNDED
+
+
+def test_inner_products_have_the_same_bits_for_any_threads_and_any_batch(threads):
+    x, weight = torch.randn(61, 45, 5, 5), torch.randn(35, 1125)
+    lanes = library.vector_lengths()[0]
+    threads(1)
+    alone = torch.cat([multiply(lanes, image[None], weight, Finish()) for image in x])
+    for count in (1, 2, 3):
+        threads(count)
+        for images in (1, 2, 9, 61):
+            assert torch.equal(multiply(lanes, x[:images], weight, Finish()), alone[:images])
+
+
+def test_weights_of_inner_products_are_not_copied():
+    weight = torch.zeros(4, 8)
+    program = Program(library.vector_lengths()[0])
+    program.store(program.inner_product(program.load(8, 1, 1), weight, Finish()))
+    compiled = program.compile()
+    weight += 1
+    (y,) = compiled(torch.ones(1, 8, 1, 1))
+    assert y.flatten().tolist() == [8, 8, 8, 8]
 
 
 @pytest.mark.parametrize(("kernel", "pad"), [(3, (1, 0)), (5, (2, 2)), (7, (0, 3))])

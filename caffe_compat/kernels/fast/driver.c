@@ -92,7 +92,7 @@ typedef struct {
   Progress progress;
 } Batch;
 
-/* Groups of images one after the other, every step of them shared out between the threads. */
+/* Groups of images one after the other, then the steps that take all images; the threads share every step. */
 static void run_batch(void *data, int part, int parts) {
   Batch *batch = data;
   Run run = batch->run;
@@ -101,11 +101,18 @@ static void run_batch(void *data, int part, int parts) {
   run.part = part;
   run.parts = parts;
   run.progress = &batch->progress;
-  for (int first = 0; first < batch->images; first += batch->group) {
-    run.images = batch->images - first < batch->group ? batch->images - first : batch->group;
-    for (int i = 0; i < batch->tensors; i++) tensors[i] = batch->run.tensors[i] + first * batch->strides[i];
+  run.end = run.program->grouped;
+  for (run.first = 0; run.first < batch->images; run.first += batch->group) {
+    run.images = batch->images - run.first < batch->group ? batch->images - run.first : batch->group;
+    for (int i = 0; i < batch->tensors; i++) tensors[i] = batch->run.tensors[i] + run.first * batch->strides[i];
     batch->code(&run);
   }
+  run.tensors = batch->run.tensors;
+  run.first = 0;
+  run.images = batch->images;
+  run.begin = run.program->grouped;
+  run.end = run.program->steps;
+  batch->code(&run);
 }
 
 static RunProgram *code_of(int lanes) {

@@ -17,7 +17,7 @@ class CBuffer(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_long) for name in ("offset", "image")),
-        *((name, ctypes.c_int) for name in ("height", "width", "pixel", "border", "first", "channels")),
+        *((name, ctypes.c_int) for name in ("height", "width", "pixel", "border", "first", "channels", "batch")),
     ]
 
 
@@ -41,6 +41,7 @@ class CProgram(ctypes.Structure):
         ("workspace", ctypes.c_long),
         ("scratch", ctypes.c_long),
         ("steps", ctypes.c_int),
+        ("grouped", ctypes.c_int),
         ("buffers", ctypes.c_void_p),
         ("step", ctypes.c_void_p),
     ]

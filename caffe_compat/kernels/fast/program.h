@@ -6,12 +6,13 @@
 #define CAFFE_COMPAT_PROGRAM_H
 #include <stdatomic.h>
 
-enum { LOAD_MAP, STORE_MAP, CONVOLVE, CONVOLVE_TILES, CONVOLVE_CHANNELS, POOL, ADD };
+enum { LOAD_MAP, STORE_MAP, CONVOLVE, CONVOLVE_TILES, CONVOLVE_CHANNELS, POOL, ADD, FLATTEN, INNER_PRODUCT };
 
 typedef struct {
   long offset, image; /* where the first image begins in the workspace, and the floats of one */
   int height, width, pixel, border;
   int first, channels; /* those of the pixel that are meant: several buffers can be parts of one */
+  int batch;           /* holds all images of a batch, not a group of them */
 } Buffer;
 
 typedef struct {
@@ -28,7 +29,7 @@ typedef struct {
 
 typedef struct {
   long workspace, scratch; /* floats: for the buffers of a group of images, and for the steps themselves */
-  int steps;
+  int steps, grouped; /* and how many of the steps, the first ones, take a group of images; the others take a batch */
   const Buffer *buffers;
   const Step *step;
 } Program;
@@ -44,7 +45,8 @@ typedef struct {
   const Program *program;
   float *workspace, *scratch;
   float *const *tensors; /* of the caller, each (N, C, H, W), from the first image of this part on */
-  int images, part, parts;
+  int first, images, begin, end; /* the images of the batch, and the steps, that are run */
+  int part, parts;
   long phase;
   Progress *progress;
 } Run;

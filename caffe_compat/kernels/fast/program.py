@@ -26,6 +26,8 @@ SHARE = 0.6
 """or so many times the transformed weights, which are read for every block of tiles."""
 FEWEST = 24
 """Rows that a product of matrices takes while its weights come from memory: fewer take no less time."""
+LAYOUTS = 16
+"""Numbers of images for which a program's layout is kept."""
 ALIGNMENT = 32
 """Every image of a buffer begins at a multiple of so many floats."""
 
@@ -40,6 +42,8 @@ class Op(enum.IntEnum):
     CONVOLVE_CHANNELS = 4
     POOL = 5
     ADD = 6
+    FLATTEN = 7
+    INNER_PRODUCT = 8
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,21 @@ class Program:
             root.border = max(root.border, *window.pad)
         return target
 
+    def flatten(self, source: int) -> int:
+        """Make every value of a map a channel, in Caffe's order."""
+        channels, height, width = self.shape(source)
+        if height * width == 1:
+            return source
+        target = self._map(channels * height * width, 1, 1)
+        self._steps.append(_Step(Op.FLATTEN, source, target))
+        return target
+
+    def inner_product(self, source: int, weight: Tensor, finish: Finish) -> int:
+        """Multiply all values of a map by weights (K, values)."""
+        target = self._map(len(weight), 1, 1)
+        self._steps.append(_Step(Op.INNER_PRODUCT, self.flatten(source), target, weight=weight, finish=finish))
+        return target
+
     def can_group(self, weight: Tensor, groups: int) -> bool:
         """Tell whether groups of channels begin where vectors do, or are single channels."""
         outputs, inputs, *_ = weight.shape
@@ -220,18 +239,19 @@ class Compiled:
     """A program that can be run."""
 
     def __init__(self, lanes: int, maps: Sequence[_Map], steps: Sequence[_Step]) -> None:
-        self._lanes, self._maps, self._steps = lanes, maps, steps
+        self._lanes, self._maps = lanes, maps
+        self._steps, self._grouped = self._in_order(steps)
         self._pixels = [self._pixel(index) for index in range(len(maps))]
         self._kept: list[Tensor] = []
-        self._c_steps = (library.CStep * len(steps))(*map(self._c_step, steps))
-        self._layouts: dict[tuple[int, int], tuple[library.CProgram, object]] = {}
+        self._c_steps = (library.CStep * len(steps))(*map(self._c_step, self._steps))
+        self._layouts: dict[tuple[int, int, int], tuple[library.CProgram, object]] = {}
         self._own = threading.local()  # memory of each of Python's threads, which may run at the same time
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """Run on contiguous float32 tensors (N, C, H, W)."""
         images, threads = len(inputs[0]), torch.get_num_threads()
         group = max(min(images, max(GROUP, threads)), 1)
-        program, _ = self._layout(group, threads)
+        program, _ = self._layout(group, images, threads)
         needed = program.workspace + program.scratch
         workspace: Tensor | None = getattr(self._own, "workspace", None)
         if workspace is None or workspace.numel() < needed:
@@ -241,6 +261,22 @@ class Compiled:
         if images:
             library.run(self._lanes, program, [*inputs, *results], images, group, workspace)
         return results
+
+    def _in_order(self, steps: Sequence[_Step]) -> tuple[list[_Step], int]:
+        """Return the steps that take a group of images, then those that take a batch, and how many the former are.
+
+        Inner products and what follows them take a batch: their weights are large, and so read once.
+        """
+        made: set[int] = set()
+        parts: tuple[list[_Step], list[_Step]] = ([], [])
+        for step in steps:
+            late = step.op is Op.INNER_PRODUCT or not made.isdisjoint(self._roots(step.source, step.finish.residual))
+            made |= self._roots(step.target) if late else set()
+            parts[late].append(step)
+        return parts[0] + parts[1], len(parts[0])
+
+    def _roots(self, *maps: int) -> set[int]:
+        return {self._root(index) for index in maps if index >= 0}
 
     def _whole(self, channels: int) -> int:
         """Return the floats of whole vectors that hold so many channels."""
@@ -284,12 +320,19 @@ class Compiled:
         it.pad[:], it.dilation[:] = step.window.pad, step.window.dilation
         it.pooled[:] = (step.finish.pooled,) * 2
         if step.weight is not None:
-            it.weights = self._keep(self._packed(step, step.weight))
+            it.weights = self._weights(step, step.weight)
         for name in ("bias", "slope"):
             values: Tensor | None = getattr(step.finish, name)
             if values is not None:
                 setattr(it, name, self._keep(F.pad(values, (0, -len(values) % self._lanes))))
         return it
+
+    def _weights(self, step: _Step, weight: Tensor) -> int:
+        if step.op is not Op.INNER_PRODUCT:
+            return self._keep(self._packed(step, weight))
+        weight = weight.detach().float().contiguous()  # the caller's own memory, wherever possible
+        self._kept.append(weight)
+        return weight.data_ptr()
 
     def _keep(self, values: Tensor) -> int:
         memory = library.workspace(values.numel())
@@ -335,40 +378,48 @@ class Compiled:
         floats = (it.height + 2 * it.border) * (it.width + 2 * it.border) * self._pixels[index]
         return -(-floats // ALIGNMENT) * ALIGNMENT
 
-    def _layout(self, images: int, threads: int) -> tuple[library.CProgram, object]:
+    def _layout(self, group: int, images: int, threads: int) -> tuple[library.CProgram, object]:
         """Return the program with buffers for so many images; maps that are not needed at once share memory."""
-        if (images, threads) in self._layouts:
-            return self._layouts[images, threads]
-        offsets, workspace = self._offsets(images)
+        images = images if self._grouped < len(self._steps) else group
+        key = group, images, threads
+        if key in self._layouts:
+            return self._layouts[key]
+        if len(self._layouts) >= LAYOUTS:
+            self._layouts = {}
+        late = set[int]().union(*map(self._used, self._steps[self._grouped :]))
+        offsets, workspace = self._offsets(group, images, late)
         buffers = (library.CBuffer * len(self._maps))()
         for index, it in enumerate(self._maps):
             root = self._root(index)
             base, pixel, first = self._maps[root], self._pixels[root], self._first(index)
             size = self._size(root)
             buffers[index] = library.CBuffer(
-                offsets[root], size, it.height, it.width, pixel, base.border, first, it.channels
+                offsets[root], size, it.height, it.width, pixel, base.border, first, it.channels, root in late
             )
         addresses = ctypes.addressof(buffers), ctypes.addressof(self._c_steps)
-        program = library.CProgram(workspace, self._scratch(threads), len(self._steps), *addresses)
-        return self._layouts.setdefault((images, threads), (program, buffers))
+        program = library.CProgram(workspace, self._scratch(threads), len(self._steps), self._grouped, *addresses)
+        return self._layouts.setdefault(key, (program, buffers))
 
-    def _offsets(self, images: int) -> tuple[dict[int, int], int]:
-        """Return where each map begins, and the floats of all."""
-        used = [
-            {self._root(index) for index in (step.source, step.target, step.finish.residual) if index >= 0}
-            for step in self._steps
-        ]
+    def _used(self, step: _Step) -> set[int]:
+        return self._roots(step.source, step.target, step.finish.residual)
+
+    def _offsets(self, group: int, images: int, late: set[int]) -> tuple[dict[int, int], int]:
+        """Return where each map begins, and the floats of all; those in `late` hold all images."""
+        used = [self._used(step) for step in self._steps]
+        early = set[int]().union(*used[: self._grouped])
+        used[0] |= late & early  # from the first group on
+        sizes = {index: self._size(index) * (images if index in late else group) for index in late | early}
         last = {index: i for i, maps in enumerate(used) for index in maps}
         offsets: dict[int, int] = {}
         taken: dict[int, tuple[int, int]] = {}  # begin and end
         for i, maps in enumerate(used):
             for index in maps - offsets.keys():
-                begin, size = 0, self._size(index) * images
+                begin, size = 0, sizes[index]
                 for other, end in sorted(taken.values()):
                     if other - begin >= size:
                         break
                     begin = max(begin, end)
                 offsets[index], taken[index] = begin, (begin, begin + size)
             taken = {index: place for index, place in taken.items() if last[index] > i}
-        ends = (offsets[index] + self._size(index) * images for index in offsets)
+        ends = (offsets[index] + sizes[index] for index in offsets)
         return offsets, max(ends, default=0)
