@@ -32,6 +32,7 @@ EXPORT = [
     "onnx>=1.16",  # `export --to onnx`
     "safetensors>=0.5",  # `export --to safetensors`
 ]
+INT8 = [*EXPORT, "onnxruntime>=1.18"]  # `export --int8`
 LQ_EMOTION = [
     "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
     "scikit-image>=0.25",  # the images of sr-demo
@@ -43,7 +44,6 @@ DEV = [
     "hypothesis>=6.100",
     "import-linter>=2.3",
     "mypy>=1.13",
-    "onnxruntime>=1.18",  # runs what the tests export
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
@@ -101,9 +101,10 @@ setup(
         "lmdb": LMDB,
         "leveldb": LEVELDB,
         "export": EXPORT,
+        "int8": INT8,
         "lq-emotion": LQ_EMOTION + VIDEO + FAST,
         "docs": DOCS,
-        "dev": DEV + DOCS + LQ_EMOTION + VIDEO + FAST + LMDB + LEVELDB + EXPORT,
+        "dev": DEV + DOCS + LQ_EMOTION + VIDEO + FAST + LMDB + LEVELDB + INT8,
     },
     entry_points={
         "console_scripts": [

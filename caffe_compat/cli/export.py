@@ -8,8 +8,9 @@ from pathlib import Path
 
 from caffe_compat.build.net import load_net
 from caffe_compat.cli.flags import add_inputs, add_state, stages
-from caffe_compat.errors import WeightsError
+from caffe_compat.errors import NetError, WeightsError
 from caffe_compat.export import FORMATS, export
+from caffe_compat.export.int8 import to_int8
 from caffe_compat.export.portable import read_labels
 
 
@@ -28,12 +29,17 @@ def define(part: ArgumentParser) -> None:
     part.add_argument(
         "--labels", metavar="FILE", help="names of the classes or dimensions to keep with the net, one a line"
     )
+    part.add_argument("--int8", action="store_true", help="with --to onnx: compute in 8 bits (docs/export.md)")
+    part.add_argument(
+        "--calibrate", metavar="DIR", help="with --int8: a folder of images, or inputs of the net in .npy or .h5"
+    )
     add_state(part)
     add_inputs(part)
 
 
 def run(args: Namespace) -> int:
     """Load a net with its weights and write it in a format of other programs."""
+    _check_int8(args)
     net = load_net(
         args.model,
         args.weights,
@@ -50,6 +56,23 @@ def run(args: Namespace) -> int:
     sys.stderr.writelines(f"caffe-compat: warning: {text}\n" for text in report.warnings(args.weights))
     if args.labels:
         net.meta["labels"] = read_labels(args.labels)
-    export(net, args.out, args.to, with_preprocessing=args.with_preprocessing)
-    sys.stdout.write(f"{args.out}: {args.to}, {Path(args.out).stat().st_size} bytes\n")
+    if args.int8:
+        report = to_int8(net, args.out, args.calibrate, with_preprocessing=args.with_preprocessing)
+        note = f" (float32: {report.float_bytes})\n{report}"
+    else:
+        export(net, args.out, args.to, with_preprocessing=args.with_preprocessing)
+        note = "\n"
+    sys.stdout.write(f"{args.out}: {args.to}, {Path(args.out).stat().st_size} bytes{note}")
     return 0
+
+
+def _check_int8(args: Namespace) -> None:
+    if args.int8 and args.to != "onnx":
+        raise NetError("only ONNX models compute in 8 bits", code="conflict", field="--int8", hint="use --to=onnx")
+    if args.int8 and not args.calibrate:
+        hint = "pass a folder of images such as the net will see"
+        raise NetError("needs --calibrate", code="field-missing", field="--int8", hint=hint)
+    if args.calibrate and not args.int8:
+        raise NetError(
+            "only --int8 calibrates", code="conflict", field="--calibrate", value=args.calibrate, hint="add --int8"
+        )

@@ -80,8 +80,8 @@ def refuse_effects(net: CaffeNet, to: str) -> None:
     raise_together([refusal(node, to, "it writes files") for node in net.caffe.nodes if node.layer.has_effect])
 
 
-def preprocessing_of_net(net: CaffeNet) -> Preprocessing:
-    """Return the preprocessing that goes with a net.
+def preprocessing_of_net(net: CaffeNet, field: str = "with_preprocessing") -> Preprocessing:
+    """Return the preprocessing that goes with a net, which `field` asks for.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def preprocessing_of_net(net: CaffeNet) -> Preprocessing:
     if preprocessing is None:
         hint = "keep NAME.preprocess.json beside the weights (docs/preprocessing.md)"
         problem = "the net has no preprocessing"
-        raise NetError(problem, code="field-missing", field="with_preprocessing", hint=hint)
+        raise NetError(problem, code="field-missing", field=field, hint=hint)
     if preprocessing.input not in net.inputs:
         hint = f"the net's inputs are {', '.join(net.inputs)}"
         problem = "the preprocessing is for an input that the net does not have"
