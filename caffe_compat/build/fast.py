@@ -169,7 +169,8 @@ def _calls(graph: NetGraph, values: dict[str, int]) -> Iterator[_Call]:
             tops = tuple(range(count, count + len(node.tops)))
             count += len(tops)
             values |= dict(zip(node.tops, tops, strict=True))
-            yield _Call(node, node.layer.function(node.spec), bottoms, tops)
+            function = node.layer.function(node.spec) if node.layer.states("function") else None
+            yield _Call(node, function, bottoms, tops)
 
 
 def _parts(calls: Sequence[_Call], returns: Sequence[int]) -> list[_Call | _Segment]:

@@ -68,10 +68,8 @@ def to_onnx(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: 
 
 
 def exports(layer: Layer) -> bool:
-    """Tell whether a layer type can be exported: `onnx` is stated by the class that states `module`, or below it."""
-    classes = type(layer).__mro__
-    first = next(cls for cls in classes if {"onnx", "module"} & vars(cls).keys())
-    return "onnx" in vars(first) and first is not Layer
+    """Tell whether a layer type can be exported."""
+    return layer.states("onnx")
 
 
 def _package() -> Any:

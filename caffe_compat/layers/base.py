@@ -267,6 +267,12 @@ class Layer:
         """Return what the layer computes in TEST if it is a function that fast kernels have, else None."""
         return None
 
+    @classmethod
+    def states(cls, name: str) -> bool:
+        """Tell whether `onnx` or `function` is of the type's own module, not of a base whose module it replaces."""
+        first = next(base for base in cls.__mro__ if {name, "module"} & vars(base).keys())
+        return name in vars(first) and first is not Layer
+
     def macs(self, spec: LayerSpec) -> int:
         """Return the multiply-accumulates of a forward pass: those of matrix products, which torch counts too.
 

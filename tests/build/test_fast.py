@@ -14,6 +14,8 @@ from caffe_compat.definition.netspec import NetSpec
 from caffe_compat.definition.netspec import layers as L
 from caffe_compat.definition.netspec import params as P
 from caffe_compat.kernels.fast.library import vector_lengths
+from caffe_compat.layers import REGISTRY
+from tests.nets import build_net as build_text
 
 ROUNDED = 3e-6
 """Two ways of adding up the same numbers in float32, of the largest value."""
@@ -304,3 +306,39 @@ def test_threads_can_share_a_net():
 def test_an_empty_batch_gives_empty_outputs():
     net = build(pooled)
     assert net(torch.zeros(0, 1, 31, 34)).shape == (0, 6, 3, 4)
+
+
+@needs_code
+@pytest.mark.parametrize(
+    ("fork", "body"),
+    [
+        (None, 'type: "Deconvolution" convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 group: 4 }'),
+        (None, 'type: "Deconvolution" convolution_param { num_output: 4 kernel_size: 3 }'),
+        ("pr3057", 'type: "Pooling" pooling_param { kernel_size: 2 stride: 2 ceil_mode: false }'),
+        ("mobilenet", 'type: "ConvolutionDepthwise" convolution_param { num_output: 4 kernel_size: 3 }'),
+        ("fast-rcnn", 'type: "Dropout" dropout_param { scale_train: false dropout_ratio: 0.75 }'),
+    ],
+)
+def test_a_type_that_replaces_its_bases_module_is_not_computed_as_its_base(fork, body):
+    filler = 'weight_filler { type: "xavier" }'
+    net = build_text(
+        'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [2, 4, 9, 9] } } }'
+        f'layer {{ name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param {{ num_output: 4 kernel_size: 1 {filler} }} }}'
+        f'layer {{ name: "l" bottom: "c" top: "l" {body.replace("kernel_size", f"{filler} kernel_size") if "convolution" in body else body} }}',
+        fork=fork,
+    )
+    x = torch.randn(2, 4, 9, 9)
+    expected = net(x).detach()  # with gradients, the modules compute
+    with torch.no_grad():
+        top = net(x)
+    assert top.shape == expected.shape
+    assert (top - expected).abs().max() <= ROUNDED * expected.abs().max()
+
+
+def test_a_layer_of_ones_own_with_another_module_keeps_it():
+    class Squared(type(REGISTRY["ReLU"])):
+        def module(self, spec):
+            raise NotImplementedError
+
+    assert REGISTRY["ReLU"].states("function")
+    assert not Squared().states("function")

@@ -10,6 +10,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, LayerSpec, Shape, register
 from caffe_compat.layers.facts import OnnxWriter
+from caffe_compat.layers.functions import Pool
 from caffe_compat.layers.pooling import Pooling
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -38,6 +39,9 @@ class CeilModePooling(Pooling):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return super().module(_rounded(spec))
+
+    def function(self, spec: LayerSpec) -> Pool | None:
+        return super().function(_rounded(spec))
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         return super().onnx(_rounded(spec), onnx)

@@ -11,6 +11,7 @@ from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.convolution import Convolution
 from caffe_compat.layers.facts import OnnxWriter, Reads
+from caffe_compat.layers.functions import Convolve
 from caffe_compat.schema import caffe_pb2 as pb
 
 _FIELD = "convolution_param"
@@ -82,6 +83,9 @@ class ConvolutionDepthwise(Convolution):
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return super().module(_grouped(spec))
+
+    def function(self, spec: LayerSpec) -> Convolve | None:
+        return super().function(_grouped(spec))
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         return super().onnx(_grouped(spec), onnx)

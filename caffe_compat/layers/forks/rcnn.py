@@ -13,6 +13,7 @@ from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.dropout import Dropout
 from caffe_compat.layers.facts import OnnxWriter
+from caffe_compat.layers.functions import Keep
 from caffe_compat.layers.labels import precise
 
 
@@ -195,6 +196,9 @@ class FastRCNNDropout(Dropout):
         if spec.additions("dropout_param").scale_train:
             return super().module(spec)
         return UnscaledDropout(spec.param.dropout_param.dropout_ratio)
+
+    def function(self, spec: LayerSpec) -> Keep | None:
+        return super().function(spec) if spec.additions("dropout_param").scale_train else None
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         if spec.additions("dropout_param").scale_train:

@@ -13,6 +13,7 @@ from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, 
 from caffe_compat.layers.class_losses import SoftmaxWithLoss, SoftmaxWithLossModule
 from caffe_compat.layers.dropout import Dropout
 from caffe_compat.layers.facts import OnnxWriter, Reads
+from caffe_compat.layers.functions import Keep
 
 _EPS = 1e-9
 
@@ -242,6 +243,9 @@ class SegNetDropout(Dropout):
         if spec.additions("dropout_param").sample_weights_test:
             return AlwaysDropout(spec.param.dropout_param.dropout_ratio)
         return super().module(spec)
+
+    def function(self, spec: LayerSpec) -> Keep | None:
+        return None if spec.additions("dropout_param").sample_weights_test else super().function(spec)
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         if spec.additions("dropout_param").sample_weights_test:
