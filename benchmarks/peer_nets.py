@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import bench_resnet50
+import h5py
 import numpy as np
 import torch
+from peer_engines import Outputs, Task, arrays, torch_training
 from torch import fx, nn
 
 from caffe_compat import CaffeNet, load_net, save_weights
@@ -19,12 +22,10 @@ from caffe_compat.definition.netspec import NetSpec, Top
 from caffe_compat.definition.netspec import layers as L
 from caffe_compat.definition.netspec import params as P
 from caffe_compat.definition.prepare import prepare
-from caffe_compat.formats.files import write_text
+from caffe_compat.formats.files import read_net, read_solver, write_text
 from caffe_compat.layers.batch_norm import BatchNormModule
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.prototxt import path
-
-Outputs = list[np.ndarray]
 
 GRAY, COLOUR = (1, 96, 96), (3, 224, 224)
 REFERENCE = 4
@@ -43,12 +44,72 @@ class Source:
     image : channels, height, width.
     batches : sizes to measure.
     weights : a caffemodel; without, seeded random values.
+    solver : of a net to train; `label` is the shape of an image's label.
     """
 
     definition: Path | Callable[[], pb.NetParameter]
     image: tuple[int, int, int]
-    batches: tuple[int, ...] = (1, 16, 128)
+    batches: tuple[int, ...] = (1, 8)
     weights: Path | None = None
+    solver: Path | None = None
+    label: tuple[int, ...] = (1,)
+
+    def prepare(self, batch: int, folder: Path) -> Outputs:
+        """Write every file of a task; return the outputs for the first images, REFERENCE of them even for one, or the
+        losses of the first iterations, computed in float64.
+        """
+        if self.solver is not None:
+            losses = self._prepare_training(batch, folder)
+            _require_change("losses", np.stack(losses))
+            return losses
+        outputs = self._prepare_passes(batch, folder)
+        for values in outputs if self.weights is None else ():
+            _require_change("outputs", values)
+        return outputs
+
+    def _prepare_passes(self, batch: int, folder: Path) -> Outputs:
+        message = inference_net(
+            prepare(self.definition if isinstance(self.definition, Path) else self.definition()).message
+        )
+        message.layer[0].input_param.ClearField("shape")
+        message.layer[0].input_param.shape.add(dim=(batch, *self.image))
+        prototxt, caffemodel = folder / "net.prototxt", folder / "net.caffemodel"
+        write_text(message, prototxt)
+        net = load_net(prototxt, self.weights)
+        if self.weights is None:
+            draw_weights(net)
+        save_weights(net, caffemodel)
+        images = np.random.default_rng(0).uniform(-1, 1, (max(batch, REFERENCE), *self.image)).astype(np.float32)
+        np.save(folder / "images.npy", images[:batch])
+        layers = {top: node.name for node in net.caffe.nodes for top in node.spec.param.top}
+        (folder / "outputs.json").write_text(json.dumps({name: layers[name] for name in net.returns}))
+        write_onnx(net, folder, {"net": batch, "one": 1})
+        with torch.inference_mode():
+            return arrays(as_torch(net).double()(torch.from_numpy(images[:REFERENCE]).double()))
+
+    def _prepare_training(self, batch: int, folder: Path) -> Outputs:
+        """Write a solver without Dropout, whose masks would differ, and without weights too small to learn."""
+        rng = np.random.default_rng(0)
+        with h5py.File(folder / "train.h5", "w") as file:
+            for name, shape in (("data", self.image), ("label", self.label)):
+                file[name] = rng.uniform(-1, 1, (batch, *shape)).astype(np.float32)
+        (folder / "train.txt").write_text(f"{folder / 'train.h5'}\n")
+        net, param = read_net(self.definition), read_solver(self.solver)
+        for layer in list(net.layer):
+            if layer.type == "HDF5Data":
+                layer.hdf5_data_param.source, layer.hdf5_data_param.batch_size = str(folder / "train.txt"), batch
+            elif layer.type == "Dropout":
+                net.layer.remove(layer)
+            elif layer.type == "Convolution":
+                layer.convolution_param.weight_filler.CopyFrom(pb.FillerParameter(type="xavier"))
+        for field in ("net", "test_iter", "test_interval", "snapshot", "display"):
+            param.ClearField(field)
+        param.net_param.CopyFrom(net)
+        param.snapshot_after_train, param.random_seed = False, 0
+        write_text(param, folder / "solver.prototxt")
+        task = Task(folder, torch.get_num_threads())
+        run = torch_training(task, double=True)
+        return [loss for _ in range(task.passes) for loss in run()]
 
 
 def vgg16() -> pb.NetParameter:
@@ -96,83 +157,55 @@ def mobilenet() -> pb.NetParameter:
     return n.to_proto()
 
 
-def sources(published: Path | None) -> dict[str, Source]:
-    """Return the nets by name; `published` is a folder of published ones."""
+def sources(published: Path) -> dict[str, Source]:
+    """Return the nets by name, those to train last; `published` is a folder of published ones, and may not exist.
+
+    The joint nets have CNN+D's layers, and differ from it in training only.
+    """
     nets = {
-        "CNN+D": Source(path("matlabscripts/recon/deploy/model_1F_CNN+D.prototxt"), GRAY),
-        "CNN+D, joint": Source(path("experiments/network/model_1F_CNN+D_vlqr.prototxt"), GRAY),
-        # one blob of SR-FCN has 0.9 GB at batch 128, and all engines are in memory at once
-        "SR-FCN": Source(path("matlabscripts/recon/deploy/SRCNN_net.prototxt"), GRAY, (1, 16)),
-        "VGG-16": Source(vgg16, COLOUR, (1, 8)),
-        "ResNet-50": Source(resnet50, COLOUR, (1, 8)),
-        "MobileNet v1": Source(mobilenet, COLOUR, (1, 8)),
+        "CNN+D": Source(path("matlabscripts/recon/deploy/model_1F_CNN+D.prototxt"), GRAY, (1, 16, 128)),
+        "SR-FCN": Source(path("matlabscripts/recon/deploy/SRCNN_net.prototxt"), GRAY),
+        "VGG-16": Source(vgg16, COLOUR),
+        "ResNet-50": Source(resnet50, COLOUR),
+        "MobileNet v1": Source(mobilenet, COLOUR),
     }
-    if published is not None:
-        for name, net, side in (("P-Net", "det1", 12), ("R-Net", "det2", 24), ("O-Net", "det3", 48)):
-            file = published / "mtcnn" / f"{net}.prototxt"
-            nets[f"MTCNN {name}"] = Source(file, (3, side, side), weights=file.with_suffix(".caffemodel"))
-        file = published / "mini_xception" / "deploy.prototxt"
-        nets["mini-XCEPTION"] = Source(file, (1, 64, 64), weights=file.with_name("weights.caffemodel"))
+    for name, file, image, batches in (
+        ("MTCNN P-Net", "mtcnn/det1", (3, 360, 640), (1,)),
+        ("MTCNN R-Net", "mtcnn/det2", (3, 24, 24), (16,)),
+        ("MTCNN O-Net", "mtcnn/det3", (3, 48, 48), (16,)),
+        ("mini-XCEPTION", "mini_xception/deploy", (1, 64, 64), (1,)),
+    ):
+        definition, weights = published / f"{file}.prototxt", published / f"{file}.caffemodel"
+        weights = weights if weights.exists() else definition.with_name("weights.caffemodel")
+        if definition.exists():
+            nets[name] = Source(definition, image, batches, weights)
+    for name, net, solver, image, label in (
+        ("CNN+D", "experiments/network/model_1F_CNN+D", "experiments/solver/solver_1F_CNN+D", GRAY, (1,)),
+        ("Joint", "experiments/network/model_1F_CNN+D_vlqr", "experiments/solver/solver_1F_CNN+D_vlqr", GRAY, (1,)),
+        ("SR-FCN", "pretrain/Pretrain_net", "pretrain/Pretrain_solver", (1, 32, 32), (1, 16, 16)),
+    ):
+        definition, solver = path(f"{net}.prototxt"), path(f"{solver}.prototxt")
+        nets[f"{name}, SGD iteration"] = Source(definition, image, (16, 128), solver=solver, label=label)
     return nets
 
 
-@dataclass(frozen=True)
-class Model:
-    """A net with weights at one batch size.
+def write_onnx(net: CaffeNet, folder: Path, batches: dict[str, int]) -> None:
+    """Write the net as ONNX, all sizes fixed: a file for each of these batch sizes."""
+    import onnx
+    from onnx.tools.update_model_dims import update_inputs_outputs_dims
 
-    Attributes
-    ----------
-    net : this engine's.
-    folder : holds net.prototxt, net.caffemodel and what engines convert.
-    images : the batch, (N, C, H, W) float32.
-    expected : the outputs for the first images, REFERENCE of them even for a batch of one, computed in float64.
-    """
+    from caffe_compat.export.onnx import to_onnx
 
-    net: CaffeNet
-    folder: Path
-    images: np.ndarray
-    expected: Outputs
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of the outputs, in order."""
-        return self.net.returns
-
-    def onnx(self, batch: int) -> str:
-        """Write the net as ONNX, all sizes fixed; return the file's name."""
-        file = self.folder / f"{batch}.onnx"
-        if not file.exists():
-            import onnx
-            from onnx.tools.update_model_dims import update_inputs_outputs_dims
-
-            from caffe_compat.export.onnx import to_onnx
-
-            to_onnx(self.net, file)
-            data = {"data": [batch, *self.images.shape[1:]]}
-            outputs = {name: [batch, *self.net.caffe.shapes[name][1:]] for name in self.outputs}
-            onnx.save(update_inputs_outputs_dims(onnx.load(file), data, outputs), file)
-        return str(file)
+    to_onnx(net, folder / "any.onnx")
+    for name, batch in batches.items():
+        dims = [{blob: [batch, *net.caffe.shapes[blob][1:]] for blob in blobs} for blobs in (net.inputs, net.returns)]
+        onnx.save(update_inputs_outputs_dims(onnx.load(folder / "any.onnx"), *dims), folder / f"{name}.onnx")
 
 
-def make_model(source: Source, batch: int, folder: Path) -> Model:
-    """Return a net at a batch size; `folder` is for its files."""
-    definition = source.definition if isinstance(source.definition, Path) else source.definition()
-    message = inference_net(prepare(definition).message)
-    message.layer[0].input_param.ClearField("shape")
-    message.layer[0].input_param.shape.add(dim=(batch, *source.image))
-    prototxt, caffemodel = folder / "net.prototxt", folder / "net.caffemodel"
-    write_text(message, prototxt)
-    net = load_net(prototxt, source.weights)
-    if source.weights is None:
-        draw_weights(net)
-    save_weights(net, caffemodel)
-    net = load_net(prototxt, caffemodel).requires_grad_(False)
-    images = np.random.default_rng(0).uniform(-1, 1, (max(batch, REFERENCE), *source.image)).astype(np.float32)
-    expected = arrays(as_torch(net).double()(torch.from_numpy(images[:REFERENCE]).double()))
-    for name, values in zip(net.returns, expected, strict=True):
-        if source.weights is None and not abs(values[0] - values[1]).max() > 1e-3 * abs(values).max():
-            raise ValueError(f"{name} hardly depends on the image: {values.reshape(len(values), -1)[:2, :4]}")
-    return Model(net, folder, images[:batch], expected)
+def _require_change(what: str, values: np.ndarray) -> None:
+    """Refuse values that hardly change from row to row: they would be right without a computation."""
+    if not abs(values[0] - values[-1]).max() > 1e-3 * abs(values).max():
+        raise ValueError(f"{what} hardly change: {values.reshape(len(values), -1)[:, :4]}")
 
 
 def draw_weights(net: CaffeNet) -> None:
@@ -202,8 +235,3 @@ def as_torch(net: CaffeNet) -> fx.GraphModule:
     plain.graph.eliminate_dead_code()
     plain.recompile()
     return plain
-
-
-def arrays(result: torch.Tensor | dict[str, torch.Tensor]) -> Outputs:
-    """Return the outputs of a torch module as arrays."""
-    return [value.numpy() for value in (result.values() if isinstance(result, dict) else [result])]
