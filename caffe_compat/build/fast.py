@@ -80,10 +80,7 @@ class FastNet:
         self._inputs = tuple(range(len(graph.inputs)))
         self._returns = tuple(values[blob] for blob in returns)
         self._parts = _parts(calls, self._returns)
-        mine = net._modules  # a pickled net comes back without the modules that were fused into others
-        self._modules = {
-            call.node.key: mine.get(call.node.key) or call.node.layer.module(call.node.spec) for call in calls
-        }
+        self._modules = {call.node.key: net.get_submodule(call.node.key) for call in calls}
         self._state: object = None
         self._lock = threading.Lock()  # of the state and the programs
 

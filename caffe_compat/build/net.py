@@ -17,6 +17,7 @@ from caffe_compat.build.exact import sum_as_caffe
 from caffe_compat.build.executor import Executor, call_layers, identifier, is_computed, ordered_inputs
 from caffe_compat.build.fast import FastNet
 from caffe_compat.build.inference import inference_net
+from caffe_compat.build.operators import train_on_operators
 from caffe_compat.build.optimise import optimise
 from caffe_compat.build.preprocess import load_preprocessing
 from caffe_compat.build.weights import Weights, copy_weights, place, tensor_of, tie
@@ -162,6 +163,7 @@ def _work(net: CaffeNet, first: torch.Tensor) -> float:
 def _unpickled(rebuild: Callable[..., fx.GraphModule], args: tuple[Any, ...]) -> CaffeNet:
     plain = rebuild(*args)
     net = CaffeNet(plain, plain.graph, class_name="CaffeNet")
+    net._modules = args[0]["_modules"]  # torch brings back only those that its calls name
     net.meta = args[0]["meta"]
     return net
 
@@ -193,8 +195,9 @@ def load_net(
     losses : keep losses, Accuracy and Silence (and the label inputs). By default only in TRAIN: a TEST net is for
         inference.
     exact : add up convolutions in genuine Caffe's order: its very bits, slower (see :mod:`caffe_compat.build.exact`).
-    fast : in TEST, where no gradient is asked for, run on compiled kernels that fuse layers and convolve by tiles
-        (see :mod:`caffe_compat.build.fast`); their rounding differs from torch's.
+    fast : run on compiled kernels that fuse layers and convolve by tiles, in TEST where no gradient is asked for
+        (:mod:`caffe_compat.build.fast`) and in training (:mod:`caffe_compat.build.operators`); their rounding differs
+        from torch's.
     seed : seed of the fillers alone.
     fork : the fork of Caffe that the definition is for (or several), where forks give one name two meanings:
         "ssd", "segnet", "pspnet" ... (docs/forks.md).
@@ -256,6 +259,8 @@ def build_net(
     optimise(net)
     if exact:
         sum_as_caffe(net)
+    elif fast:
+        train_on_operators(net)
     if not empty:
         fill_net(net, seed=seed)
     return net

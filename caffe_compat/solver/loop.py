@@ -58,6 +58,7 @@ class Solver(Closing):
     workers : the processes that train this net together, and which of them this is.
     criterion : a loss that is not a layer: a torch function of the nets' inputs and outputs.
     exact : add up convolutions in genuine Caffe's order, as :func:`caffe_compat.load_net` does: its bits, slower.
+    fast : run on compiled kernels, as :func:`caffe_compat.load_net` does.
     fork : the fork of Caffe the nets are for (or several), where their layers do not tell.
     resume : write a ``.resume.npz`` beside each snapshot, so that a run can go on as if it had never stopped.
 
@@ -90,6 +91,7 @@ class Solver(Closing):
         sources: Mapping[str, str] | None = None,
         action: Callable[[], Action] = lambda: Action.NONE,
         exact: bool = False,
+        fast: bool = True,
         workers: Workers = _ALONE,
         criterion: Criterion | None = None,
         resume: bool = True,
@@ -102,7 +104,7 @@ class Solver(Closing):
         self._device = torch.device(device)
         self._log = log or CaffeLog()
         self._action = action
-        self._exact = exact
+        self._exact, self._fast = exact, fast
         self._fork = fork
         self._workers = workers
         self._criterion = criterion
@@ -160,6 +162,7 @@ class Solver(Closing):
             seed=self._seed,
             device=self._device,
             exact=self._exact,
+            fast=self._fast,
             workers=self._workers,
             criterion=self._criterion,
         )

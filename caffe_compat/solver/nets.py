@@ -96,6 +96,7 @@ class FedNet(Closing):
         seed: int | None,
         device: torch.device,
         exact: bool = False,
+        fast: bool = True,
         workers: Workers = _ALONE,
         criterion: Criterion | None = None,
     ) -> None:
@@ -111,7 +112,7 @@ class FedNet(Closing):
         if unfed:
             problem = f"input {unfed[0]!r} of net {graph.name!r} has no data layer"
             raise SolverError(problem, code="field-missing", hint="a solver feeds its nets from data layers alone")
-        self.net: CaffeNet = build_net(graph, seed=seed, exact=exact).to(device)
+        self.net: CaffeNet = build_net(graph, seed=seed, exact=exact, fast=fast).to(device)
         self.device = device
         losses = dict(self.net.losses)
         self.weights: Mapping[str, float] = {name: losses.get(name, 0.0) for name in graph.outputs}

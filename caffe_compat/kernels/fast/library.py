@@ -17,7 +17,8 @@ class CBuffer(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_long) for name in ("offset", "image")),
-        *((name, ctypes.c_int) for name in ("height", "width", "pixel", "border", "first", "channels", "batch")),
+        *((name, ctypes.c_int) for name in ("height", "width", "pixel", "border", "first", "channels")),
+        *((name, ctypes.c_int) for name in ("batch", "tensor")),
     ]
 
 

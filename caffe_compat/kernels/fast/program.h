@@ -6,18 +6,22 @@
 #define CAFFE_COMPAT_PROGRAM_H
 #include <stdatomic.h>
 
-enum { LOAD_MAP, STORE_MAP, CONVOLVE, CONVOLVE_TILES, CONVOLVE_CHANNELS, POOL, ADD, FLATTEN, INNER_PRODUCT };
+enum {
+  LOAD_MAP, STORE_MAP, CONVOLVE, CONVOLVE_TILES, CONVOLVE_CHANNELS, POOL, ADD, FLATTEN, INNER_PRODUCT,
+  GRADIENT_TILES, POOL_PLACES, UNPOOL, GRADIENT_FEW /* for training */
+};
 
 typedef struct {
   long offset, image; /* where the first image begins in the workspace, and the floats of one */
   int height, width, pixel, border;
   int first, channels; /* those of the pixel that are meant: several buffers can be parts of one */
   int batch;           /* holds all images of a batch, not a group of them */
+  int tensor;          /* of the caller, which lies like a buffer and takes the place of one; -1: none */
 } Buffer;
 
 typedef struct {
   int op, from, to, residual; /* buffers; a residual of -1 is none */
-  int tensor;                 /* LOAD_MAP, STORE_MAP: which of the caller's */
+  int tensor; /* which of the caller's: the map of LOAD_MAP and STORE_MAP, the weights' gradient of GRADIENT_TILES */
   int kernel[2], stride[2], pad[2], dilation[2];
   int side;      /* CONVOLVE_TILES: of a tile, 6 or 10 */
   int average;   /* POOL: the mean instead of the maximum */

@@ -44,6 +44,10 @@ class Op(enum.IntEnum):
     ADD = 6
     FLATTEN = 7
     INNER_PRODUCT = 8
+    GRADIENT_TILES = 9
+    POOL_PLACES = 10
+    UNPOOL = 11
+    GRADIENT_FEW = 12
 
 
 @dataclass(frozen=True)
@@ -225,10 +229,11 @@ def by_tiles(weight: Tensor, window: Window, groups: int, output: Pair) -> bool:
     square = window.kernel[0] == window.kernel[1] and window.kernel[0] in tiles.SIDES
     if groups > 1 or not square or not window.stride == window.dilation == (1, 1) or min(weight.shape[:2]) < 16:
         return False
-    side = tiles.SIDES[window.kernel[0]]
-    outputs = side + 1 - window.kernel[0]
-    count = -(-output[0] // outputs) * -(-output[1] // outputs)
-    return tiles.PRODUCTS[side] * max(count, FEWEST) < output[0] * output[1] * weight[0, 0].numel()
+    products = tiles.PRODUCTS[tiles.SIDES[window.kernel[0]]]
+    return (
+        products * max(tiles.tile_count(window.kernel[0], output), FEWEST)
+        < output[0] * output[1] * weight[0, 0].numel()
+    )
 
 
 def _side(step: _Step) -> int:
@@ -394,7 +399,7 @@ class Compiled:
             base, pixel, first = self._maps[root], self._pixels[root], self._first(index)
             size = self._size(root)
             buffers[index] = library.CBuffer(
-                offsets[root], size, it.height, it.width, pixel, base.border, first, it.channels, root in late
+                offsets[root], size, it.height, it.width, pixel, base.border, first, it.channels, root in late, -1
             )
         addresses = ctypes.addressof(buffers), ctypes.addressof(self._c_steps)
         program = library.CProgram(workspace, self._scratch(threads), len(self._steps), self._grouped, *addresses)

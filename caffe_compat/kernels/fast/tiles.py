@@ -35,6 +35,12 @@ PRODUCTS = {6: 46, 10: 142}
 _REAL = range(4)
 
 
+def tile_count(taps: int, output: tuple[int, int]) -> int:
+    """Return how many tiles cover an output (height, width)."""
+    outputs = SIDES[taps] + 1 - taps
+    return -(-output[0] // outputs) * -(-output[1] // outputs)
+
+
 def _waves(count: int, side: int) -> Tensor:
     """Return real and imaginary parts of the first `count` powers of the roots, a line for each part."""
     power = torch.arange(count, dtype=torch.float64)
@@ -112,6 +118,21 @@ def transform_weights(weight: Tensor, side: int) -> Tensor:
     for point in _points(lines):
         values += [2 * part for part in point] if len(point) == 2 else point  # twice, for the conjugates
     return torch.stack(values)
+
+
+def weight_matrix(taps: int, *, conjugate: bool = False) -> Tensor:
+    """Return the matrix that takes a kernel (taps taps, ...) to its values at the points (side side, ...), float64.
+
+    Its transpose takes the gradient to those values to the gradient to the kernel. The conjugate values are the ones
+    that the gradient to the bottom is multiplied with.
+    """
+    side, basis = SIDES[taps], torch.eye(taps * taps, dtype=torch.float64).view(-1, 1, taps, taps)
+    matrix = transform_weights(basis, side)[:, 0]
+    if conjugate:
+        places = _points(torch.arange(side * side).view(side, side, 1))  # only their form is asked for
+        signs = [sign for point in places for sign in (1, -1)[: len(point)]]
+        matrix *= torch.tensor(signs)[:, None]
+    return matrix
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: tuple[int, int] = (0, 0)) -> Tensor:
