@@ -13,6 +13,8 @@ from caffe_compat.build.operators import CompiledConv2d, ConvolvePool
 from caffe_compat.definition.netspec import NetSpec
 from caffe_compat.definition.netspec import layers as L
 from caffe_compat.kernels.fast.library import vector_lengths
+from caffe_compat.schema.caffe_pb2 import SolverParameter
+from caffe_compat.solver import Solver
 
 ROUNDED = 1e-5
 """float32 sums in two orders, of the largest value, after a pass forward and back through five layers."""
@@ -23,8 +25,8 @@ pytestmark = pytest.mark.skipif(not vector_lengths(), reason="installed without 
 
 def definition():
     n = NetSpec()
-    n.data = x = L.Input(shape={"dim": [6, 1, 44, 40]})
-    n.label = L.Input(shape={"dim": [6, 3]})
+    n.data = x = L.DummyData(shape={"dim": [6, 1, 44, 40]})
+    n.label = L.DummyData(shape={"dim": [6, 3]})
     for index, (outputs, size) in enumerate(((32, 5), (64, 3), (48, 5)), 1):
         n[f"conv{index}"] = L.Convolution(x, num_output=outputs, kernel_size=size, pad=index - 1, **MSRA)
         n[f"relu{index}"] = x = L.ReLU(n[f"conv{index}"], in_place=True)
@@ -81,7 +83,9 @@ def test_a_convolution_its_pooling_and_its_relu_are_one_call():
 
 @pytest.mark.parametrize("switch", [{"fast": False}, {"exact": True}])
 def test_other_kernels_have_nothing_of_it(switch):
-    assert not any(isinstance(module, CompiledConv2d | ConvolvePool) for module in train_net(**switch).modules())
+    solver = Solver(SolverParameter(net_param=definition(), base_lr=0.1, lr_policy="fixed", max_iter=1), **switch)
+    for net in (train_net(**switch), solver.net):
+        assert not any(isinstance(module, CompiledConv2d | ConvolvePool) for module in net.modules())
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
