@@ -219,13 +219,14 @@ def compare(
                 problems[name] = str(error)
         times = time_in_turns({name: running[name] for name, d in differences.items() if d <= TOLERANCE}, budget)
     problems |= {name: "its process ends early" for name in times if math.isnan(sum(times[name]))}
+    times = {name: seconds for name, seconds in times.items() if name not in problems}
     first = next(iter(engines))
     results = []
     for name in engines:
         seconds = ratio = None
-        if name in times and name not in problems:
+        if name in times:
             seconds = statistics.median(times[name])
-        if seconds is not None and first in times and name != first:
+        if name in times and first in times and name != first:
             ratio = statistics.median(its / ours for its, ours in zip(times[name], times[first], strict=True))
         results.append(Result(*task, name, differences.get(name), seconds, ratio, problems.get(name, "")))
     return results
@@ -377,6 +378,7 @@ def main() -> None:
                     makers = {name: partial(Process, name, folder, threads) for name in able}
                     results += compare((net, batch, threads), makers, expected, args.budget)
                     bar.update()
+                    tqdm.write(f"{net}, batch {batch}, threads {threads}", file=sys.stderr)
         if not args.nets or START in args.nets:
             bar.set_description(START)
             starts = start_and_memory(engines, nets, args.threads[-1])
