@@ -119,6 +119,15 @@ def heads():
     return n
 
 
+def separable():
+    n = start(3, 3, 29, 28)
+    x = relu(n, "relu1", norm(n, "conv1", conv(n, "conv1", n.data, 24, 3, stride=2, pad=1)))
+    for i, (width, outputs, stride) in enumerate(((24, 40, 1), (40, 36, 2), (36, 24, 1)), 2):
+        x = relu(n, f"relu{i}", norm(n, f"dw{i}", conv(n, f"dw{i}", x, width, 3, pad=1, group=width, stride=stride)))
+        x = conv(n, f"conv{i}", x, outputs, 1)
+    return n
+
+
 def classifier():
     n = start(3, 2, 19, 18)
     x = conv(n, "conv", n.data, 24, 3)
@@ -135,7 +144,7 @@ def classifier():
     return n
 
 
-NETS = [residual, inception, alexnet, odd_groups, scale_alone, read_twice, pooled, heads, classifier]
+NETS = [residual, inception, alexnet, odd_groups, scale_alone, read_twice, pooled, heads, separable, classifier]
 
 
 def build(make, **options):

@@ -144,8 +144,10 @@ void caffe_compat_use_large_pages(void *memory, size_t size) {
 void caffe_compat_run(int lanes, const Program *program, float *const *tensors, const long *strides, int count,
                       int images, int group, int threads, float *memory) {
   Run run = {.program = program, .workspace = memory, .scratch = memory + program->workspace, .tensors = tensors};
+  Share share[threads];
+  for (int i = 0; i < threads; i++) atomic_init(&share[i].taken, 0);
   Batch batch = {.run = run, .code = code_of(lanes), .strides = strides, .tensors = count, .images = images,
-                 .group = group};
+                 .group = group, .progress.share = share};
   if (threads > 1) run_job(run_batch, &batch, threads);
   else run_batch(&batch, 0, 1);
 }

@@ -40,8 +40,13 @@ typedef struct {
 
 /* What the threads of a run share: a run is a row of phases, each of some pieces of work. */
 typedef struct {
-  atomic_llong taken; /* the phase in the upper half, how many of its pieces are taken in the lower */
-  atomic_llong done;  /* pieces of the phase */
+  _Alignas(64) atomic_llong taken; /* the phase in the upper half, how many of its pieces are taken in the lower */
+} Share;
+
+typedef struct {
+  atomic_long phase;
+  atomic_llong done; /* pieces of the phase */
+  Share *share;      /* of each thread */
 } Progress;
 
 /* A thread's part of a run. */

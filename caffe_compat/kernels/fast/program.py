@@ -146,7 +146,7 @@ class Program:
                 part = slice(group * each, (group + 1) * each)
                 ends = self._part(source, group * inputs, inputs), self._part(target, group * each, each)
                 self._steps.append(_Step(op, *ends, window=window, weight=weight[part], finish=finish.part(part)))
-        if op is Op.CONVOLVE:
+        if op is not Op.CONVOLVE_TILES:
             root = self._maps[self._root(source)]
             root.border = max(root.border, *window.pad)
         return target
