@@ -7,6 +7,7 @@ them as ``lq_emotion`` and ``lq_emotion.prototxt``. The extra ``lq-emotion`` bri
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 VERSION = "0.1.0"
@@ -72,6 +73,15 @@ KERNELS = Extension(
     optional=True,
 )
 
+
+class BuildKernels(build_ext):
+    """Builds what can be built."""
+
+    def get_output_mapping(self) -> dict[str, str]:
+        """Return the files built: a strict editable install links them and fails where one is missing."""
+        return {built: source for built, source in super().get_output_mapping().items() if Path(built).exists()}
+
+
 setup(
     name="caffe-compat",
     version=VERSION,
@@ -85,6 +95,7 @@ setup(
     package_dir={"lq_emotion": "models/lq_emotion", "lq_emotion.prototxt": "prototxt"},
     include_package_data=False,
     ext_modules=[KERNELS],
+    cmdclass={"build_ext": BuildKernels},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     package_data={
         "caffe_compat": ["py.typed"],

@@ -1,5 +1,6 @@
 """What all tests share: recorded data, quiet threads, the same random numbers every time."""
 
+import importlib.util
 import os
 import random
 import signal
@@ -17,6 +18,9 @@ import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+# Large nets with exact=True, whose sums take some hundred times as long without Numba.
+SLOW_WITHOUT_NUMBA = pytest.mark.slow if importlib.util.find_spec("numba") is None else ()
 
 # A script in the background, or nohup, hands ignored signals on; processes that tests start inherit only those.
 for _signal, _handler in (

@@ -54,4 +54,5 @@ def test_every_parity_test_passes_under(setting):
 
 @pytest.mark.slow
 def test_the_authors_nets_are_caffes_without_numba(reference):
-    run({}, "tests/build/test_authors_nets.py", "-k", "every_blob", program=("-c", WITHOUT_NUMBA))
+    selection = ("-k", "every_blob", "-m", "slow or not slow")
+    run({}, "tests/build/test_authors_nets.py", *selection, program=("-c", WITHOUT_NUMBA))

@@ -87,7 +87,7 @@ class FastNet:
     @property
     def is_useful(self) -> bool:
         """Tell whether some part of the net runs as a program."""
-        return bool(vector_lengths()) and any(isinstance(part, _Segment) for part in self._parts)
+        return any(isinstance(part, _Segment) for part in self._parts) and bool(vector_lengths())
 
     def suits(self, net: nn.Module, inputs: Sequence[object]) -> bool:
         """Tell whether these inputs can go through the programs, with the modules and weights as they are."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from caffe_compat.kernels.fast.ops import LENGTHS, convolve_few, convolve_tiles, lanes_for, max_pool
+from caffe_compat.kernels.fast.library import vector_lengths
+from caffe_compat.kernels.fast.ops import convolve_few, convolve_tiles, lanes_for, max_pool
 from caffe_compat.kernels.fast.program import by_tiles
 from caffe_compat.kernels.fast.tiles import tile_count
 from caffe_compat.layers.functions import Pair, Window
@@ -61,7 +62,7 @@ class CompiledConv2d(nn.Conv2d):
         size = window.output((x.shape[2], x.shape[3]))
         if min(size) < 1 or not by_tiles(self.weight, window, self.groups, size):
             return False
-        if 2 * lanes_for(self.in_channels, self.out_channels) < max(LENGTHS, default=1):
+        if 2 * lanes_for(self.in_channels, self.out_channels) < max(vector_lengths(), default=1):
             return False  # vectors that are too short cost more than the tiles gain
         return len(x) * tile_count(window.kernel[0], size) >= FEWEST_TILES
 

@@ -9,6 +9,7 @@ import torch
 
 from caffe_compat import load_net
 from lq_emotion.prototxt import path
+from tests.conftest import SLOW_WITHOUT_NUMBA
 from tests.records import difference
 from tests.refusals import refused
 
@@ -26,7 +27,11 @@ def nets(reference: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("definition", "name"), [("model_1F_CNN+D.prototxt", "cnn_d"), ("SRCNN_net.prototxt", "sr_fcn")]
+    ("definition", "name"),
+    [
+        ("model_1F_CNN+D.prototxt", "cnn_d"),
+        pytest.param("SRCNN_net.prototxt", "sr_fcn", marks=SLOW_WITHOUT_NUMBA),
+    ],
 )
 def test_every_blob_of_a_deploy_net_is_caffes(nets: Path, definition: str, name: str) -> None:
     record = np.load(nets / f"{name}_deploy.npz")
@@ -59,7 +64,7 @@ def test_every_blob_of_a_deploy_net_is_caffes(nets: Path, definition: str, name:
     assert found.relative <= OUTPUT, str(found)
 
 
-@pytest.mark.parametrize("sums", ["exact", "fast"])
+@pytest.mark.parametrize("sums", [pytest.param("exact", marks=SLOW_WITHOUT_NUMBA), "fast"])
 @pytest.mark.parametrize(
     ("definition", "name", "weights", "data", "batch"),
     [

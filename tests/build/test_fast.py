@@ -1,7 +1,9 @@
 """A net on compiled steps computes what its modules compute, and steps aside where it could not."""
 
 import copy
+import functools
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,6 +15,7 @@ from caffe_compat.build.fast import FastNet
 from caffe_compat.definition.netspec import NetSpec
 from caffe_compat.definition.netspec import layers as L
 from caffe_compat.definition.netspec import params as P
+from caffe_compat.kernels.fast import library
 from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.layers import REGISTRY
 from tests.nets import build_net as build_text
@@ -285,6 +288,30 @@ def test_without_compiled_code_a_net_runs_on_torch(monkeypatch):
     monkeypatch.setattr(fast_module, "vector_lengths", tuple)
     quick, plain = both(net, *inputs_of(net))
     assert torch.equal(quick, plain)
+
+
+@pytest.fixture
+def without_code(monkeypatch):
+    """A process in which the compiled code has not been looked for, and is missing."""
+    monkeypatch.setitem(sys.modules, "caffe_compat.kernels.fast._native", None)
+    for cached in (library._library, library.vector_lengths):
+        monkeypatch.setattr(library, cached.__name__, functools.cache(cached.__wrapped__))
+    monkeypatch.setattr(fast_module, "vector_lengths", library.vector_lengths)
+
+
+@torch.no_grad()
+def test_the_first_pass_without_compiled_code_says_so(without_code, caplog):
+    ip = start(2, 5)
+    ip.ip = L.InnerProduct(ip.data, num_output=3, **MSRA)
+    for make, options in ((lambda: ip, {}), (pooled, {"fast": False}), (pooled, {"exact": True})):
+        net = build(make, **options)
+        net(*inputs_of(net))
+    assert not caplog.records
+    for make in (pooled, residual, pooled):
+        net = build(make)
+        net(*inputs_of(net))
+    (record,) = caplog.records
+    assert (record.levelname, record.name) == ("WARNING", library.__name__)
 
 
 @torch.no_grad()

@@ -175,6 +175,15 @@ def test_without_a_compiler_a_wheel_without_compiled_code_is_built(sdist, tmp_pa
     assert not [name for name in names if "_native" in name]
 
 
+def test_without_a_compiler_a_strict_editable_install_works(checkout, environment, tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", "false")
+    source = tmp_path / "source"
+    shutil.copytree(checkout, source, symlinks=True, ignore=shutil.ignore_patterns("build", "*.egg-info", "*.so"))
+    install(environment, "--config-settings", "editable_mode=strict", "--editable", source, cwd=tmp_path)
+    assert probe(environment, tmp_path)["engine"].startswith(str(source))
+    assert not list(source.rglob("_native*"))
+
+
 def test_an_installed_wheel_works_from_an_empty_folder(wheel, environment, tmp_path):
     install(environment, wheel, cwd=tmp_path)
     empty = tmp_path / "empty"

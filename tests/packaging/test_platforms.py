@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 WITHOUT_POSIX = """
-import importlib, os, pkgutil, signal, sys
+import importlib.util, os, pkgutil, signal, sys
 
 # the standard library's own modules know where they are
 import asyncio, concurrent.futures, ctypes, multiprocessing.pool, shutil, subprocess, tempfile, webbrowser
@@ -24,7 +24,9 @@ def import_all(name):
     inside = pkgutil.iter_modules(getattr(module, "__path__", []))
     return 1 + sum(import_all(f"{name}.{one.name}") for one in inside if one.name not in RUN)
 
-RUN = ("__main__", "subprocess_shim")  # what is run, or put in the place of another `caffe`
+RUN = ["__main__", "subprocess_shim"]  # what is run, or put in the place of another `caffe`
+if importlib.util.find_spec("numba") is None:
+    RUN.append("compiled")
 """
 
 

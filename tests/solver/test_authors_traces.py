@@ -9,6 +9,7 @@ from caffe_compat.formats.files import read_net
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from lq_emotion.prototxt import path
+from tests.conftest import SLOW_WITHOUT_NUMBA
 
 EXPERIMENTS = "experiments/network/model_1F_CNN+D"
 CASES = {
@@ -45,7 +46,7 @@ def solver(name, nets, *, exact=False):
     return Solver(param, exact=exact)
 
 
-@pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
+@pytest.mark.parametrize("exact", [False, pytest.param(True, marks=SLOW_WITHOUT_NUMBA)], ids=["fast", "exact"])
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_weights_are_caffes(name, exact, reference):
     nets = reference / "caffe" / "nets"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import logging
 from collections.abc import Sequence
 
 import torch
+
+_log = logging.getLogger(__name__)
 
 _Pair = ctypes.c_int * 2
 
@@ -50,9 +53,11 @@ class CProgram(ctypes.Structure):
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """Return the compiled code, or None where the package was installed without a compiler."""
+    """Return the compiled code; where the package was installed without a compiler, say so, once, and return None."""
     module = importlib.util.find_spec("caffe_compat.kernels.fast._native")
     if module is None or module.origin is None:
+        hint = "install GCC or Clang, then caffe-compat again"
+        _log.warning("compiled kernels are missing: nets run on torch's, which are slower (%s)", hint)
         return None
     library = ctypes.CDLL(module.origin)
     library.caffe_compat_run.restype = None

@@ -23,7 +23,6 @@ from caffe_compat.kernels.fast.program import BLOCK, SHARE, Op
 Tensor = torch.Tensor
 Gradients = tuple[Tensor | None, ...]
 
-LENGTHS = library.vector_lengths()
 MOST_TILES = 256
 """Tiles of a sum, as in gradient.inc."""
 
@@ -32,7 +31,7 @@ _own = threading.local()  # memory of each of Python's threads
 
 def lanes_for(*channels: int) -> int:
     """Return the floats of the longest vectors that all these channels fill; 0 if there are none."""
-    return next((lanes for lanes in LENGTHS if not any(c % lanes for c in channels)), 0)
+    return next((lanes for lanes in library.vector_lengths() if not any(c % lanes for c in channels)), 0)
 
 
 # Convolution by tiles -------------------------------------------------------------------------------------------------
