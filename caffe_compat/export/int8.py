@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,6 @@ Array = npt.NDArray[Any]
 
 _PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 """Operators that ONNX Runtime computes in 8 bits on CPUs; their second input must be constant."""
-_BETWEEN = frozenset(
-    {"Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "MaxPool", "Pad", "Relu", "Reshape"}
-)
-"""Operators that take and make 8 bits, where all that they make goes into products."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,9 @@ def to_int8(
         given = _that_fit(session, given)
         runtime.quantization.shape_inference.quant_pre_process(str(whole), str(plain), skip_symbolic_shape=True)
         model = onnx.load(plain)
-        _quantise(runtime.quantization, model, small, given, _chosen(model))
+        _quantise(
+            runtime.quantization, model, small, given, _chosen(model, runtime.quantization.registry.QLinearOpsRegistry)
+        )
         report = _report(net, whole, session, _session(runtime, small), given)
         model = onnx.load(small)
         _tidy(onnx, model, metadata(net) | {"int8.txt": str(report)})
@@ -98,7 +96,13 @@ def to_int8(
 
 def _packages() -> tuple[Any, Any]:
     try:
-        names = ("onnx", "onnxruntime", "onnxruntime.quantization", "onnxruntime.quantization.shape_inference")
+        names = (
+            "onnx",
+            "onnxruntime",
+            "onnxruntime.quantization",
+            "onnxruntime.quantization.shape_inference",
+            "onnxruntime.quantization.registry",
+        )
         onnx, runtime, *_ = (importlib.import_module(name) for name in names)
     except ImportError as error:
         problem, hint = f"the package {error.name} is not installed", 'pip install "caffe-compat[int8]"'
@@ -136,8 +140,8 @@ def _that_fit(session: Any, samples: Samples) -> Samples:
     return replace(samples, read=read)
 
 
-def _chosen(model: Any) -> list[str]:
-    """Name all nodes; return those to compute in 8 bits: products by constants, and what lies between them alone."""
+def _chosen(model: Any, between: Container[str]) -> list[str]:
+    """Name all nodes; return those to compute in 8 bits: products by constants, and operators that lie between them."""
     constants = {value.name for value in model.graph.initializer}
     outputs = {value.name for value in model.graph.output}
     takers, chosen, products = dict[str, list[bool]](), list[str](), 0
@@ -145,12 +149,12 @@ def _chosen(model: Any) -> list[str]:
         node.name = f"{node.name}:{index}"
         product = node.op_type in _PRODUCTS and node.input[1] in constants
         users = [taken for value in node.output for taken in takers.get(value, [])]
-        between = node.op_type in _BETWEEN and bool(users) and all(users) and outputs.isdisjoint(node.output)
+        inner = node.op_type in between and bool(users) and all(users) and outputs.isdisjoint(node.output)
         products += product
-        if product or between:
+        if product or inner:
             chosen.append(node.name)
         for value in node.input:
-            takers.setdefault(value, []).append(product or between)
+            takers.setdefault(value, []).append(product or inner)
     if not products:
         problem = "the net has no layer that can be computed in 8 bits"
         raise NetError(problem, code="unsupported", field="int8", value=True, hint="export it without int8")
@@ -209,12 +213,18 @@ def _tidy(onnx: Any, model: Any, texts: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the notes of ONNX Runtime about its own workings from the user."""
+    """Keep the notes of ONNX Runtime about its own workings from the user; its failures become errors of one line."""
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        problem = f"ONNX Runtime cannot run the net: {str(error).splitlines()[0]}"
+        hint = "check the size of the images, and the model without int8"
+        raise NetError(problem, code="unsupported", field="int8", hint=hint) from None
     finally:
         logging.root.setLevel(level)

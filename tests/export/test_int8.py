@@ -284,6 +284,13 @@ def test_nets_that_8_bits_do_not_help_or_fit_are_refused(tmp_path):
     assert not (tmp_path / "net.onnx").exists()
 
 
+def test_a_failure_of_the_runtime_is_an_error_of_one_line(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((4, 3, 2, 2)))  # smaller than the kernel
+    with refused("unsupported", field="int8"):
+        to_int8(filled(NET), tmp_path / "net.onnx", tmp_path / "x.npy")
+    assert not (tmp_path / "net.onnx").exists()
+
+
 def test_without_the_package_the_error_says_how_to_install_it(net, folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with refused("dependency-missing", hint='pip install "caffe-compat[int8]"'):
