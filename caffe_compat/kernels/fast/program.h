@@ -5,6 +5,17 @@
 #ifndef CAFFE_COMPAT_PROGRAM_H
 #define CAFFE_COMPAT_PROGRAM_H
 #include <stdatomic.h>
+#include <string.h>
+
+/* The code between TARGET(features) and END_TARGET uses these features of the processor. */
+#define PRAGMA(text) _Pragma(#text)
+#ifdef __clang__
+#define TARGET(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define END_TARGET PRAGMA(clang attribute pop)
+#else
+#define TARGET(features) PRAGMA(GCC target(features))
+#define END_TARGET
+#endif
 
 enum {
   LOAD_MAP, STORE_MAP, CONVOLVE, CONVOLVE_TILES, CONVOLVE_CHANNELS, POOL, ADD, FLATTEN, INNER_PRODUCT,
