@@ -350,7 +350,7 @@ class Compiled:
         if step.op is Op.CONVOLVE_CHANNELS:
             return F.pad(weight[:, 0].permute(1, 2, 0), (0, -outputs % self._lanes))
         if step.op is Op.CONVOLVE_TILES:
-            return self._panels(F.pad(tiles.transform_weights(weight, _side(step)), (0, 0, 0, -inputs % self._lanes)))
+            return self._panels(F.pad(tiles.transform_weights(weight), (0, 0, 0, -inputs % self._lanes)))
         zeros = self._pixels[step.source] - inputs if self._is_dense(step) else 0
         return self._panels(F.pad(weight.permute(2, 3, 1, 0), (0, 0, 0, zeros)).reshape(-1, outputs))
 

@@ -22,6 +22,7 @@ and imaginary part of each complex one.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -110,29 +111,27 @@ def _lines(points: list[tuple[Tensor, ...]], side: int) -> Tensor:
     return out
 
 
-def transform_weights(weight: Tensor, side: int) -> Tensor:
-    """Return a kernel's values at the points, in the order of the C code: (side side, C, K) float64 of (K, C, r, r)."""
-    matrix = kernel_matrix(weight.shape[-1], side)
-    lines = torch.einsum("ia,jb,kcab->ijck", matrix, matrix, weight.double())
-    values: list[Tensor] = []
-    for point in _points(lines):
-        values += [2 * part for part in point] if len(point) == 2 else point  # twice, for the conjugates
-    return torch.stack(values)
-
-
+@functools.cache
 def weight_matrix(taps: int, *, conjugate: bool = False) -> Tensor:
     """Return the matrix that takes a kernel (taps taps, ...) to its values at the points (side side, ...), float64.
 
     Its transpose takes the gradient to those values to the gradient to the kernel. The conjugate values are the ones
     that the gradient to the bottom is multiplied with.
     """
-    side, basis = SIDES[taps], torch.eye(taps * taps, dtype=torch.float64).view(-1, 1, taps, taps)
-    matrix = transform_weights(basis, side)[:, 0]
-    if conjugate:
-        places = _points(torch.arange(side * side).view(side, side, 1))  # only their form is asked for
-        signs = [sign for point in places for sign in (1, -1)[: len(point)]]
-        matrix *= torch.tensor(signs)[:, None]
-    return matrix
+    matrix = kernel_matrix(taps, SIDES[taps])
+    lines = torch.einsum("ia,jb->ijab", matrix, matrix).flatten(2)
+    values: list[Tensor] = []
+    for point in _points(lines):
+        factor = len(point)  # a complex one counts twice, for the conjugates
+        values += [factor * part * sign for part, sign in zip(point, (1, -1 if conjugate else 1), strict=False)]
+    return torch.stack(values)
+
+
+def transform_weights(weight: Tensor) -> Tensor:
+    """Return a kernel's values at the points, in the order of the C code: (side side, C, K) float64 of (K, C, r, r)."""
+    outputs, inputs, taps, _ = weight.shape
+    kernels = weight.flatten(2).permute(2, 1, 0).double().flatten(1)
+    return (weight_matrix(taps) @ kernels).view(-1, inputs, outputs)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: tuple[int, int] = (0, 0)) -> Tensor:
@@ -144,7 +143,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: tup
     x = torch.nn.functional.pad(x, (0, -width % outputs, 0, -height % outputs))
     tiles = x.unfold(2, side, outputs).unfold(3, side, outputs)  # (N, C, down, across, side, side)
     matrix = input_matrix(side).to(x.dtype)
-    factors = iter(transform_weights(weight, side).to(x.dtype))
+    factors = iter(transform_weights(weight).to(x.dtype))
     sums: list[tuple[Tensor, ...]] = []
     for a, *b in _points(torch.einsum("ia,jb,ncyxab->ijnyxc", matrix, matrix, tiles)):
         c, d = next(factors), next(factors) if b else None
