@@ -5,11 +5,13 @@ See :mod:`caffe_compat.kernels.fast.ops`. Modules choose at every pass: what the
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import fx, nn
 
 from caffe_compat.kernels.fast.library import vector_lengths
-from caffe_compat.kernels.fast.ops import convolve_few, convolve_tiles, lanes_for, max_pool
+from caffe_compat.kernels.fast.ops import convolve_few, convolve_tiles, max_pool
 from caffe_compat.kernels.fast.program import by_tiles
 from caffe_compat.kernels.fast.tiles import tile_count
 from caffe_compat.layers.functions import Pair, Window
@@ -26,7 +28,16 @@ Tensor = torch.Tensor
 
 
 class CompiledConv2d(nn.Conv2d):
-    """A Conv2d that runs on compiled operators while it trains, where they are faster."""
+    """A Conv2d that runs on compiled operators while it trains, where they are faster.
+
+    `lengths` are the floats in a vector of each instruction set that this processor has.
+    """
+
+    lengths: tuple[int, ...] = ()
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # public, without annotations
+        self.lengths = vector_lengths()  # a pickle may come from another processor
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
         """Convolve (N, C, H, W)."""
@@ -56,14 +67,14 @@ class CompiledConv2d(nn.Conv2d):
 
     def _is_narrow(self, window: Window) -> bool:
         one = self.groups == 1 and window.dilation == (1, 1)
-        return one and self.in_channels <= FEW and lanes_for(self.out_channels) > 0
+        return one and self.in_channels <= FEW and any(self.out_channels % lanes == 0 for lanes in self.lengths)
 
     def _is_tiled(self, x: Tensor, window: Window) -> bool:
         size = window.output((x.shape[2], x.shape[3]))
         if min(size) < 1 or not by_tiles(self.weight, window, self.groups, size):
             return False
-        if 2 * lanes_for(self.in_channels, self.out_channels) < max(vector_lengths(), default=1):
-            return False  # vectors that are too short cost more than the tiles gain
+        if all(self.in_channels % lanes or self.out_channels % lanes for lanes in self.lengths[:2]):
+            return False  # shorter vectors cost more than the tiles gain
         return len(x) * tile_count(window.kernel[0], size) >= FEWEST_TILES
 
 
@@ -109,6 +120,7 @@ def train_on_operators(net: fx.GraphModule) -> None:
     for module in net.modules():
         if type(module) is nn.Conv2d:
             module.__class__ = CompiledConv2d
+            module.lengths = vector_lengths()  # type: ignore[assignment]  # a plain attribute
     if not net.training:
         return
     for node in list(net.graph.nodes):

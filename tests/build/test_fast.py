@@ -1,6 +1,7 @@
 """A net on compiled steps computes what its modules compute, and steps aside where it could not."""
 
 import copy
+import ctypes
 import functools
 import pickle
 import sys
@@ -312,6 +313,19 @@ def test_the_first_pass_without_compiled_code_says_so(without_code, caplog):
         net(*inputs_of(net))
     (record,) = caplog.records
     assert (record.levelname, record.name) == ("WARNING", library.__name__)
+
+
+@torch.no_grad()
+@needs_code
+def test_compiled_code_of_another_version_is_not_run(monkeypatch, caplog):
+    class Step(library.CStep):
+        _fields_ = (("more", ctypes.c_int),)
+
+    monkeypatch.setattr(library, "CStep", Step)
+    monkeypatch.setattr(library, "_library", functools.cache(library._library.__wrapped__))
+    assert library.vector_lengths.__wrapped__() == ()
+    (record,) = caplog.records
+    assert "another version" in record.getMessage()
 
 
 @torch.no_grad()

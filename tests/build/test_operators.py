@@ -133,3 +133,12 @@ def test_windows_that_the_operator_does_not_have_are_pooled_by_torch():
             value = getattr(pool, field)
             setattr(pool, field, (value, value))
     assert [operators._side(pool) for pool in sides] == [2, 0, 0]
+
+
+def test_torch_compile_sees_a_net_in_training_as_one_graph():
+    net = train_net()
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    loss = compiled(*batch())
+    loss.backward()
+    gradients = [parameter.grad for parameter in net.parameters()]
+    assert all(map(torch.equal, [loss.detach(), *gradients], step(train_net())))

@@ -126,6 +126,9 @@ static RunProgram *code_of(int lanes) {
   return lanes == 4 ? run_baseline : NULL;
 }
 
+/* What library.py compares with its own: a build of another version would read steps where there are none. */
+const long caffe_compat_sizes[] = {sizeof(Buffer), sizeof(Step), sizeof(Program), OPS};
+
 /* Whether this processor runs the code for vectors of so many floats. */
 int caffe_compat_supports(int lanes) { return code_of(lanes) != NULL; }
 

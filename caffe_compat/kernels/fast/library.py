@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import enum
 import functools
 import importlib.util
 import logging
@@ -13,6 +14,24 @@ import torch
 _log = logging.getLogger(__name__)
 
 _Pair = ctypes.c_int * 2
+
+
+class Op(enum.IntEnum):
+    """``op`` of a step, in the order of program.h."""
+
+    LOAD_MAP = 0
+    STORE_MAP = 1
+    CONVOLVE = 2
+    CONVOLVE_TILES = 3
+    CONVOLVE_CHANNELS = 4
+    POOL = 5
+    ADD = 6
+    FLATTEN = 7
+    INNER_PRODUCT = 8
+    GRADIENT_TILES = 9
+    POOL_PLACES = 10
+    UNPOOL = 11
+    GRADIENT_FEW = 12
 
 
 class CBuffer(ctypes.Structure):
@@ -56,12 +75,16 @@ def _library() -> ctypes.CDLL | None:
     """Return the compiled code; where the package was installed without a compiler, say so, once, and return None."""
     module = importlib.util.find_spec("caffe_compat.kernels.fast._native")
     if module is None or module.origin is None:
-        hint = "install GCC or Clang, then caffe-compat again"
-        _log.warning("compiled kernels are missing: nets run on torch's, which are slower (%s)", hint)
-        return None
-    library = ctypes.CDLL(module.origin)
-    library.caffe_compat_run.restype = None
-    return library
+        problem, hint = "are missing", "install GCC or Clang, then caffe-compat again"
+    else:
+        library = ctypes.CDLL(module.origin)
+        sizes = [*map(ctypes.sizeof, (CBuffer, CStep, CProgram)), len(Op)]
+        if list((ctypes.c_long * len(sizes)).in_dll(library, "caffe_compat_sizes")) == sizes:
+            library.caffe_compat_run.restype = None
+            return library
+        problem, hint = "are those of another version", "install caffe-compat again"
+    _log.warning("compiled kernels %s: nets run on torch's, which are slower (%s)", problem, hint)
+    return None
 
 
 @functools.cache

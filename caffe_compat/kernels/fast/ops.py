@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 
 from caffe_compat.kernels.fast import library, tiles
-from caffe_compat.kernels.fast.program import BLOCK, SHARE, Op
+from caffe_compat.kernels.fast.library import Op
+from caffe_compat.kernels.fast.program import BLOCK, SHARE
 
 Tensor = torch.Tensor
 Gradients = tuple[Tensor | None, ...]

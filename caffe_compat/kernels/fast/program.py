@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import enum
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from caffe_compat.kernels.fast import library, tiles
+from caffe_compat.kernels.fast.library import Op
 from caffe_compat.layers.functions import Pair, Window
 
 Tensor = torch.Tensor
@@ -30,24 +30,6 @@ LAYOUTS = 16
 """Numbers of images for which a program's layout is kept."""
 ALIGNMENT = 32
 """Every image of a buffer begins at a multiple of so many floats."""
-
-
-class Op(enum.IntEnum):
-    """``op`` of a step, in the order of program.h."""
-
-    LOAD_MAP = 0
-    STORE_MAP = 1
-    CONVOLVE = 2
-    CONVOLVE_TILES = 3
-    CONVOLVE_CHANNELS = 4
-    POOL = 5
-    ADD = 6
-    FLATTEN = 7
-    INNER_PRODUCT = 8
-    GRADIENT_TILES = 9
-    POOL_PLACES = 10
-    UNPOOL = 11
-    GRADIENT_FEW = 12
 
 
 @dataclass(frozen=True)
