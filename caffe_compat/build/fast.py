@@ -105,7 +105,9 @@ class FastNet:
 
     def _follow_weights(self) -> bool:
         """Forget the programs if a weight has changed; tell whether all are float32 on the CPU."""
-        weights = [tensor for module in self._modules.values() for tensor in _tensors(module)]
+        weights: list[Tensor] = []
+        for module in self._modules.values():
+            _add_weights(module, weights)
         state = [(id(w), w.data_ptr(), -1 if w.is_inference() else w._version) for w in weights]
         with self._lock:
             if state != self._state:
@@ -149,9 +151,14 @@ class FastNet:
                 values[index] = result.flatten(1) if index in flat else result
 
 
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
+def _add_weights(module: nn.Module, weights: list[Tensor]) -> None:
+    """Append a module's parameters and buffers: every pass does, and torch's iterators take several times as long."""
+    for own in (module._parameters, module._buffers):
+        if own:
+            weights += [tensor for tensor in own.values() if tensor is not None]
+    for child in module._modules.values():
+        if child is not None:
+            _add_weights(child, weights)
 
 
 def _calls(graph: NetGraph, values: dict[str, int]) -> Iterator[_Call]:
