@@ -5,7 +5,7 @@ See :mod:`caffe_compat.kernels.fast.ops`. Modules choose at every pass: what the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import fx, nn
@@ -30,14 +30,14 @@ Tensor = torch.Tensor
 class CompiledConv2d(nn.Conv2d):
     """A Conv2d that runs on compiled operators while it trains, where they are faster.
 
-    `lengths` are the floats in a vector of each instruction set that this processor has.
+    `lengths` are the floats in a vector of each instruction set that this processor has, found out with the first net.
     """
 
-    lengths: tuple[int, ...] = ()
+    lengths: ClassVar[tuple[int, ...]] = ()
 
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # public, without annotations
-        self.lengths = vector_lengths()  # a pickle may come from another processor
+        CompiledConv2d.lengths = vector_lengths()
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
         """Convolve (N, C, H, W)."""
@@ -120,7 +120,7 @@ def train_on_operators(net: fx.GraphModule) -> None:
     for module in net.modules():
         if type(module) is nn.Conv2d:
             module.__class__ = CompiledConv2d
-            module.lengths = vector_lengths()  # type: ignore[assignment]  # a plain attribute
+            CompiledConv2d.lengths = vector_lengths()
     if not net.training:
         return
     for node in list(net.graph.nodes):
