@@ -35,10 +35,12 @@ static int enter(void) {
   return 0;
 }
 
+#define SOON 10000 /* turns, about 0.1 ms, that a thread waits for the next job before it sleeps */
+
 static void *work(void *part) {
   int number = 0;
   for (;;) {
-    for (int turn = 0; turn < 2000 && atomic_load(&job_number) == number; turn++) rest(turn);
+    for (int turn = 0; turn < SOON && atomic_load(&job_number) == number; turn++) rest(turn);
     pthread_mutex_lock(&lock);
     while (job_number == number) pthread_cond_wait(&begins, &lock);
     number = job_number;

@@ -18,8 +18,8 @@ Tensor = torch.Tensor
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
-GROUP = 4
-"""Images at a time, if there are no more threads: enough to use weights several times, few enough to stay in caches."""
+GROUP = 2
+"""Images at a time, if there are no more threads: few, so that their maps stay in caches."""
 BLOCK = 1 << 20
 """Floats of tiles that are transformed at once: what a core has of the caches to itself,"""
 SHARE = 0.6
