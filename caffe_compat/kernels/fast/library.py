@@ -7,7 +7,7 @@ import enum
 import functools
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -70,6 +70,10 @@ class CProgram(ctypes.Structure):
     ]
 
 
+def _sizes(library: ctypes.CDLL, count: int) -> Iterable[int]:
+    return (ctypes.c_long * count).in_dll(library, "caffe_compat_sizes")
+
+
 @functools.cache
 def _library() -> ctypes.CDLL | None:
     """Return the compiled code; where the package was installed without a compiler, say so, once, and return None."""
@@ -79,7 +83,7 @@ def _library() -> ctypes.CDLL | None:
     else:
         library = ctypes.CDLL(module.origin)
         sizes = [*map(ctypes.sizeof, (CBuffer, CStep, CProgram)), len(Op)]
-        if list((ctypes.c_long * len(sizes)).in_dll(library, "caffe_compat_sizes")) == sizes:
+        if hasattr(library, "caffe_compat_sizes") and list(_sizes(library, len(sizes))) == sizes:
             library.caffe_compat_run.restype = None
             return library
         problem, hint = "are those of another version", "install caffe-compat again"
