@@ -333,12 +333,20 @@ def processor() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
+def write(path: Path, text: str) -> None:
+    """Write a file, complete or not at all."""
+    from caffe_compat.formats.atomic import atomic_path
+
+    with atomic_path(path) as file:
+        file.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Measure, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     published = ROOT.parent / "shared" / "reference" / "published"
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="Markdown, complete or not at all; without, it is printed"
+        "--out", type=Path, metavar="FILE", help="Markdown, written after every cell; without, it is printed at the end"
     )
     parser.add_argument("--nets", nargs="+", metavar="NAME", help=f"only these; '{START}' is one")
     parser.add_argument("--batches", type=int, nargs="+", metavar="N", help="only these sizes")
@@ -356,8 +364,6 @@ def main() -> None:
     from peer_nets import sources
     from tqdm import tqdm
 
-    from caffe_compat.formats.atomic import atomic_path
-
     nets = sources(args.published)
     for given, names in ((args.nets, [*nets, START]), (args.engines, ENGINES)):
         if unknown := set(given or ()) - set(names):
@@ -367,6 +373,11 @@ def main() -> None:
     tasks = [(net, batch) for net in nets if not args.nets or net in args.nets for batch in nets[net].batches]
     tasks = [(net, batch) for net, batch in tasks if not args.batches or batch in args.batches]
     load, results, starts = os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan, [], ""
+
+    def tables() -> str:
+        by_threads = sorted(results, key=lambda result: args.threads.index(result.threads))
+        return report(by_threads, starts, absent, load, args.threads[-1])
+
     with tqdm(total=len(tasks) * len(args.threads), disable=None) as bar:
         for net, batch in tasks:
             with tempfile.TemporaryDirectory() as name:
@@ -378,18 +389,16 @@ def main() -> None:
                     makers = {name: partial(Process, name, folder, threads) for name in able}
                     results += compare((net, batch, threads), makers, expected, args.budget)
                     bar.update()
+                    if args.out:
+                        write(args.out, tables())
                     tqdm.write(f"{net}, batch {batch}, threads {threads}", file=sys.stderr)
         if not args.nets or START in args.nets:
             bar.set_description(START)
             starts = start_and_memory(engines, nets, args.threads[-1])
-    text = report(
-        sorted(results, key=lambda result: args.threads.index(result.threads)), starts, absent, load, args.threads[-1]
-    )
     if args.out is None:
-        print(text)
+        print(tables())
     else:
-        with atomic_path(args.out) as file:
-            file.write_text(text, encoding="utf-8")
+        write(args.out, tables())
 
 
 if __name__ == "__main__":
