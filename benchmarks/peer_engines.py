@@ -212,7 +212,7 @@ def torch_training(task: Task, *, last: bool = False, double: bool = False) -> R
     from caffe_compat.solver import Solver
 
     torch.set_num_threads(task.threads)
-    with Solver(read_solver(task.folder / "solver.prototxt")) as solver:
+    with Solver(read_solver(task.folder / "solver.prototxt"), fast=False) as solver:
         param, params, names, net = solver.param, solver.net.params, solver.net.inputs, as_torch(solver.net)
     with h5py.File(task.folder / "train.h5") as file:
         inputs = [torch.from_numpy(file[name][()]) for name in names]
