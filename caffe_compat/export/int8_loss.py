@@ -83,13 +83,13 @@ class Comparison:
         both = [np.array(side, np.float64) for side in zip(*self._rows, strict=True)]
         channels, truth = both[1].shape[1], self.truth
         if channels == 1:
-            known = None if truth is None else tuple(_ccc(_sums(side, truth)) for side in both)
-            return OutputLoss(self.blob, ccc, truth=known)
+            scores = None if truth is None else tuple(_ccc(_sums(side, truth)) for side in both)
+            return OutputLoss(self.blob, ccc, truth=scores)
         if channels != self.labels and (both[1].min() < 0 or np.abs(both[1].sum(1) - 1).max() > _UNIT):
             return OutputLoss(self.blob, ccc)
         top, expected = (side.argmax(1) for side in both)
-        known = None if truth is None else tuple(float(np.mean(side == truth)) for side in (top, expected))
-        return OutputLoss(self.blob, ccc, float(np.mean(top == expected)), known)
+        accuracies = None if truth is None else tuple(float(np.mean(side == truth)) for side in (top, expected))
+        return OutputLoss(self.blob, ccc, float(np.mean(top == expected)), accuracies)
 
 
 def _sums(a: Array, b: Array) -> Array:

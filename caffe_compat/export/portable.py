@@ -205,8 +205,8 @@ def labels_of(net: CaffeNet) -> tuple[str, ...]:
     outputs = {blob: net.caffe.shapes[blob] for blob in net.caffe.outputs}
     listed = any(node.layer.open_axis is not None for node in net.caffe.nodes)  # detections name their class by number
     if labels and not listed and all(len(labels) != (*shape[1:2], 1)[0] for shape in outputs.values()):
-        found = ", ".join(f"{blob} {shape}" for blob, shape in outputs.items())
-        problem, hint = f"{len(labels)} labels fit no output", f"the outputs are {found}"
+        listing = ", ".join(f"{blob} {shape}" for blob, shape in outputs.items())
+        problem, hint = f"{len(labels)} labels fit no output", f"the outputs are {listing}"
         raise NetError(problem, code="wrong-count", field="labels", hint=hint)
     return labels
 

@@ -49,19 +49,19 @@ def test_every_blob_of_a_deploy_net_is_caffes(nets: Path, definition: str, name:
         kind, _, blob = key.partition("/")
         if kind == "out":
             assert np.array_equal(same[blob], record[key]), f"{blob}, exact"
-            found = difference(blob, blobs[blob], record[key])
+            error = difference(blob, blobs[blob], record[key])
         elif kind == "out_sample":
             assert blobs[blob].shape == tuple(record[f"out_shape/{blob}"])
             scale = float(np.abs(blobs[blob]).max())
-            found = difference(blob, blobs[blob].ravel()[record[f"out_index/{blob}"]], record[key], scale)
+            error = difference(blob, blobs[blob].ravel()[record[f"out_index/{blob}"]], record[key], scale)
             assert np.array_equal(same[blob].ravel()[record[f"out_index/{blob}"]], record[key]), f"{blob}, exact"
         else:
             continue
         compared += 1
-        assert found.relative <= OUTPUT, str(found)
+        assert error.relative <= OUTPUT, str(error)
     assert compared >= 5
-    found = difference(f"{output}, fused", fused, same[output])  # Caffe's own values, every bit
-    assert found.relative <= OUTPUT, str(found)
+    error = difference(f"{output}, fused", fused, same[output])  # Caffe's own values, every bit
+    assert error.relative <= OUTPUT, str(error)
 
 
 @pytest.mark.parametrize("sums", [pytest.param("exact", marks=SLOW_WITHOUT_NUMBA), "fast"])
@@ -89,8 +89,8 @@ def test_gradients_are_caffes(
         key = f"{slot.layer}/{slot.index}"
         grad = slot.tensor.grad.contiguous().numpy().ravel()
         scale = float(np.abs(grad).max())
-        found = difference(key, grad[record[f"grad_index/{key}"]], record[f"grad_sample/{key}"], scale)
-        assert found.relative <= GRADIENT[sums], str(found)
+        error = difference(key, grad[record[f"grad_index/{key}"]], record[f"grad_sample/{key}"], scale)
+        assert error.relative <= GRADIENT[sums], str(error)
         assert np.linalg.norm(grad.astype("f8")) == pytest.approx(
             float(record[f"grad_norm/{key}"]), rel=GRADIENT[sums] + 1e-6
         )

@@ -126,5 +126,5 @@ def test_a_layer_computes_what_caffe_does(case, tmp_path):
         run = torch.export.load(tmp_path / "net.pt2").module()
         tops = run(*(torch.from_numpy(record[f"in/{blob}"]) for blob in net.inputs))
         for blob, top in (tops if isinstance(tops, dict) else {net.returns[0]: tops}).items():
-            found = difference(blob, top.numpy(), record[f"out/{blob}"])
-            assert found.relative <= 3e-6, str(found)
+            error = difference(blob, top.numpy(), record[f"out/{blob}"])
+            assert error.relative <= 3e-6, str(error)

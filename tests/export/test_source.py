@@ -160,8 +160,8 @@ def test_a_layer_computes_what_caffe_does(case, written):
         tops = net(*(torch.from_numpy(record[f"in/{blob}"]) for blob in definition.inputs))
         by_blob = tops if isinstance(tops, dict) else {definition.returns[0]: tops}
         for blob, top in by_blob.items():
-            found = difference(blob, top.numpy(), record[f"out/{blob}"])
-            assert found.relative <= 3e-6, str(found)
+            error = difference(blob, top.numpy(), record[f"out/{blob}"])
+            assert error.relative <= 3e-6, str(error)
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 
 from caffe_compat.kernels.fast import library, tiles
 from caffe_compat.kernels.fast.library import Op
-from caffe_compat.kernels.fast.program import BLOCK, SHARE
+from caffe_compat.kernels.fast.program import BLOCK, SHARE, panels, tile_floats
+from caffe_compat.layers.functions import Window
 
 Tensor = torch.Tensor
 Gradients = tuple[Tensor | None, ...]
@@ -89,11 +90,9 @@ convolve_tiles.register_autograd(_differentiate_tiles, setup_context=_save_tiles
 
 
 def _tile_floats(weight: Tensor, share: float = SHARE) -> int:
-    """Return the memory for tiles that are transformed at once; `share` is what BLOCK's is in program.py."""
     outputs, inputs, taps, _ = weight.shape
-    points, each = tiles.SIDES[taps] ** 2, inputs + outputs
-    block = max(BLOCK, int(share * points * inputs * outputs), points * each)
-    return block + torch.get_num_threads() * MOST_TILES * each
+    apart = torch.get_num_threads() * MOST_TILES * (inputs + outputs)
+    return tile_floats(tiles.SIDES[taps], inputs, outputs, share) + apart
 
 
 @functools.cache
@@ -105,13 +104,7 @@ def _factors(weight: Tensor, lanes: int, *, back: bool = False) -> Tensor:
     """Return the weights at the points in panels of two vectors' columns: (points, panels, C, 2 lanes), or K for C."""
     kernels = weight.detach().flatten(2)
     kernels = kernels if back else kernels.transpose(0, 1)  # (rows, columns, taps)
-    return _matrix(weight.shape[-1], conjugate=back) @ _panels(kernels.permute(2, 0, 1), lanes).flatten(1)
-
-
-def _panels(weights: Tensor, lanes: int) -> Tensor:
-    """Return weights (..., rows, columns) as (..., panels, rows, 2 lanes)."""
-    weights = F.pad(weights, (0, -weights.shape[-1] % (2 * lanes)))
-    return weights.reshape(*weights.shape[:-1], -1, 2 * lanes).transpose(-2, -3)
+    return _matrix(weight.shape[-1], conjugate=back) @ panels(kernels.permute(2, 0, 1), lanes).flatten(1)
 
 
 # Convolution of few channels, with pooling ----------------------------------------------------------------------------
@@ -134,7 +127,7 @@ def convolve_few(
     """
     lanes, outputs = lanes_for(len(weight)), len(weight)
     y, places = _few_tops(x, weight, stride, pad, pooled)
-    weights = _panels(weight.detach().permute(2, 3, 1, 0).reshape(-1, outputs), lanes).contiguous()
+    weights = panels(weight.detach().permute(2, 3, 1, 0).reshape(-1, outputs), lanes).contiguous()
     step = _step(Op.CONVOLVE, kernel=weight.shape[2:], stride=stride, weights=weights, bias=bias)
     step.dense, step.relu = True, relu
     wide = _top_shape(x, weight, stride, pad)[-1]
@@ -307,8 +300,8 @@ def _padded(x: Tensor, pad: Sequence[int]) -> Tensor:
 
 
 def _top_shape(x: Tensor, weight: Tensor, stride: Sequence[int], pad: Sequence[int]) -> tuple[int, ...]:
-    places = zip(x.shape[2:], weight.shape[2:], stride, pad, strict=True)
-    return x.shape[0], weight.shape[0], *((n + 2 * p - k) // s + 1 for n, k, s, p in places)
+    kernel, stride, pad, size = ((down, right) for down, right in (weight.shape[2:], stride, pad, x.shape[2:]))
+    return len(x), len(weight), *Window(kernel, stride, pad).output(size)
 
 
 def _pooled_shape(shape: Sequence[int], side: int) -> tuple[int, ...]:

@@ -218,6 +218,18 @@ def by_tiles(weight: Tensor, window: Window, groups: int, output: Pair) -> bool:
     )
 
 
+def tile_floats(side: int, inputs: int, outputs: int, share: float = SHARE) -> int:
+    """Return the memory for tiles that are transformed at once; the channels are those of whole vectors."""
+    points = side * side
+    return max(BLOCK, int(share * points * inputs * outputs), points * (inputs + outputs))
+
+
+def panels(weights: Tensor, lanes: int) -> Tensor:
+    """Return weights (..., rows, columns) as panels of two vectors' columns: (..., panels, rows, 2 lanes)."""
+    weights = F.pad(weights, (0, -weights.shape[-1] % (2 * lanes)))
+    return weights.reshape(*weights.shape[:-1], -1, 2 * lanes).transpose(-2, -3)
+
+
 def _side(step: _Step) -> int:
     return tiles.SIDES[step.window.kernel[0]]
 
@@ -332,33 +344,22 @@ class Compiled:
         if step.op is Op.CONVOLVE_CHANNELS:
             return F.pad(weight[:, 0].permute(1, 2, 0), (0, -outputs % self._lanes))
         if step.op is Op.CONVOLVE_TILES:
-            return self._panels(F.pad(tiles.transform_weights(weight), (0, 0, 0, -inputs % self._lanes)))
+            return panels(F.pad(tiles.transform_weights(weight), (0, 0, 0, -inputs % self._lanes)), self._lanes)
         zeros = self._pixels[step.source] - inputs if self._is_dense(step) else 0
-        return self._panels(F.pad(weight.permute(2, 3, 1, 0), (0, 0, 0, zeros)).reshape(-1, outputs))
-
-    def _panels(self, weights: Tensor) -> Tensor:
-        """Return weights (..., K, columns) as panels of two vectors' columns: (..., panels, K, 2 lanes)."""
-        width = 2 * self._lanes
-        weights = F.pad(weights, (0, -weights.shape[-1] % width))
-        return weights.reshape(*weights.shape[:-1], -1, width).transpose(-2, -3)
+        return panels(F.pad(weight.permute(2, 3, 1, 0), (0, 0, 0, zeros)).reshape(-1, outputs), self._lanes)
 
     def _scratch(self, threads: int) -> int:
         """Return the floats that the steps need beside the buffers."""
         needed = [ALIGNMENT]
         for step in self._steps:
             if step.op is Op.CONVOLVE_TILES:
-                needed.append(self._tile_floats(step))
+                inputs, outputs = (self._whole(self._maps[index].channels) for index in (step.source, step.target))
+                needed.append(tile_floats(_side(step), inputs, outputs))
             elif step.finish.pooled:
                 source, target = self._maps[step.source], self._maps[step.target]
                 wide = step.window.output((source.height, source.width))[1]
                 needed.append(threads * step.finish.pooled * wide * self._whole(target.channels))
         return max(needed)
-
-    def _tile_floats(self, step: _Step) -> int:
-        """Return the memory for tiles that are transformed at once."""
-        inputs, outputs = (self._whole(self._maps[index].channels) for index in (step.source, step.target))
-        points = _side(step) ** 2
-        return max(BLOCK, int(SHARE * points * inputs * outputs), points * (inputs + outputs))
 
     def _size(self, index: int) -> int:
         it = self._maps[index]
