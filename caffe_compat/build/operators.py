@@ -47,7 +47,7 @@ class CompiledConv2d(nn.Conv2d):
         """Convolve, pool and rectify."""
         window = Window(*(_pair(v) for v in (self.kernel_size, self.stride, self.padding, self.dilation)))
         side = 0 if pool is None else _side(pool)
-        if not self._takes(x):
+        if not self._takes(x, window):
             return _finish(super().forward(x), pool, rectified=rectified)
         if self._is_narrow(window):
             top: Tensor = convolve_few(x, self.weight, self.bias, window.stride, window.pad, side, rectified)[0]
@@ -60,9 +60,11 @@ class CompiledConv2d(nn.Conv2d):
         pooled: Tensor = max_pool(top, side, rectified)[0]
         return pooled
 
-    def _takes(self, x: Tensor) -> bool:
+    def _takes(self, x: Tensor, window: Window) -> bool:
         if not self.training or torch.is_autocast_enabled("cpu") or x.dim() != 4 or not len(x):
             return False
+        if x.shape[1] != self.in_channels or min(window.output((x.shape[2], x.shape[3]))) < 1:
+            return False  # torch has the error
         return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, self.weight))
 
     def _is_narrow(self, window: Window) -> bool:
@@ -71,7 +73,7 @@ class CompiledConv2d(nn.Conv2d):
 
     def _is_tiled(self, x: Tensor, window: Window) -> bool:
         size = window.output((x.shape[2], x.shape[3]))
-        if min(size) < 1 or not by_tiles(self.weight, window, self.groups, size):
+        if not by_tiles(self.weight, window, self.groups, size):
             return False
         if all(self.in_channels % lanes or self.out_channels % lanes for lanes in self.lengths[:2]):
             return False  # shorter vectors cost more than the tiles gain

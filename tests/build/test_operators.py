@@ -117,6 +117,13 @@ def test_small_batches_double_precision_and_evaluation_run_on_torch(calls):
     assert calls == []
 
 
+@pytest.mark.parametrize("shape", [(6, 2, 44, 40), (6, 1, 4, 40)])
+def test_bottoms_of_other_channels_or_too_small_are_torchs_errors(shape, calls):
+    with pytest.raises(RuntimeError):
+        train_net()(torch.zeros(shape), batch()[1])
+    assert calls == []
+
+
 def test_a_net_for_inference_that_is_trained_after_all_has_them_too(calls):
     net = load_net(definition(), seed=3)
     with torch.no_grad():

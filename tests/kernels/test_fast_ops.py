@@ -154,4 +154,17 @@ def test_torch_knows_their_shapes_and_gradients():
 
 def test_the_longest_vectors_that_all_channels_fill_are_taken(monkeypatch):
     monkeypatch.setattr(library, "vector_lengths", lambda: (16, 8, 4))
-    assert [ops.lanes_for(*channels) for channels in ((64, 32), (64, 24), (12, 64), (3, 64))] == [16, 8, 4, 0]
+    assert [ops.lanes_for(*channels) for channels in ((64, 32), (64, 24), (12, 64))] == [16, 8, 4]
+
+
+@pytest.mark.parametrize(
+    ("bottom", "weights", "dtype"),
+    [
+        ((1, 16, 9, 9), (16, 32, 3, 3), torch.float32),
+        ((1, 15, 9, 9), (15, 15, 3, 3), torch.float32),
+        ((1, 16, 9, 9), (16, 16, 3, 3), torch.float64),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(bottom, weights, dtype):
+    with pytest.raises(AssertionError):
+        ops.convolve_tiles(torch.zeros(bottom, dtype=dtype), torch.zeros(weights), None, (0, 0))

@@ -32,8 +32,10 @@ _own = threading.local()  # memory of each of Python's threads
 
 
 def lanes_for(*channels: int) -> int:
-    """Return the floats of the longest vectors that all these channels fill; 0 if there are none."""
-    return next((lanes for lanes in library.vector_lengths() if not any(c % lanes for c in channels)), 0)
+    """Return the floats of the longest vectors that all these channels fill."""
+    lanes = next((lanes for lanes in library.vector_lengths() if not any(c % lanes for c in channels)), 0)
+    assert lanes, f"{channels} channels fill no vectors of this processor"
+    return lanes
 
 
 # Convolution by tiles -------------------------------------------------------------------------------------------------
@@ -300,6 +302,7 @@ def _padded(x: Tensor, pad: Sequence[int]) -> Tensor:
 
 
 def _top_shape(x: Tensor, weight: Tensor, stride: Sequence[int], pad: Sequence[int]) -> tuple[int, ...]:
+    assert x.shape[1] == weight.shape[1], f"the bottom has {x.shape[1]} channels, the weights {weight.shape[1]}"
     kernel, stride, pad, size = ((down, right) for down, right in (weight.shape[2:], stride, pad, x.shape[2:]))
     return len(x), len(weight), *Window(kernel, stride, pad).output(size)
 
@@ -329,6 +332,7 @@ def _step(
 
 def _run(lanes: int, step: library.CStep, maps: Sequence[Tensor], tensors: Sequence[Tensor], scratch: int) -> None:
     """Run a step on maps (N, C, H, W), channels innermost, and on the other tensors that it is about."""
+    assert all(x.dtype == torch.float32 and x.device.type == "cpu" for x in maps), "float32 on the CPU only"
     buffers = (library.CBuffer * len(maps))(*(_buffer(x, index) for index, x in enumerate(maps)))
     program = library.CProgram(0, scratch, 1, 1, ctypes.addressof(buffers), ctypes.addressof(step))
     memory: Tensor | None = getattr(_own, "memory", None)
