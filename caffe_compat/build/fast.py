@@ -10,8 +10,11 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -81,8 +84,8 @@ class FastNet:
         self._returns = tuple(values[blob] for blob in returns)
         self._parts = _parts(calls, self._returns)
         self._modules = {call.node.key: net.get_submodule(call.node.key) for call in calls}
-        self._state: object = None
-        self._lock = threading.Lock()  # of the state and the programs
+        self._watch = _Watch(self._modules.values())
+        self._lock = threading.Lock()  # of the watch and the programs
 
     @property
     def is_useful(self) -> bool:
@@ -98,33 +101,27 @@ class FastNet:
         if not all(type(x) is Tensor and x.dtype == torch.float32 and x.device.type == "cpu" for x in inputs):
             return False
         modules = net._modules
-        for name, module in self._modules.items():
-            if modules.get(name, module) is not module or module._forward_hooks or module._forward_pre_hooks:
-                return False
+        if any(modules.get(name, module) is not module for name, module in self._modules.items()):
+            return False
         return self._follow_weights()
 
     def _follow_weights(self) -> bool:
-        """Forget the programs if a weight has changed; tell whether all are float32 on the CPU."""
-        weights: list[Tensor] = []
-        for module in self._modules.values():
-            _add_weights(module, weights)
-        state = [(id(w), w.data_ptr(), -1 if w.is_inference() else w._version) for w in weights]
+        """Forget the programs if a weight has changed; tell whether all are float32 on the CPU, and nothing is hooked."""
         with self._lock:
-            if state != self._state:
-                if any(w.dtype != torch.float32 or w.device.type != "cpu" for w in weights):
-                    return False
-                self._state = state
-                for part in self._parts:
-                    if isinstance(part, _Segment):
-                        part.programs.clear()
-        return True
+            if not self._watch.has_changed():
+                return self._watch.is_plain
+            self._watch = _Watch(self._modules.values())
+            for part in self._parts:
+                if isinstance(part, _Segment):
+                    part.programs.clear()
+            return self._watch.is_plain
 
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the blobs asked for, given the net's inputs in order."""
+    def __call__(self, *inputs: Tensor, threads: int) -> tuple[Tensor, ...]:
+        """Return the blobs asked for, given the net's inputs in order; programs run on up to so many threads."""
         values = dict(zip(self._inputs, inputs, strict=True))
         for part in self._parts:
             if isinstance(part, _Segment):
-                self._run_segment(part, values)
+                self._run_segment(part, values, threads)
             else:
                 self._run_module(part, values)
         return tuple(values[index] for index in self._returns)
@@ -133,7 +130,7 @@ class FastNet:
         result = self._modules[call.node.key](*(values[index] for index in call.bottoms))
         values.update(zip(call.tops, result if isinstance(result, tuple) else (result,), strict=True))
 
-    def _run_segment(self, segment: _Segment, values: dict[int, Tensor]) -> None:
+    def _run_segment(self, segment: _Segment, values: dict[int, Tensor], threads: int) -> None:
         inputs = [values[index].contiguous() for index in segment.inputs]
         shapes = tuple(tuple(x.shape[1:]) for x in inputs)
         with self._lock:
@@ -147,18 +144,46 @@ class FastNet:
                 self._run_module(call, values)
         else:
             compiled, flat = program
-            for index, result in zip(segment.results, compiled(*inputs), strict=True):
+            for index, result in zip(segment.results, compiled(*inputs, threads=threads), strict=True):
                 values[index] = result.flatten(1) if index in flat else result
 
 
-def _add_weights(module: nn.Module, weights: list[Tensor]) -> None:
-    """Append a module's parameters and buffers: every pass does, and torch's iterators take several times as long."""
-    for own in (module._parameters, module._buffers):
-        if own:
-            weights += [tensor for tensor in own.values() if tensor is not None]
-    for child in module._modules.values():
-        if child is not None:
-            _add_weights(child, weights)
+class _Watch:
+    """What modules and those below them hold. Every pass asks for changes, so loops over tensors are left to C.
+
+    Attributes
+    ----------
+    is_plain : all weights are float32 on the CPU, and no forward pass is hooked.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        every = [each for module in modules for each in module.modules()]
+        hooks = [table for each in every for table in (each._forward_hooks, each._forward_pre_hooks)]
+        tables: list[dict[Any, Any]] = [
+            table for each in every for table in (each._parameters, each._buffers, each._modules)
+        ]
+        self._empty = [table for table in (*tables, *hooks) if not table]
+        self._full = [table for table in (*tables, *hooks) if table]
+        self._held = self._values()  # so that nothing else gets their ids
+        self._ids = [*map(id, self._held)]
+        self._weights = [value for value in self._held if isinstance(value, Tensor)]
+        self._versioned = [weight for weight in self._weights if not weight.is_inference()]
+        self._state = self._states()
+        plain = all(weight.dtype == torch.float32 and weight.device.type == "cpu" for weight in self._weights)
+        self.is_plain = plain and not any(hooks)
+
+    def has_changed(self) -> bool:
+        """Tell whether any of it was replaced, or a weight was written."""
+        return any(self._empty) or [*map(id, self._values())] != self._ids or self._states() != self._state
+
+    def _values(self) -> list[Any]:
+        return [*chain.from_iterable(map(dict.values, self._full))]
+
+    def _states(self) -> tuple[list[int], list[int]]:
+        return [*map(Tensor.data_ptr, self._weights)], [*map(_version, self._versioned)]
+
+
+_version = attrgetter("_version")
 
 
 def _calls(graph: NetGraph, values: dict[str, int]) -> Iterator[_Call]:

@@ -114,10 +114,11 @@ class CaffeNet(fx.GraphModule):
         traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # public, without annotations
         if not isinstance(first, torch.Tensor) or torch.compiler.is_compiling() or traced:
             return super().__call__(*args, **kwargs)
+        threads = torch.get_num_threads()
         with threads_for(_work(self, first)):
             fast = _fast_net(self) if self.meta.get("fast") and not kwargs else None
             if fast is not None and fast.suits(self, args):
-                results = fast(*args)
+                results = fast(*args, threads=threads)
                 return results[0] if len(results) == 1 else dict(zip(self.returns, results, strict=True))
             return super().__call__(*args, **kwargs)
 

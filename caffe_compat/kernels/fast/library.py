@@ -111,9 +111,15 @@ def workspace(floats: int) -> torch.Tensor:
 
 
 def run(
-    lanes: int, program: CProgram, tensors: Sequence[torch.Tensor], images: int, group: int, workspace: torch.Tensor
+    lanes: int,
+    program: CProgram,
+    tensors: Sequence[torch.Tensor],
+    images: int,
+    group: int,
+    workspace: torch.Tensor,
+    threads: int,
 ) -> None:
-    """Run a program on tensors (N, C, H, W), contiguous float32, on torch's number of threads.
+    """Run a program on tensors (N, C, H, W), contiguous float32.
 
     Parameters
     ----------
@@ -133,6 +139,6 @@ def run(
         len(tensors),
         images,
         group,
-        torch.get_num_threads(),
+        threads,
         ctypes.c_void_p(workspace.data_ptr()),
     )

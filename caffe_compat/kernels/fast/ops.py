@@ -338,7 +338,7 @@ def _run(lanes: int, step: library.CStep, maps: Sequence[Tensor], tensors: Seque
     memory: Tensor | None = getattr(_own, "memory", None)
     if memory is None or memory.numel() < scratch:
         _own.memory = memory = library.workspace(max(scratch, BLOCK))
-    library.run(lanes, program, [*maps, *tensors], len(maps[0]), len(maps[0]), memory)
+    library.run(lanes, program, [*maps, *tensors], len(maps[0]), len(maps[0]), memory, torch.get_num_threads())
 
 
 def _buffer(x: Tensor, index: int) -> library.CBuffer:

@@ -38,7 +38,7 @@ typedef struct {
   int side;      /* CONVOLVE_TILES: of a tile, 6 or 10 */
   int average;   /* POOL: the mean instead of the maximum */
   int pooled[2]; /* CONVOLVE: maxima of windows of this size, side by side, take the place of the map; 0: none */
-  int dense; /* CONVOLVE: the weights are those of whole lines of pixels, zeros between the channels included */
+  int dense; /* CONVOLVE: the pixels of a line of the kernel lie next to each other, without zeros between them */
   int relu;
   const float *weights, *bias, *slope; /* the slope of negative values, by channel; NULL: none */
 } Step;

@@ -26,6 +26,8 @@ SHARE = 0.6
 """or so many times the transformed weights, which are read for every block of tiles."""
 FEWEST = 24
 """Rows that a product of matrices takes while its weights come from memory: fewer take no less time."""
+SMALL = 1 << 22
+"""Multiply-accumulates of a run on one thread: to wake another would take as long."""
 LAYOUTS = 16
 """Numbers of images for which a program's layout is kept."""
 ALIGNMENT = 32
@@ -241,14 +243,16 @@ class Compiled:
         self._lanes, self._maps = lanes, maps
         self._steps, self._grouped = self._in_order(steps)
         self._pixels = [self._pixel(index) for index in range(len(maps))]
+        self._work = sum(map(self._products, steps))
         self._kept: list[Tensor] = []
         self._c_steps = (library.CStep * len(steps))(*map(self._c_step, self._steps))
         self._layouts: dict[tuple[int, int, int], tuple[library.CProgram, object]] = {}
         self._own = threading.local()  # memory of each of Python's threads, which may run at the same time
 
-    def __call__(self, *inputs: Tensor) -> list[Tensor]:
-        """Run on contiguous float32 tensors (N, C, H, W)."""
-        images, threads = len(inputs[0]), torch.get_num_threads()
+    def __call__(self, *inputs: Tensor, threads: int) -> list[Tensor]:
+        """Run on contiguous float32 tensors (N, C, H, W), on one thread if that takes some 50 microseconds or less."""
+        images = len(inputs[0])
+        threads = threads if images * self._work > SMALL else 1
         group = max(min(images, max(GROUP, threads)), 1)
         program, _ = self._layout(group, images, threads)
         needed = program.workspace + program.scratch
@@ -258,7 +262,7 @@ class Compiled:
         stored = [self._maps[step.source] for step in self._steps if step.op is Op.STORE_MAP]
         results = [torch.empty(images, it.channels, it.height, it.width) for it in stored]
         if images:
-            library.run(self._lanes, program, [*inputs, *results], images, group, workspace)
+            library.run(self._lanes, program, [*inputs, *results], images, group, workspace, threads)
         return results
 
     def _in_order(self, steps: Sequence[_Step]) -> tuple[list[_Step], int]:
@@ -300,8 +304,18 @@ class Compiled:
         it = self._maps[index]
         return 0 if it.whole < 0 else it.first + self._first(it.whole)
 
+    def _products(self, step: _Step) -> int:
+        """Return the multiply-accumulates of an image."""
+        source = self._maps[step.source]
+        height, width = step.window.output((source.height, source.width))
+        return 0 if step.weight is None else height * width * step.weight.numel()
+
     def _is_dense(self, step: _Step) -> bool:
-        return self._maps[step.source].whole < 0 and step.window.dilation[1] == 1
+        """Tell whether the taps of a line lie next to each other, with nothing between them."""
+        channels = self._maps[step.source].channels
+        return (
+            step.window.dilation[1] == 1 and self._maps[step.source].whole < 0 and self._pixels[step.source] == channels
+        )
 
     def _c_step(self, step: _Step) -> library.CStep:
         it = library.CStep(
@@ -345,8 +359,7 @@ class Compiled:
             return F.pad(weight[:, 0].permute(1, 2, 0), (0, -outputs % self._lanes))
         if step.op is Op.CONVOLVE_TILES:
             return panels(F.pad(tiles.transform_weights(weight), (0, 0, 0, -inputs % self._lanes)), self._lanes)
-        zeros = self._pixels[step.source] - inputs if self._is_dense(step) else 0
-        return panels(F.pad(weight.permute(2, 3, 1, 0), (0, 0, 0, zeros)).reshape(-1, outputs), self._lanes)
+        return panels(weight.permute(2, 3, 1, 0).reshape(-1, outputs), self._lanes)
 
     def _scratch(self, threads: int) -> int:
         """Return the floats that the steps need beside the buffers."""
