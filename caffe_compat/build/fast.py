@@ -106,7 +106,7 @@ class FastNet:
         return self._follow_weights()
 
     def _follow_weights(self) -> bool:
-        """Forget the programs if a weight has changed; tell whether all are float32 on the CPU, and nothing is hooked."""
+        """Forget the programs if a weight has changed; tell whether all are float32, on the CPU, and nothing hooked."""
         with self._lock:
             if not self._watch.has_changed():
                 return self._watch.is_plain

@@ -1,0 +1,42 @@
+"""A face in an image, and what finds faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+"""(H, W, 3), red first."""
+Point = tuple[float, float]
+"""x and y in pixels; (0, 0) is the middle of the first pixel."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in an image.
+
+    Attributes
+    ----------
+    x, y, width, height : the box in pixels; x and y are those of its left and upper edge, 0-based.
+    score : the detector's, from 0 to 1; NaN if it has none.
+    landmarks : the eye, the other eye, the tip of the nose, both corners of the mouth, what is further left in the
+        image first; None if the detector finds none.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    landmarks: tuple[Point, Point, Point, Point, Point] | None = None
+
+
+class FaceDetector(Protocol):
+    """Finds the faces of images."""
+
+    def __call__(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Return the faces of each image, the one with the highest score first. The images may differ in size."""
