@@ -20,6 +20,7 @@ import torch
 from torch import fx, nn
 
 from caffe_compat.build.executor import is_computed
+from caffe_compat.graph.costs import node_work
 from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.kernels.fast.program import Compiled, Finish, Program, by_tiles
@@ -36,6 +37,7 @@ from caffe_compat.layers.functions import (
     ScaleChannels,
     Window,
 )
+from caffe_compat.runtime.threads import threads_for
 
 Tensor = torch.Tensor
 Shapes = tuple[tuple[int, ...], ...]
@@ -46,12 +48,16 @@ KEPT = 4
 
 @dataclass(frozen=True)
 class _Call:
-    """A layer's call: values by number, each made once, whatever blob it is written to."""
+    """A layer's call: values by number, each made once, whatever blob it is written to.
+
+    It costs `cost` multiply-accumulates for each value of its first bottom.
+    """
 
     node: LayerNode
     function: Function | None
     bottoms: tuple[int, ...]
     tops: tuple[int, ...]
+    cost: float
 
 
 @dataclass
@@ -116,21 +122,23 @@ class FastNet:
                     part.programs.clear()
             return self._watch.is_plain
 
-    def __call__(self, *inputs: Tensor, threads: int) -> tuple[Tensor, ...]:
-        """Return the blobs asked for, given the net's inputs in order; programs run on up to so many threads."""
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the blobs asked for, given the net's inputs in order."""
         values = dict(zip(self._inputs, inputs, strict=True))
         for part in self._parts:
             if isinstance(part, _Segment):
-                self._run_segment(part, values, threads)
+                self._run_segment(part, values)
             else:
                 self._run_module(part, values)
         return tuple(values[index] for index in self._returns)
 
     def _run_module(self, call: _Call, values: dict[int, Tensor]) -> None:
-        result = self._modules[call.node.key](*(values[index] for index in call.bottoms))
+        bottoms = [values[index] for index in call.bottoms]
+        with threads_for(call.cost * bottoms[0].numel() if bottoms else 0):
+            result = self._modules[call.node.key](*bottoms)
         values.update(zip(call.tops, result if isinstance(result, tuple) else (result,), strict=True))
 
-    def _run_segment(self, segment: _Segment, values: dict[int, Tensor], threads: int) -> None:
+    def _run_segment(self, segment: _Segment, values: dict[int, Tensor]) -> None:
         inputs = [values[index].contiguous() for index in segment.inputs]
         shapes = tuple(tuple(x.shape[1:]) for x in inputs)
         with self._lock:
@@ -144,7 +152,7 @@ class FastNet:
                 self._run_module(call, values)
         else:
             compiled, flat = program
-            for index, result in zip(segment.results, compiled(*inputs, threads=threads), strict=True):
+            for index, result in zip(segment.results, compiled(*inputs), strict=True):
                 values[index] = result.flatten(1) if index in flat else result
 
 
@@ -199,7 +207,8 @@ def _calls(graph: NetGraph, values: dict[str, int]) -> Iterator[_Call]:
             count += len(tops)
             values |= dict(zip(node.tops, tops, strict=True))
             function = node.layer.function(node.spec) if node.layer.states("function") else None
-            yield _Call(node, function, bottoms, tops)
+            values_of_bottom = max(sum(math.prod(graph.shapes[blob]) for blob in node.bottoms[:1]), 1)
+            yield _Call(node, function, bottoms, tops, node_work(graph, node) / values_of_bottom)
 
 
 def _parts(calls: Sequence[_Call], returns: Sequence[int]) -> list[_Call | _Segment]:

@@ -109,17 +109,16 @@ class CaffeNet(fx.GraphModule):
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run ``forward``; a small pass on one thread (see :mod:`caffe_compat.runtime.threads`)."""
+        """Run ``forward``; what is small on one thread (see :mod:`caffe_compat.runtime.threads`)."""
         first = next(iter((*args, *kwargs.values())), None)
         traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # public, without annotations
         if not isinstance(first, torch.Tensor) or torch.compiler.is_compiling() or traced:
             return super().__call__(*args, **kwargs)
-        threads = torch.get_num_threads()
+        fast = _fast_net(self) if self.meta.get("fast") and not kwargs else None
+        if fast is not None and fast.suits(self, args):
+            results = fast(*args)
+            return results[0] if len(results) == 1 else dict(zip(self.returns, results, strict=True))
         with threads_for(_work(self, first)):
-            fast = _fast_net(self) if self.meta.get("fast") and not kwargs else None
-            if fast is not None and fast.suits(self, args):
-                results = fast(*args, threads=threads)
-                return results[0] if len(results) == 1 else dict(zip(self.returns, results, strict=True))
             return super().__call__(*args, **kwargs)
 
     def forward_dict(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

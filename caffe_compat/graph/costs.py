@@ -21,6 +21,11 @@ def macs(node: LayerNode) -> int:
     return node.layer.macs(node.spec)
 
 
+def node_work(graph: NetGraph, node: LayerNode) -> int:
+    """Return the cost of a layer in multiply-accumulates; each value of its bottoms and tops counts as several."""
+    return macs(node) + _PER_VALUE * sum(math.prod(graph.shapes[blob]) for blob in (*node.bottoms, *node.tops))
+
+
 def work(graph: NetGraph) -> int:
     """Return the cost of a forward pass in multiply-accumulates; each value of a blob counts as several."""
     values = sum(math.prod(shape) for shape in graph.shapes.values())

@@ -65,7 +65,7 @@ def convolve(lanes, x, weight, window, groups, finish, *others):
     for other in others:
         program.load(*other.shape[1:])
     program.store(program.convolution(source, weight, window, groups, finish))
-    (y,) = program.compile()(x, *others, threads=torch.get_num_threads())
+    (y,) = program.compile()(x, *others)
     return y
 
 
@@ -150,7 +150,7 @@ def test_lines_are_pooled_as_they_come(side, threads):
 def multiply(lanes, x, weight, finish):
     program = Program(lanes)
     program.store(program.inner_product(program.load(*x.shape[1:]), weight, finish))
-    (y,) = program.compile()(x, threads=torch.get_num_threads())
+    (y,) = program.compile()(x)
     return y.flatten(1)
 
 
@@ -183,7 +183,7 @@ def test_weights_of_inner_products_are_not_copied():
     program.store(program.inner_product(program.load(8, 1, 1), weight, Finish()))
     compiled = program.compile()
     weight += 1
-    (y,) = compiled(torch.ones(1, 8, 1, 1), threads=1)
+    (y,) = compiled(torch.ones(1, 8, 1, 1))
     assert y.flatten().tolist() == [8, 8, 8, 8]
 
 
@@ -201,12 +201,12 @@ def test_a_relu_treats_what_is_no_number_as_caffe_does(value):
     program = Program(library.vector_lengths()[0])
     program.store(program.finish(program.load(1, 1, 2), Finish(relu=True)))
     x = torch.tensor([value, -1.0]).view(1, 1, 1, 2)
-    (y,) = program.compile()(x, threads=torch.get_num_threads())
+    (y,) = program.compile()(x)
     torch.testing.assert_close(y, torch.relu(x), equal_nan=True, rtol=0, atol=0)
 
 
 def _run_and_send(compiled, x, queue):
-    queue.put(compiled(x, threads=2)[0][-1, -1, -1, -1].item())
+    queue.put(compiled(x)[0][-1, -1, -1, -1].item())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -218,7 +218,7 @@ def test_a_forked_child_computes_with_threads_of_its_own(images, threads):
     program = Program(library.vector_lengths()[0])
     program.store(program.convolution(program.load(*x.shape[1:]), weight, window, groups, Finish(bias)))
     compiled = program.compile()
-    expected = compiled(x, threads=2)[0][-1, -1, -1, -1].item()
+    expected = compiled(x)[0][-1, -1, -1, -1].item()
     fork = multiprocessing.get_context("fork")
     queue = fork.SimpleQueue()
     child = fork.Process(target=_run_and_send, args=(compiled, x, queue))

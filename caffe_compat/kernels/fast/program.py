@@ -249,10 +249,10 @@ class Compiled:
         self._layouts: dict[tuple[int, int, int], tuple[library.CProgram, object]] = {}
         self._own = threading.local()  # memory of each of Python's threads, which may run at the same time
 
-    def __call__(self, *inputs: Tensor, threads: int) -> list[Tensor]:
-        """Run on contiguous float32 tensors (N, C, H, W), on one thread if that takes some 50 microseconds or less."""
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        """Run on contiguous float32 tensors (N, C, H, W), on as many threads as torch has."""
         images = len(inputs[0])
-        threads = threads if images * self._work > SMALL else 1
+        threads = torch.get_num_threads() if images * self._work > SMALL else 1
         group = max(min(images, max(GROUP, threads)), 1)
         program, _ = self._layout(group, images, threads)
         needed = program.workspace + program.scratch
