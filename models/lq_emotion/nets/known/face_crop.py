@@ -1,0 +1,75 @@
+"""How a face is cut out of a frame for a net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from caffe_compat.errors import DataError
+from lq_emotion.common.records import Record
+from lq_emotion.faces.face import Face, Image
+
+
+@dataclass(frozen=True)
+class FaceCrop(Record):
+    """How a face is cut out of a frame for a net, before its preprocessing.
+
+    Attributes
+    ----------
+    margin : added on each side of the box, as a part of the side's length.
+    square : the shorter side grows to the longer, with the same centre, before the margin is added.
+    transposed : the net takes images with rows and columns exchanged, as MATLAB's HDF5 files hold them.
+    """
+
+    margin: float = 0.0
+    square: bool = True
+    transposed: bool = False
+
+    def box(self, face: Face) -> tuple[int, int, int, int]:
+        """Return left, top, right and bottom in pixels, right and bottom excluded; parts may lie outside the frame.
+
+        Raises
+        ------
+        DataError
+            The box of the face is not finite.
+        """
+        if not np.isfinite([face.x, face.y, face.width, face.height]).all():
+            raise DataError("the box is not finite", code="not-finite", field="face", value=face)
+        width, height = face.width, face.height
+        if self.square:
+            width = height = max(width, height)
+        centre_x, centre_y = face.x + face.width / 2, face.y + face.height / 2
+        half_x, half_y = width * (0.5 + self.margin), height * (0.5 + self.margin)
+        left, top = round(centre_x - half_x), round(centre_y - half_y)
+        return left, top, max(left + 1, round(centre_x + half_x)), max(top + 1, round(centre_y + half_y))
+
+    def cut(self, image: Image, face: Face) -> Image:
+        """Return the crop; what lies outside the frame repeats the frame's edge.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8, red first.
+        face : with the box in the image's pixels.
+
+        Returns
+        -------
+        (h, w, 3) uint8, red first; (w, h, 3) if `transposed`.
+
+        Raises
+        ------
+        DataError
+            The box lies outside the frame, or is not finite.
+        """
+        height, width = image.shape[:2]
+        left, top, right, bottom = self.box(face)
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+        if x0 >= x1 or y0 >= y1:
+            problem = f"the box lies outside the frame of {width} x {height}"
+            raise DataError(problem, code="out-of-range", field="face", value=(left, top, right, bottom))
+        crop = image[y0:y1, x0:x1]
+        beyond = (y0 - top, bottom - y1, x0 - left, right - x1)
+        if any(beyond):
+            crop = np.asarray(cv2.copyMakeBorder(crop, *beyond, cv2.BORDER_REPLICATE), np.uint8)
+        return np.ascontiguousarray(crop.transpose(1, 0, 2) if self.transposed else crop)

@@ -1,0 +1,53 @@
+"""Cutting a face out of a frame."""
+
+import numpy as np
+import pytest
+
+from caffe_compat.errors import DataError
+from lq_emotion.faces.face import Face
+from lq_emotion.nets.known.face_crop import FaceCrop
+
+
+def frame():
+    return np.arange(8 * 10 * 3, dtype=np.uint8).reshape(8, 10, 3)
+
+
+def test_a_box_is_cut_as_it_is():
+    crop = FaceCrop(square=False).cut(frame(), Face(2, 1, 4, 3, 1.0))
+    np.testing.assert_array_equal(crop, frame()[1:4, 2:6])
+
+
+def test_the_shorter_side_grows_to_the_longer_around_the_same_centre():
+    assert FaceCrop().box(Face(2, 1, 4, 6, 1.0)) == (1, 1, 7, 7)
+
+
+def test_the_margin_is_a_part_of_the_side():
+    assert FaceCrop(margin=0.1).box(Face(10, 20, 20, 20, 1.0)) == (8, 18, 32, 42)
+
+
+def test_what_lies_outside_the_frame_repeats_its_edge():
+    crop = FaceCrop(square=False).cut(frame(), Face(-2, 6, 4, 4, 1.0))
+    assert crop.shape == (4, 4, 3)
+    np.testing.assert_array_equal(crop[0], frame()[6][[0, 0, 0, 1]])
+    np.testing.assert_array_equal(crop[3], crop[1])
+
+
+def test_a_transposed_crop_has_rows_for_columns():
+    crop = FaceCrop(square=False, transposed=True).cut(frame(), Face(2, 1, 4, 3, 1.0))
+    np.testing.assert_array_equal(crop, frame()[1:4, 2:6].transpose(1, 0, 2))
+
+
+def test_a_box_smaller_than_a_pixel_gives_one_pixel():
+    assert FaceCrop().cut(frame(), Face(2, 2, 0, 0, 1.0)).shape == (1, 1, 3)
+
+
+def test_a_box_outside_the_frame_is_refused():
+    with pytest.raises(DataError) as error:
+        FaceCrop().cut(frame(), Face(20, 1, 4, 4, 1.0))
+    assert (error.value.code, error.value.field) == ("out-of-range", "face")
+
+
+def test_a_box_that_is_not_finite_is_refused():
+    with pytest.raises(DataError) as error:
+        FaceCrop().box(Face(float("nan"), 1, 4, 4, 1.0))
+    assert error.value.code == "not-finite"
