@@ -38,6 +38,10 @@ LQ_EMOTION = [
     "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
     "scikit-image>=0.25",  # the images of sr-demo
 ]
+TRUST = [
+    "mapie>=1.4",  # `calibrate`: conformal prediction; applying a calibration needs neither
+    "scikit-learn>=1.6",  # a forest that rises with each measure (monotonic_cst)
+]
 DOCS = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]  # `make docs`; MkDocs 2 is another program
 DEV = [
     "build>=1.2",
@@ -113,9 +117,10 @@ setup(
         "leveldb": LEVELDB,
         "export": EXPORT,
         "int8": INT8,
-        "lq-emotion": LQ_EMOTION + VIDEO + FAST,
+        "trust": TRUST,
+        "lq-emotion": LQ_EMOTION + VIDEO + FAST + TRUST,
         "docs": DOCS,
-        "dev": DEV + DOCS + LQ_EMOTION + VIDEO + FAST + LMDB + LEVELDB + INT8,
+        "dev": DEV + DOCS + LQ_EMOTION + TRUST + VIDEO + FAST + LMDB + LEVELDB + INT8,
     },
     entry_points={
         "console_scripts": [
