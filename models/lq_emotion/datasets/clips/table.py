@@ -1,0 +1,339 @@
+"""The table of a user's clips: ``file,person[,start,end][,partition]`` and labels.
+
+The labels are one column of classes, ``label``, or columns of numbers, each a dimension (``valence``). Numbers that
+change within a clip stand in a second table, ``file,time,valence``, with times in seconds from the file's start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path, PurePath
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import CaffeCompatError, FileError, ParseError, did_you_mean, raise_together
+from lq_emotion.datasets.avec.layout import PARTITIONS
+from lq_emotion.datasets.clips.split import Split
+from lq_emotion.datasets.clips.text import Row, read_rows, require_columns
+
+Doubles = npt.NDArray[np.float64]
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+_OWN = ("file", "person", "start", "end", "partition")  # the other columns are labels
+_CLASS = "label"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A part of a video that shows one person, or a picture.
+
+    Attributes
+    ----------
+    name : from its file and start; no two clips have the same.
+    file, person : the file; who is seen.
+    start, end : seconds from the start of the file; an `end` of infinity is that of the file.
+    partition : train, dev or test.
+    label : its class, or None.
+    values : its numbers by dimension; empty if they are in a table of frames.
+    line : of the table.
+    """
+
+    name: str
+    file: Path
+    person: str
+    start: float
+    end: float
+    partition: str
+    label: str | None
+    values: Mapping[str, float]
+    line: int
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the file is a still image."""
+        return self.file.suffix.lower() in PICTURE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Numbers over time: `time` (T,) increasing seconds, `values` (T, k) for the k dimensions of the table."""
+
+    time: Doubles
+    values: Doubles
+
+
+@dataclass(frozen=True)
+class ClipTable:
+    """A table of clips.
+
+    Attributes
+    ----------
+    path : its file.
+    clips : in the order of the table.
+    classes : of the column `label`, sorted; empty for numbers.
+    dimensions : names of the columns of numbers; empty for classes.
+    traces : file -> its numbers over time, from the table of frames.
+    split : how persons were split; None if the table says so itself.
+    """
+
+    path: Path
+    clips: tuple[Clip, ...]
+    classes: tuple[str, ...]
+    dimensions: tuple[str, ...]
+    traces: Mapping[Path, Trace] = field(default_factory=dict)
+    split: Split | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes, or of the dimensions."""
+        return self.classes or self.dimensions
+
+    def part(self, partition: str) -> list[Clip]:
+        """Return the clips of a partition."""
+        return [clip for clip in self.clips if clip.partition == partition]
+
+    def labels(self, clip: Clip, times: npt.ArrayLike) -> Doubles:
+        """Return the labels of a clip at times of its file.
+
+        Parameters
+        ----------
+        clip : of this table.
+        times : (T,) seconds.
+
+        Returns
+        -------
+        (T, 1) numbers of the class, or (T, k) values of the dimensions: linear between the times of the table of
+        frames, NaN outside of them.
+        """
+        times = np.asarray(times, np.float64)
+        if clip.label is not None:
+            return np.full((len(times), 1), float(self.classes.index(clip.label)))
+        if clip.file not in self.traces:
+            return np.tile([clip.values[name] for name in self.dimensions], (len(times), 1))
+        trace = self.traces[clip.file]
+        columns = [np.interp(times, trace.time, column, np.nan, np.nan) for column in trace.values.T]
+        return np.stack(columns, axis=1)
+
+
+def read_clips(path: str | Path, *, frame_labels: str | Path | None = None, split: Split | None = None) -> ClipTable:
+    """Read a table of clips, and the table of their frames' labels.
+
+    Parameters
+    ----------
+    path : CSV; files are relative to its folder.
+    frame_labels : CSV with the columns file, time and one for each dimension.
+    split : of the persons, where the table has no column ``partition``; by default `Split()`.
+
+    Raises
+    ------
+    CaffeCompatError
+        Every problem of the rows, with file, line, field and value.
+    """
+    path = Path(path)
+    columns, rows = read_rows(path)
+    require_columns(path, columns, ("file", "person"))
+    labels = tuple(name for name in columns if name not in _OWN)
+    _require_labels(path, labels, frame_labels)
+    clips, problems = _collect(rows, labels)
+    if not problems:
+        problems += [*_repeated(path, clips), *_overlaps(path, clips), *_sides(path, clips, columns)]
+    raise_together(problems)
+    if "partition" not in columns:
+        split = split or Split()
+        partitions = split.of(clip.person for clip in clips)
+        clips = [replace(clip, partition=partitions[clip.person]) for clip in clips]
+    classes = tuple(sorted({clip.label for clip in clips if clip.label is not None}))
+    dimensions: tuple[str, ...] = () if classes else labels
+    traces: dict[Path, Trace] = {}
+    if frame_labels is not None:
+        dimensions, traces = read_traces(Path(frame_labels), path.parent, [clip.file for clip in clips])
+    table = ClipTable(path, tuple(clips), classes, dimensions, traces, None if "partition" in columns else split)
+    _require_trainable(table)
+    return table
+
+
+def read_traces(path: Path, folder: Path, files: Sequence[Path]) -> tuple[tuple[str, ...], dict[Path, Trace]]:
+    """Read the labels of frames: the dimensions, and the trace of each file.
+
+    Parameters
+    ----------
+    path : CSV with the columns file, time and one for each dimension.
+    folder : that the names of files are relative to.
+    files : of the clips; each needs labels.
+
+    Raises
+    ------
+    CaffeCompatError
+        A column is missing, a value is not a number, times do not increase, or a file has no labels.
+    """
+    columns, rows = read_rows(path)
+    require_columns(path, columns, ("file", "time"))
+    dimensions = tuple(name for name in columns if name not in ("file", "time"))
+    if not dimensions:
+        hint = "add a column for each dimension, such as valence"
+        raise ParseError("no column of labels", code="field-missing", file=path, line=1, hint=hint)
+    numbers: dict[Path, list[list[float]]] = {}
+    known = set(files)
+    for row in rows:
+        file = folder / row.values["file"]
+        if file not in known:
+            nearest = did_you_mean(row.values["file"], [os.path.relpath(name, folder) for name in files])
+            raise row.error("is not a file of the table of clips", "name-unknown", "file", hint=nearest)
+        trace = numbers.setdefault(file, [])
+        trace.append([row.number(name) for name in ("time", *dimensions)])
+        if len(trace) > 1 and trace[-1][0] <= trace[-2][0]:
+            raise row.error("does not come after the time above it", "invalid", "time", hint="sort each file by time")
+    for file in files:
+        if file not in numbers:
+            raise ParseError("has no rows for this file", code="field-missing", file=path, field="file", value=file)
+    arrays = {file: np.array(trace) for file, trace in numbers.items()}
+    return dimensions, {file: Trace(values[:, 0], values[:, 1:]) for file, values in arrays.items()}
+
+
+def _require_labels(path: Path, labels: tuple[str, ...], frame_labels: str | Path | None) -> None:
+    if frame_labels is not None and labels:
+        problem = f"has labels of clips, and {frame_labels} those of frames"
+        raise ParseError(problem, code="conflict", file=path, line=1, field=labels[0], hint="remove one of them")
+    if frame_labels is None and not labels:
+        hint = "add a column `label` with classes, columns of numbers such as valence, or a table of frames"
+        raise ParseError("no column of labels", code="field-missing", file=path, line=1, hint=hint)
+    if _CLASS in labels and len(labels) > 1:
+        other = next(name for name in labels if name != _CLASS)
+        problem = "stands beside the column `label`: classes or numbers, not both"
+        raise ParseError(problem, code="conflict", file=path, line=1, field=other, hint="remove one of the columns")
+
+
+def _collect(rows: Sequence[Row], labels: tuple[str, ...]) -> tuple[list[Clip], list[CaffeCompatError]]:
+    clips: list[Clip] = []
+    problems: list[CaffeCompatError] = []
+    for row in rows:
+        try:
+            clips.append(_clip(row, labels))
+        except CaffeCompatError as error:
+            problems.append(error)
+    return clips, problems
+
+
+def _clip(row: Row, labels: tuple[str, ...]) -> Clip:
+    for name in ("file", "person", *(column for column in ("partition", _CLASS) if column in row.values)):
+        if not row.values[name]:
+            raise row.error("is empty", "field-missing", name)
+    file, partition = row.path.parent / row.values["file"], row.values.get("partition", "")
+    if not file.is_file():
+        raise row.error("no such file", "file-missing", "file", hint=f"files are looked for in {row.path.parent}")
+    if partition and partition not in PARTITIONS:
+        hint = did_you_mean(partition, PARTITIONS) or f"choose one of {', '.join(PARTITIONS)}"
+        raise row.error("unknown partition", "name-unknown", "partition", hint=hint)
+    start = row.number("start") if row.values.get("start") else 0.0
+    end = row.number("end") if row.values.get("end") else np.inf
+    clip = Clip(
+        name=_name(row.values["file"], start),
+        file=file,
+        person=row.values["person"],
+        start=start,
+        end=end,
+        partition=partition,
+        label=row.values.get(_CLASS),
+        values={name: row.number(name, _numbers_hint(name)) for name in labels if name != _CLASS},
+        line=row.line,
+    )
+    if start < 0:
+        raise row.error("is negative", "out-of-range", "start", hint="seconds from the start of the file")
+    if end <= start:
+        raise row.error(f"is not after the start, {start:g} s", "out-of-range", "end")
+    if clip.is_picture and (start or np.isfinite(end)):
+        name = "start" if start else "end"
+        raise row.error("a picture has no times", "conflict", name, hint="leave start and end empty")
+    return clip
+
+
+def _numbers_hint(column: str) -> str:
+    return f"a column of labels holds numbers; name it `{_CLASS}` if it holds classes" + (
+        "" if column in ("valence", "arousal") else ", and remove it if it holds no labels"
+    )
+
+
+def _name(file: str, start: float) -> str:
+    path = PurePath(file)
+    stem = "_".join(part for part in path.with_suffix("").parts if part not in (".", "..", path.anchor))
+    return f"{stem}_{start:g}" if start else stem
+
+
+def _repeated(path: Path, clips: Sequence[Clip]) -> list[CaffeCompatError]:
+    first: dict[str, Clip] = {}
+    problems: list[CaffeCompatError] = []
+    for clip in clips:
+        earlier = first.setdefault(clip.name.lower(), clip)
+        if earlier is not clip:
+            problem = f"makes the same name as line {earlier.line}, {clip.name}"
+            hint = "each clip needs another file name or start"
+            problems.append(
+                ParseError(
+                    problem, code="duplicate", file=path, line=clip.line, field="file", value=clip.file, hint=hint
+                )
+            )
+    return problems
+
+
+def _overlaps(path: Path, clips: Sequence[Clip]) -> list[CaffeCompatError]:
+    """Refuse two persons at the same time in a file: the larger face would be taken for both."""
+    problems: list[CaffeCompatError] = []
+    by_file: dict[Path, list[Clip]] = {}
+    for clip in clips:
+        by_file.setdefault(clip.file, []).append(clip)
+    for same in by_file.values():
+        for one, other in combinations(same, 2):
+            if one.person != other.person and max(one.start, other.start) < min(one.end, other.end):
+                problem = f"overlaps with line {one.line}, which shows {one.person}"
+                hint = "a clip shows one person; cut the others out of the picture first"
+                problems.append(
+                    ParseError(
+                        problem, code="conflict", file=path, line=other.line, field="person", value=other.person,
+                        hint=hint,
+                    )
+                )  # fmt: skip
+    return problems
+
+
+def _sides(path: Path, clips: Sequence[Clip], columns: tuple[str, ...]) -> list[CaffeCompatError]:
+    """Refuse a person on two sides."""
+    first: dict[str, Clip] = {}
+    problems: list[CaffeCompatError] = []
+    for clip in clips if "partition" in columns else ():
+        earlier = first.setdefault(clip.person, clip)
+        if earlier.partition != clip.partition:
+            problem = f"{clip.person} is in {earlier.partition} on line {earlier.line}: a person is on one side only"
+            problems.append(
+                ParseError(
+                    problem, code="conflict", file=path, line=clip.line, field="partition", value=clip.partition,
+                    hint=f"write {earlier.partition}, or remove the column for a split by person",
+                )
+            )  # fmt: skip
+    return problems
+
+
+def _require_trainable(table: ClipTable) -> None:
+    """Refuse a table without clips to train or to choose a snapshot on, or with a class that is never trained."""
+    for partition in ("train", "dev"):
+        if not table.part(partition):
+            hint = "train learns, dev chooses the snapshot, test (if any) is scored once"
+            raise FileError(
+                f"no clip in {partition}", code="empty", file=table.path, field="partition", value=partition, hint=hint
+            )
+    trained = {clip.label for clip in table.part("train")}
+    for clip in table.clips:
+        if clip.label not in trained:
+            problem = "no person of the partition train shows this class"
+            hint = "choose another --seed or other partitions, or remove the class"
+            raise ParseError(
+                problem,
+                code="field-missing",
+                file=table.path,
+                line=clip.line,
+                field=_CLASS,
+                value=clip.label,
+                hint=hint,
+            )
