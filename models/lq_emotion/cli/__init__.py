@@ -8,11 +8,24 @@ from collections.abc import Sequence
 
 from caffe_compat.cli.streams import leave_ascii, with_streams
 from caffe_compat.errors import CaffeCompatError
-from lq_emotion.cli import demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify
+from lq_emotion.cli import (
+    degrade,
+    demo,
+    evaluate,
+    h5,
+    make_recordings,
+    prepare,
+    rd,
+    report,
+    sr_demo,
+    table,
+    train,
+    verify,
+)
 from matlab_ports import PortError
 
 # each adds a parser with a default `run`, which takes the parsed arguments and returns the exit code
-_COMMANDS = (demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify)
+_COMMANDS = (degrade, demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,20 @@
-"""Encode small gray videos with real codecs and count the bits of their streams."""
+"""Degrade video, encode it with real codecs, and count the bits of the streams."""
 
 from lq_emotion.video.bits import Bits, count_bits
 from lq_emotion.video.codecs import CODECS, Codec, find_codec
+from lq_emotion.video.degrade import Degraded, DegradedVideo, degrade, degrade_video
 from lq_emotion.video.encode import Encoded, encode
 
-__all__ = ["CODECS", "Bits", "Codec", "Encoded", "count_bits", "encode", "find_codec"]
+__all__ = [
+    "CODECS",
+    "Bits",
+    "Codec",
+    "Degraded",
+    "DegradedVideo",
+    "Encoded",
+    "count_bits",
+    "degrade",
+    "degrade_video",
+    "encode",
+    "find_codec",
+]

@@ -1,13 +1,15 @@
-"""Encode gray frames and decode them again.
+"""Encode frames and decode them again.
 
-Pixel values are not converted: luma is written to and read from plane 0, whatever its nominal range. (FFmpeg's
-conversions to and from "gray" rescale between 16-235 and 0-255, which costs several decibels; codecs of the two formats
-could then not share a rate-distortion plot.) The crops are luma in 16-235 already.
+Pixel values of gray frames are not converted: luma is written to and read from plane 0, whatever its nominal range.
+(FFmpeg's conversions to and from "gray" rescale between 16-235 and 0-255, which costs several decibels; codecs of the
+two formats could then not share a rate-distortion plot.) The crops are luma in 16-235 already. Colour frames become
+Y'CbCr 4:2:0 of BT.601, 16-235, as cameras store them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +26,7 @@ from lq_emotion.video.bits import count_bits
 from lq_emotion.video.codecs import Codec, find_codec
 
 Frames = npt.NDArray[np.uint8]
+COLOUR = "yuv420p"  # FFmpeg's name of the format of colour frames
 _NEUTRAL_CHROMA = 128
 
 
@@ -34,13 +37,15 @@ class Encoded:
     Attributes
     ----------
     packets : the stream, in coding order.
-    decoded : (T, H, W) uint8, the shape of the input.
+    decoded : (T, H, W) or (T, H, W, 3) uint8, the shape of the input.
+    frame_bits : bits of each frame, in the order in which they are shown; the first one's hold the headers.
     vcl_bits : bits of coded frames; None for codecs whose NAL units are not counted.
     by_type : NAL unit type -> bits; empty for these codecs.
     """
 
     packets: tuple[bytes, ...] = field(repr=False)
     decoded: Frames = field(repr=False)
+    frame_bits: tuple[int, ...] = field(repr=False)
     vcl_bits: int | None
     by_type: dict[int, int]
 
@@ -57,12 +62,12 @@ class Encoded:
     @property
     def bpp(self) -> float:
         """Bits per input pixel; padding does not count."""
-        return self.total_bits / self.decoded.size
+        return self.total_bits / math.prod(self.decoded.shape[:3])
 
     @property
     def vcl_bpp(self) -> float | None:
         """Bits per input pixel without headers."""
-        return None if self.vcl_bits is None else self.vcl_bits / self.decoded.size
+        return None if self.vcl_bits is None else self.vcl_bits / math.prod(self.decoded.shape[:3])
 
     @property
     def sha256(self) -> str:
@@ -79,7 +84,7 @@ def encode(
 
     Parameters
     ----------
-    frames : (T, H, W) uint8, not empty.
+    frames : (T, H, W) uint8, gray, or (T, H, W, 3), red first; not empty.
     codec : a name in `CODECS`.
     qp : quantiser of all frames: I, P and B.
     fps : frames per second.
@@ -97,18 +102,23 @@ def encode(
         raise DataError(
             f"{codec} has no presets", code="unsupported", field="preset", value=preset, hint="x264 and x265 have"
         )
-    av = _av()
-    count, height, width = frames.shape
-    padding = [(0, 0), *((0, coded_side(side, chosen.min_side) - side) for side in (height, width))]
+    av = load_av()
+    coded = [coded_side(side, chosen.min_side) - side for side in frames.shape[1:3]]
+    padding = [(0, 0), *((0, extra) for extra in coded), *[(0, 0)] * (frames.ndim - 3)]
     try:
-        packets = tuple(_packets(av, np.pad(frames, padding, mode="edge"), chosen, qp, fps, gop, preset))
-        decoded = _decode(av, packets, chosen, (count, height, width))
+        packets, numbers = zip(
+            *_packets(av, np.pad(frames, padding, mode="edge"), chosen, qp, fps, gop, preset), strict=True
+        )
+        decoded = _decode(av, packets, chosen, frames.shape)
     except (av.FFmpegError, av.codec.codec.UnknownCodecError) as error:
         raise DataError(f"{chosen.encoder} failed: {error}", code="invalid", field="codec", value=codec) from None
+    frame_bits = np.zeros(len(frames), np.int64)
+    np.add.at(frame_bits, np.array(numbers), [8 * len(packet) for packet in packets])
+    sizes = tuple(frame_bits.tolist())
     if chosen.family is None:
-        return Encoded(packets, decoded, None, {})
+        return Encoded(packets, decoded, sizes, None, {})
     bits = count_bits(b"".join(packets), chosen.family)
-    return Encoded(packets, decoded, bits.vcl, dict(bits.by_type))
+    return Encoded(packets, decoded, sizes, bits.vcl, dict(bits.by_type))
 
 
 def coded_side(side: int, min_side: int) -> int:
@@ -118,11 +128,18 @@ def coded_side(side: int, min_side: int) -> int:
 
 def versions() -> dict[str, str]:
     """Return the versions that the bits depend on: PyAV bundles its encoders."""
-    av = _av()
+    av = load_av()
     return {"av": str(av.__version__), "libavcodec": ".".join(map(str, av.library_versions["libavcodec"]))}
 
 
-def _av() -> Any:
+def load_av() -> Any:
+    """Return PyAV.
+
+    Raises
+    ------
+    DataError
+        PyAV is not installed.
+    """
     os.environ.setdefault("SVT_LOG", "1")  # errors only; the default prints pages to stderr
     try:
         import av
@@ -137,18 +154,21 @@ def _av() -> Any:
 
 def _require_frames(frames: Frames) -> Frames:
     frames = np.asarray(frames)
-    if frames.dtype != np.uint8 or frames.ndim != 3 or 0 in frames.shape:
+    if frames.dtype != np.uint8 or frames.shape[3:] not in ((), (3,)) or frames.ndim < 3 or 0 in frames.shape:
         raise DataError(
-            f"frames are {frames.shape} {frames.dtype}, expected (T, H, W) uint8, not empty",
+            f"frames are {frames.shape} {frames.dtype}, expected (T, H, W) or (T, H, W, 3) uint8, not empty",
             code="wrong-type" if frames.dtype != np.uint8 else "shape-mismatch", field="frames",
         )  # fmt: skip
     return frames
 
 
-def _packets(av: Any, frames: Frames, codec: Codec, qp: int, fps: int, gop: int, preset: str | None) -> Iterator[bytes]:
+def _packets(
+    av: Any, frames: Frames, codec: Codec, qp: int, fps: int, gop: int, preset: str | None
+) -> Iterator[tuple[bytes, int]]:
+    """Yield the packets, each with the number of its frame."""
     encoder = av.CodecContext.create(codec.encoder, "w")
-    encoder.height, encoder.width = frames.shape[1:]
-    encoder.pix_fmt = codec.pixel_format
+    encoder.height, encoder.width = frames.shape[1:3]
+    encoder.pix_fmt = codec.pixel_format if frames.ndim == 3 else COLOUR
     encoder.framerate = fps
     encoder.time_base = Fraction(1, fps)
     encoder.gop_size = gop
@@ -157,11 +177,13 @@ def _packets(av: Any, frames: Frames, codec: Codec, qp: int, fps: int, gop: int,
     encoder.options = {**presets, **codec.options(qp)}
     with _restore_scheduling():
         encoder.open()
-    for number, luma in enumerate(frames):
-        for packet in encoder.encode(_frame(av, luma, codec.pixel_format, number)):
-            yield bytes(packet)
+    for number, image in enumerate(frames):
+        frame = video_frame(av, image, encoder.pix_fmt)
+        frame.pts = number
+        for packet in encoder.encode(frame):
+            yield bytes(packet), packet.pts
     for packet in encoder.encode(None):
-        yield bytes(packet)
+        yield bytes(packet), packet.pts
 
 
 @contextmanager
@@ -181,29 +203,54 @@ def _restore_scheduling() -> Iterator[None]:
                 os.sched_setscheduler(int(thread.name), policy, parameters)
 
 
-def _frame(av: Any, luma: Frames, pixel_format: str, number: int) -> Any:
-    height, width = luma.shape
+def video_frame(av: Any, image: Frames, pixel_format: str) -> Any:
+    """Return an image, (H, W) or (H, W, 3) of even sides, as a frame of FFmpeg."""
+    height, width = image.shape[:2]
     frame = av.VideoFrame(width, height, pixel_format)
-    luma_plane, *chroma_planes = frame.planes
-    np.frombuffer(luma_plane, np.uint8).reshape(-1, luma_plane.line_size)[:height, :width] = luma
-    for plane in chroma_planes:
-        plane.update(bytes([_NEUTRAL_CHROMA]) * plane.buffer_size)
-    frame.pts = number
+    for plane, values in zip(frame.planes, _planes(image, len(frame.planes)), strict=True):
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        rows[: values.shape[0], : values.shape[1]] = values
     return frame
 
 
-def _decode(av: Any, packets: tuple[bytes, ...], codec: Codec, shape: tuple[int, int, int]) -> Frames:
-    """Decode into (T, H, W) without the padding."""
-    count, height, width = shape
+def _planes(image: Frames, count: int) -> list[Frames]:
+    height, width = image.shape[:2]
+    if image.ndim == 2:
+        neutral = np.full((height // 2, width // 2), _NEUTRAL_CHROMA, np.uint8)
+        return [image, *[neutral] * (count - 1)]
+    import cv2
+
+    stacked = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), np.uint8)
+    chroma = stacked[height:].reshape(2, height // 2, width // 2)
+    return [stacked[:height], *chroma]
+
+
+def _image(frame: Any, shape: tuple[int, ...]) -> Frames:
+    """Return a decoded frame, (H, W) or (H, W, 3), without the padding."""
+    height, width = shape[:2]
+    # the rows of a plane are padded beyond the frame's width
+    planes = [np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size) for plane in frame.planes]
+    if len(shape) == 2:
+        return planes[0][:height, :width]
+    import cv2
+
+    sizes = [(frame.height, frame.width), *[(frame.height // 2, frame.width // 2)] * 2]
+    visible = [plane[:rows, :columns].ravel() for plane, (rows, columns) in zip(planes, sizes, strict=True)]
+    stacked = np.concatenate(visible).reshape(-1, frame.width)
+    return np.asarray(cv2.cvtColor(stacked, cv2.COLOR_YUV2RGB_I420), np.uint8)[:height, :width]
+
+
+def _decode(av: Any, packets: tuple[bytes, ...], codec: Codec, shape: tuple[int, ...]) -> Frames:
+    """Decode into an array of this shape, (T, H, W) or (T, H, W, 3), without the padding."""
+    count = shape[0]
     decoder = av.CodecContext.create(codec.decoder, "r")
     decoder.thread_count = 1
     decoded = np.empty(shape, np.uint8)
     received = 0
     for packet in (*map(av.Packet, packets), None):
         for frame in decoder.decode(packet):
-            plane = frame.planes[0]  # its rows are padded beyond the frame's width
             if received < count:
-                decoded[received] = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
+                decoded[received] = _image(frame, shape[1:])
             received += 1
     if received != count:
         raise DataError(

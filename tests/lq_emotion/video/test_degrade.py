@@ -1,0 +1,190 @@
+"""Degraded video: smaller, coded, fewer frames, each at its own time."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from lq_emotion.video.degrade import degrade, degrade_video
+from lq_emotion.video.encode import encode
+from matlab_ports.imresize import imresize
+from tests.refusals import refused
+
+av = pytest.importorskip("av")
+RED, GREEN, BLUE = (220, 40, 40), (30, 200, 60), (40, 60, 210)
+
+
+def stripes(count=6, height=48, width=72):
+    """Three bright stripes that move down."""
+    colours = np.array([RED, GREEN, BLUE], np.uint8)
+    rows = (np.arange(height)[None] + 2 * np.arange(count)[:, None]) * 3 // height % 3
+    return np.repeat(colours[rows][:, :, None], width, axis=2)
+
+
+def waves(count=6):
+    """Smooth waves that move: chroma of half the resolution loses little of them."""
+    y, x = np.mgrid[:48, :72] / 10
+    values = [np.stack([np.sin(x + t), np.cos(y - t), np.sin(x + y)], axis=-1) for t in np.arange(count) / 5]
+    return np.round(128 + 70 * np.array(values)).astype(np.uint8)
+
+
+def psnr(a, b):
+    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
+
+
+def write_video(path, frames, times, base=Fraction(1, 1000), codec="libx264"):
+    """Write frames (T, H, W, 3) at their times, in units of `base`."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, options={"qp": "4", "threads": "1"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv444p"
+        stream.codec_context.time_base = base
+        for image, time in zip(frames, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = time, base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def read_video(path):
+    with av.open(str(path)) as container:
+        return [(float(frame.time), frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("codec", ["x264", "x265", "vp9"])
+def test_colour_stays_colour(codec):
+    frames = stripes()
+    decoded = encode(frames, codec, qp=4).decoded
+    assert decoded.shape == frames.shape
+    for t, row, colour in ((0, 8, RED), (0, 24, GREEN), (0, 40, BLUE), (5, 6, GREEN)):
+        assert np.abs(decoded[t, row, 30].astype(int) - colour).max() <= 12
+
+
+@pytest.mark.parametrize("shape", [(3, 13, 7), (4, 6, 6), (2, 33, 24)])
+@pytest.mark.parametrize("codec", ["x264", "x265"])
+def test_colour_frames_of_any_size_are_coded(codec, shape):
+    frames = np.full((*shape, 3), RED, np.uint8)
+    decoded = encode(frames, codec, qp=10).decoded
+    assert decoded.shape == frames.shape
+    assert np.abs(decoded.astype(int) - RED).max() <= 6
+
+
+@pytest.mark.parametrize("codec", ["x264", "x265"])
+def test_the_bits_of_frames_sum_to_those_of_the_stream_and_the_first_takes_most(codec):
+    video = encode(stripes(), codec, qp=20)
+    assert len(video.frame_bits) == 6
+    assert sum(video.frame_bits) == video.total_bits
+    assert max(video.frame_bits) == video.frame_bits[0]
+
+
+def test_bits_per_pixel_of_colour_frames_count_pixels_not_samples():
+    video = encode(stripes(), qp=20)
+    assert video.bpp == video.total_bits / (6 * 48 * 72)
+
+
+def test_frames_shrink_as_matlab_shrinks_them_and_stay_uncoded_without_a_qp():
+    result = degrade(stripes(), scale=5)
+    assert result.frames.shape == (6, 10, 15, 3)
+    assert np.array_equal(result.frames[2], imresize(stripes()[2], 1 / 5))
+    assert np.isnan(result.bits).all()
+
+
+def test_coarser_coding_takes_fewer_bits_and_loses_more():
+    fine, coarse = (degrade(waves(), scale=2, qp=qp) for qp in (20, 44))
+    small = degrade(waves(), scale=2).frames
+    assert fine.bits.sum() > coarse.bits.sum() > 0
+    assert psnr(fine.frames, small) > psnr(coarse.frames, small) + 3
+
+
+def test_gray_frames_are_degraded_as_gray_ones():
+    gray = stripes()[..., 1]
+    assert np.array_equal(degrade(gray, scale=2, qp=30).frames, encode(imresize(gray, 0.5, axes=(1, 2)), qp=30).decoded)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"), [({"scale": 0.5}, "scale"), ({"scale": float("nan")}, "scale"), ({"qp": 52}, "qp")]
+)
+def test_options_out_of_range_are_refused(options, field):
+    with refused("out-of-range", field=field):
+        degrade(stripes(), **options)
+
+
+def test_a_degraded_video_keeps_the_uneven_times_of_its_frames(tmp_path):
+    times = [0, 40, 130, 170, 400, 441]
+    source = write_video(tmp_path / "source.mkv", stripes(), times)
+    result = degrade_video(source, tmp_path / "out.mp4", scale=2, qp=20)
+    frames = read_video(tmp_path / "out.mp4")
+    assert [round(1000 * time) for time, _ in frames] == times
+    assert frames[0][1].shape == (24, 36, 3)
+    assert np.abs(frames[0][1][4, 10].astype(int) - RED).max() <= 25
+    assert (result.frames, result.width, result.height, result.seconds) == (6, 36, 24, 0.441)
+    assert result.bpp == result.bits / (6 * 36 * 24)
+
+
+def test_fewer_frames_per_second_keep_the_times_of_those_that_stay(tmp_path):
+    source = write_video(tmp_path / "source.mkv", stripes(25), range(0, 1000, 40))
+    result = degrade_video(source, tmp_path / "out.mkv", fps=5)
+    assert [round(1000 * time) for time, _ in read_video(tmp_path / "out.mkv")] == [0, 200, 400, 600, 800]
+    assert result.frames == 5
+
+
+def test_sizes_are_padded_to_even_numbers_and_to_what_the_codec_takes(tmp_path):
+    source = write_video(tmp_path / "source.mkv", stripes(3), range(0, 120, 40))
+    sizes = {}
+    for codec in ("x264", "x265"):
+        result = degrade_video(source, tmp_path / "out.mp4", scale=7, codec=codec)
+        sizes[codec] = (result.width, result.height)
+    assert sizes == {"x264": (12, 8), "x265": (24, 24)}
+
+
+def test_a_rotation_that_the_file_asks_for_is_applied(tmp_path, monkeypatch):
+    source = write_video(tmp_path / "source.mkv", stripes(2), [0, 40])
+
+    class Frame:
+        def __init__(self, frame):
+            self.pts, self.time_base, self.rotation = frame.pts, frame.time_base, -90
+            self.to_ndarray = frame.to_ndarray
+
+    class Container:
+        def __init__(self, container):
+            self.inner, self.streams = container, container.streams
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.inner.close()
+
+        def decode(self, stream):
+            return map(Frame, self.inner.decode(stream))
+
+    real = av.open
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            av, "open", lambda path, *args, **kw: (real if args else lambda p: Container(real(p)))(path, *args, **kw)
+        )
+        assert degrade_video(source, tmp_path / "out.mp4").width == 48
+    _, image = read_video(tmp_path / "out.mp4")[0]
+    assert image[10, 45, 0] > 180 > 90 > image[10, 45, 1]  # red, at the top before, is on the right
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "code"),
+    [
+        ("none.mkv", {}, "file-missing"),
+        ("text.mp4", {}, "damaged-file"),
+        ("source.mkv", {"out": "out.avi"}, "unsupported"),
+        ("source.mkv", {"out": "source.mkv"}, "conflict"),
+        ("source.mkv", {"codec": "vp9"}, "unsupported"),
+        ("source.mkv", {"fps": 0}, "out-of-range"),
+    ],
+)
+def test_what_cannot_be_degraded_is_refused_and_leaves_no_file(tmp_path, name, options, code):
+    write_video(tmp_path / "source.mkv", stripes(2), [0, 40])
+    (tmp_path / "text.mp4").write_text("no video")
+    before = (tmp_path / "source.mkv").read_bytes()
+    with refused(code):
+        degrade_video(tmp_path / name, tmp_path / options.pop("out", "out.mp4"), **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source.mkv", "text.mp4"]
+    assert (tmp_path / "source.mkv").read_bytes() == before
