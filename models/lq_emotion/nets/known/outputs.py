@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
+from caffe_compat.errors import FileError
 from lq_emotion.common.records import Record
 
 
@@ -55,3 +58,41 @@ class Dimensions(Record):
 
 
 Outputs = Labels | Dimensions
+
+
+def outputs_text(outputs: Outputs) -> str:
+    """Return the text of a file of labels, which `read_outputs` reads."""
+    if isinstance(outputs, Labels):
+        return "".join(f"{name}\n" for name in outputs.names)
+    return "".join(f"{d.name}\t{d.low!r}\t{d.high!r}\t{d.unit}\n" for d in outputs.dimensions)
+
+
+def read_outputs(file: str | os.PathLike[str]) -> Outputs:
+    """Read a file of labels: a class a line, or a dimension a line: name, low, high and unit with tabs between.
+
+    Raises
+    ------
+    FileError
+        The file cannot be read, is empty, or mixes the two; the error names the line.
+    """
+    from caffe_compat.export.portable import read_labels
+
+    lines = read_labels(file)
+    if not any("\t" in line for line in lines):
+        return Labels(lines)
+    return Dimensions(tuple(_dimension(line, number, Path(file)) for number, line in enumerate(lines, 1)))
+
+
+def _dimension(line: str, number: int, file: Path) -> Dimension:
+    cells = line.split("\t")
+    try:
+        name, low, high, unit = cells
+        dimension = Dimension(name, float(low), float(high), unit)
+    except ValueError:
+        hint = "valence, -1, 1, AVEC 2015, with tabs between"
+        problem = "expected name, low, high and unit"
+        raise FileError(problem, code="syntax", file=file, line=number, value=line, hint=hint) from None
+    if not dimension.low < dimension.high:
+        problem = "expected a low end below the high end"
+        raise FileError(problem, code="out-of-range", file=file, line=number, value=line)
+    return dimension

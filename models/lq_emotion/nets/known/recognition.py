@@ -1,0 +1,116 @@
+"""Which known model a file of weights is for: by the names of its layers and the shapes of their blobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from caffe_compat.build.weights import fits
+from caffe_compat.definition.prepare import prepare
+from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.errors import WeightsError
+from caffe_compat.formats.blobs import blob_shape
+from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5
+from caffe_compat.graph.graph import build_graph
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.nets.known.model import KnownModel, Part
+from lq_emotion.nets.known.registry import KNOWN
+
+PathLike = str | os.PathLike[str]
+Shape = tuple[int, ...]
+Shapes = Mapping[str, tuple[Shape, ...]]
+
+_EXTRA_LAYERS = 1
+"""Layers that a file may have beside a net's: MTCNN's det2 was trained with landmarks, and its definition has none."""
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What a file of weights is for.
+
+    Attributes
+    ----------
+    model, part : the net whose layers and blobs the file has; the first of several.
+    same : names of all models whose nets have these layers and blobs, `model`'s first. Weights trained again on other
+        data look the same.
+    """
+
+    model: KnownModel
+    part: Part
+    same: tuple[str, ...]
+
+
+def blob_shapes(net: pb.NetParameter) -> dict[str, tuple[Shape, ...]]:
+    """Return the shapes of every layer's blobs, in Caffe's order, for a definition."""
+    shapes: dict[str, tuple[Shape, ...]] = {}
+    for slot in build_graph(prepare(net)).slots:
+        shapes[slot.layer] = (*shapes.get(slot.layer, ()), tuple(slot.blob.shape))
+    return shapes
+
+
+def stored_shapes(path: PathLike) -> dict[str, tuple[Shape, ...]]:
+    """Return the shapes of every layer's blobs in a .caffemodel or .caffemodel.h5; layers without blobs are left out.
+
+    Raises
+    ------
+    FileError, ParseError
+        The file cannot be read.
+    WeightsError
+        It holds no layer with blobs.
+    """
+    if is_hdf5(path):
+        stored = {
+            name: tuple(a.shape for a in arrays if a is not None) for name, arrays in read_weights_h5(path).items()
+        }
+    else:
+        message = upgrade_net(read_binary(path, pb.NetParameter)[0])
+        stored = {layer.name: tuple(blob_shape(blob) for blob in layer.blobs) for layer in message.layer}
+    stored = {name: shapes for name, shapes in stored.items() if shapes}
+    if not stored:
+        hint = "pass a .caffemodel that Caffe saved"
+        raise WeightsError("holds no layer with weights", code="empty", file=path, hint=hint)
+    return stored
+
+
+def recognise(path: PathLike) -> Recognition | None:
+    """Return the known model that a file of weights is for; None for any other net.
+
+    Of several models with one definition, that whose name stands in the file's name or folder comes first.
+
+    Raises
+    ------
+    FileError, ParseError, WeightsError
+        As `stored_shapes`.
+    """
+    stored = stored_shapes(path)
+    matches = [
+        (model, part)
+        for model in KNOWN
+        for part in model.parts
+        if model.parts and _matches(stored, known_shapes(model.name, part.name))
+    ]
+    if not matches:
+        return None
+    most = max(len(known_shapes(model.name, part.name)) for model, part in matches)
+    matches = [match for match in matches if len(known_shapes(match[0].name, match[1].name)) == most]
+    words = Path(path).stem.lower().replace("_", "-")
+    matches.sort(key=lambda match: -len(match[0].name) if match[0].name.lower() in words else 0)
+    return Recognition(*matches[0], tuple(dict.fromkeys(model.name for model, _ in matches)))
+
+
+@cache
+def known_shapes(model: str, part: str) -> Shapes:
+    """Return the shapes of the blobs of a known model's net."""
+    parts: Sequence[Part] = next(known.parts for known in KNOWN if known.name == model)
+    return blob_shapes(next(net for net in parts if net.name == part).definition())
+
+
+def _matches(stored: Shapes, expected: Shapes) -> bool:
+    extra = len(stored.keys() - expected.keys())
+    return extra <= _EXTRA_LAYERS and all(
+        layer in stored and len(stored[layer]) == len(shapes) and all(map(fits, stored[layer], shapes))
+        for layer, shapes in expected.items()
+    )

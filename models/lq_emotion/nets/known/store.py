@@ -1,0 +1,126 @@
+"""The folder of installed models: one folder a model, complete or absent."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from caffe_compat.errors import DataError, FileError
+from caffe_compat.formats.files import PARTIAL
+from lq_emotion.nets.known.model import KnownModel
+
+PathLike = str | os.PathLike[str]
+VARIABLE = "LQ_EMOTION_HOME"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_WEIGHTS = (".caffemodel", ".caffemodel.h5")
+
+
+def default_home(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of what the application keeps: LQ_EMOTION_HOME, or ``lq-emotion`` in the user's cache.
+
+    The user's cache is XDG_CACHE_HOME, or ``.cache`` in the user's folder.
+
+    Raises
+    ------
+    DataError
+        None of them is known.
+    """
+    if chosen := environment.get(VARIABLE):
+        return Path(chosen)
+    cache = environment.get("XDG_CACHE_HOME", "")
+    if Path(cache).is_absolute():
+        return Path(cache, "lq-emotion")
+    try:
+        return Path.home() / ".cache" / "lq-emotion"
+    except RuntimeError:
+        problem, hint = "this user has no folder in which to keep models", f"set {VARIABLE} to a folder"
+        raise DataError(problem, code="field-missing", field=VARIABLE, hint=hint) from None
+
+
+class Store:
+    """Installed models.
+
+    Parameters
+    ----------
+    home : folder; by default `default_home`. It need not exist.
+
+    Notes
+    -----
+    ``home/models/NAME/`` holds, for each part of a model, PART.caffemodel, PART.prototxt and PART.preprocess.json, and
+    for nets about faces PART.labels.txt and PART.crop.json.
+    """
+
+    def __init__(self, home: PathLike | None = None) -> None:
+        self.home = default_home() if home is None else Path(home)
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of a model, installed or not.
+
+        Raises
+        ------
+        DataError
+            The name cannot be that of a folder.
+        """
+        if not _NAME.fullmatch(name):
+            hint = "use letters, digits and . _ + -"
+            raise DataError("cannot be the name of a model", code="invalid", field="name", value=name, hint=hint)
+        return self.home / "models" / name
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the models that have a folder, sorted."""
+        folder = self.home / "models"
+        if not folder.is_dir():
+            return ()
+        return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)))
+
+    def weights(self, name: str) -> dict[str, Path]:
+        """Return the files of weights in a model's folder by part, sorted; empty where it is not installed."""
+        folder = self.folder(name)
+        if not folder.is_dir():
+            return {}
+        files = sorted(path for path in folder.iterdir() if path.name.endswith(_WEIGHTS) and path.is_file())
+        return {part_name(path): path for path in files}
+
+    def has(self, model: KnownModel) -> bool:
+        """Return whether every net of a known model is installed."""
+        return {part.name for part in model.parts} <= self.weights(model.name).keys()
+
+    @contextmanager
+    def new(self, name: str) -> Iterator[Path]:
+        """Yield an empty folder that becomes the model's, in the place of an older one, when the block ends well.
+
+        Raises
+        ------
+        DataError
+            As `folder`.
+        FileError
+            The home cannot be written.
+        """
+        final = self.folder(name)
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{name}.", suffix=PARTIAL, dir=final.parent) as partial:
+                folder = Path(partial, "new")
+                folder.mkdir()
+                yield folder
+                if final.exists():
+                    final.rename(Path(partial, "old"))
+                folder.rename(final)
+        except OSError as error:
+            problem = f"cannot be written: {error.strerror or error}"
+            hint = f"set {VARIABLE} to a folder that can be written"
+            raise FileError(problem, code="file-unwritable", file=self.home, hint=hint) from error
+
+
+def part_name(weights: PathLike) -> str:
+    """Return the name of a file of weights without its suffix: ``det1`` for ``det1.caffemodel.h5``."""
+    return Path(weights).name.removesuffix(".h5").removesuffix(".caffemodel")
+
+
+def beside(weights: PathLike, suffix: str) -> Path:
+    """Return the path of a file beside weights: ``a/det1.caffemodel`` and ``.prototxt`` -> ``a/det1.prototxt``."""
+    return Path(weights).with_name(part_name(weights) + suffix)

@@ -1,0 +1,61 @@
+"""``lq-emotion models``."""
+
+import json
+
+import pytest
+
+from lq_emotion.cli import main
+
+
+def run(*args):
+    return main(["models", *map(str, args)])
+
+
+def test_list_prints_a_table(tmp_path, capsys):
+    assert run("list", "--home", tmp_path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["name", "task", "labels", "or", "dimensions", "licence", "installed"]
+    assert lines[1].split()[0] == "mini-xception"
+    assert lines[1].endswith("get")
+
+
+def test_list_as_json(tmp_path, capsys):
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    assert run("list", "--home", tmp_path, "--json") == 0
+    listing = json.loads(capsys.readouterr().out)
+    assert listing["added"] == ["mine"]
+    assert [model["installed"] for model in listing["known"] if model["name"] == "mtcnn"] == [False]
+
+
+def test_show_prints_limits_and_preprocessing(tmp_path, capsys):
+    assert run("show", "mini-xception", "--home", tmp_path, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["outputs"]["names"][6] == "neutral"
+    assert facts["preprocessing"]["channels"] == "GRAY"
+    assert "FER-2013" in facts["limits"]
+    assert facts["installed"] is None
+
+
+def test_an_unknown_name_is_one_line(tmp_path, capsys):
+    assert run("show", "mini-xeption", "--home", tmp_path) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "did you mean 'mini-xception'?" in error
+
+
+def test_every_name_is_checked_before_anything_is_fetched(tmp_path, capsys):
+    assert run("get", "mini-xception", "nothing", "--home", tmp_path / "home") == 1
+    assert not (tmp_path / "home").exists()
+    assert "nothing" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_get_fetches_models_that_load(tmp_path, capsys):
+    from lq_emotion.nets.known import load_model, load_parts
+
+    if run("get", "mini-xception", "mtcnn", "--home", tmp_path):
+        pytest.skip(capsys.readouterr().err)
+    assert load_model("mini-xception", home=tmp_path).net.returns == ("global_average_pooling2d_1",)
+    assert len(load_parts("mtcnn", home=tmp_path)) == 3
+    assert run("get", "mtcnn", "--home", tmp_path) == 0
+    assert "installed already" in capsys.readouterr().out

