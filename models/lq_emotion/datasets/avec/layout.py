@@ -13,13 +13,13 @@ The folders may lie at any depth: many copies nest them (``recordings_video/reco
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from caffe_compat.errors import DataError, did_you_mean
+from lq_emotion.common.natural import natural_key
 
 Layout = Literal["auto", "avec2016", "recola"]
 Dimension = Literal["valence", "arousal"]
@@ -89,9 +89,7 @@ _LAYOUTS: dict[str, dict[str, _FileKind]] = {
 def natural_order(name: str) -> tuple[int, list[tuple[int, str]]]:
     """Return a sort key: train before dev before test before other names, and train_2 before train_10."""
     partition = partition_of(name)
-    parts = re.split(r"(\d+)", name)
-    key = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-    return PARTITIONS.index(partition) if partition else len(PARTITIONS), key
+    return PARTITIONS.index(partition) if partition else len(PARTITIONS), natural_key(name)
 
 
 def find_recordings(

@@ -1,0 +1,242 @@
+"""The frames of a video: a file, a stream, or what comes through a pipe. Decoded by PyAV."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from caffe_compat.errors import CaffeCompatError, DataError, FileError
+from caffe_compat.formats.regular_file import require_regular
+from lq_emotion.video.frames import Frame, Image, Selection
+from matlab_ports.imread import MAX_PIXELS
+
+_ASSUMED_RATE = 25.0  # of raw streams that state neither times nor a rate
+_LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt")
+_LOST = 1.0  # seconds that may be missing at the end before a file counts as truncated: containers round
+
+
+class Video:
+    """A video; see `frames.Source`.
+
+    Parameters
+    ----------
+    address : path, URL, or ``pipe:0`` for stdin.
+    selection : of frames.
+    timeout : seconds after which a silent stream counts as stalled; files and pipes are waited for.
+
+    Raises
+    ------
+    FileError, DataError
+        There is no such file, it is not a video, the stream cannot be reached, or PyAV is missing.
+    """
+
+    def __init__(self, address: str, selection: Selection | None = None, *, timeout: float = 10.0) -> None:
+        self._selection = selection or Selection()
+        self._is_file = "://" not in address and address != "pipe:0"
+        self.name = Path(address).name if self._is_file else _without_password(address)
+        self.live = address.partition("://")[0].lower() in _LIVE
+        self.problem: CaffeCompatError | None = None
+        self._file = address if self._is_file else self.name
+        self._timeout = timeout
+        self._av = _pyav()
+        self._container = self._open(address)
+        try:
+            self._stream = self._video_stream()
+        except BaseException:
+            self._container.close()
+            raise
+        self.rate = float(self._stream.average_rate or self._stream.guessed_rate or 0)
+        self.clock, self.count = "container", self._expected_count()
+        self._number = -1  # of the frame decoded last
+        self._fed: list[int] = []  # heap of the times of packets whose frames have not come out yet
+        self._resumes = True  # whether frames may be missing before the next one: at the start, and after an error
+        self._lost, self._first_lost = 0, 0.0  # frames, and the time of the last one before them
+        self._last = -math.inf
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        selection, ended = self._selection, False
+        try:
+            for decoded in self._decoded():
+                number, time = self._place(decoded)
+                if time > selection.end:
+                    ended = True
+                    break
+                self._last = time
+                if number % selection.every == 0 and time >= selection.start:
+                    yield Frame(number, time, _upright(decoded), _bits(decoded))
+        except self._av.FFmpegError as error:
+            self.problem = self._stopped(error)
+        if self.problem is None and not ended:
+            self.problem = self._incomplete()
+
+    def _open(self, address: str) -> Any:
+        if self._is_file:
+            require_regular(Path(address))
+        options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
+        timeout = None if self._is_file or address == "pipe:0" else (self._timeout, self._timeout)
+        try:
+            return self._av.open(address, options=options, timeout=timeout, metadata_errors="ignore")
+        except FileNotFoundError:
+            raise FileError("no such file", code="file-missing", file=self._file) from None
+        except (self._av.FFmpegError, OSError, ValueError) as error:
+            problem = f"cannot be read as a video: {_reason(error)}"
+            if self._is_file:
+                raise FileError(problem, code="damaged-file", file=self._file, hint="copy it again") from None
+            hint = "an MP4 must be written for streaming, with -movflags frag_keyframe, or use Matroska"
+            hint = hint if address == "pipe:0" else f"no answer within {self._timeout:g} s counts as none"
+            raise DataError(problem, code="file-unreadable", field="source", value=self.name, hint=hint) from None
+
+    def _video_stream(self) -> Any:
+        if not self._container.streams.video:
+            raise FileError("has no video stream", code="wrong-format", file=self._file)
+        stream = self._container.streams.video[0]
+        context = stream.codec_context
+        if context is None:
+            raise FileError(
+                "no decoder is available for its codec", code="unsupported", file=self._file, hint="convert it to H.264"
+            )
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        context.flags |= self._av.codec.context.Flags.copy_opaque  # carries the packet's size to its frame
+        stream.thread_type = "SLICE" if self.live else "AUTO"  # threads by frame delay the picture
+        return stream
+
+    def _expected_count(self) -> int | None:
+        seconds = self._duration()
+        if seconds is None or not self.rate:
+            return None
+        seconds = min(seconds, self._selection.end) - self._selection.start
+        return max(0, math.ceil(seconds * self.rate / self._selection.every))
+
+    def _duration(self) -> float | None:
+        """Return the seconds that the file says it holds."""
+        stream, container = self._stream, self._container
+        if stream.duration is not None and stream.time_base is not None:
+            return float(stream.duration * stream.time_base)
+        if container.duration is not None and len(container.streams) == 1:
+            return float(container.duration) / float(self._av.time_base)
+        return None
+
+    def _decoded(self) -> Iterator[Any]:
+        """Yield decoded frames; those that cannot be decoded are left out."""
+        for packet in self._packets():
+            packet.opaque = 8 * packet.size
+            if packet.pts is not None:
+                heappush(self._fed, packet.pts)
+            try:
+                frames = packet.decode()
+            except self._av.error.InvalidDataError:
+                self._note_damage()
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    self._note_damage()
+                else:
+                    yield frame
+
+    def _note_damage(self) -> None:
+        if not self._lost:
+            self._first_lost = max(self._last, 0.0)
+        self._lost += 1
+        self._resumes = True
+
+    def _packets(self) -> Iterator[Any]:
+        """Yield the packets from the last key frame before the start; those before it are counted, not decoded."""
+        packets, start = self._container.demux(self._stream), self._selection.start
+        if not start:
+            yield from packets
+            return
+        held: list[Any] = []
+        for packet in packets:
+            late = packet.pts is None or self._seconds(packet.pts) > start
+            if packet.is_keyframe and not late:
+                self._number += len(held)
+                held.clear()
+            held.append(packet)
+            if late:
+                break
+        yield from held
+        held.clear()
+        yield from packets
+
+    def _seconds(self, ticks: int) -> float:
+        return float((ticks - (self._stream.start_time or 0)) * self._stream.time_base)
+
+    def _place(self, frame: Any) -> tuple[int, float]:
+        """Return the number and the time of a frame."""
+        missing = 0
+        while frame.pts is not None and self._fed and self._fed[0] <= frame.pts:
+            missing += heappop(self._fed) < frame.pts
+        # at other times, a packet without a frame holds something else: VP8's hidden reference pictures
+        self._number += 1 + (missing if self._resumes else 0)
+        self._resumes = self._lost > 0
+        if frame.pts is None and self.clock == "container":
+            self.rate = self.rate or _ASSUMED_RATE
+            self.clock = f"index / {self.rate:g}"
+        return self._number, self._number / self.rate if self.clock != "container" else self._seconds(frame.pts)
+
+    def _stopped(self, error: Exception) -> CaffeCompatError:
+        after = f"after {self._last:.2f} s" if math.isfinite(self._last) else "before its first frame"
+        if self._is_file:
+            problem, hint = f"is damaged {after}: {_reason(error)}", "the rows up to there are complete"
+            return FileError(problem, code="damaged-file", file=self._file, hint=hint)
+        stalled = isinstance(error, self._av.error.ExitError | TimeoutError)
+        problem = f"sent nothing for {self._timeout:g} s {after}" if stalled else f"ended {after}: {_reason(error)}"
+        return DataError(problem, code="interrupted", field="source", value=self.name)
+
+    def _incomplete(self) -> CaffeCompatError | None:
+        """Return what is missing in a video that ended without an error."""
+        if self._lost:
+            problem = f"at least {self._lost} of its frames are damaged and left out, from {self._first_lost:.2f} s on"
+            return FileError(problem, code="damaged-file", file=self._file)
+        if self._number < 0 and not self._selection.start:
+            return FileError("holds no frame that can be decoded", code="damaged-file", file=self._file)
+        expected = self._duration() if self._is_file else None
+        if expected is None or not math.isfinite(self._last) or self._selection.start > expected:
+            return None
+        seconds = self._last + (1 / self.rate if self.rate else 0)
+        if min(expected, self._selection.end) - seconds <= max(_LOST, 0.02 * expected):
+            return None
+        problem = f"is truncated: it ends after {seconds:.2f} of {expected:.2f} s"
+        return FileError(problem, code="damaged-file", file=self._file, hint="the rows up to there are complete")
+
+
+def _pyav() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise DataError(
+            "PyAV, which decodes video, is not installed",
+            code="dependency-missing", hint="pip install 'caffe-compat[video]'",
+        ) from None  # fmt: skip
+    return av
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(?<=://)[^/@]*@", "", url)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _bits(frame: Any) -> float:
+    return float(frame.opaque) if frame.opaque else math.nan
+
+
+def _upright(frame: Any) -> Image:
+    """Return the pixels as the container says they are to be shown: phones store the picture on its side."""
+    image: Image = frame.to_ndarray(format="rgb24")
+    quarters = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image

@@ -1,0 +1,93 @@
+"""Frames with their times, and what yields them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import CaffeCompatError, DataError
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame of a video, or one of several images.
+
+    Attributes
+    ----------
+    index : its number in the source, from 0; frames that are left out count too.
+    time : seconds since the source's first frame; NaN for images.
+    image : (H, W, 3) uint8, red first, upright.
+    bits : that the frame took in the stream; NaN if unknown.
+    name : of the image's file; empty for videos.
+    """
+
+    index: int
+    time: float
+    image: Image
+    bits: float = math.nan
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which frames of a source to take.
+
+    Attributes
+    ----------
+    every : takes every N-th frame.
+    start, end : in seconds; both ends are included.
+
+    Raises
+    ------
+    DataError
+        Nothing can be selected.
+    """
+
+    every: int = 1
+    start: float = 0.0
+    end: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise DataError("must be at least 1", code="out-of-range", field="every", value=self.every)
+        if not 0 <= self.start <= self.end:
+            problem = f"must be at least 0 and not after the end, {self.end:g} s"
+            raise DataError(problem, code="out-of-range", field="start", value=self.start)
+
+
+class Source(Protocol):
+    """Yields frames once, in order, one at a time; opened by `open_source`, closed by its ``with`` block.
+
+    Attributes
+    ----------
+    name : for the user.
+    clock : what the times are: ``container``, ``index / RATE``, ``arrival`` or ``none``.
+    live : whether frames that are not fetched in time are lost.
+    rate : frames per second, as far as known; else 0.
+    count : of the selected frames, as far as known, for a progress bar; else None.
+    problem : why the frames end before the source should, or which of them are missing; None if all is well.
+        Known after the last frame: an error in the middle does not cost the frames before it.
+    """
+
+    name: str
+    clock: str
+    live: bool
+    rate: float
+    count: int | None
+    problem: CaffeCompatError | None
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,147 @@
+"""From what the user names to what yields frames: files, folders, patterns, cameras, streams, stdin."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from caffe_compat.errors import DataError, FileError
+from lq_emotion.common.natural import natural_key
+from lq_emotion.common.records import Record
+from lq_emotion.video.camera import Camera
+from lq_emotion.video.container import Video
+from lq_emotion.video.frames import Selection, Source
+from lq_emotion.video.images import Images
+
+IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+VIDEOS = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp"}
+    | {".ogv", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf", ".vob", ".mxf", ".asf", ".gif"}
+)
+STDIN = "-"
+_CAMERA = re.compile(r"camera:(\d+)")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+class Kind(StrEnum):
+    """What a source is."""
+
+    VIDEO = "video"
+    IMAGES = "images"
+    CAMERA = "camera"
+    STREAM = "stream"
+    STDIN = "stdin"
+
+
+@dataclass(frozen=True)
+class SourceName(Record):
+    """A source that is not open yet; it can be sent to another process.
+
+    Attributes
+    ----------
+    kind : what it is.
+    address : path of a video, number of a camera, or URL; empty for images and stdin.
+    paths : of the images.
+    """
+
+    kind: Kind
+    address: str = ""
+    paths: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read; none where the frames come from elsewhere."""
+        return (Path(self.address),) if self.kind is Kind.VIDEO else self.paths
+
+    def open(self, selection: Selection | None = None, *, timeout: float = 10.0) -> Source:
+        """Open the source.
+
+        Parameters
+        ----------
+        selection : of frames; by default all.
+        timeout : seconds after which a silent stream counts as stalled.
+
+        Raises
+        ------
+        CaffeCompatError
+            The source cannot be read.
+        """
+        if self.kind is Kind.IMAGES:
+            return Images(self.paths, selection)
+        if self.kind is Kind.CAMERA:
+            return Camera(int(self.address), selection)
+        return Video("pipe:0" if self.kind is Kind.STDIN else self.address, selection, timeout=timeout)
+
+
+def find_sources(names: Iterable[str]) -> list[SourceName]:
+    """Return the sources that a user names, in their order; the contents of folders and patterns in natural order.
+
+    Parameters
+    ----------
+    names : files, folders (not those inside them), patterns such as ``clips/*.mp4``, ``camera:0``, URLs, or ``-``. The
+        images among them form a source per folder, after all others.
+
+    Raises
+    ------
+    FileError
+        A file is missing, or a folder or pattern holds neither videos nor images.
+    DataError
+        Nothing is named, or something is named twice.
+    """
+    items = list(_expand(names))
+    if not items:
+        raise DataError("no source", code="empty", hint="name a video, an image, a folder, camera:0, a URL or -")
+    for number, item in enumerate(items):
+        if item in items[:number]:
+            raise DataError("is named twice", code="duplicate", field="source", value=_shown(item))
+    images = [item for item in items if isinstance(item, Path) and _is_image(item)]
+    others = [item for item in items if not isinstance(item, Path) or not _is_image(item)]
+    folders = dict.fromkeys(path.parent for path in images)
+    return [
+        *(SourceName(Kind.VIDEO, str(item)) if isinstance(item, Path) else item for item in others),
+        *(SourceName(Kind.IMAGES, paths=tuple(p for p in images if p.parent == folder)) for folder in folders),
+    ]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGES
+
+
+def _shown(item: Path | SourceName) -> str:
+    return str(item) if isinstance(item, Path) else item.address or item.kind.value
+
+
+def _expand(names: Iterable[str]) -> Iterator[Path | SourceName]:
+    for name in names:
+        if name == STDIN:
+            yield SourceName(Kind.STDIN)
+        elif camera := _CAMERA.fullmatch(name):
+            yield SourceName(Kind.CAMERA, camera.group(1))
+        elif _URL.match(name):
+            yield SourceName(Kind.STREAM, name)
+        else:
+            yield from _files(Path(name))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from _chosen(path.iterdir(), path)
+    elif path.exists():
+        yield path
+    elif glob.has_magic(str(path)):
+        yield from _chosen(map(Path, glob.glob(str(path), recursive=True)), path)  # noqa: PTH207  (any pattern, absolute ones too)
+    else:
+        raise FileError("no such file or folder", code="file-missing", file=path)
+
+
+def _chosen(files: Iterable[Path], where: Path) -> Iterator[Path]:
+    suffixes = IMAGES | VIDEOS
+    chosen = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
+    if not chosen:
+        hint = f"known suffixes: {' '.join(sorted(suffixes))}; others are read when named one by one"
+        raise FileError("holds neither videos nor images", code="empty", file=where, hint=hint)
+    yield from sorted(chosen, key=lambda file: (str(file.parent), natural_key(file.name)))

@@ -1,0 +1,265 @@
+"""Sources: frames with the container's times, and one problem at the end instead of an error in the middle."""
+
+import math
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lq_emotion.video import camera as camera_module
+from lq_emotion.video.container import Video
+from lq_emotion.video.frames import Selection
+from lq_emotion.video.sources import Kind, SourceName, find_sources
+from tests.lq_emotion.video.clips import gray_levels, number_of, write_clip
+from tests.refusals import refused
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def frames_of(path, **selection):
+    with Video(str(path), Selection(**selection)) as video:
+        return list(video), video
+
+
+def test_times_are_those_of_the_container(tmp_path):
+    times = [0, 0.04, 0.09, 0.3, 0.31, 1.0, 2.5]
+    frames, video = frames_of(write_clip(tmp_path / "phone.mp4", gray_levels(7), times=times))
+    assert [frame.time for frame in frames] == pytest.approx(times, abs=1e-9)
+    assert [frame.index for frame in frames] == list(range(7))
+    assert [number_of(frame.image) for frame in frames] == list(range(7))
+    assert (video.clock, video.problem, video.live) == ("container", None, False)
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.ts", "v.avi", "v.h264"])
+def test_bits_are_those_of_the_frames_own_packet(tmp_path, name):
+    av = pytest.importorskip("av")
+    codec = "mpeg4" if name.endswith("avi") else "libx264"
+    path = write_clip(tmp_path / name, gray_levels(12), codec=codec)
+    with av.open(str(path)) as container:
+        sizes = [8 * packet.size for packet in container.demux(video=0) if packet.size]
+    frames, _ = frames_of(path)
+    assert sorted(frame.bits for frame in frames) == sorted(sizes)
+    assert frames[0].bits == sizes[0]
+
+
+def test_a_stream_without_times_counts_frames_and_says_so(tmp_path):
+    frames, video = frames_of(write_clip(tmp_path / "raw.h264", gray_levels(5)))
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+    assert video.clock == "index / 25"
+
+
+@pytest.mark.parametrize(("rotation", "corner"), [(0, (0, 0)), (90, (-1, 0)), (180, (-1, -1)), (-90, (0, -1))])
+def test_the_video_of_a_phone_is_turned_upright(tmp_path, rotation, corner):
+    frames, _ = frames_of(write_clip(tmp_path / "phone.mp4", gray_levels(3), rotation=rotation))
+    assert frames[0].image.shape == ((48, 64, 3) if rotation in (0, 180) else (64, 48, 3))
+    assert frames[0].image[corner].mean() > 230
+
+
+def test_gray_video_and_odd_sizes_are_read(tmp_path):
+    frames, _ = frames_of(write_clip(tmp_path / "gray.mkv", gray_levels(3, 37, 51), codec="ffv1", pix_fmt="gray"))
+    assert frames[2].image.shape == (37, 51, 3)
+    assert np.ptp(frames[2].image[-1, -1].astype(int)) == 0
+
+
+def test_every_takes_every_nth_frame(tmp_path):
+    frames, video = frames_of(write_clip(tmp_path / "v.mp4", gray_levels(20)), every=6)
+    assert [frame.index for frame in frames] == [0, 6, 12, 18]
+    assert [number_of(frame.image) for frame in frames] == [0, 6, 12, 18]
+    assert video.count == 4
+
+
+@pytest.mark.parametrize("options", [{"g": "10"}, {"g": "10", "x264-params": "open-gop=1:bframes=3"}, {"g": "300"}])
+@pytest.mark.parametrize("name", ["v.mp4", "v.ts"])
+def test_start_and_end_keep_the_numbers_and_times_of_the_whole_video(tmp_path, name, options):
+    path = write_clip(tmp_path / name, gray_levels(40), options=options)
+    frames, video = frames_of(path, start=0.9, end=1.21)
+    assert [frame.index for frame in frames] == list(range(23, 31))
+    assert [number_of(frame.image) for frame in frames] == list(range(23, 31))
+    assert [frame.time for frame in frames] == pytest.approx([n / 25 for n in range(23, 31)], abs=1e-4)
+    assert video.problem is None
+
+
+def test_a_start_after_the_end_of_the_video_yields_nothing(tmp_path):
+    frames, video = frames_of(write_clip(tmp_path / "v.mp4", gray_levels(10)), start=60.0)
+    assert (frames, video.problem) == ([], None)
+
+
+def test_a_truncated_file_yields_its_frames_and_then_says_where_it_ends(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (100, 48, 64, 3), np.uint8)
+    path = write_clip(tmp_path / "v.mkv", list(noise), options={"g": "10", "bf": "0"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    frames, video = frames_of(path)
+    assert 30 < len(frames) < 70
+    assert video.problem.code == "damaged-file"
+    assert video.problem.file == str(path)
+
+
+def test_a_file_that_is_no_video_or_has_no_index_is_refused(tmp_path):
+    (tmp_path / "notes.mp4").write_text("not a video at all")
+    with refused("damaged-file", file="notes.mp4"):
+        Video(str(tmp_path / "notes.mp4"))
+    with refused("file-missing", file="gone.mp4"):
+        Video(str(tmp_path / "gone.mp4"))
+
+
+def test_damaged_frames_are_left_out_and_counted(tmp_path):
+    path = write_clip(tmp_path / "v.avi", gray_levels(30), codec="png", pix_fmt="rgb24")
+    content = bytearray(path.read_bytes())
+    start = content.index(b"\x89PNG", len(content) // 2)
+    content[start : start + 8] = bytes(8)
+    path.write_bytes(content)
+    frames, video = frames_of(path)
+    assert 27 <= len(frames) <= 29
+    assert [number_of(frame.image) for frame in frames] == [frame.index for frame in frames]
+    assert (video.problem.code, video.problem.file) == ("damaged-file", str(path))
+
+
+def test_a_stream_that_stalls_is_one_problem_after_its_frames(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 48, 64, 3), np.uint8)
+    content = write_clip(tmp_path / "v.ts", list(noise), options={"g": "10", "bf": "0"}).read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ended = threading.Event()
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(content[: len(content) // 2])
+                ended.wait(20)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+            with SourceName(Kind.STREAM, address).open(timeout=0.7) as source:
+                frames = list(source)
+        finally:
+            ended.set()
+            thread.join()
+    assert len(frames) > 5
+    assert (source.problem.code, source.problem.value) == ("interrupted", address)
+
+
+def test_a_stream_that_cannot_be_reached_is_refused_without_its_password():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with refused("file-unreadable", field="source", value=f"http://127.0.0.1:{port}/x"):
+        Video(f"http://user:secret@127.0.0.1:{port}/x", timeout=1)
+
+
+def test_a_video_piped_to_stdin_is_read(tmp_path):
+    path = write_clip(tmp_path / "v.mkv", gray_levels(9))
+    code = (
+        "from lq_emotion.video.sources import find_sources\n"
+        "with find_sources(['-'])[0].open() as source: print([f.index for f in source], source.problem, source.name)"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'models'}"}
+    with path.open("rb") as stdin:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == f"{list(range(9))} None pipe:0\n"
+
+
+class Capture:
+    """OpenCV's capture of a camera that is unplugged after some frames."""
+
+    def __init__(self, count):
+        self.count, self.released = count, False
+
+    def isOpened(self):
+        return self.count > 0
+
+    def get(self, _property):
+        return 30.0
+
+    def read(self):
+        self.count -= 1
+        return (False, None) if self.count < 0 else (True, np.dstack([np.full((4, 6), c, np.uint8) for c in (1, 2, 3)]))
+
+    def release(self):
+        self.released = True
+
+
+def test_a_camera_that_vanishes_is_one_problem_after_its_frames(monkeypatch):
+    capture = Capture(3)
+    monkeypatch.setattr(camera_module, "_open", lambda number: capture)
+    ticks = iter([7.0, 7.1, 7.2, 7.3])
+    with camera_module.Camera(0, clock=lambda: next(ticks)) as camera:
+        frames = list(camera)
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2])
+    assert frames[0].image[0, 0].tolist() == [3, 2, 1]
+    assert math.isnan(frames[0].bits)
+    assert (camera.problem.code, camera.problem.value) == ("interrupted", "camera:0")
+    assert capture.released
+
+
+def test_a_camera_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(camera_module, "_open", lambda number: Capture(0))
+    with refused("file-missing", field="source", value="camera:3"):
+        find_sources(["camera:3"])[0].open()
+
+
+def write_images(folder, names):
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 6), (number, 0, 0)).save(folder / name)
+
+
+def test_the_images_of_a_folder_are_one_source_in_natural_order(tmp_path):
+    write_images(tmp_path, ["i2.png", "i10.png", "i1.png"])
+    write_clip(tmp_path / "clip.mp4", gray_levels(2))
+    (tmp_path / "notes.txt").write_text("")
+    sources = find_sources([str(tmp_path)])
+    assert [source.kind for source in sources] == [Kind.VIDEO, Kind.IMAGES]
+    with sources[1].open() as images:
+        frames = list(images)
+    assert [frame.name for frame in frames] == ["i1.png", "i2.png", "i10.png"]
+    assert [frame.image[0, 0, 0] for frame in frames] == [2, 0, 1]
+    assert math.isnan(frames[0].time)
+    assert (images.name, images.clock, images.problem) == (tmp_path.name, "none", None)
+
+
+def test_a_pattern_names_what_it_matches(tmp_path):
+    write_images(tmp_path, ["a1.png", "a2.png", "b1.png"])
+    (source,) = find_sources([str(tmp_path / "a*.png")])
+    assert [path.name for path in source.paths] == ["a1.png", "a2.png"]
+
+
+def test_images_that_cannot_be_read_are_left_out_and_named(tmp_path):
+    write_images(tmp_path, ["a.png", "b.png", "c.png"])
+    (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:40])
+    with find_sources([str(tmp_path)])[0].open() as images:
+        assert [frame.name for frame in images] == ["a.png", "c.png"]
+    assert (images.problem.code, images.problem.file) == ("damaged-file", str(tmp_path / "b.png"))
+
+
+def test_photographs_are_turned_as_their_exif_data_says(tmp_path):
+    image, exif = Image.new("RGB", (8, 6)), Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "a.jpg", exif=exif)
+    with find_sources([str(tmp_path / "a.jpg")])[0].open() as images:
+        assert next(iter(images)).image.shape == (8, 6, 3)
+
+
+def test_sources_that_are_missing_empty_or_named_twice_are_refused(tmp_path):
+    with refused("file-missing", file="gone.mp4"):
+        find_sources([str(tmp_path / "gone.mp4")])
+    with refused("empty"):
+        find_sources([str(tmp_path)])
+    with refused("empty"):
+        find_sources([str(tmp_path / "*.mp4")])
+    with refused("empty"):
+        find_sources([])
+    with refused("duplicate", value="camera:0".removeprefix("camera:")):
+        find_sources(["camera:0", "camera:0"])
+
+
+def test_selections_of_nothing_are_refused():
+    with refused("out-of-range", field="every", value=0):
+        Selection(every=0)
+    with refused("out-of-range", field="start", value=3.0):
+        Selection(start=3.0, end=2.0)
