@@ -6,21 +6,35 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lq_emotion.cli.options import add_dimension, add_partitions, at_least, number_from, partitions_of, teller
+from lq_emotion.cli.options import (
+    add_clip_options,
+    add_clips,
+    add_dimension,
+    add_partitions,
+    at_least,
+    clips_of,
+    number_from,
+    partitions_of,
+    teller,
+)
+
+if TYPE_CHECKING:
+    from lq_emotion.datasets.avec.partitions import Partitions
 
 _BACKENDS = ("processes", "threading", "dask")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
-    text = "crop the faces of AVEC 2016 or RECOLA recordings, with their labels, as the authors' scripts do"
+    text = "crop the faces of AVEC 2016 or RECOLA recordings, or of your own clips, with their labels"
     prepare = commands.add_parser("prepare", help=text, description=text, allow_abbrev=False)
-    prepare.add_argument(
-        "--recordings", type=Path, required=True, metavar="FOLDER", help="your copy of AVEC 2016 or RECOLA"
-    )
+    source = prepare.add_mutually_exclusive_group(required=True)
+    source.add_argument("--recordings", type=Path, metavar="FOLDER", help="your copy of AVEC 2016 or RECOLA")
+    add_clips(source)
     prepare.add_argument(
         "--out",
         type=Path,
@@ -43,6 +57,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="downsampling factors of the LR crops, such as 3 4 6 8 12 16 (default: HQ only)",
     )
     add_partitions(prepare)
+    add_clip_options(prepare)
     _add_labels(prepare.add_argument_group("labels"))
     _add_faces(prepare.add_argument_group("faces"))
     _add_work(prepare.add_argument_group("work"))
@@ -130,10 +145,11 @@ def _prepare(args: argparse.Namespace) -> int:
         figures=not args.no_figures,
     )
     jobs = args.jobs if args.backend == "processes" else None
+    recordings, names, partitions = _recordings(args)
     with _workers(args):
         outcomes = prepare(
-            args.recordings, dimension_root(args.out, args.dimension), settings, layout=args.layout, names=args.names,
-            partitions=partitions_of(args), boxes=args.boxes, jobs=jobs, fresh=args.fresh, say=say,
+            recordings, dimension_root(args.out, args.dimension), settings, layout=args.layout, names=names,
+            partitions=partitions, boxes=args.boxes, jobs=jobs, fresh=args.fresh, say=say,
         )  # fmt: skip
     if args.json:
         print(json.dumps(Preparation(tuple(outcomes)).to_json(), indent=2))
@@ -143,6 +159,26 @@ def _prepare(args: argparse.Namespace) -> int:
     if failed:
         sys.stderr.write(f"lq-emotion: error: {len(failed)} of {len(outcomes)} failed: {', '.join(failed)}\n")
     return 1 if failed else 0
+
+
+def _recordings(args: argparse.Namespace) -> tuple[Path, Sequence[str], Partitions | None]:
+    """Return the folder of recordings, the names of those to prepare, and their partitions; clips are copied first."""
+    from caffe_compat.errors import DataError
+    from lq_emotion.datasets.clips.recordings import write_recordings
+
+    partitions = partitions_of(args)
+    table = clips_of(args)
+    if table is None:
+        return args.recordings, args.names, partitions
+    if partitions is not None:
+        problem, hint = "states the partitions of recordings", "clips have a column `partition`, or --split"
+        raise DataError(problem, code="conflict", field="--train, --dev, --partitions", hint=hint)
+    if args.dimension not in table.dimensions:
+        hint = f"the labels are {', '.join(table.names)}"
+        raise DataError("no such label", code="name-unknown", file=table.path, field=args.dimension, hint=hint)
+    folder = args.out / "recordings"
+    partitions = write_recordings(table, folder, fresh=args.fresh, say=teller(args))
+    return folder, args.names or [clip.name for clip in table.clips], partitions
 
 
 @contextlib.contextmanager

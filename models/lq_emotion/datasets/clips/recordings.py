@@ -1,0 +1,137 @@
+"""Clips as recordings in AVEC 2016's layout, so that every command for recordings takes them.
+
+::
+
+    FOLDER/clips.json                                     what is done already
+    FOLDER/recordings_video/NAME.mp4                      25 frames per second, coded without loss
+    FOLDER/recordings_video_frame_time/NAME.csv           seconds from the clip's start
+    FOLDER/ratings_gold_standard/DIMENSION/NAME.arff      a label for each frame
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from caffe_compat.errors import DataError
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.lists import write_lines
+from lq_emotion.datasets.avec.layout import DIMENSIONS, PARTITIONS
+from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.datasets.clips.frames import Image, frames_of
+from lq_emotion.datasets.clips.table import Clip, ClipTable
+
+Say = Callable[[str], None]
+Doubles = npt.NDArray[np.float64]
+RATE = 25
+JOURNAL = "clips.json"
+_VERSION = 1
+_LOSSLESS = {"preset": "veryfast", "qp": "0"}
+
+
+def write_recordings(table: ClipTable, out: Path, *, fresh: bool = False, say: Say = print) -> Partitions:
+    """Write a recording for each clip that has none yet; return the partitions of all.
+
+    Parameters
+    ----------
+    table : with valence, arousal or both.
+    out : the folder.
+    fresh : write all recordings again.
+    say : receives lines of progress.
+
+    Raises
+    ------
+    CaffeCompatError
+        The table has neither dimension, the folder holds other files, or a clip cannot be read or has no labels.
+    """
+    dimensions = [name for name in table.dimensions if name in DIMENSIONS]
+    if not dimensions:
+        labels = f"classes ({', '.join(table.classes)})" if table.classes else ", ".join(table.dimensions)
+        hint = "the authors' nets learn valence or arousal; `lq-emotion adapt` learns any labels"
+        raise DataError(f"its labels are {labels}", code="unsupported", file=table.path, field="labels", hint=hint)
+    require_folder(out)
+    journal = Journal(out / JOURNAL, root=out, hint="remove the folder")
+    journal.require_own(out.glob("*"), "prepare --clips")
+    made_from = {clip.name: _fingerprint(table, clip, dimensions) for clip in table.clips}
+    todo = [clip for clip in table.clips if fresh or not journal.is_done(clip.name, made_from[clip.name])]
+    say(f"copying {len(todo)} of {len(table.clips)} clips to {out} at {RATE} frames per second, without loss")
+    for clip in tqdm(todo, unit=" clips", disable=None, leave=False):
+        journal.note(clip.name, made_from[clip.name], _write(table, clip, out, dimensions))
+    return Partitions({clip.name: clip.partition for clip in table.clips}, frozenset(PARTITIONS))
+
+
+def _fingerprint(table: ClipTable, clip: Clip, dimensions: Sequence[str]) -> str:
+    trace = table.traces.get(clip.file)
+    labels = None if trace is None else [trace.time.tolist(), trace.values.tolist()]
+    end = clip.end if np.isfinite(clip.end) else None
+    return fingerprint([_VERSION, stamps([clip.file]), clip.start, end, list(dimensions), dict(clip.values), labels])
+
+
+def _write(table: ClipTable, clip: Clip, out: Path, dimensions: Sequence[str]) -> list[Path]:
+    """Write the files of a recording and return their paths; frames without labels are left out."""
+    video = out / "recordings_video" / f"{clip.name}.mp4"
+    video.parent.mkdir(parents=True, exist_ok=True)
+    ticks: list[int] = []
+    labels: list[Doubles] = []
+
+    def labelled() -> Iterator[tuple[int, Image]]:
+        for time, image in frames_of(clip, RATE):
+            values = table.labels(clip, [time])[0]
+            if np.isfinite(values).all():
+                ticks.append(round((time - clip.start) * RATE))
+                labels.append(values)
+                yield ticks[-1], image
+
+    _encode(labelled(), video, clip)
+    clock = [f"{tick / RATE:.2f}" for tick in ticks]
+    times = out / "recordings_video_frame_time" / f"{clip.name}.csv"
+    times.parent.mkdir(exist_ok=True)
+    write_lines(["frame;time in seconds", *(f"{row};{time}" for row, time in enumerate(clock))], times)
+    paths = [video, times]
+    for name in dimensions:
+        column = table.dimensions.index(name)
+        paths.append(out / "ratings_gold_standard" / name / f"{clip.name}.arff")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        rows = (f"'{clip.name}',{time},{float(values[column])!r}" for time, values in zip(clock, labels, strict=True))
+        write_lines([*_ARFF, *rows], paths[-1])
+    return paths
+
+
+_ARFF = (
+    "@relation CLIPS",
+    "",
+    "@attribute Instance_name string",
+    "@attribute frameTime numeric",
+    "@attribute GoldStandard numeric",
+    "",
+    "@data",
+)
+
+
+def _encode(frames: Iterator[tuple[int, Image]], path: Path, clip: Clip) -> None:
+    """Write frames as H.264 in RGB: what is read back is what was written."""
+    first = next(frames, None)
+    if first is None:
+        problem = f"{clip.file.name} has no labels between {clip.start:g} s and {clip.end:g} s"
+        raise DataError(problem, code="empty", field="time", hint="the table of frames covers other times")
+    import av
+
+    height, width = first[1].shape[:2]
+    with atomic_path(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264rgb", rate=RATE, options=_LOSSLESS)
+        stream.codec_context.time_base = Fraction(1, RATE)
+        stream.pix_fmt, stream.height, stream.width = "rgb24", height, width
+        for tick, image in chain([first], frames):
+            coded = av.VideoFrame.from_ndarray(image, format="rgb24")
+            coded.pts, coded.time_base = tick, Fraction(1, RATE)
+            container.mux(stream.encode(coded))
+        container.mux(stream.encode())
