@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from caffe_compat.errors import DataError
+
 Image = npt.NDArray[np.uint8]
 """(H, W, 3), red first."""
 Point = tuple[float, float]
@@ -40,3 +42,13 @@ class FaceDetector(Protocol):
 
     def __call__(self, images: Sequence[Image]) -> list[list[Face]]:
         """Return the faces of each image, the one with the highest score first. The images may differ in size."""
+
+
+def require_images(images: Sequence[npt.NDArray[np.generic]]) -> None:
+    """Raise DataError unless each image is (H, W, 3) uint8 and has pixels."""
+    for position, image in enumerate(images):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise DataError(
+                f"image {position} is {image.dtype} {image.shape}; expected uint8 (H, W, 3)", code="shape-mismatch",
+                field="images", value=image.shape, hint="a gray image: np.repeat(gray[..., None], 3, axis=2)",
+            )  # fmt: skip
