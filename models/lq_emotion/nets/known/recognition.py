@@ -18,6 +18,7 @@ from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.known.model import KnownModel, Part
 from lq_emotion.nets.known.registry import KNOWN
+from lq_emotion.nets.names import method_in
 
 PathLike = str | os.PathLike[str]
 Shape = tuple[int, ...]
@@ -78,7 +79,7 @@ def stored_shapes(path: PathLike) -> dict[str, tuple[Shape, ...]]:
 def recognise(path: PathLike) -> Recognition | None:
     """Return the known model that a file of weights is for; None for any other net.
 
-    Of several models with one definition, that whose name stands in the file's name or folder comes first.
+    Of several models with one definition, that whose name the file's name has comes first.
 
     Raises
     ------
@@ -90,14 +91,15 @@ def recognise(path: PathLike) -> Recognition | None:
         (model, part)
         for model in KNOWN
         for part in model.parts
-        if model.parts and _matches(stored, known_shapes(model.name, part.name))
+        if _matches(stored, known_shapes(model.name, part.name))
     ]
     if not matches:
         return None
     most = max(len(known_shapes(model.name, part.name)) for model, part in matches)
     matches = [match for match in matches if len(known_shapes(match[0].name, match[1].name)) == most]
     words = Path(path).stem.lower().replace("_", "-")
-    matches.sort(key=lambda match: -len(match[0].name) if match[0].name.lower() in words else 0)
+    method = method_in(Path(path).stem)
+    matches.sort(key=lambda match: match[0].name.lower() != words and match[0].name != method)
     return Recognition(*matches[0], tuple(dict.fromkeys(model.name for model, _ in matches)))
 
 

@@ -8,6 +8,7 @@ from caffe_compat.build.weights import save_weights
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, NetError, WeightsError
 from caffe_compat.formats.files import parse_text, write_text
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.nets.cnn_d import cnn_d_deploy
 from lq_emotion.nets.known.adding import add_model
 from lq_emotion.nets.known.loading import load_model, load_parts
 from lq_emotion.nets.known.mini_xception import mini_xception
@@ -46,6 +47,19 @@ def test_recognised_weights_load_by_path(tmp_path):
     model = load_model(tmp_path / "x.caffemodel")
     assert (model.name, model.outputs.names[0], model.weights) == ("mini-xception", "angry", tmp_path / "x.caffemodel")
     assert "FER-2013" in model.limits
+
+
+def test_the_authors_nets_estimate_valence_of_transposed_crops(tmp_path):
+    import numpy as np
+    import torch
+
+    save_weights(load_net(cnn_d_deploy()), tmp_path / "HQ.caffemodel")
+    model = load_model(tmp_path / "HQ.caffemodel")
+    assert model.outputs == Dimensions((Dimension("valence", -1.0, 1.0, "AVEC 2016 gold standard"),))
+    assert model.crop.transposed
+    white = model.preprocessing(np.full((50, 50, 3), 255, np.uint8))
+    assert white.max() == pytest.approx(235 / 255)
+    assert model.net(torch.from_numpy(white)[None]).shape == (1, 1)
 
 
 def test_files_beside_recognised_weights_count_more_than_what_is_known(tmp_path):

@@ -7,6 +7,7 @@ from caffe_compat.build.weights import save_weights
 from caffe_compat.errors import WeightsError
 from caffe_compat.formats.files import parse_text, write_binary
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.nets.cnn_d import cnn_d_deploy
 from lq_emotion.nets.known.mini_xception import mini_xception
 from lq_emotion.nets.known.mtcnn import det2
 from lq_emotion.nets.known.recognition import recognise
@@ -16,6 +17,10 @@ FILES = {
     "mtcnn/det1": ("mtcnn", "det1"),
     "mtcnn/det2": ("mtcnn", "det2"),
     "mtcnn/det3": ("mtcnn", "det3"),
+    "ultra_light/RFB-320": ("ultra-light-rfb", "ultra-light-rfb"),
+    "ultra_light/slim-320": ("ultra-light-slim", "ultra-light-slim"),
+    "libfacedetection/v1": ("libfacedetection-v1", "libfacedetection-v1"),
+    "libfacedetection/v2": ("libfacedetection", "libfacedetection"),
 }
 
 
@@ -30,6 +35,16 @@ def test_weights_are_recognised_under_any_name_and_in_both_formats(suffix, fmt, 
     path = tmp_path / f"anything{suffix}"
     save_weights(load_net(mini_xception()), path, fmt)
     assert recognise(path).same == ("mini-xception",)
+
+
+@pytest.mark.parametrize(
+    ("file", "model"), [("HQ", "HR"), ("vlqr_12", "Joint"), ("non_joint_4", "Non-Joint"), ("joint_oa", "Joint-OA")]
+)
+def test_the_authors_nets_are_told_apart_by_the_files_name(file, model, tmp_path):
+    save_weights(load_net(cnn_d_deploy()), tmp_path / f"{file}.caffemodel")
+    recognition = recognise(tmp_path / f"{file}.caffemodel")
+    assert recognition.same[0] == recognition.model.name == model
+    assert sorted(recognition.same) == ["HR", "Joint", "Joint-OA", "LR", "Non-Joint"]
 
 
 def test_a_layer_of_another_shape_is_not_recognised(tmp_path):
