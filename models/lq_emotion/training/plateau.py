@@ -7,6 +7,7 @@ tests after it, repeats them and ends in the same weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ PATIENCE = 3
 """Tests in a row without improvement before the rate is divided; our choice, as is `MOST`."""
 MOST = 3
 """Divisions at most."""
+_SNAPSHOT = (".caffemodel", ".solverstate", ".resume.npz")
 
 
 def divisions(losses: Mapping[int, float], *, patience: int = PATIENCE, most: int = MOST) -> list[int]:
@@ -45,6 +47,12 @@ def divisions(losses: Mapping[int, float], *, patience: int = PATIENCE, most: in
             iterations.append(iteration)
             waited = 0
     return iterations
+
+
+def best_iteration(losses: Mapping[int, float]) -> int | None:
+    """Return the iteration of the smallest finite loss, the first of several; None without one."""
+    finite = [(loss, iteration) for iteration, loss in losses.items() if math.isfinite(loss)]
+    return min(finite)[1] if finite else None
 
 
 @dataclass
@@ -85,11 +93,13 @@ class PlateauSolver(Solver):
     Parameters
     ----------
     tests : the losses of earlier tests.
+    only_best : keep the snapshot of the best test and the last one, and remove the others.
     options : those of `Solver`; the policy of the definition must be "multistep".
     """
 
-    def __init__(self, *args: Any, tests: History, **options: Any) -> None:
+    def __init__(self, *args: Any, tests: History, only_best: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._only_best = only_best
         if self.param.lr_policy != "multistep":
             problem = "only a multistep policy can take its steps from the tests"
             raise SolverError(problem, code="conflict", field="lr_policy", value=self.param.lr_policy)
@@ -119,6 +129,16 @@ class PlateauSolver(Solver):
             self._history.note(self.iter, scores.loss)
             self._divide()
         return scores
+
+    def snapshot(self) -> Path:
+        """Write a snapshot; with `only_best`, remove the earlier ones but that of the best test so far."""
+        state = super().snapshot()
+        kept = {self.iter, best_iteration(self._history.losses)}
+        for iteration in self._history.losses if self._only_best else ():
+            if iteration not in kept:
+                for suffix in _SNAPSHOT:
+                    Path(f"{self.param.snapshot_prefix}_iter_{iteration}{suffix}").unlink(missing_ok=True)
+        return state
 
     def _divide(self) -> None:
         self.param.stepvalue[:] = divisions(self._history.losses)

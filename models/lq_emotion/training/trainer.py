@@ -73,6 +73,7 @@ class Run:
         weights: Path | None = None,
         criterion: Criterion | None = None,
         on_plateau: bool = False,
+        only_best: bool = False,
     ) -> int:
         """Train until ``param.max_iter`` and return the iteration at which training started.
 
@@ -84,6 +85,7 @@ class Run:
         weights : loaded by layer name if there is no snapshot.
         criterion : a loss that is not a layer; see :class:`caffe_compat.solver.Solver`.
         on_plateau : divide the rate by ten when the test loss stops falling; see `plateau`.
+        only_best : keep the snapshot of the best test and the last one only; needs `on_plateau`.
 
         Raises
         ------
@@ -97,7 +99,8 @@ class Run:
             self.log.unlink(missing_ok=True)
         with self.log.open("a", encoding="utf-8") as stream, SignalActions() as ask:
             watch = _Watch(ask, param.max_iter, say, self.label)
-            make = partial(PlateauSolver, tests=History(self.folder / PLATEAU)) if on_plateau else Solver
+            tests = History(self.folder / PLATEAU)
+            make = partial(PlateauSolver, tests=tests, only_best=only_best) if on_plateau else Solver
             with make(
                 param, base_dir=self.folder, device=device, log=CaffeLog(stream), action=watch, criterion=criterion
             ) as solver:

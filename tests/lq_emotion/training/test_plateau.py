@@ -6,7 +6,7 @@ import pytest
 
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.training.plateau import History, PlateauSolver, divisions
+from lq_emotion.training.plateau import History, PlateauSolver, best_iteration, divisions
 from tests.refusals import refused
 from tests.solver.case import SOLVER, write_case
 
@@ -42,12 +42,12 @@ def folder(tmp_path, monkeypatch):
     return write_case(tmp_path)
 
 
-def solver(folder, **fields):
+def solver(folder, only_best=False, **fields):
     param = parse_text(SOLVER, pb.SolverParameter)
     param.lr_policy, param.gamma, param.base_lr, param.test_interval = "multistep", 0.1, 0.6, 1
     for name, value in fields.items():
         setattr(param, name, value)
-    return PlateauSolver(param, tests=History(folder / "plateau.json"))
+    return PlateauSolver(param, tests=History(folder / "plateau.json"), only_best=only_best)
 
 
 def weight(trained):
@@ -84,6 +84,20 @@ def test_a_killed_run_forgets_the_tests_behind_its_snapshot_and_ends_in_the_same
     again.solve()
     assert weight(again) == weight(uninterrupted)
     assert rates(again) == rates(uninterrupted)
+
+
+def test_only_the_best_snapshot_and_the_last_one_stay(folder):
+    trained = solver(folder, snapshot=1, only_best=True)
+    trained.solve()
+    losses = {int(at): loss for at, loss in json.loads((folder / "plateau.json").read_text()).items() if at != "0"}
+    best = best_iteration({at: loss for at, loss in losses.items() if at < 12})
+    names = sorted(path.name for path in folder.glob("snap_iter_*.caffemodel"))
+    assert names == sorted({f"snap_iter_{best}.caffemodel", "snap_iter_12.caffemodel"})
+
+
+def test_the_best_test_is_the_first_of_the_smallest_finite_losses():
+    assert best_iteration({0: 3.0, 5: NAN, 10: 1.0, 15: 1.0}) == 10
+    assert best_iteration({0: NAN}) is None
 
 
 def test_a_new_run_forgets_the_tests_of_an_old_run(folder):

@@ -42,6 +42,7 @@ class LoadedModel:
     crop : how a face is cut out of the frame for the net.
     weights : the caffemodel; other files about it lie beside it.
     limits : what users should know before they believe an estimate; empty for an unknown model.
+    definition : that `net` was built from.
     """
 
     name: str
@@ -51,6 +52,7 @@ class LoadedModel:
     crop: FaceCrop
     weights: Path
     limits: str
+    definition: pb.NetParameter
 
 
 def load_model(
@@ -66,8 +68,8 @@ def load_model(
 
     Parameters
     ----------
-    name_or_path : a known model or one that the user added, by name, or the path of a caffemodel. Something that is a
-        file is a path.
+    name_or_path : a known model or one that the user added, by name, or the path of a caffemodel or of a folder with
+        one. Something that is a file is a path.
     definition, preprocess, labels : the prototxt, the preprocessing (JSON) and the file of labels for weights that are
         not recognised; each by default the file beside the weights, ``NAME.prototxt``, ``NAME.preprocess.json`` and
         ``NAME.labels.txt`` (one class a line, or one dimension a line: name, low, high, unit with tabs between).
@@ -94,6 +96,7 @@ def load_model(
         crop=description.crop,
         weights=path,
         limits=description.limits,
+        definition=description.definition,
     )
 
 
@@ -219,7 +222,11 @@ def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel 
     if path.name.endswith((".caffemodel", ".h5")):
         raise FileError("no such file", code="file-missing", file=path)
     if path.is_dir():
-        raise FileError("is a folder", code="wrong-format", file=path, hint="pass a caffemodel in it")
+        inside = sorted(path.glob("*.caffemodel"))
+        if len(inside) != 1:
+            problem = f"holds {len(inside)} caffemodels"
+            raise FileError(problem, code="wrong-count", file=path, hint="pass a caffemodel, or a folder with one")
+        return inside[0], None
     known = next((model for model in KNOWN if model.name.lower() == name.lower()), None)
     if known is None and name not in store.names():
         names = [*(model.name for model in KNOWN), *store.names()]

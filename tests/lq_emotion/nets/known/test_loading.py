@@ -62,6 +62,17 @@ def test_the_authors_nets_estimate_valence_of_transposed_crops(tmp_path):
     assert model.net(torch.from_numpy(white)[None]).shape == (1, 1)
 
 
+def test_a_folder_stands_for_its_only_weights(tmp_path):
+    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    model = load_model(tmp_path)
+    assert model.weights == tmp_path / "x.caffemodel"
+    assert model.definition == mini_xception()
+    (tmp_path / "y.caffemodel").touch()
+    with pytest.raises(FileError) as error:
+        load_model(tmp_path)
+    assert error.value.code == "wrong-count"
+
+
 def test_files_beside_recognised_weights_count_more_than_what_is_known(tmp_path):
     save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
     (tmp_path / "x.labels.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
