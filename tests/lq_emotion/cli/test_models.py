@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from caffe_compat.build.net import load_net
+from caffe_compat.build.weights import save_weights
 from lq_emotion.cli import main
+from lq_emotion.nets.known.mini_xception import mini_xception
 
 
 def run(*args):
@@ -47,6 +50,25 @@ def test_every_name_is_checked_before_anything_is_fetched(tmp_path, capsys):
     assert run("get", "mini-xception", "nothing", "--home", tmp_path / "home") == 1
     assert not (tmp_path / "home").exists()
     assert "nothing" in capsys.readouterr().err
+
+
+def test_added_weights_are_listed_and_shown(tmp_path, capsys):
+    save_weights(load_net(mini_xception()), tmp_path / "mine.caffemodel")
+    (tmp_path / "labels.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
+    home = ("--home", tmp_path / "home")
+    assert run("add", tmp_path / "mine.caffemodel", "--name", "mine", "--labels", tmp_path / "labels.txt", *home) == 0
+    assert run("list", *home) == 0
+    listing = capsys.readouterr().out
+    assert any(line.split()[0] == "mine" and line.endswith("added") for line in listing.splitlines()[1:-2])
+    assert run("show", "mine", *home, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["outputs"]["names"] == list("abcdefg")
+
+
+def test_show_says_what_a_file_is(tmp_path, capsys):
+    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    assert run("show", tmp_path / "x.caffemodel", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["recognised"], facts["layers"], facts["values"]) == (["mini-xception"], 51, 58437)
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def load_model(
     Parameters
     ----------
     name_or_path : a known model or one that the user added, by name, or the path of a caffemodel or of a folder with
-        one. Something that is a file is a path.
+        one. What is a file is a path; what is a model's name is no folder.
     definition, preprocess, labels : the prototxt, the preprocessing (JSON) and the file of labels for weights that are
         not recognised; each by default the file beside the weights, ``NAME.prototxt``, ``NAME.preprocess.json`` and
         ``NAME.labels.txt`` (one class a line, or one dimension a line: name, low, high, unit with tabs between).
@@ -217,17 +217,17 @@ def _crop_beside(weights: Path) -> FaceCrop | None:
 def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel | None]:
     """Return the weights that a name or a path means, and the known model of that name."""
     path, name = Path(name_or_path), os.fspath(name_or_path)
+    known = next((model for model in KNOWN if model.name.lower() == name.lower()), None)
     if path.is_file():
         return path, None
     if path.name.endswith((".caffemodel", ".h5")):
         raise FileError("no such file", code="file-missing", file=path)
-    if path.is_dir():
+    if path.is_dir() and known is None and name not in store.names():
         inside = sorted(path.glob("*.caffemodel"))
         if len(inside) != 1:
             problem = f"holds {len(inside)} caffemodels"
             raise FileError(problem, code="wrong-count", file=path, hint="pass a caffemodel, or a folder with one")
         return inside[0], None
-    known = next((model for model in KNOWN if model.name.lower() == name.lower()), None)
     if known is None and name not in store.names():
         names = [*(model.name for model in KNOWN), *store.names()]
         hint = did_you_mean(name, names) or "list them: lq-emotion models list"

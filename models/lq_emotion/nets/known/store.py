@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from caffe_compat.errors import DataError, FileError
-from caffe_compat.formats.files import PARTIAL
+from caffe_compat.formats.partial_file import locked_folder, partial_name, remove_abandoned
 from lq_emotion.nets.known.model import KnownModel
 
 PathLike = str | os.PathLike[str]
@@ -103,13 +103,18 @@ class Store:
         final = self.folder(name)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{name}.", suffix=PARTIAL, dir=final.parent) as partial:
-                folder = Path(partial, "new")
-                folder.mkdir()
-                yield folder
-                if final.exists():
-                    final.rename(Path(partial, "old"))
-                folder.rename(final)
+            remove_abandoned(final.parent.resolve())
+            partial = partial_name(final)
+            partial.mkdir()
+            try:
+                with locked_folder(partial):
+                    (partial / "new").mkdir()
+                    yield partial / "new"
+                    if final.exists():
+                        final.rename(partial / "old")
+                    (partial / "new").rename(final)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
         except OSError as error:
             problem = f"cannot be written: {error.strerror or error}"
             hint = f"set {VARIABLE} to a folder that can be written"

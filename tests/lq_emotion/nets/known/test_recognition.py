@@ -5,7 +5,7 @@ import pytest
 from caffe_compat.build.net import load_net
 from caffe_compat.build.weights import save_weights
 from caffe_compat.errors import WeightsError
-from caffe_compat.formats.files import parse_text, write_binary
+from caffe_compat.formats.files import parse_text, read_binary, write_binary
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.cnn_d import cnn_d_deploy
 from lq_emotion.nets.known.mini_xception import mini_xception
@@ -52,6 +52,18 @@ def test_a_layer_of_another_shape_is_not_recognised(tmp_path):
     next(layer for layer in net.layer if layer.name == "conv4").inner_product_param.num_output = 127
     save_weights(load_net(net), tmp_path / "det2.caffemodel")
     assert recognise(tmp_path / "det2.caffemodel") is None
+
+
+def test_blobs_of_four_axes_as_old_caffe_wrote_them_are_recognised(tmp_path):
+    save_weights(load_net(det2()), tmp_path / "new.caffemodel")
+    message, store = read_binary(tmp_path / "new.caffemodel", pb.NetParameter)
+    for layer in message.layer:
+        for blob in layer.blobs:
+            shape = [1] * (4 - len(blob.shape.dim)) + list(blob.shape.dim)
+            blob.ClearField("shape")
+            blob.num, blob.channels, blob.height, blob.width = shape
+    write_binary(message, tmp_path / "old.caffemodel", store)
+    assert recognise(tmp_path / "old.caffemodel").part.name == "det2"
 
 
 def test_a_file_without_weights_is_refused(tmp_path):
