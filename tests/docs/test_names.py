@@ -40,11 +40,11 @@ def exists(name):
 
 
 @cache
-def help_of(program, command):
-    """Return a command's help."""
+def help_of(program, *command):
+    """Return the help of a command, or of a command's action."""
     out = io.StringIO()
     with redirect_stdout(out):
-        code = MAINS[program]([command, "--help"])
+        code = MAINS[program]([*command, "--help"])
     return out.getvalue() if code == 0 else ""
 
 
