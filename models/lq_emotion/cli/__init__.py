@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from caffe_compat.cli.streams import leave_ascii, with_streams
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import (
+    adapt,
     degrade,
     demo,
     evaluate,
@@ -26,7 +27,22 @@ from lq_emotion.cli import (
 from matlab_ports import PortError
 
 # each adds a parser with a default `run`, which takes the parsed arguments and returns the exit code
-_COMMANDS = (degrade, demo, evaluate, h5, make_recordings, models, prepare, rd, report, sr_demo, table, train, verify)
+_COMMANDS = (
+    adapt,
+    degrade,
+    demo,
+    evaluate,
+    h5,
+    make_recordings,
+    models,
+    prepare,
+    rd,
+    report,
+    sr_demo,
+    table,
+    train,
+    verify,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -42,7 +42,6 @@ class LoadedModel:
     crop : how a face is cut out of the frame for the net.
     weights : the caffemodel; other files about it lie beside it.
     limits : what users should know before they believe an estimate; empty for an unknown model.
-    definition : that `net` was built from.
     """
 
     name: str
@@ -52,7 +51,6 @@ class LoadedModel:
     crop: FaceCrop
     weights: Path
     limits: str
-    definition: pb.NetParameter
 
 
 def load_model(
@@ -83,9 +81,10 @@ def load_model(
         that fetches it), no net about faces, unknown weights without the files that describe them, weights that do not
         fit.
     """
-    path, model = _weights_of(name_or_path, Store(home))
-    recognition = recognise(path) if model is None else None
-    description = describe(path, model, recognition, definition=definition, preprocess=preprocess, labels=labels)
+    path, description = find_description(
+        name_or_path, definition=definition, preprocess=preprocess, labels=labels, home=home
+    )
+    assert description.outputs is not None
     net = _build(description.definition, path, device)
     _require_one_output(net, path, description.outputs)
     return LoadedModel(
@@ -96,7 +95,6 @@ def load_model(
         crop=description.crop,
         weights=path,
         limits=description.limits,
-        definition=description.definition,
     )
 
 
@@ -138,14 +136,48 @@ def load_parts(
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What is needed beside weights to apply them to faces; the attributes are those of `LoadedModel`."""
+    """What is needed beside weights to apply them to faces; the attributes are those of `LoadedModel`.
+
+    `outputs` is None for a model whose outputs say nothing about a face's state: identities, things in an image.
+    """
 
     name: str
     definition: pb.NetParameter
     preprocessing: Preprocessing
-    outputs: Outputs
+    outputs: Outputs | None
     crop: FaceCrop
     limits: str
+
+
+def find_description(
+    name_or_path: PathLike,
+    *,
+    definition: PathLike | None = None,
+    preprocess: PathLike | None = None,
+    labels: PathLike | None = None,
+    home: PathLike | None = None,
+    any_outputs: bool = False,
+) -> tuple[Path, Description]:
+    """Return the weights that a name or a path means, and what describes them.
+
+    Parameters
+    ----------
+    name_or_path, definition, preprocess, labels, home : as for `load_model`.
+    any_outputs : accept models that estimate nothing about a face, and unknown weights without labels, as what to
+        train from.
+
+    Raises
+    ------
+    CaffeCompatError
+        As `load_model`.
+    """
+    path, model = _weights_of(name_or_path, Store(home))
+    if model is not None and any_outputs and not path.name:
+        raise _not_installed(model)
+    recognition = recognise(path) if model is None else None
+    return path, describe(
+        path, model, recognition, definition=definition, preprocess=preprocess, labels=labels, any_outputs=any_outputs
+    )
 
 
 def describe(
@@ -157,6 +189,7 @@ def describe(
     preprocess: PathLike | None = None,
     labels: PathLike | None = None,
     margin: float | None = None,
+    any_outputs: bool = False,
 ) -> Description:
     """Return what describes weights: what is given, else the files beside them, else what is known of the model.
 
@@ -168,7 +201,8 @@ def describe(
         The model says nothing about faces, or files are missing; the error names all that are.
     """
     known = model or (recognition.model if recognition else None)
-    if known is not None and known.outputs is None:
+    takes_images = known is not None and known.task in (Task.FACE_RECOGNITION, Task.IMAGE_CLASSES)
+    if known is not None and known.outputs is None and not (any_outputs and takes_images):
         uses = "as a detector" if known.task is Task.FACE_DETECTION else "with load_parts"
         problem, hint = f"is for {known.task}, it estimates nothing about a face", f"use it {uses}"
         raise DataError(problem, code="invalid", field="model", value=known.name, hint=hint)
@@ -180,7 +214,7 @@ def describe(
         for option, present in (
             ("--definition", part or prototxt),
             ("--preprocess", part or preprocess or sidecar),
-            ("--labels", part or names),
+            ("--labels", part or names or any_outputs),
         )
         if not present
     ]
@@ -191,7 +225,7 @@ def describe(
     outputs = read_outputs(names) if names else known.outputs if known else None
     preprocessing = read_preprocessing(preprocess) if preprocess else sidecar or (part.preprocessing if part else None)
     net = read_net(prototxt) if prototxt and (definition or not part) else part.definition() if part else None
-    assert outputs is not None  # else one of them was missing
+    assert outputs is not None or any_outputs  # else one of them was missing
     assert preprocessing is not None
     assert net is not None
     name = known.name if known else part_name(weights)

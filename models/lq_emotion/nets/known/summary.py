@@ -53,6 +53,7 @@ def _described(weights: Path) -> dict[str, Any]:
     if not all(beside(weights, suffix).is_file() for suffix in (".prototxt", ".preprocess.json", ".labels.txt")):
         return {"lacks": "a definition, a preprocessing and labels: lq-emotion models add FILE --help"}
     description = describe(weights, None, None)
+    assert description.outputs is not None
     return {"outputs": description.outputs.to_json(), "crop": description.crop.to_json()}
 
 

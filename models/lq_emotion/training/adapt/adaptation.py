@@ -1,0 +1,332 @@
+"""Adapt a net to a user's clips, from the table to weights that other commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from caffe_compat.build.net import load_net
+from caffe_compat.build.weights import read_weights, save_weights
+from caffe_compat.errors import SolverError
+from caffe_compat.formats.files import atomic_path, write_text
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.devices import choose_device
+from lq_emotion.common.fingerprints import file_sha256, fingerprint, stamps
+from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.json_files import contents_of, write_json
+from lq_emotion.datasets.avec.layout import PARTITIONS
+from lq_emotion.datasets.clips.table import ClipTable
+from lq_emotion.faces.face import FaceDetector
+from lq_emotion.nets.known.installation import write_sidecars
+from lq_emotion.nets.known.loading import Description
+from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, Outputs
+from lq_emotion.training.adapt.definitions import HeadedNet, training_net, with_head
+from lq_emotion.training.adapt.faces import FacesFound, FaceSource, read_faces, write_faces
+from lq_emotion.training.adapt.report import write_report
+from lq_emotion.training.adapt.results import (
+    AdaptationResults,
+    AnswerScores,
+    StageResults,
+    scores_of_classes,
+    scores_of_dimensions,
+)
+from lq_emotion.training.adapt.targets import Doubles, Singles, Target, target_of
+from lq_emotion.training.plateau import PLATEAU, History, best_iteration, divisions
+from lq_emotion.training.trainer import Run
+
+Say = Callable[[str], None]
+JOURNAL, RESULTS = "journal.json", "adapt.json"
+STAGES = ("frozen", "unfrozen")
+_RATES = {"frozen": 1.0, "unfrozen": 0.1}  # of base_lr
+_TESTS = 20  # in a stage
+_TEST_BATCH = 64  # at most
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How an adaptation trains; the values are ours.
+
+    Attributes
+    ----------
+    iterations : of both stages together, half of them each.
+    batch : faces of an iteration.
+    base_lr : rate of the first stage, by Adam; the second has a tenth of it.
+    seed : of the new head and the order of the faces.
+    """
+
+    iterations: int = 2000
+    batch: int = 32
+    base_lr: float = 0.001
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.iterations < 2 or self.batch < 1 or not self.base_lr > 0:
+            problem, hint = "cannot train", "two iterations or more, and a rate above 0"
+            raise SolverError(problem, code="out-of-range", field="schedule", value=self.iterations, hint=hint)
+
+    @property
+    def interval(self) -> int:
+        """Iterations between two tests."""
+        return max(1, self.iterations // 2 // _TESTS)
+
+    @property
+    def of_stage(self) -> int:
+        """Iterations of a stage: a multiple of the interval."""
+        return self.iterations // 2 // self.interval * self.interval
+
+    def solver(self, stage: str, folder: Path, prefix: Path, tests: int) -> pb.SolverParameter:
+        """Return the solver of a stage; its rate is divided by ten when the loss on held-out persons stalls."""
+        return pb.SolverParameter(
+            net=str(folder / "net.prototxt"), type="Adam", base_lr=self.base_lr * _RATES[stage],
+            momentum=0.9, momentum2=0.999, weight_decay=0.0005, lr_policy="multistep", gamma=0.1,
+            max_iter=self.of_stage, test_iter=[tests], test_interval=self.interval, snapshot=self.interval,
+            display=self.interval, snapshot_prefix=str(prefix), random_seed=self.seed,
+        )  # fmt: skip
+
+
+@dataclass
+class Adaptation:
+    """An adaptation in its own folder; a killed one continues with its last snapshot.
+
+    Attributes
+    ----------
+    weights : of the model.
+    model : what describes them.
+    table : the clips.
+    out : the folder. Its name becomes the model's.
+    detector : finds the faces.
+    schedule : of the training.
+    rate : frames taken from a second of video.
+    device : see `choose_device`.
+    settings : what else the faces depend on, such as the detector's name, as JSON.
+    fresh : delete the files of an earlier adaptation.
+    say : receives lines of progress.
+    """
+
+    weights: Path
+    model: Description
+    table: ClipTable
+    out: Path
+    detector: FaceDetector
+    schedule: Schedule = field(default_factory=Schedule)
+    rate: float = 2.0
+    device: str = "auto"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    fresh: bool = False
+    say: Say = print
+
+    def run(self) -> AdaptationResults:
+        """Adapt, or continue; write the weights, their sidecars, adapt.json and report.md.
+
+        Raises
+        ------
+        CaffeCompatError, OSError
+            The clips, the model or the settings cannot be used.
+        InterruptedTrainingError
+            Ctrl-C was pressed; a snapshot was saved.
+        """
+        device = choose_device(self.device)
+        self.out = self.out.resolve()
+        target = target_of(self.table, self.model.outputs)
+        net = with_head(self.model.definition, len(target.names), classes=target.classes, new=not target.own)
+        journal = self._claim()
+        state = "its own head" if target.own else f"a new head, {net.head}"
+        self.say(f"adapting {self.model.name} with {state}: {', '.join(target.names)}")
+        faces = self._faces(journal, target)
+        started = self.weights
+        stages: dict[str, StageResults] = {}
+        exported: dict[str, Path] = {}
+        for stage in STAGES:
+            started, stages[stage] = self._train(stage, net, target, faces, started, device)
+            exported[stage] = self._work / f"{stage}.caffemodel"
+            _export(net, started, target, exported[stage])
+        final = self.out / f"{self.out.name}.caffemodel"
+        with atomic_path(final) as partial:
+            partial.write_bytes(exported["unfrozen"].read_bytes())
+        outputs = self._outputs(target, faces["train"])
+        write_sidecars(final, net.deploy, self.model.preprocessing, outputs, self.model.crop)
+        nets = {"before": (self.model.definition, self.weights)} if target.own else {}
+        nets |= {"frozen": (net.deploy, exported["frozen"]), "adapted": (net.deploy, final)}
+        results = AdaptationResults(
+            model=self.model.name,
+            weights=final.name,
+            head_is_new=net.is_new,
+            names=target.names,
+            persons={part: self._persons(part) for part in faces},
+            split=self.table.split,
+            faces=faces,
+            stages=stages,
+            scores=self._scores(nets, target, faces, device),
+        )
+        write_json(results.to_json(), self.out / RESULTS)
+        write_report(results, self.out)
+        return results
+
+    @property
+    def _work(self) -> Path:
+        return self.out / "work"
+
+    def _claim(self) -> Journal:
+        """Make the folder that of this adaptation."""
+        require_folder(self.out)
+        journal = Journal(self.out / JOURNAL, root=self.out, hint="remove the folder")
+        journal.require_own(self.out.glob("*"), "adapt")
+        made_from = fingerprint([self._identity(), self.schedule.__dict__])
+        if journal.exists and not self.fresh and not journal.is_done("adaptation", made_from):
+            hint = "--fresh starts over, or choose another --out"
+            raise SolverError("holds another adaptation", code="mismatch", file=self.out, field="--out", hint=hint)
+        if self.fresh:
+            snapshots = self._work.rglob("*") if self._work.is_dir() else ()
+            journal.clear([path for path in snapshots if path.is_file()])
+        self._work.mkdir(parents=True, exist_ok=True)
+        journal.note("adaptation", made_from)
+        return journal
+
+    def _identity(self) -> list[object]:
+        """Return what the faces depend on."""
+        table = self.table
+        clips = [
+            [clip.name, clip.person, clip.partition, clip.start, str(clip.end), clip.label, dict(clip.values)]
+            for clip in table.clips
+        ]
+        traces = {str(file): [trace.time.tolist(), trace.values.tolist()] for file, trace in table.traces.items()}
+        files = stamps(clip.file for clip in table.clips)
+        return [file_sha256(self.weights), clips, traces, files, self.rate, dict(self.settings)]
+
+    def _faces(self, journal: Journal, target: Target) -> dict[str, FacesFound]:
+        """Cut the faces out, a partition after the other, unless they are there."""
+        made_from = fingerprint(self._identity())
+        source = FaceSource(self.model, self.detector, self.rate)
+        found: dict[str, FacesFound] = {}
+        folder = self._work / "faces"
+        for part in PARTITIONS:
+            clips = self.table.part(part)
+            if not clips:
+                continue
+            if journal.is_done(part, made_from):
+                with contents_of(journal.path):
+                    found[part] = FacesFound.from_json(journal.entry(part)["found"])
+                continue
+            with tqdm(total=len(clips), desc=f"faces of {part}", unit=" clips", disable=None, leave=False) as bar:
+                found[part] = write_faces(self.table, part, source, target, folder, progress=bar.update)
+            files = [folder / name for name in found[part].files]
+            journal.note(part, made_from, files, found=found[part].to_json())
+            empty = f"; none in {', '.join(found[part].clips_without)}" if found[part].clips_without else ""
+            self.say(f"{part}: {found[part].faces} faces in {found[part].frames} frames{empty}")
+        return found
+
+    def _train(
+        self,
+        stage: str,
+        net: HeadedNet,
+        target: Target,
+        faces: Mapping[str, FacesFound],
+        weights: Path,
+        device: torch.device,
+    ) -> tuple[Path, StageResults]:
+        """Train a stage; return the best weights, those it began with where none are better."""
+        folder = self._work / stage
+        run = Run(folder, "adapt", stage)
+        run.prefix.parent.mkdir(parents=True, exist_ok=True)
+        held_out = faces["dev"].faces
+        batch = max(size for size in range(1, _TEST_BATCH + 1) if held_out % size == 0)  # each face counts once
+        batches = {"train": min(self.schedule.batch, faces["train"].faces), "dev": batch}
+        lists = {part: self._work / "faces" / f"{part}.txt" for part in batches}
+        message = training_net(net, lists, batches, classes=target.classes, frozen=stage == "frozen")
+        history = History(folder / PLATEAU)
+        param = self.schedule.solver(stage, folder, run.prefix, held_out // batch)
+        history.begin(param.max_iter + 1)
+        if param.max_iter not in history.losses:
+            write_text(message, folder / "net.prototxt")
+            write_text(param, folder / "solver.prototxt")
+            run.train(param, self.say, device=device, weights=weights, on_plateau=True, only_best=True)
+            history.begin(param.max_iter + 1)
+        best = best_iteration(history.losses)
+        if best is None:
+            hint = "try a smaller --base-lr"
+            raise SolverError("the loss is never finite", code="not-finite", field=f"stage {stage}", hint=hint)
+        if best == 0 and net.head not in read_weights(weights):  # a head that was never trained is in no file
+            best = param.max_iter
+        self.say(
+            f"{stage}: loss {history.losses[best]:.4g} on held-out persons at iteration {best} of {param.max_iter}"
+        )
+        results = StageResults(param.max_iter, best, history.losses, tuple(divisions(history.losses)))
+        return run.snapshot(best) if best else weights, results
+
+    def _outputs(self, target: Target, train: FacesFound) -> Outputs:
+        if target.own and self.model.outputs is not None:
+            return self.model.outputs
+        if target.classes:
+            return Labels(target.names)
+        values = np.concatenate([values for _, values, _ in read_faces(self._work / "faces", train)])
+        unit = f"of {self.table.path.name}"
+        ends = zip(target.names, values.min(axis=0).tolist(), values.max(axis=0).tolist(), strict=True)
+        return Dimensions(
+            tuple(Dimension(name, low, high if high > low else low + 1, unit) for name, low, high in ends)
+        )
+
+    def _persons(self, part: str) -> tuple[str, ...]:
+        return tuple(sorted({clip.person for clip in self.table.part(part)}))
+
+    def _scores(
+        self,
+        nets: Mapping[str, tuple[pb.NetParameter, Path]],
+        target: Target,
+        faces: Mapping[str, FacesFound],
+        device: torch.device,
+    ) -> dict[str, dict[str, AnswerScores]]:
+        """Score each net on the held-out persons, and the best constant answer with them."""
+        folder = self._work / "faces"
+        values = {
+            part: np.concatenate([values for _, values, _ in read_faces(folder, found)])
+            for part, found in faces.items()
+        }
+        scored = scores_of_classes if target.classes else scores_of_dimensions
+        constant = _constant(values["train"], target)
+        held_out = [part for part in faces if part != "train"]
+        scores = {
+            part: {"constant": scored(np.repeat(constant, len(values[part]), axis=0), values[part], target.names)}
+            for part in held_out
+        }
+        for name, (definition, weights) in nets.items():
+            built = load_net(definition, weights).to(device)
+            for part in held_out:
+                outputs = [
+                    _outputs_of(built, data, device, len(target.names))
+                    for data, _, _ in read_faces(folder, faces[part])
+                ]
+                scores[part][name] = scored(np.concatenate(outputs), values[part], target.names)
+        return scores
+
+
+def _constant(values: Doubles, target: Target) -> Doubles:
+    """Return the best constant answer, (1, k): the commonest class as probabilities, or the means."""
+    if not target.classes:
+        return np.asarray(values.mean(axis=0, keepdims=True), np.float64)
+    counts = np.bincount(values[:, 0].astype(np.int64), minlength=len(target.names))
+    return np.eye(len(target.names))[[int(counts.argmax())]]
+
+
+def _export(net: HeadedNet, weights: Path, target: Target, path: Path) -> None:
+    """Write weights for the net to apply: the head answers in the labels' units."""
+    blobs = dict(read_weights(weights))
+    if net.is_new and not target.classes:
+        weight, bias = blobs[net.head]
+        assert weight is not None
+        assert bias is not None
+        scale, shift = (np.array(values, np.float32) for values in (target.scale, target.shift))
+        blobs[net.head] = [weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), bias * scale + shift]
+    save_weights(load_net(net.deploy, blobs), path)
+
+
+@torch.no_grad()
+def _outputs_of(net: torch.nn.Module, data: Singles, device: torch.device, count: int) -> Doubles:
+    """Return the outputs (N, k) of a net for the faces of a file."""
+    batches = (torch.from_numpy(data[first : first + _TEST_BATCH]) for first in range(0, len(data), _TEST_BATCH))
+    outputs: list[Doubles] = [net(batch.to(device)).reshape(-1, count).double().cpu().numpy() for batch in batches]
+    return np.concatenate(outputs)

@@ -1,0 +1,171 @@
+"""The definitions of an adaptation: the net with a head for other labels, to apply and to train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe_compat.build.inference import inference_net
+from caffe_compat.definition.prepare import prepare
+from caffe_compat.errors import NetError
+from caffe_compat.graph.graph import build_graph
+from caffe_compat.layers import facts
+from caffe_compat.schema import caffe_pb2 as pb
+
+LABEL, LOSS = "label", "loss"
+_SIZES = {"InnerProduct": "inner_product_param", "Convolution": "convolution_param"}  # can be a new head
+_LINEAR = ("Pooling", "Flatten", "Reshape", "Dropout")  # may follow a new head: they do not change a value's meaning
+
+
+@dataclass(frozen=True)
+class HeadedNet:
+    """A net with a head for certain labels.
+
+    Attributes
+    ----------
+    deploy : the definition to apply: probabilities of classes, or values of dimensions.
+    head : name of the last layer with weights.
+    output : the blob that the loss compares with the labels: scores of classes, or values.
+    is_new : the head is new; else it is the model's own.
+    """
+
+    deploy: pb.NetParameter
+    head: str
+    output: str
+    is_new: bool
+
+
+def with_head(definition: pb.NetParameter, outputs: int, *, classes: bool, new: bool) -> HeadedNet:
+    """Return a model's net with a head for other labels, or with its own.
+
+    Parameters
+    ----------
+    definition : of the model.
+    outputs : number of classes or dimensions.
+    classes : whether they are classes; the net then ends in a Softmax.
+    new : replace the last layer with weights, and drop what follows it but pooling and reshaping.
+
+    Raises
+    ------
+    NetError
+        The net has no layer that could be its head, or the layers after it branch.
+    """
+    net = inference_net(prepare(definition).message)
+    net.ClearField("state")
+    layers = list(net.layer)
+    place = next((i for i in reversed(range(len(layers))) if facts(layers[i].type).weight_message), None)
+    if place is None:
+        raise NetError("no layer with weights", code="unsupported", field="definition")
+    head, tail = layers[place], layers[place + 1 :]
+    _require_chain(head, tail)
+    if new:
+        head, tail = _new_head(head, outputs), [layer for layer in tail if layer.type in _LINEAR]
+    elif tail and tail[-1].type == "Softmax":
+        tail = tail[:-1]
+    output = head.top[0]
+    for layer in tail:
+        in_place = layer.top[0] == layer.bottom[0]
+        layer.bottom[:] = [output]
+        output = layer.top[0] = output if in_place else layer.top[0]
+    deploy = pb.NetParameter()
+    deploy.CopyFrom(net)
+    del deploy.layer[:]
+    deploy.layer.extend([*layers[:place], head, *tail])
+    if classes:
+        deploy.layer.add(name="prob", type="Softmax", bottom=[output], top=["prob"])
+    return HeadedNet(deploy, head.name, output, new)
+
+
+def _require_chain(head: pb.LayerParameter, tail: Sequence[pb.LayerParameter]) -> None:
+    blob = head.top[0]
+    for layer in tail:
+        if list(layer.bottom) != [blob] or len(layer.top) != 1:
+            problem = f"does not follow {head.name} alone: the net branches after its last layer with weights"
+            raise NetError(problem, code="unsupported", layer=layer.name, hint="cut the net after one branch")
+        blob = layer.top[0]
+
+
+def _new_head(layer: pb.LayerParameter, outputs: int) -> pb.LayerParameter:
+    if layer.type not in _SIZES:
+        problem, hint = f"a {layer.type} layer cannot be replaced", f"the last layer must be {' or '.join(_SIZES)}"
+        raise NetError(problem, code="unsupported", layer=layer.name, hint=hint)
+    head = pb.LayerParameter()
+    head.CopyFrom(layer)
+    head.name = f"{layer.name}_adapted"  # Caffe copies weights by name: these are not the model's
+    head.top[:] = [head.name]
+    size = getattr(head, _SIZES[layer.type])
+    size.num_output, size.bias_term = outputs, True
+    size.weight_filler.CopyFrom(pb.FillerParameter(type="xavier"))
+    size.ClearField("bias_filler")
+    for field in ("group", "transpose"):
+        if field in size.DESCRIPTOR.fields_by_name:
+            size.ClearField(field)
+    del head.param[:]
+    return head
+
+
+def training_net(
+    net: HeadedNet, lists: Mapping[str, Path], batches: Mapping[str, int], *, classes: bool, frozen: bool
+) -> pb.NetParameter:
+    """Return the definition to train.
+
+    Batches are of a few persons: BatchNorm keeps the statistics of the model's own training, in both stages.
+
+    Parameters
+    ----------
+    net : with its head.
+    lists : files of HDF5 data, by ``train`` and ``dev``.
+    batches : samples of a batch, by the same names.
+    classes : learn by SoftmaxWithLoss, else by EuclideanLoss.
+    frozen : train the head alone.
+    """
+    counts: dict[str, int] = {}
+    statistics: set[str] = set()
+    for slot in build_graph(prepare(net.deploy)).slots:
+        counts[slot.layer] = max(counts.get(slot.layer, 0), slot.index + 1)
+        if slot.blob.buffer:
+            statistics.add(slot.layer)
+    message = pb.NetParameter(name=net.deploy.name)
+    blob = ""
+    for layer in net.deploy.layer:
+        if layer.type == "Input":
+            blob = layer.top[0]
+            continue
+        if layer.name == "prob" and layer.type == "Softmax" and classes:
+            continue
+        added = message.layer.add()
+        added.CopyFrom(layer)
+        if layer.name in counts:
+            trained = layer.name == net.head or not (frozen or layer.name in statistics)
+            _set_rates(added, counts[layer.name], trained=trained)
+        if layer.type == "BatchNorm":
+            added.batch_norm_param.use_global_stats = True
+    data = [
+        _data(blob, pb.TRAIN, lists["train"], batches["train"]),
+        _data(blob, pb.TEST, lists["dev"], batches["dev"]),
+    ]
+    body = list(message.layer)
+    del message.layer[:]
+    message.layer.extend([*data, *body])
+    loss = "SoftmaxWithLoss" if classes else "EuclideanLoss"
+    message.layer.add(name=LOSS, type=loss, bottom=[net.output, LABEL], top=[LOSS])
+    return message
+
+
+def _set_rates(layer: pb.LayerParameter, count: int, *, trained: bool) -> None:
+    """Train all blobs of a layer or none; weights decay, biases do not. Shared blobs keep their names."""
+    names: Sequence[str] = [param.name for param in layer.param]
+    del layer.param[:]
+    for index in range(count):
+        param = layer.param.add(lr_mult=float(trained), decay_mult=float(trained and index == 0))
+        if index < len(names) and names[index]:
+            param.name = names[index]
+
+
+def _data(blob: str, phase: int, source: Path, batch: int) -> pb.LayerParameter:
+    layer = pb.LayerParameter(name="data", type="HDF5Data", top=[blob, LABEL])
+    layer.include.add(phase=phase)
+    layer.hdf5_data_param.source, layer.hdf5_data_param.batch_size = str(source), batch
+    layer.hdf5_data_param.shuffle = phase == pb.TRAIN
+    return layer

@@ -1,0 +1,151 @@
+"""The face of each sampled frame of clips, as a net takes it, in HDF5 files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import DataError
+from caffe_compat.formats.files import new_hdf5
+from lq_emotion.common.lists import write_list
+from lq_emotion.common.records import Record
+from lq_emotion.datasets.clips.frames import Image, frames_of
+from lq_emotion.datasets.clips.table import Clip, ClipTable
+from lq_emotion.faces.face import FaceDetector
+from lq_emotion.nets.known.loading import Description
+from lq_emotion.training.adapt.targets import Doubles, Singles, Target
+
+_FILE_BYTES = 1 << 27  # HDF5Data holds one file in memory
+
+
+@dataclass(frozen=True)
+class FacesFound(Record):
+    """The faces of a partition: frames looked at, those without a face, clips without any face, and the files."""
+
+    frames: int
+    without: int
+    clips_without: tuple[str, ...]
+    files: tuple[str, ...]
+
+    @property
+    def faces(self) -> int:
+        """Number of faces."""
+        return self.frames - self.without
+
+
+@dataclass(frozen=True)
+class FaceSource:
+    """What turns clips into faces.
+
+    Attributes
+    ----------
+    model : cuts faces out and prepares them.
+    detector : finds faces; the largest of a frame is taken.
+    rate : frames to take from a second of video.
+    """
+
+    model: Description
+    detector: FaceDetector
+    rate: float
+
+    def face(self, image: Image) -> Singles | None:
+        """Return the largest face of an image as the net takes it, (channels, height, width); None without a face."""
+        faces = self.detector([image])[0]
+        if not faces:
+            return None
+        face = max(faces, key=lambda face: face.width * face.height)
+        return self.model.preprocessing(self.model.crop.cut(image, face))
+
+
+def write_faces(
+    table: ClipTable,
+    partition: str,
+    source: FaceSource,
+    target: Target,
+    folder: Path,
+    *,
+    progress: Callable[[int], object] = lambda _clips: None,
+) -> FacesFound:
+    """Write the faces of a partition to ``PARTITION_N.h5`` with their list, ``PARTITION.txt``.
+
+    A file has data (N, channels, height, width) and label (N, 1 or k), float32; value, the labels in the table's
+    units; clip (N,), the row of the table from 0; and time (N,) in seconds.
+
+    Raises
+    ------
+    CaffeCompatError
+        A clip cannot be read, or no clip has a face and a label.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    samples: list[tuple[Singles, Doubles, int, float]] = []
+    frames = without = 0
+    faceless: list[str] = []
+
+    def flush() -> None:
+        paths.append(folder / f"{partition}_{len(paths)}.h5")
+        _write(samples, target, paths[-1])
+        samples.clear()
+
+    for row, clip in enumerate(table.clips):
+        if clip.partition != partition:
+            continue
+        faces = 0
+        for time, image, values in _labelled(table, clip, source.rate):
+            frames += 1
+            face = source.face(image)
+            if face is None:
+                without += 1
+                continue
+            faces += 1
+            samples.append((face, target.values(values), row, time))
+            if len(samples) * face.nbytes >= _FILE_BYTES:
+                flush()
+        if not faces:
+            faceless.append(clip.name)
+        progress(1)
+    if samples:
+        flush()
+    if not paths:
+        problem = f"no face with a label in the clips of {partition}: {frames} frames looked at"
+        raise DataError(problem, code="empty", file=table.path, field="partition", value=partition)
+    write_list(paths, folder / f"{partition}.txt")
+    return FacesFound(frames, without, tuple(faceless), tuple(path.name for path in paths))
+
+
+def read_faces(folder: Path, found: FacesFound) -> Iterator[tuple[Singles, Doubles, npt.NDArray[np.int64]]]:
+    """Yield data, values and clips of each file that `write_faces` wrote."""
+    for name in found.files:
+        with h5py.File(folder / name, "r") as file:
+            yield file["data"][:], file["value"][:], file["clip"][:]
+
+
+def _labelled(table: ClipTable, clip: Clip, rate: float) -> Iterator[tuple[float, Image, Doubles]]:
+    for time, image in frames_of(clip, rate):
+        values = table.labels(clip, [time])
+        if np.isfinite(values).all():
+            yield time, image, values
+
+
+def _write(samples: Sequence[tuple[Singles, Doubles, int, float]], target: Target, path: Path) -> None:
+    faces, values, clips, times = zip(*samples, strict=True)
+    stacked = np.concatenate(values)
+    arrays = {
+        "data": np.stack(faces),
+        "label": target.learned(stacked),
+        "value": stacked,
+        "clip": np.array(clips, np.int64),
+        "time": np.array(times, np.float64),
+    }
+
+    def fill(file: h5py.File) -> None:
+        for name, array in arrays.items():
+            file[name] = array
+
+    with new_hdf5(path) as writer:
+        writer.do(fill)

@@ -1,0 +1,133 @@
+"""The report of an adaptation: report.md with the curve of the losses and the table of confusions as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.lists import write_lines
+from lq_emotion.training.adapt.results import AdaptationResults, AnswerScores, NameScores
+
+REPORT, CURVE, CONFUSION = "report.md", "losses.png", "confusion.png"
+_NETS = {
+    "constant": "always the same answer",
+    "before": "before",
+    "frozen": "head trained alone",
+    "adapted": "adapted",
+}
+_CLASS_COLUMNS = ("recall", "precision", "f1")
+_DIMENSION_COLUMNS = ("rmse", "cc", "ccc")
+
+
+def write_report(results: AdaptationResults, folder: Path) -> None:
+    """Write report.md and its pictures."""
+    _draw_losses(results, folder / CURVE)
+    part = "test" if "test" in results.scores else "dev"
+    confusion = results.scores[part]["adapted"].confusion
+    if confusion:
+        _draw_confusion(confusion, results.names, f"{part}: persons never trained on", folder / CONFUSION)
+    write_lines(list(_lines(results, part)), folder / REPORT)
+
+
+def _lines(results: AdaptationResults, part: str) -> Iterator[str]:
+    head = "a new last layer" if results.head_is_new else "its own last layer"
+    yield f"# {Path(results.weights).stem}"
+    yield ""
+    yield f"{results.model} with {head}, adapted to {', '.join(results.names)}."
+    yield ""
+    yield "| | persons | faces | frames without a face |"
+    yield "|---|---|---|---|"
+    for name, found in results.faces.items():
+        yield f"| {name} | {len(results.persons[name])} | {found.faces} | {found.without} |"
+    yield ""
+    if part == "dev":
+        yield "The scores are those on dev, which also chose the snapshot: on strangers the net will be worse."
+        yield ""
+    for name, nets in results.scores.items():
+        yield f"## Scores on {name}"
+        yield ""
+        yield from _score_lines(nets)
+        yield ""
+    yield "## Training"
+    yield ""
+    for stage, training in results.stages.items():
+        at = ", ".join(map(str, training.rate_divided_at))
+        divided = f"; rate divided by ten at {at}" if at else ""
+        yield f"- {stage}: iteration {training.kept} of {training.iterations} kept{divided}"
+    yield ""
+    yield f"![loss on held-out persons]({CURVE})"
+    if results.scores[part]["adapted"].confusion:
+        yield ""
+        yield f"![confusions]({CONFUSION})"
+
+
+def _score_lines(nets: Mapping[str, AnswerScores]) -> Iterator[str]:
+    if next(iter(nets.values())).confusion:
+        yield "| | accuracy | mean recall |"
+        yield "|---|---|---|"
+        for name, scores in nets.items():
+            yield f"| {_NETS[name]} | {_digits(scores.accuracy)} | {_digits(scores.mean_recall)} |"
+        yield ""
+    columns = _CLASS_COLUMNS if next(iter(nets.values())).confusion else _DIMENSION_COLUMNS
+    yield f"| | faces | {' | '.join(columns)} |"
+    yield "|---|---" + "|---" * len(columns) + "|"
+    for name, scores in nets.items() if columns is _DIMENSION_COLUMNS else [("adapted", nets["adapted"])]:
+        for label, row in scores.names.items():
+            title = f"{label}, {_NETS[name]}" if columns is _DIMENSION_COLUMNS else label
+            yield f"| {title} | {row.count} | {' | '.join(_cells(row, columns))} |"
+
+
+def _cells(row: NameScores, columns: tuple[str, ...]) -> list[str]:
+    return [_digits(getattr(row, column)) for column in columns]
+
+
+def _digits(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _draw_losses(results: AdaptationResults, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    start = 0
+    for stage, colour in zip(results.stages, ("#08519c", "#d94801"), strict=True):
+        training = results.stages[stage]
+        iterations = np.array(sorted(training.losses)) + start
+        axes.plot(iterations, [training.losses[i] for i in sorted(training.losses)], "o-", color=colour, label=stage)
+        axes.plot(training.kept + start, training.losses[training.kept], "*", color=colour, markersize=16)
+        for at in training.rate_divided_at:
+            axes.axvline(at + start, color=colour, linestyle=":", linewidth=1)
+        start += training.iterations
+    axes.set(xlabel="iteration", ylabel="loss on held-out persons", title="Star: kept. Dotted: rate divided by ten")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+
+
+def _draw_confusion(confusion: tuple[tuple[int, ...], ...], names: tuple[str, ...], title: str, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    counts = np.array(confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 2.5 + 0.6 * len(names)
+    figure = Figure(figsize=(side + 0.5, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    ticks = range(len(names))
+    axes.set_xticks(ticks, names, rotation=45, ha="right")
+    axes.set_yticks(ticks, names)
+    axes.set(xlabel="answer", ylabel="label", title=title)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)

@@ -1,0 +1,111 @@
+"""What an adaptation leaves in adapt.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lq_emotion.common.records import Record
+from lq_emotion.datasets.clips.split import Split
+from lq_emotion.metrics.classification import class_scores
+from lq_emotion.metrics.regression import score
+from lq_emotion.training.adapt.faces import FacesFound
+from lq_emotion.training.adapt.targets import Doubles
+
+
+@dataclass(frozen=True)
+class NameScores(Record):
+    """Scores of a class (recall, precision, f1) or a dimension (rmse, cc, ccc); None where undefined."""
+
+    count: int
+    recall: float | None = None
+    precision: float | None = None
+    f1: float | None = None
+    rmse: float | None = None
+    cc: float | None = None
+    ccc: float | None = None
+
+
+@dataclass(frozen=True)
+class AnswerScores(Record):
+    """How good the answers of a net are on the faces of a partition.
+
+    Attributes
+    ----------
+    names : class or dimension -> its scores.
+    accuracy, mean_recall : of classes; None for dimensions.
+    confusion : of classes: a row for each true class, a column for each answer.
+    """
+
+    names: Mapping[str, NameScores]
+    accuracy: float | None = None
+    mean_recall: float | None = None
+    confusion: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class StageResults(Record):
+    """A stage of the training: its iterations, the one that was kept, and the losses on held-out persons."""
+
+    iterations: int
+    kept: int
+    losses: Mapping[int, float]
+    rate_divided_at: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationResults(Record):
+    """adapt.json.
+
+    Attributes
+    ----------
+    model, weights : what was adapted, and what it became.
+    head_is_new : whether the last layer was replaced.
+    names : of the classes or dimensions, in the order of the outputs.
+    persons : partition -> persons.
+    split : how they were split; None if the table says so.
+    faces : partition -> what was found.
+    stages : ``frozen`` and ``unfrozen``.
+    scores : ``dev`` and ``test`` -> ``constant`` (the commonest class or the mean of train), ``before`` (the model
+        as it was, where its head is kept), ``frozen`` and ``adapted``.
+    """
+
+    model: str
+    weights: str
+    head_is_new: bool
+    names: tuple[str, ...]
+    persons: Mapping[str, tuple[str, ...]]
+    split: Split | None
+    faces: Mapping[str, FacesFound]
+    stages: Mapping[str, StageResults]
+    scores: Mapping[str, Mapping[str, AnswerScores]]
+
+
+def scores_of_classes(outputs: Doubles, values: Doubles, names: tuple[str, ...]) -> AnswerScores:
+    """Score probabilities (N, k) by the numbers of the true classes (N, 1)."""
+    scores = class_scores(outputs.argmax(axis=1), values[:, 0].astype(np.int64), len(names))
+    columns = zip(scores.confusion.sum(axis=1), scores.recall, scores.precision, scores.f1, strict=True)
+    by_name = {
+        name: NameScores(int(count), *(_defined(value) for value in rest))
+        for name, (count, *rest) in zip(names, columns, strict=True)
+    }
+    confusion = tuple(tuple(int(count) for count in row) for row in scores.confusion)
+    return AnswerScores(by_name, scores.accuracy, scores.mean_recall, confusion)
+
+
+def scores_of_dimensions(outputs: Doubles, values: Doubles, names: tuple[str, ...]) -> AnswerScores:
+    """Score values (N, k) of dimensions by the labels (N, k)."""
+    rows = {name: score(outputs[:, i], values[:, i]) for i, name in enumerate(names)}
+    return AnswerScores(
+        {
+            name: NameScores(row.frames, rmse=_defined(row.rmse), cc=_defined(row.cc), ccc=_defined(row.ccc))
+            for name, row in rows.items()
+        }
+    )
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
