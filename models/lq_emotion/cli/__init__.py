@@ -10,6 +10,7 @@ from caffe_compat.cli.streams import leave_ascii, with_streams
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.cli import (
     adapt,
+    calibrate,
     degrade,
     demo,
     evaluate,
@@ -29,6 +30,7 @@ from matlab_ports import PortError
 # each adds a parser with a default `run`, which takes the parsed arguments and returns the exit code
 _COMMANDS = (
     adapt,
+    calibrate,
     degrade,
     demo,
     evaluate,

@@ -1,36 +1,111 @@
 """A calibration: from the conditions of a face to an interval for the net's estimate.
 
-It is made by `quality.conformal` and kept beside the weights, NAME.calibration.json. Applying it takes NumPy alone.
+`quality.conformal` makes it; it is kept beside the weights, NAME.calibration.json. Applying it takes NumPy alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 
-from lq_emotion.quality.measures import Condition
+from caffe_compat.errors import DataError, FileError
+from lq_emotion.common.fingerprints import file_sha256
+from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.records import Record
+from lq_emotion.nets.known.store import beside
+from lq_emotion.quality.bounds import Agreement, Errors
+from lq_emotion.quality.measures import MEASURES, Condition, table
 from lq_emotion.quality.trust import Trust
 
 PathLike = str | os.PathLike[str]
+Doubles = npt.NDArray[np.float64]
 SUFFIX = ".calibration.json"
+AGREEMENT = "agreement"
+VERSION = 1
+_BEYOND = 1.1  # how far beyond what the calibration holds a measure may lie
+_MORE_IS_BETTER = ("size", "bits")  # not unusual, however large: a net reduces large faces to its input
+_FORESTS = ("coded", "unknown")
+_UNITS = {
+    "size": ("face is {}", " px"),
+    "sharpness": ("sharpness is {}", ""),
+    "bits": ("recent frames took {} bits per pixel", ""),
+    "brightness": ("brightness is {}", ""),
+    "contrast": ("contrast is {}", ""),
+    "confidence": ("probability of the class is {}", ""),
+}
 
 
-class Calibration:
+@dataclass(frozen=True)
+class Range(Record):
+    """The values of a measure in a calibration, from `low` to `high`."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class MadeFrom(Record):
+    """What a calibration was made from.
+
+    Attributes
+    ----------
+    model : name of the net.
+    weights : SHA-256 of its caffemodel.
+    recordings : their names; none of them was used to train the net, as far as the user knows.
+    samples : faces, over all scales and QPs.
+    scales, qps, codec : how the recordings were degraded.
+    labels : where the labels come from; empty for agreement.
+    versions : of the packages that computed.
+    """
+
+    model: str
+    weights: str
+    recordings: tuple[str, ...]
+    samples: int
+    scales: tuple[float, ...]
+    qps: tuple[int, ...]
+    codec: str
+    labels: str
+    versions: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Calibration(Record):
     """What errors a net makes under which conditions.
 
     Attributes
     ----------
-    outputs : names of what `Trust.low` and `Trust.high` are about: the net's dimensions (``valence``), or ``agreement``
-        for a classifier.
-    level : part of the estimates whose interval holds the label, 0.9.
+    level : part of the estimates whose interval holds the label, such as 0.9.
+    errors : for each dimension that the net estimates; empty for a classifier.
+    agreement : of a classifier with its answer on the undegraded face; None for other nets.
+    ranges : by measure, what the calibration holds.
+    made_from : its origin.
+    version : of the file.
     """
 
-    outputs: tuple[str, ...]
     level: float
+    errors: tuple[Errors, ...]
+    agreement: Agreement | None
+    ranges: Mapping[str, Range]
+    made_from: MadeFrom
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if self.version != VERSION or bool(self.errors) == (self.agreement is not None):
+            raise ValueError(f"not a calibration of version {VERSION}")
+        if self.ranges.keys() != set(MEASURES):
+            raise ValueError("the ranges of measures are not complete")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return what `Trust.low` and `Trust.high` are about: the net's dimensions (``valence``), or ``agreement``."""
+        return tuple(errors.name for errors in self.errors) or (AGREEMENT,)
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
@@ -41,7 +116,12 @@ class Calibration:
         FileError
             The file is missing or damaged.
         """
-        raise NotImplementedError
+        file, hint = Path(path), "calibrate again: lq-emotion calibrate"
+        content = read_json(file)
+        if content is None:
+            raise FileError("no such file", code="file-missing", file=file, hint=hint)
+        with contents_of(file, hint):
+            return cls.from_json(content)
 
     @classmethod
     def beside(cls, weights: PathLike) -> Self | None:
@@ -50,10 +130,27 @@ class Calibration:
         Raises
         ------
         FileError
-            The file is damaged, or was made with other weights.
+            The calibration is damaged, or was made with other weights.
         """
         path = sidecar(weights)
-        return cls.load(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        calibration = cls.load(path)
+        if calibration.made_from.weights != file_sha256(Path(weights)):
+            hint = "calibrate again, or remove it"
+            raise FileError("was made with other weights", code="mismatch", file=path, hint=hint)
+        return calibration
+
+    def save(self, path: PathLike) -> None:
+        """Write the calibration, complete or not at all."""
+        write_json(self.to_json(), Path(path))
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a reader wants to know, as JSON: everything but the forests."""
+        parts = [*self.errors, *([self.agreement] if self.agreement else [])]
+        shown = [{key: value for key, value in part.to_json().items() if key not in _FORESTS} for part in parts]
+        kept = {key: value for key, value in self.to_json().items() if key not in ("errors", "agreement")}
+        return {"outputs": list(self.outputs), **kept, "limits": shown}
 
     def judge(self, estimates: npt.ArrayLike, conditions: Sequence[Condition]) -> list[Trust]:
         """Return how far the estimates for each face can be trusted.
@@ -68,9 +165,72 @@ class Calibration:
         DataError
             The shapes do not fit each other or the calibration.
         """
-        raise NotImplementedError
+        answers = np.asarray(estimates, np.float64)
+        count = len(self.errors) or (answers.shape[1] if answers.ndim == 2 else 0)
+        if answers.shape != (len(conditions), count):
+            raise DataError(
+                f"have shape {answers.shape}, expected ({len(conditions)}, {count or 'classes'})",
+                code="shape-mismatch", field="estimates",
+            )  # fmt: skip
+        values = table(list(conditions))
+        low, high, fine = self.bounds(answers, values)
+        return [
+            Trust(tuple(low[row]), tuple(high[row]), not why, why)
+            for row, why in enumerate(
+                self._why(values[row], answers[row], bool(fine[row])) for row in range(len(conditions))
+            )
+        ]
+
+    def bounds(self, answers: Doubles, values: Doubles) -> tuple[Doubles, Doubles, npt.NDArray[np.bool_]]:
+        """Return the ends of the intervals, (n, outputs) each, and whether all of a face are narrow enough, (n,).
+
+        Parameters
+        ----------
+        answers : (n, k), as in `judge`.
+        values : (n, 5), a table of conditions.
+        """
+        if self.agreement is not None:
+            low, high = self.agreement(answers.max(axis=1, initial=0.0), values)
+            return low[:, None], high[:, None], np.asarray(low >= self.agreement.limit)
+        halves = np.stack([errors(values) for errors in self.errors], axis=1)
+        limits = np.array([errors.limit for errors in self.errors])
+        return answers - halves, answers + halves, np.asarray((halves <= limits).all(axis=1))
+
+    def _why(self, values: Doubles, answer: Doubles, fine: bool) -> str:  # noqa: FBT001
+        """Return why an answer is not trusted; empty if it is."""
+        for name, value in zip(MEASURES, values.tolist(), strict=True):
+            seen = self.ranges[name]
+            too_high = name not in _MORE_IS_BETTER and value > seen.high * _BEYOND
+            if value < seen.low / _BEYOND or too_high:
+                return f"{_say(name, value)}; the calibration holds {seen.low:.3g} to {seen.high:.3g}{_UNITS[name][1]}"
+        if fine:
+            return ""
+        if self.agreement is not None:
+            known = {"confidence": float(answer.max()), **dict(zip(MEASURES, values.tolist(), strict=True))}
+            consequence = f"the class stays in less than {self.agreement.limit:.0%} of the frames"
+            return _blame(self.agreement.enough, known, consequence)
+        known = dict(zip(MEASURES, values.tolist(), strict=True))
+        wide = next(errors for errors in self.errors if errors(values[None])[0] > errors.limit)
+        subject = "errors" if len(self.errors) == 1 else f"errors of {wide.name}"
+        return _blame(wide.enough, known, f"{subject} exceed {wide.limit:.2f} at {self.level:.0%}")
+
+
+def _say(name: str, value: float) -> str:
+    before, unit = _UNITS[name]
+    return before.format(f"{value:.3g}{unit}")
+
+
+def _blame(enough: Mapping[str, float], known: Mapping[str, float], consequence: str) -> str:
+    """Name the measures whose value is rarely enough; all measures if none is so low."""
+    causes = [name for name, least in enough.items() if known[name] < least]
+    if not causes:
+        named = ", ".join(_say(name, known[name]) for name in enough if known[name] == known[name])
+        return f"{named}; together they make that {consequence}"
+    return "; ".join(
+        f"{_say(name, known[name])}; below {enough[name]:.3g}{_UNITS[name][1]} {consequence}" for name in causes
+    )
 
 
 def sidecar(weights: PathLike) -> Path:
     """Return where the calibration of a caffemodel lies."""
-    return Path(weights).with_suffix(SUFFIX)
+    return beside(weights, SUFFIX)

@@ -1,0 +1,145 @@
+"""From measured conditions to the width of an interval: the parts of a calibration that compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lq_emotion.common.records import Record
+from lq_emotion.quality.forest import Forest
+from lq_emotion.quality.measures import MEASURES
+
+Doubles = npt.NDArray[np.float64]
+CAUSES = ("size", "sharpness", "bits")  # measures of which more never makes errors larger
+CONFIDENCE = "confidence"  # the largest probability of a classifier
+_BITS = MEASURES.index("bits")
+
+
+@dataclass(frozen=True)
+class Band(Record):
+    """Faces from a size in pixels on, up to the next band, and the factor of their intervals."""
+
+    size: float
+    factor: float
+
+
+@dataclass(frozen=True)
+class Widths(Record):
+    """Half the width of an interval: the error to be expected, times a factor.
+
+    Attributes
+    ----------
+    difficulty : the mean absolute error to be expected.
+    bands : by rising size; the first begins at 0.
+    """
+
+    difficulty: Forest
+    bands: tuple[Band, ...]
+
+    def __call__(self, values: Doubles) -> Doubles:
+        """Return half the width, (n,), for a table of conditions, (n, 5)."""
+        columns = [MEASURES.index(name) for name in self.difficulty.measures]
+        edges = np.array([band.size for band in self.bands])
+        factors = np.array([band.factor for band in self.bands])
+        band = np.searchsorted(edges, values[:, MEASURES.index("size")], side="right") - 1
+        return np.asarray(factors[np.maximum(band, 0)] * self.difficulty(values[:, columns]), np.float64)
+
+
+@dataclass(frozen=True)
+class Errors(Record):
+    """The errors of a net in one dimension.
+
+    Attributes
+    ----------
+    name : of the dimension.
+    limit : half the width up to which an interval is narrow enough, in the dimension's unit.
+    undegraded : half the width on faces as the recordings have them.
+    constant : half the width of an answer that is always the same; a net that does not stay well below is of no use.
+    coded, unknown : half the width, where the bits of frames are known and where they are not.
+    enough : measure -> the value below which nine of ten intervals of the calibration are wider than the limit.
+    """
+
+    name: str
+    limit: float
+    undegraded: float
+    constant: float
+    coded: Widths
+    unknown: Widths
+    enough: Mapping[str, float]
+
+    def __call__(self, values: Doubles) -> Doubles:
+        """Return half the width, (n,), for a table of conditions, (n, 5)."""
+        return _by_bits(values, self.coded, self.unknown)
+
+
+@dataclass(frozen=True)
+class Step(Record):
+    """From this probability of another class on, up to the next step: the ends of the interval of agreement."""
+
+    change: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Likelihood(Record):
+    """How likely the class stays.
+
+    Attributes
+    ----------
+    change : the part of such faces whose class is another.
+    steps : by rising `change`; the first begins at 0.
+    """
+
+    change: Forest
+    steps: tuple[Step, ...]
+
+    def __call__(self, values: Doubles) -> Doubles:
+        """Return the ends of the interval, (n, 2), for a table of conditions and confidence, (n, 6)."""
+        names = (*MEASURES, CONFIDENCE)
+        columns = [names.index(name) for name in self.change.measures]
+        edges = np.array([step.change for step in self.steps])
+        ends = np.array([(step.low, step.high) for step in self.steps])
+        step = np.searchsorted(edges, self.change(values[:, columns]), side="right") - 1
+        return np.asarray(ends[np.maximum(step, 0)], np.float64)
+
+
+@dataclass(frozen=True)
+class Agreement(Record):
+    """How often a classifier names the same class as on the undegraded face.
+
+    Attributes
+    ----------
+    limit : the low end of the interval must be this high.
+    coded, unknown : the interval, where the bits of frames are known and where they are not.
+    enough : as in `Errors`; with ``confidence``.
+    """
+
+    limit: float
+    coded: Likelihood
+    unknown: Likelihood
+    enough: Mapping[str, float]
+
+    def __call__(self, confidence: Doubles, values: Doubles) -> tuple[Doubles, Doubles]:
+        """Return the ends of the interval, (n,) each.
+
+        Parameters
+        ----------
+        confidence : (n,), the largest probability of each answer.
+        values : (n, 5), a table of conditions.
+        """
+        ends = _by_bits(np.column_stack([values, confidence]), self.coded, self.unknown)
+        return ends[..., 0], ends[..., 1]
+
+
+def _by_bits(values: Doubles, coded: Widths | Likelihood, unknown: Widths | Likelihood) -> Doubles:
+    blind = np.isnan(values[:, _BITS])
+    if blind.all():
+        return unknown(values)
+    result = coded(np.nan_to_num(values))
+    if blind.any():
+        result[blind] = unknown(values[blind])
+    return result

@@ -1,0 +1,118 @@
+"""Calibrate a net: degrade recordings, collect its answers, and keep a calibration beside its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from tqdm import tqdm
+
+from caffe_compat.errors import DataError
+from lq_emotion.common.fingerprints import file_sha256
+from lq_emotion.common.versions import versions
+from lq_emotion.nets.known.loading import LoadedModel
+from lq_emotion.nets.known.outputs import Labels
+from lq_emotion.quality.calibration import Calibration, MadeFrom, sidecar
+from lq_emotion.quality.conformal import Samples, make_calibration, require_enough, require_libraries
+from lq_emotion.quality.samples import Grid, Source, collect, join
+from lq_emotion.quality.sources import Reading, labelled_sources, video_sources
+
+Say = Callable[[str], None]
+_EVERY = 10  # recordings between two lines
+
+
+@dataclass
+class CalibrationRun:
+    """A calibration to be made.
+
+    The answers on each recording are stored in a folder beside the calibration, NAME.answers: an interrupted run
+    continues from there, and another level or limit needs no answer again. The folder may be removed.
+
+    Attributes
+    ----------
+    model : the net.
+    recordings : one folder of labelled recordings, or video files for a classifier.
+    names : of the recordings to use; by default those not named for training.
+    reading, grid : how recordings are read and degraded.
+    level, limit : see `conformal.make_calibration`.
+    out : the file to write; by default beside the weights.
+    say : receives lines of progress.
+    """
+
+    model: LoadedModel
+    recordings: Sequence[Path]
+    names: Sequence[str] = ()
+    reading: Reading = field(default_factory=Reading)
+    grid: Grid = field(default_factory=Grid)
+    level: float = 0.9
+    limit: float | None = None
+    out: Path | None = None
+    say: Say = print
+
+    @property
+    def file(self) -> Path:
+        """Return the file to write."""
+        return self.out or sidecar(self.model.weights)
+
+    @property
+    def _is_classifier(self) -> bool:
+        return isinstance(self.model.outputs, Labels)
+
+    def run(self) -> Calibration:
+        """Collect answers, make the calibration and write it.
+
+        Raises
+        ------
+        CaffeCompatError, PortError, OSError
+            A recording cannot be used, or there are too few for the level.
+        """
+        require_libraries()
+        sources = self._sources()
+        require_enough(len(sources), self.level)
+        parts = self._answers(sources)
+        unseen = [source.name for source in sources if source.name not in parts]
+        if unseen:
+            self.say(f"warning: no face with a label in {', '.join(unseen)}")
+        require_enough(len(parts), self.level)
+        samples = join(list(parts.values()))
+        names = () if self._is_classifier else self.model.outputs.names
+        origin = self._origin(list(parts), len(samples))
+        calibration = make_calibration(samples, origin, names, level=self.level, limit=self.limit)
+        calibration.save(self.file)
+        return calibration
+
+    def _sources(self) -> list[Source]:
+        folders = [path for path in self.recordings if path.is_dir()]
+        if self._is_classifier:
+            if folders:
+                value, hint = str(folders[0]), "pass video files"
+                raise DataError("is a folder", code="wrong-type", field="recordings", value=value, hint=hint)
+            return video_sources(self.recordings, self.reading)
+        if len(self.recordings) != 1 or not folders:
+            value, hint = str(self.recordings[0]), "pass one folder of recordings as AVEC lays them out"
+            raise DataError("the net needs labels", code="wrong-type", field="recordings", value=value, hint=hint)
+        return labelled_sources(folders[0], self.model.outputs.names, self.reading, self.names)
+
+    def _answers(self, sources: Sequence[Source]) -> dict[str, Samples]:
+        folder = self.file.with_name(self.file.name.removesuffix(".json") + ".answers")
+        steps = len(self.grid.scales) * len(self.grid.qps)
+        self.say(f"{len(sources)} recordings, each degraded in {steps} ways; answers are kept in {folder}")
+        parts = {}
+        collected = collect(self.model, sources, self.grid, folder)
+        with tqdm(collected, total=len(sources), unit=" recordings", disable=None, leave=False) as bar:
+            for count, (name, samples) in enumerate(bar, start=1):
+                if len(samples):
+                    parts[name] = samples
+                if bar.disable and (count % _EVERY == 0 or count == len(sources)):
+                    self.say(f"{count} of {len(sources)} recordings")
+        return parts
+
+    def _origin(self, names: Sequence[str], samples: int) -> MadeFrom:
+        labels = "" if self._is_classifier else str(self.recordings[0].resolve().name)
+        grid = self.grid
+        return MadeFrom(
+            self.model.name, file_sha256(self.model.weights), tuple(names), samples, grid.scales, grid.qps,
+            grid.codec, labels, {**versions(), **{name: metadata.version(name) for name in ("mapie", "scikit-learn")}},
+        )  # fmt: skip

@@ -1,0 +1,150 @@
+"""Recordings to calibrate on: labelled ones as AVEC lays them out, and video files without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import DataError
+from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.crops.boxes import BoxSettings, boxes_of
+from lq_emotion.datasets.avec.gold import load_gold_standard
+from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording, find_recordings
+from lq_emotion.datasets.avec.tables import frame_times
+from lq_emotion.datasets.avec.times import match_times
+from lq_emotion.metrics.delay import shift_gold
+from lq_emotion.quality.samples import Clip, Source
+from matlab_ports.videoreader import VideoReader
+
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How recordings are read.
+
+    Attributes
+    ----------
+    frames : from each recording, the first so many: a long recording does not outweigh the others.
+    delay : of the gold standard in seconds; labels are shifted back by it.
+    boxes : a folder with boxes of faces, NAME.mat or NAME.csv; by default those beside the recordings, else faces are
+        looked for in the undegraded frames.
+    """
+
+    frames: int = 250
+    delay: float = 0.0
+    boxes: Path | None = None
+
+    def boxes_of(self, name: str) -> Path | None:
+        """Return the file of boxes for a recording; None without one."""
+        files = [] if self.boxes is None else [self.boxes / f"{name}{suffix}" for suffix in (".mat", ".csv")]
+        return next((file for file in files if file.is_file()), None)
+
+
+def labelled_sources(
+    root: Path, dimensions: Sequence[str], reading: Reading, names: Collection[str] = ()
+) -> list[Source]:
+    """Return the labelled recordings of a tree, by default those that are not named for training.
+
+    Parameters
+    ----------
+    root : of the tree.
+    dimensions : that the net estimates: valence, arousal or both.
+    reading : see `Reading`.
+    names : the recordings to use.
+
+    Raises
+    ------
+    DataError
+        There are no such recordings, or the net estimates something else.
+    """
+    unknown = [name for name in dimensions if name not in DIMENSIONS]
+    if unknown:
+        hint = "recordings are labelled with valence and arousal"
+        raise DataError("no labels for this output", code="unsupported", field="model", value=unknown[0], hint=hint)
+    by_dimension = [find_recordings(root, dimension=cast("Dimension", name)) for name in dimensions]
+    usable = [
+        records
+        for records in zip(*by_dimension, strict=True)
+        if records[0].video and records[0].frame_time and all(record.labelled for record in records)
+    ]
+    chosen = [records for records in usable if (records[0].name in names if names else records[0].partition != "train")]
+    missing = sorted(set(names) - {records[0].name for records in chosen})
+    if missing or not chosen:
+        value = missing[0] if missing else None
+        hint = f"there are {', '.join(records[0].name for records in usable) or 'none with video, times and labels'}"
+        raise DataError("no such recording", code="name-unknown", field="names", value=value, file=root, hint=hint)
+    return [_labelled(records, reading) for records in chosen]
+
+
+def _labelled(records: tuple[Recording, ...], reading: Reading) -> Source:
+    first = records[0]
+    boxes = reading.boxes_of(first.name) or first.boxes
+    files = [first.video, first.frame_time, boxes, *(path for one in records for path in (one.gold, one.ratings))]
+    identity = fingerprint([stamps(files), reading.frames, reading.delay])
+    return Source(first.name, identity, partial(_read_labelled, records, boxes, reading))
+
+
+def _read_labelled(records: tuple[Recording, ...], given: Path | None, reading: Reading) -> Clip:
+    video, table = records[0].video, records[0].frame_time
+    assert video is not None
+    assert table is not None
+    times = np.asarray(frame_times(table), np.float64)[: reading.frames]
+    frames = _read_frames(video, len(times))
+    if len(frames) != len(times):
+        problem = f"has {len(frames)} frames, its table of times has {len(times)} rows"
+        raise DataError(problem, code="wrong-count", file=video)
+    labels = []
+    for record in records:
+        gold = load_gold_standard(record)
+        rows = match_times(times, gold.time, what="gold standard", where=gold.path)
+        labels.append(shift_gold(gold.gsd, gold.time, reading.delay)[rows])
+    return Clip(frames, _find_boxes(video, times, given), np.stack(labels, axis=1))
+
+
+def video_sources(videos: Sequence[Path], reading: Reading) -> list[Source]:
+    """Return video files without labels.
+
+    Raises
+    ------
+    DataError
+        Two files have the same name.
+    """
+    names = [video.stem for video in videos]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise DataError("two videos of this name", code="duplicate", field="recordings", value=repeated)
+    sources = []
+    for video in videos:
+        boxes = reading.boxes_of(video.stem)
+        identity = fingerprint([stamps([video, boxes]), reading.frames])
+        sources.append(Source(video.stem, identity, partial(_read_video, video, boxes, reading)))
+    return sources
+
+
+def _read_video(video: Path, given: Path | None, reading: Reading) -> Clip:
+    frames = _read_frames(video, reading.frames)
+    if not len(frames):
+        raise DataError("holds no frame", code="empty", file=video)
+    return Clip(frames, _find_boxes(video, np.array([0.04 * k for k in range(len(frames))]), given))
+
+
+def _read_frames(video: Path, count: int) -> npt.NDArray[np.uint8]:
+    with VideoReader(video) as reader:
+        images = [reader.frame().copy() for _ in takewhile(lambda _: reader.advance(), range(count))]
+        return np.stack(images) if images else np.empty((0, reader.height, reader.width, 3), np.uint8)
+
+
+def _find_boxes(video: Path, times: Doubles, given: Path | None) -> Doubles:
+    """Return boxes as `Clip` holds them; in the files they are 1-based, and zero without a face."""
+    boxes = np.array(boxes_of(video, times, BoxSettings(), given=given).bbox, np.float64)
+    present = boxes.any(axis=1)
+    boxes[:, :2] -= 1
+    boxes[~present] = np.nan
+    return boxes

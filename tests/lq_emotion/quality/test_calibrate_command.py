@@ -1,0 +1,80 @@
+"""`lq-emotion calibrate` as a user calls it, on synthetic recordings of two seconds."""
+
+import json
+
+import pytest
+
+from lq_emotion.quality import Calibration
+from tests.lq_emotion.commands import draw_recordings, failed, run
+from tests.lq_emotion.quality.test_samples import MEAN_NET, TWO_CLASSES, VALENCE, build
+
+for package in ("av", "mapie", "sklearn"):
+    pytest.importorskip(package)
+PREPROCESSING = {"version": 1, "channels": "GRAY", "resize": [8, 8], "raw_scale": 1 / 255}
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings")
+    return draw_recordings(folder, train=1, dev=5, frames=50, width=160, height=160)
+
+
+def weights(folder, definition, labels):
+    """Write a net with the files that describe it; return its caffemodel."""
+    folder.mkdir()
+    rows = definition.count("num_output: 2") + 1
+    build(folder, definition, VALENCE, [[(1 - 2 * row) / 64] * 64 for row in range(rows)])
+    (folder / "net.preprocess.json").write_text(json.dumps({**PREPROCESSING, "input": "data"}))
+    (folder / "net.labels.txt").write_text(labels)
+    return folder / "net.caffemodel"
+
+
+def common(recordings):
+    grid = ("--scales", 1, 4, "--qps", 20, 44, "--frames", 10, "--level", 0.5, "--device=cpu")
+    return (*grid, "--boxes", recordings / "synthetic_face_boxes")
+
+
+def test_a_net_is_calibrated_on_labelled_recordings_and_judged_by_the_file_beside_it(recordings, tmp_path, capsys):
+    net = weights(tmp_path / "net", MEAN_NET, "valence\t-1\t1\tsynthetic\n")
+    argv = ("calibrate", recordings, "--model", net, *common(recordings), "--json")
+    assert run(*argv) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert result["made_from"]["recordings"] == [f"dev_{number}" for number in range(1, 6)]
+    assert result["made_from"]["samples"] == 5 * 10 * 4
+    assert (result["made_from"]["scales"], result["made_from"]["qps"]) == ([1, 4], [20, 44])
+    assert "5 of 5 recordings" in captured.err
+    calibration = Calibration.beside(net)
+    assert calibration.outputs == ("valence",)
+    assert calibration.level == 0.5
+    answers = tmp_path / "net/net.calibration.answers"
+    before = {path.name: path.stat().st_mtime_ns for path in answers.glob("*.npz")}
+    assert len(before) == 5
+    assert run(*argv, "--limit", 0.25) == 0
+    assert Calibration.beside(net).errors[0].limit == 0.25
+    assert {path.name: path.stat().st_mtime_ns for path in answers.glob("*.npz")} == before
+
+
+def test_a_classifier_is_calibrated_on_videos_without_labels(recordings, tmp_path, capsys):
+    net = weights(tmp_path / "net", TWO_CLASSES, "bright\ndark\n")
+    videos = sorted((recordings / "recordings_video").glob("dev_*.mp4"))
+    assert run("calibrate", *videos, "--model", net, *common(recordings)) == 0
+    assert "the class stays in 80%" in capsys.readouterr().out
+    assert Calibration.beside(net).outputs == ("agreement",)
+
+
+@pytest.mark.parametrize(
+    ("definition", "labels", "path", "problem"),
+    [
+        (MEAN_NET, "valence\t-1\t1\tsynthetic\n", "recordings_video/dev_1.mp4", "needs labels"),
+        (TWO_CLASSES, "bright\ndark\n", "", "pass video files"),
+        (TWO_CLASSES, "bright\ndark\n", "recordings_video/dev_1.mp4", "there are 1 recordings, 50% needs at least 5"),
+    ],
+)
+def test_recordings_that_do_not_fit_are_one_error_before_anything_is_written(
+    recordings, tmp_path, capsys, definition, labels, path, problem
+):
+    net = weights(tmp_path / "net", definition, labels)
+    before = sorted(net.parent.iterdir())
+    assert problem in failed(capsys, "calibrate", recordings / path, "--model", net, *common(recordings))
+    assert sorted(net.parent.iterdir()) == before

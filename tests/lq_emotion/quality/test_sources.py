@@ -1,0 +1,75 @@
+"""Recordings to calibrate on: synthetic ones in AVEC's layout, and video files."""
+
+import numpy as np
+import pytest
+
+from lq_emotion.quality.sources import Reading, labelled_sources, video_sources
+from tests.lq_emotion.commands import draw_recordings
+from tests.refusals import refused
+
+pytest.importorskip("av")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    return draw_recordings(tmp_path_factory.mktemp("recordings"), train=1, dev=2, frames=50, width=160, height=160)
+
+
+def reading(recordings, **changes):
+    return Reading(**{"boxes": recordings / "synthetic_face_boxes", **changes})
+
+
+def test_recordings_for_training_are_left_out(recordings):
+    assert [source.name for source in labelled_sources(recordings, ["valence"], Reading())] == ["dev_1", "dev_2"]
+
+
+def test_recordings_can_be_named(recordings):
+    (source,) = labelled_sources(recordings, ["valence"], Reading(), ["train_1"])
+    assert source.name == "train_1"
+
+
+def test_a_clip_has_frames_zero_based_boxes_and_labels_of_each_dimension(recordings):
+    source = labelled_sources(recordings, ["valence", "arousal"], reading(recordings, frames=20))[0]
+    clip = source.read()
+    assert clip.frames.shape == (20, 160, 160, 3)
+    assert clip.labels.shape == (20, 2)
+    rows = np.loadtxt(recordings / "synthetic_face_boxes/dev_1.csv", delimiter=",", skiprows=1)[:20, 2:6]
+    present = rows.any(axis=1)
+    assert clip.boxes[present] == pytest.approx(rows[present] - [1, 1, 0, 0])
+    assert np.isnan(clip.boxes[~present]).all()
+
+
+def test_a_delay_shifts_the_labels_back(recordings):
+    clips = [
+        labelled_sources(recordings, ["valence"], reading(recordings, frames=30, delay=delay))[0].read()
+        for delay in (0.0, 0.4)
+    ]
+    assert clips[1].labels[:15, 0] == pytest.approx(clips[0].labels[10:25, 0])
+
+
+def test_an_unknown_recording_or_output_is_refused(recordings):
+    with refused("name-unknown", field="names"):
+        labelled_sources(recordings, ["valence"], Reading(), ["dev_9"])
+    with refused("unsupported", field="model"):
+        labelled_sources(recordings, ["anger"], Reading())
+
+
+def test_a_changed_reading_is_another_identity(recordings):
+    identities = {
+        labelled_sources(recordings, ["valence"], read)[0].identity
+        for read in (Reading(), Reading(frames=9), Reading(delay=0.2), reading(recordings))
+    }
+    assert len(identities) == 4
+
+
+def test_a_video_has_no_labels(recordings):
+    (source,) = video_sources([recordings / "recordings_video/dev_1.mp4"], reading(recordings, frames=8))
+    clip = source.read()
+    assert clip.labels is None
+    assert clip.frames.shape == (8, 160, 160, 3)
+    assert len(clip.boxes) == 8
+
+
+def test_videos_of_one_name_are_refused(tmp_path):
+    with refused("duplicate", field="recordings"):
+        video_sources([tmp_path / "a/x.mp4", tmp_path / "b/x.mp4"], Reading())
