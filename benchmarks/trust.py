@@ -113,8 +113,11 @@ def trained(recordings: Path, folder: Path, iterations: int) -> LoadedModel:
             solver.solve()
             save_weights(solver.net, weights)
     outputs = Dimensions((Dimension("valence", -1, 1, "synthetic"),))
-    net = load_net(small_net(None), weights)
-    return LoadedModel("small synthetic net", net, PREPROCESSING, outputs, CROP, weights, "knows drawn faces only")
+    definition = small_net(None)
+    return LoadedModel(
+        name="small synthetic net", net=load_net(definition, weights), definition=definition,
+        preprocessing=PREPROCESSING, outputs=outputs, crop=CROP, weights=weights, limits="knows drawn faces only",
+    )  # fmt: skip
 
 
 def answers(model: LoadedModel, recordings: Path, folder: Path):

@@ -71,11 +71,12 @@ def answer(model: LoadedModel, images: Sequence[Image], faces: Sequence[Face]) -
     import torch
 
     answers = []
+    device = next((parameter.device for parameter in model.net.parameters()), torch.device("cpu"))
     with torch.no_grad():
         for start in range(0, len(images), _BATCH):
             pairs = zip(images[start : start + _BATCH], faces[start : start + _BATCH], strict=True)
             batch = np.stack([model.preprocessing(model.crop.cut(image, face)) for image, face in pairs])
-            outputs = model.net.forward_dict({model.net.inputs[0]: torch.from_numpy(batch)})
+            outputs = model.net.forward_dict({model.net.inputs[0]: torch.from_numpy(batch).to(device)})
             result = outputs[model.net.returns[0]].cpu().numpy()
             answers.append(result.reshape(len(batch), -1).astype(np.float64))
     return np.concatenate(answers)

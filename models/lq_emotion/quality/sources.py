@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +21,7 @@ from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import match_times
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.quality.samples import Clip, Source
+from lq_emotion.video.container import Video
 from matlab_ports.videoreader import VideoReader
 
 Doubles = npt.NDArray[np.float64]
@@ -129,10 +130,12 @@ def video_sources(videos: Sequence[Path], reading: Reading) -> list[Source]:
 
 
 def _read_video(video: Path, given: Path | None, reading: Reading) -> Clip:
-    frames = _read_frames(video, reading.frames)
-    if not len(frames):
+    with Video(str(video)) as source:
+        frames = list(islice(source, reading.frames))
+    if not frames:
         raise DataError("holds no frame", code="empty", file=video)
-    return Clip(frames, _find_boxes(video, np.array([0.04 * k for k in range(len(frames))]), given))
+    times = np.array([frame.time for frame in frames], np.float64)
+    return Clip(np.stack([frame.image for frame in frames]), _find_boxes(video, times, given))
 
 
 def _read_frames(video: Path, count: int) -> npt.NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import pytest
 from caffe_compat.build.net import load_net
 from caffe_compat.build.preprocess import Preprocessing
 from caffe_compat.build.weights import save_weights
+from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.faces.face import Face
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import LoadedModel
@@ -40,7 +41,16 @@ def build(folder: Path, definition, outputs, weights):
     state["fc.bias"].fill_(0)
     save_weights(net, folder / "net.caffemodel")
     preprocessing = Preprocessing("GRAY", resize=(8, 8), raw_scale=1 / 255)
-    return LoadedModel("test", net, preprocessing, outputs, FaceCrop(), folder / "net.caffemodel", "")
+    return LoadedModel(
+        name="test",
+        net=net,
+        definition=pb.NetParameter(),
+        preprocessing=preprocessing,
+        outputs=outputs,
+        crop=FaceCrop(),
+        weights=folder / "net.caffemodel",
+        limits="",
+    )
 
 
 def clip(count=4, **changes):
