@@ -38,6 +38,7 @@ LQ_EMOTION = [
     "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
     "scikit-image>=0.25",  # the images of sr-demo
 ]
+PARQUET = ["pyarrow>=17"]  # `predict --format parquet`
 TRUST = [
     "mapie>=1.4",  # `calibrate`: conformal prediction; applying a calibration needs neither
     "scikit-learn>=1.6",  # a forest that rises with each measure (monotonic_cst)
@@ -118,9 +119,10 @@ setup(
         "export": EXPORT,
         "int8": INT8,
         "trust": TRUST,
+        "parquet": PARQUET,
         "lq-emotion": LQ_EMOTION + VIDEO + FAST + TRUST,
         "docs": DOCS,
-        "dev": DEV + DOCS + LQ_EMOTION + TRUST + VIDEO + FAST + LMDB + LEVELDB + INT8,
+        "dev": DEV + DOCS + LQ_EMOTION + TRUST + VIDEO + FAST + LMDB + LEVELDB + INT8 + PARQUET,
     },
     entry_points={
         "console_scripts": [

@@ -186,6 +186,7 @@ def _workers(args: argparse.Namespace) -> Iterator[None]:
     import joblib
 
     from caffe_compat.errors import DataError
+    from lq_emotion.common.cluster import dask_workers
 
     if args.backend == "processes":
         yield
@@ -201,21 +202,5 @@ def _workers(args: argparse.Namespace) -> Iterator[None]:
             field="--cluster",
             hint="pass --cluster tcp://host:8786",
         )
-    try:
-        from distributed import Client
-    except ImportError:
-        raise DataError(
-            "needs the package distributed",
-            code="dependency-missing",
-            field="--backend",
-            value="dask",
-            hint="pip install distributed",
-        ) from None
-    try:
-        client = Client(args.cluster, timeout=10)  # type: ignore[no-untyped-call]
-    except OSError as error:
-        raise DataError(
-            f"no Dask scheduler answered: {error}", code="worker-lost", field="--cluster", value=args.cluster
-        ) from None
-    with client, joblib.parallel_config(backend="dask"):
+    with dask_workers(args.cluster):
         yield

@@ -8,12 +8,12 @@ from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.document import Block, Report, Section, Text, number
+from lq_emotion.common.html_page import page
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report import open_questions, provenance, results
-from lq_emotion.report.document import Block, Report, Section, Text, number
 from lq_emotion.report.example_frames import frames
-from lq_emotion.report.html_page import page
 from lq_emotion.report.markdown import markdown
 from lq_emotion.report.rate_distortion import rate_distortion
 from lq_emotion.report.traces import traces
@@ -118,7 +118,7 @@ def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
 
 def summary(report: Report) -> dict[str, Any]:
     """Return the numbers of tables and figures by section, and what is missing, for JSON."""
-    from lq_emotion.report.document import Figure, Table
+    from lq_emotion.common.document import Figure, Table
 
     def count(section: Section, kind: type) -> int:
         return sum(isinstance(block, kind) for block in section.blocks)

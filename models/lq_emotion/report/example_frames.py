@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.errors import CaffeCompatError
+from lq_emotion.common.document import Block, Figure, Text
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.datasets.avec.partitions import stored_partitions
 from lq_emotion.nets.names import Net, crops_folder
-from lq_emotion.report.document import Block, Figure, Text
 from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER, DEPLOY
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import run_net
 from lq_emotion.studies.robust_lq.store import Absent, Store

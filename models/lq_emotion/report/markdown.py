@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lq_emotion.report.document import Block, Cell, Figure, Report, Row, Table, Text
+from lq_emotion.common.document import Block, Cell, Figure, Report, Row, Table, Text
 
 
 def markdown(report: Report, figures: str) -> str:

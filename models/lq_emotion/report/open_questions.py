@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from lq_emotion.common.document import Block, Column, Table, Text, code, row
 from lq_emotion.nets.switches import AS_CODE, describe_settings, format_setting
-from lq_emotion.report.document import Block, Column, Table, Text, code, row
 from lq_emotion.report.provenance import finished_quickly, sr_images
 from lq_emotion.report.weights import published_weights
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS

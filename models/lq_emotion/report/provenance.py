@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lq_emotion.common.document import Block, Column, Row, Table, Text, code, duration, row
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.datasets.synthetic import package as synthetic
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import describe_settings
-from lq_emotion.report.document import Block, Column, Row, Table, Text, code, duration, row
 from lq_emotion.studies.robust_lq.results import StudyResults
 from lq_emotion.studies.robust_lq.store import Absent, Store
 from lq_emotion.training.results import TrainingResults

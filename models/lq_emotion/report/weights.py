@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from caffe_compat.errors import FileError
-from lq_emotion.report.document import Block, Cell, Column, Table, Text, code, number, row
+from lq_emotion.common.document import Block, Cell, Column, Table, Text, code, number, row
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.verify import result_file, summary
 from lq_emotion.verify.results import PASSED, Verification, VerifiedFile

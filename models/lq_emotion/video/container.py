@@ -132,7 +132,7 @@ class Video:
         """Yield decoded frames; those that cannot be decoded are left out."""
         for packet in self._packets():
             packet.opaque = 8 * packet.size
-            if packet.pts is not None:
+            if packet.pts is not None and not packet.is_discard:  # an edit list hides frames
                 heappush(self._fed, packet.pts)
             try:
                 frames = packet.decode()
@@ -161,7 +161,7 @@ class Video:
         for packet in packets:
             late = packet.pts is None or self._seconds(packet.pts) > start
             if packet.is_keyframe and not late:
-                self._number += len(held)
+                self._number += sum(not before.is_discard for before in held)
                 held.clear()
             held.append(packet)
             if late:

@@ -25,7 +25,7 @@ class Images:
 
     def __init__(self, paths: Sequence[Path], selection: Selection | None = None) -> None:
         self._paths, self._every = tuple(paths), (selection or Selection()).every
-        self.name = self._paths[0].name if len(self._paths) == 1 else self._paths[0].parent.name
+        self.name = self._paths[0].name if len(self._paths) == 1 else self._paths[0].resolve().parent.name
         self.clock, self.live, self.rate = "none", False, 0.0
         self.count: int | None = math.ceil(len(self._paths) / self._every)
         self.problem: CaffeCompatError | None = None

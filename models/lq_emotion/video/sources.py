@@ -57,6 +57,15 @@ class SourceName(Record):
         """The files that are read; none where the frames come from elsewhere."""
         return (Path(self.address),) if self.kind is Kind.VIDEO else self.paths
 
+    @property
+    def stem(self) -> str:
+        """A name for files about the source."""
+        if self.kind is Kind.VIDEO:
+            return Path(self.address).stem
+        if self.kind is Kind.IMAGES:
+            return self.paths[0].stem if len(self.paths) == 1 else self.paths[0].resolve().parent.name or "images"
+        return self.kind.value + (f"-{self.address}" if self.kind is Kind.CAMERA else "")
+
     def open(self, selection: Selection | None = None, *, timeout: float = 10.0) -> Source:
         """Open the source.
 

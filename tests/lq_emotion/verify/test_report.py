@@ -2,7 +2,7 @@
 
 import json
 
-from lq_emotion.report.document import Table
+from lq_emotion.common.document import Table
 from lq_emotion.report.open_questions import not_verified
 from lq_emotion.studies.robust_lq.store import Store
 from tests.signing import signed

@@ -109,7 +109,7 @@ def test_a_file_that_is_no_video_or_has_no_index_is_refused(tmp_path):
 
 
 def test_damaged_frames_are_left_out_and_counted(tmp_path):
-    path = write_clip(tmp_path / "v.avi", gray_levels(30), codec="png", pix_fmt="rgb24")
+    path = write_clip(tmp_path / "v.mov", gray_levels(30), codec="png", pix_fmt="rgb24")
     content = bytearray(path.read_bytes())
     start = content.index(b"\x89PNG", len(content) // 2)
     content[start : start + 8] = bytes(8)

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
-from lq_emotion.report.document import Block, Column, Figure, Report, Row, Table, Text
-from lq_emotion.report.style import STYLE
+from lq_emotion.common.document import Block, Column, Figure, Report, Row, Table, Text
+from lq_emotion.common.style import STYLE
 
 
 def page(report: Report) -> str:

@@ -1,0 +1,132 @@
+"""From frames to faces and what the nets say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from lq_emotion.faces.face import Face, FaceDetector, Image
+from lq_emotion.faces.identities import Followed
+from lq_emotion.predict.estimator import Estimate, Estimator
+from lq_emotion.quality.measures import Condition, RecentBits, measure
+from lq_emotion.video.frames import Frame
+
+_BATCH = 8  # frames at a time
+_BATCH_PIXELS = 1 << 24  # of all frames at a time: 48 MiB
+
+
+class Follower(Protocol):
+    """Gives the faces of consecutive frames their ids."""
+
+    def update(self, faces: Sequence[Face], image: Image) -> Sequence[Followed]:
+        """Return the faces of the next frame with their ids, those that were missed too."""
+
+
+class Apart:
+    """The follower for images that have nothing to do with each other."""
+
+    def update(self, faces: Sequence[Face], image: Image) -> Sequence[Followed]:
+        """Number the faces of the image."""
+        del image
+        return [Followed(face, number, detected=True) for number, face in enumerate(faces, 1)]
+
+
+class Finder(Protocol):
+    """Finds the faces of frames; see `by_detector` and `finders.Boxes`."""
+
+    def __call__(self, frames: Sequence[Frame]) -> list[list[Face]]:
+        """Return the faces of each frame."""
+
+
+def by_detector(detector: FaceDetector) -> Finder:
+    """Return the finder that asks a detector."""
+
+    def find(frames: Sequence[Frame]) -> list[list[Face]]:
+        return detector([frame.image for frame in frames])
+
+    return find
+
+
+@dataclass(frozen=True, eq=False)
+class SeenFace:
+    """A face in a frame.
+
+    Attributes
+    ----------
+    id : the same for the same face in all frames of a video.
+    detected : found in this frame, rather than expected there from the frames around it.
+    face : box, score, landmarks.
+    condition : it was seen under.
+    estimates : one per net.
+    """
+
+    id: int
+    detected: bool
+    face: Face
+    condition: Condition
+    estimates: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SeenFrame:
+    """A frame and its faces."""
+
+    frame: Frame
+    faces: tuple[SeenFace, ...]
+
+
+class Analysis:
+    """Find, follow and judge the faces of one source.
+
+    Parameters
+    ----------
+    find : finds faces.
+    follower : a new one for each source.
+    estimators : the nets.
+    alone : take one frame at a time: of live sources, whose next frame is a while away.
+    """
+
+    def __init__(self, find: Finder, follower: Follower, estimators: Sequence[Estimator], *, alone: bool) -> None:
+        self._find, self._follower, self._estimators, self._alone = find, follower, tuple(estimators), alone
+        self._recent_bits = RecentBits()
+
+    def __call__(self, frames: Iterable[Frame]) -> Iterator[SeenFrame]:
+        """Yield each frame with its faces; frames are taken in batches, whose size depends on that of the first."""
+        iterator = iter(frames)
+        for first in iterator:
+            height, width = first.image.shape[:2]
+            count = 1 if self._alone else max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
+            yield from self._judge([first, *islice(iterator, count - 1)])
+
+    def _judge(self, frames: list[Frame]) -> Iterator[SeenFrame]:
+        found: list[tuple[int, Followed, Condition]] = []
+        for number, (frame, faces) in enumerate(zip(frames, self._find(frames), strict=True)):
+            height, width = frame.image.shape[:2]
+            bits = self._recent_bits(frame.bits, height * width)
+            followed = self._follower.update(faces, frame.image)
+            found += ((number, item, measure(frame.image, item.face, bits)) for item in _visible(followed, frame.image))
+        estimates = [self._estimates(estimator, frames, found) for estimator in self._estimators]
+        seen: list[list[SeenFace]] = [[] for _ in frames]
+        for place, (number, item, condition) in enumerate(found):
+            judged = tuple(values[place] for values in estimates)
+            seen[number].append(SeenFace(item.id, item.detected, item.face, condition, judged))
+        for frame, faces_seen in zip(frames, seen, strict=True):
+            yield SeenFrame(frame, tuple(faces_seen))
+
+    @staticmethod
+    def _estimates(
+        estimator: Estimator, frames: Sequence[Frame], found: Sequence[tuple[int, Followed, Condition]]
+    ) -> list[Estimate]:
+        crops = [estimator.cut(frames[number].image, item.face) for number, item, _ in found]
+        return estimator(crops, [condition for *_, condition in found])
+
+
+def _visible(followed: Sequence[Followed], image: Image) -> Iterator[Followed]:
+    """Yield the faces at least one pixel of which lies in the image: a face that is expected may have left it."""
+    height, width = image.shape[:2]
+    for item in followed:
+        face = item.face
+        if face.x < width - 1 and face.y < height - 1 and face.x + face.width > 1 and face.y + face.height > 1:
+            yield item

@@ -1,0 +1,121 @@
+"""The frames with what was found drawn into them: boxes, values, and how far to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.faces.face import Image
+from lq_emotion.nets.known.outputs import Labels
+from lq_emotion.predict.analysis import SeenFace, SeenFrame
+from lq_emotion.predict.estimator import Estimate, Estimator
+
+Draw = Callable[[SeenFrame], None]
+_TICKS = 90_000  # a second
+_X264 = {"preset": "veryfast", "crf": "21", "x264-params": "mbtree=0"}  # with mbtree the bits differ between runs
+_TRUSTED, _UNTRUSTED, _UNKNOWN = (86, 180, 233), (230, 159, 0), (235, 235, 235)  # colour-blind safe
+
+
+@contextmanager
+def video_overlay(path: Path, estimators: Sequence[Estimator]) -> Iterator[Draw]:
+    """Write an MP4 (H.264) of the frames at their own times, complete or not at all.
+
+    Frames of another size than the first are resized to it. A source without frames leaves no file.
+    """
+    import av
+
+    with atomic_path(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=Fraction(_TICKS), options=_X264)
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, _TICKS)
+        last = -1
+
+        def draw(seen: SeenFrame) -> None:
+            nonlocal last
+            image = drawn(seen, estimators)
+            if last < 0:
+                stream.height, stream.width = (side + side % 2 for side in image.shape[:2])
+            frame = av.VideoFrame.from_ndarray(_fitted(image, (stream.height, stream.width)), format="rgb24")
+            last = max(last + 1, round(seen.frame.time * _TICKS))
+            frame.pts, frame.time_base = last, Fraction(1, _TICKS)
+            container.mux(stream.encode(frame))
+
+        yield draw
+        if last >= 0:
+            container.mux(stream.encode())
+
+
+@contextmanager
+def image_overlays(folder: Path, estimators: Sequence[Estimator]) -> Iterator[Draw]:
+    """Write a PNG for each image into a folder, under the image's name."""
+    from PIL import Image as Pillow
+
+    folder.mkdir(exist_ok=True)
+
+    def draw(seen: SeenFrame) -> None:
+        with atomic_path(folder / f"{seen.frame.name}.png") as partial:
+            Pillow.fromarray(drawn(seen, estimators)).save(partial, format="PNG")
+
+    yield draw
+
+
+def drawn(seen: SeenFrame, estimators: Sequence[Estimator]) -> Image:
+    """Return a copy of a frame with its faces drawn into it."""
+    image = seen.frame.image.copy()
+    unit = max(image.shape[0] / 360, 0.5)  # lines and letters grow with the frame
+    for face in seen.faces:
+        _draw_face(image, face, estimators, unit)
+    return image
+
+
+def caption(estimator: Estimator, estimate: Estimate) -> str:
+    """Return what a net says, in a few words: its most probable class, or its first two dimensions."""
+    names, values = estimator.model.outputs.names, estimate.values
+    if isinstance(estimator.model.outputs, Labels):
+        best = int(values.argmax())
+        text = f"{names[best]} {values[best]:.2f}"
+    else:
+        text = "  ".join(f"{name} {value:+.2f}" for name, value in zip(names[:2], values[:2], strict=True))
+    return text if estimate.trust is None or estimate.trust.trusted else f"{text} ?"
+
+
+def _draw_face(image: Image, seen: SeenFace, estimators: Sequence[Estimator], unit: float) -> None:
+    face, colour = seen.face, _colour(seen)
+    left, top = round(face.x), round(face.y)
+    right, bottom_edge = round(face.x + face.width), round(face.y + face.height)
+    cv2.rectangle(
+        image, (left, top), (right, bottom_edge), colour, max(1, round((2 if seen.detected else 1) * unit)), cv2.LINE_AA
+    )
+    for x, y in face.landmarks or ():
+        cv2.circle(image, (round(x), round(y)), max(1, round(1.5 * unit)), colour, -1, cv2.LINE_AA)
+    lines = [f"{seen.id}", *(caption(net, value) for net, value in zip(estimators, seen.estimates, strict=True))]
+    bottom = top - round(4 * unit)
+    if bottom < round(14 * unit * len(lines)):  # no room above
+        bottom = bottom_edge + round(14 * unit * len(lines))
+    for number, line in enumerate(["  ".join(lines[:2]), *lines[2:]][::-1]):
+        at = (max(left, 2), bottom - round(14 * unit * number))
+        for ink, stroke in (((0, 0, 0), 3), (colour, 1)):
+            width = max(1, round(stroke * unit))
+            cv2.putText(image, line, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * unit, ink, width, cv2.LINE_AA)
+
+
+def _colour(seen: SeenFace) -> tuple[int, int, int]:
+    trusts = [estimate.trust for estimate in seen.estimates if estimate.trust is not None]
+    if not trusts:
+        return _UNKNOWN
+    return _TRUSTED if all(trust.trusted for trust in trusts) else _UNTRUSTED
+
+
+def _fitted(image: Image, size: tuple[int, int]) -> Image:
+    """Return the image with the size of the coded frames: 4:2:0 needs even sides."""
+    height, width = image.shape[:2]
+    if 0 <= size[0] - height <= 1 and 0 <= size[1] - width <= 1:
+        return np.pad(image, ((0, size[0] - height), (0, size[1] - width), (0, 0)), mode="edge")
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,186 @@
+"""One page about a source: what was estimated over time, which faces that was, and how far to trust it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lq_emotion.common.document import Block, Column, Figure, Report, Section, Table, Text, code, number, row
+from lq_emotion.nets.known.circumplex import SOURCE, coordinates
+from lq_emotion.nets.known.outputs import Labels
+from lq_emotion.predict.estimator import Estimator
+from lq_emotion.predict.overlay import caption
+from lq_emotion.predict.summary import Summary
+
+_FACES = 5  # whose lines are drawn: those seen most often
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#f0e442")  # Okabe and Ito
+_LEAD = (
+    "What nets estimate from the pixels of faces. An estimate is not what a person feels: the nets learned what people "
+    "wrote about pictures of others. Do not decide anything about a person from it."
+)
+
+
+def report(
+    name: str, summary: Summary, estimators: Sequence[Estimator], *, clock: str, detector: str, problem: str = ""
+) -> Report:
+    """Return the page of a source.
+
+    Parameters
+    ----------
+    name : of the source.
+    summary : of all its frames.
+    estimators : the nets.
+    clock : what its times are; see `video.frames.Source`.
+    detector : what found the faces.
+    problem : why frames are missing, if some are.
+    """
+    lead = (Text(_LEAD, "warning"), *((Text(problem, "warning"),) if problem else ()))
+    sections = [Section("Summary", (_counts(summary, clock, detector),))]
+    if summary.faces:
+        sections.append(Section("Over time", tuple(_timelines(summary, estimators, clock))))
+        sections.append(Section("Faces", (_sheet(summary, estimators),)))
+    sections.append(Section("Trust", tuple(_trust(summary, estimators))))
+    sections.append(Section("Nets", tuple(_nets(estimators))))
+    return Report(f"Faces in {name}", lead, tuple(sections))
+
+
+def _counts(summary: Summary, clock: str, detector: str) -> Table:
+    times = {"container": "the container's", "arrival": "of arrival", "none": "none: images"}.get(clock, clock)
+    size = f"{summary.smallest:.0f} to {summary.largest:.0f} px" if summary.faces else "–"
+    rows = [
+        ("frames", f"{summary.frames}"),
+        ("frames without a face", f"{summary.empty}"),
+        ("faces, as rows", f"{summary.faces}, of which {summary.held} not detected in their own frame"),
+        ("different faces (ids)", f"{len(summary.by_id)}"),
+        ("size of a face, shorter side", size),
+        ("time of the last frame", f"{number(summary.seconds, 2)} s; times are {times}"),
+        ("detector", code(detector)),
+    ]
+    return Table("What was seen.", (Column("", number=False), Column("", number=False)), tuple(row(*r) for r in rows))
+
+
+def _timelines(summary: Summary, estimators: Sequence[Estimator], clock: str) -> list[Block]:
+    faces = [face for face, _ in summary.by_id.most_common(_FACES)]
+    axis = "image" if clock == "none" else "time in s"
+    timelines = [(face, *summary.timeline.of(face)) for face in faces]
+    blocks: list[Block] = []
+    start = 0
+    for estimator in estimators:
+        outputs = estimator.model.outputs
+        part = slice(start, start + len(outputs.names))
+        start = part.stop
+        lines = {face: (times, values[:, part]) for face, times, values in timelines}
+        valence = coordinates(outputs) if isinstance(outputs, Labels) else None
+        if isinstance(outputs, Labels):
+            png = _class_plot(outputs.names, valence, lines, axis)
+        else:
+            png = _line_plot(outputs.names, lines, axis)
+        derived = "" if valence is None else f" Valence is derived from the probabilities ({SOURCE})."
+        text = f"Estimates of {code(estimator.name)}, means over {summary.timeline.width:g} s or one frame.{derived}"
+        more = f" The {_FACES} faces seen most often of {len(summary.by_id)}." if len(summary.by_id) > _FACES else ""
+        alt = f"estimates of {estimator.name} over time"
+        blocks.append(Figure(f"timeline-{estimator.name}", png, text + more, alt))
+    return blocks
+
+
+def _line_plot(names: Sequence[str], lines: dict[int, tuple[Any, Any]], axis: str) -> bytes:
+    figure, panels = _figure(len(names), 2.2)
+    for panel, (place, name) in zip(panels, enumerate(names), strict=True):
+        for (face, (times, values)), colour in zip(lines.items(), _COLOURS, strict=False):
+            panel.plot(*_broken(times, values[:, place]), color=colour, linewidth=1, label=f"face {face}")
+        panel.set_ylabel(name)
+    return _png(figure, panels, axis)
+
+
+def _class_plot(names: Sequence[str], weights: Any, lines: dict[int, tuple[Any, Any]], axis: str) -> bytes:
+    """Return the probabilities of the face seen most often as stacked areas, above the valence derived from all."""
+    figure, panels = _figure(1 if weights is None else 2, 2.6)
+    face, (times, values) = next(iter(lines.items()))
+    if len(names) <= len(_COLOURS):
+        panels[0].stackplot(times, values.T, labels=names, colors=_COLOURS, linewidth=0)
+    panels[0].set(ylim=(0, 1), ylabel=f"probability, face {face}")
+    if weights is not None:
+        for (number_, (at, rows)), colour in zip(lines.items(), _COLOURS, strict=False):
+            panels[1].plot(*_broken(at, rows @ weights), color=colour, linewidth=1, label=f"face {number_}")
+        panels[1].set(ylim=(-1, 1), ylabel="valence, derived")
+        panels[1].axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    return _png(figure, panels, axis)
+
+
+def _figure(rows: int, height: float) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure as Plot
+
+    figure = Plot(figsize=(10.5, height * rows + 0.4), layout="constrained")
+    return figure, list(figure.subplots(rows, 1, squeeze=False, sharex=True)[:, 0])
+
+
+def _broken(times: Any, values: Any) -> tuple[Any, Any]:
+    """Return a line that is interrupted where a face was away for ten bins or more."""
+    if len(times) < 2:
+        return times, values
+    steps = np.diff(times)
+    gaps = np.flatnonzero(steps > 10 * np.median(steps)) + 1
+    return np.insert(times, gaps, np.nan), np.insert(values, gaps, np.nan)
+
+
+def _png(figure: Any, panels: Sequence[Any], axis: str) -> bytes:
+    panels[-1].set_xlabel(axis)
+    for panel in panels:
+        panel.grid(visible=True, alpha=0.25)
+        panel.margins(x=0.01)
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110)
+    return file.getvalue()
+
+
+def _sheet(summary: Summary, estimators: Sequence[Estimator]) -> Figure:
+    from matplotlib.figure import Figure as Plot
+
+    crops = summary.sheet.chosen()
+    columns = 8
+    rows = -(-len(crops) // columns)
+    figure = Plot(figsize=(10.5, (1.45 + 0.13 * len(estimators)) * rows), layout="constrained")
+    for panel in (panels := figure.subplots(rows, columns, squeeze=False)).flat:
+        panel.axis("off")
+    for panel, (seen, crop) in zip(panels.flat, crops, strict=False):
+        panel.imshow(crop)
+        frame, face = seen.frame, seen.faces[0]
+        where = frame.name or f"{frame.time:.2f} s"
+        lines = [caption(net, estimate) for net, estimate in zip(estimators, face.estimates, strict=True)]
+        panel.set_title("\n".join([f"{where[:18]}  face {face.id}", *lines]), fontsize=6.5, pad=2)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110)
+    text = f"{len(crops)} of {summary.frames - summary.empty} frames with a face, at even distances; `?`: not trusted."
+    return Figure("faces", file.getvalue(), text, "faces with what the nets estimate about them")
+
+
+def _trust(summary: Summary, estimators: Sequence[Estimator]) -> list[Block]:
+    blocks: list[Block] = []
+    for place, estimator in enumerate(estimators):
+        if estimator.calibration is None:
+            text = f"{code(estimator.name)} is not calibrated: nothing is known about how far these estimates are off."
+            blocks.append(Text(text, "note"))
+            continue
+        count = summary.trusted[place]
+        text = f"{code(estimator.name)}: {count} of {summary.faces} estimates are trusted."
+        blocks.append(Text(text))
+        reasons = [(why, n) for (net, why), n in summary.reasons.most_common() if net == place][:10]
+        if reasons:
+            columns = (Column("why not", number=False), Column("rows"))
+            blocks.append(Table("The most frequent reasons.", columns, tuple(row(why, str(n)) for why, n in reasons)))
+    return blocks
+
+
+def _nets(estimators: Sequence[Estimator]) -> list[Block]:
+    blocks: list[Block] = []
+    for estimator in estimators:
+        model = estimator.model
+        blocks.append(Text(f"**{model.name}** estimates {model.outputs}. Weights: {code(model.weights.name)}."))
+        limits = model.limits or "Nothing is known about the limits of this net: it is not among the known models."
+        blocks.append(Text(f"Limits: {limits}"))
+    return blocks

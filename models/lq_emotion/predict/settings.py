@@ -1,0 +1,137 @@
+"""What `predict` is asked to do, and the nets and the detector that do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import DataError
+from lq_emotion.common.fingerprints import stamps
+from lq_emotion.common.records import Record
+from lq_emotion.faces.face import FaceDetector
+from lq_emotion.faces.identities import Identities
+from lq_emotion.nets.known.loading import load_model, load_parts
+from lq_emotion.predict.analysis import Apart, Finder, Follower, by_detector
+from lq_emotion.predict.estimator import Estimator
+from lq_emotion.predict.finders import DETECTORS, Boxes, boxes_for
+from lq_emotion.quality.calibration import sidecar
+from lq_emotion.video.frames import Selection
+from lq_emotion.video.sources import Kind
+
+MODEL, DETECTOR = "mini-xception", "mtcnn"
+
+
+@dataclass(frozen=True)
+class PredictSettings(Record):
+    """What to do with every source.
+
+    Attributes
+    ----------
+    models : names of models, or files of weights.
+    detector : a name in `finders.DETECTORS`, or the path of a file or folder of boxes.
+    definition, preprocess, labels : files that describe weights which are not recognised.
+    home : folder of installed models; None for the default.
+    device : of the nets.
+    every, start, end : which frames; see `video.frames.Selection`. No end is None.
+    timeout : seconds after which a silent stream counts as stalled.
+    form : of the rows, ``csv`` or ``parquet``.
+    overlay : write the frames with boxes and values, too.
+    page : write a page about each source, too.
+    abstain : leave values empty that are not to be trusted.
+    """
+
+    models: tuple[str, ...] = (MODEL,)
+    detector: str = DETECTOR
+    definition: Path | None = None
+    preprocess: Path | None = None
+    labels: Path | None = None
+    home: Path | None = None
+    device: str = "auto"
+    every: int = 1
+    start: float = 0.0
+    end: float | None = None
+    timeout: float = 10.0
+    form: str = "csv"
+    overlay: bool = False
+    page: bool = True
+    abstain: bool = False
+
+    @property
+    def selection(self) -> Selection:
+        """Which frames to take."""
+        return Selection(self.every, self.start, float("inf") if self.end is None else self.end)
+
+
+@dataclass(frozen=True, eq=False)
+class Instruments:
+    """What finds faces and says something about them; shared by all sources of a process.
+
+    Attributes
+    ----------
+    estimators : the nets.
+    find : finds faces; None if each source has a file of boxes.
+    follower : makes the follower of a video.
+    """
+
+    estimators: tuple[Estimator, ...]
+    find: Finder | None
+    follower: Callable[[], Follower] = Identities
+
+    def finder(self, settings: PredictSettings, stem: str) -> Finder:
+        """Return what finds the faces of a source.
+
+        Raises
+        ------
+        CaffeCompatError
+            The file of boxes is missing or damaged.
+        """
+        return self.find or Boxes(boxes_for(Path(settings.detector), stem))
+
+    def follower_of(self, kind: Kind) -> Follower:
+        """Return what follows the faces of a source: images have nothing to do with each other."""
+        return Apart() if kind is Kind.IMAGES or self.find is None else self.follower()
+
+    def fingerprint(self) -> list[Any]:
+        """Return what identifies the nets and their calibrations."""
+        weights = [estimator.model.weights for estimator in self.estimators]
+        return [
+            [estimator.name, [list(stamp) for stamp in stamps([path, sidecar(path)])]]
+            for estimator, path in zip(self.estimators, weights, strict=True)
+        ]
+
+
+@lru_cache(maxsize=1)
+def load_instruments(settings: PredictSettings) -> Instruments:
+    """Load the nets and the detector; the last ones are kept for the next source.
+
+    Raises
+    ------
+    CaffeCompatError
+        A model is unknown, missing or damaged; values are to be left out and no net has a calibration.
+    """
+    from lq_emotion.common.devices import choose_device
+
+    device = choose_device(settings.device)
+    given = {"definition": settings.definition, "preprocess": settings.preprocess, "labels": settings.labels}
+    loaded = [load_model(name, **given, home=settings.home, device=device) for name in settings.models]
+    names = [model.name for model in loaded]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise DataError("is named twice", code="duplicate", field="--model", value=name)
+    estimators = tuple(Estimator(model) for model in loaded)
+    for estimator in estimators:
+        if settings.abstain and estimator.calibration is None:
+            problem, hint = "has no calibration, which says what to leave out", "make one: lq-emotion calibrate"
+            raise DataError(problem, code="not-prepared", field="--abstain", value=estimator.name, hint=hint)
+    detector = _detector(settings, device) if settings.detector in DETECTORS else None
+    return Instruments(estimators, None if detector is None else by_detector(detector))
+
+
+def _detector(settings: PredictSettings, device: Any) -> FaceDetector:
+    nets = load_parts(settings.detector, home=settings.home, device=device)
+    from lq_emotion.faces.mtcnn import Mtcnn
+
+    return Mtcnn(nets)

@@ -1,0 +1,49 @@
+"""Items fetched ahead: in order, with the errors of the thread, and no thread left."""
+
+import threading
+import time
+
+import pytest
+
+from lq_emotion.common.ahead import Ahead
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "ahead"]
+
+
+def test_items_come_in_order():
+    with Ahead(range(50), 3) as ahead:
+        assert list(ahead) == list(range(50))
+    assert threads() == []
+
+
+def test_an_error_comes_after_the_items_before_it():
+    def items():
+        yield 1
+        raise ValueError("lost")
+
+    got = []
+    with pytest.raises(ValueError, match="lost"), Ahead(items(), 3) as ahead:
+        got.extend(iter(ahead))
+    assert got == [1]
+    assert threads() == []
+
+
+def test_the_thread_ends_with_the_block_though_items_are_left():
+    with Ahead(iter(int, 1), 2) as ahead:
+        assert next(iter(ahead)) == 0
+    assert threads() == []
+
+
+def test_a_late_reader_gets_the_latest():
+    done = threading.Event()
+
+    def items():
+        yield from range(5)
+        done.set()
+
+    with Ahead(items(), 1, latest=True) as ahead:
+        done.wait(5)
+        time.sleep(0.05)
+        assert list(ahead) == [4]
