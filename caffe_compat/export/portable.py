@@ -19,6 +19,7 @@ from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.layers.narrow_conv import FewOutputsConv2d
 from caffe_compat.layers.recurrent import RecurrentModule
+from caffe_compat.layers.strided_conv import PointConv2d
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -112,7 +113,7 @@ def plain_module(module: nn.Module) -> nn.Module:
     A recurrent layer starts every pass from zeros.
     """
     twin = copy.copy(module)
-    if isinstance(module, FewOutputsConv2d | CompiledConv2d):
+    if isinstance(module, FewOutputsConv2d | PointConv2d | CompiledConv2d):
         twin.__class__ = nn.Conv2d
     elif isinstance(twin, RecurrentModule):
         twin.reset()

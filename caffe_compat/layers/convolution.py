@@ -15,6 +15,7 @@ from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, 
 from caffe_compat.layers.facts import Coordinates, Drawing, OnnxWriter, Operand, Reads, drawn_extent, drawn_window
 from caffe_compat.layers.functions import Convolve, Window
 from caffe_compat.layers.narrow_conv import FewOutputsConv2d, suits
+from caffe_compat.layers.strided_conv import PointConv2d, needs_care
 from caffe_compat.schema import caffe_pb2 as pb
 
 _CONVS: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -218,6 +219,8 @@ class Convolution(Layer):
         conv: nn.Module = make()
         if suits(conv):
             return FewOutputsConv2d(*make.args, **make.keywords)
+        if needs_care(conv):
+            return PointConv2d(*make.args, **make.keywords)
         if isinstance(conv, ManyConvolutions):
             conv.channel_axis, conv.window = at.axis, at if beyond else None
         return conv
