@@ -27,12 +27,15 @@ DIMENSIONS = Dimensions((Dimension("valence", -1, 1, "test"),))
 SIDE = 16
 
 
+def definition_of(outputs):
+    """Return the definition of a net with these outputs."""
+    softmax = SOFTMAX if isinstance(outputs, Labels) else ""
+    return parse_text(NET.format(outputs=len(outputs.names), softmax=softmax), NetParameter)
+
+
 def estimator(folder, outputs, *, name="net", weight=0.0, bias=(), calibration=None):
     """Return an estimator whose net adds `bias` to `weight` times the mean of the crop (0 to 1)."""
-    count = len(outputs.names)
-    text = NET.format(outputs=count, softmax=SOFTMAX if isinstance(outputs, Labels) else "")
-    definition = parse_text(text, NetParameter)
-    net = load_net(definition, seed=0)
+    net = load_net(definition_of(outputs), seed=0)
     net.state_dict()["fc.weight"].fill_(weight / 64)
     net.state_dict()["fc.bias"].zero_()
     for place, value in enumerate(bias):

@@ -1,0 +1,141 @@
+"""`lq-emotion predict` as a user calls it: resumed after a kill, in constant memory, in several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffe_compat.build.preprocess import save_preprocessing
+from caffe_compat.formats.files import write_text
+from tests.lq_emotion.commands import failed, run
+from tests.lq_emotion.predict.instruments import DIMENSIONS, definition_of, estimator, frames_with_squares
+from tests.lq_emotion.video.clips import write_clip
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def net(tmp_path):
+    """Options for a net of the user's own, and for boxes in place of a detector."""
+    folder = tmp_path / "net"
+    folder.mkdir()
+    own = estimator(folder, DIMENSIONS, weight=1.0)
+    save_preprocessing(own.model.preprocessing, own.model.weights)
+    write_text(definition_of(DIMENSIONS), folder / "net.prototxt")
+    (folder / "net.labels.txt").write_text("valence\t-1\t1\ttest\n")
+    times = np.arange(3000) / 25
+    lines = [f"{time:.3f},{3 + number % 8},9,16,16\n" for number, time in enumerate(times)]
+    (folder / "boxes.csv").write_text("time,left,top,width,height\n" + "".join(lines))
+    return "--model", own.model.weights, "--detector", folder / "boxes.csv", "--device", "cpu"
+
+
+def clip(folder, count, name="clip.mp4", height=48, width=96):
+    return write_clip(folder / name, frames_with_squares(count, height=height, width=width))
+
+
+def test_the_summary_is_json_and_progress_goes_to_stderr(tmp_path, net, capsys):
+    assert run("predict", clip(tmp_path, 5), *net, "--json", "--no-page", "--out", tmp_path / "out") == 0
+    captured = capsys.readouterr()
+    (source,) = json.loads(captured.out)["sources"]
+    assert (source["status"], source["frames"], source["faces"], source["clock"]) == ("done", 5, 5, "container")
+    assert "clip.mp4: 5 faces in 5 frames" in captured.err
+
+
+def test_json_lines_go_to_stdout(tmp_path, net, capsys):
+    assert run("predict", clip(tmp_path, 4), *net, "--jsonl", "--every", "2") == 0
+    assert [json.loads(line)["frame"] for line in capsys.readouterr().out.splitlines()] == [0, 2]
+
+
+def test_options_that_exclude_each_other_are_refused(tmp_path, net, capsys):
+    stderr = failed(capsys, "predict", clip(tmp_path, 1), *net, "--jsonl", "--overlay")
+    assert "--jsonl" in stderr
+
+
+def test_a_missing_model_names_the_command_that_fetches_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("LQ_EMOTION_HOME", str(tmp_path / "home"))
+    stderr = failed(capsys, "predict", clip(tmp_path, 1))
+    assert "lq-emotion models get mini-xception mtcnn" in stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4"]
+
+
+def test_abstaining_needs_a_calibration(tmp_path, net, capsys):
+    assert "lq-emotion calibrate" in failed(capsys, "predict", clip(tmp_path, 1), *net, "--abstain")
+
+
+def test_a_source_that_cannot_be_read_is_an_error_of_one_line(tmp_path, net, capsys):
+    (tmp_path / "bad.mp4").write_text("no video")
+    stderr = failed(capsys, "predict", tmp_path / "bad.mp4", *net, "--json")
+    assert "bad.mp4" in stderr.splitlines()[-1]
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'models'}"}
+
+
+def command(*words):
+    code = "import sys; from lq_emotion.cli import main; sys.exit(main())"
+    return [sys.executable, "-c", code, "predict", *map(str, words)]
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_same_command_ends_with_the_same_files(tmp_path, net):
+    path = clip(tmp_path, 1500)
+    out, other = tmp_path / "out", tmp_path / "other"
+    words = (path, *net, "--overlay")
+    with subprocess.Popen(command(*words, "--out", out), env=environment(), stdout=subprocess.DEVNULL) as process:
+        unfinished = out / "clip.estimates.csv.unfinished"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (unfinished.is_file() and unfinished.stat().st_size > 5000):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert unfinished.read_text().count("\n") > 20
+    assert not (out / "clip.estimates.csv").exists()
+    for folder in (out, other):
+        subprocess.run(command(*words, "--out", folder), env=environment(), check=True)
+    for name in ("clip.estimates.csv", "clip.estimates.html", "clip.overlay.mp4"):
+        assert (out / name).read_bytes() == (other / name).read_bytes()
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in other.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's account of memory")
+def test_memory_does_not_grow_with_the_video(tmp_path, net):
+    code = (
+        "from lq_emotion.cli import main; main();"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    peaks = []
+    for count in (100, 2000):
+        path = clip(tmp_path, count, f"{count}.mp4", height=360, width=640)
+        words = [sys.executable, "-c", code, "predict", path, *net, "--overlay"]
+        done = subprocess.run([*map(str, words)], env=environment(), check=True, capture_output=True, text=True)
+        peaks.append(int(done.stdout.splitlines()[-1]) / 1024)
+    assert peaks[1] < peaks[0] + 40  # MiB; 2,000 frames are 1,318 MiB
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_same_rows(tmp_path, net, capsys):
+    paths = [clip(tmp_path, count, f"c{count}.mp4") for count in (3, 4, 5)]
+    assert run("predict", *paths, *net, "--no-page", "--out", tmp_path / "one") == 0
+    assert run("predict", *paths, *net, "--no-page", "--out", tmp_path / "two", "--jobs", "2") == 0
+    for path in paths:
+        name = f"{path.stem}.estimates.csv"
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_cluster_writes_the_rows(tmp_path, net):
+    distributed = pytest.importorskip("distributed")
+    paths = [clip(tmp_path, count, f"c{count}.mp4") for count in (3, 4)]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        words = [*paths, *net, "--no-page", "--out", tmp_path / "out", "--cluster", cluster.scheduler_address]
+        assert run("predict", *words) == 0
+    assert {path.name for path in (tmp_path / "out").glob("*.csv")} == {"c3.estimates.csv", "c4.estimates.csv"}
