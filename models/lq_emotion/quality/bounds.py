@@ -13,8 +13,9 @@ from lq_emotion.quality.forest import Forest
 from lq_emotion.quality.measures import MEASURES
 
 Doubles = npt.NDArray[np.float64]
-CAUSES = ("size", "sharpness", "bits")  # measures of which more never makes errors larger
 CONFIDENCE = "confidence"  # the largest probability of a classifier
+CAUSES = ("size", "sharpness", "bits")  # what degradation changes, and a reason may name
+FALLING = ("size", "bits", CONFIDENCE)  # of these, more is never expected to be worse; blocks of a coder look sharp
 _BITS = MEASURES.index("bits")
 
 

@@ -19,7 +19,7 @@ from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.records import Record
 from lq_emotion.nets.known.store import beside
-from lq_emotion.quality.bounds import Agreement, Errors
+from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, Agreement, Errors
 from lq_emotion.quality.measures import MEASURES, Condition, table
 from lq_emotion.quality.trust import Trust
 
@@ -224,8 +224,8 @@ def _blame(enough: Mapping[str, float], known: Mapping[str, float], consequence:
     """Name the measures whose value is rarely enough; all measures if none is so low."""
     causes = [name for name, least in enough.items() if known[name] < least]
     if not causes:
-        named = ", ".join(_say(name, known[name]) for name in enough if known[name] == known[name])
-        return f"{named}; together they make that {consequence}"
+        named = [name for name in (*CAUSES, CONFIDENCE) if not np.isnan(known.get(name, np.nan))]
+        return f"{', '.join(_say(name, known[name]) for name in named)}; under such conditions {consequence}"
     return "; ".join(
         f"{_say(name, known[name])}; below {enough[name]:.3g}{_UNITS[name][1]} {consequence}" for name in causes
     )

@@ -1,9 +1,9 @@
 """Make a calibration from answers under known conditions: conformal prediction, grouped by recording.
 
-Errors: a forest learns the error to be expected from size, sharpness and bits; it never falls as these get worse. An
-interval is that error times a factor. The factor is MAPIE's split-conformal quantile of the errors divided by what the
-forest expects of them, the forest having been learned from other recordings (five folds), in bands of size that hold
-enough recordings (Mondrian groups).
+Errors: a forest learns the error to be expected from size, sharpness, contrast and bits; it never falls as faces become
+smaller or bits fewer. An interval is that error times a factor. The factor is MAPIE's split-conformal quantile of the
+errors divided by what the forest expects of them, the forest having been learned from other recordings (five folds), in
+bands of size that hold enough recordings (Mondrian groups).
 
 Frames of one recording resemble each other, recordings do not: for K recordings the level is raised by the factor
 1 + 1 / K, with which the interval holds the label of a frame of a *new* recording as often as it should (Lee, Barber
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, Agreement, Band, Errors, Likelihood, Step, Widths
+from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, FALLING, Agreement, Band, Errors, Likelihood, Step, Widths
 from lq_emotion.quality.calibration import Calibration, MadeFrom, Range
 from lq_emotion.quality.forest import Forest, learn_forest
 from lq_emotion.quality.measures import MEASURES
@@ -33,10 +33,12 @@ Doubles = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 _FOLDS = 5
 _BANDS, _BAND_RECORDINGS, _BAND_SAMPLES = 4, 20, 1000  # at most so many bands; at least so much in each
-_STEPS = 8
+_STEPS = 20
 _SLACK = 1.25  # an interval is narrow enough up to this factor of that on undegraded faces
 _STAYS = 0.8  # default limit of agreement
 _MOSTLY = 0.9
+_BLIND = ("size", "sharpness", "contrast")  # what is left to learn from where bits are unknown
+_KNOWN = (*_BLIND, "bits")
 _OUTER = 0.001  # part of the samples beyond each end of a range
 
 
@@ -132,7 +134,7 @@ def require_enough(recordings: int, level: float) -> None:
 
 def _errors(samples: Samples, place: int, name: str, level: float, limit: float | None) -> Errors:
     wrong = np.asarray(samples.answers[:, place] - samples.truth[:, place])
-    coded, unknown = (_widths(samples, wrong, level, measures) for measures in (CAUSES, CAUSES[:2]))
+    coded, unknown = (_widths(samples, wrong, level, measures) for measures in (_KNOWN, _BLIND))
     least = (samples.scale == samples.scale.min()) & (samples.qp == samples.qp.min())
     undegraded = float(np.median(coded(np.nan_to_num(samples.values[least]))))
     label = samples.truth[:, place]
@@ -148,7 +150,7 @@ def _columns(samples: Samples) -> dict[str, Doubles]:
 
 def _widths(samples: Samples, wrong: Doubles, level: float, measures: tuple[str, ...]) -> Widths:
     values = np.nan_to_num(samples.values[:, [MEASURES.index(name) for name in measures]])
-    forest, expected = _cross_fitted(measures, values, np.abs(wrong), (True,) * len(measures), samples.recording)
+    forest, expected = _cross_fitted(measures, values, np.abs(wrong), samples.recording)
     ratio = wrong / np.maximum(expected, 1e-9)
     size = samples.values[:, MEASURES.index("size")]
     edges = _band_edges(size, samples.recording)
@@ -160,12 +162,12 @@ def _widths(samples: Samples, wrong: Doubles, level: float, measures: tuple[str,
 
 
 def _cross_fitted(
-    measures: tuple[str, ...], values: Doubles, target: Doubles, falls: tuple[bool, ...], groups: Groups
+    measures: tuple[str, ...], values: Doubles, target: Doubles, groups: Groups
 ) -> tuple[Forest, Doubles]:
     """Return the forest of all samples, and for each sample the value of a forest that did not see its recording."""
     from sklearn.model_selection import GroupKFold
 
-    expected = np.empty(len(target))
+    expected, falls = np.empty(len(target)), tuple(name in FALLING for name in measures)
     for learned, others in GroupKFold(_FOLDS, shuffle=True, random_state=0).split(values, groups=groups):
         expected[others] = learn_forest(measures, values[learned], target[learned], falls)(values[others])
     return learn_forest(measures, values, target, falls), expected
@@ -202,7 +204,7 @@ def _quantile(residuals: Doubles, level: float) -> float:
 def _agreement(samples: Samples, level: float, limit: float) -> Agreement:
     stays = np.asarray(samples.answers.argmax(axis=1) == samples.truth.argmax(axis=1), np.float64)
     confidence = samples.answers.max(axis=1)
-    coded, unknown = (_likelihood(samples, confidence, stays, level, measures) for measures in (CAUSES, CAUSES[:2]))
+    coded, unknown = (_likelihood(samples, confidence, stays, level, measures) for measures in (_KNOWN, _BLIND))
     low = coded(np.column_stack([np.nan_to_num(samples.values), confidence]))[:, 0]
     enough = _enough({**_columns(samples), CONFIDENCE: confidence}, low >= limit)
     return Agreement(limit, coded, unknown, enough)
@@ -211,16 +213,19 @@ def _agreement(samples: Samples, level: float, limit: float) -> Agreement:
 def _likelihood(
     samples: Samples, confidence: Doubles, stays: Doubles, level: float, measures: tuple[str, ...]
 ) -> Likelihood:
+    from sklearn.isotonic import IsotonicRegression
+
     columns = [MEASURES.index(name) for name in measures]
     values = np.column_stack([np.nan_to_num(samples.values[:, columns]), confidence])
     names = (*measures, CONFIDENCE)
-    forest, change = _cross_fitted(names, values, 1 - stays, (True,) * len(names), samples.recording)
+    forest, change = _cross_fitted(names, values, 1 - stays, samples.recording)
     edges = np.unique([0.0, *np.quantile(change, np.arange(1, _STEPS) / _STEPS)])
     part = np.searchsorted(edges, change, side="right") - 1
     ends = np.array(
         [_clopper_pearson(stays[part == k], samples.recording[part == k], level) for k in range(len(edges))]
     )
-    ends = np.minimum.accumulate(ends, axis=0)  # a higher forecast of change never raises an end
+    falling = IsotonicRegression(increasing=False)  # a higher forecast of change raises no end
+    ends = np.stack([falling.fit_transform(np.arange(len(ends)), end) for end in ends.T], axis=1)
     return Likelihood(
         forest, tuple(Step(edge, *pair) for edge, pair in zip(edges.tolist(), ends.tolist(), strict=True))
     )

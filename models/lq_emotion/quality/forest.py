@@ -99,8 +99,8 @@ def learn_forest(measures: tuple[str, ...], values: Doubles, target: Doubles, fa
     from sklearn.ensemble import RandomForestRegressor
 
     learner = RandomForestRegressor(
-        n_estimators=12, max_leaf_nodes=16, min_samples_leaf=max(1, len(target) // 200),
-        max_samples=min(1.0, 20_000 / len(target)), monotonic_cst=[-int(fall) for fall in falls], random_state=0,
+        n_estimators=8, max_leaf_nodes=32, min_samples_leaf=max(1, len(target) // 1000),
+        max_samples=min(1.0, 60_000 / len(target)), monotonic_cst=[-int(fall) for fall in falls], random_state=0,
     ).fit(values, target)  # fmt: skip
     roots: list[int] = []
     nodes: dict[str, list[Any]] = {name: [] for name in ("feature", "threshold", "below", "above", "value")}

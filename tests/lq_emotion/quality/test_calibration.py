@@ -85,7 +85,10 @@ def test_too_few_bits_are_named():
 def test_where_no_measure_alone_is_to_blame_all_are_named():
     calibration = replace(VALENCE, errors=(errors(enough={"size": 10.0, "sharpness": 5.0}),))
     (verdict,) = calibration.judge([[0.0]], [condition(size=14)])
-    assert verdict.why == "face is 14 px, sharpness is 200; together they make that errors exceed 0.30 at 90%"
+    assert verdict.why == (
+        "face is 14 px, sharpness is 200, recent frames took 0.4 bits per pixel; "
+        "under such conditions errors exceed 0.30 at 90%"
+    )
 
 
 def test_without_bits_the_interval_is_that_of_unknown_bits():

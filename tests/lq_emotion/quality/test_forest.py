@@ -49,7 +49,7 @@ def test_numpy_gives_what_scikit_learn_gives():
     values = rng.uniform(0, 100, (2000, 2))
     target = 1 / (1 + values[:, 0]) + rng.uniform(0, 0.1, 2000)
     learner = ensemble.RandomForestRegressor(
-        n_estimators=12, max_leaf_nodes=16, min_samples_leaf=10, max_samples=1.0, monotonic_cst=[-1, -1], random_state=0
+        n_estimators=8, max_leaf_nodes=32, min_samples_leaf=2, max_samples=1.0, monotonic_cst=[-1, -1], random_state=0
     ).fit(values, target)
     forest = learn_forest(("size", "bits"), values, target, (True, True))
     assert np.allclose(forest(values), learner.predict(values), rtol=1e-12)

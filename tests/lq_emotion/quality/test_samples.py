@@ -8,7 +8,6 @@ import pytest
 from caffe_compat.build.net import load_net
 from caffe_compat.build.preprocess import Preprocessing
 from caffe_compat.build.weights import save_weights
-from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.faces.face import Face
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import LoadedModel
@@ -44,7 +43,6 @@ def build(folder: Path, definition, outputs, weights):
     return LoadedModel(
         name="test",
         net=net,
-        definition=pb.NetParameter(),
         preprocessing=preprocessing,
         outputs=outputs,
         crop=FaceCrop(),
