@@ -21,7 +21,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_clip_options(adapt)
     _add_model(adapt.add_argument_group("model, for weights that are not recognised"))
     faces = adapt.add_argument_group("faces")
-    faces.add_argument("--detector", choices=("haar", "mtcnn"), default="haar", help="finds the faces (default haar)")
+    text = "finds the faces (default mtcnn, as in predict, so that both cut them out alike)"
+    faces.add_argument("--detector", choices=("mtcnn", "haar"), default="mtcnn", help=text)
     text = "frames taken from a second of video (default 2)"
     faces.add_argument("--fps", type=_positive, default=2.0, metavar="N", help=text)
     _add_training(adapt.add_argument_group("training"))

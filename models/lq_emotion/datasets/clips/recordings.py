@@ -27,8 +27,9 @@ from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.lists import write_lines
 from lq_emotion.datasets.avec.layout import DIMENSIONS, PARTITIONS
 from lq_emotion.datasets.avec.partitions import Partitions
-from lq_emotion.datasets.clips.frames import Image, frames_of
+from lq_emotion.datasets.clips.frames import frames_of
 from lq_emotion.datasets.clips.table import Clip, ClipTable
+from lq_emotion.video.frames import Image
 
 Say = Callable[[str], None]
 Doubles = npt.NDArray[np.float64]

@@ -19,9 +19,9 @@ from caffe_compat.errors import CaffeCompatError, FileError, ParseError, did_you
 from lq_emotion.datasets.avec.layout import PARTITIONS
 from lq_emotion.datasets.clips.split import Split
 from lq_emotion.datasets.clips.text import Row, read_rows, require_columns
+from lq_emotion.video.sources import IMAGES
 
 Doubles = npt.NDArray[np.float64]
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 _OWN = ("file", "person", "start", "end", "partition")  # the other columns are labels
 _CLASS = "label"
 
@@ -54,7 +54,7 @@ class Clip:
     @property
     def is_picture(self) -> bool:
         """Whether the file is a still image."""
-        return self.file.suffix.lower() in PICTURE_SUFFIXES
+        return self.file.suffix.lower() in IMAGES
 
 
 @dataclass(frozen=True)

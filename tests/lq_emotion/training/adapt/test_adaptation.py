@@ -29,7 +29,21 @@ layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
 layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
 """
 LABELS = "angry\nhappy\nneutral\n"
-OPTIONS = ("--iterations", 24, "--batch", 8, "--base-lr", 0.003, "--device=cpu", "--split", 0.5, 0.25, 0.25)
+OPTIONS = (
+    "--detector",
+    "haar",
+    "--iterations",
+    24,
+    "--batch",
+    8,
+    "--base-lr",
+    0.003,
+    "--device=cpu",
+    "--split",
+    0.5,
+    0.25,
+    0.25,
+)
 
 
 @pytest.fixture(scope="module")
