@@ -33,7 +33,7 @@ def _add_nets(nets: argparse._ArgumentGroup) -> None:
     option = nets.add_argument
     help_text = "names of models, or .caffemodel files (default mini-xception); see lq-emotion models"
     option("--model", nargs="+", default=("mini-xception",), metavar="MODEL", help=help_text)
-    help_text = "mtcnn, ultra-light, haar, or a file or folder of face boxes (default mtcnn)"
+    help_text = "mtcnn, ultra-light, ultra-light-slim, haar, or a file or folder of face boxes (default mtcnn)"
     option("--detector", default="mtcnn", metavar="DETECTOR", help=help_text)
     option("--definition", type=Path, metavar="PROTOTXT", help="of weights that are not recognised")
     option("--preprocess", type=Path, metavar="JSON", help="their preprocessing")

@@ -96,17 +96,28 @@ class Cascade:
             return None
         return self._largest(small[top:bottom, left:right], (min_side, max_side), (left, top), factor)
 
+    def all(self, gray: Gray) -> list[Box]:
+        """Return all faces of an image (H, W) uint8."""
+        return self._hits(*self._whole(gray))
+
     def _anywhere(self, gray: Gray) -> Box | None:
+        return self._largest(*self._whole(gray))
+
+    def _whole(self, gray: Gray) -> tuple[Gray, tuple[int, int], tuple[int, int], float]:
+        """Return the reduced image, the smallest and the largest side of a face, its corner, and the factor."""
         factor = max(1.0, gray.shape[0] / self._max_height)
         small = self._reduce(gray, factor)
         min_side = max(24, round(self._min_face * small.shape[0]))
-        return self._largest(small, (min_side, min(small.shape)), (0, 0), factor)
+        return small, (min_side, min(small.shape)), (0, 0), factor
 
     def _reduce(self, gray: Gray, factor: float) -> Gray:
         size = (round(gray.shape[1] / factor), round(gray.shape[0] / factor))
         return np.asarray(self._cv2.resize(gray, size, interpolation=self._cv2.INTER_AREA), np.uint8)
 
     def _largest(self, gray: Gray, sides: tuple[int, int], corner: tuple[int, int], factor: float) -> Box | None:
+        return max(self._hits(gray, sides, corner, factor), key=lambda box: box.width * box.height, default=None)
+
+    def _hits(self, gray: Gray, sides: tuple[int, int], corner: tuple[int, int], factor: float) -> list[Box]:
         min_side, max_side = sides
         faces = self._cascade.detectMultiScale(
             np.ascontiguousarray(gray),
@@ -115,10 +126,10 @@ class Cascade:
             minSize=(min_side, min_side),
             maxSize=(max_side, max_side),
         )
-        if len(faces) == 0:
-            return None
-        x, y, w, h = (float(value) for value in max(faces, key=lambda face: int(face[2]) * int(face[3])))
-        return Box((x + corner[0]) * factor + 1, (y + corner[1]) * factor + 1, w * factor, h * factor)
+        return [
+            Box((x + corner[0]) * factor + 1, (y + corner[1]) * factor + 1, w * factor, h * factor)
+            for x, y, w, h in (map(float, face) for face in faces)
+        ]
 
 
 def _search_window(box: Box, factor: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:

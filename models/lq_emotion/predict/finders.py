@@ -12,7 +12,7 @@ from lq_emotion.faces.boxfiles import read_boxes
 from lq_emotion.faces.face import Face
 from lq_emotion.video.frames import Frame
 
-DETECTORS = ("mtcnn",)
+DETECTORS = ("mtcnn", "ultra-light", "ultra-light-slim", "haar")
 _ROUNDING = 1e-3  # seconds that written times may differ by
 
 

@@ -12,7 +12,10 @@ from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import stamps
 from lq_emotion.common.records import Record
 from lq_emotion.faces.face import FaceDetector
+from lq_emotion.faces.haar import Haar
 from lq_emotion.faces.identities import Identities
+from lq_emotion.faces.mtcnn import Mtcnn
+from lq_emotion.faces.ultra_light import UltraLight
 from lq_emotion.nets.known.loading import load_model, load_parts
 from lq_emotion.predict.analysis import Apart, Finder, Follower, by_detector
 from lq_emotion.predict.estimator import Estimator
@@ -131,7 +134,8 @@ def load_instruments(settings: PredictSettings) -> Instruments:
 
 
 def _detector(settings: PredictSettings, device: Any) -> FaceDetector:
-    nets = load_parts(settings.detector, home=settings.home, device=device)
-    from lq_emotion.faces.mtcnn import Mtcnn
-
-    return Mtcnn(nets)
+    if settings.detector == "haar":
+        return Haar()
+    name = "ultra-light-rfb" if settings.detector == "ultra-light" else settings.detector
+    nets = load_parts(name, home=settings.home, device=device)
+    return Mtcnn(nets) if name == "mtcnn" else UltraLight(nets[name])
