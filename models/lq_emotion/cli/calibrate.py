@@ -84,13 +84,13 @@ def _report(calibration: Calibration, file: Path) -> None:
             f"  {errors.name}: {calibration.level:.0%} of the errors are within {errors.undegraded:.3f} on faces as "
             f"recorded; an answer that is always the same, {errors.constant:.3f}"
         )
-        print(f"  trusted: errors within {errors.limit:.3g}; rarely {_least(errors.enough)}")
+        print(f"  trusted: errors within {errors.limit:.3g}{_least(errors.enough)}")
         if errors.limit >= errors.constant:
             print("  warning: trusted estimates are no better than an answer that is always the same")
     if calibration.agreement is not None:
-        enough = _least(calibration.agreement.enough)
-        print(f"  trusted: the class stays in {calibration.agreement.limit:.0%} of the frames; rarely {enough}")
+        agreement = calibration.agreement
+        print(f"  trusted: the class stays in {agreement.limit:.0%} of the frames{_least(agreement.enough)}")
 
 
 def _least(enough: Mapping[str, float]) -> str:
-    return " or ".join(f"below a {name} of {value:.3g}" for name, value in enough.items()) or "otherwise"
+    return "".join(f"; rarely below a {name} of {value:.3g}" for name, value in enough.items())

@@ -60,7 +60,7 @@ class Errors(Record):
     undegraded : half the width on faces as the recordings have them.
     constant : half the width of an answer that is always the same; a net that does not stay well below is of no use.
     coded, unknown : half the width, where the bits of frames are known and where they are not.
-    enough : measure -> the value below which nine of ten intervals of the calibration are wider than the limit.
+    enough : measure -> the value below which most intervals of the calibration are wider than the limit.
     """
 
     name: str

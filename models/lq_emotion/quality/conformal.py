@@ -36,7 +36,7 @@ _BANDS, _BAND_RECORDINGS, _BAND_SAMPLES = 4, 20, 1000  # at most so many bands; 
 _STEPS = 20
 _SLACK = 1.25  # an interval is narrow enough up to this factor of that on undegraded faces
 _STAYS = 0.8  # default limit of agreement
-_MOSTLY = 0.9
+_MOSTLY = 0.5
 _BLIND = ("size", "sharpness", "contrast")  # what is left to learn from where bits are unknown
 _KNOWN = (*_BLIND, "bits")
 _OUTER = 0.001  # part of the samples beyond each end of a range
@@ -245,12 +245,14 @@ def _clopper_pearson(stays: Doubles, groups: Groups, level: float) -> tuple[floa
 
 
 def _enough(causes: Mapping[str, Doubles], fine: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """Return for each measure the largest value below which nine of ten samples are not fine, if there is one."""
+    """Return for each measure the value below which most samples are not fine, if there is one."""
+    from sklearn.isotonic import IsotonicRegression
+
     enough = {}
     for name, column in causes.items():
-        order = np.argsort(column, kind="stable")
-        not_fine = np.cumsum(~fine[order]) / np.arange(1, len(order) + 1)
-        below = np.flatnonzero(not_fine >= _MOSTLY)
-        if len(below) and len(order) // 100 <= below[-1] < len(order) - 1:
-            enough[name] = float(column[order[below[-1] + 1]])
+        known = np.isfinite(column)
+        part = IsotonicRegression().fit_transform(column[known], fine[known].astype(float))
+        passing = column[known][part >= _MOSTLY]
+        if len(passing) and passing.min() > column[known].min():
+            enough[name] = float(passing.min())
     return enough
