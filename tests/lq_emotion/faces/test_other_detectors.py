@@ -62,6 +62,6 @@ def test_the_anchors_are_the_published_ones():
 
 
 def test_another_net_is_refused():
-    text = 'input: "x" input_dim: 1 input_dim: 1 layer { name: "y" type: "ReLU" bottom: "x" top: "y" }'
+    text = 'input: "x" input_shape { dim: 1 } layer { name: "y" type: "ReLU" bottom: "x" top: "y" }'
     with refused("shape-mismatch", field="net"):
         UltraLight(load_net(parse_text(text, NetParameter)))

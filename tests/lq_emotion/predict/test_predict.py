@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import math
+import re
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 
 from lq_emotion.predict.run import predict
 from lq_emotion.predict.settings import PredictSettings
+from lq_emotion.video import camera
 from lq_emotion.video.sources import find_sources
 from tests.lq_emotion.predict.instruments import (
     CLASSES,
@@ -184,6 +187,34 @@ def test_a_truncated_video_keeps_its_rows_and_is_incomplete(tmp_path):
     assert outcome.status == "incomplete"
     assert str(path) in outcome.error
     assert len(rows_of(tmp_path / "clip.estimates.csv")) == outcome.frames > 20
+
+
+def test_a_camera_that_vanishes_keeps_its_rows_and_its_page(tmp_path, monkeypatch):
+    frames = iter(frames_with_squares(4))
+
+    class Capture:
+        def isOpened(self):
+            return True
+
+        def get(self, _property):
+            return 0.0
+
+        def read(self):
+            time.sleep(0.3)  # slower than the nets: no frame is left out
+            frame = next(frames, None)
+            return frame is not None, frame
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(camera, "_open", lambda number: Capture())
+    outcome = run("camera:0", tmp_path / "out", estimator(tmp_path, DIMENSIONS), settings=PredictSettings())
+    assert (outcome.status, outcome.frames, outcome.faces, outcome.clock) == ("incomplete", 4, 4, "arrival")
+    assert "camera:0" in outcome.error
+    rows, page = outcome.files
+    assert re.fullmatch(r"camera-0-\d{8}T\d{6}Z\.estimates\.csv", rows.name)
+    assert len(rows_of(rows)) == 4
+    assert page.is_file()
 
 
 def test_a_source_that_fails_does_not_stop_the_others(tmp_path):
