@@ -50,6 +50,14 @@ class Range(Record):
 
 
 @dataclass(frozen=True)
+class Sharpest(Record):
+    """The greatest sharpness of faces from a size in pixels on, up to the next size in the list."""
+
+    size: float
+    sharpness: float
+
+
+@dataclass(frozen=True)
 class MadeFrom(Record):
     """What a calibration was made from.
 
@@ -85,6 +93,7 @@ class Calibration(Record):
     errors : for each dimension that the net estimates; empty for a classifier.
     agreement : of a classifier with its answer on the undegraded face; None for other nets.
     ranges : by measure, what the calibration holds.
+    sharpest : by rising size; noise on a small face must not pass for detail.
     made_from : its origin.
     version : of the file.
     """
@@ -93,13 +102,14 @@ class Calibration(Record):
     errors: tuple[Errors, ...]
     agreement: Agreement | None
     ranges: Mapping[str, Range]
+    sharpest: tuple[Sharpest, ...]
     made_from: MadeFrom
     version: int = VERSION
 
     def __post_init__(self) -> None:
         if self.version != VERSION or bool(self.errors) == (self.agreement is not None):
             raise ValueError(f"not a calibration of version {VERSION}")
-        if self.ranges.keys() != set(MEASURES):
+        if self.ranges.keys() != set(MEASURES) or not self.sharpest:
             raise ValueError("the ranges of measures are not complete")
 
     @property
@@ -175,7 +185,7 @@ class Calibration(Record):
         values = table(list(conditions))
         low, high, fine = self.bounds(answers, values)
         return [
-            Trust(tuple(low[row]), tuple(high[row]), not why, why)
+            Trust(tuple(low[row].tolist()), tuple(high[row].tolist()), not why, why)
             for row, why in enumerate(
                 self._why(values[row], answers[row], bool(fine[row])) for row in range(len(conditions))
             )
@@ -203,6 +213,10 @@ class Calibration(Record):
             too_high = name not in _MORE_IS_BETTER and value > seen.high * _BEYOND
             if value < seen.low / _BEYOND or too_high:
                 return f"{_say(name, value)}; the calibration holds {seen.low:.3g} to {seen.high:.3g}{_UNITS[name][1]}"
+        size, sharpness = values[:2].tolist()
+        most = self._sharpest(size)
+        if sharpness > most * _BEYOND:
+            return f"{_say('sharpness', sharpness)}; the calibration holds up to {most:.3g} for a face of {size:.3g} px"
         if fine:
             return ""
         if self.agreement is not None:
@@ -213,6 +227,11 @@ class Calibration(Record):
         wide = next(errors for errors in self.errors if errors(values[None])[0] > errors.limit)
         subject = "errors" if len(self.errors) == 1 else f"errors of {wide.name}"
         return _blame(wide.enough, known, f"{subject} exceed {wide.limit:.2f} at {self.level:.0%}")
+
+    def _sharpest(self, size: float) -> float:
+        """Return the greatest sharpness for a size: between two sizes of the calibration, that of the larger counts."""
+        band = max(sum(entry.size <= size for entry in self.sharpest) - 1, 0)
+        return max(entry.sharpness for entry in self.sharpest[band : band + 2])
 
 
 def _say(name: str, value: float) -> str:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, FALLING, Agreement, Band, Errors, Likelihood, Step, Widths
-from lq_emotion.quality.calibration import Calibration, MadeFrom, Range
+from lq_emotion.quality.calibration import Calibration, MadeFrom, Range, Sharpest
 from lq_emotion.quality.forest import Forest, learn_forest
 from lq_emotion.quality.measures import MEASURES
 
@@ -99,7 +99,15 @@ def make_calibration(
     }
     errors = tuple(_errors(samples, place, name, level, limit) for place, name in enumerate(dimensions))
     agreement = None if dimensions else _agreement(samples, level, _STAYS if limit is None else limit)
-    return Calibration(level, errors, agreement, ranges, made_from)
+    return Calibration(level, errors, agreement, ranges, _sharpest(samples), made_from)
+
+
+def _sharpest(samples: Samples) -> tuple[Sharpest, ...]:
+    size, sharpness = samples.values[:, 0], samples.values[:, 1]
+    edges = np.unique(np.quantile(size, np.arange(_STEPS) / _STEPS))
+    band = np.searchsorted(edges, size, side="right") - 1
+    highs = [float(np.quantile(sharpness[band == place], 1 - _OUTER)) for place in range(len(edges))]
+    return tuple(Sharpest(edge, high) for edge, high in zip(edges.tolist(), highs, strict=True))
 
 
 def require_libraries() -> None:

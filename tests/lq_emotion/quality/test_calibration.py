@@ -10,7 +10,7 @@ import pytest
 
 from lq_emotion.quality import Calibration, Condition
 from lq_emotion.quality.bounds import Agreement, Band, Errors, Likelihood, Step, Widths
-from lq_emotion.quality.calibration import MadeFrom, Range, sidecar
+from lq_emotion.quality.calibration import MadeFrom, Range, Sharpest, sidecar
 from lq_emotion.quality.forest import Forest
 from tests.refusals import refused
 
@@ -42,7 +42,8 @@ def errors(name="valence", difficulty=SIZE, enough=None):
     )  # fmt: skip
 
 
-VALENCE = Calibration(0.9, (errors(),), None, RANGES, ORIGIN)
+SHARPEST = (Sharpest(8.0, 250.0), Sharpest(40.0, 900.0), Sharpest(80.0, 850.0))
+VALENCE = Calibration(0.9, (errors(),), None, RANGES, SHARPEST, ORIGIN)
 
 
 def condition(**measures):
@@ -59,7 +60,7 @@ def likelihood(measures):
 AGREEMENT = Agreement(
     0.8, likelihood(("size", "sharpness", "bits")), likelihood(("size", "sharpness")), {"size": 24.0, "confidence": 0.5}
 )
-CLASSES = Calibration(0.9, (), AGREEMENT, RANGES, replace(ORIGIN, labels=""))
+CLASSES = Calibration(0.9, (), AGREEMENT, RANGES, SHARPEST, replace(ORIGIN, labels=""))
 
 
 def test_an_interval_is_the_expected_error_times_the_factor_of_the_size():
@@ -108,6 +109,13 @@ def test_without_bits_the_interval_is_that_of_unknown_bits():
 def test_what_the_calibration_does_not_hold_is_not_trusted(measures, why):
     (verdict,) = VALENCE.judge([[0.0]], [condition(**measures)])
     assert (verdict.trusted, verdict.why) == (False, why)
+
+
+def test_noise_on_a_small_face_does_not_pass_for_detail():
+    calibration = replace(VALENCE, sharpest=(Sharpest(8.0, 250.0), Sharpest(20.0, 400.0), Sharpest(40.0, 900.0)))
+    noisy, sharp = calibration.judge([[0.0], [0.0]], [condition(size=14, sharpness=700), condition(sharpness=700)])
+    assert noisy.why == "sharpness is 700; the calibration holds up to 400 for a face of 14 px"
+    assert sharp.trusted
 
 
 def test_large_faces_and_many_bits_are_not_unusual():
