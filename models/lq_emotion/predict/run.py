@@ -106,7 +106,15 @@ def _outcomes(
         if jobs is None
         else as_done(jobs, work, enumerate(sources))
     )
-    yield from tqdm(results, total=len(sources), unit=" sources", disable=None, leave=False)
+    done = set()
+    try:
+        for number, outcome in tqdm(results, total=len(sources), unit=" sources", disable=None, leave=False):
+            done.add(number)
+            yield number, outcome
+    except Exception as error:  # noqa: BLE001  (predict_one raises nothing: these are errors of the backend)
+        problem = f"its worker was lost ({type(error).__name__}), perhaps for want of memory: fewer --jobs take less"
+        lost = (number for number in range(len(sources)) if number not in done)
+        yield from ((number, Outcome(sources[number].stem, "failed", error=problem)) for number in lost)
 
 
 def _advance(bar: Any, frames: int, total: int | None) -> None:

@@ -1,5 +1,6 @@
 """`lq-emotion predict` as a user calls it: resumed after a kill, in constant memory, in several processes."""
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from caffe_compat.build.preprocess import save_preprocessing
 from caffe_compat.formats.files import write_text
+from lq_emotion.nets.known import installation
 from tests.lq_emotion.commands import failed, run
 from tests.lq_emotion.predict.instruments import DIMENSIONS, definition_of, estimator, frames_with_squares
 from tests.lq_emotion.video.clips import write_clip
@@ -139,3 +141,19 @@ def test_a_cluster_writes_the_rows(tmp_path, net):
         words = [*paths, *net, "--no-page", "--out", tmp_path / "out", "--cluster", cluster.scheduler_address]
         assert run("predict", *words) == 0
     assert {path.name for path in (tmp_path / "out").glob("*.csv")} == {"c3.estimates.csv", "c4.estimates.csv"}
+
+
+@pytest.mark.parametrize(("answer", "fetched"), [("y\n", ["mini-xception", "mtcnn"]), ("\n", [])])
+def test_on_a_terminal_missing_models_are_offered(tmp_path, capsys, monkeypatch, answer, fetched):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    names = []
+    monkeypatch.setenv("LQ_EMOTION_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(installation, "fetch", lambda model, store, **_: names.append(model.name))
+    assert run("predict", clip(tmp_path, 1)) == 1  # what "fetches" here brings nothing
+    assert names == fetched
+    assert "MIT" in capsys.readouterr().err

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lq_emotion.predict import run as run_module
+from lq_emotion.predict.outcome import Outcome
 from lq_emotion.predict.run import predict
 from lq_emotion.predict.settings import PredictSettings
 from lq_emotion.video import camera
@@ -226,6 +228,18 @@ def test_a_source_that_fails_does_not_stop_the_others(tmp_path):
     outcomes = predict(find_sources([str(bad), str(good)]), settings, tmp_path / "out", instruments=net, say=quiet)
     assert [outcome.status for outcome in outcomes] == ["failed", "done"]
     assert not (tmp_path / "out" / "bad.estimates.csv").exists()
+
+
+def test_a_worker_that_is_lost_fails_its_sources_alone(tmp_path, monkeypatch):
+    paths = [clip(tmp_path, frames_with_squares(1), name) for name in ("a.mkv", "b.mkv", "c.mkv")]
+
+    def as_done(jobs, task, arguments):
+        yield 1, Outcome("b", "done")
+        raise MemoryError
+
+    monkeypatch.setattr(run_module, "as_done", as_done)
+    outcomes = predict(find_sources([str(path) for path in paths]), jobs=2, say=quiet)
+    assert [(outcome.name, outcome.status) for outcome in outcomes] == [("a", "failed"), ("b", "done"), ("c", "failed")]
 
 
 def test_boxes_of_a_file_take_the_place_of_a_detector(tmp_path):
