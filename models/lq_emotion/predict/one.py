@@ -106,6 +106,8 @@ def predict_one(
         if lines is None:
             outcome = work.finish(summary, outcome)
             journal.note(_WORK, made_from, _single_files(outcome.files), outcome=outcome.to_json())
+    except BrokenPipeError:  # nobody reads the lines any more
+        raise
     except (CaffeCompatError, PortError, OSError) as error:
         return Outcome(source.stem, "failed", error=str(error))
     return outcome

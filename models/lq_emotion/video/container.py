@@ -16,6 +16,8 @@ from caffe_compat.formats.regular_file import require_regular
 from lq_emotion.video.frames import Frame, Image, Selection
 from matlab_ports.imread import MAX_PIXELS
 
+PIPE = "pipe:0"  # stdin
+_PIPED = "an MP4 that is piped must be written for streaming, with -movflags frag_keyframe, or use Matroska"
 _ASSUMED_RATE = 25.0  # of raw streams that state neither times nor a rate
 _LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt")
 _LOST = 1.0  # seconds that may be missing at the end before a file counts as truncated: containers round
@@ -26,7 +28,7 @@ class Video:
 
     Parameters
     ----------
-    address : path, URL, or ``pipe:0`` for stdin.
+    address : path, URL, or `PIPE`.
     selection : of frames.
     timeout : seconds after which a silent stream counts as stalled; files and pipes are waited for.
 
@@ -38,8 +40,8 @@ class Video:
 
     def __init__(self, address: str, selection: Selection | None = None, *, timeout: float = 10.0) -> None:
         self._selection = selection or Selection()
-        self._is_file = "://" not in address and address != "pipe:0"
-        self.name = Path(address).name if self._is_file else _without_password(address)
+        self._is_file = "://" not in address and address != PIPE
+        self.name = Path(address).name if self._is_file else "stdin" if address == PIPE else _without_password(address)
         self.live = address.partition("://")[0].lower() in _LIVE
         self.problem: CaffeCompatError | None = None
         self._file = address if self._is_file else self.name
@@ -85,7 +87,7 @@ class Video:
         if self._is_file:
             require_regular(Path(address))
         options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
-        timeout = None if self._is_file or address == "pipe:0" else (self._timeout, self._timeout)
+        timeout = None if self._is_file or address == PIPE else (self._timeout, self._timeout)
         try:
             return self._av.open(address, options=options, timeout=timeout, metadata_errors="ignore")
         except FileNotFoundError:
@@ -94,8 +96,7 @@ class Video:
             problem = f"cannot be read as a video: {_reason(error)}"
             if self._is_file:
                 raise FileError(problem, code="damaged-file", file=self._file, hint="copy it again") from None
-            hint = "an MP4 must be written for streaming, with -movflags frag_keyframe, or use Matroska"
-            hint = hint if address == "pipe:0" else f"no answer within {self._timeout:g} s counts as none"
+            hint = _PIPED if address == PIPE else f"no answer within {self._timeout:g} s counts as none"
             raise DataError(problem, code="file-unreadable", field="source", value=self.name, hint=hint) from None
 
     def _video_stream(self) -> Any:
@@ -193,7 +194,8 @@ class Video:
             return FileError(problem, code="damaged-file", file=self._file, hint=hint)
         stalled = isinstance(error, self._av.error.ExitError | TimeoutError)
         problem = f"sent nothing for {self._timeout:g} s {after}" if stalled else f"ended {after}: {_reason(error)}"
-        return DataError(problem, code="interrupted", field="source", value=self.name)
+        piped = self.name == "stdin" and not math.isfinite(self._last)
+        return DataError(problem, code="interrupted", field="source", value=self.name, hint=_PIPED if piped else None)
 
     def _incomplete(self) -> CaffeCompatError | None:
         """Return what is missing in a video that ended without an error."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +16,7 @@ from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.natural import natural_key
 from lq_emotion.common.records import Record
 from lq_emotion.video.camera import Camera
-from lq_emotion.video.container import Video
+from lq_emotion.video.container import PIPE, Video
 from lq_emotion.video.frames import Selection, Source
 from lq_emotion.video.images import Images
 
@@ -23,6 +26,7 @@ VIDEOS = frozenset(
     | {".ogv", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf", ".vob", ".mxf", ".asf", ".gif"}
 )
 STDIN = "-"
+_STDIN_FILE = "/dev/stdin"
 _CAMERA = re.compile(r"camera:(\d+)")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -83,7 +87,15 @@ class SourceName(Record):
             return Images(self.paths, selection)
         if self.kind is Kind.CAMERA:
             return Camera(int(self.address), selection)
-        return Video("pipe:0" if self.kind is Kind.STDIN else self.address, selection, timeout=timeout)
+        return Video(_stdin() if self.kind is Kind.STDIN else self.address, selection, timeout=timeout)
+
+
+def _stdin() -> str:
+    """Return the address of stdin; a file that is redirected can be searched, as some MP4 need."""
+    with suppress(OSError):
+        if stat.S_ISREG(os.fstat(0).st_mode) and Path(_STDIN_FILE).exists():
+            return _STDIN_FILE
+    return PIPE
 
 
 def find_sources(names: Iterable[str]) -> list[SourceName]:

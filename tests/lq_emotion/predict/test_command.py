@@ -54,6 +54,18 @@ def test_json_lines_go_to_stdout(tmp_path, net, capsys):
     assert [json.loads(line)["frame"] for line in capsys.readouterr().out.splitlines()] == [0, 2]
 
 
+def test_a_reader_of_json_lines_may_go(tmp_path, net):
+    command = [sys.executable, "-c", "import sys; from lq_emotion.entry import main; sys.exit(main())", "predict"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'models'}"}
+    words = [*command, clip(tmp_path, 400), *net, "--jsonl"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*map(str, words)], stdout=pipe, stderr=pipe, env=environment) as process:
+        assert json.loads(process.stdout.readline())["frame"] == 0
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 def test_options_that_exclude_each_other_are_refused(tmp_path, net, capsys):
     stderr = failed(capsys, "predict", clip(tmp_path, 1), *net, "--jsonl", "--overlay")
     assert "--jsonl" in stderr
