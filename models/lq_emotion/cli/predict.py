@@ -31,8 +31,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _add_nets(nets: argparse._ArgumentGroup) -> None:
     option = nets.add_argument
-    help_text = "names of models, or .caffemodel files (default mini-xception); see lq-emotion models"
-    option("--model", nargs="+", default=("mini-xception",), metavar="MODEL", help=help_text)
+    help_text = "name of a model, or a caffemodel (default mini-xception); may be repeated. See lq-emotion models"
+    option("--model", action="append", metavar="MODEL", help=help_text)
     help_text = "mtcnn, ultra-light, ultra-light-slim, haar, or a file or folder of face boxes (default mtcnn)"
     option("--detector", default="mtcnn", metavar="DETECTOR", help=help_text)
     option("--definition", type=Path, metavar="PROTOTXT", help="of weights that are not recognised")
@@ -61,6 +61,10 @@ def _add_results(results: argparse._ArgumentGroup) -> None:
     option("--abstain", action="store_true", help="leave values empty that are not to be trusted")
 
 
+def _models(args: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(args.model or ("mini-xception",))
+
+
 def _predict(args: argparse.Namespace) -> int:
     from caffe_compat.errors import DataError
     from lq_emotion.common.cluster import dask_workers
@@ -74,7 +78,7 @@ def _predict(args: argparse.Namespace) -> int:
         raise DataError(problem, code="conflict", field="--jsonl", hint=hint)
     sources = find_sources(args.sources)
     settings = PredictSettings(
-        models=tuple(args.model), detector=args.detector, definition=args.definition, preprocess=args.preprocess,
+        models=_models(args), detector=args.detector, definition=args.definition, preprocess=args.preprocess,
         labels=args.labels, home=args.home, device=args.device, every=args.every, start=args.start, end=args.end,
         timeout=args.timeout, form=args.form, overlay=args.overlay, page=not args.no_page, abstain=args.abstain,
     )  # fmt: skip
@@ -110,7 +114,7 @@ def _offer_missing(args: argparse.Namespace) -> None:
     missing = [
         model
         for model in KNOWN
-        if model.name in (*args.model, args.detector) and model.package is not None and not store.has(model)
+        if model.name in (*_models(args), args.detector) and model.package is not None and not store.has(model)
     ]
     if not missing:
         return

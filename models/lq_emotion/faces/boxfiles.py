@@ -17,10 +17,12 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError, ParseError, did_you_mean
 from caffe_compat.formats.files import atomic_path, read_bytes
+from lq_emotion.faces.face import Face
 from matlab_ports.matfile import loadmat, savemat
 
 Doubles = npt.NDArray[np.float64]
 _COLUMNS = ("time", "left", "top", "width", "height")
+_ROUNDING = 1e-3  # seconds that written times may differ by
 
 
 class BoxFile(NamedTuple):
@@ -48,6 +50,36 @@ def read_boxes(path: str | Path) -> BoxFile:
         if box[2] < 0 or box[3] < 0:
             raise DataError(f"row {row} has a negative size", code="out-of-range", file=path, value=box.tolist())
     return file
+
+
+class Boxes:
+    """The faces of a video at any time, as a file of boxes has them.
+
+    Parameters
+    ----------
+    path : MAT-file or table. Rows with the same time are several faces; a box without a width is no face.
+
+    Raises
+    ------
+    CaffeCompatError
+        The file cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        file = read_boxes(path)
+        order = np.argsort(file.time, kind="stable")
+        self._times, self._boxes = file.time[order], file.bbox[order]
+        steps = np.diff(np.unique(self._times))
+        self._reach = 2 * float(np.median(steps)) if len(steps) else np.inf
+
+    def at(self, time: float) -> list[Face]:
+        """Return the faces of the last time that is not after this one, nor two steps before it."""
+        end = int(np.searchsorted(self._times, time + _ROUNDING, "right"))
+        if end == 0 or time - self._times[end - 1] > self._reach + _ROUNDING:
+            return []
+        start = int(np.searchsorted(self._times, self._times[end - 1], "left"))
+        boxes = self._boxes[start:end].tolist()
+        return [Face(x - 1, y - 1, width, height, float("nan")) for x, y, width, height in boxes if width and height]
 
 
 def write_boxes(

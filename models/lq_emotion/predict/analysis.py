@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.faces.face import Face, FaceDetector, Image
 from lq_emotion.faces.identities import Followed
 from lq_emotion.predict.estimator import Estimate, Estimator
@@ -34,7 +35,7 @@ class Apart:
 
 
 class Finder(Protocol):
-    """Finds the faces of frames; see `by_detector` and `finders.Boxes`."""
+    """Finds the faces of frames."""
 
     def __call__(self, frames: Sequence[Frame]) -> list[list[Face]]:
         """Return the faces of each frame."""
@@ -47,6 +48,11 @@ def by_detector(detector: FaceDetector) -> Finder:
         return detector([frame.image for frame in frames])
 
     return find
+
+
+def by_boxes(boxes: Boxes) -> Finder:
+    """Return the finder that knows the faces of a video."""
+    return lambda frames: [boxes.at(frame.time) for frame in frames]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,15 +11,16 @@ from typing import Any
 from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import stamps
 from lq_emotion.common.records import Record
+from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.faces.face import FaceDetector
 from lq_emotion.faces.haar import Haar
 from lq_emotion.faces.identities import Identities
 from lq_emotion.faces.mtcnn import Mtcnn
 from lq_emotion.faces.ultra_light import UltraLight
 from lq_emotion.nets.known.loading import load_model, load_parts
-from lq_emotion.predict.analysis import Apart, Finder, Follower, by_detector
+from lq_emotion.predict.analysis import Apart, Finder, Follower, by_boxes, by_detector
 from lq_emotion.predict.estimator import Estimator
-from lq_emotion.predict.finders import DETECTORS, Boxes, boxes_for
+from lq_emotion.predict.finders import DETECTORS, boxes_for
 from lq_emotion.quality.calibration import sidecar
 from lq_emotion.video.frames import Selection
 from lq_emotion.video.sources import Kind
@@ -91,7 +92,7 @@ class Instruments:
         CaffeCompatError
             The file of boxes is missing or damaged.
         """
-        return self.find or Boxes(boxes_for(Path(settings.detector), stem))
+        return self.find or by_boxes(Boxes(boxes_for(Path(settings.detector), stem)))
 
     def follower_of(self, kind: Kind) -> Follower:
         """Return what follows the faces of a source: images have nothing to do with each other."""

@@ -19,6 +19,7 @@ from lq_emotion.datasets.avec.gold import load_gold_standard
 from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording, find_recordings
 from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import match_times
+from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.quality.samples import Clip, Source
 from lq_emotion.video.container import Video
@@ -135,7 +136,18 @@ def _read_video(video: Path, given: Path | None, reading: Reading) -> Clip:
     if not frames:
         raise DataError("holds no frame", code="empty", file=video)
     times = np.array([frame.time for frame in frames], np.float64)
-    return Clip(np.stack([frame.image for frame in frames]), _find_boxes(video, times, given))
+    boxes = _find_boxes(video, times) if given is None else _largest(Boxes(given), times)
+    return Clip(np.stack([frame.image for frame in frames]), boxes)
+
+
+def _largest(boxes: Boxes, times: Doubles) -> Doubles:
+    """Return the box of the largest face at each time, as `Clip` holds it."""
+    found = np.full((len(times), 4), np.nan)
+    for row, time in enumerate(times.tolist()):
+        if faces := boxes.at(time):
+            face = max(faces, key=lambda face: face.width * face.height)
+            found[row] = face.x, face.y, face.width, face.height
+    return found
 
 
 def _read_frames(video: Path, count: int) -> npt.NDArray[np.uint8]:
@@ -144,7 +156,7 @@ def _read_frames(video: Path, count: int) -> npt.NDArray[np.uint8]:
         return np.stack(images) if images else np.empty((0, reader.height, reader.width, 3), np.uint8)
 
 
-def _find_boxes(video: Path, times: Doubles, given: Path | None) -> Doubles:
+def _find_boxes(video: Path, times: Doubles, given: Path | None = None) -> Doubles:
     """Return boxes as `Clip` holds them; in the files they are 1-based, and zero without a face."""
     boxes = np.array(boxes_of(video, times, BoxSettings(), given=given).bbox, np.float64)
     present = boxes.any(axis=1)

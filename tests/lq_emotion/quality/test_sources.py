@@ -5,6 +5,7 @@ import pytest
 
 from lq_emotion.quality.sources import Reading, labelled_sources, video_sources
 from tests.lq_emotion.commands import draw_recordings
+from tests.lq_emotion.video.clips import write_clip
 from tests.refusals import refused
 
 pytest.importorskip("av")
@@ -73,3 +74,13 @@ def test_a_video_has_no_labels(recordings):
 def test_videos_of_one_name_are_refused(tmp_path):
     with refused("duplicate", field="recordings"):
         video_sources([tmp_path / "a/x.mp4", tmp_path / "b/x.mp4"], Reading())
+
+
+def test_the_times_of_boxes_are_those_of_any_video(tmp_path):
+    times = [0.0, 0.04, 0.051, 0.2]
+    video = write_clip(tmp_path / "phone.mp4", [np.zeros((32, 64, 3), np.uint8)] * 4, times=times)
+    rows = ["0,11,2,8,9", "0.04,12,2,8,9", "0.051,13,2,8,9", "0.051,40,2,20,20", "0.2,0,0,0,0"]
+    (tmp_path / "phone.csv").write_text("\n".join(["time,left,top,width,height", *rows]))
+    clip = video_sources([video], Reading(boxes=tmp_path))[0].read()
+    assert clip.boxes[:3].tolist() == [[10, 1, 8, 9], [11, 1, 8, 9], [39, 1, 20, 20]]
+    assert np.isnan(clip.boxes[3]).all()
