@@ -245,12 +245,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--people", type=int, default=600, help="whom the net has not seen (default 600)")
     parser.add_argument("--iterations", type=int, default=4000, help="of training (default 4000)")
+    parser.add_argument("--seeds", type=int, nargs=2, default=(2, 3), help="of those people (default 2 3)")
     args = parser.parse_args()
     out, make = args.out.resolve(), partial(SyntheticSettings, frames=60, width=192, height=192)
     make_recordings(out / "train", make(train=160, dev=0, seed=1), jobs=2)
     model = trained(out / "train", out / "net", args.iterations)
     names, parts = [], []
-    for seed in (2, 3):  # two folders of people, none of whom the net has seen
+    for seed in args.seeds:  # two folders of people, none of whom the net has seen
         folder = out / f"people_{seed}"
         make_recordings(folder, make(train=0, dev=args.people // 2, seed=seed), jobs=2)
         some, samples = answers(model, folder, out / f"answers_{seed}")

@@ -90,6 +90,11 @@ def _report(calibration: Calibration, file: Path) -> None:
     if calibration.agreement is not None:
         agreement = calibration.agreement
         print(f"  trusted: the class stays in {agreement.limit:.0%} of the frames{_least(agreement.enough)}")
+        if agreement.best < agreement.limit:
+            print(
+                f"  warning: nothing is trusted: {len(origin.recordings)} recordings show no more than "
+                f"{agreement.best:.0%}; add recordings of other people, or pass a lower --limit or --level"
+            )
 
 
 def _least(enough: Mapping[str, float]) -> str:

@@ -135,6 +135,11 @@ class Agreement(Record):
         ends = _by_bits(np.column_stack([values, confidence]), self.coded, self.unknown)
         return ends[..., 0], ends[..., 1]
 
+    @property
+    def best(self) -> float:
+        """Return the highest low end of an interval: few recordings cannot show a high probability."""
+        return max(step.low for step in self.coded.steps)
+
 
 def _by_bits(values: Doubles, coded: Widths | Likelihood, unknown: Widths | Likelihood) -> Doubles:
     blind = np.isnan(values[:, _BITS])

@@ -62,6 +62,8 @@ def test_a_classifier_is_calibrated_on_videos_without_labels(recordings, tmp_pat
     assert run("calibrate", *videos, "--model", net, *common(recordings)) == 0
     assert "the class stays in 80%" in capsys.readouterr().out
     assert Calibration.beside(net).outputs == ("agreement",)
+    assert run("calibrate", *videos, "--model", net, *common(recordings), "--limit", 0.99) == 0
+    assert "nothing is trusted: 5 recordings show no more than" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
