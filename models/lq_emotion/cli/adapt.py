@@ -58,9 +58,10 @@ def _positive(text: str) -> float:
 
 
 def _adapt(args: argparse.Namespace) -> int:
+    from lq_emotion.common.devices import choose_device
+    from lq_emotion.nets.known.detectors import load_detector
     from lq_emotion.nets.known.loading import find_description
     from lq_emotion.training.adapt.adaptation import Adaptation, Schedule
-    from lq_emotion.training.adapt.detectors import make_detector
 
     table = clips_of(args)
     assert table is not None  # --clips is required
@@ -73,7 +74,7 @@ def _adapt(args: argparse.Namespace) -> int:
         model,
         table,
         args.out,
-        make_detector(args.detector, home=args.home),
+        load_detector(args.detector, home=args.home, device=choose_device(args.device)),
         schedule=Schedule(args.iterations, args.batch, args.base_lr, args.seed),
         rate=args.fps,
         device=args.device,

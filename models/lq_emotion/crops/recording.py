@@ -23,6 +23,7 @@ from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_s
 from lq_emotion.datasets.avec.layout import Dimension, Recording
 from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import match_times, require_grid
+from lq_emotion.faces.boxfiles import boxes_in
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.nets.names import crops_folder
 from matlab_ports import PortError
@@ -297,7 +298,6 @@ def _given_boxes(recording: Recording, folder: Path | None) -> Path | None:
     if folder is None:
         return recording.boxes
     for name in (recording.name, recording.participant):
-        for suffix in (".mat", ".csv"):
-            if name is not None and (folder / f"{name}{suffix}").is_file():
-                return folder / f"{name}{suffix}"
+        if name is not None and (path := boxes_in(folder, name)):
+            return path
     raise DataError(f"no {recording.name}.mat or {recording.name}.csv", code="file-missing", file=folder, field="boxes")

@@ -52,6 +52,12 @@ def read_boxes(path: str | Path) -> BoxFile:
     return file
 
 
+def boxes_in(folder: Path, name: str) -> Path | None:
+    """Return the file of boxes of a recording or clip in a folder, NAME.mat or else NAME.csv; None without one."""
+    files = (folder / f"{name}{suffix}" for suffix in (".mat", ".csv"))
+    return next((file for file in files if file.is_file()), None)
+
+
 class Boxes:
     """The faces of a video at any time, as a file of boxes has them.
 

@@ -174,12 +174,12 @@ class Mtcnn:
         """Let P-Net propose boxes in images of one size."""
         if level == len(self._levels):
             self._levels.append(copy.deepcopy(self._nets["det1"]))
-        answers = self._levels[level](_to_nchw(np.stack(images)))
-        scores = answers["prob1"][:, 1].transpose(1, 2).numpy()  # (N, y, x), searched row by row as in MATLAB
+        answers = _run(self._levels[level], np.stack(images))
+        scores = answers["prob1"][:, 1].transpose(0, 2, 1)  # (N, y, x), searched row by row as in MATLAB
         image, y, x = np.nonzero(scores >= self._thresholds[0])
         corner = _STRIDE * np.stack([x, y], axis=1)
         boxes = np.trunc(np.concatenate([corner + 1, corner + _FIELD], axis=1) / scale)
-        offsets = answers["conv4-2"].numpy()[image, :, x, y]
+        offsets = answers["conv4-2"][image, :, x, y]
         return _Candidates(image, boxes, scores[image, y, x], offsets, np.zeros((len(image), 0), np.float32))
 
     def _refine(self, turned: Sequence[Image], candidates: _Candidates) -> _Candidates:
@@ -204,8 +204,8 @@ class Mtcnn:
         """Return what a net says about crops (n, side, side, 3), by blob."""
         net = self._nets[name]
         starts = range(0, max(1, len(crops)), _BATCH)
-        parts = [net(_to_nchw(_normalised(crops[start : start + _BATCH]))) for start in starts]
-        return {blob: torch.cat([part[blob] for part in parts]).numpy() for blob in parts[0]}
+        parts = [_run(net, _normalised(crops[start : start + _BATCH])) for start in starts]
+        return {blob: np.concatenate([part[blob] for part in parts]) for blob in parts[0]}
 
 
 _NONE = _Candidates(
@@ -231,8 +231,10 @@ def _normalised(image: Image) -> Singles:
     return x
 
 
-def _to_nchw(images: Singles) -> torch.Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+def _run(net: CaffeNet, images: Singles) -> dict[str, Singles]:
+    """Return the outputs, by blob, for images (N, rows, columns, channels), computed where the net's weights are."""
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    return {blob: value.cpu().numpy() for blob, value in net(x.to(next(net.parameters()).device)).items()}
 
 
 def _cut_all(turned: Sequence[Image], candidates: _Candidates, side: int) -> Image:

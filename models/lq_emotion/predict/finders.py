@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from caffe_compat.errors import DataError, FileError
-
-DETECTORS = ("mtcnn", "ultra-light", "ultra-light-slim", "haar")
+from lq_emotion.faces.boxfiles import boxes_in
+from lq_emotion.nets.known.detectors import DETECTORS
 
 
 def boxes_for(where: Path, stem: str) -> Path:
-    """Return the file of boxes for a source: the file itself, or NAME.csv or NAME.mat in a folder.
+    """Return the file of boxes for a source: the file itself, or NAME.mat or NAME.csv in a folder.
 
     Raises
     ------
@@ -19,10 +19,9 @@ def boxes_for(where: Path, stem: str) -> Path:
     """
     if not where.is_dir():
         return where
-    for suffix in (".csv", ".mat"):
-        if (path := where / f"{stem}{suffix}").is_file():
-            return path
-    raise FileError(f"holds neither {stem}.csv nor {stem}.mat", code="file-missing", file=where, field="--detector")
+    if path := boxes_in(where, stem):
+        return path
+    raise FileError(f"holds neither {stem}.mat nor {stem}.csv", code="file-missing", file=where, field="--detector")
 
 
 def require_detector(name: str) -> None:

@@ -12,15 +12,12 @@ from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import stamps
 from lq_emotion.common.records import Record
 from lq_emotion.faces.boxfiles import Boxes
-from lq_emotion.faces.face import FaceDetector
-from lq_emotion.faces.haar import Haar
 from lq_emotion.faces.identities import Identities
-from lq_emotion.faces.mtcnn import Mtcnn
-from lq_emotion.faces.ultra_light import UltraLight
-from lq_emotion.nets.known.loading import load_model, load_parts
+from lq_emotion.nets.known.detectors import DETECTORS, load_detector
+from lq_emotion.nets.known.loading import load_model
 from lq_emotion.predict.analysis import Apart, Finder, Follower, by_boxes, by_detector
 from lq_emotion.predict.estimator import Estimator
-from lq_emotion.predict.finders import DETECTORS, boxes_for
+from lq_emotion.predict.finders import boxes_for
 from lq_emotion.quality.calibration import sidecar
 from lq_emotion.video.frames import Selection
 from lq_emotion.video.sources import Kind
@@ -35,7 +32,7 @@ class PredictSettings(Record):
     Attributes
     ----------
     models : names of models, or files of weights.
-    detector : a name in `finders.DETECTORS`, or the path of a file or folder of boxes.
+    detector : a name in `nets.known.detectors.DETECTORS`, or the path of a file or folder of boxes.
     definition, preprocess, labels : files that describe weights which are not recognised.
     home : folder of installed models; None for the default.
     device : of the nets.
@@ -130,13 +127,6 @@ def load_instruments(settings: PredictSettings) -> Instruments:
         if settings.abstain and estimator.calibration is None:
             problem, hint = "has no calibration, which says what to leave out", "make one: lq-emotion calibrate"
             raise DataError(problem, code="not-prepared", field="--abstain", value=estimator.name, hint=hint)
-    detector = _detector(settings, device) if settings.detector in DETECTORS else None
-    return Instruments(estimators, None if detector is None else by_detector(detector))
-
-
-def _detector(settings: PredictSettings, device: Any) -> FaceDetector:
-    if settings.detector == "haar":
-        return Haar()
-    name = "ultra-light-rfb" if settings.detector == "ultra-light" else settings.detector
-    nets = load_parts(name, home=settings.home, device=device)
-    return Mtcnn(nets) if name == "mtcnn" else UltraLight(nets[name])
+    if settings.detector not in DETECTORS:
+        return Instruments(estimators, None)
+    return Instruments(estimators, by_detector(load_detector(settings.detector, home=settings.home, device=device)))

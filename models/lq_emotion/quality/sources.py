@@ -19,7 +19,7 @@ from lq_emotion.datasets.avec.gold import load_gold_standard
 from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording, find_recordings
 from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import match_times
-from lq_emotion.faces.boxfiles import Boxes
+from lq_emotion.faces.boxfiles import Boxes, boxes_in
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.quality.samples import Clip, Source
 from lq_emotion.video.container import Video
@@ -46,8 +46,7 @@ class Reading:
 
     def boxes_of(self, name: str) -> Path | None:
         """Return the file of boxes for a recording; None without one."""
-        files = [] if self.boxes is None else [self.boxes / f"{name}{suffix}" for suffix in (".mat", ".csv")]
-        return next((file for file in files if file.is_file()), None)
+        return None if self.boxes is None else boxes_in(self.boxes, name)
 
 
 def labelled_sources(

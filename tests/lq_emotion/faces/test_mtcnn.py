@@ -1,5 +1,6 @@
 """MTCNN as published: against a transcription of the authors' program, on photographs and at their edges."""
 
+import copy
 import math
 
 import numpy as np
@@ -135,3 +136,10 @@ def test_a_value_out_of_range_is_refused(field, value):
         Mtcnn(dict.fromkeys(NETS), **{field: value})
     assert error.value.code == "out-of-range"
     assert error.value.field == field
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_nets_on_a_gpu_find_the_same_face(nets, astronaut):
+    (expected,) = Mtcnn(nets)([astronaut])[0]
+    (face,) = Mtcnn({name: copy.deepcopy(net).cuda() for name, net in nets.items()})([astronaut])[0]
+    assert sides(face) == pytest.approx(sides(expected), abs=2)
