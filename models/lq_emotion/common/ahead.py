@@ -62,11 +62,12 @@ class Ahead(Generic[_T]):
         self._put(_End(error))
 
     def _put(self, item: _T | _End) -> None:
+        replaces = self._latest and not isinstance(item, _End)
         while not self._stop.is_set():
             try:
-                self._queue.put(item, timeout=_POLL)
+                self._queue.put(item, block=not replaces, timeout=_POLL)
             except queue.Full:
-                if self._latest and not isinstance(item, _End):
+                if replaces:
                     self._drop_oldest()
             else:
                 return

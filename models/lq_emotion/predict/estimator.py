@@ -12,8 +12,6 @@ from lq_emotion.faces.face import Face, Image
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.quality import Calibration, Condition, Trust
 
-_LARGEST_BATCH = 32
-
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
@@ -46,7 +44,6 @@ class Estimator:
     def __init__(self, model: LoadedModel, calibration: Calibration | None = None) -> None:
         self.model = model
         self.calibration = calibration or Calibration.beside(model.weights)
-        self._device = next(model.net.parameters()).device
 
     @property
     def name(self) -> str:
@@ -61,11 +58,7 @@ class Estimator:
         crops : as `cut` returns them.
         conditions : the faces were seen under.
         """
-        if not crops:
-            return []
-        inputs = np.stack([self.model.preprocessing(crop) for crop in crops])
-        batches = range(0, len(inputs), _LARGEST_BATCH)
-        values = np.concatenate([self._run(inputs[start : start + _LARGEST_BATCH]) for start in batches])
+        values = self.model.estimates(crops)
         if self.calibration is None:
             return [Estimate(row, None) for row in values]
         trusts = self.calibration.judge(values, conditions)
@@ -74,11 +67,3 @@ class Estimator:
     def cut(self, image: Image, face: Face) -> Image:
         """Cut a face out of a frame for the net."""
         return self.model.crop.cut(image, face)
-
-    def _run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        import torch
-
-        with torch.inference_mode():
-            outputs = self.model.net(torch.from_numpy(inputs).to(self._device))
-        values: npt.NDArray[np.float32] = outputs.reshape(len(inputs), -1).float().cpu().numpy()
-        return values

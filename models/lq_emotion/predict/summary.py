@@ -122,8 +122,9 @@ class Summary:
             for number, estimate in enumerate(face.estimates):
                 if estimate.trust is not None:
                     self.trusted[number] += estimate.trust.trusted
-                    if estimate.trust.why and len(self.reasons) < _REASONS:
-                        self.reasons[number, estimate.trust.why] += 1
+                    reason = (number, estimate.trust.why)
+                    if estimate.trust.why and (reason in self.reasons or len(self.reasons) < _REASONS):
+                        self.reasons[reason] += 1
             values = np.concatenate([estimate.values for estimate in face.estimates]).astype(np.float64)
             at = float(frame.index) if math.isnan(frame.time) else frame.time
             self.timeline.add(face.id, at, values)

@@ -21,7 +21,6 @@ from lq_emotion.video.degrade import degrade
 from lq_emotion.video.encode import Frames, versions
 
 Doubles = npt.NDArray[np.float64]
-_BATCH = 64
 _VERSION = 1  # of the stored samples
 
 
@@ -67,19 +66,9 @@ class Grid:
 
 
 def answer(model: LoadedModel, images: Sequence[Image], faces: Sequence[Face]) -> Doubles:
-    """Return what a net says about one face in each image, (n, k)."""
-    import torch
-
-    answers = []
-    device = next((parameter.device for parameter in model.net.parameters()), torch.device("cpu"))
-    with torch.no_grad():
-        for start in range(0, len(images), _BATCH):
-            pairs = zip(images[start : start + _BATCH], faces[start : start + _BATCH], strict=True)
-            batch = np.stack([model.preprocessing(model.crop.cut(image, face)) for image, face in pairs])
-            outputs = model.net.forward_dict({model.net.inputs[0]: torch.from_numpy(batch).to(device)})
-            result = outputs[model.net.returns[0]].cpu().numpy()
-            answers.append(result.reshape(len(batch), -1).astype(np.float64))
-    return np.concatenate(answers)
+    """Return what a net says about one face in each image, (n, k) float64."""
+    crops = [model.crop.cut(image, face) for image, face in zip(images, faces, strict=True)]
+    return model.estimates(crops).astype(np.float64)
 
 
 def degraded_answers(model: LoadedModel, clip: Clip, grid: Grid) -> Samples:

@@ -116,20 +116,20 @@ def find_sources(names: Iterable[str]) -> list[SourceName]:
     items = list(_expand(names))
     if not items:
         raise DataError("no source", code="empty", hint="name a video, an image, a folder, camera:0, a URL or -")
-    for number, item in enumerate(items):
-        if item in items[:number]:
+    named: set[Path | SourceName] = set()
+    sources: list[SourceName] = []
+    images: dict[Path, list[Path]] = {}
+    for item in items:
+        if item in named:
             raise DataError("is named twice", code="duplicate", field="source", value=_shown(item))
-    images = [item for item in items if isinstance(item, Path) and _is_image(item)]
-    others = [item for item in items if not isinstance(item, Path) or not _is_image(item)]
-    folders = dict.fromkeys(path.parent for path in images)
-    return [
-        *(SourceName(Kind.VIDEO, str(item)) if isinstance(item, Path) else item for item in others),
-        *(SourceName(Kind.IMAGES, paths=tuple(p for p in images if p.parent == folder)) for folder in folders),
-    ]
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGES
+        named.add(item)
+        if isinstance(item, SourceName):
+            sources.append(item)
+        elif item.suffix.lower() in IMAGES:
+            images.setdefault(item.parent, []).append(item)
+        else:
+            sources.append(SourceName(Kind.VIDEO, str(item)))
+    return sources + [SourceName(Kind.IMAGES, paths=tuple(paths)) for paths in images.values()]
 
 
 def _shown(item: Path | SourceName) -> str:

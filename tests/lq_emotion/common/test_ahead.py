@@ -47,3 +47,14 @@ def test_a_late_reader_gets_the_latest():
         done.wait(5)
         time.sleep(0.05)
         assert list(ahead) == [4]
+
+
+def test_a_live_source_does_not_wait_for_its_reader():
+    done = threading.Event()
+
+    def items():
+        yield from range(1000)
+        done.set()
+
+    with Ahead(items(), 1, latest=True):
+        assert done.wait(10)  # 0.1 s an item would be 100 s

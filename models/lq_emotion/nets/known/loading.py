@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from caffe_compat.build.preprocess import Preprocessing, load_preprocessing, read_preprocessing
 from caffe_compat.errors import DataError, FileError, NetError, WeightsError, did_you_mean
 from caffe_compat.formats.files import read_net
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.faces.face import Image
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.model import KnownModel, Task
 from lq_emotion.nets.known.outputs import Outputs, read_outputs
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from caffe_compat.build.net import CaffeNet
 
 PathLike = str | os.PathLike[str]
+_BATCH = 32  # faces in one pass of a net
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,24 @@ class LoadedModel:
     crop: FaceCrop
     weights: Path
     limits: str
+
+    def estimates(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """Return what the net says about each face, (n, k) float32, in the order of `outputs`.
+
+        Parameters
+        ----------
+        crops : n faces as `crop` cuts them out.
+        """
+        import torch
+
+        device = next((parameter.device for parameter in self.net.parameters()), torch.device("cpu"))
+        estimates = [np.zeros((0, len(self.outputs.names)), np.float32)]
+        with torch.inference_mode():
+            for start in range(0, len(crops), _BATCH):
+                batch = np.stack([self.preprocessing(crop) for crop in crops[start : start + _BATCH]])
+                values = self.net(torch.from_numpy(batch).to(device))
+                estimates.append(values.reshape(len(batch), -1).float().cpu().numpy())
+        return np.concatenate(estimates)
 
 
 def load_model(
