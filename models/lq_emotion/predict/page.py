@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -133,8 +134,14 @@ def _png(figure: Any, panels: Sequence[Any], axis: str) -> bytes:
         panel.margins(x=0.01)
         if panel.get_legend_handles_labels()[0]:
             panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
+    return _saved(figure)
+
+
+def _saved(figure: Any) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # names in scripts that the font lacks
+        figure.savefig(file, format="png", dpi=110)
     return file.getvalue()
 
 
@@ -152,11 +159,9 @@ def _sheet(summary: Summary, estimators: Sequence[Estimator]) -> Figure:
         frame, face = seen.frame, seen.faces[0]
         where = frame.name or f"{frame.time:.2f} s"
         lines = [caption(net, estimate) for net, estimate in zip(estimators, face.estimates, strict=True)]
-        panel.set_title("\n".join([f"{where[:18]}  face {face.id}", *lines]), fontsize=6.5, pad=2)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110)
+        panel.set_title("\n".join([f"{where[:18]}  face {face.id}", *lines]), fontsize=6.5, pad=2, parse_math=False)
     text = f"{len(crops)} of {summary.frames - summary.empty} frames with a face, at even distances; `?`: not trusted."
-    return Figure("faces", file.getvalue(), text, "faces with what the nets estimate about them")
+    return Figure("faces", _saved(figure), text, "faces with what the nets estimate about them")
 
 
 def _trust(summary: Summary, estimators: Sequence[Estimator]) -> list[Block]:

@@ -133,7 +133,7 @@ def _require_different(sources: Sequence[SourceName], settings: PredictSettings,
         path = results_of(source, settings.form, out).rows
         if path in seen:
             problem = f"would hold the rows of {_shown(seen[path])} and of {_shown(source)}"
-            hint = "leave out --out, so that results lie beside their sources; or run the command for each"
+            hint = "run the command for each, with a folder of its own: --out"
             raise FileError(problem, code="conflict", file=path, hint=hint)
         seen[path] = source
 

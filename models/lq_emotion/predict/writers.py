@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.predict.rows import Cell, Column
+
+if sys.platform != "win32":
+    import fcntl
 
 UNFINISHED = ".unfinished"
 FORMATS = ("csv", "parquet")
@@ -43,11 +47,17 @@ def csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[RowWriter]:
     """Write a CSV file (UTF-8, RFC 4180 but for the line ends) that is named ``PATH.unfinished`` until it is complete.
 
     Rows are flushed frame by frame, so that a process that is killed leaves those it had.
+
+    Raises
+    ------
+    FileError
+        Another process is writing the file.
     """
     import csv
 
     unfinished = path.with_name(path.name + UNFINISHED)
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
+    with unfinished.open("a", encoding="utf-8", newline="") as file:
+        _claim(file, unfinished)
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([column.name for column in columns])
 
@@ -57,7 +67,20 @@ def csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[RowWriter]:
                 file.flush()
 
         yield Rows()
-    unfinished.replace(path)
+        unfinished.replace(path)
+
+
+def _claim(file: TextIO, path: Path) -> None:
+    """Lock a file and empty it."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            hint = "wait until it has ended, or choose another folder: --out"
+            raise FileError("another process is writing this file", code="conflict", file=path, hint=hint) from None
+        except OSError:  # a file system without locks
+            pass
+    file.truncate(0)
 
 
 @contextmanager

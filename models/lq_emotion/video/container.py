@@ -126,7 +126,8 @@ class Video:
         if stream.duration is not None and stream.time_base is not None:
             return float(stream.duration * stream.time_base)
         if container.duration is not None and len(container.streams) == 1:
-            return float(container.duration) / float(self._av.time_base)
+            start = 0 if container.start_time is None else container.start_time  # Matroska states when it ends
+            return float(container.duration - start) / float(self._av.time_base)
         return None
 
     def _decoded(self) -> Iterator[Any]:
@@ -200,7 +201,7 @@ class Video:
     def _incomplete(self) -> CaffeCompatError | None:
         """Return what is missing in a video that ended without an error."""
         if self._lost:
-            problem = f"at least {self._lost} of its frames are damaged and left out, from {self._first_lost:.2f} s on"
+            problem = f"is damaged from {self._first_lost:.2f} s on: at least {self._lost} of its frames left out"
             return FileError(problem, code="damaged-file", file=self._file)
         if self._number < 0 and not self._selection.start:
             return FileError("holds no frame that can be decoded", code="damaged-file", file=self._file)

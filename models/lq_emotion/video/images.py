@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.image_size import TooManyPixelsError, open_image
 from lq_emotion.video.frames import Frame, Image, Selection
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Pillow
 
 
 class Images:
@@ -62,12 +65,18 @@ def read_image(path: Path) -> Image:
 
     try:
         with open_image(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+            upright = ImageOps.exif_transpose(image)
+            return _high_bytes(upright) if upright.mode.startswith("I") else np.array(upright.convert("RGB"), np.uint8)
     except FileNotFoundError:
         raise FileError("no such file", code="file-missing", file=path) from None
     except (OSError, SyntaxError, ValueError, TooManyPixelsError) as error:
         problem = f"cannot be read as an image: {error}"
         raise FileError(problem, code="damaged-file", file=path, hint="copy it again") from None
+
+
+def _high_bytes(image: Pillow) -> Image:
+    """Return 16-bit gray as 8 bits; Pillow clips what is above 255."""
+    return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _several(folder: Path, names: Sequence[str]) -> FileError:

@@ -13,8 +13,10 @@ from PIL import Image
 
 from lq_emotion.predict import run as run_module
 from lq_emotion.predict.outcome import Outcome
+from lq_emotion.predict.rows import Column
 from lq_emotion.predict.run import predict
 from lq_emotion.predict.settings import PredictSettings
+from lq_emotion.predict.writers import csv_rows
 from lq_emotion.video import camera
 from lq_emotion.video.sources import find_sources
 from tests.lq_emotion.predict.instruments import (
@@ -180,6 +182,30 @@ def test_the_rows_of_someone_else_are_not_overwritten(tmp_path):
     (tmp_path / "clip.estimates.csv").write_text("mine")
     outcome = run(path, None, estimator(tmp_path, DIMENSIONS))
     assert (outcome.status, (tmp_path / "clip.estimates.csv").read_text()) == ("failed", "mine")
+
+
+def test_rows_that_another_process_is_writing_are_left_to_it(tmp_path):
+    pytest.importorskip("fcntl")
+    path = clip(tmp_path, frames_with_squares(4))
+    net = estimator(tmp_path, DIMENSIONS)
+    with csv_rows(tmp_path / "clip.estimates.csv", [Column("frame", "int")]) as rows:
+        outcome = run(path, None, net)
+        rows.write([(0,)])
+    assert (outcome.status, "another process is writing this file" in outcome.error) == ("failed", True)
+    assert (tmp_path / "clip.estimates.csv").read_text() == "frame\n0\n"
+
+
+def test_a_run_empties_the_rows_that_a_killed_one_left(tmp_path):
+    (tmp_path / "clip.estimates.csv.unfinished").write_text("frame,time\n0,")
+    assert run(clip(tmp_path, frames_with_squares(4)), None, estimator(tmp_path, DIMENSIONS)).status == "done"
+    assert len(rows_of(tmp_path / "clip.estimates.csv")) == 4
+
+
+def test_the_page_takes_any_name_of_an_image(tmp_path):
+    for name in ("a$\\foo$.png", "\u4eba.png"):
+        Image.fromarray(frames_with_squares(1)[0]).save(tmp_path / name)
+    outcome = run(tmp_path, tmp_path / "out", estimator(tmp_path, CLASSES), settings=PredictSettings())
+    assert (outcome.status, outcome.faces) == ("done", 2)
 
 
 def test_a_truncated_video_keeps_its_rows_and_is_incomplete(tmp_path):

@@ -15,6 +15,7 @@ from PIL import Image
 from lq_emotion.video import camera as camera_module
 from lq_emotion.video.container import Video
 from lq_emotion.video.frames import Selection
+from lq_emotion.video.images import read_image
 from lq_emotion.video.sources import Kind, SourceName, find_sources
 from tests.lq_emotion.video.clips import gray_levels, number_of, write_clip
 from tests.refusals import refused
@@ -98,6 +99,13 @@ def test_a_truncated_file_yields_its_frames_and_then_says_where_it_ends(tmp_path
     assert 30 < len(frames) < 70
     assert video.problem.code == "damaged-file"
     assert video.problem.file == str(path)
+
+
+def test_a_video_that_starts_late_is_not_truncated(tmp_path):
+    path = write_clip(tmp_path / "v.mkv", gray_levels(10), times=[5 + n / 25 for n in range(10)])
+    frames, video = frames_of(path)
+    assert [frame.time for frame in frames] == pytest.approx([n / 25 for n in range(10)], abs=1e-3)
+    assert (video.problem, video.count) == (None, 10)
 
 
 def test_a_file_that_is_no_video_or_has_no_index_is_refused(tmp_path):
@@ -253,6 +261,12 @@ def test_photographs_are_turned_as_their_exif_data_says(tmp_path):
     image.save(tmp_path / "a.jpg", exif=exif)
     with find_sources([str(tmp_path / "a.jpg")])[0].open() as images:
         assert next(iter(images)).image.shape == (8, 6, 3)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_gray_images_of_16_bits_keep_their_shades(tmp_path, name):
+    Image.fromarray(np.array([[0, 300, 128 * 257, 65535]], np.uint16)).save(tmp_path / name)
+    np.testing.assert_array_equal(read_image(tmp_path / name), [[[0] * 3, [1] * 3, [128] * 3, [255] * 3]])
 
 
 def test_sources_that_are_missing_empty_or_named_twice_are_refused(tmp_path):
