@@ -132,8 +132,8 @@ def video_sources(videos: Sequence[Path], reading: Reading) -> list[Source]:
 def _read_video(video: Path, given: Path | None, reading: Reading) -> Clip:
     with Video(str(video)) as source:
         frames = list(islice(source, reading.frames))
-    if not frames:
-        raise DataError("holds no frame", code="empty", file=video)
+        if source.problem is not None:
+            raise source.problem
     times = np.array([frame.time for frame in frames], np.float64)
     boxes = _find_boxes(video, times) if given is None else _largest(Boxes(given), times)
     return Clip(np.stack([frame.image for frame in frames]), boxes)

@@ -84,3 +84,12 @@ def test_the_times_of_boxes_are_those_of_any_video(tmp_path):
     clip = video_sources([video], Reading(boxes=tmp_path))[0].read()
     assert clip.boxes[:3].tolist() == [[10, 1, 8, 9], [11, 1, 8, 9], [39, 1, 20, 20]]
     assert np.isnan(clip.boxes[3]).all()
+
+
+def test_a_truncated_video_is_refused_only_if_its_missing_frames_are_used(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (100, 48, 64, 3), np.uint8)
+    path = write_clip(tmp_path / "v.mkv", list(noise), options={"g": "10", "bf": "0"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert len(video_sources([path], Reading(frames=20))[0].read().frames) == 20
+    with refused("damaged-file", file="v.mkv"):
+        video_sources([path], Reading())[0].read()

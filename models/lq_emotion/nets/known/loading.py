@@ -232,16 +232,12 @@ def describe(
     prototxt, sidecar = _given_or_beside(definition, weights, ".prototxt"), load_preprocessing(weights)
     names = _given_or_beside(labels, weights, ".labels.txt")
     part = known.parts[0] if known else None
-    missing = [
-        option
-        for option, present in (
-            ("--definition", part or prototxt),
-            ("--preprocess", part or preprocess or sidecar),
-            ("--labels", part or names or any_outputs),
-        )
-        if not present
-    ]
-    if missing:
+    sources = {
+        "--definition": part or prototxt,
+        "--preprocess": part or preprocess or sidecar,
+        "--labels": part or names or any_outputs,
+    }
+    if missing := [option for option, source in sources.items() if not source]:
         raise _unknown(weights, f"is not recognised and lacks {', '.join(missing)}")
     crop = _crop_beside(weights) or (known.crop if known else None) or FaceCrop()
     crop = crop if margin is None else replace(crop, margin=margin)
