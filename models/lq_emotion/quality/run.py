@@ -74,7 +74,8 @@ class CalibrationRun:
         parts = self._answers(sources)
         unseen = [source.name for source in sources if source.name not in parts]
         if unseen:
-            self.say(f"warning: no face with a label in {', '.join(unseen)}")
+            labelled = "" if self._is_classifier else " with a label"
+            self.say(f"warning: no face{labelled} in {', '.join(unseen)}")
         require_enough(len(parts), self.level)
         samples = join(list(parts.values()))
         names = () if self._is_classifier else self.model.outputs.names

@@ -111,9 +111,10 @@ def find_sources(names: Iterable[str]) -> list[SourceName]:
     FileError
         A file is missing, or a folder or pattern holds neither videos nor images.
     DataError
-        Nothing is named, or something is named twice.
+        Nothing is named, a name is empty, or something is named twice.
     """
-    items = list(_expand(names))
+    names = list(names)
+    items = [] if "" in names else list(_expand(names))
     if not items:
         raise DataError("no source", code="empty", hint="name a video, an image, a folder, camera:0, a URL or -")
     named: set[Path | SourceName] = set()

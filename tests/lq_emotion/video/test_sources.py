@@ -276,8 +276,9 @@ def test_sources_that_are_missing_empty_or_named_twice_are_refused(tmp_path):
         find_sources([str(tmp_path)])
     with refused("empty"):
         find_sources([str(tmp_path / "*.mp4")])
-    with refused("empty"):
-        find_sources([])
+    for names in ([], [""], ["camera:0", ""]):
+        with refused("empty"):
+            find_sources(names)
     with refused("duplicate", value="camera:0".removeprefix("camera:")):
         find_sources(["camera:0", "camera:0"])
 

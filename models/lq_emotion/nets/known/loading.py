@@ -284,7 +284,7 @@ def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel 
     if known is None and name not in store.names():
         names = [*(model.name for model in KNOWN), *store.names()]
         hint = did_you_mean(name, names) or "list them: lq-emotion models list"
-        raise DataError("no model is called so", code="name-unknown", field="model", value=name, hint=hint)
+        raise DataError("there is no model of this name", code="name-unknown", field="model", value=name, hint=hint)
     files = store.weights(known.name if known else name)
     if known is not None and known.outputs is not None and not files:
         raise _not_installed(known)

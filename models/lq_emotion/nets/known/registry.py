@@ -39,11 +39,11 @@ def find_model(name: str) -> KnownModel:
     Raises
     ------
     DataError
-        No model is called so; the nearest name is suggested.
+        There is no model of this name; the nearest name is suggested.
     """
     for model in KNOWN:
         if model.name.lower() == name.lower():
             return model
     names = [model.name for model in KNOWN]
     hint = did_you_mean(name, names) or f"known are {', '.join(names)}"
-    raise DataError("no model is called so", code="name-unknown", field="model", value=name, hint=hint)
+    raise DataError("there is no model of this name", code="name-unknown", field="model", value=name, hint=hint)

@@ -22,7 +22,7 @@ def summary(name_or_file: str | os.PathLike[str], home: str | os.PathLike[str] |
     Raises
     ------
     CaffeCompatError
-        No model is called so, or the file cannot be read.
+        There is no model of this name, or the file cannot be read.
     """
     path, store = Path(name_or_file), Store(home)
     if path.is_file():
