@@ -111,7 +111,7 @@ class Cascade:
         return small, (min_side, min(small.shape)), (0, 0), factor
 
     def _reduce(self, gray: Gray, factor: float) -> Gray:
-        size = (round(gray.shape[1] / factor), round(gray.shape[0] / factor))
+        size = (max(1, round(gray.shape[1] / factor)), max(1, round(gray.shape[0] / factor)))
         return np.asarray(self._cv2.resize(gray, size, interpolation=self._cv2.INTER_AREA), np.uint8)
 
     def _largest(self, gray: Gray, sides: tuple[int, int], corner: tuple[int, int], factor: float) -> Box | None:

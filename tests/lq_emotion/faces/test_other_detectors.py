@@ -35,6 +35,11 @@ def published(reference):
     return folder
 
 
+@pytest.mark.parametrize("shape", [(4000, 2, 3), (2, 4000, 3), (1, 1, 3)])
+def test_haar_finds_nothing_in_a_strip(shape):
+    assert Haar()([np.zeros(shape, np.uint8)]) == [[]]
+
+
 def test_haar_finds_every_face_of_a_picture(astronaut):
     none, one, two = Haar()([astronaut[300:], astronaut, np.hstack([astronaut, astronaut])])
     assert none == []
