@@ -96,10 +96,11 @@ def _draw_face(image: Image, seen: SeenFace, estimators: Sequence[Estimator], un
     for x, y in face.landmarks or ():
         cv2.circle(image, (round(x), round(y)), max(1, round(1.5 * unit)), colour, -1, cv2.LINE_AA)
     lines = [f"{seen.id}", *(caption(net, value) for net, value in zip(estimators, seen.estimates, strict=True))]
-    bottom = top - round(4 * unit)
-    if bottom < round(14 * unit * len(lines)):  # no room above
-        bottom = bottom_edge + round(14 * unit * len(lines))
-    for number, line in enumerate(["  ".join(lines[:2]), *lines[2:]][::-1]):
+    lines = ["  ".join(lines[:2]), *lines[2:]]
+    bottom, needed = top - round(4 * unit), round(14 * unit * len(lines))
+    if bottom < needed:  # no room above
+        bottom = min(bottom_edge + needed, image.shape[0] - round(4 * unit))
+    for number, line in enumerate(lines[::-1]):
         at = (max(left, 2), bottom - round(14 * unit * number))
         for ink, stroke in (((0, 0, 0), 3), (colour, 1)):
             width = max(1, round(stroke * unit))

@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lq_emotion.faces.face import Face
 from lq_emotion.predict import run as run_module
+from lq_emotion.predict.analysis import SeenFace, SeenFrame
+from lq_emotion.predict.estimator import Estimate
 from lq_emotion.predict.outcome import Outcome
+from lq_emotion.predict.overlay import drawn
 from lq_emotion.predict.rows import Column
 from lq_emotion.predict.run import predict
 from lq_emotion.predict.settings import PredictSettings
 from lq_emotion.predict.writers import csv_rows
+from lq_emotion.quality import Condition
 from lq_emotion.video import camera
+from lq_emotion.video.frames import Frame
 from lq_emotion.video.sources import find_sources
 from tests.lq_emotion.predict.instruments import (
     CLASSES,
@@ -149,6 +155,16 @@ def test_the_overlay_has_the_frames_and_the_times_of_the_video(tmp_path):
         frames = list(container.decode(video=0))
     assert [frame.time for frame in frames] == pytest.approx(times, abs=1e-4)
     assert (frames[0].width, frames[0].height) == (96, 48)
+
+
+@pytest.mark.parametrize("top", [3, 10])
+def test_the_values_of_a_face_that_fills_a_small_frame_are_drawn_inside_it(tmp_path, top):
+    net = estimator(tmp_path, CLASSES)
+    estimate = Estimate(np.array([1, 0, 0], np.float32), None)
+    seen = SeenFace(1, True, Face(40, top, 30, 56 - top, 1.0), Condition(30, 1.0, 1.0, 90.0, 1.0), (estimate,))
+    frame = Frame(0, 0.0, np.full((60, 108, 3), 90, np.uint8))
+    image = drawn(SeenFrame(frame, (seen,)), [net])
+    assert (image[:, 75:] != 90).sum() > 50  # right of the box there are letters only
 
 
 def test_the_page_names_the_limits_and_says_that_it_estimates(tmp_path):
