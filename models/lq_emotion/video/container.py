@@ -191,7 +191,7 @@ class Video:
     def _stopped(self, error: Exception) -> CaffeCompatError:
         after = f"after {self._last:.2f} s" if math.isfinite(self._last) else "before its first frame"
         if self._is_file:
-            problem, hint = f"is damaged {after}: {_reason(error)}", "the rows up to there are complete"
+            problem, hint = f"is damaged {after}: {_reason(error)}", "what comes before is complete"
             return FileError(problem, code="damaged-file", file=self._file, hint=hint)
         stalled = isinstance(error, self._av.error.ExitError | TimeoutError)
         problem = f"sent nothing for {self._timeout:g} s {after}" if stalled else f"ended {after}: {_reason(error)}"
@@ -212,7 +212,7 @@ class Video:
         if min(expected, self._selection.end) - seconds <= max(_LOST, 0.02 * expected):
             return None
         problem = f"is truncated: it ends after {seconds:.2f} of {expected:.2f} s"
-        return FileError(problem, code="damaged-file", file=self._file, hint="the rows up to there are complete")
+        return FileError(problem, code="damaged-file", file=self._file, hint="what comes before is complete")
 
 
 def _pyav() -> Any:

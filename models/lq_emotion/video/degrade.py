@@ -21,11 +21,13 @@ from caffe_compat.formats.files import atomic_path
 from caffe_compat.formats.regular_file import require_regular
 from lq_emotion.common.records import Record
 from lq_emotion.video.codecs import Codec, find_codec
+from lq_emotion.video.container import Video
 from lq_emotion.video.encode import COLOUR, Frames, coded_side, encode, load_av, video_frame
 from matlab_ports.imresize import imresize
 
 Progress = Callable[[int], object]
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+_BASE = Fraction(1, 90_000)  # seconds; MPEG's clock, of which all usual rates are parts
 _BT601, _LIMITED = 6, 1  # FFmpeg's AVCOL_SPC_SMPTE170M and AVCOL_RANGE_MPEG
 
 
@@ -131,14 +133,13 @@ def degrade_video(
     av = load_av()
     with atomic_path(out) as partial:
         try:
-            with av.open(str(source)) as container:
-                if not container.streams.video:
-                    raise FileError("holds no video", code="wrong-format", file=source)
-                stream = container.streams.video[0]
-                stream.thread_type = "AUTO"
-                images = _images(container, stream, fps, progress)
-                with av.open(str(partial), "w", format=CONTAINERS[out.suffix.lower()]) as target:
-                    result = _write(av, target, stream, images, scale, chosen, qp)
+            with (
+                Video(str(source)) as video,
+                av.open(str(partial), "w", format=CONTAINERS[out.suffix.lower()]) as target,
+            ):
+                result = _write(av, target, _images(video, fps, progress), scale, chosen, qp)
+                if video.problem is not None:
+                    raise video.problem
         except av.FFmpegError as error:
             problem = f"cannot be converted: {error.strerror or error}"
             raise FileError(problem, code="damaged-file", file=source) from None
@@ -170,19 +171,15 @@ def _require_options(source: Path, out: Path, scale: float, qp: int, fps: float 
     return chosen
 
 
-def _images(
-    container: Any, stream: Any, fps: float | None, progress: Progress | None
-) -> Iterator[tuple[Fraction, Frames]]:
-    """Yield the frames that are kept, (H, W, 3) upright, with their times in seconds."""
-    step = 1 / Fraction(stream.average_rate or 25)
-    time, start, last = -step, None, -1
-    for frame in container.decode(stream):
-        time = time + step if frame.pts is None else frame.pts * Fraction(frame.time_base)
-        start = time if start is None else start
-        slot = last + 1 if fps is None else math.floor(float(time - start) * fps + 1e-6)
+def _images(video: Video, fps: float | None, progress: Progress | None) -> Iterator[tuple[float, Frames]]:
+    """Yield the frames that are kept, (H, W, 3) upright, with their seconds since the first."""
+    start, last = math.nan, -1
+    for frame in video:
+        start = frame.time if math.isnan(start) else start
+        slot = last + 1 if fps is None else math.floor((frame.time - start) * fps + 1e-6)
         if slot > last:
             last = slot
-            yield time - start, np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+            yield frame.time - start, frame.image
         if progress:
             progress(1)
 
@@ -190,42 +187,40 @@ def _images(
 def _write(
     av: Any,
     target: Any,
-    stream: Any,
-    images: Iterator[tuple[Fraction, Frames]],
+    images: Iterator[tuple[float, Frames]],
     scale: float,
     codec: Codec,
     qp: int,
 ) -> DegradedVideo | None:
-    output, frames, bits, time = None, 0, 0, Fraction(0)
-    base = Fraction(stream.time_base or Fraction(1, 90_000))
+    output, frames, bits, time = None, 0, 0, 0.0
     for time, image in images:
         small = image if scale == 1 else np.asarray(imresize(image, 1 / scale, axes=(0, 1)), np.uint8)
         extra = [coded_side(side, codec.min_side) - side for side in small.shape[:2]]
         small = np.pad(small, [(0, extra[0]), (0, extra[1]), (0, 0)], mode="edge")
         if output is None:
-            output = _add_stream(target, codec, qp, small.shape, base)
+            output = _add_stream(target, codec, qp, small.shape)
         elif small.shape[:2] != (output.height, output.width):
             raise DataError(
-                f"frame at {float(time):.3f} s is {image.shape[1]} x {image.shape[0]}, unlike those before",
+                f"frame at {time:.3f} s is {image.shape[1]} x {image.shape[0]}, unlike those before",
                 code="unsupported", field="source",
             )  # fmt: skip
         frame = video_frame(av, np.ascontiguousarray(small), COLOUR)
-        frame.pts, frame.time_base = round(time / base), base
+        frame.pts, frame.time_base = round(time / _BASE), _BASE
         frame.color_range, frame.colorspace = _LIMITED, _BT601
         bits += _mux(target, output.encode(frame))
         frames += 1
     if output is None:
         return None
     bits += _mux(target, output.encode())
-    return DegradedVideo(frames, output.width, output.height, float(time), bits)
+    return DegradedVideo(frames, output.width, output.height, float(round(time / _BASE) * _BASE), bits)
 
 
-def _add_stream(target: Any, codec: Codec, qp: int, shape: tuple[int, ...], base: Fraction) -> Any:
+def _add_stream(target: Any, codec: Codec, qp: int, shape: tuple[int, ...]) -> Any:
     output = target.add_stream(codec.encoder, options={"preset": codec.preset, **codec.options(qp)})
     output.height, output.width = shape[:2]
     output.pix_fmt = COLOUR
     context = output.codec_context
-    context.time_base, context.thread_count = base, 1
+    context.time_base, context.thread_count = _BASE, 1
     context.colorspace, context.color_range = _BT601, _LIMITED
     return output
 

@@ -8,6 +8,7 @@ import pytest
 from lq_emotion.video.degrade import degrade, degrade_video
 from lq_emotion.video.encode import encode
 from matlab_ports.imresize import imresize
+from tests.lq_emotion.video.clips import gray_levels, write_clip
 from tests.refusals import refused
 
 av = pytest.importorskip("av")
@@ -138,35 +139,20 @@ def test_sizes_are_padded_to_even_numbers_and_to_what_the_codec_takes(tmp_path):
     assert sizes == {"x264": (12, 8), "x265": (24, 24)}
 
 
-def test_a_rotation_that_the_file_asks_for_is_applied(tmp_path, monkeypatch):
-    source = write_video(tmp_path / "source.mkv", stripes(2), [0, 40])
-
-    class Frame:
-        def __init__(self, frame):
-            self.pts, self.time_base, self.rotation = frame.pts, frame.time_base, -90
-            self.to_ndarray = frame.to_ndarray
-
-    class Container:
-        def __init__(self, container):
-            self.inner, self.streams = container, container.streams
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self.inner.close()
-
-        def decode(self, stream):
-            return map(Frame, self.inner.decode(stream))
-
-    real = av.open
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            av, "open", lambda path, *args, **kw: (real if args else lambda p: Container(real(p)))(path, *args, **kw)
-        )
-        assert degrade_video(source, tmp_path / "out.mp4").width == 48
+def test_a_rotation_that_the_file_asks_for_is_applied(tmp_path):
+    source = write_clip(tmp_path / "source.mp4", gray_levels(2), rotation=-90)
+    assert degrade_video(source, tmp_path / "out.mp4").width == 48
     _, image = read_video(tmp_path / "out.mp4")[0]
-    assert image[10, 45, 0] > 180 > 90 > image[10, 45, 1]  # red, at the top before, is on the right
+    assert image[4, 40].min() > 180 > 90 > image[4, 4].max()  # bright on the left before, above on the right now
+
+
+def test_a_truncated_video_is_refused_and_leaves_no_file(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (100, 48, 64, 3), np.uint8)
+    path = write_clip(tmp_path / "v.mkv", list(noise), options={"g": "10", "bf": "0"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with refused("damaged-file", file="v.mkv"):
+        degrade_video(path, tmp_path / "out.mp4")
+    assert [file.name for file in tmp_path.iterdir()] == ["v.mkv"]
 
 
 @pytest.mark.parametrize(
