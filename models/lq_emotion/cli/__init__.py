@@ -75,7 +75,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except KeyboardInterrupt as interrupt:
-        return _failed(str(interrupt) or "interrupted; the same command continues from there", 130)
+        return _failed(str(interrupt) or "interrupted; run the command again to finish", 130)
     except (CaffeCompatError, PortError, OSError) as error:
         return _failed(str(error))
     return code

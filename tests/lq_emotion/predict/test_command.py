@@ -71,6 +71,16 @@ def test_options_that_exclude_each_other_are_refused(tmp_path, net, capsys):
     assert "--jsonl" in stderr
 
 
+def test_an_interrupt_is_one_line_and_leaves_no_finished_rows(tmp_path, net, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lq_emotion.predict.rows.Rows.of", interrupted)
+    assert run("predict", clip(tmp_path, 4), *net) == 130
+    assert capsys.readouterr().err == "lq-emotion: error: interrupted; run the command again to finish\n"
+    assert not (tmp_path / "clip.estimates.csv").exists()
+
+
 def test_a_missing_model_names_the_command_that_fetches_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("LQ_EMOTION_HOME", str(tmp_path / "home"))
     stderr = failed(capsys, "predict", clip(tmp_path, 1))
