@@ -10,12 +10,10 @@ from caffe_compat.build.inference import inference_net
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import NetError
 from caffe_compat.graph.graph import build_graph
-from caffe_compat.layers import facts
+from caffe_compat.layers import Coordinates, facts
 from caffe_compat.schema import caffe_pb2 as pb
 
 LABEL, LOSS = "label", "loss"
-_SIZES = {"InnerProduct": "inner_product_param", "Convolution": "convolution_param"}  # can be a new head
-_LINEAR = ("Pooling", "Flatten", "Reshape", "Dropout")  # may follow a new head: they do not change a value's meaning
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def with_head(definition: pb.NetParameter, outputs: int, *, classes: bool, new: 
     head, tail = layers[place], layers[place + 1 :]
     _require_chain(head, tail)
     if new:
-        head, tail = _new_head(head, outputs), [layer for layer in tail if layer.type in _LINEAR]
+        head, tail = _new_head(head, outputs), [layer for layer in tail if _keeps_meaning(layer)]
     elif tail and tail[-1].type == "Softmax":
         tail = tail[:-1]
     output = head.top[0]
@@ -77,6 +75,12 @@ def with_head(definition: pb.NetParameter, outputs: int, *, classes: bool, new: 
     return HeadedNet(deploy, head.name, output, new)
 
 
+def _keeps_meaning(layer: pb.LayerParameter) -> bool:
+    """Tell whether a layer may follow a new head: its tops mean what its bottoms do."""
+    it = facts(layer.type)
+    return it.keeps_values or it.identity_in_test or layer.type == "Pooling"
+
+
 def _require_chain(head: pb.LayerParameter, tail: Sequence[pb.LayerParameter]) -> None:
     blob = head.top[0]
     for layer in tail:
@@ -87,14 +91,17 @@ def _require_chain(head: pb.LayerParameter, tail: Sequence[pb.LayerParameter]) -
 
 
 def _new_head(layer: pb.LayerParameter, outputs: int) -> pb.LayerParameter:
-    if layer.type not in _SIZES:
-        problem, hint = f"a {layer.type} layer cannot be replaced", f"the last layer must be {' or '.join(_SIZES)}"
+    it = facts(layer.type)
+    has_bias = hasattr(getattr(layer, it.weight_message), "bias_term")  # recurrent layers have one in each gate
+    enlarges = it.coordinates is Coordinates.TRANSPOSED_WINDOW
+    if not has_bias or enlarges or it.whole_number_bottoms(len(layer.bottom)):
+        problem, hint = f"a {layer.type} layer cannot be replaced", "the last layer must be InnerProduct or Convolution"
         raise NetError(problem, code="unsupported", layer=layer.name, hint=hint)
     head = pb.LayerParameter()
     head.CopyFrom(layer)
     head.name = f"{layer.name}_adapted"  # Caffe copies weights by name: these are not the model's
     head.top[:] = [head.name]
-    size = getattr(head, _SIZES[layer.type])
+    size = getattr(head, it.weight_message)
     size.num_output, size.bias_term = outputs, True
     size.weight_filler.CopyFrom(pb.FillerParameter(type="xavier"))
     size.ClearField("bias_filler")
