@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # malloc.h of glibc
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 _NEVER = 2**31 - 1
 
 
@@ -27,19 +27,6 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _NEVER))
-
-
-@functools.cache
-def share_one_heap() -> bool:
-    """Make glibc's threads share one heap for the rest of this process; return whether that succeeded.
-
-    Blocks that one thread asks for and another frees scatter over the first one's heap: a video that a thread decodes
-    takes 90 KB more with every frame. On systems other than Linux with glibc it does nothing.
-    """
-    if sys.platform != "linux":
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and bool(mallopt(_M_ARENA_MAX, 1))
 
 
 def physical_memory() -> int:

@@ -1,6 +1,5 @@
 """Freed memory is kept for the process that asks, and only reading files needs no torch."""
 
-import ctypes
 import subprocess
 import sys
 
@@ -73,10 +72,3 @@ def test_parameters_larger_than_the_machines_memory_are_refused_first(monkeypatc
         nets.load_net(message)
     monkeypatch.setattr(nets, "physical_memory", lambda: 4 * 1025 * 1024)
     assert nets.load_net(message).caffe.parameter_count() == 1025 * 1024
-
-
-@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc only")
-def test_threads_can_share_one_heap():
-    code = "from caffe_compat.runtime.memory import share_one_heap; print(share_one_heap())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"

@@ -12,7 +12,6 @@ from typing import TextIO
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import atomic_path
-from caffe_compat.runtime.memory import share_one_heap
 from lq_emotion.common.ahead import Ahead
 from lq_emotion.common.fingerprints import fingerprint, stamps
 from lq_emotion.common.html_page import page
@@ -90,7 +89,6 @@ def predict_one(
     progress : called with a number of frames, and the number of all as far as known.
     """
     started = time.perf_counter()
-    share_one_heap()
     try:
         instruments = instruments or load_instruments(settings)
         files = results_of(source, settings.form, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -22,15 +23,18 @@ _BINS = 4000  # of all faces together
 
 
 class Timeline:
-    """Means of values over bins of time, whose width doubles whenever there are too many."""
+    """Means of values over bins of time, whose width doubles whenever there are too many.
+
+    Sums are Python's floats: thousands of small arrays between those of the frames would keep the heap from shrinking.
+    """
 
     def __init__(self) -> None:
         self._width = 0.02
-        self._bins: dict[tuple[int, int], tuple[int, Doubles]] = {}
+        self._bins: dict[tuple[int, int], tuple[int, tuple[float, ...]]] = {}
 
-    def add(self, face: int, at: float, values: Doubles) -> None:
+    def add(self, face: int, at: float, values: Sequence[float]) -> None:
         """Add the values of a face at a time."""
-        self._put((face, int(at / self._width)), 1, values)
+        self._put((face, int(at / self._width)), 1, tuple(values))
         while len(self._bins) > _BINS:
             self._width *= 2
             old, self._bins = self._bins, {}
@@ -40,17 +44,17 @@ class Timeline:
     def of(self, face: int) -> tuple[Doubles, Doubles]:
         """Return times (n,) and mean values (n, k) of a face."""
         places = sorted(place for owner, place in self._bins if owner == face)
-        means = [total / count for count, total in (self._bins[face, place] for place in places)]
-        return (np.array(places) + 0.5) * self._width, np.array(means)
+        counts, totals = zip(*(self._bins[face, place] for place in places), strict=True)
+        return (np.array(places) + 0.5) * self._width, np.array(totals) / np.array(counts)[:, None]
 
     @property
     def width(self) -> float:
         """Width of a bin."""
         return self._width
 
-    def _put(self, key: tuple[int, int], count: int, total: Doubles) -> None:
-        before, sums = self._bins.get(key, (0, np.zeros_like(total)))
-        self._bins[key] = before + count, sums + total
+    def _put(self, key: tuple[int, int], count: int, total: tuple[float, ...]) -> None:
+        before, sums = self._bins.get(key, (0, (0.0,) * len(total)))
+        self._bins[key] = before + count, tuple(map(sum, zip(sums, total, strict=True)))
 
 
 class Sheet:
@@ -125,7 +129,7 @@ class Summary:
                     reason = (number, estimate.trust.why)
                     if estimate.trust.why and (reason in self.reasons or len(self.reasons) < _REASONS):
                         self.reasons[reason] += 1
-            values = np.concatenate([estimate.values for estimate in face.estimates]).astype(np.float64)
+            values = [value for estimate in face.estimates for value in estimate.values.tolist()]
             at = float(frame.index) if math.isnan(frame.time) else frame.time
             self.timeline.add(face.id, at, values)
         if seen.faces:
