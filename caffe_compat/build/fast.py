@@ -10,16 +10,14 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from operator import attrgetter
-from typing import Any
 
 import torch
 from torch import fx, nn
 
 from caffe_compat.build.executor import is_computed
+from caffe_compat.build.watch import Watch
 from caffe_compat.graph.costs import node_work
 from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.kernels.fast.library import vector_lengths
@@ -90,7 +88,7 @@ class FastNet:
         self._returns = tuple(values[blob] for blob in returns)
         self._parts = _parts(calls, self._returns)
         self._modules = {call.node.key: net.get_submodule(call.node.key) for call in calls}
-        self._watch = _Watch(self._modules.values())
+        self._watch = Watch(self._modules.values())
         self._lock = threading.Lock()  # of the watch and the programs
 
     @property
@@ -116,7 +114,7 @@ class FastNet:
         with self._lock:
             if not self._watch.has_changed():
                 return self._watch.is_plain
-            self._watch = _Watch(self._modules.values())
+            self._watch = Watch(self._modules.values())
             for part in self._parts:
                 if isinstance(part, _Segment):
                     part.programs.clear()
@@ -154,44 +152,6 @@ class FastNet:
             compiled, flat = program
             for index, result in zip(segment.results, compiled(*inputs), strict=True):
                 values[index] = result.flatten(1) if index in flat else result
-
-
-class _Watch:
-    """What modules and those below them hold. Every pass asks for changes, so loops over tensors are left to C.
-
-    Attributes
-    ----------
-    is_plain : all weights are float32 on the CPU, and no forward pass is hooked.
-    """
-
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
-        every = [each for module in modules for each in module.modules()]
-        hooks = [table for each in every for table in (each._forward_hooks, each._forward_pre_hooks)]
-        tables: list[dict[Any, Any]] = [
-            table for each in every for table in (each._parameters, each._buffers, each._modules)
-        ]
-        self._empty = [table for table in (*tables, *hooks) if not table]
-        self._full = [table for table in (*tables, *hooks) if table]
-        self._held = self._values()  # so that nothing else gets their ids
-        self._ids = [*map(id, self._held)]
-        self._weights = [value for value in self._held if isinstance(value, Tensor)]
-        self._versioned = [weight for weight in self._weights if not weight.is_inference()]
-        self._state = self._states()
-        plain = all(weight.dtype == torch.float32 and weight.device.type == "cpu" for weight in self._weights)
-        self.is_plain = plain and not any(hooks)
-
-    def has_changed(self) -> bool:
-        """Tell whether any of it was replaced, or a weight was written."""
-        return any(self._empty) or [*map(id, self._values())] != self._ids or self._states() != self._state
-
-    def _values(self) -> list[Any]:
-        return [*chain.from_iterable(map(dict.values, self._full))]
-
-    def _states(self) -> tuple[list[int], list[int]]:
-        return [*map(Tensor.data_ptr, self._weights)], [*map(_version, self._versioned)]
-
-
-_version = attrgetter("_version")
 
 
 def _calls(graph: NetGraph, values: dict[str, int]) -> Iterator[_Call]:

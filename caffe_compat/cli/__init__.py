@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from caffe_compat.cli.parser import parse
-from caffe_compat.cli.streams import leave_ascii, with_streams
 from caffe_compat.errors import CaffeCompatError, ProblemsError, printable
+from caffe_compat.runtime.streams import leave_ascii, with_streams
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from caffe_compat.cli.streams import leave_ascii, with_streams
 from caffe_compat.errors import CaffeCompatError
+from caffe_compat.runtime.streams import leave_ascii, with_streams
 from lq_emotion.cli import (
     adapt,
     calibrate,

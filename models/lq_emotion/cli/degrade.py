@@ -27,6 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _degrade(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from lq_emotion.common.words import counted
     from lq_emotion.video.degrade import degrade_video
 
     say = teller(args)
@@ -38,7 +39,7 @@ def _degrade(args: argparse.Namespace) -> int:
         print(json.dumps({**result.to_json(), "bpp": result.bpp, "bits_per_second": result.rate}, indent=2))
     rate = "" if result.rate is None else f", {result.rate / 1000:.1f} kbit/s"
     say(
-        f"{args.out}: {result.frames} frames of {result.width} x {result.height} in {result.seconds:.2f} s, "
+        f"{args.out}: {counted(result.frames, 'frame')} of {result.width} x {result.height} in {result.seconds:.2f} s, "
         f"{result.bits} bits, {result.bpp:.4f} per pixel{rate}"
     )
     return 0

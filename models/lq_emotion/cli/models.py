@@ -73,8 +73,8 @@ def _list(args: argparse.Namespace) -> int:
 
     store = Store(args.home)
     models = [model.to_json() | {"meaning": model.meaning, "installed": store.has(model)} for model in KNOWN]
-    known = {model.name for model in KNOWN}
-    added = [name for name in store.names() if name not in known]
+    published = {model.name for model in KNOWN}
+    added = [name for name in store.names() if name not in published]
     if args.json:
         print(json.dumps({"home": str(store.home), "known": models, "added": added}, indent=2))
         return 0

@@ -41,7 +41,17 @@ class FaceDetector(Protocol):
     """Finds the faces of images."""
 
     def __call__(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return the faces of each image, the one with the highest score first. The images may differ in size."""
+        """Return the faces of each image, the one with the highest score first.
+
+        Parameters
+        ----------
+        images : each (H, W, 3) uint8, red first. They may differ in size.
+
+        Raises
+        ------
+        DataError
+            An image has another shape or type.
+        """
 
 
 def require_images(images: Sequence[npt.NDArray[np.generic]]) -> None:

@@ -29,17 +29,7 @@ class Haar:
         self._cascade = cascade or Cascade(max_height=480, min_face=0.05)
 
     def __call__(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return the faces of each image, the largest first; they have neither scores nor landmarks.
-
-        Parameters
-        ----------
-        images : each (H, W, 3) uint8, red first.
-
-        Raises
-        ------
-        DataError
-            An image has another shape or type.
-        """
+        """Return the faces of each image, the largest first, without scores and landmarks; see `FaceDetector`."""
         require_images(images)
         return [self._faces(image) for image in images]
 

@@ -66,11 +66,11 @@ class _Candidates:
 
     def suppressed(self, threshold: float, *, of_smaller: bool = False) -> _Candidates:
         """Drop what overlaps a better candidate of the same image."""
-        kept = [np.zeros(0, np.intp)]
+        survivors = [np.zeros(0, np.intp)]
         for image in np.unique(self.image):
             index = np.flatnonzero(self.image == image)
-            kept.append(index[suppress(self.boxes[index], self.scores[index], threshold, of_smaller=of_smaller)])
-        return self.take(np.concatenate(kept))
+            survivors.append(index[suppress(self.boxes[index], self.scores[index], threshold, of_smaller=of_smaller)])
+        return self.take(np.concatenate(survivors))
 
 
 class Mtcnn:
@@ -121,17 +121,7 @@ class Mtcnn:
         self._levels: list[CaffeNet] = []  # a copy of P-Net for each level: a net keeps programs for few sizes only
 
     def __call__(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return the faces of each image, the one with the highest score first; the images may differ in size.
-
-        Parameters
-        ----------
-        images : each (H, W, 3) uint8, red first.
-
-        Raises
-        ------
-        DataError
-            An image has another shape or type.
-        """
+        """Return the faces of each image; see `FaceDetector`."""
         require_images(images)
         turned = [np.asarray(cv2.transpose(image), np.uint8) for image in images]
         with torch.inference_mode():

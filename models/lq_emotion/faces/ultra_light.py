@@ -49,17 +49,7 @@ class UltraLight:
         self._device = next(net.parameters()).device
 
     def __call__(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return the faces of each image, the one with the highest score first.
-
-        Parameters
-        ----------
-        images : each (H, W, 3) uint8, red first; resized to 320 x 240, whatever its shape.
-
-        Raises
-        ------
-        DataError
-            An image has another shape or type.
-        """
+        """Return the faces of each image, resized to 320 x 240 whatever its shape; see `FaceDetector`."""
         require_images(images)
         return [self._faces(image) for image in images]
 

@@ -107,15 +107,17 @@ class Analysis:
             yield from self._judge([first, *islice(iterator, count - 1)])
 
     def _judge(self, frames: list[Frame]) -> Iterator[SeenFrame]:
-        found: list[tuple[int, Followed, Condition]] = []
+        visible: list[tuple[int, Followed, Condition]] = []
         for number, (frame, faces) in enumerate(zip(frames, self._find(frames), strict=True)):
             height, width = frame.image.shape[:2]
             bits = self._recent_bits(frame.bits, height * width)
             followed = self._follower.update(faces, frame.image)
-            found += ((number, item, measure(frame.image, item.face, bits)) for item in _visible(followed, frame.image))
-        estimates = [self._estimates(estimator, frames, found) for estimator in self._estimators]
+            visible += (
+                (number, item, measure(frame.image, item.face, bits)) for item in _visible(followed, frame.image)
+            )
+        estimates = [self._estimates(estimator, frames, visible) for estimator in self._estimators]
         seen: list[list[SeenFace]] = [[] for _ in frames]
-        for place, (number, item, condition) in enumerate(found):
+        for place, (number, item, condition) in enumerate(visible):
             judged = tuple(values[place] for values in estimates)
             seen[number].append(SeenFace(item.id, item.detected, item.face, condition, judged))
         for frame, faces_seen in zip(frames, seen, strict=True):
@@ -123,10 +125,10 @@ class Analysis:
 
     @staticmethod
     def _estimates(
-        estimator: Estimator, frames: Sequence[Frame], found: Sequence[tuple[int, Followed, Condition]]
+        estimator: Estimator, frames: Sequence[Frame], visible: Sequence[tuple[int, Followed, Condition]]
     ) -> list[Estimate]:
-        crops = [estimator.cut(frames[number].image, item.face) for number, item, _ in found]
-        return estimator(crops, [condition for *_, condition in found])
+        crops = [estimator.cut(frames[number].image, item.face) for number, item, _ in visible]
+        return estimator(crops, [condition for *_, condition in visible])
 
 
 def _visible(followed: Sequence[Followed], image: Image) -> Iterator[Followed]:

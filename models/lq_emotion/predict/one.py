@@ -97,7 +97,7 @@ def predict_one(
         if source.files and lines is None and journal.is_done(_WORK, made_from):
             return replace(Outcome.from_json(journal.entry(_WORK)["outcome"]), before=True)
         find = instruments.finder(settings, source.stem)
-        with source.open(settings.selection, timeout=settings.timeout) as opened:
+        with source.open(settings.selection(), timeout=settings.timeout) as opened:
             if lines is None:
                 _claim(files, journal, source, settings)
             work = _Work(source, opened, settings, instruments, files)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lq_emotion.common.records import Record
+from lq_emotion.common.words import counted
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,7 @@ def line(outcome: Outcome) -> str:
         return f"{outcome.name}: {outcome.error}"
     when = "done before" if outcome.before else f"{outcome.seconds:.1f} s"
     rate = "" if outcome.before or not outcome.seconds else f", {outcome.frames / outcome.seconds:.0f} frames a second"
-    faces, frames = _counted(outcome.faces, "face"), _counted(outcome.frames, "frame")
+    faces, frames = counted(outcome.faces, "face"), counted(outcome.frames, "frame")
     text = f"{outcome.name}: {faces} in {frames}, {outcome.empty} without ({when}{rate})"
     files = f" -> {outcome.files[0]}" if outcome.files else ""
     return text + files + (f"; {outcome.error}" if outcome.error else "")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -58,8 +58,7 @@ def predict(
     """
     settings = settings or PredictSettings()
     folder = None if out is None else Path(out).resolve()
-    selection = settings.selection
-    del selection  # refuses a wrong one
+    settings.selection()
     require_detector(settings.detector)
     require_format(settings.form)
     if folder is not None:

@@ -60,9 +60,14 @@ class PredictSettings(Record):
     page: bool = True
     abstain: bool = False
 
-    @property
     def selection(self) -> Selection:
-        """Which frames to take."""
+        """Return which frames to take.
+
+        Raises
+        ------
+        DataError
+            The end lies before the start.
+        """
         return Selection(self.every, self.start, float("inf") if self.end is None else self.end)
 
 

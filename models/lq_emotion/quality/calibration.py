@@ -159,8 +159,8 @@ class Calibration(Record):
         """Return what a reader wants to know, as JSON: everything but the forests."""
         parts = [*self.errors, *([self.agreement] if self.agreement else [])]
         shown = [{key: value for key, value in part.to_json().items() if key not in _FORESTS} for part in parts]
-        kept = {key: value for key, value in self.to_json().items() if key not in ("errors", "agreement")}
-        return {"outputs": list(self.outputs), **kept, "limits": shown}
+        origin = {key: value for key, value in self.to_json().items() if key not in ("errors", "agreement")}
+        return {"outputs": list(self.outputs), **origin, "limits": shown}
 
     def judge(self, estimates: npt.ArrayLike, conditions: Sequence[Condition]) -> list[Trust]:
         """Return how far the estimates for each face can be trusted.
@@ -220,13 +220,13 @@ class Calibration(Record):
         if fine:
             return ""
         if self.agreement is not None:
-            known = {"confidence": float(answer.max()), **dict(zip(MEASURES, values.tolist(), strict=True))}
+            measured = {"confidence": float(answer.max()), **dict(zip(MEASURES, values.tolist(), strict=True))}
             consequence = f"the class stays in less than {self.agreement.limit:.0%} of the frames"
-            return _blame(self.agreement.enough, known, consequence)
-        known = dict(zip(MEASURES, values.tolist(), strict=True))
+            return _blame(self.agreement.enough, measured, consequence)
+        measured = dict(zip(MEASURES, values.tolist(), strict=True))
         wide = next(errors for errors in self.errors if errors(values[None])[0] > errors.limit)
         subject = "errors" if len(self.errors) == 1 else f"errors of {wide.name}"
-        return _blame(wide.enough, known, f"{subject} exceed {wide.limit:.2f} at {self.level:.0%}")
+        return _blame(wide.enough, measured, f"{subject} exceed {wide.limit:.2f} at {self.level:.0%}")
 
     def _sharpest(self, size: float) -> float:
         """Return the greatest sharpness for a size: between two sizes of the calibration, that of the larger counts."""
@@ -239,14 +239,14 @@ def _say(name: str, value: float) -> str:
     return before.format(f"{value:.3g}{unit}")
 
 
-def _blame(enough: Mapping[str, float], known: Mapping[str, float], consequence: str) -> str:
+def _blame(enough: Mapping[str, float], measured: Mapping[str, float], consequence: str) -> str:
     """Name the measures whose value is rarely enough; all measures if none is so low."""
-    causes = [name for name, least in enough.items() if known[name] < least]
+    causes = [name for name, least in enough.items() if measured[name] < least]
     if not causes:
-        named = [name for name in (*CAUSES, CONFIDENCE) if not np.isnan(known.get(name, np.nan))]
-        return f"{', '.join(_say(name, known[name]) for name in named)}; under such conditions {consequence}"
+        named = [name for name in (*CAUSES, CONFIDENCE) if not np.isnan(measured.get(name, np.nan))]
+        return f"{', '.join(_say(name, measured[name]) for name in named)}; under such conditions {consequence}"
     return "; ".join(
-        f"{_say(name, known[name])}; below {enough[name]:.3g}{_UNITS[name][1]} {consequence}" for name in causes
+        f"{_say(name, measured[name])}; below {enough[name]:.3g}{_UNITS[name][1]} {consequence}" for name in causes
     )
 
 

@@ -258,9 +258,9 @@ def _enough(causes: Mapping[str, Doubles], fine: npt.NDArray[np.bool_]) -> dict[
 
     enough = {}
     for name, column in causes.items():
-        known = np.isfinite(column)
-        part = IsotonicRegression().fit_transform(column[known], fine[known].astype(float))
-        passing = column[known][part >= _MOSTLY]
-        if len(passing) and passing.min() > column[known].min():
+        finite = np.isfinite(column)
+        part = IsotonicRegression().fit_transform(column[finite], fine[finite].astype(float))
+        passing = column[finite][part >= _MOSTLY]
+        if len(passing) and passing.min() > column[finite].min():
             enough[name] = float(passing.min())
     return enough

@@ -25,7 +25,7 @@ _VERSION = 1  # of the stored samples
 
 
 @dataclass(frozen=True, eq=False)
-class Clip:
+class FaceTrack:
     """The frames of one recording, with a face in each or none.
 
     Attributes
@@ -53,7 +53,7 @@ class Source:
 
     name: str
     identity: str
-    read: Callable[[], Clip]
+    read: Callable[[], FaceTrack]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def answer(model: LoadedModel, images: Sequence[Image], faces: Sequence[Face]) -
     return model.estimates(crops).astype(np.float64)
 
 
-def degraded_answers(model: LoadedModel, clip: Clip, grid: Grid) -> Samples:
+def degraded_answers(model: LoadedModel, clip: FaceTrack, grid: Grid) -> Samples:
     """Return the answers on one clip at every scale and QP; its recording has number 0.
 
     Frames without a face, or without a label where the clip has labels, are coded with the others and left out then.
@@ -89,13 +89,13 @@ def degraded_answers(model: LoadedModel, clip: Clip, grid: Grid) -> Samples:
     return join(parts, renumber=False)
 
 
-def _faces(clip: Clip, rows: npt.NDArray[np.intp], scale: float = 1) -> list[Face]:
+def _faces(clip: FaceTrack, rows: npt.NDArray[np.intp], scale: float = 1) -> list[Face]:
     boxes = (clip.boxes[rows] / scale).tolist()
     return [Face(x, y, width, height, math.nan) for x, y, width, height in boxes]
 
 
 def _one(
-    model: LoadedModel, clip: Clip, rows: npt.NDArray[np.intp], truth: Doubles, scale: float, qp: int, codec: str
+    model: LoadedModel, clip: FaceTrack, rows: npt.NDArray[np.intp], truth: Doubles, scale: float, qp: int, codec: str
 ) -> Samples:
     low = degrade(clip.frames, scale=scale, qp=qp, codec=codec)
     recent, pixels = RecentBits(), low.frames.shape[1] * low.frames.shape[2]

@@ -21,7 +21,7 @@ from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import match_times
 from lq_emotion.faces.boxfiles import Boxes, boxes_in
 from lq_emotion.metrics.delay import shift_gold
-from lq_emotion.quality.samples import Clip, Source
+from lq_emotion.quality.samples import FaceTrack, Source
 from lq_emotion.video.container import Video
 from matlab_ports.videoreader import VideoReader
 
@@ -93,7 +93,7 @@ def _labelled(records: tuple[Recording, ...], reading: Reading) -> Source:
     return Source(first.name, identity, partial(_read_labelled, records, boxes, reading))
 
 
-def _read_labelled(records: tuple[Recording, ...], given: Path | None, reading: Reading) -> Clip:
+def _read_labelled(records: tuple[Recording, ...], given: Path | None, reading: Reading) -> FaceTrack:
     video, table = records[0].video, records[0].frame_time
     assert video is not None
     assert table is not None
@@ -107,7 +107,7 @@ def _read_labelled(records: tuple[Recording, ...], given: Path | None, reading: 
         gold = load_gold_standard(record)
         rows = match_times(times, gold.time, what="gold standard", where=gold.path)
         labels.append(shift_gold(gold.gsd, gold.time, reading.delay)[rows])
-    return Clip(frames, _find_boxes(video, times, given), np.stack(labels, axis=1))
+    return FaceTrack(frames, _find_boxes(video, times, given), np.stack(labels, axis=1))
 
 
 def video_sources(videos: Sequence[Path], reading: Reading) -> list[Source]:
@@ -129,24 +129,24 @@ def video_sources(videos: Sequence[Path], reading: Reading) -> list[Source]:
     return sources
 
 
-def _read_video(video: Path, given: Path | None, reading: Reading) -> Clip:
+def _read_video(video: Path, given: Path | None, reading: Reading) -> FaceTrack:
     with Video(str(video)) as source:
         frames = list(islice(source, reading.frames))
         if source.problem is not None:
             raise source.problem
     times = np.array([frame.time for frame in frames], np.float64)
     boxes = _find_boxes(video, times) if given is None else _largest(Boxes(given), times)
-    return Clip(np.stack([frame.image for frame in frames]), boxes)
+    return FaceTrack(np.stack([frame.image for frame in frames]), boxes)
 
 
 def _largest(boxes: Boxes, times: Doubles) -> Doubles:
-    """Return the box of the largest face at each time, as `Clip` holds it."""
-    found = np.full((len(times), 4), np.nan)
+    """Return the box of the largest face at each time, as `FaceTrack` holds it."""
+    largest = np.full((len(times), 4), np.nan)
     for row, time in enumerate(times.tolist()):
         if faces := boxes.at(time):
             face = max(faces, key=lambda face: face.width * face.height)
-            found[row] = face.x, face.y, face.width, face.height
-    return found
+            largest[row] = face.x, face.y, face.width, face.height
+    return largest
 
 
 def _read_frames(video: Path, count: int) -> npt.NDArray[np.uint8]:
@@ -156,7 +156,7 @@ def _read_frames(video: Path, count: int) -> npt.NDArray[np.uint8]:
 
 
 def _find_boxes(video: Path, times: Doubles, given: Path | None = None) -> Doubles:
-    """Return boxes as `Clip` holds them; in the files they are 1-based, and zero without a face."""
+    """Return boxes as `FaceTrack` holds them; in the files they are 1-based, and zero without a face."""
     boxes = np.array(boxes_of(video, times, BoxSettings(), given=given).bbox, np.float64)
     present = boxes.any(axis=1)
     boxes[:, :2] -= 1

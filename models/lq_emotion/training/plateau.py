@@ -133,9 +133,9 @@ class PlateauSolver(Solver):
     def snapshot(self) -> Path:
         """Write a snapshot; with `only_best`, remove the earlier ones but that of the best test so far."""
         state = super().snapshot()
-        kept = {self.iter, best_iteration(self._history.losses)}
+        needed = {self.iter, best_iteration(self._history.losses)}
         for iteration in self._history.losses if self._only_best else ():
-            if iteration not in kept:
+            if iteration not in needed:
                 for suffix in _SNAPSHOT:
                     Path(f"{self.param.snapshot_prefix}_iter_{iteration}{suffix}").unlink(missing_ok=True)
         return state

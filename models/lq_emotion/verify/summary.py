@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lq_emotion.common.words import counted
 from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.results import MEASURES
 from lq_emotion.verify.results import PASSED, BlobDifference, CellScore, Verification, VerifiedFile
@@ -35,7 +36,7 @@ def lines(result: Verification) -> Iterator[str]:
     for problem in result.problems:
         yield f"FAILED: {problem}"
     failed = sum(bool(file.problems) for file in result.files)
-    files = f"{len(result.files)} file{'s' if len(result.files) > 1 else ''}"
+    files = counted(len(result.files), "file")
     yield f"{files} passed" if result.verdict == PASSED else f"FAILED: {failed} of {files} did not pass"
 
 

@@ -200,6 +200,9 @@ class Video:
 
     def _incomplete(self) -> CaffeCompatError | None:
         """Return what is missing in a video that ended without an error."""
+        if math.isfinite(self._last) and self._last < self._selection.start:
+            problem = f"no frame is that late: the last one is shown at {self._last:.2f} s"
+            return DataError(problem, code="out-of-range", field="start", value=self._selection.start)
         if self._lost:
             problem = f"is damaged from {self._first_lost:.2f} s on: at least {self._lost} of its frames left out"
             return FileError(problem, code="damaged-file", file=self._file)

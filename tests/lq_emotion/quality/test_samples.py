@@ -13,7 +13,7 @@ from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels
 from lq_emotion.quality.measures import MEASURES
-from lq_emotion.quality.samples import Clip, Grid, Source, answer, collect, degraded_answers, join
+from lq_emotion.quality.samples import FaceTrack, Grid, Source, answer, collect, degraded_answers, join
 
 pytest.importorskip("av")
 MEAN_NET = """
@@ -58,7 +58,7 @@ def clip(count=4, **changes):
         frames[number, 16:48, 24:56] = 100 + 20 * number
     boxes = np.tile([24.0, 16.0, 32.0, 32.0], (count, 1))
     boxes[1] = np.nan
-    return Clip(frames, boxes, **{"labels": np.arange(count, dtype=float)[:, None], **changes})
+    return FaceTrack(frames, boxes, **{"labels": np.arange(count, dtype=float)[:, None], **changes})
 
 
 def test_a_net_answers_for_the_face_not_for_the_frame(model):
@@ -85,7 +85,7 @@ def test_frames_without_a_label_are_left_out(model):
 
 
 def test_a_clip_without_a_face_has_no_samples(model):
-    nowhere = Clip(clip().frames, np.full((4, 4), np.nan), clip().labels)
+    nowhere = FaceTrack(clip().frames, np.full((4, 4), np.nan), clip().labels)
     assert len(degraded_answers(model, nowhere, Grid((1,), (20,)))) == 0
 
 

@@ -86,9 +86,11 @@ def test_start_and_end_keep_the_numbers_and_times_of_the_whole_video(tmp_path, n
     assert video.problem is None
 
 
-def test_a_start_after_the_end_of_the_video_yields_nothing(tmp_path):
+def test_a_start_after_the_end_of_the_video_is_said(tmp_path):
     frames, video = frames_of(write_clip(tmp_path / "v.mp4", gray_levels(10)), start=60.0)
-    assert (frames, video.problem) == ([], None)
+    assert not frames
+    assert (video.problem.code, video.problem.field, video.problem.value) == ("out-of-range", "start", 60.0)
+    assert "0.36 s" in str(video.problem)
 
 
 def test_a_truncated_file_yields_its_frames_and_then_says_where_it_ends(tmp_path):

@@ -59,5 +59,5 @@ def _shown(clip: Clip) -> Iterator[tuple[Frame, float]]:
             last = frame
         if last is not None:
             yield last, last.time + 1 / (video.rate or 25)
-        if video.problem is not None:
+        if video.problem is not None and video.problem.code != "out-of-range":  # no frame: `frames_of` has the error
             raise video.problem

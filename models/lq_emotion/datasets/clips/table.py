@@ -176,10 +176,10 @@ def read_traces(path: Path, folder: Path, files: Sequence[Path]) -> tuple[tuple[
         hint = "add a column for each dimension, such as valence"
         raise ParseError("no column of labels", code="field-missing", file=path, line=1, hint=hint)
     numbers: dict[Path, list[list[float]]] = {}
-    known = set(files)
+    clip_files = set(files)
     for row in rows:
         file = folder / row.values["file"]
-        if file not in known:
+        if file not in clip_files:
             nearest = did_you_mean(row.values["file"], [os.path.relpath(name, folder) for name in files])
             raise row.error("is not a file of the table of clips", "name-unknown", "file", hint=nearest)
         trace = numbers.setdefault(file, [])

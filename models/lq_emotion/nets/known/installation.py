@@ -115,11 +115,11 @@ def _wheel(package: Package, folder: PathLike | None, say: Say) -> Iterator[Path
 
 def _find_wheel(package: Package, folder: Path) -> Path:
     name = package.name.replace("-", "_")
-    found = sorted(folder.glob(f"{name}-{package.version}-*.whl"))
-    if not found:
+    wheels = sorted(folder.glob(f"{name}-{package.version}-*.whl"))
+    if not wheels:
         problem = f"holds no wheel of {package.name} {package.version}"
         raise FileError(problem, code="file-missing", file=folder, hint=_by_hand(package))
-    return found[0]
+    return wheels[0]
 
 
 def download(package: Package, folder: Path) -> None:

@@ -223,15 +223,15 @@ def describe(
     DataError
         The model says nothing about faces, or files are missing; the error names all that are.
     """
-    known = model or (recognition.model if recognition else None)
-    takes_images = known is not None and known.task in (Task.FACE_RECOGNITION, Task.IMAGE_CLASSES)
-    if known is not None and known.outputs is None and not (any_outputs and takes_images):
-        uses = "as a detector" if known.task is Task.FACE_DETECTION else "with load_parts"
-        problem, hint = f"is for {known.task}, it estimates nothing about a face", f"use it {uses}"
-        raise DataError(problem, code="invalid", field="model", value=known.name, hint=hint)
+    published = model or (recognition.model if recognition else None)
+    takes_images = published is not None and published.task in (Task.FACE_RECOGNITION, Task.IMAGE_CLASSES)
+    if published is not None and published.outputs is None and not (any_outputs and takes_images):
+        uses = "as a detector" if published.task is Task.FACE_DETECTION else "with load_parts"
+        problem, hint = f"is for {published.task}, it estimates nothing about a face", f"use it {uses}"
+        raise DataError(problem, code="invalid", field="model", value=published.name, hint=hint)
     prototxt, sidecar = _given_or_beside(definition, weights, ".prototxt"), load_preprocessing(weights)
     names = _given_or_beside(labels, weights, ".labels.txt")
-    part = known.parts[0] if known else None
+    part = published.parts[0] if published else None
     sources = {
         "--definition": part or prototxt,
         "--preprocess": part or preprocess or sidecar,
@@ -239,16 +239,16 @@ def describe(
     }
     if missing := [option for option, source in sources.items() if not source]:
         raise _unknown(weights, f"is not recognised and lacks {', '.join(missing)}")
-    crop = _crop_beside(weights) or (known.crop if known else None) or FaceCrop()
+    crop = _crop_beside(weights) or (published.crop if published else None) or FaceCrop()
     crop = crop if margin is None else replace(crop, margin=margin)
-    outputs = read_outputs(names) if names else known.outputs if known else None
+    outputs = read_outputs(names) if names else published.outputs if published else None
     preprocessing = read_preprocessing(preprocess) if preprocess else sidecar or (part.preprocessing if part else None)
     net = read_net(prototxt) if prototxt and (definition or not part) else part.definition() if part else None
     assert outputs is not None or any_outputs  # else one of them was missing
     assert preprocessing is not None
     assert net is not None
-    name = known.name if known else part_name(weights)
-    return Description(name, net, preprocessing, outputs, crop, known.limits if known else "")
+    name = published.name if published else part_name(weights)
+    return Description(name, net, preprocessing, outputs, crop, published.limits if published else "")
 
 
 def _given_or_beside(given: PathLike | None, weights: Path, suffix: str) -> Path | None:
@@ -270,27 +270,27 @@ def _crop_beside(weights: Path) -> FaceCrop | None:
 def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel | None]:
     """Return the weights that a name or a path means, and the known model of that name."""
     path, name = Path(name_or_path), os.fspath(name_or_path)
-    known = next((model for model in KNOWN if model.name.lower() == name.lower()), None)
+    published = next((model for model in KNOWN if model.name.lower() == name.lower()), None)
     if path.is_file():
         return path, None
     if path.name.endswith((".caffemodel", ".h5")):
         raise FileError("no such file", code="file-missing", file=path)
-    if path.is_dir() and known is None and name not in store.names():
+    if path.is_dir() and published is None and name not in store.names():
         inside = sorted(path.glob("*.caffemodel"))
         if len(inside) != 1:
             problem = f"holds {len(inside)} caffemodels"
             raise FileError(problem, code="wrong-count", file=path, hint="pass a caffemodel, or a folder with one")
         return inside[0], None
-    if known is None and name not in store.names():
+    if published is None and name not in store.names():
         names = [*(model.name for model in KNOWN), *store.names()]
         hint = did_you_mean(name, names) or "list them: lq-emotion models list"
         raise DataError("there is no model of this name", code="name-unknown", field="model", value=name, hint=hint)
-    files = store.weights(known.name if known else name)
-    if known is not None and known.outputs is not None and not files:
-        raise _not_installed(known)
+    files = store.weights(published.name if published else name)
+    if published is not None and published.outputs is not None and not files:
+        raise _not_installed(published)
     if not files:
-        return Path(), known
-    return next(iter(files.values())), known
+        return Path(), published
+    return next(iter(files.values())), published
 
 
 def _not_installed(model: KnownModel) -> DataError:

@@ -202,7 +202,7 @@ class Adaptation:
         """Cut the faces out, a partition after the other, unless they are there."""
         made_from = fingerprint(self._identity())
         source = FaceSource(self.model, self.detector, self.rate)
-        found: dict[str, FacesFound] = {}
+        faces: dict[str, FacesFound] = {}
         folder = self._work / "faces"
         for part in PARTITIONS:
             clips = self.table.part(part)
@@ -210,15 +210,15 @@ class Adaptation:
                 continue
             if journal.is_done(part, made_from):
                 with contents_of(journal.path):
-                    found[part] = FacesFound.from_json(journal.entry(part)["found"])
+                    faces[part] = FacesFound.from_json(journal.entry(part)["found"])
                 continue
             with tqdm(total=len(clips), desc=f"faces of {part}", unit=" clips", disable=None, leave=False) as bar:
-                found[part] = write_faces(self.table, part, source, target, folder, progress=bar.update)
-            files = [folder / name for name in found[part].files]
-            journal.note(part, made_from, files, found=found[part].to_json())
-            empty = f"; none in {', '.join(found[part].clips_without)}" if found[part].clips_without else ""
-            self.say(f"{part}: {found[part].faces} faces in {found[part].frames} frames{empty}")
-        return found
+                faces[part] = write_faces(self.table, part, source, target, folder, progress=bar.update)
+            files = [folder / name for name in faces[part].files]
+            journal.note(part, made_from, files, found=faces[part].to_json())
+            empty = f"; none in {', '.join(faces[part].clips_without)}" if faces[part].clips_without else ""
+            self.say(f"{part}: {faces[part].faces} faces in {faces[part].frames} frames{empty}")
+        return faces
 
     def _train(
         self,

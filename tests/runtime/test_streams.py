@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from caffe_compat.cli import streams
+from caffe_compat.runtime import streams
 from matlab_ports._support import streams as their_streams
 from tests.solver.case import write_case
 
