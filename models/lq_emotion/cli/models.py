@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lq_emotion.cli.options import number_from
-
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
@@ -63,7 +61,7 @@ def _add_add(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     help_text = "a class a line; or a dimension a line: name, low, high and unit with tabs between"
     group.add_argument("--labels", type=Path, metavar="FILE", help=help_text)
     help_text = "added on each side of the square around a face, as a part of its side (default 0)"
-    group.add_argument("--margin", type=number_from(0), metavar="PART", help=help_text)
+    group.add_argument("--margin", type=float, metavar="PART", help=help_text)
     parser.set_defaults(run=_add)
 
 

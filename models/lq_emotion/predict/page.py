@@ -20,7 +20,7 @@ _FACES = 5  # whose lines are drawn: those seen most often
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#f0e442")  # Okabe and Ito
 _LEAD = (
     "What nets estimate from the pixels of faces. An estimate is not what a person feels: the nets learned what people "
-    "wrote about pictures of others. Do not decide anything about a person from it."
+    "wrote about images of others. Do not decide anything about a person from it."
 )
 
 

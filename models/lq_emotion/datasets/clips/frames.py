@@ -20,7 +20,7 @@ def frames_of(clip: Clip, rate: float) -> Iterator[tuple[float, Image]]:
 
     Parameters
     ----------
-    clip : of a video: sampled from its start on; a picture has one frame, at 0 s.
+    clip : of a video: sampled from its start on; an image has one frame, at 0 s.
     rate : samples per second.
 
     Yields
@@ -32,9 +32,9 @@ def frames_of(clip: Clip, rate: float) -> Iterator[tuple[float, Image]]:
     DataError
         PyAV is not installed, or the clip starts after the end of the video.
     FileError
-        The file is not a video or a picture, or is damaged.
+        The file is not a video or an image, or is damaged.
     """
-    if clip.is_picture:
+    if clip.is_image:
         yield 0.0, read_image(clip.file)
         return
     sample, empty = 0, True

@@ -28,7 +28,7 @@ _CLASS = "label"
 
 @dataclass(frozen=True)
 class Clip:
-    """A part of a video that shows one person, or a picture.
+    """A part of a video that shows one person, or an image.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Clip:
     line: int
 
     @property
-    def is_picture(self) -> bool:
+    def is_image(self) -> bool:
         """Whether the file is a still image."""
         return self.file.suffix.lower() in IMAGES
 
@@ -244,9 +244,9 @@ def _clip(row: Row, labels: tuple[str, ...]) -> Clip:
         raise row.error("is negative", "out-of-range", "start", hint="seconds from the start of the file")
     if end <= start:
         raise row.error(f"is not after the start, {start:g} s", "out-of-range", "end")
-    if clip.is_picture and (start or np.isfinite(end)):
+    if clip.is_image and (start or np.isfinite(end)):
         name = "start" if start else "end"
-        raise row.error("a picture has no times", "conflict", name, hint="leave start and end empty")
+        raise row.error("an image has no times", "conflict", name, hint="leave start and end empty")
     return clip
 
 
@@ -288,7 +288,7 @@ def _overlaps(path: Path, clips: Sequence[Clip]) -> list[CaffeCompatError]:
         for one, other in combinations(same, 2):
             if one.person != other.person and max(one.start, other.start) < min(one.end, other.end):
                 problem = f"overlaps with line {one.line}, which shows {one.person}"
-                hint = "a clip shows one person; cut the others out of the picture first"
+                hint = "a clip shows one person; crop the frame to one of them first"
                 problems.append(
                     ParseError(
                         problem, code="conflict", file=path, line=other.line, field="person", value=other.person,
@@ -327,7 +327,7 @@ def _require_trainable(table: ClipTable) -> None:
     for clip in table.clips:
         if clip.label not in trained:
             problem = "no person of the partition train shows this class"
-            hint = "choose another --seed or other partitions, or remove the class"
+            hint = "choose another --split-seed or other partitions, or remove the class"
             raise ParseError(
                 problem,
                 code="field-missing",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from caffe_compat.errors import DataError
@@ -39,8 +38,8 @@ def add_model(
         The weights cannot be read, are described by too little, or do not fit the definition; nothing is copied then.
     """
     weights = Path(file)
-    if margin is not None and not (math.isfinite(margin) and -0.5 < margin <= 2):
-        raise DataError("expected -0.5 to 2", code="out-of-range", field="--margin", value=margin)
+    if margin is not None and not 0 <= margin <= 2:
+        raise DataError("expected 0 to 2", code="out-of-range", field="--margin", value=margin)
     recognition = recognise(weights)
     if recognition is not None and recognition.model.outputs is None:
         return recognition.model.name, _add_part(weights, store, recognition, name)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,27 +40,11 @@ _SYNONYMS = {
 
 
 def coordinates(labels: Labels) -> npt.NDArray[np.float64] | None:
-    """Return the valence of each class (k,); None where a class is no basic emotion."""
+    """Return the valence of each class, (k,) from -0.64 to 0.81; None where a class is no basic emotion.
+
+    The derived valence is their mean under the probabilities of the classes.
+    """
     names = [_SYNONYMS.get(name.lower(), name.lower()) for name in labels.names]
     if not all(name in VALENCE for name in names):
         return None
     return np.array([VALENCE[name] for name in names])
-
-
-def valence_derived(probabilities: npt.NDArray[Any], labels: Labels) -> npt.NDArray[np.float64] | None:
-    """Return the mean valence of the classes under their probabilities.
-
-    Parameters
-    ----------
-    probabilities : (..., k), in the order of the labels.
-    labels : the k classes.
-
-    Returns
-    -------
-    (...), from -0.64 to 0.81 for probabilities that add up to 1; NaN where one is NaN. None where a class is no basic
-    emotion.
-    """
-    valence = coordinates(labels)
-    if valence is None:
-        return None
-    return np.asarray(np.asarray(probabilities, np.float64) @ valence)

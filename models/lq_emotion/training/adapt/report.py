@@ -1,4 +1,4 @@
-"""The report of an adaptation: report.md with the curve of the losses and the table of confusions as pictures."""
+"""The report of an adaptation: report.md with the curve of the losses and the table of confusions as figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DIMENSION_COLUMNS = ("rmse", "cc", "ccc")
 
 
 def write_report(results: AdaptationResults, folder: Path) -> None:
-    """Write report.md and its pictures."""
+    """Write report.md and its figures."""
     _draw_losses(results, folder / CURVE)
     part = "test" if "test" in results.scores else "dev"
     confusion = results.scores[part]["adapted"].confusion

@@ -29,7 +29,7 @@ def test_a_table_of_numbers_has_a_clip_for_each_row(tmp_path):
     first, second, picture = table.clips
     assert (first.start, first.end, first.line, first.values) == (1, 2.5, 2, {"valence": 0.25})
     assert (second.start, second.end) == (0, np.inf)
-    assert picture.is_picture
+    assert picture.is_image
     assert (table.dimensions, table.classes) == (("valence",), ())
     assert table.labels(first, [1, 2]).tolist() == [[0.25], [0.25]]
 

@@ -6,7 +6,7 @@ import torch
 
 from lq_emotion.faces.face import Face
 from lq_emotion.nets.known import load_model, load_parts
-from lq_emotion.nets.known.circumplex import valence_derived
+from lq_emotion.nets.known.circumplex import coordinates
 
 LARGEST = 5e-6
 """Of the largest value of a blob; measured: 1.2e-6."""
@@ -42,4 +42,4 @@ def test_the_astronaut_is_happy(published):
         probabilities = model.net(torch.from_numpy(model.preprocessing(crop))[None]).numpy().reshape(-1)
     assert model.outputs.names[int(probabilities.argmax())] == "happy"
     assert probabilities.max() > 0.99
-    assert valence_derived(probabilities, model.outputs) == pytest.approx(0.81, abs=0.01)
+    assert probabilities @ coordinates(model.outputs) == pytest.approx(0.81, abs=0.01)

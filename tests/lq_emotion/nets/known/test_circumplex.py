@@ -1,9 +1,8 @@
 """Valence derived from probabilities of emotions."""
 
-import numpy as np
 import pytest
 
-from lq_emotion.nets.known.circumplex import coordinates, valence_derived
+from lq_emotion.nets.known.circumplex import coordinates
 from lq_emotion.nets.known.mini_xception import MINI_XCEPTION
 from lq_emotion.nets.known.outputs import Labels
 
@@ -16,13 +15,6 @@ def test_words_for_the_same_emotion_have_the_same_coordinates():
     assert coordinates(Labels(("Anger", "Happiness", "surprised"))).tolist() == [-0.51, 0.81, 0.40]
 
 
-def test_valence_is_the_mean_under_the_probabilities():
-    labels = Labels(("happy", "sad", "neutral"))
-    probabilities = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1], [np.nan, 0, 0]])
-    np.testing.assert_allclose(valence_derived(probabilities, labels), [0.81, 0.09, 0, np.nan])
-
-
 @pytest.mark.parametrize("labels", [("happy", "contempt"), ("tabby cat",)])
 def test_other_classes_have_no_valence(labels):
     assert coordinates(Labels(labels)) is None
-    assert valence_derived(np.ones(len(labels)), Labels(labels)) is None
