@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,15 +72,18 @@ def csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[RowWriter]:
 
 
 def _claim(file: TextIO, path: Path) -> None:
-    """Lock a file and empty it."""
+    """Lock a file and empty it, unless another process has it, or has completed and renamed it meanwhile."""
     if sys.platform != "win32":
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
         except BlockingIOError:
-            hint = "wait until it has ended, or choose another folder: --out"
-            raise FileError("another process is writing this file", code="conflict", file=path, hint=hint) from None
+            free = False
         except OSError:  # a file system without locks
-            pass
+            free = True
+        if not free:
+            hint = "wait until it has ended, or choose another folder: --out"
+            raise FileError("another process is writing this file", code="conflict", file=path, hint=hint)
     file.truncate(0)
 
 

@@ -217,6 +217,22 @@ def test_a_run_empties_the_rows_that_a_killed_one_left(tmp_path):
     assert len(rows_of(tmp_path / "clip.estimates.csv")) == 4
 
 
+def test_rows_that_another_process_completes_at_this_moment_are_not_emptied(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="no locks of files on this system")
+    path = tmp_path / "clip.estimates.csv"
+    lock = fcntl.flock
+
+    def complete(file, flags):
+        (tmp_path / "clip.estimates.csv.unfinished").write_text("frame\n0\n")
+        (tmp_path / "clip.estimates.csv.unfinished").rename(path)
+        lock(file, flags)
+
+    monkeypatch.setattr(fcntl, "flock", complete)
+    with refused("conflict", file="clip.estimates.csv.unfinished"), csv_rows(path, [Column("frame", "int")]):
+        pass
+    assert path.read_text() == "frame\n0\n"
+
+
 def test_the_page_takes_any_name_of_an_image(tmp_path):
     for name in ("a$\\foo$.png", "\u4eba.png"):
         Image.fromarray(frames_with_squares(1)[0]).save(tmp_path / name)
