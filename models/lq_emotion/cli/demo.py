@@ -43,8 +43,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _demo(args: argparse.Namespace) -> int:
     from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
     from lq_emotion.report.build import make_report, write_report
-    from lq_emotion.studies.robust_lq.stages import StudyPlan
-    from lq_emotion.studies.robust_lq.table import Study, markdown
+    from lq_emotion.studies.robust_lq.plan import StudyPlan
+    from lq_emotion.studies.robust_lq.study import Study
+    from lq_emotion.studies.robust_lq.table import markdown
 
     say = teller(args)
     out = args.out.resolve()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lq_emotion.nets.names import Method
-from lq_emotion.studies.robust_lq.plan import stages
-from lq_emotion.studies.robust_lq.stages import StudyPlan
+from lq_emotion.studies.robust_lq.plan import StudyPlan
+from lq_emotion.studies.robust_lq.stages import stages
 from matlab_ports.matfile import loadmat
 from tests.lq_emotion.commands import draw_weights, failed, linear_net, run
 from tests.lq_emotion.datasets.avec import trees

@@ -12,7 +12,7 @@ from lq_emotion.nets.definitions import builder, parts
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, format_setting
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS, Disagreement
-from lq_emotion.studies.robust_lq.stages import DRAWS
+from lq_emotion.studies.robust_lq.work import DRAWS
 from lq_emotion.training.plateau import MOST, PATIENCE
 
 _HEAD = """\

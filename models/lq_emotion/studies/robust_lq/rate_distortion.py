@@ -124,17 +124,33 @@ class RateDistortion:
         ------
         CaffeCompatError, PortError, OSError
         """
-        self._check()
-        names = list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
+        self.fill()
+        names, weights, identities = self._names(), self._weights(), self._identities()
         labels = read_labels(self.data, names)
         _, prepared = common_preparation(labels, self.data)
         delay = prepared if self.delay is None else self.delay
-        weights = {model: find_weights(model.weights) for model in self.models}
-        identities = self._identities(weights)
-        device = str(choose_device(self.device))
-        options = (self.net, device, self.mean, self.std, self.batch)
+        files = (
+            ModelFile(model.name, model.scale, str(path), identities[model]["weights"])
+            for model, path in weights.items()
+        )
+        results = self._results(names, tuple(files), tuple(self._points(names, labels, delay)), delay)
+        self._write(results)
+        return results
+
+    def fill(self) -> int:
+        """Compute the missing cells, and return how many there are in all.
+
+        Raises
+        ------
+        CaffeCompatError, PortError, OSError
+        """
+        self._check()
+        names, identities = self._names(), self._identities()
+        common_preparation(read_labels(self.data, names), self.data)  # what cannot be scored is refused now
+        options = (self.net, str(choose_device(self.device)), self.mean, self.std, self.batch)
         loaders = {
-            model: partial(_load, path, identities[model]["weights"], *options) for model, path in weights.items()
+            model: partial(_load, path, identities[model]["weights"], *options)
+            for model, path in self._weights().items()
         }
         units = self._units(names, identities)
         todo = [unit for unit in units if unit.missing()]
@@ -144,13 +160,7 @@ class RateDistortion:
         self.out.mkdir(parents=True, exist_ok=True)
         self.say(f"{len(names)} recordings: {total} cells, {total - missing} done before")
         self._compute(todo, missing, loaders)
-        files = (
-            ModelFile(model.name, model.scale, str(path), identities[model]["weights"])
-            for model, path in weights.items()
-        )
-        results = self._results(names, tuple(files), tuple(self._points(names, labels, delay)), delay)
-        self._write(results)
-        return results
+        return total
 
     def _check(self) -> None:
         for codec in self.codecs:
@@ -167,9 +177,15 @@ class RateDistortion:
                     raise DataError(problem, code="duplicate", field="model", value=model.name)
                 seen.add((model.name, scale))
 
-    def _identities(self, weights: Mapping[Model, Path]) -> dict[Model, dict[str, Any]]:
+    def _names(self) -> list[str]:
+        return list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
+
+    def _weights(self) -> dict[Model, Path]:
+        return {model: find_weights(model.weights) for model in self.models}
+
+    def _identities(self) -> dict[Model, dict[str, Any]]:
         identities = {}
-        for model, path in weights.items():
+        for model, path in self._weights().items():
             definition = Path(self.net or find_definition(path))
             if not definition.is_file():
                 raise FileError("file not found", code="file-missing", file=definition)

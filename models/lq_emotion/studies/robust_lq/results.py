@@ -1,4 +1,4 @@
-"""What the study leaves in table.json."""
+"""What the study leaves in table.json and variants.json."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from lq_emotion.common.records import Record
 from lq_emotion.nets.names import Method
+from lq_emotion.studies.robust_lq.recipes import Variant
 
 MEASURES = ("rmse", "cc", "ccc")
 
@@ -46,10 +47,12 @@ class CellResult(Record):
     Attributes
     ----------
     method, factor : of the table; the factor is 1 for HR, which stands in every column.
-    run, test : names of the training and of the crops.
-    scores : scores.json of the evaluation, below ROOT.
-    weights : what was scored.
+    run, test : names of the training and of the crops; of several seeds', the first.
+    scores : scores.json of the evaluation, below ROOT; of several seeds', the first.
+    weights : what was scored; of several seeds', the first.
     measured, published, difference : scores here and in the paper, and here minus paper; None where the paper has none.
+        Of several seeds `measured` is the mean.
+    seeds : the scores of each seed.
     """
 
     method: Method
@@ -61,6 +64,7 @@ class CellResult(Record):
     measured: MeasuredScores
     published: Measures | None
     difference: Measures | None
+    seeds: tuple[MeasuredScores, ...] = ()
 
     @property
     def label(self) -> str:
@@ -81,7 +85,7 @@ class StudyResults(Record):
     switches : settings of `PaperSwitches` that are not the authors' code's.
     sr_images : "faces", or the folder of images that super-resolution learnt from.
     dimension, delay : what the labels are of, and by how many seconds the gold standard is late.
-    seed, threads, device : of all stages.
+    seed, threads, device : of all stages; `seeds` trainings of each net begin from `seed`, `seed` + 1, ...
     scales : the factors.
     versions : of the packages that computed it; None for one without a version.
     seconds : by stage; None for one that was not timed.
@@ -99,9 +103,38 @@ class StudyResults(Record):
     dimension: str = "valence"
     delay: float = 0.0
     seed: int
+    seeds: int = 1
     threads: int
     device: str
     scales: tuple[int, ...]
     versions: Mapping[str, str | None]
     seconds: Mapping[str, float | None]
     cells: tuple[CellResult, ...]
+
+
+@dataclass(frozen=True)
+class VariantResult(Record):
+    """A variant's scores on one kind of crops.
+
+    Attributes
+    ----------
+    variant, factor : what was trained; the factor is in its name: Max-3.
+    tested : the factor of the crops.
+    run : the training's name; of several seeds', the first.
+    measured : the scores; of several seeds', the mean.
+    seeds : the scores of each seed.
+    """
+
+    variant: Variant
+    factor: int
+    tested: int
+    run: str
+    measured: MeasuredScores
+    seeds: tuple[MeasuredScores, ...]
+
+
+@dataclass(frozen=True)
+class VariantResults(Record):
+    """ROOT/study/variants.json: what the paper says of nets that are not in its table, measured."""
+
+    cells: tuple[VariantResult, ...]

@@ -1,368 +1,255 @@
-"""What the stages of the paper's experiment do; each may be called in another process."""
+"""The study as stages, each done once: recordings to crops to HDF5 files to nets to scores.
+
+Folders below ROOT: ``data``, ``h5_files`` and ``runs`` as the single commands write them; ``sr`` (images and patches
+for super-resolution); ``scores/<run>_on_<crops>``; ``rd`` (Figure 4); ``table`` (ledger.json, logs, Table 1).
+
+The number of threads of a training is fixed, because it determines the order of sums.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from glob import escape
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from caffe_compat.errors import DataError
+from lq_emotion.crops.h5 import OWN
+from lq_emotion.datasets.avec.layout import Recording, find_recordings
+from lq_emotion.nets import definitions
+from lq_emotion.nets.names import Method, Net, crops_folder
+from lq_emotion.nets.switches import changed_settings
+from lq_emotion.studies.robust_lq import work
+from lq_emotion.studies.robust_lq.cells import StudyCell, Training, cells, run_name
+from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check
+from lq_emotion.studies.robust_lq.work import PHASES
+from lq_emotion.training.estimate import PlannedTraining
+from lq_emotion.workflow.stages import Ledger
+from lq_emotion.workflow.stages import Stage as AnyStage
 
-from caffe_compat.errors import DataError, FileError
-from lq_emotion.datasets.avec.layout import Dimension, shared_root
-from lq_emotion.datasets.avec.partitions import Partitions
-from lq_emotion.nets.names import FACTORS, Method, Net, crops_folder
-from lq_emotion.nets.switches import AS_CODE, PaperSwitches
-from lq_emotion.studies.robust_lq import recipes
-from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
-
-DRAWS = 10
-"""Passes in a mixture's file, each with its own draws, if `PaperSwitches.mixture` is "each_epoch"."""
-PHASES = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
-_FOLDERS = {  # the first with images is used
-    "train": ("Train", "train"),
-    "test": ("Test/Set5", "Set5", "Test", "test"),
-}
+Stage = AnyStage[PlannedTraining]
 
 
-@dataclass(frozen=True)
-class StudyPlan:
-    """The settings of the experiment.
-
-    Attributes
-    ----------
-    recordings : an AVEC 2016 or RECOLA tree, or synthetic recordings.
-    out : ROOT.
-    scales : the factors s.
-    rows : the methods.
-    preset : one of `recipes.PRESETS`, for the lengths and batches of the trainings.
-    changes : by net, beyond the preset: ``{"HQ": {"max_iter": 100}}``.
-    max_factor : of Joint-OA's super-resolution; that of `switches` by default.
-    mixture : factors of Joint-OA's training data.
-    images : for super-resolution, if `switches.sr_images` is "natural"; otherwise, and by default, faces of the
-        training recordings are used.
-    boxes : a folder of face boxes; by default faces are detected.
-    partitions : the recordings for training and for scoring.
-    dimension : of the labels; `out` is then `avec.layout.dimension_root` of ROOT.
-    delay : of the gold standard, in seconds; see `crops.recording.PreparationSettings`.
-    seed : of all random numbers.
-    threads : of a stage.
-    device : see `common.devices.choose_device`.
-    switches : where the paper is followed, and where the code.
-    """
-
-    recordings: Path
-    out: Path
-    scales: tuple[int, ...] = FACTORS
-    rows: tuple[Method, ...] = tuple(Method)
-    preset: str = "authors"
-    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    max_factor: int | None = None
-    mixture: tuple[int, ...] = (3, 4, 6)
-    images: Path | None = None
-    boxes: Path | None = None
-    partitions: Partitions = field(default_factory=Partitions)
-    dimension: Dimension = "valence"
-    delay: float = 0.0
-    seed: int = 0
-    threads: int = 2
-    device: str = "auto"
-    switches: PaperSwitches = AS_CODE
-
-    @property
-    def largest_factor(self) -> int:
-        """The factor of Joint-OA's super-resolution."""
-        return self.switches.max_factor if self.max_factor is None else self.max_factor
-
-    @property
-    def natural(self) -> Path | None:
-        """The folder of images for super-resolution; None for faces."""
-        return self.images if self.switches.sr_images == "natural" else None
-
-    @property
-    def root(self) -> Path:
-        """ROOT, which contains the results of both dimensions."""
-        return shared_root(self.out, self.dimension)
-
-    def preset_of(self, part: str) -> dict[str, Any]:
-        """Return the changes of the preset and the user to a training, or to the data (``sr``)."""
-        return {**recipes.preset(self.preset).get(part, {}), **self.changes.get(part, {})}
-
-
-@dataclass(frozen=True)
-class TableCell:
-    """A cell of the table: a net, and the crops on which it is scored.
-
-    Attributes
-    ----------
-    method : a row of the published table.
-    factor : s; 1 for HR, which stands in every column.
-    run : the training's name.
-    test : the crops' name.
-    """
-
-    method: Method
-    factor: int
-    run: str
-    test: str
-
-    @property
-    def scores(self) -> Path:
-        """Return the folder of its scores, relative to ROOT."""
-        return Path("scores") / f"{self.run}_on_{self.test}"
-
-
-def do_prepare(plan: StudyPlan, names: tuple[str, ...]) -> None:
-    """Make the crops of all recordings, HQ and at every factor."""
-    from lq_emotion.crops.prepare import prepare
-    from lq_emotion.crops.recording import PreparationSettings
-
-    jobs = min(2, os.cpu_count() or 1)
-    settings = PreparationSettings(
-        scales=plan.scales,
-        dimension=plan.dimension,
-        delay=plan.delay,
-        smallest=plan.switches.smallest_face,
-        luma="gray" if plan.switches.luminance == "gray" else "rgb",
-    )
-    with log(plan.out, "prepare") as say:
-        outcomes = prepare(
-            plan.recordings, plan.out, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say,
-            partitions=plan.partitions if plan.partitions.chosen else None,
-        )  # fmt: skip
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    if failed:
-        problem = f"{len(failed)} recordings could not be prepared: {failed[0].error}"
-        raise DataError(problem, code="invalid", file=plan.recordings)
-
-
-def do_h5(plan: StudyPlan, folder: str, mixed: bool) -> None:  # noqa: FBT001
-    """Make the HDF5 files of a folder of h5_files."""
-    from lq_emotion.crops.h5 import H5Settings, make_h5
-    from matlab_ports.generate_h5 import Options
-
-    mixture: dict[str, Any] = {}
-    if mixed:
-        draws = DRAWS if plan.switches.mixture == "each_epoch" else 1
-        mixture = {"mix": True, "mix_lr": plan.mixture, "mix_epochs": draws}
-    of_file = plan.switches.normalisation == "file"
-    options = Options(mean_sub=of_file, norm=of_file, **mixture)
-    source = crops_folder(1) if mixed else folder
-    with log(plan.out, f"h5 {folder}") as say:
-        make_h5(
-            plan.out,
-            H5Settings(source=source, name=folder, options=options, seed=plan.seed),
-            partitions=plan.partitions,
-            say=say,
-        )
-
-
-def do_h5_of_sizes(plan: StudyPlan, folder: str) -> None:
-    """Make the HDF5 files of a mixture of faces at their own sizes, and the lists that name all of them."""
-    from lq_emotion.common.lists import write_list
-    from lq_emotion.crops.h5 import OWN, H5Settings, make_h5, named_apart
-    from matlab_ports.generate_h5 import Options
-
-    of_file = plan.switches.normalisation == "file"
-    options = Options(mean_sub=of_file, norm=of_file)
-    with log(plan.out, f"h5 {folder}") as say:
-        for factor in sorted(plan.mixture):  # in different orders, or a batch would contain each frame thrice
-            name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
-            settings = H5Settings(source=f"{crops_folder(factor)}{OWN}", name=name, options=options, seed=seed)
-            make_h5(plan.out, settings, partitions=plan.partitions, say=say)
-    first, *others = sorted(plan.mixture)
-    target = plan.out / "h5_files" / folder
-    for phase in PHASES:
-        for factor in others:
-            named_apart(target / f"{factor}" / f"{phase}.h5", target / f"{phase}_{factor}.h5", f"_{factor}")
-        files = [target / f"{first}" / f"{phase}.h5", *(target / f"{phase}_{factor}.h5" for factor in others)]
-        write_list(files, target / f"{phase}.txt")
-
-
-def do_own_size(plan: StudyPlan, s: int, files: tuple[tuple[Path, Path], ...]) -> None:
-    """Make crops whose faces are 1/s as large, with the same times and labels."""
-    from lq_emotion.crops.own_size import shrink
-
-    with log(plan.out, f"own size {s}") as say:
-        for source, target in files:
-            shrink(source, target, s)
-            say(f"{target}: 1/{s} of {source}")
-
-
-def do_train(plan: StudyPlan, name: str, net: Net, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
-    """Train a net, or resume its training: on the CPU, bit for bit as if it had never stopped."""
-    import torch
-
-    from lq_emotion.training.overrides import Changes
-    from lq_emotion.training.training_run import TrainingRun
-
-    torch.set_num_threads(plan.threads)
-    out = plan.out / "runs" / name
-    with log(plan.out, f"train {name}") as say:
-        training = TrainingRun(
-            out,
-            data,
-            net=net,
-            weights=start,
-            changes=Changes(**changes),
-            switches=plan.switches,
-            device=plan.device,
-            aside=plan.out / "runs_before",
-            say=say,
-        )
-        try:
-            training.run()
-        except DataError as error:
-            raise DataError(f"{name}: {error}", code=error.code) from None
-
-
-def do_evaluate(plan: StudyPlan, cell: TableCell, net: Net, weights: Path, h5: Path, factor: int | None) -> None:
-    """Score a net on one kind of crops.
-
-    Parameters
-    ----------
-    net, weights, h5 : the net, its weights and its training data.
-    factor : of the faces, if the net was trained on several sizes.
-    """
-    import torch
-
-    from caffe_compat.formats.files import write_text
-    from lq_emotion.common.json_files import contents_of, read_json
-    from lq_emotion.crops.h5 import RESULTS, PhaseResults
-    from lq_emotion.evaluation.evaluate import Evaluate
-    from lq_emotion.nets.definitions import builder
-
-    torch.set_num_threads(plan.threads)
-    with log(plan.out, f"score {cell.run} on {cell.test}") as say:
-        data = plan.out / "data/raw_data" / cell.test
-        evaluate = Evaluate(
-            weights, data, plan.out / cell.scores, partitions=plan.partitions, device=plan.device, say=say
-        )
-        if factor is not None:
-            evaluate.net = plan.out / cell.scores / "deploy.prototxt"
-            evaluate.net.parent.mkdir(parents=True, exist_ok=True)
-            write_text(builder(net).deploy(plan.switches, factor), evaluate.net)
-            h5 /= str(min(plan.mixture, key=lambda trained: abs(trained - factor)))
-        if plan.switches.normalisation == "file":
-            with contents_of(h5 / RESULTS):
-                train = PhaseResults.from_json((read_json(h5 / RESULTS) or {})["train"])
-                if train.mean is None or train.std is None:
-                    raise ValueError("the data were not normalised")
-                evaluate.mean, evaluate.std = train.mean, train.std
-            say(f"frames less the mean {evaluate.mean:.6g}, over the deviation {evaluate.std:.6g}")
-        evaluate.run()
-
-
-def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int) -> None:
-    """Sample faces evenly from the training recordings; the last tenth is held out."""
-    from PIL import Image
-
-    from caffe_compat.formats.files import atomic_path
-    from matlab_ports.matfile import open_frames
-
-    faces = []
-    for path in crops:
-        with open_frames(path) as frames:
-            share = min(len(frames), -(-count // len(crops)))
-            taken = frames.take(np.linspace(0, len(frames) - 1, share).round().astype(int))
-        faces += [np.asarray(np.round(255 * face).clip(0, 255), np.uint8) for face in np.moveaxis(taken, 2, 0)]
-    held_out = max(1, len(faces) // 10)
-    for phase, chosen in (("train", faces[:-held_out]), ("test", faces[-held_out:])):
-        folder = plan.out / "sr/images" / phase
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.png"):
-            old.unlink()
-        for number, face in enumerate(chosen):
-            with atomic_path(folder / f"face_{number:05d}.png") as partial_path:
-                Image.fromarray(face).save(partial_path, format="png")
-        (folder.parent / f"{phase}.made").write_text(f"{len(chosen)}\n", encoding="utf-8")
-
-
-def do_sr_data(plan: StudyPlan, s: int) -> None:
-    """Make the files of generate_train and generate_test with one random stream for both."""
-    from caffe_compat.formats.files import atomic_path
-    from lq_emotion.common.lists import write_list
-    from lq_emotion.nets.sr_fcn import PATCH, output_size
-    from matlab_ports.generate_test import generate_test
-    from matlab_ports.generate_train import generate_train
-    from matlab_ports.randstream import RandStream
-
-    target = plan.out / "sr" / f"{s}"
-    target.mkdir(parents=True, exist_ok=True)
-    stream = RandStream(plan.seed)
-    images = sr_images(plan)
-    label = output_size(PATCH, switches=plan.switches)
-    options: dict[str, Any] = {"scale": s, "gray": "repeat", "stream": stream, "size_label": label}
-    strides = {"train": {"stride": plan.preset_of("sr")["scale_stride"]}, "test": {}}
-    for phase, generate in (("train", generate_train), ("test", generate_test)):
-        with atomic_path(target / f"{phase}.h5") as partial:
-            names = [escape(path.name) for path in images[phase]]
-            generate(images[phase][0].parent, partial, pattern=names, **strides[phase], **options)
-            if plan.switches.luminance == "gray":
-                _stretch(partial)
-    for phase in PHASES:
-        write_list([target / f"{phase}.h5"], target / f"{phase}.txt")
-
-
-def _stretch(path: Path) -> None:
-    """Stretch Y, from 16/255 to 235/255, to gray, from 0 to 1, in a file of patches."""
-    import h5py
-
-    from matlab_ports.prepare_dataset import stretch_luma
-
-    with h5py.File(path, "r+") as file:
-        for name in ("data", "label"):
-            file[name][...] = stretch_luma(file[name][...])
-
-
-def sr_images(plan: StudyPlan) -> dict[str, list[Path]]:
-    """Return the images for training and for testing: Train and Test/Set5 in the authors' ``pretrain``.
+def stages(plan: StudyPlan) -> list[Stage]:
+    """Return all stages, each after those it depends on.
 
     Raises
     ------
-    FileError
-        A folder is missing or has no images, or a file is not an image.
+    CaffeCompatError
+        The plan cannot be run.
     """
+    check(plan)
+    if plan.natural is not None:
+        work.sr_images(plan)
+    names, all_cells = _names(plan), cells(plan)
+    trainings = list(dict.fromkeys(cell.training for cell in all_cells))
+
+    def crops(kind: str) -> list[Path]:
+        return [plan.out / "data/raw_data" / kind / f"{name}.mat" for name in names]
+
+    all_stages = [_prepare(plan, names, [path for s in (1, *plan.scales) for path in crops(crops_folder(s))])]
+    tested = {cell.tested for cell in all_cells if cell.test.endswith(OWN)}
+    sizes = sorted(tested.union(*(training.sizes for training in trainings)) - {1})
+    all_stages += [_own_size(plan, s, crops(crops_folder(1)), crops(f"{crops_folder(s)}{OWN}")) for s in sizes]
+    files = {}
+    for folder, training in sorted({training.data: training for training in trainings}.items()):
+        if training.mixture and training.sizes != (1,):
+            kinds = [f"{crops_folder(factor)}{OWN}" for factor in training.mixture]
+            all_stages.append(_h5_of_sizes(plan, training, [path for kind in kinds for path in crops(kind)]))
+        else:
+            all_stages.append(_h5(plan, training, crops(crops_folder(1) if training.mixture else folder)))
+        files[folder] = all_stages[-1].writes
+    train_crops = [path for path in crops(crops_folder(1)) if plan.partitions.of(path.stem) == "train"]
+    all_stages += _pretrainings(plan, trainings, train_crops)
+    all_stages += [_train(plan, training, files[training.data]) for training in trainings]
+    for cell in {cell.scores: cell for cell in all_cells}.values():
+        dev = [path for path in crops(cell.test) if plan.partitions.of(path.stem) == "dev"]
+        all_stages.append(_evaluate(plan, cell, dev))
+    if Part.FIGURE4 in plan.parts:
+        dev = [path for path in crops(crops_folder(1)) if plan.partitions.of(path.stem) == "dev"]
+        all_stages += _coded(plan, dev)
+    return all_stages
+
+
+def _pretrainings(plan: StudyPlan, trainings: Sequence[Training], faces: list[Path]) -> list[Stage]:
+    """Return the stages of super-resolution, from whose weights trainings start."""
+    starts = sorted({(t.start, t.seed) for t in trainings if t.start is not None}, key=lambda start: start[::-1])
+    stages = [_faces(plan, faces)] if starts and plan.natural is None else []
+    data = {s: _sr_data(plan, s) for s in sorted({s for s, _ in starts})}
+    stages += data.values()
+    for s, seed in starts:
+        name, random_seed = sr_run(plan, s, seed), seed + 100 + s
+        training = Training(name, Net.SR_FCN, f"{s}", None, (), (1,), random_seed, seed)
+        stages.append(_train(plan, training, data[s].writes))
+    return stages
+
+
+def sr_run(plan: StudyPlan, s: int, seed: int) -> str:
+    """Return the name of the super-resolution run at a factor."""
+    return run_name(plan, f"{Net.SR_FCN}-{s}", seed)
+
+
+def _recordings(plan: StudyPlan) -> list[Recording]:
+    return find_recordings(plan.recordings, dimension=plan.dimension, skip=[plan.root.resolve()])
+
+
+def _names(plan: StudyPlan) -> list[str]:
+    labelled = [recording.name for recording in _recordings(plan) if recording.labelled]
+    names = [name for name in labelled if plan.partitions.of(name) in PHASES.values()]
+    plan.partitions.require_known(labelled, plan.recordings, *PHASES.values())
+    for partition in PHASES.values():
+        if not plan.partitions.members(partition, names):
+            hint = f"name some with --{partition}: {', '.join(labelled)}"
+            problem = f"no labelled {partition} recording found"
+            raise DataError(problem, code="empty", file=plan.recordings, hint=hint)
+    return names
+
+
+def _otherwise(plan: StudyPlan, *parts: str) -> dict[str, Any]:
+    """Return a stage's settings that depend on switches: none where they are the code's."""
+    changed = changed_settings(plan.switches, *parts)
+    changed.pop("sr_images", None)  # the files that are read differ
+    return {"switches": changed} if changed else {}
+
+
+def _partitioned(plan: StudyPlan) -> dict[str, Any]:
+    """Return a stage's settings that depend on partitions given by the user."""
+    return {"partitions": dict(plan.partitions.chosen)} if plan.partitions.chosen else {}
+
+
+def _prepare(plan: StudyPlan, names: Sequence[str], crops: list[Path]) -> Stage:
+    recordings = [recording for recording in _recordings(plan) if recording.name in names]
+    files = [
+        path
+        for recording in recordings
+        for path in (recording.video, recording.frame_time, recording.gold, recording.ratings)
+        if path is not None
+    ]
+    boxes = [path for path in sorted(plan.boxes.iterdir()) if path.is_file()] if plan.boxes else []
+    run = partial(work.do_prepare, plan, tuple(names))
+    settings = {
+        "names": list(names),
+        "scales": list(plan.scales),
+        "boxes": plan.boxes is not None,
+        **_partitioned(plan),
+        **({"delay": plan.delay} if plan.delay else {}),
+        **_otherwise(plan, "prepare"),
+    }
+    return Stage("prepare", run, settings, (*files, *boxes), tuple(crops))
+
+
+def _own_size(plan: StudyPlan, s: int, crops: list[Path], writes: list[Path]) -> Stage:
+    run = partial(work.do_own_size, plan, s, tuple(zip(crops, writes, strict=True)))
+    return Stage(f"own size {s}", run, {"scale": s}, tuple(crops), tuple(writes))
+
+
+def _h5(plan: StudyPlan, training: Training, crops: list[Path]) -> Stage:
+    folder, mixture = training.data, training.mixture
+    target = plan.out / "h5_files" / folder
+    writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
+    switched = _otherwise(plan, "h5", *(("h5 of the mixture",) if mixture else ()))
+    settings = {"folder": folder, "mixture": list(mixture), "seed": plan.seed, **switched}
+    settings |= _partitioned(plan)
+    return Stage(f"h5 {folder}", partial(work.do_h5, plan, folder, mixture), settings, tuple(crops), writes)
+
+
+def _h5_of_sizes(plan: StudyPlan, training: Training, crops: list[Path]) -> Stage:
+    """Return the stage of a mixture of faces at their own sizes: a file per factor, and lists of all files."""
+    folder, factors = training.data, training.mixture
+    target = plan.out / "h5_files" / folder
+    writes = [target / f"{phase}.txt" for phase in PHASES]
+    writes += [target / f"{factor}" / f"{phase}.h5" for factor in factors for phase in PHASES]
+    writes += [target / f"{phase}_{factor}.h5" for factor in factors[1:] for phase in PHASES]
+    settings = {"folder": folder, "factors": list(factors), "seed": plan.seed, **_otherwise(plan, "h5")}
+    settings |= _partitioned(plan)
+    run = partial(work.do_h5_of_sizes, plan, folder, factors)
+    return Stage(f"h5 {folder}", run, settings, tuple(crops), tuple(writes))
+
+
+def _faces(plan: StudyPlan, crops: list[Path]) -> Stage:
+    count = plan.preset_of("sr")["faces"]
+    writes = tuple(plan.out / "sr/images" / f"{phase}.made" for phase in PHASES)
+    settings = {"faces": count, "seed": plan.seed}
+    return Stage(
+        "faces for super-resolution", partial(work.do_faces, plan, tuple(crops), count), settings, tuple(crops), writes
+    )
+
+
+def _sr_data(plan: StudyPlan, s: int) -> Stage:
+    target = plan.out / "sr" / f"{s}"
+    reads: tuple[Path, ...]
     if plan.natural is None:
-        return {phase: in_folder(plan.out / "sr/images" / phase) for phase in PHASES}
-    chosen = {}
-    for phase, names in _FOLDERS.items():
-        present = (plan.natural / name for name in names if (plan.natural / name).is_dir())
-        chosen[phase] = next((images for folder in present if (images := in_folder(folder))), [])
-        if not chosen[phase]:
-            hint = f"add a folder {' or '.join(names)}, as in the authors' folder pretrain"
-            problem = f"no images to {phase} with"
-            raise FileError(problem, code="empty", file=plan.natural, field="--sr-images", hint=hint)
-    for path in (path for paths in chosen.values() for path in paths):
-        _require_image(path)
-    return chosen
+        reads = tuple(plan.out / "sr/images" / f"{phase}.made" for phase in PHASES)
+    else:
+        reads = tuple(path for paths in work.sr_images(plan).values() for path in paths)
+    writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
+    stride = plan.preset_of("sr")["scale_stride"]
+    settings = {"scale": s, "stride": stride, "seed": plan.seed, **_otherwise(plan, "patches")}
+    return Stage(f"patches for super-resolution at {s}", partial(work.do_sr_data, plan, s), settings, reads, writes)
 
 
-def _require_image(path: Path) -> None:
-    """Refuse a file whose header is not an image's; a truncated image is refused by the stage that reads it."""
-    from PIL import Image
+def _train(plan: StudyPlan, training: Training, files: Sequence[Path]) -> Stage:
+    name, net = training.name, training.net
+    changes = {**plan.preset_of(net), "random_seed": training.random_seed}
+    out = plan.out / "runs" / name
+    weights = weights_of(plan, name, net)
+    reads, initial = list(files), None
+    if training.start is not None:
+        initial = weights_of(plan, sr_run(plan, training.start, training.seed), Net.SR_FCN)
+        reads.append(initial)
+    switched = definitions.settings(net, plan.switches, training.sizes)
+    settings = {"net": net, "changes": changes, "threads": plan.threads, "device": plan.device}
+    settings |= {"switches": switched} if switched else {}
+    run = partial(work.do_train, plan, name, net, _training_data(plan, training), initial, changes)
+    cost = PlannedTraining(net, changes, training.sizes, out)
+    return Stage(f"train {name}", run, settings, tuple(reads), (weights, out / "train.json"), cost)
 
-    try:
-        with Image.open(path):
-            pass
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        hint = "remove it, or convert it to BMP"
-        raise FileError("not a readable image", code="damaged-file", file=path, hint=hint) from None
+
+def _training_data(plan: StudyPlan, training: Training) -> Path:
+    return plan.out / ("sr" if training.net is Net.SR_FCN else "h5_files") / training.data
 
 
-class log:  # noqa: N801 (used as a function)
-    """A stage's log: ``with log(root, name) as say``."""
+def weights_of(plan: StudyPlan, run: str, net: Net) -> Path:
+    """Return the last snapshot of a run."""
+    builder = definitions.builder(net)
+    iterations = int(plan.preset_of(net).get("max_iter") or builder.solver(plan.switches).max_iter)
+    return plan.out / "runs" / run / "snapshots" / f"{builder.snapshot_name}_iter_{iterations}.caffemodel"
 
-    def __init__(self, out: Path, name: str) -> None:
-        self._path = out / "table" / "logs" / f"{name.replace(' ', '_')}.log"
 
-    def __enter__(self) -> Callable[[str], None]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a", encoding="utf-8", buffering=1)
-        return lambda line: print(line, file=self._file)
+def _evaluate(plan: StudyPlan, cell: StudyCell, crops: list[Path]) -> Stage:
+    training = cell.training
+    weights = weights_of(plan, training.name, training.net)
+    factor = cell.tested if training.mixture and training.sizes != (1,) else None
+    h5 = plan.out / "h5_files" / training.data
+    run = partial(work.do_evaluate, plan, cell, training.net, weights, h5, factor)
+    settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
+    writes = (plan.out / cell.scores / "scores.json",)
+    return Stage(f"score {cell.run} on {cell.test}", run, settings, (weights, *crops), writes)
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+
+def _coded(plan: StudyPlan, crops: list[Path]) -> list[Stage]:
+    """Return the stages of Figure 4: the cells of each factor, then the curves."""
+    nets = coded_nets(plan)
+    settings = {"coded": asdict(plan.coded), "threads": plan.threads, "device": plan.device, **_partitioned(plan)}
+    out, stages = plan.out / "rd", []
+    for s in plan.coded.scales:
+        weights = [weights_of(plan, net.run, net.training.net) for net in nets if net.factor in (1, s)]
+        done = (out / f"s{s}.json",)
+        run = partial(work.do_coded, plan, tuple(nets), s)
+        stages.append(Stage(f"code at {s}", run, {**settings, "scale": s}, (*weights, *crops), done))
+    reads = tuple(dict.fromkeys(path for stage in stages for path in (*stage.writes, *stage.reads)))
+    run = partial(work.do_figure4, plan, tuple(nets))
+    return [*stages, Stage("figure 4", run, settings, reads, (out / "rd.json",))]
+
+
+def coded_nets(plan: StudyPlan) -> list[StudyCell]:
+    """Return the nets of Figure 4, those of the first seed: each method at the factors that are coded."""
+    first = [cell for cell in cells(plan) if cell.training.seed == plan.seed]
+    return [cell for cell in first if isinstance(cell.method, Method) and cell.factor in (1, *plan.coded.scales)]
+
+
+def ledger(plan: StudyPlan) -> Ledger:
+    """Return the ledger of the stages done below ROOT."""
+    (plan.out / "table").mkdir(parents=True, exist_ok=True)
+    return Ledger(plan.out / "table" / "ledger.json")

@@ -1,135 +1,34 @@
 """Table 1: what was measured beside what is published, as CSV, Markdown, LaTeX and a figure.
 
 ROOT/table/table.json holds `StudyResults`, from which everything else is made. Scores are of all development recordings
-as one sequence, in AVEC's convention, as in the paper.
+as one sequence, in AVEC's convention, as in the paper; of several seeds' nets, the mean and the standard deviation.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 
-from caffe_compat.errors import FileError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.json_files import contents_of, read_json, write_json
-from lq_emotion.common.versions import versions
-from lq_emotion.evaluation.results import TOGETHER, Evaluation
-from lq_emotion.nets.names import Method, Net
-from lq_emotion.nets.switches import changed_settings, describe_settings
-from lq_emotion.studies.robust_lq.plan import cells, ledger, stages
-from lq_emotion.studies.robust_lq.published import compare
-from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, MeasuredScores, StudyResults, WeightsFile
-from lq_emotion.studies.robust_lq.stages import StudyPlan, TableCell
-from lq_emotion.training.estimate import PlannedTraining, estimate
-from lq_emotion.workflow.stages import Ledger, Stage, perform
+from lq_emotion.common.json_files import write_json
+from lq_emotion.nets.names import Method
+from lq_emotion.nets.switches import describe_settings
+from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, StudyResults
 
-Say = Callable[[str], None]
 _TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 
 
-@dataclass
-class Study:
-    """The whole experiment.
-
-    Attributes
-    ----------
-    plan : what is to be run.
-    jobs : stages at a time.
-    say : called with each line for the user.
-    """
-
-    plan: StudyPlan
-    jobs: int = 1
-    say: Say = print
-
-    def todo(self) -> list[tuple[Stage[PlannedTraining], bool]]:
-        """Return every stage, and whether it is done."""
-        done = ledger(self.plan)
-        return [(stage, done.is_done(stage)) for stage in stages(self.plan)]
-
-    def estimate(self) -> None:
-        """Say how long the trainings that are missing will take; table/logs/estimate.json holds it for programs."""
-        plan = self.plan
-        trainings = [stage.cost for stage, done in self.todo() if stage.cost and not done]
-        estimates = estimate(trainings, plan.switches, threads=plan.threads, device=plan.device)
-        if estimates.trainings:
-            self.say(str(estimates))
-            (plan.out / "table" / "logs").mkdir(parents=True, exist_ok=True)
-            write_json(estimates.to_json(), plan.out / "table" / "logs" / "estimate.json")
-
-    def run(self) -> StudyResults:
-        """Do what is missing, and return what table.json holds.
-
-        Raises
-        ------
-        CaffeCompatError, PortError, OSError
-            A stage failed; what does not need it is done, and the same command goes on from there.
-        """
-        self.estimate()
-        done = ledger(self.plan)
-        perform(stages(self.plan), done, jobs=self.jobs, say=self.say)
-        results = self._results(done)
-        folder = self.plan.out / "table"
-        write_json(results.to_json(), folder / "table.json")
-        write_csv(results, folder / "table.csv")
-        for name, text in (("table.md", markdown(results)), ("table.tex", latex(results))):
-            with atomic_path(folder / name) as partial:
-                partial.write_text(text, encoding="utf-8")
-        draw(results, folder / "table.png")
-        return results
-
-    def _results(self, done: Ledger) -> StudyResults:
-        plan = self.plan
-        return StudyResults(
-            synthetic=(plan.recordings / "synthetic.json").is_file(),
-            recordings=str(plan.recordings),
-            preset=plan.preset,
-            changes={net: plan.preset_of(net) for net in (*Net, "sr")},
-            max_factor=plan.largest_factor,
-            mixture=plan.mixture,
-            switches=changed_settings(plan.switches),
-            sr_images="faces" if plan.natural is None else str(plan.natural),
-            dimension=plan.dimension,
-            delay=plan.delay,
-            seed=plan.seed,
-            threads=plan.threads,
-            device=plan.device,
-            scales=plan.scales,
-            versions=versions(),
-            seconds={stage.name: done.seconds(stage.name) for stage in stages(plan)},
-            cells=tuple(_scored(plan, cell, done) for cell in cells(plan)),
-        )
-
-
-def _scored(plan: StudyPlan, cell: TableCell, ledger: Ledger) -> CellResult:
-    path = plan.out / cell.scores / "scores.json"
-    content = read_json(path)
-    if content is None:
-        raise FileError("no scores found", code="file-missing", file=path)
-    with contents_of(path):
-        evaluation = Evaluation.from_json(content)
-        row = evaluation.scores[TOGETHER]
-    weights = Path(evaluation.weights)
-    measured = MeasuredScores(row.rmse, row.cc, row.ccc, row.frames)
-    published, difference = compare(measured, cell.method, cell.factor, plan.dimension)
-    return CellResult(
-        method=cell.method,
-        factor=cell.factor,
-        run=cell.run,
-        test=cell.test,
-        scores=f"{cell.scores.as_posix()}/scores.json",
-        weights=WeightsFile(_below(weights, plan.out), ledger.hash(weights)),
-        measured=measured,
-        published=published,
-        difference=difference,
-    )
-
-
-def _below(path: Path, folder: Path) -> str:
-    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+def write_table(results: StudyResults, folder: Path) -> None:
+    """Write table.json, .csv, .md, .tex and .png."""
+    write_json(results.to_json(), folder / "table.json")
+    write_csv(results, folder / "table.csv")
+    for name, text in (("table.md", markdown(results)), ("table.tex", latex(results))):
+        with atomic_path(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    draw(results, folder / "table.png")
 
 
 def column(results: StudyResults, factor: int) -> list[CellResult]:
@@ -142,6 +41,12 @@ def value_of(cell: CellResult, which: str, measure: str) -> float | None:
     """Return a number of a cell: `measure` of its ``measured``, ``published`` or ``difference``."""
     values = getattr(cell, which)
     return None if values is None else getattr(values, measure)
+
+
+def spread_of(cell: CellResult, measure: str) -> float | None:
+    """Return the standard deviation of a measure over seeds; None for fewer than two, or where one is undefined."""
+    values = [getattr(scores, measure) for scores in cell.seeds]
+    return statistics.stdev(values) if len(values) > 1 and None not in values else None
 
 
 def best(column: Sequence[CellResult], measure: str, which: str = "measured") -> list[bool]:
@@ -158,11 +63,12 @@ def write_csv(results: StudyResults, path: Path) -> None:
     """Write a row per cell and measure."""
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("method", "factor", "measure", "measured", "published", "difference"))
+        writer.writerow(("method", "factor", "measure", "measured", "spread", "published", "difference"))
         for cell in results.cells:
             factor = "" if cell.method is Method.HR else cell.factor
             for name in MEASURES:
                 row = [value_of(cell, which, name) for which in ("measured", "published", "difference")]
+                row.insert(1, spread_of(cell, name))
                 writer.writerow((cell.method, factor, name, *("" if v is None else f"{v:.6g}" for v in row)))
 
 
@@ -171,7 +77,8 @@ def title(results: StudyResults) -> str:
     what = "SYNTHETIC recordings: no statement about people" if results.synthetic else results.recordings
     switches = describe_settings(results.switches)
     late = f"; gold standard {results.delay:g} s late" if results.delay else ""
-    settings = f"preset {results.preset}, seed {results.seed}"
+    seeds = f"seed {results.seed}" if results.seeds == 1 else f"mean of {results.seeds} seeds"
+    settings = f"preset {results.preset}, {seeds}"
     of = "" if results.dimension == "valence" else f", of {results.dimension},"
     return f"Table 1{of} on {what}; {settings}{late}" + (switches and f"; {switches}")
 
@@ -189,12 +96,20 @@ def markdown(results: StudyResults) -> str:
                 sign = "+" if which == "difference" else ""
                 row = [
                     _shown(value_of(cell, which, measure), sign, "**{}**" if marked else "{}")
+                    + (_plus_minus(cell, measure) if which == "measured" else "")
                     for cell, marked in zip(cells, bold, strict=True)
                 ]
                 lines.append(f"| {_TITLES[measure]}, {which} | " + " | ".join(row) + " |")
         lines.append("")
     lines.append("Published: arXiv 1709.03126, Table 1, valence, AVEC 2016. Best of each factor in bold.")
+    if results.seeds > 1:
+        lines.append(f"Measured: mean and standard deviation over {results.seeds} trainings of each net.")
     return "\n".join(lines) + "\n"
+
+
+def _plus_minus(cell: CellResult, measure: str) -> str:
+    spread = spread_of(cell, measure)
+    return "" if spread is None else f" ± {spread:.3f}"
 
 
 def _shown(value: float | None, sign: str, form: str) -> str:

@@ -16,10 +16,13 @@ import pytest
 from lq_emotion.cli import demo
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Method, Net
+from lq_emotion.nets.switches import AS_CODE
 from lq_emotion.studies.robust_lq import recipes
-from lq_emotion.studies.robust_lq.plan import cells, stages
+from lq_emotion.studies.robust_lq.cells import cells
+from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
 from lq_emotion.studies.robust_lq.published import METHODS
-from lq_emotion.studies.robust_lq.stages import StudyPlan
+from lq_emotion.studies.robust_lq.recipes import Variant
+from lq_emotion.studies.robust_lq.stages import coded_nets, stages
 from lq_emotion.training.overrides import Changes
 from tests.lq_emotion.commands import draw_recordings, run
 from tests.refusals import refused
@@ -57,6 +60,44 @@ def test_the_cells_are_those_of_the_papers_table(recordings, tmp_path):
     assert {cell.test for cell in planned if cell.method == "Joint-OA"} == {f"LR{s}" for s in (3, 4, 6, 8, 12, 16)}
 
 
+def test_ablations_share_the_trainings_that_are_the_same(recordings, tmp_path):
+    parts = (Part.TABLE, Part.MISMATCH, Part.ABLATIONS)
+    planned = cells(plan(recordings, tmp_path, parts=parts, scales=(3, 6, 12), mixture=(3, 6)))
+    runs = {(cell.method, cell.factor): cell.run for cell in planned}
+    assert runs[Variant.HR_ON_LR, 6] == "HR"
+    assert runs[Variant.MAX_S, 12] == "Joint-12"
+    assert runs[Variant.MAX_S, 3] == "Max-3"
+    assert runs[Variant.MIX_FROM_S, 12] == "Joint-OA"
+    assert [cell.tested for cell in planned if cell.run == "Max-3"] == [3, 6, 12]
+    trainings = {cell.training for cell in planned}
+    assert {t.name: (t.start, t.mixture) for t in trainings if t.name.startswith(("Max", "Mix"))} == {
+        "Max-3": (12, ()), "Max-6": (12, ()), "Max-all": (12, (3, 6, 12)), "Mix-from-3": (3, (3, 6)),
+        "Mix-from-6": (6, (3, 6)),
+    }  # fmt: skip
+    assert len(trainings) == 1 + 3 * 3 + 1 + 5
+
+
+def test_seeds_train_every_net_anew_on_the_same_data(recordings, tmp_path):
+    planned = stages(plan(recordings, tmp_path, scales=(3,), seed=4, seeds=2))
+    names = [stage.name for stage in planned]
+    assert [name for name in names if name.startswith("train HR")] == ["train HR", "train HR.seed5"]
+    assert {"train pretrain-3", "train pretrain-3.seed5", "score Joint-OA.seed5 on LR3"} <= set(names)
+    assert sum(name.startswith("h5") for name in names) == 3
+    by_name = {stage.name: stage for stage in planned}
+    assert by_name["train LR-3"].reads == by_name["train LR-3.seed5"].reads
+    assert [by_name[f"train HR{end}"].settings["changes"]["random_seed"] for end in ("", ".seed5")] == [14, 15]
+
+
+def test_figure_4_shows_every_method_at_the_factors_that_are_coded(recordings, tmp_path):
+    nets = coded_nets(plan(recordings, tmp_path, scales=(3, 4, 8), seeds=2))
+    assert [net.run for net in nets] == [
+        *("HR", "LR-3", "LR-4", "Non-Joint-3", "Non-Joint-4", "Joint-3", "Joint-4", "Joint-OA", "Joint-OA")
+    ]
+    planned = stages(plan(recordings, tmp_path, parts=(Part.FIGURE4,), scales=(3, 4)))
+    assert [stage.name for stage in planned[-3:]] == ["code at 3", "code at 4", "figure 4"]
+    assert tmp_path / "rd/s4.json" in planned[-1].reads
+
+
 def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
     reads = {
         stage.name: {path.relative_to(tmp_path).as_posix() for path in stage.reads if path.is_relative_to(tmp_path)}
@@ -88,6 +129,11 @@ def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
         ({"mixture": ()}, {"field": "mixture"}),
         ({"max_factor": 1}, {"field": "max_factor", "value": 1}),
         ({"threads": 0}, {"field": "threads", "value": 0}),
+        ({"seeds": 0}, {"field": "seeds", "value": 0}),
+        (
+            {"parts": (Part.FIGURE4,), "switches": replace(AS_CODE, normalisation="file")},
+            {"code": "conflict", "field": "normalisation", "value": "file", "hint": "--only table mismatch"},
+        ),
         ({"images": Path("/nowhere")}, {"code": "file-missing", "file": "nowhere"}),
         ({"recordings": Path("/nowhere")}, {"code": "file-missing", "file": "nowhere"}),
     ],

@@ -10,8 +10,8 @@ from PIL import Image
 
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import AS_CODE
-from lq_emotion.studies.robust_lq.plan import stages
-from lq_emotion.studies.robust_lq.stages import StudyPlan
+from lq_emotion.studies.robust_lq.plan import StudyPlan
+from lq_emotion.studies.robust_lq.stages import stages
 from tests.lq_emotion.commands import draw_recordings, failed, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")

@@ -23,10 +23,11 @@ from lq_emotion.nets.switches import (
 )
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
-from lq_emotion.studies.robust_lq.plan import stages
+from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import recipe
-from lq_emotion.studies.robust_lq.stages import DRAWS, StudyPlan, do_h5, do_prepare, do_sr_data
+from lq_emotion.studies.robust_lq.stages import stages
+from lq_emotion.studies.robust_lq.work import DRAWS, do_h5, do_prepare, do_sr_data
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.prepare_dataset import stretch_luma
@@ -239,7 +240,7 @@ def prepared_plan(recordings, tmp_path):
 
 
 def h5(plan, folder, **switches):
-    do_h5(replace(plan, switches=replace(AS_CODE, **switches)), folder, folder.startswith("mix_"))
+    do_h5(replace(plan, switches=replace(AS_CODE, **switches)), folder, (3, 16) if folder == "mix_3_16" else ())
     with h5py.File(plan.out / "h5_files" / folder / "train.h5") as file:
         return file["data"][...], file["label"][...]
 

@@ -85,7 +85,8 @@ def test_csv_has_a_row_for_every_number(tmp_path):
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     assert len(rows) == 4 * 3
     assert rows[0] == {
-        "method": "HR", "factor": "", "measure": "rmse", "measured": "0.2", "published": "0.146", "difference": "0.054",
+        "method": "HR", "factor": "", "measure": "rmse", "measured": "0.2", "spread": "", "published": "0.146",
+        "difference": "0.054",
     }  # fmt: skip
     assert rows[-1]["published"] == ""
 
@@ -99,5 +100,15 @@ def test_the_figure_is_drawn(tmp_path):
 def test_results_read_back_from_table_json():
     assert StudyResults.from_json(json.loads(json.dumps(RESULTS.to_json()))) == RESULTS
     assert list(RESULTS.to_json()["cells"][0]) == [
-        *("method", "factor", "run", "test", "scores", "weights", "measured", "published", "difference")
+        *("method", "factor", "run", "test", "scores", "weights", "measured", "published", "difference", "seeds")
     ]
+
+
+def test_several_seeds_are_shown_by_their_mean_and_standard_deviation():
+    seeds = (MeasuredScores(0.2, 0.5, 0.40, 10), MeasuredScores(0.2, 0.5, 0.44, 10))
+    hr = replace(cell(Method.HR, 1, 0.2, 0.5, 0.42), seeds=seeds)
+    undefined = replace(cell(Method.LR, 3, 0.3, None, 0.0), seeds=(seeds[0], MeasuredScores(0.3, None, 0.0, 10)))
+    text = markdown(replace(RESULTS, seeds=2, scales=(3,), cells=(hr, undefined)))
+    assert "| CCC, measured | **0.420** ± 0.028 |" in text
+    assert "| CC, measured | **0.500** ± 0.000 | – |" in text
+    assert "mean of 2 seeds" in text

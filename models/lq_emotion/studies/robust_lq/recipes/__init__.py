@@ -1,12 +1,14 @@
-"""The rows of Table 1 as files: which data, which initial weights, which net; and, by preset, how long to train.
+"""Methods as files: which data, which initial weights, which net; and, by preset, how long to train.
 
-``{s}`` is the row's factor, ``{max}`` the largest one (paper 16, code 12), ``{mixture}`` the factors of the mixture.
+``{s}`` is the method's factor, ``{max}`` the largest one (paper 16, code 12), ``{mixture}`` the factors of the mixture,
+``{all}`` all factors of the study; ``{t}`` is each of them, where a net is tested on all.
 """
 
 from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,37 @@ _FOLDER = Path(__file__).parent
 PRESETS = ("authors", "small", "demo")
 
 
+class Variant(StrEnum):
+    """A method that is not in Table 1; the paper speaks of it in section 3.2, footnote 1 or section 4.1.
+
+    The recipe of a variant is the file that bears the member's name: ``hr_on_lr.toml``.
+    """
+
+    HR_ON_LR = "HR on LR"
+    MAX_S = "Max"
+    MAX_ALL = "Max-all"
+    MIX_FROM_S = "Mix-from"
+
+    @property
+    def recipe(self) -> str:
+        """Return the name of the variant's recipe: ``hr_on_lr``."""
+        return self.name.lower()
+
+
+MISMATCH = (Variant.HR_ON_LR,)
+ABLATIONS = (Variant.MAX_S, Variant.MAX_ALL, Variant.MIX_FROM_S)
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How a row of Table 1 is trained and tested.
+    """How a method is trained and tested.
 
     Attributes
     ----------
-    row : its name in the paper.
+    row : its name, in the paper where it has one there.
     net : what is trained.
     data : the folder of h5_files to train with.
-    start : the super-resolution run that initialises conv1 to conv3; "" for none.
+    start : the factor of the super-resolution that initialises conv1 to conv3; "" for none.
     test : the crops to score on.
     seed : ten times this is added to the seed of the study.
     """
@@ -38,7 +61,7 @@ class Recipe:
     seed: int
 
 
-def recipe(method: Method) -> Recipe:
+def recipe(method: Method | Variant) -> Recipe:
     """Read the recipe of a method."""
     fields = _read(method.recipe)
     return Recipe(**{**fields, "net": Net(fields["net"])})

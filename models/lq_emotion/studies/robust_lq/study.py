@@ -1,0 +1,173 @@
+"""The study of the paper: its stages are run where they are missing, and its tables made of what they leave.
+
+ROOT/table holds Table 1, ROOT/study what the paper says of nets that are not in it, ROOT/rd Figure 4.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe_compat.errors import FileError
+from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.versions import versions
+from lq_emotion.evaluation.results import TOGETHER, Evaluation
+from lq_emotion.nets.names import Method, Net
+from lq_emotion.nets.switches import changed_settings
+from lq_emotion.studies.robust_lq.cells import StudyCell, cells
+from lq_emotion.studies.robust_lq.plan import StudyPlan
+from lq_emotion.studies.robust_lq.published import compare
+from lq_emotion.studies.robust_lq.recipes import Variant
+from lq_emotion.studies.robust_lq.results import (
+    MEASURES,
+    CellResult,
+    MeasuredScores,
+    StudyResults,
+    VariantResult,
+    VariantResults,
+    WeightsFile,
+)
+from lq_emotion.studies.robust_lq.stages import ledger, stages
+from lq_emotion.studies.robust_lq.table import write_table
+from lq_emotion.studies.robust_lq.variants import write_variants
+from lq_emotion.training.estimate import PlannedTraining, estimate
+from lq_emotion.workflow.stages import Ledger, Stage, perform
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Study:
+    """The study.
+
+    Attributes
+    ----------
+    plan : what is to be run.
+    jobs : stages at a time.
+    say : called with each line for the user.
+    """
+
+    plan: StudyPlan
+    jobs: int = 1
+    say: Say = print
+
+    def todo(self) -> list[tuple[Stage[PlannedTraining], bool]]:
+        """Return every stage, and whether it is done."""
+        done = ledger(self.plan)
+        return [(stage, done.is_done(stage)) for stage in stages(self.plan)]
+
+    def estimate(self) -> None:
+        """Say how long the trainings that are missing will take; table/logs/estimate.json holds it for programs."""
+        plan = self.plan
+        trainings = [stage.cost for stage, done in self.todo() if stage.cost and not done]
+        estimates = estimate(trainings, plan.switches, threads=plan.threads, device=plan.device)
+        if estimates.trainings:
+            self.say(str(estimates))
+            (plan.out / "table" / "logs").mkdir(parents=True, exist_ok=True)
+            write_json(estimates.to_json(), plan.out / "table" / "logs" / "estimate.json")
+
+    def run(self) -> StudyResults:
+        """Do what is missing, and return what table.json holds.
+
+        Raises
+        ------
+        CaffeCompatError, PortError, OSError
+            A stage failed; what does not need it is done, and the same command goes on from there.
+        """
+        self.estimate()
+        done = ledger(self.plan)
+        perform(stages(self.plan), done, jobs=self.jobs, say=self.say)
+        by_cell = _by_cell(self.plan)
+        results = self._results(done, by_cell)
+        write_table(results, self.plan.out / "table")
+        variants = VariantResults(tuple(_variants(self.plan, by_cell)))
+        if variants.cells:
+            write_variants(results, variants, self.plan.out / "study")
+        return results
+
+    def _results(self, done: Ledger, by_cell: Sequence[tuple[StudyCell, ...]]) -> StudyResults:
+        plan = self.plan
+        return StudyResults(
+            synthetic=(plan.recordings / "synthetic.json").is_file(),
+            recordings=str(plan.recordings),
+            preset=plan.preset,
+            changes={net: plan.preset_of(net) for net in (*Net, "sr")},
+            max_factor=plan.largest_factor,
+            mixture=plan.mixture,
+            switches=changed_settings(plan.switches),
+            sr_images="faces" if plan.natural is None else str(plan.natural),
+            dimension=plan.dimension,
+            delay=plan.delay,
+            seed=plan.seed,
+            seeds=plan.seeds,
+            threads=plan.threads,
+            device=plan.device,
+            scales=plan.scales,
+            versions=versions(),
+            seconds={stage.name: done.seconds(stage.name) for stage in stages(plan)},
+            cells=tuple(_cell(plan, seeds, done) for seeds in by_cell if isinstance(seeds[0].method, Method)),
+        )
+
+
+def _by_cell(plan: StudyPlan) -> list[tuple[StudyCell, ...]]:
+    """Return the cells with those of all seeds together, that of the first seed first."""
+    by_cell: dict[tuple[object, ...], list[StudyCell]] = {}
+    for cell in cells(plan):
+        by_cell.setdefault((cell.method, cell.factor, cell.tested), []).append(cell)
+    return [tuple(seeds) for seeds in by_cell.values()]
+
+
+def _cell(plan: StudyPlan, seeds: Sequence[StudyCell], ledger: Ledger) -> CellResult:
+    first = seeds[0]
+    assert isinstance(first.method, Method)
+    weights = Path(_evaluation(plan, first).weights)
+    each = tuple(_measured(plan, cell) for cell in seeds)
+    measured = _mean(each)
+    published, difference = compare(measured, first.method, first.factor, plan.dimension)
+    return CellResult(
+        method=first.method,
+        factor=first.factor,
+        run=first.run,
+        test=first.test,
+        scores=f"{first.scores.as_posix()}/scores.json",
+        weights=WeightsFile(_below(weights, plan.out), ledger.hash(weights)),
+        measured=measured,
+        published=published,
+        difference=difference,
+        seeds=each,
+    )
+
+
+def _variants(plan: StudyPlan, by_cell: Sequence[tuple[StudyCell, ...]]) -> Iterator[VariantResult]:
+    for seeds in by_cell:
+        first = seeds[0]
+        if isinstance(first.method, Variant):
+            each = tuple(_measured(plan, cell) for cell in seeds)
+            yield VariantResult(first.method, first.factor, first.tested, first.run, _mean(each), each)
+
+
+def _evaluation(plan: StudyPlan, cell: StudyCell) -> Evaluation:
+    path = plan.out / cell.scores / "scores.json"
+    content = read_json(path)
+    if content is None:
+        raise FileError("no scores found", code="file-missing", file=path)
+    with contents_of(path):
+        return Evaluation.from_json(content)
+
+
+def _measured(plan: StudyPlan, cell: StudyCell) -> MeasuredScores:
+    row = _evaluation(plan, cell).scores[TOGETHER]
+    return MeasuredScores(row.rmse, row.cc, row.ccc, row.frames)
+
+
+def _mean(each: Sequence[MeasuredScores]) -> MeasuredScores:
+    """Return the mean of each measure; None if one of them is undefined."""
+    values = {name: [getattr(scores, name) for scores in each] for name in MEASURES}
+    means = {name: None if None in column else statistics.fmean(column) for name, column in values.items()}
+    return MeasuredScores(**means, frames=each[0].frames)
+
+
+def _below(path: Path, folder: Path) -> str:
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()

@@ -1,0 +1,318 @@
+"""What the stages of the study do; each may be called in another process, or on another machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from caffe_compat.errors import DataError, FileError
+from lq_emotion.nets.names import Method, Net, crops_folder
+from lq_emotion.studies.robust_lq.cells import StudyCell
+from lq_emotion.studies.robust_lq.plan import StudyPlan
+from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
+
+if TYPE_CHECKING:
+    from lq_emotion.studies.robust_lq.rate_distortion import RateDistortion
+
+DRAWS = 10
+"""Passes in a mixture's file, each with its own draws, if `PaperSwitches.mixture` is "each_epoch"."""
+PHASES = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
+_FOLDERS = {  # the first with images is used
+    "train": ("Train", "train"),
+    "test": ("Test/Set5", "Set5", "Test", "test"),
+}
+
+
+def do_prepare(plan: StudyPlan, names: tuple[str, ...]) -> None:
+    """Make the crops of all recordings, HQ and at every factor."""
+    from lq_emotion.crops.prepare import prepare
+    from lq_emotion.crops.recording import PreparationSettings
+
+    jobs = min(2, os.cpu_count() or 1)
+    settings = PreparationSettings(
+        scales=plan.scales,
+        dimension=plan.dimension,
+        delay=plan.delay,
+        smallest=plan.switches.smallest_face,
+        luma="gray" if plan.switches.luminance == "gray" else "rgb",
+    )
+    with log(plan.out, "prepare") as say:
+        outcomes = prepare(
+            plan.recordings, plan.out, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say,
+            partitions=plan.partitions if plan.partitions.chosen else None,
+        )  # fmt: skip
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        problem = f"{len(failed)} recordings could not be prepared: {failed[0].error}"
+        raise DataError(problem, code="invalid", file=plan.recordings)
+
+
+def do_h5(plan: StudyPlan, folder: str, factors: tuple[int, ...]) -> None:
+    """Make the HDF5 files of a folder of h5_files; of a mixture if there are factors."""
+    from lq_emotion.crops.h5 import H5Settings, make_h5
+    from matlab_ports.generate_h5 import Options
+
+    mixture: dict[str, Any] = {}
+    if factors:
+        draws = DRAWS if plan.switches.mixture == "each_epoch" else 1
+        mixture = {"mix": True, "mix_lr": factors, "mix_epochs": draws}
+    of_file = plan.switches.normalisation == "file"
+    options = Options(mean_sub=of_file, norm=of_file, **mixture)
+    source = crops_folder(1) if factors else folder
+    with log(plan.out, f"h5 {folder}") as say:
+        make_h5(
+            plan.out,
+            H5Settings(source=source, name=folder, options=options, seed=plan.seed),
+            partitions=plan.partitions,
+            say=say,
+        )
+
+
+def do_h5_of_sizes(plan: StudyPlan, folder: str, factors: tuple[int, ...]) -> None:
+    """Make the HDF5 files of a mixture of faces at their own sizes, and the lists that name all of them."""
+    from lq_emotion.common.lists import write_list
+    from lq_emotion.crops.h5 import OWN, H5Settings, make_h5, named_apart
+    from matlab_ports.generate_h5 import Options
+
+    of_file = plan.switches.normalisation == "file"
+    options = Options(mean_sub=of_file, norm=of_file)
+    with log(plan.out, f"h5 {folder}") as say:
+        for factor in factors:  # in different orders, or a batch would contain each frame thrice
+            name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
+            settings = H5Settings(source=f"{crops_folder(factor)}{OWN}", name=name, options=options, seed=seed)
+            make_h5(plan.out, settings, partitions=plan.partitions, say=say)
+    first, *others = factors
+    target = plan.out / "h5_files" / folder
+    for phase in PHASES:
+        for factor in others:
+            named_apart(target / f"{factor}" / f"{phase}.h5", target / f"{phase}_{factor}.h5", f"_{factor}")
+        files = [target / f"{first}" / f"{phase}.h5", *(target / f"{phase}_{factor}.h5" for factor in others)]
+        write_list(files, target / f"{phase}.txt")
+
+
+def do_own_size(plan: StudyPlan, s: int, files: tuple[tuple[Path, Path], ...]) -> None:
+    """Make crops whose faces are 1/s as large, with the same times and labels."""
+    from lq_emotion.crops.own_size import shrink
+
+    with log(plan.out, f"own size {s}") as say:
+        for source, target in files:
+            shrink(source, target, s)
+            say(f"{target}: 1/{s} of {source}")
+
+
+def do_train(plan: StudyPlan, name: str, net: Net, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
+    """Train a net, or resume its training: on the CPU, bit for bit as if it had never stopped."""
+    import torch
+
+    from lq_emotion.training.overrides import Changes
+    from lq_emotion.training.training_run import TrainingRun
+
+    torch.set_num_threads(plan.threads)
+    out = plan.out / "runs" / name
+    with log(plan.out, f"train {name}") as say:
+        training = TrainingRun(
+            out,
+            data,
+            net=net,
+            weights=start,
+            changes=Changes(**changes),
+            switches=plan.switches,
+            device=plan.device,
+            aside=plan.out / "runs_before",
+            say=say,
+        )
+        try:
+            training.run()
+        except DataError as error:
+            raise DataError(f"{name}: {error}", code=error.code) from None
+
+
+def do_evaluate(plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: Path, factor: int | None) -> None:
+    """Score a net on one kind of crops.
+
+    Parameters
+    ----------
+    net, weights, h5 : the net, its weights and its training data.
+    factor : of the faces, if the net was trained on several sizes.
+    """
+    import torch
+
+    from caffe_compat.formats.files import write_text
+    from lq_emotion.common.json_files import contents_of, read_json
+    from lq_emotion.crops.h5 import RESULTS, PhaseResults
+    from lq_emotion.evaluation.evaluate import Evaluate
+    from lq_emotion.nets.definitions import builder
+
+    torch.set_num_threads(plan.threads)
+    with log(plan.out, f"score {cell.run} on {cell.test}") as say:
+        data = plan.out / "data/raw_data" / cell.test
+        evaluate = Evaluate(
+            weights, data, plan.out / cell.scores, partitions=plan.partitions, device=plan.device, say=say
+        )
+        if factor is not None:
+            evaluate.net = plan.out / cell.scores / "deploy.prototxt"
+            evaluate.net.parent.mkdir(parents=True, exist_ok=True)
+            write_text(builder(net).deploy(plan.switches, factor), evaluate.net)
+            h5 /= str(min(plan.mixture, key=lambda trained: abs(trained - factor)))
+        if plan.switches.normalisation == "file":
+            with contents_of(h5 / RESULTS):
+                train = PhaseResults.from_json((read_json(h5 / RESULTS) or {})["train"])
+                if train.mean is None or train.std is None:
+                    raise ValueError("the data were not normalised")
+                evaluate.mean, evaluate.std = train.mean, train.std
+            say(f"frames less the mean {evaluate.mean:.6g}, over the deviation {evaluate.std:.6g}")
+        evaluate.run()
+
+
+def do_coded(plan: StudyPlan, nets: tuple[StudyCell, ...], s: int) -> None:
+    """Compute the cells of Figure 4 at one factor: code the recordings, and let the nets predict them."""
+    from lq_emotion.common.json_files import write_json
+
+    with log(plan.out, f"code at {s}") as say:
+        cells = _sweep(plan, nets, (s,), say).fill()
+    write_json({"factor": s, "cells": cells}, plan.out / "rd" / f"s{s}.json")
+
+
+def do_figure4(plan: StudyPlan, nets: tuple[StudyCell, ...]) -> None:
+    """Score the cells of Figure 4, and draw it."""
+    with log(plan.out, "figure 4") as say:
+        _sweep(plan, nets, plan.coded.scales, say).run()
+
+
+def _sweep(
+    plan: StudyPlan, nets: tuple[StudyCell, ...], scales: tuple[int, ...], say: Callable[[str], None]
+) -> RateDistortion:
+    import torch
+
+    from lq_emotion.studies.robust_lq.rate_distortion import Model, RateDistortion
+    from lq_emotion.studies.robust_lq.rd_results import Coding
+
+    torch.set_num_threads(plan.threads)
+    models = {
+        Model(net.method, plan.out / "runs" / net.run, None if net.method.serves_all_factors else net.factor): None
+        for net in nets
+        if isinstance(net.method, Method)
+    }
+    chosen = [model for model in models if model.scale in (None, *scales)]
+    data = plan.out / "data/raw_data" / crops_folder(1)
+    return RateDistortion(
+        data, plan.out / "rd", chosen, partitions=plan.partitions, scales=scales, codecs=plan.coded.codecs,
+        qps=plan.coded.qps, coding=Coding(plan.coded.frames), device=plan.device, say=say,
+    )  # fmt: skip
+
+
+def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int) -> None:
+    """Sample faces evenly from the training recordings; the last tenth is held out."""
+    from PIL import Image
+
+    from caffe_compat.formats.files import atomic_path
+    from matlab_ports.matfile import open_frames
+
+    faces = []
+    for path in crops:
+        with open_frames(path) as frames:
+            share = min(len(frames), -(-count // len(crops)))
+            taken = frames.take(np.linspace(0, len(frames) - 1, share).round().astype(int))
+        faces += [np.asarray(np.round(255 * face).clip(0, 255), np.uint8) for face in np.moveaxis(taken, 2, 0)]
+    held_out = max(1, len(faces) // 10)
+    for phase, chosen in (("train", faces[:-held_out]), ("test", faces[-held_out:])):
+        folder = plan.out / "sr/images" / phase
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.png"):
+            old.unlink()
+        for number, face in enumerate(chosen):
+            with atomic_path(folder / f"face_{number:05d}.png") as partial_path:
+                Image.fromarray(face).save(partial_path, format="png")
+        (folder.parent / f"{phase}.made").write_text(f"{len(chosen)}\n", encoding="utf-8")
+
+
+def do_sr_data(plan: StudyPlan, s: int) -> None:
+    """Make the files of generate_train and generate_test with one random stream for both."""
+    from caffe_compat.formats.files import atomic_path
+    from lq_emotion.common.lists import write_list
+    from lq_emotion.nets.sr_fcn import PATCH, output_size
+    from matlab_ports.generate_test import generate_test
+    from matlab_ports.generate_train import generate_train
+    from matlab_ports.randstream import RandStream
+
+    target = plan.out / "sr" / f"{s}"
+    target.mkdir(parents=True, exist_ok=True)
+    stream = RandStream(plan.seed)
+    images = sr_images(plan)
+    label = output_size(PATCH, switches=plan.switches)
+    options: dict[str, Any] = {"scale": s, "gray": "repeat", "stream": stream, "size_label": label}
+    strides = {"train": {"stride": plan.preset_of("sr")["scale_stride"]}, "test": {}}
+    for phase, generate in (("train", generate_train), ("test", generate_test)):
+        with atomic_path(target / f"{phase}.h5") as partial:
+            names = [escape(path.name) for path in images[phase]]
+            generate(images[phase][0].parent, partial, pattern=names, **strides[phase], **options)
+            if plan.switches.luminance == "gray":
+                _stretch(partial)
+    for phase in PHASES:
+        write_list([target / f"{phase}.h5"], target / f"{phase}.txt")
+
+
+def _stretch(path: Path) -> None:
+    """Stretch Y, from 16/255 to 235/255, to gray, from 0 to 1, in a file of patches."""
+    import h5py
+
+    from matlab_ports.prepare_dataset import stretch_luma
+
+    with h5py.File(path, "r+") as file:
+        for name in ("data", "label"):
+            file[name][...] = stretch_luma(file[name][...])
+
+
+def sr_images(plan: StudyPlan) -> dict[str, list[Path]]:
+    """Return the images for training and for testing: Train and Test/Set5 in the authors' ``pretrain``.
+
+    Raises
+    ------
+    FileError
+        A folder is missing or has no images, or a file is not an image.
+    """
+    if plan.natural is None:
+        return {phase: in_folder(plan.out / "sr/images" / phase) for phase in PHASES}
+    chosen = {}
+    for phase, names in _FOLDERS.items():
+        present = (plan.natural / name for name in names if (plan.natural / name).is_dir())
+        chosen[phase] = next((images for folder in present if (images := in_folder(folder))), [])
+        if not chosen[phase]:
+            hint = f"add a folder {' or '.join(names)}, as in the authors' folder pretrain"
+            problem = f"no images to {phase} with"
+            raise FileError(problem, code="empty", file=plan.natural, field="--sr-images", hint=hint)
+    for path in (path for paths in chosen.values() for path in paths):
+        _require_image(path)
+    return chosen
+
+
+def _require_image(path: Path) -> None:
+    """Refuse a file whose header is not an image's; a truncated image is refused by the stage that reads it."""
+    from PIL import Image
+
+    try:
+        with Image.open(path):
+            pass
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        hint = "remove it, or convert it to BMP"
+        raise FileError("not a readable image", code="damaged-file", file=path, hint=hint) from None
+
+
+class log:  # noqa: N801 (used as a function)
+    """A stage's log: ``with log(root, name) as say``."""
+
+    def __init__(self, out: Path, name: str) -> None:
+        self._path = out / "table" / "logs" / f"{name.replace(' ', '_')}.log"
+
+    def __enter__(self) -> Callable[[str], None]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        return lambda line: print(line, file=self._file)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
