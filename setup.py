@@ -18,7 +18,7 @@ REQUIRES = [
     "torch>=2.6,<3",  # torch.export in its settled form, torch.load(weights_only=True) as the default
     "protobuf>=4.25,<8",  # the generated module is the 4.25 compiler's; tried up to 7.36
     "numpy>=2.0,<3",
-    "scipy>=1.13",
+    "scipy>=1.15",
     "h5py>=3.11",
     "opencv-python>=4.10,<5",
     "matplotlib>=3.9",

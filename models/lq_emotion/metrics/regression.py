@@ -61,7 +61,7 @@ def rmse(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> float:
     DataError
         The traces differ in length, or no frame has both values.
     """
-    a, b = _pairs(prediction, gold)
+    a, b = valid_pairs(prediction, gold)
     return _rmse(a, b)
 
 
@@ -73,7 +73,7 @@ def cc(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = 
     DataError
         As in `rmse`, or the convention is unknown.
     """
-    return _cc(_moments(*_pairs(prediction, gold), convention))
+    return _cc(_moments(*valid_pairs(prediction, gold), convention))
 
 
 def ccc(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> float:
@@ -84,7 +84,7 @@ def ccc(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention =
     DataError
         As in `rmse`, or the convention is unknown.
     """
-    return _ccc(_moments(*_pairs(prediction, gold), convention))
+    return _ccc(_moments(*valid_pairs(prediction, gold), convention))
 
 
 def score(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> Score:
@@ -100,7 +100,7 @@ def score(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention
     DataError
         The traces differ in length, or no frame has both values.
     """
-    a, b = _pairs(prediction, gold)
+    a, b = valid_pairs(prediction, gold)
     moments = _moments(a, b, convention)
     return Score(a.size, _rmse(a, b), _cc(moments), _ccc(moments))
 
@@ -114,7 +114,14 @@ def mean_score(scores: Sequence[Score]) -> Score:
     return Score(sum(columns[0]), *(float(np.mean(column)) for column in columns[1:]))
 
 
-def _pairs(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> tuple[Trace, Trace]:
+def valid_pairs(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> tuple[Trace, Trace]:
+    """Return the predictions and labels of the frames that have both.
+
+    Raises
+    ------
+    DataError
+        The traces differ in length, or no frame has both values.
+    """
     a, b = (np.asarray(values, np.float64).ravel() for values in (prediction, gold))
     if a.shape != b.shape:
         raise DataError(
@@ -126,6 +133,22 @@ def _pairs(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> tuple[Trace, Trace
     return a[valid], b[valid]
 
 
+def degrees_lost(convention: Convention) -> tuple[int, int]:
+    """Return by how much the divisors of covariance and variance are less than the number of frames.
+
+    Raises
+    ------
+    DataError
+        The convention is unknown.
+    """
+    if convention not in _DEGREES_LOST:
+        raise DataError(
+            "unknown convention", code="name-unknown", field="convention", value=convention,
+            hint=f"choose one of {', '.join(CONVENTIONS)}",
+        )  # fmt: skip
+    return _DEGREES_LOST[convention]
+
+
 def _sum(values: Trace) -> float:
     return float(np.cumsum(values)[-1])  # in order, as MATLAB sums (matlab_ports.run_eval is compared with it)
 
@@ -134,13 +157,8 @@ def _rmse(a: Trace, b: Trace) -> float:
     return float(np.sqrt(_sum((a - b) ** 2) / a.size))
 
 
-def _moments(a: Trace, b: Trace, convention: str) -> _Moments:
-    if convention not in _DEGREES_LOST:
-        raise DataError(
-            "unknown convention", code="name-unknown", field="convention", value=convention,
-            hint=f"choose one of {', '.join(CONVENTIONS)}",
-        )  # fmt: skip
-    covariance_divisor, variance_divisor = (a.size - lost for lost in _DEGREES_LOST[convention])
+def _moments(a: Trace, b: Trace, convention: Convention) -> _Moments:
+    covariance_divisor, variance_divisor = (a.size - lost for lost in degrees_lost(convention))
     means = [_sum(values) / a.size for values in (a, b)]
     # the rounded mean would give a constant trace a variance
     centred = [

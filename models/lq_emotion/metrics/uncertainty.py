@@ -1,0 +1,307 @@
+"""How sure a score of few recordings is: bootstrap over recordings, a paired permutation test, spread over seeds.
+
+The scores are RMSE, CC and CCC of all recordings joined into one sequence. Frames of a recording resemble each other,
+so the unit that is drawn, or exchanged, is a recording. Its `Moments` are all that the scores need of it; those of any
+multiset of recordings are combined as Chan, Golub and LeVeque (1983) combine partial variances.
+
+- An interval is the bootstrap's percentile interval over recordings (Efron and Tibshirani 1993). With fewer than about
+  ten recordings such an interval is too narrow.
+- The test asks whether two methods are exchangeable on each recording: it exchanges their predictions of a recording,
+  in all 2^R ways, or in random ones if there are more than `n_resamples` (then p includes the arrangement observed, as
+  Phipson and Smyth 2010 ask). For R recordings the smallest two-sided p is 2 / 2^R.
+- Several seeds of a method are trainings that differ in nothing else. Its score is the mean of their scores; recordings
+  are drawn or exchanged for all seeds together. Intervals and tests are therefore about these trainings on other
+  recordings; the spread over seeds is a number of its own (`spread`).
+
+A score that is undefined is NaN, and so is every interval and p that would need it: nothing is left out silently.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import DataError
+from lq_emotion.common.records import Record
+from lq_emotion.metrics.regression import Convention, Score, degrees_lost, valid_pairs
+
+LEVEL = 0.95
+RESAMPLES = 9999
+MEASURES = ("rmse", "cc", "ccc")
+_BATCH = 500  # resamples at a time, which bounds the memory
+Doubles = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+Trainings = Sequence[Sequence["Moments"]]
+"""The moments of a method: for each seed those of the recordings, in one order."""
+
+
+@dataclass(frozen=True)
+class Moments(Record):
+    """What the scores need of a recording's predictions and gold standard.
+
+    Attributes
+    ----------
+    frames : number of frames with both values.
+    prediction, gold : means.
+    prediction_squares, gold_squares, products : sums of squares and products of the deviations from the means.
+    squared_errors : sum of the squared differences of prediction and gold standard.
+    """
+
+    frames: int
+    prediction: float
+    gold: float
+    prediction_squares: float
+    gold_squares: float
+    products: float
+    squared_errors: float
+
+    @classmethod
+    def of(cls, prediction: npt.ArrayLike, gold: npt.ArrayLike) -> Moments:
+        """Return the moments of a recording.
+
+        Parameters
+        ----------
+        prediction, gold : (T,); a frame with a NaN is left out.
+
+        Raises
+        ------
+        DataError
+            The lengths differ, or no frame has both values.
+        """
+        pair = valid_pairs(prediction, gold)
+        # the rounded mean would give a constant trace a variance
+        means = [float(values[0] if np.ptp(values) == 0 else values.mean()) for values in pair]
+        a, b = (values - mean for values, mean in zip(pair, means, strict=True))
+        squares = float(np.sum((pair[0] - pair[1]) ** 2))
+        return cls(
+            a.size, means[0], means[1], float(np.sum(a * a)), float(np.sum(b * b)), float(np.sum(a * b)), squares
+        )
+
+
+class Interval(NamedTuple):
+    """The ends of a bootstrap interval; NaN with a single recording, or where a score is undefined."""
+
+    low: float
+    high: float
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation (divisor N - 1) over seeds; the latter is NaN for a single seed."""
+
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The CCC of one method less that of another on the same recordings.
+
+    Attributes
+    ----------
+    difference : of the mean CCC over seeds, all recordings as one sequence.
+    interval : of the difference, over recordings.
+    p : two-sided, of the permutation test; NaN where a CCC is undefined.
+    arrangements : exchanges that were computed.
+    exact : whether those are all 2^R.
+    """
+
+    difference: float
+    interval: Interval
+    p: float
+    arrangements: int
+    exact: bool
+
+
+def joined_score(recordings: Sequence[Moments], convention: Convention = "avec") -> Score:
+    """Return the score of recordings joined into one sequence, as `regression.score` computes it from the frames.
+
+    Parameters
+    ----------
+    recordings : one or more; a recording may occur several times.
+    convention : see `regression`.
+
+    Raises
+    ------
+    DataError
+        There are no recordings, or the convention is unknown.
+    """
+    table = _table([recordings])
+    scores = _mean_scores(table, np.arange(len(recordings)), convention)
+    return Score(sum(moments.frames for moments in recordings), *map(float, scores))
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return mean and standard deviation of one or more numbers; a NaN makes both NaN."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    return Spread(float(np.mean(values)), deviation)
+
+
+def bootstrap(
+    trainings: Trainings,
+    *,
+    rng: np.random.Generator,
+    convention: Convention = "avec",
+    n_resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> dict[str, Interval]:
+    """Return the intervals of a method's RMSE, CC and CCC, by these names in small letters.
+
+    Parameters
+    ----------
+    trainings : of the method, a sequence for each seed.
+    rng : draws the recordings.
+    convention : see `regression`.
+    n_resamples : multisets of recordings that are drawn.
+    level : probability that an interval should hold.
+
+    Raises
+    ------
+    DataError
+        There are no recordings, seeds have different ones, or the convention is unknown.
+    """
+    table = _table(trainings)
+
+    def statistic(index: Indices, axis: int = -1) -> Doubles:  # noqa: ARG001 (scipy passes the last axis)
+        return _mean_scores(table, index, convention)
+
+    low, high = _bootstrap(statistic, table.shape[1], rng, n_resamples, level)
+    return {name: Interval(float(low[i]), float(high[i])) for i, name in enumerate(MEASURES)}
+
+
+def paired_test(
+    first: Trainings,
+    second: Trainings,
+    *,
+    rng: np.random.Generator,
+    convention: Convention = "avec",
+    n_resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> PairedTest:
+    """Compare the CCC of two methods on the same recordings.
+
+    Parameters
+    ----------
+    first, second : the methods: equally many seeds, and the same recordings in the same order.
+    rng, convention, n_resamples, level : as in `bootstrap`; `n_resamples` also bounds the exchanges.
+
+    Raises
+    ------
+    DataError
+        The methods differ in seeds or recordings, there are none, or the convention is unknown.
+    """
+    tables = _table(first), _table(second)
+    _require_pairs(*tables)
+    count = tables[0].shape[1]
+    both = np.concatenate(tables, axis=1)  # the second method's recordings have the indices from `count` on
+
+    def difference(a: Indices, b: Indices, axis: int = -1) -> Doubles:  # noqa: ARG001
+        ccc: Doubles = _mean_scores(both, a, convention)[2] - _mean_scores(both, b, convention)[2]
+        return ccc
+
+    def resampled(index: Indices, axis: int = -1) -> Doubles:  # noqa: ARG001
+        return difference(index, index + count)[np.newaxis]
+
+    low, high = _bootstrap(resampled, count, rng, n_resamples, level)
+    indices = np.arange(count), np.arange(count) + count
+    p, arrangements = _permutation(difference, *indices, rng, n_resamples)
+    exact = arrangements == 2**count
+    return PairedTest(float(difference(*indices)), Interval(float(low[0]), float(high[0])), p, arrangements, exact)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number (Holm 1979); a NaN stays one, and counts as a comparison."""
+    adjusted, largest = [math.nan] * len(p), 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: (math.isnan(p[i]), p[i]))):
+        if not math.isnan(p[i]):
+            largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+            adjusted[i] = largest
+    return adjusted
+
+
+def _table(trainings: Trainings) -> Doubles:
+    """Return (seeds, recordings, 7) moments in the order of their fields."""
+    counts = {len(recordings) for recordings in trainings}
+    if not trainings or 0 in counts:
+        raise DataError("there are no recordings", code="empty", field="recordings")
+    if len(counts) > 1:
+        raise DataError("seeds have different numbers of recordings", code="mismatch", field="recordings")
+    return np.array([[astuple(moments) for moments in recordings] for recordings in trainings], np.float64)
+
+
+def _require_pairs(first: Doubles, second: Doubles) -> None:
+    for axis, field in enumerate(("seeds", "recordings")):
+        if first.shape[axis] != second.shape[axis]:
+            problem = f"one method has {first.shape[axis]} {field}, the other {second.shape[axis]}"
+            raise DataError(problem, code="mismatch", field=field)
+    different = np.flatnonzero((first[..., 0] != second[..., 0]).any(axis=0))
+    if different.size:
+        number = int(different[0])
+        frames = tuple(int(table[0, number, 0]) for table in (first, second))
+        problem = f"recording {number + 1} has {frames[0]} frames for one method, {frames[1]} for the other"
+        raise DataError(problem, code="mismatch", field="frames")
+
+
+def _mean_scores(table: Doubles, index: Indices, convention: Convention) -> Doubles:
+    """Return (3, ...) mean RMSE, CC and CCC over seeds of the recordings `index`, (..., R), as one sequence."""
+    frames, prediction, gold, pp, gg, pg, errors = np.moveaxis(table[:, index], -1, 0)
+    total = frames.sum(axis=-1)
+    a, b = (_deviations(frames, means) for means in (prediction, gold))
+    gap = (frames * (prediction - gold)).sum(axis=-1) / total
+    covariance_divisor, variance_divisor = (total - lost for lost in degrees_lost(convention))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        covariance = (pg + frames * a * b).sum(axis=-1) / covariance_divisor
+        variances = [(squares + frames * d * d).sum(axis=-1) / variance_divisor for squares, d in ((pp, a), (gg, b))]
+        rmse = np.sqrt(errors.sum(axis=-1) / total)
+        cc = covariance / (np.sqrt(variances[0]) * np.sqrt(variances[1]))  # 0 / 0 where a trace is constant
+        ccc = 2 * covariance / (variances[0] + variances[1] + gap**2)
+    scores: Doubles = np.stack([rmse, cc, ccc]).mean(axis=1)
+    return scores
+
+
+def _deviations(frames: Doubles, means: Doubles) -> Doubles:
+    """Return the recordings' means less that of all their frames: exactly 0 where they are equal."""
+    total = (frames * means).sum(axis=-1, keepdims=True) / frames.sum(axis=-1, keepdims=True)
+    first = means[..., :1]
+    deviations: Doubles = means - np.where((means == first).all(axis=-1, keepdims=True), first, total)
+    return deviations
+
+
+def _bootstrap(
+    statistic: Callable[..., Doubles], count: int, rng: np.random.Generator, n_resamples: int, level: float
+) -> tuple[Doubles, Doubles]:
+    """Return the ends of the percentile intervals of (k, ...) statistics of indices of recordings."""
+    from scipy import stats
+
+    if count == 1:
+        undefined = np.full(len(statistic(np.arange(1))), np.nan)
+        return undefined, undefined
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # an undefined score: its ends are NaN
+        result = stats.bootstrap(
+            (np.arange(count),), statistic, vectorized=True, method="percentile", confidence_level=level,
+            n_resamples=n_resamples, batch=_BATCH, rng=rng,
+        )  # fmt: skip
+    low, high = result.confidence_interval
+    return np.asarray(low), np.asarray(high)
+
+
+def _permutation(
+    statistic: Callable[..., Any], first: Indices, second: Indices, rng: np.random.Generator, n_resamples: int
+) -> tuple[float, int]:
+    """Return two-sided p, and the number of arrangements."""
+    from scipy import stats
+
+    if len(first) == 1:
+        return (math.nan if math.isnan(float(statistic(first, second))) else 1.0), 2
+    result = stats.permutation_test(
+        (first, second), statistic, permutation_type="samples", vectorized=True, n_resamples=n_resamples,
+        batch=_BATCH, rng=rng,
+    )  # fmt: skip
+    undefined = bool(np.isnan(result.null_distribution).any()) or math.isnan(float(result.statistic))
+    return (math.nan if undefined else float(result.pvalue)), len(result.null_distribution)
