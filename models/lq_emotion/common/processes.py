@@ -34,7 +34,7 @@ class WorkerLostError(CaffeCompatError):
 
 
 class Processes:
-    """A pool of processes, made by `processes`."""
+    """A pool of processes, made by `processes` or `pools`."""
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
@@ -45,37 +45,56 @@ class Processes:
 
 
 @contextmanager
-def processes(jobs: int) -> Iterator[Processes]:
-    """Start up to `jobs` processes for as long as the context lasts.
+def pools(jobs: int) -> Iterator[Callable[[int], Processes]]:
+    """Yield a function that starts a pool of some size; all pools end with the context.
 
     If the context is left with an error, running tasks are dropped. Scripts need the usual
     ``if __name__ == "__main__":``, because the processes import them.
+
+    Parameters
+    ----------
+    jobs : processes of all pools together, which share the processor.
+    """
+    context = multiprocessing.get_context("spawn")
+    reading, writing = context.Pipe(duplex=False)
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    started: list[ProcessPoolExecutor] = []
+
+    def start(size: int) -> Processes:
+        started.append(ProcessPoolExecutor(size, context, initializer=_begin, initargs=(reading, threads)))
+        return Processes(started[-1])
+
+    try:
+        yield start
+        for pool in started:
+            pool.shutdown()
+    finally:
+        writing.close()
+        for pool in started:
+            pool.shutdown(cancel_futures=True)
+        reading.close()
+
+
+@contextmanager
+def processes(jobs: int) -> Iterator[Processes]:
+    """Start up to `jobs` processes for as long as the context lasts; see `pools`.
 
     Raises
     ------
     WorkerLostError
         A process was killed, perhaps because memory ran out; the others are ended at once.
     """
-    context = multiprocessing.get_context("spawn")
-    reading, writing = context.Pipe(duplex=False)
-    threads = max((os.cpu_count() or 1) // jobs, 1)
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(reading, threads))
-    try:
-        yield Processes(pool)
-        pool.shutdown()
-    except BrokenProcessPool:
-        hint = "fewer --jobs need less memory"
-        raise WorkerLostError(
-            "a process was lost, perhaps because memory ran out",
-            code="worker-lost",
-            field="--jobs",
-            value=jobs,
-            hint=hint,
-        ) from None
-    finally:
-        writing.close()
-        pool.shutdown(cancel_futures=True)
-        reading.close()
+    with pools(jobs) as start:
+        try:
+            yield start(jobs)
+        except BrokenProcessPool:
+            raise WorkerLostError(
+                "a process was lost, perhaps because memory ran out",
+                code="worker-lost",
+                field="--jobs",
+                value=jobs,
+                hint="fewer --jobs need less memory",
+            ) from None
 
 
 def as_done(jobs: int, task: Callable[..., _R], arguments: Iterable[tuple[Any, ...]]) -> Generator[_R]:

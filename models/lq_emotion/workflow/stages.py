@@ -8,9 +8,8 @@ work that depends on it.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,11 +18,14 @@ from caffe_compat.errors import CaffeCompatError, FileError
 from lq_emotion.common.fingerprints import FileHashes, fingerprint
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
-from lq_emotion.common.processes import Processes, processes
+from lq_emotion.common.processes import WorkerLostError
+from lq_emotion.workflow.workers import local_workers
 from matlab_ports import PortError
 
 Say = Callable[[str], None]
 CostT = TypeVar("CostT")
+AGAIN = 3
+"""Times that a stage whose worker was lost runs again."""
 _HINT = "remove it, and all stages are checked"
 
 
@@ -105,49 +107,95 @@ class Ledger:
 
 
 def perform(stages: Sequence[Stage[Any]], ledger: Ledger, *, jobs: int = 1, say: Say = print) -> list[str]:
-    """Run the stages that are not done, up to `jobs` at once, and return their names.
+    """Run the stages that are not done, and return their names.
+
+    A worker that is lost costs its stage only, which runs again up to `AGAIN` times.
+
+    Parameters
+    ----------
+    stages, ledger : what to do, and what is done.
+    jobs : stages at a time on this machine.
+    say : receives lines of progress.
 
     Raises
     ------
     CaffeCompatError
-        The first failure; stages that do not depend on it are finished first. A process that is lost ends them all.
+        The first failure; with several jobs, stages that do not depend on it are finished first.
     """
-    waits = _dependencies(stages)
-    todo = {stage.name: stage for stage in stages}
-    done: set[str] = set()
-    failed: list[BaseException] = []
-    ran: list[str] = []
-    running: dict[Future[float], tuple[Stage[Any], str]] = {}
-    with processes(jobs) if jobs > 1 else nullcontext() as pool:
-        while todo or running:
-            ready = [stage for stage in todo.values() if waits[stage.name] <= done][: max(jobs - len(running), 0)]
-            if not ready and not running:
+    order = _Order(stages, ledger, say)
+    with local_workers(jobs) as workers:
+        while order.todo or order.running:
+            for worker in workers.idle():
+                stage = order.following()
+                if stage is None:
+                    break
+                order.begins(stage, worker)
+                workers.begin(worker, stage.name, stage.run, stage.reads)
+            if not order.running:
                 break  # the others wait for a stage that failed
-            for stage in ready:
-                del todo[stage.name]
-                if ledger.is_done(stage):
-                    say(f"{stage.name}: done before")
-                    done.add(stage.name)
-                    continue
-                fingerprint = ledger.fingerprint(stage)
-                say(f"{stage.name}: begins")
-                ran.append(stage.name)
-                running[_started(stage, pool)] = stage, fingerprint
-            for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
-                stage, fingerprint = running.pop(future)
-                error = future.exception()
-                if error is None:
-                    ledger.note(stage, fingerprint, future.result())
-                    done.add(stage.name)
-                    say(f"{stage.name}: done in {future.result():.1f} s")
-                elif pool and isinstance(error, CaffeCompatError | PortError | OSError):
-                    say(f"{stage.name}: failed: {error}")
-                    failed.append(error)
-                else:
-                    raise error
-    if failed:
-        raise failed[0]
-    return ran
+            for name, error in workers.ended():
+                order.ends(name, error)
+    if order.failed:
+        raise order.failed[0]
+    return order.ran
+
+
+class _Order:
+    """What is to be done, what runs, and what was done."""
+
+    def __init__(self, stages: Sequence[Stage[Any]], ledger: Ledger, say: Say) -> None:
+        self._ledger, self._say = ledger, say
+        self._waits = _dependencies(stages)
+        self._done: set[str] = set()
+        self._losses: Counter[str] = Counter()
+        self.todo = {stage.name: stage for stage in stages}
+        self.running: dict[str, tuple[Stage[Any], str, float]] = {}
+        self.ran: list[str] = []
+        self.failed: list[BaseException] = []
+
+    def following(self) -> Stage[Any] | None:
+        """Return a stage that can begin; those done before are left out."""
+        while stage := next((stage for stage in self.todo.values() if self._waits[stage.name] <= self._done), None):
+            if not self._ledger.is_done(stage):
+                return stage
+            del self.todo[stage.name]
+            self._done.add(stage.name)
+            self._say(f"{stage.name}: done before")
+        return None
+
+    def begins(self, stage: Stage[Any], worker: str) -> None:
+        """Note that a stage begins."""
+        self._say(f"{stage.name}: begins{worker and f' on {worker}'}")
+        if stage.name not in self.ran:
+            self.ran.append(stage.name)
+        del self.todo[stage.name]
+        self.running[stage.name] = stage, self._ledger.fingerprint(stage), time.perf_counter()
+
+    def ends(self, name: str, error: BaseException | None) -> None:
+        """Note that a stage ended, with an error or without."""
+        stage, fingerprint, began = self.running.pop(name)
+        if error is None:
+            seconds = time.perf_counter() - began
+            self._ledger.note(stage, fingerprint, seconds)
+            self._done.add(name)
+            self._say(f"{name}: done in {seconds:.1f} s")
+        elif isinstance(error, WorkerLostError) and self._losses[name] < AGAIN:
+            self._losses[name] += 1
+            self._say(f"{name}: {error}; it runs again")
+            self.todo = {name: stage, **self.todo}
+        elif isinstance(error, CaffeCompatError | PortError | OSError):
+            if isinstance(error, WorkerLostError):
+                error = _given_up(name)
+            self._say(f"{name}: failed: {error}")
+            self.failed.append(error)
+        else:
+            raise error
+
+
+def _given_up(name: str) -> WorkerLostError:
+    problem = f"stage {name!r} lost its worker {AGAIN + 1} times"
+    hint = "perhaps memory or time ran out; the same command goes on from here"
+    return WorkerLostError(problem, code="worker-lost", value=name, hint=hint)
 
 
 def _dependencies(stages: Sequence[Stage[Any]]) -> dict[str, set[str]]:
@@ -159,20 +207,3 @@ def _dependencies(stages: Sequence[Stage[Any]]) -> dict[str, set[str]]:
             writers[path] = stage.name
     assert len({stage.name for stage in stages}) == len(stages), "names are unique"
     return {stage.name: {writers[path] for path in stage.reads if path in writers} for stage in stages}
-
-
-def _started(stage: Stage[Any], pool: Processes | None) -> Future[float]:
-    if pool:
-        return pool.submit(_timed, stage.run)
-    future: Future[float] = Future()
-    try:
-        future.set_result(_timed(stage.run))
-    except BaseException as error:  # noqa: BLE001  (handed on)
-        future.set_exception(error)
-    return future
-
-
-def _timed(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start

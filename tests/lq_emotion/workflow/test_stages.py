@@ -85,6 +85,40 @@ def test_a_failure_is_raised_and_independent_stages_finish(chain, jobs):
     assert "b" in done(folder, stages())
 
 
+def killed(path, times):
+    """Be killed this many times, then write."""
+    with path.with_suffix(".runs").open("a") as file:
+        file.write("x")
+    if len(path.with_suffix(".runs").read_text()) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    path.write_text(path.name)
+
+
+def toys(folder, times, *others):
+    names = ("fragile", *others)
+    return [
+        Stage(name, partial(killed, folder / name, times if name == "fragile" else 0), {}, (), (folder / name,))
+        for name in names
+    ]
+
+
+def test_a_process_that_is_lost_costs_its_stage_only(tmp_path):
+    assert sorted(done(tmp_path, toys(tmp_path, 1, "other"), jobs=2)) == ["fragile", "other"]
+    assert {path.name: path.read_text() for path in tmp_path.glob("*.runs")} == {
+        "fragile.runs": "xx",
+        "other.runs": "x",
+    }
+    assert done(tmp_path, toys(tmp_path, 1, "other"), jobs=2) == []
+
+
+@pytest.mark.slow
+def test_a_stage_that_loses_every_process_is_given_up(tmp_path):
+    with refused("worker-lost", value="fragile", hint="goes on from here"):
+        done(tmp_path, toys(tmp_path, 9, "other"), jobs=2)
+    assert (tmp_path / "fragile.runs").read_text() == "x" * 4
+    assert (tmp_path / "other").exists()
+
+
 def test_a_stage_that_writes_nothing_is_an_error(tmp_path):
     with refused("file-missing", file="never"):
         done(tmp_path, [Stage("idle", lambda: None, {}, (), (tmp_path / "never",))])
