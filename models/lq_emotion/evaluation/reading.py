@@ -1,0 +1,49 @@
+"""Read the predictions that an evaluation left."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from caffe_compat.errors import DataError, FileError
+from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.evaluation.results import Evaluation
+from lq_emotion.metrics.uncertainty import Moments
+
+
+def read_moments(folder: Path) -> dict[str, Moments]:
+    """Return the moments of each recording of an evaluation, in its order.
+
+    Parameters
+    ----------
+    folder : of scores.json and predictions/. Frames without a prediction or a label are left out, as in the scores.
+
+    Raises
+    ------
+    FileError
+        The evaluation or a recording's predictions are missing, or are not what `evaluate` writes.
+    """
+    path = folder / "scores.json"
+    content = read_json(path)
+    if content is None:
+        raise FileError("no scores found", code="file-missing", file=path, hint="evaluate a net first")
+    with contents_of(path):
+        evaluation = Evaluation.from_json(content)
+    if evaluation.files is None:
+        raise FileError("names no predictions", code="wrong-format", file=path, hint="evaluate again")
+    files = [folder / name for name in evaluation.files.predictions]
+    return {file.stem: _moments(file, evaluation.labels) for file in files}
+
+
+def _moments(path: Path, label: str) -> Moments:
+    if not path.is_file():
+        raise FileError("no predictions found", code="file-missing", file=path, hint="evaluate again")
+    try:
+        with contents_of(path, "evaluate again"), path.open(encoding="utf-8", newline="") as file:
+            rows = [(float(row["prediction"]), float(row[label])) for row in csv.DictReader(file)]
+        return Moments.of(*np.reshape(rows, (-1, 2)).T)
+    except DataError as error:
+        error.file = error.file or str(path)
+        raise

@@ -1,0 +1,344 @@
+"""What the scores of a study can bear: an interval for each cell, and tests of Joint-OA against the other methods.
+
+The paper concludes from the differences of single numbers. Here each difference has its interval over recordings and
+its p, adjusted by Holm's method for the factors at which two methods are compared; the published difference is set
+against that interval. `metrics.uncertainty` says what intervals and tests mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from caffe_compat.errors import DataError
+from lq_emotion.common.records import Record
+from lq_emotion.common.words import counted
+from lq_emotion.metrics.regression import Convention
+from lq_emotion.metrics.uncertainty import (
+    LEVEL,
+    MEASURES,
+    RESAMPLES,
+    Interval,
+    Moments,
+    Spread,
+    bootstrap,
+    holm,
+    joined_score,
+    paired_test,
+    spread,
+)
+from lq_emotion.nets.names import Method
+from lq_emotion.studies.robust_lq.published import published
+from lq_emotion.studies.robust_lq.recipes import Variant
+
+Cell = tuple[str, int]
+"""A `Method` or a `Variant`, and the factor of the crops it was scored on; 1 for HR on HR."""
+Trainings = Mapping[int, Mapping[str, Moments]]
+"""The moments of a cell by seed and recording."""
+OTHERS = (Method.LR, Method.NON_JOINT, Method.JOINT, Variant.HR_ON_LR)
+"""The methods that Joint-OA is compared with, each at every factor."""
+_TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
+
+
+@dataclass(frozen=True)
+class Estimate(Record):
+    """A score: mean and standard deviation over seeds, and the interval of the mean over recordings.
+
+    None where a number is undefined: a deviation of one seed, an interval of one recording, CC of constant predictions.
+    """
+
+    mean: float | None
+    deviation: float | None
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, numbers: Spread, interval: Interval) -> Estimate:
+        """Return the record of a spread and an interval."""
+        return cls(*map(_defined, (*numbers, *interval)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellEstimates(Record):
+    """The scores of a cell.
+
+    Attributes
+    ----------
+    method : a `Method` or a `Variant`.
+    factor : of the crops that were scored.
+    seeds : of its trainings.
+    recordings : number of recordings.
+    rmse, cc, ccc : of all recordings as one sequence.
+    """
+
+    method: str
+    factor: int
+    seeds: tuple[int, ...]
+    recordings: int
+    rmse: Estimate
+    cc: Estimate
+    ccc: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference(Record):
+    """CCC of Joint-OA less that of another method, on the same crops.
+
+    Attributes
+    ----------
+    other : the other method.
+    factor : of the crops.
+    seeds : those that both methods have.
+    recordings : number of recordings.
+    difference : of the mean CCC over seeds.
+    low, high : ends of its interval.
+    p : two-sided, of the permutation test.
+    holm : p adjusted for the factors at which these two methods are compared.
+    arrangements : exchanges that were computed.
+    exact : whether those are all.
+    published : the paper's difference; None where it has none.
+    exceeds : whether the published difference is, without its sign, larger than half the width of the interval.
+    """
+
+    other: str
+    factor: int
+    seeds: tuple[int, ...]
+    recordings: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    holm: float | None = None
+    arrangements: int
+    exact: bool
+    published: float | None
+    exceeds: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparisons(Record):
+    """All estimates and differences of a study.
+
+    Attributes
+    ----------
+    convention : of the scores; see `metrics.regression`.
+    level : of the intervals.
+    resamples : of each interval; the most exchanges of a test.
+    random_seed : of the draws.
+    cells, differences : the numbers.
+    """
+
+    convention: str
+    level: float
+    resamples: int
+    random_seed: int
+    cells: tuple[CellEstimates, ...]
+    differences: tuple[Difference, ...]
+
+
+def compare_methods(
+    moments: Mapping[Cell, Trainings],
+    *,
+    random_seed: int = 0,
+    resamples: int = RESAMPLES,
+    convention: Convention = "avec",
+    dimension: str = "valence",
+) -> Comparisons:
+    """Return the estimates of all cells, and the differences of those that can be compared.
+
+    Parameters
+    ----------
+    moments : of each cell, by seed and recording; see `evaluation.reading.read_moments`.
+    random_seed : of the draws; each cell has its own, so that it does not depend on the others.
+    resamples : of each interval; the most exchanges of a test.
+    convention : see `metrics.regression`.
+    dimension : of the labels; the paper has valence alone.
+
+    Raises
+    ------
+    DataError
+        Seeds or methods were scored on different recordings.
+    """
+    cells = tuple(_estimates(cell, moments[cell], random_seed, resamples, convention) for cell in moments)
+    differences: list[Difference] = []
+    for other in OTHERS:
+        factors = [s for method, s in moments if method == Method.JOINT_OA and (other, s) in moments]
+        differences += _adjusted([_difference(moments, other, s, random_seed, resamples, convention) for s in factors])
+    if dimension != "valence":
+        differences = [replace(difference, published=None, exceeds=None) for difference in differences]
+    return Comparisons(
+        convention=convention, level=LEVEL, resamples=resamples, random_seed=random_seed, cells=cells,
+        differences=tuple(differences),
+    )  # fmt: skip
+
+
+def markdown(comparisons: Comparisons) -> str:
+    """Return the tables of `estimates_markdown` and `differences_markdown`."""
+    return f"{estimates_markdown(comparisons)}\n{differences_markdown(comparisons)}"
+
+
+def estimates_markdown(comparisons: Comparisons) -> str:
+    """Return a table for each score: methods by factors; mean, deviation over seeds, interval."""
+    cells = {(cell.method, cell.factor): cell for cell in comparisons.cells}
+    factors = sorted({factor for _, factor in cells})
+    lines = [_explained_estimates(comparisons), ""]
+    for measure in reversed(MEASURES):
+        lines.append(f"| {_TITLES[measure]} | " + " | ".join(f"s = {s}" if s > 1 else "HR" for s in factors) + " |")
+        lines.append("|---|" + "---:|" * len(factors))
+        for method in dict.fromkeys(cell.method for cell in comparisons.cells):
+            row = [getattr(cells[method, s], measure) if (method, s) in cells else None for s in factors]
+            lines.append(f"| {method} | " + " | ".join(map(_shown, row)) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def differences_markdown(comparisons: Comparisons) -> str:
+    """Return the table of differences: a row for each method and factor that Joint-OA is compared with, if any."""
+    if not comparisons.differences:
+        return ""
+    lines = [
+        _explained_differences(comparisons),
+        "",
+        "| Joint-OA less | s | CCC | interval | p | p (Holm) | paper | paper's exceeds |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in comparisons.differences:
+        interval = f"{_number(row.low)} to {_number(row.high)}"
+        numbers = (_number(row.difference), interval, _p(row.p), _p(row.holm), _number(row.published))
+        exceeds = {None: "–", True: "yes", False: "no"}[row.exceeds]
+        lines.append(f"| {row.other} | {row.factor} | " + " | ".join(numbers) + f" | {exceeds} |")
+    return "\n".join((*lines, ""))
+
+
+def _estimates(
+    cell: Cell, trainings: Trainings, random_seed: int, resamples: int, convention: Convention
+) -> CellEstimates:
+    seeds = sorted(trainings)
+    recordings = _recordings({cell: trainings}, seeds)
+    tables = [[trainings[seed][name] for name in recordings] for seed in seeds]
+    scores = [joined_score(table, convention) for table in tables]
+    rng = np.random.default_rng(random_seed)
+    intervals = bootstrap(tables, rng=rng, convention=convention, n_resamples=resamples)
+    estimates = {
+        name: Estimate.of(spread([getattr(score, name) for score in scores]), intervals[name]) for name in MEASURES
+    }
+    method, factor = cell
+    return CellEstimates(method=str(method), factor=factor, seeds=tuple(seeds), recordings=len(recordings), **estimates)
+
+
+def _difference(
+    moments: Mapping[Cell, Trainings], other: str, s: int, random_seed: int, resamples: int, convention: Convention
+) -> Difference:
+    cells = (Method.JOINT_OA, s), (other, s)
+    seeds = sorted(moments[cells[0]].keys() & moments[cells[1]].keys())
+    recordings = _recordings({cell: moments[cell] for cell in cells}, seeds)
+    first, second = ([[moments[cell][seed][name] for name in recordings] for seed in seeds] for cell in cells)
+    rng = np.random.default_rng(random_seed)
+    test = paired_test(first, second, rng=rng, convention=convention, n_resamples=resamples)
+    paper = _published_difference(other, s)
+    width = test.interval.high - test.interval.low
+    return Difference(
+        other=str(other),
+        factor=s,
+        seeds=tuple(seeds),
+        recordings=len(recordings),
+        difference=_defined(test.difference),
+        low=_defined(test.interval.low),
+        high=_defined(test.interval.high),
+        p=_defined(test.p),
+        arrangements=test.arrangements,
+        exact=test.exact,
+        published=paper,
+        exceeds=None if paper is None or math.isnan(width) else abs(paper) > width / 2,
+    )
+
+
+def _recordings(cells: Mapping[Cell, Trainings], seeds: Sequence[int]) -> list[str]:
+    """Return the names of the recordings that all seeds of all cells were scored on."""
+    if not seeds:
+        names = " and ".join(_label(cell) for cell in cells)
+        raise DataError(f"{names} have no seed in common", code="mismatch", field="seeds")
+    scored = {(cell, seed): set(trainings[seed]) for cell, trainings in cells.items() for seed in seeds}
+    (first, expected), *others = scored.items()
+    for (cell, seed), actual in others:
+        if actual != expected:
+            name = min(actual ^ expected)
+            where = [f"{_label(c)}, seed {number}" for c, number in (first, (cell, seed))]
+            where = where if name in expected else where[::-1]
+            raise DataError(
+                f"{name} was scored by {where[0]}, not by {where[1]}", code="mismatch", field="recordings", value=name
+            )
+    return list(cells[first[0]][first[1]])
+
+
+def _label(cell: Cell) -> str:
+    return f"{cell[0]} at {cell[1]}"
+
+
+def _published_difference(other: str, s: int) -> float | None:
+    if other not in list(Method):
+        return None
+    ours, theirs = published(Method.JOINT_OA, s), published(Method(other), s)
+    return None if ours is None or theirs is None else round(ours.ccc - theirs.ccc, 3)  # as both are published
+
+
+def _adjusted(differences: Sequence[Difference]) -> Iterator[Difference]:
+    p = holm([math.nan if difference.p is None else difference.p for difference in differences])
+    for difference, value in zip(differences, p, strict=True):
+        yield replace(difference, holm=_defined(value))
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _explained_estimates(comparisons: Comparisons) -> str:
+    seeds, recordings = _counts(comparisons.cells)
+    return (
+        f"All development recordings ({recordings}) scored as one sequence: mean over seeds ({seeds}) ± standard "
+        f"deviation over seeds, and in brackets the {comparisons.level:.0%} bootstrap interval of the mean over "
+        f"recordings ({comparisons.resamples} resamples). A dash stands for what is undefined: the deviation of one "
+        "seed, the interval of one recording, CC where a net's predictions are constant."
+    )
+
+
+def _explained_differences(comparisons: Comparisons) -> str:
+    seeds, recordings = _counts(comparisons.differences)
+    fewest = min(row.recordings for row in comparisons.differences)
+    smallest = max(2 / 2**fewest, 2 / (comparisons.resamples + 1))
+    exchanges = "all" if all(row.exact for row in comparisons.differences) else "random"
+    return (
+        f"CCC of Joint-OA less that of another method on the same crops of the same recordings ({recordings}), means "
+        f"over seeds ({seeds}), with the {comparisons.level:.0%} bootstrap interval over recordings. p is two-sided, "
+        f"of the permutation test that exchanges the two methods' predictions of a recording ({exchanges} exchanges); "
+        f"with {counted(fewest, 'recording')} it cannot be below {smallest:.2g}. Holm's p is adjusted for the factors "
+        "at which the same two methods are compared. The last column says whether the paper's difference, without its "
+        "sign, exceeds half the width of this interval: whether it is larger than what other recordings alone would "
+        "change."
+    )
+
+
+def _counts(rows: Sequence[CellEstimates] | Sequence[Difference]) -> tuple[str, str]:
+    """Return the numbers of seeds and of recordings: ``3``, ``2 to 3``."""
+    numbers = [sorted({len(row.seeds) for row in rows}), sorted({row.recordings for row in rows})]
+    seeds, recordings = (" to ".join(map(str, dict.fromkeys((n[0], n[-1])))) if n else "none" for n in numbers)
+    return seeds, recordings
+
+
+def _shown(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.mean is None:
+        return "–"
+    deviation = "" if estimate.deviation is None else f" ± {estimate.deviation:.3f}"
+    interval = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return f"{estimate.mean:.3f}{deviation}{interval}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
