@@ -62,6 +62,7 @@ class Evaluate:
     mean, std : see `Predictor`.
     device : "auto", "cpu", "cuda", ...
     batch : frames per batch.
+    plots : draw the traces and the scatter of predictions.
     say : receives lines of progress.
     """
 
@@ -81,6 +82,7 @@ class Evaluate:
     std: float = 1.0
     device: str = "auto"
     batch: int = 64
+    plots: bool = True
     say: Say = print
 
     def run(self) -> Evaluation:
@@ -142,7 +144,7 @@ class Evaluate:
             files=EvaluationFiles(
                 tuple(f"predictions/{traces.name}.csv" for traces in recordings),
                 ("scores.csv", "scores.json", "scores.md"),
-                ("traces.png", "concatenated.png", "scatter.png"),
+                ("traces.png", "concatenated.png", "scatter.png") if self.plots else (),
             ),
             delay=delay,
             prepared_delay=prepared,
@@ -225,10 +227,10 @@ class Evaluate:
             tables.write_predictions(rows, self.out / "predictions" / f"{name}.csv", raw=raw)
         tables.write_csv(results, self.out / "scores.csv")
         tables.write_markdown(results, self.out / "scores.md")
-        scores = results.scores
-        plots.draw_traces(recordings, scores, self.out / "traces.png")
-        plots.draw_concatenated(recordings, scores[TOGETHER], self.out / "concatenated.png")
-        plots.draw_scatter(recordings, scores[TOGETHER], self.out / "scatter.png")
+        if self.plots:
+            plots.draw_traces(recordings, results.scores, self.out / "traces.png")
+            plots.draw_concatenated(recordings, results.scores[TOGETHER], self.out / "concatenated.png")
+            plots.draw_scatter(recordings, results.scores[TOGETHER], self.out / "scatter.png")
         write_json(results.to_json(), self.out / "scores.json")
 
 

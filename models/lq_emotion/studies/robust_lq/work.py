@@ -151,9 +151,11 @@ def do_evaluate(plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: P
     torch.set_num_threads(plan.threads)
     with log(plan.out, f"score {cell.run} on {cell.test}") as say:
         data = plan.out / "data/raw_data" / cell.test
+        in_table = isinstance(cell.method, Method) and cell.training.seed == plan.seed
         evaluate = Evaluate(
-            weights, data, plan.out / cell.scores, partitions=plan.partitions, device=plan.device, say=say
-        )
+            weights, data, plan.out / cell.scores, partitions=plan.partitions, device=plan.device, plots=in_table,
+            say=say,
+        )  # fmt: skip
         if factor is not None:
             evaluate.net = plan.out / cell.scores / "deploy.prototxt"
             evaluate.net.parent.mkdir(parents=True, exist_ok=True)
