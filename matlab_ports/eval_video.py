@@ -57,10 +57,12 @@ class Output(NamedTuple):
     ----------
     results : (T,), 1 x T in MATLAB: the first value of the net's first output for every frame.
     feature : (300, T), blob fc4 of every frame as a column, or None.
+    outputs : (T, k), all values of the net's first output for every frame.
     """
 
     results: Double
     feature: Double | None
+    outputs: Double
 
 
 def eval_video(
@@ -105,17 +107,17 @@ def eval_video(
     if batch < 1:
         raise PortError("must be at least 1", code="out-of-range", field="batch", value=batch)
     count = shape[2]
-    results = np.empty(count)
-    features = []
+    outputs, features = [], []
     for start in range(0, count, batch):
         numbers = range(start, min(start + batch, count))
         frames = data[:, :, start : numbers.stop] if isinstance(data, np.ndarray) else data.take(numbers)
         blobs = net.forward(to_hdf5_axes(frames)[:, None])
-        results[start : numbers.stop] = _rows(next(iter(blobs.values()), None), len(numbers), "output")[:, 0]
+        outputs.append(_rows(next(iter(blobs.values()), None), len(numbers), "output").astype(np.float64))
         if save_feature:
             features.append(_rows(blobs.get(FEATURE), len(numbers), FEATURE).T.astype(np.float64))
         progress(len(numbers))
-    return Output(results, np.concatenate(features, axis=1) if features else None)
+    every = np.concatenate(outputs)
+    return Output(every[:, 0].copy(), np.concatenate(features, axis=1) if features else None, every)
 
 
 def _rows(blob: npt.NDArray[Any] | None, count: int, name: str) -> npt.NDArray[Any]:

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from matlab_ports._recordings.labels import DELAY, read_delay, read_label_name
+from matlab_ports._recordings.labels import DELAY, read_delay, read_label_name, read_label_names
 from matlab_ports._support.errors import PortError
 from matlab_ports.eval_video import Double, Net, Output, eval_video
 from matlab_ports.matfile import Frames, loadmat, open_frames
 
 __all__ = [
     "DELAY", "DEVELOPMENT", "Evaluation", "Labels", "Statistics", "mat_path", "open_video", "read_delay",
-    "read_label_name", "read_labels", "run_eval", "statistics",
+    "read_label_name", "read_label_names", "read_labels", "run_eval", "statistics",
 ]  # fmt: skip
 
 DEVELOPMENT = tuple(f"dev_{number}" for number in range(1, 10))

@@ -17,6 +17,18 @@ LABELS = ("valence", "arousal")
 DELAY = "delay"
 
 
+def read_label_names(path: str | Path) -> tuple[str, ...]:
+    """Return the names of the labels that a file holds, valence first; none in a recording without labels.
+
+    Raises
+    ------
+    PortError
+        The file cannot be read.
+    """
+    present = variable_names(path)
+    return tuple(name for name in LABELS if name in present)
+
+
 def read_label_name(path: str | Path) -> str:
     """Return the name of the labels' variable: ``arousal`` where the file holds it, else ``valence``.
 
@@ -25,7 +37,7 @@ def read_label_name(path: str | Path) -> str:
     PortError
         The file cannot be read, or holds both.
     """
-    names = [name for name in variable_names(path) if name in LABELS]
+    names = read_label_names(path)
     if len(names) > 1:
         raise PortError(
             f"holds labels of both {' and '.join(names)}", code="ambiguous", file=path, hint="keep one of them"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
@@ -60,7 +60,7 @@ class _Rows(NamedTuple):
 
     usable: npt.NDArray[np.bool_]
     corners: npt.NDArray[np.int64]  # rows x (top, bottom, left, right)
-    valence: Doubles  # of the usable rows
+    labels: Doubles  # of the usable rows, a column for each kind
     time: Doubles  # of the usable rows
     no_face: int
 
@@ -79,7 +79,7 @@ def prepare_recording(
     smallest: float = 100,
     version: str = "-v7",
     luma: Luma = "rgb",
-    label: str = "valence",
+    labels: Sequence[str] = ("valence",),
     variables: Mapping[str, npt.ArrayLike] | None = None,
     backend: Backend = "auto",
     threads: int | None = None,
@@ -96,7 +96,7 @@ def prepare_recording(
     bbox, bbox_time
         Boxes (T, 4): left, top, width, height, 1-based, zero without a face; their times in seconds.
     gsd, gsd_time
-        Labels (T,) and their times in seconds.
+        Labels (T,), or (T, k) with a column for each of `labels`, and their times in seconds.
     save
         MAT-files by factor of downsampling: ``{1: HQ.mat, 3: LR3.mat}``. The video is decoded once for all. The folders
         must exist; files appear complete or not at all.
@@ -111,8 +111,8 @@ def prepare_recording(
     luma
         ``rgb``: Y computed from RGB, as in the script; ``plane``: Y as the video stores it; ``gray``: as in the script,
         then stretched so that black is 0 and white is 1.
-    label
-        The name of the labels in the files: ``valence``, as in the script, or ``arousal``.
+    labels
+        The names of the labels in the files: ``valence``, as in the script; ``arousal``; both; or none.
     variables
         Further variables for the files.
     backend, threads
@@ -133,12 +133,14 @@ def prepare_recording(
             problem = f"the factor is out of range 1 to {imSize}"
             raise PortError(problem, code="out-of-range", field="save", value=scale)
     times = _times(frame_time)
-    labels = np.asarray(gsd, dtype=np.float64).reshape(-1), np.asarray(gsd_time, dtype=np.float64).reshape(-1)
+    gold = np.asarray(gsd, dtype=np.float64).reshape(-1, len(labels)) if labels else np.empty((np.size(gsd_time), 0))
+    label_times = np.asarray(gsd_time, dtype=np.float64).reshape(-1)
     boxes = np.asarray(bbox, dtype=np.float64), np.asarray(bbox_time, dtype=np.float64).reshape(-1)
     planes: Literal["luma", "rgb"] = "luma" if luma == "plane" else "rgb"
     with VideoReader(path, backend=backend, planes=planes, threads=threads) as reader:
-        rows = _match_rows(times, boxes, labels, (reader.height, reader.width), match, smallest, path)
-        traces = {label: rows.valence, "video_time": rows.time, **(variables or {})}
+        rows = _match_rows(times, boxes, (gold, label_times), (reader.height, reader.width), match, smallest, path)
+        columns = dict(zip(labels, rows.labels.T, strict=True))
+        traces = {**columns, "video_time": rows.time, **(variables or {})}
         shape = (imSize, imSize, len(rows.time))
         with ExitStack() as stack:
             files = {
@@ -186,15 +188,16 @@ def _match_rows(
     label_places = _find_times(times, labels[1], match, "gsd", problems)
     if problems:
         raise PortError("; ".join(problems), code="mismatch", file=path, hint=_HINTS[match])
-    box, valence = bbox[box_places], gsd[label_places]
+    box, values = bbox[box_places], gsd[label_places]
     face = box.sum(axis=1) != 0  # the script's test, not whether all four are zero
     usable = face & (box[:, 2] > smallest) & (box[:, 3] > smallest)
     if not usable.any():
         zeros = f"{np.count_nonzero(~face)} of {len(times)} boxes are zero"
         problem = f"no usable face: {zeros}, the others at most {smallest:g} pixels wide or high"
         raise PortError(problem, code="empty", file=path, field="bbox")
-    if np.isnan(valence[usable]).any():
-        row = int(np.flatnonzero(usable & np.isnan(valence))[0])
+    missing = usable & np.isnan(values).any(axis=1)
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
         raise PortError(f"the label at {times[row]:g} s is NaN", code="not-finite", file=path, field="gsd")
     height, width = size
     x, y, w, h = np.where(usable[:, None], box, 1).T
@@ -206,7 +209,7 @@ def _match_rows(
         problem = f"the box at {times[row]:g} s lies outside the frame of {width} x {height}"
         raise PortError(problem, code="out-of-range", file=path, field="bbox", value=box[row].tolist())
     corners = np.stack([top, bottom, left, right], axis=1).astype(np.int64)
-    return _Rows(usable, corners, valence[usable], times[usable], int(np.count_nonzero(~face)))
+    return _Rows(usable, corners, values[usable], times[usable], int(np.count_nonzero(~face)))
 
 
 _HINTS = {

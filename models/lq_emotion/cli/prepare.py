@@ -49,6 +49,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--names", nargs="+", default=(), metavar="NAME", help="recordings to prepare (default: all with labels)"
     )
     prepare.add_argument(
+        "--unlabelled",
+        action="store_true",
+        help="prepare recordings without labels, too, such as AVEC's test partition (see `lq-emotion submission`)",
+    )
+    prepare.add_argument(
         "--scales",
         nargs="+",
         type=at_least(2),
@@ -149,7 +154,7 @@ def _prepare(args: argparse.Namespace) -> int:
     with _workers(args):
         outcomes = prepare(
             recordings, dimension_root(args.out, args.dimension), settings, layout=args.layout, names=names,
-            partitions=partitions, boxes=args.boxes, jobs=jobs, fresh=args.fresh, say=say,
+            partitions=partitions, boxes=args.boxes, unlabelled=args.unlabelled, jobs=jobs, fresh=args.fresh, say=say,
         )  # fmt: skip
     if args.json:
         print(json.dumps(Preparation(tuple(outcomes)).to_json(), indent=2))

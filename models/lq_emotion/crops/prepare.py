@@ -17,8 +17,16 @@ from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.json_files import write_json
 from lq_emotion.common.processes import as_done
 from lq_emotion.crops.outcome import RESULTS, Outcome, Preparation
-from lq_emotion.crops.recording import JOURNALS, PreparationSettings, earlier_outcome, journal_of, prepare_one
+from lq_emotion.crops.recording import (
+    JOURNALS,
+    PreparationSettings,
+    earlier_outcome,
+    has_labels,
+    journal_of,
+    prepare_one,
+)
 from lq_emotion.datasets.avec.layout import (
+    Dimension,
     Layout,
     Recording,
     find_recordings,
@@ -42,6 +50,7 @@ def prepare(
     names: Sequence[str] = (),
     partitions: Partitions | None = None,
     boxes: str | Path | None = None,
+    unlabelled: bool = False,
     jobs: int | None = None,
     fresh: bool = False,
     say: Say = print,
@@ -51,13 +60,15 @@ def prepare(
     Parameters
     ----------
     recordings : an AVEC 2016 or RECOLA tree.
-    out : ROOT, the folder of all results (the authors' CAFFE_EMOTION); `avec.layout.dimension_root` gives arousal's.
+    out : ROOT, the folder of all results (the authors' CAFFE_EMOTION); `avec.layout.dimension_root` gives those of
+        other labels than valence.
     settings : by default the authors'.
     layout : of the tree; see `find_recordings`.
     names : recordings to prepare; by default all that have labels.
     partitions : recordings for training and for scoring, stored beside the crops; by default those stored there, else
         those of AVEC's names.
     boxes : a folder with face boxes, NAME.mat or NAME.csv.
+    unlabelled : make crops of recordings without labels, too: AVEC's test partition.
     jobs : recordings at a time, each in a process; None uses an enclosing `joblib.parallel_config`, whose backend may
         be a cluster. Every worker needs access to the folders.
     fresh : rewrite existing results.
@@ -78,7 +89,10 @@ def prepare(
         raise DataError("factors must differ and be at least 2", code="invalid", field="scales", value=settings.scales)
     shared = shared_root(out, settings.dimension)
     available = find_recordings(recordings, layout, dimension=settings.dimension, skip=[shared])
-    chosen = select_recordings(available, names) if names else _labelled(available, out, say)
+    if names or unlabelled:
+        chosen = select_recordings(available, names) if names else available
+    else:
+        chosen = _labelled(available, out, settings.dimension, say)
     if shared != out:
         chosen = [_with_boxes(recording, shared) for recording in chosen]
     box_folder = None if boxes is None else Path(boxes).resolve()
@@ -91,7 +105,9 @@ def prepare(
         write_partitions(partitions, [recording.name for recording in available], out / "data")
     say(f"{len(chosen)} recordings to {out}")
     outcomes = []
-    for outcome in _outcomes(chosen, out, settings, box_folder, jobs, fresh=fresh):
+    work = partial(prepare_one, out=out, settings=settings, boxes=box_folder, unlabelled=unlabelled, fresh=fresh)
+    totals = partial(_frames_to_do, out=out, boxes=box_folder)
+    for outcome in _outcomes(chosen, work, totals, jobs):
         with tqdm.external_write_mode():  # keeps the line apart from a progress bar
             say(summary(outcome))
         outcomes.append(outcome)
@@ -106,9 +122,8 @@ def _with_boxes(recording: Recording, shared: Path) -> Recording:
     return replace(recording, boxes=path) if recording.boxes is None and path.is_file() else recording
 
 
-def _labelled(recordings: Sequence[Recording], out: Path, say: Say) -> list[Recording]:
-    labels = out / "data" / "gsd"
-    chosen = [item for item in recordings if item.labelled or (labels / f"{item.name}.mat").is_file()]
+def _labelled(recordings: Sequence[Recording], out: Path, dimension: Dimension, say: Say) -> list[Recording]:
+    chosen = [item for item in recordings if has_labels(item, out, dimension)]
     unlabelled = [item.name for item in recordings if item not in chosen]
     if not chosen:
         raise DataError(
@@ -123,22 +138,18 @@ def _labelled(recordings: Sequence[Recording], out: Path, say: Say) -> list[Reco
 
 def _outcomes(
     recordings: Sequence[Recording],
-    out: Path,
-    settings: PreparationSettings,
-    boxes: Path | None,
+    work: Callable[..., Outcome],
+    totals: Callable[[Recording], int | None],
     jobs: int | None,
-    *,
-    fresh: bool,
 ) -> Iterator[Outcome]:
     """Yield each outcome as it completes."""
     if jobs == 1 or len(recordings) == 1:
         for number, recording in enumerate(recordings, 1):
             title = f"{recording.name} ({number}/{len(recordings)})"
-            with _frames_bar(title, _frames_to_do(recording, out, boxes)) as progress:
-                outcome = prepare_one(recording, out, settings, boxes=boxes, fresh=fresh, progress=progress)
+            with _frames_bar(title, totals(recording)) as progress:
+                outcome = work(recording, progress=progress)
             yield outcome
         return
-    work = partial(prepare_one, out=out, settings=settings, boxes=boxes, fresh=fresh)
     done = set()
     try:
         results = (

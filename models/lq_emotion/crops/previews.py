@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy.typing as npt
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.datasets.avec.gold import GoldStandard
 from matlab_ports.matfile import loadmat, open_frames
-from matlab_ports.run_eval import read_label_name
+from matlab_ports.run_eval import read_label_names
 from matlab_ports.store2hdf5 import to_hdf5_axes
 from matlab_ports.videoreader import VideoReader
 
@@ -24,12 +26,12 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
 
     Parameters
     ----------
-    crops : MAT-file with video, valence (or arousal) and video_time, as prepare_dataset writes it.
+    crops : MAT-file with video, video_time and perhaps labels, as prepare_dataset writes it.
     path : a PNG.
     """
     rows, columns = _SHEET
-    name = read_label_name(crops)
-    labels = loadmat(crops, [name, "video_time"])
+    names = read_label_names(crops)
+    labels = loadmat(crops, [*names, "video_time"])
     with open_frames(crops) as frames:
         chosen = np.unique(np.linspace(0, len(frames) - 1, rows * columns).round().astype(int))
         faces = frames.take(chosen)
@@ -40,8 +42,8 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
         if place < len(chosen):
             at = chosen[place]
             panel.imshow(faces[:, :, place], cmap="gray", vmin=_BLACK, vmax=_WHITE)
-            time, value = labels["video_time"].flat[at], labels[name].flat[at]
-            panel.set_title(f"{time:.2f} s   {value:+.2f}", fontsize=8, pad=3)
+            values = (f"{labels[name].flat[at]:+.2f}" for name in names)
+            panel.set_title("   ".join([f"{labels['video_time'].flat[at]:.2f} s", *values]), fontsize=8, pad=3)
     stored = to_hdf5_axes(faces[:, :, None, :: max(1, len(chosen) // columns)][..., :columns])
     for place, panel in enumerate(axes[rows]):
         panel.axis("off")
@@ -57,29 +59,33 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
     _save(figure, path)
 
 
-def label_trace(crops: str | Path, path: str | Path, *, gold: GoldStandard | None = None) -> None:
-    """Draw the labels over time and mark the frames with crops.
+def label_trace(
+    crops: str | Path, path: str | Path, *, gold: Mapping[str, GoldStandard] = MappingProxyType({})
+) -> None:
+    """Draw the labels over time, a panel for each kind, and mark the frames with crops.
 
     Parameters
     ----------
     crops : MAT-file with the labels and video_time of the crops.
     path : a PNG.
-    gold : the complete gold standard.
+    gold : the complete gold standard of each kind of labels.
     """
-    name = read_label_name(crops)
-    labels = loadmat(crops, [name, "video_time"])
-    time, values = labels["video_time"].ravel(), labels[name].ravel()
-    figure, axes = _figure(1, 1, f"{Path(crops).stem}: {name}", size=(11, 3.2))
-    panel = axes[0][0]
-    if gold is not None:
-        panel.plot(gold.time, gold.gsd, color="0.75", linewidth=1.5, label="gold standard")
+    names = read_label_names(crops)
+    labels = loadmat(crops, [*names, "video_time"])
+    time = labels["video_time"].ravel()
     gaps = np.flatnonzero(np.diff(time) > 0.1) + 1
-    for part in np.split(np.arange(len(time)), gaps):
-        panel.plot(time[part], values[part], color="#1f5fa8", linewidth=1.2)
-    panel.plot([], [], color="#1f5fa8", label=f"crops ({len(time)})")
-    panel.axhline(0, color="0.85", linewidth=0.8, zorder=0)
-    panel.set(xlabel="time in s", ylabel=name, xlim=(time.min(), max(time.max(), time.min() + 0.04)))
-    panel.legend(loc="upper right", fontsize=8)
+    title = f"{Path(crops).stem}: {' and '.join(names)}"
+    figure, axes = _figure(len(names), 1, title, size=(11, 0.4 + 2.8 * len(names)))
+    for panel, name in zip(axes[:, 0], names, strict=True):
+        values = labels[name].ravel()
+        if name in gold:
+            panel.plot(gold[name].time, gold[name].gsd, color="0.75", linewidth=1.5, label="gold standard")
+        for part in np.split(np.arange(len(time)), gaps):
+            panel.plot(time[part], values[part], color="#1f5fa8", linewidth=1.2)
+        panel.plot([], [], color="#1f5fa8", label=f"crops ({len(time)})")
+        panel.axhline(0, color="0.85", linewidth=0.8, zorder=0)
+        panel.set(xlabel="time in s", ylabel=name, xlim=(time.min(), max(time.max(), time.min() + 0.04)))
+        panel.legend(loc="upper right", fontsize=8)
     _save(figure, path)
 
 

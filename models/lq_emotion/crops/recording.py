@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lq_emotion.common.json_files import contents_of
 from lq_emotion.crops.boxes import FOUND, BoxSettings, FrameBoxes, boxes_of
 from lq_emotion.crops.outcome import Outcome
 from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_standard, read_gsd, write_gsd
-from lq_emotion.datasets.avec.layout import Dimension, Recording
+from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording
 from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import match_times, require_grid
 from lq_emotion.faces.boxfiles import boxes_in
@@ -44,7 +44,7 @@ class PreparationSettings:
     Attributes
     ----------
     scales : factors of low-resolution variants beside HQ: 3 writes LR3, crops reduced by 3 and enlarged to 96 x 96.
-    dimension : of the labels.
+    dimension : of the labels; "both" puts valence and arousal into the crops.
     labels : the package's gold standard, or a gold standard computed from the raters; see `avec.gold.gold_standard`.
     delay : delay of the gold standard in seconds: the crops' labels are shifted back by it, and the MAT-files store it.
         The authors do not shift. data/gsd contains the unshifted gold standard.
@@ -85,6 +85,12 @@ class Paths:
         """Return the MAT-file of crops at a scale; 1 is HQ."""
         return self.mat(f"raw_data/{crops_folder(scale)}")
 
+    def labels(self, dimension: Dimension) -> dict[str, Path]:
+        """Return the files of labels by dimension: data/gsd/NAME.mat; if both, data/gsd/valence/NAME.mat and so on."""
+        if dimension != "both":
+            return {dimension: self.mat("gsd")}
+        return {name: self.mat(f"gsd/{name}") for name in DIMENSIONS}
+
 
 def prepare_one(
     recording: Recording,
@@ -92,6 +98,7 @@ def prepare_one(
     settings: PreparationSettings,
     *,
     boxes: Path | None = None,
+    unlabelled: bool = False,
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -103,6 +110,7 @@ def prepare_one(
     out : ROOT, the folder of all results.
     settings : of the preparation.
     boxes : a folder with boxes as NAME.mat or NAME.csv.
+    unlabelled : a recording without labels becomes crops without labels, in place of an error.
     fresh : rewrite existing results.
     progress : called with the number of frames processed since the last call.
     """
@@ -110,7 +118,7 @@ def prepare_one(
     journal = None
     try:
         journal = journal_of(out, recording.name)
-        outcome = _Work(recording, out, settings, boxes, journal, progress).run(fresh=fresh)
+        outcome = _Work(recording, out, settings, boxes, journal, progress).run(unlabelled=unlabelled, fresh=fresh)
     except (CaffeCompatError, PortError, OSError) as error:
         problem = str(error)
     except Exception as error:  # noqa: BLE001 (an error must not stop the other recordings)
@@ -122,6 +130,12 @@ def prepare_one(
     if journal is not None:
         _note_failure(journal, failed)
     return failed
+
+
+def has_labels(recording: Recording, out: Path, dimension: Dimension) -> bool:
+    """Tell whether a recording has labels, in the data set or as the user's own gsd.mat below ROOT."""
+    records, files = recording.by_dimension(dimension), Paths(out, recording.name).labels(dimension)
+    return all(bool(record.gold or record.ratings) or files[name].is_file() for name, record in records.items())
 
 
 def journal_of(out: Path, name: str) -> Journal:
@@ -172,17 +186,18 @@ class _Work:
         self._paths = Paths(out, recording.name)
         self._written: list[Path] = []
         self._given = _given_boxes(recording, boxes)
+        self._labels = self._paths.labels(settings.dimension)
 
-    def run(self, *, fresh: bool) -> Outcome:
+    def run(self, *, unlabelled: bool, fresh: bool) -> Outcome:
         begun = time.monotonic()
-        self._require_files()
+        self._require_files(unlabelled=unlabelled)
         earlier = earlier_outcome(self._journal)
         is_done = self._journal.is_done("recording", self._fingerprint())
         if earlier is not None and earlier.status == "done" and is_done and not fresh:
             return replace(earlier, before=True)
         times = frame_times(self._video_times)
         require_grid(times, where=self._video_times)
-        gold = self._gold(times)
+        gold = {name: self._gold(name, times) for name in self._labels}
         boxes = self._boxes(times, fresh=fresh)
         prepared = self._crop(times, gold, boxes)
         self._draw(gold, boxes)
@@ -194,12 +209,14 @@ class _Work:
         self._journal.note("recording", self._fingerprint(), self._written)
         return outcome
 
-    def _require_files(self) -> None:
+    def _require_files(self, *, unlabelled: bool) -> None:
         recording = self._recording
         required = {"video": recording.video, "table of frame times": recording.frame_time}
         lacking = [name for name, path in required.items() if path is None]
-        if not recording.labelled and not self._paths.mat("gsd").is_file():
-            lacking.append("gold standard nor raters' traces")
+        if not has_labels(recording, self._paths.out, self._settings.dimension):
+            self._labels = {}
+            if not unlabelled:
+                lacking.append("gold standard nor raters' traces")
         if lacking:
             raise DataError(
                 f"{recording.name} has no {', no '.join(lacking)}",
@@ -212,20 +229,22 @@ class _Work:
 
     def _fingerprint(self) -> str:
         """Return a fingerprint of all inputs, including a user's own gsd.mat or bbox.mat."""
-        users = [path for path in map(self._paths.mat, ("gsd", "bbox")) if not self._journal.wrote(path)]
-        recording = self._recording
-        inputs = [recording.video, recording.frame_time, recording.gold, recording.ratings, self._given, *users]
+        records = self._recording.by_dimension(self._settings.dimension).values()
+        labels = (path for record in records for path in (record.gold, record.ratings))
+        files = (*self._paths.labels(self._settings.dimension).values(), self._paths.mat("bbox"))
+        users = [path for path in files if not self._journal.wrote(path)]
+        inputs = [self._recording.video, self._recording.frame_time, *labels, self._given, *users]
         return fingerprint([VERSION, asdict(self._settings), stamps(inputs)])
 
-    def _gold(self, times: Doubles) -> GoldStandard:
+    def _gold(self, dimension: str, times: Doubles) -> GoldStandard:
         """Return the labels of all frames: from the user's gsd.mat, or from the package, stored as gsd.mat."""
-        path = self._paths.mat("gsd")
+        path = self._labels[dimension]
         if path.is_file() and not self._journal.wrote(path):
             gold = read_gsd(path)
         else:
-            gold = load_gold_standard(self._recording, self._settings.labels)
-        rows = match_times(times, gold.time, what="gold standard", where=gold.path)
-        missing = np.isnan(self._shifted(gold)[rows])
+            record = self._recording.by_dimension(self._settings.dimension)[dimension]
+            gold = load_gold_standard(record, self._settings.labels)
+        missing = np.isnan(self._shifted(gold)[_rows(times, gold)])
         if missing.any():
             first = ", ".join(f"{value:.2f}" for value in times[missing][:5])
             raise DataError(
@@ -234,7 +253,8 @@ class _Work:
         if gold.path != path:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_gsd(gold, path, frame_time=times)
-            self._note("labels", self._fingerprint(), [path])
+            step = f"labels of {dimension}" if len(self._labels) > 1 else "labels"
+            self._note(step, self._fingerprint(), [path])
         return gold
 
     def _note(self, step: str, made_from: str, files: Sequence[Path], **values: Any) -> None:
@@ -263,21 +283,22 @@ class _Work:
         self._note("boxes", made_from, [path], held=boxes.held, source=boxes.source)
         return boxes
 
-    def _crop(self, times: Doubles, gold: GoldStandard, boxes: FrameBoxes) -> Prepared:
+    def _crop(self, times: Doubles, gold: Mapping[str, GoldStandard], boxes: FrameBoxes) -> Prepared:
         save = {scale: self._paths.crops(scale) for scale in (1, *self._settings.scales)}
         for path in save.values():
             path.parent.mkdir(parents=True, exist_ok=True)
         delay = self._settings.delay
+        columns = [self._shifted(one)[_rows(times, one)] for one in gold.values()]
         prepared = prepare_recording(
-            self._video, times, bbox=boxes.bbox, bbox_time=boxes.time, gsd=self._shifted(gold), gsd_time=gold.time,
-            save=save, label=self._settings.dimension, variables={DELAY: delay} if delay else {},
+            self._video, times, bbox=boxes.bbox, bbox_time=boxes.time, gsd=np.transpose(columns), gsd_time=times,
+            save=save, labels=tuple(gold), variables={DELAY: delay} if delay else {},
             match="grid", smallest=self._settings.smallest, version=self._settings.version, luma=self._settings.luma,
             progress=self._progress,
         )  # fmt: skip
         self._note("crops", self._fingerprint(), list(save.values()))
         return prepared
 
-    def _draw(self, gold: GoldStandard, boxes: FrameBoxes) -> None:
+    def _draw(self, gold: Mapping[str, GoldStandard], boxes: FrameBoxes) -> None:
         if not self._settings.figures:
             return
         from lq_emotion.crops.previews import box_overlay, contact_sheet, label_trace
@@ -285,12 +306,19 @@ class _Work:
         crops, sheet, trace = self._paths.crops(1), self._paths.figure("crops"), self._paths.figure("labels")
         sheet.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(crops, sheet)
-        label_trace(crops, trace, gold=gold)
-        drawn = [sheet, trace]
+        drawn = [sheet]
+        if gold:
+            label_trace(crops, trace, gold=gold)
+            drawn.append(trace)
         if boxes.source == FOUND:  # to be checked by eye; takes another pass over the video
             drawn.append(self._paths.figure("boxes"))
             box_overlay(self._video, boxes.bbox, drawn[-1])
         self._note("figures", self._fingerprint(), drawn)
+
+
+def _rows(times: Doubles, gold: GoldStandard) -> npt.NDArray[np.int64]:
+    """Return the places of frames in a gold standard."""
+    return match_times(times, gold.time, what="gold standard", where=gold.path)
 
 
 def _given_boxes(recording: Recording, folder: Path | None) -> Path | None:

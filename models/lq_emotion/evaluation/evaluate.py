@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,14 +10,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from caffe_compat.errors import DataError, FileError
+from caffe_compat.errors import DataError
 from lq_emotion.common.devices import choose_device
+from lq_emotion.common.folders import require_writable
 from lq_emotion.common.json_files import write_json
 from lq_emotion.datasets.avec.partitions import Partitions, avec_name, recordings_in
 from lq_emotion.evaluation import plots, tables
 from lq_emotion.evaluation.calibration import Calibration, common_preparation
 from lq_emotion.evaluation.postprocess import PostProcessing, Search
-from lq_emotion.evaluation.predictor import Predictor, load_predictor
+from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
 from lq_emotion.evaluation.results import (
     MEAN,
     TOGETHER,
@@ -31,7 +31,6 @@ from lq_emotion.evaluation.results import (
 from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import STEP, grid_index, shift_gold
 from lq_emotion.metrics.regression import CONVENTIONS, Convention, mean_score, score
-from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import loadmat
 from matlab_ports.run_eval import Labels, mat_path, open_video, read_labels
 
@@ -93,7 +92,7 @@ class Evaluate:
         CaffeCompatError, PortError, OSError
             An input is invalid. Nothing is written before all frames are predicted.
         """
-        self._require_writable()
+        require_writable(self.out)
         recordings, results, timelines = self._compute()
         self._write(recordings, results, timelines)
         return results
@@ -161,14 +160,6 @@ class Evaluate:
         )
         return list(dict.fromkeys(name for names in named for name in names))
 
-    def _require_writable(self) -> None:
-        """Refuse a folder that cannot be written before minutes of predictions."""
-        existing = next(folder for folder in (self.out.absolute(), *self.out.absolute().parents) if folder.exists())
-        if not existing.is_dir():
-            raise FileError("not a folder", code="file-unwritable", file=existing, hint="choose another --out")
-        if not os.access(existing, os.W_OK):
-            raise FileError("no write permission", code="file-unwritable", file=existing, hint="choose another --out")
-
     def _timelines(self, names: Sequence[str], labels: dict[str, Labels]) -> dict[str, Labels]:
         """Read the complete gold standard of each recording if there is a timeline."""
         timelines = {}
@@ -199,16 +190,10 @@ class Evaluate:
         with tqdm(total=total, unit="frame", disable=None, leave=False) as bar:
             for name in names:
                 bar.set_description(name)
+                path, column = mat_path(self.data, name), predictor.output_of(labels[name].name)
                 with closing(open_video(self.data, name, labels[name])) as frames:
-                    predictor.require_size(frames.shape[:2], mat_path(self.data, name))
-                    predictions[name] = eval_video(frames, predictor, batch=self.batch, progress=bar.update).results
-                invalid = np.flatnonzero(~np.isfinite(predictions[name]))
-                if invalid.size:
-                    path = mat_path(self.data, name)
-                    value = predictions[name][invalid[0]]
-                    raise DataError(
-                        f"the prediction for frame {invalid[0] + 1} is {value}", code="not-finite", file=path
-                    )
+                    outputs = predict_frames(predictor, frames, path, batch=self.batch, progress=bar.update)
+                predictions[name] = outputs[:, column]
                 if bar.disable:
                     self.say(f"{name}: {predictions[name].size} frames")
         return predictions
@@ -237,4 +222,11 @@ class Evaluate:
 def _processing_record(processing: PostProcessing | None, learn_on: Sequence[str]) -> ProcessingRecord | None:
     if processing is None:
         return None
-    return ProcessingRecord(tuple(learn_on), processing.window, processing.bias, processing.scale, dict(processing.ccc))
+    return ProcessingRecord(
+        tuple(learn_on),
+        processing.window,
+        processing.bias,
+        processing.scale,
+        dict(processing.ccc),
+        processing.search,
+    )

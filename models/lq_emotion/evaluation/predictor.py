@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ import torch
 import lq_emotion.prototxt as prototxt
 from caffe_compat.build.net import CaffeNet, load_net
 from caffe_compat.errors import DataError, NetError, WeightsError
+from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.nets.cnn_d import ONE_FRAME
 from lq_emotion.training.run_folder import DEPLOY as RUN_DEPLOY
 from lq_emotion.training.trainer import find_weights
-from matlab_ports.eval_video import FEATURE
+from matlab_ports.eval_video import FEATURE, FrameSource, eval_video
 
 DEPLOY = "matlabscripts/recon/deploy/model_1F_CNN+D.prototxt"
 
@@ -85,6 +88,15 @@ class Predictor:
                 code="shape-mismatch", file=path,
             )  # fmt: skip
 
+    @property
+    def outputs(self) -> int:
+        """Values that the net gives for a frame."""
+        return math.prod(self._net.caffe.shapes[self._net.returns[0]][1:])
+
+    def output_of(self, label: str) -> int:
+        """Return which of the net's outputs estimates a label: a net with two outputs gives valence, then arousal."""
+        return DIMENSIONS.index(label) if self.outputs == len(DIMENSIONS) else 0
+
     @torch.no_grad()
     def forward(self, batch: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         """Return the output for frames (n, 1, W, H), and fc4 with `save_feature`."""
@@ -94,6 +106,44 @@ class Predictor:
             blobs = self._net.every_blob(inputs) if self._save_feature else self._net.forward_dict(inputs)
         names = (self._net.returns[0], *((FEATURE,) if self._save_feature else ()))
         return {name: blobs[name].cpu().numpy() for name in names}
+
+
+def predict_frames(
+    predictor: Predictor,
+    frames: FrameSource,
+    path: Path,
+    *,
+    batch: int = 64,
+    progress: Callable[[int], object] = lambda _: None,
+) -> npt.NDArray[np.float64]:
+    """Predict all frames of a recording.
+
+    Parameters
+    ----------
+    predictor : the net.
+    frames : of the recording.
+    path : its file, for the error.
+    batch : frames per batch.
+    progress : called with the number of frames predicted since the last call.
+
+    Returns
+    -------
+    (T, k) float64, the net's outputs.
+
+    Raises
+    ------
+    DataError
+        The frames are not of the net's size, or a prediction is not finite.
+    """
+    height, width, _ = frames.shape
+    predictor.require_size((height, width), path)
+    outputs = eval_video(frames, predictor, batch=batch, progress=progress).outputs
+    invalid = np.argwhere(~np.isfinite(outputs))
+    if invalid.size:
+        frame, column = invalid[0]
+        problem = f"the prediction for frame {frame + 1} is {outputs[frame, column]}"
+        raise DataError(problem, code="not-finite", file=path)
+    return outputs
 
 
 def find_definition(weights: Path) -> Path:

@@ -46,6 +46,7 @@ class ProcessingRecord(Record):
     bias: float
     scale: float
     ccc: Mapping[str, float]
+    search: str = "official"
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,20 @@ def test_every_labelled_recording_becomes_crops_in_the_authors_folders(tree, out
     assert crops["valence"].ravel().tolist() == [0, 0.125, 0.25, 0.5, 0.75, 1, 1.125, 1.25, 1.375, 1.5]
 
 
+def test_recordings_without_labels_are_prepared_when_asked_for(tree, out):
+    settings = PreparationSettings(scales=(3,))
+    (outcome,) = prepare(tree, out, settings, names=["test_1"], jobs=1, say=quiet)
+    assert "test_1 has no gold standard nor raters' traces" in outcome.error
+    (outcome,) = prepare(tree, out, settings, names=["test_1"], unlabelled=True, jobs=1, say=quiet)
+    assert (outcome.status, outcome.rows, outcome.kept) == ("done", 12, 10)
+    for kind in ("HQ", "LR3"):
+        assert list(loadmat(out / "data" / "raw_data" / kind / "test_1.mat")) == ["video", "video_time"]
+    assert not (out / "data" / "gsd").exists()
+    assert [path.name for path in (out / "data" / "figures").iterdir()] == ["test_1_crops.png"]
+    everything = prepare(tree, out, settings, unlabelled=True, jobs=1, say=quiet)
+    assert [outcome.name for outcome in everything] == ["train_1", "train_2", "dev_1", "test_1"]
+
+
 def test_the_authors_script_finds_equal_times_in_bbox_and_gsd(tree, out):
     prepare(tree, out, QUICK, names=["dev_1"], jobs=1, say=quiet)
     boxes, gold = (loadmat(out / "data" / kind / "dev_1.mat") for kind in ("bbox", "gsd"))

@@ -40,7 +40,7 @@ def test_the_sheet_shows_faces_upright_and_below_as_files_hold_them(tmp_path, co
 def test_the_trace_shows_gold_and_the_frames_kept(tmp_path):
     time = np.arange(400) * 0.04
     gold = GoldStandard(np.sin(time), time, tmp_path / "gold.arff")
-    label_trace(crops(tmp_path / "dev_1.mat", 100), tmp_path / "trace.png", gold=gold)
+    label_trace(crops(tmp_path / "dev_1.mat", 100), tmp_path / "trace.png", gold={"valence": gold})
     colours = np.asarray(Image.open(tmp_path / "trace.png").convert("RGB")).reshape(-1, 3)
     assert (np.abs(colours.astype(int) - [0x1F, 0x5F, 0xA8]).sum(axis=1) < 20).sum() > 200
     assert (np.abs(colours.astype(int) - 191).sum(axis=1) < 20).sum() > 200

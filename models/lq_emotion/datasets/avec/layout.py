@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -22,8 +22,9 @@ from caffe_compat.errors import DataError, did_you_mean
 from lq_emotion.common.natural import natural_key
 
 Layout = Literal["auto", "avec2016", "recola"]
-Dimension = Literal["valence", "arousal"]
-DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+Dimension = Literal["valence", "arousal", "both"]
+DIMENSIONS: tuple[Dimension, ...] = ("valence", "arousal")
+"""The dimensions of labels, in the order in which files that hold both have them."""
 PARTITIONS = ("train", "dev", "test")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v")
 # The participants in AVEC's test recordings; those of train and dev are not published.
@@ -46,6 +47,8 @@ class Recording:
     ratings : the raters' traces, CSV.
     boxes : face boxes, .mat or .csv.
     participant : RECOLA's name.
+    arousal : where valence and arousal are asked for together, the same recording with the labels of arousal; `gold`
+        and `ratings` are then those of valence.
     """
 
     name: str
@@ -56,11 +59,23 @@ class Recording:
     ratings: Path | None = None
     boxes: Path | None = None
     participant: str | None = None
+    arousal: Recording | None = None
 
     @property
     def labelled(self) -> bool:
-        """Whether there is a gold standard or raters' traces to rebuild it from."""
-        return self.gold is not None or self.ratings is not None
+        """Whether there is a gold standard, or raters' traces to rebuild it from, of all dimensions asked for."""
+        own = self.gold is not None or self.ratings is not None
+        return own and (self.arousal is None or self.arousal.labelled)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that crops are made from, without the boxes."""
+        labels = (path for one in (self, self.arousal) if one is not None for path in (one.gold, one.ratings))
+        return tuple(path for path in (self.video, self.frame_time, *labels) if path is not None)
+
+    def by_dimension(self, dimension: Dimension) -> dict[str, Recording]:
+        """Return the recording with the labels of each dimension, given what `find_recordings` was asked for."""
+        return {dimension: self} if self.arousal is None else {"valence": self, "arousal": self.arousal}
 
 
 class _FileKind(NamedTuple):
@@ -103,7 +118,7 @@ def find_recordings(
     ----------
     root : the folder of the tree, or a folder above it.
     layout : the kind of tree; by default it is detected.
-    dimension : of the gold standard and the ratings.
+    dimension : of the gold standard and the ratings; see `Recording.arousal` for both.
     skip : folders below `root` to ignore, such as the folder of results.
 
     Raises
@@ -121,18 +136,14 @@ def find_recordings(
         )  # fmt: skip
     files = list(_files(root, {folder.resolve() for folder in skip}))
     tree = _detect_layout(root, files) if layout == "auto" else layout
-    paths = {kind: _collect(root, files, where, dimension) for kind, where in _LAYOUTS[tree].items()}
-    names = {*paths["video"], *paths["frame_time"]}
-    if not names:
-        raise DataError(f"no recording in the layout {tree}", code="empty", file=root, hint=_expected_files(tree))
-    recordings = (
-        _recording(name, tree, {kind: by_name.get(name) for kind, by_name in paths.items()}) for name in names
-    )
-    return sorted(recordings, key=lambda recording: natural_order(recording.name))
+    if dimension != "both":
+        return _recordings(root, files, tree, dimension)
+    pairs = zip(*(_recordings(root, files, tree, name) for name in DIMENSIONS), strict=True)
+    return [replace(valence, arousal=arousal) for valence, arousal in pairs]
 
 
 def dimension_root(out: Path, dimension: Dimension) -> Path:
-    """Return the folder of a dimension's results: ROOT for valence, as in the authors' code, and ROOT/arousal."""
+    """Return the folder of results: ROOT for valence, as in the authors' code; ROOT/arousal; ROOT/both."""
     return out if dimension == "valence" else out / dimension
 
 
@@ -177,6 +188,19 @@ def _files(root: Path, skip: set[Path]) -> Iterator[tuple[tuple[str, ...], Path]
         yield from ((parents, Path(folder) / name) for name in sorted(names) if not name.startswith("."))
 
 
+def _recordings(
+    root: Path, files: Sequence[tuple[tuple[str, ...], Path]], tree: str, dimension: str
+) -> list[Recording]:
+    paths = {kind: _collect(root, files, where, dimension) for kind, where in _LAYOUTS[tree].items()}
+    names = {*paths["video"], *paths["frame_time"]}
+    if not names:
+        raise DataError(f"no recording in the layout {tree}", code="empty", file=root, hint=_expected_files(tree))
+    recordings = (
+        _recording(name, tree, {kind: by_name.get(name) for kind, by_name in paths.items()}) for name in names
+    )
+    return sorted(recordings, key=lambda recording: natural_order(recording.name))
+
+
 def _detect_layout(root: Path, files: Sequence[tuple[tuple[str, ...], Path]]) -> str:
     present = {parent for parents, _ in files for parent in parents}
     layouts = [name for name, kinds in _LAYOUTS.items() if {kinds[k].folder for k in ("video", "frame_time")} & present]
@@ -213,7 +237,16 @@ def _collect(
 def _recording(name: str, layout: str, files: Mapping[str, Path | None]) -> Recording:
     avec_name = RECOLA_TEST.get(name, name) if layout == "recola" else name
     participant = name if layout == "recola" else None
-    return Recording(avec_name, partition_of(avec_name), participant=participant, **files)
+    return Recording(
+        avec_name,
+        partition_of(avec_name),
+        video=files.get("video"),
+        frame_time=files.get("frame_time"),
+        gold=files.get("gold"),
+        ratings=files.get("ratings"),
+        boxes=files.get("boxes"),
+        participant=participant,
+    )
 
 
 def _expected_files(layout: str) -> str:

@@ -1,0 +1,210 @@
+"""Estimates for recordings without labels, in the form of the gold standard: AVEC's test partition.
+
+AVEC asked participants for the labels of its test partition in the form of those of train and dev (guidelines of 2019;
+those of 2016 could not be read in full): a file NAME.arff for each recording, with the attributes Instance_name,
+frameTime and GoldStandard. A CSV of the same columns lies beside it.
+
+A submission has no gaps, but crops have: frames are dropped by the camera, or have no usable face. Such a time gets the
+last estimate before it, or the first one at the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from caffe_compat.errors import NetError
+from lq_emotion.common.devices import choose_device
+from lq_emotion.common.folders import require_writable
+from lq_emotion.common.json_files import write_json
+from lq_emotion.common.lists import write_lines
+from lq_emotion.common.records import Record
+from lq_emotion.datasets.avec.gold import read_gsd
+from lq_emotion.datasets.avec.layout import DIMENSIONS
+from lq_emotion.datasets.avec.partitions import Partitions, avec_name, recordings_in
+from lq_emotion.evaluation.postprocess import PostProcessing, Search
+from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
+from lq_emotion.evaluation.results import Evaluation, ProcessingRecord
+from lq_emotion.metrics.delay import STEP, grid_index, shift
+from matlab_ports.matfile import loadmat, open_frames
+from matlab_ports.run_eval import mat_path, read_delay, read_label_names
+
+Say = Callable[[str], None]
+Doubles = npt.NDArray[np.float64]
+RESULTS = "submission.json"
+
+
+@dataclass(frozen=True)
+class SubmittedRecording(Record):
+    """A recording of a submission.
+
+    Attributes
+    ----------
+    rows : times from 0 s on, every 0.04 s.
+    filled : of these, times without a crop.
+    delay : seconds by which the estimates were shifted forward.
+    """
+
+    name: str
+    rows: int
+    filled: int
+    delay: float
+
+
+@dataclass(frozen=True)
+class Submission(Record):
+    """submission.json: the net, the crops, what was estimated, and the files below the folder."""
+
+    weights: str
+    data: str
+    dimensions: tuple[str, ...]
+    recordings: tuple[SubmittedRecording, ...]
+    files: tuple[str, ...]
+
+
+def write_submission(
+    weights: Path,
+    crops: Path,
+    out: Path,
+    names: Sequence[str] = (),
+    *,
+    partitions: Partitions | None = None,
+    net: Path | None = None,
+    delay: float | None = None,
+    scored: Evaluation | None = None,
+    mean: float = 0.0,
+    std: float = 1.0,
+    device: str = "auto",
+    batch: int = 64,
+    say: Say = print,
+) -> Submission:
+    """Write OUT/valence/NAME.arff and NAME.csv (or arousal's, or both) for recordings, with labels or without.
+
+    Parameters
+    ----------
+    weights : a caffemodel, or the folder of a run.
+    crops : a folder of crops written by prepare.
+    out : the folder of the submission.
+    names : recordings; by default the partition test.
+    partitions : by default those chosen in prepare, or those of AVEC's names.
+    net, mean, std, device, batch : see `evaluation.evaluate.Evaluate`.
+    delay : seconds by which the gold standard lags behind the faces; by default that of `scored`, or else that of the
+        preparation. The estimates are shifted forward by it.
+    scored : an evaluation of the net, whose delay and post-processing are applied.
+    say : receives lines of progress.
+
+    Raises
+    ------
+    CaffeCompatError, PortError, OSError
+        An input is invalid. Nothing is written before all frames are predicted.
+    """
+    require_writable(out)
+    names = list(dict.fromkeys(map(avec_name, names))) or recordings_in(crops, "test", partitions)
+    chosen = choose_device(device)
+    predictor, path = load_predictor(weights, net, device=chosen, mean=mean, std=std)
+    dimensions = _dimensions(crops, predictor)
+    say(f"predicting {len(names)} recordings of {crops} with {path} on {chosen}")
+    raw = {name: _predict(predictor, mat_path(crops, name), batch)[:, list(dimensions.values())] for name in names}
+    if scored is not None:
+        delay = scored.delay if delay is None else delay
+        raw = raw if scored.post_processing is None else _processed(raw, scored.post_processing)
+    ends = _ends(crops)
+    recordings, traces = [], {}
+    for name, estimates in raw.items():
+        time = _video_time(mat_path(crops, name))
+        grid = np.arange(max(ends, _last_frame(crops, name, time)) + 1)
+        late = read_delay(mat_path(crops, name)) if delay is None else delay
+        filled = fill(estimates, grid_index(time), grid)
+        traces[name] = np.stack([shift(column, grid * STEP, late) for column in filled.T], axis=1)
+        gaps = np.setdiff1d(grid, grid_index(time)).size
+        recordings.append(SubmittedRecording(name, grid.size, gaps, late))
+        say(f"{name}: {grid.size} times, {gaps} of them filled")
+    files = tuple(file for name in names for file in _write(out, name, traces[name], tuple(dimensions)))
+    results = Submission(str(path), str(crops), tuple(dimensions), tuple(recordings), files)
+    write_json(results.to_json(), out / RESULTS)
+    return results
+
+
+def fill(estimates: Doubles, frames: npt.NDArray[np.int64], grid: npt.NDArray[np.int64]) -> Doubles:
+    """Return estimates for every time: of the last frame at or before it, and of the first frame before that.
+
+    Parameters
+    ----------
+    estimates : (T, k).
+    frames : (T,) numbers on the grid of 0.04 s, increasing.
+    grid : (N,) numbers of the times.
+
+    Returns
+    -------
+    (N, k) float64.
+    """
+    return estimates[np.clip(np.searchsorted(frames, grid, side="right") - 1, 0, None)]
+
+
+def _dimensions(crops: Path, predictor: Predictor) -> dict[str, int]:
+    """Return what the net estimates, by its output: what recordings with labels in the folder have, or else valence."""
+    labelled = (read_label_names(path) for path in sorted(crops.glob("*.mat")))
+    names = next(filter(None, labelled), DIMENSIONS if predictor.outputs > 1 else DIMENSIONS[:1])
+    if len(names) > predictor.outputs:
+        problem = f"the crops have labels of {' and '.join(names)}, the net has one output"
+        raise NetError(problem, code="mismatch", file=crops)
+    return {name: predictor.output_of(name) for name in names}
+
+
+def _predict(predictor: Predictor, path: Path, batch: int) -> Doubles:
+    with (
+        open_frames(path, "video") as frames,
+        tqdm(total=frames.shape[2], desc=path.stem, unit="frame", disable=None, leave=False) as bar,
+    ):
+        return predict_frames(predictor, frames, path, batch=batch, progress=bar.update)
+
+
+def _processed(raw: Mapping[str, Doubles], learnt: ProcessingRecord) -> dict[str, Doubles]:
+    lengths = [len(estimates) for estimates in raw.values()]
+    together = np.concatenate(list(raw.values()))
+    if together.shape[1] > 1:
+        problem = "its post-processing was learnt for one dimension, the net estimates several"
+        raise NetError(problem, code="conflict", field="scores", hint="leave it out")
+    search: Search = "consistent" if learnt.search == "consistent" else "official"
+    processing = PostProcessing(learnt.window, learnt.bias, learnt.scale, dict(learnt.ccc), search)
+    parts = np.split(processing.apply(together[:, 0], lengths)[:, None], np.cumsum(lengths)[:-1])
+    return dict(zip(raw, parts, strict=True))
+
+
+def _video_time(path: Path) -> Doubles:
+    return np.asarray(loadmat(path, ["video_time"])["video_time"], np.float64).ravel()
+
+
+def _last_frame(crops: Path, name: str, time: Doubles) -> int:
+    """Return the number on the grid of a recording's last frame, with a crop or without."""
+    boxes = mat_path(crops.absolute().parent.parent / "bbox", name)
+    if boxes.is_file():
+        time = np.append(time, np.asarray(loadmat(boxes, ["time"])["time"], np.float64).ravel())
+    return int(grid_index(time).max())
+
+
+def _ends(crops: Path) -> int:
+    """Return the number on the grid at which every gold standard of the data set ends, 7500 in AVEC's; else 0."""
+    files = sorted((crops.absolute().parent.parent / "gsd").rglob("*.mat"))
+    ends = {int(grid_index(read_gsd(path).time).max()) for path in files}
+    return ends.pop() if len(ends) == 1 else 0
+
+
+def _write(out: Path, name: str, trace: Doubles, dimensions: Sequence[str]) -> list[str]:
+    files = []
+    times = [f"{number * STEP:.2f}".rstrip("0").rstrip(".") for number in range(len(trace))]
+    columns = ("Instance_name", "frameTime", "GoldStandard")
+    for dimension, values in zip(dimensions, trace.T, strict=True):
+        (out / dimension).mkdir(parents=True, exist_ok=True)
+        rows = [f"{name},{time},{value:.8g}" for time, value in zip(times, values.tolist(), strict=True)]
+        kinds = zip(columns, ("string", "numeric", "numeric"), strict=True)
+        header = ["@relation GOLDSTANDARD", "", *(f"@attribute {column} {kind}" for column, kind in kinds), "", "@data"]
+        for suffix, lines in ((".arff", [*header, *rows]), (".csv", [",".join(columns), *rows])):
+            write_lines(lines, out / dimension / f"{name}{suffix}")
+            files.append(f"{dimension}/{name}{suffix}")
+    return files
