@@ -1,0 +1,50 @@
+"""What the figures share: canvases, faces as panels, arrows between panels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.formats.files import atomic_path
+
+Image = npt.NDArray[np.floating[Any]]
+STUDIO, GRAY = (16 / 255, 235 / 255), (0.0, 1.0)
+"""Black and white of crops: those of luma, as MATLAB stores it, and those of gray (`PaperSwitches.luminance`)."""
+SYNTHETIC = "Synthetic recording: the face is drawn, nobody was filmed."
+INK, SOFT = "#222222", "#6a6f75"
+_DPI = 150
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty matplotlib figure of so many inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=_DPI, metadata={"Software": None})
+
+
+def show_face(axes: Any, face_hw: Image, levels: tuple[float, float]) -> None:
+    """Show a face in a panel without axes, its pixels as squares."""
+    black, white = levels
+    axes.imshow(face_hw, cmap="gray", vmin=black, vmax=white, interpolation="nearest")
+    axes.set_axis_off()
+
+
+def connect(figure: Any, start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
+    """Draw an arrow between two points of a figure, each from 0 to 1."""
+    from matplotlib.patches import FancyArrowPatch
+
+    style = {"arrowstyle": "-|>", "mutation_scale": 11, "color": INK, "linewidth": 1.1, **style}
+    figure.add_artist(FancyArrowPatch(start, end, transform=figure.transFigure, **style))
