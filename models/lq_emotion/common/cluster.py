@@ -1,28 +1,27 @@
-"""Run joblib's work on a Dask cluster."""
+"""Connect to a Dask cluster, and run joblib's work on it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from caffe_compat.errors import DataError
 
 
-@contextmanager
-def dask_workers(address: str) -> Iterator[None]:
-    """Let `joblib.Parallel` use the workers of a Dask scheduler, within the context.
+def connect(address: str, *, timeout: float = 10.0) -> Any:
+    """Return a client of a Dask scheduler, a context manager.
 
     Parameters
     ----------
     address : of the scheduler, such as ``tcp://host:8786``.
+    timeout : seconds in which it must answer.
 
     Raises
     ------
     DataError
         The package distributed is missing, or no scheduler answers.
     """
-    import joblib
-
     try:
         from distributed import Client
     except ImportError:
@@ -31,10 +30,17 @@ def dask_workers(address: str) -> Iterator[None]:
             hint="pip install distributed",
         ) from None  # fmt: skip
     try:
-        client = Client(address, timeout=10)  # type: ignore[no-untyped-call]
+        return Client(address, timeout=timeout, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise DataError(
             f"no Dask scheduler answered: {error}", code="worker-lost", field="--cluster", value=address
         ) from None
-    with client, joblib.parallel_config(backend="dask"):
+
+
+@contextmanager
+def dask_workers(address: str) -> Iterator[None]:
+    """Let `joblib.Parallel` use the workers of a Dask scheduler, within the context; raises as `connect` does."""
+    import joblib
+
+    with connect(address) as client, client.as_current(), joblib.parallel_config(backend="dask"):
         yield

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,7 +20,8 @@ from lq_emotion.common.fingerprints import FileHashes, fingerprint
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.processes import WorkerLostError
-from lq_emotion.workflow.workers import local_workers
+from lq_emotion.workflow.shared_files import PATIENCE, unseen
+from lq_emotion.workflow.workers import Workers, local_workers
 from matlab_ports import PortError
 
 Say = Callable[[str], None]
@@ -88,12 +90,28 @@ class Ledger:
         readable = all(path.is_file() for path in stage.reads)
         return readable and self._journal.is_done(stage.name, self.fingerprint(stage))
 
-    def note(self, stage: Stage[Any], fingerprint: str, seconds: float) -> None:
-        """Write down that a stage is done."""
-        missing = [path for path in stage.writes if not path.is_file()]
-        if missing:
+    @property
+    def folder(self) -> Path:
+        """The folder of the journal."""
+        return self._journal.path.parent
+
+    def note(self, stage: Stage[Any], fingerprint: str, seconds: float, *, patience: float = 0.0) -> None:
+        """Write down that a stage is done.
+
+        Parameters
+        ----------
+        stage, fingerprint, seconds : what was done, from what, and how long it took.
+        patience : seconds in which files may appear that another machine wrote.
+
+        Raises
+        ------
+        FileError
+            A file is missing.
+        """
+        missing = unseen(dict.fromkeys(stage.writes), patience)
+        if missing is not None:
             problem = f"stage {stage.name!r} ended without writing it"
-            raise FileError(problem, code="file-missing", file=missing[0], field=stage.name)
+            raise FileError(problem, code="file-missing", file=missing, field=stage.name)
         for path in stage.writes:
             self.hash(path)
         self._journal.details["hashes"] = self._hashes.to_json()
@@ -106,7 +124,9 @@ class Ledger:
             return float(entry["seconds"]) if entry else None
 
 
-def perform(stages: Sequence[Stage[Any]], ledger: Ledger, *, jobs: int = 1, say: Say = print) -> list[str]:
+def perform(
+    stages: Sequence[Stage[Any]], ledger: Ledger, *, jobs: int = 1, cluster: str | None = None, say: Say = print
+) -> list[str]:
     """Run the stages that are not done, and return their names.
 
     A worker that is lost costs its stage only, which runs again up to `AGAIN` times.
@@ -115,15 +135,16 @@ def perform(stages: Sequence[Stage[Any]], ledger: Ledger, *, jobs: int = 1, say:
     ----------
     stages, ledger : what to do, and what is done.
     jobs : stages at a time on this machine.
+    cluster : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers run the stages instead.
     say : receives lines of progress.
 
     Raises
     ------
     CaffeCompatError
-        The first failure; with several jobs, stages that do not depend on it are finished first.
+        The first failure; with several jobs or a cluster, stages that do not depend on it are finished first.
     """
-    order = _Order(stages, ledger, say)
-    with local_workers(jobs) as workers:
+    order = _Order(stages, ledger, say, patience=0.0 if cluster is None else PATIENCE)
+    with local_workers(jobs) if cluster is None else _remote(cluster, stages, ledger, say) as workers:
         while order.todo or order.running:
             for worker in workers.idle():
                 stage = order.following()
@@ -131,7 +152,7 @@ def perform(stages: Sequence[Stage[Any]], ledger: Ledger, *, jobs: int = 1, say:
                     break
                 order.begins(stage, worker)
                 workers.begin(worker, stage.name, stage.run, stage.reads)
-            if not order.running:
+            if not order.running and not order.waiting:
                 break  # the others wait for a stage that failed
             for name, error in workers.ended():
                 order.ends(name, error)
@@ -140,11 +161,19 @@ def perform(stages: Sequence[Stage[Any]], ledger: Ledger, *, jobs: int = 1, say:
     return order.ran
 
 
+def _remote(cluster: str, stages: Sequence[Stage[Any]], ledger: Ledger, say: Say) -> AbstractContextManager[Workers]:
+    from lq_emotion.workflow.cluster import cluster_workers
+
+    written = {path for stage in stages for path in stage.writes}
+    inputs = sorted({path for stage in stages for path in stage.reads if path not in written and path.is_file()})
+    return cluster_workers(cluster, ledger.folder, inputs, say)
+
+
 class _Order:
     """What is to be done, what runs, and what was done."""
 
-    def __init__(self, stages: Sequence[Stage[Any]], ledger: Ledger, say: Say) -> None:
-        self._ledger, self._say = ledger, say
+    def __init__(self, stages: Sequence[Stage[Any]], ledger: Ledger, say: Say, *, patience: float) -> None:
+        self._ledger, self._say, self._patience = ledger, say, patience
         self._waits = _dependencies(stages)
         self._done: set[str] = set()
         self._losses: Counter[str] = Counter()
@@ -163,6 +192,11 @@ class _Order:
             self._say(f"{stage.name}: done before")
         return None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a stage could begin, had it a worker."""
+        return any(self._waits[name] <= self._done for name in self.todo)
+
     def begins(self, stage: Stage[Any], worker: str) -> None:
         """Note that a stage begins."""
         self._say(f"{stage.name}: begins{worker and f' on {worker}'}")
@@ -176,7 +210,7 @@ class _Order:
         stage, fingerprint, began = self.running.pop(name)
         if error is None:
             seconds = time.perf_counter() - began
-            self._ledger.note(stage, fingerprint, seconds)
+            self._ledger.note(stage, fingerprint, seconds, patience=self._patience)
             self._done.add(name)
             self._say(f"{name}: done in {seconds:.1f} s")
         elif isinstance(error, WorkerLostError) and self._losses[name] < AGAIN:
