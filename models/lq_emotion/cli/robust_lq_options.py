@@ -50,6 +50,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     text = "train each net N times, with this seed and those that follow: means and spreads (default 1)"
     option("--seeds", type=at_least(1), default=1, metavar="N", help=text)
     option("--jobs", type=at_least(1), default=1, metavar="N", help="stages in parallel (default 1)")
+    option("--cluster", metavar="ADDRESS", help="run the stages on a Dask cluster; its scheduler: tcp://host:8786")
     text = "threads per stage; results differ in the last bits between thread counts (default 2)"
     option("--threads", type=at_least(1), default=2, metavar="N", help=text)
     option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default auto)")
@@ -99,7 +100,7 @@ def study_of(args: argparse.Namespace, plan: StudyPlan, say: Callable[[str], Non
     """Return the study of a plan, run as the options say."""
     from lq_emotion.studies.robust_lq.study import Study
 
-    return Study(plan, jobs=args.jobs, say=say)
+    return Study(plan, jobs=args.jobs, cluster=args.cluster, say=say)
 
 
 def list_stages(study: Study) -> None:

@@ -46,11 +46,13 @@ class Study:
     ----------
     plan : what is to be run.
     jobs : stages at a time.
+    cluster : address of the Dask scheduler whose workers run the stages instead; see `workflow.stages.perform`.
     say : called with each line for the user.
     """
 
     plan: StudyPlan
     jobs: int = 1
+    cluster: str | None = None
     say: Say = print
 
     def todo(self) -> list[tuple[Stage[PlannedTraining], bool]]:
@@ -78,7 +80,7 @@ class Study:
         """
         self.estimate()
         done = ledger(self.plan)
-        perform(stages(self.plan), done, jobs=self.jobs, say=self.say)
+        perform(stages(self.plan), done, jobs=self.jobs, cluster=self.cluster, say=self.say)
         by_cell = _by_cell(self.plan)
         results = self._results(done, by_cell)
         write_table(results, self.plan.out / "table")
