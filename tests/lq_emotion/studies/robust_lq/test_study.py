@@ -1,0 +1,87 @@
+"""The whole study by one command: every part is filled, and it ends the same however often it is interrupted."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lq_emotion.commands import draw_recordings, run
+
+pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
+ROOT = Path(__file__).parents[4]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    return draw_recordings(tmp_path_factory.mktemp("a study") / "recordings", train=2, frames=150, seed=2)
+
+
+def arguments(recordings, out, *more):
+    files = ["--recordings", str(recordings), "--out", str(out), "--boxes", str(recordings / "synthetic_face_boxes")]
+    nets = ["--scales", "3", "4", "--mixture", "3", "--max-factor", "4", "--seeds", "2"]
+    coded = ["--qps", "24", "44", "--codecs", "x264", "--coded-frames", "30"]
+    return ["study", "robust-lq", *files, *nets, *coded, "--preset", "small", "--iterations", "2", *more]
+
+
+def numbers(out):
+    table = json.loads((out / "table/table.json").read_text())["cells"]
+    variants = json.loads((out / "study/variants.json").read_text())["cells"]
+    points = json.loads((out / "rd/rd.json").read_text())["points"]
+    return [(cell["run"], cell["test"], cell["seeds"]) for cell in table], variants, points
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recordings, tmp_path_factory):
+    out = tmp_path_factory.mktemp("a study") / "root"
+    assert run(*arguments(recordings, out)) == 0
+    return out
+
+
+def test_one_command_fills_every_part_and_a_second_does_nothing(recordings, undisturbed, capsys):
+    table, variants, points = numbers(undisturbed)
+    assert len(table) == 1 + 4 * 2
+    assert all(len(seeds) == 2 for _, _, seeds in table)
+    tested = {(cell["variant"], cell["factor"], cell["tested"]) for cell in variants}
+    assert tested == {
+        *(("HR on LR", s, s) for s in (3, 4)),
+        *(("Max", s, t) for s in (3, 4) for t in (3, 4)),
+        *(("Max-all", s, s) for s in (3, 4)),
+        *(("Mix-from", s, s) for s in (3, 4)),
+    }
+    assert {point["model"] for point in points} == {"HR", "LR", "Non-Joint", "Joint", "Joint-OA"}
+    assert {(point["scale"], point["qp"]) for point in points} == {(s, qp) for s in (3, 4) for qp in (24, 44, None)}
+    assert (undisturbed / "report/report.html").is_file()
+    capsys.readouterr()
+    assert run(*arguments(recordings, undisturbed)) == 0
+    assert "begins" not in capsys.readouterr().out
+    assert run(*arguments(recordings, undisturbed, "--dry-run")) == 0
+    assert "to do" not in capsys.readouterr().out
+
+
+def test_a_study_killed_at_ten_random_moments_ends_with_the_same_numbers(recordings, undisturbed, tmp_path):
+    python = [sys.executable, "-c", "import sys; from lq_emotion.cli import main; sys.exit(main())"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    moments = random.Random(0)
+    for _ in range(10):
+        with subprocess.Popen(
+            [*python, *arguments(recordings, tmp_path)], env=environment, start_new_session=True,
+            stdout=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            begun = moments.randint(1, 5)
+            for line in process.stdout:
+                begun -= "begins" in line
+                if begun == 0:
+                    break
+            time.sleep(moments.uniform(0, 1))
+            assert process.poll() is None
+            os.killpg(process.pid, signal.SIGKILL)
+            process.stdout.read()
+    assert run(*arguments(recordings, tmp_path)) == 0
+    assert numbers(tmp_path) == numbers(undisturbed)
