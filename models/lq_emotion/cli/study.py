@@ -13,7 +13,7 @@ from lq_emotion.cli.robust_lq_options import add_plan, list_stages, plan_of, stu
 if TYPE_CHECKING:
     from lq_emotion.studies.robust_lq.plan import StudyPlan
 
-_PARTS = ("table", "mismatch", "ablations", "figures", "figure4")
+_PARTS = ("table", "comparisons", "mismatch", "ablations", "figures", "figure4")
 _QPS = tuple(range(12, 45, 4))
 
 
@@ -25,8 +25,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "Robust Emotion Recognition from Low Quality and Low Bit Rate Video (arXiv 1709.03126)"
     robust_lq = studies.add_parser("robust-lq", help=text, description=text, allow_abbrev=False)
     text = (
-        "table: Table 1; mismatch: HR nets on LR faces; ablations: other mixtures and pre-trainings (footnote 1); "
-        "figures: Figures 1 to 3; figure4: recognition from coded video (default: all)"
+        "table: Table 1; comparisons: intervals and tests of its numbers; mismatch: HR nets on LR faces; ablations: "
+        "other mixtures and pre-trainings (footnote 1); figures: Figures 1 to 3; figure4: recognition from coded video "
+        "(default: all)"
     )
     robust_lq.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS, metavar="PART", help=text)
     add_plan(robust_lq)
@@ -67,5 +68,5 @@ def _robust_lq(args: argparse.Namespace) -> int:
 
 def _files(plan: StudyPlan, page: Path) -> list[Path]:
     """Return the files to look at that are there."""
-    names = ("table/table.md", "study/variants.md", "rd/rd_x264.png", "rd/rd_x265.png")
+    names = ("table/table.md", "study/comparisons.md", "study/variants.md", "rd/rd_x264.png", "rd/rd_x265.png")
     return [path for path in (*(plan.out / name for name in names), page) if path.is_file()]

@@ -21,11 +21,13 @@ from lq_emotion.studies.robust_lq import recipes
 class Part(StrEnum):
     """A part of the study; its value is what users type.
 
-    TABLE is Table 1, MISMATCH the net trained on HR faces on LR ones (section 3.2), ABLATIONS footnote 1, FIGURES the
-    figures 1 to 3, FIGURE4 recognition from coded video.
+    TABLE is Table 1, COMPARISONS the intervals of its numbers and the tests of its differences, MISMATCH the net
+    trained on HR faces on LR ones (section 3.2), ABLATIONS footnote 1, FIGURES the figures 1 to 3, FIGURE4 recognition
+    from coded video.
     """
 
     TABLE = "table"
+    COMPARISONS = "comparisons"
     MISMATCH = "mismatch"
     ABLATIONS = "ablations"
     FIGURES = "figures"
@@ -107,6 +109,11 @@ class StudyPlan:
     def natural(self) -> Path | None:
         """The folder of images for super-resolution; None for faces."""
         return self.images if self.switches.sr_images == "natural" else None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether nobody was filmed."""
+        return (self.recordings / "synthetic.json").is_file()
 
     @property
     def root(self) -> Path:

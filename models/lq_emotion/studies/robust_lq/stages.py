@@ -64,10 +64,12 @@ def stages(plan: StudyPlan) -> list[Stage]:
     all_stages += _pretrainings(plan, trainings, train_crops)
     all_stages += [_train(plan, training, files[training.data]) for training in trainings]
     for cell in {cell.scores: cell for cell in all_cells}.values():
-        dev = [path for path in crops(cell.test) if plan.partitions.of(path.stem) == "dev"]
+        dev = [path for path in crops(cell.test) if _is_dev(plan, path)]
         all_stages.append(_evaluate(plan, cell, dev))
+    if Part.FIGURES in plan.parts:
+        all_stages += _figures(plan, next(path for path in crops(crops_folder(1)) if _is_dev(plan, path)))
     if Part.FIGURE4 in plan.parts:
-        dev = [path for path in crops(crops_folder(1)) if plan.partitions.of(path.stem) == "dev"]
+        dev = [path for path in crops(crops_folder(1)) if _is_dev(plan, path)]
         all_stages += _coded(plan, dev)
     return all_stages
 
@@ -226,6 +228,21 @@ def _evaluate(plan: StudyPlan, cell: StudyCell, crops: list[Path]) -> Stage:
     settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
     writes = (plan.out / cell.scores / "scores.json",)
     return Stage(f"score {cell.run} on {cell.test}", run, settings, (weights, *crops), writes)
+
+
+def _is_dev(plan: StudyPlan, crops: Path) -> bool:
+    return plan.partitions.of(crops.stem) == PHASES["test"]
+
+
+def _figures(plan: StudyPlan, crops: Path) -> list[Stage]:
+    """Return the stages of the figures 1 and 3."""
+    folder = plan.out / "study"
+    switched = _otherwise(plan, "prepare")
+    scales = {"scales": list(plan.scales), **switched}
+    faces = Stage("figure 1", partial(work.do_figure1, plan, crops), scales, (crops,), (folder / "figure1.png",))
+    settings = {str(net): definitions.settings(net, plan.switches) for net in (Net.SR_FCN, Net.JOINT)}
+    nets = Stage("figure 3", partial(work.do_figure3, plan), settings, (), (folder / "figure3.png",))
+    return [faces, nets]
 
 
 def _coded(plan: StudyPlan, crops: list[Path]) -> list[Stage]:

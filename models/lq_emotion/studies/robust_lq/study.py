@@ -1,6 +1,7 @@
 """The study of the paper: its stages are run where they are missing, and its tables made of what they leave.
 
-ROOT/table holds Table 1, ROOT/study what the paper says of nets that are not in it, ROOT/rd Figure 4.
+ROOT/table holds Table 1, ROOT/study its comparisons, what the paper says of nets that are not in it, and the figures 1
+to 3, ROOT/rd Figure 4.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_compat.errors import FileError
+from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.versions import versions
+from lq_emotion.evaluation.reading import read_moments
 from lq_emotion.evaluation.results import TOGETHER, Evaluation
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq.cells import StudyCell, cells
-from lq_emotion.studies.robust_lq.plan import StudyPlan
+from lq_emotion.studies.robust_lq.comparisons import Cell, Trainings, compare_methods, markdown
+from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.results import (
@@ -87,12 +91,31 @@ class Study:
         variants = VariantResults(tuple(_variants(self.plan, by_cell)))
         if variants.cells:
             write_variants(results, variants, self.plan.out / "study")
+        if Part.COMPARISONS in self.plan.parts:
+            self._compare(by_cell)
         return results
+
+    def _compare(self, by_cell: Sequence[tuple[StudyCell, ...]]) -> None:
+        """Write study/comparisons.json and .md."""
+        plan = self.plan
+        moments: dict[Cell, Trainings] = {
+            (seeds[0].method, seeds[0].tested): {
+                cell.training.seed: read_moments(plan.out / cell.scores) for cell in seeds
+            }
+            for seeds in by_cell
+            if seeds[0].method in (*Method, Variant.HR_ON_LR)
+        }
+        comparisons = compare_methods(moments, random_seed=plan.seed, dimension=plan.dimension)
+        folder = plan.out / "study"
+        folder.mkdir(exist_ok=True)
+        write_json(comparisons.to_json(), folder / "comparisons.json")
+        with atomic_path(folder / "comparisons.md") as partial:
+            partial.write_text(markdown(comparisons), encoding="utf-8")
 
     def _results(self, done: Ledger, by_cell: Sequence[tuple[StudyCell, ...]]) -> StudyResults:
         plan = self.plan
         return StudyResults(
-            synthetic=(plan.recordings / "synthetic.json").is_file(),
+            synthetic=plan.synthetic,
             recordings=str(plan.recordings),
             preset=plan.preset,
             changes={net: plan.preset_of(net) for net in (*Net, "sr")},

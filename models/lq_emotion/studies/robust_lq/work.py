@@ -171,6 +171,29 @@ def do_evaluate(plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: P
         evaluate.run()
 
 
+def do_figure1(plan: StudyPlan, crops: Path) -> None:
+    """Draw a face of a recording, HR and at every factor."""
+    from lq_emotion.studies.robust_lq.figures._canvas import GRAY, STUDIO
+    from lq_emotion.studies.robust_lq.figures.figure1 import draw_factors
+
+    levels = GRAY if plan.switches.luminance == "gray" else STUDIO
+    path = _figure(plan, 1)
+    draw_factors(crops, path, factors=plan.scales, levels=levels, synthetic=plan.synthetic)
+
+
+def do_figure3(plan: StudyPlan) -> None:
+    """Draw the architectures of SR-FCN and of the CNN."""
+    from lq_emotion.studies.robust_lq.figures.figure3 import draw_architectures
+
+    draw_architectures(_figure(plan, 3), switches=plan.switches)
+
+
+def _figure(plan: StudyPlan, number: int) -> Path:
+    path = plan.out / "study" / f"figure{number}.png"
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
 def do_coded(plan: StudyPlan, nets: tuple[StudyCell, ...], s: int) -> None:
     """Compute the cells of Figure 4 at one factor: code the recordings, and let the nets predict them."""
     from lq_emotion.common.json_files import write_json

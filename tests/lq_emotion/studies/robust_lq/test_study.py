@@ -57,7 +57,13 @@ def test_one_command_fills_every_part_and_a_second_does_nothing(recordings, undi
     }
     assert {point["model"] for point in points} == {"HR", "LR", "Non-Joint", "Joint", "Joint-OA"}
     assert {(point["scale"], point["qp"]) for point in points} == {(s, qp) for s in (3, 4) for qp in (24, 44, None)}
-    assert (undisturbed / "report/report.html").is_file()
+    comparisons = json.loads((undisturbed / "study/comparisons.json").read_text())
+    assert len(comparisons["cells"]) == 1 + 4 * 2 + 2
+    assert {(row["other"], row["factor"]) for row in comparisons["differences"]} == {
+        (other, s) for other in ("LR", "Non-Joint", "Joint", "HR on LR") for s in (3, 4)
+    }
+    figures = [undisturbed / "study" / f"figure{number}.png" for number in (1, 3)]
+    assert all(path.is_file() for path in (*figures, undisturbed / "report/report.html"))
     capsys.readouterr()
     assert run(*arguments(recordings, undisturbed)) == 0
     assert "begins" not in capsys.readouterr().out
