@@ -17,12 +17,14 @@ from lq_emotion.report.example_frames import frames
 from lq_emotion.report.markdown import markdown
 from lq_emotion.report.rate_distortion import rate_distortion
 from lq_emotion.report.traces import traces
+from lq_emotion.report.variants import variants
 from lq_emotion.studies.robust_lq.store import Absent, Store
 from matlab_ports import PortError
 
 Part = Callable[[Store], Iterator[Block]]
 PARTS: dict[str, tuple[Part, ...]] = {
     "Table 1": (results.table_1,),
+    "Beside Table 1": (variants,),
     "Example frames": (frames,),
     "Valence traces": (traces,),
     "Rate and distortion": (rate_distortion,),

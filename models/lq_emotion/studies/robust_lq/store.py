@@ -14,7 +14,7 @@ from lq_emotion.crops.outcome import Outcome, prepared_recordings
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import FACTORS
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
-from lq_emotion.studies.robust_lq.results import StudyResults
+from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
 from lq_emotion.training.results import TrainingResults
 
 Results = dict[str, Any]
@@ -45,6 +45,13 @@ class Store:
         content = read_json(self.root / "table" / "table.json")
         with self.contents():
             return None if content is None else StudyResults.from_json(content)
+
+    @cached_property
+    def variants(self) -> VariantResults | None:
+        """Return the results of nets that are not in Table 1; None if none were scored."""
+        content = read_json(self.root / "study" / "variants.json")
+        with self.contents("study", "variants.json"):
+            return None if content is None else VariantResults.from_json(content)
 
     @cached_property
     def prepared(self) -> tuple[Outcome, ...]:

@@ -10,6 +10,7 @@ ROOT/study/variants.json holds `VariantResults`; variants.md has three tables of
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,9 +42,9 @@ def markdown(results: StudyResults, variants: VariantResults) -> str:
     for heading, rows in tables(results, variants):
         lines += [f"## {heading}", "", "| CCC | " + " | ".join(f"s = {s}" for s in results.scales) + " |"]
         lines.append("|---|" + "---:|" * len(results.scales))
-        best = {s: max(_means(rows, s), default=None) for s in results.scales}
+        winners = best(rows)
         for name, cells in rows.items():
-            shown = (_shown(cells.get(s, ()), best[s]) for s in results.scales)
+            shown = (_shown(cells.get(s, ()), is_best=winners.get(s) == name) for s in results.scales)
             lines.append(f"| {name} | " + " | ".join(shown) + " |")
         lines.append("")
     return "\n".join(lines)
@@ -71,19 +72,27 @@ def tables(results: StudyResults, variants: VariantResults) -> Iterator[tuple[st
         yield f"Super-resolution learnt at s, and at {results.max_factor}", rows
 
 
-def _ccc(seeds: Seeds) -> list[float]:
-    return [scores.ccc for scores in seeds if scores.ccc is not None]
-
-
-def _means(rows: Rows, s: int) -> list[float]:
-    return [statistics.fmean(values) for cells in rows.values() if (values := _ccc(cells.get(s, ())))]
-
-
-def _shown(seeds: Seeds, best: float | None) -> str:
-    values = _ccc(seeds)
+def mean_ccc(seeds: Seeds) -> tuple[float, float] | None:
+    """Return mean and standard deviation (NaN of one seed) of CCC; None if it is undefined for a seed."""
+    values = [scores.ccc for scores in seeds if scores.ccc is not None]
     if not values or len(values) < len(seeds):
+        return None
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def best(rows: Rows) -> dict[int, str]:
+    """Return the name of the row with the highest CCC at each factor."""
+    winners: dict[int, tuple[float, str]] = {}
+    for name, cells in rows.items():
+        for s, seeds in cells.items():
+            if (ccc := mean_ccc(seeds)) and (s not in winners or ccc[0] > winners[s][0]):
+                winners[s] = ccc[0], name
+    return {s: name for s, (_, name) in winners.items()}
+
+
+def _shown(seeds: Seeds, *, is_best: bool) -> str:
+    ccc = mean_ccc(seeds)
+    if ccc is None:
         return "–"
-    mean = statistics.fmean(values)
-    text = f"{mean:.3f}"
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return (f"**{text}**" if mean == best else text) + spread
+    text = f"**{ccc[0]:.3f}**" if is_best else f"{ccc[0]:.3f}"
+    return text if math.isnan(ccc[1]) else f"{text} ± {ccc[1]:.3f}"

@@ -64,6 +64,8 @@ def test_one_command_fills_every_part_and_a_second_does_nothing(recordings, undi
     }
     figures = [undisturbed / "study" / f"figure{number}.png" for number in (1, 3)]
     assert all(path.is_file() for path in (*figures, undisturbed / "report/report.html"))
+    report = (undisturbed / "report/report.md").read_text()
+    assert "Super-resolution learnt at s, and at 4. Best of each factor in bold" in report
     capsys.readouterr()
     assert run(*arguments(recordings, undisturbed)) == 0
     assert "begins" not in capsys.readouterr().out
