@@ -64,7 +64,7 @@ def generate_h5(
     threads: int | None = None,
     scratch: str | Path | None = None,
 ) -> WrittenH5:
-    """Write ``/data`` (N, 1, inputsz, inputsz) and ``/label`` (N, 1) as MATLAB does.
+    """Write ``/data`` (N, 1, inputsz, inputsz) and ``/label`` (N, 1) as MATLAB does; (N, 2) for valence and arousal.
 
     The order is the script's: mix, shuffle, mirror, subtract the mean, divide by the standard deviation, drop the
     samples that do not fill a chunk. **Frames lie transposed in the file** (see `matlab_ports.store2hdf5`).
@@ -72,7 +72,7 @@ def generate_h5(
     Parameters
     ----------
     input
-        MAT-files with ``video`` (inputsz x inputsz x T) and ``valence`` (1 x T).
+        MAT-files with ``video`` (inputsz x inputsz x T) and ``valence`` (1 x T), or ``arousal``, or both.
     inputsz
         Side of a frame in pixels. With `Options.mix` the script works for 96 only; here frames return to their size.
     savepath
@@ -116,7 +116,7 @@ def generate_h5(
         start = stream.position
         if options.triplets == "clean":
             _require_three(sources)
-        plan = make_plan(sources.counts, sources.valence, options, stream)
+        plan = make_plan(sources.counts, sources.labels, options, stream)
         new_count = len(plan) // len(paths)
         parts = [plan[i * new_count : (i + 1) * new_count] for i in range(len(paths))]
         parts = [part if options.remainder == "keep" else part[: new_count // chunksz * chunksz] for part in parts]
@@ -183,7 +183,7 @@ class _Run:
             return self._sources.samples(chunks[number], scaling, out[..., : shape[3]])
 
         for chunk, batchdata in zip(chunks, map_in_order(gather, range(len(chunks)), self._threads), strict=True):
-            yield batchdata, chunk.labels[None]
+            yield batchdata, np.atleast_2d(chunk.labels.T)
             free.append(batchdata)
             progress.update(len(chunk))
 

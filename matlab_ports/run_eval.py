@@ -195,7 +195,7 @@ def mat_path(data_path: str | Path, name: str) -> Path:
     return Path(data_path) / f"{name}.mat"
 
 
-def read_labels(data_path: str | Path, file_name: Sequence[str]) -> dict[str, Labels]:
+def read_labels(data_path: str | Path, file_name: Sequence[str], label: str | None = None) -> dict[str, Labels]:
     """Read and check the labels of recordings.
 
     Parameters
@@ -204,6 +204,8 @@ def read_labels(data_path: str | Path, file_name: Sequence[str]) -> dict[str, La
         Folder of the recordings.
     file_name
         Names of the recordings.
+    label
+        ``valence`` or ``arousal``; by default the one that a file holds.
 
     Raises
     ------
@@ -216,11 +218,11 @@ def read_labels(data_path: str | Path, file_name: Sequence[str]) -> dict[str, La
         hint = f"it holds {', '.join(available)}" if available else "prepare_dataset writes them"
         problem = f"lacks {', '.join(f'{name}.mat' for name in missing)}"
         raise PortError(problem, code="file-missing", file=data_path, field="file_name", hint=hint)
-    return {name: _read_labels(mat_path(data_path, name)) for name in file_name}
+    return {name: _read_labels(mat_path(data_path, name), label) for name in file_name}
 
 
-def _read_labels(path: Path) -> Labels:
-    name = read_label_name(path)
+def _read_labels(path: Path, label: str | None) -> Labels:
+    name = read_label_name(path) if label is None else label
     variables: dict[str, npt.NDArray[Any]] = loadmat(path, [name, "video_time"])
     values, times = (np.asarray(variables[key], np.float64).ravel() for key in (name, "video_time"))
     if values.size != times.size or not values.size:

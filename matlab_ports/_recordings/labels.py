@@ -1,7 +1,7 @@
 """Names and delay of a recording's labels, as its MAT-file states them beside the frames.
 
-The authors' scripts know ``valence`` only. Files of the same form may hold ``arousal`` instead, and ``delay``: by how
-many seconds the labels were shifted back to meet the faces they describe.
+The authors' scripts know ``valence`` only. Files of the same form may hold ``arousal`` instead or too, and ``delay``:
+by how many seconds the labels were shifted back to meet the faces they describe.
 """
 
 from __future__ import annotations

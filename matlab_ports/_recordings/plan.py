@@ -117,7 +117,7 @@ class Plan:
     frames: Numbers  # (N, channels): index among the frames of all recordings; -1 is a frame of zeros
     factors: Doubles  # (N, channels): factor of downsampling; 0 leaves the frame as it is
     mirrored: npt.NDArray[np.bool_]  # (N,)
-    labels: Doubles  # (N,)
+    labels: Doubles  # (N,), or (N, 2)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -134,7 +134,7 @@ def make_plan(counts: Sequence[int], valence: Doubles, options: Options, stream:
     counts
         Frames per recording.
     valence
-        (T,) labels of all recordings' frames, one recording after the other.
+        (T,) or (T, 2) labels of all recordings' frames, one recording after the other.
     options
         The settings.
     stream

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from matlab_ports._recordings.labels import read_label_name
+from matlab_ports._recordings.labels import LABELS, read_label_names
 from matlab_ports._recordings.plan import Doubles, Plan
 from matlab_ports._support.errors import PortError
 from matlab_ports.imresize import imresize
@@ -33,14 +33,14 @@ class Scaling(NamedTuple):
 
 
 class Sources:
-    """Recordings opened for reading: MAT-files with ``video`` H x W x T and ``valence`` 1 x T.
+    """Recordings opened for reading: MAT-files with ``video`` H x W x T and labels 1 x T.
 
     Attributes
     ----------
     counts
         Number of frames per recording.
-    valence
-        (T,) labels of all frames, one recording after the other.
+    labels
+        (T,) labels of all frames, one recording after the other; (T, 2) valence and arousal of files that hold both.
     """
 
     def __init__(self, paths: Sequence[str | Path], size: int, *, scratch: Path | None, threads: int) -> None:
@@ -49,18 +49,23 @@ class Sources:
         if not paths:
             raise PortError("no recordings given", code="empty", field="input")
         self.paths = [Path(path) for path in paths]
-        labels = [_read_labels(path) for path in self.paths]
+        names = [read_label_names(path) or LABELS[:1] for path in self.paths]
+        for path, held in zip(self.paths, names, strict=True):
+            if held != names[0]:
+                problem = f"holds labels of {' and '.join(held)}, {self.paths[0].name} of {' and '.join(names[0])}"
+                raise PortError(problem, code="mismatch", file=path)
+        labels = [_read_labels(path, names[0]) for path in self.paths]
         with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:
             opened = [pool.submit(open_frames, path, scratch=scratch) for path in self.paths]
             errors = [error for future in opened if (error := future.exception())]
             self._frames: list[Frames] = [stack.enter_context(f.result()) for f in opened if not f.exception()]
             if errors:
                 raise errors[0]
-            for path, frames, valence in zip(self.paths, self._frames, labels, strict=True):
-                _require_frames(path, frames, valence, size)
+            for path, frames, values in zip(self.paths, self._frames, labels, strict=True):
+                _require_frames(path, frames, values, size)
             self._stack = stack.pop_all()
         self.counts = [len(frames) for frames in self._frames]
-        self.valence = np.concatenate(labels)
+        self.labels = np.concatenate(labels)
         self._starts = np.cumsum([0, *self.counts])
 
     @property
@@ -214,8 +219,15 @@ def map_in_order(work: Callable[[_T], _R], items: Iterable[_T], threads: int) ->
                 future.cancel()
 
 
-def _read_labels(path: Path) -> Doubles:
-    name = read_label_name(path)
+def _read_labels(path: Path, names: Sequence[str]) -> Doubles:
+    columns = [_read_label(path, name) for name in names]
+    if len({len(column) for column in columns}) > 1:
+        counts = " and ".join(f"{len(column)} of {name}" for name, column in zip(names, columns, strict=True))
+        raise PortError(f"has {counts}", code="wrong-count", file=path, hint="prepare the recording again")
+    return np.stack(columns, axis=1) if len(names) > 1 else columns[0]
+
+
+def _read_label(path: Path, name: str) -> Doubles:
     values = loadmat(path, [name])[name]
     if values.dtype.kind not in "fiu" or values.size != max(values.shape):
         problem = f"has shape {' x '.join(map(str, values.shape))} and type {values.dtype}, expected numbers 1 x T"

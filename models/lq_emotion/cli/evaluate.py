@@ -103,9 +103,11 @@ def _evaluate(args: argparse.Namespace) -> int:
         say=say,
     ).run()
     if args.json:
-        print(json.dumps(results.to_json(), indent=2))
+        every = [one.to_json() for one in results]
+        print(json.dumps(every[0] if len(every) == 1 else every, indent=2))
     else:
-        _report(results, args.out)
+        for one in results:
+            _report(one, args.out if len(results) == 1 else args.out / one.labels)
     return 0
 
 

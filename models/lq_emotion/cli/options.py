@@ -96,10 +96,11 @@ def clips_of(args: argparse.Namespace) -> ClipTable | None:
     return read_clips(args.clips, frame_labels=args.frame_labels, split=Split(train, dev, test, args.split_seed))
 
 
-def add_dimension(parser: argparse._ActionsContainer) -> None:
-    """Add ``--dimension``."""
-    help_text = "label to learn (default valence); results for arousal are written to ROOT/arousal"
-    parser.add_argument("--dimension", choices=("valence", "arousal"), default="valence", help=help_text)
+def add_dimension(parser: argparse._ActionsContainer, *, both: bool = True) -> None:
+    """Add ``--dimension``; with `both`, of valence and arousal together, too."""
+    help_text = "label to learn (default valence); results for others than valence lie in ROOT/arousal and ROOT/both"
+    choices = ("valence", "arousal", "both") if both else ("valence", "arousal")
+    parser.add_argument("--dimension", choices=choices, default="valence", help=help_text)
 
 
 def add_delay(parser: argparse._ActionsContainer, default: float | None = None) -> None:

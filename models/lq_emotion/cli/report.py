@@ -15,7 +15,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     report = commands.add_parser("report", help=text, description=text, allow_abbrev=False)
     option = report.add_argument
     option("--out", type=Path, required=True, metavar="ROOT", help="the folder to report on")
-    add_dimension(report)
+    add_dimension(report, both=False)
     option("--page", type=Path, metavar="FILE", help="HTML file (default ROOT/report/report.html)")
     help_text = "Markdown file, with images in a folder beside it (default ROOT/report/report.md)"
     option("--markdown", type=Path, metavar="FILE", help=help_text)

@@ -26,11 +26,13 @@ def _table(args: argparse.Namespace) -> int:
     if args.dry_run:
         list_stages(study)
         return 0
-    results = study.run()
+    tables = study.tables()
     if args.json:
-        print(json.dumps(results.to_json(), indent=2))
-    else:
+        every = [results.to_json() for results in tables]
+        print(json.dumps(every[0] if len(every) == 1 else every, indent=2))
+        return 0
+    for results, folder in zip(tables, plan.score_folders.values(), strict=True):
         print(f"\n{markdown(results)}")
         for name in ("table.md", "table.csv", "table.tex", "table.png", "table.json"):
-            print(f"  {plan.out / 'table' / name}")
+            print(f"  {plan.out / 'table' / folder / name}")
     return 0

@@ -23,7 +23,7 @@ from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
 from matlab_ports.matfile import open_frames
 from matlab_ports.randstream import RandStream
-from matlab_ports.run_eval import read_delay, read_label_name
+from matlab_ports.run_eval import read_delay, read_label_names
 
 RESULTS = "h5.json"
 CROPS = Path("data") / "raw_data"
@@ -221,7 +221,7 @@ def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) 
 
 def _common_preparation(paths: Sequence[Path]) -> dict[str, Any]:
     """Return the dimension of the labels and their delay in seconds, which all recordings must share."""
-    for what, read in (("labels", read_label_name), ("delay", read_delay)):
+    for what, read in (("labels", _label_names), ("delay", read_delay)):
         first, *rest = paths
         for path in rest:
             if read(path) != read(first):
@@ -229,7 +229,12 @@ def _common_preparation(paths: Sequence[Path]) -> dict[str, Any]:
                     f"{first.name} was prepared with {read(first)}", code="mismatch", file=path, field=what,
                     value=read(path), hint="prepare all recordings with the same options",
                 )  # fmt: skip
-    return {"labels": read_label_name(paths[0]), "delay": read_delay(paths[0])}
+    return {"labels": _label_names(paths[0]), "delay": read_delay(paths[0])}
+
+
+def _label_names(path: Path) -> str:
+    """Return ``valence``, ``arousal`` or ``valence and arousal``; valence for crops without labels (refused later)."""
+    return " and ".join(read_label_names(path)) or "valence"
 
 
 def _side(settings: H5Settings, paths: Sequence[Path]) -> int:

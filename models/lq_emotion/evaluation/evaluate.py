@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -14,6 +15,7 @@ from caffe_compat.errors import DataError
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.folders import require_writable
 from lq_emotion.common.json_files import write_json
+from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.avec.partitions import Partitions, avec_name, recordings_in
 from lq_emotion.evaluation import plots, tables
 from lq_emotion.evaluation.calibration import Calibration, common_preparation
@@ -32,10 +34,18 @@ from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import STEP, grid_index, shift_gold
 from lq_emotion.metrics.regression import CONVENTIONS, Convention, mean_score, score
 from matlab_ports.matfile import loadmat
-from matlab_ports.run_eval import Labels, mat_path, open_video, read_labels
+from matlab_ports.run_eval import Labels, mat_path, open_video, read_label_names, read_labels
 
 Say = Callable[[str], None]
 PARTITION_WORDS = ("train", "dev")  # stand for all recordings of the partition
+
+
+class _Scored(NamedTuple):
+    """The predictions of one dimension, their scores, and the complete gold standards, if there is a timeline."""
+
+    recordings: list[Traces]
+    results: Evaluation
+    timelines: dict[str, Labels]
 
 
 @dataclass
@@ -56,7 +66,8 @@ class Evaluate:
     learn_on : recordings on which to learn AVEC's post-processing; empty for none.
     search : see `evaluation.postprocess`.
     convention : see `metrics.regression`.
-    timeline : folder of NAME.mat files with gsd and time; predictions then have a row for each of these times, NaN
+    timeline : folder of NAME.mat files with gsd and time (of valence and arousal together, the folder of their
+        folders); predictions then have a row for each of these times, NaN
         where a frame was dropped.
     mean, std : see `Predictor`.
     device : "auto", "cpu", "cuda", ...
@@ -84,8 +95,10 @@ class Evaluate:
     plots: bool = True
     say: Say = print
 
-    def run(self) -> Evaluation:
+    def run(self) -> tuple[Evaluation, ...]:
         """Predict, score and write; return the contents of scores.json.
+
+        Crops with labels of valence and arousal have two evaluations, in OUT/valence and OUT/arousal.
 
         Raises
         ------
@@ -93,41 +106,61 @@ class Evaluate:
             An input is invalid. Nothing is written before all frames are predicted.
         """
         require_writable(self.out)
-        recordings, results, timelines = self._compute()
-        self._write(recordings, results, timelines)
-        return results
+        scored = self._compute()
+        for one in scored:
+            self._write(one, self.out if len(scored) == 1 else self.out / one.results.labels)
+        return tuple(one.results for one in scored)
 
-    def score(self) -> Evaluation:
+    def score(self) -> tuple[Evaluation, ...]:
         """Predict and score like `run`, without writing.
 
         Raises
         ------
         CaffeCompatError, PortError, OSError
         """
-        return self._compute()[1]
+        return tuple(one.results for one in self._compute())
 
-    def _compute(self) -> tuple[list[Traces], Evaluation, dict[str, Labels]]:
+    def _compute(self) -> list[_Scored]:
         names = list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
         delay_on, learn_on = self._expand_partitions(self.delay_on), self._expand_partitions(self.learn_on)
         all_names = list(dict.fromkeys([*names, *delay_on, *learn_on]))
-        labels = read_labels(self.data, all_names)
-        dimension, prepared = common_preparation(labels, self.data)
-        timelines = self._timelines(names, labels)
+        labels = [read_labels(self.data, all_names, dimension) for dimension in self._dimensions(all_names)]
+        for of_one in labels:
+            common_preparation(of_one, self.data)
+        timelines = [self._timelines(names, of_one, self._timeline(len(labels), of_one)) for of_one in labels]
         device = choose_device(self.device)
         predictor, weights = load_predictor(self.weights, self.net, device=device, mean=self.mean, std=self.std)
+        columns = [predictor.output_of(of_one[names[0]].name, len(labels)) for of_one in labels]
         self.say(f"evaluating {weights} on {len(all_names)} recordings of {self.data} with {device}")
         for what, learnt in (("the delay", delay_on), ("post-processing", learn_on)):
             if scored := [name for name in learnt if name in names]:
                 self.say(f"warning: {what} is learnt on recordings that are also scored: {', '.join(scored)}")
-        calibration = Calibration(self._predict(predictor, all_names, labels), labels, self.convention, self.search)
+        outputs = self._predict(predictor, all_names, labels[0])
+        return [
+            self._score(
+                names, delay_on, learn_on, of_one, {name: raw[:, column] for name, raw in outputs.items()}, weights
+            )._replace(timelines=timeline)
+            for of_one, column, timeline in zip(labels, columns, timelines, strict=True)
+        ]
+
+    def _score(
+        self,
+        names: Sequence[str],
+        delay_on: Sequence[str],
+        learn_on: Sequence[str],
+        labels: dict[str, Labels],
+        raw: dict[str, Trace],
+        weights: Path,
+    ) -> _Scored:
+        """Calibrate and score the predictions of one dimension."""
+        dimension, prepared = common_preparation(labels, self.data)
+        calibration = Calibration(raw, labels, self.convention, self.search)
         delays = calibration.delay_scores(delay_on, processed=bool(learn_on)) if delay_on else {}
         delay = max(delays, key=delays.__getitem__) if delays else prepared if self.delay is None else self.delay
         processing = calibration.learn_processing(learn_on, delay) if learn_on else None
         calibrated = calibration.apply(names, delay, processing)
         recordings = [
-            Traces(
-                name, labels[name].video_time, labels[name].valence, calibrated[name], calibration.raw[name], dimension
-            )
+            Traces(name, labels[name].video_time, labels[name].valence, calibrated[name], raw[name], dimension)
             for name in names
         ]
         search = DelaySearch(tuple(delay_on), {f"{seconds:g}": ccc for seconds, ccc in delays.items()})
@@ -137,7 +170,7 @@ class Evaluate:
             weights=str(weights),
             data=str(self.data),
             convention=self.convention,
-            labels=labels[names[0]].name,
+            labels=dimension,
             scores=self._score_rows(recordings, prediction, gold),
             concatenated_by_convention={name: ScoreRow.of(score(prediction, gold, name)) for name in CONVENTIONS},
             files=EvaluationFiles(
@@ -150,7 +183,17 @@ class Evaluate:
             delay_search=search if delays else None,
             post_processing=_processing_record(processing, learn_on),
         )
-        return recordings, results, timelines
+        return _Scored(recordings, results, {})
+
+    def _dimensions(self, names: Sequence[str]) -> tuple[str | None, ...]:
+        """Return the labels of the crops, all of which must hold the same; None for the labels that each holds."""
+        held = {read_label_names(path) for name in names if (path := mat_path(self.data, name)).is_file()}
+        return held.pop() if held == {DIMENSIONS} else (None,)
+
+    def _timeline(self, dimensions: int, labels: dict[str, Labels]) -> Path | None:
+        if self.timeline is None or dimensions == 1:
+            return self.timeline
+        return self.timeline / next(iter(labels.values())).name
 
     def _expand_partitions(self, words: Sequence[str]) -> list[str]:
         """Replace "train" and "dev" by the recordings of the partition."""
@@ -160,11 +203,11 @@ class Evaluate:
         )
         return list(dict.fromkeys(name for names in named for name in names))
 
-    def _timelines(self, names: Sequence[str], labels: dict[str, Labels]) -> dict[str, Labels]:
+    def _timelines(self, names: Sequence[str], labels: dict[str, Labels], folder: Path | None) -> dict[str, Labels]:
         """Read the complete gold standard of each recording if there is a timeline."""
         timelines = {}
-        for name in names if self.timeline else ():
-            path = mat_path(self.timeline or "", name)
+        for name in names if folder else ():
+            path = mat_path(folder or "", name)
             variables = loadmat(path, ["gsd", "time"])
             gold, time = (np.asarray(variables[key], np.float64).ravel() for key in ("gsd", "time"))
             timeline = Labels(gold, time, labels[name].name)
@@ -190,12 +233,11 @@ class Evaluate:
         with tqdm(total=total, unit="frame", disable=None, leave=False) as bar:
             for name in names:
                 bar.set_description(name)
-                path, column = mat_path(self.data, name), predictor.output_of(labels[name].name)
+                path = mat_path(self.data, name)
                 with closing(open_video(self.data, name, labels[name])) as frames:
-                    outputs = predict_frames(predictor, frames, path, batch=self.batch, progress=bar.update)
-                predictions[name] = outputs[:, column]
+                    predictions[name] = predict_frames(predictor, frames, path, batch=self.batch, progress=bar.update)
                 if bar.disable:
-                    self.say(f"{name}: {predictions[name].size} frames")
+                    self.say(f"{name}: {len(predictions[name])} frames")
         return predictions
 
     def _score_rows(self, recordings: Sequence[Traces], prediction: Trace, gold: Trace) -> dict[str, ScoreRow]:
@@ -203,20 +245,21 @@ class Evaluate:
         rows = {**scores, TOGETHER: score(prediction, gold, self.convention), MEAN: mean_score(list(scores.values()))}
         return {name: ScoreRow.of(row) for name, row in rows.items()}
 
-    def _write(self, recordings: Sequence[Traces], results: Evaluation, timelines: dict[str, Labels]) -> None:
-        (self.out / "predictions").mkdir(parents=True, exist_ok=True)
+    def _write(self, scored: _Scored, out: Path) -> None:
+        recordings, results, timelines = scored
+        (out / "predictions").mkdir(parents=True, exist_ok=True)
         raw = results.delay != results.prepared_delay or results.post_processing is not None
         for traces in recordings:
             name = traces.name
             rows = tables.expand_to_timeline(traces, timelines[name]) if name in timelines else traces
-            tables.write_predictions(rows, self.out / "predictions" / f"{name}.csv", raw=raw)
-        tables.write_csv(results, self.out / "scores.csv")
-        tables.write_markdown(results, self.out / "scores.md")
+            tables.write_predictions(rows, out / "predictions" / f"{name}.csv", raw=raw)
+        tables.write_csv(results, out / "scores.csv")
+        tables.write_markdown(results, out / "scores.md")
         if self.plots:
-            plots.draw_traces(recordings, results.scores, self.out / "traces.png")
-            plots.draw_concatenated(recordings, results.scores[TOGETHER], self.out / "concatenated.png")
-            plots.draw_scatter(recordings, results.scores[TOGETHER], self.out / "scatter.png")
-        write_json(results.to_json(), self.out / "scores.json")
+            plots.draw_traces(recordings, results.scores, out / "traces.png")
+            plots.draw_concatenated(recordings, results.scores[TOGETHER], out / "concatenated.png")
+            plots.draw_scatter(recordings, results.scores[TOGETHER], out / "scatter.png")
+        write_json(results.to_json(), out / "scores.json")
 
 
 def _processing_record(processing: PostProcessing | None, learn_on: Sequence[str]) -> ProcessingRecord | None:

@@ -93,8 +93,18 @@ class Predictor:
         """Values that the net gives for a frame."""
         return math.prod(self._net.caffe.shapes[self._net.returns[0]][1:])
 
-    def output_of(self, label: str) -> int:
-        """Return which of the net's outputs estimates a label: a net with two outputs gives valence, then arousal."""
+    def output_of(self, label: str, labels: int = 1) -> int:
+        """Return which of the net's outputs estimates a label: a net with two outputs gives valence, then arousal.
+
+        Raises
+        ------
+        NetError
+            The crops have more labels than the net has outputs.
+        """
+        if labels > self.outputs:
+            problem = f"the net has {self.outputs} output, the crops have {labels} labels"
+            hint = "evaluate it on crops of its own dimension"
+            raise NetError(problem, code="wrong-count", field="--net", hint=hint)
         return DIMENSIONS.index(label) if self.outputs == len(DIMENSIONS) else 0
 
     @torch.no_grad()

@@ -150,10 +150,7 @@ def _dimensions(crops: Path, predictor: Predictor) -> dict[str, int]:
     """Return what the net estimates, by its output: what recordings with labels in the folder have, or else valence."""
     labelled = (read_label_names(path) for path in sorted(crops.glob("*.mat")))
     names = next(filter(None, labelled), DIMENSIONS if predictor.outputs > 1 else DIMENSIONS[:1])
-    if len(names) > predictor.outputs:
-        problem = f"the crops have labels of {' and '.join(names)}, the net has one output"
-        raise NetError(problem, code="mismatch", file=crops)
-    return {name: predictor.output_of(name) for name in names}
+    return {name: predictor.output_of(name, len(names)) for name in names}
 
 
 def _predict(predictor: Predictor, path: Path, batch: int) -> Doubles:

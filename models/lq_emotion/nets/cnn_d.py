@@ -88,6 +88,22 @@ def cnn_d_deploy(*, switches: PaperSwitches = AS_CODE, factor: int = 1) -> pb.Ne
     return net
 
 
+def with_outputs(net: pb.NetParameter, outputs: int) -> pb.NetParameter:
+    """Let fc5 of a net predict several labels at once (paper 2.1: valence and arousal "jointly"); change the message.
+
+    Parameters
+    ----------
+    net : with fc5, or one for each branch; to train or to predict with.
+    outputs : the number of labels. EuclideanLoss sums the squared differences of all.
+    """
+    for layer in net.layer:
+        if layer.type == "InnerProduct" and layer.name.partition("_")[0] == "fc5":
+            layer.inner_product_param.num_output = outputs
+    if "label" in net.input:
+        net.input_dim[4 * list(net.input).index("label") + 1] = outputs
+    return net
+
+
 def deploy(switches: PaperSwitches, factor: int) -> pb.NetParameter:
     """Return `cnn_d_deploy` as a `NetBuilder` asks for it."""
     return cnn_d_deploy(switches=switches, factor=factor)

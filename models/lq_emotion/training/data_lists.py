@@ -23,12 +23,14 @@ class Listed:
     rows : samples in all files.
     sides : rows of each file's images; 0 for other data.
     stores : what holds the samples: the files themselves, or those that they link to.
+    labels : numbers that a sample is labelled with; 1 where the label is an image.
     """
 
     path: Path
     rows: int
     sides: dict[Path, int] = field(default_factory=dict)
     stores: tuple[Path, ...] = ()
+    labels: int = 1
 
     def identity(self) -> tuple[tuple[str, str], ...]:
         """Return name and SHA-256 of each file with samples; reads all of them."""
@@ -58,6 +60,7 @@ def read_list(folder: Path, phase: str) -> Listed:
     problems: list[CaffeCompatError] = []
     rows, stores = 0, []
     sides: dict[Path, int] = {}
+    labels = 1
     for name in names:
         file = find_listed(name, path)
         if file is None or not file.is_file():
@@ -76,6 +79,8 @@ def read_list(folder: Path, phase: str) -> Listed:
                     problems.append(_channels(file, int(shape[1])))
                 sides[file] = int(shape[-1]) if len(shape) == 4 else 0
                 stores.append(Path(data.file.filename))
+                label = data.file.get("label")
+                labels = int(label.shape[1]) if label is not None and len(label.shape) == 2 else labels
         except FileError as error:
             problems.append(error)
         except (OSError, KeyError, AttributeError) as error:
@@ -83,7 +88,7 @@ def read_list(folder: Path, phase: str) -> Listed:
                 DataError(f"damaged HDF5 file: {error}", code="damaged-file", file=file, hint="write it again")
             )
     raise_together(problems)
-    return Listed(path, rows, sides, tuple(stores))
+    return Listed(path, rows, sides, tuple(stores), labels)
 
 
 def _channels(file: Path, channels: int) -> DataError:

@@ -10,6 +10,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.lists import write_list
 from lq_emotion.nets.blocks import SIZE
 from lq_emotion.nets.builder import NetBuilder
+from lq_emotion.nets.cnn_d import with_outputs
 from lq_emotion.nets.mixed import shares
 from lq_emotion.nets.switches import PaperSwitches
 from lq_emotion.training.data_lists import Listed
@@ -40,6 +41,7 @@ def make_net(
     *,
     batch: int | None,
     filler: str | None,
+    outputs: int = 1,
 ) -> tuple[pb.NetParameter, list[str]]:
     """Return the definition of a net on the user's files, and what differs from the one that was built.
 
@@ -49,9 +51,13 @@ def make_net(
     switches, factors : see `nets.definitions`.
     files : by phase the lists of files of the net's branches.
     batch, filler : in place of the definition's.
+    outputs : labels of a sample.
     """
     made = builder.train(switches, factors)
     changes = []
+    if outputs != 1:
+        with_outputs(made, outputs)
+        changes.append(f"num_output of fc5: 1 -> {outputs}")
     for phase, code in (("train", pb.TRAIN), ("test", pb.TEST)):
         layers = [layer for layer in made.layer if layer.type == "HDF5Data" and layer.include[0].phase == code]
         for layer, path in zip(layers, files[phase], strict=True):

@@ -23,6 +23,7 @@ from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import write_json
 from lq_emotion.nets import definitions
 from lq_emotion.nets.builder import NetBuilder
+from lq_emotion.nets.cnn_d import with_outputs
 from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.mixed import JOINED
 from lq_emotion.nets.names import Net
@@ -91,6 +92,7 @@ class TrainingRun:
             sources(data, factors, run.folder),
             batch=self.changes.batch,
             filler=self.changes.filler,
+            outputs=data["train"].labels,
         )
         solver, solver_changes = self._solver(run, device.type)
         switch_changes = [
@@ -102,8 +104,9 @@ class TrainingRun:
         claim(run, self._settings(changes, data, weights), fresh=self.fresh, aside=self.aside, say=self.say)
         self._announce(changes, data, net, solver)
         write_sources(data, factors, run.folder)
-        if switched or self._builder.shipped is None:
-            write_text(self._builder.deploy(self.switches, factors[0]), run.folder / DEPLOY)
+        if switched or self._builder.shipped is None or data["train"].labels != 1:
+            deploy = with_outputs(self._builder.deploy(self.switches, factors[0]), data["train"].labels)
+            write_text(deploy, run.folder / DEPLOY)
         seconds = self._train(run, net, solver, device, weights)
         return self._report(run, solver, changes, seconds)
 
@@ -233,7 +236,7 @@ def _owners(net: pb.NetParameter) -> list[pb.LayerParameter]:
 
 
 def valence_ccc(blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Return 1 - CCC of a batch, from the blobs of a net without a loss layer."""
+    """Return 1 - CCC of a batch, from the blobs of a net without a loss layer; of two labels, the mean."""
     names = JOINED if JOINED[0] in blobs else ("fc5", "label")
-    loss: torch.Tensor = CCCLoss()(*(blobs[name] for name in names))
-    return loss
+    pairs = zip(*(blobs[name].flatten(1).unbind(1) for name in names), strict=True)
+    return torch.stack([CCCLoss()(*pair) for pair in pairs]).mean()

@@ -106,7 +106,7 @@ class Scoring:
                     device=self.device,
                     say=say,
                 )
-                together = run.score().scores[TOGETHER]
+                together = run.score()[0].scores[TOGETHER]
             measured = MeasuredScores(together.rmse, together.cc, together.ccc, together.frames)
             scores.append(_compared(measured, cell.method, factor, self.crops[factor].name))
         return tuple(scores)

@@ -77,7 +77,8 @@ def require(name, scores, labels):
 def evaluated(options, folder, out, **chosen):
     _, weights, _, definition, _ = options
     more = {"convention": "population", "plots": False, "device": "cpu", "say": quiet, **chosen}
-    return Evaluate(weights, folder, out, net=definition, **more).run().to_json()["scores"]
+    (results,) = Evaluate(weights, folder, out, net=definition, **more).run()
+    return results.to_json()["scores"]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ def test_a_net_is_scored_as_evaluate_does_and_set_beside_its_cell(root, folder, 
     assert score["difference"]["ccc"] == score["measured"]["ccc"] - 0.325
     assert score["agrees"] is False
     run = Evaluate(folder / "class/HQ.caffemodel", root / "data/raw_data/HQ", root / "unused", device="cpu")
-    expected = run.score().scores["concatenated"].to_json()
+    (results,) = run.score()
+    expected = results.scores["concatenated"].to_json()
     assert score["measured"] == {name: expected[name] for name in ("rmse", "cc", "ccc", "frames")}
     assert "on HQ (12 frames): RMSE" in output
     assert "synthetic, so that scores say nothing about the published ones" in output

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import DataError, FileError
-from lq_emotion.datasets.avec.layout import Dimension, shared_root
+from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, shared_root
 from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.nets.blocks import SIZE
 from lq_emotion.nets.names import FACTORS, Method
@@ -69,7 +69,7 @@ class StudyPlan:
         training recordings are used.
     boxes : a folder of face boxes; by default faces are detected.
     partitions : the recordings for training and for scoring.
-    dimension : of the labels; `out` is then `avec.layout.dimension_root` of ROOT.
+    dimension : of the labels, or "both"; `out` is then `avec.layout.dimension_root` of ROOT.
     delay : of the gold standard, in seconds; see `crops.recording.PreparationSettings`.
     coded : the settings of Figure 4.
     seed : of all random numbers.
@@ -120,6 +120,11 @@ class StudyPlan:
         """ROOT, which contains the results of both dimensions."""
         return shared_root(self.out, self.dimension)
 
+    @property
+    def score_folders(self) -> dict[str, str]:
+        """The folders of scores and tables by dimension: two if nets learn valence and arousal together."""
+        return {name: name for name in DIMENSIONS} if self.dimension == "both" else {self.dimension: ""}
+
     def preset_of(self, part: str) -> dict[str, Any]:
         """Return the changes of the preset and the user to a training, or to the data (``sr``)."""
         return {**recipes.preset(self.preset).get(part, {}), **self.changes.get(part, {})}
@@ -158,6 +163,9 @@ def check(plan: StudyPlan) -> None:
         _refuse(plan, "input_size", Part.ABLATIONS, Part.FIGURE4)
     if plan.switches.normalisation == "file":
         _refuse(plan, "normalisation", Part.FIGURE4)
+    if plan.dimension == "both" and plan.parts != (Part.TABLE,):
+        problem, hint = "valence and arousal together have Table 1 only", "lq-emotion table --dimension both"
+        raise DataError(problem, code="conflict", field="dimension", value=plan.dimension, hint=hint)
     if plan.images is not None and not plan.images.is_dir():
         raise FileError("folder of images not found", code="file-missing", file=plan.images, field="--sr-images")
 

@@ -146,8 +146,8 @@ class RateDistortion:
         """
         self._check()
         names, identities = self._names(), self._identities()
-        common_preparation(read_labels(self.data, names), self.data)  # what cannot be scored is refused now
-        options = (self.net, str(choose_device(self.device)), self.mean, self.std, self.batch)
+        dimension, _ = common_preparation(read_labels(self.data, names), self.data)  # refuses what cannot be scored
+        options = (self.net, str(choose_device(self.device)), self.mean, self.std, self.batch, dimension)
         loaders = {
             model: partial(_load, path, identities[model]["weights"], *options)
             for model, path in self._weights().items()
@@ -284,16 +284,17 @@ def _load(
     mean: float,
     std: float,
     batch: int,
+    dimension: str,
 ) -> Predict:
     """Load a net, once in a process as long as its weights stay what their hash says."""
     predictor, _ = load_predictor(weights, net, device=device, mean=mean, std=std)
-    return partial(_predict, predictor, weights, batch)
+    return partial(_predict, predictor, weights, batch, predictor.output_of(dimension))
 
 
-def _predict(net: Predictor, weights: Path, batch: int, frames: FrameSource) -> Any:
+def _predict(net: Predictor, weights: Path, batch: int, output: int, frames: FrameSource) -> Any:
     height, width, _ = frames.shape
     net.require_size((height, width), weights)
-    return eval_video(frames, net, batch=batch).results
+    return eval_video(frames, net, batch=batch).outputs[:, output]
 
 
 def _run_alone(unit: Unit, loaders: Mapping[str, Callable[[], Predict]]) -> tuple[Unit, int]:

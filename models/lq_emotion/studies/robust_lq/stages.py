@@ -122,12 +122,7 @@ def _partitioned(plan: StudyPlan) -> dict[str, Any]:
 
 def _prepare(plan: StudyPlan, names: Sequence[str], crops: list[Path]) -> Stage:
     recordings = [recording for recording in _recordings(plan) if recording.name in names]
-    files = [
-        path
-        for recording in recordings
-        for path in (recording.video, recording.frame_time, recording.gold, recording.ratings)
-        if path is not None
-    ]
+    files = [path for recording in recordings for path in recording.files]
     boxes = [path for path in sorted(plan.boxes.iterdir()) if path.is_file()] if plan.boxes else []
     run = partial(work.do_prepare, plan, tuple(names))
     settings = {
@@ -226,7 +221,7 @@ def _evaluate(plan: StudyPlan, cell: StudyCell, crops: list[Path]) -> Stage:
     h5 = plan.out / "h5_files" / training.data
     run = partial(work.do_evaluate, plan, cell, training.net, weights, h5, factor)
     settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
-    writes = (plan.out / cell.scores / "scores.json",)
+    writes = tuple(plan.out / cell.scores / folder / "scores.json" for folder in plan.score_folders.values())
     return Stage(f"score {cell.run} on {cell.test}", run, settings, (weights, *crops), writes)
 
 

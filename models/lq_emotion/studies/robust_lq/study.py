@@ -75,7 +75,17 @@ class Study:
             write_json(estimates.to_json(), plan.out / "table" / "logs" / "estimate.json")
 
     def run(self) -> StudyResults:
-        """Do what is missing, and return what table.json holds.
+        """Do what is missing, and return what table.json holds; of several dimensions, that of valence.
+
+        Raises
+        ------
+        CaffeCompatError, PortError, OSError
+            See `tables`.
+        """
+        return self.tables()[0]
+
+    def tables(self) -> tuple[StudyResults, ...]:
+        """Do what is missing, and return what the table.json of each dimension holds.
 
         Raises
         ------
@@ -86,14 +96,17 @@ class Study:
         done = ledger(self.plan)
         perform(stages(self.plan), done, jobs=self.jobs, cluster=self.cluster, say=self.say)
         by_cell = _by_cell(self.plan)
-        results = self._results(done, by_cell)
-        write_table(results, self.plan.out / "table")
-        variants = VariantResults(tuple(_variants(self.plan, by_cell)))
-        if variants.cells:
-            write_variants(results, variants, self.plan.out / "study")
+        tables = []
+        for dimension, folder in self.plan.score_folders.items():
+            results = self._results(done, by_cell, dimension)
+            write_table(results, self.plan.out / "table" / folder)
+            variants = VariantResults(tuple(_variants(self.plan, by_cell, dimension)))
+            if variants.cells:
+                write_variants(results, variants, self.plan.out / "study")
+            tables.append(results)
         if Part.COMPARISONS in self.plan.parts:
             self._compare(by_cell)
-        return results
+        return tuple(tables)
 
     def _compare(self, by_cell: Sequence[tuple[StudyCell, ...]]) -> None:
         """Write study/comparisons.json and .md."""
@@ -112,7 +125,7 @@ class Study:
         with atomic_path(folder / "comparisons.md") as partial:
             partial.write_text(markdown(comparisons), encoding="utf-8")
 
-    def _results(self, done: Ledger, by_cell: Sequence[tuple[StudyCell, ...]]) -> StudyResults:
+    def _results(self, done: Ledger, by_cell: Sequence[tuple[StudyCell, ...]], dimension: str) -> StudyResults:
         plan = self.plan
         return StudyResults(
             synthetic=plan.synthetic,
@@ -123,7 +136,7 @@ class Study:
             mixture=plan.mixture,
             switches=changed_settings(plan.switches),
             sr_images="faces" if plan.natural is None else str(plan.natural),
-            dimension=plan.dimension,
+            dimension=dimension,
             delay=plan.delay,
             seed=plan.seed,
             seeds=plan.seeds,
@@ -132,7 +145,9 @@ class Study:
             scales=plan.scales,
             versions=versions(),
             seconds={stage.name: done.seconds(stage.name) for stage in stages(plan)},
-            cells=tuple(_cell(plan, seeds, done) for seeds in by_cell if isinstance(seeds[0].method, Method)),
+            cells=tuple(
+                _cell(plan, seeds, done, dimension) for seeds in by_cell if isinstance(seeds[0].method, Method)
+            ),
         )
 
 
@@ -144,19 +159,19 @@ def _by_cell(plan: StudyPlan) -> list[tuple[StudyCell, ...]]:
     return [tuple(seeds) for seeds in by_cell.values()]
 
 
-def _cell(plan: StudyPlan, seeds: Sequence[StudyCell], ledger: Ledger) -> CellResult:
+def _cell(plan: StudyPlan, seeds: Sequence[StudyCell], ledger: Ledger, dimension: str) -> CellResult:
     first = seeds[0]
     assert isinstance(first.method, Method)
-    weights = Path(_evaluation(plan, first).weights)
-    each = tuple(_measured(plan, cell) for cell in seeds)
+    weights = Path(_evaluation(plan, first, dimension).weights)
+    each = tuple(_measured(plan, cell, dimension) for cell in seeds)
     measured = _mean(each)
-    published, difference = compare(measured, first.method, first.factor, plan.dimension)
+    published, difference = compare(measured, first.method, first.factor, dimension)
     return CellResult(
         method=first.method,
         factor=first.factor,
         run=first.run,
         test=first.test,
-        scores=f"{first.scores.as_posix()}/scores.json",
+        scores=_scores(plan, first, dimension).as_posix(),
         weights=WeightsFile(_below(weights, plan.out), ledger.hash(weights)),
         measured=measured,
         published=published,
@@ -165,16 +180,21 @@ def _cell(plan: StudyPlan, seeds: Sequence[StudyCell], ledger: Ledger) -> CellRe
     )
 
 
-def _variants(plan: StudyPlan, by_cell: Sequence[tuple[StudyCell, ...]]) -> Iterator[VariantResult]:
+def _variants(plan: StudyPlan, by_cell: Sequence[tuple[StudyCell, ...]], dimension: str) -> Iterator[VariantResult]:
     for seeds in by_cell:
         first = seeds[0]
         if isinstance(first.method, Variant):
-            each = tuple(_measured(plan, cell) for cell in seeds)
+            each = tuple(_measured(plan, cell, dimension) for cell in seeds)
             yield VariantResult(first.method, first.factor, first.tested, first.run, _mean(each), each)
 
 
-def _evaluation(plan: StudyPlan, cell: StudyCell) -> Evaluation:
-    path = plan.out / cell.scores / "scores.json"
+def _scores(plan: StudyPlan, cell: StudyCell, dimension: str) -> Path:
+    """Return the file with the scores of a cell, relative to ROOT."""
+    return cell.scores / plan.score_folders[dimension] / "scores.json"
+
+
+def _evaluation(plan: StudyPlan, cell: StudyCell, dimension: str) -> Evaluation:
+    path = plan.out / _scores(plan, cell, dimension)
     content = read_json(path)
     if content is None:
         raise FileError("no scores found", code="file-missing", file=path)
@@ -182,8 +202,8 @@ def _evaluation(plan: StudyPlan, cell: StudyCell) -> Evaluation:
         return Evaluation.from_json(content)
 
 
-def _measured(plan: StudyPlan, cell: StudyCell) -> MeasuredScores:
-    row = _evaluation(plan, cell).scores[TOGETHER]
+def _measured(plan: StudyPlan, cell: StudyCell, dimension: str) -> MeasuredScores:
+    row = _evaluation(plan, cell, dimension).scores[TOGETHER]
     return MeasuredScores(row.rmse, row.cc, row.ccc, row.frames)
 
 

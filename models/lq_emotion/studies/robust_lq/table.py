@@ -23,6 +23,7 @@ _TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 
 def write_table(results: StudyResults, folder: Path) -> None:
     """Write table.json, .csv, .md, .tex and .png."""
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(results.to_json(), folder / "table.json")
     write_csv(results, folder / "table.csv")
     for name, text in (("table.md", markdown(results)), ("table.tex", latex(results))):

@@ -146,6 +146,7 @@ def do_evaluate(plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: P
     from lq_emotion.common.json_files import contents_of, read_json
     from lq_emotion.crops.h5 import RESULTS, PhaseResults
     from lq_emotion.evaluation.evaluate import Evaluate
+    from lq_emotion.nets.cnn_d import with_outputs
     from lq_emotion.nets.definitions import builder
 
     torch.set_num_threads(plan.threads)
@@ -159,7 +160,8 @@ def do_evaluate(plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: P
         if factor is not None:
             evaluate.net = plan.out / cell.scores / "deploy.prototxt"
             evaluate.net.parent.mkdir(parents=True, exist_ok=True)
-            write_text(builder(net).deploy(plan.switches, factor), evaluate.net)
+            deploy = with_outputs(builder(net).deploy(plan.switches, factor), len(plan.score_folders))
+            write_text(deploy, evaluate.net)
             h5 /= str(min(plan.mixture, key=lambda trained: abs(trained - factor)))
         if plan.switches.normalisation == "file":
             with contents_of(h5 / RESULTS):

@@ -1,0 +1,132 @@
+"""Valence and arousal learnt together: crops, training files, nets and scores hold both, in this order."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from caffe_compat import load_net
+from caffe_compat.build.weights import save_weights
+from caffe_compat.formats.files import read_net
+from lq_emotion.datasets.avec.gold import read_gold
+from lq_emotion.nets.cnn_d import cnn_d_deploy, with_outputs
+from matlab_ports.matfile import loadmat, savemat
+from tests.lq_emotion.commands import draw_recordings, failed, linear_net, run
+
+BOTH = ("valence", "arousal")
+NET = """
+input: "data" input_dim: 1 input_dim: 1 input_dim: 2 input_dim: 2
+layer { name: "fc5" type: "InnerProduct" bottom: "data" top: "fc5" inner_product_param { num_output: 2 } }
+"""
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Crops whose left half shows valence and whose right half shows arousal."""
+    folder = tmp_path / "root" / "data" / "raw_data" / "HQ"
+    folder.mkdir(parents=True)
+    for number, name in enumerate(("train_1", "dev_1", "dev_2", "test_1")):
+        valence, arousal = np.sin(np.arange(20) / 4 + number), np.cos(np.arange(20) / 3 - number)
+        video = np.stack([np.stack([valence, valence]), np.stack([arousal, arousal])], axis=1)
+        labels = {} if name == "test_1" else {"valence": valence, "arousal": arousal}
+        savemat(folder / f"{name}.mat", {"video": video, **labels, "video_time": 0.04 * np.arange(20)}, "-v6")
+    return folder
+
+
+@pytest.fixture
+def oracle(tmp_path):
+    """A net whose outputs are the means of the halves; it sees faces transposed."""
+    (tmp_path / "both.prototxt").write_text(NET)
+    net = load_net(tmp_path / "both.prototxt", seed=0)
+    weights = net.state_dict()
+    halves = np.array([[[1, 1], [0, 0]], [[0, 0], [1, 1]]]) / 2
+    weights["fc5.weight"][...] = weights["fc5.weight"].new_tensor(halves.reshape(2, 4))
+    weights["fc5.bias"].fill_(0)
+    save_weights(net, tmp_path / "both.caffemodel")
+    return "--weights", tmp_path / "both.caffemodel", "--net", tmp_path / "both.prototxt", "--device=cpu"
+
+
+def test_an_oracle_scores_one_in_each_dimension(data, oracle, tmp_path):
+    out = tmp_path / "out"
+    assert run("evaluate", *oracle, "--data", data, "--out", out, "--convention", "population") == 0
+    for dimension in BOTH:
+        results = json.loads((out / dimension / "scores.json").read_text())
+        assert results["labels"] == dimension
+        assert results["scores"]["concatenated"]["frames"] == 40
+        assert results["scores"]["concatenated"]["ccc"] == pytest.approx(1, abs=1e-6)
+        header = (out / dimension / "predictions/dev_1.csv").read_text().splitlines()[0]
+        assert header == f"frame,time,{dimension},prediction"
+        assert (out / dimension / "traces.png").is_file()
+    assert sorted(path.name for path in out.iterdir()) == ["arousal", "valence"]
+
+
+def test_a_submission_has_both_dimensions(data, oracle, tmp_path):
+    assert run("submission", *oracle, "--data", data, "--out", tmp_path / "out") == 0
+    crops = loadmat(data / "test_1.mat")["video"]
+    for place, dimension in enumerate(BOTH):
+        written = read_gold(tmp_path / "out" / dimension / "test_1.arff")
+        np.testing.assert_allclose(written.gsd, crops[0, place], atol=1e-6)
+
+
+def test_a_net_of_one_dimension_is_refused_on_crops_of_both(data, tmp_path, capsys):
+    options = linear_net(tmp_path, 2, weight=1, bias=0)
+    problem = failed(capsys, "evaluate", *options, "--data", data, "--out", tmp_path / "out")
+    assert "the net has 1 output, the crops have 2 labels" in problem
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_definition_for_two_labels_differs_in_its_output_only():
+    one, two = cnn_d_deploy(), with_outputs(cnn_d_deploy(), 2)
+    assert [layer.inner_product_param.num_output for layer in two.layer if layer.name == "fc5"] == [2]
+    assert list(two.input_dim) == [1, 1, 96, 96, 1, 2, 1, 1]
+    assert load_net(two, seed=0).caffe.shapes["fc5"] == (1, 2)
+    assert with_outputs(two, 1) == one
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
+    return draw_recordings(tmp_path_factory.mktemp("drawn") / "recordings", frames=60, seed=2)
+
+
+def test_crops_training_files_and_nets_hold_both(recordings, tmp_path):
+    boxes = ("--boxes", recordings / "synthetic_face_boxes")
+    assert run("prepare", "--recordings", recordings, "--out", tmp_path, "--dimension", "both", *boxes) == 0
+    root = tmp_path / "both"
+    crops = loadmat(root / "data/raw_data/HQ/train_1.mat")
+    assert list(crops) == ["video", "valence", "arousal", "video_time"]
+    for dimension in BOTH:
+        whole = read_gold(recordings / "ratings_gold_standard" / dimension / "train_1.arff")
+        places = np.rint(crops["video_time"].ravel() / 0.04).astype(int)
+        assert crops[dimension].ravel().tolist() == whole.gsd[places].tolist()
+        assert loadmat(root / "data/gsd" / dimension / "train_1.mat")["gsd"].ravel().tolist() == whole.gsd.tolist()
+    assert run("h5", "--out", tmp_path, "--dimension", "both", "--chunk", 8, "--keep-remainder") == 0
+    assert json.loads((root / "h5_files/HQ/h5.json").read_text())["labels"] == "valence and arousal"
+    with h5py.File(root / "h5_files/HQ/train.h5") as file:
+        frames, labels = file["data"][:, 0], file["label"][...]
+    assert labels.shape == (len(frames), 2)
+    pairs = {(np.float32(v), np.float32(a)) for v, a in zip(crops["valence"][0], crops["arousal"][0], strict=True)}
+    assert {tuple(row) for row in labels} == pairs
+    options = ("--iterations", 1, "--batch", 4, "--test-iter", 1, "--test-interval", 1, "--device=cpu")
+    assert run("train", "--h5", root / "h5_files/HQ", "--out", root / "runs/HQ", *options) == 0
+    assert "num_output of fc5: 1 -> 2" in json.loads((root / "runs/HQ/train.json").read_text())["changes"]
+    assert read_net(root / "runs/HQ/deploy.prototxt").layer[-2].inner_product_param.num_output == 2
+    command = ("--weights", root / "runs/HQ", "--data", root / "data/raw_data/HQ", "--out", root / "scores/HQ")
+    assert run("evaluate", *command, "--device=cpu", "--timeline", root / "data/gsd") == 0
+    assert all((root / "scores/HQ" / dimension / "scores.json").is_file() for dimension in BOTH)
+
+
+@pytest.mark.slow
+def test_a_study_of_both_has_a_table_for_each(tmp_path):
+    recordings = draw_recordings(tmp_path / "recordings", frames=150, seed=2)
+    files = ("--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", tmp_path)
+    options = ("--rows", "HR", "Non-Joint", "OA", "--preset", "demo", "--scales", 3, "--mixture", 3, "--iterations", 1)
+    assert run("table", *files, "--dimension", "both", *options, "--device=cpu") == 0
+    for dimension in BOTH:
+        table = json.loads((tmp_path / "both/table" / dimension / "table.json").read_text())
+        assert table["dimension"] == dimension
+        assert [cell["method"] for cell in table["cells"]] == ["HR", "Non-Joint", "Joint-OA"]
+        assert all(cell["scores"].endswith(f"{dimension}/scores.json") for cell in table["cells"])
+        assert (table["cells"][0]["published"] is None) == (dimension == "arousal")
+    assert run("table", *files, "--dimension", "both", *options, "--device=cpu", "--json") == 0

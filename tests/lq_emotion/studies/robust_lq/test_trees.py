@@ -1,0 +1,89 @@
+"""Trees as their owners hold them go through the study untouched: AVEC 2016's with its unlabelled test partition, RECOLA's."""
+
+import json
+import shutil
+
+import pytest
+
+from lq_emotion.datasets.avec.gold import read_gold
+from tests.lq_emotion.commands import draw_recordings, run
+
+pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
+pytestmark = pytest.mark.slow
+FRAMES = 150
+RECOLA = {
+    "recordings_video": "RECOLA-Video-recordings",
+    "recordings_video_frame_time": "RECOLA-Video-timings",
+    "ratings_individual": "RECOLA-Annotation/emotional_behaviour",
+    "synthetic_face_boxes": "bbox",
+}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return draw_recordings(tmp_path_factory.mktemp("drawn") / "recordings", train=1, dev=2, frames=FRAMES, seed=2)
+
+
+@pytest.fixture
+def avec(drawn, tmp_path):
+    """AVEC's package: the third recording is test_1, whose labels were withheld."""
+    tree = tmp_path / "AVEC_2016"
+    for folder in ("recordings_video", "recordings_video_frame_time", "ratings_individual", "ratings_gold_standard"):
+        shutil.copytree(drawn / folder, tree / folder)
+    shutil.copytree(drawn / "synthetic_face_boxes", tree / "bbox")
+    for path in sorted(tree.rglob("dev_2.*")):
+        if path.parent.name in ("valence", "arousal"):
+            path.unlink()
+        else:
+            path.rename(path.with_stem("test_1"))
+    return tree
+
+
+@pytest.fixture
+def recola(drawn, tmp_path):
+    """RECOLA: participants in place of partitions, ratings in place of a gold standard."""
+    tree = tmp_path / "RECOLA"
+    for source, target in RECOLA.items():
+        shutil.copytree(drawn / source, tree / target)
+    for name, participant in {"train_1": "P16", "dev_1": "P17", "dev_2": "P38"}.items():
+        for path in sorted(tree.rglob(f"{name}.*")):
+            path.rename(path.with_stem(participant))
+    return tree
+
+
+def files(tree):
+    return {path: path.stat().st_mtime_ns for path in tree.rglob("*") if path.is_file()}
+
+
+def study(tree, root, *more):
+    """Run a tiny study of a tree, which must stay as it is; return table.json."""
+    before = files(tree)
+    options = ("--preset", "demo", "--iterations", 1, "--scales", 3, "--mixture", 3, "--device=cpu", *more)
+    coded = ("--codecs", "x264", "--qps", 24, "--coded-frames", 20)
+    assert run("study", "robust-lq", "--recordings", tree, "--out", root, *options, *coded) == 0
+    assert files(tree) == before
+    return json.loads((root / "table/table.json").read_text())
+
+
+def test_avecs_package_with_an_unlabelled_test_partition(avec, tmp_path):
+    root = tmp_path / "root"
+    table = study(avec, root)
+    assert [cell["method"] for cell in table["cells"]] == ["HR", "LR", "Non-Joint", "Joint", "Joint-OA"]
+    assert all(50 < cell["measured"]["frames"] <= FRAMES for cell in table["cells"])
+    assert (root / "report/report.html").is_file()
+    assert (root / "rd/rd.json").is_file()
+    prepare = ("prepare", "--recordings", avec, "--out", root, "--scales", 3, "--unlabelled", "--names", "test_1")
+    assert run(*prepare, "--no-figures") == 0
+    out = tmp_path / "submission"
+    submission = ("submission", "--weights", root / "runs/HR", "--data", root / "data/raw_data/HQ", "--out", out)
+    assert run(*submission, "--device=cpu") == 0
+    assert [path.name for path in (out / "valence").glob("*.arff")] == ["test_1.arff"]
+    assert read_gold(out / "valence/test_1.arff").time.size == FRAMES
+
+
+def test_recola(recola, tmp_path):
+    table = study(recola, tmp_path / "root", "--train", "P16", "--dev", "P17", "P38", "--rows", "HR", "LR")
+    assert [cell["method"] for cell in table["cells"]] == ["HR", "LR"]
+    assert all(100 < cell["measured"]["frames"] <= 2 * FRAMES for cell in table["cells"])
+    scores = json.loads((tmp_path / "root/scores/HR_on_HQ/scores.json").read_text())["scores"]
+    assert set(scores) == {"P17", "test_1", "concatenated", "mean"}
