@@ -72,6 +72,11 @@ class Predictor:
         self._save_feature = save_feature
         self._mean, self._std = np.float32(mean), np.float32(std)
 
+    @property
+    def net(self) -> CaffeNet:
+        """The net."""
+        return self._net
+
     def require_size(self, frames_hw: tuple[int, int], path: Path) -> None:
         """Refuse a recording whose frames (H, W in MATLAB's order) the net does not take.
 

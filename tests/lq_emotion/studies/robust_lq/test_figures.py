@@ -1,5 +1,7 @@
 """Figures 1 to 3: what they show, and that they are written."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,8 +9,10 @@ from PIL import Image
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_PAPER
 from lq_emotion.studies.robust_lq.figures.figure1 import draw_factors
+from lq_emotion.studies.robust_lq.figures.figure2 import Pipeline, draw_pipeline
 from lq_emotion.studies.robust_lq.figures.figure3 import boxes, draw_architectures
 from matlab_ports.matfile import savemat
+from tests.lq_emotion.commands import draw_weights
 from tests.refusals import refused
 
 
@@ -66,3 +70,27 @@ def test_figure_3_follows_the_switches(tmp_path):
     for name, switches in (("code", {}), ("paper", {"switches": AS_PAPER})):
         draw_architectures(tmp_path / f"{name}.png", **switches)
     assert pixels(tmp_path / "paper.png").shape[1] > pixels(tmp_path / "code.png").shape[1]  # a layer more
+
+
+@pytest.mark.slow
+def test_figure_2_codes_the_frames_and_shows_what_the_net_makes_of_one(crops, tmp_path):
+    weights = tmp_path / "runs" / "Joint-OA" / "snapshots" / "emotion_iter_1.caffemodel"
+    weights.parent.mkdir(parents=True)
+    draw_weights(weights)
+    pipeline = Pipeline(crops, weights, factor=3, frames=8)
+    draw_pipeline(pipeline, tmp_path / "figure_2.png")
+    middle = pixels(tmp_path / "figure_2.png")
+    draw_pipeline(replace(pipeline, frame=0, weights=weights.parent.parent), tmp_path / "first.png", synthetic=True)
+    assert middle.shape == pixels(tmp_path / "first.png").shape
+    assert (middle != pixels(tmp_path / "first.png")).any()
+
+
+def test_figure_2_without_weights_or_encoder_is_refused(crops, tmp_path):
+    with refused("file-missing"):
+        draw_pipeline(Pipeline(crops, tmp_path / "runs" / "Joint-OA"), tmp_path / "figure_2.png")
+    weights = draw_weights(tmp_path / "emotion_iter_1.caffemodel")
+    with refused("out-of-range", field="frame", value=12):
+        draw_pipeline(Pipeline(crops, weights, frame=12), tmp_path / "figure_2.png")
+    with refused("out-of-range", field="frame", value=-1):
+        draw_factors(crops, tmp_path / "figure_1.png", frame=-1)
+    assert not list(tmp_path.glob("*.png"))

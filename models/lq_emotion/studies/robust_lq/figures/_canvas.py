@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
 
 Image = npt.NDArray[np.floating[Any]]
@@ -16,6 +17,21 @@ STUDIO, GRAY = (16 / 255, 235 / 255), (0.0, 1.0)
 SYNTHETIC = "Synthetic recording: the face is drawn, nobody was filmed."
 INK, SOFT = "#222222", "#6a6f75"
 _DPI = 150
+
+
+def frame_number(frame: int | None, count: int) -> int:
+    """Return the number of a frame, from 0; by default that of the middle one.
+
+    Raises
+    ------
+    DataError
+        There is no such frame.
+    """
+    number = count // 2 if frame is None else frame
+    if not 0 <= number < count:
+        hint = f"0 to {count - 1}"
+        raise DataError("no such frame", code="out-of-range", field="frame", value=frame, hint=hint)
+    return number
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from lq_emotion.nets.names import FACTORS
-from lq_emotion.studies.robust_lq.figures._canvas import SOFT, STUDIO, SYNTHETIC, Image, new_figure, save, show_face
+from lq_emotion.studies.robust_lq.figures._canvas import (
+    SOFT,
+    STUDIO,
+    SYNTHETIC,
+    Image,
+    frame_number,
+    new_figure,
+    save,
+    show_face,
+)
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import open_frames
 
@@ -37,6 +46,8 @@ def draw_factors(
 
     Raises
     ------
+    DataError
+        There is no such frame.
     PortError
         The crops cannot be read.
     """
@@ -65,7 +76,7 @@ def draw_factors(
 
 def _crop(crops: Path, frame: int | None) -> tuple[Image, int]:
     with open_frames(crops) as frames:
-        number = frames.shape[2] // 2 if frame is None else frame
+        number = frame_number(frame, frames.shape[2])
         face: Image = frames.take([number])[:, :, 0].astype(np.float32)
         return face, number
 
