@@ -13,7 +13,7 @@ from lq_emotion.cli.robust_lq_options import add_plan, list_stages, plan_of, stu
 if TYPE_CHECKING:
     from lq_emotion.studies.robust_lq.plan import StudyPlan
 
-_PARTS = ("table", "comparisons", "mismatch", "ablations", "figures", "figure4")
+_PARTS = ("table", "comparisons", "mismatch", "ablations", "figures", "figure4", "submission")
 _QPS = tuple(range(12, 45, 4))
 
 
@@ -26,8 +26,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     robust_lq = studies.add_parser("robust-lq", help=text, description=text, allow_abbrev=False)
     text = (
         "table: Table 1; comparisons: intervals and tests of its numbers; mismatch: HR nets on LR faces; ablations: "
-        "other mixtures and pre-trainings (footnote 1); figures: Figures 1 to 3; figure4: recognition from coded video "
-        "(default: all)"
+        "other mixtures and pre-trainings (footnote 1); figures: Figures 1 to 3; figure4: recognition from coded "
+        "video; submission: estimates for test recordings without labels, if there are any (default: all)"
     )
     robust_lq.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS, metavar="PART", help=text)
     add_plan(robust_lq)

@@ -23,7 +23,7 @@ class Part(StrEnum):
 
     TABLE is Table 1, COMPARISONS the intervals of its numbers and the tests of its differences, MISMATCH the net
     trained on HR faces on LR ones (section 3.2), ABLATIONS footnote 1, FIGURES the figures 1 to 3, FIGURE4 recognition
-    from coded video.
+    from coded video, SUBMISSION the estimates of HR for test recordings without labels, if there are any.
     """
 
     TABLE = "table"
@@ -32,6 +32,7 @@ class Part(StrEnum):
     ABLATIONS = "ablations"
     FIGURES = "figures"
     FIGURE4 = "figure4"
+    SUBMISSION = "submission"
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,8 @@ def check(plan: StudyPlan) -> None:
         _refuse(plan, "input_size", Part.ABLATIONS, Part.FIGURE4)
     if plan.switches.normalisation == "file":
         _refuse(plan, "normalisation", Part.FIGURE4)
-    if plan.dimension == "both" and plan.parts != (Part.TABLE,):
-        problem, hint = "valence and arousal together have Table 1 only", "lq-emotion table --dimension both"
+    if plan.dimension == "both" and not {*plan.parts} <= {Part.TABLE, Part.SUBMISSION}:
+        problem, hint = "valence and arousal together have Table 1 and submissions only", "--only table submission"
         raise DataError(problem, code="conflict", field="dimension", value=plan.dimension, hint=hint)
     if plan.images is not None and not plan.images.is_dir():
         raise FileError("folder of images not found", code="file-missing", file=plan.images, field="--sr-images")

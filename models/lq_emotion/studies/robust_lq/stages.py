@@ -66,6 +66,8 @@ def stages(plan: StudyPlan) -> list[Stage]:
     for cell in {cell.scores: cell for cell in all_cells}.values():
         dev = [path for path in crops(cell.test) if _is_dev(plan, path)]
         all_stages.append(_evaluate(plan, cell, dev))
+    if Part.SUBMISSION in plan.parts:
+        all_stages += _submission(plan, all_cells)
     if Part.FIGURES in plan.parts:
         all_stages += _figures(plan, next(path for path in crops(crops_folder(1)) if _is_dev(plan, path)))
     if Part.FIGURE4 in plan.parts:
@@ -122,18 +124,46 @@ def _partitioned(plan: StudyPlan) -> dict[str, Any]:
 
 def _prepare(plan: StudyPlan, names: Sequence[str], crops: list[Path]) -> Stage:
     recordings = [recording for recording in _recordings(plan) if recording.name in names]
-    files = [path for recording in recordings for path in recording.files]
-    boxes = [path for path in sorted(plan.boxes.iterdir()) if path.is_file()] if plan.boxes else []
     run = partial(work.do_prepare, plan, tuple(names))
-    settings = {
+    return Stage("prepare", run, _preparation(plan, names, plan.scales), _inputs(plan, recordings), tuple(crops))
+
+
+def _preparation(plan: StudyPlan, names: Sequence[str], scales: Sequence[int]) -> dict[str, Any]:
+    return {
         "names": list(names),
-        "scales": list(plan.scales),
+        "scales": list(scales),
         "boxes": plan.boxes is not None,
         **_partitioned(plan),
         **({"delay": plan.delay} if plan.delay else {}),
         **_otherwise(plan, "prepare"),
     }
-    return Stage("prepare", run, settings, (*files, *boxes), tuple(crops))
+
+
+def _inputs(plan: StudyPlan, recordings: Sequence[Recording]) -> tuple[Path, ...]:
+    """Return the files that crops of recordings are made from."""
+    boxes = [path for path in sorted(plan.boxes.iterdir()) if path.is_file()] if plan.boxes else []
+    return (*(path for recording in recordings for path in recording.files), *boxes)
+
+
+def _submission(plan: StudyPlan, all_cells: Sequence[StudyCell]) -> list[Stage]:
+    """Return the stages that predict the test recordings without labels; none without such recordings or without HR."""
+    recordings = [one for one in _recordings(plan) if not one.labelled and plan.partitions.of(one.name) == "test"]
+    nets = [cell for cell in all_cells if cell.method is Method.HR]
+    if not recordings or not nets:
+        return []
+    cell, names = nets[0], tuple(recording.name for recording in recordings)
+    crops = tuple(plan.out / "data/raw_data" / cell.test / f"{name}.mat" for name in names)
+    run = partial(work.do_prepare, plan, names, unlabelled=True)
+    after = plan.out / "data/raw_data" / cell.test / f"{_names(plan)[0]}.mat"  # prepare.json has one writer at a time
+    prepare = Stage(
+        "prepare unlabelled", run, _preparation(plan, names, ()), (*_inputs(plan, recordings), after), crops
+    )
+    weights = weights_of(plan, cell.run, cell.training.net)
+    settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
+    h5 = plan.out / "h5_files" / cell.training.data
+    submission = partial(work.do_submission, plan, cell, weights, h5, names)
+    writes = (plan.out / "submission/submission.json",)
+    return [prepare, Stage("submission", submission, settings, (weights, *crops), writes)]
 
 
 def _own_size(plan: StudyPlan, s: int, crops: list[Path], writes: list[Path]) -> Stage:

@@ -28,23 +28,23 @@ _FOLDERS = {  # the first with images is used
 }
 
 
-def do_prepare(plan: StudyPlan, names: tuple[str, ...]) -> None:
-    """Make the crops of all recordings, HQ and at every factor."""
+def do_prepare(plan: StudyPlan, names: tuple[str, ...], *, unlabelled: bool = False) -> None:
+    """Make the crops of recordings, HQ and at every factor; of recordings without labels HQ only."""
     from lq_emotion.crops.prepare import prepare
     from lq_emotion.crops.recording import PreparationSettings
 
     jobs = min(2, os.cpu_count() or 1)
     settings = PreparationSettings(
-        scales=plan.scales,
+        scales=() if unlabelled else plan.scales,
         dimension=plan.dimension,
         delay=plan.delay,
         smallest=plan.switches.smallest_face,
         luma="gray" if plan.switches.luminance == "gray" else "rgb",
     )
-    with log(plan.out, "prepare") as say:
+    with log(plan.out, "prepare unlabelled" if unlabelled else "prepare") as say:
         outcomes = prepare(
             plan.recordings, plan.out, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say,
-            partitions=plan.partitions if plan.partitions.chosen else None,
+            partitions=plan.partitions if plan.partitions.chosen else None, unlabelled=unlabelled,
         )  # fmt: skip
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
@@ -143,8 +143,6 @@ def do_evaluate(plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: P
     import torch
 
     from caffe_compat.formats.files import write_text
-    from lq_emotion.common.json_files import contents_of, read_json
-    from lq_emotion.crops.h5 import RESULTS, PhaseResults
     from lq_emotion.evaluation.evaluate import Evaluate
     from lq_emotion.nets.cnn_d import with_outputs
     from lq_emotion.nets.definitions import builder
@@ -163,14 +161,37 @@ def do_evaluate(plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: P
             deploy = with_outputs(builder(net).deploy(plan.switches, factor), len(plan.score_folders))
             write_text(deploy, evaluate.net)
             h5 /= str(min(plan.mixture, key=lambda trained: abs(trained - factor)))
+        evaluate.mean, evaluate.std = _statistics(plan, h5)
         if plan.switches.normalisation == "file":
-            with contents_of(h5 / RESULTS):
-                train = PhaseResults.from_json((read_json(h5 / RESULTS) or {})["train"])
-                if train.mean is None or train.std is None:
-                    raise ValueError("the data were not normalised")
-                evaluate.mean, evaluate.std = train.mean, train.std
             say(f"frames less the mean {evaluate.mean:.6g}, over the deviation {evaluate.std:.6g}")
         evaluate.run()
+
+
+def _statistics(plan: StudyPlan, h5: Path) -> tuple[float, float]:
+    """Return mean and standard deviation by which the training files were normalised; 0 and 1 if they were not."""
+    from lq_emotion.common.json_files import contents_of, read_json
+    from lq_emotion.crops.h5 import RESULTS, PhaseResults
+
+    if plan.switches.normalisation != "file":
+        return 0.0, 1.0
+    with contents_of(h5 / RESULTS):
+        train = PhaseResults.from_json((read_json(h5 / RESULTS) or {})["train"])
+        if train.mean is None or train.std is None:
+            raise ValueError("the data were not normalised")
+        return train.mean, train.std
+
+
+def do_submission(plan: StudyPlan, cell: StudyCell, weights: Path, h5: Path, names: tuple[str, ...]) -> None:
+    """Predict recordings without labels, in the form of the gold standard."""
+    import torch
+
+    from lq_emotion.evaluation.submission import write_submission
+
+    torch.set_num_threads(plan.threads)
+    mean, std = _statistics(plan, h5)
+    data = plan.out / "data/raw_data" / cell.test
+    with log(plan.out, "submission") as say:
+        write_submission(weights, data, plan.out / "submission", names, mean=mean, std=std, device=plan.device, say=say)
 
 
 def do_figure1(plan: StudyPlan, crops: Path) -> None:

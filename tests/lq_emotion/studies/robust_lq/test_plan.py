@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,23 @@ def test_figure_4_shows_every_method_at_the_factors_that_are_coded(recordings, t
     assert tmp_path / "rd/s4.json" in planned[-1].reads
 
 
+def test_test_recordings_without_labels_are_predicted_by_hr(recordings, tmp_path):
+    parts = (Part.TABLE, Part.SUBMISSION)
+    names = {stage.name for stage in stages(plan(recordings, tmp_path, parts=parts, scales=(3,)))}
+    assert not names & {"prepare unlabelled", "submission"}
+    tree = tmp_path / "tree"
+    for folder in ("recordings_video", "recordings_video_frame_time", "ratings_gold_standard"):
+        shutil.copytree(recordings / folder, tree / folder)
+    for folder, suffix in (("recordings_video", "mp4"), ("recordings_video_frame_time", "csv")):
+        shutil.copy(recordings / folder / f"dev_1.{suffix}", tree / folder / f"test_1.{suffix}")
+    planned = plan(tree, tmp_path / "root", parts=parts, scales=(3,), boxes=None)
+    prepare, submission = stages(planned)[-2:]
+    assert (prepare.name, submission.name) == ("prepare unlabelled", "submission")
+    assert tree / "recordings_video/test_1.mp4" in prepare.reads
+    assert planned.out / "data/raw_data/HQ/test_1.mat" in {*prepare.writes} & {*submission.reads}
+    assert any(path.is_relative_to(planned.out / "runs/HR") for path in submission.reads)
+
+
 def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
     reads = {
         stage.name: {path.relative_to(tmp_path).as_posix() for path in stage.reads if path.is_relative_to(tmp_path)}
@@ -132,7 +150,7 @@ def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
         ({"seeds": 0}, {"field": "seeds", "value": 0}),
         (
             {"parts": (Part.FIGURE4,), "switches": replace(AS_CODE, normalisation="file")},
-            {"code": "conflict", "field": "normalisation", "value": "file", "hint": "--only table mismatch"},
+            {"code": "conflict", "field": "normalisation", "value": "file", "hint": "--only table comparisons mismatch"},
         ),
         ({"images": Path("/nowhere")}, {"code": "file-missing", "file": "nowhere"}),
         ({"recordings": Path("/nowhere")}, {"code": "file-missing", "file": "nowhere"}),

@@ -17,6 +17,10 @@ RECOLA = {
     "ratings_individual": "RECOLA-Annotation/emotional_behaviour",
     "synthetic_face_boxes": "bbox",
 }
+TINY = (
+    *("--preset", "demo", "--iterations", 1, "--scales", 3, "--mixture", 3, "--max-factor", 3, "--device=cpu"),
+    *("--codecs", "x264", "--qps", 24, "--coded-frames", 20),
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,27 +62,24 @@ def files(tree):
 def study(tree, root, *more):
     """Run a tiny study of a tree, which must stay as it is; return table.json."""
     before = files(tree)
-    options = ("--preset", "demo", "--iterations", 1, "--scales", 3, "--mixture", 3, "--device=cpu", *more)
-    coded = ("--codecs", "x264", "--qps", 24, "--coded-frames", 20)
-    assert run("study", "robust-lq", "--recordings", tree, "--out", root, *options, *coded) == 0
+    assert run("study", "robust-lq", "--recordings", tree, "--out", root, *TINY, *more) == 0
     assert files(tree) == before
     return json.loads((root / "table/table.json").read_text())
 
 
-def test_avecs_package_with_an_unlabelled_test_partition(avec, tmp_path):
+def test_avecs_package_with_an_unlabelled_test_partition(avec, tmp_path, capsys):
     root = tmp_path / "root"
     table = study(avec, root)
     assert [cell["method"] for cell in table["cells"]] == ["HR", "LR", "Non-Joint", "Joint", "Joint-OA"]
     assert all(50 < cell["measured"]["frames"] <= FRAMES for cell in table["cells"])
     assert (root / "report/report.html").is_file()
     assert (root / "rd/rd.json").is_file()
-    prepare = ("prepare", "--recordings", avec, "--out", root, "--scales", 3, "--unlabelled", "--names", "test_1")
-    assert run(*prepare, "--no-figures") == 0
-    out = tmp_path / "submission"
-    submission = ("submission", "--weights", root / "runs/HR", "--data", root / "data/raw_data/HQ", "--out", out)
-    assert run(*submission, "--device=cpu") == 0
-    assert [path.name for path in (out / "valence").glob("*.arff")] == ["test_1.arff"]
-    assert read_gold(out / "valence/test_1.arff").time.size == FRAMES
+    assert [path.name for path in (root / "submission/valence").glob("*.arff")] == ["test_1.arff"]
+    assert read_gold(root / "submission/valence/test_1.arff").time.size == FRAMES
+    assert sorted(path.stem for path in (root / "data/raw_data/LR3").iterdir()) == ["dev_1", "train_1"]
+    capsys.readouterr()
+    assert run("study", "robust-lq", "--recordings", avec, "--out", root, *TINY, "--dry-run") == 0
+    assert "to do" not in capsys.readouterr().out
 
 
 def test_recola(recola, tmp_path):
