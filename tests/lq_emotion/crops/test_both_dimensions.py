@@ -15,33 +15,40 @@ from matlab_ports.matfile import loadmat, savemat
 from tests.lq_emotion.commands import draw_recordings, failed, linear_net, run
 
 BOTH = ("valence", "arousal")
-NET = """
-input: "data" input_dim: 1 input_dim: 1 input_dim: 2 input_dim: 2
-layer { name: "fc5" type: "InnerProduct" bottom: "data" top: "fc5" inner_product_param { num_output: 2 } }
+SIDE = 24  # pixels of a crop
+PIXELS = {"valence": 0, "arousal": SIDE - 1}  # columns that show a dimension
+NET = f"""
+input: "data" input_dim: 1 input_dim: 1 input_dim: {SIDE} input_dim: {SIDE}
+layer {{ name: "fc5" type: "InnerProduct" bottom: "data" top: "fc5" inner_product_param {{ num_output: 2 }} }}
 """
 
 
-@pytest.fixture
-def data(tmp_path):
-    """Crops whose left half shows valence and whose right half shows arousal."""
-    folder = tmp_path / "root" / "data" / "raw_data" / "HQ"
+def write(folder, dimensions=BOTH):
+    """Write crops whose left half shows valence and whose right half shows arousal, from 0 to 1; test_1 has no labels."""
     folder.mkdir(parents=True)
     for number, name in enumerate(("train_1", "dev_1", "dev_2", "test_1")):
-        valence, arousal = np.sin(np.arange(20) / 4 + number), np.cos(np.arange(20) / 3 - number)
-        video = np.stack([np.stack([valence, valence]), np.stack([arousal, arousal])], axis=1)
-        labels = {} if name == "test_1" else {"valence": valence, "arousal": arousal}
+        phase = np.arange(20) / 4 + number
+        shown = {"valence": (1 + np.sin(phase)) / 2, "arousal": (1 + np.cos(0.7 * phase)) / 2}
+        video = np.repeat([[shown[dimension] for dimension in BOTH]], SIDE // 2, axis=1).repeat(SIDE, axis=0)
+        labels = {dimension: shown[dimension] for dimension in dimensions if name != "test_1"}
         savemat(folder / f"{name}.mat", {"video": video, **labels, "video_time": 0.04 * np.arange(20)}, "-v6")
     return folder
 
 
 @pytest.fixture
+def data(tmp_path):
+    return write(tmp_path / "root" / "data" / "raw_data" / "HQ")
+
+
+@pytest.fixture
 def oracle(tmp_path):
-    """A net whose outputs are the means of the halves; it sees faces transposed."""
+    """A net whose outputs are one pixel of each half; it sees faces transposed."""
     (tmp_path / "both.prototxt").write_text(NET)
     net = load_net(tmp_path / "both.prototxt", seed=0)
     weights = net.state_dict()
-    halves = np.array([[[1, 1], [0, 0]], [[0, 0], [1, 1]]]) / 2
-    weights["fc5.weight"][...] = weights["fc5.weight"].new_tensor(halves.reshape(2, 4))
+    weights["fc5.weight"].fill_(0)
+    for output, column in enumerate(PIXELS.values()):
+        weights["fc5.weight"][output, column * SIDE] = 1
     weights["fc5.bias"].fill_(0)
     save_weights(net, tmp_path / "both.caffemodel")
     return "--weights", tmp_path / "both.caffemodel", "--net", tmp_path / "both.prototxt", "--device=cpu"
@@ -64,13 +71,27 @@ def test_an_oracle_scores_one_in_each_dimension(data, oracle, tmp_path):
 def test_a_submission_has_both_dimensions(data, oracle, tmp_path):
     assert run("submission", *oracle, "--data", data, "--out", tmp_path / "out") == 0
     crops = loadmat(data / "test_1.mat")["video"]
-    for place, dimension in enumerate(BOTH):
+    for dimension, column in PIXELS.items():
         written = read_gold(tmp_path / "out" / dimension / "test_1.arff")
-        np.testing.assert_allclose(written.gsd, crops[0, place], atol=1e-6)
+        np.testing.assert_allclose(written.gsd, crops[0, column], atol=1e-6)
+
+
+@pytest.mark.parametrize("dimension", BOTH)
+def test_a_net_of_both_is_scored_on_crops_of_one(dimension, oracle, tmp_path):
+    pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
+    data, convention = write(tmp_path / "crops", (dimension,)), ("--convention", "population")
+    assert run("evaluate", *oracle, "--data", data, "--out", tmp_path / "scores", *convention) == 0
+    scores = json.loads((tmp_path / "scores/scores.json").read_text())["scores"]
+    assert scores["concatenated"]["ccc"] == pytest.approx(1, abs=1e-6)
+    _, weights, *options = oracle
+    sweep = ("--weights", f"both={weights}", "--scales", 3, "--codecs", "x264", "--qps", 0, *convention)
+    assert run("rd", *sweep, *options, "--data", data, "--out", tmp_path / "rd") == 0
+    points = json.loads((tmp_path / "rd/rd.json").read_text())["points"]
+    assert all(point["ccc"] > 0.999 for point in points)
 
 
 def test_a_net_of_one_dimension_is_refused_on_crops_of_both(data, tmp_path, capsys):
-    options = linear_net(tmp_path, 2, weight=1, bias=0)
+    options = linear_net(tmp_path, SIDE, weight=1, bias=0)
     problem = failed(capsys, "evaluate", *options, "--data", data, "--out", tmp_path / "out")
     assert "the net has 1 output, the crops have 2 labels" in problem
     assert not (tmp_path / "out").exists()

@@ -150,7 +150,12 @@ def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
         ({"seeds": 0}, {"field": "seeds", "value": 0}),
         (
             {"parts": (Part.FIGURE4,), "switches": replace(AS_CODE, normalisation="file")},
-            {"code": "conflict", "field": "normalisation", "value": "file", "hint": "--only table comparisons mismatch"},
+            {
+                "code": "conflict",
+                "field": "normalisation",
+                "value": "file",
+                "hint": "--only table comparisons mismatch",
+            },
         ),
         ({"images": Path("/nowhere")}, {"code": "file-missing", "file": "nowhere"}),
         ({"recordings": Path("/nowhere")}, {"code": "file-missing", "file": "nowhere"}),
