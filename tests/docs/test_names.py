@@ -62,7 +62,7 @@ def test_commands_and_flags_exist(page):
     wrong = []
     for program, command, rest in COMMAND.findall("".join(code)):
         shown = help_of(program, command)
-        if " ACTION " in shown:
+        if " ACTION " in shown or " STUDY " in shown:
             shown = help_of(program, command, rest.split()[0])
         flags = re.findall(r"(?<![\w-])(--[a-z][\w-]*)", rest.split("#")[0].split(" ; ")[0])
         wrong += [f"{program} {command} {flag}" for flag in flags if flag not in shown]
