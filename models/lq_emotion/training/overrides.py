@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from caffe_compat.schema import caffe_pb2 as pb
 
+_FIELDS = (
+    *("type", "lr_policy", "power", "max_iter", "base_lr"),
+    *("test_interval", "display", "snapshot", "random_seed"),
+)
 _PATHS = ("net", "snapshot_prefix")  # placeholders in the shipped files
 
 
@@ -17,11 +21,15 @@ class Changes:
     ----------
     batch : samples a training step.
     filler : of all weights, instead of each layer's own: ``xavier``.
-    max_iter, base_lr, test_iter, test_interval, display, snapshot, random_seed : fields of the solver.
+    type, lr_policy, power, max_iter, base_lr, test_iter, test_interval, display, snapshot, random_seed : fields of the
+        solver: ``Adam``; ``poly``, whose rate falls to nothing at max_iter.
     """
 
     batch: int | None = None
     filler: str | None = None
+    type: str | None = None
+    lr_policy: str | None = None
+    power: float | None = None
     max_iter: int | None = None
     base_lr: float | None = None
     test_iter: int | None = None
@@ -32,7 +40,7 @@ class Changes:
 
     def apply_to(self, solver: pb.SolverParameter) -> None:
         """Set the changed fields of a solver."""
-        for name in ("max_iter", "base_lr", "test_interval", "display", "snapshot", "random_seed"):
+        for name in _FIELDS:
             if (value := getattr(self, name)) is not None:
                 setattr(solver, name, value)
         if self.test_iter is not None:
