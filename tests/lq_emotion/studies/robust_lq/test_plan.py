@@ -122,13 +122,13 @@ def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
         for stage in stages(plan(recordings, tmp_path, scales=(3, 8), max_factor=16))
     }
     assert reads["train HR"] == {f"h5_files/HQ/{phase}.{kind}" for phase in ("train", "test") for kind in ("h5", "txt")}
-    assert "runs/pretrain-8/snapshots/Pretrain_iter_200.caffemodel" in reads["train Joint-8"]
-    assert "runs/pretrain-8/snapshots/Pretrain_iter_200.caffemodel" in reads["train Non-Joint-8"]
-    assert "runs/pretrain-16/snapshots/Pretrain_iter_200.caffemodel" in reads["train Joint-OA"]
+    assert "runs/pretrain-8/snapshots/Pretrain_iter_300.caffemodel" in reads["train Joint-8"]
+    assert "runs/pretrain-8/snapshots/Pretrain_iter_300.caffemodel" in reads["train Non-Joint-8"]
+    assert "runs/pretrain-16/snapshots/Pretrain_iter_300.caffemodel" in reads["train Joint-OA"]
     assert "h5_files/mix_3_4_6/train.h5" in reads["train Joint-OA"]
     assert "h5_files/LR8/train.h5" in reads["train LR-8"]
     assert reads["score Joint-OA on LR3"] == {
-        "runs/Joint-OA/snapshots/emotion_iter_300.caffemodel",
+        "runs/Joint-OA/snapshots/emotion_iter_400.caffemodel",
         "data/raw_data/LR3/dev_1.mat",
     }
     # pretrain at 3, 8, 16; one OA for all
