@@ -13,8 +13,10 @@ from lq_emotion.common.html_page import page
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report import open_questions, provenance, results
+from lq_emotion.report.comparisons import comparisons
 from lq_emotion.report.example_frames import frames
 from lq_emotion.report.markdown import markdown
+from lq_emotion.report.paper_figures import paper_figures
 from lq_emotion.report.rate_distortion import rate_distortion
 from lq_emotion.report.traces import traces
 from lq_emotion.report.variants import variants
@@ -24,7 +26,9 @@ from matlab_ports import PortError
 Part = Callable[[Store], Iterator[Block]]
 PARTS: dict[str, tuple[Part, ...]] = {
     "Table 1": (results.table_1,),
+    "Intervals and tests": (comparisons,),
     "Beside Table 1": (variants,),
+    "Figures 1 to 3": (paper_figures,),
     "Example frames": (frames,),
     "Valence traces": (traces,),
     "Rate and distortion": (rate_distortion,),

@@ -231,7 +231,7 @@ def test_the_same_files_give_the_same_report(whole, written, tmp_path):
 def test_the_report_of_an_empty_folder_lists_missing_parts(tmp_path):
     page = Page(made(tmp_path)[0])
     notes = [note for section in page.sections.values() for note in section["notes"]]
-    assert len(notes) == 9
+    assert len(notes) == 11
     assert notes[0] == "No Table 1: lq-emotion table has not run to its end in this folder."
     assert len(page.sections["Paper and code"]["tables"][0]) == 1 + len(DISAGREEMENTS)
 
@@ -283,7 +283,9 @@ def test_the_command_writes_to_the_given_paths_and_lists_missing_parts(root, tmp
     assert result["page"] == str(page)
     assert result["sections"]["Table 1"] == {"tables": 1, "figures": 1}
     assert result["absent"] == [
+        "No intervals and tests: `lq-emotion study robust-lq` computes them.",
         "No other nets than those of Table 1: `lq-emotion study robust-lq` trains and scores them.",
+        "No Figures 1 to 3: `lq-emotion study robust-lq` draws them.",
         "No super-resolved faces: there are no weights in runs/pretrain-s.",
         "dev_2 failed: no video",
     ]

@@ -184,7 +184,7 @@ def estimates_markdown(comparisons: Comparisons) -> str:
     """Return a table for each score: methods by factors; mean, deviation over seeds, interval."""
     cells = {(cell.method, cell.factor): cell for cell in comparisons.cells}
     factors = sorted({factor for _, factor in cells})
-    lines = [_explained_estimates(comparisons), ""]
+    lines = [explain_estimates(comparisons), ""]
     for measure in reversed(MEASURES):
         lines.append(f"| {_TITLES[measure]} | " + " | ".join(f"s = {s}" if s > 1 else "HR" for s in factors) + " |")
         lines.append("|---|" + "---:|" * len(factors))
@@ -200,7 +200,7 @@ def differences_markdown(comparisons: Comparisons) -> str:
     if not comparisons.differences:
         return ""
     lines = [
-        _explained_differences(comparisons),
+        explain_differences(comparisons),
         "",
         "| Joint-OA less | s | CCC | interval | p | p (Holm) | paper | paper's exceeds |",
         "|---|---:|---:|---:|---:|---:|---:|---|",
@@ -295,7 +295,8 @@ def _defined(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _explained_estimates(comparisons: Comparisons) -> str:
+def explain_estimates(comparisons: Comparisons) -> str:
+    """Return what the numbers of the cells mean."""
     seeds, recordings = _counts(comparisons.cells)
     return (
         f"All development recordings ({recordings}) scored as one sequence: mean over seeds ({seeds}) ± standard "
@@ -305,7 +306,8 @@ def _explained_estimates(comparisons: Comparisons) -> str:
     )
 
 
-def _explained_differences(comparisons: Comparisons) -> str:
+def explain_differences(comparisons: Comparisons) -> str:
+    """Return what the numbers of the differences mean."""
     seeds, recordings = _counts(comparisons.differences)
     fewest = min(row.recordings for row in comparisons.differences)
     smallest = max(2 / 2**fewest, 2 / (comparisons.resamples + 1))

@@ -117,6 +117,11 @@ class StudyPlan:
         return (self.recordings / "synthetic.json").is_file()
 
     @property
+    def shows_enlarged_faces(self) -> bool:
+        """Whether the nets take enlarged faces as they are, with no statistics of a file."""
+        return self.switches.input_size == "enlarged" and self.switches.normalisation != "file"
+
+    @property
     def root(self) -> Path:
         """ROOT, which contains the results of both dimensions."""
         return shared_root(self.out, self.dimension)

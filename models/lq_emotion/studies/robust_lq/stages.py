@@ -69,7 +69,7 @@ def stages(plan: StudyPlan) -> list[Stage]:
     if Part.SUBMISSION in plan.parts:
         all_stages += _submission(plan, all_cells)
     if Part.FIGURES in plan.parts:
-        all_stages += _figures(plan, next(path for path in crops(crops_folder(1)) if _is_dev(plan, path)))
+        all_stages += _figures(plan, all_cells, next(path for path in crops(crops_folder(1)) if _is_dev(plan, path)))
     if Part.FIGURE4 in plan.parts:
         dev = [path for path in crops(crops_folder(1)) if _is_dev(plan, path)]
         all_stages += _coded(plan, dev)
@@ -259,15 +259,22 @@ def _is_dev(plan: StudyPlan, crops: Path) -> bool:
     return plan.partitions.of(crops.stem) == PHASES["test"]
 
 
-def _figures(plan: StudyPlan, crops: Path) -> list[Stage]:
-    """Return the stages of the figures 1 and 3."""
+def _figures(plan: StudyPlan, all_cells: Sequence[StudyCell], crops: Path) -> list[Stage]:
+    """Return the stages of the figures 1 to 3; Figure 2 shows Joint-OA, on enlarged faces that are not normalised."""
     folder = plan.out / "study"
     switched = _otherwise(plan, "prepare")
     scales = {"scales": list(plan.scales), **switched}
     faces = Stage("figure 1", partial(work.do_figure1, plan, crops), scales, (crops,), (folder / "figure1.png",))
     settings = {str(net): definitions.settings(net, plan.switches) for net in (Net.SR_FCN, Net.JOINT)}
     nets = Stage("figure 3", partial(work.do_figure3, plan), settings, (), (folder / "figure3.png",))
-    return [faces, nets]
+    one_for_all = next((cell for cell in all_cells if cell.method is Method.JOINT_OA), None)
+    if one_for_all is None or not plan.shows_enlarged_faces:
+        return [faces, nets]
+    weights = weights_of(plan, one_for_all.run, Net.JOINT)
+    factor = 4 if 4 in plan.scales else plan.scales[0]
+    run = partial(work.do_figure2, plan, crops, weights, factor)
+    drawn = Stage("figure 2", run, {"factor": factor, **switched}, (crops, weights), (folder / "figure2.png",))
+    return [faces, drawn, nets]
 
 
 def _coded(plan: StudyPlan, crops: list[Path]) -> list[Stage]:

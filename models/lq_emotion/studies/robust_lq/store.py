@@ -13,6 +13,7 @@ from lq_emotion.common.png import is_png
 from lq_emotion.crops.outcome import Outcome, prepared_recordings
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import FACTORS
+from lq_emotion.studies.robust_lq.comparisons import Comparisons
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
 from lq_emotion.training.results import TrainingResults
@@ -52,6 +53,13 @@ class Store:
         content = read_json(self.root / "study" / "variants.json")
         with self.contents("study", "variants.json"):
             return None if content is None else VariantResults.from_json(content)
+
+    @cached_property
+    def comparisons(self) -> Comparisons | None:
+        """Return intervals and tests; None if none were computed."""
+        content = read_json(self.root / "study" / "comparisons.json")
+        with self.contents("study", "comparisons.json"):
+            return None if content is None else Comparisons.from_json(content)
 
     @cached_property
     def prepared(self) -> tuple[Outcome, ...]:

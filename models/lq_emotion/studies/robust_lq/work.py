@@ -13,6 +13,7 @@ import numpy as np
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.studies.robust_lq.cells import StudyCell
+from lq_emotion.studies.robust_lq.figures.canvas import GRAY, STUDIO
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
 
@@ -196,12 +197,22 @@ def do_submission(plan: StudyPlan, cell: StudyCell, weights: Path, h5: Path, nam
 
 def do_figure1(plan: StudyPlan, crops: Path) -> None:
     """Draw a face of a recording, HR and at every factor."""
-    from lq_emotion.studies.robust_lq.figures._canvas import GRAY, STUDIO
     from lq_emotion.studies.robust_lq.figures.figure1 import draw_factors
 
     levels = GRAY if plan.switches.luminance == "gray" else STUDIO
-    path = _figure(plan, 1)
-    draw_factors(crops, path, factors=plan.scales, levels=levels, synthetic=plan.synthetic)
+    draw_factors(crops, _figure(plan, 1), factors=plan.scales, levels=levels, synthetic=plan.synthetic)
+
+
+def do_figure2(plan: StudyPlan, crops: Path, weights: Path, factor: int) -> None:
+    """Draw the pipeline with what each step makes of a frame."""
+    import torch
+
+    from lq_emotion.studies.robust_lq.figures.figure2 import Pipeline, draw_pipeline
+
+    torch.set_num_threads(plan.threads)
+    levels = GRAY if plan.switches.luminance == "gray" else STUDIO
+    pipeline = Pipeline(crops, weights, factor=factor)
+    draw_pipeline(pipeline, _figure(plan, 2), levels=levels, synthetic=plan.synthetic)
 
 
 def do_figure3(plan: StudyPlan) -> None:

@@ -62,9 +62,11 @@ def test_one_command_fills_every_part_and_a_second_does_nothing(recordings, undi
     assert {(row["other"], row["factor"]) for row in comparisons["differences"]} == {
         (other, s) for other in ("LR", "Non-Joint", "Joint", "HR on LR") for s in (3, 4)
     }
-    figures = [undisturbed / "study" / f"figure{number}.png" for number in (1, 3)]
+    figures = [undisturbed / "study" / f"figure{number}.png" for number in (1, 2, 3)]
     assert all(path.is_file() for path in (*figures, undisturbed / "report/report.html"))
     report = (undisturbed / "report/report.md").read_text()
+    assert all(f"**Figure {number}.**" in report for number in (1, 2, 3))
+    assert "| Joint-OA less | CCC | interval" in report
     assert "Super-resolution learnt at s, and at 4. Best of each factor in bold" in report
     capsys.readouterr()
     assert run(*arguments(recordings, undisturbed)) == 0

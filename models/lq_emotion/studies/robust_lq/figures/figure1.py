@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lq_emotion.nets.names import FACTORS
-from lq_emotion.studies.robust_lq.figures._canvas import (
+from lq_emotion.studies.robust_lq.figures.canvas import (
     SOFT,
     STUDIO,
     SYNTHETIC,

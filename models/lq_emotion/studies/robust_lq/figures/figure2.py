@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
-from lq_emotion.studies.robust_lq.figures._canvas import (
+from lq_emotion.studies.robust_lq.figures.canvas import (
     INK,
     SOFT,
     STUDIO,

@@ -15,7 +15,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
-from lq_emotion.studies.robust_lq.figures._canvas import INK, SOFT, connect, new_figure, save
+from lq_emotion.studies.robust_lq.figures.canvas import INK, SOFT, connect, new_figure, save
 
 _COLOURS = {"Input": "#d9d9d9", "Convolution": "#9ecae1", "Pooling": "#c7e9c0", "InnerProduct": "#fdd0a2"}
 _OTHER, _SHARED = "#e7e1ef", "#c0392b"
