@@ -1,4 +1,4 @@
-# make demo                   the paper's experiment in small, on synthetic recordings
+# make demo                   the paper's experiment in small, on synthetic recordings, in a few minutes
 # make sr-demo [IMAGES=folder] train the authors' super-resolution net on images, and show what it does
 # make parity                 only the comparisons with what genuine Caffe and MATLAB computed
 # make test                   lint, types, import rules, and the default tests
@@ -38,7 +38,9 @@ $(VENV)/.dev: $(DEFINITION) | $(BIN)/python
 	$(PIP) --no-build-isolation -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
+# Without a connection, the demo leaves out the photograph.
 demo: $(VENV)/.demo
+	-@$(BIN)/lq-emotion models get mini-xception mtcnn
 	$(BIN)/lq-emotion demo --out "$(OUT)"
 
 sr-demo: $(VENV)/.demo

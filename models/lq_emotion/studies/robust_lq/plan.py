@@ -73,6 +73,7 @@ class StudyPlan:
     dimension : of the labels, or "both"; `out` is then `avec.layout.dimension_root` of ROOT.
     delay : of the gold standard, in seconds; see `crops.recording.PreparationSettings`.
     coded : the settings of Figure 4.
+    previews : draw a contact sheet of each recording's crops and the trace of its labels, a second or two each.
     seed : of all random numbers.
     seeds : how often each net is trained, with `seed`, `seed` + 1, ...; the data are those of `seed`.
     threads : of a stage.
@@ -95,6 +96,7 @@ class StudyPlan:
     dimension: Dimension = "valence"
     delay: float = 0.0
     coded: CodedPlan = field(default_factory=CodedPlan)
+    previews: bool = True
     seed: int = 0
     seeds: int = 1
     threads: int = 2

@@ -40,6 +40,7 @@ def do_prepare(plan: StudyPlan, names: tuple[str, ...], *, unlabelled: bool = Fa
         dimension=plan.dimension,
         delay=plan.delay,
         smallest=plan.switches.smallest_face,
+        figures=plan.previews,
         luma="gray" if plan.switches.luminance == "gray" else "rgb",
     )
     with log(plan.out, "prepare unlabelled" if unlabelled else "prepare") as say:

@@ -58,11 +58,11 @@ def enlarge(net: CaffeNet, path: Path, scale: int) -> Enlarged:
     bicubic = imresize(low, original.shape, "bicubic")
     inner = slice(BORDER, -BORDER)
     by = {
-        "nearest": _rounded(imresize(low, original.shape, "nearest")[inner, inner]),
-        "bicubic": _rounded(bicubic[inner, inner]),
-        "sr_fcn": _rounded(run_net(net, bicubic)),
+        "nearest": rounded(imresize(low, original.shape, "nearest")[inner, inner]),
+        "bicubic": rounded(bicubic[inner, inner]),
+        "sr_fcn": rounded(run_net(net, bicubic)),
     }
-    return Enlarged(path.stem, _rounded(original[inner, inner]), by)
+    return Enlarged(path.stem, rounded(original[inner, inner]), by)
 
 
 @torch.no_grad()
@@ -77,6 +77,6 @@ def run_net(net: CaffeNet, enlarged_hw: npt.NDArray[np.float64]) -> npt.NDArray[
     return output
 
 
-def _rounded(values: npt.NDArray[Any]) -> Luma:
-    """MATLAB's ``uint8(255 * x)``."""
+def rounded(values: npt.NDArray[Any]) -> Luma:
+    """Return values from 0 to 1 as bytes: MATLAB's ``uint8(255 * x)``."""
     return np.clip(np.floor(values * 255.0 + 0.5), 0, 255).astype(np.uint8)

@@ -1,0 +1,75 @@
+"""The demo: what it claims, and what it prints."""
+
+from pathlib import Path
+
+import pytest
+
+from lq_emotion.cli.demo import lines
+from lq_emotion.nets.names import Net
+from lq_emotion.quality.samples import Grid
+from lq_emotion.studies.robust_lq import recipes
+from lq_emotion.studies.robust_lq.demo import Demo, DemoResults, DemoSize, TrustedVideo
+from lq_emotion.studies.robust_lq.plan import CodedPlan
+from lq_emotion.studies.robust_lq.sr_gain import SrGain
+from lq_emotion.training.overrides import Changes
+from tests.lq_emotion.commands import quiet
+
+RESULTS = DemoResults(
+    ccc={"HR": {"HQ": 0.75, "LR-3": 0.5, "LR-8": None}, "Joint-OA": {"LR-3": 0.8, "LR-8": 0.6}},
+    coded={"HR": {"QP 20": 0.5}, "Joint-OA": {"QP 20": 0.7}},
+    sr=SrGain(8, 120, 22.5, 22.75),
+    level=0.9,
+    half_width=0.5,
+    videos=(TrustedVideo("dev_12", 200, 150, Path("page.html")),),
+)
+
+
+def test_the_summary_has_a_row_for_each_net():
+    text = list(lines(RESULTS))
+    assert text[1].split() == ["HQ", "LR-3", "LR-8"]
+    assert text[2].split() == ["HR", "0.750", "0.500", "–"]
+    assert text[3].split() == ["Joint-OA", "–", "0.800", "0.600"]
+    assert text[4] == "Super-resolution at s = 8: 22.75 dB, bicubic 22.50 dB (+0.25), 120 faces."
+    assert "  dev_12: 150 of 200 estimates are trusted" in text
+
+
+def test_the_results_are_read_back():
+    assert DemoResults.from_json(RESULTS.to_json()) == RESULTS
+
+
+def test_the_recipe_changes_the_solver():
+    solver = Demo(Path("out")).plan.preset_of(Net.JOINT)
+    assert Changes(**solver).type == "Adam"
+    assert solver["max_iter"] < 1000
+    assert set(recipes.preset("demo")) == {*Net, "sr"}
+
+
+def test_iterations_hold_for_every_net():
+    plan = Demo(Path("out"), DemoSize(iterations=7)).plan
+    assert {plan.preset_of(net)["max_iter"] for net in Net} == {7}
+
+
+@pytest.mark.slow
+def test_a_demo_of_two_iterations_repeats(tmp_path):
+    size = DemoSize(
+        train=2, dev=11, frames=64, scales=(3, 8), coded=CodedPlan((3,), ("x264",), (36,), 10),
+        grid=Grid((1, 4), (20, 36)), calibrated=12, iterations=2,
+    )  # fmt: skip
+    first, second = (Demo(tmp_path / name, size, threads=1, say=quiet).run() for name in ("a", "b"))
+    assert (first.ccc, first.coded, first.sr, first.half_width) == (
+        second.ccc, second.coded, second.sr, second.half_width,
+    )  # fmt: skip
+    assert [video.trusted for video in first.videos] == [video.trusted for video in second.videos]
+    assert Demo(tmp_path / "a", size, threads=1, say=quiet).run() == first  # what is done is not done again
+
+
+@pytest.mark.slow
+def test_the_demo_shows_what_it_claims(tmp_path):
+    results = Demo(tmp_path, say=quiet).run()
+    hr, joint_oa = results.ccc["HR"], results.ccc["Joint-OA"]
+    assert hr["HQ"] > 0.6
+    assert joint_oa["LR-8"] > hr["LR-8"] + 0.2
+    assert results.sr.gain > 0
+    assert results.coded["Joint-OA"]["QP 28"] > results.coded["HR"]["QP 28"]
+    as_recorded, low = results.videos
+    assert as_recorded.trusted > low.trusted
