@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lq_emotion.cli.options import at_least, teller
 from lq_emotion.cli.robust_lq_options import add_plan, list_stages, plan_of, study_of
 
-if TYPE_CHECKING:
-    from lq_emotion.studies.robust_lq.plan import StudyPlan
-
 _PARTS = ("table", "comparisons", "mismatch", "ablations", "figures", "figure4", "submission")
+_FILES = (
+    *("table/table.md", "table/valence/table.md", "table/arousal/table.md"),
+    *("study/comparisons.md", "study/variants.md", "rd/rd_x264.png", "rd/rd_x265.png", "report/report.html"),
+)
 _QPS = tuple(range(12, 45, 4))
 
 
@@ -54,19 +54,16 @@ def _robust_lq(args: argparse.Namespace) -> int:
     if args.dry_run:
         list_stages(study)
         return 0
-    results = study.run()
-    page, text = plan.out / "report" / "report.html", plan.out / "report" / "report.md"
-    write_report(make_report(plan.out), page, text)
+    tables = study.tables()
+    if len(tables) == 1:  # a report is of one dimension
+        page, text = plan.out / "report" / "report.html", plan.out / "report" / "report.md"
+        write_report(make_report(plan.out), page, text)
     if args.json:
-        print(json.dumps(results.to_json(), indent=2))
+        contents = [table.to_json() for table in tables]
+        print(json.dumps(contents if len(contents) > 1 else contents[0], indent=2))
         return 0
-    print(f"\n{markdown(results)}")
-    for path in _files(plan, page):
+    for table in tables:
+        print(f"\n{markdown(table)}")
+    for path in filter(Path.is_file, (plan.out / name for name in _FILES)):
         print(f"  {path}")
     return 0
-
-
-def _files(plan: StudyPlan, page: Path) -> list[Path]:
-    """Return the files to look at that are there."""
-    names = ("table/table.md", "study/comparisons.md", "study/variants.md", "rd/rd_x264.png", "rd/rd_x265.png")
-    return [path for path in (*(plan.out / name for name in names), page) if path.is_file()]
