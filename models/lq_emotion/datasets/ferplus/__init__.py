@@ -1,0 +1,1 @@
+"""FER+: images of faces with the votes of ten taggers on their emotion."""

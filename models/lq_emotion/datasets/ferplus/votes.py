@@ -1,0 +1,179 @@
+"""From the votes on an image to its class, or to what a net is trained towards.
+
+The four modes are those of the paper on FER+ (Barsoum et al. 2016, arXiv:1608.01041) as its authors' program has them
+(microsoft/FERPlus, src/ferplus.py). The four rules are readings of "majority vote". Contempt, the last class, is left
+out where seven classes are asked for: images of it are dropped.
+
+The program as it was published compares the number of a class with that of the emotions less two (8 - 2) where that of
+the columns is meant (10 - 2), and so also drops fear and contempt; that is not repeated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import DataError
+
+Doubles = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+COLUMNS = (*EMOTIONS, "unknown", "NF")
+"""What a tagger can vote for; NF: not a face."""
+DROPPED = -1
+_UNKNOWN = len(EMOTIONS)  # from this column on, an image has no emotion
+_FLOOR = 0.001  # of the targets of `Mode.MULTI_TARGET`
+
+
+class Rule(StrEnum):
+    """Which class an image has.
+
+    Attributes
+    ----------
+    MORE_THAN_5 : that with more than 5 votes. It reproduces the second paper's accuracies.
+    MICROSOFT : single votes are set to 0; that with more than half of the remaining votes.
+    AT_LEAST_5 : that with the most votes, if it has at least 5. Of two with 5 each, the first in the table.
+    PLURALITY : that with more votes than every other.
+    """
+
+    MORE_THAN_5 = "more-than-5"
+    MICROSOFT = "microsoft"
+    AT_LEAST_5 = "at-least-5"
+    PLURALITY = "plurality"
+
+
+class Mode(StrEnum):
+    """What a net is trained towards.
+
+    Attributes
+    ----------
+    MAJORITY : the class of `Rule.MICROSOFT`.
+    PROBABILITY : a class drawn from the distribution of the votes, another in every epoch.
+    CROSSENTROPY : the distribution of the votes.
+    MULTI_TARGET : all classes with at least 30 % of the votes alike; the loss is -log of the largest product of target
+        and estimated probability.
+    """
+
+    MAJORITY = "majority"
+    PROBABILITY = "probability"
+    CROSSENTROPY = "crossentropy"
+    MULTI_TARGET = "multi_target"
+
+
+def class_labels(votes: npt.ArrayLike, rule: Rule, *, classes: int = 7) -> Integers:
+    """Return the class of each image.
+
+    Parameters
+    ----------
+    votes : (N, 10) numbers of votes, in the order of `COLUMNS`.
+    rule : which class wins.
+    classes : 8, or 7 without contempt.
+
+    Returns
+    -------
+    (N,) numbers of `EMOTIONS`, or `DROPPED`.
+    """
+    counts = _require(votes, classes)
+    if rule == Rule.MICROSOFT:
+        counts = np.where(counts > 1, counts, 0)
+    largest, winner = counts.max(axis=1), counts.argmax(axis=1)
+    wins = {
+        Rule.MORE_THAN_5: largest > 5,
+        Rule.MICROSOFT: 2 * largest > counts.sum(axis=1),
+        Rule.AT_LEAST_5: largest >= 5,
+        Rule.PLURALITY: (counts == largest[:, None]).sum(axis=1) == 1,
+    }[rule]
+    return np.where(wins & (winner < classes), winner, DROPPED)
+
+
+def distributions(votes: npt.ArrayLike, mode: Mode, *, classes: int = 8) -> Doubles:
+    """Return the distribution over the classes that a mode makes of the votes on each image.
+
+    Parameters
+    ----------
+    votes : (N, 10) numbers of votes, in the order of `COLUMNS`.
+    mode : of training; validation and test are by majority in every mode.
+    classes : 8, or 7 without contempt.
+
+    Returns
+    -------
+    (N, classes); each row adds up to 1, or is NaN if the image is dropped.
+    """
+    counts = _require(votes, classes)
+    patterns, pattern_of = np.unique(np.where(counts > 1, counts, 0), axis=0, return_inverse=True)
+    kept = np.array([_KEPT[mode](pattern) for pattern in patterns], np.float64).reshape(-1, len(COLUMNS))
+    enough = 2 * kept.sum(axis=1) > patterns.sum(axis=1)
+    kept[~(enough & (kept.argmax(axis=1) < classes))] = np.nan
+    kept = kept[:, :classes]
+    return np.asarray((kept / kept.sum(axis=1, keepdims=True))[pattern_of.reshape(-1)], np.float64)
+
+
+def epoch_targets(distribution: Doubles, mode: Mode, rng: np.random.Generator) -> Doubles:
+    """Return what one epoch trains towards.
+
+    Parameters
+    ----------
+    distribution : (N, classes) without NaN, as `distributions` returns it for this mode.
+    mode : of training.
+    rng : draws the classes of `Mode.PROBABILITY`; unused by other modes.
+
+    Returns
+    -------
+    (N, classes): distributions; single classes; or, for `Mode.MULTI_TARGET`, 1 or 0.001 for each class.
+    """
+    if mode == Mode.MULTI_TARGET:
+        return np.where(distribution > 0, 1.0, _FLOOR)
+    if mode != Mode.PROBABILITY:
+        return distribution
+    bounds = np.cumsum(distribution, axis=1)
+    bounds /= bounds[:, -1:]  # rounding must not leave a gap below 1
+    drawn = (rng.random((len(distribution), 1)) >= bounds).sum(axis=1)
+    return np.asarray(np.eye(distribution.shape[1])[drawn], np.float64)
+
+
+def _require(votes: npt.ArrayLike, classes: int) -> Integers:
+    counts = np.asarray(votes, np.int64)
+    if counts.ndim != 2 or counts.shape[1] != len(COLUMNS):
+        problem = f"votes are {counts.shape}, expected (N, {len(COLUMNS)})"
+        raise DataError(problem, code="shape-mismatch", field="votes")
+    if classes not in (7, 8):
+        hint = "8, or 7 without contempt"
+        raise DataError("no such number of classes", code="out-of-range", field="classes", value=classes, hint=hint)
+    return counts
+
+
+def _majority(counts: Integers) -> Integers:
+    kept = np.zeros_like(counts)
+    kept[counts.argmax()] = counts.max()
+    return kept
+
+
+def _most(counts: Integers) -> Integers:
+    """Keep the largest until they hold 75 % of the votes; nothing if that takes more than 3 classes."""
+    kept, left, taken = np.zeros_like(counts), counts.copy(), 0
+    while 4 * kept.sum() < 3 * counts.sum() and taken < 3:
+        largest = left.max()
+        tied = np.flatnonzero(left == largest)
+        emotions = tied[tied < _UNKNOWN]
+        kept[emotions], left[emotions] = largest, 0
+        taken += len(emotions)
+        if len(emotions) < len(tied):  # unknown or not a face has come up: it ends the list, and stands if it is alone
+            if not taken:
+                kept[tied[0]] = largest
+            break
+    return kept if taken <= 3 else np.zeros_like(counts)
+
+
+def _many(counts: Integers) -> Integers:
+    return np.where(10 * counts >= 3 * counts.sum(), counts, 0)
+
+
+_KEPT: dict[Mode, Callable[[Integers], Integers]] = {
+    Mode.MAJORITY: _majority,
+    Mode.PROBABILITY: _most,
+    Mode.CROSSENTROPY: _most,
+    Mode.MULTI_TARGET: _many,
+}
