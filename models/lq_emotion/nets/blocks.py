@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from caffe_compat.schema import caffe_pb2 as pb
@@ -27,12 +28,17 @@ class Learning:
     zero_written: bool = True
 
 
-def hdf5_data(source: str, batch: int, phase: int) -> pb.LayerParameter:
-    """Return the layer that feeds data and label in one phase."""
-    layer = pb.LayerParameter(name="data", type="HDF5Data", top=["data", "label"])
-    layer.include.add(phase=phase)
+def hdf5_data(
+    source: str, batch: int, phase: int | None = None, *, tops: Sequence[str] = ("data", "label"), shuffle: bool = False
+) -> pb.LayerParameter:
+    """Return the layer that feeds data and label, or other tops, in one phase; in both without `phase`."""
+    layer = pb.LayerParameter(name="data", type="HDF5Data", top=tops)
+    if phase is not None:
+        layer.include.add(phase=phase)
     layer.hdf5_data_param.source = source
     layer.hdf5_data_param.batch_size = batch
+    if shuffle:
+        layer.hdf5_data_param.shuffle = True
     return layer
 
 

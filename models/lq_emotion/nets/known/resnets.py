@@ -57,4 +57,5 @@ IMAGENET_RESNET50 = KnownModel(
     source="github.com/KaimingHe/deep-residual-networks (ResNet-50-model.caffemodel)",
     trained_on="ImageNet 2012: 1.28 million images of 1,000 classes",
     limits="Its published mean is an image, which its mean colour stands for here. Nothing about faces.",
+    verified=True,
 )

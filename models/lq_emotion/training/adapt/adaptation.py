@@ -22,10 +22,11 @@ from lq_emotion.common.json_files import contents_of, write_json
 from lq_emotion.datasets.avec.layout import PARTITIONS
 from lq_emotion.datasets.clips.table import ClipTable
 from lq_emotion.faces.face import FaceDetector
+from lq_emotion.nets.head import HeadedNet
 from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.known.loading import Description
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, Outputs
-from lq_emotion.training.adapt.definitions import HeadedNet, training_net, with_head
+from lq_emotion.training.adapt.definitions import training_net, with_last_layer
 from lq_emotion.training.adapt.faces import FacesFound, FaceSource, read_faces, write_faces
 from lq_emotion.training.adapt.report import write_report
 from lq_emotion.training.adapt.results import (
@@ -133,9 +134,9 @@ class Adaptation:
         device = choose_device(self.device)
         self.out = self.out.resolve()
         target = target_of(self.table, self.model.outputs)
-        net = with_head(self.model.definition, len(target.names), classes=target.classes, new=not target.own)
+        net = with_last_layer(self.model.definition, len(target.names), classes=target.classes, new=not target.own)
         journal = self._claim()
-        state = "its own head" if target.own else f"a new head, {net.head}"
+        state = "its own head" if target.own else f"a new head, {net.head[0]}"
         self.say(f"adapting {self.model.name} with {state}: {', '.join(target.names)}")
         faces = self._faces(journal, target)
         started = self.weights
@@ -155,7 +156,7 @@ class Adaptation:
         results = AdaptationResults(
             model=self.model.name,
             weights=final.name,
-            head_is_new=net.is_new,
+            head_is_new=not target.own,
             names=target.names,
             persons={part: self._persons(part) for part in faces},
             split=self.table.split,
@@ -250,7 +251,7 @@ class Adaptation:
         if best is None:
             hint = "try a smaller --base-lr"
             raise SolverError("the loss is never finite", code="not-finite", field=f"stage {stage}", hint=hint)
-        if best == 0 and net.head not in read_weights(weights):  # a head that was never trained is in no file
+        if best == 0 and net.head[0] not in read_weights(weights):  # a head that was never trained is in no file
             best = param.max_iter
         self.say(
             f"{stage}: loss {history.losses[best]:.4g} on held-out persons at iteration {best} of {param.max_iter}"
@@ -315,12 +316,12 @@ def _constant(values: Doubles, target: Target) -> Doubles:
 def _export(net: HeadedNet, weights: Path, target: Target, path: Path) -> None:
     """Write weights for the net to apply: the head answers in the labels' units."""
     blobs = dict(read_weights(weights))
-    if net.is_new and not target.classes:
-        weight, bias = blobs[net.head]
+    if not (target.own or target.classes):
+        weight, bias = blobs[net.head[0]]
         assert weight is not None
         assert bias is not None
         scale, shift = (np.array(values, np.float32) for values in (target.scale, target.shift))
-        blobs[net.head] = [weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), bias * scale + shift]
+        blobs[net.head[0]] = [weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), bias * scale + shift]
     save_weights(load_net(net.deploy, blobs), path)
 
 

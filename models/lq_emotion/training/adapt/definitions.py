@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_compat.build.inference import inference_net
@@ -12,30 +11,12 @@ from caffe_compat.errors import NetError
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers import Coordinates, facts
 from caffe_compat.schema import caffe_pb2 as pb
-
-LABEL, LOSS = "label", "loss"
-
-
-@dataclass(frozen=True)
-class HeadedNet:
-    """A net with a head for certain labels.
-
-    Attributes
-    ----------
-    deploy : the definition to apply: probabilities of classes, or values of dimensions.
-    head : name of the last layer with weights.
-    output : the blob that the loss compares with the labels: scores of classes, or values.
-    is_new : the head is new; else it is the model's own.
-    """
-
-    deploy: pb.NetParameter
-    head: str
-    output: str
-    is_new: bool
+from lq_emotion.nets.blocks import hdf5_data
+from lq_emotion.nets.head import LABEL, HeadedNet, answer, headed_training_net
 
 
-def with_head(definition: pb.NetParameter, outputs: int, *, classes: bool, new: bool) -> HeadedNet:
-    """Return a model's net with a head for other labels, or with its own.
+def with_last_layer(definition: pb.NetParameter, outputs: int, *, classes: bool, new: bool) -> HeadedNet:
+    """Return a model's net with a last layer for other labels, or with its own, as its head.
 
     Parameters
     ----------
@@ -71,8 +52,8 @@ def with_head(definition: pb.NetParameter, outputs: int, *, classes: bool, new: 
     del deploy.layer[:]
     deploy.layer.extend([*layers[:place], head, *tail])
     if classes:
-        deploy.layer.add(name="prob", type="Softmax", bottom=[output], top=["prob"])
-    return HeadedNet(deploy, head.name, output, new)
+        deploy.layer.append(answer(output))
+    return HeadedNet(deploy, (head.name,), output)
 
 
 def _keeps_meaning(layer: pb.LayerParameter) -> bool:
@@ -127,52 +108,26 @@ def training_net(
     classes : learn by SoftmaxWithLoss, else by EuclideanLoss.
     frozen : train the head alone.
     """
-    counts: dict[str, int] = {}
-    statistics: set[str] = set()
-    for slot in build_graph(prepare(net.deploy)).slots:
-        counts[slot.layer] = max(counts.get(slot.layer, 0), slot.index + 1)
-        if slot.blob.buffer:
-            statistics.add(slot.layer)
-    message = pb.NetParameter(name=net.deploy.name)
-    blob = ""
-    for layer in net.deploy.layer:
-        if layer.type == "Input":
-            blob = layer.top[0]
-            continue
-        if layer.name == "prob" and layer.type == "Softmax" and classes:
-            continue
-        added = message.layer.add()
-        added.CopyFrom(layer)
-        if layer.name in counts:
-            trained = layer.name == net.head or not (frozen or layer.name in statistics)
-            _set_rates(added, counts[layer.name], trained=trained)
-        if layer.type == "BatchNorm":
-            added.batch_norm_param.use_global_stats = True
+    tops = [next(layer.top[0] for layer in net.deploy.layer if layer.type == "Input"), LABEL]
     data = [
-        _data(blob, pb.TRAIN, lists["train"], batches["train"]),
-        _data(blob, pb.TEST, lists["dev"], batches["dev"]),
+        hdf5_data(str(lists[part]), batches[part], phase, tops=tops, shuffle=phase == pb.TRAIN)
+        for part, phase in (("train", pb.TRAIN), ("dev", pb.TEST))
     ]
-    body = list(message.layer)
-    del message.layer[:]
-    message.layer.extend([*data, *body])
-    loss = "SoftmaxWithLoss" if classes else "EuclideanLoss"
-    message.layer.add(name=LOSS, type=loss, bottom=[net.output, LABEL], top=[LOSS])
+    learned = HeadedNet(_weights_decay(net.deploy), net.head, net.output)
+    return headed_training_net(learned, data, frozen=frozen, loss="SoftmaxWithLoss" if classes else "EuclideanLoss")
+
+
+def _weights_decay(net: pb.NetParameter) -> pb.NetParameter:
+    """Return a net whose blobs all learn; weights decay, biases do not. Shared blobs keep their names."""
+    message = pb.NetParameter()
+    message.CopyFrom(net)
+    layers = {layer.name: layer for layer in message.layer}
+    names = {layer.name: [param.name for param in layer.param] for layer in message.layer}
+    for layer in message.layer:
+        del layer.param[:]
+    for slot in build_graph(prepare(net)).slots:
+        trained = not slot.blob.buffer
+        param = layers[slot.layer].param.add(lr_mult=float(trained), decay_mult=float(trained and slot.index == 0))
+        if name := "".join(names[slot.layer][slot.index : slot.index + 1]):
+            param.name = name
     return message
-
-
-def _set_rates(layer: pb.LayerParameter, count: int, *, trained: bool) -> None:
-    """Train all blobs of a layer or none; weights decay, biases do not. Shared blobs keep their names."""
-    names: Sequence[str] = [param.name for param in layer.param]
-    del layer.param[:]
-    for index in range(count):
-        param = layer.param.add(lr_mult=float(trained), decay_mult=float(trained and index == 0))
-        if index < len(names) and names[index]:
-            param.name = names[index]
-
-
-def _data(blob: str, phase: int, source: Path, batch: int) -> pb.LayerParameter:
-    layer = pb.LayerParameter(name="data", type="HDF5Data", top=[blob, LABEL])
-    layer.include.add(phase=phase)
-    layer.hdf5_data_param.source, layer.hdf5_data_param.batch_size = str(source), batch
-    layer.hdf5_data_param.shuffle = phase == pb.TRAIN
-    return layer

@@ -10,7 +10,7 @@ from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.known.model import Task
 from lq_emotion.nets.known.registry import KNOWN
-from lq_emotion.training.adapt.definitions import training_net, with_head
+from lq_emotion.training.adapt.definitions import training_net, with_last_layer
 from tests.refusals import refused
 
 LISTS, BATCHES = {"train": Path("train.txt"), "dev": Path("dev.txt")}, {"train": 4, "dev": 2}
@@ -25,17 +25,17 @@ def trained(net, **options):
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_every_known_net_takes_a_new_head_that_is_trained_alone_first(model):
     definition = model.parts[0].definition()
-    net = with_head(definition, 5, classes=True, new=True)
-    assert net.head not in {layer.name for layer in definition.layer}
+    net = with_last_layer(definition, 5, classes=True, new=True)
+    assert net.head[0] not in {layer.name for layer in definition.layer}
     shapes = build_graph(prepare(net.deploy)).shapes
     assert shapes["prob"] in ((1, 5), (1, 5, 1, 1))
-    assert trained(net, classes=True, frozen=True) == {net.head}
+    assert trained(net, classes=True, frozen=True) == set(net.head)
     assert len(trained(net, classes=True, frozen=False)) > 4
 
 
 def test_statistics_of_batches_are_used_in_neither_stage():
     model = next(model for model in KNOWN if model.name == "mini-xception")
-    net = with_head(model.parts[0].definition(), 2, classes=False, new=True)
+    net = with_last_layer(model.parts[0].definition(), 2, classes=False, new=True)
     message = training_net(net, LISTS, BATCHES, classes=False, frozen=False)
     norms = [layer for layer in message.layer if layer.type == "BatchNorm"]
     assert norms
@@ -62,4 +62,4 @@ def test_statistics_of_batches_are_used_in_neither_stage():
 def test_a_net_whose_head_cannot_be_replaced_is_refused(text):
     data = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 dim: 1 dim: 1 } } } '
     with refused("unsupported"):
-        with_head(parse_text(data + text, pb.NetParameter), 3, classes=True, new=True)
+        with_last_layer(parse_text(data + text, pb.NetParameter), 3, classes=True, new=True)
