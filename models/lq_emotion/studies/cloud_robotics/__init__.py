@@ -1,0 +1,1 @@
+"""Facial Expression Recognition for Cloud Robotics (Maclean 2021)."""
