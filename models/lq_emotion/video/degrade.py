@@ -23,6 +23,7 @@ from lq_emotion.common.records import Record
 from lq_emotion.video.codecs import Codec, find_codec
 from lq_emotion.video.container import Video
 from lq_emotion.video.encode import COLOUR, Frames, coded_side, encode, load_av, video_frame
+from lq_emotion.video.rates import thin
 from matlab_ports.imresize import imresize
 
 Progress = Callable[[int], object]
@@ -155,8 +156,7 @@ def _require_scale(scale: float) -> None:
 
 def _require_options(source: Path, out: Path, scale: float, qp: int, fps: float | None, codec: str) -> Codec:
     _require_scale(scale)
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise DataError("out of range", code="out-of-range", field="fps", value=fps, hint="more than 0")
+    thin(fps)
     chosen = find_codec(codec, qp)
     if chosen.family is None:
         raise DataError("not for files", code="unsupported", field="codec", value=codec, hint="x264 or x265")
@@ -173,12 +173,10 @@ def _require_options(source: Path, out: Path, scale: float, qp: int, fps: float 
 
 def _images(video: Video, fps: float | None, progress: Progress | None) -> Iterator[tuple[float, Frames]]:
     """Yield the frames that are kept, (H, W, 3) upright, with their seconds since the first."""
-    start, last = math.nan, -1
+    keep, start = thin(fps), math.nan
     for frame in video:
         start = frame.time if math.isnan(start) else start
-        slot = last + 1 if fps is None else math.floor((frame.time - start) * fps + 1e-6)
-        if slot > last:
-            last = slot
+        if keep(frame.time):
             yield frame.time - start, frame.image
         if progress:
             progress(1)

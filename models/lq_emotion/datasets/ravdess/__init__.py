@@ -1,0 +1,1 @@
+"""RAVDESS: actors who speak and sing two sentences with eight emotions."""
