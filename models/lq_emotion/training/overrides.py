@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 from caffe_compat.schema import caffe_pb2 as pb
 
-_FIELDS = (
-    *("type", "lr_policy", "power", "max_iter", "base_lr"),
-    *("test_interval", "display", "snapshot", "random_seed"),
-)
+_FIELDS = ("type", "max_iter", "base_lr", "test_interval", "display", "snapshot", "random_seed")
 _PATHS = ("net", "snapshot_prefix")  # placeholders in the shipped files
 
 
@@ -21,15 +18,12 @@ class Changes:
     ----------
     batch : samples a training step.
     filler : of all weights, instead of each layer's own: ``xavier``.
-    type, lr_policy, power, max_iter, base_lr, test_iter, test_interval, display, snapshot, random_seed : fields of the
-        solver: ``Adam``; ``poly``, whose rate falls to nothing at max_iter.
+    type, max_iter, base_lr, test_iter, test_interval, display, snapshot, random_seed : fields of the solver: ``Adam``.
     """
 
     batch: int | None = None
     filler: str | None = None
     type: str | None = None
-    lr_policy: str | None = None
-    power: float | None = None
     max_iter: int | None = None
     base_lr: float | None = None
     test_iter: int | None = None
