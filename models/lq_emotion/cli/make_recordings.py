@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 from pathlib import Path
 
-from lq_emotion.cli.options import at_least
+from lq_emotion.cli.options import at_least, frame_size
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,7 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="frames per recording, at 25 per second (default 7500)",
     )
-    make.add_argument("--size", type=_size, default=(480, 480), metavar="WxH", help="frame size (default 480x480)")
+    make.add_argument("--size", type=frame_size, default=(480, 480), metavar="WxH", help="frame size (default 480x480)")
     make.add_argument(
         "--seed",
         type=at_least(0),
@@ -47,13 +46,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     make.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="recordings in parallel (default 1)")
     make.add_argument("--fresh", action="store_true", help="discard earlier recordings")
     make.set_defaults(run=_make)
-
-
-def _size(text: str) -> tuple[int, int]:
-    parsed = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not parsed:
-        raise argparse.ArgumentTypeError(f"expected width and height, such as 480x480, got {text!r}")
-    return int(parsed[1]), int(parsed[2])
 
 
 def _seconds(text: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -151,3 +152,11 @@ def chosen(args: argparse.Namespace) -> PaperSwitches:
         The settings contradict each other.
     """
     return replace(AS_PAPER if args.variant == "paper" else AS_CODE, **dict(args.switch))
+
+
+def frame_size(text: str) -> tuple[int, int]:
+    """Read ``480x360``: width and height."""
+    parsed = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not parsed:
+        raise argparse.ArgumentTypeError(f"expected width and height, such as 480x480, got {text!r}")
+    return int(parsed[1]), int(parsed[2])

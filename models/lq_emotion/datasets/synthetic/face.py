@@ -74,13 +74,19 @@ class Scene:
         light : gain, and how much brighter the right side is.
         occlusion : why no face is visible; see `signals.Signals`.
         """
+        head = None
+        if occlusion != ABSENT:
+            head = self._person.back if occlusion == BEHIND else draw_features(self._person, expression)
+            if occlusion == HAND:
+                _hand(head, self._person)
+        return self.draw_head(head, pose, light)
+
+    def draw_head(self, head: Image | None, pose: Pose, light: tuple[float, float]) -> Image:
+        """Draw a frame with a head, (SIDE, SIDE, 3) as `draw_features` returns it, or without; see `draw`."""
         cv2, person = self._cv2, self._person
         rows, columns = self._size
         frame = self._ground
-        if occlusion != ABSENT:
-            head = person.back if occlusion == BEHIND else draw_features(person, expression)
-            if occlusion == HAND:
-                _hand(head, person)
+        if head is not None:
             matrix = self._matrix(pose)
             warped, alpha = (
                 cv2.warpAffine(layer, matrix, (columns, rows), layer_out, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
@@ -129,7 +135,8 @@ def _points(points: npt.ArrayLike) -> list[npt.NDArray[np.int32]]:
     return [np.asarray(np.round(scaled), np.int32)]
 
 
-def _fill(canvas: Image, points: npt.ArrayLike, colour: tuple[float, ...]) -> None:
+def fill(canvas: Image, points: npt.ArrayLike, colour: tuple[float, ...]) -> None:
+    """Fill a polygon, its points as fractions of the canvas."""
     import cv2
 
     cv2.fillPoly(canvas, _points(points), colour, lineType=cv2.LINE_AA, shift=_SHIFT)
@@ -147,15 +154,15 @@ def _eye(canvas: Image, person: Person, expression: Expression, side: int) -> No
     bottom = np.column_stack([x + r * np.cos(turn), y + (lower - y) * np.sin(turn)])
     white = tuple(0.72 * c + 0.28 * 225 for c in person.skin)
     if expression.blink < 0.9:
-        _fill(canvas, np.concatenate([top, bottom]), white)
+        fill(canvas, np.concatenate([top, bottom]), white)
         height = min((lower - upper) / 2, r * 0.5)
         iris = np.linspace(0, 2 * np.pi, 14)
         cx = x + 0.35 * r * expression.gaze[0]
         cy = (upper + lower) / 2 + 0.1 * r * expression.gaze[1]
-        _fill(canvas, np.column_stack([cx + 0.44 * r * np.cos(iris), cy + height * np.sin(iris)]), person.iris)
+        fill(canvas, np.column_stack([cx + 0.44 * r * np.cos(iris), cy + height * np.sin(iris)]), person.iris)
     lid = tuple(0.35 * c for c in person.skin)
-    _stroke(canvas, top, 0.0085, lid)
-    _stroke(canvas, bottom, 0.004, tuple(0.7 * c for c in person.skin))
+    stroke(canvas, top, 0.0085, lid)
+    stroke(canvas, bottom, 0.004, tuple(0.7 * c for c in person.skin))
 
 
 def _brow(canvas: Image, person: Person, expression: Expression, side: int) -> None:
@@ -170,7 +177,7 @@ def _brow(canvas: Image, person: Person, expression: Expression, side: int) -> N
     arch = 0.012 + 0.008 * max(valence, 0)
     rows = y - inner * (1 - along) / 2 - arch * (1 - along**2) + 0.006 * (1 + along)
     columns = x + side * (along * 0.062 + 0.008 * min(valence, 0))
-    _stroke(
+    stroke(
         canvas,
         np.column_stack([columns, rows]),
         person.brow_weight,
@@ -190,37 +197,38 @@ def _mouth(canvas: Image, person: Person, expression: Expression) -> None:
     weight = person.lip_weight
     upper = middle - gap * bow * 0.5 - weight * bow * (0.75 + 0.25 * np.cos(4 * along))
     lower = middle + gap * bow + 1.25 * weight * bow
-    _fill(canvas, np.column_stack([np.r_[columns, columns[::-1]], np.r_[upper, lower[::-1]]]), person.lips)
+    fill(canvas, np.column_stack([np.r_[columns, columns[::-1]], np.r_[upper, lower[::-1]]]), person.lips)
     opening = np.column_stack(
         [np.r_[columns, columns[::-1]], np.r_[middle - gap * bow * 0.5, (middle + gap * bow)[::-1]]]
     )
     if gap > 0.004:
-        _fill(canvas, opening, (48, 22, 22))
+        fill(canvas, opening, (48, 22, 22))
         if expression.valence > 0.45:
             teeth = np.r_[columns, columns[::-1]], np.r_[middle - gap * bow * 0.5, (middle + gap * bow * 0.3)[::-1]]
-            _fill(canvas, np.column_stack(teeth)[2:-2], (232, 228, 220))
-    _stroke(canvas, np.column_stack([columns, middle]), 0.0055, tuple(0.45 * c for c in person.lips))
+            fill(canvas, np.column_stack(teeth)[2:-2], (232, 228, 220))
+    stroke(canvas, np.column_stack([columns, middle]), 0.0055, tuple(0.45 * c for c in person.lips))
     if expression.valence > 0.15:  # folds from the nose to the corners
         for side in (-1, 1):
             fold = [(0.5 + side * 0.062, person.mouth_level - 0.075), (0.5 + side * (half + 0.012), middle[0] - 0.01)]
-            _stroke(canvas, fold, 0.004, tuple((1 - 0.22 * expression.valence) * c for c in person.skin))
+            stroke(canvas, fold, 0.004, tuple((1 - 0.22 * expression.valence) * c for c in person.skin))
 
 
 def _hand(canvas: Image, person: Person) -> None:
     """Draw a hand in front of the face, fingers up."""
     turn = np.linspace(0, 2 * np.pi, 40)
-    fill, edge = tuple(0.86 * c for c in person.skin), tuple(0.6 * c for c in person.skin)
+    skin, edge = tuple(0.86 * c for c in person.skin), tuple(0.6 * c for c in person.skin)
     fingers = ((0.355, 0.40), (0.445, 0.335), (0.545, 0.34), (0.64, 0.41))
     for right, top in fingers:
-        for weight, colour in ((0.108, edge), (0.097, fill)):
-            _stroke(canvas, [(0.5 + 0.85 * (right - 0.5), 0.64), (right, top)], weight, colour)
-    for margin, colour in ((0.005, edge), (0.0, fill)):
-        _stroke(canvas, [(0.38, 0.76), (0.285, 0.61)], 0.09 + 2 * margin, colour)
+        for weight, colour in ((0.108, edge), (0.097, skin)):
+            stroke(canvas, [(0.5 + 0.85 * (right - 0.5), 0.64), (right, top)], weight, colour)
+    for margin, colour in ((0.005, edge), (0.0, skin)):
+        stroke(canvas, [(0.38, 0.76), (0.285, 0.61)], 0.09 + 2 * margin, colour)
         palm = [0.5 + (0.175 + margin) * np.cos(turn), 0.72 + (0.125 + margin) * np.sin(turn)]
-        _fill(canvas, np.column_stack(palm), colour)
+        fill(canvas, np.column_stack(palm), colour)
 
 
-def _stroke(canvas: Image, points: npt.ArrayLike, weight: float, colour: tuple[float, ...]) -> None:
+def stroke(canvas: Image, points: npt.ArrayLike, weight: float, colour: tuple[float, ...]) -> None:
+    """Draw a line; points and weight as fractions of the canvas."""
     import cv2
 
     thickness = max(1, round(weight * SIDE))

@@ -23,27 +23,24 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.fingerprints import file_sha256, fingerprint
-from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.processes import as_done
 from lq_emotion.common.records import Record
 from lq_emotion.datasets.avec.gold import combine_ratings
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.synthetic.face import Expression, Pose, Scene
+from lq_emotion.datasets.synthetic.folder import SETTINGS, open_folder, require_pyav, write_mp4
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.signals import RATE, RATERS, Signals, simulate_ratings, simulate_signals
 from lq_emotion.faces.boxfiles import write_boxes
 
 Say = Callable[[str], None]
-SETTINGS = "synthetic.json"
 PARTITIONS = ("train", "dev")
 _DRAWING = 2  # version of the drawn faces
 _STEP = 1 / RATE
-# One thread and no macroblock tree, which is not deterministic with SIMD (x264 r165).
-_X264 = {"preset": "veryfast", "crf": "22", "threads": "1", "x264-params": "mbtree=0:bframes=0"}
 _README = """Synthetic recordings, in the shape of the AVEC 2016 package.
 
 Nobody was filmed. The faces are drawn, by `lq-emotion make-recordings` of caffe-compat with the settings in
@@ -102,8 +99,9 @@ def make_recordings(
     """
     out, settings = Path(out).resolve(), settings or SyntheticSettings()
     _require_valid(settings)
-    _require_pyav()
-    journal = _open_journal(out, settings, fresh=fresh)
+    require_pyav()
+    details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
+    journal = open_folder(out, details, _README, growing=PARTITIONS, fresh=fresh, maker="make-recordings")
     made_from = fingerprint([_DRAWING, replace(settings, train=0, dev=0).to_json()])
     todo = [name for name in settings.names if fresh or not journal.is_done(name, made_from)]
     say(f"making {len(todo)} of {len(settings.names)} synthetic recordings of {settings.frames} frames in {out}")
@@ -138,38 +136,6 @@ def _require_valid(settings: SyntheticSettings) -> None:
         if invalid:
             hint = "at least one recording and 50 frames; even sides of 160 or more; lag 0 to 10 s"
             raise DataError("out of range", code="out-of-range", field=name, value=getattr(settings, name), hint=hint)
-
-
-def _require_pyav() -> None:
-    try:
-        import av
-    except ImportError:
-        hint = "pip install caffe-compat[video]"
-        raise DataError("PyAV, which writes H.264, is not installed", code="dependency-missing", hint=hint) from None
-    if "libx264" not in av.codecs_available:
-        raise DataError(
-            f"PyAV {av.__version__} was built without libx264", code="dependency-missing",
-            hint="pip install --force-reinstall av",
-        )  # fmt: skip
-
-
-def _open_journal(out: Path, settings: SyntheticSettings, *, fresh: bool) -> Journal:
-    """Store the settings in the folder's journal; refuse a folder with other files or other settings."""
-    require_folder(out)
-    journal = Journal(out / SETTINGS, root=out, identify=file_sha256, hint="choose another --out, or remove the folder")
-    journal.require_own(out.glob("*"), "make-recordings")
-    details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
-    for name, value in details.items() if journal.exists and not fresh else ():
-        if name not in PARTITIONS and journal.details.get(name) != value:  # recordings may be added later
-            raise DataError(
-                f"{out} was made with {journal.details.get(name)!r}", code="mismatch", field=name, value=value,
-                hint="make all recordings again with --fresh, or choose another --out",
-            )  # fmt: skip
-    journal.details = details
-    journal.write()
-    with atomic_path(out / "README.txt") as partial:
-        partial.write_text(_README, encoding="utf-8")
-    return journal
 
 
 def _paths(out: Path, settings: SyntheticSettings, name: str) -> tuple[Path, ...]:
@@ -215,7 +181,8 @@ def _write_recording(
     poses = [Pose(*pose) for pose in signals.pose.tolist()]
     true_boxes = [(0.0,) * 4 if signals.occlusion[tick] else scene.box(poses[tick]) for tick in ticks]
     write_boxes(boxes, np.round(true_boxes, 2), clock[ticks])
-    _write_video(video, _frames(scene, signals, poses, ticks, progress), ticks, (settings.height, settings.width))
+    frames = _frames(scene, signals, poses, ticks, progress)
+    write_mp4(video, frames, ticks.tolist(), (settings.height, settings.width), Fraction(RATE))
     return name
 
 
@@ -238,31 +205,6 @@ def _frames(
         yield scene.draw(expression, poses[tick], (light[0], light[1]), occlusion=int(signals.occlusion[tick]))
         if progress:
             progress(1)
-
-
-def _write_video(
-    path: Path, frames: Iterator[npt.NDArray[np.uint8]], ticks: npt.NDArray[np.intp], size: tuple[int, int]
-) -> None:
-    import av
-    import cv2
-
-    with atomic_path(path) as partial:
-        try:
-            with av.open(str(partial), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-                stream: Any = container.add_stream("libx264", rate=RATE, options=_X264)
-                stream.codec_context.time_base = Fraction(1, RATE)
-                stream.codec_context.thread_count = 1
-                stream.pix_fmt = "yuv420p"
-                stream.height, stream.width = size
-                for tick, frame in zip(ticks.tolist(), frames, strict=True):
-                    # OpenCV's conversion takes a tenth of the time of FFmpeg's
-                    planes = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420), np.uint8)
-                    coded = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-                    coded.pts, coded.time_base = tick, Fraction(1, RATE)
-                    container.mux(stream.encode(coded))
-                container.mux(stream.encode())
-        except av.FFmpegError as error:
-            raise CaffeCompatError(f"cannot be written: {error.strerror}", code="file-unwritable", file=path) from None
 
 
 def _arff(name: str, clock: npt.NDArray[np.float64], gold: npt.NDArray[np.float64]) -> Iterator[str]:

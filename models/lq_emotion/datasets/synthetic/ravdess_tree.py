@@ -1,0 +1,186 @@
+"""Write videos of drawn actors with the names and folders of RAVDESS; `datasets.ravdess` cannot tell them from it.
+
+Each clip goes from a face at rest to its emotion and back, while the mouth speaks one of two sentences. There is no
+sound, whatever the name says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from caffe_compat.errors import DataError
+from lq_emotion.common.fingerprints import fingerprint
+from lq_emotion.common.processes import as_done
+from lq_emotion.common.records import Record
+from lq_emotion.datasets.ravdess.clips import EMOTIONS as RAVDESS_EMOTIONS
+from lq_emotion.datasets.ravdess.clips import Channel, Intensity, Modality, RavdessClip, file_name, read_name
+from lq_emotion.datasets.synthetic.emotions import EMOTIONS, draw_emotion
+from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
+from lq_emotion.datasets.synthetic.folder import open_folder, require_pyav, write_mp4
+from lq_emotion.datasets.synthetic.person import make_person
+
+Say = Callable[[str], None]
+Doubles = npt.NDArray[np.float64]
+_DRAWING = 1  # version of the drawn emotions
+_RATE = Fraction(30000, 1001)  # frames per second
+_LEVELS = {Intensity.NORMAL: 0.6, Intensity.STRONG: 1.0}
+# "Kids are talking by the door", "Dogs are sitting by the door": how far the mouth opens in each syllable
+_SYLLABLES = {1: (0.7, 0.35, 0.85, 0.3, 0.5, 0.2, 0.9), 2: (1.0, 0.35, 0.3, 0.3, 0.5, 0.2, 0.9)}
+_README = """Synthetic videos in the shape of RAVDESS.
+
+Nobody was filmed. The faces are drawn, by `lq-emotion make-ravdess` of caffe-compat with the settings in
+synthetic.json. They serve to try a program. Results on them say nothing about people.
+"""
+
+
+@dataclass(frozen=True)
+class RavdessTreeSettings(Record):
+    """The clips to draw, as speech with sound (01-01).
+
+    Attributes
+    ----------
+    actors : number of actors, from actor 1 on.
+    width, height : of a frame.
+    seconds : mean length of a clip; single clips differ from it by a tenth.
+    statements, repetitions : how many of both, 1 or 2.
+    seed : of all random numbers.
+    """
+
+    actors: int = 24
+    width: int = 1280
+    height: int = 720
+    seconds: float = 3.7
+    statements: int = 2
+    repetitions: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = {
+            "actors": not 1 <= self.actors <= 24,
+            "width": self.width < 64 or self.width % 2,
+            "height": self.height < 64 or self.height % 2,
+            "seconds": not 0.2 <= self.seconds <= 60,
+            "statements": self.statements not in (1, 2),
+            "repetitions": self.repetitions not in (1, 2),
+            "seed": self.seed < 0,
+        }
+        for name, invalid in problems.items():
+            if invalid:
+                hint = "1 to 24 actors; even sides of 64 or more; 0.2 to 60 s; 1 or 2 statements and repetitions"
+                raise DataError("out of range", code="out-of-range", field=name, value=getattr(self, name), hint=hint)
+
+    @property
+    def files(self) -> list[str]:
+        """The names of the files below the folder."""
+        trials = product(
+            range(1, self.actors + 1), range(len(RAVDESS_EMOTIONS)), Intensity,
+            range(1, self.statements + 1), range(1, self.repetitions + 1),
+        )  # fmt: skip
+        return [
+            f"Actor_{actor:02d}/"
+            + file_name(
+                modality=Modality.AV, channel=Channel.SPEECH, emotion=emotion, intensity=intensity,
+                statement=statement, repetition=repetition, actor=actor,
+            )
+            + ".mp4"
+            for actor, emotion, intensity, statement, repetition in trials
+            if emotion or intensity == Intensity.NORMAL
+        ]  # fmt: skip
+
+
+def make_ravdess(
+    out: str | Path,
+    settings: RavdessTreeSettings | None = None,
+    *,
+    jobs: int = 1,
+    fresh: bool = False,
+    say: Say = print,
+) -> list[str]:
+    """Write the missing clips of a synthetic RAVDESS and return their names; an interrupted run resumes.
+
+    Parameters
+    ----------
+    out : the folder.
+    settings : the clips to make.
+    jobs : clips to make at the same time, each in its own process.
+    fresh : make all clips again.
+    say : receives lines of progress.
+
+    Raises
+    ------
+    CaffeCompatError
+        The folder holds other files, or was made with other settings, or PyAV is missing.
+    """
+    out, settings = Path(out).resolve(), settings or RavdessTreeSettings()
+    require_pyav()
+    details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
+    growing = ("actors", "statements", "repetitions")
+    journal = open_folder(out, details, _README, growing=growing, fresh=fresh, maker="make-ravdess")
+    made_from = fingerprint({name: value for name, value in details.items() if name not in growing})
+    todo = [name for name in settings.files if fresh or not journal.is_done(name, made_from)]
+    say(f"making {len(todo)} of {len(settings.files)} synthetic clips in {out}")
+    for name in tqdm(_clips(out, settings, todo, jobs), total=len(todo), unit=" clips", disable=None, leave=False):
+        journal.note(name, made_from, [out / name])
+    return todo
+
+
+def _clips(out: Path, settings: RavdessTreeSettings, names: list[str], jobs: int) -> Iterator[str]:
+    if jobs == 1 or len(names) <= 1:
+        for name in names:
+            yield write_clip(out, settings, name)
+    else:
+        yield from as_done(jobs, write_clip, [(out, settings, name) for name in names])
+
+
+def write_clip(out: Path, settings: RavdessTreeSettings, name: str) -> str:
+    """Write one clip and return its name."""
+    path = out / name
+    clip = read_name(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng([settings.seed, *map(int, path.stem.split("-"))])
+    count = max(2, round(settings.seconds * float(rng.uniform(0.9, 1.1)) * float(_RATE)))
+    frames = _frames(clip, settings, rng, count)
+    write_mp4(path, frames, range(count), (settings.height, settings.width), _RATE)
+    return name
+
+
+def _frames(clip: RavdessClip, settings: RavdessTreeSettings, rng: np.random.Generator, count: int) -> Iterator[Image]:
+    actor_rng = np.random.default_rng([settings.seed, clip.actor])
+    person = make_person(actor_rng)
+    scene = Scene(person, actor_rng, (settings.height, settings.width))
+    time = np.linspace(0, 1, count)
+    levels = _LEVELS[clip.intensity] * float(rng.uniform(0.9, 1.1)) * _envelope(time, rng)
+    talk = 0.45 * _speech(time, clip.statement, rng)
+    blink = np.exp(-(((time - rng.uniform(0.05, 0.95)) * count / 3) ** 2))
+    sway = np.cumsum(rng.normal(0, 1, (count, 4)), axis=0) / np.sqrt(count) * [0.03, 0.02, 0.01, 0.02]
+    poses = sway + np.array([0, 0, 1, 0])
+    features = EMOTIONS[clip.emotion]
+    for level, opening, lid, pose in zip(levels.tolist(), talk.tolist(), blink.tolist(), poses.tolist(), strict=True):
+        head = draw_emotion(person, features.at(level, talk=opening, blink=lid))
+        yield scene.draw_head(head, Pose(*pose), (1.0, 0.2))
+
+
+def _envelope(time: Doubles, rng: np.random.Generator) -> Doubles:
+    """Return onset, apex and offset of an emotion, (T,) from 0 to 1; `time` runs from 0 to 1."""
+    onset, offset = rng.uniform(0.08, 0.2), rng.uniform(0.78, 0.92)
+    rise, fall = np.clip((time - 0.5 * onset) / (1.5 * onset), 0, 1), np.clip((1 - time) / (1 - offset), 0, 1)
+    level = np.minimum(rise, fall)
+    return np.asarray(level**2 * (3 - 2 * level), np.float64)
+
+
+def _speech(time: Doubles, statement: int, rng: np.random.Generator) -> Doubles:
+    """Return how far the mouth opens, (T,) from 0 to 1: one hump a syllable, from a quarter to three quarters."""
+    begin, end = rng.uniform(0.2, 0.3), rng.uniform(0.7, 0.8)
+    place = (time - begin) / (end - begin) * len(_SYLLABLES[statement])
+    syllable = np.clip(place.astype(int), 0, len(_SYLLABLES[statement]) - 1)
+    speaking = (place >= 0) & (place < len(_SYLLABLES[statement]))
+    humps = np.sin(np.pi * (place - np.floor(place))) ** 2
+    return np.asarray(np.array(_SYLLABLES[statement])[syllable] * humps * speaking, np.float64)
