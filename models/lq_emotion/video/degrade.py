@@ -138,7 +138,7 @@ def degrade_video(
                 Video(str(source)) as video,
                 av.open(str(partial), "w", format=CONTAINERS[out.suffix.lower()]) as target,
             ):
-                result = _write(av, target, _images(video, fps, progress), scale, chosen, qp)
+                result = _write(av, target, thinned(video, fps, progress), scale, chosen, qp)
                 if video.problem is not None:
                     raise video.problem
         except av.FFmpegError as error:
@@ -171,7 +171,7 @@ def _require_options(source: Path, out: Path, scale: float, qp: int, fps: float 
     return chosen
 
 
-def _images(video: Video, fps: float | None, progress: Progress | None) -> Iterator[tuple[float, Frames]]:
+def thinned(video: Video, fps: float | None, progress: Progress | None = None) -> Iterator[tuple[float, Frames]]:
     """Yield the frames that are kept, (H, W, 3) upright, with their seconds since the first."""
     keep, start = thin(fps), math.nan
     for frame in video:

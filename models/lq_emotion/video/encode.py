@@ -225,7 +225,7 @@ def _planes(image: Frames, count: int) -> list[Frames]:
     return [stacked[:height], *chroma]
 
 
-def _image(frame: Any, shape: tuple[int, ...]) -> Frames:
+def visible_image(frame: Any, shape: tuple[int, ...]) -> Frames:
     """Return a decoded frame, (H, W) or (H, W, 3), without the padding."""
     height, width = shape[:2]
     # the rows of a plane are padded beyond the frame's width
@@ -250,7 +250,7 @@ def _decode(av: Any, packets: tuple[bytes, ...], codec: Codec, shape: tuple[int,
     for packet in (*map(av.Packet, packets), None):
         for frame in decoder.decode(packet):
             if received < count:
-                decoded[received] = _image(frame, shape[1:])
+                decoded[received] = visible_image(frame, shape[1:])
             received += 1
     if received != count:
         raise DataError(

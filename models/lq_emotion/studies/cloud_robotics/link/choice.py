@@ -1,0 +1,131 @@
+"""Which point of a table suits a link: the best score that its bandwidth carries within the delay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from caffe_compat.errors import DataError
+from lq_emotion.common.records import Record
+from lq_emotion.studies.cloud_robotics.link.packets import wire_bits
+from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, RateTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand(Record):
+    """What the user asks of the answers, and what is assumed of everything but the link's rate.
+
+    Attributes
+    ----------
+    budget : the longest delay in ms, from an event to the robot's knowing the estimate of it.
+    round_trip : propagation there and back, in ms.
+    computing : encoding, decoding, finding the face and the net, in ms; no longer than a frame lasts.
+    reserve : part of the bandwidth that stays free.
+    largest : size of the largest frame in mean frames, for points whose largest frame was not measured.
+    """
+
+    budget: float = 500.0
+    round_trip: float = 20.0
+    computing: float = 30.0
+    reserve: float = 0.1
+    largest: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, good in (
+            ("budget", self.budget > 0),
+            ("round_trip", self.round_trip >= 0),
+            ("computing", self.computing >= 0),
+            ("reserve", 0 <= self.reserve < 1),
+            ("largest", self.largest >= 1),
+        ):
+            if not good:
+                raise DataError("out of range", code="out-of-range", field=name, value=getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Choice(Record):
+    """The answer for a bandwidth.
+
+    Attributes
+    ----------
+    kbps : the bandwidth, in 1000 bits per second.
+    point : what to send; None if nothing will do.
+    wire_kbps : rate of the point with packet headers.
+    delay : the longest to be expected, in ms.
+    least_kbps : the least bandwidth at which any point will do; None if the delay alone rules out all.
+    """
+
+    kbps: float
+    point: OperatingPoint | None
+    wire_kbps: float | None
+    delay: float | None
+    least_kbps: float | None
+
+
+def wire_kbps(point: OperatingPoint) -> float:
+    """Return the rate of a point with packet headers, in kbit/s, as if all frames were of one size."""
+    return wire_bits(1000 * point.rate / point.fps) * point.fps / 1000
+
+
+def largest_frame(point: OperatingPoint, demand: Demand) -> float:
+    """Return the bits of the largest frame with its headers."""
+    mean = 1000 * point.rate / point.fps
+    return wire_bits(demand.largest * mean if point.largest_bits is None else point.largest_bits)
+
+
+def waiting(point: OperatingPoint, demand: Demand) -> float:
+    """Return the delay that no bandwidth removes, in ms: up to the next frame, for propagation and for computing."""
+    return 1000 / point.fps + demand.round_trip + demand.computing
+
+
+def longest_latency(point: OperatingPoint, demand: Demand) -> float:
+    """Return how long after its capture a frame must be answered on this side of the propagation, in ms."""
+    return demand.budget - 1000 / point.fps - demand.round_trip
+
+
+def delay(point: OperatingPoint, kbps: float, demand: Demand) -> float:
+    """Return the longest delay at a bandwidth, in ms: `waiting`, and the time that the largest frame is on the link."""
+    return waiting(point, demand) + largest_frame(point, demand) / (kbps * (1 - demand.reserve))
+
+
+def least_kbps(point: OperatingPoint, demand: Demand) -> float:
+    """Return the least bandwidth that carries a point within the delay; infinite if none does."""
+    left = demand.budget - waiting(point, demand)
+    keeps_up = demand.computing <= 1000 / point.fps  # else frames come faster than they are answered
+    if left <= 0 or not keeps_up:
+        return math.inf
+    return max(wire_kbps(point), largest_frame(point, demand) / left) / (1 - demand.reserve)
+
+
+def choose(table: RateTable, kbps: float, demand: Demand) -> Choice:
+    """Return the point with the best score that a bandwidth carries within the delay; of equals, that of fewest bits.
+
+    Parameters
+    ----------
+    table : with at least one point.
+    kbps : the bandwidth, in 1000 bits per second.
+
+    Raises
+    ------
+    DataError
+        The bandwidth is not positive.
+    """
+    if not (math.isfinite(kbps) and kbps > 0):
+        raise DataError("out of range", code="out-of-range", field="kbps", value=kbps, hint="more than 0")
+    needed = [(least_kbps(point, demand), point) for point in table.points]
+    least = min(rate for rate, _ in needed)
+    fitting = [point for rate, point in needed if rate <= kbps]
+    if not fitting:
+        return Choice(kbps, None, None, None, least if math.isfinite(least) else None)
+    best = max(fitting, key=lambda point: (point.score, -wire_kbps(point)))
+    return Choice(kbps, best, wire_kbps(best), delay(best, kbps, demand), least)
+
+
+def front(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
+    """Return the points that no other beats: from few bits to many, each better than all before it."""
+    best: list[OperatingPoint] = []
+    for point in sorted(points, key=lambda point: (wire_kbps(point), -point.score)):
+        if not best or point.score > best[-1].score:
+            best.append(point)
+    return best

@@ -1,0 +1,98 @@
+"""The two ends of the link: what the robot does to a frame before it is coded, and what is estimated of it beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from caffe_compat.errors import DataError, FileError
+from lq_emotion.faces.face import Face
+from lq_emotion.predict.analysis import Analysis, Finder
+from lq_emotion.predict.settings import Instruments
+from lq_emotion.quality.measures import RecentBits, measure
+from lq_emotion.studies.cloud_robotics.link.loopback import Answer, Prepare, Traffic, loop_back
+from lq_emotion.studies.cloud_robotics.link.table import Content, OperatingPoint
+from lq_emotion.video.container import Video
+from lq_emotion.video.degrade import thinned
+from lq_emotion.video.frames import Frame, Image
+
+
+def send_video(
+    video: Path, point: OperatingPoint, kbps: float, instruments: Instruments, *, frames: int, patience: float
+) -> Traffic:
+    """Play the camera of a robot with a video, over a loopback.
+
+    Parameters
+    ----------
+    video : of at least the point's frame rate and, for whole frames, size.
+    point, kbps, patience : see `loop_back`.
+    instruments : detector and nets; the first net cuts the faces out where the robot does.
+    frames : at most so many.
+
+    Raises
+    ------
+    CaffeCompatError, OSError
+        The video cannot be read or does not suit the point, or as `loop_back`.
+    """
+    if instruments.find is None:
+        hint = "name a detector: the frames that are searched may be smaller than those that boxes belong to"
+        raise DataError("boxes cannot be used", code="unsupported", field="--detector", hint=hint)
+    with Video(str(video)) as source:
+        if source.rate and source.rate < 0.99 * point.fps:
+            problem, hint = f"has {source.rate:g} frames per second", f"{point.name} needs {point.fps:g}"
+            raise FileError(problem, code="out-of-range", file=video, hint=hint)
+        images: Iterator[Image] = (image for _, image in islice(thinned(source, point.fps), frames))
+        traffic = loop_back(
+            images, point, kbps, prepare=robot(point, instruments, instruments.find),
+            answer=beyond(point, instruments, instruments.find), patience=patience,
+        )  # fmt: skip
+        if source.problem is not None:
+            raise source.problem
+    if not traffic.captured:
+        raise FileError("holds no frame", code="empty", file=video)
+    return traffic
+
+
+def robot(point: OperatingPoint, instruments: Instruments, find: Finder) -> Prepare:
+    """Return what the robot does: shrink the frame, or find the most certain face, cut it out and shrink that."""
+    size = (point.width, point.height)
+
+    def frame(image: Image) -> Image:
+        height, width = image.shape[:2]
+        if width < point.width or height < point.height:
+            problem = f"frames of {width} x {height} are smaller than those to send"
+            raise DataError(problem, code="shape-mismatch", field="video", hint=f"{point.name} is wanted")
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def face(image: Image) -> Image | None:
+        (faces,) = find([Frame(0, 0.0, image)])
+        if not faces:
+            return None
+        crop = instruments.estimators[0].cut(image, faces[0])
+        return np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    return face if point.content is Content.FACE else frame
+
+
+def beyond(point: OperatingPoint, instruments: Instruments, find: Finder) -> Answer:
+    """Return what answers: predict's analysis of whole frames, or its nets alone on faces that the robot cut out."""
+    analysis = Analysis(find, instruments.follower(), instruments.estimators, alone=True)
+    recent = RecentBits()
+
+    def frame(received: Frame | None) -> int:
+        return 0 if received is None else sum(len(seen.faces) for seen in analysis([received]))
+
+    def face(received: Frame | None) -> int:
+        if received is None:
+            return 0
+        whole = Face(0, 0, point.width, point.height, 1.0)
+        condition = measure(received.image, whole, recent(received.bits, point.width * point.height))
+        for estimator in instruments.estimators:
+            estimator([received.image], [condition])
+        return 1
+
+    return face if point.content is Content.FACE else frame

@@ -1,0 +1,71 @@
+"""What `lq-emotion link` returns and writes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.json_files import write_json
+from lq_emotion.common.records import Record
+from lq_emotion.studies.cloud_robotics.link.choice import Choice, Demand
+from lq_emotion.studies.cloud_robotics.link.loopback import Measured, Passage
+from lq_emotion.studies.cloud_robotics.link.picture import draw_choices
+from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, RateTable
+
+
+@dataclass(frozen=True)
+class LinkRow(Record):
+    """A bandwidth: what to send, and what the loopback measured of it, if it ran."""
+
+    choice: Choice
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True)
+class LinkResults(Record):
+    """link.json: the file of the table, the measure of its scores, the demand, and a row for each bandwidth."""
+
+    table: str
+    measure: str
+    demand: Demand
+    rows: tuple[LinkRow, ...]
+
+
+def write_results(
+    results: LinkResults, table: RateTable, folder: Path, passages: Sequence[tuple[float, Passage]] = ()
+) -> list[Path]:
+    """Write link.json, link.csv, link.png, and the loopback's frames to link_frames.csv; return the files.
+
+    Parameters
+    ----------
+    passages : bandwidth in kbit/s and passage of each frame.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / name for name in ("link.json", "link.csv", "link.png")]
+    write_json(results.to_json(), files[0])
+    _write_csv([_cells(row) for row in results.rows], files[1])
+    draw_choices(table, [row.choice for row in results.rows], files[2])
+    if passages:
+        files.append(folder / "link_frames.csv")
+        _write_csv([{"link_kbps": kbps, **passage.to_json()} for kbps, passage in passages], files[3])
+    return files
+
+
+def _cells(row: LinkRow) -> dict[str, Any]:
+    """Return the cells of a row: of the choice, its point and, after ``measured_``, of the measurement."""
+    choice = row.choice.to_json()
+    cells = {"link_kbps": choice["kbps"], **{name: choice[name] for name in ("wire_kbps", "delay", "least_kbps")}}
+    cells |= choice["point"] or dict.fromkeys(field.name for field in fields(OperatingPoint))
+    measured = row.measured.to_json() if row.measured else dict.fromkeys(field.name for field in fields(Measured))
+    return cells | {f"measured_{name}": value for name, value in measured.items()}
+
+
+def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

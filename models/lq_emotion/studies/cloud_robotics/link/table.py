@@ -1,0 +1,164 @@
+"""The measured table that a choice rests on: what each size, frame rate and QP costs, and how well it is recognised."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from caffe_compat.errors import FileError
+from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.records import Record
+
+_HINT = "see docs/link.md for the columns"
+
+
+class Content(StrEnum):
+    """What is sent: whole frames, or the face cut out of them by the robot."""
+
+    FRAME = "frame"
+    FACE = "face"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint(Record):
+    """A way to send video, with its cost and its score as measured.
+
+    Attributes
+    ----------
+    width, height, fps, codec, qp : of the video sent.
+    kbps : mean rate of the stream, in 1000 bits per second, without packet headers.
+    measure : name of the score, such as ``accuracy`` or ``ccc``; higher is better.
+    score, low, high : the score with its confidence interval, where there is one.
+    model : that was scored.
+    content : what is sent.
+    kbps_high : a high percentile of the rate over recordings; a link must carry it where it is known.
+    largest_bits : of a frame; None if it was not measured.
+    psnr : in dB.
+    n : recordings or clips that were scored.
+    """
+
+    width: int
+    height: int
+    fps: float
+    codec: str
+    qp: int
+    kbps: float
+    measure: str
+    score: float
+    low: float | None = None
+    high: float | None = None
+    model: str = ""
+    content: Content = Content.FRAME
+    kbps_high: float | None = None
+    largest_bits: float | None = None
+    psnr: float | None = None
+    n: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height", "fps", "kbps"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value}, expected more than 0")
+        if not math.isfinite(self.score):
+            raise ValueError(f"score is {self.score}")
+
+    @property
+    def rate(self) -> float:
+        """Rate that a link must carry, in kbit/s, without packet headers."""
+        return self.kbps if self.kbps_high is None else max(self.kbps, self.kbps_high)
+
+    @property
+    def name(self) -> str:
+        """Size, frame rate, codec and QP, for the user."""
+        return f"{self.width}x{self.height} {self.fps:g} fps {self.codec} QP {self.qp}"
+
+
+@dataclass(frozen=True)
+class RateTable(Record):
+    """Operating points, all scored by the same measure."""
+
+    points: tuple[OperatingPoint, ...]
+
+    def __post_init__(self) -> None:
+        measures = sorted({point.measure for point in self.points})
+        if len(measures) != 1:
+            raise ValueError(f"{len(measures)} measures, expected one: {', '.join(measures)}")
+
+    @property
+    def measure(self) -> str:
+        """Name of the score."""
+        return self.points[0].measure
+
+
+def read_table(path: Path) -> RateTable:
+    """Read a table: CSV or JSON with the fields of `OperatingPoint`, or the ``rd.json`` of a sweep over faces.
+
+    Raises
+    ------
+    FileError
+        The file is missing, or holds something else.
+    """
+    if not path.is_file():
+        raise FileError("no such file", code="file-missing", file=path, field="--table")
+    if path.suffix.lower() == ".csv":
+        with contents_of(path, _HINT), path.open(encoding="utf-8", newline="") as file:
+            return RateTable(tuple(_from_cells(row) for row in csv.DictReader(file)))
+    content = read_json(path)
+    with contents_of(path, _HINT):
+        return _Sweep.from_json(content).table() if "coding" in content else RateTable.from_json(content)
+
+
+def _from_cells(row: dict[str, str]) -> OperatingPoint:
+    """Return a row of a CSV file; an empty cell takes the field's default."""
+    hints, values = get_type_hints(OperatingPoint), {}
+    for field in fields(OperatingPoint):
+        text = (row.get(field.name) or "").strip()
+        if text:
+            kind: Any = next(kind for kind in (int, float, str, Content) if hints[field.name] in (kind, kind | None))
+            values[field.name] = kind(text)
+    return OperatingPoint.from_json(values)
+
+
+@dataclass(frozen=True)
+class _Coding(Record):
+    fps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SweepPoint(Record):
+    codec: str
+    qp: int | None
+    model: str
+    bits: int | None
+    bpp: float | None
+    frames: int
+    psnr: float | None
+    ccc: float | None
+
+
+@dataclass(frozen=True)
+class _Sweep(Record):
+    """What is needed of rd.json: a sweep over square crops of faces, scored by the concordance correlation."""
+
+    coding: _Coding
+    points: tuple[_SweepPoint, ...]
+
+    def table(self) -> RateTable:
+        """Return the coded points that have a score."""
+        points = []
+        for point in self.points:
+            if point.qp is None or not point.bits or not point.bpp or point.ccc is None:
+                continue
+            side = round(math.sqrt(point.bits / point.bpp / point.frames))
+            points.append(
+                OperatingPoint(
+                    width=side, height=side, fps=self.coding.fps, codec=point.codec, qp=point.qp, psnr=point.psnr,
+                    kbps=point.bits / point.frames * self.coding.fps / 1000, measure="ccc", score=point.ccc,
+                    model=point.model, content=Content.FACE,
+                )
+            )  # fmt: skip
+        return RateTable(tuple(points))

@@ -1,0 +1,70 @@
+"""Tables of operating points: CSV, JSON, and a sweep's rd.json."""
+
+import json
+
+import pytest
+
+from caffe_compat.errors import FileError
+from lq_emotion.studies.cloud_robotics.link.table import Content, OperatingPoint, RateTable, read_table
+
+CSV = """\
+width,height,fps,codec,qp,kbps,measure,score,low,high,n
+256,144,15,x264,32,24.5,accuracy,0.76,0.7,0.8,480
+640,360,5,x264,28,60,accuracy,0.77,,,
+"""
+FIRST = OperatingPoint(
+    width=256, height=144, fps=15, codec="x264", qp=32, kbps=24.5, measure="accuracy", score=0.76, low=0.7, high=0.8,
+    n=480,
+)  # fmt: skip
+SWEEP = {
+    "coding": {"frames": 100, "fps": 25, "gop": 250, "preset": "medium"},
+    "points": [
+        {"codec": "x264", "scale": 3, "qp": 20, "model": "OA", "bits": 562560, "bpp": 0.4578125, "frames": 1200, "psnr": 41.8, "ccc": 0.82},
+        {"codec": "none", "scale": 3, "qp": None, "model": "OA", "bits": None, "bpp": None, "frames": 1200, "psnr": None, "ccc": 0.83},
+        {"codec": "x264", "scale": 3, "qp": 51, "model": "OA", "bits": 1200, "bpp": 0.01, "frames": 1200, "psnr": 9.0, "ccc": None},
+    ],
+}  # fmt: skip
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_csv_and_json_hold_the_same(tmp_path):
+    table = read_table(write(tmp_path / "table.csv", CSV))
+    assert table.points[0] == FIRST
+    assert (table.points[1].low, table.points[1].n, table.points[1].content) == (None, None, Content.FRAME)
+    assert read_table(write(tmp_path / "table.json", json.dumps(table.to_json()))) == table
+
+
+def test_the_coded_points_of_a_sweep_are_faces(tmp_path):
+    (point,) = read_table(write(tmp_path / "rd.json", json.dumps(SWEEP))).points
+    assert (point.width, point.height, point.fps, point.kbps) == (32, 32, 25, 11.72)
+    assert (point.measure, point.score, point.model, point.content) == ("ccc", 0.82, "OA", Content.FACE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("256,", "0,"), ("24.5", "much"), ("15,x264", "15.0.0,x264"), ("0.76", "nan"), ("accuracy,0.77", "ccc,0.77"), ("kbps", "rate")],
+)  # fmt: skip
+def test_a_damaged_table_is_refused(tmp_path, change):
+    path = write(tmp_path / "table.csv", CSV.replace(*change))
+    with pytest.raises(FileError) as caught:
+        read_table(path)
+    assert (caught.value.code, caught.value.file) == ("damaged-file", str(path))
+
+
+def test_a_table_without_points_is_refused(tmp_path):
+    with pytest.raises(FileError) as caught:
+        read_table(write(tmp_path / "table.json", '{"points": []}'))
+    assert caught.value.code == "damaged-file"
+    with pytest.raises(FileError) as caught:
+        read_table(tmp_path / "none.csv")
+    assert caught.value.code == "file-missing"
+
+
+def test_the_mean_rate_gives_way_to_a_higher_percentile():
+    assert FIRST.rate == 24.5
+    assert OperatingPoint(**{**FIRST.to_json(), "content": Content.FRAME, "kbps_high": 40.0}).rate == 40.0
+    assert RateTable((FIRST,)).measure == "accuracy"
