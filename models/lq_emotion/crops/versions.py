@@ -1,0 +1,253 @@
+"""Versions of a clip, smaller and with fewer frames per second, and the crops of its face in each.
+
+::
+
+    OUT/boxes/CLIP.csv               boxes of the face, found once in the clip itself
+    OUT/720p30/CLIP.npz              frames (T, side, side, 3) uint8 RGB, times (T,), bits (T,); 360p15_x264_qp32, ...
+    OUT/journal/CLIP.json            what they were made from
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import DataError, FileError
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.common.journal import Journal
+from lq_emotion.common.processes import as_done
+from lq_emotion.common.records import Record
+from lq_emotion.faces.boxfiles import read_boxes, write_boxes
+from lq_emotion.faces.track import find_boxes
+from lq_emotion.video.codecs import find_codec
+from lq_emotion.video.container import Video
+from lq_emotion.video.encode import encode
+from lq_emotion.video.rates import thin
+
+Frames = npt.NDArray[np.uint8]
+Doubles = npt.NDArray[np.float64]
+Say = Callable[[str], None]
+SIZES = ((1280, 720), (640, 360), (256, 144))
+RATES = (30.0, 15.0, 5.0)
+_VERSION = 1  # of the results
+
+
+@dataclass(frozen=True)
+class Version(Record):
+    """A version of clips.
+
+    Attributes
+    ----------
+    width, height : of a frame.
+    fps : at most so many frames per second.
+    qp : quantiser of all frames; None leaves them uncoded.
+    codec : that codes them.
+    """
+
+    width: int
+    height: int
+    fps: float
+    qp: int | None = None
+    codec: str = "x264"
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < 16:
+            value = (self.width, self.height)
+            raise DataError("out of range", code="out-of-range", field="size", value=value, hint="16 or more")
+        thin(self.fps)
+        find_codec(self.codec, self.qp)
+
+    @property
+    def name(self) -> str:
+        """Of its folder: ``360p15``, ``360p15_x264_qp32``."""
+        coded = "" if self.qp is None else f"_{self.codec}_qp{self.qp}"
+        return f"{self.height}p{self.fps:g}{coded}"
+
+
+@dataclass(frozen=True)
+class CropSettings(Record):
+    """How faces are cropped.
+
+    Attributes
+    ----------
+    side : height and width of a crop in pixels.
+    grow : the part of its side by which a box is enlarged, about its centre; VGGFace2's authors use 0.3.
+    every : detect the face in every k-th frame.
+    """
+
+    side: int = 224
+    grow: float = 0.0
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class ClipCrops:
+    """The crops of a clip: `frames` (T, side, side, 3) uint8, `times` (T,) in seconds, `bits` (T,), NaN if uncoded."""
+
+    frames: Frames
+    times: Doubles
+    bits: Doubles
+
+
+def nine_versions(*, qp: int | None = None, codec: str = "x264") -> tuple[Version, ...]:
+    """Return the versions of the second paper: three sizes by three rates."""
+    return tuple(Version(*size, rate, qp, codec) for size in SIZES for rate in RATES)
+
+
+def make_versions(
+    clips: Sequence[Path],
+    out: str | Path,
+    versions: Sequence[Version] = (),
+    settings: CropSettings | None = None,
+    *,
+    jobs: int = 1,
+    say: Say = print,
+) -> None:
+    """Write the crops of clips in all versions; what is there already is not made again.
+
+    Parameters
+    ----------
+    clips : videos with different names.
+    out : the folder of all results.
+    versions : by default the paper's nine, uncoded.
+    settings : of the crops.
+    jobs : clips at the same time, each in its own process.
+    say : receives a line for each clip.
+
+    Raises
+    ------
+    CaffeCompatError
+        A video cannot be read, or shows no face.
+    """
+    names = [clip.stem for clip in clips]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError("two clips have the same name", code="duplicate", field="clips", value=twice)
+    chosen, options, out = tuple(versions) or nine_versions(), settings or CropSettings(), Path(out).resolve()
+    arguments = [(clip, out, chosen, options) for clip in clips]
+    results = (make_clip(*values) for values in arguments) if jobs == 1 else as_done(jobs, make_clip, arguments)
+    for name in results:
+        say(f"{name}: {len(chosen)} versions")
+
+
+def make_clip(clip: Path, out: Path, versions: Sequence[Version], settings: CropSettings) -> str:
+    """Write the crops of one clip and return its name; see `make_versions`."""
+    journal = Journal(out / "journal" / f"{clip.stem}.json", root=out)
+    inputs = [_VERSION, stamps([clip]), settings.every]
+    pending = {}
+    for version in versions:
+        made_from = fingerprint([*inputs, settings.to_json(), version.to_json()])
+        if not journal.is_done(version.name, made_from):
+            pending[version] = made_from
+    if not pending:
+        return clip.stem
+    frames, times = _read(clip)
+    boxes = _boxes(clip, out, times, settings, journal, fingerprint(inputs))
+    for version, made_from in pending.items():
+        path = crops_path(out, version, clip.stem)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        crops = crop_version(frames, times, boxes, version, settings)
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez(file, frames=crops.frames, times=crops.times, bits=crops.bits)
+        journal.note(version.name, made_from, [path])
+    return clip.stem
+
+
+def crops_path(out: Path, version: Version, name: str) -> Path:
+    """Return the file of a clip's crops."""
+    return out / version.name / f"{name}.npz"
+
+
+def read_crops(path: Path) -> ClipCrops:
+    """Read the crops of a clip.
+
+    Raises
+    ------
+    FileError
+        The file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return ClipCrops(file["frames"], file["times"], file["bits"])
+    except FileNotFoundError:
+        raise FileError("no such file", code="file-missing", file=path) from None
+    except (KeyError, OSError, ValueError, BadZipFile) as error:
+        raise FileError(f"holds no crops: {error}", code="damaged-file", file=path, hint="remove it") from None
+
+
+def crop_version(frames: Frames, times: Doubles, boxes: Doubles, version: Version, settings: CropSettings) -> ClipCrops:
+    """Return the crops of a version of a clip.
+
+    Parameters
+    ----------
+    frames : (T, H, W, 3) uint8 at full size.
+    times : (T,) seconds.
+    boxes : (T, 4) left, top, width, height in 1-based pixels of `frames`.
+    version, settings : of the crops.
+    """
+    import cv2
+
+    keep = thin(version.fps)
+    kept = [index for index, time in enumerate(times.tolist()) if keep(time)]
+    size = (version.width, version.height)
+    small = np.stack([_resized(frames[index], size) for index in kept])
+    bits = np.full(len(kept), np.nan)
+    if version.qp is not None:
+        encoded = encode(small, version.codec, qp=version.qp, fps=max(1, round(version.fps)))
+        small, bits = encoded.decoded, np.array(encoded.frame_bits, np.float64)
+    scale = np.array([version.width / frames.shape[2], version.height / frames.shape[1]])
+    corners = (boxes[kept, :2] - 1) * scale
+    sides = boxes[kept, 2:] * scale
+    centres, sides = corners + sides / 2, sides * (1 + settings.grow)
+    crops = []
+    for image, centre, extent in zip(small, centres, sides, strict=True):
+        zoom = settings.side / extent
+        shift = -(centre - extent / 2) * zoom + 0.5 * zoom - 0.5  # pixels are at the middle of their squares
+        matrix = np.array([[zoom[0], 0, shift[0]], [0, zoom[1], shift[1]]])
+        if zoom.max() < 1:  # against aliasing
+            image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(0.5 / zoom.max())), np.uint8)
+        crops.append(
+            cv2.warpAffine(
+                image, matrix, (settings.side, settings.side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+        )
+    return ClipCrops(np.asarray(crops, np.uint8), times[kept], bits)
+
+
+def _resized(image: Frames, size: tuple[int, int]) -> Frames:
+    import cv2
+
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    shrinks = size[0] <= image.shape[1]
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)
+
+
+def _read(clip: Path) -> tuple[Frames, Doubles]:
+    with Video(str(clip)) as video:
+        pairs = [(frame.image, frame.time) for frame in video]
+        if video.problem is not None:
+            raise video.problem
+    return np.stack([image for image, _ in pairs]), np.array([time for _, time in pairs])
+
+
+def _boxes(clip: Path, out: Path, times: Doubles, settings: CropSettings, journal: Journal, made_from: str) -> Doubles:
+    """Return boxes for all frames, from an earlier run or found now; frames without a face have that of the nearest."""
+    path = out / "boxes" / f"{clip.stem}.csv"
+    if journal.is_done("boxes", made_from):
+        return read_boxes(path).bbox
+    bbox = find_boxes(clip, times, every=settings.every).bbox
+    seen = np.flatnonzero(bbox.any(axis=1))
+    if not len(seen):
+        raise DataError("no face was found in this clip", code="empty", file=clip)
+    nearest = seen[np.abs(np.arange(len(bbox))[:, None] - seen).argmin(axis=1)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_boxes(path, bbox[nearest], times, detected=bbox.any(axis=1))
+    journal.note("boxes", made_from, [path])
+    return read_boxes(path).bbox
