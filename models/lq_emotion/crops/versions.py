@@ -173,7 +173,7 @@ def read_crops(path: Path) -> ClipCrops:
         The file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return ClipCrops(file["frames"], file["times"], file["bits"])
     except FileNotFoundError:
         raise FileError("no such file", code="file-missing", file=path) from None
