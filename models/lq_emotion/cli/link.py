@@ -126,7 +126,8 @@ def _report(results: LinkResults) -> None:
         )
     for row in results.rows:
         if row.measured is not None:
-            print(f"{row.choice.kbps:7g}  {_measurement(row.measured)}")
+            over = "; more bits than the link carries" if row.measured.wire_kbps > row.choice.kbps else ""
+            print(f"{row.choice.kbps:7g}  {_measurement(row.measured)}{over}")
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -134,7 +134,7 @@ class Identities:
             for column, track in enumerate(self._tracks):
                 if _is_near(face, track.expected, _REACH + _REACH_PER_MISS * track.misses):
                     likeness = _likeness(appearance, track.appearance)
-                    gains[row, column] = 1 + _overlap(face, track.expected) + _LIKENESS_WEIGHT * likeness
+                    gains[row, column] = 1 + overlap(face, track.expected) + _LIKENESS_WEIGHT * likeness
         pairs = zip(*linear_sum_assignment(gains, maximize=True), strict=True)
         return {int(row): int(column) for row, column in pairs if gains[row, column] > 0}
 
@@ -175,7 +175,7 @@ def _is_near(a: Face, b: Face, reach: float) -> bool:
     return bool(abs(_centre(a) - _centre(b)).max() <= reach * large and large < _MAX_SCALE * small)
 
 
-def _overlap(a: Face, b: Face) -> float:
+def overlap(a: Face, b: Face) -> float:
     """Return the intersection's part of the union."""
     across = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
     down = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)

@@ -11,6 +11,7 @@ import numpy as np
 
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.faces.face import Face
+from lq_emotion.faces.identities import overlap
 from lq_emotion.predict.analysis import Analysis, Finder
 from lq_emotion.predict.settings import Instruments
 from lq_emotion.quality.measures import RecentBits, measure
@@ -19,6 +20,8 @@ from lq_emotion.studies.cloud_robotics.link.table import Content, OperatingPoint
 from lq_emotion.video.container import Video
 from lq_emotion.video.degrade import thinned
 from lq_emotion.video.frames import Frame, Image
+
+_SAME = 0.8  # overlap down to which the box of a face stays where it was: a box that trembles doubles the bits
 
 
 def send_video(
@@ -45,6 +48,7 @@ def send_video(
         if source.rate and source.rate < 0.99 * point.fps:
             problem, hint = f"has {source.rate:g} frames per second", f"{point.name} needs {point.fps:g}"
             raise FileError(problem, code="out-of-range", file=video, hint=hint)
+        _warm(point, instruments)
         images: Iterator[Image] = (image for _, image in islice(thinned(source, point.fps), frames))
         traffic = loop_back(
             images, point, kbps, prepare=robot(point, instruments, instruments.find),
@@ -55,6 +59,16 @@ def send_video(
     if not traffic.captured:
         raise FileError("holds no frame", code="empty", file=video)
     return traffic
+
+
+def _warm(point: OperatingPoint, instruments: Instruments) -> None:
+    """Have the nets ready before the first frame, as those of a robot at work are."""
+    blank = np.zeros((point.height, point.width, 3), np.uint8)
+    whole = Face(0, 0, point.width, point.height, 1.0)
+    if instruments.find is not None:
+        instruments.find([Frame(0, 0.0, blank)])
+    for estimator in instruments.estimators:
+        estimator([estimator.cut(blank, whole)], [measure(blank, whole)])
 
 
 def robot(point: OperatingPoint, instruments: Instruments, find: Finder) -> Prepare:
@@ -68,11 +82,16 @@ def robot(point: OperatingPoint, instruments: Instruments, find: Finder) -> Prep
             raise DataError(problem, code="shape-mismatch", field="video", hint=f"{point.name} is wanted")
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
+    held: Face | None = None
+
     def face(image: Image) -> Image | None:
+        nonlocal held
         (faces,) = find([Frame(0, 0.0, image)])
         if not faces:
             return None
-        crop = instruments.estimators[0].cut(image, faces[0])
+        if held is None or overlap(held, faces[0]) < _SAME:
+            held = faces[0]
+        crop = instruments.estimators[0].cut(image, held)
         return np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     return face if point.content is Content.FACE else frame

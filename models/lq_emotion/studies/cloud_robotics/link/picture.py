@@ -16,6 +16,7 @@ def draw_choices(table: RateTable, choices: Sequence[Choice], path: Path) -> Non
     """Write the picture as PNG, complete or not at all."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -30,6 +31,8 @@ def draw_choices(table: RateTable, choices: Sequence[Choice], path: Path) -> Non
             axes.annotate(f"{choice.kbps:g}", (choice.kbps, 1), xycoords=("data", "axes fraction"), fontsize=7)
     axes.plot([], [], "o", color=_ORANGE, markerfacecolor="none", label="chosen for a bandwidth (dotted)")
     axes.set(xscale="log", xlabel="kbit/s with packet headers", ylabel=table.measure)
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(FuncFormatter(lambda rate, _: f"{rate:g}"))
     axes.grid(visible=True, alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
     with atomic_path(path) as partial:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from caffe_compat.errors import DataError
+from lq_emotion.faces.face import Face
 from lq_emotion.predict import settings as predict_settings
+from lq_emotion.studies.cloud_robotics.link.ends import robot
 from lq_emotion.studies.cloud_robotics.link.loopback import loop_back
 from lq_emotion.studies.cloud_robotics.link.table import Content, OperatingPoint
 from tests.lq_emotion.commands import failed, run
@@ -89,6 +91,18 @@ def test_an_error_of_either_end_ends_both():
 
     with pytest.raises(KeyboardInterrupt):
         send(gray_levels(200), answer=interrupted)
+
+
+def test_the_robot_keeps_a_box_that_only_trembles(tmp_path):
+    places = iter([8.0, 9.0, 7.0, 30.0])
+    point = OperatingPoint(**{**POINT.to_json(), "width": 16, "height": 16, "content": Content.FACE})
+    made = instruments(estimator(tmp_path, DIMENSIONS))
+    image = np.repeat(np.arange(96, dtype=np.uint8)[None, :, None], 48, axis=0).repeat(3, axis=2)
+    prepare = robot(point, made, lambda frames: [[Face(next(places), 8.0, 20.0, 20.0, 1.0)] for _ in frames])
+    first, second, third, fourth = (prepare(image) for _ in range(4))
+    assert np.array_equal(first, second)
+    assert np.array_equal(first, third)
+    assert fourth.mean() - first.mean() == pytest.approx(22, abs=0.5)
 
 
 @pytest.fixture
