@@ -43,6 +43,7 @@ TRUST = [
     "mapie>=1.4",  # `calibrate`: conformal prediction; applying a calibration needs neither
     "scikit-learn>=1.6",  # a forest that rises with each measure (monotonic_cst)
 ]
+SEARCH = ["bayesian-optimization>=3"]  # Gaussian process of scikit-learn; brings nothing else but colorama
 DOCS = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]  # `make docs`; MkDocs 2 is another program
 DEV = [
     "build>=1.2",
@@ -120,9 +121,10 @@ setup(
         "int8": INT8,
         "trust": TRUST,
         "parquet": PARQUET,
-        "lq-emotion": LQ_EMOTION + VIDEO + FAST + TRUST,
+        "search": SEARCH,
+        "lq-emotion": LQ_EMOTION + VIDEO + FAST + TRUST + SEARCH,
         "docs": DOCS,
-        "dev": DEV + DOCS + LQ_EMOTION + TRUST + VIDEO + FAST + LMDB + LEVELDB + INT8 + PARQUET,
+        "dev": DEV + DOCS + LQ_EMOTION + TRUST + SEARCH + VIDEO + FAST + LMDB + LEVELDB + INT8 + PARQUET,
     },
     entry_points={
         "console_scripts": [

@@ -29,3 +29,21 @@ def test_what_cannot_be_compared_is_refused():
         class_scores([0], [0, 1], 2)
     with refused("out-of-range", field="true", value=2):
         class_scores([0], [2], 2)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_scores_are_those_of_scikit_learn(seed):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(seed)
+    true = random.integers(0, 7, 200)
+    predicted = np.where(random.random(200) < 0.6, true, random.integers(0, 6, 200))  # class 6 is rarely predicted
+    scores, labels = class_scores(predicted, true, 8), list(range(8))  # class 7 neither occurs nor is predicted
+    precision, recall, f1, _ = sklearn.precision_recall_fscore_support(
+        true, predicted, labels=labels, zero_division=np.nan
+    )
+    assert scores.confusion.tolist() == sklearn.confusion_matrix(true, predicted, labels=labels).tolist()
+    assert scores.accuracy == sklearn.accuracy_score(true, predicted)
+    assert scores.mean_recall == pytest.approx(sklearn.balanced_accuracy_score(true, predicted), rel=1e-15)
+    np.testing.assert_allclose(scores.precision, precision, rtol=1e-15)
+    np.testing.assert_allclose(scores.recall, recall, rtol=1e-15)
+    np.testing.assert_allclose(scores.f1, f1, rtol=1e-15)

@@ -1,0 +1,225 @@
+"""Bayesian optimisation with a Gaussian process (Snoek, Larochelle and Adams 2012), each trial a stage.
+
+The first trials cover the space evenly (Sobol's sequence). Each later one lies where the expected improvement is
+largest, under a Gaussian process of Matern 5/2 with a length scale for each parameter, fitted to all earlier trials.
+What a trial tries is a function of the space, the seed and the results of the earlier trials alone, so a search that
+was killed goes on to the same trials as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import DataError, FileError
+from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.records import Record
+from lq_emotion.workflow.stages import Stage
+
+Objective = Callable[[Mapping[str, float], Path], float]
+"""From the parameters of a trial and its folder to the value to be made small. It continues what a kill interrupted."""
+
+
+@dataclass(frozen=True)
+class Parameter(Record):
+    """A parameter that is searched.
+
+    Attributes
+    ----------
+    name : what the objective calls it.
+    low, high : limits, which may be tried themselves.
+    log : search on a logarithmic scale, as suits learning rates.
+    whole : try whole numbers only.
+
+    Raises
+    ------
+    DataError
+        The limits are no interval, not whole where whole numbers are searched, or not positive where `log` needs it.
+    """
+
+    name: str
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        limits, problem = (self.low, self.high), ""
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            problem = "limits must be finite, the lower one first"
+        elif self.log and self.low <= 0:
+            problem = "limits of a logarithmic scale must be positive"
+        elif self.whole and not all(float(limit).is_integer() for limit in limits):
+            problem = "limits of whole numbers must be whole"
+        if problem:
+            raise DataError(problem, code="out-of-range", field=self.name, value=limits)
+
+    def value(self, place: float) -> float:
+        """Return the value at a place in [0, 1] of the scale."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        scaled = low + place * (high - low)
+        value = math.exp(scaled) if self.log else scaled
+        return min(max(float(round(value)) if self.whole else value, self.low), self.high)
+
+    def place(self, value: float) -> float:
+        """Return the place in [0, 1] of a value."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        return ((math.log(value) if self.log else value) - low) / (high - low)
+
+
+@dataclass(frozen=True)
+class Trial(Record):
+    """A trial: its number from 0, the values of the parameters by name, and the objective."""
+
+    number: int
+    parameters: Mapping[str, float]
+    objective: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched, and how.
+
+    Attributes
+    ----------
+    name : begins the names of the stages.
+    space : the parameters.
+    folder : of the trials, with ``trial_00.json`` and the folder ``trial_00`` for each.
+    trials : their number, the first ones included.
+    first : trials that cover the space evenly; they do not depend on each other, so they can run side by side.
+    seed : of the sequence and of the search for the largest expected improvement.
+    """
+
+    name: str
+    space: tuple[Parameter, ...]
+    folder: Path
+    trials: int = 25
+    first: int = 8
+    seed: int = 0
+
+    def results(self) -> list[Path]:
+        """Return the files of the trials."""
+        return [self.folder / f"trial_{number:02}.json" for number in range(self.trials)]
+
+    def stages(
+        self, objective: Objective, settings: Mapping[str, object], reads: Sequence[Path] = ()
+    ) -> list[Stage[None]]:
+        """Return a stage for each trial.
+
+        Parameters
+        ----------
+        objective : picklable where stages run in other processes; a value that is not finite fails the trial.
+        settings : what decides its value besides the parameters and the files in `reads`; JSON.
+        """
+        results = self.results()
+        space = [parameter.to_json() for parameter in self.space]
+        common = {"space": space, "first": self.first, "seed": self.seed, "objective": dict(settings)}
+        return [
+            Stage(
+                f"{self.name} trial {number + 1}",
+                partial(self._run, number, objective),
+                {**common, "trial": number},
+                (*reads, *(results[:number] if number >= self.first else ())),
+                (path,),
+            )
+            for number, path in enumerate(results)
+        ]
+
+    def course(self) -> list[Trial]:
+        """Return the trials that are done, in order.
+
+        Raises
+        ------
+        FileError
+            A file of a trial is damaged.
+        """
+        return [_read(path) for path in self.results() if path.is_file()]
+
+    def best(self) -> Trial:
+        """Return the trial with the smallest objective; of equal ones the first.
+
+        Raises
+        ------
+        FileError
+            No trial is done, or a file is damaged.
+        """
+        course = self.course()
+        if not course:
+            raise FileError("no trial is done", code="not-prepared", file=self.folder)
+        return min(course, key=lambda trial: trial.objective)
+
+    def _run(self, number: int, objective: Objective) -> None:
+        earlier = [_read(path) for path in self.results()[:number]] if number >= self.first else []
+        parameters = proposal(self.space, earlier, number, first=self.first, seed=self.seed)
+        path = self.results()[number]
+        folder = path.with_suffix("")
+        folder.mkdir(parents=True, exist_ok=True)
+        value = float(objective(parameters, folder))
+        if not math.isfinite(value):
+            hint = "return a large number where a training diverges"
+            raise DataError("the objective is not finite", code="not-finite", field=path.stem, value=value, hint=hint)
+        write_json(Trial(number, parameters, value).to_json(), path)
+
+
+def proposal(
+    space: Sequence[Parameter], earlier: Sequence[Trial], number: int, *, first: int, seed: int
+) -> dict[str, float]:
+    """Return the parameters of a trial.
+
+    Parameters
+    ----------
+    space : the parameters.
+    earlier : the results of all trials before, in order; needed from trial `first` on.
+    number : of the trial, from 0.
+    first, seed : see `Search`.
+    """
+    place = _even(len(space), number, seed) if number < first else _expected_best(space, earlier, number, seed)
+    return {parameter.name: parameter.value(float(x)) for parameter, x in zip(space, place, strict=True)}
+
+
+def _even(dimensions: int, number: int, seed: int) -> npt.NDArray[np.float64]:
+    from scipy.stats import qmc
+
+    sequence = qmc.Sobol(dimensions, rng=np.random.default_rng(seed))  # scrambled
+    places: npt.NDArray[np.float64] = sequence.random_base2(number.bit_length())[number]
+    return places
+
+
+def _expected_best(
+    space: Sequence[Parameter], earlier: Sequence[Trial], number: int, seed: int
+) -> npt.NDArray[np.float64]:
+    """Return where in the unit cube the expected improvement on the earlier trials is largest."""
+    from bayes_opt import BayesianOptimization
+    from bayes_opt.acquisition import ExpectedImprovement
+    from sklearn.gaussian_process.kernels import Matern
+    from threadpoolctl import threadpool_limits
+
+    names = [parameter.name for parameter in space]
+    random = np.random.RandomState(np.random.SeedSequence([seed, number]).generate_state(1))
+    search = BayesianOptimization(
+        None,
+        dict.fromkeys(names, (0.0, 1.0)),
+        acquisition_function=ExpectedImprovement(xi=0.0),
+        random_state=random,
+        verbose=0,
+        allow_duplicate_points=True,
+    )
+    search.set_gp_params(kernel=Matern(np.full(len(space), 0.3), (0.02, 10.0), nu=2.5))
+    for trial in earlier:
+        places = [parameter.place(trial.parameters[parameter.name]) for parameter in space]
+        search.register(dict(zip(names, places, strict=True)), -trial.objective)  # the library maximises
+    with threadpool_limits(1):  # small matrices; and the same sums for every number of threads
+        suggested = search.suggest()
+    return np.array([suggested[name] for name in names], np.float64)
+
+
+def _read(path: Path) -> Trial:
+    content = read_json(path)
+    with contents_of(path):
+        return Trial.from_json(content)

@@ -1,0 +1,138 @@
+"""The search for parameters: its space, its trials as stages, and the optimum of functions that are known."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lq_emotion.workflow.search import Parameter, Search, Trial, proposal
+from lq_emotion.workflow.stages import Ledger, perform
+from tests.refusals import refused
+
+ROOT = Path(__file__).parents[3]
+RATE = Parameter("rate", 1e-5, 1.0, log=True)
+DECAY = Parameter("decay", 1e-6, 1e-2, log=True)
+
+
+def bowl(parameters, folder):
+    assert folder.is_dir()
+    return (math.log10(parameters["rate"]) + 2.5) ** 2 + (math.log10(parameters["decay"]) + 4) ** 2 / 2
+
+
+def branin(x, y):
+    return (
+        (y - 5.1 / (4 * math.pi**2) * x * x + 5 / math.pi * x - 6) ** 2
+        + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x)
+        + 10
+    )
+
+
+def run(search, objective=bowl, **settings):
+    return perform(search.stages(objective, settings), Ledger(search.folder / "ledger.json"), say=lambda _: None)
+
+
+def test_a_scale_is_logarithmic_or_whole():
+    assert RATE.value(0.5) == pytest.approx(10**-2.5)
+    assert RATE.place(10**-2.5) == pytest.approx(0.5)
+    assert (RATE.value(0.0), RATE.value(1.0)) == (1e-5, 1.0)
+    assert Parameter("units", 64, 1024, log=True, whole=True).value(0.5) == 256
+    assert Parameter("x", -5, 10).value(0.2) == -2
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "options"), [(1, 1, {}), (0, 1, {"log": True}), (0.5, 2, {"whole": True}), (0, math.inf, {})]
+)
+def test_limits_that_are_no_interval_are_refused(low, high, options):
+    with refused("out-of-range", field="x", value=(low, high)):
+        Parameter("x", low, high, **options)
+
+
+def test_the_first_trials_cover_the_space_evenly():
+    space = (Parameter("x", 0, 1), Parameter("y", 0, 1))
+    trials = [proposal(space, [], number, first=8, seed=3) for number in range(8)]
+    for name in ("x", "y"):
+        assert sorted(int(trial[name] * 8) for trial in trials) == list(range(8))
+    assert trials != [proposal(space, [], number, first=8, seed=4) for number in range(8)]
+
+
+def test_trials_are_stages_that_run_once(tmp_path):
+    search = Search("search", (RATE, DECAY), tmp_path, trials=4, first=4)
+    assert run(search) == ["search trial 1", "search trial 2", "search trial 3", "search trial 4"]
+    assert run(search) == []
+    assert [trial.number for trial in search.course()] == [0, 1, 2, 3]
+    assert search.best() == min(search.course(), key=lambda trial: trial.objective)
+    assert run(search, images="others") != []
+
+
+def test_a_trial_without_a_finite_objective_fails(tmp_path):
+    search = Search("search", (RATE,), tmp_path, trials=1, first=1)
+    with refused("not-finite", field="trial_00"):
+        run(search, lambda parameters, folder: math.nan)
+    with refused("not-prepared", file=tmp_path):
+        search.best()
+
+
+def test_a_proposal_depends_on_the_earlier_trials_alone():
+    pytest.importorskip("bayes_opt")
+    earlier = [Trial(n, {"rate": rate}, (math.log10(rate) + 2.5) ** 2) for n, rate in enumerate((1e-5, 1e-3, 1e-1))]
+    first, again = (proposal((RATE,), earlier, 3, first=3, seed=0) for _ in range(2))
+    assert first == again
+    assert 1e-4 < first["rate"] < 1e-1
+
+
+@pytest.mark.slow
+def test_the_optima_of_known_functions_are_found_within_25_trials():
+    pytest.importorskip("bayes_opt")
+    plane = (Parameter("x", -5, 10), Parameter("y", 0, 15))
+    for space, function, optimum, margin in (
+        (plane, lambda p: branin(**p), 0.397887, 0.05),
+        ((RATE, DECAY), partial(bowl, folder=ROOT), 0.0, 0.001),
+    ):
+        course = []
+        for number in range(25):
+            parameters = proposal(space, course, number, first=8, seed=2)
+            course.append(Trial(number, parameters, function(parameters)))
+        assert min(trial.objective for trial in course) == pytest.approx(optimum, abs=margin)
+
+
+KILLED = """
+    import json, math, os, signal, sys
+    from pathlib import Path
+    from lq_emotion.workflow.search import Parameter, Search
+    from lq_emotion.workflow.stages import Ledger, perform
+    folder, deadly = Path(sys.argv[1]), int(sys.argv[2])
+
+    def objective(parameters, place):
+        if place.name == f"trial_{deadly:02}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return (math.log10(parameters["rate"]) + 2.5) ** 2
+
+    search = Search("search", (Parameter("rate", 1e-5, 1.0, log=True),), folder, trials=5, first=3)
+    perform(search.stages(objective, {}), Ledger(folder / "ledger.json"))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_to_the_same_trials(tmp_path):
+    pytest.importorskip("bayes_opt")
+
+    def course(name, *deaths):
+        for deadly in (*deaths, -1):
+            command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / name), str(deadly)]
+            paths = os.pathsep.join([str(ROOT), str(ROOT / "models")])
+            code = subprocess.run(
+                command, check=False, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.DEVNULL
+            ).returncode
+            assert code == (0 if deadly == -1 else -signal.SIGKILL)
+        return [json.loads((tmp_path / name / f"trial_{number:02}.json").read_text()) for number in range(5)]
+
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    assert course("killed", 1, 3, 4) == course("whole")
