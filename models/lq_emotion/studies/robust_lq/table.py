@@ -158,6 +158,6 @@ def draw(results: StudyResults, path: Path) -> None:
         axes.set(xlabel="factor s", ylabel=_TITLES[measure], xticks=results.scales)
         axes.grid(alpha=0.25)
     axes.plot([], [], ":", color="0.4", label="published (AVEC 2016)")
-    axes.legend(fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", dpi=120)
