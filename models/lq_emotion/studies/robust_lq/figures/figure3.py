@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
 from lq_emotion.studies.robust_lq.figures.canvas import INK, SOFT, connect, new_figure, save
 
-_COLOURS = {"Input": "#d9d9d9", "Convolution": "#9ecae1", "Pooling": "#c7e9c0", "InnerProduct": "#fdd0a2"}
-_OTHER, _SHARED = "#e7e1ef", "#c0392b"
-_NAMES = {"ReLU": "ReLU", "Dropout": "dropout", "MVN": "mean 0, deviation 1"}
+_SHARED = "#c0392b"
+_TINT = 0.45  # of a layer's colour; the rest is white
 _STEP, _SLANT = 1.45, 0.35  # inches from box to box; how far a box recedes, for its height
 _TALLEST, _ROW = 1.25, 2.9  # inches
 
@@ -32,12 +31,14 @@ class Box:
     ----------
     layer : name of the first of these layers; none of the input's.
     kind : its type.
+    colour : of that type in drawings of nets.
     shape : (C, H, W) or (C,) of the blob.
     texts : a line for each of the layers.
     """
 
     layer: str
     kind: str
+    colour: str
     shape: tuple[int, ...]
     texts: tuple[str, ...]
 
@@ -86,9 +87,10 @@ def boxes(net: Net, switches: PaperSwitches = AS_CODE) -> list[Box]:
         shape = tuple(graph.shapes[node.tops[0]][1:])
         if node.bottoms == node.tops:
             last = drawn.pop()
-            drawn.append(Box(last.layer, last.kind, last.shape, (*last.texts, _text(node))))
+            drawn.append(replace(last, texts=(*last.texts, _text(node))))
         else:
-            drawn.append(Box("" if node.type == "Input" else node.name, node.type, shape, (_text(node),)))
+            name = "" if node.type == "Input" else node.name
+            drawn.append(Box(name, node.type, node.layer.drawing.colour, shape, (_text(node),)))
     return drawn
 
 
@@ -107,7 +109,9 @@ def _text(node: LayerNode) -> str:
             return f"dropout {message.dropout_param.dropout_ratio:g}"
         case "Input":
             return "face"
-    return _NAMES.get(node.type, node.type)
+        case "MVN":
+            return "mean 0, deviation 1"
+    return node.type
 
 
 def _is_shared(box: Box, other: Sequence[Box]) -> bool:
@@ -153,10 +157,12 @@ def _size(box: Box, largest: int) -> tuple[float, float]:
 
 def _draw_box(axes: Any, box: Box, corner: tuple[float, float], size: tuple[float, float, float]) -> None:
     """Draw a box: its front, its top and its side, which recede by the slant."""
+    from matplotlib.colors import to_rgb
     from matplotlib.patches import Polygon
 
     (x, y), (width, height, slant) = corner, size
-    style = {"facecolor": _COLOURS.get(box.kind, _OTHER), "edgecolor": INK, "linewidth": 0.8}
+    tint = tuple(1 - _TINT * (1 - part) for part in to_rgb(box.colour))
+    style = {"facecolor": tint, "edgecolor": INK, "linewidth": 0.8}
     front = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
     faces = [front]
     if slant:
