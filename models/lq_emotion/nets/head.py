@@ -138,12 +138,12 @@ def headed_training_net(
 
 
 def _needed(layers: Sequence[pb.LayerParameter], blob: str) -> list[pb.LayerParameter]:
-    needed, found = {blob}, []
+    needed, chosen = {blob}, []
     for layer in reversed(layers):
         if needed & set(layer.top):
             needed |= set(layer.bottom)
-            found.append(layer)
-    return found[::-1]
+            chosen.append(layer)
+    return chosen[::-1]
 
 
 def _with_layers(net: pb.NetParameter, layers: Iterable[pb.LayerParameter]) -> pb.NetParameter:

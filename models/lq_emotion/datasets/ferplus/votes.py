@@ -104,11 +104,11 @@ def distributions(votes: npt.ArrayLike, mode: Mode, *, classes: int = 8) -> Doub
     """
     counts = _require(votes, classes)
     patterns, pattern_of = np.unique(np.where(counts > 1, counts, 0), axis=0, return_inverse=True)
-    kept = np.array([_KEPT[mode](pattern) for pattern in patterns], np.float64).reshape(-1, len(COLUMNS))
-    enough = 2 * kept.sum(axis=1) > patterns.sum(axis=1)
-    kept[~(enough & (kept.argmax(axis=1) < classes))] = np.nan
-    kept = kept[:, :classes]
-    return np.asarray((kept / kept.sum(axis=1, keepdims=True))[pattern_of.reshape(-1)], np.float64)
+    counted = np.array([_RULES[mode](pattern) for pattern in patterns], np.float64).reshape(-1, len(COLUMNS))
+    enough = 2 * counted.sum(axis=1) > patterns.sum(axis=1)
+    counted[~(enough & (counted.argmax(axis=1) < classes))] = np.nan
+    counted = counted[:, :classes]
+    return np.asarray((counted / counted.sum(axis=1, keepdims=True))[pattern_of.reshape(-1)], np.float64)
 
 
 def epoch_targets(distribution: Doubles, mode: Mode, rng: np.random.Generator) -> Doubles:
@@ -146,32 +146,32 @@ def _require(votes: npt.ArrayLike, classes: int) -> Integers:
 
 
 def _majority(counts: Integers) -> Integers:
-    kept = np.zeros_like(counts)
-    kept[counts.argmax()] = counts.max()
-    return kept
+    counted = np.zeros_like(counts)
+    counted[counts.argmax()] = counts.max()
+    return counted
 
 
 def _most(counts: Integers) -> Integers:
     """Keep the largest until they hold 75 % of the votes; nothing if that takes more than 3 classes."""
-    kept, left, taken = np.zeros_like(counts), counts.copy(), 0
-    while 4 * kept.sum() < 3 * counts.sum() and taken < 3:
-        largest = left.max()
-        tied = np.flatnonzero(left == largest)
+    counted, remaining, taken = np.zeros_like(counts), counts.copy(), 0
+    while 4 * counted.sum() < 3 * counts.sum() and taken < 3:
+        largest = remaining.max()
+        tied = np.flatnonzero(remaining == largest)
         emotions = tied[tied < _UNKNOWN]
-        kept[emotions], left[emotions] = largest, 0
+        counted[emotions], remaining[emotions] = largest, 0
         taken += len(emotions)
         if len(emotions) < len(tied):  # unknown or not a face has come up: it ends the list, and stands if it is alone
             if not taken:
-                kept[tied[0]] = largest
+                counted[tied[0]] = largest
             break
-    return kept if taken <= 3 else np.zeros_like(counts)
+    return counted if taken <= 3 else np.zeros_like(counts)
 
 
 def _many(counts: Integers) -> Integers:
     return np.where(10 * counts >= 3 * counts.sum(), counts, 0)
 
 
-_KEPT: dict[Mode, Callable[[Integers], Integers]] = {
+_RULES: dict[Mode, Callable[[Integers], Integers]] = {
     Mode.MAJORITY: _majority,
     Mode.PROBABILITY: _most,
     Mode.CROSSENTROPY: _most,

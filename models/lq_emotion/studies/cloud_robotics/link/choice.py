@@ -91,11 +91,11 @@ def delay(point: OperatingPoint, kbps: float, demand: Demand) -> float:
 
 def least_kbps(point: OperatingPoint, demand: Demand) -> float:
     """Return the least bandwidth that carries a point within the delay; infinite if none does."""
-    left = demand.budget - waiting(point, demand)
+    for_link = demand.budget - waiting(point, demand)
     keeps_up = demand.computing <= 1000 / point.fps  # else frames come faster than they are answered
-    if left <= 0 or not keeps_up:
+    if for_link <= 0 or not keeps_up:
         return math.inf
-    return max(wire_kbps(point), largest_frame(point, demand) / left) / (1 - demand.reserve)
+    return max(wire_kbps(point), largest_frame(point, demand) / for_link) / (1 - demand.reserve)
 
 
 def choose(table: RateTable, kbps: float, demand: Demand) -> Choice:
