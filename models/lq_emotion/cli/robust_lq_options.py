@@ -32,7 +32,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     text = "downsampling factors (default 3 4 6 8 12 16)"
     option("--scales", nargs="+", type=factor, default=FACTORS, metavar="S", help=text)
     option("--rows", nargs="+", choices=ROWS, default=tuple(ROWS), help="methods (default: all)")
-    text = "length of the trainings (default authors)"
+    text = "solver and length of the trainings; small and demo learn by Adam (default authors)"
     option("--preset", choices=("authors", "small", "demo"), default="authors", help=text)
     option("--iterations", type=at_least(1), metavar="N", help="iterations per net (default: those of the preset)")
     text = "images to train super-resolution on: the authors' folder pretrain (default: faces of the recordings)"

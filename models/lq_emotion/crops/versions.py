@@ -194,16 +194,16 @@ def crop_version(frames: Frames, times: Doubles, boxes: Doubles, version: Versio
     import cv2
 
     keep = thin(version.fps)
-    kept = [index for index, time in enumerate(times.tolist()) if keep(time)]
+    indices = [index for index, time in enumerate(times.tolist()) if keep(time)]
     size = (version.width, version.height)
-    small = np.stack([_resized(frames[index], size) for index in kept])
-    bits = np.full(len(kept), np.nan)
+    small = np.stack([_resized(frames[index], size) for index in indices])
+    bits = np.full(len(indices), np.nan)
     if version.qp is not None:
         encoded = encode(small, version.codec, qp=version.qp, fps=max(1, round(version.fps)))
         small, bits = encoded.decoded, np.array(encoded.frame_bits, np.float64)
     scale = np.array([version.width / frames.shape[2], version.height / frames.shape[1]])
-    corners = (boxes[kept, :2] - 1) * scale
-    sides = boxes[kept, 2:] * scale
+    corners = (boxes[indices, :2] - 1) * scale
+    sides = boxes[indices, 2:] * scale
     centres, sides = corners + sides / 2, sides * (1 + settings.grow)
     crops = []
     for image, centre, extent in zip(small, centres, sides, strict=True):
@@ -217,7 +217,7 @@ def crop_version(frames: Frames, times: Doubles, boxes: Doubles, version: Versio
                 image, matrix, (settings.side, settings.side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
         )
-    return ClipCrops(np.asarray(crops, np.uint8), times[kept], bits)
+    return ClipCrops(np.asarray(crops, np.uint8), times[indices], bits)
 
 
 def _resized(image: Frames, size: tuple[int, int]) -> Frames:
