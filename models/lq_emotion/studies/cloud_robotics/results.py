@@ -1,0 +1,149 @@
+"""What the study leaves in ROOT/study.json, from which tables, figures and the report are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.records import Record
+from lq_emotion.crops.versions import Version
+from lq_emotion.datasets.ravdess.clips import EMOTIONS
+from lq_emotion.datasets.ravdess.split import ActorSplit
+from lq_emotion.metrics.classification import ClassScores
+from lq_emotion.studies.cloud_robotics.published import Aggregation
+from lq_emotion.workflow.search import Parameter, Trial
+
+FILE = "study.json"
+ALL = "all"
+"""In place of a version's name: all versions mixed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageResult(Record):
+    """A net of images: where it comes from, and its confusions on the test images.
+
+    Attributes
+    ----------
+    base : what its base had learnt before: vggface2 or imagenet.
+    weights : file of the trained net, below ROOT.
+    sha256 : of that file.
+    classes : names, in the order of `datasets.ferplus.votes.EMOTIONS`.
+    confusion : counts: a row for each true class, a column for each predicted one.
+    trial : number of the search's best trial, from 0; None where nothing was searched.
+    parameters : of the training, those that were searched or given.
+    dev_accuracy : of the images that chose among trials; None without any.
+    space, course : what was searched, and its trials in order; their objective is the error rate.
+    """
+
+    base: str
+    weights: str
+    sha256: str
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    trial: int | None
+    parameters: Mapping[str, float]
+    dev_accuracy: float | None
+    space: tuple[Parameter, ...] = ()
+    course: tuple[Trial, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_square(self.confusion, len(self.classes))
+
+    @property
+    def scores(self) -> ClassScores:
+        """Return accuracy, recall and F1."""
+        return _scores(self.confusion)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipResult(Record):
+    """The confusions of one way to classify clips on the test clips of one version.
+
+    Attributes
+    ----------
+    method : how the frames of a clip become one class.
+    trained : version that the LSTM was trained on, or `ALL`; None for mean and mode, which are not trained.
+    version : that was tested.
+    confusion : (8, 8) counts in the order of `datasets.ravdess.clips.EMOTIONS`, a row for each true class.
+    """
+
+    method: Aggregation
+    trained: str | None
+    version: str
+    confusion: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        _require_square(self.confusion, len(EMOTIONS))
+
+    @property
+    def scores(self) -> ClassScores:
+        """Return accuracy, recall and F1."""
+        return _scores(self.confusion)
+
+    @property
+    def accuracy(self) -> float:
+        """Return the part of the clips that is right."""
+        return self.scores.accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudResults(Record):
+    """All that the study measured.
+
+    Attributes
+    ----------
+    synthetic : the faces are drawn.
+    preset, seed : of the study.
+    choices : by the names of switches, what was chosen where the text leaves something open.
+    actors : of the clips, on each side of the split.
+    versions : of the clips; their names are the cells of the tables.
+    images, clips : of each net of images, and of each way to classify clips.
+    seconds : that each stage took; None where it was done before.
+    software : versions of Python and of packages.
+    """
+
+    synthetic: bool
+    preset: str
+    seed: int
+    choices: Mapping[str, Any]
+    actors: ActorSplit
+    versions: tuple[Version, ...]
+    images: tuple[ImageResult, ...]
+    clips: tuple[ClipResult, ...]
+    seconds: Mapping[str, float | None] = field(default_factory=dict)
+    software: Mapping[str, str | None] = field(default_factory=dict)
+
+    def cell(self, method: Aggregation, version: str, trained: str | None = None) -> ClipResult | None:
+        """Return the result on a version; None where it is missing."""
+        wanted = (method, version, trained)
+        return next((clip for clip in self.clips if (clip.method, clip.version, clip.trained) == wanted), None)
+
+
+def read_results(root: Path) -> CloudResults | None:
+    """Return the results below ROOT; None if the study has not finished.
+
+    Raises
+    ------
+    FileError
+        study.json is damaged.
+    """
+    path = root / FILE
+    content = read_json(path)
+    with contents_of(path):
+        return None if content is None else CloudResults.from_json(content)
+
+
+def _scores(confusion: tuple[tuple[int, ...], ...]) -> ClassScores:
+    return ClassScores(np.array(confusion, np.int64))
+
+
+def _require_square(confusion: tuple[tuple[int, ...], ...], classes: int) -> None:
+    if len(confusion) != classes or any(len(row) != classes for row in confusion):
+        raise ValueError(f"confusion is not {classes} x {classes}")
+    if min(map(min, confusion)) < 0 or not any(map(any, confusion)):
+        raise ValueError("confusion has no counts")
