@@ -1,7 +1,9 @@
 """Bayesian optimisation with a Gaussian process (Snoek, Larochelle and Adams 2012), each trial a stage.
 
-The first trials cover the space evenly (Sobol's sequence). Each later one lies where the expected improvement is
-largest, under a Gaussian process of Matern 5/2 with a length scale for each parameter, fitted to all earlier trials.
+The first trials cover the space evenly (Sobol's sequence). Later ones follow from a Gaussian process fitted to all
+earlier trials (Matern 5/2, with a variance and a length scale for each parameter): they lie where the expected
+improvement is largest, and every fourth where the process itself is smallest, since expected improvement alone often
+keeps exploring where the best trial could still be refined.
 What a trial tries is a function of the space, the seed and the results of the earlier trials alone, so a search that
 was killed goes on to the same trials as if it had never stopped.
 """
@@ -24,6 +26,9 @@ from lq_emotion.workflow.stages import Stage
 
 Objective = Callable[[Mapping[str, float], Path], float]
 """From the parameters of a trial and its folder to the value to be made small. It continues what a kill interrupted."""
+FIRST = 5
+"""Trials that cover the space evenly, by default."""
+_REFINE = 4  # of so many later trials, one lies where the process is smallest
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class Search:
     space: tuple[Parameter, ...]
     folder: Path
     trials: int = 25
-    first: int = 8
+    first: int = FIRST
     seed: int = 0
 
     def results(self) -> list[Path]:
@@ -179,7 +184,7 @@ def proposal(
     number : of the trial, from 0.
     first, seed : see `Search`.
     """
-    place = _even(len(space), number, seed) if number < first else _expected_best(space, earlier, number, seed)
+    place = _even(len(space), number, seed) if number < first else _promising(space, earlier, number, seed)
     return {parameter.name: parameter.value(float(x)) for parameter, x in zip(space, place, strict=True)}
 
 
@@ -191,13 +196,11 @@ def _even(dimensions: int, number: int, seed: int) -> npt.NDArray[np.float64]:
     return places
 
 
-def _expected_best(
-    space: Sequence[Parameter], earlier: Sequence[Trial], number: int, seed: int
-) -> npt.NDArray[np.float64]:
-    """Return where in the unit cube the expected improvement on the earlier trials is largest."""
+def _promising(space: Sequence[Parameter], earlier: Sequence[Trial], number: int, seed: int) -> npt.NDArray[np.float64]:
+    """Return where in the unit cube the earlier trials promise most: improvement, or in every fourth trial the mean."""
     from bayes_opt import BayesianOptimization
-    from bayes_opt.acquisition import ExpectedImprovement
-    from sklearn.gaussian_process.kernels import Matern
+    from bayes_opt.acquisition import ExpectedImprovement, UpperConfidenceBound
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
     from threadpoolctl import threadpool_limits
 
     names = [parameter.name for parameter in space]
@@ -205,12 +208,13 @@ def _expected_best(
     search = BayesianOptimization(
         None,
         dict.fromkeys(names, (0.0, 1.0)),
-        acquisition_function=ExpectedImprovement(xi=0.0),
+        acquisition_function=UpperConfidenceBound(kappa=0.0) if number % _REFINE == 0 else ExpectedImprovement(xi=0.0),
         random_state=random,
         verbose=0,
         allow_duplicate_points=True,
     )
-    search.set_gp_params(kernel=Matern(np.full(len(space), 0.3), (0.02, 10.0), nu=2.5))
+    lengths = Matern(np.full(len(space), 0.3), (0.02, 10.0), nu=2.5)
+    search.set_gp_params(kernel=ConstantKernel(1.0, (0.05, 100.0)) * lengths)  # the library standardises objectives
     for trial in earlier:
         places = [parameter.place(trial.parameters[parameter.name]) for parameter in space]
         search.register(dict(zip(names, places, strict=True)), -trial.objective)  # the library maximises

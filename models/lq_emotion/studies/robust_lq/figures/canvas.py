@@ -1,22 +1,19 @@
-"""What the figures share: canvases, faces as panels, arrows between panels."""
+"""What the figures share: faces as panels, arrows between panels."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.canvas import INK
 
 Image = npt.NDArray[np.floating[Any]]
 STUDIO, GRAY = (16 / 255, 235 / 255), (0.0, 1.0)
 """Black and white of crops: those of luma, as MATLAB stores it, and those of gray (`PaperSwitches.luminance`)."""
 SYNTHETIC = "Synthetic recording: the face is drawn, nobody was filmed."
-INK, SOFT = "#222222", "#6a6f75"
-_DPI = 150
 
 
 def frame_number(frame: int | None, count: int) -> int:
@@ -32,23 +29,6 @@ def frame_number(frame: int | None, count: int) -> int:
         hint = f"0 to {count - 1}"
         raise DataError("no such frame", code="out-of-range", field="frame", value=frame, hint=hint)
     return number
-
-
-def new_figure(width: float, height: float) -> Any:
-    """Return an empty matplotlib figure of so many inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save(figure: Any, path: Path) -> None:
-    """Write a figure as PNG, complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=_DPI, metadata={"Software": None})
 
 
 def show_face(axes: Any, face_hw: Image, levels: tuple[float, float]) -> None:

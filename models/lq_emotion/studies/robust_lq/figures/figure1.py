@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from lq_emotion.common.canvas import SOFT, new_figure, save
 from lq_emotion.nets.names import FACTORS
 from lq_emotion.studies.robust_lq.figures.canvas import (
-    SOFT,
     STUDIO,
     SYNTHETIC,
     Image,
     frame_number,
-    new_figure,
-    save,
     show_face,
 )
 from matlab_ports.imresize import imresize

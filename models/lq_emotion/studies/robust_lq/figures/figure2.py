@@ -11,17 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lq_emotion.common.canvas import INK, SOFT, new_figure, save
 from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
 from lq_emotion.studies.robust_lq.figures.canvas import (
-    INK,
-    SOFT,
     STUDIO,
     SYNTHETIC,
     Image,
     connect,
     frame_number,
-    new_figure,
-    save,
     show_face,
 )
 from lq_emotion.studies.robust_lq.rd_cells import EnlargedFrames, psnr, shrunk

@@ -12,10 +12,11 @@ from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.graph.graph import LayerNode, build_graph
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.canvas import INK, SOFT, new_figure, save
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
-from lq_emotion.studies.robust_lq.figures.canvas import INK, SOFT, connect, new_figure, save
+from lq_emotion.studies.robust_lq.figures.canvas import connect
 
 _SHARED = "#c0392b"
 _TINT = 0.45  # of a layer's colour; the rest is white
