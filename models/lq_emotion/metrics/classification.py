@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
+from lq_emotion.metrics.uncertainty import Interval
 
 Counts = npt.NDArray[np.int64]
 
@@ -32,6 +33,14 @@ class ClassScores:
     def accuracy(self) -> float:
         """Part of the samples that is right."""
         return float(np.trace(self.confusion) / self.count)
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the accuracy (Wilson 1927), as if samples were independent of each other."""
+        from scipy.stats import binomtest
+
+        ends = binomtest(int(np.trace(self.confusion)), self.count).proportion_ci(0.95, method="wilson")
+        return Interval(float(ends.low), float(ends.high))
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:

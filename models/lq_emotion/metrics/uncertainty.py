@@ -85,7 +85,7 @@ class Moments(Record):
 
 
 class Interval(NamedTuple):
-    """The ends of a bootstrap interval; NaN with a single recording, or where a score is undefined."""
+    """The ends of an interval; of a bootstrap, NaN with a single recording, or where a score is undefined."""
 
     low: float
     high: float

@@ -10,12 +10,12 @@ from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.document import Block, Report, Section, Text, number
 from lq_emotion.common.html_page import page
+from lq_emotion.common.markdown import markdown
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report import open_questions, provenance, results
 from lq_emotion.report.comparisons import comparisons
 from lq_emotion.report.example_frames import frames
-from lq_emotion.report.markdown import markdown
 from lq_emotion.report.paper_figures import paper_figures
 from lq_emotion.report.rate_distortion import rate_distortion
 from lq_emotion.report.traces import traces

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lq_emotion.metrics.classification import class_scores
+from lq_emotion.metrics.classification import ClassScores, class_scores
 from tests.refusals import refused
 
 
@@ -47,3 +47,9 @@ def test_scores_are_those_of_scikit_learn(seed):
     np.testing.assert_allclose(scores.precision, precision, rtol=1e-15)
     np.testing.assert_allclose(scores.recall, recall, rtol=1e-15)
     np.testing.assert_allclose(scores.f1, f1, rtol=1e-15)
+
+
+def test_the_interval_of_an_accuracy_is_wilsons():
+    """That of 81 of 263 is an example of Newcombe (1998)."""
+    interval = ClassScores(np.array([[81, 182], [0, 0]])).interval
+    assert interval == pytest.approx((0.2553, 0.3662), abs=5e-5)

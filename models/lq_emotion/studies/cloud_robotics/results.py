@@ -118,6 +118,25 @@ class CloudResults(Record):
     seconds: Mapping[str, float | None] = field(default_factory=dict)
     software: Mapping[str, str | None] = field(default_factory=dict)
 
+    @property
+    def hr(self) -> str:
+        """Return the name of the version with the largest frames and, among those, the most per second."""
+        return max(self.versions, key=lambda version: (version.height, version.fps)).name
+
+    @property
+    def best_images(self) -> ImageResult | None:
+        """Return the result of the base with the highest accuracy; None without any."""
+        return max(self.images, key=lambda result: result.scores.accuracy, default=None)
+
+    def best_clips(self, method: Aggregation) -> ClipResult | None:
+        """Return a method's result on the version with the highest accuracy, the LSTM trained on it; None without."""
+        cells = (self.each(method, version.name) for version in self.versions)
+        return max(filter(None, cells), key=lambda result: result.accuracy, default=None)
+
+    def each(self, method: Aggregation, version: str) -> ClipResult | None:
+        """Return the result of a method on a version, the LSTM trained on that version; None where it is missing."""
+        return self.cell(method, version, version if method is Aggregation.LSTM else None)
+
     def cell(self, method: Aggregation, version: str, trained: str | None = None) -> ClipResult | None:
         """Return the result on a version; None where it is missing."""
         wanted = (method, version, trained)

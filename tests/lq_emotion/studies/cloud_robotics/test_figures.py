@@ -1,0 +1,18 @@
+"""The figures: what there is to draw is drawn."""
+
+from dataclasses import replace
+
+from lq_emotion.common.png import is_png
+from lq_emotion.studies.cloud_robotics.figures import draw_figures
+from tests.lq_emotion.studies.cloud_robotics.example import EXAMPLE
+
+
+def test_all_figures_of_a_study_are_drawn(tmp_path):
+    paths = draw_figures(EXAMPLE, tmp_path)
+    assert [path.name for path in paths] == ["figure2.png", "figure3.png", "transfer.png", "search_vggface2.png"]
+    assert all(is_png(path.read_bytes()) for path in paths)
+
+
+def test_a_study_without_clips_has_figure_2_alone(tmp_path):
+    paths = draw_figures(replace(EXAMPLE, clips=(), images=EXAMPLE.images[1:]), tmp_path)
+    assert [path.name for path in paths] == ["figure2.png"]

@@ -1,0 +1,78 @@
+"""The tables beside the published numbers, also where cells are missing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lq_emotion.common.document import Table
+from lq_emotion.datasets.ferplus.votes import EMOTIONS
+from lq_emotion.studies.cloud_robotics.published import Aggregation
+from lq_emotion.studies.cloud_robotics.tables import clip_tables, image_tables, transfer, transfer_tables, write_tables
+from tests.lq_emotion.studies.cloud_robotics.example import EXAMPLE, VERSIONS, square
+
+
+def texts(table: Table) -> list[list[str]]:
+    return [[row.group] if row.group else [cell.text for cell in row.cells] for row in table.rows]
+
+
+def test_table_1_has_both_readings():
+    (table,) = image_tables(EXAMPLE)
+    rows = texts(table)
+    assert [column.group for column in table.columns[3:7]] == ["anger", "anger", "disgust", "disgust"]
+    assert [row[0] for row in rows[:6]] == [
+        "Base: VGG Face", "here", "paper, as printed", "Δ", "paper, neutral and sadness exchanged", "Δ",
+    ]  # fmt: skip
+    assert rows[1][1:5] == ["0.800", "0.69–0.88", "0.800", "0.800"]
+    assert rows[2][1:5] == ["0.86", "", "0.86", "0.85"]
+    assert rows[3][1:5] == ["−0.06", "", "−0.06", "−0.05"]
+    neutral = [column.group for column in table.columns].index("neutral")
+    assert (rows[2][neutral], rows[4][neutral]) == ("0.65", "0.85")
+
+
+def test_a_base_or_a_class_that_the_paper_has_not_stands_without_published_numbers():
+    image = replace(EXAMPLE.images[0], base="faces", classes=EMOTIONS, confusion=square(8, 9, 1))
+    (table,) = image_tables(replace(EXAMPLE, images=(image,)))
+    assert [row[0] for row in texts(table)] == ["Base: faces", "here"]
+    assert [column.group for column in table.columns[-2:]] == ["contempt", "contempt"]
+
+
+def test_cells_stand_beside_the_published_ones_or_are_missing():
+    mean, mode, lstm = clip_tables(EXAMPLE)
+    assert texts(mean)[0] == ["1280 × 720", "0.250", "0.13–0.42", "0.26", "−0.01", "–", "", "0.30", "–"]
+    assert texts(mode)[0][:5] == ["1280 × 720", "0.500", "0.34–0.66", "–", "–"]
+    assert texts(lstm)[1][:5] == ["640 × 360", "0.750", "0.58–0.87", "0.77", "−0.02"]
+    assert texts(lstm)[2] == ["256 × 144", "–", "", "0.80", "–", "–", "", "0.76", "–"]
+    assert "32 synthetic clips of 2 actors" in mean.caption
+
+
+def test_the_transfer_matrix_has_a_row_for_each_training():
+    assert transfer(EXAMPLE) == pytest.approx(
+        np.array([[1, 0.5, 0], [0.25, 0.75, np.nan], [np.nan] * 3, [0.75, 0.75, 0.5]]), nan_ok=True
+    )
+    matrix, ways = transfer_tables(EXAMPLE)
+    assert texts(matrix) == [
+        ["720p30", "1.000", "0.500", "0.000", "0.500", "0.250"],
+        ["360p30", "0.250", "0.750", "–", "–", "–"],
+        ["all", "0.750", "0.750", "0.500", "0.667", "–"],
+    ]
+    assert matrix.rows[0].cells[1].strong
+    assert [row[-1] for row in texts(ways)] == ["0.250", "0.500", "–", "0.500", "0.667"]
+
+
+def test_best_cells_and_hr_are_found():
+    assert EXAMPLE.hr == "720p30"
+    assert EXAMPLE.best_clips(Aggregation.LSTM).version == "720p30"
+    assert EXAMPLE.best_images.base == "vggface2"
+    assert replace(EXAMPLE, images=()).best_images is None
+
+
+def test_markdown_says_that_the_faces_are_synthetic(tmp_path):
+    write_tables(EXAMPLE, tmp_path / "tables.md")
+    text = (tmp_path / "tables.md").read_text()
+    assert "**Synthetic: the faces are drawn" in text
+    assert "| 720p30 | **1.000** | 0.500 | 0.000 | 0.500 | 0.250 |" in text
+    write_tables(replace(EXAMPLE, clips=(), synthetic=False, versions=VERSIONS[:1]), tmp_path / "images.md")
+    text = (tmp_path / "images.md").read_text()
+    assert "ynthetic" not in text
+    assert "RAVDESS" not in text
