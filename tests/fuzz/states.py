@@ -11,9 +11,10 @@ from lq_emotion.common.json_files import contents_of
 from lq_emotion.crops.recording import JOURNALS, earlier_outcome, journal_of
 from lq_emotion.report import open_questions, provenance, results, traces
 from lq_emotion.report.build import write_report
+from lq_emotion.report.parts import Absent
 from lq_emotion.report.rate_distortion import rate_distortion
 from lq_emotion.studies.robust_lq.rd_cells import Encoding, rate
-from lq_emotion.studies.robust_lq.store import Absent, Store
+from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.training.plateau import History
 from lq_emotion.verify.comparison import compare
 from lq_emotion.verify.result_file import read_signed

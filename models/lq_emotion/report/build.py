@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.document import Block, Report, Section, Text, number
+from lq_emotion.common.document import Report, Section, Text, number
 from lq_emotion.common.html_page import page
 from lq_emotion.common.markdown import markdown
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
-from lq_emotion.report import open_questions, provenance, results
+from lq_emotion.report import cloud_robotics, open_questions, provenance, results
 from lq_emotion.report.comparisons import comparisons
 from lq_emotion.report.example_frames import frames
 from lq_emotion.report.paper_figures import paper_figures
+from lq_emotion.report.parts import Part, sections
 from lq_emotion.report.rate_distortion import rate_distortion
 from lq_emotion.report.traces import traces
 from lq_emotion.report.variants import variants
-from lq_emotion.studies.robust_lq.store import Absent, Store
-from matlab_ports import PortError
+from lq_emotion.studies.cloud_robotics.results import FILE
+from lq_emotion.studies.robust_lq.store import Store
 
-Part = Callable[[Store], Iterator[Block]]
-PARTS: dict[str, tuple[Part, ...]] = {
+PARTS: dict[str, tuple[Part[Store], ...]] = {
     "Table 1": (results.table_1,),
     "Intervals and tests": (comparisons,),
     "Beside Table 1": (variants,),
@@ -44,7 +44,7 @@ _PAPER = (
 
 
 def make_report(root: Path) -> Report:
-    """Return a report of what lies below ROOT. A line says what is missing or damaged.
+    """Return a report of what lies below ROOT, of either study. A line says what is missing or damaged.
 
     Raises
     ------
@@ -54,25 +54,10 @@ def make_report(root: Path) -> Report:
     if not root.is_dir():
         hint = "--out is the folder that `lq-emotion table` wrote to"
         raise FileError("folder not found", code="file-missing", file=root, hint=hint)
+    if (root / FILE).is_file():
+        return cloud_robotics.make_page(root)
     store = Store(root)
-    sections = [
-        Section(title, tuple(block for part in parts for block in _made(part, store))) for title, parts in PARTS.items()
-    ]
-    return Report("Robust emotion recognition from low-quality video", tuple(_lead(store)), tuple(sections))
-
-
-def _made(part: Part, store: Store) -> list[Block]:
-    blocks: list[Block] = []
-    try:
-        blocks.extend(part(store))  # blocks before a problem stay
-    except Absent as absent:
-        blocks.append(Text(str(absent), "note"))
-    except (CaffeCompatError, PortError, OSError) as error:
-        blocks.append(Text(f"A part could not be made: {error}", "note"))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        what = f"{type(error).__name__}: {error}"
-        blocks.append(Text(f"A part could not be made from damaged files ({what}).", "note"))
-    return blocks
+    return Report("Robust emotion recognition from low-quality video", tuple(_lead(store)), sections(PARTS, store))
 
 
 def _lead(store: Store) -> Iterator[Text]:

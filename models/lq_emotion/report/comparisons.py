@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lq_emotion.common.document import Block, Column, Row, Table, Text, number, row
+from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.comparisons import (
     Comparisons,
     Difference,
@@ -12,7 +13,7 @@ from lq_emotion.studies.robust_lq.comparisons import (
     explain_differences,
     explain_estimates,
 )
-from lq_emotion.studies.robust_lq.store import Absent, Store
+from lq_emotion.studies.robust_lq.store import Store
 
 
 def comparisons(store: Store) -> Iterator[Block]:

@@ -17,9 +17,10 @@ from lq_emotion.common.document import Block, Figure, Text
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.datasets.avec.partitions import stored_partitions
 from lq_emotion.nets.names import Net, crops_folder
+from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER, DEPLOY
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import run_net
-from lq_emotion.studies.robust_lq.store import Absent, Store
+from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.training.run_folder import DEPLOY as RUN_DEPLOY
 from lq_emotion.training.trainer import find_weights
 from matlab_ports.imresize import imresize

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lq_emotion.common.document import Block, Figure
-from lq_emotion.studies.robust_lq.store import Absent, Store, read_png
+from lq_emotion.common.png import read_png
+from lq_emotion.report.parts import Absent
+from lq_emotion.studies.robust_lq.store import Store
 
 _CAPTIONS = {
     1: "**Figure 1.** A face at full resolution and at every factor: enlarged again, and the pixels that are left.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lq_emotion.common.document import Block, Column, Row, Table, Text, code, duration, row
@@ -10,8 +10,9 @@ from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.datasets.synthetic import package as synthetic
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import describe_settings
+from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.results import StudyResults
-from lq_emotion.studies.robust_lq.store import Absent, Store
+from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.training.results import TrainingResults
 
 
@@ -45,10 +46,9 @@ def _settings(store: Store, table: StudyResults) -> Iterator[Block]:
         "threads of a stage": str(table.threads),
         "device": str(table.device),
     }
-    yield _pairs("Settings of the experiment.", values, ("setting", "value"))
-    versions = {name: version or "from a source tree" for name, version in table.versions.items()}
-    yield _pairs("Versions of what computed it.", versions, ("package", "version"))
-    yield _times(table.seconds)
+    yield pairs("Settings of the experiment.", values, ("setting", "value"))
+    yield software(table.versions)
+    yield stage_times(table.seconds, _kind)
 
 
 def sr_images(table: StudyResults) -> str | None:
@@ -73,18 +73,32 @@ def _synthetic(settings: synthetic.SyntheticSettings) -> Text:
     )
 
 
-def _pairs(caption: str, values: Mapping[str, Any], titles: tuple[str, str]) -> Table:
+def software(versions: Mapping[str, str | None]) -> Table:
+    """Return the table of versions."""
+    values = {name: version or "from a source tree" for name, version in versions.items()}
+    return pairs("Versions of what computed it.", values, ("package", "version"))
+
+
+def pairs(caption: str, values: Mapping[str, Any], titles: tuple[str, str]) -> Table:
+    """Return a table of names and values."""
     columns = tuple(Column(title, number=False) for title in titles)
     return Table(caption, columns, tuple(row(name, str(value)) for name, value in values.items()))
 
 
-def _times(seconds: Mapping[str, float | None]) -> Table:
-    kinds: dict[str, list[float]] = {}
+def stage_times(seconds: Mapping[str, float | None], kind_of: Callable[[str], str]) -> Table:
+    """Return the table of the time that kinds of stages took.
+
+    Parameters
+    ----------
+    seconds : of each stage; None where it is unknown.
+    kind_of : from the name of a stage to that of its kind.
+    """
+    times: dict[str, list[float]] = {}
     for name, taken in seconds.items():
         if taken is not None:
-            kinds.setdefault(_kind(name), []).append(taken)
-    kinds["together"] = [taken for times in kinds.values() for taken in times]
-    rows = [row(kind, str(len(times)), duration(sum(times))) for kind, times in kinds.items()]
+            times.setdefault(kind_of(name), []).append(taken)
+    times["together"] = [taken for group in times.values() for taken in group]
+    rows = [row(kind, str(len(group)), duration(sum(group))) for kind, group in times.items()]
     columns = (Column("kind", number=False), Column("stages"), Column("time"))
     return Table("Time of the stages, each once; several may have run at a time.", columns, tuple(rows))
 

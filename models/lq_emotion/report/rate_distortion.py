@@ -7,8 +7,10 @@ from pathlib import Path
 
 from lq_emotion.common.document import Block, Column, Figure, Row, Table, Text, code, number, row
 from lq_emotion.common.json_files import contents_of
+from lq_emotion.common.png import read_png
+from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.rd_results import PUBLISHED_BPP, PUBLISHED_QP, UNCODED, Point, SweepResults
-from lq_emotion.studies.robust_lq.store import Absent, Store, read_png
+from lq_emotion.studies.robust_lq.store import Store
 
 
 def rate_distortion(store: Store) -> Iterator[Block]:

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lq_emotion.common.document import Block, Figure, Text
+from lq_emotion.common.png import read_png
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import Method
+from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.results import StudyResults
-from lq_emotion.studies.robust_lq.store import Absent, Store, read_png
+from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.studies.robust_lq.table import column
 
 Trace = npt.NDArray[np.float64]

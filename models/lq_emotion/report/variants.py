@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 
 from lq_emotion.common.document import Block, Cell, Column, Table, Text, number, row
-from lq_emotion.studies.robust_lq.store import Absent, Store
+from lq_emotion.report.parts import Absent
+from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.studies.robust_lq.variants import Rows, Seeds, best, mean_ccc, tables
 
 _CLAIMS = {

@@ -3,7 +3,8 @@
 The first trials cover the space evenly (Sobol's sequence). Later ones follow from a Gaussian process fitted to all
 earlier trials (Matern 5/2, with a variance and a length scale for each parameter): they lie where the expected
 improvement is largest, and every fourth where the process itself is smallest, since expected improvement alone often
-keeps exploring where the best trial could still be refined.
+explores while the best trial can still be refined. Where that place was tried before, the trial lies where the process
+is least certain.
 What a trial tries is a function of the space, the seed and the results of the earlier trials alone, so a search that
 was killed goes on to the same trials as if it had never stopped.
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,7 @@ Objective = Callable[[Mapping[str, float], Path], float]
 FIRST = 5
 """Trials that cover the space evenly, by default."""
 _REFINE = 4  # of so many later trials, one lies where the process is smallest
+_SAME = 1e-3  # of the scale: what lies nearer is taken for the same place
 
 
 @dataclass(frozen=True)
@@ -197,27 +200,50 @@ def _even(dimensions: int, number: int, seed: int) -> npt.NDArray[np.float64]:
 
 
 def _promising(space: Sequence[Parameter], earlier: Sequence[Trial], number: int, seed: int) -> npt.NDArray[np.float64]:
-    """Return where in the unit cube the earlier trials promise most: improvement, or in every fourth trial the mean."""
+    """Return where in the unit cube a trial promises most, or teaches most where that place was tried before."""
+    tried = np.array([[p.place(trial.parameters[p.name]) for p in space] for trial in earlier])
+    objectives = [trial.objective for trial in earlier]
+    random = np.random.SeedSequence([seed, number]).generate_state(1)
+    place = _suggested(tried, objectives, random, kappa=0.0 if number % _REFINE == 0 else None)
+    actual = np.array([p.place(p.value(float(x))) for p, x in zip(space, place, strict=True)])  # rounded, if whole
+    if np.abs(tried - actual).max(axis=1).min() < _SAME:
+        return _suggested(tried, objectives, random, kappa=1e6)
+    return place
+
+
+def _suggested(
+    tried: npt.NDArray[np.float64],
+    objectives: Sequence[float],
+    random: npt.NDArray[np.unsignedinteger[Any]],
+    *,
+    kappa: float | None,
+) -> npt.NDArray[np.float64]:
+    """Return the place with the largest expected improvement, or the smallest mean less `kappa` deviations.
+
+    Parameters
+    ----------
+    tried : (N, parameters) places.
+    objectives : (N,) at these places.
+    random : seed of the library's search.
+    """
     from bayes_opt import BayesianOptimization
     from bayes_opt.acquisition import ExpectedImprovement, UpperConfidenceBound
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern
     from threadpoolctl import threadpool_limits
 
-    names = [parameter.name for parameter in space]
-    random = np.random.RandomState(np.random.SeedSequence([seed, number]).generate_state(1))
+    names = [str(number) for number in range(tried.shape[1])]
     search = BayesianOptimization(
         None,
         dict.fromkeys(names, (0.0, 1.0)),
-        acquisition_function=UpperConfidenceBound(kappa=0.0) if number % _REFINE == 0 else ExpectedImprovement(xi=0.0),
-        random_state=random,
+        acquisition_function=ExpectedImprovement(xi=0.0) if kappa is None else UpperConfidenceBound(kappa=kappa),
+        random_state=np.random.RandomState(random),
         verbose=0,
         allow_duplicate_points=True,
     )
-    lengths = Matern(np.full(len(space), 0.3), (0.02, 10.0), nu=2.5)
+    lengths = Matern(np.full(len(names), 0.3), (0.02, 10.0), nu=2.5)
     search.set_gp_params(kernel=ConstantKernel(1.0, (0.05, 100.0)) * lengths)  # the library standardises objectives
-    for trial in earlier:
-        places = [parameter.place(trial.parameters[parameter.name]) for parameter in space]
-        search.register(dict(zip(names, places, strict=True)), -trial.objective)  # the library maximises
+    for place, objective in zip(tried, objectives, strict=True):
+        search.register(dict(zip(names, place, strict=True)), -objective)  # the library maximises
     with threadpool_limits(1):  # small matrices; and the same sums for every number of threads
         suggested = search.suggest()
     return np.array([suggested[name] for name in names], np.float64)

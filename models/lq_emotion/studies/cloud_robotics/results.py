@@ -100,7 +100,7 @@ class CloudResults(Record):
     synthetic : the faces are drawn.
     preset, seed : of the study.
     choices : by the names of switches, what was chosen where the text leaves something open.
-    actors : of the clips, on each side of the split.
+    actors : of the clips, on each side of the split; None without clips.
     versions : of the clips; their names are the cells of the tables.
     images, clips : of each net of images, and of each way to classify clips.
     seconds : that each stage took; None where it was done before.
@@ -111,7 +111,7 @@ class CloudResults(Record):
     preset: str
     seed: int
     choices: Mapping[str, Any]
-    actors: ActorSplit
+    actors: ActorSplit | None
     versions: tuple[Version, ...]
     images: tuple[ImageResult, ...]
     clips: tuple[ClipResult, ...]

@@ -192,6 +192,7 @@ def _faint(value: float | None, *, sign: bool = False) -> Cell:
 def _clips(results: CloudResults) -> str:
     """Return what the accuracies of clips are of, and what a constant answer would reach."""
     scores = max((result.scores for result in results.clips), key=lambda scores: scores.count)
-    clips = f"{scores.count:,}{' synthetic' if results.synthetic else ''} clips of {len(results.actors.test)} actors"
+    actors = 0 if results.actors is None else len(results.actors.test)
+    clips = f"{scores.count:,}{' synthetic' if results.synthetic else ''} clips of {actors} actors"
     most = number(scores.confusion.sum(axis=1).max() / scores.count)
     return f"{clips} unseen in training, in each version; the most frequent class alone gives {most}"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from lq_emotion.common.json_files import contents_of, read_json
-from lq_emotion.common.png import is_png
 from lq_emotion.crops.outcome import Outcome, prepared_recordings
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import FACTORS
@@ -19,10 +18,6 @@ from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
 from lq_emotion.training.results import TrainingResults
 
 Results = dict[str, Any]
-
-
-class Absent(Exception):  # noqa: N818 (nothing is wrong)
-    """A part has no files to be made from; the argument is a line about what would write them."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +122,3 @@ class Store:
         paths = sorted((self.root / folder).glob(f"*/{name}"), key=lambda path: natural_order(path.parent.name))
         contents = {path.parent.name: read_json(path) for path in paths}
         return {key: content for key, content in contents.items() if content is not None}
-
-
-def read_png(path: Path) -> bytes | None:
-    """Return the bytes of an image; None if it is missing or truncated."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    return data if is_png(data) else None

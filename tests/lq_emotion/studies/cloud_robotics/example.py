@@ -56,6 +56,6 @@ EXAMPLE = CloudResults(
         *(_lstm("360p30", version.name, right) for version, right in zip(VERSIONS[:2], (1, 3), strict=True)),
         *(_lstm("all", version.name, right) for version, right in zip(VERSIONS, (3, 3, 2), strict=True)),
     ),
-    seconds={"images vggface2 trial 1": 12.5, "features": 3.0, "lstm all": None},
+    seconds={"vggface2 trial 1": 12.5, "features": 3.0, "lstm all": None},
     software={"python": "3.12.0", "torch": "2.8.0", "caffe-compat": None},
 )  # fmt: skip

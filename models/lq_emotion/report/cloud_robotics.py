@@ -1,0 +1,205 @@
+"""The report of the second paper's study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import FileError
+from lq_emotion.common.document import Block, Column, Figure, Report, Table, Text, code, number, row
+from lq_emotion.common.png import read_png
+from lq_emotion.report.parts import Absent, Part, sections
+from lq_emotion.report.provenance import pairs, software, stage_times
+from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS, OpenQuestion
+from lq_emotion.studies.cloud_robotics.published import Aggregation
+from lq_emotion.studies.cloud_robotics.results import FILE, CloudResults, ImageResult, read_results
+from lq_emotion.studies.cloud_robotics.tables import (
+    BASES,
+    SYNTHETIC,
+    TITLE,
+    clip_tables,
+    image_tables,
+    transfer_tables,
+)
+
+_PAPER = "Maclean: Facial Expression Recognition for Cloud Robotics, 2021"
+
+
+@dataclass(frozen=True)
+class _Source:
+    root: Path
+    results: CloudResults
+
+
+def make_page(root: Path) -> Report:
+    """Return the report of a study from ROOT/study.json and ROOT/figures. A line says what is missing.
+
+    Raises
+    ------
+    FileError
+        study.json is missing or damaged.
+    """
+    results = read_results(root)
+    if results is None:
+        hint = "`lq-emotion study cloud-robotics` writes it"
+        raise FileError("file not found", code="file-missing", file=root / FILE, hint=hint)
+    return Report(TITLE, tuple(_lead(results)), sections(PARTS, _Source(root, results)))
+
+
+def _lead(results: CloudResults) -> Iterator[Text]:
+    yield Text(f"An account of one run, beside the paper it repeats ({_PAPER}).")
+    if results.synthetic:
+        yield Text(SYNTHETIC, "warning")
+    clips = {f"{method} of clips": results.best_clips(method) for method in Aggregation}
+    parts = [
+        f"{name} {number(best.scores.accuracy)}"
+        for name, best in {"images": results.best_images, **clips}.items()
+        if best is not None
+    ]
+    if parts:
+        settings = f"preset {results.preset}, seed {results.seed}"
+        yield Text(f"In short: best accuracies are {', '.join(parts)} ({settings}).")
+
+
+def _images(source: _Source) -> Iterator[Block]:
+    if not source.results.images:
+        raise Absent("No net of images was tested.")
+    yield from image_tables(source.results)
+    yield _nets(source.results)
+    yield _figure(
+        source, "figure2", "**Figure 2.** Confusions of the better base, in percent of the true class", "confusions"
+    )
+
+
+def _nets(results: CloudResults) -> Table:
+    columns = [Column(title, number=False) for title in ("Base", "weights", "SHA-256", "parameters")]
+    columns.insert(1, Column("dev accuracy"))
+    rows = [
+        row(
+            BASES.get(result.base, result.base), number(result.dev_accuracy), code(result.weights),
+            code(result.sha256[:16]), _parameters(result.parameters),
+        )
+        for result in results.images
+    ]  # fmt: skip
+    return Table("The nets that were tested.", tuple(columns), tuple(rows))
+
+
+def _parameters(parameters: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in parameters.items()) or "–"
+
+
+def _searches(source: _Source) -> Iterator[Block]:
+    searched = [result for result in source.results.images if result.course]
+    if not searched:
+        raise Absent("Nothing was searched: the parameters are those of the preset or given.")
+    yield Text(
+        "Each trial trains a net with other parameters; its objective is the error rate on the development images. The "
+        "first trials are even over the space, later ones follow from a Gaussian process."
+    )
+    for result in searched:
+        name = BASES.get(result.base, result.base)
+        caption = f"The search from {name}: {_search(result)}"
+        yield _figure(source, f"search_{result.base}", caption, f"objective by trial and by parameter, {name}")
+
+
+def _search(result: ImageResult) -> str:
+    best = min(result.course, key=lambda trial: trial.objective)
+    return f"trial {best.number + 1} of {len(result.course)} is best, with {_parameters(best.parameters)}"
+
+
+def _clips(source: _Source) -> Iterator[Block]:
+    if not source.results.clips:
+        raise Absent("No clips were classified: the study was run without RAVDESS.")
+    yield from clip_tables(source.results)
+    caption = "**Figure 3.** Confusions of each method on its best version, in percent of the true class"
+    yield _figure(source, "figure3", caption, "confusions of mean, mode and LSTM")
+
+
+def _transfer(source: _Source) -> Iterator[Block]:
+    tables = list(transfer_tables(source.results))
+    if not tables:
+        raise Absent("No LSTM was tested.")
+    yield Text("Neither paper has these numbers: what an LSTM of one quality is worth on another, and one of all.")
+    yield from tables
+    yield _figure(source, "transfer", "Accuracy of the LSTM in percent, by what it was trained and tested on", "matrix")
+
+
+def _figure(source: _Source, name: str, caption: str, alt: str) -> Block:
+    png = read_png(source.root / "figures" / f"{name}.png")
+    if png is None:
+        return Text(f"figures/{name}.png is missing.", "note")
+    synthetic = " (synthetic)" if source.results.synthetic else ""
+    return Figure(name, png, f"{caption}{synthetic}.", alt)
+
+
+def _choices(source: _Source) -> Iterator[Block]:
+    titles = ("", "the text", "what speaks for an answer", "switch", "here")
+    rows = (
+        row(question.subject, question.text, question.evidence or "–", _switches(question),
+            question.answer or _chosen(question, source.results.choices))
+        for question in OPEN_QUESTIONS
+    )  # fmt: skip
+    columns = tuple(Column(title, number=False) for title in titles)
+    yield Table("What the text leaves open, and what was chosen.", columns, tuple(rows))
+
+
+def _switches(question: OpenQuestion) -> str:
+    return ", ".join(map(code, question.switches)) or "none"
+
+
+def _chosen(question: OpenQuestion, choices: Mapping[str, Any]) -> str:
+    values = (choices.get(name) for name in question.switches)
+    return ", ".join("unknown" if value is None else _value(value) for value in values)
+
+
+def _value(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _run(source: _Source) -> Iterator[Block]:
+    results = source.results
+    settings = {"preset": code(results.preset), "seed": str(results.seed)}
+    settings |= {name: _value(value) for name, value in results.choices.items()}
+    if results.actors is not None:
+        sides = ("train", "dev", "test")
+        settings |= {f"actors: {side}": _value(getattr(results.actors, side)) or "none" for side in sides}
+        settings["versions of clips"] = _value([version.name for version in results.versions])
+    yield pairs("Settings of the study.", settings, ("setting", "value"))
+    yield software(results.software)
+    bases = {result.base for result in results.images}
+    yield stage_times(results.seconds, lambda stage: _kind(stage, bases))
+
+
+def _kind(stage: str, bases: set[str]) -> str:
+    """Return the first word of a stage's name after the base's: ``vggface2 trial 3`` is a trial."""
+    words = [word for word in stage.split() if word not in bases]
+    return words[0] if words else stage
+
+
+def _not_verified(source: _Source) -> Iterator[Block]:
+    if source.results.synthetic:
+        yield Text(
+            "**Data.** The faces are synthetic: that these programs give the paper's numbers on FER+ and RAVDESS was "
+            "not verified by this run. The same command runs on both."
+        )
+    yield Text(
+        "**Weights of the bases.** The files of VGGFace2 and ImageNet are the user's; nothing here checks that they "
+        "are those the paper began with."
+    )
+    yield Text(
+        "**Intervals.** Those of 95 % are Wilson's, as if clips were independent of each other. Clips of an actor are "
+        "not, so the intervals are too narrow."
+    )
+
+
+PARTS: dict[str, tuple[Part[_Source], ...]] = {
+    "Table 1 and Figure 2": (_images,),
+    "Searches": (_searches,),
+    "Clips": (_clips,),
+    "Trained on one version, tested on another": (_transfer,),
+    "What was run": (_run,),
+    "What the text leaves open": (_choices,),
+    "What could not be verified": (_not_verified,),
+}
