@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.canvas import new_figure, save
 from lq_emotion.evaluation.results import ScoreRow
 from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import grid_index
@@ -22,7 +21,7 @@ def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, ScoreRow], pa
     """Plot gold standard and prediction over time, a panel per recording; lines break at dropped frames."""
     columns = min(_COLUMNS, len(recordings))
     rows = -(-len(recordings) // columns)
-    figure = _figure((5.2 * columns, 2.5 * rows + 0.7))
+    figure = new_figure(5.2 * columns, 2.5 * rows + 0.7, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for panel, traces in zip(axes.flat, recordings, strict=False):
         time = _break_at_gaps(traces.time, traces)
@@ -43,12 +42,12 @@ def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, ScoreRow], pa
     for panel in axes[:, 0]:
         panel.set_ylabel(recordings[0].label)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_concatenated(recordings: Sequence[Traces], score: ScoreRow, path: Path) -> None:
     """Plot all recordings concatenated, as they are scored together."""
-    figure = _figure((15, 4.2))
+    figure = new_figure(15, 4.2, layout="constrained")
     axes = figure.subplots()
     gold, prediction = (
         np.concatenate(values)
@@ -66,12 +65,12 @@ def draw_concatenated(recordings: Sequence[Traces], score: ScoreRow, path: Path)
     axes.margins(x=0)
     axes.grid(visible=True, axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_scatter(recordings: Sequence[Traces], score: ScoreRow, path: Path) -> None:
     """Plot prediction against gold standard; on the dashed line they are equal."""
-    figure = _figure((6, 5.4))
+    figure = new_figure(6, 5.4, layout="constrained")
     axes = figure.subplots()
     gold, prediction = (
         np.concatenate(values)
@@ -97,7 +96,7 @@ def draw_scatter(recordings: Sequence[Traces], score: ScoreRow, path: Path) -> N
         aspect="equal",
     )
     axes.grid(visible=True, alpha=0.3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _break_at_gaps(trace: Trace, traces: Traces) -> Trace:
@@ -109,17 +108,3 @@ def _break_at_gaps(trace: Trace, traces: Traces) -> Trace:
 def _format_score(score: ScoreRow) -> str:
     values = ("nan" if value is None else f"{value:.3f}" for value in (score.rmse, score.cc, score.ccc))
     return "RMSE {}  CC {}  CCC {}".format(*values)
-
-
-def _figure(size: tuple[float, float]) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Any, path: Path) -> None:
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)

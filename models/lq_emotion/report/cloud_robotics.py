@@ -60,7 +60,7 @@ def _lead(results: CloudResults) -> Iterator[Text]:
     ]
     if parts:
         settings = f"preset {results.preset}, seed {results.seed}"
-        yield Text(f"In short: best accuracies are {', '.join(parts)} ({settings}).")
+        yield Text(f"In short: the highest accuracies are {', '.join(parts)} ({settings}).")
 
 
 def _images(source: _Source) -> Iterator[Block]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.canvas import new_figure, save
 from lq_emotion.training.trainer import Curves
 
 _SMOOTHED = 25  # iterations
@@ -31,11 +31,7 @@ def draw_losses(
     path : of the figure.
     title, measured, held_out : labels of the figure, its vertical axis and the test losses.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 5, layout="constrained")
     axes = figure.subplots()
     iterations = np.array(list(curves.train))
     losses = np.array(list(curves.train.values()))
@@ -52,5 +48,4 @@ def draw_losses(
         axes.set_ylim(top=top)
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+    save(figure, path)

@@ -58,10 +58,11 @@ def image_tables(results: CloudResults) -> Iterator[Table]:
     columns = [Column("", number=False), Column("accuracy"), Column("95 %")]
     columns += [Column(measure, name) for name in names for measure in ("recall", "F1")]
     rows = [line for result in results.images for line in _image_rows(result, names)]
-    images = f"{results.images[0].scores.count:,}{' synthetic' if results.synthetic else ''} test images"
+    count = f"{results.images[0].scores.count:,}"
+    images = f"{count} synthetic images in the form of FER+" if results.synthetic else f"{count} test images of FER+"
     caption = (
-        f"**Table 1.** Accuracy, recall and F1 on {images} of FER+, beside the paper's in both readings of its columns "
-        "neutral and sadness; Δ is here minus paper."
+        f"**Table 1.** Accuracy, recall and F1 on {images}, beside the paper's in both readings of its columns neutral "
+        "and sadness; Δ is here minus paper."
     )
     yield Table(caption, tuple(columns), tuple(rows))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.canvas import new_figure, save
 from lq_emotion.common.lists import write_lines
 from lq_emotion.training.adapt.results import AdaptationResults, AnswerScores, NameScores
 
@@ -89,11 +89,7 @@ def _digits(value: float | None) -> str:
 
 
 def _draw_losses(results: AdaptationResults, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 4, layout="constrained")
     axes = figure.subplots()
     start = 0
     for stage, colour in zip(results.stages, ("#08519c", "#d94801"), strict=True):
@@ -107,19 +103,14 @@ def _draw_losses(results: AdaptationResults, path: Path) -> None:
     axes.set(xlabel="iteration", ylabel="loss on held-out persons", title="Star: kept. Dotted: rate divided by ten")
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+    save(figure, path)
 
 
 def _draw_confusion(confusion: tuple[tuple[int, ...], ...], names: tuple[str, ...], title: str, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.5 + 0.6 * len(names)
-    figure = Figure(figsize=(side + 0.5, side), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(side + 0.5, side, layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
@@ -129,5 +120,4 @@ def _draw_confusion(confusion: tuple[tuple[int, ...], ...], names: tuple[str, ..
     axes.set_xticks(ticks, names, rotation=45, ha="right")
     axes.set_yticks(ticks, names)
     axes.set(xlabel="answer", ylabel="label", title=title)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+    save(figure, path)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.canvas import new_figure, save
 from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, Enlarged
 
@@ -28,18 +28,13 @@ def draw_comparison(images: Sequence[Enlarged], focus: Mapping[str, Sequence[int
         bicubic interpolation.
     subtitle : one line.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     shown = images[:3]
-    figure = Figure(figsize=(15, 3.3 * len(shown) + 0.9), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(15, 3.3 * len(shown) + 0.9, layout="constrained")
     figure.suptitle(f"Super-resolution of images the net was not trained on\n{subtitle}", fontsize=13)
     axes = figure.subplots(len(shown), 5, squeeze=False)
     for row, image in zip(axes, shown, strict=True):
         _draw_row(row, image, focus.get(image.name))
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+    save(figure, path)
 
 
 def _draw_row(row: npt.NDArray[Any], image: Enlarged, focus: Sequence[int] | None) -> None:
