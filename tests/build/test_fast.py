@@ -148,7 +148,28 @@ def classifier():
     return n
 
 
-NETS = [residual, inception, alexnet, odd_groups, scale_alone, read_twice, pooled, heads, separable, classifier]
+def features_last():
+    """Scores of a batch come before features of a group of images."""
+    n = start(2, 3, 20, 20)
+    n.conv = conv(n, "conv1", n.data, 24, 3)
+    n.ip = L.InnerProduct(n.conv, num_output=5, **MSRA)
+    n.features = L.Pooling(n.conv, pool=P.Pooling.AVE, global_pooling=True)
+    return n
+
+
+NETS = [
+    residual,
+    inception,
+    alexnet,
+    odd_groups,
+    scale_alone,
+    read_twice,
+    pooled,
+    heads,
+    separable,
+    classifier,
+    features_last,
+]
 
 
 def build(make, **options):

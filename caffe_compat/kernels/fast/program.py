@@ -241,6 +241,7 @@ class Compiled:
 
     def __init__(self, lanes: int, maps: Sequence[_Map], steps: Sequence[_Step]) -> None:
         self._lanes, self._maps = lanes, maps
+        self._stored = [maps[step.source] for step in steps if step.op is Op.STORE_MAP]
         self._steps, self._grouped = self._in_order(steps)
         self._pixels = [self._pixel(index) for index in range(len(maps))]
         self._work = sum(map(self._products, steps))
@@ -259,8 +260,7 @@ class Compiled:
         workspace: Tensor | None = getattr(self._own, "workspace", None)
         if workspace is None or workspace.numel() < needed:
             self._own.workspace = workspace = library.workspace(needed)
-        stored = [self._maps[step.source] for step in self._steps if step.op is Op.STORE_MAP]
-        results = [torch.empty(images, it.channels, it.height, it.width) for it in stored]
+        results = [torch.empty(images, it.channels, it.height, it.width) for it in self._stored]
         if images:
             library.run(self._lanes, program, [*inputs, *results], images, group, workspace, threads)
         return results
