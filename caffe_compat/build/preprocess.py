@@ -36,7 +36,7 @@ ORDERS = ("BGR", "RGB", "GRAY")
 SUFFIX = ".preprocess.json"
 _VERSION = 1
 _LARGEST = 1 << 28  # bytes of a file that is read
-_FIELDS = {"version", "input", "channels", "resize", "crop", "raw_scale", "mean", "scale"}
+_FIELDS = {"version", "input", "channels", "resize", "short_side", "crop", "raw_scale", "mean", "scale"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,8 @@ class Preprocessing:
     mean : subtracted then: None, one value per channel, or an image (channels, height, width).
     scale : multiplies the difference.
     input : the net's blob.
+    short_side : what the shorter side of images is resized to, in place of `resize`; the other side keeps the
+        proportion, rounded down, as torchvision's ``Resize`` does.
     """
 
     channels: str = "BGR"
@@ -61,6 +63,7 @@ class Preprocessing:
     mean: npt.NDArray[np.float32] | None = None
     scale: float = 1.0
     input: str = "data"
+    short_side: int | None = None
 
     def __post_init__(self) -> None:
         if self.channels not in ORDERS:
@@ -77,6 +80,7 @@ class Preprocessing:
                 raise DataError("must be a height and a width", code="invalid", field=name, value=extents)
             if extents is not None and (problem := size_problem(extents[1], extents[0])):
                 raise DataError(problem, code="too-large", field=name, value=extents)
+        self._check_short_side()
         for name in ("raw_scale", "scale"):
             if not math.isfinite(getattr(self, name)):
                 raise DataError("must be finite", code="not-finite", field=name, value=getattr(self, name))
@@ -87,6 +91,18 @@ class Preprocessing:
                 f"has shape {mean.shape}, {self.channels} expects ({count},) or ({count}, height, width), all finite"
             )
             raise DataError(problem, code="shape-mismatch", field="mean")
+
+    def _check_short_side(self) -> None:
+        side = self.short_side
+        if side is None:
+            return
+        if self.resize is not None:
+            hint = "set one of the two"
+            raise DataError("conflicts with resize", code="conflict", field="short_side", value=side, hint=hint)
+        if type(side) is not int or side < 1:
+            raise DataError("must be a positive integer", code="invalid", field="short_side", value=side)
+        if problem := size_problem(side, side):
+            raise DataError(problem, code="too-large", field="short_side", value=side)
 
     def __call__(self, image: npt.NDArray[Any], order: str = "RGB") -> npt.NDArray[np.float32]:
         """Return what the net takes: float32, (channels, height, width).
@@ -99,17 +115,19 @@ class Preprocessing:
         Raises
         ------
         DataError
-            The array is not an image, is smaller than the crop, or its size is not that of the mean image.
+            The array is not an image, is smaller than the crop, or its size is not that of the mean image; or it is so
+            long that its size for `short_side` is too large.
         """
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)) or order not in ORDERS[:2]:
             problem = f"image has shape {image.shape} and order {order}"
             hint = "pass (height, width) or (height, width, 3), in RGB or BGR"
             raise DataError(problem, code="shape-mismatch", hint=hint)
         x = self._channels(image, order)
-        if self.resize is not None and x.shape[:2] != self.resize:
+        size = self._size(x.shape[0], x.shape[1])
+        if x.shape[:2] != size:
             import cv2
 
-            x = cv2.resize(x, self.resize[::-1], interpolation=cv2.INTER_LINEAR)
+            x = cv2.resize(x, size[::-1], interpolation=cv2.INTER_LINEAR)
         y = np.atleast_3d(x).astype(np.float32).transpose(2, 0, 1) * np.float32(self.raw_scale)
         if self.mean is not None:
             mean = self.mean.reshape(-1, 1, 1) if self.mean.ndim == 1 else self.mean
@@ -124,6 +142,16 @@ class Preprocessing:
                 raise DataError(problem, code="out-of-range", field="crop", value=self.crop)
             y = y[:, top : top + self.crop[0], left : left + self.crop[1]]
         return np.ascontiguousarray(y * np.float32(self.scale), np.float32)
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that an image of this size is resized to."""
+        if self.short_side is None or not min(height, width):
+            return self.resize or (height, width)
+        shorter = min(height, width)
+        size = self.short_side * height // shorter, self.short_side * width // shorter
+        if problem := size_problem(size[1], size[0]):
+            raise DataError(problem, code="too-large", field="short_side", value=self.short_side)
+        return size
 
     def _channels(self, image: npt.NDArray[Any], order: str) -> npt.NDArray[Any]:
         """Return the image with the net's channels, as bytes if it was given as bytes."""
@@ -205,6 +233,7 @@ def to_json(preprocessing: Preprocessing) -> str:
         "input": preprocessing.input,
         "channels": preprocessing.channels,
         "resize": preprocessing.resize,
+        "short_side": preprocessing.short_side,
         "crop": preprocessing.crop,
         "raw_scale": preprocessing.raw_scale,
         "mean": mean,
@@ -293,6 +322,7 @@ def _from_fields(fields: Mapping[str, Any]) -> Preprocessing:
         mean=_mean(fields.get("mean")),
         scale=_number(fields, "scale"),
         input=_text(fields, "input", "data"),
+        short_side=fields.get("short_side"),
     )
 
 

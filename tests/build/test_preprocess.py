@@ -68,6 +68,7 @@ def test_pictures_become_the_very_values_of_the_data_layer(folder, gray, mean, s
     [
         Preprocessing(),
         Preprocessing("RGB", (3, 4), (2, 2), 1 / 255, np.float32([0.1, 0.2, 0.3]), 1 / 3, "x"),
+        Preprocessing(short_side=256, crop=(224, 224)),
         Preprocessing("GRAY", mean=np.float32([[[1e-40, 3.3], [np.pi, -0.0]]])),
     ],
 )
@@ -78,7 +79,7 @@ def test_a_sidecar_comes_back_bit_for_bit(folder, kept):
     assert to_json(again) == to_json(kept)
     assert (again.mean is None) == (kept.mean is None)
     assert kept.mean is None or again.mean.tobytes() == kept.mean.tobytes()
-    assert (again.raw_scale, again.scale) == (kept.raw_scale, kept.scale)
+    assert (again.raw_scale, again.scale, again.short_side) == (kept.raw_scale, kept.scale, kept.short_side)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,10 @@ def test_load_net_finds_it_and_convert_takes_it_along(folder, capsys):
         ('{"version": 1, "channels": 3}', "wrong-type", "channels"),
         ('{"version": 1, "crop": [0, 4]}', "invalid", "crop"),
         ('{"version": 1, "crop": 4}', "invalid", "crop"),
+        ('{"version": 1, "short_side": 0}', "invalid", "short_side"),
+        ('{"version": 1, "short_side": 2.5}', "invalid", "short_side"),
+        ('{"version": 1, "short_side": 1000000}', "too-large", "short_side"),
+        ('{"version": 1, "short_side": 8, "resize": [8, 8]}', "conflict", "short_side"),
         ('{"version": 1, "scale": "1"}', "wrong-type", "scale"),
         ('{"version": 1, "scale": NaN}', "not-finite", "scale"),
         ('{"version": 1, "mean": [1, 2]}', "shape-mismatch", "mean"),
@@ -144,6 +149,23 @@ def test_a_sidecar_that_cannot_be_used_is_one_error(folder, text, code, field):
     (folder / "w.preprocess.json").write_text(text)
     with refused(code, file="w.preprocess.json", field=field):
         load_preprocessing("w.caffemodel")
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((4, 4), (6, 6)), ((4, 7), (6, 10)), ((7, 4), (10, 6)), ((11, 7), (9, 6)), ((6, 8), (6, 8)), ((12, 13), (6, 6))],
+)
+def test_the_shorter_side_is_resized_and_the_other_keeps_the_proportion_rounded_down(size, expected):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    made = Preprocessing(short_side=6)(image, "BGR")
+    assert made.shape == (3, *expected)
+    assert np.array_equal(made, Preprocessing(resize=expected)(image, "BGR"))
+    assert Preprocessing(short_side=6, crop=(5, 5))(image).shape == (3, 5, 5)
+
+
+def test_an_image_too_long_for_its_shorter_side_is_refused():
+    with refused("too-large", field="short_side", value=60_000):
+        Preprocessing(short_side=60_000)(np.zeros((1, 60_000), np.uint8))
 
 
 def test_arrays_that_are_not_images_are_refused():

@@ -22,7 +22,7 @@ def _vggface2(name: str, *, se: bool) -> KnownModel:
             Part(
                 name,
                 partial(vggface2_resnet50, se=se),
-                Preprocessing("BGR", resize=(256, 256), crop=(224, 224), mean=mean),
+                Preprocessing("BGR", short_side=256, crop=(224, 224), mean=mean),
             ),
         ),
         crop=FaceCrop(margin=0.15),
@@ -49,7 +49,7 @@ IMAGENET_RESNET50 = KnownModel(
             "imagenet-resnet50",
             imagenet_resnet50,
             Preprocessing(
-                "BGR", resize=(256, 256), crop=(224, 224), mean=np.array([103.939, 116.779, 123.68], np.float32)
+                "BGR", short_side=256, crop=(224, 224), mean=np.array([103.939, 116.779, 123.68], np.float32)
             ),
         ),
     ),

@@ -63,7 +63,8 @@ def test_a_record_says_everything_and_its_preprocessing_gives_what_the_net_takes
     for part in model.parts:
         graph = build_graph(prepare(part.definition()))
         expected = graph.shapes[part.preprocessing.input][1:]
-        image = np.zeros((*(part.preprocessing.resize or expected[1:]), 3), np.uint8)
+        size = (300, 400) if part.preprocessing.short_side else part.preprocessing.resize or expected[1:]
+        image = np.zeros((*size, 3), np.uint8)
         assert part.preprocessing(image).shape == expected
     if model.outputs is not None:
         assert model.crop is not None
