@@ -159,6 +159,7 @@ layer {{ name: "half" type: "Power" bottom: "data" top: "half" power_param {{ sc
             ["batch", 3, 11, 9],
         ),
         ({"channels": "RGB", "crop": (8, 6), "scale": 0.25}, ["batch", 3, "image_height", "image_width"]),
+        ({"short_side": 9, "crop": (8, 6)}, ["batch", 3, "image_height", "image_width"]),
     ],
 )
 def test_preprocessing_comes_first_where_it_is_asked_for(settings, shape, tmp_path):
