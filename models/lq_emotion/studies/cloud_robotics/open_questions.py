@@ -53,7 +53,7 @@ OPEN_QUESTIONS = (
     OpenQuestion(
         "space and trials of the Bayesian search",
         "not given; a Gaussian process after Snoek (2012)",
-        answer="the rates of both stages, on a logarithmic scale",
+        answer="the rates of both stages and the weight decay, or the preset's without a search",
     ),
     OpenQuestion("clips of RAVDESS", "24 actors, 2 statements, 8 emotions: speech, song or both", "", ("channels",)),
     OpenQuestion(
