@@ -1,8 +1,12 @@
 """`lq-emotion` called as a user calls it, and the inputs that several commands need."""
 
 import os
+import random
 import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 from caffe_compat import load_net
 from caffe_compat.build.weights import save_weights
@@ -11,6 +15,7 @@ from lq_emotion.cli import main
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.evaluation.predictor import DEPLOY
 
+ROOT = Path(__file__).parents[2]
 LINEAR = """
 input: "data" input_dim: 1 input_dim: 1 input_dim: {side} input_dim: {side}
 layer {{ name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param {{ num_output: 1 }} }}
@@ -31,6 +36,26 @@ def failed(capsys, *argv, code=1):
 
 def quiet(_line):
     pass
+
+
+def kill(arguments, times, seed=0):
+    """Start a command again and again, and kill it soon after the beginning of one of its stages."""
+    python = [sys.executable, "-c", "import sys; from lq_emotion.cli import main; sys.exit(main())"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    moments = random.Random(seed)
+    for _ in range(times):
+        with subprocess.Popen(
+            [*python, *arguments], env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True
+        ) as process:
+            begun = moments.randint(1, 5)
+            for line in process.stdout:
+                begun -= "begins" in line
+                if begun == 0:
+                    break
+            time.sleep(moments.uniform(0, 1))
+            assert process.poll() is None
+            os.killpg(process.pid, signal.SIGKILL)
+            process.stdout.read()
 
 
 def interrupt_at(monkeypatch, text):

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from lq_emotion.cli.cloud_robotics import add_cloud_robotics
 from lq_emotion.cli.options import at_least, teller
 from lq_emotion.cli.robust_lq_options import add_plan, list_stages, plan_of, study_of
 
@@ -39,6 +40,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "code the first N frames of each recording (default: all)"
     group.add_argument("--coded-frames", type=at_least(1), metavar="N", help=text)
     robust_lq.set_defaults(run=_robust_lq)
+    add_cloud_robotics(studies)
 
 
 def _robust_lq(args: argparse.Namespace) -> int:

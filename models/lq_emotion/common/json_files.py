@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from caffe_compat.errors import FileError
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.records import Record
+
+_RecordT = TypeVar("_RecordT", bound=Record)
 
 
 def read_json(path: Path) -> Any:
@@ -47,6 +50,21 @@ def contents_of(path: Path, hint: str = "remove it and run again") -> Iterator[N
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         problem = f"does not hold what a command writes there ({type(error).__name__}: {error})"
         raise FileError(problem, code="damaged-file", file=path, hint=hint) from error
+
+
+def read_record(path: Path, kind: type[_RecordT], hint: str = "remove it and run again") -> _RecordT:
+    """Return the record in a JSON file.
+
+    Raises
+    ------
+    FileError
+        The file is missing or damaged.
+    """
+    content = read_json(path)
+    if content is None:
+        raise FileError("no such file", code="file-missing", file=path)
+    with contents_of(path, hint):
+        return kind.from_json(content)
 
 
 def write_json(value: Any, path: Path) -> None:

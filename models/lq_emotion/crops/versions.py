@@ -24,7 +24,7 @@ from lq_emotion.common.journal import Journal
 from lq_emotion.common.processes import as_done
 from lq_emotion.common.records import Record
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
-from lq_emotion.faces.track import find_boxes
+from lq_emotion.faces.track import TrackedBoxes, find_boxes
 from lq_emotion.video.codecs import find_codec
 from lq_emotion.video.container import Video
 from lq_emotion.video.encode import encode
@@ -147,7 +147,7 @@ def make_clip(clip: Path, out: Path, versions: Sequence[Version], settings: Crop
             pending[version] = made_from
     if not pending:
         return clip.stem
-    frames, times = _read(clip)
+    frames, times = read_clip(clip)
     boxes = _boxes(clip, out, times, settings, journal, fingerprint(inputs))
     for version, made_from in pending.items():
         path = crops_path(out, version, clip.stem)
@@ -229,7 +229,14 @@ def _resized(image: Frames, size: tuple[int, int]) -> Frames:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)
 
 
-def _read(clip: Path) -> tuple[Frames, Doubles]:
+def read_clip(clip: Path) -> tuple[Frames, Doubles]:
+    """Return the frames of a clip, (T, H, W, 3) uint8 RGB, and their times, (T,) in seconds.
+
+    Raises
+    ------
+    CaffeCompatError
+        The clip cannot be read.
+    """
     with Video(str(clip)) as video:
         pairs = [(frame.image, frame.time) for frame in video]
         if video.problem is not None:
@@ -237,17 +244,34 @@ def _read(clip: Path) -> tuple[Frames, Doubles]:
     return np.stack([image for image, _ in pairs]), np.array([time for _, time in pairs])
 
 
-def _boxes(clip: Path, out: Path, times: Doubles, settings: CropSettings, journal: Journal, made_from: str) -> Doubles:
-    """Return boxes for all frames, from an earlier run or found now; frames without a face have that of the nearest."""
-    path = out / "boxes" / f"{clip.stem}.csv"
-    if journal.is_done("boxes", made_from):
-        return read_boxes(path).bbox
-    bbox = find_boxes(clip, times, every=settings.every).bbox
-    seen = np.flatnonzero(bbox.any(axis=1))
+def clip_boxes(clip: Path, times: Doubles, *, every: int = 1) -> TrackedBoxes:
+    """Return a box for every frame of a clip at full size; frames without a face have that of the nearest with one.
+
+    Parameters
+    ----------
+    clip : the video.
+    times : (T,) seconds.
+    every : detect the face in every k-th frame.
+
+    Raises
+    ------
+    DataError
+        No face was found.
+    """
+    found = find_boxes(clip, times, every=every)
+    seen = np.flatnonzero(found.bbox.any(axis=1))
     if not len(seen):
         raise DataError("no face was found in this clip", code="empty", file=clip)
-    nearest = seen[np.abs(np.arange(len(bbox))[:, None] - seen).argmin(axis=1)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_boxes(path, bbox[nearest], times, detected=bbox.any(axis=1))
-    journal.note("boxes", made_from, [path])
+    nearest = seen[np.abs(np.arange(len(times))[:, None] - seen).argmin(axis=1)]
+    return found._replace(bbox=found.bbox[nearest], detected=np.isin(np.arange(len(times)), seen))
+
+
+def _boxes(clip: Path, out: Path, times: Doubles, settings: CropSettings, journal: Journal, made_from: str) -> Doubles:
+    """Return boxes for all frames, from an earlier run or found now."""
+    path = out / "boxes" / f"{clip.stem}.csv"
+    if not journal.is_done("boxes", made_from):
+        found = clip_boxes(clip, times, every=settings.every)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_boxes(path, found.bbox, times, detected=found.detected)
+        journal.note("boxes", made_from, [path])
     return read_boxes(path).bbox

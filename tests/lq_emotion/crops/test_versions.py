@@ -62,7 +62,7 @@ def test_files_are_made_once_and_again_where_they_are_missing(tmp_path, monkeypa
     crops_path(tmp_path / "out", chosen[1], clip.stem).unlink()
     make_versions([clip], tmp_path / "out", chosen, SMALL, say=quiet)
     np.testing.assert_array_equal(read_crops(crops_path(tmp_path / "out", chosen[1], clip.stem)).frames, crops.frames)
-    monkeypatch.setattr(module, "_read", None)
+    monkeypatch.setattr(module, "read_clip", None)
     make_versions([clip], tmp_path / "out", chosen, SMALL, say=quiet)
 
 

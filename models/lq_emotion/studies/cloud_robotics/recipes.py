@@ -7,7 +7,7 @@ size of a dense layer; those of "paper" are ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from lq_emotion.common.records import Record
 from lq_emotion.crops.versions import RATES, SIZES
@@ -57,6 +57,14 @@ class Preset(Record):
     sequence_iterations: int
     sizes: tuple[tuple[int, int], ...]
     rates: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and not value > 0 and (field.name, value) != ("weight_decay", 0):
+                raise ValueError(f"{field.name} is {value}, expected more than 0")
+        if not (self.sizes and self.rates):
+            raise ValueError("there is no size or no rate")
 
 
 _PAPER = Preset(

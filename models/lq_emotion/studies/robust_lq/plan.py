@@ -104,6 +104,11 @@ class StudyPlan:
     switches: PaperSwitches = AS_CODE
 
     @property
+    def logs(self) -> Path:
+        """The folder of the stages' logs."""
+        return self.out / "table" / "logs"
+
+    @property
     def largest_factor(self) -> int:
         """The factor of Joint-OA's super-resolution."""
         return self.switches.max_factor if self.max_factor is None else self.max_factor

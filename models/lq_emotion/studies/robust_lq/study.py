@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from caffe_compat.errors import FileError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.versions import versions
 from lq_emotion.evaluation.reading import read_moments
 from lq_emotion.evaluation.results import TOGETHER, Evaluation
@@ -71,8 +70,8 @@ class Study:
         estimates = estimate(trainings, plan.switches, threads=plan.threads, device=plan.device)
         if estimates.trainings:
             self.say(str(estimates))
-            (plan.out / "table" / "logs").mkdir(parents=True, exist_ok=True)
-            write_json(estimates.to_json(), plan.out / "table" / "logs" / "estimate.json")
+            plan.logs.mkdir(parents=True, exist_ok=True)
+            write_json(estimates.to_json(), plan.logs / "estimate.json")
 
     def run(self) -> StudyResults:
         """Do what is missing, and return what table.json holds; of several dimensions, that of valence.
@@ -194,12 +193,7 @@ def _scores(plan: StudyPlan, cell: StudyCell, dimension: str) -> Path:
 
 
 def _evaluation(plan: StudyPlan, cell: StudyCell, dimension: str) -> Evaluation:
-    path = plan.out / _scores(plan, cell, dimension)
-    content = read_json(path)
-    if content is None:
-        raise FileError("no scores found", code="file-missing", file=path)
-    with contents_of(path):
-        return Evaluation.from_json(content)
+    return read_record(plan.out / _scores(plan, cell, dimension), Evaluation)
 
 
 def _measured(plan: StudyPlan, cell: StudyCell, dimension: str) -> MeasuredScores:

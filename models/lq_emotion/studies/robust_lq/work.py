@@ -16,6 +16,7 @@ from lq_emotion.studies.robust_lq.cells import StudyCell
 from lq_emotion.studies.robust_lq.figures.canvas import GRAY, STUDIO
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
+from lq_emotion.workflow.logs import stage_log
 
 if TYPE_CHECKING:
     from lq_emotion.studies.robust_lq.rate_distortion import RateDistortion
@@ -43,7 +44,7 @@ def do_prepare(plan: StudyPlan, names: tuple[str, ...], *, unlabelled: bool = Fa
         figures=plan.previews,
         luma="gray" if plan.switches.luminance == "gray" else "rgb",
     )
-    with log(plan.out, "prepare unlabelled" if unlabelled else "prepare") as say:
+    with stage_log(plan.logs, "prepare unlabelled" if unlabelled else "prepare") as say:
         outcomes = prepare(
             plan.recordings, plan.out, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say,
             partitions=plan.partitions if plan.partitions.chosen else None, unlabelled=unlabelled,
@@ -66,7 +67,7 @@ def do_h5(plan: StudyPlan, folder: str, factors: tuple[int, ...]) -> None:
     of_file = plan.switches.normalisation == "file"
     options = Options(mean_sub=of_file, norm=of_file, **mixture)
     source = crops_folder(1) if factors else folder
-    with log(plan.out, f"h5 {folder}") as say:
+    with stage_log(plan.logs, f"h5 {folder}") as say:
         make_h5(
             plan.out,
             H5Settings(source=source, name=folder, options=options, seed=plan.seed),
@@ -83,7 +84,7 @@ def do_h5_of_sizes(plan: StudyPlan, folder: str, factors: tuple[int, ...]) -> No
 
     of_file = plan.switches.normalisation == "file"
     options = Options(mean_sub=of_file, norm=of_file)
-    with log(plan.out, f"h5 {folder}") as say:
+    with stage_log(plan.logs, f"h5 {folder}") as say:
         for factor in factors:  # in different orders, or a batch would contain each frame thrice
             name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
             settings = H5Settings(source=f"{crops_folder(factor)}{OWN}", name=name, options=options, seed=seed)
@@ -101,7 +102,7 @@ def do_own_size(plan: StudyPlan, s: int, files: tuple[tuple[Path, Path], ...]) -
     """Make crops whose faces are 1/s as large, with the same times and labels."""
     from lq_emotion.crops.own_size import shrink
 
-    with log(plan.out, f"own size {s}") as say:
+    with stage_log(plan.logs, f"own size {s}") as say:
         for source, target in files:
             shrink(source, target, s)
             say(f"{target}: 1/{s} of {source}")
@@ -116,7 +117,7 @@ def do_train(plan: StudyPlan, name: str, net: Net, data: Path, start: Path | Non
 
     torch.set_num_threads(plan.threads)
     out = plan.out / "runs" / name
-    with log(plan.out, f"train {name}") as say:
+    with stage_log(plan.logs, f"train {name}") as say:
         training = TrainingRun(
             out,
             data,
@@ -150,7 +151,7 @@ def do_evaluate(plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: P
     from lq_emotion.nets.definitions import builder
 
     torch.set_num_threads(plan.threads)
-    with log(plan.out, f"score {cell.run} on {cell.test}") as say:
+    with stage_log(plan.logs, f"score {cell.run} on {cell.test}") as say:
         data = plan.out / "data/raw_data" / cell.test
         in_table = isinstance(cell.method, Method) and cell.training.seed == plan.seed
         evaluate = Evaluate(
@@ -192,7 +193,7 @@ def do_submission(plan: StudyPlan, cell: StudyCell, weights: Path, h5: Path, nam
     torch.set_num_threads(plan.threads)
     mean, std = _statistics(plan, h5)
     data = plan.out / "data/raw_data" / cell.test
-    with log(plan.out, "submission") as say:
+    with stage_log(plan.logs, "submission") as say:
         write_submission(weights, data, plan.out / "submission", names, mean=mean, std=std, device=plan.device, say=say)
 
 
@@ -233,14 +234,14 @@ def do_coded(plan: StudyPlan, nets: tuple[StudyCell, ...], s: int) -> None:
     """Compute the cells of Figure 4 at one factor: code the recordings, and let the nets predict them."""
     from lq_emotion.common.json_files import write_json
 
-    with log(plan.out, f"code at {s}") as say:
+    with stage_log(plan.logs, f"code at {s}") as say:
         cells = _sweep(plan, nets, (s,), say).fill()
     write_json({"factor": s, "cells": cells}, plan.out / "rd" / f"s{s}.json")
 
 
 def do_figure4(plan: StudyPlan, nets: tuple[StudyCell, ...]) -> None:
     """Score the cells of Figure 4, and draw it."""
-    with log(plan.out, "figure 4") as say:
+    with stage_log(plan.logs, "figure 4") as say:
         _sweep(plan, nets, plan.coded.scales, say).run()
 
 
@@ -361,18 +362,3 @@ def _require_image(path: Path) -> None:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         hint = "remove it, or convert it to BMP"
         raise FileError("not a readable image", code="damaged-file", file=path, hint=hint) from None
-
-
-class log:  # noqa: N801 (used as a function)
-    """A stage's log: ``with log(root, name) as say``."""
-
-    def __init__(self, out: Path, name: str) -> None:
-        self._path = out / "table" / "logs" / f"{name.replace(' ', '_')}.log"
-
-    def __enter__(self) -> Callable[[str], None]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a", encoding="utf-8", buffering=1)
-        return lambda line: print(line, file=self._file)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

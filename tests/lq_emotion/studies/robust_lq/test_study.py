@@ -1,20 +1,12 @@
 """The whole study by one command: every part is filled, and it ends the same however often it is interrupted."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
-from tests.lq_emotion.commands import draw_recordings, run
+from tests.lq_emotion.commands import draw_recordings, kill, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-ROOT = Path(__file__).parents[4]
 pytestmark = pytest.mark.slow
 
 
@@ -76,22 +68,6 @@ def test_one_command_fills_every_part_and_a_second_does_nothing(recordings, undi
 
 
 def test_a_study_killed_at_ten_random_moments_ends_with_the_same_numbers(recordings, undisturbed, tmp_path):
-    python = [sys.executable, "-c", "import sys; from lq_emotion.cli import main; sys.exit(main())"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    moments = random.Random(0)
-    for _ in range(10):
-        with subprocess.Popen(
-            [*python, *arguments(recordings, tmp_path)], env=environment, start_new_session=True,
-            stdout=subprocess.PIPE, text=True,
-        ) as process:  # fmt: skip
-            begun = moments.randint(1, 5)
-            for line in process.stdout:
-                begun -= "begins" in line
-                if begun == 0:
-                    break
-            time.sleep(moments.uniform(0, 1))
-            assert process.poll() is None
-            os.killpg(process.pid, signal.SIGKILL)
-            process.stdout.read()
+    kill(arguments(recordings, tmp_path), times=10)
     assert run(*arguments(recordings, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(undisturbed)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
-from lq_emotion.crops.versions import ClipCrops, Version
+from lq_emotion.crops.versions import Version
 from lq_emotion.metrics.uncertainty import LEVEL, RESAMPLES
 from lq_emotion.studies.cloud_robotics.link.table import Content, OperatingPoint, RateTable
 
@@ -57,21 +58,27 @@ class MeasuredCell(Record):
             raise DataError("costs, correct, actors differ in length", code="mismatch", field="clips", value=counts)
 
 
-def clip_cost(crops: ClipCrops) -> ClipCost:
+def clip_cost(times: npt.ArrayLike, bits: npt.ArrayLike) -> ClipCost:
     """Return what a coded clip costs; its last frame lasts as long as the mean of the others.
+
+    Parameters
+    ----------
+    times : (T,) seconds.
+    bits : (T,) of each frame.
 
     Raises
     ------
     DataError
         The clip is uncoded, or has a single frame, whose duration is unknown.
     """
-    if not np.isfinite(crops.bits).all():
+    starts, coded = np.asarray(times, np.float64), np.asarray(bits, np.float64)
+    if not np.isfinite(coded).all():
         raise DataError("uncoded clips have no bits", code="out-of-range", field="bits", hint="a version with a QP")
-    count = len(crops.times)
+    count = len(starts)
     if count < 2:
         raise DataError("a rate needs two frames or more", code="out-of-range", field="times", value=count)
-    seconds = float(crops.times[-1] - crops.times[0]) * count / (count - 1)
-    return ClipCost(seconds, float(crops.bits.sum()), float(crops.bits.max()))
+    seconds = float(starts[-1] - starts[0]) * count / (count - 1)
+    return ClipCost(seconds, float(coded.sum()), float(coded.max()))
 
 
 def operating_points(cells: Sequence[MeasuredCell], model: str) -> RateTable:

@@ -4,26 +4,21 @@ import numpy as np
 import pytest
 
 from caffe_compat.errors import DataError
-from lq_emotion.crops.versions import ClipCrops, Version
+from lq_emotion.crops.versions import Version
 from lq_emotion.studies.cloud_robotics.link.measured import ClipCost, MeasuredCell, clip_cost, operating_points
 
 VERSION = Version(256, 144, 5, 32)
 COSTS = (ClipCost(1, 1000, 800), ClipCost(2, 6000, 900))
 
 
-def crops(bits):
-    count = len(bits)
-    return ClipCrops(np.zeros((count, 2, 2, 3), np.uint8), np.arange(count) / 5, np.array(bits, float))
-
-
 def test_a_clip_lasts_to_the_end_of_its_last_frame():
-    assert clip_cost(crops([500, 100, 100, 100, 200])) == ClipCost(1.0, 1000.0, 500.0)
+    assert clip_cost(np.arange(5) / 5, [500, 100, 100, 100, 200]) == ClipCost(1.0, 1000.0, 500.0)
 
 
 @pytest.mark.parametrize(("bits", "field"), [([np.nan, np.nan], "bits"), ([5], "times")])
 def test_uncoded_clips_and_single_frames_have_no_rate(bits, field):
     with pytest.raises(DataError) as caught:
-        clip_cost(crops(bits))
+        clip_cost(np.arange(len(bits)) / 5, bits)
     assert (caught.value.code, caught.value.field) == ("out-of-range", field)
 
 

@@ -1,0 +1,295 @@
+"""Tables (a), (b) and (c): the clips of RAVDESS in versions of many sizes and rates, by stages.
+
+ROOT/ravdess/boxes/CLIP.csv holds the face in each frame of a clip, found at full size; features/actor_NN.h5 the
+features and class scores of all frames of an actor's clips in all versions, as VERSION/CLIP. Each LSTM learns windows
+of 30 frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import FileError
+from caffe_compat.formats.files import atomic_path, new_hdf5, write_text
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.devices import choose_device
+from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.records import Record
+from lq_emotion.crops.versions import CropSettings, Version, clip_boxes, crop_version, read_clip
+from lq_emotion.datasets.ferplus.votes import EMOTIONS as IMAGE_EMOTIONS
+from lq_emotion.datasets.ravdess.clips import EMOTIONS, RavdessClip
+from lq_emotion.datasets.ravdess.windows import LENGTH, window_frames
+from lq_emotion.evaluation.aggregation import AGGREGATIONS
+from lq_emotion.faces.boxfiles import read_boxes, write_boxes
+from lq_emotion.nets.lstm import SequenceHead
+from lq_emotion.nets.tuning import Tuning
+from lq_emotion.studies.cloud_robotics.images import best_base, net_path
+from lq_emotion.studies.cloud_robotics.plan import CloudPlan
+from lq_emotion.studies.cloud_robotics.published import Aggregation
+from lq_emotion.training.features import FeatureNet
+from lq_emotion.training.plateau import PLATEAU, History, best_iteration
+from lq_emotion.training.sequences import predict_sequences, write_sequences
+from lq_emotion.training.trainer import Run
+from lq_emotion.workflow.logs import stage_log
+
+Doubles = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+NAMES: Mapping[str, str] = {
+    "happiness": "happy", "surprise": "surprised", "sadness": "sad", "anger": "angry", "fear": "fearful",
+}  # fmt: skip
+"""RAVDESS's names of the emotions of FER+; the others have the same, or none: contempt. Nothing in FER+ is calm."""
+_TESTS = 20  # of an LSTM's training
+
+
+@dataclass(frozen=True)
+class Decisions(Record):
+    """What a method says about the clips of the test actors.
+
+    Attributes
+    ----------
+    method : mean, mode or LSTM.
+    trained : the LSTM's name; None for the others.
+    answers : by version and by clip, a number of `EMOTIONS`.
+    """
+
+    method: Aggregation
+    trained: str | None
+    answers: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """A clip in a version as the net sees it.
+
+    Attributes
+    ----------
+    features : (T, C) float32.
+    scores : (T, k) float32, of the classes of FER+.
+    times : (T,) float64, seconds.
+    bits : (T,) float64, of each frame as it was coded; NaN if it was not.
+    """
+
+    features: Singles
+    scores: Singles
+    times: Doubles
+    bits: Doubles
+
+
+def boxes_path(plan: CloudPlan, clip: RavdessClip) -> Path:
+    """Return the file with the boxes of the face in a clip."""
+    return plan.out / "ravdess" / "boxes" / f"{clip.name}.csv"
+
+
+def features_path(plan: CloudPlan, actor: int, *, coded: bool = False) -> Path:
+    """Return the HDF5 file with the features of an actor's clips, in the coded versions or the others."""
+    return plan.out / "ravdess" / ("coded" if coded else "features") / f"actor_{actor:02}.h5"
+
+
+def lstm_path(plan: CloudPlan, name: str) -> Path:
+    """Return the weights of an LSTM."""
+    return plan.out / "nets" / f"lstm-{name}" / f"lstm-{name}.caffemodel"
+
+
+def decisions_path(plan: CloudPlan, name: str) -> Path:
+    """Return the file with the `Decisions` of a method: ``mean``, ``mode``, ``lstm-720p30``."""
+    return plan.out / "ravdess" / "decisions" / f"{name}.json"
+
+
+def clips_of(plan: CloudPlan, actors: Sequence[int]) -> list[RavdessClip]:
+    """Return the clips of actors."""
+    return [clip for clip in plan.clips if clip.actor in actors]
+
+
+def do_boxes(plan: CloudPlan, actor: int) -> None:
+    """Find the face in each frame of an actor's clips."""
+    with stage_log(plan.logs, f"faces actor {actor:02}") as say:
+        for clip in clips_of(plan, [actor]):
+            path = boxes_path(plan, clip)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _, times = read_clip(clip.path)
+            found = clip_boxes(clip.path, times)
+            write_boxes(path, found.bbox, times, detected=found.detected)
+            say(f"{clip.name}: a face in {int(found.detected.sum())} of {len(times)} frames")
+
+
+def do_features(plan: CloudPlan, actor: int, *, coded: bool = False) -> None:
+    """Compute features and scores of an actor's clips in all versions, by the net that is best on FER+."""
+    import torch
+
+    torch.set_num_threads(plan.threads)
+    base = best_base(plan)
+    net = FeatureNet(base.net.deploy, net_path(plan, "best"), base.blob, device=plan.device)
+    path = features_path(plan, actor, coded=coded)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = CropSettings(side=base.side, grow=plan.choices.grow)
+    with stage_log(plan.logs, f"{path.parent.name} actor {actor:02}") as say, new_hdf5(path) as writer:
+        for clip in clips_of(plan, [actor]):
+            frames, times = read_clip(clip.path)
+            boxes = read_boxes(boxes_path(plan, clip)).bbox
+            for version in plan.coded if coded else plan.versions:
+                crops = crop_version(frames, times, boxes, version, settings)
+                features, scores = net(np.stack([base.preprocessing(image) for image in crops.frames]))
+                values = ClipFeatures(features, scores, crops.times, crops.bits)
+                writer.do(partial(_fill, name=f"{version.name}/{clip.name}", values=values))
+            say(f"{clip.name}: {len(frames)} frames")
+
+
+def _fill(file: h5py.File, name: str, values: ClipFeatures) -> None:
+    group = file.create_group(name)
+    for field in fields(ClipFeatures):
+        group[field.name] = getattr(values, field.name)
+
+
+def read_features(plan: CloudPlan, version: Version, clip: RavdessClip) -> ClipFeatures:
+    """Return a clip in a version.
+
+    Raises
+    ------
+    FileError
+        The file is missing or damaged.
+    """
+    path = features_path(plan, clip.actor, coded=version.qp is not None)
+    try:
+        with h5py.File(path, "r") as file:
+            group = file[f"{version.name}/{clip.name}"]
+            return ClipFeatures(*(group[field.name][:] for field in fields(ClipFeatures)))
+    except FileNotFoundError:
+        raise FileError("no such file", code="file-missing", file=path) from None
+    except (KeyError, OSError) as error:
+        hint = "remove it, and run again"
+        raise FileError(f"holds no features: {error}", code="damaged-file", file=path, hint=hint) from None
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The 30 frames of clips in versions that an LSTM sees, (30, C), each with the number of its emotion.
+
+    Attributes
+    ----------
+    plan : of the study.
+    versions : of each clip.
+    clips : in each version.
+    """
+
+    plan: CloudPlan
+    versions: Sequence[Version]
+    clips: Sequence[RavdessClip]
+
+    def __len__(self) -> int:
+        return len(self.versions) * len(self.clips)
+
+    def __getitem__(self, index: int, /) -> tuple[Singles, int]:
+        version, clip = self.versions[index // len(self.clips)], self.clips[index % len(self.clips)]
+        features = read_features(self.plan, version, clip).features
+        return features[window_frames(len(features), self.plan.choices.window)], clip.label
+
+
+def sequence_head(plan: CloudPlan) -> SequenceHead:
+    """Return the sizes of the LSTM and its dense layers."""
+    base, recipe = best_base(plan), plan.recipe
+    return SequenceHead(LENGTH, base.features, recipe.memory, recipe.sequence_hidden, len(EMOTIONS))
+
+
+def do_lstm(plan: CloudPlan, name: str) -> None:
+    """Train an LSTM on the windows of its versions, and decide on the clips of the test actors in all versions.
+
+    Of its snapshots, the one that is best on dev is kept.
+    """
+    import torch
+
+    torch.set_num_threads(plan.threads)
+    recipe, versions, split = plan.recipe, plan.regimes[name], plan.split
+    run = Run((plan.out / "runs" / f"lstm-{name}").resolve(), "lstm", f"LSTM {name}")
+    run.prefix.parent.mkdir(parents=True, exist_ok=True)
+    batch, target, head = recipe.sequence_batch, lstm_path(plan, name), sequence_head(plan)
+    parts = {"train": split.train, "dev": split.dev} if split.dev else {"train": split.train}
+    with stage_log(plan.logs, f"lstm {name}") as say:
+        data = []
+        for (part, actors), phase in zip(parts.items(), (pb.TRAIN, pb.TEST), strict=False):
+            shown = Windows(plan, versions, clips_of(plan, actors))
+            source = write_sequences(shown, run.folder, part, batch=batch, seed=plan.seed)
+            data.append(head.data(str(source), batch, phase))
+        write_text(head.training(data, sequences=batch), run.folder / "net.prototxt")
+        tests = -(-len(clips_of(plan, split.dev)) * len(versions) // batch)
+        solver = _solver(plan, run, tests)
+        write_text(solver, run.folder / "solver.prototxt")
+        run.train(solver, say, device=choose_device(plan.device), on_plateau=bool(tests), only_best=bool(tests))
+        best = solver.max_iter
+        if tests:
+            history = History(run.folder / PLATEAU)
+            history.begin(solver.max_iter + 1)
+            best = best_iteration(history.losses) or solver.max_iter
+            say(f"iteration {best} of {solver.max_iter} is best on dev")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(head.deploy(), target.with_suffix(".prototxt"))
+    with atomic_path(target) as partial_path:
+        partial_path.write_bytes(run.snapshot(best).read_bytes())
+    _write(plan, f"lstm-{name}", Decisions(Aggregation.LSTM, name, answers(plan, name, plan.versions)))
+
+
+def _solver(plan: CloudPlan, run: Run, tests: int) -> pb.SolverParameter:
+    """Return Adam, whose rate is divided by ten when the loss on dev stalls, if there is a dev."""
+    recipe = plan.recipe
+    interval = max(1, recipe.sequence_iterations // _TESTS)
+    tuning = Tuning(
+        net=str(run.folder / "net.prototxt"), snapshot_prefix=str(run.prefix), base_lr=recipe.sequence_lr,
+        max_iter=recipe.sequence_iterations, snapshot=interval, random_seed=plan.seed,
+        test_iter=tests, test_interval=interval if tests else 0,
+    )  # fmt: skip
+    solver = tuning.adam()
+    solver.snapshot_format = pb.SolverParameter.BINARYPROTO
+    if tests:
+        solver.lr_policy, solver.gamma = "multistep", 0.1
+    return solver
+
+
+def do_frames(plan: CloudPlan) -> None:
+    """Decide on the clips of the test actors by the mean and by the mode of all their frames."""
+    names = IMAGE_EMOTIONS[: plan.choices.classes]
+    known = [place for place, name in enumerate(names) if NAMES.get(name, name) in EMOTIONS]
+    numbers = [EMOTIONS.index(NAMES.get(names[place], names[place])) for place in known]
+    for method, aggregate in AGGREGATIONS.items():
+        decided = {
+            version.name: {
+                clip.name: numbers[aggregate(read_features(plan, version, clip).scores[:, known])]
+                for clip in clips_of(plan, plan.split.test)
+            }
+            for version in plan.versions
+        }
+        _write(plan, method, Decisions(Aggregation(method), None, decided))
+
+
+def answers(plan: CloudPlan, name: str, versions: Sequence[Version]) -> dict[str, dict[str, int]]:
+    """Return what an LSTM says about the clips of the test actors, by version and clip: numbers of `EMOTIONS`."""
+    head, clips, decided = sequence_head(plan), clips_of(plan, plan.split.test), {}
+    for version in versions:
+        shown = Windows(plan, [version], clips)
+        features = np.stack([shown[index][0] for index in range(len(shown))])
+        probabilities = predict_sequences(head, lstm_path(plan, name), features, device=plan.device)
+        names = [clip.name for clip in clips]
+        decided[version.name] = dict(zip(names, probabilities.argmax(axis=1).tolist(), strict=True))
+    return decided
+
+
+def _write(plan: CloudPlan, name: str, decisions: Decisions) -> None:
+    path = decisions_path(plan, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(decisions.to_json(), path)
+
+
+def read_decisions(plan: CloudPlan, name: str) -> Decisions:
+    """Return what a method says.
+
+    Raises
+    ------
+    FileError
+        The file is missing or damaged.
+    """
+    return read_record(decisions_path(plan, name), Decisions)

@@ -1,0 +1,289 @@
+"""Table 1: nets that learn the images of FER+, by stages; each may be called in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.build.net import load_net
+from caffe_compat.build.weights import read_weights, save_weights
+from caffe_compat.errors import DataError, FileError, SolverError
+from caffe_compat.formats.files import atomic_path, write_text
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.devices import choose_device
+from lq_emotion.common.fingerprints import file_sha256
+from lq_emotion.common.json_files import contents_of, read_json, read_record, write_json
+from lq_emotion.common.lists import write_lines
+from lq_emotion.datasets.ferplus.reader import read_ferplus
+from lq_emotion.datasets.ferplus.selection import labelled
+from lq_emotion.datasets.ferplus.votes import EMOTIONS
+from lq_emotion.metrics.classification import ClassScores, class_scores
+from lq_emotion.nets.blocks import hdf5_data
+from lq_emotion.nets.head import LABEL, headed_training_net
+from lq_emotion.nets.known.face_crop import FaceCrop
+from lq_emotion.nets.known.installation import write_sidecars
+from lq_emotion.nets.known.outputs import Labels
+from lq_emotion.nets.tuning import Tuning
+from lq_emotion.studies.cloud_robotics.bases import Base, load_base
+from lq_emotion.studies.cloud_robotics.plan import CloudPlan
+from lq_emotion.studies.cloud_robotics.results import ImageResult
+from lq_emotion.training.features import FeatureNet, cache_features
+from lq_emotion.training.trainer import Run
+from lq_emotion.workflow.logs import stage_log
+from lq_emotion.workflow.search import Parameter, Trial
+
+Say = Callable[[str], None]
+Partition = Literal["train", "dev", "test"]
+PARTITIONS: tuple[Partition, ...] = ("train", "dev", "test")
+SPACE = (
+    Parameter("stage1_lr", 1e-4, 1e-1, log=True),
+    Parameter("stage2_lr", 1e-5, 3e-2, log=True),
+    Parameter("weight_decay", 1e-5, 1e-2, log=True),
+)
+"""What is searched; the paper does not say. Stage 1 trains the head, stage 2 everything."""
+WEIGHTS = "net.caffemodel"  # in the folder of a trial
+_SNAPSHOTS = 4  # of a training
+
+
+def list_path(plan: CloudPlan, partition: Partition) -> Path:
+    """Return the list of a partition's images: in each line a file and the number of its class."""
+    return plan.out / "ferplus" / f"{partition}.txt"
+
+
+def features_path(plan: CloudPlan, name: str) -> Path:
+    """Return the HDF5 file with a base's features of the training images."""
+    return plan.out / "ferplus" / "features" / f"{name}.h5"
+
+
+def trials_folder(plan: CloudPlan, name: str) -> Path:
+    """Return the folder of a base's trials."""
+    return plan.out / "ferplus" / ("search" if plan.trials else "trained") / name
+
+
+def net_path(plan: CloudPlan, name: str) -> Path:
+    """Return the weights of a base's net; a copy of the best base's is called ``best``."""
+    return plan.out / "nets" / name / f"{name}.caffemodel"
+
+
+def result_path(plan: CloudPlan, name: str) -> Path:
+    """Return the file with the scores of a base's net."""
+    return plan.out / "ferplus" / "scores" / f"{name}.json"
+
+
+def do_images(plan: CloudPlan) -> None:
+    """Write the images that have a class as PNG, and a list for each partition; that of train in a drawn order."""
+    import cv2
+
+    data = read_ferplus(plan.ferplus)
+    folder = plan.out / "ferplus" / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(plan.seed)
+    with stage_log(plan.logs, "images") as say:
+        for partition in PARTITIONS:
+            chosen = labelled(data, partition, plan.labels)
+            if not len(chosen.indices):
+                problem, hint = "no image has a class", "another --rule or --split"
+                raise DataError(problem, code="empty", file=data.path, field=partition, hint=hint)
+            rows = list(zip(chosen.indices.tolist(), chosen.labels.tolist(), strict=True))
+            if partition == "train":
+                rows = [rows[place] for place in rng.permutation(len(rows))]
+            for index, _ in rows:
+                path = folder / f"{index:05d}.png"
+                if not cv2.imwrite(str(path), data.image(index)):
+                    raise FileError("cannot be written", code="file-unwritable", file=path)
+            write_lines([f"images/{index:05d}.png {label}" for index, label in rows], list_path(plan, partition))
+            say(f"{partition}: {len(rows)} images")
+
+
+def do_features(plan: CloudPlan, name: str) -> None:
+    """Compute a base's features of the training images, once for all trials."""
+    import torch
+
+    torch.set_num_threads(plan.threads)
+    base, source = load_base(plan, name), list_path(plan, "train")
+    rows = len(source.read_text(encoding="utf-8").splitlines())
+    data = base.images(source, plan.recipe.batch * plan.recipe.iter_size, augmented=False)
+    out = features_path(plan, name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with stage_log(plan.logs, f"features {name}") as say:
+        cache_features(
+            base.net, base.blob, base.weights, data, rows, out, threads=plan.threads, device=plan.device, say=say
+        )
+
+
+def do_trial(plan: CloudPlan, name: str, parameters: Mapping[str, float], folder: Path) -> float:
+    """Train a base's net, or go on, and return its part of wrong answers on dev.
+
+    Parameters
+    ----------
+    plan, name : of the study and the base.
+    parameters : the values of `SPACE`.
+    folder : of the trial; net.caffemodel in it is the result.
+    """
+    import torch
+
+    torch.set_num_threads(plan.threads)
+    base = load_base(plan, name)
+    with stage_log(plan.logs, f"{name} {folder.name}") as say:
+        head = _train_head(plan, base, parameters, folder / "head", say)
+        start = folder / "start.caffemodel"
+        _join(base, head, start)
+        weights = _train_all(plan, base, parameters, folder / "net", start, say)
+        if not _finite(weights):
+            say("diverged")
+            (folder / WEIGHTS).unlink(missing_ok=True)
+            return 1.0
+        save_weights(load_net(base.net.deploy, weights), folder / WEIGHTS)
+        scores = score(plan, base, folder / WEIGHTS, "dev")
+        say(f"dev: {scores.accuracy:.4f} of {scores.count} images")
+    for path in [start, *(folder / "head").rglob("*_iter_*"), *(folder / "net").rglob("*_iter_*")]:
+        path.unlink(missing_ok=True)
+    return 1 - scores.accuracy
+
+
+def do_preset(plan: CloudPlan, name: str) -> None:
+    """Train a base's net with the rates of the preset, as the only trial."""
+    folder = trials_folder(plan, name) / "trial_00"
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = {parameter.name: float(getattr(plan.recipe, parameter.name)) for parameter in SPACE}
+    write_json(Trial(0, parameters, do_trial(plan, name, parameters, folder)).to_json(), folder.with_suffix(".json"))
+
+
+def do_test(plan: CloudPlan, name: str, trials: tuple[Path, ...]) -> None:
+    """Take the best trial of a base on dev as its net, and score it on test."""
+    course = [read_record(path, Trial) for path in trials]
+    trial = min(course, key=lambda trial: trial.objective)
+    base, weights = load_base(plan, name), trials_folder(plan, name) / f"trial_{trial.number:02}" / WEIGHTS
+    if not weights.is_file():
+        problem, hint = "all trainings diverged", "smaller rates: --set stage1_lr=0.001 stage2_lr=0.0001"
+        raise SolverError(problem, code="not-finite", field="--weights", value=name, hint=hint)
+    target = net_path(plan, name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as partial:
+        partial.write_bytes(weights.read_bytes())
+    names = EMOTIONS[: plan.choices.classes]
+    crop = FaceCrop(margin=plan.choices.grow / 2)
+    write_sidecars(target, base.net.deploy, base.preprocessing, Labels(names), crop)
+    scores = score(plan, base, target, "test")
+    result = ImageResult(
+        base=name,
+        weights=target.relative_to(plan.out).as_posix(),
+        sha256=file_sha256(target),
+        classes=names,
+        confusion=tuple(tuple(row) for row in scores.confusion.tolist()),
+        trial=trial.number if plan.trials else None,
+        parameters=dict(trial.parameters),
+        dev_accuracy=1 - trial.objective,
+        space=SPACE if plan.trials else (),
+        course=tuple(course) if plan.trials else (),
+    )
+    result_path(plan, name).parent.mkdir(parents=True, exist_ok=True)
+    write_json(result.to_json(), result_path(plan, name))
+
+
+def do_choose(plan: CloudPlan) -> None:
+    """Copy the net that is best on dev, with the files that describe it, to nets/best."""
+    results = [read_result(plan, name) for name in plan.weights]
+    best = max(results, key=lambda result: result.dev_accuracy or 0.0).base
+    source, target = net_path(plan, best), net_path(plan, "best")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    suffixes = (".prototxt", ".preprocess.json", ".labels.txt", ".crop.json", ".caffemodel")
+    for suffix in suffixes:
+        with atomic_path(target.with_suffix(suffix)) as partial:
+            partial.write_bytes(source.with_suffix(suffix).read_bytes())
+    write_json({"base": best}, target.with_suffix(".json"))
+
+
+def read_result(plan: CloudPlan, name: str) -> ImageResult:
+    """Return the scores of a base's net.
+
+    Raises
+    ------
+    FileError
+        The file is missing or damaged.
+    """
+    return read_record(result_path(plan, name), ImageResult)
+
+
+def best_base(plan: CloudPlan) -> Base:
+    """Return the base whose net is best on dev.
+
+    Raises
+    ------
+    FileError
+        The file that says so is missing or damaged.
+    """
+    path = net_path(plan, "best").with_suffix(".json")
+    with contents_of(path):
+        return load_base(plan, str(read_json(path)["base"]))
+
+
+def score(plan: CloudPlan, base: Base, weights: Path, partition: Partition) -> ClassScores:
+    """Return how a net does on the images of a partition."""
+    import cv2
+
+    net = FeatureNet(base.net.deploy, weights, base.blob, device=plan.device)
+    source = list_path(plan, partition)
+    lines = [line.rsplit(" ", 1) for line in source.read_text(encoding="utf-8").splitlines()]
+    answers: list[npt.NDArray[np.int64]] = []
+    for first in range(0, len(lines), 64):
+        images = [cv2.imread(str(source.parent / name), cv2.IMREAD_GRAYSCALE) for name, _ in lines[first : first + 64]]
+        _, probabilities = net(np.stack([base.preprocessing(image) for image in images if image is not None]))
+        answers.append(probabilities.argmax(axis=1))
+    labels = [int(label) for _, label in lines]
+    return class_scores(np.concatenate(answers), labels, plan.choices.classes)
+
+
+def _train_head(plan: CloudPlan, base: Base, parameters: Mapping[str, float], folder: Path, say: Say) -> Path:
+    """Stage 1: train the head on features, in one pass of as many images as all of stage 2's, and return a snapshot."""
+    source = features_path(plan, base.name).with_suffix(".txt")
+    batch = plan.recipe.batch * plan.recipe.iter_size
+    message = headed_training_net(base.head, [hdf5_data(str(source), batch, tops=(base.blob, LABEL))], frozen=False)
+    tuning = _tuning(plan, folder, parameters["stage1_lr"], plan.recipe.stage1_iterations)
+    return _train(plan, message, tuning.sgd(weight_decay=parameters["weight_decay"]), folder, None, say)
+
+
+def _train_all(
+    plan: CloudPlan, base: Base, parameters: Mapping[str, float], folder: Path, weights: Path, say: Say
+) -> Path:
+    """Stage 2: train everything, and return a snapshot."""
+    data = base.images(list_path(plan, "train"), plan.recipe.batch, augmented=True)
+    tuning = _tuning(plan, folder, parameters["stage2_lr"], plan.recipe.stage2_iterations)
+    solver = tuning.sgd(iter_size=plan.recipe.iter_size, weight_decay=parameters["weight_decay"])
+    return _train(plan, headed_training_net(base.net, [data], frozen=False), solver, folder, weights, say)
+
+
+def _tuning(plan: CloudPlan, folder: Path, rate: float, iterations: int) -> Tuning:
+    return Tuning(
+        net=str(folder / "net.prototxt"), snapshot_prefix=str(Run(folder, "net", "").prefix), base_lr=rate,
+        max_iter=iterations, snapshot=max(1, iterations // _SNAPSHOTS), random_seed=plan.seed,
+    )  # fmt: skip
+
+
+def _train(
+    plan: CloudPlan, message: pb.NetParameter, solver: pb.SolverParameter, folder: Path, weights: Path | None, say: Say
+) -> Path:
+    run = Run(folder, "net", f"{folder.parent.name} {folder.name}")
+    run.prefix.parent.mkdir(parents=True, exist_ok=True)
+    last = run.snapshot(solver.max_iter)
+    if not last.is_file():
+        write_text(message, folder / "net.prototxt")
+        write_text(solver, folder / "solver.prototxt")
+        run.train(solver, say, device=choose_device(plan.device), weights=weights)
+    return last
+
+
+def _finite(weights: Path) -> bool:
+    return all(
+        np.isfinite(blob).all() for blobs in read_weights(weights).values() for blob in blobs if blob is not None
+    )
+
+
+def _join(base: Base, head: Path, path: Path) -> None:
+    """Write the base's weights and those of a trained head as one file."""
+    blobs = {**read_weights(base.weights), **read_weights(head)}
+    save_weights(load_net(base.net.deploy, blobs), path)

@@ -1,0 +1,154 @@
+"""The study as stages, each done once: images to nets to features of clips to LSTMs to decisions.
+
+Folders below ROOT: ``ferplus`` (images with their lists, features, trials, scores), ``ravdess`` (boxes, features,
+decisions), ``nets`` (weights with what describes them), ``runs`` (the LSTMs' trainings), ``link``, ``logs``.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from lq_emotion.datasets.ferplus.reader import FOLDER_LABELS, FOLDERS, LABELS, PIXELS
+from lq_emotion.evaluation.aggregation import AGGREGATIONS
+from lq_emotion.nets.known.loading import find_description
+from lq_emotion.studies.cloud_robotics import clips, coded, images
+from lq_emotion.studies.cloud_robotics.plan import CloudPlan, Part, check
+from lq_emotion.studies.cloud_robotics.results import ALL
+from lq_emotion.workflow.search import Search
+from lq_emotion.workflow.stages import Ledger
+from lq_emotion.workflow.stages import Stage as AnyStage
+
+Stage = AnyStage[None]
+
+
+def stages(plan: CloudPlan) -> list[Stage]:
+    """Return all stages, each after those it depends on.
+
+    Raises
+    ------
+    CaffeCompatError
+        The plan cannot be run.
+    """
+    check(plan)
+    todo = [_images(plan)]
+    for name in plan.weights:
+        todo += _base(plan, name)
+    scores = tuple(images.result_path(plan, name) for name in plan.weights)
+    nets = tuple(images.net_path(plan, name) for name in plan.weights)
+    best = (images.net_path(plan, "best"), images.net_path(plan, "best").with_suffix(".json"))
+    todo.append(Stage("best net", partial(images.do_choose, plan), {}, (*scores, *nets), best))
+    if {*plan.parts} != {Part.IMAGES}:
+        todo += _clips(plan)
+    if Part.LINK in plan.parts:
+        todo += _coded(plan)
+    return todo
+
+
+def _images(plan: CloudPlan) -> Stage:
+    names = (LABELS, PIXELS, *(f"{folder}/{FOLDER_LABELS}" for folder in FOLDERS))
+    tables = tuple(sorted(path for name in names for path in plan.ferplus.rglob(name)))
+    lists = tuple(images.list_path(plan, partition) for partition in images.PARTITIONS)
+    settings = {"labels": plan.labels.to_json(), "seed": plan.seed}
+    return Stage("images", partial(images.do_images, plan), settings, tables, lists)
+
+
+def _base(plan: CloudPlan, name: str) -> list[Stage]:
+    """Return the stages that fine-tune a base: its features, its trials, its test."""
+    weights, _ = find_description(plan.weights[name], any_outputs=True)
+    lists = {partition: images.list_path(plan, partition) for partition in images.PARTITIONS}
+    features = images.features_path(plan, name)
+    settings = {
+        "net": _net(plan),
+        "recipe": _recipe(plan, "stage", "batch", "iter_size", "weight_decay"),
+        "seed": plan.seed,
+    }
+    all_stages = [
+        Stage(
+            f"{name} features",
+            partial(images.do_features, plan, name),
+            settings,
+            (weights, lists["train"]),
+            (features,),
+        )
+    ]
+    reads = (weights, features, lists["train"], lists["dev"])
+    folder = images.trials_folder(plan, name)
+    if plan.trials:
+        search = Search(name, images.SPACE, folder, trials=plan.trials, seed=plan.seed)
+        all_stages += search.stages(partial(images.do_trial, plan, name), settings, reads)
+        results = tuple(search.results())
+    else:
+        results = (folder / "trial_00.json",)
+        all_stages.append(Stage(f"{name} training", partial(images.do_preset, plan, name), settings, reads, results))
+    writes = (images.net_path(plan, name), images.result_path(plan, name))
+    run = partial(images.do_test, plan, name, results)
+    all_stages.append(Stage(f"{name} test", run, settings, (*results, lists["test"]), writes))
+    return all_stages
+
+
+def _net(plan: CloudPlan) -> dict[str, Any]:
+    return {**_recipe(plan, "hidden", "dropout"), "classes": plan.choices.classes, "threads": plan.threads}
+
+
+def _recipe(plan: CloudPlan, *beginnings: str) -> dict[str, Any]:
+    """Return the fields of the preset whose names begin so."""
+    return {name: value for name, value in plan.recipe.to_json().items() if name.startswith(beginnings)}
+
+
+def _clips(plan: CloudPlan) -> list[Stage]:
+    split = plan.split
+    actors = (*split.train, *split.dev, *split.test)
+    todo = []
+    for actor in sorted(actors):
+        chosen = clips.clips_of(plan, [actor])
+        boxes = tuple(clips.boxes_path(plan, clip) for clip in chosen)
+        run = partial(clips.do_boxes, plan, actor)
+        todo.append(Stage(f"faces actor {actor:02}", run, {}, tuple(clip.path for clip in chosen), boxes))
+    todo += [_features(plan, actor) for actor in sorted(actors)]
+    features = {actor: clips.features_path(plan, actor) for actor in sorted(actors)}
+    test = tuple(features[actor] for actor in split.test)
+    decided = tuple(clips.decisions_path(plan, method) for method in AGGREGATIONS)
+    todo.append(
+        Stage("mean and mode", partial(clips.do_frames, plan), {"classes": plan.choices.classes}, test, decided)
+    )
+    settings = {
+        **_recipe(plan, "memory", "sequence"), "window": plan.choices.window, "split": split.to_json(),
+        "seed": plan.seed, "threads": plan.threads,
+    }  # fmt: skip
+    for name in plan.regimes:
+        run, writes = (
+            partial(clips.do_lstm, plan, name),
+            (clips.lstm_path(plan, name), clips.decisions_path(plan, f"lstm-{name}")),
+        )
+        todo.append(Stage(f"LSTM {name}", run, settings, tuple(features.values()), writes))
+    return todo
+
+
+def _features(plan: CloudPlan, actor: int, *, coded: bool = False) -> Stage:
+    """Return the stage that computes the features of an actor's clips."""
+    chosen = clips.clips_of(plan, [actor])
+    reads = tuple(path for clip in chosen for path in (clip.path, clips.boxes_path(plan, clip)))
+    versions = [version.to_json() for version in (plan.coded if coded else plan.versions)]
+    settings = {"versions": versions, "grow": plan.choices.grow, "net": _net(plan)}
+    name, run = (
+        f"{'coded' * coded or 'features'} actor {actor:02}",
+        partial(clips.do_features, plan, actor, coded=coded),
+    )
+    writes = (clips.features_path(plan, actor, coded=coded),)
+    return Stage(name, run, settings, (images.net_path(plan, "best"), *reads), writes)
+
+
+def _coded(plan: CloudPlan) -> list[Stage]:
+    """Return the stages of the part LINK."""
+    todo = [_features(plan, actor, coded=True) for actor in plan.split.test]
+    reads = tuple(path for stage in todo for path in stage.writes)
+    settings = {"window": plan.choices.window, "threads": plan.threads}
+    run, writes = partial(coded.do_coded, plan), (coded.table_path(plan),)
+    return [*todo, Stage("coded", run, settings, (clips.lstm_path(plan, ALL), *reads), writes)]
+
+
+def ledger(plan: CloudPlan) -> Ledger:
+    """Return the ledger of the stages done below ROOT."""
+    plan.out.mkdir(parents=True, exist_ok=True)
+    return Ledger(plan.out / "ledger.json")

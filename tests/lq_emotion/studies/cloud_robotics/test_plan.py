@@ -1,0 +1,53 @@
+"""What the study of the second paper is made of, and what it refuses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from caffe_compat.errors import DataError
+from lq_emotion.studies.cloud_robotics.plan import Choices, CloudPlan, Part, check
+
+PLAN = CloudPlan(Path("root"), Path("ferplus"), Path("ravdess"), {"vggface2": "a.caffemodel"})
+
+
+def test_there_are_nine_versions_and_an_lstm_for_each_and_for_all():
+    names = [f"{height}p{rate}" for height in (720, 360, 144) for rate in (30, 15, 5)]
+    assert [version.name for version in PLAN.versions] == names
+    assert {name: len(versions) for name, versions in PLAN.regimes.items()} == {**dict.fromkeys(names, 1), "all": 9}
+    assert [version.name for version in replace(PLAN, qps=(30, 40)).coded][:2] == [
+        "720p30_x264_qp30",
+        "720p30_x264_qp40",
+    ]
+
+
+def test_numbers_of_the_preset_can_be_changed():
+    plan = replace(PLAN, changes={"batch": 8, "sizes": [[480, 360]], "dropout": None})
+    check(plan)
+    assert (plan.recipe.batch, plan.recipe.dropout, plan.recipe.memory) == (8, None, 1024)
+    assert [version.width for version in plan.versions] == [480] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "field"),
+    [
+        ({"weights": {}}, "out-of-range", "--weights"),
+        ({"weights": {"a/b": "x"}}, "invalid", "--weights"),
+        ({"preset": "large"}, "out-of-range", "--preset"),
+        ({"qps": ()}, "out-of-range", "--qps"),
+        ({"ravdess": None}, "field-missing", "--ravdess"),
+        ({"choices": Choices(folds=4, fold=4)}, "out-of-range", "--fold"),
+        ({"choices": Choices(grow=float("nan"))}, "out-of-range", "--grow"),
+        ({"changes": {"bacth": 8}}, "name-unknown", "--set"),
+        ({"changes": {"batch": "8"}}, "wrong-type", "--set"),
+        ({"changes": {"batch": 0}}, "out-of-range", "--set"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(changes, code, field):
+    with pytest.raises(DataError) as caught:
+        check(replace(PLAN, **changes))
+    assert (caught.value.code, caught.value.field) == (code, field)
+
+
+def test_images_alone_need_no_clips():
+    check(replace(PLAN, ravdess=None, parts=(Part.IMAGES,)))
