@@ -1,29 +1,15 @@
-"""Versions of a clip, smaller and with fewer frames per second, and the crops of its face in each.
-
-::
-
-    OUT/boxes/CLIP.csv               boxes of the face, found once in the clip itself
-    OUT/720p30/CLIP.npz              frames (T, side, side, 3) uint8 RGB, times (T,), bits (T,); 360p15_x264_qp32, ...
-    OUT/journal/CLIP.json            what they were made from
-"""
+"""Versions of a clip, smaller and with fewer frames per second, and the crops of its face in each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import DataError, FileError
-from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.fingerprints import fingerprint, stamps
-from lq_emotion.common.journal import Journal
-from lq_emotion.common.processes import as_done
+from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
-from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.faces.track import TrackedBoxes, find_boxes
 from lq_emotion.video.codecs import find_codec
 from lq_emotion.video.container import Video
@@ -32,10 +18,8 @@ from lq_emotion.video.rates import thin
 
 Frames = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
-Say = Callable[[str], None]
 SIZES = ((1280, 720), (640, 360), (256, 144))
 RATES = (30.0, 15.0, 5.0)
-_VERSION = 1  # of the results
 
 
 @dataclass(frozen=True)
@@ -78,12 +62,10 @@ class CropSettings(Record):
     ----------
     side : height and width of a crop in pixels.
     grow : the part of its side by which a box is enlarged, about its centre; VGGFace2's authors use 0.3.
-    every : detect the face in every k-th frame.
     """
 
     side: int = 224
     grow: float = 0.0
-    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -93,92 +75,6 @@ class ClipCrops:
     frames: Frames
     times: Doubles
     bits: Doubles
-
-
-def nine_versions(*, qp: int | None = None, codec: str = "x264") -> tuple[Version, ...]:
-    """Return the versions of the second paper: three sizes by three rates."""
-    return tuple(Version(*size, rate, qp, codec) for size in SIZES for rate in RATES)
-
-
-def make_versions(
-    clips: Sequence[Path],
-    out: str | Path,
-    versions: Sequence[Version] = (),
-    settings: CropSettings | None = None,
-    *,
-    jobs: int = 1,
-    say: Say = print,
-) -> None:
-    """Write the crops of clips in all versions; what is there already is not made again.
-
-    Parameters
-    ----------
-    clips : videos with different names.
-    out : the folder of all results.
-    versions : by default the paper's nine, uncoded.
-    settings : of the crops.
-    jobs : clips at the same time, each in its own process.
-    say : receives a line for each clip.
-
-    Raises
-    ------
-    CaffeCompatError
-        A video cannot be read, or shows no face.
-    """
-    names = [clip.stem for clip in clips]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError("two clips have the same name", code="duplicate", field="clips", value=twice)
-    chosen, options, out = tuple(versions) or nine_versions(), settings or CropSettings(), Path(out).resolve()
-    arguments = [(clip, out, chosen, options) for clip in clips]
-    results = (make_clip(*values) for values in arguments) if jobs == 1 else as_done(jobs, make_clip, arguments)
-    for name in results:
-        say(f"{name}: {len(chosen)} versions")
-
-
-def make_clip(clip: Path, out: Path, versions: Sequence[Version], settings: CropSettings) -> str:
-    """Write the crops of one clip and return its name; see `make_versions`."""
-    journal = Journal(out / "journal" / f"{clip.stem}.json", root=out)
-    inputs = [_VERSION, stamps([clip]), settings.every]
-    pending = {}
-    for version in versions:
-        made_from = fingerprint([*inputs, settings.to_json(), version.to_json()])
-        if not journal.is_done(version.name, made_from):
-            pending[version] = made_from
-    if not pending:
-        return clip.stem
-    frames, times = read_clip(clip)
-    boxes = _boxes(clip, out, times, settings, journal, fingerprint(inputs))
-    for version, made_from in pending.items():
-        path = crops_path(out, version, clip.stem)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        crops = crop_version(frames, times, boxes, version, settings)
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, frames=crops.frames, times=crops.times, bits=crops.bits)
-        journal.note(version.name, made_from, [path])
-    return clip.stem
-
-
-def crops_path(out: Path, version: Version, name: str) -> Path:
-    """Return the file of a clip's crops."""
-    return out / version.name / f"{name}.npz"
-
-
-def read_crops(path: Path) -> ClipCrops:
-    """Read the crops of a clip.
-
-    Raises
-    ------
-    FileError
-        The file is missing or damaged.
-    """
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return ClipCrops(file["frames"], file["times"], file["bits"])
-    except FileNotFoundError:
-        raise FileError("no such file", code="file-missing", file=path) from None
-    except (KeyError, OSError, ValueError, BadZipFile) as error:
-        raise FileError(f"holds no crops: {error}", code="damaged-file", file=path, hint="remove it") from None
 
 
 def crop_version(frames: Frames, times: Doubles, boxes: Doubles, version: Version, settings: CropSettings) -> ClipCrops:
@@ -244,34 +140,22 @@ def read_clip(clip: Path) -> tuple[Frames, Doubles]:
     return np.stack([image for image, _ in pairs]), np.array([time for _, time in pairs])
 
 
-def clip_boxes(clip: Path, times: Doubles, *, every: int = 1) -> TrackedBoxes:
+def clip_boxes(clip: Path, times: Doubles) -> TrackedBoxes:
     """Return a box for every frame of a clip at full size; frames without a face have that of the nearest with one.
 
     Parameters
     ----------
     clip : the video.
     times : (T,) seconds.
-    every : detect the face in every k-th frame.
 
     Raises
     ------
     DataError
         No face was found.
     """
-    found = find_boxes(clip, times, every=every)
+    found = find_boxes(clip, times)
     seen = np.flatnonzero(found.bbox.any(axis=1))
     if not len(seen):
         raise DataError("no face was found in this clip", code="empty", file=clip)
     nearest = seen[np.abs(np.arange(len(times))[:, None] - seen).argmin(axis=1)]
     return found._replace(bbox=found.bbox[nearest], detected=np.isin(np.arange(len(times)), seen))
-
-
-def _boxes(clip: Path, out: Path, times: Doubles, settings: CropSettings, journal: Journal, made_from: str) -> Doubles:
-    """Return boxes for all frames, from an earlier run or found now."""
-    path = out / "boxes" / f"{clip.stem}.csv"
-    if not journal.is_done("boxes", made_from):
-        found = clip_boxes(clip, times, every=settings.every)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_boxes(path, found.bbox, times, detected=found.detected)
-        journal.note("boxes", made_from, [path])
-    return read_boxes(path).bbox

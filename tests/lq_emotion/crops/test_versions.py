@@ -1,30 +1,16 @@
-"""Versions of clips: sizes, rates, bits, mapped boxes, and what is not made again."""
+"""Versions of clips: sizes, rates, bits and mapped boxes."""
 
 import numpy as np
 import pytest
 
 from lq_emotion.crops import versions as module
-from lq_emotion.crops.versions import (
-    CropSettings,
-    Version,
-    crop_version,
-    crops_path,
-    make_versions,
-    nine_versions,
-    read_crops,
-)
+from lq_emotion.crops.versions import CropSettings, Version, clip_boxes, crop_version, read_clip
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, write_clip
-from tests.lq_emotion.commands import quiet
+from lq_emotion.faces.track import TrackedBoxes, TrackingCounts
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 SMALL = CropSettings(side=48)
-
-
-def test_the_nine_versions_of_the_paper():
-    assert [version.name for version in nine_versions()] == [f"{p}p{f}" for p in (720, 360, 144) for f in (30, 15, 5)]
-    assert nine_versions(qp=32)[5].name == "360p5_x264_qp32"
-    assert Version.from_json(nine_versions(qp=32)[5].to_json()) == nine_versions(qp=32)[5]
 
 
 def test_boxes_are_mapped_to_the_size_of_the_version():
@@ -49,30 +35,34 @@ def test_coded_versions_state_their_bits():
     assert 0 < 2 * few < many
 
 
-def test_files_are_made_once_and_again_where_they_are_missing(tmp_path, monkeypatch):
+def test_a_clip_is_read_and_its_face_found(tmp_path):
     settings = RavdessTreeSettings(actors=1, width=320, height=240, seconds=0.4)
-    clip = tmp_path / write_clip(tmp_path, settings, settings.files[0])
-    chosen = (Version(320, 240, 30), Version(160, 120, 15, 30))
-    make_versions([clip], tmp_path / "out", chosen, SMALL, say=quiet)
-    crops = read_crops(crops_path(tmp_path / "out", chosen[1], clip.stem))
-    assert crops.frames.shape[1:] == (48, 48, 3)
-    assert len(crops.frames) == len(crops.bits) == 6
+    frames, times = read_clip(clip := tmp_path / write_clip(tmp_path, settings, settings.files[0]))
+    boxes = clip_boxes(clip, times).bbox
+    assert (frames.shape[1:], frames.dtype) == ((240, 320, 3), np.uint8)
+    assert len(frames) == len(times) == len(boxes) >= 10
+    crops = crop_version(frames, times, boxes, Version(160, 120, 15, 30), SMALL)
+    assert crops.frames.shape == (len(crops.bits), 48, 48, 3)
+    assert len(crops.bits) == -(-len(frames) // 2)
     assert crops.frames.std() > 20  # a face
-    monkeypatch.setattr(module, "find_boxes", None)  # boxes are found once
-    crops_path(tmp_path / "out", chosen[1], clip.stem).unlink()
-    make_versions([clip], tmp_path / "out", chosen, SMALL, say=quiet)
-    np.testing.assert_array_equal(read_crops(crops_path(tmp_path / "out", chosen[1], clip.stem)).frames, crops.frames)
-    monkeypatch.setattr(module, "read_clip", None)
-    make_versions([clip], tmp_path / "out", chosen, SMALL, say=quiet)
 
 
-def test_refusals(tmp_path):
+def test_frames_without_a_face_have_the_box_of_the_nearest_with_one(monkeypatch):
+    found = np.zeros((5, 4))
+    found[1], found[4] = 7, 9
+    counts = TrackingCounts(5, 2, 0, 0, 3)
+    monkeypatch.setattr(module, "find_boxes", lambda _, times: TrackedBoxes(found, times, found.any(axis=1), counts))
+    boxes = clip_boxes("clip.mp4", np.arange(5) / 30)
+    np.testing.assert_array_equal(boxes.bbox[:, 0], [7, 7, 7, 9, 9])
+    np.testing.assert_array_equal(boxes.detected, [False, True, False, False, True])
+    found[:] = 0
+    with refused("empty", file="clip.mp4"):
+        clip_boxes("clip.mp4", np.arange(5) / 30)
+
+
+def test_versions_have_names_and_limits():
+    version = Version(640, 360, 5, 32)
+    assert (version.name, Version(256, 144, 15).name) == ("360p5_x264_qp32", "144p15")
+    assert Version.from_json(version.to_json()) == version
     with refused("out-of-range", field="qp", value=60):
         Version(64, 48, 30, 60)
-    with refused("duplicate", field="clips", value="a"):
-        make_versions([tmp_path / "a.mp4", tmp_path / "b/a.mp4"], tmp_path / "out")
-    with refused("file-missing"):
-        read_crops(tmp_path / "none.npz")
-    (tmp_path / "cut.npz").write_bytes(b"PK\3\4 and no more")
-    with refused("damaged-file", file="cut.npz"):
-        read_crops(tmp_path / "cut.npz")

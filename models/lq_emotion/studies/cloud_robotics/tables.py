@@ -10,6 +10,7 @@ import numpy as np
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.document import Cell, Column, Report, Row, Section, Table, Text, number, row
 from lq_emotion.common.markdown import markdown
+from lq_emotion.common.words import counted
 from lq_emotion.metrics.classification import ClassScores
 from lq_emotion.studies.cloud_robotics.published import (
     CLASSES,
@@ -194,6 +195,6 @@ def _clips(results: CloudResults) -> str:
     """Return what the accuracies of clips are of, and what a constant answer would reach."""
     scores = max((result.scores for result in results.clips), key=lambda scores: scores.count)
     actors = 0 if results.actors is None else len(results.actors.test)
-    clips = f"{scores.count:,}{' synthetic' if results.synthetic else ''} clips of {actors} actors"
+    clips = f"{scores.count:,}{' synthetic' if results.synthetic else ''} clips of {counted(actors, 'actor')}"
     most = number(scores.confusion.sum(axis=1).max() / scores.count)
     return f"{clips} unseen in training, in each version; the most frequent class alone gives {most}"

@@ -1,11 +1,12 @@
 """What the study of the second paper is made of, and what it refuses."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from caffe_compat.errors import DataError
+from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS
 from lq_emotion.studies.cloud_robotics.plan import Choices, CloudPlan, Part, check
 
 PLAN = CloudPlan(Path("root"), Path("ferplus"), Path("ravdess"), {"vggface2": "a.caffemodel"})
@@ -51,3 +52,9 @@ def test_what_cannot_be_run_is_refused(changes, code, field):
 
 def test_images_alone_need_no_clips():
     check(replace(PLAN, ravdess=None, parts=(Part.IMAGES,)))
+
+
+def test_every_open_question_is_chosen_by_a_setting_or_answered():
+    names = {field.name for field in fields(Choices)}
+    assert {name for question in OPEN_QUESTIONS for name in question.switches} == names
+    assert all(question.switches or question.answer for question in OPEN_QUESTIONS)
