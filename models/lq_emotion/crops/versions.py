@@ -49,9 +49,10 @@ class Version(Record):
 
     @property
     def name(self) -> str:
-        """Of its folder: ``360p15``, ``360p15_x264_qp32``."""
+        """As in files: ``360p15``, ``360p15_x264_qp32``; with the width where it is not 16:9, ``480x360p15``."""
+        size = f"{self.height}" if self.width * 9 == self.height * 16 else f"{self.width}x{self.height}"
         coded = "" if self.qp is None else f"_{self.codec}_qp{self.qp}"
-        return f"{self.height}p{self.fps:g}{coded}"
+        return f"{size}p{self.fps:g}{coded}"
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ def test_frames_without_a_face_have_the_box_of_the_nearest_with_one(monkeypatch)
 
 def test_versions_have_names_and_limits():
     version = Version(640, 360, 5, 32)
-    assert (version.name, Version(256, 144, 15).name) == ("360p5_x264_qp32", "144p15")
+    names = [version.name, Version(480, 360, 5).name, Version(256, 144, 15).name]
+    assert names == ["360p5_x264_qp32", "480x360p5", "144p15"]
     assert Version.from_json(version.to_json()) == version
     with refused("out-of-range", field="qp", value=60):
         Version(64, 48, 30, 60)
