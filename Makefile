@@ -77,4 +77,4 @@ proto:
 	$(VENV)-proto/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. caffe_compat/schema/caffe.proto caffe_compat/schema/forks.proto
 
 clean:
-	rm -rf build dist demo_out sr_demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf build dist demo_out cloud_demo_out sr_demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -90,7 +90,7 @@ def make_stand_in(base: str, out: Path, *, size: int, seed: int, iterations: int
         assert tested is not None
         write_text(net.deploy, out.with_suffix(".prototxt"))
         mean = np.full(3, _MEAN, np.float32)
-        save_preprocessing(Preprocessing(resize=(side, side), crop=(size, size), mean=mean), out)
+        save_preprocessing(Preprocessing(short_side=side, crop=(size, size), mean=mean), out)
         save_weights(load_net(net.deploy, folder / f"net_iter_{iterations}.caffemodel"), out)
     accuracy = dict(tested.scores)["accuracy"]
     say(f"{out.name}: {classes} classes, accuracy {accuracy:.2f} on drawings that it was not trained on")

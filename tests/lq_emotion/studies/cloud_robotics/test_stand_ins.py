@@ -22,7 +22,7 @@ def test_a_stand_in_is_weights_with_a_definition_and_their_preprocessing(tmp_pat
     ]  # fmt: skip
     found, described = find_description(weights, any_outputs=True)
     assert found == weights
-    assert (described.preprocessing.resize, described.preprocessing.crop) == ((18, 18), (16, 16))
+    assert (described.preprocessing.short_side, described.preprocessing.crop) == (18, (16, 16))
     net = load_net(described.definition, found)
     assert net(torch.zeros(1, 3, 16, 16)).shape == (1, len(SHAPES))
     factors = [float(value) for name, value in net.state_dict().items() if name.endswith(".factor")]
