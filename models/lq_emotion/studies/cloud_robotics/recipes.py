@@ -19,10 +19,6 @@ class Preset(Record):
 
     Attributes
     ----------
-    net : what is fine-tuned: ``resnet50``, or ``small`` for `nets.resnet50.small_resnet`.
-    blob : the last blob of the base that is kept; "" for the one below the classifier.
-    resize : the side in pixels to which images are resized.
-    crop : the side of what is cut out of them, and goes into the net.
     hidden : outputs of the head's first dense layer.
     dropout : share of them that training drops; None for no such layer.
     batch, iter_size : images of a pass; passes of an iteration of stage 2. Stage 1 takes as many images in one pass.
@@ -37,10 +33,6 @@ class Preset(Record):
     rates : frames per second of these versions; each size has each rate.
     """
 
-    net: str
-    blob: str
-    resize: int
-    crop: int
     hidden: int
     dropout: float | None
     batch: int
@@ -68,10 +60,6 @@ class Preset(Record):
 
 
 _PAPER = Preset(
-    net="resnet50",
-    blob="",
-    resize=256,  # VGGFace2's authors'
-    crop=224,
     hidden=512,
     dropout=0.5,
     batch=32,
@@ -91,9 +79,6 @@ _PAPER = Preset(
 )
 _SMALL = replace(
     _PAPER,
-    net="small",
-    resize=48,
-    crop=48,
     hidden=64,
     dropout=None,
     batch=64,
