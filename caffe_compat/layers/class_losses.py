@@ -24,7 +24,7 @@ from caffe_compat.layers.labels import check_labels, class_indices, outer_class_
 from caffe_compat.layers.losses import UNREAD, Loss, NormalizedLossModule
 from caffe_compat.schema import caffe_pb2 as pb
 
-_LOG_FLT_MIN = -87.33654475055310  # ln of the smallest normal float32: Caffe caps the loss of one sample there
+LOG_FLT_MIN = -87.33654475055310  # ln of the smallest normal float32: Caffe caps the loss of one sample there
 _LOG_THRESHOLD = 1e-20  # probabilities are taken to be no smaller
 
 
@@ -145,7 +145,7 @@ class SoftmaxWithLossModule(NormalizedLossModule):
 
     def _capped(self, loss: torch.Tensor) -> torch.Tensor:
         """Return losses up to Caffe's cap, which has no gradient of its own."""
-        return loss + (loss.clamp(max=-_LOG_FLT_MIN) - loss).detach()
+        return loss + (loss.clamp(max=-LOG_FLT_MIN) - loss).detach()
 
     def _weighted(self, loss: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Return the loss of each prediction, given its class; for those that weigh classes."""

@@ -31,7 +31,6 @@ UNSUPPORTED = {
     "ImageSegData": "deeplab",
     "MatRead": "deeplab",
     "MatWrite": "deeplab",
-    "MultiBoxLoss": "ssd",
     "PSROIPooling": "happynear",
     "SegAccuracy": "deeplab",
     "VideoData": "ssd",

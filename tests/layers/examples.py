@@ -78,6 +78,12 @@ PRIORS = (
     "min_size: 6; max_size: 8; aspect_ratio: 3; flip: false; clip: true; variance: 0.2; img_size: 30; img_h: 30 img_w: 20; "
     "img_w: 30 img_h: 10; step: 3; step_h: 3 step_w: 10; step_w: 7 step_h: 5; offset: 0.3"
 )
+BOXES = (
+    "loc_loss_type: L2; conf_loss_type: LOGISTIC; loc_weight: 2; match_type: BIPARTITE; overlap_threshold: 0.4; "
+    "use_prior_for_matching: false; use_difficult_gt: false; neg_pos_ratio: 0.5; neg_overlap: 0.01; code_type: CENTER_SIZE; "
+    "encode_variance_in_target: true; ignore_cross_boundary_bbox: true; bp_inside: true; mining_type: HARD_EXAMPLE sample_size: 3; "
+    "nms_param { nms_threshold: 0.01 top_k: 4 }; sample_size: 2 mining_type: HARD_EXAMPLE"
+)
 DETECTIONS = (
     "background_label_id: 1; nms_param { nms_threshold: 0.01 }; code_type: CORNER; variance_encoded_in_target: true; "
     "keep_top_k: 3; confidence_threshold: 0.5"
@@ -190,6 +196,10 @@ EXAMPLES = {
     "ssd DetectionOutput": Example(  # what is read elsewhere changes the sizes of the bottoms: test_forks.py
         "num_classes: 3 code_type: CENTER_SIZE", ((2, 40), (2, 30), (1, 2, 40)), DETECTIONS, elsewhere="num_classes share_location"
     ),
+    "ssd MultiBoxLoss": Example(  # what is read elsewhere changes the sizes of the bottoms, or other fields with it: test_multibox.py
+        "num_classes: 3 overlap_threshold: 0.1", ((2, 40), (2, 30), (1, 2, 40), (1, 1, 4, 8)), BOXES, {"x2": 2, "x3": 2}, phase="TRAIN",
+        elsewhere="num_classes share_location background_label_id map_object_to_agnostic use_prior_for_nms loss_param.normalization loss_param.normalize",
+    ),
     "ssd Normalize": Example(changes="across_spatial: false; scale_filler { value: 20 }; channel_shared: false; eps: 0.5"),
     "ssd Permute": Example("order: 0 order: 2", changes="order: 1 -order"),
     "ssd PriorBox": Example("min_size: 7 max_size: 9 aspect_ratio: 2", ((2, 4, 2, 2), (2, 3, 10, 20)), PRIORS),
@@ -222,8 +232,16 @@ def example_inputs(net: CaffeNet, name: str) -> dict[str, torch.Tensor]:
     inputs = {blob: torch.randn(shapes[blob], generator=rng) for blob in net.inputs}
     for blob, classes in EXAMPLES[name].labels.items():
         inputs[blob] = torch.randint(0, classes, shapes[blob], generator=rng).float()
-    if name == "ssd DetectionOutput":  # prior boxes: corners in order, variances
+    if name in ("ssd DetectionOutput", "ssd MultiBoxLoss"):  # prior boxes: corners in order, variances
         low = torch.rand(10, 2, generator=rng) * 0.5
         inputs["x2"][0, 0] = torch.cat([low, low + 0.1 + torch.rand(10, 2, generator=rng) * 0.3], 1).flatten()
         inputs["x2"][0, 1] = 0.2
+    if (
+        name == "ssd MultiBoxLoss"
+    ):  # boxes near the first priors, the last one a difficult one, the first prior across the border
+        inputs["x2"][0, 0, :2] = -0.1
+        boxes = inputs["x2"][0, 0, :16].view(4, 4) + 0.02
+        inputs["x3"][0, 0] = torch.cat(
+            [torch.tensor([[0, 1, 0], [0, 2, 0], [1, 1, 0], [1, 2, 0]]), boxes, torch.eye(4)[3:].T], 1
+        )
     return inputs

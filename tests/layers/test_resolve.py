@@ -97,7 +97,7 @@ def test_an_unknown_fork_is_refused():
         ("Pooling", "pooling_param { kernel_size: 2 ceil_moode: true }", "field-unknown", "ceil_moode", "did you mean 'ceil_mode'?"),
         ("Normalise", "", "type-unknown", "type", "did you mean 'Normalize', of the fork ssd or happynear?"),
         ("Relu", "", "type-unknown", "type", "did you mean 'ReLU'?"),
-        ("MultiBoxLoss", "", "unsupported", "type", ""),
+        ("DenseCRF", "", "unsupported", "type", ""),
     ],
 )  # fmt: skip
 def test_a_field_or_type_that_no_fork_has_is_refused_with_what_was_meant(type_, body, code, field, hint):

@@ -10,8 +10,10 @@ import numpy as np
 
 from tests.reference.caffe_layers import FLT_MAX, Layer, check
 from tests.reference.caffe_losses import SoftmaxWithLoss
+from tests.reference.caffe_multibox import MultiBoxLoss
 from tests.reference.caffe_shapes import Mover, numbers
 from tests.reference.caffe_windows import Convolution, Pooling
+from tests.reference.std_sort import std_sort
 
 F = np.float32
 
@@ -176,7 +178,9 @@ class DetectionOutput(Layer):
                 indices[cls] = self.nms(p, boxes, confidence[image, :, cls], threshold), boxes
             pairs = [(cls, i) for cls, (selected, _) in indices.items() for i in selected]
             if p.keep_top_k > -1 and len(pairs) > p.keep_top_k:
-                pairs = sorted(pairs, key=lambda pair: -confidence[image, pair[1], pair[0]])[: p.keep_top_k]
+                pairs = std_sort(pairs, lambda a, b, own=confidence[image]: own[a[1], a[0]] > own[b[1], b[0]])[
+                    : p.keep_top_k
+                ]
                 pairs.sort(key=lambda pair: pair[0])
             rows += [[image, cls, confidence[image, i, cls], *indices[cls][1][i]] for cls, i in pairs]
         return [np.array(rows or [[i, *[-1] * 6] for i in range(len(location))], float).reshape(1, 1, -1, 7)]
@@ -479,6 +483,7 @@ FORK_TYPES = {
     "senet Axpy": Axpy,
     "shufflenet ShuffleChannel": ShuffleChannel,
     "ssd DetectionOutput": DetectionOutput,
+    "ssd MultiBoxLoss": MultiBoxLoss,
     "ssd Normalize": Normalize,
     "ssd Permute": Permute,
     "ssd PriorBox": PriorBox,

@@ -6,6 +6,7 @@ from caffe_compat.layers.forks import (  # noqa: F401  (importing registers)
     detection,
     interp,
     mobilenet,
+    multibox,
     normalize,
     prior_box,
     rcnn,

@@ -5,53 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
 from caffe_compat.layers.facts import Gradient, OnnxWriter
+from caffe_compat.layers.forks.boxes import Array, BoxCode, overlaps
 from caffe_compat.layers.forks.detection_onnx import write_detections
 from caffe_compat.layers.forks.detection_rules import Rules
-from caffe_compat.schema import forks_pb2 as fb
-
-Array = npt.NDArray[np.floating]
-
-
-def decode(rules: Rules, location: Array, priors: Array, variances: Array) -> Array:
-    """Decode predictions into boxes (xmin, ymin, xmax, ymax); all arrays are (..., 4).
-
-    Raises
-    ------
-    DataError
-        A prior box has no area, where its size matters.
-    """
-    moved = location if rules.variance_encoded_in_target else location * variances
-    if rules.code_type == fb.PriorBoxParameter.CORNER:
-        return np.asarray(priors + moved)
-    size = priors[..., 2:] - priors[..., :2]
-    if (size <= 0).any():
-        raise DataError("a prior box has no area", code="invalid", field="DetectionOutput")
-    if rules.code_type == fb.PriorBoxParameter.CORNER_SIZE:
-        return np.asarray(priors + moved * np.concatenate([size, size], -1))
-    centre = moved[..., :2] * size + (priors[..., :2] + priors[..., 2:]) / 2
-    half = np.exp(moved[..., 2:]) * size / 2
-    return np.concatenate([centre - half, centre + half], -1)
-
-
-def overlaps(box: Array, boxes: Array) -> Array:
-    """Return the intersection over union of a box with each of several boxes (K, 4)."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    sides = high - low
-    shared = np.where((sides > 0).all(1), sides.prod(1), 0)
-    union = _area(box[None]) + _area(boxes) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
-
-
-def _area(boxes: Array) -> Array:
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return np.asarray(np.where((sides < 0).any(1), 0, sides.prod(1)))
+from caffe_compat.layers.forks.std_sort import sorted_as_gcc
 
 
 def suppress(rules: Rules, boxes: Array, scores: Array) -> list[int]:
@@ -84,7 +47,8 @@ def detect(rules: Rules, location: Array, confidence: Array, prior: Array) -> Ar
     """
     priors, variances = prior.reshape(2, -1, 1, 4)
     count = len(priors)
-    boxes = decode(rules, location.reshape(len(location), count, -1, 4), priors, variances)
+    code = BoxCode(rules.code_type, rules.variance_encoded_in_target)
+    boxes = code.decode(location.reshape(len(location), count, -1, 4), priors, variances)
     scores = confidence.reshape(len(confidence), count, rules.num_classes)
     rows: list[list[float]] = []
     for image in range(len(boxes)):
@@ -94,8 +58,8 @@ def detect(rules: Rules, location: Array, confidence: Array, prior: Array) -> Ar
                 own = boxes[image, :, 0 if rules.share_location else label]
                 detections += [(label, index) for index in suppress(rules, own, scores[image, :, label])]
         if -1 < rules.keep_top_k < len(detections):
-            detections.sort(key=lambda pair: -scores[image, pair[1], pair[0]])
-            detections = sorted(detections[: rules.keep_top_k], key=lambda pair: pair[0])
+            order = sorted_as_gcc([-scores[image, index, label] for label, index in detections])[: rules.keep_top_k]
+            detections = sorted((detections[place] for place in order), key=lambda pair: pair[0])
         for label, index in detections:
             box = boxes[image, index, 0 if rules.share_location else label]
             rows.append([image, label, scores[image, index, label], *box])
