@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 import torch
@@ -114,6 +114,15 @@ class Memories:
     def is_changed(self) -> bool:
         """Tell whether the first top no longer holds the layer's output, or its first bottom no longer what it took."""
         return self.in_place or not torch.equal(self.outputs[0], self.tops[0].values(self.where))
+
+
+@runtime_checkable
+class Continuing(Protocol):
+    """A module that remembers something between passes, which another one, made for other shapes, takes over."""
+
+    def go_on_from(self, other: Any, /) -> None:
+        """Take over what another module of the layer remembers."""
+        ...
 
 
 Sizes = tuple[int | None, ...]

@@ -125,6 +125,10 @@ class RecurrentModule(nn.Module):
         """Let the next pass start from zeros."""
         self.last = ()
 
+    def go_on_from(self, other: RecurrentModule) -> None:
+        """Go on from the final state of another module of the layer."""
+        self.last = other.last
+
     def _first(self, x: torch.Tensor, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         if self.exposed:
             return tuple(state[0].detach() for state in given)

@@ -27,7 +27,6 @@ UNSUPPORTED = {
     "AnnotatedData": "ssd",
     "DenseCRF": "deeplab",
     "DenseImageData": "segnet",
-    "DetectionEvaluate": "ssd",
     "ImageSegData": "deeplab",
     "MatRead": "deeplab",
     "MatWrite": "deeplab",

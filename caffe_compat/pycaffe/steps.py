@@ -21,8 +21,7 @@ from caffe_compat.data import DataSource
 from caffe_compat.graph.backward import Need
 from caffe_compat.graph.graph import LayerNode
 from caffe_compat.layers import LayerSpec, Reads, Source, View
-from caffe_compat.layers.facts import Memories
-from caffe_compat.layers.recurrent import RecurrentModule
+from caffe_compat.layers.facts import Continuing, Memories
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.mode import device
@@ -207,8 +206,8 @@ class ModuleStep(Step):
         if self.exact:
             sum_as_caffe(holder)
         module = holder.get_submodule("layer").train(self.node.message.phase == pb.TRAIN)
-        if isinstance(module, RecurrentModule) and isinstance(self.module, RecurrentModule):
-            module.last = self.module.last
+        if isinstance(module, Continuing) and type(module) is type(self.module):
+            module.go_on_from(self.module)
         self.spec, self.module = spec, module
         self._bound: list[object] = []
         self._params: list[torch.Tensor] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from caffe_compat.errors import CaffeCompatError, ProblemsError, SolverError, raise_together
-from caffe_compat.formats.extras import unknown_fields
+from caffe_compat.solver.detection import detection_settings, foreign_fields
 from caffe_compat.solver.policy import check_policy
 from caffe_compat.solver.rules import make_rule
 
@@ -49,13 +49,13 @@ def check_solver(param: SolverParameter) -> None:
     ------
     SolverError, ProblemsError
     """
-    problems: list[CaffeCompatError] = [unknown.error(SolverError) for unknown in unknown_fields(param)]
+    problems: list[CaffeCompatError] = foreign_fields(param)
     for name, least in (("average_loss", 1), ("display", 0), ("snapshot", 0), ("max_iter", 0), ("test_interval", 0)):
         if getattr(param, name) < least:
             problems.append(
                 SolverError(f"must be at least {least}", code="out-of-range", field=name, value=getattr(param, name))
             )
-    for check in (check_policy, make_rule):
+    for check in (check_policy, make_rule, detection_settings):
         try:
             check(param)
         except ProblemsError as error:

@@ -27,6 +27,7 @@ from caffe_compat.runtime.threads import threads_for
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.definitions import SolverDefinition, redirect, test_definitions, train_definition
+from caffe_compat.solver.detection import DetectionSettings, detection_settings, mean_precision
 from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.log import CaffeLog, number, score
 from caffe_compat.solver.nets import Criterion, FedNet, SolverNet
@@ -35,7 +36,7 @@ from caffe_compat.solver.resume import Place, random_states, read_resume, resume
 from caffe_compat.solver.signals import Action
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.snapshot import check_layer_names, check_prefix, find_weights, fit_history, snapshot_path
-from caffe_compat.solver.testing import Scores, mean_scores
+from caffe_compat.solver.testing import Scores, detection_scores, mean_scores
 from caffe_compat.solver.update import Updater
 from caffe_compat.solver.workers import Workers
 
@@ -386,8 +387,10 @@ class Solver(Closing):
 
     def test(self, which: int) -> Scores | None:
         """Run one test net for its test_iter batches; log and return the mean of every output, None if interrupted."""
+        tested, detection = self._tests[which], detection_settings(self.param)
+        if detection is not None:
+            return self._test_detection(which, detection)
         self._say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{which})")
-        tested = self._tests[which]
         tested.share(self._train)
         result = mean_scores(tested, self.param.test_iter[which], self._goes_on)
         if result is None:
@@ -398,6 +401,30 @@ class Solver(Closing):
         for index, (name, value) in enumerate(result.scores):
             self._say("solver.cpp:414", score("Test", index, name, value, tested.weights[name]))
         return result
+
+    def _test_detection(self, which: int, settings: DetectionSettings) -> Scores | None:
+        """Log and return the mean average precision of each output, at the places of SSD's solver.cpp."""
+        self._say("solver.cpp:433", f"Iteration {self.iter}, Testing net (#{which})")
+        tested = self._tests[which]
+        tested.share(self._train)
+        result = detection_scores(tested, self.param.test_iter[which], self._goes_on)
+        if result is None:
+            self._say("solver.cpp:494", "Test interrupted.")
+            return None
+        loss, rows = result
+        if self.param.test_compute_loss:
+            self._say("solver.cpp:499", f"Test loss: {number(loss)}")
+        means = []
+        for index, (name, precisions) in enumerate(rows.precisions(settings.version).items()):
+            for label, value in precisions.items():
+                if value is None:
+                    self._log.line("solver.cpp:524", f"Missing true_pos for label: {label}", "W")
+                elif settings.per_class:
+                    self._say("solver.cpp:540", f"class{label}: {number(float(value))}")
+            if any(value is not None for value in precisions.values()):  # without a detection, the fork logs nothing
+                means.append((name, mean_precision(precisions)))
+                self._say("solver.cpp:546", f"    Test net output #{index}: {name} = {number(means[-1][1])}")
+        return Scores(loss, tuple(means))
 
     def _asked(self, request: Action) -> Action:
         """Return the most urgent request that any worker received."""

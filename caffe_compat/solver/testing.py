@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from caffe_compat.solver.detection import DetectionScores
+
 if TYPE_CHECKING:
     from caffe_compat.solver.nets import SolverNet
 
@@ -25,6 +27,21 @@ class Scores:
 
     loss: float
     scores: tuple[tuple[str, float], ...]
+
+
+@torch.no_grad()
+def detection_scores(
+    tested: SolverNet, batches: int, goes_on: Callable[[], bool] = lambda: True
+) -> tuple[float, DetectionScores] | None:
+    """Return the mean loss of a test net that ends with DetectionEvaluate, and its rows; None if interrupted."""
+    total, rows = np.float32(0), DetectionScores()
+    for _ in range(batches):
+        if not goes_on():
+            return None
+        outputs, loss = tested.forward()
+        rows.add(outputs)
+        total += np.float32(loss.cpu().numpy())
+    return float(total / np.float32(batches)), rows
 
 
 @torch.no_grad()

@@ -193,6 +193,10 @@ EXAMPLES = {
     ),
     "senet Axpy": Example("", ((2, 4), (2, 4, 3), (2, 4, 3))),
     "shufflenet ShuffleChannel": Example("group: 2", ((2, 6, 2, 2),), "group: 3"),
+    "ssd DetectionEvaluate": Example(  # the list of sizes: test_detection_evaluate.py
+        "num_classes: 4", ((1, 1, 6, 7), (1, 1, 5, 8)), "num_classes: 5; background_label_id: 1; overlap_threshold: 0.01; evaluate_difficult_gt: false",
+        elsewhere="name_size_file resize_param",
+    ),
     "ssd DetectionOutput": Example(  # what is read elsewhere changes the sizes of the bottoms: test_forks.py
         "num_classes: 3 code_type: CENTER_SIZE", ((2, 40), (2, 30), (1, 2, 40)), DETECTIONS, elsewhere="num_classes share_location"
     ),
@@ -237,8 +241,16 @@ def example_inputs(net: CaffeNet, name: str) -> dict[str, torch.Tensor]:
         inputs["x2"][0, 0] = torch.cat([low, low + 0.1 + torch.rand(10, 2, generator=rng) * 0.3], 1).flatten()
         inputs["x2"][0, 1] = 0.2
     if (
+        name == "ssd DetectionEvaluate"
+    ):  # objects of two images, the last one difficult; detections near them, one elsewhere
+        boxes = torch.rand(5, 2, generator=rng).repeat(1, 2) * 0.4 + torch.tensor([0, 0, 0.3, 0.3])
+        labels = torch.tensor([[0.0, 2], [0, 3], [1, 2], [1, 3], [1, 3]])
+        inputs["x1"][0, 0] = torch.cat([labels, torch.zeros(5, 1), boxes, torch.eye(5)[4:].T], 1)
+        near = torch.cat([labels, torch.rand(5, 1, generator=rng), boxes + torch.tensor([0, 0, 0.05, 0.1])], 1)
+        inputs["x0"][0, 0] = torch.cat([near, torch.tensor([[0, 2, 0.5, 0.3, 0.3, 0.9, 0.9]])])
+    if (
         name == "ssd MultiBoxLoss"
-    ):  # boxes near the first priors, the last one a difficult one, the first prior across the border
+    ):  # objects near the first priors, the last one difficult; the first prior across the border
         inputs["x2"][0, 0, :2] = -0.1
         boxes = inputs["x2"][0, 0, :16].view(4, 4) + 0.02
         inputs["x3"][0, 0] = torch.cat(

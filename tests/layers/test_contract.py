@@ -15,7 +15,7 @@ from tests.layers.examples import EXAMPLES, LAYERS, example_inputs, example_net,
 pytestmark = pytest.mark.usefixtures("folder")
 
 NO_GRADIENT = {"Accuracy", "ArgMax", "HDF5Output", "Silence", "Split", "Threshold"} | {
-    "segnet Dropout", "ssd DetectionOutput", "ssd PriorBox",
+    "segnet Dropout", "ssd DetectionEvaluate", "ssd DetectionOutput", "ssd PriorBox",
 }  # fmt: skip
 """Types that compute nothing, count, choose, draw or are flat."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.reference.caffe_layers import FLT_MAX, Layer, check
 from tests.reference.caffe_losses import SoftmaxWithLoss
-from tests.reference.caffe_multibox import MultiBoxLoss
+from tests.reference.caffe_multibox import DetectionEvaluate, MultiBoxLoss
 from tests.reference.caffe_shapes import Mover, numbers
 from tests.reference.caffe_windows import Convolution, Pooling
 from tests.reference.std_sort import std_sort
@@ -482,6 +482,7 @@ FORK_TYPES = {
     "segnet Upsample": SegNetUpsample,
     "senet Axpy": Axpy,
     "shufflenet ShuffleChannel": ShuffleChannel,
+    "ssd DetectionEvaluate": DetectionEvaluate,
     "ssd DetectionOutput": DetectionOutput,
     "ssd MultiBoxLoss": MultiBoxLoss,
     "ssd Normalize": Normalize,

@@ -4,6 +4,7 @@ from caffe_compat.layers.forks import (  # noqa: F401  (importing registers)
     bn,
     ceil_mode,
     detection,
+    detection_evaluate,
     interp,
     mobilenet,
     multibox,

@@ -1,0 +1,106 @@
+"""Boxes from one frame of reference to another: clipped, cut out with a crop, scaled to pixels, resized with an image.
+
+Facts from weiliu89/caffe (ssd), util/bbox_util.cpp. All arrays are float32, boxes (N, 4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.layers.forks.boxes import Array, area
+from caffe_compat.schema import forks_pb2 as fb
+
+_F = np.float32
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def box(
+    xmin: float | np.float32, ymin: float | np.float32, xmax: float | np.float32, ymax: float | np.float32
+) -> Array:
+    """Return one box."""
+    return np.array([xmin, ymin, xmax, ymax], _F)
+
+
+def clip(boxes: Array, high: float = 1, wide: float = 1) -> Array:
+    """Return boxes cut off at the borders of an image."""
+    return np.clip(boxes, _F(0), np.array([wide, high, wide, high], _F))
+
+
+def scale(boxes: Array, high: float, wide: float) -> Array:
+    """Return boxes with coordinates multiplied by the sides of an image."""
+    return boxes * np.array([wide, high, wide, high], _F)
+
+
+def meets(source: Array, boxes: Array) -> npt.NDArray[np.bool_]:
+    """Return which boxes have more than a border in common with `source`."""
+    return np.asarray(((boxes[:, :2] < source[2:]) & (boxes[:, 2:] > source[:2])).all(1))
+
+
+def _relative(source: Array, boxes: Array) -> Array:
+    corner, side = np.tile(source[:2], 2), np.tile(source[2:] - source[:2], 2)
+    return clip((boxes - corner) / side)
+
+
+def project(source: Array, boxes: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Return boxes relative to `source`, cut off at its borders, and which of them remain."""
+    out = _relative(source, boxes)
+    return out, meets(source, boxes) & (area(out) > 0)
+
+
+def locate(source: Array, boxes: Array) -> Array:
+    """Return what boxes relative to `source` are in the frame of `source`: the inverse of :func:`project`."""
+    return np.tile(source[:2], 2) + boxes * np.tile(source[2:] - source[:2], 2)
+
+
+def in_pixels(boxes: Array, size: Size, resize: Any | None) -> tuple[Array, Array]:
+    """Return boxes of a resized image in the pixels of the image as it was, and their areas with both ends.
+
+    Parameters
+    ----------
+    resize : the ResizeParameter that the image was resized with.
+    """
+    high, wide = size
+    if resize is None or resize.resize_mode == fb.ResizeParameter.WARP:
+        return _to_pixels(clip(boxes), high, wide)
+    if resize.resize_mode == fb.ResizeParameter.FIT_LARGE_SIZE_AND_PAD:
+        source = padded_frame(size, resize)
+        moved = np.where(meets(source, boxes)[:, None], _relative(source, boxes), boxes)
+        return _to_pixels(clip(moved), high, wide)
+    if not (resize.height_scale and resize.width_scale):
+        return _to_pixels(clip(boxes), high, wide)
+    out = clip(scale(boxes, resize.height_scale, resize.width_scale), high, wide)
+    return out, area(out)
+
+
+def padded_frame(size: Size, resize: Any) -> Array:
+    """Return where an image lies in the one that FIT_LARGE_SIZE_AND_PAD makes of it."""
+    high, wide, aspect = _F(resize.height), _F(resize.width), _F(size[1]) / _F(size[0])
+    if aspect > wide / high:
+        pad = (high - wide / aspect) / 2 / high
+        return box(0, pad, 1, 1 - pad)
+    pad = (wide - high * aspect) / 2 / wide
+    return box(pad, 0, 1 - pad, 1)
+
+
+def _to_pixels(boxes: Array, high: int, wide: int) -> tuple[Array, Array]:
+    out = scale(boxes, high, wide)
+    return out, pixel_area(out) if high > 1 or wide > 1 else area(out)
+
+
+def pixel_area(boxes: Array) -> Array:
+    """Return the areas of boxes in pixels, both ends included; 0 where a box ends before it starts."""
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return np.asarray(np.where((sides < 0).any(-1), 0, (sides + 1).prod(-1)), boxes.dtype)
+
+
+def pixel_overlaps(boxes: Array, areas: Array, others: Array, other_areas: Array) -> Array:
+    """Return the overlaps (N, M) of boxes in pixels; of boxes that do not meet, as if they shared one pixel."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    sides = np.minimum(boxes[:, None, 2:], others[None, :, 2:]) - low
+    sides = np.where((sides < 0).any(-1, keepdims=True), _F(0), sides) + _F(1)
+    shared = sides.prod(-1)
+    return np.asarray(shared / (areas[:, None] + other_areas[None] - shared))

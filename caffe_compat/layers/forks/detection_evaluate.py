@@ -1,0 +1,204 @@
+"""DetectionEvaluate: which detections are right, for the average precision that SSD's solver logs.
+
+Facts from weiliu89/caffe (ssd), detection_evaluate_layer.cpp and util/bbox_util.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from caffe_compat.errors import CaffeCompatError, Code, DataError, FileError
+from caffe_compat.formats.extras import where
+from caffe_compat.formats.regular_file import require_regular
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.facts import Gradient
+from caffe_compat.layers.forks.box_frames import Size, in_pixels, pixel_overlaps
+from caffe_compat.layers.forks.boxes import Array, overlaps
+from caffe_compat.layers.forks.std_sort import sorted_as_gcc
+
+_FIELD = "detection_evaluate_param"
+
+
+@dataclass(frozen=True)
+class EvaluationRules:
+    """The settings of DetectionEvaluate; `sizes` are those of the images in pixels, none for boxes relative to them."""
+
+    num_classes: int
+    background: int
+    threshold: float
+    difficult: bool
+    sizes: tuple[Size, ...]
+    resize: Any | None
+
+    @property
+    def classes(self) -> list[int]:
+        """The classes of objects."""
+        return [label for label in range(self.num_classes) if label != self.background]
+
+
+class DetectionEvaluateModule(nn.Module):
+    """Rows of image, label, score, right, wrong; first one for each class with the number of its objects.
+
+    Attributes
+    ----------
+    image : the number of the next image in the list of sizes.
+    """
+
+    def __init__(self, rules: EvaluationRules) -> None:
+        super().__init__()
+        self.rules, self.image = rules, 0
+
+    def go_on_from(self, other: DetectionEvaluateModule) -> None:
+        """Go on where another module of the layer stopped."""
+        self.image = other.image
+
+    def forward(self, detections: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """Compare (1, 1, K, 7) detections with (1, 1, R, 8) ground truth; return (1, 1, rows, 5)."""
+        found, objects = (x.detach().float().cpu().numpy() for x in (detections.reshape(-1, 7), truth.reshape(-1, 8)))
+        ends = np.flatnonzero(objects[:, 0].astype(np.int64) == -1)
+        objects = objects[: ends[0]] if ends.size else objects
+        height = len(self.rules.classes) + int((found[:, 1] != -1).sum())
+        found = found[found[:, 0].astype(np.int64) != -1]
+        for rows in (found, objects):
+            if (rows[:, 1].astype(np.int64) == self.rules.background).any():
+                problem = "a detection or an object has the label of the background"
+                raise DataError(problem, code="invalid", value=self.rules.background)
+        rows = np.zeros((height, 5), np.float32)
+        results = np.array([*self._objects(objects), *self._detections(found, objects)], np.float32).reshape(-1, 5)
+        rows[: len(results)] = results
+        return torch.from_numpy(rows).to(detections)[None, None]
+
+    def _objects(self, objects: Array) -> Iterator[Sequence[float]]:
+        counted = self.rules.difficult | (objects[:, 7] == 0)
+        for label in self.rules.classes:
+            yield -1, label, ((objects[:, 1].astype(np.int64) == label) & counted).sum(), -1, -1
+
+    def _detections(self, found: Array, objects: Array) -> Iterator[Sequence[float]]:
+        """Yield the rows of detections by image, label and score."""
+        for image in np.unique(found[:, 0].astype(np.int64)).tolist():
+            of_image = found[found[:, 0].astype(np.int64) == image]
+            in_image = objects[objects[:, 0].astype(np.int64) == image]
+            labels = of_image[:, 1].astype(np.int64)
+            for label in np.unique(labels[labels != -1]).tolist():
+                mine, theirs = of_image[labels == label], in_image[in_image[:, 1].astype(np.int64) == label]
+                if not len(theirs):
+                    yield from ((image, label, score, 0, 1) for score in mine[:, 2])
+                else:
+                    mine = mine[sorted_as_gcc(-mine[:, 2])]
+                    for score, marks in zip(mine[:, 2], self._compare(mine[:, 3:7], theirs), strict=True):
+                        yield image, label, score, *marks
+            if self.rules.sizes:
+                self.image = (self.image + 1) % len(self.rules.sizes)
+
+    def _compare(self, boxes: Array, objects: Array) -> Iterator[tuple[int, int]]:
+        """Yield whether each box, best first, is right and whether it is wrong: neither if the object is difficult."""
+        if self.rules.sizes:
+            size, resize = self.rules.sizes[self.image], self.rules.resize
+            table = pixel_overlaps(*in_pixels(boxes, size, resize), *in_pixels(objects[:, 3:7], size, resize))
+        else:
+            table = overlaps(boxes[:, None], objects[None, :, 3:7])
+        taken = np.zeros(len(objects), bool)
+        for row in table:
+            nearest = int(row.argmax())
+            if row[nearest] < np.float32(self.rules.threshold):
+                yield 0, 1
+            elif objects[nearest, 7] and not self.rules.difficult:
+                yield 0, 0
+            else:
+                yield (0, 1) if taken[nearest] else (1, 0)
+                taken[nearest] = True
+
+
+@register
+class DetectionEvaluate(Layer):
+    """Detections compared with the ground truth."""
+
+    type = "DetectionEvaluate"
+    forks = ("ssd",)
+    summary = "which detections are right; rows for the solver's average precision"
+    gradient = Gradient.REFUSED
+    no_gradient = (0, 1)
+    is_result = True
+    open_axis = 2
+    bottoms = exactly(2)
+    inference = False
+    accounts = {
+        _FIELD: Account(
+            read=(
+                *("num_classes", "background_label_id", "overlap_threshold", "evaluate_difficult_gt"),
+                *("name_size_file", "resize_param"),
+            )
+        )
+    }
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        message = spec.message(_FIELD)
+        if message.num_classes < 1:
+            problem = "must be given and positive"
+            yield spec.error(problem, f"{_FIELD}.num_classes", message.num_classes, code="out-of-range")
+        elif _background(spec) >= message.num_classes:
+            problem, value = "must be a class, or -1 as an int", message.background_label_id
+            yield spec.error(problem, f"{_FIELD}.background_label_id", value, code="out-of-range")
+        if message.overlap_threshold <= 0:
+            problem, value = "must be positive", message.overlap_threshold
+            yield spec.error(problem, f"{_FIELD}.overlap_threshold", value, code="out-of-range")
+        resize = message.resize_param
+        if message.HasField("resize_param") and not (resize.height and resize.width):
+            yield spec.error("needs height and width", f"{_FIELD}.resize_param", code="field-missing")
+        for shape, columns in zip(spec.bottoms, (7, 8), strict=True):
+            if len(shape) != 4 or shape[:2] != (1, 1) or shape[3] != columns:
+                problem = "needs detections (1, 1, K, 7) and ground truth (1, 1, R, 8)"
+                yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+                return
+        try:
+            self._sizes(spec)
+        except CaffeCompatError as error:
+            yield spec.error(error.problem, f"{_FIELD}.name_size_file", message.name_size_file, code=error.code)
+
+    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
+        classes = spec.message(_FIELD).num_classes
+        return ((1, 1, classes - (0 <= _background(spec) < classes) + spec.bottoms[0][2], 5),)
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        message = spec.message(_FIELD)
+        return DetectionEvaluateModule(
+            EvaluationRules(
+                num_classes=message.num_classes,
+                background=_background(spec),
+                threshold=message.overlap_threshold,
+                difficult=message.evaluate_difficult_gt,
+                sizes=self._sizes(spec),
+                resize=message.resize_param if message.HasField("resize_param") else None,
+            )
+        )
+
+    def _sizes(self, spec: LayerSpec) -> tuple[Size, ...]:
+        """Read the images' heights and widths."""
+        name = spec.message(_FIELD).name_size_file
+        if not name:
+            return ()
+        path, place = Path(name), where(spec.param)
+        if place is not None and not path.exists():
+            path = Path(place.file).parent / path
+        require_regular(path)
+        try:
+            words = path.read_text(encoding="utf-8", errors="surrogateescape").split()
+        except OSError as error:
+            code: Code = "file-missing" if isinstance(error, FileNotFoundError) else "file-unreadable"
+            raise FileError(error.strerror or str(error), code=code, file=path) from None
+        sides = [*words[1::3], *words[2::3]]
+        if len(words) % 3 or not all(word.isdecimal() for word in sides):
+            problem = "expected lines of an image's name, height and width"
+            raise DataError(problem, code="syntax", file=path)
+        return tuple((int(high), int(wide)) for high, wide in zip(words[1::3], words[2::3], strict=True))
+
+
+def _background(spec: LayerSpec) -> int:
+    return int(np.uint32(spec.message(_FIELD).background_label_id).astype(np.int32))
