@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.errors import DataError
 from caffe_compat.formats.regular_file import require_regular
-from caffe_compat.layers import REGISTRY, Source
+from caffe_compat.layers import Source, every_layer, facts
 from caffe_compat.runtime.closing import Closing
 
 if TYPE_CHECKING:
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
     Cursor = Mapping[str, npt.NDArray[np.int64]]
 
-DATA_LAYER_TYPES = frozenset(
-    name for name, layer in REGISTRY.items() if layer.source not in (Source.NONE, Source.CALLER)
-)
-"""Caffe 1.0's layers whose tops come from outside the net, but for Input, which the caller fills."""
+DATA_LAYER_TYPES = frozenset(layer.type for layer in every_layer() if layer.source not in (Source.NONE, Source.CALLER))
+"""The layers whose tops come from outside the net, but for Input, which the caller fills."""
 
 
 class DataSource(Closing, ABC):
@@ -127,7 +125,7 @@ def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", r
         problem = "this data layer type is not supported"
         hint = f"use one of {', '.join(sorted(_registry))}, or feed its tops yourself"
         raise DataError(problem, code="unsupported", layer=layer.name, field="type", value=layer.type, hint=hint)
-    arity = REGISTRY[layer.type].tops
+    arity = facts(layer.type).tops
     if not arity.allows(len(layer.top)):
         problem = f"{layer.type} has {arity} tops, got {len(layer.top)}"
         raise DataError(problem, code="wrong-count", layer=layer.name, field="top", value=list(layer.top))

@@ -56,7 +56,10 @@ FORKS: Mapping[str, ForkSchema] = {
     ),
     "senet": ForkSchema("hujie-frank/SENet"),
     "shufflenet": ForkSchema("farmingyard/ShuffleNet", {"LayerParameter": fb.ShuffleNetLayer}),
-    "ssd": ForkSchema("weiliu89/caffe, branch ssd", {"LayerParameter": fb.SSDLayer}),
+    "ssd": ForkSchema(
+        "weiliu89/caffe, branch ssd",
+        {"LayerParameter": fb.SSDLayer, "TransformationParameter": fb.SSDTransformation},
+    ),
     "yjxiong": ForkSchema("yjxiong/caffe", {"LayerParameter": fb.YjxiongLayer}),
     "yolov3": ForkSchema("eric612/MobileNet-YOLO", {"LayerParameter": fb.YOLOv3Layer}),
 }

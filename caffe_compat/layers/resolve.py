@@ -24,7 +24,6 @@ from caffe_compat.layers.base import (
 from caffe_compat.schema.caffe_pb2 import LayerParameter
 
 UNSUPPORTED = {
-    "AnnotatedData": "ssd",
     "DenseCRF": "deeplab",
     "DenseImageData": "segnet",
     "ImageSegData": "deeplab",
@@ -32,7 +31,6 @@ UNSUPPORTED = {
     "MatWrite": "deeplab",
     "PSROIPooling": "happynear",
     "SegAccuracy": "deeplab",
-    "VideoData": "ssd",
     "Yolov3DetectionOutput": "yolov3",
 }
 """Types of forks that are not built here, and the fork."""

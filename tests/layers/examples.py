@@ -193,6 +193,7 @@ EXAMPLES = {
     ),
     "senet Axpy": Example("", ((2, 4), (2, 4, 3), (2, 4, 3))),
     "shufflenet ShuffleChannel": Example("group: 2", ((2, 6, 2, 2),), "group: 3"),
+    "ssd AnnotatedData": Example("", (), tops=("y", "z")),
     "ssd DetectionEvaluate": Example(  # the list of sizes: test_detection_evaluate.py
         "num_classes: 4", ((1, 1, 6, 7), (1, 1, 5, 8)), "num_classes: 5; background_label_id: 1; overlap_threshold: 0.01; evaluate_difficult_gt: false",
         elsewhere="name_size_file resize_param",
@@ -207,6 +208,7 @@ EXAMPLES = {
     "ssd Normalize": Example(changes="across_spatial: false; scale_filler { value: 20 }; channel_shared: false; eps: 0.5"),
     "ssd Permute": Example("order: 0 order: 2", changes="order: 1 -order"),
     "ssd PriorBox": Example("min_size: 7 max_size: 9 aspect_ratio: 2", ((2, 4, 2, 2), (2, 3, 10, 20)), PRIORS),
+    "ssd VideoData": Example("", (), tops=("y", "z")),
     "yolov3 Upsample": Example("scale: 2", changes="scale: 3"),
 }  # fmt: skip
 """A type with one bottom, one top and no field to read needs no example of its own."""

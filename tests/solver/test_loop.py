@@ -271,12 +271,12 @@ def test_the_prefix_of_the_last_snapshot_is_checked_before_training(folder):
 
 
 def test_fields_of_forks_are_refused_by_name_and_line(folder):
-    message = parse_text(SOLVER + "\nclip_gradient: 3 eval_type: 'x'\n", pb.SolverParameter, file="solver.prototxt")
+    message = parse_text(SOLVER + "\nclip_gradient: 3 plateau_winsize: 3\n", pb.SolverParameter, file="solver.prototxt")
     with pytest.raises(ProblemsError) as caught:
         Solver(message)
     assert [(error.code, error.line, error.field) for error in caught.value.problems] == [
         ("field-unknown", 7, "clip_gradient"),
-        ("field-unknown", 7, "eval_type"),
+        ("field-unknown", 7, "plateau_winsize"),
     ]
 
 

@@ -14,5 +14,6 @@ from caffe_compat.layers.forks import (  # noqa: F401  (importing registers)
     segnet,
     senet,
     shufflenet,
+    ssd_data,
     yolo,
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.layers.forks.boxes import Array, area
+from caffe_compat.layers.forks.boxes import Array, area, shared_area
 from caffe_compat.schema import forks_pb2 as fb
 
 _F = np.float32
@@ -104,3 +104,49 @@ def pixel_overlaps(boxes: Array, areas: Array, others: Array, other_areas: Array
     sides = np.where((sides < 0).any(-1, keepdims=True), _F(0), sides) + _F(1)
     shared = sides.prod(-1)
     return np.asarray(shared / (areas[:, None] + other_areas[None] - shared))
+
+
+def resized(boxes: Array, size: Size, resize: Any) -> Array:
+    """Return boxes of an image as boxes of the image that a ResizeParameter makes of it.
+
+    Parameters
+    ----------
+    size : of the image before.
+    """
+    old_high, old_wide = _F(size[0]), _F(size[1])
+    high, wide, aspect = _F(resize.height), _F(resize.width), old_wide / old_high
+    pad_x = pad_y = _F(0)
+    if resize.resize_mode == fb.ResizeParameter.FIT_LARGE_SIZE_AND_PAD:
+        if aspect > wide / high:
+            pad_y = (high - wide / aspect) / 2
+        else:
+            pad_x = (wide - aspect * high) / 2
+    elif resize.resize_mode == fb.ResizeParameter.FIT_SMALL_SIZE:
+        high, wide = fitted(size, resize)
+    out = np.empty_like(boxes)
+    for first, pad, new, old in ((0, pad_x, wide, old_wide), (1, pad_y, high, old_high)):
+        at = boxes[:, first::2] * old * (new - 2 * pad) / old
+        out[:, first] = (pad + np.maximum(_F(0), at[:, 0])) / new
+        out[:, first + 2] = (pad + np.minimum(new, at[:, 1])) / new
+    return out
+
+
+def fitted(size: Size, resize: Any) -> tuple[np.float32, np.float32]:
+    """Return height and width of an image whose shorter side FIT_SMALL_SIZE fits, before they are cut to pixels."""
+    high, wide, aspect = _F(resize.height), _F(resize.width), _F(size[1]) / _F(size[0])
+    return (wide / aspect, wide) if aspect < wide / high else (high, aspect * high)
+
+
+def extrapolate(boxes: Array, size: Size, resize: Any, crop: Array) -> Array:
+    """Return boxes of a crop in units of height_scale and width_scale, where FIT_SMALL_SIZE has them."""
+    scales = resize.height_scale, resize.width_scale
+    if resize.resize_mode != fb.ResizeParameter.FIT_SMALL_SIZE or not all(scales):
+        return boxes
+    high, wide = fitted(size, resize)
+    return scale(boxes, high * (crop[3] - crop[1]) / _F(scales[0]), wide * (crop[2] - crop[0]) / _F(scales[1]))
+
+
+def coverage(boxes: Array, source: Array) -> Array:
+    """Return how much of each box lies within `source`."""
+    shared = shared_area(boxes, source)
+    return np.divide(shared, area(boxes), out=np.zeros_like(shared), where=shared > 0)

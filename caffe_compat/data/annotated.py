@@ -1,0 +1,186 @@
+"""AnnotatedData: batches of images with boxes from a database, as SSD's fork reads them.
+
+Facts from weiliu89/caffe (ssd), annotated_data_layer.cpp: an image is distorted, put on a larger canvas, cropped to one
+of the boxes that its samplers accept, and transformed; a coded image is coded again, as JPEG, after each of these steps
+but the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from google.protobuf.message import DecodeError
+
+from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.database import open_database
+from caffe_compat.data.datum import datum_image, decode_flag
+from caffe_compat.data.decode import decode
+from caffe_compat.data.mt19937 import is_state
+from caffe_compat.data.origin import Origin, find_source, positive
+from caffe_compat.data.source import DataSource, register
+from caffe_compat.data.ssd_images import Draw, Pixels, distort
+from caffe_compat.data.ssd_samples import sample_boxes
+from caffe_compat.data.ssd_transform import Objects, Photo, SSDTransformer, expanded, with_pixels
+from caffe_compat.definition.forks import FORKS, read_additions
+from caffe_compat.errors import raise_together
+from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.schema import forks_pb2 as fb
+
+_NONE = np.zeros(0, np.int64)
+
+
+@register
+class AnnotatedSource(DataSource):
+    """Batches of an AnnotatedData layer.
+
+    Parameters
+    ----------
+    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
+    """
+
+    type = "AnnotatedData"
+
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+        param = layer.data_param
+        additions, problems = read_additions(layer, FORKS["ssd"].additions)
+        raise_together(problems)
+        self._own = (additions.get("") or fb.SSDLayer()).annotated_data_param  # type: ignore[attr-defined]
+        self._added: Any = additions.get("transform_param") or fb.SSDTransformation()
+        self.tops = tuple(layer.top)
+        self.prefetch = int(param.prefetch)
+        self._layer = layer.name
+        self._batch = positive(layer, "data_param.batch_size", param.batch_size)
+        self._flag = decode_flag(layer)
+        self._path = find_source(layer, "data_param", param.source, base_dir, "database")
+        self._transform = SSDTransformer(layer, self._added, base_dir=base_dir, rng=rng)
+        backend = pb.DataParameter.DB.Name(param.backend)
+        self._records = open_database(self._path, backend, Origin(layer.name, self._path))
+        origin, record = self._take()
+        photo = self._photo(record, origin)
+        self._boxes = record.HasField("type") or self._own.HasField("anno_type")
+        shape = self._transform.shape(photo.pixels, origin)
+        self._records.first()
+        labels = (1, 1, max(len(photo.objects.rows), 1), 8) if self._boxes else (self._batch,)
+        self.shapes = dict(zip(self.tops, ((self._batch, *shape), labels), strict=False))
+        self._transform.seed(rng)
+        self._draw = Draw(rng)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._records.close()
+
+    def reset(self) -> None:
+        """Start again from the first record; the random numbers go on."""
+        self._records.first()
+
+    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the key of the next record, the number of records, and the states of the random numbers."""
+        key = np.frombuffer(self._records.key(), np.uint8).astype(np.int64)
+        entries, thread = np.array([self._records.entries]), self._draw.state
+        return {"entries": entries, "key": key, "random": self._transform.state, "thread": thread}
+
+    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
+        """Return whether the database has as many records and this key."""
+        entries, key, random, thread = (cursor.get(name, _NONE) for name in ("entries", "key", "random", "thread"))
+        if entries.tolist() != [self._records.entries] or not self._transform.suits(random) or not is_state(thread):
+            return False
+        current = self._records.key()
+        present = self._records.find(_key(key))
+        self._records.find(current)
+        return present
+
+    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Go to a record."""
+        self._records.find(_key(cursor["key"]))
+        self._transform.state, self._draw.state = cursor["random"], cursor["thread"]
+
+    def next(self) -> dict[str, torch.Tensor]:
+        """Return the next batch; its images must have one size after the transformation."""
+        images: list[npt.NDArray[np.float32]] = []
+        rows: list[npt.NDArray[np.float32]] = []
+        labels: list[float] = []
+        for number in range(self._batch):
+            origin, record = self._take()
+            photo = self._sampled(self._photo(record, origin), origin)
+            image, objects = self._transform.apply(photo, self._draw, origin)
+            if images and image.shape != images[0].shape:
+                problem = f"transformed shape is {image.shape}, the first in its batch has {images[0].shape}"
+                hint = "set transform_param.resize_param to give all images the same size"
+                raise origin.error(problem, code="shape-mismatch", hint=hint)
+            images.append(image)
+            labels.append(float(record.datum.label))
+            own = objects.rows.copy()
+            own[:, 0] = number
+            rows.append(own)
+        found = np.concatenate(rows) if any(map(len, rows)) else np.full((1, 8), -1, np.float32)
+        second = torch.from_numpy(found)[None, None] if self._boxes else torch.tensor(labels)
+        return dict(zip(self.tops, (torch.from_numpy(np.stack(images)), second), strict=False))
+
+    def _take(self) -> tuple[Origin, fb.AnnotatedDatum]:
+        key, value = self._records.take()
+        origin = Origin(self._layer, self._path, what=f"record {key.decode('utf-8', 'backslashreplace')!r}")
+        try:
+            return origin, fb.AnnotatedDatum.FromString(value)
+        except DecodeError:
+            problem = f"{len(value)} bytes that are not an AnnotatedDatum"
+            raise origin.error(problem, code="damaged-file", hint="write the database again") from None
+
+    def _photo(self, record: fb.AnnotatedDatum, origin: Origin) -> Photo:
+        image = datum_image(record.datum, self._flag, origin)
+        if image.dtype != np.uint8:
+            raise origin.error("an image of floats", code="wrong-type", hint="store bytes or a coded image")
+        unread = [name for name in ("distort_param", "resize_param", "noise_param") if self._added.HasField(name)]
+        if unread and not record.datum.encoded:
+            problem, hint = f"{unread[0]} needs coded images", "store the file's content with `encoded: true`"
+            raise origin.error(problem, code="unsupported", field=f"transform_param.{unread[0]}", hint=hint)
+        rows = [
+            [0, group.group_label, note.instance_id, b.xmin, b.ymin, b.xmax, b.ymax, b.difficult]
+            for group in record.annotation_group
+            for note in group.annotation
+            for b in [note.bbox]
+        ]
+        objects = Objects(np.array(rows, np.float32).reshape(-1, 8))
+        pixels = np.asarray(image, np.uint8).transpose(1, 2, 0)
+        size = (record.datum.height, record.datum.width)
+        return Photo(pixels, record.datum.encoded, objects, size if min(size) > 0 else pixels.shape[:2])
+
+    def _sampled(self, photo: Photo, origin: Origin) -> Photo:
+        """Distort, expand and crop an image."""
+        added, draw, constraint = self._added, self._draw, self._transform.constraint
+        if added.HasField("distort_param"):
+            if photo.pixels.shape[2] != 3:
+                problem = "distort_param needs colour images"
+                raise origin.error(problem, code="wrong-type", hint="set transform_param.force_color")
+            photo = self._coded(with_pixels(photo, distort(photo.pixels, added.distort_param, draw)), origin)
+        if added.HasField("expand_param"):
+            largest = np.float32(added.expand_param.max_expand_ratio)
+            if draw.uniform(0, 1) <= np.float32(added.expand_param.prob) and not abs(largest - 1) < 1e-2:
+                ratio = draw.uniform(1, float(largest))
+                photo = self._coded(expanded(photo, ratio, self._transform.means, draw, constraint), origin)
+        samples = sample_boxes(self._own.batch_sampler, photo.objects.boxes, draw)
+        if samples:
+            photo = self._coded(photo.part(samples[draw.below(len(samples))], constraint), origin)
+        return photo
+
+    def _coded(self, photo: Photo, origin: Origin) -> Photo:
+        """Return a coded image as it is after it was coded again."""
+        if not photo.pixels.size:
+            raise origin.error(
+                "a crop of an image is empty", code="invalid", field="annotated_data_param.batch_sampler"
+            )
+        return with_pixels(photo, _coded_again(photo.pixels, self._flag, origin)) if photo.coded else photo
+
+
+def _coded_again(pixels: Pixels, flag: int, origin: Origin) -> Pixels:
+    import cv2
+
+    return decode(cv2.imencode(".jpg", pixels)[1].tobytes(), flag, origin)
+
+
+def _key(numbers: npt.NDArray[np.int64]) -> bytes:
+    return bytes(number & 255 for number in numbers.tolist())

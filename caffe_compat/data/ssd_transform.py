@@ -1,0 +1,215 @@
+"""transform_param as SSD's fork reads it: resizing, noise, crop, mirror, mean and scale of an image and of its boxes.
+
+Facts from weiliu89/caffe (ssd), data_transformer.cpp. It draws mirror, row and column from its own generator, seeded at
+setup and again before the first batch, as Caffe's does; the rest is drawn from the thread's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.mt19937 import Mersenne, is_state
+from caffe_compat.data.origin import Origin
+from caffe_compat.data.ssd_images import Draw, Pixels, add_noise, new_size, resize
+from caffe_compat.data.transform import read_mean
+from caffe_compat.layers.forks.box_frames import box, clip, coverage, extrapolate, project, resized, scale
+from caffe_compat.layers.forks.boxes import Array
+from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.schema import forks_pb2 as fb
+
+_F = np.float32
+_FIELD = "transform_param"
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects in an image: (N, 8) rows of 0, label, instance, box and whether it is difficult."""
+
+    rows: Array
+
+    @property
+    def boxes(self) -> Array:
+        """The boxes (N, 4), relative to the image."""
+        return self.rows[:, 3:7]
+
+    def within(self, source: Array, constraint: Any | None) -> Objects:
+        """Return the objects that a crop keeps, relative to it.
+
+        Parameters
+        ----------
+        constraint : the EmitConstraint that they have to meet.
+        """
+        boxes, remain = project(source, self.boxes)
+        if constraint is not None:
+            remain &= _emitted(self.boxes, source, constraint)
+        return self.with_boxes(boxes, remain)
+
+    def with_boxes(self, boxes: Array, remain: npt.NDArray[np.bool_] | None = None) -> Objects:
+        """Return the objects with other boxes; only those that `remain`."""
+        rows = self.rows.copy()
+        rows[:, 3:7] = boxes
+        return Objects(rows if remain is None else rows[remain])
+
+
+def _emitted(boxes: Array, source: Array, constraint: Any) -> npt.NDArray[np.bool_]:
+    if constraint.emit_type == fb.EmitConstraint.MIN_OVERLAP:
+        return np.asarray(coverage(boxes, source) > _F(constraint.emit_overlap))
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return np.asarray(((centres >= source[:2]) & (centres <= source[2:])).all(1))
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image on its way to the net.
+
+    Attributes
+    ----------
+    pixels : (height, width, channels).
+    coded : whether it was stored as a coded image; the fork codes it again after every step.
+    objects : what is in it.
+    size : height and width that its record states, by which boxes are resized.
+    """
+
+    pixels: Pixels
+    coded: bool
+    objects: Objects
+    size: tuple[int, int]
+
+    def part(self, source: Array, constraint: Any | None) -> Photo:
+        """Return a crop, cut off at the borders of the image."""
+        source = clip(source[None])[0]
+        left, top, right, bottom = scale(source[None], *self.pixels.shape[:2])[0]
+        wide, high = int(right - left), int(bottom - top)
+        pixels = self.pixels[int(top) : int(top) + high, int(left) : int(left) + wide]
+        return Photo(pixels, self.coded, self.objects.within(source, constraint), (high, wide))
+
+
+def expanded(photo: Photo, ratio: np.float32, fill: list[float], draw: Draw, constraint: Any | None) -> Photo:
+    """Return an image at a random place of a larger canvas."""
+    (high, wide), channels = photo.pixels.shape[:2], photo.pixels.shape[2]
+    new_high, new_wide = int(_F(high) * ratio), int(_F(wide) * ratio)
+    top, left = (int(draw.uniform(0, big - small)) for big, small in ((new_high, high), (new_wide, wide)))
+    values = np.rint(np.array(fill or [0])).clip(0, 255) if photo.coded else np.array([ord(" ")])
+    canvas = np.empty((new_high, new_wide, channels), np.uint8)
+    canvas[...] = values
+    canvas[top : top + high, left : left + wide] = photo.pixels
+    frame = box(-left / wide, -top / high, (new_wide - left) / wide, (new_high - top) / high)
+    return Photo(canvas, photo.coded, photo.objects.within(frame, constraint), (new_high, new_wide))
+
+
+class SSDTransformer:
+    """The transform_param of a layer of SSD.
+
+    Parameters
+    ----------
+    layer : its definition, with its phase.
+    added : what SSD adds to its transform_param.
+    base_dir : folder searched for the mean_file after the working directory.
+    rng : gives the seed.
+
+    Raises
+    ------
+    DataError
+        The mean is invalid.
+    """
+
+    def __init__(self, layer: pb.LayerParameter, added: Any, *, base_dir: Path, rng: RandomStreams) -> None:
+        self.param, self.added = layer.transform_param, added
+        self._train = layer.phase == pb.TRAIN
+        size = int(self.param.crop_size)
+        self._crop = (size, size) if size else (int(added.crop_h), int(added.crop_w))
+        self._mean = read_mean(layer, base_dir)
+        self.means = list(self.param.mean_value)
+        self.constraint = added.emit_constraint if added.HasField("emit_constraint") else None
+        self._resizes = added.HasField("resize_param")
+        self._rng: Mersenne | None = None
+        self.seed(rng)
+
+    def seed(self, rng: RandomStreams) -> None:
+        """Seed the generator of mirror and crop."""
+        if self.param.mirror or (self._train and self._crop[0]):
+            self._rng = Mersenne(rng.draw())
+
+    @property
+    def state(self) -> npt.NDArray[np.int64]:
+        """The state of the generator; empty if nothing is drawn."""
+        return np.zeros(0, np.int64) if self._rng is None else self._rng.state
+
+    @state.setter
+    def state(self, words: npt.NDArray[np.int64]) -> None:
+        if self._rng is not None:
+            self._rng.state = words
+
+    def suits(self, words: npt.NDArray[np.int64]) -> bool:
+        """Return whether numbers are a valid state."""
+        return words.size == 0 if self._rng is None else is_state(words)
+
+    def shape(self, pixels: Pixels, origin: Origin) -> tuple[int, int, int]:
+        """Return the transformed shape (channels, height, width) of an image.
+
+        Raises
+        ------
+        DataError
+            The image is smaller than the crop, or the means have another size.
+        """
+        size = new_size(pixels.shape[:2], self.added.resize_param) if self._resizes else pixels.shape[:2]
+        high, wide = self._crop if self._crop[0] else size
+        if high > size[0] or wide > size[1] or not min(high, wide):
+            problem = f"image is {size[0]} x {size[1]}, smaller than the crop"
+            raise origin.error(problem, code="shape-mismatch", field=f"{_FIELD}.crop_size", value=self._crop)
+        channels = pixels.shape[2]
+        if len(self.means) not in (0, 1, channels):
+            problem = f"{len(self.means)} values for {channels} channels"
+            hint = f"give 1 or {channels}"
+            raise origin.error(problem, code="wrong-count", field=f"{_FIELD}.mean_value", hint=hint)
+        if self._mean is not None and (self._mean.shape != (channels, *size) or (high, wide) != tuple(size)):
+            problem = f"image is {channels} x {size[0]} x {size[1]}; the mean needs this size, and no crop"
+            raise origin.error(problem, code="shape-mismatch", field=f"{_FIELD}.mean_file", value=self.param.mean_file)
+        return channels, high, wide
+
+    def apply(self, photo: Photo, draw: Draw, origin: Origin) -> tuple[npt.NDArray[np.float32], Objects]:
+        """Return the transformed image (channels, height, width) and its objects."""
+        mirrored = self._rng is not None and self.param.mirror and self._rng.draw() % 2 == 1
+        pixels = photo.pixels
+        shape = self.shape(pixels, origin)
+        if self._resizes:
+            pixels = resize(pixels, self.added.resize_param, draw)
+        if self.added.HasField("noise_param"):
+            pixels = add_noise(pixels, self.added.noise_param, draw)
+        (high, wide), (_, crop_high, crop_wide) = pixels.shape[:2], shape
+        top, left = self._offset(high - crop_high), self._offset(wide - crop_wide)
+        frame = box(left / wide, top / high, (left + crop_wide) / wide, (top + crop_high) / high)
+        image = pixels[top : top + crop_high, left : left + crop_wide].transpose(2, 0, 1).astype(_F)
+        image = image[:, :, ::-1] if mirrored else image
+        if self._mean is not None:  # of coded images, the fork subtracts it after mirroring
+            image = image - (self._mean[:, :, ::-1] if mirrored and not photo.coded else self._mean)
+        elif self.means:
+            image = image - np.array(self.means, _F)[:, None, None]
+        objects = self._objects(photo, frame, mirrored=mirrored)
+        return np.ascontiguousarray(image * _F(self.param.scale)), objects
+
+    def _offset(self, room: int) -> int:
+        if not self._crop[0]:
+            return 0
+        return self._rng.draw() % (room + 1) if self._train and self._rng is not None else room // 2
+
+    def _objects(self, photo: Photo, frame: Array, *, mirrored: bool) -> Objects:
+        objects, param = photo.objects, self.added.resize_param
+        if self._resizes:
+            objects = objects.with_boxes(resized(objects.boxes, photo.size, param))
+        objects = objects.within(frame, self.constraint)
+        boxes = objects.boxes
+        if mirrored:
+            boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], 1)
+        return objects.with_boxes(extrapolate(boxes, photo.size, param, frame) if self._resizes else boxes)
+
+
+def with_pixels(photo: Photo, pixels: Pixels) -> Photo:
+    """Return the image with other pixels."""
+    return replace(photo, pixels=pixels)

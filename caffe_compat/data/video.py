@@ -1,0 +1,131 @@
+"""VideoData: batches of the frames of a video file or a camera, as SSD's fork reads them with OpenCV.
+
+Facts from weiliu89/caffe (ssd), video_data_layer.cpp. After the last frame the fork interrupts its own process; here it
+is an error. Before each frame skip_frames others are left out; the fork writes these to memory that is not theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.mt19937 import is_state
+from caffe_compat.data.origin import Origin, positive
+from caffe_compat.data.source import DataSource, find_input, looked_in, register
+from caffe_compat.data.ssd_images import Draw, Pixels
+from caffe_compat.data.ssd_transform import Objects, Photo, SSDTransformer
+from caffe_compat.definition.forks import FORKS, read_additions
+from caffe_compat.errors import DataError, raise_together
+from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.schema import forks_pb2 as fb
+
+_NONE = np.zeros(0, np.int64)
+_FIELD = "video_data_param"
+
+
+@register
+class VideoSource(DataSource):
+    """Batches of a VideoData layer.
+
+    Parameters
+    ----------
+    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
+    """
+
+    type = "VideoData"
+
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+        additions, problems = read_additions(layer, FORKS["ssd"].additions)
+        raise_together(problems)
+        own = (additions.get("") or fb.SSDLayer()).video_data_param  # type: ignore[attr-defined]
+        added = additions.get("transform_param") or fb.SSDTransformation()
+        self.tops = tuple(layer.top)
+        self.prefetch = int(layer.data_param.prefetch)
+        self._batch = positive(layer, "data_param.batch_size", layer.data_param.batch_size)
+        self._skip = int(own.skip_frames)
+        self._transform = SSDTransformer(layer, added, base_dir=base_dir, rng=rng)
+        self._open(layer, own, base_dir)
+        self._frame = 0
+        shape = self._transform.shape(self._read(), self._origin)
+        self.reset()
+        self.shapes = dict(zip(self.tops, ((self._batch, *shape), (self._batch,)), strict=False))
+        self._transform.seed(rng)
+        self._draw = Draw(rng)
+
+    def _open(self, layer: pb.LayerParameter, own: fb.VideoDataParameter, base_dir: Path) -> None:
+        import cv2
+
+        self._is_file = own.video_type == fb.VideoDataParameter.VIDEO
+        field = f"{_FIELD}.{'video_file' if self._is_file else 'device_id'}"
+        path = find_input(own.video_file, base_dir) if self._is_file and own.video_file else None
+        if self._is_file and path is None:
+            hint = looked_in(base_dir)
+            raise DataError(
+                "no such file", code="file-missing", layer=layer.name, field=field, value=own.video_file, hint=hint
+            )
+        self._origin = Origin(layer.name, path)
+        self._capture = cv2.VideoCapture(str(path) if path is not None else int(own.device_id))
+        if not self._capture.isOpened():
+            raise self._origin.error("OpenCV cannot open this video", code="file-unreadable", field=field)
+
+    def close(self) -> None:
+        """Close the video."""
+        self._capture.release()
+
+    def reset(self) -> None:
+        """Start again from the first frame of a file; a camera goes on."""
+        self._go_to(0)
+
+    def _go_to(self, frame: int) -> None:
+        import cv2
+
+        if self._is_file:
+            self._capture.set(cv2.CAP_PROP_POS_FRAMES, frame)
+            self._frame = frame
+
+    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the number of the next frame and the states of the random numbers."""
+        return {"frame": np.array([self._frame]), "random": self._transform.state, "thread": self._draw.state}
+
+    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
+        """Return whether a cursor is one of a video's."""
+        frame, random, thread = (cursor.get(name, _NONE) for name in ("frame", "random", "thread"))
+        return frame.shape == (1,) and frame[0] >= 0 and self._transform.suits(random) and is_state(thread)
+
+    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Go to a frame."""
+        self._go_to(int(cursor["frame"][0]))
+        self._transform.state, self._draw.state = cursor["random"], cursor["thread"]
+
+    def next(self) -> dict[str, torch.Tensor]:
+        """Return the next batch.
+
+        Raises
+        ------
+        DataError
+            The video has ended.
+        """
+        images = []
+        for _ in range(self._batch):
+            for _ in range(self._skip):
+                self._read()
+            pixels = self._read()
+            photo = Photo(pixels, True, Objects(np.zeros((0, 8), np.float32)), pixels.shape[:2])  # noqa: FBT003
+            images.append(self._transform.apply(photo, self._draw, self._origin)[0])
+        batch = (torch.from_numpy(np.stack(images)), torch.zeros(self._batch))
+        return dict(zip(self.tops, batch, strict=False))
+
+    def _read(self) -> Pixels:
+        present, image = self._capture.read()
+        if not present:
+            problem = (
+                f"the video has ended after {self._frame} frames" if self._is_file else "the camera gives no image"
+            )
+            raise self._origin.error(problem, code="empty", hint="run fewer batches")
+        self._frame += 1
+        return np.asarray(image, np.uint8).reshape(*image.shape[:2], -1)
