@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.c_random import RandomStreams, shuffle
+from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.mt19937 import Mersenne
 from caffe_compat.layers.forks.box_frames import fitted
 from caffe_compat.schema import forks_pb2 as fb
@@ -31,7 +31,7 @@ class Draw:
     """
 
     def __init__(self, rng: RandomStreams) -> None:
-        self._streams, self._rng = rng, Mersenne(rng.draw())
+        self._rng = Mersenne(rng.draw())
 
     def uniform(self, low: float, high: float) -> np.float32:
         """Return a float32 from `low` to `high`, as Boost's ``uniform_real`` draws it."""
@@ -46,10 +46,15 @@ class Draw:
         return self._rng.draw() % count
 
     def order(self, count: int) -> list[int]:
-        """Return the numbers below `count` in a random order, from ``std::random_shuffle``."""
-        numbers = np.arange(count)
-        shuffle(numbers, self._streams)
-        return list(numbers.tolist())
+        """Return the numbers below `count` in a random order.
+
+        The fork draws it from the C library, which all of a process shares: no run could be resumed exactly.
+        """
+        numbers = list(range(count))
+        for i in range(1, count):
+            j = self.below(i + 1)
+            numbers[i], numbers[j] = numbers[j], numbers[i]
+        return numbers
 
     @property
     def state(self) -> npt.NDArray[np.int64]:

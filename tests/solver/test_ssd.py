@@ -88,6 +88,27 @@ max_iter: 350 test_iter: 4 test_interval: 350 test_initialization: false snapsho
 eval_type: "detection" ap_version: "11point" show_per_class_result: true"""
 
 
+DISTORTED = """distort_param { brightness_prob: 0.5 brightness_delta: 32 contrast_prob: 0.5 contrast_lower: 0.5 contrast_upper: 1.5 hue_prob: 0.5
+  hue_delta: 18 saturation_prob: 0.5 saturation_lower: 0.5 saturation_upper: 1.5 random_order_prob: 0.5 } expand_param { max_expand_ratio: 2 }"""
+
+
+def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    write_lmdb(tmp_path / "train", [drawn(rng) for _ in range(20)])
+    feed = FEED % ("TRAIN", "train", 4, f"mirror: true {SIZED} {DISTORTED}", CROPS)
+    (tmp_path / "net.prototxt").write_text(f"{feed}\n{BODY}\n{LOSS}")
+    lines = 'net: "net.prototxt" base_lr: 0.001 lr_policy: "fixed" max_iter: 8 snapshot: 4 snapshot_prefix: "ssd" random_seed: 1'
+    weights = []
+    for state in (None, "ssd_iter_4.solverstate"):
+        with Solver(parse_text(lines, pb.SolverParameter), base_dir=tmp_path) as solver:
+            if state is not None:
+                solver.restore(state)
+            solver.solve()
+            weights.append({name: value.clone() for name, value in solver.net.state_dict().items()})
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
 @pytest.mark.slow  # 350 iterations
 def test_a_small_ssd_learns_to_find_drawn_shapes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
