@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("convert weights between caffemodel, HDF5 and PyTorch", "convert"),
     "export": ("hand a net to other programs: ONNX, exported program, Python source, safetensors", "export"),
     "lint": ("check nets and solvers for silent mistakes", "lint"),
+    "survey": ("list which definitions below a folder are built, and what the others lack", "survey"),
     "diff": ("find the first difference between two nets, weights, logs or runs", "diff"),
     "finetune_report": ("show which blobs of a net a file of weights would fill", "finetune_report"),
     "upgrade": ("upgrade an old net or solver to the current format", "upgrade"),

@@ -11,7 +11,6 @@ import torch
 
 from caffe_compat.build.weights import copy_weights
 from caffe_compat.cli.common_flags import opened_log
-from caffe_compat.cli.detect import is_solver
 from caffe_compat.cli.finetune_report import rows, summary
 from caffe_compat.cli.flags import (
     add_adapting,
@@ -27,6 +26,7 @@ from caffe_compat.definition.upgrade import upgrade_snapshot_prefix, upgrade_sol
 from caffe_compat.errors import SolverError
 from caffe_compat.formats.blobs import SIZE_LIMIT
 from caffe_compat.formats.files import parse_text, read_solver, unknown_fields
+from caffe_compat.formats.kinds import is_solver
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, CaffeLog, SignalActions, Solver, launched
 
