@@ -7,7 +7,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from caffe_compat.cli.table import write_table
+from caffe_compat.cli.table import markdown_table, write_table
+from caffe_compat.definition.forks import FORKS
 from caffe_compat.layers import Layer, every_layer
 
 
@@ -17,7 +18,7 @@ def define(part: argparse.ArgumentParser) -> None:
     form = part.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="write JSON")
     form.add_argument("--markdown", action="store_true", help="the table of docs/layers.md")
-    form.add_argument("--forks", action="store_true", help="the table of docs/forks.md")
+    form.add_argument("--forks", action="store_true", help="the tables of docs/forks.md")
 
 
 def layers(args: argparse.Namespace) -> int:
@@ -45,7 +46,7 @@ def layers(args: argparse.Namespace) -> int:
         sys.stdout.write(_markdown([layer for layer in types if not layer.forks]))
         return 0
     if args.forks:
-        sys.stdout.write(_markdown([layer for layer in types if layer.forks]))
+        sys.stdout.write(_fork_tables([layer for layer in types if layer.forks]))
         return 0
     table = [("type", "does", "not supported")]
     for layer in types:
@@ -61,13 +62,24 @@ def _mark(layer: Layer) -> str:
 
 
 def _markdown(types: Sequence[Layer]) -> str:
-    """Return the support table of docs/layers.md or docs/forks.md."""
-    forks = bool(types and types[0].forks)
-    lines = ["| layer | does | reads |", "|---|---|---|"]
-    if forks:
-        lines = ["| layer | fork | does | reads |", "|---|---|---|---|"]
-    for layer in types:
-        fields = [field for account in layer.accounts.values() for field in account.read]
-        fork = f"{', '.join(layer.forks)} | " if forks else ""
-        lines.append(f"| {layer.type} | {fork}{layer.summary} | {', '.join(fields)} |")
-    return "\n".join(lines) + "\n"
+    """Return the support table of docs/layers.md."""
+    rows = [(layer.type, layer.summary, _fields(layer)) for layer in types]
+    return markdown_table(("layer", "does", "reads"), rows)
+
+
+def _fork_tables(types: Sequence[Layer]) -> str:
+    """Return the tables of docs/forks.md: what each layer reads; the file it follows, and its witness."""
+    reads = [(layer.type, ", ".join(layer.forks), layer.summary, _fields(layer)) for layer in types]
+    sources = [
+        (layer.type, layer.forks[0], f"{FORKS[layer.forks[0]].source}: {layer.origin}", str(layer.witness or ""))
+        for layer in types
+    ]
+    return (
+        markdown_table(("layer", "fork", "does", "reads"), reads)
+        + "\n"
+        + markdown_table(("layer", "fork", "source", "witness"), sources)
+    )
+
+
+def _fields(layer: Layer) -> str:
+    return ", ".join(field for account in layer.accounts.values() for field in account.read)

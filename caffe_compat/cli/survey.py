@@ -7,13 +7,13 @@ import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from caffe_compat.cli.flags import add_json, shape
-from caffe_compat.cli.table import write_table
+from caffe_compat.cli.table import markdown_table, write_table
 from caffe_compat.definition.forks import fork_names
 from caffe_compat.errors import CaffeCompatError, FileError, ParseError, printable
 from caffe_compat.formats.files import atomic_path, read_bytes
@@ -120,14 +120,9 @@ def _markdown(rows: Sequence[Surveyed], left_out: Mapping[str, int]) -> str:
     definitions = [(row.path, "refused" if row.lack else "built", row.missing or ", ".join(row.python)) for row in rows]
     return "\n".join(
         [
-            _markdown_table(_COUNTS, _counts(rows)),
+            markdown_table(_COUNTS, _counts(rows)),
             _left_out(left_out).capitalize() + ".\n",
-            _markdown_table(("missing", "definitions"), [(name, str(n)) for name, n in missing.most_common()]),
-            _markdown_table(("definition", "", "missing; Python layers whose shapes were told"), definitions),
+            markdown_table(("missing", "definitions"), [(name, str(n)) for name, n in missing.most_common()]),
+            markdown_table(("definition", "", "missing; Python layers whose shapes were told"), definitions),
         ]
     )
-
-
-def _markdown_table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [heading, ("---",) * len(heading), *([printable(cell).replace("|", "\\|") for cell in row] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

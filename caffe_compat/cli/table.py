@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from caffe_compat.errors import printable
 
@@ -18,3 +18,10 @@ def write_table(table: Sequence[tuple[str, ...]], right: Collection[int] = ()) -
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def markdown_table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table in Markdown."""
+    cells = ([printable(cell).replace("|", "\\|") for cell in row] for row in rows)
+    lines = [f"| {' | '.join(heading)} |", f"|{'---|' * len(heading)}", *(f"| {' | '.join(row)} |" for row in cells)]
+    return "\n".join(lines) + "\n"

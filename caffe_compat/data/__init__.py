@@ -11,6 +11,7 @@ from caffe_compat.data import datum as _datum  # noqa: F401
 from caffe_compat.data import dummy as _dummy  # noqa: F401
 from caffe_compat.data import hdf5 as _hdf5  # noqa: F401
 from caffe_compat.data import images as _images  # noqa: F401
+from caffe_compat.data import label_maps as _label_maps  # noqa: F401
 from caffe_compat.data import video as _video  # noqa: F401
 from caffe_compat.data import window_data as _windows  # noqa: F401
 from caffe_compat.data.c_random import CRand, RandomStreams, shuffle

@@ -20,7 +20,7 @@ import torch
 
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.decode import COLOR, GRAY, Image, channels_first, decode, read_file, resize
-from caffe_compat.data.mt19937 import Mersenne, is_state, shuffled
+from caffe_compat.data.list_order import ListOrder
 from caffe_compat.data.origin import Origin, positive, read_list
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.transform import DataTransformer
@@ -59,17 +59,10 @@ class ImageSource(DataSource):
         pairs = [self._parse(number, line) for number, line in enumerate(lines, 1)]
         self.names = [name for name, _ in pairs]
         self._labels = np.array([label for _, label in pairs], np.float32)
-        self._order = np.arange(len(lines))
-        self._rng = Mersenne(rng.draw()) if param.shuffle else None
-        if self._rng is not None:
-            self._order = shuffled(self._order, self._rng)
-        self._row = rng.draw() % param.rand_skip if param.rand_skip else 0
-        if self._row >= len(lines):
-            problem = f"skips {self._row} of {len(lines)} lines"
-            raise DataError(
-                problem, code="out-of-range", layer=layer.name, field=f"{_FIELD}.rand_skip", value=param.rand_skip
-            )
-        line = int(self._order[self._row])
+        self._lines = ListOrder(
+            len(lines), shuffle=param.shuffle, rand_skip=param.rand_skip, rng=rng, layer=layer.name, field=_FIELD
+        )
+        line = self._lines.next_line
         shape = self._transform.shape(self._image(line).shape, self._origin(line))
         self.shapes = {self.tops[0]: (self._batch, *shape), self.tops[1]: (self._batch,)}
         self._transform.seed(rng)
@@ -98,52 +91,28 @@ class ImageSource(DataSource):
 
     def reset(self) -> None:
         """Start again from the first line; the shuffle continues its random numbers."""
-        self._row = 0
-        self._order = np.arange(len(self.names))
-        if self._rng is not None:
-            self._order = shuffled(self._order, self._rng)
+        self._lines.reset()
 
     def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
         """Return line, number of lines, their order if shuffled, and the states of the random numbers."""
-        none = np.zeros(0, np.int64)
-        order, state = (none, none) if self._rng is None else (self._order, self._rng.state)
-        place = np.array([self._row, len(self.names)])
-        return {"place": place, "order": order, "shuffle": state, "random": self._transform.state}
+        return {**self._lines.cursor(), "random": self._transform.state}
 
     def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
         """Return whether the length of the list and the shuffling are the same."""
-        none = np.zeros(0, np.int64)
-        place, order, state, random = (cursor.get(name, none) for name in ("place", "order", "shuffle", "random"))
-        count = len(self.names)
-        if len(place) != 2 or place[1] != count or not 0 <= place[0] < count or not self._transform.suits(random):
-            return False
-        if self._rng is None:
-            return bool(order.size == state.size == 0)
-        return is_state(state) and np.array_equal(np.sort(order), np.arange(count))
+        return self._lines.fits(cursor) and self._transform.suits(cursor.get("random", np.zeros(0, np.int64)))
 
     def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
         """Go to a line."""
-        self._row = int(cursor["place"][0])
+        self._lines.seek(cursor)
         self._transform.state = cursor["random"]
-        if self._rng is not None:
-            self._order, self._rng.state = cursor["order"], cursor["shuffle"]
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch; all of its images must have the shape of the first."""
-        lines = [self._take() for _ in range(self._batch)]
+        lines = [self._lines.take() for _ in range(self._batch)]
         data = self._transform.batch(
             self._batch, lambda row: self._image(lines[row]), lambda row: self._origin(lines[row]), threads=True
         )
         return {self.tops[0]: torch.from_numpy(data), self.tops[1]: torch.from_numpy(self._labels[lines])}
-
-    def _take(self) -> int:
-        line = int(self._order[self._row])
-        self._row += 1
-        if self._row == len(self.names):
-            self._row = 0
-            if self._rng is not None:
-                self._order = shuffled(self._order, self._rng)
-        return line
 
     def _origin(self, line: int) -> Origin:
         return Origin(self._layer, self._path, line + 1, f"image {self._param.root_folder + self.names[line]!r}")

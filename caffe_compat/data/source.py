@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, raise_together
 from caffe_compat.formats.regular_file import require_regular
-from caffe_compat.layers import Source, every_layer, facts
+from caffe_compat.layers import LayerSpec, Source, every_layer, facts, resolve_type
 from caffe_compat.runtime.closing import Closing
 
 if TYPE_CHECKING:
@@ -83,6 +83,20 @@ def register(cls: _Source) -> _Source:
 def sources() -> Mapping[str, type[DataSource]]:
     """Return the data sources by layer type."""
     return MappingProxyType(_registry)
+
+
+def spec_of(layer: LayerParameter) -> LayerSpec:
+    """Return a layer with what a fork added to its messages.
+
+    Raises
+    ------
+    NetError, ProblemsError
+        It has a field that its type does not know.
+    """
+    chosen = resolve_type(LayerSpec(layer, ()))
+    raise_together(chosen if isinstance(chosen, list) else [])
+    assert isinstance(chosen, tuple)
+    return chosen[1]
 
 
 def find_input(name: str, base_dir: Path) -> Path | None:

@@ -40,8 +40,12 @@ class ForkSchema:
     additions: Schema = field(default_factory=dict)
 
 
+_LABEL_MAPS: Schema = {"ImageDataParameter": fb.SegImageData, "TransformationParameter": fb.SegTransformation}
+
 FORKS: Mapping[str, ForkSchema] = {
-    "deeplab": ForkSchema("DeepLab v2", {"LayerParameter": fb.DeepLabLayer}),
+    "caffe-face": ForkSchema("ydwen/caffe-face", {"LayerParameter": fb.CaffeFaceLayer}),
+    "crnn": ForkSchema("yalecyu/crnn.caffe", {"LayerParameter": fb.CRNNLayer}),
+    "deeplab": ForkSchema("DeepLab v2", {"LayerParameter": fb.DeepLabLayer, **_LABEL_MAPS}),
     "depthwise": ForkSchema("yonghenglh6/DepthwiseConvolution"),
     "fast-rcnn": ForkSchema(
         "rbgirshick/caffe-fast-rcnn", {"LayerParameter": fb.FastRCNNLayer, "DropoutParameter": fb.FastRCNNDropout}
@@ -49,13 +53,17 @@ FORKS: Mapping[str, ForkSchema] = {
     "happynear": ForkSchema("happynear/caffe-windows", {"LayerParameter": fb.HappynearLayer}),
     "mobilenet": ForkSchema("conv_dw_layer and relu6_layer for MobileNet", {"LayerParameter": fb.MobileNetV2Layer}),
     "pr3057": ForkSchema("pull request 3057 to BVLC/caffe", {"PoolingParameter": fb.CeilModePooling}),
-    "pspnet": ForkSchema("hszhao/PSPNet", {"LayerParameter": fb.PSPNetLayer}),
+    "pspnet": ForkSchema("hszhao/PSPNet", {"LayerParameter": fb.PSPNetLayer, **_LABEL_MAPS}),
+    "py-rfcn": ForkSchema("aeolusguan/caffe", {"LayerParameter": fb.RFCNLayer, "LossParameter": fb.RFCNLoss}),
+    "rfcn": ForkSchema("daijifeng001/caffe-rfcn", {"LayerParameter": fb.RFCNLayer, "LossParameter": fb.RFCNLoss}),
+    "rtpose": ForkSchema("CMU-Perceptual-Computing-Lab/caffe_rtpose", {"LayerParameter": fb.RTPoseLayer}),
     "segnet": ForkSchema(
         "alexgkendall/caffe-segnet",
         {"LayerParameter": fb.SegNetLayer, "DropoutParameter": fb.SegNetDropout, "LossParameter": fb.SegNetLoss},
     ),
     "senet": ForkSchema("hujie-frank/SENet"),
     "shufflenet": ForkSchema("farmingyard/ShuffleNet", {"LayerParameter": fb.ShuffleNetLayer}),
+    "sphereface": ForkSchema("wy1iu/sphereface", {"LayerParameter": fb.SphereFaceLayer}),
     "ssd": ForkSchema(
         "weiliu89/caffe, branch ssd",
         {"LayerParameter": fb.SSDLayer, "TransformationParameter": fb.SSDTransformation},
@@ -129,7 +137,7 @@ def read_additions(param: LayerParameter, schema: Schema) -> tuple[dict[str, Mes
             continue
         added = schema.get(part.DESCRIPTOR.name)
         fields = added.DESCRIPTOR.fields_by_name if added else {}
-        own = [s for s in unknown if s.field in fields and s.value is None]
+        own = [s for s in unknown if s.field in fields]
         problems += [s.error(NetError, layer=param.name) for s in unknown if s not in own]
         if added is None or not own:
             continue

@@ -24,7 +24,7 @@ from caffe_compat.definition.carry import layer_error
 from caffe_compat.definition.forks import FORKS, Schema
 from caffe_compat.errors import CaffeCompatError, Code, NetError
 from caffe_compat.layers.custom_params import Defaults, own_message
-from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Memories, OnnxWriter, Reads, Source, View
+from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Memories, OnnxWriter, Reads, Source, View, Witness
 from caffe_compat.layers.functions import Function
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -164,6 +164,12 @@ class Layer:
     is_loss: ClassVar[bool] = False
     forks: ClassVar[tuple[str, ...]] = ()
     """The forks a type is of, where it is not Caffe's own; names of :data:`caffe_compat.definition.forks.FORKS`."""
+    last_resort: ClassVar[bool] = False
+    """Whether a fork's type is taken only where its fork is named, or no other type fits."""
+    origin: ClassVar[str] = ""
+    """Of a fork's type, the file in the fork's repository that the type follows."""
+    witness: ClassVar[Witness | None] = None
+    """Of a fork's type, what it was checked against."""
     own: ClassVar[Mapping[str, Defaults]] = {}
     """Parameters of a type of the user's own: message name -> field -> default (docs/own_layers.md)."""
     inference: ClassVar[bool] = True

@@ -134,14 +134,18 @@ class SoftmaxWithLossModule(NormalizedLossModule):
         super().__init__(ignore, normalization)
         self.axis, self.probabilities = axis, probabilities
 
-    def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Return the scalar loss (and the probabilities) of scores and class labels."""
-        scores = outer_class_inner(x, self.axis)
-        logs = scores.log_softmax(1)
-        index, keep = class_indices(label, scores, self.ignore)
-        loss = self._weighted(self._capped(-logs.gather(1, index.unsqueeze(1)).squeeze(1)), index)
-        loss = torch.where(keep, loss, 0).sum() / self.normalizer(keep)
+        logs = outer_class_inner(x, self.axis).log_softmax(1)
+        losses, keep = self.each(logs, label)
+        loss = losses.sum() / self.normalizer(keep)
         return (loss, logs.detach().exp().view(x.shape).to(x.dtype)) if self.probabilities else loss
+
+    def each(self, logs: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss of each prediction (outer, inner), 0 for an ignored label, and which of them count."""
+        index, keep = class_indices(label, logs, self.ignore)
+        loss = self._weighted(self._capped(-logs.gather(1, index.unsqueeze(1)).squeeze(1)), index)
+        return torch.where(keep, loss, 0), keep
 
     def _capped(self, loss: torch.Tensor) -> torch.Tensor:
         """Return losses up to Caffe's cap, which has no gradient of its own."""

@@ -52,6 +52,19 @@ class Source(enum.Enum):
     FILES = enum.auto()
 
 
+class Witness(enum.StrEnum):
+    """What a layer type of a fork was checked against, the strongest first."""
+
+    RECORDED = "recorded from the fork"
+    """What a build of the fork computed."""
+    WEIGHTS = "published weights"
+    """Nets with weights that their authors published, against another program that runs them."""
+    TRANSCRIPTION = "our transcription"
+    """A slow transcription of the fork's code, written apart from the layer."""
+    TESTS = "our tests"
+    """Tests of what the fork's code does, without a second program: of what draws, and of what reads files."""
+
+
 class Coordinates(enum.Enum):
     """How the coordinates of a top map to those of the bottom (``caffe.coord_map``)."""
 

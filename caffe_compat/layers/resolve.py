@@ -25,12 +25,8 @@ from caffe_compat.schema.caffe_pb2 import LayerParameter
 
 UNSUPPORTED = {
     "DenseCRF": "deeplab",
-    "DenseImageData": "segnet",
-    "ImageSegData": "deeplab",
     "MatRead": "deeplab",
     "MatWrite": "deeplab",
-    "PSROIPooling": "happynear",
-    "SegAccuracy": "deeplab",
     "Yolov3DetectionOutput": "yolov3",
 }
 """Types of forks that are not built here, and the fork."""
@@ -70,8 +66,8 @@ def resolve_type(spec: LayerSpec, named: Sequence[str] = ()) -> tuple[Layer, Lay
     clashing = [_clash(r) for r in readings if r.clashes]
     if meant or clashing:
         return clashing or (meant[0].layer, meant[0].spec)
-    if len(fitting) > 1 and fitting[0].spec.fork:
-        fitting = _of_arity(fitting) or fitting
+    fitting = _of_arity(fitting) or fitting
+    fitting = [r for r in fitting if not r.layer.last_resort] or fitting
     if len(fitting) > 1 and fitting[0].spec.fork:
         return [_several(fitting)]
     if fitting:

@@ -7,8 +7,19 @@ from collections.abc import Sequence
 
 from caffe_compat.layers import BlobDef, LayerSpec, Shape
 from caffe_compat.layers.base import constant
+from caffe_compat.pycaffe import mode
 from caffe_compat.pycaffe.blob import Blob, BlobVec
 from caffe_compat.schema import caffe_pb2 as pb
+
+NAMED_PHASE = "fast-rcnn"
+"""The fork whose layers see boost's enum in place of a number (python/caffe/_caffe.cpp there, branch faster-rcnn)."""
+
+
+class NamedPhase(int):
+    """A phase whose text is its name."""
+
+    def __str__(self) -> str:
+        return pb.Phase.Name(self)
 
 
 class Layer:
@@ -22,10 +33,12 @@ class Layer:
     ----------
     blobs : the parameters; ``setup`` may append to them with ``self.blobs.add_blob(*shape)``.
     param_str : python_param.param_str.
-    phase : TRAIN (0) or TEST (1).
+    phase : TRAIN (0) or TEST (1). With the fork fast-rcnn named, its text is "TRAIN" or "TEST", as there.
+    param_str_ : param_str, as Caffe named it until 2015 and layers of that time read it.
     """
 
     param_str: str
+    param_str_: str
     phase: int
 
     def __init__(self, layer_param: pb.LayerParameter) -> None:
@@ -87,7 +100,8 @@ class PythonLayers:
         layer = cls(param)
         if not hasattr(layer, "blobs"):  # its __init__ did not call super().__init__
             Layer.__init__(layer, param)
-        layer.param_str, layer.phase = python.param_str, int(param.phase)
+        layer.param_str = layer.param_str_ = python.param_str
+        layer.phase = NamedPhase(param.phase) if NAMED_PHASE in mode.forks() else int(param.phase)
         bottoms = [self._blob(name, shape) for name, shape in zip(param.bottom, spec.bottoms, strict=True)]
         tops = [self._blob(name) for name in param.top]
         layer.setup(bottoms, tops)

@@ -562,12 +562,14 @@ class SmoothL1LossParameter(_message.Message):
     def __init__(self, sigma: _Optional[float] = ...) -> None: ...
 
 class SegNetLayer(_message.Message):
-    __slots__ = ("bn_param", "upsample_param")
+    __slots__ = ("bn_param", "upsample_param", "dense_image_data_param")
     BN_PARAM_FIELD_NUMBER: _ClassVar[int]
     UPSAMPLE_PARAM_FIELD_NUMBER: _ClassVar[int]
+    DENSE_IMAGE_DATA_PARAM_FIELD_NUMBER: _ClassVar[int]
     bn_param: SegNetBNParameter
     upsample_param: UpsampleParameter
-    def __init__(self, bn_param: _Optional[_Union[SegNetBNParameter, _Mapping]] = ..., upsample_param: _Optional[_Union[UpsampleParameter, _Mapping]] = ...) -> None: ...
+    dense_image_data_param: DenseImageDataParameter
+    def __init__(self, bn_param: _Optional[_Union[SegNetBNParameter, _Mapping]] = ..., upsample_param: _Optional[_Union[UpsampleParameter, _Mapping]] = ..., dense_image_data_param: _Optional[_Union[DenseImageDataParameter, _Mapping]] = ...) -> None: ...
 
 class SegNetBNParameter(_message.Message):
     __slots__ = ("scale_filler", "shift_filler", "bn_mode")
@@ -618,18 +620,22 @@ class SegNetLoss(_message.Message):
     def __init__(self, weight_by_label_freqs: bool = ..., class_weighting: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class PSPNetLayer(_message.Message):
-    __slots__ = ("interp_param", "bn_param")
+    __slots__ = ("interp_param", "seg_accuracy_param", "bn_param")
     INTERP_PARAM_FIELD_NUMBER: _ClassVar[int]
+    SEG_ACCURACY_PARAM_FIELD_NUMBER: _ClassVar[int]
     BN_PARAM_FIELD_NUMBER: _ClassVar[int]
     interp_param: InterpParameter
+    seg_accuracy_param: SegAccuracyParameter
     bn_param: BNParameter
-    def __init__(self, interp_param: _Optional[_Union[InterpParameter, _Mapping]] = ..., bn_param: _Optional[_Union[BNParameter, _Mapping]] = ...) -> None: ...
+    def __init__(self, interp_param: _Optional[_Union[InterpParameter, _Mapping]] = ..., seg_accuracy_param: _Optional[_Union[SegAccuracyParameter, _Mapping]] = ..., bn_param: _Optional[_Union[BNParameter, _Mapping]] = ...) -> None: ...
 
 class DeepLabLayer(_message.Message):
-    __slots__ = ("interp_param",)
+    __slots__ = ("interp_param", "seg_accuracy_param")
     INTERP_PARAM_FIELD_NUMBER: _ClassVar[int]
+    SEG_ACCURACY_PARAM_FIELD_NUMBER: _ClassVar[int]
     interp_param: InterpParameter
-    def __init__(self, interp_param: _Optional[_Union[InterpParameter, _Mapping]] = ...) -> None: ...
+    seg_accuracy_param: SegAccuracyParameter
+    def __init__(self, interp_param: _Optional[_Union[InterpParameter, _Mapping]] = ..., seg_accuracy_param: _Optional[_Union[SegAccuracyParameter, _Mapping]] = ...) -> None: ...
 
 class YjxiongLayer(_message.Message):
     __slots__ = ("bn_param", "roi_pooling_param")
@@ -744,3 +750,247 @@ class CeilModePooling(_message.Message):
     CEIL_MODE_FIELD_NUMBER: _ClassVar[int]
     ceil_mode: bool
     def __init__(self, ceil_mode: bool = ...) -> None: ...
+
+class RFCNLayer(_message.Message):
+    __slots__ = ("box_annotator_ohem_param", "psroi_pooling_param", "roi_pooling_param")
+    BOX_ANNOTATOR_OHEM_PARAM_FIELD_NUMBER: _ClassVar[int]
+    PSROI_POOLING_PARAM_FIELD_NUMBER: _ClassVar[int]
+    ROI_POOLING_PARAM_FIELD_NUMBER: _ClassVar[int]
+    box_annotator_ohem_param: BoxAnnotatorOHEMParameter
+    psroi_pooling_param: PSROIPoolingParameter
+    roi_pooling_param: ROIPoolingParameter
+    def __init__(self, box_annotator_ohem_param: _Optional[_Union[BoxAnnotatorOHEMParameter, _Mapping]] = ..., psroi_pooling_param: _Optional[_Union[PSROIPoolingParameter, _Mapping]] = ..., roi_pooling_param: _Optional[_Union[ROIPoolingParameter, _Mapping]] = ...) -> None: ...
+
+class BoxAnnotatorOHEMParameter(_message.Message):
+    __slots__ = ("roi_per_img", "ignore_label")
+    ROI_PER_IMG_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_LABEL_FIELD_NUMBER: _ClassVar[int]
+    roi_per_img: int
+    ignore_label: int
+    def __init__(self, roi_per_img: _Optional[int] = ..., ignore_label: _Optional[int] = ...) -> None: ...
+
+class PSROIPoolingParameter(_message.Message):
+    __slots__ = ("spatial_scale", "output_dim", "group_size")
+    SPATIAL_SCALE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_DIM_FIELD_NUMBER: _ClassVar[int]
+    GROUP_SIZE_FIELD_NUMBER: _ClassVar[int]
+    spatial_scale: float
+    output_dim: int
+    group_size: int
+    def __init__(self, spatial_scale: _Optional[float] = ..., output_dim: _Optional[int] = ..., group_size: _Optional[int] = ...) -> None: ...
+
+class RFCNLoss(_message.Message):
+    __slots__ = ("normalization", "pre_fixed_normalizer")
+    class NormalizationMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FULL: _ClassVar[RFCNLoss.NormalizationMode]
+        VALID: _ClassVar[RFCNLoss.NormalizationMode]
+        BATCH_SIZE: _ClassVar[RFCNLoss.NormalizationMode]
+        PRE_FIXED: _ClassVar[RFCNLoss.NormalizationMode]
+        NONE: _ClassVar[RFCNLoss.NormalizationMode]
+    FULL: RFCNLoss.NormalizationMode
+    VALID: RFCNLoss.NormalizationMode
+    BATCH_SIZE: RFCNLoss.NormalizationMode
+    PRE_FIXED: RFCNLoss.NormalizationMode
+    NONE: RFCNLoss.NormalizationMode
+    NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
+    PRE_FIXED_NORMALIZER_FIELD_NUMBER: _ClassVar[int]
+    normalization: RFCNLoss.NormalizationMode
+    pre_fixed_normalizer: float
+    def __init__(self, normalization: _Optional[_Union[RFCNLoss.NormalizationMode, str]] = ..., pre_fixed_normalizer: _Optional[float] = ...) -> None: ...
+
+class DenseImageDataParameter(_message.Message):
+    __slots__ = ("source", "batch_size", "rand_skip", "shuffle", "new_height", "new_width", "is_color", "mean_file", "root_folder", "mirror", "crop_width", "crop_height")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    RAND_SKIP_FIELD_NUMBER: _ClassVar[int]
+    SHUFFLE_FIELD_NUMBER: _ClassVar[int]
+    NEW_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    NEW_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    IS_COLOR_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FILE_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FOLDER_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_FIELD_NUMBER: _ClassVar[int]
+    CROP_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    CROP_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    batch_size: int
+    rand_skip: int
+    shuffle: bool
+    new_height: int
+    new_width: int
+    is_color: bool
+    mean_file: str
+    root_folder: str
+    mirror: bool
+    crop_width: int
+    crop_height: int
+    def __init__(self, source: _Optional[str] = ..., batch_size: _Optional[int] = ..., rand_skip: _Optional[int] = ..., shuffle: bool = ..., new_height: _Optional[int] = ..., new_width: _Optional[int] = ..., is_color: bool = ..., mean_file: _Optional[str] = ..., root_folder: _Optional[str] = ..., mirror: bool = ..., crop_width: _Optional[int] = ..., crop_height: _Optional[int] = ...) -> None: ...
+
+class SegImageData(_message.Message):
+    __slots__ = ("ignore_label", "label_type")
+    class LabelType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        NONE: _ClassVar[SegImageData.LabelType]
+        IMAGE: _ClassVar[SegImageData.LabelType]
+        PIXEL: _ClassVar[SegImageData.LabelType]
+    NONE: SegImageData.LabelType
+    IMAGE: SegImageData.LabelType
+    PIXEL: SegImageData.LabelType
+    IGNORE_LABEL_FIELD_NUMBER: _ClassVar[int]
+    LABEL_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ignore_label: int
+    label_type: SegImageData.LabelType
+    def __init__(self, ignore_label: _Optional[int] = ..., label_type: _Optional[_Union[SegImageData.LabelType, str]] = ...) -> None: ...
+
+class SegTransformation(_message.Message):
+    __slots__ = ("scale_factors", "crop_width", "crop_height")
+    SCALE_FACTORS_FIELD_NUMBER: _ClassVar[int]
+    CROP_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    CROP_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    scale_factors: _containers.RepeatedScalarFieldContainer[float]
+    crop_width: int
+    crop_height: int
+    def __init__(self, scale_factors: _Optional[_Iterable[float]] = ..., crop_width: _Optional[int] = ..., crop_height: _Optional[int] = ...) -> None: ...
+
+class SegAccuracyParameter(_message.Message):
+    __slots__ = ("metric", "ignore_label", "reset")
+    class AccuracyMetric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        PixelAccuracy: _ClassVar[SegAccuracyParameter.AccuracyMetric]
+        ClassAccuracy: _ClassVar[SegAccuracyParameter.AccuracyMetric]
+        PixelIOU: _ClassVar[SegAccuracyParameter.AccuracyMetric]
+    PixelAccuracy: SegAccuracyParameter.AccuracyMetric
+    ClassAccuracy: SegAccuracyParameter.AccuracyMetric
+    PixelIOU: SegAccuracyParameter.AccuracyMetric
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_LABEL_FIELD_NUMBER: _ClassVar[int]
+    RESET_FIELD_NUMBER: _ClassVar[int]
+    metric: SegAccuracyParameter.AccuracyMetric
+    ignore_label: _containers.RepeatedScalarFieldContainer[int]
+    reset: bool
+    def __init__(self, metric: _Optional[_Union[SegAccuracyParameter.AccuracyMetric, str]] = ..., ignore_label: _Optional[_Iterable[int]] = ..., reset: bool = ...) -> None: ...
+
+class RTPoseLayer(_message.Message):
+    __slots__ = ("imresize_param", "nms_param")
+    IMRESIZE_PARAM_FIELD_NUMBER: _ClassVar[int]
+    NMS_PARAM_FIELD_NUMBER: _ClassVar[int]
+    imresize_param: ImResizeParameter
+    nms_param: NmsParameter
+    def __init__(self, imresize_param: _Optional[_Union[ImResizeParameter, _Mapping]] = ..., nms_param: _Optional[_Union[NmsParameter, _Mapping]] = ...) -> None: ...
+
+class NmsParameter(_message.Message):
+    __slots__ = ("threshold", "num_peak", "max_peaks", "num_parts")
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    NUM_PEAK_FIELD_NUMBER: _ClassVar[int]
+    MAX_PEAKS_FIELD_NUMBER: _ClassVar[int]
+    NUM_PARTS_FIELD_NUMBER: _ClassVar[int]
+    threshold: float
+    num_peak: int
+    max_peaks: int
+    num_parts: int
+    def __init__(self, threshold: _Optional[float] = ..., num_peak: _Optional[int] = ..., max_peaks: _Optional[int] = ..., num_parts: _Optional[int] = ...) -> None: ...
+
+class ImResizeParameter(_message.Message):
+    __slots__ = ("target_spatial_width", "target_spatial_height", "factor", "start_scale", "scale_gap")
+    TARGET_SPATIAL_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    TARGET_SPATIAL_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    START_SCALE_FIELD_NUMBER: _ClassVar[int]
+    SCALE_GAP_FIELD_NUMBER: _ClassVar[int]
+    target_spatial_width: int
+    target_spatial_height: int
+    factor: float
+    start_scale: float
+    scale_gap: float
+    def __init__(self, target_spatial_width: _Optional[int] = ..., target_spatial_height: _Optional[int] = ..., factor: _Optional[float] = ..., start_scale: _Optional[float] = ..., scale_gap: _Optional[float] = ...) -> None: ...
+
+class CaffeFaceLayer(_message.Message):
+    __slots__ = ("center_loss_param",)
+    CENTER_LOSS_PARAM_FIELD_NUMBER: _ClassVar[int]
+    center_loss_param: CenterLossParameter
+    def __init__(self, center_loss_param: _Optional[_Union[CenterLossParameter, _Mapping]] = ...) -> None: ...
+
+class CenterLossParameter(_message.Message):
+    __slots__ = ("num_output", "center_filler", "axis")
+    NUM_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    CENTER_FILLER_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
+    num_output: int
+    center_filler: _caffe_pb2.FillerParameter
+    axis: int
+    def __init__(self, num_output: _Optional[int] = ..., center_filler: _Optional[_Union[_caffe_pb2.FillerParameter, _Mapping]] = ..., axis: _Optional[int] = ...) -> None: ...
+
+class SphereFaceLayer(_message.Message):
+    __slots__ = ("margin_inner_product_param",)
+    MARGIN_INNER_PRODUCT_PARAM_FIELD_NUMBER: _ClassVar[int]
+    margin_inner_product_param: MarginInnerProductParameter
+    def __init__(self, margin_inner_product_param: _Optional[_Union[MarginInnerProductParameter, _Mapping]] = ...) -> None: ...
+
+class MarginInnerProductParameter(_message.Message):
+    __slots__ = ("num_output", "type", "weight_filler", "axis", "base", "gamma", "power", "iteration", "lambda_min")
+    class MarginType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SINGLE: _ClassVar[MarginInnerProductParameter.MarginType]
+        DOUBLE: _ClassVar[MarginInnerProductParameter.MarginType]
+        TRIPLE: _ClassVar[MarginInnerProductParameter.MarginType]
+        QUADRUPLE: _ClassVar[MarginInnerProductParameter.MarginType]
+    SINGLE: MarginInnerProductParameter.MarginType
+    DOUBLE: MarginInnerProductParameter.MarginType
+    TRIPLE: MarginInnerProductParameter.MarginType
+    QUADRUPLE: MarginInnerProductParameter.MarginType
+    NUM_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FILLER_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    GAMMA_FIELD_NUMBER: _ClassVar[int]
+    POWER_FIELD_NUMBER: _ClassVar[int]
+    ITERATION_FIELD_NUMBER: _ClassVar[int]
+    LAMBDA_MIN_FIELD_NUMBER: _ClassVar[int]
+    num_output: int
+    type: MarginInnerProductParameter.MarginType
+    weight_filler: _caffe_pb2.FillerParameter
+    axis: int
+    base: float
+    gamma: float
+    power: float
+    iteration: int
+    lambda_min: float
+    def __init__(self, num_output: _Optional[int] = ..., type: _Optional[_Union[MarginInnerProductParameter.MarginType, str]] = ..., weight_filler: _Optional[_Union[_caffe_pb2.FillerParameter, _Mapping]] = ..., axis: _Optional[int] = ..., base: _Optional[float] = ..., gamma: _Optional[float] = ..., power: _Optional[float] = ..., iteration: _Optional[int] = ..., lambda_min: _Optional[float] = ...) -> None: ...
+
+class CRNNLayer(_message.Message):
+    __slots__ = ("ctc_loss_param", "continuation_indicator_param", "permute_param", "labelsequence_accuracy_param")
+    CTC_LOSS_PARAM_FIELD_NUMBER: _ClassVar[int]
+    CONTINUATION_INDICATOR_PARAM_FIELD_NUMBER: _ClassVar[int]
+    PERMUTE_PARAM_FIELD_NUMBER: _ClassVar[int]
+    LABELSEQUENCE_ACCURACY_PARAM_FIELD_NUMBER: _ClassVar[int]
+    ctc_loss_param: CtcLossParameter
+    continuation_indicator_param: ContinuationIndicatorParameter
+    permute_param: PermuteParameter
+    labelsequence_accuracy_param: LabelsequenceAccuracyParameter
+    def __init__(self, ctc_loss_param: _Optional[_Union[CtcLossParameter, _Mapping]] = ..., continuation_indicator_param: _Optional[_Union[ContinuationIndicatorParameter, _Mapping]] = ..., permute_param: _Optional[_Union[PermuteParameter, _Mapping]] = ..., labelsequence_accuracy_param: _Optional[_Union[LabelsequenceAccuracyParameter, _Mapping]] = ...) -> None: ...
+
+class CtcLossParameter(_message.Message):
+    __slots__ = ("alphabet_size", "time_step", "blank_label")
+    ALPHABET_SIZE_FIELD_NUMBER: _ClassVar[int]
+    TIME_STEP_FIELD_NUMBER: _ClassVar[int]
+    BLANK_LABEL_FIELD_NUMBER: _ClassVar[int]
+    alphabet_size: int
+    time_step: int
+    blank_label: int
+    def __init__(self, alphabet_size: _Optional[int] = ..., time_step: _Optional[int] = ..., blank_label: _Optional[int] = ...) -> None: ...
+
+class ContinuationIndicatorParameter(_message.Message):
+    __slots__ = ("time_step", "batch_size")
+    TIME_STEP_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    time_step: int
+    batch_size: int
+    def __init__(self, time_step: _Optional[int] = ..., batch_size: _Optional[int] = ...) -> None: ...
+
+class LabelsequenceAccuracyParameter(_message.Message):
+    __slots__ = ("blank_label",)
+    BLANK_LABEL_FIELD_NUMBER: _ClassVar[int]
+    blank_label: int
+    def __init__(self, blank_label: _Optional[int] = ...) -> None: ...

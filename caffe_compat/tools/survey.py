@@ -170,11 +170,10 @@ def survey(path: Path, folder: Path, told: Sequence[Told] = (), forks: Sequence[
 
 
 def states(path: Path, forks: Sequence[str]) -> Iterator[PreparedNet]:
-    """Yield a net in each phase it is meant for: TEST for inference, else each in which a layer feeds it."""
+    """Yield a net in each phase it is meant for: in which a layer feeds it; of a net for inference, in one."""
     both = [prepare(path, net_state(phase), fork=forks) for phase in ("TEST", "TRAIN")]
-    if is_deploy(both[0].message) and is_deploy(both[1].message):
-        both = both[:1]
-    yield from [net for net in both if any(not layer.bottom for layer in net.message.layer)] or both
+    fed = [net for net in both if any(not layer.bottom for layer in net.message.layer)] or both
+    yield from fed[:1] if all(is_deploy(net.message) for net in fed) else fed
 
 
 def lack(error: CaffeCompatError) -> tuple[Lack, str, str]:

@@ -26,6 +26,8 @@ FILES = {
     "b/typo.prototxt": INPUT + CONV.replace("num_output", "num_outputs"),
     "b/type.prototxt": INPUT + CONV.replace("Convolution", "Convulsion"),
     "b/both.prototxt": INPUT + PYTHON + CONV.replace("Convolution", "Convulsion"),
+    "b/train_only.prototxt": DATA.replace("top:", "include { phase: TRAIN } top:", 1).replace('"Data"', '"Datum"')
+    + CONV,
     "b/template.prototxt": INPUT + CONV.replace("3 }", "$N }"),
     "b/bn.prototxt": INPUT + 'layer { name: "bn" type: "BN" bottom: "data" top: "bn" }',
     "b/labelmap.prototxt": 'item { name: "none" label: 0 display_name: "background" }',
@@ -68,10 +70,11 @@ def test_every_definition_is_built_or_lacks_one_thing(folder, capsys):
         "b/both.prototxt": ("layer type", "Convulsion"),
         "b/python.prototxt": ("Python layer", "rpn.Proposal"),
         "b/template.prototxt": ("a fault in the definition", "(syntax)"),
+        "b/train_only.prototxt": ("layer type", "Datum"),
         "b/type.prototxt": ("layer type", "Convulsion"),
         "b/typo.prototxt": ("field", "num_outputs"),
     }
-    assert result["folders"] == {"a": {"definitions": 4, "built": 3}, "b": {"definitions": 6, "built": 0}}
+    assert result["folders"] == {"a": {"definitions": 4, "built": 3}, "b": {"definitions": 7, "built": 0}}
     assert result["left_out"] == {"solver": 1, "label map": 1, "other file": 3}
 
 
@@ -88,7 +91,7 @@ def test_python_layers_whose_shapes_were_told_are_named(folder, capsys):
     assert [row["python"] for row in rows if row["path"] == "b/python.prototxt"] == [["rpn.Proposal"]]
     text = (folder / "table.md").read_text()
     assert "| b/python.prototxt | built | rpn.Proposal |" in text
-    assert "| all | 10 | 6 | 4 |" in text
+    assert "| all | 11 | 6 | 5 |" in text
     assert "| layer type Convulsion | 2 |" in text
 
 
@@ -97,7 +100,7 @@ def test_lines_and_a_table_for_people(folder, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "built    a/deep/er/old.pt"
     assert lines[3].startswith("refused  a/train.prototxt: shape of data: ")
-    assert lines[-2].split() == ["all", "10", "3", "7"]
+    assert lines[-2].split() == ["all", "11", "3", "8"]
     assert lines[-1] == "left out: 1 solver, 1 label map, 3 other files"
 
 

@@ -9,7 +9,7 @@ import torch
 from caffe_compat.data import DATA_LAYER_TYPES, CRand, open_source
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import parse_text
-from caffe_compat.layers import REGISTRY
+from caffe_compat.layers import REGISTRY, facts
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import datum, pictures, write_leveldb, write_lmdb, write_mean
 from tests.nets import build_graph
@@ -36,6 +36,31 @@ def fields(message, base, **changes):
     """Each field's new text; where it is a pair, the old one as well."""
     pairs = {field: change if isinstance(change, tuple) else (base, change) for field, change in changes.items()}
     return {f"{message}.{field}": tuple(f"{message} {{ {t} }}" for t in texts) for field, texts in pairs.items()}
+
+
+PAIRS = "source: 'pairs.txt' batch_size: 2"
+SIZED = PAIRS + " new_height: 4 new_width: 4"
+PIXEL = PAIRS + " label_type: PIXEL"
+FACTORS = "scale_factors: 0.5 scale_factors: 2 crop_size: 5 mean_value: 9"
+
+
+def common(param, base):
+    """Changes of the fields that ImageSegData and DenseImageData share."""
+    sized = f"{base} new_height: 4 new_width: 4"
+    return fields(
+        param, base, source=base.replace("pairs", "other_pairs"), batch_size=base.replace("batch_size: 2", "batch_size: 1"),
+        rand_skip=base + " rand_skip: 4", shuffle=base + " shuffle: true",
+        new_height=(sized, sized.replace("new_height: 4", "new_height: 5")),
+        new_width=(sized, sized.replace("new_width: 4", "new_width: 5")), is_color=base + " is_color: false",
+        root_folder=base + " root_folder: 'more/'",
+    )  # fmt: skip
+
+
+def cropped(param, base, where, crop="crop_height: 4 crop_width: 5"):
+    """Changes of crop_height and crop_width, which stand in the message `where`."""
+    text = f"{param} {{ {base} %s }}" if where == param else f"{param} {{ {base} }} {where} {{ %s }}"
+    changes = {"crop_height": crop.replace("4", "3"), "crop_width": crop.replace("5", "3")}
+    return {f"{where}.{field}": (text % crop, text % change) for field, change in changes.items()}
 
 
 FORCED = ("force_color: true", "force_gray: true")
@@ -80,8 +105,25 @@ CHANGES = {
         num=(LEGACY, LEGACY.replace("2", "7")), channels=(LEGACY, LEGACY.replace("3", "7")),
         height=(LEGACY, LEGACY.replace("4", "7")), width=(LEGACY, LEGACY.replace("5", "7")),
     ),
+    "DenseImageData": common("dense_image_data_param", PAIRS)
+    | fields("dense_image_data_param", PAIRS, mirror=PAIRS + " mirror: true")
+    | cropped("dense_image_data_param", PAIRS, "dense_image_data_param")
+    | transforms("dense_image_data_param", PAIRS, (TRANSFORM[0], *TRANSFORM[3:])),
+    "ImageSegData": common("image_data_param", PIXEL)
+    | fields(
+        "image_data_param", PIXEL, label_type=PAIRS + " label_type: NONE",
+        ignore_label=(PAIRS + " label_type: NONE", PAIRS + " label_type: NONE ignore_label: 7"),
+    )
+    | cropped("image_data_param", PIXEL, "transform_param")
+    | transforms("image_data_param", PIXEL, (*TRANSFORM[:3], TRANSFORM[4]))
+    | {
+        "transform_param.scale_factors": tuple(
+            f"image_data_param {{ {PIXEL} }} transform_param {{ {text} }}"
+            for text in (FACTORS, FACTORS.replace("2", "3", 1))
+        )
+    },
 }  # fmt: skip
-TWO_TOPS = {"ImageData", "WindowData", "MemoryData", "Data", "HDF5Data"}
+TWO_TOPS = {"DenseImageData", "ImageSegData", "ImageData", "WindowData", "MemoryData", "Data", "HDF5Data"}
 
 
 def _write_pictures(folder, seed):
@@ -108,6 +150,11 @@ def folder(tmp_path_factory):
     _write_pictures(out / "more", 2)
     (out / "list.txt").write_text("".join(f"{i}.png {i}\n" for i in range(5)))
     (out / "other.txt").write_text("".join(f"{4 - i}.png {i}\n" for i in range(5)))
+    for number, labels in enumerate(pictures(5, (6, 6), 6)):
+        for name in (out, out / "more"):
+            cv2.imwrite(str(name / f"l{number}.png"), labels % 5)
+    (out / "pairs.txt").write_text("".join(f"{i}.png l{i}.png\n" for i in range(5)))
+    (out / "other_pairs.txt").write_text("".join(f"{i}.png l{4 - i}.png\n" for i in range(5)))
     head = "# 0\n0.png 3 6 6 5\n"
     windows = "1 1 1 1 3 2\n2 0.6 0 0 5 5\n3 0.4 1 1 2 2\n1 0.2 2 1 4 4\n1 0 0 0 2 2\n"
     (out / "windows.txt").write_text(head + windows)
@@ -145,9 +192,9 @@ def same(first, second):
     return len(first) == len(second) and all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("type_", sorted(DATA_LAYER_TYPES & set(REGISTRY)))
+@pytest.mark.parametrize("type_", sorted((DATA_LAYER_TYPES & set(REGISTRY)) | set(CHANGES)))
 def test_every_field_that_is_read_has_a_change(type_):
-    accounts = REGISTRY[type_].accounts
+    accounts = facts(type_).accounts
     assert {f"{name}.{fld}" for name, account in accounts.items() for fld in account.read} == set(CHANGES[type_])
 
 
@@ -159,7 +206,7 @@ def test_changing_a_field_that_is_read_changes_a_batch(folder, type_, field):
     assert not same(first, results(folder, type_, after))
 
 
-IGNORED = [(t, n, f) for t in sorted(CHANGES) for n, a in REGISTRY[t].accounts.items() for f in a.ignored]
+IGNORED = [(t, n, f) for t in sorted(CHANGES) for n, a in facts(t).accounts.items() for f in a.ignored]
 
 
 @pytest.mark.parametrize(("type_", "name", "field"), IGNORED)
@@ -170,7 +217,7 @@ def test_changing_a_field_that_is_ignored_changes_nothing(folder, type_, name, f
     assert same(first, results(folder, type_, base, f"{name} {{ {field}: {value} }}"))
 
 
-REJECTED = [(t, n, f) for t in sorted(CHANGES) for n, a in REGISTRY[t].accounts.items() for f in a.rejected]
+REJECTED = [(t, n, f) for t in sorted(CHANGES) for n, a in facts(t).accounts.items() for f in a.rejected]
 
 
 @pytest.mark.parametrize(("type_", "name", "field"), REJECTED)

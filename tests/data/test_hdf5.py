@@ -266,8 +266,8 @@ def test_rows_of_another_shape_in_a_later_file_are_refused(folder):
 
 
 def test_unsupported_data_layers_are_refused_by_name_and_all_together():
-    layers = [caffe_pb2.LayerParameter(name=name, type="ImageSegData", top=["data"]) for name in ("one", "two")]
-    with refused("unsupported", layer="one", field="type", value="ImageSegData"):
+    layers = [caffe_pb2.LayerParameter(name=name, type="TapeData", top=["data"]) for name in ("one", "two")]
+    with refused("unsupported", layer="one", field="type", value="TapeData"):
         open_layers(layers[:1])
     with refused("several") as failure:
         open_layers(layers)

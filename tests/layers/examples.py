@@ -72,6 +72,7 @@ REC = IP + " bias_filler { type: 'gaussian' std: 1 }"
 SCALE = "filler { type: 'gaussian' std: 1 }"
 SLOPE = "slope_filler { type: 'gaussian' std: 1 } bias_filler { type: 'gaussian' std: 1 }"
 SHIFT = SLOPE.replace("slope", "scale").replace("bias", "shift")
+OHEM = "normalization: BATCH_SIZE; normalize: false; pre_fixed_normalizer: 7 normalization: PRE_FIXED"
 IGNORED = "ignore_label: 1; normalization: NONE"
 WEIGHTED = "weight_by_label_freqs: true class_weighting: 1 class_weighting: 2 class_weighting: 3"
 PRIORS = (
@@ -168,19 +169,50 @@ EXAMPLES = {
     ),
     "fast-rcnn SmoothL1Loss": Example("", ((3, 4), (3, 4)), "sigma: 3"),
     "happynear Normalize": Example(changes='normalize_type: "L1"; bp_norm: true', tops=("y", "z")),
+    "caffe-face CenterLoss": Example(
+        "num_output: 3 center_filler { type: 'gaussian' std: 1 }", ((5, 4), (5,)), "num_output: 4; center_filler { value: 2 }", {"x1": 3}
+    ),
+    "crnn ContinuationIndicator": Example("time_step: 3 batch_size: 2", (), "time_step: 2; batch_size: 3"),
+    "crnn CtcLoss": Example(
+        "alphabet_size: 4 time_step: 4", ((4, 1, 4), (1, 3)), "time_step: 3; blank_label: 3", {"x1": 3}
+    ),
+    "crnn LabelsequenceAccuracy": Example("", ((40, 2, 3), (40, 1)), "blank_label: 2", {"x1": 3}),
     "mobilenet ConvolutionDepthwise": Example(CONV4, changes=f"{CONV_CHANGES}; dilation: 2"),
     "mobilenet ReLU6": Example(),
     "pr3057 Pooling": Example(f"{POOL} ceil_mode: true", changes=f"{POOL_CHANGES}; ceil_mode: false", elsewhere="round_mode"),
     "pspnet BN": Example(
         SLOPE, changes="slope_filler { value: 2 }; bias_filler { value: 2 }; momentum: 0.5; eps: 0.5; frozen: true", phase="TRAIN"
     ),
+    "pspnet ImageSegData": Example("", (), tops=("y", "z")),
+    "pspnet SegAccuracy": Example("", ((2, 3, 4, 5), (2, 1, 4, 5)), "ignore_label: 1", {"x1": 3}, elsewhere="reset"),
     "pspnet Interp": Example(
         "height: 7 width: 8",
         changes="height: 6; width: 7; zoom_factor: 2 -height -width; shrink_factor: 2 -height -width; pad_beg: -1; pad_end: -1",
     ),
+    "py-rfcn SmoothL1LossOHEM": Example("", ((3, 4, 2, 1), (3, 4, 2, 1)), OHEM, tops=("y", "z")),
+    "py-rfcn SoftmaxWithLossOHEM": Example(
+        "", ((4, 5, 5), (4, 5)), f"{IGNORED}; normalize: false; softmax_param.axis: 2", {"x1": 5}, tops=("y", "p", "z")
+    ),
+    "rfcn BoxAnnotatorOHEM": Example(
+        "roi_per_img: 2", ((6, 5), (6,), (6,), (6, 4)), "roi_per_img: 1; ignore_label: -2", {"x0": 2, "x2": 3}, tops=("y", "z")
+    ),
+    "rfcn PSROIPooling": Example(  # other numbers of channels change the bottom
+        "spatial_scale: 1 output_dim: 2 group_size: 2", ((2, 8, 5, 6), (3, 5)), "spatial_scale: 3", {"x1": 2},
+        elsewhere="output_dim group_size",
+    ),
+    "rfcn SmoothL1Loss": Example("", ((3, 4, 2, 1), (3, 4, 2, 1)), OHEM, tops=("y", "z")),
+    "rfcn SoftmaxWithLoss": Example(
+        "", ((4, 5, 5), (4, 5)), f"{IGNORED}; normalize: false; softmax_param.axis: 2", {"x1": 5}, tops=("y", "p", "z")
+    ),
+    "rtpose ImResize": Example(
+        "target_spatial_width: 5 target_spatial_height: 6", ((2, 3, 6, 7),),
+        "target_spatial_width: 4; target_spatial_height: 5; factor: 2; start_scale: 0.5; scale_gap: 0.5",
+    ),
+    "rtpose Nms": Example("num_parts: 2", ((1, 3, 9, 9),), "threshold: 1.5; max_peaks: 1; num_parts: 3"),
     "segnet BN": Example(
         f"bn_mode: LEARN {SHIFT}", changes="scale_filler { value: 2 }; shift_filler { value: 2 }; bn_mode: INFERENCE"
     ),
+    "segnet DenseImageData": Example("", (), tops=("y", "z")),
     "segnet Dropout": Example("sample_weights_test: true", changes="dropout_ratio: 0.2; sample_weights_test: false"),
     "segnet SoftmaxWithLoss": Example(
         WEIGHTED, ((4, 3, 2), (4, 2)), f"{IGNORED}; normalize: false; weight_by_label_freqs: false; class_weighting: 4",
@@ -193,6 +225,11 @@ EXAMPLES = {
     ),
     "senet Axpy": Example("", ((2, 4), (2, 4, 3), (2, 4, 3))),
     "shufflenet ShuffleChannel": Example("group: 2", ((2, 6, 2, 2),), "group: 3"),
+    "sphereface MarginInnerProduct": Example(
+        f"type: DOUBLE {IP}", ((4, 5), (4,)),
+        "num_output: 2; type: TRIPLE; weight_filler { type: 'constant' value: 1 }; base: 2; gamma: 1; power: 2 gamma: 1; "
+        "iteration: 3 gamma: 1; lambda_min: 2", {"x1": 2}, tops=("y", "l"),
+    ),
     "ssd AnnotatedData": Example("", (), tops=("y", "z")),
     "ssd DetectionEvaluate": Example(  # the list of sizes: test_detection_evaluate.py
         "num_classes: 4", ((1, 1, 6, 7), (1, 1, 5, 8)), "num_classes: 5; background_label_id: 1; overlap_threshold: 0.01; evaluate_difficult_gt: false",
@@ -206,6 +243,7 @@ EXAMPLES = {
         elsewhere="num_classes share_location background_label_id map_object_to_agnostic use_prior_for_nms loss_param.normalization loss_param.normalize",
     ),
     "ssd Normalize": Example(changes="across_spatial: false; scale_filler { value: 20 }; channel_shared: false; eps: 0.5"),
+    "ssd SmoothL1Loss": Example("", ((3, 4), (3, 4))),
     "ssd Permute": Example("order: 0 order: 2", changes="order: 1 -order"),
     "ssd PriorBox": Example("min_size: 7 max_size: 9 aspect_ratio: 2", ((2, 4, 2, 2), (2, 3, 10, 20)), PRIORS),
     "ssd VideoData": Example("", (), tops=("y", "z")),

@@ -15,9 +15,12 @@ from tests.layers.examples import EXAMPLES, LAYERS, example_inputs, example_net,
 pytestmark = pytest.mark.usefixtures("folder")
 
 NO_GRADIENT = {"Accuracy", "ArgMax", "HDF5Output", "Silence", "Split", "Threshold"} | {
-    "segnet Dropout", "ssd DetectionEvaluate", "ssd DetectionOutput", "ssd PriorBox",
+    "crnn ContinuationIndicator", "crnn LabelsequenceAccuracy", "pspnet SegAccuracy", "rfcn BoxAnnotatorOHEM", "rtpose ImResize",
+    "rtpose Nms", "segnet Dropout", "ssd DetectionEvaluate", "ssd DetectionOutput", "ssd PriorBox",
 }  # fmt: skip
 """Types that compute nothing, count, choose, draw or are flat."""
+OTHER_GRADIENT = {"caffe-face CenterLoss", "sphereface MarginInnerProduct"}
+"""Types whose fork has a gradient that is not the true one: tests/layers/test_more_forks.py."""
 
 
 def results(net: CaffeNet, name: str, *, gradients: bool = False) -> list[torch.Tensor]:
@@ -87,7 +90,9 @@ def test_blobs_make_the_round_trip_bit_for_bit(name: str) -> None:
     assert all(a.tobytes() == b.numpy().tobytes() for a, b in zip(blobs, caffe_blobs(net)["l"], strict=True))
 
 
-@pytest.mark.parametrize("name", [n for n, layer in LAYERS.items() if n not in NO_GRADIENT and not layer.is_data])
+@pytest.mark.parametrize(
+    "name", [n for n, layer in LAYERS.items() if n not in NO_GRADIENT | OTHER_GRADIENT and not layer.is_data]
+)
 def test_the_gradient_in_float64_is_that_of_differences_of_values(name: str) -> None:
     text = EXAMPLES[name].text + (" bp_norm: true" if name == "happynear Normalize" else "")
     net = example_net(name, text, phase="TEST" if name == "Dropout" else "").double()  # in TRAIN it draws
@@ -117,6 +122,12 @@ def test_accounts_name_every_field_of_caffe_or_of_every_fork_that_has_the_type(n
     for fork in layer.forks or ("",):
         for message, account in layer.accounts.items():
             assert {f.name for f in account_fields(message, schema_of(layer, fork))} == set(account.fields())
+
+
+@pytest.mark.parametrize("name", [name for name, layer in LAYERS.items() if layer.forks])
+def test_a_forks_type_states_its_source_and_its_witness(name: str) -> None:
+    assert LAYERS[name].origin.endswith((".cpp", ".cu"))
+    assert LAYERS[name].witness is not None
 
 
 @pytest.mark.parametrize(

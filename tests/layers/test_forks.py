@@ -12,6 +12,7 @@ from caffe_compat.layers.forks.prior_box import Priors, boxes
 from tests.layers.agreement import Values, agree, single
 from tests.nets import build_net
 from tests.reference.caffe_forks import FORK_TYPES, DetectionOutput, ForkMessage
+from tests.reference.caffe_more_forks import MORE_FORK_TYPES
 from tests.refusals import refused
 
 MAP = (2, 4, 5, 6)
@@ -259,4 +260,4 @@ def test_every_fork_type_has_a_witness():
     types = {
         f"{layer.forks[0]} {layer.type}" for layers in FORK_REGISTRY.values() for layer in layers if not layer.is_data
     }
-    assert types - set(FORK_TYPES) == {"fast-rcnn Dropout", "segnet Dropout"}
+    assert types - set(FORK_TYPES | MORE_FORK_TYPES) == {"fast-rcnn Dropout", "segnet Dropout"}

@@ -6,14 +6,19 @@ import numpy as np
 
 from tests.reference.caffe_forks import FORK_TYPES
 from tests.reference.caffe_layers import Layer
+from tests.reference.caffe_more_forks import MORE_FORK_TYPES
 
 MODULES = ("layers", "windows", "losses", "more_losses", "scaling", "neurons", "shapes", "recurrent", "columns")
-TYPES = FORK_TYPES | {
-    name: kind
-    for module in MODULES
-    for name, kind in vars(import_module(f"tests.reference.caffe_{module}")).items()
-    if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
-}
+TYPES = (
+    FORK_TYPES
+    | MORE_FORK_TYPES
+    | {
+        name: kind
+        for module in MODULES
+        for name, kind in vars(import_module(f"tests.reference.caffe_{module}")).items()
+        if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
+    }
+)
 
 
 class Net:

@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, constant, register
-from caffe_compat.layers.facts import OnnxWriter
+from caffe_compat.layers.facts import OnnxWriter, Witness
 
 
 class BNModule(nn.Module):
@@ -59,6 +59,8 @@ class BN(Layer):
     type = "BN"
     forks = ("pspnet", "yjxiong", "happynear")
     summary = "normalisation with slope and bias; frozen"
+    origin = "src/caffe/layers/bn_layer.cpp"
+    witness = Witness.TRANSCRIPTION
     accounts = {
         "bn_param": Account(
             read=("slope_filler", "bias_filler", "momentum", "eps", "frozen"),

@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, LayerSpec, Shape, register
-from caffe_compat.layers.facts import OnnxWriter
+from caffe_compat.layers.facts import OnnxWriter, Witness
 from caffe_compat.layers.functions import Pool
 from caffe_compat.layers.pooling import Pooling
 from caffe_compat.schema import caffe_pb2 as pb
@@ -21,6 +21,8 @@ class CeilModePooling(Pooling):
 
     forks = ("pr3057",)
     summary = "pooling with ceil_mode in place of round_mode"
+    origin = "src/caffe/layers/pooling_layer.cpp"
+    witness = Witness.TRANSCRIPTION
     accounts = {
         "pooling_param": Account(
             read=(*Pooling.accounts["pooling_param"].read, "ceil_mode"),

@@ -10,7 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
-from caffe_compat.layers.facts import Gradient, OnnxWriter
+from caffe_compat.layers.facts import Gradient, OnnxWriter, Witness
 from caffe_compat.layers.forks.boxes import Array, BoxCode, overlaps
 from caffe_compat.layers.forks.detection_onnx import write_detections
 from caffe_compat.layers.forks.detection_rules import Rules
@@ -91,6 +91,8 @@ class DetectionOutput(Layer):
     type = "DetectionOutput"
     forks = ("ssd",)
     summary = "boxes with scores, after non-maximum suppression"
+    origin = "src/caffe/layers/detection_output_layer.cpp"
+    witness = Witness.RECORDED
     gradient = Gradient.REFUSED
     is_result = True
     open_axis = 2

@@ -18,7 +18,7 @@ from caffe_compat.errors import CaffeCompatError, Code, DataError, FileError
 from caffe_compat.formats.extras import where
 from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
-from caffe_compat.layers.facts import Gradient
+from caffe_compat.layers.facts import Gradient, Witness
 from caffe_compat.layers.forks.box_frames import Size, in_pixels, pixel_overlaps
 from caffe_compat.layers.forks.boxes import Array, overlaps
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
@@ -123,6 +123,8 @@ class DetectionEvaluate(Layer):
     type = "DetectionEvaluate"
     forks = ("ssd",)
     summary = "which detections are right; rows for the solver's average precision"
+    origin = "src/caffe/layers/detection_evaluate_layer.cpp"
+    witness = Witness.RECORDED
     gradient = Gradient.REFUSED
     no_gradient = (0, 1)
     is_result = True

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.facts import OnnxWriter, Operand
+from caffe_compat.layers.facts import OnnxWriter, Operand, Witness
 
 
 class InterpModule(nn.Module):
@@ -58,6 +58,8 @@ class Interp(Layer):
     type = "Interp"
     forks = ("pspnet", "deeplab")
     summary = "bilinear resizing, corners aligned"
+    origin = "src/caffe/layers/interp_layer.cpp"
+    witness = Witness.TRANSCRIPTION
     accounts = {"interp_param": Account(read=("height", "width", "zoom_factor", "shrink_factor", "pad_beg", "pad_end"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:

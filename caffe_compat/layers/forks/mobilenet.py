@@ -10,7 +10,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.convolution import Convolution
-from caffe_compat.layers.facts import OnnxWriter, Reads
+from caffe_compat.layers.facts import OnnxWriter, Reads, Witness
 from caffe_compat.layers.functions import Convolve
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -24,6 +24,8 @@ class DepthwiseConvolution(Convolution):
     type = "DepthwiseConvolution"
     forks = ("depthwise",)
     summary = "convolution with one channel in each group"
+    origin = "caffe/src/caffe/layers/depthwise_conv_layer.cpp"
+    witness = Witness.TRANSCRIPTION
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, channels = spec.param.convolution_param, spec.bottoms[0][1] if len(spec.bottoms[0]) == 4 else 0
@@ -47,6 +49,8 @@ class ConvolutionDepthwise(Convolution):
     type = "ConvolutionDepthwise"
     forks = ("mobilenet",)
     summary = "depthwise convolution"
+    origin = "src/caffe/layers/conv_dw_layer.cpp"
+    witness = Witness.TRANSCRIPTION
     bottoms = exactly(1)
     tops = exactly(1)
     accounts = {
@@ -106,6 +110,8 @@ class ReLU6(Layer):
     type = "ReLU6"
     forks = ("mobilenet", "yolov3")
     summary = "rectified linear, at most 6"
+    origin = "src/caffe/layers/relu6_layer.cpp"
+    witness = Witness.TRANSCRIPTION
     reads = Reads.BOTTOM
     accounts = {
         "relu6_param": Account(rejected={"negative_slope": "some of the forks read it and some do not; leave it out"})

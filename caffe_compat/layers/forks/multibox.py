@@ -15,6 +15,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.class_losses import LOG_FLT_MIN
+from caffe_compat.layers.facts import Witness
 from caffe_compat.layers.forks.boxes import BoxCode
 from caffe_compat.layers.forks.matching import Matcher, Miner
 from caffe_compat.layers.forks.multibox_targets import Locations, MultiBoxRules, Targets, assign
@@ -111,6 +112,8 @@ class MultiBoxLoss(Layer):
     type = "MultiBoxLoss"
     forks = ("ssd",)
     summary = "locations of matched boxes, classes of these and of hard negatives"
+    origin = "src/caffe/layers/multibox_loss_layer.cpp"
+    witness = Witness.RECORDED
     bottoms = exactly(4)
     is_loss = True
     inference = False

@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, register
-from caffe_compat.layers.facts import OnnxWriter, Reads
+from caffe_compat.layers.facts import OnnxWriter, Reads, Witness
 from caffe_compat.layers.shapes import refuse_in_place
 
 _HAPPYNEAR_EPS = 1e-6
@@ -52,6 +52,8 @@ class Normalize(Layer):
     type = "Normalize"
     forks = ("ssd",)
     summary = "Euclidean norm over channels or everything, learned scale"
+    origin = "src/caffe/layers/normalize_layer.cpp"
+    witness = Witness.RECORDED
     reads = Reads.BOTTOM | Reads.TOP
     accounts = {"norm_param": Account(read=("across_spatial", "scale_filler", "channel_shared", "eps"))}
 
@@ -103,6 +105,8 @@ class HappynearNormalize(Layer):
     type = "Normalize"
     forks = ("happynear",)
     summary = "L1 or L2 norm over channels; second top: the norm"
+    origin = "src/caffe/layers/normalize_layer.cpp"
+    witness = Witness.TRANSCRIPTION
     tops = Arity(1, 2)
     accounts = {
         "normalize_param": Account(
@@ -157,6 +161,8 @@ class Permute(Layer):
     type = "Permute"
     forks = ("ssd", "happynear")
     summary = "reorders axes"
+    origin = "src/caffe/layers/permute_layer.cpp"
+    witness = Witness.RECORDED
     keeps_values = True
     accounts = {"permute_param": Account(read=("order",))}
 

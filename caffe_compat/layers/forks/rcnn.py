@@ -12,7 +12,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.dropout import Dropout
-from caffe_compat.layers.facts import OnnxWriter
+from caffe_compat.layers.facts import OnnxWriter, Witness
 from caffe_compat.layers.functions import Keep
 from caffe_compat.layers.labels import precise
 
@@ -26,6 +26,34 @@ def bins(start: int, end: int, pooled: int, size: int, dtype: npt.DTypeLike) -> 
     at = np.arange(pooled + 1).astype(dtype) * width
     lows, highs = np.floor(at[:-1]).astype(int) + start, np.ceil(at[1:]).astype(int) + start
     return list(zip(lows.clip(0, size).tolist(), highs.clip(0, size).tolist(), strict=True))
+
+
+def half_away(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Round as C's round() does: half away from zero."""
+    exact = values.astype(np.float64)
+    return np.sign(exact) * np.floor(np.abs(exact) + 0.5)
+
+
+def check_region(roi: npt.NDArray[np.floating], images: int) -> None:
+    """Refuse a region (image, x1, y1, x2, y2) of no place, or of none of the images.
+
+    Raises
+    ------
+    DataError
+        The region is not finite, or its image does not exist.
+    """
+    if not np.isfinite(roi).all():
+        raise DataError("a region is not finite", code="not-finite", field="rois", value=roi.tolist())
+    if not 0 <= int(roi[0]) < images:
+        problem = "a region names an image outside the batch"
+        raise DataError(problem, code="out-of-range", field="rois", value=int(roi[0]))
+
+
+def regions_problem(spec: LayerSpec, bottom: int) -> Iterator[CaffeCompatError]:
+    """Yield an error unless a bottom holds 5 numbers for each region."""
+    rois = spec.bottoms[bottom]
+    if not rois or count(rois[1:]) != 5:
+        yield spec.error("needs 5 numbers per region", "bottom", rois, "image, x1, y1, x2, y2", code="shape-mismatch")
 
 
 class ROIPoolingModule(nn.Module):
@@ -48,16 +76,10 @@ class ROIPoolingModule(nn.Module):
 
     def _largest(self, x: torch.Tensor, roi: npt.NDArray[np.floating]) -> torch.Tensor:
         """Return (C, bins): where in the map each bin's first largest value is, -1 for an empty bin."""
-        if not np.isfinite(roi).all():
-            raise DataError("a region is not finite", code="not-finite", field="rois", value=roi.tolist())
-        if not 0 <= int(roi[0]) < x.shape[0]:
-            raise DataError(
-                "a region names an image outside the batch", code="out-of-range", field="rois", value=int(roi[0])
-            )
+        check_region(roi, x.shape[0])
         maps, (high, wide) = x[int(roi[0])], x.shape[2:]
-        # C's round(): half away from zero; the product has the precision of the map
-        scaled = (roi[1:] * roi.dtype.type(self.scale)).astype(np.float64)
-        left, top, right, bottom = (np.sign(scaled) * np.floor(np.abs(scaled) + 0.5)).astype(int).tolist()
+        corners = half_away(roi[1:] * roi.dtype.type(self.scale))  # the product has the precision of the map
+        left, top, right, bottom = corners.astype(int).tolist()
         rows = bins(top, bottom, self.pooled[0], high, roi.dtype)
         columns = bins(left, right, self.pooled[1], wide, roi.dtype)
         first, last = min(a for a, _ in rows), max(b for _, b in rows)
@@ -82,6 +104,8 @@ class ROIPooling(Layer):
     type = "ROIPooling"
     forks = ("fast-rcnn", "yjxiong", "happynear")
     summary = "max pooling of regions into grids of one size"
+    origin = "src/caffe/layers/roi_pooling_layer.cpp"
+    witness = Witness.TRANSCRIPTION
     bottoms = exactly(2)
     accounts = {"roi_pooling_param": Account(read=("pooled_h", "pooled_w", "spatial_scale"))}
 
@@ -93,11 +117,7 @@ class ROIPooling(Layer):
                 yield spec.error(problem, f"roi_pooling_param.{name}", getattr(message, name), code="out-of-range")
         if len(spec.bottoms[0]) != 4:
             yield spec.error("the first bottom must have 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
-        rois = spec.bottoms[1]
-        if not rois or count(rois[1:]) != 5:
-            yield spec.error(
-                "needs 5 numbers per region", "bottom", rois, "image, x1, y1, x2, y2", code="shape-mismatch"
-            )
+        yield from regions_problem(spec, 1)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         message = spec.message("roi_pooling_param")
@@ -142,6 +162,8 @@ class SmoothL1Loss(Layer):
     type = "SmoothL1Loss"
     forks = ("fast-rcnn",)
     summary = "quadratic near 0, linear beyond; inside and outside weights"
+    origin = "src/caffe/layers/smooth_L1_loss_layer.cu"
+    witness = Witness.TRANSCRIPTION
     bottoms = Arity(2, 4)
     is_loss = True
     inference = False
@@ -155,7 +177,8 @@ class SmoothL1Loss(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if len(spec.bottoms) == 3:
             problem = "needs 2 bottoms, or 4 with inside and outside weights, got 3"
-            yield spec.error(problem, "bottom", list(spec.param.bottom), code="wrong-count")
+            hint = "SSD's and R-FCN's take 3: name the fork, as in fork='ssd'"
+            yield spec.error(problem, "bottom", list(spec.param.bottom), hint, code="wrong-count")
         if not spec.bottoms[0] or any(shape != spec.bottoms[0] for shape in spec.bottoms):
             yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
         sigma = spec.message("smooth_l1_loss_param").sigma
@@ -189,6 +212,8 @@ class FastRCNNDropout(Dropout):
 
     forks = ("fast-rcnn",)
     summary = "dropout; scaled in TEST instead of TRAIN with scale_train: false"
+    origin = "src/caffe/layers/dropout_layer.cpp"
+    witness = Witness.TESTS
     identity_in_test = False
     accounts = {"dropout_param": Account(read=("dropout_ratio", "scale_train"))}
 

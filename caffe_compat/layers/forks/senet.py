@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Layer, LayerSpec, Shape, exactly, register
-from caffe_compat.layers.facts import OnnxWriter, Reads
+from caffe_compat.layers.facts import OnnxWriter, Reads, Witness
 
 
 class AxpyModule(nn.Module):
@@ -27,6 +27,8 @@ class Axpy(Layer):
     type = "Axpy"
     forks = ("senet",)
     summary = "a x + y, one a for each channel"
+    origin = "src/caffe/layers/axpy_layer.cpp"
+    witness = Witness.TRANSCRIPTION
     reads = Reads.BOTTOM
     bottoms = exactly(3)
 

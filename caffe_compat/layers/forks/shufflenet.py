@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, register
-from caffe_compat.layers.facts import OnnxWriter
+from caffe_compat.layers.facts import OnnxWriter, Witness
 
 
 class ShuffleChannelModule(nn.Module):
@@ -32,6 +32,8 @@ class ShuffleChannel(Layer):
     type = "ShuffleChannel"
     forks = ("shufflenet",)
     summary = "interleaves the channels of groups"
+    origin = "shuffle_channel_layer.cpp"
+    witness = Witness.TRANSCRIPTION
     keeps_values = True
     accounts = {"shuffle_channel_param": Account(read=("group",))}
 

@@ -9,6 +9,7 @@ from caffe_compat.definition.forks import FORKS, read_additions
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, LayerSpec, Shape, register
 from caffe_compat.layers.data import ImageFed
+from caffe_compat.layers.facts import Witness
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 
@@ -78,6 +79,8 @@ class AnnotatedData(_SSDFed):
 
     type = "AnnotatedData"
     summary = "batches from an LMDB or LevelDB of AnnotatedDatums; second top: boxes"
+    origin = "src/caffe/layers/annotated_data_layer.cpp"
+    witness = Witness.RECORDED
     accounts = {
         "data_param": Account(read=("source", "batch_size", "backend"), ignored=_DATA, rejected=_DATA_MOVED),
         "annotated_data_param": Account(
@@ -108,6 +111,8 @@ class VideoData(_SSDFed):
 
     type = "VideoData"
     summary = "batches of frames of a video file or a camera; second top: zeros"
+    origin = "src/caffe/layers/video_data_layer.cpp"
+    witness = Witness.TESTS
     accounts = {
         "data_param": Account(
             read=("batch_size",),

@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.facts import OnnxWriter
+from caffe_compat.layers.facts import OnnxWriter, Witness
 
 
 @register
@@ -19,6 +19,8 @@ class YOLOUpsample(Layer):
     type = "Upsample"
     forks = ("yolov3",)
     summary = "nearest neighbour, by a whole factor"
+    origin = "src/caffe/layers/upsample_layer.cpp"
+    witness = Witness.TRANSCRIPTION
     accounts = {"upsample_param": Account(read=("scale",))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
