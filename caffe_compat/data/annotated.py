@@ -25,7 +25,7 @@ from caffe_compat.data.origin import Origin, find_source, positive
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.data.ssd_images import Draw, Pixels, distort
 from caffe_compat.data.ssd_samples import sample_boxes
-from caffe_compat.data.ssd_transform import Objects, Photo, SSDTransformer, expanded, with_pixels
+from caffe_compat.data.ssd_transform import Photo, SSDTransformer, expanded, objects_of, with_pixels
 from caffe_compat.definition.forks import FORKS, read_additions
 from caffe_compat.errors import raise_together
 from caffe_compat.schema import caffe_pb2 as pb
@@ -144,10 +144,9 @@ class AnnotatedSource(DataSource):
             for note in group.annotation
             for b in [note.bbox]
         ]
-        objects = Objects(np.array(rows, np.float32).reshape(-1, 8))
         pixels = np.asarray(image, np.uint8).transpose(1, 2, 0)
         size = (record.datum.height, record.datum.width)
-        return Photo(pixels, record.datum.encoded, objects, size if min(size) > 0 else pixels.shape[:2])
+        return Photo(pixels, record.datum.encoded, objects_of(rows), size if min(size) > 0 else pixels.shape[:2])
 
     def _sampled(self, photo: Photo, origin: Origin) -> Photo:
         """Distort, expand and crop an image."""

@@ -6,6 +6,7 @@ setup and again before the first batch, as Caffe's does; the rest is drawn from 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from caffe_compat.data.origin import Origin
 from caffe_compat.data.ssd_images import Draw, Pixels, add_noise, new_size, resize
 from caffe_compat.data.transform import read_mean
 from caffe_compat.layers.forks.box_frames import box, clip, coverage, extrapolate, project, resized, scale
-from caffe_compat.layers.forks.boxes import Array
+from caffe_compat.layers.forks.boxes import Array, area
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 
@@ -29,9 +30,16 @@ _FIELD = "transform_param"
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects in an image: (N, 8) rows of 0, label, instance, box and whether it is difficult."""
+    """The objects in an image.
+
+    Attributes
+    ----------
+    rows : (N, 8): 0, label, instance, box and whether it is difficult.
+    areas : (N,) of the boxes when they were last cut off; the fork does not compute them anew for a resized image.
+    """
 
     rows: Array
+    areas: Array
 
     @property
     def boxes(self) -> Array:
@@ -47,21 +55,26 @@ class Objects:
         """
         boxes, remain = project(source, self.boxes)
         if constraint is not None:
-            remain &= _emitted(self.boxes, source, constraint)
-        return self.with_boxes(boxes, remain)
+            remain &= self._emitted(source, constraint)
+        return Objects(self.with_boxes(boxes).rows[remain], area(boxes)[remain])
 
-    def with_boxes(self, boxes: Array, remain: npt.NDArray[np.bool_] | None = None) -> Objects:
-        """Return the objects with other boxes; only those that `remain`."""
+    def with_boxes(self, boxes: Array) -> Objects:
+        """Return the objects with other boxes."""
         rows = self.rows.copy()
         rows[:, 3:7] = boxes
-        return Objects(rows if remain is None else rows[remain])
+        return Objects(rows, self.areas)
+
+    def _emitted(self, source: Array, constraint: Any) -> npt.NDArray[np.bool_]:
+        if constraint.emit_type == fb.EmitConstraint.MIN_OVERLAP:
+            areas = np.where(np.isnan(self.areas), area(self.boxes), self.areas)
+            return np.asarray(coverage(self.boxes, source, areas) > _F(constraint.emit_overlap))
+        centres = (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+        return np.asarray(((centres >= source[:2]) & (centres <= source[2:])).all(1))
 
 
-def _emitted(boxes: Array, source: Array, constraint: Any) -> npt.NDArray[np.bool_]:
-    if constraint.emit_type == fb.EmitConstraint.MIN_OVERLAP:
-        return np.asarray(coverage(boxes, source) > _F(constraint.emit_overlap))
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return np.asarray(((centres >= source[:2]) & (centres <= source[2:])).all(1))
+def objects_of(rows: Sequence[Sequence[float]]) -> Objects:
+    """Return the objects that a record states, whose areas are still to be computed."""
+    return Objects(np.array(rows, _F).reshape(-1, 8), np.full(len(rows), np.nan, _F))
 
 
 @dataclass(frozen=True)
@@ -164,10 +177,14 @@ class SSDTransformer:
             problem = f"image is {size[0]} x {size[1]}, smaller than the crop"
             raise origin.error(problem, code="shape-mismatch", field=f"{_FIELD}.crop_size", value=self._crop)
         channels = pixels.shape[2]
-        if len(self.means) not in (0, 1, channels):
-            problem = f"{len(self.means)} values for {channels} channels"
-            hint = f"give 1 or {channels}"
-            raise origin.error(problem, code="wrong-count", field=f"{_FIELD}.mean_value", hint=hint)
+        for field, values in (
+            ("mean_value", self.means),
+            ("resize_param.pad_value", self.added.resize_param.pad_value),
+        ):
+            if len(values) not in (0, 1, channels):
+                problem = f"{len(values)} values for {channels} channels"
+                hint = f"give 1 or {channels}"
+                raise origin.error(problem, code="wrong-count", field=f"{_FIELD}.{field}", hint=hint)
         if self._mean is not None and (self._mean.shape != (channels, *size) or (high, wide) != tuple(size)):
             problem = f"image is {channels} x {size[0]} x {size[1]}; the mean needs this size, and no crop"
             raise origin.error(problem, code="shape-mismatch", field=f"{_FIELD}.mean_file", value=self.param.mean_file)

@@ -18,7 +18,7 @@ from caffe_compat.data.mt19937 import is_state
 from caffe_compat.data.origin import Origin, positive
 from caffe_compat.data.source import DataSource, find_input, looked_in, register
 from caffe_compat.data.ssd_images import Draw, Pixels
-from caffe_compat.data.ssd_transform import Objects, Photo, SSDTransformer
+from caffe_compat.data.ssd_transform import Photo, SSDTransformer, objects_of
 from caffe_compat.definition.forks import FORKS, read_additions
 from caffe_compat.errors import DataError, raise_together
 from caffe_compat.schema import caffe_pb2 as pb
@@ -115,7 +115,7 @@ class VideoSource(DataSource):
             for _ in range(self._skip):
                 self._read()
             pixels = self._read()
-            photo = Photo(pixels, True, Objects(np.zeros((0, 8), np.float32)), pixels.shape[:2])  # noqa: FBT003
+            photo = Photo(pixels, True, objects_of([]), pixels.shape[:2])  # noqa: FBT003
             images.append(self._transform.apply(photo, self._draw, self._origin)[0])
         batch = (torch.from_numpy(np.stack(images)), torch.zeros(self._batch))
         return dict(zip(self.tops, batch, strict=False))

@@ -10,6 +10,7 @@ import torch
 from caffe_compat.data import CRand, open_source
 from caffe_compat.data.ssd_images import Draw, add_noise, distort, resize
 from caffe_compat.data.ssd_samples import satisfies
+from caffe_compat.data.ssd_transform import objects_of
 from caffe_compat.formats.text import parse_text
 from caffe_compat.layers import FORK_REGISTRY
 from caffe_compat.layers.forks.box_frames import box
@@ -222,12 +223,22 @@ def test_fields_that_the_fork_refuses_are_refused(type_, body, code, field):
         ([fb.AnnotatedDatum(datum=pb.Datum(channels=1, height=1, width=1, data=b"a"))], f"{DB} transform_param {{ {RESIZE} }}", "unsupported"),
         ([annotated(photo(0), BOXES)], f"{DB} transform_param {{ crop_size: 30 }}", "shape-mismatch"),
         ([annotated(photo(0), BOXES)], f"{DB} transform_param {{ mean_value: 1 mean_value: 2 }}", "wrong-count"),
+        ([annotated(photo(0), BOXES)], f"{DB} transform_param {{ resize_param {{ height: 8 width: 8 pad_value: 1 pad_value: 2 }} }}", "wrong-count"),
     ],
 )  # fmt: skip
 def test_records_that_cannot_be_used_are_refused(tmp_path, records, body, code):
     write_lmdb(tmp_path / "db", records)
     with refused(code, layer="d"):
         batches(tmp_path, "AnnotatedData", body)
+
+
+def test_a_resized_image_keeps_the_areas_of_boxes_that_were_cut_off_before():
+    constraint = fb.EmitConstraint(emit_type=fb.EmitConstraint.MIN_OVERLAP, emit_overlap=0.6)
+    whole, half = box(0, 0, 1, 1), [[0, 1, 0, 0.25, 0.25, 0.75, 0.75, 0]]
+    objects = objects_of(half)
+    narrow = box(0.25, 0.5, 0.75, 0.75)[None]  # half as high as before
+    assert len(objects.with_boxes(narrow).within(whole, constraint).rows) == 1
+    assert len(objects.within(whole, None).with_boxes(narrow).within(whole, constraint).rows) == 0
 
 
 def test_of_several_demands_on_a_sample_the_first_decides():

@@ -146,7 +146,7 @@ def extrapolate(boxes: Array, size: Size, resize: Any, crop: Array) -> Array:
     return scale(boxes, high * (crop[3] - crop[1]) / _F(scales[0]), wide * (crop[2] - crop[0]) / _F(scales[1]))
 
 
-def coverage(boxes: Array, source: Array) -> Array:
-    """Return how much of each box lies within `source`."""
+def coverage(boxes: Array, source: Array, areas: Array | None = None) -> Array:
+    """Return how much of each box lies within `source`; `areas` are those to divide by, if not the boxes' own."""
     shared = shared_area(boxes, source)
-    return np.divide(shared, area(boxes), out=np.zeros_like(shared), where=shared > 0)
+    return np.divide(shared, area(boxes) if areas is None else areas, out=np.zeros_like(shared), where=shared > 0)
