@@ -66,6 +66,10 @@ class ImageFed(Fed):
         """Return the number of images in a batch."""
         raise NotImplementedError
 
+    def label_shape(self, batch: int) -> Shape:
+        """Return the shape of the labels of a batch of images; a possible one where it depends on the images."""
+        return (batch,)
+
     def is_gray(self, param: pb.LayerParameter) -> bool:
         """Tell whether the images have one channel, as far as the layer's fields decide."""
         return param.transform_param.force_gray

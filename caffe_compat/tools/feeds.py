@@ -115,7 +115,7 @@ def guessed_shapes(layer: pb.LayerParameter, given: InputShapes) -> dict[str, Sh
         return {}
     data, *labels = layer.top
     batch = next(iter(given.get(data, ())), 0) or feeder.batch_size(layer)
-    shapes: dict[str, Shape] = dict.fromkeys(labels, (batch,)) if batch else {}
+    shapes: dict[str, Shape] = dict.fromkeys(labels, feeder.label_shape(batch)) if batch else {}
     image = feeder.image_shape(layer)
     if batch and all(image):
         shapes[data] = (batch, *image)

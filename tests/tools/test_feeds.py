@@ -57,6 +57,13 @@ def test_a_label_has_as_many_rows_as_the_given_data():
     assert fed("Data", text, input_shapes={"data": (6, 1, 9, 9)}).made_up == {"data": (6, 1, 9, 9), "label": (6,)}
 
 
+def test_the_label_of_annotated_data_is_a_row_for_each_object():
+    text = 'data_param { source: "gone" batch_size: 4 } transform_param { resize_param { height: 6 width: 5 } }'
+    layer = f'layer {{ name: "d" type: "AnnotatedData" top: "data" top: "label" {text} }}'
+    made_up = feed(prepare(parse_text(layer, pb.NetParameter), net_state("TRAIN"))).made_up
+    assert made_up == {"data": (4, 3, 6, 5), "label": (1, 1, 1, 8)}
+
+
 def test_an_unknown_shape_is_an_error_with_the_reason_why_the_data_is_not_read():
     for kind, text in (("Data", "data_param"), ("HDF5Data", "hdf5_data_param")):
         with pytest.raises(CaffeCompatError) as caught:

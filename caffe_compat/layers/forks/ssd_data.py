@@ -90,6 +90,9 @@ class AnnotatedData(_SSDFed):
         "transform_param": _TRANSFORM,
     }
 
+    def label_shape(self, batch: int) -> Shape:
+        return 1, 1, 1, 8
+
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         yield from super().check(spec)
         resize = spec.additions("transform_param").resize_param
