@@ -22,6 +22,7 @@ from caffe_compat.errors import DataError, did_you_mean
 from caffe_compat.formats.files import write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
+from lq_emotion.common.lists import write_list
 from lq_emotion.datasets.synthetic.emotions import EMOTIONS, draw_emotion
 from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
 from lq_emotion.datasets.synthetic.person import make_person
@@ -172,7 +173,7 @@ def _write_images(drawn: Drawn, size: int, rng: np.random.Generator, folder: Pat
     for phase, rows in (("test", order[: _TESTED * _BATCH]), ("train", order[_TESTED * _BATCH :])):
         with h5py.File(folder / f"{phase}.h5", "w") as file:
             file["data"], file["label"] = data[rows], np.array(labels, np.float32)[rows]
-        (folder / f"{phase}.txt").write_text(f"{folder / phase}.h5\n", encoding="utf-8")
+        write_list([folder / f"{phase}.h5"], folder / f"{phase}.txt")
     return max(labels) + 1
 
 

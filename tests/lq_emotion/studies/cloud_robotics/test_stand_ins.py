@@ -30,7 +30,7 @@ def test_a_stand_in_is_weights_with_a_definition_and_their_preprocessing(tmp_pat
 
 
 def test_trainings_of_a_seed_are_equal(tmp_path):
-    first, second = (make("imagenet", tmp_path / name / "a.caffemodel") for name in ("one", "two"))
+    first, second = (make("imagenet", tmp_path / name / "a.caffemodel") for name in ("one", "with a blank"))
     assert first.read_bytes() == second.read_bytes()
 
 

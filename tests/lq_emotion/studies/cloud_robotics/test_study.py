@@ -22,7 +22,7 @@ VERSIONS = ("90p30", "90p10", "45p30", "45p10")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Draw both data sets and two nets to begin with."""
-    folder = tmp_path_factory.mktemp("a second study")
+    folder = tmp_path_factory.mktemp("a second study")  # with blanks
     make_ferplus(folder / "ferplus", FerTreeSettings(images=120), say=quiet)
     settings = RavdessTreeSettings(actors=4, width=160, height=90, seconds=0.7, statements=1, repetitions=1)
     make_ravdess(folder / "ravdess", settings, jobs=2, say=quiet)
