@@ -17,7 +17,7 @@ from caffe_compat.cli.table import markdown_table, write_table
 from caffe_compat.definition.forks import fork_names
 from caffe_compat.errors import CaffeCompatError, FileError, ParseError, printable
 from caffe_compat.formats.files import atomic_path, read_bytes
-from caffe_compat.tools.survey import Kind, Surveyed, Told, files, kind_of, survey
+from caffe_compat.tools.survey import Kind, Shapes, Surveyed, files, kind_of, survey
 
 _COUNTS = ("folder", "definitions", "built", "refused")
 _COMMENT = re.compile(r"(^|\s)#.*")
@@ -37,7 +37,7 @@ def define(part: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Survey a folder."""
     folder = Path(args.folder)
-    told, forks = read_told(args.shapes) if args.shapes else [], fork_names(args.fork)
+    table, forks = read_shapes(args.shapes) if args.shapes else [], fork_names(args.fork)
     kinds: Counter[Kind] = Counter()
     rows: list[Surveyed] = []
     with tqdm(files(folder), "survey", unit="file", leave=False, disable=None) as paths:
@@ -48,7 +48,7 @@ def run(args: Namespace) -> int:
                 kind = Kind.OTHER
             kinds[kind] += 1
             if kind is Kind.NET:
-                rows.append(survey(path, folder, told, forks))
+                rows.append(survey(path, folder, table, forks))
                 if not args.json:
                     paths.write(_line(rows[-1]), file=sys.stdout)
     if not rows:
@@ -70,7 +70,7 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def read_told(file: str) -> list[Told]:
+def read_shapes(file: str) -> list[Shapes]:
     """Read a table of input shapes: a line for each pattern, ``#`` begins a comment.
 
     Raises
@@ -80,7 +80,7 @@ def read_told(file: str) -> list[Told]:
     ParseError
         A word is neither BLOB=SHAPE nor fork=NAME; the error has the line.
     """
-    told = []
+    table = []
     for number, line in enumerate(read_bytes(file).decode("utf-8", "replace").splitlines(), 1):
         pattern, *words = _COMMENT.sub("", line).split() or [""]
         forks = tuple(word.removeprefix("fork=") for word in words if word.startswith("fork="))
@@ -89,8 +89,8 @@ def read_told(file: str) -> list[Told]:
         except ArgumentTypeError as error:
             raise ParseError(str(error), code="syntax", file=file, line=number) from None
         if pattern:
-            told.append(Told(pattern, shapes, fork_names(forks)))
-    return told
+            table.append(Shapes(pattern, shapes, fork_names(forks)))
+    return table
 
 
 def _line(row: Surveyed) -> str:
@@ -123,6 +123,6 @@ def _markdown(rows: Sequence[Surveyed], left_out: Mapping[str, int]) -> str:
             markdown_table(_COUNTS, _counts(rows)),
             _left_out(left_out).capitalize() + ".\n",
             markdown_table(("missing", "definitions"), [(name, str(n)) for name, n in missing.most_common()]),
-            markdown_table(("definition", "", "missing; Python layers whose shapes were told"), definitions),
+            markdown_table(("definition", "", "missing; Python layers with given shapes"), definitions),
         ]
     )

@@ -60,8 +60,8 @@ class Kind(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a line of a table of shapes tells about the definitions it names.
+class Shapes:
+    """A line of the table of shapes: what it states of the definitions it names.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Surveyed:
     lack : what it lacks; None if it is built in all its phases.
     name : what exactly: the layer type, the field, the blob, ...
     problem : the error's text; "" if it is built.
-    python : its Python layers, whose shapes were told and whose code was not run.
+    python : its Python layers, whose shapes were given and whose code was not run.
     """
 
     path: str
@@ -144,23 +144,23 @@ def files(folder: Path) -> list[Path]:
     )
 
 
-def survey(path: Path, folder: Path, told: Sequence[Told] = (), forks: Sequence[str] = ()) -> Surveyed:
+def survey(path: Path, folder: Path, table: Sequence[Shapes] = (), forks: Sequence[str] = ()) -> Surveyed:
     """Build a definition in each of its phases.
 
     Parameters
     ----------
     path : the definition, below `folder`.
-    told : what is told about definitions; of two lines about one blob the later one counts.
+    table : shapes and forks by pattern; of two lines about one blob the later one counts.
     forks : forks named for all definitions.
     """
     name = path.relative_to(folder).as_posix()
-    lines = [line for line in told if fnmatch(name, line.pattern)]
+    lines = [line for line in table if fnmatch(name, line.pattern)]
     shapes = {blob: shape for line in lines for blob, shape in line.shapes.items()}
     named = [*(fork for line in reversed(lines) for fork in line.forks), *forks]
     python: dict[str, None] = {}
     try:
         for prepared in states(path, named):
-            layers = _Shapes(shapes)
+            layers = _GivenShapes(shapes)
             with python_layers(layers):
                 _build(prepared, shapes)
             python |= dict.fromkeys(layers.classes)
@@ -206,8 +206,8 @@ def _build(net: PreparedNet, shapes: Mapping[str, Shape]) -> None:
 
 
 @dataclass
-class _Shapes:
-    """Stands in for the classes of Python layers: their tops have the shapes told, their code is not run."""
+class _GivenShapes:
+    """Stands in for the classes of Python layers: their tops have the given shapes, their code is not run."""
 
     shapes: Mapping[str, Shape]
     classes: list[str] = field(default_factory=list)
@@ -218,18 +218,18 @@ class _Shapes:
         Raises
         ------
         NetError
-            The shape of a top is not told. (An error here leaves the rest of the net to be looked at.)
+            The shape of a top is not given. (An error here leaves the rest of the net to be looked at.)
         """
         name = _class(spec)
         for top in spec.param.top:
             if top not in self.shapes:
-                problem, hint = f"the class makes the blob {top!r}, whose shape is not told", "tell it in --shapes"
+                problem, hint = f"the class makes the blob {top!r}, whose shape is not given", "give it in --shapes"
                 raise spec.error(problem, "python_param.layer", name, hint, code="unsafe")
         self.classes.append(name)
         return ()
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        """Return the shapes told."""
+        """Return the given shapes."""
         return tuple(self.shapes[top] for top in spec.param.top)
 
 

@@ -35,7 +35,7 @@ FILES = {
     "b/empty.prototxt": "",
     ".git/config.prototxt": INPUT + CONV,
 }
-TOLD = """# table of shapes
+TABLE = """# table of shapes
 a/*   data=4,2,5,5 label=4
 b/py* rois=7,5   # of a Python layer
 b/bn* fork=segnet
@@ -48,7 +48,7 @@ def folder(tmp_path, monkeypatch):
         path = tmp_path / "nets" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    (tmp_path / "shapes.txt").write_text(TOLD)
+    (tmp_path / "shapes.txt").write_text(TABLE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -78,14 +78,14 @@ def test_every_definition_is_built_or_lacks_one_thing(folder, capsys):
     assert result["left_out"] == {"solver": 1, "label map": 1, "other file": 3}
 
 
-def test_shapes_and_forks_that_are_told_build_what_lacked_them(folder, capsys):
+def test_shapes_and_forks_in_the_table_build_what_lacked_them(folder, capsys):
     definitions, _ = survey(capsys, "--shapes=shapes.txt")
     built = ("a/train.prototxt", "b/bn.prototxt", "b/python.prototxt")
     assert [definitions[path] for path in built] == [(None, "")] * 3
     assert survey(capsys, "--fork=segnet")[0]["b/bn.prototxt"] == (None, "")
 
 
-def test_python_layers_whose_shapes_were_told_are_named(folder, capsys):
+def test_python_layers_with_given_shapes_are_named(folder, capsys):
     assert main(["survey", "nets", "--shapes=shapes.txt", "--out=table.md", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["definitions"]
     assert [row["python"] for row in rows if row["path"] == "b/python.prototxt"] == [["rpn.Proposal"]]

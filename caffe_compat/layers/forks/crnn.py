@@ -40,13 +40,13 @@ class CtcLossModule(nn.Module):
         if low < 0 or high >= x.shape[2]:
             problem = f"out of range 0 to {x.shape[2] - 1}"
             raise DataError(problem, code="out-of-range", field="label", value=low if low < 0 else high)
-        kept = index != self.blank
-        if not bool(kept.any()):
+        letters = index != self.blank
+        if not bool(letters.any()):
             raise DataError("no sequence has a label", code="empty", field="label", value=self.blank)
-        lengths = kept.sum(1)
+        lengths = letters.sum(1)
         lasting = torch.full_like(lengths, self.steps)
         losses = F.ctc_loss(
-            precise(x).log_softmax(2), index[kept], lasting, lengths, self.blank, "none", zero_infinity=True
+            precise(x).log_softmax(2), index[letters], lasting, lengths, self.blank, "none", zero_infinity=True
         )
         total = losses.sum()
         return total + (total / x.shape[1] - total).detach()
@@ -151,10 +151,10 @@ class LabelsequenceAccuracyModule(nn.Module):
         """Return the accuracy of (N, T, C) scores and (N, L) labels."""
         best = x.argmax(2)
         before = F.pad(best, (1, 0), value=self.blank)[:, :-1]
-        kept = (best != before) & (best != self.blank)
+        letters = (best != before) & (best != self.blank)
         hits = [
             read[where].tolist() == [int(value) for value in true.tolist() if value != self.blank]
-            for read, where, true in zip(best, kept, label, strict=True)
+            for read, where, true in zip(best, letters, label, strict=True)
         ]
         return x.new_tensor(sum(hits) / len(hits))
 

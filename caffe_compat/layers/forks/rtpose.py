@@ -138,9 +138,9 @@ class NmsModule(nn.Module):
         top = np.zeros((x.shape[0] * self.parts, self.peaks + 1, 3), values.dtype)
         for number, out in enumerate(top):
             start = number * high * wide
-            found = self._peaks(flat[start : start + high * wide].reshape(high, wide))
-            out[0, 0] = len(found)
-            for row, (y, x_at) in zip(out[1:], found, strict=False):
+            peaks = self._peaks(flat[start : start + high * wide].reshape(high, wide))
+            out[0, 0] = len(peaks)
+            for row, (y, x_at) in zip(out[1:], peaks, strict=False):
                 row[:2] = self._centre(flat[start:], int(y), int(x_at), wide)
                 row[2] = flat[start + y * wide + x_at]
         return torch.from_numpy(top).to(x.device).view(x.shape[0], self.parts, self.peaks + 1, 3)
