@@ -39,7 +39,7 @@ class CloudDemoSize:
     """
 
     images: int = 2000
-    actors: int = 24
+    actors: int = 20
     statements: int = 1
     seconds: float = 1.2
     side: int = 40

@@ -95,6 +95,6 @@ _SMALL = replace(
 PRESETS = {
     "paper": _PAPER,
     "small": _SMALL,
-    "demo": replace(_SMALL, batch=32, stage1_iterations=300, stage2_iterations=500, sequence_iterations=200),
+    "demo": replace(_SMALL, batch=32, stage1_iterations=300, stage2_iterations=500, sequence_iterations=120),
 }
 """By name. "small" and "demo" are for small nets and small videos: two cores for an hour, or for three minutes."""
