@@ -21,6 +21,7 @@ _NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
 _FIELDS = ("modality", "channel", "emotion", "intensity", "statement", "repetition", "actor")
 _LAST = (3, 2, 8, 2, 2, 2, 24)  # of each field, counted from 1
 _SONG = 6  # emotions are sung: those up to fearful
+_SHOWN = 20  # problems in one error
 _SILENT = 18  # the actor without songs
 
 
@@ -185,7 +186,10 @@ def find_clips(
             problems.append(error)
             continue
         clips[clip.name] = clip
-    raise_together(problems)
+    if problems and not clips:
+        problem = f"holds no clip of RAVDESS, and {len(problems)} other videos, such as {problems[0].file}"
+        raise FileError(problem, code="empty", file=folder, hint="the folder of Actor_01, Actor_02, ...")
+    raise_together(problems[:_SHOWN])
     chosen = [clip for clip in clips.values() if clip.channel in channels and clip.modality in modalities]
     if not chosen:
         kinds = f"{' or '.join(channels)}, {' or '.join(modalities)}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from lq_emotion.datasets.ferplus.reader import FOLDER_LABELS, FOLDERS, LABELS, PIXELS
+from lq_emotion.datasets.ferplus.reader import FOLDER_LABELS, FOLDERS, LABELS, PIXELS, read_ferplus
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.nets.known.loading import find_description
 from lq_emotion.studies.cloud_robotics import clips, coded, images
@@ -31,6 +31,7 @@ def stages(plan: CloudPlan) -> list[Stage]:
         The plan cannot be run.
     """
     check(plan)
+    read_ferplus(plan.ferplus).image(0)  # refused before anything is written
     todo = [_images(plan)]
     for name in plan.weights:
         todo += _base(plan, name)

@@ -91,3 +91,10 @@ def test_trees_that_contradict_themselves_are_refused(tmp_path):
     with refused("empty", file=folder):
         (folder / "Actor_01/01-01-03-01-01-01-02.mp4").unlink()
         find_clips(folder, modalities=[Modality.AUDIO])
+
+
+def test_a_folder_of_other_videos_is_refused_in_one_line(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.mp4").touch()
+    with refused("empty", file=tmp_path):
+        find_clips(tmp_path)
