@@ -47,12 +47,12 @@ def kill(arguments, times, seed=0):
         with subprocess.Popen(
             [*python, *arguments], env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True
         ) as process:
-            begun = moments.randint(1, 5)
+            begun = moments.randint(1, 3)
             for line in process.stdout:
                 begun -= "begins" in line
                 if begun == 0:
                     break
-            time.sleep(moments.uniform(0, 1))
+            time.sleep(moments.uniform(0, 0.15))
             assert process.poll() is None
             os.killpg(process.pid, signal.SIGKILL)
             process.stdout.read()
