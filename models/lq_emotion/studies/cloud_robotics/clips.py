@@ -31,7 +31,7 @@ from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.nets.lstm import SequenceHead
 from lq_emotion.nets.tuning import Tuning
 from lq_emotion.studies.cloud_robotics.images import best_base, net_path
-from lq_emotion.studies.cloud_robotics.plan import CloudPlan
+from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.training.features import FeatureNet
 from lq_emotion.training.plateau import PLATEAU, History, best_iteration
@@ -125,7 +125,7 @@ def do_features(plan: CloudPlan, actor: int, *, coded: bool = False) -> None:
 
     torch.set_num_threads(plan.threads)
     base = best_base(plan)
-    net = FeatureNet(base.net.deploy, net_path(plan, "best"), base.blob, device=plan.device)
+    net = FeatureNet(base.net.deploy, net_path(plan, BEST), base.blob, device=plan.device)
     path = features_path(plan, actor, coded=coded)
     path.parent.mkdir(parents=True, exist_ok=True)
     settings = CropSettings(side=base.side, grow=plan.choices.grow)

@@ -29,7 +29,7 @@ from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.nets.tuning import Tuning
 from lq_emotion.studies.cloud_robotics.bases import Base, load_base
-from lq_emotion.studies.cloud_robotics.plan import CloudPlan
+from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.results import ImageResult
 from lq_emotion.training.features import FeatureNet, cache_features
 from lq_emotion.training.trainer import Run
@@ -189,7 +189,7 @@ def do_choose(plan: CloudPlan) -> None:
     """Copy the net that is best on dev, with the files that describe it, to nets/best."""
     results = [read_result(plan, name) for name in plan.weights]
     best = max(results, key=lambda result: result.dev_accuracy or 0.0).base
-    source, target = net_path(plan, best), net_path(plan, "best")
+    source, target = net_path(plan, best), net_path(plan, BEST)
     target.parent.mkdir(parents=True, exist_ok=True)
     suffixes = (".prototxt", ".preprocess.json", ".labels.txt", ".crop.json", ".caffemodel")
     for suffix in suffixes:
@@ -217,7 +217,7 @@ def best_base(plan: CloudPlan) -> Base:
     FileError
         The file that says so is missing or damaged.
     """
-    path = net_path(plan, "best").with_suffix(".json")
+    path = net_path(plan, BEST).with_suffix(".json")
     with contents_of(path):
         return load_base(plan, str(read_json(path)["base"]))
 

@@ -21,6 +21,9 @@ from lq_emotion.datasets.ravdess.windows import Window
 from lq_emotion.studies.cloud_robotics.recipes import PRESETS, Preset
 from lq_emotion.studies.cloud_robotics.results import ALL
 
+BEST = "best"
+"""In place of a base's name: the one that is best on dev."""
+
 
 class Part(StrEnum):
     """A part of the study; its value is what users type.
@@ -130,7 +133,7 @@ class CloudPlan:
 
     @cached_property
     def clips(self) -> tuple[RavdessClip, ...]:
-        """The clips: those with sound, or those without where the data set has no others."""
+        """The clips with sound: those without show the same takes."""
         assert self.ravdess is not None
         return find_clips(self.ravdess, channels=self.choices.channels, modalities=(Modality.AV,))
 
@@ -174,8 +177,8 @@ def check(plan: CloudPlan) -> None:
             raise DataError("out of range", code="out-of-range", field=name, value=value, hint=hint)
     _check_changes(plan)
     for name in plan.weights:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-            hint = "letters, digits, - and _"
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name == BEST or name.startswith("lstm-"):
+            hint = f"letters, digits, - and _, but not {BEST} or lstm-..."
             raise DataError("cannot name files", code="invalid", field="--weights", value=name, hint=hint)
     if plan.ravdess is None and plan.parts != (Part.IMAGES,):
         hint = "--ravdess DIR, or --only images"

@@ -13,7 +13,7 @@ from lq_emotion.datasets.ferplus.reader import FOLDER_LABELS, FOLDERS, LABELS, P
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.nets.known.loading import find_description
 from lq_emotion.studies.cloud_robotics import clips, coded, images
-from lq_emotion.studies.cloud_robotics.plan import CloudPlan, Part, check
+from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan, Part, check
 from lq_emotion.studies.cloud_robotics.results import ALL
 from lq_emotion.workflow.search import Search
 from lq_emotion.workflow.stages import Ledger
@@ -37,7 +37,7 @@ def stages(plan: CloudPlan) -> list[Stage]:
         todo += _base(plan, name)
     scores = tuple(images.result_path(plan, name) for name in plan.weights)
     nets = tuple(images.net_path(plan, name) for name in plan.weights)
-    best = (images.net_path(plan, "best"), images.net_path(plan, "best").with_suffix(".json"))
+    best = (images.net_path(plan, BEST), images.net_path(plan, BEST).with_suffix(".json"))
     todo.append(Stage("best net", partial(images.do_choose, plan), {}, (*scores, *nets), best))
     if {*plan.parts} != {Part.IMAGES}:
         todo += _clips(plan)
@@ -137,7 +137,7 @@ def _features(plan: CloudPlan, actor: int, *, coded: bool = False) -> Stage:
         partial(clips.do_features, plan, actor, coded=coded),
     )
     writes = (clips.features_path(plan, actor, coded=coded),)
-    return Stage(name, run, settings, (images.net_path(plan, "best"), *reads), writes)
+    return Stage(name, run, settings, (images.net_path(plan, BEST), *reads), writes)
 
 
 def _coded(plan: CloudPlan) -> list[Stage]:

@@ -34,6 +34,7 @@ def test_numbers_of_the_preset_can_be_changed():
     [
         ({"weights": {}}, "out-of-range", "--weights"),
         ({"weights": {"a/b": "x"}}, "invalid", "--weights"),
+        ({"weights": {"best": "x"}}, "invalid", "--weights"),
         ({"preset": "large"}, "out-of-range", "--preset"),
         ({"qps": ()}, "out-of-range", "--qps"),
         ({"ravdess": None}, "field-missing", "--ravdess"),
