@@ -117,8 +117,8 @@ class AnnotatedSource(DataSource):
             own = objects.rows.copy()
             own[:, 0] = number
             rows.append(own)
-        found = np.concatenate(rows) if any(map(len, rows)) else np.full((1, 8), -1, np.float32)
-        second = torch.from_numpy(found)[None, None] if self._boxes else torch.tensor(labels)
+        boxes = np.concatenate(rows) if any(map(len, rows)) else np.full((1, 8), -1, np.float32)
+        second = torch.from_numpy(boxes)[None, None] if self._boxes else torch.tensor(labels)
         return dict(zip(self.tops, (torch.from_numpy(np.stack(images)), second), strict=False))
 
     def _take(self) -> tuple[Origin, fb.AnnotatedDatum]:

@@ -141,8 +141,8 @@ def average_precision(scores: list[float], right: list[bool], objects: int, vers
     if not objects:
         return _F(0)
     hits = np.array(right)[np.argsort(-np.array(scores, _F), kind="stable")].cumsum()
-    found, ranks = np.asarray(hits, _F), np.arange(1, len(hits) + 1, dtype=_F)
-    precision, recall = found / ranks, found / _F(objects)
+    correct, ranks = np.asarray(hits, _F), np.arange(1, len(hits) + 1, dtype=_F)
+    precision, recall = correct / ranks, correct / _F(objects)
     if version == "11point":
         return _eleven_points(precision, recall)
     if version == "MaxIntegral":

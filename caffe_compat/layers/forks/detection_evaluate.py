@@ -61,17 +61,19 @@ class DetectionEvaluateModule(nn.Module):
 
     def forward(self, detections: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """Compare (1, 1, K, 7) detections with (1, 1, R, 8) ground truth; return (1, 1, rows, 5)."""
-        found, objects = (x.detach().float().cpu().numpy() for x in (detections.reshape(-1, 7), truth.reshape(-1, 8)))
+        detected, objects = (
+            x.detach().float().cpu().numpy() for x in (detections.reshape(-1, 7), truth.reshape(-1, 8))
+        )
         ends = np.flatnonzero(objects[:, 0].astype(np.int64) == -1)
         objects = objects[: ends[0]] if ends.size else objects
-        height = len(self.rules.classes) + int((found[:, 1] != -1).sum())
-        found = found[found[:, 0].astype(np.int64) != -1]
-        for rows in (found, objects):
+        height = len(self.rules.classes) + int((detected[:, 1] != -1).sum())
+        detected = detected[detected[:, 0].astype(np.int64) != -1]
+        for rows in (detected, objects):
             if (rows[:, 1].astype(np.int64) == self.rules.background).any():
                 problem = "a detection or an object has the label of the background"
                 raise DataError(problem, code="invalid", value=self.rules.background)
         rows = np.zeros((height, 5), np.float32)
-        results = np.array([*self._objects(objects), *self._detections(found, objects)], np.float32).reshape(-1, 5)
+        results = np.array([*self._objects(objects), *self._detections(detected, objects)], np.float32).reshape(-1, 5)
         rows[: len(results)] = results
         return torch.from_numpy(rows).to(detections)[None, None]
 

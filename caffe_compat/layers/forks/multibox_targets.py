@@ -231,11 +231,11 @@ def assign(rules: MultiBoxRules, location: Array, confidence: Array, prior: Arra
     labels: list[Indices] = []
     for image in sorted(set(truths) & set(range(images))):
         scene = Scene(rules, location[image], confidence[image], prior[0], prior[1], truths[image])
-        found = scene.match()
-        matches[image] = {group: numbers for group, (numbers, _) in found.items()}
+        by_group = scene.match()
+        matches[image] = {group: numbers for group, (numbers, _) in by_group.items()}
         negatives = np.zeros(0, np.int64)
         if rules.miner is not None:
-            remaining, negatives = scene.mine(rules.miner, *found[0])
+            remaining, negatives = scene.mine(rules.miner, *by_group[0])
             matches[image] = {0: remaining}
         locations[image] = scene.locations(matches[image])
         objects = truths[image].labels[_matched(matches[image])[2]]
@@ -243,10 +243,10 @@ def assign(rules: MultiBoxRules, location: Array, confidence: Array, prior: Arra
         _check_labels(objects, rules.num_classes)
         rows += [locations[image].prior + image * priors, negatives + image * priors]
         labels += [objects, np.full(len(negatives), rules.background)]
-    chosen, wanted = _joined(rows), _joined(labels)
+    boxes, classes = _joined(rows), _joined(labels)
     if rules.miner is None:
-        return Targets(locations, np.arange(images * priors), _of_all(rules, images, priors, chosen, wanted))
-    return Targets(locations, chosen, _of_each(rules, wanted) if rules.logistic else wanted)
+        return Targets(locations, np.arange(images * priors), _of_all(rules, images, priors, boxes, classes))
+    return Targets(locations, boxes, _of_each(rules, classes) if rules.logistic else classes)
 
 
 def _of_each(rules: MultiBoxRules, labels: Indices) -> Array:

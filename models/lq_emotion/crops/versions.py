@@ -152,11 +152,11 @@ def clip_boxes(clip: Path, times: Doubles) -> TrackedBoxes:
     Raises
     ------
     DataError
-        No face was found.
+        No face was tracked.
     """
-    found = find_boxes(clip, times)
-    seen = np.flatnonzero(found.bbox.any(axis=1))
+    tracked = find_boxes(clip, times)
+    seen = np.flatnonzero(tracked.bbox.any(axis=1))
     if not len(seen):
         raise DataError("no face was found in this clip", code="empty", file=clip)
     nearest = seen[np.abs(np.arange(len(times))[:, None] - seen).argmin(axis=1)]
-    return found._replace(bbox=found.bbox[nearest], detected=np.isin(np.arange(len(times)), seen))
+    return tracked._replace(bbox=tracked.bbox[nearest], detected=np.isin(np.arange(len(times)), seen))

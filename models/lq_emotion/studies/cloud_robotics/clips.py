@@ -114,9 +114,9 @@ def do_boxes(plan: CloudPlan, actor: int) -> None:
             path = boxes_path(plan, clip)
             path.parent.mkdir(parents=True, exist_ok=True)
             _, times = read_clip(clip.path)
-            found = clip_boxes(clip.path, times)
-            write_boxes(path, found.bbox, times, detected=found.detected)
-            say(f"{clip.name}: a face in {int(found.detected.sum())} of {len(times)} frames")
+            tracked = clip_boxes(clip.path, times)
+            write_boxes(path, tracked.bbox, times, detected=tracked.detected)
+            say(f"{clip.name}: a face in {int(tracked.detected.sum())} of {len(times)} frames")
 
 
 def do_features(plan: CloudPlan, actor: int, *, coded: bool = False) -> None:

@@ -139,8 +139,8 @@ class CloudResults(Record):
 
     def cell(self, method: Aggregation, version: str, trained: str | None = None) -> ClipResult | None:
         """Return the result on a version; None where it is missing."""
-        wanted = (method, version, trained)
-        return next((clip for clip in self.clips if (clip.method, clip.version, clip.trained) == wanted), None)
+        cell = (method, version, trained)
+        return next((clip for clip in self.clips if (clip.method, clip.version, clip.trained) == cell), None)
 
 
 def read_results(root: Path) -> CloudResults | None:
