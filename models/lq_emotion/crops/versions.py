@@ -152,7 +152,7 @@ def clip_boxes(clip: Path, times: Doubles) -> TrackedBoxes:
     Raises
     ------
     DataError
-        No face was tracked.
+        No face was found.
     """
     tracked = find_boxes(clip, times)
     seen = np.flatnonzero(tracked.bbox.any(axis=1))
