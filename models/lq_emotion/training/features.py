@@ -150,9 +150,11 @@ class FeatureNet:
 
 def refuse_missing(net: CaffeNet, report: LoadReport, weights: Path, drawn: Collection[str] = ()) -> None:
     """Raise WeightsError if a file of weights lacks blobs of a net, in other layers than those that may be `drawn`."""
-    left = set(report.left_at_filler)
+    at_filler = set(report.left_at_filler)
     missing = [
-        f"{slot.layer}.{slot.blob.name}" for slot in net.caffe.slots if slot.key in left and slot.layer not in drawn
+        f"{slot.layer}.{slot.blob.name}"
+        for slot in net.caffe.slots
+        if slot.key in at_filler and slot.layer not in drawn
     ]
     if missing:
         problem = f"lacks {len(missing)} of the net's blobs, such as {missing[0]}"

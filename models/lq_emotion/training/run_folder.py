@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
-from lq_emotion.common.fingerprints import fingerprint
+from caffe_compat.formats.files import format_text, write_text
+from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.fingerprints import file_sha256, fingerprint
 from lq_emotion.common.journal import Journal, require_folder
-from lq_emotion.common.json_files import contents_of
+from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.records import Record
 from lq_emotion.nets.names import Net
 from lq_emotion.training.plateau import PLATEAU
@@ -18,6 +20,7 @@ from lq_emotion.training.trainer import Run
 
 Say = Callable[[str], None]
 SETTINGS = "settings.json"
+MADE_FROM = "made_from.json"
 RESULTS = "train.json"
 LOSSES = "loss.png"
 _ENTRY = "training"  # in the journal
@@ -37,6 +40,26 @@ class TrainingSettings(Record):
     changes: tuple[str, ...]
     data: tuple[tuple[str, ...], ...]
     weights: tuple[str, ...] | None
+
+
+def begin(run: Run, net: pb.NetParameter, solver: pb.SolverParameter, inputs: Sequence[Path]) -> None:
+    """Write the definitions of a stage's training; snapshots and log of another training are removed.
+
+    Parameters
+    ----------
+    run : the folder.
+    net, solver : the definitions.
+    inputs : files that decide the training beside them: data, and weights to start from.
+    """
+    made_from = fingerprint([format_text(net), format_text(solver), *(file_sha256(path) for path in inputs)])
+    path = run.folder / MADE_FROM
+    if read_json(path) != {"made_from": made_from}:
+        for other in (run.log, run.folder / PLATEAU, *_snapshots(run)):
+            other.unlink(missing_ok=True)
+    run.prefix.parent.mkdir(parents=True, exist_ok=True)
+    write_text(net, run.folder / "net.prototxt")
+    write_text(solver, run.folder / "solver.prototxt")
+    write_json({"made_from": made_from}, path)
 
 
 def claim(run: Run, settings: TrainingSettings, *, fresh: bool, aside: Path | None, say: Say) -> None:

@@ -35,6 +35,7 @@ from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.training.features import FeatureNet
 from lq_emotion.training.plateau import PLATEAU, History, best_iteration
+from lq_emotion.training.run_folder import begin
 from lq_emotion.training.sequences import predict_sequences, write_sequences
 from lq_emotion.training.trainer import Run
 from lq_emotion.workflow.logs import stage_log
@@ -207,7 +208,7 @@ def do_lstm(plan: CloudPlan, name: str) -> None:
     torch.set_num_threads(plan.threads)
     recipe, versions, split = plan.recipe, plan.regimes[name], plan.split
     run = Run((plan.out / "runs" / f"lstm-{name}").resolve(), "lstm", f"LSTM {name}")
-    run.prefix.parent.mkdir(parents=True, exist_ok=True)
+    run.folder.mkdir(parents=True, exist_ok=True)
     batch, target, head = recipe.sequence_batch, lstm_path(plan, name), sequence_head(plan)
     parts = {"train": split.train, "dev": split.dev} if split.dev else {"train": split.train}
     with stage_log(plan.logs, f"lstm {name}") as say:
@@ -216,10 +217,10 @@ def do_lstm(plan: CloudPlan, name: str) -> None:
             shown = Windows(plan, versions, clips_of(plan, actors))
             source = write_sequences(shown, run.folder, part, batch=batch, seed=plan.seed)
             data.append(head.data(str(source), batch, phase))
-        write_text(head.training(data, sequences=batch), run.folder / "net.prototxt")
         tests = -(-len(clips_of(plan, split.dev)) * len(versions) // batch)
         solver = _solver(plan, run, tests)
-        write_text(solver, run.folder / "solver.prototxt")
+        inputs = [run.folder / file for part in parts for file in sorted(run.folder.glob(f"{part}_*.h5"))]
+        begin(run, head.training(data, sequences=batch), solver, inputs)
         run.train(solver, say, device=choose_device(plan.device), on_plateau=bool(tests), only_best=bool(tests))
         best = solver.max_iter
         if tests:

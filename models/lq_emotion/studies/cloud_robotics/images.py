@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from caffe_compat.build.net import load_net
 from caffe_compat.build.weights import read_weights, save_weights
 from caffe_compat.errors import DataError, FileError, SolverError
-from caffe_compat.formats.files import atomic_path, write_text
+from caffe_compat.formats.files import atomic_path
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256
@@ -32,6 +32,7 @@ from lq_emotion.studies.cloud_robotics.bases import Base, load_base
 from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.results import ImageResult
 from lq_emotion.training.features import FeatureNet, cache_features
+from lq_emotion.training.run_folder import begin
 from lq_emotion.training.trainer import Run
 from lq_emotion.workflow.logs import stage_log
 from lq_emotion.workflow.search import Parameter, Trial
@@ -133,16 +134,18 @@ def do_trial(plan: CloudPlan, name: str, parameters: Mapping[str, float], folder
         start = folder / "start.caffemodel"
         _join(base, head, start)
         weights = _train_all(plan, base, parameters, folder / "net", start, say)
-        if not _finite(weights):
+        wrong = 1.0
+        if _finite(weights):
+            save_weights(load_net(base.net.deploy, weights), folder / WEIGHTS)
+            scores = score(plan, base, folder / WEIGHTS, "dev")
+            wrong -= scores.accuracy
+            say(f"dev: {scores.accuracy:.4f} of {scores.count} images")
+        else:
             say("diverged")
             (folder / WEIGHTS).unlink(missing_ok=True)
-            return 1.0
-        save_weights(load_net(base.net.deploy, weights), folder / WEIGHTS)
-        scores = score(plan, base, folder / WEIGHTS, "dev")
-        say(f"dev: {scores.accuracy:.4f} of {scores.count} images")
     for path in [start, *(folder / "head").rglob("*_iter_*"), *(folder / "net").rglob("*_iter_*")]:
         path.unlink(missing_ok=True)
-    return 1 - scores.accuracy
+    return wrong
 
 
 def do_preset(plan: CloudPlan, name: str) -> None:
@@ -244,17 +247,21 @@ def _train_head(plan: CloudPlan, base: Base, parameters: Mapping[str, float], fo
     batch = plan.recipe.batch * plan.recipe.iter_size
     message = headed_training_net(base.head, [hdf5_data(str(source), batch, tops=(base.blob, LABEL))], frozen=False)
     tuning = _tuning(plan, folder, parameters["stage1_lr"], plan.recipe.stage1_iterations)
-    return _train(plan, message, tuning.sgd(weight_decay=parameters["weight_decay"]), folder, None, say)
+    solver = tuning.sgd(weight_decay=parameters["weight_decay"])
+    return _train(plan, message, solver, folder, [features_path(plan, base.name)], None, say)
 
 
 def _train_all(
     plan: CloudPlan, base: Base, parameters: Mapping[str, float], folder: Path, weights: Path, say: Say
 ) -> Path:
     """Stage 2: train everything, and return a snapshot."""
-    data = base.images(list_path(plan, "train"), plan.recipe.batch, augmented=True)
+    source = list_path(plan, "train")
+    data = base.images(source, plan.recipe.batch, augmented=True)
     tuning = _tuning(plan, folder, parameters["stage2_lr"], plan.recipe.stage2_iterations)
     solver = tuning.sgd(iter_size=plan.recipe.iter_size, weight_decay=parameters["weight_decay"])
-    return _train(plan, headed_training_net(base.net, [data], frozen=False), solver, folder, weights, say)
+    return _train(
+        plan, headed_training_net(base.net, [data], frozen=False), solver, folder, [source, weights], weights, say
+    )
 
 
 def _tuning(plan: CloudPlan, folder: Path, rate: float, iterations: int) -> Tuning:
@@ -265,14 +272,18 @@ def _tuning(plan: CloudPlan, folder: Path, rate: float, iterations: int) -> Tuni
 
 
 def _train(
-    plan: CloudPlan, message: pb.NetParameter, solver: pb.SolverParameter, folder: Path, weights: Path | None, say: Say
+    plan: CloudPlan,
+    message: pb.NetParameter,
+    solver: pb.SolverParameter,
+    folder: Path,
+    inputs: Sequence[Path],
+    weights: Path | None,
+    say: Say,
 ) -> Path:
     run = Run(folder, "net", f"{folder.parent.name} {folder.name}")
-    run.prefix.parent.mkdir(parents=True, exist_ok=True)
+    begin(run, message, solver, inputs)
     last = run.snapshot(solver.max_iter)
     if not last.is_file():
-        write_text(message, folder / "net.prototxt")
-        write_text(solver, folder / "solver.prototxt")
         run.train(solver, say, device=choose_device(plan.device), weights=weights)
     return last
 

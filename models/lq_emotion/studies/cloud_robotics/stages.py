@@ -7,11 +7,13 @@ decisions), ``nets`` (weights with what describes them), ``runs`` (the LSTMs' tr
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from lq_emotion.datasets.ferplus.reader import FOLDER_LABELS, FOLDERS, LABELS, PIXELS, read_ferplus
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.nets.known.loading import find_description
+from lq_emotion.nets.known.store import beside
 from lq_emotion.studies.cloud_robotics import clips, coded, images
 from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan, Part, check
 from lq_emotion.studies.cloud_robotics.results import ALL
@@ -57,6 +59,8 @@ def _images(plan: CloudPlan) -> Stage:
 def _base(plan: CloudPlan, name: str) -> list[Stage]:
     """Return the stages that fine-tune a base: its features, its trials, its test."""
     weights, _ = find_description(plan.weights[name], any_outputs=True)
+    sidecars = (beside(weights, suffix) for suffix in (".prototxt", ".preprocess.json"))
+    described = (weights, *filter(Path.is_file, sidecars))
     lists = {partition: images.list_path(plan, partition) for partition in images.PARTITIONS}
     features = images.features_path(plan, name)
     settings = {
@@ -68,12 +72,12 @@ def _base(plan: CloudPlan, name: str) -> list[Stage]:
         Stage(
             f"{name} features",
             partial(images.do_features, plan, name),
-            settings,
-            (weights, lists["train"]),
+            {"net": _net(plan), "batch": plan.recipe.batch * plan.recipe.iter_size},
+            (*described, lists["train"]),
             (features,),
         )
     ]
-    reads = (weights, features, lists["train"], lists["dev"])
+    reads = (*described, features, lists["train"], lists["dev"])
     folder = images.trials_folder(plan, name)
     if plan.trials:
         search = Search(name, images.SPACE, folder, trials=plan.trials, seed=plan.seed)
@@ -84,7 +88,7 @@ def _base(plan: CloudPlan, name: str) -> list[Stage]:
         all_stages.append(Stage(f"{name} training", partial(images.do_preset, plan, name), settings, reads, results))
     writes = (images.net_path(plan, name), images.result_path(plan, name))
     run = partial(images.do_test, plan, name, results)
-    all_stages.append(Stage(f"{name} test", run, settings, (*results, lists["test"]), writes))
+    all_stages.append(Stage(f"{name} test", run, settings, (*reads, *results, lists["test"]), writes))
     return all_stages
 
 

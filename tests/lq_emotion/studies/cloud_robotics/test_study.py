@@ -1,6 +1,7 @@
 """The second paper's study by one command: every table is filled, and it ends the same however often it is killed."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -88,6 +89,14 @@ def test_a_study_killed_at_ten_random_moments_ends_with_the_same_numbers(data, u
     kill(arguments(data, tmp_path), times=10)
     assert run(*arguments(data, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(undisturbed)
+
+
+def test_other_settings_do_not_continue_the_trainings_of_earlier_ones(data, undisturbed, tmp_path):
+    root, other = tmp_path / "root", ("--window", "uniform", "--seed", "3")
+    shutil.copytree(undisturbed, root)
+    assert run(*arguments(data, root, *other)) == 0
+    assert run(*arguments(data, tmp_path / "new", *other)) == 0
+    assert numbers(root) == numbers(tmp_path / "new")
 
 
 def test_the_link_chooses_from_the_table_of_the_study(undisturbed, capsys):
