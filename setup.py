@@ -70,7 +70,7 @@ APPLICATION = [*find_packages("models", include=["lq_emotion", "lq_emotion.*"]),
 FAST_KERNELS = Path("caffe_compat/kernels/fast")
 KERNELS = Extension(
     "caffe_compat.kernels.fast._native",
-    sources=[str(FAST_KERNELS / f"{name}.c") for name in ("driver", "avx512", "avx2", "baseline")],
+    sources=[str(FAST_KERNELS / f"{name}.c") for name in ("driver", "watch", "avx512", "avx2", "baseline")],
     depends=sorted(str(file) for pattern in ("*.h", "*.inc") for file in FAST_KERNELS.glob(pattern)),
     define_macros=[("Py_LIMITED_API", "0x030b0000")],
     extra_compile_args=["-std=gnu11", "-O3", "-g0", "-pthread"],

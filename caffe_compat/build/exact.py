@@ -20,6 +20,7 @@ from torch import nn
 from caffe_compat.kernels.ops import convolution, inner_product
 from caffe_compat.layers.convolution import ManyConvolutions
 from caffe_compat.layers.inner_product import FlattenLinear
+from caffe_compat.runtime.tensors import is_transformed
 
 
 class ExactConv2d(nn.Conv2d):
@@ -52,7 +53,8 @@ class ExactLinear(FlattenLinear):
 
 
 def _ordered(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    return x.dtype == weight.dtype == torch.float32 and x.device.type == weight.device.type == "cpu"
+    alike = x.dtype == weight.dtype == torch.float32 and x.device.type == weight.device.type == "cpu"
+    return alike and not is_transformed()
 
 
 def _pair(value: object) -> tuple[int, int]:

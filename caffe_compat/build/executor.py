@@ -15,8 +15,9 @@ from operator import getitem
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
+from caffe_compat.build.operators import convolve, innermost
 from caffe_compat.errors import NetError
 from caffe_compat.graph.graph import LayerNode, NetGraph
 
@@ -128,6 +129,7 @@ class Executor(fx.Interpreter):
     def __init__(self, net: fx.GraphModule, blobs: Sequence[str], hooks: Hooks | None = None) -> None:
         self._hooks = hooks or Hooks()
         self._inputs: Mapping[str, torch.Tensor] = {}
+        self._fast = bool(net.meta.get("fast"))
         calls, values = fx.Graph(), Values()
         call_layers(calls, net.meta["caffe"], values, every_layer=True)
         calls.output({blob: values[blob] for blob in blobs})
@@ -155,7 +157,15 @@ class Executor(fx.Interpreter):
             batch = hooks.feed(node, self._inputs)
             tops = tuple(batch[top] for top in node.tops)
         else:
-            result = getattr(self, n.op)(n.target, (*bottoms, *args[count:]), {})
+            result = self._call(n, (*bottoms, *args[count:]))
             tops = () if not node.tops else result if isinstance(result, tuple) else (result,)
         hooks.after(node, bottoms, tops)
         return tops[0] if len(tops) == 1 else tops
+
+    def _call(self, n: fx.Node, args: tuple[Any, ...]) -> Any:
+        """Call a layer as a pass of the net would, except that nothing is fused."""
+        module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
+        if type(module) is not nn.Conv2d or len(args) != 1:
+            return getattr(self, n.op)(n.target, args, {})
+        x = innermost(args[0])
+        return convolve(x, module) if self._fast else module(x)

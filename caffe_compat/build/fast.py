@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import fx, nn
 
 from caffe_compat.build.executor import is_computed
-from caffe_compat.build.watch import Watch
+from caffe_compat.build.watch import Form, Watch
 from caffe_compat.graph.costs import node_work
 from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.kernels.fast.library import vector_lengths
@@ -35,6 +36,7 @@ from caffe_compat.layers.functions import (
     ScaleChannels,
     Window,
 )
+from caffe_compat.runtime.tensors import is_plain
 from caffe_compat.runtime.threads import threads_for
 
 Tensor = torch.Tensor
@@ -76,49 +78,72 @@ class FastNet:
 
     Parameters
     ----------
-    net : the module; its parameters may change later, programs follow them.
-    graph : what it was built from.
+    graph : what the net was built from. Its module may change in any way: the programs follow or step aside.
     returns : the blobs that a pass returns.
+    is_as_built : tells whether the module's ``forward`` is still the one built from the graph.
     """
 
-    def __init__(self, net: fx.GraphModule, graph: NetGraph, returns: Sequence[str]) -> None:
+    def __init__(self, graph: NetGraph, returns: Sequence[str], is_as_built: Callable[[fx.GraphModule], bool]) -> None:
         values: dict[str, int] = {}
         calls = list(_calls(graph, values))
+        self._is_as_built = is_as_built
         self._inputs = tuple(range(len(graph.inputs)))
         self._returns = tuple(values[blob] for blob in returns)
         self._parts = _parts(calls, self._returns)
-        self._modules = {call.node.key: net.get_submodule(call.node.key) for call in calls}
-        self._watch = Watch(self._modules.values())
+        self._segments = [part for part in self._parts if isinstance(part, _Segment)]
+        lowered = [call for segment in self._segments for call in segment.calls]
+        with torch.device("meta"):
+            self._forms = {call.node.key: Form.of(call.node.layer.module(call.node.spec)) for call in lowered}
+        self._others = [part.node.key for part in self._parts if isinstance(part, _Call)]
+        self._read = {key for segment in self._segments for key in _read_in_place(segment)}
+        self._modules: dict[str, nn.Module] = {}
+        self._watch: Watch | None = None
+        self._suits = False
         self._lock = threading.Lock()  # of the watch and the programs
 
     @property
     def is_useful(self) -> bool:
         """Tell whether some part of the net runs as a program."""
-        return any(isinstance(part, _Segment) for part in self._parts) and bool(vector_lengths())
+        return bool(self._segments) and bool(vector_lengths())
 
-    def suits(self, net: nn.Module, inputs: Sequence[object]) -> bool:
-        """Tell whether these inputs can go through the programs, with the modules and weights as they are."""
-        if torch.is_grad_enabled() or net.training or net._forward_hooks or torch.is_autocast_enabled("cpu"):
-            return False
-        if len(inputs) != len(self._inputs):
-            return False
-        if not all(type(x) is Tensor and x.dtype == torch.float32 and x.device.type == "cpu" for x in inputs):
-            return False
-        modules = net._modules
-        if any(modules.get(name, module) is not module for name, module in self._modules.items()):
-            return False
-        return self._follow_weights()
+    def ready(self, inputs: tuple[Any, ...]) -> bool:
+        """Tell whether these inputs can go through the programs now, nothing having changed since :meth:`suits`."""
+        return self._suits and self._watch is not None and self._watch.ready(inputs)
 
-    def _follow_weights(self) -> bool:
-        """Forget the programs if a weight has changed; tell whether all are float32, on the CPU, and nothing hooked."""
+    def suits(self, net: fx.GraphModule, inputs: Sequence[object]) -> bool:
+        """Tell whether these inputs can go through the programs, with the modules and weights as they are.
+
+        The caller sees to it that nothing observes the pass.
+        """
+        if torch.is_grad_enabled() or net.training or not self.is_useful:
+            return False
+        if len(inputs) != len(self._inputs) or not all(map(is_plain, inputs)):
+            return False
         with self._lock:
-            if not self._watch.has_changed():
-                return self._watch.is_plain
-            self._watch = Watch(self._modules.values())
-            for part in self._parts:
-                if isinstance(part, _Segment):
-                    part.programs.clear()
-            return self._watch.is_plain
+            if self._watch is None or not self._watch.holds():
+                self._follow(net)
+            return self._suits
+
+    def _follow(self, net: fx.GraphModule) -> None:
+        """Look at the net anew; forget the programs unless they are right still."""
+        self._suits = suits = False  # until the programs are those of the new watch: other threads may ask
+        keys = (*self._forms, *self._others)
+        self._modules = {key: module for key in keys if (module := net._modules.get(key)) is not None}
+        lowered = {key: self._modules[key] for key in self._forms if key in self._modules}
+        if self._is_as_built(net) and len(self._modules) == len(keys):
+            suits = all(form.fits(self._modules[key]) for key, form in self._forms.items())
+        copied: list[Tensor] = []
+        read: list[Tensor] = []
+        for key, module in lowered.items() if suits else ():
+            for name, value in (*module._parameters.items(), *module._buffers.items()):
+                in_place = name == "weight" and key in self._read and value is not None and value.is_contiguous()
+                if value is not None:
+                    (read if in_place else copied).append(value)
+        watch = Watch(net, len(self._inputs), [*lowered.values()], copied, read, self._watch)
+        if not suits or self._watch is None or not watch.follows(self._watch):
+            for segment in self._segments:
+                segment.programs.clear()
+        self._watch, self._suits = watch, suits
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the blobs asked for, given the net's inputs in order."""
@@ -204,6 +229,16 @@ def _parts(calls: Sequence[_Call], returns: Sequence[int]) -> list[_Call | _Segm
             part.inputs = tuple(dict.fromkeys(i for i in own if i not in set(made)))
             part.results = tuple(i for i in made if readers[i] > own[i])
     return parts
+
+
+def _read_in_place(segment: _Segment) -> Iterator[str]:
+    """Yield the inner products whose weights a program reads where they lie, because no scale is folded into them."""
+    scaled: set[int] = set()
+    for call in reversed(segment.calls):
+        if isinstance(call.function, ScaleChannels) or (isinstance(call.function, Keep) and call.tops[0] in scaled):
+            scaled.add(call.bottoms[0])
+        elif isinstance(call.function, InnerProduct) and call.tops[0] not in scaled:
+            yield call.node.key
 
 
 def _calls_of(part: _Call | _Segment) -> list[_Call]:

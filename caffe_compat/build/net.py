@@ -7,8 +7,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, ClassVar
 
 import torch
 from torch import fx, nn
@@ -17,9 +16,10 @@ from caffe_compat.build.exact import sum_as_caffe
 from caffe_compat.build.executor import Executor, call_layers, identifier, is_computed, ordered_inputs
 from caffe_compat.build.fast import FastNet
 from caffe_compat.build.inference import inference_net
-from caffe_compat.build.operators import train_on_operators
+from caffe_compat.build.operators import innermost, training_plan
 from caffe_compat.build.optimise import optimise
 from caffe_compat.build.preprocess import load_preprocessing
+from caffe_compat.build.watch import calls_forward
 from caffe_compat.build.weights import Weights, copy_weights, place, tensor_of, tie
 from caffe_compat.definition.carry import layer_error
 from caffe_compat.definition.filtering import net_state
@@ -35,6 +35,7 @@ from caffe_compat.layers import BlobDef, LayerSpec, Source, facts
 from caffe_compat.layers.base import count
 from caffe_compat.layers.fillers import fill
 from caffe_compat.runtime.memory import physical_memory
+from caffe_compat.runtime.tensors import is_observed
 from caffe_compat.runtime.threads import threads_for
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -108,18 +109,52 @@ class CaffeNet(fx.GraphModule):
             if s.owner is None
         )
 
+    _fast: ClassVar[FastNet | None] = None
+    _plan: ClassVar[fx.GraphModule | None] = None
+    _generated: ClassVar[Any] = None
+    # Each net has a class of its own (torch.fx), which holds what is neither copied nor pickled with it.
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run ``forward``; what is small on one thread (see :mod:`caffe_compat.runtime.threads`)."""
+        if torch.compiler.is_compiling():
+            return super().__call__(*args, **kwargs)
+        fast = type(self)._fast
+        if fast is not None and not kwargs and fast.ready(args):
+            return self._named(fast(*args))
         first = next(iter((*args, *kwargs.values())), None)
-        traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # public, without annotations
-        if not isinstance(first, torch.Tensor) or torch.compiler.is_compiling() or traced:
+        if not isinstance(first, torch.Tensor) or is_observed():
             return super().__call__(*args, **kwargs)
-        fast = _fast_net(self) if self.meta.get("fast") and not kwargs else None
-        if fast is not None and fast.suits(self, args):
-            results = fast(*args)
-            return results[0] if len(results) == 1 else dict(zip(self.returns, results, strict=True))
+        if self.meta.get("fast") and not kwargs and self._fast_net().suits(self, args):
+            return self._named(self._fast_net()(*args))
         with threads_for(_work(self, first)):
-            return super().__call__(*args, **kwargs)
+            plan = self._training_plan() if self.training and self.meta.get("fast") else None
+            return super().__call__(*map(innermost, args), **kwargs) if plan is None else plan.forward(*args, **kwargs)
+
+    def _named(self, results: tuple[torch.Tensor, ...]) -> Any:
+        return results[0] if len(results) == 1 else dict(zip(self.returns, results, strict=True))
+
+    def _fast_net(self) -> FastNet:
+        """Return what runs the net for inference, made at its first pass."""
+        own = type(self)
+        if own._fast is None:
+            own._fast = FastNet(self.caffe, self.returns, _is_as_built)
+        return own._fast
+
+    def _training_plan(self) -> fx.GraphModule | None:
+        """Return what runs the net in training, made at its first pass; None where a call does more than the graph."""
+        own = type(self)
+        if not calls_forward(self) or own.forward is not own._generated:
+            return None
+        if own._plan is None:
+            own._plan = training_plan(self)
+        return own._plan
+
+    def recompile(self) -> fx.graph.PythonCode:
+        """Generate ``forward`` from the graph."""
+        code = super().recompile()
+        own = type(self)
+        own._generated, own._plan = own.forward, None
+        return code
 
     def forward_dict(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run on inputs by blob and return everything in `returns` by blob."""
@@ -144,14 +179,11 @@ class CaffeNet(fx.GraphModule):
         return _unpickled, (rebuild, args)
 
 
-_fast_nets: WeakKeyDictionary[CaffeNet, FastNet] = WeakKeyDictionary()
-
-
-def _fast_net(net: CaffeNet) -> FastNet | None:
-    """Return what runs a net fast, made at its first pass; None where nothing of it would be."""
-    if net not in _fast_nets:
-        _fast_nets[net] = FastNet(net, net.caffe, net.returns)
-    return _fast_nets[net] if _fast_nets[net].is_useful else None
+def _is_as_built(net: fx.GraphModule) -> bool:
+    """Tell whether a net's ``forward`` is the one generated from the graph that it was built with."""
+    assert isinstance(net, CaffeNet)
+    own = type(net)
+    return calls_forward(net) and own.forward is own._generated and net.code == net.meta.get("code")
 
 
 def _work(net: CaffeNet, first: torch.Tensor) -> float:
@@ -165,6 +197,8 @@ def _unpickled(rebuild: Callable[..., fx.GraphModule], args: tuple[Any, ...]) ->
     net = CaffeNet(plain, plain.graph, class_name="CaffeNet")
     net._modules = args[0]["_modules"]  # torch brings back only those that its calls name
     net.meta = args[0]["meta"]
+    if args[0]["_code"] == net.meta.get("code"):
+        net.meta["code"] = net.code  # torch traces the calls anew, which can change names
     return net
 
 
@@ -259,8 +293,7 @@ def build_net(
     optimise(net)
     if exact:
         sum_as_caffe(net)
-    elif fast:
-        train_on_operators(net)
+    net.meta["code"] = net.code
     if not empty:
         fill_net(net, seed=seed)
     return net

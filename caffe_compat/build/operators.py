@@ -1,20 +1,23 @@
-"""Let a net train on compiled operators: convolutions, and the pooling and ReLU after them.
+"""Run a net in training on compiled operators: convolutions, and the pooling and ReLU after them.
 
-See :mod:`caffe_compat.kernels.fast.ops`. Modules choose at every pass: what the operators do not have, torch computes.
+See :mod:`caffe_compat.kernels.fast.ops`. The net keeps its modules and its graph; a plan made of that graph calls them,
+or an operator in their place where that gives what they would give. What the operators do not have, torch computes.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import fx, nn
 
+from caffe_compat.build.watch import is_altered
 from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.kernels.fast.ops import convolve_few, convolve_tiles, max_pool
 from caffe_compat.kernels.fast.program import by_tiles
 from caffe_compat.kernels.fast.tiles import tile_count
 from caffe_compat.layers.functions import Pair, Window
+from caffe_compat.runtime.tensors import is_plain, is_transformed
 
 FEW = 4
 """Channels of a bottom whose convolution is computed line by line."""
@@ -27,82 +30,59 @@ MOST_PLACES = 256
 Tensor = torch.Tensor
 
 
-class CompiledConv2d(nn.Conv2d):
-    """A Conv2d that runs on compiled operators while it trains, where they are faster.
-
-    `lengths` are the floats in a vector of each instruction set that this processor has, found out with the first net.
-    """
-
-    lengths: ClassVar[tuple[int, ...]] = ()
-
-    def __setstate__(self, state: Any) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]  # public, without annotations
-        CompiledConv2d.lengths = vector_lengths()
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
-        """Convolve (N, C, H, W)."""
-        return self.convolve(input, None, rectified=False)
-
-    def convolve(self, x: Tensor, pool: nn.MaxPool2d | None, *, rectified: bool) -> Tensor:
-        """Convolve, pool and rectify."""
-        window = Window(*(_pair(v) for v in (self.kernel_size, self.stride, self.padding, self.dilation)))
-        side = 0 if pool is None else _side(pool)
-        if not self._takes(x, window):
-            return _finish(super().forward(x), pool, rectified=rectified)
-        if self._is_narrow(window):
-            top: Tensor = convolve_few(x, self.weight, self.bias, window.stride, window.pad, side, rectified)[0]
-            return top
-        if not self._is_tiled(x, window):
-            return _finish(super().forward(x), pool, rectified=rectified)
-        top = convolve_tiles(x, self.weight, self.bias, window.pad)
-        if pool is None:
-            return _finish(top, pool, rectified=rectified)
-        pooled: Tensor = max_pool(top, side, rectified)[0]
-        return pooled
-
-    def _takes(self, x: Tensor, window: Window) -> bool:
-        if not self.training or torch.is_autocast_enabled("cpu") or x.dim() != 4 or not len(x):
-            return False
-        if x.shape[1] != self.in_channels or min(window.output((x.shape[2], x.shape[3]))) < 1:
-            return False  # torch has the error
-        return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, self.weight))
-
-    def _is_narrow(self, window: Window) -> bool:
-        one = self.groups == 1 and window.dilation == (1, 1)
-        return one and self.in_channels <= FEW and any(self.out_channels % lanes == 0 for lanes in self.lengths)
-
-    def _is_tiled(self, x: Tensor, window: Window) -> bool:
-        size = window.output((x.shape[2], x.shape[3]))
-        if not by_tiles(self.weight, window, self.groups, size):
-            return False
-        if all(self.in_channels % lanes or self.out_channels % lanes for lanes in self.lengths[:2]):
-            return False  # shorter vectors cost more than the tiles gain
-        return len(x) * tile_count(window.kernel[0], size) >= FEWEST_TILES
+def convolve(x: Tensor, conv: nn.Module, pool: nn.Module | None = None, rectified: bool = False) -> Tensor:  # noqa: FBT001, FBT002  (called from a graph)
+    """Convolve (N, C, H, W), pool and rectify, as the modules would."""
+    if not isinstance(conv, nn.Conv2d) or not _takes(conv, x) or not _can_follow(pool):
+        return _finish(conv(x), pool, rectified=rectified)
+    window = Window(*(_pair(v) for v in (conv.kernel_size, conv.stride, conv.padding, conv.dilation)))
+    size = window.output((x.shape[2], x.shape[3]))
+    if min(size) < 1:
+        return _finish(conv(x), pool, rectified=rectified)  # torch has the error
+    side = 0 if pool is None else _side(pool)
+    if _is_narrow(conv, window):
+        top: Tensor = convolve_few(x, conv.weight, conv.bias, window.stride, window.pad, side, rectified)[0]
+        return top
+    if not _is_tiled(conv, window, len(x), size):
+        return _finish(conv(x), pool, rectified=rectified)
+    top = convolve_tiles(x, conv.weight, conv.bias, window.pad)
+    if pool is None:
+        return _finish(top, pool, rectified=rectified)
+    pooled: Tensor = max_pool(top, side, rectified)[0]
+    return pooled
 
 
-class ConvolvePool(nn.Module):
-    """A convolution with the max pooling and the ReLU after it; the modules stay where they are in the net."""
-
-    def __init__(self, conv: CompiledConv2d, pool: nn.MaxPool2d | None, *, rectified: bool) -> None:
-        super().__init__()
-        self._parts = conv, pool  # in a tuple, so that their parameters are not this module's, too
-        self._rectified = rectified
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve, pool and rectify (N, C, H, W)."""
-        conv, pool = self._parts
-        if any(part is not None and _has_hooks(part) for part in self._parts):
-            return _finish(conv(x), pool, rectified=self._rectified)
-        return conv.convolve(x, pool, rectified=self._rectified)
+def _takes(conv: nn.Conv2d, x: Tensor) -> bool:
+    """Tell whether an operator can stand for a convolution: nothing about module, weights and bottom is special."""
+    if type(conv) is not nn.Conv2d or not conv.training or is_altered(conv) or conv.padding_mode != "zeros":
+        return False
+    if x.dim() != 4 or not len(x) or x.shape[1] != conv.in_channels:
+        return False
+    shape = (conv.out_channels, conv.in_channels // conv.groups, *conv.kernel_size)
+    if is_transformed() or not is_plain(x) or not is_plain(conv.weight) or tuple(conv.weight.shape) != shape:
+        return False
+    return conv.bias is None or (is_plain(conv.bias) and tuple(conv.bias.shape) == shape[:1])
 
 
-def _finish(x: Tensor, pool: nn.MaxPool2d | None, *, rectified: bool) -> Tensor:
+def _can_follow(pool: nn.Module | None) -> bool:
+    return pool is None or (bool(_side(pool)) and not is_altered(pool))
+
+
+def _is_narrow(conv: nn.Conv2d, window: Window) -> bool:
+    one = conv.groups == 1 and window.dilation == (1, 1)
+    return one and conv.in_channels <= FEW and any(conv.out_channels % lanes == 0 for lanes in vector_lengths())
+
+
+def _is_tiled(conv: nn.Conv2d, window: Window, images: int, size: Pair) -> bool:
+    if not by_tiles(conv.weight, window, conv.groups, size):
+        return False
+    if all(conv.in_channels % lanes or conv.out_channels % lanes for lanes in vector_lengths()[:2]):
+        return False  # shorter vectors cost more than the tiles gain
+    return images * tile_count(window.kernel[0], size) >= FEWEST_TILES
+
+
+def _finish(x: Tensor, pool: nn.Module | None, *, rectified: bool) -> Tensor:
     x = x if pool is None else pool(x)
     return torch.relu_(x) if rectified else x
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
 
 
 def _pair(value: object) -> Pair:
@@ -110,54 +90,72 @@ def _pair(value: object) -> Pair:
     return value[0], value[1]
 
 
-def _side(pool: nn.MaxPool2d) -> int:
-    """Return the side of a pooling's windows if they are squares side by side that cover every map, else 0."""
-    high, wide = _pair(pool.kernel_size)
-    square = high == wide and _pair(pool.stride) == (high, wide) and _pair(pool.padding) == (0, 0)
-    return high if square and pool.ceil_mode and high * wide <= MOST_PLACES else 0
+def _side(pool: nn.Module | None) -> int:
+    """Return the side of a max pooling's windows if they are squares side by side that cover every map, else 0."""
+    if type(pool) is not nn.MaxPool2d:
+        return 0
+    sizes = pool.kernel_size, pool.stride, pool.padding, pool.dilation
+    (high, wide), stride, pad, dilation = (value if isinstance(value, tuple) else (value, value) for value in sizes)
+    square = high == wide and stride == (high, wide) and pad == (0, 0) and dilation == (1, 1)
+    return high if square and pool.ceil_mode and not pool.return_indices and high * wide <= MOST_PLACES else 0
 
 
-def train_on_operators(net: fx.GraphModule) -> None:
-    """Let the convolutions of a net train on compiled operators; they and their parameters stay the same objects."""
-    for module in net.modules():
-        if type(module) is nn.Conv2d:
-            module.__class__ = CompiledConv2d
-            CompiledConv2d.lengths = vector_lengths()
-    if not net.training:
-        return
-    for node in list(net.graph.nodes):
-        if node.op == "call_module" and isinstance(net.get_submodule(node.target), CompiledConv2d):
-            _fuse(net, node)
-    net.graph.lint()
-    net.recompile()
+def innermost(x: Any) -> Any:
+    """Return a blob with its channels innermost, the layout in which torch's kernels are fastest on the CPU.
+
+    With one channel both layouts are one and torch takes the default; the strides say which is meant.
+    """
+    if type(x) is not torch.Tensor or x.dim() != 4 or not x.is_floating_point():
+        return x
+    x = x.contiguous(memory_format=torch.channels_last)
+    _, c, h, w = x.shape
+    return x.as_strided(x.shape, (h * w * c, 1, w * c, c), x.storage_offset()) if c == 1 else x
 
 
-def _fuse(net: fx.GraphModule, node: fx.Node) -> None:
-    """Make one call of a convolution and the pooling and the ReLU that alone read it."""
-    conv = net.get_submodule(str(node.target))
-    assert isinstance(conv, CompiledConv2d)
-    calls = [node]
+def training_plan(net: fx.GraphModule) -> fx.GraphModule:
+    """Return what runs a net in training, with the net's own modules as they are at each pass.
+
+    A convolution is one call with the pooling and the ReLU that alone read it.
+    """
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(net.graph, {}))
+    convolutions = [
+        node
+        for node in graph.nodes
+        if node.op == "call_module" and type(net._modules.get(str(node.target))) is nn.Conv2d
+    ]
+    for node in convolutions if vector_lengths() else ():
+        _fuse(net, graph, node)
+    plan = fx.GraphModule(net, graph, class_name="TrainingPlan")
+    plan._modules = net._modules  # the dict itself: a module put into the net is called from then on
+    return plan
+
+
+def _fuse(net: fx.GraphModule, graph: fx.Graph, node: fx.Node) -> None:
+    """Make one call of a convolution and of the pooling and the ReLU that alone read it."""
+    calls, pool = [node], None
     reader = _sole(node)
-    pool = net.get_submodule(str(reader.target)) if reader is not None and reader.op == "call_module" else None
-    if reader is not None and isinstance(pool, nn.MaxPool2d) and _side(pool):
-        calls.append(reader)
-        reader = _sole(reader)
-    else:
-        pool = None
+    if reader is not None and reader.op == "call_module":
+        module = net._modules.get(str(reader.target))
+        if _side(module):
+            pool = reader.target
+            calls.append(reader)
+            reader = _sole(reader)
     rectified = reader is not None and reader.target is torch.relu_
     if reader is not None and rectified:
         calls.append(reader)
-    if len(calls) == 1:
-        return
-    key = "_".join(str(call.target) if call.op == "call_module" else call.name for call in calls)
-    while hasattr(net, key):
-        key += "_"
-    net.add_module(key, ConvolvePool(conv, pool, rectified=rectified))
-    with net.graph.inserting_after(calls[-1]):
-        done = net.graph.create_node("call_module", key, node.args, {}, calls[-1].name)
+    with graph.inserting_after(calls[-1]):
+        done = graph.create_node("call_function", convolve, (), {}, calls[-1].name)
+    with graph.inserting_before(done):
+        done.args = (
+            node.args[0],
+            graph.get_attr(str(node.target)),
+            None if pool is None else graph.get_attr(str(pool)),
+            rectified,
+        )
     calls[-1].replace_all_uses_with(done)
     for call in reversed(calls):
-        net.graph.erase_node(call)
+        graph.erase_node(call)
 
 
 def _sole(node: fx.Node) -> fx.Node | None:

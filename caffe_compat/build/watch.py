@@ -1,49 +1,175 @@
-"""Notice when modules, their weights or their hooks change."""
+"""Notice when a net is no longer what its programs were made for: modules, hooks, attributes, weights, any of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import chain
-from operator import attrgetter
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
+
+from caffe_compat.kernels.fast.watch import (
+    Relied,
+    Snapshot,
+    address,
+    guard,
+    hashes,
+    is_guarded,
+    is_shared,
+    offsets,
+    same_bits,
+)
+from caffe_compat.runtime.tensors import HOOKS, LEVEL, OBSERVERS, is_plain
 
 Tensor = torch.Tensor
-_version = attrgetter("_version")
+
+_OWN = frozenset(vars(nn.Module()))
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # the first two always run
+_STATES = (*OBSERVERS, (torch.is_grad_enabled, (), False))
+
+
+@dataclass(frozen=True)
+class Form:
+    """A module as its layer makes it: its class, the attributes that its class sets, the shapes of its tensors."""
+
+    type: type[nn.Module]
+    attributes: Mapping[str, Any]
+    shapes: Mapping[str, torch.Size | None]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Form:
+        """Return a module's form."""
+        own = {name: value for name, value in vars(module).items() if name not in _OWN}
+        shapes = {name: None if value is None else value.shape for name, value in _tensors(module)}
+        return cls(type(module), own, shapes)
+
+    def fits(self, module: nn.Module) -> bool:
+        """Tell whether a module is in eval mode and computes what its layer says, with plain float32 weights."""
+        if type(module) is not self.type or module.training or is_altered(module):
+            return False
+        if any(vars(module).get(name, self) != value for name, value in self.attributes.items()):
+            return False
+        shapes = {name: None if value is None else value.shape for name, value in _tensors(module)}
+        return shapes == self.shapes and all(value is None or is_plain(value) for _, value in _tensors(module))
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor | None]]:
+    yield from module._parameters.items()
+    yield from module._buffers.items()
+
+
+def is_altered(module: nn.Module) -> bool:
+    """Tell whether calling a module does more than its class's ``forward``, or something else."""
+    own = vars(module)
+    if any(own[name] for name in _HOOKS) or any(name not in _OWN and hasattr(type(module), name) for name in own):
+        return True  # what hides a method is a method of its own
+    return not (_is_genuine(type(module), "forward") and _calls_are_genuine(type(module)))
+
+
+def calls_forward(module: nn.Module) -> bool:
+    """Tell whether calling a module calls its class's ``forward`` and no hook."""
+    own = vars(module)
+    return "forward" not in own and not any(own[name] for name in _HOOKS) and _calls_are_genuine(nn.Module)
+
+
+def _calls_are_genuine(class_: type[nn.Module]) -> bool:
+    if class_.__call__ is not nn.Module._wrapped_call_impl:
+        return False
+    return _is_genuine(class_, "_wrapped_call_impl") and _is_genuine(class_, "_call_impl")
+
+
+def _is_genuine(class_: type, name: str) -> bool:
+    """Tell whether a class's method is the one written there, not one that was put in its place."""
+    base = next(base for base in class_.__mro__ if name in vars(base))
+    method = vars(base)[name]
+    if not isinstance(method, FunctionType) or method.__module__ != base.__module__:
+        return False
+    return method.__code__.co_qualname == f"{base.__qualname__}.{name}"
 
 
 class Watch:
-    """What modules and those below them hold. Every pass asks for changes, so loops over tensors are left to C.
+    """What compiled passes of a net rely on, and the weights of which its programs have copies.
 
-    Attributes
+    Parameters
     ----------
-    is_plain : all weights are float32 on the CPU, and no forward pass is hooked.
+    net : the net.
+    inputs : how many tensors a pass takes.
+    modules : those that programs stand for.
+    copied : weights whose values programs hold.
+    read : weights that programs read where they lie.
+    before : the watch that this one replaces.
     """
 
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
-        every = [each for module in modules for each in module.modules()]
-        hooks = [table for each in every for table in (each._forward_hooks, each._forward_pre_hooks)]
-        tables: list[dict[Any, Any]] = [
-            table for each in every for table in (each._parameters, each._buffers, each._modules)
-        ]
-        self._empty = [table for table in (*tables, *hooks) if not table]
-        self._full = [table for table in (*tables, *hooks) if table]
-        self._held = self._values()  # so that nothing else gets their ids
-        self._ids = [*map(id, self._held)]
-        self._weights = [value for value in self._held if isinstance(value, Tensor)]
-        self._versioned = [weight for weight in self._weights if not weight.is_inference()]
-        self._state = self._states()
-        plain = all(weight.dtype == torch.float32 and weight.device.type == "cpu" for weight in self._weights)
-        self.is_plain = plain and not any(hooks)
+    def __init__(
+        self,
+        net: fx.GraphModule,
+        inputs: int,
+        modules: Sequence[nn.Module],
+        copied: Iterable[Tensor],
+        read: Iterable[Tensor],
+        before: Watch | None,
+    ) -> None:
+        self._copied, self._read = ({id(x): x for x in tensors} for tensors in (copied, read))
+        self._own = Counter(map(_storage, {id(x): x for x in (*net.parameters(), *net.buffers())}.values()))
+        self._clones: dict[int, Tensor] = {}
+        self._open: list[Tensor] = []  # those that are hashed,
+        self._shared: list[Tensor] = []  # and those among them that something else holds
+        for key, x in self._copied.items():
+            self._guard(x, None if before is None else before._clones.get(key))
+        self._hashes = hashes(self._open)
+        self._addresses = {key: address(x) for key, x in self._read.items()}
+        self._snapshot = Snapshot(_relied(net, inputs, modules))
+        self._is_ready = self._snapshot.ready()
 
-    def has_changed(self) -> bool:
-        """Tell whether any of it was replaced, or a weight was written."""
-        return any(self._empty) or [*map(id, self._values())] != self._ids or self._states() != self._state
+    def _guard(self, x: Tensor, before: Tensor | None) -> None:
+        """Guard a tensor unless something can write to it unseen: it was guarded before, or nothing else holds it."""
+        clone = None
+        if offsets() is not None:
+            if (before is not None and is_guarded(x, before)) or not is_shared(x, self._own[_storage(x)]):
+                clone = guard(x)
+            else:
+                self._shared.append(x)
+        if clone is None:
+            self._open.append(x)
+        else:
+            self._clones[id(x)] = clone
 
-    def _values(self) -> list[Any]:
-        return [*chain.from_iterable(map(dict.values, self._full))]
+    def ready(self, inputs: tuple[Any, ...]) -> bool:
+        """Tell whether nothing has changed, and these inputs can run compiled now."""
+        return self._is_ready(inputs) and (not self._open or self._values_hold())
 
-    def _states(self) -> tuple[list[int], list[int]]:
-        return [*map(Tensor.data_ptr, self._weights)], [*map(_version, self._versioned)]
+    def holds(self) -> bool:
+        """Tell whether nothing has changed."""
+        return self._snapshot.holds() and (not self._open or self._values_hold())
+
+    def _values_hold(self) -> bool:
+        if not all(is_shared(x, self._own[_storage(x)]) for x in self._shared):
+            return False  # they can be guarded now
+        return hashes(self._open) == self._hashes
+
+    def follows(self, before: Watch) -> bool:
+        """Tell whether programs that were made under the watch before hold what they would be made with now."""
+        if before._addresses != self._addresses or before._copied.keys() != self._copied.keys():
+            return False
+        hashed = dict(zip(map(id, before._open), before._hashes, strict=True))
+        if hashes(self._copied[key] for key in hashed) != [*hashed.values()]:
+            return False
+        return all(
+            is_guarded(self._copied[key], x) or same_bits(self._copied[key], x) for key, x in before._clones.items()
+        )
+
+
+def _relied(net: fx.GraphModule, inputs: int, modules: Sequence[nn.Module]) -> Relied:
+    owners = [net, *modules]
+    tables = [net._modules, *(vars(each)[name] for each in owners for name in (*_HOOKS[:2], "_parameters", "_buffers"))]
+    classes = dict.fromkeys(map(type, owners))
+    calls = [*((class_, "forward") for class_ in classes), (nn.Module, "__call__"), (nn.Module, "_call_impl"), LEVEL]
+    weights = [x for each in modules for _, x in _tensors(each) if x is not None]
+    return Relied(_STATES, inputs, owners, (*tables, *HOOKS), calls, weights)
+
+
+def _storage(x: Tensor) -> int:
+    return int(x.untyped_storage()._cdata)

@@ -331,23 +331,13 @@ def place(net: fx.GraphModule, slot: Slot, blob: torch.Tensor) -> None:
         with torch.no_grad():
             old.copy_(value)
         return
-    if isinstance(module, nn.Conv2d) and value.dim() == 4:
-        value = _channels_last(value)
+    if isinstance(module, nn.Conv2d) or value.dim() < 2:
+        value = value.clone(memory_format=torch.contiguous_format)  # in torch's own memory, which can be guarded
     if slot.blob.buffer:
         module.register_buffer(name, value)
     else:
         value = value.contiguous() if slot.stored.transposed else value
         module.register_parameter(name, nn.Parameter(value, requires_grad=slot.lr_mult != 0))
-
-
-def _channels_last(weight: torch.Tensor) -> torch.Tensor:
-    """Return a 4-d weight in the layout in which torch's CPU kernels are fastest, and ask for it downstream.
-
-    With one input channel both layouts are one and torch takes the default; the strides say which is meant.
-    """
-    weight = weight.contiguous(memory_format=torch.channels_last)
-    _, c, h, w = weight.shape
-    return weight.as_strided(weight.shape, (h * w * c, 1, w * c, c))
 
 
 def caffe_blobs(net: fx.GraphModule) -> dict[str, list[torch.Tensor]]:

@@ -10,7 +10,6 @@ import torch
 from torch import fx, nn
 
 from caffe_compat.build.net import CaffeNet
-from caffe_compat.build.operators import CompiledConv2d
 from caffe_compat.build.preprocess import Preprocessing, to_json
 from caffe_compat.errors import FileError, NetError, raise_together
 from caffe_compat.formats.extras import plain
@@ -113,7 +112,7 @@ def plain_module(module: nn.Module) -> nn.Module:
     A recurrent layer starts every pass from zeros.
     """
     twin = copy.copy(module)
-    if isinstance(module, FewOutputsConv2d | PointConv2d | CompiledConv2d):
+    if isinstance(module, FewOutputsConv2d | PointConv2d):
         twin.__class__ = nn.Conv2d
     elif isinstance(twin, RecurrentModule):
         twin.reset()

@@ -1,6 +1,7 @@
 """The ordered products as torch operators, for autograd, ``torch.compile`` and ``torch.export``.
 
-They take float32 tensors on the CPU. Gradients cannot be differentiated again.
+They take float32 tensors on the CPU. A pass back that is recorded (``create_graph``) or transformed itself is made of
+torch's operators, which can be differentiated again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 
 from caffe_compat.kernels import convolution as conv
 from caffe_compat.kernels import linear
+from caffe_compat.runtime.tensors import is_batched, is_transformed
 
 Tensor = torch.Tensor
 Gradients = tuple[Tensor | None, ...]
@@ -58,12 +60,39 @@ def _save_convolution(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None
 
 
 def _differentiate_convolution(ctx: Any, gradient: Tensor) -> Gradients:
-    parts = zip(("bottom", "weight", "bias"), ctx.needs_input_grad, strict=False)
+    x, weight = ctx.saved_tensors
+    needed = ctx.needs_input_grad[:3]
+    if is_followed(gradient):
+        stride, dilation, groups = ctx.window
+        return *torchs_gradients(gradient, x, weight, stride, (0, 0), dilation, groups, needed), None, None, None
     results = (
-        _convolution_backward(gradient, *ctx.saved_tensors, *ctx.window, part) if needed else None
-        for part, needed in parts
+        _convolution_backward(gradient, x, weight, *ctx.window, part) if one else None
+        for part, one in zip(("bottom", "weight", "bias"), needed, strict=True)
     )
     return (*results, None, None, None)
+
+
+def is_followed(gradient: Tensor) -> bool:
+    """Tell whether torch is to differentiate a pass back again, or transforms it."""
+    return torch.is_grad_enabled() or is_transformed() or is_batched(gradient)
+
+
+def torchs_gradients(
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    pad: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    needed: Sequence[bool],
+) -> Gradients:
+    """Return a convolution's gradients to bottom, weights and bias by torch's operator; None for those not needed."""
+    transposed = False
+    results = torch.ops.aten.convolution_backward(
+        gradient, x, weight, [len(weight)], stride, pad, dilation, transposed, [0, 0], groups, needed
+    )
+    return tuple(result if one else None for result, one in zip(results, needed, strict=True))
 
 
 convolution.register_autograd(_differentiate_convolution, setup_context=_save_convolution)
@@ -99,6 +128,12 @@ def _save_inner_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> No
 def _differentiate_inner_product(ctx: Any, gradient: Tensor) -> Gradients:
     x, weight = ctx.saved_tensors
     bottom, weights, biases = ctx.needs_input_grad
+    if is_followed(gradient):
+        return (
+            gradient @ weight if bottom else None,
+            gradient.t() @ x if weights else None,
+            gradient.sum(0) if biases else None,
+        )
     return (
         _product(gradient, weight, "PLAIN") if bottom else None,
         _product(gradient.t(), x, "TRANSPOSED") if weights else None,

@@ -1,5 +1,5 @@
-/* Runs a program on all images of a batch, on a pool of threads. Python calls it through ctypes; the module itself is
-   empty, so that one build serves every version of Python and of torch. */
+/* Runs a program on all images of a batch, on a pool of threads. Python calls it through ctypes: one build serves every
+   version of Python and of torch. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <pthread.h>
@@ -157,6 +157,9 @@ void caffe_compat_run(int lanes, const Program *program, float *const *tensors, 
   else run_batch(&batch, 0, 1);
 }
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_doc = "Steps of nets in C."};
+extern PyMethodDef caffe_compat_methods[];
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_doc = "Steps of nets in C.",
+                                    .m_methods = caffe_compat_methods};
 
 PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&module); }

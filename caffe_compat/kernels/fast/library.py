@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import enum
 import functools
+import importlib
 import importlib.util
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -70,8 +72,37 @@ class CProgram(ctypes.Structure):
     ]
 
 
-def _sizes(library: ctypes.CDLL, count: int) -> Iterable[int]:
-    return (ctypes.c_long * count).in_dll(library, "caffe_compat_sizes")
+class COffsets(ctypes.Structure):
+    """``Offsets`` of watch.c."""
+
+    _fields_ = [(name, ctypes.c_long) for name in ("object", "storage", "first", "end", "keys", "data", "version")]
+
+
+class CWatch(ctypes.Structure):
+    """``Watch`` of watch.c."""
+
+    _fields_ = [
+        ("at", COffsets),
+        *((name, ctypes.c_long) for name in ("states", "inputs", "owners", "tables", "attributes", "weights")),
+        *((name, ctypes.c_void_p) for name in ("state", "arguments", "answer", "tensor", "parameter")),
+        ("mask", ctypes.c_uint64),
+        ("type", ctypes.c_uint64),
+        ("keys", ctypes.c_uint64 * 2),
+        *((name, ctypes.c_void_p) for name in ("owner", "class_", "table", "size", "version", "value")),
+        *((name, ctypes.c_void_p) for name in ("holder", "name", "attribute", "weight", "form", "address")),
+    ]
+
+
+def _agrees(library: ctypes.CDLL) -> bool:
+    """Tell whether the compiled code has the same structures and steps as this file."""
+    ours = {
+        "caffe_compat_sizes": [*map(ctypes.sizeof, (CBuffer, CStep, CProgram)), len(Op)],
+        "caffe_compat_watch_sizes": [*map(ctypes.sizeof, (COffsets, CWatch))],
+    }
+    return all(
+        hasattr(library, name) and [*(ctypes.c_long * len(sizes)).in_dll(library, name)] == sizes
+        for name, sizes in ours.items()
+    )
 
 
 @functools.cache
@@ -82,13 +113,27 @@ def _library() -> ctypes.CDLL | None:
         problem, hint = "are missing", "install GCC or Clang, then caffe-compat again"
     else:
         library = ctypes.CDLL(module.origin)
-        sizes = [*map(ctypes.sizeof, (CBuffer, CStep, CProgram)), len(Op)]
-        if hasattr(library, "caffe_compat_sizes") and list(_sizes(library, len(sizes))) == sizes:
+        if _agrees(library):
             library.caffe_compat_run.restype = None
+            library.caffe_compat_hash.restype = ctypes.c_uint64
             return library
         problem, hint = "are those of another version", "install caffe-compat again"
     _log.warning("compiled kernels %s: nets run on torch's, which are slower (%s)", problem, hint)
     return None
+
+
+@functools.cache
+def native() -> Any:
+    """Return the compiled code as a module of Python."""
+    assert _library() is not None
+    return importlib.import_module("caffe_compat.kernels.fast._native")
+
+
+def hash_memory(address: int, size: int) -> int:
+    """Return 64 bits for the bytes from an address on."""
+    library = _library()
+    assert library is not None
+    return int(library.caffe_compat_hash(ctypes.c_void_p(address), ctypes.c_size_t(size)))
 
 
 @functools.cache

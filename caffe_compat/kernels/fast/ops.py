@@ -2,8 +2,8 @@
 
 Float32 on the CPU. Maps lie with the channels innermost (``torch.channels_last``), so that nothing is copied between
 one operator and the next; others are copied once. Channels fill whole vectors (:func:`lanes_for`), those of the bottom
-of :func:`convolve_few` excepted. Results are the same bits with any number of threads. Gradients cannot be
-differentiated again.
+of :func:`convolve_few` excepted. Results are the same bits with any number of threads. A pass back that is recorded
+(``create_graph``) or transformed itself is made of torch's operators, which can be differentiated again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from caffe_compat.kernels.fast import library, tiles
 from caffe_compat.kernels.fast.library import Op
 from caffe_compat.kernels.fast.program import BLOCK, SHARE, panels, tile_floats
+from caffe_compat.kernels.ops import is_followed, torchs_gradients
 from caffe_compat.layers.functions import Window
 
 Tensor = torch.Tensor
@@ -74,7 +75,7 @@ def _tiles_backward(gradient: Tensor, x: Tensor, weight: Tensor, pad: Sequence[i
 
 @_tiles_backward.register_fake
 def _(gradient: Tensor, x: Tensor, weight: Tensor, pad: Sequence[int], bottom: bool) -> list[Tensor]:  # noqa: ARG001, FBT001
-    return [torch.empty_like(weight), *([_empty(*x.shape, device=x.device)] if bottom else [])]
+    return [weight.new_empty(weight.shape), *([_empty(*x.shape, device=x.device)] if bottom else [])]
 
 
 def _save_tiles(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001  (torch's signature)
@@ -84,11 +85,20 @@ def _save_tiles(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # n
 
 def _differentiate_tiles(ctx: Any, gradient: Tensor) -> Gradients:
     bottom, weights, bias, _ = ctx.needs_input_grad
-    results = _tiles_backward(gradient, *ctx.saved_tensors, ctx.pad, bottom) if bottom or weights else [None]
+    x, weight = ctx.saved_tensors
+    if is_followed(gradient):
+        return *_torchs_gradients(gradient, x, weight, (1, 1), ctx.pad, (bottom, weights, bias)), None
+    results = _tiles_backward(gradient, x, weight, ctx.pad, bottom) if bottom or weights else [None]
     return (results[1] if bottom else None, results[0], gradient.sum((0, 2, 3)) if bias else None, None)
 
 
 convolve_tiles.register_autograd(_differentiate_tiles, setup_context=_save_tiles)
+
+
+def _torchs_gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: Sequence[int], pad: Sequence[int], needed: Sequence[bool]
+) -> Gradients:
+    return torchs_gradients(gradient, x, weight, stride, pad, (1, 1), 1, needed)
 
 
 def _tile_floats(weight: Tensor, share: float = SHARE) -> int:
@@ -200,7 +210,7 @@ def _few_backward(
 
 @_few_backward.register_fake
 def _(gradient: Tensor, x: Tensor, weight: Tensor, *others: object) -> list[Tensor]:  # noqa: ARG001
-    return [torch.empty_like(weight), weight.new_empty(len(weight))]
+    return [weight.new_empty(weight.shape), weight.new_empty(len(weight))]
 
 
 def _save_few(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -212,19 +222,20 @@ def _save_few(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 def _differentiate_few(ctx: Any, gradient: Tensor, _: object) -> Gradients:
     bottom, weights, bias, *_ = ctx.needs_input_grad
     x, weight, y, places = ctx.saved_tensors
+    size = _top_shape(x, weight, ctx.stride, ctx.pad)[2:]
+    if is_followed(gradient):
+        sums = _scattered(gradient, y, places, size, ctx.pooled, ctx.relu)
+        return *_torchs_gradients(sums, x, weight, ctx.stride, ctx.pad, (bottom, weights, bias)), *[None] * 4
     results: list[Tensor | None] = [None, None]
     if weights or bias:
-        results = _few_backward(gradient, *ctx.saved_tensors, ctx.stride, ctx.pad, ctx.pooled, ctx.relu)
+        results = _few_backward(gradient, x, weight, y, places, ctx.stride, ctx.pad, ctx.pooled, ctx.relu)
+    to_bottom = None
     if bottom:
-        size = _top_shape(x, weight, ctx.stride, ctx.pad)[2:]
         sums = _unpool(gradient, y, places, size, ctx.pooled, ctx.relu) if ctx.pooled else gradient
         if ctx.relu and not ctx.pooled:
             sums = torch.where(y > 0, gradient, 0)
-        transposed = False
-        bottom_gradient, *_ = torch.ops.aten.convolution_backward(
-            sums, x, weight, None, ctx.stride, ctx.pad, [1, 1], transposed, [0, 0], 1, [True, False, False]
-        )
-    return (bottom_gradient if bottom else None, results[0], results[1] if bias else None, None, None, None, None)
+        to_bottom = _torchs_gradients(sums, x, weight, ctx.stride, ctx.pad, (True, False, False))[0]
+    return (to_bottom, results[0], results[1] if bias else None, *[None] * 4)
 
 
 convolve_few.register_autograd(_differentiate_few, setup_context=_save_few)
@@ -280,7 +291,24 @@ def _save_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor])
 
 
 def _differentiate_pool(ctx: Any, gradient: Tensor, _: object) -> Gradients:
-    return _unpool(gradient, *ctx.saved_tensors, ctx.size, ctx.side, ctx.relu), None, None
+    y, places = ctx.saved_tensors
+    backward = _scattered if is_followed(gradient) else _unpool
+    return backward(gradient, y, places, ctx.size, ctx.side, ctx.relu), None, None
+
+
+def _scattered(gradient: Tensor, y: Tensor, places: Tensor, size: Sequence[int], side: int, relu: bool) -> Tensor:  # noqa: FBT001
+    """Return what :func:`_unpool` returns, by torch's operators; without pooling where `side` is 0."""
+    gradient = torch.where(y > 0, gradient, 0) if relu else gradient
+    if not side:
+        return gradient
+    *maps, height, width = gradient.shape
+    place, wide = places.long(), width * side
+    rows = torch.arange(height, device=y.device)[:, None] * side + place // side
+    columns = torch.arange(width, device=y.device) * side + place % side
+    flat = gradient.new_zeros(*maps, height * side * wide).scatter(
+        -1, (rows * wide + columns).flatten(2), gradient.flatten(2)
+    )
+    return flat.view(*maps, height * side, wide)[..., : size[0], : size[1]]
 
 
 max_pool.register_autograd(_differentiate_pool, setup_context=_save_pool)

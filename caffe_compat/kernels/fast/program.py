@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from caffe_compat.kernels.fast import library, tiles
 from caffe_compat.kernels.fast.library import Op
+from caffe_compat.kernels.fast.watch import address
 from caffe_compat.layers.functions import Pair, Window
 
 Tensor = torch.Tensor
@@ -345,7 +346,7 @@ class Compiled:
             return self._keep(self._packed(step, weight))
         weight = weight.detach().float().contiguous()  # the caller's own memory, wherever possible
         self._kept.append(weight)
-        return weight.data_ptr()
+        return address(weight)
 
     def _keep(self, values: Tensor) -> int:
         memory = library.workspace(values.numel())
