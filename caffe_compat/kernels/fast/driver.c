@@ -9,17 +9,24 @@
 
 #include "program.h"
 
-/* The pool: one job at a time. Its caller works on it, too, and does not wait for threads that have not come yet. */
+/* The pool. A caller shares the steps of some images with a team of the pool's threads, works on them, too, and does not
+   wait for threads that have not come yet. Runs that are under way at the same time share the threads. */
 
-typedef void Job(void *data, int part, int parts);
+typedef struct Team {
+  struct Team *next;
+  RunProgram *code;
+  Run run; /* of part 0; the others' differ in their number */
+  unsigned char begun[MOST_THREADS]; /* parts that a thread has begun */
+  atomic_int inside; /* threads of the pool at work */
+  Progress progress;
+} Team;
 
-static pthread_mutex_t one_caller = PTHREAD_MUTEX_INITIALIZER, lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all that follows, and of `next` and `begun` of teams */
 static pthread_cond_t begins = PTHREAD_COND_INITIALIZER;
-static Job *job;
-static void *job_data;
-static int job_parts, pool_size;
-static atomic_int job_number;
-static atomic_int inside; /* twice the threads at the job, and 1 while others may join them */
+static Team *teams;
+static int pool_size;
+static atomic_int runs, helpers; /* runs under way, and how many of the pool's threads they may have */
+static atomic_uint team_number;
 
 void rest(int turn) {
   if (turn > 20000) sched_yield();
@@ -28,94 +35,110 @@ void rest(int turn) {
 #endif
 }
 
-static int enter(void) {
-  int now = atomic_load(&inside);
-  while (now & 1)
-    if (atomic_compare_exchange_weak(&inside, &now, now + 2)) return 1;
-  return 0;
+static void run_part(Team *team, int part) {
+  Run run = team->run;
+  run.part = part;
+  team->code(&run);
 }
 
-#define SOON 10000 /* turns, about 0.1 ms, that a thread waits for the next job before it sleeps */
+/* A team with a part that nobody has begun. A thread has the same part of a team of so many in every run, as far as
+   possible: it finds the weights in its caches. */
+static Team *join(int thread, int *part) {
+  for (Team *team = teams; team; team = team->next) {
+    *part = 1 + (thread - 1) % (team->run.parts - 1);
+    if (team->begun[*part]) continue;
+    team->begun[*part] = 1;
+    atomic_fetch_add(&team->inside, 1);
+    return team;
+  }
+  return NULL;
+}
 
-static void *work(void *part) {
-  int number = 0;
-  for (;;) {
-    for (int turn = 0; turn < SOON && atomic_load(&job_number) == number; turn++) rest(turn);
+#define SOON 10000 /* turns, about 0.1 ms, that a thread waits for the next team before it sleeps */
+
+static void *work(void *thread) {
+  for (int part;;) {
     pthread_mutex_lock(&lock);
-    while (job_number == number) pthread_cond_wait(&begins, &lock);
-    number = job_number;
-    int joins = (int)(size_t)part < job_parts && enter();
+    unsigned number = atomic_load(&team_number);
+    Team *team = join((int)(size_t)thread, &part);
     pthread_mutex_unlock(&lock);
-    if (joins) {
-      job(job_data, (int)(size_t)part, job_parts);
-      atomic_fetch_sub(&inside, 2);
+    if (team) {
+      run_part(team, part);
+      atomic_fetch_sub(&team->inside, 1);
+      continue;
     }
+    for (int turn = 0; turn < SOON && atomic_load(&team_number) == number; turn++) {
+      if (atomic_load(&runs) && atomic_load(&helpers) < (int)(size_t)thread) break; /* others need its core */
+      rest(turn);
+    }
+    pthread_mutex_lock(&lock);
+    while (atomic_load(&team_number) == number) pthread_cond_wait(&begins, &lock);
+    pthread_mutex_unlock(&lock);
   }
   return NULL;
 }
 
 static void forget_threads(void) { /* in a forked child, which has none of them */
+  teams = NULL;
   pool_size = 0;
-  job_number = inside = 0;
-  pthread_mutex_init(&one_caller, NULL);
+  atomic_init(&runs, 0);
+  atomic_init(&helpers, 0);
+  atomic_init(&team_number, 0);
   pthread_mutex_init(&lock, NULL);
   pthread_cond_init(&begins, NULL);
 }
 
-static void run_job(Job *next, void *data, int parts) {
-  static int registered;
-  pthread_mutex_lock(&one_caller);
-  if (!registered) registered = !pthread_atfork(NULL, NULL, forget_threads);
-  for (pthread_t id; pool_size < parts - 1; pool_size++) {
-    if (pthread_create(&id, NULL, work, (void *)(size_t)(pool_size + 1))) break;
-    pthread_detach(id);
-  }
+static void register_forks(void) { pthread_atfork(NULL, NULL, forget_threads); }
+
+#define STACK (1 << 20) /* bytes: more than the steps need, on systems that give threads less */
+
+static void grow_pool(int size) {
+  pthread_attr_t attributes;
+  if (pool_size >= size || pthread_attr_init(&attributes)) return;
+  pthread_attr_setstacksize(&attributes, STACK);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  for (pthread_t id; pool_size < size; pool_size++)
+    if (pthread_create(&id, &attributes, work, (void *)(size_t)(pool_size + 1))) break;
+  pthread_attr_destroy(&attributes);
+}
+
+static void run_together(Team *team) {
+  const int parts = team->run.parts;
+  memset(team->begun, 0, parts);
+  atomic_init(&team->inside, 0);
+  atomic_init(&team->progress.phase, 0);
+  atomic_init(&team->progress.done, 0);
+  for (int i = 0; i < parts; i++) atomic_init(&team->progress.share[i].taken, 0);
   pthread_mutex_lock(&lock);
-  job = next;
-  job_data = data;
-  job_parts = parts;
-  inside = 1;
-  job_number++;
+  grow_pool(parts - 1);
+  team->next = teams;
+  teams = team;
+  atomic_fetch_add(&team_number, 1);
   pthread_cond_broadcast(&begins);
   pthread_mutex_unlock(&lock);
-  next(data, 0, parts);
-  atomic_fetch_sub(&inside, 1);
-  for (int turn = 0; atomic_load(&inside); turn++) rest(turn);
-  pthread_mutex_unlock(&one_caller);
+  run_part(team, 0);
+  pthread_mutex_lock(&lock);
+  Team **link = &teams;
+  while (*link != team) link = &(*link)->next;
+  *link = team->next;
+  pthread_mutex_unlock(&lock);
+  for (int turn = 0; atomic_load(&team->inside); turn++) rest(turn);
+}
+
+/* How many threads work on the next images of a run that has had `parts`: those that no other run has, and no fewer
+   than its share. */
+static int parts_of(int threads, int parts) {
+  pthread_mutex_lock(&lock);
+  int others = atomic_load(&runs) - 1, others_helpers = atomic_load(&helpers) - (parts - 1);
+  int share = threads / (others + 1), idle = threads - others - others_helpers;
+  parts = share > idle ? share : idle;
+  parts = parts < 1 ? 1 : parts < MOST_THREADS ? parts : MOST_THREADS;
+  atomic_store(&helpers, others_helpers + parts - 1);
+  pthread_mutex_unlock(&lock);
+  return parts;
 }
 
 /* Runs ------------------------------------------------------------------------------------------------------------ */
-
-typedef struct {
-  Run run;
-  RunProgram *code;
-  const long *strides; /* floats from one image to the next, by tensor */
-  int tensors, images, group;
-  Progress progress;
-} Batch;
-
-/* Groups of images one after the other, then the steps that take all images; the threads share every step. */
-static void run_batch(void *data, int part, int parts) {
-  Batch *batch = data;
-  Run run = batch->run;
-  float *tensors[batch->tensors];
-  run.tensors = tensors;
-  run.part = part;
-  run.parts = parts;
-  run.progress = &batch->progress;
-  run.end = run.program->grouped;
-  for (run.first = 0; run.first < batch->images; run.first += batch->group) {
-    run.images = batch->images - run.first < batch->group ? batch->images - run.first : batch->group;
-    for (int i = 0; i < batch->tensors; i++) tensors[i] = batch->run.tensors[i] + run.first * batch->strides[i];
-    batch->code(&run);
-  }
-  run.tensors = batch->run.tensors;
-  run.first = 0;
-  run.images = batch->images;
-  run.begin = run.program->grouped;
-  run.end = run.program->steps;
-  batch->code(&run);
-}
 
 static RunProgram *code_of(int lanes) {
 #if defined(__x86_64__)
@@ -145,16 +168,30 @@ void caffe_compat_use_large_pages(void *memory, size_t size) {
 #endif
 }
 
-/* Runs a program, `group` images at a time. The memory holds program->workspace + program->scratch floats. */
-void caffe_compat_run(int lanes, const Program *program, float *const *tensors, const long *strides, int count,
-                      int images, int group, int threads, float *memory) {
-  Run run = {.program = program, .workspace = memory, .scratch = memory + program->workspace, .tensors = tensors};
-  Share share[threads];
-  for (int i = 0; i < threads; i++) atomic_init(&share[i].taken, 0);
-  Batch batch = {.run = run, .code = code_of(lanes), .strides = strides, .tensors = count, .images = images,
-                 .group = group, .progress.share = share};
-  if (threads > 1) run_job(run_batch, &batch, threads);
-  else run_batch(&batch, 0, 1);
+static void run_images(Team *team, long first, long images, int begin, int end) {
+  Run *run = &team->run;
+  run->first = first, run->images = images, run->begin = begin, run->end = end;
+  if (run->threads > 1) run->parts = parts_of(run->threads, run->parts);
+  if (run->parts > 1) run_together(team);
+  else run_part(team, 0);
+}
+
+/* Runs a program: groups of images one after the other, then the steps that take all images. The memory holds
+   program->workspace + program->scratch floats, the scratch for so many threads. */
+void caffe_compat_run(int lanes, const Program *program, float *const *tensors, const long *strides, long images,
+                      long group, int threads, float *memory) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  Team team;
+  team.code = code_of(lanes);
+  team.run = (Run){.program = program, .workspace = memory, .scratch = memory + program->workspace, .tensors = tensors,
+                   .strides = strides, .parts = 1, .threads = threads, .progress = &team.progress};
+  pthread_once(&once, register_forks);
+  atomic_fetch_add(&runs, 1);
+  for (long first = 0; first < images; first += group)
+    run_images(&team, first, images - first < group ? images - first : group, 0, program->grouped);
+  if (images && program->grouped < program->steps) run_images(&team, 0, images, program->grouped, program->steps);
+  atomic_fetch_sub(&helpers, team.run.parts - 1);
+  atomic_fetch_sub(&runs, 1);
 }
 
 extern PyMethodDef caffe_compat_methods[];

@@ -105,6 +105,12 @@ def _agrees(library: ctypes.CDLL) -> bool:
     )
 
 
+_RUN = [
+    *(ctypes.c_int, ctypes.POINTER(CProgram), ctypes.c_void_p, ctypes.c_void_p),
+    *(ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_void_p),
+]
+
+
 @functools.cache
 def _library() -> ctypes.CDLL | None:
     """Return the compiled code; where the package was installed without a compiler, say so, once, and return None."""
@@ -116,6 +122,7 @@ def _library() -> ctypes.CDLL | None:
         if _agrees(library):
             library.caffe_compat_run.restype = None
             library.caffe_compat_hash.restype = ctypes.c_uint64
+            library.caffe_compat_run.argtypes = _RUN
             return library
         problem, hint = "are those of another version", "install caffe-compat again"
     _log.warning("compiled kernels %s: nets run on torch's, which are slower (%s)", problem, hint)
@@ -181,9 +188,8 @@ def run(
         ctypes.byref(program),
         addresses,
         strides,
-        len(tensors),
         images,
         group,
         threads,
-        ctypes.c_void_p(workspace.data_ptr()),
+        workspace.data_ptr(),
     )

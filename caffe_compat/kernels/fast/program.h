@@ -17,6 +17,9 @@
 #define END_TARGET
 #endif
 
+#define MOST_THREADS 256 /* that work on a run: others would find nothing to do */
+#define MOST_TAPS 4096   /* of a convolution that is not by tiles; program.py refuses larger kernels */
+
 enum {
   LOAD_MAP, STORE_MAP, CONVOLVE, CONVOLVE_TILES, CONVOLVE_CHANNELS, POOL, ADD, FLATTEN, INNER_PRODUCT,
   GRADIENT_TILES, POOL_PLACES, UNPOOL, GRADIENT_FEW, /* for training */
@@ -52,23 +55,26 @@ typedef struct {
 
 /* What the threads of a run share: a run is a row of phases, each of some pieces of work. */
 typedef struct {
-  _Alignas(64) atomic_llong taken; /* the phase in the upper half, how many of its pieces are taken in the lower */
+  _Alignas(64) atomic_ullong taken; /* the phase in the upper half, how many of its pieces are taken in the lower */
 } Share;
 
 typedef struct {
-  atomic_long phase;
+  atomic_uint phase;
   atomic_llong done; /* pieces of the phase */
-  Share *share;      /* of each thread */
+  Share share[MOST_THREADS];
 } Progress;
 
 /* A thread's part of a run. */
 typedef struct {
   const Program *program;
   float *workspace, *scratch;
-  float *const *tensors; /* of the caller, each (N, C, H, W), from the first image of this part on */
-  int first, images, begin, end; /* the images of the batch, and the steps, that are run */
+  float *const *tensors; /* of the caller, each (N, C, H, W) */
+  const long *strides;   /* floats from one image to the next, by tensor */
+  long first, images;    /* of the batch */
+  int begin, end;        /* the steps */
   int part, parts;
-  long phase;
+  int threads; /* that the scratch is for: no fewer than the parts, and the same whatever other runs there are */
+  unsigned phase;
   Progress *progress;
 } Run;
 
