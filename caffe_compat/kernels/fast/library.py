@@ -34,6 +34,7 @@ class Op(enum.IntEnum):
     POOL_PLACES = 10
     UNPOOL = 11
     GRADIENT_FEW = 12
+    MULTIPLY = 13
 
 
 class CBuffer(ctypes.Structure):
