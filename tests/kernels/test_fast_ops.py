@@ -1,5 +1,9 @@
 """Compiled operators for training: values, gradients, what they tell torch, and the same bits with any threads."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -126,6 +130,31 @@ def test_results_have_the_same_bits_with_any_threads(make, case, threads):
     for count in (2, 3):
         threads(count)
         assert all(map(torch.equal, passes(function, tensors, gradient), alone))
+
+
+def test_results_have_the_same_bits_with_any_threads_whatever_the_processor():
+    """MKL's kernels for processors without AVX add in an order that depends on the threads."""
+    code = """
+import torch
+from caffe_compat.kernels.fast import library, ops
+from caffe_compat.kernels.fast.program import Finish, Program
+from caffe_compat.layers.functions import Window
+
+x, weight, gradient = torch.randn(2, 32, 40, 41), torch.randn(64, 32, 5, 5), torch.randn(2, 64, 36, 37)
+x.requires_grad_(), weight.requires_grad_()
+results = []
+for threads in (1, 2, 3):
+    torch.set_num_threads(threads)
+    top = ops.convolve_tiles(x, weight, None, (0, 0))
+    program = Program(library.vector_lengths()[0])
+    program.store(program.convolution(program.load(32, 40, 41), weight.detach(), Window((5, 5)), 1, Finish()))
+    tensors = [top, *torch.autograd.grad(top, (x, weight), gradient), *program.compile()(x.detach())]
+    results.append([tensor.detach().numpy().tobytes() for tensor in tensors])
+assert results[0] == results[1] == results[2]
+"""
+    environment = {**os.environ, "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ATEN_CPU_CAPABILITY": "default"}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("needed", [0, 1, 2])

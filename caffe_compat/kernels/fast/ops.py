@@ -69,7 +69,7 @@ def _tiles_backward(gradient: Tensor, x: Tensor, weight: Tensor, pad: Sequence[i
     step = _step(Op.GRADIENT_TILES, kernel=(taps, taps), pad=pad, weights=factors, tensor=len(maps))
     step.residual = 2 if bottom else -1
     _run(lanes, step, maps, [at_points], _tile_floats(weight, 2 * SHARE))
-    to_weights = _matrix(taps).t() @ at_points.flatten(1)
+    to_weights = _product(_matrix(taps), at_points.flatten(1), lanes)
     return [to_weights.view(taps, taps, inputs, outputs).permute(3, 2, 0, 1).contiguous(), *maps[2:]]
 
 
@@ -116,7 +116,17 @@ def _factors(weight: Tensor, lanes: int, *, back: bool = False) -> Tensor:
     """Return the weights at the points in panels of two vectors' columns: (points, panels, C, 2 lanes), or K for C."""
     kernels = weight.detach().flatten(2)
     kernels = kernels if back else kernels.transpose(0, 1)  # (rows, columns, taps)
-    return _matrix(weight.shape[-1], conjugate=back) @ panels(kernels.permute(2, 0, 1), lanes).flatten(1)
+    matrix = _matrix(weight.shape[-1], conjugate=back).t()
+    return _product(matrix, panels(kernels.permute(2, 0, 1), lanes).flatten(1), lanes)
+
+
+def _product(a: Tensor, b: Tensor, lanes: int) -> Tensor:
+    """Return a' b in our own order of summation: that of a BLAS depends on the threads on some processors."""
+    result = torch.empty(a.shape[1], b.shape[1])
+    step = _step(Op.MULTIPLY, tensor=2)
+    maps = [matrix.contiguous().t()[None, :, None] for matrix in (a, b)]  # a row is a pixel
+    _run(lanes, step, maps, [result], 0)
+    return result
 
 
 # Convolution of few channels, with pooling ----------------------------------------------------------------------------
