@@ -34,6 +34,8 @@ SIDES = {3: 6, 5: 10, 7: 10}
 PRODUCTS = {6: 46, 10: 142}
 """Real products of a tile, by its side."""
 _REAL = range(4)
+_IN_CACHE = 2048
+"""Kernels whose values at the points stay in a core's cache."""
 
 
 def tile_count(taps: int, output: tuple[int, int]) -> int:
@@ -128,10 +130,19 @@ def weight_matrix(taps: int, *, conjugate: bool = False) -> Tensor:
 
 
 def transform_weights(weight: Tensor) -> Tensor:
-    """Return a kernel's values at the points, in the order of the C code: (side side, C, K) float64 of (K, C, r, r)."""
+    """Return a kernel's values at the points, in the order of the C code: (side side, C, K) float64 of (K, C, r, r).
+
+    Tap by tap: in what order a BLAS adds depends on the threads on some processors.
+    """
     outputs, inputs, taps, _ = weight.shape
+    matrix = weight_matrix(taps)
     kernels = weight.flatten(2).permute(2, 1, 0).double().flatten(1)
-    return (weight_matrix(taps) @ kernels).view(-1, inputs, outputs)
+    values = kernels.new_empty(len(matrix), inputs * outputs)
+    for part, lines in zip(values.split(_IN_CACHE, 1), kernels.split(_IN_CACHE, 1), strict=True):
+        torch.mul(matrix[:, :1], lines[0], out=part)
+        for tap in range(1, len(lines)):
+            part += matrix[:, tap, None] * lines[tap]
+    return values.view(-1, inputs, outputs)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: tuple[int, int] = (0, 0)) -> Tensor:
