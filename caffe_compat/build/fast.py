@@ -299,7 +299,7 @@ class _Lowering:
             self._flat |= set(call.tops) if flat else set()
         for index in self._segment.results:
             self._program.store(self._map(index))
-        return self._program.compile(), self._flat
+        return (self._program.compile(), self._flat) if self._program.fits() else None
 
     def _map(self, index: int) -> int:
         """Return the map of a value, a convolution that waits for what comes after it included."""

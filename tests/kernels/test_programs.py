@@ -1,6 +1,7 @@
 """Programs of random steps, against torch in float64, in memory where whatever no step has written is not a number."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -184,3 +185,77 @@ def test_tiles_read_zeros_after_the_channels_of_a_flattened_map():
     program.store(program.convolution(program.flatten(program.load(5, 2, 2)), weight, window, 1, Finish()))
     (y,) = program.compile()(x)
     torch.testing.assert_close(y, F.conv2d(x.flatten(1)[..., None, None], weight, padding=20), rtol=1e-4, atol=1e-3)
+
+
+def convolution(shape, kernel, *, outputs=4, stride=1, pad=0, dilation=1, groups=1):
+    """Return a program of a convolution of weights that take no memory."""
+    program = Program(library.vector_lengths()[0])
+    weight = torch.zeros(1).expand(outputs, shape[0] // groups, *kernel)
+    window = Window(kernel, *((size, size) for size in (stride, pad, dilation)))
+    program.store(program.convolution(program.load(*shape), weight, window, groups, Finish()))
+    return program
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "others"),
+    [
+        ((1, 1200, 1200), (1000, 1000), {}),
+        ((1000000, 3, 3), (3, 3), {}),
+        ((1, 70000, 70000), (1, 1), {}),
+        ((16, 70000, 70000), (3, 3), {"outputs": 16}),
+        ((3, 1 << 40, 1), (1, 1), {}),
+        ((1 << 33, 1, 1), (1, 1), {}),
+        ((3, 5, 5), (3, 3), {"pad": 1 << 31}),
+        ((3, 5, 5), (3, 3), {"pad": 30000, "stride": 30000}),
+        ((3, 5, 5), (1, 1), {"stride": 1 << 32}),
+        ((3, 5, 5), (1, 1), {"dilation": 1 << 32}),
+        ((8, 9, 9), (9, 9), {"outputs": 1 << 31}),
+        ((3, 2, 2), (3, 3), {}),
+    ],
+)
+def test_sizes_beyond_the_compiled_code_are_refused(shape, kernel, others):
+    program = convolution(shape, kernel, **others)
+    assert not program.fits()
+    with pytest.raises(ValueError, match=r"fits\(\)"):
+        program.compile()
+
+
+def test_more_channels_than_a_block_of_sums_has_are_not_convolved_by_tiles():
+    program = convolution((40000, 40, 40), (3, 3), outputs=16)
+    assert program.fits()
+    assert [step.op for step in program._steps] == [library.Op.LOAD_MAP, library.Op.CONVOLVE, library.Op.STORE_MAP]
+
+
+def test_flattened_and_pooled_maps_beyond_the_compiled_code_are_refused():
+    lanes = library.vector_lengths()[0]
+    flattened, pooled, multiplied = Program(lanes), Program(lanes), Program(lanes)
+    flattened.flatten(flattened.load(1 << 12, 1 << 10, 1 << 10))
+    pooled.pooling(pooled.load(1, 9, 9), Window((1 << 32, 1)), (1, 9), average=False)
+    multiplied.inner_product(multiplied.load(4, 1, 1), torch.zeros(1, 1).expand(1 << 31, 4), Finish())
+    assert not any(program.fits() for program in (flattened, pooled, multiplied))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "others"),
+    [
+        ((1, 70000, 2), (1, 2), {}),
+        ((2, 3, 70000), (3, 3), {"pad": 1}),
+        ((4096, 2, 2), (2, 2), {}),
+        ((1, 70, 60), (64, 50), {"stride": 3}),
+        ((2, 90, 90), (3, 3), {"pad": 300, "stride": 97, "dilation": 40}),
+        ((20000, 3, 3), (3, 3), {"groups": 20000, "outputs": 20000}),
+        ((2400, 40, 40), (3, 3), {"outputs": 16, "pad": 1}),
+    ],
+)
+def test_large_sizes_within_it_are_computed(shape, kernel, others, threads):
+    program = convolution(shape, kernel, **others)
+    assert program.fits()
+    threads(2)
+    (step,) = (step for step in program._steps if step.weight is not None)
+    weight = torch.randn(step.weight.shape) / step.weight[0].numel() ** 0.5
+    program._steps = [replace(step, weight=weight) if step.weight is not None else step for step in program._steps]
+    x = torch.randn(2, *shape)
+    (y,) = program.compile()(x)
+    it = step.window
+    exact = F.conv2d(x.double(), weight.double(), None, it.stride, it.pad, it.dilation, others.get("groups", 1))
+    assert (y - exact).abs().max() < ROUNDED * exact.abs().max()

@@ -106,7 +106,7 @@ def _agrees(library: ctypes.CDLL) -> bool:
     )
 
 
-_RUN = [
+_RUN: list[Any] = [
     *(ctypes.c_int, ctypes.POINTER(CProgram), ctypes.c_void_p, ctypes.c_void_p),
     *(ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_void_p),
 ]

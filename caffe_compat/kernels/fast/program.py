@@ -31,6 +31,14 @@ SMALL = 1 << 22
 """Multiply-accumulates of a run on one thread: to wake another would take as long."""
 LAYOUTS = 16
 """Numbers of images for which a program's layout is kept."""
+MOST = 1 << 30
+"""Of each size of a layer, and floats of an image's map: C has 32 bits for them, and for sums of two."""
+MOST_TAPS = 1 << 12
+"""Of a convolution that is not by tiles, as in program.h."""
+MOST_CHANNELS = 1 << 15
+"""Of a convolution by tiles, as SUMS_BLOCK in tiles.inc."""
+MOST_BORDER = 1 << 24
+"""Floats of padding beside as many as the map itself has: a window that hardly touches the map needs no such memory."""
 ALIGNMENT = 32
 """Every image of a buffer begins at a multiple of so many floats."""
 
@@ -185,9 +193,31 @@ class Program:
             first += it.channels
         return target
 
+    def fits(self) -> bool:
+        """Tell whether the compiled code can run the program: no size is beyond its integers or a sensible memory."""
+        return all(map(self._has_room, self._maps)) and all(map(self._can_run, self._steps))
+
     def compile(self) -> Compiled:
-        """Lay out the buffers, pack the weights, and return what runs."""
+        """Lay out the buffers, pack the weights, and return what runs. The program fits."""
+        if not self.fits():
+            raise ValueError("the program's sizes are beyond the compiled code: ask fits() before")
         return Compiled(self.lanes, self._maps, self._steps)
+
+    def _has_room(self, it: _Map) -> bool:
+        floats, padded = (
+            (it.height + 2 * border) * (it.width + 2 * border) * (it.channels + self.lanes) for border in (0, it.border)
+        )
+        return min(it.channels, it.height, it.width) > 0 and padded <= min(MOST, 2 * floats + MOST_BORDER)
+
+    def _can_run(self, step: _Step) -> bool:
+        it, pooled = step.window, max(step.finish.pooled, 1)
+        if step.source < 0:
+            return True
+        _, *size = self.shape(step.source)
+        windows = zip(size, it.kernel, it.stride, it.pad, it.dilation, strict=True)
+        reach = max(n + k * d + s + 2 * p for n, k, s, p, d in windows) + pooled
+        line = pooled * it.output((size[0], size[1]))[1] * (self._maps[step.target].channels + self.lanes)
+        return max(reach, line) <= MOST and (step.op is not Op.CONVOLVE or _taps(step) <= MOST_TAPS)
 
     def _map(self, channels: int, height: int, width: int) -> int:
         self._maps.append(_Map(channels, height, width))
@@ -212,7 +242,9 @@ def by_tiles(weight: Tensor, window: Window, groups: int, output: Pair) -> bool:
     tiles of an image, at the cost of some `FEWEST` tiles.
     """
     square = window.kernel[0] == window.kernel[1] and window.kernel[0] in tiles.SIDES
-    if groups > 1 or not square or not window.stride == window.dilation == (1, 1) or min(weight.shape[:2]) < 16:
+    if groups > 1 or not square or not window.stride == window.dilation == (1, 1):
+        return False
+    if min(weight.shape[:2]) < 16 or max(weight.shape[:2]) > MOST_CHANNELS:
         return False
     products = tiles.PRODUCTS[tiles.SIDES[window.kernel[0]]]
     return (
@@ -231,6 +263,13 @@ def panels(weights: Tensor, lanes: int) -> Tensor:
     """Return weights (..., rows, columns) as panels of two vectors' columns: (..., panels, rows, 2 lanes)."""
     weights = F.pad(weights, (0, -weights.shape[-1] % (2 * lanes)))
     return weights.reshape(*weights.shape[:-1], -1, 2 * lanes).transpose(-2, -3)
+
+
+def _taps(step: _Step) -> int:
+    """Return no fewer taps than convolve.inc has for a convolution: it divides long ones into parts of 128 and more."""
+    height, width = step.window.kernel
+    channels = 0 if step.weight is None else step.weight.shape[1]
+    return height * width * (1 + channels // 128)
 
 
 def _side(step: _Step) -> int:

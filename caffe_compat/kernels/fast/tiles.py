@@ -138,7 +138,8 @@ def transform_weights(weight: Tensor) -> Tensor:
     matrix = weight_matrix(taps)
     kernels = weight.flatten(2).permute(2, 1, 0).double().flatten(1)
     values = kernels.new_empty(len(matrix), inputs * outputs)
-    for part, lines in zip(values.split(_IN_CACHE, 1), kernels.split(_IN_CACHE, 1), strict=True):
+    for first in range(0, inputs * outputs, _IN_CACHE):
+        part, lines = (every[:, first : first + _IN_CACHE] for every in (values, kernels))
         torch.mul(matrix[:, :1], lines[0], out=part)
         for tap in range(1, len(lines)):
             part += matrix[:, tap, None] * lines[tap]
