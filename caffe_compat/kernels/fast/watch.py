@@ -196,7 +196,7 @@ def address(x: Tensor) -> int:
     """Return where the values of a tensor begin, for reading alone: a guard stays where it is."""
     if offsets() is None:
         return x.data_ptr()
-    return int(_data_address(x)) + x.storage_offset() * x.element_size()
+    return int(_data_address(x)) + int(x.storage_offset()) * x.element_size()
 
 
 def guard(x: Tensor) -> Tensor | None:
