@@ -7,14 +7,19 @@ import signal
 import sys
 from pathlib import Path
 
-# Before NumPy or torch start their thread pools; a worker of pytest-xdist has one core to itself.
-_THREADS = "1" if os.environ.get("PYTEST_XDIST_WORKER") else "2"
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, _THREADS)
+# Before NumPy or torch start their thread pools; a worker of pytest-xdist has one core to itself, and inherits what its
+# parent chose here.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ |= dict.fromkeys(os.environ.get("TEST_THREADS", "").split(), "1")
+else:
+    os.environ["TEST_THREADS"] = " ".join(
+        name for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if name not in os.environ
+    )
+    os.environ |= dict.fromkeys(os.environ["TEST_THREADS"].split(), "2")
 
-import hypothesis  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -33,17 +33,17 @@ Tensor = torch.Tensor
 def convolve(x: Tensor, conv: nn.Module, pool: nn.Module | None = None, rectified: bool = False) -> Tensor:  # noqa: FBT001, FBT002  (called from a graph)
     """Convolve (N, C, H, W), pool and rectify, as the modules would."""
     if not isinstance(conv, nn.Conv2d) or not _takes(conv, x) or not _can_follow(pool):
-        return _finish(conv(x), pool, rectified=rectified)
+        return _finish(conv(innermost(x)), pool, rectified=rectified)
     window = Window(*(_pair(v) for v in (conv.kernel_size, conv.stride, conv.padding, conv.dilation)))
     size = window.output((x.shape[2], x.shape[3]))
     if min(size) < 1:
-        return _finish(conv(x), pool, rectified=rectified)  # torch has the error
+        return _finish(conv(innermost(x)), pool, rectified=rectified)  # torch has the error
     side = 0 if pool is None else _side(pool)
     if _is_narrow(conv, window):
         top: Tensor = convolve_few(x, conv.weight, conv.bias, window.stride, window.pad, side, rectified)[0]
         return top
     if not _is_tiled(conv, window, len(x), size):
-        return _finish(conv(x), pool, rectified=rectified)
+        return _finish(conv(innermost(x)), pool, rectified=rectified)
     top = convolve_tiles(x, conv.weight, conv.bias, window.pad)
     if pool is None:
         return _finish(top, pool, rectified=rectified)

@@ -16,11 +16,11 @@ from caffe_compat.kernels.fast.watch import (
     Snapshot,
     address,
     guard,
+    has_values,
     hashes,
     is_guarded,
     is_shared,
     offsets,
-    same_bits,
 )
 from caffe_compat.runtime.tensors import HOOKS, LEVEL, OBSERVERS, is_plain
 
@@ -157,9 +157,7 @@ class Watch:
         hashed = dict(zip(map(id, before._open), before._hashes, strict=True))
         if hashes(self._copied[key] for key in hashed) != [*hashed.values()]:
             return False
-        return all(
-            is_guarded(self._copied[key], x) or same_bits(self._copied[key], x) for key, x in before._clones.items()
-        )
+        return all(has_values(self._copied[key], clone) for key, clone in before._clones.items())
 
 
 def _relied(net: fx.GraphModule, inputs: int, modules: Sequence[nn.Module]) -> Relied:

@@ -153,7 +153,7 @@ def bottom_gradient(
 ) -> torch.Tensor:
     """Return the padded bottom's gradient: each tap's sum over the outputs, then the sum of the taps in order."""
     at, kernels = _geometry(x, weight, stride, dilation, groups), implementation()
-    result = torch.zeros(x.shape)
+    result = torch.zeros(x.shape, dtype=x.dtype)
     if not result.numel() or not gradient.numel():
         return result
     maps, tops, weights = result.numpy(), flat(gradient), flat(weight)

@@ -158,7 +158,7 @@ def workspace(floats: int) -> torch.Tensor:
     """Return memory of so many floats, in large pages where the system has them."""
     library = _library()
     assert library is not None
-    memory = torch.empty(floats)
+    memory = torch.empty(floats, dtype=torch.float32)
     library.caffe_compat_use_large_pages(ctypes.c_void_p(memory.data_ptr()), ctypes.c_size_t(4 * floats))
     return memory
 

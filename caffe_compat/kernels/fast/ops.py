@@ -63,7 +63,7 @@ def _tiles_backward(gradient: Tensor, x: Tensor, weight: Tensor, pad: Sequence[i
     """Return the gradient to the weights and, if asked for, that to the bottom."""
     outputs, inputs, taps, _ = weight.shape
     lanes = lanes_for(outputs, inputs)
-    at_points = torch.empty(tiles.SIDES[taps] ** 2, inputs, outputs)
+    at_points = torch.empty(tiles.SIDES[taps] ** 2, inputs, outputs, dtype=torch.float32)
     maps = [_innermost(x), _innermost(gradient), *([_empty(*x.shape)] if bottom else [])]
     factors = _factors(weight, lanes, back=True) if bottom else None
     step = _step(Op.GRADIENT_TILES, kernel=(taps, taps), pad=pad, weights=factors, tensor=len(maps))
@@ -122,7 +122,7 @@ def _factors(weight: Tensor, lanes: int, *, back: bool = False) -> Tensor:
 
 def _product(a: Tensor, b: Tensor, lanes: int) -> Tensor:
     """Return a' b in our own order of summation: that of a BLAS depends on the threads on some processors."""
-    result = torch.empty(a.shape[1], b.shape[1])
+    result = torch.empty(a.shape[1], b.shape[1], dtype=torch.float32)
     step = _step(Op.MULTIPLY, tensor=2)
     maps = [matrix.contiguous().t()[None, :, None] for matrix in (a, b)]  # a row is a pixel
     _run(lanes, step, maps, [result], 0)
@@ -201,7 +201,7 @@ def _few_backward(
     """Return the gradients to the weights and to the bias."""
     outputs, inputs, *kernel = weight.shape
     lanes, rows = lanes_for(outputs), inputs * kernel[0] * kernel[1] + 1
-    sums = torch.empty(len(x) + 1, rows, outputs)
+    sums = torch.empty(len(x) + 1, rows, outputs, dtype=torch.float32)
     step = _step(Op.GRADIENT_FEW, kernel=kernel, stride=stride, tensor=3)
     step.pooled[:] = pooled, pooled
     step.residual = 2 if relu else -1
@@ -315,10 +315,9 @@ def _scattered(gradient: Tensor, y: Tensor, places: Tensor, size: Sequence[int],
     place, wide = places.long(), width * side
     rows = torch.arange(height, device=y.device)[:, None] * side + place // side
     columns = torch.arange(width, device=y.device) * side + place % side
-    flat = gradient.new_zeros(*maps, height * side * wide).scatter(
-        -1, (rows * wide + columns).flatten(2), gradient.flatten(2)
-    )
-    return flat.view(*maps, height * side, wide)[..., : size[0], : size[1]]
+    at = (rows * wide + columns).view(*maps, -1)
+    flat = gradient.new_zeros(*maps, height * side * wide).scatter(-1, at, gradient.reshape(at.shape))
+    return flat.view(*maps, height * side, wide).narrow(2, 0, size[0]).narrow(3, 0, size[1])
 
 
 max_pool.register_autograd(_differentiate_pool, setup_context=_save_pool)

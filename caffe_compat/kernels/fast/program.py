@@ -89,6 +89,10 @@ class _Step:
     weight: Tensor | None = None
     finish: Finish = field(default_factory=Finish)
 
+    def without_weights(self) -> _Step:
+        """Return the step as it is laid out: its weights are packed, and nothing need hold them."""
+        return replace(self, weight=None, finish=replace(self.finish, bias=None, slope=None))
+
 
 class Program:
     """The steps of some layers for maps of one size.
@@ -287,6 +291,7 @@ class Compiled:
         self._work = sum(map(self._products, steps))
         self._kept: list[Tensor] = []
         self._c_steps = (library.CStep * len(steps))(*map(self._c_step, self._steps))
+        self._steps = [step.without_weights() for step in self._steps]
         self._layouts: dict[tuple[int, int, int], tuple[library.CProgram, object]] = {}
         self._own = threading.local()  # memory of each of Python's threads, which may run at the same time
 
@@ -300,7 +305,8 @@ class Compiled:
         workspace: Tensor | None = getattr(self._own, "workspace", None)
         if workspace is None or workspace.numel() < needed:
             self._own.workspace = workspace = library.workspace(needed)
-        results = [torch.empty(images, it.channels, it.height, it.width) for it in self._stored]
+        shapes = [(images, it.channels, it.height, it.width) for it in self._stored]
+        results = [torch.empty(shape, dtype=torch.float32) for shape in shapes]
         if images:
             library.run(self._lanes, program, [*inputs, *results], images, group, workspace, threads)
         return results

@@ -219,9 +219,9 @@ def is_shared(x: Tensor, own: int) -> bool:
     return bool(_use_count(x.untyped_storage()._cdata) > own + 1)  # the count itself holds it, too
 
 
-def hashes(tensors: Iterable[Tensor]) -> list[int]:
-    """Return 64 bits for the values of each tensor; what lies between them counts."""
-    return [library.hash_memory(address(x), _span(x)) for x in tensors]
+def hashes(tensors: Iterable[Tensor]) -> list[tuple[Any, ...]]:
+    """Return the form of each tensor and 64 bits for its values; what lies between them counts."""
+    return [(x.shape, x.stride(), library.hash_memory(address(x), _span(x))) for x in tensors]
 
 
 def _span(x: Tensor) -> int:
@@ -232,8 +232,8 @@ def _span(x: Tensor) -> int:
     return (1 + last) * x.element_size()
 
 
-def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Tell whether two float32 tensors have the same form and bits: NaN is like itself, 0 is not like -0."""
-    if a.shape != b.shape or a.stride() != b.stride():
+def has_values(x: Tensor, clone: Tensor) -> bool:
+    """Tell whether a tensor has the form and the bits that its clone keeps: NaN is like itself, 0 is not like -0."""
+    if (x.shape, x.stride(), x.storage_offset()) != (clone.shape, clone.stride(), clone.storage_offset()):
         return False
-    return torch.equal(a.detach().view(torch.int32), b.detach().view(torch.int32))
+    return is_guarded(x, clone) or torch.equal(x.detach().view(torch.int32), clone.view(torch.int32))
