@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from caffe_compat.build.optimise import rectify_
 from caffe_compat.build.watch import is_altered
 from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.kernels.fast.ops import convolve_few, convolve_tiles, max_pool
@@ -30,24 +31,25 @@ MOST_PLACES = 256
 Tensor = torch.Tensor
 
 
-def convolve(x: Tensor, conv: nn.Module, pool: nn.Module | None = None, rectified: bool = False) -> Tensor:  # noqa: FBT001, FBT002  (called from a graph)
+def convolve(x: Tensor, conv: nn.Module, pool: nn.Module | None = None, relu: nn.Module | None = None) -> Tensor:
     """Convolve (N, C, H, W), pool and rectify, as the modules would."""
-    if not isinstance(conv, nn.Conv2d) or not _takes(conv, x) or not _can_follow(pool):
-        return _finish(conv(innermost(x)), pool, rectified=rectified)
+    if not isinstance(conv, nn.Conv2d) or not _takes(conv, x) or not _can_follow(pool, relu):
+        return _finish(conv(innermost(x)), pool, relu)
     window = Window(*(_pair(v) for v in (conv.kernel_size, conv.stride, conv.padding, conv.dilation)))
     size = window.output((x.shape[2], x.shape[3]))
     if min(size) < 1:
-        return _finish(conv(innermost(x)), pool, rectified=rectified)  # torch has the error
+        return _finish(conv(innermost(x)), pool, relu)  # torch has the error
     side = 0 if pool is None else _side(pool)
     if _is_narrow(conv, window):
-        top: Tensor = convolve_few(x, conv.weight, conv.bias, window.stride, window.pad, side, rectified)[0]
+        arguments = x, conv.weight, conv.bias, window.stride, window.pad, side
+        top: Tensor = convolve_few(*arguments, relu is not None)[0]
         return top
     if not _is_tiled(conv, window, len(x), size):
-        return _finish(conv(innermost(x)), pool, rectified=rectified)
+        return _finish(conv(innermost(x)), pool, relu)
     top = convolve_tiles(x, conv.weight, conv.bias, window.pad)
     if pool is None:
-        return _finish(top, pool, rectified=rectified)
-    pooled: Tensor = max_pool(top, side, rectified)[0]
+        return _finish(top, pool, relu)
+    pooled: Tensor = max_pool(top, side, relu is not None)[0]
     return pooled
 
 
@@ -63,8 +65,11 @@ def _takes(conv: nn.Conv2d, x: Tensor) -> bool:
     return conv.bias is None or (is_plain(conv.bias) and tuple(conv.bias.shape) == shape[:1])
 
 
-def _can_follow(pool: nn.Module | None) -> bool:
-    return pool is None or (bool(_side(pool)) and not is_altered(pool))
+def _can_follow(pool: nn.Module | None, relu: nn.Module | None) -> bool:
+    """Tell whether operators can also stand for the modules after a convolution."""
+    if pool is not None and (not _side(pool) or is_altered(pool)):
+        return False
+    return relu is None or (type(relu) is nn.ReLU and not is_altered(relu))
 
 
 def _is_narrow(conv: nn.Conv2d, window: Window) -> bool:
@@ -80,9 +85,9 @@ def _is_tiled(conv: nn.Conv2d, window: Window, images: int, size: Pair) -> bool:
     return images * tile_count(window.kernel[0], size) >= FEWEST_TILES
 
 
-def _finish(x: Tensor, pool: nn.Module | None, *, rectified: bool) -> Tensor:
+def _finish(x: Tensor, pool: nn.Module | None, relu: nn.Module | None) -> Tensor:
     x = x if pool is None else pool(x)
-    return torch.relu_(x) if rectified else x
+    return x if relu is None else rectify_(x, relu)
 
 
 def _pair(value: object) -> Pair:
@@ -133,26 +138,22 @@ def training_plan(net: fx.GraphModule) -> fx.GraphModule:
 
 def _fuse(net: fx.GraphModule, graph: fx.Graph, node: fx.Node) -> None:
     """Make one call of a convolution and of the pooling and the ReLU that alone read it."""
-    calls, pool = [node], None
+    calls, keys = [node], [str(node.target), "", ""]
     reader = _sole(node)
-    if reader is not None and reader.op == "call_module":
-        module = net._modules.get(str(reader.target))
-        if _side(module):
-            pool = reader.target
-            calls.append(reader)
-            reader = _sole(reader)
-    rectified = reader is not None and reader.target is torch.relu_
-    if reader is not None and rectified:
+    if reader is not None and reader.op == "call_module" and _side(net._modules.get(str(reader.target))):
         calls.append(reader)
+        keys[1] = str(reader.target)
+        reader = _sole(reader)
+    if reader is not None and reader.target is rectify_:
+        _, relu = reader.args
+        assert isinstance(relu, fx.Node)
+        if type(net._modules.get(str(relu.target))) is nn.ReLU:
+            calls = [relu, *calls, reader]
+            keys[2] = str(relu.target)
     with graph.inserting_after(calls[-1]):
         done = graph.create_node("call_function", convolve, (), {}, calls[-1].name)
     with graph.inserting_before(done):
-        done.args = (
-            node.args[0],
-            graph.get_attr(str(node.target)),
-            None if pool is None else graph.get_attr(str(pool)),
-            rectified,
-        )
+        done.args = (node.args[0], *(graph.get_attr(key) if key else None for key in keys))
     calls[-1].replace_all_uses_with(done)
     for call in reversed(calls):
         graph.erase_node(call)

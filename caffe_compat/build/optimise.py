@@ -8,12 +8,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import fx, nn
 
+from caffe_compat.build.watch import is_altered
 from caffe_compat.layers import every_layer
 from caffe_compat.layers.batch_norm import BatchNormModule
 from caffe_compat.layers.scale import ScaleModule
+
+RECTIFIERS = (nn.ReLU, nn.LeakyReLU)
 
 
 def optimise(net: fx.GraphModule) -> None:
@@ -69,7 +74,7 @@ def _pool_first(net: fx.GraphModule, relu: fx.Node) -> None:
 
 def _in_place(net: fx.GraphModule, relu: fx.Node) -> None:
     module, source = _module(net, relu), next(iter(relu.args), None)
-    if not isinstance(module, nn.ReLU | nn.LeakyReLU) or not isinstance(source, fx.Node) or _sole(source) is None:
+    if not isinstance(module, RECTIFIERS) or not isinstance(source, fx.Node) or _sole(source) is None:
         return
     if not isinstance(_module(net, source), tuple(kind for layer in every_layer() for kind in layer.free_outputs)):
         return
@@ -77,8 +82,17 @@ def _in_place(net: fx.GraphModule, relu: fx.Node) -> None:
     if slope < 0:
         return  # torch cannot take the gradient of that one in place
     with net.graph.inserting_before(relu):
-        function = nn.functional.leaky_relu_ if slope else torch.relu_
-        args = (source, slope) if slope else (source,)
-        done = net.graph.create_node("call_function", function, args, {}, str(relu.target))
+        args = source, net.graph.get_attr(str(relu.target))
+        done = net.graph.create_node("call_function", rectify_, args, {}, relu.name)
     relu.replace_all_uses_with(done)
     net.graph.erase_node(relu)
+
+
+def rectify_(x: Any, relu: nn.Module) -> Any:
+    """Rectify in place, unless the module would do something else or torch forbids it: then the module is called."""
+    if torch.compiler.is_compiling() or isinstance(x, fx.Proxy) or type(relu) not in RECTIFIERS or is_altered(relu):
+        return relu(x)
+    if x._is_view() and x.requires_grad:  # a backward hook has made it
+        return relu(x)
+    slope = relu.negative_slope if isinstance(relu, nn.LeakyReLU) else 0.0
+    return nn.functional.leaky_relu_(x, slope) if slope else torch.relu_(x)

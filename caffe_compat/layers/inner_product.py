@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers import functions
@@ -21,9 +22,9 @@ class FlattenLinear(nn.Linear):
         super().__init__(in_features, out_features, bias)
         self.axis = axis
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Any) -> torch.Tensor:
         """Return x[..., flattened] weight' + bias."""
-        if x.dim() == self.axis:  # a scalar per row
+        if not isinstance(x, fx.Proxy) and x.dim() == self.axis:  # a scalar per row; a trace does not ask
             x = x.unsqueeze(-1)
         return super().forward(x.flatten(self.axis))
 

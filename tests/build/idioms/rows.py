@@ -16,12 +16,14 @@ class Row:
     Attributes
     ----------
     writes : the result must differ from that of an untouched net.
+    raises : an error is what is compared.
     nets : where the idiom means something.
     """
 
     name: str
     run: Callable
     writes: bool
+    raises: bool
     nets: tuple[str, ...]
     slow: bool
 
@@ -32,9 +34,9 @@ EVERY = ("CNN+D", "SR-FCN", "xception", "mixed")
 class Table(list):
     """Rows, entered by a decorator under their functions' names."""
 
-    def row(self, *, writes=False, nets=EVERY, slow=False, name=None):
+    def row(self, *, writes=False, raises=False, nets=EVERY, slow=False, name=None):
         def enter(function):
-            self.append(Row(name or function.__name__, function, writes, nets, slow))
+            self.append(Row(name or function.__name__, function, writes, raises, nets, slow))
             return function
 
         return enter
