@@ -4,10 +4,13 @@ Each row of the tables is run on four nets, fast and not, in inference and in tr
 """
 
 import inspect
+import sys
 
 import pytest
 import torch
 
+from caffe_compat.build import watch as build_watch
+from caffe_compat.kernels.fast import watch
 from caffe_compat.kernels.fast.library import vector_lengths
 from tests.build.idioms import inference, training
 from tests.build.idioms.nets import load
@@ -118,3 +121,43 @@ def test_every_net_of_the_tables_runs_compiled():
         inference.passed(net, x)
         with torch.no_grad():
             assert net._fast_net().ready((x,))
+
+
+WITHOUT = [  # what is missing, and what would go unseen
+    (missing, row)
+    for missing, kind in (("offsets", "weight: "), ("version", "module: "))
+    for row in inference.TABLE
+    if row.name.startswith(kind) and row.writes and "mixed" in row.nets
+]
+
+
+@pytest.mark.parametrize(("missing", "row"), WITHOUT, ids=lambda value: getattr(value, "name", value))
+def test_without_what_a_watch_looks_into_nothing_is_stale(missing, row, tmp_path, monkeypatch):
+    """A torch of which the private names are gone, and a Python whose dicts have no version."""
+    absent = {"offsets": lambda: None, "version": lambda: 0}[missing]
+    for module in (watch, build_watch):
+        monkeypatch.setattr(module, missing, absent, raising=False)
+    theirs = compare(row, "mixed", ROUNDED, tmp_path, train=False)
+    assert distance(theirs[0], untouched("mixed", train=False)[0]) > SEEN
+
+
+def test_what_asks_for_a_pointer_but_writes_nothing_keeps_the_programs():
+    net, x = load("mixed", fast=True)
+    first = inference.passed(net, x)
+    segments = net._fast_net()._segments
+    before = [dict(segment.programs) for segment in segments]
+    for tensor in inference.tensors(net):
+        tensor.data_ptr()
+    net.register_forward_hook(lambda *_: None).remove()
+    net.train().eval()
+    assert torch.equal(inference.passed(net, x), first)
+    assert [dict(segment.programs) for segment in segments] == before
+    inference.conv(net).weight.data.mul_(2)
+    inference.passed(net, x)
+    assert [dict(segment.programs) for segment in segments] != before
+
+
+def test_this_torch_and_this_python_can_be_looked_into():
+    """Elsewhere passes are right but slower: this tells when a new release has to be looked at."""
+    assert watch.offsets() is not None
+    assert watch.version() or sys.version_info >= (3, 13)
