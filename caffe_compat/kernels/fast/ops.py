@@ -225,13 +225,15 @@ def _(gradient: Tensor, x: Tensor, weight: Tensor, *others: object) -> list[Tens
 
 def _save_few(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     x, weight, _, ctx.stride, ctx.pad, ctx.pooled, ctx.relu = inputs
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(x, weight, *output)
+    y, places = output
+    ctx.mark_non_differentiable(places)
+    ctx.save_for_backward(x, weight, y if ctx.relu else None, places)  # a y that is not read may be overwritten
 
 
 def _differentiate_few(ctx: Any, gradient: Tensor, _: object) -> Gradients:
     bottom, weights, bias, *_ = ctx.needs_input_grad
     x, weight, y, places = ctx.saved_tensors
+    y = gradient if y is None else y
     size = _top_shape(x, weight, ctx.stride, ctx.pad)[2:]
     if is_followed(gradient):
         sums = _scattered(gradient, y, places, size, ctx.pooled, ctx.relu)
@@ -296,12 +298,14 @@ def _(gradient: Tensor, y: Tensor, places: Tensor, size: Sequence[int], side: in
 def _save_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     x, ctx.side, ctx.relu = inputs
     ctx.size = x.shape[2:]
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(*output)
+    y, places = output
+    ctx.mark_non_differentiable(places)
+    ctx.save_for_backward(y if ctx.relu else None, places)
 
 
 def _differentiate_pool(ctx: Any, gradient: Tensor, _: object) -> Gradients:
     y, places = ctx.saved_tensors
+    y = gradient if y is None else y
     backward = _scattered if is_followed(gradient) else _unpool
     return backward(gradient, y, places, ctx.size, ctx.side, ctx.relu), None, None
 
