@@ -12,12 +12,12 @@ import torch
 from torch import fx, nn
 
 from caffe_compat.kernels.fast.watch import (
+    Hashes,
     Relied,
     Snapshot,
     address,
     guard,
     has_values,
-    hashes,
     is_guarded,
     is_shared,
     offsets,
@@ -119,7 +119,7 @@ class Watch:
         self._shared: list[Tensor] = []  # and those among them that something else holds
         for key, x in self._copied.items():
             self._guard(x, None if before is None else before._clones.get(key))
-        self._hashes = hashes(self._open)
+        self._hashes = Hashes(self._open)
         self._addresses = {key: address(x) for key, x in self._read.items()}
         self._snapshot = Snapshot(_relied(net, inputs, modules))
         self._is_ready = self._snapshot.ready()
@@ -146,16 +146,18 @@ class Watch:
         return self._snapshot.holds() and (not self._open or self._values_hold())
 
     def _values_hold(self) -> bool:
-        if not all(is_shared(x, self._own[_storage(x)]) for x in self._shared):
-            return False  # they can be guarded now
-        return hashes(self._open) == self._hashes
+        if self._shared:
+            self._shared.append(self._shared.pop(0))  # one each time
+            if not is_shared(self._shared[0], self._own[_storage(self._shared[0])]):
+                return False  # it can be guarded now
+        return self._hashes.hold()
 
     def follows(self, before: Watch) -> bool:
         """Tell whether programs that were made under the watch before hold what they would be made with now."""
         if before._addresses != self._addresses or before._copied.keys() != self._copied.keys():
             return False
-        hashed = dict(zip(map(id, before._open), before._hashes, strict=True))
-        if hashes(self._copied[key] for key in hashed) != [*hashed.values()]:
+        hashed = Hashes([self._copied[id(x)] for x in before._open])
+        if (hashed.forms, hashed.first) != (before._hashes.forms, before._hashes.first):
             return False
         return all(has_values(self._copied[key], clone) for key, clone in before._clones.items())
 

@@ -122,7 +122,7 @@ def _library() -> ctypes.CDLL | None:
         library = ctypes.CDLL(module.origin)
         if _agrees(library):
             library.caffe_compat_run.restype = None
-            library.caffe_compat_hash.restype = ctypes.c_uint64
+            library.caffe_compat_hash.restype = None
             library.caffe_compat_run.argtypes = _RUN
             return library
         problem, hint = "are those of another version", "install caffe-compat again"
@@ -137,11 +137,11 @@ def native() -> Any:
     return importlib.import_module("caffe_compat.kernels.fast._native")
 
 
-def hash_memory(address: int, size: int) -> int:
-    """Return 64 bits for the bytes from an address on."""
+def hash_memory(pieces: ctypes.Array[Any], sizes: ctypes.Array[Any], hashes: ctypes.Array[Any], threads: int) -> None:
+    """Write 64 bits for each piece of memory into `hashes`."""
     library = _library()
     assert library is not None
-    return int(library.caffe_compat_hash(ctypes.c_void_p(address), ctypes.c_size_t(size)))
+    library.caffe_compat_hash(pieces, sizes, ctypes.c_long(len(hashes)), threads, hashes)
 
 
 @functools.cache

@@ -3,6 +3,8 @@
    The values of weights that cannot be guarded are hashed. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -167,10 +169,39 @@ __attribute__((target("avx2"))) static uint64_t hash_avx2(const char *values, si
 }
 #endif
 
-uint64_t caffe_compat_hash(const char *values, size_t size) {
+static uint64_t hash_here(const char *values, size_t size) {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return hash_avx512(values, size);
   if (__builtin_cpu_supports("avx2")) return hash_avx2(values, size);
 #endif
   return hash(values, size);
+}
+
+typedef struct {
+  const char *const *pieces;
+  const size_t *sizes;
+  uint64_t *hashes;
+  long count;
+  atomic_long taken;
+} Hashing;
+
+static void *hash_some(void *data) {
+  Hashing *h = data;
+  for (long i; (i = atomic_fetch_add(&h->taken, 1)) < h->count;) h->hashes[i] = hash_here(h->pieces[i], h->sizes[i]);
+  return NULL;
+}
+
+#define FEW 32 /* pieces, which take little longer than a thread to start */
+#define MOST 16
+
+/* Hashes each piece, on up to so many threads. */
+void caffe_compat_hash(const char *const *pieces, const size_t *sizes, long count, int threads, uint64_t *hashes) {
+  Hashing h = {.pieces = pieces, .sizes = sizes, .hashes = hashes, .count = count};
+  pthread_t others[MOST];
+  int started = 0;
+  while (count > FEW && started < MOST && started + 1 < threads &&
+         !pthread_create(&others[started], NULL, hash_some, &h))
+    started++;
+  hash_some(&h);
+  while (started) pthread_join(others[--started], NULL);
 }

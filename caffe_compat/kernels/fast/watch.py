@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ _is_lazy: Any = getattr(_C, "_is_cow_tensor", None)
 
 WORDS = 24
 """Of a TensorImpl that are searched."""
+PIECE = 1 << 18
+"""Bytes that are hashed in one piece."""
 TYPE = (1 << 40) - 1
 """The bits of a TensorImpl's word that are the values' type and device; flags of their order follow."""
 VERSION = 24
@@ -219,9 +221,29 @@ def is_shared(x: Tensor, own: int) -> bool:
     return bool(_use_count(x.untyped_storage()._cdata) > own + 1)  # the count itself holds it, too
 
 
-def hashes(tensors: Iterable[Tensor]) -> list[tuple[Any, ...]]:
-    """Return the form of each tensor and 64 bits for its values; what lies between them counts."""
-    return [(x.shape, x.stride(), library.hash_memory(address(x), _span(x))) for x in tensors]
+class Hashes:
+    """64 bits for every piece of the values of some tensors; what lies between the values counts.
+
+    The tensors stay where they are as long as these are asked for.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.forms = [(x.shape, x.stride()) for x in tensors]
+        places = [(address(x), _span(x)) for x in tensors]
+        pieces = [(at + i, min(size - i, PIECE)) for at, size in places for i in range(0, size, PIECE)]
+        self._pieces = (ctypes.c_void_p * len(pieces))(*(at for at, _ in pieces))
+        self._sizes = (ctypes.c_size_t * len(pieces))(*(size for _, size in pieces))
+        self._kept, self.first = tensors, self.now()
+
+    def now(self) -> bytes:
+        """Return the hashes of the values as they are."""
+        hashes = (ctypes.c_uint64 * len(self._pieces))()
+        library.hash_memory(self._pieces, self._sizes, hashes, torch.get_num_threads())
+        return bytes(hashes)
+
+    def hold(self) -> bool:
+        """Tell whether the values are those that these were made for."""
+        return self.now() == self.first
 
 
 def _span(x: Tensor) -> int:
