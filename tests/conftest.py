@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import random
+import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before NumPy or torch start their thread pools; a worker of pytest-xdist has one core to itself, and inherits what its
@@ -20,6 +22,8 @@ else:
 import hypothesis
 import numpy as np
 import pytest
+
+from tests.golden_nets import GOLDEN, unpack_nets  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -40,26 +44,34 @@ hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of recorded data beside the checkout."""
-    if not SHARED.is_dir():
-        pytest.skip(f"recorded data is not beside the checkout: {SHARED} does not exist")
-    return SHARED
-
-
-@pytest.fixture(scope="session")
-def reference(shared: Path) -> Path:
-    """What genuine Caffe and MATLAB computed."""
-    folder = shared / "reference"
-    if not folder.is_dir():
-        pytest.skip(f"recorded data is not beside the checkout: {folder} does not exist")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def golden() -> Path:
-    """Small records that every clone has."""
-    return ROOT / "tests" / "golden"
+    """What genuine Caffe and MATLAB's scripts computed, as every clone has it."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def nets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The authors' nets that genuine Caffe ran, with weights and data unpacked. Not to be changed."""
+    folder = tmp_path_factory.mktemp("nets")
+    unpack_nets(folder)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)  # pytest would keep the last three
+
+
+class Elsewhere:
+    """The folders of ../shared/reference, which no clone has; a test that needs one that is missing is skipped."""
+
+    def __truediv__(self, name: str) -> Path:
+        folder = SHARED / "reference" / name
+        if not folder.is_dir():
+            pytest.skip(f"needs ../shared/reference/{name}, which was brought from elsewhere")
+        return folder
+
+
+@pytest.fixture(scope="session")
+def reference() -> Elsewhere:
+    """MATLAB's recordings (matlab), images, and the nets and labels of other people (published, ferplus)."""
+    return Elsewhere()
 
 
 @pytest.fixture(autouse=True)

@@ -53,6 +53,6 @@ def test_every_parity_test_passes_under(setting):
 
 
 @pytest.mark.slow
-def test_the_authors_nets_are_caffes_without_numba(reference):
+def test_the_authors_nets_are_caffes_without_numba():
     selection = ("-k", "every_blob", "-m", "slow or not slow")
     run({}, "tests/build/test_authors_nets.py", *selection, program=("-c", WITHOUT_NUMBA))

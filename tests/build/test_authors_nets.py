@@ -21,11 +21,6 @@ GRADIENT = {"exact": 0, "fast": 5e-3}
 conv1's gradient by up to 1.6e-3 here; genuine Caffe's own is 3.6e-4 from float64's for the same reason."""
 
 
-@pytest.fixture(scope="module")
-def nets(reference: Path) -> Path:
-    return reference / "caffe" / "nets"
-
-
 @pytest.mark.parametrize(
     ("definition", "name"),
     [

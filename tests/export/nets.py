@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from caffe_compat import load_net
 from lq_emotion.prototxt import path
@@ -57,21 +56,19 @@ class Recorded:
 
 
 def author(name: str, folder: Path) -> Recorded:
-    """Return an author's net; `folder` is that of genuine Caffe's recordings."""
-    record = np.load(folder / "nets" / f"{name}_deploy.npz")
+    """Return an author's net; `folder` is that of the fixture `nets`."""
+    record = np.load(folder / f"{name}_deploy.npz")
     (top,) = load_net(path(DEPLOY + AUTHORS[name])).returns
     sampled = f"out_sample/{top}" in record.files
     shape = tuple(record[f"out_shape/{top}"]) if sampled else record[f"out/{top}"].shape
     values = record[f"out_sample/{top}"] if sampled else record[f"out/{top}"].ravel()
     places = record[f"out_index/{top}"] if sampled else np.arange(len(values))
-    definition, weights = Path(path(DEPLOY + AUTHORS[name])), folder / "nets" / f"{name}.caffemodel"
+    definition, weights = Path(path(DEPLOY + AUTHORS[name])), folder / f"{name}.caffemodel"
     return Recorded(definition, weights, {"data": record["in/data"]}, {top: shape}, {top: places}, {top: values})
 
 
 def published(name: str, folder: Path) -> Recorded:
     """Return a published net; `folder` is that of the published nets."""
-    if not folder.is_dir():
-        pytest.skip(f"published nets are not beside the checkout: {folder} does not exist")
     record = np.load(folder / f"{name}.caffe.npz")
     definition, weights = (folder / file for file in PUBLISHED[name])
     tops = {key[4:]: record[key] for key in record.files if key.startswith("out/")}

@@ -37,8 +37,8 @@ def require_caffes(recorded, folder):
 
 
 @pytest.mark.parametrize("name", ["cnn_d", pytest.param("sr_fcn", marks=pytest.mark.slow)])
-def test_an_authors_net_answers_as_caffe_without_this_package(name, reference, tmp_path):
-    require_caffes(author(name, reference / "caffe"), tmp_path)
+def test_an_authors_net_answers_as_caffe_without_this_package(name, nets, tmp_path):
+    require_caffes(author(name, nets), tmp_path)
 
 
 @pytest.mark.slow

@@ -179,9 +179,9 @@ def test_scores_that_are_no_probabilities_are_classes_where_they_have_labels():
 
 
 @pytest.mark.slow
-def test_the_authors_net_in_8_bits_follows_float32(reference, tmp_path):
-    net = author("cnn_d", reference / "caffe").load()
-    report = to_int8(net, tmp_path / "net.onnx", reference / "caffe" / "nets" / "faces.h5")
+def test_the_authors_net_in_8_bits_follows_float32(nets, tmp_path):
+    net = author("cnn_d", nets).load()
+    report = to_int8(net, tmp_path / "net.onnx", nets / "faces.h5")
     assert report.outputs[0].ccc > 0.99
     assert (tmp_path / "net.onnx").stat().st_size < report.float_bytes / 3.5
 

@@ -12,19 +12,20 @@ from caffe_compat.build.weights import caffe_blobs, copy_weights
 from caffe_compat.export import sizes
 from caffe_compat.export.onnx import exports, to_onnx
 from caffe_compat.layers import every_layer
-from tests.conftest import ROOT, SHARED
+from tests.conftest import ROOT
 from tests.export.models import Model, compare, refused_types
+from tests.golden_nets import GOLDEN
 from tests.layers.agreement import message_of, single
 from tests.layers.examples import EXAMPLES, LAYERS, example_inputs, example_net
 from tests.nets import build_net
 from tests.reference.caffe_net import Net
 from tests.refusals import refused
 
-SSD = SHARED / "reference" / "caffe" / "forks" / "ssd"
+SSD = GOLDEN / "forks" / "ssd"
 RECORDS = [
     folder
-    for parent in (ROOT / "tests" / "golden" / "layers", SSD)
-    for folder in (sorted(parent.iterdir()) if parent.is_dir() else ())
+    for parent in (GOLDEN / "layers", SSD)
+    for folder in sorted(parent.iterdir())
     if json.loads((folder / "case.json").read_text())["phase"] == "TEST"
 ]
 

@@ -12,8 +12,8 @@ from tests.export.nets import LARGEST_DIFFERENCE, author, published
 pytest.importorskip("safetensors", reason="the extra `dev` brings safetensors")
 
 NETS = {
-    "SR-FCN": lambda reference: author("sr_fcn", reference / "caffe"),
-    "MTCNN det1": lambda reference: published("mtcnn_det1", reference / "published"),
+    "SR-FCN": lambda fixture: author("sr_fcn", fixture("nets")),
+    "MTCNN det1": lambda fixture: published("mtcnn_det1", fixture("reference") / "published"),
 }
 SIZES = ((1, 30, 41), (3, 33, 24))
 """Batch, height and width: none is the definition's."""
@@ -32,8 +32,8 @@ def run(net, to, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["onnx", "pt2", "python"])
 @pytest.mark.parametrize("name", NETS)
-def test_a_fully_convolutional_net_takes_every_size(name, to, reference, tmp_path):
-    net = NETS[name](reference).load()
+def test_a_fully_convolutional_net_takes_every_size(name, to, request, tmp_path):
+    net = NETS[name](request.getfixturevalue).load()
     consumer = run(net, to, tmp_path)
     for batch, high, wide in SIZES:
         channels = net.caffe.shapes["data"][1]

@@ -41,8 +41,8 @@ def shared_net(tmp_path):
     return load_net(tmp_path / "net.prototxt", seed=3)
 
 
-def test_the_authors_net_made_again_from_the_file_alone_answers_as_caffe(reference, tmp_path):
-    recorded = author("cnn_d", reference / "caffe")
+def test_the_authors_net_made_again_from_the_file_alone_answers_as_caffe(nets, tmp_path):
+    recorded = author("cnn_d", nets)
     net = recorded.load()
     export(net, tmp_path / "net.safetensors", "safetensors")
     again = load_safetensors(tmp_path / "net.safetensors")
@@ -65,10 +65,10 @@ def test_a_published_net_made_again_from_the_file_alone_answers_as_caffe(name, r
 
 
 @pytest.mark.slow
-def test_a_stranger_computes_caffes_first_layer_from_the_values(reference, tmp_path):
-    recorded = author("cnn_d", reference / "caffe")
+def test_a_stranger_computes_caffes_first_layer_from_the_values(nets, tmp_path):
+    recorded = author("cnn_d", nets)
     export(recorded.load(), tmp_path / "net.safetensors", "safetensors")
-    with np.load(reference / "caffe" / "nets" / "cnn_d_deploy.npz") as record:
+    with np.load(nets / "cnn_d_deploy.npz") as record:
         places, values = record["out_index/conv1"], record["out_sample/conv1"]
     conv1 = outputs(FIRST_LAYER, tmp_path / "net.safetensors", recorded.inputs, tmp_path)[""]
     conv1 = conv1.clip(0)  # the blob after the ReLU in place

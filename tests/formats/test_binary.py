@@ -83,8 +83,9 @@ def test_written_files_equal_caffes(golden, tmp_path, name, cls):
     assert (tmp_path / name).read_bytes() == (golden / "files" / name).read_bytes()
 
 
-def test_every_recorded_file_is_written_back_byte_for_byte(reference, tmp_path):
-    paths = [p for p in reference.glob("caffe/*/**/*") if p.suffix in (".caffemodel", ".solverstate")]
+def test_every_recorded_file_is_written_back_byte_for_byte(golden, nets, tmp_path):
+    files = [*golden.rglob("*"), *nets.iterdir()]
+    paths = [path for path in files if path.suffix in (".caffemodel", ".solverstate")]
     assert len(paths) > 100
     for path in paths:
         message, store = read_binary(path, SolverState if path.suffix == ".solverstate" else NetParameter)

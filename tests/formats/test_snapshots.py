@@ -63,9 +63,9 @@ def test_a_written_state_equals_caffes(golden, tmp_path):
     assert dump(tmp_path / "s.h5") == dump(path)
 
 
-def test_every_recorded_hdf5_snapshot_is_written_back_unchanged(reference, tmp_path):
-    paths = sorted(reference.glob("caffe/solvers/*/snap*.h5"))
-    assert len(paths) == 12
+def test_every_recorded_hdf5_snapshot_is_written_back_unchanged(golden, tmp_path):
+    paths = sorted(golden.rglob("snap*.h5"))
+    assert len(paths) == 18
     for path in paths:
         if "solverstate" in path.name:
             write_solverstate(read_solverstate(path), tmp_path / "again", "HDF5")

@@ -192,9 +192,9 @@ def test_a_double_has_fifteen_digits_or_seventeen(value, text):
     assert parse_text(format_text(message), BlobProto) == message
 
 
-def test_every_recorded_definition_is_parsed_as_by_protobuf(reference):
-    paths = sorted(reference.glob("caffe/*/*/*.prototxt"))
-    assert len(paths) > 80
+def test_every_recorded_definition_is_parsed_as_by_protobuf(golden):
+    paths = [path for kind in ("layers", "solvers", "studies") for path in sorted(golden.glob(f"{kind}/*/*.prototxt"))]
+    assert len(paths) > 120
     for path in paths:
         cls = SolverParameter if path.name == "solver.prototxt" else NetParameter
         message = parse_text(path.read_text(), cls, file=str(path))

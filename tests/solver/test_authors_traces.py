@@ -48,8 +48,7 @@ def solver(name, nets, *, exact=False):
 
 @pytest.mark.parametrize("exact", [False, pytest.param(True, marks=SLOW_WITHOUT_NUMBA)], ids=["fast", "exact"])
 @pytest.mark.parametrize("name", CASES)
-def test_losses_and_weights_are_caffes(name, exact, reference):
-    nets = reference / "caffe" / "nets"
+def test_losses_and_weights_are_caffes(name, exact, nets):
     loss_limit, weight_limit = LIMITS[exact]
     record = np.load(nets / f"{name}_trace.npz")
     trained = solver(name, nets, exact=exact)
@@ -76,8 +75,8 @@ def test_losses_and_weights_are_caffes(name, exact, reference):
             assert moved == pytest.approx(float(record[key]), rel=1e-3), key
 
 
-def test_frozen_layers_cost_no_gradient(reference):
-    trained = solver("vlqr_non_joint", reference / "caffe" / "nets")
+def test_frozen_layers_cost_no_gradient(nets):
+    trained = solver("vlqr_non_joint", nets)
     trained.step(1)
     learned = {item.layer for item in trained.net.params if item.tensor.grad is not None}
     assert learned == {"fc4", "fc5"}

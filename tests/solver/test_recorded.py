@@ -11,26 +11,19 @@ from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.formats.files import read_solver
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
+from tests.golden_nets import GOLDEN
 
-GOLDEN = ("adam", "sgd_fixed", "sgd_hdf5", "sgd_iter_size")
-ELSEWHERE = (
-    *("adadelta", "adagrad", "adam_hdf5", "nesterov", "rmsprop", "sgd_clip", "sgd_frozen_conv", "sgd_inv", "sgd_l1"),
-    *("sgd_legacy_type", "sgd_multistep", "sgd_step"),
-)
+CASES = [*sorted((GOLDEN / "solvers").iterdir()), *sorted((GOLDEN / "studies").iterdir())]
 # Relative to the largest value of the array: summation order differs between BLAS libraries, and a run adds up thirty
 # iterations of it. Measured: losses 9.6e-7, weights 1.2e-5 (a bias near 0), resumed weights 1.1e-6.
 LOSS, WEIGHTS, HISTORY = 5e-6, 1e-4, 1e-3
 
 
-@pytest.fixture(params=[*GOLDEN, *ELSEWHERE])
+@pytest.fixture(params=CASES, ids=lambda p: p.name)
 def run(request, tmp_path, monkeypatch):
     """A copy of the recorded folder, as working directory, with Caffe's snapshots moved to snapshots/."""
-    if request.param in GOLDEN:
-        source = request.getfixturevalue("golden") / "solvers" / request.param
-    else:
-        source = request.getfixturevalue("reference") / "caffe" / "solvers" / request.param
     folder = tmp_path / "run"
-    shutil.copytree(source, folder)
+    shutil.copytree(request.param, folder)
     (folder / "snapshots").mkdir()
     for file in folder.glob("snap_*"):
         file.rename(folder / "snapshots" / file.name)
@@ -62,9 +55,10 @@ def losses(solver, count, record=None):
     return np.array(found)
 
 
-def test_run_and_resumed_run_are_caffes(run):
+@pytest.mark.parametrize("fast", [True, False], ids=["compiled", "modules"])
+def test_run_and_resumed_run_are_caffes(run, fast):
     record = np.load("record.npz")
-    solver = Solver(read_solver("solver.prototxt"))
+    solver = Solver(read_solver("solver.prototxt"), fast=fast)
     solver.load_weights("init.caffemodel")
     compare(solver, record, "before")
     found = losses(solver, len(record["loss"]), record)
@@ -72,7 +66,7 @@ def test_run_and_resumed_run_are_caffes(run):
     for recorded in Path("snapshots").iterdir():
         compare_files(Path(recorded.name), recorded)
 
-    resumed = Solver(read_solver("solver.prototxt"))
+    resumed = Solver(read_solver("solver.prototxt"), fast=fast)
     (state,) = Path("snapshots").glob("snap_iter_20.solverstate*")
     resumed.restore(state)  # its weights, recorded as ./snap_iter_20.caffemodel, are those of our own run
     found = losses(resumed, len(record["resumed_loss"]))
@@ -80,9 +74,10 @@ def test_run_and_resumed_run_are_caffes(run):
     compare(resumed, record, "resumed25")
 
 
-def test_caffes_own_snapshot_resumes_after_it_was_moved_as_a_whole(run):
+@pytest.mark.parametrize("fast", [True, False], ids=["compiled", "modules"])
+def test_caffes_own_snapshot_resumes_after_it_was_moved_as_a_whole(run, fast):
     record = np.load("record.npz")
-    solver = Solver(read_solver("solver.prototxt"))
+    solver = Solver(read_solver("solver.prototxt"), fast=fast)
     (state,) = Path("snapshots").glob("snap_iter_20.solverstate*")
     solver.restore(state)
     assert solver.iter == 20

@@ -60,11 +60,8 @@ def test_definition_and_solver_are_those_that_genuine_caffe_trained(study, golde
 
 
 @pytest.mark.parametrize("study", COURSES)
-def test_the_builders_nets_follow_genuine_caffes_training(study, request, tmp_path, monkeypatch):
-    if study == "lstm_adam":
-        recorded = request.getfixturevalue("golden") / "studies" / study
-    else:
-        recorded = request.getfixturevalue("reference") / "caffe" / "studies" / f"study_{study}"
+def test_the_builders_nets_follow_genuine_caffes_training(study, golden, tmp_path, monkeypatch):
+    recorded = golden / "studies" / study
     for name in ("a.h5", "b.h5", "list.txt", "init.caffemodel"):
         shutil.copyfile(recorded / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)

@@ -29,10 +29,10 @@ def test_recorded_weights_pass_and_opencv_agrees_to_1e_5(recorded, tmp_path, cap
 
 
 @pytest.mark.parametrize(("name", "record"), [("class/HQ", "cnn_d"), ("recon/SR_12", "sr_fcn")])
-def test_both_engines_give_what_genuine_caffe_recorded(reference, recorded, name, record):
+def test_both_engines_give_what_genuine_caffe_recorded(nets, recorded, name, record):
     weights = load_weights(name, recorded / f"{name}.caffemodel")
     network = recognise(weights)
-    with np.load(reference / "caffe" / "nets" / f"{record}_deploy.npz") as arrays:
+    with np.load(nets / f"{record}_deploy.npz") as arrays:
         inputs, recorded_output = arrays["in/data"], arrays[f"out/{network.output}"]
     ours, _ = run_ours(weights, network, inputs, torch.device("cpu"))
     theirs = run_opencv(weights, network, inputs)

@@ -11,7 +11,6 @@ from lq_emotion.datasets.ferplus.selection import FerSettings, distributed, labe
 from lq_emotion.datasets.ferplus.votes import Mode, Rule
 from tests.refusals import refused
 
-PUBLISHED = Path(__file__).parents[4].parent / "shared/reference/ferplus"
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 ROWS = [
     "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0",
@@ -125,10 +124,8 @@ def test_folders_that_hold_neither_form_or_both_are_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def published():
-    if not (PUBLISHED / "fer2013new.csv").is_file():
-        pytest.skip("needs FER+'s label file in ../shared/reference/ferplus")
-    return read_ferplus(PUBLISHED)
+def published(reference):
+    return read_ferplus(reference / "ferplus")
 
 
 PARTITIONS = ("train", "dev", "test")
