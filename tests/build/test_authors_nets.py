@@ -1,5 +1,6 @@
 """The authors' nets against genuine Caffe: every blob of the deploy nets, gradients, and what it takes to load them."""
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -8,17 +9,70 @@ import pytest
 import torch
 
 from caffe_compat import load_net
+from caffe_compat.build.weights import read_weights
+from caffe_compat.formats.files import read_net
+from caffe_compat.kernels.fast.library import vector_lengths
+from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.prototxt import path
 from tests.conftest import SLOW_WITHOUT_NUMBA
-from tests.records import difference
+from tests.records import BOTH_PATHS, compiled_layers, difference, noted_operators, until
 from tests.refusals import refused
 
 DEPLOY = "matlabscripts/recon/deploy/"
 OUTPUT = 3e-6
 """Of the blob's largest magnitude: float32 sums in another order."""
-GRADIENT = {"exact": 0, "fast": 5e-3}
+GRADIENT = {"exact": 0, "modules": 5e-3, "compiled": 5e-3}
 """Of the gradient's largest magnitude. In Caffe's order every bit is equal. With torch's kernels a pooling window whose two largest values differ in the last bit may choose the other one, which moves
 conv1's gradient by up to 1.6e-3 here; genuine Caffe's own is 3.6e-4 from float64's for the same reason."""
+
+
+AUTHORS = pytest.mark.parametrize(
+    ("definition", "name"), [("model_1F_CNN+D.prototxt", "cnn_d"), ("SRCNN_net.prototxt", "sr_fcn")]
+)
+
+
+def recorded_blobs(
+    record: np.lib.npyio.NpzFile,
+) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray], np.ndarray]]:
+    """Yield the blobs of a record: name, what was recorded of the whole blob, and the values."""
+    for key in record.files:
+        kind, _, blob = key.partition("/")
+        if kind == "out" and f"in/{blob}" not in record.files:
+            yield blob, np.ravel, record[key].ravel()
+        if kind == "out_sample":
+            places = record[f"out_index/{blob}"]
+            yield blob, lambda values, places=places: values.ravel()[places], record[key]
+
+
+def every_compiled_blob(
+    definition: str, weights: Path, blobs: Sequence[str], data: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Return blobs, each as the output of a net that ends with it and runs as a program in C as a whole."""
+    values, message, arrays = {}, read_net(path(definition)), read_weights(weights)
+    for blob in blobs:
+        net = load_net(until(message, blob), {name: arrays[name] for name in arrays if arrays[name]})
+        values[blob] = net(data)
+        computed = {node.name for node in net.caffe.nodes if node.bottoms}
+        assert compiled_layers(net) == (computed if vector_lengths() else set())
+    return values
+
+
+@BOTH_PATHS
+@AUTHORS
+def test_every_blob_of_a_deploy_net_is_caffes(nets: Path, definition: str, name: str, fast: bool) -> None:
+    record = np.load(nets / f"{name}_deploy.npz")
+    data, weights = torch.from_numpy(record["in/data"]), nets / f"{name}.caffemodel"
+    recorded = list(recorded_blobs(record))
+    assert len(recorded) >= 4
+    with torch.inference_mode():
+        if fast:
+            blobs = every_compiled_blob(DEPLOY + definition, weights, [blob for blob, _, _ in recorded], data)
+        else:
+            blobs = load_net(path(DEPLOY + definition), weights, fast=False).every_blob({"data": data})
+    for blob, part, values in recorded:
+        ours = blobs[blob].numpy()
+        error = difference(blob, part(ours), values, float(np.abs(ours).max()))
+        assert error.relative <= OUTPUT, str(error)
 
 
 @pytest.mark.parametrize(
@@ -28,38 +82,21 @@ conv1's gradient by up to 1.6e-3 here; genuine Caffe's own is 3.6e-4 from float6
         pytest.param("SRCNN_net.prototxt", "sr_fcn", marks=SLOW_WITHOUT_NUMBA),
     ],
 )
-def test_every_blob_of_a_deploy_net_is_caffes(nets: Path, definition: str, name: str) -> None:
+def test_every_blob_of_a_deploy_net_has_caffes_bits_in_its_order(nets: Path, definition: str, name: str) -> None:
     record = np.load(nets / f"{name}_deploy.npz")
-    net = load_net(path(DEPLOY + definition), nets / f"{name}.caffemodel")
-    data = torch.from_numpy(record["in/data"])
+    data, weights = torch.from_numpy(record["in/data"]), nets / f"{name}.caffemodel"
+    net = load_net(path(DEPLOY + definition), weights, exact=True)
     with torch.inference_mode():
-        blobs = {k: v.numpy() for k, v in net.every_blob({"data": data}).items()}
+        exact = {blob: value.numpy() for blob, value in net.every_blob({"data": data}).items()}
         (output,) = net.returns
-        fused = net(data).numpy()
-    exact = load_net(path(DEPLOY + definition), nets / f"{name}.caffemodel", exact=True)
-    with torch.inference_mode():
-        same = {k: v.numpy() for k, v in exact.every_blob({"data": data}).items()}
-    compared = 0
-    for key in record.files:
-        kind, _, blob = key.partition("/")
-        if kind == "out":
-            assert np.array_equal(same[blob], record[key]), f"{blob}, exact"
-            error = difference(blob, blobs[blob], record[key])
-        elif kind == "out_sample":
-            assert blobs[blob].shape == tuple(record[f"out_shape/{blob}"])
-            scale = float(np.abs(blobs[blob]).max())
-            error = difference(blob, blobs[blob].ravel()[record[f"out_index/{blob}"]], record[key], scale)
-            assert np.array_equal(same[blob].ravel()[record[f"out_index/{blob}"]], record[key]), f"{blob}, exact"
-        else:
-            continue
-        compared += 1
-        assert error.relative <= OUTPUT, str(error)
-    assert compared >= 5
-    error = difference(f"{output}, fused", fused, same[output])  # Caffe's own values, every bit
+        compiled = load_net(path(DEPLOY + definition), weights)(data).numpy()
+    for blob, part, values in recorded_blobs(record):
+        assert np.array_equal(part(exact[blob]), values), blob
+    error = difference(output, compiled, exact[output])  # all of Caffe's values, where some were recorded
     assert error.relative <= OUTPUT, str(error)
 
 
-@pytest.mark.parametrize("sums", [pytest.param("exact", marks=SLOW_WITHOUT_NUMBA), "fast"])
+@pytest.mark.parametrize("sums", [pytest.param("exact", marks=SLOW_WITHOUT_NUMBA), "modules", "compiled"])
 @pytest.mark.parametrize(
     ("definition", "name", "weights", "data", "batch"),
     [
@@ -68,17 +105,31 @@ def test_every_blob_of_a_deploy_net_is_caffes(nets: Path, definition: str, name:
     ],
 )
 def test_gradients_are_caffes(
-    nets: Path, definition: str, name: str, weights: str, data: str, batch: int, sums: str
+    nets: Path,
+    definition: str,
+    name: str,
+    weights: str,
+    data: str,
+    batch: int,
+    sums: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    operators = noted_operators(monkeypatch)
     record = np.load(nets / f"{name}_trace.npz")
     with h5py.File(nets / data) as file:
         inputs = {blob: torch.from_numpy(file[blob][:batch]) for blob in ("data", "label")}
-    shapes = {blob: tuple(value.shape) for blob, value in inputs.items()}
     net = load_net(
-        path(definition), nets / f"{weights}.caffemodel", losses=True, input_shapes=shapes, exact=sums == "exact"
+        without_dropout(definition) if sums == "compiled" else path(definition),
+        nets / f"{weights}.caffemodel",
+        phase="TRAIN" if sums == "compiled" else "TEST",  # as it was recorded; the operators are for training alone
+        losses=True,
+        input_shapes={blob: tuple(value.shape) for blob, value in inputs.items()},
+        exact=sums == "exact",
+        fast=sums == "compiled",
     )
     loss = net.total_loss(net.forward_dict(inputs))
     loss.backward()
+    assert bool(operators) == (sums == "compiled" and bool(vector_lengths()))
     assert loss.item() == pytest.approx(float(record["grad_loss"]), rel=1e-5)
     for slot in net.params:
         key = f"{slot.layer}/{slot.index}"
@@ -89,6 +140,15 @@ def test_gradients_are_caffes(
         assert np.linalg.norm(grad.astype("f8")) == pytest.approx(
             float(record[f"grad_norm/{key}"]), rel=GRADIENT[sums] + 1e-6
         )
+
+
+def without_dropout(definition: str) -> pb.NetParameter:
+    """Return a definition whose Dropout layers drop nothing, in training as in TEST."""
+    message = read_net(path(definition))
+    for layer in message.layer:
+        if layer.type == "Dropout":
+            layer.dropout_param.dropout_ratio = 0
+    return message
 
 
 def test_sr_weights_start_the_first_three_convolutions_of_cnn_d(nets: Path) -> None:

@@ -6,10 +6,12 @@ import torch
 
 from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.formats.files import read_net
+from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from lq_emotion.prototxt import path
 from tests.conftest import SLOW_WITHOUT_NUMBA
+from tests.records import noted_operators
 
 EXPERIMENTS = "experiments/network/model_1F_CNN+D"
 CASES = {
@@ -21,10 +23,10 @@ CASES = {
 # Loss for loss, relative; sampled weights after eight iterations, relative to the largest of the blob.
 # Measured: losses 2.3e-6, weights 5.7e-6 (cnn_d, where the loss falls fastest). With Caffe's order of sums every weight is
 # equal in every bit. The loss itself, a sum that nothing depends on, is added up in torch's order (1.2e-7).
-LIMITS = {False: (1e-4, 1e-5), True: (2e-6, 0.0)}
+LIMITS = {"modules": (1e-4, 1e-5), "compiled": (1e-4, 1e-5), "exact": (2e-6, 0.0)}
 
 
-def solver(name, nets, *, exact=False):
+def solver(name, nets, *, sums="compiled"):
     """The recorded settings: smaller batches and rates than the authors', dropout off so that runs can be compared."""
     prototxt, source, batch, weights = CASES[name]
     net = read_net(path(prototxt))
@@ -43,20 +45,22 @@ def solver(name, nets, *, exact=False):
         lr_policy="fixed",
         weights=[str(nets / weights)],
     )
-    return Solver(param, exact=exact)
+    return Solver(param, exact=sums == "exact", fast=sums == "compiled")
 
 
-@pytest.mark.parametrize("exact", [False, pytest.param(True, marks=SLOW_WITHOUT_NUMBA)], ids=["fast", "exact"])
+@pytest.mark.parametrize("sums", ["modules", "compiled", pytest.param("exact", marks=SLOW_WITHOUT_NUMBA)])
 @pytest.mark.parametrize("name", CASES)
-def test_losses_and_weights_are_caffes(name, exact, nets):
-    loss_limit, weight_limit = LIMITS[exact]
+def test_losses_and_weights_are_caffes(name, sums, nets, monkeypatch):
+    operators = noted_operators(monkeypatch)
+    loss_limit, weight_limit = LIMITS[sums]
     record = np.load(nets / f"{name}_trace.npz")
-    trained = solver(name, nets, exact=exact)
+    trained = solver(name, nets, sums=sums)
     before = {layer: [blob.clone() for blob in blobs] for layer, blobs in caffe_blobs(trained.net).items()}
     found = []
     for _ in record["loss"]:
         trained.step(1)
         found.append(float(trained.outputs["loss"]))
+    assert bool(operators) == (sums == "compiled" and bool(vector_lengths()))
     assert np.max(np.abs(np.array(found) - record["loss"]) / np.abs(record["loss"])) <= loss_limit
     after = caffe_blobs(trained.net)
     for key in record.files:

@@ -18,7 +18,6 @@ from tests.reference.caffe_sgd import SGD
 from tests.reference.caffe_solver import train
 
 
-
 def rows(folder, listed="list.txt"):
     """The columns of all listed files behind each other."""
     files = [h5py.File(folder / name) for name in (folder / listed).read_text().split()]

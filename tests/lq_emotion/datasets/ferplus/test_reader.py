@@ -1,7 +1,5 @@
 """Both public forms of FER+, and the counts of the published label file."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
