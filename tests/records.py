@@ -18,6 +18,19 @@ from tests.golden_nets import GOLDEN
 
 LAYERS = sorted((GOLDEN / "layers").iterdir())
 FORKS = sorted(folder for folder in (GOLDEN / "forks").glob("*/*") if folder.is_dir())
+CASES = [
+    *(pytest.param(folder, id=folder.name) for folder in LAYERS),
+    *(pytest.param(folder, id=f"{folder.parent.name}-{folder.name}") for folder in FORKS),
+]
+"""Recorded layers, forward and backward."""
+RUNS = [
+    pytest.param(folder, id=folder.name)
+    for kind in ("solvers", "studies")
+    for folder in sorted((GOLDEN / kind).iterdir())
+]
+"""Recorded training runs."""
+FROZEN = "bn_frozen"
+"""PSPNet's fork leaves the gradients of a frozen BN's blobs 0; here they are computed."""
 FORWARD = 3e-6
 """Of the largest magnitude: sums of float32 in another order, and libm's last bit."""
 BACKWARD = 2e-5

@@ -8,7 +8,7 @@ import pytest
 from caffe_compat.formats.files import read_net
 from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.layers import REGISTRY
-from tests.records import BACKWARD, BOTH_PATHS, FORKS, FORWARD, LAYERS, Replay
+from tests.records import BACKWARD, BOTH_PATHS, CASES, FORWARD, FROZEN, LAYERS, Replay
 
 
 def _records(folder: Path, kind: str) -> list[str]:
@@ -45,18 +45,12 @@ def test_every_layer_type_has_a_record_or_is_compared_elsewhere() -> None:
     assert not recorded & set(WITHOUT_RECORD)
 
 
-CASES = [
-    *(pytest.param(folder, id=folder.name) for folder in LAYERS),
-    *(pytest.param(folder, id=f"{folder.parent.name}-{folder.name}") for folder in FORKS),
-]
 ASIDE = {
     "concat": "2 and 3 channels: no whole vectors",
     "conv_group": "groups of 2 channels: no whole vectors",
     "shared_weights": "its bottom has two axes",
 }
 """Cases whose layers a program may refuse, and why: their modules compute them."""
-FROZEN = "bn_frozen"
-"""PSPNet's fork leaves the gradients of a frozen BN's blobs 0; here they are computed."""
 AFTER = [case for case in CASES if _records(case.values[0], "after/")]
 LEARNING = [case for case in CASES if _gradients(case.values[0])]
 

@@ -9,20 +9,22 @@ import pytest
 
 from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.formats.files import read_solver
+from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
-from tests.golden_nets import GOLDEN
+from tests.records import BOTH_PATHS, RUNS, noted_operators
 
-CASES = [*sorted((GOLDEN / "solvers").iterdir()), *sorted((GOLDEN / "studies").iterdir())]
 # Relative to the largest value of the array: summation order differs between BLAS libraries, and a run adds up thirty
 # iterations of it. Measured: losses 9.6e-7, weights 1.2e-5 (a bias near 0), resumed weights 1.1e-6.
 LOSS, WEIGHTS, HISTORY = 5e-6, 1e-4, 1e-3
+WIDE = ("all_layers", "frozen_base")
+"""Runs of nets that train on compiled operators: the others' convolutions have 6 channels, or there are none."""
 
 
-@pytest.fixture(params=CASES, ids=lambda p: p.name)
+@pytest.fixture(params=RUNS)
 def run(request, tmp_path, monkeypatch):
     """A copy of the recorded folder, as working directory, with Caffe's snapshots moved to snapshots/."""
-    folder = tmp_path / "run"
+    folder = tmp_path / request.param.name
     shutil.copytree(request.param, folder)
     (folder / "snapshots").mkdir()
     for file in folder.glob("snap_*"):
@@ -55,14 +57,16 @@ def losses(solver, count, record=None):
     return np.array(found)
 
 
-@pytest.mark.parametrize("fast", [True, False], ids=["compiled", "modules"])
-def test_run_and_resumed_run_are_caffes(run, fast):
+@BOTH_PATHS
+def test_run_and_resumed_run_are_caffes(run, fast, monkeypatch):
+    operators = noted_operators(monkeypatch)
     record = np.load("record.npz")
     solver = Solver(read_solver("solver.prototxt"), fast=fast)
     solver.load_weights("init.caffemodel")
     compare(solver, record, "before")
     found = losses(solver, len(record["loss"]), record)
     assert np.max(np.abs(found - record["loss"]) / np.abs(record["loss"])) <= LOSS
+    assert bool(operators) == (fast and bool(vector_lengths()) and run.name in WIDE)
     for recorded in Path("snapshots").iterdir():
         compare_files(Path(recorded.name), recorded)
 
@@ -74,7 +78,7 @@ def test_run_and_resumed_run_are_caffes(run, fast):
     compare(resumed, record, "resumed25")
 
 
-@pytest.mark.parametrize("fast", [True, False], ids=["compiled", "modules"])
+@BOTH_PATHS
 def test_caffes_own_snapshot_resumes_after_it_was_moved_as_a_whole(run, fast):
     record = np.load("record.npz")
     solver = Solver(read_solver("solver.prototxt"), fast=fast)
