@@ -46,9 +46,17 @@ demo: $(VENV)/.demo
 sr-demo: $(VENV)/.demo
 	$(BIN)/lq-emotion sr-demo --out "$(SR_OUT)" $(if $(IMAGES),--images "$(IMAGES)")
 
+# Every file that compares with what another program recorded. Without ../shared, what needs other people's files is skipped.
+PARITY := $(addprefix tests/, build/test_authors_nets.py data/test_recorded.py data/test_ssd_data.py export/test_consumers.py \
+  export/test_onnx.py export/test_onnx_layers.py export/test_program.py export/test_source.py export/test_tensors.py \
+  formats/test_binary.py formats/test_schema.py formats/test_snapshots.py formats/test_text.py kernels/test_records.py \
+  layers/test_detection_evaluate.py layers/test_multibox.py layers/test_records.py layers/test_reference.py \
+  lq_emotion/metrics/test_regression.py lq_emotion/nets/known lq_emotion/nets/test_head.py lq_emotion/verify/test_recorded.py \
+  matlab_ports pycaffe/test_recorded.py solver/test_authors_traces.py solver/test_detection.py solver/test_recorded.py \
+  solver/test_reference.py)
+
 parity: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/layers/test_records.py tests/build/test_authors_nets.py tests/solver/test_recorded.py \
-	  tests/solver/test_authors_traces.py tests/data/test_recorded.py tests/pycaffe/test_recorded.py tests/formats tests/matlab_ports
+	$(BIN)/python -m pytest -n auto $(PARITY)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

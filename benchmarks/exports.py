@@ -2,12 +2,13 @@
 
     python benchmarks/exports.py [--reference DIR] [--only nets|layers|int8]
 
-A difference is the largest of all outputs, relative to each output's largest magnitude. DIR holds what Caffe recorded,
-published nets and images; the layers recorded in tests/golden need no folder. ONNX models are run by onnxruntime, the
+A difference is the largest of all outputs, relative to each output's largest magnitude. Layers and the authors'
+nets are those recorded in tests/golden; DIR holds published nets and images. ONNX models are run by onnxruntime, the
 others by torch. Sizes and times of int8 are those of one image on one thread, times medians of runs in turns.
 """
 
 import argparse
+import atexit
 import importlib.util
 import json
 import statistics
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,10 @@ from caffe_compat.export.int8 import to_int8
 from lq_emotion.prototxt import path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.golden_nets import GOLDEN, unpack_nets  # noqa: E402
+
 DEPLOY = "matlabscripts/recon/deploy/"
 AUTHORS = {
     "CNN+D": ("cnn_d", "model_1F_CNN+D.prototxt"),
@@ -121,10 +127,19 @@ def print_table(heads: list[str], rows: Iterator[list[str]]) -> None:
     print()
 
 
+@cache
+def authors_nets() -> Path:
+    """Return a folder of the authors' nets with weights and data, which is there until the program ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    unpack_nets(Path(folder.name))
+    return Path(folder.name)
+
+
 def load(title: str, reference: Path) -> CaffeNet:
     if title in AUTHORS:
         name, definition = AUTHORS[title]
-        return load_net(path(DEPLOY + definition), reference / "caffe" / "nets" / f"{name}.caffemodel")
+        return load_net(path(DEPLOY + definition), authors_nets() / f"{name}.caffemodel")
     _, definition, weights = PUBLISHED[title]
     return load_net(
         reference / "published" / f"{definition}.prototxt", reference / "published" / f"{weights}.caffemodel"
@@ -135,7 +150,7 @@ def nets(reference: Path) -> Iterator[list[str]]:
     for title in (*AUTHORS, *PUBLISHED):
         net = load(title, reference)
         if title in AUTHORS:
-            file = reference / "caffe" / "nets" / f"{AUTHORS[title][0]}_deploy.npz"
+            file = authors_nets() / f"{AUTHORS[title][0]}_deploy.npz"
         else:
             file = reference / "published" / f"{PUBLISHED[title][0]}.caffe.npz"
         by_caffe = file.is_file()
@@ -148,9 +163,9 @@ def nets(reference: Path) -> Iterator[list[str]]:
         yield [title + ("" if by_caffe else ", beside OpenCV"), *cells(net, inputs, whole | parts)]
 
 
-def layers(reference: Path) -> Iterator[list[str]]:
-    ssd = reference / "caffe" / "forks" / "ssd"
-    for case in [*(ROOT / "tests" / "golden" / "layers").iterdir(), *(ssd.iterdir() if ssd.is_dir() else ())]:
+def layers() -> Iterator[list[str]]:
+    ssd = GOLDEN / "forks" / "ssd"
+    for case in [*(GOLDEN / "layers").iterdir(), *ssd.iterdir()]:
         settings = json.loads((case / "case.json").read_text())
         reason = "recorded in training" if settings["phase"] != "TEST" else ""
         reason = reason or ("recorded after several passes" if settings["forwards"] > 1 else "")
@@ -185,7 +200,7 @@ def int8(reference: Path) -> Iterator[list[str]]:
         faces = Path(folder) / "faces.npy"
         lfw = np.load(Path(skimage.__file__).with_name("data") / "lfw_subset.npy")[:100]  # the others show no faces
         np.save(faces, [FACES((face * 255).round().astype(np.uint8)) for face in lfw])
-        drawn = reference / "caffe" / "nets" / "faces.h5"
+        drawn = authors_nets() / "faces.h5"
         given = {"mini-XCEPTION": faces, "CNN+D": drawn, "SR-FCN": drawn} | dict.fromkeys(IMAGES, reference / "images")
         for title, samples in given.items():
             net = load(title, reference)
@@ -221,7 +236,7 @@ def main() -> None:
     args = parser.parse_args()
     tables = {
         "nets": (["net", *FORMATS], nets(args.reference)),
-        "layers": (["record", *FORMATS], grouped(layers(args.reference))),
+        "layers": (["record", *FORMATS], grouped(layers())),
         "int8": (["net", "images", "KiB", "ms", "beside float32"], int8(args.reference)),
     }
     for name, (heads, rows) in tables.items():

@@ -60,7 +60,7 @@ class BN(Layer):
     forks = ("pspnet", "yjxiong", "happynear")
     summary = "normalisation with slope and bias; frozen"
     origin = "src/caffe/layers/bn_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    witness = Witness.RECORDED
     accounts = {
         "bn_param": Account(
             read=("slope_filler", "bias_filler", "momentum", "eps", "frozen"),

@@ -61,7 +61,7 @@ class CenterLoss(Loss):
     forks = ("caffe-face",)
     summary = "half the mean squared distance from the center of the class"
     origin = "src/caffe/layers/center_loss_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    witness = Witness.RECORDED
     no_gradient = (1,)
     unforced = 1
     accounts = {
@@ -192,7 +192,7 @@ class MarginInnerProduct(Layer):
     forks = ("sphereface",)
     summary = "inner product with normalised weights and an angular margin; second top: lambda"
     origin = "tools/caffe-sphereface/src/caffe/layers/margin_inner_product_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    witness = Witness.RECORDED
     reads = Reads.BOTTOM
     bottoms = exactly(2)
     tops = exactly(2)

@@ -59,7 +59,7 @@ class Interp(Layer):
     forks = ("pspnet", "deeplab")
     summary = "bilinear resizing, corners aligned"
     origin = "src/caffe/layers/interp_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    witness = Witness.RECORDED
     accounts = {"interp_param": Account(read=("height", "width", "zoom_factor", "shrink_factor", "pad_beg", "pad_end"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:

@@ -25,7 +25,7 @@ class DepthwiseConvolution(Convolution):
     forks = ("depthwise",)
     summary = "convolution with one channel in each group"
     origin = "caffe/src/caffe/layers/depthwise_conv_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    witness = Witness.RECORDED
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, channels = spec.param.convolution_param, spec.bottoms[0][1] if len(spec.bottoms[0]) == 4 else 0

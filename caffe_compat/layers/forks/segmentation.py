@@ -68,7 +68,7 @@ class SegAccuracy(Layer):
     forks = ("pspnet", "deeplab")
     summary = "accuracy, mean recall and mean intersection over union of pixels"
     origin = "src/caffe/layers/seg_accuracy_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    witness = Witness.RECORDED
     gradient = Gradient.REFUSED
     no_gradient = (0, 1)
     is_result = True

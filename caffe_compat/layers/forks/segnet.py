@@ -61,7 +61,7 @@ class SegNetUpsample(Layer):
     forks = ("segnet",)
     summary = "puts values back where a pooling's mask points"
     origin = "src/caffe/layers/upsample_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    witness = Witness.RECORDED
     reads = Reads.BOTTOM
     bottoms = exactly(2)
     accounts = {
@@ -142,7 +142,7 @@ class SegNetBN(Layer):
     forks = ("segnet",)
     summary = "normalisation by the batch (LEARN), or scale and shift (INFERENCE)"
     origin = "src/caffe/layers/bn_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    witness = Witness.RECORDED
     tops = Arity(1, 3)
     accounts = {"bn_param": Account(read=("bn_mode", "scale_filler", "shift_filler"))}
 

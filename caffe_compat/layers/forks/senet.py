@@ -28,7 +28,7 @@ class Axpy(Layer):
     forks = ("senet",)
     summary = "a x + y, one a for each channel"
     origin = "src/caffe/layers/axpy_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    witness = Witness.RECORDED
     reads = Reads.BOTTOM
     bottoms = exactly(3)
 

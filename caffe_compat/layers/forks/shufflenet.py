@@ -33,7 +33,7 @@ class ShuffleChannel(Layer):
     forks = ("shufflenet",)
     summary = "interleaves the channels of groups"
     origin = "shuffle_channel_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    witness = Witness.RECORDED
     keeps_values = True
     accounts = {"shuffle_channel_param": Account(read=("group",))}
 
