@@ -23,7 +23,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from tests.golden_nets import GOLDEN, unpack_nets  # noqa: E402
+from tests.golden_nets import GOLDEN, unpack_nets
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

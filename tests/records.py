@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from caffe_compat.build import operators
-from caffe_compat.build.fast import _Segment
-from caffe_compat.build.net import CaffeNet, _fast_net, load_net
+from caffe_compat.build.net import CaffeNet, load_net
 from caffe_compat.build.weights import caffe_blobs, read_weights, tensor_of
 from caffe_compat.formats.files import read_net
 from caffe_compat.schema import caffe_pb2 as pb
@@ -66,8 +65,7 @@ def difference(what: str, ours: np.ndarray, recorded: np.ndarray, scale: float =
 
 def compiled_layers(net: CaffeNet) -> set[str]:
     """Return the layers that programs in C have computed in a net's passes so far."""
-    fast = _fast_net(net)
-    segments = [part for part in fast._parts if isinstance(part, _Segment)] if fast is not None else []
+    segments = net._fast_net()._segments
     return {call.node.name for segment in segments if any(segment.programs.values()) for call in segment.calls}
 
 
