@@ -79,6 +79,11 @@ class CaffeNet(fx.GraphModule):
     built for TEST.
     """
 
+    # torch.fx gives each net a class of its own: it holds what is neither copied nor pickled with the net.
+    _fast: ClassVar[FastNet | None] = None
+    _plan: ClassVar[fx.GraphModule | None] = None
+    _generated: ClassVar[Any] = None
+
     @property
     def caffe(self) -> NetGraph:
         """Return the graph the module was built from."""
@@ -108,11 +113,6 @@ class CaffeNet(fx.GraphModule):
             for s in self.caffe.slots
             if s.owner is None
         )
-
-    _fast: ClassVar[FastNet | None] = None
-    _plan: ClassVar[fx.GraphModule | None] = None
-    _generated: ClassVar[Any] = None
-    # Each net has a class of its own (torch.fx), which holds what is neither copied nor pickled with it.
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run ``forward``; what is small on one thread (see :mod:`caffe_compat.runtime.threads`)."""
@@ -231,7 +231,8 @@ def load_net(
     exact : add up convolutions in genuine Caffe's order: its very bits, slower (see :mod:`caffe_compat.build.exact`).
     fast : run on compiled kernels that fuse layers and convolve by tiles, in TEST where no gradient is asked for
         (:mod:`caffe_compat.build.fast`) and in training (:mod:`caffe_compat.build.operators`); their rounding differs
-        from torch's.
+        from torch's. Writes to weights, hooks and other modules have their effect all the same; only a write by a raw
+        pointer (``data_ptr()``) that was taken before the last pass is not seen.
     seed : seed of the fillers alone.
     fork : the fork of Caffe that the definition is for (or several), where forks give one name two meanings:
         "ssd", "segnet", "pspnet" ... (docs/forks.md).

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx, nn
 
@@ -50,10 +51,17 @@ class Form:
         """Tell whether a module is in eval mode and computes what its layer says, with plain float32 weights."""
         if type(module) is not self.type or module.training or is_altered(module):
             return False
-        if any(vars(module).get(name, self) != value for name, value in self.attributes.items()):
+        if not all(_is_equal(vars(module).get(name, self), value) for name, value in self.attributes.items()):
             return False
         shapes = {name: None if value is None else value.shape for name, value in _tensors(module)}
         return shapes == self.shapes and all(value is None or is_plain(value) for _, value in _tensors(module))
+
+
+def _is_equal(a: Any, b: Any) -> bool:
+    try:
+        return bool(np.all(a == b))  # an array's, too
+    except (RuntimeError, ValueError):  # arrays of other shapes
+        return False
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor | None]]:

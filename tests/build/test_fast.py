@@ -14,6 +14,7 @@ from caffe_compat import load_net
 from caffe_compat.build import fast as fast_module
 from caffe_compat.build.fast import FastNet
 from caffe_compat.build.net import _is_as_built
+from caffe_compat.build.watch import Form
 from caffe_compat.definition.netspec import NetSpec
 from caffe_compat.definition.netspec import layers as L
 from caffe_compat.definition.netspec import params as P
@@ -21,6 +22,7 @@ from caffe_compat.kernels.fast import library
 from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.layers import REGISTRY
 from caffe_compat.runtime.tensors import is_observed
+from tests.layers.examples import EXAMPLES, example_net
 from tests.nets import build_net as build_text
 
 ROUNDED = 3e-6
@@ -422,3 +424,28 @@ def test_a_layer_of_ones_own_with_another_module_keeps_it():
 
     assert REGISTRY["ReLU"].states("function")
     assert not Squared().states("function")
+
+
+def test_every_layer_with_a_function_has_its_form_as_built_and_copied():
+    """Else a net with such a layer would run on its modules for ever."""
+    seen = set()
+    for name, example in EXAMPLES.items():
+        net = example_net(name, example.text).eval()
+        for node in net.caffe.nodes:
+            if node.layer.states("function") and node.layer.function(node.spec) is not None:
+                seen.add(type(node.layer).__name__)
+                with torch.device("meta"):
+                    form = Form.of(node.layer.module(node.spec))
+                for each in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+                    assert form.fits(each.get_submodule(node.key)), name
+    assert seen >= {
+        "Convolution",
+        "InnerProduct",
+        "Pooling",
+        "ReLU",
+        "PReLU",
+        "BatchNorm",
+        "Scale",
+        "Eltwise",
+        "Concat",
+    }
