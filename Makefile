@@ -2,7 +2,8 @@
 # make sr-demo [IMAGES=folder] train the authors' super-resolution net on images, and show what it does
 # make parity                 only the comparisons with what genuine Caffe and MATLAB computed
 # make test                   lint, types, import rules, and the default tests
-# make test-all               the same with the slow tests
+# make test-all               the same with the slow tests, and `make sanitize`
+# make sanitize               the compiled kernels under GCC's sanitizers
 # make docs                   the documentation as a site with search, in build/site
 # make check | bench | proto
 #
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 DEFINITION := setup.py pyproject.toml constraints.txt $(wildcard caffe_compat/kernels/fast/*.[ch] caffe_compat/kernels/fast/*.inc)
 
-.PHONY: help demo sr-demo parity test test-all docs check bench proto clean
+.PHONY: help demo sr-demo parity test test-all sanitize no-sanitizers docs check bench proto clean
 .DELETE_ON_ERROR:
 
 help:
@@ -68,8 +69,35 @@ check: $(VENV)/.dev
 test: check
 	$(BIN)/python -m pytest -n auto
 
-test-all: check
+test-all: check sanitize
 	$(BIN)/python -m pytest -n auto -m 'slow or not slow'
+
+# Bounds, undefined behaviour and races of the kernels, wherever a net, a random one too, runs them. Only this build is
+# watched, not torch or Python; ThreadSanitizer does not follow a fork.
+FAST := caffe_compat/kernels/fast
+SANITIZED := tests/kernels tests/build tests/fuzz/nets
+SANITIZERS := $(if $(findstring /,$(shell gcc -print-file-name=libtsan.so 2>&1)),address thread)
+sanitize: $(or $(SANITIZERS:%=sanitize-%),no-sanitizers)
+no-sanitizers:
+	@echo "make sanitize: skipped, for there is no GCC with libasan and libtsan"
+
+build/sanitize/address/_native.abi3.so: SANITIZER := address,undefined -fno-sanitize-recover=all
+build/sanitize/thread/_native.abi3.so: SANITIZER := thread
+build/sanitize/%/_native.abi3.so: $(wildcard $(FAST)/*.[ch] $(FAST)/*.inc) | $(VENV)/.dev
+	@mkdir -p $(@D)
+	gcc -shared -fPIC -std=gnu11 -O1 -g -pthread -fno-omit-frame-pointer -fsanitize=$(SANITIZER) \
+	  -I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" $(FAST)/*.c -o $@
+
+sanitize-address: PRELOAD := libasan.so
+sanitize-thread: PRELOAD := libtsan.so
+sanitize-thread: NOT := -k 'not fork and not workers'
+sanitize-address sanitize-thread: sanitize-%: build/sanitize/%/_native.abi3.so
+	@rm -f $(<D)/report.*
+	LD_PRELOAD="$$(gcc -print-file-name=$(PRELOAD)) $$(gcc -print-file-name=libstdc++.so)" KERNELS=$(<D) OMP_NUM_THREADS=2 \
+	  ASAN_OPTIONS=detect_leaks=0:log_path=$(<D)/report UBSAN_OPTIONS=print_stacktrace=1:log_path=$(<D)/report \
+	  TSAN_OPTIONS=ignore_noninstrumented_modules=1:die_after_fork=0:log_path=$(<D)/report \
+	  $(BIN)/python -m pytest -p tests.kernels.sanitized -n auto $(NOT) $(SANITIZED); \
+	  code=$$?; ! cat $(<D)/report.* 2>/dev/null && exit $$code
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m mkdocs build --strict --quiet -f docs/site/mkdocs.yml

@@ -370,18 +370,19 @@ def test_a_net_without_convolutions_has_no_programs():
 
 
 @needs_code
-def test_threads_can_share_a_net():
-    net = build(residual)
-    batches = [torch.randn(2, 3, 33, 30) for _ in range(12)]
+def test_threads_can_share_nets():
+    nets = [build(residual), build(pooled)]
+    cases = [(net, *inputs_of(net, 2)) for net in nets * 6]
 
-    def run(batch):
+    def run(case):
+        net, batch = case
         with torch.no_grad():
             return net(batch)
 
-    expected = [run(batch) for batch in batches]
-    with ThreadPoolExecutor(4) as pool:
+    expected = [*map(run, cases)]
+    with ThreadPoolExecutor(3) as pool:
         for _ in range(5):
-            assert all(map(torch.equal, pool.map(run, batches), expected))
+            assert all(map(torch.equal, pool.map(run, cases), expected))
 
 
 @torch.no_grad()
