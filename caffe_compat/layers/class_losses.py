@@ -20,7 +20,7 @@ from caffe_compat.layers.base import (
     register,
 )
 from caffe_compat.layers.facts import Memories
-from caffe_compat.layers.labels import check_labels, class_indices, outer_class_inner, precise
+from caffe_compat.layers.labels import check_labels, class_indices, indices, outer_class_inner, precise
 from caffe_compat.layers.losses import UNREAD, Loss, NormalizedLossModule
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -80,7 +80,7 @@ class HingeLoss(Loss):
         margins = memory.bottoms[0].gradients(where)
         margins.copy_(memory.bottoms[0].values(where))
         rows = margins.view(margins.shape[0], -1)
-        index = self._labels(memory)
+        index = self._labels(memory, rows.shape[1])
         rows.scatter_(1, index, -rows.gather(1, index))
         rows.add_(1).clamp_(min=0)
 
@@ -88,14 +88,14 @@ class HingeLoss(Loss):
         """Return what becomes of the margins that the scores' gradient holds, be they those of a pass before."""
         margins = memory.bottoms[0].gradients(memory.where)
         rows = margins.view(margins.shape[0], -1)
-        index = self._labels(memory)
+        index = self._labels(memory, rows.shape[1])
         signed = rows.scatter(1, index, -rows.gather(1, index)).view_as(margins)
         weight = memory.tops[0].gradients(memory.where).reshape(()) / margins.shape[0]
         square = spec.param.hinge_loss_param.norm == pb.HingeLossParameter.L2
         return [signed * (2 * weight) if square else signed.sign() * weight]
 
-    def _labels(self, memory: Memories) -> torch.Tensor:
-        return memory.bottoms[1].values(memory.where).reshape(-1, 1).long()
+    def _labels(self, memory: Memories, classes: int) -> torch.Tensor:
+        return indices(memory.bottoms[1].values(memory.where).reshape(-1, 1), classes, "label")
 
 
 class MultinomialLogisticLossModule(nn.Module):

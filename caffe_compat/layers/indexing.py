@@ -8,27 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.facts import Gradient, OnnxType, OnnxWriter, Reads
+from caffe_compat.layers.labels import indices
 from caffe_compat.layers.shapes import refuse_in_place
-
-
-def indices(x: torch.Tensor, size: int) -> torch.Tensor:
-    """Return floats as indices below `size`, checked on the CPU (elsewhere it would stall the pipeline).
-
-    Raises
-    ------
-    DataError
-        An index is out of range.
-    """
-    index = x.long()
-    if index.device.type == "cpu" and not torch.compiler.is_compiling() and index.numel():
-        low, high = int(index.min()), int(index.max())
-        if low < 0 or high >= size:
-            problem = f"out of range 0 to {size - 1}"
-            raise DataError(problem, code="out-of-range", field="index", value=low if low < 0 else high)
-    return index
 
 
 class ArgMaxModule(nn.Module):
@@ -105,7 +89,7 @@ class BatchReindexModule(nn.Module):
 
     def forward(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Return x[index]."""
-        return x.index_select(0, indices(index, x.shape[0]))
+        return x.index_select(0, indices(index, x.shape[0], "index"))
 
 
 @register
@@ -149,7 +133,7 @@ class EmbedModule(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return weight[x] + bias."""
-        y = F.embedding(indices(x, self.weight.shape[0]), self.weight)
+        y = F.embedding(indices(x, self.weight.shape[0], "index"), self.weight)
         return y if self.bias is None else y + self.bias
 
 

@@ -1,13 +1,17 @@
-"""What the layers that compare scores with class labels share."""
+"""What the layers share whose bottoms hold whole numbers, as floats: class labels and indices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import LayerSpec, count
+
+_INT = 2**31
 
 
 def check_labels(spec: LayerSpec, axis: int) -> Iterator[CaffeCompatError]:
@@ -38,17 +42,45 @@ def class_indices(label: torch.Tensor, scores: torch.Tensor, ignore: int | None)
     Raises
     ------
     DataError
-        A label is out of range (checked on the CPU only: on another device it would stall the pipeline).
+        A label is out of range, as `indices` has it.
     """
-    index = label.reshape(scores.shape[0], scores.shape[2]).long()
-    keep = torch.ones_like(index, dtype=torch.bool) if ignore is None else index != ignore
-    index = torch.where(keep, index, 0)
-    if index.device.type == "cpu" and not torch.compiler.is_compiling() and index.numel():
-        low, high = int(index.min()), int(index.max())
-        if low < 0 or high >= scores.shape[1]:
-            value, last = low if low < 0 else high, scores.shape[1] - 1
-            raise DataError(f"out of range 0 to {last}", code="out-of-range", field="label", value=value)
-    return index, keep
+    whole = label.detach().reshape(scores.shape[0], scores.shape[2]).trunc()
+    keep = torch.ones_like(whole, dtype=torch.bool) if ignore is None else whole != ignore
+    return indices(torch.where(keep, whole, 0), scores.shape[1], "label"), keep
+
+
+def indices(x: torch.Tensor, size: int, field: str, hint: str | None = None) -> torch.Tensor:
+    """Return floats as indices from 0 to below `size`, cut towards zero as C's cast does.
+
+    What is none, NaN too, is -1 where it is not refused, never what a processor makes of it.
+
+    Raises
+    ------
+    DataError
+        An index is out of range (checked on the CPU only: on another device it would stall the pipeline).
+    """
+    whole = x.detach().trunc()
+    is_index = (whole >= 0) & (whole < size)
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not is_index.all():
+        value = float(whole[~is_index][0])
+        shown = int(value) if abs(value) < _INT else value
+        raise DataError(f"out of range 0 to {size - 1}", code="out-of-range", field=field, value=shown, hint=hint)
+    return torch.where(is_index, whole, -1).long()
+
+
+def whole_numbers(values: npt.NDArray[np.floating], field: str) -> npt.NDArray[np.int64]:
+    """Return floats as integers, cut towards zero as C's cast does.
+
+    Raises
+    ------
+    DataError
+        One is NaN or beyond C's int.
+    """
+    wrong = values[~(np.abs(values) < _INT)]
+    if wrong.size:
+        problem = "is no whole number that an int holds"
+        raise DataError(problem, code="out-of-range", field=field, value=float(wrong.flat[0]))
+    return values.astype(np.int64)
 
 
 def precise(x: torch.Tensor) -> torch.Tensor:

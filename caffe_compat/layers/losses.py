@@ -77,7 +77,7 @@ class ContrastiveLossModule(nn.Module):
             root = square.detach().sqrt()
             distance = root + (square - square.detach()) / (2 * (root + 1e-4))
             apart = torch.where(root < self.margin, self.margin - distance, 0).square()
-        return torch.where(similar.flatten().long() != 0, square, apart).sum() / (2 * a.shape[0])
+        return torch.where(similar.flatten().trunc() != 0, square, apart).sum() / (2 * a.shape[0])
 
 
 @register
@@ -126,7 +126,7 @@ class SigmoidCrossEntropyLossModule(NormalizedLossModule):
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the scalar loss of scores and targets of one count."""
         expected = precise(target).detach().reshape(x.shape)
-        keep = torch.ones_like(expected, dtype=torch.bool) if self.ignore is None else expected.long() != self.ignore
+        keep = torch.ones_like(expected, dtype=torch.bool) if self.ignore is None else expected.trunc() != self.ignore
         loss = F.binary_cross_entropy_with_logits(precise(x), expected, reduction="none")
         return torch.where(keep, loss, 0).sum() / self.normalizer(keep)
 

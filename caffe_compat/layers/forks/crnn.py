@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.facts import Gradient, OnnxWriter, Witness
-from caffe_compat.layers.labels import precise
+from caffe_compat.layers.labels import indices, precise
 from caffe_compat.layers.losses import UNREAD, Loss
 
 
@@ -35,11 +35,7 @@ class CtcLossModule(nn.Module):
         DataError
             A label is none of the alphabet, or no sequence has one.
         """
-        index = label.detach().long()
-        low, high = int(index.min()), int(index.max())
-        if low < 0 or high >= x.shape[2]:
-            problem = f"out of range 0 to {x.shape[2] - 1}"
-            raise DataError(problem, code="out-of-range", field="label", value=low if low < 0 else high)
+        index = indices(label, x.shape[2], "label")
         letters = index != self.blank
         if not bool(letters.any()):
             raise DataError("no sequence has a label", code="empty", field="label", value=self.blank)

@@ -22,6 +22,7 @@ from caffe_compat.layers.facts import Gradient, Witness
 from caffe_compat.layers.forks.box_frames import Size, in_pixels, pixel_overlaps
 from caffe_compat.layers.forks.boxes import Array, overlaps
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
+from caffe_compat.layers.labels import whole_numbers
 
 _FIELD = "detection_evaluate_param"
 
@@ -62,14 +63,15 @@ class DetectionEvaluateModule(nn.Module):
     def forward(self, detections: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """Compare (1, 1, K, 7) detections with (1, 1, R, 8) ground truth; return (1, 1, rows, 5)."""
         detected, objects = (
-            x.detach().float().cpu().numpy() for x in (detections.reshape(-1, 7), truth.reshape(-1, 8))
+            x.detach().float().cpu().numpy().copy() for x in (detections.reshape(-1, 7), truth.reshape(-1, 8))
         )
-        ends = np.flatnonzero(objects[:, 0].astype(np.int64) == -1)
+        ends = np.flatnonzero(np.trunc(objects[:, 0]) == -1)
         objects = objects[: ends[0]] if ends.size else objects
         height = len(self.rules.classes) + int((detected[:, 1] != -1).sum())
-        detected = detected[detected[:, 0].astype(np.int64) != -1]
+        detected = detected[np.trunc(detected[:, 0]) != -1]
         for rows in (detected, objects):
-            if (rows[:, 1].astype(np.int64) == self.rules.background).any():
+            rows[:, :2] = whole_numbers(rows[:, :2], "image, label")
+            if (rows[:, 1] == self.rules.background).any():
                 problem = "a detection or an object has the label of the background"
                 raise DataError(problem, code="invalid", value=self.rules.background)
         rows = np.zeros((height, 5), np.float32)
@@ -80,16 +82,16 @@ class DetectionEvaluateModule(nn.Module):
     def _objects(self, objects: Array) -> Iterator[Sequence[float]]:
         counted = self.rules.difficult | (objects[:, 7] == 0)
         for label in self.rules.classes:
-            yield -1, label, ((objects[:, 1].astype(np.int64) == label) & counted).sum(), -1, -1
+            yield -1, label, ((objects[:, 1] == label) & counted).sum(), -1, -1
 
     def _detections(self, found: Array, objects: Array) -> Iterator[Sequence[float]]:
         """Yield the rows of detections by image, label and score."""
-        for image in np.unique(found[:, 0].astype(np.int64)).tolist():
-            of_image = found[found[:, 0].astype(np.int64) == image]
-            in_image = objects[objects[:, 0].astype(np.int64) == image]
-            labels = of_image[:, 1].astype(np.int64)
+        for image in np.unique(found[:, 0]).tolist():
+            of_image = found[found[:, 0] == image]
+            in_image = objects[objects[:, 0] == image]
+            labels = of_image[:, 1]
             for label in np.unique(labels[labels != -1]).tolist():
-                mine, theirs = of_image[labels == label], in_image[in_image[:, 1].astype(np.int64) == label]
+                mine, theirs = of_image[labels == label], in_image[in_image[:, 1] == label]
                 if not len(theirs):
                     yield from ((image, label, score, 0, 1) for score in mine[:, 2])
                 else:

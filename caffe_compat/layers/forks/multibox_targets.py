@@ -21,6 +21,7 @@ from caffe_compat.layers.forks.matching import (
     logistic_losses,
     softmax_losses,
 )
+from caffe_compat.layers.labels import whole_numbers
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,9 @@ def read_truth(rows: Array, background: int, *, use_difficult: bool) -> dict[int
     DataError
         A label is the background's.
     """
-    rows = rows[rows[:, 0].astype(np.int64) != -1]
-    images, labels = rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64)
+    images = whole_numbers(rows[:, 0], "image")
+    rows, images = rows[images != -1], images[images != -1]
+    labels = whole_numbers(rows[:, 1], "label")
     if (labels == background).any():
         raise DataError("the ground truth has the label of the background", code="invalid", value=background)
     counted = use_difficult | (rows[:, 7] == 0)

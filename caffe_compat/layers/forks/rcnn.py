@@ -14,7 +14,7 @@ from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, co
 from caffe_compat.layers.dropout import Dropout
 from caffe_compat.layers.facts import OnnxWriter, Witness
 from caffe_compat.layers.functions import Keep
-from caffe_compat.layers.labels import precise
+from caffe_compat.layers.labels import precise, whole_numbers
 
 
 def bins(start: int, end: int, pooled: int, size: int, dtype: npt.DTypeLike) -> list[tuple[int, int]]:
@@ -44,6 +44,7 @@ def check_region(roi: npt.NDArray[np.floating], images: int) -> None:
     """
     if not np.isfinite(roi).all():
         raise DataError("a region is not finite", code="not-finite", field="rois", value=roi.tolist())
+    whole_numbers(roi, "rois")
     if not 0 <= int(roi[0]) < images:
         problem = "a region names an image outside the batch"
         raise DataError(problem, code="out-of-range", field="rois", value=int(roi[0]))

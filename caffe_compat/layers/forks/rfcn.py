@@ -18,7 +18,7 @@ from caffe_compat.layers.class_losses import SoftmaxWithLoss, SoftmaxWithLossMod
 from caffe_compat.layers.facts import Gradient, Witness
 from caffe_compat.layers.forks.rcnn import check_region, half_away, regions_problem
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
-from caffe_compat.layers.labels import outer_class_inner, precise
+from caffe_compat.layers.labels import outer_class_inner, precise, whole_numbers
 from caffe_compat.schema import forks_pb2 as fb
 
 _LEAST = 0.1  # a region narrower than this, in cells of the map, counts as this wide
@@ -122,7 +122,8 @@ class BoxAnnotatorOHEMModule(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the labels (R, 1, H, W) and the weights (R, C, H, W) of what is chosen."""
         labels, out = self.shapes
-        image = rois.reshape(rois.shape[0], 5, -1)[:, 0].flatten().long()
+        numbers = rois.reshape(rois.shape[0], 5, -1)[:, 0].flatten()
+        image = torch.from_numpy(whole_numbers(numbers.cpu().numpy(), "rois")).to(rois.device)
         if image.numel() and int(image.min()) < 0:
             problem = "a region names an image before the first"
             raise DataError(problem, code="out-of-range", field="rois", value=int(image.min()))

@@ -8,10 +8,11 @@ import torch
 from google.protobuf.message import Message
 from torch import nn
 
-from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.data import Fed
 from caffe_compat.layers.facts import Gradient, Witness
+from caffe_compat.layers.labels import indices
 
 
 class SegAccuracyModule(nn.Module):
@@ -36,15 +37,11 @@ class SegAccuracyModule(nn.Module):
             A label is neither a class nor ignored.
         """
         best = self.classes - 1 - x.flip(1).argmax(1).flatten()
-        true = label.flatten().long()
+        true = label.flatten().trunc()
         keep = torch.ones_like(true, dtype=torch.bool)
         for value in self.ignored:
             keep &= true != value
-        true, best = true[keep], best[keep]
-        if true.numel() and not 0 <= int(true.min()) <= int(true.max()) < self.classes:
-            value = int(true.min()) if int(true.min()) < 0 else int(true.max())
-            problem = f"out of range 0 to {self.classes - 1}"
-            raise DataError(problem, code="out-of-range", field="label", value=value, hint="or give ignore_label")
+        true, best = indices(true[keep], self.classes, "label", "or give ignore_label"), best[keep]
         counts = torch.bincount(true * self.classes + best, minlength=self.classes**2).view(self.classes, -1).double()
         if not self.reset and self.counts is not None:
             counts = counts + self.counts.to(counts.device)

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.class_losses import SoftmaxWithLoss, SoftmaxWithLossModule
 from caffe_compat.layers.dropout import Dropout
 from caffe_compat.layers.facts import OnnxWriter, Reads, Witness
 from caffe_compat.layers.functions import Keep
+from caffe_compat.layers.labels import indices
 
 _EPS = 1e-9
 
@@ -37,13 +38,7 @@ class UnpoolModule(nn.Module):
             An index lies outside the map (checked on the CPU only).
         """
         high, wide = self.size or (x.shape[2] * self.scale[0] - self.less[0], x.shape[3] * self.scale[1] - self.less[1])
-        index = mask.detach().flatten(2).long()
-        if index.device.type == "cpu" and not torch.compiler.is_compiling() and index.numel():
-            low, top = int(index.min()), int(index.max())
-            if low < 0 or top >= high * wide:
-                hint = f"0 to {high * wide - 1}: the pooling's bottom has another size"
-                problem = "an index lies outside the map"
-                raise DataError(problem, code="out-of-range", field="mask", value=low if low < 0 else top, hint=hint)
+        index = indices(mask.flatten(2), high * wide, "mask", "the pooling's bottom has another size")
         values = x.flatten(2)
         zeros = values.new_zeros(*x.shape[:2], high * wide)
         summed = zeros.scatter_add(2, index, values)

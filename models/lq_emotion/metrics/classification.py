@@ -80,11 +80,10 @@ def class_scores(predicted: npt.ArrayLike, true: npt.ArrayLike, classes: int) ->
     if a.shape != b.shape or not a.size:
         raise DataError(f"{a.size} predictions for {b.size} labels", code="wrong-count", field="predicted")
     for field, values in (("predicted", a), ("true", b)):
-        if values.min() < 0 or values.max() >= classes:
+        wrong = values[~((values >= 0) & (values < classes))]
+        if wrong.size:
             problem = f"expected numbers of {classes} classes"
-            raise DataError(
-                problem, code="out-of-range", field=field, value=int(values[(values < 0) | (values >= classes)][0])
-            )
+            raise DataError(problem, code="out-of-range", field=field, value=wrong[0].item())
     counts = np.bincount(b.astype(np.int64) * classes + a.astype(np.int64), minlength=classes * classes)
     return ClassScores(counts.reshape(classes, classes).astype(np.int64))
 

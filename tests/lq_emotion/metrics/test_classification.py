@@ -29,6 +29,8 @@ def test_what_cannot_be_compared_is_refused():
         class_scores([0], [0, 1], 2)
     with refused("out-of-range", field="true", value=2):
         class_scores([0], [2], 2)
+    with refused("out-of-range", field="true"):
+        class_scores([0], [np.nan], 2)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

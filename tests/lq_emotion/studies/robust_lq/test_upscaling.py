@@ -11,7 +11,7 @@ from PIL import Image
 from caffe_compat import load_net
 from lq_emotion import prototxt
 from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY, make_recipe
-from lq_emotion.studies.robust_lq.sr_demo.upscaling import enlarge, psnr, run_net
+from lq_emotion.studies.robust_lq.sr_demo.upscaling import enlarge, psnr, rounded, run_net
 from matlab_ports import generate_test, im2double, imread, imresize, modcrop, rgb2ycbcr
 
 
@@ -63,3 +63,8 @@ def test_a_recipe_at_the_authors_scale_says_nothing_of_scales(tmp_path):
     assert "test_iter: 556 -> 5" in recipe.changes
     assert recipe.solver.max_iter == 7
     assert recipe.solver.momentum == pytest.approx(0.9)
+
+
+def test_values_become_bytes_as_in_matlab():
+    values = np.array([0.5, 1.5 / 255, -1, 2, np.nan, np.inf, -np.inf])
+    assert rounded(values).tolist() == [128, 2, 0, 255, 0, 255, 0]

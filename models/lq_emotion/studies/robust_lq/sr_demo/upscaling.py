@@ -79,4 +79,4 @@ def run_net(net: CaffeNet, enlarged_hw: npt.NDArray[np.float64]) -> npt.NDArray[
 
 def rounded(values: npt.NDArray[Any]) -> Luma:
     """Return values from 0 to 1 as bytes: MATLAB's ``uint8(255 * x)``."""
-    return np.clip(np.floor(values * 255.0 + 0.5), 0, 255).astype(np.uint8)
+    return np.clip(np.floor(np.nan_to_num(values * 255.0) + 0.5), 0, 255).astype(np.uint8)
