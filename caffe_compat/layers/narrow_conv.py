@@ -27,7 +27,7 @@ class FewOutputsConv2d(nn.Conv2d):
             else input
         )
         n, channels, height, width = x.shape
-        if isinstance(height, int) and isinstance(width, int) and (height < rows or width < columns):
+        if type(height) is type(width) is int and (height < rows or width < columns):  # not traced
             raise RuntimeError(f"the kernel ({rows} x {columns}) is larger than the padded input ({height} x {width})")
         weight = self.weight.permute(0, 2, 3, 1).reshape(-1, channels)
         taps = weight @ x.permute(0, 2, 3, 1).reshape(-1, channels).t()

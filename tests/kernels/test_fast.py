@@ -41,14 +41,6 @@ SHAPES = {  # channels, outputs, kernel, stride, pad, dilation, groups, height, 
 pytestmark = pytest.mark.skipif(not library.vector_lengths(), reason="installed without a compiler")
 
 
-@pytest.fixture
-def threads():
-    """Sets torch's number of threads for a test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def draw(shape, images):
     channels, outputs, kernel, stride, pad, dilation, groups, height, width = shape
     generator = torch.Generator().manual_seed(images)

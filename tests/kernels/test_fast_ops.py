@@ -37,14 +37,6 @@ def lanes(request, monkeypatch):
     monkeypatch.setattr(library, "vector_lengths", lambda: (request.param,))
 
 
-@pytest.fixture
-def threads():
-    """Sets torch's number of threads for a test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def draw(*shapes):
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(shape, generator=generator) for shape in shapes]

@@ -24,14 +24,6 @@ def _dirty_memory(monkeypatch):
     monkeypatch.setattr(library, "workspace", lambda floats: workspace(floats).fill_(torch.nan))
 
 
-@pytest.fixture
-def threads():
-    """Sets torch's number of threads for a test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 class Draw:
     """A random program, and the same layers in float64, value by value."""
 

@@ -176,22 +176,40 @@ static void run_images(Team *team, long first, long images, int begin, int end) 
   else run_part(team, 0);
 }
 
+static void begin_run(Team *team, RunProgram *code, Run run) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, register_forks);
+  team->code = code;
+  team->run = run;
+  team->run.parts = 1;
+  team->run.progress = &team->progress;
+  atomic_fetch_add(&runs, 1);
+}
+
+static void end_run(Team *team) {
+  atomic_fetch_sub(&helpers, team->run.parts - 1);
+  atomic_fetch_sub(&runs, 1);
+}
+
+/* Runs code that shares a task itself, on up to so many threads. */
+void run_task(RunProgram *code, void *task, int threads) {
+  Team team;
+  begin_run(&team, code, (Run){.task = task, .threads = threads});
+  run_images(&team, 0, 0, 0, 0);
+  end_run(&team);
+}
+
 /* Runs a program: groups of images one after the other, then the steps that take all images. The memory holds
    program->workspace + program->scratch floats, the scratch for so many threads. */
 void caffe_compat_run(int lanes, const Program *program, float *const *tensors, const long *strides, long images,
                       long group, int threads, float *memory) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
   Team team;
-  team.code = code_of(lanes);
-  team.run = (Run){.program = program, .workspace = memory, .scratch = memory + program->workspace, .tensors = tensors,
-                   .strides = strides, .parts = 1, .threads = threads, .progress = &team.progress};
-  pthread_once(&once, register_forks);
-  atomic_fetch_add(&runs, 1);
+  begin_run(&team, code_of(lanes), (Run){.program = program, .workspace = memory, .tensors = tensors, .strides = strides,
+                                         .scratch = memory + program->workspace, .threads = threads});
   for (long first = 0; first < images; first += group)
     run_images(&team, first, images - first < group ? images - first : group, 0, program->grouped);
   if (images && program->grouped < program->steps) run_images(&team, 0, images, program->grouped, program->steps);
-  atomic_fetch_sub(&helpers, team.run.parts - 1);
-  atomic_fetch_sub(&runs, 1);
+  end_run(&team);
 }
 
 extern PyMethodDef caffe_compat_methods[];

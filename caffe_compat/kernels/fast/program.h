@@ -76,10 +76,12 @@ typedef struct {
   int threads; /* that the scratch is for: no fewer than the parts, and the same whatever other runs there are */
   unsigned phase;
   Progress *progress;
+  void *task; /* of code that runs no program */
 } Run;
 
 typedef void RunProgram(Run *run);
 
+void run_task(RunProgram *code, void *task, int threads);
 void rest(int turn); /* while waiting for another thread */
 
 RunProgram run_avx512, run_avx2, run_baseline;

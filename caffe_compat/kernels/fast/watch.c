@@ -3,10 +3,11 @@
    The values of weights that cannot be guarded are hashed. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "program.h"
 
 /* Where objects hold what is looked at: offsets in bytes, found out by kernels/fast/watch.py. */
 typedef struct {
@@ -185,23 +186,17 @@ typedef struct {
   atomic_long taken;
 } Hashing;
 
-static void *hash_some(void *data) {
-  Hashing *h = data;
+static void hash_some(Run *run) {
+  Hashing *h = run->task;
   for (long i; (i = atomic_fetch_add(&h->taken, 1)) < h->count;) h->hashes[i] = hash_here(h->pieces[i], h->sizes[i]);
-  return NULL;
 }
 
-#define FEW 32 /* pieces, which take little longer than a thread to start */
-#define MOST 16
+#define LITTLE (1 << 20) /* bytes, of which a second thread would find few left */
 
 /* Hashes each piece, on up to so many threads. */
 void caffe_compat_hash(const char *const *pieces, const size_t *sizes, long count, int threads, uint64_t *hashes) {
   Hashing h = {.pieces = pieces, .sizes = sizes, .hashes = hashes, .count = count};
-  pthread_t others[MOST];
-  int started = 0;
-  while (count > FEW && started < MOST && started + 1 < threads &&
-         !pthread_create(&others[started], NULL, hash_some, &h))
-    started++;
-  hash_some(&h);
-  while (started) pthread_join(others[--started], NULL);
+  size_t bytes = 0;
+  for (long i = 0; i < count; i++) bytes += sizes[i];
+  run_task(hash_some, &h, bytes < LITTLE ? 1 : threads);
 }
