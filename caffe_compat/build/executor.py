@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from caffe_compat.build.operators import convolve, innermost
+from caffe_compat.build.operators import convolve, convolve_laid_out
 from caffe_compat.errors import NetError
 from caffe_compat.graph.graph import LayerNode, NetGraph
 
@@ -167,5 +167,4 @@ class Executor(fx.Interpreter):
         module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
         if type(module) is not nn.Conv2d or len(args) != 1:
             return getattr(self, n.op)(n.target, args, {})
-        x = innermost(args[0])
-        return convolve(x, module) if self._fast else module(x)
+        return convolve(args[0], module) if self._fast else convolve_laid_out(args[0], module)

@@ -16,7 +16,7 @@ from caffe_compat.build.exact import sum_as_caffe
 from caffe_compat.build.executor import Executor, call_layers, identifier, is_computed, ordered_inputs
 from caffe_compat.build.fast import FastNet
 from caffe_compat.build.inference import inference_net
-from caffe_compat.build.operators import innermost, training_plan
+from caffe_compat.build.operators import innermost, plan_of
 from caffe_compat.build.optimise import optimise
 from caffe_compat.build.preprocess import load_preprocessing
 from caffe_compat.build.watch import calls_forward
@@ -127,7 +127,7 @@ class CaffeNet(fx.GraphModule):
         if self.meta.get("fast") and not kwargs and self._fast_net().suits(self, args):
             return self._named(self._fast_net()(*args))
         with threads_for(_work(self, first)):
-            plan = self._training_plan() if self.training and self.meta.get("fast") else None
+            plan = self._plan_of_modules()
             return super().__call__(*map(innermost, args), **kwargs) if plan is None else plan.forward(*args, **kwargs)
 
     def _named(self, results: tuple[torch.Tensor, ...]) -> Any:
@@ -140,13 +140,13 @@ class CaffeNet(fx.GraphModule):
             own._fast = FastNet(self.caffe, self.returns, _is_as_built)
         return own._fast
 
-    def _training_plan(self) -> fx.GraphModule | None:
-        """Return what runs the net in training, made at its first pass; None where a call does more than the graph."""
+    def _plan_of_modules(self) -> fx.GraphModule | None:
+        """Return what runs the modules, made at the first such pass; None where a call does more than the graph."""
         own = type(self)
         if not calls_forward(self) or own.forward is not own._generated:
             return None
         if own._plan is None:
-            own._plan = training_plan(self)
+            own._plan = plan_of(self, compiled=bool(self.meta.get("fast")))
         return own._plan
 
     def recompile(self) -> fx.graph.PythonCode:

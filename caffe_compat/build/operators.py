@@ -1,7 +1,7 @@
-"""Run a net in training on compiled operators: convolutions, and the pooling and ReLU after them.
+"""Run a net's modules: convolutions in the layout that suits torch, and in training on compiled operators.
 
-See :mod:`caffe_compat.kernels.fast.ops`. The net keeps its modules and its graph; a plan made of that graph calls them,
-or an operator in their place where that gives what they would give. What the operators do not have, torch computes.
+An operator of :mod:`caffe_compat.kernels.fast.ops` convolves, pools and rectifies. The net keeps its modules and its
+graph; a plan made of that graph calls them, or an operator in their place where that gives what they would give.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ FEW = 4
 """Channels of a bottom whose convolution is computed line by line."""
 FEWEST_TILES = 64
 """Tiles of a batch that make up for taking the weights to the points, there and back, in every pass."""
+MANY_WEIGHTS = 4
+"""Weights for each value of a bottom that cost torch more to lay out anew than the bottom does."""
 
 MOST_PLACES = 256
 """Of a pooling window: a byte remembers where the largest value was."""
@@ -34,18 +36,18 @@ Tensor = torch.Tensor
 def convolve(x: Tensor, conv: nn.Module, pool: nn.Module | None = None, relu: nn.Module | None = None) -> Tensor:
     """Convolve (N, C, H, W), pool and rectify, as the modules would."""
     if not isinstance(conv, nn.Conv2d) or not _takes(conv, x) or not _can_follow(pool, relu):
-        return _finish(conv(innermost(x)), pool, relu)
+        return _finish(convolve_laid_out(x, conv), pool, relu)
     window = Window(*(_pair(v) for v in (conv.kernel_size, conv.stride, conv.padding, conv.dilation)))
     size = window.output((x.shape[2], x.shape[3]))
     if min(size) < 1:
-        return _finish(conv(innermost(x)), pool, relu)  # torch has the error
+        return _finish(convolve_laid_out(x, conv), pool, relu)  # torch has the error
     side = 0 if pool is None else _side(pool)
     if _is_narrow(conv, window):
         arguments = x, conv.weight, conv.bias, window.stride, window.pad, side
         top: Tensor = convolve_few(*arguments, relu is not None)[0]
         return top
     if not _is_tiled(conv, window, len(x), size):
-        return _finish(conv(innermost(x)), pool, relu)
+        return _finish(convolve_laid_out(x, conv), pool, relu)
     top = convolve_tiles(x, conv.weight, conv.bias, window.pad)
     if pool is None:
         return _finish(top, pool, relu)
@@ -117,10 +119,18 @@ def innermost(x: Any) -> Any:
     return x.as_strided(x.shape, (h * w * c, 1, w * c, c), x.storage_offset()) if c == 1 else x
 
 
-def training_plan(net: fx.GraphModule) -> fx.GraphModule:
-    """Return what runs a net in training, with the net's own modules as they are at each pass.
+def convolve_laid_out(x: Any, conv: Any) -> Any:
+    """Convolve with channels innermost, unless torch would take longer to lay out the weights like that."""
+    plain = type(x) is torch.Tensor and type(conv) is nn.Conv2d and conv.kernel_size != (1, 1)
+    if plain and conv.weight.numel() > MANY_WEIGHTS * x.numel():
+        return innermost(conv(x.contiguous()))
+    return conv(innermost(x))
 
-    A convolution is one call with the pooling and the ReLU that alone read it.
+
+def plan_of(net: fx.GraphModule, *, compiled: bool) -> fx.GraphModule:
+    """Return what runs a net's modules, those that it has at each pass, each convolution in the layout that suits it.
+
+    Where operators may be `compiled`, a convolution is one call with the pooling and the ReLU that alone read it.
     """
     graph = fx.Graph()
     graph.output(graph.graph_copy(net.graph, {}))
@@ -129,9 +139,15 @@ def training_plan(net: fx.GraphModule) -> fx.GraphModule:
         for node in graph.nodes
         if node.op == "call_module" and type(net._modules.get(str(node.target))) is nn.Conv2d
     ]
-    for node in convolutions if vector_lengths() else ():
-        _fuse(net, graph, node)
-    plan = fx.GraphModule(net, graph, class_name="TrainingPlan")
+    for node in convolutions:
+        if compiled and vector_lengths():
+            _fuse(net, graph, node)
+            continue
+        with graph.inserting_before(node):
+            args = node.args[0], graph.get_attr(str(node.target))
+            node.replace_all_uses_with(graph.create_node("call_function", convolve_laid_out, args, {}, node.name))
+        graph.erase_node(node)
+    plan = fx.GraphModule(net, graph, class_name="Plan")
     plan._modules = net._modules  # the dict itself: a module put into the net is called from then on
     return plan
 

@@ -76,7 +76,7 @@ def test_losses_and_gradients_are_those_of_torchs_kernels(calls):
 
 def test_a_convolution_its_pooling_and_its_relu_are_one_call():
     net, plain = train_net(), train_net(fast=False)
-    calls = [node.args[1:] for node in net._training_plan().graph.nodes if node.target is convolve]
+    calls = [node.args[1:] for node in net._plan_of_modules().graph.nodes if node.target is convolve]
     assert [[module and module.target for module in modules] for modules in calls] == [
         ["conv1", "pool1", "relu1"],
         ["conv2", None, "relu2"],
