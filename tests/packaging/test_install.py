@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,21 @@ def python_files(folder):
     wanted = {".py", ".pyi", ".proto", ".prototxt", ".toml", ".typed"}
     kept = (file for file in inside if file.suffix in wanted or file.name == "py.typed")
     return {f"{INSTALLS_AS[folder]}/{file.relative_to(top).as_posix()}" for file in kept}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compiler(tmp_path_factory):
+    """The compiler, optimising nothing: whether kernels are built is the question here, and -O3 takes most of the time."""
+    compiler, *options = sysconfig.get_config_var("CC").split()
+    if shutil.which(compiler) is None:
+        yield
+        return
+    quick = tmp_path_factory.mktemp("compiler") / compiler
+    quick.write_text(f'#!/bin/sh\nexec {shlex.join([shutil.which(compiler), *options])} "$@" -O0\n', encoding="utf-8")
+    quick.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CC", str(quick))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +236,7 @@ def test_an_editable_install_works_from_an_empty_folder_and_from_the_root(mode, 
 
 
 def test_a_module_added_to_an_editable_checkout_is_seen_at_once(checkout, environment, tmp_path, monkeypatch):
-    monkeypatch.setenv("CC", "false")  # compiling takes most of the time
+    monkeypatch.setenv("CC", "false")
     source = tmp_path / "source"
     shutil.copytree(checkout, source, symlinks=True, ignore=shutil.ignore_patterns("build", "*.egg-info"))
     install(environment, "--editable", source, cwd=tmp_path)
