@@ -57,7 +57,7 @@ PARITY := $(addprefix tests/, build/test_authors_nets.py data/test_recorded.py d
   solver/test_reference.py)
 
 parity: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto $(PARITY)
+	$(BIN)/python -m pytest -n auto -m 'slow or not slow' $(PARITY)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

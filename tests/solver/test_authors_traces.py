@@ -1,5 +1,7 @@
 """The authors' nets, trained from their own definitions, follow genuine Caffe's recorded runs."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -48,8 +50,14 @@ def solver(name, nets, *, sums="compiled"):
     return Solver(param, exact=sums == "exact", fast=sums == "compiled")
 
 
-@pytest.mark.parametrize("sums", ["modules", "compiled", pytest.param("exact", marks=SLOW_WITHOUT_NUMBA)])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "sums"),
+    [
+        *itertools.product(CASES, ["modules", "compiled"]),
+        *(pytest.param(name, "exact", marks=SLOW_WITHOUT_NUMBA) for name in ("cnn_d", "vlqr_non_joint")),
+        *(pytest.param(name, "exact", marks=pytest.mark.slow) for name in ("vlqr", "pretrain")),
+    ],
+)
 def test_losses_and_weights_are_caffes(name, sums, nets, monkeypatch):
     operators = noted_operators(monkeypatch)
     loss_limit, weight_limit = LIMITS[sums]

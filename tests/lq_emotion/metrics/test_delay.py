@@ -145,6 +145,7 @@ def test_recordings_prepared_with_two_delays_are_refused(tree, roots, oracle, tm
     assert all(part in stderr for part in ("dev_2.mat", "delay = 0.4", "dev_1"))
 
 
+@pytest.mark.slow
 def test_table_prepares_with_the_delay(tree, tmp_path, capsys):
     table = ("table", "--recordings", tree, "--out", tmp_path, "--rows", "HR", "--dry-run")
     assert "delay" in failed(capsys, *table, "--delay=-1", code=2)

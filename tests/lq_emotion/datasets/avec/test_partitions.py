@@ -71,6 +71,7 @@ def test_verify_scores_the_chosen_recordings(root, weights, tmp_path):
     assert result["scores"][0]["measured"]["frames"] == frames["P16"] + frames["P17"] > 0
 
 
+@pytest.mark.slow
 def test_table_plans_the_experiment_on_the_chosen_recordings(recola, tmp_path, capsys):
     table = ("table", "--recordings", recola, "--out", tmp_path, "--rows", "HR", "--dry-run")
     assert "P16, P17, P19" in failed(capsys, *table)

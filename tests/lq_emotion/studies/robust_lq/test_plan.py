@@ -232,6 +232,7 @@ def killed(recordings, out, stages, delay=0.0):
     return running
 
 
+@pytest.mark.slow
 def test_a_table_killed_on_the_way_ends_with_the_same_numbers(recordings, undisturbed, tmp_path):
     assert killed(recordings, tmp_path, stages=4)
     assert run(*arguments(recordings, tmp_path)) == 0
