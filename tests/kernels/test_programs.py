@@ -129,24 +129,26 @@ class Draw:
 
 
 def check(seed, threads):
+    """Compare a program with float64, and tell whether the compiled code can run it."""
     lanes = random.Random(seed).choice(library.vector_lengths())
     draw = Draw(seed, lanes)
     threads(1 + seed % 3)
+    if not draw.program.fits():
+        return False
     for result, index in zip(draw.program.compile()(*draw.inputs), draw.results, strict=True):
         exact = draw.maps[index]
         worst = float((result - exact).abs().max() / exact.abs().max().clamp(min=1))
         assert worst < ROUNDED, f"seed {seed}, {lanes} lanes: {worst} at map {index} of {draw.names}"
+    return True
 
 
 def test_random_programs_are_those_of_float64(threads):
-    for seed in range(QUICK):
-        check(seed, threads)
+    assert sum(check(seed, threads) for seed in range(QUICK)) > 0.99 * QUICK
 
 
 @pytest.mark.slow
 def test_more_random_programs_are_those_of_float64(threads):
-    for seed in range(QUICK, ALL):
-        check(seed, threads)
+    assert sum(check(seed, threads) for seed in range(QUICK, ALL)) > 0.99 * (ALL - QUICK)
 
 
 @pytest.mark.parametrize("lanes", library.vector_lengths())

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from lq_emotion.cli import demo
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import AS_CODE
@@ -246,28 +245,3 @@ def test_a_table_killed_at_ten_random_moments_ends_with_the_same_numbers(recordi
     assert kills > 1
     assert run(*arguments(recordings, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(undisturbed)
-
-
-def demonstrated(out, monkeypatch, *more):
-    for name, value in {"_TRAIN": 1, "_DEV": 1, "_FRAMES": 140, "_SIDE": 240}.items():
-        monkeypatch.setattr(demo, name, value)
-    assert run("demo", "--out", out, "--iterations", 2, *more) == 0
-
-
-@pytest.mark.slow
-def test_the_demo_takes_every_step_and_shows_where_to_look(tmp_path, monkeypatch, capsys):
-    demonstrated(tmp_path, monkeypatch)
-    output = capsys.readouterr().out
-    assert "| | HR | LR-3 | Joint-OA |" in output
-    assert "SYNTHETIC" in output
-    figures = [line.strip() for line in output.splitlines() if line.endswith(".png")]
-    assert len(figures) == 4
-    assert (tmp_path / "report" / "report.html").is_file()
-    assert all(Path(path).is_file() for path in figures)
-
-
-@pytest.mark.slow
-def test_the_demo_gives_the_same_table_twice(tmp_path, monkeypatch):
-    for name in ("first", "second"):
-        demonstrated(tmp_path / name, monkeypatch)
-    assert numbers(tmp_path / "first") == numbers(tmp_path / "second")
