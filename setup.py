@@ -40,8 +40,7 @@ LQ_EMOTION = [
 ]
 PARQUET = ["pyarrow>=17"]  # `predict --format parquet`
 TRUST = [
-    "mapie>=1.4",  # `calibrate`: conformal prediction; applying a calibration needs neither
-    "scikit-learn>=1.6",  # a forest that rises with each measure (monotonic_cst)
+    "scikit-learn>=1.6",  # `calibrate`: a forest that rises with each measure (monotonic_cst)
 ]
 SEARCH = ["bayesian-optimization>=3"]  # Gaussian process of scikit-learn; brings nothing else but colorama
 DOCS = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0"]  # `make docs`; MkDocs 2 is another program

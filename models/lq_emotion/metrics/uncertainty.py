@@ -1,16 +1,17 @@
-"""How sure a score of few recordings is: bootstrap over recordings, a paired permutation test, spread over seeds.
+"""How sure a score of few recordings is: jackknife over recordings, a paired permutation test, spread over seeds.
 
 The scores are RMSE, CC and CCC of all recordings joined into one sequence. Frames of a recording resemble each other,
-so the unit that is drawn, or exchanged, is a recording. Its `Moments` are all that the scores need of it; those of any
-multiset of recordings are combined as Chan, Golub and LeVeque (1983) combine partial variances.
+so the unit that is left out, or exchanged, is a recording. Its `Moments` are all that the scores need of it; those of
+any set of recordings are combined as Chan, Golub and LeVeque (1983) combine partial variances.
 
-- An interval is the bootstrap's percentile interval over recordings (Efron and Tibshirani 1993). With fewer than about
-  ten recordings such an interval is too narrow.
+- An interval is the score, and on either side its jackknife deviation over recordings (Efron and Tibshirani 1993) times
+  the quantile of Student's t with R - 1 degrees of freedom: on the scale of log RMSE and of Fisher's z; of a difference
+  in CCC on its own scale. How often such intervals hold is in docs/evaluation.md (`benchmarks/coverage.py`).
 - The test asks whether two methods are exchangeable on each recording: it exchanges their predictions of a recording,
   in all 2^R ways, or in random ones if there are more than `n_resamples` (then p includes the arrangement observed, as
   Phipson and Smyth 2010 ask). For R recordings the smallest two-sided p is 2 / 2^R.
 - Several seeds of a method are trainings that differ in nothing else. Its score is the mean of their scores; recordings
-  are drawn or exchanged for all seeds together. Intervals and tests are therefore about these trainings on other
+  are left out or exchanged for all seeds together. Intervals and tests are therefore about these trainings on other
   recordings; the spread over seeds is a number of its own (`spread`).
 
 A score that is undefined is NaN, and so is every interval and p that would need it: nothing is left out silently.
@@ -19,7 +20,6 @@ A score that is undefined is NaN, and so is every interval and p that would need
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ class Moments(Record):
 
 
 class Interval(NamedTuple):
-    """The ends of an interval; of a bootstrap, NaN with a single recording, or where a score is undefined."""
+    """The ends of an interval; NaN with a single recording, and where a score is undefined or perfect."""
 
     low: float
     high: float
@@ -142,22 +142,38 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(float(np.mean(values)), deviation)
 
 
-def bootstrap(
-    trainings: Trainings,
-    *,
-    rng: np.random.Generator,
-    convention: Convention = "avec",
-    n_resamples: int = RESAMPLES,
-    level: float = LEVEL,
+def jackknife(statistic: Callable[[Indices], Doubles], count: int, level: float = LEVEL) -> Doubles:
+    """Return the ends of the jackknife intervals of k statistics of recordings, (k, 2); NaN with a single recording.
+
+    Parameters
+    ----------
+    statistic : returns the values, (k, ...), of sets of recordings given by their indices, (..., R) int64.
+    count : number of recordings, or of other units that do not depend on each other.
+    level : probability that an interval should hold.
+    """
+    from scipy import stats
+
+    every = np.arange(count)
+    values = statistic(every)
+    if count == 1:
+        return np.full((len(values), 2), np.nan)
+    without = statistic(np.array([np.delete(every, place) for place in every]))
+    with np.errstate(invalid="ignore"):
+        deviation = np.sqrt((count - 1) * without.var(axis=1))
+        half = stats.t.ppf((1 + level) / 2, count - 1) * deviation
+        ends = np.stack([values - half, values + half], axis=1)
+    return np.where(np.isfinite(ends), ends, np.nan)
+
+
+def score_intervals(
+    trainings: Trainings, *, convention: Convention = "avec", level: float = LEVEL
 ) -> dict[str, Interval]:
-    """Return the intervals of a method's RMSE, CC and CCC, by these names in small letters.
+    """Return the intervals of a method's RMSE, CC and CCC over recordings, by these names in small letters.
 
     Parameters
     ----------
     trainings : of the method, a sequence for each seed.
-    rng : draws the recordings.
     convention : see `regression`.
-    n_resamples : multisets of recordings that are drawn.
     level : probability that an interval should hold.
 
     Raises
@@ -167,11 +183,14 @@ def bootstrap(
     """
     table = _table(trainings)
 
-    def statistic(index: Indices, axis: int = -1) -> Doubles:  # noqa: ARG001 (scipy passes the last axis)
-        return _mean_scores(table, index, convention)
+    def scores(index: Indices) -> Doubles:
+        rmse, cc, ccc = _mean_scores(table, index, convention)
+        with np.errstate(divide="ignore"):  # RMSE 0, CC 1: no interval
+            return np.stack([np.log(rmse), np.arctanh(cc), np.arctanh(ccc)])
 
-    low, high = _bootstrap(statistic, table.shape[1], rng, n_resamples, level)
-    return {name: Interval(float(low[i]), float(high[i])) for i, name in enumerate(MEASURES)}
+    ends = jackknife(scores, table.shape[1], level)
+    rmse, cc, ccc = np.exp(ends[0]), np.tanh(ends[1]), np.tanh(ends[2])
+    return {name: Interval(*map(float, pair)) for name, pair in zip(MEASURES, (rmse, cc, ccc), strict=True)}
 
 
 def paired_test(
@@ -188,7 +207,9 @@ def paired_test(
     Parameters
     ----------
     first, second : the methods: equally many seeds, and the same recordings in the same order.
-    rng, convention, n_resamples, level : as in `bootstrap`; `n_resamples` also bounds the exchanges.
+    rng : draws exchanges where there are more than `n_resamples`.
+    convention, level : as in `score_intervals`.
+    n_resamples : the most exchanges.
 
     Raises
     ------
@@ -204,14 +225,11 @@ def paired_test(
         ccc: Doubles = _mean_scores(both, a, convention)[2] - _mean_scores(both, b, convention)[2]
         return ccc
 
-    def resampled(index: Indices, axis: int = -1) -> Doubles:  # noqa: ARG001
-        return difference(index, index + count)[np.newaxis]
-
-    low, high = _bootstrap(resampled, count, rng, n_resamples, level)
+    (ends,) = jackknife(lambda index: difference(index, index + count)[np.newaxis], count, level)
     indices = np.arange(count), np.arange(count) + count
     p, arrangements = _permutation(difference, *indices, rng, n_resamples)
     exact = arrangements == 2**count
-    return PairedTest(float(difference(*indices)), Interval(float(low[0]), float(high[0])), p, arrangements, exact)
+    return PairedTest(float(difference(*indices)), Interval(*map(float, ends)), p, arrangements, exact)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -270,25 +288,6 @@ def _deviations(frames: Doubles, means: Doubles) -> Doubles:
     first = means[..., :1]
     deviations: Doubles = means - np.where((means == first).all(axis=-1, keepdims=True), first, total)
     return deviations
-
-
-def _bootstrap(
-    statistic: Callable[..., Doubles], count: int, rng: np.random.Generator, n_resamples: int, level: float
-) -> tuple[Doubles, Doubles]:
-    """Return the ends of the percentile intervals of (k, ...) statistics of indices of recordings."""
-    from scipy import stats
-
-    if count == 1:
-        undefined = np.full(len(statistic(np.arange(1))), np.nan)
-        return undefined, undefined
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # an undefined score: its ends are NaN
-        result = stats.bootstrap(
-            (np.arange(count),), statistic, vectorized=True, method="percentile", confidence_level=level,
-            n_resamples=n_resamples, batch=_BATCH, rng=rng,
-        )  # fmt: skip
-    low, high = result.confidence_interval
-    return np.asarray(low), np.asarray(high)
 
 
 def _permutation(

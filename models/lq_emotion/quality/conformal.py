@@ -1,17 +1,19 @@
 """Make a calibration from answers under known conditions: conformal prediction, grouped by recording.
 
+Frames of one recording resemble each other, recordings do not: a recording is the unit of every quantile here.
+
 Errors: a forest learns the error to be expected from size, sharpness, contrast and bits; it never falls as faces become
-smaller or bits fewer. An interval is that error times a factor. The factor is MAPIE's split-conformal quantile of the
-errors divided by what the forest expects of them, the forest having been learned from other recordings (five folds), in
-bands of size that hold enough recordings (Mondrian groups).
+smaller or bits fewer. An interval is that error times a factor: the quantile of the errors, each divided by what a
+forest learned from other recordings (five folds) expects, in bands of size that hold enough recordings (Mondrian
+groups). Each of K recordings weighs 1 / (K + 1), shared equally by its frames, and the rest lies at infinity (Lee,
+Barber and Willett, "Distribution-free inference with hierarchical data", 2023). What is promised is a mean over new
+people, of the share of each one's frames whose interval holds the label. It takes ten recordings at 90 %.
 
-Frames of one recording resemble each other, recordings do not: for K recordings the level is raised by the factor
-1 + 1 / K, with which the interval holds the label of a frame of a *new* recording as often as it should (Lee, Barber
-and Willett, "Distribution-free inference with hierarchical data", 2023). Hence at least ten recordings at 90 %.
-
-Agreement: a forest learns how often the class changes, from the same measures and the probability of the class. For
-faces with similar forecasts, by the forest of the other folds, the interval is Clopper and Pearson's, each recording
-counted as one trial.
+Agreement: a forest learns how often the class changes, from the same measures and the probability of the class. Faces
+with similar forecasts, by the forest of the other folds, share a step; steps are joined until agreement falls from each
+to the next. The interval of a step is for the mean over people of the share of such faces that keep their class. It is
+Clopper and Pearson's, at the effective number of trials (Korn and Graubard 1998): the more the shares differ between
+people, the fewer trials a person's faces count as. The correlation of one person's faces is pooled over the steps.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from lq_emotion.quality.measures import MEASURES
 Doubles = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 _FOLDS = 5
-_BANDS, _BAND_RECORDINGS, _BAND_SAMPLES = 4, 20, 1000  # at most so many bands; at least so much in each
+_BANDS, _BAND_RECORDINGS, _BAND_SAMPLES = 4, 20, 1000  # at most so many bands; at least so much in each, or more
 _STEPS = 20
 _SLACK = 1.25  # an interval is narrow enough up to this factor of that on undegraded faces
 _STAYS = 0.8  # default limit of agreement
@@ -81,17 +83,17 @@ def make_calibration(
     samples : what it is made from.
     made_from : its origin.
     dimensions : names of the net's outputs; empty for a classifier.
-    level : part of the estimates whose interval is to hold the label, or of the intervals that are to hold the
-        probability of agreement.
+    level : of each new person's estimates the part whose interval is to hold the label, as a mean over people; or
+        the part of the intervals that are to hold the probability of agreement.
     limit : half the width up to which an interval is narrow enough, in the unit of the dimensions, by default 1.25
         times that on the least degraded faces; for a classifier the least probability of agreement, by default 0.8.
 
     Raises
     ------
     DataError
-        There are too few recordings for the level, or MAPIE or scikit-learn is missing.
+        There are too few recordings for the level, or scikit-learn is missing.
     """
-    require_libraries()
+    require_library()
     require_enough(len(np.unique(samples.recording)), level)
     ranges = {
         name: Range(*np.nanquantile(column, [_OUTER, 1 - _OUTER]).tolist())
@@ -104,24 +106,28 @@ def make_calibration(
 
 def _sharpest(samples: Samples) -> tuple[Sharpest, ...]:
     size, sharpness = samples.values[:, 0], samples.values[:, 1]
-    edges = np.unique(np.quantile(size, np.arange(_STEPS) / _STEPS))
+    edges = _step_edges(size)
     band = np.searchsorted(edges, size, side="right") - 1
     highs = [float(np.quantile(sharpness[band == place], 1 - _OUTER)) for place in range(len(edges))]
     return tuple(Sharpest(edge, high) for edge, high in zip(edges.tolist(), highs, strict=True))
 
 
-def require_libraries() -> None:
-    """Refuse to go on without MAPIE and scikit-learn.
+def _step_edges(values: Doubles) -> Doubles:
+    """Return the values at which steps of equally many samples begin; none is empty, however many values are equal."""
+    return np.unique(np.quantile(values, np.arange(_STEPS) / _STEPS, method="lower"))
+
+
+def require_library() -> None:
+    """Refuse to go on without scikit-learn.
 
     Raises
     ------
     DataError
     """
     try:
-        import mapie.regression  # noqa: F401
         import sklearn.ensemble  # noqa: F401
     except ImportError as error:
-        problem, hint = f"{error.name or 'MAPIE'} is not installed", "pip install 'caffe-compat[trust]'"
+        problem, hint = f"{error.name or 'scikit-learn'} is not installed", "pip install 'caffe-compat[trust]'"
         raise DataError(problem, code="dependency-missing", hint=hint) from None
 
 
@@ -134,10 +140,15 @@ def require_enough(recordings: int, level: float) -> None:
     """
     if not 0.5 <= level < 1:
         raise DataError("out of range", code="out-of-range", field="level", value=level, hint="0.5 to 0.99")
-    least = max(_FOLDS, math.floor(level / (1 - level) + 1e-9) + 1)
+    least = max(_FOLDS, _least(level))
     if recordings < least:
         problem = f"there are {recordings} recordings, {level:.0%} needs at least {least}"
         raise DataError(problem, code="wrong-count", field="recordings", hint="add recordings of other people")
+
+
+def _least(level: float) -> int:
+    """Return with how many recordings the quantile of a level is finite."""
+    return math.floor(level / (1 - level) + 1e-9) + 1
 
 
 def _errors(samples: Samples, place: int, name: str, level: float, limit: float | None) -> Errors:
@@ -146,10 +157,10 @@ def _errors(samples: Samples, place: int, name: str, level: float, limit: float 
     least = (samples.scale == samples.scale.min()) & (samples.qp == samples.qp.min())
     undegraded = float(np.median(coded(np.nan_to_num(samples.values[least]))))
     label = samples.truth[:, place]
-    factor = _quantile(label - np.median(label), _raised(level, samples.recording))
+    constant = _quantile(label - np.median(label), samples.recording, level)
     bound = limit if limit is not None else float(f"{_SLACK * undegraded:.2g}")
     enough = _enough(_columns(samples), coded(np.nan_to_num(samples.values)) <= bound)
-    return Errors(name, bound, undegraded, factor, coded, unknown, enough)
+    return Errors(name, bound, undegraded, constant, coded, unknown, enough)
 
 
 def _columns(samples: Samples) -> dict[str, Doubles]:
@@ -161,11 +172,11 @@ def _widths(samples: Samples, wrong: Doubles, level: float, measures: tuple[str,
     forest, expected = _cross_fitted(measures, values, np.abs(wrong), samples.recording)
     ratio = wrong / np.maximum(expected, 1e-9)
     size = samples.values[:, MEASURES.index("size")]
-    edges = _band_edges(size, samples.recording)
+    edges = _band_edges(size, samples.recording, max(_BAND_RECORDINGS, _least(level)))
     bands = []
     for low, high in zip(edges, [*edges[1:], math.inf], strict=True):
         rows = (size >= low) & (size < high)
-        bands.append(Band(low, _quantile(ratio[rows], _raised(level, samples.recording[rows]))))
+        bands.append(Band(low, _quantile(ratio[rows], samples.recording[rows], level)))
     return Widths(forest, tuple(bands))
 
 
@@ -181,32 +192,23 @@ def _cross_fitted(
     return learn_forest(measures, values, target, falls), expected
 
 
-def _band_edges(size: Doubles, groups: Groups) -> list[float]:
+def _band_edges(size: Doubles, groups: Groups, least: int) -> list[float]:
     """Return the sizes at which bands begin: as many equal parts of the samples as hold enough recordings each."""
     for count in range(_BANDS, 1, -1):
         edges = [0.0, *np.quantile(size, np.arange(1, count) / count).tolist()]
         band = np.searchsorted(edges, size, side="right")
         parts = [band == part for part in range(1, count + 1)]
-        if all(rows.sum() >= _BAND_SAMPLES and len(np.unique(groups[rows])) >= _BAND_RECORDINGS for rows in parts):
+        if all(rows.sum() >= _BAND_SAMPLES and len(np.unique(groups[rows])) >= least for rows in parts):
             return edges
     return [0.0]
 
 
-def _raised(level: float, groups: Groups) -> float:
-    """Return the level for frames of recordings that the calibration does not hold."""
-    return min(level * (1 + 1 / len(np.unique(groups))), 1 - 1e-6)
-
-
-def _quantile(residuals: Doubles, level: float) -> float:
-    """Return half the width of MAPIE's interval of constant width around answers with these errors."""
-    from mapie.regression import SplitConformalRegressor
-    from sklearn.dummy import DummyRegressor
-
-    zeros = np.zeros((len(residuals), 1))
-    zero = DummyRegressor(strategy="constant", constant=0.0).fit(zeros[:1], [0.0])
-    conformal = SplitConformalRegressor(zero, confidence_level=level, prefit=True).conformalize(zeros, residuals)
-    _, interval = conformal.predict_interval(zeros[:1])
-    return float(interval[0, 1, 0])
+def _quantile(errors: Doubles, groups: Groups, level: float) -> float:
+    """Return what the absolute error of a new recording's frame exceeds with a probability of at most 1 - level."""
+    _, members, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    sizes, weights = np.abs(errors), 1 / ((len(counts) + 1) * counts[members])
+    order = np.argsort(sizes)
+    return float(sizes[order][np.searchsorted(np.cumsum(weights[order]), level - 1e-9)])
 
 
 def _agreement(samples: Samples, level: float, limit: float) -> Agreement:
@@ -221,35 +223,58 @@ def _agreement(samples: Samples, level: float, limit: float) -> Agreement:
 def _likelihood(
     samples: Samples, confidence: Doubles, stays: Doubles, level: float, measures: tuple[str, ...]
 ) -> Likelihood:
-    from sklearn.isotonic import IsotonicRegression
-
     columns = [MEASURES.index(name) for name in measures]
     values = np.column_stack([np.nan_to_num(samples.values[:, columns]), confidence])
     names = (*measures, CONFIDENCE)
     forest, change = _cross_fitted(names, values, 1 - stays, samples.recording)
-    edges = np.unique([0.0, *np.quantile(change, np.arange(1, _STEPS) / _STEPS)])
+    return Likelihood(forest, _steps(change, stays, samples.recording, level))
+
+
+def _steps(change: Doubles, stays: Doubles, groups: Groups, level: float) -> tuple[Step, ...]:
+    """Return steps of forecasts, those joined whose agreement does not fall, with the interval of each."""
+    from sklearn.isotonic import IsotonicRegression
+
+    edges = _step_edges(change)
     part = np.searchsorted(edges, change, side="right") - 1
-    ends = np.array(
-        [_clopper_pearson(stays[part == k], samples.recording[part == k], level) for k in range(len(edges))]
-    )
-    falling = IsotonicRegression(increasing=False)  # a higher forecast of change raises no end
+    faces, shares = _shares(stays, part, groups)
+    people = (faces > 0).sum(axis=1)
+    falling = IsotonicRegression(increasing=False)
+    fitted = falling.fit_transform(np.arange(len(edges)), shares.sum(axis=1) / people, sample_weight=people)
+    _, first, joined = np.unique(-fitted, return_index=True, return_inverse=True)
+    ends = _proportions(*_shares(stays, joined[part], groups), level)
     ends = np.stack([falling.fit_transform(np.arange(len(ends)), end) for end in ends.T], axis=1)
-    return Likelihood(
-        forest, tuple(Step(edge, *pair) for edge, pair in zip(edges.tolist(), ends.tolist(), strict=True))
-    )
+    starts = [0.0, *edges[first[1:]].tolist()]
+    return tuple(Step(start, *pair) for start, pair in zip(starts, ends.tolist(), strict=True))
 
 
-def _clopper_pearson(stays: Doubles, groups: Groups, level: float) -> tuple[float, float]:
-    """Return the interval of a probability from the mean over recordings, each counted as one trial."""
-    from scipy.stats import beta
-
+def _shares(stays: Doubles, part: Groups, groups: Groups) -> tuple[Doubles, Doubles]:
+    """Return the faces of each recording in each part, (parts, recordings), and the share of them that stay."""
     _, members = np.unique(groups, return_inverse=True)
-    rates = np.bincount(members, stays) / np.bincount(members)
-    count, hits = len(rates), float(rates.sum())
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, hits, count - hits + 1)) if hits > 0 else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, count - hits)) if hits < count else 1.0
-    return low, high
+    shape = part.max() + 1, members.max() + 1
+    cells = np.ravel_multi_index((part, members), shape)
+    faces, kept = (np.bincount(cells, each, math.prod(shape)).reshape(shape) for each in (np.ones_like(stays), stays))
+    return faces, np.divide(kept, faces, out=np.zeros(shape), where=faces > 0)
+
+
+def _proportions(faces: Doubles, shares: Doubles, level: float) -> Doubles:
+    """Return the interval of the mean share over people in each part, (parts, 2)."""
+    from scipy.stats import beta, norm, t
+
+    there = faces > 0
+    people = there.sum(axis=1)
+    mean = shares.sum(axis=1) / people
+    # the variance of a share of n faces is mean (1 - mean) (alike + (1 - alike) / n), with one `alike` for all parts
+    one = np.divide(1, faces, out=np.zeros_like(faces), where=there).sum(axis=1) / people
+    single = mean * (1 - mean) * (people - 1)
+    varies, independent = float(((shares - mean[:, None])[there] ** 2).sum()), float((single * one).sum())
+    room = float(single.sum()) - independent
+    alike = min(max((varies - independent) / room, 0.0), 1.0) if room > 0 else 1.0
+    few = (norm.ppf((1 + level) / 2) / t.ppf((1 + level) / 2, faces.shape[1] - 1)) ** 2
+    trials = few * people / (alike + (1 - alike) * one)
+    hits, tail = mean * trials, (1 - level) / 2
+    low = np.where(hits > 0, beta.ppf(tail, hits, trials - hits + 1), 0.0)
+    high = np.where(mean < 1, beta.ppf(1 - tail, hits + 1, trials - hits), 1.0)
+    return np.stack([low, high], axis=1)
 
 
 def _enough(causes: Mapping[str, Doubles], fine: npt.NDArray[np.bool_]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from lq_emotion.common.versions import versions
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.quality.calibration import Calibration, MadeFrom, sidecar
-from lq_emotion.quality.conformal import Samples, make_calibration, require_enough, require_libraries
+from lq_emotion.quality.conformal import Samples, make_calibration, require_enough, require_library
 from lq_emotion.quality.samples import Grid, Source, collect, join
 from lq_emotion.quality.sources import Reading, labelled_sources, video_sources
 
@@ -68,7 +68,7 @@ class CalibrationRun:
         CaffeCompatError, PortError, OSError
             A recording cannot be used, or there are too few for the level.
         """
-        require_libraries()
+        require_library()
         sources = self._sources()
         require_enough(len(sources), self.level)
         parts = self._answers(sources)
@@ -115,5 +115,5 @@ class CalibrationRun:
         grid = self.grid
         return MadeFrom(
             self.model.name, file_sha256(self.model.weights), tuple(names), samples, grid.scales, grid.qps,
-            grid.codec, labels, {**versions(), **{name: metadata.version(name) for name in ("mapie", "scikit-learn")}},
+            grid.codec, labels, {**versions(), "scikit-learn": metadata.version("scikit-learn")},
         )  # fmt: skip

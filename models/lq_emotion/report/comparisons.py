@@ -57,7 +57,7 @@ def _differences(results: Comparisons) -> Table:
         Column("CCC"),
         Column("interval"),
         Column("p"),
-        Column("p (Holm)"),
+        Column("p (Holm, all tests)"),
         Column("paper"),
         Column("paper's exceeds", number=False),
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lq_emotion.metrics.regression import CONVENTIONS, ccc, score
-from lq_emotion.metrics.uncertainty import Moments, bootstrap, holm, joined_score, paired_test, spread
+from lq_emotion.metrics.uncertainty import Moments, holm, joined_score, paired_test, score_intervals, spread
 from tests.refusals import refused
 
 
@@ -62,38 +62,40 @@ def test_constant_predictions_have_no_cc_and_zero_ccc(convention, value):
     actual = joined_score(constant, convention)
     assert math.isnan(actual.cc)
     assert actual.ccc == 0
-    intervals = bootstrap([constant], rng=rng, convention=convention, n_resamples=99)
+    intervals = score_intervals([constant], convention=convention)
     assert intervals["ccc"] == (0, 0)
     assert all(map(math.isnan, intervals["cc"]))
     assert intervals["rmse"].low < actual.rmse < intervals["rmse"].high
 
 
-def test_an_interval_is_the_percentiles_of_scores_of_drawn_recordings():
-    pairs = [recordings(np.random.default_rng(4), 3, noise=noise) for noise in (0.5, 2.0)]
+def test_an_interval_is_that_of_the_jackknife_on_the_scale_of_fishers_z():
+    pairs = [recordings(np.random.default_rng(4), 4, noise=noise) for noise in (0.5, 2.0)]
     pairs[1] = [(a, gold) for (a, _), (_, gold) in zip(pairs[1], pairs[0], strict=True)]
-    actual = bootstrap([moments(seed) for seed in pairs], rng=np.random.default_rng(5), n_resamples=4000, level=0.5)
-    every = [
-        np.mean([ccc(*joined([seed[i] for i in drawn])) for seed in pairs])
-        for drawn in itertools.product(range(3), repeat=3)  # all 27 draws are equally probable
-    ]
-    expected = np.percentile(every, (25, 75), method="inverted_cdf")
-    assert actual["ccc"] == pytest.approx(expected, abs=0.02 * np.ptp(every))
+
+    def z(names):
+        return np.arctanh(np.mean([ccc(*joined([seed[i] for i in names])) for seed in pairs]))
+
+    without = [z(names) for names in itertools.combinations(range(4), 3)]
+    half = 2.353363 * math.sqrt(3 / 4 * sum((value - np.mean(without)) ** 2 for value in without))  # t of 3 degrees
+    expected = np.tanh([z(range(4)) - half, z(range(4)) + half])
+    assert score_intervals([moments(seed) for seed in pairs], level=0.9)["ccc"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_intervals_follow_the_seed_alone():
-    of_each = moments(recordings(np.random.default_rng(6)))
-    first, again, other = (bootstrap([of_each], rng=np.random.default_rng(i), n_resamples=200) for i in (1, 1, 2))
-    assert first == again != other
-
-
-def test_an_interval_over_many_recordings_holds_the_true_ccc_as_often_as_it_says():
+def test_intervals_over_nine_recordings_hold_as_often_as_they_say():
     rng = np.random.default_rng(7)
-    truth = ccc(*joined(recordings(rng, 4000, noise=2.0)))
-    held = 0
-    for _ in range(100):
-        low, high = bootstrap([moments(recordings(rng, 30, noise=2.0))], rng=rng, n_resamples=199)["ccc"]
-        held += low <= truth <= high
-    assert 0.87 <= held / 100 <= 0.99
+    unlimited = recordings(rng, 4000, noise=2.0)
+    truth = joined_score(moments(unlimited))
+    held = np.zeros(3)
+    for _ in range(200):
+        intervals = score_intervals([moments(recordings(rng, 9, noise=2.0))])
+        held += [intervals[name].low <= getattr(truth, name) <= intervals[name].high for name in ("rmse", "cc", "ccc")]
+    assert all(0.90 <= part <= 0.99 for part in held / 200)  # 0.95 and three standard errors
+
+
+def test_an_error_of_zero_has_no_interval():
+    _, gold = recordings(np.random.default_rng(6), 1)[0]
+    intervals = score_intervals([[Moments.of(gold, gold), Moments.of(gold[::-1], gold[::-1])]])
+    assert all(map(math.isnan, intervals["rmse"]))
 
 
 def test_p_and_difference_by_enumeration():
@@ -157,7 +159,7 @@ def test_one_recording_has_a_difference_but_no_interval():
     assert actual.difference != 0
     assert (actual.p, actual.arrangements, actual.exact) == (1, 2, True)
     assert all(map(math.isnan, actual.interval))
-    assert all(map(math.isnan, bootstrap([a], rng=np.random.default_rng(0))["rmse"]))
+    assert all(map(math.isnan, score_intervals([a])["rmse"]))
 
 
 def test_an_undefined_ccc_makes_p_and_interval_nan():
@@ -190,8 +192,8 @@ def test_methods_with_different_recordings_are_refused():
     with refused("mismatch", field="frames"):
         paired_test([of_each], [others], rng=rng)
     with refused("mismatch", field="recordings"):
-        bootstrap([of_each, of_each[:2]], rng=rng)
+        score_intervals([of_each, of_each[:2]])
     with refused("empty", field="recordings"):
-        bootstrap([[]], rng=rng)
+        score_intervals([[]])
     with refused("name-unknown", field="convention"):
         joined_score(of_each, "median")

@@ -8,7 +8,7 @@ from lq_emotion.quality import Calibration
 from tests.lq_emotion.commands import draw_recordings, failed, run
 from tests.lq_emotion.quality.test_samples import MEAN_NET, TWO_CLASSES, VALENCE, build
 
-for package in ("av", "mapie", "sklearn"):
+for package in ("av", "sklearn"):
     pytest.importorskip(package)
 PREPROCESSING = {"version": 1, "channels": "GRAY", "resize": [8, 8], "raw_scale": 1 / 255}
 

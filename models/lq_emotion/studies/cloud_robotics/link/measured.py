@@ -11,7 +11,7 @@ import numpy.typing as npt
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
 from lq_emotion.crops.versions import Version
-from lq_emotion.metrics.uncertainty import LEVEL, RESAMPLES
+from lq_emotion.metrics.uncertainty import LEVEL, jackknife
 from lq_emotion.studies.cloud_robotics.link.table import Content, OperatingPoint, RateTable
 
 _HIGH = 95  # percentile of the rate over clips
@@ -107,7 +107,7 @@ def _point(cell: MeasuredCell, model: str) -> OperatingPoint:
 
 
 def _interval(cell: MeasuredCell) -> tuple[float | None, float | None]:
-    """Return the ends of the 95 % interval: bootstrap over actors, else Wilson's; None for a single actor."""
+    """Return the ends of the 95 % interval: jackknife over actors, else Wilson's; None for a single actor."""
     correct = np.array(cell.correct, np.float64)
     if not cell.actors:
         from scipy.stats import binomtest
@@ -117,7 +117,7 @@ def _interval(cell: MeasuredCell) -> tuple[float | None, float | None]:
     names, actor = np.unique(cell.actors, return_inverse=True)
     if len(names) == 1:
         return None, None
-    draws = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
-    accuracies = (draws @ np.bincount(actor, correct)) / (draws @ np.bincount(actor))
-    low, high = np.quantile(accuracies, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    right, clips = np.bincount(actor, correct), np.bincount(actor)
+    (ends,) = jackknife(lambda some: (right[some].sum(axis=-1) / clips[some].sum(axis=-1))[np.newaxis], len(names))
+    low, high = np.clip(ends, 0, 1).tolist()
+    return low, high
