@@ -41,8 +41,8 @@ Trainings = Mapping[int, Mapping[str, Moments]]
 OTHERS = (Method.LR, Method.NON_JOINT, Method.JOINT, Variant.HR_ON_LR)
 """The methods that Joint-OA is compared with, each at every factor."""
 _HELD = (
-    "Of such intervals over nine recordings, 92 to 94 of 100 hold the score of unlimited recordings, of RMSE only 87 "
-    "where errors differ widely between recordings."
+    "Of such intervals over nine recordings, 93 of 100 hold the score of unlimited recordings, of RMSE only 87 where "
+    "errors differ widely between recordings."
 )
 _TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 
