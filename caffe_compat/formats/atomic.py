@@ -13,7 +13,7 @@ from caffe_compat.errors import FileError
 from caffe_compat.formats.hdf5_writer import HDF5Writer, hdf5_writer
 from caffe_compat.formats.partial_file import PARTIAL, partial_file
 
-__all__ = ["PARTIAL", "HDF5Writer", "atomic_path", "grown_hdf5", "new_hdf5"]
+__all__ = ["PARTIAL", "HDF5Writer", "atomic_path", "grown_hdf5", "new_hdf5", "writing"]
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         mode = stat.S_IFREG | 0o666
     if stat.S_ISDIR(mode):
         raise FileError("is a folder, expected a file", code="wrong-format", file=path)
-    with _report_write_errors(path):
+    with writing(path):
         if not stat.S_ISREG(mode):
             yield final
             return
@@ -69,12 +69,18 @@ def grown_hdf5(path: str | os.PathLike[str]) -> Iterator[HDF5Writer]:
     FileError
         The file is not HDF5, or cannot be written.
     """
-    with _report_write_errors(path), hdf5_writer(Path(path), "r+") as writer:
+    with writing(path), hdf5_writer(Path(path), "r+") as writer:
         yield writer
 
 
 @contextlib.contextmanager
-def _report_write_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Replace the errors of code that writes a file by one that names it.
+
+    Raises
+    ------
+    FileError
+    """
     try:
         yield
     except OSError as error:

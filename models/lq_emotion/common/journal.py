@@ -101,6 +101,23 @@ class Journal:
             hint = "choose another folder: --out"
             raise FileError(problem, code="foreign-files", file=self.path.parent, hint=hint)
 
+    def claim(self, paths: Iterable[Path], maker: str) -> None:
+        """Note which files beside the journal will be written, and write it; refuse those that nobody claimed before.
+
+        Raises
+        ------
+        FileError
+        """
+        chosen = list(paths)
+        written = {Path(name).name for entry in self._done.values() for name in entry["files"]}
+        claimed = written | set(self.details.get("claimed", []))
+        foreign = next((path for path in chosen if path.exists() and path.name not in claimed), None)
+        if foreign is not None:
+            hint = "move it away, or choose another folder: --out"
+            raise FileError(f"exists, and no {maker} wrote it", code="foreign-files", file=foreign, hint=hint)
+        self.details["claimed"] = sorted(claimed | {path.name for path in chosen})
+        self.write()
+
     def clear(self, paths: Iterable[Path] = ()) -> None:
         """Remove the files of all pieces of work, other paths, and the journal last: a killed clearing begins again."""
         files = [self._path(name) for entry in self._done.values() for name in entry["files"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
@@ -27,9 +28,10 @@ from lq_emotion.predict.settings import Instruments, PredictSettings, load_instr
 from lq_emotion.predict.summary import Summary
 from lq_emotion.predict.writers import JsonLines, RowWriter, csv_rows, parquet_rows
 from lq_emotion.video.frames import Source
-from lq_emotion.video.sources import Kind, SourceName
+from lq_emotion.video.sources import OVERLAY, Kind, SourceName
 from matlab_ports import PortError
 
+_LOG = logging.getLogger(__name__)
 _WORK = "predict"
 _VERSION = 1  # of the rows, the overlay and the page
 _WAITING = 16  # frames that are decoded ahead
@@ -63,8 +65,8 @@ def results_of(source: SourceName, form: str, out: Path | None) -> Results:
     """
     folder = out or (source.files[0].parent if source.files else Path())
     stem = source.stem if source.files else f"{source.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    names = (f"estimates.{form}", "estimates.html", "overlay.mp4", "estimates.json")
-    rows, html, overlay, journal = (folder / f"{stem}.{name}" for name in names)
+    names = (f".estimates.{form}", ".estimates.html", OVERLAY, ".estimates.json")
+    rows, html, overlay, journal = (folder / f"{stem}{name}" for name in names)
     return Results(rows, html, overlay if source.kind is not Kind.IMAGES else folder / f"{stem}.overlay", journal)
 
 
@@ -110,6 +112,9 @@ def predict_one(
         raise
     except (CaffeCompatError, PortError, OSError) as error:
         return Outcome(source.stem, "failed", error=str(error))
+    except Exception as error:  # noqa: BLE001  (whatever it is, the other sources go on)
+        _LOG.debug("%s", source.stem, exc_info=True)
+        return Outcome(source.stem, "failed", error=f"{source.stem}: stopped by {type(error).__name__}: {error}")
     return outcome
 
 
@@ -124,9 +129,10 @@ def _made_from(source: SourceName, settings: PredictSettings, instruments: Instr
 def _claim(files: Results, journal: Journal, source: SourceName, settings: PredictSettings) -> None:
     """Note whose files these will be before the first is written, and refuse those of others."""
     files.rows.parent.mkdir(parents=True, exist_ok=True)
-    journal.require_own([files.rows, files.page, files.overlay], "lq-emotion predict")
-    journal.details = {"source": source.to_json(), "settings": settings.to_json(), NAME: SOURCE}
-    journal.write()
+    overlay = [files.overlay] if settings.overlay else []
+    page_files = [files.page] if settings.page else []
+    journal.details |= {"source": source.to_json(), "settings": settings.to_json(), NAME: SOURCE}
+    journal.claim([files.rows, *page_files, *overlay], "lq-emotion predict")
 
 
 def _single_files(paths: Iterable[Path]) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from caffe_compat.errors import FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.faces.face import Image
 from lq_emotion.nets.known.outputs import Labels
@@ -19,6 +20,7 @@ from lq_emotion.predict.estimator import Estimate, Estimator
 
 Draw = Callable[[SeenFrame], None]
 _TICKS = 90_000  # a second
+_LONGEST = 3600 * _TICKS
 _X264 = {"preset": "veryfast", "crf": "21", "x264-params": "mbtree=0"}  # with mbtree the bits differ between runs
 _TRUSTED, _UNTRUSTED, _UNKNOWN = (86, 180, 233), (230, 159, 0), (235, 235, 235)  # colour-blind safe
 
@@ -27,11 +29,17 @@ _TRUSTED, _UNTRUSTED, _UNKNOWN = (86, 180, 233), (230, 159, 0), (235, 235, 235) 
 def video_overlay(path: Path, estimators: Sequence[Estimator]) -> Iterator[Draw]:
     """Write an MP4 (H.264) of the frames at their own times, complete or not at all.
 
-    Frames of another size than the first are resized to it. A source without frames leaves no file.
+    Frames of another size than the first are resized to it. A source without frames leaves no file. A frame is shown
+    for an hour at most: MP4 has a limit.
+
+    Raises
+    ------
+    FileError
+        The frames cannot be written.
     """
     import av
 
-    with atomic_path(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+    with atomic_path(path) as partial, _named(path, av), av.open(str(partial), "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=Fraction(_TICKS), options=_X264)
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, _TICKS)
@@ -43,13 +51,22 @@ def video_overlay(path: Path, estimators: Sequence[Estimator]) -> Iterator[Draw]
             if last < 0:
                 stream.height, stream.width = (side + side % 2 for side in image.shape[:2])
             frame = av.VideoFrame.from_ndarray(_fitted(image, (stream.height, stream.width)), format="rgb24")
-            last = max(last + 1, round(seen.frame.time * _TICKS))
+            last = min(max(last + 1, round(seen.frame.time * _TICKS)), last + _LONGEST)
             frame.pts, frame.time_base = last, Fraction(1, _TICKS)
             container.mux(stream.encode(frame))
 
         yield draw
         if last >= 0:
             container.mux(stream.encode())
+
+
+@contextmanager
+def _named(path: Path, av: Any) -> Iterator[None]:
+    """Replace FFmpeg's errors, not all of which are OSErrors, by one that names the file."""
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise FileError(f"cannot be written: {error.strerror}", code="file-unwritable", file=path) from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from caffe_compat.errors import DataError, FileError
-from caffe_compat.formats.files import atomic_path
+from caffe_compat.formats.atomic import atomic_path, writing
 from lq_emotion.predict.rows import Cell, Column
 
 if sys.platform != "win32":
@@ -52,11 +52,13 @@ def csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[RowWriter]:
     Raises
     ------
     FileError
-        Another process is writing the file.
+        Another process is writing the file, the name of the unfinished file is a link, or the disk is full.
     """
     import csv
 
     unfinished = path.with_name(path.name + UNFINISHED)
+    if unfinished.is_symlink():
+        raise FileError("is a link", code="unsafe", file=unfinished, hint="remove it")
     with unfinished.open("a", encoding="utf-8", newline="") as file:
         _claim(file, unfinished)
         writer = csv.writer(file, lineterminator="\n")
@@ -64,8 +66,9 @@ def csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[RowWriter]:
 
         class Rows:
             def write(self, rows: Sequence[tuple[Cell, ...]]) -> None:
-                writer.writerows([_text(cell) for cell in row] for row in rows)
-                file.flush()
+                with writing(path):
+                    writer.writerows([_text(cell) for cell in row] for row in rows)
+                    file.flush()
 
         yield Rows()
         unfinished.replace(path)

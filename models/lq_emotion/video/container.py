@@ -78,7 +78,7 @@ class Video:
                 self._last = time
                 if number % selection.every == 0 and time >= selection.start:
                     yield Frame(number, time, _upright(decoded), _bits(decoded))
-        except self._av.FFmpegError as error:
+        except Exception as error:  # noqa: BLE001  (a damaged stream makes PyAV raise others than its own: IndexError)
             self.problem = self._stopped(error)
         if self.problem is None and not ended:
             self.problem = self._incomplete()

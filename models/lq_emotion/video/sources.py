@@ -25,6 +25,7 @@ VIDEOS = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp"}
     | {".ogv", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf", ".vob", ".mxf", ".asf", ".gif"}
 )
+OVERLAY = ".overlay.mp4"  # what `predict` writes; no source unless it is named itself
 STDIN = "-"
 _STDIN_FILE = "/dev/stdin"
 _CAMERA = re.compile(r"camera:(\d+)")
@@ -162,7 +163,8 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _chosen(files: Iterable[Path], where: Path) -> Iterator[Path]:
     suffixes = IMAGES | VIDEOS
-    chosen = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
+    known = (file for file in files if file.suffix.lower() in suffixes and not file.name.endswith(OVERLAY))
+    chosen = [file for file in known if file.is_file()]
     if not chosen:
         hint = f"known suffixes: {' '.join(sorted(suffixes))}; others are read when named one by one"
         raise FileError("holds neither videos nor images", code="empty", file=where, hint=hint)

@@ -65,6 +65,17 @@ def test_files_without_a_journal_are_foreign(folder, tmp_path):
         Journal(folder / "none.json", root=folder).require_own([folder / "b.txt", folder / "a.txt"], "demo")
 
 
+def test_a_file_is_claimed_before_it_is_written_or_belongs_to_somebody_else(tmp_path):
+    rows, overlay = tmp_path / "a.csv", tmp_path / "a.mp4"
+    Journal(tmp_path / "a.json").claim([rows], "demo")
+    rows.write_text("half")  # and then the process was killed
+    overlay.write_text("mine")
+    Journal(tmp_path / "a.json").claim([rows], "demo")
+    with refused("foreign-files", file=overlay):
+        Journal(tmp_path / "a.json").claim([rows, overlay], "demo")
+    assert Journal(tmp_path / "a.json").details == {"claimed": ["a.csv"]}
+
+
 def test_clearing_removes_what_was_written_and_the_journal_and_nothing_else(folder):
     (folder / "mine.txt").write_text("mine")
     (folder / "log.txt").write_text("log")

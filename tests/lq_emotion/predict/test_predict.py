@@ -200,6 +200,30 @@ def test_the_rows_of_someone_else_are_not_overwritten(tmp_path):
     assert (outcome.status, (tmp_path / "clip.estimates.csv").read_text()) == ("failed", "mine")
 
 
+def test_an_overlay_of_someone_else_is_not_overwritten_once_there_are_rows(tmp_path):
+    path, net = clip(tmp_path, frames_with_squares(2)), estimator(tmp_path, DIMENSIONS)
+    assert run(path, None, net).status == "done"
+    (tmp_path / "clip.overlay.mp4").write_text("mine")
+    outcome = run(path, None, net, settings=PredictSettings(overlay=True, page=False))
+    assert (outcome.status, (tmp_path / "clip.overlay.mp4").read_text()) == ("failed", "mine")
+
+
+def test_a_link_in_place_of_unfinished_rows_is_not_followed(tmp_path):
+    path = clip(tmp_path, frames_with_squares(2))
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "clip.estimates.csv.unfinished").symlink_to(tmp_path / "mine.txt")
+    assert run(path, None, estimator(tmp_path, DIMENSIONS)).status == "failed"
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_an_overlay_is_no_source_of_the_next_run(tmp_path):
+    path = clip(tmp_path, frames_with_squares(2))
+    run(path, None, estimator(tmp_path, DIMENSIONS), settings=PredictSettings(overlay=True, page=False))
+    assert (tmp_path / "clip.overlay.mp4").is_file()
+    assert [source.files for source in find_sources([str(tmp_path)])] == [(path,)]
+    assert find_sources([str(tmp_path / "clip.overlay.mp4")])[0].files
+
+
 def test_rows_that_another_process_is_writing_are_left_to_it(tmp_path):
     pytest.importorskip("fcntl")
     path = clip(tmp_path, frames_with_squares(4))
@@ -286,6 +310,30 @@ def test_a_source_that_fails_does_not_stop_the_others(tmp_path):
     outcomes = predict(find_sources([str(bad), str(good)]), settings, tmp_path / "out", instruments=net, say=quiet)
     assert [outcome.status for outcome in outcomes] == ["failed", "done"]
     assert not (tmp_path / "out" / "bad.estimates.csv").exists()
+
+
+def test_whatever_a_source_raises_the_others_go_on(tmp_path, monkeypatch):
+    names = [str(clip(tmp_path, frames_with_squares(2), name)) for name in ("a.mkv", "b.mkv")]
+    net, count = instruments(estimator(tmp_path, DIMENSIONS)), iter(range(2))
+    finder = net.finder
+
+    def fails_once(*args):
+        if next(count) == 0:
+            raise RuntimeError("a fault of ours")
+        return finder(*args)
+
+    monkeypatch.setattr(type(net), "finder", lambda self, *args: fails_once(*args))
+    outcomes = predict(find_sources(names), PredictSettings(page=False), instruments=net, say=quiet)
+    assert [outcome.status for outcome in outcomes] == ["failed", "done"]
+    assert "RuntimeError: a fault of ours" in outcomes[0].error
+
+
+def test_frames_a_day_apart_have_an_overlay(tmp_path):
+    path = clip(tmp_path, frames_with_squares(3), times=[0, 1, 100_000])
+    settings = PredictSettings(overlay=True, page=False)
+    outcome = run(path, None, estimator(tmp_path, DIMENSIONS), settings=settings)
+    assert (outcome.status, outcome.frames) == ("done", 3)
+    assert (tmp_path / "clip.overlay.mp4").is_file()
 
 
 def test_a_worker_that_is_lost_fails_its_sources_alone(tmp_path, monkeypatch):
