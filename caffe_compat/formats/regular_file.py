@@ -1,4 +1,4 @@
-"""Refuse paths whose reading might never end."""
+"""Refuse paths whose reading might never end, and outputs that would replace an input."""
 
 from __future__ import annotations
 
@@ -26,3 +26,16 @@ def require_regular(path: str | os.PathLike[str]) -> None:
         return
     kind = _KINDS.get(stat.S_IFMT(mode), "a device")
     raise FileError(f"is {kind}, expected a file", code="wrong-format", file=path)
+
+
+def require_other_file(out: str | os.PathLike[str], *sources: str | os.PathLike[str] | None) -> None:
+    """Refuse to write over a file that is read, by whatever name or link.
+
+    Raises
+    ------
+    FileError
+    """
+    target = Path(out)
+    for source in sources:
+        if source and target.exists() and Path(source).exists() and target.samefile(source):
+            raise FileError("would replace a file that is read", code="conflict", file=out, hint="choose another name")

@@ -37,8 +37,8 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def contents_of(path: Path, hint: str = "remove it and run again") -> Iterator[None]:
-    """Replace the errors of code that reads values of a JSON file by an error that names the file.
+def contents_of(path: Path, hint: str = "remove it and run again", *, line: int | None = None) -> Iterator[None]:
+    """Replace the errors of code that reads values of a file by an error that names the file, and the line.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def contents_of(path: Path, hint: str = "remove it and run again") -> Iterator[N
         yield
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         problem = f"does not hold what a command writes there ({type(error).__name__}: {error})"
-        raise FileError(problem, code="damaged-file", file=path, hint=hint) from error
+        raise FileError(problem, code="damaged-file", file=path, line=line, hint=hint) from error
 
 
 def read_record(path: Path, kind: type[_RecordT], hint: str = "remove it and run again") -> _RecordT:

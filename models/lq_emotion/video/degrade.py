@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import atomic_path
-from caffe_compat.formats.regular_file import require_regular
+from caffe_compat.formats.regular_file import require_other_file, require_regular
 from lq_emotion.common.records import Record
 from lq_emotion.video.codecs import Codec, find_codec
 from lq_emotion.video.container import Video
@@ -166,8 +166,7 @@ def _require_options(source: Path, out: Path, scale: float, qp: int, fps: float 
     if out.suffix.lower() not in CONTAINERS:
         hint = f"name it {' or '.join(f'*{suffix}' for suffix in CONTAINERS)}"
         raise FileError("unknown kind of file", code="unsupported", file=out, hint=hint)
-    if out.exists() and out.samefile(source):
-        raise FileError("would replace the source", code="conflict", file=out, hint="choose another name")
+    require_other_file(out, source)
     return chosen
 
 

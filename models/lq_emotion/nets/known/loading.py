@@ -152,6 +152,7 @@ def load_parts(
         store, model = Store(home), find_model(os.fspath(name_or_folder))
         if not store.has(model):
             raise _not_installed(model)
+        store.require_unchanged(model.name)
         folder = store.folder(model.name)
     files = {part_name(file): file for file in sorted(folder.glob("*.caffemodel*"))}
     return {part.name: _build(part.definition(), files[part.name], device) for part in model.parts}
@@ -290,6 +291,7 @@ def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel 
         raise _not_installed(published)
     if not files:
         return Path(), published
+    store.require_unchanged(published.name if published else name)
     return next(iter(files.values())), published
 
 

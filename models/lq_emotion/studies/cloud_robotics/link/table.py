@@ -12,8 +12,10 @@ from typing import Any, get_type_hints
 from caffe_compat.errors import FileError
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.records import Record
+from lq_emotion.video.codecs import CODECS
 
 _HINT = "see docs/link.md for the columns"
+_SCALES = {"accuracy": (0.0, 1.0), "cc": (-1.0, 1.0), "ccc": (-1.0, 1.0)}
 
 
 class Content(StrEnum):
@@ -63,8 +65,15 @@ class OperatingPoint(Record):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} is {value}, expected more than 0")
-        if not math.isfinite(self.score):
-            raise ValueError(f"score is {self.score}")
+        if self.codec not in CODECS:
+            raise ValueError(f"codec is {self.codec!r}, expected one of {', '.join(CODECS)}")
+        if self.qp not in (qps := CODECS[self.codec].qps):
+            raise ValueError(f"qp is {self.qp}, {self.codec} takes {qps[0]} to {qps[-1]}")
+        least, most = _SCALES.get(self.measure, (-math.inf, math.inf))
+        for name in ("score", "low", "high"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and least <= value <= most):
+                raise ValueError(f"{name} is {value}, expected {least:g} to {most:g}")
 
     @property
     def rate(self) -> float:
@@ -106,7 +115,12 @@ def read_table(path: Path) -> RateTable:
         raise FileError("no such file", code="file-missing", file=path, field="--table")
     if path.suffix.lower() == ".csv":
         with contents_of(path, _HINT), path.open(encoding="utf-8", newline="") as file:
-            return RateTable(tuple(_from_cells(row) for row in csv.DictReader(file)))
+            reader = csv.DictReader(file)
+            points = []
+            for row in reader:
+                with contents_of(path, _HINT, line=reader.line_num):
+                    points.append(_from_cells(row))
+            return RateTable(tuple(points))
     content = read_json(path)
     with contents_of(path, _HINT):
         return _Sweep.from_json(content).table() if "coding" in content else RateTable.from_json(content)

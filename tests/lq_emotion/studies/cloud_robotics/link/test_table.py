@@ -6,6 +6,7 @@ import pytest
 
 from caffe_compat.errors import FileError
 from lq_emotion.studies.cloud_robotics.link.table import Content, OperatingPoint, RateTable, read_table
+from tests.refusals import refused
 
 CSV = """\
 width,height,fps,codec,qp,kbps,measure,score,low,high,n
@@ -53,6 +54,14 @@ def test_a_damaged_table_is_refused(tmp_path, change):
     with pytest.raises(FileError) as caught:
         read_table(path)
     assert (caught.value.code, caught.value.file) == ("damaged-file", str(path))
+
+
+@pytest.mark.parametrize(
+    "change", [("0.77", "7"), ("x264,28", "evil,28"), ("x264,28", "x264,300"), ("0.77,", "0.77,-1")]
+)
+def test_a_value_out_of_range_is_refused_with_its_line(tmp_path, change):
+    with refused("damaged-file", file="table.csv", line=3):
+        read_table(write(tmp_path / "table.csv", CSV.replace(*change)))
 
 
 def test_a_table_without_points_is_refused(tmp_path):
