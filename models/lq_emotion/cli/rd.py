@@ -13,8 +13,6 @@ from lq_emotion.cli.options import add_delay, add_partitions, at_least, number_f
 if TYPE_CHECKING:
     from lq_emotion.studies.robust_lq.rd_results import SweepResults
 
-_QPS = "20..44:4"
-
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
@@ -55,9 +53,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--qps",
         type=_qps,
         nargs="+",
-        default=[_qps(_QPS)],
+        default=(),
         metavar="QP",
-        help=f"quantisers, such as 24 or 20..44:4 (default {_QPS})",
+        help="quantisers, such as 24 or 20..44:4 (default 12..44:4, those of the study)",
     )
     option("--frames", type=at_least(1), metavar="N", help="use the first N frames of each recording (default: all)")
     option("--preset", default="medium", metavar="NAME", help="speed preset of x264 and x265 (default medium)")
@@ -114,6 +112,7 @@ def _qps(text: str) -> list[int]:
 
 
 def _rd(args: argparse.Namespace) -> int:
+    from lq_emotion.studies.robust_lq.plan import CodedPlan
     from lq_emotion.studies.robust_lq.rate_distortion import Model, RateDistortion
     from lq_emotion.studies.robust_lq.rd_results import Coding
 
@@ -126,7 +125,7 @@ def _rd(args: argparse.Namespace) -> int:
         partitions=partitions_of(args),
         scales=sorted(set(args.scales)),
         codecs=args.codecs,
-        qps=sorted({qp for some in args.qps for qp in some}),
+        qps=sorted({qp for some in args.qps for qp in some}) or CodedPlan().qps,
         net=args.net,
         mean=args.mean,
         std=args.std,
