@@ -221,6 +221,8 @@ def _clip(row: Row, labels: tuple[str, ...]) -> Clip:
     for name in ("file", "person", *(column for column in ("partition", _CLASS) if column in row.values)):
         if not row.values[name]:
             raise row.error("is empty", "field-missing", name)
+        if name != "file" and not row.values[name].isprintable():
+            raise row.error("holds a line break, tab or control character", "invalid", name, hint="remove it")
     file, partition = row.path.parent / row.values["file"], row.values.get("partition", "")
     if not file.is_file():
         raise row.error("no such file", "file-missing", "file", hint=f"files are looked for in {row.path.parent}")

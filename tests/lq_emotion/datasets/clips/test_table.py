@@ -90,6 +90,7 @@ HEAD = "file,person,start,end,valence,partition\n"
         ("file,person,label,valence\nben.jpg,b,x,1\n", "conflict", 1, "valence", None),
         (HEAD + "dora.mp4,d,,,1,train\n", "file-missing", 2, "file", "dora.mp4"),
         (HEAD + "ben.jpg,,,,1,train\n", "field-missing", 2, "person", ""),
+        ('file,person,label\nben.jpg,b,"a\nb"\n', "invalid", 3, "label", "a\nb"),
         (HEAD + "ben.jpg,b,,,high,train\n", "syntax", 2, "valence", "high"),
         (HEAD + "ben.jpg,b,,,nan,train\n", "not-finite", 2, "valence", "nan"),
         (HEAD + "ben.jpg,b,,,1,trian\n", "name-unknown", 2, "partition", "trian"),
