@@ -67,7 +67,7 @@ def degrade(frames: Frames, *, scale: float = 1, qp: int | None = None, codec: s
     the net takes.
     """
     _require_scale(scale)
-    small = frames if scale == 1 else np.asarray(imresize(frames, 1 / scale, axes=(1, 2)), np.uint8)
+    small = _shrunk(frames, scale, (1, 2))
     if qp is None:
         return Degraded(small, np.full(len(small), math.nan))
     encoded = encode(small, codec, qp=qp)
@@ -154,6 +154,14 @@ def _require_scale(scale: float) -> None:
         raise DataError("out of range", code="out-of-range", field="scale", value=scale, hint="1 or more")
 
 
+def _shrunk(frames: Frames, scale: float, axes: tuple[int, int]) -> Frames:
+    side = min(frames.shape[axis] for axis in axes)
+    if scale > side:
+        problem = f"leaves no pixel of frames whose shorter side has {side}"
+        raise DataError(problem, code="out-of-range", field="scale", value=scale, hint=f"1 to {side}")
+    return frames if scale == 1 else np.asarray(imresize(frames, 1 / scale, axes=axes), np.uint8)
+
+
 def _require_options(source: Path, out: Path, scale: float, qp: int, fps: float | None, codec: str) -> Codec:
     _require_scale(scale)
     thin(fps)
@@ -191,7 +199,7 @@ def _write(
 ) -> DegradedVideo | None:
     output, frames, bits, time = None, 0, 0, 0.0
     for time, image in images:
-        small = image if scale == 1 else np.asarray(imresize(image, 1 / scale, axes=(0, 1)), np.uint8)
+        small = _shrunk(image, scale, (0, 1))
         extra = [coded_side(side, codec.min_side) - side for side in small.shape[:2]]
         small = np.pad(small, [(0, extra[0]), (0, extra[1]), (0, 0)], mode="edge")
         if output is None:

@@ -111,6 +111,12 @@ def test_options_out_of_range_are_refused(options, field):
         degrade(stripes(), **options)
 
 
+def test_a_factor_that_leaves_no_pixel_is_refused():
+    assert degrade(stripes(), scale=48, qp=None).frames.shape == (6, 1, 2, 3)
+    with refused("out-of-range", field="scale", hint="1 to 48"):
+        degrade(stripes(), scale=1e9)
+
+
 def test_a_degraded_video_keeps_the_uneven_times_of_its_frames(tmp_path):
     times = [0, 40, 130, 170, 400, 441]
     source = write_video(tmp_path / "source.mkv", stripes(), times)

@@ -11,6 +11,8 @@ from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
 from lq_emotion.faces.face import Face, Image
 
+_WIDEST = 10  # margin
+
 
 @dataclass(frozen=True)
 class FaceCrop(Record):
@@ -26,6 +28,10 @@ class FaceCrop(Record):
     margin: float = 0.0
     square: bool = True
     transposed: bool = False
+
+    def __post_init__(self) -> None:
+        if not -0.5 < self.margin <= _WIDEST:  # NaN neither
+            raise ValueError(f"margin is {self.margin}, expected more than -0.5 and up to {_WIDEST}")
 
     def box(self, face: Face) -> tuple[int, int, int, int]:
         """Return left, top, right and bottom in pixels, right and bottom excluded; parts may lie outside the frame.

@@ -51,3 +51,9 @@ def test_a_box_that_is_not_finite_is_refused():
     with pytest.raises(DataError) as error:
         FaceCrop().box(Face(float("nan"), 1, 4, 4, 1.0))
     assert error.value.code == "not-finite"
+
+
+@pytest.mark.parametrize("margin", [float("nan"), 1e308, -0.5])
+def test_a_margin_that_cuts_nothing_or_everything_is_refused(margin):
+    with pytest.raises(ValueError, match="margin"):
+        FaceCrop(margin=margin)
