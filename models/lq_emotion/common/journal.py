@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import FileError
-from lq_emotion.common.fingerprints import stamp
+from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import contents_of, read_json, write_json
 
 
 class Journal:
     """A JSON file that says which pieces of work are done, from what, and which files they wrote.
 
-    The file holds ``{.., "done": {NAME: {"fingerprint": .., "files": {FILE: IDENTITY, ..}, ..}, ..}}``. A piece of work
-    is done if its fingerprint is that of the present inputs and settings, and its files are as they were written.
+    The file holds ``{.., "done": {NAME: {"fingerprint": .., "files": {FILE: SHA256, ..}, ..}, ..}}``. A piece of work
+    is done if its fingerprint is that of the present inputs and settings, and its files, which each process reads once,
+    hold what was written.
 
     Parameters
     ----------
     path : the JSON file; it need not exist.
     root : the folder that the names of files are relative to; None for absolute names.
-    identify : returns the identity of a file as JSON; by default its name, size and time of change.
     hint : what to do about a damaged journal.
 
     Attributes
@@ -40,12 +40,10 @@ class Journal:
         path: Path,
         *,
         root: Path | None = None,
-        identify: Callable[[Path], Any] = stamp,
         hint: str = "remove it and run again",
     ) -> None:
         self.path = path
         self._root = root
-        self._identify = identify
         content = read_json(path)
         self.exists = content is not None
         self.details: dict[str, Any] = content or {}
@@ -68,18 +66,18 @@ class Journal:
         entry = self._done.get(name)
         if entry is None or entry["fingerprint"] != fingerprint:
             return False
-        return all(self._is_unchanged(file, identity) for file, identity in entry["files"].items())
+        return all(self._is_unchanged(file, sha256) for file, sha256 in entry["files"].items())
 
     def wrote(self, path: Path) -> bool:
         """Tell whether a file is as a piece of work wrote it."""
         name = self._name(path)
-        identities = [entry["files"][name] for entry in self._done.values() if name in entry["files"]]
-        return any(self._is_unchanged(name, identity) for identity in identities)
+        hashes = [entry["files"][name] for entry in self._done.values() if name in entry["files"]]
+        return any(self._is_unchanged(name, sha256) for sha256 in hashes)
 
     def note(self, name: str, fingerprint: str, files: Iterable[Path] = (), **values: Any) -> None:
         """Write down that a piece of work is done; on the disk before it returns."""
-        identities = {self._name(path): self._identify(path) for path in files}
-        self._done[name] = {"fingerprint": fingerprint, "files": identities, **values}
+        hashes = {self._name(path): file_sha256(path) for path in files}
+        self._done[name] = {"fingerprint": fingerprint, "files": hashes, **values}
         self.write()
 
     def write(self) -> None:
@@ -125,9 +123,9 @@ class Journal:
             path.unlink(missing_ok=True)
         self._done, self.details, self.exists = {}, {}, False
 
-    def _is_unchanged(self, name: str, identity: Any) -> bool:
+    def _is_unchanged(self, name: str, sha256: Any) -> bool:
         path = self._path(name)
-        return path.is_file() and bool(self._identify(path) == identity)
+        return path.is_file() and bool(file_sha256(path) == sha256)
 
     def _name(self, path: Path) -> str:
         return str(path) if self._root is None else path.relative_to(self._root).as_posix()

@@ -11,7 +11,7 @@ import h5py
 
 from caffe_compat.errors import DataError, FileError, did_you_mean
 from caffe_compat.formats.files import new_hdf5
-from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.lists import write_list
@@ -159,7 +159,7 @@ def make_h5(
         if phase == "test" and settings.train_statistics:
             options = dataclasses.replace(options, mean=results["train"].mean, std=results["train"].std)
         all_settings = _plain(dataclasses.replace(settings, options=options))
-        inputs = fingerprint([stamps(paths), all_settings, stream.position])
+        inputs = fingerprint([named_hashes(paths), all_settings, stream.position])
         if journal.is_done(phase, inputs) and not fresh:
             with contents_of(journal.path):
                 earlier = results[phase] = PhaseResults.from_json(journal.details[phase])

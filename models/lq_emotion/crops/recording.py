@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import CaffeCompatError, DataError
-from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.crops.boxes import FOUND, BoxSettings, FrameBoxes, boxes_of
@@ -234,7 +234,7 @@ class _Work:
         files = (*self._paths.labels(self._settings.dimension).values(), self._paths.mat("bbox"))
         users = [path for path in files if not self._journal.wrote(path)]
         inputs = [self._recording.video, self._recording.frame_time, *labels, self._given, *users]
-        return fingerprint([VERSION, asdict(self._settings), stamps(inputs)])
+        return fingerprint([VERSION, asdict(self._settings), named_hashes(inputs)])
 
     def _gold(self, dimension: str, times: Doubles) -> GoldStandard:
         """Return the labels of all frames: from the user's gsd.mat, or from the package, stored as gsd.mat."""
@@ -266,7 +266,7 @@ class _Work:
 
     def _boxes(self, times: Doubles, *, fresh: bool) -> FrameBoxes:
         path = self._paths.mat("bbox")
-        inputs = stamps([self._video, self._video_times, self._given])
+        inputs = named_hashes([self._video, self._video_times, self._given])
         made_from = fingerprint([asdict(self._settings.boxes), inputs])
         if path.is_file() and not self._journal.wrote(path):
             return boxes_of(self._video, times, self._settings.boxes, given=path, progress=self._progress)

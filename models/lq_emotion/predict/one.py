@@ -14,7 +14,7 @@ from typing import TextIO
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.ahead import Ahead
-from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.html_page import page
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.versions import versions
@@ -122,7 +122,7 @@ def _made_from(source: SourceName, settings: PredictSettings, instruments: Instr
     """Return the fingerprint of everything that the results depend on."""
     boxes = Path(settings.detector)
     given = sorted(boxes.iterdir()) if boxes.is_dir() else [boxes]
-    inputs = [stamps(source.files), stamps(given), instruments.fingerprint()]
+    inputs = [named_hashes(source.files), named_hashes(given), instruments.fingerprint()]
     return fingerprint([_VERSION, settings.to_json(), inputs, versions()])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import DataError
-from lq_emotion.common.fingerprints import stamps
+from lq_emotion.common.fingerprints import named_hashes
 from lq_emotion.common.records import Record
 from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.faces.identities import Identities
@@ -104,7 +104,7 @@ class Instruments:
         """Return what identifies the nets and their calibrations."""
         weights = [estimator.model.weights for estimator in self.estimators]
         return [
-            [estimator.name, [list(stamp) for stamp in stamps([path, sidecar(path)])]]
+            [estimator.name, named_hashes([path, sidecar(path)])]
             for estimator, path in zip(self.estimators, weights, strict=True)
         ]
 

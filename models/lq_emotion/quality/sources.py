@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.crops.boxes import BoxSettings, boxes_of
 from lq_emotion.datasets.avec.gold import load_gold_standard
 from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording, find_recordings
@@ -89,7 +89,7 @@ def _labelled(records: tuple[Recording, ...], reading: Reading) -> Source:
     first = records[0]
     boxes = reading.boxes_of(first.name) or first.boxes
     files = [first.video, first.frame_time, boxes, *(path for one in records for path in (one.gold, one.ratings))]
-    identity = fingerprint([stamps(files), reading.frames, reading.delay])
+    identity = fingerprint([named_hashes(files), reading.frames, reading.delay])
     return Source(first.name, identity, partial(_read_labelled, records, boxes, reading))
 
 
@@ -124,7 +124,7 @@ def video_sources(videos: Sequence[Path], reading: Reading) -> list[Source]:
     sources = []
     for video in videos:
         boxes = reading.boxes_of(video.stem)
-        identity = fingerprint([stamps([video, boxes]), reading.frames])
+        identity = fingerprint([named_hashes([video, boxes]), reading.frames])
         sources.append(Source(video.stem, identity, partial(_read_video, video, boxes, reading)))
     return sources
 

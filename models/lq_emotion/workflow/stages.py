@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from caffe_compat.errors import CaffeCompatError, FileError
-from lq_emotion.common.fingerprints import FileHashes, fingerprint
+from lq_emotion.common.fingerprints import file_sha256, fingerprint
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.processes import WorkerLostError
@@ -53,7 +53,7 @@ class Stage(Generic[CostT]):
 
 
 class Ledger:
-    """Which stages are done, from what: a journal that identifies files by their contents.
+    """Which stages are done, from what.
 
     Parameters
     ----------
@@ -66,24 +66,12 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._journal = Journal(path, identify=self.hash, hint=_HINT)
-        with contents_of(path, _HINT):
-            self._hashes = FileHashes(self._journal.details.get("hashes"))
+        self._journal = Journal(path, hint=_HINT)
 
     def fingerprint(self, stage: Stage[Any]) -> str:
         """Return the hash of everything that decides what a stage writes."""
-        reads = {str(path): self.hash(path) for path in stage.reads}
+        reads = {str(path): file_sha256(path) for path in stage.reads}
         return fingerprint({"settings": stage.settings, "reads": reads, "writes": [str(path) for path in stage.writes]})
-
-    def hash(self, path: Path) -> str:
-        """Return the SHA-256 of a file.
-
-        Raises
-        ------
-        FileError
-            The file is missing.
-        """
-        return self._hashes(path)
 
     def is_done(self, stage: Stage[Any]) -> bool:
         """Tell whether a stage has nothing to do: settings, inputs and outputs are as they were."""
@@ -112,9 +100,6 @@ class Ledger:
         if missing is not None:
             problem = f"stage {stage.name!r} ended without writing it"
             raise FileError(problem, code="file-missing", file=missing, field=stage.name)
-        for path in stage.writes:
-            self.hash(path)
-        self._journal.details["hashes"] = self._hashes.to_json()
         self._journal.note(stage.name, fingerprint, stage.writes, seconds=round(seconds, 2))
 
     def seconds(self, name: str) -> float | None:

@@ -5,8 +5,7 @@ import os
 
 import pytest
 
-from lq_emotion.common import fingerprints
-from lq_emotion.common.fingerprints import FileHashes, file_sha256, fingerprint, stamp, stamps
+from lq_emotion.common.fingerprints import file_sha256, fingerprint, named_hashes
 from tests.refusals import refused
 
 
@@ -27,24 +26,28 @@ def test_the_sha256_of_a_file_is_that_of_its_bytes(tmp_path):
             file_sha256(missing)
 
 
-def test_a_stamp_is_name_size_and_time(tmp_path):
+def test_files_are_named_with_their_hashes_and_what_is_no_file_is_left_out(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"12345")
-    os.utime(path, ns=(7, 9))
-    assert stamp(path) == ["a", 5, 9]
-    assert stamps([None, path, tmp_path / "none", tmp_path]) == [["a", 5, 9]]
+    sha256 = hashlib.sha256(b"12345").hexdigest()
+    assert named_hashes([None, path, tmp_path / "none", tmp_path]) == [["a", sha256]]
 
 
-def test_a_file_is_hashed_again_only_if_its_size_or_time_changed(tmp_path, monkeypatch):
-    path = tmp_path / "a"
+def test_a_process_reads_a_file_once_and_again_when_it_was_written_even_with_the_same_size_and_time(
+    tmp_path, monkeypatch
+):
+    path, reads = tmp_path / "a", []
     path.write_bytes(b"one")
-    hashes = FileHashes()
-    first = hashes(path)
-    stored = FileHashes(hashes.to_json())
-    monkeypatch.setattr(fingerprints, "file_sha256", lambda _: "read again")
-    assert stored(path) == first
-    os.utime(path, (1, 1))
-    assert stored(path) == "read again"
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: reads.append(1) or digest(*given))
+    assert file_sha256(path) == file_sha256(path)
+    assert len(reads) == 1
+    first, times = file_sha256(path), path.stat()
+    new = tmp_path / "new"
+    new.write_bytes(b"two")
+    os.utime(new, ns=(times.st_atime_ns, times.st_mtime_ns))
+    new.replace(path)
+    assert file_sha256(path) == hashlib.sha256(b"two").hexdigest() != first
     path.unlink()
     with refused("file-missing"):
-        stored(path)
+        file_sha256(path)

@@ -5,7 +5,6 @@ import os
 
 import pytest
 
-from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.journal import Journal, require_folder
 from tests.refusals import refused
 
@@ -26,23 +25,21 @@ def test_work_is_done_with_the_same_fingerprint_and_unchanged_files(folder):
     assert not journal.is_done("other", "f1")
 
 
-@pytest.mark.parametrize("change", ["write", "touch", "remove"])
+@pytest.mark.parametrize("change", ["write", "flip", "remove"])
 def test_work_whose_files_changed_is_not_done(folder, change):
     path = folder / "a.txt"
-    {"write": lambda: path.write_text("ab"), "touch": lambda: os.utime(path, (1, 1)), "remove": path.unlink}[change]()
+    times = path.stat()
+    {"write": lambda: path.write_text("ab"), "flip": lambda: path.write_text("c"), "remove": path.unlink}[change]()
+    if change == "flip":  # the same size and time
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     journal = Journal(folder / "made.json", root=folder)
     assert not journal.is_done("work", "f1")
     assert not journal.wrote(path)
 
 
-def test_files_can_be_identified_by_their_contents(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("a")
-    Journal(tmp_path / "made.json", identify=file_sha256).note("work", "f1", [path])
-    os.utime(path, (1, 1))
-    assert Journal(tmp_path / "made.json", identify=file_sha256).is_done("work", "f1")
-    path.write_text("b")
-    assert not Journal(tmp_path / "made.json", identify=file_sha256).is_done("work", "f1")
+def test_work_whose_files_were_only_touched_is_done(folder):
+    os.utime(folder / "a.txt", (1, 1))
+    assert Journal(folder / "made.json", root=folder).is_done("work", "f1")
 
 
 def test_a_journal_and_its_files_can_be_moved_together(folder):

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.fingerprints import fingerprint, stamps
+from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.lists import write_lines
 from lq_emotion.datasets.avec.layout import DIMENSIONS, PARTITIONS
@@ -74,7 +74,9 @@ def _fingerprint(table: ClipTable, clip: Clip, dimensions: Sequence[str]) -> str
     trace = table.traces.get(clip.file)
     labels = None if trace is None else [trace.time.tolist(), trace.values.tolist()]
     end = clip.end if np.isfinite(clip.end) else None
-    return fingerprint([_VERSION, stamps([clip.file]), clip.start, end, list(dimensions), dict(clip.values), labels])
+    return fingerprint(
+        [_VERSION, named_hashes([clip.file]), clip.start, end, list(dimensions), dict(clip.values), labels]
+    )
 
 
 def _write(table: ClipTable, clip: Clip, out: Path, dimensions: Sequence[str]) -> list[Path]:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.journal import Journal, require_folder
 
 SETTINGS = "synthetic.json"
@@ -39,7 +38,7 @@ def open_folder(
     FileError, DataError
     """
     require_folder(out)
-    journal = Journal(out / SETTINGS, root=out, identify=file_sha256, hint="choose another --out, or remove the folder")
+    journal = Journal(out / SETTINGS, root=out, hint="choose another --out, or remove the folder")
     journal.require_own(out.glob("*"), maker)
     for name, value in details.items() if journal.exists and not fresh else ():
         if name not in growing and journal.details.get(name) != value:

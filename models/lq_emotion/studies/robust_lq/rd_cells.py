@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.fingerprints import file_sha256, fingerprint
+from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.studies.robust_lq.rd_results import Coding
@@ -63,7 +63,7 @@ class Encoding(NamedTuple):
             The journal is damaged.
         """
         path = self.path(out)
-        return Journal(path, root=path.parent, identify=file_sha256)
+        return Journal(path, root=path.parent)
 
     def predictions(self, out: Path, model: str) -> Path:
         """Return the file of a model's predictions."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.versions import versions
 from lq_emotion.evaluation.reading import read_moments
@@ -144,9 +145,7 @@ class Study:
             scales=plan.scales,
             versions=versions(),
             seconds={stage.name: done.seconds(stage.name) for stage in stages(plan)},
-            cells=tuple(
-                _cell(plan, seeds, done, dimension) for seeds in by_cell if isinstance(seeds[0].method, Method)
-            ),
+            cells=tuple(_cell(plan, seeds, dimension) for seeds in by_cell if isinstance(seeds[0].method, Method)),
         )
 
 
@@ -158,7 +157,7 @@ def _by_cell(plan: StudyPlan) -> list[tuple[StudyCell, ...]]:
     return [tuple(seeds) for seeds in by_cell.values()]
 
 
-def _cell(plan: StudyPlan, seeds: Sequence[StudyCell], ledger: Ledger, dimension: str) -> CellResult:
+def _cell(plan: StudyPlan, seeds: Sequence[StudyCell], dimension: str) -> CellResult:
     first = seeds[0]
     assert isinstance(first.method, Method)
     weights = Path(_evaluation(plan, first, dimension).weights)
@@ -171,7 +170,7 @@ def _cell(plan: StudyPlan, seeds: Sequence[StudyCell], ledger: Ledger, dimension
         run=first.run,
         test=first.test,
         scores=_scores(plan, first, dimension).as_posix(),
-        weights=WeightsFile(_below(weights, plan.out), ledger.hash(weights)),
+        weights=WeightsFile(_below(weights, plan.out), file_sha256(weights)),
         measured=measured,
         published=published,
         difference=difference,

@@ -16,7 +16,7 @@ from caffe_compat.errors import SolverError
 from caffe_compat.formats.files import atomic_path, write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
-from lq_emotion.common.fingerprints import file_sha256, fingerprint, stamps
+from lq_emotion.common.fingerprints import file_sha256, fingerprint, named_hashes
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.json_files import contents_of, write_json
 from lq_emotion.datasets.avec.layout import PARTITIONS
@@ -196,7 +196,7 @@ class Adaptation:
             for clip in table.clips
         ]
         traces = {str(file): [trace.time.tolist(), trace.values.tolist()] for file, trace in table.traces.items()}
-        files = stamps(clip.file for clip in table.clips)
+        files = named_hashes(clip.file for clip in table.clips)
         return [file_sha256(self.weights), clips, traces, files, self.rate, dict(self.settings)]
 
     def _faces(self, journal: Journal, target: Target) -> dict[str, FacesFound]:
