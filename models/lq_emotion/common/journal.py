@@ -108,7 +108,8 @@ class Journal:
         """
         chosen = list(paths)
         written = {Path(name).name for entry in self._done.values() for name in entry["files"]}
-        claimed = written | set(self.details.get("claimed", []))
+        with contents_of(self.path):
+            claimed = written | {Path(name).name for name in self.details.get("claimed", [])}
         foreign = next((path for path in chosen if path.exists() and path.name not in claimed), None)
         if foreign is not None:
             hint = "move it away, or choose another folder: --out"

@@ -17,6 +17,7 @@ from lq_emotion.common.ahead import Ahead
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.html_page import page
 from lq_emotion.common.journal import Journal
+from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.versions import versions
 from lq_emotion.nets.known.circumplex import NAME, SOURCE
 from lq_emotion.predict.analysis import Analysis, Finder
@@ -97,7 +98,8 @@ def predict_one(
         journal = Journal(files.journal)
         made_from = _made_from(source, settings, instruments)
         if source.files and lines is None and journal.is_done(_WORK, made_from):
-            return replace(Outcome.from_json(journal.entry(_WORK)["outcome"]), before=True)
+            with contents_of(files.journal):
+                return replace(Outcome.from_json(journal.entry(_WORK)["outcome"]), before=True)
         find = instruments.finder(settings, source.stem)
         with source.open(settings.selection(), timeout=settings.timeout) as opened:
             if lines is None:

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.crops.boxes import BoxSettings, boxes_of
 from lq_emotion.datasets.avec.gold import load_gold_standard
@@ -20,9 +20,11 @@ from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording, fi
 from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import match_times
 from lq_emotion.faces.boxfiles import Boxes, boxes_in
+from lq_emotion.faces.face import Image
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.quality.samples import FaceTrack, Source
 from lq_emotion.video.container import Video
+from lq_emotion.video.encode import Frames
 from matlab_ports.videoreader import VideoReader
 
 Doubles = npt.NDArray[np.float64]
@@ -136,7 +138,7 @@ def _read_video(video: Path, given: Path | None, reading: Reading) -> FaceTrack:
             raise source.problem
     times = np.array([frame.time for frame in frames], np.float64)
     boxes = _find_boxes(video, times) if given is None else _largest(Boxes(given), times)
-    return FaceTrack(np.stack([frame.image for frame in frames]), boxes)
+    return FaceTrack(_stacked(video, [frame.image for frame in frames]), boxes)
 
 
 def _largest(boxes: Boxes, times: Doubles) -> Doubles:
@@ -152,7 +154,20 @@ def _largest(boxes: Boxes, times: Doubles) -> Doubles:
 def _read_frames(video: Path, count: int) -> npt.NDArray[np.uint8]:
     with VideoReader(video) as reader:
         images = [reader.frame().copy() for _ in takewhile(lambda _: reader.advance(), range(count))]
-        return np.stack(images) if images else np.empty((0, reader.height, reader.width, 3), np.uint8)
+        return _stacked(video, images) if images else np.empty((0, reader.height, reader.width, 3), np.uint8)
+
+
+def _stacked(video: Path, images: Sequence[Image]) -> Frames:
+    first = images[0].shape[:2]
+    for number, image in enumerate(images):
+        if image.shape[:2] != first:
+            (height, width), (old_height, old_width) = image.shape[:2], first
+            raise FileError(
+                f"frame {number} has {width} x {height} pixels, those before {old_width} x {old_height}; to be coded "
+                "again, all need one size", code="shape-mismatch", file=video, value=f"{width} x {height}",
+                hint="cut the video where the size changes, or take fewer frames: --frames",
+            )  # fmt: skip
+    return np.stack(images)
 
 
 def _find_boxes(video: Path, times: Doubles, given: Path | None = None) -> Doubles:

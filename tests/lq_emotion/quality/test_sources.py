@@ -93,3 +93,12 @@ def test_a_truncated_video_is_refused_only_if_its_missing_frames_are_used(tmp_pa
     assert len(video_sources([path], Reading(frames=20))[0].read().frames) == 20
     with refused("damaged-file", file="v.mkv"):
         video_sources([path], Reading())[0].read()
+
+
+def test_frames_that_change_size_are_refused_by_number(tmp_path):
+    parts = [write_clip(tmp_path / f"{size}.ts", [np.zeros((size, size, 3), np.uint8)] * 4) for size in (32, 64)]
+    video = tmp_path / "v.ts"
+    video.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert video_sources([video], Reading(frames=4))[0].read().frames.shape == (4, 32, 32, 3)
+    with refused("shape-mismatch", file=video, value="64 x 64", hint="--frames"):
+        video_sources([video], Reading())[0].read()
