@@ -24,8 +24,9 @@ def rate_distortion(store: Store) -> Iterator[Block]:
         raise Absent("No Figure 4: `lq-emotion rd --out ROOT/rd` has not run to its end in this folder.")
     yield Text(
         "The crops were shrunk by s, really encoded at each quantiser QP, decoded, enlarged to their size again and "
-        "shown to the nets, which were not trained on coded frames. Rates are bits per pixel of the small frames "
-        "(bpp): all bits of the stream, and those of coded frames alone (VCL), without headers. The paper names "
+        "shown to the nets, which were not trained on coded frames. “HR on LR” is the net trained on HR faces, shown "
+        "these; shown HR faces, it is the row HR of Table 1. Rates are bits per pixel of the small frames (bpp): all "
+        "bits of the stream, and those of coded frames alone (VCL), without headers. The paper names "
         "neither its codec nor what it counted."
     )
     for folder, results in store.sweeps.items():

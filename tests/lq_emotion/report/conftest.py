@@ -53,7 +53,7 @@ def table(recordings, *, synthetic):
 def rd_point(codec, scale, qp, ccc):
     coded = qp is not None
     return {
-        "codec": codec, "scale": scale, "qp": qp, "model": "HR", "frames": 1200, "bits": 1000 if coded else None,
+        "codec": codec, "scale": scale, "qp": qp, "model": "HR on LR", "frames": 1200, "bits": 1000 if coded else None,
         "vcl_bits": 900 if coded else None,
         "bpp": 6.4 / qp if coded else None, "vcl_bpp": 6 / qp if coded else None, "psnr": 61.26 - qp if coded else None,
         "rmse": 0.2, "cc": ccc + 0.1, "ccc": ccc,
@@ -93,7 +93,7 @@ def whole(tmp_path_factory):
             "data": "HQ", "convention": "avec", "delay": 0.0, "recordings": ["dev_1"],
             "coding": {"frames": None, "fps": 25, "gop": 250, "preset": "medium"},
             "versions": {"av": "1.2.3"}, "bpp_published": {"qp": 24, "3": 0.24, "4": 0.4}, "bits_rise_with_qp": [],
-            "models": [{"name": "HR", "scale": None, "file": "a/HR.caffemodel", "sha256": "0123456789abcdef" * 4}],
+            "models": [{"name": "HR on LR", "scale": None, "file": "a/HR.caffemodel", "sha256": "0123456789abcdef" * 4}],
             "points": points,
         },
     )  # fmt: skip

@@ -23,6 +23,7 @@ from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq import work
 from lq_emotion.studies.robust_lq.cells import StudyCell, Training, cells, run_name
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check
+from lq_emotion.studies.robust_lq.recipes import shown_lr
 from lq_emotion.studies.robust_lq.work import PHASES
 from lq_emotion.training.estimate import PlannedTraining
 from lq_emotion.workflow.stages import Ledger
@@ -280,7 +281,11 @@ def _figures(plan: StudyPlan, all_cells: Sequence[StudyCell], crops: Path) -> li
 def _coded(plan: StudyPlan, crops: list[Path]) -> list[Stage]:
     """Return the stages of Figure 4: the cells of each factor, then the curves."""
     nets = coded_nets(plan)
-    settings = {"coded": asdict(plan.coded), "threads": plan.threads, "device": plan.device, **_partitioned(plan)}
+    names = [str(shown_lr(net.method)) for net in nets if isinstance(net.method, Method)]
+    settings = {
+        "coded": asdict(plan.coded), "nets": sorted(set(names)), "threads": plan.threads, "device": plan.device,
+        **_partitioned(plan),
+    }  # fmt: skip
     out, stages = plan.out / "rd", []
     for s in plan.coded.scales:
         weights = [weights_of(plan, net.run, net.training.net) for net in nets if net.factor in (1, s)]

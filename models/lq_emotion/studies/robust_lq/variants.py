@@ -63,7 +63,7 @@ def tables(results: StudyResults, variants: VariantResults) -> Iterator[tuple[st
     max_s = {f"Max-{s}": measured[Variant.MAX_S, s] for s in results.scales if (Variant.MAX_S, s) in measured}
     oa = f"Joint-OA ({', '.join(map(str, results.mixture))})"
     if mismatch := measured.get((Variant.HR_ON_LR, 0)):
-        yield "Trained on HR, tested on LR", {"HR": mismatch, "LR-s": lr, "Joint-s": joint, oa: one_for_all}
+        yield "Trained on HR, tested on LR", {Variant.HR_ON_LR: mismatch, "LR-s": lr, "Joint-s": joint, oa: one_for_all}
     if every := measured.get((Variant.MAX_ALL, 0)):
         yield "One net for all factors: which factors to mix", {oa: one_for_all, "Max-all": every, **max_s}
     if same := measured.get((Variant.MIX_FROM_S, 0)):

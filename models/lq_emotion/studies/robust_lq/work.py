@@ -15,6 +15,7 @@ from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.studies.robust_lq.cells import StudyCell
 from lq_emotion.studies.robust_lq.figures.canvas import GRAY, STUDIO
 from lq_emotion.studies.robust_lq.plan import StudyPlan
+from lq_emotion.studies.robust_lq.recipes import shown_lr
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
 from lq_emotion.workflow.logs import stage_log
 
@@ -255,7 +256,9 @@ def _sweep(
 
     torch.set_num_threads(plan.threads)
     models = {
-        Model(net.method, plan.out / "runs" / net.run, None if net.method.serves_all_factors else net.factor): None
+        Model(
+            shown_lr(net.method), plan.out / "runs" / net.run, None if net.method.serves_all_factors else net.factor
+        ): None
         for net in nets
         if isinstance(net.method, Method)
     }

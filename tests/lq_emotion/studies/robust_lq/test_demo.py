@@ -16,7 +16,7 @@ from tests.lq_emotion.commands import quiet
 
 RESULTS = DemoResults(
     ccc={"HR": {"HQ": 0.75, "LR-3": 0.5, "LR-8": None}, "Joint-OA": {"LR-3": 0.8, "LR-8": 0.6}},
-    coded={"HR": {"QP 20": 0.5}, "Joint-OA": {"QP 20": 0.7}},
+    coded={"HR on LR": {"QP 20": 0.5}, "Joint-OA": {"QP 20": 0.7}},
     sr=SrGain(8, 120, 22.5, 22.75),
     level=0.9,
     half_width=0.5,
@@ -70,6 +70,6 @@ def test_the_demo_shows_what_it_claims(tmp_path):
     assert hr["HQ"] > 0.6
     assert joint_oa["LR-8"] > hr["LR-8"] + 0.2
     assert results.sr.gain > 0
-    assert results.coded["Joint-OA"]["QP 28"] > results.coded["HR"]["QP 28"]
+    assert results.coded["Joint-OA"]["QP 28"] > results.coded["HR on LR"]["QP 28"]
     as_recorded, low = results.videos
     assert as_recorded.trusted > low.trusted

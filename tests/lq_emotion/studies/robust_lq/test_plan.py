@@ -96,6 +96,7 @@ def test_figure_4_shows_every_method_at_the_factors_that_are_coded(recordings, t
     planned = stages(plan(recordings, tmp_path, parts=(Part.FIGURE4,), scales=(3, 4)))
     assert [stage.name for stage in planned[-3:]] == ["code at 3", "code at 4", "figure 4"]
     assert tmp_path / "rd/s4.json" in planned[-1].reads
+    assert planned[-1].settings["nets"] == ["HR on LR", "Joint", "Joint-OA", "LR", "Non-Joint"]  # HR is shown LR faces
 
 
 def test_test_recordings_without_labels_are_predicted_by_hr(recordings, tmp_path):

@@ -47,7 +47,7 @@ def test_one_command_fills_every_part_and_a_second_does_nothing(recordings, undi
         *(("Max-all", s, s) for s in (3, 4)),
         *(("Mix-from", s, s) for s in (3, 4)),
     }
-    assert {point["model"] for point in points} == {"HR", "LR", "Non-Joint", "Joint", "Joint-OA"}
+    assert {point["model"] for point in points} == {"HR on LR", "LR", "Non-Joint", "Joint", "Joint-OA"}
     assert {(point["scale"], point["qp"]) for point in points} == {(s, qp) for s in (3, 4) for qp in (24, 44, None)}
     comparisons = json.loads((undisturbed / "study/comparisons.json").read_text())
     assert len(comparisons["cells"]) == 1 + 4 * 2 + 2

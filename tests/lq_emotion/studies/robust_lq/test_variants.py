@@ -40,7 +40,7 @@ def test_the_net_of_hr_faces_stands_beside_those_of_lr_faces():
     text = markdown(RESULTS, VariantResults((variant(Variant.HR_ON_LR, 3, 3, 0.3, 0.3),)))
     assert "SYNTHETIC" in text
     assert text.count("## ") == 1
-    assert "| HR | 0.300 ± 0.000 | – |" in text
+    assert "| HR on LR | 0.300 ± 0.000 | – |" in text
     assert "| LR-s | 0.600 ± 0.141 | – |" in text
     assert "| Joint-OA (3) | **0.800** ± 0.141 | – |" in text  # undefined for one seed: no mean
 

@@ -61,6 +61,11 @@ class Recipe:
     seed: int
 
 
+def shown_lr(method: Method) -> Method | Variant:
+    """Return what a method is called where its net is shown LR faces: HR is then no row of Table 1."""
+    return Variant.HR_ON_LR if method is Method.HR else method
+
+
 def recipe(method: Method | Variant) -> Recipe:
     """Read the recipe of a method."""
     fields = _read(method.recipe)
