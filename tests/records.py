@@ -28,8 +28,6 @@ RUNS = [
     for folder in sorted((GOLDEN / kind).iterdir())
 ]
 """Recorded training runs."""
-FROZEN = "bn_frozen"
-"""PSPNet's fork leaves the gradients of a frozen BN's blobs 0; here they are computed."""
 FORWARD = 3e-6
 """Of the largest magnitude: sums of float32 in another order, and libm's last bit."""
 BACKWARD = 2e-5

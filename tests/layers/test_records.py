@@ -8,7 +8,7 @@ import pytest
 from caffe_compat.formats.files import read_net
 from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.layers import REGISTRY
-from tests.records import BACKWARD, BOTH_PATHS, CASES, FORWARD, FROZEN, LAYERS, Replay
+from tests.records import BACKWARD, BOTH_PATHS, CASES, FORWARD, LAYERS, Replay
 
 
 def _records(folder: Path, kind: str) -> list[str]:
@@ -83,5 +83,5 @@ def test_the_gradients_are_caffes(folder: Path, fast: bool) -> None:
     differences = {d.what: d for d in Replay(folder, fast=fast).gradients()}
     recorded = _gradients(folder)
     assert recorded <= differences.keys()
-    for key in differences if folder.name != FROZEN else recorded:
+    for key in differences:
         assert differences[key].relative <= BACKWARD, str(differences[key])

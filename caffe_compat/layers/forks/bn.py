@@ -15,7 +15,7 @@ from caffe_compat.layers.facts import OnnxWriter, Witness
 class BNModule(nn.Module):
     """slope (x - mean) / sqrt(variance + eps) + bias; moving statistics in TEST and where frozen.
 
-    In TEST the fork computes the gradient of a layer that is not frozen as in TRAIN; here it is the true gradient.
+    A frozen layer passes its gradient to the bottom only. In TEST the fork computes the gradient of a layer that is not frozen as in TRAIN; here it is the true gradient.
     """
 
     weight: torch.Tensor
@@ -34,6 +34,8 @@ class BNModule(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise (N, C, ...)."""
         weight, bias = self.weight.flatten(), self.bias.flatten()
+        if self.frozen:
+            weight, bias = weight.detach(), bias.detach()
         if self.frozen or not self.training:
             return torch.batch_norm(
                 x, weight, bias, self.mean.flatten(), self.variance.flatten(), False, 0, self.eps, True
