@@ -155,13 +155,13 @@ def raise_together(problems: Sequence[CaffeCompatError]) -> None:
         raise ProblemsError(problems)
 
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Escape the control characters of a text for a terminal, a log or a figure, except those in `keep`.
+    """Escape a text's control characters, except those in `keep`, for a terminal, a log, a figure or a UTF-8 file.
 
-    Names of layers and blobs may hold any character.
+    Names of layers and blobs may hold any character, those of files also bytes that are not UTF-8, which are escaped.
     """
     return _CONTROL.sub(lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), text)
 

@@ -113,9 +113,12 @@ class RecordingCases:
         good = self.good[kind]
         if kind == "mat-v7" and rng.random() < 0.7:
             return _inside(good, rng)
-        if kind.endswith((".csv", ".arff")) or rng.random() < 0.4:
-            return damaged_bytes(good, rng)
-        return _numbers(good, rng)
+        return damaged_bytes(good, rng) if kind.endswith((".csv", ".arff")) else damaged(good, rng)
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """Return a binary file with some bytes or numbers changed."""
+    return damaged_bytes(content, rng) if rng.random() < 0.4 else _numbers(content, rng)
 
 
 def _numbers(content: bytes, rng: random.Random) -> bytes:

@@ -10,21 +10,24 @@ KINDS = {
     "stored": "resume.npz pt json state",
     "media": "mat-v6 mat-v7 mat-v7.3 gold.arff gsd.csv ratings.csv boxes.csv frames.csv v.mp4 v.avi v.mkv raw.avi "
     "p.png p.jpg p.bmp p.tiff p.webp",
+    "containers": "mp4 mov mkv ts h264 webm avi wmv flv gif name",
 }
-SHORT = [("worker", 500), ("stored", 100), ("media", 100)]
-LONG = [("worker", 20_000), ("stored", 2500), ("media", 2500)]
+SHORT = [("worker", 500), ("stored", 100), ("media", 100), ("containers", 22)]
+LONG = [("worker", 20_000), ("stored", 2500), ("media", 2500), ("containers", 1100)]
 
 
 @pytest.mark.parametrize(("worker", "count"), [*SHORT, *(pytest.param(*case, marks=pytest.mark.slow) for case in LONG)])
 def test_damaged_files_are_used_or_refused(worker, count, tmp_path):
-    if worker == "media":
+    if worker in ("media", "containers"):
         pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
     findings = run(int((worker, count) in LONG), count, tmp_path, worker=f"tests.fuzz.{worker}")
     assert not findings.problems, "\n".join(f"case {n}: {problem}" for n, problem in findings.problems.items())
     assert sum(findings.cases.values()) == count
-    assert set(findings.cases) == set(KINDS[worker].split())
+    few = count < 200 and worker != "stored"
+    assert set(findings.cases) <= set(KINDS[worker].split())
+    assert few or len(findings.cases) == len(KINDS[worker].split())
     assert 0 < sum(findings.taken.values()) < count
-    for kind in findings.cases if (worker, count) != ("media", 100) else ():
+    for kind in findings.cases.keys() - {"name"} if not few else ():
         assert findings.taken[kind] < findings.cases[kind], f"{kind}: all are used"
         # A PNG's checksums detect almost all damage.
         assert findings.taken[kind] or kind == "p.png", f"{kind}: none is used"

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from caffe_compat.errors import CaffeCompatError
+from caffe_compat.errors import CaffeCompatError, printable
 from caffe_compat.runtime.streams import leave_ascii, with_streams
 from lq_emotion.cli import (
     adapt,
@@ -92,7 +92,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _failed(problem: str, code: int = 1) -> int:
-    sys.stderr.write(f"lq-emotion: error: {problem}\n")
+    sys.stderr.write(f"lq-emotion: error: {printable(problem)}\n")
     return code
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from caffe_compat.errors import printable
 from lq_emotion.cli.options import at_least, number_from, teller
 
 
@@ -31,7 +32,7 @@ def _degrade(args: argparse.Namespace) -> int:
     from lq_emotion.video.degrade import degrade_video
 
     say = teller(args)
-    with tqdm(desc=args.video.name, unit=" frames", disable=None, leave=False) as bar:
+    with tqdm(desc=printable(args.video.name), unit=" frames", disable=None, leave=False) as bar:
         result = degrade_video(
             args.video, args.out, scale=args.scale, qp=args.qp, fps=args.fps, codec=args.codec, progress=bar.update
         )

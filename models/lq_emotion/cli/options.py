@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caffe_compat.errors import CaffeCompatError
+from caffe_compat.errors import CaffeCompatError, printable
 from lq_emotion.datasets.avec.partitions import Partitions, chosen_partitions
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, parse_setting
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def teller(args: argparse.Namespace) -> Callable[[str], None]:
     """Return the printer of progress: to stdout, or to stderr if ``--json`` reserves stdout for the results."""
     stream = sys.stderr if args.json else sys.stdout
-    return lambda line: print(line, file=stream, flush=True)
+    return lambda line: print(printable(line, keep="\n\t"), file=stream, flush=True)
 
 
 def at_least(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -66,7 +66,7 @@ def _models(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from caffe_compat.errors import DataError
+    from caffe_compat.errors import DataError, printable
     from lq_emotion.common.cluster import dask_workers
     from lq_emotion.predict.outcome import Outcomes
     from lq_emotion.predict.run import predict
@@ -93,7 +93,7 @@ def _predict(args: argparse.Namespace) -> int:
         print(json.dumps(Outcomes(tuple(outcomes)).to_json(), indent=2))
     bad = [outcome for outcome in outcomes if outcome.status != "done"]
     for outcome in bad:
-        sys.stderr.write(f"lq-emotion: error: {outcome.error}\n")
+        sys.stderr.write(f"lq-emotion: error: {printable(outcome.error)}\n")
     return 1 if bad else 0
 
 

@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
+from caffe_compat.errors import printable
 from lq_emotion.common.document import Block, Column, Figure, Report, Row, Table, Text
 from lq_emotion.common.style import STYLE
 
 
 def page(report: Report) -> str:
-    """Return the page."""
+    """Return the page; control characters in names are escaped."""
     title = html.escape(report.title)
     contents = "".join(f'<li><a href="#{s.key}">{html.escape(s.title)}</a></li>' for s in report.sections)
     parts = [
@@ -30,7 +31,7 @@ def page(report: Report) -> str:
         parts += [_block(block) for block in section.blocks]
         parts.append("</section>")
     parts.append("</main>\n</body>\n</html>\n")
-    return "\n".join(parts)
+    return printable("\n".join(parts), keep="\n\t")
 
 
 def _block(block: Block) -> str:

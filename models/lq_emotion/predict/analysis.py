@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Protocol
 
 from lq_emotion.faces.boxfiles import Boxes
@@ -99,12 +98,21 @@ class Analysis:
         self._recent_bits = RecentBits()
 
     def __call__(self, frames: Iterable[Frame]) -> Iterator[SeenFrame]:
-        """Yield each frame with its faces; frames are taken in batches, whose size depends on that of the first."""
-        iterator = iter(frames)
-        for first in iterator:
-            height, width = first.image.shape[:2]
-            count = 1 if self._alone else max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
-            yield from self._judge([first, *islice(iterator, count - 1)])
+        """Yield each frame with its faces; frames are taken in batches, as many as `_BATCH_PIXELS` allow."""
+        batch: list[Frame] = []
+        pixels = 0
+        for frame in frames:
+            height, width = frame.image.shape[:2]
+            pixels += height * width
+            if batch and pixels > _BATCH_PIXELS:
+                yield from self._judge(batch)
+                batch, pixels = [], height * width
+            batch.append(frame)
+            if self._alone or len(batch) == _BATCH:
+                yield from self._judge(batch)
+                batch, pixels = [], 0
+        if batch:
+            yield from self._judge(batch)
 
     def _judge(self, frames: list[Frame]) -> Iterator[SeenFrame]:
         visible: list[tuple[int, Followed, Condition]] = []

@@ -36,6 +36,7 @@ _LOG = logging.getLogger(__name__)
 _WORK = "predict"
 _VERSION = 1  # of the rows, the overlay and the page
 _WAITING = 16  # frames that are decoded ahead
+_WAITING_BYTES = 1 << 28  # of them together, unless it is one
 Progress = Callable[[int, int | None], None]
 
 
@@ -172,7 +173,11 @@ class _Work:
         with ExitStack() as stack:
             write = stack.enter_context(self._writer(rows, lines)).write
             draw = stack.enter_context(self._overlay(images=images)) if self.settings.overlay else None
-            frames = stack.enter_context(Ahead(self.opened, 1 if live else _WAITING, latest=live))
+            ahead = Ahead(
+                self.opened, 1 if live else _WAITING, latest=live,
+                size=lambda frame: frame.image.nbytes, most=_WAITING_BYTES,
+            )  # fmt: skip
+            frames = stack.enter_context(ahead)
             with suppress(KeyboardInterrupt) if live else nullcontext():  # this is how a camera is stopped
                 for seen in analysis(frames):
                     write(rows.of(seen))

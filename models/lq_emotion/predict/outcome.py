@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from caffe_compat.errors import printable
 from lq_emotion.common.records import Record
 from lq_emotion.common.words import counted
 
@@ -48,6 +49,10 @@ class Outcomes(Record):
 
 def line(outcome: Outcome) -> str:
     """Return the line about a source for the user."""
+    return printable(_line(outcome))
+
+
+def _line(outcome: Outcome) -> str:
     if outcome.status == "failed":
         return f"{outcome.name}: {outcome.error}"
     when = "done before" if outcome.before else f"{outcome.seconds:.1f} s"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe_compat.errors import printable
 from lq_emotion.common.document import Block, Column, Figure, Report, Section, Table, Text, code, number, row
 from lq_emotion.nets.known.circumplex import SOURCE, coordinates
 from lq_emotion.nets.known.outputs import Labels
@@ -157,7 +158,7 @@ def _sheet(summary: Summary, estimators: Sequence[Estimator]) -> Figure:
     for panel, (seen, crop) in zip(panels.flat, crops, strict=False):
         panel.imshow(crop)
         frame, face = seen.frame, seen.faces[0]
-        where = frame.name or f"{frame.time:.2f} s"
+        where = printable(frame.name) or f"{frame.time:.2f} s"
         lines = [caption(net, estimate) for net, estimate in zip(estimators, face.estimates, strict=True)]
         panel.set_title("\n".join([f"{where[:18]}  face {face.id}", *lines]), fontsize=6.5, pad=2, parse_math=False)
     text = f"{len(crops)} of {summary.frames - summary.empty} frames with a face, at even distances; `?`: not trusted."

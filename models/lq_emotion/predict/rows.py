@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy.typing as npt
 
+from caffe_compat.errors import printable
 from lq_emotion.nets.known.circumplex import NAME, coordinates
 from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.predict.analysis import SeenFace, SeenFrame
@@ -63,7 +64,7 @@ class Rows:
     def of(self, seen: SeenFrame) -> list[tuple[Cell, ...]]:
         """Return the rows of a frame, in the order of `columns`."""
         frame = seen.frame
-        start: tuple[Cell, ...] = (*((frame.name,) if self._named else ()), frame.index, number(frame.time))
+        start: tuple[Cell, ...] = (*((printable(frame.name),) if self._named else ()), frame.index, number(frame.time))
         if not seen.faces:
             return [start + (None,) * (len(self.columns) - len(start))]
         return [start + self._face(face) for face in seen.faces]

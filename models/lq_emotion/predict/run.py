@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import joblib
 from tqdm import tqdm
 
-from caffe_compat.errors import DataError, FileError
+from caffe_compat.errors import DataError, FileError, printable
 from lq_emotion.common.journal import require_folder
 from lq_emotion.common.processes import as_done
 from lq_emotion.predict.finders import require_detector
@@ -89,7 +89,7 @@ def _outcomes(
 ) -> Iterator[tuple[int, Outcome]]:
     if jobs == 1:
         for number, source in enumerate(sources):
-            title = f"{source.stem} ({number + 1}/{len(sources)})"
+            title = f"{printable(source.stem)} ({number + 1}/{len(sources)})"
             with tqdm(desc=title, unit=" frames", disable=None, leave=False) as bar:
                 progress = partial(_advance, bar)
                 yield (

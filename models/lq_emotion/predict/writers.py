@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +11,8 @@ from typing import Any, Protocol, TextIO
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.atomic import atomic_path, writing
+from lq_emotion.common.lock import try_lock
 from lq_emotion.predict.rows import Cell, Column
-
-if sys.platform != "win32":
-    import fcntl
 
 UNFINISHED = ".unfinished"
 FORMATS = ("csv", "parquet")
@@ -76,17 +73,9 @@ def csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[RowWriter]:
 
 def _claim(file: TextIO, path: Path) -> None:
     """Lock a file and empty it, unless another process has it, or has completed and renamed it meanwhile."""
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
-        except BlockingIOError:
-            free = False
-        except OSError:  # a file system without locks
-            free = True
-        if not free:
-            hint = "wait until it has ended, or choose another folder: --out"
-            raise FileError("another process is writing this file", code="conflict", file=path, hint=hint)
+    if not try_lock(file) or not (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
+        hint = "wait until it has ended, or choose another folder: --out"
+        raise FileError("another process is writing this file", code="conflict", file=path, hint=hint)
     file.truncate(0)
 
 

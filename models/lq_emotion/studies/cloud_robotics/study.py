@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lq_emotion.common.json_files import write_json
+from lq_emotion.common.lock import locked
 from lq_emotion.common.versions import versions
 from lq_emotion.datasets.ravdess.clips import EMOTIONS
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
@@ -13,7 +14,7 @@ from lq_emotion.metrics.classification import class_scores
 from lq_emotion.studies.cloud_robotics.clips import Decisions, read_decisions
 from lq_emotion.studies.cloud_robotics.figures import draw_figures
 from lq_emotion.studies.cloud_robotics.images import read_result
-from lq_emotion.studies.cloud_robotics.plan import CloudPlan, Part
+from lq_emotion.studies.cloud_robotics.plan import CloudPlan, Part, check
 from lq_emotion.studies.cloud_robotics.results import FILE, ClipResult, CloudResults
 from lq_emotion.studies.cloud_robotics.stages import Stage, ledger, stages
 from lq_emotion.studies.cloud_robotics.tables import write_tables
@@ -50,8 +51,14 @@ class CloudStudy:
         Raises
         ------
         CaffeCompatError, OSError
-            A stage failed; what does not need it is done, and the same command goes on from there.
+            A stage failed; what does not need it is done, and the same command goes on from there. Or another process
+            works in the folder.
         """
+        check(self.plan)
+        with locked(self.plan.out, "study"):
+            return self._run()
+
+    def _run(self) -> CloudResults:
         plan = self.plan
         todo, done = stages(plan), ledger(plan)
         perform(todo, done, jobs=self.jobs, cluster=self.cluster, say=self.say)

@@ -14,6 +14,7 @@ from pathlib import Path
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.lock import locked
 from lq_emotion.common.versions import versions
 from lq_emotion.evaluation.reading import read_moments
 from lq_emotion.evaluation.results import TOGETHER, Evaluation
@@ -21,7 +22,7 @@ from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq.cells import StudyCell, cells
 from lq_emotion.studies.robust_lq.comparisons import Cell, Trainings, compare_methods, markdown
-from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
+from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.results import (
@@ -90,8 +91,14 @@ class Study:
         Raises
         ------
         CaffeCompatError, PortError, OSError
-            A stage failed; what does not need it is done, and the same command goes on from there.
+            A stage failed; what does not need it is done, and the same command goes on from there. Or another process
+            works in the folder.
         """
+        check(self.plan)
+        with locked(self.plan.out, "study"):
+            return self._tables()
+
+    def _tables(self) -> tuple[StudyResults, ...]:
         self.estimate()
         done = ledger(self.plan)
         perform(stages(self.plan), done, jobs=self.jobs, cluster=self.cluster, say=self.say)
