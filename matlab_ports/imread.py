@@ -13,6 +13,7 @@ from matlab_ports._support.errors import PortError
 from matlab_ports._support.files import require_file
 
 MAX_PIXELS = 2**28 // 3  # the limit of Pillow's warning: 256 MiB in RGB
+_FORMATS = ("BMP", "PNG", "JPEG", "TIFF", "GIF")  # Pillow would start other programs for some
 _SMALL = 1 << 24  # bytes of pixels that a file of any size may declare
 _RATIO = 1032  # the largest ratio that deflate can reach
 
@@ -23,7 +24,8 @@ def imread(filename: str | Path) -> npt.NDArray[Any]:
     Parameters
     ----------
     filename
-        BMP, PNG, JPEG or TIFF. Lossless formats give MATLAB's pixels; JPEG decoders differ by one level in places.
+        BMP, PNG, JPEG, TIFF or GIF, whatever its name; of several images the first, as in MATLAB. Lossless formats give
+        MATLAB's pixels; JPEG decoders differ by one level in places.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def imread(filename: str | Path) -> npt.NDArray[Any]:
     path = Path(filename)
     require_file(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             mode, deep = image.mode, image.mode == "RGB" and ";16" in str(image.tile)
             _require_size(image, path.stat().st_size)
             image.load()

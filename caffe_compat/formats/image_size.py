@@ -1,13 +1,14 @@
-"""Check the size of an image in its header, before it is decoded.
+"""Check the format and the size of an image in its header, before it is decoded.
 
 A few bytes can declare more pixels than fit in memory, and a deflated image can be a thousand times larger than its
-file.
+file. Pillow knows a format by its contents, whatever the name: for some it starts other programs.
 """
 
 from __future__ import annotations
 
 import io
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 2**28 // 3
 """The limit of Pillow's warning: 256 MiB in RGB."""
+FORMATS = (
+    "JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "SUN", "TGA",
+    *(("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()),
+)  # fmt: skip
+"""Formats of pixels that Pillow decodes itself (JPEG includes MPO); for EPS it would start Ghostscript."""
 _SMALL = 1 << 24  # bytes of pixels that a file of any size may declare
 _RATIO = 1032  # the largest ratio that deflate can reach
+
+
+_KIND_OF_PAGE, _REDUCED = 254, 1  # TIFF's NewSubfileType, and its bit of a smaller copy of another page
 
 
 class TooManyPixelsError(ValueError):
@@ -33,8 +42,13 @@ def size_problem(width: int, height: int) -> str | None:
     return f"{width} x {height} pixels are more than {MAX_PIXELS}, the largest size of an image"
 
 
-def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+def open_image(source: str | os.PathLike[str] | BinaryIO, *, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Open an image with Pillow, which reads its header, and check its size against the file.
+
+    Parameters
+    ----------
+    source : path or open file.
+    formats : Pillow's names of those that are tried.
 
     Raises
     ------
@@ -43,13 +57,13 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     FileError
         It is a device or a named pipe.
     OSError, SyntaxError, ValueError
-        Raised by Pillow if it is not an image.
+        Raised by Pillow if it is not an image in one of the formats.
     """
     from PIL import Image
 
     stored = _size(source)
     try:
-        image: Image.Image = Image.open(source)
+        image: Image.Image = Image.open(source, formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixelsError(str(error)) from None
     problem = size_problem(*image.size)
@@ -60,6 +74,27 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
         image.close()
         raise TooManyPixelsError(problem)
     return image
+
+
+def has_several(image: Image.Image) -> bool:
+    """Tell whether a file holds several images: an animation, or pages.
+
+    What a camera adds to its photograph (MPO) and the reduced copies in a TIFF do not count. The first image is
+    selected afterwards.
+    """
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return False
+    if image.format != "TIFF":
+        return True
+    try:
+        image.seek(1)
+        while int(image.tag_v2.get(_KIND_OF_PAGE, 0)) & _REDUCED:  # type: ignore[attr-defined]  # a TIFF has tags
+            image.seek(image.tell() + 1)
+    except EOFError:
+        return False
+    finally:
+        image.seek(0)
+    return True
 
 
 def _size(source: str | os.PathLike[str] | BinaryIO) -> int:

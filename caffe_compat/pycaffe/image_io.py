@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caffe_compat.errors import FileError
-from caffe_compat.formats.image_size import open_image
+from caffe_compat.formats.image_size import has_several, open_image
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LUMINANCE = (0.2125, 0.7154, 0.0721)  # scikit-image's, of ITU-R BT.709
@@ -118,6 +118,9 @@ def _read(source: str | os.PathLike[str] | BinaryIO) -> Array:
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", "an open file")
     try:
         with open_image(source) as image:
+            if has_several(image):
+                hint = "store each in a file of its own"
+                raise FileError("holds several images, expected one", code="unsupported", file=name, hint=hint)
             if image.mode == "1":
                 image = image.convert("L")
             elif image.mode not in ("L", "RGB", "RGBA", "F") and not image.mode.startswith("I"):

@@ -15,7 +15,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -31,11 +31,17 @@ Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.intp]
 Pixels = TypeVar("Pixels", Image, Singles)
+Pixmap = npt.NDArray[Any]
+"""An image of bytes, or what `_normalised` makes of it."""
 
 _NETS = ("det1", "det2", "det3")
 _FIELD = 12  # pixels: side of what one answer of P-Net sees
 _STRIDE = 2  # pixels between two answers
 _BATCH = 256  # crops in one pass
+_REACH = 10  # pixels beyond those of its first answer that P-Net's next answers share: `_FIELD` less `_STRIDE`
+_LARGE = 1 << 24  # pixels of an image whose pyramid is built in bytes: real numbers take four times as much
+_LEVEL = 1 << 21  # pixels of a level that P-Net sees at once
+_STRIP = 1 << 20  # pixels of the strips of a larger one
 _HALVED = 0.75  # a level is reduced from a halved image to at most so much of that
 
 
@@ -93,6 +99,9 @@ class Mtcnn:
     Images are reduced by averaging areas and enlarged bilinearly; what lies outside an image is black. The authors'
     program filters similarly. To save time, small levels of the pyramid are reduced from a halved image. The choice of
     the filter alone moves a box by up to some hundredths of its side.
+
+    Memory is bounded: P-Net sees large levels strip by strip, with the same answers, and the pyramid of an image of
+    more than 16 megapixels is rounded to bytes.
     """
 
     def __init__(
@@ -140,7 +149,9 @@ class Mtcnn:
             groups.setdefault(image.shape, []).append(index)
         proposals = [_NONE]
         for indices in groups.values():
-            pyramid = self._pyramid([_normalised(turned[index]) for index in indices])
+            group = [turned[index] for index in indices]
+            large = group[0].shape[0] * group[0].shape[1] > _LARGE
+            pyramid = self._pyramid(group if large else [_normalised(image) for image in group])
             for level, (scale, images) in enumerate(pyramid):
                 part = self._propose_at(level, scale, images).suppressed(0.5)
                 proposals.append(replace(part, image=np.array(indices)[part.image]))
@@ -148,7 +159,7 @@ class Mtcnn:
         candidates = _Candidates(*(np.concatenate(values) for values in parts)).suppressed(0.7)
         return _squared(candidates, _moved(candidates, pixel=0))
 
-    def _pyramid(self, images: list[Singles]) -> Iterator[tuple[float, list[Singles]]]:
+    def _pyramid(self, images: Sequence[Pixmap]) -> Iterator[tuple[float, Sequence[Pixmap]]]:
         """Yield each scale and the images, all of one size, at that scale."""
         columns, rows = images[0].shape[1::-1]
         scale, halved = _FIELD / self._smallest, 1
@@ -160,11 +171,12 @@ class Mtcnn:
             yield scale, [_resize(image, size) for image in images]
             scale *= self._factor
 
-    def _propose_at(self, level: int, scale: float, images: Sequence[Singles]) -> _Candidates:
+    def _propose_at(self, level: int, scale: float, images: Sequence[Pixmap]) -> _Candidates:
         """Let P-Net propose boxes in images of one size."""
         if level == len(self._levels):
             self._levels.append(copy.deepcopy(self._nets["det1"]))
-        answers = _run(self._levels[level], np.stack(images))
+        large = sum(image.shape[0] * image.shape[1] for image in images) > _LEVEL
+        answers = _run_in_strips(self._nets["det1"] if large else self._levels[level], images, large=large)
         scores = answers["prob1"][:, 1].transpose(0, 2, 1)  # (N, y, x), searched row by row as in MATLAB
         image, y, x = np.nonzero(scores >= self._thresholds[0])
         corner = _STRIDE * np.stack([x, y], axis=1)
@@ -221,10 +233,26 @@ def _normalised(image: Image) -> Singles:
     return x
 
 
+def _as_numbers(image: Pixmap) -> Singles:
+    return _normalised(image) if image.dtype == np.uint8 else image
+
+
 def _run(net: CaffeNet, images: Singles) -> dict[str, Singles]:
     """Return the outputs, by blob, for images (N, rows, columns, channels), computed where the net's weights are."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     return {blob: value.cpu().numpy() for blob, value in net(x.to(next(net.parameters()).device)).items()}
+
+
+def _run_in_strips(net: CaffeNet, images: Sequence[Pixmap], *, large: bool) -> dict[str, Singles]:
+    """Return P-Net's outputs for images of one size; strips begin at even rows, where its pooling does."""
+    rows, columns = images[0].shape[:2]
+    step = max(_STRIDE, _STRIP // (len(images) * columns) // _STRIDE * _STRIDE) if large else rows
+    starts = range(0, max(1, rows - _REACH), step)
+    parts = []
+    for start in starts:
+        strips = [image[start : start + step + _REACH] for image in images]
+        parts.append(_run(net, np.stack([_as_numbers(strip) for strip in strips])))
+    return {blob: np.concatenate([part[blob] for part in parts], axis=2) for blob in parts[0]}
 
 
 def _cut_all(turned: Sequence[Image], candidates: _Candidates, side: int) -> Image:

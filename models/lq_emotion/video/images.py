@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from caffe_compat.errors import CaffeCompatError, FileError
-from caffe_compat.formats.image_size import TooManyPixelsError, open_image
+from caffe_compat.formats.image_size import TooManyPixelsError, has_several, open_image
 from lq_emotion.video.frames import Frame, Image, Selection
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pillow
+
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # those of `sources.IMAGES`
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
+_STRIP = 1 << 20  # pixels that are converted at a time
 
 
 class Images:
@@ -56,27 +60,76 @@ class Images:
 def read_image(path: Path) -> Image:
     """Read an image, turned upright as its EXIF data says: (H, W, 3) uint8, red first.
 
+    Gray images of 12 and 16 bits keep their most significant eight. At most `MAX_PIXELS` are read, in about ten bytes
+    of memory each.
+
     Raises
     ------
     FileError
-        The file is missing or cannot be decoded.
+        The file is missing, cannot be decoded, holds several images, or pixels whose range it does not state.
     """
-    from PIL import ImageOps
+    from PIL import ImageOps, UnidentifiedImageError
 
     try:
-        with open_image(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return _high_bytes(upright) if upright.mode.startswith("I") else np.array(upright.convert("RGB"), np.uint8)
+        with open_image(path, formats=_FORMATS) as image:
+            _require_one(image, path)
+            shift = _shift(image, path)
+            inverted = shift > 0 and image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = _pixels(image, shift)
     except FileNotFoundError:
         raise FileError("no such file", code="file-missing", file=path) from None
-    except (OSError, SyntaxError, ValueError, TooManyPixelsError) as error:
+    except UnidentifiedImageError:
+        problem, hint = "is not a complete image in a known format", "expected JPEG, PNG, BMP, TIFF or WebP"
+        raise FileError(problem, code="damaged-file", file=path, hint=hint) from None
+    except TooManyPixelsError as error:
+        raise FileError(str(error), code="too-large", file=path, hint="reduce the image first") from None
+    except (OSError, SyntaxError, ValueError) as error:
         problem = f"cannot be read as an image: {error}"
         raise FileError(problem, code="damaged-file", file=path, hint="copy it again") from None
+    return np.invert(pixels, out=pixels) if inverted else pixels
 
 
-def _high_bytes(image: Pillow) -> Image:
-    """Return 16-bit gray as 8 bits; Pillow clips what is above 255."""
-    return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+def _require_one(image: Pillow, path: Path) -> None:
+    if has_several(image):
+        problem = "holds several images, expected one"
+        hint = "store each in a file of its own, or convert an animation to a video"
+        raise FileError(problem, code="unsupported", file=path, hint=hint)
+
+
+def _shift(image: Pillow, path: Path) -> int:
+    """Return by how many bits the pixels exceed eight."""
+    tiff = image.format == "TIFF"
+    if image.mode == "F" or (image.mode == "I" and tiff):
+        bits = _tag(image, _BITS)
+        kind = "floating-point numbers" if image.mode == "F" else "signed or unsigned integers"
+        problem = f"holds {kind} of {bits} bits, whose range is not known"
+        raise FileError(problem, code="unsupported", file=path, hint="convert it to 8 or 16 bits per channel")
+    if not image.mode.startswith("I"):
+        return 0
+    return (_tag(image, _BITS) if tiff else 16) - 8
+
+
+def _tag(image: Pillow, tag: int) -> int:
+    """Return the first value of a TIFF's tag."""
+    value = image.tag_v2.get(tag, 0)  # type: ignore[attr-defined]  # a TIFF has tags
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _pixels(image: Pillow, shift: int) -> Image:
+    """Return the pixels as RGB, converted strip by strip: Pillow has them in memory as well."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        if shift:  # Pillow clips what is above 255
+            pixels[top : top + rows] = (np.asarray(strip) >> shift)[..., None]
+        else:
+            if strip.mode == "P":
+                strip = strip.convert("RGBA")  # Pillow warns of a palette with transparency otherwise
+            pixels[top : top + rows] = np.asarray(strip.convert("RGB"))
+    return pixels
 
 
 def _several(folder: Path, names: Sequence[str]) -> FileError:

@@ -58,3 +58,21 @@ def test_a_live_source_does_not_wait_for_its_reader():
 
     with Ahead(items(), 1, latest=True):
         assert done.wait(10)  # 0.1 s an item would be 100 s
+
+
+@pytest.mark.parametrize(("size", "waiting"), [(4, 2), (20, 1)])
+def test_large_items_wait_in_small_numbers(size, waiting):
+    fetched = []
+
+    def items():
+        for number in range(6):
+            fetched.append(number)
+            yield number
+
+    with Ahead(items(), 16, size=lambda _: size, most=10) as ahead:
+        iterator = iter(ahead)
+        assert next(iterator) == 0
+        time.sleep(0.3)
+        assert len(fetched) <= 1 + waiting + 1  # taken, waiting, and one for which there is no room
+        assert list(iterator) == [1, 2, 3, 4, 5]
+    assert threads() == []

@@ -9,6 +9,7 @@ import torch
 
 from caffe_compat import load_net
 from caffe_compat.errors import DataError
+from lq_emotion.faces import mtcnn
 from lq_emotion.faces.mtcnn import Mtcnn
 from tests.reference import mtcnn as transcription
 
@@ -49,6 +50,22 @@ def plain(folder):
 
 def sides(face):
     return [face.x, face.y, face.x + face.width, face.y + face.height]
+
+
+@pytest.mark.parametrize("strip", [1000, 30001])
+def test_large_levels_are_seen_strip_by_strip_with_the_same_answers(nets, astronaut, strip, monkeypatch):
+    images = [astronaut[:-1, 3:], astronaut[1:, ::-1][:, 3:]]
+    whole = Mtcnn(nets)(images)
+    for name in ("_LEVEL", "_STRIP"):
+        monkeypatch.setattr(mtcnn, name, strip)
+    assert Mtcnn(nets)(images) == whole
+
+
+def test_the_pyramid_of_a_large_image_is_one_of_bytes(nets, astronaut, monkeypatch):
+    (face,) = Mtcnn(nets)([astronaut])[0]
+    monkeypatch.setattr(mtcnn, "_LARGE", 1000)
+    (coarse,) = Mtcnn(nets)([astronaut])[0]
+    assert sides(coarse) == pytest.approx(sides(face), abs=3)
 
 
 def test_the_astronauts_face_and_landmarks(nets, astronaut):

@@ -3,16 +3,20 @@
 import math
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from lq_emotion.video import camera as camera_module
+from lq_emotion.video import images
 from lq_emotion.video.container import Video
 from lq_emotion.video.frames import Selection
 from lq_emotion.video.images import read_image
@@ -235,12 +239,12 @@ def test_the_images_of_a_folder_are_one_source_in_natural_order(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     sources = find_sources([str(tmp_path)])
     assert [source.kind for source in sources] == [Kind.VIDEO, Kind.IMAGES]
-    with sources[1].open() as images:
-        frames = list(images)
+    with sources[1].open() as source:
+        frames = list(source)
     assert [frame.name for frame in frames] == ["i1.png", "i2.png", "i10.png"]
     assert [frame.image[0, 0, 0] for frame in frames] == [2, 0, 1]
     assert math.isnan(frames[0].time)
-    assert (images.name, images.clock, images.problem) == (tmp_path.name, "none", None)
+    assert (source.name, source.clock, source.problem) == (tmp_path.name, "none", None)
 
 
 def test_a_pattern_names_what_it_matches(tmp_path):
@@ -252,23 +256,94 @@ def test_a_pattern_names_what_it_matches(tmp_path):
 def test_images_that_cannot_be_read_are_left_out_and_named(tmp_path):
     write_images(tmp_path, ["a.png", "b.png", "c.png"])
     (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:40])
-    with find_sources([str(tmp_path)])[0].open() as images:
-        assert [frame.name for frame in images] == ["a.png", "c.png"]
-    assert (images.problem.code, images.problem.file) == ("damaged-file", str(tmp_path / "b.png"))
+    with find_sources([str(tmp_path)])[0].open() as source:
+        assert [frame.name for frame in source] == ["a.png", "c.png"]
+    assert (source.problem.code, source.problem.file) == ("damaged-file", str(tmp_path / "b.png"))
 
 
 def test_photographs_are_turned_as_their_exif_data_says(tmp_path):
     image, exif = Image.new("RGB", (8, 6)), Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "a.jpg", exif=exif)
-    with find_sources([str(tmp_path / "a.jpg")])[0].open() as images:
-        assert next(iter(images)).image.shape == (8, 6, 3)
+    with find_sources([str(tmp_path / "a.jpg")])[0].open() as source:
+        assert next(iter(source)).image.shape == (8, 6, 3)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_gray_images_of_16_bits_keep_their_shades(tmp_path, name):
     Image.fromarray(np.array([[0, 300, 128 * 257, 65535]], np.uint16)).save(tmp_path / name)
     np.testing.assert_array_equal(read_image(tmp_path / name), [[[0] * 3, [1] * 3, [128] * 3, [255] * 3]])
+
+
+def write_tiff(path, pixels, *, bits=16, white_is_zero=False):
+    """Write a gray TIFF of whole numbers with any number of bits."""
+    height, width = pixels.shape
+    text = "".join(f"{value:0{bits}b}" for value in pixels.flat) if bits == 12 else ""
+    content = int(text, 2).to_bytes(len(text) // 8, "big") if text else pixels.astype("<u2").tobytes()
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 0 if white_is_zero else 1, 277: 1, 278: height}
+    tags |= {279: len(content), 273: 8 + 2 + 12 * 9 + 4}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + content)
+
+
+def test_gray_images_of_12_bits_and_those_where_white_is_zero_keep_their_shades(tmp_path):
+    write_tiff(tmp_path / "12.tif", np.array([[0, 160, 2048, 4095]]), bits=12)
+    assert read_image(tmp_path / "12.tif")[0, :, 0].tolist() == [0, 10, 128, 255]
+    write_tiff(tmp_path / "inverse.tif", np.array([[0, 300, 128 * 257, 65535]]), white_is_zero=True)
+    assert read_image(tmp_path / "inverse.tif")[0, :, 0].tolist() == [255, 254, 127, 0]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i4"])
+def test_pixels_without_a_stated_range_are_refused(tmp_path, dtype):
+    Image.fromarray(np.linspace(0, 250, 48).reshape(6, 8).astype(dtype)).save(tmp_path / "a.tif")
+    with refused("unsupported", file="a.tif"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
+def test_a_file_of_several_images_is_refused(tmp_path, name):
+    first, *others = (Image.new("RGB", (8, 6), colour) for colour in ("red", "green", "blue"))
+    first.save(tmp_path / name, save_all=True, append_images=others)
+    with refused("unsupported", file=name):
+        read_image(tmp_path / name)
+
+
+def test_photographs_with_a_second_picture_and_tiffs_with_a_preview_are_one_image(tmp_path):
+    red, small = Image.new("RGB", (64, 48), (250, 0, 0)), Image.new("RGB", (8, 6))
+    red.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[small])
+    with TiffImagePlugin.AppendingTiffWriter(tmp_path / "a.tif", new=True) as writer:
+        red.save(writer, "TIFF")
+        writer.newFrame()
+        small.save(writer, "TIFF", tiffinfo={254: 1})
+    for name in ("a.jpg", "a.tif"):
+        assert abs(read_image(tmp_path / name).astype(int) - [250, 0, 0]).max() < 8, name
+
+
+@pytest.mark.parametrize("kind", ["EPS", "GIF", "PCX"])
+def test_another_format_behind_the_name_of_an_image_is_not_opened(tmp_path, kind):
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png", kind)
+    with refused("damaged-file", file="a.png"):
+        read_image(tmp_path / "a.png")
+
+
+def test_every_kind_of_image_is_read_strip_by_strip(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_STRIP", 100)
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 51, 4), np.uint8)
+    picture = Image.fromarray(pixels)
+    for mode in ("RGB", "RGBA", "L", "LA", "1", "P"):
+        picture.convert(mode).save(tmp_path / "a.png")
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.asarray(picture.convert(mode).convert("RGB")))
+    Image.fromarray(pixels[..., 0].astype(np.uint16) << 8).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.repeat(pixels[..., :1], 3, 2))
+
+
+def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path):
+    header = struct.pack(">4sIIBBBBB", b"IHDR", 9500, 9500, 8, 2, 0, 0, 0)
+    chunks = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + struct.pack(">I4s", 9, b"IDAT")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks + bytes(13))
+    with refused("too-large", file="a.png"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read_image(tmp_path / "a.png")
 
 
 def test_sources_that_are_missing_empty_or_named_twice_are_refused(tmp_path):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from caffe_compat.errors import DataError, FileError
+from caffe_compat.formats.image_size import open_image
 from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.studies.robust_lq.cells import StudyCell
 from lq_emotion.studies.robust_lq.figures.canvas import GRAY, STUDIO
@@ -357,11 +358,8 @@ def sr_images(plan: StudyPlan) -> dict[str, list[Path]]:
 
 def _require_image(path: Path) -> None:
     """Refuse a file whose header is not an image's; a truncated image is refused by the stage that reads it."""
-    from PIL import Image
-
     try:
-        with Image.open(path):
-            pass
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        open_image(path).close()
+    except (OSError, SyntaxError, ValueError):
         hint = "remove it, or convert it to BMP"
         raise FileError("not a readable image", code="damaged-file", file=path, hint=hint) from None

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
-from caffe_compat.formats.image_size import open_image
+from caffe_compat.formats.image_size import has_several, open_image
 
 Say = Callable[[str], None]
 Pixels = npt.NDArray[np.uint8]
@@ -125,6 +125,9 @@ def _read(path: Path) -> Pixels:
             if image.mode[:1] in ("I", "F"):
                 kind = f"holds pixels of mode {image.mode}"
                 raise DataError(kind, code="unsupported", file=path, hint="convert it to 8-bit RGB")
+            if has_several(image):
+                hint = "store each in a file of its own"
+                raise DataError("holds several images, expected one", code="unsupported", file=path, hint=hint)
             image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
             upright: Image.Image = ImageOps.exif_transpose(image)
             pixels = _fitted(upright.convert("RGB"))

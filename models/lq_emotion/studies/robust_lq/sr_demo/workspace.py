@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from caffe_compat.errors import FileError
 from caffe_compat.formats.hdf5_reader import find, open_hdf5
+from caffe_compat.formats.image_size import open_image
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import ImageSource
 from lq_emotion.studies.robust_lq.sr_demo.results import DemoSettings
@@ -79,7 +78,7 @@ def count_pixels(paths: Sequence[Path]) -> int:
     """Return the number of pixels of some images."""
     total = 0
     for path in paths:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             total += image.width * image.height
     return total
 
