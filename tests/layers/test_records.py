@@ -83,5 +83,5 @@ def test_the_gradients_are_caffes(folder: Path, fast: bool) -> None:
     differences = {d.what: d for d in Replay(folder, fast=fast).gradients()}
     recorded = _gradients(folder)
     assert recorded <= differences.keys()
-    for key in differences:
-        assert differences[key].relative <= BACKWARD, str(differences[key])
+    for difference in differences.values():
+        assert difference.relative <= BACKWARD, str(difference)

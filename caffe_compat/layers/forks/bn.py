@@ -15,7 +15,8 @@ from caffe_compat.layers.facts import OnnxWriter, Witness
 class BNModule(nn.Module):
     """slope (x - mean) / sqrt(variance + eps) + bias; moving statistics in TEST and where frozen.
 
-    A frozen layer passes its gradient to the bottom only. In TEST the fork computes the gradient of a layer that is not frozen as in TRAIN; here it is the true gradient.
+    A frozen layer passes its gradient to the bottom only. In TEST the fork computes the gradient of a layer that is not
+    frozen as in TRAIN; here it is the true gradient.
     """
 
     weight: torch.Tensor
