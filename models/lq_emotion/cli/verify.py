@@ -27,6 +27,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option(
         "--recordings", type=Path, metavar="ROOT", help="prepared recordings to score on, for a comparison with Table 1"
     )
+    help_text = "factor of a folder of crops not named HQ or LR<s>, if the crops do not show it: faces=HQ, small=4"
+    option("--crops", action="append", default=[], metavar="FOLDER=S", help=help_text)
     add_partitions(verify)
     add_delay(verify, 0.0)
     help_text = "cell of Table 1 that a file belongs to, if its name does not say: class/a.caffemodel=Joint-3"
@@ -52,6 +54,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _verify(args: argparse.Namespace) -> int:
     from lq_emotion.verify.checks import Verify
+    from lq_emotion.verify.crops import read_crops
     from lq_emotion.verify.results import PASSED
     from lq_emotion.verify.scoring import read_cell
     from lq_emotion.verify.summary import lines
@@ -60,6 +63,7 @@ def _verify(args: argparse.Namespace) -> int:
         args.weights,
         args.out,
         recordings=args.recordings,
+        crops=dict(map(read_crops, args.crops)),
         partitions=partitions_of(args),
         delay=args.delay,
         cells=dict(map(read_cell, args.cell)),

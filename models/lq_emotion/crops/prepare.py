@@ -23,6 +23,7 @@ from lq_emotion.crops.recording import (
     earlier_outcome,
     has_labels,
     journal_of,
+    places_of_labels,
     prepare_one,
 )
 from lq_emotion.datasets.avec.layout import (
@@ -129,7 +130,7 @@ def _labelled(recordings: Sequence[Recording], out: Path, dimension: Dimension, 
         raise DataError(
             f"none of {len(unlabelled)} recordings has labels",
             code="empty",
-            hint="add ratings_gold_standard or ratings_individual",
+            hint=places_of_labels(out, dimension),
         )
     if unlabelled:
         say(f"skipped, without labels: {', '.join(unlabelled)}")

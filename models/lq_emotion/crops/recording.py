@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
@@ -138,6 +138,31 @@ def has_labels(recording: Recording, out: Path, dimension: Dimension) -> bool:
     return all(bool(record.gold or record.ratings) or files[name].is_file() for name, record in records.items())
 
 
+def own_files(name: str, out: Path, dimension: Dimension, journal: Journal | None = None) -> tuple[Path, ...]:
+    """Return the labels and boxes of a recording that the user put below ROOT: those that `prepare` did not write.
+
+    Parameters
+    ----------
+    name, out, dimension : the recording, ROOT, and the labels.
+    journal : of the recording; by default it is read.
+
+    Raises
+    ------
+    FileError
+        The journal is damaged.
+    """
+    paths = Paths(out, name)
+    files = (*paths.labels(dimension).values(), paths.mat("bbox"))
+    known = journal_of(out, name) if journal is None else journal
+    return tuple(path for path in files if path.is_file() and not known.wrote(path))
+
+
+def places_of_labels(out: Path, dimension: Dimension) -> str:
+    """Return the hint that names where labels are expected."""
+    folders = " and ".join(f"{path.parent}" for path in Paths(out, "NAME").labels(dimension).values())
+    return f"add ratings_gold_standard or ratings_individual to the recordings, or NAME.mat to {folders}"
+
+
 def journal_of(out: Path, name: str) -> Journal:
     """Return the journal of a recording.
 
@@ -231,8 +256,7 @@ class _Work:
         """Return a fingerprint of all inputs, including a user's own gsd.mat or bbox.mat."""
         records = self._recording.by_dimension(self._settings.dimension).values()
         labels = (path for record in records for path in (record.gold, record.ratings))
-        files = (*self._paths.labels(self._settings.dimension).values(), self._paths.mat("bbox"))
-        users = [path for path in files if not self._journal.wrote(path)]
+        users = own_files(self._recording.name, self._paths.out, self._settings.dimension, self._journal)
         inputs = [self._recording.video, self._recording.frame_time, *labels, self._given, *users]
         return fingerprint([VERSION, asdict(self._settings), named_hashes(inputs)])
 
@@ -285,6 +309,7 @@ class _Work:
 
     def _crop(self, times: Doubles, gold: Mapping[str, GoldStandard], boxes: FrameBoxes) -> Prepared:
         save = {scale: self._paths.crops(scale) for scale in (1, *self._settings.scales)}
+        self._claim(save.values())
         for path in save.values():
             path.parent.mkdir(parents=True, exist_ok=True)
         delay = self._settings.delay
@@ -297,6 +322,19 @@ class _Work:
         )  # fmt: skip
         self._note("crops", self._fingerprint(), list(save.values()))
         return prepared
+
+    def _claim(self, files: Iterable[Path]) -> None:
+        """Note which files of crops will be written; refuse crops of another program, such as the authors' script."""
+        names = {path.relative_to(self._paths.out).as_posix(): path for path in files}
+        with contents_of(self._journal.path):
+            claimed = {*self._journal.details.get("claimed", []), *self._journal.entry("crops").get("files", {})}
+        for name, path in names.items():
+            if path.exists() and name not in claimed:
+                hint = f"rename the folder {path.parent.name}, or choose another with --out"
+                problem = "exists, and prepare did not write it"
+                raise FileError(problem, code="foreign-files", file=path, hint=hint)
+        self._journal.details["claimed"] = sorted(claimed | names.keys())
+        self._journal.write()
 
     def _draw(self, gold: Mapping[str, GoldStandard], boxes: FrameBoxes) -> None:
         if not self._settings.figures:

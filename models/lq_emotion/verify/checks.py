@@ -23,6 +23,7 @@ from lq_emotion.datasets.avec.partitions import Partitions, recordings_in
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.verify import engines, result_file
 from lq_emotion.verify.comparison import compare
+from lq_emotion.verify.crops import find_crops
 from lq_emotion.verify.genuine_caffe import Caffe, find_caffe
 from lq_emotion.verify.inputs import Batch, described, fixed_inputs
 from lq_emotion.verify.networks import Network, recognise, redefined, training
@@ -36,7 +37,7 @@ from lq_emotion.verify.results import (
     Verification,
     VerifiedFile,
 )
-from lq_emotion.verify.scoring import ClaimedCell, Scoring, find_crops
+from lq_emotion.verify.scoring import ClaimedCell, Scoring
 from lq_emotion.verify.weights import LoadedWeights, blob_digests, damages, find_files, load_weights
 from matlab_ports.run_eval import mat_path, read_label_name
 
@@ -65,6 +66,7 @@ class Verify:
     weights : a folder of files of weights, or one file.
     out : where the result goes.
     recordings : ROOT of prepared recordings to score on.
+    crops : folder -> factor, 1 for HQ, of folders of crops whose name or contents do not say it; see `find_crops`.
     partitions : of the recordings, see `scores.evaluate`.
     delay : see `verify.scoring.Scoring`.
     cells : file -> cell of Table 1, where a file's name does not say it.
@@ -78,6 +80,7 @@ class Verify:
     weights: Path
     out: Path
     recordings: Path | None = None
+    crops: Mapping[str, int] = field(default_factory=dict)
     partitions: Partitions | None = None
     delay: float = 0.0
     cells: Mapping[str, ClaimedCell] = field(default_factory=dict)
@@ -121,9 +124,12 @@ class Verify:
 
     def _scoring(self) -> Scoring | None:
         if not self.recordings:
+            if self.crops:
+                problem = "needs the recordings to score on"
+                raise DataError(problem, code="conflict", field="--crops", hint="pass --recordings ROOT, too")
             return None
-        crops = find_crops(self.recordings, self.partitions)
-        for folder in crops.values():  # refused before the first file is read
+        crops = find_crops(self.recordings, self.partitions, self.crops, self.say)
+        for folder in crops.folders.values():  # refused before the first file is read
             for name in recordings_in(folder, "dev", self.partitions):
                 if (label := read_label_name(mat_path(folder, name))) != "valence":
                     problem = "nets are scored on valence, as in Table 1"
@@ -133,7 +139,7 @@ class Verify:
     def _without_files(self, tools: _Tools) -> Verification:
         caffe, scoring, recordings = tools.caffe, tools.scoring, None
         if scoring and self.recordings:
-            crops = tuple(folder.name for folder in scoring.crops.values())
+            crops = tuple(folder.name for folder in scoring.crops.folders.values())
             recordings = ScoredRecordings(Store(self.recordings).synthetic, crops, self.delay)
         return Verification(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -199,7 +205,7 @@ class Verify:
         if tools.scoring and network.predicts and not result.problems:
             result = replace(result, scores=tools.scoring.score(weights, network, self.say))
             if not result.scores:
-                result = result.adding(remarks=["not scored: no recordings of the cell in its name"])
+                result = result.adding(remarks=[f"not scored: {tools.scoring.lacking(weights)}"])
         return result
 
 

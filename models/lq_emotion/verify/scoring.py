@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from caffe_compat.errors import DataError, FileError
+from caffe_compat.errors import DataError
 from caffe_compat.formats.files import write_text
-from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
-from lq_emotion.nets.names import FACTORS, Method, factor_in, factor_of_crops, method_in, parse_label
+from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.nets.names import FACTORS, Method, crops_folder, factor_in, method_in, parse_label
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.results import MEASURES, MeasuredScores
+from lq_emotion.verify.crops import CropsFolders
 from lq_emotion.verify.networks import Network
 from lq_emotion.verify.results import CellScore
 from lq_emotion.verify.weights import LoadedWeights
@@ -65,7 +66,7 @@ class Scoring:
 
     Attributes
     ----------
-    crops : factor -> folder of crops; 1 is HQ.
+    crops : folders of crops.
     cells : file -> cell, where the name does not say it.
     partitions : of the recordings, see `scores.evaluate`.
     delay : of the gold standard in seconds, corrected for scoring. Nets trained as by the authors predict the gold
@@ -73,7 +74,7 @@ class Scoring:
     device : see `devices.choose_device`.
     """
 
-    crops: Mapping[int, Path]
+    crops: CropsFolders
     cells: Mapping[str, ClaimedCell]
     partitions: Partitions | None = None
     delay: float = 0.0
@@ -90,7 +91,7 @@ class Scoring:
         from lq_emotion.evaluation.evaluate import Evaluate
         from lq_emotion.evaluation.results import TOGETHER
 
-        cell = self.cells.get(weights.name, named_cell(weights.name))
+        cell, folders = self._cell(weights), self.crops.folders
         scores = []
         for factor in self._factors(cell):
             with TemporaryDirectory() as name:
@@ -98,7 +99,7 @@ class Scoring:
                 write_text(network.definition, definition)
                 run = Evaluate(
                     weights.path,
-                    self.crops[factor],
+                    folders[factor],
                     Path(name),
                     net=definition,
                     partitions=self.partitions,
@@ -108,13 +109,34 @@ class Scoring:
                 )
                 together = run.score()[0].scores[TOGETHER]
             measured = MeasuredScores(together.rmse, together.cc, together.ccc, together.frames)
-            scores.append(_compared(measured, cell.method, factor, self.crops[factor].name))
+            scores.append(_compared(measured, cell.method, factor, folders[factor].name))
         return tuple(scores)
 
-    def _factors(self, cell: ClaimedCell) -> list[int]:
+    def lacking(self, weights: LoadedWeights) -> str:
+        """Return why a file has no scores: the folders that its cell needs, and those that there are."""
+        cell = self._cell(weights)
         if cell.method is Method.HR:
-            return [1] if 1 in self.crops else []
-        factors = self.crops.keys() if cell.factor is None else {cell.factor} & self.crops.keys()
+            factors: tuple[int, ...] = (1,)
+        else:
+            factors = FACTORS if cell.factor is None else (cell.factor,)
+        label = cell.method.at(cell.factor) if cell.method and cell.factor else cell.method
+        expected = " or ".join(crops_folder(factor) for factor in factors)
+        present = ", ".join(path.name for path in self.crops.folders.values())
+        unknown = [path.name for path in self.crops.unknown]
+        rest = f", and {', '.join(unknown)} of unknown factor" if unknown else ""
+        option = f"--crops {unknown[0] if unknown else 'FOLDER'}={'HQ' if factors[0] == 1 else factors[0]}"
+        place = self.crops.base.name
+        text = f"{label} needs crops in {place}/{expected}; there are {present}{rest}"
+        return f"{text} (for a folder of another name: {option})"
+
+    def _cell(self, weights: LoadedWeights) -> ClaimedCell:
+        return self.cells.get(weights.name, named_cell(weights.name))
+
+    def _factors(self, cell: ClaimedCell) -> list[int]:
+        folders = self.crops.folders
+        if cell.method is Method.HR:
+            return [1] if 1 in folders else []
+        factors = folders.keys() if cell.factor is None else {cell.factor} & folders.keys()
         return sorted(factor for factor in factors if factor != 1 or cell.method is None)
 
 
@@ -123,26 +145,3 @@ def _compared(measured: MeasuredScores, method: Method | None, factor: int, crop
     values = [] if difference is None else [getattr(difference, name) for name in MEASURES]
     agrees = None if difference is None else all(value is not None and abs(value) <= DIGITS for value in values)
     return CellScore(method, factor, crops, measured, published, difference, agrees)
-
-
-def find_crops(root: Path, partitions: Partitions | None = None) -> dict[int, Path]:
-    """Return the folders of development crops below ROOT by factor, 1 for HQ.
-
-    Raises
-    ------
-    FileError
-        There are none.
-    """
-    if not root.is_dir():
-        raise FileError("no such folder", code="file-missing", file=root, field="--recordings")
-    for base in (root / "data" / "raw_data", root / "raw_data", root):
-        crops, members = {}, (partitions or stored_partitions(base.parent)).members
-        for folder in sorted(path for path in base.glob("*") if path.is_dir()):
-            factor = factor_of_crops(folder.name)
-            if factor and members("dev", (path.stem for path in folder.glob("*.mat"))):
-                crops[factor] = folder
-        if crops:
-            return dict(sorted(crops.items()))
-    hint = "the ROOT of lq-emotion prepare --out ROOT; --dev names the recordings where AVEC's names do not"
-    problem = "has no data/raw_data/HQ or LR3 with development recordings"
-    raise FileError(problem, code="not-prepared", file=root, field="--recordings", hint=hint)

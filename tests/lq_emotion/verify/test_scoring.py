@@ -4,7 +4,11 @@ import pytest
 
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.evaluation.evaluate import Evaluate
-from lq_emotion.verify.scoring import ClaimedCell, find_crops, named_cell, read_cell
+from lq_emotion.verify.crops import CropsFolders, factor_in, find_crops, read_crops
+from lq_emotion.verify.scoring import ClaimedCell, named_cell, read_cell
+from matlab_ports.imresize import imresize
+from matlab_ports.matfile import loadmat, savemat
+from tests.refusals import refused
 
 
 @pytest.mark.parametrize(
@@ -47,10 +51,85 @@ def test_crops_are_found_where_prepare_leaves_them(tmp_path, crops):
     crops(tmp_path, "data/raw_data/LR3", names=("train_1",))
     base = tmp_path / "data/raw_data"
     for root in (tmp_path, tmp_path / "data", base):
-        assert find_crops(root) == {1: base / "HQ", 12: base / "LR12"}
-    for root, says in ((tmp_path / "none", "no such folder"), (base / "HQ", "has no data/raw_data/HQ or LR3")):
-        with pytest.raises(FileError, match=says):
+        assert find_crops(root) == CropsFolders(base, {1: base / "HQ", 12: base / "LR12"})
+    for root, code in ((tmp_path / "none", "file-missing"), (base / "HQ", "not-prepared")):
+        with pytest.raises(FileError) as caught:
             find_crops(root)
+        assert (caught.value.code, caught.value.file, caught.value.field) == (code, str(root), "--recordings")
+
+
+@pytest.fixture
+def reduced(tmp_path, crops):
+    """Make a folder of noise at a factor, as prepare_dataset does, with another frame of one value."""
+
+    def make(folder, factor, side=96):
+        crops(tmp_path, f"data/raw_data/{folder}")
+        path = tmp_path / "data/raw_data" / folder / "dev_1.mat"
+        variables = loadmat(path)
+        frames = variables["video"].astype("float32")
+        small = imresize(frames, 1 / factor, axes=(0, 1))
+        variables["video"] = imresize(small, output_size=(side, side), axes=(0, 1)).astype("float64")
+        variables["video"][:, :, 0] = 0.5
+        savemat(path, variables, "-v6")
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("factor", [3, 4, 6, 8, 12, 16])
+def test_crops_show_their_factor(factor, reduced):
+    assert factor_in(reduced("any", factor)) == factor
+
+
+def test_crops_of_other_factors_or_none_show_none(reduced, crops, tmp_path):
+    assert [factor_in(reduced(f"x{factor}", factor)) for factor in (2, 5, 7)] == [None] * 3
+    assert factor_in(reduced("small", 3, side=32)) is None
+    crops(tmp_path, "sharp")
+    assert factor_in(tmp_path / "sharp/dev_1.mat") is None
+
+
+def test_a_folder_of_any_name_is_found_by_its_crops(reduced, crops, tmp_path):
+    base = tmp_path / "data/raw_data"
+    reduced("faces_small", 4)
+    reduced("LR3_own", 3, side=32)
+    crops(tmp_path, "data/raw_data/HQ")
+    crops(tmp_path, "data/raw_data/sharp")
+    crops(tmp_path, "data/raw_data/training", names=("train_1",))
+    labels = base / "labels"
+    labels.mkdir()
+    savemat(labels / "dev_1.mat", {"gsd": [[0.0]], "time": [[0.0]]})
+    lines = []
+    found = find_crops(tmp_path, say=lines.append)
+    assert found == CropsFolders(base, {1: base / "HQ", 4: base / "faces_small"}, (base / "sharp",))
+    assert lines == ["faces_small: crops at the factor 4, by their contents"]
+    named = find_crops(tmp_path, named={"sharp": 1, str(base / "faces_small"): 4})
+    assert named == CropsFolders(base, {1: base / "sharp", 4: base / "faces_small"})
+    reduced("LR4", 4)
+    assert find_crops(tmp_path).folders == {1: base / "HQ", 4: base / "LR4"}
+
+
+def test_a_folder_whose_factor_is_in_doubt_is_refused(reduced, crops, tmp_path):
+    base = tmp_path / "data/raw_data"
+    crops(tmp_path, "data/raw_data/sharp")
+    with refused("not-prepared", file=str(base), field="--recordings", hint="--crops sharp=HQ"):
+        find_crops(tmp_path)
+    reduced("LR3", 6)
+    with refused("mismatch", file=str(base / "LR3"), value=3, hint="--crops LR3=6"):
+        find_crops(tmp_path)
+    assert find_crops(tmp_path, named={"LR3": 6}).folders == {6: base / "LR3"}
+    reduced("a", 8)
+    reduced("b", 8)
+    with refused("ambiguous", file=str(base / "b"), field="--crops", value=8, hint="--crops b=8"):
+        find_crops(tmp_path, named={"LR3": 6})
+    with refused("file-missing", file="c", field="--crops"):
+        find_crops(tmp_path, named={"c": 8})
+
+
+def test_a_folder_of_crops_can_be_named():
+    assert [read_crops(text) for text in ("a=b=HQ", "a=LR3", "a=16")] == [("a=b", 1), ("a", 3), ("a", 16)]
+    for wrong in ("a", "=3", "a=", "a=0", "a=sharp"):
+        with refused("invalid", field="--crops", value=wrong):
+            read_crops(wrong)
 
 
 @pytest.fixture
@@ -104,4 +183,22 @@ def test_a_net_of_no_known_cell_is_scored_on_all_crops_and_one_without_crops_on_
     code, result, _ = verify(folder, "--recordings", root)
     assert code == 0
     assert result["files"][0]["scores"] == []
-    assert "not scored" in result["files"][0]["remarks"][0]
+    remark = "not scored: LR-8 needs crops in raw_data/LR8; there are HQ, LR3"
+    assert result["files"][0]["remarks"][0] == (f"{remark} (for a folder of another name: --crops FOLDER=8)")
+
+
+def test_a_net_is_scored_on_a_folder_that_the_user_names(root, folder, verify, crops, capsys):
+    crops(root, "data/raw_data/lena", names=("dev_1",))
+    path = folder / "class/HQ.caffemodel"
+    path.rename(path.with_name("LR_8.caffemodel"))
+    _, result, _ = verify(folder, "--recordings", root)
+    assert result["files"][0]["remarks"][0].endswith(
+        "and lena of unknown factor (for a folder of another name: --crops lena=8)"
+    )
+    code, result, output = verify(folder, "--recordings", root, "--crops", "lena=8", out="second.json")
+    assert code == 0, output
+    (score,) = result["files"][0]["scores"]
+    assert (score["method"], score["factor"], score["crops"]) == ("LR", 8, "lena")
+    code, result, output = verify(folder, "--crops", "lena=8", out="third.json")
+    assert (code, result) == (1, None)
+    assert "--crops: needs the recordings to score on (pass --recordings ROOT, too)" in output
