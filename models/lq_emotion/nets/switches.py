@@ -42,6 +42,9 @@ class PaperSwitches:
         ``code``: 500,000 iterations, rate 0.0001, no decay, slower biases and conv4. ``paper``: 30,000, 0.01, 0.0005.
     lr_on_plateau
         Divide the rate by ten when the validation loss stops falling (see `plateau`); otherwise it is constant.
+    validation
+        Whose loss that is. ``dev``: of the development recordings, on which the nets are scored, too. ``train``: of a
+        fifth of the training recordings, from which nothing is learnt then (see `plan.validation_part`).
     bias_rate
         Learning rate of the biases, relative to that of the weights.
     separate_regressor
@@ -64,6 +67,7 @@ class PaperSwitches:
     max_factor: Literal[12, 16] = 12
     sr_schedule: Literal["code", "paper"] = "code"
     lr_on_plateau: bool = False
+    validation: Literal["dev", "train"] = "dev"
     bias_rate: Literal[1, 2] = 2
     separate_regressor: bool = False
     mixture: Literal["one_draw", "each_epoch"] = "one_draw"
@@ -83,6 +87,9 @@ class PaperSwitches:
             hint = 'set convolutions="padded" (or "padded_no_bias") and quadrant_pooling=True'
             problem = "small faces shrink to nothing in the convolutions and poolings"
             problems.append(NetError(problem, code="conflict", field="input_size", value="own", hint=hint))
+        if not problems and self.validation == "train" and not self.lr_on_plateau:
+            hint, problem = "set lr_on_plateau=on", "a constant rate needs no validation recordings"
+            problems.append(NetError(problem, code="conflict", field="validation", value="train", hint=hint))
         raise_together(problems)
 
     @property
@@ -109,6 +116,7 @@ _DATA_PARTS = {
     "convolutions": ("patches",),
     "sr_images": ("patches",),
     "max_factor": ("Joint-OA's start",),
+    "validation": ("recordings of h5", "faces"),
     "mixture": ("h5 of the mixture",),
     "smallest_face": ("prepare",),
 }
@@ -182,4 +190,5 @@ AS_PAPER = PaperSwitches(
     smallest_face=0,
     loss="mse",
 )
-"""What the paper says. It is silent about `mixture`, which stays the code's; its CCC loss is a proposal."""
+"""What the paper says. It is silent about `mixture`, which stays the code's, and names no recordings for `validation`
+but the development set; its CCC loss is a proposal."""

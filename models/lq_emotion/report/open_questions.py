@@ -86,6 +86,14 @@ def not_verified(store: Store) -> Iterator[Block]:
         "**Seeds and snapshots.** The authors' solvers fix no seed, and the paper does not say which iteration its "
         "numbers are of. Here it is the last."
     )
+    with store.contents():
+        switches = store.switches
+    if switches.get("lr_on_plateau") and "validation" not in switches:
+        yield Text(
+            "**A look at the test set.** The learning rates fell where the loss on the development recordings stopped "
+            "falling, and the same recordings are scored. The paper names no other validation set; "
+            "`--switch validation=train` takes a part of the training recordings."
+        )
     if (most := finished_quickly(store)) is not None:
         yield Text(
             f"**Length of training.** No net of valence was trained for more than {most:,} iterations; the authors' "

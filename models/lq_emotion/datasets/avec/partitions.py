@@ -42,6 +42,11 @@ class Partitions:
         """Return the recordings in a partition, in natural order."""
         return sorted((name for name in names if self.of(name) == partition), key=natural_order)
 
+    def tested_on(self, names: Iterable[str]) -> Partitions:
+        """Return these partitions with `names` as the only recordings of dev."""
+        others = {name: partition for name, partition in self.chosen.items() if partition != "dev"}
+        return Partitions({**others, **dict.fromkeys(names, "dev")}, self.complete | {"dev"})
+
     def require_known(self, names: Sequence[str], where: Path, *partitions: str) -> None:
         """Refuse chosen names in these partitions that no recording has.
 

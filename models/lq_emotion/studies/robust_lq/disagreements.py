@@ -37,6 +37,8 @@ _NET = "experiments/network/model_1F_CNN+D.prototxt"
 _H5 = "matlabscripts/generate_h5/generate_h5.m"
 _H5_FILES = "matlabscripts/generate_h5/prepare_h5_files.m"
 _DATASET = "matlabscripts/prepare_dataset.m"
+_JOINT_NET = "experiments/network/model_1F_CNN+D_vlqr.prototxt"
+_SR_NET = "pretrain/Pretrain_net.prototxt"
 _SR_SOLVER = "pretrain/Pretrain_solver.prototxt"
 
 DISAGREEMENTS = (
@@ -122,6 +124,17 @@ DISAGREEMENTS = (
         "lr_on_plateau",
     ),
     Disagreement(
+        "validation set",
+        "“divided by 10 when we observe that the validation set performance stops to improve”, and “the AVEC "
+        "development set of 9 sequences as our testing set”; no other validation set is named",
+        "4",
+        "the nets are tested on the development recordings while they learn, and nothing depends on it",
+        f"{_H5_FILES}:13-15",
+        "with lr_on_plateau and validation=dev the recordings that are scored decide when the rate falls: a look at "
+        "the test set, which may flatter the scores",
+        "validation",
+    ),
+    Disagreement(
         "biases",
         "one rate per layer: “0.001 ... for the first three”, “0.01”",
         "4",
@@ -165,6 +178,27 @@ DISAGREEMENTS = (
         f"{_NET}:220, pretrain/Pretrain_net.prototxt:156",
         "half the paper's value for valence, 128 times it for patches of 16 × 16: the same rate means something else",
         "loss",
+    ),
+    Disagreement(
+        "first layers of SR-FCN",
+        "“Its first three layers are configured the same as the first three layers of the target CNN”; of the CNN, “"
+        "The first two layers are followed by 2 × 2 max pooling while the third layer is followed by quadrant pooling”",
+        "3.2",
+        "the same convolutions, but no pooling between them in SR-FCN",
+        f"{_SR_NET}:26-121, {_JOINT_NET}:60-70, {_JOINT_NET}:106-116",
+        "conv2 and conv3 learn on maps of full resolution, and begin in the CNN on maps 2 and 4 times coarser: their "
+        "receptive fields are 14 and 32 pixels instead of 9 and 13",
+        why="with pooling, SR-FCN's output would be smaller than the face it is to reconstruct; the paper does not say "
+        "how it would grow again",
+    ),
+    Disagreement(
+        "super-resolved image",
+        "the joint module “simultaneously enhances the spatial resolution and predicts the per-frame valence value”",
+        "3.1",
+        "the joint net has SR-FCN's first three convolutions but not conv4, which makes the image",
+        f"{_JOINT_NET}:27-234",
+        "no image comes out of the joint net: super-resolution is where its training starts",
+        why="section 3.2 exports the first three layers only; SR-FCN itself gives images (`lq-emotion sr-demo`)",
     ),
     Disagreement(
         "last samples of a file",

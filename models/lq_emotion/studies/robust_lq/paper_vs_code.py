@@ -12,6 +12,7 @@ from lq_emotion.nets.definitions import builder, parts
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, format_setting
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS, Disagreement
+from lq_emotion.studies.robust_lq.plan import VALIDATION
 from lq_emotion.studies.robust_lq.work import DRAWS
 from lq_emotion.training.plateau import MOST, PATIENCE
 
@@ -59,6 +60,11 @@ _CHOSEN = {
     "sr_schedule": "`paper` keeps the code's iterations between tests and between snapshots.",
     "lr_on_plateau": f"The rate falls to a tenth after {PATIENCE} successive tests that are no better than the best, "
     f"at most {MOST} times. SR-FCN's rate is constant in the paper too.",
+    "validation": f"`dev` by default, with `--as paper` too: the paper names no other recordings. `train` takes one of "
+    f"{VALIDATION} training recordings, rounded up and spread evenly over their names in natural order: train_3 and "
+    "train_7 of AVEC's nine. test.h5 then has these in place of dev's, and neither the nets nor SR-FCN learn from "
+    "them. It needs lr_on_plateau=on. `lq-emotion train` tests on what `lq-emotion h5 --train ... --dev ...` puts into "
+    "test.h5.",
     "separate_regressor": "The paper gives no size. The fully connected net has as many hidden units as give the net "
     "as many parameters as CNN+D, which § 4.1 claims for all models: 33 on the paper's side (1,336,196 parameters, the "
     "others 1,333,401), 299 with the code's other settings.",

@@ -17,6 +17,9 @@ from lq_emotion.nets.names import FACTORS, Method
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
 from lq_emotion.studies.robust_lq import recipes
 
+VALIDATION = 5
+"""One of so many training recordings, rounded up, is for validation; our choice."""
+
 
 class Part(StrEnum):
     """A part of the study; its value is what users type.
@@ -141,6 +144,27 @@ class StudyPlan:
     def preset_of(self, part: str) -> dict[str, Any]:
         """Return the changes of the preset and the user to a training, or to the data (``sr``)."""
         return {**recipes.preset(self.preset).get(part, {}), **self.changes.get(part, {})}
+
+
+def validation_part(plan: StudyPlan, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the training recordings on which a plateau of the loss is found: none if `dev` is for that.
+
+    They are spread evenly over the training recordings in natural order, so that every run has the same: train_3 and
+    train_7 of AVEC's nine. A recording is a person, as in AVEC and RECOLA.
+
+    Raises
+    ------
+    DataError
+        Nothing would remain to learn from.
+    """
+    if plan.switches.validation != "train":
+        return ()
+    train = plan.partitions.members("train", names)
+    count = -(-len(train) // VALIDATION)
+    if len(train) <= count:
+        problem, hint = f"{len(train)} training recordings, expected 2 or more", "--switch validation=dev"
+        raise DataError(problem, code="wrong-count", field="validation", value="train", hint=hint)
+    return tuple(train[(2 * place + 1) * len(train) // (2 * count)] for place in range(count))
 
 
 def check(plan: StudyPlan) -> None:

@@ -23,7 +23,7 @@ from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq import work
 from lq_emotion.studies.robust_lq.cells import StudyCell, Training, cells, run_name
-from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check
+from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check, validation_part
 from lq_emotion.studies.robust_lq.recipes import shown_lr
 from lq_emotion.studies.robust_lq.work import PHASES
 from lq_emotion.training.estimate import PlannedTraining
@@ -45,6 +45,7 @@ def stages(plan: StudyPlan) -> list[Stage]:
     if plan.natural is not None:
         work.sr_images(plan)
     names, all_cells = _names(plan), cells(plan)
+    validation = validation_part(plan, names)
     trainings = list(dict.fromkeys(cell.training for cell in all_cells))
 
     def crops(kind: str) -> list[Path]:
@@ -58,11 +59,14 @@ def stages(plan: StudyPlan) -> list[Stage]:
     for folder, training in sorted({training.data: training for training in trainings}.items()):
         if training.mixture and training.sizes != (1,):
             kinds = [f"{crops_folder(factor)}{OWN}" for factor in training.mixture]
-            all_stages.append(_h5_of_sizes(plan, training, [path for kind in kinds for path in crops(kind)]))
+            of_sizes = [path for kind in kinds for path in crops(kind)]
+            all_stages.append(_h5_of_sizes(plan, training, of_sizes, validation))
         else:
-            all_stages.append(_h5(plan, training, crops(crops_folder(1) if training.mixture else folder)))
+            of_one = crops(crops_folder(1) if training.mixture else folder)
+            all_stages.append(_h5(plan, training, of_one, validation))
         files[folder] = all_stages[-1].writes
-    train_crops = [path for path in crops(crops_folder(1)) if plan.partitions.of(path.stem) == "train"]
+    learnt = [name for name in names if plan.partitions.of(name) == "train" and name not in validation]
+    train_crops = [path for path in crops(crops_folder(1)) if path.stem in learnt]
     all_stages += _pretrainings(plan, trainings, train_crops)
     all_stages += [_train(plan, training, files[training.data]) for training in trainings]
     for cell in {cell.scores: cell for cell in all_cells}.values():
@@ -129,6 +133,11 @@ def _partitioned(plan: StudyPlan) -> dict[str, Any]:
     return {"partitions": dict(plan.partitions.chosen)} if plan.partitions.chosen else {}
 
 
+def _validated(validation: tuple[str, ...]) -> dict[str, Any]:
+    """Return a stage's settings that depend on who validates: none where it is dev."""
+    return {"validation": list(validation)} if validation else {}
+
+
 def _prepare(plan: StudyPlan, names: Sequence[str], crops: list[Path]) -> Stage:
     recordings = [recording for recording in _recordings(plan) if recording.name in names]
     run = partial(work.do_prepare, plan, tuple(names))
@@ -180,17 +189,18 @@ def _own_size(plan: StudyPlan, s: int, crops: list[Path], writes: list[Path]) ->
     return Stage(f"own size {s}", run, {"scale": s}, tuple(crops), tuple(writes))
 
 
-def _h5(plan: StudyPlan, training: Training, crops: list[Path]) -> Stage:
+def _h5(plan: StudyPlan, training: Training, crops: list[Path], validation: tuple[str, ...]) -> Stage:
     folder, mixture = training.data, training.mixture
     target = plan.out / "h5_files" / folder
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
     switched = _otherwise(plan, "h5", *(("h5 of the mixture",) if mixture else ()))
     settings = {"folder": folder, "mixture": list(mixture), "seed": plan.seed, **switched}
-    settings |= _partitioned(plan)
-    return Stage(f"h5 {folder}", partial(work.do_h5, plan, folder, mixture), settings, tuple(crops), writes)
+    settings |= _partitioned(plan) | _validated(validation)
+    run = partial(work.do_h5, plan, folder, mixture, validation)
+    return Stage(f"h5 {folder}", run, settings, tuple(crops), writes)
 
 
-def _h5_of_sizes(plan: StudyPlan, training: Training, crops: list[Path]) -> Stage:
+def _h5_of_sizes(plan: StudyPlan, training: Training, crops: list[Path], validation: tuple[str, ...]) -> Stage:
     """Return the stage of a mixture of faces at their own sizes: a file per factor, and lists of all files."""
     folder, factors = training.data, training.mixture
     target = plan.out / "h5_files" / folder
@@ -198,8 +208,8 @@ def _h5_of_sizes(plan: StudyPlan, training: Training, crops: list[Path]) -> Stag
     writes += [target / f"{factor}" / f"{phase}.h5" for factor in factors for phase in PHASES]
     writes += [target / f"{phase}_{factor}.h5" for factor in factors[1:] for phase in PHASES]
     settings = {"folder": folder, "factors": list(factors), "seed": plan.seed, **_otherwise(plan, "h5")}
-    settings |= _partitioned(plan)
-    run = partial(work.do_h5_of_sizes, plan, folder, factors)
+    settings |= _partitioned(plan) | _validated(validation)
+    run = partial(work.do_h5_of_sizes, plan, folder, factors, validation)
     return Stage(f"h5 {folder}", run, settings, tuple(crops), tuple(writes))
 
 

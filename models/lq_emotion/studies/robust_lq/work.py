@@ -12,6 +12,7 @@ import numpy as np
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.image_size import open_image
+from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.studies.robust_lq.cells import StudyCell
 from lq_emotion.studies.robust_lq.figures.canvas import GRAY, STUDIO
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 DRAWS = 10
 """Passes in a mixture's file, each with its own draws, if `PaperSwitches.mixture` is "each_epoch"."""
-PHASES = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings
+PHASES = {"train": "train", "test": "dev"}  # Caffe's TEST phase sees the development recordings by default
 _FOLDERS = {  # the first with images is used
     "train": ("Train", "train"),
     "test": ("Test/Set5", "Set5", "Test", "test"),
@@ -57,8 +58,13 @@ def do_prepare(plan: StudyPlan, names: tuple[str, ...], *, unlabelled: bool = Fa
         raise DataError(problem, code="invalid", file=plan.recordings)
 
 
-def do_h5(plan: StudyPlan, folder: str, factors: tuple[int, ...]) -> None:
-    """Make the HDF5 files of a folder of h5_files; of a mixture if there are factors."""
+def do_h5(plan: StudyPlan, folder: str, factors: tuple[int, ...], validation: tuple[str, ...] = ()) -> None:
+    """Make the HDF5 files of a folder of h5_files; of a mixture if there are factors.
+
+    Parameters
+    ----------
+    validation : the recordings of test.h5; by default those of dev.
+    """
     from lq_emotion.crops.h5 import H5Settings, make_h5
     from matlab_ports.generate_h5 import Options
 
@@ -73,13 +79,20 @@ def do_h5(plan: StudyPlan, folder: str, factors: tuple[int, ...]) -> None:
         make_h5(
             plan.out,
             H5Settings(source=source, name=folder, options=options, seed=plan.seed),
-            partitions=plan.partitions,
+            partitions=_while_learning(plan, validation),
             say=say,
         )
 
 
-def do_h5_of_sizes(plan: StudyPlan, folder: str, factors: tuple[int, ...]) -> None:
-    """Make the HDF5 files of a mixture of faces at their own sizes, and the lists that name all of them."""
+def _while_learning(plan: StudyPlan, validation: tuple[str, ...]) -> Partitions:
+    return plan.partitions.tested_on(validation) if validation else plan.partitions
+
+
+def do_h5_of_sizes(plan: StudyPlan, folder: str, factors: tuple[int, ...], validation: tuple[str, ...] = ()) -> None:
+    """Make the HDF5 files of a mixture of faces at their own sizes, and the lists that name all of them.
+
+    See `do_h5`.
+    """
     from lq_emotion.common.lists import write_list
     from lq_emotion.crops.h5 import OWN, H5Settings, make_h5, named_apart
     from matlab_ports.generate_h5 import Options
@@ -90,7 +103,7 @@ def do_h5_of_sizes(plan: StudyPlan, folder: str, factors: tuple[int, ...]) -> No
         for factor in factors:  # in different orders, or a batch would contain each frame thrice
             name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
             settings = H5Settings(source=f"{crops_folder(factor)}{OWN}", name=name, options=options, seed=seed)
-            make_h5(plan.out, settings, partitions=plan.partitions, say=say)
+            make_h5(plan.out, settings, partitions=_while_learning(plan, validation), say=say)
     first, *others = factors
     target = plan.out / "h5_files" / folder
     for phase in PHASES:

@@ -81,6 +81,7 @@ def test_the_report_names_every_switch(root, capsys):
     text = (root / "report/report.md").read_text()
     assert "this experiment was run as the paper" in text
     assert "| input of the nets |" in text
+    assert "**A look at the test set.**" in text
     assert "quadrant_pooling: off → on" in text
 
 
@@ -92,6 +93,23 @@ def test_a_change_of_one_switch_does_again_just_what_it_concerns(recordings, roo
     assert begun(capsys) == ["train LR-12", "score LR-12 on LR12_own"]
     assert (root / "runs_before/LR-12-1/train.json").is_file()
     assert "; as the paper but loss=ccc" in (root / "table/table.md").read_text()
+
+
+def test_a_plateau_is_found_on_training_recordings_if_asked(tmp_path, capsys):
+    recordings = draw_recordings(tmp_path / "recordings", frames=140, seed=2, train=3)
+    options = ("--as", "paper", "--rows", "LR", "--switch", "validation=train")
+    assert run(*arguments(recordings, tmp_path / "root", *options)) == 0
+    h5 = json.loads((tmp_path / "root/h5_files/LR12_own/h5.json").read_text())
+    assert (h5["train"]["recordings"], h5["test"]["recordings"]) == (["train_1", "train_3"], ["train_2"])
+    assert (tmp_path / "root/runs/LR-12/plateau.json").is_file()
+    table = json.loads((tmp_path / "root/table/table.json").read_text())
+    assert table["switches"]["validation"] == "train"
+    assert "; as the paper but validation=train" in (tmp_path / "root/table/table.md").read_text()
+    scores = json.loads((tmp_path / "root/scores/LR-12_on_LR12_own/scores.json").read_text())
+    assert "dev_1" in scores["scores"]
+    assert not any(name.startswith("train") for name in scores["scores"])
+    assert run("report", "--out", tmp_path / "root") == 0
+    assert "A look at the test set" not in (tmp_path / "root/report/report.md").read_text()
 
 
 def test_frames_are_normalised_in_scoring_as_they_were_in_training(recordings, root, capsys):

@@ -1,5 +1,6 @@
 """Each switch changes the stages it concerns and no others; the list of disagreements has them all."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from lq_emotion.nets.switches import (
 )
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
-from lq_emotion.studies.robust_lq.plan import StudyPlan
+from lq_emotion.studies.robust_lq.plan import StudyPlan, validation_part
 from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import recipe
 from lq_emotion.studies.robust_lq.stages import stages
@@ -43,7 +44,10 @@ SCORED = {
     *("score HR on HQ", "score LR-3 on LR3", "score Non-Joint-3 on LR3"),
     *("score Joint-3 on LR3", "score Joint-OA on LR3"),
 }
-ONE_OR_OTHER = replace(AS_CODE, quadrant_pooling=True, convolutions="padded")  # what faces at their own size need
+NEEDED = {
+    "input_size=own": replace(AS_CODE, quadrant_pooling=True, convolutions="padded"),
+    "validation=train": replace(AS_CODE, lr_on_plateau=True),
+}
 TOUCHED = {
     "input_size=own": {
         *("own size 3", "own size 4", "own size 6", "h5 LR3_own", "h5 mix_3_4_6_own"),
@@ -60,6 +64,7 @@ TOUCHED = {
     "max_factor=16": {"patches for super-resolution at 16", "train pretrain-16", "train Joint-OA"},
     "sr_schedule=paper": PRETRAINED,
     "lr_on_plateau=on": TRAINED,
+    "validation=train": H5,
     "bias_rate=1": TRAINED,
     "separate_regressor=on": {"train Non-Joint-3"},
     "mixture=each_epoch": {"h5 mix_3_4_6"},
@@ -71,7 +76,7 @@ TOUCHED = {
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    return draw_recordings(tmp_path_factory.mktemp("switches") / "recordings", frames=50)
+    return draw_recordings(tmp_path_factory.mktemp("switches") / "recordings", frames=50, train=2)
 
 
 @pytest.fixture
@@ -97,7 +102,7 @@ def test_every_setting_is_tried_here():
 
 @pytest.mark.parametrize("text", TOUCHED)
 def test_a_switch_changes_its_stages_and_no_others(plan, text):
-    before = replace(plan, switches=ONE_OR_OTHER if text == "input_size=own" else AS_CODE)
+    before = replace(plan, switches=NEEDED.get(text, AS_CODE))
     after = replace(before, switches=replace(before.switches, **dict([parse_setting(text)])))
     old, new = stages_by_name(before), stages_by_name(after)
     assert {name for name, stage in new.items() if old.get(name) != stage} == TOUCHED[text]
@@ -172,6 +177,11 @@ def test_a_wrong_switch_is_wrong_usage(text, message, tmp_path, capsys):
     assert re.search(message, stderr)
 
 
+def test_a_constant_rate_needs_no_validation_recordings(tmp_path, capsys):
+    files = ("--recordings", tmp_path, "--out", tmp_path / "out")
+    assert "lr_on_plateau=on" in failed(capsys, "table", *files, "--switch", "validation=train")
+
+
 def test_settings_that_do_not_go_together_are_one_line(tmp_path, capsys):
     files = ("--recordings", tmp_path, "--out", tmp_path / "out")
     assert "quadrant_pooling" in failed(capsys, "table", *files, "--switch", "input_size=own")
@@ -183,7 +193,7 @@ def test_gray_is_y_from_black_to_white():
 
 
 def faces(folder, names=("train_1", "dev_1"), count=70):
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for name in names:
         video, valence = rng.random((96, 96, count)), rng.random((1, count))
@@ -245,6 +255,40 @@ def h5(plan, folder, **switches):
         return file["data"][...], file["label"][...]
 
 
+@pytest.mark.parametrize(
+    ("count", "expected"), [(2, ("train_2",)), (9, ("train_3", "train_7")), (16, ("train_3", "train_7", "train_11", "train_15"))]
+)  # fmt: skip
+def test_a_fifth_of_the_training_recordings_validates_the_same_in_every_run(plan, count, expected):
+    plan = replace(plan, switches=replace(AS_PAPER, validation="train"))
+    names = [f"{side}_{number}" for side in ("dev", "train") for number in range(count, 0, -1)]
+    assert validation_part(plan, names) == validation_part(replace(plan, seed=1), names) == expected
+    assert validation_part(replace(plan, switches=AS_PAPER), names) == ()
+    with refused("wrong-count", field="validation", hint="validation=dev"):
+        validation_part(plan, ["train_1", "dev_1"])
+
+
+def test_recordings_that_validate_are_not_learnt_from_and_the_scored_ones_are_not_looked_at(prepared_plan):
+    count, folder = 130, prepared_plan.out / "data/raw_data/HQ"
+    faces(folder, ("train_2", "train_3", "dev_2"), count)
+    switches = replace(AS_CODE, lr_on_plateau=True, validation="train")
+    do_h5(replace(prepared_plan, switches=switches), "HQ", (), ("train_2",))
+    phases = json.loads((prepared_plan.out / "h5_files/HQ/h5.json").read_text())
+    assert [phases[phase]["recordings"] for phase in ("train", "test")] == [["train_1", "train_3"], ["train_2"]]
+
+
+def test_super_resolution_does_not_learn_from_faces_that_validate(plan):
+    planned = {
+        switches.validation: {stage.name: stage for stage in stages(replace(plan, switches=switches))}
+        for switches in (AS_PAPER, replace(AS_PAPER, validation="train"))
+    }
+    faces_of = {side: planned[side]["faces for super-resolution"].reads for side in planned}
+    assert [path.stem for path in faces_of["dev"]] == ["train_1", "train_2"]
+    assert [path.stem for path in faces_of["train"]] == ["train_1"]
+    assert planned["train"]["h5 HQ"].settings["validation"] == ["train_2"]
+    scored = {path.stem for path in planned["train"]["score HR on HQ"].reads if path.suffix == ".mat"}
+    assert scored == {"dev_1"}
+
+
 def test_a_draw_for_each_epoch_gives_a_frame_several_factors(prepared_plan):
     counts = []
     for mixture, passes in (("one_draw", 1), ("each_epoch", DRAWS)):
@@ -297,4 +341,4 @@ def test_the_nets_of_all_rows_have_as_many_parameters_as_the_paper_claims():
 def test_switches_can_be_set_in_python():
     assert PaperSwitches() == AS_CODE
     assert changed_settings(AS_CODE) == {}
-    assert set(changed_settings(AS_PAPER)) == set(choices()) - {"mixture"}
+    assert set(changed_settings(AS_PAPER)) == set(choices()) - {"mixture", "validation"}
