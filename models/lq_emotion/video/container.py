@@ -20,7 +20,14 @@ PIPE = "pipe:0"  # stdin
 _PIPED = "an MP4 that is piped must be written for streaming, with -movflags frag_keyframe, or use Matroska"
 _ASSUMED_RATE = 25.0  # of raw streams that state neither times nor a rate
 _LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt")
-_LOST = 1.0  # seconds that may be missing at the end before a file counts as truncated: containers round
+_LOST = 1.5  # frames that may be missing at the end before a file counts as truncated: measured, at most 0.1
+_ROUNDING = 0.01  # seconds by which containers round
+_ESTIMATED = (
+    1.0,
+    0.02,
+)  # seconds and part that may be missing where the length is estimated, or that of a frame unknown
+_MISPLACED = 4  # frames: AVI and MPEG do not state all times, and those that FFmpeg adds go back by up to 3
+_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  # Matroska's DURATION
 
 
 class Video:
@@ -29,7 +36,8 @@ class Video:
     Parameters
     ----------
     address : path, URL, or `PIPE`.
-    selection : of frames.
+    selection : of frames. Their times never go back: where those of the stream do by a few frames, which AVI and MPEG
+        cause, a frame has the time of the one before; by more, the video ends there, with a problem.
     timeout : seconds after which a silent stream counts as stalled; files and pipes are waited for.
 
     Raises
@@ -59,7 +67,8 @@ class Video:
         self._fed: list[int] = []  # heap of the times of packets whose frames have not come out yet
         self._resumes = True  # whether frames may be missing before the next one: at the start, and after an error
         self._lost, self._first_lost = 0, 0.0  # frames, and the time of the last one before them
-        self._last = -math.inf
+        self._first, self._last = math.nan, -math.inf  # times of frames
+        self._shown = 0.0  # seconds for which the last frame is shown, as far as its packet states it
 
     def __enter__(self) -> Self:
         return self
@@ -75,13 +84,33 @@ class Video:
                 if time > selection.end:
                     ended = True
                     break
-                self._last = time
+                if time < self._last - self._tolerance():
+                    self.problem = self._turned_back(time)
+                    break
+                time = self._note_time(time, decoded)
                 if number % selection.every == 0 and time >= selection.start:
                     yield Frame(number, time, _upright(decoded), _bits(decoded))
         except Exception as error:  # noqa: BLE001  (a damaged stream makes PyAV raise others than its own: IndexError)
             self.problem = self._stopped(error)
         if self.problem is None and not ended:
             self.problem = self._incomplete()
+
+    def _note_time(self, time: float, decoded: Any) -> float:
+        """Return the time of a frame, not before that of the last one."""
+        self._first = time if math.isnan(self._first) else self._first
+        self._last = max(time, self._last)
+        duration = getattr(decoded, "duration", None)
+        self._shown = float(duration * decoded.time_base) if duration and decoded.time_base else 0.0
+        return self._last
+
+    def _tolerance(self) -> float:
+        """Return the seconds by which times may go back without a meaning: AVI counts frames, its times cannot."""
+        return math.inf if self._container.format.name == "avi" else _MISPLACED * self._pace()
+
+    def _pace(self) -> float:
+        """Return the seconds between frames: what the container states, or their mean so far; AVI may state 1 ms."""
+        mean = (self._last - self._first) / self._number if self._number > 0 and math.isfinite(self._last) else 0.0
+        return max(1 / self.rate if self.rate else 0.0, mean)
 
     def _open(self, address: str) -> Any:
         if self._is_file:
@@ -123,11 +152,15 @@ class Video:
     def _duration(self) -> float | None:
         """Return the seconds that the file says it holds."""
         stream, container = self._stream, self._container
+        start = 0 if container.start_time is None else container.start_time
+        if (tag := _TAG.fullmatch(stream.metadata.get("DURATION", ""))) and stream.time_base is not None:
+            states = int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])  # when the stream ends
+            return round(states - float((stream.start_time or 0) * stream.time_base), 6)
         if stream.duration is not None and stream.time_base is not None:
-            return float(stream.duration * stream.time_base)
+            late = float(start) / float(self._av.time_base) if container.format.name == "asf" else 0.0
+            return float(stream.duration * stream.time_base) - late  # ASF, too, states when it ends
         if container.duration is not None and len(container.streams) == 1:
-            start = 0 if container.start_time is None else container.start_time  # Matroska states when it ends
-            return float(container.duration - start) / float(self._av.time_base)
+            return float(container.duration - start) / float(self._av.time_base)  # Matroska states when it ends
         return None
 
     def _decoded(self) -> Iterator[Any]:
@@ -211,11 +244,22 @@ class Video:
         expected = self._duration() if self._is_file else None
         if expected is None or not math.isfinite(self._last) or self._selection.start > expected:
             return None
-        seconds = self._last + (1 / self.rate if self.rate else 0)
-        if min(expected, self._selection.end) - seconds <= max(_LOST, 0.02 * expected):
+        shown = max(self._shown, self._pace())
+        seconds = self._last + shown
+        missing = min(expected, self._selection.end) - seconds
+        exact = self.clock == "container" and self._number > 0
+        least, part = _ESTIMATED
+        if missing <= (_LOST * shown + _ROUNDING if exact else max(least, part * expected)):
             return None
         problem = f"is truncated: it ends after {seconds:.2f} of {expected:.2f} s"
         return FileError(problem, code="damaged-file", file=self._file, hint="what comes before is complete")
+
+    def _turned_back(self, time: float) -> CaffeCompatError:
+        problem = f"its times go back from {self._last:.2f} to {time:.2f} s, as in joined files: the rest is left out"
+        if self._is_file:
+            hint = "split it there and name the parts one by one"
+            return FileError(problem, code="damaged-file", file=self._file, hint=hint)
+        return DataError(problem, code="interrupted", field="source", value=self.name)
 
 
 def _pyav() -> Any:

@@ -21,10 +21,13 @@ def number_of(image):
     return round((float(image[-8:, -8:].mean()) - 10) / 5)
 
 
-def write_clip(path, frames, *, times=None, codec="libx264", pix_fmt="yuv420p", rotation=0, options=None, form=None):
+def write_clip(
+    path, frames, *, times=None, codec="libx264", pix_fmt="yuv420p", rotation=0, options=None, form=None,
+    container_options=None,
+):  # fmt: skip
     """Write frames at these times in seconds, by default 25 a second."""
     av = pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-    with av.open(str(path), "w", format=form) as container:
+    with av.open(str(path), "w", format=form, options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pix_fmt

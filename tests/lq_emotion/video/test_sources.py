@@ -1,5 +1,6 @@
 """Sources: frames with the container's times, and one problem at the end instead of an error in the middle."""
 
+import itertools
 import math
 import os
 import socket
@@ -105,6 +106,58 @@ def test_a_truncated_file_yields_its_frames_and_then_says_where_it_ends(tmp_path
     assert 30 < len(frames) < 70
     assert video.problem.code == "damaged-file"
     assert video.problem.file == str(path)
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_a_file_that_lacks_less_than_a_second_says_so(tmp_path, name):
+    noise = list(np.random.default_rng(0).integers(0, 255, (50, 48, 64, 3), np.uint8))
+    path = write_clip(tmp_path / name, noise, options={"bf": "0"}, container_options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    frames, video = frames_of(path)
+    assert 40 <= len(frames) <= 47
+    assert (video.problem.code, video.problem.file) == ("damaged-file", str(path))
+    assert f"ends after {len(frames) / 25:.2f} of 2.00 s" in str(video.problem)
+
+
+@pytest.mark.parametrize("options", [{"bf": "3"}, {"bf": "0"}])
+@pytest.mark.parametrize("times", ["even", "uneven", "gaps", "late"])
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.ts", "v.avi", "v.flv", "v.mov"])
+def test_a_complete_file_has_no_problem_and_times_that_never_go_back(tmp_path, name, times, options):
+    seconds = [number / 25 for number in range(30)]
+    if times == "uneven":
+        seconds = [second + number % 3 / 125 for number, second in enumerate(seconds)]
+    elif times == "gaps":
+        seconds = [second + 2 * (number > 9) + 3 * (number > 12) for number, second in enumerate(seconds)]
+    elif times == "late":
+        seconds = [second + 5 for second in seconds]
+    frames, video = frames_of(write_clip(tmp_path / name, gray_levels(30), times=seconds, options=options))
+    assert (len(frames), video.problem) == (30, None)
+    assert all(before.time <= after.time for before, after in itertools.pairwise(frames))
+
+
+def test_a_file_trimmed_by_its_edit_list_is_complete(tmp_path):
+    av = pytest.importorskip("av")
+    path = write_clip(tmp_path / "v.mp4", gray_levels(50), options={"bf": "3"})
+    with av.open(str(path)) as source, av.open(str(tmp_path / "trimmed.mp4"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.pts, packet.dts = (t - round(0.5 / packet.time_base) for t in (packet.pts, packet.dts))
+                packet.stream = stream
+                target.mux(packet)
+    frames, video = frames_of(tmp_path / "trimmed.mp4")
+    assert (len(frames), video.problem) == (37, None)
+
+
+@pytest.mark.parametrize("name", ["v.ts", "v.mkv"])
+def test_times_that_go_back_end_a_video_with_a_problem(tmp_path, name):
+    path = write_clip(tmp_path / name, gray_levels(40), options={"bf": "0"})
+    path.write_bytes(2 * path.read_bytes())
+    frames, video = frames_of(path)
+    assert len(frames) == 40
+    assert (video.problem.code, video.problem.file) == ("damaged-file", str(path))
+    assert "go back from 1.56 to 0.00 s" in str(video.problem)
+    assert frames_of(path, end=1.0)[1].problem is None
 
 
 def test_a_video_that_starts_late_is_not_truncated(tmp_path):
