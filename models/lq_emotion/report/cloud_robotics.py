@@ -60,7 +60,10 @@ def _lead(results: CloudResults) -> Iterator[Text]:
     ]
     if parts:
         settings = f"preset {results.preset}, seed {results.seed}"
-        yield Text(f"In short: the highest accuracies are {', '.join(parts)} ({settings}).")
+        yield Text(
+            f"In short: accuracies on test are {', '.join(parts)} ({settings}). Of images it is that of the base that "
+            "is best on dev; of clips, the highest of all versions, as in the paper."
+        )
 
 
 def _images(source: _Source) -> Iterator[Block]:
@@ -69,8 +72,9 @@ def _images(source: _Source) -> Iterator[Block]:
     yield from image_tables(source.results)
     yield _nets(source.results)
     yield _figure(
-        source, "figure2", "**Figure 2.** Confusions of the better base, in percent of the true class", "confusions"
-    )
+        source, "figure2", "**Figure 2.** Confusions on test of the base that is best on dev, in percent of the true "
+        "class", "confusions",
+    )  # fmt: skip
 
 
 def _nets(results: CloudResults) -> Table:

@@ -45,6 +45,12 @@ def test_tables_and_figures_are_present(study, tmp_path):
     assert "images 0.800, mean of clips 0.250, mode of clips 0.500, LSTM of clips 1.000" in page
 
 
+def test_the_summary_is_of_the_base_that_is_best_on_dev(tmp_path):
+    worse_on_test = replace(EXAMPLE.images[1], dev_accuracy=0.875)
+    write_json(replace(EXAMPLE, images=(EXAMPLE.images[0], worse_on_test)).to_json(), tmp_path / "study.json")
+    assert "accuracies on test are images 0.600," in repr(make_page(tmp_path).lead)
+
+
 def test_each_open_question_has_an_answer(study):
     (table,) = section(make_page(study), "What the text leaves open")
     rows = {row[0]: row[-1] for row in cells(table)}

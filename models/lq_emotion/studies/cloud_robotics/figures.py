@@ -42,7 +42,7 @@ def draw_figures(results: CloudResults, folder: Path) -> list[Path]:
 
 
 def draw_images(results: CloudResults, path: Path) -> bool:
-    """Draw Figure 2, the confusions of the better base; return whether there are any."""
+    """Draw Figure 2, the confusions on test of the base that is best on dev; return whether there are any."""
     best = results.best_images
     if best is None:
         return False

@@ -30,7 +30,7 @@ from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.nets.tuning import Tuning
 from lq_emotion.studies.cloud_robotics.bases import Base, load_base
 from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan
-from lq_emotion.studies.cloud_robotics.results import ImageResult
+from lq_emotion.studies.cloud_robotics.results import ImageResult, best_on_dev
 from lq_emotion.training.features import FeatureNet, cache_features
 from lq_emotion.training.run_folder import begin
 from lq_emotion.training.trainer import Run
@@ -190,8 +190,7 @@ def do_test(plan: CloudPlan, name: str, trials: tuple[Path, ...]) -> None:
 
 def do_choose(plan: CloudPlan) -> None:
     """Copy the net that is best on dev, with the files that describe it, to nets/best."""
-    results = [read_result(plan, name) for name in plan.weights]
-    best = max(results, key=lambda result: result.dev_accuracy or 0.0).base
+    best = best_on_dev([read_result(plan, name) for name in plan.weights]).base
     source, target = net_path(plan, best), net_path(plan, BEST)
     target.parent.mkdir(parents=True, exist_ok=True)
     suffixes = (".prototxt", ".preprocess.json", ".labels.txt", ".crop.json", ".caffemodel")

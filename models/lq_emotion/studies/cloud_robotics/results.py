@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,8 +125,8 @@ class CloudResults(Record):
 
     @property
     def best_images(self) -> ImageResult | None:
-        """Return the result of the base with the highest accuracy; None without any."""
-        return max(self.images, key=lambda result: result.scores.accuracy, default=None)
+        """Return the result of the base that is best on dev; None without any."""
+        return best_on_dev(self.images) if self.images else None
 
     def best_clips(self, method: Aggregation) -> ClipResult | None:
         """Return a method's result on the version with the highest accuracy, the LSTM trained on it; None without."""
@@ -141,6 +141,11 @@ class CloudResults(Record):
         """Return the result on a version; None where it is missing."""
         cell = (method, version, trained)
         return next((clip for clip in self.clips if (clip.method, clip.version, clip.trained) == cell), None)
+
+
+def best_on_dev(results: Sequence[ImageResult]) -> ImageResult:
+    """Return the result with the highest accuracy on dev, the first of several; test chooses nothing."""
+    return max(results, key=lambda result: -1.0 if result.dev_accuracy is None else result.dev_accuracy)
 
 
 def read_results(root: Path) -> CloudResults | None:
