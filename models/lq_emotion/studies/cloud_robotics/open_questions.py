@@ -46,6 +46,14 @@ OPEN_QUESTIONS = (
         "disgust's scores fit 5 or 7 of 15 images; the official test set has 7: probably the author's own split",
         ("split",),
     ),
+    OpenQuestion(
+        "VGG Face",
+        "“the VGG Face dataset [26], which consists of 9,131 images of different people's faces”; [26] is Parkhi et "
+        "al., 2015",
+        "9,131 is the number of people of VGGFace2 (2018), which has a ResNet-50; Parkhi et al. have 2,622 people and "
+        "a VGG-16",
+        answer="VGGFace2",
+    ),
     OpenQuestion("sizes of the dense layers", "not given; the LSTM has 1024 outputs", answer="of the preset"),
     OpenQuestion(
         "rates, epochs, batch, input size, augmentation", "not given", answer="of the preset; mirroring and cropping"
@@ -68,6 +76,19 @@ OPEN_QUESTIONS = (
         "(c) is worst at 720p and 30 fps: 30 successive frames are 1 s there, and 2 s at 15 fps",
         ("window",),
     ),
+    OpenQuestion(
+        "short clips",
+        "“if the video was shorter than 40 frames I repeat frames until we get 30”",
+        "a clip of 30 to 39 frames needs no repetition",
+        answer="clips shorter than 30 frames repeat theirs",
+    ),
+    OpenQuestion(
+        "classes of the clips",
+        "“a 7-class video dataset” in section 1; “a 8-class problem” in the abstract, “the 8-class RAVDESS emotional "
+        "video dataset” in section 4.2",
+        "section 3.1 lists eight; the sentence of section 1 was not finished: “an accuracy of X on”",
+        answer="eight",
+    ),
     OpenQuestion("margin of a face", "the box of a Haar cascade, cropped; no margin is given", "", ("grow",)),
     OpenQuestion(
         "middle size", "640 x 360 in the tables, once 480 x 360 in section 3.3", answer="640 x 360, as in the tables"
@@ -83,6 +104,19 @@ OPEN_QUESTIONS = (
         "1024 outputs and two dense layers",
         "over 2,048 features, 12,587,008 values with one bias, 12,591,104 with two",
         answer="Caffe's, with one bias",
+    ),
+    OpenQuestion(
+        "CNN of the CNN-LSTM",
+        "“a LSTM network, appended to the output of the ResNet, to form a CNN-LSTM architecture”, trained by Adam; not "
+        "whether the ResNet learns, too",
+        answer="only the LSTM and its dense layers learn, from features computed once",
+    ),
+    OpenQuestion(
+        "best and lowest accuracy",
+        "“81% accuracy on high resolution video, and maintain a minimum 67% accuracy across a range of resolutions”",
+        "in table (c) the lowest, .67, is of 720p at 30 fps, the best quality; .81 is of 720p and of 144p, both at 15 "
+        "fps",
+        answer="all cells beside the paper's",
     ),
     OpenQuestion("table (b)", "the accuracies of the mode are not printed", answer="measured here alone"),
     OpenQuestion("bit rate and latency", "not given", answer="measured by `lq-emotion link`"),
