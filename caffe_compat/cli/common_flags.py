@@ -1,4 +1,4 @@
-"""The flags that Caffe's binary accepts with every command, and those of its logger (glog)."""
+"""The flags that the parser adds: ``--fork``, those of Caffe's binary, and those of its logger (glog)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ _GLOG = (
 )
 _IGNORED = "ignored_"
 _TRUE = frozenset({"", "1", "t", "T", "true", "True", "y", "yes"})
+
+
+def add_fork(part: argparse.ArgumentParser) -> None:
+    """Add ``--fork``; the command prepares its nets with the forks it names."""
+    part.add_argument(
+        "--fork",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="fork of Caffe the net was written for, if its layer types are ambiguous (docs/forks.md)",
+    )
 
 
 def accept_all(part: argparse.ArgumentParser) -> None:

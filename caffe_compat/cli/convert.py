@@ -1,4 +1,4 @@
-"""``convert``: convert weights between caffemodel, HDF5 and PyTorch."""
+"""``convert``: convert weights to another format, or hand a net to other programs."""
 
 from __future__ import annotations
 
@@ -19,58 +19,113 @@ from caffe_compat.build.preprocess import (
     save_preprocessing,
 )
 from caffe_compat.build.weights import Blobs, caffe_blobs, copy_weights, not_finite, save_weights
-from caffe_compat.cli.detect import require_file
-from caffe_compat.cli.flags import add_inputs
+from caffe_compat.cli.flags import add_inputs, add_state, stages
 from caffe_compat.definition.upgrade import upgrade_net
-from caffe_compat.errors import CaffeCompatError, FileError, WeightsError, did_you_mean, raise_together
+from caffe_compat.errors import CaffeCompatError, FileError, NetError, WeightsError, did_you_mean, raise_together
+from caffe_compat.export import export
+from caffe_compat.export.int8 import to_int8
+from caffe_compat.export.portable import read_labels
 from caffe_compat.formats.files import atomic_path, is_hdf5, read_binary, write_weights_h5
-from caffe_compat.formats.regular_file import require_other_file
+from caffe_compat.formats.regular_file import require_file, require_other_file
 from caffe_compat.schema import caffe_pb2 as pb
 
 _TORCH, _HDF5, _BINARY = "a PyTorch state_dict", "HDF5 weights", "a caffemodel"
 FORMATS = {".pt": _TORCH, ".pth": _TORCH, ".h5": _HDF5, ".hdf5": _HDF5, ".caffemodel": _BINARY}
 """File name suffix -> format of the weights."""
+_PROGRAMS = {".onnx": "onnx", ".pt2": "pt2", ".py": "python", ".safetensors": "safetensors"}
+"""File name suffix -> format of other programs, by its name in :mod:`caffe_compat.export`."""
 
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
     part.set_defaults(run=convert)
     part.add_argument("source", help="caffemodel, HDF5 weights, or a PyTorch state_dict (.pt, .pth)")
-    part.add_argument("target", help="file to write; its suffix selects the format: .caffemodel, .h5, .pt, .pth")
+    part.add_argument(
+        "target", help=f"file to write; its suffix selects the format: {', '.join([*FORMATS, *_PROGRAMS])}"
+    )
     part.add_argument(
         "--model",
         metavar="FILE",
-        help="net definition (prototxt); required to read or write PyTorch files and to write a caffemodel",
+        help="net definition (prototxt); required except to write a caffemodel as HDF5",
     )
     part.add_argument(
         "--preprocess",
         metavar="FILE",
-        help="image preprocessing to save beside the target: a .preprocess.json, or a net whose data layer defines it",
+        help="image preprocessing of the net: a .preprocess.json, or a net whose data layer defines it "
+        "(default: the one saved with the source)",
     )
+    group = part.add_argument_group(f"for {', '.join(_PROGRAMS)} (docs/export.md)")
+    group.add_argument(
+        "--with_preprocessing", action="store_true", help="let the model begin with the image preprocessing"
+    )
+    group.add_argument("--labels", metavar="FILE", help="names of the classes or dimensions to store, one a line")
+    group.add_argument("--int8", action="store_true", help="for .onnx: compute in 8 bits")
+    group.add_argument(
+        "--calibrate", metavar="DIR", help="with --int8: a folder of images, or inputs of the net in .npy or .h5"
+    )
+    add_state(part)
     add_inputs(part)
 
 
 def convert(args: Namespace) -> int:
     """Convert a file of weights to the format that the target's suffix selects."""
     source, target = Path(args.source), Path(args.target)
-    require_other_file(target, source)
-    target_format = FORMATS.get(target.suffix)
-    if target_format is None:
-        hint = f"use one of {', '.join(FORMATS)}"
-        raise FileError("unknown weights format", code="wrong-format", file=target, value=target.suffix, hint=hint)
+    _check_flags(args, target.suffix)
+    require_other_file(target, source, args.model, args.labels)
+    target_format = format_of(target, FORMATS | _PROGRAMS)
     if not target.absolute().parent.is_dir():
         raise FileError("folder does not exist", code="file-missing", file=target.parent)
-    preprocessing = _preprocessing(args, source)
+    preprocessing, note = _preprocessing(args, source), "\n"
     if not args.model:
         _convert_without_net(source, target, target_format)
     else:
-        net = _load(args, source)
+        net = _load(args, source, losses=target.suffix in FORMATS)
         _warn(source, {name: [blob.numpy() for blob in blobs] for name, blobs in caffe_blobs(net).items()})
-        write_weights(net, target)
-    sys.stdout.write(f"{target}: {target_format}, {target.stat().st_size} bytes\n")
-    if preprocessing is not None:
+        if target.suffix in FORMATS:
+            write_weights(net, target)
+        else:
+            net.meta["preprocessing"] = preprocessing
+            note = _export(net, args, target_format)
+    sys.stdout.write(f"{target}: {target_format}, {target.stat().st_size} bytes{note}")
+    if preprocessing is not None and target.suffix in FORMATS:
         sys.stdout.write(f"{save_preprocessing(preprocessing, target)}: image preprocessing\n")
     return 0
+
+
+def format_of(target: Path, formats: dict[str, str]) -> str:
+    """Return the format that a file name's suffix selects among these."""
+    if target.suffix not in formats:
+        hint = f"use one of {', '.join(formats)}"
+        raise FileError("unknown format", code="wrong-format", file=target, value=target.suffix, hint=hint)
+    return formats[target.suffix]
+
+
+def _check_flags(args: Namespace, suffix: str) -> None:
+    if args.int8 and suffix != ".onnx":
+        hint = "write a .onnx file"
+        raise NetError("only ONNX models compute in 8 bits", code="conflict", field="--int8", hint=hint)
+    if args.int8 and not args.calibrate:
+        hint = "pass a folder of images such as the net will see"
+        raise NetError("needs --calibrate", code="field-missing", field="--int8", hint=hint)
+    if args.calibrate and not args.int8:
+        raise NetError(
+            "only --int8 calibrates", code="conflict", field="--calibrate", value=args.calibrate, hint="add --int8"
+        )
+    for flag in ("with_preprocessing", "labels"):
+        if getattr(args, flag) and suffix in FORMATS:
+            hint = f"write one of {', '.join(_PROGRAMS)}"
+            raise NetError(f"{suffix} files have no place for it", code="conflict", field=f"--{flag}", hint=hint)
+
+
+def _export(net: CaffeNet, args: Namespace, target_format: str) -> str:
+    """Write a net for other programs; return what to print after the size of the file."""
+    if args.labels:
+        net.meta["labels"] = read_labels(args.labels)
+    if not args.int8:
+        export(net, args.target, target_format, with_preprocessing=args.with_preprocessing)
+        return "\n"
+    report = to_int8(net, args.target, args.calibrate, with_preprocessing=args.with_preprocessing)
+    return f" (float32: {report.float_bytes})\n{report}"
 
 
 def _preprocessing(args: Namespace, source: Path) -> Preprocessing | None:
@@ -107,9 +162,16 @@ def _format(source: Path) -> str:
         return _TORCH if file.read(4) == b"PK\x03\x04" else _BINARY
 
 
-def _load(args: Namespace, source: Path) -> CaffeNet:
+def _load(args: Namespace, source: Path, *, losses: bool) -> CaffeNet:
     """Build the net and fill every blob from the source."""
-    net = load_net(args.model, losses=True, input_shapes=dict(args.input) or None, fork=args.fork)
+    net = load_net(
+        args.model,
+        losses=losses,
+        stages=stages(args),
+        level=args.level,
+        input_shapes=dict(args.input) or None,
+        fork=args.fork,
+    )
     if _format(source) is _TORCH:
         _load_state_dict(net, source)
         return net

@@ -10,7 +10,6 @@ import torch
 
 from caffe_compat.cli.common_flags import opened_log
 from caffe_compat.cli.flags import add_json, chosen_gpus
-from caffe_compat.solver import CaffeLog
 
 _FIRST_LINE = 178  # of common.cpp
 
@@ -25,17 +24,13 @@ def define(part: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Log the properties of each device; with ``--json`` also write them to stdout."""
     with opened_log(args) as log:
-        return _run(args, log)
-
-
-def _run(args: Namespace, log: CaffeLog) -> int:
-    log.line("caffe.cpp:138", f"Querying GPUs {args.gpu}")
-    devices = [properties(gpu) for gpu in chosen_gpus(args.gpu or "all")]
-    if not devices:
-        log.line(f"common.cpp:{_FIRST_LINE}", "No cuda device present.")
-    for device in devices:
-        for place, (name, value) in enumerate(device.items()):
-            log.line(f"common.cpp:{_FIRST_LINE + place}", f"{name + ':':<31}{value}")
+        log.line("caffe.cpp:138", f"Querying GPUs {args.gpu}")
+        devices = [properties(gpu) for gpu in chosen_gpus(args.gpu or "all")]
+        if not devices:
+            log.line(f"common.cpp:{_FIRST_LINE}", "No cuda device present.")
+        for device in devices:
+            for place, (name, value) in enumerate(device.items()):
+                log.line(f"common.cpp:{_FIRST_LINE + place}", f"{name + ':':<31}{value}")
     if args.json:
         sys.stdout.write(json.dumps({"devices": devices}) + "\n")
     return 0

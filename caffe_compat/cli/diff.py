@@ -11,11 +11,10 @@ from pathlib import Path
 
 from caffe_compat.build.net import CaffeNet, build_net, fill_net
 from caffe_compat.build.weights import caffe_blobs, copy_weights
-from caffe_compat.cli.detect import looks_like_text
 from caffe_compat.cli.flags import add_inputs, add_json, add_state, prepared
 from caffe_compat.errors import FileError
 from caffe_compat.formats.files import is_hdf5, read_net, read_solver
-from caffe_compat.formats.kinds import is_solver
+from caffe_compat.formats.kinds import is_solver, looks_like_text
 from caffe_compat.tools.diff import (
     Comparison,
     diff_logs,

@@ -8,11 +8,10 @@ from argparse import ArgumentParser, Namespace
 from collections import Counter
 from dataclasses import asdict
 
-from caffe_compat.cli.detect import looks_like_text
 from caffe_compat.cli.flags import add_inputs, add_json, add_state, stages
 from caffe_compat.cli.table import write_table
 from caffe_compat.errors import FileError, did_you_mean
-from caffe_compat.formats.kinds import is_solver
+from caffe_compat.formats.kinds import is_solver, looks_like_text
 from caffe_compat.tools.lint import LEVELS, RULES, Finding, lint_net, lint_solver
 
 

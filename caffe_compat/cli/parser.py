@@ -7,16 +7,14 @@ import importlib
 import re
 from collections.abc import Sequence
 
-from caffe_compat.cli.common_flags import BREW, accept_all, note_unused
-from caffe_compat.cli.fork import add_fork
+from caffe_compat.cli.common_flags import BREW, accept_all, add_fork, note_unused
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train or finetune a model", "train"),
     "test": ("score a model", "score"),
     "time": ("benchmark model execution time", "timing"),
     "device_query": ("show GPU diagnostic information", "device_query"),
-    "convert": ("convert weights between caffemodel, HDF5 and PyTorch", "convert"),
-    "export": ("hand a net to other programs: ONNX, exported program, Python source, safetensors", "export"),
+    "convert": ("convert weights and nets: caffemodel, HDF5, PyTorch, ONNX, Python source, safetensors", "convert"),
     "lint": ("check nets and solvers for silent mistakes", "lint"),
     "survey": ("list which definitions below a folder are built, and what the others lack", "survey"),
     "diff": ("find the first difference between two nets, weights, logs or runs", "diff"),

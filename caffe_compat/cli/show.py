@@ -9,13 +9,12 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
-from caffe_compat.cli.detect import looks_like_text
 from caffe_compat.cli.flags import add_inputs, add_json, add_state, prepared
 from caffe_compat.cli.table import write_table
 from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import FileError
 from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5
-from caffe_compat.formats.kinds import is_solver
+from caffe_compat.formats.kinds import is_solver, looks_like_text
 from caffe_compat.graph.costs import caffe_data_bytes, macs, top_bytes
 from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.schema import caffe_pb2 as pb

@@ -43,19 +43,15 @@ def define(part: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Time a net; log to stderr and, with ``--json``, write the times to stdout."""
     with opened_log(args) as log:
-        return _run(args, log)
-
-
-def _run(args: Namespace, log: CaffeLog) -> int:
-    device = scoring_device(args, log, (339, 340, 343))
-    if device.type == "cpu":
-        keep_freed_memory()
-    state = pb.NetState(level=args.level, stage=args.stage.split(","))
-    prepared = prepare_in_state(args.model, args.phase, state, fork=args.fork)
-    log.lines(before(prepared))
-    with feed(prepared, input_shapes=dict(args.input)) as data:
-        log.lines(after(data.graph))
-        return _time(args, data, device, log)
+        device = scoring_device(args, log, (339, 340, 343))
+        if device.type == "cpu":
+            keep_freed_memory()
+        state = pb.NetState(level=args.level, stage=args.stage.split(","))
+        prepared = prepare_in_state(args.model, args.phase, state, fork=args.fork)
+        log.lines(before(prepared))
+        with feed(prepared, input_shapes=dict(args.input)) as data:
+            log.lines(after(data.graph))
+            return _time(args, data, device, log)
 
 
 def _time(args: Namespace, data: Feed, device: torch.device, log: CaffeLog) -> int:

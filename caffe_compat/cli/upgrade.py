@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 
-from caffe_compat.cli.detect import looks_like_text
 from caffe_compat.definition.upgrade import upgrade_net, upgrade_solver
 from caffe_compat.formats.files import read_binary, read_net, read_solver, write_binary, write_text
-from caffe_compat.formats.kinds import is_solver
+from caffe_compat.formats.kinds import is_solver, looks_like_text
 from caffe_compat.formats.regular_file import require_other_file
 from caffe_compat.schema import caffe_pb2 as pb
 

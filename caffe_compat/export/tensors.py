@@ -75,7 +75,7 @@ def load_safetensors(file: str | os.PathLike[str]) -> CaffeNet:
     """
     texts, values = _unpacked(Path(file))
     if "definition.prototxt" not in texts:
-        hint = "only files of `caffe-compat export --to safetensors` can be loaded without a definition"
+        hint = "only .safetensors files that `caffe-compat convert` wrote can be loaded without a definition"
         raise FileError("its metadata has no definition", code="wrong-format", file=file, hint=hint)
     message = parse_text(texts["definition.prototxt"], pb.NetParameter, file=str(file))
     prepared = prepare(message, fork=texts.get("forks", "").split() or None)

@@ -1,15 +1,25 @@
-"""Tell what a prototxt defines: a net, a solver or a label map."""
+"""Tell whether a file is text, and what a prototxt defines: a net, a solver or a label map."""
 
 from __future__ import annotations
 
 from os import PathLike
+from pathlib import Path
 
 from google.protobuf.message import Message
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.extras import all_unknown_fields, unknown_fields
 from caffe_compat.formats.files import read_net, read_solver
+from caffe_compat.formats.regular_file import require_file
+from caffe_compat.formats.sniff import is_text
 from caffe_compat.schema.caffe_pb2 import NetParameter
+
+
+def looks_like_text(path: str | PathLike[str]) -> bool:
+    """Tell whether a file holds text."""
+    require_file(path)
+    with Path(path).open("rb") as file:
+        return is_text(file.read(4096))
 
 
 def is_solver(path: str | PathLike[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Refuse paths whose reading might never end, and outputs that would replace an input."""
+"""Refuse paths that are no files or whose reading might never end, and outputs that would replace an input."""
 
 from __future__ import annotations
 
@@ -28,13 +28,18 @@ def require_regular(path: str | os.PathLike[str]) -> None:
     raise FileError(f"is {kind}, expected a file", code="wrong-format", file=path)
 
 
-def require_other_file(out: str | os.PathLike[str], *sources: str | os.PathLike[str] | None) -> None:
-    """Refuse to write over a file that is read, by whatever name or link.
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Refuse what is missing, or is not a file that can be read several times: a folder, a pipe, a device."""
+    file = Path(path)
+    if not file.exists():
+        raise FileError("file does not exist", code="file-missing", file=path)
+    if not file.is_file():
+        kind = "a folder" if file.is_dir() else "a pipe or a device"
+        raise FileError(f"is {kind}, expected a file", code="wrong-format", file=path)
 
-    Raises
-    ------
-    FileError
-    """
+
+def require_other_file(out: str | os.PathLike[str], *sources: str | os.PathLike[str] | None) -> None:
+    """Refuse to write over a file that is read, by whatever name or link."""
     target = Path(out)
     for source in sources:
         if source and target.exists() and Path(source).exists() and target.samefile(source):

@@ -13,8 +13,8 @@ input: "data" input_shape { dim: 1 dim: 2 }
 layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 } }
 """
 COMMANDS = {
-    "export": ("export", "net.prototxt", "--weights", "net.caffemodel", "--to", "onnx", "--out", "OUT"),
     "convert": ("convert", "net.caffemodel", "OUT", "--model", "net.prototxt"),
+    "convert to ONNX": ("convert", "net.onnx", "OUT", "--model", "net.prototxt"),
     "finetune_report": ("finetune_report", "--model", "net.prototxt", "--weights", "net.caffemodel", "--output", "OUT"),
     "upgrade": ("upgrade", "net.caffemodel", "OUT"),
     "draw": ("draw", "net.prototxt", "OUT", "--format", "dot"),
@@ -27,7 +27,8 @@ def test_an_input_is_not_replaced(name, alias, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.prototxt").write_text(NET)
     save_weights(load_net(tmp_path / "net.prototxt"), tmp_path / "net.caffemodel")
-    source = "net.prototxt" if name == "draw" else "net.caffemodel"
+    (tmp_path / "net.onnx").write_bytes((tmp_path / "net.caffemodel").read_bytes())
+    source = {"draw": "net.prototxt", "convert to ONNX": "net.onnx"}.get(name, "net.caffemodel")
     out = source if alias == "name" else f"other{Path(source).suffix}"
     if alias == "symbolic link":
         Path(out).symlink_to(source)

@@ -200,9 +200,9 @@ def test_the_command_states_size_and_loss(net, folder, tmp_path, capsys):
     (tmp_path / "labels.txt").write_text("\n".join(LABELS))
     save_weights(net, tmp_path / "net.caffemodel")
     save_preprocessing(PREPARE, tmp_path / "net.caffemodel")
-    names = {"weights": "net.caffemodel", "labels": "labels.txt", "out": "net.onnx", "calibrate": "images"}
+    names = {"model": "net.prototxt", "labels": "labels.txt", "calibrate": "images"}
     flags = [f"--{flag}={tmp_path / name}" for flag, name in names.items()]
-    assert main(["export", str(tmp_path / "net.prototxt"), "--to=onnx", "--int8", *flags]) == 0
+    assert main(["convert", str(tmp_path / "net.caffemodel"), str(tmp_path / "net.onnx"), "--int8", *flags]) == 0
     first, second, third = capsys.readouterr().out.splitlines()
     size = (tmp_path / "net.onnx").stat().st_size
     assert first.startswith(f"{tmp_path / 'net.onnx'}: onnx, {size} bytes (float32: ")
@@ -212,15 +212,17 @@ def test_the_command_states_size_and_loss(net, folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "text"),
+    ("target", "flags", "text"),
     [
-        (["--to=pt2", "--int8", "--calibrate=x"], "use --to=onnx"),
-        (["--to=onnx", "--int8"], "needs --calibrate"),
-        (["--to=onnx", "--calibrate=x"], "add --int8"),
+        ("net.pt2", ["--int8", "--calibrate=x"], "write a .onnx file"),
+        ("net.onnx", ["--int8"], "needs --calibrate"),
+        ("net.onnx", ["--calibrate=x"], "add --int8"),
+        ("net.pt", ["--labels=x"], "write one of .onnx"),
+        ("net.h5", ["--with_preprocessing"], "write one of .onnx"),
     ],
 )
-def test_flags_that_do_not_go_together_are_refused_at_once(flags, text, tmp_path, capsys):
-    assert main(["export", "missing.prototxt", "--weights=missing", f"--out={tmp_path / 'net'}", *flags]) == 1
+def test_flags_that_do_not_go_together_are_refused_at_once(target, flags, text, tmp_path, capsys):
+    assert main(["convert", "missing", str(tmp_path / target), "--model=missing.prototxt", *flags]) == 1
     assert text in capsys.readouterr().err
 
 

@@ -51,18 +51,19 @@ def test_the_command_takes_a_file_of_labels(golden, tmp_path, capsys):
     case, file = golden / "layers" / "conv_group", tmp_path / "labels.txt"
     net = load_net(case / "net.prototxt", case / "weights.caffemodel")
     channels = net.caffe.shapes[net.returns[0]][1]
-    arguments = ["export", str(case / "net.prototxt"), f"--weights={case / 'weights.caffemodel'}", "--to=safetensors"]
-    arguments += [f"--out={tmp_path / 'n'}", f"--labels={file}"]
+    target = tmp_path / "n.safetensors"
+    arguments = ["convert", str(case / "weights.caffemodel"), str(target), f"--model={case / 'net.prototxt'}"]
+    arguments += [f"--labels={file}"]
     file.write_text(
         "\ufeff" + "\r\n".join(f"class {i}" for i in range(channels)) + "\r\n\r\n", encoding="utf-8", newline=""
     )
     assert main(arguments) == 0
-    assert load_safetensors(tmp_path / "n").meta["labels"] == tuple(f"class {i}" for i in range(channels))
+    assert load_safetensors(target).meta["labels"] == tuple(f"class {i}" for i in range(channels))
     file.write_text("one\n")
-    (tmp_path / "n").unlink()
+    target.unlink()
     assert main(arguments) == 1
     assert "1 labels fit no output" in capsys.readouterr().err
-    assert not (tmp_path / "n").exists()
+    assert not target.exists()
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -126,14 +126,14 @@ def test_safetensors_has_no_operations_for_the_preprocessing(shared_net, tmp_pat
 
 def test_the_command_writes_a_net_and_refuses_weights_of_another(golden, tmp_path, capsys):
     case = golden / "layers" / "conv_group"
-    arguments = ["export", str(case / "net.prototxt"), "--to=safetensors", f"--out={tmp_path / 'net.safetensors'}"]
-    assert main([*arguments, f"--weights={case / 'weights.caffemodel'}"]) == 0
+    arguments = [str(tmp_path / "net.safetensors"), f"--model={case / 'net.prototxt'}"]
+    assert main(["convert", str(case / "weights.caffemodel"), *arguments]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'net.safetensors'}: safetensors, ")
     again = load_safetensors(tmp_path / "net.safetensors")
     assert equal(again, load_net(case / "net.prototxt", case / "weights.caffemodel"))
     (tmp_path / "net.safetensors").unlink()
     other = golden / "layers" / "ip" / "weights.caffemodel"
-    assert main([*arguments, f"--weights={other}"]) == 1
+    assert main(["convert", str(other), *arguments]) == 1
     assert not (tmp_path / "net.safetensors").exists()
 
 
