@@ -31,14 +31,9 @@ def is_computed(node: LayerNode) -> bool:
 
 
 def call_layers(calls: fx.Graph, graph: NetGraph, values: Values, *, every_layer: bool = False) -> None:
-    """Append a call for each layer of a net, in order, named after its blob, and enter its tops into `values`.
+    """Append a call for each layer to `calls`, named after its blob, and enter its tops into `values`.
 
-    Parameters
-    ----------
-    calls : where the calls go.
-    graph : the net.
-    values : holds the inputs; the tops are added.
-    every_layer : call data, Split and Silence layers as well, and mark each call with its layer (``meta["layer"]``).
+    With `every_layer`, data, Split and Silence layers are called too, and each call is marked with its layer.
     """
     for node in graph.nodes:
         if not every_layer and node.is_split:
@@ -83,13 +78,7 @@ def identifier(name: str) -> str:
 
 
 def ordered_inputs(graph: NetGraph, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-    """Return inputs by blob in the net's order.
-
-    Raises
-    ------
-    NetError
-        A value is missing.
-    """
+    """Return inputs by blob in the net's order."""
     missing = [blob for blob in graph.inputs if blob not in inputs]
     if missing:
         problem = "this input has no value"

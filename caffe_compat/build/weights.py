@@ -390,13 +390,7 @@ def save_blobs(graph: NetGraph, read: Reader, path: PathLike, fmt: str = "BINARY
 
 
 def share_weights(net: fx.GraphModule, source: fx.GraphModule) -> None:
-    """Make `net` use the very tensors of `source` in layers of the same name.
-
-    Raises
-    ------
-    WeightsError
-        A layer of that name has other blobs.
-    """
+    """Make `net` use the very tensors of `source` in layers of the same name."""
     mine: NetGraph = net.meta["caffe"]
     theirs: NetGraph = source.meta["caffe"]
     slots = {(slot.layer, slot.index): slot for slot in theirs.slots}

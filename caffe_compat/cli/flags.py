@@ -119,13 +119,7 @@ def prepared(model: str, args: argparse.Namespace) -> PreparedNet:
 
 
 def chosen_gpus(text: str) -> list[int]:
-    """Return the CUDA devices that ``--gpu`` names.
-
-    Raises
-    ------
-    SolverError
-        if `text` is not a list of numbers, or a device does not exist.
-    """
+    """Return the CUDA devices that ``--gpu`` names."""
     count = torch.cuda.device_count()
     if text == "all":
         return list(range(count))
@@ -146,12 +140,7 @@ def no_device(count: int, field: str, device: object, hint: str = "use --device=
 
 
 def chosen_device(args: argparse.Namespace, *, several: bool = False) -> torch.device | None:
-    """Return the device that the flags name, or None.
-
-    Parameters
-    ----------
-    several : accept a list and use its first device, as ``caffe test`` and ``caffe time`` do.
-    """
+    """Return the device that the flags name, or None; with `several`, the first of a list, as Caffe does."""
     if args.device:
         return _named(args.device)
     if not args.gpu:
@@ -181,12 +170,7 @@ def _named(name: str) -> torch.device:
 
 
 def scoring_device(args: argparse.Namespace, log: CaffeLog, lines: Sequence[int]) -> torch.device:
-    """Return the device to test or time on, and log it as Caffe's binary does.
-
-    Parameters
-    ----------
-    lines : line numbers of caffe.cpp that log the GPU's number, its name, and the CPU.
-    """
+    """Return the device to test or time on, and log it; `lines` are those of caffe.cpp: GPU number, GPU name, CPU."""
     device = chosen_device(args, several=True) or torch.device("cpu")
     if device.type == "cpu":
         log.line(f"caffe.cpp:{lines[2]}", "Use CPU.")

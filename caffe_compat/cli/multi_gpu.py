@@ -48,12 +48,7 @@ def environments(gpus: Sequence[int], base: Mapping[str, str]) -> list[dict[str,
 
 
 def run_together(command: Sequence[str], each: Sequence[Mapping[str, str]]) -> int:
-    """Run a command once per environment and wait for all; forward SIGINT, SIGHUP and SIGTERM to all.
-
-    Returns
-    -------
-    0, or the exit code of the first process that failed; the others are then terminated.
-    """
+    """Run a command in each environment and forward signals; return 0, or the exit code of the first that failed."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
@@ -101,11 +96,6 @@ def _stop_all(processes: Sequence[subprocess.Popen[bytes]], stop: Callable[[subp
 
 
 def train_on(gpus: Sequence[int], argv: Sequence[str]) -> int:
-    """Train with one process per GPU.
-
-    Parameters
-    ----------
-    argv : the arguments of ``caffe-compat``, flags with two dashes.
-    """
+    """Train with one process per GPU; `argv` are the arguments of ``caffe-compat``, flags with two dashes."""
     command = [sys.executable, "-m", "caffe_compat", *command_without_gpu(argv), "--device=cuda"]
     return run_together(command, environments(gpus, os.environ))

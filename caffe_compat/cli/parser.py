@@ -38,13 +38,7 @@ _TRUE, _FALSE = {"true", "t", "1", "yes", "y"}, {"false", "f", "0", "no", "n"}
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse a command line; ``run`` of the result is the command's function.
-
-    Raises
-    ------
-    SystemExit
-        after help (0) or wrong usage (2).
-    """
+    """Parse a command line (SystemExit after help and wrong usage); ``run`` of the result is the command."""
     args = _command_first([_normalized(word) for word in argv])
     parser = argparse.ArgumentParser(
         prog="caffe-compat", description="Train, test, convert and inspect Caffe nets on PyTorch.", allow_abbrev=False

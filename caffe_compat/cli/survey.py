@@ -71,15 +71,7 @@ def run(args: Namespace) -> int:
 
 
 def read_shapes(file: str) -> list[Shapes]:
-    """Read a table of input shapes: a line for each pattern, ``#`` begins a comment.
-
-    Raises
-    ------
-    FileError
-        The file cannot be read.
-    ParseError
-        A word is neither BLOB=SHAPE nor fork=NAME; the error has the line.
-    """
+    """Read a table of input shapes: a line for each pattern, ``#`` begins a comment."""
     table = []
     for number, line in enumerate(read_bytes(file).decode("utf-8", "replace").splitlines(), 1):
         pattern, *words = _COMMENT.sub("", line).split() or [""]

@@ -63,23 +63,7 @@ def open_layers(
 def open_sources(
     net: NetParameter, *, base_dir: str | PathLike[str] = ".", rng: RandomStreams | None = None
 ) -> list[DataSource]:
-    """Open the sources of a net.
-
-    Parameters
-    ----------
-    net : definition, upgraded and filtered for its phase.
-    base_dir : folder of the definition, searched after the working directory.
-    rng : random numbers; by default C's ``rand()`` in its initial state, as in Caffe, and torch's seed.
-
-    Returns
-    -------
-    One source per data layer, in the order of the net.
-
-    Raises
-    ------
-    DataError
-        A data layer type is not supported, or its data are invalid.
-    """
+    """Open the source of each data layer of a net that is upgraded and filtered for its phase, in its order."""
     layers = (in_phase(layer, net) for layer in net.layer if layer.type in DATA_LAYER_TYPES)
     return open_layers(layers, base_dir=base_dir, rng=rng)
 

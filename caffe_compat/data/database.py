@@ -182,19 +182,7 @@ class _LevelDbReader(Database):
 
 
 def open_database(path: Path, backend: str, origin: Origin) -> Database:
-    """Open a database at its first record.
-
-    Parameters
-    ----------
-    path : the folder, or the single file of an LMDB.
-    backend : LMDB or LEVELDB.
-    at : origin, for errors.
-
-    Raises
-    ------
-    DataError
-        The package is not installed, or the database is damaged, empty or of the other kind.
-    """
+    """Open a database (a folder, or the single file of an LMDB) at its first record; `origin` is for errors."""
     package = _PACKAGES[backend]
     try:
         module = importlib.import_module(package)

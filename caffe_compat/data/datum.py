@@ -27,13 +27,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 
 def decode_flag(layer: pb.LayerParameter) -> int:
-    """Return how to decode encoded images: COLOR, GRAY or AS_STORED.
-
-    Raises
-    ------
-    DataError
-        Both colour and gray are forced.
-    """
+    """Return how to decode encoded images: COLOR, GRAY or AS_STORED."""
     param = layer.transform_param
     if param.force_color and param.force_gray:
         raise DataError(
@@ -43,13 +37,7 @@ def decode_flag(layer: pb.LayerParameter) -> int:
 
 
 def datum_image(datum: pb.Datum, flag: int, origin: Origin) -> Image:
-    """Return the image in a datum: (channels, height, width).
-
-    Raises
-    ------
-    DataError
-        The image cannot be decoded, or its number of values does not match its shape.
-    """
+    """Return the image in a datum: (channels, height, width)."""
     if datum.encoded:
         return channels_first(decode(datum.data, flag, origin))
     shape = (datum.channels, datum.height, datum.width)

@@ -32,19 +32,7 @@ _R = TypeVar("_R")
 
 
 def decode(content: bytes, flag: int, origin: Origin) -> npt.NDArray[np.uint8]:
-    """Decode an image: (height, width, channels) uint8, BGR.
-
-    Parameters
-    ----------
-    content : the encoded image.
-    flag : COLOR, GRAY or AS_STORED; the first two apply the EXIF orientation.
-    at : origin, for errors.
-
-    Raises
-    ------
-    DataError
-        The image cannot be decoded, has too many pixels, or has more than 8 bits per channel.
-    """
+    """Decode an image: (height, width, channels) uint8, BGR. COLOR and GRAY apply the EXIF orientation."""
     import cv2
 
     _check_pixels(content, origin)
@@ -98,13 +86,7 @@ def resize(image: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray
 
 
 def read_file(name: str, beside: Path, origin: Origin, hint: str | None = None) -> bytes:
-    """Read a file named in a list, from the working directory (Caffe's rule), else from `beside`.
-
-    Raises
-    ------
-    DataError
-        The file does not exist or cannot be read, or is a device or a named pipe.
-    """
+    """Read a file named in a list, from the working directory (Caffe's rule), else from `beside`."""
     for path in (Path(name), beside / name):
         try:
             require_regular(path)

@@ -126,13 +126,7 @@ class MemorySource(DataSource):
         self._transform.state = cursor["random"]
 
     def next(self) -> dict[str, torch.Tensor]:
-        """Return the next batch, a copy.
-
-        Raises
-        ------
-        DataError
-            No data were set.
-        """
+        """Return the next batch, a copy."""
         if self._data is None:
             hint = "call set_arrays(data, labels), or net.set_input_arrays(data, labels) in pycaffe"
             raise DataError("no data set", code="not-prepared", layer=self._layer, hint=hint)

@@ -42,26 +42,14 @@ class Origin:
 
 
 def positive(layer: LayerParameter, field: str, value: int) -> int:
-    """Return the value of a field.
-
-    Raises
-    ------
-    DataError
-        It is below 1.
-    """
+    """Return the value of a field; refuse one below 1."""
     if value < 1:
         raise DataError("must be at least 1", code="out-of-range", layer=layer.name, field=field, value=value)
     return value
 
 
 def find_source(layer: LayerParameter, field: str, source: str, base_dir: Path, what: str) -> Path:
-    """Return the path of a layer's source.
-
-    Raises
-    ------
-    DataError
-        The source does not exist.
-    """
+    """Return the path of a layer's source; refuse one that does not exist."""
     path = find_input(source, base_dir) if source else None
     if path is None:
         raise DataError(
@@ -72,13 +60,7 @@ def find_source(layer: LayerParameter, field: str, source: str, base_dir: Path, 
 
 
 def read_list(layer: LayerParameter, field: str, source: str, base_dir: Path) -> tuple[Path, list[str]]:
-    """Read a list: its path and its lines; file names may hold bytes that are not UTF-8.
-
-    Raises
-    ------
-    DataError
-        The list does not exist, is empty or is not text.
-    """
+    """Read a list: its path and its lines; file names may hold bytes that are not UTF-8."""
     path = find_source(layer, field, source, base_dir, "file")
     if not path.is_file():
         problem = "expected a list, got a folder"

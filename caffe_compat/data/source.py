@@ -86,13 +86,7 @@ def sources() -> Mapping[str, type[DataSource]]:
 
 
 def spec_of(layer: LayerParameter) -> LayerSpec:
-    """Return a layer with what a fork added to its messages.
-
-    Raises
-    ------
-    NetError, ProblemsError
-        It has a field that its type does not know.
-    """
+    """Return a layer with what a fork added to its messages."""
     chosen = resolve_type(LayerSpec(layer, ()))
     raise_together(chosen if isinstance(chosen, list) else [])
     assert isinstance(chosen, tuple)
@@ -100,13 +94,7 @@ def spec_of(layer: LayerParameter) -> LayerSpec:
 
 
 def find_input(name: str, base_dir: Path) -> Path | None:
-    """Find a file in the working directory (Caffe's rule), else in `base_dir`; return None if it is in neither.
-
-    Raises
-    ------
-    FileError
-        It is a device or a named pipe.
-    """
+    """Find a file in the working directory (Caffe's rule), else in `base_dir`; return None if it is in neither."""
     for candidate in (Path(name), base_dir / name):
         if candidate.exists():
             require_regular(candidate)
@@ -121,19 +109,7 @@ def looked_in(base_dir: Path) -> str:
 
 
 def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", rng: RandomStreams) -> DataSource:
-    """Open the source of a data layer.
-
-    Parameters
-    ----------
-    layer : its definition, upgraded, with the phase of the net (TRAIN by default).
-    base_dir : folder searched after the working directory.
-    rng : random numbers; share them between the sources of a run, as Caffe has one generator per process.
-
-    Raises
-    ------
-    DataError
-        The layer type is not supported, or its data are invalid.
-    """
+    """Open the source of an upgraded data layer; the sources of a run share `rng`, as in Caffe."""
     cls = _registry.get(layer.type)
     if cls is None:
         problem = "this data layer type is not supported"

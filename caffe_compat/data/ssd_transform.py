@@ -47,12 +47,7 @@ class Objects:
         return self.rows[:, 3:7]
 
     def within(self, source: Array, constraint: Any | None) -> Objects:
-        """Return the objects that a crop keeps, relative to it.
-
-        Parameters
-        ----------
-        constraint : the EmitConstraint that they have to meet.
-        """
+        """Return the objects that a crop keeps, relative to it; they meet the EmitConstraint, if there is one."""
         boxes, remain = project(source, self.boxes)
         if constraint is not None:
             remain &= self._emitted(source, constraint)
@@ -164,13 +159,7 @@ class SSDTransformer:
         return words.size == 0 if self._rng is None else is_state(words)
 
     def shape(self, pixels: Pixels, origin: Origin) -> tuple[int, int, int]:
-        """Return the transformed shape (channels, height, width) of an image.
-
-        Raises
-        ------
-        DataError
-            The image is smaller than the crop, or the means have another size.
-        """
+        """Return the transformed shape (channels, height, width) of an image."""
         size = new_size(pixels.shape[:2], self.added.resize_param) if self._resizes else pixels.shape[:2]
         high, wide = self._crop if self._crop[0] else size
         if high > size[0] or wide > size[1] or not min(high, wide):

@@ -87,13 +87,7 @@ class DataTransformer:
         return words.size == 0 if self._rng is None else is_state(words)
 
     def shape(self, image: Sequence[int], origin: Origin) -> tuple[int, int, int]:
-        """Return the transformed shape of an image of shape (channels, height, width).
-
-        Raises
-        ------
-        DataError
-            The image is smaller than the crop, or the mean has another shape.
-        """
+        """Return the transformed shape of an image of shape (channels, height, width)."""
         channels, height, width = image
         if min(height, width) < max(self.crop, 1) or channels < 1:
             problem = f"image is {channels} x {height} x {width}, smaller than the crop"
@@ -112,18 +106,7 @@ class DataTransformer:
     def batch(
         self, count: int, image: Callable[[int], Image], origin: Callable[[int], Origin], *, threads: bool
     ) -> npt.NDArray[np.float32]:
-        """Transform the next images: (count, channels, height, width) float32.
-
-        Parameters
-        ----------
-        image, at : number in the batch -> image, and its origin.
-        threads : transform several images at the same time.
-
-        Raises
-        ------
-        DataError
-            An image is smaller than the crop, or its transformed shape differs from that of the first.
-        """
+        """Transform the next images, which all get one shape: (count, channels, height, width) float32."""
         draws = self.draws(count)
         first = image(0)
         shape = self.shape(first.shape, origin(0))
@@ -151,12 +134,7 @@ class DataTransformer:
         self._subtract_values_and_scale(out)
 
     def stack(self, images: Image, origin: Origin) -> npt.NDArray[np.float32]:
-        """Transform images (count, channels, height, width), like `batch` but in fewer steps.
-
-        Parameters
-        ----------
-        at : origin of the first image.
-        """
+        """Transform images (count, channels, height, width), like `batch` but in fewer steps."""
         draws = self.draws(len(images))
         data = np.empty((len(images), *self.shape(images.shape[1:], origin)), np.float32)
         if self._columns or self.mean is not None:
@@ -192,13 +170,7 @@ class DataTransformer:
 
 
 def read_mean(layer: pb.LayerParameter, base_dir: Path) -> npt.NDArray[np.float32] | None:
-    """Read the mean image in transform_param's mean_file, (channels, height, width), or return None.
-
-    Raises
-    ------
-    DataError, FileError
-        The file is missing or invalid, or mean_value is set too.
-    """
+    """Read the mean image in transform_param's mean_file, (channels, height, width), or return None."""
     param = layer.transform_param
     if not param.HasField("mean_file"):
         return None

@@ -103,13 +103,7 @@ class VideoSource(DataSource):
         self._transform.state, self._draw.state = cursor["random"], cursor["thread"]
 
     def next(self) -> dict[str, torch.Tensor]:
-        """Return the next batch.
-
-        Raises
-        ------
-        DataError
-            The video has ended.
-        """
+        """Return the next batch; refuse to read past the end of the video."""
         images = []
         for _ in range(self._batch):
             for _ in range(self._skip):

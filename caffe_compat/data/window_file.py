@@ -89,13 +89,7 @@ class _Words:
 
 
 def read_windows(layer: pb.LayerParameter, base_dir: Path) -> WindowFile:
-    """Read the file of a WindowData layer.
-
-    Raises
-    ------
-    DataError
-        A line does not follow the format.
-    """
+    """Read the file of a WindowData layer."""
     param = layer.window_data_param
     path, lines = read_list(layer, _FIELD, param.source, base_dir)
     words = _Words(path, lines, layer.name)

@@ -86,18 +86,7 @@ class _LevelDbWriter:
 
 @contextmanager
 def new_database(path: str | os.PathLike[str], backend: str = "lmdb") -> Iterator[Writer]:
-    """Yield a database to write to; it appears under its name when the block ends without an error.
-
-    Parameters
-    ----------
-    path : its folder, which must not exist yet.
-    backend : "lmdb" or "leveldb".
-
-    Raises
-    ------
-    DataError
-        The folder exists or cannot be written, or the package is not installed.
-    """
+    """Yield a new lmdb or leveldb to write to; it appears under its name when the block ends without an error."""
     final = Path(path)
     if backend not in BACKENDS:
         hint = f"choose {' or '.join(BACKENDS)}"

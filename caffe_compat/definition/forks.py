@@ -75,13 +75,7 @@ FORKS: Mapping[str, ForkSchema] = {
 
 
 def check_fork(name: str) -> str:
-    """Return the name of a fork if it is supported.
-
-    Raises
-    ------
-    NetError
-        No fork has this name.
-    """
+    """Return the name of a fork; refuse one that is not supported."""
     if name not in FORKS:
         hint = did_you_mean(name, FORKS) or f"use one of {', '.join(FORKS)}"
         raise NetError("unknown fork of Caffe", code="name-unknown", field="fork", value=name, hint=hint)
@@ -89,13 +83,7 @@ def check_fork(name: str) -> str:
 
 
 def fork_names(fork: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of one fork, of several, or of none, each once.
-
-    Raises
-    ------
-    NetError
-        No fork has one of these names.
-    """
+    """Return the names of one fork, of several, or of none, each once; refuse those that are not supported."""
     names = () if fork is None else (fork,) if isinstance(fork, str) else fork
     return tuple(dict.fromkeys(map(check_fork, names)))
 
@@ -123,12 +111,7 @@ def forks_with(path: str, name: str) -> list[str]:
 
 
 def read_additions(param: LayerParameter, schema: Schema) -> tuple[dict[str, Message], list[CaffeCompatError]]:
-    """Return the fields of a fork that a layer has, by the path of their message, and the problems with them.
-
-    Returns
-    -------
-    The messages ("" is the layer's own path), and the problems: fields the fork lacks, and invalid values.
-    """
+    """Return the fields of a fork in a layer by the path of their message ("" is the layer's), and the problems."""
     additions: dict[str, Message] = {}
     problems: list[CaffeCompatError] = []
     for path, part in walk(param):
@@ -165,12 +148,7 @@ def _placed(
 
 
 def clash(param: LayerParameter, schema: Schema, expected: Sequence[str]) -> str | None:
-    """Return the field of Caffe 1.0 that a binary file's number was read as, where the fork's field has that number.
-
-    Parameters
-    ----------
-    expected : fields that the layer type reads.
-    """
+    """Return the field of Caffe 1.0 that a binary file's number was read as, where the fork's field has that number."""
     added = schema.get("LayerParameter")
     if added is None or where(param) is not None:  # in text the name decided
         return None

@@ -40,13 +40,7 @@ class DrawingOptions(TypedDict, total=False):
 
 
 def encode(picture: Diagram, fmt: str = "png") -> bytes:
-    """Return a diagram as the content of a file.
-
-    Raises
-    ------
-    CaffeCompatError
-        If the format is unknown.
-    """
+    """Return a diagram as the content of a file."""
     name = _require_format(fmt)
     return to_dot(picture).encode() if name in _TEXTS else render(picture, name)
 
@@ -65,20 +59,7 @@ def dot_text(net: NetParameter, **options: Unpack[DrawingOptions]) -> str:
 def draw_to_file(
     net: NetParameter, path: PathLike, *, fmt: str | None = None, **options: Unpack[DrawingOptions]
 ) -> None:
-    """Draw a net to a file.
-
-    Parameters
-    ----------
-    net : definition in any of Caffe's versions; it is upgraded.
-    path : the file, written atomically.
-    fmt : one of :data:`FORMATS`; by default the suffix of the file.
-    options : see :class:`DrawingOptions`.
-
-    Raises
-    ------
-    CaffeCompatError
-        The format, direction or phase is unknown, or the net cannot be upgraded.
-    """
+    """Draw a net of any version to a file, atomically; its suffix is the default of `fmt`."""
     suffix = os.path.splitext(path)[1][1:]  # noqa: PTH122  (pathlib knows no suffix of ".png")
     if fmt is None and not suffix:
         raise CaffeCompatError(

@@ -41,14 +41,7 @@ class Layout:
 def layout(
     depths: Sequence[float], breadths: Sequence[float], edges: Sequence[Pair], gap: tuple[float, float]
 ) -> Layout:
-    """Place nodes.
-
-    Parameters
-    ----------
-    depths, breadths : extent of each node along the flow and across it.
-    edges : source and target of each arrow.
-    gap : distance between ranks, and between neighbours in a rank.
-    """
+    """Place nodes by their extents along the flow and across it; `gap` is between ranks and between neighbours."""
     count = len(depths)
     turned = _closes_cycle(count, edges)
     forward = [(b, a) if t else (a, b) for (a, b), t in zip(edges, turned, strict=True)]

@@ -45,13 +45,7 @@ class Sources:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def add(self, thing: type | FunctionType) -> None:
-        """Add a class or function with everything it names.
-
-        Raises
-        ------
-        NotPortableError
-            Its source is not known, or needs a package other than torch.
-        """
+        """Add a class or function with everything it names; refuse what needs more than torch."""
         name = thing.__name__
         if name in self.reasons:
             raise NotPortableError(self.reasons[name])
@@ -95,13 +89,7 @@ class Sources:
             self._define(name, _assignment_of(name, scope), scope)
 
     def constructor(self, module: nn.Module) -> tuple[str, list[str]]:
-        """Return the class and the arguments that construct a module equal to this one, apart from its values.
-
-        Raises
-        ------
-        NotPortableError
-            The module does not keep its arguments, or what it is made of cannot be written.
-        """
+        """Return the class and the arguments that construct a module equal to this one, apart from its values."""
         kind = type(module)
         is_torchs = kind.__module__.startswith("torch.nn.")
         if not is_torchs:

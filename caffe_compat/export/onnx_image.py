@@ -16,13 +16,7 @@ Extent = int | str
 
 
 def image_shape(preprocessing: Preprocessing, shape: Sequence[Extent]) -> list[Extent]:
-    """Return the shape of the images, (N, C, H, W), for a net that takes `shape`.
-
-    Raises
-    ------
-    NetError
-        The net takes another size than the preprocessing makes.
-    """
+    """Return the shape of the images, (N, C, H, W), for a net that takes `shape`."""
     size: Sequence[Extent] | None = preprocessing.resize
     if size is None and preprocessing.mean is not None and preprocessing.mean.ndim == 3:
         size = preprocessing.mean.shape[1:]

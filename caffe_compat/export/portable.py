@@ -82,13 +82,7 @@ def refuse_effects(net: CaffeNet, to: str) -> None:
 
 
 def preprocessing_of_net(net: CaffeNet, field: str = "with_preprocessing") -> Preprocessing:
-    """Return the preprocessing that goes with a net, which `field` asks for.
-
-    Raises
-    ------
-    NetError
-        The net has none, or none for one of its inputs.
-    """
+    """Return the preprocessing that goes with a net, which `field` asks for."""
     preprocessing: Preprocessing | None = net.meta.get("preprocessing")
     if preprocessing is None:
         hint = "keep NAME.preprocess.json beside the weights (docs/preprocessing.md)"
@@ -194,13 +188,7 @@ def metadata(net: CaffeNet) -> dict[str, str]:
 
 
 def labels_of(net: CaffeNet) -> tuple[str, ...]:
-    """Return the names of a net's classes or dimensions, ``net.meta["labels"]``, as far as it has them.
-
-    Raises
-    ------
-    NetError
-        No output has as many channels.
-    """
+    """Return the names of a net's classes or dimensions, ``net.meta["labels"]``, as far as it has them."""
     labels = tuple(net.meta.get("labels") or ())
     outputs = {blob: net.caffe.shapes[blob] for blob in net.caffe.outputs}
     listed = any(node.layer.open_axis is not None for node in net.caffe.nodes)  # detections name their class by number

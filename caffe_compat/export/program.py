@@ -55,18 +55,6 @@ def to_pt2(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: b
     The batch may have any size where every layer takes any. Height and width may, too, where the parameters and torch's
     tracing allow it. The definition, the preprocessing and the labels are among the file's extra files,
     ``definition.prototxt``, ``preprocessing.json`` and ``labels.txt``.
-
-    Parameters
-    ----------
-    net : built for TEST.
-    file : file to write, complete or not at all.
-    with_preprocessing : let the program begin with the preprocessing; it takes images then, (N, C, H, W) in RGB with
-        float32 values of 0 to 255.
-
-    Raises
-    ------
-    NetError, ProblemsError
-        Layers cannot be exported (one error lists all of them), or the net has no preprocessing.
     """
     refuse_effects(net, "pt2")
     module = portable_net(net, with_preprocessing=with_preprocessing)
@@ -79,14 +67,7 @@ def to_pt2(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: b
 
 
 def exported_program(net: CaffeNet, module: fx.GraphModule, images: _Images) -> ExportedProgram:
-    """Return the program of a portable net.
-
-    Parameters
-    ----------
-    net : the net.
-    module : what :func:`caffe_compat.export.portable.portable_net` makes of it.
-    images : what the program takes in place of some inputs.
-    """
+    """Return the program of a net's portable `module`; `images` are what it takes in place of some inputs."""
     own = {blob: images.shapes.get(blob, net.caffe.shapes[blob]) for blob in net.inputs}
     several = {blob: (max(shape[0], 2), *shape[1:]) if shape else shape for blob, shape in own.items()}
     larger = None if images.shapes else _larger(net.caffe, several)

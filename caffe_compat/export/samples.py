@@ -49,15 +49,6 @@ def open_samples(net: CaffeNet, source: Path, *, with_preprocessing: bool = Fals
 
     A file, ``.npy`` or HDF5 with a dataset for each input, holds what the model takes. Where every image lies in a
     folder named like a label, that is its class; HDF5 may have the classes or values in a dataset ``label``.
-
-    Parameters
-    ----------
-    with_preprocessing : the model begins with the preprocessing: images are only resized and turned gray.
-
-    Raises
-    ------
-    FileError, DataError, NetError
-        There is no such folder or file, it is empty or of another kind, or the net has no preprocessing for images.
     """
     require_regular(source)
     if source.is_dir():

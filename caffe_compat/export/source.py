@@ -43,20 +43,6 @@ def to_python(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing
     """Write a Python module with the net as a class, and its values beside it: ``net.py`` and ``net.safetensors``.
 
     The values are those of :func:`caffe_compat.export.tensors.to_safetensors`.
-
-    Parameters
-    ----------
-    net : built for TEST.
-    file : file to write, ``NAME.py``; both files appear complete or not at all.
-    with_preprocessing : let ``forward`` begin with the preprocessing; it takes images then, (N, C, H, W) in RGB with
-        values of 0 to 255.
-
-    Raises
-    ------
-    NetError, ProblemsError
-        Layers need more than torch (one error lists all of them), or the net has no preprocessing.
-    FileError
-        The name does not end in .py, or the file cannot be written.
     """
     path = Path(file)
     if path.suffix != ".py":

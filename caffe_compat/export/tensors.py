@@ -28,13 +28,6 @@ def to_safetensors(net: CaffeNet, file: str | os.PathLike[str], *, with_preproce
 
     The metadata holds ``definition.prototxt``, ``forks`` and, where the net has them, ``preprocessing.json`` and
     ``labels.txt``: :func:`load_safetensors` makes the net again.
-
-    Raises
-    ------
-    NetError
-        `with_preprocessing`: the format holds values, no operations.
-    FileError
-        The package safetensors is not installed, or the file cannot be written.
     """
     require_inference(net)
     if with_preprocessing:

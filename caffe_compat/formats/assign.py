@@ -40,13 +40,6 @@ def assign_proto(proto: Message, name: str, val: Any) -> None:
 
     Lists become repeated fields and dicts become messages; other values are assigned unchanged. A repeated field takes
     a single value as a list of one.
-
-    Raises
-    ------
-    AttributeError
-        The message has no such field.
-    TypeError, ValueError
-        The field cannot hold the value.
     """
     field: Any = proto.DESCRIPTOR.fields_by_name.get(name)
     if field is None:

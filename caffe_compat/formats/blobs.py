@@ -163,14 +163,7 @@ def _floats(array: npt.ArrayLike) -> Array:
 
 
 def fill(payload: Payload, read_into: Callable[[int, Array], None], file: str) -> dict[int, Array]:
-    """Read the arrays of one blob from their places in a file.
-
-    Parameters
-    ----------
-    payload : the places.
-    read_into : fills an array with the bytes from an offset of the file.
-    file : its name, for errors.
-    """
+    """Read a blob's arrays from their places in a file; `read_into` fills an array with the bytes from an offset."""
     arrays = {}
     for number, segments in payload.segments.items():
         kind = PAYLOADS[number]

@@ -181,12 +181,7 @@ def walk(message: Message, path: str = "") -> Iterator[tuple[str, Message]]:
 
 
 def plain(message: M, *, keep_unknown: bool = True) -> M:
-    """Return a copy of `message` without the marks of its layers' places.
-
-    Parameters
-    ----------
-    keep_unknown : whether to keep unknown fields.
-    """
+    """Return a copy of `message` without the marks of its layers' places and, on demand, without unknown fields."""
     copy = type(message)()
     copy.CopyFrom(message)
     if not keep_unknown:

@@ -274,13 +274,7 @@ def write_weights_h5(
     mapping: Mapping[str, Sequence[Array | None]],
     diffs: Mapping[str, Sequence[Array | None]] | None = None,
 ) -> None:
-    """Write the blobs of every layer, and optionally their gradients, as an HDF5 snapshot of Caffe.
-
-    Parameters
-    ----------
-    mapping : blobs by layer name; a layer without blobs has an empty list, a blob owned by another layer is None.
-    diffs : the same for gradients.
-    """
+    """Write the blobs of every layer as Caffe's HDF5 snapshot; None is a blob that another layer owns."""
     from caffe_compat.formats import snapshots
 
     snapshots.require_names(mapping, os.fspath(path))
@@ -311,12 +305,7 @@ def read_solverstate_h5(path: PathLike) -> SolverSnapshot:
 
 
 def write_solverstate(snapshot: SolverSnapshot, path: PathLike, fmt: str = "BINARYPROTO") -> None:
-    """Write a solver's state.
-
-    Parameters
-    ----------
-    fmt : ``"BINARYPROTO"`` or ``"HDF5"``, the identifiers of `snapshot_format`.
-    """
+    """Write a solver's state; `fmt` is ``"BINARYPROTO"`` or ``"HDF5"``, the identifiers of `snapshot_format`."""
     if fmt == "HDF5":
         write_solverstate_h5(snapshot, path)
         return

@@ -34,13 +34,7 @@ class Need:
 
 
 def needs(nodes: Sequence[LayerNode], *, force: bool) -> list[Need]:
-    """Return what each layer does in a backward pass.
-
-    Parameters
-    ----------
-    nodes : the layers in order.
-    force : force_backward.
-    """
+    """Return what each layer does in a backward pass; `force` is force_backward."""
     blobs: dict[str, bool] = {}
     needed = [_need(node, blobs) for node in nodes]
     _leave_out(nodes, needed)

@@ -115,14 +115,7 @@ class Sharing:
     given: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def placed(self, spec: LayerSpec, slot: Slot, given: pb.ParamSpec) -> Slot:
-        """Return a slot with its owner, if another layer has a parameter of this name.
-
-        Raises
-        ------
-        NetError
-            The blobs differ in shape (in count, where share_mode is PERMISSIVE), or two layers give different
-            multipliers.
-        """
+        """Return a slot with its owner, if another layer has a parameter of this name."""
         if not given.name:
             return slot
         owner = self.owners.setdefault(given.name, slot)

@@ -20,13 +20,7 @@ _Declared = tuple[str, type, bool, str]
 
 
 def own_message(type_: str, own: Mapping[str, Defaults]) -> type[Message]:
-    """Return the message of what a layer of type `type_` may say beside Caffe's fields.
-
-    Raises
-    ------
-    ValueError
-        A default is of a kind that has no place in a prototxt.
-    """
+    """Return the message of what a layer of type `type_` may say beside Caffe's fields."""
     fields = ((name, tuple(_declared(type_, f, value) for f, value in given.items())) for name, given in own.items())
     return _made(tuple(fields))
 

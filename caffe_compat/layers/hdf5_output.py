@@ -83,13 +83,7 @@ class HDF5OutputModule(nn.Module):
 
     @torch.no_grad()
     def forward(self, data: torch.Tensor, label: torch.Tensor) -> None:
-        """Write rows of both, (N, ...) each.
-
-        Raises
-        ------
-        FileError
-            The file cannot be written.
-        """
+        """Write rows of both, (N, ...) each."""
         if not self.silent:
             self._write(data, label)
 

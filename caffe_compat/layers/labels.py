@@ -31,19 +31,7 @@ def outer_class_inner(x: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 def class_indices(label: torch.Tensor, scores: torch.Tensor, ignore: int | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the labels as indices (outer, inner) and which of them count.
-
-    Parameters
-    ----------
-    label : float labels, one per prediction, in any shape.
-    scores : (outer, class, inner).
-    ignore : the label that does not count; its index is returned as 0.
-
-    Raises
-    ------
-    DataError
-        A label is out of range, as `indices` has it.
-    """
+    """Return labels as indices (outer, inner) into scores (outer, class, inner), 0 for `ignore`, and which count."""
     whole = label.detach().reshape(scores.shape[0], scores.shape[2]).trunc()
     keep = torch.ones_like(whole, dtype=torch.bool) if ignore is None else whole != ignore
     return indices(torch.where(keep, whole, 0), scores.shape[1], "label"), keep
@@ -52,12 +40,8 @@ def class_indices(label: torch.Tensor, scores: torch.Tensor, ignore: int | None)
 def indices(x: torch.Tensor, size: int, field: str, hint: str | None = None) -> torch.Tensor:
     """Return floats as indices from 0 to below `size`, cut towards zero as C's cast does.
 
-    What is none, NaN too, is -1 where it is not refused, never what a processor makes of it.
-
-    Raises
-    ------
-    DataError
-        An index is out of range (checked on the CPU only: on another device it would stall the pipeline).
+    What is none, NaN too, is -1 where it is not refused, never what a processor makes of it. An index out of range is
+    refused on the CPU only: on another device that would stall the pipeline.
     """
     whole = x.detach().trunc()
     is_index = (whole >= 0) & (whole < size)
@@ -69,13 +53,7 @@ def indices(x: torch.Tensor, size: int, field: str, hint: str | None = None) -> 
 
 
 def whole_numbers(values: npt.NDArray[np.floating], field: str) -> npt.NDArray[np.int64]:
-    """Return floats as integers, cut towards zero as C's cast does.
-
-    Raises
-    ------
-    DataError
-        One is NaN or beyond C's int.
-    """
+    """Return floats as integers, cut towards zero as C's cast does; refuse NaN and what is beyond C's int."""
     wrong = values[~(np.abs(values) < _INT)]
     if wrong.size:
         problem = "is no whole number that an int holds"

@@ -50,13 +50,7 @@ class _Reading:
 
 
 def resolve_type(spec: LayerSpec, named: Sequence[str] = ()) -> tuple[Layer, LayerSpec] | list[CaffeCompatError]:
-    """Return the layer's type and its spec with what a fork added to it, or why there is none.
-
-    Parameters
-    ----------
-    spec : with any bottoms; only the message is looked at.
-    named : forks named for the net, in the order they were.
-    """
+    """Return a layer's type and its spec with what a fork added to it, or why there is none."""
     possible = candidates(spec.param.type)
     if not possible:
         return [_unknown(spec), *_strangers(spec)]

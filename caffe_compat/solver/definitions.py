@@ -37,13 +37,7 @@ class SolverDefinition:
 
 
 def train_definition(param: pb.SolverParameter, base_dir: Path, fork: str | Sequence[str] | None) -> SolverDefinition:
-    """Return the net to train; `fork` as for :func:`caffe_compat.definition.prepare.prepare`.
-
-    Raises
-    ------
-    SolverError
-        No net or several are given, or the file does not exist.
-    """
+    """Return the net to train; `fork` as for :func:`caffe_compat.definition.prepare.prepare`."""
     given = [name for name in _TRAIN_FIELDS if param.HasField(name)]
     if len(given) != 1:
         problem = f"the solver names {' and '.join(given)}" if given else "the solver names no net to train"
@@ -62,13 +56,7 @@ def train_definition(param: pb.SolverParameter, base_dir: Path, fork: str | Sequ
 def test_definitions(
     param: pb.SolverParameter, base_dir: Path, fork: str | Sequence[str] | None
 ) -> list[SolverDefinition]:
-    """Return the nets to test with, in Caffe's order; `fork` as for :func:`caffe_compat.definition.prepare.prepare`.
-
-    Raises
-    ------
-    SolverError
-        test_iter, test_state or test_interval do not fit the nets.
-    """
+    """Return the nets to test with, in Caffe's order; `fork` as for :func:`caffe_compat.definition.prepare.prepare`."""
     nets = [(net, base_dir, "test_net_param") for net in param.test_net_param]
     for name in param.test_net:
         net, folder, file = _read("test_net", name, base_dir)
@@ -137,13 +125,7 @@ def prepare_in_state(
 
 
 def redirect(prepared: PreparedNet, source: str) -> PreparedNet:
-    """Return the net with the source of its only data layer replaced.
-
-    Raises
-    ------
-    SolverError
-        The net has no data layer that reads files, or several.
-    """
+    """Return the net with the source of its only data layer that reads files replaced."""
     net = pb.NetParameter()
     net.CopyFrom(prepared.message)
     layers = [layer for layer in net.layer if facts(layer.type).source is Source.FILES]

@@ -39,13 +39,7 @@ class DetectionSettings:
 
 
 def detection_settings(param: pb.SolverParameter) -> DetectionSettings | None:
-    """Return how a solver rates detections; None where it averages outputs, as Caffe does.
-
-    Raises
-    ------
-    SolverError
-        A value is none of the fork's.
-    """
+    """Return how a solver rates detections; None where it averages outputs, as Caffe does."""
     message = fb.SSDSolver()
     for own in filter(_is_forks, unknown_fields(param)):
         try:
@@ -91,13 +85,7 @@ class DetectionScores:
         self._labels: dict[str, dict[int, _Label]] = defaultdict(lambda: defaultdict(_Label))
 
     def add(self, outputs: Mapping[str, torch.Tensor]) -> None:
-        """Add a batch.
-
-        Raises
-        ------
-        SolverError
-            An output is not of a DetectionEvaluate layer.
-        """
+        """Add a batch."""
         for name, blob in outputs.items():
             if blob.dim() == 0 or blob.shape[-1] != 5:
                 problem = f"output {name!r} has shape {tuple(blob.shape)}, expected rows of 5 from DetectionEvaluate"
@@ -131,13 +119,7 @@ def mean_precision(precisions: Mapping[int, np.float32 | None]) -> float:
 
 
 def average_precision(scores: list[float], right: list[bool], objects: int, version: str) -> np.float32:
-    """Return the average precision of detections of one class.
-
-    Parameters
-    ----------
-    objects : the number of objects there are.
-    version : 11point (VOC 2007), MaxIntegral (VOC 2012, ILSVRC) or Integral.
-    """
+    """Return the average precision of detections of a class by 11point (VOC 2007), MaxIntegral or Integral."""
     if not objects:
         return _F(0)
     hits = np.array(right)[np.argsort(-np.array(scores, _F), kind="stable")].cumsum()

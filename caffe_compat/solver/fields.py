@@ -39,16 +39,7 @@ IGNORED = {
 
 
 def check_solver(param: SolverParameter) -> None:
-    """Refuse a solver definition that cannot run, with all problems in one error.
-
-    Parameters
-    ----------
-    param : solver definition, upgraded.
-
-    Raises
-    ------
-    SolverError, ProblemsError
-    """
+    """Refuse a solver definition that cannot run, with all problems in one error."""
     problems: list[CaffeCompatError] = foreign_fields(param)
     for name, least in (("average_loss", 1), ("display", 0), ("snapshot", 0), ("max_iter", 0), ("test_interval", 0)):
         if getattr(param, name) < least:

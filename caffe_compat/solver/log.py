@@ -73,12 +73,7 @@ class CaffeLog:
 
     @contextmanager
     def progress(self, total: int, done: int, label: str) -> Iterator[Callable[[int], None]]:
-        """Show how far a run is, on a terminal only.
-
-        Yields
-        ------
-        A function that takes the number of iterations done.
-        """
+        """Show how far a run is, on a terminal only; yield a function that takes the number of iterations done."""
         if self._terminal is None:
             yield lambda _: None
             return
@@ -98,13 +93,7 @@ def _move(bar: tqdm[Never], current: int) -> None:
 
 
 def score(kind: str, index: int, name: str, value: float, weight: float) -> str:
-    """Return a line about one number of an output blob, with its part of the loss where it has a weight.
-
-    Parameters
-    ----------
-    kind : ``Train`` or ``Test``.
-    index : number of the value, counted through all output blobs.
-    """
+    """Return a line about one number of an output blob, with its part of the loss where it has a weight."""
     return f"    {kind} net output #{index}: {named(name, value, weight)}"
 
 

@@ -31,12 +31,7 @@ POLICIES = {
 
 
 def check_policy(param: SolverParameter) -> None:
-    """Refuse a policy Caffe does not know, or one whose fields it cannot use, before the first iteration.
-
-    Raises
-    ------
-    SolverError, ProblemsError
-    """
+    """Refuse a policy Caffe does not know, or one whose fields it cannot use, before the first iteration."""
     name = param.lr_policy
     if name not in POLICIES:
         hint = did_you_mean(name, POLICIES) if name else None
@@ -64,18 +59,7 @@ def check_policy(param: SolverParameter) -> None:
 
 
 def rate(param: SolverParameter, iteration: int, current_step: int) -> tuple[float, int]:
-    """Return the learning rate of an iteration, and the step it is in.
-
-    Parameters
-    ----------
-    param : solver definition; see :func:`check_policy`.
-    iteration : number of updates done so far.
-    current_step : as returned for the iteration before (0 at the start), or restored from a snapshot.
-
-    Returns
-    -------
-    The rate, a float32 value, and the step to pass next time.
-    """
+    """Return the rate (a float32 value) after `iteration` updates, and the step to pass next time, 0 at first."""
     name = param.lr_policy
     base, gamma, power, iterations = _F(param.base_lr), _F(param.gamma), _F(param.power), _F(iteration)
     one = _F(1)

@@ -67,15 +67,7 @@ class Rule:
         """Refuse values that Caffe's constructor refuses."""
 
     def updates(self, grads: Tensors, history: tuple[Tensors, ...], rate: float, iteration: int) -> Tensors:
-        """Return what is to be subtracted; `grads` may be overwritten, `history` goes on.
-
-        Parameters
-        ----------
-        grads : gradients of one group, decay included.
-        history : what this rule keeps, see :class:`Group`.
-        rate : learning rate times lr_mult, a float32 value.
-        iteration : number of updates done before this one.
-        """
+        """Return what is to be subtracted; `grads` include decay and may be overwritten, `rate` includes lr_mult."""
         del iteration
         (momentum,) = history
         torch._foreach_mul_(momentum, self.momentum)
@@ -103,11 +95,6 @@ def make_rule(param: SolverParameter, *, exact: bool = False) -> Rule:
     """Return the rule a solver asks for; `param` is upgraded (``type``, not ``solver_type``).
 
     With `exact`, SGD and Nesterov round as Caffe does on every processor.
-
-    Raises
-    ------
-    SolverError
-        The type is unknown, or the rule cannot use a value.
     """
     cls = _registry.get(param.type)
     if cls is None:

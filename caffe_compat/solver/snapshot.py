@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_prefix(param: SolverParameter) -> None:
-    """Refuse a snapshot_prefix that cannot be written to, before training starts.
-
-    Raises
-    ------
-    SolverError
-    """
+    """Refuse a snapshot_prefix that cannot be written to, before training starts."""
     if not param.HasField("snapshot_prefix"):
         raise SolverError(
             "is required to write snapshots",
@@ -50,12 +45,7 @@ def check_prefix(param: SolverParameter) -> None:
 
 
 def check_layer_names(names: Iterable[str], param: SolverParameter) -> None:
-    """Refuse layer names that the format of the snapshots cannot hold, before training starts.
-
-    Raises
-    ------
-    FileError
-    """
+    """Refuse layer names that the format of the snapshots cannot hold, before training starts."""
     if param.snapshot_format == param.HDF5:
         require_names(names, str(snapshot_path(param, 0, ".caffemodel.h5")))
 
@@ -66,12 +56,7 @@ def snapshot_path(param: SolverParameter, iteration: int, extension: str) -> Pat
 
 
 def find_weights(learned_net: str, state_path: Path) -> Path:
-    """Return the weights of a solver state: the path it names, else the same name beside it.
-
-    Raises
-    ------
-    SolverError
-    """
+    """Return the weights of a solver state: the path it names, else the same name beside it."""
     for candidate in (Path(learned_net), state_path.parent / Path(learned_net).name):
         if candidate.is_file():
             return candidate
@@ -83,12 +68,7 @@ def find_weights(learned_net: str, state_path: Path) -> Path:
 def fit_history(
     history: Sequence[npt.NDArray[np.float32]], shapes: Sequence[tuple[int, ...]], state_path: Path
 ) -> list[npt.NDArray[np.float32]]:
-    """Return the history in the shapes of the parameters; old Caffe wrote four axes, leading ones included.
-
-    Raises
-    ------
-    SolverError
-    """
+    """Return the history in the shapes of the parameters; old Caffe wrote four axes, leading ones included."""
     if len(history) != len(shapes):
         problem = f"the state has {len(history)} histories, this solver expects {len(shapes)}"
         hint = "the state belongs to another solver type or net"

@@ -51,12 +51,7 @@ def mean_scores(
     goes_on: Callable[[], bool] = lambda: True,
     seen: Callable[[int, list[tuple[str, float]]], None] = lambda _number, _values: None,
 ) -> Scores | None:
-    """Return the means over `batches` batches; None if `goes_on` returned False before one of them.
-
-    Parameters
-    ----------
-    seen : called with the number and the values of every batch.
-    """
+    """Return the means over `batches` batches; None if `goes_on` returned False before one of them."""
     names: list[str] = []
     total = np.float32(0)
     sums = np.zeros(0, np.float32)

@@ -126,17 +126,7 @@ class Updater:
 
     @torch.no_grad()
     def apply(self, rate: float, iteration: int) -> tuple[float, float] | None:
-        """Update every parameter from its gradient, which is overwritten.
-
-        Parameters
-        ----------
-        rate : learning rate of this iteration.
-        iteration : number of updates done before.
-
-        Returns
-        -------
-        The norm of the gradients and the factor it was scaled by, where they were clipped.
-        """
+        """Update every parameter from its gradient, which is overwritten; return its norm and factor where clipped."""
         grads = self.gradients()
         clipped = clip_scale(grads, self._clip)
         if clipped is not None:

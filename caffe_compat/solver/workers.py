@@ -123,13 +123,7 @@ class Share(DataSource):
 
 @contextmanager
 def launched(device: torch.device) -> Iterator[Workers]:
-    """Join the processes that ``torchrun`` started; alone without it.
-
-    Raises
-    ------
-    SolverError
-        torchrun's variables are invalid, or the other processes cannot be reached.
-    """
+    """Join the processes that ``torchrun`` started; alone without it."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield Workers()

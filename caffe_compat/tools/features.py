@@ -93,25 +93,10 @@ def extract_features(
     device: torch.device | str = "cpu",
     report: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, int]:
-    """Run a net on its data and store some of its blobs.
+    """Run a net on its data and store blobs; return the number of rows of each.
 
-    Parameters
-    ----------
-    net : built from ``feed.graph`` for TEST, with its weights loaded.
-    feed : see :func:`caffe_compat.tools.feeds.feed`; made-up inputs are refused.
-    targets : (blob, file or database to create) pairs.
-    batches : number of batches to run.
-    fmt : "lmdb", "leveldb" or "hdf5" (a dataset under the blob's name, rows first).
-    report : called with each line of the log.
-
-    Returns
-    -------
-    The number of rows stored for each blob.
-
-    Raises
-    ------
-    NetError, DataError
-        if a blob does not exist, a target exists, or an input has no data.
+    `targets` are (blob, file or database to create) pairs, `fmt` is "lmdb", "leveldb" or "hdf5" (a dataset under the
+    blob's name).
     """
     for blob, _ in targets:
         if blob not in net.caffe.shapes:

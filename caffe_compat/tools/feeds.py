@@ -61,20 +61,7 @@ class Feed(Closing):
 
 
 def feed(net: PreparedNet, *, input_shapes: InputShapes | None = None, made_up: bool = True, seed: int = 0) -> Feed:
-    """Infer the shapes of a net, including its data layers.
-
-    Parameters
-    ----------
-    net : the prepared definition.
-    input_shapes : shapes of fed blobs; a data layer is not opened if all its tops are listed.
-    made_up : generate values for data layers whose data cannot be read, instead of failing.
-    seed : seed of the generated values.
-
-    Raises
-    ------
-    CaffeCompatError
-        all errors of the net, including inputs of unknown shape.
-    """
+    """Infer the shapes of a net; `made_up` generates values from `seed` for data that cannot be read."""
     shapes: dict[str, Shape] = {blob: tuple(shape) for blob, shape in (input_shapes or {}).items()}
     sources: list[DataSource] = []
     notes: list[str] = []
@@ -104,12 +91,7 @@ def feed(net: PreparedNet, *, input_shapes: InputShapes | None = None, made_up: 
 
 
 def guessed_shapes(layer: pb.LayerParameter, given: InputShapes) -> dict[str, Shape]:
-    """Infer shapes of a data layer's tops from its fields (batch size, crop, colour), as far as they suffice.
-
-    Parameters
-    ----------
-    given : blob -> shape given already; a label has as many rows as the data.
-    """
+    """Infer shapes of a data layer's tops from its fields (batch size, crop, colour), as far as they suffice."""
     feeder = facts(layer.type)
     if not isinstance(feeder, ImageFed) or not layer.top:
         return {}

@@ -60,13 +60,7 @@ class Options:
 
 
 def read_image_list(path: str | PathLike[str]) -> list[tuple[str, int]]:
-    """Read the (name, label) pairs of a list; names may contain spaces.
-
-    Raises
-    ------
-    FileError, DataError
-        if the list cannot be read or is empty, or a line has no label.
-    """
+    """Read the (name, label) pairs of a list; names may contain spaces."""
     text = read_bytes(path).decode("utf-8", "surrogateescape")
     pairs = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -93,27 +87,7 @@ def convert_imageset(
     shuffle_seed: int | None = None,
     report: Report = lambda _line: None,
 ) -> int:
-    """Store images as Datums.
-
-    Parameters
-    ----------
-    root : prefix of every name, as in Caffe; a folder without trailing slash works too.
-    lines : (name, label) pairs, see :func:`read_image_list`.
-    target : the database to create.
-    backend : "lmdb" or "leveldb".
-    shuffle_seed : seed of Caffe's shuffle; None keeps the order.
-    report : called with each line of the log.
-
-    Returns
-    -------
-    The number of images stored.
-
-    Raises
-    ------
-    CaffeCompatError
-        if no image could be stored; if `options` are strict and an image cannot be read; if they check sizes and an
-        image differs; if the target size has too many pixels.
-    """
+    """Store images, (name, label) `lines` below `root`, as Datums in a new database; return their number."""
     if options.resize and (problem := size_problem(options.resize[1], options.resize[0])):
         raise DataError(problem, code="too-large", field="resize", value=options.resize)
     if shuffle_seed is not None:
@@ -226,13 +200,7 @@ def _encoded(image: npt.NDArray[np.uint8], coding: str, path: Path) -> bytes:
 
 
 def records(path: str | PathLike[str], backend: str = "lmdb") -> Iterator[tuple[Origin, pb.Datum]]:
-    """Yield every record of a database once, in key order.
-
-    Raises
-    ------
-    DataError
-        if the database cannot be read, or a record is not a Datum.
-    """
+    """Yield every record of a database once, in key order."""
     path = Path(path)
     if not path.exists():
         raise DataError("database does not exist", code="file-missing", file=path)
@@ -253,16 +221,7 @@ def compute_image_mean(
 ) -> npt.NDArray[np.float32]:
     """Compute the mean image of a database: float32, (channels, height, width).
 
-    Parameters
-    ----------
-    backend : "lmdb" or "leveldb".
-    double : sum in double precision. Caffe's single precision loses digits beyond about 65,000 images.
-    report : called with each line of the log.
-
-    Raises
-    ------
-    DataError
-        if the database cannot be read, or images differ in size.
+    `double` sums in double precision: Caffe's single precision loses digits beyond about 65,000 images.
     """
     total: npt.NDArray[np.float64] | npt.NDArray[np.float32] | None = None
     count = 0

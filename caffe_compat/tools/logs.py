@@ -64,13 +64,7 @@ class Entry:
 
 
 def read_log(path: str | PathLike[str]) -> list[Entry]:
-    """Return the numbers of a training log, in order.
-
-    Raises
-    ------
-    FileError
-        if the file cannot be read, or is not the log of a training run.
-    """
+    """Return the numbers of a training log, in order."""
     entries = list(_entries(read_bytes(path).decode("utf-8", "replace")))
     if not entries:
         hint = "pass the stderr of `caffe train`, or a log of `caffe-compat train --log=FILE`"

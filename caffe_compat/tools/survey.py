@@ -125,13 +125,7 @@ def kind_of(path: Path) -> Kind:
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the files below a folder that may be definitions, in order; hidden folders are left out.
-
-    Raises
-    ------
-    FileError
-        The folder does not exist, or is none.
-    """
+    """Return the files below a folder that may be definitions, in order; hidden folders are left out."""
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "folder does not exist"
         raise FileError(problem, code="wrong-format" if folder.exists() else "file-missing", file=folder)
@@ -145,14 +139,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def survey(path: Path, folder: Path, table: Sequence[Shapes] = (), forks: Sequence[str] = ()) -> Surveyed:
-    """Build a definition in each of its phases.
-
-    Parameters
-    ----------
-    path : the definition, below `folder`.
-    table : shapes and forks by pattern; of two lines about one blob the later one counts.
-    forks : forks named for all definitions.
-    """
+    """Build a definition in each phase, with shapes by pattern; of two lines about one blob the later counts."""
     name = path.relative_to(folder).as_posix()
     lines = [line for line in table if fnmatch(name, line.pattern)]
     shapes = {blob: shape for line in lines for blob, shape in line.shapes.items()}
@@ -213,13 +200,7 @@ class _GivenShapes:
     classes: list[str] = field(default_factory=list)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
-        """Return no blobs.
-
-        Raises
-        ------
-        NetError
-            The shape of a top is not given. (An error here leaves the rest of the net to be looked at.)
-        """
+        """Return no blobs; refuse a top without a given shape. (The rest of the net is looked at all the same.)"""
         name = _class(spec)
         for top in spec.param.top:
             if top not in self.shapes:

@@ -166,16 +166,7 @@ def time_net(
     each: Callable[[int, float], None] = lambda _number, _ms: None,
     begin: Callable[[float], None] = lambda _loss: None,
 ) -> Timing:
-    """Time every layer of a net.
-
-    Parameters
-    ----------
-    net : built from ``feed.graph``, on `device`.
-    feed : what it is run on.
-    iterations : forward and backward passes.
-    each : called with the number (from 1) and the milliseconds of every iteration.
-    begin : called with the loss of the pass before the clock starts.
-    """
+    """Time every layer; `begin` gets the loss of the first pass, `each` the number and milliseconds of a pass."""
     nodes = net.caffe.nodes
     passes = LayerwisePass(net, feed, device)
     timing = Timing(iterations, [LayerTime(node.name, node.type) for node in nodes])

@@ -57,12 +57,7 @@ def locate(source: Array, boxes: Array) -> Array:
 
 
 def in_pixels(boxes: Array, size: Size, resize: Any | None) -> tuple[Array, Array]:
-    """Return boxes of a resized image in the pixels of the image as it was, and their areas with both ends.
-
-    Parameters
-    ----------
-    resize : the ResizeParameter that the image was resized with.
-    """
+    """Return boxes of a resized image in the pixels of the image before, and their areas with both ends."""
     high, wide = size
     if resize is None or resize.resize_mode == fb.ResizeParameter.WARP:
         return _to_pixels(clip(boxes), high, wide)
@@ -107,12 +102,7 @@ def pixel_overlaps(boxes: Array, areas: Array, others: Array, other_areas: Array
 
 
 def resized(boxes: Array, size: Size, resize: Any) -> Array:
-    """Return boxes of an image as boxes of the image that a ResizeParameter makes of it.
-
-    Parameters
-    ----------
-    size : of the image before.
-    """
+    """Return boxes of an image of this size as boxes of the image that a ResizeParameter makes of it."""
     old_high, old_wide = _F(size[0]), _F(size[1])
     high, wide, aspect = _F(resize.height), _F(resize.width), old_wide / old_high
     pad_x = pad_y = _F(0)

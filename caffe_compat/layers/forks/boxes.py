@@ -53,13 +53,7 @@ class BoxCode:
     plain: bool
 
     def decode(self, code: Array, priors: Array, variances: Array) -> Array:
-        """Return the boxes that codes stand for; all arrays are (..., 4).
-
-        Raises
-        ------
-        DataError
-            A prior box has no area, where its size matters.
-        """
+        """Return the boxes (..., 4) that codes stand for; refuse a prior box without area where its size matters."""
         moved = code if self.plain else code * variances
         if self.kind == _CODES.CORNER:
             return np.asarray(priors + moved)
@@ -71,13 +65,7 @@ class BoxCode:
         return np.concatenate([centre - half, centre + half], -1)
 
     def encode(self, boxes: Array, priors: Array, variances: Array) -> Array:
-        """Return the codes of boxes; all arrays are (..., 4).
-
-        Raises
-        ------
-        DataError
-            A prior box or a box has no area, where its size matters, or a variance that divides is not positive.
-        """
+        """Return the codes of boxes (..., 4); refuse boxes without area where sizes matter, and bad variances."""
         code = boxes - priors
         if self.kind != _CODES.CORNER:
             size = self._sizes(priors, "prior box")
@@ -103,11 +91,6 @@ def _centres(boxes: Array) -> Array:
 
 
 def check_variances(variances: Array) -> None:
-    """Refuse variances to divide by that are not positive.
-
-    Raises
-    ------
-    DataError
-    """
+    """Refuse variances to divide by that are not positive."""
     if not (variances > 0).all():
         raise DataError("a variance of a prior box is not positive", code="invalid", value=float(variances.min()))

@@ -28,13 +28,7 @@ class CtcLossModule(nn.Module):
         self.steps, self.blank = steps, blank
 
     def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Return the scalar loss of (T, N, C) scores and (N, L) labels.
-
-        Raises
-        ------
-        DataError
-            A label is none of the alphabet, or no sequence has one.
-        """
+        """Return the scalar loss of (T, N, C) scores and (N, L) labels."""
         index = indices(label, x.shape[2], "label")
         letters = index != self.blank
         if not bool(letters.any()):

@@ -39,11 +39,8 @@ def suppress(rules: Rules, boxes: Array, scores: Array) -> list[int]:
 def detect(rules: Rules, location: Array, confidence: Array, prior: Array) -> Array:
     """Return (1, 1, K, 7): image, label, score and box of each detection; without any, a row of -1 per image.
 
-    Parameters
-    ----------
-    location : (N, priors * classes * 4), or (N, priors * 4) where classes share one location.
-    confidence : (N, priors * classes).
-    prior : (1, 2 * priors * 4), as PriorBox makes it.
+    `location` is (N, priors * classes * 4), or (N, priors * 4) where classes share one; `confidence` is (N, priors *
+    classes), `prior` (1, 2 * priors * 4), as PriorBox makes it.
     """
     priors, variances = prior.reshape(2, -1, 1, 4)
     count = len(priors)

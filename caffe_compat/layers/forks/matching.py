@@ -37,17 +37,9 @@ class Matcher:
     inside_only: bool
 
     def match(self, boxes: Array, truths: Array, among: Indices) -> tuple[Indices, Array]:
-        """Return the number of the ground truth of each box, FREE or IGNORED, and its overlap with it.
+        """Return the ground truth of each box, FREE or IGNORED, and the overlap with it, of a free box the largest.
 
-        Parameters
-        ----------
-        boxes : (P, 4).
-        truths : (G, 4).
-        among : the numbers of the ground truths that may be matched.
-
-        Returns
-        -------
-        (P,) numbers; (P,) overlaps, of a free box the largest.
+        `boxes` are (P, 4), `truths` (G, 4), of which those `among` these numbers may be matched; both results are (P,).
         """
         matches = np.full(len(boxes), FREE)
         if not among.size:
@@ -97,13 +89,9 @@ class Miner:
     prior_nms: bool
 
     def mine(self, matches: Indices, overlap: Array, losses: Array, boxes: Array | None) -> tuple[Indices, Indices]:
-        """Return the matches that remain, and which boxes of an image are trained as background.
+        """Return the matches that remain, and which boxes (P, 4) of an image are trained as background.
 
-        Parameters
-        ----------
-        matches, overlap : as :meth:`Matcher.match` returns them, (P,).
-        losses : (P,).
-        boxes : (P, 4), for the suppression.
+        `matches` and `overlap` are those that :meth:`Matcher.match` returns; all have the length P.
         """
         if self.hard_examples:
             eligible, count = np.arange(len(matches)), self.sample_size

@@ -100,17 +100,7 @@ class Targets:
 
 
 def read_truth(rows: Array, background: int, *, use_difficult: bool) -> dict[int, Truth]:
-    """Return the ground truth by image.
-
-    Parameters
-    ----------
-    rows : (R, 8): image (-1: none), label, instance, box, difficult.
-
-    Raises
-    ------
-    DataError
-        A label is the background's.
-    """
+    """Return the ground truth by image, of rows (R, 8): image (-1: none), label, instance, box, difficult."""
     images = whole_numbers(rows[:, 0], "image")
     rows, images = rows[images != -1], images[images != -1]
     labels = whole_numbers(rows[:, 1], "label")
@@ -213,17 +203,7 @@ def _check_labels(labels: Indices, num_classes: int) -> None:
 def assign(rules: MultiBoxRules, location: Array, confidence: Array, prior: Array, truth: Array) -> Targets:
     """Return what the predictions of a batch are compared with.
 
-    Parameters
-    ----------
-    location : (N, P, groups, 4) float32.
-    confidence : (N, P, C) float32.
-    prior : (2, P, 4) float32: boxes and variances.
-    truth : (R, 8) float32, see :func:`read_truth`.
-
-    Raises
-    ------
-    DataError
-        A label is out of range or the background's, or a box that is divided by has no area.
+    `location` is (N, P, groups, 4), `confidence` (N, P, C), `prior` (2, P, 4): boxes and variances; all are float32.
     """
     images, priors = confidence.shape[:2]
     matches: dict[int, dict[int, Indices]] = {}

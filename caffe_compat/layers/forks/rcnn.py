@@ -35,13 +35,7 @@ def half_away(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 
 def check_region(roi: npt.NDArray[np.floating], images: int) -> None:
-    """Refuse a region (image, x1, y1, x2, y2) of no place, or of none of the images.
-
-    Raises
-    ------
-    DataError
-        The region is not finite, or its image does not exist.
-    """
+    """Refuse a region (image, x1, y1, x2, y2) of no place, or of none of the images."""
     if not np.isfinite(roi).all():
         raise DataError("a region is not finite", code="not-finite", field="rois", value=roi.tolist())
     whole_numbers(roi, "rois")

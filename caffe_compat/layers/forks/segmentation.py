@@ -29,13 +29,7 @@ class SegAccuracyModule(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Return (1, 1, 1, 3) of (N, C, H, W) scores and (N, 1, H, W) labels.
-
-        Raises
-        ------
-        DataError
-            A label is neither a class nor ignored.
-        """
+        """Return (1, 1, 1, 3) of (N, C, H, W) scores and (N, 1, H, W) labels."""
         best = self.classes - 1 - x.flip(1).argmax(1).flatten()
         true = label.flatten().trunc()
         keep = torch.ones_like(true, dtype=torch.bool)

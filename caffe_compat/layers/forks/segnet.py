@@ -30,13 +30,7 @@ class UnpoolModule(nn.Module):
         self.size, self.scale, self.less = size, scale, less
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return (N, C, height, width) of (N, C, H, W) and the places within each map.
-
-        Raises
-        ------
-        DataError
-            An index lies outside the map (checked on the CPU only).
-        """
+        """Return (N, C, height, width) of (N, C, H, W) and the places within each map, checked on the CPU only."""
         high, wide = self.size or (x.shape[2] * self.scale[0] - self.less[0], x.shape[3] * self.scale[1] - self.less[1])
         index = indices(mask.flatten(2), high * wide, "mask", "the pooling's bottom has another size")
         values = x.flatten(2)

@@ -29,13 +29,7 @@ _DATA_MOVED = dict.fromkeys(
 
 
 def added_transformation(param: pb.LayerParameter) -> Any:
-    """Return what SSD adds to a layer's transform_param.
-
-    Raises
-    ------
-    CaffeCompatError
-        A field is none of the fork's, or its value is invalid.
-    """
+    """Return what SSD adds to a layer's transform_param."""
     additions, problems = read_additions(param, FORKS["ssd"].additions)
     for problem in problems:
         raise problem

@@ -53,12 +53,7 @@ class Comparison:
         return self.differences[0] if self.differences else None
 
     def array(self, where: str, a: npt.NDArray[Any], b: npt.NDArray[Any], tolerance: float) -> None:
-        """Compare two arrays; NaN equals NaN.
-
-        Parameters
-        ----------
-        tolerance : largest difference allowed, relative to the largest magnitude of both.
-        """
+        """Compare two arrays; NaN equals NaN. `tolerance` is relative to the largest magnitude of both."""
         self.compared += 1
         if a.shape != b.shape:
             self.differences.append(Difference(where, f"shape {_x(a.shape)} and {_x(b.shape)}"))

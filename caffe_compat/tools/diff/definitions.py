@@ -17,12 +17,7 @@ Key = tuple[str, str]
 
 
 def diff_nets(a: pb.NetParameter, b: pb.NetParameter) -> Comparison:
-    """Compare two nets layer by layer, matched by name (and by rules, if phases share a name).
-
-    Parameters
-    ----------
-    a, b : nets of any format version.
-    """
+    """Compare two nets of any version layer by layer, matched by name (and by rules, if phases share a name)."""
     first, second = upgrade_net(a), upgrade_net(b)
     keys = [_keys(net.layer) for net in (first, second)]
     comparison = Comparison("layers")

@@ -25,12 +25,7 @@ Blobs = Mapping[str, Sequence["npt.NDArray[Any] | None"]]
 def diff_weights(
     a: str | PathLike[str] | Blobs, b: str | PathLike[str] | Blobs, *, tolerance: float = 0.0
 ) -> Comparison:
-    """Compare the blobs of two caffemodels or HDF5 snapshots, by layer name.
-
-    Parameters
-    ----------
-    tolerance : largest difference allowed, relative to the largest magnitude of a blob.
-    """
+    """Compare two files of weights by layer name; `tolerance` is relative to the largest magnitude of a blob."""
     first, second = (side if isinstance(side, Mapping) else read_weights(side) for side in (a, b))
     comparison = Comparison("blobs")
     for name in dict.fromkeys([*first, *second]):
@@ -50,12 +45,7 @@ def diff_weights(
 
 
 def diff_states(a: str | PathLike[str], b: str | PathLike[str], *, tolerance: float = 0.0) -> Comparison:
-    """Compare two solver states: iteration, step and history, array by array.
-
-    Parameters
-    ----------
-    tolerance : largest difference allowed, relative to the largest magnitude of an array.
-    """
+    """Compare two solver states; `tolerance` is relative to the largest magnitude of an array."""
     first, second = read_solverstate(a), read_solverstate(b)
     comparison = Comparison("arrays")
     for name in ("iter", "current_step"):
@@ -70,12 +60,7 @@ def diff_states(a: str | PathLike[str], b: str | PathLike[str], *, tolerance: fl
 
 
 def diff_logs(a: str | PathLike[str], b: str | PathLike[str], *, tolerance: float = 0.0) -> Comparison:
-    """Compare two training logs number by number, ignoring times.
-
-    Parameters
-    ----------
-    tolerance : largest difference allowed, relative to the larger magnitude. Logs have six digits.
-    """
+    """Compare the numbers of two training logs, which have six digits, but for times."""
     first, second = read_log(a), read_log(b)
     others = {entry.key: entry for entry in second}
     comparison = Comparison("numbers")
@@ -110,23 +95,9 @@ def seeded_inputs(net: CaffeNet, seed: int) -> dict[str, torch.Tensor]:
 def diff_nets_on_input(
     a: CaffeNet, b: CaffeNet, *, inputs: Mapping[str, torch.Tensor] | None = None, seed: int = 0, tolerance: float = 0.0
 ) -> Comparison:
-    """Run two nets on one input and compare every blob, in the order of the first net.
+    """Run two nets on one input, by default drawn from `seed` with labels and indices 0, and compare every blob.
 
-    Parameters
-    ----------
-    a, b : their inputs must have the same names and shapes; blobs are matched by name.
-    inputs : blob -> values; by default drawn from `seed`, with labels and indices 0.
-    seed : seed of the inputs, and of Dropout in nets built for TRAIN.
-    tolerance : largest difference allowed, relative to the largest magnitude of a blob.
-
-    Notes
-    -----
-    HDF5Output layers write nothing.
-
-    Raises
-    ------
-    NetError
-        if the nets have different inputs.
+    `tolerance` is relative to the largest magnitude of a blob. HDF5Output layers write nothing.
     """
     for blob in dict.fromkeys([*a.caffe.inputs, *b.caffe.inputs]):
         shapes = [net.caffe.shapes.get(blob) if blob in net.caffe.inputs else None for net in (a, b)]

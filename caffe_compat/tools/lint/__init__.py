@@ -49,21 +49,7 @@ def lint_net(
     input_shapes: InputShapes | None = None,
     fork: str | Sequence[str] | None = None,
 ) -> list[Finding]:
-    """Check a net.
-
-    Parameters
-    ----------
-    path : definition of any age (prototxt).
-    weights : files of weights to check against the net.
-    phases : phases to check; by default both, or only TEST for a deploy definition.
-    stages, level : net state to check the net in.
-    input_shapes : blob -> shape, for inputs whose shape neither the definition nor the data states.
-    fork : the fork of Caffe the net is for (or several), where its layers do not tell.
-
-    Returns
-    -------
-    The findings, ordered by line; those of both phases are merged.
-    """
+    """Check a net, and weights against it, in these phases: by default both, or only TEST for a deploy definition."""
     file = fspath(path)
     try:
         raw = read_net(path)

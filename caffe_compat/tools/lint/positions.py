@@ -8,12 +8,7 @@ from caffe_compat.formats.tokens import SourceText, Token, tokenize
 
 
 def field_lines(text: str, file: str) -> dict[tuple[int, str], int]:
-    """Return the line of every field of a text that parses.
-
-    Returns
-    -------
-    (line where the layer begins, or 0 outside of layers; path below it) -> line, the first for a repeated field.
-    """
+    """Return (first line of the layer, or 0; path below it) -> line, the first of a repeated field."""
     source = SourceText(text.removeprefix("\ufeff"), file)
     tokens = tokenize(source)
     lines: dict[tuple[int, str], int] = {}

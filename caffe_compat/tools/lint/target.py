@@ -86,13 +86,7 @@ class Subject:
         at: str = "",
         **more: Any,
     ) -> Finding:
-        """Return a finding at a field of a layer, or of the net where `layer` is None.
-
-        Parameters
-        ----------
-        text : problem, why, hint.
-        at : path of the field below the layer.
-        """
+        """Return a finding (`text`: problem, why, hint) at the path `at` of a layer, or of the net."""
         origin = None if layer is None else where(layer)
         line = line_of(self.lines, origin.line if origin else 0, at)
         name = "" if layer is None else layer.name
