@@ -7,22 +7,19 @@ but the last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from google.protobuf.message import DecodeError
 
 from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.data.database import open_database
-from caffe_compat.data.datum import datum_image, decode_flag
+from caffe_compat.data.datum import RecordSource, datum_image
 from caffe_compat.data.decode import decode
-from caffe_compat.data.mt19937 import is_state
-from caffe_compat.data.origin import Origin, find_source, positive
-from caffe_compat.data.source import DataSource, register
+from caffe_compat.data.mt19937 import Mersenne
+from caffe_compat.data.origin import Origin
+from caffe_compat.data.source import register
 from caffe_compat.data.ssd_images import Draw, Pixels, distort
 from caffe_compat.data.ssd_samples import sample_boxes
 from caffe_compat.data.ssd_transform import Photo, SSDTransformer, expanded, objects_of, with_pixels
@@ -31,36 +28,21 @@ from caffe_compat.errors import raise_together
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 
-_NONE = np.zeros(0, np.int64)
-
 
 @register
-class AnnotatedSource(DataSource):
-    """Batches of an AnnotatedData layer.
-
-    Parameters
-    ----------
-    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
-    """
+class AnnotatedSource(RecordSource):
+    """Batches of an AnnotatedData layer."""
 
     type = "AnnotatedData"
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
-        param = layer.data_param
         additions, problems = read_additions(layer, FORKS["ssd"].additions)
         raise_together(problems)
         self._own = (additions.get("") or fb.SSDLayer()).annotated_data_param  # type: ignore[attr-defined]
         self._added: Any = additions.get("transform_param") or fb.SSDTransformation()
-        self.tops = tuple(layer.top)
-        self.prefetch = int(param.prefetch)
-        self._layer = layer.name
-        self._batch = positive(layer, "data_param.batch_size", param.batch_size)
-        self._flag = decode_flag(layer)
-        self._path = find_source(layer, "data_param", param.source, base_dir, "database")
         self._transform = SSDTransformer(layer, self._added, base_dir=base_dir, rng=rng)
-        backend = pb.DataParameter.DB.Name(param.backend)
-        self._records = open_database(self._path, backend, Origin(layer.name, self._path))
-        origin, record = self._take()
+        self._open(layer, base_dir)
+        origin, record = self._take(fb.AnnotatedDatum)
         photo = self._photo(record, origin)
         self._boxes = record.HasField("type") or self._own.HasField("anno_type")
         shape = self._transform.shape(photo.pixels, origin)
@@ -70,34 +52,9 @@ class AnnotatedSource(DataSource):
         self._transform.seed(rng)
         self._draw = Draw(rng)
 
-    def close(self) -> None:
-        """Close the database."""
-        self._records.close()
-
-    def reset(self) -> None:
-        """Start again from the first record; the random numbers go on."""
-        self._records.first()
-
-    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the key of the next record, the number of records, and the states of the random numbers."""
-        key = np.frombuffer(self._records.key(), np.uint8).astype(np.int64)
-        entries, thread = np.array([self._records.entries]), self._draw.state
-        return {"entries": entries, "key": key, "random": self._transform.state, "thread": thread}
-
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Return whether the database has as many records and this key."""
-        entries, key, random, thread = (cursor.get(name, _NONE) for name in ("entries", "key", "random", "thread"))
-        if entries.tolist() != [self._records.entries] or not self._transform.suits(random) or not is_state(thread):
-            return False
-        current = self._records.key()
-        present = self._records.find(_key(key))
-        self._records.find(current)
-        return present
-
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
-        """Go to a record."""
-        self._records.find(_key(cursor["key"]))
-        self._transform.state, self._draw.state = cursor["random"], cursor["thread"]
+    @property
+    def _generators(self) -> dict[str, Mersenne | None]:
+        return {"random": self._transform.rng, "thread": self._draw.rng}
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch; its images must have one size after the transformation."""
@@ -105,7 +62,7 @@ class AnnotatedSource(DataSource):
         rows: list[npt.NDArray[np.float32]] = []
         labels: list[float] = []
         for number in range(self._batch):
-            origin, record = self._take()
+            origin, record = self._take(fb.AnnotatedDatum)
             photo = self._sampled(self._photo(record, origin), origin)
             image, objects = self._transform.apply(photo, self._draw, origin)
             if images and image.shape != images[0].shape:
@@ -120,15 +77,6 @@ class AnnotatedSource(DataSource):
         boxes = np.concatenate(rows) if any(map(len, rows)) else np.full((1, 8), -1, np.float32)
         second = torch.from_numpy(boxes)[None, None] if self._boxes else torch.tensor(labels)
         return dict(zip(self.tops, (torch.from_numpy(np.stack(images)), second), strict=False))
-
-    def _take(self) -> tuple[Origin, fb.AnnotatedDatum]:
-        key, value = self._records.take()
-        origin = Origin(self._layer, self._path, what=f"record {key.decode('utf-8', 'backslashreplace')!r}")
-        try:
-            return origin, fb.AnnotatedDatum.FromString(value)
-        except DecodeError:
-            problem = f"{len(value)} bytes that are not an AnnotatedDatum"
-            raise origin.error(problem, code="damaged-file", hint="write the database again") from None
 
     def _photo(self, record: fb.AnnotatedDatum, origin: Origin) -> Photo:
         image = datum_image(record.datum, self._flag, origin)
@@ -179,7 +127,3 @@ def _coded_again(pixels: Pixels, flag: int, origin: Origin) -> Pixels:
     import cv2
 
     return decode(cv2.imencode(".jpg", pixels)[1].tobytes(), flag, origin)
-
-
-def _key(numbers: npt.NDArray[np.int64]) -> bytes:
-    return bytes(number & 255 for number in numbers.tolist())

@@ -8,22 +8,26 @@ is set, which other records ignore; rand_skip is no longer read.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.database import open_database
 from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, Image, channels_first, decode
+from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne
 from caffe_compat.data.origin import Origin, find_source, positive
-from caffe_compat.data.source import DataSource, register
+from caffe_compat.data.source import Cursor, RandomSource, register
 from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
 from caffe_compat.schema import caffe_pb2 as pb
+
+_Record = TypeVar("_Record", bound=Message)
 
 
 def decode_flag(layer: pb.LayerParameter) -> int:
@@ -55,18 +59,11 @@ def datum_image(datum: pb.Datum, flag: int, origin: Origin) -> Image:
     return np.array(datum.float_data, np.float32).reshape(shape)
 
 
-@register
-class DatumSource(DataSource):
-    """Batches of a Data layer.
+class RecordSource(RandomSource):
+    """A source that takes the records of a database in the order of their keys."""
 
-    Parameters
-    ----------
-    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
-    """
-
-    type = "Data"
-
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+    def _open(self, layer: pb.LayerParameter, base_dir: Path) -> None:
+        """Read what layers of databases share, and open the database."""
         param = layer.data_param
         self.tops = tuple(layer.top)
         self.prefetch = int(param.prefetch)
@@ -74,47 +71,68 @@ class DatumSource(DataSource):
         self._batch = positive(layer, "data_param.batch_size", param.batch_size)
         self._flag = decode_flag(layer)
         self._path = find_source(layer, "data_param", param.source, base_dir, "database")
-        self._transform = DataTransformer(layer, base_dir=base_dir, rng=rng)
         backend = pb.DataParameter.DB.Name(param.backend)
         self._records = open_database(self._path, backend, Origin(layer.name, self._path))
-        origin, datum = self._take()
-        shape = self._transform.shape(datum_image(datum, self._flag, origin).shape, origin)
-        self._records.first()
-        self.shapes = dict(zip(self.tops, ((self._batch, *shape), (self._batch,)), strict=False))
-        self._transform.seed(rng)
-        rng.draw()  # Caffe's thread gets a seed that it does not use
+
+    def _take(self, kind: type[_Record]) -> tuple[Origin, _Record]:
+        """Return the next record and its origin."""
+        key, value = self._records.take()
+        origin = Origin(self._layer, self._path, what=f"record {key.decode('utf-8', 'backslashreplace')!r}")
+        try:
+            return origin, kind.FromString(value)
+        except DecodeError:
+            problem = f"{len(value)} bytes that do not form the message {kind.DESCRIPTOR.name}"
+            raise origin.error(problem, code="damaged-file", hint="write the database again") from None
 
     def close(self) -> None:
         """Close the database."""
         self._records.close()
 
     def reset(self) -> None:
-        """Start again from the first record; the random numbers go on."""
+        """Start again from the first record; the random numbers continue."""
         self._records.first()
 
-    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the key of the next record, the number of records, and the state of the random numbers."""
+    def _position(self) -> Cursor:
+        """Return the key of the next record and the number of records."""
         key = np.frombuffer(self._records.key(), np.uint8).astype(np.int64)
-        return {"entries": np.array([self._records.entries]), "key": key, "random": self._transform.state}
+        return {"entries": np.array([self._records.entries]), "key": key}
 
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Return whether the database has as many records and this key."""
-        entries, key, random = (cursor.get(name, np.zeros(0, np.int64)) for name in ("entries", "key", "random"))
-        if entries.tolist() != [self._records.entries] or not self._transform.suits(random):
+    def _has_position(self, cursor: Cursor) -> bool:
+        entries, key = (cursor.get(name, NO_NUMBERS) for name in ("entries", "key"))
+        if entries.tolist() != [self._records.entries]:
             return False
         current = self._records.key()
         present = self._records.find(_key(key))
         self._records.find(current)
         return present
 
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
-        """Go to a record."""
+    def _go_to(self, cursor: Cursor) -> None:
         self._records.find(_key(cursor["key"]))
-        self._transform.state = cursor["random"]
+
+
+@register
+class DatumSource(RecordSource):
+    """Batches of a Data layer."""
+
+    type = "Data"
+
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+        self._transform = DataTransformer(layer, base_dir=base_dir, rng=rng)
+        self._open(layer, base_dir)
+        origin, datum = self._take(pb.Datum)
+        shape = self._transform.shape(datum_image(datum, self._flag, origin).shape, origin)
+        self._records.first()
+        self.shapes = dict(zip(self.tops, ((self._batch, *shape), (self._batch,)), strict=False))
+        self._transform.seed(rng)
+        rng.draw()  # Caffe's thread gets a seed that it does not use
+
+    @property
+    def _generators(self) -> dict[str, Mersenne | None]:
+        return {"random": self._transform.rng}
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch; all of its records must have the shape of the first."""
-        taken = [self._take() for _ in range(self._batch)]
+        taken = [self._take(pb.Datum) for _ in range(self._batch)]
         images = _stack([datum for _, datum in taken])
         if images is not None:
             data = self._transform.stack(images, taken[0][0])
@@ -127,16 +145,6 @@ class DatumSource(DataSource):
             )
         labels = np.array([datum.label for _, datum in taken], np.float32)
         return dict(zip(self.tops, (torch.from_numpy(data), torch.from_numpy(labels)), strict=False))
-
-    def _take(self) -> tuple[Origin, pb.Datum]:
-        key, value = self._records.take()
-        origin = Origin(self._layer, self._path, what=f"record {key.decode('utf-8', 'backslashreplace')!r}")
-        try:
-            return origin, pb.Datum.FromString(value)
-        except DecodeError:
-            raise origin.error(
-                f"{len(value)} bytes that are not a Datum", code="damaged-file", hint="write the database again"
-            ) from None
 
 
 def _stack(datums: Sequence[pb.Datum]) -> Image | None:

@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 class DummySource(DataSource):
     """Batches of a DummyData layer.
 
-    Parameters
-    ----------
-    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
-
     Attributes
     ----------
     constant : tops that Caffe fills only once, so that a caller's changes persist.

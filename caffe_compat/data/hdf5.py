@@ -179,7 +179,6 @@ class HDF5Source(DataSource):
 
     Parameters
     ----------
-    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
     cache_bytes : larger files are read batch by batch.
 
     Notes

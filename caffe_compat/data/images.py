@@ -11,18 +11,17 @@ Names are looked up in the working directory (Caffe's rule), then beside the lis
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.decode import COLOR, GRAY, Image, channels_first, decode, read_file, resize
-from caffe_compat.data.list_order import ListOrder
+from caffe_compat.data.list_order import ListOrder, ListSource
+from caffe_compat.data.mt19937 import Mersenne
 from caffe_compat.data.origin import Origin, positive, read_list
-from caffe_compat.data.source import DataSource, register
+from caffe_compat.data.source import register
 from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
 from caffe_compat.formats.image_size import size_problem
@@ -33,12 +32,8 @@ _FIELD = "image_data_param"
 
 
 @register
-class ImageSource(DataSource):
+class ImageSource(ListSource):
     """Batches of an ImageData layer.
-
-    Parameters
-    ----------
-    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
 
     Notes
     -----
@@ -89,22 +84,9 @@ class ImageSource(DataSource):
             )  # fmt: skip
         return name, int(label)
 
-    def reset(self) -> None:
-        """Start again from the first line; the shuffle continues its random numbers."""
-        self._lines.reset()
-
-    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return line, number of lines, their order if shuffled, and the states of the random numbers."""
-        return {**self._lines.cursor(), "random": self._transform.state}
-
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Return whether the length of the list and the shuffling are the same."""
-        return self._lines.fits(cursor) and self._transform.suits(cursor.get("random", np.zeros(0, np.int64)))
-
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
-        """Go to a line."""
-        self._lines.seek(cursor)
-        self._transform.state = cursor["random"]
+    @property
+    def _generators(self) -> dict[str, Mersenne | None]:
+        return {"random": self._transform.rng}
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch; all of its images must have the shape of the first."""

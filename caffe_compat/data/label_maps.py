@@ -11,7 +11,7 @@ mirror and crop from the generator that the whole process shares, in a thread of
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ import torch
 
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.decode import COLOR, GRAY, decode, map_in_threads, read_file
-from caffe_compat.data.list_order import ListOrder
-from caffe_compat.data.mt19937 import Mersenne, is_state
+from caffe_compat.data.list_order import ListOrder, ListSource
+from caffe_compat.data.mt19937 import Mersenne
 from caffe_compat.data.origin import Origin, positive, read_list
-from caffe_compat.data.source import DataSource, register, spec_of
+from caffe_compat.data.source import register, spec_of
 from caffe_compat.data.transform import read_mean
 from caffe_compat.errors import DataError
 from caffe_compat.layers import LayerSpec
@@ -37,7 +37,7 @@ Sample = tuple[npt.NDArray[np.float32], ...]
 """An image (channels, height, width), its labels (1, height, width), and for ImageSegData its size (1, 1, 2)."""
 
 
-class _PairSource(DataSource):
+class _PairSource(ListSource):
     """Base of both sources."""
 
     field: str
@@ -95,25 +95,9 @@ class _PairSource(DataSource):
     def _stacked(self, samples: Sequence[Sample]) -> dict[str, npt.NDArray[np.float32]]:
         return {top: np.stack(values) for top, values in zip(self.tops, zip(*samples, strict=True), strict=False)}
 
-    def reset(self) -> None:
-        """Start again from the first line; the random numbers continue."""
-        self._lines.reset()
-
-    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the place in the list, and the states of the random numbers."""
-        state = np.zeros(0, np.int64) if self._rng is None else self._rng.state
-        return {**self._lines.cursor(), "random": state}
-
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Return whether the list and the draws are the same."""
-        random = cursor.get("random", np.zeros(0, np.int64))
-        return self._lines.fits(cursor) and (random.size == 0 if self._rng is None else is_state(random))
-
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
-        """Go to a line."""
-        self._lines.seek(cursor)
-        if self._rng is not None:
-            self._rng.state = cursor["random"]
+    @property
+    def _generators(self) -> dict[str, Mersenne | None]:
+        return {"random": self._rng}
 
     def _origin(self, line: int, which: int) -> Origin:
         kind = ("image", "labels")[which]

@@ -1,14 +1,12 @@
-"""The order of a list's lines: as they stand, or shuffled anew for each pass; some may be skipped at first."""
+"""The order of a list's lines: that of the file, or shuffled anew for each pass; and sources that read such lists."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-import numpy.typing as npt
 
 from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.data.mt19937 import Mersenne, is_state, shuffled
+from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne, is_state, shuffled
+from caffe_compat.data.source import Cursor, RandomSource
 from caffe_compat.errors import DataError
 
 
@@ -67,24 +65,41 @@ class ListOrder:
         self._order = np.arange(self.count)
         self._shuffle()
 
-    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
+    def position(self) -> Cursor:
         """Return line, number of lines, their order if shuffled, and the state of the random numbers."""
-        none = np.zeros(0, np.int64)
-        order, state = (none, none) if self._rng is None else (self._order, self._rng.state)
+        order, state = (NO_NUMBERS, NO_NUMBERS) if self._rng is None else (self._order, self._rng.state)
         return {"place": np.array([self._row, self.count]), "order": order, "shuffle": state}
 
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Return whether the length of the list and the shuffling are the same."""
-        none = np.zeros(0, np.int64)
-        place, order, state = (cursor.get(name, none) for name in ("place", "order", "shuffle"))
+    def has_position(self, cursor: Cursor) -> bool:
+        """Tell whether the length of the list and the shuffling are those of a cursor."""
+        place, order, state = (cursor.get(name, NO_NUMBERS) for name in ("place", "order", "shuffle"))
         if len(place) != 2 or place[1] != self.count or not 0 <= place[0] < self.count:
             return False
         if self._rng is None:
             return bool(order.size == state.size == 0)
         return is_state(state) and np.array_equal(np.sort(order), np.arange(self.count))
 
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
+    def go_to(self, cursor: Cursor) -> None:
         """Go to a line."""
         self._row = int(cursor["place"][0])
         if self._rng is not None:
             self._order, self._rng.state = cursor["order"], cursor["shuffle"]
+
+
+class ListSource(RandomSource):
+    """A source that takes the lines of a list in their order."""
+
+    _lines: ListOrder
+
+    def reset(self) -> None:
+        """Start again from the first line; the shuffle continues its random numbers."""
+        self._lines.reset()
+
+    def _position(self) -> Cursor:
+        return self._lines.position()
+
+    def _has_position(self, cursor: Cursor) -> bool:
+        return self._lines.has_position(cursor)
+
+    def _go_to(self, cursor: Cursor) -> None:
+        self._lines.go_to(cursor)

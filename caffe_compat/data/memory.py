@@ -6,7 +6,7 @@ batch_size; rows are taken in order, again and again; datums are transformed, ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +15,17 @@ import torch
 
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.datum import datum_image, decode_flag
+from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne
 from caffe_compat.data.origin import Origin, positive
-from caffe_compat.data.source import DataSource, register
+from caffe_compat.data.source import Cursor, RandomSource, register
 from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
 from caffe_compat.schema import caffe_pb2 as pb
 
 
 @register
-class MemorySource(DataSource):
-    """Batches of a MemoryData layer.
-
-    Parameters
-    ----------
-    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
-    """
+class MemorySource(RandomSource):
+    """Batches of a MemoryData layer."""
 
     type = "MemoryData"
 
@@ -108,22 +104,21 @@ class MemorySource(DataSource):
         """Start again from the first row of the arrays."""
         self._row = 0
 
-    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return row, number of rows and the state of the random numbers."""
-        return {"place": np.array([self._row, len(self._labels)]), "random": self._transform.state}
+    @property
+    def _generators(self) -> dict[str, Mersenne | None]:
+        return {"random": self._transform.rng}
 
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Return whether the number of rows is the same."""
-        none = np.zeros(0, np.int64)
-        place, random = cursor.get("place", none), cursor.get("random", none)
-        rows = len(self._labels)
+    def _position(self) -> Cursor:
+        """Return the row and the number of rows."""
+        return {"place": np.array([self._row, len(self._labels)])}
+
+    def _has_position(self, cursor: Cursor) -> bool:
+        place, rows = cursor.get("place", NO_NUMBERS), len(self._labels)
         fits = len(place) == 2 and place[1] == rows and 0 <= place[0] < max(rows, 1) and place[0] % self._batch == 0
-        return bool(fits) and self._transform.suits(random)
+        return bool(fits)
 
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
-        """Go to a row."""
+    def _go_to(self, cursor: Cursor) -> None:
         self._row = int(cursor["place"][0])
-        self._transform.state = cursor["random"]
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch, a copy."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 _WORDS = 624
 _ALL = 0xFFFFFFFF
 _CHUNK = 1 << 16
+NO_NUMBERS = np.zeros(0, np.int64)
 
 
 class Mersenne:

@@ -7,22 +7,21 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
 
 from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne, is_state
 from caffe_compat.errors import DataError, raise_together
 from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.layers import LayerSpec, Source, every_layer, facts, resolve_type
 from caffe_compat.runtime.closing import Closing
+from caffe_compat.schema.caffe_pb2 import LayerParameter
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import torch
-
-    from caffe_compat.schema.caffe_pb2 import LayerParameter
-
-    Cursor = Mapping[str, npt.NDArray[np.int64]]
+Cursor = Mapping[str, npt.NDArray[np.int64]]
 
 DATA_LAYER_TYPES = frozenset(layer.type for layer in every_layer() if layer.source not in (Source.NONE, Source.CALLER))
 """The layers whose tops come from outside the net, but for Input, which the caller fills."""
@@ -66,6 +65,46 @@ class DataSource(Closing, ABC):
     @abstractmethod
     def seek(self, cursor: Cursor) -> None:
         """Go to a cursor that fits; the caller restores the shared random stream afterwards."""
+
+
+class RandomSource(DataSource):
+    """A source whose cursor is its position in the data and the states of its random numbers."""
+
+    @property
+    @abstractmethod
+    def _generators(self) -> Mapping[str, Mersenne | None]:
+        """The generators by their names in a cursor; None where nothing is drawn."""
+
+    @abstractmethod
+    def _position(self) -> Cursor:
+        """Return the position in the data."""
+
+    @abstractmethod
+    def _has_position(self, cursor: Cursor) -> bool:
+        """Tell whether the data have the position of a cursor."""
+
+    @abstractmethod
+    def _go_to(self, cursor: Cursor) -> None:
+        """Go to a position that the data have."""
+
+    def cursor(self) -> Cursor:
+        """Return the position of the next batch and the states of the random numbers."""
+        states = {name: NO_NUMBERS if rng is None else rng.state for name, rng in self._generators.items()}
+        return {**self._position(), **states}
+
+    def fits(self, cursor: Cursor) -> bool:
+        """Return whether these data have the position of a cursor, and draw the same numbers."""
+        states = [(rng, cursor.get(name, NO_NUMBERS)) for name, rng in self._generators.items()]
+        return self._has_position(cursor) and all(
+            state.size == 0 if rng is None else is_state(state) for rng, state in states
+        )
+
+    def seek(self, cursor: Cursor) -> None:
+        """Go to a cursor that fits."""
+        self._go_to(cursor)
+        for name, rng in self._generators.items():
+            if rng is not None:
+                rng.state = cursor[name]
 
 
 _Source = TypeVar("_Source", bound=type[DataSource])

@@ -27,23 +27,23 @@ class Draw:
 
     Attributes
     ----------
-    state : of the generator; set it to resume.
+    rng : the generator.
     """
 
     def __init__(self, rng: RandomStreams) -> None:
-        self._rng = Mersenne(rng.draw())
+        self.rng = Mersenne(rng.draw())
 
     def uniform(self, low: float, high: float) -> np.float32:
         """Return a float32 from `low` to `high`, as Boost's ``uniform_real`` draws it."""
         start, end = _F(low), np.nextafter(_F(high), _F(np.inf))
         while True:
-            value = np.float32(_F(self._rng.draw()) / _RANGE * (end - start) + start)
+            value = np.float32(_F(self.rng.draw()) / _RANGE * (end - start) + start)
             if value < end:
                 return value
 
     def below(self, count: int) -> int:
         """Return a whole number from 0 to `count` - 1."""
-        return self._rng.draw() % count
+        return self.rng.draw() % count
 
     def order(self, count: int) -> list[int]:
         """Return the numbers below `count` in a random order.
@@ -55,15 +55,6 @@ class Draw:
             j = self.below(i + 1)
             numbers[i], numbers[j] = numbers[j], numbers[i]
         return numbers
-
-    @property
-    def state(self) -> npt.NDArray[np.int64]:
-        """The state of the generator."""
-        return self._rng.state
-
-    @state.setter
-    def state(self, words: npt.NDArray[np.int64]) -> None:
-        self._rng.state = words
 
 
 def _colour(image: npt.NDArray[Any], code: int) -> Pixels:

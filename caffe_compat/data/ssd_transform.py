@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.data.mt19937 import Mersenne, is_state
+from caffe_compat.data.mt19937 import Mersenne
 from caffe_compat.data.origin import Origin
 from caffe_compat.data.ssd_images import Draw, Pixels, add_noise, new_size, resize
 from caffe_compat.data.transform import read_mean
@@ -121,10 +121,9 @@ class SSDTransformer:
     base_dir : folder searched for the mean_file after the working directory.
     rng : gives the seed.
 
-    Raises
-    ------
-    DataError
-        The mean is invalid.
+    Attributes
+    ----------
+    rng : the generator of mirror and crop; None where nothing is drawn.
     """
 
     def __init__(self, layer: pb.LayerParameter, added: Any, *, base_dir: Path, rng: RandomStreams) -> None:
@@ -136,27 +135,13 @@ class SSDTransformer:
         self.means = list(self.param.mean_value)
         self.constraint = added.emit_constraint if added.HasField("emit_constraint") else None
         self._resizes = added.HasField("resize_param")
-        self._rng: Mersenne | None = None
+        self.rng: Mersenne | None = None
         self.seed(rng)
 
     def seed(self, rng: RandomStreams) -> None:
         """Seed the generator of mirror and crop."""
         if self.param.mirror or (self._train and self._crop[0]):
-            self._rng = Mersenne(rng.draw())
-
-    @property
-    def state(self) -> npt.NDArray[np.int64]:
-        """The state of the generator; empty if nothing is drawn."""
-        return np.zeros(0, np.int64) if self._rng is None else self._rng.state
-
-    @state.setter
-    def state(self, words: npt.NDArray[np.int64]) -> None:
-        if self._rng is not None:
-            self._rng.state = words
-
-    def suits(self, words: npt.NDArray[np.int64]) -> bool:
-        """Return whether numbers are a valid state."""
-        return words.size == 0 if self._rng is None else is_state(words)
+            self.rng = Mersenne(rng.draw())
 
     def shape(self, pixels: Pixels, origin: Origin) -> tuple[int, int, int]:
         """Return the transformed shape (channels, height, width) of an image."""
@@ -181,7 +166,7 @@ class SSDTransformer:
 
     def apply(self, photo: Photo, draw: Draw, origin: Origin) -> tuple[npt.NDArray[np.float32], Objects]:
         """Return the transformed image (channels, height, width) and its objects."""
-        mirrored = self._rng is not None and self.param.mirror and self._rng.draw() % 2 == 1
+        mirrored = self.rng is not None and self.param.mirror and self.rng.draw() % 2 == 1
         pixels = photo.pixels
         shape = self.shape(pixels, origin)
         if self._resizes:
@@ -203,7 +188,7 @@ class SSDTransformer:
     def _offset(self, room: int) -> int:
         if not self._crop[0]:
             return 0
-        return self._rng.draw() % (room + 1) if self._train and self._rng is not None else room // 2
+        return self.rng.draw() % (room + 1) if self._train and self.rng is not None else room // 2
 
     def _objects(self, photo: Photo, frame: Array, *, mirrored: bool) -> Objects:
         objects, param = photo.objects, self.added.resize_param

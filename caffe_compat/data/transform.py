@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.decode import Image, map_in_threads
-from caffe_compat.data.mt19937 import Mersenne, is_state
+from caffe_compat.data.mt19937 import Mersenne
 from caffe_compat.data.origin import Origin
 from caffe_compat.data.source import find_input, looked_in
 from caffe_compat.errors import DataError
@@ -38,10 +38,9 @@ class DataTransformer:
     base_dir : folder searched for the mean_file after the working directory.
     rng : gives the seed.
 
-    Raises
-    ------
-    DataError
-        The mean is invalid.
+    Attributes
+    ----------
+    rng : the generator; None where nothing is drawn.
     """
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
@@ -53,7 +52,7 @@ class DataTransformer:
         self._values = np.array(self._param.mean_value, np.float32)
         self.mean = read_mean(layer, base_dir)
         self._columns = [column for column, drawn in enumerate(self._drawn()) if drawn]
-        self._rng: Mersenne | None = None
+        self.rng: Mersenne | None = None
         self.seed(rng)
 
     def _drawn(self) -> tuple[bool, bool, bool]:
@@ -63,28 +62,14 @@ class DataTransformer:
     def seed(self, rng: RandomStreams) -> None:
         """Seed the random numbers."""
         if self._columns:
-            self._rng = Mersenne(rng.draw())
+            self.rng = Mersenne(rng.draw())
 
     def draws(self, count: int) -> npt.NDArray[np.int64]:
         """Return the random numbers of the next images: (count, 3)."""
         out = np.zeros((count, 3), np.int64)
-        if self._rng is not None:
-            out[:, self._columns] = self._rng.draws(count * len(self._columns)).reshape(count, -1)
+        if self.rng is not None:
+            out[:, self._columns] = self.rng.draws(count * len(self._columns)).reshape(count, -1)
         return out
-
-    @property
-    def state(self) -> npt.NDArray[np.int64]:
-        """The state of the random numbers; empty if none are drawn."""
-        return np.zeros(0, np.int64) if self._rng is None else self._rng.state
-
-    @state.setter
-    def state(self, words: npt.NDArray[np.int64]) -> None:
-        if self._rng is not None:
-            self._rng.state = words
-
-    def suits(self, words: npt.NDArray[np.int64]) -> bool:
-        """Return whether numbers are a valid state."""
-        return words.size == 0 if self._rng is None else is_state(words)
 
     def shape(self, image: Sequence[int], origin: Origin) -> tuple[int, int, int]:
         """Return the transformed shape of an image of shape (channels, height, width)."""

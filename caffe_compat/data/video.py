@@ -6,17 +6,15 @@ is an error. Before each frame skip_frames others are left out; the fork writes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.data.mt19937 import is_state
+from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne
 from caffe_compat.data.origin import Origin, positive
-from caffe_compat.data.source import DataSource, find_input, looked_in, register
+from caffe_compat.data.source import Cursor, RandomSource, find_input, looked_in, register
 from caffe_compat.data.ssd_images import Draw, Pixels
 from caffe_compat.data.ssd_transform import Photo, SSDTransformer, objects_of
 from caffe_compat.definition.forks import FORKS, read_additions
@@ -24,18 +22,12 @@ from caffe_compat.errors import DataError, raise_together
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 
-_NONE = np.zeros(0, np.int64)
 _FIELD = "video_data_param"
 
 
 @register
-class VideoSource(DataSource):
-    """Batches of a VideoData layer.
-
-    Parameters
-    ----------
-    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
-    """
+class VideoSource(RandomSource):
+    """Batches of a VideoData layer."""
 
     type = "VideoData"
 
@@ -79,28 +71,28 @@ class VideoSource(DataSource):
 
     def reset(self) -> None:
         """Start again from the first frame of a file; a camera goes on."""
-        self._go_to(0)
+        self._jump(0)
 
-    def _go_to(self, frame: int) -> None:
+    def _jump(self, frame: int) -> None:
         import cv2
 
         if self._is_file:
             self._capture.set(cv2.CAP_PROP_POS_FRAMES, frame)
             self._frame = frame
 
-    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the number of the next frame and the states of the random numbers."""
-        return {"frame": np.array([self._frame]), "random": self._transform.state, "thread": self._draw.state}
+    @property
+    def _generators(self) -> dict[str, Mersenne | None]:
+        return {"random": self._transform.rng, "thread": self._draw.rng}
 
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Return whether a cursor is one of a video's."""
-        frame, random, thread = (cursor.get(name, _NONE) for name in ("frame", "random", "thread"))
-        return frame.shape == (1,) and frame[0] >= 0 and self._transform.suits(random) and is_state(thread)
+    def _position(self) -> Cursor:
+        return {"frame": np.array([self._frame])}
 
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
-        """Go to a frame."""
-        self._go_to(int(cursor["frame"][0]))
-        self._transform.state, self._draw.state = cursor["random"], cursor["thread"]
+    def _has_position(self, cursor: Cursor) -> bool:
+        frame = cursor.get("frame", NO_NUMBERS)
+        return frame.shape == (1,) and bool(frame[0] >= 0)
+
+    def _go_to(self, cursor: Cursor) -> None:
+        self._jump(int(cursor["frame"][0]))
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch; refuse to read past the end of the video."""

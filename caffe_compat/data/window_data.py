@@ -10,7 +10,7 @@ after the window; the mean is taken from the middle of mean_file; window_data_pa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,9 +21,9 @@ import torch
 
 from caffe_compat.data.c_random import RandomStreams
 from caffe_compat.data.decode import COLOR, channels_first, decode, map_in_threads, read_file, resize
-from caffe_compat.data.mt19937 import Mersenne, is_state
+from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne
 from caffe_compat.data.origin import Origin, positive
-from caffe_compat.data.source import DataSource, register
+from caffe_compat.data.source import Cursor, RandomSource, register
 from caffe_compat.data.transform import read_mean
 from caffe_compat.data.window_file import Window, read_windows
 from caffe_compat.errors import Code, DataError
@@ -94,13 +94,8 @@ def _round(value: np.float32) -> int:
 
 
 @register
-class WindowSource(DataSource):
-    """Batches of a WindowData layer.
-
-    Parameters
-    ----------
-    layer, base_dir, rng : see :func:`caffe_compat.data.open_source`.
-    """
+class WindowSource(RandomSource):
+    """Batches of a WindowData layer."""
 
     type = "WindowData"
 
@@ -171,22 +166,20 @@ class WindowSource(DataSource):
     def reset(self) -> None:
         """Do nothing: windows are drawn at random, and the random numbers continue."""
 
-    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the numbers of images, objects and background windows, and the state of the random numbers."""
-        return {"counts": self._counts(), "random": self._rng.state}
+    @property
+    def _generators(self) -> dict[str, Mersenne | None]:
+        return {"random": self._rng}
 
-    def _counts(self) -> npt.NDArray[np.int64]:
+    def _position(self) -> Cursor:
+        """Return the numbers of images, objects and background windows."""
         file = self._file
-        return np.array([len(file.images), len(file.objects), len(file.background)])
+        return {"counts": np.array([len(file.images), len(file.objects), len(file.background)])}
 
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
-        """Return whether the numbers of windows are the same."""
-        none = np.zeros(0, np.int64)
-        return np.array_equal(cursor.get("counts", none), self._counts()) and is_state(cursor.get("random", none))
+    def _has_position(self, cursor: Cursor) -> bool:
+        return np.array_equal(cursor.get("counts", NO_NUMBERS), self._position()["counts"])
 
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
-        """Set the random numbers."""
-        self._rng.state = cursor["random"]
+    def _go_to(self, cursor: Cursor) -> None:
+        """Do nothing: windows have no order."""
 
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch."""
