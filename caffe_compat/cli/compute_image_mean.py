@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 import numpy as np
 
-from caffe_compat.data.write_db import BACKENDS
+from caffe_compat.data.database import BACKENDS
 from caffe_compat.formats.files import BlobStore, write_binary
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import CaffeLog

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from caffe_compat.data.write_db import BACKENDS
+from caffe_compat.data.database import BACKENDS
 from caffe_compat.errors import DataError
 from caffe_compat.solver import CaffeLog
 from caffe_compat.tools.imageset import Options, convert_imageset, read_image_list

@@ -14,14 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.c_random import Mersenne, RandomStreams
 from caffe_compat.data.datum import RecordSource, datum_image
 from caffe_compat.data.decode import decode
-from caffe_compat.data.mt19937 import Mersenne
-from caffe_compat.data.origin import Origin
-from caffe_compat.data.source import register
-from caffe_compat.data.ssd_images import Draw, Pixels, distort
-from caffe_compat.data.ssd_samples import sample_boxes
+from caffe_compat.data.source import Origin, register
+from caffe_compat.data.ssd_images import Draw, Pixels, distort, sample_boxes
 from caffe_compat.data.ssd_transform import Photo, SSDTransformer, expanded, objects_of, with_pixels
 from caffe_compat.definition.forks import FORKS, read_additions
 from caffe_compat.errors import raise_together

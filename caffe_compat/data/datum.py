@@ -17,12 +17,10 @@ import numpy.typing as npt
 import torch
 from google.protobuf.message import DecodeError, Message
 
-from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams
 from caffe_compat.data.database import open_database
 from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, Image, channels_first, decode
-from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne
-from caffe_compat.data.origin import Origin, find_source, positive
-from caffe_compat.data.source import Cursor, RandomSource, register
+from caffe_compat.data.source import Cursor, Origin, RandomSource, find_source, positive, register
 from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
 from caffe_compat.schema import caffe_pb2 as pb

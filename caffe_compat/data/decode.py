@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.origin import Origin
+from caffe_compat.data.source import Origin
 from caffe_compat.errors import FileError
 from caffe_compat.formats.image_size import TooManyPixelsError, open_image
 from caffe_compat.formats.regular_file import require_regular

@@ -26,8 +26,7 @@ import numpy.typing as npt
 import torch
 
 from caffe_compat.data.c_random import RandomStreams, shuffle
-from caffe_compat.data.origin import positive
-from caffe_compat.data.source import DataSource, find_input, looked_in, register
+from caffe_compat.data.source import DataSource, find_input, looked_in, positive, register
 from caffe_compat.errors import DataError, did_you_mean
 from caffe_compat.formats.hdf5_reader import find_beside, missing_values, open_hdf5
 

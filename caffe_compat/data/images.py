@@ -16,12 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.c_random import Mersenne, RandomStreams
 from caffe_compat.data.decode import COLOR, GRAY, Image, channels_first, decode, read_file, resize
 from caffe_compat.data.list_order import ListOrder, ListSource
-from caffe_compat.data.mt19937 import Mersenne
-from caffe_compat.data.origin import Origin, positive, read_list
-from caffe_compat.data.source import register
+from caffe_compat.data.source import Origin, positive, read_list, register
 from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
 from caffe_compat.formats.image_size import size_problem

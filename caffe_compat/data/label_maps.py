@@ -19,12 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.c_random import Mersenne, RandomStreams
 from caffe_compat.data.decode import COLOR, GRAY, decode, map_in_threads, read_file
 from caffe_compat.data.list_order import ListOrder, ListSource
-from caffe_compat.data.mt19937 import Mersenne
-from caffe_compat.data.origin import Origin, positive, read_list
-from caffe_compat.data.source import register, spec_of
+from caffe_compat.data.source import Origin, positive, read_list, register, spec_of
 from caffe_compat.data.transform import read_mean
 from caffe_compat.errors import DataError
 from caffe_compat.layers import LayerSpec

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne, is_state, shuffled
+from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams, is_state, shuffled
 from caffe_compat.data.source import Cursor, RandomSource
 from caffe_compat.errors import DataError
 

@@ -13,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams
 from caffe_compat.data.datum import datum_image, decode_flag
-from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne
-from caffe_compat.data.origin import Origin, positive
-from caffe_compat.data.source import Cursor, RandomSource, register
+from caffe_compat.data.source import Cursor, Origin, RandomSource, positive, register
 from caffe_compat.data.transform import DataTransformer
 from caffe_compat.errors import DataError
 from caffe_compat.schema import caffe_pb2 as pb

@@ -1,9 +1,10 @@
-"""The base class and the registry of data sources: one class per Caffe data layer type."""
+"""The base classes and the registry of data sources (one class per data layer type), and the origin of records."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -13,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne, is_state
-from caffe_compat.errors import DataError, raise_together
+from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams, is_state
+from caffe_compat.errors import Code, DataError, raise_together
 from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.layers import LayerSpec, Source, every_layer, facts, resolve_type
 from caffe_compat.runtime.closing import Closing
@@ -159,3 +159,65 @@ def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", r
         problem = f"{layer.type} has {arity} tops, got {len(layer.top)}"
         raise DataError(problem, code="wrong-count", layer=layer.name, field="top", value=list(layer.top))
     return cls(layer, base_dir=Path(base_dir), rng=rng)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The origin of a record or image, which errors name.
+
+    Attributes
+    ----------
+    layer : name of the data layer.
+    file : the database or list.
+    line : of the list, from 1.
+    what : ``"record '00000012'"``, ``"image 'a.jpg'"``.
+    """
+
+    layer: str
+    file: Path | None = None
+    line: int | None = None
+    what: str = ""
+
+    def error(
+        self, problem: str, *, code: Code, field: str | None = None, value: object = None, hint: str | None = None
+    ) -> DataError:
+        """Return an error about this record or image."""
+        text = f"{self.what}: {problem}" if self.what else problem
+        return DataError(
+            text, code=code, file=self.file, line=self.line, layer=self.layer or None, field=field, value=value,
+            hint=hint,
+        )  # fmt: skip
+
+
+def positive(layer: LayerParameter, field: str, value: int) -> int:
+    """Return the value of a field; refuse one below 1."""
+    if value < 1:
+        raise DataError("must be at least 1", code="out-of-range", layer=layer.name, field=field, value=value)
+    return value
+
+
+def find_source(layer: LayerParameter, field: str, source: str, base_dir: Path, what: str) -> Path:
+    """Return the path of a layer's source; refuse one that does not exist."""
+    path = find_input(source, base_dir) if source else None
+    if path is None:
+        raise DataError(
+            f"no such {what}", code="file-missing", layer=layer.name, field=f"{field}.source", value=source,
+            hint=looked_in(base_dir),
+        )  # fmt: skip
+    return path
+
+
+def read_list(layer: LayerParameter, field: str, source: str, base_dir: Path) -> tuple[Path, list[str]]:
+    """Read a list: its path and its lines; file names may hold bytes that are not UTF-8."""
+    path = find_source(layer, field, source, base_dir, "file")
+    if not path.is_file():
+        problem = "expected a list, got a folder"
+        raise DataError(problem, code="wrong-format", layer=layer.name, field=f"{field}.source", value=source)
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    if not text.strip():
+        raise DataError("the list is empty", code="empty", layer=layer.name, field=f"{field}.source", value=source)
+    if "\0" in text:
+        raise DataError(
+            "the list is not text", code="wrong-format", layer=layer.name, field=f"{field}.source", value=source
+        )
+    return path, text.removesuffix("\n").split("\n")

@@ -1,7 +1,8 @@
-"""What SSD's fork does to images before the crop: resizing, noise, distortion of colours, larger canvases.
+"""Images as SSD's fork changes them before the crop (resizing, noise, distortion of colours), and the crops it draws.
 
-Facts from weiliu89/caffe (ssd), util/im_transforms.cpp and data_transformer.cpp. Images are (height, width, channels)
-uint8, BGR; what is drawn comes from :class:`Draw`, in the fork's order.
+Facts from weiliu89/caffe (ssd), util/im_transforms.cpp, util/sampler.cpp and data_transformer.cpp. Images are (height,
+width, channels) uint8, BGR; crops are random boxes, relative to the image and float32, that overlap its objects as
+batch samplers demand. Random numbers come from :class:`Draw`, in the fork's order.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.data.mt19937 import Mersenne
-from caffe_compat.layers.forks.box_frames import fitted
+from caffe_compat.data.c_random import Mersenne, RandomStreams
+from caffe_compat.layers.forks.box_frames import box, coverage, fitted
+from caffe_compat.layers.forks.boxes import Array, overlaps
 from caffe_compat.schema import forks_pb2 as fb
 
 Pixels = npt.NDArray[np.uint8]
@@ -213,3 +214,55 @@ def _in_hsv(image: Pixels, channel: int, factor: np.float32, shift: np.float32) 
     parts = _colour(image, cv2.COLOR_BGR2HSV)
     parts[..., channel] = _linear(parts[..., channel], factor, shift)
     return _colour(parts, cv2.COLOR_HSV2BGR)
+
+
+def sample_boxes(samplers: Sequence[Any], objects: Array, draw: Draw) -> list[Array]:
+    """Return the boxes that BatchSamplers accept for an image with the objects (N, 4)."""
+    accepted: list[Array] = []
+    for sampler in samplers:
+        count = 0
+        for _ in range(sampler.max_trials if sampler.use_original_image else 0):
+            if sampler.HasField("max_sample") and count >= sampler.max_sample:
+                break
+            sample = _sample(sampler.sampler, draw)
+            if satisfies(sample, objects, sampler.sample_constraint):
+                count += 1
+                accepted.append(sample)
+    return accepted
+
+
+def _sample(sampler: Any, draw: Draw) -> Array:
+    scale = draw.uniform(sampler.min_scale, sampler.max_scale)
+    ratio = draw.uniform(sampler.min_aspect_ratio, sampler.max_aspect_ratio)
+    square = float(scale) ** 2
+    ratio = min(max(ratio, _F(square)), _F(1 / square))
+    wide, high = scale * np.sqrt(ratio), scale / np.sqrt(ratio)
+    left, top = (draw.uniform(0, max(float(_F(1) - side), 0.0)) for side in (wide, high))
+    return box(left, top, left + wide, top + high)
+
+
+def satisfies(sample: Array, objects: Array, constraint: Any) -> bool:
+    """Tell whether a SampleConstraint holds for one of the objects (N, 4).
+
+    Of several demands (jaccard_overlap, sample_coverage, object_coverage) the first one given decides: the fork
+    remembers that it held, whatever the others say.
+    """
+    for name in ("jaccard_overlap", "sample_coverage", "object_coverage"):
+        if constraint.HasField(f"min_{name}") or constraint.HasField(f"max_{name}"):
+            return any(_within(constraint, name, value) for value in _values(name, sample, objects))
+    return True
+
+
+def _values(name: str, sample: Array, objects: Array) -> Array:
+    if name == "jaccard_overlap":
+        return overlaps(sample[None], objects)
+    if name == "object_coverage":
+        return coverage(objects, sample)
+    return np.array([coverage(sample[None], one)[0] for one in objects], _F)
+
+
+def _within(constraint: Any, name: str, value: np.float32) -> bool:
+    low, high = f"min_{name}", f"max_{name}"
+    if constraint.HasField(low) and value < _F(getattr(constraint, low)):
+        return False
+    return not (constraint.HasField(high) and value > _F(getattr(constraint, high)))

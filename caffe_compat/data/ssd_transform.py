@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.data.mt19937 import Mersenne
-from caffe_compat.data.origin import Origin
+from caffe_compat.data.c_random import Mersenne, RandomStreams
+from caffe_compat.data.source import Origin
 from caffe_compat.data.ssd_images import Draw, Pixels, add_noise, new_size, resize
 from caffe_compat.data.transform import read_mean
 from caffe_compat.layers.forks.box_frames import box, clip, coverage, extrapolate, project, resized, scale

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.c_random import Mersenne, RandomStreams
 from caffe_compat.data.decode import Image, map_in_threads
-from caffe_compat.data.mt19937 import Mersenne
-from caffe_compat.data.origin import Origin
-from caffe_compat.data.source import find_input, looked_in
+from caffe_compat.data.source import Origin, find_input, looked_in
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import read_binary
 from caffe_compat.schema import caffe_pb2 as pb

@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from caffe_compat.data.c_random import RandomStreams
-from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne
-from caffe_compat.data.origin import Origin, positive
-from caffe_compat.data.source import Cursor, RandomSource, find_input, looked_in, register
+from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams
+from caffe_compat.data.source import Cursor, Origin, RandomSource, find_input, looked_in, positive, register
 from caffe_compat.data.ssd_images import Draw, Pixels
 from caffe_compat.data.ssd_transform import Photo, SSDTransformer, objects_of
 from caffe_compat.definition.forks import FORKS, read_additions

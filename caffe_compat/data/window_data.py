@@ -19,11 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams
 from caffe_compat.data.decode import COLOR, channels_first, decode, map_in_threads, read_file, resize
-from caffe_compat.data.mt19937 import NO_NUMBERS, Mersenne
-from caffe_compat.data.origin import Origin, positive
-from caffe_compat.data.source import Cursor, RandomSource, register
+from caffe_compat.data.source import Cursor, Origin, RandomSource, positive, register
 from caffe_compat.data.transform import read_mean
 from caffe_compat.data.window_file import Window, read_windows
 from caffe_compat.errors import Code, DataError

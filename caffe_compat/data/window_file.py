@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from caffe_compat.data.origin import read_list
+from caffe_compat.data.source import read_list
 from caffe_compat.errors import Code, DataError
 from caffe_compat.schema import caffe_pb2 as pb
 

@@ -15,8 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from caffe_compat.definition.carry import copied
 from caffe_compat.errors import CaffeCompatError, NetError, ParseError, did_you_mean
 from caffe_compat.formats.extras import add_unknown_field, all_unknown_fields, take_unknown, unknown_fields, walk, where
-from caffe_compat.formats.printer import format_text
-from caffe_compat.formats.text import parse_text
+from caffe_compat.formats.text import format_text, parse_text
 from caffe_compat.schema import forks_pb2 as fb
 from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TypedDict, Unpack
 
-from caffe_compat.draw.content import RANK_DIRECTIONS, Diagram, diagram
-from caffe_compat.draw.dot import to_dot
+from caffe_compat.draw.content import RANK_DIRECTIONS, Diagram, diagram, to_dot
 from caffe_compat.draw.figure import IMAGE_FORMATS, render
 from caffe_compat.errors import CaffeCompatError, did_you_mean
 from caffe_compat.formats.atomic import atomic_path

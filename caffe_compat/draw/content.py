@@ -1,4 +1,4 @@
-"""The content of a drawing of a net: its layers and blobs, their texts and their edges.
+"""The content of a drawing of a net (its layers and blobs, their texts and their edges), and its text for Graphviz.
 
 Names, labels and colours are those of pycaffe's draw module (BVLC Caffe 9b89154), which people know from papers and
 slides: learning layers red and violet, pooling orange, in-place layers green, blobs grey octagons.
@@ -6,6 +6,7 @@ slides: learning layers red and violet, pooling orange, in-place layers green, b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -128,3 +129,28 @@ def _phases(layer: LayerParameter) -> list[str]:
     only = [names[rule.phase] for rule in layer.include if rule.HasField("phase")]
     never = [names[rule.phase] for rule in layer.exclude if rule.HasField("phase")]
     return [f"phase: {', '.join(only)}"] if only else [f"not in phase: {', '.join(never)}"] if never else []
+
+
+def to_dot(picture: Diagram) -> str:
+    """Return a directed graph in the DOT language."""
+    numbers = {key: f"n{index}" for index, key in enumerate(picture.nodes)}
+    lines = [f"digraph {_quoted(picture.name)} {{", f"rankdir={picture.rankdir};"]
+    lines += [f"{numbers[key]} [{_attributes(node, picture.rankdir)}];" for key, node in picture.nodes.items()]
+    for edge in picture.edges:
+        label = f" [label={_quoted(edge.label)}]" if edge.label else ""
+        lines.append(f"{numbers[edge.source]} -> {numbers[edge.target]}{label};")
+    return "\n".join([*lines, "}", ""])
+
+
+def _attributes(node: DiagramNode, rankdir: str) -> str:
+    separator = " " if rankdir in ("TB", "BT") else "\n"
+    label = _quoted(separator.join(node.lines))
+    if not node.blob:  # what is written in a record has marks of its own, which one backslash takes for characters
+        label = re.sub(r"([{}|<>])", r"\\\1", label)
+    shape = "octagon" if node.blob else "record"
+    return f'label={label}, shape={shape}, style=filled, fillcolor="{node.colour}"'
+
+
+def _quoted(text: str) -> str:
+    """Return a text in quotes; a line feed is written as the escape that Graphviz centres lines at."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

@@ -1,7 +1,7 @@
 """Nets as ONNX models.
 
-Every layer type says itself which operators compute it (``Layer.onnx``); what is here puts them together. A model holds
-standard operators of opset 17 alone. Names of inputs and outputs are the blobs'.
+Every layer type writes its own operators (``Layer.onnx``); this module joins them, after those of the image
+preprocessing. A model has only standard operators of opset 17. Names of inputs and outputs are the blobs'.
 """
 
 from __future__ import annotations
@@ -12,19 +12,55 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.build.preprocess import Preprocessing
 from caffe_compat.build.weights import caffe_blobs
-from caffe_compat.errors import CaffeCompatError, FileError, raise_together
+from caffe_compat.errors import CaffeCompatError, FileError, NetError, raise_together
 from caffe_compat.export.onnx_graph import FreeSizeError, LayerWriter, Node, OnnxGraph
-from caffe_compat.export.onnx_image import Extent, image_shape, write_preprocessing
 from caffe_compat.export.portable import metadata, preprocessing_of_net, require_inference
 from caffe_compat.export.sizes import LayerSizes, NetSizes, possible_sizes
 from caffe_compat.formats.atomic import atomic_path
 from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.layers import Layer
+
+Extent = int | str
+"""A height or width: a number, or the name of a size that is free."""
+
+
+def image_shape(preprocessing: Preprocessing, shape: Sequence[Extent]) -> list[Extent]:
+    """Return the shape of the images, (N, C, H, W), for a net that takes `shape`."""
+    size: Sequence[Extent] | None = preprocessing.resize
+    if size is None and preprocessing.mean is not None and preprocessing.mean.ndim == 3:
+        size = preprocessing.mean.shape[1:]
+    if size is None:
+        size = ("image_height", "image_width") if preprocessing.crop else shape[2:]
+    made: Sequence[Extent] = preprocessing.crop or size
+    if any(a != b for a, b in zip(made, shape[2:], strict=True) if isinstance(b, int)):
+        problem = f"the preprocessing makes images of {tuple(made)}, the net takes {tuple(shape[2:])}"
+        field = "crop" if preprocessing.crop else "resize"
+        raise NetError(problem, code="shape-mismatch", field=field, value=getattr(preprocessing, field))
+    return [*shape[:2], *size]
+
+
+def write_preprocessing(out: OnnxGraph, preprocessing: Preprocessing) -> str:
+    """Write what is done to the images in the input; return the value that the net takes."""
+    name, mean = preprocessing.input, preprocessing.mean
+    onnx = LayerWriter(out, name, [name], {}, LayerSizes((), ()))
+    x = onnx.node("Gather", name, [2, 1, 0], axis=1) if preprocessing.channels == "BGR" else name
+    if preprocessing.raw_scale != 1:
+        x = onnx.node("Mul", x, float(preprocessing.raw_scale))
+    if mean is not None:
+        x = onnx.node("Sub", x, mean.astype(np.float32).reshape(1, -1, *(mean.shape[1:] or (1, 1))))
+    if preprocessing.crop is not None:
+        crop = list(preprocessing.crop)
+        size = onnx.node("Slice", onnx.node("Shape", x), [2], [4])
+        start = onnx.node("Div", onnx.node("Sub", size, crop), [2, 2])
+        x = onnx.node("Slice", x, start, onnx.node("Add", start, crop), [2, 3])
+    return x if preprocessing.scale == 1 else onnx.node("Mul", x, float(preprocessing.scale))
+
 
 OPSET = 17
 """The version of ONNX's operators that a model uses."""

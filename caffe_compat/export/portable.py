@@ -13,12 +13,11 @@ from caffe_compat.build.net import CaffeNet
 from caffe_compat.build.preprocess import Preprocessing, to_json
 from caffe_compat.errors import FileError, NetError, raise_together
 from caffe_compat.formats.extras import plain
-from caffe_compat.formats.printer import format_text
 from caffe_compat.formats.regular_file import require_regular
+from caffe_compat.formats.text import format_text
 from caffe_compat.graph.graph import LayerNode, NetGraph
-from caffe_compat.layers.narrow_conv import FewOutputsConv2d
+from caffe_compat.layers.convolution import FewOutputsConv2d, PointConv2d
 from caffe_compat.layers.recurrent import RecurrentModule
-from caffe_compat.layers.strided_conv import PointConv2d
 from caffe_compat.schema import caffe_pb2 as pb
 
 

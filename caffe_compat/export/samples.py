@@ -16,7 +16,7 @@ import numpy.typing as npt
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.build.preprocess import Preprocessing
 from caffe_compat.data.decode import COLOR, decode
-from caffe_compat.data.origin import Origin
+from caffe_compat.data.source import Origin
 from caffe_compat.errors import DataError, FileError, NetError
 from caffe_compat.export.portable import labels_of, preprocessing_of_net
 from caffe_compat.formats.hdf5_reader import find, missing_values, open_hdf5

@@ -31,10 +31,9 @@ from caffe_compat.formats.extras import (
     unknown_fields,
     where,
 )
-from caffe_compat.formats.printer import format_text
 from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.formats.sniff import guess_content, is_text, recognise_format
-from caffe_compat.formats.text import parse_text
+from caffe_compat.formats.text import format_text, parse_text
 from caffe_compat.formats.wire import FileWindow, Hollow
 from caffe_compat.schema.caffe_pb2 import NetParameter, SolverParameter, SolverState
 

@@ -1,7 +1,6 @@
 """Every layer type: one class each, registered by importing this package."""
 
 from caffe_compat.layers import (  # noqa: F401  (importing registers)
-    accuracy,
     batch_norm,
     class_losses,
     concat,
@@ -12,7 +11,6 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     eltwise,
     forks,
     hdf5_output,
-    im2col,
     indexing,
     infogain,
     inner_product,
@@ -22,7 +20,6 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     neurons,
     parameter,
     pooling,
-    prelu,
     python,
     recurrent,
     reduction,
@@ -30,8 +27,6 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     routing,
     scale,
     shapes,
-    softmax,
-    spp,
 )
 from caffe_compat.layers.base import (
     FORK_REGISTRY,

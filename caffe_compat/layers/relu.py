@@ -1,12 +1,14 @@
-"""ReLU."""
+"""ReLU, and PReLU, whose slope below 0 is learned."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import torch
 from torch import nn
 
-from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, constant, four_axes_at_most, register
 from caffe_compat.layers.facts import Coordinates, OnnxWriter, Reads
 from caffe_compat.layers.functions import Rectify
 
@@ -40,3 +42,51 @@ class ReLU(Layer):
         if slope:
             return [onnx.node("LeakyRelu", onnx.bottoms[0], alpha=slope)]
         return [onnx.node("Relu", onnx.bottoms[0])]
+
+
+class PReLUModule(nn.PReLU):
+    """torch's PReLU, its slope a scalar where the channels share it, as Caffe stores it."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape[0] if shape else 1)
+        self.shape = shape
+        self.weight = nn.Parameter(self.weight.detach().reshape(shape))
+
+
+def _slope(module: nn.Module) -> torch.Tensor:
+    assert isinstance(module, PReLUModule)
+    return module.weight.reshape(-1)
+
+
+@register
+class PReLU(Layer):
+    """max(x, 0) + slope min(x, 0), one slope per channel or one for all."""
+
+    type = "PReLU"
+    summary = "rectified linear with learned slopes; channel_shared"
+    reads = Reads.BOTTOM
+    coordinates = Coordinates.SAME
+    accounts = {"prelu_param": Account(read=("filler", "channel_shared"))}
+
+    def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
+        if len(spec.bottoms[0]) < 2:
+            yield spec.error("the bottom must have at least 2 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
+        yield from four_axes_at_most(spec)
+
+    def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
+        message = spec.param.prelu_param
+        filler = message.filler if message.HasField("filler") else constant(0.25)
+        return (BlobDef("weight", self._shape(spec), filler),)
+
+    def function(self, spec: LayerSpec) -> Rectify | None:
+        return Rectify(_slope) if len(spec.bottoms[0]) in {2, 4} else None
+
+    def module(self, spec: LayerSpec) -> nn.Module:
+        return PReLUModule(self._shape(spec))
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        slope = onnx.blobs[0].reshape(-1, *[1] * (len(spec.bottoms[0]) - 2))
+        return [onnx.node("PRelu", onnx.bottoms[0], slope)]
+
+    def _shape(self, spec: LayerSpec) -> Shape:
+        return () if spec.param.prelu_param.channel_shared else (spec.bottoms[0][1],)

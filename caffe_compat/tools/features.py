@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from caffe_compat.build.net import CaffeNet
-from caffe_compat.data.write_db import BACKENDS, new_database
+from caffe_compat.data.database import BACKENDS, new_database
 from caffe_compat.errors import DataError, NetError, did_you_mean
 from caffe_compat.formats.files import HDF5Writer, new_hdf5
 from caffe_compat.schema import caffe_pb2 as pb

@@ -20,12 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
-from caffe_compat.data.database import open_database
+from caffe_compat.data.c_random import Mersenne, shuffled
+from caffe_compat.data.database import new_database, open_database
 from caffe_compat.data.datum import datum_image
 from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, channels_first, decode, map_in_threads, resize
-from caffe_compat.data.mt19937 import Mersenne, shuffled
-from caffe_compat.data.origin import Origin
-from caffe_compat.data.write_db import new_database
+from caffe_compat.data.source import Origin
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.formats.files import read_bytes
 from caffe_compat.formats.image_size import open_image, size_problem

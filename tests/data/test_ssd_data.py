@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from caffe_compat.data import CRand, open_source
-from caffe_compat.data.ssd_images import Draw, add_noise, distort, resize
-from caffe_compat.data.ssd_samples import satisfies
+from caffe_compat.data.ssd_images import Draw, add_noise, distort, resize, satisfies
 from caffe_compat.data.ssd_transform import objects_of
 from caffe_compat.formats.text import parse_text
 from caffe_compat.layers import FORK_REGISTRY

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from caffe_compat.data import CRand, open_source, open_sources
-from caffe_compat.data.mt19937 import Mersenne, shuffled
+from caffe_compat.data.c_random import Mersenne, shuffled
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import datum, pictures, write_lmdb, write_mean
 from tests.reference import caffe_data as reference

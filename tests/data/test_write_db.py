@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from caffe_compat.data.database import open_database
-from caffe_compat.data.origin import Origin
-from caffe_compat.data.write_db import new_database
+from caffe_compat.data.database import new_database, open_database
+from caffe_compat.data.source import Origin
 from tests.refusals import refused
 
 BACKENDS = ["lmdb", "leveldb"]

@@ -11,8 +11,7 @@ from caffe_compat import Preprocessing
 from caffe_compat.build.preprocess import save_preprocessing
 from caffe_compat.build.weights import copy_weights, save_weights
 from caffe_compat.cli import main
-from caffe_compat.export.int8 import to_int8
-from caffe_compat.export.int8_loss import Comparison
+from caffe_compat.export.int8 import Comparison, to_int8
 from caffe_compat.export.onnx import to_onnx
 from lq_emotion.metrics.regression import ccc as concordance
 from tests.export.nets import author, published

@@ -11,7 +11,7 @@ import pytest
 from caffe_compat.build.preprocess import Preprocessing
 from caffe_compat.cli import main
 from caffe_compat.data.decode import COLOR, decode
-from caffe_compat.data.origin import Origin
+from caffe_compat.data.source import Origin
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.image_size import TooManyPixelsError, open_image
 from caffe_compat.pycaffe import io as caffe_io

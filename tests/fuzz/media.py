@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from caffe_compat.data.decode import AS_STORED, COLOR, decode
-from caffe_compat.data.origin import Origin
+from caffe_compat.data.source import Origin
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.pycaffe.io import load_image
 from lq_emotion.datasets.avec.gold import read_gold, read_gsd, read_ratings

@@ -10,8 +10,7 @@ from caffe_compat.definition.forks import FORKS, name_numbered_fields
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.formats.extras import all_unknown_fields
 from caffe_compat.formats.files import BlobStore, read_binary, write_binary
-from caffe_compat.formats.printer import format_text
-from caffe_compat.formats.text import parse_text
+from caffe_compat.formats.text import format_text, parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 from tests.layers.agreement import single

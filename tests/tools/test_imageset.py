@@ -154,7 +154,7 @@ def test_the_mean_is_summed_in_single_precision_in_order(folder, tool):
 
 
 def test_single_precision_loses_digits_that_double_keeps(folder):
-    from caffe_compat.data.write_db import new_database
+    from caffe_compat.data.database import new_database
 
     with new_database("db") as database:
         for number in range(3):

@@ -18,7 +18,6 @@ from caffe_compat.layers.forks import (  # noqa: F401  (importing registers)
     segmentation,
     segnet,
     senet,
-    shufflenet,
     ssd_data,
     yolo,
 )

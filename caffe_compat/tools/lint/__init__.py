@@ -14,8 +14,7 @@ from caffe_compat.formats.files import read_net, read_solver
 from caffe_compat.graph.graph import InputShapes
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.lint import building, fields, inplace, shapes, training, unused
-from caffe_compat.tools.lint.positions import field_lines
-from caffe_compat.tools.lint.rules import LEVELS, RULES, Finding
+from caffe_compat.tools.lint.rules import LEVELS, RULES, Finding, field_lines
 from caffe_compat.tools.lint.solvers import SolverRules
 from caffe_compat.tools.lint.target import Subject, build_states, is_deploy
 

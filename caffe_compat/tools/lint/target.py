@@ -18,8 +18,7 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.feeds import feed
 from caffe_compat.tools.lint.flow import Flow, flow
-from caffe_compat.tools.lint.positions import line_of
-from caffe_compat.tools.lint.rules import Finding
+from caffe_compat.tools.lint.rules import Finding, line_of
 
 
 @dataclass
