@@ -106,14 +106,7 @@ class Hooks:
 
 
 class Executor(fx.Interpreter):
-    """Runs a net layer by layer, data, Split and Silence layers included; nothing is fused or overwritten.
-
-    Parameters
-    ----------
-    net : a module of :func:`caffe_compat.build.net.build_net`.
-    blobs : those to return.
-    hooks : called around each layer.
-    """
+    """Runs a net layer by layer, data, Split and Silence layers included; nothing is fused or overwritten."""
 
     def __init__(self, net: fx.GraphModule, blobs: Sequence[str], hooks: Hooks | None = None) -> None:
         self._hooks = hooks or Hooks()

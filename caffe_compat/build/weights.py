@@ -33,13 +33,7 @@ Reader = Callable[[Slot], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A layer of the file that was skipped because its blobs do not fit the net.
-
-    Attributes
-    ----------
-    layer : its name in the net.
-    problem : what does not fit, blob by blob.
-    """
+    """A layer of the net that was skipped, and what does not fit, blob by blob."""
 
     layer: str
     problem: str

@@ -17,7 +17,6 @@ from caffe_compat.tools.imageset import channel_means, compute_image_mean
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("database", metavar="INPUT_DB", help="LMDB or LevelDB of Datums")
     part.add_argument("output", nargs="?", metavar="OUTPUT_FILE", help="file to write the mean to (binaryproto)")
     part.add_argument("--backend", choices=tuple(BACKENDS), default="lmdb", help="kind of database (default lmdb)")

@@ -38,7 +38,6 @@ _PROGRAMS = {".onnx": "onnx", ".pt2": "pt2", ".py": "python", ".safetensors": "s
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=convert)
     part.add_argument("source", help="caffemodel, HDF5 weights, or a PyTorch state_dict (.pt, .pth)")
     part.add_argument(
         "target", help=f"file to write; its suffix selects the format: {', '.join([*FORMATS, *_PROGRAMS])}"
@@ -67,7 +66,7 @@ def define(part: ArgumentParser) -> None:
     add_inputs(part)
 
 
-def convert(args: Namespace) -> int:
+def run(args: Namespace) -> int:
     """Convert a file of weights to the format that the target's suffix selects."""
     source, target = Path(args.source), Path(args.target)
     _check_flags(args, target.suffix)

@@ -13,7 +13,6 @@ from caffe_compat.tools.imageset import Options, convert_imageset, read_image_li
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("root", metavar="ROOTFOLDER/", help="prefix of every name in the list")
     part.add_argument("list", metavar="LISTFILE", help="text file with a NAME LABEL pair per line")
     part.add_argument("database", metavar="DB_NAME", help="database to create; it must not exist")

@@ -16,7 +16,6 @@ _FIRST_LINE = 178  # of common.cpp
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("--gpu", default="all", metavar="0,1", help="devices to describe (default all)")
     add_json(part)
 

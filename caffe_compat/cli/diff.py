@@ -30,7 +30,6 @@ from caffe_compat.tools.logs import is_log
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("first", help="net, solver (prototxt), weights, solver state, or log of a training run")
     part.add_argument("second", help="another of the same kind")
     part.add_argument("--model", metavar="FILE", help="with two files of weights: run this net with each on one input")

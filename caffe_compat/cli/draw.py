@@ -14,7 +14,6 @@ from caffe_compat.formats.regular_file import require_other_file
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("model", help="net definition (prototxt)")
     part.add_argument("output", help=f"file to write; its suffix selects the format: {', '.join(draw.FORMATS)}")
     part.add_argument(

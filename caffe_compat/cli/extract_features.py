@@ -19,7 +19,6 @@ from caffe_compat.tools.feeds import feed
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("weights", help="caffemodel or HDF5 weights")
     part.add_argument("model", help="net with a data layer (prototxt)")
     part.add_argument("blobs", metavar="BLOB[,BLOB]", help="blobs to store")

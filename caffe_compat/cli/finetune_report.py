@@ -21,7 +21,6 @@ from caffe_compat.tools.feeds import feed
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("--model", required=True, metavar="FILE", help="net to be trained (prototxt)")
     part.add_argument("--weights", required=True, metavar="FILE", help="caffemodel or HDF5 weights to start from")
     part.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="phase of the net (default TRAIN)")

@@ -14,14 +14,13 @@ from caffe_compat.layers import Layer, every_layer
 
 def define(part: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=layers)
     form = part.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="write JSON")
     form.add_argument("--markdown", action="store_true", help="the table of docs/layers.md")
     form.add_argument("--forks", action="store_true", help="the tables of docs/forks.md")
 
 
-def layers(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """List the supported layer types and which of their fields are read, ignored or refused."""
     types = every_layer()
     if args.json:

@@ -17,7 +17,6 @@ from caffe_compat.tools.lint import LEVELS, RULES, Finding, lint_net, lint_solve
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("files", nargs="*", metavar="FILE", help="nets and solvers (prototxt)")
     part.add_argument("--weights", metavar="A,B", help="check these weights against each net")
     part.add_argument("--phase", choices=("TRAIN", "TEST"), help="check this phase only")

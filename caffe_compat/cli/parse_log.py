@@ -12,7 +12,6 @@ from caffe_compat.tools.logs import read_log, rows, write_csv
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("log", help="log of a training run (its stderr)")
     part.add_argument(
         "folder", nargs="?", default=".", help="folder for LOG.train and LOG.test (default: the current folder)"

@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "upgrade_solver_proto_text": ("upgrade a solver prototxt, like Caffe's tool of this name", "upgrade"),
     "layers": ("list the supported layer types", "layers"),
 }
-"""Command -> its help text, and the module of this package whose ``define`` adds its flags."""
+"""Command -> its help text, and the module of this package whose ``define`` adds its flags and ``run`` runs it."""
 
 
 _TRUE, _FALSE = {"true", "t", "1", "yes", "y"}, {"false", "f", "0", "no", "n"}
@@ -47,7 +47,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     for name, (summary, module) in COMMANDS.items():
         part = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if args and args[0] == name:
-            importlib.import_module(f"caffe_compat.cli.{module}").define(part)
+            command = importlib.import_module(f"caffe_compat.cli.{module}")
+            command.define(part)
+            part.set_defaults(run=command.run)
             add_fork(part)
             if name in BREW:
                 accept_all(part)

@@ -19,7 +19,6 @@ from caffe_compat.solver.testing import mean_scores
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=test)
     part.add_argument("--model", required=True, metavar="FILE", help="net definition (prototxt)")
     part.add_argument("--weights", required=True, metavar="A,B", help="weights to score, matched by layer name")
     part.add_argument("--iterations", type=count, default=50, metavar="N", help="batches to run (default 50)")
@@ -28,7 +27,7 @@ def define(part: ArgumentParser) -> None:
     add_state(part)
 
 
-def test(args: Namespace) -> int:
+def run(args: Namespace) -> int:
     """Score a model."""
     with opened_log(args) as log:
         device = scoring_device(args, log, (266, 270, 275))

@@ -36,7 +36,6 @@ class LayerRow(TypedDict):
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=show)
     part.add_argument("file", help="net definition (prototxt), caffemodel or HDF5 weights")
     part.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST", help="phase of the net (default TEST)")
     add_json(part)
@@ -44,7 +43,7 @@ def define(part: ArgumentParser) -> None:
     add_inputs(part)
 
 
-def show(args: Namespace) -> int:
+def run(args: Namespace) -> int:
     """List layers, shapes, parameters and costs."""
     totals: dict[str, int] = {}
     if is_hdf5(args.file):

@@ -25,7 +25,6 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("folder", help="folder with definitions (.prototxt, .pt, .txt), at any depth")
     part.add_argument(
         "--shapes", metavar="FILE", help="table of input shapes, with lines `PATTERN BLOB=N,C,H,W fork=NAME`"

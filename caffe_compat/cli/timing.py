@@ -27,7 +27,6 @@ from caffe_compat.tools.timing import time_net
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=run)
     part.add_argument("--model", required=True, metavar="FILE", help="net definition (prototxt)")
     part.add_argument(
         "--weights", metavar="A,B", help="weights, matched by layer name (default: drawn from the fillers)"

@@ -33,7 +33,6 @@ from caffe_compat.solver import Action, CaffeLog, SignalActions, Solver, launche
 
 def define(part: ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=train)
     part.add_argument("--solver", required=True, metavar="FILE", help="solver definition (prototxt)")
     part.add_argument("--weights", metavar="A,B", help="initial weights, matched by layer name; not with --snapshot")
     part.add_argument(
@@ -65,7 +64,7 @@ def define(part: ArgumentParser) -> None:
     group.add_argument("--max_iter", type=int, metavar="N", help="total number of iterations")
 
 
-def train(args: Namespace) -> int:
+def run(args: Namespace) -> int:
     """Train or finetune a model."""
     if args.gpu and not args.device and "WORLD_SIZE" not in os.environ:
         gpus = chosen_gpus(args.gpu)

@@ -14,7 +14,6 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 def define(part: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    part.set_defaults(run=upgrade)
     part.add_argument("source", help="net (prototxt or caffemodel) or solver (prototxt)")
     part.add_argument("target", help="file to write, text or binary like the source")
     named = re.search(r"upgrade_(net|solver)_proto", part.prog)
@@ -23,7 +22,7 @@ def define(part: argparse.ArgumentParser) -> None:
     )
 
 
-def upgrade(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Upgrade a net or solver to the current format."""
     require_other_file(args.target, args.source)
     if args.kind != "solver" and not looks_like_text(args.source):

@@ -26,12 +26,7 @@ NO_NUMBERS = np.zeros(0, np.int64)
 
 
 class Mersenne:
-    """The Mersenne twister of 32-bit numbers.
-
-    Parameters
-    ----------
-    seed : the lowest 32 bits are used, as in the C++ classes.
-    """
+    """The Mersenne twister of 32-bit numbers; of a seed the lowest 32 bits are used, as in the C++ classes."""
 
     def __init__(self, seed: int) -> None:
         key = [seed & _ALL]

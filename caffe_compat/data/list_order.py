@@ -14,18 +14,6 @@ class ListOrder:
 
     Facts from BVLC Caffe 9b89154, image_data_layer.cpp: with shuffle the current order is shuffled at the start and
     after each pass; rand_skip skips fewer lines than its value, in the first pass only.
-
-    Parameters
-    ----------
-    count : number of lines.
-    shuffle, rand_skip : fields of the layer's parameter.
-    rng : gives the seed, and then the number of lines to skip.
-    layer, field : for errors: the layer's name and its parameter's.
-
-    Raises
-    ------
-    DataError
-        All lines would be skipped.
     """
 
     def __init__(

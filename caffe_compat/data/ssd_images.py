@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.data.c_random import Mersenne, RandomStreams
-from caffe_compat.layers.forks.box_frames import box, coverage, fitted
-from caffe_compat.layers.forks.boxes import Array, overlaps
+from caffe_compat.layers.forks.boxes import Array, box, coverage, fitted, overlaps
 from caffe_compat.schema import forks_pb2 as fb
 
 Pixels = npt.NDArray[np.uint8]
@@ -24,12 +23,7 @@ _RANGE = _F(2**32)
 
 
 class Draw:
-    """The random numbers of a data layer's thread.
-
-    Attributes
-    ----------
-    rng : the generator.
-    """
+    """The random numbers of a data layer's thread."""
 
     def __init__(self, rng: RandomStreams) -> None:
         self.rng = Mersenne(rng.draw())

@@ -18,8 +18,7 @@ from caffe_compat.data.c_random import Mersenne, RandomStreams
 from caffe_compat.data.source import Origin
 from caffe_compat.data.ssd_images import Draw, Pixels, add_noise, new_size, resize
 from caffe_compat.data.transform import read_mean
-from caffe_compat.layers.forks.box_frames import box, clip, coverage, extrapolate, project, resized, scale
-from caffe_compat.layers.forks.boxes import Array, area
+from caffe_compat.layers.forks.boxes import Array, area, box, clip, coverage, extrapolate, project, resized, scale
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 
@@ -111,19 +110,7 @@ def expanded(photo: Photo, ratio: np.float32, fill: list[float], draw: Draw, con
 
 
 class SSDTransformer:
-    """The transform_param of a layer of SSD.
-
-    Parameters
-    ----------
-    layer : its definition, with its phase.
-    added : what SSD adds to its transform_param.
-    base_dir : folder searched for the mean_file after the working directory.
-    rng : gives the seed.
-
-    Attributes
-    ----------
-    rng : the generator of mirror and crop; None where nothing is drawn.
-    """
+    """The transform_param of a layer of SSD and what SSD adds to it; `rng` is None where nothing is drawn."""
 
     def __init__(self, layer: pb.LayerParameter, added: Any, *, base_dir: Path, rng: RandomStreams) -> None:
         self.param, self.added = layer.transform_param, added

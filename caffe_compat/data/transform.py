@@ -28,18 +28,7 @@ Draws = npt.NDArray[np.int64]
 
 
 class DataTransformer:
-    """The transform_param of a layer.
-
-    Parameters
-    ----------
-    layer : its definition, with its phase.
-    base_dir : folder searched for the mean_file after the working directory.
-    rng : gives the seed.
-
-    Attributes
-    ----------
-    rng : the generator; None where nothing is drawn.
-    """
+    """The transform_param of a layer; `rng` is None where nothing is drawn."""
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
         self._param = layer.transform_param

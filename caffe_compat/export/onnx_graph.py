@@ -33,12 +33,7 @@ class Node:
 
 @dataclass
 class OnnxGraph:
-    """Nodes and constants in order; every value, constant and node has a name of its own.
-
-    Attributes
-    ----------
-    names : those taken.
-    """
+    """Nodes and constants in order; every value, constant and node has a name of its own."""
 
     names: set[str]
     nodes: list[Node] = field(default_factory=list)
@@ -72,16 +67,7 @@ class OnnxGraph:
 
 @dataclass
 class LayerWriter:
-    """What one layer writes into a graph: see :class:`caffe_compat.layers.facts.OnnxWriter`.
-
-    Attributes
-    ----------
-    graph : where nodes and constants go.
-    name : of the layer.
-    bottoms : the values of the bottoms.
-    parameters : the parameter blobs by name.
-    sizes : of bottoms and tops.
-    """
+    """What one layer writes into a graph: see :class:`caffe_compat.layers.facts.OnnxWriter`."""
 
     graph: OnnxGraph
     name: str

@@ -68,14 +68,7 @@ class Payload:
 
 
 class FileWindow:
-    """The bytes of a file, read through a small window.
-
-    Parameters
-    ----------
-    read : returns up to `count` bytes from an offset.
-    size : size of the file.
-    file : its name, for errors.
-    """
+    """The bytes of a file, read through a small window; `read` returns up to a count of bytes from an offset."""
 
     def __init__(self, read: Callable[[int, int], bytes], size: int, file: str) -> None:
         self.read = read
@@ -116,13 +109,7 @@ class FileWindow:
 
 
 class Hollow:
-    """Read one message without the values of its blobs.
-
-    Parameters
-    ----------
-    window : the file.
-    key : returns the reference to the n-th blob's values.
-    """
+    """Read one message without the values of its blobs; `key` returns the reference to the n-th blob's values."""
 
     def __init__(self, window: FileWindow, key: Callable[[int], bytes]) -> None:
         self.window = window

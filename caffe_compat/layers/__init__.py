@@ -12,7 +12,6 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     forks,
     hdf5_output,
     indexing,
-    infogain,
     inner_product,
     losses,
     lrn,
@@ -24,7 +23,6 @@ from caffe_compat.layers import (  # noqa: F401  (importing registers)
     recurrent,
     reduction,
     relu,
-    routing,
     scale,
     shapes,
 )

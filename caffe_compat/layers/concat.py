@@ -1,4 +1,4 @@
-"""Concat and Slice: blobs joined and cut along one axis."""
+"""Concat and Slice, which join and cut blobs along one axis; Split and Silence, which give blobs more or no readers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.facts import OnnxWriter, View
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.facts import Coordinates, Gradient, OnnxWriter, View
 from caffe_compat.layers.functions import Join
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -141,3 +141,33 @@ class Slice(Layer):
 
     def top_view(self, param: pb.LayerParameter) -> View:
         return View.VALUES_AND_GRADIENTS if len(param.top) == 1 else View.NONE
+
+
+@register
+class Split(Layer):
+    """One blob under several names; gradients add up."""
+
+    type = "Split"
+    summary = "one blob under several names"
+    view = View.VALUES
+    keeps_values = True
+    coordinates = Coordinates.SAME
+    tops = Arity(1, None)
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return [onnx.bottoms[0]] * len(spec.param.top)
+
+
+@register
+class Silence(Layer):
+    """Takes blobs that nobody reads, so that they are no outputs."""
+
+    type = "Silence"
+    summary = "consumes blobs and has no top"
+    gradient = Gradient.STOPS
+    bottoms = Arity(1, None)
+    tops = exactly(0)
+    inference = False
+
+    def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
+        return []

@@ -62,14 +62,10 @@ class HDF5Output(Layer):
 
 
 class HDF5OutputModule(nn.Module):
-    """Writes what it is called with.
+    """Writes what it is called with to a path relative to the working directory, as in Caffe.
 
     The first call creates the file, complete or not at all, and replaces an existing one. Later calls append to it;
     if that fails, the file is removed.
-
-    Parameters
-    ----------
-    path : relative to the working directory, as in Caffe.
     """
 
     _is_impure = True  # torch.fx keeps what is called for its effect

@@ -19,12 +19,7 @@ _MAX_AXES = 32
 
 
 class SyncedMemory:
-    """Float32 numbers on the CPU and, in GPU mode, on the GPU; the side accessed last is authoritative.
-
-    Parameters
-    ----------
-    size : number of values, initially zero.
-    """
+    """Float32 numbers on the CPU and, in GPU mode, on the GPU; the side accessed last is authoritative."""
 
     __slots__ = ("_cpu", "_cpu_is_current", "_gpu", "size")
 

@@ -10,16 +10,7 @@ from caffe_compat.solver.debug import DebugLines, Say
 
 
 class DebugWriter:
-    """Writer of the debug_info lines; silent until `write_to` names a log.
-
-    Parameters
-    ----------
-    graph, steps : graph and steps of the net.
-
-    Attributes
-    ----------
-    lines : formatter of the lines; None while silent.
-    """
+    """Writer of the debug_info lines; silent until `write_to` names a log."""
 
     def __init__(self, graph: NetGraph, steps: Sequence[Step]) -> None:
         self._graph, self._steps = graph, steps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from caffe_compat.solver import adaptive as _adaptive  # noqa: F401  (registers the rules besides SGD)
 from caffe_compat.solver.log import CaffeLog
 from caffe_compat.solver.loop import Solver
 from caffe_compat.solver.signals import Action, SignalActions

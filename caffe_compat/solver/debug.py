@@ -22,13 +22,7 @@ Say = Callable[[str, str, str], None]
 
 
 class DebugLines:
-    """The lines of one net.
-
-    Parameters
-    ----------
-    graph : the net.
-    say : writes a line.
-    """
+    """The lines of one net."""
 
     def __init__(self, graph: NetGraph, say: Say) -> None:
         self._graph, self._say = graph, say
@@ -72,13 +66,7 @@ def _mean(value: torch.Tensor) -> str:
 
 
 class DebugPass(Hooks):
-    """Passes of a torch net one layer after the other, each written to the log; nothing fused, every gradient kept.
-
-    Parameters
-    ----------
-    net : the net.
-    say : writes a line.
-    """
+    """Passes of a torch net one layer after the other, each written to the log; nothing fused, every gradient kept."""
 
     def __init__(self, net: CaffeNet, say: Say) -> None:
         self._net = net

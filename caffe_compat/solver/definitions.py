@@ -24,13 +24,7 @@ _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 @dataclass(frozen=True)
 class SolverDefinition:
-    """A net of a solver before it is built.
-
-    Attributes
-    ----------
-    net : the prepared definition.
-    origin : where it came from, as Caffe logs it.
-    """
+    """A net of a solver before it is built, and where it came from, as Caffe logs it."""
 
     net: PreparedNet
     origin: str

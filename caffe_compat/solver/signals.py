@@ -22,12 +22,7 @@ class Action(Enum):
 
 
 class SignalActions:
-    """Turns signals into requests within a context; calling it returns the next request.
-
-    Parameters
-    ----------
-    sigint, sighup : what each signal asks for.
-    """
+    """Turns signals into requests within a context; calling it returns the next request."""
 
     def __init__(self, sigint: Action = Action.STOP, sighup: Action = Action.SNAPSHOT) -> None:
         self._effects = {signal.SIGHUP: sighup} if hasattr(signal, "SIGHUP") else {}  # POSIX has it

@@ -77,16 +77,7 @@ class _Clock:
 
 
 class LayerwisePass(Hooks):
-    """Forward and backward passes, layer by layer, each layer apart from those above it.
-
-    Parameters
-    ----------
-    net, feed, device : as for :func:`time_net`.
-
-    Attributes
-    ----------
-    grads : gradients of blobs that no layer has taken yet.
-    """
+    """Forward and backward passes, layer by layer, each layer apart from those above it."""
 
     def __init__(self, net: CaffeNet, feed: Feed, device: torch.device) -> None:
         self._net, self._feed, self._device = net, feed, device

@@ -12,7 +12,7 @@ from caffe_compat.data.ssd_images import Draw, add_noise, distort, resize, satis
 from caffe_compat.data.ssd_transform import objects_of
 from caffe_compat.formats.text import parse_text
 from caffe_compat.layers import FORK_REGISTRY
-from caffe_compat.layers.forks.box_frames import box
+from caffe_compat.layers.forks.boxes import box
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 from tests.data.databases import write_lmdb

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from caffe_compat.data import CRand, open_source
-from caffe_compat.data.window_data import Cut, cut
-from caffe_compat.data.window_file import Window
+from caffe_compat.data.window_data import Cut, Window, cut
 from caffe_compat.schema import caffe_pb2 as pb
 from tests.data.databases import write_mean
 from tests.refusals import refused

@@ -19,5 +19,4 @@ from caffe_compat.layers.forks import (  # noqa: F401  (importing registers)
     segnet,
     senet,
     ssd_data,
-    yolo,
 )

@@ -19,8 +19,7 @@ from caffe_compat.formats.extras import where
 from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.facts import Gradient, Witness
-from caffe_compat.layers.forks.box_frames import Size, in_pixels, pixel_overlaps
-from caffe_compat.layers.forks.boxes import Array, overlaps
+from caffe_compat.layers.forks.boxes import Array, Size, in_pixels, overlaps, pixel_overlaps
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
 from caffe_compat.layers.labels import whole_numbers
 

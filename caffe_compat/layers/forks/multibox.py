@@ -17,8 +17,7 @@ from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, ex
 from caffe_compat.layers.class_losses import LOG_FLT_MIN
 from caffe_compat.layers.facts import Witness
 from caffe_compat.layers.forks.boxes import BoxCode
-from caffe_compat.layers.forks.matching import Matcher, Miner
-from caffe_compat.layers.forks.multibox_targets import Locations, MultiBoxRules, Targets, assign
+from caffe_compat.layers.forks.multibox_targets import Locations, Matcher, Miner, MultiBoxRules, Targets, assign
 from caffe_compat.layers.forks.rcnn import SmoothL1LossModule
 from caffe_compat.layers.labels import precise
 from caffe_compat.layers.losses import EuclideanLossModule

@@ -17,13 +17,7 @@ _READ_BY = {"momentum2": {"Adam"}, "rms_decay": {"RMSProp"}, "delta": {"AdaGrad"
 
 
 class SolverRules:
-    """The rules for a solver.
-
-    Parameters
-    ----------
-    raw : the definition as written.
-    file, lines : its file, and the lines of its fields.
-    """
+    """The rules for a solver, as written in `raw`."""
 
     def __init__(self, raw: pb.SolverParameter, file: str, lines: Mapping[tuple[int, str], int]) -> None:
         self.raw, self.file, self.lines = raw, file, lines
