@@ -8,7 +8,6 @@ but the last.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +19,7 @@ from caffe_compat.data.decode import decode
 from caffe_compat.data.source import Origin, register
 from caffe_compat.data.ssd_images import Draw, Pixels, distort, sample_boxes
 from caffe_compat.data.ssd_transform import Photo, SSDTransformer, expanded, objects_of, with_pixels
-from caffe_compat.definition.forks import FORKS, read_additions
-from caffe_compat.errors import raise_together
+from caffe_compat.layers.forks.ssd_data import ssd_messages
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 
@@ -33,10 +31,8 @@ class AnnotatedSource(RecordSource):
     type = "AnnotatedData"
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
-        additions, problems = read_additions(layer, FORKS["ssd"].additions)
-        raise_together(problems)
-        self._own = (additions.get("") or fb.SSDLayer()).annotated_data_param  # type: ignore[attr-defined]
-        self._added: Any = additions.get("transform_param") or fb.SSDTransformation()
+        own, self._added = ssd_messages(layer)
+        self._own = own.annotated_data_param
         self._transform = SSDTransformer(layer, self._added, base_dir=base_dir, rng=rng)
         self._open(layer, base_dir)
         origin, record = self._take(fb.AnnotatedDatum)

@@ -68,7 +68,7 @@ class RecordSource(RandomSource):
         self._layer = layer.name
         self._batch = positive(layer, "data_param.batch_size", param.batch_size)
         self._flag = decode_flag(layer)
-        self._path = find_source(layer, "data_param", param.source, base_dir, "database")
+        self._path = find_source(layer, "data_param.source", param.source, base_dir, "database")
         backend = pb.DataParameter.DB.Name(param.backend)
         self._records = open_database(self._path, backend, Origin(layer.name, self._path))
 

@@ -197,11 +197,11 @@ def positive(layer: LayerParameter, field: str, value: int) -> int:
 
 
 def find_source(layer: LayerParameter, field: str, source: str, base_dir: Path, what: str) -> Path:
-    """Return the path of a layer's source; refuse one that does not exist."""
+    """Return the path of a source that a field of a layer names; refuse one that does not exist."""
     path = find_input(source, base_dir) if source else None
     if path is None:
         raise DataError(
-            f"no such {what}", code="file-missing", layer=layer.name, field=f"{field}.source", value=source,
+            f"no such {what}", code="file-missing", layer=layer.name, field=field, value=source,
             hint=looked_in(base_dir),
         )  # fmt: skip
     return path
@@ -209,15 +209,14 @@ def find_source(layer: LayerParameter, field: str, source: str, base_dir: Path, 
 
 def read_list(layer: LayerParameter, field: str, source: str, base_dir: Path) -> tuple[Path, list[str]]:
     """Read a list: its path and its lines; file names may hold bytes that are not UTF-8."""
+    field = f"{field}.source"
     path = find_source(layer, field, source, base_dir, "file")
     if not path.is_file():
         problem = "expected a list, got a folder"
-        raise DataError(problem, code="wrong-format", layer=layer.name, field=f"{field}.source", value=source)
+        raise DataError(problem, code="wrong-format", layer=layer.name, field=field, value=source)
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     if not text.strip():
-        raise DataError("the list is empty", code="empty", layer=layer.name, field=f"{field}.source", value=source)
+        raise DataError("the list is empty", code="empty", layer=layer.name, field=field, value=source)
     if "\0" in text:
-        raise DataError(
-            "the list is not text", code="wrong-format", layer=layer.name, field=f"{field}.source", value=source
-        )
+        raise DataError("the list is not text", code="wrong-format", layer=layer.name, field=field, value=source)
     return path, text.removesuffix("\n").split("\n")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from caffe_compat.data.c_random import Mersenne, RandomStreams
 from caffe_compat.data.decode import Image, map_in_threads
-from caffe_compat.data.source import Origin, find_input, looked_in
+from caffe_compat.data.source import Origin, find_source
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import read_binary
 from caffe_compat.schema import caffe_pb2 as pb
@@ -152,12 +152,7 @@ def read_mean(layer: pb.LayerParameter, base_dir: Path) -> npt.NDArray[np.float3
             "mean_value is set too", code="conflict", layer=layer.name, field=field, value=param.mean_file,
             hint="remove one of the two",
         )  # fmt: skip
-    path = find_input(param.mean_file, base_dir) if param.mean_file else None
-    if path is None or not path.is_file():
-        raise DataError(
-            "no such file", code="file-missing", layer=layer.name, field=field, value=param.mean_file,
-            hint=looked_in(base_dir),
-        )  # fmt: skip
+    path = find_source(layer, field, param.mean_file, base_dir, "file")
     blob, store = read_binary(path, pb.BlobProto)
     values = np.asarray(store.data(blob), np.float32)
     if values.ndim > 4 or values.size == 0:

@@ -12,11 +12,10 @@ import numpy as np
 import torch
 
 from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams
-from caffe_compat.data.source import Cursor, Origin, RandomSource, find_input, looked_in, positive, register
+from caffe_compat.data.source import Cursor, Origin, RandomSource, find_source, positive, register
 from caffe_compat.data.ssd_images import Draw, Pixels
 from caffe_compat.data.ssd_transform import Photo, SSDTransformer, objects_of
-from caffe_compat.definition.forks import FORKS, read_additions
-from caffe_compat.errors import DataError, raise_together
+from caffe_compat.layers.forks.ssd_data import ssd_messages
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 
@@ -30,10 +29,8 @@ class VideoSource(RandomSource):
     type = "VideoData"
 
     def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
-        additions, problems = read_additions(layer, FORKS["ssd"].additions)
-        raise_together(problems)
-        own = (additions.get("") or fb.SSDLayer()).video_data_param  # type: ignore[attr-defined]
-        added = additions.get("transform_param") or fb.SSDTransformation()
+        messages, added = ssd_messages(layer)
+        own = messages.video_data_param
         self.tops = tuple(layer.top)
         self.prefetch = int(layer.data_param.prefetch)
         self._batch = positive(layer, "data_param.batch_size", layer.data_param.batch_size)
@@ -52,12 +49,7 @@ class VideoSource(RandomSource):
 
         self._is_file = own.video_type == fb.VideoDataParameter.VIDEO
         field = f"{_FIELD}.{'video_file' if self._is_file else 'device_id'}"
-        path = find_input(own.video_file, base_dir) if self._is_file and own.video_file else None
-        if self._is_file and path is None:
-            hint = looked_in(base_dir)
-            raise DataError(
-                "no such file", code="file-missing", layer=layer.name, field=field, value=own.video_file, hint=hint
-            )
+        path = find_source(layer, field, own.video_file, base_dir, "file") if self._is_file else None
         self._origin = Origin(layer.name, path)
         self._capture = cv2.VideoCapture(str(path) if path is not None else int(own.device_id))
         if not self._capture.isOpened():

@@ -153,6 +153,14 @@ def four_axes_at_most(spec: LayerSpec) -> Iterator[CaffeCompatError]:
         yield spec.error("the bottom must have at most 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
 
 
+def at_least_one(spec: LayerSpec, message: str, *fields: str) -> Iterator[CaffeCompatError]:
+    """Yield an error for each of these fields of a message whose value is below 1."""
+    for name in fields:
+        value = getattr(spec.message(message), name)
+        if value < 1:
+            yield spec.error("must be positive", f"{message}.{name}", value, code="out-of-range")
+
+
 class Layer:
     """Base of every layer type; subclasses override what differs."""
 

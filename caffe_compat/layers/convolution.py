@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, register
+from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, at_least_one, count, register
 from caffe_compat.layers.facts import Coordinates, Drawing, OnnxWriter, Operand, Reads, drawn_extent, drawn_window
 from caffe_compat.layers.functions import Convolve, Window
 from caffe_compat.schema import caffe_pb2 as pb
@@ -247,10 +247,7 @@ class Convolution(Layer):
             yield spec.error(problem, "top", list(spec.param.top), code="wrong-count")
         if any(shape != spec.bottoms[0] for shape in spec.bottoms):
             yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
-        if message.num_output < 1:
-            yield spec.error(
-                "must be positive", "convolution_param.num_output", message.num_output, code="out-of-range"
-            )
+        yield from at_least_one(spec, "convolution_param", "num_output")
         group = message.group
         channels = spec.bottoms[0][spec.axis(message.axis, "convolution_param.axis")]
         if channels < 1:

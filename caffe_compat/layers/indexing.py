@@ -9,7 +9,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.base import (
+    Account,
+    Arity,
+    BlobDef,
+    Layer,
+    LayerSpec,
+    Shape,
+    at_least_one,
+    count,
+    exactly,
+    register,
+)
 from caffe_compat.layers.facts import Gradient, OnnxType, OnnxWriter, Reads
 from caffe_compat.layers.labels import indices
 from caffe_compat.layers.shapes import refuse_in_place
@@ -150,14 +161,7 @@ class Embed(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         yield from refuse_in_place(spec)
-        for name in ("num_output", "input_dim"):
-            if getattr(spec.param.embed_param, name) < 1:
-                yield spec.error(
-                    "must be positive",
-                    f"embed_param.{name}",
-                    getattr(spec.param.embed_param, name),
-                    code="out-of-range",
-                )
+        yield from at_least_one(spec, "embed_param", "num_output", "input_dim")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((*spec.bottoms[0], spec.param.embed_param.num_output),)

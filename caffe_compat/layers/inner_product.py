@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers import functions
-from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, count, register
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, at_least_one, count, register
 from caffe_compat.layers.facts import Drawing, OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -46,9 +46,7 @@ class InnerProduct(Layer):
     }
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        if spec.param.inner_product_param.num_output < 1:
-            value = spec.param.inner_product_param.num_output
-            yield spec.error("must be positive", "inner_product_param.num_output", value, code="out-of-range")
+        yield from at_least_one(spec, "inner_product_param", "num_output")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((*spec.bottoms[0][: self._axis(spec)], spec.param.inner_product_param.num_output),)

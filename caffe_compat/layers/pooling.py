@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, register
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, at_least_one, register
 from caffe_compat.layers.facts import Coordinates, Drawing, OnnxType, OnnxWriter, Sizes, drawn_window
 from caffe_compat.layers.functions import Pool, Window
 from caffe_compat.schema import caffe_pb2 as pb
@@ -401,10 +401,7 @@ class SPP(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, shape = spec.param.spp_param, spec.bottoms[0]
-        if message.pyramid_height < 1:
-            yield spec.error(
-                "must be positive", "spp_param.pyramid_height", message.pyramid_height, code="out-of-range"
-            )
+        yield from at_least_one(spec, "spp_param", "pyramid_height")
         if message.pool == pb.SPPParameter.STOCHASTIC:
             problem = "not supported: Caffe refuses it wherever a level needs padding"
             yield spec.error(problem, "spp_param.pool", "STOCHASTIC", code="unsupported")

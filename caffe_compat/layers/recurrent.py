@@ -11,7 +11,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.base import (
+    Account,
+    Arity,
+    BlobDef,
+    Layer,
+    LayerSpec,
+    Shape,
+    at_least_one,
+    count,
+    exactly,
+    register,
+)
 from caffe_compat.layers.facts import OnnxWriter, Reads
 
 
@@ -188,8 +199,7 @@ class _Recurrent(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, shapes = spec.param.recurrent_param, spec.bottoms
         states = self.kind.states * message.expose_hidden
-        if message.num_output < 1:
-            yield spec.error("must be positive", "recurrent_param.num_output", message.num_output, code="out-of-range")
+        yield from at_least_one(spec, "recurrent_param", "num_output")
         if len(shapes) not in (2 + states, 3 + states) or len(spec.param.top) != 1 + states:
             problem = f"needs {2 + states} or {3 + states} bottoms and {1 + states} tops"
             yield spec.error(problem, "bottom", len(shapes), code="wrong-count")

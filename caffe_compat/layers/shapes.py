@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers import functions
-from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, at_least_one, count, exactly, register
 from caffe_compat.layers.facts import Coordinates, OnnxWriter, View
 
 
@@ -230,8 +230,7 @@ class Tile(Layer):
     accounts = {"tile_param": Account(read=("axis", "tiles"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        if spec.param.tile_param.tiles < 1:
-            yield spec.error("must be positive", "tile_param.tiles", spec.param.tile_param.tiles, code="out-of-range")
+        yield from at_least_one(spec, "tile_param", "tiles")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         axis, shape = self._axis(spec), spec.bottoms[0]

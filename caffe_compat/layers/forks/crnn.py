@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from caffe_compat.errors import CaffeCompatError, DataError
-from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, at_least_one, exactly, register
 from caffe_compat.layers.facts import Gradient, OnnxWriter, Witness
 from caffe_compat.layers.labels import indices, precise
 from caffe_compat.layers.losses import UNREAD, Loss
@@ -108,11 +108,7 @@ class ContinuationIndicator(Layer):
     accounts = {"continuation_indicator_param": Account(read=("time_step", "batch_size"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        message = spec.message("continuation_indicator_param")
-        for name in ("time_step", "batch_size"):
-            if getattr(message, name) < 1:
-                problem = "must be given and positive"
-                yield spec.error(problem, f"continuation_indicator_param.{name}", 0, code="out-of-range")
+        yield from at_least_one(spec, "continuation_indicator_param", "time_step", "batch_size")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         message = spec.message("continuation_indicator_param")

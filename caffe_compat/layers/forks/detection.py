@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, at_least_one, count, register
 from caffe_compat.layers.facts import Gradient, OnnxType, OnnxWriter, Witness
 from caffe_compat.layers.forks.boxes import Array, BoxCode, overlaps
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
@@ -228,8 +228,7 @@ class DetectionOutput(Layer):
             hint = "write the top to a file yourself"
             problem = "not supported: writing result files"
             yield spec.error(problem, f"{field}.save_output_param.output_directory", hint=hint, code="unsupported")
-        if classes < 1:
-            yield spec.error("must be given and positive", f"{field}.num_classes", classes, code="out-of-range")
+        yield from at_least_one(spec, field, "num_classes")
         if nms.nms_threshold < 0:
             yield spec.error(
                 "must not be negative", f"{field}.nms_param.nms_threshold", nms.nms_threshold, code="out-of-range"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, at_least_one, count, exactly, register
 from caffe_compat.layers.facts import Reads, Witness
 from caffe_compat.layers.labels import class_indices, precise
 from caffe_compat.layers.losses import UNREAD, Loss
@@ -73,9 +73,7 @@ class CenterLoss(Loss):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, (x, label) = spec.message("center_loss_param"), spec.bottoms
-        if message.num_output < 1:
-            problem = "must be given and positive"
-            yield spec.error(problem, "center_loss_param.num_output", message.num_output, code="out-of-range")
+        yield from at_least_one(spec, "center_loss_param", "num_output")
         if len(x) < 2 or spec.axis(message.axis, "center_loss_param.axis") != 1:
             problem = "must be 1: the fork compares as many rows as the first axis has"
             yield spec.error(problem, "center_loss_param.axis", message.axis, code="unsupported")
@@ -210,10 +208,7 @@ class MarginInnerProduct(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, (x, label) = spec.message("margin_inner_product_param"), spec.bottoms
         field = "margin_inner_product_param"
-        if message.num_output < 1:
-            yield spec.error(
-                "must be given and positive", f"{field}.num_output", message.num_output, code="out-of-range"
-            )
+        yield from at_least_one(spec, field, "num_output")
         if len(x) < 2 or spec.axis(message.axis, f"{field}.axis") != 1:
             yield spec.error(
                 "must be 1: a label belongs to each sample", f"{field}.axis", message.axis, code="unsupported"

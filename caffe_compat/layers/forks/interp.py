@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, at_least_one, register
 from caffe_compat.layers.facts import OnnxWriter, Operand, Witness
 
 
@@ -119,9 +119,7 @@ class YOLOUpsample(Layer):
     accounts = {"upsample_param": Account(read=("scale",))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        scale = spec.message("upsample_param").scale
-        if scale < 1:
-            yield spec.error("must be positive", "upsample_param.scale", scale, code="out-of-range")
+        yield from at_least_one(spec, "upsample_param", "scale")
         if len(spec.bottoms[0]) != 4:
             yield spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
 

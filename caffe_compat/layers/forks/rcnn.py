@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, at_least_one, count, exactly, register
 from caffe_compat.layers.dropout import Dropout
 from caffe_compat.layers.facts import OnnxWriter, Witness
 from caffe_compat.layers.functions import Keep
@@ -105,11 +105,7 @@ class ROIPooling(Layer):
     accounts = {"roi_pooling_param": Account(read=("pooled_h", "pooled_w", "spatial_scale"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        message = spec.message("roi_pooling_param")
-        for name in ("pooled_h", "pooled_w"):
-            if getattr(message, name) < 1:
-                problem = "must be given and positive"
-                yield spec.error(problem, f"roi_pooling_param.{name}", getattr(message, name), code="out-of-range")
+        yield from at_least_one(spec, "roi_pooling_param", "pooled_h", "pooled_w")
         if len(spec.bottoms[0]) != 4:
             yield spec.error("the first bottom must have 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
         yield from regions_problem(spec, 1)

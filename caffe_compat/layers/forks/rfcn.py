@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, at_least_one, exactly, register
 from caffe_compat.layers.class_losses import SoftmaxWithLoss, SoftmaxWithLossModule
 from caffe_compat.layers.facts import Gradient, Witness
 from caffe_compat.layers.forks.rcnn import check_region, half_away, regions_problem
@@ -90,10 +90,7 @@ class PSROIPooling(Layer):
         message, field = spec.message("psroi_pooling_param"), "psroi_pooling_param"
         if not message.HasField("spatial_scale"):
             yield spec.error("must be given", f"{field}.spatial_scale", code="field-missing")
-        for name in ("output_dim", "group_size"):
-            if getattr(message, name) < 1:
-                problem = "must be given and positive"
-                yield spec.error(problem, f"{field}.{name}", getattr(message, name), code="out-of-range")
+        yield from at_least_one(spec, field, "output_dim", "group_size")
         channels = message.output_dim * message.group_size**2
         if len(spec.bottoms[0]) != 4 or spec.bottoms[0][1] != channels:
             problem = f"needs 4 axes and output_dim x group_size^2 = {channels} channels"
@@ -154,10 +151,7 @@ class BoxAnnotatorOHEM(Layer):
         return (2,)
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        regions = spec.message("box_annotator_ohem_param").roi_per_img
-        if regions < 1:
-            problem = "must be given and positive"
-            yield spec.error(problem, "box_annotator_ohem_param.roi_per_img", regions, code="out-of-range")
+        yield from at_least_one(spec, "box_annotator_ohem_param", "roi_per_img")
         rois, *others = map(four_axes, spec.bottoms)
         expected = [5, 1, 1, others[2][1]]
         if any(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from caffe_compat.definition.forks import FORKS, read_additions
-from caffe_compat.errors import CaffeCompatError
+from caffe_compat.errors import CaffeCompatError, raise_together
 from caffe_compat.layers.base import Account, Arity, LayerSpec, Shape, register
 from caffe_compat.layers.data import ImageFed
 from caffe_compat.layers.facts import Witness
@@ -28,12 +28,11 @@ _DATA_MOVED = dict.fromkeys(
 )
 
 
-def added_transformation(param: pb.LayerParameter) -> Any:
-    """Return what SSD adds to a layer's transform_param."""
+def ssd_messages(param: pb.LayerParameter) -> tuple[Any, Any]:
+    """Return SSD's own messages of a layer, and what SSD adds to its transform_param."""
     additions, problems = read_additions(param, FORKS["ssd"].additions)
-    for problem in problems:
-        raise problem
-    return additions.get("transform_param") or fb.SSDTransformation()
+    raise_together(problems)
+    return additions.get("") or fb.SSDLayer(), additions.get("transform_param") or fb.SSDTransformation()
 
 
 class _SSDFed(ImageFed):
@@ -44,7 +43,7 @@ class _SSDFed(ImageFed):
         return param.data_param.batch_size
 
     def image_shape(self, param: pb.LayerParameter) -> Shape:
-        (channels, high, wide), added = super().image_shape(param), added_transformation(param)
+        (channels, high, wide), added = super().image_shape(param), ssd_messages(param)[1]
         if not high and added.crop_h and added.crop_w:
             high, wide = added.crop_h, added.crop_w
         if not high and added.resize_param.resize_mode != fb.ResizeParameter.FIT_SMALL_SIZE:
