@@ -86,7 +86,7 @@ def resize(image: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray
 
 
 def read_file(name: str, beside: Path, origin: Origin, hint: str | None = None) -> bytes:
-    """Read a file named in a list, from the working directory (Caffe's rule), else from `beside`."""
+    """Read a file named in a list, from the working directory (Caffe's rule), else from the folder `beside`."""
     for path in (Path(name), beside / name):
         try:
             require_regular(path)

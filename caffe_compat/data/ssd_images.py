@@ -236,7 +236,7 @@ def _sample(sampler: Any, draw: Draw) -> Array:
 
 
 def satisfies(sample: Array, objects: Array, constraint: Any) -> bool:
-    """Tell whether a SampleConstraint holds for one of the objects (N, 4).
+    """Tell whether one of the objects (N, 4) meets a SampleConstraint.
 
     Of several demands (jaccard_overlap, sample_coverage, object_coverage) the first one given decides: the fork
     remembers that it held, whatever the others say.

@@ -16,7 +16,7 @@ from caffe_compat.schema.caffe_pb2 import NetParameter
 
 
 def looks_like_text(path: str | PathLike[str]) -> bool:
-    """Tell whether a file holds text."""
+    """Tell whether a file is text."""
     require_file(path)
     with Path(path).open("rb") as file:
         return is_text(file.read(4096))

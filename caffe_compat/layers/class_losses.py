@@ -395,7 +395,7 @@ class InfogainLoss(Layer):
 
 
 def _matrix(spec: LayerSpec) -> npt.NDArray[np.float32]:
-    """Return the matrix in the file that the layer names: from the working directory, or beside the prototxt."""
+    """Return the matrix in the file that the layer names, in the working directory or the prototxt's folder."""
     source, at = Path(spec.param.infogain_loss_param.source), where(spec.param)
     if at is not None and not source.exists():
         source = Path(at.file).parent / source

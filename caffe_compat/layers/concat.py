@@ -160,7 +160,7 @@ class Split(Layer):
 
 @register
 class Silence(Layer):
-    """Takes blobs that nobody reads, so that they are no outputs."""
+    """Takes blobs that no other layer reads, so that they are no outputs."""
 
     type = "Silence"
     summary = "consumes blobs and has no top"

@@ -24,7 +24,7 @@ from caffe_compat.layers.functions import Convolve, Window
 from caffe_compat.schema import caffe_pb2 as pb
 
 FEW = 4
-"""Up to so many outputs this beats torch's own kernels (on SRCNN's conv4, 256 to 1: 5 to 8 times as fast forward)."""
+"""Up to this many outputs it beats torch's own kernels (on SRCNN's conv4, 256 to 1: 5 to 8 times as fast forward)."""
 
 
 class FewOutputsConv2d(nn.Conv2d):
@@ -73,7 +73,7 @@ _SAFE = 16  # input channels
 
 
 class PointConv2d(nn.Conv2d):
-    """A 1 x 1 Conv2d that, where a gradient is asked for, picks the places of its stride before it multiplies."""
+    """A 1 x 1 Conv2d that, where a gradient is needed, picks the places of its stride before it multiplies."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  (torch's name)
         """Convolve (N, C, H, W)."""

@@ -20,7 +20,7 @@ _Declared = tuple[str, type, bool, str]
 
 
 def own_message(type_: str, own: Mapping[str, Defaults]) -> type[Message]:
-    """Return the message of what a layer of type `type_` may say beside Caffe's fields."""
+    """Return the message of the fields that a layer of type `type_` has in addition to Caffe's."""
     fields = ((name, tuple(_declared(type_, f, value) for f, value in given.items())) for name, given in own.items())
     return _made(tuple(fields))
 

@@ -56,7 +56,7 @@ def snapshot_path(param: SolverParameter, iteration: int, extension: str) -> Pat
 
 
 def find_weights(learned_net: str, state_path: Path) -> Path:
-    """Return the weights of a solver state: the path it names, else the same name beside it."""
+    """Return the weights of a solver state: the path it names, else the same name in its folder."""
     for candidate in (Path(learned_net), state_path.parent / Path(learned_net).name):
         if candidate.is_file():
             return candidate

@@ -137,6 +137,17 @@ def test_the_command_writes_a_net_and_refuses_weights_of_another(golden, tmp_pat
     assert not (tmp_path / "net.safetensors").exists()
 
 
+def test_the_command_takes_weights_of_every_form(golden, tmp_path):
+    case = golden / "layers" / "conv_group"
+    model, source = f"--model={case / 'net.prototxt'}", case / "weights.caffemodel"
+    for number, suffix in enumerate((".h5", ".pt")):
+        assert main(["convert", str(source), str(tmp_path / f"w{suffix}"), model]) == 0
+        assert main(["convert", str(tmp_path / f"w{suffix}"), str(tmp_path / f"{number}.safetensors"), model]) == 0
+    assert main(["convert", str(source), str(tmp_path / "2.safetensors"), model]) == 0
+    assert len({(tmp_path / f"{number}.safetensors").read_bytes() for number in range(3)}) == 1
+    assert main(["convert", str(source), str(tmp_path / "net.safetensors")]) == 1
+
+
 def test_a_net_of_a_fork_is_made_again(tmp_path):
     (tmp_path / "net.prototxt").write_text(
         """layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [1, 2, 3, 3] } } }

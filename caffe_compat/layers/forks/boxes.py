@@ -161,7 +161,7 @@ def in_pixels(boxes: Array, size: Size, resize: Any | None) -> tuple[Array, Arra
 
 
 def padded_frame(size: Size, resize: Any) -> Array:
-    """Return where an image lies in the one that FIT_LARGE_SIZE_AND_PAD makes of it."""
+    """Return the place of an image in the one that FIT_LARGE_SIZE_AND_PAD makes of it."""
     high, wide, aspect = _F(resize.height), _F(resize.width), _F(size[1]) / _F(size[0])
     if aspect > wide / high:
         pad = (high - wide / aspect) / 2 / high
@@ -226,6 +226,6 @@ def extrapolate(boxes: Array, size: Size, resize: Any, crop: Array) -> Array:
 
 
 def coverage(boxes: Array, source: Array, areas: Array | None = None) -> Array:
-    """Return how much of each box lies within `source`; `areas` are those to divide by, if not the boxes' own."""
+    """Return the part of each box within `source`; `areas` are those to divide by, if not the boxes' own."""
     shared = shared_area(boxes, source)
     return np.divide(shared, area(boxes) if areas is None else areas, out=np.zeros_like(shared), where=shared > 0)

@@ -20,7 +20,7 @@ from caffe_compat.layers.labels import whole_numbers
 
 Indices = npt.NDArray[np.int64]
 FREE, IGNORED = -1, -2
-"""What stands for the number of a ground truth where a box has none, and where it lies across the image's border."""
+"""In place of the number of a ground truth: a box that has none, and one across the image's border."""
 
 _LEAST_OVERLAP = 1e-6
 _LEAST_AREA = 1e-5  # smaller boxes do not take part in non-maximum suppression
@@ -73,7 +73,7 @@ class Matcher:
 
 @dataclass(frozen=True)
 class Miner:
-    """Which boxes are trained beside the matched ones.
+    """Which boxes are trained in addition to the matched ones.
 
     Attributes
     ----------

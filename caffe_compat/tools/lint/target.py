@@ -62,7 +62,7 @@ class Subject:
     ----------
     file : its name, for findings.
     raw, net : as written, and upgraded.
-    lines : where fields stand, see :func:`caffe_compat.tools.lint.positions.field_lines`.
+    lines : the line of each field, see :func:`caffe_compat.tools.lint.rules.field_lines`.
     base_dir : where data is looked for after the working directory.
     forks : the forks of Caffe it is for, where its layers do not tell.
     states : TRAIN and TEST; TEST alone for a deploy definition.
