@@ -172,7 +172,10 @@ class Cut:
 
 
 def cut(window: Window, image: tuple[int, int], crop: int, context: int, *, square: bool, mirrored: bool) -> Cut:
-    """Compute the position of a window in an image (height, width), in float32 as Caffe does."""
+    """Compute the position of a window in an image (height, width), in float32 as Caffe does.
+
+    `crop` and `context` are the layer's crop_size and context_pad.
+    """
     if context <= 0 and not square:
         return Cut(window.left, window.top, window.right, window.bottom, crop, crop)
     scale = _F(crop) / _F(crop - 2 * context)

@@ -54,7 +54,8 @@ def to_pt2(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: b
 
     The batch may have any size where every layer takes any. Height and width may, too, where the parameters and torch's
     tracing allow it. The definition, the preprocessing and the labels are among the file's extra files,
-    ``definition.prototxt``, ``preprocessing.json`` and ``labels.txt``.
+    ``definition.prototxt``, ``preprocessing.json`` and ``labels.txt``. With the preprocessing the program takes images,
+    (N, C, H, W) in RGB with float32 values of 0 to 255.
     """
     refuse_effects(net, "pt2")
     module = portable_net(net, with_preprocessing=with_preprocessing)

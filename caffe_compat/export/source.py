@@ -42,7 +42,8 @@ def load(weights: str | Path = "") -> Net:
 def to_python(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: bool = False) -> None:
     """Write a Python module with the net as a class, and its values beside it: ``net.py`` and ``net.safetensors``.
 
-    The values are those of :func:`caffe_compat.export.tensors.to_safetensors`.
+    The values are those of :func:`caffe_compat.export.tensors.to_safetensors`. With the preprocessing ``forward`` takes
+    images, (N, C, H, W) in RGB with values of 0 to 255.
     """
     path = Path(file)
     if path.suffix != ".py":

@@ -119,7 +119,7 @@ def mean_precision(precisions: Mapping[int, np.float32 | None]) -> float:
 
 
 def average_precision(scores: list[float], right: list[bool], objects: int, version: str) -> np.float32:
-    """Return the average precision of detections of a class by 11point (VOC 2007), MaxIntegral or Integral."""
+    """Return a class's average precision by 11point (VOC 2007), MaxIntegral (VOC 2012, ILSVRC) or Integral."""
     if not objects:
         return _F(0)
     hits = np.array(right)[np.argsort(-np.array(scores, _F), kind="stable")].cumsum()

@@ -61,7 +61,10 @@ class Feed(Closing):
 
 
 def feed(net: PreparedNet, *, input_shapes: InputShapes | None = None, made_up: bool = True, seed: int = 0) -> Feed:
-    """Infer the shapes of a net; `made_up` generates values from `seed` for data that cannot be read."""
+    """Infer the shapes of a net; `made_up` generates values from `seed` for data that cannot be read.
+
+    A data layer is not opened if `input_shapes` has all of its tops.
+    """
     shapes: dict[str, Shape] = {blob: tuple(shape) for blob, shape in (input_shapes or {}).items()}
     sources: list[DataSource] = []
     notes: list[str] = []

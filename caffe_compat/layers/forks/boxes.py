@@ -140,11 +140,6 @@ def project(source: Array, boxes: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
     return out, meets(source, boxes) & (area(out) > 0)
 
 
-def locate(source: Array, boxes: Array) -> Array:
-    """Return what boxes relative to `source` are in the frame of `source`: the inverse of :func:`project`."""
-    return np.tile(source[:2], 2) + boxes * np.tile(source[2:] - source[:2], 2)
-
-
 def in_pixels(boxes: Array, size: Size, resize: Any | None) -> tuple[Array, Array]:
     """Return boxes of a resized image in the pixels of the image before, and their areas with both ends."""
     high, wide = size
