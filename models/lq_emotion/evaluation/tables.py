@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +12,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import printable
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.markdown import as_text
 from lq_emotion.evaluation.results import Evaluation
 from lq_emotion.metrics.delay import grid_index
 from matlab_ports.run_eval import Labels
@@ -78,15 +77,10 @@ def _escape_formula(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _escape_markdown(text: str) -> str:
-    """Return Markdown that renders as this text."""
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
-
-
 def write_markdown(results: Evaluation, path: Path) -> None:
     """Write the scores as a Markdown table, followed by `describe`."""
     rows = [
-        [_escape_markdown(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in _NUMBERS)]
+        [as_text(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in _NUMBERS)]
         for name, row in results.scores.items()
     ]
     _write(
@@ -95,7 +89,7 @@ def write_markdown(results: Evaluation, path: Path) -> None:
             "|---|---:|---:|---:|---:|",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            *map(_escape_markdown, describe(results)),
+            *map(as_text, describe(results)),
         ],
         path,
     )

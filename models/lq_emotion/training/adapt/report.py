@@ -9,6 +9,7 @@ import numpy as np
 
 from lq_emotion.common.canvas import new_figure, save
 from lq_emotion.common.lists import write_lines
+from lq_emotion.common.markdown import as_text
 from lq_emotion.training.adapt.results import AdaptationResults, AnswerScores, NameScores
 
 REPORT, CURVE, CONFUSION = "report.md", "losses.png", "confusion.png"
@@ -34,9 +35,9 @@ def write_report(results: AdaptationResults, folder: Path) -> None:
 
 def _lines(results: AdaptationResults, part: str) -> Iterator[str]:
     head = "a new last layer" if results.head_is_new else "its own last layer"
-    yield f"# {Path(results.weights).stem}"
+    yield f"# {as_text(Path(results.weights).stem)}"
     yield ""
-    yield f"{results.model} with {head}, adapted to {', '.join(results.names)}."
+    yield f"{as_text(results.model)} with {head}, adapted to {as_text(', '.join(results.names))}."
     yield ""
     yield "| | persons | faces | frames without a face |"
     yield "|---|---|---|---|"
@@ -77,7 +78,7 @@ def _score_lines(nets: Mapping[str, AnswerScores]) -> Iterator[str]:
     for name, scores in nets.items() if columns is _DIMENSION_COLUMNS else [("adapted", nets["adapted"])]:
         for label, row in scores.names.items():
             title = f"{label}, {_NETS[name]}" if columns is _DIMENSION_COLUMNS else label
-            yield f"| {title} | {row.count} | {' | '.join(_cells(row, columns))} |"
+            yield f"| {as_text(title)} | {row.count} | {' | '.join(_cells(row, columns))} |"
 
 
 def _cells(row: NameScores, columns: tuple[str, ...]) -> list[str]:
@@ -117,7 +118,7 @@ def _draw_confusion(confusion: tuple[tuple[int, ...], ...], names: tuple[str, ..
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour)
     ticks = range(len(names))
-    axes.set_xticks(ticks, names, rotation=45, ha="right")
-    axes.set_yticks(ticks, names)
+    axes.set_xticks(ticks, names, rotation=45, ha="right", parse_math=False)  # a name may hold dollars
+    axes.set_yticks(ticks, names, parse_math=False)
     axes.set(xlabel="answer", ylabel="label", title=title)
     save(figure, path)
