@@ -24,7 +24,6 @@ from caffe_compat.cli.flags import add_inputs
 from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import CaffeCompatError, FileError, WeightsError, did_you_mean, raise_together
 from caffe_compat.formats.files import atomic_path, is_hdf5, read_binary, write_weights_h5
-from caffe_compat.formats.regular_file import require_other_file
 from caffe_compat.schema import caffe_pb2 as pb
 
 _TORCH, _HDF5, _BINARY = "a PyTorch state_dict", "HDF5 weights", "a caffemodel"
@@ -53,7 +52,6 @@ def define(part: ArgumentParser) -> None:
 def convert(args: Namespace) -> int:
     """Convert a file of weights to the format that the target's suffix selects."""
     source, target = Path(args.source), Path(args.target)
-    require_other_file(target, source)
     target_format = FORMATS.get(target.suffix)
     if target_format is None:
         hint = f"use one of {', '.join(FORMATS)}"

@@ -12,7 +12,6 @@ from caffe_compat.errors import NetError, WeightsError
 from caffe_compat.export import FORMATS, export
 from caffe_compat.export.int8 import to_int8
 from caffe_compat.export.portable import read_labels
-from caffe_compat.formats.regular_file import require_other_file
 
 
 def define(part: ArgumentParser) -> None:
@@ -41,7 +40,6 @@ def define(part: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Load a net with its weights and write it in a format of other programs."""
     _check_int8(args)
-    require_other_file(args.out, args.model, args.weights, args.labels)
     net = load_net(
         args.model,
         args.weights,

@@ -16,7 +16,6 @@ from caffe_compat.cli.convert import FORMATS, write_weights
 from caffe_compat.cli.flags import add_adapting, add_inputs, add_json, add_state, prepared, reshaping
 from caffe_compat.cli.table import write_table
 from caffe_compat.errors import FileError
-from caffe_compat.formats.regular_file import require_other_file
 from caffe_compat.tools.feeds import feed
 
 
@@ -41,8 +40,6 @@ def run(args: Namespace) -> int:
         hint = f"use one of {', '.join(FORMATS)}"
         suffix = Path(args.output).suffix
         raise FileError("unknown weights format", code="wrong-format", file=args.output, value=suffix, hint=hint)
-    if args.output:
-        require_other_file(args.output, args.model, args.weights)
     with feed(prepared(args.model, args), input_shapes=dict(args.input)) as data:
         net = build_net(data.graph, empty=True)
     report = copy_weights(

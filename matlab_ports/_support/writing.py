@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from matlab_ports._support.errors import PortError
+from matlab_ports._support.kept_files import CONFLICT, is_kept
 from matlab_ports._support.partial_file import partial_file
 
 
@@ -24,9 +25,16 @@ def atomic_path(path: str | Path, size: int = 0) -> Iterator[Path]:
     writes into the folder removes.
     """
     final = Path(path)
+    require_not_kept(final)
     with partial_file(final) as temporary:
         reserve_space(temporary, size)
         yield temporary
+
+
+def require_not_kept(path: Path) -> None:
+    """Refuse to write a file that the script reads, by whatever name or link."""
+    if is_kept(path):
+        raise PortError(CONFLICT, code="conflict", file=path, hint="choose another name")
 
 
 def reserve_space(path: Path, size: int) -> None:

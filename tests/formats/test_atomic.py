@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from caffe_compat.formats import kept_files
 from caffe_compat.formats import partial_file as engines
 from caffe_compat.formats.files import (
     PARTIAL,
@@ -22,6 +23,7 @@ from caffe_compat.formats.files import (
     write_text,
 )
 from caffe_compat.schema.caffe_pb2 import NetParameter
+from matlab_ports._support import kept_files as ports_kept_files
 from matlab_ports._support import partial_file as ports
 from tests.conftest import ROOT
 from tests.refusals import refused
@@ -101,6 +103,10 @@ def hold(module, path):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     return process, Path(process.stdout.readline().strip())
+
+
+def test_the_ports_copy_of_the_module_of_kept_files_is_identical():
+    assert Path(kept_files.__file__).read_bytes() == Path(ports_kept_files.__file__).read_bytes()
 
 
 @pytest.mark.parametrize("module", [engines, ports], ids=["engine", "ports"])

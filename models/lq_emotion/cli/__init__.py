@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from caffe_compat.errors import CaffeCompatError, printable
+from caffe_compat.formats.regular_file import inputs_kept
 from caffe_compat.runtime.streams import leave_ascii, with_streams
 from lq_emotion.cli import (
     adapt,
@@ -32,6 +33,7 @@ from lq_emotion.cli import (
     verify,
 )
 from matlab_ports import PortError
+from matlab_ports._support import kept_files
 
 # each adds a parser with a default `run`, which takes the parsed arguments and returns the exit code
 _COMMANDS = (
@@ -58,6 +60,8 @@ _COMMANDS = (
     verify,
 )
 
+_OUTPUTS = ("out", "page", "markdown")  # options that name files to write; the files that others name are read
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
@@ -81,7 +85,9 @@ def _run(argv: Sequence[str] | None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
-        code: int = args.run(args)
+        inputs = kept_files.inputs_of(vars(args), _OUTPUTS)
+        with inputs_kept(vars(args), _OUTPUTS), kept_files.keeping(inputs):  # the ports write files as well
+            code: int = args.run(args)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt as interrupt:
