@@ -154,9 +154,9 @@ def uses(kind: str) -> Iterator[Use]:
         return iter([_reading("av", "rgb"), _reading("av", "luma"), _reading("opencv", "rgb")])
     if kind in PICTURES:
         of_opencv = [lambda path, flag=flag: decode(path.read_bytes(), flag, Origin("")) for flag in (COLOR, AS_STORED)]
-        return iter(
-            (*of_opencv, imread, load_image, _read_by_demo, lambda path: load_image(io.BytesIO(path.read_bytes())))
-        )
+        ports = () if kind == "p.webp" else (imread,)  # as MATLAB reads no WebP
+        others = (load_image, _read_by_demo, lambda path: load_image(io.BytesIO(path.read_bytes())))
+        return iter((*of_opencv, *ports, *others))
     readers: dict[str, tuple[Use, ...]] = {
         "gold.arff": (read_gold,), "gsd.csv": (read_gsd,), "ratings.csv": (read_ratings,), "boxes.csv": (read_boxes,),
         "frames.csv": (frame_times, frame_time),
