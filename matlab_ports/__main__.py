@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 try:
+    from caffe_compat_base.kept_files import inputs_of, keeping, named_files
+    from caffe_compat_base.streams import leave_ascii, with_streams
     from matlab_ports._commands import evaluation
     from matlab_ports._support.errors import PortError
-    from matlab_ports._support.kept_files import inputs_of, keeping, named_files
-    from matlab_ports._support.streams import leave_ascii, with_streams
     from matlab_ports._support.writing import require_not_kept
     from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
     from matlab_ports.generate_test import generate_test

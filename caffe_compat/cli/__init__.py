@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from caffe_compat.cli.parser import OUTPUTS, parse
 from caffe_compat.errors import CaffeCompatError, ProblemsError, printable
 from caffe_compat.formats.regular_file import inputs_kept
-from caffe_compat.runtime.streams import leave_ascii, with_streams
+from caffe_compat_base.streams import leave_ascii, with_streams
 
 
 def main(argv: Sequence[str] | None = None) -> int:

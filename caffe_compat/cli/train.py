@@ -27,11 +27,11 @@ from caffe_compat.definition.upgrade import upgrade_snapshot_prefix, upgrade_sol
 from caffe_compat.errors import SolverError
 from caffe_compat.formats.blobs import SIZE_LIMIT
 from caffe_compat.formats.files import parse_text, read_solver, unknown_fields
-from caffe_compat.formats.kept_files import CONFLICT
 from caffe_compat.formats.kinds import is_solver
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, CaffeLog, SignalActions, Solver, launched
 from caffe_compat.solver.snapshot import snapshot_path
+from caffe_compat_base.kept_files import CONFLICT
 
 
 def define(part: ArgumentParser) -> None:

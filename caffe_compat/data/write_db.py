@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from caffe_compat.errors import DataError
-from caffe_compat.formats.partial_file import locked_folder, partial_name, remove_abandoned
+from caffe_compat_base.partial_file import locked_folder, partial_name, remove_abandoned
 
 BACKENDS = {"lmdb": "lmdb", "leveldb": "plyvel"}
 """Backend in Caffe's tools -> Python package."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import FileError
-from caffe_compat.formats.hdf5_writer import HDF5Writer, hdf5_writer
-from caffe_compat.formats.kept_files import CONFLICT, is_kept
-from caffe_compat.formats.partial_file import PARTIAL, partial_file
+from caffe_compat_base.hdf5_writer import HDF5Writer, hdf5_writer
+from caffe_compat_base.kept_files import CONFLICT, is_kept
+from caffe_compat_base.partial_file import PARTIAL, partial_file
 
 __all__ = ["PARTIAL", "HDF5Writer", "atomic_path", "grown_hdf5", "new_hdf5", "writing"]
 

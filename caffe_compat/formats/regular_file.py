@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from caffe_compat.errors import FileError
-from caffe_compat.formats.kept_files import CONFLICT, inputs_of, keeping, named_files
+from caffe_compat_base.kept_files import CONFLICT, inputs_of, keeping, named_files
 
 _KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 

@@ -26,8 +26,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from caffe_compat_base.partial_file import sync
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.partial_file import sync
 from matlab_ports._support.writing import require_folder, require_not_kept, reserve_space
 from matlab_ports.store2hdf5 import hdf5_file, store2hdf5
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from caffe_compat_base.kept_files import CONFLICT, is_kept
+from caffe_compat_base.partial_file import partial_file
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.kept_files import CONFLICT, is_kept
-from matlab_ports._support.partial_file import partial_file
 
 
 @contextmanager

@@ -102,7 +102,7 @@ class Evaluate:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             An input is invalid. Nothing is written before all frames are predicted.
         """
         require_writable(self.out)
@@ -116,7 +116,7 @@ class Evaluate:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
         """
         return tuple(one.results for one in self._compute())
 

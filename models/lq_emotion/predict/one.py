@@ -30,7 +30,6 @@ from lq_emotion.predict.summary import Summary
 from lq_emotion.predict.writers import JsonLines, RowWriter, csv_rows, parquet_rows
 from lq_emotion.video.frames import Source
 from lq_emotion.video.sources import OVERLAY, Kind, SourceName
-from matlab_ports import PortError
 
 _LOG = logging.getLogger(__name__)
 _WORK = "predict"
@@ -113,7 +112,7 @@ def predict_one(
             journal.note(_WORK, made_from, _single_files(outcome.files), outcome=outcome.to_json())
     except BrokenPipeError:  # nobody reads the lines any more
         raise
-    except (CaffeCompatError, PortError, OSError) as error:
+    except (CaffeCompatError, OSError) as error:
         return Outcome(source.stem, "failed", error=str(error))
     except Exception as error:  # noqa: BLE001  (whatever it is, the other sources go on)
         _LOG.debug("%s", source.stem, exc_info=True)

@@ -85,7 +85,7 @@ class Scoring:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             The recordings cannot be used.
         """
         from lq_emotion.evaluation.evaluate import Evaluate

@@ -126,7 +126,7 @@ class Demo:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
         """
         size = self.size
         people = SyntheticSettings(size.train, size.dev, size.frames, width=224, height=224, seed=self.seed, lag=0)

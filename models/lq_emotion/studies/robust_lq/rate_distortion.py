@@ -122,7 +122,7 @@ class RateDistortion:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
         """
         self.fill()
         names, weights, identities = self._names(), self._weights(), self._identities()
@@ -142,7 +142,7 @@ class RateDistortion:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
         """
         self._check()
         names, identities = self._names(), self._identities()

@@ -80,7 +80,7 @@ class Study:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             See `tables`.
         """
         return self.tables()[0]
@@ -90,7 +90,7 @@ class Study:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             A stage failed; what does not need it is done, and the same command goes on from there. Or another process
             works in the folder.
         """

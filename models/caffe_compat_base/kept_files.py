@@ -1,8 +1,4 @@
-"""The files that a command reads, none of which it may replace, by whatever name or link.
-
-``caffe_compat/formats/kept_files.py`` and ``matlab_ports/_support/kept_files.py`` are identical (a test compares
-them), because neither package may import the other.
-"""
+"""The files that a command reads, none of which it may replace, by whatever name or link."""
 
 from __future__ import annotations
 
