@@ -15,10 +15,10 @@ from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.markdown import as_text
 from lq_emotion.evaluation.results import Evaluation
 from lq_emotion.metrics.delay import grid_index
+from lq_emotion.metrics.regression import MEASURES
 from matlab_ports.run_eval import Labels
 
 Trace = npt.NDArray[np.float64]
-_NUMBERS = ("rmse", "cc", "ccc")
 
 
 class Traces(NamedTuple):
@@ -61,9 +61,9 @@ def write_predictions(traces: Traces, path: Path, *, raw: bool) -> None:
 
 def write_csv(results: Evaluation, path: Path) -> None:
     """Write a row for each recording, for all frames together and for the mean of the recordings."""
-    header = ["recording", "frames", *_NUMBERS]
+    header = ["recording", "frames", *MEASURES]
     rows = [
-        [name, str(row.frames), *(_text(getattr(row, number), "{!r}") for number in _NUMBERS)]
+        [name, str(row.frames), *(_text(getattr(row, number), "{!r}") for number in MEASURES)]
         for name, row in results.scores.items()
     ]
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
@@ -80,7 +80,7 @@ def _escape_formula(text: str) -> str:
 def write_markdown(results: Evaluation, path: Path) -> None:
     """Write the scores as a Markdown table, followed by `describe`."""
     rows = [
-        [as_text(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in _NUMBERS)]
+        [as_text(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in MEASURES)]
         for name, row in results.scores.items()
     ]
     _write(
@@ -132,9 +132,9 @@ def _describe_delay(results: Evaluation) -> list[str]:
 def score_rows(results: Evaluation) -> list[Sequence[str]]:
     """Return the scores as rows of text for a terminal, with a header."""
     return [
-        ("recording", "frames", *(number.upper() for number in _NUMBERS)),
+        ("recording", "frames", *(number.upper() for number in MEASURES)),
         *(
-            (printable(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in _NUMBERS))
+            (printable(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in MEASURES))
             for name, row in results.scores.items()
         ),
     ]

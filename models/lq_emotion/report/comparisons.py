@@ -34,7 +34,7 @@ def comparisons(store: Store) -> Iterator[Block]:
 
 
 def _estimates(results: Comparisons) -> Table:
-    cells = {(cell.method, cell.factor): cell.ccc for cell in results.cells}
+    cells = {(cell.method, cell.factor): cell.scores["ccc"] for cell in results.cells}
     factors = sorted({factor for _, factor in cells})
     columns = (Column("CCC", number=False), *(Column(f"s = {s}" if s > 1 else "HR", "tested on") for s in factors))
     rows = (

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from lq_emotion.common.document import Block, Cell, Column, Figure, Row, Table, Text, number, row
 from lq_emotion.common.png import read_png
 from lq_emotion.evaluation.results import MEAN, TOGETHER, Evaluation
+from lq_emotion.metrics.regression import MEASURES
 from lq_emotion.nets.names import FACTORS, Method
 from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.published import published
-from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, StudyResults
+from lq_emotion.studies.robust_lq.results import CellResult, StudyResults
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.studies.robust_lq.table import best, column, value_of
 
@@ -99,6 +100,7 @@ def _paper() -> str:
 def _ccc(method: Method, factor: int) -> float:
     scores = published(method, factor)
     assert scores is not None
+    assert scores.ccc is not None
     return scores.ccc
 
 

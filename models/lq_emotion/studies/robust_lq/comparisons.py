@@ -16,10 +16,9 @@ import numpy as np
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
 from lq_emotion.common.words import counted
-from lq_emotion.metrics.regression import Convention
+from lq_emotion.metrics.regression import MEASURES, Convention, defined
 from lq_emotion.metrics.uncertainty import (
     LEVEL,
-    MEASURES,
     RESAMPLES,
     Interval,
     Moments,
@@ -62,7 +61,7 @@ class Estimate(Record):
     @classmethod
     def of(cls, numbers: Spread, interval: Interval) -> Estimate:
         """Return the record of a spread and an interval."""
-        return cls(*map(_defined, (*numbers, *interval)))
+        return cls(*map(defined, (*numbers, *interval)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +74,14 @@ class CellEstimates(Record):
     factor : of the crops that were scored.
     seeds : of its trainings.
     recordings : number of recordings.
-    rmse, cc, ccc : of all recordings as one sequence.
+    scores : ``rmse``, ``cc`` and ``ccc`` of all recordings as one sequence.
     """
 
     method: str
     factor: int
     seeds: tuple[int, ...]
     recordings: int
-    rmse: Estimate
-    cc: Estimate
-    ccc: Estimate
+    scores: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +191,7 @@ def estimates_markdown(comparisons: Comparisons) -> str:
         lines.append(f"| {_TITLES[measure]} | " + " | ".join(f"s = {s}" if s > 1 else "HR" for s in factors) + " |")
         lines.append("|---|" + "---:|" * len(factors))
         for method in dict.fromkeys(cell.method for cell in comparisons.cells):
-            row = [getattr(cells[method, s], measure) if (method, s) in cells else None for s in factors]
+            row = [cells[method, s].scores[measure] if (method, s) in cells else None for s in factors]
             lines.append(f"| {method} | " + " | ".join(map(_shown, row)) + " |")
         lines.append("")
     return "\n".join(lines)
@@ -228,7 +225,9 @@ def _estimates(cell: Cell, trainings: Trainings, convention: Convention) -> Cell
         name: Estimate.of(spread([getattr(score, name) for score in scores]), intervals[name]) for name in MEASURES
     }
     method, factor = cell
-    return CellEstimates(method=str(method), factor=factor, seeds=tuple(seeds), recordings=len(recordings), **estimates)
+    return CellEstimates(
+        method=str(method), factor=factor, seeds=tuple(seeds), recordings=len(recordings), scores=estimates
+    )
 
 
 def _difference(
@@ -247,10 +246,10 @@ def _difference(
         factor=s,
         seeds=tuple(seeds),
         recordings=len(recordings),
-        difference=_defined(test.difference),
-        low=_defined(test.interval.low),
-        high=_defined(test.interval.high),
-        p=_defined(test.p),
+        difference=defined(test.difference),
+        low=defined(test.interval.low),
+        high=defined(test.interval.high),
+        p=defined(test.p),
         arrangements=test.arrangements,
         exact=test.exact,
         published=paper,
@@ -284,17 +283,14 @@ def _published_difference(other: str, s: int) -> float | None:
     if other not in list(Method):
         return None
     ours, theirs = published(Method.JOINT_OA, s), published(Method(other), s)
-    return None if ours is None or theirs is None else round(ours.ccc - theirs.ccc, 3)  # as both are published
+    difference = None if ours is None or theirs is None else (ours - theirs).ccc
+    return None if difference is None else round(difference, 3)  # as both are published
 
 
 def _adjusted(differences: Sequence[Difference]) -> Iterator[Difference]:
     p = holm([math.nan if difference.p is None else difference.p for difference in differences])
     for difference, value in zip(differences, p, strict=True):
-        yield replace(difference, holm=_defined(value))
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+        yield replace(difference, holm=defined(value))
 
 
 def explain_estimates(comparisons: Comparisons) -> str:

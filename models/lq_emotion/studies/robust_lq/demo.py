@@ -193,7 +193,7 @@ class Demo:
         scores: dict[str, dict[str, float | None]] = {}
         for point in points:
             if point.qp is not None and (point.codec, point.scale) == (coded.codecs[0], coded.scales[0]):
-                scores.setdefault(point.model, {})[f"QP {point.qp}"] = point.ccc
+                scores.setdefault(point.model, {})[f"QP {point.qp}"] = point.score.ccc
         return scores
 
     def _calibrated(self) -> tuple[Calibration, Estimator]:

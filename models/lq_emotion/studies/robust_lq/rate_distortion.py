@@ -7,7 +7,6 @@ those of the frames alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -246,9 +245,8 @@ class RateDistortion:
                     align_predictions(load_predictions(cell.predictions(self.out, model)), labels[cell.name], delay)
                     for cell in cells
                 ]
-                scores = score(np.concatenate(traces), gold, self.convention)._asdict()
-                defined: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in scores.items()}
-                yield Point(codec=codec, scale=scale, qp=qp, model=model, **rates, **defined)
+                scored = score(np.concatenate(traces), gold, self.convention)
+                yield Point(codec=codec, scale=scale, qp=qp, model=model, score=scored, **rates)
 
     def _results(
         self, names: Sequence[str], models: tuple[ModelFile, ...], points: tuple[Point, ...], delay: float

@@ -6,9 +6,8 @@ to 3, ROOT/rd Figure 4.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from caffe_compat.formats.files import atomic_path
@@ -18,6 +17,7 @@ from lq_emotion.common.lock import locked
 from lq_emotion.common.versions import versions
 from lq_emotion.evaluation.reading import read_moments
 from lq_emotion.evaluation.results import TOGETHER, Evaluation
+from lq_emotion.metrics.regression import Score, mean_score
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq.cells import StudyCell, cells
@@ -26,9 +26,7 @@ from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.results import (
-    MEASURES,
     CellResult,
-    MeasuredScores,
     StudyResults,
     VariantResult,
     VariantResults,
@@ -202,16 +200,13 @@ def _evaluation(plan: StudyPlan, cell: StudyCell, dimension: str) -> Evaluation:
     return read_record(plan.out / _scores(plan, cell, dimension), Evaluation)
 
 
-def _measured(plan: StudyPlan, cell: StudyCell, dimension: str) -> MeasuredScores:
-    row = _evaluation(plan, cell, dimension).scores[TOGETHER]
-    return MeasuredScores(row.rmse, row.cc, row.ccc, row.frames)
+def _measured(plan: StudyPlan, cell: StudyCell, dimension: str) -> Score:
+    return _evaluation(plan, cell, dimension).scores[TOGETHER]
 
 
-def _mean(each: Sequence[MeasuredScores]) -> MeasuredScores:
-    """Return the mean of each measure; None if one of them is undefined."""
-    values = {name: [getattr(scores, name) for scores in each] for name in MEASURES}
-    means = {name: None if None in column else statistics.fmean(column) for name, column in values.items()}
-    return MeasuredScores(**means, frames=each[0].frames)
+def _mean(each: Sequence[Score]) -> Score:
+    """Return the mean over seeds, which have the same frames."""
+    return replace(mean_score(each), frames=each[0].frames)
 
 
 def _below(path: Path, folder: Path) -> str:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.json_files import write_json
+from lq_emotion.metrics.regression import MEASURES
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
-from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, StudyResults
+from lq_emotion.studies.robust_lq.results import CellResult, StudyResults
 
 _TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 

@@ -17,12 +17,13 @@ from pathlib import Path
 
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.json_files import write_json
+from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.recipes import Variant
-from lq_emotion.studies.robust_lq.results import MeasuredScores, StudyResults, VariantResults
+from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
 from lq_emotion.studies.robust_lq.table import title
 
-Seeds = Sequence[MeasuredScores]
+Seeds = Sequence[Score]
 Rows = Mapping[str, Mapping[int, Seeds]]
 """Scores by the name of a row and the factor of the crops."""
 

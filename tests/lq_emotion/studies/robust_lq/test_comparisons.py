@@ -45,11 +45,11 @@ def test_a_cell_has_mean_and_deviation_over_seeds_and_an_interval(moments, compa
     cell = next(cell for cell in comparisons.cells if (cell.method, cell.factor) == ("LR", 3))
     ccc = [joined_score(list(moments[Method.LR, 3][seed].values())).ccc for seed in (0, 1)]
     assert (cell.seeds, cell.recordings) == ((0, 1), 7)
-    assert cell.ccc.mean == pytest.approx(sum(ccc) / 2)
-    assert cell.ccc.deviation == pytest.approx(abs(ccc[0] - ccc[1]) / 2**0.5)
-    assert cell.ccc.low < cell.ccc.mean < cell.ccc.high
+    assert cell.scores["ccc"].mean == pytest.approx(sum(ccc) / 2)
+    assert cell.scores["ccc"].deviation == pytest.approx(abs(ccc[0] - ccc[1]) / 2**0.5)
+    assert cell.scores["ccc"].low < cell.scores["ccc"].mean < cell.scores["ccc"].high
     hr = comparisons.cells[-1]
-    assert (hr.method, hr.factor, hr.ccc.deviation) == ("HR", 1, None)
+    assert (hr.method, hr.factor, hr.scores["ccc"].deviation) == ("HR", 1, None)
 
 
 def test_joint_oa_is_compared_with_every_other_method_on_the_same_crops(comparisons):
@@ -101,7 +101,7 @@ def test_constant_predictions_have_no_cc_and_a_difference_all_the_same(moments):
     constant = {name: Moments.of(np.zeros(40), gold) for name in NAMES}
     other = {name: Moments.of(gold / 2, gold) for name in NAMES}
     actual = compare_methods({(Method.JOINT_OA, 3): {0: constant}, (Method.LR, 3): {0: other}}, resamples=199)
-    assert actual.cells[0].cc.mean is actual.cells[0].cc.low is None
+    assert actual.cells[0].scores["cc"].mean is actual.cells[0].scores["cc"].low is None
     assert actual.differences[0].p == pytest.approx(2 / 128)
 
 

@@ -2,18 +2,19 @@
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from PIL import Image
 
+from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import FACTORS, Method
 from lq_emotion.studies.robust_lq.published import compare, published
-from lq_emotion.studies.robust_lq.results import CellResult, MeasuredScores, StudyResults
+from lq_emotion.studies.robust_lq.results import CellResult, StudyResults
 from lq_emotion.studies.robust_lq.table import best, column, draw, latex, markdown, write_csv
 
 
 def cell(method, factor, *scores):
-    measured = MeasuredScores(*scores, frames=10)
+    measured = Score(*scores, frames=10)
     published, difference = compare(measured, method, factor)
     return CellResult(
         method=method, factor=factor, run="", test="", scores="",
@@ -34,14 +35,14 @@ RESULTS = StudyResults(
 
 
 def test_the_published_numbers_are_the_papers():
-    assert published(Method.HR, 8) == published(Method.HR, 3) == (0.146, 0.430, 0.325)
-    assert published(Method.JOINT_OA, 6) == (0.134, 0.375, 0.309)
+    assert published(Method.HR, 8) == published(Method.HR, 3) == Score(*(0.146, 0.430, 0.325))
+    assert published(Method.JOINT_OA, 6) == Score(*(0.134, 0.375, 0.309))
     assert published(Method.NON_JOINT, 12).ccc == 0.235
-    assert published(Method.LR, 16) == (0.137, 0.316, 0.212)
+    assert published(Method.LR, 16) == Score(*(0.137, 0.316, 0.212))
     assert published(Method.JOINT, 5) is None
     # what the text says of the table: the largest margins of Joint-OA over Joint-s are .050 (CC) and .035 (CCC), at s = 6
     margins = {
-        s: [round(a - b, 3) for a, b in zip(published(Method.JOINT_OA, s), published(Method.JOINT, s), strict=True)]
+        s: [round(value, 3) for value in astuple(published(Method.JOINT_OA, s) - published(Method.JOINT, s))[:3]]
         for s in FACTORS
     }
     assert max(margins[s][2] for s in FACTORS) == margins[6][2] == 0.035
@@ -105,9 +106,9 @@ def test_results_read_back_from_table_json():
 
 
 def test_several_seeds_are_shown_by_their_mean_and_standard_deviation():
-    seeds = (MeasuredScores(0.2, 0.5, 0.40, 10), MeasuredScores(0.2, 0.5, 0.44, 10))
+    seeds = (Score(0.2, 0.5, 0.40, 10), Score(0.2, 0.5, 0.44, 10))
     hr = replace(cell(Method.HR, 1, 0.2, 0.5, 0.42), seeds=seeds)
-    undefined = replace(cell(Method.LR, 3, 0.3, None, 0.0), seeds=(seeds[0], MeasuredScores(0.3, None, 0.0, 10)))
+    undefined = replace(cell(Method.LR, 3, 0.3, None, 0.0), seeds=(seeds[0], Score(0.3, None, 0.0, 10)))
     text = markdown(replace(RESULTS, seeds=2, scales=(3,), cells=(hr, undefined)))
     assert "| CCC, measured | **0.420** ± 0.028 |" in text
     assert "| CC, measured | **0.500** ± 0.000 | – |" in text

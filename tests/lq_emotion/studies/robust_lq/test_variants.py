@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 
+from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.recipes import Variant
-from lq_emotion.studies.robust_lq.results import CellResult, MeasuredScores, StudyResults, VariantResult, VariantResults
+from lq_emotion.studies.robust_lq.results import CellResult, StudyResults, VariantResult, VariantResults
 from lq_emotion.studies.robust_lq.variants import markdown
 
 
 def scores(*ccc):
-    return tuple(MeasuredScores(0.1, value, value, 10) for value in ccc)
+    return tuple(Score(0.1, value, value, 10) for value in ccc)
 
 
 def cell(method, factor, *ccc):
