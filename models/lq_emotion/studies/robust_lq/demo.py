@@ -22,9 +22,8 @@ from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_record
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.nets.known.loading import load_model
 from lq_emotion.nets.names import Method, Net
-from lq_emotion.predict.estimator import Estimator
-from lq_emotion.predict.outcome import Outcome
-from lq_emotion.predict.run import predict
+from lq_emotion.predict.analysis import Estimator
+from lq_emotion.predict.run import Outcome, predict
 from lq_emotion.predict.settings import Instruments, PredictSettings
 from lq_emotion.quality.calibration import Calibration
 from lq_emotion.quality.run import CalibrationRun
