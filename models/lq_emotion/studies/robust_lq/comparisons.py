@@ -43,7 +43,6 @@ _HELD = (
     "Of such intervals over nine recordings, 93 of 100 hold the score of unlimited recordings, of RMSE only 87 where "
     "errors differ widely between recordings."
 )
-_TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 
 
 @dataclass(frozen=True)
@@ -177,44 +176,6 @@ def compare_methods(
     )  # fmt: skip
 
 
-def markdown(comparisons: Comparisons) -> str:
-    """Return the tables of `estimates_markdown` and `differences_markdown`."""
-    return f"{estimates_markdown(comparisons)}\n{differences_markdown(comparisons)}"
-
-
-def estimates_markdown(comparisons: Comparisons) -> str:
-    """Return a table for each score: methods by factors; mean, deviation over seeds, interval."""
-    cells = {(cell.method, cell.factor): cell for cell in comparisons.cells}
-    factors = sorted({factor for _, factor in cells})
-    lines = [explain_estimates(comparisons), ""]
-    for measure in reversed(MEASURES):
-        lines.append(f"| {_TITLES[measure]} | " + " | ".join(f"s = {s}" if s > 1 else "HR" for s in factors) + " |")
-        lines.append("|---|" + "---:|" * len(factors))
-        for method in dict.fromkeys(cell.method for cell in comparisons.cells):
-            row = [cells[method, s].scores[measure] if (method, s) in cells else None for s in factors]
-            lines.append(f"| {method} | " + " | ".join(map(_shown, row)) + " |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def differences_markdown(comparisons: Comparisons) -> str:
-    """Return the table of differences: a row for each method and factor that Joint-OA is compared with, if any."""
-    if not comparisons.differences:
-        return ""
-    lines = [
-        explain_differences(comparisons),
-        "",
-        "| Joint-OA less | s | CCC | interval | p | p (Holm, all tests) | paper | paper's exceeds |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    for row in comparisons.differences:
-        interval = f"{_number(row.low)} to {_number(row.high)}"
-        numbers = (_number(row.difference), interval, _p(row.p), _p(row.holm), _number(row.published))
-        exceeds = {None: "–", True: "yes", False: "no"}[row.exceeds]
-        lines.append(f"| {row.other} | {row.factor} | " + " | ".join(numbers) + f" | {exceeds} |")
-    return "\n".join((*lines, ""))
-
-
 def _estimates(cell: Cell, trainings: Trainings, convention: Convention) -> CellEstimates:
     seeds = sorted(trainings)
     recordings = _recordings({cell: trainings}, seeds)
@@ -326,19 +287,3 @@ def _counts(rows: Sequence[CellEstimates] | Sequence[Difference]) -> tuple[str, 
     numbers = [sorted({len(row.seeds) for row in rows}), sorted({row.recordings for row in rows})]
     seeds, recordings = (" to ".join(map(str, dict.fromkeys((n[0], n[-1])))) if n else "none" for n in numbers)
     return seeds, recordings
-
-
-def _shown(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.mean is None:
-        return "–"
-    deviation = "" if estimate.deviation is None else f" ± {estimate.deviation:.3f}"
-    interval = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return f"{estimate.mean:.3f}{deviation}{interval}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3f}"
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.lock import locked
@@ -21,7 +20,7 @@ from lq_emotion.metrics.regression import Score, mean_score
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq.cells import StudyCell, cells
-from lq_emotion.studies.robust_lq.comparisons import Cell, Trainings, compare_methods, markdown
+from lq_emotion.studies.robust_lq.comparisons import Cell, Trainings, compare_methods
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.recipes import Variant
@@ -33,8 +32,8 @@ from lq_emotion.studies.robust_lq.results import (
     WeightsFile,
 )
 from lq_emotion.studies.robust_lq.stages import ledger, stages
-from lq_emotion.studies.robust_lq.table import write_table
-from lq_emotion.studies.robust_lq.variants import write_variants
+from lq_emotion.studies.robust_lq.table import title
+from lq_emotion.studies.robust_lq.tables import comparison_tables, variant_tables, write_markdown, write_table
 from lq_emotion.training.estimate import PlannedTraining, estimate
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
@@ -107,11 +106,19 @@ class Study:
             write_table(results, self.plan.out / "table" / folder)
             variants = VariantResults(tuple(_variants(self.plan, by_cell, dimension)))
             if variants.cells:
-                write_variants(results, variants, self.plan.out / "study")
+                self._write_variants(results, variants)
             tables.append(results)
         if Part.COMPARISONS in self.plan.parts:
             self._compare(by_cell)
         return tuple(tables)
+
+    def _write_variants(self, results: StudyResults, variants: VariantResults) -> None:
+        """Write study/variants.json and .md."""
+        folder = self.plan.out / "study"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(variants.to_json(), folder / "variants.json")
+        of = title(results).partition(" on ")[2]
+        write_markdown(f"On {of}", "Nets outside Table 1", variant_tables(results, variants), folder / "variants.md")
 
     def _compare(self, by_cell: Sequence[tuple[StudyCell, ...]]) -> None:
         """Write study/comparisons.json and .md."""
@@ -127,8 +134,7 @@ class Study:
         folder = plan.out / "study"
         folder.mkdir(exist_ok=True)
         write_json(comparisons.to_json(), folder / "comparisons.json")
-        with atomic_path(folder / "comparisons.md") as partial:
-            partial.write_text(markdown(comparisons), encoding="utf-8")
+        write_markdown("Intervals and tests", "Scores", comparison_tables(comparisons), folder / "comparisons.md")
 
     def _results(self, done: Ledger, by_cell: Sequence[tuple[StudyCell, ...]], dimension: str) -> StudyResults:
         plan = self.plan
