@@ -1,5 +1,6 @@
 """Packaging: three packages, ``caffe_compat``, ``matlab_ports`` and ``lq_emotion``.
 
+What the first two share is a small private package without torch, ``caffe_compat_base``, in ``models``.
 The application lies in ``models/lq_emotion`` and the authors' definitions in ``prototxt``; ``package_dir`` installs
 them as ``lq_emotion`` and ``lq_emotion.prototxt``. The extra ``lq-emotion`` brings the application's own dependencies.
 """
@@ -60,6 +61,7 @@ DEV = [
 ]
 
 
+BASE = ["caffe_compat_base"]
 ENGINE = find_packages(include=["caffe_compat", "caffe_compat.*"])
 PORTS = find_packages(include=["matlab_ports", "matlab_ports.*"])
 APPLICATION = [*find_packages("models", include=["lq_emotion", "lq_emotion.*"]), "lq_emotion.prototxt"]
@@ -96,14 +98,19 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=ENGINE + PORTS + APPLICATION,
-    package_dir={"lq_emotion": "models/lq_emotion", "lq_emotion.prototxt": "prototxt"},
+    packages=BASE + ENGINE + PORTS + APPLICATION,
+    package_dir={
+        "caffe_compat_base": "models/caffe_compat_base",
+        "lq_emotion": "models/lq_emotion",
+        "lq_emotion.prototxt": "prototxt",
+    },
     include_package_data=False,
     ext_modules=[KERNELS],
     cmdclass={"build_ext": BuildKernels},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     package_data={
         "caffe_compat": ["py.typed"],
+        "caffe_compat_base": ["py.typed"],
         "caffe_compat.schema": ["*.proto", "*.pyi"],
         "lq_emotion": ["py.typed"],
         "lq_emotion.prototxt": ["**/*.prototxt"],

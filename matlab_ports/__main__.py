@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 try:
+    from caffe_compat_base.kept_files import inputs_of, keeping, named_files
+    from caffe_compat_base.streams import leave_ascii, with_streams
     from matlab_ports._commands import evaluation
     from matlab_ports._support.errors import PortError
-    from matlab_ports._support.streams import leave_ascii, with_streams
+    from matlab_ports._support.writing import require_not_kept
     from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
     from matlab_ports.generate_test import generate_test
     from matlab_ports.generate_train import Written, generate_train
@@ -67,6 +69,7 @@ _CHOICES = {
     "triplets": ("repaired", "clean"),
     "label_frame": ("first", "middle", "last"),
 }
+_OUTPUTS = ("savepath", "save_path_train", "save_path_test", "save_dir")  # the files that others name are read
 _SESSION = (
     "Two scripts of one MATLAB session share a random stream: pass the --stream-position that the first prints to the "
     "second."
@@ -175,7 +178,9 @@ def _command(arguments: Sequence[str] | None) -> int:
     options = vars(_parser().parse_args(arguments))
     script = options.pop("script")
     try:
-        _run(script, options, partial(print, flush=True))
+        with keeping(inputs_of(options, _OUTPUTS)):
+            _require_free([options[name] for name in _OUTPUTS if options.get(name)])
+            _run(script, options, partial(print, flush=True))
     except BrokenPipeError:
         raise
     except (PortError, OSError) as error:
@@ -187,6 +192,12 @@ def _command(arguments: Sequence[str] | None) -> int:
         print(f"matlab_ports: interrupted; {advice}", file=sys.stderr)
         return 130
     return 0
+
+
+def _require_free(outputs: Sequence[Path | str]) -> None:
+    """Refuse outputs that are inputs before the work is done; some scripts add ``.h5`` to their name."""
+    for path in named_files([name for out in outputs for name in (out, f"{out}.h5")]):
+        require_not_kept(path)
 
 
 def _write_samples(samples: Path, savepath: Path, count: int | None, chunksz: int) -> str:

@@ -21,8 +21,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from caffe_compat_base.hdf5_writer import HDF5Writer, hdf5_writer
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.hdf5_writer import HDF5Writer, hdf5_writer
 from matlab_ports._support.writing import atomic_path, report_write_errors, require_folder
 
 Array = npt.NDArray[Any]

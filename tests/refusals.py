@@ -7,19 +7,18 @@ from pathlib import Path
 import pytest
 
 from caffe_compat.errors import CaffeCompatError, ProblemsError
-from matlab_ports import PortError
 
 
 @contextmanager
-def refused(code: str, **fields: object) -> Iterator[pytest.ExceptionInfo[CaffeCompatError | PortError]]:
-    """Expect a CaffeCompatError or PortError with this code and these fields.
+def refused(code: str, **fields: object) -> Iterator[pytest.ExceptionInfo[CaffeCompatError]]:
+    """Expect a CaffeCompatError with this code and these fields.
 
     Parameters
     ----------
     code : of `caffe_compat.errors.Code`.
     fields : `file` may be the file's name alone, and `hint` a part of the hint.
     """
-    with pytest.raises((CaffeCompatError, PortError)) as caught:
+    with pytest.raises(CaffeCompatError) as caught:
         yield caught
     error = caught.value
     assert "\n" not in str(error) or isinstance(error, ProblemsError)

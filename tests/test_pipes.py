@@ -87,7 +87,6 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 from caffe_compat.errors import CaffeCompatError
-from matlab_ports import PortError
 
 folder = Path(sys.argv[1])
 pipe = folder / "pipe"
@@ -96,7 +95,7 @@ for number, reader in enumerate(readers):
     try:
         reader()
         print(number, "was read")
-    except (CaffeCompatError, PortError) as error:
+    except CaffeCompatError as error:
         print(error.code, "is a named pipe" in error.problem or error.problem)
 """
 

@@ -6,9 +6,10 @@ import re
 import sys
 from collections.abc import Sequence
 
-from caffe_compat.cli.parser import parse
+from caffe_compat.cli.parser import OUTPUTS, parse
 from caffe_compat.errors import CaffeCompatError, ProblemsError, printable
-from caffe_compat.runtime.streams import leave_ascii, with_streams
+from caffe_compat.formats.regular_file import inputs_kept
+from caffe_compat_base.streams import leave_ascii, with_streams
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +34,9 @@ def _run(argv: Sequence[str] | None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
-        code: int = args.run(args)
+        arguments = {name: value for name, value in vars(args).items() if name != "argv"}
+        with inputs_kept(arguments, OUTPUTS.get(arguments.get("command", ""), ())):
+            code: int = args.run(args)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 import numpy as np
 
 from caffe_compat.data.database import BACKENDS
 from caffe_compat.formats.files import BlobStore, write_binary
+from caffe_compat.formats.regular_file import require_other_file
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import CaffeLog
 from caffe_compat.solver.log import number
@@ -29,6 +31,8 @@ def define(part: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Compute the mean image, write it, and log the mean of each channel."""
+    if args.output and Path(args.database).is_dir():
+        require_other_file(args.output, *Path(args.database).iterdir())
     log = CaffeLog(sys.stderr)
     mean = compute_image_mean(
         args.database,

@@ -26,7 +26,7 @@ from caffe_compat.export import export
 from caffe_compat.export.int8 import to_int8
 from caffe_compat.export.portable import read_labels
 from caffe_compat.formats.files import atomic_path, is_hdf5, read_binary, write_weights_h5
-from caffe_compat.formats.regular_file import require_file, require_other_file
+from caffe_compat.formats.regular_file import require_file
 from caffe_compat.schema import caffe_pb2 as pb
 
 _TORCH, _HDF5, _BINARY = "a PyTorch state_dict", "HDF5 weights", "a caffemodel"
@@ -70,7 +70,6 @@ def run(args: Namespace) -> int:
     """Convert a file of weights to the format that the target's suffix selects."""
     source, target = Path(args.source), Path(args.target)
     _check_flags(args, target.suffix)
-    require_other_file(target, source, args.model, args.labels)
     target_format = format_of(target, FORMATS | _PROGRAMS)
     if not target.absolute().parent.is_dir():
         raise FileError("folder does not exist", code="file-missing", file=target.parent)

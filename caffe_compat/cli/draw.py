@@ -9,7 +9,6 @@ from pathlib import Path
 from caffe_compat import draw
 from caffe_compat.cli.flags import add_state, stages
 from caffe_compat.formats.files import read_net
-from caffe_compat.formats.regular_file import require_other_file
 
 
 def define(part: ArgumentParser) -> None:
@@ -27,7 +26,6 @@ def define(part: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Draw a net and write the diagram to a file."""
-    require_other_file(args.output, args.model)
     draw.draw_to_file(
         read_net(args.model),
         args.output,

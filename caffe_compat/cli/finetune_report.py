@@ -15,7 +15,6 @@ from caffe_compat.build.weights import LoadReport, copy_weights
 from caffe_compat.cli.convert import FORMATS, format_of, write_weights
 from caffe_compat.cli.flags import add_adapting, add_inputs, add_json, add_state, prepared, reshaping
 from caffe_compat.cli.table import write_table
-from caffe_compat.formats.regular_file import require_other_file
 from caffe_compat.tools.feeds import feed
 
 
@@ -37,7 +36,6 @@ def run(args: Namespace) -> int:
     """Copy the weights into a net and list what happened to each blob."""
     if args.output:
         format_of(Path(args.output), FORMATS)
-        require_other_file(args.output, args.model, args.weights)
     with feed(prepared(args.model, args), input_shapes=dict(args.input)) as data:
         net = build_net(data.graph, empty=True)
     report = copy_weights(

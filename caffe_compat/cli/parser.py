@@ -33,6 +33,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command -> its help text, and the module of this package whose ``define`` adds its flags and ``run`` runs it."""
 
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "train": ("log", "snapshot"),  # a run that is resumed at its end writes the same snapshot again, as Caffe's does
+    "convert": ("target",),
+    "survey": ("out",),
+    "finetune_report": ("output",),
+    "upgrade": ("target",),
+    "draw": ("output",),
+    "parse_log": ("plot",),
+    "compute_image_mean": ("output",),
+    "convert_imageset": ("database",),
+    "extract_features": ("datasets",),
+    "upgrade_net_proto_text": ("target",),
+    "upgrade_net_proto_binary": ("target",),
+    "upgrade_solver_proto_text": ("target",),
+}
+"""Command -> its arguments that name files to write. The files that others name are read, and never replaced."""
 
 _TRUE, _FALSE = {"true", "t", "1", "yes", "y"}, {"false", "f", "0", "no", "n"}
 

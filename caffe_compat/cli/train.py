@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,6 +30,8 @@ from caffe_compat.formats.files import parse_text, read_solver, unknown_fields
 from caffe_compat.formats.kinds import is_solver
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, CaffeLog, SignalActions, Solver, launched
+from caffe_compat.solver.snapshot import snapshot_path
+from caffe_compat_base.kept_files import CONFLICT
 
 
 def define(part: ArgumentParser) -> None:
@@ -76,6 +79,7 @@ def run(args: Namespace) -> int:
             "conflicts with --weights", code="conflict", field="--snapshot", value=args.snapshot, hint=hint
         )
     param = _solver(args)
+    _require_other_snapshots(param, args.weights)
     with ExitStack() as stack:
         log = stack.enter_context(opened_log(args, args.log))
         device = _device(args, param, log)
@@ -168,6 +172,21 @@ def _solver(args: Namespace) -> pb.SolverParameter:
     if args.weights and not _adapts(args):
         param.weights.append(args.weights)
     return upgrade_snapshot_prefix(param, args.solver)
+
+
+def _require_other_snapshots(param: pb.SolverParameter, weights: str | None) -> None:
+    """Refuse initial weights that a snapshot would replace, before the work is done."""
+    first = snapshot_path(param, 0, "")
+    name = re.compile(re.escape(first.name[:-1]) + r"(\d+)\.caffemodel(\.h5)?")
+    for path in map(Path, (weights or "").split(",")):
+        number = name.fullmatch(path.name)
+        if not number or not path.exists() or path.resolve().parent != first.parent.resolve():
+            continue
+        iteration = int(number[1])
+        between = iteration < param.max_iter and param.snapshot and iteration % param.snapshot == 0
+        if between or iteration == param.max_iter:
+            hint = "pass another --snapshot_prefix"
+            raise SolverError(f"a snapshot {CONFLICT}", code="conflict", file=path, field="--weights", hint=hint)
 
 
 def _device(args: Namespace, param: pb.SolverParameter | None, log: CaffeLog) -> torch.device:

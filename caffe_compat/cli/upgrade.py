@@ -8,7 +8,6 @@ import re
 from caffe_compat.definition.upgrade import upgrade_net, upgrade_solver
 from caffe_compat.formats.files import read_binary, read_net, read_solver, write_binary, write_text
 from caffe_compat.formats.kinds import is_solver, looks_like_text
-from caffe_compat.formats.regular_file import require_other_file
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -24,7 +23,6 @@ def define(part: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Upgrade a net or solver to the current format."""
-    require_other_file(args.target, args.source)
     if args.kind != "solver" and not looks_like_text(args.source):
         net, store = read_binary(args.source, pb.NetParameter)
         write_binary(upgrade_net(net), args.target, store)

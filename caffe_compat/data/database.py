@@ -21,9 +21,9 @@ from weakref import WeakValueDictionary
 
 from caffe_compat.data.source import Origin
 from caffe_compat.errors import DataError
-from caffe_compat.formats.partial_file import locked_folder, partial_name, remove_abandoned
 from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.runtime.closing import Closing, close_at_exit
+from caffe_compat_base.partial_file import locked_folder, partial_name, remove_abandoned
 
 LMDB, LEVELDB = "LMDB", "LEVELDB"
 _PACKAGES = {LMDB: "lmdb", LEVELDB: "plyvel"}

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import FileError
-from caffe_compat.formats.hdf5_writer import HDF5Writer, hdf5_writer
-from caffe_compat.formats.partial_file import PARTIAL, partial_file
+from caffe_compat_base.hdf5_writer import HDF5Writer, hdf5_writer
+from caffe_compat_base.kept_files import CONFLICT, is_kept
+from caffe_compat_base.partial_file import PARTIAL, partial_file
 
 __all__ = ["PARTIAL", "HDF5Writer", "atomic_path", "grown_hdf5", "new_hdf5", "writing"]
 
@@ -26,7 +27,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     FileError
-        The folder does not exist or cannot be written, or the disk is full.
+        The folder does not exist or cannot be written, the disk is full, or the command reads this file.
     """
     final = Path(os.path.realpath(path))
     try:
@@ -35,12 +36,24 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         mode = stat.S_IFREG | 0o666
     if stat.S_ISDIR(mode):
         raise FileError("is a folder, expected a file", code="wrong-format", file=path)
+    require_not_kept(final)
     with writing(path):
         if not stat.S_ISREG(mode):
             yield final
             return
         with partial_file(final, stat.S_IMODE(mode)) as partial:
             yield partial
+
+
+def require_not_kept(path: str | os.PathLike[str]) -> None:
+    """Refuse to write a file that the command reads.
+
+    Raises
+    ------
+    FileError
+    """
+    if is_kept(Path(path)):
+        raise FileError(CONFLICT, code="conflict", file=path, hint="choose another name")
 
 
 @contextlib.contextmanager
@@ -69,6 +82,7 @@ def grown_hdf5(path: str | os.PathLike[str]) -> Iterator[HDF5Writer]:
     FileError
         The file is not HDF5, or cannot be written.
     """
+    require_not_kept(path)
     with writing(path), hdf5_writer(Path(path), "r+") as writer:
         yield writer
 

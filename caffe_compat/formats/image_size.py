@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 2**28 // 3
 """The limit of Pillow's warning: 256 MiB in RGB."""
-FORMATS = (
-    "JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "SUN", "TGA",
-    *(("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()),
-)  # fmt: skip
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "SUN", "TGA", "AVIF")
 """Formats of pixels that Pillow decodes itself (JPEG includes MPO); for EPS it would start Ghostscript."""
 _SMALL = 1 << 24  # bytes of pixels that a file of any size may declare
 _RATIO = 1032  # the largest ratio that deflate can reach
@@ -62,6 +59,8 @@ def open_image(source: str | os.PathLike[str] | BinaryIO, *, formats: tuple[str,
     from PIL import Image
 
     stored = _size(source)
+    if not find_spec("PIL.AvifImagePlugin"):  # Pillow before 11.3
+        formats = tuple(name for name in formats if name != "AVIF")
     try:
         image: Image.Image = Image.open(source, formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from caffe_compat.errors import FileError
+from caffe_compat_base.kept_files import CONFLICT, inputs_of, keeping, named_files
 
 _KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
@@ -43,4 +46,26 @@ def require_other_file(out: str | os.PathLike[str], *sources: str | os.PathLike[
     target = Path(out)
     for source in sources:
         if source and target.exists() and Path(source).exists() and target.samefile(source):
-            raise FileError("would replace a file that is read", code="conflict", file=out, hint="choose another name")
+            raise FileError(CONFLICT, code="conflict", file=out, hint="choose another name")
+
+
+@contextmanager
+def inputs_kept(arguments: Mapping[str, object], outputs: Collection[str]) -> Iterator[None]:
+    """Run a command that replaces none of the files it is given to read.
+
+    Parameters
+    ----------
+    arguments : of the command, by name.
+    outputs : names of those that say what to write. They are checked first, other files when they are written.
+
+    Raises
+    ------
+    FileError
+        An output is one of the files to be read, by name or by a link.
+    """
+    inputs = inputs_of(arguments, outputs)
+    for name in outputs:
+        for out in named_files(arguments.get(name)):
+            require_other_file(out, *inputs)
+    with keeping(inputs):
+        yield

@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from caffe_compat_base.hdf5_writer import HDF5Writer, hdf5_writer
 from matlab_ports._support.errors import Code, PortError
-from matlab_ports._support.hdf5_writer import HDF5Writer, hdf5_writer
 from matlab_ports._support.mat5 import DEFLATE, header
 
 Array = npt.NDArray[Any]

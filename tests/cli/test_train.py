@@ -78,7 +78,8 @@ def test_training_resumes_and_finetunes(folder, capsys):
     assert main(["train", "--solver=solver.prototxt", "--snapshot=snap_iter_5.solverstate"]) == 0
     assert "Resuming from snap_iter_5.solverstate" in capsys.readouterr().err
     assert (folder / "snap_iter_12.caffemodel").read_bytes() == whole
-    assert main(["train", "--solver=solver.prototxt", "--weights=snap_iter_5.caffemodel,snap_iter_10.caffemodel"]) == 0
+    weights = "--weights=snap_iter_5.caffemodel,snap_iter_10.caffemodel"
+    assert main(["train", "--solver=solver.prototxt", weights, "--snapshot_prefix=tuned"]) == 0
     assert "Finetuning from snap_iter_10.caffemodel" in capsys.readouterr().err
 
 

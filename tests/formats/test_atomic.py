@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from caffe_compat.formats import partial_file as engines
 from caffe_compat.formats.files import (
     PARTIAL,
     atomic_path,
@@ -22,7 +21,7 @@ from caffe_compat.formats.files import (
     write_text,
 )
 from caffe_compat.schema.caffe_pb2 import NetParameter
-from matlab_ports._support import partial_file as ports
+from caffe_compat_base.partial_file import partial_file, remove_abandoned
 from tests.conftest import ROOT
 from tests.refusals import refused
 
@@ -85,28 +84,27 @@ def test_a_long_name_still_fits(tmp_path):
 
 HOLDER = """
 import sys
-from importlib import import_module
 from pathlib import Path
-with import_module(sys.argv[1]).partial_file(Path(sys.argv[2])) as partial:
+from caffe_compat_base.partial_file import partial_file
+with partial_file(Path(sys.argv[1])) as partial:
     partial.write_text("whole")
     print(partial, flush=True)
     sys.stdin.read()
 """
 
 
-def hold(module, path):
+def hold(path):
     """Start a process that is writing a file; return it and its partial file."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, module.__name__, str(path)],
+        [sys.executable, "-c", HOLDER, str(path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     return process, Path(process.stdout.readline().strip())
 
 
-@pytest.mark.parametrize("module", [engines, ports], ids=["engine", "ports"])
-def test_files_of_killed_runs_are_removed_and_files_being_written_are_not(module, tmp_path):
-    living, whole = hold(module, tmp_path / "a")
-    killed, half = hold(module, tmp_path / "b")
+def test_files_of_killed_runs_are_removed_and_files_being_written_are_not(tmp_path):
+    living, whole = hold(tmp_path / "a")
+    killed, half = hold(tmp_path / "b")
     killed.kill()
     killed.communicate()
     (tmp_path / ".c.12-abcdef").mkdir()
@@ -114,8 +112,8 @@ def test_files_of_killed_runs_are_removed_and_files_being_written_are_not(module
     (tmp_path / ".c.12-abcdef.partial" / "data.mdb").touch()
     (tmp_path / ".d.h5.0badcafe.partial").touch()  # of a journal, from which a run resumes
     assert half.exists()
-    module.remove_abandoned.cache_clear()  # as in a new process
-    with module.partial_file(tmp_path / "e"):
+    remove_abandoned.cache_clear()  # as in a new process
+    with partial_file(tmp_path / "e"):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {whole.name, ".c.12-abcdef", ".d.h5.0badcafe.partial", "e"}
     with whole.open("rb") as file:
@@ -127,7 +125,7 @@ def test_files_of_killed_runs_are_removed_and_files_being_written_are_not(module
 
 def test_a_command_removes_the_files_of_a_killed_command(tmp_path):
     (tmp_path / "out").mkdir()
-    killed, half = hold(engines, tmp_path / "out" / "old.pt")
+    killed, half = hold(tmp_path / "out" / "old.pt")
     killed.kill()
     killed.communicate()
     assert half.exists()

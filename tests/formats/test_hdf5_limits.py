@@ -4,17 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_compat.formats import hdf5_writer, partial_file
 from caffe_compat.formats.files import BlobStore, read_net, write_binary
-from matlab_ports._support import hdf5_writer as port_hdf5_writer
-from matlab_ports._support import partial_file as port_partial_file
+from caffe_compat_base.hdf5_writer import hdf5_writer
 from tests.conftest import ROOT
 from tests.solver.case import NET, SOLVER, write_case
 
@@ -140,20 +137,10 @@ def test_every_limit_is_one_error_and_leaves_no_incomplete_file(folder):
     check(folder, COMMANDS, 40)
 
 
-def test_both_packages_have_the_same_source():
-    for ours, port in ((hdf5_writer, port_hdf5_writer), (partial_file, port_partial_file)):
-        assert Path(ours.__file__).read_text() == Path(port.__file__).read_text()
-
-
-@pytest.fixture(params=[hdf5_writer, port_hdf5_writer], ids=["engine", "ports"])
-def writer(request):
-    return request.param.hdf5_writer
-
-
-def test_a_failed_addition_leaves_the_file_unchanged(writer, tmp_path):
+def test_a_failed_addition_leaves_the_file_unchanged(tmp_path):
     path = tmp_path / "a.h5"
     path.touch()
-    with writer(path, "w") as file:
+    with hdf5_writer(path, "w") as file:
         file.do(lambda hdf5: hdf5.create_dataset("x", data=np.arange(5000), maxshape=(None,)))
     before = path.read_bytes()
 
@@ -163,15 +150,15 @@ def test_a_failed_addition_leaves_the_file_unchanged(writer, tmp_path):
         hdf5.flush()
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), writer(path, "r+") as file:
+    with pytest.raises(KeyboardInterrupt), hdf5_writer(path, "r+") as file:
         file.do(grow)
     assert path.read_bytes() == before
 
 
-def test_reserved_space_is_used_and_the_rest_released(writer, tmp_path):
+def test_reserved_space_is_used_and_the_rest_released(tmp_path):
     path = tmp_path / "a.h5"
     path.write_bytes(bytes(1_000_000))
-    with writer(path, "w") as file:
+    with hdf5_writer(path, "w") as file:
         file.do(lambda hdf5: hdf5.create_dataset("x", data=np.arange(1000)))
         assert path.stat().st_size == 1_000_000
     assert path.stat().st_size < 20_000

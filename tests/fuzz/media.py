@@ -23,7 +23,7 @@ from lq_emotion.datasets.avec.gold import read_gold, read_gsd, read_ratings
 from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.faces.boxfiles import read_boxes
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import of_folder
-from matlab_ports import PortError, imread
+from matlab_ports import imread
 from matlab_ports._support.frame_time import frame_time
 from matlab_ports.matfile import loadmat, open_frames, savemat
 from matlab_ports.videoreader import VideoReader
@@ -32,7 +32,7 @@ from tests.fuzz.worker import main
 from tests.matlab_ports.videos import random_frames, write_video
 
 Use = Callable[[Path], object]
-REFUSED = (CaffeCompatError, PortError, OSError)
+REFUSED = (CaffeCompatError, OSError)
 CODECS = {
     "v.mp4": ("libx264", "yuv420p"),
     "v.avi": ("mjpeg", "yuvj420p"),
@@ -154,9 +154,9 @@ def uses(kind: str) -> Iterator[Use]:
         return iter([_reading("av", "rgb"), _reading("av", "luma"), _reading("opencv", "rgb")])
     if kind in PICTURES:
         of_opencv = [lambda path, flag=flag: decode(path.read_bytes(), flag, Origin("")) for flag in (COLOR, AS_STORED)]
-        return iter(
-            (*of_opencv, imread, load_image, _read_by_demo, lambda path: load_image(io.BytesIO(path.read_bytes())))
-        )
+        ports = () if kind == "p.webp" else (imread,)  # as MATLAB reads no WebP
+        others = (load_image, _read_by_demo, lambda path: load_image(io.BytesIO(path.read_bytes())))
+        return iter((*of_opencv, *ports, *others))
     readers: dict[str, tuple[Use, ...]] = {
         "gold.arff": (read_gold,), "gsd.csv": (read_gsd,), "ratings.csv": (read_ratings,), "boxes.csv": (read_boxes,),
         "frames.csv": (frame_times, frame_time),

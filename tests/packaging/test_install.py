@@ -21,6 +21,7 @@ SOURCES = ("setup.py", "pyproject.toml", "LICENSE", "README.md", "caffe_compat",
 INSTALLS_AS = {
     "caffe_compat": "caffe_compat",
     "matlab_ports": "matlab_ports",
+    "models/caffe_compat_base": "caffe_compat_base",
     "models/lq_emotion": "lq_emotion",
     "prototxt": "lq_emotion/prototxt",
 }
@@ -137,12 +138,13 @@ def test_the_wheel_holds_every_module_and_definition_of_the_checkout(wheel):
     assert {"caffe_compat/py.typed", "matlab_ports/py.typed", "caffe_compat/schema/caffe.proto"} <= packed
 
 
-def test_the_wheel_claims_three_names_and_two_commands(wheel):
+def test_the_wheel_claims_the_packages_names_and_two_commands(wheel):
     archive = zipfile.ZipFile(wheel)
     (info,) = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
     tops = {name.split("/")[0] for name in archive.namelist()} - {info}
-    assert tops == {"caffe_compat", "lq_emotion", "matlab_ports"}
-    assert archive.read(f"{info}/top_level.txt").split() == [b"caffe_compat", b"lq_emotion", b"matlab_ports"]
+    names = ["caffe_compat", "caffe_compat_base", "lq_emotion", "matlab_ports"]
+    assert tops == {*names}
+    assert archive.read(f"{info}/top_level.txt").decode().split() == names
     commands = archive.read(f"{info}/entry_points.txt").decode()
     assert "caffe-compat = caffe_compat.entry:caffe_compat" in commands
     assert "lq-emotion = lq_emotion.entry:main" in commands

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from caffe_compat.errors import CaffeCompatError, printable
-from caffe_compat.runtime.streams import leave_ascii, with_streams
+from caffe_compat.formats.regular_file import inputs_kept
+from caffe_compat_base.streams import leave_ascii, with_streams
 from lq_emotion.cli import (
     adapt,
     calibrate,
@@ -31,7 +32,6 @@ from lq_emotion.cli import (
     train,
     verify,
 )
-from matlab_ports import PortError
 
 # each adds a parser with a default `run`, which takes the parsed arguments and returns the exit code
 _COMMANDS = (
@@ -58,6 +58,8 @@ _COMMANDS = (
     verify,
 )
 
+_OUTPUTS = ("out", "page", "markdown")  # options that name files to write; the files that others name are read
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
@@ -81,12 +83,13 @@ def _run(argv: Sequence[str] | None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
-        code: int = args.run(args)
+        with inputs_kept(vars(args), _OUTPUTS):
+            code: int = args.run(args)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt as interrupt:
         return _failed(str(interrupt) or "interrupted; run the command again to finish", 130)
-    except (CaffeCompatError, PortError, OSError) as error:
+    except (CaffeCompatError, OSError) as error:
         return _failed(str(error))
     return code
 

@@ -58,6 +58,7 @@ def _positive(text: str) -> float:
 
 
 def _adapt(args: argparse.Namespace) -> int:
+    from caffe_compat.formats.regular_file import require_other_file
     from lq_emotion.common.devices import choose_device
     from lq_emotion.nets.known.detectors import load_detector
     from lq_emotion.nets.known.loading import find_description
@@ -69,6 +70,7 @@ def _adapt(args: argparse.Namespace) -> int:
         args.model, definition=args.definition, preprocess=args.preprocess, labels=args.labels, home=args.home,
         any_outputs=True,
     )  # fmt: skip
+    require_other_file(args.out / f"{args.out.name}.caffemodel", weights)
     results = Adaptation(
         weights,
         model,

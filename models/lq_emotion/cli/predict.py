@@ -68,8 +68,7 @@ def _models(args: argparse.Namespace) -> tuple[str, ...]:
 def _predict(args: argparse.Namespace) -> int:
     from caffe_compat.errors import DataError, printable
     from lq_emotion.common.cluster import dask_workers
-    from lq_emotion.predict.outcome import Outcomes
-    from lq_emotion.predict.run import predict
+    from lq_emotion.predict.run import Outcomes, predict
     from lq_emotion.predict.settings import PredictSettings
     from lq_emotion.video.sources import find_sources
 

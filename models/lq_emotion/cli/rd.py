@@ -148,7 +148,7 @@ def _report(results: SweepResults, args: argparse.Namespace) -> None:
     print(f"\n{'codec':6} {'s':>2} {'QP':>3} {'bpp':>7} {'VCL bpp':>7} {'PSNR':>6}  {'model':12} {'CC':>7} {'CCC':>7}")
     for point in results.points:
         rate = (_text(point.bpp, "7.4f"), _text(point.vcl_bpp, "7.4f"), _text(point.psnr, "6.2f"))
-        scores = (_text(point.cc, "7.4f"), _text(point.ccc, "7.4f"))
+        scores = (_text(point.score.cc, "7.4f"), _text(point.score.ccc, "7.4f"))
         qp = "" if point.qp is None else point.qp
         print(f"{point.codec:6} {point.scale:>2} {qp:>3}", *rate, "", f"{point.model:12}", *scores)
     for line in results.bits_rise_with_qp:

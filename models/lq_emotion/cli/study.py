@@ -46,7 +46,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _robust_lq(args: argparse.Namespace) -> int:
     from lq_emotion.report.build import make_report, write_report
     from lq_emotion.studies.robust_lq.plan import CodedPlan, Part
-    from lq_emotion.studies.robust_lq.table import markdown
+    from lq_emotion.studies.robust_lq.tables import table_markdown
 
     say = teller(args)
     scales = tuple(s for s in CodedPlan().scales if s in args.scales) or tuple(args.scales)[:1]
@@ -65,7 +65,7 @@ def _robust_lq(args: argparse.Namespace) -> int:
         print(json.dumps(contents if len(contents) > 1 else contents[0], indent=2))
         return 0
     for table in tables:
-        print(f"\n{markdown(table)}")
+        print(f"\n{table_markdown(table)}")
     for path in filter(Path.is_file, (plan.out / name for name in _FILES)):
         print(f"  {path}")
     return 0

@@ -19,7 +19,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _table(args: argparse.Namespace) -> int:
     from lq_emotion.studies.robust_lq.plan import Part
-    from lq_emotion.studies.robust_lq.table import markdown
+    from lq_emotion.studies.robust_lq.tables import table_markdown
 
     plan = plan_of(args, [Part.TABLE])
     study = study_of(args, plan, teller(args))
@@ -32,7 +32,7 @@ def _table(args: argparse.Namespace) -> int:
         print(json.dumps(every[0] if len(every) == 1 else every, indent=2))
         return 0
     for results, folder in zip(tables, plan.score_folders.values(), strict=True):
-        print(f"\n{markdown(results)}")
+        print(f"\n{table_markdown(results)}")
         for name in ("table.md", "table.csv", "table.tex", "table.png", "table.json"):
             print(f"  {plan.out / 'table' / folder / name}")
     return 0

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 
+from caffe_compat.errors import printable
 from lq_emotion.common.document import Block, Cell, Figure, Report, Row, Table, Text
+
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def as_text(text: str) -> str:
+    """Return Markdown that renders as this text, in a paragraph or a cell of a table."""
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
 
 
 def markdown(report: Report, figures: str) -> str:
@@ -15,11 +25,27 @@ def markdown(report: Report, figures: str) -> str:
     report : the report.
     figures : the folder of NAME.png, relative to the file.
     """
-    parts = [f"# {report.title}", *(_text(text) for text in report.lead)]
+    parts = [f"# {_inline(report.title)}", *(_text(text) for text in report.lead)]
     for section in report.sections:
-        parts.append(f"## {section.title}")
+        parts.append(f"## {_inline(section.title)}")
         parts += (_block(block, figures) for block in section.blocks)
-    return "\n\n".join(parts).replace("<", "&lt;") + "\n"  # text is not HTML
+    return "\n\n".join(parts) + "\n"
+
+
+def _inline(text: str) -> str:
+    """Return text whose only markup is `code` and **strong**: neither HTML nor links."""
+    parts = _CODE.split(printable(text))  # text and code in turn
+    return "".join(_coded(part) if number % 2 else _plain(part) for number, part in enumerate(parts))
+
+
+def _plain(text: str) -> str:
+    return html.escape(text, quote=False).replace("](", "]\\(")
+
+
+def _coded(text: str) -> str:
+    """Return code; in HTML where it has characters that look like HTML, which readers of Markdown treat differently."""
+    escaped = html.escape(text, quote=False)
+    return f"`{text}`" if escaped == text else f"<code>{escaped}</code>"
 
 
 def _block(block: Block, figures: str) -> str:
@@ -27,16 +53,16 @@ def _block(block: Block, figures: str) -> str:
         return _text(block)
     if isinstance(block, Figure):
         target = f"{figures}/{block.name}.png".replace(" ", "%20")
-        return f"![{block.alt}]({target})\n\n*{block.caption}*"
-    return f"{block.caption}\n\n" + "\n".join(_table(block))
+        return f"![{as_text(block.alt)}]({target})\n\n*{_inline(block.caption)}*"
+    return f"{_inline(block.caption)}\n\n" + "\n".join(_table(block))
 
 
 def _text(text: Text) -> str:
-    return {"plain": "{}", "note": "> {}", "warning": "> **{}**"}[text.kind].format(text.text)
+    return {"plain": "{}", "note": "> {}", "warning": "> **{}**"}[text.kind].format(_inline(text.text))
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield _line([f"{column.group} {column.title}".strip() for column in table.columns])
+    yield _line([_inline(f"{column.group} {column.title}".strip()) for column in table.columns])
     yield "|" + "|".join("---:" if column.number else "---" for column in table.columns) + "|"
     for row in table.rows:
         yield _line(_cells(row, len(table.columns)))
@@ -44,12 +70,12 @@ def _table(table: Table) -> Iterator[str]:
 
 def _cells(row: Row, count: int) -> list[str]:
     if row.group:
-        return [f"**{row.group}**", *[""] * (count - 1)]
+        return [f"**{_inline(row.group)}**", *[""] * (count - 1)]
     return [_cell(cell) for cell in row.cells]
 
 
 def _cell(cell: Cell) -> str:
-    return f"**{cell.text}**" if cell.strong else cell.text
+    return f"**{_inline(cell.text)}**" if cell.strong else _inline(cell.text)
 
 
 def _line(values: list[str]) -> str:

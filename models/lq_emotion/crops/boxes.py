@@ -71,7 +71,7 @@ def boxes_of(
 
     Raises
     ------
-    CaffeCompatError, PortError
+    CaffeCompatError
         The file or the video cannot be used, or boxes are missing at some times.
     """
     if given is not None:

@@ -139,7 +139,7 @@ def make_h5(
 
     Raises
     ------
-    CaffeCompatError, PortError
+    CaffeCompatError
         Recordings are missing or cannot be used, or a file cannot be written.
     """
     out, settings = Path(out), settings or H5Settings()

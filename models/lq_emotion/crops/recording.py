@@ -26,7 +26,6 @@ from lq_emotion.datasets.avec.times import match_times, require_grid
 from lq_emotion.faces.boxfiles import boxes_in
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.nets.names import crops_folder
-from matlab_ports import PortError
 from matlab_ports.prepare_dataset import Luma, Prepared, prepare_recording
 from matlab_ports.run_eval import DELAY
 
@@ -119,7 +118,7 @@ def prepare_one(
     try:
         journal = journal_of(out, recording.name)
         outcome = _Work(recording, out, settings, boxes, journal, progress).run(unlabelled=unlabelled, fresh=fresh)
-    except (CaffeCompatError, PortError, OSError) as error:
+    except (CaffeCompatError, OSError) as error:
         problem = str(error)
     except Exception as error:  # noqa: BLE001 (an error must not stop the other recordings)
         problem = f"{type(error).__name__}: {error}"

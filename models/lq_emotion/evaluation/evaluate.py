@@ -28,11 +28,10 @@ from lq_emotion.evaluation.results import (
     Evaluation,
     EvaluationFiles,
     ProcessingRecord,
-    ScoreRow,
 )
 from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import STEP, grid_index, shift_gold
-from lq_emotion.metrics.regression import CONVENTIONS, Convention, mean_score, score
+from lq_emotion.metrics.regression import CONVENTIONS, Convention, Score, mean_score, score
 from matlab_ports.matfile import loadmat
 from matlab_ports.run_eval import Labels, mat_path, open_video, read_label_names, read_labels
 
@@ -102,7 +101,7 @@ class Evaluate:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             An input is invalid. Nothing is written before all frames are predicted.
         """
         require_writable(self.out)
@@ -116,7 +115,7 @@ class Evaluate:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
         """
         return tuple(one.results for one in self._compute())
 
@@ -172,7 +171,7 @@ class Evaluate:
             convention=self.convention,
             labels=dimension,
             scores=self._score_rows(recordings, prediction, gold),
-            concatenated_by_convention={name: ScoreRow.of(score(prediction, gold, name)) for name in CONVENTIONS},
+            concatenated_by_convention={name: score(prediction, gold, name) for name in CONVENTIONS},
             files=EvaluationFiles(
                 tuple(f"predictions/{traces.name}.csv" for traces in recordings),
                 ("scores.csv", "scores.json", "scores.md"),
@@ -240,10 +239,9 @@ class Evaluate:
                     self.say(f"{name}: {len(predictions[name])} frames")
         return predictions
 
-    def _score_rows(self, recordings: Sequence[Traces], prediction: Trace, gold: Trace) -> dict[str, ScoreRow]:
+    def _score_rows(self, recordings: Sequence[Traces], prediction: Trace, gold: Trace) -> dict[str, Score]:
         scores = {traces.name: score(traces.prediction, traces.gold, self.convention) for traces in recordings}
-        rows = {**scores, TOGETHER: score(prediction, gold, self.convention), MEAN: mean_score(list(scores.values()))}
-        return {name: ScoreRow.of(row) for name, row in rows.items()}
+        return {**scores, TOGETHER: score(prediction, gold, self.convention), MEAN: mean_score(list(scores.values()))}
 
     def _write(self, scored: _Scored, out: Path) -> None:
         recordings, results, timelines = scored

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from lq_emotion.common.canvas import new_figure, save
-from lq_emotion.evaluation.results import ScoreRow
 from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import grid_index
+from lq_emotion.metrics.regression import Score
 
 _GOLD, _PREDICTION = "#222222", "#4c9bd6"
 _COLUMNS = 3
 _DENSE = 3000  # points beyond which a scatter plot shows their density
 
 
-def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, ScoreRow], path: Path) -> None:
+def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, Score], path: Path) -> None:
     """Plot gold standard and prediction over time, a panel per recording; lines break at dropped frames."""
     columns = min(_COLUMNS, len(recordings))
     rows = -(-len(recordings) // columns)
@@ -45,7 +45,7 @@ def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, ScoreRow], pa
     save(figure, path)
 
 
-def draw_concatenated(recordings: Sequence[Traces], score: ScoreRow, path: Path) -> None:
+def draw_concatenated(recordings: Sequence[Traces], score: Score, path: Path) -> None:
     """Plot all recordings concatenated, as they are scored together."""
     figure = new_figure(15, 4.2, layout="constrained")
     axes = figure.subplots()
@@ -68,7 +68,7 @@ def draw_concatenated(recordings: Sequence[Traces], score: ScoreRow, path: Path)
     save(figure, path)
 
 
-def draw_scatter(recordings: Sequence[Traces], score: ScoreRow, path: Path) -> None:
+def draw_scatter(recordings: Sequence[Traces], score: Score, path: Path) -> None:
     """Plot prediction against gold standard; on the dashed line they are equal."""
     figure = new_figure(6, 5.4, layout="constrained")
     axes = figure.subplots()
@@ -105,6 +105,6 @@ def _break_at_gaps(trace: Trace, traces: Traces) -> Trace:
     return np.insert(trace, gaps, np.nan)
 
 
-def _format_score(score: ScoreRow) -> str:
+def _format_score(score: Score) -> str:
     values = ("nan" if value is None else f"{value:.3f}" for value in (score.rmse, score.cc, score.ccc))
     return "RMSE {}  CC {}  CCC {}".format(*values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,22 +10,6 @@ from lq_emotion.metrics.regression import Score
 
 TOGETHER, MEAN = "concatenated", "mean"
 """The rows of all frames as one sequence, and of the mean over recordings."""
-
-
-@dataclass(frozen=True)
-class ScoreRow(Record):
-    """A `Score` for JSON: None if it is undefined."""
-
-    frames: int
-    rmse: float | None
-    cc: float | None
-    ccc: float | None
-
-    @classmethod
-    def of(cls, score: Score) -> ScoreRow:
-        """Return the row of a score."""
-        rmse, cc, ccc = (None if math.isnan(value) else value for value in (score.rmse, score.cc, score.ccc))
-        return cls(score.frames, rmse, cc, ccc)
 
 
 @dataclass(frozen=True)
@@ -78,8 +61,8 @@ class Evaluation(Record):
     data: str
     convention: str
     labels: str = "valence"
-    scores: Mapping[str, ScoreRow]
-    concatenated_by_convention: Mapping[str, ScoreRow]
+    scores: Mapping[str, Score]
+    concatenated_by_convention: Mapping[str, Score]
     files: EvaluationFiles | None = None
     delay: float
     prepared_delay: float = 0.0

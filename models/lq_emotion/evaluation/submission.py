@@ -100,7 +100,7 @@ def write_submission(
 
     Raises
     ------
-    CaffeCompatError, PortError, OSError
+    CaffeCompatError, OSError
         An input is invalid. Nothing is written before all frames are predicted.
     """
     require_writable(out)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +12,13 @@ import numpy.typing as npt
 
 from caffe_compat.errors import printable
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.markdown import as_text
 from lq_emotion.evaluation.results import Evaluation
 from lq_emotion.metrics.delay import grid_index
+from lq_emotion.metrics.regression import MEASURES
 from matlab_ports.run_eval import Labels
 
 Trace = npt.NDArray[np.float64]
-_NUMBERS = ("rmse", "cc", "ccc")
 
 
 class Traces(NamedTuple):
@@ -62,9 +61,9 @@ def write_predictions(traces: Traces, path: Path, *, raw: bool) -> None:
 
 def write_csv(results: Evaluation, path: Path) -> None:
     """Write a row for each recording, for all frames together and for the mean of the recordings."""
-    header = ["recording", "frames", *_NUMBERS]
+    header = ["recording", "frames", *MEASURES]
     rows = [
-        [name, str(row.frames), *(_text(getattr(row, number), "{!r}") for number in _NUMBERS)]
+        [name, str(row.frames), *(_text(getattr(row, number), "{!r}") for number in MEASURES)]
         for name, row in results.scores.items()
     ]
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
@@ -78,15 +77,10 @@ def _escape_formula(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _escape_markdown(text: str) -> str:
-    """Return Markdown that renders as this text."""
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
-
-
 def write_markdown(results: Evaluation, path: Path) -> None:
     """Write the scores as a Markdown table, followed by `describe`."""
     rows = [
-        [_escape_markdown(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in _NUMBERS)]
+        [as_text(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in MEASURES)]
         for name, row in results.scores.items()
     ]
     _write(
@@ -95,7 +89,7 @@ def write_markdown(results: Evaluation, path: Path) -> None:
             "|---|---:|---:|---:|---:|",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            *map(_escape_markdown, describe(results)),
+            *map(as_text, describe(results)),
         ],
         path,
     )
@@ -138,9 +132,9 @@ def _describe_delay(results: Evaluation) -> list[str]:
 def score_rows(results: Evaluation) -> list[Sequence[str]]:
     """Return the scores as rows of text for a terminal, with a header."""
     return [
-        ("recording", "frames", *(number.upper() for number in _NUMBERS)),
+        ("recording", "frames", *(number.upper() for number in MEASURES)),
         *(
-            (printable(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in _NUMBERS))
+            (printable(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in MEASURES))
             for name, row in results.scores.items()
         ),
     ]

@@ -18,33 +18,51 @@ The CC of a constant trace is NaN and its CCC is 0 (NaN in the authors' script, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
+from lq_emotion.common.records import Record
 
 Convention = Literal["avec", "population", "sample"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
+MEASURES = ("rmse", "cc", "ccc")
 Trace = npt.NDArray[np.float64]
 _DEGREES_LOST = {"avec": (0, 1), "population": (0, 0), "sample": (1, 1)}  # divisor N - k: covariance, variance
 
 
-class Score(NamedTuple):
-    """Agreement of predictions with the gold standard.
+@dataclass(frozen=True)
+class Score(Record):
+    """Agreement of predictions with the gold standard, measured or published, or the difference of two such scores.
 
     Attributes
     ----------
-    frames : number of frames compared.
-    rmse, cc, ccc : NaN where undefined.
+    rmse, cc, ccc : None where undefined.
+    frames : number of frames compared; None for scores that are not measured.
     """
 
-    frames: int
-    rmse: float
-    cc: float
-    ccc: float
+    rmse: float | None
+    cc: float | None
+    ccc: float | None
+    frames: int | None = None
+
+    @classmethod
+    def of(cls, rmse: float, cc: float, ccc: float, frames: int) -> Score:
+        """Return the score of numbers that are NaN where undefined."""
+        return cls(defined(rmse), defined(cc), defined(ccc), frames)
+
+    def __sub__(self, other: Score) -> Score:
+        """Return the differences; None where either score is undefined."""
+
+        def difference(a: float | None, b: float | None) -> float | None:
+            return None if a is None or b is None else a - b
+
+        return Score(difference(self.rmse, other.rmse), difference(self.cc, other.cc), difference(self.ccc, other.ccc))
 
 
 class _Moments(NamedTuple):
@@ -102,16 +120,22 @@ def score(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention
     """
     a, b = valid_pairs(prediction, gold)
     moments = _moments(a, b, convention)
-    return Score(a.size, _rmse(a, b), _cc(moments), _ccc(moments))
+    return Score.of(_rmse(a, b), _cc(moments), _ccc(moments), a.size)
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """Average the scores of several recordings, as AVEC 2018's ranking does; frames are summed.
+    """Average scores, of recordings as AVEC 2018's ranking does, or of seeds; frames are summed.
 
-    A NaN makes the mean NaN: no recording is left out silently.
+    An undefined score makes the mean undefined: no recording is left out silently.
     """
-    columns = list(zip(*scores, strict=True))
-    return Score(sum(columns[0]), *(float(np.mean(column)) for column in columns[1:]))
+    columns = [[getattr(score, name) for score in scores] for name in MEASURES]
+    rmse, cc, ccc = (None if None in column else float(np.mean(column)) for column in columns)
+    return Score(rmse, cc, ccc, sum(score.frames or 0 for score in scores))
+
+
+def defined(value: float) -> float | None:
+    """Return a number, or None for NaN."""
+    return None if math.isnan(value) else float(value)
 
 
 def valid_pairs(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> tuple[Trace, Trace]:

@@ -29,11 +29,10 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
-from lq_emotion.metrics.regression import Convention, Score, degrees_lost, valid_pairs
+from lq_emotion.metrics.regression import MEASURES, Convention, Score, degrees_lost, valid_pairs
 
 LEVEL = 0.95
 RESAMPLES = 9999
-MEASURES = ("rmse", "cc", "ccc")
 _BATCH = 500  # resamples at a time, which bounds the memory
 Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -132,14 +131,15 @@ def joined_score(recordings: Sequence[Moments], convention: Convention = "avec")
         There are no recordings, or the convention is unknown.
     """
     table = _table([recordings])
-    scores = _mean_scores(table, np.arange(len(recordings)), convention)
-    return Score(sum(moments.frames for moments in recordings), *map(float, scores))
+    rmse, cc, ccc = map(float, _mean_scores(table, np.arange(len(recordings)), convention))
+    return Score.of(rmse, cc, ccc, sum(moments.frames for moments in recordings))
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Return mean and standard deviation of one or more numbers; a NaN makes both NaN."""
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-    return Spread(float(np.mean(values)), deviation)
+def spread(values: Sequence[float | None]) -> Spread:
+    """Return mean and standard deviation of one or more numbers; an undefined number (None) makes both NaN."""
+    numbers = [math.nan if value is None else value for value in values]
+    deviation = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else math.nan
+    return Spread(float(np.mean(numbers)), deviation)
 
 
 def jackknife(statistic: Callable[[Indices], Doubles], count: int, level: float = LEVEL) -> Doubles:

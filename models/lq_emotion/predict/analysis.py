@@ -1,4 +1,4 @@
-"""From frames to faces and what the nets say about them."""
+"""From frames to faces with ids, conditions and estimates."""
 
 from __future__ import annotations
 
@@ -6,15 +6,75 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.faces.face import Face, FaceDetector, Image
 from lq_emotion.faces.identities import Followed
-from lq_emotion.predict.estimator import Estimate, Estimator
+from lq_emotion.nets.known.loading import LoadedModel
+from lq_emotion.quality import Calibration, Trust
 from lq_emotion.quality.measures import Condition, RecentBits, measure
 from lq_emotion.video.frames import Frame
 
 _BATCH = 8  # frames at a time
 _BATCH_PIXELS = 1 << 24  # of all frames at a time: 48 MiB
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What a net says about a face.
+
+    Attributes
+    ----------
+    values : (k,) float32, of the dimensions, or the probabilities of the classes.
+    trust : None for a net without a calibration.
+    """
+
+    values: npt.NDArray[np.float32]
+    trust: Trust | None
+
+
+class Estimator:
+    """A net with its crop, preprocessing and calibration.
+
+    Parameters
+    ----------
+    model : the net.
+    calibration : by default the one beside its weights, if there is one.
+
+    Raises
+    ------
+    FileError
+        The calibration is damaged, or was made with other weights.
+    """
+
+    def __init__(self, model: LoadedModel, calibration: Calibration | None = None) -> None:
+        self.model = model
+        self.calibration = calibration or Calibration.beside(model.weights)
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.model.name
+
+    def __call__(self, crops: Sequence[Image], conditions: Sequence[Condition]) -> list[Estimate]:
+        """Return an estimate for each face.
+
+        Parameters
+        ----------
+        crops : as `cut` returns them.
+        conditions : the faces were seen under.
+        """
+        values = self.model.estimates(crops)
+        if self.calibration is None:
+            return [Estimate(row, None) for row in values]
+        trusts = self.calibration.judge(values, conditions)
+        return [Estimate(row, trust) for row, trust in zip(values, trusts, strict=True)]
+
+    def cut(self, image: Image, face: Face) -> Image:
+        """Cut a face out of a frame for the net."""
+        return self.model.crop.cut(image, face)
 
 
 class Follower(Protocol):

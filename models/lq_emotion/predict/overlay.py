@@ -15,8 +15,7 @@ from caffe_compat.errors import FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.faces.face import Image
 from lq_emotion.nets.known.outputs import Labels
-from lq_emotion.predict.analysis import SeenFace, SeenFrame
-from lq_emotion.predict.estimator import Estimate, Estimator
+from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace, SeenFrame
 
 Draw = Callable[[SeenFrame], None]
 _TICKS = 90_000  # a second

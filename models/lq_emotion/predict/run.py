@@ -1,8 +1,13 @@
-"""All sources of a command, one after the other or several at a time."""
+"""Run predict: one source, then all sources, one after another or in several processes."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -10,18 +15,256 @@ from typing import Any, TextIO
 import joblib
 from tqdm import tqdm
 
-from caffe_compat.errors import DataError, FileError, printable
-from lq_emotion.common.journal import require_folder
+from caffe_compat.errors import CaffeCompatError, DataError, FileError, printable
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.ahead import Ahead
+from lq_emotion.common.fingerprints import fingerprint, named_hashes
+from lq_emotion.common.html_page import page
+from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.processes import as_done
-from lq_emotion.predict.finders import require_detector
-from lq_emotion.predict.one import predict_one, results_of
-from lq_emotion.predict.outcome import Outcome, line
-from lq_emotion.predict.settings import Instruments, PredictSettings, load_instruments
-from lq_emotion.predict.writers import require_format
-from lq_emotion.video.sources import Kind, SourceName
+from lq_emotion.common.records import Record
+from lq_emotion.common.versions import versions
+from lq_emotion.common.words import counted
+from lq_emotion.nets.known.circumplex import NAME, SOURCE
+from lq_emotion.predict.analysis import Analysis, Finder
+from lq_emotion.predict.overlay import image_overlays, video_overlay
+from lq_emotion.predict.page import Summary, report
+from lq_emotion.predict.rows import JsonLines, Rows, RowWriter, csv_rows, parquet_rows, require_format
+from lq_emotion.predict.settings import Instruments, PredictSettings, load_instruments, require_detector
+from lq_emotion.video.frames import Source
+from lq_emotion.video.sources import OVERLAY, Kind, SourceName
 
+_LOG = logging.getLogger(__name__)
+_WORK = "predict"
+_VERSION = 1  # of the rows, the overlay and the page
+_WAITING = 16  # frames that are decoded ahead
+_WAITING_BYTES = 1 << 28  # of them together, unless it is one
+Progress = Callable[[int, int | None], None]
 Say = Callable[[str], None]
 _ELSEWHERE = (Kind.CAMERA, Kind.STDIN)  # what another process cannot read
+
+
+@dataclass(frozen=True)
+class Outcome(Record):
+    """What became of a source.
+
+    Attributes
+    ----------
+    name : of the source.
+    status : ``done``; ``incomplete``, the frames end early or some are missing, the rows of the others are written;
+        ``failed``, nothing is written.
+    error : what is the matter with a source that is not ``done``.
+    frames, empty, faces, ids : frames, those without a face, rows with a face, and different faces.
+    clock : what the times are; see `video.frames.Source`.
+    seconds : of work.
+    files : that were written.
+    before : an earlier run did the work.
+    """
+
+    name: str
+    status: str
+    error: str = ""
+    frames: int = 0
+    empty: int = 0
+    faces: int = 0
+    ids: int = 0
+    clock: str = ""
+    seconds: float = 0.0
+    files: tuple[Path, ...] = ()
+    before: bool = False
+
+
+@dataclass(frozen=True)
+class Outcomes(Record):
+    """All sources of a command, for ``--json``."""
+
+    sources: tuple[Outcome, ...]
+
+
+def line(outcome: Outcome) -> str:
+    """Return the line about a source for the user."""
+    return printable(_line(outcome))
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.status == "failed":
+        return f"{outcome.name}: {outcome.error}"
+    when = "done before" if outcome.before else f"{outcome.seconds:.1f} s"
+    rate = "" if outcome.before or not outcome.seconds else f", {outcome.frames / outcome.seconds:.0f} frames a second"
+    faces, frames = counted(outcome.faces, "face"), counted(outcome.frames, "frame")
+    text = f"{outcome.name}: {faces} in {frames}, {outcome.empty} without ({when}{rate})"
+    files = f" -> {outcome.files[0]}" if outcome.files else ""
+    return text + files + (f"; {outcome.error}" if outcome.error else "")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The files of a source: NAME.estimates.csv and others beside it.
+
+    Attributes
+    ----------
+    rows, page, overlay : what is written; `overlay` is a folder for images.
+    journal : what it was made from.
+    """
+
+    rows: Path
+    page: Path
+    overlay: Path
+    journal: Path
+
+    def claimed(self, settings: PredictSettings) -> list[Path]:
+        """Return the files that these settings ask for."""
+        return [
+            self.rows,
+            *([self.overlay] if settings.overlay else []),
+            *([self.page] if settings.page else []),
+        ]
+
+
+def results_of(source: SourceName, form: str, out: Path | None) -> Results:
+    """Return the files of a source, in `out` or beside it; those of a live source have the present time in their name.
+
+    Parameters
+    ----------
+    source : the source.
+    form : of the rows, the suffix of their file.
+    out : folder; None puts them beside the source, or into the working directory.
+    """
+    folder = out or (source.files[0].parent if source.files else Path())
+    stem = source.stem if source.files else f"{source.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = (f".estimates.{form}", ".estimates.html", OVERLAY, ".estimates.json")
+    rows, html, overlay, journal = (folder / f"{stem}{name}" for name in names)
+    return Results(rows, html, overlay if source.kind is not Kind.IMAGES else folder / f"{stem}.overlay", journal)
+
+
+def predict_one(
+    source: SourceName,
+    settings: PredictSettings,
+    out: Path | None = None,
+    *,
+    instruments: Instruments | None = None,
+    lines: TextIO | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Write the rows, the overlay and the page of a source, unless an earlier run did; its errors are in the outcome.
+
+    Parameters
+    ----------
+    source : where the frames come from.
+    settings : what to do.
+    out : folder of the results; None puts them beside the source.
+    instruments : nets and detector; by default those that the settings name.
+    lines : stream for JSON lines, in place of the file of rows.
+    progress : called with a number of frames, and the number of all as far as known.
+    """
+    started = time.perf_counter()
+    try:
+        instruments = instruments or load_instruments(settings)
+        files = results_of(source, settings.form, out)
+        journal = Journal(files.journal)
+        made_from = _made_from(source, settings, instruments)
+        if source.files and lines is None and journal.is_done(_WORK, made_from):
+            with contents_of(files.journal):
+                return replace(Outcome.from_json(journal.entry(_WORK)["outcome"]), before=True)
+        find = instruments.finder(settings, source.stem)
+        with source.open(settings.selection(), timeout=settings.timeout) as opened:
+            if lines is None:
+                _claim(files, journal, source, settings)
+            summary = _estimate(source, opened, find, settings, instruments, files, lines, progress)
+        outcome = _outcome(opened, summary, time.perf_counter() - started)
+        if lines is None:
+            if settings.page:
+                _write_page(files, settings, instruments, summary, outcome)
+            written = [path for path in files.claimed(settings) if path.exists()]
+            outcome = replace(outcome, files=tuple(written))
+            journal.note(_WORK, made_from, [path for path in written if path.is_file()], outcome=outcome.to_json())
+    except BrokenPipeError:  # nobody reads the lines any more
+        raise
+    except (CaffeCompatError, OSError) as error:
+        return Outcome(source.stem, "failed", error=str(error))
+    except Exception as error:  # noqa: BLE001  (whatever it is, the other sources go on)
+        _LOG.debug("%s", source.stem, exc_info=True)
+        return Outcome(source.stem, "failed", error=f"{source.stem}: stopped by {type(error).__name__}: {error}")
+    return outcome
+
+
+def _made_from(source: SourceName, settings: PredictSettings, instruments: Instruments) -> str:
+    """Return the fingerprint of everything that the results depend on."""
+    boxes = Path(settings.detector)
+    given = sorted(boxes.iterdir()) if boxes.is_dir() else [boxes]
+    inputs = [named_hashes(source.files), named_hashes(given), instruments.fingerprint()]
+    return fingerprint([_VERSION, settings.to_json(), inputs, versions()])
+
+
+def _claim(files: Results, journal: Journal, source: SourceName, settings: PredictSettings) -> None:
+    """Note whose files these will be before the first is written, and refuse those of others."""
+    files.rows.parent.mkdir(parents=True, exist_ok=True)
+    journal.details |= {"source": source.to_json(), "settings": settings.to_json(), NAME: SOURCE}
+    journal.claim(files.claimed(settings), "lq-emotion predict")
+
+
+def _outcome(source: Source, summary: Summary, seconds: float) -> Outcome:
+    problem = source.problem
+    return Outcome(
+        source.name, "done" if problem is None else "incomplete", error="" if problem is None else str(problem),
+        frames=summary.frames, empty=summary.empty, faces=summary.faces, ids=len(summary.by_id),
+        clock=source.clock, seconds=seconds,
+    )  # fmt: skip
+
+
+def _estimate(
+    source: SourceName,
+    opened: Source,
+    find: Finder,
+    settings: PredictSettings,
+    instruments: Instruments,
+    files: Results,
+    lines: TextIO | None,
+    progress: Progress | None,
+) -> Summary:
+    """Write the rows and the overlay of an opened source; the decoder runs in a thread of its own."""
+    live, images, summary = opened.live, source.kind is Kind.IMAGES, Summary()
+    follower, estimators = instruments.follower_of(source.kind), instruments.estimators
+    analysis = Analysis(find, follower, estimators, alone=live or lines is not None)
+    rows = Rows(estimators, named=images, abstain=settings.abstain)
+    with ExitStack() as stack:
+        write = stack.enter_context(_writer(rows, settings, files, opened, lines)).write
+        draw = None
+        if settings.overlay:
+            draw = stack.enter_context((image_overlays if images else video_overlay)(files.overlay, estimators))
+        ahead = Ahead(
+            opened, 1 if live else _WAITING, latest=live, size=lambda frame: frame.image.nbytes, most=_WAITING_BYTES
+        )
+        frames = stack.enter_context(ahead)
+        with suppress(KeyboardInterrupt) if live else nullcontext():  # this is how a camera is stopped
+            for seen in analysis(frames):
+                write(rows.of(seen))
+                summary.add(seen)
+                if draw is not None:
+                    draw(seen)
+                if progress is not None:
+                    progress(1, opened.count)
+    return summary
+
+
+def _writer(
+    rows: Rows, settings: PredictSettings, files: Results, opened: Source, lines: TextIO | None
+) -> AbstractContextManager[RowWriter]:
+    if lines is not None:
+        return nullcontext(JsonLines(lines, rows.columns, source=opened.name))
+    return (parquet_rows if settings.form == "parquet" else csv_rows)(files.rows, rows.columns)
+
+
+def _write_page(
+    files: Results, settings: PredictSettings, instruments: Instruments, summary: Summary, outcome: Outcome
+) -> None:
+    content = report(
+        outcome.name, summary, instruments.estimators, clock=outcome.clock,
+        detector=settings.detector, problem=outcome.error,
+    )  # fmt: skip
+    with atomic_path(files.page) as partial:
+        partial.write_text(page(content), encoding="utf-8")
 
 
 def predict(

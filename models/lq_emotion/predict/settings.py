@@ -1,4 +1,4 @@
-"""What `predict` is asked to do, and the nets and the detector that do it."""
+"""Settings of predict, and the loaded nets and detector."""
 
 from __future__ import annotations
 
@@ -8,19 +8,45 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.fingerprints import named_hashes
 from lq_emotion.common.records import Record
-from lq_emotion.faces.boxfiles import Boxes
+from lq_emotion.faces.boxfiles import Boxes, boxes_in
 from lq_emotion.faces.identities import Identities
 from lq_emotion.nets.known.detectors import DETECTORS, load_detector
 from lq_emotion.nets.known.loading import load_model
-from lq_emotion.predict.analysis import Apart, Finder, Follower, by_boxes, by_detector
-from lq_emotion.predict.estimator import Estimator
-from lq_emotion.predict.finders import boxes_for
+from lq_emotion.predict.analysis import Apart, Estimator, Finder, Follower, by_boxes, by_detector
 from lq_emotion.quality.calibration import sidecar
 from lq_emotion.video.frames import Selection
 from lq_emotion.video.sources import Kind
+
+
+def boxes_for(where: Path, stem: str) -> Path:
+    """Return the file of boxes for a source: the file itself, or NAME.mat or NAME.csv in a folder.
+
+    Raises
+    ------
+    FileError
+        There is none.
+    """
+    if not where.is_dir():
+        return where
+    if path := boxes_in(where, stem):
+        return path
+    raise FileError(f"holds neither {stem}.mat nor {stem}.csv", code="file-missing", file=where, field="--detector")
+
+
+def require_detector(name: str) -> None:
+    """Refuse a detector that is neither known by name nor a path of boxes.
+
+    Raises
+    ------
+    DataError
+    """
+    if name not in DETECTORS and not Path(name).exists():
+        hint = f"use {', '.join(DETECTORS)}, or the path of a file or folder of boxes"
+        raise DataError("unknown detector", code="name-unknown", field="--detector", value=name, hint=hint)
+
 
 MODEL, DETECTOR = "mini-xception", "mtcnn"
 

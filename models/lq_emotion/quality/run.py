@@ -65,7 +65,7 @@ class CalibrationRun:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             A recording cannot be used, or there are too few for the level.
         """
         require_library()

@@ -122,7 +122,7 @@ def collect(model: LoadedModel, sources: Sequence[Source], grid: Grid, folder: P
 
     Raises
     ------
-    CaffeCompatError, PortError
+    CaffeCompatError
         A recording cannot be read.
     """
     journal = Journal(folder / "journal.json", root=folder)

@@ -14,20 +14,18 @@ from lq_emotion.common.markdown import markdown
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report import cloud_robotics, open_questions, provenance, results
-from lq_emotion.report.comparisons import comparisons
 from lq_emotion.report.example_frames import frames
 from lq_emotion.report.paper_figures import paper_figures
 from lq_emotion.report.parts import Part, sections
 from lq_emotion.report.rate_distortion import rate_distortion
 from lq_emotion.report.traces import traces
-from lq_emotion.report.variants import variants
 from lq_emotion.studies.cloud_robotics.results import FILE
 from lq_emotion.studies.robust_lq.store import Store
 
 PARTS: dict[str, tuple[Part[Store], ...]] = {
     "Table 1": (results.table_1,),
-    "Intervals and tests": (comparisons,),
-    "Beside Table 1": (variants,),
+    "Intervals and tests": (results.comparisons,),
+    "Nets outside Table 1": (results.variants,),
     "Figures 1 to 3": (paper_figures,),
     "Example frames": (frames,),
     "Valence traces": (traces,),

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.common.document import Block, Section, Text
-from matlab_ports import PortError
 
 Source = TypeVar("Source")
 Part = Callable[[Source], Iterator[Block]]
@@ -32,7 +31,7 @@ def _made(part: Part[Source], source: Source) -> list[Block]:
         blocks.extend(part(source))  # blocks before a problem stay
     except Absent as absent:
         blocks.append(Text(str(absent), "note"))
-    except (CaffeCompatError, PortError, OSError) as error:
+    except (CaffeCompatError, OSError) as error:
         blocks.append(Text(f"A part could not be made: {error}", "note"))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"

@@ -51,7 +51,7 @@ def _sweep(folder: Path, results: SweepResults, name: str) -> Iterator[Block]:
     yield _costs(coded, name)
     for codec in codecs:
         yield _curves(codec, [point for point in points if point.codec in (codec, UNCODED)], name)
-    frames = max(point.frames for point in points)
+    frames = max(point.score.frames or 0 for point in points)
     versions = ", ".join(f"{package} {version}" for package, version in results.versions.items())
     yield Text(
         f"{name}{len(results.recordings)} recordings, {frames:,} frames; {coding.fps} frames a second, a key "
@@ -114,7 +114,7 @@ def _curves(codec: str, points: Sequence[Point], name: str) -> Table:
         for qp, by_model in sorted(by_qp.items(), key=lambda item: -1 if item[0] is None else item[0]):
             first = next(iter(by_model.values()))
             shown = (by_model.get(model) for model in models)
-            scores = (score for point in shown for score in ((point.cc, point.ccc) if point else (None, None)))
+            scores = (value for p in shown for value in ((p.score.cc, p.score.ccc) if p else (None, None)))
             title = "not coded" if qp is None else str(qp)
             rows.append(row(title, number(first.bpp), number(first.psnr, 1), *map(number, scores)))
     return Table(f"{name}The curves of {codec} in numbers.", tuple(columns), tuple(rows))

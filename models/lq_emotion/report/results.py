@@ -1,21 +1,19 @@
-"""Table 1 beside the published one, and all evaluations."""
+"""Table 1, its intervals and tests, nets outside the table, and all evaluations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lq_emotion.common.document import Block, Cell, Column, Figure, Row, Table, Text, number, row
+from lq_emotion.common.document import Block, Column, Figure, Row, Table, Text, number, row
 from lq_emotion.common.png import read_png
 from lq_emotion.evaluation.results import MEAN, TOGETHER, Evaluation
 from lq_emotion.nets.names import FACTORS, Method
 from lq_emotion.report.parts import Absent
+from lq_emotion.studies.robust_lq import tables
 from lq_emotion.studies.robust_lq.published import published
-from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, StudyResults
+from lq_emotion.studies.robust_lq.results import StudyResults
 from lq_emotion.studies.robust_lq.store import Store
-from lq_emotion.studies.robust_lq.table import best, column, value_of
-
-_TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
-_PARTS = {"measured": "here", "published": "paper", "difference": "Δ"}
+from lq_emotion.studies.robust_lq.table import TITLES, best, column
 
 
 def table_1(store: Store) -> Iterator[Block]:
@@ -36,7 +34,7 @@ def table_1(store: Store) -> Iterator[Block]:
     if store.synthetic:
         yield Text("The recordings here are synthetic: Δ compares different data and says nothing about the paper.")
     with store.contents():  # factors may be out of range, or without cells
-        yield _table(results)
+        yield tables.table_1(results)
         yield Text(_winners(results))
     figure = read_png(store.root / "table" / "table.png")
     if figure is None:
@@ -45,32 +43,6 @@ def table_1(store: Store) -> Iterator[Block]:
         caption = "CC and CCC against the downsampling factor s: lines with dots are measured, dotted lines published."
         yield Figure("table_1", figure, caption, "Two panels: CC and CCC of each method against the factor s")
     yield Text(_paper())
-
-
-def _table(results: StudyResults) -> Table:
-    columns = [Column("Method", number=False)]
-    columns += [Column(part, _TITLES[measure]) for measure in MEASURES for part in _PARTS.values()]
-    rows = []
-    for factor in results.scales:
-        rows.append(Row(group=f"s = {factor}"))
-        cells = column(results, factor)
-        marked = {(m, w): best(cells, m, w) for m in MEASURES for w in ("measured", "published")}
-        for place, cell in enumerate(cells):
-            values = [
-                _value(cell, measure, part, strong=marked.get((measure, part), [False] * len(cells))[place])
-                for measure in MEASURES
-                for part in _PARTS
-            ]
-            rows.append(row(cell.label, *values))
-    of = results.dimension
-    here = "Valence, here and in the paper." if of == "valence" else f"{of.capitalize()}, which the paper has not."
-    caption = f"**Table 1.** {here} Best of each factor in bold, for each of the two."
-    return Table(caption, tuple(columns), tuple(rows))
-
-
-def _value(cell: CellResult, measure: str, part: str, *, strong: bool) -> Cell:
-    text = number(value_of(cell, part, measure), sign=part == "difference")
-    return Cell(text, strong, faint=part != "measured" and not strong)
 
 
 def _winners(results: StudyResults) -> str:
@@ -99,7 +71,32 @@ def _paper() -> str:
 def _ccc(method: Method, factor: int) -> float:
     scores = published(method, factor)
     assert scores is not None
+    assert scores.ccc is not None
     return scores.ccc
+
+
+def comparisons(store: Store) -> Iterator[Block]:
+    """Yield the intervals of all scores, and the differences of CCC.
+
+    Raises
+    ------
+    Absent
+    """
+    if store.comparisons is None:
+        raise Absent("No intervals and tests: `lq-emotion study robust-lq` computes them.")
+    yield from tables.comparison_tables(store.comparisons)
+
+
+def variants(store: Store) -> Iterator[Block]:
+    """Yield a table for each of the paper's statements that was tried.
+
+    Raises
+    ------
+    Absent
+    """
+    if store.table is None or store.variants is None:
+        raise Absent("No other nets than those of Table 1: `lq-emotion study robust-lq` trains and scores them.")
+    yield from tables.variant_tables(store.table, store.variants)
 
 
 def evaluations(store: Store) -> Iterator[Block]:
@@ -114,8 +111,8 @@ def evaluations(store: Store) -> Iterator[Block]:
     columns = (
         Column("Evaluation", number=False),
         Column("frames"),
-        *(Column(title, "all recordings as one") for title in _TITLES.values()),
-        *(Column(title, "mean of recordings") for title in _TITLES.values()),
+        *(Column(title, "all recordings as one") for title in TITLES.values()),
+        *(Column(title, "mean of recordings") for title in TITLES.values()),
         *(Column(name, "CCC as one, both over") for name in ("N", "N − 1")),
     )
     rows, changed = [], []

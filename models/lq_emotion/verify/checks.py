@@ -95,7 +95,7 @@ class Verify:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             The command cannot be done at all; nothing is written. What is wrong with a file is in the result.
         """
         files = find_files(self.weights)

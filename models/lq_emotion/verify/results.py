@@ -8,8 +8,8 @@ from typing import Any
 
 from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.records import Record
+from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import Method
-from lq_emotion.studies.robust_lq.results import MeasuredScores, Measures
 
 PROGRAM, FORMAT = "lq-emotion verify", 1
 PASSED, FAILED = "passed", "failed"
@@ -97,9 +97,9 @@ class CellScore(Record):
     method: Method | None
     factor: int
     crops: str
-    measured: MeasuredScores
-    published: Measures | None
-    difference: Measures | None
+    measured: Score
+    published: Score | None
+    difference: Score | None
     agrees: bool | None
 
 

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import write_text
 from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.metrics.regression import MEASURES, Score
 from lq_emotion.nets.names import FACTORS, Method, crops_folder, factor_in, method_in, parse_label
 from lq_emotion.studies.robust_lq.published import compare
-from lq_emotion.studies.robust_lq.results import MEASURES, MeasuredScores
 from lq_emotion.verify.crops import CropsFolders
 from lq_emotion.verify.networks import Network
 from lq_emotion.verify.results import CellScore
@@ -85,7 +85,7 @@ class Scoring:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             The recordings cannot be used.
         """
         from lq_emotion.evaluation.evaluate import Evaluate
@@ -108,8 +108,7 @@ class Scoring:
                     say=say,
                 )
                 together = run.score()[0].scores[TOGETHER]
-            measured = MeasuredScores(together.rmse, together.cc, together.ccc, together.frames)
-            scores.append(_compared(measured, cell.method, factor, folders[factor].name))
+            scores.append(_compared(together, cell.method, factor, folders[factor].name))
         return tuple(scores)
 
     def lacking(self, weights: LoadedWeights) -> str:
@@ -140,7 +139,7 @@ class Scoring:
         return sorted(factor for factor in factors if factor != 1 or cell.method is None)
 
 
-def _compared(measured: MeasuredScores, method: Method | None, factor: int, crops: str) -> CellScore:
+def _compared(measured: Score, method: Method | None, factor: int, crops: str) -> CellScore:
     published, difference = (None, None) if method is None else compare(measured, method, factor)
     values = [] if difference is None else [getattr(difference, name) for name in MEASURES]
     agrees = None if difference is None else all(value is not None and abs(value) <= DIGITS for value in values)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lq_emotion.common.words import counted
+from lq_emotion.metrics.regression import MEASURES
 from lq_emotion.nets.names import Method
-from lq_emotion.studies.robust_lq.results import MEASURES
 from lq_emotion.verify.results import PASSED, BlobDifference, CellScore, Verification, VerifiedFile
 
 UNSEEN = (

@@ -27,6 +27,7 @@ _ESTIMATED = (
     0.02,
 )  # seconds and part that may be missing where the length is estimated, or that of a frame unknown
 _MISPLACED = 4  # frames: AVI and MPEG do not state all times, and those that FFmpeg adds go back by up to 3
+_STEPS = 10  # such a frame is shown a tenth of a frame after the one before
 _TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  # Matroska's DURATION
 
 
@@ -36,8 +37,8 @@ class Video:
     Parameters
     ----------
     address : path, URL, or `PIPE`.
-    selection : of frames. Their times never go back: where those of the stream do by a few frames, which AVI and MPEG
-        cause, a frame has the time of the one before; by more, the video ends there, with a problem.
+    selection : of frames. Their times increase: where those of the stream go back by a few frames, as with AVI and
+        MPEG, a frame follows the one before by a tenth of a frame; by more, the video ends there, with a problem.
     timeout : seconds after which a silent stream counts as stalled; files and pipes are waited for.
 
     Raises
@@ -96,9 +97,9 @@ class Video:
             self.problem = self._incomplete()
 
     def _note_time(self, time: float, decoded: Any) -> float:
-        """Return the time of a frame, not before that of the last one."""
+        """Return the time of a frame, which is after that of the last one."""
         self._first = time if math.isnan(self._first) else self._first
-        self._last = max(time, self._last)
+        self._last = time if time > self._last else self._last + (self._pace() or 0.01) / _STEPS
         duration = getattr(decoded, "duration", None)
         self._shown = float(duration * decoded.time_base) if duration and decoded.time_base else 0.0
         return self._last

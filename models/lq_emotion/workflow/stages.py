@@ -22,7 +22,6 @@ from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.processes import WorkerLostError
 from lq_emotion.workflow.shared_files import PATIENCE, unseen
 from lq_emotion.workflow.workers import Workers, local_workers
-from matlab_ports import PortError
 
 Say = Callable[[str], None]
 CostT = TypeVar("CostT")
@@ -202,7 +201,7 @@ class _Order:
             self._losses[name] += 1
             self._say(f"{name}: {error}; it runs again")
             self.todo = {name: stage, **self.todo}
-        elif isinstance(error, CaffeCompatError | PortError | OSError):
+        elif isinstance(error, CaffeCompatError | OSError):
             if isinstance(error, WorkerLostError):
                 error = _given_up(name)
             self._say(f"{name}: failed: {error}")

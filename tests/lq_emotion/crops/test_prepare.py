@@ -8,11 +8,11 @@ import joblib
 import numpy as np
 import pytest
 
+from caffe_compat_base.partial_file import remove_abandoned
 from lq_emotion.crops import recording
 from lq_emotion.crops.prepare import prepare, table
 from lq_emotion.crops.recording import PreparationSettings
 from lq_emotion.datasets.avec.gold import combine_ratings
-from matlab_ports._support.partial_file import remove_abandoned
 from matlab_ports.matfile import loadmat, savemat
 from tests.conftest import ROOT
 from tests.lq_emotion.commands import failed, quiet, run

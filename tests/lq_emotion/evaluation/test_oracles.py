@@ -124,7 +124,7 @@ def test_rd_scores_what_the_codec_leaves(net, data, tmp_path):
     points = json.loads((tmp_path / "rd/rd.json").read_text())["points"]
     assert [point["codec"] for point in points] == ["none", "x264"]
     for point in points:
-        require(name, point, [gold("P2"), gold("dev_2")])
+        require(name, point["score"], [gold("P2"), gold("dev_2")])
 
 
 def test_the_study_scores_its_cells(net, data, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lq_emotion.evaluation.reading import read_moments
-from lq_emotion.evaluation.results import Evaluation, EvaluationFiles, ScoreRow
+from lq_emotion.evaluation.results import Evaluation, EvaluationFiles
 from lq_emotion.evaluation.tables import Traces, write_predictions
 from lq_emotion.metrics.regression import score
 from lq_emotion.metrics.uncertainty import Moments, joined_score
@@ -24,7 +24,7 @@ def folder(tmp_path):
         traces.append(Traces(name, time, gold, prediction, prediction, "arousal"))
         write_predictions(traces[-1], tmp_path / f"predictions/{name}.csv", raw=True)
     together = score(np.concatenate([t.prediction for t in traces]), np.concatenate([t.gold for t in traces]))
-    rows = {"concatenated": ScoreRow.of(together)}
+    rows = {"concatenated": together}
     files = EvaluationFiles(tuple(f"predictions/{t.name}.csv" for t in traces), (), ())
     evaluation = Evaluation(
         weights="w", data="d", convention="avec", labels="arousal", scores=rows, concatenated_by_convention=rows,
@@ -40,7 +40,7 @@ def test_moments_of_the_predictions_give_the_evaluations_scores(folder):
     actual = joined_score(list(moments.values()))
     row = json.loads((folder / "scores.json").read_text())["scores"]["concatenated"]
     assert actual.frames == row["frames"] == 44
-    assert actual[1:] == pytest.approx((row["rmse"], row["cc"], row["ccc"]), rel=1e-12)
+    assert (actual.rmse, actual.cc, actual.ccc) == pytest.approx((row["rmse"], row["cc"], row["ccc"]), rel=1e-12)
 
 
 def test_a_recording_without_predictions_is_refused(folder):

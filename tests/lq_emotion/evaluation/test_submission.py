@@ -99,8 +99,8 @@ def test_an_oracle_without_gaps_scores_one_at_its_delay(tmp_path):
     savemat(root / "raw_data/HQ/dev_1.mat", content, "-v6")
     net, out = linear_net(tmp_path, 2, weight=0.25, bias=0.0), tmp_path / "out"
     assert run("submission", *net, "--data", root / "raw_data/HQ", "--out", out, "--names", "dev_1", "--delay=.4") == 0
-    frames, rmse, _, ccc = score(read_gold(out / "valence/dev_1.arff").gsd, gold, "population")
-    assert (frames, rmse < 1e-6, ccc > 1 - 1e-9) == (200, True, True)
+    scores = score(read_gold(out / "valence/dev_1.arff").gsd, gold, "population")
+    assert (scores.frames, scores.rmse < 1e-6, scores.ccc > 1 - 1e-9) == (200, True, True)
 
 
 def test_fill_repeats_the_first_and_the_last_estimates():

@@ -121,7 +121,7 @@ def test_rd_compensates_a_delay_once(roots, oracle, tmp_path, prepared, options)
     assert run("rd", *weights, *sweep, "--names", "dev_1", "--out", tmp_path, *options) == 0
     results = json.loads((tmp_path / "rd.json").read_text())
     assert results["delay"] == 0.4
-    assert all(point["ccc"] > 0.98 for point in results["points"])
+    assert all(point["score"]["ccc"] > 0.98 for point in results["points"])
 
 
 @pytest.mark.slow

@@ -11,8 +11,7 @@ from lq_emotion.faces.face import Face
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels
-from lq_emotion.predict.analysis import by_detector
-from lq_emotion.predict.estimator import Estimator
+from lq_emotion.predict.analysis import Estimator, by_detector
 from lq_emotion.predict.settings import Instruments
 from lq_emotion.quality import Trust
 

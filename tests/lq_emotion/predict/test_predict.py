@@ -13,14 +13,11 @@ from PIL import Image
 
 from lq_emotion.faces.face import Face
 from lq_emotion.predict import run as run_module
-from lq_emotion.predict.analysis import SeenFace, SeenFrame
-from lq_emotion.predict.estimator import Estimate
-from lq_emotion.predict.outcome import Outcome
+from lq_emotion.predict.analysis import Estimate, SeenFace, SeenFrame
 from lq_emotion.predict.overlay import drawn
-from lq_emotion.predict.rows import Column
-from lq_emotion.predict.run import predict
+from lq_emotion.predict.rows import Column, csv_rows
+from lq_emotion.predict.run import Outcome, predict
 from lq_emotion.predict.settings import PredictSettings
-from lq_emotion.predict.writers import csv_rows
 from lq_emotion.quality import Condition
 from lq_emotion.video import camera
 from lq_emotion.video.frames import Frame

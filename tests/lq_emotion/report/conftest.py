@@ -29,7 +29,7 @@ def put(path, value):
 
 
 def cell(method, factor, values):
-    expected = published(method, factor)._asdict()
+    expected = published(method, factor).to_json()
     measured = dict(zip(("rmse", "cc", "ccc"), values, strict=True))
     run = {"HR": "HR", "Joint-OA": "Joint-OA"}.get(method, f"{method}-{factor}")
     test = "HQ" if method == "HR" else f"LR{factor}"
@@ -53,10 +53,10 @@ def table(recordings, *, synthetic):
 def rd_point(codec, scale, qp, ccc):
     coded = qp is not None
     return {
-        "codec": codec, "scale": scale, "qp": qp, "model": "HR on LR", "frames": 1200, "bits": 1000 if coded else None,
+        "codec": codec, "scale": scale, "qp": qp, "model": "HR on LR", "bits": 1000 if coded else None,
         "vcl_bits": 900 if coded else None,
         "bpp": 6.4 / qp if coded else None, "vcl_bpp": 6 / qp if coded else None, "psnr": 61.26 - qp if coded else None,
-        "rmse": 0.2, "cc": ccc + 0.1, "ccc": ccc,
+        "score": {"rmse": 0.2, "cc": ccc + 0.1, "ccc": ccc, "frames": 1200},
     }  # fmt: skip
 
 

@@ -273,7 +273,7 @@ def test_names_with_markup_stay_text(root):
     text, markdown = made(root)
     rows = Page(text).sections["All evaluations"]["tables"][0][2:]
     assert [row[0] for row in rows if "&" in row[0]] == ["<b>|& on x"]
-    assert "| &lt;b>\\|& on x |" in markdown
+    assert "| &lt;b&gt;\\|&amp; on x |" in markdown
 
 
 def test_the_command_writes_to_the_given_paths_and_lists_missing_parts(root, tmp_path, capsys):

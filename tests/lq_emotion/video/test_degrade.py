@@ -180,3 +180,8 @@ def test_what_cannot_be_degraded_is_refused_and_leaves_no_file(tmp_path, name, o
         degrade_video(tmp_path / name, tmp_path / options.pop("out", "out.mp4"), **options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source.mkv", "text.mp4"]
     assert (tmp_path / "source.mkv").read_bytes() == before
+
+
+def test_an_avi_with_b_frames_is_degraded(tmp_path):
+    path = write_clip(tmp_path / "a.avi", gray_levels(30), options={"bf": "3"})
+    assert degrade_video(path, tmp_path / "b.mp4", scale=2).frames == 30

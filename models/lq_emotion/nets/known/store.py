@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from caffe_compat.errors import DataError, FileError
-from caffe_compat.formats.partial_file import locked_folder, partial_name, remove_abandoned
+from caffe_compat_base.partial_file import locked_folder, partial_name, remove_abandoned
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.nets.known.model import KnownModel
 

@@ -16,10 +16,9 @@ import numpy as np
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
 from lq_emotion.common.words import counted
-from lq_emotion.metrics.regression import Convention
+from lq_emotion.metrics.regression import MEASURES, Convention, defined
 from lq_emotion.metrics.uncertainty import (
     LEVEL,
-    MEASURES,
     RESAMPLES,
     Interval,
     Moments,
@@ -44,7 +43,6 @@ _HELD = (
     "Of such intervals over nine recordings, 93 of 100 hold the score of unlimited recordings, of RMSE only 87 where "
     "errors differ widely between recordings."
 )
-_TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Estimate(Record):
     @classmethod
     def of(cls, numbers: Spread, interval: Interval) -> Estimate:
         """Return the record of a spread and an interval."""
-        return cls(*map(_defined, (*numbers, *interval)))
+        return cls(*map(defined, (*numbers, *interval)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +73,14 @@ class CellEstimates(Record):
     factor : of the crops that were scored.
     seeds : of its trainings.
     recordings : number of recordings.
-    rmse, cc, ccc : of all recordings as one sequence.
+    scores : ``rmse``, ``cc`` and ``ccc`` of all recordings as one sequence.
     """
 
     method: str
     factor: int
     seeds: tuple[int, ...]
     recordings: int
-    rmse: Estimate
-    cc: Estimate
-    ccc: Estimate
+    scores: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,44 +176,6 @@ def compare_methods(
     )  # fmt: skip
 
 
-def markdown(comparisons: Comparisons) -> str:
-    """Return the tables of `estimates_markdown` and `differences_markdown`."""
-    return f"{estimates_markdown(comparisons)}\n{differences_markdown(comparisons)}"
-
-
-def estimates_markdown(comparisons: Comparisons) -> str:
-    """Return a table for each score: methods by factors; mean, deviation over seeds, interval."""
-    cells = {(cell.method, cell.factor): cell for cell in comparisons.cells}
-    factors = sorted({factor for _, factor in cells})
-    lines = [explain_estimates(comparisons), ""]
-    for measure in reversed(MEASURES):
-        lines.append(f"| {_TITLES[measure]} | " + " | ".join(f"s = {s}" if s > 1 else "HR" for s in factors) + " |")
-        lines.append("|---|" + "---:|" * len(factors))
-        for method in dict.fromkeys(cell.method for cell in comparisons.cells):
-            row = [getattr(cells[method, s], measure) if (method, s) in cells else None for s in factors]
-            lines.append(f"| {method} | " + " | ".join(map(_shown, row)) + " |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def differences_markdown(comparisons: Comparisons) -> str:
-    """Return the table of differences: a row for each method and factor that Joint-OA is compared with, if any."""
-    if not comparisons.differences:
-        return ""
-    lines = [
-        explain_differences(comparisons),
-        "",
-        "| Joint-OA less | s | CCC | interval | p | p (Holm, all tests) | paper | paper's exceeds |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    for row in comparisons.differences:
-        interval = f"{_number(row.low)} to {_number(row.high)}"
-        numbers = (_number(row.difference), interval, _p(row.p), _p(row.holm), _number(row.published))
-        exceeds = {None: "–", True: "yes", False: "no"}[row.exceeds]
-        lines.append(f"| {row.other} | {row.factor} | " + " | ".join(numbers) + f" | {exceeds} |")
-    return "\n".join((*lines, ""))
-
-
 def _estimates(cell: Cell, trainings: Trainings, convention: Convention) -> CellEstimates:
     seeds = sorted(trainings)
     recordings = _recordings({cell: trainings}, seeds)
@@ -228,7 +186,9 @@ def _estimates(cell: Cell, trainings: Trainings, convention: Convention) -> Cell
         name: Estimate.of(spread([getattr(score, name) for score in scores]), intervals[name]) for name in MEASURES
     }
     method, factor = cell
-    return CellEstimates(method=str(method), factor=factor, seeds=tuple(seeds), recordings=len(recordings), **estimates)
+    return CellEstimates(
+        method=str(method), factor=factor, seeds=tuple(seeds), recordings=len(recordings), scores=estimates
+    )
 
 
 def _difference(
@@ -247,10 +207,10 @@ def _difference(
         factor=s,
         seeds=tuple(seeds),
         recordings=len(recordings),
-        difference=_defined(test.difference),
-        low=_defined(test.interval.low),
-        high=_defined(test.interval.high),
-        p=_defined(test.p),
+        difference=defined(test.difference),
+        low=defined(test.interval.low),
+        high=defined(test.interval.high),
+        p=defined(test.p),
         arrangements=test.arrangements,
         exact=test.exact,
         published=paper,
@@ -284,17 +244,14 @@ def _published_difference(other: str, s: int) -> float | None:
     if other not in list(Method):
         return None
     ours, theirs = published(Method.JOINT_OA, s), published(Method(other), s)
-    return None if ours is None or theirs is None else round(ours.ccc - theirs.ccc, 3)  # as both are published
+    difference = None if ours is None or theirs is None else (ours - theirs).ccc
+    return None if difference is None else round(difference, 3)  # as both are published
 
 
 def _adjusted(differences: Sequence[Difference]) -> Iterator[Difference]:
     p = holm([math.nan if difference.p is None else difference.p for difference in differences])
     for difference, value in zip(differences, p, strict=True):
-        yield replace(difference, holm=_defined(value))
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+        yield replace(difference, holm=defined(value))
 
 
 def explain_estimates(comparisons: Comparisons) -> str:
@@ -330,19 +287,3 @@ def _counts(rows: Sequence[CellEstimates] | Sequence[Difference]) -> tuple[str, 
     numbers = [sorted({len(row.seeds) for row in rows}), sorted({row.recordings for row in rows})]
     seeds, recordings = (" to ".join(map(str, dict.fromkeys((n[0], n[-1])))) if n else "none" for n in numbers)
     return seeds, recordings
-
-
-def _shown(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.mean is None:
-        return "–"
-    deviation = "" if estimate.deviation is None else f" ± {estimate.deviation:.3f}"
-    interval = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return f"{estimate.mean:.3f}{deviation}{interval}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3f}"
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"

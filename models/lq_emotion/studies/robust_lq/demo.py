@@ -22,9 +22,8 @@ from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_record
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.nets.known.loading import load_model
 from lq_emotion.nets.names import Method, Net
-from lq_emotion.predict.estimator import Estimator
-from lq_emotion.predict.outcome import Outcome
-from lq_emotion.predict.run import predict
+from lq_emotion.predict.analysis import Estimator
+from lq_emotion.predict.run import Outcome, predict
 from lq_emotion.predict.settings import Instruments, PredictSettings
 from lq_emotion.quality.calibration import Calibration
 from lq_emotion.quality.run import CalibrationRun
@@ -126,7 +125,7 @@ class Demo:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
         """
         size = self.size
         people = SyntheticSettings(size.train, size.dev, size.frames, width=224, height=224, seed=self.seed, lag=0)
@@ -193,7 +192,7 @@ class Demo:
         scores: dict[str, dict[str, float | None]] = {}
         for point in points:
             if point.qp is not None and (point.codec, point.scale) == (coded.codecs[0], coded.scales[0]):
-                scores.setdefault(point.model, {})[f"QP {point.qp}"] = point.ccc
+                scores.setdefault(point.model, {})[f"QP {point.qp}"] = point.score.ccc
         return scores
 
     def _calibrated(self) -> tuple[Calibration, Estimator]:

@@ -88,14 +88,14 @@ def draw_rates(points: Sequence[Point], published: Mapping[int, float], qp: int,
 def _curve(panel: Any, points: Sequence[Point], codec: str, across: str, measure: str, number: int) -> None:
     colour = _COLOURS[number % len(_COLOURS)]
     coded = sorted((p for p in points if p.codec == codec), key=lambda p: p.qp or 0)
-    shown = [p for p in coded if getattr(p, measure) is not None]
+    shown = [p for p in coded if getattr(p.score, measure) is not None]
     if shown:
-        across_values, values = [getattr(p, across) for p in shown], [getattr(p, measure) for p in shown]
+        across_values, values = [getattr(p, across) for p in shown], [getattr(p.score, measure) for p in shown]
         mark = _MARKS[number % len(_MARKS)]
         panel.plot(across_values, values, color=colour, marker=mark, markersize=4, label=shown[0].model)
     for point in points:
-        if point.qp is None and getattr(point, measure) is not None:
-            panel.axhline(getattr(point, measure), color=colour, linestyle=":", linewidth=1)
+        if point.qp is None and getattr(point.score, measure) is not None:
+            panel.axhline(getattr(point.score, measure), color=colour, linestyle=":", linewidth=1)
 
 
 def _legend(axes: Any) -> tuple[list[Any], list[str]]:
@@ -119,9 +119,13 @@ def _save(figure: Any, path: Path) -> None:
 
 def write_csv(points: Sequence[Point], path: Path) -> None:
     """Write a row for every factor, codec, QP and model; undefined numbers are empty fields."""
-    rows = [_COLUMNS, *(tuple(_text(getattr(point, column)) for column in _COLUMNS) for point in points)]
+    rows = [_COLUMNS, *(tuple(_text(_value(point, column)) for column in _COLUMNS) for point in points)]
     with atomic_path(path) as partial:
         partial.write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _value(point: Point, column: str) -> object:
+    return getattr(point.score if hasattr(point.score, column) else point, column)
 
 
 def _text(value: object) -> str:

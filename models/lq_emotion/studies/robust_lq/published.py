@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import FACTORS, Method
-from lq_emotion.studies.robust_lq.results import MEASURES, MeasuredScores, Measures
 
-
-class PublishedScores(NamedTuple):
-    """The published scores of one method at one factor."""
-
-    rmse: float
-    cc: float
-    ccc: float
-
-
-_HR = PublishedScores(0.146, 0.430, 0.325)
+_HR = Score(0.146, 0.430, 0.325)
 _TABLE = {
     Method.LR: (
         (0.142, 0.392, 0.302), (0.155, 0.381, 0.283), (0.149, 0.300, 0.263),
@@ -39,31 +28,25 @@ METHODS = (Method.HR, *_TABLE)
 """The methods of the published table."""
 
 
-def published(method: Method, factor: int) -> PublishedScores | None:
-    """Return the published scores of a method at a factor; None where the paper has none."""
+def published(method: Method, factor: int) -> Score | None:
+    """Return the published score of a method at a factor; None where the paper has none."""
     if method == Method.HR:
         return _HR
     if method not in _TABLE or factor not in FACTORS:
         return None
-    return PublishedScores(*_TABLE[method][FACTORS.index(factor)])
+    return Score(*_TABLE[method][FACTORS.index(factor)])
 
 
 def compare(
-    measured: MeasuredScores, method: Method, factor: int, dimension: str = "valence"
-) -> tuple[Measures | None, Measures | None]:
-    """Return the published scores and the differences of measured ones from them; None, None where none are published.
+    measured: Score, method: Method, factor: int, dimension: str = "valence"
+) -> tuple[Score | None, Score | None]:
+    """Return the published score and the difference of a measured one from it; None, None where none is published.
 
     Parameters
     ----------
-    measured : the scores of a method at a factor.
+    measured : the score of a method at a factor.
     method, factor : the cell of the table.
     dimension : what was scored; the paper has valence alone.
     """
-    scores = published(method, factor) if dimension == "valence" else None
-    if scores is None:
-        return None, None
-    differences: dict[str, float | None] = {}
-    for name in MEASURES:
-        value = getattr(measured, name)
-        differences[name] = None if value is None else value - getattr(scores, name)
-    return Measures(*scores), Measures(**differences)
+    score = published(method, factor) if dimension == "valence" else None
+    return score, None if score is None else measured - score

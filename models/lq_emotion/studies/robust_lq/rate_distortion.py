@@ -7,7 +7,6 @@ those of the frames alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -122,7 +121,7 @@ class RateDistortion:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
         """
         self.fill()
         names, weights, identities = self._names(), self._weights(), self._identities()
@@ -142,7 +141,7 @@ class RateDistortion:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
         """
         self._check()
         names, identities = self._names(), self._identities()
@@ -246,9 +245,8 @@ class RateDistortion:
                     align_predictions(load_predictions(cell.predictions(self.out, model)), labels[cell.name], delay)
                     for cell in cells
                 ]
-                scores = score(np.concatenate(traces), gold, self.convention)._asdict()
-                defined: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in scores.items()}
-                yield Point(codec=codec, scale=scale, qp=qp, model=model, **rates, **defined)
+                scored = score(np.concatenate(traces), gold, self.convention)
+                yield Point(codec=codec, scale=scale, qp=qp, model=model, score=scored, **rates)
 
     def _results(
         self, names: Sequence[str], models: tuple[ModelFile, ...], points: tuple[Point, ...], delay: float

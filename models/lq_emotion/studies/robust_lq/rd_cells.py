@@ -144,7 +144,7 @@ class Unit:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
         """
         todo = self.missing()
         if not todo:

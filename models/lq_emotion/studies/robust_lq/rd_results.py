@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lq_emotion.common.records import Record
+from lq_emotion.metrics.regression import Score
 from lq_emotion.video.codecs import CODECS
 
 UNCODED = "none"  # in a codec's place: small frames that were not coded, where a curve ends
@@ -49,7 +50,7 @@ class Point(Record):
     bits, vcl_bits : of the streams, and of the frames alone, without headers; None without coding or NAL units.
     bpp, vcl_bpp : the same per pixel of the small frames.
     psnr : of the small frames, in dB; None if nothing was lost.
-    rmse, cc, ccc : None where undefined.
+    score : of all frames.
     """
 
     codec: str
@@ -61,10 +62,7 @@ class Point(Record):
     bpp: float | None
     vcl_bpp: float | None
     psnr: float | None
-    frames: int
-    rmse: float | None
-    cc: float | None
-    ccc: float | None
+    score: Score
 
     def __post_init__(self) -> None:
         if self.codec not in (*CODECS, UNCODED):

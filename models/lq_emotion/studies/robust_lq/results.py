@@ -7,29 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lq_emotion.common.records import Record
+from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.recipes import Variant
-
-MEASURES = ("rmse", "cc", "ccc")
-
-
-@dataclass(frozen=True)
-class Measures(Record):
-    """Published scores, or differences from them; None where one is undefined."""
-
-    rmse: float | None
-    cc: float | None
-    ccc: float | None
-
-
-@dataclass(frozen=True)
-class MeasuredScores(Record):
-    """Scores of all development recordings as one sequence, in AVEC's convention; None where one is undefined."""
-
-    rmse: float | None
-    cc: float | None
-    ccc: float | None
-    frames: int
 
 
 @dataclass(frozen=True)
@@ -50,8 +30,8 @@ class CellResult(Record):
     run, test : names of the training and of the crops; of several seeds', the first.
     scores : scores.json of the evaluation, below ROOT; of several seeds', the first.
     weights : what was scored; of several seeds', the first.
-    measured, published, difference : scores here and in the paper, and here minus paper; None where the paper has none.
-        Of several seeds `measured` is the mean.
+    measured : the score of all development recordings as one sequence, in AVEC's convention; the mean of several seeds.
+    published, difference : the paper's score, and here minus paper; None where the paper has none.
     seeds : the scores of each seed.
     """
 
@@ -61,10 +41,10 @@ class CellResult(Record):
     test: str
     scores: str
     weights: WeightsFile | None = None
-    measured: MeasuredScores
-    published: Measures | None
-    difference: Measures | None
-    seeds: tuple[MeasuredScores, ...] = ()
+    measured: Score
+    published: Score | None
+    difference: Score | None
+    seeds: tuple[Score, ...] = ()
 
     @property
     def label(self) -> str:
@@ -129,8 +109,8 @@ class VariantResult(Record):
     factor: int
     tested: int
     run: str
-    measured: MeasuredScores
-    seeds: tuple[MeasuredScores, ...]
+    measured: Score
+    seeds: tuple[Score, ...]
 
 
 @dataclass(frozen=True)

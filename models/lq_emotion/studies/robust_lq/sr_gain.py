@@ -53,7 +53,7 @@ def sr_gain(weights: Path, crops: Path, names: Sequence[str], factor: int, *, ea
 
     Raises
     ------
-    CaffeCompatError, PortError
+    CaffeCompatError
         The weights do not fit, or crops are missing or differ in number.
     """
     from caffe_compat.build.net import load_net

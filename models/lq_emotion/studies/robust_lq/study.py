@@ -6,37 +6,34 @@ to 3, ROOT/rd Figure 4.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.lock import locked
 from lq_emotion.common.versions import versions
 from lq_emotion.evaluation.reading import read_moments
 from lq_emotion.evaluation.results import TOGETHER, Evaluation
+from lq_emotion.metrics.regression import Score, mean_score
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq.cells import StudyCell, cells
-from lq_emotion.studies.robust_lq.comparisons import Cell, Trainings, compare_methods, markdown
+from lq_emotion.studies.robust_lq.comparisons import Cell, Trainings, compare_methods
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.results import (
-    MEASURES,
     CellResult,
-    MeasuredScores,
     StudyResults,
     VariantResult,
     VariantResults,
     WeightsFile,
 )
 from lq_emotion.studies.robust_lq.stages import ledger, stages
-from lq_emotion.studies.robust_lq.table import write_table
-from lq_emotion.studies.robust_lq.variants import write_variants
+from lq_emotion.studies.robust_lq.table import title
+from lq_emotion.studies.robust_lq.tables import comparison_tables, variant_tables, write_markdown, write_table
 from lq_emotion.training.estimate import PlannedTraining, estimate
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
@@ -80,7 +77,7 @@ class Study:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             See `tables`.
         """
         return self.tables()[0]
@@ -90,7 +87,7 @@ class Study:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             A stage failed; what does not need it is done, and the same command goes on from there. Or another process
             works in the folder.
         """
@@ -109,11 +106,19 @@ class Study:
             write_table(results, self.plan.out / "table" / folder)
             variants = VariantResults(tuple(_variants(self.plan, by_cell, dimension)))
             if variants.cells:
-                write_variants(results, variants, self.plan.out / "study")
+                self._write_variants(results, variants)
             tables.append(results)
         if Part.COMPARISONS in self.plan.parts:
             self._compare(by_cell)
         return tuple(tables)
+
+    def _write_variants(self, results: StudyResults, variants: VariantResults) -> None:
+        """Write study/variants.json and .md."""
+        folder = self.plan.out / "study"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(variants.to_json(), folder / "variants.json")
+        of = title(results).partition(" on ")[2]
+        write_markdown(f"On {of}", "Nets outside Table 1", variant_tables(results, variants), folder / "variants.md")
 
     def _compare(self, by_cell: Sequence[tuple[StudyCell, ...]]) -> None:
         """Write study/comparisons.json and .md."""
@@ -129,8 +134,7 @@ class Study:
         folder = plan.out / "study"
         folder.mkdir(exist_ok=True)
         write_json(comparisons.to_json(), folder / "comparisons.json")
-        with atomic_path(folder / "comparisons.md") as partial:
-            partial.write_text(markdown(comparisons), encoding="utf-8")
+        write_markdown("Intervals and tests", "Scores", comparison_tables(comparisons), folder / "comparisons.md")
 
     def _results(self, done: Ledger, by_cell: Sequence[tuple[StudyCell, ...]], dimension: str) -> StudyResults:
         plan = self.plan
@@ -202,16 +206,13 @@ def _evaluation(plan: StudyPlan, cell: StudyCell, dimension: str) -> Evaluation:
     return read_record(plan.out / _scores(plan, cell, dimension), Evaluation)
 
 
-def _measured(plan: StudyPlan, cell: StudyCell, dimension: str) -> MeasuredScores:
-    row = _evaluation(plan, cell, dimension).scores[TOGETHER]
-    return MeasuredScores(row.rmse, row.cc, row.ccc, row.frames)
+def _measured(plan: StudyPlan, cell: StudyCell, dimension: str) -> Score:
+    return _evaluation(plan, cell, dimension).scores[TOGETHER]
 
 
-def _mean(each: Sequence[MeasuredScores]) -> MeasuredScores:
-    """Return the mean of each measure; None if one of them is undefined."""
-    values = {name: [getattr(scores, name) for scores in each] for name in MEASURES}
-    means = {name: None if None in column else statistics.fmean(column) for name, column in values.items()}
-    return MeasuredScores(**means, frames=each[0].frames)
+def _mean(each: Sequence[Score]) -> Score:
+    """Return the mean over seeds, which have the same frames."""
+    return replace(mean_score(each), frames=each[0].frames)
 
 
 def _below(path: Path, folder: Path) -> str:

@@ -13,23 +13,12 @@ from itertools import cycle
 from pathlib import Path
 
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.json_files import write_json
+from lq_emotion.metrics.regression import MEASURES
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
-from lq_emotion.studies.robust_lq.results import MEASURES, CellResult, StudyResults
+from lq_emotion.studies.robust_lq.results import CellResult, StudyResults
 
-_TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
-
-
-def write_table(results: StudyResults, folder: Path) -> None:
-    """Write table.json, .csv, .md, .tex and .png."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(results.to_json(), folder / "table.json")
-    write_csv(results, folder / "table.csv")
-    for name, text in (("table.md", markdown(results)), ("table.tex", latex(results))):
-        with atomic_path(folder / name) as partial:
-            partial.write_text(text, encoding="utf-8")
-    draw(results, folder / "table.png")
+TITLES = {"rmse": "RMSE", "cc": "CC", "ccc": "CCC"}
 
 
 def column(results: StudyResults, factor: int) -> list[CellResult]:
@@ -84,35 +73,6 @@ def title(results: StudyResults) -> str:
     return f"Table 1{of} on {what}; {settings}{late}" + (switches and f"; {switches}")
 
 
-def markdown(results: StudyResults) -> str:
-    """Return the table as Markdown: measured, published and difference; best of each factor in bold."""
-    lines = [f"# {title(results)}", ""]
-    for factor in results.scales:
-        cells = column(results, factor)
-        lines += [f"## s = {factor}", "", "| | " + " | ".join(cell.label for cell in cells) + " |"]
-        lines.append("|---|" + "---:|" * len(cells))
-        for measure in MEASURES:
-            for which in ("measured", "published", "difference"):
-                bold = best(cells, measure, which) if which != "difference" else [False] * len(cells)
-                sign = "+" if which == "difference" else ""
-                row = [
-                    _shown(value_of(cell, which, measure), sign, "**{}**" if marked else "{}")
-                    + (_plus_minus(cell, measure) if which == "measured" else "")
-                    for cell, marked in zip(cells, bold, strict=True)
-                ]
-                lines.append(f"| {_TITLES[measure]}, {which} | " + " | ".join(row) + " |")
-        lines.append("")
-    lines.append("Published: arXiv 1709.03126, Table 1, valence, AVEC 2016. Best of each factor in bold.")
-    if results.seeds > 1:
-        lines.append(f"Measured: mean and standard deviation over {results.seeds} trainings of each net.")
-    return "\n".join(lines) + "\n"
-
-
-def _plus_minus(cell: CellResult, measure: str) -> str:
-    spread = spread_of(cell, measure)
-    return "" if spread is None else f" ± {spread:.3f}"
-
-
 def _shown(value: float | None, sign: str, form: str) -> str:
     return "–" if value is None else form.format(f"{value:{sign}.3f}")
 
@@ -130,7 +90,7 @@ def latex(results: StudyResults) -> str:
                 own = _shown(value_of(cell, "measured", measure), "", "\\textbf{{{}}}" if marked else "{}")
                 paper = _shown(value_of(cell, "published", measure), "", " ({})")
                 row.append(own + ("" if paper == "–" else paper))
-            lines.append(f"{_TITLES[measure]} & " + " & ".join(row) + " \\\\")
+            lines.append(f"{TITLES[measure]} & " + " & ".join(row) + " \\\\")
         lines += ["\\bottomrule", "\\end{tabular}", ""]
     return "\n".join(lines)
 
@@ -155,7 +115,7 @@ def draw(results: StudyResults, path: Path) -> None:
                 label = method if which == "measured" else None
                 if points:
                     axes.plot(*zip(*points, strict=True), style, color=colours[method], label=label, markersize=4)
-        axes.set(xlabel="factor s", ylabel=_TITLES[measure], xticks=results.scales)
+        axes.set(xlabel="factor s", ylabel=TITLES[measure], xticks=results.scales)
         axes.grid(alpha=0.25)
     axes.plot([], [], ":", color="0.4", label="published (AVEC 2016)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)

@@ -13,45 +13,19 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.json_files import write_json
+from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.recipes import Variant
-from lq_emotion.studies.robust_lq.results import MeasuredScores, StudyResults, VariantResults
-from lq_emotion.studies.robust_lq.table import title
+from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
 
-Seeds = Sequence[MeasuredScores]
+Seeds = Sequence[Score]
 Rows = Mapping[str, Mapping[int, Seeds]]
 """Scores by the name of a row and the factor of the crops."""
 
 
-def write_variants(results: StudyResults, variants: VariantResults, folder: Path) -> None:
-    """Write variants.json, and its tables as variants.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(variants.to_json(), folder / "variants.json")
-    with atomic_path(folder / "variants.md") as partial:
-        partial.write_text(markdown(results, variants), encoding="utf-8")
-
-
-def markdown(results: StudyResults, variants: VariantResults) -> str:
-    """Return the tables as Markdown: CCC, of several seeds the mean and the standard deviation."""
-    of = title(results).partition(" on ")[2]
-    lines = [f"# Beside Table 1, on {of}", ""]
-    for heading, rows in tables(results, variants):
-        lines += [f"## {heading}", "", "| CCC | " + " | ".join(f"s = {s}" for s in results.scales) + " |"]
-        lines.append("|---|" + "---:|" * len(results.scales))
-        winners = best(rows)
-        for name, cells in rows.items():
-            shown = (_shown(cells.get(s, ()), is_best=winners.get(s) == name) for s in results.scales)
-            lines.append(f"| {name} | " + " | ".join(shown) + " |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def tables(results: StudyResults, variants: VariantResults) -> Iterator[tuple[str, Rows]]:
-    """Yield the heading of each table with its rows; those without a variant that was run are left out."""
+def rows_by_claim(results: StudyResults, variants: VariantResults) -> Iterator[tuple[str, Rows]]:
+    """Yield the heading and rows of each table, one for each statement of the paper whose variants were trained."""
     table: dict[Method, dict[int, Seeds]] = {}
     for cell in results.cells:
         table.setdefault(cell.method, {})[cell.factor] = cell.seeds
@@ -88,11 +62,3 @@ def best(rows: Rows) -> dict[int, str]:
             if (ccc := mean_ccc(seeds)) and (s not in winners or ccc[0] > winners[s][0]):
                 winners[s] = ccc[0], name
     return {s: name for s, (_, name) in winners.items()}
-
-
-def _shown(seeds: Seeds, *, is_best: bool) -> str:
-    ccc = mean_ccc(seeds)
-    if ccc is None:
-        return "–"
-    text = f"**{ccc[0]:.3f}**" if is_best else f"{ccc[0]:.3f}"
-    return text if math.isnan(ccc[1]) else f"{text} ± {ccc[1]:.3f}"

@@ -9,7 +9,9 @@ import numpy as np
 
 from lq_emotion.common.canvas import new_figure, save
 from lq_emotion.common.lists import write_lines
-from lq_emotion.training.adapt.results import AdaptationResults, AnswerScores, NameScores
+from lq_emotion.common.markdown import as_text
+from lq_emotion.metrics.regression import MEASURES, Score
+from lq_emotion.training.adapt.results import AdaptationResults, AnswerScores, ClassScore
 
 REPORT, CURVE, CONFUSION = "report.md", "losses.png", "confusion.png"
 _NETS = {
@@ -19,7 +21,6 @@ _NETS = {
     "adapted": "adapted",
 }
 _CLASS_COLUMNS = ("recall", "precision", "f1")
-_DIMENSION_COLUMNS = ("rmse", "cc", "ccc")
 
 
 def write_report(results: AdaptationResults, folder: Path) -> None:
@@ -34,9 +35,9 @@ def write_report(results: AdaptationResults, folder: Path) -> None:
 
 def _lines(results: AdaptationResults, part: str) -> Iterator[str]:
     head = "a new last layer" if results.head_is_new else "its own last layer"
-    yield f"# {Path(results.weights).stem}"
+    yield f"# {as_text(Path(results.weights).stem)}"
     yield ""
-    yield f"{results.model} with {head}, adapted to {', '.join(results.names)}."
+    yield f"{as_text(results.model)} with {head}, adapted to {as_text(', '.join(results.names))}."
     yield ""
     yield "| | persons | faces | frames without a face |"
     yield "|---|---|---|---|"
@@ -71,17 +72,19 @@ def _score_lines(nets: Mapping[str, AnswerScores]) -> Iterator[str]:
         for name, scores in nets.items():
             yield f"| {_NETS[name]} | {_digits(scores.accuracy)} | {_digits(scores.mean_recall)} |"
         yield ""
-    columns = _CLASS_COLUMNS if next(iter(nets.values())).confusion else _DIMENSION_COLUMNS
+    classes = nets["adapted"].classes
+    columns = _CLASS_COLUMNS if classes else MEASURES
     yield f"| | faces | {' | '.join(columns)} |"
     yield "|---|---" + "|---" * len(columns) + "|"
-    for name, scores in nets.items() if columns is _DIMENSION_COLUMNS else [("adapted", nets["adapted"])]:
-        for label, row in scores.names.items():
-            title = f"{label}, {_NETS[name]}" if columns is _DIMENSION_COLUMNS else label
-            yield f"| {title} | {row.count} | {' | '.join(_cells(row, columns))} |"
+    for label, row in classes.items():
+        yield f"| {as_text(label)} | {row.count} | {_cells(row, columns)} |"
+    for name, scores in nets.items():
+        for label, score in scores.dimensions.items():
+            yield f"| {as_text(label)}, {_NETS[name]} | {score.frames} | {_cells(score, columns)} |"
 
 
-def _cells(row: NameScores, columns: tuple[str, ...]) -> list[str]:
-    return [_digits(getattr(row, column)) for column in columns]
+def _cells(row: ClassScore | Score, columns: tuple[str, ...]) -> str:
+    return " | ".join(_digits(getattr(row, column)) for column in columns)
 
 
 def _digits(value: float | None) -> str:
@@ -117,7 +120,7 @@ def _draw_confusion(confusion: tuple[tuple[int, ...], ...], names: tuple[str, ..
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour)
     ticks = range(len(names))
-    axes.set_xticks(ticks, names, rotation=45, ha="right")
-    axes.set_yticks(ticks, names)
+    axes.set_xticks(ticks, names, rotation=45, ha="right", parse_math=False)  # a name may hold dollars
+    axes.set_yticks(ticks, names, parse_math=False)
     axes.set(xlabel="answer", ylabel="label", title=title)
     save(figure, path)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from lq_emotion.common.records import Record
 from lq_emotion.datasets.clips.split import Split
 from lq_emotion.metrics.classification import class_scores
-from lq_emotion.metrics.regression import score
+from lq_emotion.metrics.regression import Score, defined, score
 from lq_emotion.training.adapt.faces import FacesFound
 from lq_emotion.training.adapt.targets import Doubles
 
 
 @dataclass(frozen=True)
-class NameScores(Record):
-    """Scores of a class (recall, precision, f1) or a dimension (rmse, cc, ccc); None where undefined."""
+class ClassScore(Record):
+    """Scores of a class; None where undefined."""
 
     count: int
-    recall: float | None = None
-    precision: float | None = None
-    f1: float | None = None
-    rmse: float | None = None
-    cc: float | None = None
-    ccc: float | None = None
+    recall: float | None
+    precision: float | None
+    f1: float | None
 
 
 @dataclass(frozen=True)
@@ -35,12 +31,13 @@ class AnswerScores(Record):
 
     Attributes
     ----------
-    names : class or dimension -> its scores.
+    classes, dimensions : scores by name; one of the two is empty.
     accuracy, mean_recall : of classes; None for dimensions.
     confusion : of classes: a row for each true class, a column for each answer.
     """
 
-    names: Mapping[str, NameScores]
+    classes: Mapping[str, ClassScore] = field(default_factory=dict)
+    dimensions: Mapping[str, Score] = field(default_factory=dict)
     accuracy: float | None = None
     mean_recall: float | None = None
     confusion: tuple[tuple[int, ...], ...] = ()
@@ -89,23 +86,13 @@ def scores_of_classes(outputs: Doubles, values: Doubles, names: tuple[str, ...])
     scores = class_scores(outputs.argmax(axis=1), values[:, 0].astype(np.int64), len(names))
     columns = zip(scores.confusion.sum(axis=1), scores.recall, scores.precision, scores.f1, strict=True)
     by_name = {
-        name: NameScores(int(count), *(_defined(value) for value in rest))
+        name: ClassScore(int(count), *(defined(value) for value in rest))
         for name, (count, *rest) in zip(names, columns, strict=True)
     }
     confusion = tuple(tuple(int(count) for count in row) for row in scores.confusion)
-    return AnswerScores(by_name, scores.accuracy, scores.mean_recall, confusion)
+    return AnswerScores(by_name, accuracy=scores.accuracy, mean_recall=scores.mean_recall, confusion=confusion)
 
 
 def scores_of_dimensions(outputs: Doubles, values: Doubles, names: tuple[str, ...]) -> AnswerScores:
     """Score values (N, k) of dimensions by the labels (N, k)."""
-    rows = {name: score(outputs[:, i], values[:, i]) for i, name in enumerate(names)}
-    return AnswerScores(
-        {
-            name: NameScores(row.frames, rmse=_defined(row.rmse), cc=_defined(row.cc), ccc=_defined(row.ccc))
-            for name, row in rows.items()
-        }
-    )
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+    return AnswerScores(dimensions={name: score(outputs[:, i], values[:, i]) for i, name in enumerate(names)})

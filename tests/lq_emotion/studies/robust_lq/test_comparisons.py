@@ -8,11 +8,9 @@ from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.comparisons import (
     Comparisons,
     compare_methods,
-    differences_markdown,
-    estimates_markdown,
-    markdown,
 )
 from lq_emotion.studies.robust_lq.recipes import Variant
+from lq_emotion.studies.robust_lq.tables import comparison_tables, page_markdown
 from tests.refusals import refused
 
 NOISE = {Method.JOINT_OA: 0.1, Method.LR: 0.4, Method.NON_JOINT: 0.1, Variant.HR_ON_LR: 2.0}
@@ -45,11 +43,11 @@ def test_a_cell_has_mean_and_deviation_over_seeds_and_an_interval(moments, compa
     cell = next(cell for cell in comparisons.cells if (cell.method, cell.factor) == ("LR", 3))
     ccc = [joined_score(list(moments[Method.LR, 3][seed].values())).ccc for seed in (0, 1)]
     assert (cell.seeds, cell.recordings) == ((0, 1), 7)
-    assert cell.ccc.mean == pytest.approx(sum(ccc) / 2)
-    assert cell.ccc.deviation == pytest.approx(abs(ccc[0] - ccc[1]) / 2**0.5)
-    assert cell.ccc.low < cell.ccc.mean < cell.ccc.high
+    assert cell.scores["ccc"].mean == pytest.approx(sum(ccc) / 2)
+    assert cell.scores["ccc"].deviation == pytest.approx(abs(ccc[0] - ccc[1]) / 2**0.5)
+    assert cell.scores["ccc"].low < cell.scores["ccc"].mean < cell.scores["ccc"].high
     hr = comparisons.cells[-1]
-    assert (hr.method, hr.factor, hr.ccc.deviation) == ("HR", 1, None)
+    assert (hr.method, hr.factor, hr.scores["ccc"].deviation) == ("HR", 1, None)
 
 
 def test_joint_oa_is_compared_with_every_other_method_on_the_same_crops(comparisons):
@@ -85,15 +83,17 @@ def test_the_record_is_read_back(comparisons):
 
 
 def test_tables_as_markdown(comparisons, moments):
-    text = estimates_markdown(comparisons)
-    assert "| CCC | HR | s = 3 | s = 4 |" in text
+    def shown(results):
+        return page_markdown("t", "s", list(comparison_tables(results)))
+
+    text = shown(comparisons)
+    assert "| CCC | tested on HR | tested on s = 3 | tested on s = 4 |" in text
     assert text.count("\n| LR | – | ") == 3
-    rows = differences_markdown(comparisons).splitlines()[4:]
-    assert rows[0].startswith("| LR | 3 | +0.")
-    assert "| 0.016 | 0.094 | +0.026 |" in rows[0]
-    assert rows[-1].endswith("| – | – |")
-    assert "7 recordings it cannot be below 0.016" in markdown(comparisons)
-    assert "| CCC | s = 3 |" in markdown(compare_methods({(Method.LR, 3): moments[Method.LR, 3]}, resamples=9))
+    row = next(line for line in text.splitlines() if line.startswith("| s = 3 | +0."))
+    assert "| 0.016 | 0.094 | +0.026 |" in row
+    assert [line for line in text.splitlines() if line.startswith("| s = ")][-1].endswith("| – | – |")
+    assert "7 recordings it cannot be below 0.016" in text
+    assert "Joint-OA less" not in shown(compare_methods({(Method.LR, 3): moments[Method.LR, 3]}, resamples=9))
 
 
 def test_constant_predictions_have_no_cc_and_a_difference_all_the_same(moments):
@@ -101,7 +101,7 @@ def test_constant_predictions_have_no_cc_and_a_difference_all_the_same(moments):
     constant = {name: Moments.of(np.zeros(40), gold) for name in NAMES}
     other = {name: Moments.of(gold / 2, gold) for name in NAMES}
     actual = compare_methods({(Method.JOINT_OA, 3): {0: constant}, (Method.LR, 3): {0: other}}, resamples=199)
-    assert actual.cells[0].cc.mean is actual.cells[0].cc.low is None
+    assert actual.cells[0].scores["cc"].mean is actual.cells[0].scores["cc"].low is None
     assert actual.differences[0].p == pytest.approx(2 / 128)
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lq_emotion.evaluation.predictor import load_predictor
-from lq_emotion.metrics.regression import score
+from lq_emotion.metrics.regression import Score, score
 from lq_emotion.studies.robust_lq import rate_distortion
 from lq_emotion.studies.robust_lq.rate_distortion import rises
 from lq_emotion.studies.robust_lq.rd_cells import Encoding, EnlargedFrames, Unit, psnr, shrunk
@@ -212,8 +212,8 @@ def test_several_processes_give_the_same_table(data, weights, swept, tmp_path):
 
 
 def test_rising_bits_are_listed():
-    rest = dict.fromkeys(("vcl_bits", "bpp", "vcl_bpp", "psnr", "rmse", "cc", "ccc"))
-    rest |= {"scale": 3, "model": "A", "frames": 9}
+    rest = dict.fromkeys(("vcl_bits", "bpp", "vcl_bpp", "psnr"))
+    rest |= {"scale": 3, "model": "A", "score": Score(None, None, None, 9)}
     points = [Point(codec="x265", qp=qp, bits=bits, **rest) for qp, bits in ((20, 90), (24, 70), (28, 70))]
     assert rises(points) == ("x265, 1/3: QP 28 takes 70 bits, QP 24 70",)
     assert rises([*points[:2], Point(codec="none", qp=None, bits=None, **rest)]) == ()

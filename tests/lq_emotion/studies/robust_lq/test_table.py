@@ -2,18 +2,20 @@
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from PIL import Image
 
+from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import FACTORS, Method
 from lq_emotion.studies.robust_lq.published import compare, published
-from lq_emotion.studies.robust_lq.results import CellResult, MeasuredScores, StudyResults
-from lq_emotion.studies.robust_lq.table import best, column, draw, latex, markdown, write_csv
+from lq_emotion.studies.robust_lq.results import CellResult, StudyResults
+from lq_emotion.studies.robust_lq.table import best, column, draw, latex, write_csv
+from lq_emotion.studies.robust_lq.tables import table_markdown
 
 
 def cell(method, factor, *scores):
-    measured = MeasuredScores(*scores, frames=10)
+    measured = Score(*scores, frames=10)
     published, difference = compare(measured, method, factor)
     return CellResult(
         method=method, factor=factor, run="", test="", scores="",
@@ -34,14 +36,14 @@ RESULTS = StudyResults(
 
 
 def test_the_published_numbers_are_the_papers():
-    assert published(Method.HR, 8) == published(Method.HR, 3) == (0.146, 0.430, 0.325)
-    assert published(Method.JOINT_OA, 6) == (0.134, 0.375, 0.309)
+    assert published(Method.HR, 8) == published(Method.HR, 3) == Score(*(0.146, 0.430, 0.325))
+    assert published(Method.JOINT_OA, 6) == Score(*(0.134, 0.375, 0.309))
     assert published(Method.NON_JOINT, 12).ccc == 0.235
-    assert published(Method.LR, 16) == (0.137, 0.316, 0.212)
+    assert published(Method.LR, 16) == Score(*(0.137, 0.316, 0.212))
     assert published(Method.JOINT, 5) is None
     # what the text says of the table: the largest margins of Joint-OA over Joint-s are .050 (CC) and .035 (CCC), at s = 6
     margins = {
-        s: [round(a - b, 3) for a, b in zip(published(Method.JOINT_OA, s), published(Method.JOINT, s), strict=True)]
+        s: [round(value, 3) for value in astuple(published(Method.JOINT_OA, s) - published(Method.JOINT, s))[:3]]
         for s in FACTORS
     }
     assert max(margins[s][2] for s in FACTORS) == margins[6][2] == 0.035
@@ -63,14 +65,16 @@ def test_the_best_is_the_lowest_error_and_the_highest_correlation():
 
 
 def test_markdown_has_measured_published_and_difference():
-    text = markdown(RESULTS)
-    assert "| | HR | LR-3 | Joint-OA |" in text
-    assert "| RMSE, measured | 0.200 | 0.300 | **0.100** |" in text
-    assert "| CC, published | **0.430** | 0.392 | 0.399 |" in text
-    assert "| CC, difference | +0.070 | – | +0.201 |" in text
-    assert "| CCC, published | **0.325** | – |" in text
+    text = table_markdown(RESULTS)
+    assert "| Method | RMSE here | RMSE paper | RMSE Δ | CC here | CC paper | CC Δ |" in text
+    assert "| HR | 0.200 | 0.146 | +0.054 | 0.500 | **0.430** | +0.070 | **0.400** | 0.325 | +0.075 |" in text
+    assert "| LR-3 | 0.300 | 0.142 | +0.158 | – | 0.392 | – | 0.000 | 0.302 | −0.302 |" in text
+    assert (
+        "| Joint-OA | **0.100** | **0.129** | −0.029 | **0.600** | 0.399 | +0.201 | 0.300 | **0.328** | −0.028 |"
+        in text
+    )
     assert "SYNTHETIC" not in text
-    assert "SYNTHETIC" in markdown(replace(RESULTS, synthetic=True))
+    assert "SYNTHETIC" in table_markdown(replace(RESULTS, synthetic=True))
 
 
 def test_latex_has_the_published_numbers_in_parentheses():
@@ -105,10 +109,10 @@ def test_results_read_back_from_table_json():
 
 
 def test_several_seeds_are_shown_by_their_mean_and_standard_deviation():
-    seeds = (MeasuredScores(0.2, 0.5, 0.40, 10), MeasuredScores(0.2, 0.5, 0.44, 10))
+    seeds = (Score(0.2, 0.5, 0.40, 10), Score(0.2, 0.5, 0.44, 10))
     hr = replace(cell(Method.HR, 1, 0.2, 0.5, 0.42), seeds=seeds)
-    undefined = replace(cell(Method.LR, 3, 0.3, None, 0.0), seeds=(seeds[0], MeasuredScores(0.3, None, 0.0, 10)))
-    text = markdown(replace(RESULTS, seeds=2, scales=(3,), cells=(hr, undefined)))
-    assert "| CCC, measured | **0.420** ± 0.028 |" in text
-    assert "| CC, measured | **0.500** ± 0.000 | – |" in text
+    undefined = replace(cell(Method.LR, 3, 0.3, None, 0.0), seeds=(seeds[0], Score(0.3, None, 0.0, 10)))
+    text = table_markdown(replace(RESULTS, seeds=2, scales=(3,), cells=(hr, undefined)))
+    assert "| **0.420 ± 0.028** | **0.325** |" in text
+    assert "| **0.500 ± 0.000** | **0.430** |" in text
     assert "mean of 2 seeds" in text

@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 
+from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.recipes import Variant
-from lq_emotion.studies.robust_lq.results import CellResult, MeasuredScores, StudyResults, VariantResult, VariantResults
-from lq_emotion.studies.robust_lq.variants import markdown
+from lq_emotion.studies.robust_lq.results import CellResult, StudyResults, VariantResult, VariantResults
+from lq_emotion.studies.robust_lq.tables import page_markdown, variant_tables
 
 
 def scores(*ccc):
-    return tuple(MeasuredScores(0.1, value, value, 10) for value in ccc)
+    return tuple(Score(0.1, value, value, 10) for value in ccc)
 
 
 def cell(method, factor, *ccc):
@@ -36,13 +37,16 @@ RESULTS = StudyResults(
 )  # fmt: skip
 
 
+def shown(results, variants):
+    return page_markdown("t", "s", list(variant_tables(results, variants)))
+
+
 def test_the_net_of_hr_faces_stands_beside_those_of_lr_faces():
-    text = markdown(RESULTS, VariantResults((variant(Variant.HR_ON_LR, 3, 3, 0.3, 0.3),)))
-    assert "SYNTHETIC" in text
-    assert text.count("## ") == 1
+    text = shown(RESULTS, VariantResults((variant(Variant.HR_ON_LR, 3, 3, 0.3, 0.3),)))
+    assert text.count("Best of each factor in bold") == 1
     assert "| HR on LR | 0.300 ± 0.000 | – |" in text
     assert "| LR-s | 0.600 ± 0.141 | – |" in text
-    assert "| Joint-OA (3) | **0.800** ± 0.141 | – |" in text  # undefined for one seed: no mean
+    assert "| Joint-OA (3) | **0.800 ± 0.141** | – |" in text  # undefined for one seed: no mean
 
 
 def test_a_net_of_one_factor_is_tested_on_all_of_them():
@@ -53,18 +57,18 @@ def test_a_net_of_one_factor_is_tested_on_all_of_them():
         variant(Variant.MAX_S, 12, 12, 0.4, 0.4),
         variant(Variant.MAX_ALL, 3, 3, 0.5, 0.5),
     )
-    text = markdown(RESULTS, VariantResults(cells))
+    text = shown(RESULTS, VariantResults(cells))
     assert "| Max-3 | 0.600 ± 0.000 | 0.000 ± 0.000 |" in text
-    assert "| Max-12 | 0.100 ± 0.000 | **0.400** ± 0.000 |" in text
+    assert "| Max-12 | 0.100 ± 0.000 | **0.400 ± 0.000** |" in text
     assert "| Max-all | 0.500 ± 0.000 | – |" in text
     same = (*cells, variant(Variant.MIX_FROM_S, 3, 3, 0.2, 0.2))
-    text = markdown(RESULTS, VariantResults(same))
-    assert "## Super-resolution learnt at s, and at 12" in text
-    assert "| Max-s | 0.600 ± 0.000 | **0.400** ± 0.000 |" in text
+    text = shown(RESULTS, VariantResults(same))
+    assert "Super-resolution learnt at s, and at 12. Best" in text
+    assert "| Max-s | 0.600 ± 0.000 | **0.400 ± 0.000** |" in text
 
 
 def test_one_seed_has_no_spread():
     first = tuple(replace(cell, seeds=cell.seeds[:1]) for cell in RESULTS.cells)
-    text = markdown(replace(RESULTS, seeds=1, cells=first), VariantResults((variant(Variant.HR_ON_LR, 3, 3, 0.3),)))
+    text = shown(replace(RESULTS, seeds=1, cells=first), VariantResults((variant(Variant.HR_ON_LR, 3, 3, 0.3),)))
     assert "±" not in text
     assert "| Joint-OA (3) | **0.700** | 0.100 |" in text

@@ -172,8 +172,8 @@ def test_a_dimension_is_estimated_in_the_units_of_the_table(model, pictures, tmp
     [dimension] = loaded.outputs.dimensions
     assert (dimension.name, dimension.low, dimension.high) == ("mood", 10, 90)
     scores = json.loads((tmp_path / "mood/adapt.json").read_text())["scores"]["dev"]
-    assert scores["constant"]["names"]["mood"]["rmse"] == pytest.approx(27.325, abs=0.01)
-    assert scores["adapted"]["names"]["mood"]["rmse"] < 60
+    assert scores["constant"]["dimensions"]["mood"]["rmse"] == pytest.approx(27.325, abs=0.01)
+    assert scores["adapted"]["dimensions"]["mood"]["rmse"] < 60
     assert not (tmp_path / "mood/confusion.png").exists()
 
 

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 from caffe_compat.errors import FileError
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.records import Record
+from lq_emotion.metrics.regression import Score
 from lq_emotion.video.codecs import CODECS
 
 _HINT = "see docs/link.md for the columns"
@@ -149,9 +150,8 @@ class _SweepPoint(Record):
     model: str
     bits: int | None
     bpp: float | None
-    frames: int
     psnr: float | None
-    ccc: float | None
+    score: Score
 
 
 @dataclass(frozen=True)
@@ -165,13 +165,13 @@ class _Sweep(Record):
         """Return the coded points that have a score."""
         points = []
         for point in self.points:
-            if point.qp is None or not point.bits or not point.bpp or point.ccc is None:
+            if point.qp is None or not point.bits or not point.bpp or point.score.ccc is None or not point.score.frames:
                 continue
-            side = round(math.sqrt(point.bits / point.bpp / point.frames))
+            side = round(math.sqrt(point.bits / point.bpp / point.score.frames))
             points.append(
                 OperatingPoint(
                     width=side, height=side, fps=self.coding.fps, codec=point.codec, qp=point.qp, psnr=point.psnr,
-                    kbps=point.bits / point.frames * self.coding.fps / 1000, measure="ccc", score=point.ccc,
+                    kbps=point.bits / point.score.frames * self.coding.fps / 1000, measure="ccc", score=point.score.ccc,
                     model=point.model, content=Content.FACE,
                 )
             )  # fmt: skip

@@ -93,7 +93,7 @@ def draw_pipeline(
 
     Raises
     ------
-    CaffeCompatError, PortError
+    CaffeCompatError
         The crops or the weights cannot be used, there is no such frame, or the codec cannot be run.
     """
     steps = _run(pipeline)

@@ -61,7 +61,7 @@ class Demo:
 
         Raises
         ------
-        CaffeCompatError, PortError, OSError
+        CaffeCompatError, OSError
             Images or files cannot be used.
         InterruptedTrainingError
             Ctrl-C while training.

@@ -20,9 +20,9 @@ FIRST = OperatingPoint(
 SWEEP = {
     "coding": {"frames": 100, "fps": 25, "gop": 250, "preset": "medium"},
     "points": [
-        {"codec": "x264", "scale": 3, "qp": 20, "model": "OA", "bits": 562560, "bpp": 0.4578125, "frames": 1200, "psnr": 41.8, "ccc": 0.82},
-        {"codec": "none", "scale": 3, "qp": None, "model": "OA", "bits": None, "bpp": None, "frames": 1200, "psnr": None, "ccc": 0.83},
-        {"codec": "x264", "scale": 3, "qp": 51, "model": "OA", "bits": 1200, "bpp": 0.01, "frames": 1200, "psnr": 9.0, "ccc": None},
+        {"codec": "x264", "scale": 3, "qp": 20, "model": "OA", "bits": 562560, "bpp": 0.4578125, "psnr": 41.8, "score": {"rmse": None, "cc": None, "ccc": 0.82, "frames": 1200}},
+        {"codec": "none", "scale": 3, "qp": None, "model": "OA", "bits": None, "bpp": None, "psnr": None, "score": {"rmse": None, "cc": None, "ccc": 0.83, "frames": 1200}},
+        {"codec": "x264", "scale": 3, "qp": 51, "model": "OA", "bits": 1200, "bpp": 0.01, "psnr": 9.0, "score": {"rmse": None, "cc": None, "ccc": None, "frames": 1200}},
     ],
 }  # fmt: skip
 

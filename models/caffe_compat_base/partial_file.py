@@ -1,8 +1,4 @@
-"""Write a file under a temporary name beside the final one, locked while its process lives.
-
-``caffe_compat/formats/partial_file.py`` and ``matlab_ports/_support/partial_file.py`` are identical (a test compares
-them), because neither package may import the other.
-"""
+"""Write a file under a temporary name next to the final one, locked while its process lives."""
 
 from __future__ import annotations
 

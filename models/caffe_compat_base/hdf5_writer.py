@@ -4,9 +4,6 @@ HDF5 2.0 crashes, at once or at the interpreter's exit, after one of its writes 
 `_Sink`, which hides errors from it: the first error is raised after HDF5 has closed the file. Python handles signals in
 its main thread, between any two steps of Python code, so HDF5 and the sink run in another thread, where Ctrl-C cannot
 interrupt them.
-
-``caffe_compat/formats/hdf5_writer.py`` and ``matlab_ports/_support/hdf5_writer.py`` are identical (a test compares
-them), because neither package may import the other.
 """
 
 from __future__ import annotations
