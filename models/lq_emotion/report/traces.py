@@ -43,8 +43,8 @@ def traces(store: Store) -> Iterator[Block]:
         raise Absent("No traces: there are no predictions in scores/.")
     if store.table is not None:
         yield _compared(store, store.table)
-    names = [name for name in store.scores if name.startswith("HR_on_")] or list(store.scores)[:2]
-    for name in names:
+    drawn = [name for name, scores in store.scores.items() if _is_drawn(scores)]
+    for name in [name for name in drawn if name.startswith("HR_on_")] or drawn[:2]:
         figure = read_png(store.root / "scores" / name / "traces.png")
         title = name.replace("_on_", " on ")
         if figure is None:
@@ -52,6 +52,12 @@ def traces(store: Store) -> Iterator[Block]:
         else:
             caption = f"Gold standard and prediction of every recording: {title}."
             yield Figure(f"traces_{name}", figure, caption, f"{store.dimension.capitalize()} over time, {title}")
+
+
+def _is_drawn(scores: Mapping[str, Any]) -> bool:
+    """Tell whether an evaluation drew its traces; further seeds and variants do not."""
+    files = scores.get("files")
+    return not isinstance(files, dict) or files.get("plots") != []
 
 
 def _compared(store: Store, results: StudyResults) -> Block:

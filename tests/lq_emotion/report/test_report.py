@@ -327,3 +327,12 @@ def test_a_codec_that_leads_out_of_the_folder_is_refused(root):
     path.write_text(json.dumps(results))
     with refused("damaged-file", file="rd.json"):
         _ = Store(root).sweeps
+
+
+def test_an_evaluation_that_draws_nothing_lacks_no_traces(root):
+    path = next(root.glob("scores/HR_on_*/scores.json"))
+    (path.parent / "traces.png").unlink()
+    assert "traces.png is missing" in made(root)[0]
+    scores = json.loads(path.read_text())
+    path.write_text(json.dumps({**scores, "files": {"predictions": [], "tables": [], "plots": []}}))
+    assert "traces.png" not in made(root)[0]
