@@ -64,14 +64,9 @@ def _submission(args: argparse.Namespace) -> int:
 
 
 def _scores(path: Path | None) -> Evaluation | None:
-    from caffe_compat.errors import FileError
-    from lq_emotion.common.json_files import contents_of, read_json
+    from lq_emotion.common.json_files import read_record
     from lq_emotion.evaluation.results import Evaluation
 
     if path is None:
         return None
-    content = read_json(path)
-    if content is None:
-        raise FileError("file not found", code="file-missing", file=path, field="--scores")
-    with contents_of(path):
-        return Evaluation.from_json(content)
+    return read_record(path, Evaluation, "--scores is the scores.json of an evaluation")

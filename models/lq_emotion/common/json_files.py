@@ -53,18 +53,30 @@ def contents_of(path: Path, hint: str = "remove it and run again", *, line: int 
 
 
 def read_record(path: Path, kind: type[_RecordT], hint: str = "remove it and run again") -> _RecordT:
-    """Return the record in a JSON file.
+    """Return the record in a JSON file; `hint` is what to do if it is missing or damaged.
 
     Raises
     ------
     FileError
         The file is missing or damaged.
     """
+    record = find_record(path, kind, hint)
+    if record is None:
+        raise FileError("no such file", code="file-missing", file=path, hint=hint)
+    return record
+
+
+def find_record(path: Path, kind: type[_RecordT], hint: str = "remove it and run again") -> _RecordT | None:
+    """Return the record in a JSON file; None if there is no file.
+
+    Raises
+    ------
+    FileError
+        The file is damaged.
+    """
     content = read_json(path)
-    if content is None:
-        raise FileError("no such file", code="file-missing", file=path)
     with contents_of(path, hint):
-        return kind.from_json(content)
+        return None if content is None else kind.from_json(content)
 
 
 def write_json(value: Any, path: Path) -> None:

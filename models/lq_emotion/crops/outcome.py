@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.json_files import find_record
 from lq_emotion.common.records import Record
 
 RESULTS = Path("data") / "prepare.json"
@@ -55,6 +55,5 @@ def prepared_recordings(out: Path) -> tuple[Outcome, ...]:
     FileError
         The file is damaged.
     """
-    content = read_json(out / RESULTS)
-    with contents_of(out / RESULTS):
-        return () if content is None else Preparation.from_json(content).recordings
+    preparation = find_record(out / RESULTS, Preparation)
+    return () if preparation is None else preparation.recordings

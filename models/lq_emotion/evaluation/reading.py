@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from caffe_compat.errors import DataError, FileError
-from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.json_files import contents_of, read_record
 from lq_emotion.evaluation.results import Evaluation
 from lq_emotion.metrics.uncertainty import Moments
 
@@ -26,11 +26,7 @@ def read_moments(folder: Path) -> dict[str, Moments]:
         The evaluation or a recording's predictions are missing, or are not what `evaluate` writes.
     """
     path = folder / "scores.json"
-    content = read_json(path)
-    if content is None:
-        raise FileError("no scores found", code="file-missing", file=path, hint="evaluate a net first")
-    with contents_of(path):
-        evaluation = Evaluation.from_json(content)
+    evaluation = read_record(path, Evaluation, "evaluate the net again")
     if evaluation.files is None:
         raise FileError("names no predictions", code="wrong-format", file=path, hint="evaluate again")
     files = [folder / name for name in evaluation.files.predictions]

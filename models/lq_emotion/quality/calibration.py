@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.fingerprints import file_sha256
-from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.records import Record
 from lq_emotion.nets.known.store import beside
 from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, Agreement, Errors
@@ -126,12 +126,7 @@ class Calibration(Record):
         FileError
             The file is missing or damaged.
         """
-        file, hint = Path(path), "calibrate again: lq-emotion calibrate"
-        content = read_json(file)
-        if content is None:
-            raise FileError("no such file", code="file-missing", file=file, hint=hint)
-        with contents_of(file, hint):
-            return cls.from_json(content)
+        return read_record(Path(path), cls, "calibrate again: lq-emotion calibrate")
 
     @classmethod
     def beside(cls, weights: PathLike) -> Self | None:

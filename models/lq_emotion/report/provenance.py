@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lq_emotion.common.document import Block, Column, Row, Table, Text, code, duration, row
-from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.json_files import read_record
 from lq_emotion.datasets.synthetic import package as synthetic
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import describe_settings
@@ -25,8 +25,7 @@ def settings(store: Store) -> Iterator[Block]:
     """
     table = store.table
     if store.maker is not None:
-        with contents_of(store.maker):
-            yield _synthetic(synthetic.SyntheticSettings.from_json(read_json(store.maker)))
+        yield _synthetic(read_record(store.maker, synthetic.SyntheticSettings))
     if table is None:
         raise Absent("No settings of an experiment: table/table.json is missing.")
     with store.contents():  # numbers may still be infinite

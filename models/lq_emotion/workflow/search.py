@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
-from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.records import Record
 from lq_emotion.workflow.stages import Stage
 
@@ -250,6 +250,4 @@ def _suggested(
 
 
 def _read(path: Path) -> Trial:
-    content = read_json(path)
-    with contents_of(path):
-        return Trial.from_json(content)
+    return read_record(path, Trial)

@@ -87,7 +87,7 @@ def test_a_net_of_both_is_scored_on_crops_of_one(dimension, oracle, tmp_path):
     sweep = ("--weights", f"both={weights}", "--scales", 3, "--codecs", "x264", "--qps", 0, *convention)
     assert run("rd", *sweep, *options, "--data", data, "--out", tmp_path / "rd") == 0
     points = json.loads((tmp_path / "rd/rd.json").read_text())["points"]
-    assert all(point["ccc"] > 0.999 for point in points)
+    assert all(point["score"]["ccc"] > 0.999 for point in points)
 
 
 def test_a_net_of_one_dimension_is_refused_on_crops_of_both(data, tmp_path, capsys):

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.fingerprints import fingerprint
-from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.json_files import read_record
 from lq_emotion.common.processes import as_done
 from lq_emotion.common.records import Record
 from lq_emotion.datasets.avec.gold import combine_ratings
@@ -226,7 +226,6 @@ def _write_lines(path: Path, lines: Any) -> None:
 
 def summary(out: Path) -> str:
     """Describe the recordings in a folder in one line."""
-    with contents_of(out / SETTINGS):
-        settings = SyntheticSettings.from_json(read_json(out / SETTINGS))
+    settings = read_record(out / SETTINGS, SyntheticSettings)
     counts = f"{settings.train} train and {settings.dev} dev"
     return f"{out}: {counts} synthetic recordings of {settings.frames} frames"

@@ -15,7 +15,7 @@ from caffe_compat.build.preprocess import Preprocessing, load_preprocessing, rea
 from caffe_compat.errors import DataError, FileError, NetError, WeightsError, did_you_mean
 from caffe_compat.formats.files import read_net
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.json_files import find_record
 from lq_emotion.faces.face import Image
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.model import KnownModel, Task
@@ -260,12 +260,7 @@ def _given_or_beside(given: PathLike | None, weights: Path, suffix: str) -> Path
 
 
 def _crop_beside(weights: Path) -> FaceCrop | None:
-    path = beside(weights, ".crop.json")
-    content = read_json(path)
-    if content is None:
-        return None
-    with contents_of(path):
-        return FaceCrop.from_json(content)
+    return find_record(beside(weights, ".crop.json"), FaceCrop)
 
 
 def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel | None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.json_files import find_record
 from lq_emotion.common.records import Record
 from lq_emotion.crops.versions import Version
 from lq_emotion.datasets.ravdess.clips import EMOTIONS
@@ -156,10 +156,7 @@ def read_results(root: Path) -> CloudResults | None:
     FileError
         study.json is damaged.
     """
-    path = root / FILE
-    content = read_json(path)
-    with contents_of(path):
-        return None if content is None else CloudResults.from_json(content)
+    return find_record(root / FILE, CloudResults)
 
 
 def _scores(confusion: tuple[tuple[int, ...], ...]) -> ClassScores:

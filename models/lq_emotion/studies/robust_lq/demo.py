@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from caffe_compat.errors import DataError
-from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.records import Record
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
@@ -181,14 +181,11 @@ class Demo:
         return sr_gain(weights, self.out / "data/raw_data", self._unseen, factor)
 
     def _variants(self) -> VariantResults:
-        path = self.out / "study" / "variants.json"
-        with contents_of(path):
-            return VariantResults.from_json(read_json(path))
+        return read_record(self.out / "study" / "variants.json", VariantResults)
 
     def _coded(self) -> Scores:
-        path, coded = self.out / "rd" / "rd.json", self.size.coded
-        with contents_of(path):
-            points = SweepResults.from_json(read_json(path)).points
+        coded = self.size.coded
+        points = read_record(self.out / "rd" / "rd.json", SweepResults).points
         scores: dict[str, dict[str, float | None]] = {}
         for point in points:
             if point.qp is not None and (point.codec, point.scale) == (coded.codecs[0], coded.scales[0]):

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.json_files import contents_of, find_record, read_json
 from lq_emotion.crops.outcome import Outcome, prepared_recordings
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import FACTORS
@@ -38,23 +38,17 @@ class Store:
     @cached_property
     def table(self) -> StudyResults | None:
         """Return the results of the study; None if it has not finished."""
-        content = read_json(self.root / "table" / "table.json")
-        with self.contents():
-            return None if content is None else StudyResults.from_json(content)
+        return find_record(self.root / "table" / "table.json", StudyResults)
 
     @cached_property
     def variants(self) -> VariantResults | None:
         """Return the results of nets that are not in Table 1; None if none were scored."""
-        content = read_json(self.root / "study" / "variants.json")
-        with self.contents("study", "variants.json"):
-            return None if content is None else VariantResults.from_json(content)
+        return find_record(self.root / "study" / "variants.json", VariantResults)
 
     @cached_property
     def comparisons(self) -> Comparisons | None:
         """Return intervals and tests; None if none were computed."""
-        content = read_json(self.root / "study" / "comparisons.json")
-        with self.contents("study", "comparisons.json"):
-            return None if content is None else Comparisons.from_json(content)
+        return find_record(self.root / "study" / "comparisons.json", Comparisons)
 
     @cached_property
     def prepared(self) -> tuple[Outcome, ...]:
@@ -100,13 +94,9 @@ class Store:
     @cached_property
     def sweeps(self) -> dict[Path, SweepResults]:
         """Return all sweeps over codecs by folder."""
-        sweeps = {}
-        for folder in (self.root / "rd", *sorted((self.root / "rd").glob("*/"))):
-            content = read_json(folder / "rd.json")
-            with contents_of(folder / "rd.json"):
-                if content is not None:
-                    sweeps[folder] = SweepResults.from_json(content)
-        return sweeps
+        folders = (self.root / "rd", *sorted((self.root / "rd").glob("*/")))
+        sweeps = {folder: find_record(folder / "rd.json", SweepResults) for folder in folders}
+        return {folder: sweep for folder, sweep in sweeps.items() if sweep is not None}
 
     @property
     def scales(self) -> list[int]:

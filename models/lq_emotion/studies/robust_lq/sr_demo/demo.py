@@ -19,7 +19,7 @@ from caffe_compat.cli.convert import save_state_dict
 from caffe_compat.errors import FileError, WeightsError
 from caffe_compat.formats.files import write_text
 from lq_emotion.common.fingerprints import fingerprint
-from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.json_files import find_record, write_json
 from lq_emotion.common.lists import write_list
 from lq_emotion.studies.robust_lq.sr_demo import image_sources, workspace
 from lq_emotion.studies.robust_lq.sr_demo.figures import draw_comparison
@@ -86,12 +86,9 @@ class Demo:
 
     def _earlier(self) -> DemoResults | None:
         """Return the results in the folder, if all their files exist."""
-        path = self.out / workspace.RESULTS
-        content = read_json(path)
-        if content is None:
+        results = find_record(self.out / workspace.RESULTS, DemoResults)
+        if results is None:
             return None
-        with contents_of(path):
-            results = DemoResults.from_json(content)
         finished = results.iterations == self.iterations and results.files == self._files
         return results if finished and all(map(self._exists, results.files.to_json().values())) else None
 
