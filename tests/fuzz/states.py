@@ -29,7 +29,7 @@ PARTS = (
 )  # fmt: skip
 
 _MEASURED = {"rmse": 0.2, "cc": 0.5, "ccc": 0.4, "frames": 12}
-_POINT = {"codec": "x264", "scale": 3, "qp": 24, "model": "HR", "frames": 12, "bits": 9, "vcl_bits": 7, "psnr": 31.5}
+_POINT = {"codec": "x264", "scale": 3, "qp": 24, "model": "HR", "bits": 9, "vcl_bits": 7, "psnr": 31.5}
 _FILE = {
     "file": "HQ.caffemodel", "verdict": PASSED, "bytes": 9, "sha256": "ab", "network": "CNN+D", "training": None, "scores": [],
     "blobs": [{"layer": "conv1", "index": 0, "shape": [2], "sha256": "cd", "largest": 2.0, "rms": 1.5}],
@@ -62,7 +62,7 @@ GOOD = {
         "coding": {"fps": 25, "gop": 250, "preset": "medium"}, "versions": {"av": "1"},
         "bpp_published": {"qp": 24, "3": 0.24}, "bits_rise_with_qp": [],
         "models": [{"name": "HR", "scale": None, "file": "HR.caffemodel", "sha256": "0123"}],
-        "points": [{**_POINT, "bpp": 0.3, "vcl_bpp": 0.2, **_MEASURED}],
+        "points": [{**_POINT, "bpp": 0.3, "vcl_bpp": 0.2, "score": _MEASURED}],
     },
     "data/prepare.json": {
         "recordings": [
