@@ -20,7 +20,9 @@ LONG = [("worker", 20_000), ("stored", 2500), ("media", 2500), ("containers", 11
 def test_damaged_files_are_used_or_refused(worker, count, tmp_path):
     if worker in ("media", "containers"):
         pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-    findings = run(int((worker, count) in LONG), count, tmp_path, worker=f"tests.fuzz.{worker}")
+    seed = int((worker, count) in LONG)
+    print(f"{worker}: {count} cases of seed {seed}")
+    findings = run(seed, count, tmp_path, worker=f"tests.fuzz.{worker}")
     assert not findings.problems, "\n".join(f"case {n}: {problem}" for n, problem in findings.problems.items())
     assert sum(findings.cases.values()) == count
     few = count < 200 and worker != "stored"
