@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from lq_emotion.common.lock import locked
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import AS_CODE
@@ -183,6 +184,14 @@ def undisturbed(recordings, tmp_path_factory):
     out = tmp_path_factory.mktemp("a table") / "root"
     assert run(*arguments(recordings, out)) == 0
     return out
+
+
+def test_a_folder_that_another_process_works_in_is_left_alone(recordings, tmp_path, capsys):
+    out = tmp_path / "root"
+    with locked(out, "study"):
+        assert run(*arguments(recordings, out)) == 1
+    assert f"process {os.getpid()} on " in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == [".lock"]
 
 
 def test_one_command_ends_in_the_table_and_a_second_does_nothing(recordings, undisturbed, capsys):
