@@ -4,8 +4,8 @@
 
 Draws answers of a net for K people, makes a calibration as `lq-emotion calibrate` does, and judges new people with it;
 and draws recordings with predictions, and their 95 % intervals of RMSE, CC and CCC. No video and no net is involved:
-errors and changes of class are random numbers, so that what is true is known. Prints the tables of docs/trust.md and
-docs/evaluation.md, each number with its standard error over the draws. About fifteen minutes on two cores.
+errors and changes of class are random numbers, so that what is true is known. Prints the tables that docs/trust.md and
+docs/evaluation.md quote from, each number with its standard error over the draws. About fifteen minutes on two cores.
 """
 
 import argparse
