@@ -17,22 +17,24 @@ from caffe_compat.errors import FileError
 if sys.platform != "win32":
     import fcntl
 
-NAME = ".lock"
+NAME = ".lq-emotion.lock"
 
 
 @contextmanager
 def locked(folder: Path, work: str) -> Iterator[None]:
     """Keep other processes from working in a folder; the lock ends with the process, also when it is killed.
 
-    ``FOLDER/.lock`` names the process that works there, or did last.
+    ``FOLDER/.lq-emotion.lock`` names the process that works there, or did last.
 
     Raises
     ------
     FileError
-        Another process works in the folder.
+        Another process works in the folder, or the lock's name is a link.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
+    if path.is_symlink():
+        raise FileError("is a link", code="unsafe", file=path, hint="remove it")
     with path.open("a+", encoding="utf-8") as file:
         if not try_lock(file):
             hint = "wait until it has ended, or choose another folder: --out"

@@ -152,8 +152,8 @@ def own_files(name: str, out: Path, dimension: Dimension, journal: Journal | Non
     """
     paths = Paths(out, name)
     files = (*paths.labels(dimension).values(), paths.mat("bbox"))
-    known = journal_of(out, name) if journal is None else journal
-    return tuple(path for path in files if path.is_file() and not known.wrote(path))
+    journal = journal or journal_of(out, name)
+    return tuple(path for path in files if path.is_file() and not journal.wrote(path))
 
 
 def places_of_labels(out: Path, dimension: Dimension) -> str:

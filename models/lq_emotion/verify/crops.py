@@ -88,12 +88,12 @@ def find_crops(
     by_base = {base: _development(base, partitions) for base in bases}
     base = next((base for base in bases if by_base[base]), root)
     chosen = {name: _named(base, name, partitions) for name in named or {}}
-    found = _sorted_out(base, by_base[base], [(*chosen[name], factor) for name, factor in (named or {}).items()], say)
-    if found.folders:
-        return found
-    if found.unknown:
-        problem = f"the factor of the crops in {', '.join(path.name for path in found.unknown)} is not known"
-        hint = f"name it: --crops {found.unknown[0].name}=HQ, or =3"
+    crops = _sorted_out(base, by_base[base], [(*chosen[name], factor) for name, factor in (named or {}).items()], say)
+    if crops.folders:
+        return crops
+    if crops.unknown:
+        problem = f"the factor of the crops in {', '.join(path.name for path in crops.unknown)} is not known"
+        hint = f"name it: --crops {crops.unknown[0].name}=HQ, or =3"
         raise FileError(problem, code="not-prepared", file=base, field="--recordings", hint=hint)
     hint = "the ROOT of lq-emotion prepare --out ROOT; --dev names the recordings where AVEC's names do not"
     problem = "has no folder of crops with development recordings, such as data/raw_data/HQ or LR3"

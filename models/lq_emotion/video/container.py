@@ -22,10 +22,7 @@ _ASSUMED_RATE = 25.0  # of raw streams that state neither times nor a rate
 _LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt")
 _LOST = 1.5  # frames that may be missing at the end before a file counts as truncated: measured, at most 0.1
 _ROUNDING = 0.01  # seconds by which containers round
-_ESTIMATED = (
-    1.0,
-    0.02,
-)  # seconds and part that may be missing where the length is estimated, or that of a frame unknown
+_ESTIMATED = (1.0, 0.02)  # seconds and part that may be missing where the length or that of a frame is estimated
 _MISPLACED = 4  # frames: AVI and MPEG do not state all times, and those that FFmpeg adds go back by up to 3
 _STEPS = 10  # such a frame is shown a tenth of a frame after the one before
 _TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  # Matroska's DURATION

@@ -36,3 +36,11 @@ def test_the_lock_is_free_after_the_work(tmp_path):
     for _ in range(2):
         with locked(tmp_path, "rd"):
             pass
+
+
+def test_a_link_is_refused_and_its_target_kept(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / NAME).symlink_to(tmp_path / "mine")
+    with refused("unsafe", file=NAME), locked(tmp_path, "study"):
+        raise AssertionError("the link is followed")
+    assert (tmp_path / "mine").read_text() == "mine"

@@ -177,8 +177,13 @@ def _difference(difference: Difference) -> Row:
         f"s = {difference.factor}",
         number(difference.difference, sign=True),
         f"{number(difference.low, sign=True)} to {number(difference.high, sign=True)}",
-        number(difference.p),
-        number(difference.holm),
+        _p(difference.p),
+        _p(difference.holm),
         number(difference.published, sign=True),
         {None: "–", True: "yes", False: "no"}[difference.exceeds],
     )
+
+
+def _p(value: float | None) -> str:
+    """Return a p-value with two digits, however small it is."""
+    return number(value, 2) if value is None or value >= 0.1 else f"{value:.2g}"

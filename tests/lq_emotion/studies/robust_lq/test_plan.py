@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lq_emotion.common.lock import locked
+from lq_emotion.common.lock import NAME, locked
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import AS_CODE
@@ -191,7 +191,7 @@ def test_a_folder_that_another_process_works_in_is_left_alone(recordings, tmp_pa
     with locked(out, "study"):
         assert run(*arguments(recordings, out)) == 1
     assert f"process {os.getpid()} on " in capsys.readouterr().err
-    assert [path.name for path in out.iterdir()] == [".lock"]
+    assert [path.name for path in out.iterdir()] == [NAME]
 
 
 def test_one_command_ends_in_the_table_and_a_second_does_nothing(recordings, undisturbed, capsys):
