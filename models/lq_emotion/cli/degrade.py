@@ -1,46 +1,47 @@
-"""``lq-emotion degrade``: a copy of a video as a low-quality channel delivers it."""
+"""``lq-emotion data degrade``: a copy of a video as a low-quality channel delivers it."""
 
 from __future__ import annotations
 
-import argparse
-import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from caffe_compat.errors import printable
-from lq_emotion.cli.options import at_least, number_from, teller
+from lq_emotion.cli.command import Command
+from lq_emotion.common.progress import Say
+from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.words import counted
+from lq_emotion.video.degrade import DegradedVideo, degrade_video
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's parser."""
-    text = "shrink a video, lower its frame rate and code it at a quantiser"
-    degrade = commands.add_parser("degrade", help=text, description=text, allow_abbrev=False)
-    option = degrade.add_argument
-    option("video", type=Path, metavar="VIDEO", help="a video file")
-    option("--out", type=Path, required=True, metavar="FILE", help="an .mp4, .mov or .mkv file, without sound")
-    option("--scale", type=number_from(1), default=1.0, metavar="S", help="factor to shrink by (default 1)")
-    option("--qp", type=at_least(0, 51), default=28, metavar="QP", help="quantiser of all frames (default 28)")
-    option("--fps", type=number_from(0.01), metavar="F", help="most frames per second (default: all frames)")
-    option("--codec", choices=("x264", "x265"), default="x264", help="encoder (default x264)")
-    option("--json", action="store_true", help="print the result as JSON to stdout")
-    degrade.set_defaults(run=_degrade)
+@dataclass(frozen=True, kw_only=True)
+class DegradeSettings(Settings):
+    """Settings of ``data degrade``."""
+
+    video: Path = option(help="a video file", positional=True, metavar="VIDEO")
+    out: Path = option(help="an .mp4, .mov or .mkv file, without sound", metavar="FILE")
+    scale: float = option(1.0, "factor to shrink by", least=1)
+    qp: int = option(28, "quantiser of all frames", least=0, most=51)
+    fps: float | None = option(None, "most frames per second (default: all frames)", least=0.01)
+    codec: Literal["x264", "x265"] = option("x264", "encoder")
 
 
-def _degrade(args: argparse.Namespace) -> int:
+def _degrade(settings: DegradeSettings, _say: Say) -> DegradedVideo:
     from tqdm import tqdm
 
-    from lq_emotion.common.words import counted
-    from lq_emotion.video.degrade import degrade_video
+    with tqdm(desc=printable(settings.video.name), unit=" frames", disable=None, leave=False) as bar:
+        return degrade_video(
+            settings.video, settings.out, scale=settings.scale, qp=settings.qp, fps=settings.fps, codec=settings.codec,
+            progress=bar.update,
+        )  # fmt: skip
 
-    say = teller(args)
-    with tqdm(desc=printable(args.video.name), unit=" frames", disable=None, leave=False) as bar:
-        result = degrade_video(
-            args.video, args.out, scale=args.scale, qp=args.qp, fps=args.fps, codec=args.codec, progress=bar.update
-        )
-    if args.json:
-        print(json.dumps({**result.to_json(), "bpp": result.bpp, "bits_per_second": result.rate}, indent=2))
+
+def _show(result: DegradedVideo, settings: DegradeSettings) -> None:
     rate = "" if result.rate is None else f", {result.rate / 1000:.1f} kbit/s"
-    say(
-        f"{args.out}: {counted(result.frames, 'frame')} of {result.width} x {result.height} in {result.seconds:.2f} s, "
-        f"{result.bits} bits, {result.bpp:.4f} per pixel{rate}"
+    print(
+        printable(f"{settings.out}: {counted(result.frames, 'frame')} of {result.width} x {result.height} in ")
+        + f"{result.seconds:.2f} s, {result.bits} bits, {result.bpp:.4f} per pixel{rate}"
     )
-    return 0
+
+
+COMMAND = Command(DegradeSettings, _degrade, _show)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lq_emotion.cli import _OUTPUTS, _parser
+from lq_emotion.cli import _OUTPUTS, parser
 from tests.lq_emotion.commands import failed
 
 FILES = ("a.mp4", "net.caffemodel", "net.prototxt", "labels.txt", "clips.csv", "frames.csv", "table.csv", "scores.json")
@@ -58,7 +58,7 @@ def test_options_that_name_files_to_write_are_declared():
 
     writers = {
         action.dest
-        for parser in parsers(_parser())
+        for parser in parsers(parser())
         for action in parser._actions
         if action.help and any(word in action.help for word in ("to write", "folder for", "result file", "HTML file"))
     }

@@ -1,0 +1,70 @@
+"""A command made of its settings: options, ``--json`` and the printing of results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from caffe_compat.errors import printable
+from lq_emotion.common.progress import Say
+from lq_emotion.common.settings import Settings, add_options, settings_of
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+ResultT = TypeVar("ResultT")
+
+
+def _nothing(_result: Any) -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Command(Generic[SettingsT, ResultT]):
+    """A command.
+
+    Attributes
+    ----------
+    settings : their fields are its options.
+    run : does the work; it takes the settings and what prints lines of progress.
+    show : prints the result for people.
+    failures : the parts of the result that failed, a line each; with one or more the exit code is 1.
+    json : offer ``--json``, which prints the result's `to_json`.
+    """
+
+    settings: type[SettingsT]
+    run: Callable[[SettingsT, Say], ResultT]
+    show: Callable[[ResultT, SettingsT], None]
+    failures: Callable[[ResultT], Sequence[str]] = _nothing
+    json: bool = True
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options to a parser, and what runs the command to its defaults."""
+        add_options(parser, self.settings)
+        if self.json:
+            text = "print results as JSON to stdout and progress to stderr"
+            parser.add_argument("--json", action="store_true", help=text)
+        parser.set_defaults(run=self._run)
+
+    def _run(self, args: argparse.Namespace) -> int:
+        settings = settings_of(args, self.settings)
+        as_json = self.json and args.json
+        result = self.run(settings, _teller(sys.stderr if as_json else sys.stdout))
+        if as_json:
+            print(json.dumps(_plain(result), indent=2))
+        else:
+            self.show(result, settings)
+        failures = self.failures(result)
+        for line in failures:
+            sys.stderr.write(f"lq-emotion: error: {printable(line)}\n")
+        return 1 if failures else 0
+
+
+def _teller(stream: Any) -> Say:
+    return lambda line: print(printable(line, keep="\n\t"), file=stream, flush=True)
+
+
+def _plain(result: Any) -> Any:
+    return [one.to_json() for one in result] if isinstance(result, list | tuple) else result.to_json()

@@ -1,0 +1,251 @@
+"""Settings: a field of a frozen dataclass is an option of a command; its type, default, range and help are stated once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from caffe_compat.errors import DataError
+from lq_emotion.common.records import Record
+
+SettingsT = TypeVar("SettingsT")
+_OPTION = "option"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Option:
+    """How a command reads a field.
+
+    Attributes
+    ----------
+    help : one line; the default is added to it.
+    least, most, above : limits of a number, or of each number of several.
+    choices : values that are accepted, if the type does not list them.
+    read : reads the text of one value, for types that argparse does not know.
+    metavar : placeholder of the value in the help.
+    group : heading in the help.
+    name : of the option, if it is not that of the field.
+    shown : the default in the help, if it is not the value itself.
+    positional : the value has no option before it.
+    add, collect : add the options of a value that has several, and make it of the parsed arguments.
+    """
+
+    help: str = ""
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    choices: tuple[Any, ...] = ()
+    read: Callable[[str], Any] | None = None
+    metavar: str | tuple[str, ...] | None = None
+    group: str = ""
+    name: str | None = None
+    shown: str | None = None
+    positional: bool = False
+    add: Callable[[argparse.ArgumentParser], None] | None = None
+    collect: Callable[[argparse.Namespace], Any] | None = None
+
+
+def option(default: Any = MISSING, help: str = "", **about: Any) -> Any:  # noqa: A002
+    """Return a field of settings that is an option, too.
+
+    Parameters
+    ----------
+    default : value without the option, which is required if there is none.
+    help : one line; the default is added to it.
+    about : the attributes of `_Option`.
+    """
+    metadata = {_OPTION: _Option(help=help, **about)}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: default, metadata=metadata, kw_only=True)
+    return field(default=default, metadata=metadata, kw_only=True)
+
+
+class Settings(Record):
+    """Base of settings: frozen dataclasses whose ranges are checked when one is made.
+
+    A field whose type is another class of settings adds that class's options to the command.
+
+    Raises
+    ------
+    DataError
+        A value is out of range.
+    """
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for one in _fields(type(self)):
+            about, value = one.metadata.get(_OPTION), getattr(self, one.name)
+            if about is not None and value is not None and about.add is None:
+                _check(one.name, about, _choices(hints[one.name], about), value)
+
+
+def _check(name: str, about: _Option, choices: tuple[Any, ...], value: Any) -> None:
+    for item in value if isinstance(value, tuple) else (value,):
+        if (problem := _problem(about, choices, item)) is not None:
+            raise DataError("out of range", code="out-of-range", field=_flag(name, about), value=item, hint=problem)
+
+
+def _problem(about: _Option, choices: tuple[Any, ...], value: Any) -> str | None:
+    """Return what would be accepted in place of a value; None if it is accepted itself."""
+    if choices:
+        return None if value in choices else f"use {', '.join(map(str, choices))}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    least, most, above = about.least, about.most, about.above
+    low = least is not None and value < least or above is not None and value <= above
+    if not math.isfinite(value) or low or (most is not None and value > most):
+        return f"expected {_range(about)}"
+    return None
+
+
+def _range(about: _Option) -> str:
+    if about.above is not None:
+        return f"a number above {about.above:g}"
+    if about.least is None:
+        return "a number" if about.most is None else f"{about.most:g} or less"
+    return f"{about.least:g} or more" if about.most is None else f"{about.least:g} to {about.most:g}"
+
+
+def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
+    """Add an option for each field of a class of settings that has one."""
+    hints = get_type_hints(settings)
+    groups: dict[str, Any] = {group.title: group for group in parser._action_groups}  # noqa: SLF001
+    for one in _fields(settings):
+        about, hint = one.metadata.get(_OPTION), hints[one.name]
+        if about is None:
+            if _is_settings(hint):
+                add_options(parser, hint)
+        elif about.add is not None:
+            about.add(parser)
+        else:
+            place = groups.setdefault(about.group, None) or parser
+            if about.group and place is parser:
+                place = groups[about.group] = parser.add_argument_group(about.group)
+            _add(place, one, about, hint)
+
+
+def _add(parser: argparse._ActionsContainer, one: Field[Any], about: _Option, hint: Any) -> None:
+    kind, several = _kind(hint)
+    flag, text = _flag(one.name, about), about.help + _default(one, about)
+    if kind is bool:
+        action = "store_false" if one.default else "store_true"
+        parser.add_argument(flag, dest=one.name, action=action, help=about.help)
+        return
+    choices = _choices(hint, about)
+    options: dict[str, Any] = {"type": _reader(kind, about, choices), "help": text, "nargs": "+" if several else None}
+    names = "{" + ",".join(map(str, choices)) + "}" if choices else None
+    options["metavar"] = about.metavar or names or _placeholder(kind)
+    if about.positional:
+        parser.add_argument(one.name, **options)
+        return
+    required = one.default is one.default_factory is MISSING
+    parser.add_argument(flag, dest=one.name, default=_unset(one), required=required, **options)
+
+
+def settings_of(args: argparse.Namespace, settings: type[SettingsT], **values: Any) -> SettingsT:
+    """Return the settings that the parsed arguments describe.
+
+    Parameters
+    ----------
+    args : arguments of a parser with the options of `settings`.
+    settings : a class of settings.
+    values : fields that are no options, or replace them.
+
+    Raises
+    ------
+    DataError
+    """
+    hints = get_type_hints(settings)
+    for one in _fields(settings):
+        about = one.metadata.get(_OPTION)
+        if one.name in values or (about is None and not _is_settings(hints[one.name])):
+            continue
+        if about is None:
+            values[one.name] = settings_of(args, hints[one.name])
+        elif about.collect is not None:
+            values[one.name] = about.collect(args)
+        else:
+            value = getattr(args, one.name)
+            values[one.name] = tuple(value) if isinstance(value, list) else value
+    return settings(**values)
+
+
+def _fields(cls: type) -> tuple[Field[Any], ...]:
+    return fields(cls)
+
+
+def _is_settings(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Settings)
+
+
+def _flag(name: str, about: _Option) -> str:
+    return about.name or f"--{name.replace('_', '-')}"
+
+
+def _kind(hint: Any) -> tuple[Any, bool]:
+    """Return the type of one value of a field, and whether the field has several."""
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    return (get_args(hint)[0], True) if get_origin(hint) is tuple else (hint, False)
+
+
+def _choices(hint: Any, about: _Option) -> tuple[Any, ...]:
+    kind, _ = _kind(hint)
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(kind) if isinstance(kind, type) and issubclass(kind, Enum) else about.choices
+
+
+def _reader(kind: Any, about: _Option, choices: tuple[Any, ...]) -> Callable[[str], Any]:
+    """Return what reads the text of one value, for argparse's ``type``."""
+
+    def read(text: str) -> Any:
+        if about.read is not None:
+            return about.read(text)
+        by_name = {str(choice): choice for choice in choices}
+        try:
+            value = by_name.get(text, text) if choices else kind(text)
+        except ValueError:
+            value = math.nan
+        problem = _problem(about, choices, value)
+        if problem is None:
+            return value
+        if kind is int and not choices:
+            problem = problem.replace("expected", "expected an integer,").removesuffix(", a number")
+        elif kind is float and about.above is None:
+            problem = problem.replace("expected", "expected a number,").removesuffix(", a number")
+        raise argparse.ArgumentTypeError(f"{problem}, got {text!r}")
+
+    return read
+
+
+def _placeholder(kind: Any) -> str | None:
+    return {int: "N", float: "X", Path: "PATH"}.get(kind, "NAME")
+
+
+def _unset(one: Field[Any]) -> Any:
+    return None if one.default is MISSING and one.default_factory is MISSING else _value(one)
+
+
+def _value(one: Field[Any]) -> Any:
+    return one.default if one.default_factory is MISSING else one.default_factory()
+
+
+def _default(one: Field[Any], about: _Option) -> str:
+    """Return what the help says about the default."""
+    if about.shown is not None:
+        return f" (default: {about.shown})"
+    value = _unset(one)
+    if value is None or value == () or about.positional:
+        return ""
+    return f" (default {' '.join(map(_text, value)) if isinstance(value, tuple) else _text(value)})"
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
