@@ -184,7 +184,7 @@ def _reading(backend: str, planes: str) -> Use:
 def _read_by_demo(path: Path) -> None:
     """Read a folder of two pictures as ``sr-demo --images`` does."""
     (path.parent / f"other{path.suffix}").write_bytes(path.read_bytes())
-    for source in of_folder(path.parent, lambda _line: None):
+    for source in of_folder(path.parent):
         source.load()
 
 

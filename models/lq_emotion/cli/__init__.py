@@ -1,4 +1,4 @@
-"""``lq-emotion``, the command line of the application: a module for each command, which is imported when it is called."""
+"""``lq-emotion``, the command line of the application: a module for each command, imported when it is called."""
 
 from __future__ import annotations
 

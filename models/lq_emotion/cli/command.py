@@ -52,9 +52,9 @@ class Command(Generic[SettingsT, ResultT]):
         settings = settings_of(args, self.settings)
         as_json = self.json and args.json
         result = self.run(settings, _teller(sys.stderr if as_json else sys.stdout))
-        if as_json:
+        if as_json and result is not None:
             print(json.dumps(_plain(result), indent=2))
-        else:
+        elif not as_json:
             self.show(result, settings)
         failures = self.failures(result)
         for line in failures:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from caffe_compat.errors import DataError
-from lq_emotion.cli.options import at_least, teller
+from lq_emotion.cli.command import Command
+from lq_emotion.common.progress import Say
+from lq_emotion.common.settings import Settings, option
 
 if TYPE_CHECKING:
     from lq_emotion.studies.cloud_robotics.results import ClipResult, CloudResults
@@ -20,61 +19,64 @@ _PHOTOGRAPH = "grace_hopper.jpg"  # from matplotlib's sample data: a portrait by
 _MODEL, _DETECTOR = "mini-xception", "mtcnn"
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's parser."""
-    text = (
-        "run a paper's experiment in small on synthetic recordings. robust-lq: HR and Joint-OA on faces of high and "
-        "low resolution, super-resolution, coded video, and how far to trust an estimate. cloud-robotics: emotions of "
-        "images, and of clips in nine qualities by mean, mode and LSTM"
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings(Settings):
+    """Settings of ``demo``."""
+
+    study: Literal["robust-lq", "cloud-robotics"] = option(
+        "robust-lq",
+        "robust-lq: HR and Joint-OA on faces of high and low resolution, super-resolution, coded video, and how far to "
+        "trust an estimate; cloud-robotics: emotions of images, and of clips in nine qualities by mean, mode and LSTM",
     )
-    demo = commands.add_parser("demo", help=text, description=text, allow_abbrev=False)
-    option = demo.add_argument
-    text = "robust-lq or cloud-robotics (default robust-lq)"
-    option("--study", choices=("robust-lq", "cloud-robotics"), default="robust-lq", metavar="STUDY", help=text)
-    text = "output folder (default demo_out, or cloud_demo_out)"
-    option("--out", type=Path, metavar="FOLDER", help=text)
-    text = "random seed of the people and of the trainings (default 0)"
-    option("--seed", type=at_least(0), default=0, metavar="N", help=text)
-    text = "robust-lq: iterations per net (default: those of the recipe, 300 to 450)"
-    option("--iterations", type=at_least(1), metavar="N", help=text)
-    text = "robust-lq: threads per stage; results differ in the last bits between thread counts (default 2)"
-    option("--threads", type=at_least(1), metavar="N", help=text)
-    option("--json", action="store_true", help="print results as JSON to stdout and progress to stderr")
-    demo.set_defaults(run=_demo)
+    out: Path | None = option(None, "output folder (default demo_out, or cloud_demo_out)", metavar="FOLDER")
+    seed: int = option(0, "random seed of the people and of the trainings", least=0)
 
 
-def _demo(args: argparse.Namespace) -> int:
-    if args.study == "robust-lq":
-        return _robust_lq(args)
-    for name in ("iterations", "threads"):
-        if getattr(args, name) is not None:
-            problem, hint = "is for robust-lq", "leave it out"
-            raise DataError(problem, code="conflict", field=f"--{name}", value=getattr(args, name), hint=hint)
-    return _cloud_robotics(args)
+def _demo(settings: DemoSettings, say: Say) -> DemoResults | CloudResults:
+    from lq_emotion.report.build import report_on
+
+    out = _folder(settings)
+    results: DemoResults | CloudResults
+    if settings.study == "robust-lq":
+        from lq_emotion.studies.robust_lq.demo import run_demo
+
+        results = run_demo(out, seed=settings.seed, say=say)
+        say(_photograph(out / "predict", say))
+    else:
+        from lq_emotion.studies.cloud_robotics.demo import run_demo as run_cloud_demo
+
+        results = run_cloud_demo(out, seed=settings.seed, say=say)
+    report_on(out)
+    return results
 
 
-def _cloud_robotics(args: argparse.Namespace) -> int:
-    from lq_emotion.report.build import make_report, write_report
-    from lq_emotion.studies.cloud_robotics.demo import CloudDemo
+def _folder(settings: DemoSettings) -> Path:
+    default = "demo_out" if settings.study == "robust-lq" else "cloud_demo_out"
+    return (settings.out or Path(default)).resolve()
 
-    began, out = time.monotonic(), (args.out or Path("cloud_demo_out")).resolve()
-    results = CloudDemo(out, seed=args.seed, say=teller(args)).run()
-    page = out / "report" / "report.html"
-    write_report(make_report(out), page, page.with_suffix(".md"))
-    if args.json:
-        print(json.dumps(results.to_json(), indent=2))
-        return 0
+
+def _show(results: DemoResults | CloudResults, settings: DemoSettings) -> None:
+    from lq_emotion.studies.robust_lq.demo import DemoResults
+
+    out = _folder(settings)
     print()
-    for line in cloud_lines(results):
+    files = [out / "report" / "report.html"]
+    if isinstance(results, DemoResults):
+        files += [out / "rd" / "rd_x264.png", results.videos[0].page]
+        found = lines(results)
+    else:
+        found = cloud_lines(results)
+    for line in found:
         print(line)
-    print(f"\n{time.monotonic() - began:.0f} s. The tables beside the paper's, and the figures:\n  {page}")
-    return 0
+    print("\nFiles to look at:")
+    for path in files:
+        print(f"  {path}")
 
 
 def cloud_lines(results: CloudResults) -> Iterator[str]:
     """Yield what the demo of the second paper found, for a terminal."""
+    from lq_emotion.studies.cloud_robotics.plan import ALL
     from lq_emotion.studies.cloud_robotics.published import Aggregation
-    from lq_emotion.studies.cloud_robotics.results import ALL
 
     yield "Accuracy (1 is perfect) on drawn people whom no net saw in training. It says nothing about people."
     yield "\nImages, seven emotions; by what the net had learnt before, people or shapes:"
@@ -94,28 +96,6 @@ def _accuracy(result: ClipResult | None) -> float | None:
     return None if result is None else result.accuracy
 
 
-def _robust_lq(args: argparse.Namespace) -> int:
-    from lq_emotion.report.build import make_report, write_report
-    from lq_emotion.studies.robust_lq.demo import Demo, DemoSize
-
-    began, say, out = time.monotonic(), teller(args), (args.out or Path("demo_out")).resolve()
-    results = Demo(out, DemoSize(iterations=args.iterations), args.seed, args.threads or 2, say).run()
-    photograph = _photograph(out / "predict", say)
-    page = out / "report" / "report.html"
-    write_report(make_report(out), page, page.with_suffix(".md"))
-    if args.json:
-        print(json.dumps(results.to_json(), indent=2))
-        return 0
-    print()
-    for line in lines(results):
-        print(line)
-    print(photograph)
-    print(f"\n{time.monotonic() - began:.0f} s. Three files to look at:")
-    for path in (page, out / "rd" / "rd_x264.png", results.videos[0].page):
-        print(f"  {path}")
-    return 0
-
-
 def lines(results: DemoResults) -> Iterator[str]:
     """Yield what the demo found, for a terminal."""
     yield "CCC of valence (1 is perfect) on drawn people whom no net saw in training. It says nothing about people."
@@ -133,7 +113,7 @@ def lines(results: DemoResults) -> Iterator[str]:
     )
     for video in results.videos:
         yield f"  {video.name}: {video.trusted} of {video.faces} estimates are trusted"
-    yield "Recipe: the demo's own, not the authors' (recipes/demo.toml); `lq-emotion study robust-lq` has theirs."
+    yield "Recipe: the demo's own, not the authors' (recipes/demo.toml); `lq-emotion study run robust-lq` has theirs."
 
 
 def _table(scores: Scores) -> Iterator[str]:
@@ -144,7 +124,7 @@ def _table(scores: Scores) -> Iterator[str]:
         yield f"{net:10}" + "".join(f"{cell:>8}" for cell in cells)
 
 
-def _photograph(out: Path, say: Callable[[str], None]) -> str:
+def _photograph(out: Path, say: Say) -> str:
     """Predict a photograph with a published net, if it is installed; return a line about it."""
     from matplotlib import cbook
 
@@ -161,3 +141,6 @@ def _photograph(out: Path, say: Callable[[str], None]) -> str:
     settings = PredictSettings(models=(_MODEL,), detector=_DETECTOR, device="cpu", overlay=True)
     (outcome,) = predict(source, settings, out, say=say)
     return f"A photograph ({_PHOTOGRAPH}), by {_MODEL}: {outcome.error or outcome.files[-1]}"
+
+
+COMMAND = Command(DemoSettings, _demo, _show)

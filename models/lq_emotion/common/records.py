@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 
 class Record:
@@ -51,6 +51,8 @@ def _plain(value: Any) -> Any:
         return value.to_json()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path | Enum) else value
@@ -60,8 +62,14 @@ def _typed(hint: Any, value: Any, name: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{name} is {value!r}, expected one of {arguments}")
+        return value
     if origin in (Union, types.UnionType):
         return None if value is None else _typed(arguments[0], value, name)
+    if origin is frozenset:
+        return frozenset(_expect(list, value, name))
     if origin is tuple:
         return tuple(_typed(arguments[0], item, name) for item in _expect(list, value, name))
     if origin is not None and issubclass(origin, Mapping):

@@ -1,20 +1,20 @@
-"""Settings: a field of a frozen dataclass is an option of a command; its type, default, range and help are stated once."""
+"""Settings: a field of a frozen dataclass is an option of a command, with its type, default, range and help."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import types
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
 
-SettingsT = TypeVar("SettingsT")
+SettingsT = TypeVar("SettingsT", bound="Settings")
 _OPTION = "option"
 
 
@@ -62,7 +62,7 @@ def option(default: Any = MISSING, help: str = "", **about: Any) -> Any:  # noqa
     """
     metadata = {_OPTION: _Option(help=help, **about)}
     if isinstance(default, dict):
-        return field(default_factory=lambda: default, metadata=metadata, kw_only=True)
+        return field(default_factory=default.copy, metadata=metadata, kw_only=True)
     return field(default=default, metadata=metadata, kw_only=True)
 
 
@@ -98,7 +98,7 @@ def _problem(about: _Option, choices: tuple[Any, ...], value: Any) -> str | None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     least, most, above = about.least, about.most, about.above
-    low = least is not None and value < least or above is not None and value <= above
+    low = (least is not None and value < least) or (above is not None and value <= above)
     if not math.isfinite(value) or low or (most is not None and value > most):
         return f"expected {_range(about)}"
     return None
@@ -115,7 +115,7 @@ def _range(about: _Option) -> str:
 def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
     """Add an option for each field of a class of settings that has one."""
     hints = get_type_hints(settings)
-    groups: dict[str, Any] = {group.title: group for group in parser._action_groups}  # noqa: SLF001
+    groups: dict[str | None, Any] = {group.title: group for group in parser._action_groups}
     for one in _fields(settings):
         about, hint = one.metadata.get(_OPTION), hints[one.name]
         if about is None:
@@ -139,6 +139,8 @@ def _add(parser: argparse._ActionsContainer, one: Field[Any], about: _Option, hi
         return
     choices = _choices(hint, about)
     options: dict[str, Any] = {"type": _reader(kind, about, choices), "help": text, "nargs": "+" if several else None}
+    if kind is Mapping:
+        options["action"] = "extend"
     names = "{" + ",".join(map(str, choices)) + "}" if choices else None
     options["metavar"] = about.metavar or names or _placeholder(kind)
     if about.positional:
@@ -172,8 +174,17 @@ def settings_of(args: argparse.Namespace, settings: type[SettingsT], **values: A
             values[one.name] = about.collect(args)
         else:
             value = getattr(args, one.name)
+            if _kind(hints[one.name])[0] is Mapping:
+                value = dict(value or ())
             values[one.name] = tuple(value) if isinstance(value, list) else value
     return settings(**values)
+
+
+def absolute(settings: SettingsT) -> SettingsT:
+    """Return settings whose paths do not depend on the working directory."""
+    paths = {one.name: getattr(settings, one.name) for one in _fields(type(settings))}
+    resolved = {name: path.resolve() for name, path in paths.items() if isinstance(path, Path)}
+    return cast("SettingsT", replace(cast("Any", settings), **resolved))
 
 
 def _fields(cls: type) -> tuple[Field[Any], ...]:
@@ -192,6 +203,8 @@ def _kind(hint: Any) -> tuple[Any, bool]:
     """Return the type of one value of a field, and whether the field has several."""
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(part for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is Mapping:
+        return Mapping, True
     return (get_args(hint)[0], True) if get_origin(hint) is tuple else (hint, False)
 
 
@@ -230,11 +243,7 @@ def _placeholder(kind: Any) -> str | None:
 
 
 def _unset(one: Field[Any]) -> Any:
-    return None if one.default is MISSING and one.default_factory is MISSING else _value(one)
-
-
-def _value(one: Field[Any]) -> Any:
-    return one.default if one.default_factory is MISSING else one.default_factory()
+    return None if one.default is MISSING else one.default
 
 
 def _default(one: Field[Any], about: _Option) -> str:

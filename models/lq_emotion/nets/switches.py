@@ -7,15 +7,17 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from caffe_compat.errors import CaffeCompatError, NetError, did_you_mean, raise_together
+from lq_emotion.common.records import Record
 
 
 @dataclass(frozen=True)
-class PaperSwitches:
+class PaperSwitches(Record):
     """Which side of each disagreement to build; the defaults are the code's.
 
     Attributes
@@ -192,3 +194,31 @@ AS_PAPER = PaperSwitches(
 )
 """What the paper says. It is silent about `mixture`, which stays the code's, and names no recordings for `validation`
 but the development set; its CCC loss is a proposal."""
+
+
+def add_switches(parser: ArgumentParser) -> None:
+    """Add ``--as`` and ``--switch``, which `chosen_switches` reads."""
+    text = "follow the authors' code or their paper where they disagree (default code); see docs/paper_vs_code.md"
+    parser.add_argument("--as", dest="variant", choices=("code", "paper"), default="code", help=text)
+    text = "set single switches; overrides --as"
+    parser.add_argument(
+        "--switch", nargs="+", action="extend", type=_switch, default=[], metavar="NAME=VALUE", help=text
+    )
+
+
+def _switch(text: str) -> tuple[str, Any]:
+    try:
+        return parse_setting(text)
+    except CaffeCompatError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def chosen_switches(args: Namespace) -> PaperSwitches:
+    """Return the switches of a command line.
+
+    Raises
+    ------
+    NetError
+        The settings contradict each other.
+    """
+    return replace(AS_PAPER if args.variant == "paper" else AS_CODE, **dict(args.switch))

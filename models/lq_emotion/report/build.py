@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.document import Report, Section, Text, number
+from lq_emotion.common.document import Figure, Report, Table, Text, number
 from lq_emotion.common.html_page import page
-from lq_emotion.common.markdown import markdown
+from lq_emotion.common.markdown import markdown as as_markdown
+from lq_emotion.common.records import Record
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report import cloud_robotics, open_questions, provenance, results
@@ -50,7 +51,7 @@ def make_report(root: Path) -> Report:
         There is no such folder.
     """
     if not root.is_dir():
-        hint = "--out is the folder that `lq-emotion table` wrote to"
+        hint = "--out is the folder that `lq-emotion study run` wrote to"
         raise FileError("folder not found", code="file-missing", file=root, hint=hint)
     if (root / FILE).is_file():
         return cloud_robotics.make_page(root)
@@ -79,10 +80,41 @@ def _in_short(store: Store) -> Iterator[Text]:
         scores = [f"{m} {number(ccc[m, s])}" for m in (Method.LR, Method.JOINT_OA) if (m, s) in ccc]
         parts += [f"{' and '.join(scores)} at s = {s}"] if scores else []
     if parts:
-        preset, seed = store.table.preset, store.table.seed
+        preset, seed = store.table.settings.preset, store.table.settings.seed
         switches = describe_settings(store.switches)
         settings = f"preset {preset}, seed {seed}" + (switches and f", {switches}")
         yield Text(f"In short: {', '.join(parts)} ({settings}; the paper's HR: 0.325).")
+
+
+@dataclass(frozen=True)
+class Written(Record):
+    """A report that was written: its files, tables and figures by section, and lines about what is missing."""
+
+    page: Path
+    markdown: Path
+    sections: Mapping[str, Mapping[str, int]]
+    absent: tuple[str, ...]
+
+
+def report_on(root: Path, page: Path | None = None, markdown: Path | None = None) -> Written:
+    """Write the report of a folder of results, by default to ROOT/report/report.html and report.md.
+
+    Raises
+    ------
+    CaffeCompatError, OSError
+    """
+    page = page or root / "report" / "report.html"
+    markdown = markdown or root / "report" / "report.md"
+    report = make_report(root)
+    write_report(report, page, markdown)
+    sections = {
+        section.title: {
+            "tables": sum(isinstance(block, Table) for block in section.blocks),
+            "figures": sum(isinstance(block, Figure) for block in section.blocks),
+        }
+        for section in report.sections
+    }
+    return Written(page, markdown, sections, tuple(report.notes))
 
 
 def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
@@ -100,19 +132,6 @@ def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
             partial.write_bytes(figure.png)
     for path in set(figures.glob("*.png")) - {figures / f"{figure.name}.png" for figure in report.figures}:
         path.unlink()  # an earlier report's
-    for path, text in ((markdown_path, markdown(report, figures.name)), (page_path, page(report))):
+    for path, text in ((markdown_path, as_markdown(report, figures.name)), (page_path, page(report))):
         with atomic_path(path) as partial:
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files are bytes
-
-
-def summary(report: Report) -> dict[str, Any]:
-    """Return the numbers of tables and figures by section, and what is missing, for JSON."""
-    from lq_emotion.common.document import Figure, Table
-
-    def count(section: Section, kind: type) -> int:
-        return sum(isinstance(block, kind) for block in section.blocks)
-
-    return {
-        "sections": {s.title: {"tables": count(s, Table), "figures": count(s, Figure)} for s in report.sections},
-        "absent": report.notes,
-    }

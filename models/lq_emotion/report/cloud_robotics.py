@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from caffe_compat.errors import FileError
 from lq_emotion.common.document import Block, Column, Figure, Report, Table, Text, code, number, row
@@ -13,6 +12,7 @@ from lq_emotion.common.png import read_png
 from lq_emotion.report.parts import Absent, Part, sections
 from lq_emotion.report.provenance import pairs, software, stage_times
 from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS, OpenQuestion
+from lq_emotion.studies.cloud_robotics.plan import Choices
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.studies.cloud_robotics.results import FILE, CloudResults, ImageResult, read_results
 from lq_emotion.studies.cloud_robotics.tables import (
@@ -59,7 +59,7 @@ def _lead(results: CloudResults) -> Iterator[Text]:
         if best is not None
     ]
     if parts:
-        settings = f"preset {results.preset}, seed {results.seed}"
+        settings = f"preset {results.settings.preset}, seed {results.settings.seed}"
         yield Text(
             f"In short: accuracies on test are {', '.join(parts)} ({settings}). Of images it is that of the base that "
             "is best on dev; of clips, the highest of all versions, as in the paper."
@@ -142,7 +142,7 @@ def _choices(source: _Source) -> Iterator[Block]:
     titles = ("", "the text", "what speaks for an answer", "switch", "here")
     rows = (
         row(question.subject, question.text, question.evidence or "–", _switches(question),
-            question.answer or _chosen(question, source.results.choices))
+            question.answer or _chosen(question, source.results.settings.choices))
         for question in OPEN_QUESTIONS
     )  # fmt: skip
     columns = tuple(Column(title, number=False) for title in titles)
@@ -153,9 +153,8 @@ def _switches(question: OpenQuestion) -> str:
     return ", ".join(map(code, question.switches)) or "none"
 
 
-def _chosen(question: OpenQuestion, choices: Mapping[str, Any]) -> str:
-    values = (choices.get(name) for name in question.switches)
-    return ", ".join("unknown" if value is None else _value(value) for value in values)
+def _chosen(question: OpenQuestion, choices: Choices) -> str:
+    return ", ".join(_value(getattr(choices, name)) for name in question.switches)
 
 
 def _value(value: object) -> str:
@@ -164,8 +163,8 @@ def _value(value: object) -> str:
 
 def _run(source: _Source) -> Iterator[Block]:
     results = source.results
-    settings = {"preset": code(results.preset), "seed": str(results.seed)}
-    settings |= {name: _value(value) for name, value in results.choices.items()}
+    settings = {"preset": code(results.settings.preset), "seed": str(results.settings.seed)}
+    settings |= {name: _value(value) for name, value in results.settings.choices.to_json().items()}
     if results.actors is not None:
         sides = ("train", "dev", "test")
         settings |= {f"actors: {side}": _value(getattr(results.actors, side)) or "none" for side in sides}

@@ -36,7 +36,7 @@ def _settings(store: Store) -> dict[str, object]:
     if table is None:
         return {}
     faces = {"sr_images": "faces"} if sr_images(table) == "faces" else {}
-    return {**store.switches, **faces, "max_factor": table.max_factor}
+    return {**store.switches, **faces, "max_factor": table.settings.largest_factor}
 
 
 def _here(name: str, settings: Mapping[str, object]) -> str:
@@ -54,8 +54,8 @@ def _otherwise(store: Store) -> str:
     parts = []
     if switches:
         parts.append(f"this experiment was run {switches}" if switches.startswith("as") else f"here {switches}")
-    if table.max_factor != by_switch.get("max_factor", AS_CODE.max_factor):
-        parts.append(f"Joint-OA's super-resolution was trained at {table.max_factor}")
+    if table.settings.largest_factor != by_switch.get("max_factor", AS_CODE.max_factor):
+        parts.append(f"Joint-OA's super-resolution was trained at {table.settings.largest_factor}")
     if sr_images(table) == "faces" and "sr_images" not in by_switch:
         parts.append("super-resolution learnt from faces, as in the paper, because no images were given")
     return f"; but {' and '.join(parts)}" if parts else ""

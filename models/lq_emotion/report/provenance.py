@@ -33,17 +33,18 @@ def settings(store: Store) -> Iterator[Block]:
 
 
 def _settings(store: Store, table: StudyResults) -> Iterator[Block]:
-    mixture = ", ".join(map(str, table.mixture))
+    settings = table.settings
+    mixture = ", ".join(map(str, settings.mixture))
     values = {
-        "recordings": code(table.recordings) + (" (synthetic)" if store.synthetic else ""),
-        "preset": code(table.preset),
+        "recordings": code(str(settings.recordings)) + (" (synthetic)" if store.synthetic else ""),
+        "preset": code(settings.preset),
         "factors s": ", ".join(map(str, table.scales)),
-        Method.JOINT_OA: f"super-resolution at {table.max_factor}, mixture of {mixture}",
+        Method.JOINT_OA: f"super-resolution at {settings.largest_factor}, mixture of {mixture}",
         "super-resolution learnt from": _learnt_from(table),
         "switches": describe_settings(store.switches) or "as the code",
-        "seed": str(table.seed),
-        "threads of a stage": str(table.threads),
-        "device": str(table.device),
+        "seed": str(settings.seed),
+        "threads of a stage": str(settings.threads),
+        "device": settings.device,
     }
     yield pairs("Settings of the experiment.", values, ("setting", "value"))
     yield software(table.versions)
@@ -67,7 +68,7 @@ def _synthetic(settings: synthetic.SyntheticSettings) -> Text:
     return Text(
         f"Nobody was filmed: {settings.train} recordings to train with and {settings.dev} to be scored on, of "
         f"{settings.frames:,} frames of {settings.width} × {settings.height} pixels, were drawn by "
-        f"`lq-emotion make-recordings` with seed {settings.seed}. Mouth, eyes and brows follow random traces of "
+        f"`lq-emotion data make recordings` with seed {settings.seed}. Mouth, eyes and brows follow random traces of "
         "valence and arousal."
     )
 

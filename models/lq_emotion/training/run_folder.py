@@ -42,16 +42,23 @@ class TrainingSettings(Record):
     weights: tuple[str, ...] | None
 
 
-def begin(run: Run, net: pb.NetParameter, solver: pb.SolverParameter, inputs: Sequence[Path]) -> None:
+def begin(
+    run: Run, net: pb.NetParameter, solver: pb.SolverParameter, inputs: Sequence[Path], *, longer: bool = False
+) -> None:
     """Write the definitions of a stage's training; snapshots and log of another training are removed.
 
     Parameters
     ----------
     run : the folder.
     net, solver : the definitions.
-    inputs : files that decide the training beside them: data, and weights to start from.
+    inputs : the other files that decide the training: data, and weights to start from.
+    longer : a solver with more iterations continues the training.
     """
-    made_from = fingerprint([format_text(net), format_text(solver), *(file_sha256(path) for path in inputs)])
+    deciding = pb.SolverParameter()
+    deciding.CopyFrom(solver)
+    for name in ("net", "snapshot_prefix", *(("max_iter",) if longer else ())):
+        deciding.ClearField(name)
+    made_from = fingerprint([format_text(net), format_text(deciding), *(file_sha256(path) for path in inputs)])
     path = run.folder / MADE_FROM
     if read_json(path) != {"made_from": made_from}:
         for other in (run.log, run.folder / PLATEAU, *_snapshots(run)):

@@ -23,11 +23,11 @@ from typing import Any
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.cluster import connect
 from lq_emotion.common.processes import WorkerLostError, pools
+from lq_emotion.common.progress import Say
 from lq_emotion.common.versions import versions
 from lq_emotion.workflow.shared_files import PATIENCE, unseen
 from lq_emotion.workflow.workers import Workers
 
-Say = Callable[[str], None]
 _MOMENT = 0.25  # seconds between looks at what has changed
 
 

@@ -23,11 +23,12 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.workflow.stages import Stage
 
-Objective = Callable[[Mapping[str, float], Path], float]
-"""From the parameters of a trial and its folder to the value to be made small. It continues what a kill interrupted."""
+Objective = Callable[[Mapping[str, float], Path, Say], float]
+"""From the parameters of a trial, its folder and its log to the value to minimise; it continues a killed trial."""
 FIRST = 5
 """Trials that cover the space evenly, by default."""
 _REFINE = 4  # of so many later trials, one lies where the process is smallest
@@ -162,13 +163,13 @@ class Search:
             raise FileError("no trial is done", code="not-prepared", file=self.folder)
         return min(course, key=lambda trial: trial.objective)
 
-    def _run(self, number: int, objective: Objective) -> None:
+    def _run(self, number: int, objective: Objective, say: Say = print) -> None:
         earlier = [_read(path) for path in self.results()[:number]] if number >= self.first else []
         parameters = proposal(self.space, earlier, number, first=self.first, seed=self.seed)
         path = self.results()[number]
         folder = path.with_suffix("")
         folder.mkdir(parents=True, exist_ok=True)
-        value = float(objective(parameters, folder))
+        value = float(objective(parameters, folder, say))
         if not math.isfinite(value):
             hint = "return a large number where a training diverges"
             raise DataError("the objective is not finite", code="not-finite", field=path.stem, value=value, hint=hint)

@@ -20,10 +20,10 @@ from lq_emotion.common.fingerprints import file_sha256, fingerprint
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.processes import WorkerLostError
+from lq_emotion.common.progress import Say
 from lq_emotion.workflow.shared_files import PATIENCE, unseen
 from lq_emotion.workflow.workers import Workers, local_workers
 
-Say = Callable[[str], None]
 CostT = TypeVar("CostT")
 AGAIN = 3
 """Times that a stage whose worker was lost runs again."""
@@ -37,14 +37,15 @@ class Stage(Generic[CostT]):
     Attributes
     ----------
     name : unique; what users see.
-    run : does the work and continues what was killed; with several jobs it is called in another process.
+    run : does the work and continues what was killed; with several jobs it is called in another process. A `Study`
+        passes what adds a line to the stage's log.
     settings : everything that decides the result besides the files it reads; JSON.
     reads, writes : files. A stage that reads what another stage writes waits for it.
     cost : what a study estimates the stage's time from; None for stages that take little time.
     """
 
     name: str
-    run: Callable[[], None]
+    run: Callable[..., None]
     settings: Mapping[str, Any]
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
@@ -65,12 +66,28 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._journal = Journal(path, hint=_HINT)
+        self._journal = Journal(path, root=path.parent, hint=_HINT)
 
     def fingerprint(self, stage: Stage[Any]) -> str:
         """Return the hash of everything that decides what a stage writes."""
-        reads = {str(path): file_sha256(path) for path in stage.reads}
-        return fingerprint({"settings": stage.settings, "reads": reads, "writes": [str(path) for path in stage.writes]})
+        reads = {self._name(path): file_sha256(path) for path in stage.reads}
+        writes = [self._name(path) for path in stage.writes]
+        return fingerprint({"settings": stage.settings, "reads": reads, "writes": writes})
+
+    def _name(self, path: Path) -> str:
+        """Return the name of a file, which stays the same where the folder is moved."""
+        return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
+
+    def claim(self, stages: Sequence[Stage[Any]]) -> None:
+        """Refuse files of the stages' names that no stage wrote, and write the journal.
+
+        Raises
+        ------
+        FileError
+        """
+        if not self._journal.exists:
+            self._journal.require_own([path for stage in stages for path in stage.writes], "study")
+            self._journal.write()
 
     def is_done(self, stage: Stage[Any]) -> bool:
         """Tell whether a stage has nothing to do: settings, inputs and outputs are as they were."""

@@ -56,7 +56,7 @@ def oracle(tmp_path):
 
 def test_an_oracle_scores_one_in_each_dimension(data, oracle, tmp_path):
     out = tmp_path / "out"
-    assert run("evaluate", *oracle, "--data", data, "--out", out, "--convention", "population") == 0
+    assert run("study", "evaluate", *oracle, "--data", data, "--out", out, "--convention", "population") == 0
     for dimension in BOTH:
         results = json.loads((out / dimension / "scores.json").read_text())
         assert results["labels"] == dimension
@@ -69,7 +69,7 @@ def test_an_oracle_scores_one_in_each_dimension(data, oracle, tmp_path):
 
 
 def test_a_submission_has_both_dimensions(data, oracle, tmp_path):
-    assert run("submission", *oracle, "--data", data, "--out", tmp_path / "out") == 0
+    assert run("study", "submission", *oracle, "--data", data, "--out", tmp_path / "out") == 0
     crops = loadmat(data / "test_1.mat")["video"]
     for dimension, column in PIXELS.items():
         written = read_gold(tmp_path / "out" / dimension / "test_1.arff")
@@ -80,19 +80,19 @@ def test_a_submission_has_both_dimensions(data, oracle, tmp_path):
 def test_a_net_of_both_is_scored_on_crops_of_one(dimension, oracle, tmp_path):
     pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
     data, convention = write(tmp_path / "crops", (dimension,)), ("--convention", "population")
-    assert run("evaluate", *oracle, "--data", data, "--out", tmp_path / "scores", *convention) == 0
+    assert run("study", "evaluate", *oracle, "--data", data, "--out", tmp_path / "scores", *convention) == 0
     scores = json.loads((tmp_path / "scores/scores.json").read_text())["scores"]
     assert scores["concatenated"]["ccc"] == pytest.approx(1, abs=1e-6)
     _, weights, *options = oracle
     sweep = ("--weights", f"both={weights}", "--scales", 3, "--codecs", "x264", "--qps", 0, *convention)
-    assert run("rd", *sweep, *options, "--data", data, "--out", tmp_path / "rd") == 0
+    assert run("study", "rd", *sweep, *options, "--data", data, "--out", tmp_path / "rd") == 0
     points = json.loads((tmp_path / "rd/rd.json").read_text())["points"]
     assert all(point["score"]["ccc"] > 0.999 for point in points)
 
 
 def test_a_net_of_one_dimension_is_refused_on_crops_of_both(data, tmp_path, capsys):
     options = linear_net(tmp_path, SIDE, weight=1, bias=0)
-    problem = failed(capsys, "evaluate", *options, "--data", data, "--out", tmp_path / "out")
+    problem = failed(capsys, "study", "evaluate", *options, "--data", data, "--out", tmp_path / "out")
     assert "the net has 1 output, the crops have 2 labels" in problem
     assert not (tmp_path / "out").exists()
 
@@ -130,11 +130,11 @@ def test_crops_training_files_and_nets_hold_both(recordings, tmp_path):
     pairs = {(np.float32(v), np.float32(a)) for v, a in zip(crops["valence"][0], crops["arousal"][0], strict=True)}
     assert {tuple(row) for row in labels} == pairs
     options = ("--iterations", 1, "--batch", 4, "--test-iter", 1, "--test-interval", 1, "--device=cpu")
-    assert run("train", "--h5", root / "h5_files/HQ", "--out", root / "runs/HQ", *options) == 0
+    assert run("study", "train", "--h5", root / "h5_files/HQ", "--out", root / "runs/HQ", *options) == 0
     assert "num_output of fc5: 1 -> 2" in json.loads((root / "runs/HQ/train.json").read_text())["changes"]
     assert read_net(root / "runs/HQ/deploy.prototxt").layer[-2].inner_product_param.num_output == 2
     command = ("--weights", root / "runs/HQ", "--data", root / "data/raw_data/HQ", "--out", root / "scores/HQ")
-    assert run("evaluate", *command, "--device=cpu", "--timeline", root / "data/gsd") == 0
+    assert run("study", "evaluate", *command, "--device=cpu", "--timeline", root / "data/gsd") == 0
     assert all((root / "scores/HQ" / dimension / "scores.json").is_file() for dimension in BOTH)
 
 
@@ -143,11 +143,29 @@ def test_a_study_of_both_has_a_table_for_each(tmp_path):
     recordings = draw_recordings(tmp_path / "recordings", frames=150, seed=2)
     files = ("--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", tmp_path)
     options = ("--rows", "HR", "Non-Joint", "OA", "--preset", "demo", "--scales", 3, "--mixture", 3, "--iterations", 1)
-    assert run("table", *files, "--dimension", "both", *options, "--device=cpu") == 0
+    assert (
+        run("study", "run", "robust-lq", "--only", "table", *files, "--dimension", "both", *options, "--device=cpu")
+        == 0
+    )
     for dimension in BOTH:
         table = json.loads((tmp_path / "both/table" / dimension / "table.json").read_text())
         assert table["dimension"] == dimension
         assert [cell["method"] for cell in table["cells"]] == ["HR", "Non-Joint", "Joint-OA"]
         assert all(cell["scores"].endswith(f"{dimension}/scores.json") for cell in table["cells"])
         assert (table["cells"][0]["published"] is None) == (dimension == "arousal")
-    assert run("table", *files, "--dimension", "both", *options, "--device=cpu", "--json") == 0
+    assert (
+        run(
+            "study",
+            "run",
+            "robust-lq",
+            "--only",
+            "table",
+            *files,
+            "--dimension",
+            "both",
+            *options,
+            "--device=cpu",
+            "--json",
+        )
+        == 0
+    )

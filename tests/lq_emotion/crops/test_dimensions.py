@@ -91,7 +91,7 @@ def test_training_files_and_scores_are_of_the_dimension(root, tmp_path):
         np.testing.assert_allclose(np.sort(file["label"][...].ravel()), np.sort(np.float32(labels)))
     data, out = root / "arousal/data/raw_data/HQ", tmp_path / "scores"
     weights = ("--weights", draw_weights(tmp_path / "HQ.caffemodel"))
-    assert run("evaluate", *weights, "--data", data, "--out", out, "--device=cpu") == 0
+    assert run("study", "evaluate", *weights, "--data", data, "--out", out, "--device=cpu") == 0
     assert json.loads((out / "scores.json").read_text())["labels"] == "arousal"
     assert (out / "predictions/dev_1.csv").read_text().startswith("frame,time,arousal,prediction\n")
     assert run("verify", *weights, "--recordings", root / "arousal", "--out", tmp_path / "verify.json") == 1
@@ -99,7 +99,7 @@ def test_training_files_and_scores_are_of_the_dimension(root, tmp_path):
 
 def test_table_takes_the_dimension(recordings, root, capsys):
     options = ("--dimension", "arousal", "--rows", "HR", "--preset", "small", "--scales", 3, "--dry-run")
-    assert run("table", "--recordings", recordings, "--out", root, *options) == 0
+    assert run("study", "run", "robust-lq", "--only", "table", "--recordings", recordings, "--out", root, *options) == 0
     assert "to do  train HR" in capsys.readouterr().out
     assert (root / "arousal/table").is_dir()
     assert not (root / "table").exists()
@@ -110,13 +110,13 @@ def test_a_table_of_arousal_has_no_published_scores(tmp_path):
     recordings = draw_recordings(tmp_path / "recordings", frames=150, seed=2)
     files = ("--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", tmp_path)
     options = ("--rows", "HR", "--preset", "demo", "--scales", 3, "--iterations", 1, "--delay", 0.4)
-    assert run("table", *files, "--dimension", "arousal", *options) == 0
+    assert run("study", "run", "robust-lq", "--only", "table", *files, "--dimension", "arousal", *options) == 0
     table = json.loads((tmp_path / "arousal/table/table.json").read_text())
     assert (table["dimension"], table["delay"]) == ("arousal", 0.4)
     (cell,) = table["cells"]
     assert cell["measured"]["frames"] > 20
     assert cell["published"] is None
-    assert run("report", "--out", tmp_path, "--dimension", "arousal") == 0
+    assert run("study", "report", "--out", tmp_path, "--dimension", "arousal") == 0
     assert "Arousal, which the paper has not." in (tmp_path / "arousal/report/report.md").read_text()
 
 

@@ -31,7 +31,7 @@ def mean(tmp_path_factory):
 
 
 def evaluated(mean, data, out, *more):
-    assert run("evaluate", *mean, "--data", data, "--out", out, *more) == 0
+    assert run("study", "evaluate", *mean, "--data", data, "--out", out, *more) == 0
     columns = {}
     for path in (out / "predictions").glob("*.csv"):
         rows = [line.split(",") for line in path.read_text().splitlines()]

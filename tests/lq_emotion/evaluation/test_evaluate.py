@@ -28,7 +28,7 @@ GAPS = (3, 4, 8)  # of the grid, where a frame was dropped
 
 
 def evaluate(*argv):
-    return commands.run("evaluate", *argv, "--device=cpu")
+    return commands.run("study", "evaluate", *argv, "--device=cpu")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def column(rows, name):
 
 
 def failed(capsys, *argv, code=1):
-    return commands.failed(capsys, "evaluate", *argv, "--device=cpu", code=code)
+    return commands.failed(capsys, "study", "evaluate", *argv, "--device=cpu", code=code)
 
 
 def test_all_files_are_written_and_no_partial_ones(finished):

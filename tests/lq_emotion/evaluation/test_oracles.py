@@ -17,7 +17,7 @@ from lq_emotion.evaluation.evaluate import Evaluate
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.studies.robust_lq import work
 from lq_emotion.studies.robust_lq.cells import cells
-from lq_emotion.studies.robust_lq.plan import StudyPlan
+from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
 from matlab_ports.generate_h5 import Options
 from matlab_ports.matfile import savemat
 from tests.lq_emotion.commands import linear_net, quiet, run
@@ -120,7 +120,10 @@ def test_rd_scores_what_the_codec_leaves(net, data, tmp_path):
     pytest.importorskip("av")
     name, (_, weights, *options) = net
     sweep = ("--scales", 3, "--codecs", "x264", "--qps", 0, "--convention", "population", "--dev", "P2", "dev_2")
-    assert run("rd", "--weights", f"it={weights}", *options, "--data", data, "--out", tmp_path / "rd", *sweep) == 0
+    assert (
+        run("study", "rd", "--weights", f"it={weights}", *options, "--data", data, "--out", tmp_path / "rd", *sweep)
+        == 0
+    )
     points = json.loads((tmp_path / "rd/rd.json").read_text())["points"]
     assert [point["codec"] for point in points] == ["none", "x264"]
     for point in points:
@@ -130,7 +133,13 @@ def test_rd_scores_what_the_codec_leaves(net, data, tmp_path):
 def test_the_study_scores_its_cells(net, data, tmp_path):
     root = data.parents[2]
     plan = StudyPlan(
-        root, tmp_path, rows=(Method.HR,), scales=(3,), partitions=chosen_partitions(dev=["P2"]), device="cpu"
+        recordings=root,
+        out=tmp_path,
+        parts=(Part.TABLE,),
+        rows=(Method.HR,),
+        scales=(3,),
+        partitions=chosen_partitions(dev=["P2"]),
+        device="cpu",
     )
     (cell,) = cells(plan)
     (tmp_path / "data").symlink_to(root / "data")
@@ -138,7 +147,7 @@ def test_the_study_scores_its_cells(net, data, tmp_path):
     (folder / "snapshots").mkdir(parents=True)
     weights = Path(net[1][1]).rename(folder / "snapshots" / "emotion_iter_1.caffemodel")
     Path(net[1][3]).rename(folder / "deploy.prototxt")
-    work.do_evaluate(plan, cell, Net.SCRATCH, weights, tmp_path / "h5_files/HQ", None)
+    work.do_evaluate(plan, cell, Net.SCRATCH, weights, tmp_path / "h5_files/HQ", None, print)
     content = json.loads((tmp_path / cell.scores / "scores.json").read_text())
     assert list(content["scores"]) == ["P2", "concatenated", "mean"]
     require(net[0], content["concatenated_by_convention"]["population"], [gold("P2")])

@@ -50,7 +50,7 @@ def last_seen(name):
 
 def test_every_time_of_the_gold_standard_has_a_row_and_gaps_take_the_last_estimate(data, mean, tmp_path):
     out = tmp_path / "out"
-    assert run("submission", *mean, "--data", data, "--out", out) == 0
+    assert run("study", "submission", *mean, "--data", data, "--out", out) == 0
     results = Submission.from_json(json.loads((out / "submission.json").read_text()))
     assert [(one.name, one.rows, one.filled) for one in results.recordings] == [("test_1", 12, 9), ("test_2", 12, 10)]
     assert sorted(path.name for path in (out / "valence").iterdir()) == [
@@ -72,7 +72,7 @@ def test_every_time_of_the_gold_standard_has_a_row_and_gaps_take_the_last_estima
 
 
 def test_a_delay_shifts_the_estimates_forward(data, mean, tmp_path):
-    assert run("submission", *mean, "--data", data, "--out", tmp_path / "out", "--delay", 0.12) == 0
+    assert run("study", "submission", *mean, "--data", data, "--out", tmp_path / "out", "--delay", 0.12) == 0
     for name in ("test_1", "test_2"):
         expected = np.r_[[last_seen(name)[0]] * 3, last_seen(name)[:-3]]
         written = read_gold(tmp_path / "out/valence" / f"{name}.arff").gsd
@@ -81,12 +81,12 @@ def test_a_delay_shifts_the_estimates_forward(data, mean, tmp_path):
 
 def test_delay_and_post_processing_come_from_an_evaluation(data, mean, tmp_path):
     scores, out = tmp_path / "scores", tmp_path / "out"
-    assert run("evaluate", *mean, "--data", data, "--out", scores, "--delay", 0.04) == 0
+    assert run("study", "evaluate", *mean, "--data", data, "--out", scores, "--delay", 0.04) == 0
     content = json.loads((scores / "scores.json").read_text())
     learnt = {"learnt_on": ["dev_1"], "window": 0, "bias": 0.5, "scale": 2.0, "ccc": {}}
     (scores / "scores.json").write_text(json.dumps({**content, "post_processing": learnt}))
     options = ("--data", data, "--out", out, "--names", "test_1", "--scores", scores / "scores.json")
-    assert run("submission", *mean, *options) == 0
+    assert run("study", "submission", *mean, *options) == 0
     expected = 2 * (np.r_[last_seen("test_1")[0], last_seen("test_1")[:-1]] + 0.5)
     np.testing.assert_allclose(read_gold(out / "valence/test_1.arff").gsd, expected, atol=1e-6)
 
@@ -98,7 +98,10 @@ def test_an_oracle_without_gaps_scores_one_at_its_delay(tmp_path):
     content = {"video": np.broadcast_to(faces, (2, 2, 200)), "valence": gold, "video_time": time}
     savemat(root / "raw_data/HQ/dev_1.mat", content, "-v6")
     net, out = linear_net(tmp_path, 2, weight=0.25, bias=0.0), tmp_path / "out"
-    assert run("submission", *net, "--data", root / "raw_data/HQ", "--out", out, "--names", "dev_1", "--delay=.4") == 0
+    assert (
+        run("study", "submission", *net, "--data", root / "raw_data/HQ", "--out", out, "--names", "dev_1", "--delay=.4")
+        == 0
+    )
     scores = score(read_gold(out / "valence/dev_1.arff").gsd, gold, "population")
     assert (scores.frames, scores.rmse < 1e-6, scores.ccc > 1 - 1e-9) == (200, True, True)
 

@@ -70,7 +70,7 @@ def oracle(tmp_path_factory):
 
 
 def evaluated(oracle, root, out, *more):
-    assert run("evaluate", *oracle, "--data", root / "data/raw_data/HQ", "--out", out, *more) == 0
+    assert run("study", "evaluate", *oracle, "--data", root / "data/raw_data/HQ", "--out", out, *more) == 0
     return json.loads((out / "scores.json").read_text())
 
 
@@ -118,7 +118,7 @@ def test_the_timeline_has_the_labels_shifted_as_in_the_crops(roots, oracle, tmp_
 def test_rd_compensates_a_delay_once(roots, oracle, tmp_path, prepared, options):
     weights = ("--weights", f"oracle={oracle[1]}", *oracle[2:])
     sweep = ("--scales", 3, "--codecs", "x264", "--qps", 24, "--data", roots[prepared] / "data/raw_data/HQ")
-    assert run("rd", *weights, *sweep, "--names", "dev_1", "--out", tmp_path, *options) == 0
+    assert run("study", "rd", *weights, *sweep, "--names", "dev_1", "--out", tmp_path, *options) == 0
     results = json.loads((tmp_path / "rd.json").read_text())
     assert results["delay"] == 0.4
     assert all(point["score"]["ccc"] > 0.98 for point in results["points"])
@@ -141,15 +141,28 @@ def test_recordings_prepared_with_two_delays_are_refused(tree, roots, oracle, tm
     both.mkdir(parents=True)
     for name, delay in (("dev_1", "0"), ("dev_2", "0.4")):
         (both / f"{name}.mat").symlink_to(roots[delay] / f"data/raw_data/HQ/{name}.mat")
-    stderr = failed(capsys, "evaluate", *oracle, "--data", both, "--out", tmp_path / "out")
+    stderr = failed(capsys, "study", "evaluate", *oracle, "--data", both, "--out", tmp_path / "out")
     assert all(part in stderr for part in ("dev_2.mat", "delay = 0.4", "dev_1"))
 
 
 @pytest.mark.slow
 def test_table_prepares_with_the_delay(tree, tmp_path, capsys):
-    table = ("table", "--recordings", tree, "--out", tmp_path, "--rows", "HR", "--dry-run")
+    table = (
+        "study",
+        "run",
+        "robust-lq",
+        "--only",
+        "table",
+        "--recordings",
+        tree,
+        "--out",
+        tmp_path,
+        "--rows",
+        "HR",
+        "--dry-run",
+    )
     assert "delay" in failed(capsys, *table, "--delay=-1", code=2)
-    prepare, *_ = stages(StudyPlan(tree, tmp_path, rows=(Method.HR,), scales=(3,), delay=0.4))
+    prepare, *_ = stages(StudyPlan(recordings=tree, out=tmp_path, rows=(Method.HR,), scales=(3,), delay=0.4))
     assert prepare.settings["delay"] == 0.4
     prepare.run()
     assert loadmat(tmp_path / "data/raw_data/LR3/dev_1.mat")["delay"].tolist() == [[0.4]]

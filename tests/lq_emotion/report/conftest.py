@@ -42,9 +42,12 @@ def cell(method, factor, values):
 
 def table(recordings, *, synthetic):
     return {
-        "synthetic": synthetic, "recordings": str(recordings), "preset": "small", "max_factor": 12, "mixture": [3, 4, 6],
-        "sr_images": "faces",
-        "seed": 7, "threads": 2, "device": "cpu", "scales": [3, 12], "versions": {"torch": "2.9.9", "av": None},
+        "synthetic": synthetic,
+        "settings": {
+            "recordings": str(recordings), "out": "root", "preset": "small", "seed": 7, "device": "cpu",
+            "scales": [3, 12],
+        },
+        "versions": {"torch": "2.9.9", "av": None},
         "seconds": {"prepare": 61.0, "train HR": 30.0, "train LR-3": 31.5, "score HR on HQ": None},
         "cells": [cell(method, factor, values) for (method, factor), values in SCORES.items()],
     }  # fmt: skip
@@ -112,5 +115,7 @@ def root(whole, tmp_path):
     """The same, to be changed."""
     shutil.copytree(whole.parent, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "root/table/table.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "recordings": str(tmp_path / "recordings")}))
+    content = json.loads(path.read_text())
+    content["settings"]["recordings"] = str(tmp_path / "recordings")
+    path.write_text(json.dumps(content))
     return tmp_path / "root"

@@ -6,7 +6,7 @@ import pytest
 
 from lq_emotion.common.document import Table
 from lq_emotion.common.json_files import write_json
-from lq_emotion.report.build import make_report, summary, write_report
+from lq_emotion.report.build import report_on
 from lq_emotion.report.cloud_robotics import make_page
 from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS
 from tests.lq_emotion.report.conftest import png, put
@@ -32,13 +32,11 @@ def cells(table: Table) -> list[list[str]]:
 
 
 def test_tables_and_figures_are_present(study, tmp_path):
-    report = make_report(study)
-    contents = summary(report)
-    assert contents["absent"] == []
-    assert [tuple(counts.values()) for counts in contents["sections"].values()] == [
+    written = report_on(study, tmp_path / "report.html", tmp_path / "report.md")
+    assert written.absent == ()
+    assert [tuple(counts.values()) for counts in written.sections.values()] == [
         (2, 1), (0, 1), (3, 1), (2, 1), (3, 0), (1, 0), (0, 0),
     ]  # fmt: skip
-    write_report(report, tmp_path / "report.html", tmp_path / "report.md")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("<img ") == 4
     assert "Synthetic: the faces are drawn" in page
@@ -56,7 +54,7 @@ def test_each_open_question_has_an_answer(study):
     rows = {row[0]: row[-1] for row in cells(table)}
     assert len(rows) == len(OPEN_QUESTIONS)
     assert (rows["majority of votes"], rows["30 frames of a clip"]) == ("more-than-5", "start")
-    assert rows["margin of a face"] == "unknown"
+    assert rows["margin of a face"] == "0.3"
     assert all(rows.values())
 
 

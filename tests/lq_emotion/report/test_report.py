@@ -175,7 +175,7 @@ def test_settings_versions_seeds_and_trainings_are_listed(page):
 
 
 def report_page(root):
-    assert run("report", "--out", root) == 0
+    assert run("study", "report", "--out", root) == 0
     return Page((root / "report/report.html").read_text(encoding="utf-8"))
 
 
@@ -191,7 +191,8 @@ def test_the_images_that_super_resolution_learnt_from_are_named(root):
     assert (switches["sr_images"], learnt_from) == ("faces", "faces of the training recordings")
     path = root / "table/table.json"
     table = json.loads(path.read_text())
-    path.write_text(json.dumps({**table, "sr_images": "/data/pretrain/Train", "max_factor": 8}))
+    chosen = {"images": "/data/pretrain/Train", "max_factor": 8}
+    path.write_text(json.dumps({**table, "settings": {**table["settings"], **chosen}}))
     switches, learnt_from = settings_here(root)
     assert (switches["sr_images"], learnt_from) == ("natural", "the images in /data/pretrain/Train")
     assert switches["max_factor"] == "8"
@@ -278,7 +279,7 @@ def test_names_with_markup_stay_text(root):
 
 def test_the_command_writes_to_the_given_paths_and_lists_missing_parts(root, tmp_path, capsys):
     page, markdown = tmp_path / "a/page.html", tmp_path / "b/notes.md"
-    assert run("report", "--out", root, "--page", page, "--markdown", markdown, "--json") == 0
+    assert run("study", "report", "--out", root, "--page", page, "--markdown", markdown, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["page"] == str(page)
     assert result["sections"]["Table 1"] == {"tables": 1, "figures": 1}
@@ -291,13 +292,13 @@ def test_the_command_writes_to_the_given_paths_and_lists_missing_parts(root, tmp
     ]
     assert (tmp_path / "b/notes_figures/table_1.png").is_file()
     assert not (root / "report").exists()
-    assert run("report", "--out", root) == 0
+    assert run("study", "report", "--out", root) == 0
     assert "absent: dev_2 failed: no video" in capsys.readouterr().out
     assert (root / "report/report.html").is_file()
 
 
 def test_a_missing_folder_is_refused(tmp_path, capsys):
-    assert "folder not found" in failed(capsys, "report", "--out", tmp_path / "none")
+    assert "folder not found" in failed(capsys, "study", "report", "--out", tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 

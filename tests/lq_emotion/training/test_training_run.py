@@ -33,7 +33,7 @@ def write_h5(folder, side=96, label=1, rows=16, seed=0):
 
 
 def train(*argv):
-    return commands.run("train", *argv)
+    return commands.run("study", "train", *argv)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def sr_weights(tmp_path_factory):
 
 
 def failed(capsys, *argv, code=1):
-    return commands.failed(capsys, "train", *argv, code=code)
+    return commands.failed(capsys, "study", "train", *argv, code=code)
 
 
 def lines(capsys):

@@ -60,7 +60,7 @@ def root(authors, tmp_path):
 def study(authors, root, *more):
     files = ["--recordings", authors.avec, "--out", root]
     nets = ["--rows", "HR", "LR", "--scales", "4", "--preset", "small", "--iterations", "2"]
-    return ["study", "robust-lq", *files, *nets, "--only", "table", *more]
+    return ["study", "run", "robust-lq", *files, *nets, "--only", "table", *more]
 
 
 def crops_of(folder):

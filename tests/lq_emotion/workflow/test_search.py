@@ -20,7 +20,7 @@ RATE = Parameter("rate", 1e-5, 1.0, log=True)
 DECAY = Parameter("decay", 1e-6, 1e-2, log=True)
 
 
-def bowl(parameters, folder):
+def bowl(parameters, folder, _say):
     assert folder.is_dir()
     return (math.log10(parameters["rate"]) + 2.5) ** 2 + (math.log10(parameters["decay"]) + 4) ** 2 / 2
 
@@ -73,7 +73,7 @@ def test_trials_are_stages_that_run_once(tmp_path):
 def test_a_trial_without_a_finite_objective_fails(tmp_path):
     search = Search("search", (RATE,), tmp_path, trials=1, first=1)
     with refused("not-finite", field="trial_00"):
-        run(search, lambda parameters, folder: math.nan)
+        run(search, lambda parameters, folder, _say: math.nan)
     with refused("not-prepared", file=tmp_path):
         search.best()
 
@@ -117,7 +117,7 @@ def test_the_optima_of_known_functions_are_found_within_25_trials(seed):
     pytest.importorskip("bayes_opt")
     plane = (Parameter("x", -5, 10), Parameter("y", 0, 15))
     assert smallest(plane, branin, 25, seed) == pytest.approx(0.397887, abs=0.05)
-    valley = smallest((RATE, DECAY), lambda **parameters: bowl(parameters, ROOT), 25, seed)
+    valley = smallest((RATE, DECAY), lambda **parameters: bowl(parameters, ROOT, print), 25, seed)
     assert valley == pytest.approx(0, abs=0.001)
 
 
@@ -128,7 +128,7 @@ KILLED = """
     from lq_emotion.workflow.stages import Ledger, perform
     folder, deadly = Path(sys.argv[1]), int(sys.argv[2])
 
-    def objective(parameters, place):
+    def objective(parameters, place, _say):
         if place.name == f"trial_{deadly:02}":
             os.kill(os.getpid(), signal.SIGKILL)
         return (math.log10(parameters["rate"]) + 2.5) ** 2

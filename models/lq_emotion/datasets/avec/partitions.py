@@ -6,12 +6,14 @@ made when recordings are prepared is stored beside the crops, in ``ROOT/data/par
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from caffe_compat.errors import DataError, FileError, ParseError, did_you_mean
 from lq_emotion.common.lists import write_lines
+from lq_emotion.common.records import Record
 from lq_emotion.datasets.avec.layout import PARTITIONS, RECOLA_TEST, natural_order, partition_of
 from lq_emotion.datasets.avec.tables import read_csv
 
@@ -19,7 +21,7 @@ FILE = "partitions.csv"
 
 
 @dataclass(frozen=True)
-class Partitions:
+class Partitions(Record):
     """The partition of each recording.
 
     Attributes
@@ -95,6 +97,27 @@ def chosen_partitions(
             complete.add(partition)
     chosen |= {name: partition for partition, names in given.items() for name in names}
     return Partitions(chosen, frozenset(complete)) if complete else None
+
+
+def add_partitions(parser: ArgumentParser) -> None:
+    """Add ``--train``, ``--dev`` and ``--partitions``, which `partitions_of` reads."""
+    group = parser.add_argument_group(
+        "partitions", "default: those that `data prepare` was given, else by name: train_* and dev_*"
+    )
+    group.add_argument("--train", nargs="+", default=(), metavar="NAME", help="recordings to train on")
+    group.add_argument("--dev", nargs="+", default=(), metavar="NAME", help="recordings to test on")
+    text = "CSV file with the columns name and partition (train, dev or test)"
+    group.add_argument("--partitions", type=Path, metavar="CSV", help=text)
+
+
+def partitions_of(args: Namespace) -> Partitions:
+    """Return the partitions named on the command line; those of AVEC's names without any.
+
+    Raises
+    ------
+    CaffeCompatError
+    """
+    return chosen_partitions(args.train, args.dev, args.partitions) or Partitions()
 
 
 def read_partitions(path: Path) -> dict[str, str]:

@@ -21,6 +21,7 @@ from caffe_compat.formats.files import atomic_path, new_hdf5, write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.crops.versions import CropSettings, Version, clip_boxes, crop_version, read_clip
 from lq_emotion.datasets.ferplus.votes import EMOTIONS as IMAGE_EMOTIONS
@@ -38,7 +39,6 @@ from lq_emotion.training.plateau import PLATEAU, History, best_iteration
 from lq_emotion.training.run_folder import begin
 from lq_emotion.training.sequences import predict_sequences, write_sequences
 from lq_emotion.training.trainer import Run
-from lq_emotion.workflow.logs import stage_log
 
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -108,29 +108,22 @@ def clips_of(plan: CloudPlan, actors: Sequence[int]) -> list[RavdessClip]:
     return [clip for clip in plan.clips if clip.actor in actors]
 
 
-def do_boxes(plan: CloudPlan, actor: int) -> None:
+def do_boxes(plan: CloudPlan, actor: int, say: Say) -> None:
     """Find the face in each frame of an actor's clips."""
-    with stage_log(plan.logs, f"faces actor {actor:02}") as say:
-        for clip in clips_of(plan, [actor]):
-            path = boxes_path(plan, clip)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _, times = read_clip(clip.path)
-            tracked = clip_boxes(clip.path, times)
-            write_boxes(path, tracked.bbox, times, detected=tracked.detected)
-            say(f"{clip.name}: a face in {int(tracked.detected.sum())} of {len(times)} frames")
+    for clip in clips_of(plan, [actor]):
+        _, times = read_clip(clip.path)
+        tracked = clip_boxes(clip.path, times)
+        write_boxes(boxes_path(plan, clip), tracked.bbox, times, detected=tracked.detected)
+        say(f"{clip.name}: a face in {int(tracked.detected.sum())} of {len(times)} frames")
 
 
-def do_features(plan: CloudPlan, actor: int, *, coded: bool = False) -> None:
+def do_features(plan: CloudPlan, actor: int, say: Say, *, coded: bool = False) -> None:
     """Compute features and scores of an actor's clips in all versions, by the net that is best on FER+."""
-    import torch
-
-    torch.set_num_threads(plan.threads)
     base = best_base(plan)
     net = FeatureNet(base.net.deploy, net_path(plan, BEST), base.blob, device=plan.device)
     path = features_path(plan, actor, coded=coded)
-    path.parent.mkdir(parents=True, exist_ok=True)
     settings = CropSettings(side=base.side, grow=plan.choices.grow)
-    with stage_log(plan.logs, f"{path.parent.name} actor {actor:02}") as say, new_hdf5(path) as writer:
+    with new_hdf5(path) as writer:
         for clip in clips_of(plan, [actor]):
             frames, times = read_clip(clip.path)
             boxes = read_boxes(boxes_path(plan, clip)).bbox
@@ -198,37 +191,32 @@ def sequence_head(plan: CloudPlan) -> SequenceHead:
     return SequenceHead(LENGTH, base.features, recipe.memory, recipe.sequence_hidden, len(EMOTIONS))
 
 
-def do_lstm(plan: CloudPlan, name: str) -> None:
+def do_lstm(plan: CloudPlan, name: str, say: Say) -> None:
     """Train an LSTM on the windows of its versions, and decide on the clips of the test actors in all versions.
 
     Of its snapshots, the one that is best on dev is kept.
     """
-    import torch
-
-    torch.set_num_threads(plan.threads)
     recipe, versions, split = plan.recipe, plan.regimes[name], plan.split
     run = Run((plan.out / "runs" / f"lstm-{name}").resolve(), "lstm", f"LSTM {name}")
     run.folder.mkdir(parents=True, exist_ok=True)
     batch, target, head = recipe.sequence_batch, lstm_path(plan, name), sequence_head(plan)
     parts = {"train": split.train, "dev": split.dev} if split.dev else {"train": split.train}
-    with stage_log(plan.logs, f"lstm {name}") as say:
-        data = []
-        for (part, actors), phase in zip(parts.items(), (pb.TRAIN, pb.TEST), strict=False):
-            shown = Windows(plan, versions, clips_of(plan, actors))
-            source = write_sequences(shown, run.folder, part, batch=batch, seed=plan.seed)
-            data.append(head.data(str(source), batch, phase))
-        tests = -(-len(clips_of(plan, split.dev)) * len(versions) // batch)
-        solver = _solver(plan, run, tests)
-        inputs = [run.folder / file for part in parts for file in sorted(run.folder.glob(f"{part}_*.h5"))]
-        begin(run, head.training(data, sequences=batch), solver, inputs)
-        run.train(solver, say, device=choose_device(plan.device), on_plateau=bool(tests), only_best=bool(tests))
-        best = solver.max_iter
-        if tests:
-            history = History(run.folder / PLATEAU)
-            history.begin(solver.max_iter + 1)
-            best = best_iteration(history.losses) or solver.max_iter
-            say(f"iteration {best} of {solver.max_iter} is best on dev")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    data = []
+    for (part, actors), phase in zip(parts.items(), (pb.TRAIN, pb.TEST), strict=False):
+        shown = Windows(plan, versions, clips_of(plan, actors))
+        source = write_sequences(shown, run.folder, part, batch=batch, seed=plan.seed)
+        data.append(head.data(str(source), batch, phase))
+    tests = -(-len(clips_of(plan, split.dev)) * len(versions) // batch)
+    solver = _solver(plan, run, tests)
+    inputs = [run.folder / file for part in parts for file in sorted(run.folder.glob(f"{part}_*.h5"))]
+    begin(run, head.training(data, sequences=batch), solver, inputs)
+    run.train(solver, say, device=choose_device(plan.device), on_plateau=bool(tests), only_best=bool(tests))
+    best = solver.max_iter
+    if tests:
+        history = History(run.folder / PLATEAU)
+        history.begin(solver.max_iter + 1)
+        best = best_iteration(history.losses) or solver.max_iter
+        say(f"iteration {best} of {solver.max_iter} is best on dev")
     write_text(head.deploy(), target.with_suffix(".prototxt"))
     with atomic_path(target) as partial_path:
         partial_path.write_bytes(run.snapshot(best).read_bytes())
@@ -251,7 +239,7 @@ def _solver(plan: CloudPlan, run: Run, tests: int) -> pb.SolverParameter:
     return solver
 
 
-def do_frames(plan: CloudPlan) -> None:
+def do_frames(plan: CloudPlan, _say: Say) -> None:
     """Decide on the clips of the test actors by the mean and by the mode of all their frames."""
     names = IMAGE_EMOTIONS[: plan.choices.classes]
     known = [place for place, name in enumerate(names) if NAMES.get(name, name) in EMOTIONS]
@@ -280,9 +268,7 @@ def answers(plan: CloudPlan, name: str, versions: Sequence[Version]) -> dict[str
 
 
 def _write(plan: CloudPlan, name: str, decisions: Decisions) -> None:
-    path = decisions_path(plan, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(decisions.to_json(), path)
+    write_json(decisions.to_json(), decisions_path(plan, name))
 
 
 def read_decisions(plan: CloudPlan, name: str) -> Decisions:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from lq_emotion.common.json_files import write_json
+from lq_emotion.common.progress import Say
 from lq_emotion.crops.versions import Version
 from lq_emotion.studies.cloud_robotics.clips import answers, clips_of, read_features
 from lq_emotion.studies.cloud_robotics.link.measured import MeasuredCell, clip_cost, operating_points
-from lq_emotion.studies.cloud_robotics.plan import CloudPlan
-from lq_emotion.studies.cloud_robotics.results import ALL
+from lq_emotion.studies.cloud_robotics.plan import ALL, CloudPlan
 
 
 def table_path(plan: CloudPlan) -> Path:
@@ -19,14 +17,11 @@ def table_path(plan: CloudPlan) -> Path:
     return plan.out / "link" / "table.json"
 
 
-def do_coded(plan: CloudPlan) -> None:
+def do_coded(plan: CloudPlan, _say: Say) -> None:
     """Write the table of coded versions: the rate of the test clips, and the accuracy of the LSTM of all versions."""
-    torch.set_num_threads(plan.threads)
     decided = answers(plan, ALL, plan.coded)
     cells = [_cell(plan, version, decided[version.name]) for version in plan.coded]
-    path = table_path(plan)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(operating_points(cells, f"lstm-{ALL}").to_json(), path)
+    write_json(operating_points(cells, f"lstm-{ALL}").to_json(), table_path(plan))
 
 
 def _cell(plan: CloudPlan, version: Version, decided: dict[str, int]) -> MeasuredCell:

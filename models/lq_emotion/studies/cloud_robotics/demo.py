@@ -6,23 +6,21 @@ of a study (see `stages`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lq_emotion.common.progress import Say
 from lq_emotion.datasets.synthetic.ferplus_tree import FerTreeSettings, make_ferplus
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, make_ravdess
 from lq_emotion.studies.cloud_robotics.plan import Choices, CloudPlan, Part
 from lq_emotion.studies.cloud_robotics.results import CloudResults
 from lq_emotion.studies.cloud_robotics.stand_ins import DRAWINGS, make_stand_in
-from lq_emotion.studies.cloud_robotics.study import CloudStudy
-from lq_emotion.workflow.logs import stage_log
-from lq_emotion.workflow.stages import Ledger, Stage, perform
-
-Say = Callable[[str], None]
-_JOBS = 2  # processes of one thread each
+from lq_emotion.studies.cloud_robotics.study import STUDY
+from lq_emotion.workflow.stages import Stage
+from lq_emotion.workflow.study import Study
 
 
 @dataclass(frozen=True)
@@ -47,64 +45,60 @@ class CloudDemoSize:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass
-class CloudDemo:
-    """The demo; a run that was interrupted continues.
+def demo_plan(out: Path, size: CloudDemoSize, seed: int = 0) -> CloudPlan:
+    """Return the settings of the study; boxes of drawn faces are not enlarged, for FER+'s drawn images are not."""
+    return CloudPlan(
+        out=out,
+        ferplus=out / "data" / "ferplus",
+        ravdess=out / "data" / "ravdess",
+        weights={base: str(out / "bases" / f"{base}.caffemodel") for base in DRAWINGS},
+        parts=(Part.IMAGES, Part.CLIPS),
+        preset="demo",
+        changes=size.changes,
+        choices=Choices(grow=0.0),
+        trials=0,
+        seed=seed,
+        jobs=2,
+        threads=1,
+        device="cpu",
+    )
 
-    Attributes
+
+def run_demo(out: Path, size: CloudDemoSize | None = None, seed: int = 0, say: Say = print) -> CloudResults:
+    """Draw both data sets, train small nets in place of the published ones, run the study, and return its results.
+
+    Parameters
     ----------
-    out : ROOT.
-    size : see `CloudDemoSize`.
+    out : ROOT; an interrupted run in it continues.
+    size : how much is drawn and trained.
     seed : of the drawings and of the trainings.
-    say : called with each line for the user.
+    say : receives lines of progress.
+
+    Raises
+    ------
+    CaffeCompatError, OSError
     """
+    size = size or CloudDemoSize()
+    plan = demo_plan(out, size, seed)
+    assert plan.ravdess is not None
+    make_ferplus(plan.ferplus, FerTreeSettings(size.images, seed=seed), say=say)
+    clips = RavdessTreeSettings(size.actors, 320, 180, size.seconds, size.statements, 1, seed)
+    make_ravdess(plan.ravdess, clips, jobs=plan.jobs, say=say)
+    bases = Study("bases", partial(_bases, size), lambda _plan, _seconds: None)
+    bases.run(plan, say)
+    return STUDY.run(plan, say)
 
-    out: Path
-    size: CloudDemoSize = field(default_factory=CloudDemoSize)
-    seed: int = 0
-    say: Say = print
 
-    def run(self) -> CloudResults:
-        """Do what is missing, and return what ROOT/study.json holds.
-
-        Raises
-        ------
-        CaffeCompatError, OSError
-        """
-        plan, size = self.plan, self.size
-        assert plan.ravdess is not None
-        make_ferplus(plan.ferplus, FerTreeSettings(size.images, seed=self.seed), say=self.say)
-        clips = RavdessTreeSettings(size.actors, 320, 180, size.seconds, size.statements, 1, self.seed)
-        make_ravdess(plan.ravdess, clips, jobs=_JOBS, say=self.say)
-        bases = [self._base(base, Path(weights)) for base, weights in plan.weights.items()]
-        perform(bases, Ledger(self.out / "bases.json"), jobs=_JOBS, say=self.say)
-        return CloudStudy(plan, jobs=_JOBS, say=self.say).run()
-
-    @property
-    def plan(self) -> CloudPlan:
-        """The plan of the study; the boxes of drawn faces are not enlarged, for FER+'s drawn images are not either."""
-        return CloudPlan(
-            self.out,
-            self.out / "data" / "ferplus",
-            self.out / "data" / "ravdess",
-            {base: str(self.out / "bases" / f"{base}.caffemodel") for base in DRAWINGS},
-            parts=(Part.IMAGES, Part.CLIPS),
-            preset="demo",
-            changes=self.size.changes,
-            choices=Choices(grow=0.0),
-            seed=self.seed,
-            threads=1,
-            device="cpu",
-        )
-
-    def _base(self, base: str, weights: Path) -> Stage[None]:
-        """Return the stage that trains a small net in place of a published one."""
-        settings = {"size": self.size.side, "iterations": self.size.iterations, "seed": self.seed}
+def _bases(size: CloudDemoSize, plan: CloudPlan) -> list[Stage[None]]:
+    """Return the stages that train a small net in place of each published one."""
+    settings = {"size": size.side, "iterations": size.iterations, "seed": plan.seed}
+    stages: list[Stage[None]] = []
+    for base, file in plan.weights.items():
+        weights = Path(file)
         writes = (weights, weights.with_suffix(".prototxt"), weights.with_suffix(".preprocess.json"))
-        run = partial(_make_base, base, weights, self.plan.logs, settings)
-        return Stage(f"base {base}", run, settings, (), writes)
+        stages.append(Stage(f"base {base}", partial(_base, base, weights, settings), settings, (), writes))
+    return stages
 
 
-def _make_base(base: str, weights: Path, logs: Path, settings: Mapping[str, int]) -> None:
-    with stage_log(logs, f"base {base}") as say:
-        make_stand_in(base, weights, **settings, threads=1, say=say)
+def _base(base: str, weights: Path, settings: Mapping[str, int], say: Say) -> None:
+    make_stand_in(base, weights, **settings, threads=1, say=say)

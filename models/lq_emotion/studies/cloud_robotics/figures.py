@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lq_emotion.datasets.ravdess.clips import EMOTIONS
 from lq_emotion.evaluation.matrix_plot import Matrix, confusion_matrix, draw_matrices
+from lq_emotion.studies.cloud_robotics.plan import ALL
 from lq_emotion.studies.cloud_robotics.published import Aggregation
-from lq_emotion.studies.cloud_robotics.results import ALL, CloudResults
+from lq_emotion.studies.cloud_robotics.results import CloudResults
 from lq_emotion.studies.cloud_robotics.tables import BASES, transfer
 from lq_emotion.workflow.search_plot import draw_course
 

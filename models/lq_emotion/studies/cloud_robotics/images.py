@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import contents_of, read_json, read_record, write_json
 from lq_emotion.common.lists import write_lines
+from lq_emotion.common.progress import Say
 from lq_emotion.datasets.ferplus.reader import read_ferplus
 from lq_emotion.datasets.ferplus.selection import labelled
 from lq_emotion.datasets.ferplus.votes import EMOTIONS
@@ -34,10 +35,8 @@ from lq_emotion.studies.cloud_robotics.results import ImageResult, best_on_dev
 from lq_emotion.training.features import FeatureNet, cache_features
 from lq_emotion.training.run_folder import begin
 from lq_emotion.training.trainer import Run
-from lq_emotion.workflow.logs import stage_log
 from lq_emotion.workflow.search import Parameter, Trial
 
-Say = Callable[[str], None]
 Partition = Literal["train", "dev", "test"]
 PARTITIONS: tuple[Partition, ...] = ("train", "dev", "test")
 SPACE = (
@@ -75,7 +74,7 @@ def result_path(plan: CloudPlan, name: str) -> Path:
     return plan.out / "ferplus" / "scores" / f"{name}.json"
 
 
-def do_images(plan: CloudPlan) -> None:
+def do_images(plan: CloudPlan, say: Say) -> None:
     """Write the images that have a class as PNG, and a list for each partition; that of train in a drawn order."""
     import cv2
 
@@ -83,80 +82,64 @@ def do_images(plan: CloudPlan) -> None:
     folder = plan.out / "ferplus" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(plan.seed)
-    with stage_log(plan.logs, "images") as say:
-        for partition in PARTITIONS:
-            chosen = labelled(data, partition, plan.labels)
-            if not len(chosen.indices):
-                problem, hint = "no image has a class", "another --rule or --split"
-                raise DataError(problem, code="empty", file=data.path, field=partition, hint=hint)
-            rows = list(zip(chosen.indices.tolist(), chosen.labels.tolist(), strict=True))
-            if partition == "train":
-                rows = [rows[place] for place in rng.permutation(len(rows))]
-            for index, _ in rows:
-                path = folder / f"{index:05d}.png"
-                if not cv2.imwrite(str(path), data.image(index)):
-                    raise FileError("cannot be written", code="file-unwritable", file=path)
-            write_lines([f"images/{index:05d}.png {label}" for index, label in rows], list_path(plan, partition))
-            say(f"{partition}: {len(rows)} images")
+    for partition in PARTITIONS:
+        chosen = labelled(data, partition, plan.labels)
+        if not len(chosen.indices):
+            problem, hint = "no image has a class", "another --rule or --split"
+            raise DataError(problem, code="empty", file=data.path, field=partition, hint=hint)
+        rows = list(zip(chosen.indices.tolist(), chosen.labels.tolist(), strict=True))
+        if partition == "train":
+            rows = [rows[place] for place in rng.permutation(len(rows))]
+        for index, _ in rows:
+            path = folder / f"{index:05d}.png"
+            if not cv2.imwrite(str(path), data.image(index)):
+                raise FileError("cannot be written", code="file-unwritable", file=path)
+        write_lines([f"images/{index:05d}.png {label}" for index, label in rows], list_path(plan, partition))
+        say(f"{partition}: {len(rows)} images")
 
 
-def do_features(plan: CloudPlan, name: str) -> None:
+def do_features(plan: CloudPlan, name: str, say: Say) -> None:
     """Compute a base's features of the training images, once for all trials."""
-    import torch
-
-    torch.set_num_threads(plan.threads)
     base, source = load_base(plan, name), list_path(plan, "train")
     rows = len(source.read_text(encoding="utf-8").splitlines())
     data = base.images(source, plan.recipe.batch * plan.recipe.iter_size, augmented=False)
     out = features_path(plan, name)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with stage_log(plan.logs, f"features {name}") as say:
-        cache_features(
-            base.net, base.blob, base.weights, data, rows, out, threads=plan.threads, device=plan.device, say=say
-        )
+    cache_features(
+        base.net, base.blob, base.weights, data, rows, out, threads=plan.threads, device=plan.device, say=say
+    )
 
 
-def do_trial(plan: CloudPlan, name: str, parameters: Mapping[str, float], folder: Path) -> float:
-    """Train a base's net, or go on, and return its part of wrong answers on dev.
-
-    Parameters
-    ----------
-    plan, name : of the study and the base.
-    parameters : the values of `SPACE`.
-    folder : of the trial; net.caffemodel in it is the result.
-    """
-    import torch
-
-    torch.set_num_threads(plan.threads)
+def do_trial(plan: CloudPlan, name: str, parameters: Mapping[str, float], folder: Path, say: Say) -> float:
+    """Train a base's net with values of `SPACE`, or go on, to FOLDER/net.caffemodel; return its error rate on dev."""
     base = load_base(plan, name)
-    with stage_log(plan.logs, f"{name} {folder.name}") as say:
-        head = _train_head(plan, base, parameters, folder / "head", say)
-        start = folder / "start.caffemodel"
-        _join(base, head, start)
-        weights = _train_all(plan, base, parameters, folder / "net", start, say)
-        wrong = 1.0
-        if _finite(weights):
-            save_weights(load_net(base.net.deploy, weights), folder / WEIGHTS)
-            scores = score(plan, base, folder / WEIGHTS, "dev")
-            wrong -= scores.accuracy
-            say(f"dev: {scores.accuracy:.4f} of {scores.count} images")
-        else:
-            say("diverged")
-            (folder / WEIGHTS).unlink(missing_ok=True)
+    head = _train_head(plan, base, parameters, folder / "head", say)
+    start = folder / "start.caffemodel"
+    _join(base, head, start)
+    weights = _train_all(plan, base, parameters, folder / "net", start, say)
+    wrong = 1.0
+    if _finite(weights):
+        save_weights(load_net(base.net.deploy, weights), folder / WEIGHTS)
+        scores = score(plan, base, folder / WEIGHTS, "dev")
+        wrong -= scores.accuracy
+        say(f"dev: {scores.accuracy:.4f} of {scores.count} images")
+    else:
+        say("diverged")
+        (folder / WEIGHTS).unlink(missing_ok=True)
     for path in [start, *(folder / "head").rglob("*_iter_*"), *(folder / "net").rglob("*_iter_*")]:
         path.unlink(missing_ok=True)
     return wrong
 
 
-def do_preset(plan: CloudPlan, name: str) -> None:
+def do_preset(plan: CloudPlan, name: str, say: Say) -> None:
     """Train a base's net with the rates of the preset, as the only trial."""
     folder = trials_folder(plan, name) / "trial_00"
     folder.mkdir(parents=True, exist_ok=True)
     parameters = {parameter.name: float(getattr(plan.recipe, parameter.name)) for parameter in SPACE}
-    write_json(Trial(0, parameters, do_trial(plan, name, parameters, folder)).to_json(), folder.with_suffix(".json"))
+    wrong = do_trial(plan, name, parameters, folder, say)
+    write_json(Trial(0, parameters, wrong).to_json(), folder.with_suffix(".json"))
 
 
-def do_test(plan: CloudPlan, name: str, trials: tuple[Path, ...]) -> None:
+def do_test(plan: CloudPlan, name: str, trials: tuple[Path, ...], _say: Say) -> None:
     """Take the best trial of a base on dev as its net, and score it on test."""
     course = [read_record(path, Trial) for path in trials]
     trial = min(course, key=lambda trial: trial.objective)
@@ -165,7 +148,6 @@ def do_test(plan: CloudPlan, name: str, trials: tuple[Path, ...]) -> None:
         problem, hint = "all trainings diverged", "smaller rates: --set stage1_lr=0.001 stage2_lr=0.0001"
         raise SolverError(problem, code="not-finite", field="--weights", value=name, hint=hint)
     target = net_path(plan, name)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as partial:
         partial.write_bytes(weights.read_bytes())
     names = EMOTIONS[: plan.choices.classes]
@@ -184,15 +166,13 @@ def do_test(plan: CloudPlan, name: str, trials: tuple[Path, ...]) -> None:
         space=SPACE if plan.trials else (),
         course=tuple(course) if plan.trials else (),
     )
-    result_path(plan, name).parent.mkdir(parents=True, exist_ok=True)
     write_json(result.to_json(), result_path(plan, name))
 
 
-def do_choose(plan: CloudPlan) -> None:
+def do_choose(plan: CloudPlan, _say: Say) -> None:
     """Copy the net that is best on dev, with the files that describe it, to nets/best."""
     best = best_on_dev([read_result(plan, name) for name in plan.weights]).base
     source, target = net_path(plan, best), net_path(plan, BEST)
-    target.parent.mkdir(parents=True, exist_ok=True)
     suffixes = (".prototxt", ".preprocess.json", ".labels.txt", ".crop.json", ".caffemodel")
     for suffix in suffixes:
         with atomic_path(target.with_suffix(suffix)) as partial:

@@ -1,17 +1,19 @@
-"""What a study of the second paper is to hold, and whether it can be run."""
+"""Settings of the second paper's study, and checks before it runs."""
 
 from __future__ import annotations
 
+import json
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from caffe_compat.errors import Code, DataError, did_you_mean
-from lq_emotion.common.records import Record
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.crops.versions import Version
 from lq_emotion.datasets.ferplus.selection import FerSettings
 from lq_emotion.datasets.ferplus.votes import Rule
@@ -19,8 +21,10 @@ from lq_emotion.datasets.ravdess.clips import Channel, Modality, RavdessClip, fi
 from lq_emotion.datasets.ravdess.split import ActorSplit, cross_validation
 from lq_emotion.datasets.ravdess.windows import Window
 from lq_emotion.studies.cloud_robotics.recipes import PRESETS, Preset
-from lq_emotion.studies.cloud_robotics.results import ALL
+from lq_emotion.workflow.study import StudySettings
 
+ALL = "all"
+"""In place of a version's name: all of them."""
 BEST = "best"
 """In place of a base's name: the one that is best on dev."""
 
@@ -37,73 +41,92 @@ class Part(StrEnum):
     LINK = "link"
 
 
+_LEFT_OPEN = "what the text leaves open"
+_LINK = "the part link"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Choices(Record):
-    """What the text leaves open, or says twice.
+class Choices(Settings):
+    """What the text leaves open, or says twice."""
 
-    Attributes
-    ----------
-    rule : which of the readings of "majority vote" gives an image its class.
-    classes : of FER+: 7, or 8 with contempt.
-    split : of FER+: ``official``, or ``random``.
-    window : which 30 frames of a clip the LSTM sees.
-    grow : the part of its side by which the box of a face is enlarged.
-    channels : of RAVDESS: speech, song or both.
-    folds : of actors; one is tested, the next one chooses among snapshots.
-    fold : which one is tested, from 0.
-    """
+    rule: Rule = option(
+        Rule.MORE_THAN_5,
+        "votes that give an image its class; more-than-5 fits the paper's accuracies",
+        group=_LEFT_OPEN,
+    )
+    classes: Literal[7, 8] = option(7, "classes of FER+; 8 with contempt", group=_LEFT_OPEN)
+    split: Literal["official", "random"] = option("official", "partitions of FER+", group=_LEFT_OPEN)
+    window: Window = option(
+        Window.CENTRE,
+        "30 frames that the LSTM sees: the first, those in the middle, or from the whole clip",
+        group=_LEFT_OPEN,
+    )
+    grow: float = option(
+        0.3,
+        "enlarge the box of a face by this part of its side; the default is that of VGGFace2's authors",
+        least=0,
+        most=2,
+        group=_LEFT_OPEN,
+    )
+    channels: tuple[Channel, ...] = option((Channel.SPEECH,), "channels of RAVDESS", group=_LEFT_OPEN)
+    folds: int = option(
+        6, "folds of actors: one is tested, the next one chooses among snapshots", least=2, group=_LEFT_OPEN
+    )
+    fold: int = option(0, "the fold that is tested, from 0", least=0, metavar="K", group=_LEFT_OPEN)
 
-    rule: Rule = Rule.MORE_THAN_5
-    classes: int = 7
-    split: str = "official"
-    window: Window = Window.CENTRE
-    grow: float = 0.3
-    channels: tuple[Channel, ...] = (Channel.SPEECH,)
-    folds: int = 6
-    fold: int = 0
+
+def _base(text: str) -> tuple[str, str]:
+    """Read ``vggface2=resnet50_ft.caffemodel``; a file becomes an absolute path, the name of a model stays."""
+    name, equals, weights = text.partition("=")
+    if not (name and equals and weights):
+        raise ArgumentTypeError(f"{text!r} is not BASE=FILE, such as vggface2=resnet50_ft.caffemodel")
+    return name, str(Path(weights).resolve()) if Path(weights).exists() else weights
 
 
-@dataclass(frozen=True)
-class CloudPlan:
-    """The settings of the study.
+def _change(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as batch=16") from None
 
-    Attributes
-    ----------
-    out : ROOT.
-    ferplus, ravdess : the data sets. Without RAVDESS there are images only.
-    weights : of the nets to fine-tune, by the name of the base: ``vggface2``, ``imagenet``, or another. A caffemodel,
-        or what else `nets.known.loading.find_description` takes.
-    parts : what is run.
-    preset : one of `recipes.PRESETS`.
-    changes : of the preset, by the names of its fields.
-    choices : where the text leaves a choice.
-    trials : of the search for the rates of each base; 0 for those of the preset.
-    qps : of the part LINK.
-    codec : of the part LINK.
-    seed : of all random numbers.
-    threads : of a stage.
-    device : see `common.devices.choose_device`.
-    """
 
-    out: Path
-    ferplus: Path
-    ravdess: Path | None
-    weights: Mapping[str, str]
-    parts: tuple[Part, ...] = tuple(Part)
-    preset: str = "paper"
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    choices: Choices = field(default_factory=Choices)
-    trials: int = 0
-    qps: tuple[int, ...] = (24, 30, 36, 42)
-    codec: str = "x264"
-    seed: int = 0
-    threads: int = 2
-    device: str = "auto"
+@dataclass(frozen=True, kw_only=True)
+class CloudPlan(StudySettings):
+    """Settings of the study."""
 
-    @property
-    def logs(self) -> Path:
-        """The folder of the stages' logs."""
-        return self.out / "logs"
+    ferplus: Path = option(
+        help="FER+: fer2013new.csv with fer2013.csv, or FER2013Train, FER2013Valid and FER2013Test", metavar="DIR"
+    )
+    ravdess: Path | None = option(None, "RAVDESS: folders Actor_01, Actor_02, ...", metavar="DIR")
+    weights: Mapping[str, str] = option(
+        help="nets to fine-tune, such as vggface2=FILE imagenet=FILE: a caffemodel of a published ResNet-50, another "
+        "with NAME.prototxt and NAME.preprocess.json next to it, or the name of an installed model",
+        read=_base,
+        metavar="BASE=FILE",
+    )
+    parts: tuple[Part, ...] = option(
+        tuple(Part),
+        "images: Table 1 and Figure 2; clips: the tables of RAVDESS, Figure 3 and the transfer matrix; link: accuracy "
+        "on coded video, for `lq-emotion link`. Each needs the ones before, which are run where they are missing",
+        name="--only",
+    )
+    preset: Literal["paper", "small", "demo"] = option(
+        "paper", "lengths, rates and sizes; small and demo are for small nets and videos"
+    )
+    changes: Mapping[str, Any] = option(
+        {},
+        "numbers of the preset to change: batch=16 sizes=[[1280,720],[480,360],[256,144]]; their names: docs",
+        name="--set",
+        read=_change,
+        metavar="NAME=VALUE",
+    )
+    choices: Choices = field(default_factory=Choices, kw_only=True)
+    trials: int = option(
+        25, "trials of a Bayesian search for the rates of each net; 0 takes those of the preset", least=0
+    )
+    qps: tuple[int, ...] = option((24, 30, 36, 42), "quantisers", least=0, metavar="QP", group=_LINK)
+    codec: str = option("x264", "x264, x265, vp9, av1 or mpeg4", group=_LINK)
 
     @property
     def recipe(self) -> Preset:
@@ -161,14 +184,7 @@ def check(plan: CloudPlan) -> None:
     """
     choices = plan.choices
     invalid = {
-        "--preset": (plan.preset, plan.preset not in PRESETS, ", ".join(PRESETS)),
-        "--trials": (plan.trials, plan.trials < 0, "0 or more"),
-        "--threads": (plan.threads, plan.threads < 1, "1 or more"),
-        "--seed": (plan.seed, plan.seed < 0, "0 or more"),
-        "--classes": (choices.classes, choices.classes not in (7, 8), "7 or 8"),
-        "--grow": (choices.grow, not 0 <= choices.grow <= 2, "0 to 2"),
-        "--folds": (choices.folds, choices.folds < 2, "2 or more"),
-        "--fold": (choices.fold, not 0 <= choices.fold < choices.folds, f"0 to {choices.folds - 1}"),
+        "--fold": (choices.fold, choices.fold >= choices.folds, f"0 to {choices.folds - 1}"),
         "--qps": (plan.qps, not plan.qps, "one or more"),
         "--weights": (", ".join(plan.weights), not plan.weights, "--weights vggface2=FILE imagenet=FILE"),
     }

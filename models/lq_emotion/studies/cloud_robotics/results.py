@@ -1,11 +1,10 @@
-"""What the study leaves in ROOT/study.json, from which tables, figures and the report are made."""
+"""Results of the study, ROOT/study.json, from which tables, figures and the report are made."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,12 +14,11 @@ from lq_emotion.crops.versions import Version
 from lq_emotion.datasets.ravdess.clips import EMOTIONS
 from lq_emotion.datasets.ravdess.split import ActorSplit
 from lq_emotion.metrics.classification import ClassScores
+from lq_emotion.studies.cloud_robotics.plan import CloudPlan
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.workflow.search import Parameter, Trial
 
 FILE = "study.json"
-ALL = "all"
-"""In place of a version's name: all versions mixed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +96,7 @@ class CloudResults(Record):
     Attributes
     ----------
     synthetic : the faces are drawn.
-    preset, seed : of the study.
-    choices : by the names of switches, what was chosen where the text leaves something open.
+    settings : of the study.
     actors : of the clips, on each side of the split; None without clips.
     versions : of the clips; their names are the cells of the tables.
     images, clips : of each net of images, and of each way to classify clips.
@@ -108,9 +105,7 @@ class CloudResults(Record):
     """
 
     synthetic: bool
-    preset: str
-    seed: int
-    choices: Mapping[str, Any]
+    settings: CloudPlan
     actors: ActorSplit | None
     versions: tuple[Version, ...]
     images: tuple[ImageResult, ...]

@@ -15,10 +15,8 @@ from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.nets.known.loading import find_description
 from lq_emotion.nets.known.store import beside
 from lq_emotion.studies.cloud_robotics import clips, coded, images
-from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan, Part, check
-from lq_emotion.studies.cloud_robotics.results import ALL
+from lq_emotion.studies.cloud_robotics.plan import ALL, BEST, CloudPlan, Part, check
 from lq_emotion.workflow.search import Search
-from lq_emotion.workflow.stages import Ledger
 from lq_emotion.workflow.stages import Stage as AnyStage
 
 Stage = AnyStage[None]
@@ -151,9 +149,3 @@ def _coded(plan: CloudPlan) -> list[Stage]:
     settings = {"window": plan.choices.window, "threads": plan.threads}
     run, writes = partial(coded.do_coded, plan), (coded.table_path(plan),)
     return [*todo, Stage("coded", run, settings, (clips.lstm_path(plan, ALL), *reads), writes)]
-
-
-def ledger(plan: CloudPlan) -> Ledger:
-    """Return the ledger of the stages done below ROOT."""
-    plan.out.mkdir(parents=True, exist_ok=True)
-    return Ledger(plan.out / "ledger.json")

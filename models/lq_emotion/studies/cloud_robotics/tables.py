@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.document import Cell, Column, Report, Row, Section, Table, Text, number, row
 from lq_emotion.common.markdown import markdown
 from lq_emotion.common.words import counted
 from lq_emotion.metrics.classification import ClassScores
+from lq_emotion.studies.cloud_robotics.plan import ALL
 from lq_emotion.studies.cloud_robotics.published import (
     CLASSES,
     Aggregation,
@@ -20,7 +19,7 @@ from lq_emotion.studies.cloud_robotics.published import (
     clip_accuracy,
     table_1,
 )
-from lq_emotion.studies.cloud_robotics.results import ALL, ClipResult, CloudResults, ImageResult
+from lq_emotion.studies.cloud_robotics.results import ClipResult, CloudResults, ImageResult
 
 TITLE = "Facial expression recognition for cloud robotics"
 SYNTHETIC = (
@@ -37,8 +36,8 @@ _TITLES = {
 _READINGS = {Reading.PRINTED: "paper, as printed", Reading.EXCHANGED: "paper, neutral and sadness exchanged"}
 
 
-def write_tables(results: CloudResults, path: Path) -> None:
-    """Write all tables as Markdown, complete or not at all."""
+def tables_markdown(results: CloudResults) -> str:
+    """Return all tables as Markdown."""
     lead = (Text(SYNTHETIC, "warning"),) if results.synthetic else ()
     parts = {
         "FER+": image_tables,
@@ -46,9 +45,7 @@ def write_tables(results: CloudResults, path: Path) -> None:
         "Trained on one version, tested on another": transfer_tables,
     }
     sections = (Section(title, tuple(part(results))) for title, part in parts.items())
-    report = Report(TITLE, lead, tuple(section for section in sections if section.blocks))
-    with atomic_path(path) as partial:
-        partial.write_text(markdown(report, ""), encoding="utf-8")
+    return markdown(Report(TITLE, lead, tuple(section for section in sections if section.blocks)), "")
 
 
 def image_tables(results: CloudResults) -> Iterator[Table]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
@@ -34,14 +35,14 @@ from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
 from lq_emotion.studies.robust_lq.sr_gain import SrGain, sr_gain
 from lq_emotion.studies.robust_lq.stages import sr_run, weights_of
-from lq_emotion.studies.robust_lq.study import Study
+from lq_emotion.studies.robust_lq.study import STUDY
 from lq_emotion.video.degrade import degrade_video
 from lq_emotion.video.sources import find_sources
 
-Say = Callable[[str], None]
 Scores = Mapping[str, Mapping[str, float | None]]
 _BOXES = "synthetic_face_boxes"
 _LOW_SCALE, _LOW_QP = 8, 36  # of the degraded copy that predict reads
+_CODED_SCALES = (3,)
 _LEVEL = 0.8  # of the calibration: with so few people, 90 % would be what the worst of them shows
 _LIMITS = "Trained for a minute on drawn faces. It says nothing about people."
 
@@ -64,7 +65,7 @@ class DemoSize:
     dev: int = 12
     frames: int = 200
     scales: tuple[int, ...] = (3, 4, 8)
-    coded: CodedPlan = field(default_factory=lambda: CodedPlan((3,), ("x264",), (20, 28, 36, 44), 100))
+    coded: CodedPlan = field(default_factory=lambda: CodedPlan(codecs=("x264",), qps=(20, 28, 36, 44), frames=100))
     grid: Grid = field(default_factory=lambda: Grid((1, 2, 4, 8), (20, 36)))
     calibrated: int = 50
     iterations: int | None = None
@@ -101,135 +102,107 @@ class DemoResults(Record):
     videos: tuple[TrustedVideo, ...]
 
 
-@dataclass
-class Demo:
-    """The demo; a run that was interrupted continues.
+def demo_plan(out: Path, size: DemoSize, seed: int = 0, threads: int = 2) -> StudyPlan:
+    """Return the settings of the demo's study."""
+    recordings = out / "recordings"
+    return StudyPlan(
+        recordings=recordings,
+        out=out,
+        parts=(Part.TABLE, Part.MISMATCH, Part.FIGURE4),
+        scales=size.scales,
+        rows=(Method.HR, Method.JOINT_OA),
+        preset="demo",
+        iterations=size.iterations,
+        max_factor=max(size.scales),
+        mixture=size.scales,
+        boxes=recordings / _BOXES,
+        coded=size.coded,
+        coded_scales=_CODED_SCALES,
+        previews=False,
+        seed=seed,
+        threads=threads,
+        device="cpu",
+    )
 
-    Attributes
+
+def run_demo(
+    out: Path, size: DemoSize | None = None, *, seed: int = 0, threads: int = 2, say: Say = print
+) -> DemoResults:
+    """Draw people, run the study, calibrate Joint-OA and predict two videos; write and return ROOT/demo.json.
+
+    Parameters
     ----------
-    out : ROOT.
-    size : see `DemoSize`.
+    out : ROOT; an interrupted run in it continues.
+    size : how much is drawn, trained and degraded.
     seed : of the people and of the trainings.
     threads : of a stage.
-    say : called with each line for the user.
+    say : receives lines of progress.
+
+    Raises
+    ------
+    CaffeCompatError, OSError
     """
+    size = size or DemoSize()
+    plan = demo_plan(out, size, seed, threads)
+    people = SyntheticSettings(size.train, size.dev, size.frames, width=224, height=224, seed=seed, lag=0)
+    make_recordings(plan.recordings, people, jobs=2, say=say)
+    (study,) = STUDY.run(plan, say).tables
+    unseen = [f"dev_{number}" for number in range(1, size.dev + 1)]
+    weights = weights_of(plan, sr_run(plan, plan.largest_factor, seed), Net.SR_FCN)
+    calibration, estimator = _calibrated(plan, size, unseen[:-1], say)
+    results = DemoResults(
+        ccc=_scores(study, read_record(out / "study" / "variants.json", VariantResults)),
+        coded=_coded(plan),
+        sr=sr_gain(weights, out / "data/raw_data", unseen, plan.largest_factor),
+        level=calibration.level,
+        half_width=calibration.errors[0].undegraded,
+        videos=_videos(plan, estimator, unseen[-1], say),
+    )
+    write_json(results.to_json(), out / "demo.json")
+    return results
 
-    out: Path
-    size: DemoSize = field(default_factory=DemoSize)
-    seed: int = 0
-    threads: int = 2
-    say: Say = print
 
-    def run(self) -> DemoResults:
-        """Do what is missing, and return what demo.json holds.
+def _coded(plan: StudyPlan) -> Scores:
+    """Return CCC by net and QP, at the first factor and codec of Figure 4."""
+    scores: dict[str, dict[str, float | None]] = {}
+    for point in read_record(plan.root / "rd" / "rd.json", SweepResults).points:
+        if point.qp is not None and (point.codec, point.scale) == (plan.coded.codecs[0], plan.coding_factors[0]):
+            scores.setdefault(point.model, {})[f"QP {point.qp}"] = point.score.ccc
+    return scores
 
-        Raises
-        ------
-        CaffeCompatError, OSError
-        """
-        size = self.size
-        people = SyntheticSettings(size.train, size.dev, size.frames, width=224, height=224, seed=self.seed, lag=0)
-        make_recordings(self._recordings, people, jobs=2, say=self.say)
-        study = Study(self.plan, say=self.say).run()
-        gain = self._sr_gain()
-        calibration, estimator = self._calibrated()
-        results = DemoResults(
-            ccc=_scores(study, self._variants()),
-            coded=self._coded(),
-            sr=gain,
-            level=calibration.level,
-            half_width=calibration.errors[0].undegraded,
-            videos=self._videos(estimator),
-        )
-        write_json(results.to_json(), self.out / "demo.json")
-        return results
 
-    @property
-    def plan(self) -> StudyPlan:
-        """The plan of the study."""
-        size = self.size
-        return StudyPlan(
-            self._recordings,
-            self.out,
-            parts=(Part.TABLE, Part.MISMATCH, Part.FIGURE4),
-            scales=size.scales,
-            rows=(Method.HR, Method.JOINT_OA),
-            preset="demo",
-            changes={str(net): {"max_iter": size.iterations} for net in Net} if size.iterations else {},
-            max_factor=max(size.scales),
-            mixture=size.scales,
-            boxes=self._recordings / _BOXES,
-            coded=size.coded,
-            previews=False,
-            seed=self.seed,
-            threads=self.threads,
-            device="cpu",
-        )
+def _calibrated(plan: StudyPlan, size: DemoSize, names: Sequence[str], say: Say) -> tuple[Calibration, Estimator]:
+    """Calibrate Joint-OA on people that no net has seen; return the calibration, and the net with it."""
+    weights = plan.out / "trust" / f"{Method.JOINT_OA}.caffemodel"
+    weights.parent.mkdir(exist_ok=True)
+    shutil.copyfile(weights_of(plan, Method.JOINT_OA, Net.JOINT), weights)
+    model = replace(load_model(weights), limits=_LIMITS)
+    reading = Reading(size.calibrated, boxes=plan.boxes)
+    run = CalibrationRun(model, [plan.recordings], names=names, reading=reading, grid=size.grid, level=_LEVEL, say=say)
+    calibration = run.run()
+    return calibration, Estimator(model, calibration)
 
-    @property
-    def _recordings(self) -> Path:
-        return self.out / "recordings"
 
-    @property
-    def _unseen(self) -> list[str]:
-        """Return the recordings whose people no net has seen."""
-        return [f"dev_{number}" for number in range(1, self.size.dev + 1)]
-
-    def _sr_gain(self) -> SrGain:
-        factor = self.plan.largest_factor
-        weights = weights_of(self.plan, sr_run(self.plan, factor, self.seed), Net.SR_FCN)
-        return sr_gain(weights, self.out / "data/raw_data", self._unseen, factor)
-
-    def _variants(self) -> VariantResults:
-        return read_record(self.out / "study" / "variants.json", VariantResults)
-
-    def _coded(self) -> Scores:
-        coded = self.size.coded
-        points = read_record(self.out / "rd" / "rd.json", SweepResults).points
-        scores: dict[str, dict[str, float | None]] = {}
-        for point in points:
-            if point.qp is not None and (point.codec, point.scale) == (coded.codecs[0], coded.scales[0]):
-                scores.setdefault(point.model, {})[f"QP {point.qp}"] = point.score.ccc
-        return scores
-
-    def _calibrated(self) -> tuple[Calibration, Estimator]:
-        """Calibrate Joint-OA on all unseen people but the last; return the calibration, and the net with it."""
-        weights = self.out / "trust" / f"{Method.JOINT_OA}.caffemodel"
-        weights.parent.mkdir(exist_ok=True)
-        shutil.copyfile(weights_of(self.plan, Method.JOINT_OA, Net.JOINT), weights)
-        model = replace(load_model(weights), limits=_LIMITS)
-        run = CalibrationRun(
-            model,
-            [self._recordings],
-            names=self._unseen[:-1],
-            reading=Reading(self.size.calibrated, boxes=self._recordings / _BOXES),
-            grid=self.size.grid,
-            level=_LEVEL,
-            say=self.say,
-        )
-        calibration = run.run()
-        return calibration, Estimator(model, calibration)
-
-    def _videos(self, estimator: Estimator) -> tuple[TrustedVideo, ...]:
-        """Predict the video of the last person, and a degraded copy of it."""
-        out, name = self.out / "predict", self._unseen[-1]
-        out.mkdir(exist_ok=True)
-        boxes, video = out / "boxes", self._recordings / "recordings_video" / f"{name}.mp4"
-        boxes.mkdir(exist_ok=True)
-        low = out / f"{name}_s{_LOW_SCALE}_qp{_LOW_QP}.mp4"
-        degrade_video(video, low, scale=_LOW_SCALE, qp=_LOW_QP)
-        bbox, time = read_boxes(self._recordings / _BOXES / f"{name}.csv")
-        for path, scale in ((video, 1), (low, _LOW_SCALE)):
-            corners = (bbox[:, :2] - 1) / scale + 1  # 1-based
-            write_boxes(boxes / f"{path.stem}.csv", np.column_stack([corners, bbox[:, 2:] / scale]), time)
-        settings = PredictSettings(models=(str(estimator.model.weights),), detector=str(boxes))
-        instruments = Instruments((estimator,), None)
-        sources = find_sources([str(video), str(low)])
-        outcomes = predict(sources, settings, out, instruments=instruments, say=self.say)
-        for outcome in outcomes:
-            if outcome.status != "done":
-                raise DataError(outcome.error, code="invalid", field="predict", value=outcome.name)
-        return tuple(_trusted(outcome) for outcome in outcomes)
+def _videos(plan: StudyPlan, estimator: Estimator, name: str, say: Say) -> tuple[TrustedVideo, ...]:
+    """Predict the video of a person that no net has seen, and a degraded copy of it."""
+    assert plan.boxes is not None
+    out, video = plan.out / "predict", plan.recordings / "recordings_video" / f"{name}.mp4"
+    boxes = out / "boxes"
+    boxes.mkdir(parents=True, exist_ok=True)
+    low = out / f"{name}_s{_LOW_SCALE}_qp{_LOW_QP}.mp4"
+    degrade_video(video, low, scale=_LOW_SCALE, qp=_LOW_QP)
+    bbox, time = read_boxes(plan.boxes / f"{name}.csv")
+    for path, scale in ((video, 1), (low, _LOW_SCALE)):
+        corners = (bbox[:, :2] - 1) / scale + 1  # 1-based
+        write_boxes(boxes / f"{path.stem}.csv", np.column_stack([corners, bbox[:, 2:] / scale]), time)
+    settings = PredictSettings(models=(str(estimator.model.weights),), detector=str(boxes))
+    instruments = Instruments((estimator,), None)
+    sources = find_sources([str(video), str(low)])
+    outcomes = predict(sources, settings, out, instruments=instruments, say=say)
+    for outcome in outcomes:
+        if outcome.status != "done":
+            raise DataError(outcome.error, code="invalid", field="predict", value=outcome.name)
+    return tuple(_trusted(outcome) for outcome in outcomes)
 
 
 def _scores(study: StudyResults, variants: VariantResults) -> Scores:

@@ -1,21 +1,22 @@
-"""What a study of the paper is to hold, and whether it can be run."""
+"""Settings of the study, and checks before it runs."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from caffe_compat.errors import DataError, FileError
-from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, shared_root
-from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.common.settings import Settings, option
+from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, dimension_root
+from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of, stored_partitions
 from lq_emotion.nets.blocks import SIZE
-from lq_emotion.nets.names import FACTORS, Method
-from lq_emotion.nets.switches import AS_CODE, PaperSwitches
+from lq_emotion.nets.names import FACTORS, Method, Net
+from lq_emotion.nets.switches import AS_CODE, PaperSwitches, add_switches, chosen_switches
 from lq_emotion.studies.robust_lq import recipes
+from lq_emotion.workflow.study import StudySettings
 
 VALIDATION = 5
 """One of so many training recordings, rounded up, is for validation; our choice."""
@@ -38,78 +39,87 @@ class Part(StrEnum):
     SUBMISSION = "submission"
 
 
-@dataclass(frozen=True)
-class CodedPlan:
-    """The settings of Figure 4: every combination of factor, codec and QP.
+def _factors(default: tuple[int, ...] | None, text: str) -> Any:
+    return option(default, text, least=2, most=16, metavar="S")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedPlan(Settings):
+    """Settings of Figure 4: every combination of factor, codec and QP."""
+
+    codecs: tuple[str, ...] = option(("x264", "x265"), "x264, x265, vp9, av1 or mpeg4", group="Figure 4")
+    qps: tuple[int, ...] = option(tuple(range(12, 45, 4)), "quantisers", least=0, metavar="QP", group="Figure 4")
+    frames: int | None = option(
+        None,
+        "code the first N frames of each recording (default: all)",
+        least=1,
+        name="--coded-frames",
+        group="Figure 4",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlan(StudySettings):
+    """Settings of the study.
 
     Attributes
     ----------
-    scales, codecs, qps : see `rate_distortion.RateDistortion`; the paper has s = 3 and 4.
-    frames : of each recording; None for all.
-    """
-
-    scales: tuple[int, ...] = (3, 4)
-    codecs: tuple[str, ...] = ("x264", "x265")
-    qps: tuple[int, ...] = tuple(range(12, 45, 4))
-    frames: int | None = None
-
-
-@dataclass(frozen=True)
-class StudyPlan:
-    """The settings of the study.
-
-    Attributes
-    ----------
-    recordings : an AVEC 2016 or RECOLA tree, or synthetic recordings.
-    out : ROOT.
-    parts : what is run.
-    scales : the factors s.
-    rows : the methods.
-    preset : one of `recipes.PRESETS`, for the lengths and batches of the trainings.
-    changes : by net, beyond the preset: ``{"HQ": {"max_iter": 100}}``.
-    max_factor : of Joint-OA's super-resolution; that of `switches` by default.
-    mixture : factors of Joint-OA's training data.
-    images : for super-resolution, if `switches.sr_images` is "natural"; otherwise, and by default, faces of the
-        training recordings are used.
-    boxes : a folder of face boxes; by default faces are detected.
-    partitions : the recordings for training and for scoring.
-    dimension : of the labels, or "both"; `out` is then `avec.layout.dimension_root` of ROOT.
-    delay : of the gold standard, in seconds; see `crops.recording.PreparationSettings`.
-    coded : the settings of Figure 4.
+    changes : changes of a training or of the data (``sr``) beyond the preset: ``{"HQ": {"max_iter": 100}}``.
+    coded_scales : factors of Figure 4; by default those of the paper, 3 and 4, that are in `scales`, or its first.
     previews : draw a contact sheet of each recording's crops and the trace of its labels, a second or two each.
-    seed : of all random numbers.
-    seeds : how often each net is trained, with `seed`, `seed` + 1, ...; the data are those of `seed`.
-    threads : of a stage.
-    device : see `common.devices.choose_device`.
-    switches : where the paper is followed, and where the code.
     """
 
-    recordings: Path
-    out: Path
-    parts: tuple[Part, ...] = (Part.TABLE,)
-    scales: tuple[int, ...] = FACTORS
-    rows: tuple[Method, ...] = tuple(Method)
-    preset: str = "authors"
-    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    max_factor: int | None = None
-    mixture: tuple[int, ...] = (3, 4, 6)
-    images: Path | None = None
-    boxes: Path | None = None
-    partitions: Partitions = field(default_factory=Partitions)
-    dimension: Dimension = "valence"
-    delay: float = 0.0
-    coded: CodedPlan = field(default_factory=CodedPlan)
-    previews: bool = True
-    seed: int = 0
-    seeds: int = 1
-    threads: int = 2
-    device: str = "auto"
-    switches: PaperSwitches = AS_CODE
+    recordings: Path = option(help="AVEC 2016, RECOLA or synthetic recordings", metavar="DIR")
+    parts: tuple[Part, ...] = option(
+        tuple(Part),
+        "table: Table 1; comparisons: intervals and tests of its numbers; mismatch: HR nets on LR faces; ablations: "
+        "other mixtures and pre-trainings (footnote 1); figures: Figures 1 to 3; figure4: recognition from coded "
+        "video; submission: estimates for test recordings without labels, if there are any",
+        name="--only",
+        shown="all",
+    )
+    scales: tuple[int, ...] = _factors(FACTORS, "downsampling factors")
+    rows: tuple[Method, ...] = option(tuple(Method), "methods", shown="all")
+    preset: Literal["authors", "small", "demo"] = option(
+        "authors", "solver and length of the trainings; small and demo learn by Adam"
+    )
+    iterations: int | None = option(None, "iterations per net (default: those of the preset)", least=1)
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
+    images: Path | None = option(
+        None,
+        "images to train super-resolution on: the authors' folder pretrain (default: faces of the recordings)",
+        name="--sr-images",
+        metavar="DIR",
+    )
+    max_factor: int | None = _factors(
+        None, "upsampling factor of Joint-OA's super-resolution (default 12; with --as paper 16)"
+    )
+    mixture: tuple[int, ...] = _factors((3, 4, 6), "factors in Joint-OA's training data")
+    boxes: Path | None = option(
+        None, "folder of face boxes, NAME.mat or NAME.csv (default: detect faces)", metavar="DIR"
+    )
+    partitions: Partitions = option(Partitions(), add=add_partitions, collect=partitions_of)
+    dimension: Dimension = option(
+        "valence", "label to learn; results for others than valence are in ROOT/arousal and ROOT/both"
+    )
+    delay: float = option(
+        0.0, "delay of the gold standard in seconds, including what prepare removed", least=0, metavar="S"
+    )
+    coded: CodedPlan = field(default_factory=CodedPlan, kw_only=True)
+    coded_scales: tuple[int, ...] = field(default=(), kw_only=True)
+    previews: bool = field(default=True, kw_only=True)
+    seeds: int = option(1, "train each net N times, with this seed and those that follow: means and spreads", least=1)
+    switches: PaperSwitches = option(AS_CODE, add=add_switches, collect=chosen_switches)
 
     @property
-    def logs(self) -> Path:
-        """The folder of the stages' logs."""
-        return self.out / "table" / "logs"
+    def root(self) -> Path:
+        """The folder of the dimension's results."""
+        return dimension_root(self.out, self.dimension)
+
+    @property
+    def coding_factors(self) -> tuple[int, ...]:
+        """The factors of Figure 4."""
+        return self.coded_scales or tuple(s for s in (3, 4) if s in self.scales) or self.scales[:1]
 
     @property
     def largest_factor(self) -> int:
@@ -132,18 +142,19 @@ class StudyPlan:
         return self.switches.input_size == "enlarged" and self.switches.normalisation != "file"
 
     @property
-    def root(self) -> Path:
-        """ROOT, which contains the results of both dimensions."""
-        return shared_root(self.out, self.dimension)
-
-    @property
     def score_folders(self) -> dict[str, str]:
         """The folders of scores and tables by dimension: two if nets learn valence and arousal together."""
         return {name: name for name in DIMENSIONS} if self.dimension == "both" else {self.dimension: ""}
 
     def preset_of(self, part: str) -> dict[str, Any]:
         """Return the changes of the preset and the user to a training, or to the data (``sr``)."""
-        return {**recipes.preset(self.preset).get(part, {}), **self.changes.get(part, {})}
+        iterations = {"max_iter": self.iterations} if self.iterations and part in list(Net) else {}
+        return {**recipes.preset(self.preset).get(part, {}), **iterations, **self.changes.get(part, {})}
+
+
+def with_partitions(plan: StudyPlan) -> StudyPlan:
+    """Return the settings with the partitions that `prepare` stored, where the user gives none."""
+    return plan if plan.partitions.complete else replace(plan, partitions=stored_partitions(plan.root / "data"))
 
 
 def validation_part(plan: StudyPlan, names: Sequence[str]) -> tuple[str, ...]:
@@ -175,23 +186,12 @@ def check(plan: StudyPlan) -> None:
     DataError, FileError
         A setting is out of range, or images are missing.
     """
-    invalid = {
-        "parts": not plan.parts,
-        "scales": not _are_factors(plan.scales),
-        "rows": not plan.rows or any(row not in list(Method) for row in plan.rows),
-        "preset": plan.preset not in recipes.PRESETS,
-        "max_factor": not 2 <= plan.largest_factor <= 16,
-        "mixture": not _are_factors(plan.mixture),
-        "threads": plan.threads < 1,
-        "seed": plan.seed < 0,
-        "seeds": plan.seeds < 1,
-        "delay": not 0 <= plan.delay < math.inf,
-    }
-    hints = {"rows": ", ".join(Method), "preset": ", ".join(recipes.PRESETS), "scales": "2 to 16, each once"}
-    for name, is_invalid in invalid.items():
-        if is_invalid:
-            value, hint = getattr(plan, name), hints.get(name)
-            raise DataError("out of range", code="out-of-range", field=name, value=value, hint=hint)
+    for name, values in {"--only": plan.parts, "--rows": plan.rows}.items():
+        if not values:
+            raise DataError("empty", code="empty", field=name, hint="give at least one")
+    for name, factors in {"--scales": plan.scales, "--mixture": plan.mixture}.items():
+        if not factors or len(set(factors)) < len(factors):
+            raise DataError("out of range", code="out-of-range", field=name, value=factors, hint="2 to 16, each once")
     if plan.switches.input_size == "own":
         for name in ("scales", "mixture"):
             if any(SIZE % factor for factor in getattr(plan, name)):
@@ -205,10 +205,6 @@ def check(plan: StudyPlan) -> None:
         raise DataError(problem, code="conflict", field="dimension", value=plan.dimension, hint=hint)
     if plan.images is not None and not plan.images.is_dir():
         raise FileError("folder of images not found", code="file-missing", file=plan.images, field="--sr-images")
-
-
-def _are_factors(values: Sequence[int]) -> bool:
-    return bool(values) and len(set(values)) == len(values) and all(2 <= value <= 16 for value in values)
 
 
 def _refuse(plan: StudyPlan, switch: str, *parts: Part) -> None:

@@ -1,15 +1,12 @@
-"""The cells of a sweep: one recording at one factor, by one codec, at one QP, kept in small files under OUT/cells.
-
-A cell's journal holds fingerprints of all that it was made from; what they still hold for is not computed again.
-"""
+"""Recordings of small frames that went through a codec: what a net sees of them, their bits and their quality."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,56 +15,89 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.fingerprints import fingerprint
-from lq_emotion.common.journal import Journal
-from lq_emotion.common.json_files import contents_of
+from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.records import Record
+from lq_emotion.evaluation.predictor import load_predictor
 from lq_emotion.studies.robust_lq.rd_results import Coding
-from lq_emotion.video.codecs import find_codec
-from lq_emotion.video.encode import Frames, encode, versions
-from matlab_ports.eval_video import FrameSource
+from lq_emotion.video.encode import Frames, encode
+from matlab_ports.eval_video import FrameSource, eval_video
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import open_frames
 
-CODING, MODEL = "coding", "model "  # entries of a cell's journal
-Predict = Callable[[FrameSource], npt.NDArray[np.float64]]
+Doubles = npt.NDArray[np.float64]
 _BLOCK = 256  # frames read at once
 _WHITE = 255
 
 
 class Encoding(NamedTuple):
-    """A cell: one recording at one factor, codec and QP.
+    """A cell of the sweep: recordings at one factor, codec and QP.
 
     Attributes
     ----------
-    name : of the recording.
     scale : the factor by which the coded frames are smaller than the crops.
     codec, qp : `UNCODED` and None for frames that are not coded.
     """
 
-    name: str
     scale: int
     codec: str
     qp: int | None
 
-    def path(self, out: Path) -> Path:
-        """Return the journal of the cell."""
-        coding = self.codec if self.qp is None else f"{self.codec}_qp{self.qp}"
-        return out / "cells" / f"s{self.scale}_{coding}" / f"{self.name}.json"
+    @property
+    def name(self) -> str:
+        """The name of the cell: ``s3_x264_qp24``, ``s3_none``."""
+        return f"s{self.scale}_{self.codec}" + ("" if self.qp is None else f"_qp{self.qp}")
 
-    def journal(self, out: Path) -> Journal:
-        """Return the journal, with entries for the coding and for the predictions of each model.
 
-        Raises
-        ------
-        FileError
-            The journal is damaged.
-        """
-        path = self.path(out)
-        return Journal(path, root=path.parent)
+@dataclass(frozen=True)
+class Coded(Record):
+    """A recording's frames as they were coded; without bits and PSNR if they were not.
 
-    def predictions(self, out: Path, model: str) -> Path:
-        """Return the file of a model's predictions."""
-        return self.path(out).with_name(f"{self.name}.{model}.npz")
+    Attributes
+    ----------
+    frames, height, width : of the small frames.
+    total_bits, vcl_bits : of the stream, and of the frames alone, without headers; None without NAL units.
+    bits_by_nal_type : bits by type of NAL unit.
+    psnr : of the small frames, in dB; None if nothing was lost.
+    stream_sha256 : of the stream.
+    """
+
+    frames: int
+    height: int
+    width: int
+    total_bits: int | None = None
+    vcl_bits: int | None = None
+    bits_by_nal_type: Mapping[str, int] | None = None
+    psnr: float | None = None
+    stream_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if self.pixels < 1 or not (self.psnr is None or self.psnr >= 0):
+            raise ValueError(f"{self.pixels} pixels with a PSNR of {self.psnr} dB")
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.frames * self.height * self.width
+
+    @property
+    def error(self) -> float:
+        """Sum of the squared errors of the pixels."""
+        return 0.0 if self.psnr is None else self.pixels * 10 ** (-self.psnr / 10)
+
+
+class Net(NamedTuple):
+    """A net that predicts coded frames.
+
+    Attributes
+    ----------
+    model : name of its curve.
+    weights : its weights; the definition is that of their training, or the authors'.
+    sha256 : of the weights.
+    """
+
+    model: str
+    weights: Path
+    sha256: str
 
 
 class EnlargedFrames:
@@ -109,113 +139,78 @@ def psnr(decoded: Frames, original: Frames) -> float | None:
     return float(10 * np.log10(_WHITE**2 / error)) if error else None
 
 
-@dataclass(frozen=True)
-class Unit:
-    """A unit of work: the cells of one recording, factor and codec, for which the crops are read and shrunk once.
+def code_recording(crops: Path, cell: Encoding, coding: Coding) -> tuple[Frames, tuple[int, int], Coded]:
+    """Return a recording's small frames (T, h, w) as a decoder returns them, H and W of its crops, and the coding."""
+    with closing(open_frames(crops, "video")) as source:
+        height, width, total = source.shape
+        small = shrunk(source, cell.scale, min(coding.frames or total, total))
+    if cell.qp is None:
+        return small, (height, width), Coded(*small.shape)
+    preset = coding.preset if cell.codec in ("x264", "x265") else None
+    encoded = encode(small, cell.codec, qp=cell.qp, fps=coding.fps, gop=coding.gop, preset=preset)
+    by_type = {str(kind): bits for kind, bits in encoded.by_type.items()}
+    quality = psnr(encoded.decoded, small)
+    frames, h, w = small.shape
+    coded = Coded(frames, h, w, encoded.total_bits, encoded.vcl_bits, by_type, quality, encoded.sha256)
+    return encoded.decoded, (height, width), coded
 
-    Attributes
-    ----------
-    source : the recording's .mat file, and its SHA-256.
-    cells : all of one recording, factor and codec.
-    coding : see `Coding`.
-    models : by name, the JSON value that identifies each model.
-    out : the sweep's folder.
+
+def fill(
+    cell: Encoding,
+    crops: Sequence[Path],
+    nets: Sequence[Net],
+    coding: Coding,
+    folder: Path,
+    device: str,
+    dimension: str,
+) -> None:
+    """Code recordings, let the nets predict them, and write NAME.json and NAME.MODEL.npz for each.
+
+    Raises
+    ------
+    CaffeCompatError, OSError
     """
-
-    source: tuple[Path, str]
-    cells: tuple[Encoding, ...]
-    coding: Coding
-    models: Mapping[str, Mapping[str, Any]]
-    out: Path
-
-    def missing(self) -> dict[Encoding, list[str]]:
-        """Return the cells that are not complete, and the models whose predictions they lack."""
-        todo = {}
-        for cell in self.cells:
-            journal = cell.journal(self.out)
-            coded = journal.is_done(CODING, self._coding_fingerprint(cell))
-            lacking = self._lacking(journal) if coded else list(self.models)
-            if lacking or not coded:
-                todo[cell] = lacking
-        return todo
-
-    def run(self, predictors: Mapping[str, Predict]) -> Iterator[Encoding]:
-        """Complete the cells; yield each that was not complete.
-
-        Raises
-        ------
-        CaffeCompatError, OSError
-        """
-        todo = self.missing()
-        if not todo:
-            return
-        with closing(open_frames(self.source[0], "video")) as frames:
-            height, width, total = frames.shape
-            small = shrunk(frames, self.cells[0].scale, min(self.coding.frames or total, total))
-        for cell in todo:
-            journal = cell.journal(self.out)
-            decoded, details = self._coded(cell, small)
-            journal.note(CODING, self._coding_fingerprint(cell), **details)
-            for model in self._lacking(journal):  # predictions of the same frames stay valid
-                prediction = predictors[model](EnlargedFrames(decoded, (height, width)))
-                if not np.isfinite(prediction).all():
-                    frame = int(np.flatnonzero(~np.isfinite(prediction))[0])
-                    problem = f"predicts {prediction[frame]} for frame {frame + 1} of {cell.name}"
-                    raise DataError(problem, code="not-finite", field="model", value=model)
-                path = cell.predictions(self.out, model)
-                _save(path, prediction)
-                inputs = self._prediction_fingerprint(details["decoded_sha256"], model)
-                journal.note(f"{MODEL}{model}", inputs, [path])
-            yield cell
-
-    def _lacking(self, journal: Journal) -> list[str]:
-        """Return the models without predictions of the coded frames."""
-        with contents_of(journal.path):
-            decoded = str(journal.entry(CODING)["decoded_sha256"])
-        return [
-            model
-            for model in self.models
-            if not journal.is_done(f"{MODEL}{model}", self._prediction_fingerprint(decoded, model))
-        ]
-
-    def _coding_fingerprint(self, cell: Encoding) -> str:
-        inputs: dict[str, Any] = {"source": self.source[1], "cell": list(cell), "coding": asdict(self.coding)}
-        if cell.qp is not None:
-            codec = find_codec(cell.codec)
-            inputs |= {"versions": versions(), "options": dict(codec.options(cell.qp)), "least": codec.min_side}
-        return fingerprint(inputs)
-
-    def _prediction_fingerprint(self, decoded: str, model: str) -> str:
-        return fingerprint([decoded, dict(self.models[model])])
-
-    def _coded(self, cell: Encoding, small: Frames) -> tuple[Frames, dict[str, Any]]:
-        details: dict[str, Any] = {"shape": list(small.shape)}
-        decoded = small
-        if cell.qp is not None:
-            coding = self.coding
-            preset = coding.preset if cell.codec in ("x264", "x265") else None
-            encoded = encode(small, cell.codec, qp=cell.qp, fps=coding.fps, gop=coding.gop, preset=preset)
-            decoded = encoded.decoded
-            details |= {
-                "total_bits": encoded.total_bits,
-                "vcl_bits": encoded.vcl_bits,
-                "bits_by_nal_type": {str(kind): bits for kind, bits in encoded.by_type.items()},
-                "psnr": psnr(decoded, small),
-                "stream_sha256": encoded.sha256,
-            }
-        details["decoded_sha256"] = hashlib.sha256(decoded.tobytes()).hexdigest()
-        return decoded, details
+    for path in crops:
+        decoded, size, coded = code_recording(path, cell, coding)
+        for net in nets:
+            prediction = _predict(net, EnlargedFrames(decoded, size), device, dimension)
+            if not np.isfinite(prediction).all():
+                frame = int(np.flatnonzero(~np.isfinite(prediction))[0])
+                problem = f"predicts {prediction[frame]} for frame {frame + 1} of {path.stem}"
+                raise DataError(problem, code="not-finite", field="model", value=net.model)
+            target = predictions_path(folder, path.stem, net.model)
+            with atomic_path(target) as partial, partial.open("wb") as file:
+                np.savez(file, prediction=np.asarray(prediction, np.float64))
+        write_json(coded.to_json(), coded_path(folder, path.stem))
 
 
-def load_predictions(path: Path) -> npt.NDArray[np.float64]:
-    """Return a model's predictions of a cell, float64 (T,)."""
+def _predict(net: Net, frames: EnlargedFrames, device: str, dimension: str) -> Doubles:
+    predictor = _load(net.weights, net.sha256, device)
+    height, width, _ = frames.shape
+    predictor.require_size((height, width), net.weights)
+    return eval_video(frames, predictor).outputs[:, predictor.output_of(dimension)]
+
+
+@lru_cache(maxsize=16)
+def _load(weights: Path, _sha256: str, device: str) -> Any:
+    """Load a net, once in a process as long as its weights stay what their hash says."""
+    return load_predictor(weights, device=device)[0]
+
+
+def coded_path(folder: Path, recording: str) -> Path:
+    """Return the file with the `Coded` of a recording."""
+    return folder / f"{recording}.json"
+
+
+def predictions_path(folder: Path, recording: str, model: str) -> Path:
+    """Return the file with a model's predictions of a recording."""
+    return folder / f"{recording}.{model}.npz"
+
+
+def load_predictions(path: Path) -> Doubles:
+    """Return a model's predictions of a recording, float64 (T,)."""
     with np.load(path) as file:
         return np.asarray(file["prediction"], np.float64)
-
-
-def _save(path: Path, prediction: npt.NDArray[np.float64]) -> None:
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        np.savez(file, prediction=np.asarray(prediction, np.float64))
 
 
 class Rate(NamedTuple):
@@ -228,34 +223,20 @@ class Rate(NamedTuple):
     psnr: float | None = None
 
 
-def rate(out: Path, cells: Sequence[Encoding]) -> Rate:
-    """Return the bits of several recordings and the PSNR of the mean squared error of all their pixels."""
-    if cells[0].qp is None:
+def rate(paths: Sequence[Path]) -> Rate:
+    """Return the bits of several recordings and the PSNR of the mean squared error of all their pixels.
+
+    Raises
+    ------
+    FileError
+        A file is missing or damaged.
+    """
+    coded = [read_record(path, Coded) for path in paths]
+    bits = [one.total_bits for one in coded if one.total_bits is not None]
+    if len(bits) < len(coded):
         return Rate()
-    coded = [_coded(cell, out) for cell in cells]
-    pixels, bits = sum(cell.pixels for cell in coded), sum(cell.bits for cell in coded)
-    vcl_bits = [cell.vcl_bits for cell in coded if cell.vcl_bits is not None]
+    pixels, error = sum(one.pixels for one in coded), sum(one.error for one in coded)
+    vcl_bits = [one.vcl_bits for one in coded if one.vcl_bits is not None]
     vcl = sum(vcl_bits) if len(vcl_bits) == len(coded) else None
-    error = sum(cell.error for cell in coded)
     quality = 10 * math.log10(pixels / error) if error else None
-    return Rate(bits, vcl, bits / pixels, None if vcl is None else vcl / pixels, quality)
-
-
-class _Coded(NamedTuple):
-    """A recording's bits, and the sum of the squared errors of its pixels."""
-
-    pixels: int
-    bits: int
-    vcl_bits: int | None
-    error: float
-
-
-def _coded(cell: Encoding, out: Path) -> _Coded:
-    journal = cell.journal(out)
-    with contents_of(journal.path):
-        coding = journal.entry(CODING)
-        pixels, vcl, quality = math.prod(map(int, coding["shape"])), coding["vcl_bits"], coding["psnr"]
-        if pixels < 1 or not (quality is None or quality >= 0):
-            raise ValueError(f"{pixels} pixels with a PSNR of {quality} dB")
-        error = 0.0 if quality is None else pixels * 10 ** (-quality / 10)
-        return _Coded(pixels, int(coding["total_bits"]), None if vcl is None else int(vcl), error)
+    return Rate(sum(bits), vcl, sum(bits) / pixels, None if vcl is None else vcl / pixels, quality)

@@ -1,14 +1,16 @@
-"""What the study leaves in table.json and variants.json."""
+"""Results of the study: table.json and variants.json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from lq_emotion.common.records import Record
 from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import Method
+from lq_emotion.nets.switches import changed_settings
+from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.recipes import Variant
 
 
@@ -58,38 +60,42 @@ class StudyResults(Record):
 
     Attributes
     ----------
-    synthetic : nobody was filmed.
-    recordings : where they lie.
-    preset, changes : how long each net is trained, and with what.
-    max_factor, mixture : of Joint-OA.
-    switches : settings of `PaperSwitches` that are not the authors' code's.
-    sr_images : "faces", or the folder of images that super-resolution learnt from.
-    dimension, delay : what the labels are of, and by how many seconds the gold standard is late.
-    seed, threads, device : of all stages; `seeds` trainings of each net begin from `seed`, `seed` + 1, ...
-    scales : the factors.
-    versions : of the packages that computed it; None for one without a version.
-    seconds : by stage; None for one that was not timed.
+    synthetic : the recordings are drawn, no person was filmed.
+    settings : of the study.
+    dimension : of the labels; one of two, if the nets learn both.
+    versions : versions of the packages that computed it; None for one without a version.
+    seconds : time of each stage; None for one that was not timed.
     cells : the numbers.
     """
 
     synthetic: bool
-    recordings: str
-    preset: str
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    max_factor: int
-    mixture: tuple[int, ...]
-    switches: Mapping[str, Any] = field(default_factory=dict)
-    sr_images: str | None = None
+    settings: StudyPlan
     dimension: str = "valence"
-    delay: float = 0.0
-    seed: int
-    seeds: int = 1
-    threads: int
-    device: str
-    scales: tuple[int, ...]
     versions: Mapping[str, str | None]
     seconds: Mapping[str, float | None]
     cells: tuple[CellResult, ...]
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The factors."""
+        return self.settings.scales
+
+    @property
+    def switches(self) -> dict[str, Any]:
+        """The switches that are not the authors' code's."""
+        return changed_settings(self.settings.switches)
+
+    @property
+    def sr_images(self) -> str:
+        """What super-resolution learnt from: "faces", or the folder of images."""
+        return "faces" if self.settings.natural is None else str(self.settings.natural)
+
+
+@dataclass(frozen=True)
+class Tables(Record):
+    """Table 1 of each dimension."""
+
+    tables: tuple[StudyResults, ...]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The study as stages, each done once: recordings to crops to HDF5 files to nets to scores.
 
 Folders below ROOT: ``data``, ``h5_files`` and ``runs`` as the single commands write them; ``sr`` (images and patches
-for super-resolution); ``scores/<run>_on_<crops>``; ``rd`` (Figure 4); ``table`` (ledger.json, logs, Table 1).
+for super-resolution); ``scores/<run>_on_<crops>``; ``rd`` (Figure 4); ``table`` (Table 1); ``study`` (the rest).
 
 The number of threads of a training is fixed, because it determines the order of sums.
 """
@@ -9,7 +9,6 @@ The number of threads of a training is fixed, because it determines the order of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,10 @@ from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq import work
 from lq_emotion.studies.robust_lq.cells import StudyCell, Training, cells, run_name
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check, validation_part
+from lq_emotion.studies.robust_lq.rate_distortion import Model, sweep_stages
 from lq_emotion.studies.robust_lq.recipes import shown_lr
 from lq_emotion.studies.robust_lq.work import PHASES
 from lq_emotion.training.estimate import PlannedTraining
-from lq_emotion.workflow.stages import Ledger
 from lq_emotion.workflow.stages import Stage as AnyStage
 
 Stage = AnyStage[PlannedTraining]
@@ -49,12 +48,12 @@ def stages(plan: StudyPlan) -> list[Stage]:
     trainings = list(dict.fromkeys(cell.training for cell in all_cells))
 
     def crops(kind: str) -> list[Path]:
-        return [plan.out / "data/raw_data" / kind / f"{name}.mat" for name in names]
+        return [plan.root / "data/raw_data" / kind / f"{name}.mat" for name in names]
 
     all_stages = [_prepare(plan, names, [path for s in (1, *plan.scales) for path in crops(crops_folder(s))])]
     tested = {cell.tested for cell in all_cells if cell.test.endswith(OWN)}
     sizes = sorted(tested.union(*(training.sizes for training in trainings)) - {1})
-    all_stages += [_own_size(plan, s, crops(crops_folder(1)), crops(f"{crops_folder(s)}{OWN}")) for s in sizes]
+    all_stages += [_own_size(s, crops(crops_folder(1)), crops(f"{crops_folder(s)}{OWN}")) for s in sizes]
     files = {}
     for folder, training in sorted({training.data: training for training in trainings}.items()):
         if training.mixture and training.sizes != (1,):
@@ -101,11 +100,11 @@ def sr_run(plan: StudyPlan, s: int, seed: int) -> str:
 
 
 def _recordings(plan: StudyPlan) -> list[Recording]:
-    return find_recordings(plan.recordings, dimension=plan.dimension, skip=[plan.root.resolve()])
+    return find_recordings(plan.recordings, dimension=plan.dimension, skip=[plan.out.resolve()])
 
 
 def _labelled(plan: StudyPlan, recording: Recording) -> bool:
-    return has_labels(recording, plan.out, plan.dimension)
+    return has_labels(recording, plan.root, plan.dimension)
 
 
 def _names(plan: StudyPlan) -> list[str]:
@@ -115,7 +114,7 @@ def _names(plan: StudyPlan) -> list[str]:
     for partition in PHASES.values():
         if not plan.partitions.members(partition, names):
             choice = f"name some with --{partition}: {', '.join(labelled)}"
-            hint = choice if labelled else places_of_labels(plan.out, plan.dimension)
+            hint = choice if labelled else places_of_labels(plan.root, plan.dimension)
             problem = f"no labelled {partition} recording found"
             raise DataError(problem, code="empty", file=plan.recordings, hint=hint)
     return names
@@ -157,7 +156,7 @@ def _preparation(plan: StudyPlan, names: Sequence[str], scales: Sequence[int]) -
 
 def _inputs(plan: StudyPlan, recordings: Sequence[Recording]) -> tuple[Path, ...]:
     """Return the files that crops of recordings are made from, with those that the user put below ROOT."""
-    own = (path for recording in recordings for path in own_files(recording.name, plan.out, plan.dimension))
+    own = (path for recording in recordings for path in own_files(recording.name, plan.root, plan.dimension))
     boxes = [path for path in sorted(plan.boxes.iterdir()) if path.is_file()] if plan.boxes else []
     return (*(path for recording in recordings for path in recording.files), *boxes, *own)
 
@@ -170,28 +169,28 @@ def _submission(plan: StudyPlan, all_cells: Sequence[StudyCell]) -> list[Stage]:
     if not recordings or not nets:
         return []
     cell, names = nets[0], tuple(recording.name for recording in recordings)
-    crops = tuple(plan.out / "data/raw_data" / cell.test / f"{name}.mat" for name in names)
+    crops = tuple(plan.root / "data/raw_data" / cell.test / f"{name}.mat" for name in names)
     run = partial(work.do_prepare, plan, names, unlabelled=True)
-    after = plan.out / "data/raw_data" / cell.test / f"{_names(plan)[0]}.mat"  # prepare.json has one writer at a time
+    after = plan.root / "data/raw_data" / cell.test / f"{_names(plan)[0]}.mat"  # prepare.json has one writer at a time
     prepare = Stage(
         "prepare unlabelled", run, _preparation(plan, names, ()), (*_inputs(plan, recordings), after), crops
     )
     weights = weights_of(plan, cell.run, cell.training.net)
     settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
-    h5 = plan.out / "h5_files" / cell.training.data
+    h5 = plan.root / "h5_files" / cell.training.data
     submission = partial(work.do_submission, plan, cell, weights, h5, names)
-    writes = (plan.out / "submission/submission.json",)
+    writes = (plan.root / "submission/submission.json",)
     return [prepare, Stage("submission", submission, settings, (weights, *crops), writes)]
 
 
-def _own_size(plan: StudyPlan, s: int, crops: list[Path], writes: list[Path]) -> Stage:
-    run = partial(work.do_own_size, plan, s, tuple(zip(crops, writes, strict=True)))
+def _own_size(s: int, crops: list[Path], writes: list[Path]) -> Stage:
+    run = partial(work.do_own_size, s, tuple(zip(crops, writes, strict=True)))
     return Stage(f"own size {s}", run, {"scale": s}, tuple(crops), tuple(writes))
 
 
 def _h5(plan: StudyPlan, training: Training, crops: list[Path], validation: tuple[str, ...]) -> Stage:
     folder, mixture = training.data, training.mixture
-    target = plan.out / "h5_files" / folder
+    target = plan.root / "h5_files" / folder
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
     switched = _otherwise(plan, "h5", *(("h5 of the mixture",) if mixture else ()))
     settings = {"folder": folder, "mixture": list(mixture), "seed": plan.seed, **switched}
@@ -203,7 +202,7 @@ def _h5(plan: StudyPlan, training: Training, crops: list[Path], validation: tupl
 def _h5_of_sizes(plan: StudyPlan, training: Training, crops: list[Path], validation: tuple[str, ...]) -> Stage:
     """Return the stage of a mixture of faces at their own sizes: a file per factor, and lists of all files."""
     folder, factors = training.data, training.mixture
-    target = plan.out / "h5_files" / folder
+    target = plan.root / "h5_files" / folder
     writes = [target / f"{phase}.txt" for phase in PHASES]
     writes += [target / f"{factor}" / f"{phase}.h5" for factor in factors for phase in PHASES]
     writes += [target / f"{phase}_{factor}.h5" for factor in factors[1:] for phase in PHASES]
@@ -215,7 +214,7 @@ def _h5_of_sizes(plan: StudyPlan, training: Training, crops: list[Path], validat
 
 def _faces(plan: StudyPlan, crops: list[Path]) -> Stage:
     count = plan.preset_of("sr")["faces"]
-    writes = tuple(plan.out / "sr/images" / f"{phase}.made" for phase in PHASES)
+    writes = tuple(plan.root / "sr/images" / f"{phase}.made" for phase in PHASES)
     settings = {"faces": count, "seed": plan.seed}
     return Stage(
         "faces for super-resolution", partial(work.do_faces, plan, tuple(crops), count), settings, tuple(crops), writes
@@ -223,10 +222,10 @@ def _faces(plan: StudyPlan, crops: list[Path]) -> Stage:
 
 
 def _sr_data(plan: StudyPlan, s: int) -> Stage:
-    target = plan.out / "sr" / f"{s}"
+    target = plan.root / "sr" / f"{s}"
     reads: tuple[Path, ...]
     if plan.natural is None:
-        reads = tuple(plan.out / "sr/images" / f"{phase}.made" for phase in PHASES)
+        reads = tuple(plan.root / "sr/images" / f"{phase}.made" for phase in PHASES)
     else:
         reads = tuple(path for paths in work.sr_images(plan).values() for path in paths)
     writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
@@ -238,7 +237,7 @@ def _sr_data(plan: StudyPlan, s: int) -> Stage:
 def _train(plan: StudyPlan, training: Training, files: Sequence[Path]) -> Stage:
     name, net = training.name, training.net
     changes = {**plan.preset_of(net), "random_seed": training.random_seed}
-    out = plan.out / "runs" / name
+    out = plan.root / "runs" / name
     weights = weights_of(plan, name, net)
     reads, initial = list(files), None
     if training.start is not None:
@@ -253,24 +252,24 @@ def _train(plan: StudyPlan, training: Training, files: Sequence[Path]) -> Stage:
 
 
 def _training_data(plan: StudyPlan, training: Training) -> Path:
-    return plan.out / ("sr" if training.net is Net.SR_FCN else "h5_files") / training.data
+    return plan.root / ("sr" if training.net is Net.SR_FCN else "h5_files") / training.data
 
 
 def weights_of(plan: StudyPlan, run: str, net: Net) -> Path:
     """Return the last snapshot of a run."""
     builder = definitions.builder(net)
     iterations = int(plan.preset_of(net).get("max_iter") or builder.solver(plan.switches).max_iter)
-    return plan.out / "runs" / run / "snapshots" / f"{builder.snapshot_name}_iter_{iterations}.caffemodel"
+    return plan.root / "runs" / run / "snapshots" / f"{builder.snapshot_name}_iter_{iterations}.caffemodel"
 
 
 def _evaluate(plan: StudyPlan, cell: StudyCell, crops: list[Path]) -> Stage:
     training = cell.training
     weights = weights_of(plan, training.name, training.net)
     factor = cell.tested if training.mixture and training.sizes != (1,) else None
-    h5 = plan.out / "h5_files" / training.data
+    h5 = plan.root / "h5_files" / training.data
     run = partial(work.do_evaluate, plan, cell, training.net, weights, h5, factor)
     settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
-    writes = tuple(plan.out / cell.scores / folder / "scores.json" for folder in plan.score_folders.values())
+    writes = tuple(plan.root / cell.scores / folder / "scores.json" for folder in plan.score_folders.values())
     return Stage(f"score {cell.run} on {cell.test}", run, settings, (weights, *crops), writes)
 
 
@@ -280,7 +279,7 @@ def _is_dev(plan: StudyPlan, crops: Path) -> bool:
 
 def _figures(plan: StudyPlan, all_cells: Sequence[StudyCell], crops: Path) -> list[Stage]:
     """Return the stages of the figures 1 to 3; Figure 2 shows Joint-OA, on enlarged faces that are not normalised."""
-    folder = plan.out / "study"
+    folder = plan.root / "study"
     switched = _otherwise(plan, "prepare")
     scales = {"scales": list(plan.scales), **switched}
     faces = Stage("figure 1", partial(work.do_figure1, plan, crops), scales, (crops,), (folder / "figure1.png",))
@@ -297,31 +296,21 @@ def _figures(plan: StudyPlan, all_cells: Sequence[StudyCell], crops: Path) -> li
 
 
 def _coded(plan: StudyPlan, crops: list[Path]) -> list[Stage]:
-    """Return the stages of Figure 4: the cells of each factor, then the curves."""
-    nets = coded_nets(plan)
-    names = [str(shown_lr(net.method)) for net in nets if isinstance(net.method, Method)]
-    settings = {
-        "coded": asdict(plan.coded), "nets": sorted(set(names)), "threads": plan.threads, "device": plan.device,
-        **_partitioned(plan),
-    }  # fmt: skip
-    out, stages = plan.out / "rd", []
-    for s in plan.coded.scales:
-        weights = [weights_of(plan, net.run, net.training.net) for net in nets if net.factor in (1, s)]
-        done = (out / f"s{s}.json",)
-        run = partial(work.do_coded, plan, tuple(nets), s)
-        stages.append(Stage(f"code at {s}", run, {**settings, "scale": s}, (*weights, *crops), done))
-    reads = tuple(dict.fromkeys(path for stage in stages for path in (*stage.writes, *stage.reads)))
-    run = partial(work.do_figure4, plan, tuple(nets))
-    return [*stages, Stage("figure 4", run, settings, reads, (out / "rd.json",))]
+    """Return the stages of Figure 4: those of its sweep, then the curves."""
+    sweep = work.sweep_of(plan, coded_models(plan))
+    stages: list[Stage] = list(sweep_stages(sweep, [path.stem for path in crops]))
+    reads = tuple(path for stage in stages for path in stage.writes)
+    settings = {"nets": [[model.name, model.scale] for model in sweep.models], **_partitioned(plan)}
+    run = partial(work.do_figure4, sweep)
+    return [*stages, Stage("figure 4", run, settings, (*crops, *reads), (sweep.out / "rd.json",))]
 
 
-def coded_nets(plan: StudyPlan) -> list[StudyCell]:
+def coded_models(plan: StudyPlan) -> list[Model]:
     """Return the nets of Figure 4, those of the first seed: each method at the factors that are coded."""
-    first = [cell for cell in cells(plan) if cell.training.seed == plan.seed]
-    return [cell for cell in first if isinstance(cell.method, Method) and cell.factor in (1, *plan.coded.scales)]
-
-
-def ledger(plan: StudyPlan) -> Ledger:
-    """Return the ledger of the stages done below ROOT."""
-    (plan.out / "table").mkdir(parents=True, exist_ok=True)
-    return Ledger(plan.out / "table" / "ledger.json")
+    models: dict[Model, None] = {}
+    for cell in cells(plan):
+        method, first = cell.method, cell.training.seed == plan.seed
+        if first and isinstance(method, Method) and cell.factor in (1, *plan.coding_factors):
+            scale = None if method.serves_all_factors else cell.factor
+            models[Model(shown_lr(method), weights_of(plan, cell.run, cell.training.net), scale)] = None
+    return list(models)

@@ -60,7 +60,7 @@ class Store:
         """Return synthetic.json, if the recordings are synthetic."""
         places = [self.root / "recordings", self.root]
         if self.table is not None:
-            places.insert(0, Path(self.table.recordings))
+            places.insert(0, self.table.settings.recordings)
         return next((path for place in places if (path := place / "synthetic.json").is_file()), None)
 
     @property
@@ -106,7 +106,7 @@ class Store:
     @property
     def switches(self) -> dict[str, Any]:
         """Return the settings of the study that are not the authors' code's."""
-        return {} if self.table is None else dict(self.table.switches)
+        return {} if self.table is None else self.table.switches
 
     def _each(self, folder: str, name: str) -> dict[str, Results]:
         paths = sorted((self.root / folder).glob(f"*/{name}"), key=lambda path: natural_order(path.parent.name))

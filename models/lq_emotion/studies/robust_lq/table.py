@@ -64,11 +64,13 @@ def write_csv(results: StudyResults, path: Path) -> None:
 
 def title(results: StudyResults) -> str:
     """Return one line that says what the numbers are of."""
-    what = "SYNTHETIC recordings: no statement about people" if results.synthetic else results.recordings
+    what = "SYNTHETIC recordings: no statement about people" if results.synthetic else results.settings.recordings
     switches = describe_settings(results.switches)
-    late = f"; gold standard {results.delay:g} s late" if results.delay else ""
-    seeds = f"seed {results.seed}" if results.seeds == 1 else f"mean of {results.seeds} seeds"
-    settings = f"preset {results.preset}, {seeds}"
+    late = f"; gold standard {results.settings.delay:g} s late" if results.settings.delay else ""
+    seeds = (
+        f"seed {results.settings.seed}" if results.settings.seeds == 1 else f"mean of {results.settings.seeds} seeds"
+    )
+    settings = f"preset {results.settings.preset}, {seeds}"
     of = "" if results.dimension == "valence" else f", of {results.dimension},"
     return f"Table 1{of} on {what}; {settings}{late}" + (switches and f"; {switches}")
 

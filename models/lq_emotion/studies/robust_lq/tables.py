@@ -85,7 +85,11 @@ def table_1(results: StudyResults) -> Table:
             rows.append(row(cell.label, *values))
     of = results.dimension
     here = "Valence, here and in the paper." if of == "valence" else f"{of.capitalize()}, which the paper has not."
-    seeds = f" Here: mean ± standard deviation of {results.seeds} trainings of each net." if results.seeds > 1 else ""
+    seeds = (
+        f" Here: mean ± standard deviation of {results.settings.seeds} trainings of each net."
+        if results.settings.seeds > 1
+        else ""
+    )
     caption = f"**Table 1.** {here} Best of each factor in bold, for each of the two.{seeds}"
     return Table(caption, tuple(columns), tuple(rows))
 

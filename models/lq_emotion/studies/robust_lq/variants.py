@@ -35,7 +35,7 @@ def rows_by_claim(results: StudyResults, variants: VariantResults) -> Iterator[t
         measured.setdefault(key, {})[variant.tested] = variant.seeds
     lr, joint, one_for_all = (table.get(m, {}) for m in (Method.LR, Method.JOINT, Method.JOINT_OA))
     max_s = {f"Max-{s}": measured[Variant.MAX_S, s] for s in results.scales if (Variant.MAX_S, s) in measured}
-    oa = f"Joint-OA ({', '.join(map(str, results.mixture))})"
+    oa = f"Joint-OA ({', '.join(map(str, results.settings.mixture))})"
     if mismatch := measured.get((Variant.HR_ON_LR, 0)):
         yield "Trained on HR, tested on LR", {Variant.HR_ON_LR: mismatch, "LR-s": lr, "Joint-s": joint, oa: one_for_all}
     if every := measured.get((Variant.MAX_ALL, 0)):
@@ -43,7 +43,7 @@ def rows_by_claim(results: StudyResults, variants: VariantResults) -> Iterator[t
     if same := measured.get((Variant.MIX_FROM_S, 0)):
         own = {s: measured[Variant.MAX_S, s][s] for s in results.scales if (Variant.MAX_S, s) in measured}
         rows = {"Joint-s": joint, "Max-s": own, "Mix-from-s": same, oa: one_for_all}
-        yield f"Super-resolution learnt at s, and at {results.max_factor}", rows
+        yield f"Super-resolution learnt at s, and at {results.settings.largest_factor}", rows
 
 
 def mean_ccc(seeds: Seeds) -> tuple[float, float] | None:

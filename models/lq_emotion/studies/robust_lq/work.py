@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.image_size import open_image
+from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.studies.robust_lq.cells import StudyCell
 from lq_emotion.studies.robust_lq.figures.canvas import GRAY, STUDIO
 from lq_emotion.studies.robust_lq.plan import StudyPlan
-from lq_emotion.studies.robust_lq.recipes import shown_lr
+from lq_emotion.studies.robust_lq.rate_distortion import Model, SweepSettings, sweep_results
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
-from lq_emotion.workflow.logs import stage_log
-
-if TYPE_CHECKING:
-    from lq_emotion.studies.robust_lq.rate_distortion import RateDistortion
 
 DRAWS = 10
 """Passes in a mixture's file, each with its own draws, if `PaperSwitches.mixture` is "each_epoch"."""
@@ -33,7 +30,7 @@ _FOLDERS = {  # the first with images is used
 }
 
 
-def do_prepare(plan: StudyPlan, names: tuple[str, ...], *, unlabelled: bool = False) -> None:
+def do_prepare(plan: StudyPlan, names: tuple[str, ...], say: Say, *, unlabelled: bool = False) -> None:
     """Make the crops of recordings, HQ and at every factor; of recordings without labels HQ only."""
     from lq_emotion.crops.prepare import prepare
     from lq_emotion.crops.recording import PreparationSettings
@@ -47,24 +44,18 @@ def do_prepare(plan: StudyPlan, names: tuple[str, ...], *, unlabelled: bool = Fa
         figures=plan.previews,
         luma="gray" if plan.switches.luminance == "gray" else "rgb",
     )
-    with stage_log(plan.logs, "prepare unlabelled" if unlabelled else "prepare") as say:
-        outcomes = prepare(
-            plan.recordings, plan.out, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say,
-            partitions=plan.partitions if plan.partitions.chosen else None, unlabelled=unlabelled,
-        )  # fmt: skip
+    outcomes = prepare(
+        plan.recordings, plan.root, settings, names=names, boxes=plan.boxes, jobs=jobs, say=say,
+        partitions=plan.partitions if plan.partitions.chosen else None, unlabelled=unlabelled,
+    )  # fmt: skip
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         problem = f"{len(failed)} recordings could not be prepared: {failed[0].error}"
         raise DataError(problem, code="invalid", file=plan.recordings)
 
 
-def do_h5(plan: StudyPlan, folder: str, factors: tuple[int, ...], validation: tuple[str, ...] = ()) -> None:
-    """Make the HDF5 files of a folder of h5_files; of a mixture if there are factors.
-
-    Parameters
-    ----------
-    validation : the recordings of test.h5; by default those of dev.
-    """
+def do_h5(plan: StudyPlan, folder: str, factors: tuple[int, ...], validation: tuple[str, ...], say: Say) -> None:
+    """Make the HDF5 files of a folder of h5_files, test.h5 of `validation`, else of dev; of a mixture with factors."""
     from lq_emotion.crops.h5 import H5Settings, make_h5
     from matlab_ports.generate_h5 import Options
 
@@ -75,20 +66,21 @@ def do_h5(plan: StudyPlan, folder: str, factors: tuple[int, ...], validation: tu
     of_file = plan.switches.normalisation == "file"
     options = Options(mean_sub=of_file, norm=of_file, **mixture)
     source = crops_folder(1) if factors else folder
-    with stage_log(plan.logs, f"h5 {folder}") as say:
-        make_h5(
-            plan.out,
-            H5Settings(source=source, name=folder, options=options, seed=plan.seed),
-            partitions=_while_learning(plan, validation),
-            say=say,
-        )
+    make_h5(
+        plan.root,
+        H5Settings(source=source, name=folder, options=options, seed=plan.seed),
+        partitions=_while_learning(plan, validation),
+        say=say,
+    )
 
 
 def _while_learning(plan: StudyPlan, validation: tuple[str, ...]) -> Partitions:
     return plan.partitions.tested_on(validation) if validation else plan.partitions
 
 
-def do_h5_of_sizes(plan: StudyPlan, folder: str, factors: tuple[int, ...], validation: tuple[str, ...] = ()) -> None:
+def do_h5_of_sizes(
+    plan: StudyPlan, folder: str, factors: tuple[int, ...], validation: tuple[str, ...], say: Say
+) -> None:
     """Make the HDF5 files of a mixture of faces at their own sizes, and the lists that name all of them.
 
     See `do_h5`.
@@ -99,13 +91,12 @@ def do_h5_of_sizes(plan: StudyPlan, folder: str, factors: tuple[int, ...], valid
 
     of_file = plan.switches.normalisation == "file"
     options = Options(mean_sub=of_file, norm=of_file)
-    with stage_log(plan.logs, f"h5 {folder}") as say:
-        for factor in factors:  # in different orders, or a batch would contain each frame thrice
-            name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
-            settings = H5Settings(source=f"{crops_folder(factor)}{OWN}", name=name, options=options, seed=seed)
-            make_h5(plan.out, settings, partitions=_while_learning(plan, validation), say=say)
+    for factor in factors:  # in different orders, or a batch would contain each frame thrice
+        name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
+        settings = H5Settings(source=f"{crops_folder(factor)}{OWN}", name=name, options=options, seed=seed)
+        make_h5(plan.root, settings, partitions=_while_learning(plan, validation), say=say)
     first, *others = factors
-    target = plan.out / "h5_files" / folder
+    target = plan.root / "h5_files" / folder
     for phase in PHASES:
         for factor in others:
             named_apart(target / f"{factor}" / f"{phase}.h5", target / f"{phase}_{factor}.h5", f"_{factor}")
@@ -113,44 +104,43 @@ def do_h5_of_sizes(plan: StudyPlan, folder: str, factors: tuple[int, ...], valid
         write_list(files, target / f"{phase}.txt")
 
 
-def do_own_size(plan: StudyPlan, s: int, files: tuple[tuple[Path, Path], ...]) -> None:
+def do_own_size(s: int, files: tuple[tuple[Path, Path], ...], say: Say) -> None:
     """Make crops whose faces are 1/s as large, with the same times and labels."""
     from lq_emotion.crops.own_size import shrink
 
-    with stage_log(plan.logs, f"own size {s}") as say:
-        for source, target in files:
-            shrink(source, target, s)
-            say(f"{target}: 1/{s} of {source}")
+    for source, target in files:
+        shrink(source, target, s)
+        say(f"{target}: 1/{s} of {source}")
 
 
-def do_train(plan: StudyPlan, name: str, net: Net, data: Path, start: Path | None, changes: dict[str, Any]) -> None:
+def do_train(
+    plan: StudyPlan, name: str, net: Net, data: Path, start: Path | None, changes: dict[str, Any], say: Say
+) -> None:
     """Train a net, or resume its training: on the CPU, bit for bit as if it had never stopped."""
-    import torch
-
     from lq_emotion.training.overrides import Changes
     from lq_emotion.training.training_run import TrainingRun
 
-    torch.set_num_threads(plan.threads)
-    out = plan.out / "runs" / name
-    with stage_log(plan.logs, f"train {name}") as say:
-        training = TrainingRun(
-            out,
-            data,
-            net=net,
-            weights=start,
-            changes=Changes(**changes),
-            switches=plan.switches,
-            device=plan.device,
-            aside=plan.out / "runs_before",
-            say=say,
-        )
-        try:
-            training.run()
-        except DataError as error:
-            raise DataError(f"{name}: {error}", code=error.code) from None
+    out = plan.root / "runs" / name
+    training = TrainingRun(
+        out,
+        data,
+        net=net,
+        weights=start,
+        changes=Changes(**changes),
+        switches=plan.switches,
+        device=plan.device,
+        aside=plan.root / "runs_before",
+        say=say,
+    )
+    try:
+        training.run()
+    except DataError as error:
+        raise DataError(f"{name}: {error}", code=error.code) from None
 
 
-def do_evaluate(plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: Path, factor: int | None) -> None:
+def do_evaluate(
+    plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: Path, factor: int | None, say: Say
+) -> None:
     """Score a net on one kind of crops.
 
     Parameters
@@ -158,31 +148,27 @@ def do_evaluate(plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: P
     net, weights, h5 : the net, its weights and its training data.
     factor : of the faces, if the net was trained on several sizes.
     """
-    import torch
-
     from caffe_compat.formats.files import write_text
     from lq_emotion.evaluation.evaluate import Evaluate
     from lq_emotion.nets.cnn_d import with_outputs
     from lq_emotion.nets.definitions import builder
 
-    torch.set_num_threads(plan.threads)
-    with stage_log(plan.logs, f"score {cell.run} on {cell.test}") as say:
-        data = plan.out / "data/raw_data" / cell.test
-        in_table = isinstance(cell.method, Method) and cell.training.seed == plan.seed
-        evaluate = Evaluate(
-            weights, data, plan.out / cell.scores, partitions=plan.partitions, device=plan.device, plots=in_table,
-            say=say,
-        )  # fmt: skip
-        if factor is not None:
-            evaluate.net = plan.out / cell.scores / "deploy.prototxt"
-            evaluate.net.parent.mkdir(parents=True, exist_ok=True)
-            deploy = with_outputs(builder(net).deploy(plan.switches, factor), len(plan.score_folders))
-            write_text(deploy, evaluate.net)
-            h5 /= str(min(plan.mixture, key=lambda trained: abs(trained - factor)))
-        evaluate.mean, evaluate.std = _statistics(plan, h5)
-        if plan.switches.normalisation == "file":
-            say(f"frames less the mean {evaluate.mean:.6g}, over the deviation {evaluate.std:.6g}")
-        evaluate.run()
+    data = plan.root / "data/raw_data" / cell.test
+    in_table = isinstance(cell.method, Method) and cell.training.seed == plan.seed
+    evaluate = Evaluate(
+        weights, data, plan.root / cell.scores, partitions=plan.partitions, device=plan.device, plots=in_table,
+        say=say,
+    )  # fmt: skip
+    if factor is not None:
+        evaluate.net = plan.root / cell.scores / "deploy.prototxt"
+        evaluate.net.parent.mkdir(parents=True, exist_ok=True)
+        deploy = with_outputs(builder(net).deploy(plan.switches, factor), len(plan.score_folders))
+        write_text(deploy, evaluate.net)
+        h5 /= str(min(plan.mixture, key=lambda trained: abs(trained - factor)))
+    evaluate.mean, evaluate.std = _statistics(plan, h5)
+    if plan.switches.normalisation == "file":
+        say(f"frames less the mean {evaluate.mean:.6g}, over the deviation {evaluate.std:.6g}")
+    evaluate.run()
 
 
 def _statistics(plan: StudyPlan, h5: Path) -> tuple[float, float]:
@@ -199,20 +185,16 @@ def _statistics(plan: StudyPlan, h5: Path) -> tuple[float, float]:
         return train.mean, train.std
 
 
-def do_submission(plan: StudyPlan, cell: StudyCell, weights: Path, h5: Path, names: tuple[str, ...]) -> None:
+def do_submission(plan: StudyPlan, cell: StudyCell, weights: Path, h5: Path, names: tuple[str, ...], say: Say) -> None:
     """Predict recordings without labels, in the form of the gold standard."""
-    import torch
-
     from lq_emotion.evaluation.submission import write_submission
 
-    torch.set_num_threads(plan.threads)
     mean, std = _statistics(plan, h5)
-    data = plan.out / "data/raw_data" / cell.test
-    with stage_log(plan.logs, "submission") as say:
-        write_submission(weights, data, plan.out / "submission", names, mean=mean, std=std, device=plan.device, say=say)
+    data = plan.root / "data/raw_data" / cell.test
+    write_submission(weights, data, plan.root / "submission", names, mean=mean, std=std, device=plan.device, say=say)
 
 
-def do_figure1(plan: StudyPlan, crops: Path) -> None:
+def do_figure1(plan: StudyPlan, crops: Path, _say: Say) -> None:
     """Draw a face of a recording, HR and at every factor."""
     from lq_emotion.studies.robust_lq.figures.figure1 import draw_factors
 
@@ -220,19 +202,16 @@ def do_figure1(plan: StudyPlan, crops: Path) -> None:
     draw_factors(crops, _figure(plan, 1), factors=plan.scales, levels=levels, synthetic=plan.synthetic)
 
 
-def do_figure2(plan: StudyPlan, crops: Path, weights: Path, factor: int) -> None:
+def do_figure2(plan: StudyPlan, crops: Path, weights: Path, factor: int, _say: Say) -> None:
     """Draw the pipeline with what each step makes of a frame."""
-    import torch
-
     from lq_emotion.studies.robust_lq.figures.figure2 import Pipeline, draw_pipeline
 
-    torch.set_num_threads(plan.threads)
     levels = GRAY if plan.switches.luminance == "gray" else STUDIO
     pipeline = Pipeline(crops, weights, factor=factor)
     draw_pipeline(pipeline, _figure(plan, 2), levels=levels, synthetic=plan.synthetic)
 
 
-def do_figure3(plan: StudyPlan) -> None:
+def do_figure3(plan: StudyPlan, _say: Say) -> None:
     """Draw the architectures of SR-FCN and of the CNN."""
     from lq_emotion.studies.robust_lq.figures.figure3 import draw_architectures
 
@@ -240,51 +219,31 @@ def do_figure3(plan: StudyPlan) -> None:
 
 
 def _figure(plan: StudyPlan, number: int) -> Path:
-    path = plan.out / "study" / f"figure{number}.png"
-    path.parent.mkdir(exist_ok=True)
-    return path
+    return plan.root / "study" / f"figure{number}.png"
 
 
-def do_coded(plan: StudyPlan, nets: tuple[StudyCell, ...], s: int) -> None:
-    """Compute the cells of Figure 4 at one factor: code the recordings, and let the nets predict them."""
-    from lq_emotion.common.json_files import write_json
-
-    with stage_log(plan.logs, f"code at {s}") as say:
-        cells = _sweep(plan, nets, (s,), say).fill()
-    write_json({"factor": s, "cells": cells}, plan.out / "rd" / f"s{s}.json")
-
-
-def do_figure4(plan: StudyPlan, nets: tuple[StudyCell, ...]) -> None:
-    """Score the cells of Figure 4, and draw it."""
-    with stage_log(plan.logs, "figure 4") as say:
-        _sweep(plan, nets, plan.coded.scales, say).run()
-
-
-def _sweep(
-    plan: StudyPlan, nets: tuple[StudyCell, ...], scales: tuple[int, ...], say: Callable[[str], None]
-) -> RateDistortion:
-    import torch
-
-    from lq_emotion.studies.robust_lq.rate_distortion import Model, RateDistortion
-    from lq_emotion.studies.robust_lq.rd_results import Coding
-
-    torch.set_num_threads(plan.threads)
-    models = {
-        Model(
-            shown_lr(net.method), plan.out / "runs" / net.run, None if net.method.serves_all_factors else net.factor
-        ): None
-        for net in nets
-        if isinstance(net.method, Method)
-    }
-    chosen = [model for model in models if model.scale in (None, *scales)]
-    data = plan.out / "data/raw_data" / crops_folder(1)
-    return RateDistortion(
-        data, plan.out / "rd", chosen, partitions=plan.partitions, scales=scales, codecs=plan.coded.codecs,
-        qps=plan.coded.qps, coding=Coding(plan.coded.frames), device=plan.device, say=say,
-    )  # fmt: skip
+def sweep_of(plan: StudyPlan, models: Sequence[Model]) -> SweepSettings:
+    """Return the settings of Figure 4's sweep."""
+    return SweepSettings(
+        out=plan.root / "rd",
+        data=plan.root / "data/raw_data" / crops_folder(1),
+        models=tuple(models),
+        partitions=plan.partitions,
+        scales=plan.coding_factors,
+        codecs=plan.coded.codecs,
+        qps=plan.coded.qps,
+        frames=plan.coded.frames,
+        threads=plan.threads,
+        device=plan.device,
+    )
 
 
-def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int) -> None:
+def do_figure4(sweep: SweepSettings, _say: Say) -> None:
+    """Score what the nets predicted of coded frames, and draw Figure 4."""
+    sweep_results(sweep)
+
+
+def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int, _say: Say) -> None:
     """Sample faces evenly from the training recordings; the last tenth is held out."""
     from PIL import Image
 
@@ -299,7 +258,7 @@ def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int) -> None:
         faces += [np.asarray(np.round(255 * face).clip(0, 255), np.uint8) for face in np.moveaxis(taken, 2, 0)]
     held_out = max(1, len(faces) // 10)
     for phase, chosen in (("train", faces[:-held_out]), ("test", faces[-held_out:])):
-        folder = plan.out / "sr/images" / phase
+        folder = plan.root / "sr/images" / phase
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.png"):
             old.unlink()
@@ -309,7 +268,7 @@ def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int) -> None:
         (folder.parent / f"{phase}.made").write_text(f"{len(chosen)}\n", encoding="utf-8")
 
 
-def do_sr_data(plan: StudyPlan, s: int) -> None:
+def do_sr_data(plan: StudyPlan, s: int, _say: Say) -> None:
     """Make the files of generate_train and generate_test with one random stream for both."""
     from caffe_compat.formats.files import atomic_path
     from lq_emotion.common.lists import write_list
@@ -318,8 +277,7 @@ def do_sr_data(plan: StudyPlan, s: int) -> None:
     from matlab_ports.generate_train import generate_train
     from matlab_ports.randstream import RandStream
 
-    target = plan.out / "sr" / f"{s}"
-    target.mkdir(parents=True, exist_ok=True)
+    target = plan.root / "sr" / f"{s}"
     stream = RandStream(plan.seed)
     images = sr_images(plan)
     label = output_size(PATCH, switches=plan.switches)
@@ -355,7 +313,7 @@ def sr_images(plan: StudyPlan) -> dict[str, list[Path]]:
         A folder is missing or has no images, or a file is not an image.
     """
     if plan.natural is None:
-        return {phase: in_folder(plan.out / "sr/images" / phase) for phase in PHASES}
+        return {phase: in_folder(plan.root / "sr/images" / phase) for phase in PHASES}
     chosen = {}
     for phase, names in _FOLDERS.items():
         present = (plan.natural / name for name in names if (plan.natural / name).is_dir())

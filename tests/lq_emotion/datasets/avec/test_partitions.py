@@ -52,7 +52,7 @@ def test_the_choice_made_in_prepare_applies_to_later_commands(root, weights, tmp
     record = json.loads((root / "h5_files/HQ/h5.json").read_text())
     assert [record[phase]["recordings"] for phase in ("train", "test")] == [["P16", "P17"], ["P19"]]
     data = root / "data/raw_data/HQ"
-    assert run("evaluate", "--weights", weights, "--data", data, "--out", tmp_path, "--device=cpu") == 0
+    assert run("study", "evaluate", "--weights", weights, "--data", data, "--out", tmp_path, "--device=cpu") == 0
     assert list(json.loads((tmp_path / "scores.json").read_text())["scores"]) == ["P19", "concatenated", "mean"]
     sweep = ("rd", "--weights", f"HQ={weights}", "--data", data, "--out", tmp_path / "rd", "--device=cpu")
     assert run(*sweep, "--scales", 3, "--codecs", "x264", "--qps", 24, "--frames", 3) == 0
@@ -73,7 +73,20 @@ def test_verify_scores_the_chosen_recordings(root, weights, tmp_path):
 
 @pytest.mark.slow
 def test_table_plans_the_experiment_on_the_chosen_recordings(recola, tmp_path, capsys):
-    table = ("table", "--recordings", recola, "--out", tmp_path, "--rows", "HR", "--dry-run")
+    table = (
+        "study",
+        "run",
+        "robust-lq",
+        "--only",
+        "table",
+        "--recordings",
+        recola,
+        "--out",
+        tmp_path,
+        "--rows",
+        "HR",
+        "--dry-run",
+    )
     assert "P16, P17, P19" in failed(capsys, *table)
     (tmp_path / "who.csv").write_text("name,partition\nP16,train\nP17,train\nP19,dev\n")
     assert run(*table, "--partitions", tmp_path / "who.csv") == 0
@@ -84,7 +97,7 @@ def test_table_plans_the_experiment_on_the_chosen_recordings(recola, tmp_path, c
 def test_table_runs_on_the_chosen_recordings(tmp_path):
     files = ("--recordings", synthetic_recola(tmp_path, 190), "--out", tmp_path)
     rows = ("--rows", "HR", "--scales", 3, "--preset", "demo", "--iterations", 1)
-    assert run("table", *files, *rows, *CHOICE) == 0
+    assert run("study", "run", "robust-lq", "--only", "table", *files, *rows, *CHOICE) == 0
     scores = json.loads((tmp_path / "scores/HR_on_HQ/scores.json").read_text())["scores"]
     assert list(scores) == ["P19", "concatenated", "mean"]
 

@@ -56,7 +56,10 @@ def test_clips_go_through_training_data_and_scores_by_person(root, tmp_path):
         assert file["data"].shape[1:] == (1, 96, 96)
     weights = draw_weights(tmp_path / "HQ.caffemodel")
     data = root / "data/raw_data/HQ"
-    assert run("evaluate", "--weights", weights, "--data", data, "--out", tmp_path / "scores", "--device=cpu") == 0
+    assert (
+        run("study", "evaluate", "--weights", weights, "--data", data, "--out", tmp_path / "scores", "--device=cpu")
+        == 0
+    )
     assert list(json.loads((tmp_path / "scores/scores.json").read_text())["scores"]) == ["ben", "concatenated", "mean"]
 
 

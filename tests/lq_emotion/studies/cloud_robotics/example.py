@@ -1,10 +1,13 @@
 """A study's results as they could be: two nets of images, and clips in three versions."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from lq_emotion.crops.versions import Version
 from lq_emotion.datasets.ferplus.votes import EMOTIONS
 from lq_emotion.datasets.ravdess.split import ActorSplit
+from lq_emotion.datasets.ravdess.windows import Window
+from lq_emotion.studies.cloud_robotics.plan import Choices, CloudPlan
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.studies.cloud_robotics.results import ClipResult, CloudResults, ImageResult
 from lq_emotion.workflow.search import Parameter, Trial
@@ -40,9 +43,10 @@ _BEST = ImageResult(
 )  # fmt: skip
 EXAMPLE = CloudResults(
     synthetic=True,
-    preset="tiny",
-    seed=3,
-    choices={"rule": "more-than-5", "window": "start", "classes": 7},
+    settings=CloudPlan(
+        out=Path("root"), ferplus=Path("ferplus"), weights={"vggface2": "a"}, preset="small", seed=3,
+        choices=Choices(window=Window.START),
+    ),
     actors=ActorSplit((1, 2, 3, 4), (5,), (6, 7)),
     versions=VERSIONS,
     images=(_BEST, replace(_BEST, base="imagenet", sha256="cd" * 32, confusion=square(7, 6, 4), course=(), space=())),

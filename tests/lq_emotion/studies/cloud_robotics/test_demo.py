@@ -5,9 +5,9 @@ import json
 import pytest
 
 from lq_emotion.cli.demo import cloud_lines
-from lq_emotion.studies.cloud_robotics.demo import CloudDemo, CloudDemoSize
+from lq_emotion.studies.cloud_robotics.demo import CloudDemoSize, run_demo
 from lq_emotion.studies.cloud_robotics.published import Aggregation
-from tests.lq_emotion.commands import failed, quiet
+from tests.lq_emotion.commands import quiet
 from tests.lq_emotion.studies.cloud_robotics.example import EXAMPLE
 
 TINY = CloudDemoSize(
@@ -30,23 +30,17 @@ def test_the_summary_has_a_row_for_each_base_and_each_method():
     assert ["LSTM,", "all", "0.750", "0.750", "0.500"] in text
 
 
-@pytest.mark.parametrize("option", ["--iterations", "--threads"])
-def test_options_of_the_other_demo_are_refused(capsys, tmp_path, option):
-    assert option in failed(capsys, "demo", "--study", "cloud-robotics", "--out", tmp_path / "out", option, 3)
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.slow
 def test_a_tiny_demo_fills_every_table(tmp_path):
     pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-    first = CloudDemo(tmp_path, TINY, say=quiet).run()
+    first = run_demo(tmp_path, TINY, say=quiet)
     assert [image.base for image in first.images] == ["vggface2", "imagenet"]
     assert first.synthetic
     names = [version.name for version in first.versions]
     assert names == ["180p30", "36p30"]
     assert all(first.each(method, name) for method in Aggregation for name in names)
     begun = []
-    again = CloudDemo(tmp_path, TINY, say=begun.append).run()
+    again = run_demo(tmp_path, TINY, say=begun.append)
     assert again.clips == first.clips
     assert not [line for line in begun if "begins" in line]  # what is done is not done again
     assert json.loads((tmp_path / "study.json").read_text())["synthetic"] is True

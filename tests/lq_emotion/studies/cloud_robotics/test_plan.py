@@ -9,7 +9,9 @@ from caffe_compat.errors import DataError
 from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS
 from lq_emotion.studies.cloud_robotics.plan import Choices, CloudPlan, Part, check
 
-PLAN = CloudPlan(Path("root"), Path("ferplus"), Path("ravdess"), {"vggface2": "a.caffemodel"})
+PLAN = CloudPlan(
+    out=Path("root"), ferplus=Path("ferplus"), ravdess=Path("ravdess"), weights={"vggface2": "a.caffemodel"}
+)
 
 
 def test_there_are_nine_versions_and_an_lstm_for_each_and_for_all():
@@ -38,16 +40,20 @@ def test_numbers_of_the_preset_can_be_changed():
         ({"preset": "large"}, "out-of-range", "--preset"),
         ({"qps": ()}, "out-of-range", "--qps"),
         ({"ravdess": None}, "field-missing", "--ravdess"),
-        ({"choices": Choices(folds=4, fold=4)}, "out-of-range", "--fold"),
-        ({"choices": Choices(grow=float("nan"))}, "out-of-range", "--grow"),
+        ({"choices": {"folds": 4, "fold": 4}}, "out-of-range", "--fold"),
+        ({"choices": {"grow": float("nan")}}, "out-of-range", "--grow"),
         ({"changes": {"bacth": 8}}, "name-unknown", "--set"),
         ({"changes": {"batch": "8"}}, "wrong-type", "--set"),
         ({"changes": {"batch": 0}}, "out-of-range", "--set"),
     ],
 )
 def test_what_cannot_be_run_is_refused(changes, code, field):
+    def checked():
+        choices = {"choices": Choices(**changes["choices"])} if "choices" in changes else {}
+        check(replace(PLAN, **changes | choices))
+
     with pytest.raises(DataError) as caught:
-        check(replace(PLAN, **changes))
+        checked()
     assert (caught.value.code, caught.value.field) == (code, field)
 
 

@@ -44,7 +44,7 @@ def arguments(data, out, *more):
     sizes = ["stage1_iterations=4", "stage2_iterations=4", "batch=16", "sequence_iterations=4", "memory=8"]
     versions = ["sizes=[[160,90],[80,45]]", "rates=[30,10]", "sequence_batch=8", "hidden=8", "sequence_hidden=8"]
     return [
-        *("study", "cloud-robotics", "--ferplus", str(data / "ferplus"), "--ravdess", str(data / "ravdess")),
+        *("study", "run", "cloud-robotics", "--ferplus", str(data / "ferplus"), "--ravdess", str(data / "ravdess")),
         *("--weights", *weights, "--out", str(out), "--preset", "demo", "--set", *sizes, *versions),
         *("--folds", "4", "--qps", "24", "40", "--trials", "3", *more),
     ]

@@ -8,7 +8,13 @@ import pytest
 from lq_emotion.common.document import Table
 from lq_emotion.datasets.ferplus.votes import EMOTIONS
 from lq_emotion.studies.cloud_robotics.published import Aggregation
-from lq_emotion.studies.cloud_robotics.tables import clip_tables, image_tables, transfer, transfer_tables, write_tables
+from lq_emotion.studies.cloud_robotics.tables import (
+    clip_tables,
+    image_tables,
+    tables_markdown,
+    transfer,
+    transfer_tables,
+)
 from tests.lq_emotion.studies.cloud_robotics.example import EXAMPLE, VERSIONS, square
 
 
@@ -67,12 +73,10 @@ def test_best_cells_and_hr_are_found():
     assert replace(EXAMPLE, images=()).best_images is None
 
 
-def test_markdown_says_that_the_faces_are_synthetic(tmp_path):
-    write_tables(EXAMPLE, tmp_path / "tables.md")
-    text = (tmp_path / "tables.md").read_text()
+def test_markdown_says_that_the_faces_are_synthetic():
+    text = tables_markdown(EXAMPLE)
     assert "**Synthetic: the faces are drawn" in text
     assert "| 720p30 | **1.000** | 0.500 | 0.000 | 0.500 | 0.250 |" in text
-    write_tables(replace(EXAMPLE, clips=(), synthetic=False, versions=VERSIONS[:1]), tmp_path / "images.md")
-    text = (tmp_path / "images.md").read_text()
+    text = tables_markdown(replace(EXAMPLE, clips=(), synthetic=False, versions=VERSIONS[:1]))
     assert "ynthetic" not in text
     assert "RAVDESS" not in text

@@ -8,7 +8,7 @@ from lq_emotion.cli.demo import lines
 from lq_emotion.nets.names import Net
 from lq_emotion.quality.samples import Grid
 from lq_emotion.studies.robust_lq import recipes
-from lq_emotion.studies.robust_lq.demo import Demo, DemoResults, DemoSize, TrustedVideo
+from lq_emotion.studies.robust_lq.demo import DemoResults, DemoSize, TrustedVideo, demo_plan, run_demo
 from lq_emotion.studies.robust_lq.plan import CodedPlan
 from lq_emotion.studies.robust_lq.sr_gain import SrGain
 from lq_emotion.training.overrides import Changes
@@ -38,34 +38,34 @@ def test_the_results_are_read_back():
 
 
 def test_the_recipe_changes_the_solver():
-    solver = Demo(Path("out")).plan.preset_of(Net.JOINT)
+    solver = demo_plan(Path("out"), DemoSize()).preset_of(Net.JOINT)
     assert Changes(**solver).type == "Adam"
     assert solver["max_iter"] < 1000
     assert set(recipes.preset("demo")) == {*Net, "sr"}
 
 
 def test_iterations_hold_for_every_net():
-    plan = Demo(Path("out"), DemoSize(iterations=7)).plan
+    plan = demo_plan(Path("out"), DemoSize(iterations=7))
     assert {plan.preset_of(net)["max_iter"] for net in Net} == {7}
 
 
 @pytest.mark.slow
 def test_a_demo_of_two_iterations_repeats(tmp_path):
     size = DemoSize(
-        train=2, dev=11, frames=64, scales=(3, 8), coded=CodedPlan((3,), ("x264",), (36,), 10),
+        train=2, dev=11, frames=64, scales=(3, 8), coded=CodedPlan(codecs=("x264",), qps=(36,), frames=10),
         grid=Grid((1, 4), (20, 36)), calibrated=12, iterations=2,
     )  # fmt: skip
-    first, second = (Demo(tmp_path / name, size, threads=1, say=quiet).run() for name in ("a", "b"))
+    first, second = (run_demo(tmp_path / name, size, threads=1, say=quiet) for name in ("a", "b"))
     assert (first.ccc, first.coded, first.sr, first.half_width) == (
         second.ccc, second.coded, second.sr, second.half_width,
     )  # fmt: skip
     assert [video.trusted for video in first.videos] == [video.trusted for video in second.videos]
-    assert Demo(tmp_path / "a", size, threads=1, say=quiet).run() == first  # what is done is not done again
+    assert run_demo(tmp_path / "a", size, threads=1, say=quiet) == first  # what is done is not done again
 
 
 @pytest.mark.slow
 def test_the_demo_shows_what_it_claims(tmp_path):
-    results = Demo(tmp_path, say=quiet).run()
+    results = run_demo(tmp_path, say=quiet)
     hr, joint_oa = results.ccc["HR"], results.ccc["Joint-OA"]
     assert hr["HQ"] > 0.6
     assert joint_oa["LR-8"] > hr["LR-8"] + 0.2

@@ -33,7 +33,21 @@ def root(recordings, tmp_path_factory):
 
 def arguments(recordings, out, *more):
     files = ["--recordings", str(recordings), "--boxes", str(recordings / "synthetic_face_boxes"), "--out", str(out)]
-    return ["table", *files, "--preset", "small", "--iterations", "2", "--scales", "12", *more]
+    return [
+        "study",
+        "run",
+        "robust-lq",
+        "--only",
+        "table",
+        *files,
+        "--preset",
+        "small",
+        "--iterations",
+        "2",
+        "--scales",
+        "12",
+        *more,
+    ]
 
 
 def begun(capsys):
@@ -42,8 +56,8 @@ def begun(capsys):
 
 def test_every_row_is_trained_and_scored_as_the_paper_says(root):
     table = json.loads((root / "table/table.json").read_text())
-    assert table["switches"]["loss"] == "mse"
-    assert table["max_factor"] == 16
+    assert table["settings"]["switches"]["loss"] == "mse"
+    assert table["settings"]["switches"]["max_factor"] == 16
     assert [cell["method"] for cell in table["cells"]] == ["HR", "LR", "Non-Joint", "Joint", "Joint-OA"]
     assert all(cell["measured"]["frames"] > 100 for cell in table["cells"])
     assert "; as the paper" in (root / "table/table.md").read_text().splitlines()[0]
@@ -77,7 +91,7 @@ def test_the_nets_are_the_papers(root):
 
 
 def test_the_report_names_every_switch(root, capsys):
-    assert run("report", "--out", root) == 0
+    assert run("study", "report", "--out", root) == 0
     text = (root / "report/report.md").read_text()
     assert "this experiment was run as the paper" in text
     assert "| input of the nets |" in text
@@ -108,7 +122,7 @@ def test_a_plateau_is_found_on_training_recordings_if_asked(tmp_path, capsys):
     scores = json.loads((tmp_path / "root/scores/LR-12_on_LR12_own/scores.json").read_text())
     assert "dev_1" in scores["scores"]
     assert not any(name.startswith("train") for name in scores["scores"])
-    assert run("report", "--out", tmp_path / "root") == 0
+    assert run("study", "report", "--out", tmp_path / "root") == 0
     assert "A look at the test set" not in (tmp_path / "root/report/report.md").read_text()
 
 

@@ -23,7 +23,7 @@ from lq_emotion.studies.robust_lq.cells import cells
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
 from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import Variant
-from lq_emotion.studies.robust_lq.stages import coded_nets, stages
+from lq_emotion.studies.robust_lq.stages import coded_models, stages
 from lq_emotion.training.overrides import Changes
 from tests.lq_emotion.commands import draw_recordings, run
 from tests.refusals import refused
@@ -38,8 +38,14 @@ def recordings(tmp_path_factory):
 
 
 def plan(recordings, out, **changes):
-    settings = {"rows": METHODS, "preset": "small", "boxes": recordings / "synthetic_face_boxes", **changes}
-    return StudyPlan(recordings, out, **settings)
+    settings = {
+        "rows": METHODS,
+        "preset": "small",
+        "parts": (Part.TABLE,),
+        "boxes": recordings / "synthetic_face_boxes",
+        **changes,
+    }
+    return StudyPlan(recordings=recordings, out=out, **settings)
 
 
 def test_recipes_and_presets_name_existing_nets_and_changes():
@@ -90,14 +96,16 @@ def test_seeds_train_every_net_anew_on_the_same_data(recordings, tmp_path):
 
 
 def test_figure_4_shows_every_method_at_the_factors_that_are_coded(recordings, tmp_path):
-    nets = coded_nets(plan(recordings, tmp_path, scales=(3, 4, 8), seeds=2))
-    assert [net.run for net in nets] == [
-        *("HR", "LR-3", "LR-4", "Non-Joint-3", "Non-Joint-4", "Joint-3", "Joint-4", "Joint-OA", "Joint-OA")
+    models = coded_models(plan(recordings, tmp_path, scales=(3, 4, 8), seeds=2))
+    assert [(model.weights.parents[1].name, model.scale) for model in models] == [
+        *(("HR", None), ("LR-3", 3), ("LR-4", 4), ("Non-Joint-3", 3), ("Non-Joint-4", 4), ("Joint-3", 3)),
+        *(("Joint-4", 4), ("Joint-OA", None)),
     ]
     planned = stages(plan(recordings, tmp_path, parts=(Part.FIGURE4,), scales=(3, 4)))
-    assert [stage.name for stage in planned[-3:]] == ["code at 3", "code at 4", "figure 4"]
-    assert tmp_path / "rd/s4.json" in planned[-1].reads
-    assert planned[-1].settings["nets"] == ["HR on LR", "Joint", "Joint-OA", "LR", "Non-Joint"]  # HR is shown LR faces
+    assert [stage.name for stage in planned[-2:]] == ["code s4_x265_qp44", "figure 4"]
+    assert tmp_path / "rd/cells/s4_x265_qp44/dev_1.json" in planned[-1].reads
+    names = {name for name, _ in planned[-1].settings["nets"]}
+    assert names == {"HR on LR", "Joint", "Joint-OA", "LR", "Non-Joint"}  # HR is shown LR faces
 
 
 def test_test_recordings_without_labels_are_predicted_by_hr(recordings, tmp_path):
@@ -141,14 +149,14 @@ def test_each_net_is_trained_on_its_data_from_its_weights(recordings, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"scales": (3, 3)}, {"field": "scales", "value": (3, 3), "hint": "2 to 16, each once"}),
-        ({"scales": (1,)}, {"field": "scales"}),
-        ({"rows": (Method.HR, "best")}, {"field": "rows", "hint": "HR, LR, Non-Joint"}),
-        ({"preset": "huge"}, {"field": "preset", "value": "huge", "hint": "authors, small, demo"}),
-        ({"mixture": ()}, {"field": "mixture"}),
-        ({"max_factor": 1}, {"field": "max_factor", "value": 1}),
-        ({"threads": 0}, {"field": "threads", "value": 0}),
-        ({"seeds": 0}, {"field": "seeds", "value": 0}),
+        ({"scales": (3, 3)}, {"field": "--scales", "value": (3, 3), "hint": "2 to 16, each once"}),
+        ({"scales": (1,)}, {"field": "--scales", "value": 1}),
+        ({"rows": (Method.HR, "best")}, {"field": "--rows", "hint": "HR, LR, Non-Joint"}),
+        ({"preset": "huge"}, {"field": "--preset", "value": "huge", "hint": "authors, small, demo"}),
+        ({"mixture": ()}, {"field": "--mixture"}),
+        ({"max_factor": 1}, {"field": "--max-factor", "value": 1}),
+        ({"threads": 0}, {"field": "--threads", "value": 0}),
+        ({"seeds": 0}, {"field": "--seeds", "value": 0}),
         (
             {"parts": (Part.FIGURE4,), "switches": replace(AS_CODE, normalisation="file")},
             {
@@ -170,8 +178,8 @@ def test_a_plan_that_cannot_run_is_refused_before_anything_is_written(recordings
 
 def arguments(recordings, out):
     files = ["--recordings", str(recordings), "--out", str(out), "--boxes", str(recordings / "synthetic_face_boxes")]
-    rows = ["--rows", "HR", "OA", "--scales", "3", "--max-factor", "3", "--mixture", "3", "4"]
-    return ["table", *files, *rows, "--preset", "small", "--iterations", "3"]
+    rows = ["--rows", "HR", "Joint-OA", "--scales", "3", "--max-factor", "3", "--mixture", "3", "4"]
+    return ["study", "run", "robust-lq", "--only", "table", *files, *rows, "--preset", "small", "--iterations", "3"]
 
 
 def numbers(out):
@@ -195,8 +203,9 @@ def test_a_folder_that_another_process_works_in_is_left_alone(recordings, tmp_pa
 
 
 def test_one_command_ends_in_the_table_and_a_second_does_nothing(recordings, undisturbed, capsys):
+    assert {"ledger.json", "logs", "report"} < {path.name for path in undisturbed.iterdir()}
     assert {path.name for path in (undisturbed / "table").iterdir()} == {
-        "ledger.json", "logs", "table.csv", "table.json", "table.md", "table.png", "table.tex"
+        "table.csv", "table.json", "table.md", "table.png", "table.tex"
     }  # fmt: skip
     results = json.loads((undisturbed / "table" / "table.json").read_text())
     assert results["synthetic"] is True

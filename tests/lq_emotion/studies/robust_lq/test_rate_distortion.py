@@ -1,11 +1,7 @@
 """The sweep: what nets see of coded frames, resuming by content, scores, tables, unusable input."""
 
 import csv
-import hashlib
 import json
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +10,9 @@ from PIL import Image
 
 from lq_emotion.evaluation.predictor import load_predictor
 from lq_emotion.metrics.regression import Score, score
-from lq_emotion.studies.robust_lq import rate_distortion
 from lq_emotion.studies.robust_lq.rate_distortion import rises
-from lq_emotion.studies.robust_lq.rd_cells import Encoding, EnlargedFrames, Unit, psnr, shrunk
-from lq_emotion.studies.robust_lq.rd_results import Coding, Point, SweepResults
+from lq_emotion.studies.robust_lq.rd_cells import EnlargedFrames, psnr, rate, shrunk
+from lq_emotion.studies.robust_lq.rd_results import Point, SweepResults
 from lq_emotion.video import CODECS, encode
 from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
@@ -25,6 +20,7 @@ from matlab_ports.matfile import loadmat, open_frames, savemat
 from tests.lq_emotion import commands
 from tests.lq_emotion.commands import draw_weights
 from tests.lq_emotion.three_frames import write_three_frame_net
+from tests.refusals import refused
 
 pytest.importorskip("av")
 FRAMES = {"dev_1": 12, "dev_2": 9}
@@ -54,7 +50,7 @@ def data(tmp_path_factory):
 
 def arguments(data, weights, out):
     models = [f"A={weights / '3.caffemodel'}", f"B@4={weights / '4.caffemodel'}"]
-    return ["rd", "--data", data, "--out", out, "--qps", "24..36:12", "--device=cpu", "--weights", *models]
+    return ["study", "rd", "--data", data, "--out", out, "--qps", 24, 36, "--device=cpu", "--weights", *models]
 
 
 def run(data, weights, out, *more):
@@ -152,53 +148,44 @@ def test_figures_are_written(swept):
             assert min(figure.size) > 400
 
 
-def test_only_missing_and_damaged_cells_are_computed_again(data, weights, swept, tmp_path, monkeypatch, capsys):
+def test_only_missing_and_damaged_cells_are_computed_again(data, weights, swept, capsys):
     before = {path: path.stat().st_mtime_ns for path in (swept / "cells").rglob("*") if path.is_file()}
     damaged = swept / "cells" / "s3_x264_qp24" / "dev_2.A.npz"
     prediction = np.load(damaged)["prediction"]
     damaged.write_bytes(b"half of a fi")
     assert run(data, weights, swept) == 0
-    assert "20 cells, 19 done before" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert [line for line in output.splitlines() if line.endswith("begins")] == ["code s3_x264_qp24: begins"]
     assert np.array_equal(np.load(damaged)["prediction"], prediction)
-    changed = {path.name for path, time in before.items() if path.stat().st_mtime_ns != time}
-    assert changed == {"dev_2.A.npz", "dev_2.json"}
-    monkeypatch.setattr(rate_distortion, "load_predictor", None)  # a third run needs no net
-    assert run(data, weights, swept) == 0
+    changed = {path.parent.name for path, time in before.items() if path.stat().st_mtime_ns != time}
+    assert changed == {"s3_x264_qp24"}
 
 
-def test_other_weights_are_predicted_anew_and_other_frames_or_options_are_coded_anew(data, swept, monkeypatch):
-    hashed = "0" * 64
-    models = {"A": {"weights": hashed}}
-    unit = Unit(
-        (data / "dev_1.mat", hashlib.sha256((data / "dev_1.mat").read_bytes()).hexdigest()),
-        (Encoding("dev_1", 3, "x264", 24),),
-        Coding(),
-        models,
-        swept,
-    )
-    assert unit.missing() == {unit.cells[0]: ["A"]}
-    journal = unit.cells[0].journal(swept)
-    assert journal.is_done("coding", unit._coding_fingerprint(unit.cells[0]))
-    other = Unit((data / "dev_1.mat", hashed), unit.cells, unit.coding, models, swept)
-    assert not journal.is_done("coding", other._coding_fingerprint(other.cells[0]))
+def todo(data, weights, out, capsys, *more):
+    """Return the stages that are to be done."""
+    capsys.readouterr()
+    assert run(data, weights, out, "--dry-run", *more) == 0
+    return [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("to do")]
+
+
+def test_other_weights_are_predicted_anew_and_other_options_are_coded_anew(data, weights, swept, monkeypatch, capsys):
+    assert todo(data, weights, swept, capsys) == []
+    assert todo(data, weights, swept, capsys, "--qps", "24", "30") == [
+        *(f"s{scale}_{codec}_qp30" for scale in (3, 4) for codec in ("x264", "x265"))
+    ]
+    other = ("--weights", f"A={weights / '3.caffemodel'}", f"B@4={weights / '3.caffemodel'}")
+    assert {cell[:2] for cell in todo(data, weights, swept, capsys, *other)} == {"s4"}
     coarser = replace(CODECS["x264"], options=lambda qp: {"x264-params": f"qp={qp}"})
     monkeypatch.setitem(CODECS, "x264", coarser)
-    assert not journal.is_done("coding", unit._coding_fingerprint(unit.cells[0]))
+    assert {cell[3:7] for cell in todo(data, weights, swept, capsys)} == {"x264"}
 
 
 def test_a_killed_sweep_resumes_and_ends_in_the_same_table(data, weights, swept, tmp_path):
-    code = (
-        "import os, sys; from lq_emotion.studies.robust_lq import rd_cells; from "
-        "lq_emotion.cli import main; real, left = rd_cells._save, [7]\n"
-        "def save(*a):\n    left[0] -= 1\n    os._exit(9) if left[0] == 0 else real(*a)\n"
-        "rd_cells._save = save; sys.exit(main(sys.argv[1:]))"
-    )
-    command = [sys.executable, "-c", code, *map(str, arguments(data, weights, tmp_path))]
-    done = subprocess.run(command, check=False, capture_output=True)
-    assert done.returncode == 9
-    assert not (tmp_path / "rd.csv").exists()
-    assert run(data, weights, tmp_path) == 0
-    assert (tmp_path / "rd.csv").read_text() == (swept / "rd.csv").read_text()
+    out = tmp_path / "rd"
+    commands.kill([str(word) for word in arguments(data, weights, out)], times=2)
+    assert not (out / "rd.csv").exists()
+    assert run(data, weights, out) == 0
+    assert (out / "rd.csv").read_text() == (swept / "rd.csv").read_text()
 
 
 @pytest.mark.slow
@@ -237,23 +224,22 @@ def test_unusable_input_is_one_line_before_anything_is_coded(data, weights, tmp_
 
 def test_a_net_of_three_frames_is_refused_before_anything_is_written(data, tmp_path, capsys):
     net, weights = write_three_frame_net(tmp_path)
-    argv = ["rd", "--data", data, "--out", tmp_path / "out", "--device=cpu", "--weights", f"A={weights}", "--net", net]
-    assert "(1, 3, 96, 96)" in commands.failed(capsys, *argv)
+    folder = tmp_path / "run" / "snapshots"
+    folder.mkdir(parents=True)
+    net.rename(folder.parent / "deploy.prototxt")
+    argv = ["study", "rd", "--data", data, "--out", tmp_path / "out", "--device=cpu"]
+    assert "(1, 3, 96, 96)" in commands.failed(capsys, *argv, "--weights", f"A={weights.rename(folder / weights.name)}")
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--weights", "A"], ["--qps", "44..20"], ["--qps", "x"], ["--scales", "0"]])
+@pytest.mark.parametrize("wrong", [["--weights", "A"], ["--qps", "x"], ["--scales", "0"]])
 def test_wrong_usage_is_2(data, weights, tmp_path, wrong):
     assert run(data, weights, tmp_path, *wrong) == 2
 
 
-@pytest.mark.parametrize("change", [{"decoded_sha256": 5, "shape": "x"}, {"total_bits": None}, {"psnr": "good"}])
-def test_a_malformed_cell_is_an_error_with_its_name(change, data, weights, swept, tmp_path, capsys):
-    out = shutil.copytree(swept, tmp_path / "rd")
-    path = out / "cells/s3_x264_qp24/dev_1.json"
-    content = json.loads(path.read_text())
-    coding = content["done"]["coding"]
-    coding.update({**change, "decoded_sha256": coding["decoded_sha256"]})
-    path.write_text(json.dumps(content))
-    assert run(data, weights, out) == 1
-    assert f"{path}: does not hold" in capsys.readouterr().err
+@pytest.mark.parametrize("change", [{"frames": "x"}, {"total_bits": "many"}, {"psnr": -1}])
+def test_a_malformed_cell_is_an_error_with_its_name(change, swept, tmp_path):
+    path = tmp_path / "dev_1.json"
+    path.write_text(json.dumps({**json.loads((swept / "cells/s3_x264_qp24/dev_1.json").read_text()), **change}))
+    with refused("damaged-file", file=path):
+        rate([path])

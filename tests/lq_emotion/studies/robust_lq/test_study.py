@@ -19,7 +19,7 @@ def arguments(recordings, out, *more):
     files = ["--recordings", str(recordings), "--out", str(out), "--boxes", str(recordings / "synthetic_face_boxes")]
     nets = ["--scales", "3", "4", "--mixture", "3", "--max-factor", "4", "--seeds", "2"]
     coded = ["--qps", "24", "44", "--codecs", "x264", "--coded-frames", "30"]
-    return ["study", "robust-lq", *files, *nets, *coded, "--preset", "small", "--iterations", "2", *more]
+    return ["study", "run", "robust-lq", *files, *nets, *coded, "--preset", "small", "--iterations", "2", *more]
 
 
 def numbers(out):

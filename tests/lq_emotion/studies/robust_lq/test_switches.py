@@ -24,7 +24,7 @@ from lq_emotion.nets.switches import (
 )
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
-from lq_emotion.studies.robust_lq.plan import StudyPlan, validation_part
+from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, validation_part
 from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import recipe
 from lq_emotion.studies.robust_lq.stages import stages
@@ -74,6 +74,9 @@ TOUCHED = {
 }
 
 
+TABLE = ("study", "run", "robust-lq", "--only", "table")
+
+
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     return draw_recordings(tmp_path_factory.mktemp("switches") / "recordings", frames=50, train=2)
@@ -85,7 +88,15 @@ def plan(recordings, tmp_path):
     for name in ("Train", "Set5"):
         (images / name).mkdir(parents=True)
         Image.new("L", (48, 48)).save(images / name / "image.bmp")
-    return StudyPlan(recordings, tmp_path / "out", rows=METHODS, scales=(3,), preset="small", images=images)
+    return StudyPlan(
+        recordings=recordings,
+        out=tmp_path / "out",
+        parts=(Part.TABLE,),
+        rows=METHODS,
+        scales=(3,),
+        preset="small",
+        images=images,
+    )
 
 
 def stages_by_name(plan):
@@ -173,18 +184,18 @@ def test_switches_in_one_line(switches, text):
     ],
 )
 def test_a_wrong_switch_is_wrong_usage(text, message, tmp_path, capsys):
-    stderr = failed(capsys, "table", "--recordings", tmp_path, "--out", tmp_path, "--switch", text, code=2)
+    stderr = failed(capsys, *TABLE, "--recordings", tmp_path, "--out", tmp_path, "--switch", text, code=2)
     assert re.search(message, stderr)
 
 
 def test_a_constant_rate_needs_no_validation_recordings(tmp_path, capsys):
     files = ("--recordings", tmp_path, "--out", tmp_path / "out")
-    assert "lr_on_plateau=on" in failed(capsys, "table", *files, "--switch", "validation=train")
+    assert "lr_on_plateau=on" in failed(capsys, *TABLE, *files, "--switch", "validation=train")
 
 
 def test_settings_that_do_not_go_together_are_one_line(tmp_path, capsys):
     files = ("--recordings", tmp_path, "--out", tmp_path / "out")
-    assert "quadrant_pooling" in failed(capsys, "table", *files, "--switch", "input_size=own")
+    assert "quadrant_pooling" in failed(capsys, *TABLE, *files, "--switch", "input_size=own")
     assert not (tmp_path / "out").exists()
 
 
@@ -202,7 +213,7 @@ def faces(folder, names=("train_1", "dev_1"), count=70):
 
 
 def prepared(plan, boxes, out, **switches):
-    do_prepare(replace(plan, out=out, boxes=boxes, switches=replace(AS_CODE, **switches)), ("train_1",))
+    do_prepare(replace(plan, out=out, boxes=boxes, switches=replace(AS_CODE, **switches)), ("train_1",), print)
     return loadmat(out / "data/raw_data/HQ/train_1.mat")
 
 
@@ -246,11 +257,13 @@ def test_faces_at_their_own_size_are_shrunk_once(tmp_path):
 def prepared_plan(recordings, tmp_path):
     """A plan whose crops are prepared: of noise."""
     faces(tmp_path / "data/raw_data/HQ", count=130)
-    return StudyPlan(recordings, tmp_path, scales=(3,), preset="small", mixture=(3, 16))
+    return StudyPlan(recordings=recordings, out=tmp_path, scales=(3,), preset="small", mixture=(3, 16))
 
 
 def h5(plan, folder, **switches):
-    do_h5(replace(plan, switches=replace(AS_CODE, **switches)), folder, (3, 16) if folder == "mix_3_16" else ())
+    do_h5(
+        replace(plan, switches=replace(AS_CODE, **switches)), folder, (3, 16) if folder == "mix_3_16" else (), (), print
+    )
     with h5py.File(plan.out / "h5_files" / folder / "train.h5") as file:
         return file["data"][...], file["label"][...]
 
@@ -271,7 +284,7 @@ def test_recordings_that_validate_are_not_learnt_from_and_the_scored_ones_are_no
     count, folder = 130, prepared_plan.out / "data/raw_data/HQ"
     faces(folder, ("train_2", "train_3", "dev_2"), count)
     switches = replace(AS_CODE, lr_on_plateau=True, validation="train")
-    do_h5(replace(prepared_plan, switches=switches), "HQ", (), ("train_2",))
+    do_h5(replace(prepared_plan, switches=switches), "HQ", (), ("train_2",), print)
     phases = json.loads((prepared_plan.out / "h5_files/HQ/h5.json").read_text())
     assert [phases[phase]["recordings"] for phase in ("train", "test")] == [["train_1", "train_3"], ["train_2"]]
 
@@ -317,7 +330,10 @@ def test_patches_are_as_large_as_what_the_net_makes_and_as_gray_as_the_faces(rec
         steps = np.tile(np.repeat(np.uint8([0, 255]), 48), (96, 1))
         Image.fromarray(steps).save(folder / "face.png")
     changes = {"sr": {"scale_stride": 4}}
-    do_sr_data(StudyPlan(recordings, tmp_path, preset="small", changes=changes, switches=switches), 3)
+    (tmp_path / "sr/3").mkdir(parents=True, exist_ok=True)
+    do_sr_data(
+        StudyPlan(recordings=recordings, out=tmp_path, preset="small", changes=changes, switches=switches), 3, print
+    )
     with h5py.File(tmp_path / "sr/3/test.h5") as file:
         assert file["label"].shape[1:] == (1, label, label)
         black, white = float(file["label"][...].min()), float(file["label"][...].max())

@@ -3,11 +3,13 @@
 import csv
 import json
 from dataclasses import astuple, replace
+from pathlib import Path
 
 from PIL import Image
 
 from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import FACTORS, Method
+from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.published import compare, published
 from lq_emotion.studies.robust_lq.results import CellResult, StudyResults
 from lq_emotion.studies.robust_lq.table import best, column, draw, latex, write_csv
@@ -24,8 +26,8 @@ def cell(method, factor, *scores):
 
 
 RESULTS = StudyResults(
-    synthetic=False, recordings="AVEC_2016", preset="authors", seed=0, scales=(3, 5), max_factor=12, mixture=(3, 4, 6),
-    threads=2, device="cpu", versions={}, seconds={},
+    synthetic=False, settings=StudyPlan(recordings=Path("AVEC_2016"), out=Path("root"), scales=(3, 5)), versions={},
+    seconds={},
     cells=(
         cell(Method.HR, 1, 0.2, 0.5, 0.4),
         cell(Method.JOINT_OA, 3, 0.1, 0.6, 0.3),
@@ -112,7 +114,9 @@ def test_several_seeds_are_shown_by_their_mean_and_standard_deviation():
     seeds = (Score(0.2, 0.5, 0.40, 10), Score(0.2, 0.5, 0.44, 10))
     hr = replace(cell(Method.HR, 1, 0.2, 0.5, 0.42), seeds=seeds)
     undefined = replace(cell(Method.LR, 3, 0.3, None, 0.0), seeds=(seeds[0], Score(0.3, None, 0.0, 10)))
-    text = table_markdown(replace(RESULTS, seeds=2, scales=(3,), cells=(hr, undefined)))
+    text = table_markdown(
+        replace(RESULTS, settings=replace(RESULTS.settings, seeds=2, scales=(3,)), cells=(hr, undefined))
+    )
     assert "| **0.420 ± 0.028** | **0.325** |" in text
     assert "| **0.500 ± 0.000** | **0.430** |" in text
     assert "mean of 2 seeds" in text

@@ -62,7 +62,7 @@ def files(tree):
 def study(tree, root, *more):
     """Run a tiny study of a tree, which must stay as it is; return table.json."""
     before = files(tree)
-    assert run("study", "robust-lq", "--recordings", tree, "--out", root, *TINY, *more) == 0
+    assert run("study", "run", "robust-lq", "--recordings", tree, "--out", root, *TINY, *more) == 0
     assert files(tree) == before
     return json.loads((root / "table/table.json").read_text())
 
@@ -78,7 +78,7 @@ def test_avecs_package_with_an_unlabelled_test_partition(avec, tmp_path, capsys)
     assert read_gold(root / "submission/valence/test_1.arff").time.size == FRAMES
     assert sorted(path.stem for path in (root / "data/raw_data/LR3").iterdir()) == ["dev_1", "train_1"]
     capsys.readouterr()
-    assert run("study", "robust-lq", "--recordings", avec, "--out", root, *TINY, "--dry-run") == 0
+    assert run("study", "run", "robust-lq", "--recordings", avec, "--out", root, *TINY, "--dry-run") == 0
     assert "to do" not in capsys.readouterr().out
 
 

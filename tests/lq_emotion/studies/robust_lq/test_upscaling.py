@@ -57,8 +57,8 @@ def test_the_net_sees_images_as_its_training_file_holds_them(net, picture, tmp_p
     assert np.allclose(whole[:16, :16], patch.T, atol=1e-6 * np.abs(patch).max())
 
 
-def test_a_recipe_at_the_authors_scale_says_nothing_of_scales(tmp_path):
-    recipe = make_recipe(tmp_path, scale=12, iterations=7, test_patches=10)
+def test_a_recipe_at_the_authors_scale_has_no_change_of_scale():
+    recipe = make_recipe(scale=12, iterations=7, test_patches=10)
     assert not any(change.startswith("scale") for change in recipe.changes)
     assert "test_iter: 556 -> 5" in recipe.changes
     assert recipe.solver.max_iter == 7

@@ -1,9 +1,11 @@
 """The tables beside Table 1: which nets stand in which, and what is left out."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import Method
+from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.results import CellResult, StudyResults, VariantResult, VariantResults
 from lq_emotion.studies.robust_lq.tables import page_markdown, variant_tables
@@ -25,8 +27,9 @@ def variant(kind, factor, tested, *ccc):
 
 
 RESULTS = StudyResults(
-    synthetic=True, recordings="recordings", preset="small", seed=0, seeds=2, scales=(3, 12), max_factor=12,
-    mixture=(3,), threads=1, device="cpu", versions={}, seconds={},
+    synthetic=True,
+    settings=StudyPlan(recordings=Path("recordings"), out=Path("root"), seeds=2, scales=(3, 12), mixture=(3,)),
+    versions={}, seconds={},
     cells=(
         cell(Method.HR, 1, 0.9, 0.9),
         cell(Method.LR, 3, 0.5, 0.7),
@@ -69,6 +72,9 @@ def test_a_net_of_one_factor_is_tested_on_all_of_them():
 
 def test_one_seed_has_no_spread():
     first = tuple(replace(cell, seeds=cell.seeds[:1]) for cell in RESULTS.cells)
-    text = shown(replace(RESULTS, seeds=1, cells=first), VariantResults((variant(Variant.HR_ON_LR, 3, 3, 0.3),)))
+    text = shown(
+        replace(RESULTS, settings=replace(RESULTS.settings, seeds=1), cells=first),
+        VariantResults((variant(Variant.HR_ON_LR, 3, 3, 0.3),)),
+    )
     assert "±" not in text
     assert "| Joint-OA (3) | **0.700** | 0.100 |" in text

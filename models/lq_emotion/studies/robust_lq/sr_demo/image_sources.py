@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +16,6 @@ from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
 from caffe_compat.formats.image_size import has_several, open_image
 
-Say = Callable[[str], None]
 Pixels = npt.NDArray[np.uint8]
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -78,13 +77,12 @@ def built_in() -> list[ImageSource]:
     return [source(name, None) for name in _BUILT_IN_TRAIN] + [source(*item) for item in _BUILT_IN_TEST.items()]
 
 
-def of_folder(folder: Path, say: Say) -> list[ImageSource]:
+def of_folder(folder: Path) -> list[ImageSource]:
     """Return the images of a folder; the last fifth, one to four, is held out.
 
     Parameters
     ----------
     folder : searched without its subfolders; of more than 24 images, 24 evenly spread by name are used.
-    say : receives a line if images are left out.
 
     Raises
     ------
@@ -101,7 +99,6 @@ def of_folder(folder: Path, say: Say) -> list[ImageSource]:
         hint = "add another: one to train on, one to try"
         raise DataError("only one image found", code="wrong-count", file=folder, hint=hint)
     if len(paths) > MOST_IMAGES:
-        say(f"{folder} holds {len(paths)} images; {MOST_IMAGES} of them, evenly spread, are used")
         paths = [paths[i * len(paths) // MOST_IMAGES] for i in range(MOST_IMAGES)]
     held_out = max(1, min(MOST_HELD_OUT, len(paths) // 5))
     return [_source(path, number, number >= len(paths) - held_out) for number, path in enumerate(paths)]
@@ -146,16 +143,16 @@ def _fitted(image: Image.Image) -> Pixels:
     return np.array(image)
 
 
-def write(
-    sources: Sequence[ImageSource], folder: Path, progress: Callable[[Sequence[Any]], Iterable[Any]]
-) -> list[Path]:
-    """Write every image as ``train/NAME.png`` or ``test/NAME.png`` below `folder`; return the files."""
-    paths = []
-    for source in progress(sources):
-        part = folder / ("test" if source.held_out else "train")
-        part.mkdir(parents=True, exist_ok=True)
-        pixels = source.load()
-        paths.append(part / f"{source.name}.png")
-        with atomic_path(paths[-1]) as partial:
+def path_of(source: ImageSource, folder: Path) -> Path:
+    """Return the file of an image: ``train/NAME.png`` or ``test/NAME.png`` below `folder`."""
+    return folder / ("test" if source.held_out else "train") / f"{source.name}.png"
+
+
+def write(sources: Sequence[ImageSource], folder: Path) -> None:
+    """Write the images below `folder`, and remove those that an earlier run wrote there."""
+    images = {path_of(source, folder): source.load() for source in sources}
+    for path in {*folder.glob("*/*.png")} - images.keys():
+        path.unlink()
+    for path, pixels in images.items():
+        with atomic_path(path) as partial:
             Image.fromarray(pixels).save(partial, format="PNG")
-    return paths

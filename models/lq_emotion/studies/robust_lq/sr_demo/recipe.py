@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import lq_emotion.prototxt as prototxt
 from caffe_compat.formats.files import parse_text, read_net, read_solver
@@ -52,18 +51,17 @@ def test_stride(pixels: int) -> int:
     return max(_AUTHORS_TEST_STRIDE, round(math.sqrt(pixels / _TEST_PATCHES)))
 
 
-def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int) -> DemoRecipe:
-    """Return the recipe for a demo whose files lie in `folder`.
+def make_recipe(*, scale: int, iterations: int, test_patches: int) -> DemoRecipe:
+    """Return the recipe for a training in a folder with train.txt, test.txt, net.prototxt and snapshots/.
 
     Parameters
     ----------
-    folder : holds train.txt, test.txt, net.prototxt and snapshots/.
     scale : downsampling factor of the low-resolution images.
     iterations : updates in all.
     test_patches : in the test file.
     """
     shipped_net, shipped_solver = read_net(prototxt.path(NET)), read_solver(prototxt.path(SOLVER))
-    net, net_changes = _small_net(shipped_net, folder)
+    net, net_changes = _small_net(shipped_net)
     solver = pb.SolverParameter()
     solver.CopyFrom(shipped_solver)
     small = parse_text(_SOLVER_CHANGES, pb.SolverParameter)
@@ -72,12 +70,12 @@ def make_recipe(folder: Path, *, scale: int, iterations: int, test_patches: int)
     for field, _ in small.ListFields():
         solver.ClearField(field.name)
     solver.MergeFrom(small)
-    solver.net, solver.snapshot_prefix = str(folder / "net.prototxt"), str(folder / "snapshots" / "sr_fcn")
+    solver.net, solver.snapshot_prefix = "net.prototxt", "snapshots/sr_fcn"
     scales = () if scale == AUTHORS_SCALE else (f"scale: {AUTHORS_SCALE} -> {scale}",)
     return DemoRecipe(net, solver, (*scales, *net_changes, *differences(shipped_solver, solver)))
 
 
-def _small_net(shipped: pb.NetParameter, folder: Path) -> tuple[pb.NetParameter, list[str]]:
+def _small_net(shipped: pb.NetParameter) -> tuple[pb.NetParameter, list[str]]:
     net = pb.NetParameter()
     net.CopyFrom(shipped)
     changes: dict[str, None] = {}  # a set that keeps its order
@@ -85,7 +83,7 @@ def _small_net(shipped: pb.NetParameter, folder: Path) -> tuple[pb.NetParameter,
         if layer.type == "HDF5Data":
             train = layer.include[0].phase == pb.TRAIN
             data = layer.hdf5_data_param
-            data.source = str(folder / ("train.txt" if train else "test.txt"))
+            data.source = "train.txt" if train else "test.txt"
             if train:
                 changes[f"batch_size: {data.batch_size} -> {_BATCH}"] = None
                 data.batch_size = _BATCH

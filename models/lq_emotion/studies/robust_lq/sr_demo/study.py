@@ -1,0 +1,228 @@
+"""SR-FCN trained on a few images: images, patches, training, and a comparison with interpolation, each a stage.
+
+ROOT has ``images`` (train and test), the files of patches with their lists, ``train.log``, ``snapshots``, the figures,
+``sr_fcn.pt`` and ``results.json``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lq_emotion.prototxt as prototxt
+from caffe_compat.build.net import CaffeNet, load_net
+from caffe_compat.cli.convert import save_state_dict
+from caffe_compat.errors import FileError, WeightsError
+from caffe_compat.formats.hdf5_reader import find, open_hdf5
+from caffe_compat.formats.image_size import open_image
+from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.lists import write_list
+from lq_emotion.common.progress import Say
+from lq_emotion.common.records import Record
+from lq_emotion.common.settings import option
+from lq_emotion.studies.robust_lq.sr_demo import image_sources
+from lq_emotion.studies.robust_lq.sr_demo.figures import draw_comparison
+from lq_emotion.studies.robust_lq.sr_demo.image_sources import ImageSource
+from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY, WHY, make_recipe, test_stride
+from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, enlarge
+from lq_emotion.training.loss_plot import draw_losses
+from lq_emotion.training.run_folder import begin
+from lq_emotion.training.trainer import Run, read_curves
+from lq_emotion.workflow.stages import Stage
+from lq_emotion.workflow.study import Study, StudySettings
+from matlab_ports import generate_test, generate_train
+
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SrSettings(StudySettings):
+    """Settings of ``study sr``."""
+
+    out: Path = option(Path("sr_demo_out"), "output folder", metavar="ROOT")
+    images: Path | None = option(
+        None, "your images, of which the last fifth is held out (default: images of scikit-image)", metavar="FOLDER"
+    )
+    iterations: int = option(400, "iterations in all; a larger number continues an earlier run", least=1)
+    scale: int = option(3, "upsampling factor; the authors used 12", least=2, most=16)
+
+    @cached_property
+    def sources(self) -> list[ImageSource]:
+        """The images."""
+        return image_sources.of_folder(self.images) if self.images else image_sources.built_in()
+
+    @property
+    def run(self) -> Run:
+        """The folder of the training."""
+        return Run(self.out, "sr_fcn", "SR-FCN")
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights."""
+        return self.run.snapshot(self.iterations)
+
+
+@dataclass(frozen=True)
+class SrResults(Record):
+    """results.json.
+
+    Attributes
+    ----------
+    scale, iterations : of the training.
+    changes : what differs from the authors' definitions, one phrase each.
+    patches : number of patches to train and to test with.
+    psnr : PSNR of Y in dB by held-out image and by method (`METHODS`); None where it is infinite.
+    mean_psnr : means by method.
+    gain_over_bicubic : by how many dB SR-FCN is better.
+    test_loss : by iteration.
+    """
+
+    scale: int
+    iterations: int
+    changes: tuple[str, ...]
+    patches: Mapping[str, int]
+    psnr: Mapping[str, Mapping[str, float | None]]
+    mean_psnr: Mapping[str, float | None]
+    gain_over_bicubic: float | None
+    test_loss: Mapping[int, float]
+
+
+def _stages(settings: SrSettings) -> list[Stage[None]]:
+    """Return the stages: images, patches, training, comparison.
+
+    Raises
+    ------
+    CaffeCompatError
+        An image cannot be used, or ROOT has files of their names that no study wrote.
+    """
+    out, sources = settings.out, settings.sources
+    if settings.images and settings.images.is_relative_to((out / "images").resolve()):
+        problem = "the study writes its images to this folder"
+        raise FileError(problem, code="conflict", file=settings.images, hint="copy your images to another folder")
+    for source in sources:
+        source.load()  # an unusable image is refused before anything is written
+    images = tuple(image_sources.path_of(source, out / "images") for source in sources)
+    patches = tuple(out / f"{phase}.{kind}" for phase in ("train", "test") for kind in ("h5", "txt"))
+    losses, results = out / "loss.png", (out / "super_resolution.png", out / "sr_fcn.pt", out / RESULTS)
+    held_out = [source.name for source in sources if source.held_out]
+    made = {"images": {source.name: source.identity for source in sources}, "held out": held_out}
+    scale = {"scale": settings.scale}
+    recipe = make_recipe(scale=settings.scale, iterations=settings.iterations, test_patches=64)
+    trained = {**scale, "changes": list(recipe.changes), "threads": settings.threads}
+    compared = {"focus": {source.name: source.focus for source in sources if source.held_out}}
+    return [
+        Stage("images", partial(_write_images, settings), made, (), images),
+        Stage("patches", partial(_write_patches, settings), scale, images, patches),
+        Stage("training", partial(_train, settings), trained, patches, (settings.weights, losses)),
+        Stage("comparison", partial(_compare, settings), {**trained, **compared}, (settings.weights, *images), results),
+    ]
+
+
+def _write_images(settings: SrSettings, say: Say) -> None:
+    image_sources.write(settings.sources, settings.out / "images")
+    say(f"held out: {', '.join(source.name for source in settings.sources if source.held_out)}")
+
+
+def _write_patches(settings: SrSettings, say: Say) -> None:
+    """Write train.h5 and test.h5 by the authors' scripts, and the lists that name them."""
+    out = settings.out
+    stride = test_stride(_pixels(_held_out(settings)))
+    options: dict[str, dict[str, Any]] = {"train": {}, "test": {"stride": stride}}
+    for name, script in (("train", generate_train), ("test", generate_test)):
+        path = out / f"{name}.h5"
+        script(out / "images" / name, path, scale=settings.scale, pattern="*.png", **options[name])
+        write_list([path], out / f"{name}.txt")
+        say(f"{name}: {_rows(path)} patches")
+
+
+def _train(settings: SrSettings, say: Say) -> None:
+    """Train the authors' net, or go on; more iterations continue an earlier training of the same patches."""
+    out, run = settings.out, settings.run
+    patches = _rows(out / "test.h5")
+    recipe = make_recipe(scale=settings.scale, iterations=settings.iterations, test_patches=patches)
+    for change in (*recipe.changes, WHY):
+        say(change)
+    recipe.solver.snapshot_prefix = str(run.prefix)
+    begin(run, recipe.net, recipe.solver, [out / "train.h5", out / "test.h5"], longer=True)
+    run.train(recipe.solver, say)
+    draw_losses(read_curves(run.log, settings.iterations), out / "loss.png")
+
+
+def _compare(settings: SrSettings, say: Say) -> None:
+    """Enlarge the held-out images by each method; write the figure, the weights for PyTorch and results.json."""
+    out = settings.out
+    net = load_net(prototxt.path(DEPLOY), settings.weights)
+    enlarged = [enlarge(net, path, settings.scale) for path in _held_out(settings)]
+    focus = {source.name: source.focus for source in settings.sources if source.focus}
+    subtitle = f"scale {settings.scale}, SR-FCN after {settings.iterations} iterations, PSNR of Y over the whole image"
+    draw_comparison(enlarged, focus, out / "super_resolution.png", subtitle)
+    _convert(net, out / "sr_fcn.pt", say)
+    scores = {image.name: image.psnr() for image in enlarged}
+    means = {method: sum(psnr[method] for psnr in scores.values()) / len(scores) for method in METHODS}
+    patches = {name: _rows(out / f"{name}.h5") for name in ("train", "test")}
+    recipe = make_recipe(scale=settings.scale, iterations=settings.iterations, test_patches=patches["test"])
+    results = SrResults(
+        scale=settings.scale,
+        iterations=settings.iterations,
+        changes=recipe.changes,
+        patches=patches,
+        psnr={name: {method: _finite(value) for method, value in psnr.items()} for name, psnr in scores.items()},
+        mean_psnr={method: _finite(value) for method, value in means.items()},
+        gain_over_bicubic=_finite(means["sr_fcn"] - means["bicubic"]),
+        test_loss=read_curves(settings.run.log, settings.iterations).test,
+    )
+    write_json(results.to_json(), out / RESULTS)
+
+
+def _convert(net: CaffeNet, path: Path, say: Say) -> None:
+    """Write the weights for PyTorch, and check that a net that loads them computes the same bits."""
+    save_state_dict(net, path)
+    again = load_net(prototxt.path(DEPLOY), seed=0)
+    again.load_state_dict(torch.load(path, weights_only=True))
+    blob = torch.rand(1, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        same = torch.equal(net(blob), again(blob))
+    if not same:
+        raise WeightsError("computes other numbers than the caffemodel it was made of", code="mismatch", file=path)
+    say(f"{path.name}: reloaded, it computes the same bits as the caffemodel")
+
+
+def _held_out(settings: SrSettings) -> list[Path]:
+    return sorted((settings.out / "images" / "test").glob("*.png"))
+
+
+def _pixels(paths: Sequence[Path]) -> int:
+    """Return the number of pixels of images."""
+    total = 0
+    for path in paths:
+        with open_image(path) as image:
+            total += image.width * image.height
+    return total
+
+
+def _rows(data: Path) -> int:
+    """Return the number of patches in an HDF5 file."""
+    try:
+        with open_hdf5(data) as file:
+            return int(find(file, "data", data).shape[0])
+    except (OSError, KeyError, AttributeError) as error:
+        problem, hint = f"damaged HDF5 file: {error}", "remove it, and run again"
+        raise FileError(problem, code="damaged-file", file=data, hint=hint) from None
+
+
+def _finite(value: float) -> float | None:
+    """Return what JSON can store."""
+    return round(value, 4) if math.isfinite(value) else None
+
+
+def _results(settings: SrSettings, _seconds: Mapping[str, float | None]) -> SrResults:
+    return read_record(settings.out / RESULTS, SrResults)
+
+
+STUDY = Study("sr", _stages, _results)

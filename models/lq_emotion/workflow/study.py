@@ -1,0 +1,125 @@
+"""A study of a paper: settings, stages, and the results that are made of what the stages leave.
+
+Finished stages are skipped, and a study that was killed goes on where it stopped. A stage logs to ROOT/logs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from lq_emotion.common.journal import require_folder
+from lq_emotion.common.lock import locked
+from lq_emotion.common.progress import Say
+from lq_emotion.common.settings import Settings, option
+from lq_emotion.workflow.stages import Ledger, Stage, perform
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings(Settings):
+    """Settings that every study has."""
+
+    out: Path = option(help="folder for all results", metavar="ROOT")
+    seed: int = option(0, "random seed", least=0)
+    jobs: int = option(1, "stages in parallel", least=1)
+    cluster: str | None = option(
+        None, "run the stages on a Dask cluster; its scheduler: tcp://host:8786", metavar="ADDRESS"
+    )
+    threads: int = option(2, "threads per stage; results differ in the last bits between thread counts", least=1)
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    dry_run: bool = option(False, "list the stages, whether they are done, and how long the others will take")
+
+    @property
+    def root(self) -> Path:
+        """The folder with the ledger, the logs and the lock of the study."""
+        return self.out
+
+
+SettingsT = TypeVar("SettingsT", bound=StudySettings)
+ResultsT = TypeVar("ResultsT")
+
+
+def _as_they_are(settings: SettingsT) -> SettingsT:
+    return settings
+
+
+def _no_estimate(_settings: Any, _stages: Any, _say: Say) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Study(Generic[SettingsT, ResultsT]):
+    """A study.
+
+    Attributes
+    ----------
+    name : as users type it.
+    stages : checks the settings, and returns all stages, each after those it depends on; ``run`` of a stage takes what
+        adds a line to its log.
+    results : reads what the stages left, writes results, tables and figures, and returns the results. It takes the
+        settings and the seconds that each stage took, None for one that was not timed.
+    estimate : tells how long the stages that are not done will take.
+    prepare : completes settings as a user gives them, from what is below ROOT.
+    adopts : ROOT may have files that other commands wrote; otherwise a study refuses to replace them.
+    """
+
+    name: str
+    stages: Callable[[SettingsT], list[Stage[Any]]]
+    results: Callable[[SettingsT, Mapping[str, float | None]], ResultsT]
+    estimate: Callable[[SettingsT, list[Stage[Any]], Say], None] = _no_estimate
+    prepare: Callable[[SettingsT], SettingsT] = _as_they_are
+    adopts: bool = False
+
+    def todo(self, settings: SettingsT) -> list[tuple[Stage[Any], bool]]:
+        """Return every stage, and whether it is done."""
+        ledger = _ledger(settings)
+        return [(stage, ledger.is_done(stage)) for stage in self.stages(settings)]
+
+    def dry_run(self, settings: SettingsT, say: Say = print) -> None:
+        """Print every stage, whether it is done, and how long the others will take."""
+        todo = self.todo(settings)
+        for stage, done in todo:
+            say(f"{'done' if done else 'to do':6} {stage.name}")
+        self.estimate(settings, [stage for stage, done in todo if not done], say)
+
+    def run(self, settings: SettingsT, say: Say = print) -> ResultsT:
+        """Run what is missing, and return the results.
+
+        Raises
+        ------
+        CaffeCompatError, OSError
+            A setting is out of range. A stage failed; what does not need it is done, and the same command goes on from
+            there. Another process works in the folder.
+        """
+        require_folder(settings.root)
+        stages = self.stages(settings)
+        with locked(settings.root, "study"):
+            ledger = _ledger(settings)
+            if not self.adopts:
+                ledger.claim(stages)
+            self.estimate(settings, [stage for stage in stages if not ledger.is_done(stage)], say)
+            logs = settings.root / "logs"
+            logged = [
+                replace(stage, run=partial(_run, stage.run, stage.name, logs, settings.threads, stage.writes))
+                for stage in stages
+            ]
+            perform(logged, ledger, jobs=settings.jobs, cluster=settings.cluster, say=say)
+            return self.results(settings, {stage.name: ledger.seconds(stage.name) for stage in stages})
+
+
+def _ledger(settings: StudySettings) -> Ledger:
+    return Ledger(settings.root / "ledger.json")
+
+
+def _run(run: Callable[[Say], None], name: str, logs: Path, threads: int, writes: tuple[Path, ...]) -> None:
+    """Run a stage: with its threads, its log, and the folders of the files that it writes."""
+    import torch
+
+    torch.set_num_threads(threads)
+    for folder in {logs, *(path.parent for path in writes)}:
+        folder.mkdir(parents=True, exist_ok=True)
+    with (logs / f"{name.replace(' ', '_')}.log").open("a", encoding="utf-8", buffering=1) as file:
+        run(lambda line: print(line, file=file))
