@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_compat.errors import CaffeCompatError, FileError
-from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.document import Figure, Report, Table, Text, number
-from lq_emotion.common.html_page import page
-from lq_emotion.common.markdown import markdown as as_markdown
 from lq_emotion.common.records import Record
+from lq_emotion.common.report_files import write_report
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report import cloud_robotics, open_questions, provenance, results
@@ -115,23 +113,3 @@ def report_on(root: Path, page: Path | None = None, markdown: Path | None = None
         for section in report.sections
     }
     return Written(page, markdown, sections, tuple(report.notes))
-
-
-def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
-    """Write both forms; the figures of the Markdown go to a folder named after it.
-
-    Raises
-    ------
-    OSError
-    """
-    figures = markdown_path.with_name(f"{markdown_path.stem}_figures")
-    for folder in (page_path.parent, figures):
-        folder.mkdir(parents=True, exist_ok=True)
-    for figure in report.figures:
-        with atomic_path(figures / f"{figure.name}.png") as partial:
-            partial.write_bytes(figure.png)
-    for path in set(figures.glob("*.png")) - {figures / f"{figure.name}.png" for figure in report.figures}:
-        path.unlink()  # an earlier report's
-    for path, text in ((markdown_path, as_markdown(report, figures.name)), (page_path, page(report))):
-        with atomic_path(path) as partial:
-            partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files are bytes

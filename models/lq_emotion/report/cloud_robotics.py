@@ -11,8 +11,7 @@ from lq_emotion.common.document import Block, Column, Figure, Report, Table, Tex
 from lq_emotion.common.png import read_png
 from lq_emotion.report.parts import Absent, Part, sections
 from lq_emotion.report.provenance import pairs, software, stage_times
-from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS, OpenQuestion
-from lq_emotion.studies.cloud_robotics.plan import Choices
+from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.studies.cloud_robotics.results import FILE, CloudResults, ImageResult, read_results
 from lq_emotion.studies.cloud_robotics.tables import (
@@ -23,6 +22,7 @@ from lq_emotion.studies.cloud_robotics.tables import (
     image_tables,
     transfer_tables,
 )
+from lq_emotion.studies.questions import Question, questions_table
 
 _PAPER = "Maclean: Facial Expression Recognition for Cloud Robotics, 2021"
 
@@ -139,22 +139,12 @@ def _figure(source: _Source, name: str, caption: str, alt: str) -> Block:
 
 
 def _choices(source: _Source) -> Iterator[Block]:
-    titles = ("", "the text", "what speaks for an answer", "switch", "here")
-    rows = (
-        row(question.subject, question.text, question.evidence or "–", _switches(question),
-            question.answer or _chosen(question, source.results.settings.choices))
-        for question in OPEN_QUESTIONS
-    )  # fmt: skip
-    columns = tuple(Column(title, number=False) for title in titles)
-    yield Table("What the text leaves open, and what was chosen.", columns, tuple(rows))
+    choices = source.results.settings.choices
 
+    def here(question: Question) -> str:
+        return question.answer or ", ".join(_value(getattr(choices, name)) for name in question.switches)
 
-def _switches(question: OpenQuestion) -> str:
-    return ", ".join(map(code, question.switches)) or "none"
-
-
-def _chosen(question: OpenQuestion, choices: Choices) -> str:
-    return ", ".join(_value(getattr(choices, name)) for name in question.switches)
+    yield questions_table("What the text leaves open, and what was chosen.", OPEN_QUESTIONS, here)
 
 
 def _value(value: object) -> str:

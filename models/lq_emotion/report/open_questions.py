@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
-from lq_emotion.common.document import Block, Column, Table, Text, code, row
+from lq_emotion.common.document import Block, Text
 from lq_emotion.nets.switches import AS_CODE, describe_settings, format_setting
 from lq_emotion.report.provenance import finished_quickly, sr_images
 from lq_emotion.report.weights import published_weights
+from lq_emotion.studies.questions import Question, questions_table
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.store import Store
 
@@ -20,14 +22,7 @@ def disagreements(store: Store) -> Iterator[Block]:
         "Where they disagree, this package follows the code, because the published weights were trained with it"
         f"{otherwise}."
     )
-    titles = ("", "paper", "code", "effect", "switch", "here")
-    columns = tuple(Column(title, number=False) for title in titles)
-    rows = (
-        row(entry.subject, entry.paper or "not mentioned", entry.code, entry.consequence,
-            code(entry.switch) if entry.switch else "none", _here(entry.switch, settings))
-        for entry in DISAGREEMENTS
-    )  # fmt: skip
-    yield Table("Disagreements of the paper and the authors' code.", columns, tuple(rows))
+    yield questions_table("Disagreements of the paper and the authors' code.", DISAGREEMENTS, partial(_here, settings))
 
 
 def _settings(store: Store) -> dict[str, object]:
@@ -39,9 +34,10 @@ def _settings(store: Store) -> dict[str, object]:
     return {**store.switches, **faces, "max_factor": table.settings.largest_factor}
 
 
-def _here(name: str, settings: Mapping[str, object]) -> str:
-    """Return a switch's setting in this experiment."""
-    return format_setting(settings.get(name, getattr(AS_CODE, name))) if name else "as the code"
+def _here(settings: Mapping[str, object], question: Question) -> str:
+    """Return the settings of a question's switches in this experiment."""
+    values = (format_setting(settings.get(name, getattr(AS_CODE, name))) for name in question.switches)
+    return ", ".join(values) or "as the code"
 
 
 def _otherwise(store: Store) -> str:

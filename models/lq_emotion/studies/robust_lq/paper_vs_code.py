@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from lq_emotion.nets.definitions import builder, parts
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, format_setting
-from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS, Disagreement
+from lq_emotion.studies.questions import Question
+from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.plan import VALIDATION
 from lq_emotion.studies.robust_lq.work import DRAWS
 from lq_emotion.training.plateau import MOST, PATIENCE
@@ -30,9 +31,9 @@ Most disagreements are switches. Each entry cites the paper's section (§) and t
 ## Choose a side
 
 ```
-lq-emotion table ... --as paper                          # every switch on the paper's side
-lq-emotion table ... --switch loss=ccc luminance=gray    # the code's side, except for these two
-lq-emotion train ... --as paper --switch loss=ccc        # one net, on HDF5 files that match
+lq-emotion study run robust-lq ... --as paper        # every switch on the paper's side
+lq-emotion study run robust-lq ... --switch loss=ccc luminance=gray    # the code's side, except for these two
+lq-emotion study train ... --as paper --switch loss=ccc        # one net, on HDF5 files that match
 ```
 
 If a switch changes, the stages that it affects run again, and so do those that depend on them. Trainings with other
@@ -63,8 +64,8 @@ _CHOSEN = {
     "validation": f"`dev` by default, with `--as paper` too: the paper names no other recordings. `train` takes one of "
     f"{VALIDATION} training recordings, rounded up and spread evenly over their names in natural order: train_3 and "
     "train_7 of AVEC's nine. test.h5 then has these in place of dev's, and neither the nets nor SR-FCN learn from "
-    "them. It needs lr_on_plateau=on. `lq-emotion train` tests on what `lq-emotion h5 --train ... --dev ...` puts into "
-    "test.h5.",
+    "them. It needs lr_on_plateau=on. `lq-emotion study train` tests on what `lq-emotion data h5 --train ... --dev "
+    "...` puts into test.h5.",
     "separate_regressor": "The paper gives no size. The fully connected net has as many hidden units as give the net "
     "as many parameters as CNN+D, which § 4.1 claims for all models: 33 on the paper's side (1,336,196 parameters, the "
     "others 1,333,401), 299 with the code's other settings.",
@@ -77,15 +78,16 @@ _CHOSEN = {
 
 def markdown() -> str:
     """Return docs/paper_vs_code.md."""
-    switched = [entry for entry in DISAGREEMENTS if entry.switch]
-    others = [entry for entry in DISAGREEMENTS if not entry.switch]
+    switched = [entry for entry in DISAGREEMENTS if entry.switches]
+    others = [entry for entry in DISAGREEMENTS if not entry.switches]
     lines = [
         _HEAD,
         "| switch | settings | affects |",
         "|---|---|---|",
         *(
-            f"| [`{entry.switch}`](#{_anchor(entry)}) | {_settings(entry.switch)} | {_touches(entry.switch)} |"
+            f"| [`{switch}`](#{_anchor(entry)}) | {_settings(switch)} | {_touches(switch)} |"
             for entry in switched
+            for switch in entry.switches
         ),
         "",
         "## Disagreements with a switch",
@@ -98,24 +100,24 @@ def markdown() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _anchor(entry: Disagreement) -> str:
+def _anchor(entry: Question) -> str:
     return entry.subject.lower().replace(" ", "-")
 
 
-def _section(entry: Disagreement) -> Iterator[str]:
+def _section(entry: Question) -> Iterator[str]:
     """Yield the lines about one disagreement."""
     lines = ", ".join(f"`{line}`" for line in entry.line.split(", "))
     yield f"### {entry.subject[0].upper()}{entry.subject[1:]}"
     yield ""
-    yield f"- **Paper**: {entry.paper} (§ {entry.where})." if entry.where else "- **Paper**: silent."
+    yield f"- **Paper**: {entry.text} (§ {entry.where})." if entry.where else "- **Paper**: silent."
     yield f"- **Code**: {entry.code} ({lines})."
-    yield f"- **Effect**: {entry.consequence}."
-    if entry.switch:
-        yield f"- **Switch**: `{entry.switch}`: {_settings(entry.switch)}."
-    else:
-        yield f"- **No switch**: {entry.why}."
-    if entry.switch in _CHOSEN:
-        yield f"- **Chosen here**: {_CHOSEN[entry.switch]}"
+    yield f"- **Effect**: {entry.evidence}."
+    for switch in entry.switches:
+        yield f"- **Switch**: `{switch}`: {_settings(switch)}."
+        if switch in _CHOSEN:
+            yield f"- **Chosen here**: {_CHOSEN[switch]}"
+    if not entry.switches:
+        yield f"- **No switch**: {entry.answer}."
     yield ""
 
 

@@ -143,10 +143,10 @@ def test_an_explicit_factor_takes_precedence_over_the_switch(plan):
 
 
 def test_each_switch_has_a_row_and_each_row_a_place_in_the_code():
-    assert sorted(row.switch for row in DISAGREEMENTS if row.switch) == sorted(choices())
+    assert sorted(switch for row in DISAGREEMENTS for switch in row.switches) == sorted(choices())
     for row in DISAGREEMENTS:
-        assert bool(row.switch) != bool(row.why), row.subject
-        assert bool(row.paper) == bool(row.where), row.subject
+        assert bool(row.switches) != bool(row.answer), row.subject
+        assert bool(row.text) == bool(row.where), row.subject
         assert all(re.fullmatch(r"\S+\.(m|prototxt):\d+(-\d+)?", line) for line in row.line.split(", ")), row.line
 
 

@@ -1,0 +1,52 @@
+"""Questions that a paper leaves open: its text is silent, contradicts itself, or disagrees with its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lq_emotion.common.document import Column, Table, code, row
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, and how it is answered here.
+
+    Attributes
+    ----------
+    subject : topic.
+    text : what the text says; "" if it is silent.
+    evidence : what speaks for an answer, or the effect of the code's choice; "" if nothing does.
+    switches : settings that choose an answer.
+    answer : what is done here, or why no setting chooses.
+    where : section of the text.
+    code, line : what the authors published, and in which lines (file:line, relative to their repository).
+    """
+
+    subject: str
+    text: str
+    evidence: str = ""
+    switches: tuple[str, ...] = ()
+    answer: str = ""
+    where: str = ""
+    code: str = ""
+    line: str = ""
+
+
+def questions_table(caption: str, questions: Sequence[Question], here: Callable[[Question], str]) -> Table:
+    """Return a table of questions; with a column for the code if the authors published any.
+
+    Parameters
+    ----------
+    here : returns the answer of this run to a question.
+    """
+    with_code = any(question.code for question in questions)
+    titles = ("", "paper", *(("code", "effect") if with_code else ("what speaks for an answer",)), "switch", "here")
+    rows = (
+        row(
+            question.subject, question.text or "not mentioned", *((question.code,) if with_code else ()),
+            question.evidence or "–", ", ".join(map(code, question.switches)) or "none", here(question),
+        )
+        for question in questions
+    )  # fmt: skip
+    return Table(caption, tuple(Column(title, number=False) for title in titles), tuple(rows))
