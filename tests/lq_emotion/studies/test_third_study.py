@@ -40,7 +40,7 @@ def test_its_settings_are_options():
 def test_it_runs_once_and_again_only_what_a_change_touches(tmp_path):
     measured = STUDY.run(settings(tmp_path), quiet)
     assert [one.net for one in measured.nets] == ["shallow", "deep"]
-    assert all(one.accuracy > 0.6 for one in measured.nets)
+    assert measured.nets[1].accuracy > 0.7
     assert begun(settings(tmp_path)) == []
     assert begun(settings(tmp_path, width=8)) == ["train deep", "test deep"]
     assert (tmp_path / "logs" / "draw.log").read_text() == "test: 40 images\ntrain: 160 images\n"

@@ -42,7 +42,7 @@ class ThirdSettings(StudySettings):
 
     images: int = option(200, "images to draw, a fifth of them to test with", least=10)
     width: int = option(16, "units of the hidden layer", least=1)
-    iterations: int = option(30, "iterations of each training", least=1)
+    iterations: int = option(200, "iterations of each training", least=1)
 
 
 @dataclass(frozen=True)
