@@ -123,7 +123,7 @@ EXAMPLES = {
     "ImageData": Example("", (), tops=("y", "z")),
     "InfogainLoss": Example(
         "", ((4, 5, 5), (4, 5), (5, 5)), "infogain_loss_param.axis: 2; loss_param.ignore_label: 1; loss_param.normalization: NONE",
-        {"x1": 5, "x2": 3}, elsewhere="infogain_loss_param.source",  # test_losses.py
+        {"x1": 5, "x2": 3}, elsewhere="infogain_loss_param.source",  # test_infogain.py
     ),
     "InnerProduct": Example(IP, changes=f"num_output: 2; bias_term: false; axis: 2; transpose: true; {FILLED}"),
     "Input": Example("shape { dim: 2 }", (), "shape { dim: 3 dim: 3 }"),
