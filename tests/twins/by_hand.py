@@ -26,39 +26,8 @@ class LeNet(nn.Module):
         return ((1, F.cross_entropy(self.ip2(F.relu(self.ip1(x.flatten(1)))), label)),)
 
 
-class CifarQuick(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.conv2, self.conv3 = (nn.Conv2d(i, o, 5, padding=2) for i, o in ((3, 32), (32, 32), (32, 64)))
-        self.ip1, self.ip2 = nn.Linear(1024, 64), nn.Linear(64, 10)
-
-    def forward(self, x, label) -> Losses:
-        x = F.relu(F.max_pool2d(self.conv1(x), 3, 2, ceil_mode=True))
-        x = F.avg_pool2d(F.relu(self.conv2(x)), 3, 2, ceil_mode=True)
-        x = F.avg_pool2d(F.relu(self.conv3(x)), 3, 2, ceil_mode=True)
-        return ((1, F.cross_entropy(self.ip2(self.ip1(x.flatten(1))), label)),)
-
-
 def _norm(x):
     return F.local_response_norm(x, 5, alpha=single(1e-4), beta=0.75, k=1.0)
-
-
-class CaffeNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 96, 11, stride=4)
-        self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=2)
-        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
-        self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
-        self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
-        self.fc6, self.fc7, self.fc8 = nn.Linear(9216, 4096), nn.Linear(4096, 4096), nn.Linear(4096, 1000)
-
-    def forward(self, x, label) -> Losses:
-        x = _norm(F.max_pool2d(F.relu(self.conv1(x)), 3, 2))
-        x = _norm(F.max_pool2d(F.relu(self.conv2(x)), 3, 2))
-        x = F.relu(self.conv5(F.relu(self.conv4(F.relu(self.conv3(x))))))
-        x = F.dropout(F.relu(self.fc6(F.max_pool2d(x, 3, 2).flatten(1))), 0.5)
-        return ((1, F.cross_entropy(self.fc8(F.dropout(F.relu(self.fc7(x)), 0.5)), label)),)
 
 
 class Inception(nn.Module):

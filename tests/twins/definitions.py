@@ -1,4 +1,4 @@
-"""Four well-known nets of Caffe's examples, written in Python; `feed` makes the data and the label."""
+"""Two well-known nets of Caffe's examples, written in Python; `feed` makes the data and the label."""
 
 from collections.abc import Callable
 
@@ -11,24 +11,17 @@ Feed = Callable[[], tuple[Top, Top]]
 XAVIER = {"type": "xavier"}
 
 
-def gaussian(std: float) -> dict:
-    return {"type": "gaussian", "std": std}
+def constant(value: float) -> dict:
+    return {"type": "constant", "value": value}
 
 
-def constant(value: float | None = None) -> dict:
-    return {"type": "constant"} if value is None else {"type": "constant", "value": value}
-
-
-def multipliers(*, decay: bool) -> list[dict]:
-    if decay:
-        return [{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0}]
-    return [{"lr_mult": 1}, {"lr_mult": 2}]
+MULTIPLIERS = [{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0}]
 
 
 def lenet(feed: Feed) -> pb.NetParameter:
     n = NetSpec()
     n.data, n.label = feed()
-    learn = {"param": multipliers(decay=False), "weight_filler": XAVIER, "bias_filler": constant()}
+    learn = {"param": [{"lr_mult": 1}, {"lr_mult": 2}], "weight_filler": XAVIER, "bias_filler": {"type": "constant"}}
     n.conv1 = L.Convolution(n.data, num_output=20, kernel_size=5, stride=1, **learn)
     n.pool1 = L.Pooling(n.conv1, pool=P.Pooling.MAX, kernel_size=2, stride=2)
     n.conv2 = L.Convolution(n.pool1, num_output=50, kernel_size=5, stride=1, **learn)
@@ -37,74 +30,6 @@ def lenet(feed: Feed) -> pb.NetParameter:
     n.relu1 = L.ReLU(n.ip1, in_place=True)
     n.ip2 = L.InnerProduct(n.relu1, num_output=10, **learn)
     n.loss = L.SoftmaxWithLoss(n.ip2, n.label)
-    return n.to_proto()
-
-
-def cifar10_quick(feed: Feed) -> pb.NetParameter:
-    n = NetSpec()
-    n.data, n.label = feed()
-
-    def conv(bottom: Top, outputs: int, std: float) -> Top:
-        return L.Convolution(
-            bottom, param=multipliers(decay=False), num_output=outputs, pad=2, kernel_size=5, stride=1,
-            weight_filler=gaussian(std), bias_filler=constant(),
-        )  # fmt: skip
-
-    def full(bottom: Top, outputs: int) -> Top:
-        fillers = {"weight_filler": gaussian(0.1), "bias_filler": constant()}
-        return L.InnerProduct(bottom, param=multipliers(decay=False), num_output=outputs, **fillers)
-
-    n.conv1 = conv(n.data, 32, 0.0001)
-    n.pool1 = L.Pooling(n.conv1, pool=P.Pooling.MAX, kernel_size=3, stride=2)
-    n.relu1 = L.ReLU(n.pool1, in_place=True)
-    n.conv2 = conv(n.relu1, 32, 0.01)
-    n.relu2 = L.ReLU(n.conv2, in_place=True)
-    n.pool2 = L.Pooling(n.relu2, pool=P.Pooling.AVE, kernel_size=3, stride=2)
-    n.conv3 = conv(n.pool2, 64, 0.01)
-    n.relu3 = L.ReLU(n.conv3, in_place=True)
-    n.pool3 = L.Pooling(n.relu3, pool=P.Pooling.AVE, kernel_size=3, stride=2)
-    n.ip1 = full(n.pool3, 64)
-    n.ip2 = full(n.ip1, 10)
-    n.loss = L.SoftmaxWithLoss(n.ip2, n.label)
-    return n.to_proto()
-
-
-def caffenet(feed: Feed) -> pb.NetParameter:
-    n = NetSpec()
-    n.data, n.label = feed()
-
-    def learn(std: float, bias: float) -> dict:
-        return {"param": multipliers(decay=True), "weight_filler": gaussian(std), "bias_filler": constant(bias)}
-
-    def pool(bottom: Top) -> Top:
-        return L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=3, stride=2)
-
-    def norm(bottom: Top) -> Top:
-        return L.LRN(bottom, local_size=5, alpha=0.0001, beta=0.75)
-
-    n.conv1 = L.Convolution(n.data, num_output=96, kernel_size=11, stride=4, **learn(0.01, 0))
-    n.relu1 = L.ReLU(n.conv1, in_place=True)
-    n.pool1 = pool(n.relu1)
-    n.norm1 = norm(n.pool1)
-    n.conv2 = L.Convolution(n.norm1, num_output=256, pad=2, kernel_size=5, group=2, **learn(0.01, 1))
-    n.relu2 = L.ReLU(n.conv2, in_place=True)
-    n.pool2 = pool(n.relu2)
-    n.norm2 = norm(n.pool2)
-    n.conv3 = L.Convolution(n.norm2, num_output=384, pad=1, kernel_size=3, **learn(0.01, 0))
-    n.relu3 = L.ReLU(n.conv3, in_place=True)
-    n.conv4 = L.Convolution(n.relu3, num_output=384, pad=1, kernel_size=3, group=2, **learn(0.01, 1))
-    n.relu4 = L.ReLU(n.conv4, in_place=True)
-    n.conv5 = L.Convolution(n.relu4, num_output=256, pad=1, kernel_size=3, group=2, **learn(0.01, 1))
-    n.relu5 = L.ReLU(n.conv5, in_place=True)
-    n.pool5 = pool(n.relu5)
-    n.fc6 = L.InnerProduct(n.pool5, num_output=4096, **learn(0.005, 1))
-    n.relu6 = L.ReLU(n.fc6, in_place=True)
-    n.drop6 = L.Dropout(n.relu6, dropout_ratio=0.5, in_place=True)
-    n.fc7 = L.InnerProduct(n.drop6, num_output=4096, **learn(0.005, 1))
-    n.relu7 = L.ReLU(n.fc7, in_place=True)
-    n.drop7 = L.Dropout(n.relu7, dropout_ratio=0.5, in_place=True)
-    n.fc8 = L.InnerProduct(n.drop7, num_output=1000, **learn(0.01, 0))
-    n.loss = L.SoftmaxWithLoss(n.fc8, n.label)
     return n.to_proto()
 
 
@@ -125,7 +50,7 @@ class _GoogLeNet:
 
     def conv(self, name: str, relu: str, bottom: Top, **fields: int) -> Top:
         self.n[name] = L.Convolution(
-            bottom, param=multipliers(decay=True), weight_filler=XAVIER, bias_filler=constant(0.2), **fields
+            bottom, param=MULTIPLIERS, weight_filler=XAVIER, bias_filler=constant(0.2), **fields
         )
         self.n[relu] = L.ReLU(self.n[name], in_place=True)
         return self.n[relu]
@@ -140,7 +65,7 @@ class _GoogLeNet:
 
     def full(self, name: str, bottom: Top, outputs: int, bias: float) -> Top:
         fillers = {"weight_filler": XAVIER, "bias_filler": constant(bias)}
-        self.n[name] = L.InnerProduct(bottom, param=multipliers(decay=True), num_output=outputs, **fillers)
+        self.n[name] = L.InnerProduct(bottom, param=MULTIPLIERS, num_output=outputs, **fillers)
         return self.n[name]
 
     def inception(self, block: str, bottom: Top) -> Top:
