@@ -11,7 +11,7 @@ from caffe_compat.cli import main
 from caffe_compat.formats.files import read_net, read_solver, read_weights_h5
 from caffe_compat.layers import FORK_REGISTRY, REGISTRY
 from lq_emotion.prototxt import path as definition
-from tests.solver.case import NET, SOLVER, write_case
+from tests.solver.case import SOLVER, write_case
 
 CNN_D = "experiments/network/model_1F_CNN+D.prototxt"
 
@@ -26,12 +26,10 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def output(capsys):
-    def run(*argv, code=0):
+    def run(*argv):
         capsys.readouterr()
-        assert main(argv) == code
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return captured.out if code == 0 else captured.err
+        assert main(argv) == 0
+        return capsys.readouterr().out
 
     return run
 
@@ -54,41 +52,6 @@ def test_a_caffemodel_goes_to_hdf5_without_its_net(folder, output):
     assert np.array_equal(read_weights_h5("w.h5")["ip"][0], read_weights("snap_iter_2.caffemodel")["ip"][0])
 
 
-def test_what_cannot_be_converted_is_one_error_and_leaves_nothing(folder, output):
-    (folder / "bad.pt").write_bytes(b"PK\x03\x04 and no more")
-    torch.save({"ip.weight": torch.zeros(1, 4), "ip.biass": torch.zeros(1)}, "other.pt")
-    torch.save([1, 2], "list.pt")
-    (folder / "more.prototxt").write_text(
-        NET.replace('bottom: "ip" bottom: "label"', 'bottom: "top" bottom: "label"')
-        + 'layer { name: "top" type: "InnerProduct" bottom: "ip" top: "top" inner_product_param { num_output: 1 } }'
-    )
-    before = sorted(folder.iterdir())
-    model = "--model=net.prototxt"
-    for argv, expected in (
-        (["snap_iter_2.caffemodel", "w.onx", model], "w.onx: '.onx'"),
-        (["snap_iter_2.caffemodel", "gone/w.pt", model], "gone: folder"),
-        (["snap_iter_2.caffemodel", "w.pt"], "pass --model=FILE"),
-        (["gone.caffemodel", "w.pt", model], "gone.caffemodel"),
-        (["bad.pt", "w.caffemodel", model], "bad.pt"),
-        (["list.pt", "w.caffemodel", model], "list.pt"),
-        (["other.pt", "w.caffemodel", model], "did you mean 'ip.biass'?"),
-        (["train.h5", "w.pt", model], "train.h5"),
-        (["net.prototxt", "w.pt", model], "net.prototxt"),
-    ):
-        assert expected in output("convert", *argv, code=1)
-    assert sorted(folder.iterdir()) == before
-
-
-def test_a_net_with_more_layers_than_the_weights_is_not_filled_with_chance(folder, output):
-    more = NET.replace('bottom: "ip" bottom: "label"', 'bottom: "more" bottom: "label"')
-    layer = (
-        'layer { name: "more" type: "InnerProduct" bottom: "ip" top: "more" inner_product_param { num_output: 1 } }\n'
-    )
-    (folder / "more.prototxt").write_text(more.replace('layer { name: "loss"', layer + 'layer { name: "loss"'))
-    error = output("convert", "snap_iter_2.caffemodel", "w.pt", "--model=more.prototxt", code=1)
-    assert "more.weight, more.bias" in error
-
-
 def test_show_counts_the_authors_parameters(output):
     text = output("show", str(definition(CNN_D)), "--input", "data=2,1,96,96", "--input=label=2,1", "--phase=TRAIN")
     assert text.splitlines()[-2].split()[-1] == "2,946,649"
@@ -106,15 +69,6 @@ def test_show_lists_weights_of_both_forms(folder, output):
         assert [row["blobs"] for row in shown["layers"] if row["layer"] == "ip"] == [[[1, 3], [1]]]
 
 
-def test_show_tells_what_is_wrong(folder, output):
-    (folder / "net.prototxt").write_text(NET.replace("EuclideanLoss", "EuclidLoss"))
-    assert "did you mean 'EuclideanLoss'?" in output("show", "net.prototxt", code=1)
-    assert "gone" in output("show", "gone", code=1)
-    assert "solver.prototxt: is a solver" in output("show", "solver.prototxt", code=1)
-    assert "--input=BLOB=N,C,H,W" in output("show", str(definition(CNN_D)), code=1)
-    assert "usage" in output("show", "net.prototxt", "--input=data", code=2)
-
-
 def test_layers_lists_the_registry(output):
     lines = output("layers").splitlines()
     own = [line for line in lines[1:] if "(fork: " not in line]
@@ -127,13 +81,11 @@ def test_layers_lists_the_registry(output):
 def test_a_fork_is_named_with_a_flag(folder, output):
     lines = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 4 dim: 2 dim: 2 } } }'
     (folder / "bn.prototxt").write_text(f'{lines} layer {{ name: "bn" type: "BN" bottom: "x" top: "y" }}')
-    assert "pspnet, yjxiong, happynear, segnet), as in --fork=pspnet" in output("show", "bn.prototxt", code=1)
     blobs = {}
     for fork in ("segnet", "pspnet"):
         rows = json.loads(output("show", "bn.prototxt", "--json", f"--fork={fork}"))["layers"]
         blobs[fork] = next(len(row["blobs"]) for row in rows if row["layer"] == "bn")
     assert blobs == {"segnet": 2, "pspnet": 4}
-    assert "unknown fork of Caffe (did you mean 'segnet'?)" in output("show", "bn.prototxt", "--fork=segmet", code=1)
 
 
 def test_upgrade_tells_nets_from_solvers(folder, output):
@@ -146,13 +98,6 @@ def test_upgrade_tells_nets_from_solvers(folder, output):
     assert [layer.type for layer in read_net("v2.prototxt").layer] == ["Input", "ReLU"]
     output("upgrade", "snap_iter_2.caffemodel", "same.caffemodel")
     assert np.array_equal(read_weights("same.caffemodel")["ip"][0], read_weights("snap_iter_2.caffemodel")["ip"][0])
-    assert "broken.prototxt:1:" in output("upgrade", _broken(folder), "x.prototxt", code=1)
-    assert not (folder / "x.prototxt").exists()
-
-
-def _broken(folder):
-    (folder / "broken.prototxt").write_text('layer { name: "a" ')
-    return "broken.prototxt"
 
 
 def test_draw_writes_each_format_in_each_direction(folder, output):
@@ -163,9 +108,6 @@ def test_draw_writes_each_format_in_each_direction(folder, output):
     assert (folder / "net.png").read_bytes().startswith(b"\x89PNG")
     output("draw", "net.prototxt", "all.dot", "--display-lrm")
     assert (folder / "all.dot").read_text().count("feed") > (folder / "net.dot").read_text().count("feed")
-    assert "usage" in output("draw", "net.prototxt", "net.svg", "--rankdir=UP", code=2)
-    assert "format = 'bmp'" in output("draw", "net.prototxt", "net.bmp", code=1)
-    assert not (folder / "net.bmp").exists()
 
 
 COSTS = """

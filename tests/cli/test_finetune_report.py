@@ -57,7 +57,6 @@ def test_the_adapted_weights_can_be_written(folder, capsys):
     report(capsys, "--model=new.prototxt", "--rename=ip=head", "--output=start.caffemodel")
     old, new = read_weights("snap_iter_2.caffemodel"), read_weights("start.caffemodel")
     assert np.array_equal(old["ip"][0], new["head"][0])
-    assert "start.onx: '.onx'" in report(capsys, "--model=new.prototxt", "--output=start.onx", code=1)
 
 
 def test_training_accepts_renamed_weights_and_reports_them(folder, capsys):
@@ -67,8 +66,6 @@ def test_training_accepts_renamed_weights_and_reports_them(folder, capsys):
     err = capsys.readouterr().err
     assert "head.weight 1x3: copied from ip" in err
     assert "2 blobs copied (4 of 4 values, 100.0 %)" in err
-    assert main([*argv, "--rename=ipp=head"]) == 1
-    assert "rename = 'ipp=head': the weights have no such layer (did you mean 'ip'?)" in capsys.readouterr().err
 
 
 def test_training_fails_on_mismatched_layers_unless_they_are_skipped(folder, capsys):
@@ -84,8 +81,6 @@ def test_training_fails_on_mismatched_layers_unless_they_are_skipped(folder, cap
         "--weights=snap_iter_2.caffemodel",
         "--max_iter=1",
     ]
-    assert main(argv) == 1
-    assert "the weights have 2 blobs, the net expects 1" in capsys.readouterr().err
     assert main([*argv, "--skip_mismatched"]) == 0
     assert "0 blobs copied (0 of 3 values, 0.0 %), 1 left at their fillers, 1 layers mismatched" in (
         capsys.readouterr().err

@@ -102,20 +102,3 @@ def test_lines_and_a_table_for_people(folder, capsys):
     assert lines[3].startswith("refused  a/train.prototxt: shape of data: ")
     assert lines[-2].split() == ["all", "11", "3", "8"]
     assert lines[-1] == "left out: 1 solver, 1 label map, 3 other files"
-
-
-@pytest.mark.parametrize(
-    ("argv", "text"),
-    [
-        (["survey", "gone"], "gone: folder does not exist"),
-        (["survey", "shapes.txt"], "shapes.txt: is not a folder"),
-        (["survey", "nets/.git"], "holds no definition"),
-        (["survey", "nets", "--shapes=bad.txt"], "bad.txt:2: 'data' is not of the form"),
-        (["survey", "nets", "--shapes=gone.txt"], "gone.txt: cannot be read"),
-    ],
-)
-def test_what_cannot_be_surveyed_is_one_error(folder, capsys, argv, text):
-    (folder / "bad.txt").write_text("a/* data=1\n* data\n")
-    (folder / "nets" / ".git" / "config.prototxt").unlink()
-    assert main(argv) == 1
-    assert text in capsys.readouterr().err

@@ -63,8 +63,6 @@ def test_time_reads_data_layers_and_makes_up_missing_data(tmp_path, capsys, monk
     loss = next(line for line in lines(capsys.readouterr().err) if line.startswith("Initial loss"))
     assert float(loss.split()[-1]) > 0
     (tmp_path / "train.txt").unlink()
-    assert main(argv) == 1
-    assert "--input=BLOB=N,C,H,W" in capsys.readouterr().err
     assert main([*argv, "--input=data=6,3", "--input=label=6,1"]) == 0
 
 
@@ -106,5 +104,3 @@ def test_device_query_describes_every_device(capsys):
     assert len(json.loads(out)["devices"]) == count
     assert "Querying GPUs all" in err
     assert ("No cuda device present." in err) == (count == 0)
-    assert main(["device-query", "-gpu", "99"]) == 1
-    assert "--gpu = '99'" in capsys.readouterr().err

@@ -83,57 +83,9 @@ def test_training_resumes_and_finetunes(folder, capsys):
     assert "Finetuning from snap_iter_10.caffemodel" in capsys.readouterr().err
 
 
-def test_snapshot_and_weights_together_are_refused(folder, capsys):
-    text = failed(capsys, "train", "--solver=solver.prototxt", "--snapshot=a", "--weights=b")
-    assert "--snapshot = 'a': conflicts with --weights" in text
-
-
 def test_the_log_can_be_written_to_a_file(folder, capsys):
     assert main(["train", "--solver=solver.prototxt", "--log=train.log"]) == 0
     assert (folder / "train.log").read_text() == capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("argv", "expected"),
-    [
-        (["--solver=gone.prototxt"], "gone.prototxt"),
-        (["--solver=solver.prototxt", "--snapshot=gone.solverstate"], "gone.solverstate"),
-        (["--solver=solver.prototxt", "--weights=gone.caffemodel"], "gone.caffemodel"),
-        (["--solver=train.h5"], "train.h5"),
-        (["--solver=net.prototxt"], "net.prototxt: "),
-        (["--solver=solver.prototxt", "--device=tpu0"], "--device = 'tpu0'"),
-        (["--solver=solver.prototxt", "--gpu=99"], "--gpu = '99'"),
-        (["--solver=solver.prototxt", "--gpu=0,1"], "--gpu = '0,1'"),
-        (["--solver=solver.prototxt", "--gpu=all"], "--gpu = 'all'"),
-        (["--solver=solver.prototxt", "--gpu=a"], "--gpu = 'a'"),
-        (["--solver=solver.prototxt", "--set=base_lrr: 1"], "base_lrr"),
-        (["--solver=solver.prototxt", "--set=base_lr: x"], "base_lr"),
-    ],
-)
-def test_an_unusable_argument_is_one_error_and_exit_code_1(folder, capsys, argv, expected):
-    before = sorted(folder.iterdir())
-    text = failed(capsys, "train", *argv)
-    assert text.startswith("caffe-compat: error: ")
-    assert expected in text
-    assert sorted(folder.iterdir()) == before
-
-
-@pytest.mark.parametrize(
-    "argv",
-    [
-        [],
-        ["trian"],
-        ["train"],
-        ["train", "--solver"],
-        ["train", "--solver=a", "--sigint_effect=x"],
-        ["train", "--solver=a", "--solve=b"],
-        ["test", "--model=a"],
-        ["test", "--model=a", "--weights=b", "--iterations=0"],
-    ],
-)
-def test_wrong_usage_is_exit_code_2(argv, capsys):
-    assert main(argv) == 2
-    assert "usage: caffe-compat" in capsys.readouterr().err
 
 
 def test_test_scores_batches_and_means(folder, capsys):

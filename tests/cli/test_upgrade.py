@@ -61,16 +61,6 @@ def test_an_old_solver_gets_its_type_as_a_string(folder, command):
     assert solver.base_lr == 0.5
 
 
-def test_a_tool_for_nets_refuses_solvers_and_conversely(folder, capsys):
-    (folder / "net.prototxt").write_text(V1)
-    (folder / "solver.prototxt").write_text('net: "a" base_lr: 0.5 lr_policy: "fixed" max_iter: 3')
-    assert main(["upgrade_solver_proto_text", "net.prototxt", "x"]) == 1
-    assert "expected a solver" in capsys.readouterr().err
-    assert main(["upgrade_net_proto_text", "solver.prototxt", "x"]) == 1
-    assert "expected a net" in capsys.readouterr().err
-    assert not (folder / "x").exists()
-
-
 def test_a_current_file_is_copied(folder):
     text = 'layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
     (folder / "a.prototxt").write_text(text)
