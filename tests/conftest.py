@@ -74,6 +74,21 @@ def reference() -> Elsewhere:
     return Elsewhere()
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def case(folder: Path) -> Path:
+    """The working directory with a solver and a net that trains in milliseconds."""
+    from tests.solver.case import write_case
+
+    return write_case(folder)
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers() -> None:
     random.seed(0)

@@ -20,12 +20,6 @@ layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
 """
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize(
     "mean", ["", "mean_value: 104 mean_value: 117.5 mean_value: 123", 'mean_file: "mean.binaryproto"']

@@ -22,11 +22,10 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e]")
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.prototxt").write_text(NET)
-    (tmp_path / "wrong.prototxt").write_text(NET.replace("kernel_size: 2", "kernel_size: 0"))
-    return tmp_path
+def folder(folder):
+    (folder / "net.prototxt").write_text(NET)
+    (folder / "wrong.prototxt").write_text(NET.replace("kernel_size: 2", "kernel_size: 0"))
+    return folder
 
 
 @pytest.mark.parametrize(

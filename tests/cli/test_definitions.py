@@ -11,17 +11,15 @@ from caffe_compat.cli import main
 from caffe_compat.formats.files import read_net, read_solver, read_weights_h5
 from caffe_compat.layers import FORK_REGISTRY, REGISTRY
 from lq_emotion.prototxt import path as definition
-from tests.solver.case import SOLVER, write_case
+from tests.solver.case import SOLVER
 
 CNN_D = "experiments/network/model_1F_CNN+D.prototxt"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path)
+def folder(case):
     assert main(["train", "--solver=solver.prototxt", "--max_iter=2"]) == 0
-    return tmp_path
+    return case
 
 
 @pytest.fixture

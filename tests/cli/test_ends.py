@@ -9,15 +9,12 @@ import pytest
 from caffe_compat.cli import main
 from caffe_compat.runtime import closing
 from tests.ends import TRAIN, ends
-from tests.solver.case import write_case
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path)
+def folder(case):
     assert main(["train", "--solver=solver.prototxt", "--max_iter=1"]) == 0
-    return tmp_path
+    return case
 
 
 COMMANDS = {

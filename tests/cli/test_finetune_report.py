@@ -7,21 +7,19 @@ import pytest
 
 from caffe_compat.build.weights import read_weights
 from caffe_compat.cli import main
-from tests.solver.case import NET, write_case
+from tests.solver.case import NET
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path)
+def folder(case, capsys):
     assert main(["train", "--solver=solver.prototxt", "--max_iter=2"]) == 0
-    (tmp_path / "new.prototxt").write_text(NET.replace('"ip"', '"head"'))
+    (case / "new.prototxt").write_text(NET.replace('"ip"', '"head"'))
     more = (
         'layer { name: "more" type: "InnerProduct" bottom: "data" top: "more" inner_product_param { num_output: 2 } }\n'
     )
-    (tmp_path / "wide.prototxt").write_text(NET.replace("num_output: 1", "num_output: 1 axis: 1") + more)
+    (case / "wide.prototxt").write_text(NET.replace("num_output: 1", "num_output: 1 axis: 1") + more)
     capsys.readouterr()
-    return tmp_path
+    return case
 
 
 def report(capsys, *argv, code=0):

@@ -55,42 +55,37 @@ def prepare(folder):
 
 @pytest.mark.parametrize("alias", ["name", "symbolic link", "hard link"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_an_input_is_not_replaced(name, alias, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    prepare(tmp_path)
+def test_an_input_is_not_replaced(name, alias, folder, capsys):
+    prepare(folder)
     source, words = COMMANDS[name]
     out = source if alias == "name" else f"alias{Path(source).suffix}"
     if alias == "symbolic link":
         Path(out).symlink_to(source)
     elif alias == "hard link":
         Path(out).hardlink_to(source)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert main([out if word == "OUT" else word.replace("OUT", out) for word in words.split(" ")]) == 1
     error = capsys.readouterr().err
     assert "would replace a file that is read" in error or "exists" in error
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_a_file_whose_name_follows_from_an_input_is_not_replaced(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_a_file_whose_name_follows_from_an_input_is_not_replaced(folder, capsys):
     log = "I0101 00:00:00.000000 1 solver.cpp:1] Iteration 0, loss = 1\nI0101 00:00:01.000000 1 solver.cpp:1]     Train net output #0: loss = 1\n"
-    (tmp_path / LOG).write_text(log)
-    (tmp_path / f"{LOG}.train").symlink_to(LOG)
+    (folder / LOG).write_text(log)
+    (folder / f"{LOG}.train").symlink_to(LOG)
     assert main(["parse_log", LOG, "."]) == 1
     assert "would replace a file that is read" in capsys.readouterr().err
-    assert (tmp_path / LOG).read_text() == log
+    assert (folder / LOG).read_text() == log
 
 
 @pytest.mark.parametrize(("iteration", "code"), [(1, 1), (2, 1), (3, 0), (10, 0)])
-def test_initial_weights_that_a_snapshot_would_replace_are_refused_first(
-    iteration, code, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
+def test_initial_weights_that_a_snapshot_would_replace_are_refused_first(iteration, code, folder, capsys):
     loss = 'layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "data" top: "loss" }'
     data = 'layer { name: "data" type: "DummyData" top: "data" dummy_data_param { shape { dim: 1 dim: 2 } } }'
-    (tmp_path / "net.prototxt").write_text(data + NET.split("}", 1)[1] + loss)
+    (folder / "net.prototxt").write_text(data + NET.split("}", 1)[1] + loss)
     text = 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 2 snapshot: 1 snapshot_prefix: "run"'
-    (tmp_path / "solver.prototxt").write_text(text)
+    (folder / "solver.prototxt").write_text(text)
     assert main(["train", "--solver=solver.prototxt"]) == 0
     weights = Path(f"run_iter_{iteration}.caffemodel")
     if iteration > 2:
@@ -111,8 +106,7 @@ def test_every_command_that_writes_names_its_outputs():
         assert set(outputs) <= {action.dest for action in part._actions}, command
 
 
-def test_an_output_of_an_earlier_run_is_replaced(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    prepare(tmp_path)
+def test_an_output_of_an_earlier_run_is_replaced(folder):
+    prepare(folder)
     for _ in range(2):
         assert main(["upgrade", "net.caffemodel", "new.caffemodel"]) == 0

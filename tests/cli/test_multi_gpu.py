@@ -92,17 +92,16 @@ def test_training_on_two_gpus_starts_two_processes(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_with_half_the_batch_learn_the_same_as_one(monkeypatch, tmp_path):
+def test_two_processes_with_half_the_batch_learn_the_same_as_one(folder):
     import numpy as np
 
     from caffe_compat.build.weights import read_weights
     from caffe_compat.cli import main
     from tests.solver.case import NET, SOLVER, write_case
 
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path, solver=SOLVER.replace("display: 4", "display: 0"))
+    write_case(folder, solver=SOLVER.replace("display: 4", "display: 0"))
     assert main(["train", "--solver=solver.prototxt", "--set=snapshot_prefix: 'one'"]) == 0
-    (tmp_path / "net.prototxt").write_text(NET.replace("batch_size: 4", "batch_size: 2"))
+    (folder / "net.prototxt").write_text(NET.replace("batch_size: 4", "batch_size: 2"))
     root = str(Path(__file__).parents[2])
     command = [sys.executable, "-m", "caffe_compat", "train", "--solver=solver.prototxt", "--device=cpu"]
     base = {**os.environ, "PYTHONPATH": root}

@@ -9,17 +9,15 @@ import pytest
 from caffe_compat import load_net
 from caffe_compat.cli import main
 from caffe_compat.formats.files import write_weights_h5
-from tests.solver.case import write_case
 
 SAID = "layer 'ip', blob 0: 1 NaN and 1 infinite of 3 values"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def folder(case):
     weights = np.array([[np.nan, 1, -np.inf]], "f4")
-    write_weights_h5(tmp_path / "bad.h5", {"ip": [weights, np.zeros(1, "f4")]})
-    return write_case(tmp_path)
+    write_weights_h5(case / "bad.h5", {"ip": [weights, np.zeros(1, "f4")]})
+    return case
 
 
 @pytest.mark.parametrize(

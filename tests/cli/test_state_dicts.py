@@ -15,7 +15,7 @@ from caffe_compat.errors import FileError
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
-from tests.solver.case import SOLVER, write_case
+from tests.solver.case import SOLVER
 
 NET = """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } }
 layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2
@@ -23,8 +23,7 @@ layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param
 
 
 @pytest.fixture
-def state(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def state(folder):
     Path("net.prototxt").write_text(NET)
     state = dict(load_net(parse_text(NET, pb.NetParameter), seed=0).state_dict())
     torch.save(state, "good.pt")
@@ -92,9 +91,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(state, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("damage", ["torch", "shuffle", "deflated", "deep"])
-def test_a_damaged_resume_file_is_refused_before_the_weights_are_restored(damage, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path)
+def test_a_damaged_resume_file_is_refused_before_the_weights_are_restored(damage, case):
     param = parse_text(SOLVER, pb.SolverParameter)
     Solver(param).step(5)
     with np.load("snap_iter_5.resume.npz") as file:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from caffe_compat.cli import main
-from tests.solver.case import write_case
 
 DEPLOY = """
 name: "small"
@@ -55,14 +54,12 @@ def test_time_prints_caffes_lines_for_every_layer(tmp_path, capsys):
     assert result["net_forward_backward_ms"] > 0
 
 
-def test_time_reads_data_layers_and_makes_up_missing_data(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path)
+def test_time_reads_data_layers_and_makes_up_missing_data(case, capsys):
     argv = ["time", "--model=net.prototxt", "--iterations=1"]
     assert main(argv) == 0
     loss = next(line for line in lines(capsys.readouterr().err) if line.startswith("Initial loss"))
     assert float(loss.split()[-1]) > 0
-    (tmp_path / "train.txt").unlink()
+    (case / "train.txt").unlink()
     assert main([*argv, "--input=data=6,3", "--input=label=6,1"]) == 0
 
 

@@ -12,15 +12,9 @@ from pathlib import Path
 import pytest
 
 from caffe_compat.cli import main
-from tests.solver.case import NET, SOLVER, write_case
+from tests.solver.case import NET, SOLVER
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return write_case(tmp_path)
 
 
 def failed(capsys, *argv, code=1):
@@ -39,17 +33,17 @@ def failed(capsys, *argv, code=1):
         ["train", "--solver", "solver.prototxt", "--sigint-effect=none", "-sighup_effect", "stop", "--level=0"],
     ],
 )
-def test_flags_are_spelled_as_caffes(folder, capsys, argv):
+def test_flags_are_spelled_as_caffes(case, capsys, argv):
     assert main(argv) == 0
     err = capsys.readouterr().err
     assert err.rstrip().endswith("caffe.cpp:250] Optimization Done.")
-    assert (folder / "snap_iter_12.caffemodel").is_file()
+    assert (case / "snap_iter_12.caffemodel").is_file()
 
 
-def test_flags_override_the_placeholders_of_the_files(folder, capsys):
-    (folder / "net.prototxt").write_text(NET.replace('source: "', 'source: "PATH/TO/'))
+def test_flags_override_the_placeholders_of_the_files(case, capsys):
+    (case / "net.prototxt").write_text(NET.replace('source: "', 'source: "PATH/TO/'))
     text = SOLVER.replace('"net.prototxt"', '"PATH/TO/net.prototxt"').replace('"snap"', '"PATH/TO/snap"')
-    (folder / "solver.prototxt").write_text(text)
+    (case / "solver.prototxt").write_text(text)
     argv = ["train", "--solver=solver.prototxt"]
     assert "snapshot_prefix = 'PATH/TO/snap'" in failed(capsys, *argv)
     argv += ["--snapshot_prefix=mine"]
@@ -59,36 +53,36 @@ def test_flags_override_the_placeholders_of_the_files(folder, capsys):
     argv += ["--train_source=train.txt", "--test-source=test.txt", "--max_iter=3", "--set=display: 1 base_lr: 0.5"]
     assert main(argv) == 0
     assert "Iteration 2, lr = 0.5" in capsys.readouterr().err
-    assert sorted(file.name for file in folder.glob("mine*")) == [
+    assert sorted(file.name for file in case.glob("mine*")) == [
         f"mine_iter_3.{kind}" for kind in ("caffemodel", "resume.npz", "solverstate")
     ]
 
 
-def test_snapshot_prefix_defaults_to_the_solvers_name(folder):
+def test_snapshot_prefix_defaults_to_the_solvers_name(case):
     text = SOLVER.replace('snapshot_prefix: "snap"', "")
-    (folder / "solver.prototxt").write_text(text)
+    (case / "solver.prototxt").write_text(text)
     assert main(["train", "--solver=solver.prototxt"]) == 0
-    assert (folder / "solver_iter_12.caffemodel").is_file()
+    assert (case / "solver_iter_12.caffemodel").is_file()
 
 
-def test_training_resumes_and_finetunes(folder, capsys):
+def test_training_resumes_and_finetunes(case, capsys):
     assert main(["train", "--solver=solver.prototxt"]) == 0
-    whole = (folder / "snap_iter_12.caffemodel").read_bytes()
-    (folder / "snap_iter_12.caffemodel").unlink()
+    whole = (case / "snap_iter_12.caffemodel").read_bytes()
+    (case / "snap_iter_12.caffemodel").unlink()
     assert main(["train", "--solver=solver.prototxt", "--snapshot=snap_iter_5.solverstate"]) == 0
     assert "Resuming from snap_iter_5.solverstate" in capsys.readouterr().err
-    assert (folder / "snap_iter_12.caffemodel").read_bytes() == whole
+    assert (case / "snap_iter_12.caffemodel").read_bytes() == whole
     weights = "--weights=snap_iter_5.caffemodel,snap_iter_10.caffemodel"
     assert main(["train", "--solver=solver.prototxt", weights, "--snapshot_prefix=tuned"]) == 0
     assert "Finetuning from snap_iter_10.caffemodel" in capsys.readouterr().err
 
 
-def test_the_log_can_be_written_to_a_file(folder, capsys):
+def test_the_log_can_be_written_to_a_file(case, capsys):
     assert main(["train", "--solver=solver.prototxt", "--log=train.log"]) == 0
-    assert (folder / "train.log").read_text() == capsys.readouterr().err
+    assert (case / "train.log").read_text() == capsys.readouterr().err
 
 
-def test_test_scores_batches_and_means(folder, capsys):
+def test_test_scores_batches_and_means(case, capsys):
     assert main(["train", "--solver=solver.prototxt"]) == 0
     train = capsys.readouterr().err
     assert main(["test", "--model=net.prototxt", "--weights=snap_iter_12.caffemodel", "-iterations", "3"]) == 0
@@ -104,13 +98,13 @@ def test_test_scores_batches_and_means(folder, capsys):
     assert re.findall(r"Test net output #0: loss = (\S+)", train)[-1] == shown
 
 
-def test_source_layers_missing_from_the_net_are_logged_and_unrelated_files_refused(folder, capsys):
+def test_source_layers_missing_from_the_net_are_logged_and_unrelated_files_refused(case, capsys):
     assert main(["train", "--solver=solver.prototxt", "--max_iter=1"]) == 0
     head = (
         'layer { name: "more" type: "InnerProduct" bottom: "data" top: "more" inner_product_param { num_output: 1 } }'
     )
-    (folder / "wide.prototxt").write_text(NET + head)
-    (folder / "other.prototxt").write_text(NET.replace('"ip"', '"fc"'))
+    (case / "wide.prototxt").write_text(NET + head)
+    (case / "other.prototxt").write_text(NET.replace('"ip"', '"fc"'))
     argv = ["train", "--solver=solver.prototxt", "--max_iter=1", "--net=wide.prototxt", "--snapshot_prefix=wide"]
     assert main(argv) == 0
     capsys.readouterr()
@@ -127,10 +121,10 @@ def test_source_layers_missing_from_the_net_are_logged_and_unrelated_files_refus
     ):
         text = failed(capsys, *command, "--weights=snap_iter_1.caffemodel")
         assert "snap_iter_1.caffemodel: shares no layer with the net: the file has ip, the net has fc" in text
-    assert not list(folder.glob("none*"))
+    assert not list(case.glob("none*"))
 
 
-def test_every_flag_of_caffes_binary_is_accepted(folder, capsys):
+def test_every_flag_of_caffes_binary_is_accepted(case, capsys):
     argv = [
         "train",
         "-solver",
@@ -146,7 +140,7 @@ def test_every_flag_of_caffes_binary_is_accepted(folder, capsys):
     err = capsys.readouterr().err
     assert "note: --iterations has no effect on train, as in Caffe" in err
     assert "note: --phase has no effect on train, as in Caffe" in err
-    assert "Optimization Done." in (folder / "caffe.INFO").read_text()
+    assert "Optimization Done." in (case / "caffe.INFO").read_text()
     argv = [
         "test",
         "-model=net.prototxt",
@@ -159,19 +153,19 @@ def test_every_flag_of_caffes_binary_is_accepted(folder, capsys):
     assert "note: --phase has no effect on test" in capsys.readouterr().err
 
 
-def test_weights_too_large_for_a_snapshot_are_refused_before_training(folder, capsys, monkeypatch):
+def test_weights_too_large_for_a_snapshot_are_refused_before_training(case, capsys, monkeypatch):
     from caffe_compat.cli import train
 
     monkeypatch.setattr(train, "SIZE_LIMIT", 4 * 4 - 1)
     text = failed(capsys, "train", "--solver=solver.prototxt")
     assert "snapshot_format = 'BINARYPROTO': snapshots would hold 16 bytes" in text
-    assert not list(folder.glob("snap*"))
+    assert not list(case.glob("snap*"))
     assert main(["train", "--solver=solver.prototxt", "--set=snapshot_format: HDF5"]) == 0
     monkeypatch.setattr(train, "SIZE_LIMIT", 4 * 4)
     assert main(["train", "--solver=solver.prototxt"]) == 0
 
 
-def test_running_as_a_module_is_the_same_command(folder):
+def test_running_as_a_module_is_the_same_command(case):
     done = subprocess.run(
         [sys.executable, "-m", "caffe_compat", "train", "--solver=gone"],
         check=False,
@@ -183,29 +177,29 @@ def test_running_as_a_module_is_the_same_command(folder):
     assert done.stderr.startswith("caffe-compat: error: gone: ")
 
 
-def started(folder, *argv):
+def started(case, *argv):
     return subprocess.Popen(
         [sys.executable, "-m", "caffe_compat", "train", "--solver=solver.prototxt", *argv],
         stderr=subprocess.PIPE,
         text=True,
-        cwd=folder,
+        cwd=case,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
 
-def wait_for(folder, pattern, process):
+def wait_for(case, pattern, process):
     end = time.monotonic() + 60
-    while not list(folder.glob(pattern)):
+    while not list(case.glob(pattern)):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
 @pytest.fixture
-def endless(folder):
+def endless(case):
     text = SOLVER.replace("max_iter: 12", "max_iter: 100000000").replace("display: 4", "display: 0")
-    (folder / "solver.prototxt").write_text(text)
-    return folder
+    (case / "solver.prototxt").write_text(text)
+    return case
 
 
 def test_sigint_snapshots_and_stops_and_sighup_snapshots(endless):

@@ -18,12 +18,6 @@ layers { name: "conv" type: CONVOLUTION bottom: "data" top: "conv" blobs_lr: 1 c
 """
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.parametrize("command", ["upgrade", "upgrade_net_proto_text"])
 def test_a_v0_text_is_upgraded(folder, command):
     (folder / "old.prototxt").write_text(V0)

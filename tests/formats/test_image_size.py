@@ -38,13 +38,12 @@ SIZES = {"900 million": (30000, 30000), "100 million": (10000, 10000), "64 milli
 
 
 @pytest.fixture(params=SIZES.values(), ids=list(SIZES))
-def bomb(request, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "images").mkdir()
+def bomb(request, folder):
+    (folder / "images").mkdir()
     for name in ("a.png", "b.png"):
-        (tmp_path / "images" / name).write_bytes(png(*request.param, zlib.compress(bytes(30001), 9)))
-    write_net(tmp_path, "")
-    return tmp_path / "images/a.png"
+        (folder / "images" / name).write_bytes(png(*request.param, zlib.compress(bytes(30001), 9)))
+    write_net(folder, "")
+    return folder / "images/a.png"
 
 
 def write_net(folder, size):

@@ -22,8 +22,7 @@ def cases():
 
 
 @pytest.mark.parametrize("name", cases())
-def test_the_rows_are_the_forks_and_the_transcriptions(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_rows_are_the_forks_and_the_transcriptions(name, folder):
     with np.load(RECORD) as record:
         Path("sizes.txt").write_text(str(record["sizes"]))
         body, *bottoms, rows = (record[f"{name}/{key}"] for key in ("body", "detections", "truth", "rows"))
@@ -94,8 +93,7 @@ def test_fields_that_the_fork_refuses_are_refused(fields, code, field):
         build_net(single("DetectionEvaluate", [(1, 1, 1, 7), (1, 1, 1, 8)], f"detection_evaluate_param {{ {fields} }}"))
 
 
-def test_a_list_of_sizes_without_numbers_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_list_of_sizes_without_numbers_is_refused(folder):
     Path("sizes.txt").write_text("image 10\n")
     with refused("syntax", field="detection_evaluate_param.name_size_file"):
         build_net(

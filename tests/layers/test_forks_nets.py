@@ -222,13 +222,12 @@ def test_pycaffe_computes_the_same_values(family, tmp_path):
     torch.testing.assert_close(actual, net.every_blob(blobs)[output].detach(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_solver_trains_a_net_of_the_fork_it_is_given(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path, net=NET.replace('bottom: "ip" bottom', 'bottom: "bn" bottom')
+def test_a_solver_trains_a_net_of_the_fork_it_is_given(folder):
+    write_case(folder, net=NET.replace('bottom: "ip" bottom', 'bottom: "bn" bottom')
                + 'layer { name: "bn" type: "BN" bottom: "ip" top: "bn" }')  # fmt: skip
-    lines = (tmp_path / "net.prototxt").read_text().splitlines()
+    lines = (folder / "net.prototxt").read_text().splitlines()
     order = [*[line for line in lines if '"loss"' not in line], *[line for line in lines if '"loss"' in line]]
-    (tmp_path / "net.prototxt").write_text("\n".join(order))
+    (folder / "net.prototxt").write_text("\n".join(order))
     definition = read_solver("solver.prototxt")
     with refused("ambiguous", field="type"):
         Solver(definition)

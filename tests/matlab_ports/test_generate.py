@@ -177,8 +177,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", list(WRONG))
-def test_an_error_is_one_line_and_nothing_is_written(kind, images, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_an_error_is_one_line_and_nothing_is_written(kind, images, folder, capsys):
     if kind == "not an image":
         (images / "t1.bmp").write_bytes((images / "t1.bmp").read_bytes()[:500])
     if kind == "scale too large":
@@ -189,7 +188,7 @@ def test_an_error_is_one_line_and_nothing_is_written(kind, images, tmp_path, cap
     assert err.startswith("matlab_ports: error: ")
     assert message in err
     assert err.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+    assert [path.name for path in folder.iterdir()] == ["images"]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("alias", ["name", "symbolic link", "hard link"])
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_an_input_is_not_replaced(name, alias, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_an_input_is_not_replaced(name, alias, folder, capsys):
     savemat("a.mat", {"data": np.zeros((2, 2, 1, 3), np.float32), "label": np.zeros((1, 3), np.float32)})
     for other in ("a.h5", "n.prototxt", "n.caffemodel"):
         Path(other).write_text(other)
@@ -30,7 +29,7 @@ def test_an_input_is_not_replaced(name, alias, tmp_path, monkeypatch, capsys):
         Path(out).symlink_to(source)
     elif alias == "hard link":
         Path(out).hardlink_to(source)
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in folder.iterdir()}
     assert main([{"OUT": out, "STEM": Path(out).stem}.get(word, word) for word in words.split()]) == 1
     assert "would replace a file that is read" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before

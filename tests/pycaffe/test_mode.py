@@ -85,14 +85,13 @@ def test_scripts_can_store_solver_count_and_rank():
         caffe.set_solver_rank(0)
 
 
-def test_the_data_layers_of_a_process_draw_from_one_stream_as_in_caffe(tmp_path, monkeypatch):
+def test_the_data_layers_of_a_process_draw_from_one_stream_as_in_caffe(folder):
     import h5py
 
-    monkeypatch.chdir(tmp_path)
     with h5py.File("a.h5", "w") as file:
         file["x"] = np.arange(8, dtype="f4").reshape(8, 1)
-    (tmp_path / "list.txt").write_text("a.h5\n")
-    (tmp_path / "n.prototxt").write_text(
+    (folder / "list.txt").write_text("a.h5\n")
+    (folder / "n.prototxt").write_text(
         'layer { name: "d" type: "HDF5Data" top: "x" hdf5_data_param { source: "list.txt" batch_size: 8 shuffle: true } }'
     )
     orders = [caffe.Net("n.prototxt", caffe.TRAIN).forward()["x"].ravel().tolist() for _ in range(3)]

@@ -109,14 +109,13 @@ def test_the_blobs_of_a_python_layer_are_parameters_saved_loaded_and_shared(make
     assert third.forward()["y"][0].tolist() == [9, 9, 9]
 
 
-def test_a_solver_trains_the_blobs_of_a_python_layer(make, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_solver_trains_the_blobs_of_a_python_layer(make, folder):
     make(
         'layer { name: "d" type: "DummyData" top: "x" top: "t" dummy_data_param { shape { dim: 2 dim: 3 } data_filler { value: 1 } } }'
         + layer("Offset")
         + 'layer { name: "l" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "l" }'
     )
-    (tmp_path / "s.prototxt").write_text(
+    (folder / "s.prototxt").write_text(
         'net: "net.prototxt" base_lr: 1 lr_policy: "fixed" max_iter: 2 snapshot_after_train: false'
     )
     solver = caffe.SGDSolver("s.prototxt")

@@ -18,13 +18,12 @@ max_iter: 6 test_iter: 1 test_interval: 3 snapshot_prefix: "s" random_seed: 3 ""
 
 
 @pytest.fixture
-def make(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def make(folder, monkeypatch):
     monkeypatch.setenv("GLOG_minloglevel", "2")
 
     def solver_of(extra="", cls=caffe.SGDSolver, net=NET):
-        (tmp_path / "net.prototxt").write_text(net)
-        (tmp_path / "solver.prototxt").write_text(SOLVER + extra)
+        (folder / "net.prototxt").write_text(net)
+        (folder / "solver.prototxt").write_text(SOLVER + extra)
         solver = cls("solver.prototxt")
         for built in (solver.net, *solver.test_nets):
             rng = np.random.default_rng(0)

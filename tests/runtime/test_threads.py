@@ -172,12 +172,11 @@ def test_reshaping_a_net_of_pycaffe_updates_its_threads(tmp_path, two_threads):
     assert set(seen) == {2}
 
 
-def test_a_small_net_is_trained_on_one_thread(fed, tmp_path, two_threads, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "solver.prototxt").write_text(
+def test_a_small_net_is_trained_on_one_thread(fed, folder, two_threads):
+    (folder / "solver.prototxt").write_text(
         'net: "fed.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 2 snapshot_after_train: false'
     )
-    solver = Solver(read_solver(tmp_path / "solver.prototxt"))
+    solver = Solver(read_solver(folder / "solver.prototxt"))
     seen = []
     solver.net.f.weight.register_hook(lambda _: seen.append(torch.get_num_threads()))
     solver.step(2)

@@ -13,7 +13,6 @@ from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.definitions import prepare_in_state
 from caffe_compat.solver.log import CaffeLog
 from caffe_compat.tools.logs import read_log
-from tests.solver.case import write_case
 
 NET = """
 name: "all"
@@ -128,8 +127,7 @@ def test_nobody_makes_lines_that_nobody_reads():
     CaffeLog(io.StringIO(), least=1).lines(lines())
 
 
-def test_training_logs_the_making_of_its_nets_and_the_log_still_reads(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(write_case(tmp_path))
+def test_training_logs_the_making_of_its_nets_and_the_log_still_reads(case, capsys):
     assert main(["train", "--solver=solver.prototxt", "--log=run.log", "--max_iter=5"]) == 0
     text = Path("run.log").read_text()
     assert text == capsys.readouterr().err
@@ -158,8 +156,7 @@ def test_training_logs_the_making_of_its_nets_and_the_log_still_reads(tmp_path, 
 
 
 @pytest.mark.parametrize("command", ["test", "time"])
-def test_test_and_time_log_the_making_of_their_net(tmp_path, monkeypatch, capsys, command):
-    monkeypatch.chdir(write_case(tmp_path))
+def test_test_and_time_log_the_making_of_their_net(case, capsys, command):
     assert main(["train", "--solver=solver.prototxt", "--max_iter=1"]) == 0
     capsys.readouterr()
     argv = [command, "-model=net.prototxt", "-weights=snap_iter_1.caffemodel", "-iterations=1", "-phase=TEST"]
@@ -179,17 +176,16 @@ def test_glogs_flags_are_taken_before_and_after_the_command(capsys, argv):
         assert "Querying GPUs all" in capsys.readouterr().err
 
 
-def test_minloglevel_and_log_dir_are_heeded_as_flags_and_as_variables(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(write_case(tmp_path))
+def test_minloglevel_and_log_dir_are_heeded_as_flags_and_as_variables(case, monkeypatch, capsys):
     train = ["train", "--solver=solver.prototxt", "--max_iter=1"]
     assert main([*train, "-minloglevel=1"]) == 0
     assert capsys.readouterr().err == ""
-    (tmp_path / "logs").mkdir()
+    (case / "logs").mkdir()
     assert main([*train, "-log_dir", "logs", "-logtostderr"]) == 0  # as in glog: to standard error alone
-    assert list((tmp_path / "logs").iterdir()) == []
+    assert list((case / "logs").iterdir()) == []
     monkeypatch.setenv("GLOG_log_dir", "logs")
     assert main(train) == 0
-    assert (tmp_path / "logs" / "caffe.INFO").read_text() in capsys.readouterr().err
+    assert (case / "logs" / "caffe.INFO").read_text() in capsys.readouterr().err
     monkeypatch.setenv("GLOG_minloglevel", "2")
     assert main(train) == 0
     assert capsys.readouterr().err == ""

@@ -37,8 +37,7 @@ snapshot: 7 snapshot_prefix: "snap" solver_mode: CPU random_seed: 3
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def folder(folder):
     rng = np.random.default_rng(0)
     lines, datums = [], []
     for number in range(9):
@@ -48,16 +47,16 @@ def folder(tmp_path, monkeypatch):
         datums.append(datum(picture, label))
         cv2.imwrite(f"{number}.png", np.ascontiguousarray(picture.transpose(1, 2, 0)))
         lines.append(f"{number}.png {label}")
-    write_lmdb(tmp_path / "db", datums)
+    write_lmdb(folder / "db", datums)
     with h5py.File("data.h5", "w") as file:
         file["data"] = np.stack([np.frombuffer(item.data, "u1").reshape(3, 7, 8) / 256 for item in datums])
         file["label"] = np.arange(9) % 2
-    (tmp_path / "h5.txt").write_text("data.h5")
-    (tmp_path / "list.txt").write_text("\n".join(lines))
-    (tmp_path / "windows.txt").write_text(
+    (folder / "h5.txt").write_text("data.h5")
+    (folder / "list.txt").write_text("\n".join(lines))
+    (folder / "windows.txt").write_text(
         "\n".join(f"# {i}\n{i}.png 3 7 8 2\n1 1 1 1 6 6\n1 0 0 0 3 3" for i in range(9))
     )
-    return tmp_path
+    return folder
 
 
 def solver(**fields):

@@ -12,7 +12,7 @@ from caffe_compat.pycaffe.solver import SolverLoop
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import CaffeLog, Solver
 from caffe_compat.solver.log import number
-from tests.solver.case import SOLVER, write_case
+from tests.solver.case import SOLVER
 
 NET = """
 name: "debugged"
@@ -26,11 +26,9 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "s" bottom: "label" }
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path)
-    (tmp_path / "net.prototxt").write_text(NET)
-    return tmp_path
+def folder(case):
+    (case / "net.prototxt").write_text(NET)
+    return case
 
 
 def lines(iterations=1, kind=Solver, **fields):

@@ -63,12 +63,6 @@ def lines(folder, fields, net=TESTED):
     ]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_the_log_lines_are_the_forks(folder):
     result, last = lines(folder, 'eval_type: "detection" ap_version: "11point" show_per_class_result: true')
     assert last == [

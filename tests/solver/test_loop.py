@@ -15,13 +15,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, CaffeLog, Solver
 from caffe_compat.solver.fields import IGNORED, READ
 from tests.refusals import refused
-from tests.solver.case import NET, SOLVER, write_case
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return write_case(tmp_path)
+from tests.solver.case import NET, SOLVER
 
 
 def param(**fields):
@@ -49,7 +43,7 @@ def weight(solver):
     return solver.net.state_dict()["ip.weight"].clone()
 
 
-def test_the_log_tells_what_caffes_would(folder):
+def test_the_log_tells_what_caffes_would(case):
     lines, _ = logged(param())
     start = next(i for i, line in enumerate(lines) if "Solving" in line)
     numbers = re.compile(r"(?<!#)(?<!_)[-+]?\b\d+(\.\d+)?(e[-+]\d+)?(?= |$|,|\)|s/)")
@@ -85,7 +79,7 @@ def test_the_log_tells_what_caffes_would(folder):
     assert lines[0].startswith("solver.cpp:45] Initializing solver from parameters")
 
 
-def test_test_scores_are_means_over_the_test_data_with_the_weights_of_the_moment(folder):
+def test_test_scores_are_means_over_the_test_data_with_the_weights_of_the_moment(case):
     lines, solver = logged(param(test_compute_loss=True))
     with h5py.File("test.h5") as file:
         data, label = torch.tensor(file["data"][()]), torch.tensor(file["label"][()])
@@ -97,7 +91,7 @@ def test_test_scores_are_means_over_the_test_data_with_the_weights_of_the_moment
     assert sum("Test loss: " in line for line in lines) == 3
 
 
-def test_average_loss_smooths_what_is_shown_only(folder):
+def test_average_loss_smooths_what_is_shown_only(case):
     shown, plain = ([line for line in logged(param(average_loss=n, display=1))[0] if "), loss" in line] for n in (4, 1))
     values = [float(line.split("= ")[1]) for line in plain]
     smoothed = [float(line.split("= ")[1]) for line in shown]
@@ -105,19 +99,19 @@ def test_average_loss_smooths_what_is_shown_only(folder):
     assert smoothed == pytest.approx(expected, rel=1e-4)
 
 
-def test_no_test_before_training_where_test_initialization_is_off(folder):
+def test_no_test_before_training_where_test_initialization_is_off(case):
     lines, _ = logged(param(test_initialization=False))
     assert [line for line in lines if "Testing net" in line] == [
         f"solver.cpp:347] Iteration {n}, Testing net (#0)" for n in (6, 12)
     ]
 
 
-def test_random_seed_repeats_a_run(folder):
+def test_random_seed_repeats_a_run(case):
     assert torch.equal(weight(Solver(param())), weight(Solver(param())))
     assert not torch.equal(weight(Solver(param(random_seed=2))), weight(Solver(param())))
 
 
-def test_resuming_goes_on_to_the_same_end_where_the_data_starts_anew_as_well(folder):
+def test_resuming_goes_on_to_the_same_end_where_the_data_starts_anew_as_well(case):
     """10 rows in batches of 4: after 5 iterations the data is at its beginning."""
     _, whole = logged(param())
     resumed = Solver(param())
@@ -128,7 +122,7 @@ def test_resuming_goes_on_to_the_same_end_where_the_data_starts_anew_as_well(fol
 
 
 @pytest.mark.parametrize("fmt", ["BINARYPROTO", "HDF5"])
-def test_a_snapshot_keeps_every_bit(folder, fmt):
+def test_a_snapshot_keeps_every_bit(case, fmt):
     message = param()
     message.snapshot_format = pb.SolverParameter.SnapshotFormat.Value(fmt)
     solver = Solver(message)
@@ -142,7 +136,7 @@ def test_a_snapshot_keeps_every_bit(folder, fmt):
     assert read_solverstate(path).learned_net == str(path).replace("solverstate", "caffemodel")
 
 
-def test_snapshot_diff_writes_the_last_update(folder):
+def test_snapshot_diff_writes_the_last_update(case):
     solver = Solver(param(snapshot_diff=True))
     solver.step(1)
     before = weight(solver)
@@ -155,50 +149,50 @@ def test_snapshot_diff_writes_the_last_update(folder):
     solver.step(1)  # the written update is not taken for a gradient
 
 
-def test_no_snapshot_where_none_is_wanted(folder):
+def test_no_snapshot_where_none_is_wanted(case):
     logged(param(snapshot=0, snapshot_after_train=False, snapshot_prefix=None))
-    assert not list(folder.glob("snap*"))
+    assert not list(case.glob("snap*"))
 
 
 @pytest.mark.parametrize("after", [1, 4])
-def test_stop_ends_after_the_iteration_with_a_snapshot(folder, after):
+def test_stop_ends_after_the_iteration_with_a_snapshot(case, after):
     asked = iter([Action.NONE] * (3 + after - 1) + [Action.STOP])  # three test batches come first
     lines, solver = logged(param(), action=lambda: next(asked, Action.NONE))
     assert solver.iter == after
     assert lines[-1] == "solver.cpp:311] Optimization stopped early."
-    assert (folder / f"snap_iter_{after}.solverstate").is_file()
+    assert (case / f"snap_iter_{after}.solverstate").is_file()
 
 
-def test_stop_during_a_test_interrupts_it(folder):
+def test_stop_during_a_test_interrupts_it(case):
     asked = iter([Action.NONE, Action.STOP])
     lines, solver = logged(param(), action=lambda: next(asked, Action.NONE))
     assert solver.iter == 0
     assert "solver.cpp:396] Test interrupted." in lines
 
 
-def test_snapshot_on_request_goes_on_training(folder):
+def test_snapshot_on_request_goes_on_training(case):
     asked = iter([Action.NONE] * 4 + [Action.SNAPSHOT])
     _, solver = logged(param(), action=lambda: next(asked, Action.NONE))
     assert solver.iter == 12
-    assert (folder / "snap_iter_2.caffemodel").is_file()
+    assert (case / "snap_iter_2.caffemodel").is_file()
 
 
-def test_sources_replace_those_of_the_definition(folder):
-    (folder / "net.prototxt").write_text(NET.replace("train.txt", "PATH/TO/train.txt").replace("test.txt", "PATH/TO/x"))
+def test_sources_replace_those_of_the_definition(case):
+    (case / "net.prototxt").write_text(NET.replace("train.txt", "PATH/TO/train.txt").replace("test.txt", "PATH/TO/x"))
     with pytest.raises(CaffeCompatError) as caught:
         Solver(param())
     assert (caught.value.field, caught.value.value) == ("hdf5_data_param.source", "PATH/TO/train.txt")
     Solver(param(), sources={"TRAIN": "train.txt", "TEST": "train.txt"}).step(1)
 
 
-def test_files_are_looked_for_beside_the_solver_as_well(folder, monkeypatch, tmp_path_factory):
+def test_files_are_looked_for_beside_the_solver_as_well(case, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    solver = Solver(param(), base_dir=folder)
+    solver = Solver(param(), base_dir=case)
     solver.step(1)
     assert solver.iter == 1
 
 
-def test_net_fields_are_taken_as_caffe_does(folder):
+def test_net_fields_are_taken_as_caffe_does(case):
     net = parse_text(NET, pb.NetParameter)
     for fields in (
         {"train_net": "net.prototxt", "test_net": ["net.prototxt"]},
@@ -216,9 +210,9 @@ def test_net_fields_are_taken_as_caffe_does(folder):
         assert len(Solver(message).test_nets) == 1
 
 
-def test_stages_of_train_and_test_state_choose_layers(folder):
+def test_stages_of_train_and_test_state_choose_layers(case):
     staged = NET.replace('name: "ip"', 'name: "ip" include { stage: "a" } include { stage: "b" }')
-    (folder / "net.prototxt").write_text(staged)
+    (case / "net.prototxt").write_text(staged)
     message = param()
     message.train_state.stage.append("a")
     with pytest.raises(CaffeCompatError):
@@ -227,7 +221,7 @@ def test_stages_of_train_and_test_state_choose_layers(folder):
     Solver(message)
 
 
-def test_several_test_nets_have_their_own_iterations(folder):
+def test_several_test_nets_have_their_own_iterations(case):
     lines, _ = logged(param(test_iter=[1, 2]))
     assert "solver.cpp:347] Iteration 6, Testing net (#1)" in lines
 
@@ -241,36 +235,36 @@ def test_several_test_nets_have_their_own_iterations(folder):
         ({"test_interval": 0}, "out-of-range", {"field": "test_interval", "value": 0}),
         ({"test_iter": [0]}, "out-of-range", {"field": "test_iter", "value": 0}),
         ({"test_net": ["net.prototxt"], "test_iter": []}, "wrong-count", {"field": "test_iter"}),
-        ({"snapshot_prefix": "no/such/folder/snap"}, "file-missing", {"field": "snapshot_prefix"}),
+        ({"snapshot_prefix": "no/such/case/snap"}, "file-missing", {"field": "snapshot_prefix"}),
         ({"snapshot_prefix": None}, "field-missing", {"field": "snapshot_prefix"}),
         ({"lr_policy": "stpe"}, "name-unknown", {"field": "lr_policy", "hint": "'step'"}),
         ({"type": "sgd"}, "name-unknown", {"field": "type", "hint": "'SGD'"}),
         ({"average_loss": 0}, "out-of-range", {"field": "average_loss", "value": 0}),
     ],
 )
-def test_definitions_that_cannot_work_are_refused_before_anything_is_written(folder, fields, code, expected):
-    before = sorted(folder.iterdir())
+def test_definitions_that_cannot_work_are_refused_before_anything_is_written(case, fields, code, expected):
+    before = sorted(case.iterdir())
     with refused(code, **expected):
         Solver(param(**fields))
-    assert sorted(folder.iterdir()) == before
+    assert sorted(case.iterdir()) == before
 
 
-def test_weights_that_cannot_be_read_are_named_before_anything_is_written(folder):
-    before = sorted(folder.iterdir())
+def test_weights_that_cannot_be_read_are_named_before_anything_is_written(case):
+    before = sorted(case.iterdir())
     with pytest.raises(CaffeCompatError) as caught:
         Solver(param(weights=["gone.caffemodel"]))
     assert caught.value.file == "gone.caffemodel"
-    assert sorted(folder.iterdir()) == before
+    assert sorted(case.iterdir()) == before
 
 
-def test_the_prefix_of_the_last_snapshot_is_checked_before_training(folder):
+def test_the_prefix_of_the_last_snapshot_is_checked_before_training(case):
     solver = Solver(param(snapshot=0, snapshot_prefix="gone/snap"))
     with refused("file-missing", field="snapshot_prefix"):
         solver.solve()
     assert solver.iter == 0
 
 
-def test_fields_of_forks_are_refused_by_name_and_line(folder):
+def test_fields_of_forks_are_refused_by_name_and_line(case):
     message = parse_text(SOLVER + "\nclip_gradient: 3 plateau_winsize: 3\n", pb.SolverParameter, file="solver.prototxt")
     with pytest.raises(ProblemsError) as caught:
         Solver(message)
@@ -280,8 +274,8 @@ def test_fields_of_forks_are_refused_by_name_and_line(folder):
     ]
 
 
-def test_a_net_with_an_input_nobody_feeds_is_refused(folder):
-    (folder / "net.prototxt").write_text(
+def test_a_net_with_an_input_nobody_feeds_is_refused(case):
+    (case / "net.prototxt").write_text(
         NET + 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 } } }'
     )
     with refused("field-missing", hint="data layers"):
@@ -293,34 +287,34 @@ def test_every_field_of_the_solver_is_accounted_for_once():
     assert sorted([*READ, *IGNORED]) == sorted(names)
 
 
-def snapshot(folder):
+def snapshot(case):
     solver = Solver(param())
     solver.step(1)
     return solver.snapshot()
 
 
-def test_missing_weights_of_a_state_are_named(folder):
-    path = snapshot(folder)
-    (folder / "snap_iter_1.caffemodel").unlink()
+def test_missing_weights_of_a_state_are_named(case):
+    path = snapshot(case)
+    (case / "snap_iter_1.caffemodel").unlink()
     with refused(
         "file-missing", field="learned_net", value="snap_iter_1.caffemodel", hint="put snap_iter_1.caffemodel"
     ):
         Solver(param()).restore(path)
 
 
-def test_a_state_of_another_solver_or_net_is_refused(folder):
-    path = snapshot(folder)
+def test_a_state_of_another_solver_or_net_is_refused(case):
+    path = snapshot(case)
     with refused("wrong-count", file=path.name):
         Solver(param(type="Adam")).restore(path)
     changed = NET.replace("num_output: 1", "num_output: 2").replace('type: "EuclideanLoss"', 'type: "Silence"')
-    (folder / "net.prototxt").write_text(changed.replace('top: "loss"', ""))
+    (case / "net.prototxt").write_text(changed.replace('top: "loss"', ""))
     with refused("shape-mismatch", file=path.name):
         Solver(param()).restore(path)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 30])
-def test_truncated_states_are_refused(folder, keep):
-    path = snapshot(folder)
+def test_truncated_states_are_refused(case, keep):
+    path = snapshot(case)
     path.write_bytes(path.read_bytes()[:keep])
     solver = Solver(param())
     before = weight(solver)
@@ -329,8 +323,8 @@ def test_truncated_states_are_refused(folder, keep):
     assert torch.equal(before, weight(solver))
 
 
-def test_the_history_of_old_caffe_with_four_axes_is_taken(folder):
-    path = snapshot(folder)
+def test_the_history_of_old_caffe_with_four_axes_is_taken(case):
+    path = snapshot(case)
     state, store = read_binary(path, pb.SolverState)
     raw = pb.SolverState.FromString(path.read_bytes())
     for blob, old in zip(raw.history, ((1, 1, 1, 3), (1, 1, 1, 1)), strict=True):
@@ -342,14 +336,14 @@ def test_the_history_of_old_caffe_with_four_axes_is_taken(folder):
     assert np.array_equal(solver.history[0].numpy(), store.data(state.history[0]))
 
 
-def test_nets_that_cannot_be_built_are_refused(folder):
-    (folder / "net.prototxt").write_text(NET.replace("InnerProduct", "InnerProdukt"))
+def test_nets_that_cannot_be_built_are_refused(case):
+    (case / "net.prototxt").write_text(NET.replace("InnerProduct", "InnerProdukt"))
     with refused("type-unknown", layer="ip", field="type", hint="'InnerProduct'"):
         Solver(param())
 
 
-def test_layer_names_hdf5_cannot_hold_are_refused_at_the_start(folder):
-    (folder / "net.prototxt").write_text(NET.replace('name: "ip"', 'name: "block/ip"'))
+def test_layer_names_hdf5_cannot_hold_are_refused_at_the_start(case):
+    (case / "net.prototxt").write_text(NET.replace('name: "ip"', 'name: "block/ip"'))
     Solver(param())
     message = param()
     message.snapshot_format = pb.SolverParameter.HDF5
@@ -357,10 +351,10 @@ def test_layer_names_hdf5_cannot_hold_are_refused_at_the_start(folder):
         Solver(message)
 
 
-def test_statistics_of_batch_norm_are_moved_by_the_forward_pass_alone(folder):
+def test_statistics_of_batch_norm_are_moved_by_the_forward_pass_alone(case):
     normed = NET.replace('bottom: "ip" bottom: "label"', 'bottom: "norm" bottom: "label"')
     layer = 'layer { name: "norm" type: "BatchNorm" bottom: "ip" top: "norm" }\n'
-    (folder / "net.prototxt").write_text(normed.replace('layer { name: "loss"', layer + 'layer { name: "loss"'))
+    (case / "net.prototxt").write_text(normed.replace('layer { name: "loss"', layer + 'layer { name: "loss"'))
     found = []
     for decay in (0.0, 0.5):
         solver = Solver(param(weight_decay=decay, base_lr=0.0, weights=[]))
@@ -370,14 +364,14 @@ def test_statistics_of_batch_norm_are_moved_by_the_forward_pass_alone(folder):
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-def test_layers_that_share_weights_move_as_one(folder):
+def test_layers_that_share_weights_move_as_one(case):
     shared = 'param { name: "w" } param { name: "b" lr_mult: 2 decay_mult: 0 }'
     first = NET.replace("param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }", shared)
     twin = 'layer { name: "twin" type: "InnerProduct" bottom: "data" top: "twin" inner_product_param { num_output: 1 } '
     loss = 'layer { name: "loss2" type: "EuclideanLoss" bottom: "twin" bottom: "label" top: "loss2" }'
-    (folder / "net.prototxt").write_text(first + twin + shared.replace("lr_mult: 2 decay_mult: 0", "") + "}" + loss)
+    (case / "net.prototxt").write_text(first + twin + shared.replace("lr_mult: 2 decay_mult: 0", "") + "}" + loss)
     solver = Solver(param(weight_decay=0.0))
-    (folder / "net.prototxt").write_text(NET.replace('top: "loss"', 'top: "loss" loss_weight: 2'))
+    (case / "net.prototxt").write_text(NET.replace('top: "loss"', 'top: "loss" loss_weight: 2'))
     alone = Solver(param(weight_decay=0.0))
     alone.net.load_state_dict({key: value for key, value in solver.net.state_dict().items() if key.startswith("ip")})
     solver.step(5)
@@ -387,7 +381,7 @@ def test_layers_that_share_weights_move_as_one(folder):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_run_on_a_gpu_agrees_with_one_on_the_cpu(folder):
+def test_a_run_on_a_gpu_agrees_with_one_on_the_cpu(case):
     ends = []
     for device in ("cpu", "cuda"):
         solver = Solver(param(), device=device)
@@ -396,9 +390,9 @@ def test_a_run_on_a_gpu_agrees_with_one_on_the_cpu(folder):
     assert torch.allclose(*ends, rtol=1e-4)
 
 
-def test_a_criterion_trains_and_tests_as_the_loss_layer_it_stands_for(folder):
+def test_a_criterion_trains_and_tests_as_the_loss_layer_it_stands_for(case):
     _, as_layer = logged(param())
-    path = folder / "net.prototxt"
+    path = case / "net.prototxt"
     text = path.read_text()
     path.write_text(text[: text.rindex("layer {")])
 
@@ -412,6 +406,6 @@ def test_a_criterion_trains_and_tests_as_the_loss_layer_it_stands_for(folder):
     assert solver.test(0).loss == pytest.approx(solver.test(0).scores[0][1])
 
 
-def test_a_criterion_beside_a_loss_layer_is_refused(folder):
+def test_a_criterion_beside_a_loss_layer_is_refused(case):
     with refused("conflict"):
         Solver(param(), criterion=lambda blobs: blobs["ip"].sum())

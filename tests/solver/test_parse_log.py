@@ -8,7 +8,7 @@ import pytest
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import CaffeLog, Solver
-from tests.solver.case import SOLVER, write_case
+from tests.solver.case import SOLVER
 
 ITERATION = r"Iteration (\d+)"
 TRAIN = r"Train net output #(\d+): (\S+) = ([\.\deE+-]+)"
@@ -18,9 +18,7 @@ STAMP = r"^[IWE](\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{6}) +\d+ "
 
 
 @pytest.fixture
-def log(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path)
+def log(case):
     stream = io.StringIO()
     Solver(
         parse_text(SOLVER.replace("base_lr: 0.01", "base_lr: 1e-5"), pb.SolverParameter), log=CaffeLog(stream)

@@ -105,22 +105,21 @@ layer { name: "extra" type: "EuclideanLoss" bottom: "a" bottom: "d" top: "extra"
 @pytest.mark.parametrize(
     "fields", ["", "iter_size: 2", "clip_gradients: 0.3 iter_size: 3", 'regularization_type: "L1" weight_decay: 0.01']
 )
-def test_a_net_of_many_layers_trains_the_same(tmp_path, monkeypatch, fields):
-    monkeypatch.chdir(tmp_path)
+def test_a_net_of_many_layers_trains_the_same(folder, fields):
     rng = np.random.default_rng(0)
     with h5py.File("a.h5", "w") as file:
         file["x"] = rng.standard_normal((10, 2, 6, 6)).astype("f4")
         file["t"] = rng.integers(0, 3, 10).astype("f4")
-    (tmp_path / "list.txt").write_text("a.h5\n")
-    (tmp_path / "net.prototxt").write_text(NET)
+    (folder / "list.txt").write_text("a.h5\n")
+    (folder / "net.prototxt").write_text(NET)
     decay = "" if "weight_decay" in fields else "weight_decay: 0.005"
-    (tmp_path / "solver.prototxt").write_text(
+    (folder / "solver.prototxt").write_text(
         f'net: "net.prototxt" base_lr: 0.05 momentum: 0.9 {decay} lr_policy: "fixed" max_iter: 12 random_seed: 3 snapshot_after_train: false {fields}'
     )
-    definition = read_solver(tmp_path / "solver.prototxt")
+    definition = read_solver(folder / "solver.prototxt")
     solver = Solver(definition)
     start = {name: [b.numpy().copy() for b in blobs] for name, blobs in caffe_blobs(solver.net).items()}
-    steps = train([node.spec.param for node in solver.net.caffe.nodes], start, rows(tmp_path), 4, definition, 12)
+    steps = train([node.spec.param for node in solver.net.caffe.nodes], start, rows(folder), 4, definition, 12)
     for _, net in steps:
         solver.step(1)
         ours = caffe_blobs(solver.net)

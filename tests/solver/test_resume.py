@@ -21,13 +21,12 @@ SHUFFLED = NET.replace("batch_size: 4", "batch_size: 4 shuffle: true").replace(
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path, net=SHUFFLED)
+def folder(folder):
+    write_case(folder, net=SHUFFLED)
     for kind in ("train", "test"):
         shutil.copy(f"{kind}.h5", f"{kind}_more.h5")
-        (tmp_path / f"{kind}.txt").write_text(f"{kind}.h5\n{kind}_more.h5\n")
-    return tmp_path
+        (folder / f"{kind}.txt").write_text(f"{kind}.h5\n{kind}_more.h5\n")
+    return folder
 
 
 def solver(stream=None, **fields):

@@ -92,16 +92,15 @@ DISTORTED = """distort_param { brightness_prob: 0.5 brightness_delta: 32 contras
   hue_delta: 18 saturation_prob: 0.5 saturation_lower: 0.5 saturation_upper: 1.5 random_order_prob: 0.5 } expand_param { max_expand_ratio: 2 }"""
 
 
-def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_resumed_training_is_the_uninterrupted_one(folder):
     rng = np.random.default_rng(0)
-    write_lmdb(tmp_path / "train", [drawn(rng) for _ in range(20)])
+    write_lmdb(folder / "train", [drawn(rng) for _ in range(20)])
     feed = FEED % ("TRAIN", "train", 4, f"mirror: true {SIZED} {DISTORTED}", CROPS)
-    (tmp_path / "net.prototxt").write_text(f"{feed}\n{BODY}\n{LOSS}")
+    (folder / "net.prototxt").write_text(f"{feed}\n{BODY}\n{LOSS}")
     lines = 'net: "net.prototxt" base_lr: 0.001 lr_policy: "fixed" max_iter: 8 snapshot: 4 snapshot_prefix: "ssd" random_seed: 1'
     weights = []
     for state in (None, "ssd_iter_4.solverstate"):
-        with Solver(parse_text(lines, pb.SolverParameter), base_dir=tmp_path) as solver:
+        with Solver(parse_text(lines, pb.SolverParameter), base_dir=folder) as solver:
             if state is not None:
                 solver.restore(state)
             solver.solve()
@@ -110,15 +109,14 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow  # 350 iterations
-def test_a_small_ssd_learns_to_find_drawn_shapes(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_small_ssd_learns_to_find_drawn_shapes(folder):
     rng = np.random.default_rng(0)
     for name, count in (("train", 400), ("test", 100)):
-        write_lmdb(tmp_path / name, [drawn(rng) for _ in range(count)])
+        write_lmdb(folder / name, [drawn(rng) for _ in range(count)])
     feeds = FEED % ("TRAIN", "train", 16, f"mirror: true {SIZED}", CROPS) + FEED % ("TEST", "test", 25, SIZED, "")
-    (tmp_path / "net.prototxt").write_text(f"{feeds}\n{BODY}\n{LOSS}\n{DETECT}\n{EVALUATE}")
+    (folder / "net.prototxt").write_text(f"{feeds}\n{BODY}\n{LOSS}\n{DETECT}\n{EVALUATE}")
     log = io.StringIO()
-    with Solver(parse_text(SOLVER, pb.SolverParameter), base_dir=tmp_path, log=CaffeLog(log)) as solver:
+    with Solver(parse_text(SOLVER, pb.SolverParameter), base_dir=folder, log=CaffeLog(log)) as solver:
         solver.solve()
         ((name, precision),) = solver.test(0).scores
     assert name == "map"
@@ -128,7 +126,7 @@ def test_a_small_ssd_learns_to_find_drawn_shapes(tmp_path, monkeypatch):
     )
     assert [place for place, _ in logged[:3]] == ["540] class1", "540] class2", "546]     Test net output #0: map"]
     assert float(logged[2][1]) == pytest.approx(precision, abs=1e-5)
-    deployed = load_net(tmp_path / "net.prototxt", tmp_path / "ssd_iter_350.caffemodel")
+    deployed = load_net(folder / "net.prototxt", folder / "ssd_iter_350.caffemodel")
     record = fb.AnnotatedDatum.FromString(drawn(rng))
     pixels = cv2.imdecode(np.frombuffer(record.datum.data, np.uint8), cv2.IMREAD_COLOR).transpose(2, 0, 1)
     best = deployed(torch.from_numpy((pixels - np.float32(125)) * np.float32(0.02))[None])[0, 0]

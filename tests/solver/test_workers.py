@@ -115,8 +115,7 @@ def test_an_interrupt_of_any_worker_stops_all_with_one_snapshot(tmp_path, asked)
     assert len(list(tmp_path.glob("snap_iter_*.solverstate"))) == 1
 
 
-def test_more_gpus_than_there_are_are_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(write_case(tmp_path))
+def test_more_gpus_than_there_are_are_refused(case, monkeypatch, capsys):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert main(["train", "--solver=solver.prototxt", "--gpu=0,1"]) == 1
     error = capsys.readouterr().err

@@ -24,10 +24,9 @@ layer { name: "ip" type: "InnerProduct" bottom: "pool1" top: "ip"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.prototxt").write_text(DEPLOY)
-    return tmp_path
+def folder(folder):
+    (folder / "a.prototxt").write_text(DEPLOY)
+    return folder
 
 
 @pytest.fixture

@@ -18,17 +18,16 @@ pytest.importorskip("lmdb")
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def folder(folder):
     rng = np.random.default_rng(0)
-    (tmp_path / "images").mkdir()
+    (folder / "images").mkdir()
     lines = []
     for number in range(5):
         name = f"a b{number}.{'jpg' if number == 4 else 'png'}"
-        cv2.imwrite(str(tmp_path / "images" / name), rng.integers(0, 256, (6, 8, 3), np.uint8))
+        cv2.imwrite(str(folder / "images" / name), rng.integers(0, 256, (6, 8, 3), np.uint8))
         lines.append(f"{name} {number - 1}")
-    (tmp_path / "list.txt").write_text("\n".join(lines) + "\n")
-    return tmp_path
+    (folder / "list.txt").write_text("\n".join(lines) + "\n")
+    return folder
 
 
 @pytest.fixture

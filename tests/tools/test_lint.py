@@ -9,7 +9,7 @@ import pytest
 
 from caffe_compat.cli import main
 from caffe_compat.tools.lint import RULES, lint_net, lint_solver
-from tests.solver.case import SOLVER, write_case
+from tests.solver.case import SOLVER
 
 DATA = 'layer { name: "in" type: "Input" top: "data" top: "label" input_param {\n'
 DATA += "  shape { dim: 4 dim: 3 dim: 9 dim: 9 } shape { dim: 4 } } }\n"
@@ -312,22 +312,19 @@ def test_every_rule_has_a_test():
     assert set(RULES) == tested | elsewhere
 
 
-def test_the_command_checks_a_solver_and_its_nets(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write_case(tmp_path)
+def test_the_command_checks_a_solver_and_its_nets(case, capsys):
     assert main(["lint", "solver.prototxt"]) == 0
     assert capsys.readouterr().out == "0 errors, 0 warnings, 0 notes\n"
-    (tmp_path / "train.txt").unlink()
+    (case / "train.txt").unlink()
     assert main(["lint", "net.prototxt"]) == 0
     assert "net.prototxt:3: note: layer 'feed'" in capsys.readouterr().out
-    (tmp_path / "net.prototxt").unlink()
+    (case / "net.prototxt").unlink()
     assert main(["lint", "solver.prototxt"]) == 0
     assert "net 'net.prototxt' does not exist" in capsys.readouterr().out
 
 
-def test_the_exit_code_is_1_for_errors_and_with_strict_for_warnings(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.prototxt").write_text(between(layer("BatchNorm", "conv", "x")))
+def test_the_exit_code_is_1_for_errors_and_with_strict_for_warnings(folder, capsys):
+    (folder / "a.prototxt").write_text(between(layer("BatchNorm", "conv", "x")))
     assert main(["lint", "a.prototxt"]) == 0
     assert main(["lint", "a.prototxt", "--strict"]) == 1
     assert main(["lint", "a.prototxt", "--strict", "--ignore=batch-norm-alone"]) == 0
@@ -344,7 +341,7 @@ def test_the_exit_code_is_1_for_errors_and_with_strict_for_warnings(tmp_path, mo
         "input_param {\n  shape { dim: 4 dim: 3 dim: 9 dim: 9 } shape { dim: 4 } }",
         "memory_data_param {\n batch_size: 4 channels: 3 height: 9 width: 9 }",
     )
-    (tmp_path / "c.prototxt").write_text(no_loss)
+    (folder / "c.prototxt").write_text(no_loss)
     assert main(["lint", "c.prototxt"]) == 0
     assert "[no-loss]" in capsys.readouterr().out
 
