@@ -1,21 +1,12 @@
 """Convolutions beyond their bottom, pooling with kernel_h beside kernel_size, and empty batches."""
 
-import numpy as np
 import pytest
 import torch
 
-from caffe_compat.build.weights import copy_weights
 from tests.layers.agreement import agree, single
 from tests.nets import build_graph, build_net
 
 CONVOLUTION = single("Convolution", [(1, 1, 1, 3)], "convolution_param { num_output: 1 kernel_size: 2 stride: 2 }")
-
-
-def test_values_beyond_the_bottom_are_zeros():
-    net = build_net(CONVOLUTION)
-    copy_weights(net, {"l": [np.array([[[[1, 10], [100, 1000]]]], "f4"), np.array([0.5], "f4")]})
-    top = net(torch.tensor([[[[1.0, 2.0, 3.0]]]]))
-    assert top.tolist() == [[[[21.5]]]]
 
 
 def test_a_net_of_such_a_convolution_takes_other_sizes_and_has_the_keys_of_any_other():

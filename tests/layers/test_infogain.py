@@ -15,11 +15,6 @@ INFOGAIN = single("InfogainLoss", [(4, 3), (4,), (3, 3)])
 SAMPLES, LABEL = torch.arange(12.0).view(4, 3).cos(), torch.tensor([0.0, 2, 1, 1])
 
 
-def test_the_identity_matrix_is_softmax_with_loss():
-    softmax = build_net(single("SoftmaxWithLoss", [(4, 3), (4,)]))
-    torch.testing.assert_close(build_net(INFOGAIN)(SAMPLES, LABEL, torch.eye(3)), softmax(SAMPLES, LABEL))
-
-
 def written(tmp_path, values):
     message, store = pb.BlobProto(), BlobStore()
     store.attach(message, np.asarray(values, "f4"))

@@ -18,11 +18,6 @@ def test_the_filter_decides_the_size_while_running(selector):
     assert build_net(text).every_blob(inputs)["y"].shape == (np.count_nonzero(selector), 2, 3)
 
 
-def test_of_equal_values_the_last_index_comes_first():
-    net = build_net(single("ArgMax", [(1, 4)], "argmax_param { top_k: 3 }"))
-    assert net(torch.tensor([[5.0, 7.0, 7.0, 5.0]])).flatten().tolist() == [2, 1, 3]
-
-
 def test_constant_maps_have_a_gradient():
     net = build_net(single("MVN", [(1, 1, 2, 2)], "mvn_param { eps: 0.5 }"))
     x = torch.ones(1, 1, 2, 2, requires_grad=True)

@@ -202,33 +202,6 @@ def test_resizing_agrees_with_scikit_image_to_the_bit(source, target, order, ant
     np.testing.assert_array_equal(io.resize_image(picture, target, order, anti_aliasing=anti_aliasing), expected)
 
 
-def slow_resize(image, height, width):
-    """Linear interpolation between the four nearest centres, 0 beyond the border, in plain loops."""
-    rows, columns = image.shape[:2]
-    out = np.zeros((height, width, image.shape[2]))
-
-    def at(y, x):
-        return image[y, x] if 0 <= y < rows and 0 <= x < columns else 0.0
-
-    for i in range(height):
-        for j in range(width):
-            y, x = (i + 0.5) * rows / height - 0.5, (j + 0.5) * columns / width - 0.5
-            y0, x0 = int(np.floor(y)), int(np.floor(x))
-            u, v = y - y0, x - x0
-            out[i, j] = (1 - u) * ((1 - v) * at(y0, x0) + v * at(y0, x0 + 1)) + u * (
-                (1 - v) * at(y0 + 1, x0) + v * at(y0 + 1, x0 + 1)
-            )
-    return out
-
-
-@pytest.mark.parametrize(("source", "target"), SIZES)
-def test_linear_resizing_agrees_with_plain_loops(source, target):
-    picture = rng.random((*source, 3))
-    low, high = picture.min(), picture.max()
-    expected = slow_resize((picture - low) / (high - low), *target) * (high - low) + low
-    np.testing.assert_allclose(io.resize_image(picture, target), expected, atol=1e-6)
-
-
 # Crops.
 
 

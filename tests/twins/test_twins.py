@@ -7,22 +7,16 @@ import torch
 
 from caffe_compat.build.net import load_net
 from caffe_compat.definition.netspec import layers as L
-from caffe_compat.formats.files import parse_text, read_net
-from caffe_compat.layers import REGISTRY
+from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from tests.twins import by_hand, definitions
-from tests.zoo.survey import folders
 
 SOLVER = 'base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "fixed" max_iter: 1 snapshot_after_train: false random_seed: 3'
 CASES = [
     pytest.param("lenet", by_hand.LeNet, (8, 1, 28, 28), 10, id="lenet"),
     pytest.param("googlenet", by_hand.GoogLeNet, (2, 3, 224, 224), 1000, id="googlenet", marks=pytest.mark.slow),
 ]
-FILES = {
-    "lenet": "examples/mnist/lenet_train_test.prototxt",
-    "googlenet": "models/bvlc_googlenet/train_val.prototxt",
-}
 
 
 def solver(name, shape, classes, folder):
@@ -105,29 +99,3 @@ def test_gradients_in_float64_are_those_of_the_twin(name, twin, shape, classes):
     assert net.params
     for parameter, slot in zip(hand.parameters(), net.params, strict=True):
         assert close(slot.blob.to_caffe(slot.tensor.grad), parameter.grad, 1e-12), slot.key
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_the_definition_is_that_of_caffes_examples(name):
-    files = [folder / FILES[name] for folder in folders() if (folder / FILES[name]).is_file()]
-    if not files:
-        pytest.skip("Caffe's examples are in none of CAFFE_COMPAT_ZOO's folders")
-    feed = lambda: L.Input(ntop=2)  # noqa: E731
-    assert _learning(getattr(definitions, name)(feed)) == _learning(read_net(files[0]))
-
-
-def _learning(net):
-    """The layers between data and losses; of fields, those that are not at their default."""
-    return [_plain(layer) for layer in net.layer if not REGISTRY[layer.type].is_data and layer.type != "Accuracy"]
-
-
-def _plain(message):
-    fields = {}
-    for field, value in message.ListFields():
-        if field.is_repeated:
-            fields[field.name] = [_plain(part) if field.message_type else part for part in value]
-        elif field.message_type:
-            fields[field.name] = _plain(value)
-        elif value != field.default_value:
-            fields[field.name] = value
-    return fields
