@@ -125,31 +125,14 @@ def test_source_layers_missing_from_the_net_are_logged_and_unrelated_files_refus
 
 
 def test_every_flag_of_caffes_binary_is_accepted(case, capsys):
-    argv = [
-        "train",
-        "-solver",
-        "solver.prototxt",
-        "-phase",
-        "TRAIN",
-        "-iterations",
-        "5",
-        "-alsologtostderr",
-        "-minloglevel=0",
-    ]
-    assert main([*argv, "-log_dir=.", "--max_iter=1"]) == 0
+    argv = "train -solver solver.prototxt -phase TRAIN -iterations 5 -alsologtostderr -minloglevel=0 -log_dir=. --max_iter=1"
+    assert main(argv.split()) == 0
     err = capsys.readouterr().err
     assert "note: --iterations has no effect on train, as in Caffe" in err
     assert "note: --phase has no effect on train, as in Caffe" in err
     assert "Optimization Done." in (case / "caffe.INFO").read_text()
-    argv = [
-        "test",
-        "-model=net.prototxt",
-        "-weights=snap_iter_1.caffemodel",
-        "-iterations=1",
-        "-phase=TEST",
-        "-snapshot=",
-    ]
-    assert main([*argv, "-sigint_effect", "stop", "-solver=s"]) == 0
+    argv = "test -model=net.prototxt -weights=snap_iter_1.caffemodel -iterations=1 -phase=TEST -snapshot="
+    assert main([*argv.split(), "-sigint_effect", "stop", "-solver=s"]) == 0
     assert "note: --phase has no effect on test" in capsys.readouterr().err
 
 

@@ -182,14 +182,10 @@ def test_a_window_outside_its_image_is_refused_with_its_line(folder):
         ({"batch": 0}, "out-of-range", "window_data_param.batch_size"),
         ({"tops": ["data"]}, "wrong-count", "top"),
         ({"transform": {"mean_value": [1, 2]}}, "wrong-count", "transform_param.mean_value"),
+        ({"transform": {"mean_file": "small.binaryproto"}}, "shape-mismatch", "transform_param.mean_file"),
     ],
 )
 def test_invalid_definitions_are_refused(folder, fields, code, field):
+    write_mean(folder / "small.binaryproto", np.zeros((3, 5, 5)))
     with refused(code, field=field):
         opened(folder, **fields)
-
-
-def test_a_mean_too_small_is_refused(folder):
-    write_mean(folder / "mean.binaryproto", np.zeros((3, 5, 5)))
-    with refused("shape-mismatch", field="transform_param.mean_file"):
-        opened(folder, transform={"mean_file": "mean.binaryproto"})

@@ -307,11 +307,6 @@ def test_every_field_of_a_v1_layer_has_a_place_in_v2():
         assert (other.type, other.message_type) == (field.type, field.message_type), field.name
 
 
-def test_layer_and_layers_together_are_refused():
-    with refused("conflict", file="old.prototxt", line=2, layer="a", field="layers"):
-        upgrade_net(net('layer { name: "b" }\nlayers { name: "a" }'))
-
-
 # Inputs.
 
 
@@ -334,14 +329,15 @@ def test_inputs_without_shapes_are_dropped_as_in_old_weights():
 
 
 @pytest.mark.parametrize(
-    ("text", "field"),
+    ("text", "code", "fields"),
     [
-        ('input: "a" input: "b" input_dim: [1, 2, 3, 4]', "input_dim"),
-        ('input: "a" input: "b" input_shape { dim: 1 }', "input_shape"),
+        ('input: "a" input: "b" input_dim: [1, 2, 3, 4]', "wrong-count", {"field": "input_dim"}),
+        ('input: "a" input: "b" input_shape { dim: 1 }', "wrong-count", {"field": "input_shape"}),
+        ('layer { name: "b" }\nlayers { name: "a" }', "conflict", {"file": "old.prototxt", "line": 2, "layer": "a", "field": "layers"}),
     ],
-)
-def test_missing_extents_are_an_error(text, field):
-    with refused("wrong-count", field=field):
+)  # fmt: skip
+def test_missing_extents_and_two_forms_of_layers_are_refused(text, code, fields):
+    with refused(code, **fields):
         upgrade_net(net(text))
 
 

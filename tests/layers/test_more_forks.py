@@ -8,13 +8,6 @@ from tests.nets import build_graph, build_net
 from tests.refusals import refused
 
 
-def test_a_region_of_no_image_is_refused():
-    body = "psroi_pooling_param { output_dim: 1 group_size: 1 spatial_scale: 1 }"
-    net = build_net(single("PSROIPooling", [(1, 1, 4, 4), (1, 5)], body))
-    with refused("out-of-range", field="rois"):
-        net(torch.zeros(1, 1, 4, 4), torch.tensor([[1.0, 0, 0, 1, 1]]))
-
-
 def test_a_plain_smooth_l1_loss_is_fast_rcnns_unless_a_fork_is_named():
     assert build_graph(single("SmoothL1Loss", [(3, 4)] * 2)).nodes[-1].spec.fork == "fast-rcnn"
     assert (
@@ -45,11 +38,20 @@ def test_a_sequence_too_short_for_its_labels_costs_nothing():
     assert not x.grad.any()
 
 
-@pytest.mark.parametrize("labels", [[[0.0, 4]], [[-1.0, 0]]])
-def test_a_label_of_no_letter_is_refused(labels):
-    net = build_net(single("CtcLoss", [(3, 1, 4), (1, 2)], "ctc_loss_param { alphabet_size: 4 time_step: 3 }"))
-    with refused("out-of-range", field="label"):
-        net(torch.zeros(3, 1, 4), torch.tensor(labels))
+@pytest.mark.parametrize(
+    ("type_", "shape", "body", "second", "field"),
+    [
+        ("PSROIPooling", (1, 1, 4, 4), "psroi_pooling_param { output_dim: 1 group_size: 1 spatial_scale: 1 }", [[1, 0, 0, 1, 1]], "rois"),
+        ("CtcLoss", (3, 1, 4), "ctc_loss_param { alphabet_size: 4 time_step: 3 }", [[0, 4]], "label"),
+        ("CtcLoss", (3, 1, 4), "ctc_loss_param { alphabet_size: 4 time_step: 3 }", [[-1, 0]], "label"),
+        ("SegAccuracy", (1, 2, 1, 1), "", [[[[255]]]], "label"),
+    ],
+)  # fmt: skip
+def test_an_image_letter_or_class_beyond_the_last_is_refused(type_, shape, body, second, field):
+    bottom = torch.tensor(second, dtype=torch.float32)
+    net = build_net(single(type_, [shape, tuple(bottom.shape)], body))
+    with refused("out-of-range", field=field):
+        net(torch.zeros(shape), bottom)
 
 
 @pytest.mark.parametrize(("reset", "accuracy"), [("true", 0), ("false", 0.5)])
@@ -58,12 +60,6 @@ def test_the_counts_of_earlier_passes_remain_without_reset(reset, accuracy):
     scores = torch.tensor([1.0, 0]).view(1, 2, 1, 1)
     assert net(scores, torch.zeros(1, 1, 1, 1)).flatten().tolist() == [1, 1, 1]
     assert float(net(scores, torch.ones(1, 1, 1, 1)).flatten()[0]) == accuracy
-
-
-def test_a_pixel_of_no_class_is_refused():
-    net = build_net(single("SegAccuracy", [(1, 2, 1, 1), (1, 1, 1, 1)]))
-    with refused("out-of-range", field="label"):
-        net(torch.zeros(1, 2, 1, 1), torch.full((1, 1, 1, 1), 255.0))
 
 
 REFUSALS = [

@@ -74,11 +74,6 @@ def test_the_log_lines_are_the_forks(folder):
     assert result.scores == (("eval", 0.0),)
 
 
-def test_outputs_that_are_no_detections_are_refused(folder):
-    with refused("shape-mismatch", field="eval_type"):
-        lines(folder, 'eval_type: "detection"', net="")
-
-
 def test_classification_is_caffes_test(folder):
     result, last = lines(folder, 'eval_type: "classification"', net="")
     assert "solver.cpp:414]     Test net output #0: loss" in last[-1]
@@ -86,17 +81,18 @@ def test_classification_is_caffes_test(folder):
 
 
 @pytest.mark.parametrize(
-    ("fields", "code", "field"),
+    ("fields", "net", "code", "field"),
     [
-        ('eval_type: "segmentation"', "name-unknown", "eval_type"),
-        ('ap_version: "12point"', "name-unknown", "ap_version"),
-        ("show_per_class_result: 7", "out-of-range", "show_per_class_result"),
-        ("plateau_winsize: 3", "field-unknown", "plateau_winsize"),
+        ('eval_type: "segmentation"', TESTED, "name-unknown", "eval_type"),
+        ('ap_version: "12point"', TESTED, "name-unknown", "ap_version"),
+        ("show_per_class_result: 7", TESTED, "out-of-range", "show_per_class_result"),
+        ("plateau_winsize: 3", TESTED, "field-unknown", "plateau_winsize"),
+        ('eval_type: "detection"', "", "shape-mismatch", "eval_type"),  # the outputs are no detections
     ],
 )
-def test_values_that_the_fork_has_not_are_refused(folder, fields, code, field):
+def test_values_that_the_fork_has_not_are_refused(folder, fields, net, code, field):
     with refused(code, field=field):
-        lines(folder, fields)
+        lines(folder, fields, net=net)
 
 
 def test_without_the_fields_nothing_is_rated():

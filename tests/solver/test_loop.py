@@ -274,11 +274,17 @@ def test_fields_of_forks_are_refused_by_name_and_line(case):
     ]
 
 
-def test_a_net_with_an_input_nobody_feeds_is_refused(case):
-    (case / "net.prototxt").write_text(
-        NET + 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 } } }'
-    )
-    with refused("field-missing", hint="data layers"):
+@pytest.mark.parametrize(
+    ("net", "code", "fields"),
+    [
+        (NET + 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 } } }', "field-missing", {"hint": "data layers"}),
+        (NET.replace("InnerProduct", "InnerProdukt"), "type-unknown", {"layer": "ip", "field": "type", "hint": "'InnerProduct'"}),
+    ],
+    ids=["an input without data", "an unknown type"],
+)  # fmt: skip
+def test_nets_that_cannot_train_are_refused(case, net, code, fields):
+    (case / "net.prototxt").write_text(net)
+    with refused(code, **fields):
         Solver(param())
 
 
@@ -334,12 +340,6 @@ def test_the_history_of_old_caffe_with_four_axes_is_taken(case):
     solver = Solver(param())
     solver.restore(path)
     assert np.array_equal(solver.history[0].numpy(), store.data(state.history[0]))
-
-
-def test_nets_that_cannot_be_built_are_refused(case):
-    (case / "net.prototxt").write_text(NET.replace("InnerProduct", "InnerProdukt"))
-    with refused("type-unknown", layer="ip", field="type", hint="'InnerProduct'"):
-        Solver(param())
 
 
 def test_layer_names_hdf5_cannot_hold_are_refused_at_the_start(case):
