@@ -78,21 +78,6 @@ def test_images_in_pixels_go_on_through_the_list_of_sizes(tmp_path):
     assert hits == [1, 0, 1, 0]  # in small images, the pixel at the end counts more
 
 
-@pytest.mark.parametrize(
-    ("fields", "code", "field"),
-    [
-        ("num_classes: 0", "out-of-range", "num_classes"),
-        ("num_classes: 3 background_label_id: 3", "out-of-range", "background_label_id"),
-        ("num_classes: 3 overlap_threshold: 0", "out-of-range", "overlap_threshold"),
-        ("num_classes: 3 resize_param { height: 3 }", "field-missing", "resize_param"),
-        ("num_classes: 3 name_size_file: 'none.txt'", "file-missing", "name_size_file"),
-    ],
-)
-def test_fields_that_the_fork_refuses_are_refused(fields, code, field):
-    with refused(code, field=f"detection_evaluate_param.{field}"):
-        build_net(single("DetectionEvaluate", [(1, 1, 1, 7), (1, 1, 1, 8)], f"detection_evaluate_param {{ {fields} }}"))
-
-
 def test_a_list_of_sizes_without_numbers_is_refused(folder):
     Path("sizes.txt").write_text("image 10\n")
     with refused("syntax", field="detection_evaluate_param.name_size_file"):

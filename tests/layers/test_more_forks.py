@@ -60,37 +60,3 @@ def test_the_counts_of_earlier_passes_remain_without_reset(reset, accuracy):
     scores = torch.tensor([1.0, 0]).view(1, 2, 1, 1)
     assert net(scores, torch.zeros(1, 1, 1, 1)).flatten().tolist() == [1, 1, 1]
     assert float(net(scores, torch.ones(1, 1, 1, 1)).flatten()[0]) == accuracy
-
-
-REFUSALS = [
-    ("PSROIPooling", [(1, 8, 4, 4), (1, 5)], "psroi_pooling_param { output_dim: 2 group_size: 2 }", "field-missing"),
-    ("PSROIPooling", [(1, 7, 4, 4), (1, 5)], "psroi_pooling_param { output_dim: 2 group_size: 2 spatial_scale: 1 }", "shape-mismatch"),
-    ("BoxAnnotatorOHEM", [(4, 5), (4,), (3,), (4, 8)], "box_annotator_ohem_param { roi_per_img: 2 }", "shape-mismatch"),
-    ("BoxAnnotatorOHEM", [(4, 5), (4,), (4,), (4, 8)], "", "out-of-range"),
-    ("SmoothL1LossOHEM", [(4, 5), (4, 6)], "", "shape-mismatch"),
-    ("SoftmaxWithLossOHEM", [(4, 5), (4,)], "loss_param { normalization: PRE_FIXED }", "unsupported"),
-    ("SoftmaxWithLossOHEM", [(4, 5), (4,)], "loss_param { normalization: FIXED }", "name-unknown"),
-    ("CenterLoss", [(4, 5), (4,)], "", "out-of-range"),
-    ("CenterLoss", [(4, 5, 2), (4,)], "center_loss_param { num_output: 2 axis: 2 }", "unsupported"),
-    ("CenterLoss", [(4, 5), (5,)], "center_loss_param { num_output: 2 }", "shape-mismatch"),
-    ("MarginInnerProduct", [(4, 5), (4,)], "", "out-of-range"),
-    ("MarginInnerProduct", [(4, 5), (3,)], "margin_inner_product_param { num_output: 2 }", "shape-mismatch"),
-    ("CtcLoss", [(4, 2, 5), (3, 2)], "ctc_loss_param { alphabet_size: 5 time_step: 4 }", "shape-mismatch"),
-    ("CtcLoss", [(4, 2, 5), (2, 2)], "ctc_loss_param { alphabet_size: 6 time_step: 4 }", "mismatch"),
-    ("CtcLoss", [(4, 2, 5), (2, 2)], "ctc_loss_param { alphabet_size: 5 time_step: 5 }", "out-of-range"),
-    ("CtcLoss", [(4, 2, 5), (2, 2)], "ctc_loss_param { alphabet_size: 5 time_step: 4 blank_label: 5 }", "out-of-range"),
-    ("ContinuationIndicator", [], "continuation_indicator_param { time_step: 5 }", "out-of-range"),
-    ("LabelsequenceAccuracy", [(4, 2, 5), (3, 2)], "", "shape-mismatch"),
-    ("SegAccuracy", [(4, 2, 5, 5), (4, 5, 5)], "", "shape-mismatch"),
-    ("ImResize", [(4, 2, 5)], "", "shape-mismatch"),
-    ("ImResize", [(4, 2, 5, 5)], "imresize_param { factor: 0.1 }", "out-of-range"),
-    ("ImResize", [(4, 2, 5, 5)], "imresize_param { scale_gap: 0.5 }", "out-of-range"),
-    ("Nms", [(1, 2, 5, 5)], "", "shape-mismatch"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("type_", "shapes", "body", "code"), REFUSALS)
-def test_what_the_fork_would_refuse_or_misread_is_an_error(type_, shapes, body, code):
-    tops = ("y", "z") if type_ in ("BoxAnnotatorOHEM", "MarginInnerProduct") else ("y",)
-    with refused(code):
-        build_graph(single(type_, shapes, body, tops))

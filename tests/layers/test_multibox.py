@@ -137,31 +137,6 @@ def test_equal_keys_are_in_the_order_that_gcc_leaves_them_in():
     assert best(keys.astype("f4"), 0).tolist() == []
 
 
-@pytest.mark.parametrize(
-    ("fields", "code", "field"),
-    [
-        ("", "out-of-range", "num_classes"),
-        ("num_classes: 4 background_label_id: 4", "out-of-range", "background_label_id"),
-        ("num_classes: 4 share_location: false", "conflict", "share_location"),
-        ("num_classes: 4 do_neg_mining: false", "conflict", "do_neg_mining"),
-        ("num_classes: 4 map_object_to_agnostic: true", "conflict", "num_classes"),
-        ("num_classes: 4 mining_type: HARD_EXAMPLE sample_size: 0", "out-of-range", "sample_size"),
-    ],
-)
-def test_fields_that_the_fork_refuses_are_refused(fields, code, field):
-    groups = 4 if "false" in fields and "share" in fields else 1
-    with refused(code, field=f"multibox_loss_param.{field}"):
-        layer(f"multibox_loss_param {{ {fields} }}", [x.shape for x in scene(0, groups=groups)])
-
-
-@pytest.mark.parametrize("bottom", range(4))
-def test_bottoms_that_do_not_fit_are_refused(bottom):
-    shapes = [list(x.shape) for x in scene(0)]
-    shapes[bottom][-1] += 3
-    with refused("shape-mismatch", field="bottom"):
-        layer("multibox_loss_param { num_classes: 4 }", shapes)
-
-
 @pytest.mark.parametrize(("label", "code"), [(0, "invalid"), (4, "out-of-range"), (-1, "out-of-range")])
 def test_labels_of_the_background_or_of_no_class_are_refused(label, code):
     location, confidence, prior, truth = scene(2)
