@@ -86,7 +86,7 @@ def test_a_fork_is_named_with_a_flag(folder, output):
     assert blobs == {"segnet": 2, "pspnet": 4}
 
 
-def test_upgrade_tells_nets_from_solvers(folder, output):
+def test_upgrade_distinguishes_nets_from_solvers(folder, output):
     (folder / "old.prototxt").write_text(SOLVER + "solver_type: NESTEROV")
     output("upgrade", "old.prototxt", "new.prototxt")
     assert read_solver("new.prototxt").type == "Nesterov"

@@ -13,7 +13,7 @@ from caffe_compat.cli import multi_gpu
 from caffe_compat.cli.multi_gpu import command_without_gpu, environments, run_together
 
 
-def test_each_process_is_told_its_place():
+def test_each_process_gets_its_rank():
     processes = environments([1, 3], {"A": "b"})
     assert [(env["RANK"], env["LOCAL_RANK"], env["WORLD_SIZE"]) for env in processes] == [
         ("0", "0", "2"),

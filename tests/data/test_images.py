@@ -85,7 +85,7 @@ def test_root_folder_is_put_before_the_names(folder):
         opened(folder, root_folder=f"{folder}/pics")
 
 
-def test_names_are_looked_up_in_the_working_directory_then_beside_the_list(folder, monkeypatch):
+def test_names_are_looked_up_in_the_working_directory_then_in_the_lists_folder(folder, monkeypatch):
     other = folder / "other"
     (other / "pics").mkdir(parents=True)
     cv2.imwrite(str(other / "pics/a picture 1.png"), np.full((4, 5, 3), 200, np.uint8))

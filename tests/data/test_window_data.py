@@ -76,7 +76,7 @@ def test_cached_images_are_read_once_and_change_nothing(folder):
                 path.unlink()
 
 
-def test_what_lies_outside_the_picture_stays_zero_after_the_mean(folder):
+def test_pixels_outside_the_picture_stay_zero_after_the_mean(folder):
     (folder / "windows.txt").write_text("# 0\npics/0.png 3 20 30 2\n1 1 0 0 9 9\n1 0 0 0 9 9\n")
     actual = opened(folder, context_pad=1, transform={"mean_value": [1.0, 2.0, 3.0]}).next()["data"]
     assert actual[:, :, 0, :].abs().max() == actual[:, :, :, 0].abs().max() == 0

@@ -432,7 +432,7 @@ def test_unknown_fields_of_old_binary_layers_do_not_turn_into_others():
     assert [(f.field, f.file) for f in unknown_fields(new)] == [("135", None)]
 
 
-def test_the_number_of_an_unknown_v1_type_is_told(tmp_path):
+def test_an_unknown_v1_type_keeps_its_number(tmp_path):
     layer = V1LayerParameter(name="a")
     layer.MergeFromString(b"\x28\x63")  # type: 99
     assert upgrade_net(NetParameter(layers=[layer])).layer[0].type == "V1_99"

@@ -25,7 +25,7 @@ def _graph(text: str, **state: object) -> NetGraph:
     return build_graph(_net(text), **state)
 
 
-def test_outputs_are_the_blobs_nobody_takes_in_alphabetical_order() -> None:
+def test_outputs_are_the_unread_blobs_in_alphabetical_order() -> None:
     graph = _graph(
         X + "".join(f'layer {{ name: "{n}" type: "ReLU" bottom: "x" top: "{n}" }}\n' for n in ("c", "a", "b"))
     )
@@ -108,7 +108,7 @@ def test_an_input_that_does_not_exist_is_refused() -> None:
         _graph(X, input_shapes={"xx": (1,)})
 
 
-def test_an_input_without_a_shape_says_how_to_give_it() -> None:
+def test_the_error_about_an_input_without_a_shape_has_the_argument_to_pass() -> None:
     text = 'layer { name: "d" type: "HDF5Data" top: "data" hdf5_data_param { source: "l" batch_size: 2 } }'
     with refused("shape-unknown", field="top", value="data", hint="input_shapes={'data': (N, ...)}"):
         _graph(text)

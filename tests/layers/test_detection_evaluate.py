@@ -51,7 +51,7 @@ def test_the_second_detection_of_an_object_is_wrong():
     ]
 
 
-def test_a_difficult_object_counts_neither_way_unless_asked_for():
+def test_a_difficult_object_counts_neither_way_without_evaluate_difficult_gt():
     hard = [*OBJECT[:7], 1]
     assert evaluate([DETECTION], [hard], "evaluate_difficult_gt: false") == [
         [-1, 1, 0, -1, -1], [-1, 2, 0, -1, -1], [0, 1, pytest.approx(0.9), 0, 0],

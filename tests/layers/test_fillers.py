@@ -25,7 +25,7 @@ def test_constant_is_its_value() -> None:
     assert _fill((3,), type="constant", value=2.5).tolist() == [2.5] * 3
 
 
-def test_uniform_lies_between_min_and_max() -> None:
+def test_uniform_values_are_between_min_and_max() -> None:
     values = _fill(type="uniform", min=-1, max=3)
     assert -1 <= values.min() < -0.99
     assert 2.99 < values.max() <= 3

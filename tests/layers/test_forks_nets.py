@@ -189,7 +189,7 @@ def test_every_parameter_that_learns_gets_a_gradient(family):
         assert param.tensor.grad.any(), param.key
 
 
-def test_detections_lie_where_the_priors_are_when_nothing_is_predicted():
+def test_detections_are_the_priors_when_nothing_is_predicted():
     net = build_net(SSD)
     with torch.no_grad():
         for name, parameter in net.named_parameters():

@@ -17,7 +17,7 @@ def test_a_net_of_such_a_convolution_takes_other_sizes_and_has_the_keys_of_any_o
 
 
 @pytest.mark.parametrize("other", ["kernel_h", "kernel_w"])
-def test_a_pooling_ignores_a_single_kernel_h_or_kernel_w_beside_kernel_size(other):
+def test_a_pooling_ignores_a_single_kernel_h_or_kernel_w_next_to_kernel_size(other):
     text = single("Pooling", [(1, 2, 5, 6)], f"pooling_param {{ kernel_size: 2 {other}: 3 }}")
     assert build_graph(text).shapes["y"] == (1, 2, 4, 5)
     agree(text)

@@ -24,7 +24,7 @@ def written(tmp_path, values):
     return tmp_path / "net.prototxt"
 
 
-def test_the_matrix_of_a_file_beside_the_prototxt(tmp_path):
+def test_the_matrix_of_a_file_in_the_prototxts_folder(tmp_path):
     actual = load_net(written(tmp_path, MATRIX.reshape(1, 1, 3, 3)), losses=True)(SAMPLES, LABEL)
     assert torch.equal(actual, build_net(INFOGAIN)(SAMPLES, LABEL, torch.from_numpy(MATRIX)))
 

@@ -29,7 +29,7 @@ def test_the_legacy_shape_takes_precedence_over_the_new_shape():
     assert both.shape == (6, 1, 1, 1)
 
 
-def test_a_blob_without_shape_holds_one_value():
+def test_a_blob_without_shape_has_one_value():
     assert io.blobproto_to_array(blob([123])).tolist() == 123
     with pytest.raises(ValueError, match="reshape"):
         io.blobproto_to_array(blob([1, 2]))

@@ -156,7 +156,7 @@ def test_get_solver_returns_the_class_of_the_type(make, tmp_path, kind):
     assert solver.param.snapshot_prefix == "other", "Caffe takes the file's name where there is none"
 
 
-def test_a_class_has_its_own_type_whatever_the_file_says(make):
+def test_a_class_has_its_own_type_whatever_type_the_file_has(make):
     assert make('type: "Adam"').param.type == "SGD"
 
 

@@ -118,7 +118,7 @@ def test_the_rules_that_leave_layers_out_come_before_the_net(made):
     assert 'name: "skip"' not in text
 
 
-def test_nobody_makes_lines_that_nobody_reads():
+def test_lines_that_are_not_logged_are_not_made():
     def lines():
         raise AssertionError("made")
         yield

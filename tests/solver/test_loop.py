@@ -43,7 +43,7 @@ def weight(solver):
     return solver.net.state_dict()["ip.weight"].clone()
 
 
-def test_the_log_tells_what_caffes_would(case):
+def test_the_log_has_the_lines_of_caffes(case):
     lines, _ = logged(param())
     start = next(i for i, line in enumerate(lines) if "Solving" in line)
     numbers = re.compile(r"(?<!#)(?<!_)[-+]?\b\d+(\.\d+)?(e[-+]\d+)?(?= |$|,|\)|s/)")
@@ -149,7 +149,7 @@ def test_snapshot_diff_writes_the_last_update(case):
     solver.step(1)  # the written update is not taken for a gradient
 
 
-def test_no_snapshot_where_none_is_wanted(case):
+def test_no_snapshot_is_written_with_snapshots_off(case):
     logged(param(snapshot=0, snapshot_after_train=False, snapshot_prefix=None))
     assert not list(case.glob("snap*"))
 
@@ -185,7 +185,7 @@ def test_sources_replace_those_of_the_definition(case):
     Solver(param(), sources={"TRAIN": "train.txt", "TEST": "train.txt"}).step(1)
 
 
-def test_files_are_looked_for_beside_the_solver_as_well(case, monkeypatch, tmp_path_factory):
+def test_files_are_looked_up_in_the_solvers_folder_as_well(case, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     solver = Solver(param(), base_dir=case)
     solver.step(1)
@@ -342,7 +342,7 @@ def test_the_history_of_old_caffe_with_four_axes_is_taken(case):
     assert np.array_equal(solver.history[0].numpy(), store.data(state.history[0]))
 
 
-def test_layer_names_hdf5_cannot_hold_are_refused_at_the_start(case):
+def test_layer_names_that_hdf5_does_not_allow_are_refused_at_the_start(case):
     (case / "net.prototxt").write_text(NET.replace('name: "ip"', 'name: "block/ip"'))
     Solver(param())
     message = param()
@@ -390,7 +390,7 @@ def test_a_run_on_a_gpu_agrees_with_one_on_the_cpu(case):
     assert torch.allclose(*ends, rtol=1e-4)
 
 
-def test_a_criterion_trains_and_tests_as_the_loss_layer_it_stands_for(case):
+def test_a_criterion_trains_and_tests_as_the_loss_layer_it_replaces(case):
     _, as_layer = logged(param())
     path = case / "net.prototxt"
     text = path.read_text()
@@ -406,6 +406,6 @@ def test_a_criterion_trains_and_tests_as_the_loss_layer_it_stands_for(case):
     assert solver.test(0).loss == pytest.approx(solver.test(0).scores[0][1])
 
 
-def test_a_criterion_beside_a_loss_layer_is_refused(case):
+def test_a_criterion_together_with_a_loss_layer_is_refused(case):
     with refused("conflict"):
         Solver(param(), criterion=lambda blobs: blobs["ip"].sum())

@@ -52,7 +52,7 @@ def test_lines_from_the_first_solving_on_have_stamps_and_that_word_comes_first_t
     assert all(re.match(STAMP, line) for line in log[first:])
 
 
-def test_columns_that_the_shell_script_prints_hold_the_values(log):
+def test_columns_that_the_shell_script_prints_are_the_values(log):
     (line, *_) = [line for line in log if "Test net output #0" in line]
     assert float(line.split()[10]) > 0
     (line, *_) = [line for line in log if ", lr = " in line]

@@ -121,7 +121,7 @@ def test_a_damaged_file_is_named_with_what_to_do(folder, damage):
         solver().restore("snap_iter_5.solverstate")
 
 
-def test_the_random_stream_goes_on_where_its_state_says():
+def test_the_random_stream_continues_from_its_state():
     one, two = CRand(), CRand(5)
     for _ in range(100):
         one.rand()
