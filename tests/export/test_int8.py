@@ -292,7 +292,7 @@ def test_a_failure_of_the_runtime_is_an_error_of_one_line(tmp_path):
     assert not (tmp_path / "net.onnx").exists()
 
 
-def test_without_the_package_the_error_says_how_to_install_it(net, folder, tmp_path, monkeypatch):
+def test_without_the_package_the_error_has_the_command_to_install_it(net, folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with refused("dependency-missing", hint='pip install "caffe-compat[int8]"'):
         to_int8(net, tmp_path / "net.onnx", folder)

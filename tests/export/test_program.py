@@ -65,41 +65,10 @@ def test_images_of_any_size_are_cropped(fcn, tmp_path):
     assert torch.allclose(run(image[:1, :, 9:21, 2:14]), net(image[:1, :, 9:21, 2:14]), atol=1e-6)
 
 
-def test_what_cannot_be_exported_is_listed_by_layer_before_a_file_is_touched(tmp_path):
-    (tmp_path / "net.prototxt").write_text(
-        FCN
-        + """layer { name: "f" type: "HDF5Output" bottom: "c" bottom: "c" hdf5_output_param { file_name: "f.h5" } }
-        layer { name: "g" type: "HDF5Output" bottom: "p" bottom: "c" hdf5_output_param { file_name: "g.h5" } }"""
-    )
-    net = load_net(tmp_path / "net.prototxt", seed=1, losses=True)
-    (tmp_path / "net.pt2").write_text("old")
-    with refused("several") as caught:
-        export(net, tmp_path / "net.pt2", "pt2")
-    assert [(e.code, e.layer, e.value) for e in caught.value.problems] == [
-        ("unsupported", "f", "HDF5Output"),
-        ("unsupported", "g", "HDF5Output"),
-    ]
-    assert (tmp_path / "net.pt2").read_text() == "old"
-
-
 def test_nets_in_caffes_order_of_summation_need_this_package(fcn, tmp_path):
     with refused("several") as caught:
         export(load_net(fcn, seed=1, exact=True), tmp_path / "net.pt2", "pt2")
     assert [(e.code, e.layer) for e in caught.value.problems] == [("unsupported", "a/b"), ("unsupported", "c")]
-
-
-def test_nets_in_training_and_nets_without_the_preprocessing_asked_for_are_refused(fcn, tmp_path):
-    with refused("unsupported", field="phase"):
-        export(load_net(fcn, seed=1, phase="TRAIN"), tmp_path / "net.pt2", "pt2")
-    with refused("field-missing", field="with_preprocessing"):
-        export(load_net(fcn, seed=1), tmp_path / "net.pt2", "pt2", with_preprocessing=True)
-    with refused("name-unknown", field="to", value="torch"):
-        export(load_net(fcn, seed=1), tmp_path / "net.pt2", "torch")
-    net = load_net(fcn, seed=1)
-    net.meta["preprocessing"] = Preprocessing("GRAY")
-    with refused("shape-mismatch", field="channels", value="GRAY"):
-        export(net, tmp_path / "net.pt2", "pt2", with_preprocessing=True)
-    assert not (tmp_path / "net.pt2").exists()
 
 
 def test_a_blob_shared_in_two_shapes_is_exported(tmp_path):

@@ -108,24 +108,6 @@ def test_with_preprocessing_the_module_takes_images(net, tmp_path):
     assert load_safetensors(tmp_path / "small.safetensors").meta["preprocessing"].mean.tobytes() == mean.tobytes()
 
 
-def test_what_needs_more_than_torch_is_listed_by_layer_before_a_file_is_touched(tmp_path):
-    (tmp_path / "net.prototxt").write_text(
-        NET
-        + """layer { name: "l" type: "Input" top: "l" input_param { shape { dim: [1, 1, 2, 2] } } }
-        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "a" bottom: "l" top: "loss" }
-        layer { name: "more" type: "SoftmaxWithLoss" bottom: "b" bottom: "l" top: "more" }"""
-    )
-    (tmp_path / "small.py").write_text("old")
-    with refused("several") as caught:
-        export(load_net(tmp_path / "net.prototxt", seed=1, losses=True), tmp_path / "small.py", "python")
-    assert [(e.code, e.layer, e.value) for e in caught.value.problems] == [
-        ("unsupported", "loss", "SoftmaxWithLoss"),
-        ("unsupported", "more", "SoftmaxWithLoss"),
-    ]
-    assert (tmp_path / "small.py").read_text() == "old"
-    assert not (tmp_path / "small.safetensors").exists()
-
-
 def test_the_file_must_be_importable(net, tmp_path):
     with refused("wrong-format", file=tmp_path / "small.txt"):
         export(net, tmp_path / "small.txt", "python")

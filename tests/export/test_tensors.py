@@ -119,11 +119,6 @@ def test_a_file_that_is_damaged_or_lacks_a_tensor_or_the_definition_is_refused(s
     ]
 
 
-def test_safetensors_has_no_operations_for_the_preprocessing(shared_net, tmp_path):
-    with refused("unsupported", field="with_preprocessing"):
-        export(shared_net, tmp_path / "net.safetensors", "safetensors", with_preprocessing=True)
-
-
 def test_the_command_writes_a_net_and_refuses_weights_of_another(golden, tmp_path, capsys):
     case = golden / "layers" / "conv_group"
     arguments = [str(tmp_path / "net.safetensors"), f"--model={case / 'net.prototxt'}"]
